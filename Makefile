@@ -1,0 +1,44 @@
+# Everything a person types while working on preheat. Needs Python 3.11, a C compiler and a package index.
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := $(BIN)/python
+
+.PHONY: help setup check format test test-fast test-slow ci demo clean
+help: ## say what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: .venv/ready ## make .venv with the command at .venv/bin/preheat
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(RUN) -m pip install --quiet --upgrade "pip>=25.1"
+	$(RUN) -m pip install --quiet --editable . --group dev
+	@touch $@
+
+check: setup ## format, lint, strict types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: setup ## put the code into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: setup ## everything, in minutes
+	$(RUN) -m pytest
+
+test-fast: setup ## the tests that take seconds
+	$(RUN) -m pytest -m "not slow"
+
+test-slow: setup ## judges and matrices
+	$(RUN) -m pytest -m slow
+
+ci: ## what CI runs
+	bash .ci/run
+
+demo: setup ## a real speech WebUI: cold, pulled, preloaded, in one table (ONCE=1 ends by itself)
+	$(RUN) examples/speech_webui/demo.py $(if $(ONCE),--once)
+
+clean: ## remove what was made here
+	rm -rf .venv .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .outsiders

@@ -1,0 +1,78 @@
+"""Errors: what went wrong, with what, and what to type next."""
+
+from typing import ClassVar
+
+
+class PreheatError(Exception):
+    """Say what happened (`message`) and what to do about it (`hint`); `exit_status` is the command's."""
+
+    exit_status: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(PreheatError):
+    """The words cannot be meant."""
+
+    exit_status = 2
+
+
+class HubError(PreheatError):
+    """A hub said no."""
+
+    exit_status = 3
+
+
+class NotFound(HubError):
+    """The hub has no such repository, revision or file."""
+
+
+class AccessDenied(HubError):
+    """The hub wants a token, another token, or terms accepted."""
+
+
+class HubUnavailable(HubError):
+    """The hub did not answer, or asked to come again later. `wait_s` is how much later, when it said."""
+
+    def __init__(self, message: str, *, hint: str = "", wait_s: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.wait_s = wait_s
+
+
+class IntegrityError(PreheatError):
+    """The bytes are not the bytes asked for."""
+
+    exit_status = 4
+
+
+class LibraryError(PreheatError):
+    """The library cannot give or take what was asked."""
+
+    exit_status = 5
+
+
+class NotPreloaded(LibraryError):
+    """It is not in the library."""
+
+
+class NoSpace(LibraryError):
+    """The disk is full, or would be."""
+
+
+class Busy(LibraryError):
+    """Another process holds it."""
+
+
+class AppError(PreheatError):
+    """The app did not start, would not stay, or went online."""
+
+    exit_status = 7
+
+
+class CheckFailed(PreheatError):
+    """Looked at, and found wanting."""
+
+    exit_status = 8

@@ -1,0 +1,93 @@
+"""Events: what the organs have to tell, as facts; who listens decides how to say them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from preheat.ref import Ref
+from preheat.snapshot import File
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A ref was found: `size` bytes in `files` files, of which `missing` bytes in `missing_files` are to come."""
+
+    ref: Ref
+    commit: str
+    files: int
+    size: int
+    missing_files: int
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """`size` more bytes of `file` reached the disk."""
+
+    file: File
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """A part of `file` failed for `reason` and is asked for again in `wait_s` seconds."""
+
+    what: str
+    reason: str
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """`file` is in the library, whole and verified."""
+
+    file: File
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A view of `ref` was placed at `path`."""
+
+    ref: Ref
+    kind: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A server answers at `url`."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A server answered a request with `status` and sent `sent` bytes of body."""
+
+    client: str
+    method: str
+    path: str
+    status: int
+    sent: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class AppChanged:
+    """The app's life moved to `life` (starting, running, backoff, stopped, fatal); `detail` says why, in words."""
+
+    life: str
+    detail: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStarted:
+    """Round `round` of `condition` begins."""
+
+    condition: str
+    round: int
+    rounds: int
+
+
+Event = Resolved | Received | Retrying | Stored | Placed | Serving | Answered | AppChanged | TrialStarted
+Listener = Callable[[Event], None]

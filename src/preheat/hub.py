@@ -1,0 +1,26 @@
+"""Hub: where snapshots come from."""
+
+from typing import Protocol
+
+from preheat.ref import Ref
+from preheat.snapshot import File, Snapshot
+
+
+class Reader(Protocol):
+    """Bytes on their way: as io.RawIOBase reads them."""
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill the front of `buffer`; return how many bytes, 0 at the end."""
+
+    def close(self) -> None:
+        """Let go of the connection; call it however the reading went."""
+
+
+class Hub(Protocol):
+    """Resolve names, open files. Both raise HubError; `HubUnavailable` means that asking again may help."""
+
+    def resolve(self, ref: Ref) -> Snapshot:
+        """Find the commit that `ref` means now, with all its files."""
+
+    def open(self, snapshot: Snapshot, file: File, start: int, stop: int) -> Reader:
+        """Read bytes `start` up to, not including, `stop` of `file`."""

@@ -1,0 +1,85 @@
+"""Snapshot: one commit of a repository as a tuple of files."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from preheat.digest import Digest
+from preheat.errors import IntegrityError, NotFound
+from preheat.ref import Ref
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A path in a repository, its size in bytes and the digest its bytes must have.
+
+    The path is relative, uses `/`, and cannot leave the folder it is placed in: anything else raises
+    IntegrityError, because only a broken or hostile hub says such a thing.
+    """
+
+    path: str
+    size: int
+    digest: Digest
+
+    def __post_init__(self) -> None:
+        segments = self.path.split("/")
+        if (
+            any(segment in ("", ".", "..") or len(segment.encode()) > 255 for segment in segments)
+            or "\\" in self.path
+            or any(ord(character) < 32 for character in self.path)
+            or self.size < 0
+        ):
+            raise IntegrityError(
+                f"the hub names a file {self.path!r} of {self.size} bytes, which cannot be a file of a repository",
+                hint="do not trust this hub; try another --endpoint",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The files of one commit. `ref` says what was asked for, `commit` what it meant."""
+
+    ref: Ref
+    commit: str
+    files: tuple[File, ...]
+
+    def __post_init__(self) -> None:
+        paths = {file.path for file in self.files}
+        if len(paths) != len(self.files):
+            raise IntegrityError(f"the hub names a file of {self.ref} twice")
+        for path in paths:
+            parent = path.rpartition("/")[0]
+            while parent:
+                if parent in paths:
+                    raise IntegrityError(f"the hub says {parent!r} is both a file and a folder of {self.ref}")
+                parent = parent.rpartition("/")[0]
+
+    @property
+    def size(self) -> int:
+        """Bytes in all files."""
+        return sum(file.size for file in self.files)
+
+    def only(self, patterns: Sequence[str]) -> "Snapshot":
+        """Keep the files that match one of `patterns` (shell globs, `*` crosses `/`); no patterns keep all.
+
+        Raise NotFound for a pattern that matches nothing.
+        """
+        if not patterns:
+            return self
+        for pattern in patterns:
+            if not any(fnmatchcase(file.path, pattern) for file in self.files):
+                raise NotFound(
+                    f"{self.ref} has no file that matches {pattern!r}",
+                    hint=f"it has {_some(file.path for file in self.files)}",
+                )
+        kept = tuple(file for file in self.files if any(fnmatchcase(file.path, pattern) for pattern in patterns))
+        return replace(self, files=kept)
+
+    def file(self, path: str) -> File | None:
+        """Find a file by its path."""
+        return next((file for file in self.files if file.path == path), None)
+
+
+def _some(names: Iterable[str], most: int = 6) -> str:
+    listed = sorted(names)
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")

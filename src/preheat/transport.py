@@ -1,0 +1,1 @@
+"""Transport: HTTP, and nothing that knows a hub."""
