@@ -22,11 +22,22 @@ SENTENCES = [
 ]
 
 LOOKS = """
-.gradio-container { max-width: 1060px !important; margin: 0 auto !important; }
-#heading h1 { font-size: 2rem; margin: 1.2rem 0 0.2rem; }
-#heading p { color: var(--body-text-color-subdued); margin: 0 0 0.6rem; }
-.note { color: var(--body-text-color-subdued); min-height: 1.5rem; }
+.gradio-container { width: 100% !important; max-width: 1120px !important; margin: 0 auto !important; }
+#heading h1 { font-size: 2.4rem; margin: 1.6rem 0 0.3rem; }
+#heading p { font-size: 1.1rem; color: var(--neutral-500); margin: 0 0 0.8rem; }
+#said p, #done p { color: var(--neutral-500); }
+#speech, #recording { min-height: 13rem; }
+#recording button[aria-label="Share"], #recording button[title="Share"] { display: none; }
 """
+
+THEME = gr.themes.Soft(
+    primary_hue="teal",
+    neutral_hue="slate",
+    text_size="lg",
+    spacing_size="lg",
+    font=[gr.themes.LocalFont("Source Sans Pro", weights=(400, 700)), "system-ui", "sans-serif"],
+)
+WAVE = gr.WaveformOptions(waveform_color="#5eead4", waveform_progress_color="#0f766e")
 
 
 def load_voice() -> PiperVoice:
@@ -77,20 +88,22 @@ def build_page(voice: PiperVoice, recogniser: WhisperModel) -> gr.Blocks:
         )
         with gr.Tab("Speak"), gr.Row():
             with gr.Column():
-                text = gr.Textbox(SENTENCES[0], label="Text", lines=4, max_lines=12, elem_id="text")
+                text = gr.Textbox(SENTENCES[0], label="Text", lines=5, max_lines=12, elem_id="text")
                 generate = gr.Button("Generate", variant="primary", elem_id="generate")
                 gr.Examples(SENTENCES, text, label="Or try one of these")
             with gr.Column():
-                speech = gr.Audio(label="Speech", interactive=False, elem_id="speech")
-                said = gr.Markdown(elem_id="said", elem_classes="note")
+                speech = gr.Audio(
+                    label="Speech", interactive=False, buttons=["download"], waveform_options=WAVE, elem_id="speech"
+                )
+                said = gr.Markdown(elem_id="said")
             gr.on([generate.click, text.submit], say, text, [speech, said], api_name="say")
         with gr.Tab("Transcribe"), gr.Row():
             with gr.Column():
-                recording = gr.Audio(label="Recording", type="filepath", elem_id="recording")
+                recording = gr.Audio(label="Recording", type="filepath", waveform_options=WAVE, elem_id="recording")
                 read = gr.Button("Transcribe", variant="primary", elem_id="transcribe")
             with gr.Column():
                 heard = gr.Textbox(label="Text", lines=7, interactive=False, buttons=["copy"], elem_id="heard")
-                done = gr.Markdown(elem_id="done", elem_classes="note")
+                done = gr.Markdown(elem_id="done")
             read.click(transcribe, recording, [heard, done], api_name="transcribe")
     return page
 
@@ -109,9 +122,9 @@ def main() -> None:
     build_page(voice, recogniser).launch(
         server_name=asked.host,
         server_port=asked.port,
-        theme=gr.themes.Soft(primary_hue="teal", neutral_hue="slate"),
+        theme=THEME,
         css=LOOKS,
-        footer_links=["api"],
+        footer_links=[],
     )
 
 
