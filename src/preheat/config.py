@@ -1,1 +1,51 @@
-"""Config: what the environment says."""
+"""Config: what the environment says, read once and in one place."""
+
+import os
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+HUGGING_FACE_ENDPOINT = "https://huggingface.co"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Where the library lies, whom to ask, with which token, through which proxy.
+
+    `proxies` maps `http`, `https`, `all` and `no` as the variables `http_proxy` … `no_proxy` do.
+    `environ` is the whole environment, for the programs that are started.
+    """
+
+    library: Path
+    endpoints: Mapping[str, tuple[str, ...]]
+    tokens: Mapping[str, str]
+    proxies: Mapping[str, str]
+    ca_file: Path | None
+    environ: Mapping[str, str]
+
+
+def read_config(environ: Mapping[str, str] | None = None) -> Config:
+    """Read the environment (`environ`, default the process's own). Nothing is asked of disk but HF's token file."""
+    env = os.environ if environ is None else environ
+    ca_file = env.get("SSL_CERT_FILE")
+    token = env.get("HF_TOKEN") or env.get("HUGGING_FACE_HUB_TOKEN") or _token_file(env)
+    return Config(
+        library=Path(env.get("PREHEAT_LIBRARY") or platformdirs.user_data_path("preheat") / "library"),
+        endpoints={"hf": (env.get("HF_ENDPOINT") or HUGGING_FACE_ENDPOINT,)},
+        tokens={"hf": token} if token else {},
+        proxies=dict(urllib.request.getproxies_environment()),
+        ca_file=Path(ca_file) if ca_file else None,
+        environ=dict(env),
+    )
+
+
+def _token_file(env: Mapping[str, str]) -> str:
+    """Read the token that `hf auth login` keeps: huggingface_hub/constants.py, HF_TOKEN_PATH."""
+    home = env.get("HF_HOME") or Path(env.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
+    try:
+        return Path(env.get("HF_TOKEN_PATH") or Path(home) / "token").read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""

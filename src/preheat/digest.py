@@ -15,16 +15,19 @@ _HEX_LENGTH = {SHA256: 64, GIT_SHA1: 40}
 class Hasher(Protocol):
     """What hashlib's objects do that is needed here."""
 
-    def update(self, data: bytes | bytearray | memoryview, /) -> None: ...
-    def hexdigest(self) -> str: ...
+    def update(self, data: bytes | bytearray | memoryview, /) -> None:
+        """Take in the bytes that follow."""
+
+    def hexdigest(self) -> str:
+        """Say the hash of all bytes so far."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Digest:
-    """An algorithm and a lower-case hexadecimal value, written `algorithm:hex`.
+    r"""An algorithm and a lower-case hexadecimal value, written `algorithm:hex`.
 
     `sha256` is FIPS 180-4 over the bytes; `git-sha1` is git's blob object name, SHA-1 over
-    `blob <size>\\0` and the bytes (git-hash-object(1)), which hubs give for files outside LFS.
+    `blob <size>\0` and the bytes (git-hash-object(1)), which hubs give for files outside LFS.
     """
 
     algorithm: str

@@ -1,1 +1,170 @@
-"""Transport: HTTP, and nothing that knows a hub."""
+"""Transport: HTTP connections, kept alive; it knows no hub."""
+
+import threading
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import urllib3
+from urllib3 import exceptions
+
+from preheat import __version__
+from preheat.errors import HubError, HubUnavailable, UsageError
+
+_REDIRECTS = 8
+_LARGEST_DOCUMENT = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Wires:
+    """How to reach the world: proxies by scheme (and `no`), an extra CA file, seconds to wait."""
+
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    ca_file: Path | None = None
+    connect_s: float = 10.0
+    read_s: float = 20.0
+    connections: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A small answer, whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Stream:
+    """A large answer, on its way."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse, url: str, meter: "_Meter") -> None:
+        self._response = response
+        self._url = url
+        self._meter = meter
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+
+    def readinto(self, buffer: memoryview) -> int:
+        """See preheat.hub.Reader. Raise HubUnavailable when the line breaks, even if it breaks politely."""
+        try:
+            data = self._response.read(len(buffer), decode_content=False)
+        except (exceptions.HTTPError, OSError) as error:
+            raise _trouble(self._url, error) from error
+        buffer[: len(data)] = data
+        self._meter.add(len(data))
+        return len(data)
+
+    def close(self) -> None:
+        """Break the answer off."""
+        self._response.close()
+
+
+class _Meter:
+    """A sum that many threads add to."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self.total = 0
+
+    def add(self, count: int) -> None:
+        with self._turn:
+            self.total += count
+
+
+class Transport:
+    """Pools of connections, one for each way out; safe to use from many threads."""
+
+    def __init__(self, wires: Wires) -> None:
+        self._wires = wires
+        self._pools: dict[str, urllib3.PoolManager] = {}
+        self._meter = _Meter()
+
+    @property
+    def received(self) -> int:
+        """Bytes of all answers' bodies so far."""
+        return self._meter.total
+
+    def get(self, url: str, headers: Mapping[str, str]) -> Document:
+        """Ask for `url`, follow redirects, return the answer whatever its status.
+
+        Credentials in `headers` are not sent on to another origin. Raise HubUnavailable if nobody answers.
+        """
+        response = self._ask(url, {"Accept-Encoding": "identity", **headers})
+        try:
+            body = response.read(_LARGEST_DOCUMENT + 1)
+        except (exceptions.HTTPError, OSError) as error:
+            raise _trouble(url, error) from error
+        finally:
+            response.release_conn()
+        self._meter.add(len(body))
+        if len(body) > _LARGEST_DOCUMENT:
+            raise HubError(f"{url} answers with more than {_LARGEST_DOCUMENT >> 20} MiB where a list was expected")
+        return Document(response.status, response.headers, body)
+
+    def stream(self, url: str, headers: Mapping[str, str]) -> Stream:
+        """Ask for `url` as `get` does, and hand the answer out as it comes."""
+        return Stream(self._ask(url, {"Accept-Encoding": "identity", **headers}), url, self._meter)
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        for pool in self._pools.values():
+            pool.clear()
+
+    def _ask(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        try:
+            return self._pool(url).request(
+                "GET",
+                url,
+                headers={"User-Agent": f"preheat/{__version__}", **headers},
+                preload_content=False,
+                retries=urllib3.Retry(total=None, connect=0, read=0, status=0, other=0, redirect=_REDIRECTS),
+            )
+        except exceptions.LocationValueError as error:
+            raise UsageError(
+                f"{url!r} is not an address", hint="an endpoint looks like https://huggingface.co"
+            ) from error
+        except (exceptions.HTTPError, OSError) as error:
+            raise _trouble(url, error) from error
+
+    def _pool(self, url: str) -> urllib3.PoolManager:
+        proxy = self._proxy(url)
+        if proxy not in self._pools:
+            wires = self._wires
+            timeout = urllib3.Timeout(connect=wires.connect_s, read=wires.read_s)
+            ca = str(wires.ca_file) if wires.ca_file else None
+            self._pools[proxy] = (
+                urllib3.ProxyManager(proxy, maxsize=wires.connections, timeout=timeout, ca_certs=ca)
+                if proxy
+                else urllib3.PoolManager(maxsize=wires.connections, timeout=timeout, ca_certs=ca)
+            )
+        return self._pools[proxy]
+
+    def _proxy(self, url: str) -> str:
+        proxies = dict(self._wires.proxies)
+        parts = urllib3.util.parse_url(url)
+        if not proxies or urllib.request.proxy_bypass_environment(  # type: ignore[attr-defined]  # typeshed lacks it
+            parts.netloc or "", proxies
+        ):
+            return ""
+        return proxies.get(parts.scheme or "") or proxies.get("all") or ""
+
+
+def _trouble(url: str, error: Exception) -> HubError:
+    """Put what urllib3 raised into one line of ours; only what may pass is HubUnavailable."""
+    cause: BaseException = error.reason if isinstance(error, exceptions.MaxRetryError) and error.reason else error
+    address = urllib3.util.parse_url(url)
+    host = f"{address.scheme}://{address.netloc}"
+    if isinstance(cause, exceptions.ResponseError):
+        return HubError(f"{host} redirects without end", hint="is the endpoint right? try another --endpoint")
+    if isinstance(cause, exceptions.SSLError):
+        return HubError(
+            f"{host} shows a certificate that is not trusted here", hint="set SSL_CERT_FILE to your CA's file"
+        )
+    if isinstance(cause, exceptions.ProxyError):
+        return HubUnavailable(f"the proxy on the way to {host} does not answer", hint="check HTTPS_PROXY and NO_PROXY")
+    refused = isinstance(cause, exceptions.NewConnectionError)  # which urllib3 counts among the timeouts
+    late = isinstance(cause, exceptions.TimeoutError) and not refused
+    said = "does not answer in time" if late else "does not answer"
+    return HubUnavailable(f"{host} {said}", hint="is it up, and reachable from here? try --endpoint hf=URL for another")

@@ -1,0 +1,33 @@
+"""Pace: how much has come, how fast, and how long the rest will take."""
+
+from collections import deque
+
+_WINDOW_S = 5.0
+
+
+class Pace:
+    """Bytes over time; the rate is that of the last five seconds. Times are the caller's, in seconds."""
+
+    def __init__(self, total: int, now: float) -> None:
+        self.total = total
+        self.done = 0
+        self._started = now
+        self._marks: deque[tuple[float, int]] = deque([(now, 0)])
+
+    def add(self, size: int, now: float) -> None:
+        """Note bytes that came."""
+        self.done += size
+        if now - self._marks[-1][0] >= 0.1:
+            self._marks.append((now, self.done))
+            while len(self._marks) > 2 and now - self._marks[1][0] > _WINDOW_S:
+                self._marks.popleft()
+
+    def rate(self, now: float) -> float:
+        """Say bytes a second."""
+        then, done = self._marks[0]
+        return (self.done - done) / (now - then) if now > then else 0.0
+
+    def left_s(self, now: float) -> float | None:
+        """Say how many seconds the rest will take, if anything comes at all."""
+        rate = self.rate(now)
+        return (self.total - self.done) / rate if rate > 0 else None

@@ -1,0 +1,119 @@
+"""Journal: which bytes of a partial have arrived, told so that a crash cannot make it lie.
+
+Text, one line an entry, only ever appended to:
+
+    preheat-journal 1 SIZE BOOT      the blob's size, and the boot of the machine that wrote the `w` lines
+    w START STOP                     written: true while that boot lasts, since the page cache outlives a process
+    d START STOP                     durable: the bytes were on disk before this line was
+
+After `kill -9` both kinds hold; after a power cut, only `d`. A line cut short is no line.
+"""
+
+import os
+from pathlib import Path
+from typing import Self
+
+from preheat.library.ranges import Range, merge
+
+_MAGIC = "preheat-journal 1"
+
+
+class Journal:
+    """The open journal of one partial. Not safe for threads: its partial holds a lock."""
+
+    def __init__(self, path: Path, size: int, boot: str) -> None:
+        self.path = path
+        self._size = size
+        self._boot = boot
+        self._durable: list[Range] = []
+        self._written: list[Range] = []
+        self._descriptor: int | None = None
+
+    @classmethod
+    def read(cls, path: Path, size: int, boot: str) -> Self:
+        """Take up the journal at `path`; one of another size, form or nobody's begins empty."""
+        journal = cls(path, size, boot)
+        try:
+            lines = path.read_text(encoding="ascii", errors="replace").split("\n")[:-1]
+        except FileNotFoundError:
+            return journal
+        header = lines[0].rsplit(" ", 1) if lines else [""]
+        if header[0] == f"{_MAGIC} {size}":
+            same_boot = header[-1] == boot
+            for line in lines[1:]:
+                entry = _entry(line, size)
+                if entry is not None and entry[0] == "d":
+                    journal._durable.append(entry[1])
+                elif entry is not None and same_boot:
+                    journal._written.append(entry[1])
+        return journal
+
+    @property
+    def ranges(self) -> list[Range]:
+        """The bytes that are there."""
+        return merge([*self._durable, *self._written])
+
+    def wrote(self, written: Range) -> None:
+        """Note bytes that the kernel has taken."""
+        self._append([f"w {written.start} {written.stop}"])
+        self._written.append(written)
+
+    def undurable(self) -> list[Range]:
+        """Take out the ranges whose bytes may not be on disk yet, to hand to `synced` when they are."""
+        taken, self._written = merge(self._written), []
+        self._durable += taken  # they stay counted as there; the line that says so follows in `synced`
+        return taken
+
+    def synced(self, ranges: list[Range]) -> None:
+        """Note bytes that are on disk, and put the note itself there."""
+        self._append([f"d {start} {stop}" for start, stop in ranges])
+        if self._descriptor is not None:
+            os.fdatasync(self._descriptor)
+
+    def remove(self) -> None:
+        """Forget everything, on disk too."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of the file; what was told stays told."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _append(self, lines: list[str]) -> None:
+        if self._descriptor is None:
+            self._descriptor = self._begin()
+        os.write(self._descriptor, _text(lines))
+
+    def _begin(self) -> int:
+        """Write what is known into a new journal, and put it in the old one's place in one step."""
+        known = [f"d {start} {stop}" for start, stop in merge(self._durable)]
+        known += [f"w {start} {stop}" for start, stop in merge(self._written)]
+        aside = self.path.with_suffix(".journal.new")
+        descriptor = os.open(aside, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.write(descriptor, _text([f"{_MAGIC} {self._size} {self._boot}", *known]))
+        os.fdatasync(descriptor)
+        aside.rename(self.path)
+        return descriptor
+
+
+def _text(lines: list[str]) -> bytes:
+    return "".join(line + "\n" for line in lines).encode("ascii")
+
+
+def boot_id() -> str:
+    """Name this boot of this machine, so that another one can tell. Linux's random(4), else always new."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return os.urandom(16).hex()
+
+
+def _entry(line: str, size: int) -> tuple[str, Range] | None:
+    match line.split(" "):
+        case [("w" | "d") as kind, start, stop] if start.isdecimal() and stop.isdecimal():
+            entry = Range(int(start), int(stop))
+            return (kind, entry) if entry.start < entry.stop <= size else None
+        case _:
+            return None

@@ -1,0 +1,104 @@
+"""Records: which files a commit has, and which commit a branch was last seen at."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+
+from preheat.digest import Digest
+from preheat.errors import LibraryError
+from preheat.ref import Ref
+from preheat.snapshot import File, Snapshot
+
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    path: str
+    size: int
+    digest: str
+
+
+class _Record(msgspec.Struct, frozen=True):
+    hub: str
+    kind: str
+    repo: str
+    commit: str
+    files: list[_File]
+
+
+class Records:
+    """One JSON file a commit, one small text file a branch or tag: `HUB/SLUG/COMMIT.json`, `HUB/SLUG/refs/NAME`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def write(self, snapshot: Snapshot) -> None:
+        """Keep the snapshot's list of files, and where its ref pointed."""
+        ref = snapshot.ref
+        files = [_File(file.path, file.size, str(file.digest)) for file in snapshot.files]
+        record = _Record(ref.hub, ref.kind, ref.repo, snapshot.commit, files)
+        folder = self._folder(ref)
+        body = msgspec.json.format(msgspec.json.encode(record), indent=1)
+        write_whole(folder / f"{snapshot.commit}.json", body + b"\n")
+        if not ref.pinned:
+            write_whole(folder / "refs" / quote(ref.revision, safe=""), f"{snapshot.commit}\n".encode())
+
+    def find(self, ref: Ref) -> Snapshot | None:
+        """Find the snapshot that `ref` meant when it was last written; all its files, here or not."""
+        commit = ref.revision if ref.pinned else self._commit(ref)
+        return self._read(self._folder(ref) / f"{commit}.json", ref) if commit else None
+
+    def all(self) -> Iterator[Snapshot]:
+        """Read every record, each with its ref pinned to its commit; in no order."""
+        for path in self._root.glob("*/*/*.json"):
+            snapshot = self._read(path, None)
+            if snapshot is not None:
+                yield snapshot
+
+    def revisions(self, ref: Ref) -> dict[str, str]:
+        """Say which branches and tags of the repository are known, and at which commits."""
+        from urllib.parse import unquote
+
+        found = {}
+        for path in (self._folder(ref) / "refs").glob("*"):
+            revision = unquote(path.name)
+            commit = self._commit(ref.at(revision))
+            if commit:
+                found[revision] = commit
+        return found
+
+    def _folder(self, ref: Ref) -> Path:
+        return self._root / ref.hub / ref.slug
+
+    def _commit(self, ref: Ref) -> str | None:
+        try:
+            text = (self._folder(ref) / "refs" / quote(ref.revision, safe="")).read_text(encoding="ascii").strip()
+        except (FileNotFoundError, UnicodeDecodeError):
+            return None
+        return text if _COMMIT.fullmatch(text) else None
+
+    def _read(self, path: Path, ref: Ref | None) -> Snapshot | None:
+        try:
+            record = msgspec.json.decode(path.read_bytes(), type=_Record)
+        except FileNotFoundError:
+            return None
+        except msgspec.DecodeError as error:
+            raise LibraryError(f"{path} is not a record: {error}", hint="move it away and pull again") from error
+        ref = ref or Ref(record.hub, record.kind, record.repo, record.commit)
+        files = tuple(File(file.path, file.size, Digest.parse(file.digest)) for file in record.files)
+        return Snapshot(ref, record.commit, files)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is never seen in part: aside, to disk, renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name[:200]}.{os.getpid()}.new")
+    with open(aside, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.rename(path)

@@ -1,0 +1,17 @@
+"""Offline: the switches that keep an app's libraries from asking the network for what is here."""
+
+# Each with where it is read; all harmless to a program that does not know it.
+SWITCHES = {
+    "HF_HUB_OFFLINE": "1",  # huggingface_hub/constants.py
+    "TRANSFORMERS_OFFLINE": "1",  # transformers/utils/hub.py up to 4; huggingface_hub/constants.py
+    "HF_DATASETS_OFFLINE": "1",  # datasets/config.py
+    "HF_HUB_DISABLE_TELEMETRY": "1",  # huggingface_hub/constants.py
+    "HF_HUB_DISABLE_XET": "1",  # huggingface_hub/constants.py
+    "DISABLE_TELEMETRY": "1",  # diffusers, transformers
+    "DO_NOT_TRACK": "1",  # https://consoledonottrack.com: vLLM, gradio's tools and others
+    "GRADIO_ANALYTICS_ENABLED": "False",  # gradio/analytics.py
+    "VLLM_NO_USAGE_STATS": "1",  # vllm/usage/usage_lib.py
+    "NO_ALBUMENTATIONS_UPDATE": "1",  # albumentations/check_version.py
+    "YOLO_OFFLINE": "true",  # ultralytics/utils/__init__.py
+    "WANDB_MODE": "offline",  # wandb/sdk/wandb_settings.py
+}

@@ -1,0 +1,91 @@
+"""Recipe: what an app needs, where it looks for it, how it starts."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from preheat.errors import UsageError
+from preheat.ref import Ref
+
+FILE_NAME = "preheat.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A model that an app loads: which of its files, and in which layout it looks for them."""
+
+    ref: Ref
+    files: tuple[str, ...] = ()
+    view: str = "hf-cache"
+    at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """An app: `command` starts it, `ready` probes it, `first` is its first real use, `folder` is its `{dir}`."""
+
+    name: str
+    folder: Path
+    command: tuple[str, ...] = ()
+    ready: str = ""
+    first: str = ""
+    env: dict[str, str] = field(default_factory=dict)
+    needs: tuple[Need, ...] = ()
+
+
+class _App(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    command: list[str] = []
+    ready: str = ""
+    first: str = ""
+    env: dict[str, str] = {}
+
+
+class _Need(msgspec.Struct, forbid_unknown_fields=True):
+    ref: str
+    files: list[str] = []
+    view: str = "hf-cache"
+    at: str = ""
+
+
+class _Document(msgspec.Struct, forbid_unknown_fields=True):
+    app: _App
+    needs: list[_Need] = []
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a preheat.toml, with `{dir}` made its folder. Raise UsageError that names the file and the mistake."""
+    path = path / FILE_NAME if path.is_dir() else path
+    try:
+        body = path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"there is no recipe at {path}", hint="name a preheat.toml, or say what to start: preheat run -- CMD"
+        ) from error
+    try:
+        document = msgspec.toml.decode(body, type=_Document)
+        folder = path.absolute().parent
+        needs = tuple(_need(need) for need in document.needs)
+    except (msgspec.DecodeError, UsageError) as error:
+        raise UsageError(f"{path}: {error}", hint="its form is in docs/recipes.md") from error
+    app = document.app
+    if not app.name or "/" in app.name or app.name.startswith("."):
+        raise UsageError(f"{path}: {app.name!r} is not an app's name", hint="letters, digits and dashes")
+
+    def here(text: str) -> str:
+        return text.replace("{dir}", str(folder))
+
+    return Recipe(
+        name=app.name,
+        folder=folder,
+        command=tuple(here(word) for word in app.command),
+        ready=here(app.ready),
+        first=here(app.first),
+        env={name: here(value) for name, value in app.env.items()},
+        needs=needs,
+    )
+
+
+def _need(need: _Need) -> Need:
+    return Need(Ref.parse(need.ref), tuple(need.files), need.view, need.at)
