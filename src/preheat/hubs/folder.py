@@ -1,0 +1,156 @@
+"""Folder: a hub that is a folder on this machine, named `file:DIR`."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import FileIO
+from pathlib import Path
+
+from preheat.digest import GIT_SHA1, SHA256, Digest, hasher
+from preheat.errors import AccessDenied, HubError, NotFound
+from preheat.hub import Reader
+from preheat.ref import Ref
+from preheat.snapshot import File, Snapshot
+
+_SKIPPED = frozenset((".git", ".cache"))
+# Hubs keep larger files in LFS, named by sha256; what a folder says should look like what a hub would.
+_LFS_FROM = 1024 * 1024
+_CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Resolve `file:` refs; the commit is made of the files, so that it is steady while they are.
+
+    A file is read again only after its size, inode or time of change moved. Threads may share a Folder.
+    """
+
+    _known: dict[tuple[str, int, int, int, int], File] = field(default_factory=dict, init=False, repr=False)
+
+    def resolve(self, ref: Ref) -> Snapshot:
+        """See Hub.
+
+        Regular files, sorted by path; `.git` and `.cache` are left out. A link to a file inside counts as that file.
+        Any other link raises HubError, since to leave it out would be to keep half a model without a word.
+        """
+        root = Path(ref.repo)
+        if not root.is_dir():
+            raise NotFound(f"{root} is not a folder", hint="file:DIR names a folder that is there")
+        try:
+            files = tuple(self._file(root, path) for path in sorted(_paths(root)))
+        except PermissionError as error:
+            raise AccessDenied(f"{error.filename} may not be read", hint="change its owner or mode") from error
+        except OSError as error:
+            raise HubError(f"{root} cannot be read: {error}", hint="try again when nobody changes it") from error
+        commit = _commit(files)
+        if ref.revision not in ("main", commit):
+            raise NotFound(
+                f"{root} is not at {ref.revision}: it is at {commit}", hint="a folder has only its present state"
+            )
+        return Snapshot(ref, commit, files)
+
+    def open(self, snapshot: Snapshot, file: File, start: int, stop: int) -> Reader:
+        """See Hub."""
+        path = Path(snapshot.ref.repo, file.path)
+        try:
+            reader = _Range(_inside(Path(snapshot.ref.repo), path), start, stop)
+        except FileNotFoundError as error:
+            raise NotFound(f"{path} is gone", hint=f"preheat pull {snapshot.ref}, when nobody changes it") from error
+        except PermissionError as error:
+            raise AccessDenied(f"{path} may not be read", hint="change its owner or mode") from error
+        except OSError as error:
+            raise HubError(f"{path} cannot be read: {error}", hint="is it still a file?") from error
+        return reader
+
+    def _file(self, root: Path, path: str) -> File:
+        """Describe a file, by memory if it has not changed."""
+        full = root / path
+        status = full.stat()
+        key = (str(full), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = _read(full, path)
+        return known
+
+
+class _Range(FileIO):
+    """The bytes of a file from `start` up to, not including, `stop`."""
+
+    def __init__(self, path: Path, start: int, stop: int) -> None:
+        super().__init__(path)
+        self.seek(start)
+        self._left = stop - start
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override] # a Reader's buffers are memoryviews
+        """See Reader."""
+        size = super().readinto(buffer[: self._left]) or 0
+        self._left -= size
+        return size
+
+
+def _paths(root: Path, under: str = "") -> Iterator[str]:
+    """Name the files below `root`, relative to it, in no order."""
+    with os.scandir(root / under) as entries:
+        for entry in entries:
+            if entry.name in _SKIPPED:
+                continue
+            path = f"{under}/{entry.name}" if under else entry.name
+            _require_name(root, path)
+            if entry.is_symlink():
+                _inside(root, Path(entry.path))
+                if not entry.is_file():
+                    raise HubError(f"{entry.path} is a link to no file", hint="remove it, or copy what it leads to")
+                yield path
+            elif entry.is_dir():
+                yield from _paths(root, path)
+            elif entry.is_file():
+                yield path
+
+
+def _require_name(root: Path, path: str) -> None:
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise HubError(
+            f"{os.fsencode(path)!r} in {root} is not a name in UTF-8", hint="rename it: hubs have only such"
+        ) from error
+
+
+def _inside(root: Path, path: Path) -> Path:
+    """Follow links, as long as they end inside `root`."""
+    end = Path(os.path.realpath(path))
+    if not end.is_relative_to(os.path.realpath(root)):
+        raise HubError(
+            f"{path} is a link out of {root}",
+            hint="name the folder that holds both, or make a copy without links: cp -rL",
+        )
+    return end
+
+
+def _read(full: Path, path: str) -> File:
+    """Read a file once, to know its size and digest."""
+    with open(full, "rb", buffering=0) as source:
+        if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
+            raise HubError(f"{full} is no longer a file", hint="try again when nobody changes it")
+        head = source.read(_CHUNK)
+        while len(head) < _LFS_FROM and (more := source.read(_LFS_FROM - len(head))):
+            head += more
+        algorithm = SHA256 if len(head) >= _LFS_FROM else GIT_SHA1
+        naming = hasher(algorithm, len(head))
+        naming.update(head)
+        size = len(head)
+        if algorithm == SHA256:
+            buffer = memoryview(bytearray(_CHUNK))
+            while count := source.readinto(buffer):
+                naming.update(buffer[:count])
+                size += count
+    return File(path, size, Digest(algorithm, naming.hexdigest()))
+
+
+def _commit(files: tuple[File, ...]) -> str:
+    naming = hashlib.sha1(usedforsecurity=False)
+    for file in files:
+        naming.update(f"{file.digest} {file.size} {file.path}\0".encode())
+    return naming.hexdigest()
