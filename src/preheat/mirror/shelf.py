@@ -1,0 +1,41 @@
+"""Shelf: plain folders to serve, each under a repository's name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from preheat.hubs.folder import Folder
+from preheat.ref import FOLDER, MODEL, Ref
+from preheat.snapshot import File, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A snapshot, and where each of its files lies; `locate` answers None for one that is not on this machine."""
+
+    snapshot: Snapshot
+    locate: Callable[[File], Path | None]
+
+
+Find = Callable[[Ref], Found | None]
+
+
+class Shelf:
+    """Find repositories (`owner/name`, `datasets/owner/name`) in folders, at `main` and at the commit they make.
+
+    A folder that changes changes its commit. Threads may share a Shelf.
+    """
+
+    def __init__(self, folders: Mapping[str, Path]) -> None:
+        self._folders = {replace(Ref.parse(name), revision=""): folder for name, folder in folders.items()}
+        self._hub = Folder()
+
+    def find(self, ref: Ref) -> Found | None:
+        """Find the repository at that revision; what cannot be read raises HubError."""
+        folder = self._folders.get(ref.at(""))
+        if folder is None:
+            return None
+        snapshot = replace(self._hub.resolve(Ref(FOLDER, MODEL, str(folder))), ref=ref)
+        if ref.revision not in ("main", snapshot.commit):
+            return None
+        return Found(snapshot, lambda file: folder / file.path)
