@@ -1,0 +1,80 @@
+"""Kin: the processes of this machine as /proc tells them, to find an app's whole family."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A process: its parent, process group and session, its state's letter, and its resident bytes."""
+
+    pid: int
+    parent: int
+    group: int
+    session: int
+    state: str
+    resident: int
+
+    @property
+    def dead(self) -> bool:
+        """Whether it has ended and only waits to be reaped."""
+        return self.state in "ZXx"
+
+
+def members() -> list[Member]:
+    """List all processes; empty where there is no /proc."""
+    try:
+        names = os.listdir("/proc")
+    except OSError:
+        return []
+    found = (_member(int(name)) for name in names if name.isdigit())
+    return [member for member in found if member is not None]
+
+
+def group(leader: int) -> list[Member]:
+    """List who still lives in a process group."""
+    return [member for member in members() if member.group == leader and not member.dead]
+
+
+def family(root: int) -> list[Member]:
+    """List `root`, what descends from it, and who shares the session that it leads.
+
+    The session finds those whose parent died before them.
+    """
+    everybody = members()
+    pids = {root}
+    while True:
+        more = {m.pid for m in everybody if m.pid not in pids and (m.parent in pids or m.session in pids)}
+        if not more:
+            return [member for member in everybody if member.pid in pids]
+        pids |= more
+
+
+def name(pid: int) -> str:
+    """Say what a process or thread calls itself, empty when it is gone."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as comm:
+            return comm.read().rstrip("\n")
+    except OSError:
+        return ""
+
+
+def _member(pid: int) -> Member | None:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
+            # The name, in round brackets, may itself hold brackets and blanks: proc_pid_stat(5).
+            fields = stat.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return Member(
+        pid=pid,
+        state=fields[0],
+        parent=int(fields[1]),
+        group=int(fields[2]),
+        session=int(fields[3]),
+        resident=int(fields[21]) * _PAGE,
+    )

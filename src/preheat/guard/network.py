@@ -1,0 +1,177 @@
+"""Witness: sees where an app and all its children try to connect, and which names they look up.
+
+It counts calls, not packets: connect(2), and sendto(2), sendmsg(2), sendmmsg(2) that name an address, whatever comes
+of them. It does not see what runs as 32-bit code, nor what a name in /etc/hosts resolves to, since nobody is asked.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import Iterable
+
+from preheat.guard import kin, seccomp
+from preheat.guard.aim import aims
+from preheat.guard.sockaddr import Address
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """`count` tries of one thread's program to reach `address`; `lookup` when it asks there for names.
+
+    `pid` is the thread's, which for a program without threads is the process's; `at` is time.time() of the first.
+    """
+
+    address: str
+    port: int
+    pid: int
+    program: str
+    at: float
+    lookup: bool
+    loopback: bool
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether calls can be counted here, and what is in the way when not."""
+
+    reason: str
+
+    def __bool__(self) -> bool:
+        return not self.reason
+
+
+class Witness:
+    """Count what the programs started from its threads try to reach; one witness may see several starts.
+
+    `own_ports` are the app's own: calls to them on this machine are not counted. Nor is port 0, which nobody can
+    listen on: getaddrinfo(3) asks the kernel with it which of several addresses it would prefer, and sends nothing.
+    """
+
+    def __init__(self, own_ports: Iterable[int] = ()) -> None:
+        self._own_ports = frozenset(own_ports)
+        self._lock = threading.Lock()
+        self._attempts: dict[tuple[Address, int, str], Attempt] = {}
+        self._blind_spots: dict[str, None] = {}
+        self._answering: list[threading.Thread] = []
+
+    @staticmethod
+    def available() -> Availability:
+        """Try it, on a thread of its own, with a call that goes nowhere."""
+        if not seccomp.supported():
+            return Availability("only 64-bit Linux on x86-64 and ARM can count calls")
+        outcome: list[str] = []
+        thread = threading.Thread(target=_try_out, args=(outcome,), name="witness-trial")
+        thread.start()
+        thread.join()
+        return Availability(outcome[0])
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """List what was tried, in the order of the first tries."""
+        with self._lock:
+            return tuple(self._attempts.values())
+
+    @property
+    def outbound(self) -> int:
+        """Count all tries, lookups included."""
+        return sum(attempt.count for attempt in self.attempts)
+
+    @property
+    def lookups(self) -> int:
+        """Count the tries that ask for names."""
+        return sum(attempt.count for attempt in self.attempts if attempt.lookup)
+
+    @property
+    def blind_spots(self) -> tuple[str, ...]:
+        """Say in words what could not be seen; while there is any, a count of 0 proves nothing."""
+        with self._lock:
+            return tuple(self._blind_spots)
+
+    def cover_this_thread(self) -> None:
+        """See all that the calling thread starts from now on. Raise OSError where that cannot be.
+
+        It lasts as long as the thread, so give it one of its own, for one start.
+        """
+        # The listener lies in this process, for threads share their files, and the filter in this thread alone: no
+        # descriptor needs to be brought out of the child, and none of our other threads is ever stopped.
+        listener = seccomp.filter_this_thread()
+        thread = threading.Thread(target=self._answer, args=(listener,), name="witness", daemon=True)
+        with self._lock:
+            self._answering.append(thread)
+        thread.start()
+
+    def close(self, within_s: float = 1.0) -> None:
+        """Wait until all that was seen has ended; what outlives this goes on being answered, and counted."""
+        deadline = time.monotonic() + within_s
+        for thread in tuple(self._answering):
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _answer(self, listener: int) -> None:
+        waiting = select.poll()
+        waiting.register(listener, select.POLLIN)
+        try:
+            while True:
+                events = waiting.poll()[0][1]
+                if events & select.POLLIN:
+                    call = seccomp.receive(listener)
+                    if call is not None:
+                        self._attend(listener, call)
+                else:  # POLLHUP: nobody is left who could call (Linux 5.9 on)
+                    return
+        finally:
+            os.close(listener)
+
+    def _attend(self, listener: int, call: seccomp.Call) -> None:
+        tries: list[tuple[Address, int, str]] = []
+        blind = ""
+        try:
+            addresses = [address for address in aims(call) if self._counts(address, call.thread)]
+            program = kin.name(call.thread) if addresses or call.name == "io_uring_setup" else ""
+            tries = [(address, call.thread, program) for address in addresses]
+            if call.name == "io_uring_setup":
+                blind = f"{program} (pid {call.thread}) opened an io_uring, whose connections are not seen"
+        except PermissionError:
+            blind = f"{kin.name(call.thread)} (pid {call.thread}) does not let its calls be read"
+        finally:
+            # Whoever sees the app go on, or end, sees the count too: it is kept under the lock that letting go is.
+            with self._lock:
+                # A call that a signal or death took back comes again, or never: it is not counted now.
+                if seccomp.waits(listener, call) and seccomp.let_go(listener, call):
+                    if blind:
+                        self._blind_spots[blind] = None
+                    for key in tries:
+                        self._count(*key)
+
+    def _counts(self, address: Address, thread: int) -> bool:
+        if address.is_file:
+            # A resolver that is not there is not asked: programs try nscd by habit.
+            return address.lookup and os.path.exists(f"/proc/{thread}/root{address.host}")
+        return address.port != 0 and not (address.loopback and address.port in self._own_ports)
+
+    def _count(self, address: Address, thread: int, program: str) -> None:
+        key = (address, thread, program)
+        known = self._attempts.get(key)
+        self._attempts[key] = (
+            replace(known, count=known.count + 1)
+            if known
+            else Attempt(address.host, address.port, thread, program, time.time(), address.lookup, address.loopback)
+        )
+
+
+def _try_out(outcome: list[str]) -> None:
+    """Say in `outcome` what keeps this thread's calls from being counted, empty when nothing does."""
+    witness = Witness()
+    try:
+        witness.cover_this_thread()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+            one.connect(("127.0.0.1", 9))  # UDP: nothing is sent
+    except OSError as error:
+        outcome.append(f"the kernel or the container does not permit it: {error.strerror}")
+    else:
+        outcome.append("" if witness.outbound == 1 else "calls are let through without being told")

@@ -1,0 +1,78 @@
+"""Holder: who listens on a port already."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from dataclasses import dataclass
+from typing import Iterator
+
+from preheat.guard import kin
+
+_LISTENING = "0A"  # include/net/tcp_states.h: TCP_LISTEN
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that has a port; pid 0 when it cannot be seen, being another user's or another container's."""
+
+    port: int
+    pid: int
+    name: str
+
+    def __str__(self) -> str:
+        who = f"{self.name} (pid {self.pid})" if self.pid else "somebody else"
+        return f"port {self.port} is taken by {who}"
+
+
+def port_taken(port: int) -> Holder | None:
+    """Find who listens on a TCP port of this machine; None when it is free."""
+    sockets = set(_listeners(port))
+    if not sockets and not _refused(port):
+        return None
+    pid = _owner(sockets)
+    return Holder(port, pid, kin.name(pid) if pid else "")
+
+
+def _listeners(port: int) -> Iterator[str]:
+    """List the sockets that listen there, as links in /proc/PID/fd name them."""
+    for table in ("tcp", "tcp6"):
+        try:
+            with open(f"/proc/self/net/{table}", encoding="ascii") as lines:
+                rows = [line.split() for line in lines][1:]
+        except OSError:
+            continue
+        for row in rows:
+            if row[3] == _LISTENING and int(row[1].rpartition(":")[2], 16) == port:
+                yield f"socket:[{row[9]}]"
+
+
+def _refused(port: int) -> bool:
+    """Whether the kernel refuses the port, for where there is no /proc to read."""
+    with socket.socket() as ours:
+        # What lingers of earlier connections is no listener.
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            ours.bind(("127.0.0.1", port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
+
+
+def _owner(sockets: set[str]) -> int:
+    for member in kin.members():
+        folder = f"/proc/{member.pid}/fd"
+        try:
+            if any(_link(f"{folder}/{name}") in sockets for name in os.listdir(folder)):
+                return member.pid
+        except OSError:
+            continue
+    return 0
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""

@@ -1,0 +1,187 @@
+"""Probe: a question that an app answers when it is ready."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+from dataclasses import dataclass
+from typing import Mapping, Protocol
+
+from preheat.guard.tail import Sight, Tail
+
+_TIMEOUT_S = 5.0
+_URL = re.compile(r"(https?)://(\[[0-9a-fA-F:.]+\]|[^/:?#\[\]@\s]+)(?::(\d+))?([/?]\S*)?")
+_TCP = re.compile(r"tcp:(?:(\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+):)?(\d+)")
+_HERE = re.compile(r"localhost|127\..*|0\.0\.0\.0|::1?")
+
+
+class Probe(Protocol):
+    """What can be asked again and again."""
+
+    def ready(self) -> bool:
+        """Whether the app is ready; it may take some seconds to find out."""
+
+
+@dataclass(frozen=True)
+class HttpProbe:
+    """Ready when a GET is answered with 2xx or 3xx; no proxy, and no certificate, is asked."""
+
+    tls: bool
+    host: str
+    port: int
+    target: str
+
+    def ready(self) -> bool:
+        """See Probe."""
+        # Not at the top: http.client and ssl take longer to load than the rest of the guard.
+        from http.client import HTTPConnection, HTTPException, HTTPSConnection
+
+        connection: HTTPConnection
+        if self.tls:
+            import ssl
+
+            # Whoever answers here says that it is up; nothing is told to it.
+            trusting = ssl._create_unverified_context()  # noqa: S323
+            connection = HTTPSConnection(self.host, self.port, timeout=_TIMEOUT_S, context=trusting)
+        else:
+            connection = HTTPConnection(self.host, self.port, timeout=_TIMEOUT_S)
+        try:
+            connection.request("GET", self.target, headers={"User-Agent": "preheat-guard", "Connection": "close"})
+            return 200 <= connection.getresponse().status < 400
+        except (OSError, HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+@dataclass(frozen=True)
+class PortProbe:
+    """Ready when a connection is accepted."""
+
+    host: str
+    port: int
+
+    def ready(self) -> bool:
+        """See Probe."""
+        try:
+            socket.create_connection((self.host, self.port), _TIMEOUT_S).close()
+        except OSError:
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class LineProbe:
+    """Ready when the app has said it."""
+
+    sight: Sight
+
+    def ready(self) -> bool:
+        """See Probe."""
+        return self.sight.seen
+
+
+@dataclass(frozen=True)
+class CommandProbe:
+    """Ready when a command ends with status 0."""
+
+    command: tuple[str, ...]
+    env: Mapping[str, str] | None = None
+    cwd: str | None = None
+
+    def ready(self) -> bool:
+        """See Probe."""
+        try:
+            done = subprocess.run(
+                self.command,
+                env=self.env,
+                cwd=self.cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=_TIMEOUT_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return done.returncode == 0
+
+
+def parse_probe(text: str, tail: Tail, *, env: Mapping[str, str] | None = None, cwd: str | None = None) -> Probe:
+    """Read `http://…`, `tcp:PORT`, `tcp:HOST:PORT`, `line:REGEX` or `exec:COMMAND`; raise ValueError in clear words.
+
+    `tail` is where lines are looked for; `env` and `cwd` are those of a command, usually the app's.
+    """
+    kind, _, rest = text.partition(":")
+    if kind in ("http", "https"):
+        tls, host, port, target = _url(text)
+        return HttpProbe(tls, host, port, target)
+    if kind == "tcp":
+        return PortProbe(*_tcp(text))
+    if kind == "line":
+        if not rest:
+            raise ValueError(f"{text} has no pattern: line:REGEX")
+        try:
+            return LineProbe(tail.watch(re.compile(rest)))
+        except re.error as error:
+            raise ValueError(f"{text} is not a regular expression: {error}") from error
+    if kind == "exec":
+        return CommandProbe(_command(text, rest, env), env, cwd)
+    raise ValueError(f"{text} is not a probe: http://HOST:PORT/, tcp:PORT, tcp:HOST:PORT, line:REGEX or exec:COMMAND")
+
+
+def port_of(text: str) -> int | None:
+    """Say which port of this machine a probe asks; None if it asks none."""
+    kind = text.partition(":")[0]
+    if kind in ("http", "https"):
+        _, host, port, _ = _url(text)
+    elif kind == "tcp":
+        host, port = _tcp(text)
+    else:
+        return None
+    return port if _HERE.fullmatch(host) else None
+
+
+def _url(text: str) -> tuple[bool, str, int, str]:
+    found = _URL.fullmatch(text)
+    if not found:
+        raise ValueError(f"{text} is not a URL: http://HOST:PORT/PATH")
+    scheme, host, port, target = found.groups()
+    target = (target or "/").partition("#")[0]
+    default = 443 if scheme == "https" else 80
+    return (
+        scheme == "https",
+        host.strip("[]"),
+        _port(text, port) if port else default,
+        target if target.startswith("/") else f"/{target}",
+    )
+
+
+def _tcp(text: str) -> tuple[str, int]:
+    found = _TCP.fullmatch(text)
+    if not found:
+        raise ValueError(f"{text} is not a port: tcp:PORT or tcp:HOST:PORT")
+    return (found[1] or "127.0.0.1").strip("[]"), _port(text, found[2])
+
+
+def _port(text: str, digits: str) -> int:
+    port = int(digits)
+    if not 1 <= port <= 65535:
+        raise ValueError(f"{text}: a port is 1 to 65535")
+    return port
+
+
+def _command(text: str, words: str, env: Mapping[str, str] | None) -> tuple[str, ...]:
+    try:
+        command = tuple(shlex.split(words))
+    except ValueError as error:
+        raise ValueError(f"{text}: {error}") from error
+    if not command:
+        raise ValueError(f"{text} has no command: exec:COMMAND")
+    path = None if env is None else env.get("PATH")
+    if "/" not in command[0] and shutil.which(command[0], path=path) is None:
+        raise ValueError(f"{text}: there is no command {command[0]}")
+    return command

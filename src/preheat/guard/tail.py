@@ -1,0 +1,78 @@
+"""Tail: the last that an app has said."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import deque
+from typing import Deque
+
+MOST_LINES = 200
+MOST_BYTES = 64 * 1024
+
+
+class Sight:
+    """Whether a pattern was ever seen in a tail's lines; `seen` stays true once it is."""
+
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self._pattern = pattern
+        self.seen = False
+
+    def look(self, line: str) -> None:
+        """Try one line."""
+        self.seen = self.seen or self._pattern.search(line) is not None
+
+
+class Tail:
+    """The last 200 lines, at most 64 KiB, of several streams, in the order in which their lines ended. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lines: Deque[bytes] = deque()
+        self._size = 0
+        self._begun: dict[int, bytes] = {}
+        self._sights: list[Sight] = []
+
+    def feed(self, stream: int, chunk: bytes) -> None:
+        """Take in what `stream` said; a line may come in pieces."""
+        with self._lock:
+            *lines, begun = (self._begun.get(stream, b"") + chunk).split(b"\n")
+            self._begun[stream] = begun[-MOST_BYTES:]
+            for line in lines:
+                self._add(line)
+            if begun:
+                # A prompt or a banner without its end of line counts for those who wait for it.
+                self._show(begun)
+
+    def lines(self, count: int = MOST_LINES) -> tuple[str, ...]:
+        """List the last `count` lines, unfinished ones last."""
+        with self._lock:
+            lines = [*self._lines, *(begun for begun in self._begun.values() if begun)]
+            return tuple(_text(line) for line in lines[-count:]) if count else ()
+
+    def watch(self, pattern: re.Pattern[str]) -> Sight:
+        """Look out for `pattern` in each line from now on, and in those that are here."""
+        sight = Sight(pattern)
+        with self._lock:
+            for line in (*self._lines, *self._begun.values()):
+                sight.look(_text(line))
+            self._sights.append(sight)
+        return sight
+
+    def _add(self, line: bytes) -> None:
+        self._show(line)
+        kept = line[-MOST_BYTES:]
+        self._lines.append(kept)
+        self._size += len(kept)
+        while self._size > MOST_BYTES or len(self._lines) > MOST_LINES:
+            self._size -= len(self._lines.popleft())
+
+    def _show(self, line: bytes) -> None:
+        for sight in self._sights:
+            if not sight.seen:
+                sight.look(_text(line))
+
+
+def _text(line: bytes) -> str:
+    # A progress bar overwrites itself: what a terminal would show is what follows the last return.
+    return line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace")
