@@ -1,0 +1,80 @@
+"""Outsiders: other people's programs, each in an environment of its own, as judges of what we claim to speak."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from preheat.events import Event
+from preheat.mirror.routes import answer
+from preheat.mirror.server import Server
+from preheat.mirror.shelf import Shelf
+
+_KEPT = Path(__file__).parents[2] / ".outsiders"
+
+Outsider = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def outsider() -> Outsider:
+    """Give a function from pinned requirements to the Python that has them: `outsider("huggingface_hub==0.36.0")`.
+
+    The environment is made once and kept while the requirements stay the same. Where no package index can be reached,
+    the test is skipped.
+    """
+    return _environment
+
+
+def _environment(*requirements: str) -> Path:
+    wanted = "\n".join((f"python {sys.version}", *requirements)) + "\n"
+    name = requirements[0].replace("==", "-").replace("/", "-")
+    home = _KEPT / f"{name}-{hashlib.sha256(wanted.encode()).hexdigest()[:8]}"
+    python, complete = home / "bin" / "python", home / "complete"
+    _KEPT.mkdir(exist_ok=True)
+    with FileLock(_KEPT / f"{home.name}.lock"):
+        if complete.is_file() and complete.read_text() == wanted:
+            return python
+        shutil.rmtree(home, ignore_errors=True)
+        venv.create(home, with_pip=True)
+        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *requirements]
+        done = subprocess.run(pip, capture_output=True, text=True, check=False)
+        if done.returncode:
+            shutil.rmtree(home, ignore_errors=True)
+            if "No matching distribution" in done.stderr and "connection" not in done.stderr.lower():
+                pytest.fail(f"no package index knows {requirements}: {done.stderr}")
+            pytest.skip(f"{requirements} cannot be installed here: {done.stderr.strip()[-300:]}")
+        complete.write_text(wanted)
+    return python
+
+
+class Served:
+    """A mirror with a model and a dataset on it, and what it was asked."""
+
+    def __init__(self, folder: Path, url: str, events: list[Event]) -> None:
+        self.folder = folder
+        self.url = url
+        self.events = events
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Serve one folder as the model `acme/tiny`, the model `solo` and the dataset `acme/rows`."""
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "voices" / "deep").mkdir(parents=True)
+    (folder / "config.json").write_text('{"model_type": "tiny"}\n')
+    (folder / "empty.txt").touch()
+    (folder / "voices" / "müde & froh #1.txt").write_text("hmm\n")
+    (folder / "voices" / "deep" / "low.bin").write_bytes(bytes(range(256)) * 8)
+    # Above 10 MB clients change their ways: progress, resume, parts.
+    (folder / "model.safetensors").write_bytes(b"".join(i.to_bytes(4, "big") for i in range(3_000_000)))
+    events: list[Event] = []
+    shelf = Shelf(dict.fromkeys(("acme/tiny", "solo", "datasets/acme/rows"), folder))
+    with Server(("127.0.0.1", 0), partial(answer, find=shelf.find), events.append) as server:
+        yield Served(folder, server.url, events)
