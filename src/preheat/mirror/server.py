@@ -102,12 +102,14 @@ class _Http(http.server.ThreadingHTTPServer):
     def hold_to(self, pace: int) -> None:
         """Let the kernel send no faster than `pace` bytes per second on each connection, which inherits it."""
         try:
-            self.socket.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, pace)
+            if pace < 1 or not sys.platform.startswith("linux"):
+                raise OverflowError("not on this machine")
+            self.socket.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, pace.to_bytes(8, sys.byteorder))
         except (OSError, OverflowError) as error:
             self.server_close()
             raise PreheatError(
                 f"connections cannot be held to {pace} bytes per second: {error}",
-                hint="a pace needs Linux and less than 2 GB/s; leave it out",
+                hint="a pace is a number above 0, and needs Linux; leave it out",
             ) from error
 
     def enter(self, connection: socket.socket) -> None:
@@ -251,6 +253,7 @@ class _Connection(http.server.BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer what the standard library refuses to read, in the form of the other refusals."""
         self.close_connection = True
+        self.request_version = self.protocol_version  # what cannot be read counts as HTTP/0.9, which has no status
         self._send(refuse(int(code), message or explain or "the request cannot be read"))
 
     def version_string(self) -> str:
