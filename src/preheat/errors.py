@@ -67,9 +67,13 @@ class Busy(LibraryError):
 
 
 class AppError(PreheatError):
-    """The app did not start, would not stay, or went online."""
+    """The app did not start, would not stay, or went online. `tail` is the last it said."""
 
     exit_status = 7
+
+    def __init__(self, message: str, *, hint: str = "", tail: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.tail = tail
 
 
 class CheckFailed(PreheatError):

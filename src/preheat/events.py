@@ -81,6 +81,19 @@ class AppChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkSeen:
+    """The app's whole process tree tried `outbound` times to reach others, `lookups` of them to look up a name.
+
+    `places` says where, most tried first; `blind_spots` what could not be seen, in words: a count with any is no proof.
+    """
+
+    outbound: int
+    lookups: int
+    places: tuple[str, ...]
+    blind_spots: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TrialStarted:
     """Round `round` of `condition` begins."""
 
@@ -89,5 +102,5 @@ class TrialStarted:
     rounds: int
 
 
-Event = Resolved | Received | Retrying | Stored | Placed | Serving | Answered | AppChanged | TrialStarted
+Event = Resolved | Received | Retrying | Stored | Placed | Serving | Answered | AppChanged | NetworkSeen | TrialStarted
 Listener = Callable[[Event], None]

@@ -1,6 +1,7 @@
 """Console: says events, errors and results, to people on stderr or to programs as JSON lines."""
 
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from typing import IO, Protocol
@@ -11,11 +12,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from preheat.cli.pace import Pace
 from preheat.cli.words import say_seconds, say_size
-from preheat.errors import PreheatError
+from preheat.errors import AppError, PreheatError
 from preheat.events import (
     Answered,
     AppChanged,
     Event,
+    NetworkSeen,
     Placed,
     Received,
     Resolved,
@@ -50,6 +52,7 @@ class JsonLines:
 
     def __init__(self, out: IO[str]) -> None:
         self._out = out
+        self._turn = threading.Lock()
         self._pace: Pace | None = None
         self._said_at = 0.0
 
@@ -81,13 +84,16 @@ class JsonLines:
 
     def error(self, error: PreheatError) -> None:
         """See Console."""
-        self._line("error", {"kind": type(error).__name__, "message": error.message, "hint": error.hint})
+        self._line("error", _facts(error))
 
     def close(self) -> None:
         """See Console."""
 
     def _line(self, event: str, facts: Mapping[str, object]) -> None:
-        print(msgspec.json.encode({"event": event, **facts}).decode(), file=self._out, flush=True)
+        # In one write, under a lock: servers and fetches speak from many threads.
+        with self._turn:
+            self._out.write(msgspec.json.encode({"event": event, **facts}).decode() + "\n")
+            self._out.flush()
 
 
 class People:
@@ -128,6 +134,10 @@ class People:
                 self._say(f"{event.client} {event.method} {event.path} {event.status} {say_size(event.sent)}", at=2)
             case AppChanged():
                 self._say(f"app {event.life} after {say_seconds(event.seconds)}: {event.detail}")
+            case NetworkSeen():
+                self._say(f"outbound requests: {event.outbound}, {event.lookups} of them to look up names")
+                for line in (*event.places, *event.blind_spots):
+                    self._say(f"  {line}")
             case TrialStarted():
                 self._say(f"round {event.round} of {event.rounds}: {event.condition}")
 
@@ -135,13 +145,15 @@ class People:
         """See Console."""
         self.close()
         if sentence:
-            self._terminal.print(sentence, markup=False)
+            print(sentence, flush=True)
 
     def error(self, error: PreheatError) -> None:
         """See Console."""
         self.close()
         self._terminal.print("preheat:", style="bold red", end=" ")
         self._terminal.print(error.message, markup=False)
+        for line in error.tail if isinstance(error, AppError) else ():
+            self._terminal.print(f"   | {line}", markup=False)
         if error.hint:
             self._terminal.print("   hint:", style="bold", end=" ")
             self._terminal.print(error.hint, markup=False)
@@ -177,9 +189,43 @@ class People:
             self._terminal.print(sentence, markup=False)
 
 
+class Both:
+    """Two consoles that are told the same."""
+
+    def __init__(self, one: Console, other: Console) -> None:
+        self._consoles = (one, other)
+
+    def __call__(self, event: Event) -> None:
+        """See Console."""
+        for one in self._consoles:
+            one(event)
+
+    def done(self, figures: Mapping[str, object], sentence: str) -> None:
+        """See Console."""
+        for one in self._consoles:
+            one.done(figures, sentence)
+
+    def error(self, error: PreheatError) -> None:
+        """See Console."""
+        for one in self._consoles:
+            one.error(error)
+
+    def close(self) -> None:
+        """See Console."""
+        for one in self._consoles:
+            one.close()
+
+
 def console(*, json: bool, loud: int, out: IO[str] | None = None) -> Console:
     """Choose how to speak. `out` is where JSON lines go, default stdout."""
     return JsonLines(out or sys.stdout) if json else People(loud)
+
+
+def _facts(error: PreheatError) -> dict[str, object]:
+    facts: dict[str, object] = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+    if isinstance(error, AppError):
+        facts["tail"] = error.tail
+    return facts
 
 
 def _progress(pace: Pace, now: float) -> dict[str, object]:

@@ -9,8 +9,6 @@ from typing import NoReturn
 from preheat import __version__
 from preheat.errors import PreheatError, UsageError
 
-INTERRUPTED = 130
-
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit with its status (docs/exit-codes.md)."""
@@ -31,26 +29,14 @@ def _run(words: list[str]) -> int:
         options = parser.parse_args(words[:split])
         options.command = words[split + 1 :]
     except PreheatError as error:
-        return _say(error, json="--json" in words[:split], loud=1)
+        from preheat.cli.console import console
+
+        console(json="--json" in words[:split], loud=1).error(error)
+        return error.exit_status
     # Here and not at the top: the verbs load the HTTP client and more, which --help has no use for.
     from preheat.cli import commands
 
-    try:
-        return commands.run(options)
-    except PreheatError as error:
-        return _say(error, json=options.json, loud=options.loud)
-    except KeyboardInterrupt:
-        _say(PreheatError("interrupted", hint="what arrived is kept: run it again to go on"), json=options.json, loud=1)
-        return INTERRUPTED
-    except BrokenPipeError:
-        return 1
-
-
-def _say(error: PreheatError, *, json: bool, loud: int) -> int:
-    from preheat.cli.console import console
-
-    console(json=json, loud=loud).error(error)
-    return error.exit_status
+    return commands.run(options)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -96,6 +82,7 @@ def _everywhere() -> _Parser:
         "--library", metavar="DIR", help="where models are kept (PREHEAT_LIBRARY; default: the user's data folder)"
     )
     group.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
+    group.add_argument("--events", metavar="FILE", help="write the JSON objects to FILE, beside what is said here")
     group.add_argument("-q", "--quiet", dest="loud", action="store_const", const=0, default=1, help="say errors only")
     group.add_argument("-v", "--verbose", dest="loud", action="store_const", const=2, help="say more")
     return shared
@@ -138,7 +125,6 @@ def _run_verb(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--network", choices=["free", "watch"], default="free", help="watch: count what it tries to reach"
     )
-    verb.add_argument("--events", metavar="FILE", help="with --json: where the events go (default stderr)")
     _pulling(verb)
 
 

@@ -41,3 +41,11 @@ def say_seconds(seconds: float) -> str:
     if minutes < 120:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def read_address(text: str) -> tuple[str, int]:
+    """Read `HOST:PORT`, `[::1]:PORT` or `:PORT`, which is every address of this machine."""
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]*)):(\d{1,5})", text.strip())
+    if match is None or int(match[3]) > 65535:
+        raise UsageError(f"{text!r} is not an address", hint="HOST:PORT: 127.0.0.1:8000, 0.0.0.0:8000")
+    return match[1] or match[2] or "0.0.0.0", int(match[3])  # noqa: S104 - asked for

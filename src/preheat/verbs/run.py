@@ -1,0 +1,76 @@
+"""Run: start an app offline on what the library has, and keep it alive."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from preheat.errors import AppError, UsageError
+from preheat.events import AppChanged, Listener, NetworkSeen
+from preheat.guard.app import App
+from preheat.guard.lifecycle import Patience
+from preheat.guard.network import Witness
+from preheat.guard.probes import port_of
+from preheat.guard.process import Output
+from preheat.guard.supervisor import Changed, Event, Outcome, supervise
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How an app is watched: with which patience, where its words go, and whether its network calls are counted."""
+
+    patience: Patience = field(default_factory=Patience)
+    output: Output = field(default_factory=Output)
+    network: bool = False
+
+
+def run(app: App, watch: Watch, on_event: Listener) -> int:
+    """Start `app`, restart it when it crashes, stop it on SIGINT and SIGTERM; return its exit status.
+
+    Raise AppError when it could not be started, was never ready or spent its restarts.
+    """
+    witness = witness_for(app) if watch.network else None
+    try:
+        outcome = supervise(app, watch.patience, _telling(on_event), witness=witness, output=watch.output)
+    except ValueError as error:
+        raise UsageError(str(error), hint="--ready http://127.0.0.1:7860/, tcp:7860, line:REGEX or exec:CMD") from error
+    if witness is not None:
+        on_event(network_seen(witness))
+    if outcome.fatal:
+        raise AppError(outcome.reason, hint=_hint(app, outcome), tail=outcome.tail)
+    return outcome.status
+
+
+def witness_for(app: App) -> Witness:
+    """Return a witness that takes the app's own port for its own. Raise AppError where nothing can be counted."""
+    available = Witness.available()
+    if not available:
+        raise AppError(f"its network calls cannot be counted: {available.reason}", hint="leave --network out")
+    port = port_of(app.ready) if app.ready else None
+    return Witness(own_ports=() if port is None else (port,))
+
+
+def network_seen(witness: Witness) -> NetworkSeen:
+    """Sum up what a witness saw."""
+    places: dict[str, int] = {}
+    for attempt in witness.attempts:
+        what = f"{'lookup at ' if attempt.lookup else ''}{attempt.address}:{attempt.port} by {attempt.program}"
+        places[what] = places.get(what, 0) + attempt.count
+    said = tuple(f"{place} ({count})" for place, count in sorted(places.items(), key=lambda item: -item[1]))
+    return NetworkSeen(witness.outbound, witness.lookups, said, witness.blind_spots)
+
+
+def _telling(on_event: Listener) -> Callable[[Event], None]:
+    def tell(event: Event) -> None:
+        if isinstance(event, Changed):
+            on_event(AppChanged(event.life, event.detail, event.seconds))
+
+    return tell
+
+
+def _hint(app: App, outcome: Outcome) -> str:
+    if "not ready" in outcome.reason:
+        return f"does it answer at {app.ready}? more time: --ready-within 20m"
+    if "taken" in outcome.reason:
+        return "stop that, or choose another port for the app"
+    if outcome.starts and not outcome.tail:
+        return f"try it by hand: {' '.join(app.command)}"
+    return "its last words are above" if outcome.tail else "is the command right?"
