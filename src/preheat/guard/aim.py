@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 
@@ -14,7 +15,7 @@ _MOST_MESSAGES = 1024  # UIO_MAXIOV
 
 
 def aims(call: Call) -> list[Address]:
-    """Read from its memory where a call wants to go. Raise PermissionError where that is forbidden."""
+    """Read from its memory where a call wants to go. Raise OSError where that cannot be read, or nobody is left."""
     if call.name == "connect":
         places = [(call.arguments[1], call.arguments[2])]
     elif call.name == "sendto":
@@ -40,15 +41,14 @@ def _names(headers: bytes) -> list[tuple[int, int]]:
 
 def _read(thread: int, place: int, size: int) -> bytes:
     """Read a thread's memory; nothing where there is none, which is how the kernel will find it too."""
-    try:
-        memory = os.open(f"/proc/{thread}/mem", os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, ProcessLookupError):
-        return b""
+    memory = os.open(f"/proc/{thread}/mem", os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.pread(memory, size, place)
-    except PermissionError:
+    except OSError as error:
+        if error.errno == errno.EIO:
+            return b""
         raise
-    except (OSError, OverflowError):
+    except OverflowError:
         return b""
     finally:
         os.close(memory)

@@ -2,6 +2,8 @@
 
 It counts calls, not packets: connect(2), and sendto(2), sendmsg(2), sendmmsg(2) that name an address, whatever comes
 of them. It does not see what runs as 32-bit code, nor what a name in /etc/hosts resolves to, since nobody is asked.
+A signal that comes while a call waits to be looked at (some 20 us) ends the call with EINTR before it is made, unless
+its handler has SA_RESTART; such a call is not counted.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, replace
+from queue import SimpleQueue
 from typing import Iterable
 
 from preheat.guard import kin, seccomp
@@ -99,12 +102,17 @@ class Witness:
         It lasts as long as the thread, so give it one of its own, for one start.
         """
         # The listener lies in this process, for threads share their files, and the filter in this thread alone: no
-        # descriptor needs to be brought out of the child, and none of our other threads is ever stopped.
-        listener = seccomp.filter_this_thread()
-        thread = threading.Thread(target=self._answer, args=(listener,), name="witness", daemon=True)
+        # descriptor needs to be brought out of the child, and none of our other threads is ever stopped. Who answers
+        # is started before, or it would have the filter too and wait for itself.
+        listeners: SimpleQueue[int | None] = SimpleQueue()
+        thread = threading.Thread(target=self._answer, args=(listeners,), name="witness", daemon=True)
+        thread.start()
+        try:
+            listeners.put(seccomp.filter_this_thread())
+        finally:
+            listeners.put(None)
         with self._lock:
             self._answering.append(thread)
-        thread.start()
 
     def close(self, within_s: float = 1.0) -> None:
         """Wait until all that was seen has ended; what outlives this goes on being answered, and counted."""
@@ -112,7 +120,10 @@ class Witness:
         for thread in tuple(self._answering):
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _answer(self, listener: int) -> None:
+    def _answer(self, listeners: SimpleQueue[int | None]) -> None:
+        listener = listeners.get()
+        if listener is None:
+            return
         waiting = select.poll()
         waiting.register(listener, select.POLLIN)
         try:
@@ -136,13 +147,15 @@ class Witness:
             tries = [(address, call.thread, program) for address in addresses]
             if call.name == "io_uring_setup":
                 blind = f"{program} (pid {call.thread}) opened an io_uring, whose connections are not seen"
-        except PermissionError:
+        except OSError:
+            # When it died, nobody waits any more, and this is not kept.
             blind = f"{kin.name(call.thread)} (pid {call.thread}) does not let its calls be read"
         finally:
             # Whoever sees the app go on, or end, sees the count too: it is kept under the lock that letting go is.
             with self._lock:
-                # A call that a signal or death took back comes again, or never: it is not counted now.
-                if seccomp.waits(listener, call) and seccomp.let_go(listener, call):
+                # A call that a signal or death took back comes again, or never: it is not counted now. That it could
+                # be let go proves that what was read meanwhile was its own thread's, not a successor's.
+                if seccomp.let_go(listener, call):
                     if blind:
                         self._blind_spots[blind] = None
                     for key in tries:

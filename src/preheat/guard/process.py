@@ -12,6 +12,7 @@ import warnings
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
+from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING, Callable
 
 from preheat.guard import kin
@@ -59,21 +60,26 @@ class Process:
         self.app = app
         self.tail = Tail()
         self.pid = 0
-        self._output = output
         self._witness = witness
         self._status: int | None = None
-        self._failure: BaseException | None = None
-        self._started = threading.Event()
         self._ended = threading.Event()
         self._dismissed = threading.Event()
         self._pumps: list[threading.Thread] = []
         # A thread of its own starts the app and stays until it is gone: the kernel ties a child's parent-death signal,
         # and a witness's filter, to the thread that started it.
-        self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+        born: SimpleQueue[subprocess.Popen[bytes] | BaseException] = SimpleQueue()
+        self._keeper = threading.Thread(target=self._keep, args=(born,), name="keeper", daemon=True)
         self._keeper.start()
-        self._started.wait()
-        if self._failure is not None:
-            raise self._failure
+        child = born.get()
+        if isinstance(child, BaseException):
+            raise child
+        self.pid = child.pid
+        # Not from the keeper: they would inherit the witness's filter.
+        for pipe, target in ((child.stdout, output.stdout), (child.stderr, output.stderr)):
+            assert pipe is not None
+            thread = threading.Thread(target=self._carry, args=(pipe, target), name="pump", daemon=True)
+            self._pumps.append(thread)
+            thread.start()
 
     def alive(self) -> bool:
         """Whether the started process itself has not ended."""
@@ -114,21 +120,15 @@ class Process:
         while time.monotonic() < deadline and not hurry() and (self.alive() or kin.group(self.pid)):
             self._ended.wait(_GLANCE_S) if self.alive() else time.sleep(_GLANCE_S)
 
-    def _keep(self) -> None:
+    def _keep(self, born: SimpleQueue[subprocess.Popen[bytes] | BaseException]) -> None:
         try:
             if self._witness is not None:
                 self._witness.cover_this_thread()
             child = _start(self.app)
-            self.pid = child.pid
-            for pipe, target in ((child.stdout, self._output.stdout), (child.stderr, self._output.stderr)):
-                assert pipe is not None
-                self._pumps.append(threading.Thread(target=self._carry, args=(pipe, target), name="pump", daemon=True))
-                self._pumps[-1].start()
         except BaseException as error:  # noqa: BLE001 - raised again where the process was asked for
-            self._failure = error
+            born.put(error)
             return
-        finally:
-            self._started.set()
+        born.put(child)
         if hasattr(os, "waitid"):
             # Seen, not reaped: as long as it is a zombie, its group's number cannot be given to others.
             seen = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
