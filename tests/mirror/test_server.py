@@ -157,6 +157,46 @@ def test_half_a_request_is_no_bug(mirror: Mirror, capfd: pytest.CaptureFixture[s
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    "words", [b"", b"GET / HTT", b"GET / HTTP/1.1\r\nHost:", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\na"]
+)
+def test_a_client_that_falls_silent_is_hung_up_on(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch, words: bytes
+) -> None:
+    monkeypatch.setattr("preheat.mirror.server._Connection.timeout", 0.2)
+    with socket.create_connection(("127.0.0.1", mirror.port), timeout=10) as raw:
+        raw.sendall(words)
+        assert raw.recv(1) == b""
+
+
+def test_a_client_that_does_not_read_is_hung_up_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "large.bin").touch()
+    os.truncate(tmp_path / "large.bin", 100_000_000)
+
+    def large(request: Request) -> Answer:
+        return Answer(200, {"Content-Length": "100000000"}, Slice(tmp_path / "large.bin", 0, 100_000_000))
+
+    monkeypatch.setattr("preheat.mirror.server._Connection.timeout", 0.2)
+    told = threading.Event()
+    answers: list[Event] = []
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, Answered):
+            answers.append(event)
+            told.set()
+
+    with Server(("127.0.0.1", 0), large, on_event) as server:
+        with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as raw:
+            raw.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert told.wait(10)
+        (answered,) = answers
+        assert isinstance(answered, Answered)
+        assert 0 < answered.sent < 100_000_000
+    assert capfd.readouterr().err == ""
+
+
 def test_old_clients_may_keep_the_connection_too(mirror: Mirror) -> None:
     ask = b"GET /acme/tiny/resolve/main/config.json HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
     told = mirror.say(ask + ask)

@@ -48,7 +48,6 @@ def client(python: Path, served: Served, tmp_path: Path) -> Client:
         "HOME": str(tmp_path),
         "HF_HOME": str(tmp_path / "hf"),
         "HF_ENDPOINT": served.url,
-        "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }
