@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from preheat.digest import Digest, git_sha1, sha256
 from preheat.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, NotFound, PreheatError
 from preheat.hubs import hf_wire
+from preheat.mirror import hf_answers
 from preheat.ref import DATASET, MODEL, SPACE, Ref
 from preheat.snapshot import File, Snapshot
 
@@ -110,22 +111,22 @@ def test_a_listed_file_must_have_a_size() -> None:
 
 @given(_snapshots)
 def test_what_is_written_is_read_back(snapshot: Snapshot) -> None:
-    info = hf_wire.read_info(hf_wire.write_info(snapshot), snapshot.ref)
+    info = hf_wire.read_info(hf_answers.write_info(snapshot), snapshot.ref)
     assert (info.commit, info.files) == (snapshot.commit, snapshot.files)
     in_order = tuple(sorted(snapshot.files, key=lambda file: file.path))
-    assert hf_wire.read_tree(hf_wire.write_tree(snapshot, recursive=True)) == in_order
+    assert hf_wire.read_tree(hf_answers.write_tree(snapshot, recursive=True)) == in_order
 
 
 @given(_snapshots)
 def test_walking_folder_by_folder_finds_what_recursion_lists(snapshot: Snapshot) -> None:
     walked, folders = [], [""]
     while folders:
-        for entry in hf_wire.list_tree(snapshot, folders.pop(), recursive=False):
+        for entry in hf_answers.list_tree(snapshot, folders.pop(), recursive=False):
             walked.append(entry)
             if entry.type == "directory":
                 folders.append(entry.path)
-    assert sorted(walked, key=lambda entry: entry.path) == hf_wire.list_tree(snapshot, recursive=True)
-    assert hf_wire.list_paths(snapshot, [entry.path for entry in walked]) == walked
+    assert sorted(walked, key=lambda entry: entry.path) == hf_answers.list_tree(snapshot, recursive=True)
+    assert hf_answers.list_paths(snapshot, [entry.path for entry in walked]) == walked
 
 
 @given(_refs, st.text("abé/ #?%-", min_size=1), _paths)
@@ -236,14 +237,15 @@ def test_a_damaged_document_gives_an_error_of_ours_or_a_true_value(name: str, da
 def test_an_lfs_file_is_named_by_its_pointer_as_git_does() -> None:
     content = b"hello\n"
     file = File("a.bin", len(content), Digest("sha256", hashlib.sha256(content).hexdigest()))
-    pointer = hf_wire.lfs_pointer(file)
+    pointer = hf_answers.lfs_pointer(file)
     assert pointer == (
         b"version https://git-lfs.github.com/spec/v1\n"
         b"oid sha256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03\n"
         b"size 6\n"
     )
     # printf '...' | git hash-object --stdin
-    assert hf_wire.git_oid(file) == hashlib.sha1(b"blob 126\0" + pointer).hexdigest()
+    assert hf_answers.git_oid(file) == hashlib.sha1(b"blob 126\0" + pointer).hexdigest()
     assert (
-        json.loads(hf_wire.write_tree(Snapshot(REF, COMMIT, (file,)), recursive=True))[0]["lfs"]["pointerSize"] == 126
+        json.loads(hf_answers.write_tree(Snapshot(REF, COMMIT, (file,)), recursive=True))[0]["lfs"]["pointerSize"]
+        == 126
     )

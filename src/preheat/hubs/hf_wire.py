@@ -1,11 +1,7 @@
-"""The forms of the Hugging Face API: documents, paths and errors as bytes and words, without I/O.
+"""The forms of the Hugging Face API as a client meets them: documents, paths and errors, without I/O."""
 
-The client reads them, the mirror writes them, and neither knows the other.
-"""
-
-import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
@@ -13,62 +9,24 @@ from urllib.parse import quote
 
 import msgspec
 
-from preheat.digest import GIT_SHA1, SHA256, Digest, hasher
+from preheat.digest import GIT_SHA1, SHA256, Digest
 from preheat.errors import AccessDenied, HubError, HubUnavailable, NotFound, PreheatError, UsageError
+from preheat.hubs.hf_documents import (
+    ENTRY_NOT_FOUND,
+    GATED_REPO,
+    REPO_NOT_FOUND,
+    REVISION_NOT_FOUND,
+    Entry,
+    InfoDocument,
+    Sibling,
+)
 from preheat.ref import MODEL, Ref
-from preheat.snapshot import File, Snapshot
-
-REPO_NOT_FOUND = "RepoNotFound"
-REVISION_NOT_FOUND = "RevisionNotFound"
-ENTRY_NOT_FOUND = "EntryNotFound"
-GATED_REPO = "GatedRepo"
+from preheat.snapshot import File
 
 _DISABLED = "Access to this resource is disabled."
 _OTHER_HUB = "ask another --endpoint, or report it to whoever runs this one"
 
-# ---- the documents ------------------------------------------------------------------------------------------------
-
-
-class _SiblingLfs(msgspec.Struct, rename="camel", omit_defaults=True):
-    sha256: str | None = None
-    size: int | None = None
-    pointer_size: int | None = None
-
-
-class _Sibling(msgspec.Struct, rename="camel", omit_defaults=True):
-    rfilename: str
-    size: int | None = None
-    blob_id: str | None = None
-    lfs: _SiblingLfs | None = None
-
-
-class _InfoDocument(msgspec.Struct):
-    sha: str
-    private: bool | None = None
-    gated: bool | str | None = None
-    siblings: list[_Sibling] | None = None
-
-
-class _EntryLfs(msgspec.Struct, rename="camel", omit_defaults=True):
-    oid: str
-    size: int
-    pointer_size: int | None = None
-
-
-class Entry(msgspec.Struct, omit_defaults=True):
-    """A line of a tree listing: a file, or a folder (`type` is `directory`)."""
-
-    type: str
-    path: str
-    oid: str
-    size: int | None = None
-    lfs: _EntryLfs | None = None
-
-
 _Document = TypeVar("_Document")
-
-
-# ---- reading ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +41,7 @@ class Info:
 
 def read_info(body: bytes, ref: Ref) -> Info:
     """Read the answer to `info_path`; raise HubError if it is none."""
-    document = _decode(body, _InfoDocument, f"description of {ref}")
+    document = _decode(body, InfoDocument, f"description of {ref}")
     if not re.fullmatch(r"[0-9a-f]{40}", document.sha):
         raise HubError(f"the hub says {ref} is at {document.sha!r}, which is not a commit", hint=_OTHER_HUB)
     return Info(document.sha, bool(document.private), bool(document.gated), _files(document.siblings))
@@ -147,7 +105,7 @@ def _decode(body: bytes, form: type[_Document], what: str) -> _Document:
         raise HubError(f"the hub's {what} cannot be understood: {error}", hint=_OTHER_HUB) from error
 
 
-def _files(siblings: list[_Sibling] | None) -> tuple[File, ...] | None:
+def _files(siblings: list[Sibling] | None) -> tuple[File, ...] | None:
     if siblings is None:
         return None
     files = [_file_of_sibling(sibling) for sibling in siblings]
@@ -155,7 +113,7 @@ def _files(siblings: list[_Sibling] | None) -> tuple[File, ...] | None:
     return whole if len(whole) == len(files) else None
 
 
-def _file_of_sibling(sibling: _Sibling) -> File | None:
+def _file_of_sibling(sibling: Sibling) -> File | None:
     lfs = sibling.lfs
     if lfs is not None and lfs.sha256 is not None and lfs.size is not None:
         return _file(sibling.rfilename, lfs.size, SHA256, lfs.sha256)
@@ -200,9 +158,6 @@ def _one_line(text: str, most: int = 200) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
-# ---- paths --------------------------------------------------------------------------------------------------------
-
-
 def info_path(ref: Ref) -> str:
     """Where a hub describes `ref`, with sizes and digests."""
     return f"{_api(ref)}/revision/{quote(ref.revision, safe='')}?blobs=true"
@@ -221,120 +176,3 @@ def resolve_path(ref: Ref, commit: str, file_path: str) -> str:
 
 def _api(ref: Ref) -> str:
     return f"/api/{ref.kind}s/{quote(ref.repo)}"
-
-
-# ---- writing ------------------------------------------------------------------------------------------------------
-
-
-def write_info(snapshot: Snapshot) -> bytes:
-    """Describe a snapshot as `read_info` reads it."""
-    ref = snapshot.ref
-    return msgspec.json.encode(
-        {
-            "_id": hashlib.sha1(ref.repo.encode(), usedforsecurity=False).hexdigest()[:24],
-            "id": ref.repo,
-            **({"modelId": ref.repo} if ref.kind == MODEL else {}),
-            "author": ref.repo.rpartition("/")[0] or None,
-            "sha": snapshot.commit,
-            "private": False,
-            "gated": False,
-            "disabled": False,
-            "tags": [],
-            "downloads": 0,
-            "likes": 0,
-            "siblings": [_sibling(file) for file in snapshot.files],
-        }
-    )
-
-
-def list_tree(snapshot: Snapshot, under: str = "", *, recursive: bool) -> list[Entry]:
-    """List files and folders under a folder in the order of their paths; just its own, or all those below as well.
-
-    Nothing is listed for a folder that is not there.
-    """
-    prefix = f"{under}/" if under else ""
-    entries: dict[str, Entry] = {}
-    folders: dict[str, list[File]] = {}
-    for file in snapshot.files:
-        if not file.path.startswith(prefix):
-            continue
-        parent = file.path.rpartition("/")[0]
-        while len(parent) > len(under):
-            folders.setdefault(parent, []).append(file)
-            parent = parent.rpartition("/")[0]
-        entries[file.path] = _file_entry(file)
-    for path, files in folders.items():
-        entries[path] = _folder_entry(path, files)
-    kept = entries.values() if recursive else (e for e in entries.values() if "/" not in e.path[len(prefix) :])
-    return sorted(kept, key=lambda entry: entry.path)
-
-
-def list_paths(snapshot: Snapshot, paths: Iterable[str]) -> list[Entry]:
-    """List those of `paths` that are files or folders of the snapshot."""
-    every = {entry.path: entry for entry in list_tree(snapshot, recursive=True)}
-    return [every[path] for path in dict.fromkeys(path.strip("/") for path in paths) if path in every]
-
-
-def write_entries(entries: list[Entry]) -> bytes:
-    """Write a page of a tree, or the answer about some paths."""
-    return msgspec.json.encode(entries)
-
-
-def write_tree(snapshot: Snapshot, under: str = "", *, recursive: bool) -> bytes:
-    """Write a tree in a single page, as `read_tree` reads it."""
-    return write_entries(list_tree(snapshot, under, recursive=recursive))
-
-
-def write_paths_info(snapshot: Snapshot, paths: Iterable[str]) -> bytes:
-    """Write what is known of some paths; those that are not there are left out."""
-    return write_entries(list_paths(snapshot, paths))
-
-
-def write_refs(branches: Mapping[str, str]) -> bytes:
-    """Write which commit each branch means."""
-    return msgspec.json.encode(
-        {
-            "branches": [
-                {"name": name, "ref": f"refs/heads/{name}", "targetCommit": commit} for name, commit in branches.items()
-            ],
-            "tags": [],
-            "converts": [],
-        }
-    )
-
-
-def lfs_pointer(file: File) -> bytes:
-    """Write the file that git keeps in the place of an LFS file (git-lfs/docs/spec.md)."""
-    return f"version https://git-lfs.github.com/spec/v1\noid {file.digest}\nsize {file.size}\n".encode()
-
-
-def git_oid(file: File) -> str:
-    """Name what git keeps of a file: itself, or its LFS pointer."""
-    if file.digest.algorithm != SHA256:
-        return file.digest.hex
-    pointer = lfs_pointer(file)
-    naming = hasher(GIT_SHA1, len(pointer))
-    naming.update(pointer)
-    return naming.hexdigest()
-
-
-def _sibling(file: File) -> _Sibling:
-    lfs = None
-    if file.digest.algorithm == SHA256:
-        lfs = _SiblingLfs(sha256=file.digest.hex, size=file.size, pointer_size=len(lfs_pointer(file)))
-    return _Sibling(rfilename=file.path, size=file.size, blob_id=git_oid(file), lfs=lfs)
-
-
-def _file_entry(file: File) -> Entry:
-    lfs = None
-    if file.digest.algorithm == SHA256:
-        lfs = _EntryLfs(oid=file.digest.hex, size=file.size, pointer_size=len(lfs_pointer(file)))
-    return Entry(type="file", path=file.path, oid=git_oid(file), size=file.size, lfs=lfs)
-
-
-def _folder_entry(path: str, files: Iterable[File]) -> Entry:
-    # Not git's own name for the tree, which nobody can check over this API, but as steady: same files, same name.
-    naming = hashlib.sha1(usedforsecurity=False)
-    for file in sorted(files, key=lambda file: file.path):
-        naming.update(f"{file.digest} {file.size} {file.path}\n".encode())
-    return Entry(type="directory", path=path, oid=naming.hexdigest(), size=0)

@@ -10,7 +10,8 @@ import msgspec
 
 from preheat.digest import SHA256
 from preheat.errors import AccessDenied, HubUnavailable, NotFound, PreheatError, UsageError
-from preheat.hubs import hf_wire
+from preheat.hubs.hf_documents import ENTRY_NOT_FOUND, REPO_NOT_FOUND, REVISION_NOT_FOUND
+from preheat.mirror import hf_answers
 from preheat.mirror.shelf import Find, Found
 from preheat.ref import DATASET, HUGGING_FACE, MODEL, SPACE, Ref, is_revision
 from preheat.snapshot import File, Snapshot
@@ -79,7 +80,7 @@ def refuse(status: int, message: str, code: str = "", **headers: str) -> Answer:
 def _answer_error(error: PreheatError) -> Answer:
     match error:
         case NotFound():
-            return refuse(404, error.message, hf_wire.REPO_NOT_FOUND)
+            return refuse(404, error.message, REPO_NOT_FOUND)
         case AccessDenied():
             return refuse(403, error.message)
         case HubUnavailable():
@@ -131,22 +132,22 @@ def _api(request: Request, kind: str, segments: list[str], query: dict[str, list
         case []:
             _allow(request, "GET", "HEAD")
             found = _find(find, kind, repo, "main")
-            return _json(hf_wire.write_info(found.snapshot), 200, _commit(found))
+            return _json(hf_answers.write_info(found.snapshot), 200, _commit(found))
         case ["revision", revision]:
             _allow(request, "GET", "HEAD")
             found = _find(find, kind, repo, revision)
-            return _json(hf_wire.write_info(found.snapshot), 200, _commit(found))
+            return _json(hf_answers.write_info(found.snapshot), 200, _commit(found))
         case ["tree", revision, *path]:
             _allow(request, "GET", "HEAD")
             return _tree(request, _find(find, kind, repo, revision), "/".join(path).strip("/"), query)
         case ["paths-info", revision]:
             _allow(request, "POST")
             found = _find(find, kind, repo, revision)
-            return _json(hf_wire.write_paths_info(found.snapshot, _paths(request)), 200, _commit(found))
+            return _json(hf_answers.write_paths_info(found.snapshot, _paths(request)), 200, _commit(found))
         case ["refs"]:
             _allow(request, "GET", "HEAD")
             found = _find(find, kind, repo, "main")
-            return _json(hf_wire.write_refs({"main": found.snapshot.commit}), 200, {})
+            return _json(hf_answers.write_refs({"main": found.snapshot.commit}), 200, {})
         case _:
             raise _Refused(refuse(404, "this mirror has no such page"))
 
@@ -162,15 +163,15 @@ def _find(find: Find, kind: str, repo: str, revision: str) -> Found:
         # The repository alone, since `datasets/squad` would read as a model's owner and name.
         named = Ref.parse(f"{HUGGING_FACE}:{repo}")
     except UsageError as error:
-        raise _Refused(refuse(404, "that is no repository's name", hf_wire.REPO_NOT_FOUND)) from error
+        raise _Refused(refuse(404, "that is no repository's name", REPO_NOT_FOUND)) from error
     if (named.hub, named.kind, named.repo, named.revision) != (HUGGING_FACE, MODEL, repo, "main"):
-        raise _Refused(refuse(404, "that is no repository's name", hf_wire.REPO_NOT_FOUND))
+        raise _Refused(refuse(404, "that is no repository's name", REPO_NOT_FOUND))
     ref = replace(named, kind=kind, revision=revision)
     if is_revision(revision) and (found := find(ref)) is not None:
         return found
     if revision != "main" and find(ref.at("main")) is not None:
-        raise _Refused(refuse(404, f"{ref} is not on this mirror at this revision", hf_wire.REVISION_NOT_FOUND))
-    raise _Refused(refuse(404, f"{ref} is not on this mirror", hf_wire.REPO_NOT_FOUND))
+        raise _Refused(refuse(404, f"{ref} is not on this mirror at this revision", REVISION_NOT_FOUND))
+    raise _Refused(refuse(404, f"{ref} is not on this mirror", REPO_NOT_FOUND))
 
 
 # ---- listings -----------------------------------------------------------------------------------------------------
@@ -178,7 +179,7 @@ def _find(find: Find, kind: str, repo: str, revision: str) -> Found:
 
 def _tree(request: Request, found: Found, under: str, query: dict[str, list[str]]) -> Answer:
     recursive = query.get("recursive", [""])[-1].lower() in ("true", "1")
-    entries = hf_wire.list_tree(found.snapshot, under, recursive=recursive)
+    entries = hf_answers.list_tree(found.snapshot, under, recursive=recursive)
     if under and not entries:
         raise _Refused(_no_entry(found, under))
     cursor = query.get("cursor", ["0"])[-1]
@@ -190,7 +191,7 @@ def _tree(request: Request, found: Found, under: str, query: dict[str, list[str]
         fields = {name: values[-1] for name, values in query.items()} | {"cursor": str(stop)}
         page = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in fields.items())
         headers["Link"] = f'<{_url(request)}?{page}>; rel="next"'
-    return _json(hf_wire.write_entries(entries[start:stop]), 200, headers)
+    return _json(hf_answers.write_entries(entries[start:stop]), 200, headers)
 
 
 def _url(request: Request) -> str:
@@ -298,4 +299,4 @@ def _commit(found: Found) -> dict[str, str]:
 def _no_entry(found: Found, path: str) -> Answer:
     # The commit lets clients remember that there is no such file, and not ask again.
     message = f"{found.snapshot.ref} has no {path}"
-    return refuse(404, message, hf_wire.ENTRY_NOT_FOUND, X_Repo_Commit=found.snapshot.commit)
+    return refuse(404, message, ENTRY_NOT_FOUND, X_Repo_Commit=found.snapshot.commit)

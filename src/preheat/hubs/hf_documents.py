@@ -1,0 +1,53 @@
+"""The Hugging Face API's documents, as both ends know them: huggingface_hub/hf_api.py, RepoSibling, RepoFile."""
+
+import msgspec
+
+# What X-Error-Code says.
+REPO_NOT_FOUND = "RepoNotFound"
+REVISION_NOT_FOUND = "RevisionNotFound"
+ENTRY_NOT_FOUND = "EntryNotFound"
+GATED_REPO = "GatedRepo"
+
+
+class SiblingLfs(msgspec.Struct, rename="camel", omit_defaults=True):
+    """What a description says of a file that LFS keeps."""
+
+    sha256: str | None = None
+    size: int | None = None
+    pointer_size: int | None = None
+
+
+class Sibling(msgspec.Struct, rename="camel", omit_defaults=True):
+    """A file in a description; sizes and digests only with `blobs=true`."""
+
+    rfilename: str
+    size: int | None = None
+    blob_id: str | None = None
+    lfs: SiblingLfs | None = None
+
+
+class InfoDocument(msgspec.Struct):
+    """A description of one revision."""
+
+    sha: str
+    private: bool | None = None
+    gated: bool | str | None = None
+    siblings: list[Sibling] | None = None
+
+
+class EntryLfs(msgspec.Struct, rename="camel", omit_defaults=True):
+    """What a tree listing says of a file that LFS keeps."""
+
+    oid: str
+    size: int
+    pointer_size: int | None = None
+
+
+class Entry(msgspec.Struct, omit_defaults=True):
+    """A line of a tree listing: a file, or a folder (`type` is `directory`)."""
+
+    type: str
+    path: str
+    oid: str
+    size: int | None = None
+    lfs: EntryLfs | None = None

@@ -1,0 +1,125 @@
+"""What a mirror answers in the Hugging Face API: snapshots as documents."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from preheat.digest import GIT_SHA1, SHA256, hasher
+from preheat.hubs.hf_documents import Entry, EntryLfs, Sibling, SiblingLfs
+from preheat.ref import MODEL
+from preheat.snapshot import File, Snapshot
+
+
+def write_info(snapshot: Snapshot) -> bytes:
+    """Describe a snapshot as `read_info` reads it."""
+    ref = snapshot.ref
+    return msgspec.json.encode(
+        {
+            "_id": hashlib.sha1(ref.repo.encode(), usedforsecurity=False).hexdigest()[:24],
+            "id": ref.repo,
+            **({"modelId": ref.repo} if ref.kind == MODEL else {}),
+            "author": ref.repo.rpartition("/")[0] or None,
+            "sha": snapshot.commit,
+            "private": False,
+            "gated": False,
+            "disabled": False,
+            "tags": [],
+            "downloads": 0,
+            "likes": 0,
+            "siblings": [_sibling(file) for file in snapshot.files],
+        }
+    )
+
+
+def list_tree(snapshot: Snapshot, under: str = "", *, recursive: bool) -> list[Entry]:
+    """List files and folders under a folder in the order of their paths; just its own, or all those below as well.
+
+    Nothing is listed for a folder that is not there.
+    """
+    prefix = f"{under}/" if under else ""
+    entries: dict[str, Entry] = {}
+    folders: dict[str, list[File]] = {}
+    for file in snapshot.files:
+        if not file.path.startswith(prefix):
+            continue
+        parent = file.path.rpartition("/")[0]
+        while len(parent) > len(under):
+            folders.setdefault(parent, []).append(file)
+            parent = parent.rpartition("/")[0]
+        entries[file.path] = _file_entry(file)
+    for path, files in folders.items():
+        entries[path] = _folder_entry(path, files)
+    kept = entries.values() if recursive else (e for e in entries.values() if "/" not in e.path[len(prefix) :])
+    return sorted(kept, key=lambda entry: entry.path)
+
+
+def list_paths(snapshot: Snapshot, paths: Iterable[str]) -> list[Entry]:
+    """List those of `paths` that are files or folders of the snapshot."""
+    every = {entry.path: entry for entry in list_tree(snapshot, recursive=True)}
+    return [every[path] for path in dict.fromkeys(path.strip("/") for path in paths) if path in every]
+
+
+def write_entries(entries: list[Entry]) -> bytes:
+    """Write a page of a tree, or the answer about some paths."""
+    return msgspec.json.encode(entries)
+
+
+def write_tree(snapshot: Snapshot, under: str = "", *, recursive: bool) -> bytes:
+    """Write a tree in a single page, as `read_tree` reads it."""
+    return write_entries(list_tree(snapshot, under, recursive=recursive))
+
+
+def write_paths_info(snapshot: Snapshot, paths: Iterable[str]) -> bytes:
+    """Write what is known of some paths; those that are not there are left out."""
+    return write_entries(list_paths(snapshot, paths))
+
+
+def write_refs(branches: Mapping[str, str]) -> bytes:
+    """Write which commit each branch means."""
+    return msgspec.json.encode(
+        {
+            "branches": [
+                {"name": name, "ref": f"refs/heads/{name}", "targetCommit": commit} for name, commit in branches.items()
+            ],
+            "tags": [],
+            "converts": [],
+        }
+    )
+
+
+def lfs_pointer(file: File) -> bytes:
+    """Write the file that git keeps in the place of an LFS file (git-lfs/docs/spec.md)."""
+    return f"version https://git-lfs.github.com/spec/v1\noid {file.digest}\nsize {file.size}\n".encode()
+
+
+def git_oid(file: File) -> str:
+    """Name what git keeps of a file: itself, or its LFS pointer."""
+    if file.digest.algorithm != SHA256:
+        return file.digest.hex
+    pointer = lfs_pointer(file)
+    naming = hasher(GIT_SHA1, len(pointer))
+    naming.update(pointer)
+    return naming.hexdigest()
+
+
+def _sibling(file: File) -> Sibling:
+    lfs = None
+    if file.digest.algorithm == SHA256:
+        lfs = SiblingLfs(sha256=file.digest.hex, size=file.size, pointer_size=len(lfs_pointer(file)))
+    return Sibling(rfilename=file.path, size=file.size, blob_id=git_oid(file), lfs=lfs)
+
+
+def _file_entry(file: File) -> Entry:
+    lfs = None
+    if file.digest.algorithm == SHA256:
+        lfs = EntryLfs(oid=file.digest.hex, size=file.size, pointer_size=len(lfs_pointer(file)))
+    return Entry(type="file", path=file.path, oid=git_oid(file), size=file.size, lfs=lfs)
+
+
+def _folder_entry(path: str, files: Iterable[File]) -> Entry:
+    # Not git's own name for the tree, which nobody can check over this API, but as steady: same files, same name.
+    naming = hashlib.sha1(usedforsecurity=False)
+    for file in sorted(files, key=lambda file: file.path):
+        naming.update(f"{file.digest} {file.size} {file.path}\n".encode())
+    return Entry(type="directory", path=path, oid=naming.hexdigest(), size=0)
