@@ -150,8 +150,7 @@ def go():
 threads = [threading.Thread(target=go) for _ in range(8)]
 [t.start() for t in threads]; [t.join() for t in threads]
 """
-    watch(witness, python(code))
-    assert witness.outbound == 800
+    assert watch(witness, python(code)) == [("127.0.0.1", 9, 800)]
 
 
 def test_signals_that_interrupt_a_connect_do_not_count_it_twice(witness: Witness) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_TGID = re.compile(rb"^Tgid:\s*(\d+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -55,27 +57,36 @@ def family(root: int) -> list[Member]:
 
 
 def name(pid: int) -> str:
-    """Say what a process or thread calls itself, empty when it is gone."""
+    """Say what a process calls itself, empty when it is gone."""
+    return _read(f"/proc/{pid}/comm").rstrip(b"\n").decode("utf-8", "replace")
+
+
+def process_of(thread: int) -> int:
+    """Say which process a thread is of; the thread's own number when it is gone."""
+    found = _TGID.search(_read(f"/proc/{thread}/status"))
+    return int(found[1]) if found else thread
+
+
+def _read(path: str) -> bytes:
     # Not by open(): its text layer costs twice what the kernel takes, and an app may wait for this.
     try:
-        comm = os.open(f"/proc/{pid}/comm", os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return ""
+        return b""
     try:
-        return os.read(comm, 64).rstrip(b"\n").decode("utf-8", "replace")
+        return os.read(file, 512)
     except OSError:
-        return ""
+        return b""
     finally:
-        os.close(comm)
+        os.close(file)
 
 
 def _member(pid: int) -> Member | None:
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
-            # The name, in round brackets, may itself hold brackets and blanks: proc_pid_stat(5).
-            fields = stat.read().rpartition(")")[2].split()
-    except OSError:
+    stat = _read(f"/proc/{pid}/stat")
+    if not stat:
         return None
+    # The name, in round brackets, may itself hold brackets and blanks: proc_pid_stat(5).
+    fields = stat.rpartition(b")")[2].decode("ascii").split()
     return Member(
         pid=pid,
         state=fields[0],

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import threading
 import time
@@ -24,9 +25,9 @@ from preheat.guard.sockaddr import Address
 
 @dataclass(frozen=True)
 class Attempt:
-    """`count` tries of one thread's program to reach `address`; `lookup` when it asks there for names.
+    """`count` tries of one process to reach `address`; `lookup` when it asks there for names.
 
-    `pid` is the thread's, which for a program without threads is the process's; `at` is time.time() of the first.
+    `program` is what the process calls itself; `at` is time.time() of the first try.
     """
 
     address: str
@@ -124,6 +125,8 @@ class Witness:
         listener = listeners.get()
         if listener is None:
             return
+        # An app waits for each answer: no signal of ours shall come between.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         waiting = select.poll()
         waiting.register(listener, select.POLLIN)
         try:
@@ -143,13 +146,15 @@ class Witness:
         blind = ""
         try:
             addresses = [address for address in aims(call) if self._counts(address, call.thread)]
-            program = kin.name(call.thread) if addresses or call.name == "io_uring_setup" else ""
-            tries = [(address, call.thread, program) for address in addresses]
+            if addresses:
+                process = kin.process_of(call.thread)
+                program = kin.name(process)
+                tries = [(address, process, program) for address in addresses]
             if call.name == "io_uring_setup":
-                blind = f"{program} (pid {call.thread}) opened an io_uring, whose connections are not seen"
+                blind = f"{_who(call.thread)} opened an io_uring, whose connections are not seen"
         except OSError:
             # When it died, nobody waits any more, and this is not kept.
-            blind = f"{kin.name(call.thread)} (pid {call.thread}) does not let its calls be read"
+            blind = f"{_who(call.thread)} does not let its calls be read"
         finally:
             # Whoever sees the app go on, or end, sees the count too: it is kept under the lock that letting go is.
             with self._lock:
@@ -167,14 +172,19 @@ class Witness:
             return address.lookup and os.path.exists(f"/proc/{thread}/root{address.host}")
         return address.port != 0 and not (address.loopback and address.port in self._own_ports)
 
-    def _count(self, address: Address, thread: int, program: str) -> None:
-        key = (address, thread, program)
+    def _count(self, address: Address, process: int, program: str) -> None:
+        key = (address, process, program)
         known = self._attempts.get(key)
         self._attempts[key] = (
             replace(known, count=known.count + 1)
             if known
-            else Attempt(address.host, address.port, thread, program, time.time(), address.lookup, address.loopback)
+            else Attempt(address.host, address.port, process, program, time.time(), address.lookup, address.loopback)
         )
+
+
+def _who(thread: int) -> str:
+    process = kin.process_of(thread)
+    return f"{kin.name(process)} (pid {process})"
 
 
 def _try_out(outcome: list[str]) -> None:

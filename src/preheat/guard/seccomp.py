@@ -67,7 +67,8 @@ def supported() -> bool:
 def filter_this_thread() -> int:
     """Stop the calling thread's network calls, and those of all it starts; return the listener. Raise OSError.
 
-    It cannot be undone: the thread should live for this alone. Once the listener is closed, such calls fail.
+    It cannot be undone: the thread should live for this alone. Once the listener is closed, such calls fail. Programs
+    started from it gain no rights from set-user-ID bits (no_new_privs), which the kernel wants of those without root.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     seccomp = _MACHINES[platform.machine()][-1]

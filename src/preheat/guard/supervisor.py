@@ -12,7 +12,7 @@ from preheat.guard.ending import shell_status
 from preheat.guard.lifecycle import Life, Look, Patience, State, step, stopped
 from preheat.guard.lookout import Lookout
 from preheat.guard.ports import port_taken
-from preheat.guard.probes import parse_probe, port_of
+from preheat.guard.probes import Probe, parse_probe, port_of
 from preheat.guard.process import CannotStart, Output, Process
 from preheat.guard.signals import Requests
 from preheat.guard.tail import Tail
@@ -106,7 +106,8 @@ class _Supervision:
         self._cannot_start: CannotStart | None = None
 
     def run(self, stop: Callable[[], bool]) -> Outcome:
-        parse_probe(self._app.ready or "line:.", Tail(), env=self._app.env, cwd=self._app.cwd)
+        if self._app.ready:
+            self._probe(Tail())
         port = port_of(self._app.ready)
         holder = port_taken(port) if port is not None else None
         if holder is not None:
@@ -148,8 +149,10 @@ class _Supervision:
         self._on_event(Started(self._process.pid, self._life.starts))
         self._lookout = None
         if self._app.ready:
-            probe = parse_probe(self._app.ready, self._process.tail, env=self._app.env, cwd=self._app.cwd)
-            self._lookout = Lookout(probe)
+            self._lookout = Lookout(self._probe(self._process.tail))
+
+    def _probe(self, tail: Tail) -> Probe:
+        return parse_probe(self._app.ready, tail, env=self._app.env, cwd=self._app.cwd)
 
     def _look(self) -> Look:
         if self._cannot_start is not None:
