@@ -1,19 +1,17 @@
-"""Main: the command's words. Kept light, so that --help costs no more than Python itself."""
+"""Main: the command. Kept light, so that --help costs no more than Python itself."""
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from preheat import __version__
-from preheat.errors import PreheatError, UsageError
+from preheat.cli.parser import parser
+from preheat.errors import PreheatError
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit with its status (docs/exit-codes.md)."""
-    arguments = list(sys.argv[1:] if words is None else words)
-    status = _run(arguments)
+    status = _run(list(sys.argv[1:] if words is None else words))
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -22,164 +20,17 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(words: list[str]) -> int:
-    parser = _parser()
     # Everything behind a bare `--` is the app's own command, and none of our business.
     split = words.index("--") if "--" in words else len(words)
     try:
-        options = parser.parse_args(words[:split])
-        options.command = words[split + 1 :]
+        options = parser().parse_args(words[:split])
     except PreheatError as error:
         from preheat.cli.console import console
 
-        console(json="--json" in words[:split], loud=1).error(error)
+        console(json="--json" in words[:split], loud=1, out=sys.stdout).error(error)
         return error.exit_status
+    options.command = words[split + 1 :]
     # Here and not at the top: the verbs load the HTTP client and more, which --help has no use for.
-    from preheat.cli import commands
+    from preheat.cli.dispatch import dispatch
 
-    return commands.run(options)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message, hint=f"{self.prog} --help")
-
-
-def _parser() -> _Parser:
-    form = argparse.RawDescriptionHelpFormatter
-    parser = _Parser(
-        prog="preheat",
-        description="Model weights ready ahead: pull them once, start any app from them in seconds, offline.",
-        epilog="""\
-examples:
-  preheat pull openai/whisper-tiny.en            fetch a model, verified, over many connections
-  preheat run -- python webui.py                 start an app offline on what was pulled
-  preheat mirror --listen 0.0.0.0:8000           serve the library to the room: HF_ENDPOINT=http://HOST:8000
-  preheat prove preheat.toml                     start it cold and preloaded, and say what was gained
-
-`preheat VERB --help` says more. Documentation: docs/ and README.md.""",
-        formatter_class=form,
-    )
-    parser.add_argument("--version", action="version", version=f"preheat {__version__}")
-    everywhere = _everywhere()
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for name, words, build, examples in _VERBS:
-        verb = verbs.add_parser(
-            name,
-            help=words,
-            description=f"{words[0].upper()}{words[1:]}.",
-            epilog=f"examples:\n{examples}",
-            formatter_class=form,
-            parents=[everywhere],
-        )
-        build(verb)
-    return parser
-
-
-def _everywhere() -> _Parser:
-    shared = _Parser(add_help=False)
-    group = shared.add_argument_group("everywhere")
-    group.add_argument(
-        "--library", metavar="DIR", help="where models are kept (PREHEAT_LIBRARY; default: the user's data folder)"
-    )
-    group.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
-    group.add_argument("--events", metavar="FILE", help="write the JSON objects to FILE, beside what is said here")
-    group.add_argument("-q", "--quiet", dest="loud", action="store_const", const=0, default=1, help="say errors only")
-    group.add_argument("-v", "--verbose", dest="loud", action="store_const", const=2, help="say more")
-    return shared
-
-
-def _pulling(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "--endpoint",
-        action="append",
-        default=[],
-        metavar="HUB=URL",
-        help="ask this address for a hub: hf=https://hf-mirror.com",
-    )
-    verb.add_argument("--connections", type=int, default=32, metavar="N", help="connections at a time (default 32)")
-
-
-def _pull(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "what", nargs="+", metavar="REF|APP", help="a model (owner/name[@revision], file:DIR) or a preheat.toml"
-    )
-    verb.add_argument("--files", action="append", default=[], metavar="GLOB", help="only files that match; repeatable")
-    verb.add_argument("--view", action="append", default=[], metavar="KIND=DIR", help="place a view: hf-cache=DIR")
-    _pulling(verb)
-
-
-def _app(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("app", nargs="?", metavar="APP", help="a preheat.toml (default: the one in this folder)")
-
-
-def _run_verb(verb: argparse.ArgumentParser) -> None:
-    _app(verb)
-    verb.usage = "preheat run [APP] [options] [-- CMD ...]"
-    verb.add_argument("--pull", action="store_true", help="pull first what is not in the library")
-    verb.add_argument("--ready", metavar="PROBE", help="when it is ready: http://…, tcp:PORT, line:REGEX or exec:CMD")
-    verb.add_argument(
-        "--ready-within", default="10m", metavar="TIME", help="give up if it is not ready by then (default 10m)"
-    )
-    verb.add_argument("--stop-within", default="10s", metavar="TIME", help="time to stop in peace (default 10s)")
-    verb.add_argument("--max-restarts", type=int, default=3, metavar="N", help="restarts after crashes (default 3)")
-    verb.add_argument(
-        "--network", choices=["free", "watch"], default="free", help="watch: count what it tries to reach"
-    )
-    _pulling(verb)
-
-
-def _mirror(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--listen", default="127.0.0.1:8000", metavar="ADDR", help="HOST:PORT (default 127.0.0.1:8000)")
-    verb.add_argument(
-        "--folder", action="append", default=[], metavar="NAME=DIR", help="serve a plain folder as owner/name"
-    )
-    verb.add_argument(
-        "--pace", metavar="RATE", help="test aid: slow every connection to RATE (1M), as a far hub would be"
-    )
-
-
-def _prove(verb: argparse.ArgumentParser) -> None:
-    _app(verb)
-    verb.add_argument("--runs", type=int, default=1, metavar="N", help="rounds (default 1)")
-    verb.add_argument(
-        "--ready-within", default="30m", metavar="TIME", help="give up if it is not ready by then (default 30m)"
-    )
-    _pulling(verb)
-
-
-_VERBS = (
-    (
-        "pull",
-        "fetch what is missing of a model, verify it, keep it",
-        _pull,
-        """\
-  preheat pull openai/whisper-tiny.en
-  preheat pull hf:IndexTeam/IndexTTS-2@740dcaff396282ffb241903d150ac011cd4b1ede --files '*.pth' --files '*.yaml'
-  preheat pull openai/whisper-tiny.en --endpoint hf=http://mirror.lan:8000 --view hf-cache=./cache""",
-    ),
-    (
-        "run",
-        "start an app offline on what the library has; watch it, restart it",
-        _run_verb,
-        """\
-  preheat run                                    the app that ./preheat.toml describes
-  preheat run examples/speech_webui/preheat.toml --pull
-  preheat run --ready tcp:7860 -- python webui.py""",
-    ),
-    (
-        "mirror",
-        "serve the library, and plain folders, in the Hugging Face API",
-        _mirror,
-        """\
-  preheat mirror --listen 0.0.0.0:8000           then, on every desk: export HF_ENDPOINT=http://HOST:8000
-  preheat mirror --folder me/my-voice=./voice    a folder as a repository""",
-    ),
-    (
-        "prove",
-        "start an app cold and preloaded, in turns, and say what was gained",
-        _prove,
-        """\
-  preheat prove examples/speech_webui/preheat.toml --runs 3
-  preheat prove --endpoint hf=https://hf-mirror.com --json""",
-    ),
-)
+    return dispatch(options)

@@ -102,8 +102,8 @@ def _fallen(life: Life, look: Look, now: float, patience: Patience) -> Life:
         # It would fail the same way each time.
         return replace(life, state="fatal", since=now, detail=look.cannot_start)
     ending = describe_exit(look.status)
-    if look.status == 0:
-        # Ready or not, an app that ends well has chosen to end.
+    if look.status == 0 or patience.max_restarts == 0:
+        # Ready or not, an app that ends well has chosen to end; and so has one that nobody wants started again.
         return replace(life, state="stopped", since=now, detail=ending)
     if life.restarts >= patience.max_restarts:
         spent = f"{ending}; started {life.starts} times" if life.starts > 1 else ending

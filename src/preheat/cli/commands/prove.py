@@ -1,0 +1,37 @@
+"""`preheat prove`."""
+
+import argparse
+
+from preheat.cli.wiring import Wiring
+from preheat.cli.words import read_seconds, say_seconds, say_size
+from preheat.errors import UsageError
+from preheat.library.library import Library
+from preheat.proof.report import table
+from preheat.verbs.prove import Terms, prove
+from preheat.verbs.pull import pull
+
+
+def command(options: argparse.Namespace, wiring: Wiring) -> int:
+    """Do what `preheat prove` says."""
+    recipe = wiring.recipe(options.app)
+    if options.runs < 1:
+        raise UsageError(f"{options.runs} rounds prove nothing", hint="--runs 3")
+
+    def pull_all(library: Library) -> int:
+        before = wiring.transport.received
+        for need in recipe.needs:
+            pull(need.ref, wiring.hub(need.ref), library, wiring.policy, wiring.console, need.files)
+        return wiring.transport.received - before
+
+    wiring.library.prepare(0)
+    terms = Terms(
+        options.runs,
+        read_seconds(options.ready_within),
+        wiring.config.environ,
+        wiring.endpoints["hf"],
+        wiring.library.root,
+        pull_all,
+    )
+    report = prove(recipe, terms, wiring.view, wiring.console)
+    wiring.console.done(report.figures(), table(report, say_size, say_seconds))
+    return 0

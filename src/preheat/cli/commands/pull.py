@@ -1,0 +1,53 @@
+"""`preheat pull`."""
+
+import argparse
+from pathlib import Path
+
+from preheat.cli.wiring import Wiring
+from preheat.cli.words import say_size
+from preheat.errors import UsageError
+from preheat.recipes.recipe import FILE_NAME, Need
+from preheat.ref import Ref
+from preheat.verbs.pull import Pulled, pull
+from preheat.verbs.view import place, place_needs
+from preheat.views.view import View
+
+
+def command(options: argparse.Namespace, wiring: Wiring) -> int:
+    """Do what `preheat pull` says."""
+    views = [_view_words(words, wiring) for words in options.view]
+    pulled: list[Pulled] = []
+    for words in options.what:
+        if words.endswith(".toml") or (Path(words) / FILE_NAME).is_file():
+            recipe = wiring.recipe(words)
+            pulled += [pull_need(wiring, need) for need in recipe.needs]
+            place_needs(recipe, wiring.library, wiring.view, wiring.console)
+        else:
+            pulled.append(pull_need(wiring, Need(Ref.parse(words), tuple(options.files))))
+    for view, at in views:
+        for one in pulled:
+            place(one.snapshot, wiring.library, view, at, wiring.console)
+    size, fetched = sum(one.snapshot.size for one in pulled), sum(one.fetched for one in pulled)
+    figures = {
+        "snapshots": [{"ref": str(one.snapshot.ref), "commit": one.snapshot.commit} for one in pulled],
+        "size": size,
+        "fetched": fetched,
+        "received": wiring.transport.received,
+        "library": str(wiring.library.root),
+    }
+    wiring.console.done(
+        figures, f"{say_size(size)} in {wiring.library.root}, {say_size(fetched)} of it new" if options.loud else ""
+    )
+    return 0
+
+
+def pull_need(wiring: Wiring, need: Need) -> Pulled:
+    """Pull one need of a recipe."""
+    return pull(need.ref, wiring.hub(need.ref), wiring.library, wiring.policy, wiring.console, need.files)
+
+
+def _view_words(words: str, wiring: Wiring) -> tuple[View, Path]:
+    kind, equals, folder = words.partition("=")
+    if not equals or not folder:
+        raise UsageError(f"{words!r} names no view and folder", hint="--view hf-cache=DIR")
+    return wiring.view(kind), Path(folder).absolute()

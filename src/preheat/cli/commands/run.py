@@ -1,0 +1,52 @@
+"""`preheat run`."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from preheat.cli.commands.pull import pull_need
+from preheat.cli.wiring import Wiring
+from preheat.cli.words import read_seconds
+from preheat.errors import UsageError
+from preheat.guard.app import App
+from preheat.guard.lifecycle import Patience
+from preheat.recipes.offline import offline
+from preheat.recipes.recipe import FILE_NAME, Recipe
+from preheat.verbs.run import Watch, run
+from preheat.verbs.view import everything, place, place_needs
+
+
+def command(options: argparse.Namespace, wiring: Wiring) -> int:
+    """Do what `preheat run` says."""
+    recipe = _app(options, wiring)
+    if options.pull:
+        for need in recipe.needs:
+            pull_need(wiring, need)
+    # The app speaks into a pipe, and Python keeps words for a pipe back until it has a page of them.
+    environ = {"PYTHONUNBUFFERED": "1", **offline(wiring.config.environ)}
+    if recipe.needs:
+        environ |= place_needs(recipe, wiring.library, wiring.view, wiring.console)
+    else:
+        at = wiring.library.root / "views" / recipe.name
+        for snapshot in everything(wiring.library):
+            environ |= place(snapshot, wiring.library, wiring.view("hf-cache"), at / "hf-cache", wiring.console)
+    app = App(recipe.command, environ | recipe.env, str(recipe.folder), options.ready or recipe.ready)
+    patience = Patience(
+        ready_within_s=read_seconds(options.ready_within),
+        stop_within_s=read_seconds(options.stop_within),
+        max_restarts=options.max_restarts,
+    )
+    status = run(app, Watch(patience, network=options.network == "watch"), wiring.console)
+    wiring.console.done({"status": status}, "")
+    return status
+
+
+def _app(options: argparse.Namespace, wiring: Wiring) -> Recipe:
+    """Find what to start: a recipe, a command, or a recipe with another command."""
+    if options.command and not options.app and not Path(FILE_NAME).is_file():
+        return Recipe(Path(options.command[0]).name, Path.cwd(), tuple(options.command))
+    recipe = wiring.recipe(options.app)
+    command = tuple(options.command) or recipe.command
+    if not command:
+        raise UsageError(f"{recipe.name} has no command", hint="command = […] in [app], or preheat run APP -- CMD")
+    return replace(recipe, command=command)

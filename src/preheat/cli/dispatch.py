@@ -1,0 +1,51 @@
+"""Dispatch: hands a command line to its verb, and says what came of it."""
+
+import argparse
+import contextlib
+import importlib
+import sys
+from collections.abc import Callable
+from typing import IO
+
+from preheat.cli.console import Both, JsonLines, console
+from preheat.cli.wiring import Wiring
+from preheat.errors import PreheatError, UsageError
+
+_INTERRUPTED = 130
+
+
+def dispatch(options: argparse.Namespace) -> int:
+    """Do what the words say, say what came of it; return the exit status (docs/exit-codes.md)."""
+    with contextlib.ExitStack() as closing:
+        # The app's stdout is its own.
+        speaking = console(
+            json=options.json, loud=options.loud, out=sys.stderr if options.verb == "run" else sys.stdout
+        )
+        try:
+            if options.events:
+                speaking = Both(speaking, JsonLines(closing.enter_context(_open_events(options.events))))
+            closing.callback(speaking.close)
+            return _command(options.verb)(options, Wiring(options, speaking))
+        except PreheatError as error:
+            speaking.error(error)
+            return error.exit_status
+        except KeyboardInterrupt:
+            speaking.error(PreheatError("interrupted", hint="what arrived is kept: run it again to go on"))
+            return _INTERRUPTED
+        except BrokenPipeError:
+            return 1
+
+
+def _command(verb: str) -> Callable[[argparse.Namespace, Wiring], int]:
+    """Load the verb's own module, and none of the others."""
+    command: Callable[[argparse.Namespace, Wiring], int] = importlib.import_module(
+        f"preheat.cli.commands.{verb.replace('-', '_')}"
+    ).command
+    return command
+
+
+def _open_events(path: str) -> IO[str]:
+    try:
+        return open(path, "w", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written", hint="--events FILE") from error

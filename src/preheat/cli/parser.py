@@ -1,0 +1,154 @@
+"""Parser: the command's words, as argparse is told them. Imports nothing heavy: --help needs no more than this."""
+
+import argparse
+from typing import NoReturn
+
+from preheat import __version__
+from preheat.errors import UsageError
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, hint=f"{self.prog} --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; it raises UsageError instead of exiting."""
+    form = argparse.RawDescriptionHelpFormatter
+    whole = _Parser(
+        prog="preheat",
+        description="Model weights ready ahead: pull them once, start any app from them in seconds, offline.",
+        epilog="""\
+examples:
+  preheat pull openai/whisper-tiny.en            fetch a model, verified, over many connections
+  preheat run -- python webui.py                 start an app offline on what was pulled
+  preheat mirror --listen 0.0.0.0:8000           serve the library to the room: HF_ENDPOINT=http://HOST:8000
+  preheat prove preheat.toml                     start it cold and preloaded, and say what was gained
+
+`preheat VERB --help` says more. Documentation: docs/ and README.md.""",
+        formatter_class=form,
+    )
+    whole.add_argument("--version", action="version", version=f"preheat {__version__}")
+    everywhere = _everywhere()
+    verbs = whole.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, words, build, examples in _VERBS:
+        verb = verbs.add_parser(
+            name,
+            help=words,
+            description=f"{words[0].upper()}{words[1:]}.",
+            epilog=f"examples:\n{examples}",
+            formatter_class=form,
+            parents=[everywhere],
+        )
+        build(verb)
+    return whole
+
+
+def _everywhere() -> _Parser:
+    shared = _Parser(add_help=False)
+    group = shared.add_argument_group("everywhere")
+    group.add_argument(
+        "--library", metavar="DIR", help="where models are kept (PREHEAT_LIBRARY; default: the user's data folder)"
+    )
+    group.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
+    group.add_argument("--events", metavar="FILE", help="write the JSON objects to FILE, beside what is said here")
+    group.add_argument("-q", "--quiet", dest="loud", action="store_const", const=0, default=1, help="say errors only")
+    group.add_argument("-v", "--verbose", dest="loud", action="store_const", const=2, help="say more")
+    return shared
+
+
+def _pulling(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--endpoint",
+        action="append",
+        default=[],
+        metavar="HUB=URL",
+        help="ask this address for a hub: hf=https://hf-mirror.com",
+    )
+    verb.add_argument("--connections", type=int, default=32, metavar="N", help="connections at a time (default 32)")
+
+
+def _pull(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "what", nargs="+", metavar="REF|APP", help="a model (owner/name[@revision], file:DIR) or a preheat.toml"
+    )
+    verb.add_argument("--files", action="append", default=[], metavar="GLOB", help="only files that match; repeatable")
+    verb.add_argument("--view", action="append", default=[], metavar="KIND=DIR", help="place a view: hf-cache=DIR")
+    _pulling(verb)
+
+
+def _app(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("app", nargs="?", metavar="APP", help="a preheat.toml (default: the one in this folder)")
+
+
+def _run_verb(verb: argparse.ArgumentParser) -> None:
+    _app(verb)
+    verb.usage = "preheat run [APP] [options] [-- CMD ...]"
+    verb.add_argument("--pull", action="store_true", help="pull first what is not in the library")
+    verb.add_argument("--ready", metavar="PROBE", help="when it is ready: http://…, tcp:PORT, line:REGEX or exec:CMD")
+    verb.add_argument(
+        "--ready-within", default="10m", metavar="TIME", help="give up if it is not ready by then (default 10m)"
+    )
+    verb.add_argument("--stop-within", default="10s", metavar="TIME", help="time to stop in peace (default 10s)")
+    verb.add_argument("--max-restarts", type=int, default=3, metavar="N", help="restarts after crashes (default 3)")
+    verb.add_argument(
+        "--network", choices=["free", "watch"], default="free", help="watch: count what it tries to reach"
+    )
+    _pulling(verb)
+
+
+def _mirror(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--listen", default="127.0.0.1:8000", metavar="ADDR", help="HOST:PORT (default 127.0.0.1:8000)")
+    verb.add_argument(
+        "--folder", action="append", default=[], metavar="NAME=DIR", help="serve a plain folder as owner/name"
+    )
+    verb.add_argument(
+        "--pace", metavar="RATE", help="test aid: slow every connection to RATE (1M), as a far hub would be"
+    )
+
+
+def _prove(verb: argparse.ArgumentParser) -> None:
+    _app(verb)
+    verb.add_argument("--runs", type=int, default=1, metavar="N", help="rounds (default 1)")
+    verb.add_argument(
+        "--ready-within", default="30m", metavar="TIME", help="give up if it is not ready by then (default 30m)"
+    )
+    _pulling(verb)
+
+
+_VERBS = (
+    (
+        "pull",
+        "fetch what is missing of a model, verify it, keep it",
+        _pull,
+        """\
+  preheat pull openai/whisper-tiny.en
+  preheat pull hf:IndexTeam/IndexTTS-2@740dcaff396282ffb241903d150ac011cd4b1ede --files '*.pth' --files '*.yaml'
+  preheat pull openai/whisper-tiny.en --endpoint hf=http://mirror.lan:8000 --view hf-cache=./cache""",
+    ),
+    (
+        "run",
+        "start an app offline on what the library has; watch it, restart it",
+        _run_verb,
+        """\
+  preheat run                                    the app that ./preheat.toml describes
+  preheat run examples/speech_webui/preheat.toml --pull
+  preheat run --ready tcp:7860 -- python webui.py""",
+    ),
+    (
+        "mirror",
+        "serve the library, and plain folders, in the Hugging Face API",
+        _mirror,
+        """\
+  preheat mirror --listen 0.0.0.0:8000           then, on every desk: export HF_ENDPOINT=http://HOST:8000
+  preheat mirror --folder me/my-voice=./voice    a folder as a repository""",
+    ),
+    (
+        "prove",
+        "start an app cold and preloaded, in turns, and say what was gained",
+        _prove,
+        """\
+  preheat prove examples/speech_webui/preheat.toml --runs 3
+  preheat prove --endpoint hf=https://hf-mirror.com --json""",
+    ),
+)
