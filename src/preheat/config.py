@@ -8,6 +8,8 @@ from pathlib import Path
 
 import platformdirs
 
+from preheat.errors import UsageError
+
 HUGGING_FACE_ENDPOINT = "https://huggingface.co"
 
 
@@ -28,10 +30,13 @@ class Config:
 
 
 def read_config(environ: Mapping[str, str] | None = None) -> Config:
-    """Read the environment (`environ`, default the process's own). Nothing is asked of disk but HF's token file."""
+    """Read the environment (`environ`, default the process's own). Nothing is asked of disk but HF's token file.
+
+    Raise UsageError for a token that cannot be one.
+    """
     env = os.environ if environ is None else environ
     ca_file = env.get("SSL_CERT_FILE")
-    token = env.get("HF_TOKEN") or env.get("HUGGING_FACE_HUB_TOKEN") or _token_file(env)
+    token = _token(env)
     return Config(
         library=Path(env.get("PREHEAT_LIBRARY") or platformdirs.user_data_path("preheat") / "library"),
         endpoints={"hf": (env.get("HF_ENDPOINT") or HUGGING_FACE_ENDPOINT,)},
@@ -42,10 +47,18 @@ def read_config(environ: Mapping[str, str] | None = None) -> Config:
     )
 
 
+def _token(env: Mapping[str, str]) -> str:
+    token = (env.get("HF_TOKEN") or env.get("HUGGING_FACE_HUB_TOKEN") or _token_file(env)).strip()
+    if not all("!" <= character <= "~" for character in token):
+        # The HTTP client would say so too, and would say the token.
+        raise UsageError("the Hugging Face token holds what no token can", hint="check HF_TOKEN, or hf auth login")
+    return token
+
+
 def _token_file(env: Mapping[str, str]) -> str:
     """Read the token that `hf auth login` keeps: huggingface_hub/constants.py, HF_TOKEN_PATH."""
     home = env.get("HF_HOME") or Path(env.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
     try:
-        return Path(env.get("HF_TOKEN_PATH") or Path(home) / "token").read_text(encoding="utf-8").strip()
+        return Path(env.get("HF_TOKEN_PATH") or Path(home) / "token").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return ""
