@@ -76,4 +76,7 @@ class Wiring:
 
     def recipe(self, words: str | None) -> Recipe:
         """Read the recipe that APP names, else the one in this folder."""
-        return read_recipe(Path(words or FILE_NAME))
+        recipe = read_recipe(Path(words or FILE_NAME))
+        for need in recipe.needs:
+            self.view(need.view)  # said now, and not when gigabytes have come for it
+        return recipe
