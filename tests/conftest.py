@@ -1,8 +1,44 @@
-"""What all tests share: their order."""
+"""What all tests share: their order, and a model, a hub and a command for those that tell a story."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from tests.command import Preheat
+from tests.flaky_hub import FlakyHub
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the fast tests first, so that what is simply broken says so within seconds."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like a model's repository: 12 MB of weights in two files, and small files of all kinds."""
+    folder = tmp_path_factory.mktemp("model")
+    (folder / "voices" / "deep").mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(os.urandom(9_000_000))
+    (folder / "voices" / "deep" / "low.bin").write_bytes(os.urandom(3_000_000))
+    (folder / "config.json").write_text('{"model_type": "tiny"}\n')
+    (folder / "same.json").write_text('{"model_type": "tiny"}\n')
+    (folder / "empty.txt").touch()
+    (folder / "note.txt").write_text("hm!\n")
+    (folder / "voices" / "müde & froh #1.txt").write_text("hmm\n")
+    return folder
+
+
+@pytest.fixture
+def hub(model: Path) -> Iterator[FlakyHub]:
+    """A hub that has the folder as the model `acme/tiny` and as the dataset `acme/rows`."""
+    with FlakyHub({"acme/tiny": model, "datasets/acme/rows": model}) as hub:
+        yield hub
+
+
+@pytest.fixture
+def preheat(hub: FlakyHub, tmp_path: Path) -> Iterator[Preheat]:
+    """The command, with that hub for its hub."""
+    preheat = Preheat(tmp_path, hub.url)
+    yield preheat
+    preheat.close()

@@ -1,0 +1,120 @@
+"""Preheat: the command as a person or a program runs it: a process of its own, with an environment of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+COMMAND = Path(sys.executable).with_name("preheat")
+# No promise: it only keeps a hang from taking all the time there is.
+_HANGS_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How the command ended, and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Read stdout as one JSON object a line."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def last(self) -> dict[str, Any]:
+        """Read the last JSON object."""
+        return self.events[-1]
+
+
+class Running:
+    """A command that has not ended yet; what it says is collected in files, so that no pipe fills up."""
+
+    def __init__(self, words: tuple[str, ...], env: Mapping[str, str], cwd: Path, at: Path) -> None:
+        self._out, self._err = at.with_suffix(".out"), at.with_suffix(".err")
+        with open(self._out, "wb") as out, open(self._err, "wb") as err:
+            self.process = subprocess.Popen(
+                words, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=err
+            )
+
+    @property
+    def out(self) -> str:
+        """What is on stdout so far."""
+        return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        """What is on stderr so far."""
+        return self._err.read_text()
+
+    def until(self, happens: Callable[["Running"], object]) -> None:
+        """Wait until something is true of it."""
+        deadline = time.monotonic() + _HANGS_S
+        while not happens(self):
+            assert self.process.poll() is None or happens(self), f"it ended: {self.out}{self.err}"
+            assert time.monotonic() < deadline, f"it never came: {self.out}{self.err}"
+            time.sleep(0.01)
+
+    def event(self, name: str, said: Callable[["Running"], str] = lambda running: running.out) -> dict[str, Any]:
+        """Wait for the first JSON object of that name, and read it."""
+
+        def found(running: "Running") -> list[str]:
+            lines = said(running).split("\n")[:-1]
+            return [line for line in lines if line.startswith(f'{{"event":"{name}"')]
+
+        self.until(found)
+        event: dict[str, Any] = json.loads(found(self)[0])
+        return event
+
+    def kill(self, number: int = signal.SIGKILL) -> Told:
+        """Send it a signal, and wait for its end."""
+        self.process.send_signal(number)
+        return self.ended()
+
+    def ended(self) -> Told:
+        """Wait for its end."""
+        status = self.process.wait(_HANGS_S)
+        return Told(status, self.out, self.err)
+
+
+class Preheat:
+    """Run the command in `folder`, with a library there, and an environment with next to nothing in it."""
+
+    def __init__(self, folder: Path, endpoint: str) -> None:
+        self.folder = folder
+        self.library = folder / "library"
+        self.env = {"PATH": os.environ["PATH"], "HOME": str(folder), "HF_ENDPOINT": endpoint}
+        self._running: list[Running] = []
+
+    def __call__(self, *words: str, inside: tuple[str, ...] = (), **env: str) -> Told:
+        """Run it to its end. `inside` are the words of a command that runs others."""
+        return self.start(*words, inside=inside, **env).ended()
+
+    def start(self, *words: str, inside: tuple[str, ...] = (), **env: str) -> Running:
+        """Start it."""
+        verb, *rest = words
+        library = () if "--library" in words or verb.startswith("-") else ("--library", str(self.library))
+        said = self.folder / f"said-{len(self._running)}"
+        command = (*inside, str(COMMAND), verb, *library, *rest)
+        running = Running(command, self.env | env, self.folder, said)
+        self._running.append(running)
+        return running
+
+    def close(self) -> None:
+        """End what a failed test has left running."""
+        for running in self._running:
+            if running.process.poll() is None:
+                running.process.terminate()
+                try:
+                    running.process.wait(5)
+                except subprocess.TimeoutExpired:
+                    running.process.kill()
+                    running.process.wait()

@@ -1,0 +1,182 @@
+"""FlakyHub: a small real hub, on a real socket, that fails where it is told to, and knows what it was asked."""
+
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from preheat.events import Answered, Event
+from preheat.mirror.routes import Answer, Request, Slice, answer, refuse
+from preheat.mirror.server import Server
+from preheat.mirror.shelf import Shelf
+
+# Gets the request and the honest answer to it.
+Fault = Callable[[Request, Answer], Answer]
+
+WEIGHTS = r"/resolve/.*\.(bin|safetensors)$"
+
+
+@dataclass(slots=True)
+class _Rule:
+    """A fault, for which targets, and how often it is still to strike."""
+
+    pattern: str
+    fault: Fault
+    times: int
+
+
+class FlakyHub:
+    """Serve folders by their repositories' names, as the Hugging Face hub would; between `with` and its end."""
+
+    def __init__(self, folders: Mapping[str, Path], pace: int | None = None) -> None:
+        self._honest = partial(answer, find=Shelf(folders).find)
+        self._rules: list[_Rule] = []
+        self._turn = threading.Lock()
+        self._requests: list[Request] = []
+        self._answered: list[Answered] = []
+        self._server = Server(("127.0.0.1", 0), self._reply, self._note, pace)
+        self.url = self._server.url
+
+    def __enter__(self) -> Self:
+        self._server.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._server.stop(patience_s=0.5)
+
+    def fails(self, pattern: str, fault: Fault, times: int = 1_000_000) -> None:
+        """Answer requests whose target holds `pattern`, a regular expression, with `fault`, that many times."""
+        with self._turn:
+            self._rules.append(_Rule(pattern, fault, times))
+
+    def recovers(self) -> None:
+        """Fail no more, and forget what was asked."""
+        self._settled()
+        with self._turn:
+            self._rules.clear()
+            self._requests.clear()
+            self._answered.clear()
+
+    def asked(self, pattern: str = "") -> list[Request]:
+        """List the requests whose target holds `pattern`."""
+        with self._turn:
+            return [request for request in self._requests if re.search(pattern, request.target)]
+
+    def sent(self, pattern: str = "") -> int:
+        """Count the bytes of the bodies that answered such requests."""
+        self._settled()
+        with self._turn:
+            return sum(event.sent for event in self._answered if re.search(pattern, event.path))
+
+    def _reply(self, request: Request) -> Answer:
+        full = self._honest(request)
+        with self._turn:
+            self._requests.append(request)
+            for rule in self._rules:
+                if rule.times and re.search(rule.pattern, request.target):
+                    rule.times -= 1
+                    return rule.fault(request, full)
+        return full
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, Answered):
+            with self._turn:
+                self._answered.append(event)
+
+    def _settled(self) -> None:
+        """Wait until all requests are answered: the count of an answer follows its last byte."""
+        deadline = time.monotonic() + 30
+        while True:
+            with self._turn:
+                if len(self._answered) >= len(self._requests):
+                    return
+            assert time.monotonic() < deadline, "a request was never answered"
+            time.sleep(0.01)
+
+
+def refuses(status: int, message: str = "", code: str = "", **headers: str) -> Fault:
+    """Say no, as the hub does: `Retry_After="1"` becomes the header."""
+    return lambda request, full: refuse(status, message, code, **headers)
+
+
+def wants_token(token: str) -> Fault:
+    """Deny whoever has not that token, as the hub does."""
+
+    def fault(request: Request, full: Answer) -> Answer:
+        if request.headers.get("authorization") == f"Bearer {token}":
+            return full
+        return refuse(401, "Invalid username or password.")
+
+    return fault
+
+
+def says(old: str, new: str) -> Fault:
+    """Lie: say `new` where the answer has `old`."""
+
+    def fault(request: Request, full: Answer) -> Answer:
+        body = _bytes(full).replace(old.encode(), new.encode())
+        return replace(full, headers={**full.headers, "Content-Length": str(len(body))}, body=body)
+
+    return fault
+
+
+def flips_a_byte_at(place: int) -> Fault:
+    """Send the file with one bit turned over at `place`, if that is in what was asked for."""
+
+    def fault(request: Request, full: Answer) -> Answer:
+        body = bytearray(_bytes(full))
+        start = full.body.start if isinstance(full.body, Slice) else 0
+        if start <= place < start + len(body):
+            body[place - start] ^= 1
+        return replace(full, body=bytes(body))
+
+    return fault
+
+
+def hangs_up_after(size: int) -> Fault:
+    """Promise the whole answer, send `size` bytes of it, and cut the line."""
+
+    def fault(request: Request, full: Answer) -> Answer:
+        return replace(full, headers={**full.headers, "Connection": "close"}, body=_bytes(full)[:size])
+
+    return fault
+
+
+def sends_less_by(size: int) -> Fault:
+    """Send `size` bytes less than asked for, and say so politely."""
+
+    def fault(request: Request, full: Answer) -> Answer:
+        body = _bytes(full)[:-size]
+        headers = {**full.headers, "Content-Length": str(len(body))}
+        if isinstance(full.body, Slice) and full.status == 206:
+            whole = full.headers["Content-Range"].rpartition("/")[2]
+            headers["Content-Range"] = f"bytes {full.body.start}-{full.body.stop - 1 - size}/{whole}"
+        return replace(full, headers=headers, body=body)
+
+    return fault
+
+
+def knows_no_ranges(request: Request, full: Answer) -> Answer:
+    """Send the whole file whatever part of it was asked for."""
+    if not isinstance(full.body, Slice):
+        return full
+    size = full.body.path.stat().st_size
+    headers = {name: value for name, value in full.headers.items() if name not in ("Content-Range", "Accept-Ranges")}
+    return Answer(200, headers | {"Content-Length": str(size)}, Slice(full.body.path, 0, size))
+
+
+def redirects_to(url: str) -> Fault:
+    """Send the client to the same path at another address."""
+    return lambda request, full: Answer(302, {"Location": f"{url}{request.target}", "Content-Length": "0"})
+
+
+def _bytes(full: Answer) -> bytes:
+    if isinstance(full.body, bytes):
+        return full.body
+    with open(full.body.path, "rb") as file:
+        file.seek(full.body.start)
+        return file.read(full.body.stop - full.body.start)
