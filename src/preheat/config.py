@@ -12,6 +12,22 @@ from preheat.errors import UsageError
 
 HUGGING_FACE_ENDPOINT = "https://huggingface.co"
 
+# What is read, and what it means; docs/config.md is made of it, and a test holds it to `read_config`.
+VARIABLES = {
+    "PREHEAT_LIBRARY": "where models are kept, unless `--library` says; default `preheat/library` in the user's data",
+    "HF_ENDPOINT": f"the Hugging Face hub to ask, unless `--endpoint hf=URL` says; default `{HUGGING_FACE_ENDPOINT}`",
+    "HF_TOKEN": "the token for it",
+    "HUGGING_FACE_HUB_TOKEN": "the same, by its older name",
+    "HF_TOKEN_PATH": "the file that has the token, when neither is set; default `token` in `HF_HOME`",
+    "HF_HOME": "where Hugging Face's tools keep theirs; default `huggingface` in `XDG_CACHE_HOME`",
+    "XDG_CACHE_HOME": "the user's caches; default `~/.cache`",
+    "HTTP_PROXY": "the proxy for `http:` addresses; like the next three, lower case is read too, and wins",
+    "HTTPS_PROXY": "the proxy for `https:` addresses",
+    "ALL_PROXY": "the proxy for what neither names",
+    "NO_PROXY": "hosts to reach without a proxy, parted by commas",
+    "SSL_CERT_FILE": "a file of certificates to trust instead of the system's",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Config:

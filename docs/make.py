@@ -1,0 +1,162 @@
+"""Make: the documents that come from the code. With `--check`, only say which are stale."""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from preheat import errors
+from preheat.cli.parser import parser
+from preheat.config import VARIABLES
+from preheat.recipes.offline import SWITCHES
+
+HERE = Path(__file__).resolve().parent
+NOTE = "<!-- Made from the code by docs/make.py: change it there. -->\n"
+
+CLI = """\
+`preheat VERB …`; behind a bare `--` comes the app's own command, which is not looked into. Words for people go to
+stderr, results to stdout. With `--json`, stdout is one JSON object a line, each with `event`; the last is `done` with
+the verb's figures, or `error` with `kind`, `message` and `hint`. `run` leaves stdout to its app, and writes the objects
+to stderr; `--events FILE` writes them to a file, with or without `--json`. Sizes and rates are decimal bytes (`50M` is
+50,000,000; rates are a second's), times `40ms`, `3s`, `2m`, `1h`.
+
+Exit statuses: [exit-codes.md](exit-codes.md). Environment: [config.md](config.md). Recipes: [recipes.md](recipes.md).
+"""
+
+ERRORS = """\
+Sorted by who can mend it. With `--json`, an error's `kind` is the name in the second column.
+"""
+
+RUN = """
+`run` ends with 0 when the app ended with 0. When the app ended otherwise, it is started again; when its restarts are
+spent, or it was never ready, or could not be started, that is an `AppError`. A traceback is a bug of ours, with
+status 1.
+"""
+
+READ = """\
+There is no configuration file but the app's own [preheat.toml](recipes.md). Options win over variables. An empty
+variable counts as one that is not set.
+
+## What is read
+
+| variable | is |
+|---|---|"""
+
+SET = """
+Libraries that we use read their own: `XDG_DATA_HOME` moves the user's data (default `~/.local/share`); `NO_COLOR`,
+`FORCE_COLOR`, `TERM` and `COLUMNS` say what the terminal can show.
+
+## What `run` sets for the app
+
+Everything else is passed on as it is, tokens included. The recipe's `env` is set last, and wins.
+
+| variable | is |
+|---|---|"""
+
+PROVE = """\
+| `NO_PROXY`, `no_proxy` | as before, and `localhost`, `127.0.0.1`, `::1` |
+| `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE` | where the app's view lies, when it has one |
+
+`prove` sets the same for a preloaded start, and none of it for a cold one; for both, `HF_HOME` is a new folder and
+`HF_ENDPOINT` the endpoint that is proved against.
+"""
+
+
+def main() -> int:
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--check", action="store_true", help="change nothing; status 1 when a document is stale")
+    check = words.parse_args().check
+    stale = []
+    for name, make in DOCUMENTS.items():
+        path, text = HERE / name, f"{NOTE}\n" + "\n".join(make()).rstrip("\n") + "\n"
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale.append(name)
+        if not check:
+            path.write_text(text, encoding="utf-8", newline="\n")
+    if check and stale:
+        print(f"stale: {', '.join(stale)}; make them anew: python docs/make.py", file=sys.stderr)
+        return 1
+    return 0
+
+
+# ---- cli.md
+
+
+def cli() -> Iterator[str]:
+    whole = parser()
+    yield from ("# The command line", "", str(whole.description), "")
+    yield CLI
+    [verbs] = [action for action in whole._actions if isinstance(action, argparse._SubParsersAction)]
+    [everywhere] = [group for group in next(iter(verbs.choices.values()))._action_groups if group.title == "everywhere"]
+    yield from ("## Everywhere", "", *options(everywhere._group_actions), "")
+    shared = {action.dest for action in everywhere._group_actions}
+    for name, verb in verbs.choices.items():
+        own = [action for action in verb._actions if action.dest not in shared]
+        yield from (f"## preheat {name}", "", str(verb.description), "", "```console", f"$ {usage(verb)}", "```", "")
+        yield from (*options(own), "", "For example:", "")
+        yield "```console"
+        yield from (re.sub(r"\s{3,}", "   # ", f"$ {line.strip()}") for line in str(verb.epilog).splitlines()[1:])
+        yield from ("```", "")
+
+
+def usage(verb: argparse.ArgumentParser) -> str:
+    if verb.usage:
+        return verb.usage
+    words = []
+    for action in verb._actions:
+        if not action.option_strings:
+            name = str(action.metavar)
+            words.append({"+": f"{name} [{name} ...]", "?": f"[{name}]"}.get(str(action.nargs), name))
+    return " ".join((verb.prog, *words, "[options]"))
+
+
+def options(actions: list[argparse.Action]) -> Iterator[str]:
+    yield from ("| word | means |", "|---|---|")
+    for action in actions:
+        if isinstance(action, argparse._HelpAction):
+            continue
+        value = "" if action.nargs == 0 else " " + str(action.metavar or "{" + "\\|".join(action.choices or ()) + "}")
+        names = [f"`{name}{value}`" for name in action.option_strings] or [f"`{action.metavar}`".replace("|", "\\|")]
+        yield f"| {', '.join(names)} | {(action.help or '') % {'default': action.default}} |"
+
+
+# ---- exit-codes.md
+
+
+def exit_codes() -> Iterator[str]:
+    yield from ("# Exit statuses, and the errors behind them", "")
+    yield ERRORS
+    yield from ("| status | kind | when |", "|---|---|---|", "| 0 | | done |")
+    yield from sorted(rows(errors.PreheatError), key=lambda row: int(row.split("|")[1]))
+    yield "| 130 | | interrupted with Ctrl-C; what arrived is kept |"
+    yield "| 128 + N | | `run` only: signal N asked it to stop its app (143: SIGTERM) |"
+    yield RUN
+
+
+def rows(kind: type[errors.PreheatError], depth: int = 0) -> Iterator[str]:
+    when = (kind.__doc__ or "").splitlines()[0].partition(". ")[0].rstrip(".")
+    if kind is errors.PreheatError:
+        when = "what none of the others says"
+    yield f"| {kind.exit_status} | {'· ' * (depth - 1)}`{kind.__name__}` | {when[0].lower()}{when[1:]} |"
+    for more in kind.__subclasses__():
+        yield from rows(more, depth + 1)
+
+
+# ---- config.md
+
+
+def config() -> Iterator[str]:
+    yield from ("# The environment", "")
+    yield READ
+    yield from (f"| `{name}` | {means} |" for name, means in VARIABLES.items())
+    yield SET
+    yield from (f"| `{name}` | `{value}` |" for name, value in SWITCHES.items())
+    yield PROVE
+
+
+DOCUMENTS = {"cli.md": cli, "exit-codes.md": exit_codes, "config.md": config}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""What the documents say of words, errors and variables is what the code says."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from preheat.config import VARIABLES, read_config
+
+ROOT = Path(__file__).resolve().parents[2]
+PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}  # read by urllib.request.getproxies_environment
+
+
+class Asked(Mapping[str, str]):
+    """An environment that has nothing, and remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def get(self, name: str, default: object = None) -> str | None:  # type: ignore[override] # one of Mapping's forms
+        self.names.add(name)
+        assert default is None
+        return None
+
+    def __getitem__(self, name: str) -> str:
+        self.names.add(name)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def test_the_documents_made_from_the_code_are_up_to_date() -> None:
+    made = subprocess.run(
+        [sys.executable, str(ROOT / "docs/make.py"), "--check"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert made.returncode == 0, made.stderr
+
+
+def test_every_variable_that_is_read_is_described_and_no_other() -> None:
+    environment = Asked()
+    read_config(environment)
+    assert environment.names | PROXIES == set(VARIABLES)
