@@ -23,7 +23,9 @@ def test_every_module_is_named_in_the_row_of_its_room() -> None:
 
 def test_every_path_it_names_exists() -> None:
     quoted = {word for word in re.findall(r"`([^`\s]+)`", TEXT) if "/" in word or word.endswith((".py", ".toml"))}
-    paths = {word for word in quoted if re.fullmatch(r"\.?[\w-]+(/[\w.-]+)*/?", word) or word.endswith((".py", ".toml"))}
+    paths = {
+        word for word in quoted if re.fullmatch(r"\.?[\w-]+(/[\w.-]+)*/?", word) or word.endswith((".py", ".toml"))
+    }
     links = {f"docs/{link}" for link in re.findall(r"\]\(([^)#:]+)\)", TEXT)}
     example = {"preheat.toml"}
     assert {"src/preheat/", "pyproject.toml", "cli/console.py", ".ci/run"} <= paths
