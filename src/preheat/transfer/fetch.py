@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from preheat.errors import Busy
+from preheat.errors import Busy, HubError
 from preheat.events import Event, Listener, Received, Stored
 from preheat.hub import Hub
 from preheat.library.library import Library
@@ -145,6 +145,8 @@ def _carry(task: _Task, snapshot: Snapshot, hub: Hub, buffer: memoryview, board:
     try:
         while start < stop and not board.stopping:
             count = reader.readinto(buffer[: stop - start])
+            if count == 0:
+                raise HubError(f"{partial.file.path} ended {stop - start} bytes early", hint="pull again")
             partial.write(start, buffer[:count])
             start += count
             tell(Received(partial.file, count))
