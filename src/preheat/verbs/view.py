@@ -1,8 +1,10 @@
 """View: place what an app needs where it looks for it."""
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from preheat.errors import LibraryError
 from preheat.events import Listener, Placed
 from preheat.library.library import Library
 from preheat.recipes.recipe import Need, Recipe
@@ -27,8 +29,17 @@ def place_needs(
 
 
 def place(snapshot: Snapshot, library: Library, view: View, at: Path, on_event: Listener) -> dict[str, str]:
-    """Place one snapshot; return the variables that make its layout's client look there."""
-    view.place(snapshot, library.path, at)
+    """Place one snapshot; return the variables that make its layout's client look there.
+
+    Raise LibraryError where it cannot be placed.
+    """
+    try:
+        view.place(snapshot, library.path, at)
+    except OSError as error:
+        raise LibraryError(
+            f"a view cannot be placed at {at}: {os.strerror(error.errno or 0).lower()}",
+            hint="name another folder, or check its disk and owner",
+        ) from error
     on_event(Placed(snapshot.ref, view.kind, str(at)))
     return view.environ(at)
 
