@@ -62,7 +62,7 @@ def test_an_answer_shorter_than_the_listing_says_is_refused(preheat: Preheat, hu
 
 
 @pytest.mark.parametrize(
-    "path", ["../../outside", "/etc/outside", "a/../../b", "a//b", "..", ".", "a\\\\b", "a\\u0000b", "x" * 300]
+    "path", ["../../outside", "/etc/outside", "a/../../outside", "a\\\\outside", "a\\u0000b", "x" * 300]
 )
 def test_a_file_name_that_leads_out_is_refused(preheat: Preheat, hub: FlakyHub, path: str) -> None:
     hub.fails("/api/", says('"same.json"', f'"{path}"'))

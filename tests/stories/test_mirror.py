@@ -1,0 +1,118 @@
+"""Mirror, end to end: one machine's library is another's hub."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.command import Preheat, Running
+from tests.flaky_hub import FlakyHub
+from tests.stories.kept import contents
+
+
+@pytest.fixture
+def other(preheat: Preheat) -> Iterator[Preheat]:
+    """Another machine: a folder and a library of its own, and no hub."""
+    folder = preheat.folder / "other"
+    folder.mkdir()
+    other = Preheat(folder, "http://127.0.0.1:1")
+    yield other
+    other.close()
+
+
+def mirroring(preheat: Preheat, *words: str) -> tuple[Running, str]:
+    """Start a mirror at a port that is free; return it and where it answers."""
+    running = preheat.start("mirror", "--listen", "127.0.0.1:0", "--json", *words)
+    return running, str(running.event("serving")["url"])
+
+
+def test_from_library_to_mirror_to_library_nothing_is_lost(preheat: Preheat, other: Preheat, model: Path) -> None:
+    assert preheat("pull", "acme/tiny", "hf:datasets/acme/rows").status == 0
+    mirror, url = mirroring(preheat)
+    told = other("pull", "acme/tiny", "hf:datasets/acme/rows", "--view", "hf-cache=cache", HF_ENDPOINT=url)
+    assert told.status == 0, told.err
+    for room in ("blobs", "records"):
+        assert contents(other.library / room) == contents(preheat.library / room)
+    (snapshot,) = (other.folder / "cache/models--acme--tiny/snapshots").iterdir()
+    assert contents(snapshot) == contents(model)
+    told = mirror.kill(signal.SIGTERM)
+    assert told.status == 0
+    assert told.last == {"event": "done", "url": url}
+    assert told.err == ""
+
+
+def test_a_commit_is_served_by_its_name(preheat: Preheat, other: Preheat) -> None:
+    commit = preheat("pull", "acme/tiny", "--json").last["snapshots"][0]["commit"]
+    _, url = mirroring(preheat)
+    assert other("pull", f"acme/tiny@{commit}", "--json", HF_ENDPOINT=url).last["size"] > 12_000_000
+    told = other("pull", "acme/tiny@v9", HF_ENDPOINT=url)
+    assert told.status == 3
+    assert "no such revision" in told.err
+
+
+def test_what_is_pulled_while_it_runs_is_served_at_once(preheat: Preheat, other: Preheat, hub: FlakyHub) -> None:
+    _, url = mirroring(preheat)
+    assert other("pull", "acme/tiny", "--files", "*.json", HF_ENDPOINT=url).status == 3
+    assert preheat("pull", "acme/tiny", "--files", "*.json").status == 0
+    told = other("pull", "acme/tiny", "--files", "*.json", HF_ENDPOINT=url)
+    assert told.status == 0, told.err
+
+
+def test_a_folder_is_served_as_a_repository(preheat: Preheat, other: Preheat, model: Path) -> None:
+    mirror, url = mirroring(preheat, "--folder", f"me/voice={model}", "--folder", f"datasets/me/rows={model}/voices")
+    assert other("pull", "me/voice", "hf:datasets/me/rows", HF_ENDPOINT=url).status == 0
+    mirror.until(lambda mirror: '"event":"answered"' in mirror.out)
+    answered = mirror.event("answered")
+    assert (answered["method"], answered["status"]) == ("GET", 200)
+    assert mirror.kill(signal.SIGINT).status == 0
+
+
+def test_a_mirror_of_nothing_knows_nothing(preheat: Preheat, other: Preheat) -> None:
+    _, url = mirroring(preheat)
+    told = other("pull", "acme/tiny", HF_ENDPOINT=url)
+    assert told.status == 3
+    assert "no such repository" in told.err
+
+
+def test_the_pace_holds_back_and_is_called_a_test_aid(preheat: Preheat, other: Preheat, tmp_path: Path) -> None:
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow/weights.bin").write_bytes(os.urandom(1_000_000))
+    _, url = mirroring(preheat, "--folder", f"me/slow={tmp_path}/slow", "--pace", "1M")
+    began = time.monotonic()
+    assert other("pull", "me/slow", HF_ENDPOINT=url).status == 0
+    assert time.monotonic() - began > 0.5
+    assert "test aid" in preheat("mirror", "--help").out
+
+
+def test_a_taken_port_is_said(preheat: Preheat) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        told = preheat("mirror", "--listen", f"127.0.0.1:{port}")
+    assert told.status == 1
+    assert f"port {port} of 127.0.0.1 is taken" in told.err
+    assert "hint:" in told.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--listen", "somewhere"], "is not an address"),
+        (["--listen", "127.0.0.1:99999"], "is not an address"),
+        (["--listen", "192.0.2.1:0"], "cannot be listened on"),
+        (["--folder", "voice"], "names no repository and folder"),
+        (["--folder", "me/voice=nowhere"], "names no repository and folder"),
+        (["--folder", "me voice=."], "is not a model's name"),
+        (["--pace", "fast"], "is not a size"),
+        (["--pace", "0"], "pace"),
+    ],
+)
+def test_words_that_cannot_be_meant_are_said(preheat: Preheat, words: list[str], said: str) -> None:
+    listen = [] if "--listen" in words else ["--listen", "127.0.0.1:0"]
+    told = preheat("mirror", *listen, *words)
+    assert told.status in (1, 2)
+    assert said in told.err
+    assert "hint:" in told.err
+    assert "Traceback" not in told.err
