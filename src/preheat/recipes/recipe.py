@@ -67,9 +67,11 @@ def read_recipe(path: Path) -> Recipe:
         document = msgspec.toml.decode(body, type=_Document)
         folder = path.absolute().parent
         needs = tuple(_need(need) for need in document.needs)
-    except (msgspec.DecodeError, UsageError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, UsageError) as error:
         raise UsageError(f"{path}: {error}", hint="its form is in docs/recipes.md") from error
     app = document.app
+    if unfit := _unfit(app):
+        raise UsageError(f"{path}: {unfit!r} cannot be given to a program", hint="no NUL; no = in a variable's name")
     if not app.name or "/" in app.name or app.name.startswith("."):
         raise UsageError(f"{path}: {app.name!r} is not an app's name", hint="letters, digits and dashes")
 
@@ -84,6 +86,14 @@ def read_recipe(path: Path) -> Recipe:
         first=here(app.first),
         env={name: here(value) for name, value in app.env.items()},
         needs=needs,
+    )
+
+
+def _unfit(app: _App) -> str | None:
+    """Find a word that execve(2) cannot take."""
+    words = (app.name, app.ready, app.first, *app.command, *app.env, *app.env.values())
+    return next((word for word in words if "\0" in word), None) or next(
+        (name for name in app.env if not name or "=" in name), None
     )
 
 
