@@ -19,6 +19,8 @@ from preheat.verbs.view import everything, place, place_needs
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Do what `preheat run` says."""
     recipe = _app(options, wiring)
+    if options.max_restarts < 0:
+        raise UsageError(f"{options.max_restarts} restarts cannot be had", hint="--max-restarts 0 or more")
     if options.pull:
         for need in recipe.needs:
             pull_need(wiring, need)
@@ -43,8 +45,10 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
 def _app(options: argparse.Namespace, wiring: Wiring) -> Recipe:
     """Find what to start: a recipe, a command, or a recipe with another command."""
+    if options.command and not options.command[0]:
+        raise UsageError("the command's name is empty", hint="preheat run -- CMD; is a variable in it unset?")
     if options.command and not options.app and not Path(FILE_NAME).is_file():
-        return Recipe(Path(options.command[0]).name, Path.cwd(), tuple(options.command))
+        return Recipe(Path(options.command[0]).name.strip(".") or "app", Path.cwd(), tuple(options.command))
     recipe = wiring.recipe(options.app)
     command = tuple(options.command) or recipe.command
     if not command:
