@@ -4,8 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from preheat.digest import sha256
 from preheat.errors import PreheatError, UsageError
 from preheat.ref import Ref
+
+HEX = "5f6c1d3a2b4e8f7091a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708"
 
 
 @pytest.mark.parametrize(
@@ -17,6 +20,10 @@ from preheat.ref import Ref
         ("hf:spaces/me/page@refs/pr/3", "hf:spaces/me/page@refs/pr/3", "spaces--me--page"),
         ("hf:models/me/x", "hf:me/x", "models--me--x"),
         ("file:/models/x", "file:/models/x", "models----models--x"),
+        ("ms:IndexTeam/IndexTTS-2", "ms:IndexTeam/IndexTTS-2", "models--IndexTeam--IndexTTS-2"),
+        ("ms:acme/tiny@master", "ms:acme/tiny", "models--acme--tiny"),
+        ("ms:acme/tiny@main", "ms:acme/tiny@main", "models--acme--tiny"),
+        ("ms:datasets/acme/rows@v1", "ms:datasets/acme/rows@v1", "datasets--acme--rows"),
     ],
 )
 def test_a_ref_is_read_and_said_back(text: str, said: str, slug: str) -> None:
@@ -27,7 +34,23 @@ def test_a_ref_is_read_and_said_back(text: str, said: str, slug: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "a/b/c", "../x", "hf:", "hf:a/..", "a/b@..", "a/b@x y", "s3://bucket", "file:", "a--b/c", "a/b@-\x00", ".x/y"],
+    [
+        *(
+            "",
+            "a/b/c",
+            "../x",
+            "hf:",
+            "hf:a/..",
+            "a/b@..",
+            "a/b@x y",
+            "s3://bucket",
+            "file:",
+            "a--b/c",
+            "a/b@-\x00",
+            ".x/y",
+        ),
+        *("ms:", "ms:tiny", "ms:a/..", "ms:spaces/a/b", "ms:a/b@", "ms:a/b@x y"),
+    ],
 )
 def test_what_cannot_be_a_ref_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
@@ -48,3 +71,64 @@ def test_no_text_makes_a_slug_that_leaves_its_folder(text: str) -> None:
 def test_only_a_commit_is_pinned() -> None:
     assert Ref.parse("a/b@" + "0" * 40).pinned
     assert not Ref.parse("a/b").pinned
+
+
+def test_an_address_is_pinned_by_its_digest_and_keeps_its_own_name() -> None:
+    ref = Ref.parse(f"https://example.org/models/voice%20one.onnx?download=true#sha256={HEX.upper()}")
+    assert str(ref) == f"https://example.org/models/voice%20one.onnx?download=true#sha256={HEX}"
+    assert Ref.parse(str(ref)) == ref
+    assert (ref.hub, ref.pinned, ref.revision) == ("url", True, HEX[:40])
+    assert ref.address == "https://example.org/models/voice%20one.onnx?download=true"
+    assert (ref.digest, ref.file_name) == (sha256(HEX), "voice one.onnx")
+    assert ref.slug.startswith("example.org--")
+    assert ref.slug.endswith("--voice%20one.onnx")
+
+
+def test_two_addresses_never_share_a_slug() -> None:
+    addresses = ["https://a.org/x/f", "https://a.org/y/f", "https://a.org:444/x/f", "https://a.org/x/f?v=2"]
+    slugs = {Ref.parse(f"{address}#sha256={hexes}").slug for address in addresses for hexes in (HEX, "0" * 64)}
+    assert len(slugs) == 8
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", "[::1]:80", "192.168.1.20", "nas", "nas.local"])
+def test_an_address_in_this_network_may_go_unencrypted(host: str) -> None:
+    assert Ref.parse(f"http://{host}/f.bin#sha256={HEX}").file_name == "f.bin"
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("https://example.org/f.bin", "does not say its digest"),
+        ("https://example.org/f.bin#md5=0", "does not say its digest"),
+        (f"https://example.org/f.bin#sha512={HEX}", "not an address with a digest"),
+        (f"https:///f.bin#sha256={HEX}", "not an address"),
+        (f"https://example.org:99999/f.bin#sha256={HEX}", "does not say"),
+        (f"https://exa mple.org/f.bin#sha256={HEX}", "not an address"),
+        (f"https://example.org/#sha256={HEX}", "names no file"),
+        (f"https://example.org/a/..#sha256={HEX}", "names no file"),
+        (f"https://example.org/a%2Fb#sha256={HEX}", "names no file"),
+        (f"http://example.org/f.bin#sha256={HEX}", "not encrypted"),
+        (f"http://8.8.8.8/f.bin#sha256={HEX}", "not encrypted"),
+    ],
+)
+def test_an_address_that_will_not_do_says_why(address: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        Ref.parse(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["https://me:hush@example.org/f", "https://example.org/f?token=hush", "https://e.org/f?X-Amz-Date=hush"]
+)
+def test_an_address_with_a_secret_in_it_is_refused_without_saying_the_secret(address: str) -> None:
+    with pytest.raises(UsageError, match="a password or a signature") as caught:
+        Ref.parse(f"{address}#sha256={HEX}")
+    assert "hush" not in caught.value.message
+
+
+@given(st.sampled_from(["file:/", "https://example.org/", f"https://{'h' * 250}/"]), st.text("aé %", max_size=250))
+def test_a_slug_fits_into_a_file_name(front: str, name: str) -> None:
+    try:
+        ref = Ref.parse(f"{front}{name}" + (f"#sha256={HEX}" if front.startswith("https") else ""))
+    except UsageError:
+        return
+    assert len(ref.slug.encode()) <= (200 if ref.hub == "url" else 255)

@@ -1,28 +1,43 @@
 """Ref: what a person types for a model; it may move."""
 
+import hashlib
+import ipaddress
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from preheat.digest import SHA256, Digest
 from preheat.errors import UsageError
 
 MODEL, DATASET, SPACE = "model", "dataset", "space"
-HUGGING_FACE, FOLDER = "hf", "file"
+HUGGING_FACE, MODELSCOPE, URL, FOLDER = "hf", "ms", "url", "file"
 
 # One path segment as the Hugging Face hub allows it: huggingface_hub/utils/_validators.py, validate_repo_id.
 _SEGMENT = r"(?!\.)[A-Za-z0-9._-]{1,96}(?<![.-])"
 _REPO = re.compile(rf"(?:{_SEGMENT}/)?{_SEGMENT}")
-_KINDS = {"models": MODEL, "datasets": DATASET, "spaces": SPACE}
+_KINDS = {
+    HUGGING_FACE: {"models": MODEL, "datasets": DATASET, "spaces": SPACE},
+    MODELSCOPE: {"models": MODEL, "datasets": DATASET},
+}
+_BRANCHES = {MODELSCOPE: "master"}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_LONGEST_SLUG, _LONGEST_NAME = 200, 255  # a file's name has at most 255 bytes: NAME_MAX of limits.h
+# What signs an address for a while; a record would keep it.
+_SIGNED = re.compile(
+    r"signature|token|credential|password|secret|api-?key|x-amz-.*|x-goog-.*|sig|policy", re.IGNORECASE
+)
 
-_HINT = "a model is owner/name[@revision], hf:datasets/owner/name or file:DIR"
+_HINT = "a model is owner/name[@revision], hf:datasets/owner/name, ms:owner/name, https://…#sha256=HEX or file:DIR"
 
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A repository on a hub and a revision of it: branch, tag or commit."""
+    """A repository on a hub and a revision of it: branch, tag or commit.
+
+    Of `url`, the repository is the address with its `#sha256=`, which is also what pins it.
+    """
 
     hub: str
     kind: str
@@ -36,8 +51,10 @@ class Ref:
         if not colon:
             scheme, rest = HUGGING_FACE, text
         match scheme:
-            case "hf":
-                return cls._parse_hugging_face(text, rest)
+            case "hf" | "ms":
+                return cls._parse_repository(scheme, text, rest)
+            case "http" | "https":
+                return cls._parse_url(text)
             case "file":
                 if not rest:
                     raise UsageError(f"{text!r} names no folder", hint="file:DIR")
@@ -46,24 +63,56 @@ class Ref:
                 raise UsageError(f"{text!r} is not a model's name: {scheme}: is not known here", hint=_HINT)
 
     @classmethod
-    def _parse_hugging_face(cls, text: str, rest: str) -> Self:
+    def _parse_repository(cls, hub: str, text: str, rest: str) -> Self:
         name, at, revision = rest.partition("@")
         kind = MODEL
         prefix, slash, tail = name.partition("/")
-        if slash and prefix in _KINDS and "/" in tail:
-            kind, name = _KINDS[prefix], tail
-        if not _REPO.fullmatch(name) or "--" in name or ".." in name:
+        if slash and prefix in _KINDS[hub] and "/" in tail:
+            kind, name = _KINDS[hub][prefix], tail
+        if not _REPO.fullmatch(name) or "--" in name or ".." in name or (hub == MODELSCOPE and "/" not in name):
             raise UsageError(f"{text!r} is not a model's name", hint=_HINT)
         if at and not is_revision(revision):
             raise UsageError(f"{revision!r} is not a revision", hint="a branch, a tag or a commit")
-        return cls(HUGGING_FACE, kind, name, revision or "main")
+        return cls(hub, kind, name, revision or _branch(hub))
+
+    @classmethod
+    def _parse_url(cls, text: str) -> Self:
+        address, _, fragment = text.partition("#")
+        algorithm, _, value = fragment.partition("=")
+        try:
+            digest = Digest(SHA256, value.lower())
+            parts = urlsplit(address)
+            host, port = parts.hostname or "", parts.port
+        except (ValueError, UsageError) as error:
+            raise UsageError(f"{text!r} does not say its digest", hint="https://host/file#sha256=HEX") from error
+        if algorithm != SHA256 or not re.fullmatch(r"[!-~]+", address) or "\\" in address or not host or port == 0:
+            raise UsageError(f"{text!r} is not an address with a digest", hint="https://host/file#sha256=HEX")
+        if parts.username is not None or any(_SIGNED.fullmatch(name) for name, _ in parse_qsl(parts.query)):
+            # The message leaves the address out: it holds a secret.
+            raise UsageError(
+                f"the address at {host} holds a password or a signature, which would be kept in the record",
+                hint="use an address without; a hub's own name (hf:, ms:) for what needs a token",
+            )
+        if not _file_name(parts.path):
+            raise UsageError(f"{text!r} names no file", hint="https://host/file#sha256=HEX")
+        if parts.scheme == "http" and not _near(host):
+            raise UsageError(f"{text!r} is not encrypted, and not in this network", hint="https://…")
+        return cls(URL, MODEL, f"{address}#{digest.algorithm}={digest.hex}", digest.hex[:40])
 
     def __str__(self) -> str:
-        if self.hub == FOLDER:
-            return f"file:{self.repo}"
+        match self.hub:
+            case "url":
+                return self.repo
+            case "file":
+                return f"file:{self.repo}"
         prefix = "" if self.kind == MODEL else f"{self.kind}s/"
-        revision = "" if self.revision == "main" else f"@{self.revision}"
+        revision = "" if self.revision == self.branch else f"@{self.revision}"
         return f"{self.hub}:{prefix}{self.repo}{revision}"
+
+    @property
+    def branch(self) -> str:
+        """The revision that is meant when none is said."""
+        return _branch(self.hub)
 
     @property
     def pinned(self) -> bool:
@@ -71,9 +120,34 @@ class Ref:
         return bool(_COMMIT.fullmatch(self.revision))
 
     @property
+    def address(self) -> str:
+        """Of a `url`: where to ask, without the digest."""
+        return self.repo.partition("#")[0]
+
+    @property
+    def digest(self) -> Digest:
+        """Of a `url`: what the bytes there must hash to."""
+        return Digest(SHA256, self.repo.rpartition("=")[2])
+
+    @property
+    def file_name(self) -> str:
+        """Of a `url`: the last segment of its path."""
+        return _file_name(urlsplit(self.address).path)
+
+    @property
     def slug(self) -> str:
-        """One path segment for the repository: `models--owner--name`, as Hugging Face caches spell it."""
-        return f"{self.kind}s--" + quote(self.repo.replace("/", "--"), safe=" ")
+        """One path segment for the repository: `models--owner--name`, as Hugging Face caches spell it.
+
+        Of a `url`: `HOST--DIGEST--FILE`, with the digest of the whole address, at most 200 bytes. Any other that would be no
+        file's name for its length is shortened in the same way.
+        """
+        if self.hub == URL:
+            host = quote(urlsplit(self.address).netloc, safe="")
+            return _short(f"{host[:80]}--{_short_digest(self.repo)}--", quote(self.file_name, safe=""))
+        slug = f"{self.kind}s--" + quote(self.repo.replace("/", "--"), safe=" ")
+        if len(slug) <= _LONGEST_NAME:
+            return slug
+        return _short(f"{self.kind}s--{_short_digest(self.repo)}--", slug)
 
     def at(self, revision: str) -> "Ref":
         """Name the same repository at another revision."""
@@ -83,3 +157,31 @@ class Ref:
 def is_revision(text: str) -> bool:
     """Whether `text` could name a git branch, tag or commit (git-check-ref-format(1), the part that bites)."""
     return bool(re.fullmatch(r"[^\x00-\x20\x7f~^:?*\[\\@]+", text)) and not re.search(r"\.\.|//|^/|/$|\.lock$", text)
+
+
+def _branch(hub: str) -> str:
+    return _BRANCHES.get(hub, "main")
+
+
+def _file_name(path: str) -> str:
+    """Take the file's name out of an address; nothing when it could not be a file's."""
+    name = unquote(path.rpartition("/")[2])
+    hostile = name in (".", "..") or re.search(r"[/\\\x00-\x1f\x7f]", name) or len(name.encode()) > 255
+    return "" if hostile else name
+
+
+def _near(host: str) -> bool:
+    """Whether a host is this machine, or one of its own network's by the look of its name."""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return "." not in host or host.endswith((".local", ".lan", ".internal", ".home.arpa", ".localhost"))
+
+
+def _short(front: str, back: str) -> str:
+    """Join two, the second without its beginning if that would be too long: endings say more."""
+    return front + back[-(_LONGEST_SLUG - len(front)) :]
+
+
+def _short_digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
