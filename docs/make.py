@@ -76,7 +76,7 @@ def main() -> int:
         if not check:
             path.write_text(text, encoding="utf-8", newline="\n")
     if check and stale:
-        print(f"stale: {', '.join(stale)}; make them anew: python docs/make.py", file=sys.stderr)
+        print(f"stale: {', '.join(stale)}; make them anew: .venv/bin/python docs/make.py", file=sys.stderr)
         return 1
     return 0
 
