@@ -1,0 +1,144 @@
+"""The command's words: what helps, what is refused, and that no mistake of a person's ends in a traceback."""
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.command import COMMAND, Preheat
+from tests.flaky_hub import FlakyHub
+
+VERBS = ["pull", "run", "mirror", "prove"]
+
+
+@pytest.fixture
+def preheat(tmp_path: Path) -> Preheat:
+    """The command, with no hub at all."""
+    return Preheat(tmp_path, "http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_has_examples_that_are_read_as_they_are_written(preheat: Preheat, verb: str) -> None:
+    told = preheat(verb, "--help")
+    assert told.status == 0
+    examples = told.out.partition("\nexamples:\n")[2].splitlines()
+    assert len(examples) > 1
+    assert all(line.startswith(f"  preheat {verb}") for line in examples)
+
+
+def test_help_lists_every_verb_and_loads_nothing_heavy(preheat: Preheat) -> None:
+    told = preheat("--help", PYTHONPROFILEIMPORTTIME="1")
+    assert told.status == 0
+    assert all(f"\n    {verb}" in told.out for verb in VERBS)
+    assert "urllib3" not in told.err
+    assert "rich" not in told.err
+
+
+def test_it_tells_its_version(preheat: Preheat) -> None:
+    assert preheat("--version").out.startswith("preheat 0.")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sing"], "sing"),
+        (["pull"], "REF|APP"),
+        (["pull", "a/b", "--loud"], "--loud"),
+        (["pull", "a/b", "--connections", "many"], "many"),
+        (["pull", "a/b", "--connections", "0"], "0 connections"),
+        (["pull", "a/b", "--endpoint", "mirror.lan"], "'mirror.lan' is not an endpoint"),
+        (["pull", "a/b", "--endpoint", "hf=mirror.lan"], "'hf=mirror.lan' is not an endpoint"),
+        (["pull", "a/b", "--endpoint", "xx=http://mirror.lan"], "is not an endpoint"),
+        (["pull", "a/b/c/d"], "'a/b/c/d' is not a model's name"),
+        (["pull", "s3:a/b"], "s3: is not known here"),
+        (["pull", "a/b@"], "'' is not a revision"),
+        (["pull", "a/b@../c"], "'../c' is not a revision"),
+        (["pull", ""], "'' is not a model's name"),
+        (["pull", "a" * 5000], "is not a model's name"),
+        (["pull", "nowhere.toml"], "there is no recipe at nowhere.toml"),
+        (["run", "a" * 5000], "there is no recipe at aaa"),
+        (["pull", "a/b", "--events", "nowhere/events"], "nowhere/events cannot be written"),
+        (["prove", "--runs", "0"], "there is no recipe"),
+        (["mirror", "--listen", "here"], "'here' is not an address"),
+    ],
+)
+def test_words_that_cannot_be_meant_are_refused_with_a_hint(preheat: Preheat, words: list[str], said: str) -> None:
+    told = preheat(*words)
+    assert told.status == 2, told.err
+    assert told.out == ""
+    assert "Traceback" not in told.err
+    assert said in told.err
+    assert "hint:" in told.err
+    assert not preheat.library.exists()
+
+
+@pytest.mark.parametrize("words", [["pull"], ["mirror", "--listen", "here"]])
+def test_with_json_even_bad_words_are_told_as_an_object(preheat: Preheat, words: list[str]) -> None:
+    told = preheat(*words, "--json")
+    assert (told.status, told.err) == (2, "")
+    assert told.last["event"] == "error"
+    assert told.last["kind"] == "UsageError"
+    assert told.last["hint"]
+
+
+def test_run_leaves_stdout_to_the_app_even_when_its_words_are_bad(preheat: Preheat) -> None:
+    told = preheat("run", "--json", "--loud", "--", "true")
+    assert (told.status, told.out) == (2, "")
+    assert json.loads(told.err)["kind"] == "UsageError"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("HF_ENDPOINT", "mirror.lan", "'hf=mirror.lan' is not an endpoint"),
+        ("HF_ENDPOINT", "http://[::1", "is not an address"),
+        ("HF_ENDPOINT", "http://mirror.lan:99999", "is not an address"),
+        ("SSL_CERT_FILE", "/nowhere/ca.pem", "there is no file /nowhere/ca.pem"),
+    ],
+)
+def test_surroundings_that_cannot_be_meant_are_named(preheat: Preheat, name: str, value: str, said: str) -> None:
+    told = preheat("pull", "acme/tiny", inside=("env", f"{name}={value}"))
+    assert told.status == 2
+    assert told.err.startswith("preheat: ")
+    assert said in told.err
+    assert "hint:" in told.err
+
+
+def test_a_folder_that_was_removed_is_named(preheat: Preheat) -> None:
+    gone = preheat.folder / "gone"
+    gone.mkdir()
+    for words in (["pull", "file:x"], ["run", "--", "true"]):
+        command = ["sh", "-c", f'cd "{gone}" && mkdir -p "{gone}" && rmdir "{gone}" && exec "$@"', "sh", str(COMMAND)]
+        gone.mkdir(exist_ok=True)
+        told = subprocess.run([*command, *words], env=preheat.env, capture_output=True, text=True, check=False)
+        assert told.returncode == 2
+        assert "the current folder was removed" in told.stderr
+        assert "Traceback" not in told.stderr
+
+
+def test_ctrl_c_is_heard_before_anything_has_begun(preheat: Preheat) -> None:
+    running = preheat.start("pull", "acme/tiny", PYTHONPROFILEIMPORTTIME="1")
+    # What it still loads then takes far longer than we do. Before, it would be Python's own start.
+    running.until(lambda running: "urllib3.exceptions" in running.err)
+    told = running.kill(signal.SIGINT)
+    assert told.status == 130, told.err
+    assert "Traceback" not in told.err
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(preheat: Preheat, model: Path) -> None:
+    with FlakyHub({"acme/tiny": model}) as hub:
+        reading, writing = os.pipe()
+        os.close(reading)
+        told = subprocess.run(
+            [COMMAND, "pull", "acme/tiny", "--json", "--library", preheat.library],
+            env=preheat.env | {"HF_ENDPOINT": hub.url},
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        os.close(writing)
+    assert told.returncode == 1
+    assert told.stderr == ""
