@@ -8,10 +8,16 @@ from typing import NoReturn
 from preheat.cli.parser import parser
 from preheat.errors import PreheatError
 
+_INTERRUPTED = 130
+
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit with its status (docs/exit-codes.md)."""
-    status = _run(list(sys.argv[1:] if words is None else words))
+    try:
+        status = _run(list(sys.argv[1:] if words is None else words))
+    except KeyboardInterrupt:
+        # Before there was anybody to say it, or again while it was being said.
+        status = _INTERRUPTED
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -27,7 +33,8 @@ def _run(words: list[str]) -> int:
     except PreheatError as error:
         from preheat.cli.console import console
 
-        console(json="--json" in words[:split], loud=1, out=sys.stdout).error(error)
+        out = sys.stderr if words[:1] == ["run"] else sys.stdout
+        console(json="--json" in words[:split], loud=1, out=out).error(error)
         return error.exit_status
     options.command = words[split + 1 :]
     # Here and not at the top: the verbs load the HTTP client and more, which --help has no use for.
