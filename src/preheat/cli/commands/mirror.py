@@ -19,7 +19,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     pace = read_size(options.pace) if options.pace else None
     server = mirror(read_address(options.listen), wiring.library, Shelf(folders), wiring.console, pace)
     signal.signal(signal.SIGTERM, _interrupt)
-    with server, contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt), server:
         server.wait()
     wiring.console.done({"url": server.url}, "")
     return 0
