@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO
 
 from preheat.cli.console import Both, JsonLines, console
@@ -25,6 +26,7 @@ def dispatch(options: argparse.Namespace) -> int:
             if options.events:
                 speaking = Both(speaking, JsonLines(closing.enter_context(_open_events(options.events))))
             closing.callback(speaking.close)
+            _check_folder()
             return _command(options.verb)(options, Wiring(options, speaking))
         except PreheatError as error:
             speaking.error(error)
@@ -42,6 +44,13 @@ def _command(verb: str) -> Callable[[argparse.Namespace, Wiring], int]:
         f"preheat.cli.commands.{verb.replace('-', '_')}"
     ).command
     return command
+
+
+def _check_folder() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise UsageError("the current folder was removed", hint="cd to one that is there") from error
 
 
 def _open_events(path: str) -> IO[str]:

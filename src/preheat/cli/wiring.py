@@ -37,16 +37,22 @@ class Wiring:
     @functools.cached_property
     def transport(self) -> Transport:
         """Make the connections, through the environment's proxies and CA."""
+        if self.config.ca_file is not None and not self.config.ca_file.is_file():
+            raise UsageError(f"there is no file {self.config.ca_file}", hint="check SSL_CERT_FILE")
         return Transport(Wires(self.config.proxies, self.config.ca_file, connections=self._options.connections))
 
     @functools.cached_property
     def endpoints(self) -> dict[str, str]:
         """Say whom to ask for each hub."""
         endpoints = {hub: urls[0] for hub, urls in self.config.endpoints.items()}
-        for words in reversed(self._options.endpoint):
+        given = [f"{hub}={url}" for hub, url in endpoints.items()]
+        for words in (*given, *reversed(self._options.endpoint)):
             hub, equals, url = words.partition("=")
             if not equals or hub not in endpoints or not url.startswith(("http://", "https://")):
-                raise UsageError(f"{words!r} is not an endpoint", hint="--endpoint hf=https://hf-mirror.com")
+                raise UsageError(
+                    f"{words!r} is not an endpoint",
+                    hint="--endpoint hf=https://hf-mirror.com, or HF_ENDPOINT=https://hf-mirror.com",
+                )
             endpoints[hub] = url
         return endpoints
 

@@ -54,10 +54,18 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     needs: list[_Need] = []
 
 
+def names_recipe(words: str) -> bool:
+    """Whether `words` name a recipe, and not a model: a TOML file, there or not, or a folder with a preheat.toml."""
+    try:
+        return words.endswith(".toml") or Path(words, FILE_NAME).is_file()
+    except OSError:
+        return False  # no path could be like that
+
+
 def read_recipe(path: Path) -> Recipe:
     """Read a preheat.toml, with `{dir}` made its folder. Raise UsageError that names the file and the mistake."""
-    path = path / FILE_NAME if path.is_dir() else path
     try:
+        path = path / FILE_NAME if path.is_dir() else path
         body = path.read_bytes()
     except OSError as error:
         raise UsageError(

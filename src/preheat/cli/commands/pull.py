@@ -6,7 +6,7 @@ from pathlib import Path
 from preheat.cli.wiring import Wiring
 from preheat.cli.words import say_size
 from preheat.errors import UsageError
-from preheat.recipes.recipe import FILE_NAME, Need
+from preheat.recipes.recipe import Need, names_recipe
 from preheat.ref import Ref
 from preheat.verbs.pull import Pulled, pull
 from preheat.verbs.view import place, place_needs
@@ -18,7 +18,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     views = [_view_words(words, wiring) for words in options.view]
     pulled: list[Pulled] = []
     for words in options.what:
-        if words.endswith(".toml") or (Path(words) / FILE_NAME).is_file():
+        if names_recipe(words):
             recipe = wiring.recipe(words)
             pulled += [pull_need(wiring, need) for need in recipe.needs]
             place_needs(recipe, wiring.library, wiring.view, wiring.console)
