@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Self
 
 from preheat.events import Answered, Event
-from preheat.mirror.routes import Answer, Request, Slice, answer, refuse
+from preheat.mirror.forms import Answer, Request, Slice, refuse
+from preheat.mirror.routes import answer
 from preheat.mirror.server import Server
 from preheat.mirror.shelf import Shelf
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from preheat.digest import git_sha1, sha256
 from preheat.errors import AccessDenied, HubUnavailable, NotFound, PreheatError
 from preheat.hubs import hf_wire
-from preheat.mirror.routes import Answer, Request, Slice, answer
+from preheat.mirror.forms import Answer, Request, Slice
+from preheat.mirror.routes import answer
 from preheat.mirror.shelf import Found
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot

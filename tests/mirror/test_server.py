@@ -13,7 +13,8 @@ import pytest
 
 from preheat.errors import PreheatError
 from preheat.events import Answered, Event, Serving
-from preheat.mirror.routes import Answer, Request, Slice, answer
+from preheat.mirror.forms import Answer, Request, Slice
+from preheat.mirror.routes import answer
 from preheat.mirror.server import Server
 from preheat.mirror.shelf import Shelf
 

@@ -1,6 +1,5 @@
 """Folder: a hub that is a folder on this machine, named `file:DIR`."""
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from preheat.digest import GIT_SHA1, SHA256, Digest, hasher
 from preheat.errors import AccessDenied, HubError, NotFound
 from preheat.hub import Reader
+from preheat.hubs.listing import listing_commit
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
 
@@ -44,7 +44,7 @@ class Folder:
             raise AccessDenied(f"{error.filename} may not be read", hint="change its owner or mode") from error
         except OSError as error:
             raise HubError(f"{root} cannot be read: {error}", hint="try again when nobody changes it") from error
-        commit = _commit(files)
+        commit = listing_commit(files)
         if ref.revision not in ("main", commit):
             raise NotFound(
                 f"{root} is not at {ref.revision}: it is at {commit}", hint="a folder has only its present state"
@@ -88,6 +88,9 @@ class _Range(FileIO):
         size = super().readinto(buffer[: self._left]) or 0
         self._left -= size
         return size
+
+    def break_off(self) -> None:
+        """See Reader. A disk that does not answer cannot be woken from."""
 
 
 def _paths(root: Path, under: str = "") -> Iterator[str]:
@@ -147,10 +150,3 @@ def _read(full: Path, path: str) -> File:
                 naming.update(buffer[:count])
                 size += count
     return File(path, size, Digest(algorithm, naming.hexdigest()))
-
-
-def _commit(files: tuple[File, ...]) -> str:
-    naming = hashlib.sha1(usedforsecurity=False)
-    for file in files:
-        naming.update(f"{file.digest} {file.size} {file.path}\0".encode())
-    return naming.hexdigest()

@@ -14,7 +14,7 @@ from typing import Self
 
 from preheat.errors import PreheatError
 from preheat.events import Answered, Listener, Serving
-from preheat.mirror.routes import Answer, Request, Slice, refuse
+from preheat.mirror.forms import Answer, Request, Slice, refuse
 
 # Linux's asm-generic/socket.h: the bytes per second that the kernel lets a socket send. Python has no name for it.
 _SO_MAX_PACING_RATE = 47

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from preheat.hubs.folder import Folder
-from preheat.ref import FOLDER, MODEL, Ref
+from preheat.ref import FOLDER, HUGGING_FACE, MODEL, Ref
 from preheat.snapshot import File, Snapshot
 
 
@@ -23,7 +23,8 @@ Find = Callable[[Ref], Found | None]
 class Shelf:
     """Find repositories (`owner/name`, `datasets/owner/name`) in folders, at `main` and at the commit they make.
 
-    A folder that changes changes its commit. Threads may share a Shelf.
+    A name stands for the repository on every hub, and a hub's own branch for `main`, since it was given by whoever
+    runs the mirror. A folder that changes changes its commit. Threads may share a Shelf.
     """
 
     def __init__(self, folders: Mapping[str, Path]) -> None:
@@ -32,10 +33,10 @@ class Shelf:
 
     def find(self, ref: Ref) -> Found | None:
         """Find the repository at that revision; what cannot be read raises HubError."""
-        folder = self._folders.get(ref.at(""))
+        folder = self._folders.get(Ref(HUGGING_FACE, ref.kind, ref.repo, ""))
         if folder is None:
             return None
         snapshot = replace(self._hub.resolve(Ref(FOLDER, MODEL, str(folder))), ref=ref)
-        if ref.revision not in ("main", snapshot.commit):
+        if ref.revision not in (ref.branch, snapshot.commit):
             return None
         return Found(snapshot, lambda file: folder / file.path)

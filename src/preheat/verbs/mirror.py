@@ -4,7 +4,8 @@ from pathlib import Path
 
 from preheat.events import Listener
 from preheat.library.library import Library
-from preheat.mirror.routes import Answer, Request, answer
+from preheat.mirror.forms import Answer, Request
+from preheat.mirror.routes import answer
 from preheat.mirror.server import Server
 from preheat.mirror.shelf import Found, Shelf
 from preheat.ref import Ref

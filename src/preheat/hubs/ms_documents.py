@@ -1,0 +1,73 @@
+"""The ModelScope API's documents, as both ends know them: modelscope/hub/api.py, modelscope_hub/_legacy_api.py."""
+
+import msgspec
+
+# A listing of a model's files has at most that many entries, and does not say so: modelscope_hub/constants.py.
+MOST_ENTRIES = 3000
+# A page of a dataset's listing.
+PAGE = 200
+
+OK = 200
+BLOB, TREE = "blob", "tree"
+
+
+class Entry(msgspec.Struct, rename="pascal", omit_defaults=True):
+    """A line of a listing: a file, or a folder (`type` is `tree`). `revision` is the commit that last changed it."""
+
+    path: str
+    type: str = BLOB
+    size: int | None = None
+    sha256: str | None = None
+    revision: str | None = None
+    name: str | None = None
+
+
+class Entries(msgspec.Struct, rename="pascal"):
+    """A listing's lines."""
+
+    files: list[Entry] | None = None
+
+
+class EntriesDocument(msgspec.Struct, rename="pascal"):
+    """A listing."""
+
+    code: int = OK
+    message: str | None = None
+    data: Entries | list[Entry] | None = None
+
+
+class Revision(msgspec.Struct, rename="pascal"):
+    """A branch or a tag; `created_at` is in seconds since 1970."""
+
+    revision: str
+    created_at: int = 0
+
+
+class RevisionMap(msgspec.Struct, rename="pascal"):
+    """The branches and the tags."""
+
+    branches: list[Revision] | None = None
+    tags: list[Revision] | None = None
+
+
+class Revisions(msgspec.Struct, rename="pascal"):
+    """What holds them."""
+
+    revision_map: RevisionMap | None = None
+
+
+class RevisionsDocument(msgspec.Struct, rename="pascal"):
+    """What branches and tags there are."""
+
+    code: int = OK
+    message: str | None = None
+    data: Revisions | None = None
+
+
+class Refusal(msgspec.Struct, rename="pascal"):
+    """What is said with an error; `code` is the status or a number of the hub's own."""
+
+    code: int = 0
+    message: str | None = None
+    request_id: str = ""
+    success: bool = False

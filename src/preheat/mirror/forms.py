@@ -1,0 +1,75 @@
+"""Forms: a request, its answer, and how to say no; without a socket."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qs, unquote_to_bytes
+
+import msgspec
+
+MOST_FIELDS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as it came; header names are in lower case."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Bytes `start` up to, not including, `stop` of the file at `path`."""
+
+    path: Path
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back. An answer to HEAD has the headers of the body that it leaves out."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes | Slice = b""
+
+
+class Refused(Exception):
+    """The request cannot be served, and this is what to say."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+def refuse(status: int, message: str, code: str = "", **headers: str) -> Answer:
+    """Say no, as the hub's clients understand it: they read the headers, people the body."""
+    told = {"X-Error-Message": re.sub(r"[^ -~]", "?", message)} | ({"X-Error-Code": code} if code else {})
+    told |= {name.replace("_", "-"): value for name, value in headers.items()}
+    return json_answer(msgspec.json.encode({"error": message}), status, told)
+
+
+def json_answer(body: bytes, status: int, headers: Mapping[str, str]) -> Answer:
+    """Answer with a document."""
+    form = {"Content-Type": "application/json; charset=utf-8", "Content-Length": str(len(body))}
+    return Answer(status, form | dict(headers), body)
+
+
+def read_target(target: str) -> tuple[list[str], dict[str, list[str]]]:
+    """Take a target apart; a segment may hold a `/` that came encoded, as in the revision `refs/pr/1`."""
+    path, _, query = re.sub(r"^[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#]*", "", target).partition("#")[0].partition("?")
+    try:
+        segments = [unquote_to_bytes(segment.encode("latin-1")).decode() for segment in path.split("/")]
+        fields = parse_qs(query, max_num_fields=MOST_FIELDS)
+    except ValueError as error:
+        raise Refused(refuse(400, "the address cannot be read")) from error
+    if "\0" in "".join(segments):
+        raise Refused(refuse(400, "the address holds a NUL"))
+    while segments and not segments[-1]:
+        segments.pop()
+    return (segments if segments[:1] != [""] else segments[1:]), fields
