@@ -42,6 +42,10 @@ class HubUnavailable(HubError):
         self.wait_s = wait_s
 
 
+class NoRanges(HubError):
+    """The hub sends files whole or not at all."""
+
+
 class IntegrityError(PreheatError):
     """The bytes are not the bytes asked for."""
 

@@ -1,6 +1,6 @@
 """Events: what the organs have to tell, as facts; who listens decides how to say them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from preheat.ref import Ref
@@ -28,6 +28,14 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """Another process is fetching `file`, and has `done` bytes of it."""
+
+    file: File
+    done: int
+
+
+@dataclass(frozen=True, slots=True)
 class Retrying:
     """A part of `file` failed for `reason` and is asked for again in `wait_s` seconds."""
 
@@ -45,11 +53,16 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A view of `ref` was placed at `path`."""
+    """A view of `ref` was placed at `path`: so many files linked in each way, and so many bytes in a second copy.
+
+    What was in place before counts nowhere.
+    """
 
     ref: Ref
     kind: str
     path: str
+    links: Mapping[str, int]
+    copied: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,5 +115,5 @@ class TrialStarted:
     rounds: int
 
 
-Event = Resolved | Received | Retrying | Stored | Placed | Serving | Answered | AppChanged | NetworkSeen | TrialStarted
+Event = Resolved | Received | Waiting | Retrying | Stored | Placed | Serving | Answered | AppChanged | NetworkSeen | TrialStarted
 Listener = Callable[[Event], None]

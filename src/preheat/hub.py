@@ -15,6 +15,9 @@ class Reader(Protocol):
     def close(self) -> None:
         """Let go of the connection; call it however the reading went."""
 
+    def break_off(self) -> None:
+        """Make a read that another thread waits in end soon, with HubUnavailable or nothing."""
+
 
 class Hub(Protocol):
     """Resolve names, open files. Both raise HubError; `HubUnavailable` means that asking again may help."""
@@ -23,4 +26,7 @@ class Hub(Protocol):
         """Find the commit that `ref` means now, with all its files."""
 
     def open(self, snapshot: Snapshot, file: File, start: int, stop: int) -> Reader:
-        """Read bytes `start` up to, not including, `stop` of `file`."""
+        """Read bytes `start` up to, not including, `stop` of `file`.
+
+        Raise NoRanges, the first time, where only whole files can be had; later calls read past what was not asked for.
+        """

@@ -1,5 +1,7 @@
 """Transport: HTTP connections, kept alive; it knows no hub."""
 
+import contextlib
+import http.client
 import threading
 import urllib.request
 from collections.abc import Mapping
@@ -45,20 +47,32 @@ class Stream:
         self._meter = meter
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
+        # urllib3 reads into bytes of its own and copies; below it lies the standard library's reader, which does not.
+        # Only for bodies of a told length: of others it cannot tell an end from a break.
+        below = getattr(response, "_fp", None)
+        told = isinstance(below, http.client.HTTPResponse) and below.length is not None
+        self._plain: http.client.HTTPResponse | None = below if told else None
 
     def readinto(self, buffer: memoryview) -> int:
         """See preheat.hub.Reader. Raise HubUnavailable when the line breaks, even if it breaks politely."""
         try:
-            data = self._response.read(len(buffer), decode_content=False)
-        except (exceptions.HTTPError, OSError) as error:
+            count = self._plain.readinto(buffer) if self._plain is not None else self._response.readinto(buffer)
+        except (exceptions.HTTPError, OSError, http.client.HTTPException) as error:
             raise _trouble(self._url, error) from error
-        buffer[: len(data)] = data
-        self._meter.add(len(data))
-        return len(data)
+        self._meter.add(count)
+        if self._plain is not None and self._plain.isclosed():
+            self._response.release_conn()
+        return count
 
     def close(self) -> None:
-        """Break the answer off."""
+        """Let go; an answer that was not read to its end takes its connection with it."""
         self._response.close()
+
+    def break_off(self) -> None:
+        """See preheat.hub.Reader."""
+        # Between the check and the call the reading thread may have finished, which is as good.
+        with contextlib.suppress(ValueError, RuntimeError, OSError):
+            self._response.shutdown()
 
 
 class _Meter:

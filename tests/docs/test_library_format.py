@@ -14,9 +14,10 @@ from preheat.hub import Reader
 from preheat.hubs.folder import Folder
 from preheat.library.library import Library
 from preheat.ref import Ref
+from preheat.retry import Patience
 from preheat.snapshot import File, Snapshot
-from preheat.transfer.plan import Policy
-from preheat.verbs.pull import pull
+from preheat.transfer.fetch import Policy
+from preheat.verbs.pull import Source, pull
 
 TEXT = (Path(__file__).parents[2] / "docs/library-format.md").read_text(encoding="utf-8")
 WORDS = {
@@ -70,6 +71,10 @@ class _BrokenReader:
     def close(self) -> None:
         """See Reader."""
         self._reader.close()
+
+    def break_off(self) -> None:
+        """See Reader."""
+        self._reader.break_off()
 
 
 @pytest.fixture
@@ -134,7 +139,8 @@ def test_a_pull_that_broke_leaves_a_partial_and_a_journal_of_the_form_given(mode
     library = Library(tmp_path / "library")
     told: list[Event] = []
     with pytest.raises(HubUnavailable):
-        pull(Ref.parse(f"file:{model}"), Breaking(Folder(), BIG // 2), library, Policy(1), told.append)
+        source = Source("breaking", Breaking(Folder(), BIG // 2), Ref.parse(f"file:{model}"))
+        pull([source], library, Policy(1, patience=Patience(attempts=2, first_wait_s=0.01)), told.append)
     assert {
         "partial/ALGORITHM-HEX.part",
         "partial/ALGORITHM-HEX.journal",

@@ -62,12 +62,33 @@ def test_wrong_bytes_never_have_a_name_and_leave_nothing_behind(library: Library
     partial.write(0, memoryview(bytes(len(LARGE))))
     with pytest.raises(IntegrityError, match=r"model\.bin arrived as sha256:"):
         library.keep(partial)
+    assert partial.gaps == []
+    partial.discard()
     assert not library.has(large().digest)
     assert not [
         path
         for path in library.root.rglob("*")
         if path.is_file() and path.name not in ("format",) and path.suffix != ".lock"
     ]
+
+
+def test_what_was_wrong_can_be_asked_for_again_and_the_rest_stays(library: Library) -> None:
+    library.prepare(0)
+    partial = library.begin(large())
+    assert partial is not None
+    partial.write(0, memoryview(LARGE)[: 2 << 20])
+    partial.write(2 << 20, memoryview(bytes(1 << 20)))
+    with pytest.raises(IntegrityError):
+        library.keep(partial)
+    partial.forget([Range(2 << 20, 3 << 20)])
+    assert partial.gaps == [Range(2 << 20, 3 << 20)]
+    partial.close()
+    again = library.begin(large())
+    assert again is not None
+    assert again.gaps == [Range(2 << 20, 3 << 20)]
+    again.write(2 << 20, memoryview(LARGE)[2 << 20 :])
+    library.keep(again)
+    assert library.path(large().digest).read_bytes() == LARGE
 
 
 def test_what_arrived_is_there_after_letting_go(library: Library) -> None:

@@ -1,4 +1,4 @@
-"""Laws of the plan: each gap once, nothing else, the largest file first."""
+"""Laws of the plan: each gap once, nothing else, the largest file first, and both ends of a part come in together."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,19 +6,27 @@ from hypothesis import strategies as st
 from preheat.digest import sha256
 from preheat.library.ranges import Range, gaps
 from preheat.snapshot import File
-from preheat.transfer.plan import cut, order, part_size
+from preheat.transfer.plan import LARGEST, SMALLEST, carve, order, part_size, split
+
+ranges = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)).map(lambda pair: Range(*pair)))
 
 
-@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)).map(lambda pair: Range(*pair))), st.integers(1, 97))
+@given(ranges, st.integers(1, 97))
 def test_the_plan_covers_each_gap_once(here: list[Range], size: int) -> None:
-    missing = gaps(500, here)
-    covered = [at for start, stop in cut(missing, size) for at in range(start, stop)]
+    missing = left = gaps(500, here)
+    covered: list[int] = []
+    while left:
+        part, left = carve(left, size)
+        covered += range(part.start, part.stop)
     assert covered == [at for start, stop in missing for at in range(start, stop)]
 
 
-@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)).map(lambda pair: Range(*pair))), st.integers(1, 97))
-def test_no_part_is_empty_or_larger_than_asked(here: list[Range], size: int) -> None:
-    assert all(0 < stop - start <= size for start, stop in cut(gaps(500, here), size))
+@given(ranges, st.integers(1, 97))
+def test_no_part_is_empty_or_much_larger_than_asked(here: list[Range], size: int) -> None:
+    left = gaps(500, here)
+    while left:
+        part, left = carve(left, size)
+        assert 0 < part.stop - part.start <= size + size // 2
 
 
 @given(st.lists(st.integers(0, 1 << 40), max_size=20))
@@ -29,6 +37,22 @@ def test_the_largest_file_comes_first_whatever_order_they_were_listed_in(sizes: 
     assert order(reversed(files)) == ordered
 
 
-@given(st.integers(0, 1 << 45), st.integers(1, 1024))
-def test_a_part_is_never_so_large_that_it_outlasts_the_rest(total: int, connections: int) -> None:
-    assert 1 << 20 <= part_size(total, connections) <= 32 << 20
+@given(st.floats(0, 1e10), st.integers(0, 1 << 45), st.integers(0, 1024))
+def test_a_part_is_neither_a_crumb_nor_a_giant(rate: float, left: int, connections: int) -> None:
+    assert SMALLEST <= part_size(rate, left, connections) <= LARGEST
+
+
+@given(st.integers(2, 256), st.integers(1 << 30, 1 << 40))
+def test_there_is_a_part_for_every_connection_while_there_is_enough(connections: int, left: int) -> None:
+    assert part_size(1e9, left, connections) * connections <= left
+
+
+@given(st.integers(0, 1000), st.integers(0, 1000), st.floats(0, 1e9), st.floats(0, 1e9))
+def test_a_part_is_divided_within_itself(at: int, more: int, own: float, other: float) -> None:
+    assert at <= split(at, at + more, own, other) <= at + more
+
+
+def test_who_stands_still_keeps_nothing_and_who_is_alone_keeps_all() -> None:
+    assert split(100, 200, 0.0, 5.0) == 100
+    assert split(100, 200, 5.0, 0.0) == 200
+    assert split(100, 200, 1.0, 3.0) == 125

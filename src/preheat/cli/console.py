@@ -25,6 +25,7 @@ from preheat.events import (
     Serving,
     Stored,
     TrialStarted,
+    Waiting,
 )
 
 _PROGRESS_EVERY_S = 0.5
@@ -71,6 +72,10 @@ class JsonLines:
                 self._line("resolved", msgspec.to_builtins(event) | {"ref": str(event.ref)})
             case Placed():
                 self._line("placed", msgspec.to_builtins(event) | {"ref": str(event.ref)})
+            case Waiting():
+                if now - self._said_at >= _PROGRESS_EVERY_S:
+                    self._said_at = now
+                    self._line("waiting", {"path": event.file.path, "done": event.done, "size": event.file.size})
             case Stored():
                 file = event.file
                 self._line("stored", {"path": file.path, "size": file.size, "digest": str(file.digest)})
@@ -122,10 +127,17 @@ class People:
                 self._said_at = now
             case Resolved():
                 self._say(f"{event.ref} is at {event.commit[:12]}: {say_size(event.size)}, all here")
+            case Waiting():
+                if now - self._said_at >= _LINES_EVERY_S:
+                    self._said_at = now
+                    of = f"{say_size(event.done)} of {say_size(event.file.size)}"
+                    self._say(f"  another preheat is fetching {event.file.path}: {of}")
             case Retrying():
                 self._say(f"{event.what}: {event.reason}; again in {say_seconds(event.wait_s)}")
             case Stored():
                 self._say(f"  {event.file.path} {say_size(event.file.size)} verified", at=2)
+            case Placed() if event.copied:
+                self._say(f"{event.ref} is placed at {event.path} ({event.kind}): {say_size(event.copied)} were copied")
             case Placed():
                 self._say(f"{event.ref} is placed at {event.path} ({event.kind})", at=2)
             case Serving():

@@ -65,7 +65,23 @@ def _pulling(verb: argparse.ArgumentParser) -> None:
         metavar="HUB=URL",
         help="ask this address for a hub: hf=https://hf-mirror.com",
     )
-    verb.add_argument("--connections", type=int, default=32, metavar="N", help="connections at a time (default 32)")
+    verb.add_argument(
+        "--connections",
+        type=int,
+        default=256,
+        metavar="N",
+        help="at most N connections to each endpoint; how many are used is found out (default 256)",
+    )
+    verb.add_argument("--limit-rate", metavar="RATE", help="at most so many bytes a second in all: 50M")
+
+
+def _placing(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--link",
+        choices=["auto", "reflink", "hardlink", "symlink", "copy"],
+        default="auto",
+        help="how a view has the library's bytes (default auto: the first of them that works)",
+    )
 
 
 def _pull(verb: argparse.ArgumentParser) -> None:
@@ -74,6 +90,7 @@ def _pull(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--files", action="append", default=[], metavar="GLOB", help="only files that match; repeatable")
     verb.add_argument("--view", action="append", default=[], metavar="KIND=DIR", help="place a view: hf-cache=DIR")
+    _placing(verb)
     _pulling(verb)
 
 
@@ -94,7 +111,20 @@ def _run_verb(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--network", choices=["free", "watch"], default="free", help="watch: count what it tries to reach"
     )
+    _placing(verb)
     _pulling(verb)
+
+
+def _view(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "kind",
+        metavar="KIND",
+        help="the layout: hf-cache, local-dir, modelscope, modelscope-old, flat, whisper or torch-hub",
+    )
+    verb.add_argument("at", metavar="DIR", help="the folder to place it in")
+    verb.add_argument("refs", nargs="+", metavar="REF", help="a model that is in the library")
+    verb.add_argument("--files", action="append", default=[], metavar="GLOB", help="only files that match; repeatable")
+    _placing(verb)
 
 
 def _mirror(verb: argparse.ArgumentParser) -> None:
@@ -134,6 +164,15 @@ _VERBS = (
   preheat run                                    the app that ./preheat.toml describes
   preheat run examples/speech_webui/preheat.toml --pull
   preheat run --ready tcp:7860 -- python webui.py""",
+    ),
+    (
+        "view",
+        "lay models of the library out as other programs look for them",
+        _view,
+        """\
+  preheat view hf-cache ./cache openai/whisper-tiny.en
+  preheat view modelscope-old ~/.cache/modelscope/hub ms:iic/SenseVoiceSmall
+  preheat view flat ./checkpoints hf:IndexTeam/IndexTTS-2 --link reflink""",
     ),
     (
         "mirror",

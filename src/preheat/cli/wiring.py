@@ -5,20 +5,30 @@ import functools
 from pathlib import Path
 
 from preheat.cli.console import Console
+from preheat.cli.words import read_size
 from preheat.config import Config, read_config
 from preheat.errors import UsageError
 from preheat.hub import Hub
 from preheat.hubs.folder import Folder
 from preheat.hubs.huggingface import HuggingFace
-from preheat.hubs.persistent import Persistent
+from preheat.hubs.modelscope import ModelScope
+from preheat.hubs.url import Url
 from preheat.library.library import Library
-from preheat.recipes.recipe import FILE_NAME, Recipe, read_recipe
+from preheat.recipes.recipe import FILE_NAME, Need, Recipe, read_recipe
 from preheat.ref import Ref
-from preheat.retry import Patience
-from preheat.transfer.plan import Policy
+from preheat.transfer.fetch import Policy
 from preheat.transport import Transport, Wires
+from preheat.verbs.pull import Source
+from preheat.verbs.view import require_names
+from preheat.views.flat import Flat
 from preheat.views.huggingface import HuggingFaceCache
+from preheat.views.links import read_ways
+from preheat.views.local_dir import LocalDir
+from preheat.views.modelscope import ModelScopeCache
+from preheat.views.modelscope_old import OldModelScopeCache
+from preheat.views.torch_hub import TorchHub
 from preheat.views.view import View
+from preheat.views.whisper import Whisper
 
 
 class Wiring:
@@ -42,47 +52,79 @@ class Wiring:
         return Transport(Wires(self.config.proxies, self.config.ca_file, connections=self._options.connections))
 
     @functools.cached_property
-    def endpoints(self) -> dict[str, str]:
-        """Say whom to ask for each hub."""
-        endpoints = {hub: urls[0] for hub, urls in self.config.endpoints.items()}
-        given = [f"{hub}={url}" for hub, url in endpoints.items()]
-        for words in (*given, *reversed(self._options.endpoint)):
+    def endpoints(self) -> dict[str, tuple[str, ...]]:
+        """Say whom to ask for each hub, the preferred first: those that --endpoint names, else the environment's."""
+        named: dict[str, list[str]] = {hub: [] for hub in self.config.endpoints}
+        given = [f"{hub}={url}" for hub, urls in self.config.endpoints.items() for url in urls]
+        for words in (*self._options.endpoint, *given):
             hub, equals, url = words.partition("=")
-            if not equals or hub not in endpoints or not url.startswith(("http://", "https://")):
+            if not equals or hub not in named or not url.startswith(("http://", "https://")):
                 raise UsageError(
                     f"{words!r} is not an endpoint",
                     hint="--endpoint hf=https://hf-mirror.com, or HF_ENDPOINT=https://hf-mirror.com",
                 )
-            endpoints[hub] = url
-        return endpoints
+            named[hub].append(url)
+        # What was typed takes the place of what the environment says.
+        typed = {words.partition("=")[0] for words in self._options.endpoint}
+        for hub in typed:
+            del named[hub][-len(self.config.endpoints[hub]) :]
+        return {hub: tuple(urls) for hub, urls in named.items()}
 
     @functools.cached_property
     def policy(self) -> Policy:
         """Say how hard to pull."""
         if not 1 <= self._options.connections <= 1024:
             raise UsageError(f"{self._options.connections} connections cannot be had", hint="--connections 1 to 1024")
-        return Policy(self._options.connections)
+        return Policy(self._options.connections, read_size(self._options.limit_rate or "0"))
 
-    def hub(self, ref: Ref) -> Hub:
-        """Choose the hub that a ref names."""
+    def sources(self, need: Need) -> list[Source]:
+        """List whom to ask for a need: its hub's endpoints, then those of the others that have the same."""
+        return [
+            Source(endpoint or ref.repo, self.hub(ref, endpoint), ref)
+            for ref in (need.ref, *need.same)
+            for endpoint in self.endpoints.get(ref.hub, ("",))
+        ]
+
+    def hub(self, ref: Ref, endpoint: str) -> Hub:
+        """Choose the hub that a ref names, at one of its endpoints."""
         match ref.hub:
             case "hf":
-                hub = HuggingFace(self.endpoints["hf"], self.transport, self.config.tokens.get("hf", ""))
-                return Persistent(hub, Patience(), self.console)
+                return HuggingFace(endpoint, self.transport, self.config.tokens.get("hf", ""))
+            case "ms":
+                return ModelScope(endpoint, self.transport, self.config.tokens.get("ms", ""))
+            case "url":
+                return Url(self.transport)
             case _:
                 return Folder()
 
     def view(self, kind: str) -> View:
         """Choose a layout by its name."""
+        ways = read_ways(vars(self._options).get("link", "auto"))
         match kind:
             case "hf-cache":
-                return HuggingFaceCache()
+                return HuggingFaceCache(ways)
+            case "local-dir":
+                return LocalDir(ways)
+            case "modelscope":
+                return ModelScopeCache(ways)
+            case "modelscope-old":
+                return OldModelScopeCache(ways)
+            case "flat":
+                return Flat(ways)
+            case "whisper":
+                return Whisper(ways)
+            case "torch-hub":
+                return TorchHub(ways)
             case _:
-                raise UsageError(f"{kind!r} is not a view", hint="hf-cache")
+                raise UsageError(
+                    f"{kind!r} is not a view",
+                    hint="hf-cache, local-dir, modelscope, modelscope-old, flat, whisper or torch-hub",
+                )
 
     def recipe(self, words: str | None) -> Recipe:
         """Read the recipe that APP names, else the one in this folder."""
         recipe = read_recipe(Path(words or FILE_NAME))
         for need in recipe.needs:
-            self.view(need.view)  # said now, and not when gigabytes have come for it
+            view = self.view(need.view)  # said now, and not when gigabytes have come for it
+            require_names(view, need.to)
         return recipe

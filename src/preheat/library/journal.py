@@ -70,6 +70,12 @@ class Journal:
         if self._descriptor is not None:
             os.fdatasync(self._descriptor)
 
+    def only(self, ranges: list[Range]) -> None:
+        """Claim nothing but `ranges` from now on, all of it as merely written: some bytes turned out to be wrong."""
+        self.close()
+        self._durable, self._written = [], list(ranges)
+        self._descriptor = self._begin()
+
     def remove(self) -> None:
         """Forget everything, on disk too."""
         self.close()

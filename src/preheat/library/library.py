@@ -8,6 +8,7 @@ from pathlib import Path
 from preheat.digest import Digest
 from preheat.errors import Busy, LibraryError, NoSpace, NotPreloaded
 from preheat.library.blobs import Blobs
+from preheat.library.journal import Journal, boot_id
 from preheat.library.lock import Lock
 from preheat.library.partial import Partial, disk_trouble
 from preheat.library.records import Records, write_whole
@@ -89,6 +90,11 @@ class Library:
             return self._partial_path(file.digest).stat().st_blocks * 512
         except FileNotFoundError:
             return 0
+
+    def progress(self, file: File) -> int:
+        """Say how many bytes of `file` whoever is fetching it has so far."""
+        journal = self._partial_path(file.digest).with_suffix(".journal")
+        return sum(stop - start for start, stop in Journal.read(journal, file.size, boot_id()).ranges)
 
     def begin(self, file: File) -> Partial | None:
         """Open the partial of `file` for this process alone; None if the file is here by now.

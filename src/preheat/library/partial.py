@@ -1,90 +1,127 @@
 """Partial: a blob on its way in, that remembers which bytes it has."""
 
+import contextlib
+import ctypes
 import errno
 import os
 import threading
-import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from preheat.digest import Hasher, hasher
 from preheat.errors import IntegrityError, LibraryError, NoSpace
 from preheat.library.journal import Journal, boot_id
 from preheat.library.lock import Lock
-from preheat.library.ranges import Range, gaps
+from preheat.library.ranges import Range, gaps, merge, without
+from preheat.library.tide import SMALL, Tide
 from preheat.snapshot import File
 
-# A file up to this size is written in one go: a journal would cost more than fetching it again.
-_NO_JOURNAL_UP_TO = 1 << 20
-_SYNC_EVERY_S = 5.0
-_HASH_STEP = 1 << 20
+_libc = ctypes.CDLL(None, use_errno=True)
+_SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
 
 
 class Partial:
-    """The bytes of one file so far. Safe for threads; `lock`, already taken, keeps other processes out."""
+    """The bytes of one file so far. Safe for threads; `lock`, already taken, keeps other processes out.
+
+    A file of up to a mebibyte keeps no journal: that would cost more than fetching it again.
+    """
 
     def __init__(self, path: Path, file: File, lock: Lock) -> None:
         self.file = file
         self._path = path
         self._file_lock = lock
-        self._journal = Journal.read(path.with_suffix(".journal"), file.size, boot_id())
+        self._turn = threading.Condition()
+        self._users = 0
         try:
+            self._journal = Journal.read(path.with_suffix(".journal"), file.size, boot_id())
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             if os.fstat(self._descriptor).st_size != file.size:
                 self._journal.remove()
                 self._journal = Journal.read(path.with_suffix(".journal"), file.size, boot_id())
-                os.ftruncate(self._descriptor, file.size)
+                _allocate(self._descriptor, file.size)
         except OSError as error:
             raise disk_trouble(error, path) from error
-        self._turn = threading.Lock()
-        self._synced_at = time.monotonic()
         self._here = self._journal.ranges
-        self._tide = _Tide(file)
+        self._tide = Tide(file)
+
+    @property
+    def ranges(self) -> list[Range]:
+        """The bytes that are here."""
+        with self._turn:
+            self._here = merge(self._here)
+            return list(self._here)
 
     @property
     def gaps(self) -> list[Range]:
         """The bytes that are missing."""
-        with self._turn:
-            return gaps(self.file.size, self._here)
+        return gaps(self.file.size, self.ranges)
 
     def write(self, start: int, data: memoryview) -> None:
         """Keep bytes that belong at `start`. Raise NoSpace or LibraryError if the disk will not."""
         stop = start + len(data)
         try:
-            at = start
-            while at < stop:
-                at += os.pwrite(self._descriptor, data[at - start :], at)
+            with self._open() as descriptor:
+                at = start
+                while at < stop:
+                    at += os.pwrite(descriptor, data[at - start :], at)
             with self._turn:
                 self._here.append(Range(start, stop))
-                if self.file.size > _NO_JOURNAL_UP_TO:
+                if self.file.size > SMALL:
                     self._journal.wrote(Range(start, stop))
-                    self._sync_now_and_then()
+        except OSError as error:
+            raise disk_trouble(error, self._path) from error
+
+    def push(self, part: Range) -> None:
+        """Have the kernel begin to put a part on disk now, instead of when the file is sealed."""
+        if self.file.size > SMALL:
+            with contextlib.suppress(_Closed), self._open() as descriptor:
+                _begin_writeback(descriptor, part)
+
+    def sync(self) -> None:
+        """Put what arrived on disk, and say in the journal that it is there."""
+        if self.file.size <= SMALL:
+            return
+        try:
+            with contextlib.suppress(_Closed), self._open() as descriptor:
+                with self._turn:
+                    ranges = self._journal.undurable()
+                os.fdatasync(descriptor)
+                with self._turn:
+                    self._journal.synced(ranges)
         except OSError as error:
             raise disk_trouble(error, self._path) from error
 
     def follow(self) -> None:
         """Hash on, up to the first gap, unless another thread is at it: the end is then not far from sealed."""
-        missing = self.gaps
-        self._tide.rise(self._descriptor, missing[0].start if missing else self.file.size)
+        if self.file.size > SMALL:
+            missing = self.gaps
+            with contextlib.suppress(_Closed), self._open() as descriptor:
+                self._tide.rise(descriptor, missing[0].start if missing else self.file.size)
 
     def seal(self) -> dict[str, str]:
         """Verify the whole file and put it on disk; return its digests, hexadecimal by algorithm.
 
-        What fails is thrown away, and IntegrityError raised: nothing unverified ever has a name.
+        Raise IntegrityError if it is not what was asked for; it is then as it was, and has no name.
         """
-        digests = self._tide.finish(self._descriptor)
-        expected = self.file.digest
-        if digests[expected.algorithm] != expected.hex:
-            self.discard()
-            raise IntegrityError(
-                f"{self.file.path} arrived as {expected.algorithm}:{digests[expected.algorithm]}, not {expected}",
-                hint="its bytes were thrown away; pull again, or from another --endpoint",
-            )
         try:
+            digests = self._tide.finish(self._descriptor)
+            expected = self.file.digest
+            if digests[expected.algorithm] != expected.hex:
+                raise IntegrityError(
+                    f"{self.file.path} arrived as {expected.algorithm}:{digests[expected.algorithm]}, not {expected}",
+                    hint="its bytes were thrown away; pull again, or from another --endpoint",
+                )
             os.fchmod(self._descriptor, 0o444)
             os.fsync(self._descriptor)
         except OSError as error:
             raise disk_trouble(error, self._path) from error
         return digests
+
+    def forget(self, wrong: Iterable[Range]) -> None:
+        """Take bytes for missing again."""
+        with self._turn:
+            self._here = without(merge(self._here), merge(wrong))
+            self._journal.only(self._here)
+            self._tide = Tide(self.file)
 
     def publish(self, at: Path) -> None:
         """Give the sealed bytes their name."""
@@ -102,56 +139,50 @@ class Partial:
     def close(self) -> None:
         """Let go; what arrived stays, to go on from."""
         with self._turn:
+            descriptor, self._descriptor = self._descriptor, -1
+            # Its number is given to others once it is closed, so nobody may still be writing to it.
+            self._turn.wait_for(lambda: not self._users)
             self._journal.close()
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
-                self._descriptor = -1
+            if descriptor >= 0:
+                os.close(descriptor)
                 self._file_lock.release()
 
-    def _sync_now_and_then(self) -> None:
-        if time.monotonic() - self._synced_at < _SYNC_EVERY_S:
-            return
-        ranges = self._journal.undurable()
-        os.fdatasync(self._descriptor)
-        self._journal.synced(ranges)
-        self._synced_at = time.monotonic()
-
-
-class _Tide:
-    """The hash of a file's front, following the bytes as they arrive in no order."""
-
-    def __init__(self, file: File) -> None:
-        self._size = file.size
-        # Small files are known by both names, so that a hub that tells the other one finds them too.
-        both = file.size <= _NO_JOURNAL_UP_TO
-        algorithms = {"sha256", "git-sha1"} if both else {file.digest.algorithm, "sha256"}
-        self._hashers: dict[str, Hasher] = {algorithm: hasher(algorithm, file.size) for algorithm in algorithms}
-        self._at = 0
-        self._turn = threading.Lock()
-
-    def rise(self, descriptor: int, stop: int) -> None:
-        """Hash up to `stop`, if nobody else is hashing."""
-        if self._turn.acquire(blocking=False):
-            try:
-                self._rise(descriptor, stop)
-            finally:
-                self._turn.release()
-
-    def finish(self, descriptor: int) -> dict[str, str]:
-        """Hash to the end and say the digests."""
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[int]:
+        """Keep the file open meanwhile; raise _Closed if it is not."""
         with self._turn:
-            self._rise(descriptor, self._size)
-            return {algorithm: hasher.hexdigest() for algorithm, hasher in self._hashers.items()}
+            if self._descriptor < 0:
+                raise _Closed(errno.EBADF, os.strerror(errno.EBADF))
+            self._users += 1
+            descriptor = self._descriptor
+        try:
+            yield descriptor
+        finally:
+            with self._turn:
+                self._users -= 1
+                self._turn.notify_all()
 
-    def _rise(self, descriptor: int, stop: int) -> None:
-        buffer = memoryview(bytearray(min(_HASH_STEP, max(stop - self._at, 0))))
-        while self._at < stop:
-            count = os.preadv(descriptor, [buffer[: stop - self._at]], self._at)
-            if count == 0:
-                break
-            for one in self._hashers.values():
-                one.update(buffer[:count])
-            self._at += count
+
+class _Closed(OSError):
+    """Somebody let go of the partial."""
+
+
+def _allocate(descriptor: int, size: int) -> None:
+    """Make the file `size` bytes long, with room on disk for all of it where the filesystem can promise that."""
+    # fallocate(2) and not posix_fallocate(3), which on a filesystem that cannot would write every block.
+    if size > SMALL and hasattr(_libc, "fallocate"):
+        outcome = _libc.fallocate(descriptor, 0, ctypes.c_longlong(0), ctypes.c_longlong(size))
+        trouble = ctypes.get_errno()
+        if outcome != 0 and trouble in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise OSError(trouble, os.strerror(trouble))
+    os.ftruncate(descriptor, size)
+
+
+def _begin_writeback(descriptor: int, part: Range) -> None:
+    """Ask for writeback and do not wait for it; where nobody can be asked, the last fsync does all of it."""
+    if hasattr(_libc, "sync_file_range"):
+        start, size = ctypes.c_longlong(part.start), ctypes.c_longlong(part.stop - part.start)
+        _libc.sync_file_range(descriptor, start, size, _SYNC_FILE_RANGE_WRITE)
 
 
 def disk_trouble(error: OSError, path: Path) -> LibraryError:

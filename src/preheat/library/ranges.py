@@ -37,3 +37,10 @@ def gaps(size: int, ranges: Iterable[Range]) -> list[Range]:
     if at < size:
         missing.append(Range(at, size))
     return missing
+
+
+def without(ranges: Iterable[Range], removed: Iterable[Range]) -> list[Range]:
+    """Take `removed` out of `ranges`."""
+    listed = merge(ranges)
+    end = listed[-1].stop if listed else 0
+    return gaps(end, [*gaps(end, listed), *removed])

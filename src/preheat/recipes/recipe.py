@@ -13,12 +13,18 @@ FILE_NAME = "preheat.toml"
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A model that an app loads: which of its files, and in which layout it looks for them."""
+    """A model that an app loads: which of its files, and in which layout it looks for them.
+
+    `same` names repositories that hold the same bytes elsewhere; digests decide. `to` gives files and folders other
+    names in the view.
+    """
 
     ref: Ref
     files: tuple[str, ...] = ()
     view: str = "hf-cache"
     at: str = ""
+    same: tuple[Ref, ...] = ()
+    to: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +50,11 @@ class _App(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Need(msgspec.Struct, forbid_unknown_fields=True):
     ref: str
+    same: list[str] = []
     files: list[str] = []
     view: str = "hf-cache"
     at: str = ""
+    to: dict[str, str] = {}
 
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
@@ -106,4 +114,5 @@ def _unfit(app: _App) -> str | None:
 
 
 def _need(need: _Need) -> Need:
-    return Need(Ref.parse(need.ref), tuple(need.files), need.view, need.at)
+    same = tuple(Ref.parse(ref) for ref in need.same)
+    return Need(Ref.parse(need.ref), tuple(need.files), need.view, need.at, same, need.to)

@@ -1,155 +1,202 @@
-"""Fetch: carry a snapshot's missing files from a hub into the library, over many connections."""
+"""Fetch: carry a snapshot's missing files into the library, over many connections and every route there is."""
 
 import threading
-from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
-from preheat.errors import Busy, HubError
+from preheat.errors import HubError, HubUnavailable, IntegrityError
 from preheat.events import Event, Listener, Received, Stored
-from preheat.hub import Hub
 from preheat.library.library import Library
-from preheat.library.partial import Partial
-from preheat.snapshot import File, Snapshot
-from preheat.transfer.plan import Part, Policy, cut, order, part_size
+from preheat.library.ranges import Range
+from preheat.retry import Patience
+from preheat.snapshot import File
+from preheat.transfer.board import LOOK_AGAIN_S, Board
+from preheat.transfer.flight import Download, Flight
+from preheat.transfer.limit import Limit
+from preheat.transfer.plan import order
+from preheat.transfer.ramp import FEWEST, Ramp
+from preheat.transfer.route import Route, Way
 
-_BUFFER = 256 << 10
-_LOOK_AGAIN_S = 0.2
+_BUFFER = 512 << 10
+_PUSH_EVERY = 8 << 20
+_TELL_EVERY = 1 << 20
+_TICK_S = 0.25
+_SYNC_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How hard to pull: at most `connections` for each route, `rate` bytes a second in all (0: any)."""
+
+    connections: int = 256
+    rate: float = 0.0
+    patience: Patience = field(default_factory=lambda: Patience(attempts=6))
 
 
 def fetch(
-    snapshot: Snapshot, missing: Iterable[File], hub: Hub, library: Library, policy: Policy, on_event: Listener
+    missing: Iterable[File],
+    way: Way,
+    library: Library,
+    policy: Policy,
+    on_event: Listener,
+    helpers: Sequence[Callable[[], Way | None]] = (),
 ) -> None:
     """Bring the `missing` files in; return when all are in the library, whole and verified.
 
-    `policy.connections` threads ask for parts; the one that brings a file's last part seals it, so hashing runs
-    beside other downloads. Events come from those threads, one at a time. What another process is fetching is
-    waited for, and taken over if that process dies. The first error ends the fetch and is raised; what arrived
-    by then is kept for the next one. A KeyboardInterrupt does not wait for reads under way.
+    `helpers` find further ways to the same bytes, each in a thread of its own, and join when they have. Threads ask
+    for parts, as many as the line turns out to be worth; the one that brings a file's last part seals it, so hashing
+    runs beside other downloads. Events come from those threads, one at a time. What another process is fetching is
+    waited for, and taken over if that process dies. The first error that no other way mends ends the fetch and is
+    raised; what arrived by then is kept for the next one. A KeyboardInterrupt does not wait for reads under way.
     """
-    board = _Board(order(missing), library, policy)
     speaking = threading.Lock()
 
     def tell(event: Event) -> None:
         with speaking:
             on_event(event)
 
-    def work() -> None:
-        buffer = memoryview(bytearray(_BUFFER))
-        try:
-            while (task := board.take()) is not None:
-                if task.part is not None:
-                    _carry(task, snapshot, hub, buffer, board, tell)
-                if board.done(task):
-                    library.keep(task.partial)
-                    tell(Stored(task.partial.file))
-        except BaseException as error:  # noqa: BLE001 - carried to the caller's thread, which raises it
-            board.fail(error)
-
-    threads = [threading.Thread(target=work, name=f"fetch-{n}", daemon=True) for n in range(policy.connections)]
+    board = Board(order(missing), Route(way, Ramp.of(policy.connections)), library, policy.patience, tell)
+    crew = _Crew(board, library, Limit(policy.rate), tell)
+    syncing = threading.Thread(target=_sync_now_and_then, args=(board,), name="sync", daemon=True)
+    for find in helpers:
+        threading.Thread(target=_join, args=(board, find, policy.connections), name="helper", daemon=True).start()
     try:
-        for thread in threads:
-            thread.start()
-        board.wait(threads)
+        syncing.start()
+        _watch(board, crew)
     finally:
         board.stop()
+        crew.leave()
+        board.close()
+    if board.error is not None:
+        raise board.error
 
 
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """A part to carry, or, without a part, a file that only wants sealing."""
+def _watch(board: Board, crew: "_Crew") -> None:
+    """Keep as many threads at work as the routes are worth, until all is done."""
+    then = time.monotonic()
+    received: dict[Route, int] = {}
+    crew.man()
+    while not board.stopping and not board.done:
+        with board.changed:
+            board.changed.wait(LOOK_AGAIN_S)
+        now = time.monotonic()
+        if now - then < _TICK_S:
+            continue
+        for route in board.routes:
+            rate = (route.received - received.get(route, 0)) / (now - then)
+            received[route] = route.received
+            if route.active:
+                route.rate = rate / route.active
+            if not board.starving and route.active >= route.ramp.count:
+                route.ramp = route.ramp.step(rate)
+        then, board.starving = now, False
+        board.wake_the_stalled(now)
+        crew.man()
 
-    partial: Partial
-    part: Part | None
 
+class _Crew:
+    """The threads that carry parts and seal files."""
 
-class _Board:
-    """What is left to do, shared by the threads."""
-
-    def __init__(self, files: list[File], library: Library, policy: Policy) -> None:
+    def __init__(self, board: Board, library: Library, limit: Limit, tell: Listener) -> None:
+        self._board = board
         self._library = library
-        self._files = deque(files)
-        self._part_size = part_size(sum(file.size for file in files), policy.connections)
-        self._tasks: deque[_Task] = deque()
-        self._left: dict[Partial, int] = {}
-        self._changed = threading.Condition()
-        self._error: BaseException | None = None
-        self.stopping = False
+        self._limit = limit
+        self._tell = tell
+        self._threads: list[threading.Thread] = []
 
-    def take(self) -> _Task | None:
-        """Hand out the next task; wait while only other processes' files are left; None when there is no more."""
-        with self._changed:
-            while not self.stopping:
-                if self._tasks or self._begin_a_file():
-                    return self._tasks.popleft()
-                if not self._files:
-                    return None
-                self._changed.wait(_LOOK_AGAIN_S)
-            return None
+    def man(self) -> None:
+        """Have a thread for every connection that the routes may have; none is sent away, they wait for work."""
+        wanted = sum(route.ramp.count for route in self._board.routes if not route.left)
+        for _ in range(wanted - len(self._threads)):
+            if self._board.starving or self._board.done:
+                return
+            thread = threading.Thread(target=self._work, name=f"fetch-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
-    def done(self, task: _Task) -> bool:
-        """Strike out a task; say whether it was its file's last."""
-        with self._changed:
-            self._left[task.partial] -= 1
-            if self._left[task.partial] or self.stopping:
-                return False
-            del self._left[task.partial]
-            return True
+    def leave(self, within_s: float = 0.5) -> None:
+        """Wait a moment for the threads to let go of what they hold."""
+        deadline = time.monotonic() + within_s
+        for thread in self._threads:
+            thread.join(max(deadline - time.monotonic(), 0.0))
 
-    def fail(self, error: BaseException) -> None:
-        """Stop everybody; the first error is the one to raise."""
-        with self._changed:
-            self._error = self._error or error
-            self.stopping = True
-            self._changed.notify_all()
+    def _work(self) -> None:
+        # Large reads where there are few threads, small ones where hundreds must share the memory.
+        buffer = memoryview(bytearray(_BUFFER if len(self._threads) <= 32 else _BUFFER // 8))
+        try:
+            while (work := self._board.take()) is not None:
+                whole = self._carry(work, buffer) if isinstance(work, Flight) else work
+                if whole is not None:
+                    self._seal(whole)
+        except BaseException as error:  # noqa: BLE001 - carried to the caller's thread, which raises it
+            self._board.fail(error)
 
-    def wait(self, threads: list[threading.Thread]) -> None:
-        """Wait until all is done; raise what went wrong."""
-        for thread in threads:
-            while thread.is_alive() and not self.stopping:
-                thread.join(_LOOK_AGAIN_S)
-        if self._error is not None:
-            raise self._error
+    def _carry(self, flight: Flight, buffer: memoryview) -> Download | None:
+        """Bring a part from its route to the disk; return its file if that was the last of it."""
+        error: HubError | None = None
+        try:
+            self._read(flight, buffer)
+        except HubError as trouble:
+            # A part that was taken over meanwhile is broken off on purpose.
+            error = trouble if flight.at < flight.stop else None
+        whole = self._board.landed(flight, error)
+        if whole is None:
+            flight.download.partial.follow()
+        return whole
 
-    def stop(self) -> None:
-        """Stop everybody, and let go of what is not finished."""
-        with self._changed:
-            self.stopping = True
-            for partial in self._left:
-                partial.close()
+    def _read(self, flight: Flight, buffer: memoryview) -> None:
+        partial, route = flight.download.partial, flight.route
+        pushed = told = flight.start
+        reader = route.open(partial.file.digest, flight.start, flight.stop)
+        flight.reader = reader
+        try:
+            while flight.at < flight.stop and not self._board.stopping:
+                count = reader.readinto(buffer[: flight.stop - flight.at])
+                if count == 0:
+                    raise HubUnavailable(f"{route.way.name} ended its answer early", hint="pull again")
+                partial.write(flight.at, buffer[:count])
+                flight.at += count
+                flight.moved = time.monotonic()
+                route.received += count
+                self._limit.spend(count)
+                if flight.at - pushed >= _PUSH_EVERY:
+                    partial.push(Range(pushed, flight.at))
+                    pushed = flight.at
+                if flight.at - told >= _TELL_EVERY:
+                    self._tell(Received(partial.file, flight.at - told))
+                    told = flight.at
+        finally:
+            flight.reader = None
+            reader.close()
+            if flight.at > told:
+                self._tell(Received(partial.file, flight.at - told))
+        partial.push(Range(pushed, flight.at))
 
-    def _begin_a_file(self) -> bool:
-        """Open the next file that no other process has; say whether that made tasks."""
-        for _ in range(len(self._files)):
-            file = self._files.popleft()
+    def _seal(self, download: Download) -> None:
+        try:
+            self._library.keep(download.partial)
+        except IntegrityError as error:
+            self._board.wrong(download, error)
+        else:
+            self._board.kept(download)
+            self._tell(Stored(download.partial.file))
+
+
+def _join(board: Board, find: Callable[[], Way | None], connections: int) -> None:
+    """Add the way that `find` finds, beginning with few connections, for nobody asked for it by name."""
+    way = find()
+    if way is not None:
+        board.join(Route(way, Ramp.of(connections, FEWEST)))
+
+
+def _sync_now_and_then(board: Board) -> None:
+    """Put what arrived on disk while more arrives, so that a power cut costs little, and the end is not a wait."""
+    while not board.stopping:
+        time.sleep(_SYNC_EVERY_S)
+        for download in board.open_partials():
             try:
-                partial = self._library.begin(file)
-            except Busy:
-                self._files.append(file)
-                continue
-            if partial is None:
-                continue
-            parts: list[Part | None] = [*cut(partial.gaps, self._part_size)] or [None]
-            self._left[partial] = len(parts)
-            self._tasks.extend(_Task(partial, part) for part in parts)
-            return True
-        return False
-
-
-def _carry(task: _Task, snapshot: Snapshot, hub: Hub, buffer: memoryview, board: _Board, tell: Listener) -> None:
-    """Bring one part from the hub to the disk."""
-    assert task.part is not None
-    start, stop = task.part
-    partial = task.partial
-    reader = hub.open(snapshot, partial.file, start, stop)
-    try:
-        while start < stop and not board.stopping:
-            count = reader.readinto(buffer[: stop - start])
-            if count == 0:
-                raise HubError(f"{partial.file.path} ended {stop - start} bytes early", hint="pull again")
-            partial.write(start, buffer[:count])
-            start += count
-            tell(Received(partial.file, count))
-    finally:
-        reader.close()
-    partial.follow()
+                download.partial.sync()
+            except Exception as error:  # noqa: BLE001 - carried to the caller's thread, which raises it
+                board.fail(error)
+                return

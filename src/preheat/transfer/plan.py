@@ -1,38 +1,46 @@
 """Plan: which bytes to ask for, in what order, in which pieces. Pure."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterable
 
+from preheat.library.ranges import Range
 from preheat.snapshot import File
 
-_SMALLEST, _LARGEST = 1 << 20, 32 << 20
-
-
-class Part(NamedTuple):
-    """Bytes `start` up to, not including, `stop` of a file: what one connection asks for at a time."""
-
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How hard to pull: `connections` at a time."""
-
-    connections: int = 32
+SMALLEST, LARGEST = 1 << 20, 64 << 20
+_FIRST = 4 << 20
+_LASTING_S = 1.5  # long enough that asking costs little, short enough that what fails or lags is no great loss
 
 
 def order(files: Iterable[File]) -> list[File]:
-    """Put the largest file first, so that no giant is left for the end; everywhere alike, so that none deadlock."""
+    """Put the largest file first, so that no giant is left for the end."""
     return sorted(files, key=lambda file: (-file.size, file.digest))
 
 
-def part_size(total: int, connections: int) -> int:
-    """Choose a size of part that gives each connection several, and no part a name as a giant."""
-    return min(max(total // (4 * connections), _SMALLEST), _LARGEST)
+def part_size(rate: float, left: int, connections: int) -> int:
+    """Choose how much one connection asks for next, in bytes.
+
+    `rate` is what a connection brings a second, 0 when nobody knows yet; `left` is what is not asked for yet, of
+    which every one of `connections` should get a share twice.
+    """
+    lasting = int(rate * _LASTING_S) if rate else _FIRST
+    return max(min(lasting, left // (2 * max(connections, 1)), LARGEST), SMALLEST)
 
 
-def cut(gaps: Sequence[tuple[int, int]], size: int) -> list[Part]:
-    """Cut gaps into parts of at most `size` bytes, in the file's order, each byte in one part."""
-    return [Part(at, min(at + size, stop)) for start, stop in gaps for at in range(start, stop, size)]
+def carve(gaps: list[Range], size: int) -> tuple[Range, list[Range]]:
+    """Cut the next part, of about `size` bytes, off the front of `gaps`; return it with what is left.
+
+    No crumb is left behind: a rest of up to half of `size` goes with the part.
+    """
+    start, stop = gaps[0]
+    cut = start + size
+    if stop - cut <= size // 2:
+        return gaps[0], gaps[1:]
+    return Range(start, cut), [Range(cut, stop), *gaps[1:]]
+
+
+def split(at: int, stop: int, own_rate: float, other_rate: float) -> int:
+    """Say where to divide what is left of a part, `at` to `stop`, so that both ends come in together.
+
+    `own_rate` is that of the connection that goes on from `at`, `other_rate` that of the one that takes the rest.
+    """
+    share = own_rate / (own_rate + other_rate) if own_rate + other_rate > 0 else 0.5
+    return at + int((stop - at) * share)

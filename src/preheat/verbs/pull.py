@@ -1,15 +1,26 @@
 """Pull: bring a model into the library."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from preheat.events import Listener, Resolved
+from preheat.errors import HubError, HubUnavailable, NotFound
+from preheat.events import Listener, Resolved, Retrying
 from preheat.hub import Hub
 from preheat.library.library import Library
 from preheat.ref import Ref
+from preheat.retry import Patience, persist
 from preheat.snapshot import Snapshot
-from preheat.transfer.fetch import fetch
-from preheat.transfer.plan import Policy
+from preheat.transfer.fetch import Policy, fetch
+from preheat.transfer.route import Way
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Whom to ask for a model, and what it is called there; `name` is for people."""
+
+    name: str
+    hub: Hub
+    ref: Ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +32,57 @@ class Pulled:
 
 
 def pull(
-    ref: Ref, hub: Hub, library: Library, policy: Policy, on_event: Listener, patterns: Sequence[str] = ()
+    sources: Sequence[Source], library: Library, policy: Policy, on_event: Listener, patterns: Sequence[str] = ()
 ) -> Pulled:
-    """Resolve `ref`, fetch what is missing of the files that match `patterns`, verify and record it.
+    """Resolve the model, fetch what is missing of the files that match `patterns`, verify and record it.
 
-    Raise HubError, IntegrityError or LibraryError; what arrived by then is gone on from next time.
+    The first source that answers says which files there are; the others help to bring those bytes, as far as they
+    have the same. Raise HubError, IntegrityError or LibraryError; what arrived by then is gone on from next time.
     """
-    snapshot = hub.resolve(ref)
+    source, snapshot = resolve(sources, on_event)
     wanted = snapshot.only(patterns)
     missing = library.missing(wanted)
     to_come = sum(file.size for file in missing)
-    on_event(Resolved(ref, snapshot.commit, len(wanted.files), wanted.size, len(missing), to_come))
+    on_event(Resolved(snapshot.ref, snapshot.commit, len(wanted.files), wanted.size, len(missing), to_come))
     if missing:
         library.prepare(sum(file.size - library.partial_size(file) for file in missing))
-        fetch(snapshot, missing, hub, library, policy, on_event)
+        helpers = [_finding(other, source, snapshot) for other in sources if other is not source]
+        fetch(missing, Way(source.name, source.hub, snapshot), library, policy, on_event, helpers)
     library.record(snapshot)
     return Pulled(wanted, to_come)
+
+
+def resolve(sources: Sequence[Source], on_event: Listener) -> tuple[Source, Snapshot]:
+    """Ask one source after the other; return the first that has the model, and its snapshot under the first's name.
+
+    Raise the first source's error if none has it.
+    """
+    first: HubError | None = None
+    # Who has others to turn to does not wait long for one.
+    patience = Patience() if len(sources) == 1 else Patience(attempts=2)
+    for source in sources:
+
+        def waiting(error: HubUnavailable, wait_s: float, source: Source = source) -> None:
+            on_event(Retrying(str(source.ref), error.message, wait_s))
+
+        try:
+            snapshot = persist(lambda source=source: source.hub.resolve(source.ref), patience, waiting)  # type: ignore[misc]
+        except (HubUnavailable, NotFound) as error:
+            first = first or error
+        else:
+            return source, replace(snapshot, ref=sources[0].ref)
+    assert first is not None
+    raise first
+
+
+def _finding(other: Source, source: Source, snapshot: Snapshot) -> Callable[[], Way | None]:
+    """Return what asks another source, when called, for its own snapshot of the same."""
+    ref = other.ref.at(snapshot.commit) if other.ref.hub == source.ref.hub else other.ref
+
+    def find() -> Way | None:
+        try:
+            return Way(other.name, other.hub, other.hub.resolve(ref))
+        except HubError:
+            return None  # it was to help, and cannot
+
+    return find

@@ -20,7 +20,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     def pull_all(library: Library) -> int:
         before = wiring.transport.received
         for need in recipe.needs:
-            pull(need.ref, wiring.hub(need.ref), library, wiring.policy, wiring.console, need.files)
+            pull(wiring.sources(need), library, wiring.policy, wiring.console, need.files)
         return wiring.transport.received - before
 
     wiring.library.prepare(0)
@@ -28,7 +28,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         options.runs,
         read_seconds(options.ready_within),
         wiring.config.environ,
-        wiring.endpoints["hf"],
+        wiring.endpoints["hf"][0],
         wiring.library.root,
         pull_all,
     )

@@ -1,0 +1,288 @@
+"""Board: what is left to fetch, who is fetching it, and from where; shared by a fetch's threads."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from preheat.errors import Busy, HubError, HubUnavailable, IntegrityError, NoRanges
+from preheat.events import Listener, Retrying, Waiting
+from preheat.library.library import Library
+from preheat.library.ranges import Range, merge
+from preheat.retry import Patience
+from preheat.snapshot import File
+from preheat.transfer.flight import Download, Flight
+from preheat.transfer.plan import SMALLEST, carve, part_size, split
+from preheat.transfer.route import Route
+
+LOOK_AGAIN_S = 0.1
+_STALLED_S = 4.0
+_WORTH_STEALING_S = 1.0
+
+
+class Board:
+    """All methods may be called from any thread; those that decide hold one lock, and none of them waits for I/O."""
+
+    def __init__(
+        self, files: Sequence[File], route: Route, library: Library, patience: Patience, on_event: Listener
+    ) -> None:
+        self.routes = [route]
+        self.changed = threading.Condition()
+        self.stopping = False
+        self.error: BaseException | None = None
+        self.starving = False
+        self._library = library
+        self._patience = patience
+        self._on_event = on_event
+        self._files = deque(files)
+        self._downloads: list[Download] = []
+        self._left = sum(file.size for file in files)
+        self._looked: dict[File, float] = {}
+
+    # ---- what a working thread asks
+
+    def take(self) -> Flight | Download | None:
+        """Hand out a part to carry or a file to seal; wait while only others have work; None when there is none."""
+        with self.changed:
+            while not self.stopping:
+                work = self._next(time.monotonic())
+                if work is not None:
+                    return work
+                if not self._files and not self._downloads:
+                    return None
+                self.starving = True
+                self.changed.wait(LOOK_AGAIN_S)
+            return None
+
+    def landed(self, flight: Flight, error: HubError | None) -> Download | None:
+        """Take a flight back, whole or broken; return its file if nothing of that is missing any more."""
+        with self.changed:
+            download, route = flight.download, flight.route
+            download.flights.discard(flight)
+            route.active -= 1
+            if flight.at > flight.start:
+                download.brought.append((Range(flight.start, flight.at), route))
+                route.failures = 0
+            if flight.at < flight.stop:
+                download.gaps.insert(0, Range(flight.at, flight.stop))
+            if error is not None:
+                self._failed(flight, error)
+            self.changed.notify_all()
+            return self._whole(download)
+
+    def kept(self, download: Download) -> None:
+        """Strike out a file that is in the library."""
+        with self.changed:
+            self._downloads.remove(download)
+            for route in download.suspects:
+                # The whole is right without it: so what it gave was wrong.
+                route.left = route.left or f"gave wrong bytes of {download.partial.file.path}"
+            self.changed.notify_all()
+
+    def wrong(self, download: Download, error: IntegrityError) -> None:
+        """Ask again for what made a wrong whole: of others, if others have it. Raise if nobody is left to ask."""
+        with self.changed:
+            again = self._suspect(download)
+            if not again:
+                names = ", ".join(sorted({route.way.name for _, route in download.brought})) or "this disk"
+                download.partial.discard()
+                raise IntegrityError(f"{error.message} (from {names})", hint=error.hint) from error
+            file = download.partial.file
+            self._on_event(Retrying(file.path, "its digest is wrong; some of it is asked for again", 0.0))
+            download.failures += 1
+            download.partial.forget(again)
+            download.gaps = download.partial.gaps
+            self.changed.notify_all()
+
+    def fail(self, error: BaseException) -> None:
+        """Stop everybody; the first error is the one to raise."""
+        with self.changed:
+            self.error = self.error or error
+            self.stop()
+
+    def stop(self) -> None:
+        """Stop everybody: no new part is handed out, and no read is waited for."""
+        with self.changed:
+            self.stopping = True
+            for flight in self._flights():
+                flight.break_off()
+            self.changed.notify_all()
+
+    def close(self) -> None:
+        """Let go of what is not finished; what arrived of it stays."""
+        with self.changed:
+            for download in self._downloads:
+                download.partial.close()
+
+    def join(self, route: Route) -> None:
+        """Take one more way into use."""
+        with self.changed:
+            self.routes.append(route)
+            self.changed.notify_all()
+
+    # ---- what the watching thread asks
+
+    def open_partials(self) -> list[Download]:
+        """List the files on their way."""
+        with self.changed:
+            return list(self._downloads)
+
+    def wake_the_stalled(self, now: float) -> None:
+        """Break off what has brought nothing for seconds; its thread then gives the part back."""
+        with self.changed:
+            for flight in self._flights():
+                if flight.still_s(now) > _STALLED_S:
+                    flight.break_off()
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to do."""
+        with self.changed:
+            return not self._files and not self._downloads
+
+    # ---- deciding, under the lock
+
+    def _next(self, now: float) -> Flight | Download | None:
+        for route in self._by_promise(now):
+            for download in self._downloads:
+                if download.gaps and self._may_ask(route, download, now):
+                    return self._cut(route, download)
+        begun = self._begin_a_file(now)
+        if begun is not None:
+            return begun if not begun.gaps else self._next(now)
+        for route in self._by_promise(now):
+            stolen = self._steal(route, now)
+            if stolen is not None:
+                return stolen
+        return None
+
+    def _by_promise(self, now: float) -> Iterator[Route]:
+        """List the routes that may have one more connection, the one whose connections bring most first."""
+        open_ = [route for route in self.routes if not route.left and now >= route.rests_until]
+        yield from sorted((route for route in open_ if route.active < route.ramp.count), key=lambda one: -one.rate)
+
+    def _may_ask(self, route: Route, download: Download, now: float) -> bool:
+        if not route.usable(download.partial.file.digest, now):
+            return False
+        if not route.ranges and any(flight.route is route for flight in download.flights):
+            return False
+        return route not in download.suspects or self._only_suspects(download)
+
+    def _only_suspects(self, download: Download) -> bool:
+        digest = download.partial.file.digest
+        return not [r for r in self.routes if not r.left and digest in r.files and r not in download.suspects]
+
+    def _cut(self, route: Route, download: Download) -> Flight:
+        if route.ranges:
+            part, download.gaps = carve(download.gaps, part_size(route.rate, self._left, self._connections()))
+        else:
+            # It sends everything from the start whatever it is asked: let it, once.
+            part, download.gaps = Range(download.gaps[0].start, download.gaps[-1].stop), []
+        self._left -= part.stop - part.start
+        return self._fly(route, download, part)
+
+    def _fly(self, route: Route, download: Download, part: Range) -> Flight:
+        flight = Flight(download, route, part.start, part.stop)
+        download.flights.add(flight)
+        route.active += 1
+        return flight
+
+    def _steal(self, route: Route, now: float) -> Flight | None:
+        """Take over the end of the flight that would be the last to come in, if it is worth a new request."""
+        flights = [flight for flight in self._flights() if self._may_ask(route, flight.download, now)]
+        slowest = max(flights, key=lambda flight: flight.left_s(now), default=None)
+        if slowest is None or not slowest.left or not route.ranges:
+            return None
+        if slowest.still_s(now) > _STALLED_S / 2:
+            cut = slowest.at
+        elif slowest.left_s(now) > _WORTH_STEALING_S and now - slowest.began > _WORTH_STEALING_S:
+            cut = split(slowest.at, slowest.stop, slowest.rate(now), route.rate or slowest.rate(now))
+            if min(cut - slowest.at, slowest.stop - cut) < SMALLEST // 4:
+                cut = slowest.at if (route.rate or 0.0) > 4 * slowest.rate(now) else slowest.stop
+        else:
+            return None
+        if cut >= slowest.stop:
+            return None
+        stop, slowest.stop = slowest.stop, cut
+        if cut == slowest.at:
+            slowest.break_off()
+        return self._fly(route, slowest.download, Range(cut, stop))
+
+    def _begin_a_file(self, now: float) -> Download | None:
+        """Open the next file that no other process is fetching."""
+        for _ in range(len(self._files)):
+            file = self._files.popleft()
+            if now - self._looked.get(file, 0.0) < LOOK_AGAIN_S:
+                self._files.append(file)
+                continue
+            try:
+                partial = self._library.begin(file)
+            except Busy:
+                self._looked[file] = now
+                self._files.append(file)
+                self._on_event(Waiting(file, self._library.progress(file)))
+                continue
+            if partial is None:
+                continue
+            gaps = partial.gaps
+            here = file.size - sum(stop - start for start, stop in gaps)
+            self._left -= here
+            download = Download(partial, gaps)
+            download.earlier = partial.ranges if here else []
+            self._downloads.append(download)
+            return download
+        return None
+
+    def _whole(self, download: Download) -> Download | None:
+        return download if not download.gaps and not download.flights and not self.stopping else None
+
+    def _failed(self, flight: Flight, error: HubError) -> None:
+        route, now = flight.route, time.monotonic()
+        digest = flight.download.partial.file.digest
+        match error:
+            case NoRanges():
+                route.ranges = False
+            case HubUnavailable():
+                if error.wait_s is not None:
+                    route.ramp = route.ramp.halved()
+                if flight.at > flight.start:
+                    self._on_event(Retrying(flight.download.partial.file.path, error.message, 0.0))
+                elif now >= route.rests_until:
+                    # A hub that is down fails all its connections at once: that is one failure, not many.
+                    route.failures += 1
+                    route.error = error
+                    wait_s = self._patience.wait_s(route.failures, error.wait_s, 0.5)
+                    route.rests_until = now + wait_s
+                    self._on_event(Retrying(flight.download.partial.file.path, error.message, wait_s))
+                if route.failures >= self._patience.attempts:
+                    route.left = error.message
+            case _:
+                route.files.pop(digest, None)
+                route.error = error
+        if not any(not one.left and digest in one.files for one in self.routes):
+            raise route.error or error
+
+    def _suspect(self, download: Download) -> list[Range]:
+        """Choose what to ask again: bytes from before this process, else the bytes of one route at a time."""
+        if download.earlier:
+            again, download.earlier = download.earlier, []
+            return again
+        digest = download.partial.file.digest
+        able = [route for route in self.routes if not route.left and digest in route.files]
+        suppliers = {route for _, route in download.brought} - download.suspects
+        suspect = max(suppliers, key=download.brought_by, default=None)
+        if suspect is not None and any(one is not suspect and one not in download.suspects for one in able):
+            download.suspects.add(suspect)
+            again = merge(part for part, route in download.brought if route is suspect)
+            download.brought = [(part, route) for part, route in download.brought if route is not suspect]
+            return again
+        if able and download.failures == 0:
+            download.brought = []
+            return [Range(0, download.partial.file.size)]
+        return []
+
+    def _flights(self) -> list[Flight]:
+        return [flight for download in self._downloads for flight in download.flights]
+
+    def _connections(self) -> int:
+        return sum(route.ramp.count for route in self.routes if not route.left)

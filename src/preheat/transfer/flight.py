@@ -1,0 +1,74 @@
+"""Flight: a part on its way, and the file it belongs to."""
+
+import contextlib
+import time
+from dataclasses import dataclass, field
+
+from preheat.hub import Reader
+from preheat.library.partial import Partial
+from preheat.library.ranges import Range
+from preheat.transfer.route import Route
+
+
+@dataclass(slots=True, eq=False)
+class Download:
+    """A file on its way. The board's lock guards it.
+
+    `gaps` are not asked for yet; `brought` says which route brought what; `suspects` gave bytes that were part of a
+    wrong whole, and are not asked again for this file while anybody else has it.
+    """
+
+    partial: Partial
+    gaps: list[Range]
+    flights: set["Flight"] = field(default_factory=set)
+    brought: list[tuple[Range, Route]] = field(default_factory=list)
+    earlier: list[Range] = field(default_factory=list)
+    suspects: set[Route] = field(default_factory=set)
+    failures: int = 0
+
+    def brought_by(self, route: Route) -> int:
+        """Say how many bytes a route brought."""
+        return sum(part.stop - part.start for part, bringer in self.brought if bringer is route)
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """Bytes `at` up to `stop`, asked of `route`. Its own thread moves `at`; others may only bring `stop` nearer."""
+
+    download: Download
+    route: Route
+    start: int
+    stop: int
+    at: int = 0
+    began: float = field(default_factory=time.monotonic)
+    moved: float = field(default_factory=time.monotonic)
+    reader: Reader | None = None
+
+    def __post_init__(self) -> None:
+        self.at = self.start
+
+    @property
+    def left(self) -> int:
+        """Bytes still to come."""
+        return max(self.stop - self.at, 0)
+
+    def rate(self, now: float) -> float:
+        """Say how many bytes a second came so far."""
+        return (self.at - self.start) / max(now - self.began, 0.001)
+
+    def left_s(self, now: float) -> float:
+        """Say how many seconds the rest will take."""
+        rate = self.rate(now)
+        return self.left / rate if rate > 0 else (now - self.began) + 1.0
+
+    def still_s(self, now: float) -> float:
+        """Say for how many seconds nothing has come."""
+        return now - self.moved
+
+    def break_off(self) -> None:
+        """Wake its thread from a read that does not end."""
+        reader = self.reader
+        if reader is not None:
+            # The thread may be letting go of the reader at this very moment; then there is nothing to wake.
+            with contextlib.suppress(ValueError, RuntimeError, OSError):
+                reader.break_off()

@@ -1,0 +1,68 @@
+"""Ramp: how many connections a line is worth, found out by trying. Pure."""
+
+from dataclasses import dataclass, replace
+
+FEWEST = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Ramp:
+    """The number of connections in use, `count`, and what is known about others.
+
+    It doubles while that brings a tenth more, else goes back to the last count that paid; tries fewer where fewer
+    bring as much; and, settled, tries more again from time to time, later each time, for lines change. `ceiling` is
+    never passed.
+    """
+
+    count: int = 16
+    ceiling: int = 256
+    trying: str = "first"
+    paid: int = 16
+    paid_rate: float = 0.0
+    rests: int = 0
+    pause: int = 8
+
+    @classmethod
+    def of(cls, ceiling: int, first: int = 16) -> "Ramp":
+        """Begin with `first`, below a ceiling."""
+        count = min(first, ceiling)
+        return cls(count=count, paid=count, ceiling=ceiling)
+
+    def step(self, rate: float) -> "Ramp":
+        """Take in the rate that `count` connections brought since the last step, and decide on the next count."""
+        match self.trying:
+            case "first":
+                return self._more(rate)
+            case "more" if rate >= 1.1 * self.paid_rate:
+                return self._more(rate)
+            case "more":
+                back = replace(self, count=self.paid)
+                return back._fewer() if self.rests == 0 else back._settle()
+            case "fewer" if rate >= 0.95 * self.paid_rate:
+                return replace(self, paid=self.count, paid_rate=max(rate, self.paid_rate))._fewer()
+            case "fewer":
+                return replace(self, count=self.paid)._settle()
+            case _ if self.rests > 1:
+                # Settled: the line's own drift is followed slowly, so that a try is measured against today.
+                return replace(self, rests=self.rests - 1, paid_rate=0.5 * self.paid_rate + 0.5 * rate)
+            case _:
+                return replace(self, rests=1)._more(max(rate, 1.0))
+
+    def halved(self) -> "Ramp":
+        """Use half as many from now on: the hub asked for less."""
+        count = max(1, self.count // 2)
+        return replace(self, count=count, paid=count, ceiling=max(count, 1), trying="settled", rests=1 << 30)
+
+    def _more(self, rate: float) -> "Ramp":
+        known = replace(self, paid=self.count, paid_rate=rate)
+        if self.count >= self.ceiling:
+            return known._settle()
+        return replace(known, count=min(2 * self.count, self.ceiling), trying="more")
+
+    def _fewer(self) -> "Ramp":
+        if self.count // 2 < FEWEST:
+            return self._settle()
+        return replace(self, count=self.count // 2, trying="fewer")
+
+    def _settle(self) -> "Ramp":
+        return replace(self, trying="settled", rests=self.pause, pause=min(2 * self.pause, 128))

@@ -1,0 +1,54 @@
+"""Route: one way to a snapshot's bytes, and how it has behaved."""
+
+from dataclasses import dataclass, field
+
+from preheat.digest import Digest
+from preheat.errors import HubError
+from preheat.hub import Hub, Reader
+from preheat.snapshot import File, Snapshot
+from preheat.transfer.ramp import Ramp
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A hub, by a name for people, and its snapshot that holds the same bytes: digests decide what is the same."""
+
+    name: str
+    hub: Hub
+    snapshot: Snapshot
+
+    def files(self) -> dict[Digest, File]:
+        """Say which bytes it has, and under which paths."""
+        return {file.digest: file for file in self.snapshot.files}
+
+
+@dataclass(slots=True, eq=False)
+class Route:
+    """A way in use. The board's lock guards it.
+
+    `failures` counts those since the last byte; `rests_until` is when it may be asked again; `left` says why it is
+    not asked any more. `rate` is what one of its connections brings a second.
+    """
+
+    way: Way
+    ramp: Ramp
+    files: dict[Digest, File] = field(init=False)
+    active: int = 0
+    received: int = 0
+    rate: float = 0.0
+    failures: int = 0
+    rests_until: float = 0.0
+    ranges: bool = True
+    left: str = ""
+    error: HubError | None = None
+
+    def __post_init__(self) -> None:
+        self.files = self.way.files()
+
+    def open(self, digest: Digest, start: int, stop: int) -> Reader:
+        """Ask for bytes `start` up to `stop` of the blob."""
+        return self.way.hub.open(self.way.snapshot, self.files[digest], start, stop)
+
+    def usable(self, digest: Digest, now: float) -> bool:
+        """Whether it can be asked for some of the blob now."""
+        return not self.left and now >= self.rests_until and digest in self.files

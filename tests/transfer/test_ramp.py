@@ -1,0 +1,57 @@
+"""Laws of the ramp: it finds the number of connections that a line is worth, and stays within its bounds."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preheat.transfer.ramp import FEWEST, Ramp
+
+
+def settled(line: Callable[[int], float], ceiling: int = 256, steps: int = 30) -> Ramp:
+    """Let a ramp find its way on a line that brings `line(count)` bytes a second."""
+    ramp = Ramp.of(ceiling)
+    for _ in range(steps):
+        ramp = ramp.step(line(ramp.count))
+        if ramp.trying == "settled":
+            return ramp
+    return ramp
+
+
+@pytest.mark.parametrize(
+    ("line", "fewest", "most"),
+    [
+        (lambda count: min(count * 1e6, 200e6), 200, 256),  # 1 MB/s a connection, 200 MB/s in all
+        (lambda count: 1e9, FEWEST, FEWEST),  # one connection fills the line
+        (lambda count: min(count, 40) * 1e6, 32, 64),
+        (lambda count: count * 1e6, 256, 256),  # nothing but the ceiling stops it
+    ],
+)
+def test_it_settles_where_more_brings_no_more_and_fewer_brings_less(
+    line: Callable[[int], float], fewest: int, most: int
+) -> None:
+    assert fewest <= settled(line).count <= most
+
+
+@given(st.lists(st.floats(0, 1e10), max_size=60), st.integers(1, 300))
+def test_it_never_passes_its_ceiling_nor_falls_to_nothing(rates: list[float], ceiling: int) -> None:
+    ramp = Ramp.of(ceiling)
+    for rate in rates:
+        ramp = ramp.step(rate)
+        assert 1 <= ramp.count <= ceiling
+
+
+def test_a_line_that_becomes_wider_is_found_out() -> None:
+    ramp = settled(lambda count: min(count, 16) * 1e6)
+    for _ in range(200):
+        ramp = ramp.step(min(ramp.count * 1e6, 200e6))
+    assert ramp.count >= 200
+
+
+def test_a_hub_that_asks_for_less_gets_less_for_good() -> None:
+    ramp = settled(lambda count: count * 1e6).halved()
+    assert ramp.count == 128
+    for _ in range(50):
+        ramp = ramp.step(1e9)
+        assert ramp.count <= 128
