@@ -3,7 +3,6 @@
 import shlex
 import subprocess
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from preheat.errors import AppError, UsageError
@@ -47,11 +46,23 @@ def start_once(app: App, first: str, ready_within_s: float, witness: Witness | N
             _await(app, process, began + ready_within_s)
             ready_s = time.monotonic() - began
             if first:
-                _use(first, app.cwd, app.env, process)
+                _use(read_first(first), app, ready_within_s, process)
             first_s = time.monotonic() - began if first else None
         return Started(ready_s, first_s, peak.peak_rss)
     finally:
         process.stop()
+
+
+def read_first(first: str) -> list[str]:
+    """Read a first use, `exec:COMMAND`; raise UsageError for anything else."""
+    kind, _, words = first.partition(":")
+    try:
+        command = shlex.split(words) if kind == "exec" else []
+    except ValueError:
+        command = []
+    if not command:
+        raise UsageError(f"{first!r} is not a first use", hint='first = "exec:COMMAND"')
+    return command
 
 
 def _await(app: App, process: Process, deadline: float) -> None:
@@ -67,11 +78,24 @@ def _await(app: App, process: Process, deadline: float) -> None:
         time.sleep(_GLANCE_S)
 
 
-def _use(first: str, cwd: str | None, env: Mapping[str, str] | None, process: Process) -> None:
-    kind, _, words = first.partition(":")
-    if kind != "exec":
-        raise UsageError(f"{first!r} is not a first use", hint='first = "exec:COMMAND"')
-    done = subprocess.run(shlex.split(words), cwd=cwd, env=env, capture_output=True, text=True, check=False)
+def _use(command: list[str], app: App, within_s: float, process: Process) -> None:
+    by_hand = f"try it by hand: {shlex.join(command)}"
+    try:
+        done = subprocess.run(
+            command,
+            cwd=app.cwd,
+            env=app.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=within_s,
+            check=False,
+        )
+    except OSError as error:
+        raise AppError(f"the app's first use could not be tried: {error.strerror}", hint=by_hand) from error
+    except subprocess.TimeoutExpired as error:
+        raise AppError("the app's first use did not end in time", hint=by_hand, tail=process.tail.lines(20)) from error
     if done.returncode != 0:
         said = (*process.tail.lines(10), *done.stderr.splitlines()[-10:])
-        raise AppError("the app's first use failed", hint=f"try it by hand: {words}", tail=said)
+        raise AppError("the app's first use failed", hint=by_hand, tail=said)

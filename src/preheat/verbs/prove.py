@@ -12,11 +12,13 @@ from preheat.errors import AppError, CheckFailed, UsageError
 from preheat.events import Listener, TrialStarted
 from preheat.guard.app import App
 from preheat.guard.network import Witness
+from preheat.guard.probes import parse_probe
+from preheat.guard.tail import Tail
 from preheat.library.library import Library
 from preheat.proof.eviction import evict
 from preheat.proof.report import Report
 from preheat.proof.timeline import COLD, PRELOADED, Timeline
-from preheat.proof.trial import start_once
+from preheat.proof.trial import read_first, start_once
 from preheat.recipes.offline import offline, online
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.run import network_seen, witness_for
@@ -48,10 +50,7 @@ def prove(recipe: Recipe, terms: Terms, view_of: Callable[[str], View], on_event
     Before every start the app's virtual environment and the weights are put out of the page cache, so that neither
     condition inherits what the other has read.
     """
-    if not recipe.command or not recipe.ready:
-        raise UsageError(
-            f"{recipe.name} does not say how it starts and when it is ready", hint="command, ready in [app]"
-        )
+    _check(recipe, terms)
     timelines = []
     weights = 0
     for round_ in range(1, terms.rounds + 1):
@@ -67,6 +66,22 @@ def prove(recipe: Recipe, terms: Terms, view_of: Callable[[str], View], on_event
                 hint="does the app keep its models somewhere else than in HF_HOME?",
             )
     return Report(tuple(timelines), weights)
+
+
+def _check(recipe: Recipe, terms: Terms) -> None:
+    """Raise UsageError for a recipe that cannot be proved, before an hour is spent on it."""
+    if not recipe.command or not recipe.ready:
+        raise UsageError(
+            f"{recipe.name} does not say how it starts and when it is ready", hint="command, ready in [app]"
+        )
+    if not recipe.needs:
+        raise UsageError(f"{recipe.name} needs nothing that could be preloaded", hint="[[needs]] in its preheat.toml")
+    try:
+        parse_probe(recipe.ready, Tail(), env={**terms.environ, **recipe.env}, cwd=str(recipe.folder))
+    except ValueError as error:
+        raise UsageError(str(error), hint="ready in [app]") from error
+    if recipe.first:
+        read_first(recipe.first)
 
 
 def _cold(recipe: Recipe, terms: Terms) -> Timeline:

@@ -1,6 +1,8 @@
 """`preheat prove`."""
 
 import argparse
+import signal
+import sys
 
 from preheat.cli.wiring import Wiring
 from preheat.cli.words import read_seconds, say_seconds, say_size
@@ -13,6 +15,8 @@ from preheat.verbs.pull import pull
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Do what `preheat prove` says."""
+    # A service's stop too removes what the proof has laid out.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     recipe = wiring.recipe(options.app)
     if options.runs < 1:
         raise UsageError(f"{options.runs} rounds prove nothing", hint="--runs 3")
