@@ -31,6 +31,7 @@ WORDS = {
     "APP": "[^/]+",
     "VIEW": "[a-z-]+",
     "PID": "[0-9]+",
+    "MACHINE": "[A-Za-z0-9._-]+",
     "RANDOM": "[a-z0-9_]+",
     "…": ".+",
 }
@@ -131,6 +132,7 @@ def test_a_library_made_by_a_pull_has_nothing_that_is_not_named(model: Path, tmp
         "records/HUB/SLUG/COMMIT.json",
         "records/HUB/SLUG/refs/REVISION",
         "views/APP/VIEW/…",
+        "seals/RANDOM.log",
     }
     assert (library / "format").read_text() == "1\n"
 
@@ -138,9 +140,10 @@ def test_a_library_made_by_a_pull_has_nothing_that_is_not_named(model: Path, tmp
 def test_a_pull_that_broke_leaves_a_partial_and_a_journal_of_the_form_given(model: Path, tmp_path: Path) -> None:
     library = Library(tmp_path / "library")
     told: list[Event] = []
+    source = Source("breaking", Breaking(Folder(), BIG // 2), Ref.parse(f"file:{model}"))
+    policy = Policy(1, patience=Patience(attempts=2, first_wait_s=0.01))
     with pytest.raises(HubUnavailable):
-        source = Source("breaking", Breaking(Folder(), BIG // 2), Ref.parse(f"file:{model}"))
-        pull([source], library, Policy(1, patience=Patience(attempts=2, first_wait_s=0.01)), told.append)
+        pull([source], library, policy, told.append)
     assert {
         "partial/ALGORITHM-HEX.part",
         "partial/ALGORITHM-HEX.journal",

@@ -1,6 +1,9 @@
 """Library: where snapshots are kept for good. Its format is docs/library-format.md."""
 
+import contextlib
 import errno
+import functools
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,10 +11,14 @@ from pathlib import Path
 from preheat.digest import Digest
 from preheat.errors import Busy, LibraryError, NoSpace, NotPreloaded
 from preheat.library.blobs import Blobs
+from preheat.library.claims import Claims, machine
 from preheat.library.journal import Journal, boot_id
 from preheat.library.lock import Lock
 from preheat.library.partial import Partial, disk_trouble
+from preheat.library.pins import Pins
 from preheat.library.records import Records, write_whole
+from preheat.library.seals import Seals
+from preheat.library.shares import shared
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
 
@@ -28,7 +35,10 @@ class Library:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._blobs = Blobs(root / "blobs")
-        self._records = Records(root / "records")
+        self.records = Records(root / "records")
+        self.pins = Pins(root / "pins")
+        self.claims = Claims(root / "claims")
+        self.seals = Seals(root / "seals")
         self._check_format()
 
     def path(self, digest: Digest) -> Path:
@@ -46,15 +56,15 @@ class Library:
 
     def find(self, ref: Ref) -> Snapshot | None:
         """Find what `ref` meant when it was last recorded; some of its files may not be here."""
-        return self._records.find(ref)
+        return self.records.find(ref)
 
     def revisions(self, ref: Ref) -> dict[str, str]:
         """Say which branches and tags of the repository are known, and at which commits."""
-        return self._records.revisions(ref)
+        return self.records.revisions(ref)
 
     def snapshots(self) -> Iterator[Snapshot]:
         """Read all records, in no order."""
-        return self._records.all()
+        return self.records.all()
 
     def require(self, ref: Ref, patterns: Sequence[str] = ()) -> Snapshot:
         """Return the recorded snapshot's files that match `patterns`, all of them here; raise NotPreloaded if not."""
@@ -72,7 +82,7 @@ class Library:
     def prepare(self, size: int) -> None:
         """Make the folder if need be, and raise NoSpace if `size` bytes more would not fit into it."""
         try:
-            (self.root / "partial").mkdir(parents=True, exist_ok=True)
+            self._partials.mkdir(parents=True, exist_ok=True)
             if not (self.root / "format").exists():
                 write_whole(self.root / "format", f"{_FORMAT}\n".encode())
             free = shutil.disk_usage(self.root).free
@@ -118,16 +128,55 @@ class Library:
     def keep(self, partial: Partial) -> None:
         """Verify what arrived and give it its name. Raise IntegrityError if it is not what was asked for."""
         self._blobs.keep(partial)
+        self.seals.note(partial.file.digest, self.path(partial.file.digest))
+
+    @contextlib.contextmanager
+    def wanted(self, snapshot: Snapshot) -> Iterator[None]:
+        """Keep the snapshot's blobs, here or on their way, from being pruned while it has no record yet."""
+        with contextlib.ExitStack() as until:
+            # Where no claim can be written, nothing can be pulled, and what is here can be used.
+            with contextlib.suppress(OSError):
+                until.enter_context(self.claims.pulling(file.digest for file in snapshot.files))
+            yield
+
+    def suspicious(self, snapshot: Snapshot) -> tuple[File, ...]:
+        """Say which files that are here look as if they were touched since their bytes were last known to be right.
+
+        A look at each and no more; only hashing says. What was never sealed, or is a copy, is not suspected but for
+        its size.
+        """
+        seals = self.seals.read()
+        found = []
+        for file in snapshot.files:
+            with contextlib.suppress(FileNotFoundError):
+                status = self.path(file.digest).stat()
+                seal = seals.get(str(file.digest))
+                if status.st_size != file.size or (seal is not None and seal.broken(status)):
+                    found.append(file)
+        return tuple(found)
+
+    @property
+    def writable(self) -> bool:
+        """Whether something can be written here, or the folder be made: not on a read-only share or image layer."""
+        at = self.root
+        while not at.exists() and at != at.parent:
+            at = at.parent
+        return os.access(at, os.W_OK | os.X_OK)
 
     def record(self, snapshot: Snapshot) -> None:
         """Write down which files the commit has and where its ref pointed."""
         try:
-            self._records.write(snapshot)
+            self.records.write(snapshot)
         except OSError as error:
             raise disk_trouble(error, self.root) from error
 
     def _partial_path(self, digest: Digest) -> Path:
-        return self.root / "partial" / f"{digest.algorithm}-{digest.hex}.part"
+        return self._partials / f"{digest.algorithm}-{digest.hex}.part"
+
+    @functools.cached_property
+    def _partials(self) -> Path:
+        """Where this machine's partials lie. On a share each has its own: no lock there is sure to keep another out."""
+        return self.root / "partial" / machine() if shared(self.root) else self.root / "partial"
 
     def _check_format(self) -> None:
         try:

@@ -3,8 +3,9 @@
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -28,6 +29,18 @@ class _Record(msgspec.Struct, frozen=True):
     repo: str
     commit: str
     files: list[_File]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A record as lists need it: which blobs a commit has, as `algorithm:hex` and bytes, without their paths.
+
+    `ref` is pinned to the commit; `revisions` are the branches and tags that were last seen at it.
+    """
+
+    ref: Ref
+    revisions: tuple[str, ...]
+    files: tuple[tuple[str, int], ...]
 
 
 class Records:
@@ -54,17 +67,44 @@ class Records:
 
     def all(self) -> Iterator[Snapshot]:
         """Read every record, each with its ref pinned to its commit; in no order."""
-        for path in self._root.glob("*/*/*.json"):
+        for path in self._root.glob("*/*/[!.]*.json"):
             snapshot = self._read(path, None)
             if snapshot is not None:
                 yield snapshot
 
+    def listed(self) -> Iterator[Listed]:
+        """Read every record, but only what lists need; in no order."""
+        for folder in self._root.glob("*/*"):
+            known: dict[str, list[str]] | None = None
+            for path in folder.glob("[!.]*.json"):
+                record = _decoded(path)
+                if record is None:
+                    continue
+                ref = Ref(record.hub, record.kind, record.repo, record.commit)
+                if known is None:
+                    known = {}
+                    for revision, commit in self.revisions(ref).items():
+                        known.setdefault(commit, []).append(revision)
+                files = tuple((file.digest, file.size) for file in record.files)
+                yield Listed(ref, tuple(sorted(known.get(record.commit, ()))), files)
+
+    def remove(self, snapshot: Snapshot) -> None:
+        """Forget a commit, and the branches and tags that were last seen at it; names first, then what they mean."""
+        folder = self._folder(snapshot.ref)
+        for revision, commit in self.revisions(snapshot.ref).items():
+            if commit == snapshot.commit:
+                (folder / "refs" / quote(revision, safe="")).unlink(missing_ok=True)
+        (folder / f"{snapshot.commit}.json").unlink(missing_ok=True)
+        for empty in (folder / "refs", folder):
+            try:
+                empty.rmdir()
+            except OSError:
+                break  # others are left
+
     def revisions(self, ref: Ref) -> dict[str, str]:
         """Say which branches and tags of the repository are known, and at which commits."""
-        from urllib.parse import unquote
-
         found = {}
-        for path in (self._folder(ref) / "refs").glob("*"):
+        for path in (self._folder(ref) / "refs").glob("[!.]*"):
             revision = unquote(path.name)
             commit = self._commit(ref.at(revision))
             if commit:
@@ -82,15 +122,21 @@ class Records:
         return text if _COMMIT.fullmatch(text) else None
 
     def _read(self, path: Path, ref: Ref | None) -> Snapshot | None:
-        try:
-            record = msgspec.json.decode(path.read_bytes(), type=_Record)
-        except FileNotFoundError:
+        record = _decoded(path)
+        if record is None:
             return None
-        except msgspec.DecodeError as error:
-            raise LibraryError(f"{path} is not a record: {error}", hint="move it away and pull again") from error
         ref = ref or Ref(record.hub, record.kind, record.repo, record.commit)
         files = tuple(File(file.path, file.size, Digest.parse(file.digest)) for file in record.files)
         return Snapshot(ref, record.commit, files)
+
+
+def _decoded(path: Path) -> _Record | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Record)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        raise LibraryError(f"{path} is not a record: {error}", hint="move it away and pull again") from error
 
 
 def write_whole(path: Path, data: bytes) -> None:

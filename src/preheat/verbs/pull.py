@@ -41,14 +41,16 @@ def pull(
     """
     source, snapshot = resolve(sources, on_event)
     wanted = snapshot.only(patterns)
-    missing = library.missing(wanted)
-    to_come = sum(file.size for file in missing)
-    on_event(Resolved(snapshot.ref, snapshot.commit, len(wanted.files), wanted.size, len(missing), to_come))
-    if missing:
-        library.prepare(sum(file.size - library.partial_size(file) for file in missing))
-        helpers = [_finding(other, source, snapshot) for other in sources if other is not source]
-        fetch(missing, Way(source.name, source.hub, snapshot), library, policy, on_event, helpers)
-    library.record(snapshot)
+    # The claim comes before the look: what is here then, stays.
+    with library.wanted(wanted):
+        missing = library.missing(wanted)
+        to_come = sum(file.size for file in missing)
+        on_event(Resolved(snapshot.ref, snapshot.commit, len(wanted.files), wanted.size, len(missing), to_come))
+        if missing:
+            library.prepare(sum(file.size - library.partial_size(file) for file in missing))
+            helpers = [_finding(other, source, snapshot) for other in sources if other is not source]
+            fetch(missing, Way(source.name, source.hub, snapshot), library, policy, on_event, helpers)
+        library.record(snapshot)
     return Pulled(wanted, to_come)
 
 

@@ -1,0 +1,170 @@
+"""Intake: a file that lies elsewhere becomes a blob, after one read, and if possible without a second copy."""
+
+import errno
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from preheat.digest import GIT_SHA1, SHA256, Digest, Hasher, hasher
+from preheat.errors import IntegrityError, LibraryError
+from preheat.library.blobs import sync_folder
+from preheat.library.partial import disk_trouble
+
+_FICLONE = 0x40049409  # linux/fs.h: share the source's extents, copy-on-write
+_NO_REFLINK = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM)
+_STEP = 256 << 10
+# As for what is pulled: up to this size a blob is known by both digests.
+_BOTH_UP_TO = 1 << 20
+# Hubs keep larger files in LFS, named by sha256.
+_LFS_FROM = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A blob that was taken in: what it is, how (`reflink`, `hardlink`, `copy`, or `here` when it was here already)."""
+
+    digest: Digest
+    size: int
+    how: str
+
+
+class Intake:
+    """The way in, of one library. Safe for threads."""
+
+    def __init__(self, root: Path, path_of: Callable[[Digest], Path], *, copy: bool = False) -> None:
+        self._aside = root / "partial"
+        self._path_of = path_of
+        self._copy = copy
+
+    def take(self, source: Path, expected: Digest | None) -> Taken:
+        """Take the regular file `source` in, if it is what is `expected`; what nobody expects is taken as it is.
+
+        A reflink is hashed itself, and nobody else can write to it; a hard link is hashed and made read-only, for the
+        place it came from too; a copy is only made where that was asked for. Raise IntegrityError for other bytes,
+        or when the file changed meanwhile; LibraryError when it cannot be taken or read.
+        """
+        if expected is not None and self._path_of(expected).exists():
+            return Taken(expected, self._path_of(expected).stat().st_size, "here")
+        aside = self._aside / f".adopt.{os.getpid()}.{secrets.token_hex(6)}.new"
+        try:
+            with open(os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+                return self._take(source, file.fileno(), aside, expected)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                raise disk_trouble(error, self._aside) from error
+            why = f"it cannot be taken: {os.strerror(error.errno or 0).lower()}"
+            raise LibraryError(why, hint="--copy, if it can be read") from error
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def _take(self, source: Path, descriptor: int, aside: Path, expected: Digest | None) -> Taken:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            raise LibraryError("it is not a regular file")
+        how = self._link(source, descriptor, aside)
+        if how == "hardlink":
+            before = os.fstat(descriptor)  # one more name is a change too
+        target = os.open(aside, os.O_RDWR if how != "hardlink" else os.O_RDONLY)
+        try:
+            hashers = _hashers(before.st_size, expected)
+            size = _hash(descriptor if how == "copy" else target, hashers, target if how == "copy" else None)
+            after = os.fstat(descriptor)
+            # Nobody else can write to a reflink: its bytes are what they are.
+            if how != "reflink" and (_look(after) != _look(before) or size != before.st_size):
+                raise IntegrityError("it changed while it was read", hint="adopt it again when nobody writes to it")
+            digests = {name: one.hexdigest() for name, one in hashers.items()}
+            digest = expected or _usual(size, digests)
+            if digests[digest.algorithm] != digest.hex:
+                raise IntegrityError(f"its bytes are {digest.algorithm}:{digests[digest.algorithm]}, not {digest}")
+            os.fchmod(target, 0o444)
+            if how != "hardlink":
+                os.fsync(target)
+        finally:
+            os.close(target)
+        self._name(aside, digest, digests)
+        return Taken(digest, size, how)
+
+    def _link(self, source: Path, descriptor: int, aside: Path) -> str:
+        target = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.ioctl(target, _FICLONE, descriptor)
+        except OSError as error:
+            if error.errno not in _NO_REFLINK:
+                raise
+        else:
+            return "reflink"
+        finally:
+            os.close(target)
+        if self._copy:
+            return "copy"
+        aside.unlink()
+        try:
+            os.link(source, aside, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+            why = "it is on another filesystem" if error.errno == errno.EXDEV else "it cannot be linked here"
+            raise LibraryError(why, hint="--copy") from error
+        if aside.stat().st_ino != os.fstat(descriptor).st_ino:
+            raise IntegrityError("it changed while it was read", hint="adopt it again when nobody writes to it")
+        return "hardlink"
+
+    def _name(self, aside: Path, digest: Digest, digests: dict[str, str]) -> None:
+        names = [Digest(algorithm, value) for algorithm, value in digests.items()]
+        first = self._path_of(digest)
+        twin = next((self._path_of(name) for name in names if self._path_of(name).exists()), None)
+        for name in names:
+            self._path_of(name).parent.mkdir(parents=True, exist_ok=True)
+        if twin is None:
+            aside.rename(first)
+            twin = first
+        for name in names:
+            path = self._path_of(name)
+            if path != twin and not path.exists():
+                _name_too(twin, path)
+        sync_folder(first.parent)
+
+
+def _name_too(blob: Path, path: Path) -> None:
+    try:
+        os.link(blob, path)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS):
+            raise
+        path.symlink_to(os.path.relpath(blob, path.parent))
+
+
+def _hashers(size: int, expected: Digest | None) -> dict[str, Hasher]:
+    algorithms = {SHA256, GIT_SHA1} if size <= _BOTH_UP_TO else {SHA256, expected.algorithm if expected else SHA256}
+    return {algorithm: hasher(algorithm, size) for algorithm in sorted(algorithms)}
+
+
+def _hash(descriptor: int, hashers: dict[str, Hasher], to: int | None) -> int:
+    """Read a file once, from its front to its end, and write it on if asked to."""
+    buffer = memoryview(bytearray(_STEP))
+    at = 0
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+    while count := os.preadv(descriptor, [buffer], at):
+        for one in hashers.values():
+            one.update(buffer[:count])
+        written = 0
+        while to is not None and written < count:
+            written += os.pwrite(to, buffer[written:count], at + written)
+        at += count
+    return at
+
+
+def _look(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def _usual(size: int, digests: dict[str, str]) -> Digest:
+    """Name a file as hubs would."""
+    algorithm = SHA256 if size >= _LFS_FROM else GIT_SHA1
+    return Digest(algorithm, digests[algorithm])

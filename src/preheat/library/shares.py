@@ -1,0 +1,29 @@
+"""Shares: whether a folder lies on a filesystem that other machines write to, whose sight of it may be old."""
+
+import os
+import re
+from pathlib import Path
+
+# Linux filesystems whose kernel keeps what it saw of the server for a while: nfs(5), acregmax and acdirmax, 60 s.
+_SHARED = re.compile(r"9p|afs|beegfs|ceph|cifs|glusterfs|gpfs|lustre|nfs4?|ocfs2|orangefs|smb3|vboxsf|virtiofs|fuse.*")
+SIGHT_S = 65.0
+
+
+def shared(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> bool:
+    """Whether `folder`, or where it would be made, is on a network filesystem; what cannot be known is not.
+
+    FUSE counts, since it may be one: sshfs, s3fs, a client of NFS.
+    """
+    at = os.path.realpath(folder)
+    kind, longest = "", -1
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return False
+    for line in lines:
+        fields, _, rest = line.partition(" - ")
+        place = fields.split(" ")[4].encode().decode("unicode_escape")
+        inside = at == place or at.startswith(place.rstrip("/") + "/")
+        if inside and len(place) >= longest:  # the last of several mounts on one place is on top
+            kind, longest = rest.split(" ")[0], len(place)
+    return bool(_SHARED.fullmatch(kind))

@@ -1,0 +1,178 @@
+"""Sweep: which blobs and leftovers nothing needs, and taking them away so that nothing needed ever goes.
+
+No lock is trusted. A blob is first moved aside, to `trash/`; then records and claims are read again, and what has come
+to be needed meanwhile is put back. Whoever wants blobs writes a claim first and looks for them after: either the sweep
+sees the claim, or the other one sees that the blob is gone, and fetches it. docs/library-format.md has the argument.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from preheat.digest import Digest
+from preheat.library.claims import VIEW, Claims, linked
+from preheat.library.inventory import Blob, inventory
+from preheat.library.lock import Lock
+from preheat.library.records import Records
+
+_STALE_S = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What can go: blobs that nothing needs, files left behind. `held` blobs have no record and stay, and why."""
+
+    blobs: tuple[Blob, ...]
+    leftovers: tuple[tuple[Path, int], ...]
+    held: tuple[tuple[Blob, str], ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk that it frees."""
+        return sum(blob.blocks for blob in self.blobs) + sum(size for _, size in self.leftovers)
+
+
+class Sweep:
+    """Looks through one library, by its folder. `settle_s` is how old another machine's sight of it may be."""
+
+    def __init__(self, root: Path, settle_s: float = 0.0) -> None:
+        self._root = root
+        self._records = Records(root / "records")
+        self._claims = Claims(root / "claims")
+        self._settle_s = settle_s
+
+    def plan(self, *, young_s: float = 0.0, only: Iterable[str] | None = None, now: float | None = None) -> Plan:
+        """Find what nothing needs, changed more than `young_s` ago; with `only`, of these blobs and no leftovers.
+
+        Raise LibraryError for a record that cannot be read: what it needs is not known.
+        """
+        now = time.time() if now is None else now
+        wanted = None if only is None else frozenset(only)
+        needed = self._recorded()
+        holders = self._holders()
+        free, held = [], []
+        for blob in inventory(self._root / "blobs"):
+            names = {str(name) for name in blob.names}
+            if names & needed or (wanted is not None and not names & wanted):
+                continue
+            holder = next((holders[name] for name in names if name in holders), "")
+            if holder or now - blob.changed_at < young_s:
+                held.append((blob, holder or "it is new"))
+            else:
+                free.append(blob)
+        leftovers = () if wanted is not None else tuple(self._leftovers(now))
+        return Plan(tuple(free), leftovers, tuple(held))
+
+    def carry_out(self, plan: Plan, wait: Callable[[float], object] = time.sleep) -> int:
+        """Take it away; return how many bytes that freed. What came to be needed since the plan is put back."""
+        self._claims.tidy()
+        trash = self._root / "trash"
+        trash.mkdir(exist_ok=True)
+        for blob in plan.blobs:
+            for name in blob.names:
+                _move(self._path(name), trash / f"{name.algorithm}-{name.hex}")
+        if plan.blobs and self._settle_s:
+            wait(self._settle_s)
+        freed = self._empty(trash)
+        for path, size in plan.leftovers:
+            if path.suffix == ".part":
+                freed += size if _drop_partial(path) else 0
+            else:
+                path.unlink(missing_ok=True)
+                freed += size
+        return freed
+
+    def _empty(self, trash: Path) -> int:
+        """Put back what is needed after all, and remove the rest."""
+        needed = self._recorded() | self._holders().keys()
+        by_inode: dict[int, list[tuple[Path, Digest]]] = {}
+        for path in trash.glob("*-*"):
+            algorithm, _, value = path.name.rpartition("-")
+            by_inode.setdefault(_inode(path), []).append((path, Digest(algorithm, value)))
+        freed = 0
+        for names in by_inode.values():
+            if any(str(digest) in needed for _, digest in names):
+                for path, digest in names:
+                    self._put_back(path, digest)
+                continue
+            status = next((path for path, _ in names if not path.is_symlink()), names[0][0]).lstat()
+            for path, _ in names:
+                path.unlink(missing_ok=True)
+            freed += status.st_blocks * 512 if status.st_nlink <= len(names) else 0
+        return freed
+
+    def _put_back(self, path: Path, digest: Digest) -> None:
+        home = self._path(digest)
+        home.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(home):
+            path.unlink()  # fetched again meanwhile
+        else:
+            _move(path, home)
+
+    def _recorded(self) -> set[str]:
+        return {digest for record in self._records.listed() for digest, _ in record.files}
+
+    def _holders(self) -> dict[str, str]:
+        """Say who wants a blob besides the records, by `algorithm:hex`."""
+        blobs = self._root / "blobs"
+        holders = dict.fromkeys(linked(self._root / "views", blobs), "a view in the library leads to it")
+        for claim in self._claims:
+            if claim.by == VIEW and claim.here:
+                who, names = f"the view {claim.at} leads to it", claim.digests & linked(Path(claim.at), blobs)
+            elif claim.by == VIEW:
+                who, names = f"the view {claim.at} on {claim.machine} leads to it", claim.digests
+            else:
+                who, names = f"a pull on {claim.machine} wants it", claim.digests
+            holders |= dict.fromkeys(names, who)
+        return holders
+
+    def _leftovers(self, now: float) -> Iterable[tuple[Path, int]]:
+        """Find partials that nobody has touched for a week, what crashes left aside, and what was quarantined."""
+        for pattern, age_s in (
+            ("partial/**/*.part", 7 * _STALE_S),
+            ("partial/**/.*.new", _STALE_S),
+            ("quarantine/*", _STALE_S),
+            (".*.new", _STALE_S),
+            ("*/*/*/.*.new", _STALE_S),
+            ("*/*/*/refs/.*.new", _STALE_S),
+            ("claims/.*.new", _STALE_S),
+        ):
+            for path in self._root.glob(pattern):
+                try:
+                    status = path.lstat()
+                except FileNotFoundError:
+                    continue
+                if path.is_file() and now - max(status.st_mtime, status.st_ctime) > age_s:
+                    yield path, status.st_blocks * 512
+
+    def _path(self, name: Digest) -> Path:
+        return self._root / "blobs" / name.algorithm / name.hex[:2] / name.hex
+
+
+def _inode(path: Path) -> int:
+    """Say which file a name in the trash is of; a link's own first name lies beside it."""
+    if path.is_symlink():
+        first = path.readlink()
+        beside = path.with_name(f"{first.parts[-3]}-{first.name}")
+        path = beside if beside.exists() else path
+    return path.lstat().st_ino
+
+
+def _move(path: Path, to: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):  # another sweep was faster
+        path.rename(to)
+
+
+def _drop_partial(path: Path) -> bool:
+    """Remove a partial with its journal, unless a process holds it."""
+    lock = Lock(path.with_suffix(".lock"))
+    if not lock.take():
+        return False
+    path.with_suffix(".journal").unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+    lock.forget()
+    lock.release()
+    return True

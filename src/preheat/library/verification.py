@@ -1,0 +1,142 @@
+"""Verification: every blob hashed again, on all cores, and what is rotten taken out of its name."""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from preheat.digest import Digest
+from preheat.library.blobs import sync_folder
+from preheat.library.inventory import Blob
+from preheat.library.seals import Seals
+
+# What a core's own cache holds: a larger step would be read from memory twice.
+_STEP = 256 << 10
+# How far ahead the kernel is told to read: more than its own guess, which keeps a fast disk waiting.
+_AHEAD = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A blob that was looked at; `fault` says what is wrong with it, nothing if it is as it should be."""
+
+    blob: Blob
+    fault: str = ""
+
+
+def verify(
+    blobs: Sequence[Blob],
+    path_of: Callable[[Digest], Path],
+    seals: Seals,
+    on_read: Callable[[int], None],
+    on_found: Callable[[Finding], None],
+    threads: int = 0,
+) -> None:
+    """Hash `blobs` by all their names, the largest first; say each one as it is done, and seal what is right.
+
+    `on_read` hears how many bytes were read, `on_found` of each blob that is still there; both from many threads, one
+    at a time. The first exception they raise ends it.
+    """
+    waiting = deque(sorted(blobs, key=lambda blob: -blob.size))
+    speaking = threading.Lock()
+    failed: list[BaseException] = []
+
+    def told(size: int) -> None:
+        with speaking:
+            on_read(size)
+
+    def work() -> None:
+        buffer = memoryview(bytearray(_STEP))
+        try:
+            while not failed:
+                try:
+                    blob = waiting.popleft()
+                except IndexError:
+                    return
+                fault = _fault(blob, path_of, buffer, told, failed)
+                with speaking:
+                    if fault is not None and not failed:
+                        if not fault:
+                            for name in blob.names:
+                                seals.note(name, path_of(name))
+                        on_found(Finding(blob, fault))
+        except BaseException as error:  # noqa: BLE001 - carried to the caller's thread, which raises it
+            failed.append(error)
+
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(threads or len(os.sched_getaffinity(0)))]
+    for worker in workers:
+        worker.start()
+    try:
+        for worker in workers:
+            while worker.is_alive():
+                worker.join(0.2)
+    except BaseException as error:
+        failed.append(error)
+        raise
+    if failed:
+        raise failed[0]
+
+
+def quarantine(root: Path, blob: Blob, path_of: Callable[[Digest], Path]) -> Path | None:
+    """Move a rotten blob out of all its names, to `quarantine/`; None if it is not there any more.
+
+    Its other names go first, so that a crash cannot leave one behind that nobody looks for.
+    """
+    folder = root / "quarantine"
+    folder.mkdir(exist_ok=True)
+    first = path_of(blob.names[0])
+    to = folder / f"{blob.names[0].algorithm}-{blob.names[0].hex}"
+    try:
+        for name in blob.names[1:]:
+            path_of(name).unlink(missing_ok=True)
+        first.rename(to)
+    except FileNotFoundError:
+        return None
+    sync_folder(first.parent)
+    return to
+
+
+def _fault(
+    blob: Blob,
+    path_of: Callable[[Digest], Path],
+    buffer: memoryview,
+    on_read: Callable[[int], None],
+    stop: Sequence[object],
+) -> str | None:
+    """Say what is wrong; nothing, if nothing is; None if it was not read to its end, since it is gone."""
+    try:
+        descriptor = os.open(path_of(blob.names[0]), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"it cannot be opened: {os.strerror(error.errno or 0).lower()}"
+    hashers = [(name, name.hasher(blob.size)) for name in blob.names]
+    try:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        at = told = asked = 0
+        while not stop:
+            if at + _AHEAD // 2 >= asked and asked < blob.size:
+                os.posix_fadvise(descriptor, asked, _AHEAD, os.POSIX_FADV_WILLNEED)
+                asked += _AHEAD
+            count = os.preadv(descriptor, [buffer], at)
+            for _, one in hashers:
+                one.update(buffer[:count])
+            at += count
+            if at - told >= _AHEAD or not count:
+                on_read(at - told)
+                told = at
+            if not count:
+                break
+        if stop:
+            return None
+    except OSError as error:
+        return f"it cannot be read: {os.strerror(error.errno or 0).lower()}"
+    finally:
+        os.close(descriptor)
+    if at != blob.size and any(name.algorithm != "sha256" for name, _ in hashers):
+        # git's name is of the size too, which has changed since it was asked for.
+        return f"it has {at} bytes, and had {blob.size} when it was listed"
+    wrong = [f"{name.algorithm}:{one.hexdigest()}" for name, one in hashers if one.hexdigest() != name.hex]
+    return f"its bytes are {wrong[0]}" if wrong else ""
