@@ -11,6 +11,7 @@ import platformdirs
 from preheat.errors import UsageError
 
 HUGGING_FACE_ENDPOINT = "https://huggingface.co"
+MODELSCOPE_ENDPOINT = "https://modelscope.cn"
 
 # What is read, and what it means; docs/config.md is made of it, and a test holds it to `read_config`.
 VARIABLES = {
@@ -20,6 +21,8 @@ VARIABLES = {
     "HUGGING_FACE_HUB_TOKEN": "the same, by its older name",
     "HF_TOKEN_PATH": "the file that has the token, when neither is set; default `token` in `HF_HOME`",
     "HF_HOME": "where Hugging Face's tools keep theirs; default `huggingface` in `XDG_CACHE_HOME`",
+    "MODELSCOPE_ENDPOINT": f"the ModelScope hub to ask, unless `--endpoint ms=URL` says; default `{MODELSCOPE_ENDPOINT}`",
+    "MODELSCOPE_API_TOKEN": "the token for it",
     "XDG_CACHE_HOME": "the user's caches; default `~/.cache`",
     "HTTP_PROXY": "the proxy for `http:` addresses; like the next three, lower case is read too, and wins",
     "HTTPS_PROXY": "the proxy for `https:` addresses",
@@ -52,11 +55,14 @@ def read_config(environ: Mapping[str, str] | None = None) -> Config:
     """
     env = os.environ if environ is None else environ
     ca_file = env.get("SSL_CERT_FILE")
-    token = _token(env)
+    tokens = {"hf": _token(env), "ms": _modelscope_token(env)}
     return Config(
         library=Path(env.get("PREHEAT_LIBRARY") or platformdirs.user_data_path("preheat") / "library"),
-        endpoints={"hf": (env.get("HF_ENDPOINT") or HUGGING_FACE_ENDPOINT,)},
-        tokens={"hf": token} if token else {},
+        endpoints={
+            "hf": (env.get("HF_ENDPOINT") or HUGGING_FACE_ENDPOINT,),
+            "ms": (env.get("MODELSCOPE_ENDPOINT") or MODELSCOPE_ENDPOINT,),
+        },
+        tokens={hub: token for hub, token in tokens.items() if token},
         proxies=dict(urllib.request.getproxies_environment()),
         ca_file=Path(ca_file) if ca_file else None,
         environ=dict(env),
@@ -64,10 +70,19 @@ def read_config(environ: Mapping[str, str] | None = None) -> Config:
 
 
 def _token(env: Mapping[str, str]) -> str:
-    token = (env.get("HF_TOKEN") or env.get("HUGGING_FACE_HUB_TOKEN") or _token_file(env)).strip()
+    token = env.get("HF_TOKEN") or env.get("HUGGING_FACE_HUB_TOKEN") or _token_file(env)
+    return _checked(token, "the Hugging Face token", "check HF_TOKEN, or hf auth login")
+
+
+def _modelscope_token(env: Mapping[str, str]) -> str:
+    return _checked(env.get("MODELSCOPE_API_TOKEN") or "", "the ModelScope token", "check MODELSCOPE_API_TOKEN")
+
+
+def _checked(token: str, what: str, hint: str) -> str:
+    token = token.strip()
     if not all("!" <= character <= "~" for character in token):
         # The HTTP client would say so too, and would say the token.
-        raise UsageError("the Hugging Face token holds what no token can", hint="check HF_TOKEN, or hf auth login")
+        raise UsageError(f"{what} holds what no token can", hint=hint)
     return token
 
 

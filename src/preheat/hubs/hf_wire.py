@@ -3,14 +3,13 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TypeVar
 from urllib.parse import quote
 
 import msgspec
 
 from preheat.digest import GIT_SHA1, SHA256, Digest
-from preheat.errors import AccessDenied, HubError, HubUnavailable, NotFound, PreheatError, UsageError
+from preheat.errors import AccessDenied, HubError, NotFound, PreheatError, UsageError
 from preheat.hubs.hf_documents import (
     ENTRY_NOT_FOUND,
     GATED_REPO,
@@ -20,6 +19,7 @@ from preheat.hubs.hf_documents import (
     InfoDocument,
     Sibling,
 )
+from preheat.hubs.http_errors import one_line, read_temporary
 from preheat.ref import MODEL, Ref
 from preheat.snapshot import File
 
@@ -66,7 +66,7 @@ def read_error(status: int, headers: Mapping[str, str], what: str) -> PreheatErr
     """Say what a status other than success means for `what`: a ref, or a file of one."""
     said = {name.lower(): value for name, value in headers.items()}
     code = said.get("x-error-code", "")
-    message = _one_line(said.get("x-error-message", ""))
+    message = one_line(said.get("x-error-message", ""))
     token = "check the name; if it is private, set HF_TOKEN to a token that may read it"  # noqa: S105 - a hint, no token
     if message == _DISABLED:
         return AccessDenied(f"{what}: the hub has disabled access to it", hint="ask its owner, or another --endpoint")
@@ -85,17 +85,9 @@ def read_error(status: int, headers: Mapping[str, str], what: str) -> PreheatErr
         # The real hub says 401 for what does not exist as for what is private, so as not to tell which.
         because = f" ({message})" if message else ""
         return AccessDenied(f"{what}: the hub denies access, or has no such repository{because}", hint=token)
-    if status == 429:
-        return HubUnavailable(
-            f"{what}: the hub asks to slow down",
-            hint="wait, use fewer --connections, or set HF_TOKEN: accounts have a larger allowance",
-            wait_s=_wait_s(said),
-        )
-    if status == 408 or status >= 500:
-        return HubUnavailable(
-            f"{what}: the hub answered {status}", hint="try again, or another --endpoint", wait_s=_wait_s(said)
-        )
-    return HubError(f"{what}: the hub answered {status}" + (f" ({message})" if message else ""), hint=_OTHER_HUB)
+    return read_temporary(status, headers, what, "HF_TOKEN") or HubError(
+        f"{what}: the hub answered {status}" + (f" ({message})" if message else ""), hint=_OTHER_HUB
+    )
 
 
 def _decode(body: bytes, form: type[_Document], what: str) -> _Document:
@@ -136,26 +128,6 @@ def _file(path: str, size: int, algorithm: str, value: str) -> File:
     except UsageError as error:
         raise HubError(f"the hub gives {path!r} a digest that is none: {error.message}", hint=_OTHER_HUB) from error
     return File(path, size, digest)
-
-
-def _wait_s(said: Mapping[str, str]) -> float | None:
-    after = said.get("retry-after", "")
-    if re.fullmatch(r"\s*[0-9]{1,9}\s*", after):
-        return float(after)
-    try:
-        # Both times are the hub's, so that its clock and ours need not agree.
-        waiting = parsedate_to_datetime(after) - parsedate_to_datetime(said.get("date", ""))
-        return max(0.0, waiting.total_seconds())
-    except (ValueError, TypeError, OverflowError):
-        pass
-    # The hub's own: RateLimit: "api";r=0;t=55 (draft-ietf-httpapi-ratelimit-headers).
-    limit = re.search(r";\s*t=([0-9]{1,9})\b", said.get("ratelimit", ""))
-    return float(limit[1]) if limit else None
-
-
-def _one_line(text: str, most: int = 200) -> str:
-    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def info_path(ref: Ref) -> str:

@@ -1,12 +1,11 @@
 """HuggingFace: a hub that speaks the Hugging Face API, over plain HTTP."""
 
-import re
-from collections.abc import Mapping
 from urllib.parse import urljoin
 
-from preheat.errors import HubError, IntegrityError
+from preheat.errors import HubError, PreheatError
 from preheat.hub import Reader
 from preheat.hubs.hf_wire import info_path, next_page, read_error, read_info, read_tree, resolve_path, tree_path
+from preheat.hubs.ranges import Place, Ranges
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
 from preheat.transport import Document, Stream, Transport
@@ -19,6 +18,7 @@ class HuggingFace:
         self._endpoint = endpoint.rstrip("/")
         self._transport = transport
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._ranges = Ranges(transport, _denied)
 
     def resolve(self, ref: Ref) -> Snapshot:
         """See Hub."""
@@ -29,22 +29,7 @@ class HuggingFace:
     def open(self, snapshot: Snapshot, file: File, start: int, stop: int) -> Reader:
         """See Hub."""
         url = f"{self._endpoint}{resolve_path(snapshot.ref, snapshot.commit, file.path)}"
-        whole = start == 0 and stop == file.size
-        headers = self._headers if whole else {**self._headers, "Range": f"bytes={start}-{stop - 1}"}
-        stream = self._transport.stream(url, headers)
-        try:
-            match stream.status:
-                case 206:
-                    _check_range(stream.headers, file, start, stop)
-                    return stream
-                case 200:
-                    _check_size(stream.headers, file)
-                    return stream if start == 0 else _skipping(stream, start)
-                case status:
-                    raise read_error(status, stream.headers, f"{snapshot.ref} {file.path}")
-        except BaseException:
-            stream.close()
-            raise
+        return self._ranges.open(Place(url, f"{snapshot.ref} {file.path}", self._headers), file, start, stop)
 
     def _tree(self, ref: Ref, commit: str) -> tuple[File, ...]:
         files: list[File] = []
@@ -67,31 +52,5 @@ class HuggingFace:
         return document
 
 
-def _check_range(headers: Mapping[str, str], file: File, start: int, stop: int) -> None:
-    said = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", headers.get("Content-Range", "").strip())
-    if said is None or (int(said[1]), int(said[2]) + 1) != (start, stop) or said[3] not in ("*", str(file.size)):
-        raise IntegrityError(
-            f"asked for bytes {start}-{stop - 1} of {file.size} of {file.path}, "
-            f"the hub sends {headers.get('Content-Range', 'some')!r}",
-            hint="the file there is not the one listed; try another --endpoint",
-        )
-
-
-def _check_size(headers: Mapping[str, str], file: File) -> None:
-    length = headers.get("Content-Length")
-    if length is not None and length != str(file.size):
-        raise IntegrityError(
-            f"{file.path} should have {file.size} bytes, the hub sends {length}",
-            hint="the file there is not the one listed; try another --endpoint",
-        )
-
-
-def _skipping(stream: Stream, size: int) -> Stream:
-    """Read past what was not asked for: a hub that knows no ranges sends everything."""
-    buffer = memoryview(bytearray(256 << 10))
-    while size:
-        count = stream.readinto(buffer[: min(size, len(buffer))])
-        if count == 0:
-            raise HubError("the hub ended its answer early")
-        size -= count
-    return stream
+def _denied(stream: Stream, what: str) -> PreheatError:
+    return read_error(stream.status, stream.headers, what)

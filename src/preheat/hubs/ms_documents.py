@@ -11,7 +11,7 @@ OK = 200
 BLOB, TREE = "blob", "tree"
 
 
-class Entry(msgspec.Struct, rename="pascal", omit_defaults=True):
+class Entry(msgspec.Struct, rename="pascal"):
     """A line of a listing: a file, or a folder (`type` is `tree`). `revision` is the commit that last changed it."""
 
     path: str

@@ -1,0 +1,152 @@
+"""ModelScope: a hub that speaks the ModelScope API."""
+
+import re
+from collections.abc import Iterator
+
+from preheat.errors import AccessDenied, HubError, HubUnavailable, NotFound, PreheatError
+from preheat.hub import Reader
+from preheat.hubs.listing import listing_commit
+from preheat.hubs.ms_documents import MOST_ENTRIES, PAGE
+from preheat.hubs.ms_wire import (
+    Listed,
+    Page,
+    file_path,
+    files_path,
+    read_error,
+    read_page,
+    read_revisions,
+    revisions_path,
+    tree_path,
+)
+from preheat.hubs.ranges import Place, Ranges
+from preheat.ref import DATASET, Ref
+from preheat.snapshot import File, Snapshot
+from preheat.transport import Document, Stream, Transport
+
+_MOST_PAGES = 5000
+_MOST_WORDS = 64 << 10
+
+
+class ModelScope:
+    """See Hub. Threads may share it.
+
+    The hub names no commit for a whole tree, so a snapshot's is made of its listing: `listing_commit`. A ref pinned to
+    one is looked for among the branches and tags, and found if one of them has just those files. What the hub does
+    name is the commit that last changed each file; a file is asked for by that, where `resolve` has learnt it, so that
+    a branch that moves meanwhile brings no other bytes.
+    """
+
+    def __init__(self, endpoint: str, transport: Transport, token: str = "") -> None:
+        self._endpoint = endpoint.rstrip("/")
+        self._transport = transport
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._ranges = Ranges(transport, self._denied)
+        self._revisions: dict[tuple[Ref, str], tuple[str, ...]] = {}
+
+    def resolve(self, ref: Ref) -> Snapshot:
+        """See Hub. Files that the hub will not list all make a HubError, since half a model is none."""
+        if not ref.pinned:
+            return self._snapshot(ref, ref.revision)
+        for revision in self._candidates(ref):
+            try:
+                snapshot = self._snapshot(ref, revision)
+            except NotFound:
+                continue
+            if snapshot.commit == ref.revision:
+                return snapshot
+        raise NotFound(
+            f"{ref}: no branch or tag of it has the files of that commit",
+            hint=f"preheat pull {ref.at(ref.branch)} for what it has now",
+        )
+
+    def open(self, snapshot: Snapshot, file: File, start: int, stop: int) -> Reader:
+        """See Hub."""
+        at = snapshot.ref.at(snapshot.commit)
+        default = snapshot.ref.branch if snapshot.ref.pinned else snapshot.ref.revision
+        *others, last = self._revisions.get((at, file.path), (default,))
+        for revision in others:
+            try:
+                return self._open(snapshot.ref, revision, file, start, stop)
+            except NotFound:
+                # This hub knows its files by branches and tags alone.
+                self._revisions[at, file.path] = (last,)
+        return self._open(snapshot.ref, last, file, start, stop)
+
+    def _open(self, ref: Ref, revision: str, file: File, start: int, stop: int) -> Reader:
+        url = f"{self._endpoint}{file_path(ref, revision, file.path)}"
+        return self._ranges.open(Place(url, f"{ref} {file.path}", self._headers), file, start, stop)
+
+    def _snapshot(self, ref: Ref, revision: str) -> Snapshot:
+        listed = tuple(self._listed(ref, revision))
+        files = tuple(one.file for one in listed)
+        snapshot = Snapshot(ref, listing_commit(files), files)
+        at = ref.at(snapshot.commit)
+        for one in listed:
+            # The digest decides whether what comes is right, so a branch that moved costs no more than a failure.
+            self._revisions[at, one.file.path] = (one.revision, revision) if one.revision else (revision,)
+        return snapshot
+
+    def _candidates(self, ref: Ref) -> Iterator[str]:
+        """Name the revisions that may have the files: the commit itself, which our mirrors know, and all others."""
+        yield ref.revision
+        yield from read_revisions(self._get(revisions_path(ref), str(ref)).body, str(ref))
+
+    # ---- listings
+
+    def _listed(self, ref: Ref, revision: str) -> Iterator[Listed]:
+        if ref.kind == DATASET:
+            yield from self._pages(ref, revision)
+        else:
+            yield from self._walk(ref, revision)
+
+    def _pages(self, ref: Ref, revision: str) -> Iterator[Listed]:
+        for number in range(1, _MOST_PAGES + 1):
+            page = self._page(ref, tree_path(ref, revision, number), again=number > 1)
+            yield from page.files
+            if page.entries < PAGE:
+                return
+        raise HubError(f"the hub lists the files of {ref} without end", hint="try another --endpoint")
+
+    def _walk(self, ref: Ref, revision: str) -> Iterator[Listed]:
+        """List all at once; where the hub cuts that short, folder by folder."""
+        folders, asked = [""], 0
+        while folders:
+            folder = folders.pop()
+            page = self._page(ref, files_path(ref, revision, folder), again=asked > 0)
+            asked += 1
+            if page.entries >= MOST_ENTRIES:
+                page = self._page(ref, files_path(ref, revision, folder, recursive=False), again=True)
+                inside = f"{folder}/" if folder else ""
+                if page.entries >= MOST_ENTRIES or any(not below.startswith(inside) for below in page.folders):
+                    raise HubError(
+                        f"{ref} has more files in the folder {folder or '/'} than its hub lists: {MOST_ENTRIES}",
+                        hint="take it from another hub, if one has it",
+                    )
+                folders += [below for below in page.folders if below != folder]
+            if asked > _MOST_PAGES:
+                raise HubError(f"the hub lists the files of {ref} without end", hint="try another --endpoint")
+            yield from page.files
+
+    def _page(self, ref: Ref, path: str, *, again: bool) -> Page:
+        try:
+            return read_page(self._get(path, str(ref)).body, str(ref))
+        except AccessDenied as error:
+            if not again:
+                raise
+            # It has just let us read the page before: modelscope_hub/_legacy_api.py, _request_repo_tree.
+            raise HubUnavailable(f"{error.message}, in the middle of its list", hint="try again") from error
+
+    # ---- asking
+
+    def _get(self, path: str, what: str) -> Document:
+        document = self._transport.get(f"{self._endpoint}{path}", self._headers)
+        if document.status != 200:
+            raise read_error(document.status, document.headers, document.body, what)
+        return document
+
+    def _denied(self, stream: Stream, what: str) -> PreheatError:
+        body = b""
+        if re.match(r"application/json\b", stream.headers.get("Content-Type", "")):
+            buffer = memoryview(bytearray(_MOST_WORDS))
+            body = bytes(buffer[: stream.readinto(buffer)])
+        return read_error(stream.status, stream.headers, body, what)

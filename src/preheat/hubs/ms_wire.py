@@ -1,0 +1,125 @@
+"""The forms of the ModelScope API as a client meets them: documents, paths and errors, without I/O."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from preheat.digest import SHA256, Digest
+from preheat.errors import AccessDenied, HubError, NotFound, PreheatError, UsageError
+from preheat.hubs.http_errors import one_line, read_temporary
+from preheat.hubs.ms_documents import OK, PAGE, TREE, EntriesDocument, Entry, Refusal, RevisionsDocument
+from preheat.ref import DATASET, Ref
+from preheat.snapshot import File
+
+_OTHER_HUB = "ask another --endpoint, or report it to whoever runs this one"
+
+_Document = TypeVar("_Document", EntriesDocument, RevisionsDocument)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A file as a hub lists it, and the commit that last changed it, if the hub says one."""
+
+    file: File
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The files and folders in one answer; `entries` counts both, and what else there was."""
+
+    files: tuple[Listed, ...]
+    folders: tuple[str, ...]
+    entries: int
+
+
+def read_page(body: bytes, what: str) -> Page:
+    """Read the answer to `files_path` or `tree_path`; raise HubError if it is none."""
+    document = _decode(body, EntriesDocument, what)
+    data = document.data
+    entries = data if isinstance(data, list) else ((data and data.files) or [])
+    return Page(
+        tuple(_listed(entry) for entry in entries if entry.type != TREE),
+        tuple(entry.path for entry in entries if entry.type == TREE),
+        len(entries),
+    )
+
+
+def read_revisions(body: bytes, what: str) -> tuple[str, ...]:
+    """Read the branches, then the tags, in the answer to `revisions_path`."""
+    document = _decode(body, RevisionsDocument, what)
+    both = document.data and document.data.revision_map
+    if not both:
+        return ()
+    return tuple(one.revision for one in (*(both.branches or ()), *(both.tags or ())))
+
+
+def read_error(status: int, headers: Mapping[str, str], body: bytes, what: str) -> PreheatError:
+    """Say what a status other than success means for `what`: a ref, or a file of one."""
+    try:
+        message = one_line(msgspec.json.decode(body, type=Refusal).message or "")
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        message = ""
+    because = f" ({message})" if message else ""
+    token = "check the name; if it is private, set MODELSCOPE_API_TOKEN to a token that may read it"  # noqa: S105 - a hint, no token
+    if status == 404:
+        return NotFound(f"{what}: the hub has no such repository, revision or file{because}", hint=token)
+    if status in (401, 403):
+        return AccessDenied(f"{what}: the hub denies access, or has no such repository{because}", hint=token)
+    temporary = read_temporary(status, headers, what, "MODELSCOPE_API_TOKEN")
+    return temporary or HubError(f"{what}: the hub answered {status}{because}", hint=_OTHER_HUB)
+
+
+def revisions_path(ref: Ref) -> str:
+    """Where a hub lists branches and tags."""
+    return f"{_api(ref)}/revisions"
+
+
+def files_path(ref: Ref, revision: str, root: str = "", *, recursive: bool = True) -> str:
+    """Where a hub lists a model's files, or those below the folder `root`."""
+    fields = {"Revision": revision, "Recursive": str(recursive)} | ({"Root": root} if root else {})
+    return f"{_api(ref)}/repo/files?{urlencode(fields)}"
+
+
+def tree_path(ref: Ref, revision: str, page: int) -> str:
+    """Where a hub lists a dataset's files; the first page is 1, and one that is not full is the last."""
+    fields = {"Revision": revision, "Recursive": "True", "PageNumber": page, "PageSize": PAGE}
+    return f"{_api(ref)}/repo/tree?{urlencode(fields)}"
+
+
+def file_path(ref: Ref, revision: str, path: str) -> str:
+    """Where a hub keeps the bytes of a file."""
+    return f"{_api(ref)}/repo?{urlencode({'Revision': revision, 'FilePath': path})}"
+
+
+def _api(ref: Ref) -> str:
+    return f"/api/v1/{'datasets' if ref.kind == DATASET else 'models'}/{ref.repo}"
+
+
+def _decode(body: bytes, form: type[_Document], what: str) -> _Document:
+    try:
+        document = msgspec.json.decode(body, type=form)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        raise HubError(f"the hub's answer about {what} cannot be understood: {error}", hint=_OTHER_HUB) from error
+    if document.code != OK:
+        # An error with the status of a success; its code is then the status, or says nothing to us.
+        status = document.code if 400 <= document.code < 600 else OK
+        raise read_error(status, {}, body, what)
+    return document
+
+
+def _listed(entry: Entry) -> Listed:
+    if entry.size is None or not entry.sha256:
+        raise HubError(f"the hub lists {entry.path!r} without its size or sha256", hint=_OTHER_HUB)
+    try:
+        digest = Digest(SHA256, entry.sha256.lower())
+    except UsageError as error:
+        raise HubError(
+            f"the hub gives {entry.path!r} a digest that is none: {error.message}", hint=_OTHER_HUB
+        ) from error
+    revision = entry.revision or ""
+    return Listed(File(entry.path, entry.size, digest), revision if re.fullmatch(r"[0-9a-f]{7,64}", revision) else "")

@@ -1,0 +1,148 @@
+"""Ranges: a part of a file over HTTP, from servers that know ranges and from those that send everything."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from preheat.errors import HubError, HubUnavailable, IntegrityError, NoRanges, PreheatError
+from preheat.hub import Reader
+from preheat.snapshot import File
+from preheat.transport import Stream, Transport
+
+_OTHER = "the file there is not the one listed; try another --endpoint"
+_BUFFER = 256 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a file lies, what to say when asking for it there, and how to name it to people."""
+
+    url: str
+    what: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Ranges:
+    """Open parts of files through one transport; `read_error` says what another status than success means.
+
+    Threads may share it.
+    """
+
+    def __init__(self, transport: Transport, read_error: Callable[[Stream, str], PreheatError]) -> None:
+        self._transport = transport
+        self._read_error = read_error
+        self._whole_only: set[File] = set()
+
+    def open(self, place: Place, file: File, start: int, stop: int) -> Reader:
+        """Read bytes `start` up to, not including, `stop` of `file`, which lies there, and never one more.
+
+        Raise IntegrityError for an answer that is about other bytes; NoRanges where a part was asked for and everything
+        comes, once for each file, since ModelScope has ranges for large files alone.
+        """
+        if start >= stop:
+            return _Empty()
+        whole = start == 0 and stop == file.size
+        asked = place.headers if whole else {**place.headers, "Range": f"bytes={start}-{stop - 1}"}
+        stream = self._transport.stream(place.url, asked)
+        try:
+            if stream.status not in (200, 206, 416):
+                raise self._read_error(stream, place.what)
+            return self._part(stream, file, start, stop)
+        except BaseException:
+            stream.close()
+            raise
+
+    def _part(self, stream: Stream, file: File, start: int, stop: int) -> Reader:
+        match stream.status:
+            case 206:
+                _check_plain(stream.headers, file)
+                _check_range(stream.headers, file, start, stop)
+            case 200:
+                _check_plain(stream.headers, file)
+                _check_size(stream.headers, file)
+                if stop - start < file.size and file not in self._whole_only:
+                    self._whole_only.add(file)
+                    raise NoRanges(
+                        f"{file.path} can only be had whole there", hint="nothing to do: it only takes longer"
+                    )
+                _skip(stream, start, file)
+            case _:
+                raise IntegrityError(f"{file.path} should have {file.size} bytes, the hub has fewer", hint=_OTHER)
+        exact = stream.headers.get("Content-Length") == str(stop - start)
+        return stream if exact else _Bounded(stream, stop - start)
+
+
+class _Empty:
+    """No bytes, for which nobody needs to be asked."""
+
+    def readinto(self, buffer: memoryview, /) -> int:  # noqa: ARG002 - see Reader
+        """See Reader."""
+        return 0
+
+    def close(self) -> None:
+        """See Reader."""
+
+    def break_off(self) -> None:
+        """See Reader."""
+
+
+class _Bounded:
+    """The first bytes of an answer that goes on."""
+
+    def __init__(self, stream: Stream, size: int) -> None:
+        self._stream = stream
+        self._left = size
+
+    def readinto(self, buffer: memoryview) -> int:
+        """See Reader."""
+        if not self._left:
+            return 0
+        count = self._stream.readinto(buffer[: self._left])
+        self._left -= count
+        return count
+
+    def close(self) -> None:
+        """See Reader."""
+        self._stream.close()
+
+    def break_off(self) -> None:
+        """See Reader."""
+        self._stream.break_off()
+
+
+def _check_plain(headers: Mapping[str, str], file: File) -> None:
+    """Refuse packed bytes: their places and their digest are not the file's."""
+    encoding = headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("identity", ""):
+        raise HubError(
+            f"asked for {file.path} as it is, the hub sends it packed ({encoding[:20]!r})",
+            hint="something on the way packs files; try another --endpoint",
+        )
+
+
+def _check_range(headers: Mapping[str, str], file: File, start: int, stop: int) -> None:
+    said = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", headers.get("Content-Range", "").strip())
+    if said is None or (int(said[1]), int(said[2]) + 1) != (start, stop) or said[3] not in ("*", str(file.size)):
+        raise IntegrityError(
+            f"asked for bytes {start}-{stop - 1} of {file.size} of {file.path}, "
+            f"the hub sends {headers.get('Content-Range', 'some')!r}",
+            hint=_OTHER,
+        )
+
+
+def _check_size(headers: Mapping[str, str], file: File) -> None:
+    length = headers.get("Content-Length")
+    if length is not None and length != str(file.size):
+        raise IntegrityError(f"{file.path} should have {file.size} bytes, the hub sends {length}", hint=_OTHER)
+
+
+def _skip(stream: Stream, size: int, file: File) -> None:
+    """Read past what was not asked for: a hub that knows no ranges sends everything."""
+    buffer = memoryview(bytearray(min(size, _BUFFER)))
+    while size:
+        count = stream.readinto(buffer[: min(size, len(buffer))])
+        if count == 0:
+            raise HubUnavailable(
+                f"the hub ended its answer about {file.path} early", hint="pull again: it goes on where it was"
+            )
+        size -= count

@@ -1,0 +1,56 @@
+"""Url: a hub that is any server: one file at an address, named by its digest."""
+
+import re
+
+from preheat.errors import AccessDenied, HubError, NotFound, PreheatError
+from preheat.hub import Reader
+from preheat.hubs.http_errors import read_temporary
+from preheat.hubs.ranges import Place, Ranges
+from preheat.ref import Ref
+from preheat.snapshot import File, Snapshot
+from preheat.transport import Stream, Transport
+
+
+class Url:
+    """See Hub. The server need not know ranges, but must say the file's size."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._ranges = Ranges(transport, _denied)
+
+    def resolve(self, ref: Ref) -> Snapshot:
+        """See Hub. One byte is asked for, since a GET is answered where a HEAD is not."""
+        stream = self._transport.stream(ref.address, {"Range": "bytes=0-0"})
+        try:
+            size = _size(stream, ref)
+        finally:
+            stream.close()
+        return Snapshot(ref, ref.revision, (File(ref.file_name, size, ref.digest),))
+
+    def open(self, snapshot: Snapshot, file: File, start: int, stop: int) -> Reader:
+        """See Hub."""
+        return self._ranges.open(Place(snapshot.ref.address, snapshot.ref.address), file, start, stop)
+
+
+def _size(stream: Stream, ref: Ref) -> int:
+    of = re.fullmatch(r"bytes (?:\d+-\d+|\*)/(\d{1,18})", stream.headers.get("Content-Range", "").strip())
+    length = stream.headers.get("Content-Length", "")
+    packed = stream.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity")
+    match stream.status:
+        case 206 | 416 if of:
+            return int(of[1])
+        case 200 if re.fullmatch(r"\d{1,18}", length) and not packed:
+            return int(length)
+        case 200 | 206 | 416:
+            raise HubError(f"{ref.address} does not say how large it is", hint="take the file from another server")
+        case _:
+            raise _denied(stream, ref.address)
+
+
+def _denied(stream: Stream, what: str) -> PreheatError:
+    if stream.status in (404, 410):
+        return NotFound(f"{what}: there is no such file", hint="check the address")
+    if stream.status in (401, 403):
+        return AccessDenied(f"{what}: access is denied", hint="use an address that needs no password")
+    temporary = read_temporary(stream.status, stream.headers, what, "an account's token")
+    return temporary or HubError(f"{what}: the server answered {stream.status}", hint="check the address")

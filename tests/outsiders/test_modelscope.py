@@ -1,0 +1,139 @@
+"""The real modelscope, old and new, reads the mirror without being told that it is one; and our own client with it."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from filecmp import cmp
+from pathlib import Path
+
+import pytest
+from tests.outsiders.conftest import Outsider, Served
+from tests.outsiders.tls import Tls
+
+from preheat.events import Answered
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+# What IndexTTS locks, which knows https alone; and the newest, which is another program below.
+OLD, NEW = "1.27.0", "1.40.2"
+
+Client = Callable[[str], object]
+
+_PRELUDE = """
+import json
+from modelscope import dataset_snapshot_download, snapshot_download
+from modelscope.hub.file_download import dataset_file_download, model_file_download
+
+def name_of_error(call, *args, **kwargs):
+    try:
+        call(*args, **kwargs)
+    except Exception as error:
+        return type(error).__name__
+    return None
+"""
+
+
+@pytest.fixture(scope="module")
+def tls(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tls]:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not here, and a certificate needs it")
+    with Tls(served.url, tmp_path_factory.mktemp("tls")) as tls:
+        yield tls
+
+
+@pytest.fixture(params=[OLD, NEW])
+def client(request: pytest.FixtureRequest, outsider: Outsider, served: Served, tmp_path: Path) -> Client:
+    """Give a function that evaluates an expression where modelscope is installed and sees only the mirror."""
+    python = outsider(f"modelscope=={request.param}")
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "MODELSCOPE_CACHE": str(tmp_path / "ms")}
+    if request.param == OLD:
+        tls = request.getfixturevalue("tls")
+        environ |= {"MODELSCOPE_DOMAIN": tls.host, "REQUESTS_CA_BUNDLE": str(tls.certificate)}
+        environ["MODELSCOPE_ENABLE_DEFAULT_HASH_VALIDATION"] = "true"
+    else:
+        environ["MODELSCOPE_ENDPOINT"] = served.url
+
+    def evaluate(expression: str) -> object:
+        script = f"{_PRELUDE}\nprint('\\n' + json.dumps({expression}))"
+        done = subprocess.run([python, "-c", script], env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        answer: object = json.loads(done.stdout.splitlines()[-1])
+        return answer
+
+    return evaluate
+
+
+def _names(folder: Path) -> list[str]:
+    """List the files that are the repository's, and not the client's own notes."""
+    names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(name.as_posix() for name in names if not name.name.startswith("."))
+
+
+def _equal(folder: Path, served: Served) -> bool:
+    return all(cmp(folder / name, served.folder / name, shallow=False) for name in _names(served.folder))
+
+
+def test_downloads_a_snapshot(client: Client, served: Served) -> None:
+    path = Path(str(client("snapshot_download('acme/tiny')")))
+    assert _names(path) == _names(served.folder)
+    assert _equal(path, served)
+
+
+def test_downloads_a_snapshot_by_the_branch_that_is_always_there(client: Client, served: Served) -> None:
+    path = Path(str(client("snapshot_download('acme/tiny', revision='master')")))
+    assert _equal(path, served)
+
+
+def test_places_chosen_files_in_a_folder(client: Client, served: Served, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    client(f"snapshot_download('acme/tiny', local_dir={str(here)!r}, allow_patterns=['*.json', 'voices/*'])")
+    assert _names(here) == ["config.json", "voices/deep/low.bin", "voices/müde & froh #1.txt"]
+    assert cmp(here / "voices/müde & froh #1.txt", served.folder / "voices/müde & froh #1.txt", shallow=False)
+
+
+def test_downloads_one_file(client: Client, served: Served) -> None:
+    paths = client(
+        "[model_file_download('acme/tiny', name)"
+        " for name in ('model.safetensors', 'empty.txt', 'voices/müde & froh #1.txt')]"
+    )
+    assert isinstance(paths, list)
+    assert [Path(path).stat().st_size for path in paths] == [12_000_000, 0, 4]
+    assert cmp(paths[0], served.folder / "model.safetensors", shallow=False)
+
+
+def test_downloads_a_dataset(client: Client, served: Served) -> None:
+    path = Path(str(client("dataset_snapshot_download('acme/rows')")))
+    assert _equal(path, served)
+    one = client("dataset_file_download('acme/rows', 'voices/deep/low.bin')")
+    assert cmp(str(one), served.folder / "voices/deep/low.bin", shallow=False)
+
+
+def test_a_second_start_brings_no_bytes(client: Client, served: Served) -> None:
+    first = client("snapshot_download('acme/tiny')")
+    served.events.clear()
+    assert client("snapshot_download('acme/tiny')") == first
+    asked = [event.path for event in served.events if isinstance(event, Answered)]
+    assert asked
+    assert not [path for path in asked if "FilePath=" in path]
+
+
+def test_takes_up_a_broken_download_where_it_ended(client: Client, served: Served, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    for partial in (here / "._____temp/model.safetensors", here / "model.safetensors.incomplete"):
+        partial.parent.mkdir(exist_ok=True)
+        partial.write_bytes((served.folder / "model.safetensors").read_bytes()[:5_000_000])
+    served.events.clear()
+    client(f"model_file_download('acme/tiny', 'model.safetensors', local_dir={str(here)!r})")
+    assert cmp(here / "model.safetensors", served.folder / "model.safetensors", shallow=False)
+    sent = [(event.status, event.sent) for event in served.events if isinstance(event, Answered)]
+    assert (206, 7_000_000) in sent
+
+
+def test_what_is_not_there_is_an_error_and_no_wait(client: Client) -> None:
+    assert client("name_of_error(snapshot_download, 'acme/none')") is not None
+    assert client("name_of_error(snapshot_download, 'acme/tiny', revision='v9')") is not None
+    assert client("name_of_error(model_file_download, 'acme/tiny', 'none.bin')") is not None
+    assert client("name_of_error(dataset_snapshot_download, 'acme/none')") is not None
