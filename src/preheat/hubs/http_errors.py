@@ -22,6 +22,19 @@ def read_temporary(status: int, headers: Mapping[str, str], what: str, token: st
     return None
 
 
+def read_expired(status: int, what: str) -> HubUnavailable | None:
+    """Say what a denial means that the hub itself has not signed: whoever keeps its bytes denies an old address.
+
+    Hubs redirect to addresses that are signed for some minutes. Asking the hub again brings a new one.
+    """
+    if status not in (401, 403):
+        return None
+    return HubUnavailable(
+        f"{what}: where the hub sends for it, access is denied ({status}); its signed address may have expired",
+        hint="pull again: the hub signs a new one; or try another --endpoint",
+    )
+
+
 def read_wait_s(headers: Mapping[str, str]) -> float | None:
     """Hear how long the hub asks to wait; None if it does not say."""
     said = {name.lower(): value for name, value in headers.items()}

@@ -5,6 +5,7 @@ from urllib.parse import urljoin
 from preheat.errors import HubError, PreheatError
 from preheat.hub import Reader
 from preheat.hubs.hf_wire import info_path, next_page, read_error, read_info, read_tree, resolve_path, tree_path
+from preheat.hubs.http_errors import read_expired
 from preheat.hubs.ranges import Place, Ranges
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
@@ -53,4 +54,9 @@ class HuggingFace:
 
 
 def _denied(stream: Stream, what: str) -> PreheatError:
+    if not any(name.lower().startswith("x-error-") for name in stream.headers):
+        # The hub says why; what it redirects to, a store of bytes, knows none of its words.
+        expired = read_expired(stream.status, what)
+        if expired is not None:
+            return expired
     return read_error(stream.status, stream.headers, what)

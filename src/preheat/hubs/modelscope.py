@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from preheat.errors import AccessDenied, HubError, HubUnavailable, NotFound, PreheatError
 from preheat.hub import Reader
+from preheat.hubs.http_errors import read_expired
 from preheat.hubs.listing import listing_commit
 from preheat.hubs.ms_documents import MOST_ENTRIES, PAGE
 from preheat.hubs.ms_wire import (
@@ -145,8 +146,8 @@ class ModelScope:
         return document
 
     def _denied(self, stream: Stream, what: str) -> PreheatError:
-        body = b""
-        if re.match(r"application/json\b", stream.headers.get("Content-Type", "")):
-            buffer = memoryview(bytearray(_MOST_WORDS))
-            body = bytes(buffer[: stream.readinto(buffer)])
-        return read_error(stream.status, stream.headers, body, what)
+        if not re.match(r"application/json\b", stream.headers.get("Content-Type", "")):
+            # The hub says why in JSON; what it redirects to, a store of bytes, does not.
+            return read_expired(stream.status, what) or read_error(stream.status, stream.headers, b"", what)
+        buffer = memoryview(bytearray(_MOST_WORDS))
+        return read_error(stream.status, stream.headers, bytes(buffer[: stream.readinto(buffer)]), what)

@@ -1,0 +1,222 @@
+"""Hubs over HTTP, with servers that lead astray: the token goes to the endpoint alone, and no trick is believed."""
+
+import gzip
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.flaky_hub import Fault, FlakyHub, redirects_to, refuses, wants_token
+
+from preheat.digest import sha256
+from preheat.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, NotFound
+from preheat.hub import Hub, Reader
+from preheat.hubs.huggingface import HuggingFace
+from preheat.hubs.modelscope import ModelScope
+from preheat.hubs.url import Url
+from preheat.mirror.forms import Answer, Request
+from preheat.ref import Ref
+from preheat.snapshot import File, Snapshot
+from preheat.transport import Transport, Wires
+
+TOKEN = "hush-hush"
+BYTES = r"/resolve/|FilePath="
+
+
+@pytest.fixture
+def transport() -> Iterator[Transport]:
+    transport = Transport(Wires())
+    yield transport
+    transport.close()
+
+
+@pytest.fixture
+def store(model: Path) -> Iterator[FlakyHub]:
+    """Where the hub sends for its bytes: another port of the same host."""
+    with FlakyHub({"acme/tiny": model, "datasets/acme/rows": model}) as store:
+        yield store
+
+
+@pytest.fixture(params=[("hf", HuggingFace), ("ms", ModelScope)], ids=["huggingface", "modelscope"])
+def asked(request: pytest.FixtureRequest, hub: FlakyHub, transport: Transport) -> tuple[Hub, Ref]:
+    scheme, make = request.param
+    return make(hub.url, transport, TOKEN), Ref.parse(f"{scheme}:acme/tiny")
+
+
+def _file(snapshot: Snapshot, path: str = "model.safetensors") -> File:
+    file = snapshot.file(path)
+    assert file is not None
+    return file
+
+
+def _read(reader: Reader) -> bytes:
+    content, buffer = b"", memoryview(bytearray(100_000))
+    while count := reader.readinto(buffer):
+        content += buffer[:count]
+    reader.close()
+    return content
+
+
+def test_the_token_goes_to_the_endpoint_and_not_where_it_redirects_to(
+    asked: tuple[Hub, Ref], hub: FlakyHub, store: FlakyHub, model: Path
+) -> None:
+    theirs, ref = asked
+    hub.fails(BYTES, redirects_to(store.url))
+    hub.fails("", wants_token(TOKEN))
+    snapshot = theirs.resolve(ref)
+    file = _file(snapshot)
+    whole = (model / file.path).read_bytes()
+    assert _read(theirs.open(snapshot, file, 0, file.size)) == whole
+    assert _read(theirs.open(snapshot, file, 100, 5_000)) == whole[100:5_000]
+    assert all(request.headers["authorization"] == f"Bearer {TOKEN}" for request in hub.asked())
+    assert len(store.asked(BYTES)) == 2
+    for request in store.asked():
+        assert TOKEN not in str(request)
+        assert not {"authorization", "cookie"} & set(request.headers)
+
+
+def test_nothing_asks_for_xet(asked: tuple[Hub, Ref], hub: FlakyHub) -> None:
+    theirs, ref = asked
+    snapshot = theirs.resolve(ref)
+    _read(theirs.open(snapshot, _file(snapshot, "note.txt"), 0, 4))
+    assert hub.asked()
+    assert not [request for request in hub.asked() if "xet" in str(request).lower()]
+
+
+def _expired(request: Request, full: Answer) -> Answer:
+    body = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
+    return Answer(403, {"Content-Type": "application/xml", "Content-Length": str(len(body))}, body)
+
+
+def test_an_address_that_has_expired_is_asked_for_again_and_is_no_denial(
+    asked: tuple[Hub, Ref], hub: FlakyHub, store: FlakyHub, model: Path
+) -> None:
+    theirs, ref = asked
+    hub.fails(BYTES, redirects_to(store.url))
+    store.fails(BYTES, _expired, times=1)
+    snapshot = theirs.resolve(ref)
+    file = _file(snapshot)
+    with pytest.raises(HubUnavailable, match="may have expired"):
+        theirs.open(snapshot, file, 0, file.size)
+    assert _read(theirs.open(snapshot, file, 0, file.size)) == (model / file.path).read_bytes()
+
+
+def test_a_hub_that_denies_access_is_believed(asked: tuple[Hub, Ref], hub: FlakyHub) -> None:
+    theirs, ref = asked
+    snapshot = theirs.resolve(ref)
+    denies = refuses(403, "not for you") if ref.hub == "hf" else _denies_in_json
+    hub.fails("", denies)
+    for ask in (lambda: theirs.resolve(ref), lambda: theirs.open(snapshot, _file(snapshot), 0, 9)):
+        with pytest.raises(AccessDenied, match="not for you") as caught:
+            ask()
+        assert "_TOKEN" in caught.value.hint
+        assert TOKEN not in caught.value.message + caught.value.hint
+
+
+def _denies_in_json(request: Request, full: Answer) -> Answer:
+    body = b'{"Code": 10010205003, "Message": "not for you", "RequestId": "x", "Success": false}'
+    return Answer(403, {"Content-Type": "application/json", "Content-Length": str(len(body))}, body)
+
+
+def test_redirects_without_end_end(asked: tuple[Hub, Ref], hub: FlakyHub) -> None:
+    theirs, ref = asked
+    snapshot = theirs.resolve(ref)
+    hub.fails("", redirects_to(hub.url))
+    for ask in (lambda: theirs.resolve(ref), lambda: theirs.open(snapshot, _file(snapshot), 0, 9)):
+        with pytest.raises(HubError, match="without end"):
+            ask()
+
+
+def _packed(request: Request, full: Answer) -> Answer:
+    body = gzip.compress(b"x" * 1000)
+    return Answer(200, {"Content-Encoding": "gzip", "Content-Length": str(len(body))}, body)
+
+
+def _other_place(request: Request, full: Answer) -> Answer:
+    return replace(full, headers={**full.headers, "Content-Range": "bytes 0-8/9000000"})
+
+
+def _no_length(request: Request, full: Answer) -> Answer:
+    return replace(full, headers={"Content-Length": "9000000", "Content-Range": "nonsense"})
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "words"),
+    [
+        (_packed, HubError, "packed"),
+        (_other_place, IntegrityError, "asked for bytes 10-18"),
+        (_no_length, IntegrityError, "nonsense"),
+        (lambda request, full: Answer(416, {"Content-Length": "0"}), IntegrityError, "fewer"),
+    ],
+)
+def test_bytes_of_another_place_or_form_are_refused(
+    asked: tuple[Hub, Ref], hub: FlakyHub, fault: Fault, kind: type[Exception], words: str
+) -> None:
+    theirs, ref = asked
+    snapshot = theirs.resolve(ref)
+    hub.fails(BYTES, fault)
+    with pytest.raises(kind, match=words):
+        theirs.open(snapshot, _file(snapshot), 10, 19)
+
+
+def test_more_than_was_asked_for_is_not_passed_on(asked: tuple[Hub, Ref], hub: FlakyHub, model: Path) -> None:
+    theirs, ref = asked
+    snapshot = theirs.resolve(ref)
+    file = _file(snapshot)
+
+    def goes_on(request: Request, full: Answer) -> Answer:
+        content = (model / file.path).read_bytes()[10:]
+        headers = {"Content-Range": f"bytes 10-18/{file.size}", "Content-Length": str(len(content))}
+        return Answer(206, headers, content)
+
+    hub.fails(BYTES, goes_on)
+    assert _read(theirs.open(snapshot, file, 10, 19)) == (model / file.path).read_bytes()[10:19]
+
+
+def test_a_list_in_pages_is_read_to_its_end(hub: FlakyHub, store: FlakyHub, transport: Transport) -> None:
+    """And a page at another address is not told the token."""
+    hub.fails("/revision/", _without_files)
+    hub.fails(r"/tree/.*expand=false$", lambda request, full: _first_page(full, store.url + request.target + "&page=2"))
+    snapshot = HuggingFace(hub.url, transport, TOKEN).resolve(Ref.parse("acme/tiny"))
+    assert {"config.json", "extra.txt"} <= {file.path for file in snapshot.files}
+    (page,) = store.asked("page=2")
+    assert "authorization" not in page.headers
+
+
+def _without_files(request: Request, full: Answer) -> Answer:
+    assert isinstance(full.body, bytes)
+    body = full.body.replace(b'"siblings"', b'"others"')
+    return replace(full, headers={**full.headers, "Content-Length": str(len(body))}, body=body)
+
+
+def _first_page(full: Answer, following: str) -> Answer:
+    body = f'[{{"type": "file", "path": "extra.txt", "size": 0, "oid": "{"0" * 40}"}}]'.encode()
+    headers = {**full.headers, "Content-Length": str(len(body)), "Link": f'<{following}>; rel="next"'}
+    return replace(full, headers=headers, body=body)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "words"),
+    [
+        (refuses(404, "none"), NotFound, "no such file"),
+        (refuses(403, "no"), AccessDenied, "denied"),
+        (refuses(503, "later", Retry_After="3"), HubUnavailable, "503"),
+        (refuses(418, "teapot"), HubError, "418"),
+        (_packed, HubError, "how large"),
+        (lambda request, full: Answer(206, {"Content-Length": "1"}, b"x"), HubError, "how large"),
+    ],
+)
+def test_an_address_that_does_not_answer_as_it_should_says_why(
+    hub: FlakyHub, transport: Transport, fault: Fault, kind: type[Exception], words: str
+) -> None:
+    ref = Ref.parse(f"{hub.url}/acme/tiny/resolve/main/note.txt#sha256={'0' * 64}")
+    hub.fails("", fault)
+    with pytest.raises(kind, match=words):
+        Url(transport).resolve(ref)
+
+
+def test_an_empty_file_at_an_address_has_no_bytes(hub: FlakyHub, transport: Transport) -> None:
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    snapshot = Url(transport).resolve(Ref.parse(f"{hub.url}/acme/tiny/resolve/main/empty.txt#sha256={empty}"))
+    assert snapshot.files == (File("empty.txt", 0, sha256(empty)),)
+    assert _read(Url(transport).open(snapshot, snapshot.files[0], 0, 0)) == b""
