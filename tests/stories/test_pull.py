@@ -82,8 +82,8 @@ def test_a_commit_can_be_asked_for(preheat: Preheat, hub: FlakyHub, model: Path)
     told = preheat("pull", f"acme/tiny@{commit}", "--view", "hf-cache=cache", "--json")
     assert told.last["snapshots"] == [{"ref": f"hf:acme/tiny@{commit}", "commit": commit}]
     assert hub.asked(f"/resolve/{commit}/")
-    # A commit is no branch, so none is written down.
-    assert not (preheat.folder / "cache/models--acme--tiny/refs").exists()
+    # An app that names no revision asks for main, and what was placed last is what it gets.
+    assert (preheat.folder / "cache/models--acme--tiny/refs/main").read_text() == commit
 
 
 def test_a_folder_is_pulled_as_a_hub_would_be(preheat: Preheat, model: Path) -> None:
