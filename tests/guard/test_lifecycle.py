@@ -142,3 +142,61 @@ def test_a_life_ended_from_outside_is_over() -> None:
 def test_the_reason_of_a_fatal_end_says_how_it_ended_and_how_often_it_was_tried() -> None:
     life, _ = step(Life("running", starts=4, restarts=3), dead(-9), 1.0, Patience())
     assert life.detail == "killed by SIGKILL (out of memory?); started 4 times"
+
+
+def failed(status: int, likeness: str) -> Look:
+    return Look(alive=False, status=status, likeness=likeness)
+
+
+def test_a_start_up_that_fails_in_the_same_way_is_not_tried_for_ever() -> None:
+    seen = [(0.0, alive())]
+    for _ in range(20):
+        seen += [(1.0, alive()), (1.0, failed(1, "bad config")), (60.0, alive())]
+    steps = live(Patience(max_restarts=-1, same_failures=3), seen)
+    assert starts(steps) == 3
+    assert steps[-1][1].detail == "ended with status 1; 3 times in a row, in the same way, before it was ready"
+
+
+def test_failures_that_differ_or_come_after_it_was_ready_are_tried_again() -> None:
+    differing = [(0.0, alive())]
+    used = [(0.0, alive())]
+    for count in range(9):
+        differing += [(1.0, alive()), (1.0, failed(1, f"reason {count}")), (60.0, alive())]
+        used += [(1.0, alive(ready=True)), (1.0, failed(1, "the same")), (60.0, alive())]
+    unlimited = Patience(max_restarts=-1)
+    assert starts(live(unlimited, differing)) == starts(live(unlimited, used)) == 10
+
+
+def test_what_is_silent_for_too_long_is_started_anew_and_that_counts() -> None:
+    patience = Patience(hang_after_s=10, max_restarts=1)
+    life = Life("running", since=0.0, starts=1)
+    assert step(life, Look(alive=True, ready=False, silent_s=9.9), 20.0, patience)[1] == "nothing"
+    life, action = step(life, Look(alive=True, ready=False, silent_s=10), 20.0, patience)
+    assert (life.state, action, life.restarts) == ("backoff", "stop", 1)
+    assert life.detail == "alive, but silent for 10 s; starts again in 1 s"
+    again = Life("running", since=30.0, starts=2, restarts=1)
+    life, action = step(again, Look(alive=True, ready=False, silent_s=11), 50.0, patience)
+    assert (life.state, action) == ("fatal", "stop")
+
+
+def test_one_that_stands_by_takes_over_without_a_wait_and_is_paid_for() -> None:
+    life = Life("running", since=0.0, starts=1)
+    life, action = step(life, Look(alive=False, status=1, spare=True), 5.0, Patience())
+    assert (life.state, action, life.restarts, life.starts) == ("starting", "start", 1, 2)
+    hung = Look(alive=True, silent_s=99, spare=True)
+    assert step(Life("running", starts=1), hung, 5.0, Patience(hang_after_s=9))[1] == "restart"
+
+
+@given(st.integers(0, 8), st.floats(0, 1, exclude_max=True), patiences)
+def test_chance_only_ever_shortens_a_wait_and_never_by_more_than_the_jitter(
+    restarts: int, chance: float, patience: Patience
+) -> None:
+    unlimited = replace(patience, max_restarts=-1)
+    life, _ = step(Life("running", restarts=restarts), Look(alive=False, status=1, chance=chance), 0.0, unlimited)
+    whole = patience.backoff(restarts)
+    assert whole * (1 - patience.jitter) <= life.until <= whole
+
+
+def test_without_a_limit_restarts_are_never_spent() -> None:
+    assert not Patience(max_restarts=-1).spent(10**6)
+    assert Patience(max_restarts=2).spent(2)

@@ -15,7 +15,7 @@ from preheat.guard.lifecycle import Patience
 from preheat.guard.network import Witness
 from preheat.guard.supervisor import Changed, Event, Outcome, Started, supervise
 
-QUICK = Patience(ready_within_s=5, stop_within_s=1, max_restarts=2, backoff_s=0.02)
+QUICK = Patience(ready_within_s=5, stop_within_s=1, max_restarts=2, backoff_s=0.02, jitter=0.0)
 
 # A grandchild in the group, deaf to requests, so that only a stop of the whole group ends it.
 FAMILY = """

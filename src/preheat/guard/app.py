@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Mapping
+
+PORT = "{port}"
 
 
 @dataclass(frozen=True)
 class App:
     """A command with its surroundings; `ready` is a probe as probes.py reads it, empty when being alive is enough.
 
-    `env` is the whole environment, None for the guard's own; `cwd` None for the guard's own.
+    `alive` is another probe: whether the app, once ready, still answers; empty for `ready` again. `env` is the whole
+    environment, None for the guard's own; `cwd` None for the guard's own. `{port}` in `command`, in the probes and in
+    the values of `env` stands for a port that the guard chooses.
     """
 
     command: tuple[str, ...]
     env: Mapping[str, str] | None = None
     cwd: str | None = None
     ready: str = ""
+    alive: str = ""
+
+    def on(self, port: int) -> App:
+        """Say which port it shall listen on."""
+
+        def here(text: str) -> str:
+            return text.replace(PORT, str(port))
+
+        return replace(
+            self,
+            command=tuple(here(word) for word in self.command),
+            env=None if self.env is None else {name: here(value) for name, value in self.env.items()},
+            ready=here(self.ready),
+            alive=here(self.alive),
+        )

@@ -13,15 +13,15 @@ _LIKELY = {
 }
 
 
-def describe_exit(returncode: int) -> str:
-    """Say how it ended, from its status, or -N for signal N."""
+def describe_exit(returncode: int, cause: str = "") -> str:
+    """Say how it ended, from its status, or -N for signal N; and why, where `cause` is known."""
     if returncode >= 0:
-        return f"ended with status {returncode}"
+        return f"ended with status {returncode}" + (f" ({cause})" if cause else "")
     try:
         number = signal.Signals(-returncode)
     except ValueError:
         return f"killed by signal {-returncode}"
-    likely = _LIKELY.get(number)
+    likely = cause or _LIKELY.get(number)
     return f"killed by {number.name}" + (f" ({likely})" if likely else "")
 
 

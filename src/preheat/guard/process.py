@@ -1,40 +1,31 @@
-"""Process: one start of an app, from its first breath to the last of its group."""
+"""Process: one start of an app, from its first breath to the last of what it started."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-import warnings
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
-from typing import IO, TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable
 
 from preheat.guard import kin
 from preheat.guard.app import App
+from preheat.guard.bell import Ring, silent
 from preheat.guard.pump import pump
+from preheat.guard.spawn import Born, CannotStart, spawn
 from preheat.guard.tail import Tail
 
 if TYPE_CHECKING:
     from preheat.guard.network import Witness
 
-NOT_EXECUTABLE, NOT_FOUND = 126, 127
+__all__ = ["CannotStart", "Output", "Process"]
+
 _GLANCE_S = 0.02
 _KILL_S = 5.0
-_PR_SET_PDEATHSIG = 1
-
-
-class CannotStart(Exception):
-    """The command could not be started at all; `status` is what a shell would say of it."""
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 @dataclass(frozen=True)
@@ -50,33 +41,40 @@ def _never() -> bool:
 
 
 class Process:
-    """A running app, in a session and group of its own, that the kernel kills should the guard die.
+    """A running app, in a session and group of its own, with a warden that kills all of it should the guard die.
 
     Raise CannotStart when there is no such command, OSError when `witness` cannot see. Call `stop` however it ended:
-    it sees to what is left of the group.
+    it sees to what is left. `on_end` is called, from a thread, when it has ended.
     """
 
-    def __init__(self, app: App, *, output: Output = Output(), witness: Witness | None = None) -> None:
+    def __init__(
+        self,
+        app: App,
+        *,
+        output: Output = Output(),
+        witness: Witness | None = None,
+        on_end: Ring = silent,
+    ) -> None:
         self.app = app
         self.tail = Tail()
-        self.pid = 0
         self._witness = witness
+        self._on_end = on_end
         self._status: int | None = None
         self._ended = threading.Event()
-        self._dismissed = threading.Event()
+        self._dismissed = False
         self._pumps: list[threading.Thread] = []
-        # A thread of its own starts the app and stays until it is gone: the kernel ties a child's parent-death signal,
-        # and a witness's filter, to the thread that started it.
-        born: SimpleQueue[subprocess.Popen[bytes] | BaseException] = SimpleQueue()
+        # A thread of its own starts the app: a witness's filter is the thread's, and all that it starts inherits it.
+        born: SimpleQueue[Born | BaseException] = SimpleQueue()
         self._keeper = threading.Thread(target=self._keep, args=(born,), name="keeper", daemon=True)
         self._keeper.start()
         child = born.get()
         if isinstance(child, BaseException):
             raise child
         self.pid = child.pid
+        self._warden = child.warden
+        self._line = child.line
         # Not from the keeper: they would inherit the witness's filter.
         for pipe, target in ((child.stdout, output.stdout), (child.stderr, output.stderr)):
-            assert pipe is not None
             thread = threading.Thread(target=self._carry, args=(pipe, target), name="pump", daemon=True)
             self._pumps.append(thread)
             thread.start()
@@ -95,93 +93,58 @@ class Process:
         return self._ended.wait(within_s)
 
     def signal(self, number: int) -> None:
-        """Send a signal to its whole group."""
+        """Send a signal to its whole group, and to what left the group but still descends from it."""
         # Until it is dismissed it is not reaped, so its number is nobody else's.
-        if not self._dismissed.is_set():
+        if not self._dismissed:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
+            for member in self._left():
+                if member.group != self.pid:
+                    with suppress(ProcessLookupError, PermissionError):
+                        os.kill(member.pid, number)
 
     def stop(self, within_s: float = 10.0, hurry: Callable[[], bool] = _never) -> None:
-        """End the whole group: ask it, wait for `within_s` or until `hurry`, then kill what is left."""
-        deadline = time.monotonic() + within_s
-        if not self._dismissed.is_set():
+        """End all of it: ask it, wait for `within_s` or until `hurry`, then kill what is left."""
+        if not self._dismissed:
+            deadline = time.monotonic() + within_s
             self.signal(signal.SIGTERM)
             self._outwait(deadline, hurry)
             self.signal(signal.SIGKILL)
             self._outwait(time.monotonic() + _KILL_S, _never)
-        self._dismissed.set()
-        if self._ended.is_set():
+            self._dismissed = True
+            os.close(self._line)
+            os.waitpid(self._warden, 0)
             self._keeper.join()
         for thread in self._pumps:
-            # Who left the group and still holds the pipe may speak on; nobody waits for it.
+            # Who still holds the pipe may speak on; nobody waits for it.
             thread.join(1.0)
 
+    def _left(self) -> list[kin.Member]:
+        """List who is left of it: all that descends from its warden."""
+        return [member for member in kin.family(self._warden) if member.pid != self._warden and not member.dead]
+
     def _outwait(self, deadline: float, hurry: Callable[[], bool]) -> None:
-        while time.monotonic() < deadline and not hurry() and (self.alive() or kin.group(self.pid)):
+        while time.monotonic() < deadline and not hurry() and (self.alive() or self._left()):
             self._ended.wait(_GLANCE_S) if self.alive() else time.sleep(_GLANCE_S)
 
-    def _keep(self, born: SimpleQueue[subprocess.Popen[bytes] | BaseException]) -> None:
+    def _keep(self, answer: SimpleQueue[Born | BaseException]) -> None:
         try:
             if self._witness is not None:
                 self._witness.cover_this_thread()
-            child = _start(self.app)
+            born = spawn(self.app)
         except BaseException as error:  # noqa: BLE001 - raised again where the process was asked for
-            born.put(error)
+            answer.put(error)
             return
-        born.put(child)
-        if hasattr(os, "waitid"):
-            # Seen, not reaped: as long as it is a zombie, its group's number cannot be given to others.
-            seen = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-            assert seen is not None
-            self._status = seen.si_status if seen.si_code == os.CLD_EXITED else -seen.si_status
-        else:
-            self._status = child.wait()
+        answer.put(born)
+        said = os.read(born.report, 64)
+        os.close(born.report)
+        # A warden that was killed says nothing; the kernel has then killed the app.
+        self._status = int(said) if said else -signal.SIGKILL
         self._ended.set()
-        self._dismissed.wait()
-        child.wait()
+        self._on_end()
 
-    def _carry(self, pipe: IO[bytes], target: int | None) -> None:
-        with pipe:
-            pump(pipe.fileno(), target, partial(self.tail.feed, pipe.fileno()))
-
-
-def _start(app: App) -> subprocess.Popen[bytes]:
-    with ExitStack() as quiet:
-        if sys.version_info >= (3, 12):
-            # Python warns that a fork beside threads may hang on a lock of theirs; ours takes none before exec.
-            quiet.enter_context(warnings.catch_warnings())
-            warnings.simplefilter("ignore", DeprecationWarning)
+    def _carry(self, pipe: int, target: int | None) -> None:
         try:
-            return subprocess.Popen(
-                app.command,
-                env=app.env,
-                cwd=app.cwd,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                start_new_session=True,
-                preexec_fn=_last_will(),
-            )
-        except FileNotFoundError as error:
-            missing = f"{error.filename} is not a folder" if error.filename == app.cwd else "there is no such command"
-            raise CannotStart(f"{app.command[0]}: {missing}", NOT_FOUND) from error
-        except OSError as error:
-            raise CannotStart(f"{app.command[0]}: {error.strerror}", NOT_EXECUTABLE) from error
-
-
-def _last_will() -> Callable[[], None] | None:
-    """Make what the child does before it becomes the app: ask to be killed when the guard dies. None off Linux."""
-    if sys.platform != "linux":
-        return None
-    import ctypes
-
-    prctl = ctypes.CDLL(None).prctl
-    guard = os.getpid()
-
-    def ask() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != guard:
-            # It died before we could ask.
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return ask
+            pump(pipe, target, partial(self.tail.feed, pipe))
+        finally:
+            os.close(pipe)

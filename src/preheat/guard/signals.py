@@ -1,4 +1,4 @@
-"""Requests: the signals that ask the guard to stop its app."""
+"""Requests: the signals that ask the guard to stop its app, or to start it anew."""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from preheat.guard.bell import Ring, silent
+
 _ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Requests:
-    """While it is entered, SIGINT, SIGTERM and SIGHUP only add to `received`; afterwards all is as before.
+    """While it is entered, SIGINT, SIGTERM and SIGHUP only add to `received` and ring; afterwards all is as before.
 
-    What is ignored stays ignored (nohup(1)). Off the main thread, where Python takes no signals, it does nothing.
+    What is ignored stays ignored (nohup(1)). Off the main thread, where Python takes no signals, it does nothing. With
+    `renews`, SIGHUP asks for a planned restart instead of the end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ring: Ring = silent, *, renews: bool = False) -> None:
         self.received: list[int] = []
+        self._ring = ring
+        self._renews = renews
+        self._renewals = 0
         self._before: dict[int, Any] = {}  # what signal.signal gives back: a function, a number or None
 
     def __enter__(self) -> Requests:
@@ -37,9 +43,18 @@ class Requests:
         """Say which signal asked first, 0 when none has."""
         return self.received[0] if self.received else 0
 
+    def renewal(self) -> bool:
+        """Whether a planned restart was asked for since this was last asked."""
+        asked, self._renewals = self._renewals > 0, 0
+        return asked
+
     def hurry(self) -> bool:
         """Whether it was asked again."""
         return len(self.received) > 1
 
     def _append(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - signal.signal gives it
-        self.received.append(number)
+        if self._renews and number == signal.SIGHUP:
+            self._renewals += 1
+        else:
+            self.received.append(number)
+        self._ring()

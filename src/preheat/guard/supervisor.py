@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import signal
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Callable, Union
 
 from preheat.guard.app import App
+from preheat.guard.bell import Bell
+from preheat.guard.board import Board
+from preheat.guard.crew import Crew, Terms
 from preheat.guard.ending import shell_status
 from preheat.guard.lifecycle import Life, Look, Patience, State, step, stopped
-from preheat.guard.lookout import Lookout
 from preheat.guard.ports import port_taken
-from preheat.guard.probes import Probe, parse_probe, port_of
-from preheat.guard.process import CannotStart, Output, Process
+from preheat.guard.probes import parse_probe, port_of
+from preheat.guard.process import CannotStart, Output
 from preheat.guard.signals import Requests
 from preheat.guard.tail import Tail
 
 if TYPE_CHECKING:
+    from preheat.guard.front import Front
     from preheat.guard.network import Witness
 
 _TICK_S = 0.05
-_LAST_LINES = 20
+_SELDOM_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,14 @@ class Started:
     start: int
 
 
-Event = Union[Changed, Started]
+@dataclass(frozen=True)
+class Said:
+    """Something beside the app's life that a person should know, in words."""
+
+    words: str
+
+
+Event = Union[Changed, Started, Said]
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,15 @@ class Outcome:
     starts: int
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What stands around a supervision: who is told of it, and who holds its port."""
+
+    board: Board | None = None
+    front: Front | None = None
+    terms: Terms = field(default_factory=Terms)
+
+
 def supervise(
     app: App,
     patience: Patience,
@@ -67,18 +86,24 @@ def supervise(
     *,
     witness: Witness | None = None,
     output: Output = Output(),  # noqa: B008 - frozen
-    stop: Callable[[], bool] = lambda: False,
+    stop: Callable[[], bool] | None = None,
+    around: Surroundings = Surroundings(),
 ) -> Outcome:
     """Keep an app alive until it ends by itself, its restarts are spent, a signal comes, or `stop` says so.
 
-    Raise ValueError when `app.ready` is no probe. Signals are only taken on the main thread.
+    With a front, SIGHUP is a planned restart; without one it ends the app, as it would any program. Raise ValueError
+    when a probe of the app is none. Signals are only taken on the main thread.
     """
-    with Requests() as requests:
-        supervision = _Supervision(app, patience, on_event, output, witness, requests)
-        try:
-            return supervision.run(stop)
-        finally:
-            supervision.end()
+    bell = Bell()
+    try:
+        with Requests(bell.ring, renews=around.front is not None) as requests:
+            supervision = _Supervision(app, patience, on_event, output, witness, requests, bell, around)
+            try:
+                return supervision.run(stop)
+            finally:
+                supervision.end()
+    finally:
+        bell.close()
 
 
 class _Supervision:
@@ -92,89 +117,143 @@ class _Supervision:
         output: Output,
         witness: Witness | None,
         requests: Requests,
+        bell: Bell,
+        around: Surroundings,
     ) -> None:
         self._app = app
         self._patience = patience
         self._on_event = on_event
-        self._output = output
-        self._witness = witness
         self._requests = requests
+        self._bell = bell
+        self._front = around.front
+        self._board = around.board or Board("")
         self._began = time.monotonic()
         self._life = Life()
-        self._process: Process | None = None
-        self._lookout: Lookout | None = None
         self._cannot_start: CannotStart | None = None
+        self._crew = Crew(
+            app,
+            patience,
+            around.terms,
+            bell,
+            output=output,
+            witness=witness,
+            front=self._front,
+            hurry=requests.hurry,
+            say=lambda words: on_event(Said(words)),
+        )
 
-    def run(self, stop: Callable[[], bool]) -> Outcome:
-        if self._app.ready:
-            self._probe(Tail())
-        port = port_of(self._app.ready)
-        holder = port_taken(port) if port is not None else None
-        if holder is not None:
+    def run(self, stop: Callable[[], bool] | None) -> Outcome:
+        holder = self._check()
+        if holder:
             # Its answers would be taken for the app's.
-            self._move(replace(self._life, state="fatal", detail=str(holder)))
+            self._move(replace(self._life, state="fatal", detail=holder))
             return self._outcome(1)
         while True:
-            asked = self._requests.asked() or (signal.SIGTERM if stop() else 0)
+            asked = self._requests.asked() or (signal.SIGTERM if stop is not None and stop() else 0)
             if asked:
                 self.end()
                 self._move(stopped(self._life, time.monotonic(), f"stopped by {signal.Signals(asked).name}"))
                 return self._outcome(128 + asked)
-            life, action = step(self._life, self._look(), time.monotonic(), self._patience)
-            if action == "stop":
-                self.end()
+            if self._requests.renewal():
+                self._crew.renew()
+            look = self._look()
+            life, action = step(self._life, look, time.monotonic(), self._patience)
+            if action in ("stop", "restart"):
+                self._crew.end_serving()
+            self._note(look)
             self._move(life)
             if life.over:
                 return self._outcome(self._last_status())
-            if action == "start":
+            if action in ("start", "restart"):
                 self._start()
-            elif self._process is not None and self._process.alive():
-                self._process.wait(_TICK_S)
             else:
-                time.sleep(_TICK_S)
+                self._tend(look)
+                self._bell.wait(_TICK_S if stop is not None else self._next_look_s())
 
     def end(self) -> None:
-        """Stop what runs, and what is left of its group; a second signal cuts the grace short."""
-        if self._lookout is not None:
-            self._lookout.close()
-        if self._process is not None:
-            self._process.stop(self._patience.stop_within_s, self._requests.hurry)
+        """Stop what runs, and what is left of it; a second signal cuts the grace short."""
+        self._crew.end()
+
+    def _check(self) -> str:
+        """Refuse probes that are none; say who has the app's port already."""
+        app = self._app if self._front is None else self._app.on(1)
+        for text in (app.ready, app.alive):
+            if text:
+                parse_probe(text, Tail(), env=app.env, cwd=app.cwd)
+        port = port_of(app.ready) if self._front is None else None
+        holder = port_taken(port) if port is not None else None
+        return "" if holder is None else str(holder)
 
     def _start(self) -> None:
         try:
-            self._process = Process(self._app, output=self._output, witness=self._witness)
+            instance = self._crew.start()
         except CannotStart as error:
-            self._process, self._cannot_start = None, error
+            self._cannot_start = error
             return
-        self._on_event(Started(self._process.pid, self._life.starts))
-        self._lookout = None
-        if self._app.ready:
-            self._lookout = Lookout(self._probe(self._process.tail))
+        self._tell_start()
+        # Ready from before, when it stood by: said at once, not at the next look.
+        if instance.ready():
+            self._bell.ring()
 
-    def _probe(self, tail: Tail) -> Probe:
-        return parse_probe(self._app.ready, tail, env=self._app.env, cwd=self._app.cwd)
+    def _tell_start(self) -> None:
+        serving = self._crew.serving
+        assert serving is not None
+        self._board.began(serving.process.pid, serving.began)
+        self._on_event(Started(serving.process.pid, self._crew.starts))
+
+    def _tend(self, look: Look) -> None:
+        if self._crew.tend(settled=self._life.state == "running" and look.ready):
+            self._life = replace(self._life, starts=self._life.starts + 1)
+            self._board.renewals += 1
+            self._tell_start()
+            self._on_event(Said("planned restart: the new one serves"))
+        self._board.spare = self._crew.spare_ready()
+
+    def _next_look_s(self) -> float:
+        """Say how long nothing can be due; whatever happens rings."""
+        now = time.monotonic()
+        if self._life.state == "backoff":
+            due = self._life.until - now
+        elif self._life.state == "starting":
+            due = self._life.since + self._patience.ready_within_s - now
+        else:
+            due = _SELDOM_S if self._patience.hang_after_s > 0 else 3600.0
+            steady_in = self._life.since + self._patience.steady_after_s - now
+            if steady_in > 0:
+                due = min(due, steady_in)
+        return max(0.0, min(due, self._crew.next_look_s()))
 
     def _look(self) -> Look:
         if self._cannot_start is not None:
             return Look(alive=False, status=self._cannot_start.status, cannot_start=str(self._cannot_start))
-        if self._process is None:
+        serving = self._crew.serving
+        if serving is None:
             return Look(alive=False)
-        if self._process.alive():
-            return Look(alive=True, ready=self._lookout is None or self._lookout.ready())
-        # Its children may still hold its port, and its last words may still be on their way.
-        self.end()
-        return Look(alive=False, status=self._process.status or 0)
+        if not serving.process.alive() and self._life.state != "backoff":
+            # Its children may still hold its port, and its last words may still be on their way.
+            self._crew.end_serving()
+        return serving.look(spare=self._crew.spare_ready()) if self._life.state != "backoff" else Look(alive=False)
+
+    def _note(self, look: Look) -> None:
+        serving = self._crew.serving
+        self._board.ready = look.alive and look.ready
+        ready_at = serving.ready_at() if serving is not None else None
+        if self._board.ready and ready_at is not None:
+            self._board.became_ready(ready_at)
 
     def _move(self, life: Life) -> None:
-        if life.state != self._life.state:
+        before, self._life = self._life, life
+        self._board.life = life
+        if life.state != before.state or life.starts != before.starts:
             self._on_event(Changed(life.state, life.detail, time.monotonic() - self._began))
-        self._life = life
 
     def _last_status(self) -> int:
         if self._cannot_start is not None:
             return self._cannot_start.status
-        return shell_status(self._process.status or 0) if self._process is not None else 0
+        serving = self._crew.serving
+        return shell_status(serving.process.status or 0) if serving is not None else 0
 
     def _outcome(self, status: int) -> Outcome:
-        tail = self._process.tail.lines(_LAST_LINES) if self._process is not None else ()
+        serving = self._crew.serving
+        tail = serving.tail() if serving is not None else ()
         return Outcome(status, self._life.state == "fatal", self._life.detail, tail, self._life.starts)

@@ -1,5 +1,6 @@
 """Run: start an app offline on what the library has, and keep it alive."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -10,7 +11,7 @@ from preheat.guard.lifecycle import Patience
 from preheat.guard.network import Witness
 from preheat.guard.probes import port_of
 from preheat.guard.process import Output
-from preheat.guard.supervisor import Changed, Event, Outcome, supervise
+from preheat.guard.supervisor import Changed, Event, Outcome, Said, supervise
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,13 @@ def network_seen(witness: Witness) -> NetworkSeen:
 
 
 def _telling(on_event: Listener) -> Callable[[Event], None]:
+    began = time.monotonic()
+
     def tell(event: Event) -> None:
         if isinstance(event, Changed):
             on_event(AppChanged(event.life, event.detail, event.seconds))
+        elif isinstance(event, Said):
+            on_event(AppChanged("running", event.words, time.monotonic() - began))
 
     return tell
 

@@ -1,0 +1,47 @@
+"""Bell: wakes the loop, from a thread or a signal's handler, so that it need not look up by the clock."""
+
+from __future__ import annotations
+
+import os
+import select
+from contextlib import suppress
+from typing import Callable
+
+
+class Bell:
+    """A pipe to oneself. `ring` may be called from anywhere and never waits; `close` ends it."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+        self._waiting = select.poll()
+        self._waiting.register(self._reader, select.POLLIN)
+        self._open = True
+
+    def ring(self) -> None:
+        """Wake who waits, or who will wait next."""
+        if self._open:
+            # A pipe that is full wakes as well as one that is not; a closed one has nobody left to wake.
+            with suppress(OSError):
+                os.write(self._writer, b"!")
+
+    def wait(self, within_s: float) -> None:
+        """Wait for a ring, at most `within_s`."""
+        if self._waiting.poll(max(0, int(within_s * 1000 + 0.999))):
+            with suppress(BlockingIOError):
+                os.read(self._reader, 4096)
+
+    def close(self) -> None:
+        """Ring no more."""
+        if self._open:
+            self._open = False
+            os.close(self._reader)
+            os.close(self._writer)
+
+
+def silent() -> None:
+    """Ring nobody's bell."""
+
+
+Ring = Callable[[], None]

@@ -1,0 +1,31 @@
+"""History: how long the last starts took, kept in a small file from one guard to the next."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import Tuple
+
+_MOST = 10
+
+
+class History:
+    """The seconds of the last ten starts; without a file it lasts as long as the guard. What cannot be kept is not."""
+
+    def __init__(self, path: str = "") -> None:
+        self._path = path
+        self.earlier_s: Tuple[float, ...] = ()
+        if path:
+            with suppress(OSError, ValueError), open(path, encoding="ascii") as file:
+                self.earlier_s = tuple(float(line) for line in file)[-_MOST:]
+
+    def add(self, seconds: float) -> None:
+        """Remember one more."""
+        self.earlier_s = (*self.earlier_s, seconds)[-_MOST:]
+        if self._path:
+            with suppress(OSError):
+                os.makedirs(os.path.dirname(self._path) or ".", exist_ok=True)
+                aside = f"{self._path}.{os.getpid()}"
+                with open(aside, "w", encoding="ascii") as file:
+                    file.writelines(f"{seconds:.3f}\n" for seconds in self.earlier_s)
+                os.replace(aside, self._path)

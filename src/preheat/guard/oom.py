@@ -1,0 +1,91 @@
+"""Victims: how often the kernel killed for want of memory, in an app's memory cgroup and on the whole machine."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Victims:
+    """Kills counted so far: in the cgroup, which may have `limit` bytes (0: no limit), and on the machine."""
+
+    in_cgroup: int = 0
+    on_machine: int = 0
+    limit: int = 0
+
+    def since(self, before: Victims) -> str:
+        """Say in words who ran out of memory since `before`, empty when nobody did."""
+        if self.in_cgroup > before.in_cgroup:
+            limit = f", which may have {self.limit / 1e6:.0f} MB" if self.limit else ""
+            return f"out of memory: the kernel killed in its memory cgroup{limit}"
+        if self.on_machine > before.on_machine:
+            return "out of memory: the kernel killed on this machine"
+        return ""
+
+
+def victims(process: str = "self", root: str = "/") -> Victims:
+    """Count for `process` (a pid, or self); `root` is where /proc and /sys lie. Zeros where nothing can be read."""
+    folder, version = memory_cgroup(process, root)
+    if version == 2:
+        kills, limit = _word(_read(f"{folder}/memory.events"), "oom_kill"), _number(_read(f"{folder}/memory.max"))
+    elif version == 1:
+        kills = _word(_read(f"{folder}/memory.oom_control"), "oom_kill")
+        limit = _number(_read(f"{folder}/memory.limit_in_bytes"))
+    else:
+        kills = limit = 0
+    on_machine = _word(_read(os.path.join(root, "proc/vmstat")), "oom_kill")
+    # Version 1 says "no limit" as the greatest multiple of a page.
+    return Victims(kills, on_machine, limit if limit < 1 << 60 else 0)
+
+
+def memory_cgroup(process: str = "self", root: str = "/") -> tuple[str, int]:
+    """Find the folder of a process's memory cgroup, and the cgroup's version; ("", 0) where there is none."""
+    groups: dict[str, str] = {}
+    for line in _read(os.path.join(root, f"proc/{process}/cgroup")).splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        for controller in controllers.split(","):
+            groups[controller] = path
+    for line in _read(os.path.join(root, f"proc/{process}/mountinfo")).splitlines():
+        # mountinfo, proc_pid_mountinfo(5): id parent device root place options … - kind source options
+        left, _, right = line.partition(" - ")
+        fields, kinds = left.split(), right.split()
+        if len(fields) < 5 or len(kinds) < 3:
+            continue
+        if kinds[0] == "cgroup" and "memory" in kinds[2].split(",") and "memory" in groups:
+            return _inside(root, fields[4], fields[3], groups["memory"]), 1
+        if kinds[0] == "cgroup2" and "" in groups and "memory" not in groups:
+            folder = _inside(root, fields[4], fields[3], groups[""])
+            # The machine's own root has no such file, nor has a hybrid's second hierarchy.
+            if os.path.exists(f"{folder}/memory.events"):
+                return folder, 2
+    return "", 0
+
+
+def _inside(root: str, place: str, mounted: str, path: str) -> str:
+    """Turn a cgroup's path into a folder, where only the part below `mounted` is mounted at `place`."""
+    if mounted != "/" and (path == mounted or path.startswith(mounted + "/")):
+        path = path[len(mounted) :]
+    elif mounted != "/":
+        path = ""
+    return os.path.join(root, place.lstrip("/"), path.lstrip("/")).rstrip("/")
+
+
+def _word(text: str, name: str) -> int:
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) == 2 and words[0] == name:
+            return _number(words[1])
+    return 0
+
+
+def _number(text: str) -> int:
+    return int(text) if text.strip().isdigit() else 0
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""

@@ -1,0 +1,163 @@
+"""Keep: set the stage that was asked for around an app, supervise it there, and clear the stage."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Callable
+
+from preheat.guard.app import PORT, App
+from preheat.guard.board import Board
+from preheat.guard.crew import Terms
+from preheat.guard.history import History
+from preheat.guard.lifecycle import Patience
+from preheat.guard.notify import notify, take_notify_socket
+from preheat.guard.probes import port_of
+from preheat.guard.process import Output
+from preheat.guard.settings import Settings, Stage, read_address
+from preheat.guard.supervisor import Changed, Event, Outcome, Said, Surroundings, supervise
+
+if TYPE_CHECKING:
+    from preheat.guard.front import Front
+    from preheat.guard.network import Witness
+    from preheat.guard.warm import WarmUp
+
+# How frameworks are told their port where a command line does not say; the app's own words win.
+_PORT_VARIABLES = ("PORT", "GRADIO_SERVER_PORT", "STREAMLIT_SERVER_PORT", "UVICORN_PORT")
+
+
+class AddressTaken(Exception):
+    """An address that the guard was to hold cannot be had."""
+
+
+def keep(
+    settings: Settings,
+    on_event: Callable[[Event], None],
+    *,
+    output: Output = Output(),  # noqa: B008 - frozen
+    witness: Witness | None = None,
+) -> Outcome:
+    """Supervise an app as the settings say. Raise AddressTaken, and ValueError for words that mean nothing."""
+    stage = settings.stage
+    app = fronted(settings.app, stage.front) if stage.front else settings.app
+    if stage.standby and not stage.front:
+        raise ValueError("--standby wants --front HOST:PORT: two instances cannot have one port")
+    systemd = take_notify_socket()
+    with ExitStack() as closing:
+        board = Board(stage.name, _app_url(settings.app, stage), history=History(stage.history))
+        front = _front(stage, board, closing)
+        _status(stage, board, closing)
+        warm = _warm_up(stage, board, closing)
+        terms = Terms(stage.standby, stage.drain_within_s)
+
+        def tell(event: Event) -> None:
+            on_event(event)
+            if isinstance(event, Changed):
+                _tell_systemd(systemd, event, settings.patience)
+                if event.life == "running" and warm is not None:
+                    # It has read what it wanted: what is not here by now would come for nothing.
+                    warm.close()
+                    if warm.read:
+                        read, found = warm.read / 1e6, warm.found / 1e6
+                        on_event(Said(f"warm-up: {read:.0f} MB brought in, {found:.0f} MB were here"))
+
+        return supervise(
+            app,
+            settings.patience,
+            tell,
+            witness=witness,
+            output=output,
+            around=Surroundings(board, front, terms),
+        )
+
+
+def fronted(app: App, address: str) -> App:
+    """Have an app listen on a port of the guard's choice, and its probes ask there."""
+    port = read_address(address)[1]
+
+    def moved(probe: str) -> str:
+        # A probe that asks the public port would be answered by the guard.
+        return probe.replace(f":{port}", f":{PORT}") if PORT not in probe and port_of(probe) == port else probe
+
+    env = app.env
+    if env is not None:
+        env = {**dict.fromkeys(_PORT_VARIABLES, PORT), **env}
+    return replace(app, env=env, ready=moved(app.ready) or f"tcp:{PORT}", alive=moved(app.alive))
+
+
+def _front(stage: Stage, board: Board, closing: ExitStack) -> Front | None:
+    if not stage.front:
+        return None
+    from preheat.guard.front import Front
+
+    host, port = read_address(stage.front)
+    try:
+        front = Front(host, port, board.answer_waiting)
+    except OSError as error:
+        raise AddressTaken(_taken(stage.front, port, error)) from error
+    closing.callback(front.close)
+    return front
+
+
+def _status(stage: Stage, board: Board, closing: ExitStack) -> None:
+    if stage.status:
+        from preheat.guard.small_http import listen, serve
+
+        host, port = read_address(stage.status)
+        try:
+            listener = listen(host, port)
+        except OSError as error:
+            raise AddressTaken(_taken(stage.status, port, error)) from error
+
+        def close() -> None:
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+
+        closing.callback(close)
+        serve(listener, board.answer)
+
+
+def _warm_up(stage: Stage, board: Board, closing: ExitStack) -> WarmUp | None:
+    if not stage.warm:
+        return None
+    from preheat.guard.progress import steps
+    from preheat.guard.warm import WarmUp, read_ranges
+
+    try:
+        with open(stage.warm, encoding="utf-8") as lines:
+            ranges = read_ranges(lines)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{stage.warm}: {error}") from error
+    board.order = steps(one.path for one in ranges)
+    warm = WarmUp(ranges)
+    closing.callback(warm.close)
+    return warm
+
+
+def _taken(address: str, port: int, error: OSError) -> str:
+    from preheat.guard.ports import port_taken
+
+    holder = port_taken(port) if port else None
+    return str(holder) if holder is not None else f"{address}: {error.strerror}"
+
+
+def _app_url(app: App, stage: Stage) -> str:
+    if stage.front:
+        host, port = read_address(stage.front)
+        return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}/"  # noqa: S104 - compared with
+    return app.ready if app.ready.startswith(("http://", "https://")) else ""
+
+
+def _tell_systemd(address: str, event: Changed, patience: Patience) -> None:
+    status = f"STATUS={event.life}{': ' if event.detail else ''}{event.detail}"
+    if event.life == "running":
+        notify(address, "READY=1", status)
+    elif event.life in ("stopped", "fatal"):
+        notify(address, "STOPPING=1", status)
+    else:
+        # Loading takes what it takes, and the guard itself gives up in time.
+        notify(
+            address, f"EXTEND_TIMEOUT_USEC={int((patience.ready_within_s + patience.backoff_at_most_s) * 1e6)}", status
+        )

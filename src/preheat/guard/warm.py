@@ -1,0 +1,125 @@
+"""Warm-up: bring the files that an app will read into the page cache, in its order, while it is busy with itself."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Callable, Iterable, List, Sequence
+
+from preheat.guard.room import free_memory
+
+_CHUNK = 4 * 1024 * 1024
+_AHEAD = 8
+_MARGIN = 128 * 1024 * 1024
+_ASK_EVERY = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Range:
+    """Bytes of a file from `start` to before `stop`; `stop` 0 is its end."""
+
+    path: str
+    start: int = 0
+    stop: int = 0
+
+
+def read_ranges(lines: Iterable[str]) -> List[Range]:
+    """Read a list of files, one a line, in the order in which they are wanted: `PATH` or `PATH TAB START TAB STOP`."""
+    ranges = []
+    for line in lines:
+        path, _, rest = line.rstrip("\n").partition("\t")
+        start, _, stop = rest.partition("\t")
+        if path and not path.startswith("#"):
+            ranges.append(Range(path, int(start or 0), int(stop or 0)))
+    return ranges
+
+
+class WarmUp:
+    """Read from a thread of its own. What is in the page cache already costs one look a chunk.
+
+    It takes no more than is free: `room` is asked every 64 MB, and what it says, less a margin, is never gone over.
+    `read` and `found` count the bytes that came from disk and those that were here; `why` says why it ended early.
+    """
+
+    def __init__(self, ranges: Sequence[Range], room: Callable[[], int] = free_memory) -> None:
+        self.read = 0
+        self.found = 0
+        self.seconds = 0.0
+        self.why = ""
+        self._ranges = ranges
+        self._room = room
+        self._closed = threading.Event()
+        self._asked_at = 0
+        self._buffer = bytearray(_CHUNK)
+        self._thread = threading.Thread(target=self._work, name="warm-up", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Read no more; returns at once."""
+        self._closed.set()
+
+    def wait(self, within_s: float | None = None) -> bool:
+        """Wait until it is done; whether it is."""
+        self._thread.join(within_s)
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        began = time.monotonic()
+        try:
+            if self._enough():
+                for one in self._ranges:
+                    if not self._warm(one):
+                        return
+        finally:
+            self.seconds = time.monotonic() - began
+
+    def _warm(self, one: Range) -> bool:
+        """Bring one range in; whether to go on."""
+        try:
+            file = os.open(one.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return True  # the list is older than the app: what is gone is not wanted any more
+        try:
+            size = os.fstat(file).st_size
+            stop = min(one.stop or size, size)
+            for at in range(one.start, stop, _CHUNK):
+                if self._closed.is_set():
+                    return False
+                if not self._take(file, at, min(_CHUNK, stop - at), stop):
+                    return False
+        except OSError:
+            return True
+        finally:
+            os.close(file)
+        return True
+
+    def _take(self, file: int, at: int, size: int, stop: int) -> bool:
+        if _cached(file, at) and _cached(file, at + size // 2) and _cached(file, at + size - 1):
+            self.found += size
+            return True
+        # The kernel fetches ahead while this chunk is read: disks and network filesystems want many requests at once.
+        with suppress(OSError):
+            os.posix_fadvise(file, at + size, min(_AHEAD * _CHUNK, stop - at - size), os.POSIX_FADV_WILLNEED)
+        self.read += os.preadv(file, [memoryview(self._buffer)[:size]], at)
+        return self.read - self._asked_at < _ASK_EVERY or self._enough()
+
+    def _enough(self) -> bool:
+        self._asked_at = self.read
+        if self._room() < _MARGIN + _ASK_EVERY + _AHEAD * _CHUNK:
+            self.why = "no memory is left that nobody uses"
+            return False
+        return True
+
+
+def _cached(file: int, at: int) -> bool:
+    """Whether the byte at `at` can be had without waiting for a disk; False where the kernel cannot tell."""
+    try:
+        return os.preadv(file, [bytearray(1)], at, os.RWF_NOWAIT) == 1
+    except OSError as error:
+        return error.errno not in (errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+    except AttributeError:
+        return False
