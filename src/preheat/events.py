@@ -107,6 +107,71 @@ class NetworkSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """`size` bytes in `files` files are to be read, to `purpose` them."""
+
+    purpose: str
+    files: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """`size` more bytes were read."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rotten:
+    """The blob `digest` is not what its name says, for `reason`, and the files `paths` need it.
+
+    It was moved to `moved_to`; it was not where that is empty, as the library cannot be written.
+    """
+
+    digest: str
+    reason: str
+    paths: tuple[str, ...]
+    moved_to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """The rotten blob `digest` is here again, whole and verified; `error` says why it is not."""
+
+    digest: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A version found in a cache is in the library: `size` bytes in `files` files; `links` counts how they came in."""
+
+    ref: Ref
+    commit: str
+    files: int
+    size: int
+    links: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Something in a cache was left where it is, for `reason`."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unneeded:
+    """Nothing needs `what`, of `size` bytes on disk; or something holds it, for a reason."""
+
+    what: str
+    size: int
+    held: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrialStarted:
     """Round `round` of `condition` begins."""
 
@@ -115,5 +180,24 @@ class TrialStarted:
     rounds: int
 
 
-Event = Resolved | Received | Waiting | Retrying | Stored | Placed | Serving | Answered | AppChanged | NetworkSeen | TrialStarted
+Event = (
+    Reading
+    | Read
+    | Rotten
+    | Mended
+    | Adopted
+    | LeftOut
+    | Unneeded
+    | Resolved
+    | Received
+    | Waiting
+    | Retrying
+    | Stored
+    | Placed
+    | Serving
+    | Answered
+    | AppChanged
+    | NetworkSeen
+    | TrialStarted
+)
 Listener = Callable[[Event], None]

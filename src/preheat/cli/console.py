@@ -11,20 +11,28 @@ from rich.console import Console as Terminal
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from preheat.cli.pace import Pace
+from preheat.cli.sentences import say_upkeep
 from preheat.cli.words import say_seconds, say_size
 from preheat.errors import AppError, PreheatError
 from preheat.events import (
+    Adopted,
     Answered,
     AppChanged,
     Event,
+    LeftOut,
+    Mended,
     NetworkSeen,
     Placed,
+    Read,
+    Reading,
     Received,
     Resolved,
     Retrying,
+    Rotten,
     Serving,
     Stored,
     TrialStarted,
+    Unneeded,
     Waiting,
 )
 
@@ -61,7 +69,7 @@ class JsonLines:
         """See Console."""
         now = time.monotonic()
         match event:
-            case Received():
+            case Received() | Read():
                 pace = self._pace = self._pace or Pace(0, now)
                 pace.add(event.size, now)
                 if now - self._said_at >= _PROGRESS_EVERY_S:
@@ -70,8 +78,11 @@ class JsonLines:
             case Resolved():
                 self._pace = Pace(event.missing, now)
                 self._line("resolved", msgspec.to_builtins(event) | {"ref": str(event.ref)})
-            case Placed():
-                self._line("placed", msgspec.to_builtins(event) | {"ref": str(event.ref)})
+            case Reading():
+                self._pace = Pace(event.size, now)
+                self._line("reading", msgspec.to_builtins(event))
+            case Placed() | Adopted():
+                self._line(type(event).__name__.lower(), msgspec.to_builtins(event) | {"ref": str(event.ref)})
             case Waiting():
                 if now - self._said_at >= _PROGRESS_EVERY_S:
                     self._said_at = now
@@ -116,8 +127,12 @@ class People:
         """See Console."""
         now = time.monotonic()
         match event:
-            case Received():
+            case Received() | Read():
                 self._received(event, now)
+            case Reading():
+                self._say(f"{say_size(event.size)} in {event.files} files to {event.purpose}")
+                self._pace = Pace(event.size, now)
+                self._said_at = now
             case Resolved() if event.missing_files:
                 self._say(
                     f"{event.ref} is at {event.commit[:12]}: {say_size(event.size)} in {event.files} files, "
@@ -140,6 +155,8 @@ class People:
                 self._say(f"{event.ref} is placed at {event.path} ({event.kind}): {say_size(event.copied)} were copied")
             case Placed():
                 self._say(f"{event.ref} is placed at {event.path} ({event.kind})", at=2)
+            case Rotten() | Mended() | Adopted() | LeftOut() | Unneeded():
+                self._say(say_upkeep(event), at=2 if isinstance(event, Unneeded) else 1)
             case Serving():
                 self._say(f"serving at {event.url} (Ctrl-C stops)")
             case Answered():
@@ -176,7 +193,7 @@ class People:
             self._bar.stop()
             self._bar = None
 
-    def _received(self, event: Received, now: float) -> None:
+    def _received(self, event: Received | Read, now: float) -> None:
         if self._pace is None or self._loud == 0:
             return
         self._pace.add(event.size, now)

@@ -4,6 +4,7 @@ import argparse
 from typing import NoReturn
 
 from preheat import __version__
+from preheat.cli.upkeep import upkeep
 from preheat.errors import UsageError
 
 
@@ -190,4 +191,5 @@ _VERBS = (
   preheat prove examples/speech_webui/preheat.toml --runs 3
   preheat prove --endpoint hf=https://hf-mirror.com --json""",
     ),
+    *upkeep(_pulling),
 )

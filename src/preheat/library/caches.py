@@ -1,9 +1,10 @@
 """Caches: what other programs' caches turn out to hold, told alike for all of them."""
 
 import errno
+import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,6 +95,14 @@ def hostile(path: str) -> str:
     except (PreheatError, UnicodeEncodeError):
         return "its name cannot be a file's of a repository"
     return ""
+
+
+def commit_of(files: Iterable[File]) -> str:
+    """Make a commit of the files, for a cache that knows none: the same files make the same one."""
+    naming = hashlib.sha1(usedforsecurity=False)
+    for file in sorted(files, key=lambda file: file.path):
+        naming.update(f"{file.digest} {file.size} {file.path}\0".encode())
+    return naming.hexdigest()
 
 
 def ref_of(text: str) -> Ref | None:

@@ -17,6 +17,7 @@ from preheat.library.partial import disk_trouble
 _FICLONE = 0x40049409  # linux/fs.h: share the source's extents, copy-on-write
 _NO_REFLINK = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM)
 _STEP = 256 << 10
+_TELL_EVERY = 16 << 20
 # As for what is pulled: up to this size a blob is known by both digests.
 _BOTH_UP_TO = 1 << 20
 # Hubs keep larger files in LFS, named by sha256.
@@ -35,9 +36,12 @@ class Taken:
 class Intake:
     """The way in, of one library. Safe for threads."""
 
-    def __init__(self, root: Path, path_of: Callable[[Digest], Path], *, copy: bool = False) -> None:
+    def __init__(
+        self, root: Path, path_of: Callable[[Digest], Path], on_read: Callable[[int], None], *, copy: bool = False
+    ) -> None:
         self._aside = root / "partial"
         self._path_of = path_of
+        self._on_read = on_read
         self._copy = copy
 
     def take(self, source: Path, expected: Digest | None) -> Taken:
@@ -71,7 +75,8 @@ class Intake:
         target = os.open(aside, os.O_RDWR if how != "hardlink" else os.O_RDONLY)
         try:
             hashers = _hashers(before.st_size, expected)
-            size = _hash(descriptor if how == "copy" else target, hashers, target if how == "copy" else None)
+            copying = how == "copy"
+            size = _hash(descriptor if copying else target, hashers, target if copying else None, self._on_read)
             after = os.fstat(descriptor)
             # Nobody else can write to a reflink: its bytes are what they are.
             if how != "reflink" and (_look(after) != _look(before) or size != before.st_size):
@@ -85,8 +90,7 @@ class Intake:
                 os.fsync(target)
         finally:
             os.close(target)
-        self._name(aside, digest, digests)
-        return Taken(digest, size, how)
+        return Taken(digest, size, how if self._name(aside, digest, digests) else "here")
 
     def _link(self, source: Path, descriptor: int, aside: Path) -> str:
         target = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -113,12 +117,14 @@ class Intake:
             raise IntegrityError("it changed while it was read", hint="adopt it again when nobody writes to it")
         return "hardlink"
 
-    def _name(self, aside: Path, digest: Digest, digests: dict[str, str]) -> None:
+    def _name(self, aside: Path, digest: Digest, digests: dict[str, str]) -> bool:
+        """Give a verified file its names; say whether it had none before."""
         names = [Digest(algorithm, value) for algorithm, value in digests.items()]
         first = self._path_of(digest)
         twin = next((self._path_of(name) for name in names if self._path_of(name).exists()), None)
         for name in names:
             self._path_of(name).parent.mkdir(parents=True, exist_ok=True)
+        new = twin is None
         if twin is None:
             aside.rename(first)
             twin = first
@@ -127,6 +133,7 @@ class Intake:
             if path != twin and not path.exists():
                 _name_too(twin, path)
         sync_folder(first.parent)
+        return new
 
 
 def _name_too(blob: Path, path: Path) -> None:
@@ -145,10 +152,10 @@ def _hashers(size: int, expected: Digest | None) -> dict[str, Hasher]:
     return {algorithm: hasher(algorithm, size) for algorithm in sorted(algorithms)}
 
 
-def _hash(descriptor: int, hashers: dict[str, Hasher], to: int | None) -> int:
+def _hash(descriptor: int, hashers: dict[str, Hasher], to: int | None, on_read: Callable[[int], None]) -> int:
     """Read a file once, from its front to its end, and write it on if asked to."""
     buffer = memoryview(bytearray(_STEP))
-    at = 0
+    at = told = 0
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
     while count := os.preadv(descriptor, [buffer], at):
         for one in hashers.values():
@@ -157,6 +164,10 @@ def _hash(descriptor: int, hashers: dict[str, Hasher], to: int | None) -> int:
         while to is not None and written < count:
             written += os.pwrite(to, buffer[written:count], at + written)
         at += count
+        if at - told >= _TELL_EVERY:
+            on_read(at - told)
+            told = at
+    on_read(at - told)
     return at
 
 

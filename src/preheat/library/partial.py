@@ -56,17 +56,20 @@ class Partial:
         return gaps(self.file.size, self.ranges)
 
     def write(self, start: int, data: memoryview) -> None:
-        """Keep bytes that belong at `start`. Raise NoSpace or LibraryError if the disk will not."""
+        """Keep bytes that belong at `start`; once closed, drop them.
+
+        Raise NoSpace or LibraryError if the disk will not have them.
+        """
         stop = start + len(data)
         try:
-            with self._open() as descriptor:
+            with contextlib.suppress(_Closed), self._open() as descriptor:
                 at = start
                 while at < stop:
                     at += os.pwrite(descriptor, data[at - start :], at)
-            with self._turn:
-                self._here.append(Range(start, stop))
-                if self.file.size > SMALL:
-                    self._journal.wrote(Range(start, stop))
+                with self._turn:
+                    self._here.append(Range(start, stop))
+                    if self.file.size > SMALL:
+                        self._journal.wrote(Range(start, stop))
         except OSError as error:
             raise disk_trouble(error, self._path) from error
 

@@ -3,7 +3,7 @@
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +77,7 @@ class Seals:
                     seals[name] = seal
         return seals
 
-    def tidy(self, here: Mapping[str, object]) -> None:
+    def tidy(self, here: Collection[str]) -> None:
         """Write many logs into one, without what is no longer `here`. Who still appends to an old one loses lines."""
         logs = self._logs()
         if len(logs) <= _MANY_LOGS:

@@ -8,7 +8,7 @@ sees the claim, or the other one sees that the blob is gone, and fetches it. doc
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from preheat.library.claims import VIEW, Claims, linked
 from preheat.library.inventory import Blob, inventory
 from preheat.library.lock import Lock
 from preheat.library.records import Records
+from preheat.ref import Ref
 
 _STALE_S = 86400.0
 
@@ -44,14 +45,17 @@ class Sweep:
         self._claims = Claims(root / "claims")
         self._settle_s = settle_s
 
-    def plan(self, *, young_s: float = 0.0, only: Iterable[str] | None = None, now: float | None = None) -> Plan:
+    def plan(
+        self, *, young_s: float = 0.0, only: Iterable[str] | None = None, gone: Collection[Ref] = (), now: float = 0.0
+    ) -> Plan:
         """Find what nothing needs, changed more than `young_s` ago; with `only`, of these blobs and no leftovers.
 
+        The versions in `gone`, refs pinned to their commits, need nothing any more.
         Raise LibraryError for a record that cannot be read: what it needs is not known.
         """
-        now = time.time() if now is None else now
+        now = now or time.time()
         wanted = None if only is None else frozenset(only)
-        needed = self._recorded()
+        needed = self._recorded(gone)
         holders = self._holders()
         free, held = [], []
         for blob in inventory(self._root / "blobs"):
@@ -68,7 +72,6 @@ class Sweep:
 
     def carry_out(self, plan: Plan, wait: Callable[[float], object] = time.sleep) -> int:
         """Take it away; return how many bytes that freed. What came to be needed since the plan is put back."""
-        self._claims.tidy()
         trash = self._root / "trash"
         trash.mkdir(exist_ok=True)
         for blob in plan.blobs:
@@ -112,8 +115,8 @@ class Sweep:
         else:
             _move(path, home)
 
-    def _recorded(self) -> set[str]:
-        return {digest for record in self._records.listed() for digest, _ in record.files}
+    def _recorded(self, gone: Collection[Ref] = ()) -> set[str]:
+        return {digest for record in self._records.listed() if record.ref not in gone for digest, _ in record.files}
 
     def _holders(self) -> dict[str, str]:
         """Say who wants a blob besides the records, by `algorithm:hex`."""
@@ -145,7 +148,7 @@ class Sweep:
                     status = path.lstat()
                 except FileNotFoundError:
                     continue
-                if path.is_file() and now - max(status.st_mtime, status.st_ctime) > age_s:
+                if not path.is_dir() and now - max(status.st_mtime, status.st_ctime) > age_s:
                     yield path, status.st_blocks * 512
 
     def _path(self, name: Digest) -> Path:

@@ -1,5 +1,6 @@
 """Verification: every blob hashed again, on all cores, and what is rotten taken out of its name."""
 
+import contextlib
 import os
 import threading
 from collections import deque
@@ -80,22 +81,17 @@ def verify(
 
 
 def quarantine(root: Path, blob: Blob, path_of: Callable[[Digest], Path]) -> Path | None:
-    """Move a rotten blob out of all its names, to `quarantine/`; None if it is not there any more.
-
-    Its other names go first, so that a crash cannot leave one behind that nobody looks for.
-    """
+    """Move a rotten blob out of all its names, to `quarantine/`; None if it is not there any more."""
     folder = root / "quarantine"
     folder.mkdir(exist_ok=True)
-    first = path_of(blob.names[0])
-    to = folder / f"{blob.names[0].algorithm}-{blob.names[0].hex}"
-    try:
-        for name in blob.names[1:]:
-            path_of(name).unlink(missing_ok=True)
-        first.rename(to)
-    except FileNotFoundError:
-        return None
-    sync_folder(first.parent)
-    return to
+    moved = None
+    for name in blob.names:
+        to = folder / f"{name.algorithm}-{name.hex}"
+        with contextlib.suppress(FileNotFoundError):
+            path_of(name).rename(to)
+            moved = moved or to
+            sync_folder(path_of(name).parent)
+    return moved
 
 
 def _fault(

@@ -1,0 +1,69 @@
+"""`preheat ls`."""
+
+import argparse
+
+from preheat.cli.wiring import Wiring
+from preheat.cli.words import say_size
+from preheat.library.survey import Survey, Version, survey
+from preheat.ref import Ref
+
+
+def command(options: argparse.Namespace, wiring: Wiring) -> int:
+    """Do what `preheat ls` says."""
+    library = wiring.library
+    everything = survey(library.records, library.root / "blobs", library.pins)
+    asked = {Ref.parse(words).at("") for words in options.refs}
+    versions = [one for one in everything.versions if not asked or one.ref.at("") in asked]
+    figures = {
+        "versions": [_facts(version) for version in versions],
+        "stored": everything.stored,
+        "apart": everything.apart,
+        "library": str(library.root),
+    }
+    wiring.console.done(figures, table(versions, everything))
+    return 0
+
+
+def table(versions: list[Version], everything: Survey) -> str:
+    """Lay the versions out, one a line, and sum up what sharing saves."""
+    if not versions:
+        return "nothing is here"
+    rows = [("model", "version", "files", "size", "its own", "shared", "")]
+    for one in versions:
+        notes = ["pinned"] if one.pinned else []
+        if one.missing:
+            notes.append(f"{say_size(one.missing)} not here")
+        name = str(one.ref.at(one.ref.branch)) if one.ref.hub != "url" else one.ref.address
+        sizes = (say_size(one.size), say_size(one.own), say_size(one.shared))
+        rows.append((name, said(one), str(one.files), *sizes, ", ".join(notes)))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column in (0, 1, 6) else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    saved = everything.apart - everything.stored
+    lines.append(f"{say_size(everything.stored)} on disk; {say_size(saved)} more if nothing were shared")
+    return "\n".join(lines)
+
+
+def said(version: Version) -> str:
+    """Name a version by its branches and the front of its commit."""
+    commit = version.ref.revision[:12]
+    return f"{', '.join(version.revisions)} {commit}".strip()
+
+
+def _facts(version: Version) -> dict[str, object]:
+    return {
+        "ref": str(version.ref),
+        "commit": version.ref.revision,
+        "revisions": version.revisions,
+        "pinned": version.pinned,
+        "files": version.files,
+        "size": version.size,
+        "own": version.own,
+        "shared": version.shared,
+        "missing": version.missing,
+    }

@@ -1,0 +1,22 @@
+"""`preheat pin`."""
+
+import argparse
+
+from preheat.cli.wiring import Wiring
+from preheat.library.partial import disk_trouble
+from preheat.ref import Ref
+from preheat.verbs.remove import recorded
+
+
+def command(options: argparse.Namespace, wiring: Wiring) -> int:
+    """Do what `preheat pin` says."""
+    library = wiring.library
+    snapshots = [recorded(Ref.parse(words), library) for words in options.refs]
+    try:
+        for snapshot in snapshots:
+            library.pins.add(snapshot)
+    except OSError as error:
+        raise disk_trouble(error, library.root) from error
+    refs = [str(snapshot.ref.at(snapshot.commit)) for snapshot in snapshots]
+    wiring.console.done({"pinned": refs}, "\n".join(f"{ref} stays" for ref in refs) if options.loud else "")
+    return 0

@@ -1,0 +1,45 @@
+"""`preheat prune`."""
+
+import argparse
+
+from preheat.cli.wiring import Wiring
+from preheat.cli.words import read_seconds, say_size
+from preheat.library.partial import disk_trouble
+from preheat.library.shares import SIGHT_S, shared
+from preheat.library.sweep import Sweep
+from preheat.verbs.prune import Shears, prune
+
+
+def command(options: argparse.Namespace, wiring: Wiring) -> int:
+    """Do what `preheat prune` says."""
+    library = wiring.library
+    shears = Shears(options.old, read_seconds(options.younger), options.forget)
+    try:
+        pruned = prune(library, sweep_of(options, wiring), shears, wiring.console, really=options.yes)
+    except OSError as error:
+        raise disk_trouble(error, library.root) from error
+    versions = [str(ref) for ref in pruned.versions]
+    lines = [f"{name} {'is gone' if options.yes else 'would go'}" for name in versions]
+    size = say_size(pruned.size)
+    lines.append(
+        f"{size} freed"
+        if options.yes
+        else f"{size} would be freed: {pruned.blobs} blobs and {pruned.leftovers} leftovers that nothing needs; "
+        "--yes does it"
+    )
+    figures = {
+        "versions": versions,
+        "blobs": pruned.blobs,
+        "leftovers": pruned.leftovers,
+        "size": pruned.size,
+        "done": options.yes,
+    }
+    wiring.console.done(figures, "\n".join(lines) if options.loud else "")
+    return 0
+
+
+def sweep_of(options: argparse.Namespace, wiring: Wiring) -> Sweep:
+    """Make the sweep that the words ask for: patient where others may see late what is done here."""
+    root = wiring.library.root
+    settle_s = read_seconds(options.settle) if options.settle else SIGHT_S if shared(root) else 0.0
+    return Sweep(root, settle_s)

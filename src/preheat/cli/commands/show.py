@@ -1,0 +1,41 @@
+"""`preheat show`."""
+
+import argparse
+
+from preheat.cli.wiring import Wiring
+from preheat.cli.words import say_size
+from preheat.library.inventory import names_by_blob
+from preheat.library.survey import sharers
+from preheat.ref import Ref
+from preheat.verbs.remove import recorded
+
+
+def command(options: argparse.Namespace, wiring: Wiring) -> int:
+    """Do what `preheat show` says."""
+    library = wiring.library
+    snapshot = recorded(Ref.parse(options.ref), library)
+    ref = snapshot.ref.at(snapshot.commit)
+    here = names_by_blob(library.root / "blobs")
+    users = sharers(library.records.listed(), here)
+    files = []
+    for file in snapshot.files:
+        number = here.get(str(file.digest))
+        others = sorted(str(other) for other in users.get(number, set()) - {ref}) if number is not None else []
+        facts = {"path": file.path, "size": file.size, "digest": str(file.digest)}
+        files.append((file, number is not None, others, facts | {"here": number is not None, "shared_with": others}))
+    revisions = sorted(name for name, commit in library.revisions(ref).items() if commit == snapshot.commit)
+    pinned = snapshot in library.pins
+    lines = [f"{ref}{' (pinned)' if pinned else ''}", *(f"  was {name} when last seen" for name in revisions)]
+    for file, is_here, others, _ in files:
+        note = "" if is_here else "  not here"
+        shared = f"  also {others[0]}{f' and {len(others) - 1} more' if len(others) > 1 else ''}" if others else ""
+        lines.append(f"  {say_size(file.size):>9}  {file.path}{note}{shared}")
+    figures = {
+        "ref": str(ref),
+        "commit": snapshot.commit,
+        "revisions": revisions,
+        "pinned": pinned,
+        "files": [facts for *_, facts in files],
+    }
+    wiring.console.done(figures, "\n".join(lines))
+    return 0

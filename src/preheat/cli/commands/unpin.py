@@ -1,0 +1,21 @@
+"""`preheat unpin`."""
+
+import argparse
+
+from preheat.cli.wiring import Wiring
+from preheat.library.partial import disk_trouble
+from preheat.ref import Ref
+from preheat.verbs.remove import recorded
+
+
+def command(options: argparse.Namespace, wiring: Wiring) -> int:
+    """Do what `preheat unpin` says."""
+    library = wiring.library
+    snapshots = [recorded(Ref.parse(words), library) for words in options.refs]
+    try:
+        freed = [str(one.ref.at(one.commit)) for one in snapshots if library.pins.remove(one)]
+    except OSError as error:
+        raise disk_trouble(error, library.root) from error
+    words = "\n".join(f"{ref} may go" for ref in freed) or "none of them was pinned"
+    wiring.console.done({"unpinned": freed}, words if options.loud else "")
+    return 0

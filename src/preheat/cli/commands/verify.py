@@ -1,0 +1,50 @@
+"""`preheat verify`."""
+
+import argparse
+import glob
+import time
+
+from preheat.cli.wiring import Wiring
+from preheat.cli.words import read_seconds, say_seconds, say_size
+from preheat.errors import CheckFailed
+from preheat.recipes.recipe import Need
+from preheat.ref import Ref
+from preheat.snapshot import File, Snapshot
+from preheat.verbs.pull import pull
+from preheat.verbs.remove import recorded
+from preheat.verbs.verify import verify
+
+
+def command(options: argparse.Namespace, wiring: Wiring) -> int:
+    """Do what `preheat verify` says."""
+    library = wiring.library
+    only = [recorded(Ref.parse(words), library) for words in options.refs] or None
+
+    def mend(snapshot: Snapshot, file: File) -> None:
+        need = Need(snapshot.ref.at(snapshot.commit), (glob.escape(file.path),))
+        pull(wiring.sources(need), library, wiring.policy, wiring.console, need.files)
+
+    began = time.monotonic()
+    verdict = verify(library, only, read_seconds(options.since), wiring.console, mend if options.mend else None)
+    seconds = time.monotonic() - began
+    figures = {
+        "blobs": verdict.blobs,
+        "size": verdict.size,
+        "skipped": verdict.skipped,
+        "rotten": verdict.rotten,
+        "mended": verdict.mended,
+        "seconds": round(seconds, 3),
+    }
+    if verdict.left:
+        raise CheckFailed(
+            f"{len(verdict.left)} of {verdict.blobs} blobs are rotten",
+            hint="preheat verify --mend, or pull again" if library.writable else "verify where it can be written",
+        )
+    rate = say_size(verdict.size / seconds) if seconds else "0 B"
+    said = f"{verdict.blobs} blobs, {say_size(verdict.size)}, are right ({say_seconds(seconds)}, {rate}/s)"
+    if verdict.mended:
+        said += f"; {len(verdict.mended)} mended"
+    if verdict.skipped:
+        said += f"; {verdict.skipped} were found right before"
+    wiring.console.done(figures, said if options.loud else "")
+    return 0

@@ -1,0 +1,25 @@
+"""Sentences: what upkeep has to tell people, event by event."""
+
+from preheat.cli.words import say_size
+from preheat.events import Adopted, LeftOut, Mended, Rotten, Unneeded
+
+_WAYS = {"reflink": "shared by reflink", "hardlink": "linked", "copy": "copied", "here": "here already"}
+
+
+def say_upkeep(event: Adopted | LeftOut | Mended | Rotten | Unneeded) -> str:
+    """Say it in one sentence."""
+    match event:
+        case Adopted():
+            ways = ", ".join(f"{count} {_WAYS[way]}" for way, count in sorted(event.links.items()))
+            return f"{event.ref} at {event.commit[:12]}: {say_size(event.size)} in {event.files} files, {ways}"
+        case LeftOut():
+            return f"left out: {event.path}: {event.reason}"
+        case Mended():
+            return f"mended: {event.digest}" if not event.error else f"not mended: {event.digest}: {event.error}"
+        case Rotten():
+            used = f"; needed as {', '.join(event.paths)}" if event.paths else ""
+            moved = f"; moved to {event.moved_to}" if event.moved_to else "; left, as the library cannot be written"
+            return f"rotten: {event.digest}: {event.reason}{used}{moved}"
+        case _:
+            held = f": stays, {event.held}" if event.held else ""
+            return f"  {event.what} {say_size(event.size)}{held}"

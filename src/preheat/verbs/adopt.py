@@ -1,0 +1,150 @@
+"""Adopt: take what other programs' caches have into the library, without download and without a second copy."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from preheat.digest import Digest
+from preheat.errors import IntegrityError, LibraryError, UsageError
+from preheat.events import Adopted, Event, LeftOut, Listener, Read, Reading
+from preheat.library import hf_caches, ms_caches, whisper_caches
+from preheat.library.caches import Candidate, Found, Odd, commit_of
+from preheat.library.intake import Intake, Taken
+from preheat.library.library import Library
+from preheat.ref import Ref
+from preheat.snapshot import File, Snapshot
+
+_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """What came of it: versions, files, bytes; `new` bytes were not here before, and `copied` ones were written."""
+
+    versions: int
+    files: int
+    size: int
+    new: int
+    copied: int
+    left_out: int
+
+
+def adopt(
+    folder: Path, library: Library, on_event: Listener, ref: Ref | None = None, *, copy: bool = False
+) -> Adoption:
+    """Take in all that the cache at `folder` has; or, with `ref`, a plain folder of that model's files.
+
+    What does not match its digest, is unfinished, or cannot be taken, is told and left where it is. `copy` makes copies
+    where nothing else is possible. Raise UsageError when nothing is known there; NoSpace when the disk is full.
+    """
+    seen = list(_read(folder, ref))
+    found = [one for one in seen if isinstance(one, Found)]
+    odd = [one for one in seen if isinstance(one, Odd)]
+    library.prepare(0)
+    sizes = {candidate.source: candidate.source.stat().st_size for one in found for candidate in one.candidates}
+    on_event(Reading("adopt", len(sizes), sum(sizes.values())))
+    for one in odd:
+        on_event(LeftOut(str(one.path), one.reason))
+    speaking = threading.Lock()
+
+    def tell(event: Event) -> None:
+        with speaking:
+            on_event(event)
+
+    intake = Intake(library.root, library.path, lambda size: tell(Read(size)), copy=copy)
+    done = [_version(one, library, intake, tell) for one in found]
+    return Adoption(
+        versions=sum(one.versions for one in done),
+        files=sum(one.files for one in done),
+        size=sum(one.size for one in done),
+        new=sum(one.new for one in done),
+        copied=sum(one.copied for one in done),
+        left_out=len(odd) + sum(one.left_out for one in done),
+    )
+
+
+def _read(folder: Path, ref: Ref | None) -> Iterator[Found | Odd]:
+    """Read the caches in a folder by its looks."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder", hint="preheat adopt ~/.cache/huggingface")
+    if ref is not None:
+        yield from hf_caches.read_local(folder, ref)
+        return
+    known = False
+    for place in (folder, folder / "hub", folder / "huggingface" / "hub"):
+        for repo in [place] if hf_caches.is_repository(place) else hf_caches.repositories(place):
+            known = True
+            yield from hf_caches.read_repository(repo)
+    for place in (folder, folder / "modelscope"):
+        for repo in [place] if ms_caches.is_repository(place) else ms_caches.repositories(place):
+            known = True
+            yield from ms_caches.read_repository(repo)
+    for place in (folder, folder / "whisper"):
+        if whisper_caches.is_cache(place):
+            known = True
+            yield from whisper_caches.read_cache(place)
+    if not known:
+        raise UsageError(
+            f"{folder} is no cache that is known here", hint="--as owner/name, if it is a folder of one model's files"
+        )
+
+
+def _version(found: Found, library: Library, intake: Intake, tell: Listener) -> Adoption:
+    """Take one version in, and record it."""
+    known = library.find(found.ref.at(found.commit)) if found.commit else None
+    listed = {file.path: file for file in found.listed or (known.files if known else ())}
+    claimed = tuple(File(c.path, 0, c.digest) for c in found.candidates if c.digest is not None)
+    with library.wanted(Snapshot(found.ref, found.commit, claimed)):
+        taken, left_out = _take(found, library, intake, tell)
+        if not taken:
+            return Adoption(0, 0, 0, 0, 0, left_out)
+        for path, one in taken.items():
+            listed.setdefault(path, File(path, one.size, one.digest))
+        files = tuple(listed[path] for path in sorted(listed))
+        commit = found.commit or commit_of(files)
+        for revision in found.revisions or (commit,):
+            ref = found.ref.at(revision)
+            here = library.find(ref)
+            # What the library has pulled since is newer than what an old cache remembers.
+            stale = here is not None and here.commit != commit
+            library.record(Snapshot(found.ref.at(commit) if stale else ref, commit, files))
+    links = Counter(one.how for one in taken.values())
+    size = sum(one.size for one in taken.values())
+    fresh = {one.digest: one for one in taken.values() if one.how != "here"}.values()
+    tell(Adopted(found.ref, commit, len(taken), size, dict(links)))
+    copied = sum(one.size for one in fresh if one.how == "copy")
+    return Adoption(1, len(taken), size, sum(one.size for one in fresh), copied, left_out)
+
+
+def _take(found: Found, library: Library, intake: Intake, tell: Listener) -> tuple[dict[str, Taken], int]:
+    """Take the files in, several at a time, each source once."""
+    alike: dict[tuple[Path, Digest | None], list[Candidate]] = {}
+    for candidate in found.candidates:
+        alike.setdefault((candidate.source, candidate.digest), []).append(candidate)
+    taken: dict[str, Taken] = {}
+    left_out = 0
+    with ThreadPoolExecutor(_THREADS) as pool:
+        jobs = {pool.submit(intake.take, source, digest): ones for (source, digest), ones in alike.items()}
+        try:
+            for job in as_completed(jobs):
+                try:
+                    one = job.result()
+                except (IntegrityError, LibraryError) as error:
+                    if type(error) not in (IntegrityError, LibraryError):
+                        raise  # the disk is full: that is not this file's fault
+                    left_out += len(jobs[job])
+                    for candidate in jobs[job]:
+                        hint = f" ({error.hint})" if error.hint else ""
+                        tell(LeftOut(str(candidate.source), error.message + hint))
+                    continue
+                if one.how != "here":
+                    library.seals.note(one.digest, library.path(one.digest))
+                for candidate in jobs[job]:
+                    taken[candidate.path] = replace(one, how="here") if candidate is not jobs[job][0] else one
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return taken, left_out

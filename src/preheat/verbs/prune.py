@@ -1,0 +1,58 @@
+"""Prune: free what nothing needs any more."""
+
+from dataclasses import dataclass
+
+from preheat.events import Listener
+from preheat.library.library import Library
+from preheat.library.sweep import Sweep
+from preheat.ref import Ref
+from preheat.snapshot import Snapshot
+from preheat.verbs.remove import clear
+
+# What came so recently may be wanted by a preheat that is too old to say so.
+YOUNG_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What goes: old versions, blobs, leftovers; and bytes on disk that it frees, or, of a dry run, would."""
+
+    versions: tuple[Ref, ...]
+    blobs: int
+    leftovers: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shears:
+    """How much to prune: `old` versions too; blobs that are young; what views on the machine `forget` lead to."""
+
+    old: bool = False
+    young_s: float = YOUNG_S
+    forget: str = ""
+
+
+def prune(library: Library, sweep: Sweep, shears: Shears, on_event: Listener, *, really: bool) -> Pruned:
+    """Free blobs that no record needs, and what was left behind; only say so, unless `really`.
+
+    A version is old when no branch or tag was last seen at it and it is not pinned.
+    """
+    old = _old(library) if shears.old else []
+    refs = tuple(snapshot.ref for snapshot in old)
+    plan = sweep.plan(young_s=shears.young_s, gone=refs)
+    if really:
+        for snapshot in old:
+            library.records.remove(snapshot)
+        library.claims.tidy(shears.forget)
+    size = clear(plan, sweep, on_event, really=really)
+    return Pruned(refs, len(plan.blobs), len(plan.leftovers), size)
+
+
+def _old(library: Library) -> list[Snapshot]:
+    pinned = library.pins.all()
+    return [
+        snapshot
+        for record in library.records.listed()
+        if not record.revisions and (record.ref.hub, record.ref.slug, record.ref.revision) not in pinned
+        if (snapshot := library.find(record.ref)) is not None
+    ]

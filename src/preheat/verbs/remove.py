@@ -1,0 +1,70 @@
+"""Remove: forget versions of a model, and free what only they needed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from preheat.errors import LibraryError
+from preheat.events import Listener, Unneeded
+from preheat.library.library import Library
+from preheat.library.sweep import Plan, Sweep
+from preheat.ref import Ref
+from preheat.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What goes: versions, and bytes on disk; `size` is what was freed, or, of a dry run, would be."""
+
+    versions: tuple[Ref, ...]
+    size: int
+
+
+def recorded(ref: Ref, library: Library) -> Snapshot:
+    """Return the record that a ref means. Raise LibraryError if there is none."""
+    snapshot = library.find(ref)
+    if snapshot is None:
+        raise LibraryError(f"{ref} is not in {library.root}", hint="preheat ls says what is")
+    return snapshot
+
+
+def versions_of(ref: Ref, library: Library) -> list[Snapshot]:
+    """Return all versions of a ref's model. Raise LibraryError if there is none."""
+    found = [
+        snapshot
+        for record in library.records.listed()
+        if record.ref.at("") == ref.at("") and (snapshot := library.find(record.ref)) is not None
+    ]
+    if not found:
+        raise LibraryError(f"{ref} is not in {library.root}", hint="preheat ls says what is")
+    return found
+
+
+def remove(
+    versions: Sequence[Snapshot], library: Library, sweep: Sweep, on_event: Listener, *, really: bool
+) -> Removal:
+    """Forget `versions`, and free the blobs that nothing else needs; only say so, unless `really`.
+
+    Raise LibraryError when one of them is pinned, before anything is changed.
+    """
+    for snapshot in versions:
+        if snapshot in library.pins:
+            ref = snapshot.ref.at(snapshot.commit)
+            raise LibraryError(f"{ref} is pinned", hint=f"preheat unpin {ref}, if it is to go")
+    refs = tuple(snapshot.ref.at(snapshot.commit) for snapshot in versions)
+    blobs = {str(file.digest) for snapshot in versions for file in snapshot.files}
+    plan = sweep.plan(only=blobs, gone=refs)
+    if really:
+        for snapshot in versions:
+            library.records.remove(snapshot)
+    return Removal(refs, clear(plan, sweep, on_event, really=really))
+
+
+def clear(plan: Plan, sweep: Sweep, on_event: Listener, *, really: bool) -> int:
+    """Say what goes and what is held, and if `really`, take it away; return the bytes on disk."""
+    for blob in plan.blobs:
+        on_event(Unneeded(str(blob.names[0]), blob.blocks, ""))
+    for path, size in plan.leftovers:
+        on_event(Unneeded(str(path), size, ""))
+    for blob, reason in plan.held:
+        on_event(Unneeded(str(blob.names[0]), blob.blocks, reason))
+    return sweep.carry_out(plan) if really else plan.size

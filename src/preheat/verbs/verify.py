@@ -1,0 +1,124 @@
+"""Verify: hash what the library has again, quarantine what is rotten, and mend it."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from preheat.digest import Digest
+from preheat.errors import PreheatError
+from preheat.events import Listener, Mended, Read, Reading, Rotten
+from preheat.library.inventory import Blob, inventory
+from preheat.library.library import Library
+from preheat.library.verification import Finding, quarantine
+from preheat.library.verification import verify as hash_again
+from preheat.snapshot import File, Snapshot
+
+# Brings a file of a snapshot into the library again; raises PreheatError when it cannot.
+Mend = Callable[[Snapshot, File], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How many blobs and bytes were hashed, and how many blobs were not, as they had been of late.
+
+    `rotten` are the blobs found so, `left` those of them that are not here again; `mended` is what came anew.
+    """
+
+    blobs: int
+    size: int
+    skipped: int
+    rotten: tuple[str, ...]
+    left: tuple[str, ...]
+    mended: tuple[str, ...]
+
+
+def verify(
+    library: Library, only: Sequence[Snapshot] | None, since_s: float, on_event: Listener, mend: Mend | None = None
+) -> Verdict:
+    """Hash all blobs, or those of the snapshots `only`, except those found right in the last `since_s` and untouched.
+
+    What is rotten loses its names, so that a pull brings it again, and lies in `quarantine/`; a library that cannot be
+    written is left as it is. With `mend`, what is or was rotten and is still needed is brought again.
+    """
+    wanted = None if only is None else {str(file.digest) for one in only for file in one.files}
+    listed = [blob for blob in inventory(library.root / "blobs") if wanted is None or wanted & _names(blob)]
+    fresh = _fresh(library, since_s) if since_s else frozenset()
+    blobs = [blob for blob in listed if not _names(blob) & fresh]
+    on_event(Reading("verify", len(blobs), sum(blob.size for blob in blobs)))
+    rotten: list[Blob] = []
+
+    def found(finding: Finding) -> None:
+        if finding.fault:
+            rotten.append(finding.blob)
+            moved = quarantine(library.root, finding.blob, library.path) if library.writable else None
+            on_event(_rotten(library, finding, "" if moved is None else str(moved)))
+
+    hash_again(blobs, library.path, library.seals, lambda size: on_event(Read(size)), found)
+    if library.writable and wanted is None:
+        library.seals.tidy({name for blob in listed for name in _names(blob)})
+    mended = _mend(library, mend, on_event) if mend else ()
+    left = [blob for blob in rotten if not (library.writable and any(library.has(name) for name in blob.names))]
+    return Verdict(
+        blobs=len(blobs),
+        size=sum(blob.size for blob in blobs),
+        skipped=len(listed) - len(blobs),
+        rotten=tuple(str(blob.names[0]) for blob in rotten),
+        left=tuple(str(blob.names[0]) for blob in left),
+        mended=mended,
+    )
+
+
+def _fresh(library: Library, since_s: float) -> frozenset[str]:
+    """Name the blobs that were hashed of late and look as they did then."""
+    seals = library.seals.read()
+    limit = time.time() - since_s
+    fresh = set()
+    for name, seal in seals.items():
+        if seal.at >= limit:
+            with suppress(OSError):
+                status = library.path(Digest.parse(name)).stat()
+                if seal.inode == status.st_ino and not seal.broken(status):
+                    fresh.add(name)
+    return frozenset(fresh)
+
+
+def _mend(library: Library, mend: Mend, on_event: Listener) -> tuple[str, ...]:
+    """Bring again what was quarantined, is missing and needed; each by the first record that it can be had by."""
+    mended = []
+    for path in sorted((library.root / "quarantine").glob("*-*")):
+        algorithm, _, value = path.name.rpartition("-")
+        why = ""
+        for snapshot, file in _users(library, f"{algorithm}:{value}"):
+            if library.has(file.digest):
+                why = ""
+                break
+            try:
+                mend(snapshot, file)
+            except PreheatError as error:
+                why = why or error.message
+            else:
+                why = ""
+                mended.append(str(file.digest))
+                on_event(Mended(str(file.digest), ""))
+                break
+        if why:
+            on_event(Mended(f"{algorithm}:{value}", why))
+    return tuple(mended)
+
+
+def _users(library: Library, digest: str) -> list[tuple[Snapshot, File]]:
+    return [
+        (snapshot, file) for snapshot in library.snapshots() for file in snapshot.files if str(file.digest) == digest
+    ]
+
+
+def _rotten(library: Library, finding: Finding, moved_to: str) -> Rotten:
+    paths = {
+        f"{snapshot.ref} {file.path}" for name in finding.blob.names for snapshot, file in _users(library, str(name))
+    }
+    return Rotten(str(finding.blob.names[0]), finding.fault, tuple(sorted(paths)), moved_to)
+
+
+def _names(blob: Blob) -> set[str]:
+    return {str(name) for name in blob.names}
