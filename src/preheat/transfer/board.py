@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 
+from preheat.digest import Digest
 from preheat.errors import Busy, HubError, HubUnavailable, IntegrityError, NoRanges
 from preheat.events import Listener, Retrying, Waiting
 from preheat.library.library import Library
@@ -18,6 +19,7 @@ from preheat.transfer.route import Route
 LOOK_AGAIN_S = 0.1
 _STALLED_S = 4.0
 _WORTH_STEALING_S = 1.0
+_WORTH_ASKING = 64 << 10  # who brings less before it breaks has failed
 
 
 class Board:
@@ -27,6 +29,7 @@ class Board:
         self, files: Sequence[File], route: Route, library: Library, patience: Patience, on_event: Listener
     ) -> None:
         self.routes = [route]
+        self.awaited = 0  # routes that may still join
         self.changed = threading.Condition()
         self.stopping = False
         self.error: BaseException | None = None
@@ -54,21 +57,24 @@ class Board:
                 self.changed.wait(LOOK_AGAIN_S)
             return None
 
-    def landed(self, flight: Flight, error: HubError | None) -> Download | None:
+    def landed(self, flight: Flight, error: HubError | IntegrityError | None) -> Download | None:
         """Take a flight back, whole or broken; return its file if nothing of that is missing any more."""
         with self.changed:
             download, route = flight.download, flight.route
             download.flights.discard(flight)
             route.active -= 1
-            if flight.at > flight.start:
+            brought = flight.at - flight.start
+            if brought:
                 download.brought.append((Range(flight.start, flight.at), route))
+            if brought >= _WORTH_ASKING or error is None:
                 route.failures = 0
+                route.learn(flight.rate(time.monotonic()), brought)
             if flight.at < flight.stop:
                 download.gaps.insert(0, Range(flight.at, flight.stop))
             if error is not None:
                 self._failed(flight, error)
             self.changed.notify_all()
-            return self._whole(download)
+            return self._whole(flight)
 
     def kept(self, download: Download) -> None:
         """Strike out a file that is in the library."""
@@ -90,6 +96,7 @@ class Board:
             file = download.partial.file
             self._on_event(Retrying(file.path, "its digest is wrong; some of it is asked for again", 0.0))
             download.failures += 1
+            download.sealing = False
             download.partial.forget(again)
             download.gaps = download.partial.gaps
             self.changed.notify_all()
@@ -114,10 +121,15 @@ class Board:
             for download in self._downloads:
                 download.partial.close()
 
-    def join(self, route: Route) -> None:
-        """Take one more way into use."""
+    def join(self, route: Route | None) -> None:
+        """Take one more awaited way into use, or, with None, stop waiting for it."""
         with self.changed:
-            self.routes.append(route)
+            self.awaited -= 1
+            if route is not None:
+                self.routes.append(route)
+            for download in self._downloads:
+                if self.error is None and not self.stopping and self._hopeless(download.partial.file.digest):
+                    self.fail(next(route.error for route in self.routes if route.error is not None))
             self.changed.notify_all()
 
     # ---- what the watching thread asks
@@ -148,8 +160,11 @@ class Board:
                 if download.gaps and self._may_ask(route, download, now):
                     return self._cut(route, download)
         begun = self._begin_a_file(now)
+        if begun is not None and begun.gaps:
+            return self._next(now)
         if begun is not None:
-            return begun if not begun.gaps else self._next(now)
+            begun.sealing = True
+            return begun
         for route in self._by_promise(now):
             stolen = self._steal(route, now)
             if stolen is not None:
@@ -164,7 +179,8 @@ class Board:
     def _may_ask(self, route: Route, download: Download, now: float) -> bool:
         if not route.usable(download.partial.file.digest, now):
             return False
-        if not route.ranges and any(flight.route is route for flight in download.flights):
+        whole_only = download.partial.file.digest in route.whole_only
+        if whole_only and any(flight.route is route for flight in download.flights):
             return False
         return route not in download.suspects or self._only_suspects(download)
 
@@ -173,7 +189,7 @@ class Board:
         return not [r for r in self.routes if not r.left and digest in r.files and r not in download.suspects]
 
     def _cut(self, route: Route, download: Download) -> Flight:
-        if route.ranges:
+        if download.partial.file.digest not in route.whole_only:
             part, download.gaps = carve(download.gaps, part_size(route.rate, self._left, self._connections()))
         else:
             # It sends everything from the start whatever it is asked: let it, once.
@@ -191,7 +207,7 @@ class Board:
         """Take over the end of the flight that would be the last to come in, if it is worth a new request."""
         flights = [flight for flight in self._flights() if self._may_ask(route, flight.download, now)]
         slowest = max(flights, key=lambda flight: flight.left_s(now), default=None)
-        if slowest is None or not slowest.left or not route.ranges:
+        if slowest is None or not slowest.left or slowest.download.partial.file.digest in route.whole_only:
             return None
         if slowest.still_s(now) > _STALLED_S / 2:
             cut = slowest.at
@@ -205,6 +221,8 @@ class Board:
             return None
         stop, slowest.stop = slowest.stop, cut
         if cut == slowest.at:
+            # Nothing of it is wanted any more, so nobody waits for it: it may be stuck where it cannot be woken.
+            slowest.download.flights.discard(slowest)
             slowest.break_off()
         return self._fly(route, slowest.download, Range(cut, stop))
 
@@ -233,19 +251,24 @@ class Board:
             return download
         return None
 
-    def _whole(self, download: Download) -> Download | None:
-        return download if not download.gaps and not download.flights and not self.stopping else None
+    def _whole(self, flight: Flight) -> Download | None:
+        """Return the flight's file, if nothing of it is missing and nobody else has said so before."""
+        download = flight.download
+        if download.gaps or download.flights or download.sealing or self.stopping or flight.start == flight.stop:
+            return None
+        download.sealing = True
+        return download
 
-    def _failed(self, flight: Flight, error: HubError) -> None:
+    def _failed(self, flight: Flight, error: HubError | IntegrityError) -> None:
         route, now = flight.route, time.monotonic()
         digest = flight.download.partial.file.digest
         match error:
             case NoRanges():
-                route.ranges = False
+                route.whole_only.add(digest)
             case HubUnavailable():
                 if error.wait_s is not None:
                     route.ramp = route.ramp.halved()
-                if flight.at > flight.start:
+                if flight.at - flight.start >= _WORTH_ASKING:
                     self._on_event(Retrying(flight.download.partial.file.path, error.message, 0.0))
                 elif now >= route.rests_until:
                     # A hub that is down fails all its connections at once: that is one failure, not many.
@@ -259,8 +282,12 @@ class Board:
             case _:
                 route.files.pop(digest, None)
                 route.error = error
-        if not any(not one.left and digest in one.files for one in self.routes):
+        if self._hopeless(digest):
             raise route.error or error
+
+    def _hopeless(self, digest: Digest) -> bool:
+        """Whether nobody has the blob, nor will."""
+        return not self.awaited and not any(not route.left and digest in route.files for route in self.routes)
 
     def _suspect(self, download: Download) -> list[Range]:
         """Choose what to ask again: bytes from before this process, else the bytes of one route at a time."""

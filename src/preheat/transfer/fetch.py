@@ -59,6 +59,7 @@ def fetch(
     board = Board(order(missing), Route(way, Ramp.of(policy.connections)), library, policy.patience, tell)
     crew = _Crew(board, library, Limit(policy.rate), tell)
     syncing = threading.Thread(target=_sync_now_and_then, args=(board,), name="sync", daemon=True)
+    board.awaited = len(helpers)
     for find in helpers:
         threading.Thread(target=_join, args=(board, find, policy.connections), name="helper", daemon=True).start()
     try:
@@ -86,8 +87,6 @@ def _watch(board: Board, crew: "_Crew") -> None:
         for route in board.routes:
             rate = (route.received - received.get(route, 0)) / (now - then)
             received[route] = route.received
-            if route.active:
-                route.rate = rate / route.active
             if not board.starving and route.active >= route.ramp.count:
                 route.ramp = route.ramp.step(rate)
         then, board.starving = now, False
@@ -134,10 +133,10 @@ class _Crew:
 
     def _carry(self, flight: Flight, buffer: memoryview) -> Download | None:
         """Bring a part from its route to the disk; return its file if that was the last of it."""
-        error: HubError | None = None
+        error: HubError | IntegrityError | None = None
         try:
             self._read(flight, buffer)
-        except HubError as trouble:
+        except (HubError, IntegrityError) as trouble:
             # A part that was taken over meanwhile is broken off on purpose.
             error = trouble if flight.at < flight.stop else None
         whole = self._board.landed(flight, error)
@@ -155,6 +154,8 @@ class _Crew:
                 count = reader.readinto(buffer[: flight.stop - flight.at])
                 if count == 0:
                     raise HubUnavailable(f"{route.way.name} ended its answer early", hint="pull again")
+                if flight.at >= flight.stop:
+                    break  # taken over while we waited
                 partial.write(flight.at, buffer[:count])
                 flight.at += count
                 flight.moved = time.monotonic()
@@ -186,8 +187,7 @@ class _Crew:
 def _join(board: Board, find: Callable[[], Way | None], connections: int) -> None:
     """Add the way that `find` finds, beginning with few connections, for nobody asked for it by name."""
     way = find()
-    if way is not None:
-        board.join(Route(way, Ramp.of(connections, FEWEST)))
+    board.join(Route(way, Ramp.of(connections, FEWEST)) if way is not None else None)
 
 
 def _sync_now_and_then(board: Board) -> None:

@@ -25,6 +25,7 @@ class Download:
     earlier: list[Range] = field(default_factory=list)
     suspects: set[Route] = field(default_factory=set)
     failures: int = 0
+    sealing: bool = False
 
     def brought_by(self, route: Route) -> int:
         """Say how many bytes a route brought."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from preheat.digest import Digest
-from preheat.errors import HubError
+from preheat.errors import HubError, IntegrityError
 from preheat.hub import Hub, Reader
 from preheat.snapshot import File, Snapshot
 from preheat.transfer.ramp import Ramp
@@ -26,8 +26,9 @@ class Way:
 class Route:
     """A way in use. The board's lock guards it.
 
-    `failures` counts those since the last byte; `rests_until` is when it may be asked again; `left` says why it is
-    not asked any more. `rate` is what one of its connections brings a second.
+    `whole_only` are the blobs that it sends whole or not at all. `failures` counts those since the last byte;
+    `rests_until` is when it may be asked again; `left` says why it is not asked any more. `rate` is what one of its
+    connections brings a second.
     """
 
     way: Way
@@ -38,9 +39,9 @@ class Route:
     rate: float = 0.0
     failures: int = 0
     rests_until: float = 0.0
-    ranges: bool = True
+    whole_only: set[Digest] = field(default_factory=set)
     left: str = ""
-    error: HubError | None = None
+    error: HubError | IntegrityError | None = None
 
     def __post_init__(self) -> None:
         self.files = self.way.files()
@@ -48,6 +49,11 @@ class Route:
     def open(self, digest: Digest, start: int, stop: int) -> Reader:
         """Ask for bytes `start` up to `stop` of the blob."""
         return self.way.hub.open(self.way.snapshot, self.files[digest], start, stop)
+
+    def learn(self, rate: float, size: int) -> None:
+        """Take in what a connection brought a second, over `size` bytes; a handful of bytes tells nothing."""
+        if size >= 64 << 10:
+            self.rate = 0.7 * self.rate + 0.3 * rate if self.rate else rate
 
     def usable(self, digest: Digest, now: float) -> bool:
         """Whether it can be asked for some of the blob now."""

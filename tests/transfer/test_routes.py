@@ -1,0 +1,202 @@
+"""A fetch leaves routes that stall, slow, lie or fail, and brings the right bytes from the others."""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.flaky_hub import (
+    WEIGHTS,
+    Fault,
+    FlakyHub,
+    flips_a_byte_at,
+    hangs_up_after,
+    knows_no_ranges,
+    refuses,
+    sends_less_by,
+)
+
+from preheat.errors import HubError, IntegrityError
+from preheat.events import Event, Received, Retrying
+from preheat.hubs.huggingface import HuggingFace
+from preheat.library.library import Library
+from preheat.mirror.forms import Answer, Request
+from preheat.ref import Ref
+from preheat.retry import Patience
+from preheat.transfer.fetch import Policy
+from preheat.transport import Transport, Wires
+from preheat.verbs.pull import Source, pull
+
+REF = Ref.parse("acme/tiny")
+SIZE = 24_000_000
+QUICK = Policy(connections=8, patience=Patience(attempts=3, first_wait_s=0.05))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("weights")
+    (folder / "model.bin").write_bytes(os.urandom(SIZE))
+    (folder / "config.json").write_text("{}\n")
+    return folder
+
+
+@pytest.fixture
+def first(weights: Path) -> Iterator[FlakyHub]:
+    with FlakyHub({"acme/tiny": weights}) as hub:
+        yield hub
+
+
+@pytest.fixture
+def second(weights: Path) -> Iterator[FlakyHub]:
+    with FlakyHub({"acme/tiny": weights}) as hub:
+        yield hub
+
+
+def source(hub: FlakyHub) -> Source:
+    return Source(hub.url, HuggingFace(hub.url, Transport(Wires(read_s=30))), REF)
+
+
+def pulled(folder: Path, *hubs: FlakyHub, policy: Policy = QUICK) -> tuple[Library, list[Event]]:
+    told: list[Event] = []
+    library = Library(folder / "library")
+    pull([source(hub) for hub in hubs], library, policy, told.append)
+    return library, told
+
+
+def right(library: Library, weights: Path) -> bool:
+    snapshot = library.require(REF)
+    return all(library.path(file.digest).read_bytes() == (weights / file.path).read_bytes() for file in snapshot.files)
+
+
+def answers_after(seconds: float) -> Fault:
+    """Say nothing for a long time."""
+
+    def fault(request: Request, full: Answer) -> Answer:
+        time.sleep(seconds)
+        return full
+
+    return fault
+
+
+def test_two_routes_share_the_work(tmp_path: Path, weights: Path) -> None:
+    with (
+        FlakyHub({"acme/tiny": weights}, pace=1_500_000) as one,
+        FlakyHub({"acme/tiny": weights}, pace=1_500_000) as two,
+    ):
+        library, _ = pulled(tmp_path, one, two)
+        assert right(library, weights)
+        assert one.sent(WEIGHTS) > 0
+        assert two.sent(WEIGHTS) > 0
+        assert one.sent(WEIGHTS) + two.sent(WEIGHTS) < 1.5 * SIZE
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(refuses(503, "down"), id="down"),
+        pytest.param(refuses(404, "gone", "EntryNotFound"), id="without-the-file"),
+        pytest.param(refuses(403, "expired"), id="expired"),
+        pytest.param(hangs_up_after(1000), id="hangs-up"),
+        pytest.param(sends_less_by(1), id="sends-less"),
+        pytest.param(flips_a_byte_at(SIZE // 2), id="flips-a-byte"),
+        pytest.param(knows_no_ranges, id="knows-no-ranges"),
+    ],
+)
+def test_a_route_that_fails_is_left_for_the_other(
+    fault: Fault, tmp_path: Path, weights: Path, first: FlakyHub, second: FlakyHub
+) -> None:
+    first.fails(WEIGHTS, fault)
+    library, _ = pulled(tmp_path, first, second)
+    assert right(library, weights)
+
+
+def test_a_route_that_stalls_is_left_within_seconds(
+    tmp_path: Path, weights: Path, first: FlakyHub, second: FlakyHub
+) -> None:
+    first.fails(WEIGHTS, answers_after(25.0))
+    began = time.monotonic()
+    library, _ = pulled(tmp_path, first, second)
+    assert right(library, weights)
+    assert time.monotonic() - began < 25  # not one of its answers was waited for
+
+
+def test_only_what_the_liar_brought_is_asked_for_again(
+    tmp_path: Path, weights: Path, first: FlakyHub, second: FlakyHub
+) -> None:
+    second.fails(WEIGHTS, flips_a_byte_at(SIZE - 10))
+    library, told = pulled(tmp_path, first, second)
+    assert right(library, weights)
+    brought = sum(event.size for event in told if isinstance(event, Received))
+    lied = any(isinstance(event, Retrying) and "digest" in event.reason for event in told)
+    assert brought < 2 * SIZE
+    assert lied == (brought > SIZE + 10_000)
+
+
+def test_when_all_agree_on_wrong_bytes_the_error_names_them(
+    tmp_path: Path, weights: Path, first: FlakyHub, second: FlakyHub
+) -> None:
+    for hub in (first, second):
+        hub.fails(WEIGHTS, flips_a_byte_at(5))
+    with pytest.raises(IntegrityError) as wrong:
+        pulled(tmp_path, first, second)
+    expected = hashlib.sha256((weights / "model.bin").read_bytes()).hexdigest()
+    assert "model.bin" in wrong.value.message
+    assert expected in wrong.value.message
+    assert first.url in wrong.value.message or second.url in wrong.value.message
+
+
+def test_a_byte_flipped_once_by_the_only_route_is_healed(tmp_path: Path, weights: Path, first: FlakyHub) -> None:
+    honest: list[bool] = []
+
+    def once(request: Request, full: Answer) -> Answer:
+        if honest or not request.headers.get("range", "").startswith("bytes=0-"):
+            return full
+        honest.append(True)
+        return flips_a_byte_at(5)(request, full)
+
+    first.fails(WEIGHTS, once)
+    library, told = pulled(tmp_path, first)
+    assert right(library, weights)
+    assert any(isinstance(event, Retrying) and "digest" in event.reason for event in told)
+
+
+def test_a_slow_route_does_not_hold_up_the_end(tmp_path: Path, weights: Path, second: FlakyHub) -> None:
+    with FlakyHub({"acme/tiny": weights}, pace=50_000) as slow:
+        began = time.monotonic()
+        library, _ = pulled(tmp_path, slow, second)
+        assert right(library, weights)
+        # Its first parts alone would take it a minute.
+        assert time.monotonic() - began < 30
+
+
+def test_a_route_with_other_bytes_under_the_same_name_helps_with_nothing(
+    tmp_path: Path, weights: Path, first: FlakyHub, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    (other / "model.bin").write_bytes(os.urandom(SIZE))
+    with FlakyHub({"acme/tiny": other}) as twin:
+        library = Library(tmp_path / "library")
+        elsewhere = Source(twin.url, HuggingFace(twin.url, Transport(Wires())), REF)
+        pull([source(first), elsewhere], library, QUICK, lambda _event: None)
+        assert right(library, weights)
+        assert twin.sent(WEIGHTS) == 0
+
+
+def test_the_first_source_that_answers_decides(tmp_path: Path, weights: Path, second: FlakyHub) -> None:
+    with FlakyHub({}) as empty:
+        library, _ = pulled(tmp_path, empty, second)
+    assert right(library, weights)
+
+
+def test_a_hub_that_stays_down_ends_the_pull_with_its_error(tmp_path: Path, first: FlakyHub) -> None:
+    first.fails(WEIGHTS, refuses(503, "down"))
+    with pytest.raises(HubError, match="503"):
+        pulled(tmp_path, first)
+
+
+def test_a_limit_is_kept_over_all_connections(tmp_path: Path, first: FlakyHub) -> None:
+    began = time.monotonic()
+    pulled(tmp_path, first, policy=Policy(connections=8, rate=12e6))
+    assert time.monotonic() - began > 0.8 * SIZE / 12e6
