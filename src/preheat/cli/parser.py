@@ -104,11 +104,27 @@ def _run_verb(verb: argparse.ArgumentParser) -> None:
     verb.usage = "preheat run [APP] [options] [-- CMD ...]"
     verb.add_argument("--pull", action="store_true", help="pull first what is not in the library")
     verb.add_argument("--ready", metavar="PROBE", help="when it is ready: http://…, tcp:PORT, line:REGEX or exec:CMD")
+    verb.add_argument("--alive", metavar="PROBE", help="whether, once ready, it still answers (default: as --ready)")
+    verb.add_argument("--hang-after", metavar="TIME", help="start it anew when it has not answered for so long")
     verb.add_argument(
         "--ready-within", default="10m", metavar="TIME", help="give up if it is not ready by then (default 10m)"
     )
     verb.add_argument("--stop-within", default="10s", metavar="TIME", help="time to stop in peace (default 10s)")
     verb.add_argument("--max-restarts", type=int, default=3, metavar="N", help="restarts after crashes (default 3)")
+    verb.add_argument("--status", metavar="ADDR", help="answer /livez /readyz /startupz /metrics and a page there")
+    verb.add_argument(
+        "--front", metavar="ADDR", help="hold the app's public port; the app listens on {port}, put into its words"
+    )
+    verb.add_argument(
+        "--standby", action="store_true", help="keep a second instance loaded, to take over (needs --front)"
+    )
+    verb.add_argument(
+        "--drain-within", default="30s", metavar="TIME", help="time for one that leaves to finish (default 30s)"
+    )
+    verb.add_argument("--warm", metavar="FILE", help="bring the files listed there into the page cache first")
+    verb.add_argument(
+        "--no-warm-up", dest="warm_up", action="store_false", help="leave the recipe's weights where they are"
+    )
     verb.add_argument(
         "--network", choices=["free", "watch"], default="free", help="watch: count what it tries to reach"
     )
@@ -164,7 +180,8 @@ _VERBS = (
         """\
   preheat run                                    the app that ./preheat.toml describes
   preheat run examples/speech_webui/preheat.toml --pull
-  preheat run --ready tcp:7860 -- python webui.py""",
+  preheat run --ready tcp:7860 -- python webui.py
+  preheat run --front 0.0.0.0:7860 --standby -- python webui.py --port {port}""",
     ),
     (
         "view",

@@ -32,7 +32,10 @@ _TIMES = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 @dataclass(frozen=True)
 class Stage:
-    """What stands around the app: addresses, and files; empty for none."""
+    """What stands around the app: addresses, and files; empty for none.
+
+    `warm` is a file that lists what to bring into the page cache; `weights` are paths to bring in after those.
+    """
 
     name: str = ""
     status: str = ""
@@ -41,6 +44,7 @@ class Stage:
     drain_within_s: float = 30.0
     warm: str = ""
     history: str = ""
+    weights: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -120,16 +120,19 @@ def _status(stage: Stage, board: Board, closing: ExitStack) -> None:
 
 
 def _warm_up(stage: Stage, board: Board, closing: ExitStack) -> WarmUp | None:
-    if not stage.warm:
+    if not stage.warm and not stage.weights:
         return None
     from preheat.guard.progress import steps
-    from preheat.guard.warm import WarmUp, read_ranges
+    from preheat.guard.warm import Range, WarmUp, read_ranges
 
-    try:
-        with open(stage.warm, encoding="utf-8") as lines:
-            ranges = read_ranges(lines)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{stage.warm}: {error}") from error
+    ranges = []
+    if stage.warm:
+        try:
+            with open(stage.warm, encoding="utf-8") as lines:
+                ranges = read_ranges(lines)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{stage.warm}: {error}") from error
+    ranges += [Range(path) for path in stage.weights]
     board.order = steps(one.path for one in ranges)
     warm = WarmUp(ranges)
     closing.callback(warm.close)

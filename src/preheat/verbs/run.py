@@ -11,16 +11,22 @@ from preheat.guard.lifecycle import Patience
 from preheat.guard.network import Witness
 from preheat.guard.probes import port_of
 from preheat.guard.process import Output
-from preheat.guard.supervisor import Changed, Event, Outcome, Said, supervise
+from preheat.guard.settings import Settings, Stage
+from preheat.guard.stage import AddressTaken, keep
+from preheat.guard.supervisor import Changed, Event, Outcome, Said
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """How an app is watched: with which patience, where its words go, and whether its network calls are counted."""
+    """How an app is watched.
+
+    With which patience, where its words go, whether its network calls are counted, and what stands around it.
+    """
 
     patience: Patience = field(default_factory=Patience)
     output: Output = field(default_factory=Output)
     network: bool = False
+    stage: Stage = field(default_factory=Stage)
 
 
 def run(app: App, watch: Watch, on_event: Listener) -> int:
@@ -30,7 +36,10 @@ def run(app: App, watch: Watch, on_event: Listener) -> int:
     """
     witness = witness_for(app) if watch.network else None
     try:
-        outcome = supervise(app, watch.patience, _telling(on_event), witness=witness, output=watch.output)
+        settings = Settings(app, watch.patience, watch.stage)
+        outcome = keep(settings, _telling(on_event), output=watch.output, witness=witness)
+    except AddressTaken as error:
+        raise AppError(str(error), hint="stop that, or name another address") from error
     except ValueError as error:
         raise UsageError(str(error), hint="--ready http://127.0.0.1:7860/, tcp:7860, line:REGEX or exec:CMD") from error
     if witness is not None:

@@ -9,7 +9,9 @@ from preheat.cli.wiring import Wiring
 from preheat.cli.words import read_seconds
 from preheat.errors import UsageError
 from preheat.guard.app import App
+from preheat.guard.init import leave_process_1
 from preheat.guard.lifecycle import Patience
+from preheat.guard.settings import Stage
 from preheat.recipes.offline import offline
 from preheat.recipes.recipe import FILE_NAME, Recipe
 from preheat.verbs.run import Watch, run
@@ -32,15 +34,36 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         at = wiring.library.root / "views" / recipe.name
         for snapshot in everything(wiring.library):
             environ |= place(snapshot, wiring.library, wiring.view("hf-cache"), at / "hf-cache", wiring.console)
-    app = App(recipe.command, environ | recipe.env, str(recipe.folder), options.ready or recipe.ready)
+    ready = options.ready or recipe.ready
+    app = App(recipe.command, environ | recipe.env, str(recipe.folder), ready, options.alive or "")
     patience = Patience(
         ready_within_s=read_seconds(options.ready_within),
         stop_within_s=read_seconds(options.stop_within),
         max_restarts=options.max_restarts,
+        hang_after_s=read_seconds(options.hang_after) if options.hang_after else 0.0,
     )
-    status = run(app, Watch(patience, network=options.network == "watch"), wiring.console)
+    stage = Stage(
+        name=recipe.name,
+        status=options.status or "",
+        front=options.front or "",
+        standby=options.standby,
+        drain_within_s=read_seconds(options.drain_within),
+        warm=options.warm or "",
+        history=str(wiring.library.root / "starts" / recipe.name),
+        weights=_weights(recipe, wiring) if options.warm_up else (),
+    )
+    leave_process_1()
+    watch = Watch(patience, network=options.network == "watch", stage=stage)
+    status = run(app, watch, wiring.console)
     wiring.console.done({"status": status}, "")
     return status
+
+
+def _weights(recipe: Recipe, wiring: Wiring) -> tuple[str, ...]:
+    """List what the recipe's needs lie in: the app will read it."""
+    library = wiring.library
+    snapshots = (library.require(need.ref, need.files) for need in recipe.needs)
+    return tuple(str(library.path(file.digest)) for snapshot in snapshots for file in snapshot.files)
 
 
 def _app(options: argparse.Namespace, wiring: Wiring) -> Recipe:

@@ -1,0 +1,197 @@
+"""A file that would run code is found by whoever looks, and looking runs none of it."""
+
+import bz2
+import gzip
+import io
+import os
+import pickle
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from preheat.digest import git_sha1
+from preheat.hubs.folder import Folder
+from preheat.library.library import Library
+from preheat.library.verdicts import Verdicts
+from preheat.ref import Ref
+from preheat.scan.scan import may_run_code, scan, scanner
+from preheat.snapshot import File
+from preheat.verbs.scan import scan_files
+from preheat.verdict import CLEAN, DANGEROUS, SUSPICIOUS, UNSCANNED, Verdict
+
+
+class Runs:
+    """An object that calls a function when it is unpickled."""
+
+    def __init__(self, function: Callable[..., object], *words: object) -> None:
+        self._call = (function, words)
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return self._call
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Runs:
+    return Runs(os.system, f"touch {tmp_path}/it-ran")
+
+
+def _zipped(content: bytes) -> bytes:
+    """Wrap a pickle as torch.save does."""
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("archive/data.pkl", content)
+        archive.writestr("archive/byteorder", "little")
+        archive.writestr("archive/data/0", os.urandom(4096))
+        archive.writestr("archive/version", "3\n")
+    return whole.getvalue()
+
+
+def _scanned(tmp_path: Path, name: str, content: bytes) -> Verdict:
+    blob = tmp_path / "a-blob-without-a-suffix"
+    blob.write_bytes(content)
+    return scan(blob, name)
+
+
+@pytest.mark.parametrize("name", ["s2mel.pth", "a/b.bin", "x.pt", "x.ckpt", "x.pkl", "x.joblib", "X.PKL", "no_suffix"])
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_a_planted_pickle_is_found_and_not_run(tmp_path: Path, planted: Runs, name: str, protocol: int) -> None:
+    told = _scanned(tmp_path, name, pickle.dumps({"weights": [1, 2], "x": planted}, protocol))
+    assert (told.level, told.found) == (DANGEROUS, ("posix.system",))
+    assert told.unsafe
+    assert told.scanner == scanner() != ""
+    assert str(told) == "dangerous: it calls posix.system"
+    assert not (tmp_path / "it-ran").exists()
+
+
+@pytest.mark.parametrize("name", ["s2mel.pth", "model.bin", "x.pkl"])
+def test_a_planted_pickle_is_found_in_a_zip_of_torchs(tmp_path: Path, planted: Runs, name: str) -> None:
+    told = _scanned(tmp_path, name, _zipped(pickle.dumps([planted], 2)))
+    assert (told.level, told.found) == (DANGEROUS, ("posix.system",))
+
+
+def test_what_every_checkpoint_has_is_clean(tmp_path: Path) -> None:
+    told = _scanned(tmp_path, "model.pt", _zipped(pickle.dumps(OrderedDict(a=1), 2)))
+    assert (told.level, told.found, str(told)) == (CLEAN, (), "clean")
+    assert not told.unsafe
+
+
+def test_what_nobody_knows_is_suspicious_and_named(tmp_path: Path) -> None:
+    told = _scanned(tmp_path, "model.pkl", pickle.dumps(Path("x")))
+    assert told.level == SUSPICIOUS
+    assert told.found == ("pathlib.PosixPath",)
+    assert not told.unsafe
+
+
+def test_weights_that_are_no_pickle_are_clean_whatever_their_name(tmp_path: Path) -> None:
+    assert _scanned(tmp_path, "model.bin", bytes(range(256)) * 5000).level == CLEAN
+    assert _scanned(tmp_path, "empty.bin", b"").level == CLEAN
+
+
+def _tarred(content: bytes) -> bytes:
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w") as archive:
+        one = tarfile.TarInfo("pickle")
+        one.size = len(content)
+        archive.addfile(one, io.BytesIO(content))
+    return whole.getvalue()
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, _tarred])
+def test_what_is_packed_is_never_called_clean(tmp_path: Path, planted: Runs, pack: Callable[[bytes], bytes]) -> None:
+    told = _scanned(tmp_path, "model.joblib", pack(pickle.dumps(planted)))
+    assert told.level == UNSCANNED
+    assert told.unsafe
+    assert "packed as" in told.why
+
+
+def test_a_pickle_cut_short_or_made_to_break_the_scanner_is_never_called_clean(tmp_path: Path, planted: Runs) -> None:
+    whole = pickle.dumps({"a": [1.0] * 100}, 4)
+    assert _scanned(tmp_path, "model.pkl", whole[:50]).level == UNSCANNED
+    # It says that a string of 16 TB follows.
+    assert _scanned(tmp_path, "model.pkl", b"\x80\x04\x8d" + (1 << 44).to_bytes(8, "little") + b"x").level == UNSCANNED
+    assert _scanned(tmp_path, "model.pkl", pickle.dumps(planted)[:-1] + b"\xff").level == DANGEROUS
+    broken = bytearray(_zipped(pickle.dumps(planted, 2)))
+    broken[broken.index(b"archive/data.pkl") + len("archive/data.pkl") + 3] ^= 255
+    assert _scanned(tmp_path, "model.pth", bytes(broken)).level in (UNSCANNED, DANGEROUS)
+
+
+def test_names_that_a_file_chose_stay_on_their_line(tmp_path: Path) -> None:
+    hostile = b"c" + b"o" * 300 + b"\nx\x1b[2J\x07\n."
+    told = _scanned(tmp_path, "model.pkl", hostile)
+    assert str(told).isprintable()
+    assert len(str(told)) < 200
+
+
+def test_files_that_run_nothing_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "blob").write_bytes(b"{}")
+    assert not may_run_code(tmp_path / "blob", "config.json")
+    assert not may_run_code(tmp_path / "blob", "model.safetensors")
+    assert may_run_code(tmp_path / "blob", "speaker/Model.PTH")
+    (tmp_path / "blob").write_bytes(pickle.dumps(1))
+    assert may_run_code(tmp_path / "blob", "config.json"), "a pickle by another name is one still"
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "x.pth").write_bytes(pickle.dumps(1))
+    program = (
+        "import sys; sys.modules['picklescan'] = None\n"
+        "from pathlib import Path; from preheat.scan.scan import scan, scanner\n"
+        f"print(repr(scanner()), scan(Path({str(tmp_path / 'x.pth')!r}), 'x.pth'), sep='; ')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "''; not scanned: pip install preheat[scan]"
+
+
+# ---- kept in the library
+
+
+def _library(tmp_path: Path, planted: Runs) -> tuple[Library, tuple[File, ...]]:
+    """Make a library that has a harmless and a planted file, as a pull would leave it."""
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    (model / "good.pt").write_bytes(_zipped(pickle.dumps(OrderedDict(), 2)))
+    (model / "evil.bin").write_bytes(pickle.dumps(planted))
+    files = Folder().resolve(Ref.parse(f"file:{model}")).files
+    library = Library(tmp_path / "library")
+    for file in files:
+        place = library.path(file.digest)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes((model / file.path).read_bytes())
+    return library, files
+
+
+def test_verdicts_are_kept_by_blob_and_not_asked_for_twice(tmp_path: Path, planted: Runs) -> None:
+    library, files = _library(tmp_path, planted)
+    told = {file.path: verdict.level for file, verdict in scan_files(files, library)}
+    assert told == {"good.pt": CLEAN, "evil.bin": DANGEROUS}
+    evil = next(file for file in files if file.path == "evil.bin")
+    marked = Verdict(DANGEROUS, scanner(), ("kept.before",))
+    Verdicts(library.root).keep(evil.digest, marked)
+    assert dict(scan_files(files, library))[evil] == marked
+    Verdicts(library.root).keep(evil.digest, Verdict(CLEAN, "picklescan 0.0.1"))
+    assert dict(scan_files(files, library))[evil].found == ("posix.system",), "a newer scanner looks again"
+
+
+def test_a_verdict_is_read_back_as_it_was_and_can_be_forgotten(tmp_path: Path) -> None:
+    verdicts, digest = Verdicts(tmp_path), git_sha1("a" * 40)
+    assert verdicts.find(digest) is None
+    verdict = Verdict(UNSCANNED, "picklescan 1.0.5", ("a.b", "c.d"), "too long")
+    verdicts.keep(digest, verdict)
+    assert verdicts.find(digest) == verdict
+    (path,) = tmp_path.rglob("*.json")
+    path.write_text('{"level": "splendid"}')
+    assert verdicts.find(digest) is None
+    verdicts.forget(digest)
+    verdicts.forget(digest)
+    assert not path.exists()
+
+
+def test_a_file_that_is_not_here_has_no_verdict(tmp_path: Path) -> None:
+    assert list(scan_files([File("x.pth", 3, git_sha1("a" * 40))], Library(tmp_path))) == []
