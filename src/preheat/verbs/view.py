@@ -1,15 +1,20 @@
 """View: place what an app needs where it looks for it."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
-from preheat.errors import LibraryError
+from preheat.errors import LibraryError, UsageError
 from preheat.events import Listener, Placed
 from preheat.library.library import Library
 from preheat.recipes.recipe import Need, Recipe
 from preheat.snapshot import Snapshot
+from preheat.views.names import renamed
 from preheat.views.view import View
+
+_NO_OTHER_NAMES: Mapping[str, str] = MappingProxyType({})
 
 
 def place_needs(
@@ -21,39 +26,62 @@ def place_needs(
     before anything is placed.
     """
     required = [(need, library.require(need.ref, need.files)) for need in recipe.needs]
+    # What is pinned to a commit comes first: where a branch of it is needed too, the branch wins.
+    required.sort(key=lambda one: not one[0].ref.pinned)
     environ: dict[str, str] = {}
     for need, snapshot in required:
         at = _place_of(need, recipe, root or library.root / "views" / recipe.name)
-        environ |= place(snapshot, library, view_of(need.view), at, on_event)
+        environ |= place(snapshot, library, view_of(need.view), at, on_event, need.to)
     return environ
 
 
-def place(snapshot: Snapshot, library: Library, view: View, at: Path, on_event: Listener) -> dict[str, str]:
-    """Place one snapshot; return the variables that make its layout's client look there.
+def place(
+    snapshot: Snapshot,
+    library: Library,
+    view: View,
+    at: Path,
+    on_event: Listener,
+    to: Mapping[str, str] = _NO_OTHER_NAMES,
+) -> dict[str, str]:
+    """Place one snapshot, with other names for the files that are in `to`.
 
-    Raise LibraryError where it cannot be placed.
+    Return the variables that make the layout's client look there. Raise LibraryError where it cannot be placed.
     """
+    require_names(view, to)
+    recorded = library.find(snapshot.ref)
+    whole = recorded is not None and len(recorded.files) == len(snapshot.files)
     try:
-        view.place(snapshot, library.path, at)
+        placement = view.place(renamed(snapshot, to), library.path, at, whole=whole)
     except OSError as error:
         raise LibraryError(
             f"a view cannot be placed at {at}: {os.strerror(error.errno or 0).lower()}",
             hint="name another folder, or check its disk and owner",
         ) from error
-    on_event(Placed(snapshot.ref, view.kind, str(at)))
+    on_event(Placed(snapshot.ref, view.kind, str(at), placement.links, placement.copied))
     return view.environ(at)
 
 
+def require_names(view: View, to: Mapping[str, str]) -> None:
+    """Raise UsageError when `view` cannot have files under other names, and `to` has some."""
+    if to and not view.renames:
+        raise UsageError(f"files of a {view.kind} view have the names that its client asks for", hint="leave `to` out")
+
+
 def everything(library: Library) -> Iterable[Snapshot]:
-    """List what the library has whole: each snapshot under every name it is known by."""
+    """List what the library has, each snapshot with the files that are here, under every name it is known by.
+
+    Those that no branch or tag names come first, so that what is placed last is what a name means.
+    """
+    known = []
     for snapshot in library.snapshots():
-        if library.missing(snapshot):
-            continue
+        missing = {file.digest for file in library.missing(snapshot)}
+        here = tuple(file for file in snapshot.files if file.digest not in missing)
         names = [name for name, commit in library.revisions(snapshot.ref).items() if commit == snapshot.commit]
+        if here:
+            known.append((replace(snapshot, files=here), names))
+    for snapshot, names in sorted(known, key=lambda one: bool(one[1])):
         for name in names or [snapshot.commit]:
-            found = library.find(snapshot.ref.at(name))
-            if found is not None:
-                yield found
+            yield replace(snapshot, ref=snapshot.ref.at(name))
 
 
 def _place_of(need: Need, recipe: Recipe, root: Path) -> Path:

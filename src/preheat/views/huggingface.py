@@ -5,53 +5,50 @@ As written by huggingface_hub 0.20 to 2.4 (file_download.py, `_create_symlink`, 
     models--OWNER--NAME/refs/BRANCH                the commit's 40 digits, and no newline: one makes every client miss
     models--OWNER--NAME/blobs/ETAG                 sha256 for LFS files, git's blob SHA-1 for the others
     models--OWNER--NAME/snapshots/COMMIT/PATH      a relative symlink to ../../blobs/ETAG
+    models--OWNER--NAME/trees/COMMIT.json          of whole snapshots: see hf_tree.py
 
-`trees/COMMIT.json` is left out: with it, clients from 1.22 on refuse a subset as incomplete.
+Where there are no symlinks, the files themselves lie in the snapshot, as the client does it.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
-from preheat.digest import Digest
 from preheat.snapshot import Snapshot
-from preheat.views.links import AUTO, link
+from preheat.views.hf_tree import tree_listing
+from preheat.views.links import AUTO
+from preheat.views.placer import Placer
+from preheat.views.revisions import HUGGING_FACE_BRANCH, branch_for
+from preheat.views.view import BlobPath, Placement
 
 
 class HuggingFaceCache:
     """See View. `at` becomes a HF_HUB_CACHE."""
 
     kind = "hf-cache"
+    renames = False
 
-    def __init__(self, mode: str = AUTO) -> None:
-        self._mode = mode
+    def __init__(self, ways: Sequence[str] = AUTO) -> None:
+        self._ways = ways
 
-    def place(self, snapshot: Snapshot, blob_path: Callable[[Digest], Path], at: Path) -> None:
+    def place(self, snapshot: Snapshot, blob_path: BlobPath, at: Path, *, whole: bool) -> Placement:
         """See View."""
+        placer = Placer(blob_path, self._ways)
         repo = at / snapshot.ref.slug
-        blobs, pointers = repo / "blobs", repo / "snapshots" / snapshot.commit
-        blobs.mkdir(parents=True, exist_ok=True)
+        pointers = repo / "snapshots" / snapshot.commit
+        symlinks = True
         for file in snapshot.files:
-            link(blob_path(file.digest), blobs / file.digest.hex, self._mode)
-            pointer = pointers / file.path
-            pointer.parent.mkdir(parents=True, exist_ok=True)
-            _point(pointer, os.path.relpath(blobs / file.digest.hex, pointer.parent))
-        if not snapshot.ref.pinned:
-            ref = repo / "refs" / snapshot.ref.revision
-            ref.parent.mkdir(parents=True, exist_ok=True)
-            aside = ref.with_name(f".{ref.name}.{os.getpid()}.new")
-            aside.write_text(snapshot.commit, encoding="ascii")
-            aside.replace(ref)
+            pointer, blob = pointers / file.path, repo / "blobs" / file.digest.hex
+            symlinks = symlinks and placer.point(pointer, os.path.relpath(blob, pointer.parent))
+            placer.put(file, blob if symlinks else pointer)
+        tree = repo / "trees" / f"{snapshot.commit}.json"
+        if whole and not tree.exists():
+            placer.write(tree, tree_listing(snapshot))
+        # Last: who finds the branch finds all of it.
+        branch = branch_for(snapshot.ref, HUGGING_FACE_BRANCH)
+        placer.write(repo / "refs" / branch, snapshot.commit.encode())
+        return placer.placement()
 
     def environ(self, at: Path) -> dict[str, str]:
         """See View."""
         return {"HF_HUB_CACHE": str(at), "HUGGINGFACE_HUB_CACHE": str(at)}
-
-
-def _point(pointer: Path, target: str) -> None:
-    """Make `pointer` a symlink to `target`, in one step, unless it is one already."""
-    if pointer.is_symlink() and str(pointer.readlink()) == target:
-        return
-    aside = pointer.with_name(f".{pointer.name[:200]}.{os.getpid()}.new")
-    aside.symlink_to(target)
-    aside.replace(pointer)

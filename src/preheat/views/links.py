@@ -4,61 +4,89 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from preheat.errors import LibraryError, UsageError
 
 REFLINK, HARDLINK, SYMLINK, COPY = "reflink", "hardlink", "symlink", "copy"
-AUTO = "auto"
+# What `--link` takes, and the ways that each tries in turn.
+WAYS = {
+    "auto": (REFLINK, HARDLINK, SYMLINK, COPY),
+    REFLINK: (REFLINK,),
+    HARDLINK: (HARDLINK,),
+    SYMLINK: (SYMLINK,),
+    COPY: (COPY,),
+}
+AUTO = WAYS["auto"]
 _FICLONE = 0x40049409  # linux/fs.h: share the source's extents, copy-on-write
+# What filesystems say to a kind of link that they do not have: another way may work.
+_NOT_THIS_WAY = frozenset(
+    (
+        errno.EXDEV,
+        errno.EPERM,
+        errno.EOPNOTSUPP,
+        errno.EMLINK,
+        errno.EINVAL,
+        errno.ENOTTY,
+        errno.ENOSYS,
+        errno.EBADF,
+    )
+)
+# vfat keeps even seconds.
+_SAME_TIME_NS = 2_000_000_000
 
 
-def link(blob: Path, at: Path, mode: str = AUTO) -> str:
-    """Put `blob` at `at`, whose folder exists, and say how.
+def read_ways(word: str) -> tuple[str, ...]:
+    """Say which ways to link a word of `--link` means, the first that works counting; raise UsageError for none."""
+    ways = WAYS.get(word)
+    if ways is None:
+        raise UsageError(f"{word!r} is not a way to link", hint=", ".join(WAYS))
+    return ways
 
-    `auto` takes the first that works of reflink, hard link, symlink; `copy` is only done when asked for. What is
-    there already and is the same file stays; anything else is replaced in one step. Raise LibraryError when the
-    mode does not work here.
+
+def link(blob: Path, at: Path, ways: Sequence[str] = AUTO) -> str | None:
+    """Put `blob` at `at`, whose folder exists, in the first of `ways` that works; say which, None if it was so before.
+
+    Whatever else lies there is replaced in one step. A copy or reflink is a file of its own, which its owner may
+    write; it counts as the blob's while size and time of change are the blob's. Raise LibraryError when no way works.
     """
-    match mode:
-        case "auto":
-            modes = [REFLINK, HARDLINK, SYMLINK]
-        case "reflink" | "hardlink" | "symlink" | "copy":
-            modes = [mode]
-        case _:
-            raise UsageError(f"{mode!r} is not a way to link", hint="auto, reflink, hardlink, symlink or copy")
-    if _same(blob, at):
-        return HARDLINK if not at.is_symlink() else SYMLINK
+    if _there(blob, at) & set(ways):
+        return None
     aside = at.with_name(f".{at.name[:200]}.{os.getpid()}.new")
-    reason: OSError | None = None
-    for one in modes:
+    for way in ways:
         try:
-            _put(blob, aside, one)
+            _put(blob, aside, way)
             aside.replace(at)
         except OSError as error:
             aside.unlink(missing_ok=True)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-                reason = error
-                break
-            reason = reason or error
+            if error.errno not in _NOT_THIS_WAY or way == ways[-1]:
+                raise LibraryError(
+                    f"{at} cannot be a {' or '.join(ways)} of {blob}: {os.strerror(error.errno or 0).lower()}",
+                    hint="try --link copy, or a place on the library's filesystem",
+                ) from error
         else:
-            return one
-    assert reason is not None
-    raise LibraryError(
-        f"{at} cannot be a {' or '.join(modes)} of {blob}: {os.strerror(reason.errno or 0).lower()}",
-        hint="try --link copy, or a place on the library's filesystem",
-    ) from reason
+            return way
+    raise AssertionError("no ways were given")
 
 
-def _same(blob: Path, at: Path) -> bool:
+def _there(blob: Path, at: Path) -> set[str]:
+    """Say which links what is at `at` could be; a reflink cannot be told from a copy."""
     try:
-        return at.samefile(blob)
+        theirs, ours = at.lstat(), blob.stat()
+        if stat.S_ISLNK(theirs.st_mode):
+            return {SYMLINK} if at.samefile(blob) else set()
     except OSError:
-        return False
+        return set()
+    if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino):
+        return {HARDLINK}
+    alike = theirs.st_size == ours.st_size and abs(theirs.st_mtime_ns - ours.st_mtime_ns) < _SAME_TIME_NS
+    return {REFLINK, COPY} if alike and stat.S_ISREG(theirs.st_mode) else set()
 
 
-def _put(blob: Path, at: Path, mode: str) -> None:
-    match mode:
+def _put(blob: Path, at: Path, way: str) -> None:
+    match way:
         case "reflink":
             with open(blob, "rb") as source, open(at, "wb") as target:
                 fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())
@@ -68,3 +96,6 @@ def _put(blob: Path, at: Path, mode: str) -> None:
             at.symlink_to(blob.absolute())
         case _:
             shutil.copyfile(blob, at)
+    if way in (REFLINK, COPY):
+        times = blob.stat()
+        os.utime(at, ns=(times.st_atime_ns, times.st_mtime_ns))

@@ -1,0 +1,22 @@
+"""`preheat view`."""
+
+import argparse
+from pathlib import Path
+
+from preheat.cli.wiring import Wiring
+from preheat.ref import Ref
+from preheat.verbs.view import place
+
+
+def command(options: argparse.Namespace, wiring: Wiring) -> int:
+    """Do what `preheat view` says."""
+    view = wiring.view(options.kind)
+    at = Path(options.at).expanduser().absolute()
+    # All are looked for before any is placed. The pinned first: what a branch names is what it should mean after.
+    snapshots = [wiring.library.require(Ref.parse(words), options.files) for words in options.refs]
+    environ: dict[str, str] = {}
+    for snapshot in sorted(snapshots, key=lambda one: not one.ref.pinned):
+        environ |= place(snapshot, wiring.library, view, at, wiring.console)
+    figures = {"kind": view.kind, "path": str(at), "environ": environ}
+    wiring.console.done(figures, "\n".join(f"{name}={value}" for name, value in environ.items()))
+    return 0

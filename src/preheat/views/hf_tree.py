@@ -1,0 +1,32 @@
+"""Tree listing: what huggingface_hub 1.22 and later keep of a commit, to know what is missing of it.
+
+`trees/COMMIT.json` (huggingface_hub/_tree_cache.py, TREE_CACHE_FORMAT_VERSION 1), indented by one. A client that finds
+it refuses a snapshot with files missing (IncompleteSnapshotError), so it belongs beside whole snapshots alone.
+"""
+
+import hashlib
+import json
+
+from preheat.digest import SHA256
+from preheat.snapshot import File, Snapshot
+
+
+def tree_listing(snapshot: Snapshot) -> bytes:
+    """Write a commit's listing as the client would."""
+    files = {file.path: _entry(file) for file in sorted(snapshot.files, key=lambda file: file.path)}
+    return json.dumps({"format_version": 1, "files": files}, indent=1).encode()
+
+
+def _entry(file: File) -> dict[str, object]:
+    if file.digest.algorithm != SHA256:
+        return {"size": file.size, "blob_id": file.digest.hex}
+    # In git, such a file is a pointer: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{file.digest.hex}\nsize {file.size}\n".encode()
+    naming = hashlib.sha1(b"blob %d\0" % len(pointer), usedforsecurity=False)
+    naming.update(pointer)
+    return {
+        "size": file.size,
+        "blob_id": naming.hexdigest(),
+        "lfs_sha256": file.digest.hex,
+        "lfs_size": file.size,
+    }

@@ -1,0 +1,54 @@
+"""ModelScope cache: the layout of modelscope 1.38 and later (modelscope_hub/_download.py, 0.5).
+
+    models/OWNER--NAME/snapshots/REVISION/PATH          REVISION as the app says it, `master` when it says none
+
+An app that looks on line has each file hashed and compared with the hub's sha256; one with `local_files_only` takes
+what is there. Where the old layout is there too, the client prefers that.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from preheat.errors import LibraryError
+from preheat.ref import HUGGING_FACE, MODELSCOPE, Ref
+from preheat.snapshot import Snapshot
+from preheat.views.links import AUTO
+from preheat.views.placer import Placer
+from preheat.views.revisions import MODELSCOPE_BRANCH, branch_for
+from preheat.views.view import BlobPath, Placement
+
+
+class ModelScopeCache:
+    """See View. `at` becomes a MODELSCOPE_CACHE."""
+
+    kind = "modelscope"
+    renames = False
+
+    def __init__(self, ways: Sequence[str] = AUTO) -> None:
+        self._ways = ways
+
+    def place(self, snapshot: Snapshot, blob_path: BlobPath, at: Path, *, whole: bool) -> Placement:  # noqa: ARG002 - it has no list of what is missing
+        """See View. Raise LibraryError for what has no owner and name."""
+        owner, name = owner_and_name(snapshot.ref)
+        snapshots = at / f"{snapshot.ref.kind}s" / f"{owner}--{name}" / "snapshots"
+        branch = branch_for(snapshot.ref, MODELSCOPE_BRANCH)
+        placer = Placer(blob_path, self._ways)
+        # Who asks for a commit looks in a folder of that name.
+        for revision in {branch, snapshot.ref.revision} if snapshot.ref.pinned else {branch}:
+            for file in snapshot.files:
+                placer.put(file, snapshots / revision / file.path)
+        return placer.placement()
+
+    def environ(self, at: Path) -> dict[str, str]:
+        """See View."""
+        return {"MODELSCOPE_CACHE": str(at)}
+
+
+def owner_and_name(ref: Ref) -> tuple[str, str]:
+    """Take a repository's name apart; raise LibraryError when it has none that ModelScope's clients could ask for."""
+    owner, slash, name = ref.repo.partition("/")
+    if ref.hub not in (HUGGING_FACE, MODELSCOPE) or not slash:
+        raise LibraryError(
+            f"{ref} has no name of the form owner/name, which ModelScope's caches need", hint="--view flat=DIR"
+        )
+    return owner, name

@@ -1,0 +1,54 @@
+"""Names: files under other names than their repository gives them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from preheat.errors import IntegrityError, LibraryError, UsageError
+from preheat.snapshot import File, Snapshot
+
+
+def by_last_name(snapshot: Snapshot, files: Iterable[File]) -> dict[str, File]:
+    """Name files by the last segment of their paths; raise LibraryError when two files want one name."""
+    named: dict[str, File] = {}
+    for file in files:
+        name = file.path.rpartition("/")[2]
+        other = named.setdefault(name, file)
+        if other.digest != file.digest:
+            raise LibraryError(
+                f"{snapshot.ref} has both {other.path} and {file.path}, and only one can be {name}",
+                hint="choose with --files, or files = […] in the recipe",
+            )
+    return named
+
+
+def renamed(snapshot: Snapshot, to: Mapping[str, str]) -> Snapshot:
+    """Give files other paths: a key names a file, or, with `/` at its end, a folder and all below it.
+
+    The longest key that fits a file counts; `""` for a folder is the top. Raise UsageError for a key that nothing
+    fits, and for paths that cannot be.
+    """
+    for key in to:
+        if not any(_fits(key, file.path) for file in snapshot.files):
+            raise UsageError(
+                f"to: {snapshot.ref} has no {key!r}", hint='to = { "file" = "name", "folder/" = "folder/" }'
+            )
+    try:
+        return replace(snapshot, files=tuple(_renamed(file, to) for file in snapshot.files))
+    except IntegrityError as error:
+        raise UsageError(
+            f"to: {error.message}", hint="two files cannot have one path, and none may leave its folder"
+        ) from error
+
+
+def _renamed(file: File, to: Mapping[str, str]) -> File:
+    key = max((key for key in to if _fits(key, file.path)), key=len, default=None)
+    if key is None:
+        return file
+    if not key.endswith("/"):
+        return replace(file, path=to[key])
+    folder = to[key].rstrip("/")
+    return replace(file, path=f"{folder}/{file.path[len(key) :]}" if folder else file.path[len(key) :])
+
+
+def _fits(key: str, path: str) -> bool:
+    return path.startswith(key) if key.endswith("/") else path == key

@@ -1,0 +1,36 @@
+"""Torch hub: the checkpoints that `torch.hub.load_state_dict_from_url` finds again (torch/hub.py).
+
+    hub/checkpoints/NAME        NAME is the last segment of the address that the app loads
+
+It is taken for right when it is there.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from preheat.snapshot import Snapshot
+from preheat.views.links import AUTO
+from preheat.views.names import by_last_name
+from preheat.views.placer import Placer
+from preheat.views.view import BlobPath, Placement
+
+
+class TorchHub:
+    """See View. `at` becomes a TORCH_HOME; folders of the repository do not count."""
+
+    kind = "torch-hub"
+    renames = True
+
+    def __init__(self, ways: Sequence[str] = AUTO) -> None:
+        self._ways = ways
+
+    def place(self, snapshot: Snapshot, blob_path: BlobPath, at: Path, *, whole: bool) -> Placement:  # noqa: ARG002 - it has no list of what is missing
+        """See View. Raise LibraryError when two files have the same name."""
+        placer = Placer(blob_path, self._ways)
+        for name, file in by_last_name(snapshot, snapshot.files).items():
+            placer.put(file, at / "hub" / "checkpoints" / name)
+        return placer.placement()
+
+    def environ(self, at: Path) -> dict[str, str]:
+        """See View."""
+        return {"TORCH_HOME": str(at)}

@@ -1,0 +1,61 @@
+"""Kept: a small library for views: blobs as the real one keeps them, and a snapshot of a model, made by hand."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from preheat.digest import GIT_SHA1, SHA256, Digest, hasher
+from preheat.hubs.folder import Folder
+from preheat.ref import Ref
+from preheat.snapshot import File, Snapshot
+from preheat.views.view import BlobPath
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+MODEL: Mapping[str, bytes] = {
+    "config.json": b'{"model_type": "tiny"}\n',
+    "empty.txt": b"",
+    "same.json": b'{"model_type": "tiny"}\n',
+    "voices/deep/low.bin": bytes(range(256)) * 8,
+    "weights.pt": b"\1" * 5000,
+}
+
+
+def blob_path(library: Path) -> BlobPath:
+    """Say where blobs lie, as docs/library-format.md has it."""
+    return lambda digest: library / "blobs" / digest.algorithm / digest.hex[:2] / digest.hex
+
+
+def keep(
+    library: Path, ref: str = "hf:acme/tiny", files: Mapping[str, bytes] = MODEL, commit: str = COMMIT
+) -> Snapshot:
+    """Put files into the library, those of 1,000 bytes and more by sha256, as of LFS."""
+    kept = []
+    for path, body in files.items():
+        algorithm = SHA256 if len(body) >= 1000 else GIT_SHA1
+        naming = hasher(algorithm, len(body))
+        naming.update(body)
+        digest = Digest(algorithm, naming.hexdigest())
+        blob = blob_path(library)(digest)
+        if not blob.exists():
+            blob.parent.mkdir(parents=True, exist_ok=True)
+            blob.write_bytes(body)
+            blob.chmod(0o444)
+        kept.append(File(path, len(body), digest))
+    return Snapshot(Ref.parse(ref), commit, tuple(kept))
+
+
+def seen(folder: Path) -> dict[str, bytes]:
+    """Read all files below a folder, through links."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def keep_folder(library: Path, folder: Path, ref: str) -> Snapshot:
+    """Put a folder's files into the library, under the commit that a mirror of the folder gives them."""
+    snapshot = replace(Folder().resolve(Ref.parse(f"file:{folder}")), ref=Ref.parse(ref))
+    for file in snapshot.files:
+        blob = blob_path(library)(file.digest)
+        if not blob.exists():
+            blob.parent.mkdir(parents=True, exist_ok=True)
+            blob.write_bytes((folder / file.path).read_bytes())
+            blob.chmod(0o444)
+    return snapshot
