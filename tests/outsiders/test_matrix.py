@@ -1,0 +1,284 @@
+"""The matrix: real clients, version by version, load from each view through their own API, on line and off.
+
+A cell says what a client fetched that it had: `hit` is nothing. docs/views.md has the table (`python docs/matrix.py`).
+"""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.outsiders.conftest import Outsider, Served
+from tests.outsiders.modelscope_hub import ModelScopeHub
+from tests.views.kept import blob_path, keep_folder, seen
+
+from preheat.events import Answered
+from preheat.ref import Ref
+from preheat.snapshot import Snapshot
+from preheat.views.huggingface import HuggingFaceCache
+from preheat.views.local_dir import LocalDir
+from preheat.views.modelscope import ModelScopeCache
+from preheat.views.modelscope_old import OldModelScopeCache
+from preheat.views.view import View
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parents[2]
+HUGGING_FACE = ["0.23.5", "0.30.2", "0.35.3", "0.36.2", "1.17.0", "1.31.0", "1.33.0", "2.4.0"]
+OLD_MODELSCOPE, NEW_MODELSCOPE = "1.27.0", "1.40.2"
+NOWHERE = "http://127.0.0.1:9"
+WHOLE, SUBSET = (), ("*.json", "voices/*")
+
+Record = Callable[[str, str, str], None]
+
+
+@pytest.fixture(scope="module")
+def record() -> Iterator[Record]:
+    """Give a function that notes a cell: client, column, what was seen. docs/matrix.py reads the notes."""
+    cells: dict[str, dict[str, str]] = {}
+
+    def note(client: str, column: str, said: str) -> None:
+        cells.setdefault(client, {})[column] = said
+
+    yield note
+    (ROOT / ".outsiders/matrix.json").write_text(json.dumps(cells, indent=1))
+
+
+class Placed:
+    """The model that is served, in a library, and views of it."""
+
+    def __init__(self, served: Served, folder: Path) -> None:
+        self.served = served
+        self.library = folder / "library"
+        self.snapshot = keep_folder(self.library, served.folder, "hf:acme/tiny")
+
+    def place(self, view: View, at: Path, files: tuple[str, ...] = WHOLE, ref: str = "hf:acme/tiny") -> Snapshot:
+        snapshot = replace(self.snapshot, ref=Ref.parse(ref)).only(files)
+        view.place(snapshot, blob_path(self.library), at, whole=not files)
+        return snapshot
+
+    def fetched(self) -> str:
+        """Say which files were sent since the last time this was asked."""
+        bodies = [e.path for e in self.served.events if isinstance(e, Answered) and e.sent and "/resolve/" in e.path]
+        self.served.events.clear()
+        return "hit" if not bodies else f"fetches {len(bodies)} of {len(self.snapshot.files)} files"
+
+    def same(self, folder: Path, files: tuple[str, ...] = WHOLE) -> bool:
+        """Whether a folder has the model's bytes, and no other files but a client's own."""
+        theirs = {name: body for name, body in seen(folder).items() if not name.startswith(".")}
+        return theirs == {f.path: (self.served.folder / f.path).read_bytes() for f in self.snapshot.only(files).files}
+
+
+@pytest.fixture(scope="module")
+def placed(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Placed:
+    return Placed(served, tmp_path_factory.mktemp("placed"))
+
+
+class Client:
+    """An environment of an outsider's own, and no more of the machine's than PATH."""
+
+    def __init__(self, python: Path, home: Path, prelude: str) -> None:
+        self._python = python
+        self._home = home
+        self._prelude = prelude
+
+    def __call__(self, expression: str, **environ: str) -> str:
+        """Evaluate an expression there; return it as text, or the error's name in angle brackets."""
+        script = (
+            f"import sys\n{self._prelude}\ntry:\n    said = str(({expression}))\n"
+            "except Exception as error:\n    said = f'<{type(error).__name__}>'\n"
+            "print('said:' + said)"
+        )
+        environ = {"PATH": os.environ["PATH"], "HOME": str(self._home)} | environ
+        done = subprocess.run([self._python, "-c", script], env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return [line for line in done.stdout.splitlines() if line.startswith("said:")][-1].removeprefix("said:")
+
+
+# ---- huggingface_hub
+
+
+class HuggingFaceClient(Client):
+    """huggingface_hub, off line unless it is given an endpoint."""
+
+    def __init__(self, version: str, outsider: Outsider, home: Path) -> None:
+        self.name = f"huggingface_hub {version}"
+        self.version = tuple(map(int, version.split(".")))
+        super().__init__(outsider(f"huggingface_hub=={version}"), home, "from huggingface_hub import *")
+
+    def off(self, expression: str, **environ: str) -> str:
+        return self(expression, HF_HUB_OFFLINE="1", HF_ENDPOINT=NOWHERE, **environ)
+
+    def on(self, endpoint: str, expression: str, **environ: str) -> str:
+        return self(expression, HF_ENDPOINT=endpoint, HF_HUB_DISABLE_TELEMETRY="1", **environ)
+
+
+@pytest.fixture(scope="module", params=HUGGING_FACE)
+def hf(
+    request: pytest.FixtureRequest, outsider: Outsider, tmp_path_factory: pytest.TempPathFactory
+) -> HuggingFaceClient:
+    return HuggingFaceClient(request.param, outsider, tmp_path_factory.mktemp("home"))
+
+
+def every_way(placed: Placed, files: tuple[str, ...] = WHOLE, more: str = "") -> str:
+    """Load each file, then all at once; say the folder."""
+    names = [file.path for file in placed.snapshot.only(files).files]
+    return f"[hf_hub_download('acme/tiny', name{more}) for name in {names}] and snapshot_download('acme/tiny'{more})"
+
+
+@pytest.mark.parametrize("revision", ["", "@commit"])
+@pytest.mark.parametrize("files", [WHOLE, SUBSET], ids=["whole", "subset"])
+def test_the_hugging_face_cache_is_read_off_line(
+    hf: HuggingFaceClient, placed: Placed, files: tuple[str, ...], revision: str, tmp_path: Path, record: Record
+) -> None:
+    # Pinned in the recipe or not, the app names no revision.
+    commit = f"@{placed.snapshot.commit}" if revision else ""
+    placed.place(HuggingFaceCache(), tmp_path / "hub", files, f"hf:acme/tiny{commit}")
+    said = hf.off(every_way(placed, files), HF_HUB_CACHE=str(tmp_path / "hub"))
+    assert placed.same(Path(said), files), said
+    record(hf.name, f"hf-cache off line{', subset' if files else ''}", "hit")
+
+
+def test_the_hugging_face_cache_is_believed_on_line(
+    hf: HuggingFaceClient, placed: Placed, tmp_path: Path, record: Record
+) -> None:
+    placed.place(HuggingFaceCache(), tmp_path / "hub")
+    placed.fetched()
+    said = hf.on(placed.served.url, every_way(placed), HF_HUB_CACHE=str(tmp_path / "hub"))
+    assert placed.same(Path(said)), said
+    fetched = placed.fetched()
+    record(hf.name, "hf-cache on line", fetched)
+    assert fetched == "hit"
+
+
+def test_a_whole_snapshot_has_a_tree_for_those_that_want_one(
+    hf: HuggingFaceClient, placed: Placed, tmp_path: Path
+) -> None:
+    if hf.version < (1, 26):
+        pytest.skip("it keeps no trees, or cannot be asked for them")
+    placed.place(HuggingFaceCache(), tmp_path / "hub")
+    said = hf.off("sorted(f.path for f in get_cached_repo_tree('acme/tiny'))", HF_HUB_CACHE=str(tmp_path / "hub"))
+    assert said == str(sorted(file.path for file in placed.snapshot.files))
+
+
+def test_a_client_s_scan_finds_no_fault(hf: HuggingFaceClient, placed: Placed, tmp_path: Path) -> None:
+    snapshot = placed.place(HuggingFaceCache(), tmp_path / "hub")
+    said = hf.off(
+        "[(r.repo_id, r.size_on_disk, sorted(r.refs)) for r in scan_cache_dir().repos], len(scan_cache_dir().warnings)",
+        HF_HUB_CACHE=str(tmp_path / "hub"),
+    )
+    assert said == f"([('acme/tiny', {snapshot.size}, ['main'])], 0)"
+
+
+def test_a_local_dir_is_taken_off_line(hf: HuggingFaceClient, placed: Placed, tmp_path: Path, record: Record) -> None:
+    placed.place(LocalDir(), tmp_path / "here")
+    here = f", local_dir={str(tmp_path / 'here')!r}"
+    names = [file.path for file in placed.snapshot.files]
+    said = hf.off(f"[hf_hub_download('acme/tiny', name{here}) for name in {names}]")
+    assert said == str([str(tmp_path / "here" / name) for name in names])
+    said = hf.off(f"snapshot_download('acme/tiny'{here})")
+    if hf.version < (0, 24):
+        # It never looks for a local_dir's snapshot off line, be it its own.
+        assert said == "<LocalEntryNotFoundError>"
+        record(hf.name, "local-dir off line", "hit, file by file")
+    else:
+        assert placed.same(Path(said)), said
+        record(hf.name, "local-dir off line", "hit")
+
+
+def test_a_local_dir_is_believed_on_line(hf: HuggingFaceClient, placed: Placed, tmp_path: Path, record: Record) -> None:
+    placed.place(LocalDir(), tmp_path / "here")
+    placed.fetched()
+    said = hf.on(placed.served.url, every_way(placed, more=f", local_dir={str(tmp_path / 'here')!r}"))
+    assert placed.same(Path(said)), said
+    fetched = placed.fetched()
+    record(hf.name, "local-dir on line", fetched)
+    assert fetched == "hit"
+
+
+# ---- modelscope
+
+
+class ModelScopeClient(Client):
+    """modelscope, on line at a hub over TLS, or with `local_files_only`."""
+
+    def __init__(self, version: str, outsider: Outsider, home: Path) -> None:
+        self.name = f"modelscope {version}"
+        self.version = version
+        prelude = (
+            "from modelscope.hub.snapshot_download import snapshot_download\n"
+            "from modelscope.hub.file_download import model_file_download"
+        )
+        super().__init__(outsider(f"modelscope=={version}"), home, prelude)
+
+    def on(self, hub: ModelScopeHub, expression: str, **environ: str) -> str:
+        where = {"MODELSCOPE_DOMAIN": hub.domain, "REQUESTS_CA_BUNDLE": str(hub.certificate)}
+        if self.version == NEW_MODELSCOPE:
+            where["MODELSCOPE_ENDPOINT"] = f"https://{hub.domain}"
+        return self(expression, **where, MODELSCOPE_DOWNLOAD_INTRA_CLOUD="false", **environ)
+
+
+@pytest.fixture(scope="module")
+def hub(placed: Placed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelScopeHub]:
+    hub = ModelScopeHub(
+        placed.served.folder, "acme/tiny-2.5", placed.snapshot.commit, tmp_path_factory.mktemp("certificate")
+    )
+    yield hub
+    hub.close()
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        (OLD_MODELSCOPE, OldModelScopeCache()),
+        (NEW_MODELSCOPE, OldModelScopeCache()),
+        (NEW_MODELSCOPE, ModelScopeCache()),
+    ],
+    ids=lambda param: f"{param[0]}-{param[1].kind}",
+)
+def ms(
+    request: pytest.FixtureRequest, outsider: Outsider, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[ModelScopeClient, View]:
+    version, view = request.param
+    return ModelScopeClient(version, outsider, tmp_path_factory.mktemp("home")), view
+
+
+@pytest.mark.parametrize("ref", ["ms:acme/tiny-2.5", "hf:acme/tiny-2.5"])
+@pytest.mark.parametrize("files", [WHOLE, SUBSET], ids=["whole", "subset"])
+def test_a_modelscope_cache_is_read_off_line(
+    ms: tuple[ModelScopeClient, View],
+    placed: Placed,
+    files: tuple[str, ...],
+    ref: str,
+    tmp_path: Path,
+    record: Record,
+) -> None:
+    client, view = ms
+    # Whichever hub it came from, the bytes are the same.
+    placed.place(view, tmp_path / "cache", files, ref)
+    environ = {"MODELSCOPE_CACHE": str(tmp_path / "cache"), "MODELSCOPE_DOMAIN": "127.0.0.1:9"}
+    folder = client("snapshot_download('acme/tiny-2.5', local_files_only=True)", **environ)
+    assert placed.same(Path(folder), files), folder
+    # Without a revision, 1.40 asks the network for one, and waits for it to fail.
+    said = "model_file_download('acme/tiny-2.5', 'config.json', revision='master', local_files_only=True)"
+    file = client(said, **environ)
+    assert Path(file) == Path(folder) / "config.json"
+    record(client.name, f"{view.kind} off line{', subset' if files else ''}", "hit")
+
+
+def test_a_modelscope_cache_is_believed_on_line(
+    ms: tuple[ModelScopeClient, View], placed: Placed, hub: ModelScopeHub, tmp_path: Path, record: Record
+) -> None:
+    client, view = ms
+    hub.sent.clear()
+    placed.place(view, tmp_path / "cache", ref="ms:acme/tiny-2.5")
+    environ = {"MODELSCOPE_CACHE": str(tmp_path / "cache")}
+    folder = client.on(hub, "snapshot_download('acme/tiny-2.5')", **environ)
+    assert placed.same(Path(folder)), folder
+    file = client.on(hub, "model_file_download('acme/tiny-2.5', 'config.json')", **environ)
+    assert Path(file) == Path(folder) / "config.json"
+    record(client.name, f"{view.kind} on line", "hit" if not hub.sent else f"fetches {len(set(hub.sent))} files")
+    assert hub.sent == []
