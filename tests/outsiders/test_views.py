@@ -34,7 +34,7 @@ def name_of_error(call, *args, **kwargs):
     return None
 """
 
-TOKENIZER = {
+TOKENIZER: dict[str, object] = {
     "version": "1.0",
     "truncation": None,
     "padding": None,
