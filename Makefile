@@ -3,9 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python
 
-.PHONY: help setup check format test test-fast test-slow ci demo clean
+.PHONY: help setup check format test test-fast test-slow ci demo bench-pull bench-pull-slow bench-faults clean
 help: ## say what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: .venv/ready ## make .venv with the command at .venv/bin/preheat
 
@@ -39,6 +39,15 @@ ci: ## what CI runs
 
 demo: setup ## a real speech WebUI: cold, pulled, preloaded, in one table (ONCE=1 ends by itself)
 	$(RUN) examples/speech_webui/demo.py $(if $(ONCE),--once)
+
+bench-pull: setup ## pull beside hf, modelscope, aria2c and curl, and the floor; 20 minutes, root for the long line
+	$(RUN) -m benchmarks.bench_pull
+
+bench-pull-slow: setup ## the same at 1 MB/s a connection, where each peer takes over eight minutes
+	$(RUN) -m benchmarks.bench_pull --slow
+
+bench-faults: setup ## what each client does with each fault of a hub
+	$(RUN) -m benchmarks.faults
 
 clean: ## remove what was made here
 	rm -rf .venv .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .outsiders

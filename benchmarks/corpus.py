@@ -1,0 +1,34 @@
+"""Corpus: what is pulled. Random bytes, so that nothing along the way can shorten them."""
+
+import os
+import random
+from pathlib import Path
+
+_STEP = 8 << 20
+
+
+def weights(folder: Path, size: int = 497_000_000, count: int = 4) -> Path:
+    """Make a model as they are: a few large files, a few small."""
+    folder.mkdir(parents=True)
+    for number in range(1, count + 1):
+        _fill(folder / f"model-{number:05}-of-{count:05}.safetensors", size)
+    for number in range(1, 13):
+        _fill(folder / f"part_{number}.json", number * 60_000)
+    return folder
+
+
+def small_files(folder: Path, count: int = 3_000, total: int = 76_000_000) -> Path:
+    """Make a repository of small files, in folders; a third of them tiny. The same sizes each time."""
+    choose = random.Random(3)
+    shares = [choose.choice((0.02, 0.7, 2.3)) * choose.uniform(0.5, 1.5) for _ in range(count)]
+    for number, share in enumerate(shares):
+        path = folder / f"voice_{number // 100:02}" / f"piece_{number:04}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _fill(path, max(1, int(total * share / sum(shares))))
+    return folder
+
+
+def _fill(path: Path, size: int) -> None:
+    with open(path, "wb") as file:
+        for at in range(0, size, _STEP):
+            file.write(os.urandom(min(_STEP, size - at)))

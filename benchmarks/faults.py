@@ -1,0 +1,230 @@
+"""Faults: what each client does with each fault of a hub; writes results/faults.json and docs/faults.md.
+
+python -m benchmarks.faults                                  all of them, at most ten at a time
+python -m benchmarks.faults --fault 'cut once' --side preheat     a trial, which writes nothing
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks import sides
+from benchmarks.hub import faulty
+from benchmarks.hub.faulty import Fault, FaultyHub
+from benchmarks.hub.repo import Repo, read_repo
+from benchmarks.machine import describe
+from benchmarks.sides import Errand, Side
+from benchmarks.timed import Spent, run
+
+_ROOT = Path(__file__).parents[1]
+_RESULTS = Path(__file__).parent / "results" / "faults.json"
+_DOCUMENT = _ROOT / "docs" / "faults.md"
+_WEIGHT, _SMALL, _HOSTILE = "model.safetensors", "config.json", "../../../escaped.json"
+_SIZE = 12_000_000
+_PATIENCE_S = 60.0
+_AT_ONCE = 10
+_NOT_WORTH_TELLING = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A fault, in words, and how it is made anew for each client."""
+
+    words: str
+    make: Callable[[], Fault]
+    hostile: bool = False
+
+
+_CASES = (
+    Case("none", lambda: faulty.Delivery.honest),
+    Case("each answer cut after 1 MB", lambda: faulty.cuts(_WEIGHT, 1_000_000, None)),
+    Case("cut once", lambda: faulty.cuts(_WEIGHT, 500_000, 1)),
+    Case("reset once", lambda: faulty.cuts(_WEIGHT, 500_000, 1, reset=True)),
+    Case("one answer stalls in the middle", lambda: faulty.stalls(_WEIGHT, 500_000, 1)),
+    Case("one answer drips, 10 bytes a second", lambda: faulty.drips(_WEIGHT, 1)),
+    Case("a byte of a weight flipped, once", lambda: faulty.flips(_WEIGHT, 5_000_000, 1)),
+    Case("a byte of a weight flipped, always", lambda: faulty.flips(_WEIGHT, 5_000_000, None)),
+    Case("a byte of a small file flipped, once", lambda: faulty.flips(_SMALL, 100, 1)),
+    Case("a byte of a small file flipped, always", lambda: faulty.flips(_SMALL, 100, None)),
+    Case("a weight too short, said to be whole", lambda: faulty.shortens(_WEIGHT, 1_000_000)),
+    Case("a weight longer than was listed", lambda: faulty.lengthens(_WEIGHT, 1_000_000)),
+    Case("429 five times, Retry-After: 1", lambda: faulty.refuses(5, 429, Retry_After="1")),
+    Case("503 three times", lambda: faulty.refuses(3, 503)),
+    Case("the hub knows no ranges", lambda: faulty.knows_no_ranges),
+    Case("redirects in a circle", lambda: faulty.redirects_to_itself),
+    Case("signed addresses expire after 2 s, answers end after 4 MB", lambda: faulty.signs),
+    Case(f"a file called {_HOSTILE}", lambda: faulty.Delivery.honest, hostile=True),
+)
+
+
+def meet(case: Case, side: Side, repo: Repo, work: Path, *, loud: bool) -> dict[str, Any]:
+    """Let a client meet a fault; say what came of it."""
+    place = work / re.sub(r"\W+", "-", f"{case.words} {side.name}") / "in" / "the" / "deep" / "of"
+    place.mkdir(parents=True)
+    if case.hostile:
+        repo = _hostile(repo)
+    with FaultyHub(repo, case.make()) as hub:
+        errand = Errand(hub.url, repo, place)
+        spent = run(side.command(errand), side.environment(errand), place / "said.txt", _PATIENCE_S)
+    told = _outcome(place, repo, spent)
+    if case.hostile:
+        told["escaped"] = any(_escaped(place, work))
+    shutil.rmtree(place.parents[3], ignore_errors=True)
+    words = _words(told)
+    said = f"\n    {spent.said[-300:].strip()!r}" if spent.status and loud else ""
+    print(f"{case.words:58} {side.name:16} {words}{said}", flush=True)
+    return told | {"words": words}
+
+
+def _hostile(repo: Repo) -> Repo:
+    entry = replace(repo.entries[_SMALL], path=_HOSTILE)
+    return replace(repo, entries=repo.entries | {_HOSTILE: entry})
+
+
+def _outcome(place: Path, repo: Repo, spent: Spent) -> dict[str, Any]:
+    """Look at what lies there: right files, wrong files that have a file's name, and the rest."""
+    wanted = {entry.sha256: entry.size for entry in repo.entries.values()}
+    names = {path.rpartition("/")[2] for path in repo.entries}
+    right, wrong, left = set(), [], 0
+    seen = set()
+    for path in place.rglob("*"):
+        if not path.is_file() or path == place / "said.txt" or path.is_relative_to(place / "home"):
+            continue
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        # A blob is named by its digest; what is called so and is not so is as wrong as a file.
+        claims = path.name in names or (re.fullmatch(r"[0-9a-f]{64}", path.name) and "library" in path.parts)
+        if digest in wanted:
+            right.add(digest)
+        elif claims:
+            wrong.append(f"{path.name}, {path.stat().st_size} bytes")
+        if digest not in wanted and not path.is_symlink() and path.stat().st_ino not in seen:
+            seen.add(path.stat().st_ino)
+            left += min(path.stat().st_size, path.stat().st_blocks * 512)
+    return {
+        "status": spent.status,
+        "seconds": round(spent.seconds, 1),
+        "right": right == set(wanted),
+        "wrong": wrong,
+        "left": left,
+        "gave_up_on": spent.seconds >= _PATIENCE_S,
+    }
+
+
+def _escaped(place: Path, work: Path) -> list[Path]:
+    """Find the hostile file anywhere but in the client's own folder."""
+    found = [path for path in place.parents[3].rglob("escaped.json") if not path.is_relative_to(place)]
+    return [*found, *(path for path in (work / "escaped.json",) if path.exists())]
+
+
+def _words(told: dict[str, Any]) -> str:
+    after = f"{told['seconds']:.0f} s" if told["seconds"] >= 1.5 else f"{told['seconds']:.1f} s"
+    left = f"; leaves {told['left'] / 1e6:.1f} MB" if told["left"] > _NOT_WORTH_TELLING and not told["right"] else ""
+    if told.get("escaped"):
+        return f"**writes outside its folder**, {after}"
+    if told["gave_up_on"]:
+        return f"no end in {after}{left}"
+    if told["status"] == 0:
+        if told["right"] and not told["wrong"]:
+            return f"right, {after}"
+        return f"**says OK, {'wrong file' if told['wrong'] else 'file missing'}**, {after}"
+    kept = "; **wrong file keeps its name**" if told["wrong"] else left
+    return f"fails, {after}{kept}"
+
+
+def main() -> None:
+    """Let every client meet every fault."""
+    form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    form.add_argument("--fault", action="append", default=[], metavar="WORDS", help="only those with these words")
+    form.add_argument("--side", action="append", default=[], metavar="NAME", help="only those with this name in theirs")
+    options = form.parse_args()
+    here, absent = sides.gather(
+        sides.preheat,
+        partial(sides.hf, "2.4.0", "hf 2.x"),
+        partial(sides.hf, "0.36.2", "hf 0.36"),
+        partial(sides.modelscope, "1.40.0"),
+        sides.aria2,
+        sides.curl,
+    )
+    trial = bool(options.fault or options.side)
+    clients = [side for side in here if not options.side or any(name in side.name for name in options.side)]
+    cases = [case for case in _CASES if not options.fault or any(words in case.words for words in options.fault)]
+    work = Path(tempfile.mkdtemp(prefix="preheat-faults-"))
+    try:
+        folder = work / "model"
+        folder.mkdir()
+        (folder / _WEIGHT).write_bytes(os.urandom(_SIZE))
+        (folder / _SMALL).write_bytes(os.urandom(1_000).hex().encode())
+        (folder / "note.txt").write_text("hm\n")
+        repo = read_repo("acme/tiny", folder)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            meetings = {
+                (case.words, side.name): pool.submit(meet, case, side, repo, work, loud=trial)
+                for case in cases
+                for side in clients
+                if not (case.hostile and side.verifies == "nothing")  # these are told their names by us
+            }
+            outcomes: dict[str, dict[str, Any]] = {case.words: {} for case in cases}
+            for (words, name), meeting in meetings.items():
+                outcomes[words][name] = meeting.result()
+        told = {
+            "machine": describe(work),
+            "patience_s": _PATIENCE_S,
+            "absent": absent,
+            "sides": [
+                {"name": side.name, "version": side.version, "command": side.say(Errand("HUB", repo, work / "into"))}
+                for side in clients
+            ],
+            "outcomes": outcomes,
+        }
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    if not trial:
+        _RESULTS.parent.mkdir(exist_ok=True)
+        _RESULTS.write_text(json.dumps(told, indent=1) + "\n")
+        _DOCUMENT.write_text(document(told))
+
+
+def document(told: dict[str, Any]) -> str:
+    """Write docs/faults.md from the results."""
+    names = [side["name"] for side in told["sides"]]
+    rows = [f"| fault | {' | '.join(names)} |", f"|{' --- |' * (len(names) + 1)}"]
+    for fault, outcomes in told["outcomes"].items():
+        cells = [outcomes[name]["words"] if name in outcomes else "–" for name in names]
+        rows.append(f"| {fault} | {' | '.join(cells)} |")
+    versions = [f"- {side['name']} {side['version']}: `{side['command']}`" for side in told["sides"]]
+    machine = told["machine"]
+    return "\n".join(
+        [
+            "# What a fault does to each client",
+            "",
+            "Made by `make bench-faults` (benchmarks/faults.py) from real runs against a hub that fails in one way, on",
+            f"real sockets: a weight of {_SIZE // 1_000_000} MB and two small files. Every client runs as it comes, no",
+            "setting changed. *Right*: all files are there, with the right bytes, and it said so. *Fails*: it said so",
+            f"itself. *No end*: it was stopped after {told['patience_s']:.0f} s. *Leaves*: room taken on the disk by",
+            "what is no right file; a client that resumes may go on from it. aria2c and curl list no repositories, so",
+            "they cannot be led astray by a file's name.",
+            "",
+            *rows,
+            "",
+            *versions,
+            *(f"- {line}" for line in told["absent"]),
+            "",
+            f"<sub>{machine['date']}, load average {machine['load']}, up to {_AT_ONCE} clients at a time: the seconds "
+            "show who waits for long, not who is fast.</sub>",
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

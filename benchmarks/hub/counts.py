@@ -1,0 +1,47 @@
+"""Counts: what a hub of several processes was asked and what left it, in memory that all of them share."""
+
+import mmap
+import multiprocessing
+import struct
+import time
+
+_FORM = struct.Struct("=QQ")
+_RATE = struct.Struct("=d")
+
+
+class Counts:
+    """Requests and bytes of files; each process writes its own place, so none waits for another."""
+
+    def __init__(self, processes: int) -> None:
+        self._memory = mmap.mmap(-1, _FORM.size * processes)
+        self._processes = processes
+
+    def add(self, process: int, requests: int, sent: int) -> None:
+        """Add to a process's sums; its threads have one lock for that."""
+        at = process * _FORM.size
+        before_requests, before_sent = _FORM.unpack_from(self._memory, at)
+        _FORM.pack_into(self._memory, at, before_requests + requests, before_sent + sent)
+
+    def total(self) -> tuple[int, int]:
+        """Say requests and bytes of all processes so far."""
+        each = [_FORM.unpack_from(self._memory, n * _FORM.size) for n in range(self._processes)]
+        return sum(requests for requests, _ in each), sum(sent for _, sent in each)
+
+
+class Bucket:
+    """Bytes a second for all connections together: each taker is told how long to wait for its turn."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._turn = multiprocessing.Lock()
+        self._free_at = mmap.mmap(-1, _RATE.size)
+
+    def take(self, size: int) -> None:
+        """Return when `size` bytes may go."""
+        with self._turn:
+            now = time.monotonic()
+            # A line that was idle has saved up nothing but this.
+            free_at = max(now - 0.02, _RATE.unpack(self._free_at[:])[0])
+            self._free_at[:] = _RATE.pack(free_at + size / self._rate)
+        if free_at > now:
+            time.sleep(free_at - now)

@@ -1,0 +1,56 @@
+"""Timed: one run of a program, and what it took."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a program took; CPU and memory are its own and its waited-for children's, nobody else's."""
+
+    status: int
+    seconds: float
+    cpu_s: float
+    peak_rss: int
+    said: str
+
+
+def run(
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    log: Path,
+    within_s: float,
+    enough: Callable[[], bool] = lambda: False,
+) -> Spent:
+    """Run a command to its end; kill -9 it and its group after `within_s`, or once there is `enough`."""
+    with open(log, "wb") as out:
+        begun = time.monotonic()
+        child = subprocess.Popen(
+            list(command), env=dict(environ), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+        )
+        ended = threading.Event()
+        watch = threading.Thread(target=_watch, args=(child.pid, ended, begun + within_s, enough))
+        watch.start()
+        _, status, usage = os.wait4(child.pid, 0)
+        seconds = time.monotonic() - begun
+        child.returncode = os.waitstatus_to_exitcode(status)  # it has been waited for: Popen need not
+        ended.set()
+        watch.join()
+    said = log.read_bytes()[-4000:].decode(errors="replace")
+    return Spent(child.returncode, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, said)
+
+
+def _watch(child: int, ended: threading.Event, deadline: float, enough: Callable[[], bool]) -> None:
+    while not ended.wait(0.005):
+        if time.monotonic() > deadline or enough():
+            try:
+                os.killpg(child, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+            ended.wait()
