@@ -1,5 +1,6 @@
 """Adopt: take what other programs' caches have into the library, without download and without a second copy."""
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -47,7 +48,7 @@ def adopt(
     sizes = {candidate.source: candidate.source.stat().st_size for one in found for candidate in one.candidates}
     on_event(Reading("adopt", len(sizes), sum(sizes.values())))
     for one in odd:
-        on_event(LeftOut(str(one.path), one.reason))
+        on_event(LeftOut(_said(one.path), one.reason))
     speaking = threading.Lock()
 
     def tell(event: Event) -> None:
@@ -64,6 +65,11 @@ def adopt(
         copied=sum(one.copied for one in done),
         left_out=len(odd) + sum(one.left_out for one in done),
     )
+
+
+def _said(path: Path) -> str:
+    """Say a path that may not be UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _read(folder: Path, ref: Ref | None) -> Iterator[Found | Odd]:
@@ -138,7 +144,7 @@ def _take(found: Found, library: Library, intake: Intake, tell: Listener) -> tup
                     left_out += len(jobs[job])
                     for candidate in jobs[job]:
                         hint = f" ({error.hint})" if error.hint else ""
-                        tell(LeftOut(str(candidate.source), error.message + hint))
+                        tell(LeftOut(_said(candidate.source), error.message + hint))
                     continue
                 if one.how != "here":
                     library.seals.note(one.digest, library.path(one.digest))

@@ -1,0 +1,279 @@
+"""Adopt, end to end: caches of other programs become content of the library; nothing is fetched, written or lost."""
+
+import os
+import pickle
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.command import Preheat, Told
+from tests.flaky_hub import FlakyHub
+from tests.stories.caches import COMMIT, etag, hf_cache, ms_new, ms_old, write
+from tests.stories.kept import contents, settled
+
+from preheat.events import Event, LeftOut
+from preheat.library.library import Library
+from preheat.ref import Ref
+from preheat.verbs.adopt import Adoption, adopt
+
+WEIGHTS, MORE, CONFIG = os.urandom(3_000_000), os.urandom(50_000), b'{"model_type": "tiny"}\n'
+FILES = {"model.bin": WEIGHTS, "deep/er/more.bin": MORE, "config.json": CONFIG, "same.json": CONFIG, "empty": b""}
+
+
+def adopted(preheat: Preheat, *words: str | Path) -> Told:
+    told = preheat("adopt", "--json", *map(str, words))
+    assert told.status == 0, told.out + told.err
+    return told
+
+
+def left_out(told: Told) -> dict[str, str]:
+    return {Path(event["path"]).name: event["reason"] for event in told.events if event["event"] == "left-out"}
+
+
+def has(preheat: Preheat, ref: str) -> dict[str, bytes]:
+    library = Library(preheat.library)
+    snapshot = library.require(Ref.parse(ref))
+    return {file.path: library.path(file.digest).read_bytes() for file in snapshot.files}
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("tree", [False, True])
+def test_a_hugging_face_cache_is_taken_in_by_its_own_digests(
+    preheat: Preheat, hub: FlakyHub, *, shared: bool, tree: bool
+) -> None:
+    cache = preheat.folder / "hub"
+    hf_cache(cache, "acme/voice", FILES, shared=shared, tree=tree)
+    told = adopted(preheat, cache)
+    assert has(preheat, "acme/voice") == has(preheat, f"acme/voice@{COMMIT}") == FILES
+    assert (told.last["versions"], told.last["files"], told.last["left_out"]) == (1, 5, 0)
+    assert told.last["copied"] == 0
+    assert not hub.asked()
+
+
+def test_adopting_writes_no_second_copy_and_leaves_the_cache_usable(preheat: Preheat) -> None:
+    cache = preheat.folder / "hub"
+    home = hf_cache(cache, "acme/voice", FILES)
+    before, looks = contents(home), settled(home)
+    adopted(preheat, cache)
+    assert contents(home) == before
+    assert settled(home) == looks
+    blob = Library(preheat.library).path(Library(preheat.library).require(Ref.parse("acme/voice")).files[2].digest)
+    assert blob.stat().st_mode & 0o777 == 0o444
+    if blob.stat().st_nlink > 1:
+        assert any(path.samefile(blob) for path in home.rglob("*"))
+
+
+def test_adopting_again_takes_nothing_and_reads_nothing(preheat: Preheat) -> None:
+    cache = preheat.folder / "hub"
+    hf_cache(cache, "acme/voice", FILES)
+    adopted(preheat, cache)
+    again = adopted(preheat, cache)
+    assert (again.last["new"], again.last["files"]) == (0, 5)
+    [event] = [event for event in again.events if event["event"] == "adopted"]
+    assert event["links"] == {"here": 5}
+
+
+def test_after_adopting_a_pull_moves_nothing(preheat: Preheat, hub: FlakyHub, model: Path) -> None:
+    files = {path.relative_to(model).as_posix(): path.read_bytes() for path in model.rglob("*") if path.is_file()}
+    hf_cache(preheat.folder / "hub", "acme/tiny", files)
+    adopted(preheat, preheat.folder / "hub")
+    told = preheat("pull", "acme/tiny", "--json")
+    assert told.status == 0
+    assert told.last["fetched"] == 0
+    assert not hub.asked("/resolve/")
+
+
+def test_a_cache_with_its_list_of_files_knows_what_it_lacks(preheat: Preheat) -> None:
+    home = hf_cache(preheat.folder / "hub", "acme/voice", FILES, tree=True)
+    (home / "snapshots" / COMMIT / "model.bin").unlink()
+    adopted(preheat, preheat.folder / "hub")
+    snapshot = Library(preheat.library).find(Ref.parse("acme/voice"))
+    assert snapshot is not None
+    assert len(snapshot.files) == 5
+    assert [file.path for file in Library(preheat.library).missing(snapshot)] == ["model.bin"]
+
+
+def test_a_cache_copied_without_links_is_taken_too(preheat: Preheat) -> None:
+    home = hf_cache(preheat.folder / "hub", "acme/voice", FILES)
+    for pointer in [path for path in (home / "snapshots").rglob("*") if path.is_symlink()]:
+        data = pointer.read_bytes()
+        pointer.unlink()
+        pointer.write_bytes(data)
+    adopted(preheat, home)
+    assert has(preheat, "acme/voice") == FILES
+
+
+def test_an_old_cache_does_not_set_a_branch_back_that_was_pulled_since(preheat: Preheat, hub: FlakyHub) -> None:
+    assert preheat("pull", "acme/tiny").status == 0
+    here = Library(preheat.library).find(Ref.parse("acme/tiny"))
+    hf_cache(preheat.folder / "hub", "acme/tiny", FILES)
+    adopted(preheat, preheat.folder / "hub")
+    assert Library(preheat.library).find(Ref.parse("acme/tiny")) == here
+    assert has(preheat, f"acme/tiny@{COMMIT}") == FILES
+
+
+LAYOUTS: dict[str, Callable[[Path], Path]] = {
+    "oldest": lambda at: ms_old(at / "hub/iic/Sense.Voice", "iic/Sense.Voice", FILES),
+    "old": lambda at: ms_old(at / "models/iic/Sense___Voice", "iic/Sense.Voice", FILES),
+    "new": lambda at: ms_new(at, "iic/Sense.Voice", FILES),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_modelscope_caches_of_three_generations_are_taken_in(preheat: Preheat, layout: str) -> None:
+    cache = preheat.folder / "modelscope"
+    LAYOUTS[layout](cache)
+    told = adopted(preheat, cache)
+    assert has(preheat, "ms:iic/Sense.Voice") == FILES
+    assert told.last["left_out"] == 0
+
+
+def test_files_that_modelscope_had_not_finished_are_left_out(preheat: Preheat) -> None:
+    home = ms_old(preheat.folder / "ms/models/iic/voice", "iic/voice", {"config.json": CONFIG})
+    write(home / "model.bin", WEIGHTS)
+    new = ms_new(preheat.folder / "ms", "iic/other", {"config.json": CONFIG})
+    write(new / "snapshots/master/model.bin.incomplete", WEIGHTS)
+    told = adopted(preheat, preheat.folder / "ms")
+    assert set(left_out(told)) == {"model.bin", "model.bin.incomplete"}
+    assert has(preheat, "ms:iic/voice") == has(preheat, "ms:iic/other") == {"config.json": CONFIG}
+
+
+def test_a_pickle_that_would_run_something_is_not_run(preheat: Preheat) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(preheat.folder / "evil"),)
+
+    home = ms_old(preheat.folder / "ms/models/iic/voice", "iic/voice", {"config.json": CONFIG})
+    (home / ".mdl").write_bytes(pickle.dumps(Evil()))
+    adopted(preheat, preheat.folder / "ms")
+    assert not (preheat.folder / "evil").exists()
+    assert has(preheat, "ms:iic/voice") == {"config.json": CONFIG}
+
+
+def test_a_plain_folder_is_taken_in_as_the_model_it_is_said_to_be(preheat: Preheat) -> None:
+    folder = preheat.folder / "checkpoints"
+    for name, data in FILES.items():
+        write(folder / name, data)
+    note = folder / ".cache/huggingface/download/model.bin.metadata"
+    write(note, f"{COMMIT}\n{etag(WEIGHTS, lfs=True)}\n1700000000.0\n".encode())
+    assert preheat("adopt", str(folder)).status == 2
+    adopted(preheat, folder, "--as", "acme/voice")
+    assert has(preheat, f"acme/voice@{COMMIT}") == FILES
+
+
+def test_a_whisper_checkpoint_that_is_not_what_its_name_says_is_left_out(preheat: Preheat) -> None:
+    write(preheat.folder / "whisper/tiny.en.pt", MORE)
+    write(preheat.folder / "whisper/mine.pt", MORE)
+    told = adopted(preheat, preheat.folder / "whisper")
+    assert "d3dd57d32accea0b295c96e26691aa14d8822fac7d9d27d5dc00b4ca2826dd03" in left_out(told)["tiny.en.pt"]
+    assert left_out(told)["mine.pt"] == "it is none of openai-whisper's checkpoints"
+    assert told.last["versions"] == 0
+
+
+# ---- what caches should not hold
+
+
+def test_what_does_not_match_its_digest_is_left_out_and_the_rest_taken(preheat: Preheat) -> None:
+    home = hf_cache(preheat.folder / "hub", "acme/voice", FILES)
+    rotten = home / "blobs" / etag(WEIGHTS, lfs=True)
+    rotten.write_bytes(WEIGHTS[:-1] + b"?")
+    told = adopted(preheat, preheat.folder / "hub")
+    assert set(left_out(told)) == {rotten.name}
+    assert rotten.stat().st_mode & 0o777 == 0o644
+    assert rotten.stat().st_nlink == 1
+    assert set(has(preheat, "acme/voice")) == FILES.keys() - {"model.bin"}
+    assert not list((preheat.library / "partial").iterdir())
+
+
+def test_dangling_links_loops_and_links_out_of_the_cache_are_left_out(preheat: Preheat) -> None:
+    home = hf_cache(preheat.folder / "hub", "acme/voice", {"config.json": CONFIG})
+    secret = write(preheat.folder / "secret", b"mine")
+    snapshot = home / "snapshots" / COMMIT
+    (snapshot / "dangling").symlink_to("../../blobs/" + "0" * 64)
+    (snapshot / "loop").symlink_to("loop2")
+    (snapshot / "loop2").symlink_to("loop")
+    (snapshot / "out").symlink_to(secret)
+    (snapshot / "folder").symlink_to("/etc")
+    os.mkfifo(snapshot / "pipe")
+    told = adopted(preheat, preheat.folder / "hub")
+    reasons = left_out(told)
+    assert reasons["dangling"] == "it is a link to nothing"
+    assert reasons["loop"] == reasons["loop2"] == "it is a link in a loop"
+    assert "a link out of" in reasons["out"]
+    assert "a link out of" in reasons["folder"]
+    assert reasons["pipe"] == "it is not a regular file"
+    assert secret.stat().st_nlink == 1
+    assert has(preheat, "acme/voice") == {"config.json": CONFIG}
+
+
+def test_half_downloads_and_what_is_no_commit_are_left_out(preheat: Preheat) -> None:
+    home = hf_cache(preheat.folder / "hub", "acme/voice", {"config.json": CONFIG})
+    write(home / "blobs" / f"{'1' * 64}.0a1b2c3d.incomplete", b"half")
+    write(home / "refs" / "broken", b"not a commit")
+    write(home / "snapshots" / "main" / "config.json", CONFIG)
+    (preheat.folder / "hub/models--bad name").mkdir()
+    told = adopted(preheat, preheat.folder / "hub")
+    assert {"broken", "main", f"{'1' * 64}.0a1b2c3d.incomplete"} == set(left_out(told))
+
+
+@pytest.mark.parametrize("name", ["a\\b", "line\nfeed", b"\xff\xfe".decode(errors="surrogateescape")])
+def test_hostile_names_are_left_out_and_harm_nothing(preheat: Preheat, name: str) -> None:
+    home = hf_cache(preheat.folder / "hub", "acme/voice", {"config.json": CONFIG})
+    (home / "snapshots" / COMMIT / name).symlink_to("config.json")
+    told = adopted(preheat, preheat.folder / "hub")
+    assert list(left_out(told).values()) == ["its name cannot be a file's of a repository"]
+    assert has(preheat, "acme/voice") == {"config.json": CONFIG}
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Path]:
+    """A folder that everybody can reach, with a place that everybody can write to; only root can tell these stories."""
+    if os.getuid():
+        pytest.skip("only root can be somebody else")
+    folder = Path(tempfile.mkdtemp(prefix="preheat-test-"))
+    folder.chmod(0o755)
+    (folder / "theirs").mkdir()
+    (folder / "theirs").chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def adopted_by_nobody(cache: Path, library: Path, *, copy: bool) -> tuple[Adoption, list[LeftOut]]:
+    events: list[Event] = []
+    os.seteuid(65534)
+    try:
+        adoption = adopt(cache, Library(library), events.append, copy=copy)
+    finally:
+        os.seteuid(0)
+    return adoption, [event for event in events if isinstance(event, LeftOut)]
+
+
+def test_a_file_that_may_not_be_read_is_left_out(elsewhere: Path) -> None:
+    home = hf_cache(elsewhere / "hub", "acme/voice", FILES)
+    blob = home / "blobs" / etag(WEIGHTS, lfs=True)
+    blob.chmod(0o600)
+    adoption, left = adopted_by_nobody(home, elsewhere / "theirs", copy=True)
+    assert [(one.path, one.reason.partition(" (")[0]) for one in left] == [
+        (str(blob), "it cannot be taken: permission denied")
+    ]
+    assert adoption.files == 4
+
+
+def test_another_owners_files_are_copied_when_asked_for_and_never_made_read_only(elsewhere: Path) -> None:
+    home = hf_cache(elsewhere / "hub", "acme/voice", FILES)
+    adopted_by_nobody(home, elsewhere / "theirs", copy=False)
+    assert {path.stat().st_mode & 0o777 for path in (home / "blobs").iterdir()} == {0o644}
+    adoption, left = adopted_by_nobody(home, elsewhere / "theirs", copy=True)
+    assert (adoption.files, left) == (5, [])
+    assert {path.stat().st_mode & 0o777 for path in (home / "blobs").iterdir()} == {0o644}
+
+
+def test_what_is_no_cache_is_said_and_left_alone(preheat: Preheat) -> None:
+    (preheat.folder / "photos").mkdir()
+    told = preheat("adopt", str(preheat.folder / "photos"))
+    assert told.status == 2
+    assert "--as" in told.err
+    assert preheat("adopt", str(preheat.folder / "nowhere")).status == 2
