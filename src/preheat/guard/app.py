@@ -14,7 +14,8 @@ class App:
 
     `alive` is another probe: whether the app, once ready, still answers; empty for `ready` again. `env` is the whole
     environment, None for the guard's own; `cwd` None for the guard's own. `{port}` in `command`, in the probes and in
-    the values of `env` stands for a port that the guard chooses.
+    the values of `env` stands for a port that the guard chooses. `read_only` are folders that it shall not write, root
+    or not, where the guard may see to that.
     """
 
     command: tuple[str, ...]
@@ -22,6 +23,7 @@ class App:
     cwd: str | None = None
     ready: str = ""
     alive: str = ""
+    read_only: tuple[str, ...] = ()
 
     def on(self, port: int) -> App:
         """Say which port it shall listen on."""

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from typing import Mapping
 
 
 def take_notify_socket() -> str:
     """Take systemd's address out of the environment: what it starts shall not speak in the guard's name."""
     return os.environ.pop("NOTIFY_SOCKET", "")
+
+
+def without_notify_socket(env: Mapping[str, str]) -> dict[str, str]:
+    """Leave systemd's address out of an environment that was copied before it was taken."""
+    return {name: value for name, value in env.items() if name != "NOTIFY_SOCKET"}
 
 
 def notify(address: str, *words: str) -> None:

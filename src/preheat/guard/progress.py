@@ -57,7 +57,7 @@ def progress(order: Sequence[Step], come_to: int, since_s: float, earlier_s: Seq
         return Progress("starting", None, eta_s)
     if not come_to:
         return Progress("importing", 0, eta_s)
-    behind = sum(step.size for step in order[:come_to])
+    behind = sum(step.size for step in order[: come_to - 1])
     return Progress(f"loading {os.path.basename(order[come_to - 1].path)}", behind * 100 // whole, eta_s)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from preheat.guard import warden
 from preheat.guard.app import App
+from preheat.guard.shield import shield
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 _NO_FOLDER = "folder"
@@ -44,6 +45,8 @@ def spawn(app: App) -> Born:
     """Start `app` in a session of its own. Raise CannotStart; ValueError for words that no command can have."""
     if any("\0" in word for word in app.command):
         raise ValueError(f"{app.command[0]}: a word of a command cannot hold a null character")
+    if not app.command[0]:
+        raise CannotStart("'': there is no such command", NOT_FOUND)
     stdout, its_stdout = os.pipe()
     stderr, its_stderr = os.pipe()
     report, its_report = os.pipe()
@@ -92,6 +95,7 @@ def _become(app: App, parent: int, stdout: int, stderr: int, birth: int) -> None
             # Python ignores them, and what is ignored stays so in a new program.
             if hasattr(signal, ignored):
                 signal.signal(getattr(signal, ignored), signal.SIG_DFL)
+        shield(app.read_only)
         if app.cwd is not None:
             what = _NO_FOLDER
             os.chdir(app.cwd)

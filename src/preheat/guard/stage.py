@@ -12,7 +12,7 @@ from preheat.guard.board import Board
 from preheat.guard.crew import Terms
 from preheat.guard.history import History
 from preheat.guard.lifecycle import Patience
-from preheat.guard.notify import notify, take_notify_socket
+from preheat.guard.notify import notify, take_notify_socket, without_notify_socket
 from preheat.guard.probes import port_of
 from preheat.guard.process import Output
 from preheat.guard.settings import Settings, Stage, read_address
@@ -44,6 +44,8 @@ def keep(
     if stage.standby and not stage.front:
         raise ValueError("--standby wants --front HOST:PORT: two instances cannot have one port")
     systemd = take_notify_socket()
+    if app.env is not None:
+        app = replace(app, env=without_notify_socket(app.env))
     with ExitStack() as closing:
         board = Board(stage.name, _app_url(settings.app, stage), history=History(stage.history))
         front = _front(stage, board, closing)

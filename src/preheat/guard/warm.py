@@ -85,27 +85,28 @@ class WarmUp:
             return True  # the list is older than the app: what is gone is not wanted any more
         try:
             size = os.fstat(file).st_size
-            stop = min(one.stop or size, size)
-            for at in range(one.start, stop, _CHUNK):
-                if self._closed.is_set():
-                    return False
-                if not self._take(file, at, min(_CHUNK, stop - at), stop):
-                    return False
+            return self._take(file, _chunks(one.start, min(one.stop or size, size)))
         except OSError:
             return True
         finally:
             os.close(file)
-        return True
 
-    def _take(self, file: int, at: int, size: int, stop: int) -> bool:
-        if _cached(file, at) and _cached(file, at + size // 2) and _cached(file, at + size - 1):
-            self.found += size
-            return True
-        # The kernel fetches ahead while this chunk is read: disks and network filesystems want many requests at once.
-        with suppress(OSError):
-            os.posix_fadvise(file, at + size, min(_AHEAD * _CHUNK, stop - at - size), os.POSIX_FADV_WILLNEED)
-        self.read += os.preadv(file, [memoryview(self._buffer)[:size]], at)
-        return self.read - self._asked_at < _ASK_EVERY or self._enough()
+    def _take(self, file: int, chunks: Sequence[tuple[int, int]]) -> bool:
+        here: List[bool] = []
+        for number, (at, size) in enumerate(chunks):
+            if self._closed.is_set():
+                return False
+            # The kernel is asked for the next ones while this one is read: disks and network filesystems want many
+            # requests at once. Looked at before they are asked for, or all would seem to have been here.
+            while len(here) < min(number + 1 + _AHEAD, len(chunks)):
+                here.append(_ask_for(file, *chunks[len(here)]))
+            if here[number]:
+                self.found += size
+                continue
+            self.read += os.preadv(file, [memoryview(self._buffer)[:size]], at)
+            if self.read - self._asked_at >= _ASK_EVERY and not self._enough():
+                return False
+        return True
 
     def _enough(self) -> bool:
         self._asked_at = self.read
@@ -113,6 +114,19 @@ class WarmUp:
             self.why = "no memory is left that nobody uses"
             return False
         return True
+
+
+def _chunks(start: int, stop: int) -> List[tuple[int, int]]:
+    return [(at, min(_CHUNK, stop - at)) for at in range(start, stop, _CHUNK)]
+
+
+def _ask_for(file: int, at: int, size: int) -> bool:
+    """Whether a chunk is in the page cache, by its ends and its middle; when not, ask the kernel for it."""
+    if all(_cached(file, place) for place in (at, at + size // 2, at + size - 1)):
+        return True
+    with suppress(OSError):
+        os.posix_fadvise(file, at, size, os.POSIX_FADV_WILLNEED)
+    return False
 
 
 def _cached(file: int, at: int) -> bool:
