@@ -41,8 +41,8 @@ class Instance:
         self.began = time.monotonic()
         self._victims = victims()
         self.process = Process(self.app, output=output, witness=witness, on_end=ring)
-        self._ready = self._lookout(self.app.ready, ring)
-        self._alive = self._lookout(self.app.alive, ring) if self.app.alive else self._ready
+        self._ready = self._lookout(self.app.ready, ring, each_time=False)
+        self._alive = self._lookout(self.app.alive, ring, each_time=True) if self.app.alive else self._ready
 
     def ready(self) -> bool:
         """Whether it runs, and says so itself."""
@@ -75,8 +75,8 @@ class Instance:
                 lookout.close()
         self.process.stop(within_s, hurry)
 
-    def _lookout(self, text: str, ring: Ring) -> Lookout | None:
+    def _lookout(self, text: str, ring: Ring, *, each_time: bool) -> Lookout | None:
         if not text:
             return None
-        probe = parse_probe(text, self.process.tail, env=self.app.env, cwd=self.app.cwd)
+        probe = parse_probe(text, self.process.tail, env=self.app.env, cwd=self.app.cwd, each_time=each_time)
         return Lookout(probe, then_every_s=self._ask_every_s, on_change=ring)

@@ -10,6 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Mapping, Protocol
 
+from preheat.guard.real import KINDS, Once, RealRequest, split_request
 from preheat.guard.tail import Sight, Tail
 
 _TIMEOUT_S = 5.0
@@ -110,12 +111,20 @@ class CommandProbe:
         return done.returncode == 0
 
 
-def parse_probe(text: str, tail: Tail, *, env: Mapping[str, str] | None = None, cwd: str | None = None) -> Probe:
-    """Read `http://…`, `tcp:PORT`, `tcp:HOST:PORT`, `line:REGEX` or `exec:COMMAND`; raise ValueError in clear words.
+def parse_probe(
+    text: str, tail: Tail, *, env: Mapping[str, str] | None = None, cwd: str | None = None, each_time: bool = False
+) -> Probe:
+    """Read `http://…`, `tcp:PORT`, `tcp:HOST:PORT`, `line:REGEX`, `exec:COMMAND` or a real request.
 
-    `tail` is where lines are looked for; `env` and `cwd` are those of a command, usually the app's.
+    `tail` is where lines are looked for; `env` and `cwd` are those of a command, usually the app's. A real request is
+    made until it is answered well, and again only with `each_time`. Raise ValueError in clear words.
     """
     kind, _, rest = text.partition(":")
+    if kind.partition("@")[0] in KINDS:
+        what, within_s, url, body = split_request(text)
+        _, host, port, target = _url(url)
+        request = RealRequest(what, host, port, target, body, within_s)
+        return request if each_time else Once(request)
     if kind in ("http", "https"):
         tls, host, port, target = _url(text)
         return HttpProbe(tls, host, port, target)
@@ -130,13 +139,18 @@ def parse_probe(text: str, tail: Tail, *, env: Mapping[str, str] | None = None, 
             raise ValueError(f"{text} is not a regular expression: {error}") from error
     if kind == "exec":
         return CommandProbe(_command(text, rest, env), env, cwd)
-    raise ValueError(f"{text} is not a probe: http://HOST:PORT/, tcp:PORT, tcp:HOST:PORT, line:REGEX or exec:COMMAND")
+    raise ValueError(
+        f"{text} is not a probe: http://HOST:PORT/, tcp:PORT, tcp:HOST:PORT, line:REGEX, exec:COMMAND,"
+        " gradio:URL [JSON], openai:URL or wav:URL"
+    )
 
 
 def port_of(text: str) -> int | None:
     """Say which port of this machine a probe asks; None if it asks none."""
     kind = text.partition(":")[0]
-    if kind in ("http", "https"):
+    if kind.partition("@")[0] in KINDS:
+        _, host, port, _ = _url(split_request(text)[2])
+    elif kind in ("http", "https"):
         _, host, port, _ = _url(text)
     elif kind == "tcp":
         host, port = _tcp(text)

@@ -1,0 +1,158 @@
+"""Real request: asks an app for what it is there for, and believes it when the answer is whole."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Iterable
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection
+
+KINDS = ("gradio", "openai", "wav")
+_FORM = re.compile(r"(gradio|openai|wav)(?:@(\d+(?:\.\d+)?)s)?:(http://\S+)(?:\s+(.+))?", re.DOTALL)
+_WITHIN_S = 30.0
+_MOST_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class RealRequest:
+    """What is asked of whom, and within which time the answer must be whole. `body` is JSON, empty for the usual."""
+
+    kind: str
+    host: str
+    port: int
+    target: str
+    body: str = ""
+    within_s: float = _WITHIN_S
+
+    def ready(self) -> bool:
+        """See Probe."""
+        from http.client import HTTPException
+
+        try:
+            if self.kind == "gradio":
+                return self._gradio()
+            return self._openai() if self.kind == "openai" else self._wav()
+        except (OSError, HTTPException, ValueError, LookupError, TypeError):
+            # No answer in time, or not one of that kind: it is asked again.
+            return False
+
+    def _gradio(self) -> bool:
+        """Make a call as gradio's own client does: an event's number first, then the event's end."""
+        import json
+
+        call = {"data": json.loads(self.body) if self.body else []}
+        for prefix in ("/gradio_api/call", "/call"):  # gradio 5 on, gradio 4
+            status, said = self._ask("POST", f"{prefix}{self.target}", json.dumps(call))
+            if status == 404:
+                continue
+            event = json.loads(said)["event_id"]
+            status, said = self._ask("GET", f"{prefix}{self.target}/{event}")
+            return status == 200 and b"event: complete" in said
+        return False
+
+    def _openai(self) -> bool:
+        """Have one token said, by the model that is listed first."""
+        import json
+
+        base = self.target.rstrip("/")
+        status, said = self._ask("GET", f"{base}/models")
+        if status != 200:
+            return False
+        model = json.loads(said)["data"][0]["id"]
+        chat = {"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": "Hi"}]}
+        plain = {"model": model, "max_tokens": 1, "prompt": "Hi"}
+        asked = [("/chat/completions", chat), ("/completions", plain)]
+        if self.body:
+            asked = [(path, {"model": model, **json.loads(self.body)}) for path, _ in asked[:1]]
+        for path, question in asked:
+            status, said = self._ask("POST", base + path, json.dumps(question))
+            if status == 200:
+                return bool(json.loads(said)["choices"])
+        # A model that only completes has no chat template, and says so with 400 or 404.
+        return False
+
+    def _wav(self) -> bool:
+        status, said = self._ask("POST" if self.body else "GET", self.target, self.body)
+        return status == 200 and whole_wav(said)
+
+    def _ask(self, method: str, target: str, body: str = "") -> tuple[int, bytes]:
+        from http.client import HTTPConnection
+
+        connection = HTTPConnection(self.host, self.port, timeout=self.within_s)
+        # A socket's timeout is a word's, not an answer's: who speaks a byte a second would never be late.
+        hanging_up = threading.Timer(self.within_s, _hang_up, (connection,))
+        hanging_up.daemon = True
+        hanging_up.start()
+        try:
+            headers = {"User-Agent": "preheat-guard", "Connection": "close"}
+            if body:
+                headers["Content-Type"] = "application/json"
+            connection.request(method, target, body.encode("utf-8") or None, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read(_MOST_BYTES)
+        finally:
+            hanging_up.cancel()
+            connection.close()
+
+
+class Once:
+    """A real request until it is answered well; from then on only whether somebody is there, for it costs the app."""
+
+    def __init__(self, request: RealRequest) -> None:
+        self._request = request
+        self._answered = False
+
+    def ready(self) -> bool:
+        """See Probe."""
+        if not self._answered:
+            self._answered = self._request.ready()
+            return self._answered
+        try:
+            socket.create_connection((self._request.host, self._request.port), 5.0).close()
+        except OSError:
+            return False
+        return True
+
+
+def split_request(text: str) -> tuple[str, float, str, str]:
+    """Take `KIND[@SECONDSs]:URL [JSON]` apart: kind, seconds, URL, body. Raise ValueError in clear words."""
+    found = _FORM.fullmatch(text)
+    if not found:
+        raise ValueError(f"{text} is not a real request: gradio:http://HOST:PORT/NAME [JSON], openai:…/v1, wav:…/tts")
+    kind, within, url, body = found.groups()
+    if body:
+        import json
+
+        try:
+            json.loads(body)
+        except ValueError as error:
+            raise ValueError(f"{text}: {error}") from error
+    return kind, float(within) if within else _WITHIN_S, url, body or ""
+
+
+def whole_wav(said: bytes) -> bool:
+    """Whether it is a RIFF wave with sound in it, as long as it says."""
+    if said[:4] != b"RIFF" or said[8:12] != b"WAVE":
+        return False
+    return any(name == b"data" and size > 0 for name, size in _chunks(said))
+
+
+def _chunks(said: bytes) -> Iterable[tuple[bytes, int]]:
+    """List the chunks of a wave: names, and how many bytes of each are really there."""
+    at = 12
+    while at + 8 <= len(said):
+        size = int.from_bytes(said[at + 4 : at + 8], "little")
+        here = min(size, len(said) - at - 8)
+        # Who streams does not know the length yet, and says the most.
+        yield said[at : at + 4], here if here == size or size >= 0x7FFFFFFF else 0
+        at += 8 + size + size % 2
+
+
+def _hang_up(connection: HTTPConnection) -> None:
+    with suppress(OSError, AttributeError):
+        connection.sock.shutdown(socket.SHUT_RDWR)
