@@ -8,6 +8,7 @@ from preheat.cli.console import Console
 from preheat.cli.words import read_size
 from preheat.config import Config, read_config
 from preheat.errors import UsageError
+from preheat.guard.shield import can_shield
 from preheat.hub import Hub
 from preheat.hubs.folder import Folder
 from preheat.hubs.huggingface import HuggingFace
@@ -22,7 +23,7 @@ from preheat.verbs.pull import Source
 from preheat.verbs.view import require_names
 from preheat.views.flat import Flat
 from preheat.views.huggingface import HuggingFaceCache
-from preheat.views.links import read_ways
+from preheat.views.links import AUTO, SHIELDED, read_ways
 from preheat.views.local_dir import LocalDir
 from preheat.views.modelscope import ModelScopeCache
 from preheat.views.modelscope_old import OldModelScopeCache
@@ -100,6 +101,8 @@ class Wiring:
     def view(self, kind: str) -> View:
         """Choose a layout by its name."""
         ways = read_ways(vars(self._options).get("link", "auto"))
+        if ways == AUTO and self._options.verb == "run" and can_shield():
+            ways = SHIELDED
         match kind:
             case "hf-cache":
                 return HuggingFaceCache(ways)

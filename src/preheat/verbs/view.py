@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from preheat.errors import LibraryError, UsageError
+from preheat.errors import IntegrityError, LibraryError, UsageError
 from preheat.events import Listener, Placed
 from preheat.library.library import Library
 from preheat.recipes.recipe import Need, Recipe
+from preheat.ref import MODELSCOPE
 from preheat.snapshot import Snapshot
+from preheat.verbs.verify import verify
 from preheat.views.names import renamed
 from preheat.views.view import View
 
@@ -65,6 +67,33 @@ def require_names(view: View, to: Mapping[str, str]) -> None:
     """Raise UsageError when `view` cannot have files under other names, and `to` has some."""
     if to and not view.renames:
         raise UsageError(f"files of a {view.kind} view have the names that its client asks for", hint="leave `to` out")
+
+
+def place_all(
+    snapshots: Iterable[Snapshot], name: str, library: Library, view_of: Callable[[str], View], on_event: Listener
+) -> dict[str, str]:
+    """Place snapshots for an app without a recipe, each as its own hub's clients look for it, below `views/NAME`."""
+    environ: dict[str, str] = {}
+    for snapshot in snapshots:
+        kind = "modelscope" if snapshot.ref.hub == MODELSCOPE else "hf-cache"
+        environ |= place(snapshot, library, view_of(kind), library.root / "views" / name / kind, on_event)
+    return environ
+
+
+def look_over(library: Library, snapshots: Iterable[Snapshot], on_event: Listener) -> None:
+    """See that nobody wrote into the library's blobs; hash again what looks touched, and quarantine what is changed.
+
+    What is quarantined is missing then. Raise IntegrityError where it cannot be, as the library cannot be written.
+    """
+    touched = [replace(snapshot, files=library.suspicious(snapshot)) for snapshot in snapshots]
+    if not any(snapshot.files for snapshot in touched):
+        return
+    left = verify(library, touched, 0, on_event).left
+    if left and not library.writable:
+        raise IntegrityError(
+            f"{library.root} has {left[0]}, and it is not what its name says",
+            hint="preheat verify, where the library can be written",
+        )
 
 
 def everything(library: Library) -> Iterable[Snapshot]:

@@ -20,6 +20,8 @@ WAYS = {
     COPY: (COPY,),
 }
 AUTO = WAYS["auto"]
+# For an app that is kept from writing the library's folder: a hard link would lead it around that.
+SHIELDED = (REFLINK, SYMLINK, COPY)
 _FICLONE = 0x40049409  # linux/fs.h: share the source's extents, copy-on-write
 # What filesystems say to a kind of link that they do not have: another way may work.
 _NOT_THIS_WAY = frozenset(

@@ -15,7 +15,7 @@ from preheat.guard.settings import Stage
 from preheat.recipes.offline import offline
 from preheat.recipes.recipe import FILE_NAME, Recipe
 from preheat.verbs.run import Watch, run
-from preheat.verbs.view import everything, place, place_needs
+from preheat.verbs.view import everything, look_over, place_all, place_needs
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -29,13 +29,23 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     # The app speaks into a pipe, and Python keeps words for a pipe back until it has a page of them.
     environ = {"PYTHONUNBUFFERED": "1", **offline(wiring.config.environ)}
     if recipe.needs:
+        look_over(
+            wiring.library, [wiring.library.require(need.ref, need.files) for need in recipe.needs], wiring.console
+        )
         environ |= place_needs(recipe, wiring.library, wiring.view, wiring.console)
     else:
-        at = wiring.library.root / "views" / recipe.name
-        for snapshot in everything(wiring.library):
-            environ |= place(snapshot, wiring.library, wiring.view("hf-cache"), at / "hf-cache", wiring.console)
+        snapshots = list(everything(wiring.library))
+        look_over(wiring.library, snapshots, wiring.console)
+        environ |= place_all(snapshots, recipe.name, wiring.library, wiring.view, wiring.console)
     ready = options.ready or recipe.ready
-    app = App(recipe.command, environ | recipe.env, str(recipe.folder), ready, options.alive or "")
+    app = App(
+        recipe.command,
+        environ | recipe.env,
+        str(recipe.folder),
+        ready,
+        options.alive or "",
+        (str(wiring.library.root / "blobs"),),
+    )
     patience = Patience(
         ready_within_s=read_seconds(options.ready_within),
         stop_within_s=read_seconds(options.stop_within),

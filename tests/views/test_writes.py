@@ -1,0 +1,174 @@
+"""What becomes of the library when an app writes into a view: by each kind of link, as user, as root, and under `run`.
+
+A cell of the table in docs/views.md is what was seen here; `python docs/matrix.py` writes it from writes.json.
+"""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.command import Preheat
+
+ROOT = Path(__file__).parents[2]
+BODY = b"as it was sealed" * 1000
+NOBODY = 65534
+LINKS = ["reflink", "hardlink", "symlink", "copy"]
+# A shell, since the interpreter of these tests may be one that nobody else can reach.
+APP = ("sh", "-c", 'LC_ALL=C; printf scribbled 1<>"$0" || true')
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0, reason="to be root and somebody else, one must be root"),
+]
+
+
+class Seen:
+    """What was seen, by kind of link and who wrote."""
+
+    def __init__(self) -> None:
+        self.cells: dict[str, dict[str, str]] = {}
+
+    def __call__(self, link: str, who: str, said: str) -> None:
+        self.cells.setdefault(link, {})[who] = said
+
+
+@pytest.fixture(scope="module")
+def seen() -> Iterator[Seen]:
+    seen = Seen()
+    yield seen
+    if set(seen.cells) == set(LINKS):
+        (ROOT / ".outsiders").mkdir(exist_ok=True)
+        (ROOT / ".outsiders/writes.json").write_text(json.dumps({link: seen.cells[link] for link in LINKS}, indent=1))
+
+
+@pytest.fixture(scope="module")
+def xfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A filesystem that has reflinks, for the one kind of link that the machine's own may lack."""
+    folder = tmp_path_factory.mktemp("xfs")
+    image, at = folder / "image", folder / "at"
+    at.mkdir()
+    with open(image, "wb") as file:
+        file.truncate(400_000_000)
+    try:
+        for command in (
+            ["mkfs.xfs", "-q", "-m", "reflink=1", str(image)],
+            ["mount", "-o", "loop", str(image), str(at)],
+        ):
+            subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no XFS can be made and mounted here: {error}")
+    yield at
+    subprocess.run(["umount", str(at)], check=True)
+
+
+class Stage:
+    """A library with one file in it, and a view of that, in a folder that anybody may enter."""
+
+    def __init__(self, folder: Path) -> None:
+        for above in (folder, *folder.parents):
+            if above.stat().st_uid == os.geteuid() and above != Path("/"):
+                above.chmod(above.stat().st_mode | 0o055)
+        (folder / "model").mkdir()
+        (folder / "model/weights.bin").write_bytes(BODY)
+        self.preheat = Preheat(folder, "http://127.0.0.1:9")
+        self.model = f"file:{folder}/model"
+        told = self.preheat("pull", self.model)
+        assert told.status == 0, told.err
+        self.placed = folder / "view/weights.bin"
+
+    @property
+    def blob(self) -> bytes:
+        (blob,) = (self.preheat.library / "blobs/sha256").glob("*/*")
+        return blob.read_bytes()
+
+    def view(self, link: str) -> None:
+        told = self.preheat("view", "flat", "view", self.model, "--link", link)
+        assert told.status == 0, told.err
+
+    def outcome(self, said: str) -> str:
+        """Say what became of it."""
+        if self.blob != BODY:
+            return "**reaches the library**"
+        if self.placed.read_bytes() != BODY:
+            return "stays in the view"
+        if "Permission denied" in said:
+            return "denied by the mode"
+        assert "Read-only file system" in said
+        return "denied: read-only"
+
+
+@pytest.fixture
+def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Stage:
+    if request.param != "reflink":
+        return Stage(tmp_path)
+    folder = request.getfixturevalue("xfs") / tmp_path.name
+    folder.mkdir()
+    return Stage(folder)
+
+
+@pytest.mark.parametrize(("stage", "link"), [(link, link) for link in LINKS], indirect=["stage"], ids=LINKS)
+def test_a_user_never_reaches_the_library(stage: Stage, link: str, seen: Seen) -> None:
+    stage.view(link)
+    if link in ("reflink", "copy"):
+        # The app's own file, then; elsewhere the view's files stay root's, as the library's do.
+        os.chown(stage.placed, NOBODY, NOBODY)
+    told = subprocess.run(
+        [*APP, stage.placed], user=NOBODY, group=NOBODY, extra_groups=[], capture_output=True, text=True, check=True
+    )
+    said = stage.outcome(told.stderr)
+    seen(link, "an ordinary user", said)
+    assert stage.blob == BODY
+
+
+@pytest.mark.parametrize(("stage", "link"), [(link, link) for link in LINKS], indirect=["stage"], ids=LINKS)
+def test_root_reaches_the_library_through_links(stage: Stage, link: str, seen: Seen) -> None:
+    stage.view(link)
+    told = subprocess.run([*APP, stage.placed], capture_output=True, text=True, check=True)
+    said = stage.outcome(told.stderr)
+    seen(link, "root", said)
+    assert (stage.blob == BODY) == (link in ("reflink", "copy"))
+
+
+@pytest.mark.parametrize("stage", ["symlink"], indirect=True)
+@pytest.mark.parametrize("link", [*LINKS, "auto"])
+def test_root_under_run_is_stopped_wherever_it_may_be(
+    stage: Stage, link: str, seen: Seen, request: pytest.FixtureRequest
+) -> None:
+    if link == "reflink":
+        folder = request.getfixturevalue("xfs") / "under-run"
+        folder.mkdir()
+        stage = Stage(folder)
+    recipe = f'[app]\nname = "scribbler"\n[[needs]]\nref = "{stage.model}"\nview = "flat"\nat = "view"\n'
+    (stage.preheat.folder / "preheat.toml").write_text(recipe)
+    # Whatever it was placed as before.
+    stage.view("copy" if link == "reflink" else "hardlink")
+    app = ("--", *APP, str(stage.placed))
+    told = stage.preheat("run", "--link", link, "--max-restarts", "0", *app)
+    assert told.status == 0, told.err
+    said = stage.outcome(told.err)
+    if link != "auto":
+        seen(link, "root under `run`", said)
+    if link != "hardlink":
+        assert stage.blob == BODY
+    else:
+        # Nothing stops that; so it is noticed before the next start, put away, and said.
+        told = stage.preheat("run", "--link", link, *app)
+        assert told.status == 5, told.err
+        assert "preheat pull" in told.err
+        assert {path.read_bytes()[:9] for path in (stage.preheat.library / "quarantine").iterdir()} == {b"scribbled"}
+        assert stage.preheat("pull", stage.model).status == 0
+        assert stage.preheat("run", "--max-restarts", "0", *app).status == 0
+        assert stage.blob == BODY
+    # The mounts were the app's alone.
+    assert str(stage.preheat.library) not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_the_document_says_what_was_seen(seen: Seen) -> None:
+    if set(seen.cells) != set(LINKS):
+        pytest.skip("not all of it could be seen here")
+    page = (ROOT / "docs/views.md").read_text(encoding="utf-8")
+    for link, row in seen.cells.items():
+        assert f"| `{link}` | {' | '.join(row.values())} |" in page
