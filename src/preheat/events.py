@@ -52,6 +52,15 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class Scanned:
+    """`what` can run code when it is loaded: `level` is the verdict's on it, `said` the verdict in words."""
+
+    what: str
+    level: str
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
 class Placed:
     """A view of `ref` was placed at `path`: so many files linked in each way, and so many bytes in a second copy.
 
@@ -193,6 +202,7 @@ Event = (
     | Waiting
     | Retrying
     | Stored
+    | Scanned
     | Placed
     | Serving
     | Answered

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.library.ranges import Range, gaps, merge
+from preheat.library.ranges import Range, common, gaps, merge, without
 
 ranges = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)).map(lambda pair: Range(*pair)), max_size=12)
 
@@ -28,3 +28,9 @@ def test_merged_ranges_are_sorted_and_lie_apart(some: list[Range]) -> None:
 @given(st.integers(0, 60), ranges)
 def test_gaps_are_exactly_the_bytes_that_are_missing(size: int, some: list[Range]) -> None:
     assert bytes_of(gaps(size, some)) == set(range(size)) - bytes_of(some)
+
+
+@given(ranges, ranges)
+def test_what_is_taken_out_and_what_is_common_make_the_whole(some: list[Range], other: list[Range]) -> None:
+    assert bytes_of(without(some, other)) == bytes_of(some) - bytes_of(other)
+    assert bytes_of(common(some, other)) == bytes_of(some) & bytes_of(other)

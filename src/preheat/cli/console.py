@@ -29,6 +29,7 @@ from preheat.events import (
     Resolved,
     Retrying,
     Rotten,
+    Scanned,
     Serving,
     Stored,
     TrialStarted,
@@ -153,6 +154,8 @@ class People:
                 self._say(f"  {event.file.path} {say_size(event.file.size)} verified", at=2)
             case Placed() if event.copied:
                 self._say(f"{event.ref} is placed at {event.path} ({event.kind}): {say_size(event.copied)} were copied")
+            case Scanned():
+                self._say(f"{event.what}: {event.said}")
             case Placed():
                 self._say(f"{event.ref} is placed at {event.path} ({event.kind})", at=2)
             case Rotten() | Mended() | Adopted() | LeftOut() | Unneeded():

@@ -30,4 +30,4 @@ class Pace:
     def left_s(self, now: float) -> float | None:
         """Say how many seconds the rest will take, if anything comes at all."""
         rate = self.rate(now)
-        return (self.total - self.done) / rate if rate > 0 else None
+        return max(self.total - self.done, 0) / rate if rate > 0 else None

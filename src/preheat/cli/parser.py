@@ -74,6 +74,12 @@ def _pulling(verb: argparse.ArgumentParser) -> None:
         help="at most N connections to each endpoint; how many are used is found out (default 256)",
     )
     verb.add_argument("--limit-rate", metavar="RATE", help="at most so many bytes a second in all: 50M")
+    verb.add_argument(
+        "--unsafe-files",
+        choices=["refuse", "warn", "allow"],
+        default="warn",
+        help="what to do about checkpoints that would run a stranger's code when loaded (default warn)",
+    )
 
 
 def _placing(verb: argparse.ArgumentParser) -> None:
@@ -132,6 +138,17 @@ def _run_verb(verb: argparse.ArgumentParser) -> None:
     _pulling(verb)
 
 
+def _serve_config(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("kind", choices=["systemd", "compose"], help="a unit file, or a compose file")
+    _app(verb)
+    verb.add_argument("--image", default="python:3.11-slim", metavar="IMAGE", help="what compose runs it in")
+    verb.add_argument("--status", default="127.0.0.1:7861", metavar="ADDR", help="the guard's status address")
+    verb.add_argument("--front", metavar="ADDR", help="have the guard hold the app's public port, as `run` does")
+    verb.add_argument("--ready-within", default="10m", metavar="TIME", help="as `run` (default 10m)")
+    verb.add_argument("--stop-within", default="10s", metavar="TIME", help="as `run` (default 10s)")
+    verb.set_defaults(connections=32, endpoint=[])
+
+
 def _view(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "kind",
@@ -182,6 +199,14 @@ _VERBS = (
   preheat run examples/speech_webui/preheat.toml --pull
   preheat run --ready tcp:7860 -- python webui.py
   preheat run --front 0.0.0.0:7860 --standby -- python webui.py --port {port}""",
+    ),
+    (
+        "serve-config",
+        "write a systemd unit or a compose file for an app",
+        _serve_config,
+        """\
+  preheat serve-config systemd preheat.toml > ~/.config/systemd/user/webui.service
+  preheat serve-config compose preheat.toml --image my/webui:1 > compose.yaml""",
     ),
     (
         "view",

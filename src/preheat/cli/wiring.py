@@ -19,7 +19,7 @@ from preheat.recipes.recipe import FILE_NAME, Need, Recipe, read_recipe
 from preheat.ref import Ref
 from preheat.transfer.fetch import Policy
 from preheat.transport import Transport, Wires
-from preheat.verbs.pull import Source
+from preheat.verbs.pull import Source, Wish
 from preheat.verbs.view import require_names
 from preheat.views.flat import Flat
 from preheat.views.huggingface import HuggingFaceCache
@@ -85,6 +85,10 @@ class Wiring:
             for ref in (need.ref, *need.same)
             for endpoint in self.endpoints.get(ref.hub, ("",))
         ]
+
+    def wish(self, need: Need) -> Wish:
+        """Say what is wanted of a need."""
+        return Wish(need.files, self._options.unsafe_files)
 
     def hub(self, ref: Ref, endpoint: str) -> Hub:
         """Choose the hub that a ref names, at one of its endpoints."""

@@ -42,11 +42,16 @@ class Ranges:
         if start >= stop:
             return _Empty()
         whole = start == 0 and stop == file.size
-        asked = place.headers if whole else {**place.headers, "Range": f"bytes={start}-{stop - 1}"}
+        plain = whole or file in self._whole_only
+        asked = place.headers if plain else {**place.headers, "Range": f"bytes={start}-{stop - 1}"}
         stream = self._transport.stream(place.url, asked)
         try:
             if stream.status not in (200, 206, 416):
                 raise self._read_error(stream, place.what)
+            if stream.status == 200 and not plain:
+                _check_plain(stream.headers, file)
+                self._whole_only.add(file)
+                raise NoRanges(f"{file.path} can only be had whole there", hint="nothing to do: it only takes longer")
             return self._part(stream, file, start, stop)
         except BaseException:
             stream.close()
@@ -60,11 +65,6 @@ class Ranges:
             case 200:
                 _check_plain(stream.headers, file)
                 _check_size(stream.headers, file)
-                if stop - start < file.size and file not in self._whole_only:
-                    self._whole_only.add(file)
-                    raise NoRanges(
-                        f"{file.path} can only be had whole there", hint="nothing to do: it only takes longer"
-                    )
                 _skip(stream, start, file)
             case _:
                 raise IntegrityError(f"{file.path} should have {file.size} bytes, the hub has fewer", hint=_OTHER)

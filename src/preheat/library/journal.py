@@ -35,7 +35,7 @@ class Journal:
         journal = cls(path, size, boot)
         try:
             lines = path.read_text(encoding="ascii", errors="replace").split("\n")[:-1]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return journal
         header = lines[0].rsplit(" ", 1) if lines else [""]
         if header[0] == f"{_MAGIC} {size}":

@@ -98,7 +98,7 @@ class Library:
         """Say how many bytes on disk `file`'s partial takes already."""
         try:
             return self._partial_path(file.digest).stat().st_blocks * 512
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return 0
 
     def progress(self, file: File) -> int:

@@ -129,26 +129,34 @@ class Partial:
     def publish(self, at: Path) -> None:
         """Give the sealed bytes their name."""
         self._path.rename(at)
-        self._journal.remove()
-        self._file_lock.forget()
-        self.close()
+        self._end()
 
     def discard(self) -> None:
         """Throw all of it away."""
-        self._journal.remove()
         self._path.unlink(missing_ok=True)
-        self.close()
+        self._end()
 
     def close(self) -> None:
         """Let go; what arrived stays, to go on from."""
+        if self._shut():
+            self._journal.close()
+            self._file_lock.release()
+
+    def _end(self) -> None:
+        """Leave nothing behind that only a partial has."""
+        if self._shut():
+            self._journal.remove()
+            self._file_lock.forget()
+            self._file_lock.release()
+
+    def _shut(self) -> bool:
+        """Close the file when nobody is writing to it, for its number is given to others; say whether it was open."""
         with self._turn:
             descriptor, self._descriptor = self._descriptor, -1
-            # Its number is given to others once it is closed, so nobody may still be writing to it.
             self._turn.wait_for(lambda: not self._users)
-            self._journal.close()
             if descriptor >= 0:
                 os.close(descriptor)
-                self._file_lock.release()
+            return descriptor >= 0
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[int]:

@@ -44,3 +44,9 @@ def without(ranges: Iterable[Range], removed: Iterable[Range]) -> list[Range]:
     listed = merge(ranges)
     end = listed[-1].stop if listed else 0
     return gaps(end, [*gaps(end, listed), *removed])
+
+
+def common(ranges: Iterable[Range], others: Iterable[Range]) -> list[Range]:
+    """Find what is in both."""
+    listed = merge(ranges)
+    return without(listed, without(listed, others))

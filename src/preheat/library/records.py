@@ -117,7 +117,7 @@ class Records:
     def _commit(self, ref: Ref) -> str | None:
         try:
             text = (self._folder(ref) / "refs" / quote(ref.revision, safe="")).read_text(encoding="ascii").strip()
-        except (FileNotFoundError, UnicodeDecodeError):
+        except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
             return None
         return text if _COMMIT.fullmatch(text) else None
 

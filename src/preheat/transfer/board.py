@@ -9,7 +9,7 @@ from preheat.digest import Digest
 from preheat.errors import Busy, HubError, HubUnavailable, IntegrityError, NoRanges
 from preheat.events import Listener, Retrying, Waiting
 from preheat.library.library import Library
-from preheat.library.ranges import Range, merge
+from preheat.library.ranges import Range, common, merge
 from preheat.retry import Patience
 from preheat.snapshot import File
 from preheat.transfer.flight import Download, Flight
@@ -18,7 +18,7 @@ from preheat.transfer.route import Route
 
 LOOK_AGAIN_S = 0.1
 _STALLED_S = 4.0
-_WORTH_STEALING_S = 1.0
+_WORTH_STEALING_S = 3.0
 _WORTH_ASKING = 64 << 10  # who brings less before it breaks has failed
 
 
@@ -70,7 +70,8 @@ class Board:
                 route.failures = 0
                 route.learn(flight.rate(time.monotonic()), brought)
             if flight.at < flight.stop:
-                download.gaps.insert(0, Range(flight.at, flight.stop))
+                rest = [Range(flight.at, flight.stop)]
+                download.gaps[:0] = common(rest, flight.holes) if flight.holes else rest
             if error is not None:
                 self._failed(flight, error)
             self.changed.notify_all()
@@ -193,12 +194,14 @@ class Board:
             part, download.gaps = carve(download.gaps, part_size(route.rate, self._left, self._connections()))
         else:
             # It sends everything from the start whatever it is asked: let it, once.
-            part, download.gaps = Range(download.gaps[0].start, download.gaps[-1].stop), []
+            holes, download.gaps = tuple(download.gaps), []
+            self._left -= sum(stop - start for start, stop in holes)
+            return self._fly(route, download, Range(holes[0].start, holes[-1].stop), holes)
         self._left -= part.stop - part.start
         return self._fly(route, download, part)
 
-    def _fly(self, route: Route, download: Download, part: Range) -> Flight:
-        flight = Flight(download, route, part.start, part.stop)
+    def _fly(self, route: Route, download: Download, part: Range, holes: tuple[Range, ...] = ()) -> Flight:
+        flight = Flight(download, route, part.start, part.stop, holes)
         download.flights.add(flight)
         route.active += 1
         return flight
@@ -209,22 +212,23 @@ class Board:
         slowest = max(flights, key=lambda flight: flight.left_s(now), default=None)
         if slowest is None or not slowest.left or slowest.download.partial.file.digest in route.whole_only:
             return None
+        rate = slowest.rate(now)
         if slowest.still_s(now) > _STALLED_S / 2:
             cut = slowest.at
-        elif slowest.left_s(now) > _WORTH_STEALING_S and now - slowest.began > _WORTH_STEALING_S:
-            cut = split(slowest.at, slowest.stop, slowest.rate(now), route.rate or slowest.rate(now))
-            if min(cut - slowest.at, slowest.stop - cut) < SMALLEST // 4:
-                cut = slowest.at if (route.rate or 0.0) > 4 * slowest.rate(now) else slowest.stop
+        elif slowest.left_s(now) > _WORTH_STEALING_S:
+            # What is broken off was sent for nothing, so it must gain seconds.
+            cut = split(slowest.at, slowest.stop, rate, route.rate or rate)
+            cut = slowest.at if cut - slowest.at < SMALLEST else cut
         else:
             return None
-        if cut >= slowest.stop:
+        rest = slowest.give_up(cut)
+        if rest.start == rest.stop:
             return None
-        stop, slowest.stop = slowest.stop, cut
-        if cut == slowest.at:
+        if rest.start == slowest.at:
             # Nothing of it is wanted any more, so nobody waits for it: it may be stuck where it cannot be woken.
             slowest.download.flights.discard(slowest)
             slowest.break_off()
-        return self._fly(route, slowest.download, Range(cut, stop))
+        return self._fly(route, slowest.download, rest)
 
     def _begin_a_file(self, now: float) -> Download | None:
         """Open the next file that no other process is fetching."""

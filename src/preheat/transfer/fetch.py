@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from preheat.errors import HubError, HubUnavailable, IntegrityError
 from preheat.events import Event, Listener, Received, Stored
 from preheat.library.library import Library
-from preheat.library.ranges import Range
+from preheat.library.ranges import Range, common
 from preheat.retry import Patience
 from preheat.snapshot import File
 from preheat.transfer.board import LOOK_AGAIN_S, Board
@@ -154,9 +154,11 @@ class _Crew:
                 count = reader.readinto(buffer[: flight.stop - flight.at])
                 if count == 0:
                     raise HubUnavailable(f"{route.way.name} ended its answer early", hint="pull again")
-                if flight.at >= flight.stop:
-                    break  # taken over while we waited
-                partial.write(flight.at, buffer[:count])
+                count = flight.pledge(count)
+                for start, stop in common([Range(flight.at, flight.at + count)], flight.holes) if flight.holes else ():
+                    partial.write(start, buffer[start - flight.at : stop - flight.at])
+                if not flight.holes:
+                    partial.write(flight.at, buffer[:count])
                 flight.at += count
                 flight.moved = time.monotonic()
                 route.received += count

@@ -1,6 +1,7 @@
 """Flight: a part on its way, and the file it belongs to."""
 
 import contextlib
+import threading
 import time
 from dataclasses import dataclass, field
 
@@ -34,19 +35,41 @@ class Download:
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """Bytes `at` up to `stop`, asked of `route`. Its own thread moves `at`; others may only bring `stop` nearer."""
+    """Bytes `at` up to `stop`, asked of `route`.
+
+    Its own thread moves `at`, and pledges what it is about to write; others may bring `stop` nearer, but not below
+    what is pledged: so no two threads ever write the same byte. `holes`, if any, are all that is wanted of a file
+    that only comes whole.
+    """
 
     download: Download
     route: Route
     start: int
     stop: int
+    holes: tuple[Range, ...] = ()
     at: int = 0
+    pledged: int = 0
     began: float = field(default_factory=time.monotonic)
     moved: float = field(default_factory=time.monotonic)
     reader: Reader | None = None
+    _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self.at = self.start
+        self.at = self.pledged = self.start
+
+    def pledge(self, count: int) -> int:
+        """Say how many of `count` bytes at `at` are still this flight's to write; they stay so."""
+        with self._turn:
+            self.pledged = min(self.at + count, max(self.stop, self.at))
+            return self.pledged - self.at
+
+    def give_up(self, cut: int) -> Range:
+        """Leave the bytes from `cut` on, or from what is pledged if that is more, to somebody else."""
+        with self._turn:
+            cut = max(cut, self.pledged)
+            rest = Range(cut, max(self.stop, cut))
+            self.stop = min(self.stop, cut)
+            return rest
 
     @property
     def left(self) -> int:

@@ -12,6 +12,7 @@ from preheat.retry import Patience, persist
 from preheat.snapshot import Snapshot
 from preheat.transfer.fetch import Policy, fetch
 from preheat.transfer.route import Way
+from preheat.verbs.scan import REFUSE, WARN, look_into
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +32,37 @@ class Pulled:
     fetched: int
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is wanted of a model: the files that match `patterns`, all without any.
+
+    `unsafe` says what to do about files that would run code of a stranger's when they are loaded.
+    """
+
+    patterns: Sequence[str] = ()
+    unsafe: str = WARN
+
+
 def pull(
-    sources: Sequence[Source], library: Library, policy: Policy, on_event: Listener, patterns: Sequence[str] = ()
+    sources: Sequence[Source], library: Library, policy: Policy, on_event: Listener, wish: Wish = Wish()
 ) -> Pulled:
-    """Resolve the model, fetch what is missing of the files that match `patterns`, verify and record it.
+    """Resolve the model, fetch what is missing of the files wished for, verify and record it.
 
     The first source that answers says which files there are; the others help to bring those bytes, as far as they
     have the same. Raise HubError, IntegrityError or LibraryError; what arrived by then is gone on from next time.
     """
     source, snapshot = resolve(sources, on_event)
-    wanted = snapshot.only(patterns)
+    wanted = snapshot.only(wish.patterns)
     # The claim comes before the look: what is here then, stays.
     with library.wanted(wanted):
         missing = library.missing(wanted)
-        to_come = sum(file.size for file in missing)
+        to_come = sum(file.size - library.progress(file) for file in missing)
         on_event(Resolved(snapshot.ref, snapshot.commit, len(wanted.files), wanted.size, len(missing), to_come))
         if missing:
             library.prepare(sum(file.size - library.partial_size(file) for file in missing))
             helpers = [_finding(other, source, snapshot) for other in sources if other is not source]
             fetch(missing, Way(source.name, source.hub, snapshot), library, policy, on_event, helpers)
+        look_into(wanted.files if wish.unsafe == REFUSE else missing, library, wish.unsafe, on_event)
         library.record(snapshot)
     return Pulled(wanted, to_come)
 

@@ -2,11 +2,32 @@
 
 from collections.abc import Iterable, Iterator
 
+from preheat.errors import CheckFailed
+from preheat.events import Listener, Scanned
 from preheat.library.library import Library
 from preheat.library.verdicts import Verdicts
 from preheat.scan.scan import may_run_code, scan, scanner
 from preheat.snapshot import File
-from preheat.verdict import Verdict
+from preheat.verdict import DANGEROUS, UNSCANNED, Verdict
+
+REFUSE, WARN, ALLOW = "refuse", "warn", "allow"
+
+
+def look_into(files: Iterable[File], library: Library, unsafe: str, on_event: Listener) -> None:
+    """Tell what the scanner says of `files`; with `refuse`, raise CheckFailed for one that is not to be trusted."""
+    if unsafe == ALLOW:
+        return
+    unscanned = []
+    for file, verdict in scan_files(files, library):
+        if verdict.level == UNSCANNED:
+            unscanned.append(verdict)
+        elif verdict.level == DANGEROUS or unsafe == REFUSE:
+            on_event(Scanned(file.path, verdict.level, str(verdict)))
+        if unsafe == REFUSE and verdict.unsafe:
+            raise CheckFailed(f"{file.path} is refused: {verdict}", hint="--unsafe-files warn, if you trust its author")
+    if unscanned:
+        what = f"{len(unscanned)} file{'s' if len(unscanned) > 1 else ''} that can run code when loaded"
+        on_event(Scanned(what, UNSCANNED, str(unscanned[0])))
 
 
 def scan_files(files: Iterable[File], library: Library) -> Iterator[tuple[File, Verdict]]:

@@ -24,7 +24,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     def pull_all(library: Library) -> int:
         before = wiring.transport.received
         for need in recipe.needs:
-            pull(wiring.sources(need), library, wiring.policy, wiring.console, need.files)
+            pull(wiring.sources(need), library, wiring.policy, wiring.console, wiring.wish(need))
         return wiring.transport.received - before
 
     wiring.library.prepare(0)

@@ -43,7 +43,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
 def pull_need(wiring: Wiring, need: Need) -> Pulled:
     """Pull one need of a recipe."""
-    return pull(wiring.sources(need), wiring.library, wiring.policy, wiring.console, need.files)
+    return pull(wiring.sources(need), wiring.library, wiring.policy, wiring.console, wiring.wish(need))
 
 
 def _view_words(words: str, wiring: Wiring) -> tuple[View, Path]:

@@ -10,7 +10,7 @@ from preheat.errors import CheckFailed
 from preheat.recipes.recipe import Need
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
-from preheat.verbs.pull import pull
+from preheat.verbs.pull import Wish, pull
 from preheat.verbs.remove import recorded
 from preheat.verbs.verify import verify
 
@@ -22,7 +22,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
     def mend(snapshot: Snapshot, file: File) -> None:
         need = Need(snapshot.ref.at(snapshot.commit), (glob.escape(file.path),))
-        pull(wiring.sources(need), library, wiring.policy, wiring.console, need.files)
+        pull(wiring.sources(need), library, wiring.policy, wiring.console, Wish(need.files))
 
     began = time.monotonic()
     verdict = verify(library, only, read_seconds(options.since), wiring.console, mend if options.mend else None)

@@ -1,0 +1,74 @@
+"""`preheat serve-config`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from preheat.cli.wiring import Wiring
+from preheat.cli.words import read_address, read_seconds
+from preheat.deploy.compose import compose
+from preheat.deploy.guard_zip import write_guard_zip
+from preheat.deploy.service import Service
+from preheat.deploy.systemd import unit
+from preheat.errors import UsageError
+from preheat.guard.probes import port_of
+from preheat.recipes.offline import SWITCHES
+from preheat.recipes.recipe import FILE_NAME, Recipe
+from preheat.verbs.view import place_needs
+
+
+def command(options: argparse.Namespace, wiring: Wiring) -> int:
+    """Do what `preheat serve-config` says."""
+    recipe = wiring.recipe(options.app)
+    if not recipe.command:
+        raise UsageError(f"{recipe.name} has no command", hint="command = […] in [app]")
+    read_address(options.status)
+    text = (
+        unit(_with_preheat(recipe, options, wiring))
+        if options.kind == "systemd"
+        else compose(_with_zip(recipe, options, wiring), options.image)
+    )
+    wiring.console.done({"kind": options.kind, "text": text}, text.rstrip("\n"))
+    return 0
+
+
+def _with_preheat(recipe: Recipe, options: argparse.Namespace, wiring: Wiring) -> Service:
+    """Have preheat itself start it: the library is checked and the views are placed at each start."""
+    app = recipe.folder / FILE_NAME if options.app is None or Path(options.app).is_dir() else Path(options.app)
+    words = [str(Path(sys.argv[0]).absolute()), "run", str(app.absolute()), "--library", str(wiring.library.root)]
+    front = ["--front", options.front] if options.front else []
+    return Service(
+        name=recipe.name,
+        command=(*words, *_timed(options), "--status", options.status, *front),
+        check=(),
+        folder=recipe.folder,
+        ready_within_s=read_seconds(options.ready_within),
+        stop_within_s=read_seconds(options.stop_within),
+        renews=bool(options.front),
+    )
+
+
+def _with_zip(recipe: Recipe, options: argparse.Namespace, wiring: Wiring) -> Service:
+    """Have the guard's zip start it: the image needs a Python, and nothing of preheat. The views are placed now."""
+    environ = place_needs(recipe, wiring.library, wiring.view, wiring.console)
+    guard = wiring.library.root / "guard.pyz"
+    write_guard_zip(guard)
+    front = ["--front", options.front] if options.front else []
+    words = ["python3", str(guard), *_timed(options), "--status", options.status, "--name", recipe.name, *front]
+    ready = ["--ready", recipe.ready] if recipe.ready else []
+    port = read_address(options.front)[1] if options.front else port_of(recipe.ready)
+    return Service(
+        name=recipe.name,
+        command=(*words, *ready, "--", *recipe.command),
+        check=("python3", str(guard), "--check", options.status),
+        folder=recipe.folder,
+        env={**SWITCHES, **environ, **recipe.env},
+        folders=(recipe.folder, wiring.library.root),
+        ports=() if port is None else (port,),
+        ready_within_s=read_seconds(options.ready_within),
+        stop_within_s=read_seconds(options.stop_within),
+    )
+
+
+def _timed(options: argparse.Namespace) -> tuple[str, ...]:
+    return ("--ready-within", options.ready_within, "--stop-within", options.stop_within)

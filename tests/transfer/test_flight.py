@@ -1,0 +1,55 @@
+"""Laws of a flight: what two threads share of a file, each byte is one's to write, whatever they do when."""
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preheat.digest import sha256
+from preheat.hubs.folder import Folder
+from preheat.library.lock import Lock
+from preheat.library.partial import Partial
+from preheat.ref import Ref
+from preheat.snapshot import File, Snapshot
+from preheat.transfer.flight import Download, Flight
+from preheat.transfer.ramp import Ramp
+from preheat.transfer.route import Route, Way
+
+FILE = File("model.bin", 1000, sha256("0" * 64))
+
+
+def flight(folder: Path) -> Flight:
+    lock = Lock(folder / "x.lock")
+    lock.take()
+    snapshot = Snapshot(Ref.parse("me/x"), "0" * 40, (FILE,))
+    partial = Partial(folder / "x.part", FILE, lock)
+    partial.close()
+    return Flight(Download(partial, []), Route(Way("here", Folder(), snapshot), Ramp()), 0, 1000)
+
+
+@given(
+    story=st.lists(
+        st.one_of(
+            st.tuples(st.just("write"), st.integers(1, 300)),
+            st.tuples(st.just("pledge"), st.integers(1, 300)),
+            st.tuples(st.just("cut"), st.integers(0, 1000)),
+        )
+    )
+)
+def test_no_byte_is_written_by_two(story: list[tuple[str, int]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        flying = flight(Path(folder))
+    given_away: set[int] = set()
+    for what, number in story:
+        match what:
+            case "cut":
+                start, stop = flying.give_up(number)
+                assert not given_away & set(range(start, stop))
+                given_away |= set(range(start, stop))
+            case "pledge":
+                flying.pledge(number)
+            case _:
+                count = flying.pledge(number)
+                assert not given_away & set(range(flying.at, flying.at + count))
+                flying.at += count
