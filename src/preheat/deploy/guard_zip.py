@@ -30,6 +30,7 @@ def write_guard_zip(path: Path) -> int:
         files[f"{tag}/{name}c"] = _compiled(files[name], name)
     files["preheat/__init__.py"] = b""
     files[f"{tag}/preheat/__init__.pyc"] = _compiled(b"", "preheat/__init__.py")
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as out:
         out.write(b"#!/usr/bin/env python3\n")
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:

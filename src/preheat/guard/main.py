@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from typing import List, NoReturn
 
 from preheat.guard.init import leave_process_1
-from preheat.guard.settings import USAGE, read_settings
+from preheat.guard.settings import USAGE, read_address, read_settings
 from preheat.guard.stage import AddressTaken, keep
 from preheat.guard.supervisor import Changed, Event, Said
 
@@ -19,6 +20,8 @@ def main(words: List[str]) -> NoReturn:
     if words[:1] in ([], ["--help"], ["-h"]):
         print(USAGE, end="")
         sys.exit(0 if words else _WORDS)
+    if words[0] == "--check":
+        sys.exit(_check(words[1:]))
     leave_process_1()
     try:
         # The app speaks into a pipe, and Python keeps words for a pipe back until it has a page of them.
@@ -35,6 +38,24 @@ def main(words: List[str]) -> NoReturn:
     sys.stdout.flush()
     # No thread of ours holds anything that Python would have to take down with care.
     os._exit(_APP if outcome.fatal else outcome.status)
+
+
+def _check(words: List[str]) -> int:
+    """Ask a guard's status address whether its app is ready, as a container's health check does: 0 or 1."""
+    if len(words) != 1:
+        _say("--check HOST:PORT")
+        return _WORDS
+    try:
+        host, port = read_address(words[0])
+        with socket.create_connection((host, port), 5.0) as asking:
+            asking.sendall(b"GET /readyz HTTP/1.1\r\nHost: guard\r\n\r\n")
+            said = asking.makefile("rb").read().decode("utf-8", "replace")
+    except (OSError, ValueError) as error:
+        _say(str(error))
+        return 1
+    # Shown by `inspect` as the health check's log.
+    print(said.partition("\r\n\r\n")[2], end="")
+    return 0 if " 200 " in said.partition("\r\n")[0] else 1
 
 
 def _tell(event: Event) -> None:

@@ -25,6 +25,9 @@ USAGE = """usage: python guard.pyz [options] -- COMMAND …
   --history FILE       remember there how long starts took
   --name NAME          what the app is called on the page
   --config FILE        the same words in JSON, and "command", "env", "cwd"
+
+       python guard.pyz --check HOST:PORT
+                       ask a guard's status address: 0 when its app is ready, for health checks
 """
 
 _TIMES = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}

@@ -1,0 +1,42 @@
+"""The compose file, judged by the compose specification's own schema and by a real YAML reader."""
+
+import json
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+from tests.deploy.test_service_files import NASTY, USUAL
+from tests.outsiders.conftest import Outsider
+
+from preheat.deploy.compose import compose
+
+JUDGE = """
+import json, sys, yaml, jsonschema
+said = yaml.safe_load(open(sys.argv[1], encoding="utf-8"))
+schema = json.load(open(sys.argv[2], encoding="utf-8"))
+jsonschema.validate(said, schema)
+print(json.dumps(said))
+"""
+
+
+@pytest.mark.slow
+def test_the_specifications_schema_accepts_it_and_yaml_reads_every_word(outsider: Outsider, tmp_path: Path) -> None:
+    python = outsider("jsonschema==4.26.0", "pyyaml==6.0.3")
+    # The last compose that was written in Python carries the specification's schema.
+    pip = [str(python), "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(tmp_path)]
+    got = subprocess.run([*pip, "docker-compose==1.29.2"], capture_output=True, text=True, check=False)
+    wheels = list(tmp_path.glob("*.whl"))
+    if not wheels:
+        pytest.skip(f"docker-compose cannot be had here: {got.stderr.strip()[-300:]}")
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        name = next(name for name in wheel.namelist() if name.endswith("compose_spec.json"))
+        (tmp_path / "schema.json").write_bytes(wheel.read(name))
+    (tmp_path / "compose.yaml").write_text(compose(USUAL, "python:3.11-slim"), encoding="utf-8")
+    words = [str(python), "-c", JUDGE, str(tmp_path / "compose.yaml"), str(tmp_path / "schema.json")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    app = json.loads(done.stdout)["services"]["web-ui"]
+    assert app["entrypoint"] == [word.replace("$", "$$") for word in ("/bin/sh", *NASTY[1:])]
+    assert app["environment"] == {"TOKEN": 'a "b" $$c 5%', "EMPTY": ""}
+    assert app["volumes"] == ["/srv/web ui:/srv/web ui", "/data/library:/data/library"]
