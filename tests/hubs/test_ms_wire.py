@@ -1,9 +1,8 @@
 """The ModelScope forms: the documented ones are read, ours are read back, and nothing else is believed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -17,6 +16,7 @@ from preheat.hubs import ms_wire
 from preheat.hubs.listing import listing_commit
 from preheat.hubs.modelscope import ModelScope
 from preheat.mirror import ms_answers
+from preheat.mirror.forms import Answer, Request, refuse
 from preheat.mirror.routes import answer
 from preheat.mirror.server import Server
 from preheat.mirror.shelf import Found
@@ -215,8 +215,14 @@ def test_the_order_of_a_listing_does_not_change_its_commit(files: list[File]) ->
 # ---- listings that the hub cuts short
 
 
+def _honest(request: Request, full: Answer) -> Answer:
+    return full
+
+
 @contextmanager
-def _serving(paths: list[str]) -> Iterator[tuple[ModelScope, list[Event]]]:
+def _serving(
+    paths: list[str], fault: Callable[[Request, Answer], Answer] = _honest
+) -> Iterator[tuple[ModelScope, list[Event]]]:
     files = tuple(File(path, 1, sha256(HEX)) for path in paths)
 
     def find(ref: Ref) -> Found | None:
@@ -224,7 +230,11 @@ def _serving(paths: list[str]) -> Iterator[tuple[ModelScope, list[Event]]]:
 
     events: list[Event] = []
     transport = Transport(Wires())
-    with Server(("127.0.0.1", 0), partial(answer, find=find), events.append) as server:
+
+    def reply(request: Request) -> Answer:
+        return fault(request, answer(request, find))
+
+    with Server(("127.0.0.1", 0), reply, events.append) as server:
         yield ModelScope(server.url, transport), events
     transport.close()
 
@@ -252,3 +262,43 @@ def test_a_dataset_of_any_size_is_read_page_by_page() -> None:
         snapshot = hub.resolve(Ref.parse("ms:datasets/acme/rows"))
     assert [file.path for file in snapshot.files] == paths
     assert len([event for event in events if isinstance(event, Answered)]) == 18
+
+
+def test_a_denial_in_the_middle_of_a_list_is_no_denial() -> None:
+    """The real hub does that now and then, its own client says."""
+    paths = [f"a/{name:05}.wav" for name in range(500)]
+
+    def denies(request: Request, full: Answer) -> Answer:
+        return refuse(403, "access denied") if "PageNumber=2" in request.target else full
+
+    with _serving(paths, denies) as (hub, _), pytest.raises(HubUnavailable, match="in the middle"):
+        hub.resolve(Ref.parse("ms:datasets/acme/rows"))
+
+
+@pytest.mark.parametrize("moved", [refuse(404, "no such file"), Answer(200, {"Content-Length": "2"}, b"yz")])
+def test_a_file_of_a_branch_that_moved_on_is_asked_for_by_the_commit_that_changed_it_last(moved: Answer) -> None:
+    def moves(request: Request, full: Answer) -> Answer:
+        if "FilePath=" not in request.target:
+            return full
+        (asked,) = parse_qs(urlsplit(request.target).query)["Revision"]
+        return Answer(200, {"Content-Length": "1"}, b"x") if len(asked) == 40 else moved
+
+    with _serving(["a"], moves) as (hub, _):
+        snapshot = hub.resolve(REF.at("v1"))
+        reader, buffer = hub.open(snapshot, snapshot.files[0], 0, 1), bytearray(9)
+        assert reader.readinto(memoryview(buffer)) == 1
+        assert buffer.startswith(b"x")
+        reader.close()
+
+
+def test_a_hub_that_knows_files_by_branches_alone_says_what_is_wrong_with_the_branch() -> None:
+    def moves(request: Request, full: Answer) -> Answer:
+        if "FilePath=" not in request.target:
+            return full
+        (asked,) = parse_qs(urlsplit(request.target).query)["Revision"]
+        return refuse(404, "none") if len(asked) == 40 else Answer(200, {"Content-Length": "2"}, b"yz")
+
+    with _serving(["a"], moves) as (hub, _):
+        snapshot = hub.resolve(REF)
+        with pytest.raises(IntegrityError, match="should have 1 bytes"):
+            hub.open(snapshot, snapshot.files[0], 0, 1)

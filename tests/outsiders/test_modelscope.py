@@ -9,10 +9,14 @@ from filecmp import cmp
 from pathlib import Path
 
 import pytest
+from tests.command import COMMAND
 from tests.outsiders.conftest import Outsider, Served
 from tests.outsiders.tls import Tls
 
-from preheat.events import Answered
+from preheat.events import Answered, Event
+from preheat.library.library import Library
+from preheat.mirror.shelf import Shelf
+from preheat.verbs.mirror import mirror
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -137,3 +141,23 @@ def test_what_is_not_there_is_an_error_and_no_wait(client: Client) -> None:
     assert client("name_of_error(snapshot_download, 'acme/tiny', revision='v9')") is not None
     assert client("name_of_error(model_file_download, 'acme/tiny', 'none.bin')") is not None
     assert client("name_of_error(dataset_snapshot_download, 'acme/none')") is not None
+
+
+def test_what_our_own_client_has_pulled_is_served_from_the_library(
+    outsider: Outsider, served: Served, tmp_path: Path
+) -> None:
+    events: list[Event] = []
+    library = Library(tmp_path / "library")
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "MODELSCOPE_ENDPOINT": served.url}
+    command = [str(COMMAND), "pull", "ms:acme/tiny", "--library", str(library.root)]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with mirror(("127.0.0.1", 0), library, Shelf({}), events.append) as server:
+        environ["MODELSCOPE_ENDPOINT"] = server.url
+        script = f"{_PRELUDE}\nprint('\\n' + snapshot_download('acme/tiny'))"
+        python = outsider(f"modelscope=={NEW}")
+        done = subprocess.run([python, "-c", script], env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    path = Path(done.stdout.splitlines()[-1])
+    assert _names(path) == _names(served.folder)
+    assert _equal(path, served)

@@ -3,7 +3,14 @@
 import re
 from collections.abc import Iterator
 
-from preheat.errors import AccessDenied, HubError, HubUnavailable, NotFound, PreheatError
+from preheat.errors import (
+    AccessDenied,
+    HubError,
+    HubUnavailable,
+    IntegrityError,
+    NotFound,
+    PreheatError,
+)
 from preheat.hub import Reader
 from preheat.hubs.http_errors import read_expired
 from preheat.hubs.listing import listing_commit
@@ -33,8 +40,8 @@ class ModelScope:
 
     The hub names no commit for a whole tree, so a snapshot's is made of its listing: `listing_commit`. A ref pinned to
     one is looked for among the branches and tags, and found if one of them has just those files. What the hub does
-    name is the commit that last changed each file; a file is asked for by that, where `resolve` has learnt it, so that
-    a branch that moves meanwhile brings no other bytes.
+    name is the commit that last changed each file. A file is asked for by branch, as the hub's own clients do, and by
+    that commit where the branch has moved on since `resolve`.
     """
 
     def __init__(self, endpoint: str, transport: Transport, token: str = "") -> None:
@@ -42,7 +49,8 @@ class ModelScope:
         self._transport = transport
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._ranges = Ranges(transport, self._denied)
-        self._revisions: dict[tuple[Ref, str], tuple[str, ...]] = {}
+        # By a ref at its commit, and a path: the commit that last changed the file, and a branch that has it.
+        self._revisions: dict[tuple[Ref, str], tuple[str, str]] = {}
 
     def resolve(self, ref: Ref) -> Snapshot:
         """See Hub. Files that the hub will not list all make a HubError, since half a model is none."""
@@ -62,16 +70,17 @@ class ModelScope:
 
     def open(self, snapshot: Snapshot, file: File, start: int, stop: int) -> Reader:
         """See Hub."""
-        at = snapshot.ref.at(snapshot.commit)
         default = snapshot.ref.branch if snapshot.ref.pinned else snapshot.ref.revision
-        *others, last = self._revisions.get((at, file.path), (default,))
-        for revision in others:
+        commit, branch = self._revisions.get((snapshot.ref.at(snapshot.commit), file.path), ("", default))
+        try:
+            return self._open(snapshot.ref, branch, file, start, stop)
+        except (NotFound, IntegrityError) as error:
+            if not commit:
+                raise
             try:
-                return self._open(snapshot.ref, revision, file, start, stop)
-            except NotFound:
-                # This hub knows its files by branches and tags alone.
-                self._revisions[at, file.path] = (last,)
-        return self._open(snapshot.ref, last, file, start, stop)
+                return self._open(snapshot.ref, commit, file, start, stop)
+            except (NotFound, IntegrityError):
+                raise error from None
 
     def _open(self, ref: Ref, revision: str, file: File, start: int, stop: int) -> Reader:
         url = f"{self._endpoint}{file_path(ref, revision, file.path)}"
@@ -83,14 +92,13 @@ class ModelScope:
         snapshot = Snapshot(ref, listing_commit(files), files)
         at = ref.at(snapshot.commit)
         for one in listed:
-            # The digest decides whether what comes is right, so a branch that moved costs no more than a failure.
-            self._revisions[at, one.file.path] = (one.revision, revision) if one.revision else (revision,)
+            self._revisions[at, one.file.path] = (one.revision, revision)
         return snapshot
 
     def _candidates(self, ref: Ref) -> Iterator[str]:
-        """Name the revisions that may have the files: the commit itself, which our mirrors know, and all others."""
-        yield ref.revision
+        """Name the revisions that may have the files: all branches and tags, and the commit, which our mirrors know."""
         yield from read_revisions(self._get(revisions_path(ref), str(ref)).body, str(ref))
+        yield ref.revision
 
     # ---- listings
 
