@@ -88,6 +88,8 @@ class Library:
             free = shutil.disk_usage(self.root).free
         except OSError as error:
             raise disk_trouble(error, self.root) from error
+        if not os.access(self.root, os.W_OK):
+            raise LibraryError(f"{self.root} cannot be written", hint="choose another place with --library")
         if size + _SPARE > free:
             raise NoSpace(
                 f"{self.root} has {free / 1e9:.1f} GB free, and {size / 1e9:.1f} GB are to come",
@@ -164,8 +166,10 @@ class Library:
         return os.access(at, os.W_OK | os.X_OK)
 
     def record(self, snapshot: Snapshot) -> None:
-        """Write down which files the commit has and where its ref pointed."""
+        """Write down which files the commit has and where its ref pointed, unless that is what is written already."""
         try:
+            if self.records.find(snapshot.ref) == snapshot:
+                return
             self.records.write(snapshot)
         except OSError as error:
             raise disk_trouble(error, self.root) from error
