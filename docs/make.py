@@ -44,7 +44,8 @@ variable counts as one that is not set.
 |---|---|"""
 
 SET = """
-Libraries that we use read their own: `XDG_DATA_HOME` moves the user's data (default `~/.local/share`); `NO_COLOR`,
+Libraries that we use read their own: `XDG_DATA_HOME` moves the user's data (default `~/.local/share`), and
+`XDG_STATE_HOME` the views of a library that cannot be written (default `~/.local/state`); `NO_COLOR`,
 `FORCE_COLOR`, `TERM` and `COLUMNS` say what the terminal can show.
 
 ## What `run` sets for the app

@@ -34,13 +34,14 @@ VARIABLES = {
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Where the library lies, whom to ask, with which token, through which proxy.
+    """Where the library lies, and what cannot lie there (`state`); whom to ask, with which token, through which proxy.
 
     `proxies` maps `http`, `https`, `all` and `no` as the variables `http_proxy` … `no_proxy` do.
     `environ` is the whole environment, for the programs that are started.
     """
 
     library: Path
+    state: Path
     endpoints: Mapping[str, tuple[str, ...]]
     tokens: Mapping[str, str]
     proxies: Mapping[str, str]
@@ -58,6 +59,7 @@ def read_config(environ: Mapping[str, str] | None = None) -> Config:
     tokens = {"hf": _token(env), "ms": _modelscope_token(env)}
     return Config(
         library=Path(env.get("PREHEAT_LIBRARY") or platformdirs.user_data_path("preheat") / "library"),
+        state=platformdirs.user_state_path("preheat"),
         endpoints={
             "hf": (env.get("HF_ENDPOINT") or HUGGING_FACE_ENDPOINT,),
             "ms": (env.get("MODELSCOPE_ENDPOINT") or MODELSCOPE_ENDPOINT,),

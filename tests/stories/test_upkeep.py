@@ -10,7 +10,7 @@ from tests.flaky_hub import FlakyHub
 from tests.stories.kept import blobs, contents, settled
 
 from preheat.library.library import Library
-from preheat.mirror.forms import Answer, Request, Slice, refuse
+from preheat.mirror.forms import Answer, Request
 
 
 def version(folder: Path, name: str, **files: bytes) -> str:
@@ -236,15 +236,21 @@ def test_verify_tells_how_far_it_is(preheat: Preheat, hub: FlakyHub) -> None:
 # ---- a library that cannot be written
 
 
-def test_a_read_only_library_can_be_listed_shown_verified_and_pruned_in_words(
-    preheat: Preheat, voices: tuple[str, str]
-) -> None:
-    before = contents(preheat.library)
+def read_only(preheat: Preheat) -> tuple[str, ...]:
+    """Give the words of a command that runs others where the library is mounted read-only."""
     mount = f"mount --bind '{preheat.library}' '{preheat.library}' && mount -o remount,bind,ro '{preheat.library}'"
     inside = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh")
     probe = preheat("--version", inside=inside)
     if probe.status:
         pytest.skip(f"nothing can be mounted here: {probe.err}")
+    return inside
+
+
+def test_a_read_only_library_can_be_listed_shown_verified_and_pruned_in_words(
+    preheat: Preheat, voices: tuple[str, str]
+) -> None:
+    before = contents(preheat.library)
+    inside = read_only(preheat)
     reading = (f"ls|show {voices[0]}|verify|verify --mend|prune|rm {voices[0]}|pull {voices[0]}").split("|")
     writing = f"pin {voices[0]}|rm {voices[0]} --yes|prune --yes|adopt {voices[0][5:]} --as a/b".split("|")
     for words in (*reading, *writing):
@@ -256,3 +262,18 @@ def test_a_read_only_library_can_be_listed_shown_verified_and_pruned_in_words(
     told = preheat("verify", inside=inside)
     assert told.status == 8
     assert "cannot be written" in told.err
+
+
+def test_apps_start_on_a_read_only_library_and_their_views_lie_outside(preheat: Preheat, hub: FlakyHub) -> None:
+    assert preheat("pull", "acme/tiny").status == 0
+    before = contents(preheat.library)
+    inside = read_only(preheat)
+    app = "import os,pathlib;p=pathlib.Path(os.environ['HF_HUB_CACHE']);print(p, len(list(p.rglob('config.json'))))"
+    told = preheat("run", "--max-restarts", "0", "--", "python3", "-c", app, inside=inside)
+    assert told.status == 0, told.err
+    at, found = told.out.split()
+    assert found == "1"
+    assert Path(at).is_relative_to(preheat.folder / ".local/state/preheat")
+    assert preheat("view", "flat", "placed", "acme/tiny", inside=inside).status == 0
+    assert contents(preheat.folder / "placed").keys() >= {"config.json", "model.safetensors"}
+    assert contents(preheat.library) == before

@@ -43,7 +43,8 @@ class Wiring:
     @functools.cached_property
     def library(self) -> Library:
         """Open the library that --library names, else the user's own."""
-        return Library(Path(self._options.library).absolute() if self._options.library else self.config.library)
+        root = Path(self._options.library).absolute() if self._options.library else self.config.library
+        return Library(root, self.config.state / "views")
 
     @functools.cached_property
     def transport(self) -> Transport:

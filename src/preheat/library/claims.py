@@ -59,7 +59,7 @@ class Claims:
     def placed(self, at: Path, digests: Iterable[Digest]) -> None:
         """Note that links below `at` lead to blobs. Where the library cannot be written, nobody can prune it from here.
 
-        A view placed anew at the same place adds to what the claim says.
+        A view placed anew keeps the claim from growing old; no blobs, if it has no links more, make none.
         """
         wanted = {str(digest) for digest in digests}
         with suppress(OSError):
@@ -68,7 +68,8 @@ class Claims:
                     os.utime(claim.path)
                     return
             path = self._root / f"{_host()}-{secrets.token_hex(8)}.json"
-            self._write(path, _Claim(VIEW, _host(), sorted(wanted), at=str(at)))
+            if wanted:
+                self._write(path, _Claim(VIEW, _host(), sorted(wanted), at=str(at)))
 
     def __iter__(self) -> Iterator[Claim]:
         """Read the claims that hold: of processes that live, and of views that are there or on other machines."""

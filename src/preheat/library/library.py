@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import functools
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -32,8 +33,9 @@ class Library:
     Reading asks nothing of the folder but to be there; it is made by the first write.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, state: Path | None = None) -> None:
         self.root = root
+        self._state = state
         self._blobs = Blobs(root / "blobs")
         self.records = Records(root / "records")
         self.pins = Pins(root / "pins")
@@ -156,6 +158,13 @@ class Library:
                 if status.st_size != file.size or (seal is not None and seal.broken(status)):
                     found.append(file)
         return tuple(found)
+
+    @property
+    def views(self) -> Path:
+        """Where views of apps lie: in the library, or where it cannot be written, in `state`, by the library's path."""
+        if self._state is None or self.writable:
+            return self.root / "views"
+        return self._state / hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
 
     @property
     def writable(self) -> bool:

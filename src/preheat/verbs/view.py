@@ -13,6 +13,7 @@ from preheat.recipes.recipe import Need, Recipe
 from preheat.ref import MODELSCOPE
 from preheat.snapshot import Snapshot
 from preheat.verbs.verify import verify
+from preheat.views.links import SYMLINK
 from preheat.views.names import renamed
 from preheat.views.view import View
 
@@ -24,7 +25,7 @@ def place_needs(
 ) -> dict[str, str]:
     """Place every need of `recipe`, all of which must be in the library; return the variables that point there.
 
-    A need without a place of its own goes below `root`, default `views/NAME` in the library. Raise NotPreloaded
+    A need without a place of its own goes below `root`, default `library.views` and the app's name. Raise NotPreloaded
     before anything is placed.
     """
     required = [(need, library.require(need.ref, need.files)) for need in recipe.needs]
@@ -32,7 +33,7 @@ def place_needs(
     required.sort(key=lambda one: not one[0].ref.pinned)
     environ: dict[str, str] = {}
     for need, snapshot in required:
-        at = _place_of(need, recipe, root or library.root / "views" / recipe.name)
+        at = _place_of(need, recipe, root or library.views / recipe.name)
         environ |= place(snapshot, library, view_of(need.view), at, on_event, need.to)
     return environ
 
@@ -59,6 +60,7 @@ def place(
             f"a view cannot be placed at {at}: {os.strerror(error.errno or 0).lower()}",
             hint="name another folder, or check its disk and owner",
         ) from error
+    library.claims.placed(at, [file.digest for file in snapshot.files] if SYMLINK in placement.links else ())
     on_event(Placed(snapshot.ref, view.kind, str(at), placement.links, placement.copied))
     return view.environ(at)
 
@@ -76,7 +78,7 @@ def place_all(
     environ: dict[str, str] = {}
     for snapshot in snapshots:
         kind = "modelscope" if snapshot.ref.hub == MODELSCOPE else "hf-cache"
-        environ |= place(snapshot, library, view_of(kind), library.root / "views" / name / kind, on_event)
+        environ |= place(snapshot, library, view_of(kind), library.views / name / kind, on_event)
     return environ
 
 
