@@ -3,22 +3,17 @@
 A cell says what a client fetched that it had: `hit` is nothing. docs/views.md has the table (`python docs/matrix.py`).
 """
 
-import json
-import os
-import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.outsiders.conftest import Outsider, Served
+from tests.outsiders.matrix import NOWHERE, SUBSET, WHOLE, Client, Placed, record, stale
 from tests.outsiders.modelscope_hub import ModelScopeHub
-from tests.views.kept import blob_path, keep_folder, seen
+from tests.views.kept import blob_path
 
-from preheat.events import Answered
-from preheat.ref import Ref
-from preheat.snapshot import Snapshot
 from preheat.views.huggingface import HuggingFaceCache
+from preheat.views.links import AUTO, SHIELDED
 from preheat.views.local_dir import LocalDir
 from preheat.views.modelscope import ModelScopeCache
 from preheat.views.modelscope_old import OldModelScopeCache
@@ -26,76 +21,13 @@ from preheat.views.view import View
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-ROOT = Path(__file__).parents[2]
 HUGGING_FACE = ["0.23.5", "0.30.2", "0.35.3", "0.36.2", "1.17.0", "1.31.0", "1.33.0", "2.4.0"]
 OLD_MODELSCOPE, NEW_MODELSCOPE = "1.27.0", "1.40.2"
-NOWHERE = "http://127.0.0.1:9"
-WHOLE, SUBSET = (), ("*.json", "voices/*")
-
-Record = Callable[[str, str, str], None]
-
-
-@pytest.fixture(scope="module")
-def record() -> Iterator[Record]:
-    """Give a function that notes a cell: client, column, what was seen. docs/matrix.py reads the notes."""
-    cells: dict[str, dict[str, str]] = {}
-
-    def note(client: str, column: str, said: str) -> None:
-        cells.setdefault(client, {})[column] = said
-
-    yield note
-    (ROOT / ".outsiders/matrix.json").write_text(json.dumps(cells, indent=1))
-
-
-class Placed:
-    """The model that is served, in a library, and views of it."""
-
-    def __init__(self, served: Served, folder: Path) -> None:
-        self.served = served
-        self.library = folder / "library"
-        self.snapshot = keep_folder(self.library, served.folder, "hf:acme/tiny")
-
-    def place(self, view: View, at: Path, files: tuple[str, ...] = WHOLE, ref: str = "hf:acme/tiny") -> Snapshot:
-        snapshot = replace(self.snapshot, ref=Ref.parse(ref)).only(files)
-        view.place(snapshot, blob_path(self.library), at, whole=not files)
-        return snapshot
-
-    def fetched(self) -> str:
-        """Say which files were sent since the last time this was asked."""
-        bodies = [e.path for e in self.served.events if isinstance(e, Answered) and e.sent and "/resolve/" in e.path]
-        self.served.events.clear()
-        return "hit" if not bodies else f"fetches {len(bodies)} of {len(self.snapshot.files)} files"
-
-    def same(self, folder: Path, files: tuple[str, ...] = WHOLE) -> bool:
-        """Whether a folder has the model's bytes, and no other files but a client's own."""
-        theirs = {name: body for name, body in seen(folder).items() if not name.startswith(".")}
-        return theirs == {f.path: (self.served.folder / f.path).read_bytes() for f in self.snapshot.only(files).files}
 
 
 @pytest.fixture(scope="module")
 def placed(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Placed:
     return Placed(served, tmp_path_factory.mktemp("placed"))
-
-
-class Client:
-    """An environment of an outsider's own, and no more of the machine's than PATH."""
-
-    def __init__(self, python: Path, home: Path, prelude: str) -> None:
-        self._python = python
-        self._home = home
-        self._prelude = prelude
-
-    def __call__(self, expression: str, **environ: str) -> str:
-        """Evaluate an expression there; return it as text, or the error's name in angle brackets."""
-        script = (
-            f"import sys\n{self._prelude}\ntry:\n    said = str(({expression}))\n"
-            "except Exception as error:\n    said = f'<{type(error).__name__}>'\n"
-            "print('said:' + said)"
-        )
-        environ = {"PATH": os.environ["PATH"], "HOME": str(self._home)} | environ
-        done = subprocess.run([self._python, "-c", script], env=environ, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return [line for line in done.stdout.splitlines() if line.startswith("said:")][-1].removeprefix("said:")
 
 
 # ---- huggingface_hub
@@ -129,22 +61,20 @@ def every_way(placed: Placed, files: tuple[str, ...] = WHOLE, more: str = "") ->
     return f"[hf_hub_download('acme/tiny', name{more}) for name in {names}] and snapshot_download('acme/tiny'{more})"
 
 
-@pytest.mark.parametrize("revision", ["", "@commit"])
+@pytest.mark.parametrize("pinned", [False, True], ids=["branch", "pinned"])
 @pytest.mark.parametrize("files", [WHOLE, SUBSET], ids=["whole", "subset"])
 def test_the_hugging_face_cache_is_read_off_line(
-    hf: HuggingFaceClient, placed: Placed, files: tuple[str, ...], revision: str, tmp_path: Path, record: Record
+    hf: HuggingFaceClient, placed: Placed, files: tuple[str, ...], pinned: bool, tmp_path: Path
 ) -> None:
-    # Pinned in the recipe or not, the app names no revision.
-    commit = f"@{placed.snapshot.commit}" if revision else ""
-    placed.place(HuggingFaceCache(), tmp_path / "hub", files, f"hf:acme/tiny{commit}")
+    # Pinned in the recipe or not, the app names no revision. As hard links and as symlinks, as `run` does it for root.
+    commit, ways = (f"@{placed.snapshot.commit}", SHIELDED) if pinned else ("", AUTO)
+    placed.place(HuggingFaceCache(ways), tmp_path / "hub", files, f"hf:acme/tiny{commit}")
     said = hf.off(every_way(placed, files), HF_HUB_CACHE=str(tmp_path / "hub"))
     assert placed.same(Path(said), files), said
     record(hf.name, f"hf-cache off line{', subset' if files else ''}", "hit")
 
 
-def test_the_hugging_face_cache_is_believed_on_line(
-    hf: HuggingFaceClient, placed: Placed, tmp_path: Path, record: Record
-) -> None:
+def test_the_hugging_face_cache_is_believed_on_line(hf: HuggingFaceClient, placed: Placed, tmp_path: Path) -> None:
     placed.place(HuggingFaceCache(), tmp_path / "hub")
     placed.fetched()
     said = hf.on(placed.served.url, every_way(placed), HF_HUB_CACHE=str(tmp_path / "hub"))
@@ -173,7 +103,7 @@ def test_a_client_s_scan_finds_no_fault(hf: HuggingFaceClient, placed: Placed, t
     assert said == f"([('acme/tiny', {snapshot.size}, ['main'])], 0)"
 
 
-def test_a_local_dir_is_taken_off_line(hf: HuggingFaceClient, placed: Placed, tmp_path: Path, record: Record) -> None:
+def test_a_local_dir_is_taken_off_line(hf: HuggingFaceClient, placed: Placed, tmp_path: Path) -> None:
     placed.place(LocalDir(), tmp_path / "here")
     here = f", local_dir={str(tmp_path / 'here')!r}"
     names = [file.path for file in placed.snapshot.files]
@@ -189,7 +119,7 @@ def test_a_local_dir_is_taken_off_line(hf: HuggingFaceClient, placed: Placed, tm
         record(hf.name, "local-dir off line", "hit")
 
 
-def test_a_local_dir_is_believed_on_line(hf: HuggingFaceClient, placed: Placed, tmp_path: Path, record: Record) -> None:
+def test_a_local_dir_is_believed_on_line(hf: HuggingFaceClient, placed: Placed, tmp_path: Path) -> None:
     placed.place(LocalDir(), tmp_path / "here")
     placed.fetched()
     said = hf.on(placed.served.url, every_way(placed, more=f", local_dir={str(tmp_path / 'here')!r}"))
@@ -254,7 +184,6 @@ def test_a_modelscope_cache_is_read_off_line(
     files: tuple[str, ...],
     ref: str,
     tmp_path: Path,
-    record: Record,
 ) -> None:
     client, view = ms
     # Whichever hub it came from, the bytes are the same.
@@ -270,7 +199,7 @@ def test_a_modelscope_cache_is_read_off_line(
 
 
 def test_a_modelscope_cache_is_believed_on_line(
-    ms: tuple[ModelScopeClient, View], placed: Placed, hub: ModelScopeHub, tmp_path: Path, record: Record
+    ms: tuple[ModelScopeClient, View], placed: Placed, hub: ModelScopeHub, tmp_path: Path
 ) -> None:
     client, view = ms
     hub.sent.clear()
@@ -282,3 +211,27 @@ def test_a_modelscope_cache_is_believed_on_line(
     assert Path(file) == Path(folder) / "config.json"
     record(client.name, f"{view.kind} on line", "hit" if not hub.sent else f"fetches {len(set(hub.sent))} files")
     assert hub.sent == []
+
+
+def test_the_old_client_fetches_what_an_older_commit_changed_last(
+    ms: tuple[ModelScopeClient, View], placed: Placed, hub: ModelScopeHub, tmp_path: Path
+) -> None:
+    client, view = ms
+    placed.place(view, tmp_path / "cache", ref="ms:acme/tiny-2.5")
+    hub.sent.clear()
+    hub.revisions = {"config.json": "a" * 40}
+    folder = client.on(hub, "snapshot_download('acme/tiny-2.5')", MODELSCOPE_CACHE=str(tmp_path / "cache"))
+    hub.revisions = {}
+    # The new one looks at digests.
+    assert hub.sent == (["config.json"] if client.version == OLD_MODELSCOPE else [])
+    assert placed.same(Path(folder))
+    # And what it fetched, it put beside: the library's own file has the same name as ever.
+    config = placed.snapshot.file("config.json")
+    assert config is not None
+    blob = blob_path(placed.library)(config.digest)
+    assert blob.read_bytes() == (placed.served.folder / "config.json").read_bytes()
+    assert (Path(folder) / "config.json").samefile(blob) == (hub.sent == [])
+
+
+def test_the_document_says_what_was_seen() -> None:
+    assert stale == []
