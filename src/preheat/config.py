@@ -21,7 +21,7 @@ VARIABLES = {
     "HUGGING_FACE_HUB_TOKEN": "the same, by its older name",
     "HF_TOKEN_PATH": "the file that has the token, when neither is set; default `token` in `HF_HOME`",
     "HF_HOME": "where Hugging Face's tools keep theirs; default `huggingface` in `XDG_CACHE_HOME`",
-    "MODELSCOPE_ENDPOINT": f"the ModelScope hub to ask, unless `--endpoint ms=URL` says; default `{MODELSCOPE_ENDPOINT}`",
+    "MODELSCOPE_ENDPOINT": f"the ModelScope hub, unless `--endpoint ms=URL` says; default `{MODELSCOPE_ENDPOINT}`",
     "MODELSCOPE_API_TOKEN": "the token for it",
     "XDG_CACHE_HOME": "the user's caches; default `~/.cache`",
     "HTTP_PROXY": "the proxy for `http:` addresses; like the next three, lower case is read too, and wins",

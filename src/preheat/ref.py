@@ -138,8 +138,8 @@ class Ref:
     def slug(self) -> str:
         """One path segment for the repository: `models--owner--name`, as Hugging Face caches spell it.
 
-        Of a `url`: `HOST--DIGEST--FILE`, with the digest of the whole address, at most 200 bytes. Any other that would be no
-        file's name for its length is shortened in the same way.
+        Of a `url`: `HOST--DIGEST--FILE`, with the digest of the whole address, at most 200 bytes. Any other that
+        would be too long for a file's name is shortened in the same way.
         """
         if self.hub == URL:
             host = quote(urlsplit(self.address).netloc, safe="")
