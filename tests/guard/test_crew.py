@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from tests.guard.apps import SILENT, until
 
 from preheat.guard.app import App
@@ -137,6 +138,7 @@ def test_one_that_stands_by_takes_over_at_once_after_a_crash() -> None:
         assert until(lambda: life.board.spare)
 
 
+@pytest.mark.slow
 def test_one_that_hangs_is_found_out_and_started_anew() -> None:
     patience = Patience(ready_within_s=20, stop_within_s=0.2, backoff_s=0.05, hang_after_s=0.1, ask_every_s=0.2)
     with supervised(patience=patience, env={"ONE_THREAD": "1"}) as life:
@@ -166,6 +168,7 @@ def test_a_standby_that_always_dies_is_given_up_and_the_app_stays(tmp_path: Path
         WEB = before
 
 
+@pytest.mark.slow
 def test_the_status_address_tells_the_truth_at_every_stage() -> None:
     with supervised(env={"LOADS_S": "0.8"}) as life:
         listener = listen("127.0.0.1", 0)

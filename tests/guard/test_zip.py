@@ -124,7 +124,7 @@ def test_times_are_by_a_clock_that_cannot_jump() -> None:
     assert waits == ["network.py"]  # it notes when something was seen
 
 
-@pytest.mark.parametrize("standby", [True, False])
+@pytest.mark.parametrize("standby", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_no_request_is_lost_across_planned_restarts(standby: bool) -> None:
     address = f"127.0.0.1:{free_port()}"
     words = ["--front", address, "--ready", "http://127.0.0.1:{port}/", *(["--standby"] if standby else [])]

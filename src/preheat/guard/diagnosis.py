@@ -26,7 +26,7 @@ _KNOWN = (
     (r"GLIBC_[\d.]+' not found|cannot open shared object file", "a library that it wants is not on this system"),
     (r"PermissionError|Permission denied", "it may not read or write something"),
 )
-_CHANGING = re.compile(r"0x[0-9a-fA-F]+|\d+")
+_CHANGING = r"0x[0-9a-fA-F]+|\d+"
 
 
 def diagnose(tail: tuple[str, ...]) -> str:
@@ -41,4 +41,4 @@ def diagnose(tail: tuple[str, ...]) -> str:
 
 def likeness(ending: str, tail: tuple[str, ...]) -> str:
     """Put an end into words that are the same for two ends of the same kind: numbers and addresses are left out."""
-    return _CHANGING.sub("N", "\n".join((ending, *tail[-1:])))
+    return re.sub(_CHANGING, "N", "\n".join((ending, *tail[-1:])))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import os
 import time
 from typing import TYPE_CHECKING, Callable
 
@@ -54,7 +54,7 @@ class Instance:
 
     def look(self, *, spare: bool = False) -> Look:
         """See how it is. Its end is judged when it is asked about: end it first, so that all it said is here."""
-        chance = random.random()  # noqa: S311 - it only spreads restarts
+        chance = int.from_bytes(os.urandom(4), "little") / (1 << 32)
         if self.process.alive():
             silent_s = self._alive.silent_s() if self._alive is not None else 0.0
             return Look(alive=True, ready=self.ready(), silent_s=silent_s, spare=spare, chance=chance)

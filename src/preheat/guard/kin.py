@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+
+from preheat.guard.value import dataclass
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_TGID = re.compile(rb"^Tgid:\s*(\d+)", re.MULTILINE)
+_TGID = rb"(?m)^Tgid:\s*(\d+)"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def name(pid: int) -> str:
 
 def process_of(thread: int) -> int:
     """Say which process a thread is of; the thread's own number when it is gone."""
-    found = _TGID.search(_read(f"/proc/{thread}/status"))
+    found = re.search(_TGID, _read(f"/proc/{thread}/status"))
     return int(found[1]) if found else thread
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from typing import List, NoReturn
 
@@ -45,6 +44,8 @@ def _check(words: List[str]) -> int:
     if len(words) != 1:
         _say("--check HOST:PORT")
         return _WORDS
+    import socket
+
     try:
         host, port = read_address(words[0])
         with socket.create_connection((host, port), 5.0) as asking:

@@ -14,13 +14,13 @@ import signal
 import socket
 import threading
 import time
-from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Iterable
 
 from preheat.guard import kin, seccomp
 from preheat.guard.aim import aims
 from preheat.guard.sockaddr import Address
+from preheat.guard.value import dataclass, replace
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
-from dataclasses import dataclass
 from typing import Iterator
 
 from preheat.guard import kin
+from preheat.guard.value import dataclass
 
 _LISTENING = "0A"  # include/net/tcp_states.h: TCP_LISTEN
 
@@ -50,6 +49,8 @@ def _listeners(port: int) -> Iterator[str]:
 
 def _refused(port: int) -> bool:
     """Whether the kernel refuses the port, for where there is no /proc to read."""
+    import socket
+
     with socket.socket() as ours:
         # What lingers of earlier connections is no listener.
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

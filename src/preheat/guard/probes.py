@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-import shlex
-import shutil
-import socket
-import subprocess
-from dataclasses import dataclass
 from typing import Mapping, Protocol
 
 from preheat.guard.real import KINDS, Once, RealRequest, split_request
 from preheat.guard.tail import Sight, Tail
+from preheat.guard.value import dataclass
 
 _TIMEOUT_S = 5.0
-_URL = re.compile(r"(https?)://(\[[0-9a-fA-F:.]+\]|[^/:?#\[\]@\s]+)(?::(\d+))?([/?]\S*)?")
-_TCP = re.compile(r"tcp:(?:(\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+):)?(\d+)")
-_HERE = re.compile(r"localhost|127\..*|0\.0\.0\.0|::1?")
+# As words: re compiles and keeps them when they are first asked for.
+_URL = r"(https?)://(\[[0-9a-fA-F:.]+\]|[^/:?#\[\]@\s]+)(?::(\d+))?([/?]\S*)?"
+_TCP = r"tcp:(?:(\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+):)?(\d+)"
+_HERE = r"localhost|127\..*|0\.0\.0\.0|::1?"
 
 
 class Probe(Protocol):
@@ -67,6 +64,8 @@ class PortProbe:
 
     def ready(self) -> bool:
         """See Probe."""
+        import socket
+
         try:
             socket.create_connection((self.host, self.port), _TIMEOUT_S).close()
         except OSError:
@@ -95,6 +94,8 @@ class CommandProbe:
 
     def ready(self) -> bool:
         """See Probe."""
+        import subprocess
+
         try:
             done = subprocess.run(
                 self.command,
@@ -156,11 +157,11 @@ def port_of(text: str) -> int | None:
         host, port = _tcp(text)
     else:
         return None
-    return port if _HERE.fullmatch(host) else None
+    return port if re.fullmatch(_HERE, host) else None
 
 
 def _url(text: str) -> tuple[bool, str, int, str]:
-    found = _URL.fullmatch(text)
+    found = re.fullmatch(_URL, text)
     if not found:
         raise ValueError(f"{text} is not a URL: http://HOST:PORT/PATH")
     scheme, host, port, target = found.groups()
@@ -175,7 +176,7 @@ def _url(text: str) -> tuple[bool, str, int, str]:
 
 
 def _tcp(text: str) -> tuple[str, int]:
-    found = _TCP.fullmatch(text)
+    found = re.fullmatch(_TCP, text)
     if not found:
         raise ValueError(f"{text} is not a port: tcp:PORT or tcp:HOST:PORT")
     return (found[1] or "127.0.0.1").strip("[]"), _port(text, found[2])
@@ -189,6 +190,9 @@ def _port(text: str, digits: str) -> int:
 
 
 def _command(text: str, words: str, env: Mapping[str, str] | None) -> tuple[str, ...]:
+    import shlex
+    import shutil
+
     try:
         command = tuple(shlex.split(words))
     except ValueError as error:

@@ -7,9 +7,7 @@ import signal
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Callable
 
 from preheat.guard import kin
@@ -18,6 +16,7 @@ from preheat.guard.bell import Ring, silent
 from preheat.guard.pump import pump
 from preheat.guard.spawn import Born, CannotStart, spawn
 from preheat.guard.tail import Tail
+from preheat.guard.value import dataclass
 
 if TYPE_CHECKING:
     from preheat.guard.network import Witness
@@ -51,7 +50,7 @@ class Process:
         self,
         app: App,
         *,
-        output: Output = Output(),
+        output: Output = Output(),  # noqa: B008 - frozen
         witness: Witness | None = None,
         on_end: Ring = silent,
     ) -> None:
@@ -64,10 +63,12 @@ class Process:
         self._dismissed = False
         self._pumps: list[threading.Thread] = []
         # A thread of its own starts the app: a witness's filter is the thread's, and all that it starts inherits it.
-        born: SimpleQueue[Born | BaseException] = SimpleQueue()
-        self._keeper = threading.Thread(target=self._keep, args=(born,), name="keeper", daemon=True)
+        born: list[Born | BaseException] = []
+        answered = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, args=(born, answered), name="keeper", daemon=True)
         self._keeper.start()
-        child = born.get()
+        answered.wait()
+        child = born[0]
         if isinstance(child, BaseException):
             raise child
         self.pid = child.pid
@@ -127,15 +128,17 @@ class Process:
         while time.monotonic() < deadline and not hurry() and (self.alive() or self._left()):
             self._ended.wait(_GLANCE_S) if self.alive() else time.sleep(_GLANCE_S)
 
-    def _keep(self, answer: SimpleQueue[Born | BaseException]) -> None:
+    def _keep(self, answer: list[Born | BaseException], answered: threading.Event) -> None:
         try:
             if self._witness is not None:
                 self._witness.cover_this_thread()
             born = spawn(self.app)
         except BaseException as error:  # noqa: BLE001 - raised again where the process was asked for
-            answer.put(error)
+            answer.append(error)
+            answered.set()
             return
-        answer.put(born)
+        answer.append(born)
+        answered.set()
         said = os.read(born.report, 64)
         os.close(born.report)
         # A warden that was killed says nothing; the kernel has then killed the app.

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-import socket
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Iterable
+
+from preheat.guard.value import dataclass
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection
 
 KINDS = ("gradio", "openai", "wav")
-_FORM = re.compile(r"(gradio|openai|wav)(?:@(\d+(?:\.\d+)?)s)?:(http://\S+)(?:\s+(.+))?", re.DOTALL)
+_FORM = r"(?s)(gradio|openai|wav)(?:@(\d+(?:\.\d+)?)s)?:(http://\S+)(?:\s+(.+))?"
 _WITHIN_S = 30.0
 _MOST_BYTES = 64 * 1024 * 1024
 
@@ -112,6 +112,8 @@ class Once:
         if not self._answered:
             self._answered = self._request.ready()
             return self._answered
+        import socket
+
         try:
             socket.create_connection((self._request.host, self._request.port), 5.0).close()
         except OSError:
@@ -121,7 +123,7 @@ class Once:
 
 def split_request(text: str) -> tuple[str, float, str, str]:
     """Take `KIND[@SECONDSs]:URL [JSON]` apart: kind, seconds, URL, body. Raise ValueError in clear words."""
-    found = _FORM.fullmatch(text)
+    found = re.fullmatch(_FORM, text)
     if not found:
         raise ValueError(f"{text} is not a real request: gradio:http://HOST:PORT/NAME [JSON], openai:…/v1, wav:…/tts")
     kind, within, url, body = found.groups()
@@ -155,4 +157,4 @@ def _chunks(said: bytes) -> Iterable[tuple[bytes, int]]:
 
 def _hang_up(connection: HTTPConnection) -> None:
     with suppress(OSError, AttributeError):
-        connection.sock.shutdown(socket.SHUT_RDWR)
+        connection.sock.shutdown(2)  # SHUT_RDWR

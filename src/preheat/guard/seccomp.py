@@ -14,7 +14,8 @@ import platform
 import struct
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+
+from preheat.guard.value import dataclass
 
 # asm/unistd.h: connect, sendto, sendmsg, sendmmsg, io_uring_setup, seccomp; linux/audit.h: AUDIT_ARCH.
 _MACHINES = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Callable, Tuple
+
+from preheat.guard.value import dataclass
 
 _MOST_HEAD = 16 * 1024
 _PATIENCE_S = 5.0
@@ -38,8 +39,8 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(listener: socket.socket, answer: Callable[[str, str], Answer]) -> None:
-    """Answer from a thread of its own, until the listener is shut."""
+def serve(listener: socket.socket, answer: Callable[[str, str], Answer]) -> Callable[[], None]:
+    """Answer from a thread of its own, until what is returned is called."""
 
     def accept() -> None:
         while True:
@@ -49,7 +50,13 @@ def serve(listener: socket.socket, answer: Callable[[str, str], Answer]) -> None
                 return
             answer_once(client, answer)
 
+    def close() -> None:
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+
     threading.Thread(target=accept, name="status", daemon=True).start()
+    return close
 
 
 def answer_once(client: socket.socket, answer: Callable[[str, str], Answer]) -> None:

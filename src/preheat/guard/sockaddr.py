@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+
+from preheat.guard.value import dataclass
 
 # Who turns names into addresses behind a socket file: nscd, systemd-resolved (varlink), Avahi.
 _RESOLVERS = ("/nscd/socket", "/systemd/resolve/io.systemd.Resolve", "/avahi-daemon/socket")

@@ -8,11 +8,11 @@ import signal
 import sys
 import warnings
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 
 from preheat.guard import warden
 from preheat.guard.app import App
 from preheat.guard.shield import shield
+from preheat.guard.value import dataclass
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 _NO_FOLDER = "folder"

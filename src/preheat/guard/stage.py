@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-from contextlib import ExitStack, suppress
-from dataclasses import replace
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Callable
 
 from preheat.guard.app import PORT, App
@@ -17,6 +15,7 @@ from preheat.guard.probes import port_of
 from preheat.guard.process import Output
 from preheat.guard.settings import Settings, Stage, read_address
 from preheat.guard.supervisor import Changed, Event, Outcome, Said, Surroundings, supervise
+from preheat.guard.value import replace
 
 if TYPE_CHECKING:
     from preheat.guard.front import Front
@@ -112,13 +111,7 @@ def _status(stage: Stage, board: Board, closing: ExitStack) -> None:
         except OSError as error:
             raise AddressTaken(_taken(stage.status, port, error)) from error
 
-        def close() -> None:
-            with suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
-            listener.close()
-
-        closing.callback(close)
-        serve(listener, board.answer)
+        closing.callback(serve(listener, board.answer))
 
 
 def _warm_up(stage: Stage, board: Board, closing: ExitStack) -> WarmUp | None:
