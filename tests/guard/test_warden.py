@@ -12,7 +12,7 @@ from preheat.guard import kin
 from preheat.guard.process import Process
 
 # A grandchild that daemonises as they do: forks twice, with a session of its own, deaf, its words elsewhere.
-DAEMONISING = """
+DAEMONISING = r"""
 import os, signal, time
 if os.fork() == 0:
     os.setsid()
