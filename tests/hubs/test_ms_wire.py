@@ -99,6 +99,9 @@ def test_reads_what_the_hub_lists() -> None:
 
 def test_reads_which_branches_and_tags_there_are() -> None:
     assert ms_wire.read_revisions(_json(REVISIONS), str(REF)) == ("master", "dev", "v1.0.0")
+    assert ms_wire.read_revisions(
+        _json({"Code": 200, "Data": {"RevisionMap": {"Branches": [{"Revision": "x", "CreatedAt": None}]}}}), str(REF)
+    ) == ("x",)
     assert ms_wire.read_revisions(_json({"Code": 200, "Data": {"RevisionMap": {"Branches": None}}}), str(REF)) == ()
     assert ms_wire.read_page(_json({"Code": 200, "Data": None}), str(REF)).files == ()
 

@@ -40,7 +40,7 @@ class Revision(msgspec.Struct, rename="pascal"):
     """A branch or a tag; `created_at` is in seconds since 1970."""
 
     revision: str
-    created_at: int = 0
+    created_at: int | None = None
 
 
 class RevisionMap(msgspec.Struct, rename="pascal"):

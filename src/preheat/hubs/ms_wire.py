@@ -11,7 +11,7 @@ import msgspec
 from preheat.digest import SHA256, Digest
 from preheat.errors import AccessDenied, HubError, NotFound, PreheatError, UsageError
 from preheat.hubs.http_errors import one_line, read_temporary
-from preheat.hubs.ms_documents import OK, PAGE, TREE, EntriesDocument, Entry, Refusal, RevisionsDocument
+from preheat.hubs.ms_documents import BLOB, OK, PAGE, TREE, EntriesDocument, Entry, Refusal, RevisionsDocument
 from preheat.ref import DATASET, Ref
 from preheat.snapshot import File
 
@@ -43,7 +43,7 @@ def read_page(body: bytes, what: str) -> Page:
     data = document.data
     entries = data if isinstance(data, list) else ((data and data.files) or [])
     return Page(
-        tuple(_listed(entry) for entry in entries if entry.type != TREE),
+        tuple(_listed(entry) for entry in entries if entry.type == BLOB),
         tuple(entry.path for entry in entries if entry.type == TREE),
         len(entries),
     )

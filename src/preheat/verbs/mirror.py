@@ -1,4 +1,4 @@
-"""Mirror: serve the library, and plain folders, in the Hugging Face API."""
+"""Mirror: serve the library, and plain folders, in the hubs' own APIs."""
 
 from pathlib import Path
 
