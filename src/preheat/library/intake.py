@@ -1,5 +1,6 @@
 """Intake: a file that lies elsewhere becomes a blob, after one read, and if possible without a second copy."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -16,6 +17,7 @@ from preheat.library.partial import disk_trouble
 
 _FICLONE = 0x40049409  # linux/fs.h: share the source's extents, copy-on-write
 _NO_REFLINK = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM)
+_NO_LINK = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 _STEP = 256 << 10
 _TELL_EVERY = 16 << 20
 # As for what is pulled: up to this size a blob is known by both digests.
@@ -109,7 +111,7 @@ class Intake:
         try:
             os.link(source, aside, follow_symlinks=False)
         except OSError as error:
-            if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS):
+            if error.errno not in (errno.EXDEV, *_NO_LINK):
                 raise
             why = "it is on another filesystem" if error.errno == errno.EXDEV else "it cannot be linked here"
             raise LibraryError(why, hint="--copy") from error
@@ -121,7 +123,9 @@ class Intake:
         """Give a verified file its names; say whether it had none before."""
         names = [Digest(algorithm, value) for algorithm, value in digests.items()]
         first = self._path_of(digest)
-        twin = next((self._path_of(name) for name in names if self._path_of(name).exists()), None)
+        twin = first if first.exists() else None
+        for name in names:
+            twin = twin or (self._path_of(name) if self._path_of(name).exists() else None)
         for name in names:
             self._path_of(name).parent.mkdir(parents=True, exist_ok=True)
         new = twin is None
@@ -133,6 +137,8 @@ class Intake:
             if path != twin and not path.exists():
                 _name_too(twin, path)
         sync_folder(first.parent)
+        if not first.exists():
+            aside.rename(first)
         return new
 
 
@@ -142,9 +148,11 @@ def _name_too(blob: Path, path: Path) -> None:
     except FileExistsError:
         pass
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS):
+        if error.errno not in _NO_LINK:
             raise
-        path.symlink_to(os.path.relpath(blob, path.parent))
+        # Without either, the blob has the name that it is asked for by, and no other.
+        with contextlib.suppress(OSError):
+            path.symlink_to(os.path.relpath(blob, path.parent))
 
 
 def _hashers(size: int, expected: Digest | None) -> dict[str, Hasher]:

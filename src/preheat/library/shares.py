@@ -5,14 +5,16 @@ import re
 from pathlib import Path
 
 # Linux filesystems whose kernel keeps what it saw of the server for a while: nfs(5), acregmax and acdirmax, 60 s.
-_SHARED = re.compile(r"9p|afs|beegfs|ceph|cifs|glusterfs|gpfs|lustre|nfs4?|ocfs2|orangefs|smb3|vboxsf|virtiofs|fuse.*")
+_SHARED = re.compile(
+    r"9p|afs|beegfs|ceph|cifs|glusterfs|gpfs|lustre|nfs4?|ocfs2|orangefs|smb3|vboxsf|virtiofs|fuse(\..*)?"
+)
 SIGHT_S = 65.0
 
 
 def shared(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> bool:
     """Whether `folder`, or where it would be made, is on a network filesystem; what cannot be known is not.
 
-    FUSE counts, since it may be one: sshfs, s3fs, a client of NFS.
+    FUSE counts, since it may be one (sshfs, s3fs, a client of NFS), but for disks of this machine (`fuseblk`).
     """
     at = os.path.realpath(folder)
     kind, longest = "", -1
