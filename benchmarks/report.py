@@ -20,7 +20,15 @@ _ABOUT = """\
 
 Every figure here was written by the program that measured it. Sides take turns in one run, each into an empty folder on
 a disk that has been synced; the hub's files stay in the page cache for all. Times are medians, with the least and the
-most in brackets; they move with the machine, so compare within a table and not across them.
+most in brackets; they move with the machine, so compare within a table and not across them. CPU seconds and memory are
+the client's own: what the hub spends is not among them, though it works on the same cores.
+
+`make bench-pull` measures pull again, in about 20 minutes (as root, or the rows with a round trip are left out);
+`make bench-pull-slow` its row at 1 MB/s, where each peer takes over eight minutes and so has one run. The hub is
+`benchmarks/hub/`: a few processes that send files by sendfile, paced by the kernel where a row says so, in the APIs of
+Hugging Face and ModelScope; it shares no code with `preheat mirror`. A round trip is two network namespaces and a TUN
+device that holds back what the client sends. The floor is `benchmarks/floor.py`: plain sockets into preallocated files,
+sha256 of what arrived beside it, fdatasync.
 """
 
 
@@ -35,7 +43,7 @@ def write_report(results: Path = RESULTS) -> None:
     for name, row in there.items():
         parts += [f"### {row['title'][0].upper()}{row['title'][1:]}", ""]
         parts += [f"Left out: {row['left_out']}."] if "left_out" in row else _table(name, row)
-        parts += ["", _machine(row["machine"]), ""]
+        parts += ["", _machine(row), ""]
     parts += [*(f"- {line}" for line in rows.get("absent", [])), "", "### What was called", ""]
     parts += _commands(there)
     before, _, after = _document().partition(_OPEN)
@@ -116,10 +124,14 @@ def _commands(rows: dict[str, Any]) -> list[str]:
     return lines + [_line([name, version, f"`{command}`"]) for name, (version, command) in said.items()]
 
 
-def _machine(told: dict[str, Any]) -> str:
+def _machine(row: dict[str, Any]) -> str:
+    told = row["machine"]
+    loads = [one["load"] for side in row.get("sides", []) for one in side["runs"]]
+    most = max(loads, default=told["load"])
     return (
         f"<sub>{told['cpu']}, {told['cores']} cores, {told['memory_gib']} GiB, {told['filesystem']}, Linux "
-        f"{told['kernel']}, Python {told['python']}; {told['date']}, load average before it {told['load']}.</sub>"
+        f"{told['kernel']}, Python {told['python']}; {told['date']}, load average before it {told['load']}, "
+        f"at most {most} in it.</sub>"
     )
 
 
