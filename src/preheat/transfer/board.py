@@ -31,6 +31,7 @@ class Board:
         self.routes = [route]
         self.awaited = 0  # routes that may still join
         self.changed = threading.Condition()
+        self.ended = threading.Event()
         self.stopping = False
         self.error: BaseException | None = None
         self.starving = False
@@ -52,6 +53,7 @@ class Board:
                 if work is not None:
                     return work
                 if not self._files and not self._downloads:
+                    self.ended.set()
                     return None
                 self.starving = True
                 self.changed.wait(LOOK_AGAIN_S)
@@ -84,6 +86,8 @@ class Board:
             for route in download.suspects:
                 # The whole is right without it: so what it gave was wrong.
                 route.left = route.left or f"gave wrong bytes of {download.partial.file.path}"
+            if not self._files and not self._downloads:
+                self.ended.set()
             self.changed.notify_all()
 
     def wrong(self, download: Download, error: IntegrityError) -> None:
@@ -112,6 +116,7 @@ class Board:
         """Stop everybody: no new part is handed out, and no read is waited for."""
         with self.changed:
             self.stopping = True
+            self.ended.set()
             for flight in self._flights():
                 flight.break_off()
             self.changed.notify_all()
@@ -146,12 +151,6 @@ class Board:
             for flight in self._flights():
                 if flight.still_s(now) > _STALLED_S:
                     flight.break_off()
-
-    @property
-    def done(self) -> bool:
-        """Whether there is nothing left to do."""
-        with self.changed:
-            return not self._files and not self._downloads
 
     # ---- deciding, under the lock
 

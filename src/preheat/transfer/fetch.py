@@ -11,26 +11,34 @@ from preheat.library.library import Library
 from preheat.library.ranges import Range, common
 from preheat.retry import Patience
 from preheat.snapshot import File
-from preheat.transfer.board import LOOK_AGAIN_S, Board
+from preheat.transfer.board import Board
 from preheat.transfer.flight import Download, Flight
 from preheat.transfer.limit import Limit
-from preheat.transfer.plan import order
-from preheat.transfer.ramp import FEWEST, Ramp
-from preheat.transfer.route import Route, Way
+from preheat.transfer.plan import order, read_size
+from preheat.transfer.ramp import FEWEST
+from preheat.transfer.route import Lines, Route, Way
 
 _BUFFER = 512 << 10
 _PUSH_EVERY = 8 << 20
 _TELL_EVERY = 1 << 20
 _TICK_S = 0.25
+_SETTLING_S = 0.1
+_FIRST = 16
+_FIRST_READ = 64 << 10
+_GLANCE_S = 0.05
 _SYNC_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How hard to pull: at most `connections` for each route, `rate` bytes a second in all (0: any)."""
+    """How hard to pull: at most `connections` for each route, `rate` bytes a second in all (0: any).
+
+    `lines` carries what one fetch learns to the next.
+    """
 
     connections: int = 256
     rate: float = 0.0
+    lines: Lines = field(default_factory=Lines)
     patience: Patience = field(default_factory=lambda: Patience(attempts=6))
 
 
@@ -56,12 +64,12 @@ def fetch(
         with speaking:
             on_event(event)
 
-    board = Board(order(missing), Route(way, Ramp.of(policy.connections)), library, policy.patience, tell)
+    board = Board(order(missing), policy.lines.route(way, policy.connections, _FIRST), library, policy.patience, tell)
     crew = _Crew(board, library, Limit(policy.rate), tell)
     syncing = threading.Thread(target=_sync_now_and_then, args=(board,), name="sync", daemon=True)
     board.awaited = len(helpers)
     for find in helpers:
-        threading.Thread(target=_join, args=(board, find, policy.connections), name="helper", daemon=True).start()
+        threading.Thread(target=_join, args=(board, find, policy), name="helper", daemon=True).start()
     try:
         syncing.start()
         _watch(board, crew)
@@ -69,29 +77,50 @@ def fetch(
         board.stop()
         crew.leave()
         board.close()
+    for route in board.routes:
+        policy.lines.learn(route)
     if board.error is not None:
         raise board.error
 
 
 def _watch(board: Board, crew: "_Crew") -> None:
     """Keep as many threads at work as the routes are worth, until all is done."""
-    then = time.monotonic()
-    received: dict[Route, int] = {}
+    gauges: dict[Route, _Gauge] = {}
     crew.man()
-    while not board.stopping and not board.done:
-        with board.changed:
-            board.changed.wait(LOOK_AGAIN_S)
+    while not board.ended.wait(_GLANCE_S):
         now = time.monotonic()
-        if now - then < _TICK_S:
-            continue
         for route in board.routes:
-            rate = (route.received - received.get(route, 0)) / (now - then)
-            received[route] = route.received
-            if not board.starving and route.active >= route.ramp.count:
+            rate = gauges.setdefault(route, _Gauge()).read(route, now, loaded=not board.starving)
+            if rate is not None:
                 route.ramp = route.ramp.step(rate)
-        then, board.starving = now, False
+        board.starving = False
         board.wake_the_stalled(now)
         crew.man()
+
+
+class _Gauge:
+    """Measures what a route brings while all the connections it may have are at work, and at no other time."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._since = 0.0
+        self._received = 0
+
+    def read(self, route: Route, now: float, *, loaded: bool) -> float | None:
+        """Say bytes a second, once they were measured for long enough with this count of connections."""
+        if not loaded or route.active < 0.8 * route.ramp.count or self._count != route.ramp.count:
+            # New connections take a moment until they bring anything.
+            self._begin(route, now + _SETTLING_S)
+        elif self._since > now:
+            self._received = route.received
+        elif now - self._since >= _TICK_S:
+            rate = (route.received - self._received) / (now - self._since)
+            self._begin(route, now)
+            return rate
+        return None
+
+    def _begin(self, route: Route, since: float) -> None:
+        self._count, self._since, self._received = route.ramp.count, since, route.received
 
 
 class _Crew:
@@ -108,7 +137,7 @@ class _Crew:
         """Have a thread for every connection that the routes may have; none is sent away, they wait for work."""
         wanted = sum(route.ramp.count for route in self._board.routes if not route.left)
         for _ in range(wanted - len(self._threads)):
-            if self._board.starving or self._board.done:
+            if self._board.starving or self._board.ended.is_set():
                 return
             thread = threading.Thread(target=self._work, name=f"fetch-{len(self._threads)}", daemon=True)
             self._threads.append(thread)
@@ -147,11 +176,13 @@ class _Crew:
     def _read(self, flight: Flight, buffer: memoryview) -> None:
         partial, route = flight.download.partial, flight.route
         pushed = told = flight.start
+        size = _FIRST_READ
         reader = route.open(partial.file.digest, flight.start, flight.stop)
         flight.reader = reader
         try:
             while flight.at < flight.stop and not self._board.stopping:
-                count = reader.readinto(buffer[: flight.stop - flight.at])
+                asked = time.monotonic()
+                count = reader.readinto(buffer[: min(size, flight.stop - flight.at)])
                 if count == 0:
                     raise HubUnavailable(f"{route.way.name} ended its answer early", hint="pull again")
                 count = flight.pledge(count)
@@ -161,6 +192,7 @@ class _Crew:
                     partial.write(flight.at, buffer[:count])
                 flight.at += count
                 flight.moved = time.monotonic()
+                size = read_size(size, flight.moved - asked, len(buffer))
                 route.received += count
                 self._limit.spend(count)
                 if flight.at - pushed >= _PUSH_EVERY:
@@ -186,16 +218,15 @@ class _Crew:
             self._tell(Stored(download.partial.file))
 
 
-def _join(board: Board, find: Callable[[], Way | None], connections: int) -> None:
+def _join(board: Board, find: Callable[[], Way | None], policy: Policy) -> None:
     """Add the way that `find` finds, beginning with few connections, for nobody asked for it by name."""
     way = find()
-    board.join(Route(way, Ramp.of(connections, FEWEST)) if way is not None else None)
+    board.join(policy.lines.route(way, policy.connections, FEWEST) if way is not None else None)
 
 
 def _sync_now_and_then(board: Board) -> None:
     """Put what arrived on disk while more arrives, so that a power cut costs little, and the end is not a wait."""
-    while not board.stopping:
-        time.sleep(_SYNC_EVERY_S)
+    while not board.ended.wait(_SYNC_EVERY_S):
         for download in board.open_partials():
             try:
                 download.partial.sync()

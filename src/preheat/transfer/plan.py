@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from preheat.library.ranges import Range
 from preheat.snapshot import File
 
-SMALLEST, LARGEST = 1 << 20, 64 << 20
-_FIRST = 4 << 20
+SMALLEST, LARGEST = 512 << 10, 64 << 20
+_FIRST = 1 << 20
+_SMALLEST_READ = 16 << 10
 _LASTING_S = 1.5  # long enough that asking costs little, short enough that what fails or lags is no great loss
 
 
@@ -44,3 +45,16 @@ def split(at: int, stop: int, own_rate: float, other_rate: float) -> int:
     """
     share = own_rate / (own_rate + other_rate) if own_rate + other_rate > 0 else 0.5
     return at + int((stop - at) * share)
+
+
+def read_size(size: int, took_s: float, most: int) -> int:
+    """Choose how much to read at once next, after a read of `size` bytes that took so long.
+
+    A read returns when it is full: on a slow line it must be small, so that what arrived is soon on disk and known; on
+    a fast one large, so that there are few.
+    """
+    if took_s < 0.02:
+        return min(2 * size, most)
+    if took_s > 0.1:
+        return max(size // 2, min(_SMALLEST_READ, most))
+    return size

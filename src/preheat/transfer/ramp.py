@@ -37,7 +37,8 @@ class Ramp:
                 return self._more(rate)
             case "more":
                 back = replace(self, count=self.paid)
-                return back._fewer() if self.rests == 0 else back._settle()
+                # A little more is no reason to stay, but it is none to think that fewer would do.
+                return back._fewer() if rate < 1.02 * self.paid_rate else back._settle()
             case "fewer" if rate >= 0.95 * self.paid_rate:
                 return replace(self, paid=self.count, paid_rate=max(rate, self.paid_rate))._fewer()
             case "fewer":
@@ -47,6 +48,10 @@ class Ramp:
                 return replace(self, rests=self.rests - 1, paid_rate=0.5 * self.paid_rate + 0.5 * rate)
             case _:
                 return replace(self, rests=1)._more(max(rate, 1.0))
+
+    def again(self) -> "Ramp":
+        """Begin anew with what was found out, for another transfer over the same line."""
+        return self if self.rests > 1 << 29 else Ramp(self.paid, self.ceiling, paid=self.paid)
 
     def halved(self) -> "Ramp":
         """Use half as many from now on: the hub asked for less."""

@@ -58,3 +58,19 @@ class Route:
     def usable(self, digest: Digest, now: float) -> bool:
         """Whether it can be asked for some of the blob now."""
         return not self.left and now >= self.rests_until and digest in self.files
+
+
+class Lines:
+    """What was learnt of each way, by its name, so that the next fetch over it begins where this one ended."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Ramp, float]] = {}
+
+    def route(self, way: Way, ceiling: int, first: int) -> Route:
+        """Take a way into use; one that is new begins with `first` connections."""
+        ramp, rate = self._known.get(way.name, (Ramp.of(ceiling, first), 0.0))
+        return Route(way, ramp, rate=rate)
+
+    def learn(self, route: Route) -> None:
+        """Remember how a route ended."""
+        self._known[route.way.name] = (route.ramp.again(), route.rate)
