@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python
 
-.PHONY: help setup check format test test-fast test-slow ci demo bench-pull bench-pull-slow bench-faults clean
+.PHONY: help setup check format test test-fast test-slow ci demo bench-pull bench-pull-slow bench-faults bench-views clean
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -48,6 +48,9 @@ bench-pull-slow: setup ## the same at 1 MB/s a connection, where each peer takes
 
 bench-faults: setup ## what each client does with each fault of a hub
 	$(RUN) -m benchmarks.faults
+
+bench-views: setup ## how long placing 5 GB takes, and what it costs, by layout and kind of link; root for reflinks
+	$(RUN) -m benchmarks.bench_views
 
 clean: ## remove what was made here
 	rm -rf .venv .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .outsiders
