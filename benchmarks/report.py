@@ -86,6 +86,11 @@ def _time_table(name: str, sides: list[dict[str, Any]]) -> list[str]:
         lines.append(_line(cells + ([f"{seconds / floor:.2f}"] if floor else [])))
     if ours:
         lines += ["", _told_of_ours(name, ours)]
+    once = [side for side in good if side["n"] == 1]
+    if once:
+        longest = max(side["seconds"]["most"] for side in once)
+        names = ", ".join(side["name"] for side in once)
+        lines += ["", f"One run each (n = 1), of up to {longest / 60:.1f} minutes: {names}."]
     return lines
 
 
