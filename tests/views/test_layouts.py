@@ -55,10 +55,12 @@ def blob(content: bytes) -> str:
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.kind)
 @pytest.mark.parametrize("ways", WAYS)
-def test_placing_again_changes_nothing(view: View, ways: str, library: Path, at: Path) -> None:
-    view = type(view)(WAYS[ways])  # type: ignore[call-arg] # a view is made of its ways; the protocol does not say so
+def test_placing_again_changes_nothing(view: View, ways: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    folder = tmp_path
     if ways == "reflink":
-        _require_reflinks(library, at)
+        folder = request.getfixturevalue("xfs") / f"again-{view.kind}"
+    library, at = folder / "library", folder / "at"
+    view = type(view)(WAYS[ways])  # type: ignore[call-arg] # a view is made of its ways; the protocol does not say so
     snapshot = keep(library)
 
     def state() -> dict[Path, tuple[int, int, int]]:
@@ -254,11 +256,3 @@ def test_each_layout_says_how_its_client_is_led_there(at: Path) -> None:
         "whisper": {("XDG_CACHE_HOME", str(at))},
         "torch-hub": {("TORCH_HOME", str(at))},
     }
-
-
-def _require_reflinks(library: Path, at: Path) -> None:
-    snapshot = keep(library)
-    try:
-        Flat(WAYS["reflink"]).place(snapshot, blob_path(library), at.with_name("tried"), whole=True)
-    except LibraryError:
-        pytest.skip("this filesystem has no reflinks")

@@ -44,26 +44,6 @@ def seen() -> Iterator[Seen]:
         (ROOT / ".outsiders/writes.json").write_text(json.dumps({link: seen.cells[link] for link in LINKS}, indent=1))
 
 
-@pytest.fixture(scope="module")
-def xfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A filesystem that has reflinks, for the one kind of link that the machine's own may lack."""
-    folder = tmp_path_factory.mktemp("xfs")
-    image, at = folder / "image", folder / "at"
-    at.mkdir()
-    with open(image, "wb") as file:
-        file.truncate(400_000_000)
-    try:
-        for command in (
-            ["mkfs.xfs", "-q", "-m", "reflink=1", str(image)],
-            ["mount", "-o", "loop", str(image), str(at)],
-        ):
-            subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no XFS can be made and mounted here: {error}")
-    yield at
-    subprocess.run(["umount", str(at)], check=True)
-
-
 class Stage:
     """A library with one file in it, and a view of that, in a folder that anybody may enter."""
 

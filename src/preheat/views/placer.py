@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from preheat.errors import LibraryError
 from preheat.snapshot import File
 from preheat.views.links import AUTO, COPY, link
 from preheat.views.view import BlobPath, Placement
@@ -17,12 +18,14 @@ class Placer:
         self._blob_path = blob_path
         self._ways = tuple(ways)
         self._folders: set[Path] = set()
+        self._names: dict[str, tuple[Path, File]] = {}
         self._links: Counter[str] = Counter()
         self._copied = 0
 
     def put(self, file: File, at: Path) -> None:
-        """Put a file's bytes at `at`."""
+        """Put a file's bytes at `at`. Raise LibraryError when no way works, or its name is another's here."""
         self._folder(at.parent)
+        self._require_own_name(file, at)
         way = link(self._blob_path(file.digest), at, self._ways)
         if way is None:
             return
@@ -58,10 +61,28 @@ class Placer:
         """Say what it came to."""
         return Placement(dict(self._links), self._copied)
 
+    def _require_own_name(self, file: File, at: Path) -> None:
+        """See that a filesystem that does not tell A from a does not make one file of two."""
+        alike, other = self._names.setdefault(str(at).casefold(), (at, file))
+        if alike == at or other.digest == file.digest:
+            return
+        if _one_name(alike, at):
+            raise LibraryError(
+                f"{other.path} and {file.path} are one name on the filesystem of {at.parent}",
+                hint="choose one with --files, or another folder",
+            )
+
     def _folder(self, folder: Path) -> None:
         if folder not in self._folders:
             folder.mkdir(parents=True, exist_ok=True)
             self._folders.add(folder)
+
+
+def _one_name(alike: Path, at: Path) -> bool:
+    """Whether two paths that differ in case lead to one place: then only one of them is listed."""
+    level = next(level for level, parts in enumerate(zip(alike.parts, at.parts, strict=True)) if parts[0] != parts[1])
+    folder = Path(*at.parts[:level])
+    return at.parts[level] not in {path.name for path in folder.iterdir()} and (folder / at.parts[level]).exists()
 
 
 def _aside(at: Path) -> Path:

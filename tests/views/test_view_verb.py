@@ -1,0 +1,147 @@
+"""The words of it: `preheat view`, `--view`, `--link`, and a recipe with other names."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.command import Preheat
+from tests.views.kept import seen
+
+from preheat.hubs.folder import Folder
+from preheat.ref import Ref
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def pulled(preheat: Preheat) -> Preheat:
+    assert preheat("pull", "acme/tiny").status == 0
+    return preheat
+
+
+def test_it_places_what_is_in_the_library_and_says_what_leads_there(pulled: Preheat, model: Path) -> None:
+    told = pulled("view", "modelscope", "cache", "acme/tiny")
+    assert told.status == 0, told.err
+    assert told.out == f"MODELSCOPE_CACHE={pulled.folder}/cache\n"
+    assert seen(pulled.folder / "cache/models/acme--tiny/snapshots/master") == seen(model)
+
+
+def test_programs_are_told_what_was_linked_and_how(pulled: Preheat, model: Path) -> None:
+    told = pulled("view", "flat", "at", "acme/tiny", "--link", "copy", "--json")
+    placed, done = told.events
+    assert (placed["event"], placed["links"], placed["copied"]) == ("placed", {"copy": 7}, 12_000_054)
+    assert (done["kind"], done["path"], done["environ"]) == ("flat", f"{pulled.folder}/at", {})
+
+
+def test_people_are_told_of_copies_alone(pulled: Preheat) -> None:
+    assert pulled("view", "flat", "at", "acme/tiny").err == ""
+    assert "12.0 MB were copied" in pulled("view", "flat", "other", "acme/tiny", "--link", "copy").err
+
+
+def test_what_is_not_in_the_library_is_said_before_anything_is_placed(pulled: Preheat) -> None:
+    told = pulled("view", "flat", "at", "acme/tiny", "acme/other")
+    assert told.status == 5
+    assert "preheat pull hf:acme/other" in told.err
+    assert not (pulled.folder / "at").exists()
+
+
+def test_only_the_files_asked_for_are_placed(pulled: Preheat) -> None:
+    assert pulled("view", "flat", "at", "acme/tiny", "--files", "*.json").status == 0
+    assert sorted(seen(pulled.folder / "at")) == ["config.json", "same.json"]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (("shelf", "at", "acme/tiny"), 2, "'shelf' is not a view"),
+        (("flat", "at", "acme/tiny", "--link", "hard"), 2, "--link"),
+        (("whisper", "at", "acme/tiny"), 5, "no .pt file"),
+        (("flat", "at/at", "acme/tiny"), 5, "cannot be placed"),
+    ],
+)
+def test_what_cannot_be_is_said(pulled: Preheat, words: tuple[str, ...], status: int, said: str) -> None:
+    (pulled.folder / "at").touch()
+    told = pulled("view", *words)
+    assert told.status == status, told.err
+    assert said in told.err
+
+
+def test_a_branch_comes_before_a_commit(pulled: Preheat, model: Path) -> None:
+    commit = Folder().resolve(Ref.parse(f"file:{model}")).commit
+    (pulled.folder / "other").mkdir()
+    (pulled.folder / "other/config.json").write_text("{}")
+    assert pulled("pull", f"acme/tiny@{commit}").status == 0
+    assert pulled("view", "hf-cache", "at", "acme/tiny", f"acme/tiny@{commit}").status == 0
+    assert (pulled.folder / "at/models--acme--tiny/refs/main").read_text() == commit
+
+
+INDEXTTS = """
+[app]
+name = "indextts"
+
+[[needs]]
+ref = "hf:acme/tiny"
+files = ["*.json"]
+view = "flat"
+at = "checkpoints"
+
+[[needs]]
+ref = "hf:acme/tiny"
+files = ["model.safetensors", "voices/deep/*"]
+view = "flat"
+at = "checkpoints/hf_cache"
+to = { "model.safetensors" = "semantic_codec_model.safetensors", "voices/deep/" = "bigvgan" }
+"""
+
+
+def test_a_recipe_gives_files_and_folders_the_names_that_the_app_looks_for(preheat: Preheat) -> None:
+    (preheat.folder / "preheat.toml").write_text(INDEXTTS)
+    told = preheat("pull", "preheat.toml")
+    assert told.status == 0, told.err
+    assert sorted(seen(preheat.folder / "checkpoints")) == [
+        "config.json",
+        "hf_cache/bigvgan/low.bin",
+        "hf_cache/semantic_codec_model.safetensors",
+        "same.json",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("view", "to", "said"),
+    [
+        ("hf-cache", '{ "config.json" = "c.json" }', "have the names that its client asks for"),
+        ("flat", '{ "confg.json" = "c.json" }', "has no 'confg.json'"),
+        ("flat", '{ "config.json" = "../../c.json" }', "cannot be"),
+    ],
+)
+def test_names_that_cannot_be_are_refused(preheat: Preheat, view: str, to: str, said: str) -> None:
+    need = f'[[needs]]\nref = "hf:acme/tiny"\nview = "{view}"\nat = "at"\nto = {to}\n'
+    (preheat.folder / "preheat.toml").write_text(f'[app]\nname = "x"\n{need}')
+    told = preheat("pull", "preheat.toml")
+    assert told.status == 2, told.err
+    assert said in told.err
+    assert not (preheat.folder / "c.json").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="to mount something read-only, and to be somebody else, one must be root")
+def test_a_library_that_cannot_be_written_can_be_used_by_anybody(pulled: Preheat, model: Path) -> None:
+    for folder in (pulled.folder, *pulled.folder.parents):
+        if folder != Path("/") and folder.stat().st_uid == 0:
+            folder.chmod(folder.stat().st_mode | 0o055)
+    app = pulled.folder / "app"
+    app.mkdir()
+    os.chown(app, NOBODY, NOBODY)
+    need = '[[needs]]\nref = "hf:acme/tiny"\nview = "flat"\nat = "here"\n'
+    (app / "preheat.toml").write_text(f'[app]\nname = "reader"\ncommand = ["cat", "here/config.json"]\n{need}')
+    # A mount of our own, over the library, that nobody else sees.
+    read_only = f"mount --bind '{pulled.library}' '{pulled.library}' && mount -o remount,bind,ro '{pulled.library}' && "
+    inside = ("unshare", "--mount", "sh", "-c", read_only + 'exec "$@"', "sh")
+    for words in (("run", "app/preheat.toml"), ("view", "hf-cache", "cache", "acme/tiny")):
+        told = pulled(*words, inside=inside)
+        assert told.status == 0, told.err
+    assert '"model_type": "tiny"' in (app / "here/config.json").read_text()
+    # And by somebody else, as far as the interpreter can be reached.
+    files = [path for path in (pulled.library / "blobs").rglob("*") if path.is_file()]
+    for file in files:
+        subprocess.run(["cat", file], user=NOBODY, group=NOBODY, extra_groups=[], stdout=subprocess.DEVNULL, check=True)
