@@ -1,6 +1,7 @@
-"""Filesystems that have what the machine's own may lack."""
+"""Filesystems that have what the machine's own may lack, and a folder that is open to all."""
 
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,20 +9,26 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def xfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A filesystem that has reflinks, for the one kind of link that the machine's own may lack."""
-    folder = tmp_path_factory.mktemp("xfs")
-    image, at = folder / "image", folder / "at"
-    at.mkdir()
-    with open(image, "wb") as file:
-        file.truncate(400_000_000)
-    try:
-        for command in (
-            ["mkfs.xfs", "-q", "-m", "reflink=1", str(image)],
-            ["mount", "-o", "loop", str(image), str(at)],
-        ):
-            subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no XFS can be made and mounted here: {error}")
-    yield at
-    subprocess.run(["umount", str(at)], check=True)
+def xfs() -> Iterator[Path]:
+    """A filesystem that has reflinks, which the machine's own may lack; anybody may enter it."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        image, at = Path(folder, "image"), Path(folder, "at")
+        at.mkdir()
+        with open(image, "wb") as file:
+            file.truncate(400_000_000)
+        try:
+            for command in (("mkfs.xfs", "-q", "-m", "reflink=1", image), ("mount", "-o", "loop", image, at)):
+                subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"no XFS can be made and mounted here: {error}")
+        yield at
+        subprocess.run(["umount", at], check=True)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that anybody may enter, which those of pytest are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.command import Preheat
+from tests.flaky_hub import FlakyHub
 from tests.views.kept import seen
 
 from preheat.hubs.folder import Folder
@@ -76,6 +77,19 @@ def test_a_branch_comes_before_a_commit(pulled: Preheat, model: Path) -> None:
     assert (pulled.folder / "at/models--acme--tiny/refs/main").read_text() == commit
 
 
+def test_an_app_without_a_recipe_finds_what_there_is(preheat: Preheat, hub: FlakyHub, model: Path) -> None:
+    assert preheat("pull", "acme/tiny", "--files", "*.json").status == 0
+    assert preheat("pull", "ms:acme/tiny", "--endpoint", f"ms={hub.url}").status == 0
+    told = preheat("run", "--", "sh", "-c", "echo $HF_HUB_CACHE $MODELSCOPE_CACHE")
+    assert told.status == 0, told.err
+    hf, ms = told.out.split()
+    (snapshot,) = (Path(hf) / "models--acme--tiny/snapshots").iterdir()
+    # Only some files were pulled by that name; the others are here by another, and cost nothing.
+    assert seen(snapshot)["config.json"] == (model / "config.json").read_bytes()
+    placed = {name: body for name, body in seen(Path(ms) / "models/acme/tiny").items() if not name.startswith(".")}
+    assert placed == seen(model)
+
+
 INDEXTTS = """
 [app]
 name = "indextts"
@@ -125,23 +139,20 @@ def test_names_that_cannot_be_are_refused(preheat: Preheat, view: str, to: str, 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="to mount something read-only, and to be somebody else, one must be root")
-def test_a_library_that_cannot_be_written_can_be_used_by_anybody(pulled: Preheat, model: Path) -> None:
-    for folder in (pulled.folder, *pulled.folder.parents):
-        if folder != Path("/") and folder.stat().st_uid == 0:
-            folder.chmod(folder.stat().st_mode | 0o055)
-    app = pulled.folder / "app"
+def test_a_library_that_cannot_be_written_can_be_used_by_anybody(hub: FlakyHub, open_folder: Path) -> None:
+    preheat = Preheat(open_folder, hub.url)
+    assert preheat("pull", "acme/tiny").status == 0
+    app = open_folder / "app"
     app.mkdir()
-    os.chown(app, NOBODY, NOBODY)
     need = '[[needs]]\nref = "hf:acme/tiny"\nview = "flat"\nat = "here"\n'
     (app / "preheat.toml").write_text(f'[app]\nname = "reader"\ncommand = ["cat", "here/config.json"]\n{need}')
     # A mount of our own, over the library, that nobody else sees.
-    read_only = f"mount --bind '{pulled.library}' '{pulled.library}' && mount -o remount,bind,ro '{pulled.library}' && "
+    library = preheat.library
+    read_only = f"mount --bind '{library}' '{library}' && mount -o remount,bind,ro '{library}' && "
     inside = ("unshare", "--mount", "sh", "-c", read_only + 'exec "$@"', "sh")
     for words in (("run", "app/preheat.toml"), ("view", "hf-cache", "cache", "acme/tiny")):
-        told = pulled(*words, inside=inside)
+        told = preheat(*words, inside=inside)
         assert told.status == 0, told.err
     assert '"model_type": "tiny"' in (app / "here/config.json").read_text()
-    # And by somebody else, as far as the interpreter can be reached.
-    files = [path for path in (pulled.library / "blobs").rglob("*") if path.is_file()]
-    for file in files:
+    for file in (path for path in (library / "blobs").rglob("*") if path.is_file()):
         subprocess.run(["cat", file], user=NOBODY, group=NOBODY, extra_groups=[], stdout=subprocess.DEVNULL, check=True)

@@ -48,9 +48,6 @@ class Stage:
     """A library with one file in it, and a view of that, in a folder that anybody may enter."""
 
     def __init__(self, folder: Path) -> None:
-        for above in (folder, *folder.parents):
-            if above.stat().st_uid == os.geteuid() and above != Path("/"):
-                above.chmod(above.stat().st_mode | 0o055)
         (folder / "model").mkdir()
         (folder / "model/weights.bin").write_bytes(BODY)
         self.preheat = Preheat(folder, "http://127.0.0.1:9")
@@ -81,10 +78,10 @@ class Stage:
 
 
 @pytest.fixture
-def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Stage:
+def stage(request: pytest.FixtureRequest, open_folder: Path) -> Stage:
     if request.param != "reflink":
-        return Stage(tmp_path)
-    folder = request.getfixturevalue("xfs") / tmp_path.name
+        return Stage(open_folder)
+    folder = request.getfixturevalue("xfs") / open_folder.name
     folder.mkdir()
     return Stage(folder)
 

@@ -77,7 +77,8 @@ def place_all(
     """Place snapshots for an app without a recipe, each as its own hub's clients look for it, below `views/NAME`."""
     environ: dict[str, str] = {}
     for snapshot in snapshots:
-        kind = "modelscope" if snapshot.ref.hub == MODELSCOPE else "hf-cache"
+        # ModelScope's new clients read the old layout too.
+        kind = "modelscope-old" if snapshot.ref.hub == MODELSCOPE else "hf-cache"
         environ |= place(snapshot, library, view_of(kind), library.views / name / kind, on_event)
     return environ
 

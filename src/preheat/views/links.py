@@ -36,8 +36,8 @@ _NOT_THIS_WAY = frozenset(
         errno.EBADF,
     )
 )
-# vfat keeps even seconds.
-_SAME_TIME_NS = 2_000_000_000
+# How exactly times are kept: to 100 ns by some filesystems; by FAT and its kin to 10 ms, or even seconds.
+_FINE_NS, _COARSE_NS, _COARSEST_NS = 1_000, 10_000_000, 2_000_000_000
 
 
 def read_ways(word: str) -> tuple[str, ...]:
@@ -83,7 +83,9 @@ def _there(blob: Path, at: Path) -> set[str]:
         return set()
     if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino):
         return {HARDLINK}
-    alike = theirs.st_size == ours.st_size and abs(theirs.st_mtime_ns - ours.st_mtime_ns) < _SAME_TIME_NS
+    apart_ns = abs(theirs.st_mtime_ns - ours.st_mtime_ns)
+    same_time = apart_ns < _FINE_NS or (theirs.st_mtime_ns % _COARSE_NS == 0 and apart_ns < _COARSEST_NS)
+    alike = theirs.st_size == ours.st_size and same_time
     return {REFLINK, COPY} if alike and stat.S_ISREG(theirs.st_mode) else set()
 
 

@@ -25,7 +25,8 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         else:
             pulled.append(pull_need(wiring, Need(Ref.parse(words), tuple(options.files))))
     for view, at in views:
-        for one in pulled:
+        # The pinned first: what a branch names is what it should mean after.
+        for one in sorted(pulled, key=lambda one: not one.snapshot.ref.pinned):
             place(one.snapshot, wiring.library, view, at, wiring.console)
     size, fetched = sum(one.snapshot.size for one in pulled), sum(one.fetched for one in pulled)
     figures = {
