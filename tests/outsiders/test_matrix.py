@@ -3,17 +3,23 @@
 A cell says what a client fetched that it had: `hit` is nothing. docs/views.md has the table (`python docs/matrix.py`).
 """
 
+import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.outsiders.conftest import Outsider, Served
 from tests.outsiders.matrix import NOWHERE, SUBSET, WHOLE, Client, Placed, record, stale
 from tests.outsiders.modelscope_hub import ModelScopeHub
-from tests.views.kept import blob_path
+from tests.views.kept import blob_path, keep_folder
 
+from preheat.events import Event
+from preheat.mirror.routes import answer
+from preheat.mirror.server import Server
+from preheat.mirror.shelf import Shelf
 from preheat.views.huggingface import HuggingFaceCache
-from preheat.views.links import AUTO, SHIELDED
+from preheat.views.links import AUTO, COPY, HARDLINK, SHIELDED
 from preheat.views.local_dir import LocalDir
 from preheat.views.modelscope import ModelScopeCache
 from preheat.views.modelscope_old import OldModelScopeCache
@@ -127,6 +133,32 @@ def test_a_local_dir_is_believed_on_line(hf: HuggingFaceClient, placed: Placed, 
     fetched = placed.fetched()
     record(hf.name, "local-dir on line", fetched)
     assert fetched == "hit"
+
+
+def test_the_client_itself_writes_in_place_and_only_a_file_of_its_own_is_safe_from_that(
+    hf: HuggingFaceClient, tmp_path: Path
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("the mode stops it")
+    library, folder = tmp_path / "library", tmp_path / "folder"
+    folder.mkdir()
+    (folder / "config.json").write_text("old")
+    for name, ways in (("linked", (HARDLINK,)), ("own", (COPY,))):
+        LocalDir(ways).place(
+            keep_folder(library, folder, "hf:acme/tiny"), blob_path(library), tmp_path / name, whole=True
+        )
+    (folder / "config.json").write_text("new")
+    HuggingFaceCache().place(
+        keep_folder(library, folder, "hf:acme/tiny"), blob_path(library), tmp_path / "hub", whole=True
+    )
+    heard: list[Event] = []
+    blobs = {path: path.read_bytes() for path in (library / "blobs").rglob("*") if path.is_file()}
+    with Server(("127.0.0.1", 0), partial(answer, find=Shelf({"acme/tiny": folder}).find), heard.append) as server:
+        for name, safe in (("own", True), ("linked", False)):
+            call = f"snapshot_download('acme/tiny', local_dir={str(tmp_path / name)!r})"
+            hf.on(server.url, call, HF_HUB_CACHE=str(tmp_path / "hub"))
+            assert (tmp_path / name / "config.json").read_text() == "new"
+            assert ({path: path.read_bytes() for path in blobs} == blobs) == safe
 
 
 # ---- modelscope
