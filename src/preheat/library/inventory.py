@@ -25,18 +25,27 @@ def names_by_blob(root: Path) -> dict[str, int]:
     Folders' listings tell the numbers on most filesystems, so that no blob is asked for itself.
     """
     listed: dict[str, int] = {}
-    seen: set[tuple[str, int]] = set()
-    for algorithm, entry in _entries(root):
-        try:
-            number = entry.stat().st_ino if entry.is_symlink() else entry.inode()
-        except OSError:
-            continue  # a link to nothing
-        if (algorithm, number) in seen:
+    for algorithm in _folders(root):
+        before, numbers = len(listed), set()
+        for front in _folders(Path(algorithm.path)):
+            with os.scandir(front.path) as entries:
+                for entry in entries:
+                    number = _end(entry) if entry.is_symlink() else entry.inode()
+                    if number:
+                        listed[f"{algorithm.name}:{entry.name}"] = number
+                        numbers.add(number)
+        if len(numbers) < len(listed) - before:
             # Two names of one blob differ in their algorithm: this listing makes its numbers up, as FUSE's may.
             return {str(name): number for number, blob in enumerate(inventory(root)) for name in blob.names}
-        seen.add((algorithm, number))
-        listed[f"{algorithm}:{entry.name}"] = number
     return listed
+
+
+def _end(entry: os.DirEntry[str]) -> int:
+    """Say where a link leads, 0 if nowhere."""
+    try:
+        return entry.stat().st_ino
+    except OSError:
+        return 0
 
 
 def inventory(root: Path) -> Iterator[Blob]:

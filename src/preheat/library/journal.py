@@ -10,6 +10,7 @@ After `kill -9` both kinds hold; after a power cut, only `d`. A line cut short i
 """
 
 import os
+import threading
 from pathlib import Path
 from typing import Self
 
@@ -19,7 +20,7 @@ _MAGIC = "preheat-journal 1"
 
 
 class Journal:
-    """The open journal of one partial. Not safe for threads: its partial holds a lock."""
+    """The open journal of one partial. Any thread may tell what it `wrote`; all else is for one at a time."""
 
     def __init__(self, path: Path, size: int, boot: str) -> None:
         self.path = path
@@ -28,6 +29,8 @@ class Journal:
         self._durable: list[Range] = []
         self._written: list[Range] = []
         self._descriptor: int | None = None
+        self._turn = threading.Lock()
+        self._closed = False
 
     @classmethod
     def read(cls, path: Path, size: int, boot: str) -> Self:
@@ -72,9 +75,10 @@ class Journal:
 
     def only(self, ranges: list[Range]) -> None:
         """Claim nothing but `ranges` from now on, all of it as merely written: some bytes turned out to be wrong."""
-        self.close()
         self._durable, self._written = [], list(ranges)
-        self._descriptor = self._begin()
+        before, self._descriptor = self._descriptor, self._begin()
+        if before is not None:
+            os.close(before)
 
     def remove(self) -> None:
         """Forget everything, on disk too."""
@@ -82,14 +86,20 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the file; what was told stays told."""
+        """Be told no more; what was told stays told."""
+        self._closed = True
+
+    def __del__(self) -> None:
+        # Not before: a thread may be telling something at the very moment of `close`.
         if self._descriptor is not None:
             os.close(self._descriptor)
-            self._descriptor = None
 
     def _append(self, lines: list[str]) -> None:
+        if self._closed:
+            return
         if self._descriptor is None:
-            self._descriptor = self._begin()
+            with self._turn:
+                self._descriptor = self._descriptor or self._begin()
         os.write(self._descriptor, _text(lines))
 
     def _begin(self) -> int:

@@ -1,11 +1,10 @@
 """Partial: a blob on its way in, that remembers which bytes it has."""
 
-import contextlib
 import ctypes
 import errno
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from preheat.errors import IntegrityError, LibraryError, NoSpace
@@ -20,17 +19,19 @@ _SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
 
 
 class Partial:
-    """The bytes of one file so far. Safe for threads; `lock`, already taken, keeps other processes out.
+    """The bytes of one file so far; `lock`, already taken, keeps other processes out.
 
-    A file of up to a mebibyte keeps no journal: that would cost more than fetching it again.
+    Safe for threads, as long as no two write the same byte. Hundreds of them write at once, so that is done without a
+    lock: a list's append is one step, and so is a write to a file that is only appended to. A file of up to a mebibyte
+    keeps no journal: that would cost more than fetching it again.
     """
 
     def __init__(self, path: Path, file: File, lock: Lock) -> None:
         self.file = file
         self._path = path
         self._file_lock = lock
-        self._turn = threading.Condition()
-        self._users = 0
+        self._turn = threading.Lock()
+        self._closed = False
         try:
             self._journal = Journal.read(path.with_suffix(".journal"), file.size, boot_id())
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -47,8 +48,10 @@ class Partial:
     def ranges(self) -> list[Range]:
         """The bytes that are here."""
         with self._turn:
-            self._here = merge(self._here)
-            return list(self._here)
+            known = len(self._here)
+            merged = merge(self._here[:known])
+            self._here[:known] = merged  # what others append meanwhile stays behind it
+            return merged
 
     @property
     def gaps(self) -> list[Range]:
@@ -62,43 +65,38 @@ class Partial:
         """
         stop = start + len(data)
         try:
-            with contextlib.suppress(_Closed), self._open() as descriptor:
-                at = start
-                while at < stop:
-                    at += os.pwrite(descriptor, data[at - start :], at)
-                with self._turn:
-                    self._here.append(Range(start, stop))
-                    if self.file.size > SMALL:
-                        self._journal.wrote(Range(start, stop))
+            at = start
+            while at < stop:
+                at += os.pwrite(self._descriptor, data[at - start :], at)
+            self._here.append(Range(start, stop))
+            if self.file.size > SMALL and not self._closed:
+                self._journal.wrote(Range(start, stop))
         except OSError as error:
             raise disk_trouble(error, self._path) from error
 
     def push(self, part: Range) -> None:
         """Have the kernel begin to put a part on disk now, instead of when the file is sealed."""
         if self.file.size > SMALL:
-            with contextlib.suppress(_Closed), self._open() as descriptor:
-                _begin_writeback(descriptor, part)
+            _begin_writeback(self._descriptor, part)
 
     def sync(self) -> None:
         """Put what arrived on disk, and say in the journal that it is there."""
-        if self.file.size <= SMALL:
+        if self.file.size <= SMALL or self._closed:
             return
         try:
-            with contextlib.suppress(_Closed), self._open() as descriptor:
-                with self._turn:
-                    ranges = self._journal.undurable()
-                os.fdatasync(descriptor)
-                with self._turn:
+            tide, ranges = self._tide, self._journal.undurable()
+            os.fdatasync(self._descriptor)
+            with self._turn:
+                if not self._closed and self._tide is tide:  # else some of them were found wrong meanwhile
                     self._journal.synced(ranges)
         except OSError as error:
             raise disk_trouble(error, self._path) from error
 
     def follow(self) -> None:
         """Hash on, up to the first gap, unless another thread is at it: the end is then not far from sealed."""
-        if self.file.size > SMALL:
+        if self.file.size > SMALL and not self._closed:
             missing = self.gaps
-            with contextlib.suppress(_Closed), self._open() as descriptor:
-                self._tide.rise(descriptor, missing[0].start if missing else self.file.size)
+            self._tide.rise(self._descriptor, missing[0].start if missing else self.file.size)
 
     def seal(self) -> dict[str, str]:
         """Verify the whole file and put it on disk; return its digests, hexadecimal by algorithm.
@@ -150,32 +148,21 @@ class Partial:
             self._file_lock.release()
 
     def _shut(self) -> bool:
-        """Close the file when nobody is writing to it, for its number is given to others; say whether it was open."""
+        """Let go of the file, whoever may still be writing to it; say whether it was open."""
         with self._turn:
-            descriptor, self._descriptor = self._descriptor, -1
-            self._turn.wait_for(lambda: not self._users)
-            if descriptor >= 0:
-                os.close(descriptor)
-            return descriptor >= 0
+            was_open, self._closed = not self._closed, True
+        if was_open:
+            # Its number must not be given to another file while a thread may still use it: from here on it leads
+            # nowhere, and is closed with this object, which every such thread holds.
+            nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            os.dup2(nowhere, self._descriptor, inheritable=False)
+            os.close(nowhere)
+        return was_open
 
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[int]:
-        """Keep the file open meanwhile; raise _Closed if it is not."""
-        with self._turn:
-            if self._descriptor < 0:
-                raise _Closed(errno.EBADF, os.strerror(errno.EBADF))
-            self._users += 1
-            descriptor = self._descriptor
-        try:
-            yield descriptor
-        finally:
-            with self._turn:
-                self._users -= 1
-                self._turn.notify_all()
-
-
-class _Closed(OSError):
-    """Somebody let go of the partial."""
+    def __del__(self) -> None:
+        descriptor = getattr(self, "_descriptor", -1)
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _allocate(descriptor: int, size: int) -> None:

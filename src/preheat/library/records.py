@@ -2,9 +2,11 @@
 
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -31,6 +33,21 @@ class _Record(msgspec.Struct, frozen=True):
     files: list[_File]
 
 
+class Needed(msgspec.Struct, frozen=True, gc=False):
+    """A blob that a record needs: its digest as `algorithm:hex`, and its size in bytes."""
+
+    digest: str
+    size: int
+
+
+class _Lean(msgspec.Struct, frozen=True):
+    hub: str
+    kind: str
+    repo: str
+    commit: str
+    files: list[Needed]
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A record as lists need it: which blobs a commit has, as `algorithm:hex` and bytes, without their paths.
@@ -40,7 +57,7 @@ class Listed:
 
     ref: Ref
     revisions: tuple[str, ...]
-    files: tuple[tuple[str, int], ...]
+    files: list[Needed]
 
 
 class Records:
@@ -74,10 +91,13 @@ class Records:
 
     def listed(self) -> Iterator[Listed]:
         """Read every record, but only what lists need; in no order."""
-        for folder in self._root.glob("*/*"):
+        folders = [entry.path for hub in _listing(self._root) for entry in _listing(hub.path)]
+        for folder in folders:
             known: dict[str, list[str]] | None = None
-            for path in folder.glob("[!.]*.json"):
-                record = _decoded(path)
+            for entry in _listing(folder):
+                if entry.name.startswith(".") or not entry.name.endswith(".json"):
+                    continue
+                record = _decoded(Path(entry.path), _Lean)
                 if record is None:
                     continue
                 ref = Ref(record.hub, record.kind, record.repo, record.commit)
@@ -85,8 +105,7 @@ class Records:
                     known = {}
                     for revision, commit in self.revisions(ref).items():
                         known.setdefault(commit, []).append(revision)
-                files = tuple((file.digest, file.size) for file in record.files)
-                yield Listed(ref, tuple(sorted(known.get(record.commit, ()))), files)
+                yield Listed(ref, tuple(sorted(known.get(record.commit, ()))), record.files)
 
     def remove(self, snapshot: Snapshot) -> None:
         """Forget a commit, and the branches and tags that were last seen at it; names first, then what they mean."""
@@ -104,8 +123,10 @@ class Records:
     def revisions(self, ref: Ref) -> dict[str, str]:
         """Say which branches and tags of the repository are known, and at which commits."""
         found = {}
-        for path in (self._folder(ref) / "refs").glob("[!.]*"):
-            revision = unquote(path.name)
+        for entry in _listing(self._folder(ref) / "refs"):
+            if entry.name.startswith("."):
+                continue
+            revision = unquote(entry.name)
             commit = self._commit(ref.at(revision))
             if commit:
                 found[revision] = commit
@@ -122,7 +143,7 @@ class Records:
         return text if _COMMIT.fullmatch(text) else None
 
     def _read(self, path: Path, ref: Ref | None) -> Snapshot | None:
-        record = _decoded(path)
+        record = _decoded(path, _Record)
         if record is None:
             return None
         ref = ref or Ref(record.hub, record.kind, record.repo, record.commit)
@@ -130,9 +151,21 @@ class Records:
         return Snapshot(ref, record.commit, files)
 
 
-def _decoded(path: Path) -> _Record | None:
+_Form = TypeVar("_Form", _Record, _Lean)
+
+
+def _listing(folder: str | Path) -> list[os.DirEntry[str]]:
+    """List a folder; nothing, if it is none."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Record)
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _decoded(path: Path, form: type[_Form]) -> _Form | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=form)
     except FileNotFoundError:
         return None
     except msgspec.DecodeError as error:
@@ -142,7 +175,7 @@ def _decoded(path: Path) -> _Record | None:
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that it is never seen in part: aside, to disk, renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name[:200]}.{os.getpid()}.new")
+    aside = path.with_name(f".{path.name[:200]}.{os.getpid()}-{secrets.token_hex(4)}.new")
     with open(aside, "wb") as file:
         file.write(data)
         file.flush()

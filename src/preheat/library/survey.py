@@ -63,7 +63,9 @@ def survey(records: Records, blobs: Path, pins: Pins) -> Survey:
                 missing,
             )
         )
-    once = {blob: size for present, _ in costs for blob, size in present.items()}
+    once: dict[int, int] = {}
+    for present, _ in costs:
+        once.update(present)
     versions.sort(
         key=lambda version: (str(version.ref.at(version.ref.branch)), version.revisions, version.ref.revision)
     )
@@ -74,9 +76,9 @@ def sharers(listed: Iterable[Listed], here: dict[str, int]) -> dict[int, set[Ref
     """Say which versions need each blob."""
     found: dict[int, set[Ref]] = {}
     for record in listed:
-        for digest, _ in record.files:
-            if digest in here:
-                found.setdefault(here[digest], set()).add(record.ref)
+        for file in record.files:
+            if file.digest in here:
+                found.setdefault(here[file.digest], set()).add(record.ref)
     return found
 
 
@@ -84,10 +86,10 @@ def _blobs_of(record: Listed, here: dict[str, int]) -> tuple[dict[int, int], int
     """Return the sizes of a version's blobs that are here, and the bytes that are not."""
     present: dict[int, int] = {}
     absent: dict[str, int] = {}
-    for digest, size in record.files:
-        blob = here.get(digest)
+    for file in record.files:
+        blob = here.get(file.digest)
         if blob is None:
-            absent[digest] = size
+            absent[file.digest] = file.size
         else:
-            present[blob] = size
+            present[blob] = file.size
     return present, sum(absent.values())

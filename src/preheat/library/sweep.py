@@ -116,7 +116,7 @@ class Sweep:
             _move(path, home)
 
     def _recorded(self, gone: Collection[Ref] = ()) -> set[str]:
-        return {digest for record in self._records.listed() if record.ref not in gone for digest, _ in record.files}
+        return {file.digest for record in self._records.listed() if record.ref not in gone for file in record.files}
 
     def _holders(self) -> dict[str, str]:
         """Say who wants a blob besides the records, by `algorithm:hex`."""
