@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python
 
-.PHONY: help setup check format test test-fast test-slow ci demo bench-pull bench-pull-slow bench-faults bench-views clean
+.PHONY: help setup check format test test-fast test-slow ci demo bench-pull bench-pull-slow bench-faults bench-views bench-library guard bench-guard clean
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -51,6 +51,16 @@ bench-faults: setup ## what each client does with each fault of a hub
 
 bench-views: setup ## how long placing 5 GB takes, and what it costs, by layout and kind of link; root for reflinks
 	$(RUN) -m benchmarks.bench_views
+
+bench-library: setup ## what verify, ls, adopt and a version that shares 90 % cost; root for a cold page cache
+	$(RUN) -m benchmarks.bench_library
+
+guard: setup ## the guard as one file for any Python from 3.8 on: dist/guard.pyz
+	$(RUN) -c "from pathlib import Path; from preheat.deploy.guard_zip import write_guard_zip; write_guard_zip(Path('dist/guard.pyz'))"
+
+bench-guard: setup ## what the guard costs and gains; VENV=PYTHON that has torch, transformers and gradio, root for a slow disk
+	$(RUN) -m benchmarks.bench_guard $(if $(VENV),--venv $(VENV))
+	$(RUN) docs/draw_guard.py
 
 clean: ## remove what was made here
 	rm -rf .venv .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .outsiders

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.guard_apps import GRADIO, TENSORS, TRACED, WEB
-from benchmarks.guarded import Guarded, ask, bare, children, cpu_s, evict, free_port, memory
+from benchmarks.guarded import Guarded, ask, bare, children, cpu_s, evict, free_port, memory, told
 from benchmarks.machine import describe
 
 from preheat.deploy.guard_zip import write_guard_zip
@@ -111,12 +111,13 @@ def cold(zipped: Path, runs: int, python: str, work: Path) -> Figures:
         (group / "blkio.throttle.read_bps_device").write_text(f"{os.major(device)}:{os.minor(device)} {limit}")
         sides = {"without": (), "warm-up": ("--warm", str(trace))}
         came: dict[str, list[float]] = {f"{name}, {state}": [] for state in ("cold", "warm") for name in sides}
-        reading = []
+        reading, again = [], []
         for _ in range(runs):
             for name, more in sides.items():
                 evict(files)
                 came[f"{name}, cold"].append(once(*more))
                 came[f"{name}, warm"].append(once(*more))
+            again.append(once())
             evict(files)
             began = time.monotonic()
             reader = bare("-c", READ, str(trace), str(group))
@@ -136,6 +137,10 @@ def cold(zipped: Path, runs: int, python: str, work: Path) -> Figures:
         **{f"{name}, s": spread(times, 1) for name, times in came.items()},
         "cold: times faster": round(medians["without, cold"] / medians["warm-up, cold"], 2),
         "cold: more than max(reading, CPU), %": round(100 * (medians["warm-up, cold"] / floor - 1)),
+        "without, warm, once more, s": spread(again, 1),
+        "warm: the same side twice differs by, %": round(
+            100 * abs(statistics.median(again) / medians["without, warm"] - 1), 1
+        ),
         "warm: slower by, %": round(100 * (medians["warm-up, warm"] / medians["without, warm"] - 1), 1),
     }
 
@@ -159,14 +164,16 @@ def crash(zipped: Path, runs: int, python: str) -> Figures:
     for _ in range(runs):
         for name, more in (("restart", []), ("standby", ["--standby"])):
             port = free_port()
+            status = free_port()
             words = ["--front", f"127.0.0.1:{port}", "--ready", "http://127.0.0.1:{port}/", *more]
+            words += ["--status", f"127.0.0.1:{status}"]
             guarded = Guarded(zipped, *words, "--", python, "-c", GRADIO, env={"HF_HUB_OFFLINE": "1"})
             starts.append(guarded.until("running") - guarded.began)
-            deadline = time.monotonic() + 90
-            while name == "standby" and len(loaded(guarded)) < 2 and time.monotonic() < deadline:
+            wanted = ("preheat_app_standby 1", "preheat_app_starts_total")[name == "restart"]
+            while wanted not in told(status):
                 time.sleep(0.2)
-            time.sleep(3)
-            first = loaded(guarded)[0]
+            time.sleep(1)
+            first = serving(guarded)
             killed = time.monotonic()
             os.kill(first, signal.SIGKILL)
             line = []
@@ -188,12 +195,9 @@ def crash(zipped: Path, runs: int, python: str) -> Figures:
     }
 
 
-def loaded(guarded: Guarded) -> list[int]:
-    """List the app's instances that listen, by pid, oldest first."""
-    apps = [pid for warden in children(guarded.process.pid) for pid in children(warden)]
-    return sorted(
-        pid for pid in apps if len(list(Path(f"/proc/{pid}/task").iterdir())) > 1 and memory(pid, "Rss") > 3e8
-    )
+def serving(guarded: Guarded) -> int:
+    """Find the app's first instance: the oldest of the wardens' children."""
+    return min(pid for warden in children(guarded.process.pid) for pid in children(warden))
 
 
 def renew(zipped: Path, runs: int) -> Figures:

@@ -15,7 +15,7 @@ _LEFT, _WIDTH, _ROW = 150, 640, 46
 
 def draw(lines: dict[str, list[tuple[float, int]]]) -> str:
     """Draw one bar a side: what was answered when, in seconds after the app was killed."""
-    longest = max(line[-1][0] for line in lines.values()) * 1.12 + 0.1
+    longest = max(line[-1][0] for line in lines.values()) * 1.25 + 0.1
     before = -longest * 0.06
 
     def x(seconds: float) -> float:

@@ -48,4 +48,9 @@ def _compiled(source: bytes, name: str) -> bytes:
 
     code = compile(source, name, "exec", dont_inherit=True, optimize=2)
     flags = (0b01).to_bytes(4, "little")
-    return importlib.util.MAGIC_NUMBER + flags + importlib.util.source_hash(source) + marshal.dumps(code)
+    try:
+        # From form 3 on, what is written depends on who else in this process holds the same strings.
+        body = marshal.dumps(code, 2)
+    except ValueError:  # a slice among the constants, which Python 3.14 makes and form 2 cannot say
+        body = marshal.dumps(code)
+    return importlib.util.MAGIC_NUMBER + flags + importlib.util.source_hash(source) + body
