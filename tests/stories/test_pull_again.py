@@ -31,7 +31,7 @@ def near(model: Path) -> Iterator[FlakyHub]:
 
 def begun(preheat: Preheat, *words: str) -> Running:
     """Start a pull that takes seconds, and wait until some of it has come."""
-    running = preheat.start("pull", "acme/tiny", "--json", "--connections", "4", *words)
+    running = preheat.start("pull", "acme/tiny", "--json", "--connections", "4", "--limit-rate", "2M", *words)
     running.until(lambda running: '"done":' in running.out and _most(running) > 1_000_000)
     return running
 
@@ -118,7 +118,8 @@ def test_too_small_a_disk_is_said_before_anything_comes(preheat: Preheat, hub: F
 
 def test_a_disk_that_fills_up_in_the_middle_keeps_what_came(preheat: Preheat, hub: FlakyHub, near: FlakyHub) -> None:
     with disk(preheat.folder / "disk", "size=90m") as small:
-        words = ("pull", "acme/tiny", "--library", f"{small.mounted}/library", "--json", "--connections", "4")
+        # One connection, one file after the other: those that have begun have been promised their room.
+        words = ("pull", "acme/tiny", "--library", f"{small.mounted}/library", "--json", "--connections", "1")
         running = preheat.start(*words, inside=small.inside)
         running.until(lambda running: _most(running) > 1_000_000)
         fill = small.path / "others"

@@ -9,17 +9,17 @@ from preheat.digest import Digest
 from preheat.errors import Busy, HubError, HubUnavailable, IntegrityError, NoRanges
 from preheat.events import Listener, Retrying, Waiting
 from preheat.library.library import Library
-from preheat.library.ranges import Range, common, merge
+from preheat.library.partial import Partial
+from preheat.library.ranges import Range, common
 from preheat.retry import Patience
 from preheat.snapshot import File
-from preheat.transfer.flight import Download, Flight
-from preheat.transfer.plan import SMALLEST, carve, part_size, split
-from preheat.transfer.route import Route
+from preheat.transfer.blame import ask_again
+from preheat.transfer.flight import STALLED_S, Download, Flight
+from preheat.transfer.plan import SMALLEST, carve, part_size
+from preheat.transfer.queue import Queue
+from preheat.transfer.route import WORTH_ASKING, Route
 
-LOOK_AGAIN_S = 0.1
-_STALLED_S = 4.0
-_WORTH_STEALING_S = 3.0
-_WORTH_ASKING = 64 << 10  # who brings less before it breaks has failed
+LOOK_AGAIN_S = 0.25
 
 
 class Board:
@@ -38,26 +38,31 @@ class Board:
         self._library = library
         self._patience = patience
         self._on_event = on_event
-        self._files = deque(files)
+        self._files = Queue(files, LOOK_AGAIN_S)
         self._downloads: list[Download] = []
+        self._sealable: deque[Download] = deque()
+        self._beginning = 0
         self._left = sum(file.size for file in files)
-        self._looked: dict[File, float] = {}
-
-    # ---- what a working thread asks
 
     def take(self) -> Flight | Download | None:
         """Hand out a part to carry or a file to seal; wait while only others have work; None when there is none."""
-        with self.changed:
-            while not self.stopping:
-                work = self._next(time.monotonic())
+        while True:
+            with self.changed:
+                if self.stopping:
+                    return None
+                now = time.monotonic()
+                work = self._next(now)
                 if work is not None:
                     return work
-                if not self._files and not self._downloads:
-                    self.ended.set()
-                    return None
-                self.starving = True
-                self.changed.wait(LOOK_AGAIN_S)
-            return None
+                file = self._files.pop(now, self._askable)
+                if file is None:
+                    if self._all_done():
+                        return None
+                    self.starving = True
+                    self.changed.wait(LOOK_AGAIN_S)
+                    continue
+                self._beginning += 1
+            self._begin(file)
 
     def landed(self, flight: Flight, error: HubError | IntegrityError | None) -> Download | None:
         """Take a flight back, whole or broken; return its file if nothing of that is missing any more."""
@@ -68,15 +73,15 @@ class Board:
             brought = flight.at - flight.start
             if brought:
                 download.brought.append((Range(flight.start, flight.at), route))
-            if brought >= _WORTH_ASKING or error is None:
+            if brought >= WORTH_ASKING or error is None:
                 route.failures = 0
                 route.learn(flight.rate(time.monotonic()), brought)
             if flight.at < flight.stop:
                 rest = [Range(flight.at, flight.stop)]
                 download.gaps[:0] = common(rest, flight.holes) if flight.holes else rest
+                self.changed.notify_all()
             if error is not None:
                 self._failed(flight, error)
-            self.changed.notify_all()
             return self._whole(flight)
 
     def kept(self, download: Download) -> None:
@@ -86,14 +91,12 @@ class Board:
             for route in download.suspects:
                 # The whole is right without it: so what it gave was wrong.
                 route.left = route.left or f"gave wrong bytes of {download.partial.file.path}"
-            if not self._files and not self._downloads:
-                self.ended.set()
-            self.changed.notify_all()
+            self._all_done()
 
     def wrong(self, download: Download, error: IntegrityError) -> None:
         """Ask again for what made a wrong whole: of others, if others have it. Raise if nobody is left to ask."""
         with self.changed:
-            again = self._suspect(download)
+            again = ask_again(download, self._able(download.partial.file.digest))
             if not again:
                 names = ", ".join(sorted({route.way.name for _, route in download.brought})) or "this disk"
                 download.partial.discard()
@@ -135,10 +138,8 @@ class Board:
                 self.routes.append(route)
             for download in self._downloads:
                 if self.error is None and not self.stopping and self._hopeless(download.partial.file.digest):
-                    self.fail(next(route.error for route in self.routes if route.error is not None))
+                    self.fail(self._why(download.partial.file))
             self.changed.notify_all()
-
-    # ---- what the watching thread asks
 
     def open_partials(self) -> list[Download]:
         """List the files on their way."""
@@ -149,22 +150,18 @@ class Board:
         """Break off what has brought nothing for seconds; its thread then gives the part back."""
         with self.changed:
             for flight in self._flights():
-                if flight.still_s(now) > _STALLED_S:
+                if flight.still_s(now) > STALLED_S:
                     flight.break_off()
-
-    # ---- deciding, under the lock
 
     def _next(self, now: float) -> Flight | Download | None:
         for route in self._by_promise(now):
             for download in self._downloads:
                 if download.gaps and self._may_ask(route, download, now):
                     return self._cut(route, download)
-        begun = self._begin_a_file(now)
-        if begun is not None and begun.gaps:
-            return self._next(now)
-        if begun is not None:
-            begun.sealing = True
-            return begun
+        if self._sealable:
+            return self._sealable.popleft()
+        if self._files.has(now, self._askable):
+            return None
         for route in self._by_promise(now):
             stolen = self._steal(route, now)
             if stolen is not None:
@@ -182,15 +179,14 @@ class Board:
         whole_only = download.partial.file.digest in route.whole_only
         if whole_only and any(flight.route is route for flight in download.flights):
             return False
-        return route not in download.suspects or self._only_suspects(download)
-
-    def _only_suspects(self, download: Download) -> bool:
-        digest = download.partial.file.digest
-        return not [r for r in self.routes if not r.left and digest in r.files and r not in download.suspects]
+        return route not in download.suspects or set(self._able(download.partial.file.digest)) <= download.suspects
 
     def _cut(self, route: Route, download: Download) -> Flight:
         if download.partial.file.digest not in route.whole_only:
-            part, download.gaps = carve(download.gaps, part_size(route.rate, self._left, self._connections()))
+            part, download.gaps = carve(
+                download.gaps,
+                part_size(route.rate, self._left, sum(one.ramp.count for one in self.routes if not one.left)),
+            )
         else:
             # It sends everything from the start whatever it is asked: let it, once.
             holes, download.gaps = tuple(download.gaps), []
@@ -207,21 +203,12 @@ class Board:
 
     def _steal(self, route: Route, now: float) -> Flight | None:
         """Take over the end of the flight that would be the last to come in, if it is worth a new request."""
-        flights = [flight for flight in self._flights() if self._may_ask(route, flight.download, now)]
+        flights = [flight for flight in self._flights() if flight.left and self._may_ask(route, flight.download, now)]
         slowest = max(flights, key=lambda flight: flight.left_s(now), default=None)
-        if slowest is None or not slowest.left or slowest.download.partial.file.digest in route.whole_only:
+        if slowest is None or slowest.download.partial.file.digest in route.whole_only:
             return None
-        rate = slowest.rate(now)
-        if slowest.still_s(now) > _STALLED_S / 2:
-            cut = slowest.at
-        elif slowest.left_s(now) > _WORTH_STEALING_S:
-            # What is broken off was sent for nothing, so it must gain seconds.
-            cut = split(slowest.at, slowest.stop, rate, route.rate or rate)
-            cut = slowest.at if cut - slowest.at < SMALLEST else cut
-        else:
-            return None
-        rest = slowest.give_up(cut)
-        if rest.start == rest.stop:
+        rest = slowest.hand_over(route.rate, now)
+        if rest is None:
             return None
         if rest.start == slowest.at:
             # Nothing of it is wanted any more, so nobody waits for it: it may be stuck where it cannot be woken.
@@ -229,30 +216,50 @@ class Board:
             slowest.break_off()
         return self._fly(route, slowest.download, rest)
 
-    def _begin_a_file(self, now: float) -> Download | None:
-        """Open the next file that no other process is fetching."""
-        for _ in range(len(self._files)):
-            file = self._files.popleft()
-            if now - self._looked.get(file, 0.0) < LOOK_AGAIN_S:
-                self._files.append(file)
-                continue
-            try:
-                partial = self._library.begin(file)
-            except Busy:
-                self._looked[file] = now
-                self._files.append(file)
-                self._on_event(Waiting(file, self._library.progress(file)))
-                continue
-            if partial is None:
-                continue
-            gaps = partial.gaps
-            here = file.size - sum(stop - start for start, stop in gaps)
-            self._left -= here
-            download = Download(partial, gaps)
-            download.earlier = partial.ranges if here else []
-            self._downloads.append(download)
-            return download
-        return None
+    def _askable(self, file: File) -> bool:
+        """Whether somebody who may have one more connection has the file; raise if nobody has, nor will."""
+        if self._hopeless(file.digest):
+            raise self._why(file)
+        now = time.monotonic()
+        return any(route.usable(file.digest, now) for route in self._by_promise(now))
+
+    def _begin(self, file: File) -> None:
+        """Open a file that no other process has; this waits for the disk, so it holds no lock."""
+        partial, busy = None, False
+        try:
+            partial = self._library.begin(file)
+        except Busy:
+            busy = True
+            self._on_event(Waiting(file, self._library.progress(file)))
+        finally:
+            with self.changed:
+                self._beginning -= 1
+                if busy:
+                    self._files.put_back(file, time.monotonic())
+                elif partial is not None:
+                    self._add(partial)
+                self._all_done()
+
+    def _add(self, partial: Partial) -> None:
+        download = Download(partial, partial.gaps)
+        missing = sum(stop - start for start, stop in download.gaps)
+        self._left -= partial.file.size - missing
+        if missing < partial.file.size:
+            download.earlier = partial.ranges
+        self._downloads.append(download)
+        if not download.gaps:
+            download.sealing = True
+            self._sealable.append(download)
+        elif len(download.gaps) > 1 or missing > SMALLEST:
+            self.changed.notify_all()
+
+    def _all_done(self) -> bool:
+        """Say whether there is nothing left to do, to those who wait for that too."""
+        done = not self._files and not self._downloads and not self._beginning
+        if done:
+            self.ended.set()
+            self.changed.notify_all()
+        return done
 
     def _whole(self, flight: Flight) -> Download | None:
         """Return the flight's file, if nothing of it is missing and nobody else has said so before."""
@@ -263,56 +270,31 @@ class Board:
         return download
 
     def _failed(self, flight: Flight, error: HubError | IntegrityError) -> None:
-        route, now = flight.route, time.monotonic()
-        digest = flight.download.partial.file.digest
+        route, file = flight.route, flight.download.partial.file
         match error:
             case NoRanges():
-                route.whole_only.add(digest)
+                route.whole_only.add(file.digest)
             case HubUnavailable():
-                if error.wait_s is not None:
-                    route.ramp = route.ramp.halved()
-                if flight.at - flight.start >= _WORTH_ASKING:
-                    self._on_event(Retrying(flight.download.partial.file.path, error.message, 0.0))
-                elif now >= route.rests_until:
-                    # A hub that is down fails all its connections at once: that is one failure, not many.
-                    route.failures += 1
-                    route.error = error
-                    wait_s = self._patience.wait_s(route.failures, error.wait_s, 0.5)
-                    route.rests_until = now + wait_s
-                    self._on_event(Retrying(flight.download.partial.file.path, error.message, wait_s))
-                if route.failures >= self._patience.attempts:
-                    route.left = error.message
+                wait_s = route.stumble(error, flight.at - flight.start, time.monotonic(), self._patience)
+                if wait_s is not None:
+                    self._on_event(Retrying(file.path, error.message, wait_s))
             case _:
-                route.files.pop(digest, None)
+                route.files.pop(file.digest, None)
                 route.error = error
-        if self._hopeless(digest):
+        if self._hopeless(file.digest):
             raise route.error or error
 
     def _hopeless(self, digest: Digest) -> bool:
         """Whether nobody has the blob, nor will."""
-        return not self.awaited and not any(not route.left and digest in route.files for route in self.routes)
+        return not self.awaited and not self._able(digest)
 
-    def _suspect(self, download: Download) -> list[Range]:
-        """Choose what to ask again: bytes from before this process, else the bytes of one route at a time."""
-        if download.earlier:
-            again, download.earlier = download.earlier, []
-            return again
-        digest = download.partial.file.digest
-        able = [route for route in self.routes if not route.left and digest in route.files]
-        suppliers = {route for _, route in download.brought} - download.suspects
-        suspect = max(suppliers, key=download.brought_by, default=None)
-        if suspect is not None and any(one is not suspect and one not in download.suspects for one in able):
-            download.suspects.add(suspect)
-            again = merge(part for part, route in download.brought if route is suspect)
-            download.brought = [(part, route) for part, route in download.brought if route is not suspect]
-            return again
-        if able and download.failures == 0:
-            download.brought = []
-            return [Range(0, download.partial.file.size)]
-        return []
+    def _why(self, file: File) -> Exception:
+        told = next((route.error for route in self.routes if route.error is not None), None)
+        reasons = "; ".join(f"{route.way.name} {route.left}" for route in self.routes if route.left)
+        return told or HubError(f"nobody has {file.path} any more: {reasons}", hint="try another --endpoint")
+
+    def _able(self, digest: Digest) -> list[Route]:
+        return [route for route in self.routes if not route.left and digest in route.files]
 
     def _flights(self) -> list[Flight]:
         return [flight for download in self._downloads for flight in download.flights]
-
-    def _connections(self) -> int:
-        return sum(route.ramp.count for route in self.routes if not route.left)

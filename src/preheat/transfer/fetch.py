@@ -18,9 +18,9 @@ from preheat.transfer.plan import order, read_size
 from preheat.transfer.ramp import FEWEST
 from preheat.transfer.route import Lines, Route, Way
 
-_BUFFER = 512 << 10
+_BUFFER = 256 << 10
 _PUSH_EVERY = 8 << 20
-_TELL_EVERY = 1 << 20
+_TELL_EVERY, _TELL_EVERY_S = 1 << 20, 0.25
 _TICK_S = 0.25
 _SETTLING_S = 0.1
 _FIRST = 16
@@ -151,7 +151,7 @@ class _Crew:
 
     def _work(self) -> None:
         # Large reads where there are few threads, small ones where hundreds must share the memory.
-        buffer = memoryview(bytearray(_BUFFER if len(self._threads) <= 32 else _BUFFER // 8))
+        buffer = memoryview(bytearray(_BUFFER if len(self._threads) <= 32 else _BUFFER // 2))
         try:
             while (work := self._board.take()) is not None:
                 whole = self._carry(work, buffer) if isinstance(work, Flight) else work
@@ -176,7 +176,7 @@ class _Crew:
     def _read(self, flight: Flight, buffer: memoryview) -> None:
         partial, route = flight.download.partial, flight.route
         pushed = told = flight.start
-        size = _FIRST_READ
+        size, told_at = _FIRST_READ, time.monotonic()
         reader = route.open(partial.file.digest, flight.start, flight.stop)
         flight.reader = reader
         try:
@@ -198,9 +198,9 @@ class _Crew:
                 if flight.at - pushed >= _PUSH_EVERY:
                     partial.push(Range(pushed, flight.at))
                     pushed = flight.at
-                if flight.at - told >= _TELL_EVERY:
+                if flight.at - told >= _TELL_EVERY or flight.moved - told_at >= _TELL_EVERY_S:
                     self._tell(Received(partial.file, flight.at - told))
-                    told = flight.at
+                    told, told_at = flight.at, flight.moved
         finally:
             flight.reader = None
             reader.close()

@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 from preheat.hub import Reader
 from preheat.library.partial import Partial
 from preheat.library.ranges import Range
+from preheat.transfer.plan import SMALLEST, split
 from preheat.transfer.route import Route
+
+STALLED_S = 4.0
+_WORTH_S = 3.0
 
 
 @dataclass(slots=True, eq=False)
@@ -16,7 +20,7 @@ class Download:
     """A file on its way. The board's lock guards it.
 
     `gaps` are not asked for yet; `brought` says which route brought what; `suspects` gave bytes that were part of a
-    wrong whole, and are not asked again for this file while anybody else has it.
+    wrong whole, and are not asked again for this file while anybody else has it; `doubted` are those that ever did.
     """
 
     partial: Partial
@@ -25,6 +29,7 @@ class Download:
     brought: list[tuple[Range, Route]] = field(default_factory=list)
     earlier: list[Range] = field(default_factory=list)
     suspects: set[Route] = field(default_factory=set)
+    doubted: set[Route] = field(default_factory=set)
     failures: int = 0
     sealing: bool = False
 
@@ -75,6 +80,22 @@ class Flight:
     def left(self) -> int:
         """Bytes still to come."""
         return max(self.stop - self.at, 0)
+
+    def hand_over(self, other_rate: float, now: float) -> Range | None:
+        """Leave the end of it to a connection that brings `other_rate` bytes a second, if that gains seconds.
+
+        What is broken off was sent for nothing. From one that stands still, all is taken.
+        """
+        rate = self.rate(now)
+        if self.still_s(now) > STALLED_S / 2:
+            cut = self.at
+        elif self.left_s(now) > _WORTH_S:
+            cut = split(self.at, self.stop, rate, other_rate or rate)
+            cut = self.at if cut - self.at < SMALLEST else cut
+        else:
+            return None
+        rest = self.give_up(cut)
+        return rest if rest.start < rest.stop else None
 
     def rate(self, now: float) -> float:
         """Say how many bytes a second came so far."""

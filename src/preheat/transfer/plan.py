@@ -8,7 +8,7 @@ from preheat.snapshot import File
 SMALLEST, LARGEST = 512 << 10, 64 << 20
 _FIRST = 1 << 20
 _SMALLEST_READ = 16 << 10
-_LASTING_S = 1.5  # long enough that asking costs little, short enough that what fails or lags is no great loss
+_LASTING_S = 3.0  # long enough that asking costs little, short enough that what fails or lags is no great loss
 
 
 def order(files: Iterable[File]) -> list[File]:
@@ -53,8 +53,8 @@ def read_size(size: int, took_s: float, most: int) -> int:
     A read returns when it is full: on a slow line it must be small, so that what arrived is soon on disk and known; on
     a fast one large, so that there are few.
     """
-    if took_s < 0.02:
+    if took_s < 0.1:
         return min(2 * size, most)
-    if took_s > 0.1:
+    if took_s > 0.5:
         return max(size // 2, min(_SMALLEST_READ, most))
     return size

@@ -3,10 +3,13 @@
 from dataclasses import dataclass, field
 
 from preheat.digest import Digest
-from preheat.errors import HubError, IntegrityError
+from preheat.errors import HubError, HubUnavailable, IntegrityError
 from preheat.hub import Hub, Reader
+from preheat.retry import Patience
 from preheat.snapshot import File, Snapshot
 from preheat.transfer.ramp import Ramp
+
+WORTH_ASKING = 64 << 10  # who brings less before it breaks has failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,27 @@ class Route:
 
     def learn(self, rate: float, size: int) -> None:
         """Take in what a connection brought a second, over `size` bytes; a handful of bytes tells nothing."""
-        if size >= 64 << 10:
+        if size >= WORTH_ASKING:
             self.rate = 0.7 * self.rate + 0.3 * rate if self.rate else rate
+
+    def stumble(self, error: HubUnavailable, brought: int, now: float, patience: Patience) -> float | None:
+        """Take in that a line broke after `brought` bytes; say how long to rest, or None if that is known already.
+
+        A hub that is down fails all its connections at once: that is one failure, not many.
+        """
+        if error.wait_s is not None:
+            self.ramp = self.ramp.halved()
+        if brought >= WORTH_ASKING:
+            return 0.0
+        if now < self.rests_until:
+            return None
+        self.failures += 1
+        self.error = error
+        if self.failures >= patience.attempts:
+            self.left = error.message
+        wait_s = patience.wait_s(self.failures, error.wait_s, 0.5)
+        self.rests_until = now + wait_s
+        return wait_s
 
     def usable(self, digest: Digest, now: float) -> bool:
         """Whether it can be asked for some of the blob now."""

@@ -51,7 +51,8 @@ def pull(
     The first source that answers says which files there are; the others help to bring those bytes, as far as they
     have the same. Raise HubError, IntegrityError or LibraryError; what arrived by then is gone on from next time.
     """
-    source, snapshot = resolve(sources, on_event)
+    source, told = resolve(sources, on_event)
+    snapshot = _named(told, sources[0].ref)
     wanted = snapshot.only(wish.patterns)
     # The claim comes before the look: what is here then, stays.
     with library.wanted(wanted):
@@ -60,15 +61,15 @@ def pull(
         on_event(Resolved(snapshot.ref, snapshot.commit, len(wanted.files), wanted.size, len(missing), to_come))
         if missing:
             library.prepare(sum(file.size - library.partial_size(file) for file in missing))
-            helpers = [_finding(other, source, snapshot) for other in sources if other is not source]
-            fetch(missing, Way(source.name, source.hub, snapshot), library, policy, on_event, helpers)
+            helpers = [_finding(other, source, told) for other in sources if other is not source]
+            fetch(missing, Way(source.name, source.hub, told), library, policy, on_event, helpers)
         look_into(wanted.files if wish.unsafe == REFUSE else missing, library, wish.unsafe, on_event)
         library.record(snapshot)
     return Pulled(wanted, to_come)
 
 
 def resolve(sources: Sequence[Source], on_event: Listener) -> tuple[Source, Snapshot]:
-    """Ask one source after the other; return the first that has the model, and its snapshot under the first's name.
+    """Ask one source after the other; return the first that has the model, and its snapshot.
 
     Raise the first source's error if none has it.
     """
@@ -85,9 +86,15 @@ def resolve(sources: Sequence[Source], on_event: Listener) -> tuple[Source, Snap
         except (HubUnavailable, NotFound) as error:
             first = first or error
         else:
-            return source, replace(snapshot, ref=sources[0].ref)
+            return source, snapshot
     assert first is not None
     raise first
+
+
+def _named(told: Snapshot, ref: Ref) -> Snapshot:
+    """Give what a source told the name that was asked for: where a twin stood in, its files stand under that."""
+    stood_in = told.ref.hub != ref.hub
+    return replace(told, ref=ref, commit=ref.revision if stood_in and ref.pinned else told.commit)
 
 
 def _finding(other: Source, source: Source, snapshot: Snapshot) -> Callable[[], Way | None]:
