@@ -143,6 +143,17 @@ def test_root_under_run_is_stopped_wherever_it_may_be(
     assert str(stage.preheat.library) not in Path("/proc/self/mountinfo").read_text()
 
 
+def test_a_view_that_is_placed_by_pull_and_by_run_is_never_hashed_again(open_folder: Path) -> None:
+    stage = Stage(open_folder)
+    recipe = f'[app]\nname = "reader"\n[[needs]]\nref = "{stage.model}"\nview = "flat"\nat = "view"\n'
+    (open_folder / "preheat.toml").write_text(recipe)
+    assert stage.preheat("pull", "preheat.toml").status == 0
+    for _ in range(3):
+        told = stage.preheat("run", "--json", "--", "true")
+        assert told.status == 0
+        assert '"event":"reading","purpose":"verify"' not in told.err
+
+
 def test_the_document_says_what_was_seen(seen: Seen) -> None:
     if set(seen.cells) != set(LINKS):
         pytest.skip("not all of it could be seen here")

@@ -103,11 +103,17 @@ class Wiring:
             case _:
                 return Folder()
 
-    def view(self, kind: str) -> View:
-        """Choose a layout by its name."""
-        ways = read_ways(vars(self._options).get("link", "auto"))
-        if ways == AUTO and self._options.verb == "run" and can_shield():
-            ways = SHIELDED
+    def app_view(self, kind: str) -> View:
+        """Choose a layout for an app that `run` is to keep from writing the library.
+
+        The same whether `pull` or `run` places it: a link that goes and comes would make its blob look touched.
+        """
+        return self.view(kind, SHIELDED if can_shield() else AUTO)
+
+    def view(self, kind: str, auto: tuple[str, ...] = AUTO) -> View:
+        """Choose a layout by its name; `auto` is what `--link auto` means."""
+        link = vars(self._options).get("link", "auto")
+        ways = auto if link == "auto" else read_ways(link)
         match kind:
             case "hf-cache":
                 return HuggingFaceCache(ways)

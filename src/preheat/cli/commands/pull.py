@@ -21,7 +21,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         if names_recipe(words):
             recipe = wiring.recipe(words)
             pulled += [pull_need(wiring, need) for need in recipe.needs]
-            place_needs(recipe, wiring.library, wiring.view, wiring.console)
+            place_needs(recipe, wiring.library, wiring.app_view, wiring.console)
         else:
             pulled.append(pull_need(wiring, Need(Ref.parse(words), tuple(options.files))))
     for view, at in views:

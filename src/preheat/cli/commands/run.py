@@ -32,11 +32,11 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         look_over(
             wiring.library, [wiring.library.require(need.ref, need.files) for need in recipe.needs], wiring.console
         )
-        environ |= place_needs(recipe, wiring.library, wiring.view, wiring.console)
+        environ |= place_needs(recipe, wiring.library, wiring.app_view, wiring.console)
     else:
         snapshots = list(everything(wiring.library))
         look_over(wiring.library, snapshots, wiring.console)
-        environ |= place_all(snapshots, recipe.name, wiring.library, wiring.view, wiring.console)
+        environ |= place_all(snapshots, recipe.name, wiring.library, wiring.app_view, wiring.console)
     ready = options.ready or recipe.ready
     app = App(
         recipe.command,
