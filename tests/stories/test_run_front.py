@@ -61,12 +61,13 @@ def test_an_unmodified_app_is_held_reported_and_replaced_as_planned(tmp_path: Pa
         assert first[0] == 200
         process.send_signal(signal.SIGHUP)
         assert until(lambda: get(front) not in (first, (0, b"")), 30)
-        assert b"preheat_app_planned_restarts_total 1" in get(status, "/metrics")[1]
+        assert until(lambda: b"preheat_app_planned_restarts_total 1" in get(status, "/metrics")[1])
+        starts = tmp_path / "library/starts" / Path(sys.executable).name
+        assert until(lambda: len(starts.read_text().split()) == 2)
         assert get(status, "/livez")[0] == 200
     assert process.returncode == 143
     events = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
     assert events[-1] == {"event": "done", "status": 143}
-    assert len((tmp_path / "library/starts").joinpath(Path(sys.executable).name).read_text().split()) == 2
 
 
 def test_an_address_that_is_taken_is_told_before_the_app_is_started(tmp_path: Path) -> None:
