@@ -1,7 +1,10 @@
 """Pull, broken off and begun again: by kill -9, by Ctrl-C, by a full disk, and by another pull beside it."""
 
+import hashlib
 import os
+import random
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -157,3 +160,22 @@ def test_a_library_of_a_newer_format_is_left_alone(preheat: Preheat, near: Flaky
         assert told.status == 5
         assert "format '2'" in told.err
     assert settled(preheat.library) == before
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_killed_at_any_moment_it_leaves_a_library_in_which_all_that_has_a_name_is_right(
+    preheat: Preheat, hub: FlakyHub, near: FlakyHub, model: Path
+) -> None:
+    chance = random.Random(11)
+    for _ in range(20):
+        running = preheat.start("pull", "acme/tiny", "--limit-rate", "8M", HF_ENDPOINT=near.url)
+        time.sleep(chance.uniform(0.0, 1.2))
+        running.process.kill()
+        running.ended()
+        for name, body in blobs(preheat.library).items():
+            if name.startswith("sha256/"):
+                assert hashlib.sha256(body).hexdigest() == Path(name).name
+    told = preheat("pull", "acme/tiny", "--view", "hf-cache=cache", HF_ENDPOINT=near.url)
+    assert told.status == 0, told.err
+    assert partials(preheat.library) == []
