@@ -103,6 +103,20 @@ def test_sigterm_to_gone_takes_no_longer_than_the_grace_even_of_the_deaf() -> No
         assert process.returncode == 128 + signal.SIGTERM
 
 
+@pytest.mark.slow
+def test_a_signal_is_not_lost_whenever_it_comes() -> None:
+    # Between Python's look for signals and its sleep there is a moment in which one could be slept over.
+    for turn in range(60):
+        code = "print('up', flush=True); import time; time.sleep(60)"
+        with start("--stop-within", "5s", "--ready", "line:up", "--", *PYTHON, code) as process:
+            assert process.stderr is not None
+            while b"running" not in process.stderr.readline():
+                continue
+            time.sleep(turn * 0.00005)
+            process.terminate()
+            assert process.wait(20) == 143
+
+
 def test_systemd_is_told_when_it_is_ready_and_when_it_stops(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))

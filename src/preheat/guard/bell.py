@@ -9,12 +9,15 @@ from typing import Callable
 
 
 class Bell:
-    """A pipe to oneself. `ring` may be called from anywhere and never waits; `close` ends it."""
+    """A pipe to oneself. `ring` may be called from anywhere and never waits; `close` ends it.
+
+    Whatever is written to `writer` rings too: signal.set_wakeup_fd does.
+    """
 
     def __init__(self) -> None:
-        self._reader, self._writer = os.pipe()
+        self._reader, self.writer = os.pipe()
         os.set_blocking(self._reader, False)
-        os.set_blocking(self._writer, False)
+        os.set_blocking(self.writer, False)
         self._waiting = select.poll()
         self._waiting.register(self._reader, select.POLLIN)
         self._open = True
@@ -24,7 +27,7 @@ class Bell:
         if self._open:
             # A pipe that is full wakes as well as one that is not; a closed one has nobody left to wake.
             with suppress(OSError):
-                os.write(self._writer, b"!")
+                os.write(self.writer, b"!")
 
     def wait(self, within_s: float) -> None:
         """Wait for a ring, at most `within_s`."""
@@ -37,7 +40,7 @@ class Bell:
         if self._open:
             self._open = False
             os.close(self._reader)
-            os.close(self._writer)
+            os.close(self.writer)
 
 
 def silent() -> None:

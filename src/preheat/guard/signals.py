@@ -7,7 +7,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-from preheat.guard.bell import Ring, silent
+from preheat.guard.bell import Bell
 
 _ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -19,9 +19,10 @@ class Requests:
     `renews`, SIGHUP asks for a planned restart instead of the end.
     """
 
-    def __init__(self, ring: Ring = silent, *, renews: bool = False) -> None:
+    def __init__(self, bell: Bell | None = None, *, renews: bool = False) -> None:
         self.received: list[int] = []
-        self._ring = ring
+        self._bell = bell
+        self._wakeup_before = -1
         self._renews = renews
         self._renewals = 0
         self._before: dict[int, Any] = {}  # what signal.signal gives back: a function, a number or None
@@ -31,6 +32,10 @@ class Requests:
             for number in _ASKING:
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._append)
+            if self._bell is not None:
+                # Rung by the kernel's own handler: Python's runs in the main thread alone, and not while that sleeps,
+                # which it may have begun to a moment after the signal came.
+                self._wakeup_before = signal.set_wakeup_fd(self._bell.writer, warn_on_full_buffer=False)
         return self
 
     def __exit__(
@@ -38,6 +43,8 @@ class Requests:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._bell is not None and threading.current_thread() is threading.main_thread():
+            signal.set_wakeup_fd(self._wakeup_before)
 
     def asked(self) -> int:
         """Say which signal asked first, 0 when none has."""
@@ -57,4 +64,3 @@ class Requests:
             self._renewals += 1
         else:
             self.received.append(number)
-        self._ring()

@@ -96,7 +96,7 @@ def supervise(
     """
     bell = Bell()
     try:
-        with Requests(bell.ring, renews=around.front is not None) as requests:
+        with Requests(bell, renews=around.front is not None) as requests:
             supervision = _Supervision(app, patience, on_event, output, witness, requests, bell, around)
             try:
                 return supervision.run(stop)
