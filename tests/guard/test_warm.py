@@ -5,16 +5,18 @@ import mmap
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from tests.guard.apps import python, until
+from tests.guard.zipped import guard
 
 from preheat.guard.board import Board
 from preheat.guard.instance import Instance
 from preheat.guard.lifecycle import Life
 from preheat.guard.process import Output
-from preheat.guard.progress import Progress, Step, progress, steps
+from preheat.guard.progress import Progress, Step, progress
 from preheat.guard.warm import Range, WarmUp, read_ranges
 
 PLENTY = 1 << 40
@@ -112,6 +114,15 @@ def test_a_real_list_of_many_files_is_taken_in_its_order(tmp_path: Path) -> None
     assert warm.read + warm.found == sum(Path(one.path).stat().st_size for one in ranges)
 
 
+def test_the_guard_warms_the_listed_files_while_the_app_starts_and_says_so(cold: Path, tmp_path: Path) -> None:
+    (tmp_path / "list").write_text(f"{cold}\n")
+    code = "import time; time.sleep(1); print('up'); time.sleep(0.2)"
+    app = [sys.executable, "-I", "-S", "-u", "-c", code]
+    done = guard("--warm", str(tmp_path / "list"), "--ready", "line:up", "--", *app)
+    assert "guard: warm-up: " in done.stderr
+    assert cached(cold) == cold.stat().st_size // PAGE
+
+
 def test_progress_is_the_part_of_the_known_bytes_that_lies_behind() -> None:
     order = (Step("/lib.so", 10), Step("/w/model", 80), Step("/w/voice", 10))
     assert progress(order, 0, 1.0, ()) == Progress("importing", 0, None)
@@ -132,7 +143,7 @@ mapped.close(); print("closed"); time.sleep(60)
 """
     app = python(code, cwd=str(tmp_path))
     instance = Instance(app, None, output=Output(None, None), witness=None, ring=lambda: None)
-    board = Board("x", order=steps(map(str, [*files, tmp_path / "gone"])), life=Life("starting"))
+    board = Board("x", paths=[str(file) for file in (*files, tmp_path / "gone")], life=Life("starting"))
     board.began(instance.process.pid, instance.began)
     try:
         assert until(lambda: board.progress() == Progress("loading two", 33))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Sequence
 from preheat.guard import kin
 from preheat.guard.history import History
 from preheat.guard.lifecycle import Life
-from preheat.guard.progress import Progress, Step, progress, reached
+from preheat.guard.progress import Progress, Step, progress, reached, steps
 from preheat.guard.value import dataclass, field
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ class Board:
     """One writer, the loop; readers on other threads see each field whole.
 
     `life` is the serving instance's, `ready` whether it says so now, `start_began` and `ready_at` are its times by
-    time.monotonic(); `order` is what it reads as it starts; `app_url` is where people find it.
+    time.monotonic(); `paths` is what it reads as it starts, in order; `app_url` is where people find it.
     """
 
     name: str
     app_url: str = ""
-    order: Sequence[Step] = ()
+    paths: Sequence[str] = ()
     history: History = field(default_factory=History)
     life: Life = field(default_factory=Life)
     ready: bool = False
@@ -39,6 +39,7 @@ class Board:
     renewals: int = 0
     last_start_s: float | None = None
     _reached: tuple[int, int] = (0, 0)
+    _order: Sequence[Step] | None = None
 
     def began(self, pid: int, began: float) -> None:
         """Note a start."""
@@ -61,10 +62,13 @@ class Board:
             return Progress("ready", 100, 0.0)
         if self.ready_at is not None:
             return Progress("was ready, does not answer")
+        if self._order is None:
+            # Only now that somebody asks: a thousand paths take longer to look at than the guard to start.
+            self._order = steps(self.paths)
         pid, before = self._reached
-        come_to = max(before, reached(self.order, pid)) if pid == self.pid and pid else 0
+        come_to = max(before, reached(self._order, pid)) if pid == self.pid and pid else 0
         self._reached = (pid, come_to)
-        return progress(self.order, come_to, time.monotonic() - self.start_began, self.history.earlier_s)
+        return progress(self._order, come_to, time.monotonic() - self.start_began, self.history.earlier_s)
 
     def answer(self, method: str, path: str) -> Answer:
         """Answer on the status address."""

@@ -14,13 +14,13 @@ from preheat.guard.notify import notify, take_notify_socket, without_notify_sock
 from preheat.guard.probes import port_of
 from preheat.guard.process import Output
 from preheat.guard.settings import Settings, Stage, read_address
-from preheat.guard.supervisor import Changed, Event, Outcome, Said, Surroundings, supervise
+from preheat.guard.supervisor import Changed, Event, Outcome, Said, Started, Surroundings, supervise
 from preheat.guard.value import replace
 
 if TYPE_CHECKING:
     from preheat.guard.front import Front
     from preheat.guard.network import Witness
-    from preheat.guard.warm import WarmUp
+    from preheat.guard.warm import Range, WarmUp
 
 # How frameworks are told their port where a command line does not say; the app's own words win.
 _PORT_VARIABLES = ("PORT", "GRADIO_SERVER_PORT", "STREAMLIT_SERVER_PORT", "UVICORN_PORT")
@@ -49,19 +49,24 @@ def keep(
         board = Board(stage.name, _app_url(settings.app, stage), history=History(stage.history))
         front = _front(stage, board, closing)
         _status(stage, board, closing)
-        warm = _warm_up(stage, board, closing)
+        ranges = _ranges(stage)
+        board.paths = [one.path for one in ranges]
+        warm: list[WarmUp] = []
         terms = Terms(stage.standby, stage.drain_within_s)
 
         def tell(event: Event) -> None:
             on_event(event)
+            if isinstance(event, Started) and ranges and not warm:
+                # After the start and not before it: what is here already shall cost the app nothing.
+                warm.append(_warm_up(ranges, closing))
             if isinstance(event, Changed):
                 _tell_systemd(systemd, event, settings.patience)
-                if event.life == "running" and warm is not None:
-                    # It has read what it wanted: what is not here by now would come for nothing.
-                    warm.close()
-                    if warm.read:
-                        read, found = warm.read / 1e6, warm.found / 1e6
-                        on_event(Said(f"warm-up: {read:.0f} MB brought in, {found:.0f} MB were here"))
+            if isinstance(event, Changed) and event.life == "running" and warm:
+                # It has read what it wanted: what is not here by now would come for nothing.
+                warm[0].close()
+                read, found = warm[0].read / 1e6, warm[0].found / 1e6
+                if read:
+                    on_event(Said(f"warm-up: {read:.0f} MB brought in, {found:.0f} MB were here"))
 
         return supervise(
             app,
@@ -114,11 +119,11 @@ def _status(stage: Stage, board: Board, closing: ExitStack) -> None:
         closing.callback(serve(listener, board.answer))
 
 
-def _warm_up(stage: Stage, board: Board, closing: ExitStack) -> WarmUp | None:
+def _ranges(stage: Stage) -> list[Range]:
+    """List what to bring in, in its order."""
     if not stage.warm and not stage.weights:
-        return None
-    from preheat.guard.progress import steps
-    from preheat.guard.warm import Range, WarmUp, read_ranges
+        return []
+    from preheat.guard.warm import Range, read_ranges
 
     ranges = []
     if stage.warm:
@@ -127,8 +132,12 @@ def _warm_up(stage: Stage, board: Board, closing: ExitStack) -> WarmUp | None:
                 ranges = read_ranges(lines)
         except (OSError, ValueError) as error:
             raise ValueError(f"{stage.warm}: {error}") from error
-    ranges += [Range(path) for path in stage.weights]
-    board.order = steps(one.path for one in ranges)
+    return ranges + [Range(path) for path in stage.weights]
+
+
+def _warm_up(ranges: list[Range], closing: ExitStack) -> WarmUp:
+    from preheat.guard.warm import WarmUp
+
     warm = WarmUp(ranges)
     closing.callback(warm.close)
     return warm
