@@ -60,7 +60,8 @@ def place(
             f"a view cannot be placed at {at}: {os.strerror(error.errno or 0).lower()}",
             hint="name another folder, or check its disk and owner",
         ) from error
-    library.claims.placed(at, [file.digest for file in snapshot.files] if SYMLINK in placement.links else ())
+    if not at.is_relative_to(library.root / "views"):  # those are looked through anyway
+        library.claims.placed(at, [file.digest for file in snapshot.files] if SYMLINK in placement.links else ())
     on_event(Placed(snapshot.ref, view.kind, str(at), placement.links, placement.copied))
     return view.environ(at)
 
