@@ -122,9 +122,7 @@ def test_a_route_that_stalls_is_left_within_seconds(
     assert time.monotonic() - began < 25  # not one of its answers was waited for
 
 
-def test_a_liar_among_the_routes_is_found_out(
-    tmp_path: Path, weights: Path, first: FlakyHub, second: FlakyHub
-) -> None:
+def test_a_liar_among_the_routes_is_found_out(tmp_path: Path, weights: Path, first: FlakyHub, second: FlakyHub) -> None:
     second.fails(WEIGHTS, flips_a_byte_at(SIZE - 10))
     library, told = pulled(tmp_path, first, second)
     assert right(library, weights)
