@@ -132,6 +132,11 @@ def _run_verb(verb: argparse.ArgumentParser) -> None:
         "--no-warm-up", dest="warm_up", action="store_false", help="leave the recipe's weights where they are"
     )
     verb.add_argument(
+        "--mmap-weights",
+        action="store_true",
+        help="have torch map checkpoints instead of copying them into memory (torch 2.1 or later)",
+    )
+    verb.add_argument(
         "--network", choices=["free", "watch"], default="free", help="watch: count what it tries to reach"
     )
     _placing(verb)

@@ -1,9 +1,12 @@
 """Run: start an app offline on what the library has, and keep it alive."""
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from preheat import guard
 from preheat.errors import AppError, UsageError
 from preheat.events import AppChanged, Listener, NetworkSeen
 from preheat.guard.app import App
@@ -47,6 +50,13 @@ def run(app: App, watch: Watch, on_event: Listener) -> int:
     if outcome.fatal:
         raise AppError(outcome.reason, hint=_hint(app, outcome), tail=outcome.tail)
     return outcome.status
+
+
+def mapping_weights(environ: Mapping[str, str]) -> dict[str, str]:
+    """Say which variables put the guard's shim before the app's own Python, and what it is to do there."""
+    shim = Path(guard.__file__).parent / "shim"
+    paths = [str(shim), *([environ["PYTHONPATH"]] if environ.get("PYTHONPATH") else [])]
+    return {"PYTHONPATH": os.pathsep.join(paths), "PREHEAT_MMAP_WEIGHTS": "1"}
 
 
 def witness_for(app: App) -> Witness:

@@ -14,7 +14,7 @@ from preheat.guard.lifecycle import Patience
 from preheat.guard.settings import Stage
 from preheat.recipes.offline import offline
 from preheat.recipes.recipe import FILE_NAME, Recipe
-from preheat.verbs.run import Watch, run
+from preheat.verbs.run import Watch, mapping_weights, run
 from preheat.verbs.view import everything, look_over, place_all, place_needs
 
 
@@ -38,9 +38,12 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         look_over(wiring.library, snapshots, wiring.console)
         environ |= place_all(snapshots, recipe.name, wiring.library, wiring.app_view, wiring.console)
     ready = options.ready or recipe.ready
+    environ |= recipe.env
+    if options.mmap_weights:
+        environ |= mapping_weights(environ)
     app = App(
         recipe.command,
-        environ | recipe.env,
+        environ,
         str(recipe.folder),
         ready,
         options.alive or "",

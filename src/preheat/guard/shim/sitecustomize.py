@@ -1,0 +1,71 @@
+"""Shim: what every Python that the app starts does first, when its folder comes first on PYTHONPATH.
+
+It asks torch to map checkpoints instead of copying them into memory: `torch.load` without `mmap=` then behaves as with
+`mmap=True` (torch/serialization.py, from 2.1 on, takes its default from torch.utils.serialization.config). Then it does
+what the environment's own sitecustomize does, as if it had not been in its way.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import sys
+from types import ModuleType
+from typing import Sequence
+
+_CONFIG = "torch.utils.serialization.config"
+
+
+class _Loader(importlib.abc.Loader):
+    """Loads a module as its own loader does, and then sets it right."""
+
+    def __init__(self, own: importlib.abc.Loader) -> None:
+        self._own = own
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        """See importlib.abc.Loader."""
+        return self._own.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """See importlib.abc.Loader."""
+        self._own.exec_module(module)
+        if hasattr(getattr(module, "load", None), "mmap"):
+            module.load.mmap = True
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Waits for torch's settings, and is out of the way of everything else."""
+
+    def find_spec(
+        self,
+        name: str,
+        path: Sequence[str] | None = None,  # noqa: ARG002 - as importlib.abc gives them
+        target: ModuleType | None = None,  # noqa: ARG002
+    ) -> importlib.machinery.ModuleSpec | None:
+        """See importlib.abc.MetaPathFinder."""
+        if name != _CONFIG:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+def _own_sitecustomize() -> None:
+    """Run the sitecustomize that this one hides, if there is one."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    others = [folder for folder in sys.path if os.path.abspath(folder) != here]
+    spec = importlib.machinery.PathFinder.find_spec("sitecustomize", others)
+    if spec is None or spec.loader is None:
+        return
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["sitecustomize"] = module
+    spec.loader.exec_module(module)
+
+
+if os.environ.get("PREHEAT_MMAP_WEIGHTS") == "1":
+    sys.meta_path.insert(0, _Finder())
+_own_sitecustomize()
