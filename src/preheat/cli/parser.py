@@ -97,6 +97,9 @@ def _pull(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--files", action="append", default=[], metavar="GLOB", help="only files that match; repeatable")
     verb.add_argument("--view", action="append", default=[], metavar="KIND=DIR", help="place a view: hf-cache=DIR")
+    verb.add_argument(
+        "--dry-run", action="store_true", help="say what would come, whether it fits and how long it would take"
+    )
     _placing(verb)
     _pulling(verb)
 

@@ -98,6 +98,11 @@ class Library:
                 hint="free some, or choose another place with --library",
             )
 
+    def free(self) -> int:
+        """Say how many bytes its disk has room for, spare room apart; the folder need not be there yet."""
+        place = next(folder for folder in (self.root, *self.root.parents) if folder.is_dir())
+        return max(shutil.disk_usage(place).free - _SPARE, 0)
+
     def partial_size(self, file: File) -> int:
         """Say how many bytes on disk `file`'s partial takes already."""
         try:

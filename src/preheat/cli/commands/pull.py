@@ -3,11 +3,14 @@
 import argparse
 from pathlib import Path
 
+import msgspec
+
 from preheat.cli.wiring import Wiring
-from preheat.cli.words import say_size
-from preheat.errors import UsageError
+from preheat.cli.words import say_seconds, say_size
+from preheat.errors import NoSpace, UsageError
 from preheat.recipes.recipe import Need, names_recipe
 from preheat.ref import Ref
+from preheat.verbs.outlook import Outlook, look_ahead
 from preheat.verbs.pull import Pulled, pull
 from preheat.verbs.view import place, place_needs
 from preheat.views.view import View
@@ -16,6 +19,8 @@ from preheat.views.view import View
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Do what `preheat pull` says."""
     views = [_view_words(words, wiring) for words in options.view]
+    if options.dry_run:
+        return _look_ahead(options, wiring)
     pulled: list[Pulled] = []
     for words in options.what:
         if names_recipe(words):
@@ -45,6 +50,37 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 def pull_need(wiring: Wiring, need: Need) -> Pulled:
     """Pull one need of a recipe."""
     return pull(wiring.sources(need), wiring.library, wiring.policy, wiring.console, wiring.wish(need))
+
+
+def _look_ahead(options: argparse.Namespace, wiring: Wiring) -> int:
+    """Say what a pull would do, need by need; end with 5 if it would not fit."""
+    needs: list[Need] = []
+    for words in options.what:
+        needs += wiring.recipe(words).needs if names_recipe(words) else [Need(Ref.parse(words), tuple(options.files))]
+    outlooks = [look_ahead(wiring.sources(need), wiring.library, wiring.wish(need), wiring.console) for need in needs]
+    missing, free = sum(one.missing for one in outlooks), min((one.free for one in outlooks), default=0)
+    figures = {
+        "needs": [msgspec.to_builtins(one) | {"ref": str(one.ref), "fits": one.fits} for one in outlooks],
+        "missing": missing,
+        "free": free,
+        "fits": missing < free,
+    }
+    wiring.console.done(figures, "\n".join(_outlook_words(one) for one in outlooks))
+    if missing >= free:
+        raise NoSpace(
+            f"{say_size(missing)} are to come, and {wiring.library.root} has room for {say_size(free)}",
+            hint="free some, or choose another place with --library",
+        )
+    return 0
+
+
+def _outlook_words(one: Outlook) -> str:
+    words = (
+        f"{one.ref} at {one.commit[:12]}: {say_size(one.size)} in {one.files} files, {say_size(one.missing)} to come"
+    )
+    if one.rate is not None and one.seconds is not None:
+        words += f"; at the {say_size(one.rate)}/s of 8 connections just now, {say_seconds(one.seconds)}"
+    return words
 
 
 def _view_words(words: str, wiring: Wiring) -> tuple[View, Path]:

@@ -1,0 +1,85 @@
+"""Outlook: what a pull would bring, and what it would take, found out without pulling."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from preheat.events import Listener
+from preheat.hub import Hub
+from preheat.library.library import Library
+from preheat.ref import Ref
+from preheat.snapshot import File, Snapshot
+from preheat.verbs.pull import Source, Wish, resolve
+
+_CONNECTIONS = 8
+_MEASURED_S = 1.5
+_MOST = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a pull would find: bytes and files in all, of which `missing` are to come; `free` bytes on the disk.
+
+    `rate` is what a few connections brought a second just now, and `seconds` what the rest would take at that; None
+    when nothing is missing. A pull may use more connections, and be sooner.
+    """
+
+    ref: Ref
+    commit: str
+    files: int
+    size: int
+    missing_files: int
+    missing: int
+    free: int
+    rate: float | None = None
+    seconds: float | None = None
+
+    @property
+    def fits(self) -> bool:
+        """Whether the disk has room for it."""
+        return self.missing < self.free
+
+
+def look_ahead(sources: Sequence[Source], library: Library, wish: Wish, on_event: Listener) -> Outlook:
+    """Resolve the model, see what is here, and try the line for a moment; write nothing.
+
+    Raise AccessDenied where the files are gated for this token, as the pull itself would.
+    """
+    source, snapshot = resolve(sources, on_event)
+    wanted = snapshot.only(wish.patterns)
+    missing = library.missing(wanted)
+    to_come = sum(file.size - library.progress(file) for file in missing)
+    rate = _try_line(source.hub, snapshot, max(missing, key=lambda file: file.size)) if missing else None
+    return Outlook(
+        sources[0].ref,
+        snapshot.commit,
+        len(wanted.files),
+        wanted.size,
+        len(missing),
+        to_come,
+        library.free(),
+        rate,
+        to_come / rate if rate else None,
+    )
+
+
+def _try_line(hub: Hub, snapshot: Snapshot, file: File) -> float:
+    """Read from several places of a file for a moment, and let it go; return bytes a second."""
+    size = min(file.size, _MOST)
+    step = max(size // _CONNECTIONS, 1)
+    began = time.monotonic()
+
+    def read(start: int) -> int:
+        reader = hub.open(snapshot, file, start, min(start + step, size))
+        buffer, count = memoryview(bytearray(64 << 10)), 0
+        try:
+            while time.monotonic() - began < _MEASURED_S and (more := reader.readinto(buffer)):
+                count += more
+        finally:
+            reader.close()
+        return count
+
+    with ThreadPoolExecutor(_CONNECTIONS) as pool:
+        received = sum(pool.map(read, range(0, size, step)))
+    return received / max(time.monotonic() - began, 0.001)

@@ -1,0 +1,29 @@
+"""A dry run says what a pull would do, and does none of it."""
+
+from tests.command import Preheat
+from tests.flaky_hub import WEIGHTS, FlakyHub, refuses
+
+
+def test_it_says_what_would_come_and_writes_nothing(preheat: Preheat, hub: FlakyHub) -> None:
+    told = preheat("pull", "acme/tiny", "--dry-run", "--json")
+    assert told.status == 0, told.err
+    (need,) = told.last["needs"]
+    assert need["missing"] == told.last["missing"] > 12_000_000
+    assert need["rate"] > 0
+    assert need["seconds"] > 0
+    assert need["fits"] is True
+    assert not preheat.library.exists()
+
+
+def test_what_is_here_is_not_to_come(preheat: Preheat, hub: FlakyHub) -> None:
+    assert preheat("pull", "acme/tiny").status == 0
+    told = preheat("pull", "acme/tiny", "--dry-run")
+    assert told.status == 0
+    assert "all here" in told.out
+
+
+def test_files_that_are_gated_are_said_to_be(preheat: Preheat, hub: FlakyHub) -> None:
+    hub.fails(WEIGHTS, refuses(403, "Access to model acme/tiny is restricted", "GatedRepo"))
+    told = preheat("pull", "acme/tiny", "--dry-run")
+    assert told.status == 3
+    assert "gated" in told.err
