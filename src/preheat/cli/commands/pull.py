@@ -75,9 +75,10 @@ def _look_ahead(options: argparse.Namespace, wiring: Wiring) -> int:
 
 
 def _outlook_words(one: Outlook) -> str:
-    words = (
-        f"{one.ref} at {one.commit[:12]}: {say_size(one.size)} in {one.files} files, {say_size(one.missing)} to come"
-    )
+    words = f"{one.ref} at {one.commit[:12]}: {say_size(one.size)} in {one.files} files"
+    if not one.missing:
+        return f"{words}, all here"
+    words += f", {say_size(one.missing)} to come"
     if one.rate is not None and one.seconds is not None:
         words += f"; at the {say_size(one.rate)}/s of 8 connections just now, {say_seconds(one.seconds)}"
     return words
