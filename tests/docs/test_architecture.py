@@ -65,3 +65,8 @@ def _exists(path: str) -> bool:
 
 def _length(path: Path) -> int:
     return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def test_no_two_tests_have_a_file_of_the_same_name() -> None:
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names)), "pytest takes the second for the first"
