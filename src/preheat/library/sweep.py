@@ -94,14 +94,18 @@ class Sweep:
         by_inode: dict[int, list[tuple[Path, Digest]]] = {}
         for path in trash.glob("*-*"):
             algorithm, _, value = path.name.rpartition("-")
-            by_inode.setdefault(_inode(path), []).append((path, Digest(algorithm, value)))
+            with contextlib.suppress(FileNotFoundError):  # another sweep was faster
+                by_inode.setdefault(_inode(path), []).append((path, Digest(algorithm, value)))
         freed = 0
         for names in by_inode.values():
             if any(str(digest) in needed for _, digest in names):
                 for path, digest in names:
                     self._put_back(path, digest)
                 continue
-            status = next((path for path, _ in names if not path.is_symlink()), names[0][0]).lstat()
+            try:
+                status = next((path for path, _ in names if not path.is_symlink()), names[0][0]).lstat()
+            except FileNotFoundError:
+                continue  # another sweep beside this one has just removed it, and counts it
             for path, _ in names:
                 path.unlink(missing_ok=True)
             freed += status.st_blocks * 512 if status.st_nlink <= len(names) else 0
@@ -111,7 +115,7 @@ class Sweep:
         home = self._path(digest)
         home.parent.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(home):
-            path.unlink()  # fetched again meanwhile
+            path.unlink(missing_ok=True)  # fetched again meanwhile
         else:
             _move(path, home)
 
