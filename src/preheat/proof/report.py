@@ -1,6 +1,6 @@
 """Report: what the trials say together."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import median
 
@@ -72,11 +72,6 @@ def table(report: Report, say_size: Callable[[float], str], say_seconds: Callabl
             row("peak memory", "peak_rss", say_size),
         ]
     )
-
-
-def spread(values: Sequence[float]) -> str:
-    """Say least and most of several values."""
-    return f"{min(values):.2f}–{max(values):.2f}" if len(values) > 1 else ""
 
 
 def _figure(name: str) -> Callable[[Timeline], float | None]:
