@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from preheat.digest import sha256
 from preheat.library.ranges import Range, gaps
 from preheat.snapshot import File
-from preheat.transfer.plan import LARGEST, SMALLEST, carve, order, part_size, split
+from preheat.transfer.plan import LARGEST, SMALLEST, carve, order, part_size, split, urgent
 
 ranges = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)).map(lambda pair: Range(*pair)))
 
@@ -27,6 +27,19 @@ def test_no_part_is_empty_or_much_larger_than_asked(here: list[Range], size: int
     while left:
         part, left = carve(left, size)
         assert 0 < part.stop - part.start <= size + size // 2
+
+
+@given(ranges, st.integers(0, 500))
+def test_what_is_waited_for_comes_first_and_nothing_is_lost(here: list[Range], wanted: int) -> None:
+    missing = gaps(500, here)
+    hurried = urgent(missing, wanted)
+    assert sorted(at for start, stop in hurried for at in range(start, stop)) == [
+        at for start, stop in missing for at in range(start, stop)
+    ]
+    if any(start <= wanted < stop for start, stop in missing):
+        assert hurried[0].start == wanted
+    else:
+        assert hurried == missing
 
 
 @given(st.lists(st.integers(0, 1 << 40), max_size=20))

@@ -20,6 +20,7 @@ from preheat.library.pins import Pins
 from preheat.library.records import Records, write_whole
 from preheat.library.seals import Seals
 from preheat.library.shares import shared
+from preheat.library.watcher import Watcher
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
 
@@ -30,7 +31,8 @@ _SPARE = 64 << 20  # left free for records, journals and everybody else
 class Library:
     """Blobs by digest, records of snapshots, and partials on their way in, below one folder.
 
-    Reading asks nothing of the folder but to be there; it is made by the first write.
+    Reading asks nothing of the folder but to be there; it is made by the first write. `watchers` are told of the
+    partials with their digests that begin here.
     """
 
     def __init__(self, root: Path, state: Path | None = None) -> None:
@@ -41,6 +43,7 @@ class Library:
         self.pins = Pins(root / "pins")
         self.claims = Claims(root / "claims")
         self.seals = Seals(root / "seals")
+        self.watchers: dict[Digest, Watcher] = {}
         self._check_format()
 
     def path(self, digest: Digest) -> Path:
@@ -126,7 +129,7 @@ class Library:
             raise Busy(f"another preheat is fetching {file.path}", hint="wait for it, or stop it")
         try:
             if not self.has(file.digest):
-                return Partial(path, file, lock)
+                return Partial(path, file, lock, self.watchers.get(file.digest))
         except BaseException:
             lock.release()
             raise

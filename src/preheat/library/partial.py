@@ -12,6 +12,7 @@ from preheat.library.journal import Journal, boot_id
 from preheat.library.lock import Lock
 from preheat.library.ranges import Range, gaps, merge, without
 from preheat.library.tide import SMALL, Tide
+from preheat.library.watcher import Watcher
 from preheat.snapshot import File
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -26,8 +27,9 @@ class Partial:
     keeps no journal: that would cost more than fetching it again.
     """
 
-    def __init__(self, path: Path, file: File, lock: Lock) -> None:
+    def __init__(self, path: Path, file: File, lock: Lock, watcher: Watcher | None = None) -> None:
         self.file = file
+        self._watcher = watcher
         self._path = path
         self._file_lock = lock
         self._turn = threading.Lock()
@@ -43,6 +45,13 @@ class Partial:
             raise disk_trouble(error, path) from error
         self._here = self._journal.ranges
         self._tide = Tide(file)
+        if watcher is not None:
+            watcher.began(path, self._here)
+
+    @property
+    def wanted(self) -> int | None:
+        """The byte that somebody waits for, if anybody does."""
+        return self._watcher.wanted() if self._watcher is not None else None
 
     @property
     def ranges(self) -> list[Range]:
@@ -71,6 +80,8 @@ class Partial:
             self._here.append(Range(start, stop))
             if self.file.size > SMALL and not self._closed:
                 self._journal.wrote(Range(start, stop))
+            if self._watcher is not None:
+                self._watcher.wrote(Range(start, stop))
         except OSError as error:
             raise disk_trouble(error, self._path) from error
 
@@ -123,6 +134,8 @@ class Partial:
             self._here = without(merge(self._here), merge(wrong))
             self._journal.only(self._here)
             self._tide = Tide(self.file)
+            if self._watcher is not None:
+                self._watcher.forgot(list(self._here))
 
     def publish(self, at: Path) -> None:
         """Give the sealed bytes their name."""

@@ -10,7 +10,7 @@ from preheat.errors import Busy, HubError, HubUnavailable, IntegrityError, NoRan
 from preheat.events import Listener, Retrying, Waiting
 from preheat.library.library import Library
 from preheat.library.partial import Partial
-from preheat.library.ranges import Range, common
+from preheat.library.ranges import Range, common, merge
 from preheat.retry import Patience
 from preheat.snapshot import File
 from preheat.transfer.blame import ask_again
@@ -184,12 +184,12 @@ class Board:
     def _cut(self, route: Route, download: Download) -> Flight:
         if download.partial.file.digest not in route.whole_only:
             part, download.gaps = carve(
-                download.gaps,
+                download.gaps_by_need,
                 part_size(route.rate, self._left, sum(one.ramp.count for one in self.routes if not one.left)),
             )
         else:
             # It sends everything from the start whatever it is asked: let it, once.
-            holes, download.gaps = tuple(download.gaps), []
+            holes, download.gaps = tuple(merge(download.gaps)), []
             self._left -= sum(stop - start for start, stop in holes)
             return self._fly(route, download, Range(holes[0].start, holes[-1].stop), holes)
         self._left -= part.stop - part.start

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from preheat.hub import Reader
 from preheat.library.partial import Partial
 from preheat.library.ranges import Range
-from preheat.transfer.plan import SMALLEST, split
+from preheat.transfer.plan import SMALLEST, split, urgent
 from preheat.transfer.route import Route
 
 STALLED_S = 4.0
@@ -32,6 +32,12 @@ class Download:
     doubted: set[Route] = field(default_factory=set)
     failures: int = 0
     sealing: bool = False
+
+    @property
+    def gaps_by_need(self) -> list[Range]:
+        """The gaps, that first which somebody waits for."""
+        wanted = self.partial.wanted
+        return self.gaps if wanted is None else urgent(self.gaps, wanted)
 
     def brought_by(self, route: Route) -> int:
         """Say how many bytes a route brought."""

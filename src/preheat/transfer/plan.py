@@ -38,6 +38,15 @@ def carve(gaps: list[Range], size: int) -> tuple[Range, list[Range]]:
     return Range(start, cut), [Range(cut, stop), *gaps[1:]]
 
 
+def urgent(gaps: list[Range], wanted: int) -> list[Range]:
+    """Put the bytes from `wanted` on first, if they are missing; the others keep their order."""
+    for at, (start, stop) in enumerate(gaps):
+        if start <= wanted < stop:
+            front = [Range(start, wanted)] if start < wanted else []
+            return [Range(wanted, stop), *gaps[:at], *front, *gaps[at + 1 :]]
+    return gaps
+
+
 def split(at: int, stop: int, own_rate: float, other_rate: float) -> int:
     """Say where to divide what is left of a part, `at` to `stop`, so that both ends come in together.
 
