@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from preheat.events import Answered, Event
-from preheat.mirror.forms import Answer, Request, Slice, refuse
+from preheat.mirror.forms import Answer, Flow, Request, Slice, refuse
 from preheat.mirror.routes import answer
 from preheat.mirror.server import Server
 from preheat.mirror.shelf import Shelf
@@ -178,6 +178,7 @@ def redirects_to(url: str) -> Fault:
 def _bytes(full: Answer) -> bytes:
     if isinstance(full.body, bytes):
         return full.body
+    assert not isinstance(full.body, Flow), "it has all it serves"
     with open(full.body.path, "rb") as file:
         file.seek(full.body.start)
         return file.read(full.body.stop - full.body.start)

@@ -1,9 +1,11 @@
 """Forms: a request, its answer, and how to say no; without a socket."""
 
+import io
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import parse_qs, unquote_to_bytes
 
 import msgspec
@@ -30,13 +32,41 @@ class Slice:
     stop: int
 
 
+class Arriving(Protocol):
+    """A file on its way, to be answered with as it comes."""
+
+    def await_first(self, start: int, stop: int) -> int:
+        """Wait until something of bytes `start` up to `stop` can be sent; return the age to ask `pieces` for."""
+
+    def pieces(self, start: int, stop: int, age: int) -> Generator[tuple[io.FileIO, int, int]]:
+        """Hand out a file, and the start and stop of what is here of it, again and again; raise BrokenOff."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Bytes `start` up to, not including, `stop` of a file on its way."""
+
+    arriving: Arriving
+    start: int
+    stop: int
+    age: int
+
+    def pieces(self) -> Generator[tuple[io.FileIO, int, int]]:
+        """Hand out the bytes as they come, to send each piece before the next; raise BrokenOff. Close it at the end."""
+        return self.arriving.pieces(self.start, self.stop, self.age)
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What goes back. An answer to HEAD has the headers of the body that it leaves out."""
 
     status: int
     headers: Mapping[str, str]
-    body: bytes | Slice = b""
+    body: bytes | Slice | Flow = b""
+
+
+class BrokenOff(ConnectionError):
+    """The rest of an answer will not come: hang up, so that nobody takes what came for the whole."""
 
 
 class Refused(Exception):

@@ -1,0 +1,124 @@
+"""Fetches: one fetch for each digest, whoever asks for it and however many."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from preheat.digest import Digest
+from preheat.errors import HubUnavailable, PreheatError
+from preheat.events import Event, Listener, Received
+from preheat.library.library import Library
+from preheat.mirror.arrival import Arrival
+from preheat.ref import Ref
+from preheat.snapshot import File, Snapshot
+from preheat.transfer.fetch import Policy, fetch
+from preheat.transfer.route import Way
+
+# More files than that are not fetched at once; who asks for one more is asked to come again.
+MOST_FETCHES = 32
+_CONNECTIONS = 128  # over all fetches; each has a buffer of up to 256 KiB
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A fetch: of which file, how many of its bytes are here, and how many clients read it now."""
+
+    ref: Ref
+    path: str
+    done: int
+    size: int
+    clients: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Answers with a file that was here, and with one that was not; files fetched; bytes of bodies from upstream."""
+
+    hits: int = 0
+    misses: int = 0
+    fetched: int = 0
+    failed: int = 0
+    received: int = 0
+
+
+class Fetches:
+    """Threads may share it. A fetch ends when its file is in the library or cannot be had, and not before."""
+
+    def __init__(self, library: Library, policy: Policy, on_event: Listener) -> None:
+        self._library = library
+        self._policy = policy
+        self._on_event = on_event
+        self._turn = threading.Lock()
+        self._arrivals: dict[Digest, Arrival] = {}
+        self._counts = Counts()
+
+    def under_way(self) -> list[UnderWay]:
+        """List the fetches under way, in the order they began."""
+        with self._turn:
+            arrivals = list(self._arrivals.values())
+        return [UnderWay(one.ref, one.file.path, one.done, one.file.size, one.clients) for one in arrivals]
+
+    @property
+    def counts(self) -> Counts:
+        """What was counted since the start."""
+        with self._turn:
+            return self._counts
+
+    def hit(self) -> None:
+        """Count an answer with a file that was here."""
+        self._count(hits=1)
+
+    def join(self, snapshot: Snapshot, file: File, way: Way, helpers: Sequence[Callable[[], Way | None]]) -> Arrival:
+        """Return the fetch of a file, begun now if none is under way; `helpers` as of `fetch`.
+
+        Raise HubUnavailable while there are too many.
+        """
+        with self._turn:
+            arrival = self._arrivals.get(file.digest)
+            if arrival is None:
+                if len(self._arrivals) >= MOST_FETCHES:
+                    raise HubUnavailable(f"this mirror fetches {MOST_FETCHES} files already", wait_s=5.0)
+                arrival = Arrival(snapshot.ref, file, self._library.path(file.digest))
+                self._arrivals[file.digest] = arrival
+                self._library.watchers[file.digest] = arrival
+                words = (arrival, snapshot, way, helpers)
+                threading.Thread(target=self._fetch, args=words, name="arrival", daemon=True).start()
+        self._count(misses=1)
+        return arrival
+
+    def _fetch(
+        self, arrival: Arrival, snapshot: Snapshot, way: Way, helpers: Sequence[Callable[[], Way | None]]
+    ) -> None:
+        file = arrival.file
+        error: PreheatError | None = PreheatError(f"{file.path}: this mirror has a fault")
+        try:
+            with self._library.wanted(replace(snapshot, files=(file,))):
+                self._library.prepare(file.size - self._library.partial_size(file))
+                policy = replace(self._policy, connections=self._share(file))
+                fetch([file], way, self._library, policy, self._note, helpers)
+            error = None
+        except PreheatError as trouble:
+            error = trouble
+        finally:
+            with self._turn:
+                del self._arrivals[file.digest]
+                self._library.watchers.pop(file.digest, None)
+            self._count(fetched=error is None, failed=error is not None)
+            arrival.end(error)
+
+    def _share(self, file: File) -> int:
+        """Say how many connections a fetch may have, of those that all may."""
+        with self._turn:
+            others = len(self._arrivals)
+        worth = 1 + (file.size >> 19)  # half a mebibyte each, which is what a connection is asked for at least
+        return max(1, min(self._policy.connections, _CONNECTIONS // max(others, 1), worth))
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, Received):
+            self._count(received=event.size)
+        self._on_event(event)
+
+    def _count(self, **more: int) -> None:
+        with self._turn:
+            now = self._counts
+            self._counts = replace(now, **{name: getattr(now, name) + count for name, count in more.items()})
