@@ -20,6 +20,14 @@ class Resolved:
 
 
 @dataclass(frozen=True, slots=True)
+class Noted:
+    """Something a person should know before it surprises them: `what` it is about, and what is so, in words."""
+
+    what: str
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
 class Received:
     """`size` more bytes of `file` reached the disk."""
 
@@ -83,7 +91,7 @@ class Serving:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A server answered a request with `status` and sent `sent` bytes of body."""
+    """A server answered a request with `status` and sent `sent` bytes of body; `path` is without secrets."""
 
     client: str
     method: str
@@ -91,6 +99,7 @@ class Answered:
     status: int
     sent: int
     seconds: float
+    agent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +207,7 @@ Event = (
     | LeftOut
     | Unneeded
     | Resolved
+    | Noted
     | Received
     | Waiting
     | Retrying

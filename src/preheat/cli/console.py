@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from preheat.cli.pace import Pace
 from preheat.cli.sentences import say_upkeep
 from preheat.cli.words import say_seconds, say_size
-from preheat.errors import AppError, PreheatError
+from preheat.errors import AppError, ImageError, PreheatError
 from preheat.events import (
     Adopted,
     Answered,
@@ -22,6 +22,7 @@ from preheat.events import (
     LeftOut,
     Mended,
     NetworkSeen,
+    Noted,
     Placed,
     Read,
     Reading,
@@ -154,7 +155,7 @@ class People:
                 self._say(f"  {event.file.path} {say_size(event.file.size)} verified", at=2)
             case Placed() if event.copied:
                 self._say(f"{event.ref} is placed at {event.path} ({event.kind}): {say_size(event.copied)} were copied")
-            case Scanned():
+            case Scanned() | Noted():
                 self._say(f"{event.what}: {event.said}")
             case Placed():
                 self._say(f"{event.ref} is placed at {event.path} ({event.kind})", at=2)
@@ -257,6 +258,8 @@ def _facts(error: PreheatError) -> dict[str, object]:
     facts: dict[str, object] = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
     if isinstance(error, AppError):
         facts["tail"] = error.tail
+    if isinstance(error, ImageError) and error.end:
+        facts["end"] = error.end
     return facts
 
 

@@ -58,7 +58,7 @@ def _everywhere() -> _Parser:
     return shared
 
 
-def _pulling(verb: argparse.ArgumentParser) -> None:
+def _asking(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--endpoint",
         action="append",
@@ -66,6 +66,11 @@ def _pulling(verb: argparse.ArgumentParser) -> None:
         metavar="HUB=URL",
         help="ask this address for a hub: hf=https://hf-mirror.com",
     )
+    verb.set_defaults(connections=8)
+
+
+def _pulling(verb: argparse.ArgumentParser) -> None:
+    _asking(verb)
     verb.add_argument(
         "--connections",
         type=int,
@@ -100,8 +105,21 @@ def _pull(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--dry-run", action="store_true", help="say what would come, whether it fits and how long it would take"
     )
+    _locked(verb)
     _placing(verb)
     _pulling(verb)
+
+
+def _locked(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--locked", action="store_true", help="end with 8 if the lock is stale or not there")
+
+
+def _lock(verb: argparse.ArgumentParser) -> None:
+    _app(verb)
+    verb.add_argument(
+        "--check", action="store_true", help="write nothing; say what has moved, and end with 8 if it has"
+    )
+    _asking(verb)
 
 
 def _app(verb: argparse.ArgumentParser) -> None:
@@ -112,6 +130,7 @@ def _run_verb(verb: argparse.ArgumentParser) -> None:
     _app(verb)
     verb.usage = "preheat run [APP] [options] [-- CMD ...]"
     verb.add_argument("--pull", action="store_true", help="pull first what is not in the library")
+    _locked(verb)
     verb.add_argument("--ready", metavar="PROBE", help="when it is ready: http://…, tcp:PORT, line:REGEX or exec:CMD")
     verb.add_argument("--alive", metavar="PROBE", help="whether, once ready, it still answers (default: as --ready)")
     verb.add_argument("--hang-after", metavar="TIME", help="start it anew when it has not answered for so long")
@@ -197,6 +216,14 @@ _VERBS = (
   preheat pull openai/whisper-tiny.en
   preheat pull hf:IndexTeam/IndexTTS-2@740dcaff396282ffb241903d150ac011cd4b1ede --files '*.pth' --files '*.yaml'
   preheat pull openai/whisper-tiny.en --endpoint hf=http://mirror.lan:8000 --view hf-cache=./cache""",
+    ),
+    (
+        "lock",
+        "pin what an app needs to commits, sizes and digests, in preheat.lock",
+        _lock,
+        """\
+  preheat lock                                   pin what ./preheat.toml means now
+  preheat lock --check                           what has moved since? 8 if anything has""",
     ),
     (
         "run",

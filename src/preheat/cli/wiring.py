@@ -7,7 +7,8 @@ from pathlib import Path
 from preheat.cli.console import Console
 from preheat.cli.words import read_size
 from preheat.config import Config, read_config
-from preheat.errors import UsageError
+from preheat.errors import CheckFailed, UsageError
+from preheat.events import Noted
 from preheat.guard.shield import can_shield
 from preheat.hub import Hub
 from preheat.hubs.folder import Folder
@@ -15,6 +16,7 @@ from preheat.hubs.huggingface import HuggingFace
 from preheat.hubs.modelscope import ModelScope
 from preheat.hubs.url import Url
 from preheat.library.library import Library
+from preheat.recipes.lock import Lock, lock_path, read_lock
 from preheat.recipes.recipe import FILE_NAME, Need, Recipe, read_recipe
 from preheat.ref import Ref
 from preheat.transfer.fetch import Policy
@@ -39,6 +41,7 @@ class Wiring:
         self._options = options
         self.console = console
         self.config: Config = read_config()
+        self._locks: list[Lock] = []
 
     @functools.cached_property
     def library(self) -> Library:
@@ -89,7 +92,8 @@ class Wiring:
 
     def wish(self, need: Need) -> Wish:
         """Say what is wanted of a need."""
-        return Wish(need.files, self._options.unsafe_files)
+        locked = next((found for lock in self._locks if (found := lock.snapshot(need)) is not None), None)
+        return Wish(need.files, self._options.unsafe_files, locked)
 
     def hub(self, ref: Ref, endpoint: str) -> Hub:
         """Choose the hub that a ref names, at one of its endpoints."""
@@ -136,9 +140,33 @@ class Wiring:
                 )
 
     def recipe(self, words: str | None) -> Recipe:
-        """Read the recipe that APP names, else the one in this folder."""
+        """Read the recipe that APP names, else the one in this folder, its needs pinned as its lock says.
+
+        Where recipe and lock do not fit, raise CheckFailed if --locked is asked for, and say so if not.
+        """
+        recipe = self.unlocked_recipe(words)
+        path = lock_path(recipe)
+        lock = read_lock(path)
+        strict = vars(self._options).get("locked", False)
+        if lock is None:
+            if strict:
+                raise CheckFailed(f"{recipe.name} has no lock at {path}", hint=_lock_command(words))
+            return recipe
+        if stale := lock.stale(recipe):
+            if strict:
+                raise CheckFailed(f"{path} is stale: {'; '.join(stale)}", hint=_lock_command(words))
+            self.console(Noted(str(path), f"stale, and used as far as it goes: {'; '.join(stale)}"))
+        self._locks.append(lock)
+        return lock.apply(recipe)
+
+    def unlocked_recipe(self, words: str | None) -> Recipe:
+        """Read the recipe that APP names, else the one in this folder, as it was written."""
         recipe = read_recipe(Path(words or FILE_NAME))
         for need in recipe.needs:
             view = self.view(need.view)  # said now, and not when gigabytes have come for it
             require_names(view, need.to)
         return recipe
+
+
+def _lock_command(words: str | None) -> str:
+    return f"preheat lock {words}" if words else "preheat lock"

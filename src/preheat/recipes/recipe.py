@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from preheat.errors import UsageError
+from preheat.recipes.form import Misread, mistake, read_form
 from preheat.ref import Ref
 
 FILE_NAME = "preheat.toml"
@@ -16,7 +17,7 @@ class Need:
     """A model that an app loads: which of its files, and in which layout it looks for them.
 
     `same` names repositories that hold the same bytes elsewhere; digests decide. `to` gives files and folders other
-    names in the view.
+    names in the view. `asked_as` is the branch or tag that the app asks for, where a lock has pinned `ref` since.
     """
 
     ref: Ref
@@ -25,11 +26,16 @@ class Need:
     at: str = ""
     same: tuple[Ref, ...] = ()
     to: dict[str, str] = field(default_factory=dict)
+    asked_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """An app: `command` starts it, `ready` probes it, `first` is its first real use, `folder` is its `{dir}`."""
+    """An app: `command` starts it, `ready` probes it, `first` is its first real use, `folder` is its `{dir}`.
+
+    `about` says for people what it is; `verified`, what of it was checked and how, and "no" when nothing was. `makes`
+    are paths of what its first start makes for itself, to be quicker later. `path` is the file it was read from.
+    """
 
     name: str
     folder: Path
@@ -38,6 +44,10 @@ class Recipe:
     first: str = ""
     env: dict[str, str] = field(default_factory=dict)
     needs: tuple[Need, ...] = ()
+    about: str = ""
+    verified: str = ""
+    makes: tuple[str, ...] = ()
+    path: Path | None = None
 
 
 class _App(msgspec.Struct, forbid_unknown_fields=True):
@@ -46,6 +56,9 @@ class _App(msgspec.Struct, forbid_unknown_fields=True):
     ready: str = ""
     first: str = ""
     env: dict[str, str] = {}
+    about: str = ""
+    verified: str = ""
+    makes: list[str] = []
 
 
 class _Need(msgspec.Struct, forbid_unknown_fields=True):
@@ -79,17 +92,18 @@ def read_recipe(path: Path) -> Recipe:
         raise UsageError(
             f"there is no recipe at {path}", hint="name a preheat.toml, or say what to start: preheat run -- CMD"
         ) from error
-    try:
-        document = msgspec.toml.decode(body, type=_Document)
-        folder = path.absolute().parent
-        needs = tuple(_need(need) for need in document.needs)
-    except (msgspec.DecodeError, UnicodeDecodeError, UsageError) as error:
-        raise UsageError(f"{path}: {error}", hint="its form is in docs/recipes.md") from error
+    return understand(path, body, path.absolute().parent)
+
+
+def understand(path: Path, body: bytes, folder: Path) -> Recipe:
+    """Make a recipe of `body`, the content of `path`, with `folder` for its `{dir}`. Raise UsageError as above."""
+    document = read_form(path, body, _Document)
     app = document.app
-    if unfit := _unfit(app):
-        raise UsageError(f"{path}: {unfit!r} cannot be given to a program", hint="no NUL; no = in a variable's name")
-    if not app.name or "/" in app.name or app.name.startswith("."):
-        raise UsageError(f"{path}: {app.name!r} is not an app's name", hint="letters, digits and dashes")
+    try:
+        _check(app)
+        needs = tuple(_need(need, index, folder) for index, need in enumerate(document.needs))
+    except Misread as error:
+        raise mistake(path, body, error) from error
 
     def here(text: str) -> str:
         return text.replace("{dir}", str(folder))
@@ -102,7 +116,18 @@ def read_recipe(path: Path) -> Recipe:
         first=here(app.first),
         env={name: here(value) for name, value in app.env.items()},
         needs=needs,
+        about=app.about,
+        verified=app.verified,
+        makes=tuple(here(place) for place in app.makes),
+        path=path.absolute(),
     )
+
+
+def _check(app: _App) -> None:
+    if unfit := _unfit(app):
+        raise Misread(f"{unfit!r} cannot be given to a program: no NUL; no = in a variable's name", ("app",))
+    if not app.name or "/" in app.name or app.name.startswith("."):
+        raise Misread(f"{app.name!r} is not an app's name: letters, digits and dashes", ("app", "name"))
 
 
 def _unfit(app: _App) -> str | None:
@@ -113,6 +138,12 @@ def _unfit(app: _App) -> str | None:
     )
 
 
-def _need(need: _Need) -> Need:
-    same = tuple(Ref.parse(ref) for ref in need.same)
-    return Need(Ref.parse(need.ref), tuple(need.files), need.view, need.at, same, need.to)
+def _need(need: _Need, index: int, folder: Path) -> Need:
+    def ref(text: str, *where: str | int) -> Ref:
+        try:
+            return Ref.parse(text.replace("{dir}", str(folder)))
+        except UsageError as error:
+            raise Misread(error.message, ("needs", index, *where)) from error
+
+    same = tuple(ref(text, "same", number) for number, text in enumerate(need.same))
+    return Need(ref(need.ref, "ref"), tuple(need.files), need.view, need.at, same, need.to)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from preheat.errors import HubError, HubUnavailable, NotFound
+from preheat.errors import HubError, HubUnavailable, IntegrityError, NotFound
 from preheat.events import Listener, Resolved, Retrying
 from preheat.hub import Hub
 from preheat.library.library import Library
@@ -36,11 +36,13 @@ class Pulled:
 class Wish:
     """What is wanted of a model: the files that match `patterns`, all without any.
 
-    `unsafe` says what to do about files that would run code of a stranger's when they are loaded.
+    `unsafe` says what to do about files that would run code of a stranger's when they are loaded. `locked` is what a
+    lock says the files are; a hub that says otherwise is not believed.
     """
 
     patterns: Sequence[str] = ()
     unsafe: str = WARN
+    locked: Snapshot | None = None
 
 
 def pull(
@@ -53,7 +55,7 @@ def pull(
     """
     source, told = resolve(sources, on_event)
     snapshot = _named(told, sources[0].ref)
-    wanted = snapshot.only(wish.patterns)
+    wanted = snapshot.only(wish.patterns) if wish.locked is None else _as_locked(snapshot, wish.locked)
     # The claim comes before the look: what is here then, stays.
     with library.wanted(wanted):
         missing = library.missing(wanted)
@@ -95,6 +97,22 @@ def _named(told: Snapshot, ref: Ref) -> Snapshot:
     """Give what a source told the name that was asked for: where a twin stood in, its files stand under that."""
     stood_in = told.ref.hub != ref.hub
     return replace(told, ref=ref, commit=ref.revision if stood_in and ref.pinned else told.commit)
+
+
+def _as_locked(snapshot: Snapshot, locked: Snapshot) -> Snapshot:
+    """Keep the files that a lock names; raise IntegrityError where they are not what it says."""
+    files = []
+    for file in locked.files:
+        now = snapshot.file(file.path)
+        # A twin may name the same bytes by another algorithm; which commit has them, it was asked already.
+        known = now is not None and now.digest.algorithm == file.digest.algorithm
+        if now is None or now.size != file.size or (known and now.digest != file.digest):
+            raise IntegrityError(
+                f"{snapshot.ref}: {file.path} is not what the lock says it is",
+                hint="do not trust this hub; preheat lock --check says what has changed",
+            )
+        files.append(now)
+    return replace(snapshot, files=tuple(files))
 
 
 def _finding(other: Source, source: Source, snapshot: Snapshot) -> Callable[[], Way | None]:

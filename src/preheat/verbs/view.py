@@ -28,9 +28,9 @@ def place_needs(
     A need without a place of its own goes below `root`, default `library.views` and the app's name. Raise NotPreloaded
     before anything is placed.
     """
-    required = [(need, library.require(need.ref, need.files)) for need in recipe.needs]
+    required = [(need, _asked_for(need, library.require(need.ref, need.files))) for need in recipe.needs]
     # What is pinned to a commit comes first: where a branch of it is needed too, the branch wins.
-    required.sort(key=lambda one: not one[0].ref.pinned)
+    required.sort(key=lambda one: not one[1].ref.pinned)
     environ: dict[str, str] = {}
     for need, snapshot in required:
         at = _place_of(need, recipe, root or library.views / recipe.name)
@@ -51,7 +51,7 @@ def place(
     Return the variables that make the layout's client look there. Raise LibraryError where it cannot be placed.
     """
     require_names(view, to)
-    recorded = library.find(snapshot.ref)
+    recorded = library.find(snapshot.ref.at(snapshot.commit))
     whole = recorded is not None and len(recorded.files) == len(snapshot.files)
     try:
         placement = view.place(renamed(snapshot, to), library.path, at, whole=whole)
@@ -115,6 +115,11 @@ def everything(library: Library) -> Iterable[Snapshot]:
     for snapshot, names in sorted(known, key=lambda one: bool(one[1])):
         for name in names or [snapshot.commit]:
             yield replace(snapshot, ref=snapshot.ref.at(name))
+
+
+def _asked_for(need: Need, snapshot: Snapshot) -> Snapshot:
+    """Name it as the app does: by its branch, where a lock has pinned it."""
+    return replace(snapshot, ref=snapshot.ref.at(need.asked_as)) if need.asked_as else snapshot
 
 
 def _place_of(need: Need, recipe: Recipe, root: Path) -> Path:

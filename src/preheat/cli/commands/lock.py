@@ -1,0 +1,69 @@
+"""`preheat lock`."""
+
+import argparse
+
+from preheat.cli.wiring import Wiring
+from preheat.cli.words import say_size
+from preheat.errors import CheckFailed
+from preheat.recipes.lock import Lock, lock_path, read_lock
+from preheat.recipes.recipe import Recipe
+from preheat.verbs.lock import Moved, keep_lock, moved, pin
+
+
+def command(options: argparse.Namespace, wiring: Wiring) -> int:
+    """Do what `preheat lock` says."""
+    recipe = wiring.unlocked_recipe(options.app)
+    path = lock_path(recipe)
+    before = read_lock(path)
+    if options.check:
+        return _check(recipe, before, options, wiring)
+    lock = pin(recipe, wiring.sources, wiring.console)
+    keep_lock(path, lock)
+    changes = moved(before, lock) if before is not None else ()
+    size = sum(pinned.snapshot.size for pinned in lock.needs)
+    files = sum(len(pinned.snapshot.files) for pinned in lock.needs)
+    lines = [f"{path}: {len(lock.needs)} models, {files} files, {say_size(size)}", *(_said(one) for one in changes)]
+    wiring.console.done({"lock": str(path), "size": size, **_facts(lock, changes)}, "\n".join(lines))
+    return 0
+
+
+def _check(recipe: Recipe, before: Lock | None, options: argparse.Namespace, wiring: Wiring) -> int:
+    """Say what has moved, here and upstream; write nothing."""
+    again = f"preheat lock {options.app}" if options.app else "preheat lock"
+    path = lock_path(recipe)
+    if before is None:
+        raise CheckFailed(f"{recipe.name} has no lock at {path}", hint=again)
+    now = pin(recipe, wiring.sources, wiring.console)
+    changes, stale = moved(before, now), before.stale(recipe)
+    lines = [*stale, *(_said(one) for one in changes)]
+    wiring.console.done({"lock": str(path), "stale": stale, **_facts(now, changes)}, "\n".join(lines))
+    if lines:
+        raise CheckFailed(f"{path} is not what is there now", hint=f"{again}, to take that")
+    return 0
+
+
+def _facts(lock: Lock, changes: tuple[Moved, ...]) -> dict[str, object]:
+    return {
+        "needs": [{"ref": str(one.need.ref), "commit": one.snapshot.commit} for one in lock.needs],
+        "moved": [
+            {
+                "ref": str(one.ref),
+                "was": one.was,
+                "now": one.now,
+                "changed": one.changed,
+                "added": one.added,
+                "removed": one.removed,
+            }
+            for one in changes
+        ],
+    }
+
+
+def _said(one: Moved) -> str:
+    where = f"{one.was[:12]} → {one.now[:12]}" if one.was != one.now else one.now[:12]
+    parts = [f"{word} {', '.join(paths)}" for word, paths in _parts(one) if paths]
+    return f"{one.ref}: {where}: {'; '.join(parts) or 'the files needed are the same'}"
+
+
+def _parts(one: Moved) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return ("changed", one.changed), ("added", one.added), ("removed", one.removed)

@@ -1,0 +1,101 @@
+"""Form: a TOML file read into typed words, any mistake with the line it is on."""
+
+import re
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from preheat.errors import UsageError
+
+_Words = TypeVar("_Words")
+Where = tuple[str | int, ...]
+
+_NAME = r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|[A-Za-z0-9_-]+)"""
+_NAMES = rf"{_NAME}(?:[ \t]*\.[ \t]*{_NAME})*"
+_TABLE_OF_MANY = re.compile(rf"[ \t]*\[\[[ \t]*({_NAMES})[ \t]*\]\]")
+_TABLE = re.compile(rf"[ \t]*\[[ \t]*({_NAMES})[ \t]*\]")
+_KEY = re.compile(rf"[ \t]*({_NAMES})[ \t]*=")
+
+
+class Misread(Exception):
+    """A mistake at a place: `where` are the keys and indices that lead there."""
+
+    def __init__(self, message: str, where: Where) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+
+
+def read_form(path: Path, body: bytes, form: type[_Words]) -> _Words:
+    """Read `body`, the content of `path`, as `form`. Raise UsageError that names file, line and mistake."""
+    try:
+        return msgspec.toml.decode(body, type=form)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at `")
+        where = _where(place.rstrip("`"))
+        if unknown := re.search(r"unknown field `(.*)`", message):
+            where = (*where, unknown[1])
+        raise mistake(path, body, Misread(message, where)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # The TOML parser says the line itself.
+        raise UsageError(f"{path}: {error}", hint="its form is in docs/recipes.md") from error
+
+
+def mistake(path: Path, body: bytes, found: Misread) -> UsageError:
+    """Word a mistake with its file and line."""
+    line = line_of(body.decode(), found.where)
+    return UsageError(f"{path}:{line}: {found.message}", hint="its form is in docs/recipes.md")
+
+
+def line_of(text: str, where: Where) -> int:
+    """Say on which line (from 1) `where` is, or what holds it as nearly as can be told."""
+    best, best_depth = 1, 0
+    table: Where = ()
+    counts: dict[Where, int] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        place: Where
+        if many := _TABLE_OF_MANY.match(line):
+            names = _resolved(_parts(many[1]), counts)
+            counts[names] = counts.get(names, -1) + 1
+            place = table = (*names, counts[names])
+        elif one := _TABLE.match(line):
+            place = table = _resolved(_parts(one[1]), counts)
+        elif key := _KEY.match(line):
+            place = (*table, *_parts(key[1]))
+        else:
+            continue
+        depth = _common(place, where)
+        # A place deeper than asked for belongs to it as well, but says less than its own line.
+        if depth > best_depth:
+            best, best_depth = number, depth
+    return best
+
+
+def _resolved(names: Where, counts: dict[Where, int]) -> Where:
+    """Put into the path of a table which of many tables it lies in: `needs.to` after the second is `needs[1].to`."""
+    place: Where = ()
+    for name in names[:-1]:
+        place = (*place, name)
+        if place in counts:
+            place = (*place, counts[place])
+    return (*place, names[-1])
+
+
+def _common(place: Where, where: Where) -> int:
+    depth = 0
+    for one, other in zip(place, where, strict=False):
+        if one != other:
+            break
+        depth += 1
+    return depth
+
+
+def _parts(names: str) -> Where:
+    return tuple(name[1:-1] if name[0] in "\"'" else name for name in re.findall(_NAME, names))
+
+
+def _where(place: str) -> Where:
+    """Read msgspec's `$.needs[0].to[...]`."""
+    steps = re.findall(r"\.([^.\[\]]+)|\[(\d+)\]", place)
+    return tuple(int(index) if index else name for name, index in steps)

@@ -1,0 +1,75 @@
+"""Lock: pin what a recipe needs to commits, sizes and digests; or say what has moved since."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from preheat.errors import UsageError
+from preheat.events import Listener, Noted
+from preheat.library.records import write_whole
+from preheat.recipes.lock import Lock, Pinned, lock_text
+from preheat.recipes.recipe import Need, Recipe
+from preheat.ref import Ref
+from preheat.snapshot import Snapshot
+from preheat.verbs.pull import Source, resolve
+
+SourcesOf = Callable[[Need], Sequence[Source]]
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A need whose files are not what they were: `was` and `now` are commits, the rest paths."""
+
+    ref: Ref
+    was: str
+    now: str
+    changed: tuple[str, ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+def pin(recipe: Recipe, sources_of: SourcesOf, on_event: Listener) -> Lock:
+    """Ask what each need means now. Nothing is fetched. Raise HubError where one cannot be had."""
+    return Lock(tuple(_pinned(need, sources_of(need), on_event) for need in recipe.needs))
+
+
+def keep_lock(path: Path, lock: Lock) -> None:
+    """Write a lock beside its recipe, whole or not at all. Raise UsageError where it cannot be written."""
+    try:
+        write_whole(path, lock_text(lock, path.absolute().parent).encode())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", hint="check its folder's owner and disk") from (
+            error
+        )
+
+
+def moved(before: Lock, now: Lock) -> tuple[Moved, ...]:
+    """Compare two locks of one recipe: say which needs have other files by now."""
+    found = []
+    for new in now.needs:
+        old = before.find(new.need)
+        if old is not None and (one := _difference(old, new)) is not None:
+            found.append(one)
+    return tuple(found)
+
+
+def _pinned(need: Need, sources: Sequence[Source], on_event: Listener) -> Pinned:
+    source, told = resolve(sources, on_event)
+    if source.ref.hub != need.ref.hub:
+        # Its commit would be the twin's, and nobody could ask the hub for that.
+        on_event(Noted(str(need.ref), f"is pinned as {source.ref} has it, for its own hub did not answer"))
+    wanted = told.only(need.files)
+    return Pinned(need, replace(wanted, ref=need.ref))
+
+
+def _difference(old: Pinned, new: Pinned) -> Moved | None:
+    was, now = _digests(old.snapshot), _digests(new.snapshot)
+    changed = tuple(sorted(path for path in was.keys() & now.keys() if was[path] != now[path]))
+    added, removed = tuple(sorted(now.keys() - was.keys())), tuple(sorted(was.keys() - now.keys()))
+    if not changed and not added and not removed and old.snapshot.commit == new.snapshot.commit:
+        return None
+    return Moved(new.need.ref, old.snapshot.commit, new.snapshot.commit, changed, added, removed)
+
+
+def _digests(snapshot: Snapshot) -> dict[str, tuple[int, str]]:
+    return {file.path: (file.size, str(file.digest)) for file in snapshot.files}

@@ -1,0 +1,102 @@
+"""A lock says what a recipe meant, the same on every machine."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preheat.digest import git_sha1, sha256
+from preheat.recipes.lock import Lock, Pinned, lock_path, lock_text, read_lock
+from preheat.recipes.recipe import Need, Recipe
+from preheat.ref import Ref
+from preheat.snapshot import File, Snapshot
+from preheat.verbs.lock import keep_lock, moved
+
+# Names as hubs have them, and as nobody should: quotes, backslash-free, spaces, control characters above 31.
+SEGMENT = st.text(
+    st.characters(min_codepoint=32, exclude_characters="/\\", exclude_categories=["Cs"]), min_size=1, max_size=12
+)
+PATHS = st.lists(SEGMENT.filter(lambda name: name not in (".", "..")), max_size=6, unique=True)
+HEX = st.integers(0, 2**160 - 1).map(lambda number: f"{number:040x}")
+DIGESTS = HEX.map(git_sha1) | HEX.map(lambda value: sha256(value + "0" * 24))
+REFS = st.sampled_from(
+    [
+        "hf:acme/one",
+        "hf:acme/one@fp16",
+        "ms:acme/one",
+        "hf:datasets/acme/rows",
+        f"https://h.example/f#sha256={'a' * 64}",
+    ]
+).map(Ref.parse)
+
+
+@st.composite
+def pinned(draw: st.DrawFn) -> Pinned:
+    need = Need(
+        draw(REFS),
+        tuple(draw(st.lists(SEGMENT, max_size=3))),
+        draw(st.sampled_from(["hf-cache", "flat"])),
+        draw(st.just("") | SEGMENT),
+        tuple(draw(st.lists(REFS, max_size=2))),
+        draw(st.dictionaries(SEGMENT, SEGMENT, max_size=2)),
+    )
+    files = tuple(File(path, draw(st.integers(0, 2**50)), draw(DIGESTS)) for path in sorted(draw(PATHS)))
+    return Pinned(need, Snapshot(need.ref, draw(HEX), files))
+
+
+LOCKS = st.lists(pinned(), max_size=4).map(lambda needs: Lock(tuple(needs)))
+
+
+@given(lock=LOCKS)
+def test_what_is_written_is_read_back(tmp_path_factory: object, lock: Lock) -> None:
+    path = Path(tmp_path_factory.mktemp("lock")) / "preheat.lock"  # type: ignore[attr-defined]
+    keep_lock(path, lock)
+    assert read_lock(path) == lock
+    assert path.read_text() == lock_text(lock, path.parent)
+
+
+@given(lock=LOCKS)
+def test_an_applied_lock_moves_nothing_that_it_does_not_know(lock: Lock) -> None:
+    recipe = Recipe("talk", Path("/app"), needs=tuple(one.need for one in lock.needs))
+    assert lock.stale(recipe) == ()
+    for need, pin in zip(recipe.needs, lock.apply(recipe).needs, strict=True):
+        assert pin.ref.pinned
+        assert (pin.files, pin.view, pin.at, pin.to) == (need.files, need.view, need.at, need.to)
+        assert lock.snapshot(pin) is not None
+    other = replace(recipe, needs=tuple(replace(need, at=f"{need.at}!") for need in recipe.needs))
+    assert lock.apply(other) == other
+    assert len(lock.stale(other)) == 2 * len(other.needs)
+
+
+@given(lock=LOCKS)
+def test_what_has_not_moved_is_not_said_to_have(lock: Lock) -> None:
+    assert moved(lock, lock) == ()
+
+
+def test_a_folder_beside_the_recipe_means_the_same_elsewhere(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+    ref = Ref.parse(f"file:{here}/weights")
+    lock = Lock((Pinned(Need(ref), Snapshot(ref, "0" * 40, ())),))
+    keep_lock(here / "preheat.lock", lock)
+    (there / "preheat.lock").write_bytes((here / "preheat.lock").read_bytes())
+    moved_lock = read_lock(there / "preheat.lock")
+    assert moved_lock is not None
+    assert moved_lock.needs[0].need.ref.repo == f"{there}/weights"
+    assert str(tmp_path) not in (here / "preheat.lock").read_text()
+
+
+def test_one_line_a_file_in_the_order_of_paths(tmp_path: Path) -> None:
+    ref = Ref.parse("acme/one")
+    files = tuple(File(path, 3, git_sha1("0" * 40)) for path in ("b", "a/c", "a/b"))
+    text = lock_text(Lock((Pinned(Need(ref), Snapshot(ref, "1" * 40, files)),)), tmp_path)
+    assert [line.split('"')[1] for line in text.splitlines() if "digest" in line] == ["a/b", "a/c", "b"]
+
+
+def test_it_lies_beside_its_recipe(tmp_path: Path) -> None:
+    recipe = Recipe("talk", tmp_path, path=tmp_path / "talk.toml")
+    assert lock_path(recipe) == tmp_path / "talk.lock"
+    assert lock_path(replace(recipe, path=None)) == tmp_path / "preheat.lock"
+    assert read_lock(lock_path(recipe)) is None
