@@ -1,11 +1,13 @@
 """The server, over real sockets: what a client may do to it, and what it does for one."""
 
+import contextlib
 import http.client
 import os
+import queue
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from preheat.errors import PreheatError
 from preheat.events import Answered, Event, Serving
 from preheat.mirror.forms import Answer, Request, Slice
+from preheat.mirror.limits import Limits
 from preheat.mirror.routes import answer
 from preheat.mirror.server import Server
 from preheat.mirror.shelf import Shelf
@@ -24,12 +27,12 @@ WEIGHTS = os.urandom(3_000_000)
 class Mirror:
     """A folder served as `acme/tiny`, and what was told about it."""
 
-    def __init__(self, folder: Path, pace: int | None = None) -> None:
+    def __init__(self, folder: Path, pace: int | None = None, limits: Limits = Limits()) -> None:  # noqa: B008
         (folder / "weights.bin").write_bytes(WEIGHTS)
         (folder / "config.json").write_text("{}")
         self.events: list[Event] = []
         find = Shelf({"acme/tiny": folder}).find
-        self.server = Server(("127.0.0.1", 0), partial(answer, find=find), self.events.append, pace)
+        self.server = Server(("127.0.0.1", 0), partial(answer, find=find), self.events.append, pace, limits=limits)
         self.port = int(self.server.url.rpartition(":")[2])
 
     def connect(self) -> http.client.HTTPConnection:
@@ -62,13 +65,13 @@ def test_tells_where_it_serves_and_what_it_answered(mirror: Mirror) -> None:
     connection = mirror.connect()
     connection.request("GET", "/acme/tiny/resolve/main/weights.bin", headers={"Range": "bytes=10-"})
     assert connection.getresponse().read() == WEIGHTS[10:]
-    connection.request("HEAD", "/acme/tiny/resolve/main/config.json?x=1")
+    connection.request("HEAD", "/acme/tiny/resolve/main/config.json?download=1")
     connection.getresponse().read()
     connection.close()
     assert mirror.events[0] == Serving(mirror.server.url)
     first, second = mirror.answered(2)
     assert (first.client, first.method, first.status, first.sent) == ("127.0.0.1", "GET", 206, len(WEIGHTS) - 10)
-    assert (second.method, second.path) == ("HEAD", "/acme/tiny/resolve/main/config.json?x=1")
+    assert (second.method, second.path) == ("HEAD", "/acme/tiny/resolve/main/config.json?download=1")
     assert (second.status, second.sent) == (200, 0)
     assert first.seconds > 0
 
@@ -134,16 +137,16 @@ def test_a_client_that_leaves_harms_nobody_and_is_counted_truly(
     ("words", "status"),
     [
         (b"GARBAGE\r\n\r\n", b"400"),
-        (b"GET /a HTTP/9.9\r\n\r\n", b"505"),
-        (b"BREW /a HTTP/1.1\r\n\r\n", b"501"),
+        (b"GET /a HTTP/9.9\r\nHost: a\r\n\r\n", b"505"),
+        (b"BREW /a HTTP/1.1\r\nHost: a\r\n\r\n", b"501"),
         (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", b"414"),
-        (b"GET / HTTP/1.1\r\nA: " + b"a" * 70_000 + b"\r\n\r\n", b"431"),
-        (b"GET / HTTP/1.1\r\n" + b"A: a\r\n" * 200 + b"\r\n", b"431"),
-        (b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", b"400"),
-        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", b"400"),
-        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", b"400"),
-        (b"POST / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", b"413"),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"411"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nA: " + b"a" * 70_000 + b"\r\n\r\n", b"431"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"A: a\r\n" * 200 + b"\r\n", b"431"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", b"400"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n", b"413"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"411"),
     ],
 )
 def test_what_is_no_request_is_refused_and_told(mirror: Mirror, words: bytes, status: bytes) -> None:
@@ -152,50 +155,72 @@ def test_what_is_no_request_is_refused_and_told(mirror: Mirror, words: bytes, st
 
 
 def test_half_a_request_is_no_bug(mirror: Mirror, capfd: pytest.CaptureFixture[str]) -> None:
-    assert mirror.say(b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc") == b""
+    assert mirror.say(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc") == b""
     assert mirror.say(b"GET / HTTP/1.1\r\nHo") != b"hang"
     assert mirror.say(b"") == b""
     assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
-    "words", [b"", b"GET / HTT", b"GET / HTTP/1.1\r\nHost:", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\na"]
+    "words",
+    [b"", b"GET / HTT", b"GET / HTTP/1.1\r\nHost:", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\na"],
 )
-def test_a_client_that_falls_silent_is_hung_up_on(
-    mirror: Mirror, monkeypatch: pytest.MonkeyPatch, words: bytes
-) -> None:
-    monkeypatch.setattr("preheat.mirror.server._Connection.timeout", 0.2)
-    with socket.create_connection(("127.0.0.1", mirror.port), timeout=10) as raw:
+def test_a_client_that_falls_silent_is_hung_up_on(tmp_path: Path, words: bytes) -> None:
+    mirror = Mirror(tmp_path, limits=Limits(idle_s=0.2, head_s=0.2, body_s=0.2))
+    with mirror.server, socket.create_connection(("127.0.0.1", mirror.port), timeout=10) as raw:
         raw.sendall(words)
         assert raw.recv(1) == b""
 
 
-def test_a_client_that_does_not_read_is_hung_up_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_head_that_comes_drop_by_drop_is_not_waited_for(tmp_path: Path) -> None:
+    mirror = Mirror(tmp_path, limits=Limits(head_s=0.3))
+    with mirror.server, socket.create_connection(("127.0.0.1", mirror.port), timeout=10) as raw:
+        since = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            for letter in b"GET /acme/tiny HTTP/1.1\r\nHost: " + b"a" * 1000:
+                raw.sendall(bytes((letter,)))
+                time.sleep(0.01)
+        assert time.monotonic() - since < 5
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Callable[[Request], Answer]:
+    """Answer everything with 100 MB of nothing."""
     (tmp_path / "large.bin").touch()
     os.truncate(tmp_path / "large.bin", 100_000_000)
+    whole = Answer(200, {"Content-Length": "100000000"}, Slice(tmp_path / "large.bin", 0, 100_000_000))
+    return lambda request: whole
 
-    def large(request: Request) -> Answer:
-        return Answer(200, {"Content-Length": "100000000"}, Slice(tmp_path / "large.bin", 0, 100_000_000))
 
-    monkeypatch.setattr("preheat.mirror.server._Connection.timeout", 0.2)
-    told = threading.Event()
-    answers: list[Event] = []
-
-    def on_event(event: Event) -> None:
-        if isinstance(event, Answered):
-            answers.append(event)
-            told.set()
-
-    with Server(("127.0.0.1", 0), large, on_event) as server:
+def test_a_client_that_takes_next_to_nothing_is_hung_up_on(
+    large: Callable[[Request], Answer], capfd: pytest.CaptureFixture[str]
+) -> None:
+    told: queue.Queue[Event] = queue.Queue()
+    with Server(("127.0.0.1", 0), large, told.put, limits=Limits(least_rate=10_000_000, slow_s=0.3)) as server:
         with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as raw:
-            raw.sendall(b"GET / HTTP/1.1\r\n\r\n")
-            assert told.wait(10)
-        (answered,) = answers
+            raw.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            for _ in range(100):
+                raw.recv(1000)  # some, but too little
+                time.sleep(0.01)
+            assert isinstance(told.get(timeout=10), Serving)
+            answered = told.get(timeout=10)
         assert isinstance(answered, Answered)
         assert 0 < answered.sent < 100_000_000
     assert capfd.readouterr().err == ""
+
+
+def test_a_client_that_takes_enough_is_not(large: Callable[[Request], Answer]) -> None:
+    with (
+        Server(("127.0.0.1", 0), large, lambda event: None, limits=Limits(least_rate=1_000, slow_s=0.2)) as server,
+        socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=10) as raw,
+    ):
+        raw.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        count = 0
+        until = time.monotonic() + 1
+        while data := raw.recv(20_000 if time.monotonic() < until else 1_000_000):
+            count += len(data)
+            time.sleep(0.005 if time.monotonic() < until else 0)
+    assert count > 100_000_000
 
 
 def test_old_clients_may_keep_the_connection_too(mirror: Mirror) -> None:
@@ -226,17 +251,11 @@ def test_stop_lets_an_answer_on_its_way_finish_and_hangs_up_on_the_idle(tmp_path
     busy.close()
 
 
-def test_stop_does_not_wait_for_ever(tmp_path: Path) -> None:
-    (tmp_path / "large.bin").touch()
-    os.truncate(tmp_path / "large.bin", 100_000_000)
-
-    def large(request: Request) -> Answer:
-        return Answer(200, {"Content-Length": "100000000"}, Slice(tmp_path / "large.bin", 0, 100_000_000))
-
+def test_stop_does_not_wait_for_ever(large: Callable[[Request], Answer]) -> None:
     server = Server(("127.0.0.1", 0), large, lambda event: None)
     server.start()
     with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as raw:
-        raw.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        raw.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         raw.recv(10)
         since = time.monotonic()
         server.stop(patience_s=0.2)

@@ -48,6 +48,7 @@ class Server:
         self._tls = tls
         self._turning_away = threading.Semaphore(_MOST_TURNED_AWAY)
         self._socket = _listen(address)
+        self._address = self._socket.getsockname()[:2]
         if pace is not None:
             self._hold_to(pace)
         self._thread = threading.Thread(target=self._accept, daemon=True)
@@ -55,7 +56,7 @@ class Server:
     @property
     def url(self) -> str:
         """Where it listens, as a client types it."""
-        host, port = self._socket_name
+        host, port = str(self._address[0]), self._address[1]
         scheme = "http" if self._tls is None else "https"
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
@@ -109,17 +110,17 @@ class Server:
         except OSError:
             accepted.close()  # it has left already
             return
-        room = self.crowd.enter(accepted)
+        room = self.crowd.enter(connection.wire)
         try:
             if room:
-                serving(connection, self._tls, lambda: self.crowd.leave(accepted)).start()
+                serving(connection, self._tls, lambda: self.crowd.leave(connection.wire)).start()
             elif self._tls is None and self._turning_away.acquire(blocking=False):
                 threading.Thread(target=self._turn_away, args=(connection,), daemon=True).start()
             else:
                 accepted.close()
         except RuntimeError:
             # No thread to be had: the machine is full, and it will not stay so.
-            self.crowd.leave(accepted)
+            self.crowd.leave(connection.wire)
             accepted.close()
 
     def _turn_away(self, connection: Connection) -> None:
@@ -127,11 +128,6 @@ class Server:
             connection.turn_away()
         finally:
             self._turning_away.release()
-
-    @property
-    def _socket_name(self) -> tuple[str, int]:
-        host, port = self._socket.getsockname()[:2]
-        return str(host), int(port)
 
     def _hold_to(self, pace: int) -> None:
         """Let the kernel send no faster than `pace` bytes per second on each connection, which inherits it."""
@@ -149,10 +145,13 @@ class Server:
 
 def _listen(address: tuple[str, int]) -> socket.socket:
     host, port = address
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
-        return socket.create_server(address, family=family, backlog=_QUEUE)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(_QUEUE)
     except OSError as error:
+        listening.close()
         if error.errno == errno.EADDRINUSE:
             what, hint = f"port {port} of {host} is taken", "another port, or 0 for any that is free"
         elif error.errno == errno.EACCES:
@@ -161,4 +160,6 @@ def _listen(address: tuple[str, int]) -> socket.socket:
             what, hint = f"{host}:{port} cannot be listened on: {error}", "an address of this machine, or 0.0.0.0"
         raise PreheatError(what, hint=hint) from error
     except OverflowError as error:
+        listening.close()
         raise PreheatError(f"{port} is not a port", hint="a number from 0 to 65535") from error
+    return listening

@@ -1,0 +1,86 @@
+"""Crowd: the connections that are open, which of them are busy, and whether there is room for one more."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Protocol
+
+
+class Member(Protocol):
+    """A connection."""
+
+    def hang_up(self) -> None:
+        """End it from another thread."""
+
+
+class Crowd:
+    """At most `most` connections; threads come and go."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._changed = threading.Condition()
+        self._idle: dict[Member, None] = {}  # the longest idle first
+        self._busy: set[Member] = set()
+        self.stopping = False
+        self.turned_away = 0
+
+    def __len__(self) -> int:
+        return len(self._idle) + len(self._busy)
+
+    @property
+    def busy(self) -> int:
+        """How many are being answered."""
+        return len(self._busy)
+
+    def enter(self, member: Member) -> bool:
+        """Count a connection in, as idle; say whether there was room.
+
+        Where there is none, the one that has asked for nothing for longest makes it: who holds connections open
+        without a word keeps nobody out.
+        """
+        with self._changed:
+            if self.stopping:
+                return False
+            if len(self) >= self._most:
+                if not self._idle:
+                    self.turned_away += 1
+                    return False
+                longest = next(iter(self._idle))
+                del self._idle[longest]
+                longest.hang_up()
+            self._idle[member] = None
+            return True
+
+    def leave(self, member: Member) -> None:
+        """Count a connection out."""
+        with self._changed:
+            self._idle.pop(member, None)
+            self._busy.discard(member)
+            self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def answering(self, member: Member) -> Iterator[None]:
+        """Count a connection as busy meanwhile. Raise ConnectionAbortedError if it has just made room for another."""
+        with self._changed:
+            if member not in self._idle:
+                raise ConnectionAbortedError("hung up on")
+            del self._idle[member]
+            self._busy.add(member)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._busy.discard(member)
+                self._idle[member] = None
+                self._changed.notify_all()
+
+    def hang_up(self, patience_s: float) -> None:
+        """End all connections: the idle at once, the busy when they are done or patience is over."""
+        with self._changed:
+            self.stopping = True
+            for member in self._idle:
+                member.hang_up()
+            self._changed.wait_for(lambda: not self._busy, patience_s)
+            for member in (*self._busy, *self._idle):
+                member.hang_up()
+            self._changed.wait_for(lambda: not len(self), 1.0)

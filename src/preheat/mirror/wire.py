@@ -1,0 +1,239 @@
+"""Wire: one client's socket: bytes come in by a deadline, and go out as fast as the client must at least take them."""
+
+import array
+import contextlib
+import fcntl
+import os
+import select
+import socket
+import ssl
+import sys
+import termios
+import time
+from typing import Protocol
+
+from preheat.mirror.head import end_of_head
+from preheat.mirror.limits import Limits
+
+_READ = 65_536
+# What the kernel is given at once of a file; it returns earlier, when the client's window is full.
+_SEND = 16 * 1024 * 1024
+_COPY = 256 * 1024
+_LOOK_S = 1.0
+_MORE = socket.MSG_MORE if sys.platform == "linux" else 0
+
+
+class TooSlow(TimeoutError):
+    """The client took too little for too long."""
+
+
+class TooLong(Exception):
+    """What should be a head has no end; `line` says that not even its first line has one."""
+
+    def __init__(self, *, line: bool) -> None:
+        super().__init__(line)
+        self.line = line
+
+
+class HasNumber(Protocol):
+    """A file of the kernel's."""
+
+    def fileno(self) -> int:
+        """Say its number."""
+
+
+class Wire:
+    """A connection, plain or TLS; `sent` bytes went out so far.
+
+    Raise TimeoutError for a client that is too slow, OSError for one that left.
+    """
+
+    def __init__(self, connection: socket.socket, limits: Limits) -> None:
+        self._socket: socket.socket = connection
+        self._limits = limits
+        self._received = bytearray()
+        self.sent = 0
+        connection.settimeout(0)
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    @property
+    def secure(self) -> bool:
+        """Whether it speaks TLS."""
+        return isinstance(self._socket, ssl.SSLSocket)
+
+    def greet(self, tls: ssl.SSLContext) -> bool:
+        """Agree on TLS; say whether the client wanted to, instead of speaking plainly."""
+        deadline = time.monotonic() + self._limits.head_s
+        self._wait(select.POLLIN, deadline)
+        if self._socket.recv(1, socket.MSG_PEEK) not in (b"\x16", b""):
+            return False
+        secured = tls.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
+        self._socket = secured
+        while True:
+            try:
+                secured.do_handshake()
+            except ssl.SSLWantReadError:
+                self._wait(select.POLLIN, deadline)
+            except ssl.SSLWantWriteError:
+                self._wait(select.POLLOUT, deadline)
+            else:
+                return True
+
+    # ---- in
+
+    def head(self) -> bytes:
+        """Read a request's head; nothing, if the client leaves before it begins. Raise TooLong if it does not end."""
+        deadline = time.monotonic() + (self._limits.head_s if self._received else self._limits.idle_s)
+        while not (end := self._end()):
+            if len(self._received) > self._limits.head_size:
+                raise TooLong(line=b"\n" not in self._received)
+            begun = bool(self._received)
+            more = self._receive(deadline)
+            if not more:
+                if begun:
+                    raise ConnectionResetError("the client left in the middle of its request")
+                return b""
+            self._received += more
+            if not begun:
+                # An empty line or two before a request are borne with (RFC 9112 section 2.2).
+                while self._received[:2] == b"\r\n":
+                    del self._received[:2]
+                deadline = time.monotonic() + self._limits.head_s
+        head = bytes(self._received[:end])
+        del self._received[:end]
+        if len(head) > self._limits.head_size:
+            raise TooLong(line=b"\n" not in head[: self._limits.head_size])
+        return head
+
+    def body(self, length: int) -> bytes:
+        """Read so many bytes."""
+        deadline = time.monotonic() + self._limits.body_s
+        while len(self._received) < length:
+            more = self._receive(deadline)
+            if not more:
+                raise ConnectionResetError("the client left in the middle of its request")
+            self._received += more
+        body = bytes(self._received[:length])
+        del self._received[:length]
+        return body
+
+    def _end(self) -> int:
+        return end_of_head(self._received)
+
+    def _receive(self, deadline: float) -> bytes:
+        while True:
+            try:
+                return self._socket.recv(_READ)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                self._wait(select.POLLIN, deadline)
+            except ssl.SSLWantWriteError:
+                self._wait(select.POLLOUT, deadline)
+
+    # ---- out
+
+    def send(self, data: bytes, *, more: bool = False) -> None:
+        """Send bytes; `more` says that others follow at once."""
+        left, pace = memoryview(data), _Pace(self._socket, self._limits)
+        while left:
+            try:
+                count = self._socket.send(left, 0 if self.secure or not more else _MORE)
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                pace.watch(select.POLLOUT)
+            except ssl.SSLWantReadError:
+                pace.watch(select.POLLIN)
+            else:
+                self._went(count, pace)
+                left = left[count:]
+
+    def send_file(self, source: int, start: int, stop: int) -> int:
+        """Send bytes of the open file that has this number; return how many there were, fewer if it ends early.
+
+        Plain, the kernel moves them from the page cache to the socket. TLS wants them through our hands.
+        """
+        if self.secure:
+            return self._send_copied(source, start, stop)
+        pace, out, at = _Pace(self._socket, self._limits), self._socket.fileno(), start
+        while at < stop:
+            try:
+                count = os.sendfile(out, source, at, min(_SEND, stop - at))
+            except BlockingIOError:
+                pace.watch(select.POLLOUT)
+                continue
+            if not count:
+                break
+            at += count
+            self._went(count, pace)
+        return at - start
+
+    def _send_copied(self, source: int, start: int, stop: int) -> int:
+        at = start
+        while at < stop and (data := os.pread(source, min(_COPY, stop - at), at)):
+            self.send(data)
+            at += len(data)
+        return at - start
+
+    def _went(self, count: int, pace: "_Pace") -> None:
+        self.sent += count
+        pace.sent += count
+
+    def hang_up(self) -> None:
+        """End it from another thread: whoever waits for it learns at once."""
+        with contextlib.suppress(OSError):
+            # Not the TLS socket's own, which would pull the rug from under whoever is using it.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """End it so that the last words reach the client, who may be in the middle of saying more."""
+        with contextlib.suppress(OSError, ValueError):
+            self._socket.shutdown(socket.SHUT_WR)
+            deadline, left = time.monotonic() + _LOOK_S, 16 * _READ
+            while left > 0 and (data := self._receive(deadline)):
+                left -= len(data)
+        self._socket.close()
+
+    def cut(self) -> None:
+        """End it at once, in the middle of what it was told the length of."""
+        self._socket.close()
+
+    def _wait(self, wanted: int, deadline: float) -> None:
+        if not _ready(self._socket, wanted, deadline - time.monotonic()):
+            raise TimeoutError("the client fell silent")
+
+
+class _Pace:
+    """How fast a client takes what is sent to it, by what its machine has acknowledged."""
+
+    def __init__(self, connection: socket.socket, limits: Limits) -> None:
+        self._socket: socket.socket = connection
+        self._limits = limits
+        self._since = time.monotonic()
+        self._taken = 0
+        self.sent = 0
+
+    def watch(self, wanted: int) -> None:
+        """Wait until it takes more; raise TooSlow for one that takes too little."""
+        _ready(self._socket, wanted, _LOOK_S)
+        now = time.monotonic()
+        if now - self._since < self._limits.slow_s:
+            return
+        taken = self.sent - _unsent(self._socket)
+        if taken - self._taken < self._limits.least_rate * self._limits.slow_s:
+            raise TooSlow("the client takes too little")
+        self._since, self._taken = now, taken
+
+
+def _ready(connection: HasNumber, wanted: int, within_s: float) -> bool:
+    waiting = select.poll()
+    waiting.register(connection, wanted)
+    return bool(waiting.poll(max(0.0, within_s) * 1000))
+
+
+def _unsent(connection: HasNumber) -> int:
+    """Say how many bytes the client's machine has not acknowledged: tcp(7), SIOCOUTQ."""
+    count = array.array("i", [0])
+    try:
+        fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, count)
+    except OSError:
+        return 0
+    return count[0]
