@@ -70,6 +70,19 @@ class Busy(LibraryError):
     """Another process holds it."""
 
 
+SOURCE, TARGET = "source", "target"
+
+
+class ImageError(PreheatError):
+    """An image cannot be read or written. `end` says which end failed: source or target; empty for neither."""
+
+    exit_status = 6
+
+    def __init__(self, message: str, *, hint: str = "", end: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.end = end
+
+
 class AppError(PreheatError):
     """The app did not start, would not stay, or went online. `tail` is the last it said."""
 
