@@ -1,0 +1,78 @@
+"""Descriptor: some bytes of an image by digest, size and media type (OCI image specification 1.1, descriptor.md)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from preheat.digest import SHA256, Digest
+from preheat.errors import SOURCE, ImageError, UsageError
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
+# docker's image manifest, version 2, schema 2.
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
+
+INDEXES = frozenset((INDEX, DOCKER_LIST))
+MANIFESTS = frozenset((MANIFEST, DOCKER_MANIFEST))
+# The two forms have the same layers by different names.
+_TO_DOCKER = {
+    LAYER: DOCKER_LAYER,
+    f"{LAYER}+gzip": f"{DOCKER_LAYER}.gzip",
+    f"{LAYER}+zstd": f"{DOCKER_LAYER}.zstd",
+    CONFIG: DOCKER_CONFIG,
+    MANIFEST: DOCKER_MANIFEST,
+}
+_TO_OCI = {docker: oci for oci, docker in _TO_DOCKER.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """What is said of a blob; `platform` is the document's own where it has one."""
+
+    media_type: str
+    digest: Digest
+    size: int
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    platform: Mapping[str, str] = field(default_factory=dict)
+
+    def document(self) -> dict[str, object]:
+        """Write it as a document has it."""
+        said: dict[str, object] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
+        if self.annotations:
+            said["annotations"] = dict(self.annotations)
+        if self.platform:
+            said["platform"] = dict(self.platform)
+        return said
+
+
+def read_descriptor(document: object, of: str) -> Descriptor:
+    """Read one of `of`'s. Raise ImageError when it is none, or its digest is not a sha256."""
+    fields = document if isinstance(document, dict) else {}
+    try:
+        digest = Digest.parse(str(fields.get("digest", "")))
+    except UsageError as error:
+        raise ImageError(f"{of} names a blob by {fields.get('digest')!r}", end=SOURCE) from error
+    size, media_type = fields.get("size"), fields.get("mediaType", "")
+    if digest.algorithm != SHA256 or not isinstance(size, int) or size < 0 or not isinstance(media_type, str):
+        raise ImageError(f"{of} describes a blob in a way that cannot be meant", end=SOURCE)
+    return Descriptor(media_type, digest, size, _words(fields.get("annotations")), _words(fields.get("platform")))
+
+
+def as_docker(media_type: str) -> str:
+    """Say what docker's form calls a blob of this kind."""
+    return _TO_DOCKER.get(media_type, media_type)
+
+
+def as_oci(media_type: str) -> str:
+    """Say what OCI's form calls a blob of this kind."""
+    return _TO_OCI.get(media_type, media_type)
+
+
+def _words(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        return {}
+    return {str(key): word for key, word in value.items() if isinstance(word, str)}

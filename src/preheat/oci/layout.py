@@ -1,0 +1,193 @@
+"""Layout: images in a folder (OCI image specification 1.1, image-layout.md).
+
+    oci-layout                  {"imageLayoutVersion": "1.0.0"}
+    index.json                  an index; each of its manifests has its tag as `org.opencontainers.image.ref.name`
+    blobs/sha256/HEX            everything else, by digest
+
+A blob is written aside in the folder, put on disk and then named; the index is last, and replaced in one step.
+"""
+
+import contextlib
+import fcntl
+import itertools
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from preheat.digest import Digest, sha256
+from preheat.errors import SOURCE, TARGET, ImageError
+from preheat.oci.blobs import REF_NAME, Blobs
+from preheat.oci.content import Content, Local, Span
+from preheat.oci.descriptor import Descriptor
+from preheat.oci.image import Document, read_json, write_json
+from preheat.oci.pour import Told, pour
+from preheat.oci.store import HERE, SHARED, WRITTEN
+
+_VERSION = write_json({"imageLayoutVersion": "1.0.0"})
+_ASIDE = ".preheat-"
+
+
+def open_layout(folder: Path, tag: str) -> Blobs:
+    """Open a layout to read an image from; raise ImageError when there is none."""
+    if not (folder / "index.json").is_file():
+        raise ImageError(f"{folder} is not an OCI layout: it has no index.json", hint="oci:DIR:TAG", end=SOURCE)
+
+    def find(name: str) -> Span | None:
+        path = folder / name
+        return Span(path, 0, path.stat().st_size) if path.is_file() else None
+
+    return Blobs(f"oci:{folder}", find, tag)
+
+
+class LayoutTarget:
+    """See Target."""
+
+    local = True
+    parallel = 1
+
+    def __init__(self, folder: Path, tag: str, told: Told) -> None:
+        self.name = f"oci:{folder}:{tag}"
+        self._folder = folder
+        self._tag = tag
+        self._told = told
+        self._blobs = folder / "blobs" / "sha256"
+        self._numbers = itertools.count()
+        # Disks take their time to say that all is on them; the next blob need not wait for that.
+        self._naming = ThreadPoolExecutor(1)
+        self._named: list[Future[None]] = []
+        with _trouble(self.name):
+            self._blobs.mkdir(parents=True, exist_ok=True)
+            self._tidy()
+
+    def put(self, content: Content) -> tuple[Digest, str]:
+        """See Target."""
+        if content.digest is not None and self._has(content.digest, content.size):
+            self._told(content.size)
+            return content.digest, HERE
+        with _trouble(self.name), self._aside() as (aside, out):
+            found, shared = pour(content, out, 0, self._told)
+            digest = sha256(found)
+            if content.digest is not None and digest != content.digest:
+                raise ImageError(
+                    f"{content.name} is {digest}, and should be {content.digest}",
+                    hint="it is damaged where it comes from: fetch it anew, or preheat verify",
+                    end=SOURCE,
+                )
+            os.fchmod(out, 0o644)
+            self._named.append(self._naming.submit(self._give_name, os.dup(out), aside, self._blobs / digest.hex))
+        return digest, SHARED if shared else WRITTEN
+
+    def content(self, descriptor: Descriptor, name: str) -> Content:
+        """Say where a blob that was put can be read again."""
+        self._settle()
+        return Local(name, Span(self._blobs / descriptor.digest.hex, 0, descriptor.size), descriptor.digest)
+
+    def publish(self, manifest: Document, config: Document) -> None:
+        """See Target."""
+        self._settle()
+        with _trouble(self.name):
+            for document in (config, manifest):
+                if not self._has(document.digest, len(document.body)):
+                    self._write(self._blobs / document.digest.hex, document.body)
+            _sync_folder(self._blobs)
+            self._write(self._folder / "oci-layout", _VERSION)
+            with open(self._folder / "oci-layout", "rb") as lock:
+                # Two builds into one layout add to one index.
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                self._write(self._folder / "index.json", self._index(manifest))
+            _sync_folder(self._folder)
+
+    def close(self) -> None:
+        """See Target."""
+        self._naming.shutdown(wait=True)
+
+    def _has(self, digest: Digest, size: int) -> bool:
+        try:
+            return (self._blobs / digest.hex).stat().st_size == size
+        except OSError:
+            return False
+
+    def _settle(self) -> None:
+        named, self._named = self._named, []
+        with _trouble(self.name):
+            for one in named:
+                one.result()
+
+    def _give_name(self, out: int, aside: Path, name: Path) -> None:
+        try:
+            os.fsync(out)
+            aside.replace(name)
+        finally:
+            os.close(out)
+
+    def _index(self, manifest: Document) -> bytes:
+        try:
+            index = read_json((self._folder / "index.json").read_bytes(), self.name)
+        except FileNotFoundError:
+            index = {"schemaVersion": 2}
+        listed = index.get("manifests")
+        others = [one for one in listed if _tag_of(one) != self._tag] if isinstance(listed, list) else []
+        described = manifest.descriptor.document()
+        if self._tag:
+            described["annotations"] = {REF_NAME: self._tag}
+        return write_json({**index, "manifests": [*others, described]})
+
+    def _write(self, path: Path, body: bytes) -> None:
+        if path.is_file() and path.read_bytes() == body:
+            return
+        with self._aside() as (aside, out):
+            os.write(out, body)
+            os.fchmod(out, 0o644)
+            os.fsync(out)
+            aside.replace(path)
+
+    @contextlib.contextmanager
+    def _aside(self) -> Iterator[tuple[Path, int]]:
+        """Open a file in the folder that nobody takes for a blob, locked as long as somebody writes it."""
+        path = self._folder / f"{_ASIDE}{os.getpid()}-{next(self._numbers)}.new"
+        out = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield path, out
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(out)
+
+    def _tidy(self) -> None:
+        """Remove what builds that were killed have left."""
+        for path in self._folder.glob(f"{_ASIDE}*.new"):
+            with contextlib.suppress(OSError), open(path, "rb") as left:
+                fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+
+
+def _tag_of(listed: object) -> str:
+    annotations = listed.get("annotations") if isinstance(listed, dict) else None
+    return str(annotations.get(REF_NAME, "")) if isinstance(annotations, dict) else ""
+
+
+@contextlib.contextmanager
+def _trouble(name: str) -> Iterator[None]:
+    """Say what a disk said as what became of the image."""
+    try:
+        yield
+    except OSError as error:
+        raise target_trouble(name, error) from error
+
+
+def target_trouble(name: str, error: OSError) -> ImageError:
+    """Word what the disk said."""
+    said = os.strerror(error.errno).lower() if error.errno else str(error)
+    return ImageError(f"{name} cannot be written: {said}", hint="free some room, or name another place", end=TARGET)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

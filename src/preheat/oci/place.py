@@ -1,0 +1,104 @@
+"""Place: where an image lies or is to lie, in skopeo's words (containers-transports(5))."""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from preheat.errors import UsageError
+
+SCRATCH, LAYOUT, OCI_ARCHIVE, DOCKER_ARCHIVE, REGISTRY = "scratch", "oci", "oci-archive", "docker-archive", "docker"
+_HINT = "oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG or docker://REGISTRY/REPOSITORY:TAG"
+
+# https://github.com/distribution/reference: domain, path, tag and digest of a name.
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::\d{1,5})?")
+DOCKER_HUB = "docker.io"
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A repository at a registry, and a tag or digest in it."""
+
+    host: str
+    repository: str
+    tag: str = ""
+    digest: str = ""
+
+    @property
+    def reference(self) -> str:
+        """What the registry is asked for."""
+        return self.digest or self.tag
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the registry is on this machine."""
+        host = re.sub(r":\d+$", "", self.host).strip("[]")
+        if host == "localhost" or host.endswith(".localhost"):
+            return True
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.repository}" + (f"@{self.digest}" if self.digest else f":{self.tag}")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Of one kind, with a folder or file and a tag, or with a name at a registry."""
+
+    kind: str
+    path: Path | None = None
+    tag: str = ""
+    name: Name | None = None
+
+    def __str__(self) -> str:
+        if self.kind == REGISTRY:
+            return f"docker://{self.name}"
+        return self.kind if self.path is None else f"{self.kind}:{self.path}{f':{self.tag}' if self.tag else ''}"
+
+
+def read_place(text: str) -> Place:
+    """Read where an image is; raise UsageError when nothing can be there."""
+    kind, colon, rest = text.partition(":")
+    if text == SCRATCH:
+        return Place(SCRATCH)
+    if colon and kind == REGISTRY and rest.startswith("//"):
+        return Place(REGISTRY, name=read_name(rest[2:]))
+    if colon and kind in (LAYOUT, OCI_ARCHIVE, DOCKER_ARCHIVE):
+        path, _, tag = rest.partition(":")
+        if not path or (tag and kind != DOCKER_ARCHIVE and not _TAG.fullmatch(tag)):
+            raise UsageError(f"{text!r} is not a place for an image", hint=_HINT)
+        if tag and kind == DOCKER_ARCHIVE:
+            read_name(tag)
+        return Place(kind, Path(path).expanduser().absolute(), tag)
+    raise UsageError(f"{text!r} is not a place for an image", hint=_HINT)
+
+
+def read_name(text: str) -> Name:
+    """Read `[HOST/]REPOSITORY[:TAG][@DIGEST]` as docker does: without a host it is on Docker Hub."""
+    rest, at, digest = text.partition("@")
+    head, slash, tail = rest.partition("/")
+    if slash and (set(head) & set(".:") or head == "localhost"):
+        host, path = head, tail
+    else:
+        host, path = DOCKER_HUB, rest
+    path, colon, tag = path.partition(":")
+    if host in (DOCKER_HUB, "index.docker.io"):
+        host = DOCKER_HUB
+        path = path if "/" in path else f"library/{path}"
+    if (
+        not _HOST.fullmatch(host)
+        or not _REPOSITORY.fullmatch(path)
+        or (at and not _DIGEST.fullmatch(digest))
+        or (colon and not _TAG.fullmatch(tag))
+    ):
+        raise UsageError(
+            f"{text!r} is not the name of an image", hint="REGISTRY/REPOSITORY:TAG, in lower case but for the tag"
+        )
+    return Name(host, path, tag or ("" if digest else "latest"), digest)

@@ -1,0 +1,42 @@
+"""Store: where images lie: what is asked of a base's place, and of the place for what was built."""
+
+from typing import Protocol
+
+from preheat.digest import Digest
+from preheat.oci.content import Content
+from preheat.oci.descriptor import Descriptor
+from preheat.oci.image import Document
+
+# What became of a content that was put into a store.
+HERE, SHARED, WRITTEN, SENT, MOUNTED = "here", "shared", "written", "sent", "mounted"
+
+
+class Source(Protocol):
+    """An image to read. Its methods raise ImageError, whose end is the source."""
+
+    name: str
+
+    def document(self, digest: Digest | None, size: int = 0) -> Document:
+        """Read the document that is named by a digest; the image's own first one without."""
+
+    def content(self, descriptor: Descriptor, name: str) -> Content:
+        """Say where the bytes of a blob can be had."""
+
+
+class Target(Protocol):
+    """A place to write an image to. Blobs come first; nothing has a name there before `publish`."""
+
+    name: str
+    local: bool
+    """Whether its blobs are on this machine."""
+    parallel: int
+    """How many contents are worth putting at once."""
+
+    def put(self, content: Content) -> tuple[Digest, str]:
+        """Have the content there: return its digest, and what that took."""
+
+    def publish(self, manifest: Document, config: Document) -> None:
+        """Give the image its name, once all that its manifest names is there."""
+
+    def close(self) -> None:
+        """Let go; what was not published has no name."""

@@ -1,0 +1,110 @@
+"""Tar: the headers of a layer's archive, written one way only. The layer format is docs/adr/0012-layer-format.md.
+
+POSIX.1-2001 pax interchange format (pax(1), "ustar Interchange Format" and "pax Header Block"). No clock, no user and
+no umask has a say in them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+BLOCK = 512
+PAGE = 4096
+END = bytes(2 * BLOCK)
+FILE, FOLDER, LINK = "0", "5", "2"
+_MODES = {FILE: 0o444, FOLDER: 0o755, LINK: 0o777}
+_LARGEST_OCTAL = 8**11 - 1
+_LONGEST_NAME = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One entry: its path without a leading or trailing `/`, its kind, and for a link where it leads.
+
+    `executable` files have mode 0555 instead of 0444.
+    """
+
+    path: str
+    kind: str = FILE
+    size: int = 0
+    target: str = ""
+    executable: bool = False
+
+
+def header(entry: Header, at: int = 0, *, aligned: bool = False) -> bytes:
+    """Write an entry's header for an archive that is `at` bytes long by now.
+
+    `aligned`: fill it up with a pax comment, so that the bytes behind it begin at a multiple of 4,096.
+    """
+    name = f"{entry.path}/" if entry.kind == FOLDER else entry.path
+    records = {}
+    if not _plain(name):
+        records["path"] = name
+    if not _plain(entry.target):
+        records["linkpath"] = entry.target
+    if entry.size > _LARGEST_OCTAL:
+        records["size"] = str(entry.size)
+    body = b"".join(_record(key, value.encode()) for key, value in sorted(records.items()))
+    if aligned:
+        body += _filling(body, at)
+    mode = _MODES[entry.kind] | (0o111 if entry.executable else 0)
+    size = 0 if "size" in records else entry.size
+    block = _block(name, mode, size, entry.kind, entry.target)
+    if not body:
+        return block
+    return _block("PaxHeader", 0o644, len(body), "x", "") + body + padding(len(body)) + block
+
+
+def padding(size: int) -> bytes:
+    """Fill the last block of `size` bytes."""
+    return bytes(-size % BLOCK)
+
+
+def _filling(records: bytes, at: int) -> bytes:
+    """Make a comment that fills the pax body so far that the next entry's bytes begin on a page."""
+    least = _whole(len(records) + len(_record("comment", b"")) + 8, BLOCK)
+    total = _whole(at + 2 * BLOCK + least, PAGE) - at
+    length = total - 2 * BLOCK - len(records)
+    blanks = length - len(f"{length} comment=\n")
+    return b"%d comment=%s\n" % (length, b" " * blanks)
+
+
+def _record(key: str, value: bytes) -> bytes:
+    """Write `LENGTH KEY=VALUE` and a newline, where LENGTH counts its own digits."""
+    rest = len(key.encode()) + len(value) + 3
+    length = rest + 1
+    while length != rest + len(str(length)):
+        length = rest + len(str(length))
+    return b"%d %s=%s\n" % (length, key.encode(), value)
+
+
+def _block(name: str, mode: int, size: int, kind: str, target: str) -> bytes:
+    fields: Mapping[str, bytes] = {
+        "name": _short(name).ljust(100, b"\0"),
+        "mode": b"%07o\0" % mode,
+        "uid": b"%07o\0" % 0,
+        "gid": b"%07o\0" % 0,
+        "size": b"%011o\0" % size,
+        "mtime": b"%011o\0" % 0,
+        "sum": b" " * 8,
+        "kind": kind.encode(),
+        "target": _short(target).ljust(100, b"\0"),
+        "magic": b"ustar\x0000",
+        "owners": bytes(64),
+        "devices": b"%07o\0%07o\0" % (0, 0),
+        "prefix": bytes(155 + 12),
+    }
+    block = b"".join(fields.values())
+    return block[:148] + b"%06o\0 " % sum(block) + block[156:]
+
+
+def _plain(name: str) -> bool:
+    return name.isascii() and len(name) <= _LONGEST_NAME
+
+
+def _short(name: str) -> bytes:
+    """Say a name for readers that know no pax: they get a front of it."""
+    return name.encode("ascii", "replace")[:_LONGEST_NAME]
+
+
+def _whole(size: int, unit: int) -> int:
+    return -(-size // unit) * unit
