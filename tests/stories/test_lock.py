@@ -99,3 +99,17 @@ def test_a_lock_that_cannot_be_read_names_its_line(preheat: Preheat, app: Path) 
     told = preheat("pull", "preheat.toml")
     assert told.status == 2
     assert "preheat.lock:" in told.err
+
+
+def test_a_built_in_recipe_is_named_wherever_an_app_is(preheat: Preheat, hub: FlakyHub) -> None:
+    listed = preheat("recipes", "--json").last["recipes"]
+    assert {"indextts2", "vllm"} <= {recipe["name"] for recipe in listed}
+    shown = preheat("recipes", "vllm")
+    assert shown.out.startswith("# vLLM")
+    told = preheat("pull", "vllm", "--dir", str(preheat.folder))
+    assert told.status == 3, told.err
+    assert "this recipe is not verified" in " ".join(told.err.split())
+    assert preheat("run", "vllm").status == 5
+    assert preheat("recipes", "nothing").status == 2
+    told = preheat("pull", "acme/tiny", "preheat.toml", "--dir", ".")
+    assert told.status == 2

@@ -98,8 +98,12 @@ def _placing(verb: argparse.ArgumentParser) -> None:
 
 def _pull(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
-        "what", nargs="+", metavar="REF|APP", help="a model (owner/name[@revision], file:DIR) or a preheat.toml"
+        "what",
+        nargs="+",
+        metavar="REF|APP",
+        help="a model (owner/name[@revision], file:DIR), a preheat.toml or a built-in recipe",
     )
+    _dir(verb)
     verb.add_argument("--files", action="append", default=[], metavar="GLOB", help="only files that match; repeatable")
     verb.add_argument("--view", action="append", default=[], metavar="KIND=DIR", help="place a view: hf-cache=DIR")
     verb.add_argument(
@@ -123,7 +127,18 @@ def _lock(verb: argparse.ArgumentParser) -> None:
 
 
 def _app(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("app", nargs="?", metavar="APP", help="a preheat.toml (default: the one in this folder)")
+    verb.add_argument(
+        "app", nargs="?", metavar="APP", help="a preheat.toml (default: the one in this folder) or a built-in recipe"
+    )
+    _dir(verb)
+
+
+def _dir(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--dir", metavar="DIR", help="where the app of a built-in recipe lies (default: this folder)")
+
+
+def _recipes(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("name", nargs="?", metavar="NAME", help="show this one, as a preheat.toml")
 
 
 def _run_verb(verb: argparse.ArgumentParser) -> None:
@@ -224,6 +239,15 @@ _VERBS = (
         """\
   preheat lock                                   pin what ./preheat.toml means now
   preheat lock --check                           what has moved since? 8 if anything has""",
+    ),
+    (
+        "recipes",
+        "list the apps whose recipes come with preheat, or show one",
+        _recipes,
+        """\
+  preheat recipes
+  preheat recipes vllm > preheat.toml            begin your own with it
+  preheat pull indextts2 --dir ~/index-tts       use one as it is""",
     ),
     (
         "run",

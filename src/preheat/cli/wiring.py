@@ -16,8 +16,9 @@ from preheat.hubs.huggingface import HuggingFace
 from preheat.hubs.modelscope import ModelScope
 from preheat.hubs.url import Url
 from preheat.library.library import Library
+from preheat.recipes.collection import built_in, is_built_in
 from preheat.recipes.lock import Lock, lock_path, read_lock
-from preheat.recipes.recipe import FILE_NAME, Need, Recipe, read_recipe
+from preheat.recipes.recipe import FILE_NAME, Need, Recipe, names_recipe, read_recipe
 from preheat.ref import Ref
 from preheat.transfer.fetch import Policy
 from preheat.transport import Transport, Wires
@@ -159,9 +160,19 @@ class Wiring:
         self._locks.append(lock)
         return lock.apply(recipe)
 
+    def names_app(self, words: str) -> bool:
+        """Whether `words` name an app, built in or by a path, and not a model."""
+        return is_built_in(words) or names_recipe(words)
+
     def unlocked_recipe(self, words: str | None) -> Recipe:
         """Read the recipe that APP names, else the one in this folder, as it was written."""
-        recipe = read_recipe(Path(words or FILE_NAME))
+        folder = vars(self._options).get("dir")
+        if words is not None and is_built_in(words):
+            recipe = built_in(words, Path(folder or "").absolute())
+        elif folder is not None and words is not None:
+            raise UsageError(f"{words} is no built-in recipe", hint="--dir is for those: preheat recipes lists them")
+        else:
+            recipe = read_recipe(Path(words or FILE_NAME))
         for need in recipe.needs:
             view = self.view(need.view)  # said now, and not when gigabytes have come for it
             require_names(view, need.to)

@@ -8,7 +8,8 @@ import msgspec
 from preheat.cli.wiring import Wiring
 from preheat.cli.words import say_seconds, say_size
 from preheat.errors import NoSpace, UsageError
-from preheat.recipes.recipe import Need, names_recipe
+from preheat.events import Noted
+from preheat.recipes.recipe import Need, Recipe
 from preheat.ref import Ref
 from preheat.verbs.outlook import Outlook, look_ahead
 from preheat.verbs.pull import Pulled, pull
@@ -23,8 +24,9 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         return _look_ahead(options, wiring)
     pulled: list[Pulled] = []
     for words in options.what:
-        if names_recipe(words):
+        if wiring.names_app(words):
             recipe = wiring.recipe(words)
+            _warn(recipe, wiring)
             pulled += [pull_need(wiring, need) for need in recipe.needs]
             place_needs(recipe, wiring.library, wiring.app_view, wiring.console)
         else:
@@ -52,11 +54,20 @@ def pull_need(wiring: Wiring, need: Need) -> Pulled:
     return pull(wiring.sources(need), wiring.library, wiring.policy, wiring.console, wiring.wish(need))
 
 
+def _warn(recipe: Recipe, wiring: Wiring) -> None:
+    """Say what nobody has checked, and what stays to be made when all is pulled."""
+    if recipe.verified.partition(":")[0].strip() == "no":
+        reason = recipe.verified.partition(":")[2].strip()
+        wiring.console(Noted(recipe.name, f"this recipe is not verified{': ' if reason else ''}{reason}"))
+
+
 def _look_ahead(options: argparse.Namespace, wiring: Wiring) -> int:
     """Say what a pull would do, need by need; end with 5 if it would not fit."""
     needs: list[Need] = []
     for words in options.what:
-        needs += wiring.recipe(words).needs if names_recipe(words) else [Need(Ref.parse(words), tuple(options.files))]
+        needs += (
+            wiring.recipe(words).needs if wiring.names_app(words) else [Need(Ref.parse(words), tuple(options.files))]
+        )
     outlooks = [look_ahead(wiring.sources(need), wiring.library, wiring.wish(need), wiring.console) for need in needs]
     missing, free = sum(one.missing for one in outlooks), min((one.free for one in outlooks), default=0)
     figures = {

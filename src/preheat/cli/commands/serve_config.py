@@ -12,6 +12,7 @@ from preheat.deploy.service import Service
 from preheat.deploy.systemd import unit
 from preheat.errors import UsageError
 from preheat.guard.probes import port_of
+from preheat.recipes.collection import is_built_in
 from preheat.recipes.offline import SWITCHES
 from preheat.recipes.recipe import FILE_NAME, Recipe
 from preheat.verbs.view import place_needs
@@ -34,8 +35,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
 def _with_preheat(recipe: Recipe, options: argparse.Namespace, wiring: Wiring) -> Service:
     """Have preheat itself start it: the library is checked and the views are placed at each start."""
-    app = recipe.folder / FILE_NAME if options.app is None or Path(options.app).is_dir() else Path(options.app)
-    words = [str(Path(sys.argv[0]).absolute()), "run", str(app.absolute()), "--library", str(wiring.library.root)]
+    words = [str(Path(sys.argv[0]).absolute()), "run", *_named(recipe, options), "--library", str(wiring.library.root)]
     front = ["--front", options.front] if options.front else []
     return Service(
         name=recipe.name,
@@ -46,6 +46,12 @@ def _with_preheat(recipe: Recipe, options: argparse.Namespace, wiring: Wiring) -
         stop_within_s=read_seconds(options.stop_within),
         renews=bool(options.front),
     )
+
+
+def _named(recipe: Recipe, options: argparse.Namespace) -> tuple[str, ...]:
+    if options.app is not None and is_built_in(options.app):
+        return options.app, "--dir", str(recipe.folder)
+    return (str(recipe.path or recipe.folder / FILE_NAME),)
 
 
 def _with_zip(recipe: Recipe, options: argparse.Namespace, wiring: Wiring) -> Service:

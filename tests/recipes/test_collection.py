@@ -1,0 +1,129 @@
+"""The recipes that come with preheat: each can be read, pulled and placed, from a hub of small stand-ins."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from preheat.events import Event, Placed
+from preheat.guard.probes import parse_probe
+from preheat.guard.tail import Tail
+from preheat.hubs.huggingface import HuggingFace
+from preheat.hubs.listing import listing_commit
+from preheat.hubs.modelscope import ModelScope
+from preheat.library.library import Library
+from preheat.mirror.routes import answer
+from preheat.mirror.server import Server
+from preheat.mirror.shelf import Found, Shelf
+from preheat.recipes.collection import built_in, is_built_in, names, text_of
+from preheat.recipes.recipe import Recipe
+from preheat.ref import FOLDER, Ref
+from preheat.snapshot import Snapshot
+from preheat.transfer.fetch import Policy
+from preheat.transport import Transport, Wires
+from preheat.verbs.pull import Source, Wish, pull
+from preheat.verbs.view import place_needs
+from preheat.views.flat import Flat
+from preheat.views.huggingface import HuggingFaceCache
+from preheat.views.modelscope import ModelScopeCache
+from preheat.views.modelscope_old import OldModelScopeCache
+from preheat.views.view import View
+from preheat.views.whisper import Whisper
+
+NAMED = {
+    "indextts2", "indextts2.5", "indextts1.5", "indextts2-hf-cache", "indextts-cache-hub", "openai-whisper",
+    "faster-whisper", "sdxl", "vllm", "llama-cpp", "cosyvoice2", "cosyvoice3", "f5-tts", "sensevoice",
+}  # fmt: skip
+LAYOUTS: dict[str, type[View]] = {
+    layout.kind: layout for layout in (Flat, HuggingFaceCache, ModelScopeCache, OldModelScopeCache, Whisper)
+}
+EACH = pytest.mark.parametrize("name", names())
+
+
+def test_those_that_are_promised_are_there() -> None:
+    assert set(names()) >= NAMED
+    assert not is_built_in("acme/tiny")
+    assert not is_built_in("./indextts2")
+
+
+@EACH
+def test_it_says_what_it_is_and_what_of_it_was_checked(name: str, tmp_path: Path) -> None:
+    recipe = built_in(name, tmp_path)
+    assert recipe.name == name
+    assert recipe.about
+    assert recipe.verified
+    assert recipe.needs
+    assert text_of(name).startswith("# ")
+    if recipe.ready:
+        assert parse_probe(recipe.ready, Tail()) is not None
+        assert recipe.command
+    for need in recipe.needs:
+        assert need.view in LAYOUTS
+        assert bool(need.at) == (need.view == "flat" or name == "indextts-cache-hub")
+        if need.ref.hub == "url":
+            assert need.ref.digest.hex in need.ref.address, "openai-whisper's addresses hold their own digest"
+        if not need.ref.pinned:
+            assert "branch" in recipe.verified or "no pin" in recipe.verified
+
+
+@EACH
+def test_it_can_be_pulled_and_placed(name: str, tmp_path: Path) -> None:
+    recipe = built_in(name, tmp_path / "app")
+    if recipe.needs[0].ref.hub == "url":
+        pytest.skip("its weights are at a fixed address, which no stand-in can have")
+    placed: list[Event] = []
+    library = Library(tmp_path / "library")
+    with stand_ins(recipe, tmp_path) as url:
+        transport = Transport(Wires(connections=4))
+        for need in recipe.needs:
+            hub = HuggingFace(url, transport) if need.ref.hub == "hf" else ModelScope(url, transport)
+            pull([Source(url, hub, need.ref)], library, Policy(4), placed.append, Wish(need.files))
+    place_needs(recipe, library, lambda kind: LAYOUTS[kind](), placed.append)
+    assert len([event for event in placed if isinstance(event, Placed)]) == len(recipe.needs)
+
+
+def test_indextts_finds_all_it_looks_for_where_it_looks(tmp_path: Path) -> None:
+    test_it_can_be_pulled_and_placed("indextts2", tmp_path)
+    checkpoints = tmp_path / "app" / "checkpoints"
+    for path in (
+        "gpt.pth",
+        "qwen0.6bemo4-merge/some",
+        "hf_cache/w2v-bert-2.0/model.safetensors",
+        "hf_cache/semantic_codec_model.safetensors",
+        "hf_cache/campplus_cn_common.bin",
+        "hf_cache/bigvgan/bigvgan_generator.pt",
+        "../examples/some.wav",
+    ):
+        assert (checkpoints / path).is_file(), path
+    assert not list(checkpoints.rglob("conformer_shaw.pt"))
+
+
+@contextmanager
+def stand_ins(recipe: Recipe, workplace: Path) -> Iterator[str]:
+    """Serve a small file for each that the recipe names, and one that it leaves out, at whatever commit it names."""
+    pins: dict[tuple[str, str], Snapshot] = {}
+    folders = {}
+    for need in recipe.needs:
+        folder = workplace / "hub" / need.ref.slug
+        for pattern in (*need.files, "conformer_shaw.pt"):
+            path = folder / pattern.replace("*", "some")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{need.ref} {pattern}\n")
+        kind = "" if need.ref.kind == "model" else f"{need.ref.kind}s/"
+        folders[f"{kind}{need.ref.repo}"] = folder
+        pins[need.ref.kind, need.ref.repo] = Snapshot(need.ref, need.ref.revision, ())
+    shelf = Shelf(folders)
+
+    def find(ref: Ref) -> Found | None:
+        known = pins.get((ref.kind, ref.repo))
+        if known is None or not known.ref.pinned or ref.hub == FOLDER:
+            return shelf.find(ref)
+        found = shelf.find(ref.at(ref.branch))
+        assert found is not None
+        commit = known.commit if ref.hub == "hf" else listing_commit(found.snapshot.files)
+        return Found(Snapshot(ref, commit, found.snapshot.files), found.locate, found.revisions)
+
+    with Server(("127.0.0.1", 0), partial(answer, find=find), lambda event: None) as server:
+        yield server.url
