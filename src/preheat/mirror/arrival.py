@@ -94,6 +94,12 @@ class Arrival:
 
     # ---- what readers do
 
+    @property
+    def verified(self) -> bool:
+        """See Arriving."""
+        with self._changed:
+            return self._whole
+
     def await_first(self, start: int, stop: int) -> int:
         """Wait until something of an answer could be sent; return the age of the bytes, for `pieces`.
 

@@ -12,11 +12,11 @@ from preheat.mirror.arrival import Arrival
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
 from preheat.transfer.fetch import Policy, fetch
-from preheat.transfer.route import Way
+from preheat.transfer.route import Lines, Way
 
 # More files than that are not fetched at once; who asks for one more is asked to come again.
 MOST_FETCHES = 32
-_CONNECTIONS = 128  # over all fetches; each has a buffer of up to 256 KiB
+_CONNECTIONS = 48  # of the first fetch; each has a buffer of up to 1 MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Fetches:
         try:
             with self._library.wanted(replace(snapshot, files=(file,))):
                 self._library.prepare(file.size - self._library.partial_size(file))
-                policy = replace(self._policy, connections=self._share(file))
+                policy = replace(self._policy, connections=self._share(file), lines=Lines())
                 fetch([file], way, self._library, policy, self._note, helpers)
             error = None
         except PreheatError as trouble:

@@ -1,17 +1,27 @@
 """Files: a file of a snapshot, or a part of it, as an answer."""
 
 import re
-from pathlib import Path
 
 from preheat.digest import SHA256
-from preheat.mirror.forms import Answer, Request, Slice, refuse
-from preheat.snapshot import File, Snapshot
+from preheat.mirror.forms import Answer, Flow, Request, Slice, refuse
+from preheat.mirror.shelf import Found
+from preheat.snapshot import File
+
+UNVERIFIED = "X-Preheat-Unverified"
+STALE = "X-Preheat-Stale"
 
 
-def give_file(request: Request, snapshot: Snapshot, file: File, place: Path) -> Answer:
-    """Answer with the bytes that lie at `place`, or with the range of them that was asked for."""
+def give_file(request: Request, found: Found, file: File) -> Answer | None:
+    """Answer with the bytes of a file, or with the range of them that was asked for; None if they cannot be had here.
+
+    What is not here is fetched only if its bytes are asked for, and sent as it comes.
+    """
+    found.admit(file)
+    place = found.locate(file)
+    if place is None and found.fetch is None:
+        return None
     etag = f'"{file.digest.hex}"'
-    headers = {"X-Repo-Commit": snapshot.commit, "ETag": etag, "Accept-Ranges": "bytes"}
+    headers = {**provenance(found), "ETag": etag, "Accept-Ranges": "bytes"}
     if file.digest.algorithm == SHA256:
         headers |= {"X-Linked-Etag": etag, "X-Linked-Size": str(file.size)}
     if _matches(request.headers.get("if-none-match", ""), etag):
@@ -20,13 +30,31 @@ def give_file(request: Request, snapshot: Snapshot, file: File, place: Path) -> 
     wanted = None
     if request.method == "GET" and request.headers.get("if-range", etag) == etag:
         wanted = _range(request.headers.get("range", ""), file.size)
-    if wanted is None:
-        return Answer(200, headers | {"Content-Length": str(file.size)}, Slice(place, 0, file.size))
-    start, stop = wanted
-    if start >= stop:
-        return refuse(416, f"the file has {file.size} bytes", Content_Range=f"bytes */{file.size}")
-    headers |= {"Content-Length": str(stop - start), "Content-Range": f"bytes {start}-{stop - 1}/{file.size}"}
-    return Answer(206, headers, Slice(place, start, stop))
+    start, stop = wanted or (0, file.size)
+    if wanted is not None:
+        if start >= stop:
+            return refuse(416, f"the file has {file.size} bytes", Content_Range=f"bytes */{file.size}")
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{file.size}"
+    headers["Content-Length"] = str(stop - start)
+    status = 200 if wanted is None else 206
+    if place is not None:
+        return Answer(status, headers, Slice(place, start, stop))
+    if request.method == "HEAD":
+        return Answer(status, headers)
+    assert found.fetch is not None
+    arriving = found.fetch(file)
+    age = arriving.await_first(start, stop)
+    if not arriving.verified and (start, stop) != (0, file.size):
+        headers[UNVERIFIED] = "these bytes are not checked yet: the file is still on its way"
+    return Answer(status, headers, Flow(arriving, start, stop, age))
+
+
+def provenance(found: Found) -> dict[str, str]:
+    """Say which commit the answer is about, and whether upstream may know a newer one."""
+    headers = {"X-Repo-Commit": found.snapshot.commit}
+    if found.stale:
+        headers[STALE] = "the upstream does not answer; this is the last commit it told"
+    return headers
 
 
 def _matches(condition: str, etag: str) -> bool:

@@ -35,6 +35,10 @@ class Slice:
 class Arriving(Protocol):
     """A file on its way, to be answered with as it comes."""
 
+    @property
+    def verified(self) -> bool:
+        """Whether all of it is here, with the right digest."""
+
     def await_first(self, start: int, stop: int) -> int:
         """Wait until something of bytes `start` up to `stop` can be sent; return the age to ask `pieces` for."""
 
@@ -75,6 +79,12 @@ class Refused(Exception):
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.status)
         self.answer = answer
+
+
+def bearer(request: Request) -> str:
+    """Say which token came with a request; nothing, if none did that could be one."""
+    match = re.fullmatch(r"bearer +([!-~]{1,4096})", request.headers.get("authorization", ""), re.IGNORECASE)
+    return match[1] if match else ""
 
 
 def refuse(status: int, message: str, code: str = "", **headers: str) -> Answer:

@@ -102,11 +102,10 @@ def _bytes(request: Request, ref: Ref, path: str, find: Find) -> Answer:
     file = found.snapshot.file(path) if found else None
     if found is None or file is None:
         found, file = _by_its_own_commit(ref, path, find)
-    place = found.locate(file)
-    if place is None:
-        message = f"{path} of {ref} is not on this mirror, though it is in the repository"
-        raise Refused(_refuse(404, message))
-    return give_file(request, found.snapshot, file, place)
+    given = give_file(request, found, file)
+    if given is None:
+        raise Refused(_refuse(404, f"{path} of {ref} is not on this mirror, though it is in the repository"))
+    return given
 
 
 def _by_its_own_commit(ref: Ref, path: str, find: Find) -> tuple[Found, File]:

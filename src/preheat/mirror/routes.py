@@ -9,7 +9,7 @@ import msgspec
 from preheat.errors import AccessDenied, HubUnavailable, NotFound, PreheatError, UsageError
 from preheat.hubs.hf_documents import ENTRY_NOT_FOUND, REPO_NOT_FOUND, REVISION_NOT_FOUND
 from preheat.mirror import hf_answers, ms_routes
-from preheat.mirror.files import give_file
+from preheat.mirror.files import give_file, provenance
 from preheat.mirror.forms import MOST_FIELDS, Answer, Refused, Request, json_answer, read_target, refuse
 from preheat.mirror.shelf import Find, Found
 from preheat.ref import DATASET, HUGGING_FACE, MODEL, SPACE, Ref, is_revision
@@ -73,22 +73,22 @@ def _api(request: Request, kind: str, segments: list[str], query: dict[str, list
         case []:
             _allow(request, "GET", "HEAD")
             found = _find(find, kind, repo, "main")
-            return json_answer(hf_answers.write_info(found.snapshot), 200, _commit(found))
+            return json_answer(hf_answers.write_info(found.snapshot), 200, provenance(found))
         case ["revision", revision]:
             _allow(request, "GET", "HEAD")
             found = _find(find, kind, repo, revision)
-            return json_answer(hf_answers.write_info(found.snapshot), 200, _commit(found))
+            return json_answer(hf_answers.write_info(found.snapshot), 200, provenance(found))
         case ["tree", revision, *path]:
             _allow(request, "GET", "HEAD")
             return _tree(request, _find(find, kind, repo, revision), "/".join(path).strip("/"), query)
         case ["paths-info", revision]:
             _allow(request, "POST")
             found = _find(find, kind, repo, revision)
-            return json_answer(hf_answers.write_paths_info(found.snapshot, _paths(request)), 200, _commit(found))
+            return json_answer(hf_answers.write_paths_info(found.snapshot, _paths(request)), 200, provenance(found))
         case ["refs"]:
             _allow(request, "GET", "HEAD")
             found = _find(find, kind, repo, "main")
-            return json_answer(hf_answers.write_refs({"main": found.snapshot.commit}), 200, {})
+            return json_answer(hf_answers.write_refs(_branches(found)), 200, provenance(found))
         case _:
             raise Refused(refuse(404, "this mirror has no such page"))
 
@@ -127,7 +127,7 @@ def _tree(request: Request, found: Found, under: str, query: dict[str, list[str]
     if not re.fullmatch(r"[0-9]{1,9}", cursor):
         raise Refused(refuse(400, "the cursor is none of this mirror's"))
     start, stop = int(cursor), int(cursor) + _PAGE
-    headers = _commit(found)
+    headers = provenance(found)
     if stop < len(entries):
         fields = {name: values[-1] for name, values in query.items()} | {"cursor": str(stop)}
         page = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in fields.items())
@@ -178,19 +178,24 @@ def _resolve(request: Request, kind: str, segments: list[str], find: Find) -> An
     file = found.snapshot.file(path)
     if file is None:
         raise Refused(_no_entry(found, path))
-    place = found.locate(file)
-    if place is None:
+    given = give_file(request, found, file)
+    if given is None:
         # Not EntryNotFound: clients would remember that the repository has no such file.
         message = f"{path} of {found.snapshot.ref} is not on this mirror, though it is in the repository"
         raise Refused(refuse(404, message, X_Repo_Commit=found.snapshot.commit))
-    return give_file(request, found.snapshot, file, place)
+    return given
 
 
 # ---- forms --------------------------------------------------------------------------------------------------------
 
 
 def _commit(found: Found) -> dict[str, str]:
-    return {"X-Repo-Commit": found.snapshot.commit}
+    return provenance(found)
+
+
+def _branches(found: Found) -> dict[str, str]:
+    """Say which branches and tags are known; that the last commit stands for `main` if nobody said, clients expect."""
+    return {"main": found.snapshot.commit, **found.revisions()}
 
 
 def _no_entry(found: Found, path: str) -> Answer:

@@ -5,16 +5,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from preheat.hubs.folder import Folder
+from preheat.mirror.forms import Arriving
 from preheat.ref import FOLDER, HUGGING_FACE, MODEL, Ref
 from preheat.snapshot import File, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A snapshot, and where each of its files lies; `locate` answers None for one that is not on this machine."""
+    """A snapshot, and where each of its files lies; `locate` answers None for one that is not on this machine.
+
+    `revisions` says which branches and tags are known, and at which commits. `admit` raises AccessDenied for a file
+    that this client may not have; `fetch`, where there is an upstream, begins to bring one that is not here. `stale`
+    says that the upstream does not answer, and this is what the ref meant when it last did.
+    """
 
     snapshot: Snapshot
     locate: Callable[[File], Path | None]
+    revisions: Callable[[], Mapping[str, str]] = dict
+    admit: Callable[[File], None] = lambda _file: None
+    fetch: Callable[[File], Arriving] | None = None
+    stale: bool = False
 
 
 Find = Callable[[Ref], Found | None]
@@ -39,4 +49,4 @@ class Shelf:
         snapshot = replace(self._hub.resolve(Ref(FOLDER, MODEL, str(folder))), ref=ref)
         if ref.revision not in (ref.branch, snapshot.commit):
             return None
-        return Found(snapshot, lambda file: folder / file.path)
+        return Found(snapshot, lambda file: folder / file.path, lambda: {ref.branch: snapshot.commit})

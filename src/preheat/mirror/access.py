@@ -1,0 +1,81 @@
+"""Access: who may have a repository's bytes: those whose own token, or none, opens it upstream."""
+
+from preheat.errors import AccessDenied, HubUnavailable, IntegrityError, NoRanges, NotFound
+from preheat.mirror.gate import CLOSED, OPEN, Gate, name_of
+from preheat.mirror.memory import Memory
+from preheat.mirror.upstream import Told
+from preheat.ref import Ref
+from preheat.snapshot import File
+
+
+class Access:
+    """Threads may share it.
+
+    The proof is a byte of the very file: a hub may list what it does not give. It holds for the repository and for
+    `fresh_s` seconds, a no for `refused_s`. Tokens are remembered hashed, and in memory alone.
+    """
+
+    def __init__(self, gate: Gate, fresh_s: float, refused_s: float) -> None:
+        self._gate = gate
+        self._fresh_s = fresh_s
+        self._refused_s = refused_s
+        self._opened: Memory[bool] = Memory(lambda _opened: 0, heaviest=20_000)
+
+    def admit(self, told: Told, file: File, token: str, *, mark: bool) -> Told:
+        """Return through what a client with that token may have the bytes; raise AccessDenied if through nothing.
+
+        Where nobody can be asked, what is open to all is given, and what is not, to whom it was opened before; else
+        raise HubUnavailable. With `mark`, the gate learns that it is open to all.
+        """
+        if not told.privately:
+            try:
+                self._prove(told, file, "")
+            except (AccessDenied, NotFound):
+                if not token:
+                    raise
+            except HubUnavailable:
+                if self._gate.state(told.snapshot.ref) == OPEN:
+                    return told
+                if not self.was_opened(told.snapshot.ref, token):
+                    raise
+            else:
+                if mark:
+                    self._gate.note(told.snapshot.ref, OPEN)
+                return told
+        private = told if told.privately else told.with_token(token)
+        try:
+            self._prove(private, file, token)
+        except HubUnavailable:
+            if not self.was_opened(told.snapshot.ref, token):
+                raise
+        self._gate.note(told.snapshot.ref, CLOSED)
+        return private
+
+    def was_opened(self, ref: Ref, token: str) -> bool:
+        """Whether that token opened it, since this mirror started."""
+        return bool(token) and self._opened.last(_key(ref, token)) is not None
+
+    def _prove(self, told: Told, file: File, token: str) -> None:
+        # An empty file is given without asking, so it proves nothing.
+        proof = file if file.size else next((one for one in told.snapshot.files if one.size), None)
+        if proof is not None:
+            asked = proof
+            self._opened.recall(
+                _key(told.snapshot.ref, token), lambda: _opens(told, asked), self._fresh_s, self._refused_s
+            )
+
+
+def _key(ref: Ref, token: str) -> tuple[str, str, str, str]:
+    return ref.hub, ref.kind, ref.repo, name_of(token)
+
+
+def _opens(told: Told, file: File) -> bool:
+    try:
+        reader = told.hub.open(told.snapshot, file, 0, 1)
+    except (NoRanges, IntegrityError):
+        return True  # it gives something: whether that is what it should be, the fetch will say
+    try:
+        reader.readinto(memoryview(bytearray(1)))
+    finally:
+        reader.close()
+    return True

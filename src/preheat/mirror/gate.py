@@ -1,0 +1,48 @@
+"""Gate: which repositories came through the mirror, and whether upstream opens them to everybody or to some."""
+
+import hashlib
+from pathlib import Path
+
+from preheat.library.partial import disk_trouble
+from preheat.library.records import write_whole
+from preheat.ref import Ref
+
+OPEN, CLOSED = "open", "closed"
+
+
+class Gate:
+    """One small file a repository in the library, `mirror/HUB/SLUG`: `open` or `closed`.
+
+    What has none was put into the library by whoever runs the mirror, and is served to whoever reaches it. Tokens are
+    never written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root / "mirror"
+
+    def state(self, ref: Ref) -> str:
+        """Say `open` or `closed` of what came through, nothing of what did not; what cannot be read is closed."""
+        try:
+            told = self._path(ref).read_text(encoding="ascii", errors="replace").strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+        except OSError:
+            return CLOSED
+        return OPEN if told == OPEN else CLOSED
+
+    def note(self, ref: Ref, state: str) -> None:
+        """Keep the state of a repository, on disk, before anything of it can be there."""
+        if self.state(ref) == state:
+            return
+        try:
+            write_whole(self._path(ref), f"{state}\n".encode())
+        except OSError as error:
+            raise disk_trouble(error, self._path(ref)) from error
+
+    def _path(self, ref: Ref) -> Path:
+        return self._root / ref.hub / ref.slug
+
+
+def name_of(token: str) -> str:
+    """Name a token so that nobody can use the name for it; nothing for none."""
+    return hashlib.sha256(token.encode()).hexdigest() if token else ""

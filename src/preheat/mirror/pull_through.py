@@ -1,0 +1,137 @@
+"""PullThrough: another find: what is not here is looked for upstream, and fetched while it is served."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from preheat.errors import AccessDenied, HubUnavailable, NotFound
+from preheat.library.library import Library
+from preheat.mirror.access import Access
+from preheat.mirror.fetches import Fetches
+from preheat.mirror.forms import Arriving
+from preheat.mirror.gate import CLOSED, Gate, name_of
+from preheat.mirror.memory import Memory
+from preheat.mirror.shelf import Found
+from preheat.mirror.upstream import Told, Upstreams
+from preheat.ref import Ref
+from preheat.snapshot import File
+
+
+@dataclass(frozen=True, slots=True)
+class Remembering:
+    """For how many seconds an upstream's word holds: what a name means, who may have the bytes, and a no."""
+
+    meaning_s: float = 60.0
+    access_s: float = 300.0
+    refusal_s: float = 10.0
+
+
+class PullThrough:
+    """Threads may share it. The mirror has no token of its own for upstream: it asks with its clients'."""
+
+    def __init__(
+        self, library: Library, upstreams: Upstreams, fetches: Fetches, remembering: Remembering = Remembering()
+    ) -> None:
+        self.fetches = fetches
+        self._library = library
+        self._upstreams = upstreams
+        self._remembering = remembering
+        self._gate = Gate(library.root)
+        self._access = Access(self._gate, remembering.access_s, remembering.refusal_s)
+        self._told: Memory[Told] = Memory(lambda told: len(told.snapshot.files))
+
+    def find(self, ref: Ref, token: str) -> Found | None:
+        """Find what `ref` means upstream, for a client with that token or none; or here, where that is all there is.
+
+        Raise AccessDenied or HubUnavailable where neither can be said.
+        """
+        if not self._upstreams.of(ref.hub):
+            return kept(self._library, ref)
+        refused: AccessDenied | None = None
+        try:
+            told = self._ask(ref, token)
+        except HubUnavailable:
+            found = self._last_known(ref, token)
+            if found is None:
+                raise
+            return found
+        except NotFound:
+            pass
+        except AccessDenied as error:
+            refused = error
+        else:
+            return self._found(told, token)
+        own = kept(self._library, ref) if not self._gate.state(ref) else None
+        if own is None and refused is not None:
+            raise refused
+        return own
+
+    # ---- what a name means
+
+    def _ask(self, ref: Ref, token: str) -> Told:
+        """Ask as anybody would, and with the client's token only where that is not enough."""
+        try:
+            return self._recall(ref, "")
+        except (NotFound, AccessDenied):
+            if not token:
+                raise
+        return self._recall(ref, token)
+
+    def _recall(self, ref: Ref, token: str) -> Told:
+        times = self._remembering
+        return self._told.recall(
+            (ref, name_of(token)), lambda: self._upstreams.resolve(ref, token), times.meaning_s, times.refusal_s
+        )
+
+    def _last_known(self, ref: Ref, token: str) -> Found | None:
+        """Find what a name meant when somebody last said; of what is closed, only for whom it was opened before."""
+        if self._gate.state(ref) == CLOSED and not self._access.was_opened(ref, token):
+            return None
+        told = self._told.last((ref, "")) or self._told.last((ref, name_of(token)))
+        if told is not None:
+            return replace(self._found(told, token), stale=not ref.pinned)
+        found = kept(self._library, ref, closed_too=True)
+        return replace(found, stale=not ref.pinned) if found is not None else None
+
+    # ---- what is given of it
+
+    def _found(self, told: Told, token: str) -> Found:
+        snapshot, library = told.snapshot, self._library
+        # What lay in the library before anything came through is its owner's to give.
+        own = not self._gate.state(snapshot.ref) and _recorded(library, snapshot.ref)
+        way: list[Told] = []
+
+        def admit(file: File) -> None:
+            if not (own and library.has(file.digest)):
+                way.append(self._access.admit(told, file, token, mark=not own))
+
+        def fetch(file: File) -> Arriving:
+            through = way[-1] if way else self._access.admit(told, file, token, mark=not own)
+            library.prepare(0)
+            library.record(snapshot)
+            helpers = self._upstreams.helpers(through, token if through.privately else "")
+            return self.fetches.join(snapshot, file, through.way, helpers)
+
+        def revisions() -> dict[str, str]:
+            return library.revisions(snapshot.ref) | (
+                {} if snapshot.ref.pinned else {snapshot.ref.revision: snapshot.commit}
+            )
+
+        return Found(snapshot, lambda file: _place(library, file), revisions, admit, fetch)
+
+
+def kept(library: Library, ref: Ref, *, closed_too: bool = False) -> Found | None:
+    """Find what the library has recorded; raise AccessDenied for what upstream opens only to some."""
+    snapshot = library.find(ref)
+    if snapshot is None:
+        return None
+    if not closed_too and Gate(library.root).state(ref) == CLOSED:
+        raise AccessDenied(f"{ref} is not open to everybody, and this mirror cannot ask to whom it is")
+    return Found(snapshot, lambda file: _place(library, file), lambda: library.revisions(ref))
+
+
+def _place(library: Library, file: File) -> Path | None:
+    return library.path(file.digest) if library.has(file.digest) else None
+
+
+def _recorded(library: Library, ref: Ref) -> bool:
+    return bool(library.revisions(ref)) or library.find(ref) is not None

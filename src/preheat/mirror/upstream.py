@@ -1,0 +1,106 @@
+"""Upstream: whom a mirror asks for what it lacks: the hub behind it, or another mirror."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from preheat.errors import AccessDenied, HubError, HubUnavailable, NotFound
+from preheat.hub import Hub
+from preheat.ref import Ref
+from preheat.snapshot import Snapshot
+from preheat.transfer.route import Way
+
+_REST_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """An endpoint of a hub (`hf` or `ms`); `connect` makes the hub there, for a client's token or for none."""
+
+    hub: str
+    url: str
+    connect: Callable[[str], Hub]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What an upstream said a ref means, and through which hub its files are opened: with a token, if `privately`."""
+
+    upstream: Upstream
+    hub: Hub
+    snapshot: Snapshot
+    privately: bool
+
+    @property
+    def way(self) -> Way:
+        """The way to its bytes."""
+        return Way(self.upstream.url, self.hub, self.snapshot)
+
+    def with_token(self, token: str) -> "Told":
+        """Open its files with a client's token."""
+        return replace(self, hub=self.upstream.connect(token), privately=True)
+
+
+@dataclass(slots=True)
+class Upstreams:
+    """Asks one upstream after the other, the first named first. Who did not answer is let rest for some seconds."""
+
+    every: Sequence[Upstream]
+    _rests: dict[str, float] = field(default_factory=dict)
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def of(self, hub: str) -> list[Upstream]:
+        """List those of a hub."""
+        return [one for one in self.every if one.hub == hub]
+
+    def resolve(self, ref: Ref, token: str) -> Told:
+        """Ask what `ref` means.
+
+        Raise HubUnavailable if somebody who may know does not answer, AccessDenied or NotFound if all say so.
+        """
+        errors: list[HubError] = []
+        for upstream in self._awake(self.of(ref.hub), errors):
+            hub = upstream.connect(token)
+            try:
+                return Told(upstream, hub, hub.resolve(ref), bool(token))
+            except HubUnavailable as error:
+                self._rest(upstream, error)
+                errors.append(error)
+            except HubError as error:
+                errors.append(error)
+        for kind in (HubUnavailable, AccessDenied, HubError):
+            told = next((one for one in errors if isinstance(one, kind)), None)
+            if told is not None:
+                raise told
+        raise NotFound(f"{ref}: this mirror has no upstream for it")
+
+    def helpers(self, told: Told, token: str) -> list[Callable[[], Way | None]]:
+        """Return what asks each of the others, when called, for the same snapshot."""
+        others = [one for one in self.of(told.snapshot.ref.hub) if one is not told.upstream]
+        ref = told.snapshot.ref.at(told.snapshot.commit)
+        return [_finding(other, ref, token) for other in others]
+
+    def _awake(self, upstreams: list[Upstream], errors: list[HubError]) -> Iterator[Upstream]:
+        for upstream in upstreams:
+            with self._turn:
+                rests = time.monotonic() < self._rests.get(upstream.url, 0.0)
+            if rests:
+                errors.append(HubUnavailable(f"{upstream.url} does not answer", wait_s=_REST_S))
+            else:
+                yield upstream
+
+    def _rest(self, upstream: Upstream, error: HubUnavailable) -> None:
+        with self._turn:
+            self._rests[upstream.url] = time.monotonic() + max(_REST_S, min(error.wait_s or 0.0, 60.0))
+
+
+def _finding(other: Upstream, ref: Ref, token: str) -> Callable[[], Way | None]:
+    def find() -> Way | None:
+        hub = other.connect(token)
+        try:
+            return Way(other.url, hub, hub.resolve(ref))
+        except HubError:
+            return None  # it was to help, and cannot
+
+    return find
