@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import urllib3
-from urllib3 import exceptions
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, exceptions
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from preheat import __version__
 from preheat.errors import HubError, HubUnavailable, UsageError
+from preheat.fence import Fence
 
 _REDIRECTS = 8
 _LARGEST_DOCUMENT = 256 << 20
@@ -20,13 +22,17 @@ _LARGEST_DOCUMENT = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class Wires:
-    """How to reach the world: proxies by scheme (and `no`), an extra CA file, seconds to wait."""
+    """How to reach the world: proxies by scheme (and `no`), an extra CA file, seconds to wait, and a fence.
+
+    What goes through a proxy is the proxy's to fence in.
+    """
 
     proxies: Mapping[str, str] = field(default_factory=dict)
     ca_file: Path | None = None
     connect_s: float = 10.0
     read_s: float = 20.0
     connections: int = 256
+    fence: Fence | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +159,8 @@ class Transport:
                 if proxy
                 else urllib3.PoolManager(maxsize=wires.connections, timeout=timeout, ca_certs=ca)
             )
+            if wires.fence is not None and not proxy:
+                self._pools[proxy].pool_classes_by_scheme = _fenced(wires.fence)
         return self._pools[proxy]
 
     def _proxy(self, url: str) -> str:
@@ -163,6 +171,32 @@ class Transport:
         ):
             return ""
         return proxies.get(parts.scheme or "") or proxies.get("all") or ""
+
+
+def _fenced(fence: Fence) -> dict[str, type[HTTPConnectionPool]]:
+    """Return pools whose connections are checked when they are made, before anything is asked over them."""
+
+    def check(connection: HTTPConnection) -> None:
+        if connection.sock is not None:
+            fence.check(connection.host, connection.port or 0, str(connection.sock.getpeername()[0]))
+
+    class Plain(HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            check(self)
+
+    class Secure(HTTPSConnection):
+        def connect(self) -> None:
+            super().connect()
+            check(self)
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
 
 
 def _trouble(url: str, error: Exception) -> HubError:

@@ -1,0 +1,86 @@
+"""A hub outside leads to nothing that only this machine or its network can reach."""
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.flaky_hub import FlakyHub, redirects_to
+
+from preheat.errors import HubError
+from preheat.fence import PUBLIC, Fence, kind_of
+from preheat.transport import Transport, Wires
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("127.0.0.1", "loopback"),
+        ("127.8.9.1", "loopback"),
+        ("::1", "loopback"),
+        ("0.0.0.0", "loopback"),
+        ("::", "loopback"),
+        ("::ffff:127.0.0.1", "loopback"),
+        ("64:ff9b::7f00:1", "loopback"),
+        ("2002:7f00:1::", "loopback"),
+        ("169.254.169.254", "link-local"),
+        ("fe80::1%eth0", "link-local"),
+        ("::ffff:169.254.169.254", "link-local"),
+        ("10.0.0.1", "private"),
+        ("172.31.255.255", "private"),
+        ("192.168.1.5", "private"),
+        ("100.64.0.1", "private"),
+        ("fd00::1", "private"),
+        ("224.0.0.1", "private"),
+        ("255.255.255.255", "private"),
+        ("nonsense", "private"),
+        ("93.184.215.14", "public"),
+        ("2606:4700::1111", "public"),
+        ("::ffff:93.184.215.14", "public"),
+    ],
+)
+def test_knows_what_kind_an_address_is(address: str, kind: str) -> None:
+    assert kind_of(address) == kind
+
+
+@given(st.ip_addresses())
+def test_only_what_everybody_can_reach_is_public(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    if kind_of(str(ip)) == PUBLIC and ip.version == 4:
+        assert not (ip.is_private or ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_reserved)
+
+
+def test_a_hub_outside_leads_outside_alone() -> None:
+    fence = Fence("https://hub.example")
+    fence.check("hub.example", 443, "93.184.215.14")
+    fence.check("cdn.example", 443, "93.184.215.15")
+    for address in ("127.0.0.1", "10.1.2.3", "169.254.169.254", "fe80::1"):
+        with pytest.raises(HubError, match="refused"):
+            fence.check("cdn.example", 443, address)
+
+
+def test_a_hub_in_the_room_leads_into_the_room_and_outside_but_not_to_this_machine() -> None:
+    fence = Fence("http://mirror.lan:8000/")
+    fence.check("mirror.lan", 8000, "192.168.1.5")
+    fence.check("store.lan", 9000, "192.168.1.6")
+    fence.check("cdn.example", 443, "93.184.215.15")
+    with pytest.raises(HubError, match="loopback"):
+        fence.check("localhost", 6379, "127.0.0.1")
+
+
+def test_before_the_endpoint_itself_was_reached_nothing_is_known_of_it() -> None:
+    with pytest.raises(HubError):
+        Fence("http://mirror.lan:8000").check("store.lan", 8000, "192.168.1.6")
+
+
+def test_a_redirect_that_leads_inside_is_not_followed(hub: FlakyHub) -> None:
+    with FlakyHub({}) as inside:
+        hub.fails(r"/resolve/", redirects_to(inside.url))
+        port = hub.url.rpartition(":")[2]
+        # By a name, the hub is where it is; what it leads to is then looked at as if the hub were outside.
+        fence = Fence(f"http://elsewhere.example:{port}")
+        with pytest.raises(HubError, match="loopback address: refused"):
+            Transport(Wires(fence=fence)).get(f"{hub.url}/acme/tiny/resolve/main/config.json", {})
+        assert inside.asked() == []
+        own = Transport(Wires(fence=Fence(hub.url)))
+        assert own.get(f"{hub.url}/acme/tiny/resolve/main/config.json", {}).status == 404
+        assert len(inside.asked()) == 1
