@@ -97,20 +97,19 @@ def test_the_gain_is_measured_and_the_network_counted(preheat: Preheat, hub: Fla
     told = preheat("prove", "--runs", "2", "--json")
     assert told.status == 0, told.out + told.err
     assert [(event["condition"], event["round"]) for event in told.events if event["event"] == "trial-started"] == [
-        ("cold", 1),
-        ("preloaded", 1),
-        ("cold", 2),
-        ("preloaded", 2),
+        (condition, number)
+        for number in (1, 2)
+        for condition in ("cold", "preloaded", "warm", "restart", "limits")
     ]
     figures = told.last
     assert figures["weights"] == figures["cold"]["fetched"] == 9_000_023
     assert figures["preloaded"]["fetched"] > 9_000_023
     assert figures["preloaded"]["pull_s"] > 0
     assert figures["cold"]["pull_s"] is None
-    for condition in ("cold", "preloaded"):
+    for condition in ("cold", "preloaded", "warm", "restart"):
         assert 0 < figures[condition]["ready_s"] < figures[condition]["first_s"]
         assert figures[condition]["peak_rss"] > 9_000_000
-    assert len(figures["timelines"]) == 4
+    assert len(figures["timelines"]) == 8
     if figures["cold"]["outbound"] is not None:
         assert figures["cold"]["outbound"] == 2
         assert figures["preloaded"]["outbound"] == 0
@@ -123,16 +122,13 @@ def test_the_table_says_it_to_people(preheat: Preheat, recipe: Recipe) -> None:
     told = preheat("prove", "preheat.toml")
     assert told.status == 0, told.err
     lines = told.out.splitlines()
-    assert lines[0].split() == ["cold", "preloaded"]
-    assert [line[:17].strip() for line in lines[1:]] == [
-        "pull, once",
-        "start to page",
-        "start to first us",
-        "bytes fetched",
-        "outbound requests",
-        "peak memory",
-    ]
-    assert "9.0 MB" in lines[4]
+    assert "sooner; " in lines[0]
+    assert lines[0].startswith("talk starts in ")
+    assert lines[2].split() == ["cold", "preloaded", "warm", "restart", "change"]
+    names = [line.partition("  ")[0] for line in lines[3:]]
+    assert names[:5] == ["pull, once", "start to page", "start to first use", "bytes fetched", "outbound requests"]
+    assert {"peak memory (RSS)", "peak memory (PSS)", "video memory", "read from disk"} <= set(names)
+    assert "9.0 MB" in lines[6]
     assert "round 1 of 1: preloaded" in told.err
 
 
@@ -143,8 +139,8 @@ def test_the_library_that_is_here_is_neither_used_nor_changed(preheat: Preheat, 
     before = contents(preheat.library)
     assert preheat("prove").status == 0
     assert contents(preheat.library) == before
-    # Once by the app, once by the pull.
-    assert hub.sent("model.safetensors") == 18_000_000
+    # Once by the app, once by the pull, and what measuring the line took.
+    assert hub.sent("model.safetensors") >= 18_000_000
 
 
 def test_a_gain_that_is_none_is_refused(preheat: Preheat, recipe: Recipe) -> None:

@@ -209,6 +209,14 @@ def _mirror(verb: argparse.ArgumentParser) -> None:
         "--folder", action="append", default=[], metavar="NAME=DIR", help="serve a plain folder as owner/name"
     )
     verb.add_argument(
+        "--upstream",
+        action="append",
+        default=[],
+        metavar="HUB=URL",
+        help="fetch from there what is not here: hf=https://huggingface.co, ms=…, or another mirror; repeatable",
+    )
+    verb.add_argument("--read-only", action="store_true", help="serve what is here and fetch nothing")
+    verb.add_argument(
         "--pace", metavar="RATE", help="test aid: slow every connection to RATE (1M), as a far hub would be"
     )
 
@@ -216,6 +224,15 @@ def _mirror(verb: argparse.ArgumentParser) -> None:
 def _prove(verb: argparse.ArgumentParser) -> None:
     _app(verb)
     verb.add_argument("--runs", type=int, default=1, metavar="N", help="rounds (default 1)")
+    verb.add_argument(
+        "--conditions",
+        default="cold,preloaded,warm,restart",
+        metavar="NAMES",
+        help="which of cold, preloaded, warm, restart to try (default all)",
+    )
+    verb.add_argument(
+        "--drop-caches", action="store_true", help="as root: drop the whole page cache, not the app's files alone"
+    )
     verb.add_argument(
         "--ready-within", default="30m", metavar="TIME", help="give up if it is not ready by then (default 30m)"
     )
@@ -278,11 +295,12 @@ _VERBS = (
     ),
     (
         "mirror",
-        "serve the library, and plain folders, in the Hugging Face API",
+        "serve the library, and plain folders, as the hubs do; fetch what is not here, once for all",
         _mirror,
         """\
   preheat mirror --listen 0.0.0.0:8000           then, on every desk: export HF_ENDPOINT=http://HOST:8000
-  preheat mirror --folder me/my-voice=./voice    a folder as a repository""",
+  preheat mirror --folder me/my-voice=./voice    a folder as a repository
+  preheat mirror --listen 0.0.0.0:8000 --upstream hf=https://huggingface.co --upstream ms=https://modelscope.cn""",
     ),
     (
         "prove",

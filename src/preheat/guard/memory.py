@@ -40,13 +40,13 @@ class Peak:
     def _watch(self) -> None:
         while True:
             family = kin.family(self._pid)
-            own_peaks = (_high_water(member.pid) for member in family)
+            own_peaks = (high_water(member.pid) for member in family)
             self.peak_rss = max(self.peak_rss, sum(member.resident for member in family), *own_peaks, 0)
             if self._closed.wait(self._every_s):
                 return
 
 
-def _high_water(pid: int) -> int:
+def high_water(pid: int) -> int:
     """Read the most that one process ever had: VmHWM of proc_pid_status(5), 0 when it is gone."""
     try:
         with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as status:

@@ -1,91 +1,151 @@
 """Report: what the trials say together."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from statistics import median
 
-from preheat.proof.timeline import COLD, PRELOADED, Timeline
+from preheat.proof.line import Line
+from preheat.proof.speed import Speed
+from preheat.proof.timeline import COLD, CONDITIONS, PRELOADED, WARM, Timeline
+
+Figure = Callable[[Timeline], float | None]
+
+# What is said of each condition, by the names that JSON and --fail-if use; units are in the name, else bytes or counts.
+FIGURES: Mapping[str, Figure] = {
+    "ready_s": lambda one: one.ready_s,
+    "first_s": lambda one: one.first_s,
+    "listening_s": lambda one: one.listening_s,
+    "interpreter_s": lambda one: one.imports.interpreter_s if one.imports else None,
+    "imports_s": lambda one: one.imports.seconds if one.imports else None,
+    "reading_s": lambda one: one.reading.seconds,
+    "download_s": lambda one: one.download_s,
+    "pull_s": lambda one: one.pulled.seconds if one.pulled else None,
+    "fetched": lambda one: one.traffic.fetched,
+    "outbound": lambda one: one.traffic.outbound,
+    "lookups": lambda one: one.traffic.lookups,
+    "disk_read": lambda one: one.traffic.disk_read,
+    "disk_written": lambda one: one.traffic.disk_written,
+    "weights_read": lambda one: one.reading.size,
+    "major_faults": lambda one: one.reading.major_faults,
+    "peak_rss": lambda one: one.memory.rss,
+    "peak_pss": lambda one: one.memory.pss,
+    "cgroup_peak": lambda one: one.memory.cgroup,
+    "page_cache": lambda one: one.memory.page_cache,
+    "video_memory": lambda one: one.memory.video,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What this machine and its line can do at best, measured between the starts.
+
+    `interpreter` and `imports` are seconds, one for each round: the bare Python, and the bare Python with the app's
+    imports, after eviction; `imports_warm` the same from the page cache.
+    """
+
+    line: Line | None = None
+    speed: Speed | None = None
+    interpreter: tuple[float, ...] = ()
+    imports: tuple[float, ...] = ()
+    imports_warm: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Imitated:
+    """A far hub that was imitated on this machine: bytes a second of each connection, seconds before each answer."""
+
+    rate: int
+    rtt_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All timelines of a proof, and the size in bytes of the weights it is about."""
+    """All timelines of a proof, the size in bytes of the weights it is about, and what they are held against.
+
+    `unwatched` are seconds to ready of warm starts at which nothing looked, `copies` how often the weights lie on disk
+    once they are preloaded, `machine` what it was measured on.
+    """
 
     timelines: tuple[Timeline, ...]
     weights: int
+    app: str = ""
+    limits: Limits = field(default_factory=Limits)
+    unwatched: tuple[float, ...] = ()
+    copies: float | None = None
+    imitated: Imitated | None = None
+    machine: Mapping[str, object] = field(default_factory=dict)
+    gpus: tuple[str, ...] = ()
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """List the conditions that were tried, in their order."""
+        return tuple(condition for condition in CONDITIONS if self.of(condition))
+
+    @property
+    def rounds(self) -> int:
+        """Say how often each was tried."""
+        return max((len(self.of(condition)) for condition in self.conditions), default=0)
 
     def of(self, condition: str) -> list[Timeline]:
         """List one condition's timelines."""
         return [timeline for timeline in self.timelines if timeline.condition == condition]
 
-    def median(self, condition: str, figure: Callable[[Timeline], float | None]) -> float | None:
+    def taken(self, condition: str, figure: str) -> list[float]:
+        """List what was taken of a figure under a condition, in the order of the rounds."""
+        values = (FIGURES[figure](timeline) for timeline in self.of(condition))
+        return [value for value in values if value is not None]
+
+    def median(self, condition: str, figure: str) -> float | None:
         """Say the median of a figure under a condition; None where it was not taken."""
-        taken = [value for value in map(figure, self.of(condition)) if value is not None]
+        taken = self.taken(condition, figure)
         return median(taken) if taken else None
 
+    def typical(self, condition: str) -> Timeline:
+        """Give the timeline whose time to ready is nearest to the median."""
+        middle = self.median(condition, "ready_s") or 0.0
+        return min(self.of(condition), key=lambda one: abs(one.ready_s - middle))
+
     @property
-    def ratio(self) -> float:
-        """Say how many times sooner the app is ready when preloaded."""
-        cold, preloaded = (self.median(condition, lambda one: one.ready_s) for condition in (COLD, PRELOADED))
-        assert cold is not None
-        assert preloaded is not None
-        return cold / preloaded
+    def ratio(self) -> float | None:
+        """Say how many times sooner the app is ready when preloaded; None when not both were tried."""
+        cold, preloaded = self.median(COLD, "ready_s"), self.median(PRELOADED, "ready_s")
+        return cold / preloaded if cold and preloaded else None
 
-    def figures(self) -> dict[str, object]:
-        """Give the figures to a program: medians by condition, and every timeline."""
-        names = ("ready_s", "first_s", "peak_rss", "fetched", "outbound", "lookups", "pull_s")
-        return {
-            "ratio": round(self.ratio, 2),
-            "weights": self.weights,
-            **{
-                condition: {name: self.median(condition, _figure(name)) for name in names}
-                for condition in (COLD, PRELOADED)
-            },
-            "timelines": self.timelines,
-        }
+    @property
+    def bound(self) -> float | None:
+        """Say how many times sooner it could be without its download: (download + start) / start, of cold starts."""
+        cold, download = self.median(COLD, "ready_s"), self.median(COLD, "download_s")
+        return cold / (cold - download) if cold and download and cold > download else None
 
+    @property
+    def reached(self) -> float | None:
+        """Say which part of the bound was reached; above 1 where starting preloaded saves more than the download."""
+        return self.ratio / self.bound if self.ratio and self.bound else None
 
-def table(report: Report, say_size: Callable[[float], str], say_seconds: Callable[[float], str]) -> str:
-    """Lay the report out for people, in plain text."""
+    @property
+    def overhead(self) -> float | None:
+        """Say what being measured cost, as a part of a start: warm starts watched and not, compared."""
+        watched = self.median(WARM, "ready_s")
+        return watched / median(self.unwatched) - 1 if watched and self.unwatched else None
 
-    def row(name: str, figure: str, say: Callable[[float], str], note: str = "") -> tuple[str, ...]:
-        values = [report.median(condition, _figure(figure)) for condition in (COLD, PRELOADED)]
-        return (name, *("–" if value is None else say(value) for value in values), note)
+    def limit_s(self, condition: str) -> float | None:
+        """Say what a start cannot be sooner than: the bare imports, and reading the weights as fast as is possible."""
+        cold = condition in (COLD, PRELOADED)
+        imports = self.limits.imports if cold else self.limits.imports_warm
+        if not imports or self.limits.speed is None:
+            return None
+        rate = self.limits.speed.disk if condition == PRELOADED else self.limits.speed.page_cache
+        return median(imports) + self.weights / rate
 
-    def sooner(figure: str) -> str:
-        cold, preloaded = (report.median(condition, _figure(figure)) for condition in (COLD, PRELOADED))
-        return f"{cold / preloaded:.1f}× sooner" if cold and preloaded else ""
-
-    fetched = report.median(PRELOADED, _figure("fetched")) or 0
-    uncounted = next((one.uncounted for one in report.timelines if one.uncounted), "")
-    rounds = len(report.of(COLD))
-    return _columns(
-        [
-            ("", "cold", "preloaded", "median of " + str(rounds) if rounds > 1 else ""),
-            row("pull, once", "pull_s", say_seconds, "before the start, not counted in it"),
-            row("start to page", "ready_s", say_seconds, sooner("ready_s")),
-            row("start to first use", "first_s", say_seconds, sooner("first_s")),
-            row("bytes fetched", "fetched", say_size, f"{fetched / report.weights:.4f} of the weights, API included"),
-            row(
-                "outbound requests", "outbound", lambda count: f"{count:.0f}", uncounted and f"not counted: {uncounted}"
-            ),
-            row("peak memory", "peak_rss", say_size),
-        ]
-    )
+    def over_limit(self, condition: str) -> float | None:
+        """Say how many times as long as that limit it takes."""
+        ready, limit = self.median(condition, "ready_s"), self.limit_s(condition)
+        return ready / limit if ready and limit else None
 
 
-def _figure(name: str) -> Callable[[Timeline], float | None]:
-    def take(timeline: Timeline) -> float | None:
-        value: float | None = getattr(timeline, name)
-        return value
-
-    return take
-
-
-def _columns(rows: Iterable[tuple[str, ...]]) -> str:
-    listed = list(rows)
-    widths = [max(len(row[column]) for row in listed) for column in range(4)]
-    return "\n".join(
-        f"{name:<{widths[0]}}  {cold:>{widths[1]}}  {preloaded:>{widths[2]}}  {note}".rstrip()
-        for name, cold, preloaded, note in listed
-    )
+def spread(values: list[float]) -> float | None:
+    """Say how far single values lie from their median at most, as a part of it; None for fewer than two."""
+    if len(values) < 2:
+        return None
+    middle = median(values)
+    return max(abs(value - middle) for value in values) / abs(middle) if middle else 0.0

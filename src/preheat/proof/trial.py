@@ -1,37 +1,80 @@
 """Trial: one start of an app, timed from outside."""
 
+import contextlib
 import shlex
+import signal
 import subprocess
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from preheat.errors import AppError, UsageError
 from preheat.guard.app import App
 from preheat.guard.ending import describe_exit
-from preheat.guard.memory import Peak
 from preheat.guard.network import Witness
 from preheat.guard.ports import port_taken
 from preheat.guard.probes import parse_probe, port_of
 from preheat.guard.process import CannotStart, Output, Process
+from preheat.proof.gauge import Gauge, Seen, Subject
+from preheat.proof.imports import Notes, read_notes
+from preheat.proof.memory_cgroup import MemoryCgroup
+from preheat.proof.timeline import Span
 
 _GLANCE_S = 0.02
 _QUIET = Output(stdout=None, stderr=None)
 
 
 @dataclass(frozen=True, slots=True)
+class Eyes:
+    """What watches a start: a witness of its network calls, a folder for its imports' notes, what else to look at."""
+
+    witness: Witness | None = None
+    notes: Path | None = None
+    subject: Subject = field(default_factory=Subject)
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
-    """When the app was ready and had done its first real use, in seconds since its start; and its peak memory."""
+    """When the app was ready and had done its first real use, in seconds since it began; and what was seen of it.
+
+    `began` is in nanoseconds of CLOCK_MONOTONIC.
+    """
 
     ready_s: float
     first_s: float | None
-    peak_rss: int
+    began: int
+    seen: Seen | None = None
+    downloading: tuple[Span, ...] = ()
+    notes: tuple[Notes, ...] = ()
+    cgroup_peak: int | None = None
+    no_cgroup: str = ""
 
 
-def start_once(app: App, first: str, ready_within_s: float, witness: Witness | None) -> Started:
+def start_once(app: App, first: str, ready_within_s: float, eyes: Eyes | None = None) -> Started:
     """Start `app`, wait until it is ready, use it once with the command `first` (`exec:…`), stop it.
 
-    Raise AppError with its last lines when it ends before, or is not ready in time, or the first use fails.
+    Without `eyes` nothing is looked at but the probe. Raise AppError with its last lines when it ends before, or is
+    not ready in time, or the first use fails.
     """
+    with _running(app, eyes.witness if eyes else None) as (process, began):
+        return _measured(app, first, ready_within_s, eyes, process, began)
+
+
+def restart_once(app: App, first: str, ready_within_s: float, eyes: Eyes | None = None) -> Started:
+    """Start `app`, kill it when it is ready, and start it again at once: the time counts from the kill."""
+    with _running(app, None) as (process, began):
+        _await(app, process, began + ready_within_s)
+        crashed = time.monotonic()
+        process.signal(signal.SIGKILL)
+        process.stop()
+    with _running(app, eyes.witness if eyes else None) as (process, _):
+        return _measured(app, first, ready_within_s, eyes, process, crashed)
+
+
+@contextlib.contextmanager
+def _running(app: App, witness: Witness | None) -> Iterator[tuple[Process, float]]:
+    """Start it, say when that was, and stop it in the end."""
     port = port_of(app.ready)
     holder = port_taken(port) if port is not None else None
     if holder is not None:
@@ -42,15 +85,35 @@ def start_once(app: App, first: str, ready_within_s: float, witness: Witness | N
     except CannotStart as error:
         raise AppError(str(error), hint="is the command right?") from error
     try:
-        with Peak(process.pid) as peak:
-            _await(app, process, began + ready_within_s)
-            ready_s = time.monotonic() - began
-            if first:
-                _use(read_first(first), app, ready_within_s, process)
-            first_s = time.monotonic() - began if first else None
-        return Started(ready_s, first_s, peak.peak_rss)
+        yield process, began
     finally:
         process.stop()
+
+
+def _measured(
+    app: App, first: str, ready_within_s: float, eyes: Eyes | None, process: Process, began: float
+) -> Started:
+    def go() -> tuple[float, float | None]:
+        _await(app, process, time.monotonic() + ready_within_s)
+        ready_s = time.monotonic() - began
+        if not first:
+            return ready_s, None
+        _use(read_first(first), app, ready_within_s, process)
+        return ready_s, time.monotonic() - began
+
+    if eyes is None:
+        return Started(*go(), round(began * 1e9))
+    cgroup = MemoryCgroup()
+    try:
+        cgroup.take(process.pid)
+        with Gauge(process.pid, began, eyes.subject) as gauge:
+            times = go()
+            seen, peak = gauge.close(), cgroup.peak
+            started = Started(*times, round(began * 1e9), seen, gauge.downloading(), (), peak, cgroup.why)
+        process.stop()
+    finally:
+        cgroup.close()
+    return replace(started, notes=tuple(read_notes(eyes.notes)) if eyes.notes else ())
 
 
 def read_first(first: str) -> list[str]:

@@ -1,71 +1,172 @@
-"""Prove: start an app cold and preloaded, in turns, and say what was gained."""
+"""Prove: start an app cold, preloaded, warm and after a crash, in turns, and say what was gained."""
 
 import contextlib
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from preheat.errors import AppError, CheckFailed, UsageError
+from preheat.errors import HubError, UsageError
 from preheat.events import Listener, TrialStarted
-from preheat.guard.app import App
-from preheat.guard.network import Witness
 from preheat.guard.probes import parse_probe
 from preheat.guard.tail import Tail
 from preheat.library.library import Library
-from preheat.proof.eviction import evict
-from preheat.proof.report import Report
-from preheat.proof.timeline import COLD, PRELOADED, Timeline
-from preheat.proof.trial import read_first, start_once
-from preheat.recipes.offline import offline, online
-from preheat.recipes.recipe import Recipe
-from preheat.verbs.run import network_seen, witness_for
-from preheat.verbs.view import place_needs
+from preheat.proof.bare import Bare
+from preheat.proof.eviction import drop_all_caches
+from preheat.proof.gpu import Gpus
+from preheat.proof.growth import Growth
+from preheat.proof.line import Line
+from preheat.proof.pull_clock import PullClock
+from preheat.proof.report import Imitated, Limits, Report
+from preheat.proof.speed import measure_speed
+from preheat.proof.timeline import COLD, CONDITIONS, PRELOADED, RESTART, WARM, Timeline
+from preheat.proof.trial import read_first
+from preheat.proof.untouched import untouched
+from preheat.recipes.recipe import Need, Recipe
+from preheat.snapshot import File, Snapshot
+from preheat.verbs.starts import Roots, Starts, Surroundings
 from preheat.views.view import View
-
-_CACHES = frozenset(("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME"))
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How to prove: how many rounds, how long to wait for the app, in which surroundings.
+    """How to prove: how many rounds, under which conditions, in which surroundings.
 
-    `workplace` is a folder for the proof's own libraries and caches, all removed after; `pull` pulls the recipe's
-    needs into a library and returns how many bytes came over the network for it, answers of the API included.
+    `workplace` is a folder for the proof's own libraries and caches, all removed after; `pull` pulls a need into a
+    library, telling the listener, and returns how many bytes came over the network for it, answers of the API
+    included; `line` measures the line to the hub of a need. `drop_caches` puts the whole machine's page cache out.
     """
 
     rounds: int
-    ready_within_s: float
-    environ: Mapping[str, str]
-    endpoint: str
+    surroundings: Surroundings
     workplace: Path
-    pull: Callable[[Library], int]
+    pull: Callable[[Need, Library, Listener], int]
+    line: Callable[[Need, Snapshot], Line]
+    conditions: tuple[str, ...] = CONDITIONS
+    drop_caches: bool = False
+    imitated: Imitated | None = None
+    machine: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the rounds bring together."""
+
+    timelines: list[Timeline] = field(default_factory=list)
+    unwatched: list[float] = field(default_factory=list)
+    limits: Limits = field(default_factory=Limits)
+    weights: int = 0
+    copies: float | None = None
 
 
 def prove(recipe: Recipe, terms: Terms, view_of: Callable[[str], View], on_event: Listener) -> Report:
-    """Start the app under each condition in each round; raise CheckFailed when a cold start fetched nothing.
+    """Start the app under each condition in each round; raise CheckFailed when a gain would be none.
 
-    Before every start the app's virtual environment and the weights are put out of the page cache, so that neither
-    condition inherits what the other has read.
+    Before every cold and preloaded start the app's virtual environment and the weights are put out of the page cache,
+    so that neither condition inherits what the other has read.
     """
     _check(recipe, terms)
-    timelines = []
-    weights = 0
-    for round_ in range(1, terms.rounds + 1):
-        on_event(TrialStarted(COLD, round_, terms.rounds))
-        timelines.append(_cold(recipe, terms))
-        on_event(TrialStarted(PRELOADED, round_, terms.rounds))
-        timeline, weights = _preloaded(recipe, terms, view_of, on_event)
-        timelines.append(timeline)
-    for timeline in timelines:
-        if timeline.condition == COLD and not timeline.fetched:
-            raise CheckFailed(
-                "the cold start fetched nothing, so this would prove nothing",
-                hint="does the app keep its models somewhere else than in HF_HOME?",
-            )
-    return Report(tuple(timelines), weights)
+    found = _Found()
+    with Gpus() as gpus, untouched([recipe.folder / need.at for need in recipe.needs if need.at]):
+        starts = Starts(recipe, terms.surroundings, view_of, on_event, gpus)
+        for round_ in range(1, terms.rounds + 1):
+            _round(round_, starts, terms, found, on_event)
+        names = gpus.names
+    return Report(
+        timelines=tuple(found.timelines),
+        weights=found.weights,
+        app=recipe.name,
+        limits=found.limits,
+        unwatched=tuple(found.unwatched),
+        copies=found.copies,
+        imitated=terms.imitated,
+        machine=terms.machine,
+        gpus=names,
+    )
+
+
+def _round(round_: int, starts: Starts, terms: Terms, found: _Found, on_event: Listener) -> None:
+    def begin(what: str) -> None:
+        on_event(TrialStarted(what, round_, terms.rounds))
+        if terms.drop_caches and what in (COLD, PRELOADED):
+            drop_all_caches()
+
+    used: set[str] = set()
+    if COLD in terms.conditions:
+        begin(COLD)
+        with _fresh(terms.workplace) as folder:
+            timeline, used = starts.cold(Roots(folder))
+            found.timelines.append(timeline)
+    if set(terms.conditions) == {COLD}:
+        found.weights = max(found.weights, found.timelines[-1].traffic.fetched)
+        return
+    with _fresh(terms.workplace) as folder:
+        begin(PRELOADED if PRELOADED in terms.conditions else "pull")
+        library = Library(folder / "library")
+        received, clock = _pull(starts.recipe, library, terms, on_event)
+        snapshots = [(need, library.require(need.ref, need.files)) for need in starts.recipe.needs]
+        files = [file for _, snapshot in snapshots for file in snapshot.files]
+        found.weights = sum(snapshot.size for _, snapshot in snapshots)
+        if COLD in terms.conditions:
+            starts.require_cold(found.timelines[-1], used, terms.workplace, files)
+        if PRELOADED in terms.conditions:
+            with _fresh(folder) as home:
+                found.timelines.append(starts.preloaded(Roots(home), library, clock, received))
+            found.copies = _copies(library.root, starts.copied, found.weights)
+        if WARM in terms.conditions:
+            begin(WARM)
+            with _fresh(folder) as home:
+                found.timelines.append(starts.warm(WARM, Roots(home), library))
+            with _fresh(folder) as home:
+                found.unwatched.append(starts.unwatched(Roots(home), library))
+        if RESTART in terms.conditions:
+            begin(RESTART)
+            with _fresh(folder) as home:
+                found.timelines.append(starts.warm(RESTART, Roots(home), library))
+        begin("limits")
+        found.limits = _limits(found.limits, starts, terms, library, snapshots, files)
+
+
+def _pull(recipe: Recipe, library: Library, terms: Terms, on_event: Listener) -> tuple[int, PullClock]:
+    clock, received = PullClock(on_event), 0
+    for need in recipe.needs:
+        received += terms.pull(need, library, clock)
+        clock.ended()
+    return received, clock
+
+
+def _limits(
+    before: Limits,
+    starts: Starts,
+    terms: Terms,
+    library: Library,
+    snapshots: Sequence[tuple[Need, Snapshot]],
+    files: Sequence[File],
+) -> Limits:
+    """Measure what this machine can do at best: its line and disk once, the app's imports in every round."""
+    line, speed = before.line, before.speed
+    if line is None:
+        need, snapshot = max(snapshots, key=lambda one: one[1].size)
+        with contextlib.suppress(HubError):
+            line = terms.line(need, snapshot)
+    if speed is None:
+        paths = [library.path(file.digest) for file in {file.digest: file for file in files}.values()]
+        speed = measure_speed(library.root, paths)
+    python, names = starts.imported
+    bare = replace(before, line=line, speed=speed)
+    if not python:
+        return bare
+    with _fresh(terms.workplace) as folder:
+        interpreter = starts.bare(Bare(python, ()), Roots(folder), evicted=True)
+        imports = starts.bare(Bare(python, names), Roots(folder), evicted=True)
+        warm = starts.bare(Bare(python, names), Roots(folder), evicted=False)
+    return replace(
+        bare,
+        interpreter=(*before.interpreter, *interpreter),
+        imports=(*before.imports, *imports),
+        imports_warm=(*before.imports_warm, *warm),
+    )
 
 
 def _check(recipe: Recipe, terms: Terms) -> None:
@@ -77,65 +178,16 @@ def _check(recipe: Recipe, terms: Terms) -> None:
     if not recipe.needs:
         raise UsageError(f"{recipe.name} needs nothing that could be preloaded", hint="[[needs]] in its preheat.toml")
     try:
-        parse_probe(recipe.ready, Tail(), env={**terms.environ, **recipe.env}, cwd=str(recipe.folder))
+        parse_probe(recipe.ready, Tail(), env={**terms.surroundings.environ, **recipe.env}, cwd=str(recipe.folder))
     except ValueError as error:
         raise UsageError(str(error), hint="ready in [app]") from error
     if recipe.first:
         read_first(recipe.first)
 
 
-def _cold(recipe: Recipe, terms: Terms) -> Timeline:
-    """As in a new container: nothing here, everything from the hub as given."""
-    with _fresh(terms.workplace) as folder:
-        environ = online(terms.environ, without=_CACHES) | {"HF_HOME": str(folder), "HF_ENDPOINT": terms.endpoint}
-        timeline = _start(COLD, recipe, environ | recipe.env, terms, folder)
-        fetched = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-        return replace(timeline, fetched=fetched)
-
-
-def _preloaded(
-    recipe: Recipe, terms: Terms, view_of: Callable[[str], View], on_event: Listener
-) -> tuple[Timeline, int]:
-    """Pulled into a new library, switched offline. Return the weights' size too."""
-    with _fresh(terms.workplace) as folder:
-        library = Library(folder / "library")
-        began = time.monotonic()
-        received = terms.pull(library)
-        pull_s = time.monotonic() - began
-        views = place_needs(recipe, library, view_of, on_event)
-        environ = {name: value for name, value in offline(terms.environ).items() if name not in _CACHES}
-        environ |= {"HF_HOME": str(folder / "home"), "HF_ENDPOINT": terms.endpoint, **views}
-        timeline = _start(PRELOADED, recipe, environ | recipe.env, terms, folder)
-        weights = sum(library.require(need.ref, need.files).size for need in recipe.needs)
-        return replace(timeline, fetched=received, pull_s=pull_s), weights
-
-
-def _start(condition: str, recipe: Recipe, environ: Mapping[str, str], terms: Terms, weights: Path) -> Timeline:
-    app = App(recipe.command, dict(environ), str(recipe.folder), recipe.ready)
-    witness, uncounted = _witness(app)
-    evict([weights, *_interpreter(recipe)])
-    started = start_once(app, recipe.first, terms.ready_within_s, witness)
-    timeline = Timeline(condition, started.ready_s, started.first_s, started.peak_rss, 0, None, 0, uncounted=uncounted)
-    if witness is None:
-        return timeline
-    witness.close()
-    seen = network_seen(witness)
-    if seen.blind_spots:
-        return replace(timeline, uncounted="; ".join(seen.blind_spots))
-    return replace(timeline, outbound=seen.outbound, lookups=seen.lookups, places=seen.places)
-
-
-def _witness(app: App) -> tuple[Witness | None, str]:
-    try:
-        return witness_for(app), ""
-    except AppError as error:
-        return None, error.message
-
-
-def _interpreter(recipe: Recipe) -> list[Path]:
-    """Find the virtual environment that the command's program lies in, if it does."""
-    home = Path(recipe.command[0]).parent.parent
-    return [home] if (home / "pyvenv.cfg").is_file() else []
+def _copies(library: Path, copied: int, weights: int) -> float:
+    """Say how often the weights lie on disk: in the library, and what its views had to copy."""
+    return (Growth(library).size + copied) / weights if weights else 0.0
 
 
 @contextlib.contextmanager

@@ -54,9 +54,18 @@ def run(app: App, watch: Watch, on_event: Listener) -> int:
 
 def mapping_weights(environ: Mapping[str, str]) -> dict[str, str]:
     """Say which variables put the guard's shim before the app's own Python, and what it is to do there."""
+    return _shimmed(environ) | {"PREHEAT_MMAP_WEIGHTS": "1"}
+
+
+def stopwatch(environ: Mapping[str, str], notes: Path) -> dict[str, str]:
+    """Say which variables have the app's own Python note its imports in the folder `notes`."""
+    return _shimmed(environ) | {"PREHEAT_STOPWATCH": str(notes)}
+
+
+def _shimmed(environ: Mapping[str, str]) -> dict[str, str]:
     shim = Path(guard.__file__).parent / "shim"
     paths = [str(shim), *([environ["PYTHONPATH"]] if environ.get("PYTHONPATH") else [])]
-    return {"PYTHONPATH": os.pathsep.join(paths), "PREHEAT_MMAP_WEIGHTS": "1"}
+    return {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def witness_for(app: App) -> Witness:

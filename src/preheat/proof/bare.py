@@ -1,0 +1,44 @@
+"""Bare: the app's Python with the app's imports and nothing else: what no preloading can be sooner than."""
+
+import json
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+_TRY = """
+import importlib, json, sys
+for name in json.loads(sys.argv[1]):
+    try:
+        importlib.import_module(name)
+    except Exception:
+        pass
+"""
+_HANGS_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """Which Python, and which modules the app itself imports before it is ready, in its order."""
+
+    python: str
+    modules: Sequence[str]
+
+    def time(self, environ: Mapping[str, str], folder: str) -> float | None:
+        """Say how long they take, from start to end; None where that cannot be told."""
+        command = [self.python, "-c", _TRY, json.dumps(list(self.modules))]
+        began = time.monotonic()
+        try:
+            subprocess.run(
+                command,
+                env=dict(environ),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=_HANGS_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return time.monotonic() - began

@@ -1,0 +1,79 @@
+"""Kernel: what /proc says about an app's family: memory, reads and writes, page faults, listening sockets."""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+_PAGE_FAULTS_OWN, _PAGE_FAULTS_OF_CHILDREN = 9, 10  # fields of proc_pid_stat(5), counted behind the name
+_LISTENS = "0A"
+
+
+def proportional(pids: Iterable[int]) -> int:
+    """Add up the bytes that each process has for itself, and its share of what it shares (Pss, proc_pid_smaps(5))."""
+    found = (re.search(r"^Pss:\s*(\d+) kB", _read(f"/proc/{pid}/smaps_rollup"), re.MULTILINE) for pid in pids)
+    return sum(int(pss[1]) * 1024 for pss in found if pss)
+
+
+def read_and_written(pids: Iterable[int]) -> tuple[int, int]:
+    """Add up the bytes fetched from disk and sent to one (proc_pid_io(5)), children that ended included."""
+    read = written = 0
+    for pid in pids:
+        words = dict(line.split(": ") for line in _read(f"/proc/{pid}/io").splitlines() if ": " in line)
+        read += int(words.get("read_bytes", 0))
+        written += int(words.get("write_bytes", 0))
+    return read, written
+
+
+def major_faults(pids: Iterable[int]) -> int:
+    """Add up the page faults that waited for a disk, children that ended included."""
+    faults = 0
+    for pid in pids:
+        fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+        if len(fields) > _PAGE_FAULTS_OF_CHILDREN:
+            faults += int(fields[_PAGE_FAULTS_OWN]) + int(fields[_PAGE_FAULTS_OF_CHILDREN])
+    return faults
+
+
+def listening() -> frozenset[str]:
+    """List the inodes of all TCP sockets that listen (proc_pid_net(5))."""
+    lines = (_read("/proc/net/tcp") + _read("/proc/net/tcp6")).splitlines()
+    rows = (line.split() for line in lines)
+    return frozenset(row[9] for row in rows if len(row) > 9 and row[3] == _LISTENS)
+
+
+def holds_socket(pids: Iterable[int], inodes: frozenset[str]) -> bool:
+    """Whether one of these processes has one of these sockets open."""
+    names = {f"socket:[{inode}]" for inode in inodes}
+    return any(target in names for pid in pids for target in _open_files(pid))
+
+
+def files_in_use(pids: Iterable[int]) -> set[str]:
+    """List the files that these processes have open or mapped."""
+    paths: set[str] = set()
+    for pid in pids:
+        paths |= {target for target in _open_files(pid) if target.startswith("/")}
+        fields = (line.split(maxsplit=5) for line in _read(f"/proc/{pid}/maps").splitlines())
+        paths |= {row[5] for row in fields if len(row) == 6 and row[5].startswith("/")}
+    return paths
+
+
+def _open_files(pid: int) -> list[str]:
+    folder, targets = f"/proc/{pid}/fd", []
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - ten times a second
+    except OSError:
+        return []
+    for name in names:
+        try:
+            targets.append(os.readlink(f"{folder}/{name}"))  # noqa: PTH115
+        except OSError:
+            continue
+    return targets
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,72 @@
+"""Line: what the line to a hub brings, by one connection and by many; and how long it takes to answer."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from preheat.hub import Hub
+from preheat.snapshot import File, Snapshot
+
+_LONG_ENOUGH_S = 0.5
+_FIRST = 1 << 18
+_GROW = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Bytes a second by one connection and by `connections`; `answer_s` until a file's first byte came.
+
+    `received` is what measuring it fetched, all of which the hub sent for nothing else.
+    """
+
+    one: float
+    many: float
+    connections: int
+    answer_s: float
+    received: int = 0
+
+
+def measure_line(hub: Hub, snapshot: Snapshot, connections: int) -> Line:
+    """Fetch ranges of the largest file until they take long enough to tell; each is read to its end. See Hub.open."""
+    file = max(snapshot.files, key=lambda file: file.size)
+    answer_s = _timed(lambda: _fetch(hub, snapshot, file, 0, min(file.size, 1)))
+    one, received = _rate(hub, snapshot, file, 1)
+    many, more = _rate(hub, snapshot, file, connections) if connections > 1 else (one, 0)
+    return Line(one, max(one, many), connections, answer_s, received + more + min(file.size, 1))
+
+
+def _rate(hub: Hub, snapshot: Snapshot, file: File, connections: int) -> tuple[float, int]:
+    """Say the best rate seen, and the bytes it took."""
+    piece, received, best = _FIRST, 0, 0.0
+    with ThreadPoolExecutor(connections) as pool:
+        while True:
+            step = max(1, min(piece, file.size // connections))
+
+            def fetch(start: int, step: int = step) -> int:
+                return _fetch(hub, snapshot, file, start, min(start + step, file.size))
+
+            began = time.monotonic()
+            got = sum(pool.map(fetch, range(0, min(step * connections, file.size), step)))
+            took = max(time.monotonic() - began, 1e-6)
+            received, best = received + got, max(best, got / took)
+            if took >= _LONG_ENOUGH_S or step < piece or step * connections >= file.size:
+                return best, received
+            piece *= _GROW
+
+
+def _fetch(hub: Hub, snapshot: Snapshot, file: File, start: int, stop: int) -> int:
+    reader = hub.open(snapshot, file, start, stop)
+    buffer, count = memoryview(bytearray(64 << 10)), 0
+    try:
+        while more := reader.readinto(buffer):
+            count += more
+    finally:
+        reader.close()
+    return count
+
+
+def _timed(act: Callable[[], object]) -> float:
+    began = time.monotonic()
+    act()
+    return time.monotonic() - began

@@ -1,0 +1,153 @@
+"""Table: a report for people, in plain text, in the form in which they compare starts by hand."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from preheat.proof.report import Report, spread
+from preheat.proof.stages import Stage, stages_before, stages_during
+from preheat.proof.timeline import COLD, PRELOADED, WARM
+
+Say = Callable[[float], str]
+_NONE = "–"
+
+
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """How sizes and times are said."""
+
+    size: Say
+    seconds: Say
+
+
+def table(report: Report, saying: Saying) -> str:
+    """Lay the report out for people: the sentence, the conditions side by side, the stages and their limits."""
+    return "\n".join(
+        [
+            sentence(report, saying),
+            *([f"The hub was {imitation(report, saying)}."] if report.imitated else []),
+            "",
+            *_columns(list(_conditions(report, saying)), ("", *report.conditions, "change", "")),
+            "",
+            *_columns(list(_stage_rows(report, saying)), ("", "takes", "least", "reached", "")),
+            "",
+            *_remarks(report, saying),
+        ]
+    )
+
+
+def sentence(report: Report, saying: Saying) -> str:
+    """Say in one sentence what was gained."""
+    ready = {condition: report.median(condition, "ready_s") or 0.0 for condition in report.conditions}
+    name = report.app or "the app"
+    if report.ratio is None:
+        return f"{name} starts in " + ", ".join(f"{saying.seconds(ready[one])} {one}" for one in ready)
+    outbound = report.median(PRELOADED, "outbound")
+    return (
+        f"{name} starts in {saying.seconds(ready[PRELOADED])} instead of {saying.seconds(ready[COLD])}: "
+        f"{report.ratio:.1f}× sooner"
+        + ("" if outbound is None else f"; {outbound:.0f} requests")
+        + ("" if report.copies is None else f"; {report.copies:.2f} copies of the weights on disk")
+    )
+
+
+def imitation(report: Report, saying: Saying) -> str:
+    """Say what was imitated of the hub, empty when nothing was."""
+    if report.imitated is None:
+        return ""
+    rtt = f", each answer {report.imitated.rtt_s * 1000:.0f} ms late" if report.imitated.rtt_s else ""
+    return f"imitated on this machine: {saying.size(report.imitated.rate)}/s a connection{rtt}"
+
+
+def _conditions(report: Report, saying: Saying) -> Iterator[tuple[str, ...]]:
+    def row(name: str, figure: str, say: Say, note: str = "", none: str = _NONE) -> tuple[str, ...]:
+        values = [report.median(condition, figure) for condition in report.conditions]
+        said = (none if value is None else say(value) for value in values)
+        return (name, *said, _change(report, figure), note)
+
+    fetched = report.median(PRELOADED, "fetched") or 0
+    uncounted = next((one.traffic.uncounted for one in report.timelines if one.traffic.uncounted), "")
+    rounds = f"median of {report.rounds}" if report.rounds > 1 else ""
+    yield row("pull, once", "pull_s", saying.seconds, "before the start, not counted in it")
+    yield row("start to page", "ready_s", saying.seconds, ", ".join(filter(None, (rounds, _spread(report)))))
+    yield row("start to first use", "first_s", saying.seconds)
+    of = f"{fetched / report.weights:.4f} of the weights, API included" if fetched and report.weights else ""
+    yield row("bytes fetched", "fetched", saying.size, of)
+    yield row("outbound requests", "outbound", _count, uncounted and f"not counted: {uncounted}")
+    yield row("peak memory (RSS)", "peak_rss", saying.size)
+    yield row("peak memory (PSS)", "peak_pss", saying.size)
+    if any(report.median(condition, "cgroup_peak") for condition in report.conditions):
+        yield row("peak, by its cgroup", "cgroup_peak", saying.size, "page cache included")
+    yield row("weights in page cache", "page_cache", saying.size)
+    yield row("video memory", "video_memory", saying.size, none="no GPU")
+    yield row("read from disk", "disk_read", saying.size)
+    yield row("written to disk", "disk_written", saying.size)
+    yield row("major page faults", "major_faults", _count)
+
+
+def _change(report: Report, figure: str) -> str:
+    """Say how preloaded differs from cold."""
+    cold, preloaded = report.median(COLD, figure), report.median(PRELOADED, figure)
+    if cold is None or preloaded is None or not cold or figure == "fetched":
+        return ""
+    return f"{(preloaded / cold - 1) * 100:+.1f} %"
+
+
+def _spread(report: Report) -> str:
+    spreads = [spread(report.taken(condition, "ready_s")) for condition in report.conditions]
+    known = [one for one in spreads if one is not None]
+    return f"± {max(known) * 100:.0f} % at most" if known else ""
+
+
+def _stage_rows(report: Report, saying: Saying) -> Iterator[tuple[str, ...]]:
+    for condition in report.conditions[:2]:
+        timeline = report.typical(condition)
+        for stage in stages_before(report, timeline):
+            yield _stage_row(f"{condition}, before: {stage.name}", stage, saying)
+        for stage in stages_during(report, timeline):
+            yield _stage_row(f"{condition}: {stage.name}", stage, saying)
+        if timeline.imports and condition != COLD:
+            said = (f"{one.name} {saying.seconds(one.seconds)}" for one in timeline.imports.slowest)
+            yield ("  slowest imports", "", "", "", ", ".join(said))
+
+
+def _stage_row(name: str, stage: Stage, saying: Saying) -> tuple[str, ...]:
+    least = _NONE if stage.limit_s is None else saying.seconds(stage.limit_s)
+    share = _NONE if stage.share is None else f"{min(stage.share, 1) * 100:.0f} %"
+    return (name, saying.seconds(stage.seconds), least, share, "")
+
+
+def _remarks(report: Report, saying: Saying) -> Iterator[str]:
+    if report.bound is not None and report.reached is not None:
+        yield (
+            f"without its download the cold start would be {report.bound:.1f}× sooner; "
+            f"{report.reached * 100:.0f} % of that bound is reached"
+        )
+    for condition in (PRELOADED, WARM):
+        limit, over = report.limit_s(condition), report.over_limit(condition)
+        if limit is not None and over is not None:
+            yield f"{condition}: {over:.2f}× its bare imports and reading the weights ({saying.seconds(limit)})"
+    if report.overhead is not None:
+        yield f"being measured costs a start {report.overhead * 100:+.1f} %"
+    speed, line = report.limits.speed, report.limits.line
+    if speed is not None:
+        rates = (("disk", speed.disk), ("page cache", speed.page_cache), ("sha256, one core", speed.sha256))
+        yield "at best here: " + ", ".join(f"{name} {saying.size(rate)}/s" for name, rate in rates)
+    if line is not None:
+        yield (
+            f"the line: {saying.size(line.one)}/s by one connection, {saying.size(line.many)}/s by "
+            f"{line.connections}, {line.answer_s * 1000:.0f} ms to an answer"
+        )
+
+
+def _count(count: float) -> str:
+    return f"{count:.0f}"
+
+
+def _columns(rows: list[tuple[str, ...]], head: tuple[str, ...]) -> list[str]:
+    listed = [head, *rows]
+    widths = [max(len(row[column]) for row in listed) for column in range(len(head))]
+    lines = []
+    for name, *values, note in listed:
+        middle = (f"{value:>{width}}" for value, width in zip(values, widths[1:-1], strict=True))
+        lines.append("  ".join((f"{name:<{widths[0]}}", *middle, note)).rstrip())
+    return lines

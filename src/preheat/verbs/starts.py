@@ -1,0 +1,227 @@
+"""Starts: one app, started under each of the conditions of a proof."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from preheat.errors import AppError
+from preheat.events import Event, Listener, Placed
+from preheat.guard.app import App
+from preheat.guard.network import Witness
+from preheat.library.library import Library
+from preheat.proof.bare import Bare
+from preheat.proof.eviction import Evicted, evict, fill
+from preheat.proof.gauge import Seen, Subject
+from preheat.proof.genuine import require_evicted, require_fetched, require_own_weights
+from preheat.proof.gpu import Gpus
+from preheat.proof.growth import Growth
+from preheat.proof.imports import outermost_names, sum_up
+from preheat.proof.pull_clock import PullClock
+from preheat.proof.timeline import COLD, PRELOADED, RESTART, Memory, Reading, Timeline, Traffic
+from preheat.proof.trial import Eyes, Started, restart_once, start_once
+from preheat.recipes.offline import offline, online
+from preheat.recipes.recipe import Recipe
+from preheat.snapshot import File
+from preheat.verbs.run import network_seen, stopwatch, witness_for
+from preheat.verbs.view import place_needs
+from preheat.views.view import View
+
+# Where libraries keep what they fetch; each start has these in a folder of its own, and none of the user's.
+_ROOTS = {"HF_HOME": "hf", "MODELSCOPE_CACHE": "modelscope", "TORCH_HOME": "torch", "XDG_CACHE_HOME": "cache"}
+_CACHES = frozenset(
+    (
+        *_ROOTS,
+        "HF_HUB_CACHE",
+        "HUGGINGFACE_HUB_CACHE",
+        "TRANSFORMERS_CACHE",
+        "HF_ASSETS_CACHE",
+        "HF_XET_CACHE",
+        "HF_DATASETS_CACHE",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """A folder for the cache roots of one start, and for the notes on its imports."""
+
+    folder: Path
+
+    @property
+    def notes(self) -> Path:
+        """Say where the stopwatch writes."""
+        return self.folder / "notes"
+
+    @property
+    def caches(self) -> Path:
+        """Say where the app's caches lie."""
+        return self.folder / "caches"
+
+    def environ(self) -> dict[str, str]:
+        """Say which variables lead there."""
+        return {name: str(self.caches / folder) for name, folder in _ROOTS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an app is started in: the environment, the variables that name the hubs, how long it may take to be ready.
+
+    `secrets` are what a cold start needs to be let in at the hubs.
+    """
+
+    environ: Mapping[str, str]
+    endpoints: Mapping[str, str]
+    ready_within_s: float
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
+
+class Starts:
+    """Start `recipe`'s app, as a person would without preheat and with it, and say what each start was like.
+
+    `imported` is which Python the app runs in and what it imports there, once a start has shown it; `copied` is how
+    many bytes the last views had to copy.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        surroundings: Surroundings,
+        view_of: Callable[[str], View],
+        on_event: Listener,
+        gpus: Gpus | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.imported: tuple[str, tuple[str, ...]] = ("", ())
+        self.copied = 0
+        self._around = surroundings
+        self._view_of, self._on_event, self._gpus = view_of, on_event, gpus
+
+    def cold(self, roots: Roots) -> tuple[Timeline, set[str]]:
+        """Start as in a new container: nothing here, everything from the hub. Return the files it used too."""
+        around = self._around
+        environ = online(around.environ, without=_CACHES) | roots.environ() | dict(around.endpoints)
+        self._put_out([])
+        own = [self.recipe.folder / need.at for need in self.recipe.needs if need.at]
+        before = sum(Growth(folder).size for folder in own)
+        started, witness = self._start(environ | dict(around.secrets), roots, Subject(folder=roots.caches))
+        fetched = Growth(roots.caches).size + sum(Growth(folder).size for folder in own) - before
+        timeline = self._timeline(COLD, started, witness, fetched)
+        return replace(timeline, downloading=started.downloading), started.seen.in_use if started.seen else set()
+
+    def require_cold(self, timeline: Timeline, in_use: set[str], roots: Path, files: Sequence[File]) -> None:
+        """Raise CheckFailed when a cold start was none: it fetched too little, or used what was there before."""
+        own = [self.recipe.folder / need.at for need in self.recipe.needs if need.at]
+        require_own_weights(in_use, [roots, *own], files)
+        require_fetched(timeline.traffic.fetched, sum({file.digest: file.size for file in files}.values()))
+
+    def preloaded(self, roots: Roots, library: Library, clock: PullClock, fetched: int) -> Timeline:
+        """Start switched offline on what was pulled, with nothing of it in the page cache."""
+        began = time.monotonic()
+        environ = self._offline(roots, library)
+        pulled = clock.pulled(time.monotonic() - began)
+        weights = self._weights(library)
+        evicted = self._put_out([library.root])
+        require_evicted(evicted, "the weights")
+        started, witness = self._start(environ, roots, Subject(weights))
+        timeline = self._timeline(PRELOADED, started, witness, fetched)
+        read = max(0, timeline.memory.page_cache - evicted.stayed)
+        spans = started.seen.reading() if started.seen else ()
+        reading = replace(timeline.reading, spans=spans, size=read)
+        return replace(timeline, pulled=pulled, stayed=evicted.share, reading=reading)
+
+    def warm(self, condition: str, roots: Roots, library: Library) -> Timeline:
+        """Start with everything in the page cache; for a restart, kill it once and start it again."""
+        environ = self._offline(roots, library)
+        weights = self._weights(library)
+        fill([library.root, *self._interpreter()])
+        start = restart_once if condition == RESTART else start_once
+        started, witness = self._start(environ, roots, Subject(weights), start)
+        return self._timeline(condition, started, witness, 0)
+
+    def unwatched(self, roots: Roots, library: Library) -> float:
+        """Start warm, with nothing looking but the probe; say when it was ready."""
+        app = self._app(self._offline(roots, library))
+        fill([library.root, *self._interpreter()])
+        return start_once(app, "", self._around.ready_within_s).ready_s
+
+    def bare(self, bare: Bare, roots: Roots, *, evicted: bool) -> tuple[float, ...]:
+        """Time the app's Python with these imports alone, its environment in the page cache or not."""
+        environ = online(self._around.environ, without=_CACHES) | roots.environ()
+        if evicted:
+            self._put_out([])
+        took = bare.time(offline(environ) | self.recipe.env, str(self.recipe.folder))
+        return () if took is None else (took,)
+
+    def _offline(self, roots: Roots, library: Library) -> dict[str, str]:
+        self.copied = 0
+        views = place_needs(self.recipe, library, self._view_of, self._tell, roots.folder / "views")
+        environ = {name: value for name, value in offline(self._around.environ).items() if name not in _CACHES}
+        return environ | roots.environ() | dict(self._around.endpoints) | views
+
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, Placed):
+            self.copied += event.copied
+        self._on_event(event)
+
+    def _start(
+        self, environ: Mapping[str, str], roots: Roots, subject: Subject, start: Callable[..., Started] = start_once
+    ) -> tuple[Started, Witness | str]:
+        """Start it watched; return the witness too, or why there is none."""
+        roots.caches.mkdir(parents=True, exist_ok=True)
+        roots.notes.mkdir(parents=True, exist_ok=True)
+        app = self._app({**environ, **stopwatch(environ, roots.notes)})
+        witness: Witness | str
+        try:
+            witness = witness_for(app)
+        except AppError as error:
+            witness = error.message
+        eyes = Eyes(None if isinstance(witness, str) else witness, roots.notes, replace(subject, gpus=self._gpus))
+        started = start(app, self.recipe.first, self._around.ready_within_s, eyes)
+        if not isinstance(witness, str):
+            witness.close()
+        if started.notes:
+            self.imported = outermost_names(list(started.notes), started.began, started.ready_s)
+        return started, witness
+
+    def _app(self, environ: Mapping[str, str]) -> App:
+        return App(self.recipe.command, {**environ, **self.recipe.env}, str(self.recipe.folder), self.recipe.ready)
+
+    def _timeline(self, condition: str, started: Started, witness: Witness | str, fetched: int) -> Timeline:
+        seen = started.seen or Seen()
+        resident = seen.resident[-1][1] if seen.resident else 0
+        imports = sum_up(list(started.notes), started.began, started.ready_s)
+        return Timeline(
+            condition=condition,
+            ready_s=started.ready_s,
+            first_s=started.first_s,
+            listening_s=seen.listening_s,
+            imports=imports,
+            reading=Reading(major_faults=seen.major_faults),
+            traffic=_traffic(witness, Traffic(fetched, seen.disk_read, seen.disk_written)),
+            memory=Memory(seen.rss, seen.pss or None, started.cgroup_peak, resident, seen.video, started.no_cgroup),
+        )
+
+    def _put_out(self, folders: Sequence[Path]) -> Evicted:
+        """Put the folders out of the page cache, and the app's environment; say how it went with the folders."""
+        evict(self._interpreter())
+        return evict(folders)
+
+    def _weights(self, library: Library) -> list[Path]:
+        snapshots = (library.require(need.ref, need.files) for need in self.recipe.needs)
+        digests = {file.digest for snapshot in snapshots for file in snapshot.files}
+        return [library.path(digest) for digest in digests]
+
+    def _interpreter(self) -> list[Path]:
+        """Find the virtual environment that the command's program lies in, if it does."""
+        home = Path(self.recipe.command[0]).parent.parent
+        return [home] if (home / "pyvenv.cfg").is_file() else []
+
+
+def _traffic(witness: Witness | str, traffic: Traffic) -> Traffic:
+    if isinstance(witness, str):
+        return replace(traffic, uncounted=witness)
+    seen = network_seen(witness)
+    if seen.blind_spots:
+        return replace(traffic, uncounted="; ".join(seen.blind_spots))
+    return replace(traffic, outbound=seen.outbound, lookups=seen.lookups, places=seen.places)
