@@ -2,13 +2,16 @@
 
 import argparse
 import functools
+from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from preheat.cli.console import Console
 from preheat.cli.words import read_size
 from preheat.config import Config, read_config
 from preheat.errors import CheckFailed, UsageError
 from preheat.events import Noted
+from preheat.fence import Fence
 from preheat.guard.shield import can_shield
 from preheat.hub import Hub
 from preheat.hubs.folder import Folder
@@ -16,6 +19,7 @@ from preheat.hubs.huggingface import HuggingFace
 from preheat.hubs.modelscope import ModelScope
 from preheat.hubs.url import Url
 from preheat.library.library import Library
+from preheat.mirror.upstream import Upstream
 from preheat.recipes.collection import built_in, is_built_in
 from preheat.recipes.lock import Lock, lock_path, read_lock
 from preheat.recipes.recipe import FILE_NAME, Need, Recipe, names_recipe, read_recipe
@@ -107,6 +111,25 @@ class Wiring:
                 return Url(self.transport)
             case _:
                 return Folder()
+
+    def upstreams(self, words: Sequence[str]) -> list[Upstream]:
+        """Read whom a mirror asks for what it lacks, each behind a fence and with connections of its own.
+
+        The tokens are the mirror's clients'. One who does not answer is soon given up, for the clients wait meanwhile.
+        """
+        return [self._upstream(one) for one in words]
+
+    def _upstream(self, words: str) -> Upstream:
+        hub, _, url = words.partition("=")
+        if hub not in ("hf", "ms") or not url.startswith(("http://", "https://")) or not urlsplit(url).hostname:
+            raise UsageError(
+                f"{words!r} is no upstream",
+                hint="--upstream hf=https://huggingface.co, --upstream ms=https://modelscope.cn, or another mirror",
+            )
+        wires = Wires(self.config.proxies, self.config.ca_file, connect_s=3.0, connections=64, fence=Fence(url))
+        transport = Transport(wires)
+        make = HuggingFace if hub == "hf" else ModelScope
+        return Upstream(hub, url, lambda token: make(url, transport, token))
 
     def app_view(self, kind: str) -> View:
         """Choose a layout for an app that `run` is to keep from writing the library.

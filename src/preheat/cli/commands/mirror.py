@@ -17,7 +17,13 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Do what `preheat mirror` says."""
     folders = dict(_folder_words(words) for words in options.folder)
     pace = read_size(options.pace) if options.pace else None
-    server = mirror(read_address(options.listen), wiring.library, Shelf(folders), wiring.console, pace)
+    upstreams = wiring.upstreams(options.upstream)
+    if options.read_only:
+        upstreams = []
+    elif upstreams:
+        wiring.library.prepare(0)
+    shelf = Shelf(folders)
+    server = mirror(read_address(options.listen), wiring.library, shelf, wiring.console, pace, upstreams)
     signal.signal(signal.SIGTERM, _interrupt)
     with contextlib.suppress(KeyboardInterrupt), server:
         server.wait()
