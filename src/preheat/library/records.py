@@ -1,5 +1,6 @@
 """Records: which files a commit has, and which commit a branch was last seen at."""
 
+import contextlib
 import os
 import re
 import secrets
@@ -106,6 +107,19 @@ class Records:
                     for revision, commit in self.revisions(ref).items():
                         known.setdefault(commit, []).append(revision)
                 yield Listed(ref, tuple(sorted(known.get(record.commit, ()))), record.files)
+
+    def used(self, ref: Ref) -> None:
+        """Note that the commit a ref is pinned to is used now; where that cannot be written, it is not noted."""
+        with contextlib.suppress(OSError):
+            os.utime(self._folder(ref) / f"{ref.revision}.json")
+
+    def used_at(self, ref: Ref) -> float:
+        """Say when the commit a ref is pinned to was last used, or written; 0 if it is not here."""
+        # The record's own time: it costs no file more, survives a restart, and is not touched by reading the bytes.
+        try:
+            return (self._folder(ref) / f"{ref.revision}.json").stat().st_mtime
+        except OSError:
+            return 0.0
 
     def remove(self, snapshot: Snapshot) -> None:
         """Forget a commit, and the branches and tags that were last seen at it; names first, then what they mean."""

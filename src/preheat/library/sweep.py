@@ -56,7 +56,7 @@ class Sweep:
         now = now or time.time()
         wanted = None if only is None else frozenset(only)
         needed = self._recorded(gone)
-        holders = self._holders()
+        holders = self.holders()
         free, held = [], []
         for blob in inventory(self._root / "blobs"):
             names = {str(name) for name in blob.names}
@@ -90,7 +90,7 @@ class Sweep:
 
     def _empty(self, trash: Path) -> int:
         """Put back what is needed after all, and remove the rest."""
-        needed = self._recorded() | self._holders().keys()
+        needed = self._recorded() | self.holders().keys()
         by_inode: dict[int, list[tuple[Path, Digest]]] = {}
         for path in trash.glob("*-*"):
             algorithm, _, value = path.name.rpartition("-")
@@ -122,7 +122,7 @@ class Sweep:
     def _recorded(self, gone: Collection[Ref] = ()) -> set[str]:
         return {file.digest for record in self._records.listed() if record.ref not in gone for file in record.files}
 
-    def _holders(self) -> dict[str, str]:
+    def holders(self) -> dict[str, str]:
         """Say who wants a blob besides the records, by `algorithm:hex`."""
         blobs = self._root / "blobs"
         holders = dict.fromkeys(linked(self._root / "views", blobs), "a view in the library leads to it")
