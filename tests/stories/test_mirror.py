@@ -107,6 +107,10 @@ def test_a_taken_port_is_said(preheat: Preheat) -> None:
         (["--folder", "me voice=."], "is not a model's name"),
         (["--pace", "fast"], "is not a size"),
         (["--pace", "0"], "pace"),
+        (["--upstream", "hf"], "is no upstream"),
+        (["--upstream", "hub=http://a"], "is no upstream"),
+        (["--upstream", "hf=ftp://a"], "is no upstream"),
+        (["--upstream", "hf=http://"], "is no upstream"),
     ],
 )
 def test_words_that_cannot_be_meant_are_said(preheat: Preheat, words: list[str], said: str) -> None:
@@ -116,3 +120,36 @@ def test_words_that_cannot_be_meant_are_said(preheat: Preheat, words: list[str],
     assert said in told.err
     assert "hint:" in told.err
     assert "Traceback" not in told.err
+
+
+def test_what_a_mirror_lacks_it_fetches_once_for_the_whole_room(
+    preheat: Preheat, other: Preheat, hub: FlakyHub, model: Path
+) -> None:
+    _, url = mirroring(preheat, "--upstream", f"hf={hub.url}")
+    told = other("pull", "acme/tiny", "hf:datasets/acme/rows", "--view", "hf-cache=cache", HF_ENDPOINT=url)
+    assert told.status == 0, told.err
+    (snapshot,) = (other.folder / "cache/models--acme--tiny/snapshots").iterdir()
+    assert contents(snapshot) == contents(model)
+    # All but the empty file, which nobody needs to ask for.
+    assert contents(preheat.library / "blobs").items() <= contents(other.library / "blobs").items()
+    # Two files are the same, and the dataset is the model again.
+    assert hub.sent("/resolve/") < 12_100_000
+    hub.__exit__()
+    third = Preheat(other.folder / "cache", "http://127.0.0.1:1")
+    told = third("pull", "acme/tiny", HF_ENDPOINT=url)
+    assert told.status == 0, told.err
+
+
+def test_a_mirror_that_is_read_only_fetches_nothing(preheat: Preheat, other: Preheat, hub: FlakyHub) -> None:
+    _, url = mirroring(preheat, "--upstream", f"hf={hub.url}", "--read-only")
+    assert other("pull", "acme/tiny", HF_ENDPOINT=url).status == 3
+    assert hub.asked() == []
+
+
+def test_mirrors_stand_behind_each_other(preheat: Preheat, other: Preheat, hub: FlakyHub, model: Path) -> None:
+    _, first = mirroring(preheat, "--upstream", f"hf={hub.url}")
+    _, second = mirroring(preheat, "--upstream", f"hf={first}", "--library", str(preheat.folder / "second"))
+    told = other("pull", "acme/tiny", "--endpoint", f"hf={second}", "--endpoint", f"hf={first}", "--view", "flat=here")
+    assert told.status == 0, told.err
+    assert contents(other.folder / "here") == contents(model)
+    assert hub.sent("/resolve/") < 12_100_000
