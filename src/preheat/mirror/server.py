@@ -7,8 +7,8 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Self
+from collections.abc import Callable, Sequence
+from typing import Protocol, Self
 
 from preheat.errors import PreheatError
 from preheat.events import Listener, Serving
@@ -25,11 +25,22 @@ _MOST_TURNED_AWAY = 16
 _FOR_NOW = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
+class Companion(Protocol):
+    """Something that works as long as a server does."""
+
+    def start(self) -> None:
+        """Begin, in a thread."""
+
+    def stop(self) -> None:
+        """End; also if it never began."""
+
+
 class Server:
     """Serve at `address` (port 0: any that is free) between `start` and `stop`, or inside a `with`.
 
     `answer` and `on_event` are called by many threads at once. `pace` holds every connection to that many bytes per
-    second, to imitate a hub that is far away. With `tls` it speaks that, and nothing else.
+    second, to imitate a hub that is far away. With `tls` it speaks that, and nothing else. What is `beside` it starts
+    and stops with it.
     Raise PreheatError if the address or the pace cannot be had.
     """
 
@@ -42,10 +53,12 @@ class Server:
         *,
         limits: Limits = Limits(),  # noqa: B008 - a value, and frozen
         tls: ssl.SSLContext | None = None,
+        beside: Sequence[Companion] = (),
     ) -> None:
         self.crowd = Crowd(limits.connections)
         self._desk = Desk(answer, on_event, limits, self.crowd)
         self._tls = tls
+        self._beside = beside
         self._turning_away = threading.Semaphore(_MOST_TURNED_AWAY)
         self._socket = _listen(address)
         self._address = self._socket.getsockname()[:2]
@@ -68,6 +81,8 @@ class Server:
     def start(self) -> None:
         """Begin to answer, in threads."""
         self._thread.start()
+        for companion in self._beside:
+            companion.start()
         self._desk.on_event(Serving(self.url))
 
     def wait(self) -> None:
@@ -83,6 +98,8 @@ class Server:
             self._thread.join()
         self._socket.close()
         self.crowd.hang_up(patience_s)
+        for companion in self._beside:
+            companion.stop()
 
     def __enter__(self) -> Self:
         self.start()

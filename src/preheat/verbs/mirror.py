@@ -1,22 +1,46 @@
 """Mirror: serve the library, and plain folders, in the hubs' own APIs; with upstreams, fetch what they lack."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
-from preheat.events import Listener
+from preheat.errors import PreheatError
+from preheat.events import Event, Listener
 from preheat.library.library import Library
+from preheat.mirror.evict import Evictor
 from preheat.mirror.fetches import Fetches
 from preheat.mirror.forms import Answer, Request, Slice, bearer
+from preheat.mirror.gate import CLOSED, Gate
+from preheat.mirror.limits import Limits
 from preheat.mirror.pull_through import PullThrough, kept
+from preheat.mirror.reception import reception
 from preheat.mirror.routes import answer
+from preheat.mirror.rules import ruled
 from preheat.mirror.server import Server
+from preheat.mirror.settings import Settings, Words
 from preheat.mirror.shelf import Found, Shelf
+from preheat.mirror.standing import Look, Sources
+from preheat.mirror.tally import Tally
 from preheat.mirror.upstream import Upstream, Upstreams
+from preheat.mirror.uses import Uses
 from preheat.ref import Ref
 from preheat.retry import Patience
 from preheat.transfer.fetch import Policy
 
 # Clients wait, and ask again themselves.
 _PATIENCE = Patience(attempts=5, first_wait_s=0.25, longest_wait_s=4.0)
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """How a mirror is kept: who may come in and what is served, what is borne with, and how large the library may be.
+
+    `cap` is in bytes, 0 for none; `on_trouble` is told what keeps the library from being held below it.
+    """
+
+    settings: Settings = field(default_factory=lambda: Settings(Words()))
+    limits: Limits = field(default_factory=Limits)
+    cap: int = 0
+    on_trouble: Callable[[PreheatError], None] = lambda _error: None
 
 
 def mirror(
@@ -26,21 +50,40 @@ def mirror(
     on_event: Listener,
     pace: int | None = None,
     upstreams: Sequence[Upstream] = (),
+    house: House | None = None,
 ) -> Server:
     """Return a server, to be started, of what lies in `shelf`, else in `library`, else with one of `upstreams`."""
+    house = house or House()
+    settings, tally, uses = house.settings, Tally(), Uses(library.records)
     fetches = Fetches(library, Policy(connections=64, patience=_PATIENCE), on_event)
     through = PullThrough(library, Upstreams(upstreams), fetches) if upstreams else None
 
     def reply(request: Request) -> Answer:
         def find(ref: Ref) -> Found | None:
             found = shelf.find(ref)
-            if found is None and through is not None:
-                return through.find(ref, bearer(request))
-            return found or kept(library, ref)
+            if found is not None:
+                return found
+            found = through.find(ref, bearer(request)) if through is not None else kept(library, ref)
+            if found is not None:
+                uses.note(found.snapshot)
+            return found
 
-        full = answer(request, find)
+        full = answer(request, ruled(find, lambda: settings.rules))
         if isinstance(full.body, Slice):
             fetches.hit()
         return full
 
-    return Server(address, reply, on_event, pace)
+    def shown(ref: Ref) -> bool:
+        return settings.rules.admit(ref) and gate.state(ref) != CLOSED
+
+    def tell(event: Event) -> None:
+        tally(event)
+        on_event(event)
+
+    gate = Gate(library.root)
+    look = Look(Sources(library, tally, fetches, shown, house.cap))
+    beside = [Evictor(library, house.cap, tally.evicted, house.on_trouble)] if house.cap else []
+    received = reception(reply, look, lambda: settings.door, lambda: server.url)
+    server = Server(address, received, tell, pace, limits=house.limits, tls=settings.tls, beside=beside)
+    look.crowd = server.crowd
+    return server

@@ -1,0 +1,65 @@
+"""Access log: one JSON object a line for each answer; never a token, since addresses come without."""
+
+import contextlib
+import sys
+import threading
+from datetime import UTC, datetime
+from typing import TextIO
+
+import msgspec
+
+from preheat.errors import UsageError
+from preheat.events import Answered, Event
+
+STDOUT = "-"
+
+
+class AccessLog:
+    """A listener that appends to the file `at`, or to stdout for `-`. Raise UsageError if it cannot be written."""
+
+    def __init__(self, at: str) -> None:
+        self._at = at
+        self._turn = threading.Lock()
+        self._out = self._open()
+
+    def reopen(self) -> None:
+        """Open the file anew by its name, for another has renamed the old one; if that fails, keep on with it."""
+        new = self._open()
+        with self._turn:
+            old, self._out = self._out, new
+        if old is not sys.stdout:
+            old.close()
+
+    def close(self) -> None:
+        """Write no more."""
+        with self._turn:
+            if self._out is not sys.stdout:
+                self._out.close()
+
+    def __call__(self, event: Event) -> None:
+        """See Listener. A full disk costs lines, and nobody an answer."""
+        if not isinstance(event, Answered):
+            return
+        line = msgspec.json.encode(
+            {
+                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "client": event.client,
+                "method": event.method,
+                "path": event.path,
+                "status": event.status,
+                "sent": event.sent,
+                "seconds": round(event.seconds, 4),
+                "agent": event.agent,
+            }
+        )
+        with self._turn, contextlib.suppress(OSError, ValueError):
+            self._out.write(line.decode() + "\n")
+            self._out.flush()
+
+    def _open(self) -> TextIO:
+        if self._at == STDOUT:
+            return sys.stdout
+        try:
+            return open(self._at, "a", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{self._at} cannot be written: {error.strerror}", hint="--access-log FILE") from error

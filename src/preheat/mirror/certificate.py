@@ -1,0 +1,141 @@
+"""Certificate: what a mirror shows to clients that speak TLS: one that was given, or one that it makes itself."""
+
+import importlib.util
+import ipaddress
+import os
+import secrets
+import socket
+import ssl
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from preheat.errors import PreheatError, UsageError
+
+if TYPE_CHECKING:
+    from cryptography.x509 import GeneralName
+
+# The longest that clients of all makers bear (Apple's bound), and how long before its end another is made.
+_GOOD_FOR, _RENEWED_BEFORE = timedelta(days=825), timedelta(days=30)
+
+
+def given(certificate: Path, key: Path) -> ssl.SSLContext:
+    """Show a certificate, its chain behind it, whose key is `key`. Raise UsageError if they cannot be used."""
+    shown = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    shown.set_alpn_protocols(["http/1.1"])
+    try:
+        # An empty password, so that nobody is asked for one at a terminal that is not there.
+        shown.load_cert_chain(certificate, key, password="")
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UsageError(
+            f"{certificate} with {key} is no certificate and its key: {why}",
+            hint="two PEM files that belong together, the key without a password",
+        ) from error
+    return shown
+
+
+def own(folder: Path, names: Sequence[str]) -> ssl.SSLContext:
+    """Show a certificate for `names` that is kept in `folder`; make it if there is none that fits and lasts.
+
+    Raise UsageError if the library for it is not installed, PreheatError if it cannot be written.
+    """
+    certificate, key = place(folder), folder / "mirror-key.pem"
+    if importlib.util.find_spec("cryptography") is None:
+        raise UsageError(
+            "a certificate cannot be made here: cryptography is not installed",
+            hint="pip install 'preheat[tls]', or --tls-cert and --tls-key",
+        )
+    if not _fits(certificate, key, names):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _make(certificate, key, names)
+        except OSError as error:
+            raise PreheatError(
+                f"{folder} cannot be written: {error.strerror}", hint="--tls-cert and --tls-key"
+            ) from error
+    return given(certificate, key)
+
+
+def place(folder: Path) -> Path:
+    """Say where `own` keeps the certificate, for clients to trust."""
+    return folder / "mirror.pem"
+
+
+def names_of(host: str, more: Sequence[str]) -> tuple[str, ...]:
+    """Say by which names clients may reach a mirror that listens on `host`, this machine's own among them."""
+    names = [*more, "localhost", "127.0.0.1", "::1", socket.gethostname()]
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - asked about
+        with suppress(OSError):
+            names += [str(found[4][0]) for found in socket.getaddrinfo(socket.gethostname(), None)]
+    else:
+        names.append(host)
+    return tuple(dict.fromkeys(name.partition("%")[0] for name in names if name))
+
+
+def _fits(certificate: Path, key: Path, names: Sequence[str]) -> bool:
+    from cryptography import x509
+
+    try:
+        found = x509.load_pem_x509_certificate(certificate.read_bytes())
+        told = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (OSError, ValueError, x509.ExtensionNotFound):
+        return False
+    there = {str(name.value) for name in told}
+    return key.is_file() and set(names) <= there and found.not_valid_after_utc - datetime.now(UTC) > _RENEWED_BEFORE
+
+
+def _make(certificate: Path, key: Path, names: Sequence[str]) -> None:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    secret = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "preheat mirror")])
+    now = datetime.now(UTC)
+    usage = x509.KeyUsage(
+        digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False,
+        key_agreement=False, key_cert_sign=False, crl_sign=False, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(secret.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))  # clocks differ
+        .not_valid_after(now + _GOOD_FOR)
+        .add_extension(x509.SubjectAlternativeName([_name(name) for name in names]), critical=False)
+        # Of no authority: whoever trusts it trusts this mirror, and nothing that its key could sign.
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(secret.public_key()), critical=False)
+        .sign(secret, hashes.SHA256())
+    )
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    # The key first: a certificate without one is made anew.
+    _write(key, secret.private_bytes(serialization.Encoding.PEM, *form), 0o600)
+    _write(certificate, made.public_bytes(serialization.Encoding.PEM), 0o644)
+
+
+def _name(name: str) -> "GeneralName":
+    from cryptography import x509
+
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name.encode("idna").decode("ascii"))
+
+
+def _write(path: Path, data: bytes, mode: int) -> None:
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with open(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+    aside.rename(path)

@@ -1,0 +1,84 @@
+"""Door: who may come in, by a token of the mirror's own, which goes no further."""
+
+import base64
+import binascii
+import hmac
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from http.cookies import CookieError, SimpleCookie
+
+from preheat.errors import UsageError
+from preheat.mirror.forms import Refused, Request, refuse
+
+_BEARER, _BASIC = re.compile(r"(?i:bearer)[ \t]+(\S+)"), re.compile(r"(?i:basic)[ \t]+(\S+)")
+_COOKIE = "m_session_id"  # where ModelScope's clients carry their token
+# A blank and a colon part words that stand beside a token.
+_TOKEN = re.compile(r"[!-9;-~]{8,512}")
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Lets in whoever shows one of `tokens`, and everybody if there are none.
+
+    Clients have one place for a token. A mirror whose upstream wants one of theirs takes both in it, `MIRROR:UPSTREAM`;
+    what is left for upstream never holds the mirror's.
+    """
+
+    tokens: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for token in self.tokens:
+            if not _TOKEN.fullmatch(token):
+                # Not which: it is a secret even if it cannot be used.
+                raise UsageError(
+                    "a token of the mirror's cannot be one", hint="8 or more of A-Z a-z 0-9 - _ . and such"
+                )
+
+    def enter(self, request: Request) -> Request:
+        """Return the request without the mirror's token; raise Refused (401) if there is none that fits."""
+        if not self.tokens:
+            return request
+        for shown in _shown(request):
+            own, _, other = shown.partition(":")
+            if self._fits(own):
+                return _with(request, other)
+        asks = {"WWW_Authenticate": 'Bearer realm="preheat mirror"'}
+        if "text/html" in request.headers.get("accept", ""):
+            asks = {"WWW_Authenticate": 'Basic realm="preheat mirror: the token as the password", charset="UTF-8"'}
+        raise Refused(
+            refuse(401, "this mirror wants its own token: set it as HF_TOKEN or MODELSCOPE_API_TOKEN", **asks)
+        )
+
+    def _fits(self, shown: str) -> bool:
+        return any(hmac.compare_digest(shown.encode(), token.encode()) for token in self.tokens)
+
+
+def _shown(request: Request) -> Iterable[str]:
+    authorization = request.headers.get("authorization", "")
+    if bearer := _BEARER.fullmatch(authorization):
+        yield bearer[1]
+    if basic := _BASIC.fullmatch(authorization):
+        try:
+            # The user's name does not matter; a browser asks for one.
+            yield base64.b64decode(basic[1], validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            return
+    if cookie := _cookie(request):
+        yield cookie
+
+
+def _cookie(request: Request) -> str:
+    try:
+        cookies = SimpleCookie(request.headers.get("cookie", ""))
+    except CookieError:
+        return ""
+    return cookies[_COOKIE].value if _COOKIE in cookies else ""
+
+
+def _with(request: Request, token: str) -> Request:
+    """Put what is left of a token in the place of the whole."""
+    fields = {name: value for name, value in request.headers.items() if name not in ("authorization", "cookie")}
+    if token:
+        fields["authorization"] = f"Bearer {token}"
+    return replace(request, headers=fields)

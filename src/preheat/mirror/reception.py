@@ -1,0 +1,80 @@
+"""Reception: the mirror's own addresses, before those of the hubs: its page, its figures, and whether it lives."""
+
+import re
+from collections.abc import Callable
+
+from preheat.errors import PreheatError
+from preheat.mirror.door import Door
+from preheat.mirror.forms import Answer, Refused, Request, refuse
+from preheat.mirror.metrics import TYPE, write_metrics
+from preheat.mirror.page import POLICY, write_page, write_words
+from preheat.mirror.phrases import preferred
+from preheat.mirror.standing import Standing, write_standing
+
+_HTML, _TEXT, _JSON = "text/html; charset=utf-8", "text/plain; charset=utf-8", "application/json; charset=utf-8"
+# What a Host may be; see head.py, which has refused all others by now.
+_HOST = re.compile(r"[A-Za-z0-9._~:\[\]%-]+")
+
+
+def reception(
+    answer: Callable[[Request], Answer], look: Callable[[], Standing], door: Callable[[], Door], url: Callable[[], str]
+) -> Callable[[Request], Answer]:
+    """Return what answers the mirror's own addresses, and asks `answer` for all others; both only past the door.
+
+    `url` says where the server listens, for readers who did not say how they reached it.
+    """
+
+    def received(request: Request) -> Answer:
+        path = request.target.partition("?")[0]
+        if path == "/livez":
+            return _written(_TEXT, "ok\n", request)
+        try:
+            request = door().enter(request)
+            match path:
+                case "/" | "/index.html" | "/status.json" | "/metrics" if request.method not in ("GET", "HEAD"):
+                    return refuse(405, f"{request.method} is not answered here", Allow="GET, HEAD")
+                case "/" | "/index.html":
+                    return _front(request, look(), _reached(request, url()))
+                case "/status.json":
+                    return _written(_JSON, write_standing(look()).decode(), request)
+                case "/metrics":
+                    return _written(TYPE, write_metrics(look()), request)
+                case _:
+                    return answer(request)
+        except Refused as refused:
+            return refused.answer
+        except PreheatError as error:
+            return refuse(500, error.message)
+
+    return received
+
+
+def _front(request: Request, standing: Standing, url: str) -> Answer:
+    # Browsers name text/html; curl and the hubs' clients take anything.
+    if "text/html" not in request.headers.get("accept", ""):
+        return _written(_TEXT, write_words(standing, url), request)
+    return _written(_HTML, write_page(standing, url, preferred(request.headers.get("accept-language", ""))), request)
+
+
+def _reached(request: Request, url: str) -> str:
+    """Say how the reader reached the mirror, perhaps through another server."""
+    host = request.headers.get("host", "")
+    if not _HOST.fullmatch(host):
+        return url
+    scheme = request.headers.get("x-forwarded-proto", "")
+    return f"{scheme if scheme in ('http', 'https') else url.partition(':')[0]}://{host}"
+
+
+def _written(kind: str, text: str, request: Request) -> Answer:
+    body = text.encode()
+    fields = {
+        "Content-Type": kind,
+        "Content-Length": str(len(body)),
+        "Cache-Control": "no-store",
+        "Vary": "Accept, Accept-Language",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+    }
+    if kind == _HTML:
+        fields["Content-Security-Policy"] = POLICY
+    return Answer(200, fields, b"" if request.method == "HEAD" else body)

@@ -1,0 +1,56 @@
+"""Tally: what a mirror has answered since it was started."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from preheat.events import Answered, Event
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """`answers` by status, bytes of body `sent`, files and bytes `evicted` to keep below the cap."""
+
+    answers: Mapping[int, int] = field(default_factory=dict)
+    sent: int = 0
+    evicted: int = 0
+    evicted_size: int = 0
+
+
+class Tally:
+    """A listener that counts; threads may share it. `since` is the clock's time at the start, `age_s` how long ago."""
+
+    def __init__(self) -> None:
+        self.since = time.time()
+        self._began = time.monotonic()
+        self._turn = threading.Lock()
+        self._answers: Counter[int] = Counter()
+        self._sent = 0
+        self._evicted = 0
+        self._evicted_size = 0
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since it began."""
+        return time.monotonic() - self._began
+
+    @property
+    def served(self) -> Served:
+        """What was counted so far."""
+        with self._turn:
+            return Served(dict(self._answers), self._sent, self._evicted, self._evicted_size)
+
+    def evicted(self, versions: int, size: int) -> None:
+        """Count versions that had to go, and the bytes that this freed."""
+        with self._turn:
+            self._evicted += versions
+            self._evicted_size += size
+
+    def __call__(self, event: Event) -> None:
+        """See Listener."""
+        if isinstance(event, Answered):
+            with self._turn:
+                self._answers[event.status] += 1
+                self._sent += event.sent

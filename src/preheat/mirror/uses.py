@@ -1,0 +1,32 @@
+"""Uses: when each version was last asked for, noted on disk, so that a restart does not forget it."""
+
+import threading
+import time
+
+from preheat.library.records import Records
+from preheat.ref import Ref
+from preheat.snapshot import Snapshot
+
+# Often enough to tell the used from the unused, and seldom enough to cost nothing.
+_NOTED_EVERY_S = 60.0
+_MOST = 10_000
+
+
+class Uses:
+    """Threads may share it."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._turn = threading.Lock()
+        self._noted: dict[Ref, float] = {}
+
+    def note(self, snapshot: Snapshot) -> None:
+        """Note that a version is used now."""
+        ref, now = snapshot.ref.at(snapshot.commit), time.monotonic()
+        with self._turn:
+            if now - self._noted.get(ref, float("-inf")) < _NOTED_EVERY_S:
+                return
+            if len(self._noted) >= _MOST:
+                self._noted.clear()
+            self._noted[ref] = now
+        self._records.used(ref)
