@@ -31,7 +31,11 @@ class NotFound(HubError):
 
 
 class AccessDenied(HubError):
-    """The hub wants a token, another token, or terms accepted."""
+    """The hub wants a token, another token, or terms accepted: then it is `gated`."""
+
+    def __init__(self, message: str, *, hint: str = "", gated: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.gated = gated
 
 
 class HubUnavailable(HubError):

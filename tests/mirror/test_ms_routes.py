@@ -151,7 +151,7 @@ def test_nothing_can_be_changed() -> None:
     ("error", "status"),
     [
         (NotFound("gone"), 404),
-        (AccessDenied("no"), 403),
+        (AccessDenied("no"), 401),
         (HubUnavailable("later", wait_s=3), 503),
         (PreheatError("broken"), 502),
     ],

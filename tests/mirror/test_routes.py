@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preheat.digest import git_sha1, sha256
-from preheat.errors import AccessDenied, HubUnavailable, NotFound, PreheatError
+from preheat.errors import AccessDenied, HubUnavailable, NoSpace, NotFound, PreheatError
 from preheat.hubs import hf_wire
 from preheat.mirror.forms import Answer, Request, Slice
 from preheat.mirror.routes import answer
@@ -293,7 +293,9 @@ def test_only_questions_are_answered() -> None:
     ("error", "status"),
     [
         (NotFound("no"), 404),
-        (AccessDenied("no"), 403),
+        (AccessDenied("no"), 401),
+        (AccessDenied("no", gated=True), 401),
+        (NoSpace("full"), 507),
         (HubUnavailable("later", wait_s=7.4), 503),
         (PreheatError("ü\r\nSet-Cookie: a"), 502),
     ],
@@ -307,6 +309,11 @@ def test_what_find_raises_reaches_the_client_as_an_answer(error: PreheatError, s
     assert told.headers["X-Error-Message"].isascii()
     assert told.headers["X-Error-Message"].isprintable()
     assert told.headers.get("Retry-After") == ("7" if status == 503 else None)
+    gated = isinstance(error, AccessDenied) and error.gated
+    code = "RepoNotFound" if isinstance(error, NotFound) else "GatedRepo" if gated else None
+    assert told.headers.get("X-Error-Code") == code
+    told = answer(Request("GET", "/acme/tiny/resolve/main/config.json", {"authorization": "Bearer a"}), find)
+    assert told.status == (403 if status == 401 else status)
 
 
 _words = st.one_of(

@@ -74,6 +74,7 @@ def read_error(status: int, headers: Mapping[str, str], what: str) -> PreheatErr
         return AccessDenied(
             f"{what} is gated: its terms must be accepted first",
             hint="accept the terms on its page, then set HF_TOKEN to a token of the same account",
+            gated=True,
         )
     if code == REVISION_NOT_FOUND:
         return NotFound(f"{what}: the hub has no such revision", hint="a revision is a branch, a tag or a commit")

@@ -3,11 +3,11 @@
 import re
 from dataclasses import replace
 
-from preheat.errors import AccessDenied, HubUnavailable, NotFound, PreheatError, UsageError
+from preheat.errors import AccessDenied, HubUnavailable, NoSpace, NotFound, PreheatError, UsageError
 from preheat.hubs.ms_documents import PAGE
 from preheat.mirror import ms_answers
 from preheat.mirror.files import give_file
-from preheat.mirror.forms import Answer, Refused, Request, json_answer
+from preheat.mirror.forms import Answer, Refused, Request, bearer, json_answer
 from preheat.mirror.shelf import Find, Found
 from preheat.ref import DATASET, MODEL, MODELSCOPE, Ref, is_revision
 from preheat.snapshot import File
@@ -20,7 +20,7 @@ def route(request: Request, segments: list[str], query: dict[str, list[str]], fi
     try:
         return _route(request, segments, {name: values[-1] for name, values in query.items()}, find)
     except PreheatError as error:
-        return _answer_error(error)
+        return _answer_error(error, known=bool(bearer(request)))
 
 
 def _route(request: Request, segments: list[str], query: dict[str, str], find: Find) -> Answer:
@@ -129,12 +129,14 @@ def _refuse(status: int, message: str, **headers: str) -> Answer:
     return json_answer(ms_answers.write_refusal(status, message), status, told)
 
 
-def _answer_error(error: PreheatError) -> Answer:
+def _answer_error(error: PreheatError, *, known: bool) -> Answer:
     match error:
         case NotFound():
             return _refuse(404, error.message)
         case AccessDenied():
-            return _refuse(403, error.message)
+            return _refuse(403 if known else 401, error.message)
+        case NoSpace():
+            return _refuse(507, error.message)
         case HubUnavailable():
             return _refuse(503, error.message, Retry_After=str(max(1, round(error.wait_s or 1))))
         case _:

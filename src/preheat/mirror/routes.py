@@ -6,11 +6,11 @@ from urllib.parse import parse_qs, quote
 
 import msgspec
 
-from preheat.errors import AccessDenied, HubUnavailable, NotFound, PreheatError, UsageError
-from preheat.hubs.hf_documents import ENTRY_NOT_FOUND, REPO_NOT_FOUND, REVISION_NOT_FOUND
+from preheat.errors import AccessDenied, HubUnavailable, NoSpace, NotFound, PreheatError, UsageError
+from preheat.hubs.hf_documents import ENTRY_NOT_FOUND, GATED_REPO, REPO_NOT_FOUND, REVISION_NOT_FOUND
 from preheat.mirror import hf_answers, ms_routes
 from preheat.mirror.files import give_file, provenance
-from preheat.mirror.forms import MOST_FIELDS, Answer, Refused, Request, json_answer, read_target, refuse
+from preheat.mirror.forms import MOST_FIELDS, Answer, Refused, Request, bearer, json_answer, read_target, refuse
 from preheat.mirror.shelf import Find, Found
 from preheat.ref import DATASET, HUGGING_FACE, MODEL, SPACE, Ref, is_revision
 
@@ -27,16 +27,19 @@ def answer(request: Request, find: Find) -> Answer:
     except Refused as refused:
         full = refused.answer
     except PreheatError as error:
-        full = _answer_error(error)
+        full = _answer_error(error, known=bool(bearer(request)))
     return replace(full, body=b"") if request.method == "HEAD" else full
 
 
-def _answer_error(error: PreheatError) -> Answer:
+def _answer_error(error: PreheatError, *, known: bool) -> Answer:
+    """Say no as the hub does: 401 to who shows no token, 403 to who does."""
     match error:
         case NotFound():
             return refuse(404, error.message, REPO_NOT_FOUND)
         case AccessDenied():
-            return refuse(403, error.message)
+            return refuse(403 if known else 401, error.message, GATED_REPO if error.gated else "")
+        case NoSpace():
+            return refuse(507, error.message)
         case HubUnavailable():
             return refuse(503, error.message, Retry_After=str(max(1, round(error.wait_s or 1))))
         case _:
