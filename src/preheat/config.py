@@ -23,6 +23,7 @@ VARIABLES = {
     "HF_HOME": "where Hugging Face's tools keep theirs; default `huggingface` in `XDG_CACHE_HOME`",
     "MODELSCOPE_ENDPOINT": f"the ModelScope hub, unless `--endpoint ms=URL` says; default `{MODELSCOPE_ENDPOINT}`",
     "MODELSCOPE_API_TOKEN": "the token for it",
+    "PREHEAT_MIRROR_TOKEN": "what `mirror` lets clients in by, beside those of `--token-file`; default: all may",
     "XDG_CACHE_HOME": "the user's caches; default `~/.cache`",
     "HTTP_PROXY": "the proxy for `http:` addresses; like the next three, lower case is read too, and wins",
     "HTTPS_PROXY": "the proxy for `https:` addresses",
@@ -47,6 +48,7 @@ class Config:
     proxies: Mapping[str, str]
     ca_file: Path | None
     environ: Mapping[str, str]
+    mirror_token: str = ""
 
 
 def read_config(environ: Mapping[str, str] | None = None) -> Config:
@@ -68,6 +70,7 @@ def read_config(environ: Mapping[str, str] | None = None) -> Config:
         proxies=dict(urllib.request.getproxies_environment()),
         ca_file=Path(ca_file) if ca_file else None,
         environ=dict(env),
+        mirror_token=(env.get("PREHEAT_MIRROR_TOKEN") or "").strip(),
     )
 
 

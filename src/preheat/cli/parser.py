@@ -4,6 +4,8 @@ import argparse
 from typing import NoReturn
 
 from preheat import __version__
+from preheat.cli.mirroring import EXAMPLES, mirroring
+from preheat.cli.imaging import imaging
 from preheat.cli.upkeep import upkeep
 from preheat.errors import UsageError
 
@@ -203,24 +205,6 @@ def _view(verb: argparse.ArgumentParser) -> None:
     _placing(verb)
 
 
-def _mirror(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--listen", default="127.0.0.1:8000", metavar="ADDR", help="HOST:PORT (default 127.0.0.1:8000)")
-    verb.add_argument(
-        "--folder", action="append", default=[], metavar="NAME=DIR", help="serve a plain folder as owner/name"
-    )
-    verb.add_argument(
-        "--upstream",
-        action="append",
-        default=[],
-        metavar="HUB=URL",
-        help="fetch from there what is not here: hf=https://huggingface.co, ms=…, or another mirror; repeatable",
-    )
-    verb.add_argument("--read-only", action="store_true", help="serve what is here and fetch nothing")
-    verb.add_argument(
-        "--pace", metavar="RATE", help="test aid: slow every connection to RATE (1M), as a far hub would be"
-    )
-
-
 def _prove(verb: argparse.ArgumentParser) -> None:
     _app(verb)
     verb.add_argument("--runs", type=int, default=1, metavar="N", help="rounds (default 1)")
@@ -296,11 +280,8 @@ _VERBS = (
     (
         "mirror",
         "serve the library, and plain folders, as the hubs do; fetch what is not here, once for all",
-        _mirror,
-        """\
-  preheat mirror --listen 0.0.0.0:8000           then, on every desk: export HF_ENDPOINT=http://HOST:8000
-  preheat mirror --folder me/my-voice=./voice    a folder as a repository
-  preheat mirror --listen 0.0.0.0:8000 --upstream hf=https://huggingface.co --upstream ms=https://modelscope.cn""",
+        mirroring,
+        EXAMPLES,
     ),
     (
         "prove",
@@ -310,5 +291,6 @@ _VERBS = (
   preheat prove examples/speech_webui/preheat.toml --runs 3
   preheat prove --endpoint hf=https://hf-mirror.com --json""",
     ),
+    *imaging(),
     *upkeep(_pulling),
 )

@@ -3,32 +3,108 @@
 import argparse
 import contextlib
 import signal
+import ssl
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from preheat.cli.wiring import Wiring
-from preheat.cli.words import read_address, read_size
-from preheat.errors import UsageError
+from preheat.cli.words import read_address, read_seconds, read_size
+from preheat.errors import PreheatError, UsageError
+from preheat.events import Event, Noted
+from preheat.mirror.access_log import AccessLog
+from preheat.mirror.certificate import given, names_of, own, place
+from preheat.mirror.limits import Limits
+from preheat.mirror.settings import Settings, Words
 from preheat.mirror.shelf import Shelf
-from preheat.verbs.mirror import mirror
+from preheat.verbs.mirror import House, mirror
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Do what `preheat mirror` says."""
     folders = dict(_folder_words(words) for words in options.folder)
     pace = read_size(options.pace) if options.pace else None
+    grace_s = read_seconds(options.grace)
     upstreams = wiring.upstreams(options.upstream)
     if options.read_only:
         upstreams = []
     elif upstreams:
         wiring.library.prepare(0)
-    shelf = Shelf(folders)
-    server = mirror(read_address(options.listen), wiring.library, shelf, wiring.console, pace, upstreams)
+    log = AccessLog(options.access_log) if options.access_log else None
+    settings = Settings(_words(options, wiring))
+    house = House(settings, _limits(options), _cap(options), lambda error: wiring.console(Noted("cap", error.message)))
+
+    def tell(event: Event) -> None:
+        if log is not None:
+            log(event)
+        wiring.console(event)
+
+    def reload(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal.signal gives them
+        try:
+            settings.reload()
+            if settings.tls is not None:
+                server.secure(settings.tls)
+            if log is not None:
+                log.reopen()
+            said = "tokens, rules and certificate were read anew, and the access log opened anew"
+        except PreheatError as error:
+            said = f"as before, for {error.message}"
+        wiring.console(Noted("reload", said))
+
+    server = mirror(read_address(options.listen), wiring.library, Shelf(folders), tell, pace, upstreams, house)
     signal.signal(signal.SIGTERM, _interrupt)
-    with contextlib.suppress(KeyboardInterrupt), server:
+    signal.signal(signal.SIGHUP, reload)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.start()
+        if options.tls_self_signed:
+            wiring.console(Noted("clients trust", f"SSL_CERT_FILE={place(wiring.config.state)}"))
         server.wait()
+    # A second Ctrl-C, or SIGTERM, waits no longer.
+    with contextlib.suppress(KeyboardInterrupt):
+        server.stop(grace_s)
+    if log is not None:
+        log.close()
     wiring.console.done({"url": server.url}, "")
     return 0
+
+
+def _words(options: argparse.Namespace, wiring: Wiring) -> Words:
+    return Words(
+        wiring.config.mirror_token,
+        Path(options.token_file) if options.token_file else None,
+        tuple(options.allow),
+        tuple(options.deny),
+        _tls(options, wiring),
+    )
+
+
+def _tls(options: argparse.Namespace, wiring: Wiring) -> Callable[[], ssl.SSLContext] | None:
+    if bool(options.tls_cert) != bool(options.tls_key) or (options.tls_cert and options.tls_self_signed):
+        raise UsageError(
+            "a certificate and its key, or one made here",
+            hint="--tls-cert FILE --tls-key FILE, or --tls-self-signed",
+        )
+    if options.tls_cert:
+        return partial(given, Path(options.tls_cert), Path(options.tls_key))
+    if options.tls_self_signed:
+        return partial(own, wiring.config.state, names_of(read_address(options.listen)[0], options.tls_name))
+    return None
+
+
+def _limits(options: argparse.Namespace) -> Limits:
+    if not 1 <= options.max_connections <= 65_536:
+        raise UsageError(f"{options.max_connections} connections cannot be had", hint="--max-connections 1 to 65536")
+    return Limits(connections=options.max_connections)
+
+
+def _cap(options: argparse.Namespace) -> int:
+    if options.size_cap is None:
+        return 0
+    cap = read_size(options.size_cap)
+    if not cap:
+        raise UsageError("a library of no bytes holds nothing", hint="--size-cap 200G")
+    return cap
 
 
 def _folder_words(words: str) -> tuple[str, Path]:
