@@ -190,6 +190,16 @@ class Unneeded:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerPut:
+    """A layer is where the image goes. `how`: it was here already, is shared, was written, sent or mounted."""
+
+    name: str
+    digest: str
+    size: int
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrialStarted:
     """Round `round` of `condition` begins."""
 
@@ -218,6 +228,7 @@ Event = (
     | Answered
     | AppChanged
     | NetworkSeen
+    | LayerPut
     | TrialStarted
 )
 Listener = Callable[[Event], None]

@@ -19,6 +19,7 @@ from preheat.events import (
     Answered,
     AppChanged,
     Event,
+    LayerPut,
     LeftOut,
     Mended,
     NetworkSeen,
@@ -171,6 +172,8 @@ class People:
                 self._say(f"outbound requests: {event.outbound}, {event.lookups} of them to look up names")
                 for line in (*event.places, *event.blind_spots):
                     self._say(f"  {line}")
+            case LayerPut():
+                self._say(f"  {event.name} {say_size(event.size)}: {event.how}", at=2)
             case TrialStarted():
                 self._say(f"round {event.round} of {event.rounds}: {event.condition}")
 

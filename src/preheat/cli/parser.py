@@ -6,6 +6,7 @@ from typing import NoReturn
 from preheat import __version__
 from preheat.cli.mirroring import EXAMPLES, mirroring
 from preheat.cli.imaging import imaging
+from preheat.cli.proving import proving
 from preheat.cli.upkeep import upkeep
 from preheat.errors import UsageError
 
@@ -205,24 +206,6 @@ def _view(verb: argparse.ArgumentParser) -> None:
     _placing(verb)
 
 
-def _prove(verb: argparse.ArgumentParser) -> None:
-    _app(verb)
-    verb.add_argument("--runs", type=int, default=1, metavar="N", help="rounds (default 1)")
-    verb.add_argument(
-        "--conditions",
-        default="cold,preloaded,warm,restart",
-        metavar="NAMES",
-        help="which of cold, preloaded, warm, restart to try (default all)",
-    )
-    verb.add_argument(
-        "--drop-caches", action="store_true", help="as root: drop the whole page cache, not the app's files alone"
-    )
-    verb.add_argument(
-        "--ready-within", default="30m", metavar="TIME", help="give up if it is not ready by then (default 30m)"
-    )
-    _pulling(verb)
-
-
 _VERBS = (
     (
         "pull",
@@ -283,14 +266,7 @@ _VERBS = (
         mirroring,
         EXAMPLES,
     ),
-    (
-        "prove",
-        "start an app cold and preloaded, in turns, and say what was gained",
-        _prove,
-        """\
-  preheat prove examples/speech_webui/preheat.toml --runs 3
-  preheat prove --endpoint hf=https://hf-mirror.com --json""",
-    ),
     *imaging(),
+    *proving(_app, _pulling),
     *upkeep(_pulling),
 )

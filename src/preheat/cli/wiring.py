@@ -30,7 +30,7 @@ from preheat.verbs.pull import Source, Wish
 from preheat.verbs.view import require_names
 from preheat.views.flat import Flat
 from preheat.views.huggingface import HuggingFaceCache
-from preheat.views.links import AUTO, SHIELDED, read_ways
+from preheat.views.links import AUTO, SHIELDED, SYMLINK, read_ways
 from preheat.views.local_dir import LocalDir
 from preheat.views.modelscope import ModelScopeCache
 from preheat.views.modelscope_old import OldModelScopeCache
@@ -137,6 +137,10 @@ class Wiring:
         The same whether `pull` or `run` places it: a link that goes and comes would make its blob look touched.
         """
         return self.view(kind, SHIELDED if can_shield() else AUTO)
+
+    def image_view(self, kind: str) -> View:
+        """Choose a layout to be read into an image: as links, and without a time in it."""
+        return LocalDir((SYMLINK,), lambda: 0.0) if kind == LocalDir.kind else self.view(kind, (SYMLINK,))
 
     def view(self, kind: str, auto: tuple[str, ...] = AUTO) -> View:
         """Choose a layout by its name; `auto` is what `--link auto` means."""

@@ -19,24 +19,29 @@ main(sys.argv[1:])
 """
 
 
-def write_guard_zip(path: Path) -> int:
-    """Write the zip, the same bytes every time from one tree and one Python; return its size."""
+def write_guard_zip(path: Path, *, plain: bool = False) -> int:
+    """Write the zip, the same bytes every time from one tree and one Python; return its size.
+
+    `plain`: with sources alone and packed by nobody, so that any Python writes the same bytes.
+    """
     tag = sys.implementation.cache_tag
     files: dict[str, bytes] = {"__main__.py": _MAIN.encode()}
     modules = sorted(_PACKAGE.rglob("*.py"))
     for module in modules:
         name = f"preheat/guard/{module.relative_to(_PACKAGE).as_posix()}"
         files[name] = module.read_bytes()
-        files[f"{tag}/{name}c"] = _compiled(files[name], name)
+        if not plain:
+            files[f"{tag}/{name}c"] = _compiled(files[name], name)
     files["preheat/__init__.py"] = b""
-    files[f"{tag}/preheat/__init__.pyc"] = _compiled(b"", "preheat/__init__.py")
+    if not plain:
+        files[f"{tag}/preheat/__init__.pyc"] = _compiled(b"", "preheat/__init__.py")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as out:
         out.write(b"#!/usr/bin/env python3\n")
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, body in sorted(files.items()):
                 # Compiled code is not packed: unpacking it at every start would cost what it saves.
-                kind = zipfile.ZIP_STORED if name.endswith("c") else zipfile.ZIP_DEFLATED
+                kind = zipfile.ZIP_STORED if plain or name.endswith("c") else zipfile.ZIP_DEFLATED
                 archive.writestr(zipfile.ZipInfo(name, _EPOCH), body, kind)
     path.chmod(0o755)
     return path.stat().st_size

@@ -41,5 +41,10 @@ class Platform:
         same = (self.os, self.architecture) == (other.os, other.architecture)
         return same and (not self.variant or not other.variant or self.variant == other.variant)
 
+    @property
+    def fields(self) -> dict[str, str]:
+        """Say it as documents do."""
+        return {"os": self.os, "architecture": self.architecture, "variant": self.variant}
+
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)

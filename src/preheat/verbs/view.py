@@ -28,7 +28,7 @@ def place_needs(
     A need without a place of its own goes below `root`, default `library.views` and the app's name. Raise NotPreloaded
     before anything is placed.
     """
-    required = [(need, _asked_for(need, library.require(need.ref, need.files))) for need in recipe.needs]
+    required = [(need, asked_for(need, library.require(need.ref, need.files))) for need in recipe.needs]
     # What is pinned to a commit comes first: where a branch of it is needed too, the branch wins.
     required.sort(key=lambda one: not one[1].ref.pinned)
     environ: dict[str, str] = {}
@@ -117,7 +117,7 @@ def everything(library: Library) -> Iterable[Snapshot]:
             yield replace(snapshot, ref=snapshot.ref.at(name))
 
 
-def _asked_for(need: Need, snapshot: Snapshot) -> Snapshot:
+def asked_for(need: Need, snapshot: Snapshot) -> Snapshot:
     """Name it as the app does: by its branch, where a lock has pinned it."""
     return replace(snapshot, ref=snapshot.ref.at(need.asked_as)) if need.asked_as else snapshot
 

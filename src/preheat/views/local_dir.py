@@ -14,7 +14,7 @@ file is newer by a second than its third line.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from preheat.snapshot import File, Snapshot
@@ -37,8 +37,9 @@ class LocalDir:
     kind = "local-dir"
     renames = False
 
-    def __init__(self, ways: Sequence[str] = AUTO) -> None:
+    def __init__(self, ways: Sequence[str] = AUTO, now: Callable[[], float] = time.time) -> None:
         self._ways = ways
+        self._now = now
 
     def place(self, snapshot: Snapshot, blob_path: BlobPath, at: Path, *, whole: bool) -> Placement:
         """See View."""
@@ -50,7 +51,8 @@ class LocalDir:
         for one in (home, former_home):
             placer.write(one / ".gitignore", b"*")
             for file in snapshot.files:
-                _describe(file, snapshot.commit, at / file.path, one / "download" / f"{file.path}.metadata", placer)
+                metadata = one / "download" / f"{file.path}.metadata"
+                _describe(file, snapshot.commit, at / file.path, metadata, placer, self._now)
         tree = home / "trees" / f"{snapshot.commit}.json"
         if whole and not tree.exists():
             placer.write(tree, tree_listing(snapshot))
@@ -61,7 +63,7 @@ class LocalDir:
         return {}
 
 
-def _describe(file: File, commit: str, placed: Path, metadata: Path, placer: Placer) -> None:
+def _describe(file: File, commit: str, placed: Path, metadata: Path, placer: Placer, now: Callable[[], float]) -> None:
     written = f"{commit}\n{file.digest.hex}\n"
     try:
         said = metadata.read_text(encoding="utf-8")
@@ -69,4 +71,4 @@ def _describe(file: File, commit: str, placed: Path, metadata: Path, placer: Pla
             return
     except (OSError, ValueError):
         pass
-    placer.write(metadata, f"{written}{time.time()}\n".encode())
+    placer.write(metadata, f"{written}{now()}\n".encode())

@@ -1,0 +1,100 @@
+"""`preheat build`."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from preheat.cli.places import Places
+from preheat.cli.wiring import Wiring
+from preheat.cli.words import read_address, read_size, say_size
+from preheat.errors import TARGET, ImageError, UsageError
+from preheat.events import Read
+from preheat.oci.dress import work_folder
+from preheat.oci.limits import limit_of
+from preheat.oci.place import DOCKER_ARCHIVE, REGISTRY, SCRATCH, Place, read_place
+from preheat.oci.platform import Platform
+from preheat.oci.store import HERE, MOUNTED, SENT, SHARED, WRITTEN
+from preheat.recipes.collection import built_in, is_built_in
+from preheat.recipes.recipe import Recipe, understand
+from preheat.verbs.assemble import IMAGE, Base, Order
+from preheat.verbs.build import Built, build, open_base
+
+_HOW = {
+    WRITTEN: "written",
+    SENT: "sent",
+    SHARED: "shared by reflink",
+    HERE: "there already",
+    MOUNTED: "there already, in another repository",
+}
+
+
+def command(options: argparse.Namespace, wiring: Wiring) -> int:
+    """Do what `preheat build` says."""
+    if not options.base or not options.output:
+        raise UsageError(
+            "a base and a place for the image are needed", hint="--base IMAGE --output WHERE; --base scratch"
+        )
+    at, output = read_place(options.base), read_place(options.output)
+    if output.kind == SCRATCH:
+        raise UsageError("an image cannot be written to scratch", hint="--output oci:DIR:TAG")
+    if options.status:
+        read_address(options.status)
+    recipe = wiring.recipe(options.app)
+    places = Places(wiring, options.plain_http)
+    platform = Platform.parse(options.platform) if options.platform else Platform.here()
+    base = open_base(places.source(at), platform, str(at.name) if at.name is not None else "")
+    form = IMAGE if options.format in ("oci", "docker") else options.format
+    folder = Path("/", options.inside or work_folder(base.image.config))
+    order = Order(
+        recipe=_inside(recipe, options.app, folder),
+        base=base,
+        form=form,
+        command=tuple(options.command),
+        status=options.status if options.guard else "",
+        layer_size=_layer_size(options.max_layer_size, output),
+        home=recipe.folder,
+    )
+    # What docker loads from an archive is its own form of an image.
+    docker = options.format == "docker" or (form == IMAGE and output.kind == DOCKER_ARCHIVE)
+    built = build(
+        order,
+        wiring.library,
+        wiring.image_view,
+        lambda: places.target(output, lambda size: wiring.console(Read(size)), docker=docker),
+        wiring.console,
+        tuple(wiring.config.tokens.values()),
+        docker=docker,
+    )
+    figures = {"image": str(output), "digest": built.digest, "size": built.size, "layers": built.layers}
+    wiring.console.done({**figures, "took": dict(built.took)}, _sentence(built, output))
+    return 0
+
+
+def _inside(recipe: Recipe, words: str | None, folder: Path) -> Recipe:
+    """Read the recipe's own words once more, with the folder in the image for its `{dir}`; the needs stay."""
+    if words is not None and is_built_in(words):
+        again = built_in(words, folder)
+    else:
+        assert recipe.path is not None, "read from a file"
+        again = understand(recipe.path, recipe.path.read_bytes(), folder)
+    return replace(again, needs=recipe.needs)
+
+
+def _layer_size(words: str | None, output: Place) -> int:
+    """Say how long a layer may be: what was asked for, and no more than the registry is known to take."""
+    asked = read_size(words) if words else 0
+    limit = limit_of(output.name.host) if output.kind == REGISTRY and output.name else None
+    if limit is None:
+        return asked
+    if asked > limit.layer_size:
+        raise ImageError(
+            f"{limit.name} takes layers of {say_size(limit.layer_size)}, and --max-layer-size is {say_size(asked)}",
+            hint=f"--max-layer-size {limit.layer_size}",
+            end=TARGET,
+        )
+    return asked or limit.layer_size
+
+
+def _sentence(built: Built, output: Place) -> str:
+    took = ", ".join(f"{say_size(size)} {_HOW[how]}" for how, size in sorted(built.took.items()) if size)
+    return f"{output} is {built.digest}\n{say_size(built.size)} in {built.layers} layers: {took}"

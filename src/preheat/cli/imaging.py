@@ -1,0 +1,58 @@
+"""Imaging: the words of the verb that builds images, as argparse is told them."""
+
+import argparse
+from collections.abc import Callable
+
+Build = Callable[[argparse.ArgumentParser], None]
+
+
+def imaging() -> tuple[tuple[str, str, Build, str], ...]:
+    """List the verbs: name, what it does, what adds its words, examples."""
+    return (
+        (
+            "build",
+            "build a container image with an app's weights in it, without a daemon",
+            _build,
+            """\
+  preheat build preheat.toml --base docker://docker.io/me/webui:1 --output docker://docker.io/me/webui:1-weights
+  preheat build --base oci:./layout:app --output oci:./layout:loaded --dir /app
+  preheat build indextts2 --base scratch --format modelcar --output docker://registry.lan:5000/indextts2:1
+  preheat build --check oci:./layout:loaded""",
+        ),
+    )
+
+
+def _build(verb: argparse.ArgumentParser) -> None:
+    verb.usage = "preheat build [APP] --base IMAGE --output WHERE [options] [-- CMD ...]"
+    verb.add_argument(
+        "app", nargs="?", metavar="APP", help="a preheat.toml (default: the one in this folder) or a built-in recipe"
+    )
+    places = "oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG or docker://REGISTRY/REPOSITORY:TAG"
+    verb.add_argument("--base", metavar="IMAGE", help=f"the app's image: {places}, or scratch")
+    verb.add_argument("--output", metavar="WHERE", help="where the image goes, in the same words")
+    verb.add_argument("--dir", dest="inside", metavar="DIR", help="the app's folder in the image (default: the base's)")
+    verb.add_argument(
+        "--platform", metavar="OS/ARCH", help="of a base for several: linux/arm64 (default: this machine's)"
+    )
+    verb.add_argument(
+        "--format",
+        choices=["oci", "docker", "modelpack", "modelcar"],
+        default="oci",
+        help="how the image is written down; the last two are the weights alone, to be mounted as a volume (default oci)",
+    )
+    verb.add_argument("--max-layer-size", metavar="SIZE", help="cut layers of small files so that none is larger: 10G")
+    verb.add_argument("--no-guard", dest="guard", action="store_false", help="start the app without the guard")
+    verb.add_argument(
+        "--status", default="127.0.0.1:7861", metavar="ADDR", help="the guard's status address in the container"
+    )
+    verb.add_argument("--dockerfile", metavar="DIR", help="write a Dockerfile and its context there, and build nothing")
+    verb.add_argument(
+        "--plain-http", action="append", default=[], metavar="HOST", help="talk to this registry without TLS"
+    )
+    verb.add_argument(
+        "--check", metavar="IMAGE", help="start an image that was built, without a network, and see that all is in it"
+    )
+    verb.add_argument(
+        "--ready-within", default="10m", metavar="TIME", help="with --check: it has to be ready by then (default 10m)"
+    )
+    verb.set_defaults(connections=32, endpoint=[])

@@ -1,0 +1,36 @@
+"""Notes: what an image says of where its weights come from, as annotations and labels; pure."""
+
+import re
+from collections.abc import Sequence
+
+# https://github.com/opencontainers/image-spec/blob/v1.1.0/annotations.md
+_TITLE, _LICENSES = "org.opencontainers.image.title", "org.opencontainers.image.licenses"
+_BASE_NAME, _BASE_DIGEST = "org.opencontainers.image.base.name", "org.opencontainers.image.base.digest"
+# `license_name` has it where `license` says "other".
+_KEYS = ("license", "license_name")
+_SOURCES, _LOCK, _FORMAT = "preheat.sources", "preheat.lock", "preheat.layer-format"
+
+
+def notes(
+    title: str, sources: Sequence[str], licenses: Sequence[str], lock_digest: str, layer_format: int
+) -> dict[str, str]:
+    """Say what is in an image: `sources` are refs at their commits, `lock_digest` is its lock's."""
+    said = {_TITLE: title, _SOURCES: " ".join(dict.fromkeys(sources)), _LOCK: lock_digest, _FORMAT: str(layer_format)}
+    if licenses:
+        said[_LICENSES] = " AND ".join(dict.fromkeys(licenses))
+    return {name: value for name, value in said.items() if value}
+
+
+def base_notes(name: str, digest: str) -> dict[str, str]:
+    """Say what it was built on; a base that has no name elsewhere has none here."""
+    said = {_BASE_NAME: name, _BASE_DIGEST: digest if name else ""}
+    return {key: value for key, value in said.items() if value}
+
+
+def license_of(readme: str) -> str:
+    """Read the licence from a model card's front matter, empty where it says none (hf.co/docs/hub/model-cards)."""
+    front = re.match(r"---\s*\n(.*?)\n---", readme, re.DOTALL)
+    if not front:
+        return ""
+    said = (re.search(rf"^{name}:\s*['\"]?([A-Za-z0-9.+-]+)['\"]?\s*$", front[1], re.MULTILINE) for name in _KEYS)
+    return next((one[1] for one in said if one and one[1].lower() != "other"), "")

@@ -1,0 +1,193 @@
+"""Assemble: decide all that an image is made of, before the first byte of it is written."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from preheat.deploy.guard_zip import write_guard_zip
+from preheat.errors import SOURCE, ImageError
+from preheat.events import Listener, Noted, Reading
+from preheat.guard.probes import port_of
+from preheat.library.images import Images
+from preheat.library.library import Library
+from preheat.oci.base import Findings, Question, look
+from preheat.oci.content import Content
+from preheat.oci.descriptor import Descriptor
+from preheat.oci.dress import Dress, Health, search_path, starts
+from preheat.oci.image import Image
+from preheat.oci.layer import FORMAT, Layer
+from preheat.oci.notes import base_notes, license_of, notes
+from preheat.oci.plan import MOST_LAYERS, Room, plan
+from preheat.oci.tree import HOME
+from preheat.recipes.offline import offline
+from preheat.recipes.recipe import Recipe
+from preheat.ref import Ref
+from preheat.verbs.inside import GUARD, LOCK, Required, lay_out, lock_of, own_group, plain
+from preheat.views.view import View
+
+IMAGE, MODELCAR, MODELPACK = "image", "modelcar", "modelpack"
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """An image to build on, where its bytes can be had, and the name that others know it by."""
+
+    image: Image = field(default_factory=Image)
+    content: Callable[[Descriptor], Content] | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to build: `recipe.folder` is the app's folder in the image, `home` the recipe's own on this machine.
+
+    `command` is what was asked for in place of the base's; `status` is where the guard answers, empty for no guard.
+    `layer_size` is how long a layer may be, 0 for any length.
+    """
+
+    recipe: Recipe
+    base: Base
+    form: str = IMAGE
+    command: tuple[str, ...] = ()
+    status: str = ""
+    layer_size: int = 0
+    home: Path = Path()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The layers on top of the base, how the image starts, and what it says of itself."""
+
+    layers: tuple[Layer, ...]
+    dress: Dress
+    annotations: dict[str, str]
+
+
+def assemble(
+    order: Order, required: Required, library: Library, view_of: Callable[[str], View], on_event: Listener
+) -> Plan:
+    """Decide. Raise ImageError where base and views want the same place, or the layers cannot be so long."""
+    if order.form != IMAGE:
+        return _volume(order, required, library)
+    inside = lay_out(order.recipe, required, library, view_of)
+    search = tuple(search_path(order.base.image.config))
+    files = tuple(sorted({*inside.files, GUARD, LOCK}))
+    folders = tuple(sorted({*inside.folders, HOME.partition("/")[0], HOME}))
+    findings = find(order.base, Question(folders, files, search), library, on_event)
+    if findings.clashes:
+        raise ImageError(
+            f"base and views want the same place: {findings.clashes[0]}",
+            hint="another `at` in the recipe, or another --inside DIR",
+            end=SOURCE,
+        )
+    lock = lock_of(required, order.home)
+    annotations = _notes(order, required, library, lock)
+    dress = _dressed(order, findings, inside.environ, annotations, on_event)
+    guard = _guard() if dress.guard else b""
+    own = own_group(guard, lock, (folder for folder in folders if folder not in findings.folders))
+    room = Room(MOST_LAYERS - len(order.base.image.layers), order.layer_size)
+    return Plan(tuple(plan([*inside.groups, own], room)), dress, annotations)
+
+
+def find(base: Base, question: Question, library: Library, on_event: Listener) -> Findings:
+    """Look into the base, unless that was done before."""
+    if base.content is None:
+        return Findings()
+    images, key = Images(library.root), question.key(base.image.layers)
+    found = images.base(key, Findings)
+    if found is None:
+        on_event(Reading("look into", len(base.image.layers), sum(layer.size for layer in base.image.layers)))
+        found = look(base.image, question, base.content)
+        images.keep_base(key, found)
+    if found.unread:
+        on_event(Noted("base", f"{len(found.unread)} layers of it are packed by zstd, and were not looked into"))
+    return found
+
+
+def _volume(order: Order, required: Required, library: Library) -> Plan:
+    """The weights alone, as plain files."""
+    inside = plain(required, library, "models" if order.form == MODELCAR else "")
+    annotations = _notes(order, required, library, lock_of(required, order.home))
+    room = Room(MOST_LAYERS - len(order.base.image.layers), order.layer_size)
+    return Plan(tuple(plan(inside.groups, room)), Dress(labels=annotations), annotations)
+
+
+def _dressed(
+    order: Order, findings: Findings, environ: Mapping[str, str], labels: dict[str, str], on_event: Listener
+) -> Dress:
+    recipe = order.recipe
+    plainly = Dress(
+        command=recipe.command,
+        asked=order.command,
+        folder=str(recipe.folder),
+        env={**offline({}), **environ, **recipe.env},
+        ports=_ports(recipe.ready),
+        labels=labels,
+    )
+    started = any(starts(order.base.image.config, plainly))
+    guard = _guard_words(order, findings.python) if started and findings.python and order.status else ()
+    if order.status and not guard:
+        why = (
+            f"nothing of Python from 3.8 on is in {order.base.name or 'the base'}"
+            if started
+            else "nothing starts in it"
+        )
+        on_event(Noted("guard", f"left out, for {why}; entrypoint and command stay as they are"))
+    health = _health(recipe.ready, guard, order.status, findings)
+    if recipe.ready and health is None:
+        on_event(Noted("health check", f"left out, for nothing in the base can ask {recipe.ready}"))
+    return Dress(
+        guard, plainly.command, plainly.asked, plainly.folder, plainly.env, health, plainly.ports, plainly.labels
+    )
+
+
+def _guard_words(order: Order, python: str) -> tuple[str, ...]:
+    ready = ("--ready", order.recipe.ready) if order.recipe.ready else ()
+    return (python, f"/{GUARD}", *ready, "--status", order.status, "--name", order.recipe.name, "--")
+
+
+def _health(ready: str, guard: Sequence[str], status: str, findings: Findings) -> Health | None:
+    """Ask the guard where there is one; else have the probe run in the base, if it can be."""
+    if guard:
+        return Health(("CMD", guard[0], guard[1], "--check", status))
+    if ready.startswith("exec:"):
+        return Health(("CMD-SHELL", ready.removeprefix("exec:")))
+    if ready.startswith(("http://", "https://")):
+        if "curl" in findings.programs:
+            return Health(("CMD", "curl", "-fsS", "-o", "/dev/null", ready))
+        if "wget" in findings.programs:
+            return Health(("CMD", "wget", "-q", "-O", "/dev/null", ready))
+    return None
+
+
+def _ports(ready: str) -> tuple[int, ...]:
+    try:
+        port = port_of(ready) if ready else None
+    except ValueError:
+        port = None
+    return () if port is None else (port,)
+
+
+def _guard() -> bytes:
+    with TemporaryDirectory(prefix="preheat-") as aside:
+        path = Path(aside) / "guard.pyz"
+        write_guard_zip(path, plain=True)
+        return path.read_bytes()
+
+
+def _notes(order: Order, required: Required, library: Library, lock: str) -> dict[str, str]:
+    sources = [str(snapshot.ref.at(snapshot.commit)) for _, snapshot in required]
+    licenses = [license_ for _, one in required if (license_ := _license(one.ref.at(one.commit), library))]
+    digest = f"sha256:{hashlib.sha256(lock.encode()).hexdigest()}"
+    said = notes(order.recipe.name, sources, licenses, digest, FORMAT)
+    return {**said, **base_notes(order.base.name, order.base.image.digest)}
+
+
+def _license(ref: Ref, library: Library) -> str:
+    snapshot = library.find(ref)
+    readme = snapshot.file("README.md") if snapshot else None
+    if readme is None or not library.has(readme.digest):
+        return ""
+    return license_of(library.path(readme.digest).read_text(encoding="utf-8", errors="replace"))

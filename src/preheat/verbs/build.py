@@ -1,0 +1,126 @@
+"""Build: an image with the weights in it, on top of another, without a daemon and without a copy."""
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from preheat.digest import sha256
+from preheat.events import LayerPut, Listener, Reading
+from preheat.library.images import Images, LayerFact
+from preheat.library.library import Library
+from preheat.oci.base import read_image
+from preheat.oci.content import Content
+from preheat.oci.descriptor import LAYER, Descriptor
+from preheat.oci.dress import dressed
+from preheat.oci.image import Document, Image, config_document, write_manifest
+from preheat.oci.layer import Layer
+from preheat.oci.modelpack import ARTIFACT, model_config, model_layer
+from preheat.oci.platform import Platform
+from preheat.oci.store import Source, Target
+from preheat.verbs.assemble import MODELPACK, Base, Order, Plan, assemble
+from preheat.verbs.inside import refuse_secrets, require
+from preheat.verbs.view import look_over
+from preheat.views.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """The image's digest, its size and number of layers; bytes of layers by what became of them."""
+
+    digest: str
+    size: int
+    layers: int
+    took: Mapping[str, int]
+
+
+def open_base(source: Source | None, platform: Platform, name: str = "") -> Base:
+    """Read what a base says of itself; `source` is None for `scratch`. Raise ImageError when it cannot be one."""
+    if source is None:
+        return Base(Image({name: value for name, value in platform.fields.items() if value}))
+    image = read_image(source, platform)
+    return Base(image, lambda descriptor: source.content(descriptor, f"layer {descriptor.digest}"), name)
+
+
+def build(
+    order: Order,
+    library: Library,
+    view_of: Callable[[str], View],
+    target_of: Callable[[], Target],
+    on_event: Listener,
+    tokens: Iterable[str] = (),
+    *,
+    docker: bool = False,
+) -> Built:
+    """Build `order` into the target. Nothing is written before all is decided; nothing has a name before all is there.
+
+    Raise NotPreloaded for what is not in the library, ImageError that says which end failed, IntegrityError for a blob
+    that is not what its name says.
+    """
+    required = require(order.recipe, library)
+    look_over(library, [snapshot for _, snapshot in required], on_event)
+    required = require(order.recipe, library)
+    refuse_secrets(required, library, _texts(order), tuple(tokens))
+    plan = _remembered(assemble(order, required, library, view_of, on_event), library)
+    with contextlib.closing(target_of()) as target:
+        return _put(order, plan, library, target, on_event, docker=docker)
+
+
+def _put(order: Order, plan: Plan, library: Library, target: Target, on_event: Listener, *, docker: bool) -> Built:
+    base = [] if order.base.content is None else [order.base.content(one) for one in order.base.image.layers]
+    contents: list[Content] = [*base, *plan.layers]
+    on_event(Reading("put into the image", len(contents), sum(one.size for one in contents)))
+    took: dict[str, int] = {}
+
+    def put(content: Content) -> str:
+        digest, how = target.put(content)
+        took[how] = took.get(how, 0) + content.size
+        on_event(LayerPut(content.name, str(digest), content.size, how))
+        return str(digest)
+
+    if target.parallel > 1:
+        with ThreadPoolExecutor(target.parallel) as pool:
+            digests = list(pool.map(put, contents))
+    else:
+        digests = [put(one) for one in contents]
+    images = Images(library.root)
+    for layer, digest in zip(plan.layers, digests[len(base) :], strict=True):
+        if layer.digest is None:
+            images.keep_layer(layer.key, LayerFact(digest, layer.size))
+    manifest, config = _documents(order, plan, digests[len(base) :], docker=docker)
+    target.publish(manifest, config)
+    size = sum(one.size for one in contents) + len(config.body) + len(manifest.body)
+    return Built(str(manifest.digest), size, len(contents), took)
+
+
+def _documents(order: Order, plan: Plan, digests: list[str], *, docker: bool) -> tuple[Document, Document]:
+    if order.form == MODELPACK:
+        config = model_config(order.recipe.name, plan.annotations, digests)
+        layers = tuple(model_layer(layer, digest) for layer, digest in zip(plan.layers, digests, strict=True))
+        return write_manifest(config, layers, plan.annotations, docker=False, artifact=ARTIFACT), config
+    on_top = [(digest, layer.name) for layer, digest in zip(plan.layers, digests, strict=True)]
+    config = config_document(dressed(order.base.image.config, plan.dress, on_top))
+    own = tuple(
+        Descriptor(LAYER, sha256(digest.removeprefix("sha256:")), layer.size)
+        for layer, digest in zip(plan.layers, digests, strict=True)
+    )
+    manifest = write_manifest(config, (*order.base.image.layers, *own), plan.annotations, docker=docker)
+    return manifest, config
+
+
+def _remembered(plan: Plan, library: Library) -> Plan:
+    """Say of layers what they hash to, where an earlier build found out and nothing was touched since."""
+    images = Images(library.root)
+
+    def known(layer: Layer) -> Layer:
+        fact = images.layer(layer.key)
+        if fact is None or fact.size != layer.size:
+            return layer
+        return layer.known(sha256(fact.digest.removeprefix("sha256:")), trusted=True)
+
+    return Plan(tuple(map(known, plan.layers)), plan.dress, plan.annotations)
+
+
+def _texts(order: Order) -> list[str]:
+    recipe = order.recipe
+    return [*recipe.command, *order.command, recipe.ready, *(f"{name}={value}" for name, value in recipe.env.items())]

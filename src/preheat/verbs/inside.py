@@ -1,0 +1,142 @@
+"""Inside: what an image has in it for an app: its needs in the views that it looks for, as entries."""
+
+import posixpath
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from preheat.errors import SOURCE, ImageError
+from preheat.library.library import Library
+from preheat.oci.layer import LARGE, Entry, blob_entry, file_entry, folder_entry
+from preheat.oci.plan import Group
+from preheat.oci.secrets import is_weights, secret_in, secret_name
+from preheat.oci.tar import FOLDER
+from preheat.oci.tree import HOME, parents, read_tree
+from preheat.recipes.lock import Lock, Pinned, lock_text
+from preheat.recipes.recipe import Need, Recipe
+from preheat.snapshot import File, Snapshot
+from preheat.verbs.view import asked_for, require_names
+from preheat.views.names import renamed
+from preheat.views.view import View
+
+GUARD, LOCK = f"{HOME}/guard.pyz", f"{HOME}/preheat.lock"
+Required = Sequence[tuple[Need, Snapshot]]
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """Groups of entries, one for each need; all folders they lie in; the variables that lead there."""
+
+    groups: tuple[Group, ...]
+    folders: tuple[str, ...]
+    environ: Mapping[str, str]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All paths that are no folders."""
+        return tuple(sorted({entry.path for group in self.groups for entry in group.entries}))
+
+
+def require(recipe: Recipe, library: Library) -> Required:
+    """Find all that the recipe needs. Raise NotPreloaded for what is not here."""
+    required = [(need, asked_for(need, library.require(need.ref, need.files))) for need in recipe.needs]
+    # As views are placed: where a branch of what is pinned is needed too, the branch wins.
+    required.sort(key=lambda one: not one[1].ref.pinned)
+    return required
+
+
+def lay_out(recipe: Recipe, required: Required, library: Library, view_of: Callable[[str], View]) -> Inside:
+    """Lay the needs out as views, aside and as links alone, and read what became of them.
+
+    `recipe.folder` is the app's folder in the image. A need without a place of its own lies below `/opt/preheat/views`.
+    """
+    found: dict[str, tuple[Entry, str]] = {}
+    folders: set[str] = set()
+    environ: dict[str, str] = {}
+    blobs = {str(library.path(file.digest).absolute()): file for _, one in required for file in one.files}
+    with TemporaryDirectory(prefix="preheat-") as aside:
+        trees: dict[str, Path] = {}
+        for need, snapshot in required:
+            view = view_of(need.view)
+            require_names(view, need.to)
+            at = _at(need, recipe)
+            tree = trees.setdefault(at, Path(aside) / str(len(trees)))
+            tree.mkdir(exist_ok=True)
+            recorded = library.find(snapshot.ref.at(snapshot.commit))
+            whole = recorded is not None and len(recorded.files) == len(snapshot.files)
+            view.place(renamed(snapshot, need.to), library.path, tree, whole=whole)
+            environ |= view.environ(Path("/", at))
+            for entry in read_tree(tree, at, blobs.get):
+                if entry.kind == FOLDER:
+                    folders |= {entry.path, *parents(entry.path)}
+                elif found.get(entry.path, (None,))[0] != entry:
+                    # What a later need has placed anew is that one's.
+                    found[entry.path] = (entry, str(need.ref))
+    names = list(dict.fromkeys(str(need.ref) for need, _ in required))
+    groups = tuple(Group(name, tuple(entry for entry, of in found.values() if of == name)) for name in names)
+    folders |= {folder for path in found for folder in parents(path)}
+    return Inside(groups, tuple(sorted(folders - {""})), environ)
+
+
+def plain(required: Required, library: Library, top: str) -> Inside:
+    """Lay the needs out as plain files, for who mounts them as a volume: below `top`, which may be empty."""
+    groups, folders = [], set()
+    alone = len(required) == 1
+    for need, snapshot in required:
+        at = posixpath.join(top, need.at.strip("/") or ("" if alone else snapshot.ref.repo.rpartition("/")[2]))
+        named = renamed(snapshot, need.to)
+        entries = tuple(_plain(file, posixpath.join(at, file.path), library) for file in named.files)
+        folders |= {folder for entry in entries for folder in parents(entry.path)}
+        groups.append(Group(str(need.ref), entries))
+    return Inside(tuple(groups), tuple(sorted(folders)), {})
+
+
+def refuse_secrets(required: Required, library: Library, texts: Iterable[str], tokens: Sequence[str]) -> None:
+    """Look for what must not go into an image: in files' names, in what is not weights, in the recipe's own words.
+
+    Raise ImageError that says where it is, and never what.
+    """
+    for _, snapshot in required:
+        for file in snapshot.files:
+            if secret_name(file.path):
+                raise _secret(f"{snapshot.ref} has {file.path}, which is a file that keeps secrets")
+            if not is_weights(file.path) and file.size < LARGE:
+                what = secret_in(library.path(file.digest).read_bytes(), tokens)
+                if what:
+                    raise _secret(f"{file.path} of {snapshot.ref} has {what} in it")
+    for text in texts:
+        if what := secret_in(text.encode(), tokens):
+            raise _secret(f"the recipe has {what} in it")
+
+
+def lock_of(required: Required, folder: Path) -> str:
+    """Write down what is in the image: each need with its commit, and every file with size and digest."""
+    return lock_text(Lock(tuple(Pinned(need, snapshot) for need, snapshot in required)), folder)
+
+
+def own_group(guard: bytes, lock: str, folders: Iterable[str]) -> Group:
+    """Put together what is neither view nor weights: the folders, the lock, and the guard where there is one."""
+    entries = [file_entry(LOCK, lock.encode())]
+    if guard:
+        entries.append(file_entry(GUARD, guard, executable=True))
+    return Group("folders, lock and guard" if guard else "folders and lock", (*entries, *map(folder_entry, folders)))
+
+
+def _plain(file: File, path: str, library: Library) -> Entry:
+    return blob_entry(path, file.size, file.digest, library.path(file.digest))
+
+
+def _at(need: Need, recipe: Recipe) -> str:
+    at = posixpath.normpath(
+        posixpath.join("/", str(recipe.folder), need.at) if need.at else f"/{HOME}/views/{need.view}"
+    )
+    if at == "/":
+        raise ImageError(f"{need.ref} cannot lie in the image's root", hint="at = … in the recipe, or --inside DIR")
+    return at.lstrip("/")
+
+
+def _secret(message: str) -> ImageError:
+    return ImageError(
+        f"{message}, and whoever pulls the image could read it", hint="leave it out: files = […]", end=SOURCE
+    )
