@@ -1,8 +1,8 @@
 """What a mirror lacks, it fetches while it serves it: once, verified, and for whom upstream would give it."""
 
 import http.client
-import os
-import threading
+import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +10,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from tests.flaky_hub import FlakyHub, flips_a_byte_at, hangs_up_after, knows_no_ranges, refuses, says, wants_token
+from tests.flaky_hub import FlakyHub, flips_a_byte_at, hangs_up_after, knows_no_ranges, refuses, says
 
 from preheat.events import Event
 from preheat.hubs.huggingface import HuggingFace
 from preheat.library.library import Library
+from preheat.mirror.arrival import HELD_BACK
 from preheat.mirror.server import Server
 from preheat.mirror.shelf import Shelf
 from preheat.mirror.upstream import Upstream
@@ -67,6 +68,10 @@ class Room:
     def ask(self, target: str, method: str = "GET", **headers: str) -> Told:
         return ask(self.url, target, method, **headers)
 
+    def under_way(self) -> list[dict[str, object]]:
+        fetches: list[dict[str, object]] = json.loads(self.ask("/status.json").body)["fetches"]
+        return fetches
+
 
 Rooms = Callable[..., Room]
 
@@ -111,3 +116,201 @@ def test_fifty_clients_cause_one_fetch(rooms: Rooms, hub: FlakyHub, model: Path)
         told = list(clients.map(lambda _: room.ask(WEIGHTS), range(50)))
     assert all(one.body == weights for one in told)
     assert hub.sent(r"/resolve/") <= len(weights) + 1
+
+
+# ---- joining, leaving
+
+
+@pytest.fixture
+def paced(model: Path) -> Iterator[FlakyHub]:
+    """A hub that is far away: 300 kB a second over each connection."""
+    with FlakyHub({"acme/tiny": model}, pace=300_000) as hub:
+        yield hub
+
+
+def test_who_comes_late_joins_in_the_middle_and_who_leaves_stops_nothing(rooms: Rooms, paced: FlakyHub) -> None:
+    room = rooms(paced.url)
+    early = socket.create_connection(("127.0.0.1", int(room.url.rpartition(":")[2])))
+    early.sendall(f"GET {WEIGHTS} HTTP/1.1\r\nHost: mirror\r\n\r\n".encode())
+    assert early.recv(1000).startswith(b"HTTP/1.1 200")
+    (one,) = room.under_way()
+    assert (one["path"], one["size"]) == ("model.safetensors", 9_000_000)
+    early.close()
+    late = room.ask(WEIGHTS)
+    assert (late.status, len(late.body), late.whole) == (200, 9_000_000, True)
+    assert paced.sent(r"/resolve/") <= 9_000_001
+    assert room.under_way() == []
+
+
+def test_a_range_of_what_is_on_its_way_goes_out_as_it_comes_and_says_so(
+    rooms: Rooms, paced: FlakyHub, model: Path
+) -> None:
+    room = rooms(paced.url)
+    weights = (model / "model.safetensors").read_bytes()
+    told = room.ask(WEIGHTS, range="bytes=8000000-8000099")
+    assert (told.status, told.body) == (206, weights[8_000_000:8_000_100])
+    assert "x-preheat-unverified" in told.headers
+    whole = room.ask(WEIGHTS)
+    assert whole.body == weights
+    assert "x-preheat-unverified" not in whole.headers
+    assert "x-preheat-unverified" not in room.ask(WEIGHTS, range="bytes=8000000-8000099").headers
+
+
+def test_what_is_waited_for_comes_before_the_rest(rooms: Rooms, model: Path) -> None:
+    with FlakyHub({"acme/tiny": model}, pace=400_000) as hub:
+        room = rooms(hub.url)
+        began = time.monotonic()
+        told = room.ask(WEIGHTS, range="bytes=8900000-8900009")
+        first = time.monotonic() - began
+        assert len(told.body) == 10
+        assert first < 4, "in order, it would have come last"
+
+
+def test_neither_a_condition_nor_a_head_nor_a_range_that_is_none_fetches_anything(rooms: Rooms, hub: FlakyHub) -> None:
+    room = rooms(hub.url)
+    etag = room.ask(WEIGHTS, "HEAD").headers["etag"]
+    assert room.ask(WEIGHTS, if_none_match=etag).status == 304
+    assert room.ask(WEIGHTS, range="bytes=9000000-").status == 416
+    assert room.ask(WEIGHTS, "HEAD").status == 200
+    assert hub.sent(r"/resolve/") <= 1
+
+
+def test_small_files_and_empty_ones_come_too(rooms: Rooms, hub: FlakyHub) -> None:
+    room = rooms(hub.url)
+    assert room.ask("/acme/tiny/resolve/main/empty.txt").body == b""
+    assert room.ask("/acme/tiny/resolve/main/note.txt").body == b"hm!\n"
+    assert room.ask("/acme/tiny/resolve/main/voices/m%C3%BCde%20%26%20froh%20%231.txt").body == b"hmm\n"
+
+
+def test_a_hub_without_ranges_will_do(rooms: Rooms, hub: FlakyHub, model: Path) -> None:
+    hub.fails(r"/resolve/", knows_no_ranges)
+    assert rooms(hub.url).ask(WEIGHTS).body == (model / "model.safetensors").read_bytes()
+
+
+def test_it_goes_on_where_it_broke_even_in_another_process(rooms: Rooms, hub: FlakyHub, model: Path) -> None:
+    weights = (model / "model.safetensors").read_bytes()
+    # Whatever part is asked for, 2 MB of the file come, and no more.
+    hub.fails(r"model\.safetensors$", hangs_up_after(400_000), times=5)
+    hub.fails(r"model\.safetensors$", refuses(503))
+    first = rooms(hub.url, name="one").ask(WEIGHTS)
+    assert not first.whole or first.status == 503
+    brought = hub.sent(r"model\.safetensors$")
+    hub.recovers()
+    assert rooms(hub.url, name="one").ask(WEIGHTS).body == weights
+    assert hub.sent(r"model\.safetensors$") < len(weights) - brought + 1_000_000
+
+
+# ---- who lies
+
+
+def test_bytes_with_the_wrong_digest_are_no_whole_answer_and_not_kept(rooms: Rooms, hub: FlakyHub) -> None:
+    room = rooms(hub.url)
+    hub.fails(r"model\.safetensors$", flips_a_byte_at(5_000_000))
+    told = room.ask(WEIGHTS)
+    assert told.status in (200, 502)
+    assert not told.whole or told.status == 502
+    assert len(told.body) <= 9_000_000 - HELD_BACK
+    assert list((room.library.root / "blobs").rglob("*")) == []
+    hub.recovers()
+    assert room.ask(WEIGHTS).whole
+
+
+def test_a_small_file_with_the_wrong_digest_is_an_error_and_nothing_else(rooms: Rooms, hub: FlakyHub) -> None:
+    hub.fails(r"note\.txt$", flips_a_byte_at(0))
+    told = rooms(hub.url).ask("/acme/tiny/resolve/main/note.txt")
+    assert told.status == 502
+    assert b"m!" not in told.body
+
+
+def test_all_open_answers_are_broken_off_when_the_digest_is_wrong(rooms: Rooms, paced: FlakyHub) -> None:
+    room = rooms(paced.url)
+    paced.fails(r"model\.safetensors$", flips_a_byte_at(8_999_999))
+    with ThreadPoolExecutor(8) as clients:
+        told = list(clients.map(lambda _: room.ask(WEIGHTS), range(8)))
+    assert [one for one in told if one.whole and one.status == 200] == []
+
+
+def test_a_twin_mends_what_one_upstream_spoils(rooms: Rooms, hub: FlakyHub, model: Path) -> None:
+    with FlakyHub({"acme/tiny": model}) as honest:
+        room = rooms(hub.url, honest.url)
+        hub.fails(r"model\.safetensors$", flips_a_byte_at(5_000_000))
+        for _ in range(3):  # who has had a wrong byte is broken off, and asks again
+            told = room.ask(WEIGHTS)
+            if told.whole and told.status == 200:
+                break
+        assert told.body == (model / "model.safetensors").read_bytes()
+
+
+def test_an_upstream_that_lies_about_a_size_is_not_believed(rooms: Rooms, hub: FlakyHub) -> None:
+    hub.fails(r"blobs=true", says('"size":9000000', '"size":9000001'))
+    told = rooms(hub.url).ask(WEIGHTS)
+    assert not told.whole or told.status == 502
+
+
+def test_an_upstream_that_names_files_outside_is_refused(rooms: Rooms, hub: FlakyHub) -> None:
+    hub.fails(r"blobs=true", says('"note.txt"', '"../../note.txt"'))
+    assert rooms(hub.url).ask("/acme/tiny/resolve/main/note.txt").status == 502
+
+
+# ---- who is away
+
+
+def test_while_upstream_is_down_the_last_known_commit_is_served_and_said(rooms: Rooms, hub: FlakyHub) -> None:
+    room = rooms(hub.url, name="one")
+    commit = room.ask("/acme/tiny/resolve/main/config.json").headers["x-repo-commit"]
+    hub.__exit__()
+    later = rooms(hub.url, name="one")
+    told = later.ask("/acme/tiny/resolve/main/config.json")
+    assert (told.status, told.headers["x-repo-commit"]) == (200, commit)
+    assert "x-preheat-stale" in told.headers
+    assert "x-preheat-stale" in later.ask("/api/models/acme/tiny").headers
+    pinned = later.ask(f"/acme/tiny/resolve/{commit}/config.json")
+    assert (pinned.status, "x-preheat-stale" in pinned.headers) == (200, False)
+    told = later.ask(WEIGHTS)
+    assert told.status == 503
+    assert int(told.headers["retry-after"]) > 0
+    assert later.ask("/acme/none/resolve/main/config.json").status == 503
+
+
+def test_upstream_going_away_midway_breaks_off_and_coming_back_goes_on(
+    rooms: Rooms, hub: FlakyHub, model: Path
+) -> None:
+    weights = (model / "model.safetensors").read_bytes()
+    room = rooms(hub.url)
+    hub.fails(r"model\.safetensors$", hangs_up_after(300_000), times=8)
+    hub.fails(r"model\.safetensors$", refuses(503))
+    told = room.ask(WEIGHTS)
+    assert not told.whole or told.status == 503
+    assert weights.startswith(told.body) or told.status == 503
+    hub.recovers()
+    assert room.ask(WEIGHTS).body == weights
+
+
+def test_what_a_name_means_is_asked_once_in_a_while(rooms: Rooms, hub: FlakyHub) -> None:
+    room = rooms(hub.url)
+    with ThreadPoolExecutor(20) as clients:
+        told = list(clients.map(lambda _: room.ask("/acme/tiny/resolve/main/config.json", "HEAD").status, range(20)))
+    assert told == [200] * 20
+    assert len(hub.asked(r"blobs=true")) == 1
+    for _ in range(3):
+        assert room.ask("/acme/none/resolve/main/config.json", "HEAD").status == 404
+    assert len(hub.asked(r"/api/models/acme/none")) == 1
+
+
+def test_a_revision_that_upstream_has_not_is_told_from_a_repository_that_it_has_not(
+    rooms: Rooms, hub: FlakyHub
+) -> None:
+    room = rooms(hub.url)
+    assert room.ask("/acme/tiny/resolve/v9/config.json").headers["x-error-code"] == "RevisionNotFound"
+    assert room.ask("/acme/none/resolve/main/config.json").headers["x-error-code"] == "RepoNotFound"
+    told = room.ask("/acme/tiny/resolve/main/none.json")
+    assert told.headers["x-error-code"] == "EntryNotFound"
+    assert told.headers["x-repo-commit"]
+
+
+def test_refs_name_what_is_known(rooms: Rooms, hub: FlakyHub) -> None:
+    room = rooms(hub.url)
+    commit = room.ask("/acme/tiny/resolve/main/config.json").headers["x-repo-commit"]
+    room.ask(f"/acme/tiny/resolve/{commit}/config.json")
+    branches = json.loads(room.ask("/api/models/acme/tiny/refs").body)["branches"]
+    assert branches == [{"name": "main", "ref": "refs/heads/main", "targetCommit": commit}]

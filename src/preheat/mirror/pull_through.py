@@ -1,5 +1,6 @@
 """PullThrough: another find: what is not here is looked for upstream, and fetched while it is served."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -49,8 +50,8 @@ class PullThrough:
         refused: AccessDenied | None = None
         try:
             told = self._ask(ref, token)
-        except HubUnavailable:
-            found = self._last_known(ref, token)
+        except HubUnavailable as error:
+            found = self._last_known(ref, token, error)
             if found is None:
                 raise
             return found
@@ -82,7 +83,7 @@ class PullThrough:
             (ref, name_of(token)), lambda: self._upstreams.resolve(ref, token), times.meaning_s, times.refusal_s
         )
 
-    def _last_known(self, ref: Ref, token: str) -> Found | None:
+    def _last_known(self, ref: Ref, token: str, error: HubUnavailable) -> Found | None:
         """Find what a name meant when somebody last said; of what is closed, only for whom it was opened before."""
         if self._gate.state(ref) == CLOSED and not self._access.was_opened(ref, token):
             return None
@@ -90,7 +91,7 @@ class PullThrough:
         if told is not None:
             return replace(self._found(told, token), stale=not ref.pinned)
         found = kept(self._library, ref, closed_too=True)
-        return replace(found, stale=not ref.pinned) if found is not None else None
+        return replace(found, stale=not ref.pinned, fetch=_in_vain(error)) if found is not None else None
 
     # ---- what is given of it
 
@@ -127,6 +128,13 @@ def kept(library: Library, ref: Ref, *, closed_too: bool = False) -> Found | Non
     if not closed_too and Gate(library.root).state(ref) == CLOSED:
         raise AccessDenied(f"{ref} is not open to everybody, and this mirror cannot ask to whom it is")
     return Found(snapshot, lambda file: _place(library, file), lambda: library.revisions(ref))
+
+
+def _in_vain(error: HubUnavailable) -> Callable[[File], Arriving]:
+    def fetch(file: File) -> Arriving:
+        raise HubUnavailable(f"{file.path} is not here, and {error.message}", hint=error.hint, wait_s=error.wait_s)
+
+    return fetch
 
 
 def _place(library: Library, file: File) -> Path | None:
