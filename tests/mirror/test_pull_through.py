@@ -1,76 +1,19 @@
 """What a mirror lacks, it fetches while it serves it: once, verified, and for whom upstream would give it."""
 
-import http.client
 import json
 import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from tests.flaky_hub import FlakyHub, flips_a_byte_at, hangs_up_after, knows_no_ranges, refuses, says
+from tests.mirror.rooms import Room
 
-from preheat.events import Event
-from preheat.hubs.huggingface import HuggingFace
-from preheat.library.library import Library
 from preheat.mirror.arrival import HELD_BACK
-from preheat.mirror.server import Server
-from preheat.mirror.shelf import Shelf
-from preheat.mirror.upstream import Upstream
-from preheat.transport import Transport, Wires
-from preheat.verbs.mirror import mirror
 
 WEIGHTS = "/acme/tiny/resolve/main/model.safetensors"
-
-
-class Told:
-    """An answer, as far as it came."""
-
-    def __init__(self, status: int, headers: dict[str, str], body: bytes, *, whole: bool) -> None:
-        self.status = status
-        self.headers = {name.lower(): value for name, value in headers.items()}
-        self.body = body
-        self.whole = whole
-
-
-def ask(url: str, target: str, method: str = "GET", **headers: str) -> Told:
-    """Ask a mirror, and read what comes."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=30)
-    connection.request(method, target, headers={name.replace("_", "-"): value for name, value in headers.items()})
-    response = connection.getresponse()
-    try:
-        body, whole = response.read(), True
-    except http.client.IncompleteRead as error:
-        body, whole = error.partial, False
-    except ConnectionResetError:
-        body, whole = b"", False
-    connection.close()
-    return Told(response.status, dict(response.getheaders()), body, whole=whole)
-
-
-class Room:
-    """A mirror with an empty library, in this process, and whom it asks."""
-
-    def __init__(self, folder: Path, *upstreams: str) -> None:
-        self.library = Library(folder)
-        self.events: list[Event] = []
-        transport = Transport(Wires(connect_s=2.0, read_s=5.0))
-        behind = [
-            Upstream("hf", url, lambda token, url=url: HuggingFace(url, transport, token))  # type: ignore[misc]
-            for url in upstreams
-        ]
-        self.server: Server = mirror(("127.0.0.1", 0), self.library, Shelf({}), self.events.append, upstreams=behind)
-        self.url = self.server.url
-
-    def ask(self, target: str, method: str = "GET", **headers: str) -> Told:
-        return ask(self.url, target, method, **headers)
-
-    def under_way(self) -> list[dict[str, object]]:
-        fetches: list[dict[str, object]] = json.loads(self.ask("/status.json").body)["fetches"]
-        return fetches
 
 
 Rooms = Callable[..., Room]
@@ -83,9 +26,8 @@ def rooms(tmp_path: Path) -> Iterator[Rooms]:
 
     def room(*upstreams: str, name: str = "") -> Room:
         one = Room(tmp_path / (name or f"library-{len(opened)}"), *upstreams)
-        one.server.start()
         opened.append(one)
-        return one
+        return one.open()
 
     yield room
     for one in opened:

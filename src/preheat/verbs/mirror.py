@@ -11,7 +11,7 @@ from preheat.mirror.fetches import Fetches
 from preheat.mirror.forms import Answer, Request, Slice, bearer
 from preheat.mirror.gate import CLOSED, Gate
 from preheat.mirror.limits import Limits
-from preheat.mirror.pull_through import PullThrough, kept
+from preheat.mirror.pull_through import PullThrough, Remembering, kept
 from preheat.mirror.reception import reception
 from preheat.mirror.routes import answer
 from preheat.mirror.rules import ruled
@@ -22,7 +22,7 @@ from preheat.mirror.standing import Look, Sources
 from preheat.mirror.tally import Tally
 from preheat.mirror.upstream import Upstream, Upstreams
 from preheat.mirror.uses import Uses
-from preheat.ref import Ref
+from preheat.ref import HUGGING_FACE, MODELSCOPE, Ref
 from preheat.retry import Patience
 from preheat.transfer.fetch import Policy
 
@@ -34,12 +34,15 @@ _PATIENCE = Patience(attempts=5, first_wait_s=0.25, longest_wait_s=4.0)
 class House:
     """How a mirror is kept: who may come in and what is served, what is borne with, and how large the library may be.
 
+    `remembering` says for how long what an upstream says holds.
+
     `cap` is in bytes, 0 for none; `on_trouble` is told what keeps the library from being held below it.
     """
 
     settings: Settings = field(default_factory=lambda: Settings(Words()))
     limits: Limits = field(default_factory=Limits)
     cap: int = 0
+    remembering: Remembering = field(default_factory=Remembering)
     on_trouble: Callable[[PreheatError], None] = lambda _error: None
 
 
@@ -56,7 +59,7 @@ def mirror(
     house = house or House()
     settings, tally, uses = house.settings, Tally(), Uses(library.records)
     fetches = Fetches(library, Policy(connections=64, patience=_PATIENCE), on_event)
-    through = PullThrough(library, Upstreams(upstreams), fetches) if upstreams else None
+    through = PullThrough(library, Upstreams(upstreams), fetches, house.remembering) if upstreams else None
 
     def reply(request: Request) -> Answer:
         def find(ref: Ref) -> Found | None:
@@ -74,7 +77,8 @@ def mirror(
         return full
 
     def shown(ref: Ref) -> bool:
-        return settings.rules.admit(ref) and gate.state(ref) != CLOSED
+        # What only some may have is nobody else's business, and a folder's path is this machine's own.
+        return ref.hub in (HUGGING_FACE, MODELSCOPE) and settings.rules.admit(ref) and gate.state(ref) != CLOSED
 
     def tell(event: Event) -> None:
         tally(event)

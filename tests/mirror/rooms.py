@@ -1,0 +1,83 @@
+"""Rooms: a mirror with a library of its own, in this process, and what a client is told by it."""
+
+import http.client
+import json
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from preheat.events import Event
+from preheat.hubs.huggingface import HuggingFace
+from preheat.library.library import Library
+from preheat.mirror.pull_through import Remembering
+from preheat.mirror.shelf import Shelf
+from preheat.mirror.upstream import Upstream
+from preheat.ref import Ref
+from preheat.transfer.fetch import Policy
+from preheat.transport import Transport, Wires
+from preheat.verbs.mirror import House, mirror
+from preheat.verbs.pull import Source, pull
+
+
+class Told:
+    """An answer, as far as it came."""
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes, *, whole: bool) -> None:
+        self.status = status
+        self.headers = {name.lower(): value for name, value in headers.items()}
+        self.body = body
+        self.whole = whole
+
+
+def ask(url: str, target: str, method: str = "GET", **headers: str) -> Told:
+    """Ask a mirror, and read what comes."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=30)
+    connection.request(method, target, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    response = connection.getresponse()
+    try:
+        body, whole = response.read(), True
+    except http.client.IncompleteRead as error:
+        body, whole = error.partial, False
+    except ConnectionResetError:
+        body, whole = b"", False
+    connection.close()
+    return Told(response.status, dict(response.getheaders()), body, whole=whole)
+
+
+class Room:
+    """A mirror, and whom it asks."""
+
+    def __init__(self, folder: Path, *upstreams: str, remembering: Remembering | None = None) -> None:
+        self.library = Library(folder)
+        self.events: list[Event] = []
+        self._transport = Transport(Wires(connect_s=2.0, read_s=5.0))
+        behind = [self._upstream(url) for url in upstreams]
+        house = House() if remembering is None else House(remembering=remembering)
+        self.server = mirror(
+            ("127.0.0.1", 0), self.library, Shelf({}), self.events.append, upstreams=behind, house=house
+        )
+        self.url = self.server.url
+
+    def open(self) -> Self:
+        """Begin to answer."""
+        self.server.start()
+        return self
+
+    def ask(self, target: str, method: str = "GET", **headers: str) -> Told:
+        """Ask it."""
+        return ask(self.url, target, method, **headers)
+
+    def under_way(self) -> list[dict[str, object]]:
+        """List what it fetches."""
+        fetches: list[dict[str, object]] = json.loads(self.ask("/status.json").body)["fetches"]
+        return fetches
+
+    def pull(self, words: str, url: str) -> None:
+        """Put a model into its library by hand."""
+        ref = Ref.parse(words)
+        source = Source(url, HuggingFace(url, self._transport), ref)
+        pull([source], self.library, Policy(connections=4), self.events.append)
+
+    def _upstream(self, url: str) -> Upstream:
+        return Upstream("hf", url, lambda token: HuggingFace(url, self._transport, token))
