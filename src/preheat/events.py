@@ -91,7 +91,10 @@ class Serving:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A server answered a request with `status` and sent `sent` bytes of body; `path` is without secrets."""
+    """A server answered a request with `status` and sent `sent` bytes of body; `path` is without secrets.
+
+    `of_file` says that these were of a file of a model's, and not of a document about it.
+    """
 
     client: str
     method: str
@@ -100,6 +103,7 @@ class Answered:
     sent: int
     seconds: float
     agent: str = ""
+    of_file: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,7 @@ class Connection:
                     case _:
                         self.wire.send(words)
             finally:
-                self._tell(answer.status, max(0, self.wire.sent - before))
+                self._tell(answer, max(0, self.wire.sent - before))
 
     def _send_flow(self, flow: Flow) -> None:
         with contextlib.closing(flow.pieces()) as pieces:
@@ -161,11 +161,12 @@ class Connection:
             # A file cut short under our feet leaves the client waiting for the rest, unless we hang up.
             raise ConnectionAbortedError("the file ended early")
 
-    def _tell(self, status: int, sent: int) -> None:
+    def _tell(self, answer: Answer, sent: int) -> None:
         head, seconds = self._head, time.monotonic() - self._since
         method, target = (head.method, redact(head.target)) if head else ("", "")
         agent = head.fields.get("user-agent", "") if head else ""
-        self._desk.on_event(Answered(self._client, method, target, status, sent, seconds, agent))
+        of_file = isinstance(answer.body, Slice | Flow)
+        self._desk.on_event(Answered(self._client, method, target, answer.status, sent, seconds, agent, of_file))
 
 
 def _written(answer: Answer, *, keep: bool, old: bool = False) -> bytes:

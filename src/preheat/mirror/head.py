@@ -12,7 +12,7 @@ import h11
 from preheat.mirror.forms import Refused, refuse
 from preheat.mirror.limits import Limits
 
-_LENGTH = re.compile(rb"^content-length[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_LENGTH = re.compile(rb"^content-length[ \t]*:([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _LINE = re.compile(rb"[^ \t\r\n]+ (?P<target>[^ \t\r\n]*) (?P<version>HTTP/[0-9]\.[0-9])")
 # A name, an IPv4 address or an IPv6 address in brackets, perhaps a port; never a user, a path or a blank.
@@ -54,7 +54,8 @@ def read_head(raw: bytes, limits: Limits) -> Head:
         raise Refused(refuse(431, f"this mirror reads at most {limits.fields} fields"))
     if re.match(rb"[ \t]", rest) or b"\r\n " in rest or b"\r\n\t" in rest:
         raise Refused(refuse(400, "a field goes on in a second line, which is no longer allowed"))
-    if len(_LENGTH.findall(rest)) > 1:
+    lengths = _LENGTH.findall(rest)
+    if len(lengths) > 1 or b"," in b"".join(lengths):
         raise Refused(refuse(400, "the length of the body is said twice"))
     request = _parsed(raw)
     method, target = request.method.decode("ascii"), request.target.decode("ascii", "replace")

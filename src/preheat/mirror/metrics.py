@@ -20,6 +20,7 @@ def write_metrics(standing: Standing) -> str:
         ("up_seconds", "gauge", "Seconds since the mirror was started", [({}, standing.up_s)]),
         ("answers_total", "counter", "Answers, by status", statuses),
         ("sent_bytes_total", "counter", "Bytes of bodies sent to clients", [({}, served.sent)]),
+        ("given_bytes_total", "counter", "Bytes of files among these", [({}, served.given)]),
         ("received_bytes_total", "counter", "Bytes of files received from upstream", [({}, fetched.received)]),
         ("hits_total", "counter", "Answers with a file that was here", [({}, fetched.hits)]),
         ("misses_total", "counter", "Answers with a file that was not", [({}, fetched.misses)]),

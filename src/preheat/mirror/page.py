@@ -112,7 +112,7 @@ def ways_in(url: str) -> tuple[str, ...]:
 
 
 def _figures(standing: Standing, say: Phrases) -> str:
-    sent, received = _size(standing.served.sent), _size(standing.fetched.received)
+    sent, received = _size(standing.served.given), _size(standing.fetched.received)
     asked = standing.fetched.hits + standing.fetched.misses
     boxes = [
         (_size(standing.saved), say.saved, say.saved_of.format(sent, received)),

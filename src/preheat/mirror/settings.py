@@ -38,10 +38,11 @@ class Settings:
         words = self._words
         tokens: tuple[str, ...] = (words.token,) if words.token else ()
         if words.token_file is not None:
-            tokens += _listed(words.token_file)
-            if not tokens:
+            listed = _listed(words.token_file)
+            if not listed:
                 # No token would mean that everybody may come in, which an empty file cannot have been meant to say.
                 raise UsageError(f"{words.token_file} holds no token", hint="one a line")
+            tokens += listed
         door, rules = Door(tokens), Rules(_patterns(words.allow), _patterns(words.deny))
         tls = words.tls() if words.tls else None
         self.door, self.rules, self.tls = door, rules, tls

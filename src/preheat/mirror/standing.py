@@ -48,7 +48,7 @@ class Standing:
     @property
     def saved(self) -> int:
         """Bytes that clients got and upstream did not have to send."""
-        return max(0, self.served.sent - self.fetched.received)
+        return max(0, self.served.given - self.fetched.received)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def write_standing(standing: Standing) -> bytes:
         for one in standing.under_way
     ]
     answers = {str(status): count for status, count in sorted(standing.served.answers.items())}
-    served = {"answers": answers, "sent": standing.served.sent, "saved": standing.saved}
+    served = {"answers": answers, "sent": standing.served.sent, "given": standing.served.given}
     evicted = {"versions": standing.served.evicted, "size": standing.served.evicted_size}
     return msgspec.json.encode(
         {
@@ -117,6 +117,7 @@ def write_standing(standing: Standing) -> bytes:
             "fetches": under_way,
             "upstream": standing.fetched,
             "served": served,
+            "saved": standing.saved,
             "evicted": evicted,
             "connections": {
                 "open": standing.connections, "busy": standing.busy, "turned_away": standing.turned_away,

@@ -11,10 +11,11 @@ from preheat.events import Answered, Event
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """`answers` by status, bytes of body `sent`, files and bytes `evicted` to keep below the cap."""
+    """`answers` by status; bytes `sent`, `given` of them of files; versions and bytes `evicted` to keep to the cap."""
 
     answers: Mapping[int, int] = field(default_factory=dict)
     sent: int = 0
+    given: int = 0
     evicted: int = 0
     evicted_size: int = 0
 
@@ -28,6 +29,7 @@ class Tally:
         self._turn = threading.Lock()
         self._answers: Counter[int] = Counter()
         self._sent = 0
+        self._given = 0
         self._evicted = 0
         self._evicted_size = 0
 
@@ -40,7 +42,7 @@ class Tally:
     def served(self) -> Served:
         """What was counted so far."""
         with self._turn:
-            return Served(dict(self._answers), self._sent, self._evicted, self._evicted_size)
+            return Served(dict(self._answers), self._sent, self._given, self._evicted, self._evicted_size)
 
     def evicted(self, versions: int, size: int) -> None:
         """Count versions that had to go, and the bytes that this freed."""
@@ -54,3 +56,4 @@ class Tally:
             with self._turn:
                 self._answers[event.status] += 1
                 self._sent += event.sent
+                self._given += event.sent if event.of_file else 0

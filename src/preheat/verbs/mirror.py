@@ -34,16 +34,15 @@ _PATIENCE = Patience(attempts=5, first_wait_s=0.25, longest_wait_s=4.0)
 class House:
     """How a mirror is kept: who may come in and what is served, what is borne with, and how large the library may be.
 
-    `remembering` says for how long what an upstream says holds.
-
     `cap` is in bytes, 0 for none; `on_trouble` is told what keeps the library from being held below it.
+    `remembering` says for how long an upstream's word holds.
     """
 
     settings: Settings = field(default_factory=lambda: Settings(Words()))
     limits: Limits = field(default_factory=Limits)
     cap: int = 0
-    remembering: Remembering = field(default_factory=Remembering)
     on_trouble: Callable[[PreheatError], None] = lambda _error: None
+    remembering: Remembering = field(default_factory=Remembering)
 
 
 def mirror(
