@@ -23,6 +23,9 @@ def mirroring(verb: argparse.ArgumentParser) -> None:
         metavar="HUB=URL",
         help="fetch from there what is not here: hf=https://huggingface.co, ms=…, or another mirror; repeatable",
     )
+    verb.add_argument(
+        "--remember", default="60s", metavar="TIME", help="ask upstream again what a branch means after TIME (60s)"
+    )
     verb.add_argument("--read-only", action="store_true", help="serve what is here and fetch nothing")
     _keeping(verb)
     _securing(verb)

@@ -16,6 +16,7 @@ from preheat.events import Event, Noted
 from preheat.mirror.access_log import AccessLog
 from preheat.mirror.certificate import given, names_of, own, place
 from preheat.mirror.limits import Limits
+from preheat.mirror.pull_through import Remembering
 from preheat.mirror.settings import Settings, Words
 from preheat.mirror.shelf import Shelf
 from preheat.verbs.mirror import House, mirror
@@ -33,7 +34,12 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         wiring.library.prepare(0)
     log = AccessLog(options.access_log) if options.access_log else None
     settings = Settings(_words(options, wiring))
-    house = House(settings, _limits(options), _cap(options), lambda error: wiring.console(Noted("cap", error.message)))
+    remembering = Remembering(meaning_s=read_seconds(options.remember))
+
+    def trouble(error: PreheatError) -> None:
+        wiring.console(Noted("cap", error.message))
+
+    house = House(settings, _limits(options), _cap(options), trouble, remembering)
 
     def tell(event: Event) -> None:
         if log is not None:
