@@ -1,22 +1,29 @@
 """`preheat prove`."""
 
 import argparse
+import contextlib
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from preheat.cli.wiring import Wiring
-from preheat.cli.words import read_seconds, say_seconds, say_size
-from preheat.errors import UsageError
+from preheat.cli.words import read_seconds, read_size, say_seconds, say_size
+from preheat.errors import CheckFailed, UsageError
 from preheat.events import Listener
 from preheat.library.library import Library
+from preheat.proof.comparison import Older, compare, read_older
+from preheat.proof.criteria import Criterion, read_criterion
 from preheat.proof.figures import figures
 from preheat.proof.line import Line, measure_line
 from preheat.proof.machine import describe_machine
+from preheat.proof.page import page
+from preheat.proof.report import Imitated, Report
 from preheat.proof.table import Saying, table
 from preheat.proof.timeline import CONDITIONS
-from preheat.recipes.recipe import Need
+from preheat.recipes.recipe import Need, Recipe
 from preheat.snapshot import Snapshot
+from preheat.verbs.far_hub import far_hub
 from preheat.verbs.prove import Terms, prove
 from preheat.verbs.pull import pull
 from preheat.verbs.starts import Surroundings
@@ -31,14 +38,28 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     recipe = wiring.recipe(options.app)
     if options.runs < 1:
         raise UsageError(f"{options.runs} rounds prove nothing", hint="--runs 3")
-    terms = _terms(options, wiring)
+    # All that could be mistyped is read before an hour is spent.
+    conditions = _conditions(options.conditions)
+    criteria = [read_criterion(text, conditions) for text in options.fail_if]
+    older = read_older(Path(options.compare)) if options.compare else None
+    target = _writable(options.report) if options.report else None
     wiring.library.prepare(0)
-    report = prove(recipe, terms, wiring.view, wiring.console)
-    wiring.console.done(figures(report), table(report, Saying(say_size, say_seconds)))
+    imitated = _imitated(options)
+    with _hub(recipe, imitated, wiring):
+        report = prove(recipe, _terms(options, wiring, conditions, imitated), wiring.view, wiring.console)
+    if target is not None:
+        target.write_text(page(report, options.lang), encoding="utf-8")
+    reasons = _reasons(report, criteria, older)
+    said = table(report, Saying(say_size, say_seconds))
+    wiring.console.done(figures(report) | {"failed": reasons, "report": str(target or "")}, said)
+    if reasons:
+        raise CheckFailed("; ".join(reasons), hint="the figures are above")
     return 0
 
 
-def _terms(options: argparse.Namespace, wiring: Wiring) -> Terms:
+def _terms(
+    options: argparse.Namespace, wiring: Wiring, conditions: tuple[str, ...], imitated: Imitated | None
+) -> Terms:
     def pull_need(need: Need, library: Library, on_event: Listener) -> int:
         before = wiring.transport.received
         pull(wiring.sources(need), library, wiring.policy, on_event, wiring.wish(need))
@@ -54,10 +75,55 @@ def _terms(options: argparse.Namespace, wiring: Wiring) -> Terms:
         wiring.library.root,
         pull_need,
         line_of,
-        _conditions(options.conditions),
+        conditions,
         drop_caches=options.drop_caches,
+        imitated=imitated,
         machine=describe_machine(wiring.library.root),
     )
+
+
+@contextlib.contextmanager
+def _hub(recipe: Recipe, imitated: Imitated | None, wiring: Wiring) -> Iterator[None]:
+    """Put the imitated hub in the place of the real ones, where one is asked for."""
+    if imitated is None:
+        yield
+        return
+    with far_hub(recipe, wiring.library, imitated) as url:
+        wiring.endpoints = dict.fromkeys(wiring.endpoints, (url,))
+        yield
+
+
+def _imitated(options: argparse.Namespace) -> Imitated | None:
+    if not options.hub_rate:
+        if options.hub_rtt:
+            raise UsageError("a round trip alone imitates no hub", hint="--hub-rate 3M --hub-rtt 40ms")
+        return None
+    if options.endpoint:
+        raise UsageError("a hub is either imitated or asked", hint="--hub-rate, or --endpoint")
+    return Imitated(read_size(options.hub_rate), read_seconds(options.hub_rtt or "0"))
+
+
+def _reasons(report: Report, criteria: list[Criterion], older: Older | None) -> list[str]:
+    """List why the proof is to fail, in words."""
+    reasons = [f"{criterion.text} is true" for criterion in criteria if criterion.holds(report)]
+    for change in compare(older, report) if older else ():
+        if change.worse:
+            more = (
+                "" if change.part is None else f" (+{change.part * 100:.0f} %, {change.allowed * 100:.0f} % is noise)"
+            )
+            was = f"{change.before:.6g} before and {change.now:.6g} now"
+            reasons.append(f"{change.condition}.{change.figure} became worse: {was}{more}")
+    return reasons
+
+
+def _writable(words: str) -> Path:
+    """Name the file to write, and see now that it can be: an hour later would be too late."""
+    path = Path(words).absolute()
+    try:
+        path.touch()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written", hint="--report proof.html") from error
+    return path
 
 
 def _secrets(wiring: Wiring) -> Mapping[str, str]:

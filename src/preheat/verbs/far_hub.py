@@ -1,0 +1,39 @@
+"""Far hub: an imitation, on this machine, of a hub that is far away; it serves what the library has."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from preheat.errors import UsageError
+from preheat.library.library import Library
+from preheat.mirror.forms import Answer, Request
+from preheat.mirror.pull_through import kept
+from preheat.mirror.routes import answer
+from preheat.mirror.server import Server
+from preheat.mirror.shelf import Found
+from preheat.proof.report import Imitated
+from preheat.recipes.recipe import Recipe
+from preheat.ref import HUGGING_FACE, MODELSCOPE, Ref
+
+
+@contextlib.contextmanager
+def far_hub(recipe: Recipe, library: Library, imitated: Imitated) -> Iterator[str]:
+    """Serve what `recipe` needs for as long as the `with` lasts; give the URL, for every hub's API.
+
+    Each connection is held to the rate by the kernel, each answer comes the round trip late; connecting costs no
+    round trip of its own. Raise NotPreloaded for what is not in the library, UsageError for what has no hub.
+    """
+    for need in recipe.needs:
+        if need.ref.hub not in (HUGGING_FACE, MODELSCOPE):
+            raise UsageError(f"{need.ref} comes from no hub that could be imitated", hint="leave --hub-rate out")
+        library.require(need.ref, need.files)
+
+    def find(ref: Ref) -> Found | None:
+        return kept(library, ref)
+
+    def late(request: Request) -> Answer:
+        time.sleep(imitated.rtt_s)
+        return answer(request, find)
+
+    with Server(("127.0.0.1", 0), late, lambda _event: None, imitated.rate) as server:
+        yield server.url
