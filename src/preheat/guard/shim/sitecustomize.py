@@ -3,7 +3,7 @@
 It asks torch to map checkpoints instead of copying them into memory: `torch.load` without `mmap=` then behaves as with
 `mmap=True` (torch/serialization.py, from 2.1 on, takes its default from torch.utils.serialization.config). Then it does
 what the environment's own sitecustomize does, as if it had not been in its way. For `preheat prove` it first starts the
-stopwatch beside it.
+stopwatch beside it, for `preheat trace` the tracer.
 """
 
 from __future__ import annotations
@@ -67,18 +67,20 @@ def _own_sitecustomize() -> None:
     spec.loader.exec_module(module)
 
 
-def _start_stopwatch(folder: str) -> None:
-    """Load stopwatch.py from beside this file, under no name that the app could meet."""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "stopwatch.py")
-    spec = importlib.util.spec_from_file_location("_preheat_stopwatch", path)
+def _start(name: str, folder: str) -> None:
+    """Load NAME.py from beside this file, under no name that the app could meet, and have it watch."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"_preheat_{name}", path)
     if spec is not None and spec.loader is not None:
-        stopwatch = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(stopwatch)
-        stopwatch.watch(folder)
+        watcher = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(watcher)
+        watcher.watch(folder)
 
 
 if os.environ.get("PREHEAT_STOPWATCH"):
-    _start_stopwatch(os.environ["PREHEAT_STOPWATCH"])
+    _start("stopwatch", os.environ["PREHEAT_STOPWATCH"])
+if os.environ.get("PREHEAT_TRACE"):
+    _start("tracer", os.environ["PREHEAT_TRACE"])
 if os.environ.get("PREHEAT_MMAP_WEIGHTS") == "1":
     sys.meta_path.insert(0, _Finder())
 _own_sitecustomize()

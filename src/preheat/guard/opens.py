@@ -1,0 +1,177 @@
+"""Opens: sees which files a program opens, native code included, as far as the system permits.
+
+By fanotify(7) where we may (CAP_SYS_ADMIN): the kernel tells of every open and every close on the mounts that matter.
+Elsewhere by looking into /proc/PID/fd and /proc/PID/maps of the program's family again and again, which misses what is
+opened and closed between two looks. Linux alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import struct
+import threading
+import time
+from contextlib import suppress
+from typing import Callable, Sequence
+
+from preheat.guard import kin
+from preheat.guard.value import dataclass
+
+FANOTIFY, PROC = "fanotify", "proc"
+
+# include/uapi/linux/fanotify.h
+_CLOEXEC, _NONBLOCK, _UNLIMITED = 0x1, 0x2, 0x10
+_ADD, _MOUNT = 0x1, 0x10
+_OPEN, _CLOSE_WRITE, _CLOSE_READ, _OVERFLOW = 0x20, 0x8, 0x10, 0x4000
+_EVENT = struct.Struct("=IBBHQii")
+_AT_FDCWD = -100
+_LOOK_EVERY_S = 0.05
+_FAMILY_EVERY_S = 0.5
+
+
+@dataclass(frozen=True)
+class Open:
+    """A file that was opened at `at` (time.time()); `wrote` when it was open for writing."""
+
+    path: str
+    at: float
+    wrote: bool
+
+
+class Opens:
+    """Note what is opened below `folders` by `root()` and its family, from now on until `close`.
+
+    `how` says by which means; `lost` whether the kernel had more to tell than was read.
+    """
+
+    def __init__(self, folders: Sequence[str], root: Callable[[], int]) -> None:
+        self._folders = tuple(os.path.realpath(folder).rstrip("/") + "/" for folder in folders)
+        self._root = root
+        self._found: dict[tuple[str, bool], Open] = {}
+        self._began: dict[str, float] = {}
+        self._kin: set[int] = set()
+        self._kin_at = 0.0
+        self._closing = threading.Event()
+        self.lost = False
+        self._fanotify = _listen(self._folders)
+        self.how = PROC if self._fanotify is None else FANOTIFY
+        work = self._look if self._fanotify is None else self._listen
+        self._thread = threading.Thread(target=work, name="opens", daemon=True)
+        self._thread.start()
+
+    def close(self) -> list[Open]:
+        """Stop; return what was seen, in the order of the opens."""
+        self._closing.set()
+        self._thread.join()
+        if self._fanotify is not None:
+            os.close(self._fanotify)
+        return sorted(self._found.values(), key=lambda one: one.at)
+
+    def _matters(self, path: str) -> bool:
+        return path.startswith(self._folders) and not path.endswith(" (deleted)")
+
+    def _of_family(self, pid: int) -> bool:
+        """Whether a process belongs to the program; one that is gone already gets the benefit of the doubt."""
+        if pid not in self._kin and time.monotonic() - self._kin_at > _FAMILY_EVERY_S / 10:
+            root = self._root()
+            self._kin |= {member.pid for member in kin.family(root)} if root else set()
+            self._kin_at = time.monotonic()
+        return pid in self._kin or not os.path.exists("/proc/%d" % pid)
+
+    def _note(self, path: str, at: float, *, wrote: bool) -> None:
+        self._found.setdefault((path, wrote), Open(path, at, wrote))
+
+    # ---- fanotify
+
+    def _listen(self) -> None:
+        assert self._fanotify is not None
+        waiting = select.poll()
+        waiting.register(self._fanotify, select.POLLIN)
+        last = False
+        while not last:
+            last = self._closing.is_set()  # what is there by now is still read
+            while waiting.poll(0 if last else 100):
+                try:
+                    events = os.read(self._fanotify, 1 << 16)
+                except BlockingIOError:
+                    break
+                self._take(events)
+
+    def _take(self, events: bytes) -> None:
+        now, at = time.time(), 0
+        while at < len(events):
+            length, _, _, _, mask, file, pid = _EVENT.unpack_from(events, at)
+            at += length
+            if mask & _OVERFLOW:
+                self.lost = True
+            if file < 0:
+                continue
+            path = ""
+            with suppress(OSError):
+                path = os.readlink("/proc/self/fd/%d" % file)
+            os.close(file)
+            if pid == os.getpid() or not self._matters(path) or not self._of_family(pid):
+                continue
+            if mask & _OPEN:
+                self._began.setdefault(path, now)
+            # Only its end says how a file was open.
+            began = self._began.get(path, now)
+            if mask & _CLOSE_READ:
+                self._note(path, began, wrote=False)
+            if mask & _CLOSE_WRITE:
+                self._note(path, began, wrote=True)
+
+    # ---- /proc
+
+    def _look(self) -> None:
+        members: list[int] = []
+        looked = 0.0
+        while not self._closing.wait(_LOOK_EVERY_S):
+            root, now = self._root(), time.monotonic()
+            if root and now - looked > _FAMILY_EVERY_S:
+                members, looked = [member.pid for member in kin.family(root)], now
+            for pid in members:
+                for path in _open_files(pid):
+                    if self._matters(path):
+                        self._note(path, time.time(), wrote=False)
+
+
+def _open_files(pid: int) -> list[str]:
+    """List what a process has open or mapped just now; what it only writes counts nowhere."""
+    found = []
+    with suppress(OSError, ValueError):
+        for name in os.listdir("/proc/%d/fd" % pid):
+            with suppress(OSError):
+                path = os.readlink("/proc/%d/fd/%s" % (pid, name))
+                if path.startswith("/") and not _only_written(pid, name):
+                    found.append(path)
+        with open("/proc/%d/maps" % pid, encoding="utf-8", errors="surrogateescape") as lines:
+            found += {line.split(None, 5)[5].rstrip("\n") for line in lines if line.count("/")}
+    return found
+
+
+def _only_written(pid: int, name: str) -> bool:
+    with open("/proc/%d/fdinfo/%s" % (pid, name), encoding="ascii") as lines:
+        flags = next((line.split()[1] for line in lines if line.startswith("flags:")), "0")
+    return int(flags, 8) & os.O_ACCMODE == os.O_WRONLY
+
+
+def _listen(folders: Sequence[str]) -> int | None:
+    """Begin to be told of the mounts that the folders lie on; None where that is not permitted."""
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        listening: int = libc.fanotify_init(_CLOEXEC | _NONBLOCK | _UNLIMITED, os.O_RDONLY | os.O_CLOEXEC)
+        if listening < 0:
+            return None
+        mark = libc.fanotify_mark
+        mark.argtypes = (ctypes.c_int, ctypes.c_uint, ctypes.c_uint64, ctypes.c_int, ctypes.c_char_p)
+        for folder in folders:
+            what = _OPEN | _CLOSE_WRITE | _CLOSE_READ
+            if mark(listening, _ADD | _MOUNT, what, _AT_FDCWD, os.fsencode(folder)) < 0:
+                os.close(listening)
+                return None
+    except (OSError, AttributeError):
+        return None
+    return listening

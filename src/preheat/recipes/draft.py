@@ -1,0 +1,74 @@
+"""Draft: a recipe written down for people to go on with, remarks above it and all."""
+
+from collections.abc import Sequence
+
+import tomlkit
+from tomlkit.items import Array, InlineTable
+
+from preheat.recipes.lock import write_ref
+from preheat.recipes.recipe import Need, Recipe
+
+_IN_ONE_LINE = 3
+
+
+def recipe_text(recipe: Recipe, remarks: Sequence[str] = ()) -> str:
+    """Write `recipe` as a preheat.toml in its folder, which reads back as the same recipe; `remarks` are comments."""
+    document = tomlkit.document()
+    for remark in remarks:
+        document.add(tomlkit.comment(_one_line(remark)))
+    app = tomlkit.table()
+    app.add("name", recipe.name)
+    if recipe.about:
+        app.add("about", recipe.about)
+    if recipe.verified:
+        app.add("verified", recipe.verified)
+    if recipe.command:
+        app.add("command", list(recipe.command))
+    for word, probe in (("ready", recipe.ready), ("first", recipe.first)):
+        if probe:
+            app.add(word, probe)
+    if recipe.env:
+        app.add("env", _inline(recipe.env))
+    if recipe.makes:
+        app.add("makes", _list(recipe.makes))
+    document.add("app", app)
+    needs = tomlkit.aot()
+    for need in recipe.needs:
+        needs.append(_need(need, recipe))
+    if recipe.needs:
+        document.add("needs", needs)
+    return tomlkit.dumps(document)
+
+
+def _need(need: Need, recipe: Recipe) -> tomlkit.items.Table:
+    table = tomlkit.table()
+    table.add("ref", write_ref(need.ref, recipe.folder))
+    if need.same:
+        table.add("same", _list([write_ref(ref, recipe.folder) for ref in need.same]))
+    if need.files:
+        table.add("files", _list(need.files))
+    if need.view != "hf-cache":
+        table.add("view", need.view)
+    if need.at:
+        table.add("at", need.at)
+    if need.to:
+        table.add("to", _inline(need.to))
+    return table
+
+
+def _list(words: Sequence[str]) -> Array:
+    array = tomlkit.array()
+    array.extend(words)
+    array.multiline(len(words) > _IN_ONE_LINE)
+    return array
+
+
+def _inline(pairs: dict[str, str]) -> InlineTable:
+    table = tomlkit.inline_table()
+    for name, value in sorted(pairs.items()):
+        table.append(name, value)
+    return table
+
+
+def _one_line(remark: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in remark)

@@ -1,0 +1,194 @@
+"""Infer: what an app needs, made of what was seen of one start of it; and what was left out, and why."""
+
+import glob
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from preheat.errors import UsageError
+from preheat.recipes.lock import Lock, Pinned
+from preheat.recipes.observation import Observation, Opened, Served
+from preheat.recipes.places import FLAT, HF_CACHE, HUB_LAYOUTS, KEPT, MODELSCOPE, Place, at, place_of, special, within
+from preheat.recipes.recipe import Need, Recipe
+from preheat.ref import MODELSCOPE as MODELSCOPE_HUB
+from preheat.ref import Ref
+from preheat.snapshot import File, Snapshot
+
+# What is smaller is kept though nobody opened it: to look whether it is there opens nothing.
+LARGE = 1_000_000
+_LATE = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file of `size` bytes that the recipe does without, for `reason`."""
+
+    what: str
+    size: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """A recipe with all that is needed, in the order in which it is read; its lock; and what was left out."""
+
+    recipe: Recipe
+    lock: Lock
+    left_out: tuple[LeftOut, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """A file of a snapshot, looked for at a place, first at `when` seconds."""
+
+    snapshot: Snapshot
+    file: File
+    place: Place
+    when: float
+
+
+def infer(seen: Observation, *, keep_unread: bool = False) -> Inferred:
+    """Make a recipe and its lock. Files that were had and never opened are left out, the small ones apart.
+
+    With `keep_unread`, and where opens by native code could not be seen, nothing that came from a hub is left out.
+    """
+    left_out: list[LeftOut] = []
+    uses = [*_from_hubs(seen, left_out, keep=keep_unread or not seen.sees_native), *_from_elsewhere(seen, left_out)]
+    env: dict[str, str] = {}
+    groups: dict[tuple[Ref, str, str, str], list[_Use]] = {}
+    for use in sorted(uses, key=lambda use: use.when):
+        where, variable = at(use.place, seen.folder, seen.caches)
+        if variable:
+            env[variable] = f"{{dir}}/{KEPT}/{variable}"
+        groups.setdefault((use.snapshot.ref, use.snapshot.commit, use.place.view, where), []).append(use)
+    pinned = tuple(_pinned(where, group) for (_, _, _, where), group in groups.items())
+    recipe = Recipe(
+        name=seen.name,
+        folder=Path(seen.folder),
+        command=tuple(_portable(word, seen.folder) for word in seen.command),
+        ready=seen.ready,
+        env=env,
+        needs=tuple(one.need for one in pinned),
+        makes=_makes(seen),
+    )
+    return Inferred(recipe, Lock(pinned), tuple(sorted(left_out, key=lambda one: (-one.size, one.what))))
+
+
+def _pinned(where: str, uses: Sequence[_Use]) -> Pinned:
+    """Make one need of the files that lie together; in the order of their opens, which the warm-up keeps."""
+    snapshot, view = uses[0].snapshot, uses[0].place.view
+    files = {use.file.path: use.file for use in uses}
+    to = {use.file.path: use.place.name for use in uses if use.place.name and use.place.name != use.file.path}
+    # An address has one file, and needs no pattern for it.
+    patterns = () if snapshot.ref.hub == "url" else tuple(glob.escape(path) for path in files)
+    need = Need(snapshot.ref, patterns, view, where, to=to)
+    ordered = tuple(sorted(files.values(), key=lambda file: file.path))
+    return Pinned(need, replace(snapshot, files=ordered))
+
+
+# ---- what came from hubs
+
+
+def _from_hubs(seen: Observation, left_out: list[LeftOut], *, keep: bool) -> Iterable[_Use]:
+    by_repo: dict[tuple[Ref, str], list[Served]] = {}
+    for served in seen.served:
+        by_repo.setdefault((served.ref, served.commit), []).append(served)
+    for (ref, commit), files in by_repo.items():
+        snapshot = Snapshot(ref, commit, ())
+        unread = []
+        places: list[Place] = []
+        for served in {one.file.path: one for one in files}.values():
+            found = _looked_for(served, seen)
+            if not found:
+                unread.append(served.file)
+            for place, when in found:
+                places.append(place)
+                yield _Use(snapshot, served.file, place, when)
+        usual = next((replace(place, name="") for place in places), _usual(ref))
+        for file in unread:
+            if file.size > LARGE and not keep:
+                left_out.append(LeftOut(f"{ref}: {file.path}", file.size, "downloaded, never opened"))
+            else:
+                yield _Use(snapshot, file, usual, _LATE)
+
+
+def _looked_for(served: Served, seen: Observation) -> list[tuple[Place, float]]:
+    """Say at which places the app looked for a file, and when first: those beyond a hub's cache, if there are any."""
+    found: dict[Place, float] = {}
+    paths: dict[Place, str] = {}
+    for opened in seen.opened:
+        if served.file.digest in opened.digests and _could_be(opened, served, seen):
+            place = place_of(opened.path, served.file.path, served.ref.repo, seen.local_dirs)
+            found[place] = min(opened.at, found.get(place, _LATE))
+            paths.setdefault(place, opened.path)
+    beyond = {place: when for place, when in found.items() if place.view not in HUB_LAYOUTS}
+    if not beyond:
+        return sorted(found.items(), key=lambda item: item[1])[:1]
+    # What it copied out of a hub's cache, it may ask the hub's client for again.
+    sources = {target: source for source, target in seen.copied}
+    for place, when in list(beyond.items()):
+        source = sources.get(paths[place])
+        origin = place_of(source, served.file.path, served.ref.repo, ()) if source else None
+        if origin is not None and origin.view in HUB_LAYOUTS:
+            beyond[origin] = when
+    return sorted(beyond.items(), key=lambda item: (item[1], item[0].view))
+
+
+def _could_be(opened: Opened, served: Served, seen: Observation) -> bool:
+    """Whether an open was of this repository's file, and not of another's that has the same bytes."""
+    slug = served.ref.slug
+    if "--" in opened.path and f"/{slug}/" not in opened.path:
+        return not any(f"/{other.ref.slug}/" in opened.path for other in seen.served if other.ref != served.ref)
+    return True
+
+
+def _usual(ref: Ref) -> Place:
+    return Place(MODELSCOPE if ref.hub == MODELSCOPE_HUB else HF_CACHE, "")
+
+
+# ---- what came from elsewhere
+
+
+def _from_elsewhere(seen: Observation, left_out: list[LeftOut]) -> Iterable[_Use]:
+    served = {one.file.digest for one in seen.served}
+    plain = _variables_in_plain_use(seen)
+    for loaded in {one.path: one for one in seen.loaded if one.digest not in served}.values():
+        try:
+            ref = Ref.parse(f"{loaded.url}#sha256={loaded.digest.hex}")
+        except UsageError as error:
+            left_out.append(LeftOut(loaded.url.partition("?")[0], loaded.size, f"cannot be a need: {error.message}"))
+            continue
+        opens = [opened.at for opened in seen.opened if opened.path == loaded.path]
+        if not opens and loaded.size > LARGE and seen.sees_native:
+            left_out.append(LeftOut(loaded.url, loaded.size, "downloaded, never opened"))
+            continue
+        place = special(loaded.path, seen.caches)
+        if place is None or any(within(place.base, seen.caches[name]) == "" for name in plain):
+            base, _, own = loaded.path.rpartition("/")
+            place = Place(FLAT, base, own)
+        file = File(ref.file_name, loaded.size, loaded.digest)
+        yield _Use(Snapshot(ref, ref.revision, (file,)), file, place, min(opens, default=_LATE))
+
+
+def _variables_in_plain_use(seen: Observation) -> set[str]:
+    """Name the caches that hold more than what a layout of their own has: one variable leads to one place."""
+    return {
+        name
+        for name, cache in seen.caches.items()
+        for loaded in seen.loaded
+        if within(loaded.path, cache) is not None and special(loaded.path, seen.caches) is None
+    }
+
+
+# ---- what it makes itself
+
+
+def _makes(seen: Observation) -> tuple[str, ...]:
+    """Name what the start made inside the app's folder, the same wherever that lies."""
+    places = (within(made.path, seen.folder) for made in sorted(seen.made, key=lambda made: -made.size))
+    return tuple(place for place in places if place)
+
+
+def _portable(word: str, folder: str) -> str:
+    below = within(word, folder)
+    return word if below is None else f"{{dir}}/{below}" if below else "{dir}"

@@ -1,0 +1,68 @@
+"""Places: in which layout, and where, an app looked for a file, read off the path that it opened."""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+HF_CACHE, MODELSCOPE, MODELSCOPE_OLD = "hf-cache", "modelscope", "modelscope-old"
+FLAT, LOCAL_DIR, WHISPER, TORCH_HUB = "flat", "local-dir", "whisper", "torch-hub"
+HUB_LAYOUTS = frozenset((HF_CACHE, MODELSCOPE, MODELSCOPE_OLD))
+# Where an app's caches go when a recipe has to keep some of them for it, below `{dir}`.
+KEPT = ".preheat"
+
+_HF = re.compile(r"(?P<base>.*)/(?:models|datasets|spaces)--[^/]+/(?:snapshots/[0-9a-f]{40}/|blobs/[0-9a-f]{40,64}$)")
+_MODELSCOPE = re.compile(r"(?P<base>.*)/(?:models|datasets)/[^/]+--[^/]+/snapshots/[^/]+/")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A layout, its folder, and for a file that has another name there than in its repository, that name."""
+
+    view: str
+    base: str
+    name: str = ""
+
+
+def place_of(path: str, file: str, repo: str, local_dirs: Collection[str]) -> Place:
+    """Say how `path` holds `file` of the repository `repo`."""
+    if found := _HF.match(path):
+        return Place(HF_CACHE, found["base"])
+    if found := _MODELSCOPE.match(path):
+        return Place(MODELSCOPE, found["base"])
+    owner, _, name = repo.rpartition("/")
+    for named in {name, name.replace(".", "___")}:
+        if path.endswith(old := f"/models/{owner}/{named}/{file}"):
+            return Place(MODELSCOPE_OLD, path[: -len(old)])
+    if path.endswith(f"/{file}"):
+        base = path[: -len(file) - 1]
+        return Place(LOCAL_DIR if base in local_dirs else FLAT, base)
+    base, _, own = path.rpartition("/")
+    return Place(FLAT, base, own)
+
+
+def special(path: str, caches: Mapping[str, str]) -> Place | None:
+    """Say whether `path` is where whisper or torch hub keep what they load, below caches of the app's own."""
+    for variable, view, below in (("XDG_CACHE_HOME", WHISPER, "whisper"), ("TORCH_HOME", TORCH_HUB, "hub/checkpoints")):
+        base = caches.get(variable)
+        if base is not None and path.rpartition("/")[0] == f"{base}/{below}":
+            return Place(view, base)
+    return None
+
+
+def within(path: str, folder: str) -> str | None:
+    """Say where in `folder` a path lies; None if it does not."""
+    if path == folder:
+        return ""
+    return path[len(folder) + 1 :] if path.startswith(f"{folder}/") else None
+
+
+def at(place: Place, folder: str, caches: Mapping[str, str]) -> tuple[str, str]:
+    """Write the place as a recipe does: where below `{dir}`, and the variable that has to lead there; or nothing."""
+    for variable, cache in sorted(caches.items(), key=lambda item: -len(item[1])):
+        below = within(place.base, cache)
+        if below is not None:
+            if place.view in HUB_LAYOUTS or place.view in (WHISPER, TORCH_HUB):
+                return "", ""
+            return "/".join(part for part in (KEPT, variable, below) if part), variable
+    below = within(place.base, folder)
+    return (place.base if below is None else below or "."), ""

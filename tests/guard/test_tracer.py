@@ -1,0 +1,136 @@
+"""The tracer notes what a Python does, says nothing to it, and breaks nothing of it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import preheat.guard
+from preheat.guard.opens import FANOTIFY, Opens
+
+SHIM = Path(preheat.guard.__file__).parent / "shim"
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    (tmp_path / "notes").mkdir()
+    return tmp_path / "notes"
+
+
+def trace(code: str, notes: Path, *front: str, **env: str) -> subprocess.CompletedProcess[str]:
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(SHIM), "PREHEAT_TRACE": str(notes), **env}
+    words = [*front, sys.executable, "-c", code]
+    return subprocess.run(words, env=environ, cwd=notes.parent, capture_output=True, text=True, check=False, timeout=60)
+
+
+def lines(notes: Path, kind: str = "") -> list[list[Any]]:
+    found = [json.loads(line) for path in sorted(notes.glob("*.trace")) for line in path.read_text().splitlines()]
+    return [line for line in found if line[0] == kind or not kind]
+
+
+def test_opens_writes_and_names_are_noted_once_each(notes: Path) -> None:
+    code = (
+        "open('a','w').write('x'); open('a').read(); open('a').read(); import os; os.replace('a','b'); os.listdir('.')"
+    )
+    assert trace(code, notes).returncode == 0
+    here = str(notes.parent)
+    opens = [line[2:] for line in lines(notes, "open") if line[2].startswith(here)]
+    assert opens == [[f"{here}/a", "w"], [f"{here}/a", "r"]]
+    assert [line[2:] for line in lines(notes, "rename")] == [[f"{here}/a", f"{here}/b"]]
+
+
+def test_what_a_copy_reads_is_not_what_the_app_reads(notes: Path) -> None:
+    (notes.parent / "a").write_text("x")
+    assert trace("import shutil; shutil.copy('a','b'); open('b').read()", notes).returncode == 0
+    here = str(notes.parent)
+    assert [line[2:] for line in lines(notes, "copy")] == [[f"{here}/a", f"{here}/b"]]
+    assert [f"{here}/a", "r"] not in [line[2:] for line in lines(notes, "open")]
+    assert [f"{here}/b", "r"] in [line[2:] for line in lines(notes, "open")]
+
+
+def test_children_and_forks_are_noted_by_themselves(notes: Path) -> None:
+    code = (
+        "import os, subprocess, sys, multiprocessing as m\n"
+        "subprocess.run([sys.executable, '-c', \"open('child','w')\"])\n"
+        "m.get_context('fork').Process(target=open, args=('forked','w')).start()\n"
+    )
+    assert trace(code, notes).returncode == 0
+    assert len(list(notes.glob("*.trace"))) == 3
+    assert {Path(line[2]).name for line in lines(notes, "open") if line[3] == "w"} >= {"child", "forked"}
+
+
+def test_a_shell_script_in_front_changes_nothing(notes: Path) -> None:
+    assert trace("open('a','w')", notes, "bash", "-c", 'exec "$@"', "bash").returncode == 0
+    assert lines(notes, "open")
+
+
+SERVER = """
+import http.server, threading
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(302 if self.path == "/old" else 200)
+        self.send_header("Location" if self.path == "/old" else "X-Any", "/new")
+        self.send_header("Content-Length", "0" if self.path == "/old" else "4")
+        self.end_headers()
+        if self.path != "/old": self.wfile.write(b"body")
+    def log_message(self, *words): pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+at = f"http://127.0.0.1:{server.server_port}"
+"""
+
+
+def test_urllib_is_noted_with_redirects_sizes_and_who_asked_but_without_secrets(notes: Path) -> None:
+    code = (
+        SERVER
+        + "import urllib.request as u; assert u.urlopen(at + '/old').read() == b'body'; u.urlopen(at + '/x?token=hush')"
+    )
+    assert trace(code, notes).returncode == 0
+    http = lines(notes, "http")
+    assert [(line[2], line[3].rpartition("/")[2], line[4], line[5]) for line in http] == [
+        ("GET", "old", 302, 0),
+        ("GET", "new", 200, 4),
+        ("GET", "x", 200, 4),
+    ]
+    assert http[0][6] == "/new"
+    assert http[0][7] == ["__main__"]
+    assert "hush" not in "".join(path.read_text() for path in notes.iterdir())
+    assert [line[2] for line in lines(notes, "connect")] == ["127.0.0.1"] * 3
+
+
+def test_an_app_that_closes_everything_it_finds_goes_on_and_is_noted(notes: Path) -> None:
+    code = "import os; os.closerange(3, 256); f = open('mine','w'); f.write('only mine'); f.close(); open('after','w')"
+    assert trace(code, notes).returncode == 0
+    assert (notes.parent / "mine").read_text() == "only mine"
+    assert [line for line in lines(notes, "open") if line[2].endswith("/after")]
+
+
+def test_where_nothing_can_be_noted_the_app_runs_all_the_same(notes: Path) -> None:
+    assert trace("print('fine')", notes, PREHEAT_TRACE="/nowhere").stdout == "fine\n"
+    notes.chmod(0o500)
+    assert trace("print('fine')", notes).stdout == "fine\n"
+
+
+def test_another_sitecustomize_is_still_run(notes: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "sitecustomize.py").write_text("print('own')\n")
+    assert trace("print('app')", notes, PYTHONPATH=f"{SHIM}{os.pathsep}{own}").stdout == "own\napp\n"
+    assert lines(notes, "start")
+
+
+def test_native_opens_are_seen_by_the_kernels_word_or_by_looking(tmp_path: Path) -> None:
+    (tmp_path / "read.bin").write_bytes(b"x" * 9000)
+    pids: list[int] = []
+    opens = Opens([str(tmp_path)], lambda: pids[0] if pids else 0)
+    with subprocess.Popen(["sh", "-c", f"exec 5<{tmp_path}/read.bin; : >{tmp_path}/made; sleep 1.2"]) as child:
+        pids.append(child.pid)
+    seen = {(Path(one.path).name, one.wrote) for one in opens.close()}
+    assert ("read.bin", False) in seen
+    if opens.how == FANOTIFY:
+        assert ("made", True) in seen
+        assert not opens.lost
