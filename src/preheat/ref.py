@@ -154,6 +154,16 @@ class Ref:
         return replace(self, revision=revision)
 
 
+def is_repository(ref: Ref) -> bool:
+    """Whether the repository's name is one that its hub could have: what came over a wire may be anything."""
+    try:
+        # The name alone, since `datasets/squad` would read as a model's owner and name.
+        named = Ref.parse(f"{ref.hub}:{ref.repo}")
+    except UsageError:
+        return False
+    return (named.hub, named.kind, named.repo, named.revision) == (ref.hub, MODEL, ref.repo, ref.branch)
+
+
 def is_revision(text: str) -> bool:
     """Whether `text` could name a git branch, tag or commit (git-check-ref-format(1), the part that bites)."""
     return bool(re.fullmatch(r"[^\x00-\x20\x7f~^:?*\[\\@]+", text)) and not re.search(r"\.\.|//|^/|/$|\.lock$", text)

@@ -125,7 +125,7 @@ def test_walking_folder_by_folder_finds_what_recursion_lists(snapshot: Snapshot)
             walked.append(entry)
             if entry.type == "directory":
                 folders.append(entry.path)
-    assert sorted(walked, key=lambda entry: entry.path) == hf_answers.list_tree(snapshot, recursive=True)
+    assert sorted(walked, key=lambda entry: entry.path) == list(hf_answers.list_tree(snapshot, recursive=True))
     assert hf_answers.list_paths(snapshot, [entry.path for entry in walked]) == walked
 
 

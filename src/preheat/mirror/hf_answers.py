@@ -1,7 +1,8 @@
 """What a mirror answers in the Hugging Face API: snapshots as documents."""
 
+import functools
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -32,10 +33,12 @@ def write_info(snapshot: Snapshot) -> bytes:
     )
 
 
-def list_tree(snapshot: Snapshot, under: str = "", *, recursive: bool) -> list[Entry]:
+@functools.lru_cache(maxsize=4)
+def list_tree(snapshot: Snapshot, under: str = "", *, recursive: bool) -> tuple[Entry, ...]:
     """List files and folders under a folder in the order of their paths; just its own, or all those below as well.
 
-    Nothing is listed for a folder that is not there.
+    Nothing is listed for a folder that is not there. The last lists are remembered, since clients come for page after
+    page of them.
     """
     prefix = f"{under}/" if under else ""
     entries: dict[str, Entry] = {}
@@ -51,7 +54,7 @@ def list_tree(snapshot: Snapshot, under: str = "", *, recursive: bool) -> list[E
     for path, files in folders.items():
         entries[path] = _folder_entry(path, files)
     kept = entries.values() if recursive else (e for e in entries.values() if "/" not in e.path[len(prefix) :])
-    return sorted(kept, key=lambda entry: entry.path)
+    return tuple(sorted(kept, key=lambda entry: entry.path))
 
 
 def list_paths(snapshot: Snapshot, paths: Iterable[str]) -> list[Entry]:
@@ -60,7 +63,7 @@ def list_paths(snapshot: Snapshot, paths: Iterable[str]) -> list[Entry]:
     return [every[path] for path in dict.fromkeys(path.strip("/") for path in paths) if path in every]
 
 
-def write_entries(entries: list[Entry]) -> bytes:
+def write_entries(entries: Sequence[Entry]) -> bytes:
     """Write a page of a tree, or the answer about some paths."""
     return msgspec.json.encode(entries)
 

@@ -1,15 +1,14 @@
 """Routes of the ModelScope API, below `/api/v1`: what the mirror answers to its clients, without a socket."""
 
 import re
-from dataclasses import replace
 
-from preheat.errors import AccessDenied, HubUnavailable, NoSpace, NotFound, PreheatError, UsageError
+from preheat.errors import AccessDenied, HubUnavailable, NoSpace, NotFound, PreheatError
 from preheat.hubs.ms_documents import PAGE
 from preheat.mirror import ms_answers
 from preheat.mirror.files import give_file
 from preheat.mirror.forms import Answer, Refused, Request, bearer, json_answer
 from preheat.mirror.shelf import Find, Found
-from preheat.ref import DATASET, MODEL, MODELSCOPE, Ref, is_revision
+from preheat.ref import DATASET, MODEL, MODELSCOPE, Ref, is_repository, is_revision
 from preheat.snapshot import File
 
 _KINDS = {"models": MODEL, "datasets": DATASET}
@@ -49,13 +48,10 @@ def _route(request: Request, segments: list[str], query: dict[str, str], find: F
 
 
 def _name(kind: str, repo: str) -> Ref:
-    try:
-        named = Ref.parse(f"{MODELSCOPE}:{repo}")
-    except UsageError as error:
-        raise Refused(_refuse(404, "that is no repository's name")) from error
-    if (named.kind, named.repo, named.revision) != (MODEL, repo, named.branch):
+    ref = Ref(MODELSCOPE, kind, repo, "master")
+    if not is_repository(ref):
         raise Refused(_refuse(404, "that is no repository's name"))
-    return replace(named, kind=kind)
+    return ref
 
 
 def _at(ref: Ref, query: dict[str, str]) -> Ref:

@@ -6,13 +6,14 @@ from urllib.parse import parse_qs, quote
 
 import msgspec
 
-from preheat.errors import AccessDenied, HubUnavailable, NoSpace, NotFound, PreheatError, UsageError
+from preheat.errors import AccessDenied, HubUnavailable, NoSpace, NotFound, PreheatError
 from preheat.hubs.hf_documents import ENTRY_NOT_FOUND, GATED_REPO, REPO_NOT_FOUND, REVISION_NOT_FOUND
 from preheat.mirror import hf_answers, ms_routes
 from preheat.mirror.files import give_file, provenance
 from preheat.mirror.forms import MOST_FIELDS, Answer, Refused, Request, bearer, json_answer, read_target, refuse
+from preheat.mirror.index import POLICY, write_index
 from preheat.mirror.shelf import Find, Found
-from preheat.ref import DATASET, HUGGING_FACE, MODEL, SPACE, Ref, is_revision
+from preheat.ref import DATASET, HUGGING_FACE, MODEL, MODELSCOPE, SPACE, Ref, is_repository, is_revision
 
 _KINDS = {"models": MODEL, "datasets": DATASET, "spaces": SPACE}
 _VERBS = frozenset(("revision", "tree", "paths-info", "refs"))
@@ -62,8 +63,27 @@ def _route(request: Request, find: Find) -> Answer:
             return _resolve(request, _KINDS[kinds], rest, find)
         case [_, *rest] if "resolve" in rest[:2]:
             return _resolve(request, MODEL, segments, find)
+        case ["models", owner, name]:
+            return _index(request, find, Ref(MODELSCOPE, MODEL, f"{owner}/{name}", "master"))
+        case [("datasets" | "spaces") as kinds, owner, name]:
+            return _index(request, find, Ref(HUGGING_FACE, _KINDS[kinds], f"{owner}/{name}"))
+        case [_] | [_, _]:
+            return _index(request, find, Ref(HUGGING_FACE, MODEL, "/".join(segments)))
         case _:
             raise Refused(refuse(404, "this mirror has no such page"))
+
+
+def _index(request: Request, find: Find, ref: Ref) -> Answer:
+    """Show a repository to people; its name comes out of a browser's address bar."""
+    _allow(request, "GET", "HEAD")
+    # What browsers ask for by themselves is nobody's repository, and no reason to bother an upstream.
+    found = find(ref) if is_repository(ref) and ref.repo not in ("favicon.ico", "robots.txt") else None
+    if found is None:
+        raise Refused(refuse(404, "this mirror has no such page, and no such repository"))
+    body = write_index(found.snapshot)
+    headers = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(body))}
+    headers |= {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", **provenance(found)}
+    return Answer(200, headers, body)
 
 
 def _api(request: Request, kind: str, segments: list[str], query: dict[str, list[str]], find: Find) -> Answer:
@@ -103,14 +123,9 @@ def _allow(request: Request, *methods: str) -> None:
 
 def _find(find: Find, kind: str, repo: str, revision: str) -> Found:
     """Find a repository at a revision, or say which of the two is unknown."""
-    try:
-        # The repository alone, since `datasets/squad` would read as a model's owner and name.
-        named = Ref.parse(f"{HUGGING_FACE}:{repo}")
-    except UsageError as error:
-        raise Refused(refuse(404, "that is no repository's name", REPO_NOT_FOUND)) from error
-    if (named.hub, named.kind, named.repo, named.revision) != (HUGGING_FACE, MODEL, repo, "main"):
+    ref = Ref(HUGGING_FACE, kind, repo, revision)
+    if not is_repository(ref):
         raise Refused(refuse(404, "that is no repository's name", REPO_NOT_FOUND))
-    ref = replace(named, kind=kind, revision=revision)
     if is_revision(revision) and (found := find(ref)) is not None:
         return found
     if revision != "main" and find(ref.at("main")) is not None:

@@ -1,0 +1,47 @@
+"""Index: a repository as a plain page of links, for browsers, wget and people."""
+
+from html import escape
+from urllib.parse import quote, urlencode
+
+from preheat.ref import MODEL, MODELSCOPE
+from preheat.snapshot import File, Snapshot
+
+# Nothing on the page but itself: no script, no picture, nobody else's frame.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_STYLE = (
+    ":root{color-scheme:light dark} body{font:16px/1.5 sans-serif;margin:2em auto;max-width:60em;padding:0 1em}"
+    " td:last-child{text-align:right;padding-left:2em}"
+)
+
+
+def write_index(snapshot: Snapshot) -> bytes:
+    """List the files of a snapshot, each with a link to its bytes at this commit."""
+    ref = snapshot.ref
+    title = escape(str(ref))
+    rows = "\n".join(_row(snapshot, file) for file in sorted(snapshot.files, key=lambda file: file.path))
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{title}</title><style>{_STYLE}</style></head>
+<body><h1>{title}</h1>
+<p>{len(snapshot.files)} files, {snapshot.size:,} bytes, at {escape(snapshot.commit)}</p>
+<table>
+{rows}
+</table></body></html>
+""".encode()
+
+
+def _row(snapshot: Snapshot, file: File) -> str:
+    link = escape(_address(snapshot, file))
+    # A name may hold letters that turn the direction of writing: it turns for itself alone.
+    name = f'<a href="{link}" title="{file.digest}"><bdi>{escape(file.path)}</bdi></a>'
+    return f"<tr><td>{name}</td><td>{file.size:,}</td></tr>"
+
+
+def _address(snapshot: Snapshot, file: File) -> str:
+    ref = snapshot.ref
+    kinds = "" if ref.kind == MODEL else f"{ref.kind}s/"
+    if ref.hub == MODELSCOPE:
+        return f"/api/v1/{kinds or 'models/'}{quote(ref.repo)}/repo?" + urlencode(
+            {"Revision": ref.revision, "FilePath": file.path}
+        )
+    return f"/{kinds}{quote(ref.repo)}/resolve/{snapshot.commit}/{quote(file.path)}"
