@@ -62,7 +62,7 @@ class Connection:
         cut = False
         try:
             if tls is not None and not self.wire.greet(tls):
-                self.wire.send(_written(refuse(400, "this mirror speaks https"), keep=False))
+                self._refuse(refuse(400, "this mirror speaks https"))
                 return
             while self._keep and not self._desk.crowd.stopping:
                 self._one()
