@@ -25,10 +25,14 @@ VARIABLES = {
     "MODELSCOPE_API_TOKEN": "the token for it",
     "PREHEAT_MIRROR_TOKEN": "what `mirror` lets clients in by, beside those of `--token-file`; default: all may",
     "XDG_CACHE_HOME": "the user's caches; default `~/.cache`",
+    "XDG_CONFIG_HOME": "the user's settings, where `containers/auth.json` may lie; default `~/.config`",
     "HTTP_PROXY": "the proxy for `http:` addresses; like the next three, lower case is read too, and wins",
     "HTTPS_PROXY": "the proxy for `https:` addresses",
     "ALL_PROXY": "the proxy for what neither names",
     "NO_PROXY": "hosts to reach without a proxy, parted by commas",
+    "DOCKER_CONFIG": "the folder with docker's `config.json`, for registries' logins; default `~/.docker`",
+    "REGISTRY_AUTH_FILE": "a file with registries' logins, as podman and skopeo write it; asked first",
+    "XDG_RUNTIME_DIR": "where `containers/auth.json` lies, with the logins of podman and skopeo",
     "SSL_CERT_FILE": "a file of certificates to trust instead of the system's",
 }
 
@@ -38,7 +42,8 @@ class Config:
     """Where the library lies, and what cannot lie there (`state`); whom to ask, with which token, through which proxy.
 
     `proxies` maps `http`, `https`, `all` and `no` as the variables `http_proxy` … `no_proxy` do.
-    `environ` is the whole environment, for the programs that are started.
+    `logins` are the files that may have registries' logins. `environ` is the whole environment, for the programs that
+    are started.
     """
 
     library: Path
@@ -47,6 +52,7 @@ class Config:
     tokens: Mapping[str, str]
     proxies: Mapping[str, str]
     ca_file: Path | None
+    logins: tuple[Path, ...]
     environ: Mapping[str, str]
     mirror_token: str = ""
 
@@ -69,9 +75,19 @@ def read_config(environ: Mapping[str, str] | None = None) -> Config:
         tokens={hub: token for hub, token in tokens.items() if token},
         proxies=dict(urllib.request.getproxies_environment()),
         ca_file=Path(ca_file) if ca_file else None,
+        logins=_logins(env),
         environ=dict(env),
         mirror_token=(env.get("PREHEAT_MIRROR_TOKEN") or "").strip(),
     )
+
+
+def _logins(env: Mapping[str, str]) -> tuple[Path, ...]:
+    """Say where logins may be: containers-auth.json(5), docker's config.json."""
+    named = [Path(env["REGISTRY_AUTH_FILE"])] if env.get("REGISTRY_AUTH_FILE") else []
+    runtime = [Path(env["XDG_RUNTIME_DIR"], "containers", "auth.json")] if env.get("XDG_RUNTIME_DIR") else []
+    home = Path(env.get("HOME") or Path.home())
+    config = Path(env.get("XDG_CONFIG_HOME") or home / ".config") / "containers" / "auth.json"
+    return (*named, *runtime, config, Path(env.get("DOCKER_CONFIG") or home / ".docker", "config.json"))
 
 
 def _token(env: Mapping[str, str]) -> str:

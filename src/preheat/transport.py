@@ -4,7 +4,7 @@ import contextlib
 import http.client
 import threading
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from preheat.fence import Fence
 
 _REDIRECTS = 8
 _LARGEST_DOCUMENT = 256 << 20
+_DIGEST_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,16 +128,42 @@ class Transport:
         """Ask for `url` as `get` does, and hand the answer out as it comes."""
         return Stream(self._ask(url, {"Accept-Encoding": "identity", **headers}), url, self._meter)
 
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | Iterable[memoryview] = b""
+    ) -> Document:
+        """Ask for something by another method than GET; return the answer whatever its status.
+
+        A body that is not bytes is sent as it comes, and its Content-Length has to be among `headers`. Only HEAD
+        follows redirects. Raise HubUnavailable if nobody answers.
+        """
+        response = self._ask(url, {"Accept-Encoding": "identity", **headers}, method, body)
+        try:
+            answer = response.read(_LARGEST_DOCUMENT)
+        except (exceptions.HTTPError, OSError) as error:
+            raise _trouble(url, error) from error
+        finally:
+            response.release_conn()
+        self._meter.add(len(answer))
+        return Document(response.status, response.headers, answer)
+
     def close(self) -> None:
         """Close all idle connections."""
         for pool in self._pools.values():
             pool.clear()
 
-    def _ask(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+    def _ask(
+        self, url: str, headers: Mapping[str, str], method: str = "GET", body: bytes | Iterable[memoryview] = b""
+    ) -> urllib3.BaseHTTPResponse:
+        wires = self._wires
+        reading = method in ("GET", "HEAD")
         try:
             return self._pool(url).request(
-                "GET",
+                method,
                 url,
+                # What was sent may take its receiver a while to digest.
+                timeout=urllib3.Timeout(connect=wires.connect_s, read=wires.read_s if reading else _DIGEST_S),
+                redirect=reading,
+                body=body or None,  # type: ignore[arg-type]  # a socket takes memory as it takes bytes
                 headers={"User-Agent": f"preheat/{__version__}", **headers},
                 preload_content=False,
                 retries=urllib3.Retry(total=None, connect=0, read=0, status=0, other=0, redirect=_REDIRECTS),

@@ -38,7 +38,7 @@ def _build(verb: argparse.ArgumentParser) -> None:
         "--format",
         choices=["oci", "docker", "modelpack", "modelcar"],
         default="oci",
-        help="how the image is written down; the last two are the weights alone, to be mounted as a volume (default oci)",
+        help="how it is written down; the last two are the weights alone, to be mounted as a volume (default oci)",
     )
     verb.add_argument("--max-layer-size", metavar="SIZE", help="cut layers of small files so that none is larger: 10G")
     verb.add_argument("--no-guard", dest="guard", action="store_false", help="start the app without the guard")

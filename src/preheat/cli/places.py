@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 
 from preheat.cli.wiring import Wiring
-from preheat.errors import UsageError
+from preheat.errors import SOURCE, TARGET, HubError, UsageError
 from preheat.oci.archive import DockerArchive, open_oci_archive
 from preheat.oci.archiving import ArchiveTarget
+from preheat.oci.credentials import find_login
 from preheat.oci.layout import LayoutTarget, open_layout
-from preheat.oci.place import DOCKER_ARCHIVE, LAYOUT, Place
+from preheat.oci.place import DOCKER_ARCHIVE, LAYOUT, Name, Place
 from preheat.oci.pour import Told
+from preheat.oci.pushing import Mounts, RegistryTarget
+from preheat.oci.registry import Manner, Registry
+from preheat.oci.remote import Remote
 from preheat.oci.store import Source, Target
 
 
@@ -21,20 +25,42 @@ class Places:
 
     def source(self, place: Place) -> Source | None:
         """Open a place to read an image from; None is `scratch`. Raise ImageError when there is no image."""
-        if place.path is not None:
-            match place.kind:
-                case "oci":
-                    return open_layout(place.path, place.tag)
-                case "oci-archive":
-                    return open_oci_archive(place.path, place.tag)
-                case _:
-                    return DockerArchive(place.path, place.tag)
-        return None
+        if place.name is not None:
+            return Remote(self._registry(place.name, SOURCE))
+        if place.path is None:
+            return None
+        match place.kind:
+            case "oci":
+                return open_layout(place.path, place.tag)
+            case "oci-archive":
+                return open_oci_archive(place.path, place.tag)
+            case _:
+                return DockerArchive(place.path, place.tag)
 
-    def target(self, place: Place, told: Told, *, docker: bool) -> Target:
-        """Open a place to write an image to."""
-        if place.path is not None:
-            if place.kind == LAYOUT:
-                return LayoutTarget(place.path, place.tag, told)
-            return ArchiveTarget(place.path, place.tag, told, docker=place.kind == DOCKER_ARCHIVE)
-        raise UsageError(f"an image cannot be written to {place}", hint="oci:DIR:TAG")
+    def target(self, place: Place, mounts: Mounts, told: Told) -> Target:
+        """Open a place to write an image to. Raise UsageError for one that nothing can be written to."""
+        if place.name is not None:
+            if place.name.digest:
+                raise UsageError(f"{place} names an image that is there", hint="name a tag: docker://REGISTRY/REPO:TAG")
+            return RegistryTarget(self._registry(place.name, TARGET), self._wiring.transport, mounts, told)
+        if place.path is None:
+            raise UsageError(f"an image cannot be written to {place}", hint="--output oci:DIR:TAG")
+        if place.kind == LAYOUT:
+            return LayoutTarget(place.path, place.tag, told)
+        return ArchiveTarget(place.path, place.tag, told, docker=place.kind == DOCKER_ARCHIVE)
+
+    def _registry(self, name: Name, end: str) -> Registry:
+        config = self._wiring.config
+        login = find_login(name.host, name.repository, config.logins, config.environ)
+        return Registry(self._wiring.transport, name, login, Manner(self._plain(name), end))
+
+    def _plain(self, name: Name) -> bool:
+        """Whether to talk without TLS: where that was asked for, or on this machine if it is understood there."""
+        if name.host in self._plain_http:
+            return True
+        if not name.loopback:
+            return False
+        try:
+            return self._wiring.transport.get(f"http://{name.host}/v2/", {}).status != 400
+        except HubError:
+            return True

@@ -49,15 +49,16 @@ class DockerArchive:
             self._layer(path, str(diff_id)) for path, diff_id in zip(chosen[0].Layers, diff_ids, strict=True)
         ]
 
-    def document(self, digest: Digest | None, size: int = 0) -> Document:  # noqa: ARG002 - both are in memory
+    def config(self, descriptor: Descriptor) -> Document:  # noqa: ARG002 - there is one
         """See Source."""
-        config = Document(CONFIG, self._config)
-        if digest == config.digest:
-            return config
+        return Document(CONFIG, self._config)
+
+    def document(self, digest: Digest | None) -> Document:  # noqa: ARG002 - there is one
+        """See Source."""
         manifest = {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
-            "config": config.descriptor.document(),
+            "config": Document(CONFIG, self._config).descriptor.document(),
             "layers": [layer.document() for layer in self._layers],
         }
         return Document(MANIFEST, write_json(manifest))

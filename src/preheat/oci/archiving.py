@@ -23,7 +23,7 @@ _NO_DIGEST = "0" * 64
 class ArchiveTarget:
     """See Target. `docker` says in which of the two forms."""
 
-    local = False
+    repository = ""
     parallel = 1
 
     def __init__(self, file: Path, tag: str, told: Told, *, docker: bool) -> None:

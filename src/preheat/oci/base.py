@@ -37,12 +37,12 @@ def read_image(source: Source, platform: Platform) -> Image:
     document = source.document(None)
     if document.media_type in INDEXES:
         chosen = choose(read_index(document, source.name), platform, source.name)
-        document = source.document(chosen.digest, chosen.size)
+        document = source.document(chosen.digest)
         if document.media_type in INDEXES:  # an index of indexes: one step more is all there is
             chosen = choose(read_index(document, source.name), platform, source.name)
-            document = source.document(chosen.digest, chosen.size)
+            document = source.document(chosen.digest)
     manifest = read_manifest(document, source.name)
-    config = source.document(manifest.config.digest, manifest.config.size)
+    config = source.config(manifest.config)
     image = Image(read_json(config.body, source.name), manifest.layers, str(document.digest))
     if len(image.diff_ids) != len(image.layers):
         raise ImageError(f"{source.name} has other layers than its config says", hint="another base", end=SOURCE)

@@ -22,11 +22,14 @@ class Blobs:
         self._find = find
         self._tag = tag
 
-    def document(self, digest: Digest | None, size: int = 0) -> Document:  # noqa: ARG002 - a file knows its size
+    def config(self, descriptor: Descriptor) -> Document:
+        """See Source."""
+        return self.document(descriptor.digest)
+
+    def document(self, digest: Digest | None) -> Document:
         """See Source."""
         if digest is None:
-            top = self._chosen()
-            return self.document(top.digest, top.size)
+            return self.document(self._chosen().digest)
         body = self._body(f"blobs/sha256/{digest.hex}")
         if sha256(hashlib.sha256(body).hexdigest()) != digest:
             raise ImageError(

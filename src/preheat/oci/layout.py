@@ -18,8 +18,7 @@ from pathlib import Path
 from preheat.digest import Digest, sha256
 from preheat.errors import SOURCE, TARGET, ImageError
 from preheat.oci.blobs import REF_NAME, Blobs
-from preheat.oci.content import Content, Local, Span
-from preheat.oci.descriptor import Descriptor
+from preheat.oci.content import Content, Span
 from preheat.oci.image import Document, read_json, write_json
 from preheat.oci.pour import Told, pour
 from preheat.oci.store import HERE, SHARED, WRITTEN
@@ -43,7 +42,7 @@ def open_layout(folder: Path, tag: str) -> Blobs:
 class LayoutTarget:
     """See Target."""
 
-    local = True
+    repository = ""
     parallel = 1
 
     def __init__(self, folder: Path, tag: str, told: Told) -> None:
@@ -77,11 +76,6 @@ class LayoutTarget:
             os.fchmod(out, 0o644)
             self._named.append(self._naming.submit(self._give_name, os.dup(out), aside, self._blobs / digest.hex))
         return digest, SHARED if shared else WRITTEN
-
-    def content(self, descriptor: Descriptor, name: str) -> Content:
-        """Say where a blob that was put can be read again."""
-        self._settle()
-        return Local(name, Span(self._blobs / descriptor.digest.hex, 0, descriptor.size), descriptor.digest)
 
     def publish(self, manifest: Document, config: Document) -> None:
         """See Target."""

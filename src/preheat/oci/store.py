@@ -16,8 +16,11 @@ class Source(Protocol):
 
     name: str
 
-    def document(self, digest: Digest | None, size: int = 0) -> Document:
-        """Read the document that is named by a digest; the image's own first one without."""
+    def document(self, digest: Digest | None) -> Document:
+        """Read the manifest or index that is named by a digest; the image's own first one without."""
+
+    def config(self, descriptor: Descriptor) -> Document:
+        """Read an image's config."""
 
     def content(self, descriptor: Descriptor, name: str) -> Content:
         """Say where the bytes of a blob can be had."""
@@ -27,8 +30,8 @@ class Target(Protocol):
     """A place to write an image to. Blobs come first; nothing has a name there before `publish`."""
 
     name: str
-    local: bool
-    """Whether its blobs are on this machine."""
+    repository: str
+    """`HOST/REPOSITORY` of a registry, where blobs can be mounted from; empty elsewhere."""
     parallel: int
     """How many contents are worth putting at once."""
 

@@ -1,6 +1,7 @@
 """Assemble: decide all that an image is made of, before the first byte of it is written."""
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,11 @@ class Base:
     image: Image = field(default_factory=Image)
     content: Callable[[Descriptor], Content] | None = None
     name: str = ""
+
+    @property
+    def repository(self) -> str:
+        """Say where its layers can be mounted from: `HOST/REPOSITORY`."""
+        return re.sub(r"(:[^:/@]*)?(@.*)?$", "", self.name)
 
 
 @dataclass(frozen=True, slots=True)

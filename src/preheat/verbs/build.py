@@ -3,9 +3,9 @@
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from preheat.digest import sha256
+from preheat.digest import Digest, sha256
 from preheat.events import LayerPut, Listener, Reading
 from preheat.library.images import Images, LayerFact
 from preheat.library.library import Library
@@ -17,11 +17,14 @@ from preheat.oci.image import Document, Image, config_document, write_manifest
 from preheat.oci.layer import Layer
 from preheat.oci.modelpack import ARTIFACT, model_config, model_layer
 from preheat.oci.platform import Platform
+from preheat.oci.pushing import Mounts
 from preheat.oci.store import Source, Target
 from preheat.verbs.assemble import MODELPACK, Base, Order, Plan, assemble
 from preheat.verbs.inside import refuse_secrets, require
 from preheat.verbs.view import look_over
 from preheat.views.view import View
+
+_MOST_REPOSITORIES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ def build(
     order: Order,
     library: Library,
     view_of: Callable[[str], View],
-    target_of: Callable[[], Target],
+    target_of: Callable[[Mounts], Target],
     on_event: Listener,
     tokens: Iterable[str] = (),
     *,
@@ -61,8 +64,11 @@ def build(
     look_over(library, [snapshot for _, snapshot in required], on_event)
     required = require(order.recipe, library)
     refuse_secrets(required, library, _texts(order), tuple(tokens))
-    plan = _remembered(assemble(order, required, library, view_of, on_event), library)
-    with contextlib.closing(target_of()) as target:
+    images = Images(library.root)
+    plan = assemble(order, required, library, view_of, on_event)
+    facts = [images.layer(layer.key) for layer in plan.layers]
+    plan = replace(plan, layers=tuple(map(_known, plan.layers, facts)))
+    with contextlib.closing(target_of(_mounts(order.base, plan.layers, facts))) as target:
         return _put(order, plan, library, target, on_event, docker=docker)
 
 
@@ -85,8 +91,7 @@ def _put(order: Order, plan: Plan, library: Library, target: Target, on_event: L
         digests = [put(one) for one in contents]
     images = Images(library.root)
     for layer, digest in zip(plan.layers, digests[len(base) :], strict=True):
-        if layer.digest is None:
-            images.keep_layer(layer.key, LayerFact(digest, layer.size))
+        _remember(images, layer, digest, target.repository)
     manifest, config = _documents(order, plan, digests[len(base) :], docker=docker)
     target.publish(manifest, config)
     size = sum(one.size for one in contents) + len(config.body) + len(manifest.body)
@@ -108,17 +113,31 @@ def _documents(order: Order, plan: Plan, digests: list[str], *, docker: bool) ->
     return manifest, config
 
 
-def _remembered(plan: Plan, library: Library) -> Plan:
-    """Say of layers what they hash to, where an earlier build found out and nothing was touched since."""
-    images = Images(library.root)
+def _known(layer: Layer, fact: LayerFact | None) -> Layer:
+    """Say of a layer what it hashes to, where an earlier build found out: nothing was touched since."""
+    if fact is None or fact.size != layer.size:
+        return layer
+    return layer.known(sha256(fact.digest.removeprefix("sha256:")), trusted=True)
 
-    def known(layer: Layer) -> Layer:
-        fact = images.layer(layer.key)
-        if fact is None or fact.size != layer.size:
-            return layer
-        return layer.known(sha256(fact.digest.removeprefix("sha256:")), trusted=True)
 
-    return Plan(tuple(map(known, plan.layers)), plan.dress, plan.annotations)
+def _remember(images: Images, layer: Layer, digest: str, repository: str) -> None:
+    """Keep what a layer hashes to, and which repository has it now."""
+    before = images.layer(layer.key)
+    pushed = list(before.pushed) if before else []
+    if repository and repository not in pushed:
+        pushed.append(repository)
+    fact = LayerFact(digest, layer.size, pushed[-_MOST_REPOSITORIES:])
+    if fact != before:
+        images.keep_layer(layer.key, fact)
+
+
+def _mounts(base: Base, layers: Iterable[Layer], facts: Iterable[LayerFact | None]) -> Mounts:
+    """Say where layers may be already: the base's in its own repository, ours where they were pushed to."""
+    found: dict[Digest, tuple[str, ...]] = {one.digest: (base.repository,) for one in base.image.layers}
+    for layer, fact in zip(layers, facts, strict=True):
+        if layer.digest is not None and fact is not None:
+            found[layer.digest] = tuple(reversed(fact.pushed))
+    return found
 
 
 def _texts(order: Order) -> list[str]:

@@ -16,7 +16,7 @@ from preheat.oci.platform import Platform
 from preheat.oci.store import HERE, MOUNTED, SENT, SHARED, WRITTEN
 from preheat.recipes.collection import built_in, is_built_in
 from preheat.recipes.recipe import Recipe, understand
-from preheat.verbs.assemble import IMAGE, Base, Order
+from preheat.verbs.assemble import IMAGE, Order
 from preheat.verbs.build import Built, build, open_base
 
 _HOW = {
@@ -60,7 +60,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         order,
         wiring.library,
         wiring.image_view,
-        lambda: places.target(output, lambda size: wiring.console(Read(size)), docker=docker),
+        lambda mounts: places.target(output, mounts, lambda size: wiring.console(Read(size))),
         wiring.console,
         tuple(wiring.config.tokens.values()),
         docker=docker,
