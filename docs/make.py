@@ -1,6 +1,7 @@
 """Make: the documents that come from the code. With `--check`, only say which are stale."""
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from preheat import errors
 from preheat.cli.parser import parser
 from preheat.config import VARIABLES
+from preheat.proof.schema import schema
 from preheat.recipes.offline import SWITCHES
 
 HERE = Path(__file__).resolve().parent
@@ -70,7 +72,9 @@ def main() -> int:
     check = words.parse_args().check
     stale = []
     for name, make in DOCUMENTS.items():
-        path, text = HERE / name, f"{NOTE}\n" + "\n".join(make()).rstrip("\n") + "\n"
+        # JSON has no room for a note.
+        note = f"{NOTE}\n" if name.endswith(".md") else ""
+        path, text = HERE / name, note + "\n".join(make()).rstrip("\n") + "\n"
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             continue
         stale.append(name)
@@ -157,7 +161,14 @@ def config() -> Iterator[str]:
     yield PROVE
 
 
-DOCUMENTS = {"cli.md": cli, "exit-codes.md": exit_codes, "config.md": config}
+# ---- proof-schema.json
+
+
+def proof_schema() -> Iterator[str]:
+    yield json.dumps(schema(), indent=2)
+
+
+DOCUMENTS = {"cli.md": cli, "exit-codes.md": exit_codes, "config.md": config, "proof-schema.json": proof_schema}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -18,6 +18,7 @@ from preheat.proof.timeline import Span, merged
 
 _EVERY_S = 0.05
 _REST = 100  # after each look, so many times its own duration without it: none takes more than 1 % of a core
+_REST_OF_SOCKETS = 20  # their look is short, and has a moment to find
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,8 @@ class Gauge:
                 if began >= due.get(look, 0.0):
                     look()
                     ended = time.monotonic()
-                    due[look] = ended + _REST * (ended - began)
+                    rest = _REST_OF_SOCKETS if look == self._sockets else _REST
+                    due[look] = ended + rest * (ended - began)
 
     def _memory(self) -> None:
         family = kin.family(self._pid)
@@ -118,9 +120,11 @@ class Gauge:
 
     def _sockets(self) -> None:
         if self.seen.listening_s is None:
-            new = kernel.listening() - self._listened
+            now, listening = time.monotonic(), kernel.listening()
+            new = listening - self._listened
             if new and kernel.holds_socket(self._family, new):
-                self.seen.listening_s = time.monotonic() - self._began
+                self.seen.listening_s = now - self._began
+            self._listened |= new
 
     def _residency(self) -> None:
         self.seen.resident.append((time.monotonic() - self._began, cached(self._subject.weights)))

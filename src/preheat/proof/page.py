@@ -34,7 +34,7 @@ def _top(report: Report, tongue: Tongue) -> Iterator[str]:
     outbound = report.median(PRELOADED, "outbound")
     also = [] if outbound is None else [tongue.say("requests", count=f"{outbound:.0f}")]
     also += [] if report.copies is None else [tongue.say("copies", copies=f"{report.copies:.2f}")]
-    yield _paragraph("; ".join(also), "also")
+    yield _paragraph(tongue.say("also").join(also), "also")
     if report.imitated is not None:
         rtt = report.imitated.rtt_s
         late = tongue.say("imitated_rtt", rtt=f"{rtt * 1000:.0f} ms") if rtt else ""
@@ -100,8 +100,7 @@ def _stage(stage: Stage, most: float, kind: str, tongue: Tongue) -> str:
     said = tongue.seconds(stage.seconds)
     of = ""
     if stage.share is not None:
-        share = tongue.percent(min(stage.share, 1.0))
-        of = f' <span class="of">{share} {tongue.say("reached")}</span>'
+        of = f' <span class="of">{tongue.say("of_limit", share=tongue.percent(min(stage.share, 1.0)))}</span>'
     return _row(name, spans(stage.spans, most, kind, f"{name}: {said}"), escape(said) + of)
 
 

@@ -113,7 +113,9 @@ def _measured(
         process.stop()
     finally:
         cgroup.close()
-    return replace(started, notes=tuple(read_notes(eyes.notes)) if eyes.notes else ())
+    # A restart's folder has the notes of the start before it too.
+    notes = (one for one in read_notes(eyes.notes) if one.began >= started.began) if eyes.notes else ()
+    return replace(started, notes=tuple(notes))
 
 
 def read_first(first: str) -> list[str]:

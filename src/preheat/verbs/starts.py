@@ -195,7 +195,8 @@ class Starts:
             condition=condition,
             ready_s=started.ready_s,
             first_s=started.first_s,
-            listening_s=seen.listening_s,
+            # Seen at the next look only; who answers, listened before.
+            listening_s=None if seen.listening_s is None else min(seen.listening_s, started.ready_s),
             imports=imports,
             reading=Reading(major_faults=seen.major_faults),
             traffic=_traffic(witness, Traffic(fetched, seen.disk_read, seen.disk_written)),
