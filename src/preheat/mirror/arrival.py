@@ -18,6 +18,8 @@ from preheat.snapshot import File
 HELD_BACK = 64 << 10
 # Waiting readers are woken at once when they have waited for long, and else no more often than this.
 _BREATH_S = 0.01
+# What is not verified goes out in pieces of that size: between two of them it may turn out to be wrong.
+_PIECE = 1 << 20
 _SILENCE_S = 60.0
 
 
@@ -144,7 +146,7 @@ class Arrival:
                     if age not in (None, self._age):
                         raise BrokenOff(f"{self.file.path} turned out to be wrong")
                     limit = stop - HELD_BACK if hold and not self._whole else stop
-                    upto = min(_upto(self._here, at), limit)
+                    upto = min(_upto(self._here, at), limit, stop if self._whole else at + _PIECE)
                     if upto > at:
                         return upto
                     self._readers[number] = at
