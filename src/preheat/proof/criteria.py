@@ -39,8 +39,9 @@ _UNITS = {
     "MB": 1e6,
     "GB": 1e9,
 }
-_WORD = (
-    r"\s*(?:(?P<number>\d+(?:\.\d+)?)(?P<unit>%|×|[A-Za-z]+)?|(?P<name>[a-z_]+(?:\.[a-z_]+)?)|(?P<sign>[<>=!]=|[<>*]))"
+_WORD = re.compile(
+    r"\s*(?:(?P<number>\d+(?:\.\d+)?)(?:\s?(?P<sign_unit>[%×])|(?P<unit>[A-Za-z]+))?"
+    r"|(?P<name>[a-z_]+(?:\.[a-z_]+)?)|(?P<sign>[<>=!]=|[<>*]))"
 )
 
 
@@ -158,7 +159,7 @@ class _Words:
         return self._text[self._at :].strip()
 
     def take(self, kind: str) -> str:
-        found = re.compile(_WORD).match(self._text, self._at)
+        found = _WORD.match(self._text, self._at)
         word = found[kind] if found else None
         if found is None or word is None or (kind == "sign" and word == "*"):
             raise self.wrong({"name": "a figure's name", "sign": "a comparison"}[kind])
@@ -166,17 +167,17 @@ class _Words:
         return word
 
     def maybe(self, kind: str) -> float | None:
-        found = re.compile(_WORD).match(self._text, self._at)
+        found = _WORD.match(self._text, self._at)
         if found is None or found[kind] is None:
             return None
-        unit = found["unit"] or ""
+        unit = found["unit"] or found["sign_unit"] or ""
         if unit not in _UNITS:
             raise UsageError(f"{self._text!r}: {unit} is not a unit", hint="%, ms, s, m, h, K, M, G")
         self._at = found.end()
         return float(found[kind]) * _UNITS[unit]
 
     def maybe_sign(self, sign: str) -> bool:
-        found = re.compile(_WORD).match(self._text, self._at)
+        found = _WORD.match(self._text, self._at)
         if found is None or found["sign"] != sign:
             return False
         self._at = found.end()

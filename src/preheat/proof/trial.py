@@ -98,7 +98,7 @@ def _measured(
         ready_s = time.monotonic() - began
         if not first:
             return ready_s, None
-        _use(read_first(first), app, ready_within_s, process)
+        use_once(read_first(first), app, ready_within_s, process)
         return ready_s, time.monotonic() - began
 
     if eyes is None:
@@ -143,7 +143,8 @@ def _await(app: App, process: Process, deadline: float) -> None:
         time.sleep(_GLANCE_S)
 
 
-def _use(command: list[str], app: App, within_s: float, process: Process) -> None:
+def use_once(command: list[str], app: App, within_s: float, process: Process) -> None:
+    """Use the app that runs as `process`, by a command with the app's surroundings. Raise AppError if that fails."""
     by_hand = f"try it by hand: {shlex.join(command)}"
     try:
         done = subprocess.run(
