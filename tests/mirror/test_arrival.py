@@ -94,7 +94,7 @@ def test_the_end_of_a_whole_answer_waits_for_the_digest(tmp_path: Path) -> None:
     with closing(coming.arrival.pieces(0, SIZE, 0)) as pieces:
         stop = 0
         while stop < SIZE - HELD_BACK:
-            _, start, stop = next(pieces)
+            _, _, stop = next(pieces)
         assert stop == SIZE - HELD_BACK
         coming.arrival.end(IntegrityError("wrong"))
         with pytest.raises(BrokenOff):
