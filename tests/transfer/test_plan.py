@@ -50,14 +50,18 @@ def test_the_largest_file_comes_first_whatever_order_they_were_listed_in(sizes: 
     assert order(reversed(files)) == ordered
 
 
-@given(st.floats(0, 1e10), st.integers(0, 1 << 45), st.integers(0, 1024))
-def test_a_part_is_neither_a_crumb_nor_a_giant(rate: float, left: int, connections: int) -> None:
-    assert SMALLEST <= part_size(rate, left, connections) <= LARGEST
+@given(st.floats(0, 1e10), st.floats(0, 60), st.integers(0, 1 << 45), st.integers(0, 1024))
+def test_a_part_is_neither_a_crumb_nor_a_giant(rate: float, answer_s: float, left: int, connections: int) -> None:
+    assert SMALLEST <= part_size(rate, answer_s, left, connections) <= LARGEST
+
+
+def test_the_longer_an_answer_lets_wait_the_more_is_asked_for_at_once() -> None:
+    assert part_size(5e7, 0.1, 1 << 40, 16) > part_size(5e7, 0.01, 1 << 40, 16) > part_size(5e7, 0.001, 1 << 40, 16)
 
 
 @given(st.integers(2, 256), st.integers(1 << 30, 1 << 40))
 def test_there_is_a_part_for_every_connection_while_there_is_enough(connections: int, left: int) -> None:
-    assert part_size(1e9, left, connections) * connections <= left
+    assert part_size(1e9, 0.02, left, connections) * connections <= left
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000), st.floats(0, 1e9), st.floats(0, 1e9))

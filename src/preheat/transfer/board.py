@@ -75,7 +75,7 @@ class Board:
                 download.brought.append((Range(flight.start, flight.at), route))
             if brought >= WORTH_ASKING or error is None:
                 route.failures = 0
-                route.learn(flight.rate(time.monotonic()), brought)
+                route.learn(flight.rate(time.monotonic()), brought, flight.answer_s)
             if flight.at < flight.stop:
                 rest = [Range(flight.at, flight.stop)]
                 download.gaps[:0] = common(rest, flight.holes) if flight.holes else rest
@@ -185,7 +185,12 @@ class Board:
         if download.partial.file.digest not in route.whole_only:
             part, download.gaps = carve(
                 download.gaps_by_need,
-                part_size(route.rate, self._left, sum(one.ramp.count for one in self.routes if not one.left)),
+                part_size(
+                    route.rate,
+                    route.answer_s,
+                    self._left,
+                    sum(one.ramp.count for one in self.routes if not one.left),
+                ),
             )
         else:
             # It sends everything from the start whatever it is asked: let it, once.

@@ -18,9 +18,9 @@ from preheat.transfer.plan import order, read_size
 from preheat.transfer.ramp import FEWEST
 from preheat.transfer.route import Lines, Route, Way
 
-_BUFFER = 256 << 10
+_BUFFERS = ((16, 1 << 20), (32, 256 << 10), (1 << 30, 128 << 10))
 _PUSH_EVERY = 8 << 20
-_TELL_EVERY, _TELL_EVERY_S = 1 << 20, 0.25
+_TELL_EVERY, _TELL_EVERY_S = 8 << 20, 0.25
 _TICK_S = 0.25
 _SETTLING_S = 0.1
 _FIRST = 16
@@ -151,7 +151,8 @@ class _Crew:
 
     def _work(self) -> None:
         # Large reads where there are few threads, small ones where hundreds must share the memory.
-        buffer = memoryview(bytearray(_BUFFER if len(self._threads) <= 32 else _BUFFER // 2))
+        size = next(size for most, size in _BUFFERS if len(self._threads) <= most)
+        buffer = memoryview(bytearray(size))
         try:
             while (work := self._board.take()) is not None:
                 whole = self._carry(work, buffer) if isinstance(work, Flight) else work
@@ -179,6 +180,7 @@ class _Crew:
         size, told_at = _FIRST_READ, time.monotonic()
         reader = route.open(partial.file.digest, flight.start, flight.stop)
         flight.reader = reader
+        flight.answer_s = time.monotonic() - flight.began
         try:
             while flight.at < flight.stop and not self._board.stopping:
                 asked = time.monotonic()

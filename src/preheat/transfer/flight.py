@@ -60,6 +60,7 @@ class Flight:
     holes: tuple[Range, ...] = ()
     at: int = 0
     pledged: int = 0
+    answer_s: float = 0.0
     began: float = field(default_factory=time.monotonic)
     moved: float = field(default_factory=time.monotonic)
     reader: Reader | None = None

@@ -9,6 +9,7 @@ SMALLEST, LARGEST = 512 << 10, 64 << 20
 _FIRST = 1 << 20
 _SMALLEST_READ = 16 << 10
 _LASTING_S = 3.0  # long enough that asking costs little, short enough that what fails or lags is no great loss
+_ENOUGH, _ASKING_SHARE = 16 << 20, 0.02  # above this much, only to keep the wait for an answer to a share of the time
 
 
 def order(files: Iterable[File]) -> list[File]:
@@ -16,14 +17,16 @@ def order(files: Iterable[File]) -> list[File]:
     return sorted(files, key=lambda file: (-file.size, file.digest))
 
 
-def part_size(rate: float, left: int, connections: int) -> int:
+def part_size(rate: float, answer_s: float, left: int, connections: int) -> int:
     """Choose how much one connection asks for next, in bytes.
 
-    `rate` is what a connection brings a second, 0 when nobody knows yet; `left` is what is not asked for yet, of
-    which every one of `connections` should get a share twice.
+    `rate` is what a connection brings a second, 0 when nobody knows yet, and `answer_s` how long it waits for the first
+    byte; `left` is what is not asked for yet, of which every one of `connections` should get a share. Large parts are
+    hashed late, for a file is hashed from its front.
     """
     lasting = int(rate * _LASTING_S) if rate else _FIRST
-    return max(min(lasting, left // (2 * max(connections, 1)), LARGEST), SMALLEST)
+    enough = max(int(rate * answer_s / _ASKING_SHARE), _ENOUGH)
+    return max(min(lasting, enough, left // max(connections, 1), LARGEST), SMALLEST)
 
 
 def carve(gaps: list[Range], size: int) -> tuple[Range, list[Range]]:

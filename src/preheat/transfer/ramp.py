@@ -3,15 +3,17 @@
 from dataclasses import dataclass, replace
 
 FEWEST = 4
+_BOLDLY = 4
+_HELD_BACK = 3e6  # bytes a second of one connection, below which it is most likely held back for being one
 
 
 @dataclass(frozen=True, slots=True)
 class Ramp:
     """The number of connections in use, `count`, and what is known about others.
 
-    It doubles while that brings a tenth more, else goes back to the last count that paid; tries fewer where fewer
-    bring as much; and, settled, tries more again from time to time, later each time, for lines change. `ceiling` is
-    never passed.
+    It doubles while that brings a tenth more, or takes four times as many where each brings as much as before or
+    little from the start; else it goes back to the last count that paid. It tries fewer where fewer bring as much; and,
+    settled, tries more again from time to time, later each time, for lines change. `ceiling` is never passed.
     """
 
     count: int = 16
@@ -32,9 +34,10 @@ class Ramp:
         """Take in the rate that `count` connections brought since the last step, and decide on the next count."""
         match self.trying:
             case "first":
-                return self._more(rate)
+                return self._more(rate, _BOLDLY if rate < _HELD_BACK * self.count else 2)
             case "more" if rate >= 1.1 * self.paid_rate:
-                return self._more(rate)
+                in_step = rate * self.paid >= 0.8 * self.count * self.paid_rate
+                return self._more(rate, _BOLDLY if in_step else 2)
             case "more":
                 back = replace(self, count=self.paid)
                 # A little more is no reason to stay, but it is none to think that fewer would do.
@@ -58,11 +61,11 @@ class Ramp:
         count = max(1, self.count // 2)
         return replace(self, count=count, paid=count, ceiling=max(count, 1), trying="settled", rests=1 << 30)
 
-    def _more(self, rate: float) -> "Ramp":
+    def _more(self, rate: float, times: int = 2) -> "Ramp":
         known = replace(self, paid=self.count, paid_rate=rate)
         if self.count >= self.ceiling:
             return known._settle()
-        return replace(known, count=min(2 * self.count, self.ceiling), trying="more")
+        return replace(known, count=min(times * self.count, self.ceiling), trying="more")
 
     def _fewer(self) -> "Ramp":
         if self.count // 2 < FEWEST:

@@ -31,7 +31,7 @@ class Route:
 
     `whole_only` are the blobs that it sends whole or not at all. `failures` counts those since the last byte;
     `rests_until` is when it may be asked again; `left` says why it is not asked any more. `rate` is what one of its
-    connections brings a second.
+    connections brings a second, `answer_s` how long it waits for the first byte.
     """
 
     way: Way
@@ -40,6 +40,7 @@ class Route:
     active: int = 0
     received: int = 0
     rate: float = 0.0
+    answer_s: float = 0.0
     failures: int = 0
     rests_until: float = 0.0
     whole_only: set[Digest] = field(default_factory=set)
@@ -53,10 +54,14 @@ class Route:
         """Ask for bytes `start` up to `stop` of the blob."""
         return self.way.hub.open(self.way.snapshot, self.files[digest], start, stop)
 
-    def learn(self, rate: float, size: int) -> None:
-        """Take in what a connection brought a second, over `size` bytes; a handful of bytes tells nothing."""
+    def learn(self, rate: float, size: int, answer_s: float) -> None:
+        """Take in what a connection brought a second, over `size` bytes, and how long it waited for the first.
+
+        A handful of bytes tells nothing.
+        """
         if size >= WORTH_ASKING:
             self.rate = 0.7 * self.rate + 0.3 * rate if self.rate else rate
+            self.answer_s = 0.7 * self.answer_s + 0.3 * answer_s if self.answer_s else answer_s
 
     def stumble(self, error: HubUnavailable, brought: int, now: float, patience: Patience) -> float | None:
         """Take in that a line broke after `brought` bytes; say how long to rest, or None if that is known already.
@@ -86,13 +91,13 @@ class Lines:
     """What was learnt of each way, by its name, so that the next fetch over it begins where this one ended."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[Ramp, float]] = {}
+        self._known: dict[str, tuple[Ramp, float, float]] = {}
 
     def route(self, way: Way, ceiling: int, first: int) -> Route:
         """Take a way into use; one that is new begins with `first` connections."""
-        ramp, rate = self._known.get(way.name, (Ramp.of(ceiling, first), 0.0))
-        return Route(way, ramp, rate=rate)
+        ramp, rate, answer_s = self._known.get(way.name, (Ramp.of(ceiling, first), 0.0, 0.0))
+        return Route(way, ramp, rate=rate, answer_s=answer_s)
 
     def learn(self, route: Route) -> None:
         """Remember how a route ended."""
-        self._known[route.way.name] = (route.ramp.again(), route.rate)
+        self._known[route.way.name] = (route.ramp.again(), route.rate, route.answer_s)
