@@ -15,7 +15,7 @@ from preheat.retry import Patience
 from preheat.snapshot import File
 from preheat.transfer.blame import ask_again
 from preheat.transfer.flight import STALLED_S, Download, Flight
-from preheat.transfer.plan import SMALLEST, carve, part_size
+from preheat.transfer.plan import SMALLEST, carve
 from preheat.transfer.queue import Queue
 from preheat.transfer.route import WORTH_ASKING, Route
 
@@ -183,15 +183,8 @@ class Board:
 
     def _cut(self, route: Route, download: Download) -> Flight:
         if download.partial.file.digest not in route.whole_only:
-            part, download.gaps = carve(
-                download.gaps_by_need,
-                part_size(
-                    route.rate,
-                    route.answer_s,
-                    self._left,
-                    sum(one.ramp.count for one in self.routes if not one.left),
-                ),
-            )
+            connections = sum(one.ramp.count for one in self.routes if not one.left)
+            part, download.gaps = carve(download.gaps_by_need, route.part_size(self._left, connections))
         else:
             # It sends everything from the start whatever it is asked: let it, once.
             holes, download.gaps = tuple(merge(download.gaps)), []

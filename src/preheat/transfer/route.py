@@ -7,6 +7,7 @@ from preheat.errors import HubError, HubUnavailable, IntegrityError
 from preheat.hub import Hub, Reader
 from preheat.retry import Patience
 from preheat.snapshot import File, Snapshot
+from preheat.transfer.plan import part_size
 from preheat.transfer.ramp import Ramp
 
 WORTH_ASKING = 64 << 10  # who brings less before it breaks has failed
@@ -62,6 +63,10 @@ class Route:
         if size >= WORTH_ASKING:
             self.rate = 0.7 * self.rate + 0.3 * rate if self.rate else rate
             self.answer_s = 0.7 * self.answer_s + 0.3 * answer_s if self.answer_s else answer_s
+
+    def part_size(self, left: int, connections: int) -> int:
+        """Choose how much one of its connections asks for next; see `preheat.transfer.plan.part_size`."""
+        return part_size(self.rate, self.answer_s, left, connections)
 
     def stumble(self, error: HubUnavailable, brought: int, now: float, patience: Patience) -> float | None:
         """Take in that a line broke after `brought` bytes; say how long to rest, or None if that is known already.
