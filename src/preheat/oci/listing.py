@@ -76,7 +76,7 @@ class Listing:
     def lay(self, content: Content, media_type: str) -> None:
         """Lay one more layer on top. Raise ImageError when it cannot be read."""
         try:
-            with tarfile.open(fileobj=_unpacked(content, media_type), mode="r|") as archive:
+            with tarfile.open(fileobj=unpacked(content, media_type), mode="r|") as archive:
                 added: set[str] = set()
                 for member in archive:
                     archive.members = []  # type: ignore[attr-defined]  # or it keeps all of them
@@ -119,7 +119,8 @@ def readable(media_type: str) -> bool:
     return not media_type.endswith("zstd")
 
 
-def _unpacked(content: Content, media_type: str) -> "io.BufferedIOBase | GzipFile":
+def unpacked(content: Content, media_type: str) -> "io.BufferedIOBase | GzipFile":
+    """Read a layer as the tar that it is, unpacked where it is packed. Raise BadGzipFile where it is not as it says."""
     plain = io.BufferedReader(_Pieces(chunks(content.pieces())), 1 << 20)
     if plain.peek(2)[:2] != b"\x1f\x8b":
         if media_type.endswith("gzip"):

@@ -1,0 +1,75 @@
+"""Inspection: what is in an image that was built: its lock, and every file on top of the base, hashed."""
+
+import posixpath
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import IO
+
+from preheat.digest import GIT_SHA1, SHA256, Digest, hasher
+from preheat.errors import SOURCE, ImageError
+from preheat.oci.content import CHUNK, Content
+from preheat.oci.descriptor import Descriptor
+from preheat.oci.image import Image
+from preheat.oci.listing import unpacked
+from preheat.oci.tree import HOME
+
+_LOCK = f"{HOME}/preheat.lock"
+_LARGEST_LOCK = 64 << 20
+_SMALL = 64 << 20
+_BY = "preheat build"
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """The lock's text, and the digests of all files, by every algorithm that a lock may name them by."""
+
+    lock: str = ""
+    digests: frozenset[Digest] = field(default_factory=frozenset)
+
+
+def inspect(image: Image, content: Callable[[Descriptor], Content], told: Callable[[int], None]) -> Inspected:
+    """Hash all files of the layers that `build` put on top. Raise ImageError when one cannot be read, or none is so."""
+    lock, digests = "", set()
+    for layer in own_layers(image):
+        try:
+            with tarfile.open(fileobj=unpacked(content(layer), layer.media_type), mode="r|") as archive:
+                for member in archive:
+                    archive.members = []  # type: ignore[attr-defined]  # or it keeps all of them
+                    if not member.isreg():
+                        continue
+                    file = archive.extractfile(member)
+                    assert file is not None, "it is a file"
+                    name = posixpath.normpath(member.name)
+                    if name == _LOCK:
+                        if member.size > _LARGEST_LOCK:
+                            raise tarfile.TarError("its lock is too large")
+                        lock = file.read().decode()
+                    else:
+                        digests |= _hashed(file, name, member.size, told)
+        except (OSError, EOFError, tarfile.TarError, UnicodeDecodeError) as error:
+            raise ImageError(
+                f"layer {layer.digest} cannot be read: {error}", hint="build it anew", end=SOURCE
+            ) from error
+    return Inspected(lock, frozenset(digests))
+
+
+def own_layers(image: Image) -> list[Descriptor]:
+    """Say which layers `build` put on top of the base."""
+    history = image.config.get("history")
+    made = [one for one in history if isinstance(one, dict)] if isinstance(history, list) else []
+    with_layer = [str(one.get("created_by", "")) for one in made if not one.get("empty_layer")]
+    if len(with_layer) != len(image.layers):
+        return list(image.layers)
+    return [layer for layer, by in zip(image.layers, with_layer, strict=True) if by.startswith(_BY)]
+
+
+def _hashed(file: IO[bytes], name: str, size: int, told: Callable[[int], None]) -> set[Digest]:
+    """Hash a file by SHA-256, and as git does where it is small or named so."""
+    algorithms = [SHA256, GIT_SHA1] if size <= _SMALL or f"/{GIT_SHA1}/" in name else [SHA256]
+    hashes = [(algorithm, hasher(algorithm, size)) for algorithm in algorithms]
+    while chunk := file.read(CHUNK):
+        told(len(chunk))
+        for _, one in hashes:
+            one.update(chunk)
+    return {Digest(algorithm, one.hexdigest()) for algorithm, one in hashes}

@@ -1,0 +1,134 @@
+"""Check image: start what was built without a network, and see that every file of its lock is in it."""
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from preheat.errors import CheckFailed, ImageError
+from preheat.events import Listener, Noted, Read, Reading
+from preheat.oci.inspection import inspect, own_layers
+from preheat.recipes.lock import read_lock
+from preheat.verbs.assemble import Base
+
+_FETCHES = ("Downloading", "downloading from")
+_LOOKS_EVERY_S = 0.3
+_STAYS_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """How many files are as the lock says; how long the app took until it was ready, None where it was not started."""
+
+    files: int
+    ready_s: float | None
+
+
+def check_image(
+    base: Base, place: str, ready_within_s: float, on_event: Listener, *, plain_http: bool = False
+) -> Checked:
+    """Check the image that `base` reads and podman knows as `place`.
+
+    Raise CheckFailed when something is missing, it fetches something, or is not ready in time; ImageError when it
+    cannot be read at all.
+    """
+    files = _check_files(base, on_event)
+    if shutil.which("podman") is None:
+        on_event(Noted("podman", "is not here: the files are right, and the image was not started"))
+        return Checked(files, None)
+    return Checked(files, _start(base, place, ready_within_s, on_event, plain_http=plain_http))
+
+
+def _check_files(base: Base, on_event: Listener) -> int:
+    assert base.content is not None, "an image that is there"
+    layers = own_layers(base.image)
+    on_event(Reading("check", len(layers), sum(layer.size for layer in layers)))
+    found = inspect(base.image, base.content, lambda size: on_event(Read(size)))
+    if not found.lock:
+        raise CheckFailed("there is no lock in it", hint="was it built by preheat build?")
+    with TemporaryDirectory(prefix="preheat-") as aside:
+        path = Path(aside) / "preheat.lock"
+        path.write_text(found.lock, encoding="utf-8")
+        lock = read_lock(path)
+    assert lock is not None, "it was written just now"
+    wanted = [(pinned.need.ref, file) for pinned in lock.needs for file in pinned.snapshot.files]
+    missing = [f"{file.path} of {ref}" for ref, file in wanted if file.digest not in found.digests]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise CheckFailed(f"{missing[0]}{more}: not in it as its lock says", hint="build it anew")
+    return len(wanted)
+
+
+def _start(base: Base, place: str, within_s: float, on_event: Listener, *, plain_http: bool) -> float | None:
+    before = set(_podman("images", "--quiet", "--no-trunc").split())
+    insecure = ["--tls-verify=false"] if plain_http else []
+    image = _podman("pull", "--quiet", *insecure, place).split()[-1]
+    began = time.monotonic()
+    container = _podman("run", "--detach", "--network=none", image).split()[-1]
+    try:
+        asked = _question(base)
+        if not asked:
+            on_event(Noted("check", f"nothing in it says when it is ready: it has to stay up for {_STAYS_S:.0f} s"))
+        ready = _wait(container, asked, began, within_s)
+        said = _logs(container)
+        fetched = next((line for line in said.splitlines() if any(word in line for word in _FETCHES)), "")
+        if fetched:
+            raise CheckFailed(f"it tries to fetch something: {fetched.strip()[:200]}", hint="add that to the recipe")
+        return ready
+    finally:
+        _podman("rm", "--force", "--time", "5", container)
+        if not any(one.endswith(image) for one in before):
+            _podman("rmi", "--force", image)
+
+
+def _question(base: Base) -> Sequence[str]:
+    """Say how to ask whether it is ready: by the health check that it has."""
+    config = base.image.config.get("config")
+    health = config.get("Healthcheck") if isinstance(config, dict) else None
+    test = health.get("Test") if isinstance(health, dict) else None
+    match test:
+        case ["CMD", *words]:
+            return [str(word) for word in words]
+        case ["CMD-SHELL", words]:
+            return ["/bin/sh", "-c", str(words)]
+    return ()
+
+
+def _wait(container: str, asked: Sequence[str], began: float, within_s: float) -> float:
+    while True:
+        took = time.monotonic() - began
+        state = json.loads(_podman("inspect", "--format", "{{json .State}}", container))
+        if not state.get("Running"):
+            last = _logs(container).strip().splitlines()[-1:]
+            raise CheckFailed(
+                f"it ended with {state.get('ExitCode')} before it was ready: {''.join(last)[:200]}",
+                hint="podman run --network=none says more",
+            )
+        if asked and _ask("exec", container, *asked).returncode == 0:
+            return took
+        if not asked and took >= _STAYS_S:
+            return took
+        if took >= within_s:
+            raise CheckFailed(f"it was not ready within {within_s:.0f} s", hint="more time: --ready-within 20m")
+        time.sleep(_LOOKS_EVERY_S)
+
+
+def _logs(container: str) -> str:
+    done = _ask("logs", container)
+    return done.stdout + done.stderr
+
+
+def _podman(*words: str) -> str:
+    done = _ask(*words)
+    if done.returncode:
+        last = "".join(done.stderr.strip().splitlines()[-1:])
+        raise ImageError(f"podman {words[0]} fails: {last}", hint="does podman run containers here?")
+    return done.stdout
+
+
+def _ask(*words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(["podman", *words], capture_output=True, text=True, check=False)

@@ -1,0 +1,110 @@
+"""Context: a Dockerfile with a folder of links beside it, for those who build with docker."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from preheat.deploy.dockerfile import MARK, Baking, dockerfile
+from preheat.errors import TARGET, ImageError, UsageError
+from preheat.events import Listener
+from preheat.library.library import Library
+from preheat.oci.dress import starts
+from preheat.oci.layer import Entry, Layer
+from preheat.oci.tar import FOLDER, LINK
+from preheat.verbs.assemble import Order, Plan, assemble
+from preheat.verbs.inside import refuse_secrets, require
+from preheat.verbs.view import look_over
+from preheat.views.links import COPY, HARDLINK, REFLINK, link
+from preheat.views.view import View
+
+_WAYS = (REFLINK, HARDLINK, COPY)
+
+
+def write_context(
+    order: Order,
+    at: Path,
+    library: Library,
+    view_of: Callable[[str], View],
+    on_event: Listener,
+    tokens: tuple[str, ...],
+) -> None:
+    """Write `Dockerfile` and the layers' folders to `at`, which is empty, or was written so before.
+
+    Raise NotPreloaded and ImageError as `build` does, UsageError for a folder that holds something else.
+    """
+    required = require(order.recipe, library)
+    look_over(library, [snapshot for _, snapshot in required], on_event)
+    recipe = order.recipe
+    words = [*recipe.command, *order.command, recipe.ready, *(f"{name}={value}" for name, value in recipe.env.items())]
+    refuse_secrets(required, library, words, tokens)
+    plan = assemble(order, required, library, view_of, on_event)
+    _require_ours(at)
+    try:
+        _clear(at)
+        folders = []
+        for number, layer in enumerate(plan.layers):
+            folders.append(f"layers/{number:03}")
+            _lay(layer, at / folders[-1])
+        (at / "Dockerfile").write_text(dockerfile(_baking(order, plan, folders)), encoding="utf-8")
+    except OSError as error:
+        raise ImageError(
+            f"{at} cannot be written: {(error.strerror or str(error)).lower()}", hint="name another folder", end=TARGET
+        ) from error
+
+
+def _baking(order: Order, plan: Plan, folders: list[str]) -> Baking:
+    dress = plan.dress
+    entrypoint, command = starts(order.base.image.config, dress)
+    health = dress.health
+    times = (
+        f"--interval={health.interval_s}s --timeout={health.timeout_s}s --start-period={health.start_period_s}s "
+        f"--retries={health.retries}"
+        if health
+        else ""
+    )
+    scratch = order.base.content is None
+    return Baking(
+        base=order.base.name or ("scratch" if scratch else ""),
+        folders=folders,
+        env=dress.env,
+        labels=dress.labels,
+        ports=dress.ports,
+        work_folder=dress.folder if scratch else "",
+        entrypoint=(*dress.guard, *entrypoint),
+        command=command,
+        health=health.test if health else (),
+        health_times=times,
+    )
+
+
+def _lay(layer: Layer, at: Path) -> None:
+    for entry in layer.entries:
+        _put(entry, at / entry.path)
+
+
+def _put(entry: Entry, path: Path) -> None:
+    if entry.kind == FOLDER:
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if entry.kind == LINK:
+        path.symlink_to(entry.target)
+    elif entry.source is not None:
+        if link(entry.source, path, _WAYS) != HARDLINK:
+            path.chmod(0o444)
+    else:
+        path.write_bytes(entry.body)
+        path.chmod(0o555 if entry.executable else 0o444)
+
+
+def _require_ours(at: Path) -> None:
+    ours = (at / "Dockerfile").is_file() and (at / "Dockerfile").read_text(errors="replace").startswith(MARK)
+    if at.exists() and not ours and (not at.is_dir() or any(at.iterdir())):
+        raise UsageError(f"{at} holds something else", hint="--dockerfile DIR: a new folder, or an empty one")
+
+
+def _clear(at: Path) -> None:
+    at.mkdir(parents=True, exist_ok=True)
+    (at / "Dockerfile").unlink(missing_ok=True)
+    if (at / "layers").is_dir():
+        shutil.rmtree(at / "layers")
