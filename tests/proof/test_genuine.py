@@ -1,0 +1,51 @@
+"""Genuine: what would look like a gain and is none is refused, with the reason."""
+
+from pathlib import Path
+
+import pytest
+
+from preheat.digest import Digest
+from preheat.errors import CheckFailed
+from preheat.proof.genuine import require_fetched, require_own_weights
+from preheat.proof.untouched import untouched
+from preheat.snapshot import File
+
+WEIGHTS = File("voices/model.bin", 2_000_000, Digest.parse("sha256:" + "0" * 64))
+
+
+def test_a_cold_start_that_fetched_nothing_is_refused() -> None:
+    with pytest.raises(CheckFailed, match="fetched nothing") as raised:
+        require_fetched(0, 2_000_000)
+    assert "HF_HOME" in raised.value.hint
+
+
+def test_a_cold_start_that_fetched_a_part_is_refused() -> None:
+    with pytest.raises(CheckFailed, match=r"0\.9 MB of 2\.0 MB"):
+        require_fetched(900_000, 2_000_000)
+    require_fetched(1_990_000, 2_000_000)
+
+
+def test_a_cold_start_that_read_weights_from_elsewhere_is_refused(tmp_path: Path) -> None:
+    own, other = tmp_path / "own", tmp_path / "other"
+    for folder in (own, other):
+        folder.mkdir()
+        (folder / "model.bin").write_bytes(bytes(2_000_000))
+    (other / "small.json").write_bytes(bytes(100))
+    require_own_weights([str(own / "model.bin"), str(other / "small.json"), "/none"], [own], [WEIGHTS])
+    with pytest.raises(CheckFailed, match=r"other/model\.bin, of the size of a needed file"):
+        require_own_weights([str(other / "model.bin")], [own], [WEIGHTS])
+
+
+def test_what_a_proof_puts_into_the_apps_folder_is_gone_after_it(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "config.yaml").write_text("mine")
+    new = tmp_path / "deep" / "er"
+    with untouched([tmp_path / "checkpoints", new]):
+        (tmp_path / "checkpoints" / "w2v").mkdir()
+        (tmp_path / "checkpoints" / "w2v" / "model.bin").symlink_to("/nowhere")
+        new.mkdir(parents=True)
+        (new / "voice.onnx").write_text("x")
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == [
+        "checkpoints",
+        "checkpoints/config.yaml",
+    ]

@@ -1,0 +1,63 @@
+"""Page cache: files are put out of it, brought into it, and both is seen."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from preheat.errors import CheckFailed
+from preheat.proof.eviction import Evicted, evict, fill
+from preheat.proof.genuine import require_evicted
+from preheat.proof.machine import filesystem
+from preheat.proof.residency import cached, regular_files
+
+ON_DISK = pytest.mark.skipif(filesystem(Path("/tmp")) == "tmpfs", reason="/tmp is on tmpfs, whose files are its cache")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with 3 MB in two files, one of them written a moment ago, and things that are no files."""
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "one.bin").write_bytes(random.Random(1).randbytes(1_000_000))
+    (tmp_path / "deep" / "two.bin").write_bytes(random.Random(2).randbytes(2_000_000))
+    (tmp_path / "empty").touch()
+    (tmp_path / "link").symlink_to("one.bin")
+    (tmp_path / "dangling").symlink_to("none")
+    os.mkfifo(tmp_path / "pipe")
+    return tmp_path
+
+
+@ON_DISK
+def test_what_is_put_out_is_out_also_when_it_was_just_written(folder: Path) -> None:
+    assert cached([folder / "one.bin"]) >= 1_000_000
+    evicted = evict([folder])
+    assert evicted.size == 3_000_000
+    assert evicted.stayed == 0
+    assert cached(regular_files([folder])) == 0
+    fill([folder])
+    assert cached(regular_files([folder])) >= 3_000_000
+
+
+@ON_DISK
+def test_what_somebody_holds_mapped_stays_and_is_counted(folder: Path) -> None:
+    import mmap
+
+    with open(folder / "deep" / "two.bin", "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held:
+        assert sum(held[::4096]) > 0
+        evicted = evict([folder])
+        assert evicted.stayed >= 1_900_000
+        with pytest.raises(CheckFailed, match="stayed in the page cache") as raised:
+            require_evicted(evicted, "the weights")
+        assert "--drop-caches" in raised.value.hint
+
+
+def test_a_little_that_stays_is_borne() -> None:
+    require_evicted(Evicted(1_000_000, 40_000), "the weights")
+    require_evicted(Evicted(0, 0), "the weights")
+    assert Evicted(0, 0).share == 0
+
+
+def test_what_is_not_there_counts_as_nothing(tmp_path: Path) -> None:
+    assert cached([tmp_path / "none", tmp_path]) == 0
+    assert evict([tmp_path / "none"]) == Evicted(0, 0)
