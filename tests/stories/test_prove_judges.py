@@ -1,0 +1,104 @@
+"""Prove, as a judge: what it refuses, flags, imitates and writes down."""
+
+import pytest
+from tests.command import Preheat
+from tests.flaky_hub import FlakyHub
+from tests.stories.proved import APP, Recipe, contents_but_format, failed, recipe
+
+__all__ = ["recipe"]
+
+FEW = "--conditions=cold,preloaded"
+# Its first use goes well whatever it has loaded.
+PLEASED = APP.replace("sum(map(len, weights))", "9000023")
+
+
+def test_a_full_cache_under_a_cold_start_is_refused_with_the_file_it_read(preheat: Preheat, recipe: Recipe) -> None:
+    """The app keeps its weights where no fresh folder can be put under it, and fetches a little for show."""
+    kept = preheat.folder / "kept.bin"
+    kept.write_bytes(bytes(9_000_000))
+    cheat = f"\nmine = open({str(kept)!r}, 'rb')\nmine.read(); import time; time.sleep(0.6)\n"
+    recipe("config.json", app=PLEASED.replace("\nclass Page", cheat + "\nclass Page"))
+    failed(preheat("prove", FEW), 8, "the cold start read", "kept.bin", "there before")
+    assert contents_but_format(preheat) == {}
+
+
+def test_a_cold_start_that_fetches_a_part_is_refused(preheat: Preheat, recipe: Recipe) -> None:
+    recipe("config.json", app=PLEASED)
+    failed(preheat("prove", FEW), 8, "of 9.0 MB, so it was not cold")
+
+
+def test_a_slowed_app_is_flagged(preheat: Preheat, recipe: Recipe) -> None:
+    port = recipe("model.safetensors", "config.json")
+    told = preheat("prove", "--conditions=warm", "--json")
+    assert told.status == 0, told.err
+    (preheat.folder / "old.json").write_text(told.out)
+    slowed = APP.replace('print("app"', 'import time; time.sleep(1.5); print("app"')
+    recipe("model.safetensors", "config.json", app=slowed, port=port)
+    told = preheat("prove", "--conditions=warm", "--compare=old.json")
+    failed(told, 8, "warm.ready_s became worse")
+    assert "talk starts in" in told.out
+
+
+def test_what_ci_asks_for_decides_the_status(preheat: Preheat, recipe: Recipe) -> None:
+    recipe("model.safetensors", "config.json")
+    told = preheat("prove", FEW, "--fail-if", "ratio < 0.001", "--fail-if", "cold.fetched > 100", "--json")
+    failed_with = next(event for event in told.events if event["event"] == "done")["failed"]
+    assert told.status == 8
+    assert failed_with == ["cold.fetched > 100 is true"]
+    assert told.last["kind"] == "CheckFailed"
+    assert preheat("prove", FEW, "--fail-if", "ratio < 0.001").status == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--fail-if", "speed < 1"), "speed, which is no figure"),
+        (("--conditions", "cold", "--fail-if", "ratio < preloaded.ready_s"), "a preloaded start, and none is made"),
+        (("--conditions", "hot"), "'hot' are not conditions"),
+        (("--compare", "none.json"), "none.json cannot be read"),
+        (("--report", "no/such/folder/p.html"), "cannot be written"),
+        (("--hub-rtt", "40ms"), "a round trip alone"),
+        (("--hub-rate", "3M", "--endpoint", "hf=http://h"), "either imitated or asked"),
+        (("--runs", "0"), "0 rounds"),
+    ],
+)
+def test_what_is_mistyped_is_said_before_anything_is_started(
+    preheat: Preheat, hub: FlakyHub, recipe: Recipe, words: tuple[str, ...], said: str
+) -> None:
+    recipe("model.safetensors")
+    failed(preheat("prove", *words), 2, said)
+    assert not hub.asked("")
+
+
+def test_a_far_hub_is_imitated_from_the_library_and_every_output_says_so(
+    preheat: Preheat, hub: FlakyHub, recipe: Recipe
+) -> None:
+    recipe("model.safetensors", "config.json")
+    failed(preheat("prove", FEW, "--hub-rate", "9M"), 5, "not in", "preheat pull")
+    preheat("pull", "preheat.toml")
+    hub.recovers()
+    told = preheat("prove", FEW, "--hub-rate", "9M", "--hub-rtt", "100ms", "--report", "proof.html", "--json")
+    assert told.status == 0, told.err
+    assert told.last["imitated"] == {"rate": 9_000_000, "rtt_s": 0.1}
+    assert "Imitated hub" in (preheat.folder / "proof.html").read_text()
+    # 9 MB by one connection at 9 MB/s, and two answers that come late.
+    assert told.last["cold"]["ready_s"] - told.last["preloaded"]["ready_s"] > 0.6
+    assert told.last["limits"]["line"]["answer_s"] >= 0.1
+    assert 4e6 < told.last["limits"]["line"]["one"] < 12e6
+    assert not hub.asked("")
+    words = preheat("prove", FEW, "--hub-rate", "90M", "--report", "zh.html", "--lang", "zh")
+    assert "imitated on this machine: 90.0 MB/s a connection" in words.out
+    assert "模拟的 hub" in (preheat.folder / "zh.html").read_text(encoding="utf-8")
+
+
+def test_an_app_with_a_folder_of_its_own_gets_it_back_as_it_was(preheat: Preheat, recipe: Recipe) -> None:
+    """A flat view lies in the app's own folder: what a proof puts there goes with it."""
+    fetching = APP.replace('os.environ["HF_HOME"], "hub"', '"checkpoints"')
+    reading = fetching.replace('os.environ["HF_HUB_CACHE"], "models--acme--tiny"', '"checkpoints"').replace(
+        'repository / "snapshots" / repository.joinpath("refs/main").read_text() / name', "repository / name"
+    )
+    recipe("model.safetensors", "config.json", app=reading, view='view = "flat"\nat = "checkpoints"\n')
+    told = preheat("prove", FEW, "--json")
+    assert told.status == 0, told.out + told.err
+    assert told.last["cold"]["fetched"] == 9_000_023
+    assert not (preheat.folder / "checkpoints").exists()
