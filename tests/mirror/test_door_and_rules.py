@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.errors import AccessDenied, UsageError
+from preheat.errors import UsageError
 from preheat.mirror.door import Door
 from preheat.mirror.forms import Refused, Request, bearer
 from preheat.mirror.rules import Rules, ruled
@@ -100,8 +100,9 @@ def test_rules(rules: Rules, ref: str, served: bool) -> None:
     if served:
         assert find(Ref.parse(ref)) == Ref.parse(ref)
     else:
-        with pytest.raises(AccessDenied):
+        with pytest.raises(Refused) as caught:
             find(Ref.parse(ref))
+        assert caught.value.answer.status == 403
 
 
 @given(st.from_regex(r"[a-z]{1,5}/[a-z]{1,5}", fullmatch=True), st.sampled_from([str.upper, str.title, str.lower]))

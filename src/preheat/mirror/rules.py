@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
-from preheat.errors import AccessDenied
+from preheat.mirror.forms import Refused, refuse
 from preheat.ref import Ref
 
 _Found = TypeVar("_Found")
@@ -30,11 +30,12 @@ class Rules:
 
 
 def ruled(find: Callable[[Ref], _Found], rules: Callable[[], Rules]) -> Callable[[Ref], _Found]:
-    """Return a `find` that raises AccessDenied for what the rules of the moment do not admit, and asks nobody."""
+    """Return a `find` that raises Refused (403) for what the rules of the moment do not admit, and asks nobody."""
 
     def found(ref: Ref) -> _Found:
         if not rules().admit(ref):
-            raise AccessDenied(f"this mirror does not serve {ref.at(ref.branch)}")
+            # Not AccessDenied, which would have clients ask for a token.
+            raise Refused(refuse(403, f"this mirror does not serve {ref.at(ref.branch)}"))
         return find(ref)
 
     return found

@@ -1,0 +1,185 @@
+"""Mirror as a service, end to end: who may come in, what is said of it, and how it is read anew and stopped."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import ssl
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from tests.command import Preheat, Running
+
+TOKEN = "a-token-of-the-room"
+
+
+def mirroring(preheat: Preheat, *words: str, **env: str) -> tuple[Running, str]:
+    """Start a mirror at a port that is free; return it and where it answers."""
+    running = preheat.start("mirror", "--listen", "127.0.0.1:0", "--json", *words, inside=(), **env)
+    return running, str(running.event("serving")["url"])
+
+
+def get(url: str, tls: ssl.SSLContext | None = None, **fields: str) -> tuple[int, bytes]:
+    """Ask; say the status and the body."""
+    asked = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in fields.items()})
+    try:
+        with urllib.request.urlopen(asked, timeout=20, context=tls) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+def until_written(log: Path, lines: int) -> None:
+    """Wait for an access log to have so many lines: each follows the last byte of its answer."""
+    deadline = time.monotonic() + 20
+    while not log.is_file() or len(log.read_text().splitlines()) < lines:
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.01)
+
+
+def test_a_token_is_wanted_shown_and_told_to_nobody(preheat: Preheat) -> None:
+    assert preheat("pull", "acme/tiny").status == 0
+    tokens, log = preheat.folder / "tokens", preheat.folder / "access.jsonl"
+    tokens.write_text(f"# of the room\n{TOKEN}\n")
+    mirror, url = mirroring(
+        preheat, "--token-file", str(tokens), "--access-log", str(log), PREHEAT_MIRROR_TOKEN="another-token"
+    )
+    other = Preheat(preheat.folder, url)
+    told = other("pull", "acme/tiny", "--library", str(preheat.folder / "other"))
+    assert told.status == 3
+    for token in (TOKEN, "another-token", f"{TOKEN}:hf_of_the_hub"):
+        told = other("pull", "acme/tiny", "--library", str(preheat.folder / token[:9]), HF_TOKEN=token)
+        assert told.status == 0, told.err
+    assert get(f"{url}/?token={TOKEN}&x={TOKEN}")[0] == 401
+    assert get(f"{url}/metrics", Authorization=f"Bearer {TOKEN}")[0] == 200
+    told = mirror.kill(signal.SIGTERM)
+    assert told.status == 0
+    said = told.out + told.err + log.read_text()
+    assert TOKEN not in said
+    assert "another-token" not in said
+    assert "hf_of_the_hub" not in said
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {line["status"] for line in lines} >= {200, 401}
+    assert {line["path"] for line in lines} >= {"/?token=*&x=*"}
+    assert sum(line["sent"] for line in lines) > 24_000_000
+
+
+def test_lists_and_tokens_are_read_anew_while_it_runs(preheat: Preheat) -> None:
+    assert preheat("pull", "acme/tiny", "hf:datasets/acme/rows").status == 0
+    denied, log = preheat.folder / "denied", preheat.folder / "access.jsonl"
+    denied.write_text("datasets/*\n")
+    mirror, url = mirroring(preheat, "--deny", f"@{denied}", "--access-log", str(log))
+    model, rows = f"{url}/api/models/acme/tiny", f"{url}/api/datasets/acme/rows"
+    assert [get(model)[0], get(rows)[0]] == [200, 403]
+    denied.write_text("hf:Acme/*\n")
+    until_written(log, 2)
+    log.rename(preheat.folder / "access.jsonl.1")
+    mirror.process.send_signal(signal.SIGHUP)
+    mirror.until(lambda mirror: mirror.out.count('"what":"reload"') == 1)
+    assert [get(model)[0], get(rows)[0]] == [403, 200]
+    until_written(log, 2)
+    denied.unlink()
+    mirror.process.send_signal(signal.SIGHUP)
+    mirror.until(lambda mirror: mirror.out.count('"what":"reload"') == 2)
+    assert "as before" in mirror.out
+    assert [get(model)[0], get(rows)[0]] == [403, 200]
+    assert b"acme/tiny" not in get(f"{url}/status.json")[1]
+    assert mirror.kill(signal.SIGTERM).status == 0
+
+
+def test_an_answer_under_way_is_finished_when_it_is_stopped(preheat: Preheat, tmp_path: Path) -> None:
+    (tmp_path / "slow").mkdir()
+    weights = os.urandom(3_000_000)
+    (tmp_path / "slow/weights.bin").write_bytes(weights)
+    mirror, url = mirroring(preheat, "--folder", f"me/slow={tmp_path}/slow", "--pace", "2M", "--grace", "20s")
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
+    connection.request("GET", "/me/slow/resolve/main/weights.bin")
+    answer = connection.getresponse()
+    mirror.process.send_signal(signal.SIGTERM)
+    assert answer.read() == weights
+    assert mirror.ended().status == 0
+    connection.close()
+
+
+def test_a_second_signal_waits_no_longer(preheat: Preheat, tmp_path: Path) -> None:
+    (tmp_path / "slow").mkdir()
+    # More than the kernel takes in advance.
+    (tmp_path / "slow/weights.bin").write_bytes(bytes(60_000_000))
+    mirror, url = mirroring(preheat, "--folder", f"me/slow={tmp_path}/slow", "--pace", "10K", "--grace", "50s")
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
+    connection.request("GET", "/me/slow/resolve/main/weights.bin")
+    answer = connection.getresponse()
+    mirror.process.send_signal(signal.SIGTERM)
+    port = int(url.rpartition(":")[2])
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            break
+        time.sleep(0.02)
+    began = time.monotonic()
+    assert mirror.kill(signal.SIGTERM).status == 0
+    assert time.monotonic() - began < 10
+    answer.close()
+    connection.close()
+
+
+def test_the_library_is_kept_below_its_cap_and_the_page_says_so(preheat: Preheat) -> None:
+    assert preheat("pull", "acme/tiny").status == 0
+    mirror, url = mirroring(preheat, "--size-cap", "20M")
+    told = json.loads(get(f"{url}/status.json")[1])
+    assert told["library"]["cap"] == 20_000_000
+    assert told["library"]["models"][0]["ref"] == "hf:acme/tiny"
+    status, page = get(url, Accept="text/html", Accept_Language="zh-CN")
+    assert status == 200
+    assert "模型库".encode() in page
+    assert b"hf:acme/tiny" in page
+    assert f"export HF_ENDPOINT={url}".encode() in page
+    assert mirror.kill(signal.SIGTERM).status == 0
+
+
+def test_tls_by_a_certificate_made_here(preheat: Preheat) -> None:
+    pytest.importorskip("cryptography", reason="preheat[tls] is not installed")
+    assert preheat("pull", "acme/tiny").status == 0
+    mirror, url = mirroring(preheat, "--tls-self-signed", "--tls-name", "mirror.lan")
+    assert url.startswith("https://127.0.0.1:")
+    certificate = Path(str(mirror.event("noted")["said"]).partition("SSL_CERT_FILE=")[2])
+    assert get(f"{url}/livez", ssl.create_default_context(cafile=certificate)) == (200, b"ok\n")
+    other = Preheat(preheat.folder, url)
+    library = ("--library", str(preheat.folder / "other"))
+    assert other("pull", "acme/tiny", *library).status == 3
+    told = other("pull", "acme/tiny", *library, SSL_CERT_FILE=str(certificate))
+    assert told.status == 0, told.err
+    mirror.process.send_signal(signal.SIGHUP)
+    mirror.until(lambda mirror: '"what":"reload"' in mirror.out)
+    assert get(f"{url}/livez", ssl.create_default_context(cafile=certificate))[0] == 200
+    assert mirror.kill(signal.SIGTERM).status == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--tls-cert", "c.pem"], "a certificate and its key"),
+        (["--tls-cert", "c.pem", "--tls-key", "k.pem"], "is no certificate and its key"),
+        (["--tls-cert", "c.pem", "--tls-key", "k.pem", "--tls-self-signed"], "or one made here"),
+        (["--token-file", "nowhere"], "cannot be read"),
+        (["--allow", "@nowhere"], "cannot be read"),
+        (["--size-cap", "much"], "is not a size"),
+        (["--size-cap", "0"], "holds nothing"),
+        (["--max-connections", "0"], "cannot be had"),
+        (["--grace", "soon"], "is not a time"),
+        (["--access-log", "/nowhere/log"], "cannot be written"),
+    ],
+)
+def test_words_that_cannot_be_meant_are_said(preheat: Preheat, words: list[str], said: str) -> None:
+    told = preheat("mirror", "--listen", "127.0.0.1:0", *words)
+    assert told.status == 2
+    assert said in told.err
+    assert "hint:" in told.err
+    assert "Traceback" not in told.err
