@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python
 
-.PHONY: help setup check format test test-fast test-slow ci demo bench-pull bench-pull-slow bench-faults bench-views bench-library guard bench-guard clean
+.PHONY: help setup check format test test-fast test-slow ci demo bench-pull bench-pull-slow bench-faults bench-views bench-library bench-mirror guard bench-guard clean
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -54,6 +54,9 @@ bench-views: setup ## how long placing 5 GB takes, and what it costs, by layout 
 
 bench-library: setup ## what verify, ls, adopt and a version that shares 90 % cost; root for a cold page cache
 	$(RUN) -m benchmarks.bench_library
+
+bench-mirror: setup ## the mirror beside nginx and olah, its cold misses, 50 clients at once, and other servers; 10 minutes
+	$(RUN) -m benchmarks.bench_mirror
 
 guard: setup ## the guard as one file for any Python from 3.8 on: dist/guard.pyz
 	$(RUN) -c "from pathlib import Path; from preheat.deploy.guard_zip import write_guard_zip; write_guard_zip(Path('dist/guard.pyz'))"

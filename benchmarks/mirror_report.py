@@ -1,0 +1,95 @@
+"""Mirror report: results/mirror.json as tables in docs/benchmarks.md; no figure in them is typed by hand.
+
+python -m benchmarks.mirror_report
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results" / "mirror.json"
+_DOCUMENT = ROOT / "docs" / "benchmarks.md"
+_OPEN, _SHUT = "<!-- mirror: made by benchmarks/mirror_report.py from results/mirror.json -->", "<!-- end of mirror -->"
+_ABOUT = """\
+## Mirror
+
+`make bench-mirror` measures it again, within 10 minutes. The client is `benchmarks/drain.py`: one thread and epoll,
+which has the kernel drop what comes, so that it is not the limit. All is on one machine, over loopback, from the page
+cache."""
+
+
+def write_report(rows: dict[str, Any]) -> None:
+    """Write the part of docs/benchmarks.md about the mirror."""
+    parts = [_ABOUT, ""]
+    for name, make in (("warm", _warm), ("servers", _servers), ("tls", _tls), ("cold", _cold), ("crowd", _crowd)):
+        if name in rows and "left_out" not in rows[name]:
+            parts += [*make(rows[name]), "", _machine(rows[name]["machine"]), ""]
+    parts += [*(f"- left out: {line}" for line in rows.get("absent", [])), ""]
+    commands = [side for name in ("warm",) for side in rows.get(name, {}).get("sides", [])]
+    parts += [f"- {side['name']} {side['version']}: `{side['command']}`" for side in commands]
+    before, _, after = _DOCUMENT.read_text().partition(_OPEN)
+    _, _, after = after.partition(_SHUT)
+    text = f"{before.rstrip()}\n\n{_OPEN}\n\n" + "\n".join(parts).rstrip() + f"\n\n{_SHUT}{after or chr(10)}"
+    _DOCUMENT.write_text(text)
+
+
+def _warm(row: dict[str, Any]) -> list[str]:
+    return ["### A file that is here", "", *_rates(row)]
+
+
+def _servers(row: dict[str, Any]) -> list[str]:
+    return ["### Servers that ADR 7 chooses among", "", *_rates(row)]
+
+
+def _rates(row: dict[str, Any]) -> list[str]:
+    sides = row["sides"]
+    limit = next((side for side in sides if side["name"] == "nginx"), None)
+    lines = [
+        "| | 1 connection, MB/s | of nginx | 32 connections, MB/s | of nginx | peak RSS MB |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for side in sides:
+        cells = [f"**{side['name']}**" if side["name"] == "preheat" else side["name"]]
+        for n in ("1", "32"):
+            of = f"{side[n]['median'] / limit[n]['median']:.2f}×" if limit else ""
+            cells += [_spread(side[n]), of]
+        lines.append("| " + " | ".join((*cells, f"{side['peak_rss'] / 1e6:.0f}")) + " |")
+    return lines
+
+
+def _tls(row: dict[str, Any]) -> list[str]:
+    told = ", ".join(f"{side['name']} {_spread(side['1'])} MB/s" for side in row["sides"])
+    return ["### Under TLS", "", f"One connection, by curl, whose own work is in it: {told}."]
+
+
+def _cold(row: dict[str, Any]) -> list[str]:
+    lines = ["### First byte of a file that is not here", "", "| | ms | n |", "|---|---:|---:|"]
+    return lines + [f"| {side['name']} | {_spread(side['ms'])} | {side['ms']['n']} |" for side in row["sides"]]
+
+
+def _crowd(row: dict[str, Any]) -> list[str]:
+    return [
+        f"### {row['clients']} clients for one cold file of {row['size'] / 1e6:.0f} MB",
+        "",
+        f"The hub sent {row['sent']['most']:.4f}× the file at most; all had it after {_spread(row['seconds'])} s; the "
+        f"mirror's memory was {row['peak_rss']['most'] / 1e6:.0f} MB at most (n = {row['sent']['n']}).",
+    ]
+
+
+def _machine(told: dict[str, Any]) -> str:
+    return (
+        f"<sub>{told['cpu']}, {told['cores']} cores, {told['memory_gib']} GiB, {told['filesystem']}, Linux "
+        f"{told['kernel']}, Python {told['python']}; {told['date']}, load average before it {told['load']}.</sub>"
+    )
+
+
+def _spread(of: dict[str, float]) -> str:
+    def say(value: float) -> str:
+        return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+
+    return f"{say(of['median'])} ({say(of['least'])}–{say(of['most'])})"
+
+
+if __name__ == "__main__":
+    write_report(json.loads(RESULTS.read_text()))
