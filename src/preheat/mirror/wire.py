@@ -7,6 +7,7 @@ import os
 import select
 import socket
 import ssl
+import struct
 import sys
 import termios
 import time
@@ -19,7 +20,8 @@ _READ = 65_536
 # What the kernel is given at once of a file; it returns earlier, when the client's window is full.
 _SEND = 16 * 1024 * 1024
 _COPY = 256 * 1024
-_LOOK_S = 1.0
+_LOOK_S = 0.5
+_LOOK = 0, 500_000  # the same as a timeval: socket(7), SO_SNDTIMEO
 _MORE = socket.MSG_MORE if sys.platform == "linux" else 0
 
 
@@ -56,6 +58,7 @@ class Wire:
         connection.settimeout(0)
         with contextlib.suppress(OSError):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", *_LOOK))
 
     @property
     def secure(self) -> bool:
@@ -154,16 +157,22 @@ class Wire:
         if self.secure:
             return self._send_copied(source, start, stop)
         pace, out, at = _Pace(self._socket, self._limits), self._socket.fileno(), start
-        while at < stop:
-            try:
-                count = os.sendfile(out, source, at, min(_SEND, stop - at))
-            except BlockingIOError:
-                pace.watch(select.POLLOUT)
-                continue
-            if not count:
-                break
-            at += count
-            self._went(count, pace)
+        # In one call as far as may be, and not awake for every window that opens; SO_SNDTIMEO has it return to look.
+        self._socket.settimeout(None)
+        try:
+            while at < stop:
+                try:
+                    count = os.sendfile(out, source, at, min(_SEND, stop - at))
+                except BlockingIOError:
+                    pace.look()
+                    continue
+                if not count:
+                    break
+                at += count
+                self._went(count, pace)
+                pace.look()
+        finally:
+            self._socket.settimeout(0)
         return at - start
 
     def _send_copied(self, source: int, start: int, stop: int) -> int:
@@ -214,6 +223,10 @@ class _Pace:
     def watch(self, wanted: int) -> None:
         """Wait until it takes more; raise TooSlow for one that takes too little."""
         _ready(self._socket, wanted, _LOOK_S)
+        self.look()
+
+    def look(self) -> None:
+        """Raise TooSlow for a client that takes too little."""
         now = time.monotonic()
         if now - self._since < self._limits.slow_s:
             return
