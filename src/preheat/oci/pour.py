@@ -40,6 +40,7 @@ def _pour(content: Content, out: int, at: int, told: Told, hashing: "_Hashing | 
             if hashing is not None:
                 hashing.add(memoryview(piece), None)
             at += len(piece)
+            told(len(piece))
             continue
         with opened(piece.path) as file:
             source = file.fileno()
