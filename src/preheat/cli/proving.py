@@ -14,6 +14,10 @@ def proving(app: Build, pulling: Build) -> tuple[tuple[str, str, Build, str], ..
         _prove(verb)
         pulling(verb)
 
+    def doctor(verb: argparse.ArgumentParser) -> None:
+        app(verb)
+        pulling(verb)
+
     return (
         (
             "prove",
@@ -24,6 +28,14 @@ def proving(app: Build, pulling: Build) -> tuple[tuple[str, str, Build, str], ..
   preheat prove --endpoint hf=https://hf-mirror.com --json > today.json
   preheat prove --hub-rate 3M --hub-rtt 40ms     against a far hub, imitated from the library
   preheat prove --compare last.json --fail-if 'ratio < 10 or preloaded.outbound > 0'""",
+        ),
+        (
+            "doctor",
+            "say why a start is slow here and what would help, the most seconds first",
+            doctor,
+            """\
+  preheat doctor                                 the app that ./preheat.toml describes, or the machine alone
+  preheat doctor preheat.toml --endpoint hf=https://hf-mirror.com --endpoint hf=https://huggingface.co""",
         ),
     )
 

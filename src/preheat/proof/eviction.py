@@ -1,7 +1,7 @@
 """Eviction: put files out of the page cache, so that the next read is from disk; and see whether they went."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +25,15 @@ class Evicted:
 
 
 def evict(folders: Iterable[Path]) -> Evicted:
-    """Drop the cached pages of all regular files below `folders`, as far as the kernel will (posix_fadvise(2)).
+    """Drop the cached pages of all regular files below `folders`. See evict_files."""
+    return evict_files(list(regular_files(folders)))
+
+
+def evict_files(paths: Sequence[str]) -> Evicted:
+    """Drop the cached pages of files, as far as the kernel will (posix_fadvise(2)).
 
     Pages that are dirty are written first, where need be; those mapped, or of files that cannot be read, stay.
     """
-    paths = list(regular_files(folders))
     for path in paths:
         _drop(path)
     stubborn = [path for path in paths if cached([path])]

@@ -10,7 +10,7 @@ from preheat.snapshot import File, Snapshot
 
 _LONG_ENOUGH_S = 0.5
 _FIRST = 1 << 18
-_GROW = 4
+_GROW = 2
 
 
 @dataclass(frozen=True, slots=True)

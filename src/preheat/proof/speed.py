@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from preheat.proof.eviction import evict
+from preheat.proof.eviction import evict_files
 
 _READERS = 4
 _CHUNK = 1 << 20
@@ -26,9 +26,9 @@ class Speed:
     sha256: float
 
 
-def measure_speed(folder: Path, files: Sequence[Path]) -> Speed:
-    """Read the files below `folder`, first put out of the page cache and then from it, for some seconds at most."""
-    evict([folder])
+def measure_speed(files: Sequence[Path]) -> Speed:
+    """Read files, first put out of the page cache and then from it, for some seconds at most."""
+    evict_files([str(path) for path in files])
     return Speed(_read_all(files), _read_all(files), _hash())
 
 

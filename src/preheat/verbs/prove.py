@@ -152,7 +152,7 @@ def _limits(
             line = terms.line(need, snapshot)
     if speed is None:
         paths = [library.path(file.digest) for file in {file.digest: file for file in files}.values()]
-        speed = measure_speed(library.root, paths)
+        speed = measure_speed(paths)
     python, names = starts.imported
     bare = replace(before, line=line, speed=speed)
     if not python:

@@ -1,0 +1,43 @@
+"""`preheat doctor`."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from preheat.cli.wiring import Wiring
+from preheat.cli.words import say_seconds
+from preheat.proof.line import Line, measure_line
+from preheat.proof.remedies import Remedy
+from preheat.recipes.recipe import FILE_NAME
+from preheat.snapshot import Snapshot
+from preheat.verbs.doctor import Surgery, doctor
+from preheat.verbs.pull import Source
+
+_MANY = 64
+
+
+def command(options: argparse.Namespace, wiring: Wiring) -> int:
+    """Do what `preheat doctor` says."""
+    recipe = wiring.recipe(options.app) if options.app or Path(FILE_NAME).is_file() else None
+
+    def line_of(source: Source, snapshot: Snapshot) -> Line:
+        return measure_line(source.hub, snapshot, min(options.connections, _MANY))
+
+    config = wiring.config
+    surgery = Surgery(wiring.sources, line_of, config.environ, options.app or "", config.ca_file)
+    # The certificates are one of the things to be looked at, and no reason to stop.
+    if config.ca_file is not None and not config.ca_file.is_file():
+        wiring.config = replace(config, ca_file=None)
+    found = doctor(recipe, wiring.library, surgery, wiring.console)
+    wiring.console.done({"app": recipe.name if recipe else "", "remedies": found}, _said(found))
+    return 0
+
+
+def _said(found: list[Remedy]) -> str:
+    if not found:
+        return "nothing was found that would make a start sooner"
+    lines = []
+    for remedy in found:
+        seconds = "blocks" if remedy.seconds is None else say_seconds(remedy.seconds)
+        lines += [f"{seconds:>12}  {remedy.said}", f"{'':>12}  $ {remedy.command}"]
+    return "\n".join(lines)

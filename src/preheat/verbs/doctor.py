@@ -1,0 +1,137 @@
+"""Doctor: look at what a start meets here, and say what would make it sooner."""
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from preheat.errors import AccessDenied, PreheatError
+from preheat.events import Listener, Noted
+from preheat.guard.room import free_memory
+from preheat.library.library import Library
+from preheat.proof.line import Line
+from preheat.proof.machine import filesystem
+from preheat.proof.remedies import Remedy, remedies
+from preheat.proof.residency import cached
+from preheat.proof.speed import Speed, measure_speed
+from preheat.proof.symptoms import Endpoint, Place, Symptoms
+from preheat.recipes.recipe import Need, Recipe
+from preheat.ref import FOLDER
+from preheat.snapshot import File, Snapshot
+from preheat.verbs.pull import Source
+from preheat.views.links import COPY, link
+
+_OF_THE_CONTAINER = frozenset(("overlay", "aufs", "tmpfs", "fuse.fuse-overlayfs", "vfs"))
+
+
+@dataclass(frozen=True, slots=True)
+class Surgery:
+    """What the doctor looks with: whom to ask for a need, how to measure a line, and what the environment says.
+
+    `root` is where /.dockerenv and the like lie; `ca_file` the certificates that are named, if any.
+    """
+
+    sources: Callable[[Need], Sequence[Source]]
+    line: Callable[[Source, Snapshot], Line]
+    environ: Mapping[str, str]
+    app: str = ""
+    ca_file: Path | None = None
+    root: Path = Path("/")
+
+
+def doctor(recipe: Recipe | None, library: Library, surgery: Surgery, on_event: Listener) -> list[Remedy]:
+    """Find out, measuring lines and the disk for some seconds; change nothing. Return what would help, in order."""
+    needs = recipe.needs if recipe is not None else ()
+    endpoints: list[Endpoint] = []
+    files: dict[str, File] = {}
+    for need in needs:
+        on_event(Noted(str(need.ref), "asking for it, and trying the line for a moment"))
+        for endpoint, snapshot in _ask(need, library, surgery):
+            if all(other.url != endpoint.url for other in endpoints):
+                endpoints.append(endpoint)
+            files |= {str(file.digest): file for file in snapshot} if snapshot else {}
+    missing = [file for file in files.values() if not library.has(file.digest)]
+    here = [library.path(file.digest) for file in files.values() if library.has(file.digest)]
+    resident = cached(here)
+    return remedies(
+        Symptoms(
+            app=surgery.app,
+            size=sum(file.size for file in files.values()),
+            files=len(files),
+            missing=sum(file.size for file in missing),
+            library=_place(library.root, surgery.root),
+            cache=_place(_hf_home(surgery.environ), surgery.root),
+            free_disk=library.free(),
+            free_memory=free_memory(),
+            endpoints=tuple(endpoints),
+            speed=_speed(here, on_event),
+            resident=resident,
+            copied=_copied(recipe, here),
+            offline=surgery.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"),
+            proxied=_proxied(surgery.environ),
+            no_ca=str(surgery.ca_file) if surgery.ca_file and not surgery.ca_file.is_file() else "",
+        )
+    )
+
+
+def _ask(need: Need, library: Library, surgery: Surgery) -> list[tuple[Endpoint, tuple[File, ...]]]:
+    """Ask every source of a need; what is known of it from before counts where none answers."""
+    known = library.find(need.ref)
+    asked: list[tuple[Endpoint, tuple[File, ...]]] = []
+    for source in surgery.sources(need):
+        try:
+            snapshot = source.hub.resolve(source.ref)
+            wanted = snapshot.only(need.files)
+            line = surgery.line(source, wanted) if source.ref.hub != FOLDER and wanted.size else None
+            asked.append((Endpoint(source.ref.hub, source.name, line), wanted.files))
+        except PreheatError as error:
+            denied = isinstance(error, AccessDenied)
+            asked.append((Endpoint(source.ref.hub, source.name, None, error.message, denied), ()))
+    if known is not None and not any(files for _, files in asked):
+        asked = [(endpoint, known.only(need.files).files) for endpoint, _ in asked]
+    return asked
+
+
+def _speed(here: Sequence[Path], on_event: Listener) -> Speed | None:
+    """Measure the disk with the largest of the files, which thereby leaves the page cache and comes back."""
+    if not here:
+        return None
+    on_event(Noted("the library's disk", "reading from it for some seconds at most"))
+    largest = max(here, key=lambda path: path.stat().st_size)
+    return measure_speed([largest])
+
+
+def _place(path: Path, root: Path) -> Place:
+    kind = filesystem(path)
+    contained = any((root / mark).exists() for mark in (".dockerenv", "run/.containerenv"))
+    return Place(str(path), kind, survives=not (contained and kind in _OF_THE_CONTAINER))
+
+
+def _hf_home(environ: Mapping[str, str]) -> Path:
+    default = Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or "/root") / ".cache") / "huggingface"
+    return Path(environ.get("HF_HOME") or default)
+
+
+def _proxied(environ: Mapping[str, str]) -> bool:
+    proxy = any(environ.get(name) for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"))
+    direct = environ.get("no_proxy", environ.get("NO_PROXY", "")).split(",")
+    return proxy and not {"localhost", "127.0.0.1", "*"} & {name.strip() for name in direct}
+
+
+def _copied(recipe: Recipe | None, here: Sequence[Path]) -> tuple[str, ...]:
+    """List the places of views that no link reaches, by trying it with the smallest file."""
+    if recipe is None or not here:
+        return ()
+    smallest = min(here, key=lambda path: path.stat().st_size)
+    places = [recipe.folder / need.at for need in recipe.needs if need.at]
+    return tuple(str(place) for place in places if _needs_copy(smallest, place))
+
+
+def _needs_copy(blob: Path, place: Path) -> bool:
+    folder = next(one for one in (place, *place.parents) if one.is_dir())
+    try:
+        with tempfile.TemporaryDirectory(prefix=".preheat-", dir=folder) as trial:
+            return link(blob, Path(trial) / "trial") == COPY
+    except OSError:
+        return not os.access(folder, os.W_OK)
