@@ -114,8 +114,9 @@ def prove(url: str) -> dict:
     events = WORK / "prove.jsonl"
     call(
         *(str(PREHEAT), "prove", str(RECIPE), f"--endpoint=hf={url}"),
-        *(f"--library={WORK / 'library'}", f"--events={events}"),
+        *(f"--library={WORK / 'library'}", f"--events={events}", f"--report={WORK / 'report.html'}"),
     )
+    say(f"the same with pictures: {WORK / 'report.html'}")
     return json.loads(events.read_text().splitlines()[-1])
 
 
@@ -134,16 +135,18 @@ def check(figures: dict, hub_sent: list[dict]) -> None:
     """Hold the table against what was promised; a demo that cannot fail shows nothing."""
     cold, preloaded, weights = figures["cold"], figures["preloaded"], figures["weights"]
     sent = sum(event["sent"] for event in hub_sent)
+    counted = cold["fetched"] + preloaded["fetched"] + figures["limits"]["line"]["received"]
+    bound, reached = figures["bound"], figures["reached"]
     promises = {
         f"ready at least 10 times sooner ({figures['ratio']:.1f})": figures["ratio"] >= 10,
+        f"of what there is to gain, (download + start) / start = {bound:.1f}, 90 % at least ({reached:.0%})": reached
+        >= 0.9,
         f"the cold start went online ({cold['outbound']})": cold["outbound"] is None or cold["outbound"] > 0,
         f"the preloaded start did not ({preloaded['outbound']})": not preloaded["outbound"],
         f"bytes fetched at most 1.01 of the weights ({preloaded['fetched'] / weights:.5f})": preloaded["fetched"]
         <= 1.01 * weights,
-        f"the hub sent what was counted ({sent:,} bytes, {cold['fetched'] + preloaded['fetched']:,} counted)": abs(
-            sent - cold["fetched"] - preloaded["fetched"]
-        )
-        <= 0.01 * sent,
+        f"the hub sent what was counted ({sent:,} bytes, {counted:,} counted)": abs(sent - counted)
+        <= 0.02 * sent,  # what a connection holds that is broken off was sent, and never arrived
     }
     hold(promises)
 
