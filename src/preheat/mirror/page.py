@@ -34,7 +34,7 @@ td:first-child { overflow-wrap: anywhere } td { font-variant-numeric: tabular-nu
 .pin { font-size: .75rem; border: 1px solid var(--line); border-radius: 1rem; padding: 0 .5rem; color: var(--soft);
   white-space: nowrap }
 .fetch { margin: .7rem 0 } .fetch p { display: flex; justify-content: space-between; gap: 1rem; margin: 0 0 .25rem }
-.fetch p :first-child { overflow-wrap: anywhere } .fetch p :last-child { white-space: nowrap }
+.fetch p > :first-child { overflow-wrap: anywhere } .fetch p > :last-child { white-space: nowrap }
 progress { width: 100%; height: .5rem; accent-color: var(--warm); display: block }
 pre { background: var(--raised); border: 1px solid var(--line); border-radius: .5rem; padding: .7rem .9rem;
   margin: .4rem 0; overflow-x: auto; font: .9rem/1.5 ui-monospace, monospace }
