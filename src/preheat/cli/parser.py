@@ -4,8 +4,9 @@ import argparse
 from typing import NoReturn
 
 from preheat import __version__
-from preheat.cli.mirroring import EXAMPLES, mirroring
+from preheat.cli.describing import describing
 from preheat.cli.imaging import imaging
+from preheat.cli.mirroring import EXAMPLES, mirroring
 from preheat.cli.proving import proving
 from preheat.cli.upkeep import upkeep
 from preheat.errors import UsageError
@@ -121,14 +122,6 @@ def _locked(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--locked", action="store_true", help="end with 8 if the lock is stale or not there")
 
 
-def _lock(verb: argparse.ArgumentParser) -> None:
-    _app(verb)
-    verb.add_argument(
-        "--check", action="store_true", help="write nothing; say what has moved, and end with 8 if it has"
-    )
-    _asking(verb)
-
-
 def _app(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "app", nargs="?", metavar="APP", help="a preheat.toml (default: the one in this folder) or a built-in recipe"
@@ -138,10 +131,6 @@ def _app(verb: argparse.ArgumentParser) -> None:
 
 def _dir(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--dir", metavar="DIR", help="where the app of a built-in recipe lies (default: this folder)")
-
-
-def _recipes(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("name", nargs="?", metavar="NAME", help="show this one, as a preheat.toml")
 
 
 def _run_verb(verb: argparse.ArgumentParser) -> None:
@@ -217,23 +206,6 @@ _VERBS = (
   preheat pull openai/whisper-tiny.en --endpoint hf=http://mirror.lan:8000 --view hf-cache=./cache""",
     ),
     (
-        "lock",
-        "pin what an app needs to commits, sizes and digests, in preheat.lock",
-        _lock,
-        """\
-  preheat lock                                   pin what ./preheat.toml means now
-  preheat lock --check                           what has moved since? 8 if anything has""",
-    ),
-    (
-        "recipes",
-        "list the apps whose recipes come with preheat, or show one",
-        _recipes,
-        """\
-  preheat recipes
-  preheat recipes vllm > preheat.toml            begin your own with it
-  preheat pull indextts2 --dir ~/index-tts       use one as it is""",
-    ),
-    (
         "run",
         "start an app offline on what the library has; watch it, restart it",
         _run_verb,
@@ -266,6 +238,7 @@ _VERBS = (
         mirroring,
         EXAMPLES,
     ),
+    *describing(_app, _asking),
     *imaging(),
     *proving(_app, _pulling),
     *upkeep(_pulling),

@@ -34,8 +34,18 @@ def port_taken(port: int) -> Holder | None:
     return Holder(port, pid, kin.name(pid) if pid else "")
 
 
+def ports_of(pids: set[int]) -> set[int]:
+    """List the TCP ports that these processes listen on."""
+    held = {link for pid in pids for link in _links(pid)}
+    return {port for socket, port in _listening() if socket in held}
+
+
 def _listeners(port: int) -> Iterator[str]:
     """List the sockets that listen there, as links in /proc/PID/fd name them."""
+    return (socket for socket, its_port in _listening() if its_port == port)
+
+
+def _listening() -> Iterator[tuple[str, int]]:
     for table in ("tcp", "tcp6"):
         try:
             with open(f"/proc/self/net/{table}", encoding="ascii") as lines:
@@ -43,8 +53,8 @@ def _listeners(port: int) -> Iterator[str]:
         except OSError:
             continue
         for row in rows:
-            if row[3] == _LISTENING and int(row[1].rpartition(":")[2], 16) == port:
-                yield f"socket:[{row[9]}]"
+            if row[3] == _LISTENING:
+                yield f"socket:[{row[9]}]", int(row[1].rpartition(":")[2], 16)
 
 
 def _refused(port: int) -> bool:
@@ -63,13 +73,19 @@ def _refused(port: int) -> bool:
 
 def _owner(sockets: set[str]) -> int:
     for member in kin.members():
-        folder = f"/proc/{member.pid}/fd"
-        try:
-            if any(_link(f"{folder}/{name}") in sockets for name in os.listdir(folder)):
-                return member.pid
-        except OSError:
-            continue
+        if any(link in sockets for link in _links(member.pid)):
+            return member.pid
     return 0
+
+
+def _links(pid: int) -> Iterator[str]:
+    """List what a process holds open; nothing, where that is not to be seen."""
+    folder = f"/proc/{pid}/fd"
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return iter(())
+    return (_link(f"{folder}/{name}") for name in names)
 
 
 def _link(path: str) -> str:

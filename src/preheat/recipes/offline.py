@@ -23,9 +23,14 @@ _OWN = ("localhost", "127.0.0.1", "::1")
 
 def offline(environ: Mapping[str, str]) -> dict[str, str]:
     """Switch everything off line, and let the app reach itself past any proxy (gradio asks its own page)."""
-    direct = [name for name in environ.get("NO_PROXY", environ.get("no_proxy", "")).split(",") if name.strip()]
-    direct += [name for name in _OWN if name not in direct]
-    return {**environ, **SWITCHES, "NO_PROXY": ",".join(direct), "no_proxy": ",".join(direct)}
+    return {**direct(environ), **SWITCHES}
+
+
+def direct(environ: Mapping[str, str]) -> dict[str, str]:
+    """Let the app reach this machine itself past any proxy."""
+    names = [name for name in environ.get("NO_PROXY", environ.get("no_proxy", "")).split(",") if name.strip()]
+    names += [name for name in _OWN if name not in names]
+    return {**environ, "NO_PROXY": ",".join(names), "no_proxy": ",".join(names)}
 
 
 def online(environ: Mapping[str, str], without: frozenset[str] = frozenset()) -> dict[str, str]:

@@ -1,0 +1,137 @@
+"""`preheat trace`."""
+
+import argparse
+import signal
+from pathlib import Path
+from types import FrameType
+
+from preheat.cli.wiring import Wiring
+from preheat.cli.words import read_seconds, say_seconds, say_size
+from preheat.errors import HubError, UsageError
+from preheat.events import Listener
+from preheat.guard.app import App
+from preheat.mirror.server import Server
+from preheat.mirror.shelf import Shelf
+from preheat.proof.trial import read_first
+from preheat.recipes.recipe import FILE_NAME, Need
+from preheat.ref import Ref
+from preheat.snapshot import Snapshot
+from preheat.verbs.mirror import mirror
+from preheat.verbs.pull import resolve
+from preheat.verbs.trace import Terms, Traced, trace
+from preheat.verbs.traced_start import Until
+
+
+def command(options: argparse.Namespace, wiring: Wiring) -> int:
+    """Do what `preheat trace` says."""
+    path = _target(options)
+    if not options.command or not options.command[0]:
+        raise UsageError("there is nothing to trace", hint="preheat trace -- python webui.py")
+    if options.first:
+        read_first(options.first)
+    until = Until(
+        options.ready or "", options.first or "", read_seconds(options.settle), read_seconds(options.ready_within)
+    )
+    enough: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal.signal gives them
+        if enough:
+            raise KeyboardInterrupt
+        enough.append(number)
+
+    def serve(on_event: Listener) -> Server:
+        upstreams = [f"{hub}={url}" for hub in ("hf", "ms") for url in wiring.endpoints[hub]]
+        return mirror(("127.0.0.1", 0), wiring.library, Shelf({}), on_event, None, wiring.upstreams(upstreams))
+
+    def ask(ref: Ref) -> Snapshot | None:
+        try:
+            return resolve(wiring.sources(Need(ref)), wiring.console)[1]
+        except HubError:
+            return None
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    folder = path.absolute().parent
+    app = App(tuple(options.command), dict(wiring.config.environ), str(Path.cwd()))
+    terms = Terms(path, until, serve, ask, lambda: bool(enough), options.keep_unread)
+    name = options.name or folder.name.strip(".") or "app"
+    traced = trace(app, name, wiring.library, terms, wiring.console)
+    wiring.console.done(_figures(traced, path), _words(traced, path))
+    return 0
+
+
+def _target(options: argparse.Namespace) -> Path:
+    """Say where the recipe goes; it never takes the place of one that somebody may have written by hand."""
+    path = Path(options.output or FILE_NAME)
+    if path.suffix != ".toml":
+        raise UsageError(f"{path} would not be known as a recipe", hint="-o preheat.toml")
+    if path.exists() and not options.force:
+        raise UsageError(f"{path} is there already", hint="-o FILE names another, --force writes over it")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {path.absolute().parent}", hint="make it first")
+    return path
+
+
+def _figures(traced: Traced, path: Path) -> dict[str, object]:
+    seen, found = traced.seen, traced.inferred
+    calls = None if seen.attempts is None else [one for one in seen.attempts if not one.loopback]
+    return {
+        "recipe": str(path),
+        "lock": str(path.with_suffix(".lock")),
+        "ready": seen.ready,
+        "ready_s": seen.ready_s,
+        "needs": [
+            {
+                "ref": str(one.need.ref),
+                "commit": one.snapshot.commit,
+                "view": one.need.view,
+                "at": one.need.at,
+                "files": [{"path": file.path, "size": file.size} for file in one.snapshot.files],
+            }
+            for one in found.lock.needs
+        ],
+        "left_out": [{"what": one.what, "size": one.size, "reason": one.reason} for one in found.left_out],
+        "opened": [
+            {"path": one.path, "at_s": round(one.at, 3), "size": one.size}
+            for one in sorted(traced.observation.opened, key=lambda one: one.at)
+        ],
+        "made": [{"path": one.path, "size": one.size} for one in traced.observation.made],
+        "reached": [
+            {"host": one.host, "port": one.port, "modules": one.modules, "count": one.count}
+            for one in traced.observation.reached
+        ],
+        "calls": None
+        if calls is None
+        else [{"address": one.address, "port": one.port, "program": one.program, "count": one.count} for one in calls],
+        "pythons": seen.notes.processes,
+        "native_opens": seen.how,
+        "imports_s": None if seen.imports is None else round(seen.imports.seconds, 3),
+        "slowest_imports": []
+        if seen.imports is None
+        else [[p.name, round(p.seconds, 3)] for p in seen.imports.slowest],
+    }
+
+
+def _words(traced: Traced, path: Path) -> str:
+    found, seen = traced.inferred, traced.seen
+    lines = []
+    for one in found.lock.needs:
+        size = say_size(sum(file.size for file in one.snapshot.files))
+        place = f"{one.need.view}{' at ' + one.need.at if one.need.at else ''}"
+        lines.append(f"needs {one.need.ref}: {size} in {len(one.snapshot.files)} files, {place}")
+    lines += [f"left out {one.what}: {say_size(one.size)}, {one.reason}" for one in found.left_out]
+    lines += [f"makes {one.path}: {say_size(one.size)}" for one in traced.observation.made if one.size >= 10_000]
+    lines += [
+        f"reached for {one.host}:{one.port}, {one.count} times, by {' < '.join(one.modules) or 'itself'}"
+        for one in traced.observation.reached
+    ]
+    if seen.imports is not None and seen.imports.slowest:
+        slowest = ", ".join(f"{package.name} {say_seconds(package.seconds)}" for package in seen.imports.slowest[:5])
+        lines.append(f"slowest imports: {slowest}")
+    if seen.ready_s is not None:
+        lines.append(f"ready after {say_seconds(seen.ready_s)}: {seen.ready}")
+    lines.append(f"opens by native code seen by {seen.how}; {seen.notes.processes} Pythons told of themselves")
+    if not found.lock.needs:
+        lines.append("it fetched nothing that was seen; is what it needs in its own folder already?")
+    lines.append(f"written: {path}, {path.with_suffix('.lock')}. Next: preheat run --network watch {path}")
+    return "\n".join(lines)

@@ -1,0 +1,266 @@
+"""Sightings: what the eyes noted of a start, put together with what lies on disk after it, as an Observation."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
+
+from preheat.digest import SHA256, Digest, hasher
+from preheat.library.library import Library
+from preheat.mirror.asked import asked_at, asked_by
+from preheat.recipes.notes import Notes, Reply
+from preheat.recipes.observation import Loaded, Made, Observation, Opened, Reached, Served
+from preheat.recipes.places import within
+from preheat.ref import Ref
+from preheat.snapshot import Snapshot
+from preheat.verbs.traced_start import Seen
+
+# What hubs' clients write for themselves, and what is no use to anybody after.
+_BOOKS = ("/refs/", "/trees/", "/.no_exist/", "/.locks/", "/.cache/huggingface/", "/__pycache__/", "/xet/", "/.git/")
+_BOOK_NAMES = (".lock", ".incomplete", ".log", ".metadata", ".msc", ".mdl", ".mv", ".tmp", ".pid", ".pyc", ".part")
+_SIGNS = frozenset(("CACHEDIR.TAG", ".gitignore", "version.txt", ".agent_harnesses.json"))
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What was started: its name and words, and the folder that is its `{dir}`."""
+
+    name: str
+    folder: Path
+    command: tuple[str, ...]
+
+
+def observe(seen: Seen, subject: Subject, library: Library, resolve: Callable[[Ref], Snapshot | None]) -> Observation:
+    """Put it together. `resolve` asks a hub what a ref means, for what the app had from one past the mirror."""
+    disk = _Disk()
+    served = _served(seen, library, resolve)
+    folder = str(subject.folder)
+    matters = (folder, *seen.caches.values())
+    written = _written(seen)
+    loaded, direct = _loaded(seen, written, disk, resolve)
+    served = tuple({(one.ref, one.file.path): one for one in (*served, *direct)}.values())
+    opened = tuple(_opened(seen, served, {one.path for one in loaded}, disk))
+    return Observation(
+        name=subject.name,
+        folder=folder,
+        command=subject.command,
+        ready=seen.ready,
+        caches=seen.caches,
+        served=served,
+        loaded=loaded,
+        opened=opened,
+        reached=_reached(seen.notes),
+        made=tuple(_made(written, matters, served, loaded, disk)),
+        copied=seen.notes.copied,
+        local_dirs=_local_dirs(written),
+        sees_native=seen.how == "fanotify" and not seen.lost,
+    )
+
+
+class _Disk:
+    """Sizes and digests of what lies there now; each read once."""
+
+    def __init__(self) -> None:
+        self._digests: dict[tuple[str, str], Digest] = {}
+
+    def size(self, path: str) -> int | None:
+        """Say how large a file is; None when it is none."""
+        try:
+            return os.path.getsize(path) if os.path.isfile(path) else None  # noqa: PTH113, PTH202 - thousands of them
+        except OSError:
+            return None
+
+    def digest(self, path: str, algorithm: str) -> Digest | None:
+        """Hash a file; None when it cannot be read."""
+        key = (os.path.realpath(path), algorithm)
+        if key not in self._digests:
+            try:
+                with open(path, "rb") as file:
+                    hashing = hasher(algorithm, os.fstat(file.fileno()).st_size)
+                    while chunk := file.read(_CHUNK):
+                        hashing.update(chunk)
+            except OSError:
+                return None
+            self._digests[key] = Digest(algorithm, hashing.hexdigest())
+        return self._digests[key]
+
+
+# ---- from hubs
+
+
+def _served(seen: Seen, library: Library, resolve: Callable[[Ref], Snapshot | None]) -> tuple[Served, ...]:
+    """List the files that the mirror gave, each under the branch that the app asked for, if it did."""
+    asked = [one for answer in seen.answered if answer.status < 300 and (one := asked_by(answer.path)) is not None]
+    known: dict[Ref, Snapshot | None] = {}
+
+    def meant(ref: Ref) -> Snapshot | None:
+        if ref not in known:
+            known[ref] = library.find(ref) or resolve(ref)
+        return known[ref]
+
+    branches: dict[tuple[Ref, str], Ref] = {}
+    for one in asked:
+        snapshot = None if one.ref.pinned else meant(one.ref)
+        if snapshot is not None:
+            branches.setdefault((one.ref.at(""), snapshot.commit), one.ref)
+    got = [
+        one
+        for answer in seen.answered
+        if answer.status in (200, 206) and answer.method == "GET" and (one := asked_by(answer.path)) is not None
+    ]
+    found: dict[tuple[Ref, str], Served] = {}
+    for one in got:
+        snapshot = meant(one.ref) if one.path else None
+        file = snapshot.file(one.path) if snapshot is not None else None
+        if snapshot is not None and file is not None:
+            ref = branches.get((one.ref.at(""), snapshot.commit), one.ref)
+            found[ref, one.path] = Served(ref, snapshot.commit, file)
+    return tuple(found.values())
+
+
+# ---- from elsewhere
+
+
+def _loaded(
+    seen: Seen, written: Mapping[str, float], disk: _Disk, resolve: Callable[[Ref], Snapshot | None]
+) -> tuple[tuple[Loaded, ...], list[Served]]:
+    """Find for each body that came past the mirror the file it was written to; tell the hubs' own apart."""
+    loaded: list[Loaded] = []
+    served: list[Served] = []
+    led_from = {urljoin(r.url, r.location): r.url for r in seen.notes.replies if 300 <= r.status < 400 and r.location}
+    taken: set[str] = set()
+    for reply in seen.notes.replies:
+        if reply.method != "GET" or reply.status != 200 or _near(reply.url):
+            continue
+        origin = _origin(reply.url, led_from)
+        path = _file_of(reply, origin, written, taken, disk)
+        digest = disk.digest(path, SHA256) if path else None
+        if path is None or digest is None:
+            continue
+        taken.add(path)
+        asked = asked_at(origin)
+        snapshot = resolve(asked.ref) if asked is not None and asked.path else None
+        file = snapshot.file(asked.path) if snapshot is not None and asked is not None else None
+        if snapshot is not None and file is not None and disk.digest(path, file.digest.algorithm) == file.digest:
+            served.append(Served(snapshot.ref, snapshot.commit, file))
+        else:
+            loaded.append(Loaded(origin, path, disk.size(path) or 0, digest, reply.modules))
+    return tuple(loaded), served
+
+
+def _origin(url: str, led_from: Mapping[str, str]) -> str:
+    """Go back to the address that was asked for first: where it led may not hold tomorrow."""
+    passed: set[str] = set()
+    while url in led_from and url not in passed:
+        passed.add(url)
+        url = led_from[url]
+    return url
+
+
+def _file_of(reply: Reply, origin: str, written: Mapping[str, float], taken: Iterable[str], disk: _Disk) -> str | None:
+    """Find the file that an answer's body went to: by its size and its name, else by its size alone."""
+    names = {unquote(urlsplit(url).path.rpartition("/")[2]) for url in (reply.url, origin)} - {""}
+    fit = [
+        path
+        for path, at in written.items()
+        if path not in taken and (size := disk.size(path)) and at >= reply.at - 60 and size == (reply.size or size)
+    ]
+    named = [path for path in fit if path.rpartition("/")[2] in names]
+    if named:
+        return min(named, key=lambda path: abs(written[path] - reply.at))
+    # Small files are alike in size by chance, large ones hardly.
+    alike = [path for path in fit if reply.size is not None and reply.size > 4096]
+    return alike[0] if len(alike) == 1 else None
+
+
+# ---- on disk
+
+
+def _written(seen: Seen) -> dict[str, float]:
+    """List what was written and is still there, by its present name, with when it was first written."""
+    found: dict[str, float] = {}
+    for access in seen.notes.accesses:
+        if access.wrote:
+            found.setdefault(seen.notes.final(access.path), access.at)
+    for source, target in seen.notes.copied:
+        del source
+        found.setdefault(seen.notes.final(target), seen.began)
+    for one in seen.opens:
+        if one.wrote:
+            found.setdefault(seen.notes.final(one.path), one.at)
+    return {path: at for path, at in found.items() if os.path.isfile(path)}  # noqa: PTH113 - thousands of them
+
+
+def _opened(seen: Seen, served: Iterable[Served], loaded: set[str], disk: _Disk) -> Iterable[Opened]:
+    """List what was opened to be read, and is one of the files that came from somewhere."""
+    first: dict[str, float] = {}
+    for access in seen.notes.accesses:
+        if not access.wrote:
+            first.setdefault(seen.notes.final(access.path), access.at)
+    copied = {os.path.realpath(source) for source, _ in seen.notes.copied}
+    read = {os.path.realpath(path) for path in first}
+    for one in seen.opens:
+        path = os.path.realpath(seen.notes.final(one.path))
+        # A copy reads too, and Python says of its own whether it was one.
+        if not one.wrote and (path not in copied or path in read):
+            first.setdefault(path, one.at)
+    algorithms: dict[int, set[str]] = {}
+    for served_one in served:
+        algorithms.setdefault(served_one.file.size, set()).add(served_one.file.digest.algorithm)
+    for path, at in first.items():
+        size = disk.size(path)
+        if size is None or (size not in algorithms and path not in loaded):
+            continue
+        digests = (disk.digest(path, algorithm) for algorithm in algorithms.get(size, ()))
+        yield Opened(path, max(at - seen.began, 0.0), size, frozenset(one for one in digests if one is not None))
+
+
+def _made(
+    written: Iterable[str], matters: Iterable[str], served: Iterable[Served], loaded: Iterable[Loaded], disk: _Disk
+) -> Iterable[Made]:
+    """List what the start made for itself: neither fetched nor a hub client's books."""
+    digests = {one.file.digest for one in served}
+    sizes = {one.file.size for one in served}
+    fetched = {one.path for one in loaded}
+    for path in written:
+        name = path.rpartition("/")[2]
+        if name in _SIGNS or name.endswith(_BOOK_NAMES) or any(book in path for book in _BOOKS):
+            continue
+        if path in fetched or not any(within(path, folder) is not None for folder in matters):
+            continue
+        size = disk.size(path)
+        if not size:
+            continue
+        algorithms = {digest.algorithm for digest in digests} if size in sizes else set()
+        if not any(disk.digest(path, algorithm) in digests for algorithm in algorithms):
+            yield Made(path, size)
+
+
+def _local_dirs(written: Iterable[str]) -> frozenset[str]:
+    sign = "/.cache/huggingface/"
+    return frozenset(path.partition(sign)[0] for path in written if sign in path and path.endswith(".metadata"))
+
+
+# ---- on the network
+
+
+def _reached(notes: Notes) -> tuple[Reached, ...]:
+    """Sum up whom the app wanted to reach, beyond this machine, the most tried first."""
+    counts: Counter[tuple[str, int, tuple[str, ...]]] = Counter()
+    looked_up = {aim.modules for aim in notes.aims if aim.lookup}
+    for aim in notes.aims:
+        # What follows a look-up is the same wish, by another name.
+        if not _own(aim.host) and (aim.lookup or aim.modules not in looked_up):
+            counts[aim.host, aim.port, aim.modules] += 1
+    return tuple(Reached(host, port, modules, count) for (host, port, modules), count in counts.most_common())
+
+
+def _near(url: str) -> bool:
+    return _own(urlsplit(url).hostname or "")
+
+
+def _own(host: str) -> bool:
+    return host in ("localhost", "::1", "0.0.0.0", "::", "") or host.startswith("127.")  # noqa: S104 - compared with

@@ -1,0 +1,203 @@
+"""Traced start: an app started once under every eye there is, until it was used; and what they saw."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from preheat import guard
+from preheat.errors import AppError, UsageError
+from preheat.events import Answered, AppChanged, Event, Listener, Serving
+from preheat.guard.app import App
+from preheat.guard.ending import describe_exit
+from preheat.guard.kin import family
+from preheat.guard.network import Attempt, Witness
+from preheat.guard.opens import Open, Opens
+from preheat.guard.ports import ports_of
+from preheat.guard.probes import Probe, parse_probe
+from preheat.guard.process import CannotStart, Output, Process
+from preheat.proof.imports import read_notes as read_imports
+from preheat.proof.imports import sum_up
+from preheat.proof.timeline import Imports
+from preheat.proof.trial import read_first, use_once
+from preheat.recipes.notes import Notes, read_notes
+from preheat.recipes.offline import direct, online
+
+# Where an app's libraries keep what they fetch and make; each gets a new folder, or it would find the user's own.
+_CACHES = {"HF_HOME": "hf", "XDG_CACHE_HOME": "xdg", "TORCH_HOME": "torch", "MODELSCOPE_CACHE": "modelscope"}
+_INSIDE = frozenset(
+    ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "HF_DATASETS_CACHE", "HF_ASSETS_CACHE")
+)
+_GLANCE_S = 0.1
+_NO_PAGE_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """For how long to watch: until `ready` (found out where empty), `first` was done, and `settle_s` more."""
+
+    ready: str = ""
+    first: str = ""
+    settle_s: float = 5.0
+    within_s: float = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen: `ready` is the probe that said so, `ready_s` when; None for a program that came to its end.
+
+    `how` is by which means opens by native code were seen; `attempts` are None where calls cannot be counted.
+    """
+
+    began: float
+    ready: str
+    ready_s: float | None
+    caches: Mapping[str, str]
+    notes: Notes
+    opens: tuple[Open, ...]
+    how: str
+    lost: bool
+    attempts: tuple[Attempt, ...] | None
+    answered: tuple[Answered, ...]
+    imports: Imports | None
+    downloading: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Keeps what a mirror answered, and passes on the rest."""
+
+    on_event: Listener
+    answered: list[Answered] = field(default_factory=list)
+
+    def __call__(self, event: Event) -> None:
+        """See Listener."""
+        if isinstance(event, Answered):
+            self.answered.append(event)
+        elif not isinstance(event, Serving):  # nobody else is served
+            self.on_event(event)
+
+
+def traced_start(
+    app: App, workplace: Path, endpoint: str, until: Until, recorder: Recorder, stopped: Callable[[], bool]
+) -> Seen:
+    """Start `app`, its hubs at `endpoint`, its caches and the notes below `workplace`; stop it when all was seen.
+
+    `stopped` says whether somebody wants it to end before. Raise AppError when it fails or is not ready in time.
+    """
+    notes = workplace / "notes"
+    notes.mkdir(parents=True)
+    caches = {variable: str(workplace / name) for variable, name in _CACHES.items()}
+    environ = environment(app.env or {}, caches, notes, endpoint)
+    witness = Witness() if Witness.available() else None
+    held: list[Process] = []
+    folder = app.cwd or str(Path.cwd())
+    opens = Opens([folder, str(workplace)], lambda: held[0].pid if held else 0)
+    began, clock = time.time(), time.monotonic()
+    try:
+        process = Process(App(app.command, environ, app.cwd), output=Output(), witness=witness)
+    except CannotStart as error:
+        opens.close()
+        raise AppError(str(error), hint="is the command right?") from error
+    held.append(process)
+    try:
+        ready, ready_s = _await(process, app, until, clock, recorder, stopped)
+        if ready_s is not None and not stopped():
+            if until.first:
+                use_once(read_first(until.first), App(app.command, environ, app.cwd, ready), until.within_s, process)
+            _settle(process, until.settle_s, stopped)
+        process.signal(signal.SIGTERM)
+    finally:
+        process.stop(10.0)
+        seen = opens.close()
+        if witness is not None:
+            witness.close()
+    written = (path.read_text(encoding="utf-8", errors="replace") for path in notes.glob("*.trace"))
+    return Seen(
+        began,
+        ready,
+        ready_s,
+        caches,
+        read_notes(written),
+        tuple(seen),
+        opens.how,
+        opens.lost,
+        None if witness is None else witness.attempts,
+        tuple(recorder.answered),
+        sum_up(read_imports(notes), round(clock * 1e9), ready_s or time.monotonic() - clock),
+    )
+
+
+def environment(environ: Mapping[str, str], caches: Mapping[str, str], notes: Path, endpoint: str) -> dict[str, str]:
+    """Lead an app's libraries to new caches and to a mirror, and have its Pythons noted."""
+    shim = str(Path(guard.__file__).parent / "shim")
+    paths = [shim, *([environ["PYTHONPATH"]] if environ.get("PYTHONPATH") else [])]
+    return {
+        **direct(online(environ, without=_INSIDE)),
+        **caches,
+        "HF_ENDPOINT": endpoint,
+        "MODELSCOPE_ENDPOINT": endpoint,
+        "HF_HUB_DISABLE_XET": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PREHEAT_TRACE": str(notes),
+        "PREHEAT_STOPWATCH": str(notes),
+    }
+
+
+def _await(
+    process: Process, app: App, until: Until, began: float, on_event: Listener, stopped: Callable[[], bool]
+) -> tuple[str, float | None]:
+    """Wait until it is ready, or has come to a good end; say by which probe, and after how many seconds."""
+    known = _probe(until.ready, process, app) if until.ready else None
+    listening: dict[int, float] = {}
+    while not stopped():
+        now = time.monotonic()
+        if not process.alive():
+            if process.status:
+                raise AppError(
+                    f"the app was never ready: it {describe_exit(process.status)}",
+                    hint="its last words are above",
+                    tail=process.tail.lines(20),
+                )
+            return until.ready, None
+        ready = until.ready if known is not None and known.ready() else ""
+        ready = ready or ("" if known is not None else _found_ready(process, app, listening, now))
+        if ready:
+            on_event(AppChanged("running", f"ready: {ready}", now - began))
+            return ready, now - began
+        if now - began > until.within_s:
+            raise AppError(
+                f"the app was not ready within {until.within_s:.0f} s",
+                hint="how is it known that it is? --ready http://127.0.0.1:7860/",
+                tail=process.tail.lines(20),
+            )
+        time.sleep(_GLANCE_S)
+    return until.ready, None
+
+
+def _found_ready(process: Process, app: App, listening: dict[int, float], now: float) -> str:
+    """Find a port that one of the family listens on, and that answers; a page is better than a port."""
+    for port in sorted(ports_of({member.pid for member in family(process.pid)})):
+        since = listening.setdefault(port, now)
+        page = f"http://127.0.0.1:{port}/"
+        if _probe(page, process, app).ready():
+            return page
+        if now - since > _NO_PAGE_S:
+            return f"tcp:{port}"
+    return ""
+
+
+def _probe(text: str, process: Process, app: App) -> Probe:
+    try:
+        return parse_probe(text, process.tail, env=app.env, cwd=app.cwd)
+    except ValueError as error:
+        raise UsageError(str(error), hint="--ready http://127.0.0.1:7860/, tcp:7860, line:REGEX or exec:CMD") from error
+
+
+def _settle(process: Process, seconds: float, stopped: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.alive() and not stopped():
+        time.sleep(_GLANCE_S)
