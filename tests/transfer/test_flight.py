@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from preheat.digest import sha256
 from preheat.hubs.folder import Folder
-from preheat.library.lock import Lock
+from preheat.library.lock import take
 from preheat.library.partial import Partial
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
@@ -20,10 +20,10 @@ FILE = File("model.bin", 1000, sha256("0" * 64))
 
 
 def flight(folder: Path) -> Flight:
-    lock = Lock(folder / "x.lock")
-    lock.take()
+    descriptor = take(folder / "x.part")
+    assert descriptor is not None
     snapshot = Snapshot(Ref.parse("me/x"), "0" * 40, (FILE,))
-    partial = Partial(folder / "x.part", FILE, lock)
+    partial = Partial(folder / "x.part", FILE, descriptor)
     partial.close()
     return Flight(Download(partial, []), Route(Way("here", Folder(), snapshot), Ramp()), 0, 1000)
 

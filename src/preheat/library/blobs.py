@@ -1,7 +1,9 @@
 """Blobs: bytes that are kept for good, by their digests."""
 
 import errno
+import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from preheat.digest import Digest
@@ -15,39 +17,60 @@ class Blobs:
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self._root = str(root)
+        self._unsettled: set[str] = set()
 
     def path(self, digest: Digest) -> Path:
         """Say where the blob is, or would be."""
-        # In one piece: thousands of files ask, and a path put together costs four times as much.
-        return Path(f"{self._root}/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}")
+        return Path(self._place(digest))
 
     def has(self, digest: Digest) -> bool:
         """Whether the blob is here: whole and verified, for nothing else has a name."""
-        return self.path(digest).exists()
+        return os.path.exists(self._place(digest))
 
     def keep(self, partial: Partial) -> None:
-        """Seal what arrived and name it; return when the name is on disk."""
+        """Seal what arrived and name it; the name is on disk once it is settled."""
         digests = partial.seal()
-        first = self.path(partial.file.digest)
+        first = self._place(partial.file.digest)
+        others = {self._place(Digest(algorithm, value)) for algorithm, value in digests.items()} - {first}
         try:
-            first.parent.mkdir(parents=True, exist_ok=True)
-            others = {self.path(Digest(algorithm, value)) for algorithm, value in digests.items()} - {first}
-            twin = next((other for other in others if other.exists()), None)
+            twin = next((other for other in others if os.path.exists(other)), None)
             if twin is None:
-                partial.publish(first)
+                _in_folder(first, partial.publish)
             else:
-                _link(twin, first)
+                _in_folder(first, functools.partial(_link, twin))
                 partial.discard()
             for other in others - {twin}:
-                other.parent.mkdir(parents=True, exist_ok=True)
-                _link(first, other)
-            sync_folder(first.parent)
+                _in_folder(other, functools.partial(_link, first))
         except OSError as error:
-            raise disk_trouble(error, first) from error
+            raise disk_trouble(error, Path(first)) from error
+        self._unsettled.add(os.path.dirname(first))
+
+    def settle(self) -> None:
+        """Put the names that were given on disk."""
+        # Others may name more meanwhile, or be settling too.
+        for folder in tuple(self._unsettled):
+            self._unsettled.discard(folder)
+            try:
+                sync_folder(Path(folder))
+            except OSError as error:
+                raise disk_trouble(error, Path(folder)) from error
+
+    def _place(self, digest: Digest) -> str:
+        # A string: thousands of files ask, and a path costs four times as much.
+        return f"{self._root}/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
 
 
-def _link(source: Path, at: Path) -> None:
+def _in_folder(at: str, act: Callable[[str], None]) -> None:
+    """Do what gives the name `at`; make its folder if that is what is missing."""
+    try:
+        act(at)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(at), exist_ok=True)
+        act(at)
+
+
+def _link(source: str, at: str) -> None:
     """Give `source` one more name; where the filesystem has no hard links, a relative symlink."""
     try:
         os.link(source, at)
@@ -56,7 +79,7 @@ def _link(source: Path, at: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS):
             raise
-        at.symlink_to(os.path.relpath(source, at.parent))
+        os.symlink(os.path.relpath(source, os.path.dirname(at)), at)
 
 
 def sync_folder(folder: Path) -> None:

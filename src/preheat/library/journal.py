@@ -9,6 +9,7 @@ Text, one line an entry, only ever appended to:
 After `kill -9` both kinds hold; after a power cut, only `d`. A line cut short is no line.
 """
 
+import functools
 import os
 import threading
 from pathlib import Path
@@ -118,6 +119,7 @@ def _text(lines: list[str]) -> bytes:
     return "".join(line + "\n" for line in lines).encode("ascii")
 
 
+@functools.cache
 def boot_id() -> str:
     """Name this boot of this machine, so that another one can tell. Linux's random(4), else always new."""
     try:

@@ -14,7 +14,7 @@ from preheat.errors import Busy, LibraryError, NoSpace, NotPreloaded
 from preheat.library.blobs import Blobs
 from preheat.library.claims import Claims, machine
 from preheat.library.journal import Journal, boot_id
-from preheat.library.lock import Lock
+from preheat.library.lock import take
 from preheat.library.partial import Partial, disk_trouble
 from preheat.library.pins import Pins
 from preheat.library.records import Records, write_whole
@@ -123,24 +123,30 @@ class Library:
 
         Raise Busy while another process is fetching it.
         """
-        path = self._partial_path(file.digest)
-        lock = Lock(path.with_suffix(".lock"))
-        if not lock.take():
-            raise Busy(f"another preheat is fetching {file.path}", hint="wait for it, or stop it")
+        path = f"{self._partials}/{file.digest.algorithm}-{file.digest.hex}.part"
         try:
-            if not self.has(file.digest):
-                return Partial(path, file, lock, self.watchers.get(file.digest))
-        except BaseException:
-            lock.release()
-            raise
-        lock.forget()
-        lock.release()
-        return None
+            descriptor = take(path)
+        except OSError as error:
+            raise disk_trouble(error, Path(path)) from error
+        if descriptor is None:
+            raise Busy(f"another preheat is fetching {file.path}", hint="wait for it, or stop it")
+        if self.has(file.digest):
+            Path(path).unlink()
+            os.close(descriptor)
+            return None
+        return Partial(Path(path), file, descriptor, self.watchers.get(file.digest))
 
     def keep(self, partial: Partial) -> None:
-        """Verify what arrived and give it its name. Raise IntegrityError if it is not what was asked for."""
+        """Verify what arrived and give it its name. Raise IntegrityError if it is not what was asked for.
+
+        The bytes are on disk then; the name is, once it is settled.
+        """
         self._blobs.keep(partial)
         self.seals.note(partial.file.digest, self.path(partial.file.digest))
+
+    def settle(self) -> None:
+        """Put the names of what was kept on disk; thousands of small files share what that costs."""
+        self._blobs.settle()
 
     @contextlib.contextmanager
     def wanted(self, snapshot: Snapshot) -> Iterator[None]:
@@ -185,6 +191,7 @@ class Library:
     def record(self, snapshot: Snapshot) -> None:
         """Write down which files the commit has and where its ref pointed, unless that is what is written already."""
         try:
+            self.settle()
             if self.records.find(snapshot.ref) == snapshot:
                 return
             self.records.write(snapshot)

@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import functools
 import os
 import threading
 from collections.abc import Iterable
@@ -9,7 +10,6 @@ from pathlib import Path
 
 from preheat.errors import IntegrityError, LibraryError, NoSpace
 from preheat.library.journal import Journal, boot_id
-from preheat.library.lock import Lock
 from preheat.library.ranges import Range, gaps, merge, without
 from preheat.library.tide import SMALL, Tide
 from preheat.library.watcher import Watcher
@@ -20,33 +20,41 @@ _SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
 
 
 class Partial:
-    """The bytes of one file so far; `lock`, already taken, keeps other processes out.
+    """The bytes of one file so far; `descriptor` is of the file at `path`, already taken from other processes.
 
     Safe for threads, as long as no two write the same byte. Hundreds of them write at once, so that is done without a
     lock: a list's append is one step, and so is a write to a file that is only appended to. A file of up to a mebibyte
     keeps no journal: that would cost more than fetching it again.
     """
 
-    def __init__(self, path: Path, file: File, lock: Lock, watcher: Watcher | None = None) -> None:
+    def __init__(self, path: Path, file: File, descriptor: int, watcher: Watcher | None = None) -> None:
         self.file = file
         self._watcher = watcher
         self._path = path
-        self._file_lock = lock
+        self._descriptor = descriptor
         self._turn = threading.Lock()
         self._closed = False
+        self._journal: Journal | None = None
         try:
-            self._journal = Journal.read(path.with_suffix(".journal"), file.size, boot_id())
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            if os.fstat(self._descriptor).st_size != file.size:
-                self._journal.remove()
-                self._journal = Journal.read(path.with_suffix(".journal"), file.size, boot_id())
-                _allocate(self._descriptor, file.size)
+            if file.size > SMALL:
+                self._journal = self._take_up()
+            elif os.fstat(descriptor).st_size:
+                os.ftruncate(descriptor, 0)
         except OSError as error:
             raise disk_trouble(error, path) from error
-        self._here = self._journal.ranges
+        self._here = self._journal.ranges if self._journal is not None else []
         self._tide = Tide(file)
         if watcher is not None:
             watcher.began(path, self._here)
+
+    def _take_up(self) -> Journal:
+        """Say what is there of the file; what has another size is begun anew."""
+        journal = Journal.read(self._path.with_suffix(".journal"), self.file.size, boot_id())
+        if os.fstat(self._descriptor).st_size != self.file.size:
+            journal.remove()
+            journal = Journal.read(journal.path, self.file.size, boot_id())
+            _allocate(self._descriptor, self.file.size)
+        return journal
 
     @property
     def wanted(self) -> int | None:
@@ -78,7 +86,7 @@ class Partial:
             while at < stop:
                 at += os.pwrite(self._descriptor, data[at - start :], at)
             self._here.append(Range(start, stop))
-            if self.file.size > SMALL and not self._closed:
+            if self._journal is not None and not self._closed:
                 self._journal.wrote(Range(start, stop))
             if self._watcher is not None:
                 self._watcher.wrote(Range(start, stop))
@@ -87,12 +95,12 @@ class Partial:
 
     def push(self, part: Range) -> None:
         """Have the kernel begin to put a part on disk now, instead of when the file is sealed."""
-        if self.file.size > SMALL:
+        if self._journal is not None:
             _begin_writeback(self._descriptor, part)
 
     def sync(self) -> None:
         """Put what arrived on disk, and say in the journal that it is there."""
-        if self.file.size <= SMALL or self._closed:
+        if self._journal is None or self._closed:
             return
         try:
             tide, ranges = self._tide, self._journal.undurable()
@@ -132,50 +140,47 @@ class Partial:
         """Take bytes for missing again."""
         with self._turn:
             self._here = without(merge(self._here), merge(wrong))
-            self._journal.only(self._here)
+            if self._journal is not None:
+                self._journal.only(self._here)
             self._tide = Tide(self.file)
             if self._watcher is not None:
                 self._watcher.forgot(list(self._here))
 
-    def publish(self, at: Path) -> None:
+    def publish(self, at: str) -> None:
         """Give the sealed bytes their name."""
         self._path.rename(at)
-        self._end()
+        self._let_go(forget=True)
 
     def discard(self) -> None:
         """Throw all of it away."""
         self._path.unlink(missing_ok=True)
-        self._end()
+        self._let_go(forget=True)
 
     def close(self) -> None:
         """Let go; what arrived stays, to go on from."""
-        if self._shut():
-            self._journal.close()
-            self._file_lock.release()
+        self._let_go(forget=False)
 
-    def _end(self) -> None:
-        """Leave nothing behind that only a partial has."""
-        if self._shut():
-            self._journal.remove()
-            self._file_lock.forget()
-            self._file_lock.release()
-
-    def _shut(self) -> bool:
-        """Let go of the file, whoever may still be writing to it; say whether it was open."""
+    def _let_go(self, *, forget: bool) -> None:
+        """Give the file back, whoever of this process may still be writing to it, and last the lock that it is."""
         with self._turn:
             was_open, self._closed = not self._closed, True
-        if was_open:
-            # Its number must not be given to another file while a thread may still use it: from here on it leads
-            # nowhere, and is closed with this object, which every such thread holds.
-            nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-            os.dup2(nowhere, self._descriptor, inheritable=False)
-            os.close(nowhere)
-        return was_open
+        if not was_open:
+            return
+        if self._journal is not None:
+            (self._journal.remove if forget else self._journal.close)()
+        # Its number must not be given to another file while a thread may still use it: from here on it leads nowhere,
+        # and is closed with this object, which every such thread holds.
+        os.dup2(_nowhere(), self._descriptor, inheritable=False)
 
     def __del__(self) -> None:
         descriptor = getattr(self, "_descriptor", -1)
         if descriptor >= 0:
             os.close(descriptor)
+
+
+@functools.cache
+def _nowhere() -> int:
+    return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
 
 def _allocate(descriptor: int, size: int) -> None:

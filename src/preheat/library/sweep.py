@@ -15,7 +15,7 @@ from pathlib import Path
 from preheat.digest import Digest
 from preheat.library.claims import VIEW, Claims, linked
 from preheat.library.inventory import Blob, inventory
-from preheat.library.lock import Lock
+from preheat.library.lock import take
 from preheat.library.records import Records
 from preheat.ref import Ref
 
@@ -175,11 +175,10 @@ def _move(path: Path, to: Path) -> None:
 
 def _drop_partial(path: Path) -> bool:
     """Remove a partial with its journal, unless a process holds it."""
-    lock = Lock(path.with_suffix(".lock"))
-    if not lock.take():
+    descriptor = take(path)
+    if descriptor is None:
         return False
     path.with_suffix(".journal").unlink(missing_ok=True)
     path.unlink(missing_ok=True)
-    lock.forget()
-    lock.release()
+    os.close(descriptor)
     return True

@@ -66,7 +66,7 @@ def fetch(
 
     board = Board(order(missing), policy.lines.route(way, policy.connections, _FIRST), library, policy.patience, tell)
     crew = _Crew(board, library, Limit(policy.rate), tell)
-    syncing = threading.Thread(target=_sync_now_and_then, args=(board,), name="sync", daemon=True)
+    syncing = threading.Thread(target=_sync_now_and_then, args=(board, library), name="sync", daemon=True)
     board.awaited = len(helpers)
     for find in helpers:
         threading.Thread(target=_join, args=(board, find, policy), name="helper", daemon=True).start()
@@ -226,12 +226,12 @@ def _join(board: Board, find: Callable[[], Way | None], policy: Policy) -> None:
     board.join(policy.lines.route(way, policy.connections, FEWEST) if way is not None else None)
 
 
-def _sync_now_and_then(board: Board) -> None:
+def _sync_now_and_then(board: Board, library: Library) -> None:
     """Put what arrived on disk while more arrives, so that a power cut costs little, and the end is not a wait."""
     while not board.ended.wait(_SYNC_EVERY_S):
-        for download in board.open_partials():
-            try:
+        try:
+            for download in board.open_partials():
                 download.partial.sync()
-            except Exception as error:  # noqa: BLE001 - carried to the caller's thread, which raises it
-                board.fail(error)
-                return
+            library.settle()
+        except Exception as error:  # noqa: BLE001 - carried to the caller's thread, which raises it
+            board.fail(error)
