@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from preheat.errors import UsageError
 from preheat.oci.dress import Dress, Health, dressed, starts, work_folder
+from preheat.oci.image import Fields
 from preheat.oci.limits import limit_of
 from preheat.oci.notes import license_of, notes
 from preheat.oci.place import Name, Place, read_name, read_place
@@ -38,7 +39,7 @@ def test_the_base_starts_its_own_app_and_the_recipe_the_one_that_it_does_not_sta
 
 
 def test_what_the_base_says_is_kept_and_what_is_ours_is_added() -> None:
-    base = {
+    base: Fields = {
         "architecture": "amd64",
         "os": "linux",
         "created": "2026-01-01T00:00:00Z",
@@ -86,10 +87,22 @@ def test_what_the_base_says_is_kept_and_what_is_ours_is_added() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    (
-        ".env app/.env .env.local .netrc .git/config sub/.git/HEAD token huggingface/token .ssh/id_rsa id_ed25519 "
-        ".docker/config.json .aws/credentials .git-credentials stored_tokens"
-    ).split(),
+    [
+        ".env",
+        "app/.env",
+        ".env.local",
+        ".netrc",
+        ".git/config",
+        "sub/.git/HEAD",
+        "token",
+        "huggingface/token",
+        ".ssh/id_rsa",
+        "id_ed25519",
+        ".docker/config.json",
+        ".aws/credentials",
+        ".git-credentials",
+        "stored_tokens",
+    ],
 )
 def test_files_that_keep_secrets_are_known_by_name(path: str) -> None:
     assert secret_name(path)

@@ -40,8 +40,6 @@ class Places:
     def target(self, place: Place, mounts: Mounts, told: Told) -> Target:
         """Open a place to write an image to. Raise UsageError for one that nothing can be written to."""
         if place.name is not None:
-            if place.name.digest:
-                raise UsageError(f"{place} names an image that is there", hint="name a tag: docker://REGISTRY/REPO:TAG")
             return RegistryTarget(self._registry(place.name, TARGET), self._wiring.transport, mounts, told)
         if place.path is None:
             raise UsageError(f"an image cannot be written to {place}", hint="--output oci:DIR:TAG")

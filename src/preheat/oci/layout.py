@@ -86,10 +86,13 @@ class LayoutTarget:
                     self._write(self._blobs / document.digest.hex, document.body)
             _sync_folder(self._blobs)
             self._write(self._folder / "oci-layout", _VERSION)
-            with open(self._folder / "oci-layout", "rb") as lock:
-                # Two builds into one layout add to one index.
+            lock = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                # Two builds into one layout add to one index. The folder stays what it is; its files are replaced.
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 self._write(self._folder / "index.json", self._index(manifest))
+            finally:
+                os.close(lock)
             _sync_folder(self._folder)
 
     def close(self) -> None:

@@ -67,6 +67,8 @@ def _output(options: argparse.Namespace) -> Place:
     output = read_place(options.output)
     if output.kind == SCRATCH:
         raise UsageError("an image cannot be written to scratch", hint="--output oci:DIR:TAG")
+    if output.name is not None and output.name.digest:
+        raise UsageError(f"{output} names an image that is there", hint="name a tag: docker://REGISTRY/REPOSITORY:TAG")
     if options.format == "docker" and output.kind in (LAYOUT, OCI_ARCHIVE):
         raise UsageError(
             "a layout holds images in OCI's form alone", hint="--format docker is for docker:// and docker-archive:"
