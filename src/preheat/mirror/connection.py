@@ -133,7 +133,7 @@ class Connection:
                     file = closing.enter_context(open(answer.body.path, "rb", buffering=0))
                 except OSError:
                     answer = refuse(404, "the file has just left this mirror")
-            self._keep &= not self._desk.crowd.stopping
+            self._keep &= not self._desk.crowd.stopping and answer.headers.get("Connection") != "close"
             words = _written(answer, keep=self._keep, old=self._head is not None and self._head.old)
             before = self.wire.sent + len(words)
             try:
@@ -173,7 +173,8 @@ def _written(answer: Answer, *, keep: bool, old: bool = False) -> bytes:
     """Write an answer's status and fields. No value that came from elsewhere can begin a line of its own."""
     lines = [f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, '')}", "Server: preheat"]
     lines.append(f"Date: {formatdate(usegmt=True)}")
-    lines += [f"{name}: {_CONTROL.sub('?', value)}" for name, value in answer.headers.items()]
+    headers = ((name, value) for name, value in answer.headers.items() if name != "Connection")
+    lines += [f"{name}: {_CONTROL.sub('?', value)}" for name, value in headers]
     if not keep:
         lines.append("Connection: close")
     elif old:
