@@ -1,6 +1,6 @@
 """Errors: what went wrong, with what, and what to type next."""
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class PreheatError(Exception):
@@ -12,6 +12,12 @@ class PreheatError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def again(self) -> Self:
+        """Return one that says the same, without its history: what is raised more than once collects them all."""
+        copy = type(self)(self.message, hint=self.hint)
+        copy.__dict__.update(self.__dict__)
+        return copy
 
 
 class UsageError(PreheatError):

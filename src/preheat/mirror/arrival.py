@@ -142,7 +142,7 @@ class Arrival:
             try:
                 while True:
                     if self._error is not None:
-                        raise self._error
+                        raise self._error.again()
                     if age not in (None, self._age):
                         raise BrokenOff(f"{self.file.path} turned out to be wrong")
                     limit = stop - HELD_BACK if hold and not self._whole else stop

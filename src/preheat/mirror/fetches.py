@@ -1,5 +1,6 @@
 """Fetches: one fetch for each digest, whoever asks for it and however many."""
 
+import gc
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +9,7 @@ from preheat.digest import Digest
 from preheat.errors import HubUnavailable, PreheatError
 from preheat.events import Event, Listener, Received
 from preheat.library.library import Library
+from preheat.library.tide import SMALL
 from preheat.mirror.arrival import Arrival
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
@@ -98,13 +100,16 @@ class Fetches:
                 fetch([file], way, self._library, policy, self._note, helpers)
             error = None
         except PreheatError as trouble:
-            error = trouble
+            error = trouble.again()
         finally:
             with self._turn:
                 del self._arrivals[file.digest]
                 self._library.watchers.pop(file.digest, None)
             self._count(fetched=error is None, failed=error is not None)
             arrival.end(error)
+        if file.size > SMALL or error is not None:
+            # A fetch and the errors that it met hold each other, and with them files that are open.
+            gc.collect()
 
     def _share(self, file: File) -> int:
         """Say how many connections a fetch may have, of those that all may."""

@@ -44,8 +44,7 @@ class Memory(Generic[Value]):
             if kept is None or time.monotonic() >= kept.until:
                 kept = self._ask(key, ask, fresh_s, refused_s)
         if kept.error is not None:
-            # A new one for each: an error raised twice carries both its histories.
-            raise _again(kept.error)
+            raise kept.error.again()
         assert kept.value is not None
         return kept.value
 
@@ -60,9 +59,9 @@ class Memory(Generic[Value]):
         except HubUnavailable as error:
             known = self.last(key)
             weight = 1 if known is None else 1 + self._weigh(known)
-            return self._keep(key, _Kept(known, error, time.monotonic() + refused_s, weight))
+            return self._keep(key, _Kept(known, error.again(), time.monotonic() + refused_s, weight))
         except HubError as error:
-            return self._keep(key, _Kept(None, error, time.monotonic() + refused_s, 1))
+            return self._keep(key, _Kept(None, error.again(), time.monotonic() + refused_s, 1))
         return self._keep(key, _Kept(value, None, time.monotonic() + fresh_s, 1 + self._weigh(value)))
 
     def _look(self, key: Hashable) -> _Kept[Value] | None:
@@ -95,9 +94,3 @@ class Memory(Generic[Value]):
                 lock, count = self._asking.pop(key)
                 if count > 1:
                     self._asking[key] = (lock, count - 1)
-
-
-def _again(error: HubError) -> HubError:
-    copy = type(error)(error.message, hint=error.hint)
-    copy.__dict__.update(error.__dict__)
-    return copy
