@@ -80,7 +80,8 @@ def test_who_comes_late_joins_in_the_middle_and_who_leaves_stops_nothing(rooms: 
     early.close()
     late = room.ask(WEIGHTS)
     assert (late.status, len(late.body), late.whole) == (200, 9_000_000, True)
-    assert paced.sent(r"/resolve/") <= 9_000_001
+    # Once, but for what was under way on slow lines that quicker ones took over from.
+    assert paced.sent(r"/resolve/") < 1.3 * 9_000_000
     assert room.under_way() == []
 
 
