@@ -185,7 +185,10 @@ def _variables_in_plain_use(seen: Observation) -> set[str]:
 
 def _makes(seen: Observation) -> tuple[str, ...]:
     """Name what the start made inside the app's folder, the same wherever that lies."""
-    places = (within(made.path, seen.folder) for made in sorted(seen.made, key=lambda made: -made.size))
+    own = [
+        made for made in seen.made if not any(within(made.path, cache) is not None for cache in seen.caches.values())
+    ]
+    places = (within(made.path, seen.folder) for made in sorted(own, key=lambda made: -made.size))
     return tuple(place for place in places if place)
 
 

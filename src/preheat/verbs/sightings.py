@@ -38,7 +38,7 @@ def observe(seen: Seen, subject: Subject, library: Library, resolve: Callable[[R
     disk = _Disk()
     served = _served(seen, library, resolve)
     folder = str(subject.folder)
-    matters = (folder, *seen.caches.values())
+    caches = tuple(seen.caches.values())
     written = _written(seen)
     loaded, direct = _loaded(seen, written, disk, resolve)
     served = tuple({(one.ref, one.file.path): one for one in (*served, *direct)}.values())
@@ -53,7 +53,7 @@ def observe(seen: Seen, subject: Subject, library: Library, resolve: Callable[[R
         loaded=loaded,
         opened=opened,
         reached=_reached(seen.notes),
-        made=tuple(_made(written, matters, served, loaded, disk)),
+        made=tuple(_made(_apart(written, folder, caches, str(library.root)), served, loaded, disk)),
         copied=seen.notes.copied,
         local_dirs=_local_dirs(written),
         sees_native=seen.how == "fanotify" and not seen.lost,
@@ -133,7 +133,7 @@ def _loaded(
     led_from = {urljoin(r.url, r.location): r.url for r in seen.notes.replies if 300 <= r.status < 400 and r.location}
     taken: set[str] = set()
     for reply in seen.notes.replies:
-        if reply.method != "GET" or reply.status != 200 or _near(reply.url):
+        if reply.method != "GET" or reply.status != 200 or reply.url.startswith(f"{seen.endpoint}/"):
             continue
         origin = _origin(reply.url, led_from)
         path = _file_of(reply, origin, written, taken, disk)
@@ -218,9 +218,15 @@ def _opened(seen: Seen, served: Iterable[Served], loaded: set[str], disk: _Disk)
         yield Opened(path, max(at - seen.began, 0.0), size, frozenset(one for one in digests if one is not None))
 
 
-def _made(
-    written: Iterable[str], matters: Iterable[str], served: Iterable[Served], loaded: Iterable[Loaded], disk: _Disk
-) -> Iterable[Made]:
+def _apart(written: Iterable[str], folder: str, caches: Iterable[str], library: str) -> Iterable[str]:
+    """Keep what lies in the caches or in the app's folder, and not in a library there."""
+    for path in written:
+        own = within(path, folder) is not None and within(path, library) is None
+        if own or any(within(path, cache) is not None for cache in caches):
+            yield path
+
+
+def _made(written: Iterable[str], served: Iterable[Served], loaded: Iterable[Loaded], disk: _Disk) -> Iterable[Made]:
     """List what the start made for itself: neither fetched nor a hub client's books."""
     digests = {one.file.digest for one in served}
     sizes = {one.file.size for one in served}
@@ -229,7 +235,7 @@ def _made(
         name = path.rpartition("/")[2]
         if name in _SIGNS or name.endswith(_BOOK_NAMES) or any(book in path for book in _BOOKS):
             continue
-        if path in fetched or not any(within(path, folder) is not None for folder in matters):
+        if path in fetched:
             continue
         size = disk.size(path)
         if not size:
@@ -256,10 +262,6 @@ def _reached(notes: Notes) -> tuple[Reached, ...]:
         if not _own(aim.host) and (aim.lookup or aim.modules not in looked_up):
             counts[aim.host, aim.port, aim.modules] += 1
     return tuple(Reached(host, port, modules, count) for (host, port, modules), count in counts.most_common())
-
-
-def _near(url: str) -> bool:
-    return _own(urlsplit(url).hostname or "")
 
 
 def _own(host: str) -> bool:

@@ -31,6 +31,8 @@ _INSIDE = frozenset(
     ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "HF_DATASETS_CACHE", "HF_ASSETS_CACHE")
 )
 _GLANCE_S = 0.1
+# stdout is for what the trace found.
+_TO_STDERR = Output(2, 2)
 _NO_PAGE_S = 3.0
 
 
@@ -52,6 +54,7 @@ class Seen:
     """
 
     began: float
+    endpoint: str
     ready: str
     ready_s: float | None
     caches: Mapping[str, str]
@@ -62,7 +65,6 @@ class Seen:
     attempts: tuple[Attempt, ...] | None
     answered: tuple[Answered, ...]
     imports: Imports | None
-    downloading: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -97,7 +99,7 @@ def traced_start(
     opens = Opens([folder, str(workplace)], lambda: held[0].pid if held else 0)
     began, clock = time.time(), time.monotonic()
     try:
-        process = Process(App(app.command, environ, app.cwd), output=Output(), witness=witness)
+        process = Process(App(app.command, environ, app.cwd), output=_TO_STDERR, witness=witness)
     except CannotStart as error:
         opens.close()
         raise AppError(str(error), hint="is the command right?") from error
@@ -117,6 +119,7 @@ def traced_start(
     written = (path.read_text(encoding="utf-8", errors="replace") for path in notes.glob("*.trace"))
     return Seen(
         began,
+        endpoint,
         ready,
         ready_s,
         caches,
