@@ -157,5 +157,26 @@ def test_behind_a_door_nothing_is_told_but_that_it_lives() -> None:
     assert received(Request("GET", "/livez")).body == b"ok\n"
 
 
+def test_an_old_client_logs_in_and_shows_its_cookie() -> None:
+    received = reception(lambda request: Answer(299, {}), standing, lambda: Door(("a-token-it-is",)), lambda: URL)
+
+    def log_in(body: bytes) -> Answer:
+        return received(Request("POST", "/api/v1/login", {}, body))
+
+    for token in ("a-token-it-is", "a-token-it-is:of-the-hub"):
+        answer = log_in(json.dumps({"AccessToken": token}).encode())
+        assert answer.status == 200
+        cookie = answer.headers["Set-Cookie"].partition(";")[0]
+        assert received(Request("GET", "/", {"cookie": cookie})).status == 200
+    for body in (
+        b"",
+        b"[]",
+        b'{"AccessToken": 1}',
+        b'{"AccessToken": "other"}',
+        b'{"AccessToken": "a-token-it-is:;\\r\\n"}',
+    ):
+        assert log_in(body).status == 401
+
+
 def test_the_words_are_short() -> None:
     assert len(write_words(standing(), URL).splitlines()) < 12

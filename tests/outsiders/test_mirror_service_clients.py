@@ -70,6 +70,31 @@ def test_modelscope_old_and_new_over_tls(
     assert mirror.kill(signal.SIGTERM).status == 0
 
 
+@pytest.mark.parametrize("version", ["1.27.0", "1.40.2"])
+def test_modelscope_shows_its_token(
+    preheat: Preheat, outsider: Outsider, tmp_path: Path, version: str, model: Path
+) -> None:
+    pytest.importorskip("cryptography", reason="preheat[tls] is not installed")
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"{TOKEN}\n")
+    words = ("--tls-self-signed", "--folder", f"acme/tiny={model}", "--token-file", str(tokens))
+    mirror, url = mirroring(preheat, *words)
+    certificate = str(mirror.event("noted")["said"]).partition("SSL_CERT_FILE=")[2]
+    trust = {"SSL_CERT_FILE": certificate, "REQUESTS_CA_BUNDLE": certificate, "MODELSCOPE_API_TOKEN": TOKEN}
+    where = {"MODELSCOPE_DOMAIN": url.removeprefix("https://")} if version < "1.3" else {"MODELSCOPE_ENDPOINT": url}
+    python = outsider(f"modelscope=={version}")
+    script = (
+        f"from modelscope import HubApi; HubApi().login('{TOKEN}')\n{_MODELSCOPE}" if version < "1.3" else _MODELSCOPE
+    )
+    told = asked(python, script, tmp_path / "at", **trust, **where)
+    assert told.returncode == 0, told.stderr
+    [weights] = (tmp_path / "at").rglob("model.safetensors")
+    assert weights.read_bytes() == (model / "model.safetensors").read_bytes()
+    told = asked(python, _MODELSCOPE, tmp_path / "without", **{**trust, "MODELSCOPE_API_TOKEN": ""}, **where)
+    assert told.returncode != 0
+    assert TOKEN not in mirror.kill(signal.SIGTERM).out
+
+
 def test_curl_sees_words_and_a_file(preheat: Preheat, tmp_path: Path, model: Path) -> None:
     mirror, url = mirroring(preheat, "--folder", f"acme/tiny={model}")
     curl = ["curl", "-qsf", "--max-time", "20"]

@@ -12,9 +12,10 @@ from preheat.errors import UsageError
 from preheat.mirror.forms import Refused, Request, refuse
 
 _BEARER, _BASIC = re.compile(r"(?i:bearer)[ \t]+(\S+)"), re.compile(r"(?i:basic)[ \t]+(\S+)")
-_COOKIE = "m_session_id"  # where ModelScope's clients carry their token
+COOKIE = "m_session_id"  # where ModelScope's clients carry their token
 # A blank and a colon part words that stand beside a token.
 _TOKEN = re.compile(r"[!-9;-~]{8,512}")
+_COOKIE_VALUE = re.compile(r"[A-Za-z0-9._~+/=-]{0,4096}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,11 @@ class Door:
             refuse(401, "this mirror wants its own token: set it as HF_TOKEN or MODELSCOPE_API_TOKEN", **asks)
         )
 
+    def opens(self, shown: str) -> bool:
+        """Whether what is shown is one of the mirror's tokens, alone or before upstream's; and could be in a cookie."""
+        own, colon, other = shown.partition(":")
+        return self._fits(own) and (not colon or _COOKIE_VALUE.fullmatch(other) is not None)
+
     def _fits(self, shown: str) -> bool:
         return any(hmac.compare_digest(shown.encode(), token.encode()) for token in self.tokens)
 
@@ -73,7 +79,7 @@ def _cookie(request: Request) -> str:
         cookies = SimpleCookie(request.headers.get("cookie", ""))
     except CookieError:
         return ""
-    return cookies[_COOKIE].value if _COOKIE in cookies else ""
+    return cookies[COOKIE].value if COOKIE in cookies else ""
 
 
 def _with(request: Request, token: str) -> Request:

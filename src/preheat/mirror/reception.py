@@ -6,6 +6,7 @@ from collections.abc import Callable
 from preheat.errors import PreheatError
 from preheat.mirror.door import Door
 from preheat.mirror.forms import Answer, Refused, Request, refuse
+from preheat.mirror.login import login
 from preheat.mirror.metrics import TYPE, write_metrics
 from preheat.mirror.page import POLICY, write_page, write_words
 from preheat.mirror.phrases import preferred
@@ -28,6 +29,8 @@ def reception(
         path = request.target.partition("?")[0]
         if path == "/livez":
             return _written(_TEXT, "ok\n", request)
+        if path == "/api/v1/login" and request.method == "POST" and door().tokens:
+            return login(request, door())
         try:
             request = door().enter(request)
             match path:
