@@ -61,8 +61,9 @@ PROVE = """\
 | `NO_PROXY`, `no_proxy` | as before, and `localhost`, `127.0.0.1`, `::1` |
 | `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE` | where the app's view lies, when it has one |
 
-`prove` sets the same for a preloaded start, and none of it for a cold one; for both, `HF_HOME` is a new folder and
-`HF_ENDPOINT` the endpoint that is proved against.
+`prove` sets the same for all starts but the cold ones, and none of it for those; for all, `HF_HOME`,
+`MODELSCOPE_CACHE`, `TORCH_HOME` and `XDG_CACHE_HOME` are new folders, `HF_ENDPOINT` and `MODELSCOPE_ENDPOINT` the
+endpoints that are proved against, and `PYTHONPATH` begins with the folder of the stopwatch ([proof.md](proof.md)).
 """
 
 
