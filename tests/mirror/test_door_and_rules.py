@@ -15,7 +15,7 @@ from preheat.mirror.settings import Settings, Words
 from preheat.ref import Ref
 
 TOKEN = "a-token-of-the-mirror"
-_TOKENS = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters=":"), min_size=8, max_size=40)
+_TOKENS = st.from_regex(r"[A-Za-z0-9._~+/=-]{8,40}", fullmatch=True)
 
 
 def shown(token: str) -> Request:
@@ -70,7 +70,7 @@ def test_what_goes_on_is_the_other_token_and_never_the_mirrors(own: str, other: 
     assert bearer(inside) == other
 
 
-@pytest.mark.parametrize("token", ["short", "with space in", "with:colon", "", "ünïcödé-token"])
+@pytest.mark.parametrize("token", ["short", "with space in", "with:colon", "with;semicolon", "", "ünïcödé-token"])
 def test_a_token_that_cannot_be_one_is_said_without_saying_it(token: str) -> None:
     with pytest.raises(UsageError) as caught:
         Door((token,))

@@ -13,9 +13,9 @@ from preheat.mirror.forms import Refused, Request, refuse
 
 _BEARER, _BASIC = re.compile(r"(?i:bearer)[ \t]+(\S+)"), re.compile(r"(?i:basic)[ \t]+(\S+)")
 COOKIE = "m_session_id"  # where ModelScope's clients carry their token
-# A blank and a colon part words that stand beside a token.
-_TOKEN = re.compile(r"[!-9;-~]{8,512}")
-_COOKIE_VALUE = re.compile(r"[A-Za-z0-9._~+/=-]{0,4096}")
+# RFC 6750 section 2.1; nothing that parts words where a token stands among others.
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{8,512}")
+_OTHER = re.compile(r"[A-Za-z0-9._~+/=-]{0,4096}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Door:
     def opens(self, shown: str) -> bool:
         """Whether what is shown is one of the mirror's tokens, alone or before upstream's; and could be in a cookie."""
         own, colon, other = shown.partition(":")
-        return self._fits(own) and (not colon or _COOKIE_VALUE.fullmatch(other) is not None)
+        return self._fits(own) and (not colon or _OTHER.fullmatch(other) is not None)
 
     def _fits(self, shown: str) -> bool:
         return any(hmac.compare_digest(shown.encode(), token.encode()) for token in self.tokens)
