@@ -6,6 +6,7 @@ import socket
 import ssl
 import sys
 import threading
+import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -50,13 +51,14 @@ class Document:
 
 
 class Stream:
-    """A large answer, on its way."""
+    """A large answer, on its way; it came from `landed`, which is another address than was asked after a redirect."""
 
     def __init__(self, response: urllib3.BaseHTTPResponse, url: str, meter: "_Meter") -> None:
         self._response = response
         self._url = url
         self._meter = meter
         self.status = response.status
+        self.landed = _landed(response, url)
         self.headers: Mapping[str, str] = response.headers
         # urllib3 reads into bytes of its own and copies; below it lies the standard library's reader, which does not.
         # Only for bodies of a told length: of others it cannot tell an end from a break.
@@ -264,6 +266,13 @@ def _fenced(fence: Fence) -> dict[str, type[HTTPConnectionPool]]:
         ConnectionCls = Secure
 
     return {"http": PlainPool, "https": SecurePool}
+
+
+def _landed(response: urllib3.BaseHTTPResponse, url: str) -> str:
+    """Follow the redirects that were followed."""
+    for one in response.retries.history if response.retries is not None else ():
+        url = urllib.parse.urljoin(url, one.redirect_location or "")
+    return url
 
 
 def _trouble(url: str, error: Exception) -> HubError:

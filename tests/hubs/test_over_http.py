@@ -75,6 +75,26 @@ def test_the_token_goes_to_the_endpoint_and_not_where_it_redirects_to(
         assert not {"authorization", "cookie"} & set(request.headers)
 
 
+def test_the_hub_is_asked_once_where_a_file_lies_not_for_each_part(
+    asked: tuple[Hub, Ref], hub: FlakyHub, store: FlakyHub, model: Path
+) -> None:
+    theirs, ref = asked
+    snapshot = theirs.resolve(ref)
+    file = _file(snapshot)
+    whole = (model / file.path).read_bytes()
+    hub.fails(BYTES, redirects_to(store.url))
+    for start in range(0, 5_000, 1_000):
+        assert _read(theirs.open(snapshot, file, start, start + 1_000)) == whole[start : start + 1_000]
+    assert len(hub.asked(BYTES)) == 1
+    assert len(store.asked(BYTES)) == 5
+    store.fails(BYTES, _expired, times=1)
+    assert _read(theirs.open(snapshot, file, 0, 1_000)) == whole[:1_000], "asked for a new address by itself"
+    assert len(hub.asked(BYTES)) == 2
+    store.fails("", refuses(503), times=1)
+    hub.recovers()
+    assert _read(theirs.open(snapshot, file, 0, 1_000)) == whole[:1_000], "a store that is down is not insisted on"
+
+
 def test_nothing_asks_for_xet(asked: tuple[Hub, Ref], hub: FlakyHub) -> None:
     theirs, ref = asked
     snapshot = theirs.resolve(ref)

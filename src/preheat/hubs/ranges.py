@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from preheat.errors import HubError, HubUnavailable, IntegrityError, NoRanges, PreheatError
 from preheat.hub import Reader
@@ -32,6 +33,7 @@ class Ranges:
         self._transport = transport
         self._read_error = read_error
         self._whole_only: set[File] = set()
+        self._landings: dict[str, str] = {}
 
     def open(self, place: Place, file: File, start: int, stop: int) -> Reader:
         """Read bytes `start` up to, not including, `stop` of `file`, which lies there, and never one more.
@@ -43,8 +45,7 @@ class Ranges:
             return _Empty()
         whole = start == 0 and stop == file.size
         plain = whole or file in self._whole_only
-        asked = place.headers if plain else {**place.headers, "Range": f"bytes={start}-{stop - 1}"}
-        stream = self._transport.stream(place.url, asked)
+        stream = self._ask(place, {} if plain else {"Range": f"bytes={start}-{stop - 1}"})
         try:
             if stream.status not in (200, 206, 416):
                 raise self._read_error(stream, place.what)
@@ -56,6 +57,28 @@ class Ranges:
         except BaseException:
             stream.close()
             raise
+
+    def _ask(self, place: Place, asked: Mapping[str, str]) -> Stream:
+        """Ask where the file was found to lie, while that holds; else where the hub sends whoever asks.
+
+        A hub answers for each part with a redirect, signed for an hour or so: that costs a round trip, and counts
+        against its limits. Where it leads, no credentials are sent.
+        """
+        landing = self._landings.get(place.url)
+        if landing is not None:
+            try:
+                stream = self._transport.stream(landing, asked)
+            except HubError:
+                self._landings.pop(place.url, None)
+                raise
+            if stream.status in (200, 206):
+                return stream
+            stream.close()
+            self._landings.pop(place.url, None)
+        stream = self._transport.stream(place.url, {**place.headers, **asked})
+        if stream.status in (200, 206) and _origin(stream.landed) != _origin(place.url):
+            self._landings[place.url] = stream.landed
+        return stream
 
     def _part(self, stream: Stream, file: File, start: int, stop: int) -> Reader:
         match stream.status:
@@ -70,6 +93,11 @@ class Ranges:
                 raise IntegrityError(f"{file.path} should have {file.size} bytes, the hub has fewer", hint=_OTHER)
         exact = stream.headers.get("Content-Length") == str(stop - start)
         return stream if exact else _Bounded(stream, stop - start)
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
 
 
 class _Empty:
