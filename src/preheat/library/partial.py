@@ -86,10 +86,10 @@ class Partial:
             while at < stop:
                 at += os.pwrite(self._descriptor, data[at - start :], at)
             self._here.append(Range(start, stop))
+            if self._watcher is not None:
+                self._watcher.wrote(Range(start, stop))  # before the journal, whose first line goes to disk
             if self._journal is not None and not self._closed:
                 self._journal.wrote(Range(start, stop))
-            if self._watcher is not None:
-                self._watcher.wrote(Range(start, stop))
         except OSError as error:
             raise disk_trouble(error, self._path) from error
 

@@ -21,11 +21,11 @@ class Access:
         self._refused_s = refused_s
         self._opened: Memory[bool] = Memory(lambda _opened: 0, heaviest=20_000)
 
-    def admit(self, told: Told, file: File, token: str, *, mark: bool) -> Told:
+    def admit(self, told: Told, file: File, token: str) -> Told:
         """Return through what a client with that token may have the bytes; raise AccessDenied if through nothing.
 
         Where nobody can be asked, what is open to all is given, and what is not, to whom it was opened before; else
-        raise HubUnavailable. With `mark`, the gate learns that it is open to all.
+        raise HubUnavailable. What needed a token is closed from then on, on disk.
         """
         if not told.privately:
             try:
@@ -39,8 +39,8 @@ class Access:
                 if not self.was_opened(told.snapshot.ref, token):
                     raise
             else:
-                if mark:
-                    self._gate.note(told.snapshot.ref, OPEN)
+                if self._gate.state(told.snapshot.ref) == CLOSED:
+                    self._gate.note(told.snapshot.ref, OPEN)  # it was opened to all since
                 return told
         private = told if told.privately else told.with_token(token)
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from preheat.digest import Digest
 from preheat.errors import HubUnavailable, PreheatError
-from preheat.events import Event, Listener, Received
+from preheat.events import Event, Listener, Noted, Received
 from preheat.library.library import Library
 from preheat.library.tide import SMALL
 from preheat.mirror.arrival import Arrival
@@ -43,6 +43,17 @@ class Counts:
     received: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What to fetch, and how: `helpers` as of `fetch`. `keep` writes down what it is for, beside it."""
+
+    snapshot: Snapshot
+    file: File
+    way: Way
+    helpers: Sequence[Callable[[], Way | None]] = ()
+    keep: Callable[[], None] = lambda: None
+
+
 class Fetches:
     """Threads may share it. A fetch ends when its file is in the library or cannot be had, and not before."""
 
@@ -70,34 +81,33 @@ class Fetches:
         """Count an answer with a file that was here."""
         self._count(hits=1)
 
-    def join(self, snapshot: Snapshot, file: File, way: Way, helpers: Sequence[Callable[[], Way | None]]) -> Arrival:
-        """Return the fetch of a file, begun now if none is under way; `helpers` as of `fetch`.
-
-        Raise HubUnavailable while there are too many.
-        """
+    def join(self, errand: Errand) -> Arrival:
+        """Return the fetch of a file, begun now if none is under way; raise HubUnavailable while there are too many."""
+        file = errand.file
         with self._turn:
             arrival = self._arrivals.get(file.digest)
             if arrival is None:
                 if len(self._arrivals) >= MOST_FETCHES:
                     raise HubUnavailable(f"this mirror fetches {MOST_FETCHES} files already", wait_s=5.0)
-                arrival = Arrival(snapshot.ref, file, self._library.path(file.digest))
+                arrival = Arrival(errand.snapshot.ref, file, self._library.path(file.digest))
                 self._arrivals[file.digest] = arrival
                 self._library.watchers[file.digest] = arrival
-                words = (arrival, snapshot, way, helpers)
-                threading.Thread(target=self._fetch, args=words, name="arrival", daemon=True).start()
+                threading.Thread(target=self._fetch, args=(arrival, errand), name="arrival", daemon=True).start()
         self._count(misses=1)
         return arrival
 
-    def _fetch(
-        self, arrival: Arrival, snapshot: Snapshot, way: Way, helpers: Sequence[Callable[[], Way | None]]
-    ) -> None:
-        file = arrival.file
+    def _fetch(self, arrival: Arrival, errand: Errand) -> None:
+        file = errand.file
+        written, ended = threading.Event(), threading.Event()
         error: PreheatError | None = PreheatError(f"{file.path}: this mirror has a fault")
         try:
-            with self._library.wanted(replace(snapshot, files=(file,))):
-                self._library.prepare(file.size - self._library.partial_size(file))
-                policy = replace(self._policy, connections=self._share(file), lines=Lines())
-                fetch([file], way, self._library, policy, self._note, helpers)
+            self._library.prepare(file.size - self._library.partial_size(file))
+            # What is written down waits for the disk, and clients wait for the first byte: so it is done beside.
+            threading.Thread(target=self._write, args=(errand, written, ended), name="errand", daemon=True).start()
+            policy = replace(self._policy, connections=self._share(file), lines=Lines())
+            fetch([file], errand.way, self._library, policy, self._note, errand.helpers)
+            written.wait()
+            self._library.settle()
             error = None
         except PreheatError as trouble:
             error = trouble.again()
@@ -107,9 +117,22 @@ class Fetches:
                 self._library.watchers.pop(file.digest, None)
             self._count(fetched=error is None, failed=error is not None)
             arrival.end(error)
+            ended.set()
         if file.size > SMALL or error is not None:
             # A fetch and the errors that it met hold each other, and with them files that are open.
             gc.collect()
+
+    def _write(self, errand: Errand, written: threading.Event, ended: threading.Event) -> None:
+        """Write down what an errand is for, and claim the blob until it is here."""
+        try:
+            with self._library.wanted(replace(errand.snapshot, files=(errand.file,))):
+                errand.keep()
+                written.set()
+                ended.wait()
+        except PreheatError as error:
+            self._on_event(Noted(str(errand.snapshot.ref), f"not written down: {error.message}"))
+        finally:
+            written.set()
 
     def _share(self, file: File) -> int:
         """Say how many connections a fetch may have, of those that all may."""

@@ -7,9 +7,9 @@ from pathlib import Path
 from preheat.errors import AccessDenied, HubUnavailable, NotFound
 from preheat.library.library import Library
 from preheat.mirror.access import Access
-from preheat.mirror.fetches import Fetches
+from preheat.mirror.fetches import Errand, Fetches
 from preheat.mirror.forms import Arriving
-from preheat.mirror.gate import CLOSED, Gate, name_of
+from preheat.mirror.gate import CLOSED, OPEN, Gate, name_of
 from preheat.mirror.memory import Memory
 from preheat.mirror.shelf import Found
 from preheat.mirror.upstream import Told, Upstreams
@@ -103,14 +103,18 @@ class PullThrough:
 
         def admit(file: File) -> None:
             if not (own and library.has(file.digest)):
-                way.append(self._access.admit(told, file, token, mark=not own))
+                way.append(self._access.admit(told, file, token))
 
         def fetch(file: File) -> Arriving:
-            through = way[-1] if way else self._access.admit(told, file, token, mark=not own)
-            library.prepare(0)
-            library.record(snapshot)
+            through = way[-1] if way else self._access.admit(told, file, token)
             helpers = self._upstreams.helpers(through, token if through.privately else "")
-            return self.fetches.join(snapshot, file, through.way, helpers)
+
+            def keep() -> None:
+                if not own and not self._gate.state(snapshot.ref):
+                    self._gate.note(snapshot.ref, OPEN)
+                library.record(snapshot)
+
+            return self.fetches.join(Errand(snapshot, file, through.way, helpers, keep))
 
         def revisions() -> dict[str, str]:
             return library.revisions(snapshot.ref) | (
