@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python
 
-.PHONY: help setup check format test test-fast test-slow ci demo bench-pull bench-pull-slow bench-faults bench-views bench-library bench-mirror guard bench-guard clean bench-prove docs-reports
+.PHONY: help setup check format test test-fast test-slow ci demo bench-pull bench-pull-slow bench-faults bench-views bench-library bench-mirror bench-build guard bench-guard clean bench-prove bench-ways docs-reports
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -61,8 +61,15 @@ bench-mirror: setup ## the mirror beside nginx and olah, its cold misses, 50 cli
 bench-prove: setup ## whether prove keeps its own promises, on the demo's app; an idle machine, eight minutes
 	$(RUN) -m benchmarks.bench_prove $(if $(TRIAL),--trial)
 
+bench-ways: setup ## what each way to have the weights there costs, written into docs/ways.md; a minute
+	$(RUN) -m benchmarks.bench_ways
+
 docs-reports: setup ## prove's pages of two real apps, and their pictures in docs/; an idle machine, chromium, ten minutes
 	$(RUN) -m docs.reports $(if $(TRIAL),--trial)
+
+bench-build: setup ## build beside docker, podman, buildah and umoci, and the floor; 15 minutes, root for most of them
+	$(RUN) -m benchmarks.bench_build
+	$(RUN) docs/fill_images.py
 
 guard: setup ## the guard as one file for any Python from 3.8 on: dist/guard.pyz
 	$(RUN) -c "from pathlib import Path; from preheat.deploy.guard_zip import write_guard_zip; write_guard_zip(Path('dist/guard.pyz'))"
