@@ -67,6 +67,15 @@ def test_a_hub_in_the_room_leads_into_the_room_and_outside_but_not_to_this_machi
         fence.check("localhost", 6379, "127.0.0.1")
 
 
+def test_an_address_that_is_refused_is_not_even_knocked_at() -> None:
+    fence = Fence("https://hub.example")
+    fence.look("hub.example", 443)
+    fence.look("93.184.215.14", 443)
+    for address in ("127.0.0.1", "[::1]", "169.254.169.254"):
+        with pytest.raises(HubError, match="refused"):
+            fence.look(address, 80)
+
+
 def test_before_the_endpoint_itself_was_reached_nothing_is_known_of_it() -> None:
     with pytest.raises(HubError):
         Fence("http://mirror.lan:8000").check("store.lan", 8000, "192.168.1.6")

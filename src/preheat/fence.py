@@ -23,6 +23,14 @@ class Fence:
         self._kinds = {PUBLIC}
         self._turn = threading.Lock()
 
+    def look(self, host: str, port: int) -> None:
+        """Raise HubError for what is an address already, and one that nobody may lead to: it is not even knocked at."""
+        try:
+            address = str(ipaddress.ip_address(host.strip("[]")))
+        except ValueError:
+            return  # a name: where it leads is seen when it is reached
+        self.check(host, port, address)
+
     def check(self, host: str, port: int, address: str) -> None:
         """Take in that `host` and `port` turned out to be `address`; raise HubError if nobody may lead there."""
         kind = kind_of(address)

@@ -21,7 +21,6 @@ from preheat.errors import HubError, HubUnavailable, UsageError
 from preheat.fence import Fence
 
 _REDIRECTS = 8
-_LARGEST_DOCUMENT = 256 << 20
 _DIGEST_S = 300.0
 _LITTLE, _ENOUGH = 32 << 10, 256 << 10
 
@@ -30,7 +29,7 @@ _LITTLE, _ENOUGH = 32 << 10, 256 << 10
 class Wires:
     """How to reach the world: proxies by scheme (and `no`), an extra CA file, seconds to wait, and a fence.
 
-    What goes through a proxy is the proxy's to fence in.
+    Documents are of at most `largest_document` bytes. What goes through a proxy is the proxy's to fence in.
     """
 
     proxies: Mapping[str, str] = field(default_factory=dict)
@@ -39,6 +38,7 @@ class Wires:
     read_s: float = 20.0
     connections: int = 256
     fence: Fence | None = None
+    largest_document: int = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +156,15 @@ class Transport:
         """
         response = self._ask(url, {"Accept-Encoding": "identity", **headers})
         try:
-            body = response.read(_LARGEST_DOCUMENT + 1)
+            body = response.read(self._wires.largest_document + 1)
         except (exceptions.HTTPError, OSError) as error:
             raise _trouble(url, error) from error
         finally:
             response.release_conn()
         self._meter.add(len(body))
-        if len(body) > _LARGEST_DOCUMENT:
-            raise HubError(f"{url} answers with more than {_LARGEST_DOCUMENT >> 20} MiB where a list was expected")
+        most = self._wires.largest_document
+        if len(body) > most:
+            raise HubError(f"{url} answers with more than {most >> 20} MiB where a list was expected")
         return Document(response.status, response.headers, body)
 
     def stream(self, url: str, headers: Mapping[str, str]) -> Stream:
@@ -180,7 +181,7 @@ class Transport:
         """
         response = self._ask(url, {"Accept-Encoding": "identity", **headers}, method, body)
         try:
-            answer = response.read(_LARGEST_DOCUMENT)
+            answer = response.read(self._wires.largest_document)
         except (exceptions.HTTPError, OSError) as error:
             raise _trouble(url, error) from error
         finally:
@@ -251,11 +252,13 @@ def _fenced(fence: Fence) -> dict[str, type[HTTPConnectionPool]]:
 
     class Plain(HTTPConnection):
         def connect(self) -> None:
+            fence.look(self.host, self.port or 0)
             super().connect()
             check(self)
 
     class Secure(HTTPSConnection):
         def connect(self) -> None:
+            fence.look(self.host, self.port or 0)
             super().connect()
             check(self)
 

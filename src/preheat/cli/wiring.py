@@ -3,6 +3,7 @@
 import argparse
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -127,7 +128,8 @@ class Wiring:
                 hint="--upstream hf=https://huggingface.co, --upstream ms=https://modelscope.cn, or another mirror",
             )
         wires = Wires(self.config.proxies, self.config.ca_file, connect_s=3.0, connections=64, fence=Fence(url))
-        transport = Transport(wires)
+        # One mirror serves many, so nobody may fill its memory.
+        transport = Transport(replace(wires, largest_document=48 << 20))
         make = HuggingFace if hub == "hf" else ModelScope
         return Upstream(hub, url, lambda token: make(url, transport, token))
 
