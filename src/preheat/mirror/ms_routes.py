@@ -5,7 +5,7 @@ import re
 from preheat.errors import AccessDenied, HubUnavailable, NoSpace, NotFound, PreheatError
 from preheat.hubs.ms_documents import PAGE
 from preheat.mirror import ms_answers
-from preheat.mirror.files import give_file
+from preheat.mirror.files import give_file, provenance
 from preheat.mirror.forms import Answer, Refused, Request, bearer, json_answer
 from preheat.mirror.shelf import Find, Found
 from preheat.ref import DATASET, MODEL, MODELSCOPE, Ref, is_repository, is_revision
@@ -32,11 +32,11 @@ def _route(request: Request, segments: list[str], query: dict[str, str], find: F
         raise Refused(_refuse(405, f"{request.method} is not answered here"))
     match rest:
         case []:
-            _find(find, ref)
-            return _document(ms_answers.write_repository(ref))
+            return _document(ms_answers.write_repository(ref), _find(find, ref))
         case ["revisions"]:
-            _find(find, ref)
-            return _document(ms_answers.write_revisions([ref.revision]))
+            found = _find(find, ref)
+            names = dict.fromkeys((ref.revision, *found.revisions()))
+            return _document(ms_answers.write_revisions(names), found)
         case ["repo", "files"] if ref.kind == MODEL:
             return _files(_find(find, _at(ref, query)), query)
         case ["repo", "tree"] if ref.kind == DATASET:
@@ -70,7 +70,7 @@ def _find(find: Find, ref: Ref) -> Found:
 
 def _files(found: Found, query: dict[str, str]) -> Answer:
     entries = ms_answers.list_files(found, _root(query), recursive=_recursive(query))
-    return _document(ms_answers.write_entries(ms_answers.cut_short(entries)))
+    return _document(ms_answers.write_entries(ms_answers.cut_short(entries)), found)
 
 
 def _pages(found: Found, query: dict[str, str]) -> Answer:
@@ -79,7 +79,7 @@ def _pages(found: Found, query: dict[str, str]) -> Answer:
         raise Refused(_refuse(400, "there is no such page"))
     start = (int(number) - 1) * int(size)
     entries = ms_answers.list_files(found, _root(query), recursive=_recursive(query))
-    return _document(ms_answers.write_entries(entries[start : start + int(size)]))
+    return _document(ms_answers.write_entries(entries[start : start + int(size)]), found)
 
 
 def _root(query: dict[str, str]) -> str:
@@ -116,8 +116,8 @@ def _by_its_own_commit(ref: Ref, path: str, find: Find) -> tuple[Found, File]:
 # ---- forms
 
 
-def _document(body: bytes) -> Answer:
-    return json_answer(body, 200, {})
+def _document(body: bytes, found: Found) -> Answer:
+    return json_answer(body, 200, provenance(found))
 
 
 def _refuse(status: int, message: str, **headers: str) -> Answer:
