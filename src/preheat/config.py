@@ -85,9 +85,8 @@ def _logins(env: Mapping[str, str]) -> tuple[Path, ...]:
     """Say where logins may be: containers-auth.json(5), docker's config.json."""
     named = [Path(env["REGISTRY_AUTH_FILE"])] if env.get("REGISTRY_AUTH_FILE") else []
     runtime = [Path(env["XDG_RUNTIME_DIR"], "containers", "auth.json")] if env.get("XDG_RUNTIME_DIR") else []
-    home = Path(env.get("HOME") or Path.home())
-    config = Path(env.get("XDG_CONFIG_HOME") or home / ".config") / "containers" / "auth.json"
-    return (*named, *runtime, config, Path(env.get("DOCKER_CONFIG") or home / ".docker", "config.json"))
+    config = Path(env.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "containers" / "auth.json"
+    return (*named, *runtime, config, Path(env.get("DOCKER_CONFIG") or Path.home() / ".docker", "config.json"))
 
 
 def _token(env: Mapping[str, str]) -> str:

@@ -154,18 +154,7 @@ class Transport:
 
         Credentials in `headers` are not sent on to another origin. Raise HubUnavailable if nobody answers.
         """
-        response = self._ask(url, {"Accept-Encoding": "identity", **headers})
-        try:
-            body = response.read(self._wires.largest_document + 1)
-        except (exceptions.HTTPError, OSError) as error:
-            raise _trouble(url, error) from error
-        finally:
-            response.release_conn()
-        self._meter.add(len(body))
-        most = self._wires.largest_document
-        if len(body) > most:
-            raise HubError(f"{url} answers with more than {most >> 20} MiB where a list was expected")
-        return Document(response.status, response.headers, body)
+        return self._whole(self._ask(url, {"Accept-Encoding": "identity", **headers}), url)
 
     def stream(self, url: str, headers: Mapping[str, str]) -> Stream:
         """Ask for `url` as `get` does, and hand the answer out as it comes."""
@@ -179,20 +168,25 @@ class Transport:
         A body that is not bytes is sent as it comes, and its Content-Length has to be among `headers`. Only HEAD
         follows redirects. Raise HubUnavailable if nobody answers.
         """
-        response = self._ask(url, {"Accept-Encoding": "identity", **headers}, method, body)
-        try:
-            answer = response.read(self._wires.largest_document)
-        except (exceptions.HTTPError, OSError) as error:
-            raise _trouble(url, error) from error
-        finally:
-            response.release_conn()
-        self._meter.add(len(answer))
-        return Document(response.status, response.headers, answer)
+        return self._whole(self._ask(url, {"Accept-Encoding": "identity", **headers}, method, body), url)
 
     def close(self) -> None:
         """Close all idle connections."""
         for pool in self._pools.values():
             pool.clear()
+
+    def _whole(self, response: urllib3.BaseHTTPResponse, url: str) -> Document:
+        most = self._wires.largest_document
+        try:
+            body = response.read(most + 1)
+        except (exceptions.HTTPError, OSError) as error:
+            raise _trouble(url, error) from error
+        finally:
+            response.release_conn()
+        self._meter.add(len(body))
+        if len(body) > most:
+            raise HubError(f"{url} answers with more than {most >> 20} MiB where a list was expected")
+        return Document(response.status, response.headers, body)
 
     def _ask(
         self, url: str, headers: Mapping[str, str], method: str = "GET", body: bytes | Iterable[memoryview] = b""
