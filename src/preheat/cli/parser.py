@@ -166,7 +166,10 @@ def _run_verb(verb: argparse.ArgumentParser) -> None:
         help="have torch map checkpoints instead of copying them into memory (torch 2.1 or later)",
     )
     verb.add_argument(
-        "--network", choices=["free", "watch"], default="free", help="watch: count what it tries to reach"
+        "--network",
+        choices=["free", "watch", "none"],
+        default="free",
+        help="watch: count what it tries to reach; none: that, and a network of its own with nobody in it",
     )
     _placing(verb)
     _pulling(verb)

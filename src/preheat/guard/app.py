@@ -16,7 +16,8 @@ class App:
     `alive` is another probe: whether the app, once ready, still answers; empty for `ready` again. `env` is the whole
     environment, None for the guard's own; `cwd` None for the guard's own. `{port}` in `command`, in the probes and in
     the values of `env` stands for a port that the guard chooses. `read_only` are folders that it shall not write, root
-    or not, where the guard may see to that.
+    or not, where the guard may see to that. `isolated` gives it a network of its own, and only the port of its probe a
+    way out of it (isolation.py).
     """
 
     command: tuple[str, ...]
@@ -25,6 +26,7 @@ class App:
     ready: str = ""
     alive: str = ""
     read_only: tuple[str, ...] = ()
+    isolated: bool = False
 
     def on(self, port: int) -> App:
         """Say which port it shall listen on."""

@@ -31,12 +31,19 @@ class _End:
 class Front:
     """Relay whole connections, unread, to the instance it is routed to; answer `waiting` while there is none.
 
-    A connection stays with the instance it began with. One thread moves all bytes. Raise OSError when the address
-    cannot be had.
+    A connection stays with the instance it began with. One thread moves all bytes. `reach` connects to a port of an
+    instance, on this machine if not said. Raise OSError when the address cannot be had.
     """
 
-    def __init__(self, host: str, port: int, waiting: Callable[[str, str], Answer]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        waiting: Callable[[str, str], Answer],
+        reach: Callable[[int], socket.socket] | None = None,
+    ) -> None:
         self._waiting = waiting
+        self._reach = reach or _reach
         self._listener = listen(host, port)
         self.port: int = self._listener.getsockname()[1]
         self._target: int | None = None
@@ -102,7 +109,7 @@ class Front:
 
     def _connect(self, client: socket.socket, target: int) -> None:
         try:
-            server = socket.create_connection(("127.0.0.1", target), _CONNECT_S)
+            server = self._reach(target)
         except OSError:
             self._uncount(target)
             answer_once(client, self._waiting)
@@ -209,3 +216,7 @@ class Front:
                 self._epoll.unregister(number)
             side.sock.close()
         self._uncount(end.port)
+
+
+def _reach(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), _CONNECT_S)

@@ -45,16 +45,24 @@ def _listeners(port: int) -> Iterator[str]:
     return (socket for socket, its_port in _listening() if its_port == port)
 
 
+def listeners_of(pid: int, port: int) -> list[str]:
+    """List the addresses on which a port is listened on in the network that a process is in."""
+    rows = (row for row in _rows(pid) if int(row[1].rpartition(":")[2], 16) == port)
+    return ["0.0.0.0" if set(row[1].rpartition(":")[0]) == {"0"} else "127.0.0.1" for row in rows]  # noqa: S104
+
+
 def _listening() -> Iterator[tuple[str, int]]:
+    return ((f"socket:[{row[9]}]", int(row[1].rpartition(":")[2], 16)) for row in _rows("self"))
+
+
+def _rows(pid: int | str) -> Iterator[list[str]]:
     for table in ("tcp", "tcp6"):
         try:
-            with open(f"/proc/self/net/{table}", encoding="ascii") as lines:
+            with open(f"/proc/{pid}/net/{table}", encoding="ascii") as lines:
                 rows = [line.split() for line in lines][1:]
         except OSError:
             continue
-        for row in rows:
-            if row[3] == _LISTENING:
-                yield f"socket:[{row[9]}]", int(row[1].rpartition(":")[2], 16)
+        yield from (row for row in rows if row[3] == _LISTENING)
 
 
 def _refused(port: int) -> bool:

@@ -19,6 +19,7 @@ from preheat.guard.tail import Tail
 from preheat.guard.value import dataclass
 
 if TYPE_CHECKING:
+    from preheat.guard.isolation import Publisher
     from preheat.guard.network import Witness
 
 __all__ = ["CannotStart", "Output", "Process"]
@@ -74,6 +75,7 @@ class Process:
         self.pid = child.pid
         self._warden = child.warden
         self._line = child.line
+        self._publisher = self._published(child)
         # Not from the keeper: they would inherit the witness's filter.
         for pipe, target in ((child.stdout, output.stdout), (child.stderr, output.stderr)):
             thread = threading.Thread(target=self._carry, args=(pipe, target), name="pump", daemon=True)
@@ -113,12 +115,27 @@ class Process:
             self.signal(signal.SIGKILL)
             self._outwait(time.monotonic() + _KILL_S, _never)
             self._dismissed = True
+            if self._publisher is not None:
+                self._publisher.close()
             os.close(self._line)
             os.waitpid(self._warden, 0)
             self._keeper.join()
         for thread in self._pumps:
             # Who still holds the pipe may speak on; nobody waits for it.
             thread.join(1.0)
+
+    def _published(self, child: Born) -> Publisher | None:
+        """Let the port that the app is asked at be reached, where it has a network of its own."""
+        if child.door is None:
+            return None
+        from preheat.guard.isolation import Door, Publisher
+        from preheat.guard.probes import port_of
+
+        port = port_of(self.app.ready) if self.app.ready else None
+        if port is None:
+            child.door.close()
+            return None
+        return Publisher(Door(child.door), child.pid, port)
 
     def _left(self) -> list[kin.Member]:
         """List who is left of it: all that descends from its warden."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import socket
 import sys
 import warnings
 from contextlib import ExitStack, suppress
@@ -15,7 +16,7 @@ from preheat.guard.shield import shield
 from preheat.guard.value import dataclass
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
-_NO_FOLDER = "folder"
+_NO_FOLDER, _NO_NETWORK = "folder", "network"
 
 
 class CannotStart(Exception):
@@ -31,6 +32,7 @@ class Born:
     """What came of it: two processes, and our ends of four pipes.
 
     `report` brings the app's status as a line once it has ended; closing `line` has the warden end all that is left.
+    `door` leads into the app's own network, where it has one.
     """
 
     pid: int
@@ -39,6 +41,7 @@ class Born:
     stderr: int
     report: int
     line: int
+    door: socket.socket | None = None
 
 
 def spawn(app: App) -> Born:
@@ -52,6 +55,7 @@ def spawn(app: App) -> Born:
     report, its_report = os.pipe()
     its_line, line = os.pipe()
     birth, its_birth = os.pipe()
+    door, its_door = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) if app.isolated else (None, None)
     ours, theirs = (stdout, stderr, report, line, birth), (its_stdout, its_stderr, its_report, its_line, its_birth)
     try:
         keeper = _fork()
@@ -64,6 +68,9 @@ def spawn(app: App) -> Born:
             os.setsid()
             warden.adopt_orphans()
             parent = os.getpid()
+            if door is not None and its_door is not None:
+                door.close()
+                _isolate(its_door, its_birth)
             child = os.fork()
             if child == 0:
                 _become(app, parent, its_stdout, its_stderr, its_birth)
@@ -71,14 +78,30 @@ def spawn(app: App) -> Born:
         finally:
             os._exit(1)
     _close(*theirs)
+    if its_door is not None:
+        its_door.close()
     words = _read_all(birth).split()
     os.close(birth)
-    born = Born(int(words[0]) if words else 0, keeper, stdout, stderr, report, line)
+    born = Born(int(words[0]) if words else 0, keeper, stdout, stderr, report, line, door)
     if len(words) != 1:
         _close(stdout, stderr, report, line)
+        if door is not None:
+            door.close()
         os.waitpid(keeper, 0)
         raise _cannot(app, words[1:])
     return born
+
+
+def _isolate(its_door: socket.socket, its_birth: int) -> None:
+    """Take the network away from this process and all that it will start, or say on `its_birth` why not."""
+    from preheat.guard import isolation
+
+    try:
+        isolation.enter()
+    except OSError as error:
+        os.write(its_birth, f"0\n{error.errno or errno.EIO} {_NO_NETWORK}\n".encode("ascii"))
+        os._exit(1)
+    isolation.keep_door(its_door)
 
 
 def _become(app: App, parent: int, stdout: int, stderr: int, birth: int) -> None:
@@ -124,6 +147,8 @@ def _keep_to_oneself() -> None:
 
 def _cannot(app: App, words: list[bytes]) -> CannotStart:
     number = int(words[0]) if words else errno.EIO
+    if words[1:] == [_NO_NETWORK.encode()]:
+        return CannotStart(f"a network of its own cannot be had: {os.strerror(number)}", NOT_EXECUTABLE)
     if words[1:] == [_NO_FOLDER.encode()]:
         if number in (errno.ENOENT, errno.ENOTDIR):
             return CannotStart(f"{app.command[0]}: {app.cwd} is not a folder", NOT_FOUND)

@@ -48,6 +48,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         ready,
         options.alive or "",
         (str(wiring.library.root / "blobs"),),
+        isolated=options.network == "none",
     )
     patience = Patience(
         ready_within_s=read_seconds(options.ready_within),
@@ -66,7 +67,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         weights=_weights(recipe, wiring) if options.warm_up else (),
     )
     leave_process_1()
-    watch = Watch(patience, network=options.network == "watch", stage=stage)
+    watch = Watch(patience, network=options.network != "free", stage=stage)
     status = run(app, watch, wiring.console)
     wiring.console.done({"status": status}, "")
     return status
