@@ -2,6 +2,7 @@
 
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import FileIO
@@ -28,6 +29,7 @@ class Folder:
     """
 
     _known: dict[tuple[str, int, int, int, int], File] = field(default_factory=dict, init=False, repr=False)
+    _turn: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     def resolve(self, ref: Ref) -> Snapshot:
         """See Hub.
@@ -71,7 +73,11 @@ class Folder:
         key = (str(full), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = _read(full, path)
+            # One at a time: fifty clients of a mirror that ask at once have it read once.
+            with self._turn:
+                known = self._known.get(key)
+                if known is None:
+                    known = self._known[key] = _read(full, path)
         return known
 
 
