@@ -1,15 +1,20 @@
 """Mirror, end to end: one machine's library is another's hub."""
 
+import contextlib
+import http.client
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from tests.command import Preheat, Running
 from tests.flaky_hub import FlakyHub
+from tests.mirror.rooms import ask
 from tests.stories.kept import contents
 
 
@@ -153,3 +158,38 @@ def test_mirrors_stand_behind_each_other(preheat: Preheat, other: Preheat, hub: 
     assert told.status == 0, told.err
     assert contents(other.folder / "here") == contents(model)
     assert hub.sent("/resolve/") < 12_100_000
+
+
+def test_a_mirror_that_was_killed_goes_on_where_it_was(preheat: Preheat, tmp_path: Path) -> None:
+    (tmp_path / "large").mkdir()
+    (tmp_path / "large/weights.bin").write_bytes(os.urandom(20_000_000))
+    with FlakyHub({"acme/large": tmp_path / "large"}, pace=300_000) as hub:
+        mirror, url = mirroring(preheat, "--upstream", f"hf={hub.url}")
+        client = threading.Thread(target=ask_anyway, args=(url, "/acme/large/resolve/main/weights.bin"))
+        client.start()
+        mirror.until(lambda _: hub.asked("/resolve/") and arrived(preheat) > 6_000_000)
+        mirror.kill()
+        client.join()
+        _, url = mirroring(preheat, "--upstream", f"hf={hub.url}")
+        told = ask(url, "/acme/large/resolve/main/weights.bin")
+        assert told.body == (tmp_path / "large/weights.bin").read_bytes()
+        assert hub.sent("/resolve/") < 1.5 * 20_000_000
+
+
+def test_two_mirrors_of_one_library_fetch_a_file_once(preheat: Preheat, hub: FlakyHub, model: Path) -> None:
+    urls = [mirroring(preheat, "--upstream", f"hf={hub.url}")[1] for _ in range(2)]
+    with ThreadPoolExecutor(4) as clients:
+        told = list(clients.map(lambda url: ask(url, "/acme/tiny/resolve/main/model.safetensors"), urls * 2))
+    assert [one.body == (model / "model.safetensors").read_bytes() for one in told] == [True] * 4
+    assert hub.sent("/resolve/") < 1.5 * 9_000_000
+
+
+def arrived(preheat: Preheat) -> int:
+    """Say how many bytes the partials in a library take on disk."""
+    return sum(path.stat().st_blocks * 512 for path in preheat.library.glob("partial/*.part"))
+
+
+def ask_anyway(url: str, target: str) -> None:
+    """Ask a mirror that may not live to answer."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        ask(url, target)
