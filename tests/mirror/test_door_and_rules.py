@@ -30,6 +30,13 @@ def test_without_a_token_everybody_comes_in_and_keeps_their_own() -> None:
     assert Door().enter(shown("hf_own")) == shown("hf_own")
 
 
+def test_a_token_of_upstreams_may_come_in_a_cookie() -> None:
+    inside = Door().enter(Request("GET", "/", {"cookie": "x=y; m_session_id=ms-token"}))
+    assert bearer(inside) == "ms-token"
+    both = Request("GET", "/", {"cookie": "m_session_id=ms-token", "authorization": "Bearer hf_own"})
+    assert Door().enter(both) == both
+
+
 @pytest.mark.parametrize(
     "request_",
     [shown(TOKEN), basic(TOKEN), Request("GET", "/", {"cookie": f"a=b; m_session_id={TOKEN}"})],

@@ -37,9 +37,13 @@ class Door:
                 )
 
     def enter(self, request: Request) -> Request:
-        """Return the request without the mirror's token; raise Refused (401) if there is none that fits."""
+        """Return the request without the mirror's token; raise Refused (401) if there is none that fits.
+
+        Upstream's token, if there is one, is then the bearer's, also where a client carried it in a cookie.
+        """
         if not self.tokens:
-            return request
+            carried = "" if "authorization" in request.headers else _cookie(request)
+            return _with(request, carried) if carried else request
         for shown in _shown(request):
             own, _, other = shown.partition(":")
             if self._fits(own):
