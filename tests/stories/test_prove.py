@@ -93,6 +93,18 @@ def test_needs_that_are_nowhere_are_said(preheat: Preheat, recipe: Recipe) -> No
     assert contents_but_format(preheat) == {}
 
 
+def test_what_a_killed_proof_has_left_the_next_one_removes(preheat: Preheat, recipe: Recipe) -> None:
+    tells = preheat.folder / "pid"
+    recipe(app=f"import os, time; open({str(tells)!r}, 'w').write(str(os.getpid())); time.sleep(60)")
+    running = preheat.start("prove", FEW)
+    running.until(lambda running: tells.exists() and tells.read_text())
+    running.kill()
+    assert list(preheat.library.glob("proof-*"))
+    recipe(app="import sys; sys.exit(3)")
+    failed(preheat("prove", FEW), 7, "never ready")
+    assert not list(preheat.library.glob("proof-*"))
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopped_it_leaves_neither_app_nor_files(preheat: Preheat, recipe: Recipe, number: int, status: int) -> None:
     tells = preheat.folder / "pid"

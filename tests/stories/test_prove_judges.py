@@ -32,7 +32,7 @@ def test_a_slowed_app_is_flagged(preheat: Preheat, recipe: Recipe) -> None:
     told = preheat("prove", "--conditions=warm", "--json")
     assert told.status == 0, told.err
     (preheat.folder / "old.json").write_text(told.out)
-    slowed = APP.replace('print("app"', 'import time; time.sleep(1.5); print("app"')
+    slowed = APP.replace('print("app"', 'import time; time.sleep(2.5); print("app"')
     recipe("model.safetensors", "config.json", app=slowed, port=port)
     told = preheat("prove", "--conditions=warm", "--compare=old.json")
     failed(told, 8, "warm.ready_s became worse")

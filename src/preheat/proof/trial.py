@@ -5,7 +5,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,16 +22,21 @@ from preheat.proof.memory_cgroup import MemoryCgroup
 from preheat.proof.timeline import Span
 
 _GLANCE_S = 0.02
+_TELL_EVERY_S = 5.0
 _QUIET = Output(stdout=None, stderr=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Eyes:
-    """What watches a start: a witness of its network calls, a folder for its imports' notes, what else to look at."""
+    """What watches a start: a witness of its network calls, a folder for its imports' notes, what else to look at.
+
+    `tell` is called every few seconds, with those since the start, until the app is ready.
+    """
 
     witness: Witness | None = None
     notes: Path | None = None
     subject: Subject = field(default_factory=Subject)
+    tell: Callable[[float], None] = lambda _seconds: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ def _measured(
     app: App, first: str, ready_within_s: float, eyes: Eyes | None, process: Process, began: float
 ) -> Started:
     def go() -> tuple[float, float | None]:
-        _await(app, process, time.monotonic() + ready_within_s)
+        _await(app, process, time.monotonic() + ready_within_s, eyes.tell if eyes else None)
         ready_s = time.monotonic() - began
         if not first:
             return ready_s, None
@@ -130,9 +135,13 @@ def read_first(first: str) -> list[str]:
     return command
 
 
-def _await(app: App, process: Process, deadline: float) -> None:
+def _await(app: App, process: Process, deadline: float, tell: Callable[[float], None] | None = None) -> None:
     probe = parse_probe(app.ready, process.tail, env=app.env, cwd=app.cwd)
+    began = told = time.monotonic()
     while not probe.ready():
+        if tell is not None and time.monotonic() - told > _TELL_EVERY_S:
+            told = time.monotonic()
+            tell(told - began)
         if not process.alive():
             reason = f"the app was never ready: it {describe_exit(process.status or 0)}"
             raise AppError(reason, hint="its last words are above", tail=process.tail.lines(20))

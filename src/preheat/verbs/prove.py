@@ -1,9 +1,7 @@
 """Prove: start an app cold, preloaded, warm and after a crash, in turns, and say what was gained."""
 
 import contextlib
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from preheat.proof.speed import measure_speed
 from preheat.proof.timeline import COLD, CONDITIONS, PRELOADED, RESTART, WARM, Timeline
 from preheat.proof.trial import read_first
 from preheat.proof.untouched import untouched
+from preheat.proof.workplace import fresh, sweep
 from preheat.recipes.recipe import Need, Recipe
 from preheat.snapshot import File, Snapshot
 from preheat.verbs.starts import Roots, Starts, Surroundings
@@ -67,6 +66,7 @@ def prove(recipe: Recipe, terms: Terms, view_of: Callable[[str], View], on_event
     so that neither condition inherits what the other has read.
     """
     _check(recipe, terms)
+    sweep(terms.workplace)
     found = _Found()
     with Gpus() as gpus, untouched([recipe.folder / need.at for need in recipe.needs if need.at]):
         starts = Starts(recipe, terms.surroundings, view_of, on_event, gpus)
@@ -95,13 +95,13 @@ def _round(round_: int, starts: Starts, terms: Terms, found: _Found, on_event: L
     used: set[str] = set()
     if COLD in terms.conditions:
         begin(COLD)
-        with _fresh(terms.workplace) as folder:
+        with fresh(terms.workplace) as folder:
             timeline, used = starts.cold(Roots(folder))
             found.timelines.append(timeline)
     if set(terms.conditions) == {COLD}:
         found.weights = max(found.weights, found.timelines[-1].traffic.fetched)
         return
-    with _fresh(terms.workplace) as folder:
+    with fresh(terms.workplace) as folder:
         begin(PRELOADED if PRELOADED in terms.conditions else "pull")
         library = Library(folder / "library")
         received, clock = _pull(starts.recipe, library, terms, on_event)
@@ -111,18 +111,18 @@ def _round(round_: int, starts: Starts, terms: Terms, found: _Found, on_event: L
         if COLD in terms.conditions:
             starts.require_cold(found.timelines[-1], used, terms.workplace, files)
         if PRELOADED in terms.conditions:
-            with _fresh(folder) as home:
+            with fresh(folder) as home:
                 found.timelines.append(starts.preloaded(Roots(home), library, clock, received))
             found.copies = _copies(library.root, starts.copied, found.weights)
         if WARM in terms.conditions:
             begin(WARM)
-            with _fresh(folder) as home:
+            with fresh(folder) as home:
                 found.timelines.append(starts.warm(WARM, Roots(home), library))
-            with _fresh(folder) as home:
+            with fresh(folder) as home:
                 found.unwatched.append(starts.unwatched(Roots(home), library))
         if RESTART in terms.conditions:
             begin(RESTART)
-            with _fresh(folder) as home:
+            with fresh(folder) as home:
                 found.timelines.append(starts.warm(RESTART, Roots(home), library))
         begin("limits")
         found.limits = _limits(found.limits, starts, terms, library, snapshots, files)
@@ -157,7 +157,7 @@ def _limits(
     bare = replace(before, line=line, speed=speed)
     if not python:
         return bare
-    with _fresh(terms.workplace) as folder:
+    with fresh(terms.workplace) as folder:
         interpreter = starts.bare(Bare(python, ()), Roots(folder), evicted=True)
         imports = starts.bare(Bare(python, names), Roots(folder), evicted=True)
         warm = starts.bare(Bare(python, names), Roots(folder), evicted=False)
@@ -188,13 +188,3 @@ def _check(recipe: Recipe, terms: Terms) -> None:
 def _copies(library: Path, copied: int, weights: int) -> float:
     """Say how often the weights lie on disk: in the library, and what its views had to copy."""
     return (Growth(library).size + copied) / weights if weights else 0.0
-
-
-@contextlib.contextmanager
-def _fresh(workplace: Path) -> Iterator[Path]:
-    """Make a new folder, and remove it after."""
-    folder = Path(tempfile.mkdtemp(prefix="proof-", dir=workplace))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

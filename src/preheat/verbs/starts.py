@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from preheat.errors import AppError
-from preheat.events import Event, Listener, Placed
+from preheat.events import Event, Listener, Noted, Placed
 from preheat.guard.app import App
 from preheat.guard.network import Witness
 from preheat.library.library import Library
@@ -176,7 +176,13 @@ class Starts:
             witness = witness_for(app)
         except AppError as error:
             witness = error.message
-        eyes = Eyes(None if isinstance(witness, str) else witness, roots.notes, replace(subject, gpus=self._gpus))
+
+        def tell(seconds: float) -> None:
+            fetched = f", {Growth(roots.caches).size / 1e6:.1f} MB fetched" if subject.folder else ""
+            self._on_event(Noted(self.recipe.name, f"starting for {seconds:.0f} s{fetched}"))
+
+        seeing = None if isinstance(witness, str) else witness
+        eyes = Eyes(seeing, roots.notes, replace(subject, gpus=self._gpus), tell)
         started = start(app, self.recipe.first, self._around.ready_within_s, eyes)
         if not isinstance(witness, str):
             witness.close()

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from preheat.cli.wiring import Wiring
 from preheat.cli.words import read_seconds, read_size, say_seconds, say_size
-from preheat.errors import CheckFailed, UsageError
+from preheat.errors import CheckFailed, PreheatError, UsageError
 from preheat.events import Listener
 from preheat.library.library import Library
 from preheat.proof.comparison import Older, compare, read_older
@@ -48,7 +49,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     with _hub(recipe, imitated, wiring):
         report = prove(recipe, _terms(options, wiring, conditions, imitated), wiring.view, wiring.console)
     if target is not None:
-        target.write_text(page(report, options.lang), encoding="utf-8")
+        _write(target, page(report, options.lang))
     reasons = _reasons(report, criteria, older)
     said = table(report, Saying(say_size, say_seconds))
     wiring.console.done(figures(report) | {"failed": reasons, "report": str(target or "")}, said)
@@ -71,7 +72,9 @@ def _terms(
     endpoints = {"HF_ENDPOINT": wiring.endpoints["hf"][0], "MODELSCOPE_ENDPOINT": wiring.endpoints["ms"][0]}
     return Terms(
         options.runs,
-        Surroundings(wiring.config.environ, endpoints, read_seconds(options.ready_within), _secrets(wiring)),
+        Surroundings(
+            wiring.config.environ, endpoints, read_seconds(options.ready_within), {} if imitated else _secrets(wiring)
+        ),
         wiring.library.root,
         pull_need,
         line_of,
@@ -119,11 +122,20 @@ def _reasons(report: Report, criteria: list[Criterion], older: Older | None) -> 
 def _writable(words: str) -> Path:
     """Name the file to write, and see now that it can be: an hour later would be too late."""
     path = Path(words).absolute()
-    try:
-        path.touch()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written", hint="--report proof.html") from error
+    if path.is_dir() or not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise UsageError(f"{path} cannot be written", hint="--report proof.html")
     return path
+
+
+def _write(path: Path, text: str) -> None:
+    """Write the page aside, and name it when it is whole."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise PreheatError(f"{path} cannot be written: {error.strerror}", hint="--report FILE, elsewhere") from error
 
 
 def _secrets(wiring: Wiring) -> Mapping[str, str]:
