@@ -132,6 +132,7 @@ def test_whoever_is_not_root_can_be_isolated_too_where_the_system_lets_them(tmp_
     code = (
         "import ctypes, fcntl, os, socket\n"
         "from preheat.guard.isolation import enter, why_not\n"
+        "'loaded while it can be read'.encode('idna')\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "ctypes.CDLL(None).prctl(4, 1)\n"  # PR_SET_DUMPABLE, as it is for whoever was never root
         "reason = why_not()\n"
