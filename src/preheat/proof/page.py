@@ -26,7 +26,8 @@ def page(report: Report, language: str = "en") -> str:
 def _top(report: Report, tongue: Tongue) -> Iterator[str]:
     ready = {condition: tongue.seconds(report.median(condition, "ready_s") or 0.0) for condition in report.conditions}
     if report.ratio is not None:
-        said = tongue.say("sooner", app=report.app, ratio=f"{report.ratio:.1f}", **ready)
+        phrase, ratio = ("sooner", report.ratio) if report.ratio >= 1 else ("later", 1 / report.ratio)
+        said = tongue.say(phrase, app=report.app, ratio=f"{ratio:.1f}", **ready)
     else:
         listed = ", ".join(f"{seconds} ({tongue.say(condition)})" for condition, seconds in ready.items())
         said = tongue.say("starts", app=report.app, all=listed)
@@ -71,7 +72,8 @@ def _bars(report: Report, tongue: Tongue) -> Iterator[str]:
             named, limited = tongue.say(condition), tongue.seconds(limit)
             yield _paragraph(tongue.say("over", condition=named, over=f"{over:.2f}", limit=limited))
     if report.overhead is not None:
-        yield _paragraph(tongue.say("overhead", overhead=f"{report.overhead * 100:+.1f} %"))
+        cost = tongue.say("overhead", overhead=f"{report.overhead * 100:.1f} %")
+        yield _paragraph(cost if report.overhead > 0 else tongue.say("no_overhead"))
     yield "</section>"
 
 

@@ -44,7 +44,7 @@ def sentence(report: Report, saying: Saying) -> str:
     outbound = report.median(PRELOADED, "outbound")
     return (
         f"{name} starts in {saying.seconds(ready[PRELOADED])} instead of {saying.seconds(ready[COLD])}: "
-        f"{report.ratio:.1f}× sooner"
+        + (f"{report.ratio:.1f}× sooner" if report.ratio >= 1 else f"{1 / report.ratio:.1f}× later")
         + ("" if outbound is None else f"; {outbound:.0f} requests")
         + ("" if report.copies is None else f"; {report.copies:.2f} copies of the weights on disk")
     )
@@ -127,7 +127,8 @@ def _remarks(report: Report, saying: Saying) -> Iterator[str]:
         if limit is not None and over is not None:
             yield f"{condition}: {over:.2f}× its bare imports and reading the weights ({saying.seconds(limit)})"
     if report.overhead is not None:
-        yield f"being measured costs a start {report.overhead * 100:+.1f} %"
+        cost = f"{report.overhead * 100:.1f} %" if report.overhead > 0 else "less than what starts differ by"
+        yield f"being measured costs a start {cost}"
     speed, line = report.limits.speed, report.limits.line
     if speed is not None:
         rates = (("disk", speed.disk), ("page cache", speed.page_cache), ("sha256, one core", speed.sha256))
