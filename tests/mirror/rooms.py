@@ -48,15 +48,19 @@ def ask(url: str, target: str, method: str = "GET", **headers: str) -> Told:
 class Room:
     """A mirror, and whom it asks."""
 
-    def __init__(self, folder: Path, *upstreams: str, remembering: Remembering | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *upstreams: str,
+        remembering: Remembering | None = None,
+        address: tuple[str, int] = ("127.0.0.1", 0),
+    ) -> None:
         self.library = Library(folder)
         self.events: list[Event] = []
         self._transport = Transport(Wires(connect_s=2.0, read_s=5.0))
         behind = [self._upstream(url) for url in upstreams]
         house = House() if remembering is None else House(remembering=remembering)
-        self.server = mirror(
-            ("127.0.0.1", 0), self.library, Shelf({}), self.events.append, upstreams=behind, house=house
-        )
+        self.server = mirror(address, self.library, Shelf({}), self.events.append, upstreams=behind, house=house)
         self.url = self.server.url
 
     def open(self) -> Self:
@@ -80,4 +84,4 @@ class Room:
         pull([source], self.library, Policy(connections=4), self.events.append)
 
     def _upstream(self, url: str) -> Upstream:
-        return Upstream("hf", url, lambda token: HuggingFace(url, self._transport, token))
+        return Upstream("hf", url, lambda token, headers: HuggingFace(url, self._transport, token, headers))

@@ -12,6 +12,7 @@ from tests.flaky_hub import FlakyHub
 
 from preheat.hubs.huggingface import HuggingFace
 from preheat.library.library import Library
+from preheat.mirror.asker import Asker
 from preheat.mirror.fetches import Fetches
 from preheat.mirror.forms import Answer, Flow, Request, bearer
 from preheat.mirror.pull_through import PullThrough, Remembering
@@ -44,13 +45,13 @@ class Behind:
     def __init__(self, folder: Path, hub: FlakyHub) -> None:
         self.library = Library(folder)
         transport = Transport(Wires(connect_s=2.0, read_s=5.0))
-        upstream = Upstream("hf", hub.url, lambda token: HuggingFace(hub.url, transport, token))
+        upstream = Upstream("hf", hub.url, lambda token, headers: HuggingFace(hub.url, transport, token, headers))
         fetches = Fetches(self.library, Policy(connections=4), lambda _event: None)
         self._through = PullThrough(self.library, Upstreams([upstream]), fetches, Remembering(1.0, 1.0, 0.0))
 
     def reply(self, request: Request) -> Answer:
         """Answer a request."""
-        return answer(request, lambda ref: self._through.find(ref, bearer(request)))
+        return answer(request, lambda ref: self._through.find(ref, Asker(bearer(request))))
 
 
 @pytest.fixture(scope="module")

@@ -155,6 +155,8 @@ def test_bytes_with_the_wrong_digest_are_no_whole_answer_and_not_kept(rooms: Roo
     assert told.status in (200, 502)
     assert not told.whole or told.status == 502
     assert len(told.body) <= 9_000_000 - HELD_BACK
+    while room.under_way():
+        time.sleep(0.01)  # it asks once more for all of it, which may have been spoilt on the way
     assert list((room.library.root / "blobs").rglob("*")) == []
     hub.recovers()
     assert room.ask(WEIGHTS).whole
@@ -259,3 +261,34 @@ def test_refs_name_what_is_known(rooms: Rooms, hub: FlakyHub) -> None:
     room.ask(f"/acme/tiny/resolve/{commit}/config.json")
     branches = json.loads(room.ask("/api/models/acme/tiny/refs").body)["branches"]
     assert branches == [{"name": "main", "ref": "refs/heads/main", "targetCommit": commit}]
+
+
+# ---- mirrors behind mirrors
+
+
+def test_mirrors_that_name_each_other_ask_in_no_circle(hub: FlakyHub, model: Path, tmp_path: Path) -> None:
+    ports = []
+    for _ in range(2):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            ports.append(free.getsockname()[1])
+    urls = [f"http://127.0.0.1:{port}" for port in ports]
+    pair = [Room(tmp_path / str(at), urls[1 - at], hub.url, address=("127.0.0.1", ports[at])).open() for at in range(2)]
+    try:
+        began = time.monotonic()
+        assert pair[0].ask("/acme/none/resolve/main/config.json").status == 404
+        with ThreadPoolExecutor(2) as clients:
+            told = list(clients.map(lambda room: room.ask(WEIGHTS), pair))
+        assert [one.body == (model / "model.safetensors").read_bytes() for one in told] == [True, True]
+        assert time.monotonic() - began < 10
+    finally:
+        for room in pair:
+            room.server.stop(0.2)
+
+
+def test_a_mirror_says_through_whom_it_asks_and_bears_no_endless_way(rooms: Rooms, hub: FlakyHub) -> None:
+    room = rooms(hub.url)
+    way = ", ".join(f"1.1 preheat-{number:012x}" for number in range(3))
+    assert room.ask("/acme/tiny/resolve/main/note.txt", via=f"1.1 squid, {way}").status == 200
+    assert {request.headers["via"][: len(way) + 2] for request in hub.asked()} == {f"{way}, "}
+    way = ", ".join(f"1.1 preheat-{number:012x}" for number in range(8))
+    assert room.ask("/acme/tiny/resolve/main/config.json", via=way).status == 404

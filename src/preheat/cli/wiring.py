@@ -131,7 +131,7 @@ class Wiring:
         # One mirror serves many, so nobody may fill its memory.
         transport = Transport(replace(wires, largest_document=48 << 20))
         make = HuggingFace if hub == "hf" else ModelScope
-        return Upstream(hub, url, lambda token: make(url, transport, token))
+        return Upstream(hub, url, lambda token, headers: make(url, transport, token, headers))
 
     def app_view(self, kind: str) -> View:
         """Choose a layout for an app that `run` is to keep from writing the library.

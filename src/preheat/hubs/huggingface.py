@@ -1,5 +1,7 @@
 """HuggingFace: a hub that speaks the Hugging Face API, over plain HTTP."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from urllib.parse import urljoin
 
 from preheat.errors import HubError, PreheatError
@@ -15,10 +17,12 @@ from preheat.transport import Document, Stream, Transport
 class HuggingFace:
     """See Hub. One request resolves a ref; more only where the hub lists its files in pages."""
 
-    def __init__(self, endpoint: str, transport: Transport, token: str = "") -> None:
+    def __init__(
+        self, endpoint: str, transport: Transport, token: str = "", headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self._endpoint = endpoint.rstrip("/")
         self._transport = transport
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._headers = {**headers, **({"Authorization": f"Bearer {token}"} if token else {})}
         self._ranges = Ranges(transport, _denied)
 
     def resolve(self, ref: Ref) -> Snapshot:

@@ -1,7 +1,8 @@
 """ModelScope: a hub that speaks the ModelScope API."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from preheat.errors import (
     AccessDenied,
@@ -44,10 +45,12 @@ class ModelScope:
     that commit where the branch has moved on since `resolve`.
     """
 
-    def __init__(self, endpoint: str, transport: Transport, token: str = "") -> None:
+    def __init__(
+        self, endpoint: str, transport: Transport, token: str = "", headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self._endpoint = endpoint.rstrip("/")
         self._transport = transport
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._headers = {**headers, **({"Authorization": f"Bearer {token}"} if token else {})}
         self._ranges = Ranges(transport, self._denied)
         # By a ref at its commit, and a path: the commit that last changed the file, and a branch that has it.
         self._revisions: dict[tuple[Ref, str], tuple[str, str]] = {}

@@ -12,7 +12,7 @@ class Access:
     """Threads may share it.
 
     The proof is a byte of the very file: a hub may list what it does not give. It holds for the repository and for
-    `fresh_s` seconds, a no for `refused_s`. Tokens are remembered hashed, and in memory alone.
+    `fresh_s` seconds, a no for `refused_s`. What opened what is remembered by hashed tokens, in memory alone.
     """
 
     def __init__(self, gate: Gate, fresh_s: float, refused_s: float) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from preheat.errors import AccessDenied, HubUnavailable, NotFound
 from preheat.library.library import Library
 from preheat.mirror.access import Access
+from preheat.mirror.asker import Asker
 from preheat.mirror.fetches import Errand, Fetches
 from preheat.mirror.forms import Arriving
 from preheat.mirror.gate import CLOSED, OPEN, Gate, name_of
@@ -40,8 +41,8 @@ class PullThrough:
         self._access = Access(self._gate, remembering.access_s, remembering.refusal_s)
         self._told: Memory[Told] = Memory(lambda told: len(told.snapshot.files))
 
-    def find(self, ref: Ref, token: str) -> Found | None:
-        """Find what `ref` means upstream, for a client with that token or none; or here, where that is all there is.
+    def find(self, ref: Ref, asker: Asker) -> Found | None:
+        """Find what `ref` means upstream, for whom asks; or here, where that is all there is.
 
         Raise AccessDenied or HubUnavailable where neither can be said.
         """
@@ -49,9 +50,9 @@ class PullThrough:
             return kept(self._library, ref)
         refused: AccessDenied | None = None
         try:
-            told = self._ask(ref, token)
+            told = self._ask(ref, asker)
         except HubUnavailable as error:
-            found = self._last_known(ref, token, error)
+            found = self._last_known(ref, asker.token, error)
             if found is None:
                 raise
             return found
@@ -60,7 +61,7 @@ class PullThrough:
         except AccessDenied as error:
             refused = error
         else:
-            return self._found(told, token)
+            return self._found(told, asker.token)
         own = kept(self._library, ref) if not self._gate.state(ref) else None
         if own is None and refused is not None:
             raise refused
@@ -68,19 +69,19 @@ class PullThrough:
 
     # ---- what a name means
 
-    def _ask(self, ref: Ref, token: str) -> Told:
+    def _ask(self, ref: Ref, asker: Asker) -> Told:
         """Ask as anybody would, and with the client's token only where that is not enough."""
         try:
-            return self._recall(ref, "")
+            return self._recall(ref, asker.named(""))
         except (NotFound, AccessDenied):
-            if not token:
+            if not asker.token:
                 raise
-        return self._recall(ref, token)
+        return self._recall(ref, asker)
 
-    def _recall(self, ref: Ref, token: str) -> Told:
+    def _recall(self, ref: Ref, asker: Asker) -> Told:
         times = self._remembering
         return self._told.recall(
-            (ref, name_of(token)), lambda: self._upstreams.resolve(ref, token), times.meaning_s, times.refusal_s
+            (ref, name_of(asker.token)), lambda: self._upstreams.resolve(ref, asker), times.meaning_s, times.refusal_s
         )
 
     def _last_known(self, ref: Ref, token: str, error: HubUnavailable) -> Found | None:
@@ -107,7 +108,7 @@ class PullThrough:
 
         def fetch(file: File) -> Arriving:
             through = way[-1] if way else self._access.admit(told, file, token)
-            helpers = self._upstreams.helpers(through, token if through.privately else "")
+            helpers = self._upstreams.helpers(through)
 
             def keep() -> None:
                 if not own and not self._gate.state(snapshot.ref):

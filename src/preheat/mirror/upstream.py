@@ -2,11 +2,12 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from preheat.errors import AccessDenied, HubError, HubUnavailable, NotFound
 from preheat.hub import Hub
+from preheat.mirror.asker import Asker
 from preheat.ref import Ref
 from preheat.snapshot import Snapshot
 from preheat.transfer.route import Way
@@ -16,21 +17,26 @@ _REST_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """An endpoint of a hub (`hf` or `ms`); `connect` makes the hub there, for a client's token or for none."""
+    """An endpoint of a hub (`hf` or `ms`); `connect` makes the hub there, for a client's token or none, and headers."""
 
     hub: str
     url: str
-    connect: Callable[[str], Hub]
+    connect: Callable[[str, Mapping[str, str]], Hub]
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What an upstream said a ref means, and through which hub its files are opened: with a token, if `privately`."""
+    """What an upstream said a ref means, and the hub there as it is for `asker`."""
 
     upstream: Upstream
     hub: Hub
     snapshot: Snapshot
-    privately: bool
+    asker: Asker
+
+    @property
+    def privately(self) -> bool:
+        """Whether a token was needed."""
+        return bool(self.asker.token)
 
     @property
     def way(self) -> Way:
@@ -39,7 +45,8 @@ class Told:
 
     def with_token(self, token: str) -> "Told":
         """Open its files with a client's token."""
-        return replace(self, hub=self.upstream.connect(token), privately=True)
+        asker = self.asker.named(token)
+        return replace(self, hub=self.upstream.connect(token, asker.headers), asker=asker)
 
 
 @dataclass(slots=True)
@@ -54,16 +61,16 @@ class Upstreams:
         """List those of a hub."""
         return [one for one in self.every if one.hub == hub]
 
-    def resolve(self, ref: Ref, token: str) -> Told:
+    def resolve(self, ref: Ref, asker: Asker) -> Told:
         """Ask what `ref` means.
 
         Raise HubUnavailable if somebody who may know does not answer, AccessDenied or NotFound if all say so.
         """
         errors: list[HubError] = []
         for upstream in self._awake(self.of(ref.hub), errors):
-            hub = upstream.connect(token)
+            hub = upstream.connect(asker.token, asker.headers)
             try:
-                return Told(upstream, hub, hub.resolve(ref), bool(token))
+                return Told(upstream, hub, hub.resolve(ref), asker)
             except HubUnavailable as error:
                 self._rest(upstream, error)
                 errors.append(error)
@@ -75,11 +82,11 @@ class Upstreams:
                 raise told
         raise NotFound(f"{ref}: this mirror has no upstream for it")
 
-    def helpers(self, told: Told, token: str) -> list[Callable[[], Way | None]]:
+    def helpers(self, told: Told) -> list[Callable[[], Way | None]]:
         """Return what asks each of the others, when called, for the same snapshot."""
         others = [one for one in self.of(told.snapshot.ref.hub) if one is not told.upstream]
         ref = told.snapshot.ref.at(told.snapshot.commit)
-        return [_finding(other, ref, token) for other in others]
+        return [_finding(other, ref, told.asker) for other in others]
 
     def _awake(self, upstreams: list[Upstream], errors: list[HubError]) -> Iterator[Upstream]:
         for upstream in upstreams:
@@ -95,9 +102,9 @@ class Upstreams:
             self._rests[upstream.url] = time.monotonic() + max(_REST_S, min(error.wait_s or 0.0, 60.0))
 
 
-def _finding(other: Upstream, ref: Ref, token: str) -> Callable[[], Way | None]:
+def _finding(other: Upstream, ref: Ref, asker: Asker) -> Callable[[], Way | None]:
     def find() -> Way | None:
-        hub = other.connect(token)
+        hub = other.connect(asker.token, asker.headers)
         try:
             return Way(other.url, hub, hub.resolve(ref))
         except HubError:

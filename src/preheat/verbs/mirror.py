@@ -1,14 +1,16 @@
 """Mirror: serve the library, and plain folders, in the hubs' own APIs; with upstreams, fetch what they lack."""
 
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from preheat.errors import PreheatError
 from preheat.events import Event, Listener
 from preheat.library.library import Library
+from preheat.mirror.asker import read_asker
 from preheat.mirror.evict import Evictor
 from preheat.mirror.fetches import Fetches
-from preheat.mirror.forms import Answer, Request, Slice, bearer
+from preheat.mirror.forms import Answer, Request, Slice
 from preheat.mirror.gate import CLOSED, Gate
 from preheat.mirror.limits import Limits
 from preheat.mirror.pull_through import PullThrough, Remembering, kept
@@ -60,12 +62,16 @@ def mirror(
     fetches = Fetches(library, Policy(connections=64, patience=_PATIENCE), on_event)
     through = PullThrough(library, Upstreams(upstreams), fetches, house.remembering) if upstreams else None
 
+    name = f"preheat-{secrets.token_hex(6)}"
+
     def reply(request: Request) -> Answer:
         def find(ref: Ref) -> Found | None:
             found = shelf.find(ref)
             if found is not None:
                 return found
-            found = through.find(ref, bearer(request)) if through is not None else kept(library, ref)
+            # What has been here before came in a circle, of mirrors that name each other.
+            asker = read_asker(request, name)
+            found = through.find(ref, asker) if through is not None and asker is not None else kept(library, ref)
             if found is not None:
                 uses.note(found.snapshot)
             return found
