@@ -46,7 +46,7 @@ def layout(
         return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(body)}
 
     kind = "application/vnd.oci.image.layer.v1.tar"
-    stored = [keep(gzip.compress(one, mtime=0), f"{kind}+gzip") if packed else keep(one, kind) for one in layers]
+    stored = [keep(gzip.compress(one, 1, mtime=0), f"{kind}+gzip") if packed else keep(one, kind) for one in layers]
     said = {
         "architecture": architecture,
         "os": "linux",
@@ -88,7 +88,9 @@ def python_layer(folder: Path) -> bytes:
         tar.add(
             stdlib,
             str(stdlib),
-            filter=lambda one: None if "site-packages" in one.name or "/test/" in one.name else one,
+            filter=lambda one: (
+                None if "site-packages" in one.name or "/test" in one.name or "__pycache__" in one.name else one
+            ),
         )
         version = f"python3.{sys.version_info.minor}"
         names = {version: str(python), "python3": version}

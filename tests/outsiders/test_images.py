@@ -1,0 +1,328 @@
+"""Images as skopeo, umoci, podman, docker, docker-registry and containerd see them; what is not here is skipped."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.command import Preheat, Told
+from tests.guard.apps import until
+from tests.oci.bases import layer, layout, python_layer
+from tests.outsiders.test_guard_in_containers import docker, podman, works
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+# Reads its weights through both views, and answers with what it found; says which user it is.
+APP = b"""
+import hashlib, http.server, os
+from pathlib import Path
+def digest(path): return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+[snapshot] = Path(os.environ["HF_HUB_CACHE"], "models--acme--tiny/snapshots").iterdir()
+said = f"{digest('/app/checkpoints/model.safetensors')} {digest(snapshot / 'model.safetensors')} {os.getuid()}".encode()
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.send_header("Content-Length", str(len(said))); self.end_headers()
+        self.wfile.write(said)
+http.server.HTTPServer(("127.0.0.1", 7860), Handler).serve_forever()
+"""
+RECIPE = """
+[app]
+name = "demo"
+command = ["/usr/bin/python3", "{dir}/app.py"]
+ready = "http://127.0.0.1:7860/"
+[[needs]]
+ref = "acme/tiny"
+[[needs]]
+ref = "acme/tiny"
+view = "flat"
+at = "checkpoints"
+"""
+ASK = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:7860/').read().decode())"
+
+
+def run(*words: str | Path, cwd: Path | None = None) -> str:
+    done = subprocess.run(
+        [str(word) for word in words], capture_output=True, text=True, check=False, cwd=cwd, timeout=200
+    )
+    assert done.returncode == 0, f"{words}: {done.stderr}{done.stdout}"
+    return done.stdout
+
+
+def need(*programs: str) -> None:
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not here")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image with a Python, and an app that looks at its weights, as a user who owns nothing."""
+    folder = tmp_path_factory.mktemp("base")
+    layers = [python_layer(folder), layer({"app": None, "app/app.py": APP})]
+    return layout(folder / "layout", layers, {"WorkingDir": "/app", "User": "4321:4321"}, packed=True)
+
+
+@pytest.fixture
+def app(preheat: Preheat) -> Preheat:
+    (preheat.folder / "preheat.toml").write_text(RECIPE)
+    assert preheat("pull", "acme/tiny", "--quiet").status == 0
+    return preheat
+
+
+@pytest.fixture
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a short name: a socket's path has at most 107 bytes."""
+    return tmp_path_factory.mktemp("d")
+
+
+def build(preheat: Preheat, base: str, output: str, *words: str) -> Told:
+    told = preheat("build", "--base", base, "--output", output, "--json", *words)
+    assert told.status == 0, told.out + told.err
+    return told
+
+
+def right(said: str, model: Path) -> bool:
+    digest = hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
+    return said.split() == [digest, digest, "4321"]
+
+
+def test_skopeo_reads_and_copies_every_form(app: Preheat, base: str) -> None:
+    need("skopeo")
+    digest = build(app, base, "oci:out:v1").last["digest"]
+    build(app, base, "oci-archive:out.tar:v1")
+    build(app, base, "docker-archive:load.tar:acme/demo:1")
+    for place in (f"oci:{app.folder}/out:v1", f"oci-archive:{app.folder}/out.tar:v1"):
+        assert json.loads(run("skopeo", "inspect", place))["Digest"] == digest
+    for number, place in enumerate(("oci:out:v1", "oci-archive:out.tar:v1", "docker-archive:load.tar:acme/demo:1")):
+        run("skopeo", "--insecure-policy", "copy", place, f"dir:copied-{number}", cwd=app.folder)
+        layers = [path for path in (app.folder / f"copied-{number}").iterdir() if len(path.name) == 64]
+        assert all(hashlib.sha256(path.read_bytes()).hexdigest() == path.name for path in layers)
+
+
+def test_umoci_unpacks_the_tree_that_was_meant(app: Preheat, base: str, model: Path) -> None:
+    need("umoci")
+    build(app, base, "oci:out:v1")
+    rootless = [] if os.geteuid() == 0 else ["--rootless"]
+    run("umoci", "unpack", *rootless, "--image", f"{app.folder}/out:v1", app.folder / "bundle")
+    root = app.folder / "bundle/rootfs"
+    there = {str(one.relative_to(model)): one.read_bytes() for one in model.rglob("*") if one.is_file()}
+    flat = root / "app/checkpoints"
+    files = [Path(folder, name) for folder, _, names in os.walk(flat) for name in names]
+    assert {str(one.relative_to(flat)): one.read_bytes() for one in files} == there
+    ours = [root / "opt/preheat", *(root / "opt/preheat").rglob("*"), flat, *flat.rglob("*")]
+    assert all(one.exists() for one in ours)
+    modes = {one.stat().st_mode & 0o777 for one in ours if not one.is_symlink()}
+    assert modes == {0o444, 0o555, 0o755}
+    assert {(one.lstat().st_uid, one.lstat().st_mtime) for one in ours if one.is_file() and os.geteuid() == 0} <= {
+        (0, 0.0)
+    }
+
+
+def test_podman_starts_it_without_a_network_and_check_says_that_it_is_right(
+    app: Preheat, base: str, model: Path
+) -> None:
+    with podman() as command:
+        build(app, base, "oci:out:v1")
+        place = f"oci:{app.folder}/out:v1"
+        name = f"preheat-{uuid.uuid4().hex[:8]}"
+        run(*command, "run", "--detach", "--name", name, "--network=none", place)
+        image = run(*command, "inspect", "--format", "{{.Image}}", name).strip()
+        try:
+            check = [*command, "exec", name, "/usr/bin/python3", "/opt/preheat/guard.pyz", "--check", "127.0.0.1:7861"]
+            assert until(lambda: works(*check), 60), run(*command, "logs", name)
+            assert right(run(*command, "exec", name, "/usr/bin/python3", "-c", ASK), model)
+        finally:
+            run(*command, "rm", "--force", "--time", "2", name)
+            run(*command, "rmi", "--force", image)
+        told = app("build", "--check", place, "--json")
+        assert told.status == 0, told.out
+        assert told.last["ready_s"] is not None
+        assert image not in run(*command, "images", "--quiet", "--no-trunc")
+
+
+def test_check_finds_what_is_wrong_with_an_image(app: Preheat, base: str, tmp_path: Path) -> None:
+    with podman():
+        fetches = b"import time\nprint('Downloading shards: 0%', flush=True)\ntime.sleep(600)\n"
+        bad = layout(tmp_path / "bad", [layer({"app": None, "app/app.py": fetches})], {"WorkingDir": "/app"}, tag="bad")
+        assert bad
+        nothing = app("build", "--check", base, "--json")
+        assert (nothing.status, nothing.last["message"]) == (8, "there is no lock in it")
+        (app.folder / "preheat.toml").write_text(RECIPE.replace("{dir}/app.py", "{dir}/none.py"))
+        build(app, base, "oci:out:v2")
+        told = app("build", "--check", f"oci:{app.folder}/out:v2", "--json", "--ready-within", "20s")
+        assert told.status == 8
+        assert "before it was ready" in told.last["message"] or "not ready within" in told.last["message"]
+
+
+def test_docker_loads_and_runs_it_and_its_health_check_turns_healthy(
+    app: Preheat, base: str, model: Path, short: Path
+) -> None:
+    with docker(short) as command:
+        build(app, base, "docker-archive:load.tar:acme/demo:1")
+        run(*command, "load", "--input", app.folder / "load.tar")
+        # Every 30 s is too rarely for a test: the words of the check are the image's, the times are not.
+        test = json.loads(run(*command, "inspect", "--format", "{{json .Config.Healthcheck}}", "acme/demo:1"))
+        assert (test["Interval"], test["Timeout"], test["Retries"]) == (30_000_000_000, 10_000_000_000, 3)
+        name = run(*command, "run", "--detach", "--network=none", "--health-interval=1s", "acme/demo:1").strip()
+        state = [*command, "inspect", "--format", "{{.State.Health.Status}}", name]
+        assert until(lambda: run(*state).strip() == "healthy", 90), run(*command, "logs", name)
+        assert right(run(*command, "exec", name, "/usr/bin/python3", "-c", ASK), model)
+        run(*command, "rm", "--force", name)
+
+
+def test_docker_builds_the_same_from_the_dockerfile(app: Preheat, base: str, model: Path, short: Path) -> None:
+    with docker(short) as command:
+        build(app, base, "docker-archive:load.tar:acme/demo:1")
+        need("skopeo")
+        run("skopeo", "--insecure-policy", "copy", base, f"docker-archive:{app.folder}/base.tar:acme/base:1")
+        run(*command, "load", "--input", app.folder / "base.tar")
+        told = app("build", "--base", base, "--dockerfile", "context", "--json")
+        assert told.status == 0, told.out
+        words = ["--build-arg", "BASE=acme/base:1", "--tag", "acme/built:1", str(app.folder / "context")]
+        classic = ["env", "DOCKER_BUILDKIT=0", *command, "build", *words]
+        run(*classic)
+        name = run(*command, "run", "--detach", "--network=none", "--health-interval=1s", "acme/built:1").strip()
+        state = [*command, "inspect", "--format", "{{.State.Health.Status}}", name]
+        assert until(lambda: run(*state).strip() == "healthy", 90), run(*command, "logs", name)
+        assert right(run(*command, "exec", name, "/usr/bin/python3", "-c", ASK), model)
+        run(*command, "rm", "--force", name)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def registry(folder: Path) -> Iterator[str]:
+    """Start a docker-registry of our own."""
+    need("docker-registry")
+    folder.mkdir()
+    host = f"127.0.0.1:{free_port()}"
+    settings = {
+        "version": 0.1,
+        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
+        "http": {"addr": host},
+    }
+    (folder / "settings.yml").write_text(json.dumps(settings))
+    words = ["docker-registry", "serve", str(folder / "settings.yml")]
+    with open(folder / "log", "wb") as log, subprocess.Popen(words, stdout=log, stderr=log) as server:
+        try:
+            assert until(lambda: answers(host), 30), (folder / "log").read_text()
+            yield host
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+def answers(host: str) -> bool:
+    try:
+        socket.create_connection((host.partition(":")[0], int(host.partition(":")[2])), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_docker_registry_takes_gives_and_deletes_it(app: Preheat, base: str, tmp_path: Path) -> None:
+    need("skopeo")
+    with registry(tmp_path / "registry") as host:
+        first = build(app, base, f"docker://{host}/acme/demo:1").last
+        said = json.loads(run("skopeo", "inspect", "--tls-verify=false", f"docker://{host}/acme/demo:1"))
+        assert said["Digest"] == first["digest"]
+        run(
+            "skopeo",
+            "--insecure-policy",
+            "copy",
+            "--src-tls-verify=false",
+            f"docker://{host}/acme/demo:1",
+            f"dir:{tmp_path}/d",
+        )
+        again = build(app, base, f"docker://{host}/acme/demo:2").last
+        assert (again["digest"], set(again["took"])) == (first["digest"], {"here"})
+        other = build(app, base, f"docker://{host}/acme/other:1").last
+        assert set(other["took"]) <= {"mounted", "sent"}
+        weights = 9_000_000
+        assert other["took"]["mounted"] > weights
+        docker_form = build(
+            app, f"docker://{host}/acme/demo:1", f"docker://{host}/acme/demo:3", "--format", "docker"
+        ).last
+        raw = json.loads(run("skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{host}/acme/demo:3"))
+        assert raw["mediaType"] == "application/vnd.docker.distribution.manifest.v2+json"
+        assert docker_form["digest"] != first["digest"]
+        run("skopeo", "delete", "--tls-verify=false", f"docker://{host}/acme/demo:3")
+        gone = app("build", "--base", f"docker://{host}/acme/demo:3", "--output", "oci:x:1", "--json")
+        assert (gone.last["kind"], gone.last["end"]) == ("ImageError", "source")
+
+
+def test_containerd_pulls_it(app: Preheat, base: str, tmp_path: Path, short: Path) -> None:
+    need("containerd", "ctr")
+    if os.geteuid() != 0:
+        pytest.skip("containerd wants root")
+    with registry(tmp_path / "registry") as host, containerd(short / "c") as command:
+        for form, tag in (("oci", "1"), ("docker", "2")):
+            build(app, base, f"docker://{host}/acme/demo:{tag}", "--format", form)
+            name = f"{host}/acme/demo:{tag}"
+            run(*command, "image", "pull", "--plain-http", "--snapshotter", "native", name)
+            assert name in run(*command, "image", "list", "--quiet")
+
+
+@contextlib.contextmanager
+def containerd(folder: Path) -> Iterator[list[str]]:
+    """Start a containerd of our own."""
+    folder.mkdir()
+    (folder / "config.toml").write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
+    at = f"{folder}/socket"
+    words = ["containerd", "--config", f"{folder}/config.toml", "--root", f"{folder}/root"]
+    words += ["--state", f"{folder}/state", "--address", at]
+    with open(folder / "log", "wb") as log, subprocess.Popen(words, stdout=log, stderr=log) as daemon:
+        try:
+            if not until(lambda: works("ctr", "-a", at, "version") or daemon.poll() is not None, 30) or daemon.poll():
+                pytest.skip(f"containerd does not start here: {(folder / 'log').read_text()[-500:]}")
+            yield ["ctr", "-a", at]
+        finally:
+            daemon.terminate()
+            daemon.wait(20)
+
+
+def test_where_extents_can_be_shared_the_weights_are_not_written(app: Preheat, tmp_path: Path) -> None:
+    need("mkfs.xfs")
+    at = tmp_path / "xfs"
+    at.mkdir()
+    with open(tmp_path / "image", "wb") as image:
+        image.truncate(700_000_000)
+    made = works("mkfs.xfs", "-q", "-m", "reflink=1", f"{tmp_path}/image")
+    if not made or not works("mount", "-o", "loop", f"{tmp_path}/image", str(at)):
+        pytest.skip("no filesystem with reflinks can be mounted here")
+    try:
+        words = ("--library", str(at / "library"))
+        weights = tmp_path / "weights"
+        weights.mkdir()
+        (weights / "model.bin").write_bytes(os.urandom(200_000_000))
+        (app.folder / "preheat.toml").write_text(
+            f'[app]\nname = "x"\n[[needs]]\nref = "file:{weights}"\nview = "flat"\nat = "/models"\n'
+        )
+        assert app("pull", f"file:{weights}", *words, "--quiet").status == 0
+        device = at.stat().st_dev
+        stat = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat")
+        for how in ("shared", "shared"):
+            os.sync()
+            before = int(stat.read_text().split()[6])
+            told = app("build", "--base", "scratch", "--output", f"oci:{at}/{time.monotonic_ns()}:v1", "--json", *words)
+            assert told.status == 0, told.out
+            os.sync()
+            assert (int(stat.read_text().split()[6]) - before) * 512 <= 0.01 * 200_000_000
+            assert told.last["took"][how] > 200_000_000
+        for out in at.glob("[0-9]*/blobs/sha256/*"):
+            assert hashlib.sha256(out.read_bytes()).hexdigest() == out.name
+    finally:
+        works("umount", str(at))
