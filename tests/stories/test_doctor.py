@@ -1,8 +1,19 @@
 """Doctor, end to end: what is provoked is found, and nothing is changed."""
 
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.stories.kept import contents
+from tests.stories.test_upkeep_disks import LINKLESS, image
+
+from preheat.library.library import Library
+from preheat.proof.line import Line
+from preheat.proof.machine import filesystem
+from preheat.verbs.doctor import Surgery, doctor
 
 RECIPE = """\
 [app]
@@ -60,3 +71,35 @@ def test_people_read_seconds_and_commands(preheat: Preheat) -> None:
     assert "9.0 MB are not in the library" in lines[0]
     assert lines[0].split()[1] == "s"
     assert lines[1].strip() == "$ preheat pull"
+
+
+@pytest.fixture
+def in_memory() -> Iterator[Path]:
+    """A folder on tmpfs."""
+    shared = Path("/dev/shm")
+    if filesystem(shared) != "tmpfs":
+        pytest.skip("/dev/shm is not on tmpfs here")
+    with tempfile.TemporaryDirectory(dir=shared) as folder:
+        yield Path(folder)
+
+
+def test_a_library_that_goes_with_its_container_is_found(tmp_path: Path, in_memory: Path) -> None:
+    def at(root: Path) -> list[str]:
+        surgery = Surgery(lambda need: (), lambda source, snapshot: Line(1, 1, 1, 1), {"HOME": "/root"}, root=root)
+        return [remedy.cause for remedy in doctor(None, Library(in_memory / "library"), surgery, lambda event: None)[1]]
+
+    assert "library-not-kept" not in at(tmp_path)
+    (tmp_path / ".dockerenv").touch()
+    assert "library-not-kept" in at(tmp_path)
+
+
+@LINKLESS
+def test_a_view_that_would_be_a_second_copy_is_found(
+    preheat: Preheat, make: tuple[str, ...], mount: tuple[str, ...]
+) -> None:
+    preheat("pull", "acme/tiny")
+    with image(preheat.folder / "fat", 64 << 20, *make, mount=mount) as at:
+        place = f'view = "flat"\nat = "{at}"\n'
+        (preheat.folder / "preheat.toml").write_text(RECIPE.replace("[[needs]]\n", f"[[needs]]\n{place}"))
+        assert causes(preheat)["view-copied"] == f"preheat pull --library {at}/.preheat"
+        assert not list(at.iterdir())

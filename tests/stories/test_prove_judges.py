@@ -1,9 +1,14 @@
 """Prove, as a judge: what it refuses, flags, imitates and writes down."""
 
+import tempfile
+from pathlib import Path
+
 import pytest
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.stories.proved import APP, Recipe, contents_but_format, failed, recipe
+
+from preheat.proof.machine import filesystem
 
 __all__ = ["recipe"]
 
@@ -25,6 +30,16 @@ def test_a_full_cache_under_a_cold_start_is_refused_with_the_file_it_read(prehea
 def test_a_cold_start_that_fetches_a_part_is_refused(preheat: Preheat, recipe: Recipe) -> None:
     recipe("config.json", app=PLEASED)
     failed(preheat("prove", FEW), 8, "of 9.0 MB, so it was not cold")
+
+
+def test_weights_that_stay_in_memory_are_no_start_from_disk(preheat: Preheat, recipe: Recipe) -> None:
+    recipe("model.safetensors", "config.json")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as library:
+        if filesystem(Path(library)) != "tmpfs":
+            pytest.skip("/dev/shm is not on tmpfs here")
+        told = preheat("prove", "--conditions=preloaded", "--library", library)
+        failed(told, 8, "100 % of the weights stayed in the page cache")
+        assert preheat("prove", "--conditions=warm", "--library", library).status == 0
 
 
 def test_a_slowed_app_is_flagged(preheat: Preheat, recipe: Recipe) -> None:

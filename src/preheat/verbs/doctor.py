@@ -40,8 +40,16 @@ class Surgery:
     root: Path = Path("/")
 
 
-def doctor(recipe: Recipe | None, library: Library, surgery: Surgery, on_event: Listener) -> list[Remedy]:
-    """Find out, measuring lines and the disk for some seconds; change nothing. Return what would help, in order."""
+def doctor(
+    recipe: Recipe | None, library: Library, surgery: Surgery, on_event: Listener
+) -> tuple[Symptoms, list[Remedy]]:
+    """Find out, measuring for some seconds and changing nothing. Return what is so, and what would help."""
+    symptoms = examine(recipe, library, surgery, on_event)
+    return symptoms, remedies(symptoms)
+
+
+def examine(recipe: Recipe | None, library: Library, surgery: Surgery, on_event: Listener) -> Symptoms:
+    """Look at everything that a start may suffer from."""
     needs = recipe.needs if recipe is not None else ()
     endpoints: list[Endpoint] = []
     files: dict[str, File] = {}
@@ -51,28 +59,37 @@ def doctor(recipe: Recipe | None, library: Library, surgery: Surgery, on_event: 
             if all(other.url != endpoint.url for other in endpoints):
                 endpoints.append(endpoint)
             files |= {str(file.digest): file for file in snapshot} if snapshot else {}
+    for endpoint in endpoints:
+        on_event(Noted(endpoint.url, _told(endpoint)))
     missing = [file for file in files.values() if not library.has(file.digest)]
     here = [library.path(file.digest) for file in files.values() if library.has(file.digest)]
     resident = cached(here)
-    return remedies(
-        Symptoms(
-            app=surgery.app,
-            size=sum(file.size for file in files.values()),
-            files=len(files),
-            missing=sum(file.size for file in missing),
-            library=_place(library.root, surgery.root),
-            cache=_place(_hf_home(surgery.environ), surgery.root),
-            free_disk=library.free(),
-            free_memory=free_memory(),
-            endpoints=tuple(endpoints),
-            speed=_speed(here, on_event),
-            resident=resident,
-            copied=_copied(recipe, here),
-            offline=surgery.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"),
-            proxied=_proxied(surgery.environ),
-            no_ca=str(surgery.ca_file) if surgery.ca_file and not surgery.ca_file.is_file() else "",
-        )
+    return Symptoms(
+        app=surgery.app,
+        size=sum(file.size for file in files.values()),
+        files=len(files),
+        missing=sum(file.size for file in missing),
+        library=_place(library.root, surgery.root),
+        cache=_place(_hf_home(surgery.environ), surgery.root),
+        free_disk=library.free(),
+        free_memory=free_memory(),
+        endpoints=tuple(endpoints),
+        speed=_speed(here, on_event),
+        resident=resident,
+        copied=_copied(recipe, here),
+        offline=surgery.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"),
+        proxied=_proxied(surgery.environ),
+        no_ca=str(surgery.ca_file) if surgery.ca_file and not surgery.ca_file.is_file() else "",
     )
+
+
+def _told(endpoint: Endpoint) -> str:
+    """Say what was found out about an endpoint."""
+    line = endpoint.line
+    if line is None:
+        return endpoint.error or "not measured: there is nothing to fetch"
+    rates = f"{line.one / 1e6:.1f} MB/s by one connection, {line.many / 1e6:.1f} MB/s by {line.connections}"
+    return f"{rates}, {line.answer_s * 1000:.0f} ms to an answer"
 
 
 def _ask(need: Need, library: Library, surgery: Surgery) -> list[tuple[Endpoint, tuple[File, ...]]]:

@@ -28,8 +28,9 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     # The certificates are one of the things to be looked at, and no reason to stop.
     if config.ca_file is not None and not config.ca_file.is_file():
         wiring.config = replace(config, ca_file=None)
-    found = doctor(recipe, wiring.library, surgery, wiring.console)
-    wiring.console.done({"app": recipe.name if recipe else "", "remedies": found}, _said(found))
+    symptoms, found = doctor(recipe, wiring.library, surgery, wiring.console)
+    figures = {"app": recipe.name if recipe else "", "remedies": found, "symptoms": symptoms}
+    wiring.console.done(figures, _said(found))
     return 0
 
 
