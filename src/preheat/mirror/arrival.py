@@ -80,6 +80,11 @@ class Arrival:
                 self._here = [Range(0, self.file.size)]
             self._changed.notify_all()
 
+    def await_some(self, within_s: float) -> None:
+        """Wait until something is here, or that long."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._here or self._error is not None, within_s)
+
     # ---- what people ask
 
     @property

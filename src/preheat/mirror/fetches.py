@@ -18,6 +18,7 @@ from preheat.transfer.route import Lines, Way
 
 # More files than that are not fetched at once; who asks for one more is asked to come again.
 MOST_FETCHES = 32
+_SOON_S = 0.25
 _CONNECTIONS = 48  # of the first fetch; each has a buffer of up to 1 MiB
 
 
@@ -102,8 +103,8 @@ class Fetches:
         error: PreheatError | None = PreheatError(f"{file.path}: this mirror has a fault")
         try:
             self._library.prepare(file.size - self._library.partial_size(file))
-            # What is written down waits for the disk, and clients wait for the first byte: so it is done beside.
-            threading.Thread(target=self._write, args=(errand, written, ended), name="errand", daemon=True).start()
+            beside = (arrival, errand, written, ended)
+            threading.Thread(target=self._write, args=beside, name="errand", daemon=True).start()
             policy = replace(self._policy, connections=self._share(file), lines=Lines())
             fetch([file], errand.way, self._library, policy, self._note, errand.helpers)
             written.wait()
@@ -122,8 +123,12 @@ class Fetches:
             # A fetch and the errors that it met hold each other, and with them files that are open.
             gc.collect()
 
-    def _write(self, errand: Errand, written: threading.Event, ended: threading.Event) -> None:
-        """Write down what an errand is for, and claim the blob until it is here."""
+    def _write(self, arrival: Arrival, errand: Errand, written: threading.Event, ended: threading.Event) -> None:
+        """Write down what an errand is for, and claim the blob until it is here.
+
+        That waits for the disk, and clients wait for their first byte: so it is done beside, and after that.
+        """
+        arrival.await_some(_SOON_S)
         try:
             with self._library.wanted(replace(errand.snapshot, files=(errand.file,))):
                 errand.keep()
