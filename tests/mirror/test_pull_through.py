@@ -132,7 +132,9 @@ def test_a_hub_without_ranges_will_do(rooms: Rooms, hub: FlakyHub, model: Path) 
     assert rooms(hub.url).ask(WEIGHTS).body == (model / "model.safetensors").read_bytes()
 
 
-def test_upstream_going_away_midway_breaks_off_and_coming_back_goes_on(rooms: Rooms, hub: FlakyHub, model: Path) -> None:
+def test_upstream_going_away_midway_breaks_off_and_coming_back_goes_on(
+    rooms: Rooms, hub: FlakyHub, model: Path
+) -> None:
     weights = (model / "model.safetensors").read_bytes()
     hub.fails(r"model\.safetensors$", hangs_up_after(400_000), times=5)
     hub.fails(r"model\.safetensors$", refuses(503))
