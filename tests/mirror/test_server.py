@@ -2,12 +2,13 @@
 
 import contextlib
 import http.client
+import io
 import os
 import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 
 from preheat.errors import PreheatError
 from preheat.events import Answered, Event, Serving
-from preheat.mirror.forms import Answer, Request, Slice
+from preheat.mirror.forms import Answer, Flow, Request, Slice
 from preheat.mirror.limits import Limits
 from preheat.mirror.routes import answer
 from preheat.mirror.server import Server
@@ -207,6 +208,48 @@ def test_a_client_that_takes_next_to_nothing_is_hung_up_on(
         assert isinstance(answered, Answered)
         assert 0 < answered.sent < 100_000_000
     assert capfd.readouterr().err == ""
+
+
+class Dripping:
+    """A file that comes in small pieces, as from a slow upstream; `wait_s` between them."""
+
+    def __init__(self, path: Path, size: int, wait_s: float) -> None:
+        self._path = path
+        self._size = size
+        self._wait_s = wait_s
+
+    verified = True
+
+    def await_first(self, start: int, stop: int) -> int:
+        return 0
+
+    def pieces(self, start: int, stop: int, age: int) -> Generator[tuple[io.FileIO, int, int]]:
+        with io.FileIO(self._path) as file:
+            for at in range(start, stop, self._size):
+                time.sleep(self._wait_s)
+                yield file, at, min(stop, at + self._size)
+
+
+@pytest.mark.parametrize(("size", "wait_s", "read", "whole"), [(16_384, 0.0, 1_000, False), (500, 0.03, 65_536, True)])
+def test_small_pieces_hide_no_slow_client_and_a_slow_upstream_is_not_the_clients_doing(
+    tmp_path: Path, size: int, wait_s: float, read: int, whole: bool
+) -> None:
+    (tmp_path / "flow").write_bytes(bytes(40_000_000 if not whole else 20_000))
+    length = (tmp_path / "flow").stat().st_size
+    flow = Flow(Dripping(tmp_path / "flow", size, wait_s), 0, length, 0)
+    answer = Answer(200, {"Content-Length": str(length)}, flow)
+    limits = Limits(least_rate=5_000_000, slow_s=0.3)
+    with (
+        Server(("127.0.0.1", 0), lambda request: answer, lambda event: None, limits=limits) as server,
+        socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=10) as raw,
+    ):
+        raw.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        count, until = 0, time.monotonic() + (0 if whole else 1.5)
+        with contextlib.suppress(ConnectionError):
+            while data := raw.recv(read if time.monotonic() < until else 1_000_000):
+                count += len(data)
+                time.sleep(0.01 if time.monotonic() < until else 0)
+    assert (count > length) == whole
 
 
 def test_a_client_that_takes_enough_is_not(large: Callable[[Request], Answer]) -> None:

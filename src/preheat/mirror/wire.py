@@ -1,20 +1,17 @@
 """Wire: one client's socket: bytes come in by a deadline, and go out as fast as the client must at least take them."""
 
-import array
 import contextlib
-import fcntl
 import os
 import select
 import socket
 import ssl
 import struct
 import sys
-import termios
 import time
-from typing import Protocol
 
 from preheat.mirror.head import end_of_head
 from preheat.mirror.limits import Limits
+from preheat.mirror.pace import Pace
 
 _READ = 65_536
 # What the kernel is given at once of a file; it returns earlier, when the client's window is full.
@@ -25,10 +22,6 @@ _LOOK = 0, 500_000  # the same as a timeval: socket(7), SO_SNDTIMEO
 _MORE = socket.MSG_MORE if sys.platform == "linux" else 0
 
 
-class TooSlow(TimeoutError):
-    """The client took too little for too long."""
-
-
 class TooLong(Exception):
     """What should be a head has no end; `line` says that not even its first line has one."""
 
@@ -37,24 +30,14 @@ class TooLong(Exception):
         self.line = line
 
 
-class HasNumber(Protocol):
-    """A file of the kernel's."""
-
-    def fileno(self) -> int:
-        """Say its number."""
-
-
 class Wire:
-    """A connection, plain or TLS; `sent` bytes went out so far.
-
-    Raise TimeoutError for a client that is too slow, OSError for one that left.
-    """
+    """A connection, plain or TLS. Raise TimeoutError for a client that is too slow, OSError for one that left."""
 
     def __init__(self, connection: socket.socket, limits: Limits) -> None:
         self._socket: socket.socket = connection
         self._limits = limits
         self._received = bytearray()
-        self.sent = 0
+        self._pace = Pace(limits)
         connection.settimeout(0)
         with contextlib.suppress(OSError):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -137,17 +120,18 @@ class Wire:
 
     def send(self, data: bytes, *, more: bool = False) -> None:
         """Send bytes; `more` says that others follow at once."""
-        left, pace = memoryview(data), _Pace(self._socket, self._limits)
-        while left:
-            try:
-                count = self._socket.send(left, 0 if self.secure or not more else _MORE)
-            except (BlockingIOError, ssl.SSLWantWriteError):
-                pace.watch(select.POLLOUT)
-            except ssl.SSLWantReadError:
-                pace.watch(select.POLLIN)
-            else:
-                self._went(count, pace)
-                left = left[count:]
+        left = memoryview(data)
+        with self._pace.sending(self._socket):
+            while left:
+                try:
+                    count = self._socket.send(left, 0 if self.secure or not more else _MORE)
+                except (BlockingIOError, ssl.SSLWantWriteError):
+                    self._stall(select.POLLOUT)
+                except ssl.SSLWantReadError:
+                    self._stall(select.POLLIN)
+                else:
+                    self._pace.sent += count
+                    left = left[count:]
 
     def send_file(self, source: int, start: int, stop: int) -> int:
         """Send bytes of the open file that has this number; return how many there were, fewer if it ends early.
@@ -156,21 +140,21 @@ class Wire:
         """
         if self.secure:
             return self._send_copied(source, start, stop)
-        pace, out, at = _Pace(self._socket, self._limits), self._socket.fileno(), start
+        out, at = self._socket.fileno(), start
         # In one call as far as may be, and not awake for every window that opens; SO_SNDTIMEO has it return to look.
         self._socket.settimeout(None)
         try:
-            while at < stop:
-                try:
-                    count = os.sendfile(out, source, at, min(_SEND, stop - at))
-                except BlockingIOError:
-                    pace.look()
-                    continue
-                if not count:
-                    break
-                at += count
-                self._went(count, pace)
-                pace.look()
+            with self._pace.sending(self._socket):
+                while at < stop:
+                    try:
+                        count = os.sendfile(out, source, at, min(_SEND, stop - at))
+                    except BlockingIOError:
+                        count = None
+                    if count == 0:
+                        break
+                    at += count or 0
+                    self._pace.sent += count or 0
+                    self._pace.look(self._socket)
         finally:
             self._socket.settimeout(0)
         return at - start
@@ -182,9 +166,15 @@ class Wire:
             at += len(data)
         return at - start
 
-    def _went(self, count: int, pace: "_Pace") -> None:
-        self.sent += count
-        pace.sent += count
+    @property
+    def sent(self) -> int:
+        """Bytes that went out so far."""
+        return self._pace.sent
+
+    def _stall(self, wanted: int) -> None:
+        """Wait until the client takes more; raise TooSlow for one that takes too little."""
+        _ready(self._socket, wanted, _LOOK_S)
+        self._pace.look(self._socket)
 
     def hang_up(self) -> None:
         """End it from another thread: whoever waits for it learns at once."""
@@ -210,43 +200,7 @@ class Wire:
             raise TimeoutError("the client fell silent")
 
 
-class _Pace:
-    """How fast a client takes what is sent to it, by what its machine has acknowledged."""
-
-    def __init__(self, connection: socket.socket, limits: Limits) -> None:
-        self._socket: socket.socket = connection
-        self._limits = limits
-        self._since = time.monotonic()
-        self._taken = 0
-        self.sent = 0
-
-    def watch(self, wanted: int) -> None:
-        """Wait until it takes more; raise TooSlow for one that takes too little."""
-        _ready(self._socket, wanted, _LOOK_S)
-        self.look()
-
-    def look(self) -> None:
-        """Raise TooSlow for a client that takes too little."""
-        now = time.monotonic()
-        if now - self._since < self._limits.slow_s:
-            return
-        taken = self.sent - _unsent(self._socket)
-        if taken - self._taken < self._limits.least_rate * self._limits.slow_s:
-            raise TooSlow("the client takes too little")
-        self._since, self._taken = now, taken
-
-
-def _ready(connection: HasNumber, wanted: int, within_s: float) -> bool:
+def _ready(connection: socket.socket, wanted: int, within_s: float) -> bool:
     waiting = select.poll()
     waiting.register(connection, wanted)
     return bool(waiting.poll(max(0.0, within_s) * 1000))
-
-
-def _unsent(connection: HasNumber) -> int:
-    """Say how many bytes the client's machine has not acknowledged: tcp(7), SIOCOUTQ."""
-    count = array.array("i", [0])
-    try:
-        fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, count)
-    except OSError:
-        return 0
-    return count[0]
