@@ -126,6 +126,14 @@ def test_a_crashed_isolated_app_is_started_anew_and_leaves_nobody_behind(preheat
 
 
 @needs_isolation
+def test_an_app_that_says_it_downloads_is_told_of_and_another_is_not(preheat: Preheat) -> None:
+    for words, found in (("Downloading model.bin", True), ("Loading model.bin", False)):
+        told = preheat("run", "--network", "none", "--json", "--", sys.executable, "-I", "-c", f"print({words!r})")
+        assert told.status == 0, told.err
+        assert ('"said":"Downloading model.bin"' in told.err) == found
+
+
+@needs_isolation
 def test_whoever_is_not_root_can_be_isolated_too_where_the_system_lets_them(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("this is tried as root for somebody else, and as somebody else by all the others")

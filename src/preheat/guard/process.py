@@ -19,6 +19,7 @@ from preheat.guard.tail import Tail
 from preheat.guard.value import dataclass
 
 if TYPE_CHECKING:
+    from preheat.guard.confessions import Confessions
     from preheat.guard.isolation import Publisher
     from preheat.guard.network import Witness
 
@@ -30,10 +31,14 @@ _KILL_S = 5.0
 
 @dataclass(frozen=True)
 class Output:
-    """The descriptors that an app's words go to, untouched; None keeps them from sight, but not from the tail."""
+    """The descriptors that an app's words go to, untouched; None keeps them from sight, but not from the tail.
+
+    `confessions` hears them too.
+    """
 
     stdout: int | None = 1
     stderr: int | None = 2
+    confessions: Confessions | None = None
 
 
 def _never() -> bool:
@@ -58,6 +63,7 @@ class Process:
         self.app = app
         self.tail = Tail()
         self._witness = witness
+        self._confessions = output.confessions
         self._on_end = on_end
         self._status: int | None = None
         self._ended = threading.Event()
@@ -163,8 +169,13 @@ class Process:
         self._ended.set()
         self._on_end()
 
+    def _hear(self, pipe: int, chunk: bytes) -> None:
+        self.tail.feed(pipe, chunk)
+        if self._confessions is not None:
+            self._confessions.feed(pipe, chunk)
+
     def _carry(self, pipe: int, target: int | None) -> None:
         try:
-            pump(pipe, target, partial(self.tail.feed, pipe))
+            pump(pipe, target, partial(self._hear, pipe))
         finally:
             os.close(pipe)

@@ -3,13 +3,14 @@
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from preheat import guard
 from preheat.errors import AppError, UsageError
-from preheat.events import AppChanged, Listener, NetworkSeen
+from preheat.events import AppChanged, Listener, NetworkSeen, Noted
 from preheat.guard.app import PORT, App
+from preheat.guard.confessions import Confessions
 from preheat.guard.isolation import why_not
 from preheat.guard.lifecycle import Patience
 from preheat.guard.network import Witness
@@ -44,13 +45,17 @@ def run(app: App, watch: Watch, on_event: Listener) -> int:
     witness = witness_for(app) if watch.network and (not app.isolated or Witness.available()) else None
     try:
         settings = Settings(app, watch.patience, watch.stage)
-        outcome = keep(settings, _telling(on_event), output=watch.output, witness=witness)
+        heard = Confessions() if watch.network else None
+        output = replace(watch.output, confessions=heard)
+        outcome = keep(settings, _telling(on_event), output=output, witness=witness)
     except AddressTaken as error:
         raise AppError(str(error), hint="stop that, or name another address") from error
     except ValueError as error:
         raise UsageError(str(error), hint="--ready http://127.0.0.1:7860/, tcp:7860, line:REGEX or exec:CMD") from error
     if witness is not None:
         on_event(network_seen(witness))
+    for line in heard.lines() if heard is not None else ():
+        on_event(Noted("it said that it fetches something, in a start that was to be offline", line))
     if outcome.fatal:
         raise AppError(outcome.reason, hint=_hint(app, outcome), tail=outcome.tail)
     return outcome.status
