@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 from preheat.errors import HubError, HubUnavailable
 
 Value = TypeVar("Value")
+_REFUSAL = 10  # in files: its words take as much room
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +59,10 @@ class Memory(Generic[Value]):
             value = ask()
         except HubUnavailable as error:
             known = self.last(key)
-            weight = 1 if known is None else 1 + self._weigh(known)
+            weight = _REFUSAL if known is None else _REFUSAL + self._weigh(known)
             return self._keep(key, _Kept(known, error.again(), time.monotonic() + refused_s, weight))
         except HubError as error:
-            return self._keep(key, _Kept(None, error.again(), time.monotonic() + refused_s, 1))
+            return self._keep(key, _Kept(None, error.again(), time.monotonic() + refused_s, _REFUSAL))
         return self._keep(key, _Kept(value, None, time.monotonic() + fresh_s, 1 + self._weigh(value)))
 
     def _look(self, key: Hashable) -> _Kept[Value] | None:
