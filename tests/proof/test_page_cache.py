@@ -61,3 +61,18 @@ def test_a_little_that_stays_is_borne() -> None:
 def test_what_is_not_there_counts_as_nothing(tmp_path: Path) -> None:
     assert cached([tmp_path / "none", tmp_path]) == 0
     assert evict([tmp_path / "none"]) == Evicted(0, 0)
+
+
+@ON_DISK
+def test_a_large_file_is_looked_at_in_some_places_and_told_about_right(tmp_path: Path) -> None:
+    path = tmp_path / "large.bin"
+    path.write_bytes(bytes(100 << 20))
+    evict([tmp_path])
+    assert cached([path], about=True) == 0
+    with open(path, "rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)  # no more than is asked for
+        file.read(50 << 20)
+    assert cached([path], about=True) == pytest.approx(50 << 20, rel=0.05)
+    assert cached([path]) == pytest.approx(50 << 20, rel=0.01)
+    fill([tmp_path])
+    assert cached([path], about=True) == 100 << 20

@@ -17,8 +17,8 @@ from preheat.proof.residency import cached
 from preheat.proof.timeline import Span, merged
 
 _EVERY_S = 0.05
-_REST = 100  # after each look, so many times its own duration without it: none takes more than 1 % of a core
-_REST_OF_SOCKETS = 20  # their look is short, and has a moment to find
+_REST = 200  # after each look, so many times its own duration without it: none takes more than 0.5 % of a core
+_REST_OF_SOCKETS = 50  # their look is short, and has a moment to find
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class Gauge:
             self._listened |= new
 
     def _residency(self) -> None:
-        self.seen.resident.append((time.monotonic() - self._began, cached(self._subject.weights)))
+        self.seen.resident.append((time.monotonic() - self._began, cached(self._subject.weights, about=True)))
 
     def _files(self) -> None:
         self.seen.in_use |= kernel.files_in_use(self._family)

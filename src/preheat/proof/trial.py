@@ -19,6 +19,7 @@ from preheat.guard.process import CannotStart, Output, Process
 from preheat.proof.gauge import Gauge, Seen, Subject
 from preheat.proof.imports import Notes, read_notes
 from preheat.proof.memory_cgroup import MemoryCgroup
+from preheat.proof.residency import cached
 from preheat.proof.timeline import Span
 
 _GLANCE_S = 0.02
@@ -43,7 +44,7 @@ class Eyes:
 class Started:
     """When the app was ready and had done its first real use, in seconds since it began; and what was seen of it.
 
-    `began` is in nanoseconds of CLOCK_MONOTONIC.
+    `began` is in nanoseconds of CLOCK_MONOTONIC, `page_cache` the bytes of the weights that it held in the end.
     """
 
     ready_s: float
@@ -54,6 +55,7 @@ class Started:
     notes: tuple[Notes, ...] = ()
     cgroup_peak: int | None = None
     no_cgroup: str = ""
+    page_cache: int = 0
 
 
 def start_once(app: App, first: str, ready_within_s: float, eyes: Eyes | None = None) -> Started:
@@ -114,7 +116,8 @@ def _measured(
         with Gauge(process.pid, began, eyes.subject) as gauge:
             times = go()
             seen, peak = gauge.close(), cgroup.peak
-            started = Started(*times, round(began * 1e9), seen, gauge.downloading(), (), peak, cgroup.why)
+            kept = cached(eyes.subject.weights)
+            started = Started(*times, round(began * 1e9), seen, gauge.downloading(), (), peak, cgroup.why, kept)
         process.stop()
     finally:
         cgroup.close()

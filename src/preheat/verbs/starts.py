@@ -195,7 +195,6 @@ class Starts:
 
     def _timeline(self, condition: str, started: Started, witness: Witness | str, fetched: int) -> Timeline:
         seen = started.seen or Seen()
-        resident = seen.resident[-1][1] if seen.resident else 0
         imports = sum_up(list(started.notes), started.began, started.ready_s)
         return Timeline(
             condition=condition,
@@ -206,7 +205,9 @@ class Starts:
             imports=imports,
             reading=Reading(major_faults=seen.major_faults),
             traffic=_traffic(witness, Traffic(fetched, seen.disk_read, seen.disk_written)),
-            memory=Memory(seen.rss, seen.pss or None, started.cgroup_peak, resident, seen.video, started.no_cgroup),
+            memory=Memory(
+                seen.rss, seen.pss or None, started.cgroup_peak, started.page_cache, seen.video, started.no_cgroup
+            ),
         )
 
     def _put_out(self, folders: Sequence[Path]) -> Evicted:
