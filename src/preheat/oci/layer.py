@@ -3,7 +3,7 @@
 import functools
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from preheat.digest import Digest
@@ -18,7 +18,8 @@ LARGE = 4 << 20
 class Entry:
     """A path in the image, relative to its root, and what is there.
 
-    A file's bytes are those of the blob `digest` at `source`, or `body`.
+    A file's bytes are those of the blob `digest` at `source`, or `body`. `label` is what people know it by, where that
+    is not its path.
     """
 
     path: str
@@ -29,6 +30,7 @@ class Entry:
     source: Path | None = None
     body: bytes = b""
     executable: bool = False
+    label: str = field(default="", compare=False)
 
     @property
     def header(self) -> Header:
@@ -41,9 +43,9 @@ class Entry:
         return self.kind == FILE and self.size >= LARGE
 
 
-def blob_entry(path: str, size: int, digest: Digest, source: Path) -> Entry:
+def blob_entry(path: str, size: int, digest: Digest, source: Path, label: str = "") -> Entry:
     """Put a blob of the library at `path`."""
-    return Entry(path, FILE, size=size, digest=digest, source=source)
+    return Entry(path, FILE, size=size, digest=digest, source=source, label=label)
 
 
 def file_entry(path: str, body: bytes, *, executable: bool = False) -> Entry:

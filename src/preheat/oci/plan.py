@@ -37,7 +37,7 @@ def plan(groups: Sequence[Group], room: Room) -> list[Layer]:
     for entry in (entry for group in groups for entry in group.entries):
         if room.layer_size and _length(entry) + 2 * BLOCK > room.layer_size:
             raise ImageError(
-                f"{entry.path} has {entry.size} bytes, and a layer may have {room.layer_size} in all",
+                f"{entry.label or entry.path} has {entry.size} bytes, and a layer may have {room.layer_size} in all",
                 hint="a file cannot be cut; leave it out, or choose a registry or --max-layer-size that takes it",
                 end=SOURCE,
             )
@@ -62,7 +62,7 @@ def plan(groups: Sequence[Group], room: Room) -> list[Layer]:
             )
         rest = [*(Layer("large files", tuple(part)) for part in together), *rest]
         ordered = ordered[:keep]
-    return [*(Layer(_last(entry.path), (entry,)) for entry in ordered), *rest]
+    return [*(Layer(entry.label or entry.path, (entry,)) for entry in ordered), *rest]
 
 
 def _stands_alone(entry: Entry) -> bool:
@@ -94,7 +94,3 @@ def _length(entry: Entry) -> int:
 
 def _whole(size: int) -> int:
     return -(-size // BLOCK) * BLOCK
-
-
-def _last(path: str) -> str:
-    return path.rpartition("/")[2]

@@ -45,7 +45,7 @@ def _link(at: Path, path: str, blob_at: BlobAt) -> Iterator[Entry]:
     else:
         large = blob_path(file)
         yield link_entry(path, posixpath.relpath(large, posixpath.dirname(path)))
-        yield blob_entry(large, file.size, file.digest, Path(target))
+        yield blob_entry(large, file.size, file.digest, Path(target), file.path)
 
 
 def parents(path: str) -> Iterator[str]:

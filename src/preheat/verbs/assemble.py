@@ -17,10 +17,11 @@ from preheat.oci.base import Findings, Question, look
 from preheat.oci.content import Content
 from preheat.oci.descriptor import Descriptor
 from preheat.oci.dress import Dress, Health, search_path, starts
-from preheat.oci.image import Image
+from preheat.oci.image import Image, write_json
 from preheat.oci.layer import FORMAT, Layer
 from preheat.oci.notes import base_notes, license_of, notes
 from preheat.oci.plan import MOST_LAYERS, Room, plan
+from preheat.oci.secrets import secret_in
 from preheat.oci.tree import HOME
 from preheat.recipes.offline import offline
 from preheat.recipes.recipe import Recipe
@@ -75,6 +76,8 @@ def assemble(
     order: Order, required: Required, library: Library, view_of: Callable[[str], View], on_event: Listener
 ) -> Plan:
     """Decide. Raise ImageError where base and views want the same place, or the layers cannot be so long."""
+    if what := secret_in(write_json(order.base.image.config)):
+        on_event(Noted("base", f"its config has {what} in it, which whoever pulls this image can read too"))
     if order.form != IMAGE:
         return _volume(order, required, library)
     inside = lay_out(order.recipe, required, library, view_of)
@@ -92,7 +95,10 @@ def assemble(
     annotations = _notes(order, required, library, lock)
     dress = _dressed(order, findings, inside.environ, annotations, on_event)
     guard = _guard() if dress.guard else b""
-    own = own_group(guard, lock, (folder for folder in folders if folder not in findings.folders))
+    new = [folder for folder in folders if folder not in findings.folders]
+    if findings.unread:  # one of the base's own may be among them, and would get another owner
+        new = [folder for folder in new if folder.startswith(HOME)]
+    own = own_group(guard, lock, new)
     room = Room(MOST_LAYERS - len(order.base.image.layers), order.layer_size)
     return Plan(tuple(plan([*inside.groups, own], room)), dress, annotations)
 

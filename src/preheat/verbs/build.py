@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from preheat.digest import Digest, sha256
@@ -18,6 +17,7 @@ from preheat.oci.layer import Layer
 from preheat.oci.modelpack import ARTIFACT, model_config, model_layer
 from preheat.oci.platform import Platform
 from preheat.oci.pushing import Mounts
+from preheat.oci.side_by_side import side_by_side
 from preheat.oci.store import Source, Target
 from preheat.verbs.assemble import MODELPACK, Base, Order, Plan, assemble
 from preheat.verbs.inside import refuse_secrets, require
@@ -76,19 +76,17 @@ def _put(order: Order, plan: Plan, library: Library, target: Target, on_event: L
     base = [] if order.base.content is None else [order.base.content(one) for one in order.base.image.layers]
     contents: list[Content] = [*base, *plan.layers]
     on_event(Reading("put into the image", len(contents), sum(one.size for one in contents)))
-    took: dict[str, int] = {}
 
-    def put(content: Content) -> str:
+    def put(content: Content) -> tuple[str, str]:
         digest, how = target.put(content)
-        took[how] = took.get(how, 0) + content.size
         on_event(LayerPut(content.name, str(digest), content.size, how))
-        return str(digest)
+        return str(digest), how
 
-    if target.parallel > 1:
-        with ThreadPoolExecutor(target.parallel) as pool:
-            digests = list(pool.map(put, contents))
-    else:
-        digests = [put(one) for one in contents]
+    came = side_by_side(put, contents, target.parallel)
+    digests = [digest for digest, _ in came]
+    took: dict[str, int] = {}
+    for content, (_, how) in zip(contents, came, strict=True):
+        took[how] = took.get(how, 0) + content.size
     images = Images(library.root)
     for layer, digest in zip(plan.layers, digests[len(base) :], strict=True):
         _remember(images, layer, digest, target.repository)

@@ -1,0 +1,49 @@
+"""Side by side: do the same to many things on a few threads, in the order they came; the first failure ends it."""
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+Thing = TypeVar("Thing")
+Outcome = TypeVar("Outcome")
+
+
+def side_by_side(do: Callable[[Thing], Outcome], things: Sequence[Thing], threads: int) -> list[Outcome]:
+    """Return what `do` makes of each thing. Raise what it raised first; nothing more is begun then, or on Ctrl-C.
+
+    The threads are daemons: whoever is interrupted does not wait for what is under way.
+    """
+    if threads <= 1 or len(things) <= 1:
+        return [do(thing) for thing in things]
+    waiting = queue.SimpleQueue[int]()
+    for number in range(len(things)):
+        waiting.put(number)
+    done: queue.SimpleQueue[tuple[int, Outcome] | BaseException] = queue.SimpleQueue()
+    stopped = threading.Event()
+
+    def work() -> None:
+        while not stopped.is_set():
+            try:
+                number = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                done.put((number, do(things[number])))
+            except BaseException as error:  # noqa: BLE001 - raised again by who waits
+                done.put(error)
+                return
+
+    for _ in range(min(threads, len(things))):
+        threading.Thread(target=work, daemon=True).start()
+    found: dict[int, Outcome] = {}
+    try:
+        while len(found) < len(things):
+            came = done.get()
+            if isinstance(came, BaseException):
+                raise came
+            number, outcome = came
+            found[number] = outcome
+    finally:
+        stopped.set()
+    return [found[number] for number in range(len(things))]
