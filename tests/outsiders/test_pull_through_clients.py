@@ -77,8 +77,8 @@ def run(*words: str | Path, env: dict[str, str], cwd: Path | None = None) -> str
 
 
 def sent_once(hub: FlakyHub) -> None:
-    """See that upstream sent the weights once: two of 12 MB, and a byte as a proof of access now and then."""
-    assert hub.sent(r"/resolve/|FilePath=") < 12_000_000 + 1000
+    """See that upstream sent the weights, 12 MB, once and not twice; lines that stand still are taken over from."""
+    assert hub.sent(r"/resolve/|FilePath=") < 1.5 * 12_000_000
 
 
 @pytest.mark.parametrize("version", HUGGING_FACE)

@@ -112,6 +112,7 @@ class Fetches:
             error = None
         except PreheatError as trouble:
             error = trouble.again()
+            self._on_event(Noted(f"{errand.snapshot.ref} {file.path}", f"not fetched: {error.message}"))
         finally:
             with self._turn:
                 del self._arrivals[file.digest]
