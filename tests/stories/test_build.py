@@ -307,16 +307,32 @@ def test_words_that_cannot_be_meant_are_refused(preheat: Preheat, words: tuple[s
     assert told.status == 2
 
 
+def test_check_finds_a_file_that_is_not_as_the_lock_says(app: Preheat) -> None:
+    (app.folder / "preheat.toml").write_text(RECIPE.partition("[[needs]]")[0] + '[[needs]]\nref = "acme/tiny"\n')
+    assert build(app, "scratch", "oci:out:v1", "--format", "modelcar").status == 0
+    assert app("build", "--check", "oci:out:v1", "--json").last["files"] == 7
+    for blob in (app.folder / "out/blobs/sha256").iterdir():
+        body = blob.read_bytes()
+        if b'{"model_type": "tiny"}' in body:
+            blob.write_bytes(body.replace(b'"tiny"}', b'"tinx"}'))
+    told = app("build", "--check", "oci:out:v1", "--json")
+    assert told.status == 8, told.out
+    assert "config.json" in told.last["message"]
+
+
 @pytest.mark.parametrize("form", ["modelpack", "modelcar"])
 def test_weights_alone_are_plain_files_for_a_volume(app: Preheat, form: str, model: Path) -> None:
     told = build(app, "scratch", "oci:out:v1", "--format", form)
     assert told.status == 0, told.out
     image = Layout(app.folder / "out", "v1")
     root = image.unpack(app.folder / "root")
+    if form == "modelcar":
+        assert app("build", "--check", "oci:out:v1", "--json").last["files"] == 14
     top = root / "models" if form == "modelcar" else root
     assert (top / "tiny/model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
     if form == "modelpack":
         assert image.manifest["artifactType"] == "application/vnd.cncf.model.manifest.v1+json"
+        assert app("build", "--check", "oci:out:v1", "--json").last["kind"] == "ImageError"
         assert image.config["modelfs"]["diffIds"] == [one["digest"] for one in image.manifest["layers"]]
 
 

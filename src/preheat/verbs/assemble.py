@@ -121,9 +121,11 @@ def find(base: Base, question: Question, library: Library, on_event: Listener) -
 def _volume(order: Order, required: Required, library: Library) -> Plan:
     """The weights alone, as plain files."""
     inside = plain(required, library, "models" if order.form == MODELCAR else "")
-    annotations = _notes(order, required, library, lock_of(required, order.home))
+    lock = lock_of(required, order.home)
+    annotations = _notes(order, required, library, lock)
+    groups = [*inside.groups, *([own_group(b"", lock, inside.folders)] if order.form == MODELCAR else [])]
     room = Room(MOST_LAYERS - len(order.base.image.layers), order.layer_size)
-    return Plan(tuple(plan(inside.groups, room)), Dress(labels=annotations), annotations)
+    return Plan(tuple(plan(groups, room)), Dress(labels=annotations), annotations)
 
 
 def _dressed(

@@ -20,7 +20,7 @@ from preheat.oci.pushing import Mounts
 from preheat.oci.side_by_side import side_by_side
 from preheat.oci.store import Source, Target
 from preheat.verbs.assemble import MODELPACK, Base, Order, Plan, assemble
-from preheat.verbs.inside import refuse_secrets, require
+from preheat.verbs.inside import Required, refuse_secrets, require
 from preheat.verbs.view import look_over
 from preheat.views.view import View
 
@@ -60,10 +60,27 @@ def build(
     Raise NotPreloaded for what is not in the library, ImageError that says which end failed, IntegrityError for a blob
     that is not what its name says.
     """
-    required = require(order.recipe, library)
-    look_over(library, [snapshot for _, snapshot in required], on_event)
-    required = require(order.recipe, library)
-    refuse_secrets(required, library, _texts(order), tuple(tokens))
+    with contextlib.ExitStack() as until:
+        for _, snapshot in require(order.recipe, library):
+            until.enter_context(library.wanted(snapshot))  # or a prune beside us takes it away
+        # Once more: what was here before it was claimed may have gone since.
+        required = require(order.recipe, library)
+        look_over(library, [snapshot for _, snapshot in required], on_event)
+        required = require(order.recipe, library)
+        refuse_secrets(required, library, _texts(order), tuple(tokens))
+        return _build(order, required, library, view_of, target_of, on_event, docker=docker)
+
+
+def _build(
+    order: Order,
+    required: Required,
+    library: Library,
+    view_of: Callable[[str], View],
+    target_of: Callable[[Mounts], Target],
+    on_event: Listener,
+    *,
+    docker: bool,
+) -> Built:
     images = Images(library.root)
     plan = assemble(order, required, library, view_of, on_event)
     facts = [images.layer(layer.key) for layer in plan.layers]
