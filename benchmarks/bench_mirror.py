@@ -26,7 +26,7 @@ from benchmarks.drain import drain
 from benchmarks.hub.repo import read_repo
 from benchmarks.hub.serving import Hub, Manner
 from benchmarks.machine import describe, load
-from benchmarks.mirror_report import write_report
+from benchmarks.mirror_report import tables, write_report
 from benchmarks.mirrors import FILE, MODEL, SERVERS, Mirror, Place, Start, nginx, olah, preheat
 from benchmarks.sides import NotHere
 
@@ -199,8 +199,7 @@ def main() -> None:
             for row in options.rows or every:
                 print(f"{row} (load {load()})", flush=True)
                 measured[row] = bench.measure(row)
-    for line in bench.absent:
-        print(line)
+    print("\n" + tables(measured | {"absent": bench.absent}))
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     kept |= measured | {"absent": bench.absent}
     if options.scale == 1.0 and options.rounds >= 3:

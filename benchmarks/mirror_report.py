@@ -21,17 +21,21 @@ cache."""
 
 def write_report(rows: dict[str, Any]) -> None:
     """Write the part of docs/benchmarks.md about the mirror."""
-    parts = [_ABOUT, ""]
+    before, _, after = _DOCUMENT.read_text().partition(_OPEN)
+    _, _, after = after.partition(_SHUT)
+    _DOCUMENT.write_text(f"{before.rstrip()}\n\n{_OPEN}\n\n{_ABOUT}\n\n{tables(rows)}\n\n{_SHUT}{after or chr(10)}")
+
+
+def tables(rows: dict[str, Any]) -> str:
+    """Say what was measured, on what, and by which commands."""
+    parts: list[str] = []
     for name, make in (("warm", _warm), ("servers", _servers), ("tls", _tls), ("cold", _cold), ("crowd", _crowd)):
         if name in rows and "left_out" not in rows[name]:
             parts += [*make(rows[name]), "", _machine(rows[name]["machine"]), ""]
     parts += [*(f"- left out: {line}" for line in rows.get("absent", [])), ""]
     commands = [side for name in ("warm",) for side in rows.get(name, {}).get("sides", [])]
     parts += [f"- {side['name']} {side['version']}: `{side['command']}`" for side in commands]
-    before, _, after = _DOCUMENT.read_text().partition(_OPEN)
-    _, _, after = after.partition(_SHUT)
-    text = f"{before.rstrip()}\n\n{_OPEN}\n\n" + "\n".join(parts).rstrip() + f"\n\n{_SHUT}{after or chr(10)}"
-    _DOCUMENT.write_text(text)
+    return "\n".join(parts).strip()
 
 
 def _warm(row: dict[str, Any]) -> list[str]:
