@@ -1,6 +1,8 @@
 """Remedies: each thing that a start may suffer from is found, with the command that helps, in the order of seconds."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -125,3 +127,12 @@ def test_what_blocks_comes_first_and_then_the_most_seconds(symptoms: Symptoms) -
     assert seconds == sorted(seconds, reverse=True)
     assert all(one >= 0 for one in seconds)
     assert all(remedy.said and remedy.command for remedy in found)
+
+
+def test_the_document_lists_every_cause_and_no_other() -> None:
+    root = Path(__file__).parents[2]
+    source = (root / "src/preheat/proof/remedies.py").read_text(encoding="utf-8")
+    known = set(re.findall(r'(?:Remedy|_lost)\(\s*"([a-z-]+)"', source))
+    rows = re.findall(r"^\| (`[a-z`, -]+`) \|", (root / "docs/doctor.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert known == {cause for row in rows for cause in re.findall(r"`([a-z-]+)`", row)}
+    assert len(known) > 10

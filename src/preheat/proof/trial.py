@@ -23,7 +23,7 @@ from preheat.proof.residency import cached
 from preheat.proof.timeline import Span
 
 _GLANCE_S = 0.02
-_TELL_EVERY_S = 5.0
+_TELL_EVERY_S = 10.0
 _QUIET = Output(stdout=None, stderr=None)
 
 
