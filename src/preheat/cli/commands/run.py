@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from preheat.cli.commands.pull import pull_need
@@ -13,7 +14,7 @@ from preheat.guard.init import leave_process_1
 from preheat.guard.lifecycle import Patience
 from preheat.guard.settings import Stage
 from preheat.recipes.offline import offline
-from preheat.recipes.recipe import FILE_NAME, Recipe
+from preheat.recipes.recipe import FILE_NAME, Need, Recipe
 from preheat.verbs.run import Watch, mapping_weights, run
 from preheat.verbs.view import everything, look_over, place_all, place_needs
 
@@ -74,10 +75,17 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
 
 def _weights(recipe: Recipe, wiring: Wiring) -> tuple[str, ...]:
-    """List what the recipe's needs lie in: the app will read it."""
+    """List what the recipe's needs lie in, in the order in which it names them: the app will read it."""
     library = wiring.library
-    snapshots = (library.require(need.ref, need.files) for need in recipe.needs)
-    return tuple(str(library.path(file.digest)) for snapshot in snapshots for file in snapshot.files)
+    found = []
+    for need in recipe.needs:
+        files = library.require(need.ref, need.files).files
+        found += sorted(files, key=lambda file: _turn(file.path, need)) if need.files else files
+    return tuple(str(library.path(file.digest)) for file in found)
+
+
+def _turn(path: str, need: Need) -> int:
+    return next(index for index, pattern in enumerate(need.files) if fnmatchcase(path, pattern))
 
 
 def _app(options: argparse.Namespace, wiring: Wiring) -> Recipe:
