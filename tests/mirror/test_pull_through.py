@@ -280,3 +280,15 @@ def test_a_mirror_says_through_whom_it_asks_and_bears_no_endless_way(rooms: Room
     assert {request.headers["via"][: len(way) + 2] for request in hub.asked()} == {f"{way}, "}
     way = ", ".join(f"1.1 preheat-{number:012x}" for number in range(8))
     assert room.ask("/acme/tiny/resolve/main/config.json", via=way).status == 404
+
+
+@pytest.mark.parametrize("repo", ["solo", "acme/tiny", "datasets/acme/rows", "spaces/acme/demo"])
+def test_every_kind_of_repository_comes_through(rooms: Rooms, model: Path, repo: str) -> None:
+    with FlakyHub({repo: model}) as hub:
+        room = rooms(hub.url)
+        told = room.ask(f"/{repo}/resolve/main/note.txt")
+        assert (told.status, told.body) == (200, b"hm!\n")
+        api = repo if repo.startswith(("datasets/", "spaces/")) else f"models/{repo}"
+        listed = {entry["path"] for entry in json.loads(room.ask(f"/api/{api}/tree/main?recursive=true").body)}
+        assert {"note.txt", "voices/deep/low.bin"} <= listed
+        assert b"voices/deep/low.bin" in room.ask(f"/{repo}").body
