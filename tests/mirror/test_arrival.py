@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -125,18 +126,21 @@ def test_what_ends_a_fetch_before_the_first_byte_can_still_be_said(tmp_path: Pat
     ending.join()
 
 
-def test_who_waits_longest_is_fetched_for_first(tmp_path: Path) -> None:
+def test_those_who_wait_are_fetched_for_in_turns(tmp_path: Path) -> None:
     coming = Coming(tmp_path)
     assert coming.arrival.wanted() is None
-    reader = threading.Thread(target=coming.read, args=(5_000, 5_010))
-    reader.start()
-    while coming.arrival.wanted() is None:
-        pass
-    assert coming.arrival.wanted() == 5_000
-    coming.write(5_000, 5_010)
-    reader.join(10)
+    readers = [threading.Thread(target=coming.read, args=(at, at + 10)) for at in (5_000, 9_000)]
+    for reader in readers:
+        reader.start()
+    deadline = time.monotonic() + 20
+    while {coming.arrival.wanted() for _ in range(2)} != {5_000, 9_000}:
+        assert time.monotonic() < deadline
+    for at in (5_000, 9_000):
+        coming.write(at, at + 10)
+    for reader in readers:
+        reader.join(10)
+        assert not reader.is_alive()
     assert coming.arrival.wanted() is None
-    assert not reader.is_alive()
 
 
 def test_a_reader_finds_the_file_after_it_got_its_name(tmp_path: Path) -> None:

@@ -20,4 +20,4 @@ class Watcher(Protocol):
         """Learn that some that were there are wrong, and that only `here` is left."""
 
     def wanted(self) -> int | None:
-        """Say which byte somebody waits for, who has waited longest; None if nobody does."""
+        """Say which byte somebody waits for; None if nobody does."""

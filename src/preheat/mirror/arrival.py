@@ -40,6 +40,7 @@ class Arrival:
         self._error: PreheatError | None = None
         self._changed = threading.Condition()
         self._told_at = 0.0
+        self._turns = 0
         self._readers: dict[int, int | None] = {}
         self._numbers = itertools.count()
 
@@ -68,9 +69,11 @@ class Arrival:
             self._changed.notify_all()
 
     def wanted(self) -> int | None:
-        """See Watcher."""
+        """See Watcher. Who waits is served in turns: one who follows the front waits again at once."""
         with self._changed:
-            return next((at for at in self._readers.values() if at is not None), None)
+            waiting = list(dict.fromkeys(at for at in self._readers.values() if at is not None))
+            self._turns += 1
+            return waiting[self._turns % len(waiting)] if waiting else None
 
     def end(self, error: PreheatError | None) -> None:
         """Learn that it is in the library, whole and verified; or, with an error, that it will not be."""
