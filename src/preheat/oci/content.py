@@ -44,6 +44,10 @@ class Content(Protocol):
     def trusted(self) -> bool:
         """Whether the digest is known to be right without reading the bytes once more."""
 
+    @property
+    def local(self) -> bool:
+        """Whether its bytes are on this machine."""
+
     def pieces(self, start: int = 0) -> Iterator[Piece]:
         """Tell the pieces, from byte `start` on. Raise ImageError when they cannot be had."""
 
@@ -56,6 +60,7 @@ class Local:
     span: Span
     digest: Digest | None
     trusted: bool = False
+    local: bool = True
 
     @property
     def size(self) -> int:
@@ -75,6 +80,7 @@ class Small:
     body: bytes
     digest: Digest
     trusted: bool = True
+    local: bool = True
 
     @property
     def size(self) -> int:

@@ -71,6 +71,7 @@ class Layer:
     entries: tuple[Entry, ...]
     digest: Digest | None = None
     trusted: bool = False
+    local: bool = True
 
     @functools.cached_property
     def key(self) -> str:

@@ -70,7 +70,9 @@ def _pour(content: Content, out: int, at: int, told: Told, hashing: "_Hashing | 
 
 
 def _sharing(content: Content, out: int, at: int) -> bool:
-    """Whether extents of the content's largest piece can be shared with `out`, tried on its first page."""
+    """Whether extents of the content's first piece on a page can be shared with `out`, tried on one page of it."""
+    if not content.local:
+        return False
     here = at
     for piece in content.pieces():
         if isinstance(piece, Span) and _on_pages(piece, here) and piece.stop - piece.start >= PAGE:

@@ -43,6 +43,7 @@ class RemoteBlob:
     """See Content."""
 
     trusted = False
+    local = False
 
     def __init__(self, name: str, registry: Registry, descriptor: Descriptor) -> None:
         self.name = name
