@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python
 
-.PHONY: help setup check format test test-fast test-slow ci demo bench-pull bench-pull-slow bench-faults bench-views bench-library bench-mirror bench-build guard bench-guard clean bench-prove bench-ways docs-reports
+.PHONY: help setup check format test test-fast test-slow ci demo bench-pull bench-pull-slow bench-faults bench-views bench-library bench-mirror bench-build guard bench-guard bench-trace clean bench-prove bench-ways docs-reports
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -77,6 +77,9 @@ guard: setup ## the guard as one file for any Python from 3.8 on: dist/guard.pyz
 bench-guard: setup ## what the guard costs and gains; VENV=PYTHON that has torch, transformers and gradio, root for a slow disk
 	$(RUN) -m benchmarks.bench_guard $(if $(VENV),--venv $(VENV))
 	$(RUN) docs/draw_guard.py
+
+bench-trace: setup ## what tracing costs a start of the demo's page, which make demo has made; 3 minutes
+	$(RUN) -m benchmarks.bench_trace
 
 clean: ## remove what was made here
 	rm -rf .venv .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .outsiders

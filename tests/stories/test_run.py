@@ -238,7 +238,7 @@ def test_what_the_app_tries_to_reach_is_counted(preheat: Preheat, code: str, out
         (b"[app", "at end of document"),
         (b"", "app"),
         (b'[app]\nname = "talk"\ncomand = ["true"]', "comand"),
-        (b'[app]\nname = "talk"\ncommand = "true"', "$.app.command"),
+        (b'[app]\nname = "talk"\ncommand = "true"', "preheat.toml:3: Expected `array`"),
         (b'[app]\nname = "../talk"\ncommand = ["true"]', "is not an app's name"),
         (b'[app]\nname = "talk"\ncommand = []', "no command"),
         (b'[app]\nname = "talk"\ncommand = ["true"]\n[[needs]]\nref = "s3:talk"', "s3:"),
@@ -266,7 +266,7 @@ def test_a_recipe_with_a_mistake_is_refused_and_the_place_named(preheat: Preheat
         (["--ready-within", "soon", "--", "true"], "'soon' is not a time"),
         (["--max-restarts", "-1", "--", "true"], "restarts"),
         (["--max-restarts", "many", "--", "true"], "many"),
-        (["--network", "none", "--", "true"], "none"),
+        (["--network", "nobody", "--", "true"], "nobody"),
         (["--", ""], "the command's name is empty"),
     ],
 )
