@@ -19,6 +19,7 @@ from preheat.proof.timeline import Span, merged
 _EVERY_S = 0.05
 _REST = 200  # after each look, so many times its own duration without it: none takes more than 0.5 % of a core
 _REST_OF_SOCKETS = 50  # their look is short, and has a moment to find
+_REST_AT_MOST_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +97,13 @@ class Gauge:
         due: dict[Callable[[], None], float] = {}
         while not self._closed.wait(_EVERY_S):
             for look in self._looks:
-                began = time.monotonic()
-                if began >= due.get(look, 0.0):
+                if time.monotonic() >= due.get(look, 0.0):
+                    # Its own time on a processor: where it had to wait for one, nothing was taken from the app.
+                    began = time.thread_time()
                     look()
-                    ended = time.monotonic()
-                    rest = _REST_OF_SOCKETS if look == self._sockets else _REST
-                    due[look] = ended + rest * (ended - began)
+                    took = time.thread_time() - began
+                    rest = (_REST_OF_SOCKETS if look == self._sockets else _REST) * took
+                    due[look] = time.monotonic() + min(rest, _REST_AT_MOST_S)
 
     def _memory(self) -> None:
         family = kin.family(self._pid)
