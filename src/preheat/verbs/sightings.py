@@ -52,7 +52,7 @@ def observe(seen: Seen, subject: Subject, library: Library, resolve: Callable[[R
         served=served,
         loaded=loaded,
         opened=opened,
-        reached=_reached(seen.notes),
+        reached=reached(seen.notes),
         made=tuple(_made(_apart(written, folder, caches, str(library.root)), served, loaded, disk)),
         copied=seen.notes.copied,
         local_dirs=_local_dirs(written),
@@ -253,7 +253,7 @@ def _local_dirs(written: Iterable[str]) -> frozenset[str]:
 # ---- on the network
 
 
-def _reached(notes: Notes) -> tuple[Reached, ...]:
+def reached(notes: Notes) -> tuple[Reached, ...]:
     """Sum up whom the app wanted to reach, beyond this machine, the most tried first."""
     counts: Counter[tuple[str, int, tuple[str, ...]]] = Counter()
     looked_up = {aim.modules for aim in notes.aims if aim.lookup}

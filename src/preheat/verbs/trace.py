@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from preheat.errors import UsageError
-from preheat.events import Listener
+from preheat.errors import AppError, UsageError
+from preheat.events import Listener, Noted
 from preheat.guard.app import App
 from preheat.library.library import Library
 from preheat.library.records import write_whole
@@ -21,8 +21,8 @@ from preheat.recipes.observation import Observation
 from preheat.ref import Ref
 from preheat.snapshot import Snapshot
 from preheat.verbs.lock import keep_lock
-from preheat.verbs.sightings import Subject, observe
-from preheat.verbs.traced_start import Recorder, Seen, Until, traced_start
+from preheat.verbs.sightings import Subject, observe, reached
+from preheat.verbs.traced_start import Recorder, Seen, Until, noted, traced_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,13 @@ def trace(app: App, name: str, library: Library, terms: Terms, on_event: Listene
     library.prepare(0)
     recorder = Recorder(on_event)
     with _workplace(library.root) as workplace, terms.mirror(recorder) as server:
-        seen = traced_start(app, workplace, server.url, terms.until, recorder, terms.stopped)
+        try:
+            seen = traced_start(app, workplace, server.url, terms.until, recorder, terms.stopped)
+        except AppError:
+            for one in reached(noted(workplace)):
+                by = " < ".join(one.modules) or "itself"
+                on_event(Noted(f"{one.host}:{one.port}", f"it tried to reach that, {one.count} times, by {by}"))
+            raise
         subject = Subject(name, terms.path.absolute().parent, app.command)
         observation = observe(seen, subject, library, terms.resolve)
     inferred = infer(observation, keep_unread=terms.keep_unread)

@@ -116,14 +116,13 @@ def traced_start(
         seen = opens.close()
         if witness is not None:
             witness.close()
-    written = (path.read_text(encoding="utf-8", errors="replace") for path in notes.glob("*.trace"))
     return Seen(
         began,
         endpoint,
         ready,
         ready_s,
         caches,
-        read_notes(written),
+        noted(workplace),
         tuple(seen),
         opens.how,
         opens.lost,
@@ -131,6 +130,12 @@ def traced_start(
         tuple(recorder.answered),
         sum_up(read_imports(notes), round(clock * 1e9), ready_s or time.monotonic() - clock),
     )
+
+
+def noted(workplace: Path) -> Notes:
+    """Read what the app's Pythons have noted so far."""
+    files = (workplace / "notes").glob("*.trace")
+    return read_notes(path.read_text(encoding="utf-8", errors="replace") for path in files)
 
 
 def environment(environ: Mapping[str, str], caches: Mapping[str, str], notes: Path, endpoint: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from preheat.guard.lifecycle import Patience
 from preheat.guard.settings import Stage
 from preheat.recipes.offline import offline
 from preheat.recipes.recipe import FILE_NAME, Need, Recipe
+from preheat.snapshot import File
 from preheat.verbs.run import Watch, mapping_weights, run
 from preheat.verbs.view import everything, look_over, place_all, place_needs
 
@@ -77,7 +78,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 def _weights(recipe: Recipe, wiring: Wiring) -> tuple[str, ...]:
     """List what the recipe's needs lie in, in the order in which it names them: the app will read it."""
     library = wiring.library
-    found = []
+    found: list[File] = []
     for need in recipe.needs:
         files = library.require(need.ref, need.files).files
         found += sorted(files, key=lambda file: _turn(file.path, need)) if need.files else files
