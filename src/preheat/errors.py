@@ -45,11 +45,15 @@ class AccessDenied(HubError):
 
 
 class HubUnavailable(HubError):
-    """The hub did not answer, or asked to come again later. `wait_s` is how much later, when it said."""
+    """The hub did not answer, or asked to come again later. `wait_s` is how much later, when it said.
 
-    def __init__(self, message: str, *, hint: str = "", wait_s: float | None = None) -> None:
+    `status` is that of its answer, 0 if there was none.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", wait_s: float | None = None, status: int = 0) -> None:
         super().__init__(message, hint=hint)
         self.wait_s = wait_s
+        self.status = status
 
 
 class NoRanges(HubError):

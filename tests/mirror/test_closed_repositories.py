@@ -154,3 +154,24 @@ def test_the_page_does_not_name_what_is_closed(rooms: Rooms, hub: FlakyHub) -> N
     assert room.ask(FILE, **bearer(ALICE)).status == 200
     standing = json.loads(room.ask("/status.json").body)
     assert not re.search("acme", json.dumps(standing["library"]["models"]))
+
+
+def test_a_denial_in_few_words_is_one_too(rooms: Rooms, hub: FlakyHub) -> None:
+    def denied(request: Request, full: Answer) -> Answer:
+        if request.headers.get("authorization") == f"Bearer {ALICE}":
+            return full
+        return Answer(403, {"Content-Length": "0"})
+
+    hub.fails(r"/resolve/", denied)
+    room = rooms(hub.url)
+    assert room.ask(FILE).status == 401
+    assert room.ask(FILE, **bearer(ALICE)).status == 200
+    assert room.ask(FILE).status == 401
+    assert room.ask(FILE, **bearer(EVE)).status == 403
+
+
+def test_what_is_open_is_not_given_to_nobody_by_a_denial_in_few_words(rooms: Rooms, hub: FlakyHub) -> None:
+    room = rooms(hub.url, remembering=Remembering(60.0, 0.0, 0.0))
+    assert room.ask(FILE).status == 200
+    hub.fails(r"/resolve/", lambda request, full: Answer(403, {"Content-Length": "0"}))
+    assert room.ask(FILE).status == 401

@@ -292,3 +292,16 @@ def test_every_kind_of_repository_comes_through(rooms: Rooms, model: Path, repo:
         listed = {entry["path"] for entry in json.loads(room.ask(f"/api/{api}/tree/main?recursive=true").body)}
         assert {"note.txt", "voices/deep/low.bin"} <= listed
         assert b"voices/deep/low.bin" in room.ask(f"/{repo}").body
+
+
+def test_trouble_with_one_repository_is_none_with_others(rooms: Rooms, model: Path) -> None:
+    with FlakyHub({"acme/tiny": model, "acme/ill": model}) as hub:
+        room = rooms(hub.url)
+        hub.fails(r"acme/ill", refuses(500))
+        assert room.ask("/acme/ill/resolve/main/note.txt").status == 503
+        assert room.ask("/acme/tiny/resolve/main/note.txt").status == 200
+        hub.fails(r"acme/other", refuses(429, Retry_After="2"))
+        assert room.ask("/acme/other/resolve/main/note.txt").status == 503
+        asked = len(hub.asked())
+        assert room.ask("/acme/none/resolve/main/note.txt").status == 503
+        assert len(hub.asked()) == asked, "it was asked to slow down"

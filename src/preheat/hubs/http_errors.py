@@ -14,10 +14,14 @@ def read_temporary(status: int, headers: Mapping[str, str], what: str, token: st
             f"{what}: the hub asks to slow down",
             hint=f"wait, use fewer --connections, or set {token}: accounts have a larger allowance",
             wait_s=read_wait_s(headers),
+            status=status,
         )
     if status == 408 or status >= 500:
         return HubUnavailable(
-            f"{what}: the hub answered {status}", hint="try again, or another --endpoint", wait_s=read_wait_s(headers)
+            f"{what}: the hub answered {status}",
+            hint="try again, or another --endpoint",
+            wait_s=read_wait_s(headers),
+            status=status,
         )
     return None
 
@@ -32,6 +36,7 @@ def read_expired(status: int, what: str) -> HubUnavailable | None:
     return HubUnavailable(
         f"{what}: where the hub sends for it, access is denied ({status}); its signed address may have expired",
         hint="pull again: the hub signs a new one; or try another --endpoint",
+        status=status,
     )
 
 

@@ -74,6 +74,11 @@ def _opens(told: Told, file: File) -> bool:
         reader = told.hub.open(told.snapshot, file, 0, 1)
     except (NoRanges, IntegrityError):
         return True  # it gives something: whether that is what it should be, the fetch will say
+    except HubUnavailable as error:
+        if error.status in (401, 403):
+            # A pull takes it for a signed address that has expired; this one was signed just now.
+            raise AccessDenied(error.message) from error
+        raise
     try:
         reader.readinto(memoryview(bytearray(1)))
     finally:

@@ -51,7 +51,11 @@ class Told:
 
 @dataclass(slots=True)
 class Upstreams:
-    """Asks one upstream after the other, the first named first. Who did not answer is let rest for some seconds."""
+    """Asks one upstream after the other, the first named first.
+
+    Who did not answer, or asked to slow down, is let rest for some seconds; an answer that one repository is in trouble
+    says nothing about others.
+    """
 
     every: Sequence[Upstream]
     _rests: dict[str, float] = field(default_factory=dict)
@@ -72,7 +76,8 @@ class Upstreams:
             try:
                 return Told(upstream, hub, hub.resolve(ref), asker)
             except HubUnavailable as error:
-                self._rest(upstream, error)
+                if error.status in (0, 429):
+                    self._rest(upstream, error)
                 errors.append(error)
             except HubError as error:
                 errors.append(error)
