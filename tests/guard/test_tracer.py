@@ -123,14 +123,18 @@ def test_another_sitecustomize_is_still_run(notes: Path, tmp_path: Path) -> None
     assert lines(notes, "start")
 
 
-def test_native_opens_are_seen_by_the_kernels_word_or_by_looking(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kernel", [True, False])
+def test_native_opens_are_seen_by_the_kernels_word_or_by_looking(tmp_path: Path, kernel: bool) -> None:
     (tmp_path / "read.bin").write_bytes(b"x" * 9000)
     pids: list[int] = []
-    opens = Opens([str(tmp_path)], lambda: pids[0] if pids else 0)
-    with subprocess.Popen(["sh", "-c", f"exec 5<{tmp_path}/read.bin; : >{tmp_path}/made; sleep 1.2"]) as child:
+    opens = Opens([str(tmp_path)], lambda: pids[0] if pids else 0, kernel=kernel)
+    script = f"sleep 0.3; exec 5<{tmp_path}/read.bin; : >{tmp_path}/made; sleep 1.2"
+    with subprocess.Popen(["sh", "-c", script]) as child:
         pids.append(child.pid)
+        (tmp_path / "ours.bin").write_bytes(b"not the program's")
     seen = {(Path(one.path).name, one.wrote) for one in opens.close()}
     assert ("read.bin", False) in seen
+    assert not [name for name, _ in seen if name == "ours.bin"]
     if opens.how == FANOTIFY:
         assert ("made", True) in seen
         assert not opens.lost

@@ -43,19 +43,20 @@ class Open:
 class Opens:
     """Note what is opened below `folders` by `root()` and its family, from now on until `close`.
 
-    `how` says by which means; `lost` whether the kernel had more to tell than was read.
+    `how` says by which means; `lost` whether the kernel had more to tell than was read. Without `kernel` it is not
+    asked.
     """
 
-    def __init__(self, folders: Sequence[str], root: Callable[[], int]) -> None:
+    def __init__(self, folders: Sequence[str], root: Callable[[], int], *, kernel: bool = True) -> None:
         self._folders = tuple(os.path.realpath(folder).rstrip("/") + "/" for folder in folders)
         self._root = root
         self._found: dict[tuple[str, bool], Open] = {}
         self._began: dict[str, float] = {}
         self._kin: set[int] = set()
-        self._kin_at = 0.0
+        self._strangers: set[int] = set()
         self._closing = threading.Event()
         self.lost = False
-        self._fanotify = _listen(self._folders)
+        self._fanotify = _listen(self._folders) if kernel else None
         self.how = PROC if self._fanotify is None else FANOTIFY
         work = self._look if self._fanotify is None else self._listen
         self._thread = threading.Thread(target=work, name="opens", daemon=True)
@@ -74,11 +75,14 @@ class Opens:
 
     def _of_family(self, pid: int) -> bool:
         """Whether a process belongs to the program; one that is gone already gets the benefit of the doubt."""
-        if pid not in self._kin and time.monotonic() - self._kin_at > _FAMILY_EVERY_S / 10:
-            root = self._root()
-            self._kin |= {member.pid for member in kin.family(root)} if root else set()
-            self._kin_at = time.monotonic()
-        return pid in self._kin or not os.path.exists("/proc/%d" % pid)
+        root = self._root()
+        if pid in self._kin or pid in self._strangers or not root:
+            return pid in self._kin
+        # Once for each process: nobody joins a family later.
+        self._kin |= {member.pid for member in kin.family(root)}
+        if pid not in self._kin and os.path.exists("/proc/%d" % pid):
+            self._strangers.add(pid)
+        return pid not in self._strangers
 
     def _note(self, path: str, at: float, *, wrote: bool) -> None:
         self._found.setdefault((path, wrote), Open(path, at, wrote))
