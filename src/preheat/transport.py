@@ -240,21 +240,15 @@ class Transport:
 def _fenced(fence: Fence) -> dict[str, type[HTTPConnectionPool]]:
     """Return pools whose connections are checked when they are made, before anything is asked over them."""
 
-    def check(connection: HTTPConnection) -> None:
-        if connection.sock is not None:
-            fence.check(connection.host, connection.port or 0, str(connection.sock.getpeername()[0]))
-
     class Plain(HTTPConnection):
         def connect(self) -> None:
             fence.look(self.host, self.port or 0)
             super().connect()
-            check(self)
+            if self.sock is not None:
+                fence.check(self.host, self.port or 0, str(self.sock.getpeername()[0]))
 
-    class Secure(HTTPSConnection):
-        def connect(self) -> None:
-            fence.look(self.host, self.port or 0)
-            super().connect()
-            check(self)
+    class Secure(Plain, HTTPSConnection):
+        pass
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain
