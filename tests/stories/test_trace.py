@@ -161,7 +161,12 @@ def test_an_app_that_fails_is_told_with_its_last_words_and_leaves_no_recipe(trac
     assert "no GPU here" in told.err
     assert not (traced.folder / "preheat.toml").exists()
     assert not list(traced.library.glob("trace-*")), "its workplace is removed"
-    for words in (("trace",), ("trace", "-o", "recipe", "--", "true"), ("trace", "--", "/nowhere/at/all")):
+    for words in (
+        ("trace",),
+        ("trace", "-o", "recipe", "--", "true"),
+        ("trace", "-o", "/x.toml", "--", "true"),
+        ("trace", "--", "/nowhere/at/all"),
+    ):
         assert traced(*words).status in (2, 7)
 
 

@@ -67,8 +67,9 @@ def _target(options: argparse.Namespace) -> Path:
         raise UsageError(f"{path} would not be known as a recipe", hint="-o preheat.toml")
     if path.exists() and not options.force:
         raise UsageError(f"{path} is there already", hint="-o FILE names another, --force writes over it")
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"there is no folder {path.absolute().parent}", hint="make it first")
+    if path.absolute().parent != Path.cwd():
+        # A recipe's app is started in the recipe's folder: words that are right here would not be there.
+        raise UsageError(f"{path} is not in this folder", hint=f"cd {path.parent}, and trace there")
     return path
 
 
