@@ -72,7 +72,7 @@ def test_fifty_clients_of_one_cold_file_cost_upstream_the_file_once(preheat: Pre
         with ThreadPoolExecutor(50) as clients:
             told = list(clients.map(client, range(50)))
         assert set(told) == {(LARGE, wanted)}
-        # A byte more, as the proof that upstream gives it to everybody; and on a busy machine what was under way on lines
+        # A byte more, as the proof that upstream gives it to all; and on a busy machine what was under way on lines
         # that were taken over from. `make bench-mirror` says how much it is on an idle one.
         assert LARGE <= hub.sent("/resolve/") <= LARGE * 1.05
         assert peak(mirror) < LEAST_MEMORY
