@@ -119,6 +119,28 @@ def test_where_and_by_whom_it_is_read_is_found_out(
     assert outbound(again) == 0
 
 
+MODELSCOPE = """
+import os
+from modelscope import snapshot_download
+# This client has no variable that keeps it off the network: an app has to say so itself.
+folder = snapshot_download("acme/tiny", local_files_only="HF_HUB_OFFLINE" in os.environ)
+print(len(open(os.path.join(folder, "model.safetensors"), "rb").read()))
+"""
+
+
+def test_modelscopes_client_is_led_to_the_mirror_and_read_in_its_own_layout(
+    traced: Preheat, hub: FlakyHub, outsider: Outsider
+) -> None:
+    python = outsider("modelscope==1.40.2")
+    (traced.folder / "app.py").write_text(MODELSCOPE)
+    figures, again = trace_and_replay(traced, hub, [str(python), "app.py"])
+    assert {(need["ref"], need["view"], need["at"]) for need in figures["needs"]} == {
+        ("ms:acme/tiny", "modelscope", "")
+    }
+    assert large_files(figures) == {"model.safetensors"}
+    assert again.status == 0, again.err
+
+
 # ---- the demo's page, and its recogniser by itself
 
 DEMO = Path(__file__).parents[2] / "examples" / "speech_webui"
