@@ -46,7 +46,8 @@ def test_knows_what_kind_an_address_is(address: str, kind: str) -> None:
 @given(st.ip_addresses())
 def test_only_what_everybody_can_reach_is_public(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
     if kind_of(str(ip)) == PUBLIC and ip.version == 4:
-        assert not (ip.is_private or ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_reserved)
+        kinds = ("private", "loopback", "link_local", "multicast", "reserved")
+        assert [kind for kind in kinds if getattr(ip, f"is_{kind}")] == []
 
 
 def test_a_hub_outside_leads_outside_alone() -> None:
