@@ -63,11 +63,20 @@ def need(*programs: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+def python(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A layer with a Python."""
+    return python_layer(tmp_path_factory.mktemp("python"))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, python: bytes) -> str:
     """An image with a Python, and an app that looks at its weights, as a user who owns nothing."""
-    folder = tmp_path_factory.mktemp("base")
-    layers = [python_layer(folder), layer({"app": None, "app/app.py": APP})]
-    return layout(folder / "layout", layers, {"WorkingDir": "/app", "User": "4321:4321"}, packed=True)
+    return starting(tmp_path_factory.mktemp("base") / "layout", python, APP)
+
+
+def starting(at: Path, python: bytes, app: bytes) -> str:
+    layers = [python, layer({"app": None, "app/app.py": app})]
+    return layout(at, layers, {"WorkingDir": "/app", "User": "4321:4321"}, packed=True)
 
 
 @pytest.fixture
@@ -148,13 +157,14 @@ def test_podman_starts_it_without_a_network_and_check_says_that_it_is_right(
         assert image not in run(*command, "images", "--quiet", "--no-trunc")
 
 
-def test_check_finds_what_is_wrong_with_an_image(app: Preheat, base: str, tmp_path: Path) -> None:
+def test_check_finds_what_is_wrong_with_an_image(app: Preheat, base: str, python: bytes, tmp_path: Path) -> None:
     with podman():
-        fetches = b"import time\nprint('Downloading shards: 0%', flush=True)\ntime.sleep(600)\n"
-        bad = layout(tmp_path / "bad", [layer({"app": None, "app/app.py": fetches})], {"WorkingDir": "/app"}, tag="bad")
-        assert bad
         nothing = app("build", "--check", base, "--json")
         assert (nothing.status, nothing.last["message"]) == (8, "there is no lock in it")
+        fetching = starting(tmp_path / "fetching", python, b"print('Downloading shards: 0%', flush=True)\n" + APP)
+        build(app, fetching, "oci:out:v1")
+        told = app("build", "--check", f"oci:{app.folder}/out:v1", "--json")
+        assert (told.status, told.last["message"]) == (8, "it tries to fetch something: Downloading shards: 0%")
         (app.folder / "preheat.toml").write_text(RECIPE.replace("{dir}/app.py", "{dir}/none.py"))
         build(app, base, "oci:out:v2")
         told = app("build", "--check", f"oci:{app.folder}/out:v2", "--json", "--ready-within", "20s")
