@@ -280,6 +280,14 @@ def test_two_builds_at_once_into_one_layout_both_have_their_tag(app: Preheat, ba
     assert len({Layout(app.folder / "out", f"v{number}").digest for number in range(3)}) == 1
 
 
+@pytest.mark.parametrize("words", [b"", b"{", b'{"digest": "nonsense", "size": 9005568}', b'{"size": 1}'])
+def test_what_is_remembered_and_makes_no_sense_is_found_out_again(app: Preheat, base: str, words: bytes) -> None:
+    digest = build(app, base, "oci:out:v1").last["digest"]
+    for fact in (app.library / "images").rglob("*.json"):
+        fact.write_bytes(words)
+    assert build(app, base, "oci:other:v1").last["digest"] == digest
+
+
 def test_limits_are_told_before_the_first_byte(app: Preheat, base: str) -> None:
     told = build(app, base, "oci:out:v1", "--max-layer-size", "5M")
     assert "9000000 bytes" in failed(told, "ImageError", "source")

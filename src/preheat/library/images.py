@@ -44,13 +44,20 @@ class Images:
 
     def _read(self, kind: str, key: str, form: type[Fact]) -> Fact | None:
         try:
-            return msgspec.json.decode(self._path(kind, key).read_bytes(), type=form)
+            body = self._path(kind, key).read_bytes()
+            fact = msgspec.json.decode(body, type=form)
         except (OSError, msgspec.DecodeError):
             return None
+        # Of another form than ours, fields could be missing that have an innocent default.
+        return fact if _written(fact) == body else None
 
     def _write(self, kind: str, key: str, fact: object) -> None:
         with suppress(OSError):
-            write_whole(self._path(kind, key), msgspec.json.encode(fact) + b"\n")
+            write_whole(self._path(kind, key), _written(fact))
 
     def _path(self, kind: str, key: str) -> Path:
         return self._root / kind / key[:2] / f"{key}.json"
+
+
+def _written(fact: object) -> bytes:
+    return msgspec.json.encode(fact) + b"\n"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from preheat.digest import Digest, sha256
+from preheat.errors import UsageError
 from preheat.events import LayerPut, Listener, Reading
 from preheat.library.images import Images, LayerFact
 from preheat.library.library import Library
@@ -132,7 +133,10 @@ def _known(layer: Layer, fact: LayerFact | None) -> Layer:
     """Say of a layer what it hashes to, where an earlier build found out: nothing was touched since."""
     if fact is None or fact.size != layer.size:
         return layer
-    return layer.known(sha256(fact.digest.removeprefix("sha256:")), trusted=True)
+    try:
+        return layer.known(Digest.parse(fact.digest), trusted=True)
+    except UsageError:
+        return layer  # what makes no sense is found out again
 
 
 def _remember(images: Images, layer: Layer, digest: str, repository: str) -> None:
