@@ -27,6 +27,9 @@ _ADD, _MOUNT = 0x1, 0x10
 _OPEN, _CLOSE_WRITE, _CLOSE_READ, _OVERFLOW = 0x20, 0x8, 0x10, 0x4000
 _EVENT = struct.Struct("=IBBHQii")
 _AT_FDCWD = -100
+_PSEUDO = frozenset(
+    (b"proc", b"sysfs", b"devpts", b"devtmpfs", b"cgroup", b"cgroup2", b"mqueue", b"securityfs", b"debugfs")
+)
 _LOOK_EVERY_S = 0.05
 _FAMILY_EVERY_S = 0.5
 
@@ -171,11 +174,26 @@ def _listen(folders: Sequence[str]) -> int | None:
             return None
         mark = libc.fanotify_mark
         mark.argtypes = (ctypes.c_int, ctypes.c_uint, ctypes.c_uint64, ctypes.c_int, ctypes.c_char_p)
+        what = _OPEN | _CLOSE_WRITE | _CLOSE_READ
         for folder in folders:
-            what = _OPEN | _CLOSE_WRITE | _CLOSE_READ
             if mark(listening, _ADD | _MOUNT, what, _AT_FDCWD, os.fsencode(folder)) < 0:
                 os.close(listening)
                 return None
+        for point in _mounts_below(folders):
+            mark(listening, _ADD | _MOUNT, what, _AT_FDCWD, point)  # what cannot be watched holds no app's files
     except (OSError, AttributeError):
         return None
     return listening
+
+
+def _mounts_below(folders: Sequence[str]) -> list[bytes]:
+    """List the mounts that lie in the folders and hold files: proc_pid_mountinfo(5)."""
+    found = []
+    with open("/proc/self/mountinfo", "rb") as lines:
+        for line in lines:
+            front, _, back = line.partition(b" - ")
+            # Blanks in a path are written as octal digits.
+            point = front.split()[4].replace(b"\\040", b" ")
+            if back.split()[0] not in _PSEUDO and os.fsdecode(point + b"/").startswith(tuple(folders)):
+                found.append(point)
+    return found

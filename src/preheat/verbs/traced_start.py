@@ -95,8 +95,8 @@ def traced_start(
     environ = environment(app.env or {}, caches, notes, endpoint)
     witness = Witness() if Witness.available() else None
     held: list[Process] = []
-    folder = app.cwd or str(Path.cwd())
-    opens = Opens([folder, str(workplace)], lambda: held[0].pid if held else 0)
+    # Everywhere: an app may keep its files wherever it likes.
+    opens = Opens(["/"], lambda: held[0].pid if held else 0)
     began, clock = time.time(), time.monotonic()
     try:
         process = Process(App(app.command, environ, app.cwd), output=_TO_STDERR, witness=witness)
