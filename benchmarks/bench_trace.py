@@ -73,7 +73,7 @@ def start(app: App, side: str, workplace: Path, number: int) -> float:
         names = ("PYTHONPATH", "PREHEAT_TRACE", "PREHEAT_STOPWATCH")
         environ |= {name: added[name] for name in names}
     held: list[Process] = []
-    watching = Opens([str(workplace), str(DEMO)], lambda: held[0].pid if held else 0) if opens else None
+    watching = Opens(["/"], lambda: held[0].pid if held else 0) if opens else None
     witness = Witness() if calls else None
     probe = parse_probe(app.ready, Tail())
     began = time.monotonic()
