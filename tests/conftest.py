@@ -1,6 +1,7 @@
 """What all tests share: their order, and a model, a hub and a command for those that tell a story."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,3 +43,8 @@ def preheat(hub: FlakyHub, tmp_path: Path) -> Iterator[Preheat]:
     preheat = Preheat(tmp_path, hub.url)
     yield preheat
     preheat.close()
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C again where the tests were started in the background, which has it ignored, in every child too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
