@@ -7,7 +7,6 @@ podman, buildah and the filesystem with reflinks.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import shutil
@@ -16,11 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.image_builders import COMMAND, Builder, Task, builders, dockerd, forget, preheat_words, registry
 from benchmarks.machine import describe, load
+from benchmarks.reflinks import xfs
 from benchmarks.timed import Spent, run
 
 RESULTS = Path(__file__).parent / "results" / "build.json"
@@ -174,7 +173,7 @@ def push(folder: Path, task: Task, size: int) -> Figures:
 
 def reflinks(folder: Path, size: int) -> Figures:
     """Build on a filesystem that shares extents, library and layout on it."""
-    with xfs(folder, size) as at:
+    with xfs(folder, 4 * size) as at:
         if at is None:
             print("  no filesystem with reflinks can be mounted here", flush=True)
             return {"left_out": "no filesystem with reflinks can be mounted here"}
@@ -223,7 +222,7 @@ def digests(folder: Path) -> Figures:
         shutil.copytree(task.library, folder / "theirs")
         subprocess.run(["chown", "-R", "65534:65534", str(folder / "theirs")], check=True)
         build("user", ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"], folder / "theirs", {"HOME": "/"})
-    with xfs(folder, 300_000_000) as at:
+    with xfs(folder, 1_200_000_000) as at:
         if at is not None:
             shutil.copytree(task.library, at / "library", copy_function=shutil.copy)
             build("filesystem", [], at / "library", {})
@@ -252,29 +251,6 @@ class Disk:
 
     def _sectors(self) -> int:
         return int(self._stat.read_text().split()[6]) if self._stat.exists() else 0
-
-
-@contextlib.contextmanager
-def xfs(folder: Path, size: int) -> Iterator[Path | None]:
-    """Mount a filesystem with reflinks; None where it cannot be."""
-    image, at = folder / f"xfs-{size}.image", folder / f"xfs-{size}"
-    at.mkdir()
-    with open(image, "wb") as file:
-        file.truncate(4 * size + 600_000_000)
-    try:
-        for command in (
-            ["mkfs.xfs", "-q", "-m", "reflink=1", str(image)],
-            ["mount", "-o", "loop", str(image), str(at)],
-        ):
-            subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        yield None
-        return
-    try:
-        yield at
-    finally:
-        subprocess.run(["umount", str(at)], check=True)
-        image.unlink()
 
 
 def told(*words: str | Path) -> dict[str, object]:

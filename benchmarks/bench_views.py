@@ -6,7 +6,6 @@ whole `place` of a layout, in this process; and once the whole command, as a per
 """
 
 import argparse
-import contextlib
 import hashlib
 import os
 import shutil
@@ -15,8 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from benchmarks.reflinks import xfs
 
 from preheat.cli.words import read_size, say_size
 from preheat.digest import sha256
@@ -95,28 +96,6 @@ def measure(
             cost = used(at, library.root)
         shutil.rmtree(at)
     return statistics.median(first), statistics.median(again), cost
-
-
-@contextlib.contextmanager
-def xfs(folder: Path, size: int) -> Iterator[Path | None]:
-    """Mount a filesystem with reflinks; None where it cannot be."""
-    image, at = folder / "xfs.image", folder / "xfs"
-    at.mkdir()
-    with open(image, "wb") as file:
-        file.truncate(size + 600_000_000)
-    try:
-        for command in (
-            ["mkfs.xfs", "-q", "-m", "reflink=1", str(image)],
-            ["mount", "-o", "loop", str(image), str(at)],
-        ):
-            subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        yield None
-        return
-    try:
-        yield at
-    finally:
-        subprocess.run(["umount", str(at)], check=True)
 
 
 def row(layout: Layout, link: str, figures: tuple[float, ...]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub, flips_a_byte_at
 from tests.outsiders.conftest import Outsider
+from tests.outsiders.tokenizer import TOKENIZER
 from tests.stories.kept import contents
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -19,18 +20,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 HUGGING_FACE = ["0.23.5", "0.36.2", "1.33.0", "2.4.0"]
 OLD_MODELSCOPE, NEW_MODELSCOPE = "1.27.0", "1.40.2"
 TRANSFORMERS = "5.23.0"
-
-TOKENIZER: dict[str, object] = {
-    "version": "1.0",
-    "truncation": None,
-    "padding": None,
-    "added_tokens": [],
-    "normalizer": {"type": "Lowercase"},
-    "pre_tokenizer": {"type": "Whitespace"},
-    "post_processor": None,
-    "decoder": None,
-    "model": {"type": "WordLevel", "vocab": {"[UNK]": 0, "hello": 1, "voice": 2}, "unk_token": "[UNK]"},
-}
 
 Mirroring = Callable[..., str]
 

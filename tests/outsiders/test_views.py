@@ -10,6 +10,7 @@ import pytest
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.outsiders.conftest import Outsider
+from tests.outsiders.tokenizer import TOKENIZER
 from tests.stories.disk import disk
 from tests.stories.kept import contents
 
@@ -33,18 +34,6 @@ def name_of_error(call, *args, **kwargs):
         return type(error).__name__
     return None
 """
-
-TOKENIZER: dict[str, object] = {
-    "version": "1.0",
-    "truncation": None,
-    "padding": None,
-    "added_tokens": [],
-    "normalizer": {"type": "Lowercase"},
-    "pre_tokenizer": {"type": "Whitespace"},
-    "post_processor": None,
-    "decoder": None,
-    "model": {"type": "WordLevel", "vocab": {"[UNK]": 0, "hello": 1, "voice": 2}, "unk_token": "[UNK]"},
-}
 
 # What a person evaluates in a Python of theirs that has a library of theirs.
 Evaluate = Callable[..., object]
