@@ -28,7 +28,7 @@ from preheat.recipes.recipe import read_recipe
 from preheat.ref import Ref
 from preheat.transfer.fetch import Policy
 from preheat.verbs.pull import Source, Wish, pull
-from preheat.verbs.traced_start import environment
+from preheat.verbs.traced_start import Lead, environment
 from preheat.verbs.view import place
 from preheat.views.huggingface import HuggingFaceCache
 
@@ -69,7 +69,7 @@ def start(app: App, side: str, workplace: Path, number: int) -> float:
     if tracer:
         notes = workplace / f"notes-{number}"
         notes.mkdir()
-        added = environment(environ, {}, notes, "http://127.0.0.1:9")
+        added = environment(environ, {}, notes, Lead("http://127.0.0.1:9"))
         names = ("PYTHONPATH", "PREHEAT_TRACE", "PREHEAT_STOPWATCH")
         environ |= {name: added[name] for name in names}
     held: list[Process] = []

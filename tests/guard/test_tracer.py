@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.guard.apps import until
 
 import preheat.guard
+from preheat.guard.app import App
 from preheat.guard.opens import FANOTIFY, Opens
+from preheat.guard.process import Process
+from preheat.guard.strace import Strace
 
 SHIM = Path(preheat.guard.__file__).parent / "shim"
 
@@ -138,3 +142,52 @@ def test_native_opens_are_seen_by_the_kernels_word_or_by_looking(tmp_path: Path,
     if opens.how == FANOTIFY:
         assert ("made", True) in seen
         assert not opens.lost
+
+
+def test_strace_tells_opens_and_how_much_was_read_and_leaves_the_app_its_end(tmp_path: Path) -> None:
+    if not Strace.available():
+        pytest.skip("strace is not here, or may not trace")
+    odd = tmp_path / 'a "b"\n文<c>.bin'
+    odd.write_bytes(b"secret" * 2000)
+    notes = tmp_path / "calls"
+    notes.mkdir()
+    straced = Strace(str(notes))
+    code = f"""
+import mmap, os, sys
+name = {os.fspath(odd)!r}
+file = os.open(name, os.O_RDONLY)
+os.read(file, 100), os.pread(file, 50, 7)
+mapped = mmap.mmap(file, 4096, prot=mmap.PROT_READ)
+open("made", "w").close()
+if os.fork() == 0:
+    open(name, "rb", buffering=0).read(1000)
+    os._exit(0)
+os.wait()
+sys.exit(3)
+"""
+    done = subprocess.run(straced.around([sys.executable, "-c", code]), cwd=tmp_path, check=False)
+    assert done.returncode == 3
+    seen = {(one.path, one.wrote): one for one in straced.close()}
+    assert seen[str(odd), False].read == 100 + 50 + 4096 + 1000
+    assert (str(tmp_path / "made"), True) in seen
+    assert "secret" not in "".join(path.read_text("latin-1") for path in notes.iterdir())
+
+
+def test_what_ends_the_app_does_not_end_the_tracer_first(tmp_path: Path) -> None:
+    if not Strace.available():
+        pytest.skip("strace is not here, or may not trace")
+    straced = Strace(str(tmp_path))
+    code = """
+import signal, sys
+def end(*_):
+    print(open("/etc/hostname").read() and "ended well", flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+print("up", flush=True)
+signal.pause()
+"""
+    process = Process(App(straced.around([sys.executable, "-c", code]), dict(os.environ), str(tmp_path)))
+    until(lambda: "up" in process.tail.lines(5))
+    process.stop()
+    assert list(process.tail.lines(5)) == ["up", "ended well"]
+    assert process.status == 0

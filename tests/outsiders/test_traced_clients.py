@@ -14,6 +14,7 @@ from tests.outsiders.conftest import Outsider
 from preheat.guard.app import App
 from preheat.guard.network import Witness
 from preheat.guard.process import Process
+from preheat.guard.strace import Strace
 
 pytestmark = pytest.mark.slow
 
@@ -128,17 +129,39 @@ print(len(open(os.path.join(folder, "model.safetensors"), "rb").read()))
 """
 
 
+# The old one takes no address of a hub but by TLS, with a certificate that it trusts.
+@pytest.mark.parametrize(("version", "view"), [("1.40.2", "modelscope"), ("1.27.0", "modelscope-old")])
 def test_modelscopes_client_is_led_to_the_mirror_and_read_in_its_own_layout(
-    traced: Preheat, hub: FlakyHub, outsider: Outsider
+    version: str, view: str, traced: Preheat, hub: FlakyHub, outsider: Outsider
 ) -> None:
-    python = outsider("modelscope==1.40.2")
+    python = outsider(f"modelscope=={version}")
     (traced.folder / "app.py").write_text(MODELSCOPE)
     figures, again = trace_and_replay(traced, hub, [str(python), "app.py"])
-    assert {(need["ref"], need["view"], need["at"]) for need in figures["needs"]} == {
-        ("ms:acme/tiny", "modelscope", "")
-    }
+    assert {(need["ref"], need["view"], need["at"]) for need in figures["needs"]} == {("ms:acme/tiny", view, "")}
     assert large_files(figures) == {"model.safetensors"}
     assert again.status == 0, again.err
+
+
+@pytest.mark.parametrize("means", ["fanotify", "strace", "proc"])
+def test_by_each_means_the_same_is_found(means: str, traced: Preheat, hub: FlakyHub, outsider: Outsider) -> None:
+    if (means == "strace" and not Strace.available()) or (means == "fanotify" and os.geteuid() != 0):
+        pytest.skip(f"{means} is not permitted here")
+    python = outsider("huggingface_hub==2.4.0")
+    (traced.folder / "app.py").write_text(SNAPSHOT.replace(".read()", ".read(5000)"))
+    told = traced("trace", "--json", "--opens", means, "--settle", "1s", "--", str(python), "app.py")
+    assert told.status == 0, told.err
+    figures = told.last
+    assert figures["native_opens"] == means
+    if means == "proc":
+        assert large_files(figures) >= {"model.safetensors"}
+    else:
+        assert large_files(figures) == {"model.safetensors"}
+    read = {Path(one["path"]).name: one["read"] for one in figures["opened"]}
+    if means == "strace":
+        assert 5000 <= read["model.safetensors"] <= 200_000
+        assert "hardly read: " in Path(traced.folder / "preheat.toml").read_text()
+    else:
+        assert read["model.safetensors"] is None
 
 
 # ---- the demo's page, and its recogniser by itself

@@ -22,7 +22,7 @@ from preheat.recipes.recipe import Recipe
 from preheat.ref import FOLDER, Ref
 from preheat.snapshot import Snapshot
 from preheat.transfer.fetch import Policy
-from preheat.transport import Transport, Wires
+from preheat.transport.transport import Transport, Wires
 from preheat.verbs.pull import Source, Wish, pull
 from preheat.verbs.view import place_needs
 from preheat.views.flat import Flat

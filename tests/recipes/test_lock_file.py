@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preheat.digest import git_sha1, sha256
-from preheat.recipes.lock import Lock, Pinned, lock_path, lock_text, read_lock
+from preheat.recipes.lock import Lock, Pinned, lock_path, read_lock
+from preheat.recipes.lock_text import lock_text
 from preheat.recipes.recipe import Need, Recipe
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot

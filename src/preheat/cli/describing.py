@@ -59,6 +59,11 @@ def _trace(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--ready-within", default="30m", metavar="TIME", help="give up if it is not ready by then (default 30m)"
     )
+    verb.add_argument(
+        "--opens",
+        choices=("fanotify", "strace", "proc"),
+        help="by which means to see what native code opens (default: the first of them that is permitted)",
+    )
     verb.add_argument("--keep-unread", action="store_true", help="keep what it downloaded and never opened")
 
 

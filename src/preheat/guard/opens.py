@@ -36,11 +36,15 @@ _FAMILY_EVERY_S = 0.5
 
 @dataclass(frozen=True)
 class Open:
-    """A file that was opened at `at` (time.time()); `wrote` when it was open for writing."""
+    """A file that was opened at `at` (time.time()); `wrote` when it was open for writing.
+
+    `read` is how many bytes were read or mapped, those twice that were so twice; None where that was not seen.
+    """
 
     path: str
     at: float
     wrote: bool
+    read: int | None = None
 
 
 class Opens:

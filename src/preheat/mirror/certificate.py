@@ -64,6 +64,11 @@ def place(folder: Path) -> Path:
     return folder / "mirror.pem"
 
 
+def trusted_beside(certificate: Path, others: Path, to: Path) -> None:
+    """Write the certificate and those that are trusted already, `others`, into one file for clients."""
+    to.write_bytes(b"\n".join((others.read_bytes(), certificate.read_bytes())))
+
+
 def names_of(host: str, more: Sequence[str]) -> tuple[str, ...]:
     """Say by which names clients may reach a mirror that listens on `host`, this machine's own among them."""
     names = [*more, "localhost", "127.0.0.1", "::1", socket.gethostname()]

@@ -78,6 +78,11 @@ class Server:
         if self._tls is not None:
             self._tls = tls
 
+    def twin(self, tls: ssl.SSLContext) -> "Server":
+        """Make another, to be started, that gives the same answers by TLS, on a port of its own."""
+        desk = self._desk
+        return Server((str(self._address[0]), 0), desk.answer, desk.on_event, limits=desk.limits, tls=tls)
+
     def start(self) -> None:
         """Begin to answer, in threads."""
         self._thread.start()

@@ -30,12 +30,16 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A file that was opened to be read, `at` seconds after the start; `digests` are those that were worth making."""
+    """A file that was opened to be read, `at` seconds after the start; `digests` are those that were worth making.
+
+    `read` is how many of its `size` bytes were read or mapped, where that was seen.
+    """
 
     path: str
     at: float
     size: int
     digests: frozenset[Digest] = frozenset()
+    read: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

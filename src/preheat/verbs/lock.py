@@ -7,7 +7,8 @@ from pathlib import Path
 from preheat.errors import UsageError
 from preheat.events import Listener, Noted
 from preheat.library.records import write_whole
-from preheat.recipes.lock import Lock, Pinned, lock_text
+from preheat.recipes.lock import Lock, Pinned
+from preheat.recipes.lock_text import lock_text
 from preheat.recipes.recipe import Need, Recipe
 from preheat.ref import Ref
 from preheat.snapshot import Snapshot

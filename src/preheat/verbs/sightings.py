@@ -8,6 +8,8 @@ from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 from preheat.digest import SHA256, Digest, hasher
+from preheat.guard.opens import FANOTIFY
+from preheat.guard.strace import STRACE
 from preheat.library.library import Library
 from preheat.mirror.asked import asked_at, asked_by
 from preheat.recipes.notes import Notes, Reply
@@ -56,7 +58,7 @@ def observe(seen: Seen, subject: Subject, library: Library, resolve: Callable[[R
         made=tuple(_made(_apart(written, folder, caches, str(library.root)), served, loaded, disk)),
         copied=seen.notes.copied,
         local_dirs=_local_dirs(written),
-        sees_native=seen.how == "fanotify" and not seen.lost,
+        sees_native=seen.how in (FANOTIFY, STRACE) and not seen.lost,
     )
 
 
@@ -130,10 +132,11 @@ def _loaded(
     """Find for each body that came past the mirror the file it was written to; tell the hubs' own apart."""
     loaded: list[Loaded] = []
     served: list[Served] = []
+    own = tuple(f"{place}/" for place in (seen.lead.plain, seen.lead.secure) if place)
     led_from = {urljoin(r.url, r.location): r.url for r in seen.notes.replies if 300 <= r.status < 400 and r.location}
     taken: set[str] = set()
     for reply in seen.notes.replies:
-        if reply.method != "GET" or reply.status != 200 or reply.url.startswith(f"{seen.endpoint}/"):
+        if reply.method != "GET" or reply.status != 200 or reply.url.startswith(own):
             continue
         origin = _origin(reply.url, led_from)
         path = _file_of(reply, origin, written, taken, disk)
@@ -210,12 +213,25 @@ def _opened(seen: Seen, served: Iterable[Served], loaded: set[str], disk: _Disk)
     algorithms: dict[int, set[str]] = {}
     for served_one in served:
         algorithms.setdefault(served_one.file.size, set()).add(served_one.file.digest.algorithm)
+    amounts = _amounts(seen)
     for path, at in first.items():
         size = disk.size(path)
         if size is None or (size not in algorithms and path not in loaded):
             continue
         digests = (disk.digest(path, algorithm) for algorithm in algorithms.get(size, ()))
-        yield Opened(path, max(at - seen.began, 0.0), size, frozenset(one for one in digests if one is not None))
+        amount = amounts.get(os.path.realpath(path))
+        known = frozenset(one for one in digests if one is not None)
+        yield Opened(path, max(at - seen.began, 0.0), size, known, None if amount is None else min(amount, size))
+
+
+def _amounts(seen: Seen) -> dict[str, int]:
+    """Say how much was read of each file, by its present name, where that was seen."""
+    found: dict[str, int] = {}
+    for one in seen.opens:
+        if one.read is not None:
+            path = os.path.realpath(seen.notes.final(one.path))
+            found[path] = found.get(path, 0) + one.read
+    return found
 
 
 def _apart(written: Iterable[str], folder: str, caches: Iterable[str], library: str) -> Iterable[str]:
@@ -257,10 +273,12 @@ def reached(notes: Notes) -> tuple[Reached, ...]:
     """Sum up whom the app wanted to reach, beyond this machine, the most tried first."""
     counts: Counter[tuple[str, int, tuple[str, ...]]] = Counter()
     looked_up = {aim.modules for aim in notes.aims if aim.lookup}
+    # A name may be looked up for no port; whoever wanted it will have wanted the one that is told elsewhere.
+    ports = {(aim.host, aim.modules): aim.port for aim in notes.aims if aim.port}
     for aim in notes.aims:
         # What follows a look-up is the same wish, by another name.
         if not _own(aim.host) and (aim.lookup or aim.modules not in looked_up):
-            counts[aim.host, aim.port, aim.modules] += 1
+            counts[aim.host, aim.port or ports.get((aim.host, aim.modules), 0), aim.modules] += 1
     return tuple(Reached(host, port, modules, count) for (host, port, modules), count in counts.most_common())
 
 

@@ -2,9 +2,10 @@
 
 import contextlib
 import shutil
+import ssl
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,28 +14,31 @@ from preheat.events import Listener, Noted
 from preheat.guard.app import App
 from preheat.library.library import Library
 from preheat.library.records import write_whole
+from preheat.mirror.certificate import own, place, trusted_beside
 from preheat.mirror.server import Server
 from preheat.recipes.draft import recipe_text
-from preheat.recipes.infer import Inferred, infer
+from preheat.recipes.infer import LARGE, Inferred, infer
 from preheat.recipes.lock import lock_path
 from preheat.recipes.observation import Observation
 from preheat.ref import Ref
 from preheat.snapshot import Snapshot
 from preheat.verbs.lock import keep_lock
 from preheat.verbs.sightings import Subject, observe, reached
-from preheat.verbs.traced_start import Recorder, Seen, Until, noted, traced_start
+from preheat.verbs.traced_start import Lead, Recorder, Seen, Watch, noted, traced_start
+
+_HARDLY = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How to trace: where the recipe goes, until when to watch, and whom to ask.
+    """How to trace: where the recipe goes, how to watch, and whom to ask.
 
     `mirror` makes a server that pulls through into the library and tells its listener; `resolve` asks what a ref
     means; `stopped` says that somebody has seen enough. `keep_unread` leaves nothing out.
     """
 
     path: Path
-    until: Until
+    watch: Watch
     mirror: Callable[[Listener], Server]
     resolve: Callable[[Ref], Snapshot | None]
     stopped: Callable[[], bool] = lambda: False
@@ -59,9 +63,10 @@ def trace(app: App, name: str, library: Library, terms: Terms, on_event: Listene
     """
     library.prepare(0)
     recorder = Recorder(on_event)
-    with _workplace(library.root) as workplace, terms.mirror(recorder) as server:
+    environ = app.env or {}
+    with _workplace(library.root) as workplace, _led(terms.mirror(recorder), environ, workplace, on_event) as lead:
         try:
-            seen = traced_start(app, workplace, server.url, terms.until, recorder, terms.stopped)
+            seen = traced_start(app, workplace, lead, terms.watch, recorder, terms.stopped)
         except AppError:
             for one in reached(noted(workplace)):
                 by = " < ".join(one.modules) or "itself"
@@ -89,6 +94,25 @@ def _workplace(root: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def _led(server: Server, environ: Mapping[str, str], workplace: Path, on_event: Listener) -> Iterator[Lead]:
+    """Have the mirror answer, by TLS too where a certificate can be made, and the app trust others besides."""
+    names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+    named = next((environ[name] for name in names if environ.get(name)), ssl.get_default_verify_paths().cafile)
+    with server, contextlib.ExitStack() as stack:
+        lead = Lead(server.url)
+        if named and Path(named).is_file():
+            try:
+                own_tls = own(workplace, ("127.0.0.1",))
+            except UsageError as error:
+                on_event(Noted("tls", f"{error.message}: modelscope up to 1.37 would be asking its own hub"))
+            else:
+                trusted = workplace / "trusted.pem"
+                trusted_beside(place(workplace), Path(named), trusted)
+                lead = replace(lead, secure=stack.enter_context(server.twin(own_tls)).url, trusted=str(trusted))
+        yield lead
+
+
 def _remarks(inferred: Inferred, observation: Observation, seen: Seen) -> tuple[str, ...]:
     """Say in words what a reader of the recipe should know of how it came about."""
     day = datetime.now(UTC).date().isoformat()
@@ -97,6 +121,11 @@ def _remarks(inferred: Inferred, observation: Observation, seen: Seen) -> tuple[
         remarks.append("No Python told anything: started with -I or -E, or with an emptied environment, or none.")
     if not observation.sees_native:
         remarks.append("Opens by native code were looked for in /proc and may be missed: nothing was left out for it.")
+    remarks += [
+        f"hardly read: {one.path}: {one.read} of {one.size} bytes"
+        for one in observation.opened
+        if one.read is not None and one.size >= LARGE and one.read < _HARDLY * one.size
+    ]
     remarks += [f"left out: {one.what}: {one.size / 1e6:.1f} MB, {one.reason}" for one in inferred.left_out]
     remarks += [
         f"made at the start, outside this folder: {made.path.removeprefix(cache)[1:]} in {variable}, {made.size} bytes"

@@ -14,10 +14,11 @@ from preheat.guard.app import App
 from preheat.guard.ending import describe_exit
 from preheat.guard.kin import family
 from preheat.guard.network import Attempt, Witness
-from preheat.guard.opens import Open, Opens
+from preheat.guard.opens import FANOTIFY, PROC, Open, Opens
 from preheat.guard.ports import ports_of
 from preheat.guard.probes import Probe, parse_probe
 from preheat.guard.process import CannotStart, Output, Process
+from preheat.guard.strace import STRACE, Strace
 from preheat.proof.imports import read_notes as read_imports
 from preheat.proof.imports import sum_up
 from preheat.proof.timeline import Imports
@@ -37,13 +38,30 @@ _NO_PAGE_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Until:
-    """For how long to watch: until `ready` (found out where empty), `first` was done, and `settle_s` more."""
+class Watch:
+    """How to watch: until `ready` (found out where empty), `first` was done, and `settle_s` more.
+
+    `opens` is by which means opens by native code are seen: fanotify, strace or proc; empty for the first of them that
+    is permitted.
+    """
 
     ready: str = ""
     first: str = ""
     settle_s: float = 5.0
     within_s: float = 1800.0
+    opens: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """Where an app's hubs are to be found: `plain`, and `secure` for clients that insist on TLS, if they can be had.
+
+    `trusted` is a file of certificates, with that of `secure` among them.
+    """
+
+    plain: str
+    secure: str = ""
+    trusted: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +72,7 @@ class Seen:
     """
 
     began: float
-    endpoint: str
+    lead: Lead
     ready: str
     ready_s: float | None
     caches: Mapping[str, str]
@@ -83,33 +101,33 @@ class Recorder:
 
 
 def traced_start(
-    app: App, workplace: Path, endpoint: str, until: Until, recorder: Recorder, stopped: Callable[[], bool]
+    app: App, workplace: Path, lead: Lead, watch: Watch, recorder: Recorder, stopped: Callable[[], bool]
 ) -> Seen:
-    """Start `app`, its hubs at `endpoint`, its caches and the notes below `workplace`; stop it when all was seen.
+    """Start `app`, led to its hubs by `lead`, its caches and the notes below `workplace`; stop it when all was seen.
 
     `stopped` says whether somebody wants it to end before. Raise AppError when it fails or is not ready in time.
     """
     notes = workplace / "notes"
     notes.mkdir(parents=True)
     caches = {variable: str(workplace / name) for variable, name in _CACHES.items()}
-    environ = environment(app.env or {}, caches, notes, endpoint)
+    environ = environment(app.env or {}, caches, notes, lead)
     witness = Witness() if Witness.available() else None
     held: list[Process] = []
-    # Everywhere: an app may keep its files wherever it likes.
-    opens = Opens(["/"], lambda: held[0].pid if held else 0)
+    opens = _eyes(watch.opens, workplace / "calls", lambda: held[0].pid if held else 0)
+    command = opens.around(app.command) if isinstance(opens, Strace) else app.command
     began, clock = time.time(), time.monotonic()
     try:
-        process = Process(App(app.command, environ, app.cwd), output=_TO_STDERR, witness=witness)
+        process = Process(App(command, environ, app.cwd), output=_TO_STDERR, witness=witness)
     except CannotStart as error:
         opens.close()
         raise AppError(str(error), hint="is the command right?") from error
     held.append(process)
     try:
-        ready, ready_s = _await(process, app, until, clock, recorder, stopped)
+        ready, ready_s = _await(process, app, watch, clock, recorder, stopped)
         if ready_s is not None and not stopped():
-            if until.first:
-                use_once(read_first(until.first), App(app.command, environ, app.cwd, ready), until.within_s, process)
-            _settle(process, until.settle_s, stopped)
+            if watch.first:
+                use_once(read_first(watch.first), App(app.command, environ, app.cwd, ready), watch.within_s, process)
+            _settle(process, watch.settle_s, stopped)
         process.signal(signal.SIGTERM)
     finally:
         process.stop(10.0)
@@ -118,7 +136,7 @@ def traced_start(
             witness.close()
     return Seen(
         began,
-        endpoint,
+        lead,
         ready,
         ready_s,
         caches,
@@ -138,15 +156,16 @@ def noted(workplace: Path) -> Notes:
     return read_notes(path.read_text(encoding="utf-8", errors="replace") for path in files)
 
 
-def environment(environ: Mapping[str, str], caches: Mapping[str, str], notes: Path, endpoint: str) -> dict[str, str]:
+def environment(environ: Mapping[str, str], caches: Mapping[str, str], notes: Path, lead: Lead) -> dict[str, str]:
     """Lead an app's libraries to new caches and to a mirror, and have its Pythons noted."""
     shim = str(Path(guard.__file__).parent / "shim")
     paths = [shim, *([environ["PYTHONPATH"]] if environ.get("PYTHONPATH") else [])]
     return {
         **direct(online(environ, without=_INSIDE)),
         **caches,
-        "HF_ENDPOINT": endpoint,
-        "MODELSCOPE_ENDPOINT": endpoint,
+        "HF_ENDPOINT": lead.plain,
+        "MODELSCOPE_ENDPOINT": lead.plain,
+        **(_insistent(lead) if lead.secure else {}),
         "HF_HUB_DISABLE_XET": "1",
         "PYTHONUNBUFFERED": "1",
         "PYTHONPATH": os.pathsep.join(paths),
@@ -155,11 +174,33 @@ def environment(environ: Mapping[str, str], caches: Mapping[str, str], notes: Pa
     }
 
 
+def _insistent(lead: Lead) -> dict[str, str]:
+    """Lead modelscope up to 1.37, which takes no scheme and speaks TLS alone (modelscope/hub/utils/utils.py)."""
+    return {"MODELSCOPE_DOMAIN": lead.secure.partition("://")[2], "REQUESTS_CA_BUNDLE": lead.trusted}
+
+
+def _eyes(how: str, folder: Path, root: Callable[[], int]) -> Opens | Strace:
+    """Begin to see what native code opens, by the means that misses least. Raise UsageError if `how` cannot be."""
+    if how != STRACE:
+        # Everywhere: an app may keep its files wherever it likes.
+        opens = Opens(["/"], root, kernel=how != PROC)
+        if opens.how == (how or FANOTIFY):
+            return opens
+        opens.close()
+    if how in ("", STRACE) and Strace.available():
+        folder.mkdir()
+        return Strace(str(folder))
+    if how:
+        hint = "as root" if how == FANOTIFY else "is strace installed, and may it trace?"
+        raise UsageError(f"opens cannot be seen by {how} here", hint=hint)
+    return Opens(["/"], root, kernel=False)
+
+
 def _await(
-    process: Process, app: App, until: Until, began: float, on_event: Listener, stopped: Callable[[], bool]
+    process: Process, app: App, watch: Watch, began: float, on_event: Listener, stopped: Callable[[], bool]
 ) -> tuple[str, float | None]:
     """Wait until it is ready, or has come to a good end; say by which probe, and after how many seconds."""
-    known = _probe(until.ready, process, app) if until.ready else None
+    known = _probe(watch.ready, process, app) if watch.ready else None
     listening: dict[int, float] = {}
     while not stopped():
         now = time.monotonic()
@@ -170,20 +211,20 @@ def _await(
                     hint="its last words are above",
                     tail=process.tail.lines(20),
                 )
-            return until.ready, None
-        ready = until.ready if known is not None and known.ready() else ""
+            return watch.ready, None
+        ready = watch.ready if known is not None and known.ready() else ""
         ready = ready or ("" if known is not None else _found_ready(process, app, listening, now))
         if ready:
             on_event(AppChanged("running", f"ready: {ready}", now - began))
             return ready, now - began
-        if now - began > until.within_s:
+        if now - began > watch.within_s:
             raise AppError(
-                f"the app was not ready within {until.within_s:.0f} s",
+                f"the app was not ready within {watch.within_s:.0f} s",
                 hint="how is it known that it is? --ready http://127.0.0.1:7860/",
                 tail=process.tail.lines(20),
             )
         time.sleep(_GLANCE_S)
-    return until.ready, None
+    return watch.ready, None
 
 
 def _found_ready(process: Process, app: App, listening: dict[int, float], now: float) -> str:

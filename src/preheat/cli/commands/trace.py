@@ -19,7 +19,7 @@ from preheat.snapshot import Snapshot
 from preheat.verbs.mirror import mirror
 from preheat.verbs.pull import resolve
 from preheat.verbs.trace import Terms, Traced, trace
-from preheat.verbs.traced_start import Until
+from preheat.verbs.traced_start import Watch
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -29,9 +29,8 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         raise UsageError("there is nothing to trace", hint="preheat trace -- python webui.py")
     if options.first:
         read_first(options.first)
-    until = Until(
-        options.ready or "", options.first or "", read_seconds(options.settle), read_seconds(options.ready_within)
-    )
+    settle_s, within_s = read_seconds(options.settle), read_seconds(options.ready_within)
+    watch = Watch(options.ready or "", options.first or "", settle_s, within_s, options.opens or "")
     enough: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal.signal gives them
@@ -53,7 +52,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     signal.signal(signal.SIGTERM, stop)
     folder = path.absolute().parent
     app = App(tuple(options.command), dict(wiring.config.environ), str(Path.cwd()))
-    terms = Terms(path, until, serve, ask, lambda: bool(enough), options.keep_unread)
+    terms = Terms(path, watch, serve, ask, lambda: bool(enough), options.keep_unread)
     name = options.name or folder.name.strip(".") or "app"
     traced = trace(app, name, wiring.library, terms, wiring.console)
     wiring.console.done(_figures(traced, path), _words(traced, path))
@@ -93,7 +92,7 @@ def _figures(traced: Traced, path: Path) -> dict[str, object]:
         ],
         "left_out": [{"what": one.what, "size": one.size, "reason": one.reason} for one in found.left_out],
         "opened": [
-            {"path": one.path, "at_s": round(one.at, 3), "size": one.size}
+            {"path": one.path, "at_s": round(one.at, 3), "size": one.size, "read": one.read}
             for one in sorted(traced.observation.opened, key=lambda one: one.at)
         ],
         "made": [{"path": one.path, "size": one.size} for one in traced.observation.made],

@@ -32,9 +32,10 @@ _CODE = (".py", ".pyc", ".pyi", ".so", ".egg-link", ".dist-info")
 _NOT_FILES = ("/proc/", "/sys/", "/dev/")
 # Who carries a request is not who wanted it.
 _CARRIERS = {
-    "_preheat_tracer", "socket", "ssl", "http", "urllib", "urllib3", "requests", "httpx", "httpx2", "httpcore",
-    "httpcore2", "aiohttp", "anyio", "asyncio", "threading", "concurrent", "importlib", "_frozen_importlib",
-    "_frozen_importlib_external", "contextlib", "functools", "runpy", "tqdm", "joblib", "multiprocessing",
+    "_preheat_tracer", "_preheat_stopwatch", "socket", "ssl", "http", "urllib", "urllib3", "requests", "httpx",
+    "httpx2", "httpcore", "httpcore2", "aiohttp", "anyio", "asyncio", "threading", "concurrent", "importlib",
+    "_frozen_importlib", "_frozen_importlib_external", "contextlib", "functools", "runpy", "tqdm", "joblib",
+    "multiprocessing",
 }  # fmt: skip
 _SECRETS = ("signature", "token", "credential", "password", "secret", "key", "policy", "sig=", "x-amz", "x-goog")
 _DEEPEST = 80
