@@ -9,7 +9,7 @@ from tests.flaky_hub import FlakyHub, redirects_to
 
 from preheat.errors import HubError
 from preheat.fence import PUBLIC, Fence, kind_of
-from preheat.transport import Transport, Wires
+from preheat.transport.transport import Transport, Wires
 
 
 @pytest.mark.parametrize(

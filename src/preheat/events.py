@@ -1,14 +1,14 @@
 """Events: what the organs have to tell, as facts; who listens decides how to say them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from preheat.ref import Ref
 from preheat.snapshot import File
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(msgspec.Struct, frozen=True):
     """A ref was found: `size` bytes in `files` files, of which `missing` bytes in `missing_files` are to come."""
 
     ref: Ref
@@ -19,32 +19,28 @@ class Resolved:
     missing: int
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(msgspec.Struct, frozen=True):
     """Something a person should know before it surprises them: `what` it is about, and what is so, in words."""
 
     what: str
     said: str
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(msgspec.Struct, frozen=True):
     """`size` more bytes of `file` reached the disk."""
 
     file: File
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(msgspec.Struct, frozen=True):
     """Another process is fetching `file`, and has `done` bytes of it."""
 
     file: File
     done: int
 
 
-@dataclass(frozen=True, slots=True)
-class Retrying:
+class Retrying(msgspec.Struct, frozen=True):
     """A part of `file` failed for `reason` and is asked for again in `wait_s` seconds."""
 
     what: str
@@ -52,15 +48,13 @@ class Retrying:
     wait_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True):
     """`file` is in the library, whole and verified."""
 
     file: File
 
 
-@dataclass(frozen=True, slots=True)
-class Scanned:
+class Scanned(msgspec.Struct, frozen=True):
     """`what` can run code when it is loaded: `level` is the verdict's on it, `said` the verdict in words."""
 
     what: str
@@ -68,8 +62,7 @@ class Scanned:
     said: str
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(msgspec.Struct, frozen=True):
     """A view of `ref` was placed at `path`: so many files linked in each way, and so many bytes in a second copy.
 
     What was in place before counts nowhere.
@@ -82,15 +75,13 @@ class Placed:
     copied: int
 
 
-@dataclass(frozen=True, slots=True)
-class Serving:
+class Serving(msgspec.Struct, frozen=True):
     """A server answers at `url`."""
 
     url: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(msgspec.Struct, frozen=True):
     """A server answered a request with `status` and sent `sent` bytes of body; `path` is without secrets.
 
     `of_file` says that these were of a file of a model's, and not of a document about it.
@@ -106,8 +97,7 @@ class Answered:
     of_file: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AppChanged:
+class AppChanged(msgspec.Struct, frozen=True):
     """The app's life moved to `life` (starting, running, backoff, stopped, fatal); `detail` says why, in words."""
 
     life: str
@@ -115,8 +105,7 @@ class AppChanged:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkSeen:
+class NetworkSeen(msgspec.Struct, frozen=True):
     """The app's whole process tree tried `outbound` times to reach others, `lookups` of them to look up a name.
 
     `places` says where, most tried first; `blind_spots` what could not be seen, in words: a count with any is no proof.
@@ -128,8 +117,7 @@ class NetworkSeen:
     blind_spots: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """`size` bytes in `files` files are to be read, to `purpose` them."""
 
     purpose: str
@@ -137,15 +125,13 @@ class Reading:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(msgspec.Struct, frozen=True):
     """`size` more bytes were read."""
 
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rotten:
+class Rotten(msgspec.Struct, frozen=True):
     """The blob `digest` is not what its name says, for `reason`, and the files `paths` need it.
 
     It was moved to `moved_to`; it was not where that is empty, as the library cannot be written.
@@ -157,16 +143,14 @@ class Rotten:
     moved_to: str
 
 
-@dataclass(frozen=True, slots=True)
-class Mended:
+class Mended(msgspec.Struct, frozen=True):
     """The rotten blob `digest` is here again, whole and verified; `error` says why it is not."""
 
     digest: str
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class Adopted:
+class Adopted(msgspec.Struct, frozen=True):
     """A version found in a cache is in the library: `size` bytes in `files` files; `links` counts how they came in."""
 
     ref: Ref
@@ -176,16 +160,14 @@ class Adopted:
     links: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOut(msgspec.Struct, frozen=True):
     """Something in a cache was left where it is, for `reason`."""
 
     path: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unneeded:
+class Unneeded(msgspec.Struct, frozen=True):
     """Nothing needs `what`, of `size` bytes on disk; or something holds it, for a reason."""
 
     what: str
@@ -193,8 +175,7 @@ class Unneeded:
     held: str
 
 
-@dataclass(frozen=True, slots=True)
-class LayerPut:
+class LayerPut(msgspec.Struct, frozen=True):
     """A layer is where the image goes. `how`: it was here already, is shared, was written, sent or mounted."""
 
     name: str
@@ -203,8 +184,7 @@ class LayerPut:
     how: str
 
 
-@dataclass(frozen=True, slots=True)
-class TrialStarted:
+class TrialStarted(msgspec.Struct, frozen=True):
     """Round `round` of `condition` begins."""
 
     condition: str

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from preheat.pipe import Pipe
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
 
@@ -9,8 +10,15 @@ from preheat.snapshot import File, Snapshot
 class Reader(Protocol):
     """Bytes on their way: as io.RawIOBase reads them."""
 
+    @property
+    def prompt(self) -> bool:
+        """Whether the last read found its bytes waiting, so that not where they come from was slow."""
+
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill the front of `buffer`; return how many bytes, 0 at the end."""
+
+    def pour(self, pipe: Pipe, most: int, /) -> int:
+        """Put up to `most` bytes into an empty `pipe`; return how many, 0 if they have to be read, or at the end."""
 
     def close(self) -> None:
         """Let go of the connection; call it however the reading went."""

@@ -28,7 +28,7 @@ def test_every_path_it_names_exists() -> None:
     }
     links = {f"docs/{link}" for link in re.findall(r"\]\(([^)#:]+)\)", TEXT)}
     example = {"preheat.toml"}
-    assert {"src/preheat/", "pyproject.toml", "cli/console.py", ".ci/run"} <= paths
+    assert {"src/preheat/", "pyproject.toml", "cli/people.py", ".ci/run"} <= paths
     assert [path for path in sorted((paths | links) - example) if not _exists(path)] == []
 
 

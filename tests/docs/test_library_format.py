@@ -13,6 +13,7 @@ from preheat.events import Event
 from preheat.hub import Reader
 from preheat.hubs.folder import Folder
 from preheat.library.library import Library
+from preheat.pipe import Pipe
 from preheat.ref import Ref
 from preheat.retry import Patience
 from preheat.snapshot import File, Snapshot
@@ -57,6 +58,8 @@ class Breaking:
 class _BrokenReader:
     """Bytes that come until they do not."""
 
+    prompt = False
+
     def __init__(self, reader: Reader, left: int) -> None:
         self._reader = reader
         self._left = left
@@ -68,6 +71,10 @@ class _BrokenReader:
         count = self._reader.readinto(buffer[: self._left])
         self._left -= count
         return count
+
+    def pour(self, pipe: Pipe, most: int) -> int:
+        """See Reader."""
+        return 0
 
     def close(self) -> None:
         """See Reader."""

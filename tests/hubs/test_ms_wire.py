@@ -22,7 +22,7 @@ from preheat.mirror.server import Server
 from preheat.mirror.shelf import Found
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
-from preheat.transport import Transport, Wires
+from preheat.transport.transport import Transport, Wires
 
 REF = Ref.parse("ms:acme/tiny")
 HEX = "5f6c1d3a2b4e8f7091a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708"

@@ -17,7 +17,7 @@ from preheat.hubs.url import Url
 from preheat.mirror.forms import Answer, Request
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
-from preheat.transport import Transport, Wires
+from preheat.transport.transport import Transport, Wires
 
 TOKEN = "hush-hush"
 BYTES = r"/resolve/|FilePath="

@@ -14,7 +14,7 @@ from preheat.mirror.shelf import Shelf
 from preheat.mirror.upstream import Upstream
 from preheat.ref import Ref
 from preheat.transfer.fetch import Policy
-from preheat.transport import Transport, Wires
+from preheat.transport.transport import Transport, Wires
 from preheat.verbs.mirror import House, mirror
 from preheat.verbs.pull import Source, pull
 

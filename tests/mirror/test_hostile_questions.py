@@ -19,7 +19,7 @@ from preheat.mirror.pull_through import PullThrough, Remembering
 from preheat.mirror.routes import answer
 from preheat.mirror.upstream import Upstream, Upstreams
 from preheat.transfer.fetch import Policy
-from preheat.transport import Transport, Wires
+from preheat.transport.transport import Transport, Wires
 
 _WORDS = (
     "api v1 models datasets spaces acme tiny rows resolve main master tree revision refs paths-info repo files "

@@ -23,7 +23,7 @@ from preheat.oci.registry import Manner, Registry
 from preheat.oci.remote import Remote
 from preheat.oci.wire import read_challenge, read_offset, with_query
 from preheat.retry import Patience
-from preheat.transport import Transport, Wires
+from preheat.transport.transport import Transport, Wires
 
 BODY = bytes(range(256)) * 12_000  # 3,072,000 bytes
 LOGIN = Login(USER, PASSWORD)

@@ -81,6 +81,8 @@ def starting(at: Path, python: bytes, app: bytes) -> str:
 
 @pytest.fixture
 def app(preheat: Preheat) -> Preheat:
+    # How podman runs containers on this machine, where CI had to say it.
+    preheat.env.update({name: os.environ[name] for name in ("CONTAINERS_CONF",) if name in os.environ})
     (preheat.folder / "preheat.toml").write_text(RECIPE)
     assert preheat("pull", "acme/tiny", "--quiet").status == 0
     return preheat

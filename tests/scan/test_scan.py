@@ -179,7 +179,7 @@ def test_verdicts_are_kept_by_blob_and_not_asked_for_twice(tmp_path: Path, plant
     assert dict(scan_files(files, library))[evil].found == ("posix.system",), "a newer scanner looks again"
 
 
-def test_a_verdict_is_read_back_as_it_was_and_can_be_forgotten(tmp_path: Path) -> None:
+def test_a_verdict_is_read_back_as_it_was(tmp_path: Path) -> None:
     verdicts, digest = Verdicts(tmp_path), git_sha1("a" * 40)
     assert verdicts.find(digest) is None
     verdict = Verdict(UNSCANNED, "picklescan 1.0.5", ("a.b", "c.d"), "too long")
@@ -188,9 +188,6 @@ def test_a_verdict_is_read_back_as_it_was_and_can_be_forgotten(tmp_path: Path) -
     (path,) = tmp_path.rglob("*.json")
     path.write_text('{"level": "splendid"}')
     assert verdicts.find(digest) is None
-    verdicts.forget(digest)
-    verdicts.forget(digest)
-    assert not path.exists()
 
 
 def test_a_file_that_is_not_here_has_no_verdict(tmp_path: Path) -> None:

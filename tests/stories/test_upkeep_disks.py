@@ -95,18 +95,16 @@ def test_a_full_disk_can_be_pruned(preheat: Preheat, hub: FlakyHub) -> None:
 
 
 @LINKLESS
-def test_a_filesystem_without_links_keeps_a_library_or_says_why_not(
+def test_a_filesystem_without_links_keeps_a_library(
     preheat: Preheat, hub: FlakyHub, make: tuple[str, ...], mount: tuple[str, ...]
 ) -> None:
     with image(preheat.folder / "stick", 120_000_000, *make, mount=mount) as stick:
         library = ("--library", str(stick / "library"))
         told = preheat("pull", "acme/tiny", *library)
-        assert told.status in (0, 5), told.err
-        assert "Traceback" not in told.err
+        assert told.status == 0, told.err
         assert preheat("verify", *library).status == 0
-        if told.status == 0:
-            assert preheat("ls", *library, "--json").last["versions"][0]["missing"] == 0
-            assert preheat("rm", "acme/tiny", "--yes", *library).status == 0
+        assert preheat("ls", *library, "--json").last["versions"][0]["missing"] == 0
+        assert preheat("rm", "acme/tiny", "--yes", *library).status == 0
 
 
 @LINKLESS

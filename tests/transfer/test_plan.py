@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from preheat.digest import sha256
 from preheat.library.ranges import Range, gaps
 from preheat.snapshot import File
-from preheat.transfer.plan import LARGEST, SMALLEST, carve, order, part_size, split, urgent
+from preheat.transfer.plan import LARGEST, SMALLEST, carve, first_read, order, part_size, read_size, split, urgent
 
 ranges = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)).map(lambda pair: Range(*pair)))
 
@@ -73,3 +73,20 @@ def test_who_stands_still_keeps_nothing_and_who_is_alone_keeps_all() -> None:
     assert split(100, 200, 0.0, 5.0) == 100
     assert split(100, 200, 5.0, 0.0) == 200
     assert split(100, 200, 1.0, 3.0) == 125
+
+
+@given(st.floats(0, 1e10), st.integers(1, 1 << 20), st.lists(st.floats(0, 10)))
+def test_a_read_is_never_empty_and_never_more_than_there_is_room_for(rate: float, most: int, took: list[float]) -> None:
+    size = first_read(rate, most)
+    for took_s in took:
+        assert 0 < size <= most
+        size = read_size(size, took_s, most)
+
+
+@given(st.floats(1e4, 1e9))
+def test_reads_of_a_steady_line_last_neither_a_blink_nor_a_second(rate: float) -> None:
+    size = first_read(0, 1 << 20)
+    for _ in range(20):
+        size = read_size(size, size / rate, 1 << 20)
+    first = first_read(rate, 1 << 20)
+    assert {size, first} == {1 << 20} or (size / rate <= 2 and first / rate <= 2)

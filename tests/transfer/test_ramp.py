@@ -42,6 +42,37 @@ def test_it_never_passes_its_ceiling_nor_falls_to_nothing(rates: list[float], ce
         assert 1 <= ramp.count <= ceiling
 
 
+def test_a_few_connections_that_are_all_held_back_soon_become_many() -> None:
+    assert Ramp.of(256, 6).step(6e6).count == 72
+    assert Ramp.of(256, 16).step(16e6).count == 64
+
+
+def test_on_a_far_line_it_begins_with_more_unless_it_has_begun_already() -> None:
+    assert Ramp.of(256, 6).at_least(16) == Ramp.of(256, 16)
+    assert Ramp.of(4, 6).at_least(16).count == 4
+    begun = Ramp.of(256, 6).step(6e6)
+    assert begun.at_least(200) == begun
+
+
+def test_where_bytes_wait_to_be_read_more_connections_are_not_tried() -> None:
+    ramp = Ramp.of(256)
+    for _ in range(60):
+        ramp = ramp.step(1e9, prompt=True)
+        assert ramp.count <= 16
+    assert ramp.count == FEWEST
+
+
+def test_a_machine_that_is_late_does_not_take_a_slow_line_for_a_fast_one() -> None:
+    ramp = Ramp.of(256)
+    for _ in range(5):
+        ramp = ramp.step(ramp.count * 1e6, prompt=True)
+    assert ramp.count == 256
+
+
+def test_who_shares_out_a_line_that_is_full_goes_no_further() -> None:
+    assert settled(lambda count: min(count * 50e6, 1.1e9)).count <= 32
+
+
 def test_a_line_that_becomes_wider_is_found_out() -> None:
     ramp = settled(lambda count: min(count, 16) * 1e6)
     for _ in range(200):

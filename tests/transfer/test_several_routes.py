@@ -26,7 +26,7 @@ from preheat.mirror.forms import Answer, Request
 from preheat.ref import Ref
 from preheat.retry import Patience
 from preheat.transfer.fetch import Policy
-from preheat.transport import Transport, Wires
+from preheat.transport.transport import Transport, Wires
 from preheat.verbs.pull import Source, pull
 
 REF = Ref.parse("acme/tiny")

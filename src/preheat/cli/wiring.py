@@ -1,10 +1,14 @@
-"""Wiring: the objects that a command line takes, made when first wanted; the only place that wires them together."""
+"""Wiring: the objects that a command line takes, made when first wanted; the only place that wires them together.
+
+What only some commands take is imported where it is made.
+"""
 
 import argparse
 import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from preheat.cli.console import Console
@@ -17,27 +21,20 @@ from preheat.guard.shield import can_shield
 from preheat.hub import Hub
 from preheat.hubs.folder import Folder
 from preheat.hubs.huggingface import HuggingFace
-from preheat.hubs.modelscope import ModelScope
 from preheat.hubs.url import Url
 from preheat.library.library import Library
-from preheat.mirror.upstream import Upstream
 from preheat.recipes.collection import built_in, is_built_in
 from preheat.recipes.lock import Lock, lock_path, read_lock
 from preheat.recipes.recipe import FILE_NAME, Need, Recipe, names_recipe, read_recipe
 from preheat.ref import Ref
 from preheat.transfer.fetch import Policy
-from preheat.transport import Transport, Wires
+from preheat.transport.transport import Transport, Wires
 from preheat.verbs.pull import Source, Wish
-from preheat.verbs.view import require_names
-from preheat.views.flat import Flat
-from preheat.views.huggingface import HuggingFaceCache
 from preheat.views.links import AUTO, SHIELDED, SYMLINK, read_ways
-from preheat.views.local_dir import LocalDir
-from preheat.views.modelscope import ModelScopeCache
-from preheat.views.modelscope_old import OldModelScopeCache
-from preheat.views.torch_hub import TorchHub
-from preheat.views.view import View
-from preheat.views.whisper import Whisper
+
+if TYPE_CHECKING:
+    from preheat.mirror.upstream import Upstream
+    from preheat.views.view import View
 
 
 class Wiring:
@@ -107,20 +104,25 @@ class Wiring:
             case "hf":
                 return HuggingFace(endpoint, self.transport, self.config.tokens.get("hf", ""))
             case "ms":
+                from preheat.hubs.modelscope import ModelScope
+
                 return ModelScope(endpoint, self.transport, self.config.tokens.get("ms", ""))
             case "url":
                 return Url(self.transport)
             case _:
                 return Folder()
 
-    def upstreams(self, words: Sequence[str]) -> list[Upstream]:
+    def upstreams(self, words: Sequence[str]) -> "list[Upstream]":
         """Read whom a mirror asks for what it lacks, each behind a fence and with connections of its own.
 
         The tokens are the mirror's clients'. One who does not answer is soon given up, for the clients wait meanwhile.
         """
         return [self._upstream(one) for one in words]
 
-    def _upstream(self, words: str) -> Upstream:
+    def _upstream(self, words: str) -> "Upstream":
+        from preheat.hubs.modelscope import ModelScope
+        from preheat.mirror.upstream import Upstream
+
         hub, _, url = words.partition("=")
         if hub not in ("hf", "ms") or not url.startswith(("http://", "https://")) or not urlsplit(url).hostname:
             raise UsageError(
@@ -133,41 +135,25 @@ class Wiring:
         make = HuggingFace if hub == "hf" else ModelScope
         return Upstream(hub, url, lambda token, headers: make(url, transport, token, headers))
 
-    def app_view(self, kind: str) -> View:
+    def app_view(self, kind: str) -> "View":
         """Choose a layout for an app that `run` is to keep from writing the library.
 
         The same whether `pull` or `run` places it: a link that goes and comes would make its blob look touched.
         """
         return self.view(kind, SHIELDED if can_shield() else AUTO)
 
-    def image_view(self, kind: str) -> View:
+    def image_view(self, kind: str) -> "View":
         """Choose a layout to be read into an image: as links, and without a time in it."""
+        from preheat.views.local_dir import LocalDir
+
         return LocalDir((SYMLINK,), lambda: 0.0) if kind == LocalDir.kind else self.view(kind, (SYMLINK,))
 
-    def view(self, kind: str, auto: tuple[str, ...] = AUTO) -> View:
+    def view(self, kind: str, auto: tuple[str, ...] = AUTO) -> "View":
         """Choose a layout by its name; `auto` is what `--link auto` means."""
+        from preheat.cli.views import choose_view
+
         link = vars(self._options).get("link", "auto")
-        ways = auto if link == "auto" else read_ways(link)
-        match kind:
-            case "hf-cache":
-                return HuggingFaceCache(ways)
-            case "local-dir":
-                return LocalDir(ways)
-            case "modelscope":
-                return ModelScopeCache(ways)
-            case "modelscope-old":
-                return OldModelScopeCache(ways)
-            case "flat":
-                return Flat(ways)
-            case "whisper":
-                return Whisper(ways)
-            case "torch-hub":
-                return TorchHub(ways)
-            case _:
-                raise UsageError(
-                    f"{kind!r} is not a view",
-                    hint="hf-cache, local-dir, modelscope, modelscope-old, flat, whisper or torch-hub",
-                )
+        return choose_view(kind, auto if link == "auto" else read_ways(link))
 
     def recipe(self, words: str | None) -> Recipe:
         """Read the recipe that APP names, else the one in this folder, its needs pinned as its lock says.
@@ -202,6 +188,8 @@ class Wiring:
             raise UsageError(f"{words} is no built-in recipe", hint="--dir is for those: preheat recipes lists them")
         else:
             recipe = read_recipe(Path(words or FILE_NAME))
+        from preheat.verbs.view import require_names
+
         for need in recipe.needs:
             view = self.view(need.view)  # said now, and not when gigabytes have come for it
             require_names(view, need.to)

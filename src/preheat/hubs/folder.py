@@ -12,6 +12,7 @@ from preheat.digest import GIT_SHA1, SHA256, Digest, hasher
 from preheat.errors import AccessDenied, HubError, NotFound
 from preheat.hub import Reader
 from preheat.hubs.listing import listing_commit
+from preheat.pipe import CANNOT, Pipe
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
 
@@ -84,6 +85,8 @@ class Folder:
 class _Range(FileIO):
     """The bytes of a file from `start` up to, not including, `stop`."""
 
+    prompt = True
+
     def __init__(self, path: Path, start: int, stop: int) -> None:
         super().__init__(path)
         self.seek(start)
@@ -94,6 +97,17 @@ class _Range(FileIO):
         size = super().readinto(buffer[: self._left]) or 0
         self._left -= size
         return size
+
+    def pour(self, pipe: Pipe, most: int, /) -> int:
+        """See Reader."""
+        try:
+            count = pipe.take_in(self.fileno(), min(most, self._left))
+        except OSError as error:
+            if error.errno not in CANNOT:
+                raise
+            return 0
+        self._left -= count
+        return count
 
     def break_off(self) -> None:
         """See Reader. A disk that does not answer cannot be woken from."""

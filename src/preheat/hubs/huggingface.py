@@ -11,7 +11,8 @@ from preheat.hubs.http_errors import read_expired
 from preheat.hubs.ranges import Place, Ranges
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
-from preheat.transport import Document, Stream, Transport
+from preheat.transport.stream import Stream
+from preheat.transport.transport import Document, Transport
 
 
 class HuggingFace:

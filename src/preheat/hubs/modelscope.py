@@ -30,7 +30,8 @@ from preheat.hubs.ms_wire import (
 from preheat.hubs.ranges import Place, Ranges
 from preheat.ref import DATASET, Ref
 from preheat.snapshot import File, Snapshot
-from preheat.transport import Document, Stream, Transport
+from preheat.transport.stream import Stream
+from preheat.transport.transport import Document, Transport
 
 _MOST_PAGES = 5000
 _MOST_WORDS = 64 << 10

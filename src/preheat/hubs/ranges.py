@@ -7,8 +7,10 @@ from urllib.parse import urlsplit
 
 from preheat.errors import HubError, HubUnavailable, IntegrityError, NoRanges, PreheatError
 from preheat.hub import Reader
+from preheat.pipe import Pipe
 from preheat.snapshot import File
-from preheat.transport import Stream, Transport
+from preheat.transport.stream import Stream
+from preheat.transport.transport import Transport
 
 _OTHER = "the file there is not the one listed; try another --endpoint"
 _BUFFER = 256 << 10
@@ -103,7 +105,13 @@ def _origin(url: str) -> tuple[str, str]:
 class _Empty:
     """No bytes, for which nobody needs to be asked."""
 
+    prompt = True
+
     def readinto(self, buffer: memoryview, /) -> int:  # noqa: ARG002 - see Reader
+        """See Reader."""
+        return 0
+
+    def pour(self, pipe: Pipe, most: int, /) -> int:  # noqa: ARG002 - see Reader
         """See Reader."""
         return 0
 
@@ -121,11 +129,22 @@ class _Bounded:
         self._stream = stream
         self._left = size
 
+    @property
+    def prompt(self) -> bool:
+        """See Reader."""
+        return self._stream.prompt
+
     def readinto(self, buffer: memoryview) -> int:
         """See Reader."""
         if not self._left:
             return 0
         count = self._stream.readinto(buffer[: self._left])
+        self._left -= count
+        return count
+
+    def pour(self, pipe: Pipe, most: int) -> int:
+        """See Reader."""
+        count = self._stream.pour(pipe, min(most, self._left))
         self._left -= count
         return count
 

@@ -8,7 +8,8 @@ from preheat.hubs.http_errors import read_temporary
 from preheat.hubs.ranges import Place, Ranges
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
-from preheat.transport import Stream, Transport
+from preheat.transport.stream import Stream
+from preheat.transport.transport import Transport
 
 
 class Url:

@@ -9,6 +9,9 @@ from pathlib import Path
 from preheat.digest import Digest
 from preheat.library.partial import Partial, disk_trouble
 
+# A filesystem that has no such links, as exFAT, or no more of them for this file.
+NO_LINK = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
+
 
 class Blobs:
     """Verified bytes, read-only, one file each, with a name for every digest they are known by.
@@ -35,13 +38,14 @@ class Blobs:
         others = {self._place(Digest(algorithm, value)) for algorithm, value in digests.items()} - {first}
         try:
             twin = next((other for other in others if os.path.exists(other)), None)
-            if twin is None:
-                _in_folder(first, partial.publish)
-            else:
-                _in_folder(first, functools.partial(_link, twin))
+            if twin is not None:
+                _in_folder(first, functools.partial(name_too, twin))
+            if twin is not None and os.path.exists(first):
                 partial.discard()
+            else:
+                _in_folder(first, partial.publish)
             for other in others - {twin}:
-                _in_folder(other, functools.partial(_link, first))
+                _in_folder(other, functools.partial(name_too, first))
         except OSError as error:
             raise disk_trouble(error, Path(first)) from error
         self._unsettled.add(os.path.dirname(first))
@@ -70,16 +74,21 @@ def _in_folder(at: str, act: Callable[[str], None]) -> None:
         act(at)
 
 
-def _link(source: str, at: str) -> None:
-    """Give `source` one more name; where the filesystem has no hard links, a relative symlink."""
-    try:
-        os.link(source, at)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS):
-            raise
-        os.symlink(os.path.relpath(source, os.path.dirname(at)), at)
+def name_too(blob: str | Path, at: str | Path) -> None:
+    """Give a blob one more name: a hard link, or a relative symlink.
+
+    On a filesystem with neither, it has the name that it is asked for by, and no other.
+    """
+    for link, source in ((os.link, blob), (os.symlink, os.path.relpath(blob, os.path.dirname(at)))):
+        try:
+            link(source, at)
+        except FileExistsError:
+            return
+        except OSError as error:
+            if error.errno not in NO_LINK:
+                raise
+        else:
+            return
 
 
 def sync_folder(folder: Path) -> None:

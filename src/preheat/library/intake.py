@@ -1,6 +1,5 @@
 """Intake: a file that lies elsewhere becomes a blob, after one read, and if possible without a second copy."""
 
-import contextlib
 import errno
 import fcntl
 import os
@@ -10,15 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from preheat.buffer import make_buffer
 from preheat.digest import GIT_SHA1, SHA256, Digest, Hasher, hasher
 from preheat.errors import IntegrityError, LibraryError
-from preheat.library.blobs import sync_folder
+from preheat.library.blobs import NO_LINK, name_too, sync_folder
+from preheat.library.feeding import feed
 from preheat.library.partial import disk_trouble
 
 _FICLONE = 0x40049409  # linux/fs.h: share the source's extents, copy-on-write
 _NO_REFLINK = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM)
-_NO_LINK = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
-_STEP = 256 << 10
+_STEP = 1 << 20
 _TELL_EVERY = 16 << 20
 # As for what is pulled: up to this size a blob is known by both digests.
 _BOTH_UP_TO = 1 << 20
@@ -77,8 +77,10 @@ class Intake:
         target = os.open(aside, os.O_RDWR if how != "hardlink" else os.O_RDONLY)
         try:
             hashers = _hashers(before.st_size, expected)
-            copying = how == "copy"
-            size = _hash(descriptor if copying else target, hashers, target if copying else None, self._on_read)
+            if how == "copy":
+                size = _copy(descriptor, target, hashers, self._on_read)
+            else:
+                size = _hash(target, hashers, self._on_read)
             after = os.fstat(descriptor)
             # Nobody else can write to a reflink: its bytes are what they are.
             if how != "reflink" and (_look(after) != _look(before) or size != before.st_size):
@@ -111,7 +113,7 @@ class Intake:
         try:
             os.link(source, aside, follow_symlinks=False)
         except OSError as error:
-            if error.errno not in (errno.EXDEV, *_NO_LINK):
+            if error.errno not in (errno.EXDEV, *NO_LINK):
                 raise
             why = "it is on another filesystem" if error.errno == errno.EXDEV else "it cannot be linked here"
             raise LibraryError(why, hint="--copy") from error
@@ -135,24 +137,11 @@ class Intake:
         for name in names:
             path = self._path_of(name)
             if path != twin and not path.exists():
-                _name_too(twin, path)
+                name_too(twin, path)
         sync_folder(first.parent)
         if not first.exists():
             aside.rename(first)
         return new
-
-
-def _name_too(blob: Path, path: Path) -> None:
-    try:
-        os.link(blob, path)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        if error.errno not in _NO_LINK:
-            raise
-        # Without either, the blob has the name that it is asked for by, and no other.
-        with contextlib.suppress(OSError):
-            path.symlink_to(os.path.relpath(blob, path.parent))
 
 
 def _hashers(size: int, expected: Digest | None) -> dict[str, Hasher]:
@@ -160,22 +149,30 @@ def _hashers(size: int, expected: Digest | None) -> dict[str, Hasher]:
     return {algorithm: hasher(algorithm, size) for algorithm in sorted(algorithms)}
 
 
-def _hash(descriptor: int, hashers: dict[str, Hasher], to: int | None, on_read: Callable[[int], None]) -> int:
-    """Read a file once, from its front to its end, and write it on if asked to."""
-    buffer = memoryview(bytearray(_STEP))
-    at = told = 0
+def _hash(descriptor: int, hashers: dict[str, Hasher], on_read: Callable[[int], None]) -> int:
+    """Read a file once, from its front to its end; return its size."""
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+    at = 0
+    while True:
+        told, at = at, feed(descriptor, at, at + _TELL_EVERY, hashers.values())
+        on_read(at - told)
+        if at - told < _TELL_EVERY:
+            return at
+
+
+def _copy(descriptor: int, to: int, hashers: dict[str, Hasher], on_read: Callable[[int], None]) -> int:
+    """Read a file once, and write it on; return its size."""
+    buffer = make_buffer(_STEP)
+    at = 0
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
     while count := os.preadv(descriptor, [buffer], at):
         for one in hashers.values():
             one.update(buffer[:count])
         written = 0
-        while to is not None and written < count:
+        while written < count:
             written += os.pwrite(to, buffer[written:count], at + written)
         at += count
-        if at - told >= _TELL_EVERY:
-            on_read(at - told)
-            told = at
-    on_read(at - told)
+        on_read(count)
     return at
 
 

@@ -13,6 +13,7 @@ from preheat.library.journal import Journal, boot_id
 from preheat.library.ranges import Range, gaps, merge, without
 from preheat.library.tide import SMALL, Tide
 from preheat.library.watcher import Watcher
+from preheat.pipe import Pipe
 from preheat.snapshot import File
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -85,13 +86,24 @@ class Partial:
             at = start
             while at < stop:
                 at += os.pwrite(self._descriptor, data[at - start :], at)
-            self._here.append(Range(start, stop))
-            if self._watcher is not None:
-                self._watcher.wrote(Range(start, stop))  # before the journal, whose first line goes to disk
-            if self._journal is not None and not self._closed:
-                self._journal.wrote(Range(start, stop))
+            self._wrote(Range(start, stop))
         except OSError as error:
             raise disk_trouble(error, self._path) from error
+
+    def write_from(self, pipe: Pipe, start: int, count: int) -> None:
+        """Do the same with bytes that a pipe holds."""
+        try:
+            pipe.let_out(self._descriptor, start, count)
+            self._wrote(Range(start, start + count))
+        except OSError as error:
+            raise disk_trouble(error, self._path) from error
+
+    def _wrote(self, part: Range) -> None:
+        self._here.append(part)
+        if self._watcher is not None:
+            self._watcher.wrote(part)  # before the journal, whose first line goes to disk
+        if self._journal is not None and not self._closed:
+            self._journal.wrote(part)
 
     def push(self, part: Range) -> None:
         """Have the kernel begin to put a part on disk now, instead of when the file is sealed."""

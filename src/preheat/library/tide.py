@@ -1,13 +1,12 @@
 """Tide: the hash of a file's front, rising behind the bytes as they arrive in no order."""
 
-import os
 import threading
 
 from preheat.digest import GIT_SHA1, SHA256, Hasher, hasher
+from preheat.library.feeding import feed
 from preheat.snapshot import File
 
 SMALL = 1 << 20
-_STEP = 1 << 20
 
 
 class Tide:
@@ -38,11 +37,5 @@ class Tide:
             return {algorithm: one.hexdigest() for algorithm, one in self._hashers.items()}
 
     def _rise(self, descriptor: int, stop: int) -> None:
-        buffer = memoryview(bytearray(min(_STEP, max(stop - self._at, 0))))
-        while self._at < stop:
-            count = os.preadv(descriptor, [buffer[: stop - self._at]], self._at)
-            if count == 0:
-                return
-            for one in self._hashers.values():
-                one.update(buffer[:count])
-            self._at += count
+        if self._at < stop:
+            self._at = feed(descriptor, self._at, stop, self._hashers.values())

@@ -18,7 +18,10 @@ class _Form(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Verdicts:
-    """One small JSON file a blob: `ALGORITHM/FF/HEX.json` below `verdicts` in the library's folder."""
+    """One small JSON file a blob: `ALGORITHM/FF/HEX.json` below `verdicts` in the library's folder.
+
+    It outlives the blob: what was found in these bytes is so whenever they come again.
+    """
 
     def __init__(self, library: Path) -> None:
         self._root = library / "verdicts"
@@ -36,13 +39,6 @@ class Verdicts:
         form = _Form(verdict.level, verdict.scanner, list(verdict.found), verdict.why)
         try:
             write_whole(self._path(digest), msgspec.json.encode(form) + b"\n")
-        except OSError as error:
-            raise disk_trouble(error, self._root.parent) from error
-
-    def forget(self, digest: Digest) -> None:
-        """Remove what was found, as the blob is removed."""
-        try:
-            self._path(digest).unlink(missing_ok=True)
         except OSError as error:
             raise disk_trouble(error, self._root.parent) from error
 

@@ -10,11 +10,10 @@ from pathlib import Path
 
 from preheat.digest import Digest
 from preheat.library.blobs import sync_folder
+from preheat.library.feeding import feed
 from preheat.library.inventory import Blob
 from preheat.library.seals import Seals
 
-# Large enough for few system calls, small enough to stay in a core's own cache between reading and hashing.
-_STEP = 512 << 10
 # How far ahead the kernel is told to read: more than its own guess, which keeps a fast disk waiting.
 _AHEAD = 16 << 20
 
@@ -49,14 +48,13 @@ def verify(
             on_read(size)
 
     def work() -> None:
-        buffer = memoryview(bytearray(_STEP))
         try:
             while not failed:
                 try:
                     blob = waiting.popleft()
                 except IndexError:
                     return
-                fault = _fault(blob, path_of, buffer, told, failed)
+                fault = _fault(blob, path_of, told, failed)
                 with speaking:
                     if fault is not None and not failed:
                         if not fault:
@@ -97,7 +95,6 @@ def quarantine(root: Path, blob: Blob, path_of: Callable[[Digest], Path]) -> Pat
 def _fault(
     blob: Blob,
     path_of: Callable[[Digest], Path],
-    buffer: memoryview,
     on_read: Callable[[int], None],
     stop: Sequence[object],
 ) -> str | None:
@@ -111,20 +108,15 @@ def _fault(
     hashers = [(name, name.hasher(blob.size)) for name in blob.names]
     try:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-        at = told = asked = 0
+        at, end = 0, _AHEAD
+        os.posix_fadvise(descriptor, 0, _AHEAD, os.POSIX_FADV_WILLNEED)
         while not stop:
-            if at + _AHEAD // 2 >= asked and asked < blob.size:
-                os.posix_fadvise(descriptor, asked, _AHEAD, os.POSIX_FADV_WILLNEED)
-                asked += _AHEAD
-            count = os.preadv(descriptor, [buffer], at)
-            for _, one in hashers:
-                one.update(buffer[:count])
-            at += count
-            if at - told >= _AHEAD or not count:
-                on_read(at - told)
-                told = at
-            if not count:
+            os.posix_fadvise(descriptor, end, _AHEAD, os.POSIX_FADV_WILLNEED)
+            told, at = at, feed(descriptor, at, end, [one for _, one in hashers])
+            on_read(at - told)
+            if at < end:
                 break
+            end += _AHEAD
         if stop:
             return None
     except OSError as error:

@@ -12,7 +12,7 @@ from preheat.errors import ImageError
 from preheat.oci.credentials import Login
 from preheat.oci.place import Name
 from preheat.oci.wire import Challenge, read_errors, with_query
-from preheat.transport import Document, Transport
+from preheat.transport.transport import Document, Transport
 
 _CLIENT = "preheat"
 

@@ -11,7 +11,7 @@ from preheat.oci.registry import Registry
 from preheat.oci.store import HERE, MOUNTED, SENT
 from preheat.oci.upload import Upload
 from preheat.oci.wire import header, resolved, with_query
-from preheat.transport import Transport
+from preheat.transport.transport import Transport
 
 Mounts = Mapping[Digest, Sequence[str]]
 

@@ -15,8 +15,9 @@ from preheat.oci.image import Document, media_type_of
 from preheat.oci.place import DOCKER_HUB, Name
 from preheat.oci.wire import header, origin, read_challenge, read_errors
 from preheat.retry import Answer, Patience, persist
-from preheat.transport import Document as Reply
-from preheat.transport import Stream, Transport
+from preheat.transport.stream import Stream
+from preheat.transport.transport import Document as Reply
+from preheat.transport.transport import Transport
 
 _DOCUMENTS = ", ".join((INDEX, MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
 _HUB_HOST = "registry-1.docker.io"

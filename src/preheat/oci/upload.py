@@ -12,7 +12,7 @@ from preheat.errors import SOURCE, HubUnavailable, ImageError
 from preheat.oci.content import Content, chunks
 from preheat.oci.registry import Registry
 from preheat.oci.wire import header, read_offset, resolved, with_query
-from preheat.transport import Document, Transport
+from preheat.transport.transport import Document, Transport
 
 Told = Callable[[int], None]
 # A registry may ask for larger ones (OCI-Chunk-Min-Length), and a front before it for smaller ones (413).

@@ -1,11 +1,11 @@
 """Board: what is left to fetch, who is fetching it, and from where; shared by a fetch's threads."""
 
+import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from preheat.digest import Digest
 from preheat.errors import Busy, HubError, HubUnavailable, IntegrityError, NoRanges
 from preheat.events import Listener, Retrying, Waiting
 from preheat.library.library import Library
@@ -15,11 +15,15 @@ from preheat.retry import Patience
 from preheat.snapshot import File
 from preheat.transfer.blame import ask_again
 from preheat.transfer.flight import STALLED_S, Download, Flight
-from preheat.transfer.plan import SMALLEST, carve
+from preheat.transfer.handover import Handed, rescue, shed, take_over
+from preheat.transfer.plan import LARGEST, SMALLEST, carve
 from preheat.transfer.queue import Queue
 from preheat.transfer.route import WORTH_ASKING, Route
+from preheat.transfer.routes import Routes
 
 LOOK_AGAIN_S = 0.25
+_RESCUES_EVERY_S = 0.05
+_SIDE_BY_SIDE = max(1, min(len(os.sched_getaffinity(0)), 4))
 
 
 class Board:
@@ -28,8 +32,7 @@ class Board:
     def __init__(
         self, files: Sequence[File], route: Route, library: Library, patience: Patience, on_event: Listener
     ) -> None:
-        self.routes = [route]
-        self.awaited = 0  # routes that may still join
+        self.routes = Routes(route)
         self.changed = threading.Condition()
         self.ended = threading.Event()
         self.stopping = False
@@ -42,6 +45,7 @@ class Board:
         self._downloads: list[Download] = []
         self._sealable: deque[Download] = deque()
         self._beginning = 0
+        self._rescues_at = 0.0
         self._left = sum(file.size for file in files)
 
     def take(self) -> Flight | Download | None:
@@ -51,14 +55,17 @@ class Board:
                 if self.stopping:
                     return None
                 now = time.monotonic()
-                work = self._next(now)
+                ready = self.routes.by_promise(now)
+                has_room = bool(ready) or self.routes.all_left
+                work = self._next(ready, now, has_room=has_room)
                 if work is not None:
                     return work
-                file = self._files.pop(now, self._askable)
+                file = self._files.pop(now, self.routes.askable(ready, now)) if has_room else None
                 if file is None:
                     if self._all_done():
                         return None
-                    self.starving = True
+                    # Who waits for a connection that nobody may have is no sign of too little work.
+                    self.starving |= has_room
                     self.changed.wait(LOOK_AGAIN_S)
                     continue
                 self._beginning += 1
@@ -96,7 +103,7 @@ class Board:
     def wrong(self, download: Download, error: IntegrityError) -> None:
         """Ask again for what made a wrong whole: of others, if others have it. Raise if nobody is left to ask."""
         with self.changed:
-            again = ask_again(download, self._able(download.partial.file.digest))
+            again = ask_again(download, self.routes.able(download.partial.file.digest))
             if not again:
                 names = ", ".join(sorted({route.way.name for _, route in download.brought})) or "this disk"
                 download.partial.discard()
@@ -133,12 +140,12 @@ class Board:
     def join(self, route: Route | None) -> None:
         """Take one more awaited way into use, or, with None, stop waiting for it."""
         with self.changed:
-            self.awaited -= 1
+            self.routes.awaited -= 1
             if route is not None:
                 self.routes.append(route)
             for download in self._downloads:
-                if self.error is None and not self.stopping and self._hopeless(download.partial.file.digest):
-                    self.fail(self._why(download.partial.file))
+                if self.error is None and not self.stopping and self.routes.hopeless(download.partial.file.digest):
+                    self.fail(self.routes.why(download.partial.file))
             self.changed.notify_all()
 
     def open_partials(self) -> list[Download]:
@@ -153,43 +160,48 @@ class Board:
                 if flight.still_s(now) > STALLED_S:
                     flight.break_off()
 
-    def _next(self, now: float) -> Flight | Download | None:
-        for route in self._by_promise(now):
-            for download in self._downloads:
-                if download.gaps and self._may_ask(route, download, now):
+    def shed(self, route: Route, now: float) -> None:
+        """Have no more connections to a route than it is worth: the fastest of those it has."""
+        with self.changed:
+            for flight, rest in shed(self._flights(), route, now):
+                self._leave(flight, rest)
+                flight.download.gaps[:0] = [rest]
+                self._left += rest.stop - rest.start
+
+    def _next(self, ready: Sequence[Route], now: float, *, has_room: bool) -> Flight | Download | None:
+        """Choose what to do with a route of those that are `ready` for one more connection, or without one."""
+        handed = self._rescue(now)
+        if handed is not None:
+            return handed
+        # Those with fewest connections first: files that come side by side are hashed side by side.
+        waiting = sorted((one for one in self._downloads if one.gaps), key=lambda one: len(one.flights))
+        askable = self.routes.askable(ready, now)
+        # A file is hashed by one core at a time: so that many large ones should come beside each other.
+        one_more = len(waiting) < _SIDE_BY_SIDE and self._left > _SIDE_BY_SIDE * LARGEST
+        if has_room and one_more and self._files.has(now, askable):
+            return None
+        for route in ready:
+            for download in waiting:
+                if self.routes.may_ask(route, download, now):
                     return self._cut(route, download)
         if self._sealable:
             return self._sealable.popleft()
-        if self._files.has(now, self._askable):
+        if not has_room or self._files.has(now, askable):
             return None
-        for route in self._by_promise(now):
-            stolen = self._steal(route, now)
-            if stolen is not None:
-                return stolen
+        for route in ready:
+            flights = (flight for flight in self._flights() if self.routes.may_ask(route, flight.download, now))
+            taken = take_over(flights, route, now)
+            if taken is not None:
+                return self._relieve(taken)
         return None
 
-    def _by_promise(self, now: float) -> Iterator[Route]:
-        """List the routes that may have one more connection, the one whose connections bring most first."""
-        open_ = [route for route in self.routes if not route.left and now >= route.rests_until]
-        yield from sorted((route for route in open_ if route.active < route.ramp.count), key=lambda one: -one.rate)
-
-    def _may_ask(self, route: Route, download: Download, now: float) -> bool:
-        if not route.usable(download.partial.file.digest, now):
-            return False
-        whole_only = download.partial.file.digest in route.whole_only
-        if whole_only and any(flight.route is route for flight in download.flights):
-            return False
-        return route not in download.suspects or set(self._able(download.partial.file.digest)) <= download.suspects
-
     def _cut(self, route: Route, download: Download) -> Flight:
-        if download.partial.file.digest not in route.whole_only:
-            connections = sum(one.ramp.count for one in self.routes if not one.left)
-            part, download.gaps = carve(download.gaps_by_need, route.part_size(self._left, connections))
-        else:
+        if download.partial.file.digest in route.whole_only:
             # It sends everything from the start whatever it is asked: let it, once.
             holes, download.gaps = tuple(merge(download.gaps)), []
             self._left -= sum(stop - start for start, stop in holes)
             return self._fly(route, download, Range(holes[0].start, holes[-1].stop), holes)
+        part, download.gaps = carve(download.gaps_by_need, route.part_size(self._left, self.routes.connections))
         self._left -= part.stop - part.start
         return self._fly(route, download, part)
 
@@ -199,27 +211,28 @@ class Board:
         route.active += 1
         return flight
 
-    def _steal(self, route: Route, now: float) -> Flight | None:
-        """Take over the end of the flight that would be the last to come in, if it is worth a new request."""
-        flights = [flight for flight in self._flights() if flight.left and self._may_ask(route, flight.download, now)]
-        slowest = max(flights, key=lambda flight: flight.left_s(now), default=None)
-        if slowest is None or slowest.download.partial.file.digest in route.whole_only:
+    def _rescue(self, now: float) -> Flight | None:
+        if now < self._rescues_at:
             return None
-        rest = slowest.hand_over(route.rate, now)
-        if rest is None:
+        # Few at a time: where all share one line, new connections bring no more than old ones.
+        self._rescues_at = now + _RESCUES_EVERY_S
+        handed = rescue(self._flights(), self.routes, now)
+        if handed is None:
             return None
-        if rest.start == slowest.at:
-            # Nothing of it is wanted any more, so nobody waits for it: it may be stuck where it cannot be woken.
-            slowest.download.flights.discard(slowest)
-            slowest.break_off()
-        return self._fly(route, slowest.download, rest)
+        flight = self._relieve(handed)
+        # It has longer to show what it can, or connections that are all slow would pass it round for ever.
+        flight.settled_s = 2 * handed.giver.settled_s
+        return flight
 
-    def _askable(self, file: File) -> bool:
-        """Whether somebody who may have one more connection has the file; raise if nobody has, nor will."""
-        if self._hopeless(file.digest):
-            raise self._why(file)
-        now = time.monotonic()
-        return any(route.usable(file.digest, now) for route in self._by_promise(now))
+    def _relieve(self, handed: Handed) -> Flight:
+        self._leave(handed.giver, handed.rest)
+        return self._fly(handed.taker, handed.giver.download, handed.rest)
+
+    def _leave(self, flight: Flight, rest: Range) -> None:
+        """Wait no more for a flight of which nothing is wanted: it may be stuck where it cannot be woken."""
+        if rest.start == flight.at:
+            flight.download.flights.discard(flight)
+            flight.break_off()
 
     def _begin(self, file: File) -> None:
         """Open a file that no other process has; this waits for the disk, so it holds no lock."""
@@ -279,20 +292,8 @@ class Board:
             case _:
                 route.files.pop(file.digest, None)
                 route.error = error
-        if self._hopeless(file.digest):
+        if self.routes.hopeless(file.digest):
             raise route.error or error
-
-    def _hopeless(self, digest: Digest) -> bool:
-        """Whether nobody has the blob, nor will."""
-        return not self.awaited and not self._able(digest)
-
-    def _why(self, file: File) -> Exception:
-        told = next((route.error for route in self.routes if route.error is not None), None)
-        reasons = "; ".join(f"{route.way.name} {route.left}" for route in self.routes if route.left)
-        return told or HubError(f"nobody has {file.path} any more: {reasons}", hint="try another --endpoint")
-
-    def _able(self, digest: Digest) -> list[Route]:
-        return [route for route in self.routes if not route.left and digest in route.files]
 
     def _flights(self) -> list[Flight]:
         return [flight for download in self._downloads for flight in download.flights]

@@ -8,25 +8,23 @@ from dataclasses import dataclass, field
 from preheat.errors import HubError, HubUnavailable, IntegrityError
 from preheat.events import Event, Listener, Received, Stored
 from preheat.library.library import Library
-from preheat.library.ranges import Range, common
+from preheat.library.ranges import Range
 from preheat.retry import Patience
 from preheat.snapshot import File
 from preheat.transfer.board import Board
 from preheat.transfer.flight import Download, Flight
+from preheat.transfer.gauge import Gauge
 from preheat.transfer.limit import Limit
-from preheat.transfer.plan import order, read_size
+from preheat.transfer.plan import first_read, order, read_size
 from preheat.transfer.ramp import FEWEST
 from preheat.transfer.route import Lines, Route, Way
+from preheat.transfer.vessel import Vessel
 
-_BUFFERS = ((16, 1 << 20), (32, 256 << 10), (1 << 30, 128 << 10))
 _PUSH_EVERY = 8 << 20
 _TELL_EVERY, _TELL_EVERY_S = 8 << 20, 0.25
-_TICK_S = 0.25
-_SETTLING_S = 0.1
-_FIRST = 16
-_FIRST_READ = 16 << 10
+_FIRST, _FIRST_FAR = 6, 16
 _GLANCE_S = 0.05
-_SYNC_EVERY_S = 1.0
+_SYNC_EVERY_S, _SETTLE_EVERY_S = 1.0, 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ def fetch(
     board = Board(order(missing), policy.lines.route(way, policy.connections, _FIRST), library, policy.patience, tell)
     crew = _Crew(board, library, Limit(policy.rate), tell)
     syncing = threading.Thread(target=_sync_now_and_then, args=(board, library), name="sync", daemon=True)
-    board.awaited = len(helpers)
+    board.routes.awaited = len(helpers)
     for find in helpers:
         threading.Thread(target=_join, args=(board, find, policy), name="helper", daemon=True).start()
     try:
@@ -85,42 +83,21 @@ def fetch(
 
 def _watch(board: Board, crew: "_Crew") -> None:
     """Keep as many threads at work as the routes are worth, until all is done."""
-    gauges: dict[Route, _Gauge] = {}
+    gauges: dict[Route, Gauge] = {}
     crew.man()
     while not board.ended.wait(_GLANCE_S):
         now = time.monotonic()
         for route in board.routes:
-            rate = gauges.setdefault(route, _Gauge()).read(route, now, loaded=not board.starving)
-            if rate is not None:
-                route.ramp = route.ramp.step(rate)
+            if route.far:
+                route.ramp = route.ramp.at_least(_FIRST_FAR)
+            said = gauges.setdefault(route, Gauge(route)).read(now, loaded=not board.starving)
+            if said is not None:
+                before, route.ramp = route.ramp, route.ramp.step(said.rate, prompt=said.prompt)
+                if before.trying == "more" and route.ramp.count < before.count:
+                    board.shed(route, now)
         board.starving = False
         board.wake_the_stalled(now)
         crew.man()
-
-
-class _Gauge:
-    """Measures what a route brings while all the connections it may have are at work, and at no other time."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._since = 0.0
-        self._received = 0
-
-    def read(self, route: Route, now: float, *, loaded: bool) -> float | None:
-        """Say bytes a second, once they were measured for long enough with this count of connections."""
-        if not loaded or route.active < 0.8 * route.ramp.count or self._count != route.ramp.count:
-            # New connections take a moment until they bring anything.
-            self._begin(route, now + _SETTLING_S)
-        elif self._since > now:
-            self._received = route.received
-        elif now - self._since >= _TICK_S:
-            rate = (route.received - self._received) / (now - self._since)
-            self._begin(route, now)
-            return rate
-        return None
-
-    def _begin(self, route: Route, since: float) -> None:
-        self._count, self._since, self._received = route.ramp.count, since, route.received
 
 
 class _Crew:
@@ -150,22 +127,22 @@ class _Crew:
             thread.join(max(deadline - time.monotonic(), 0.0))
 
     def _work(self) -> None:
-        # Large reads where there are few threads, small ones where hundreds must share the memory.
-        size = next(size for most, size in _BUFFERS if len(self._threads) <= most)
-        buffer = memoryview(bytearray(size))
+        vessel = Vessel(len(self._threads))
         try:
             while (work := self._board.take()) is not None:
-                whole = self._carry(work, buffer) if isinstance(work, Flight) else work
+                whole = self._carry(work, vessel) if isinstance(work, Flight) else work
                 if whole is not None:
                     self._seal(whole)
         except BaseException as error:  # noqa: BLE001 - carried to the caller's thread, which raises it
             self._board.fail(error)
+        finally:
+            vessel.close()
 
-    def _carry(self, flight: Flight, buffer: memoryview) -> Download | None:
+    def _carry(self, flight: Flight, vessel: Vessel) -> Download | None:
         """Bring a part from its route to the disk; return its file if that was the last of it."""
         error: HubError | IntegrityError | None = None
         try:
-            self._read(flight, buffer)
+            self._read(flight, vessel)
         except (HubError, IntegrityError) as trouble:
             # A part that was taken over meanwhile is broken off on purpose.
             error = trouble if flight.at < flight.stop else None
@@ -174,28 +151,28 @@ class _Crew:
             flight.download.partial.follow()
         return whole
 
-    def _read(self, flight: Flight, buffer: memoryview) -> None:
+    def _read(self, flight: Flight, vessel: Vessel) -> None:
         partial, route = flight.download.partial, flight.route
         pushed = told = flight.start
-        size, told_at = _FIRST_READ, time.monotonic()
+        size, told_at = first_read(route.rate, vessel.size), time.monotonic()
         reader = route.open(partial.file.digest, flight.start, flight.stop)
         flight.reader = reader
         flight.answer_s = time.monotonic() - flight.began
+        route.answered(flight.answer_s)
         try:
             while flight.at < flight.stop and not self._board.stopping:
                 asked = time.monotonic()
-                count = reader.readinto(buffer[: min(size, flight.stop - flight.at)])
+                count = vessel.fill(reader, min(size, flight.stop - flight.at), whole=not flight.holes)
                 if count == 0:
                     raise HubUnavailable(f"{route.way.name} ended its answer early", hint="pull again")
                 count = flight.pledge(count)
-                for start, stop in common([Range(flight.at, flight.at + count)], flight.holes) if flight.holes else ():
-                    partial.write(start, buffer[start - flight.at : stop - flight.at])
-                if not flight.holes:
-                    partial.write(flight.at, buffer[:count])
+                vessel.leave(partial, flight.at, count, flight.holes)
                 flight.at += count
                 flight.moved = time.monotonic()
-                size = read_size(size, flight.moved - asked, len(buffer))
+                size = read_size(size, flight.moved - asked, vessel.size)
                 route.received += count
+                flight.prompt = reader.prompt
+                route.prompt += count if flight.prompt else 0
                 self._limit.spend(count)
                 if flight.at - pushed >= _PUSH_EVERY:
                     partial.push(Range(pushed, flight.at))
@@ -228,10 +205,14 @@ def _join(board: Board, find: Callable[[], Way | None], policy: Policy) -> None:
 
 def _sync_now_and_then(board: Board, library: Library) -> None:
     """Put what arrived on disk while more arrives, so that a power cut costs little, and the end is not a wait."""
+    settled = time.monotonic()
     while not board.ended.wait(_SYNC_EVERY_S):
         try:
             for download in board.open_partials():
                 download.partial.sync()
-            library.settle()
+            # Small files may have come into every folder there is; each has to be synced by itself.
+            if time.monotonic() - settled >= _SETTLE_EVERY_S:
+                library.settle()
+                settled = time.monotonic()
         except Exception as error:  # noqa: BLE001 - carried to the caller's thread, which raises it
             board.fail(error)

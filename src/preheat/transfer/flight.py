@@ -13,6 +13,9 @@ from preheat.transfer.route import Route
 
 STALLED_S = 4.0
 _WORTH_S = 3.0
+_SETTLED_S = 0.4  # for so long a flight may be slow: TCP begins so
+_LAGS = 4.0  # times slower than usual,
+_LAG_S = 0.3  # and with so much still to come, it lags
 
 
 @dataclass(slots=True, eq=False)
@@ -61,6 +64,8 @@ class Flight:
     at: int = 0
     pledged: int = 0
     answer_s: float = 0.0
+    prompt: bool = False
+    settled_s: float = _SETTLED_S
     began: float = field(default_factory=time.monotonic)
     moved: float = field(default_factory=time.monotonic)
     reader: Reader | None = None
@@ -91,18 +96,27 @@ class Flight:
     def hand_over(self, other_rate: float, now: float) -> Range | None:
         """Leave the end of it to a connection that brings `other_rate` bytes a second, if that gains seconds.
 
-        What is broken off was sent for nothing. From one that stands still, all is taken.
+        What is broken off was sent for nothing, above all where bytes wait to be read: then it is this machine that is
+        late. From one that stands still, all is taken.
         """
         rate = self.rate(now)
         if self.still_s(now) > STALLED_S / 2:
             cut = self.at
-        elif self.left_s(now) > _WORTH_S:
+        elif self.left_s(now) > _WORTH_S and not self.prompt:
             cut = split(self.at, self.stop, rate, other_rate or rate)
             cut = self.at if cut - self.at < SMALLEST else cut
         else:
             return None
         rest = self.give_up(cut)
         return rest if rest.start < rest.stop else None
+
+    def lags(self, usual_rate: float, now: float) -> bool:
+        """Whether a connection that brings as much as others would have the rest much sooner.
+
+        A line that lost packets, or seemed to, takes TCP seconds to grow again.
+        """
+        slow = now - self.began > self.settled_s and self.rate(now) * _LAGS < usual_rate
+        return slow and not self.prompt and self.left_s(now) > _LAG_S
 
     def rate(self, now: float) -> float:
         """Say how many bytes a second came so far."""

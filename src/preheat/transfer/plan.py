@@ -9,6 +9,7 @@ SMALLEST, LARGEST = 512 << 10, 64 << 20
 _FIRST = 1 << 20
 _SMALLEST_READ = 16 << 10
 _LASTING_S = 3.0  # long enough that asking costs little, short enough that what fails or lags is no great loss
+_WORTH_ASKING, _LEAST_AT_MOST = 4.0, 4 << 20  # what lasts no longer than its answer takes is mostly waiting
 _ENOUGH, _ASKING_SHARE = 16 << 20, 0.02  # above this much, only to keep the wait for an answer to a share of the time
 
 
@@ -26,7 +27,8 @@ def part_size(rate: float, answer_s: float, left: int, connections: int) -> int:
     """
     lasting = int(rate * _LASTING_S) if rate else _FIRST
     enough = max(int(rate * answer_s / _ASKING_SHARE), _ENOUGH)
-    return max(min(lasting, enough, left // max(connections, 1), LARGEST), SMALLEST)
+    least = min(max(int(rate * answer_s * _WORTH_ASKING), SMALLEST), _LEAST_AT_MOST)
+    return max(min(lasting, enough, left // max(connections, 1), LARGEST), least)
 
 
 def carve(gaps: list[Range], size: int) -> tuple[Range, list[Range]]:
@@ -57,6 +59,14 @@ def split(at: int, stop: int, own_rate: float, other_rate: float) -> int:
     """
     share = own_rate / (own_rate + other_rate) if own_rate + other_rate > 0 else 0.5
     return at + int((stop - at) * share)
+
+
+def first_read(rate: float, most: int) -> int:
+    """Choose how much to read at first, of a connection that is thought to bring `rate` bytes a second; 0: who knows.
+
+    As `read_size` would have it after a while: what such a connection brings in a twentieth of a second.
+    """
+    return min(max(int(rate / 20), _SMALLEST_READ), most)
 
 
 def read_size(size: int, took_s: float, most: int) -> int:

@@ -3,17 +3,20 @@
 from dataclasses import dataclass, replace
 
 FEWEST = 4
-_BOLDLY = 4
-_HELD_BACK = 3e6  # bytes a second of one connection, below which it is most likely held back for being one
+_BOLDLY, _FEW, _BOLDLY_FROM_FEW = 4, 8, 12
+_PAYS = 1.25  # times as much: then more connections were worth it
+_IN_STEP = 0.8  # of what as many of the connections before would bring: then still more may be
+HELD_BACK = 3e6  # bytes a second of one connection, below which it is most likely held back for being one
 
 
 @dataclass(frozen=True, slots=True)
 class Ramp:
     """The number of connections in use, `count`, and what is known about others.
 
-    It doubles while that brings a tenth more, or takes four times as many where each brings as much as before or
-    little from the start; else it goes back to the last count that paid. It tries fewer where fewer bring as much; and,
-    settled, tries more again from time to time, later each time, for lines change. `ceiling` is never passed.
+    It doubles, or takes many times as many where each brings little, while each new one brings about as much as those
+    before: then lines are held back one by one. Where more bring a little more it stays, where not it goes back to the
+    last count that paid. It tries fewer where fewer bring as much; and, settled, tries more again from time to time,
+    later each time, for lines change. `ceiling` is never passed.
     """
 
     count: int = 16
@@ -30,14 +33,28 @@ class Ramp:
         count = min(first, ceiling)
         return cls(count=count, paid=count, ceiling=ceiling)
 
-    def step(self, rate: float) -> "Ramp":
-        """Take in the rate that `count` connections brought since the last step, and decide on the next count."""
+    def at_least(self, first: int) -> "Ramp":
+        """Begin with more, if nothing has been tried yet."""
+        if self.trying != "first" or self.count >= first:
+            return self
+        return Ramp.of(self.ceiling, first)
+
+    def step(self, rate: float, *, prompt: bool = False) -> "Ramp":
+        """Take in the rate that `count` connections brought since the last step, and decide on the next count.
+
+        `prompt` says that most bytes waited here to be read: more connections would only wait beside them, unless they
+        are held back so much that this machine was merely late.
+        """
+        prompt = prompt and rate >= HELD_BACK * self.count
         match self.trying:
+            case "first" if prompt and self.count > FEWEST:
+                return replace(self, paid_rate=rate, count=FEWEST, trying="fewer")
             case "first":
-                return self._more(rate, _BOLDLY if rate < _HELD_BACK * self.count else 2)
-            case "more" if rate >= 1.1 * self.paid_rate:
-                in_step = rate * self.paid >= 0.8 * self.count * self.paid_rate
-                return self._more(rate, _BOLDLY if in_step else 2)
+                return self._more(rate)
+            case "more" if rate >= _PAYS * self.paid_rate:
+                in_step = rate * self.paid >= _IN_STEP * self.count * self.paid_rate
+                known = replace(self, paid=self.count, paid_rate=rate)
+                return known._more(rate) if in_step and not prompt else known._settle()
             case "more":
                 back = replace(self, count=self.paid)
                 # A little more is no reason to stay, but it is none to think that fewer would do.
@@ -49,6 +66,8 @@ class Ramp:
             case _ if self.rests > 1:
                 # Settled: the line's own drift is followed slowly, so that a try is measured against today.
                 return replace(self, rests=self.rests - 1, paid_rate=0.5 * self.paid_rate + 0.5 * rate)
+            case _ if prompt:
+                return replace(self, paid_rate=rate)._settle()
             case _:
                 return replace(self, rests=1)._more(max(rate, 1.0))
 
@@ -61,7 +80,9 @@ class Ramp:
         count = max(1, self.count // 2)
         return replace(self, count=count, paid=count, ceiling=max(count, 1), trying="settled", rests=1 << 30)
 
-    def _more(self, rate: float, times: int = 2) -> "Ramp":
+    def _more(self, rate: float) -> "Ramp":
+        boldly = _BOLDLY_FROM_FEW if self.trying == "first" and self.count < _FEW else _BOLDLY
+        times = boldly if rate < HELD_BACK * self.count else 2
         known = replace(self, paid=self.count, paid_rate=rate)
         if self.count >= self.ceiling:
             return known._settle()

@@ -10,6 +10,7 @@ from preheat.snapshot import File, Snapshot
 from preheat.transfer.plan import part_size
 from preheat.transfer.ramp import Ramp
 
+_FAR_S = 0.005  # round trip
 WORTH_ASKING = 64 << 10  # who brings less before it breaks has failed
 
 
@@ -30,9 +31,11 @@ class Way:
 class Route:
     """A way in use. The board's lock guards it.
 
-    `whole_only` are the blobs that it sends whole or not at all. `failures` counts those since the last byte;
-    `rests_until` is when it may be asked again; `left` says why it is not asked any more. `rate` is what one of its
-    connections brings a second, `answer_s` how long it waits for the first byte.
+    `answers` have begun; `received` are their bytes, of which `prompt` waited here to be read: then not the line is the
+    limit, but this machine. `whole_only` are the blobs that it sends whole or not at all. `failures` counts those since
+    the last byte; `rests_until` is when it may be asked again; `left` says why it is not asked any more. `rate` is what
+    one of its connections brings a second, `answer_s` how long it waits for the first byte,
+    `round_trip_s` the least that it ever waited.
     """
 
     way: Way
@@ -40,8 +43,11 @@ class Route:
     files: dict[Digest, File] = field(init=False)
     active: int = 0
     received: int = 0
+    prompt: int = 0
+    answers: int = 0
     rate: float = 0.0
     answer_s: float = 0.0
+    round_trip_s: float = 0.0
     failures: int = 0
     rests_until: float = 0.0
     whole_only: set[Digest] = field(default_factory=set)
@@ -54,6 +60,12 @@ class Route:
     def open(self, digest: Digest, start: int, stop: int) -> Reader:
         """Ask for bytes `start` up to `stop` of the blob."""
         return self.way.hub.open(self.way.snapshot, self.files[digest], start, stop)
+
+    def answered(self, answer_s: float) -> None:
+        """Take in that an answer began, after so long."""
+        self.answers += 1
+        self.answer_s = self.answer_s or answer_s
+        self.round_trip_s = min(self.round_trip_s or answer_s, answer_s)
 
     def learn(self, rate: float, size: int, answer_s: float) -> None:
         """Take in what a connection brought a second, over `size` bytes, and how long it waited for the first.
@@ -86,6 +98,11 @@ class Route:
         wait_s = patience.wait_s(self.failures, error.wait_s, 0.5)
         self.rests_until = now + wait_s
         return wait_s
+
+    @property
+    def far(self) -> bool:
+        """Whether it takes TCP seconds there to grow to what a line can bring."""
+        return self.round_trip_s >= _FAR_S
 
     def usable(self, digest: Digest, now: float) -> bool:
         """Whether it can be asked for some of the blob now."""

@@ -1,7 +1,9 @@
-"""`preheat pull`."""
+"""`preheat pull`. What only some pulls do is imported where they do it: it is a tenth of a small one's time."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,10 +13,11 @@ from preheat.errors import NoSpace, UsageError
 from preheat.events import Noted
 from preheat.recipes.recipe import Need, Recipe
 from preheat.ref import Ref
-from preheat.verbs.outlook import Outlook, look_ahead
 from preheat.verbs.pull import Pulled, pull
-from preheat.verbs.view import place, place_needs
-from preheat.views.view import View
+
+if TYPE_CHECKING:
+    from preheat.verbs.outlook import Outlook
+    from preheat.views.view import View
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -25,16 +28,11 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     pulled: list[Pulled] = []
     for words in options.what:
         if wiring.names_app(words):
-            recipe = wiring.recipe(words)
-            _warn(recipe, wiring)
-            pulled += [pull_need(wiring, need) for need in recipe.needs]
-            place_needs(recipe, wiring.library, wiring.app_view, wiring.console)
+            pulled += _pull_app(wiring.recipe(words), wiring)
         else:
             pulled.append(pull_need(wiring, Need(Ref.parse(words), tuple(options.files))))
-    for view, at in views:
-        # The pinned first: what a branch names is what it should mean after.
-        for one in sorted(pulled, key=lambda one: not one.snapshot.ref.pinned):
-            place(one.snapshot, wiring.library, view, at, wiring.console)
+    if views:
+        _place(views, pulled, wiring)
     size, fetched = sum(one.snapshot.size for one in pulled), sum(one.fetched for one in pulled)
     figures = {
         "snapshots": [{"ref": str(one.snapshot.ref), "commit": one.snapshot.commit} for one in pulled],
@@ -54,6 +52,24 @@ def pull_need(wiring: Wiring, need: Need) -> Pulled:
     return pull(wiring.sources(need), wiring.library, wiring.policy, wiring.console, wiring.wish(need))
 
 
+def _pull_app(recipe: Recipe, wiring: Wiring) -> list[Pulled]:
+    from preheat.verbs.view import place_needs
+
+    _warn(recipe, wiring)
+    pulled = [pull_need(wiring, need) for need in recipe.needs]
+    place_needs(recipe, wiring.library, wiring.app_view, wiring.console)
+    return pulled
+
+
+def _place(views: "Sequence[tuple[View, Path]]", pulled: Sequence[Pulled], wiring: Wiring) -> None:
+    from preheat.verbs.view import place
+
+    for view, at in views:
+        # The pinned first: what a branch names is what it should mean after.
+        for one in sorted(pulled, key=lambda one: not one.snapshot.ref.pinned):
+            place(one.snapshot, wiring.library, view, at, wiring.console)
+
+
 def _warn(recipe: Recipe, wiring: Wiring) -> None:
     """Say what nobody has checked, and what stays to be made when all is pulled."""
     if recipe.verified.partition(":")[0].strip() == "no":
@@ -63,6 +79,8 @@ def _warn(recipe: Recipe, wiring: Wiring) -> None:
 
 def _look_ahead(options: argparse.Namespace, wiring: Wiring) -> int:
     """Say what a pull would do, need by need; end with 5 if it would not fit."""
+    from preheat.verbs.outlook import look_ahead
+
     needs: list[Need] = []
     for words in options.what:
         needs += (
@@ -85,7 +103,7 @@ def _look_ahead(options: argparse.Namespace, wiring: Wiring) -> int:
     return 0
 
 
-def _outlook_words(one: Outlook) -> str:
+def _outlook_words(one: "Outlook") -> str:
     words = f"{one.ref} at {one.commit[:12]}: {say_size(one.size)} in {one.files} files"
     if not one.missing:
         return f"{words}, all here"
@@ -95,7 +113,7 @@ def _outlook_words(one: Outlook) -> str:
     return words
 
 
-def _view_words(words: str, wiring: Wiring) -> tuple[View, Path]:
+def _view_words(words: str, wiring: Wiring) -> "tuple[View, Path]":
     kind, equals, folder = words.partition("=")
     if not equals or not folder:
         raise UsageError(f"{words!r} names no view and folder", hint="--view hf-cache=DIR")

@@ -1,0 +1,206 @@
+"""Stream: an answer over HTTP on its way, read or poured into a pipe; and what to say when it breaks."""
+
+import contextlib
+import fcntl
+import http.client
+import select
+import socket
+import ssl
+import sys
+import termios
+import threading
+import urllib.parse
+from collections.abc import Mapping
+
+import urllib3
+from urllib3 import exceptions
+
+from preheat.errors import HubError, HubUnavailable
+from preheat.pipe import CANNOT, Pipe
+
+_LITTLE, _ENOUGH = 32 << 10, 256 << 10
+# What is poured leaves so much to be read: the standard library then sees the end of the answer that it waits for.
+_LAST = 512 << 10
+
+
+class Meter:
+    """A sum that many threads add to."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self.total = 0
+
+    def add(self, count: int) -> None:
+        """Add to it."""
+        with self._turn:
+            self.total += count
+
+
+class Stream:
+    """A large answer, on its way; it came from `landed`, which is another address than was asked after a redirect."""
+
+    prompt = False
+
+    def __init__(self, response: urllib3.BaseHTTPResponse, url: str, meter: Meter) -> None:
+        self._response = response
+        self._url = url
+        self._meter = meter
+        self.status = response.status
+        self.landed = _landed(response, url)
+        self.headers: Mapping[str, str] = response.headers
+        # urllib3 reads into bytes of its own and copies; below it lies the standard library's reader, which does not.
+        # Only for bodies of a told length: of others it cannot tell an end from a break.
+        below = getattr(response, "_fp", None)
+        told = isinstance(below, http.client.HTTPResponse) and below.length is not None
+        self._plain: http.client.HTTPResponse | None = below if told else None
+        self._doze = _Doze(response)
+        self._pours = told and self._doze.plain
+        self._bare = False
+
+    def readinto(self, buffer: memoryview) -> int:
+        """See preheat.hub.Reader. Raise HubUnavailable when the line breaks, even if it breaks politely."""
+        try:
+            if self._plain is not None:
+                buffer = self._doze.over(buffer, self._plain.length or 0)
+                self.prompt = self._doze.has(len(buffer))
+                count = self._plain.readinto(buffer)
+                self._bare = False
+            else:
+                count = self._response.readinto(buffer)
+        except (exceptions.HTTPError, OSError, http.client.HTTPException) as error:
+            raise trouble(self._url, error) from error
+        self._meter.add(count)
+        if self._plain is not None and self._plain.isclosed():
+            self._response.release_conn()
+        return count
+
+    def pour(self, pipe: Pipe, most: int) -> int:
+        """See preheat.hub.Reader. Only plain answers of a told length can be poured, and not their ends."""
+        plain = self._plain
+        if plain is None or not self._pours or (plain.length or 0) < 2 * _LAST:
+            return 0
+        most = min(most, (plain.length or 0) - _LAST)
+        try:
+            count = self._poured(plain, pipe, most) if self._bare else self._front(plain, pipe, most)
+        except (exceptions.HTTPError, OSError, http.client.HTTPException) as error:
+            self._pours = False
+            if isinstance(error, OSError) and error.errno in CANNOT:
+                return 0
+            raise trouble(self._url, error) from error
+        self._meter.add(count)
+        return count
+
+    def _front(self, plain: http.client.HTTPResponse, pipe: Pipe, most: int) -> int:
+        """Pour what waits in the standard library's buffer; peek fills that if it is empty."""
+        front = plain.fp.peek()
+        if len(front) > most:
+            return 0
+        self._bare = True
+        pipe.put_in(plain.read(len(front)))
+        return len(front)
+
+    def _poured(self, plain: http.client.HTTPResponse, pipe: Pipe, most: int) -> int:
+        self._doze.until(min(most // 2, _ENOUGH))
+        self.prompt = self._doze.has(most)
+        count = self._doze.pour(pipe, most)
+        plain.length = (plain.length or 0) - count
+        return count
+
+    def close(self) -> None:
+        """Let go; an answer that was not read to its end takes its connection with it."""
+        self._response.close()
+
+    def break_off(self) -> None:
+        """See preheat.hub.Reader."""
+        # Between the check and the call the reading thread may have finished, which is as good.
+        with contextlib.suppress(ValueError, RuntimeError, OSError):
+            self._response.shutdown()
+
+
+class _Doze:
+    """Lets a reader sleep until there is enough to get up for, instead of waking it for every packet.
+
+    With hundreds of connections that is most of what a pull costs. See SO_RCVLOWAT in socket(7): poll(2) minds it since
+    Linux 2.6.28; Windows and TLS, which reads in records, go without.
+    """
+
+    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
+        line = getattr(response.connection, "sock", None)
+        plain = sys.platform == "linux" and isinstance(line, socket.socket) and not isinstance(line, ssl.SSLSocket)
+        self._line: socket.socket | None = line if plain else None
+        self._enough = 1
+        self._waiting = bytearray(4)
+        self._poll: select.poll | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether it can do any of this."""
+        return self._line is not None
+
+    def has(self, size: int) -> bool:
+        """Whether so much of the answer waits already as a read of `size` bytes would get up for."""
+        if self._line is None:
+            return False
+        fcntl.ioctl(self._line, termios.FIONREAD, self._waiting)
+        return int.from_bytes(self._waiting, sys.byteorder) >= (self._enough if self._enough > 1 else size)
+
+    def over(self, buffer: memoryview, left: int) -> memoryview:
+        """Say how much of `buffer` to fill next, of an answer that has `left` bytes to go.
+
+        Never waits for more than is still to come: the standard library may ask more than once to fill a buffer, so
+        after it is full there must be as much to come as each of its waits is for.
+        """
+        if self._line is None:
+            return buffer
+        enough = min(len(buffer) // 2, _ENOUGH)
+        if enough >= _LITTLE and left >= 2 * enough:
+            buffer = buffer[: left - enough]
+        else:
+            enough = 1
+        self.until(enough)
+        return buffer
+
+    def until(self, enough: int) -> None:
+        """Get up for so many bytes, or for the end."""
+        if self._line is not None and enough != self._enough:
+            self._line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, enough)
+            self._enough = enough
+
+    def pour(self, pipe: Pipe, most: int) -> int:
+        """Wait, and move up to `most` bytes on; raise TimeoutError if none come."""
+        if self._line is None:
+            return 0
+        patience_s = self._line.gettimeout()
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._line, select.POLLIN)
+        while self._poll.poll(None if patience_s is None else patience_s * 1000):
+            with contextlib.suppress(BlockingIOError):
+                return pipe.take_in(self._line.fileno(), most)
+        raise TimeoutError
+
+
+def _landed(response: urllib3.BaseHTTPResponse, url: str) -> str:
+    """Follow the redirects that were followed."""
+    for one in response.retries.history if response.retries is not None else ():
+        url = urllib.parse.urljoin(url, one.redirect_location or "")
+    return url
+
+
+def trouble(url: str, error: Exception) -> HubError:
+    """Put what urllib3 raised into one line of ours; only what may pass is HubUnavailable."""
+    cause: BaseException = error.reason if isinstance(error, exceptions.MaxRetryError) and error.reason else error
+    address = urllib3.util.parse_url(url)
+    host = f"{address.scheme}://{address.netloc}"
+    if isinstance(cause, exceptions.ResponseError):
+        return HubError(f"{host} redirects without end", hint="is the endpoint right? try another --endpoint")
+    if isinstance(cause, exceptions.SSLError):
+        return HubError(
+            f"{host} shows a certificate that is not trusted here", hint="set SSL_CERT_FILE to your CA's file"
+        )
+    if isinstance(cause, exceptions.ProxyError):
+        return HubUnavailable(f"the proxy on the way to {host} does not answer", hint="check HTTPS_PROXY and NO_PROXY")
+    refused = isinstance(cause, exceptions.NewConnectionError)  # which urllib3 counts among the timeouts
+    late = isinstance(cause, (exceptions.TimeoutError, TimeoutError)) and not refused
+    said = "does not answer in time" if late else "does not answer"
+    return HubUnavailable(f"{host} {said}", hint="is it up, and reachable from here? try --endpoint hf=URL for another")

@@ -1,0 +1,56 @@
+"""Feeding: what a hash is given is what lies on disk, however it lies there."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from preheat.library.feeding import feed
+
+WINDOW = 4 << 20
+
+
+@pytest.mark.parametrize(
+    ("size", "start", "stop"),
+    [
+        (0, 0, 100),
+        (10, 0, 10),
+        (10, 3, 7),
+        (1_000_000, 0, 1_000_000),
+        (1_000_000, 777, 999_999),
+        (2 * WINDOW + 5, 0, 2 * WINDOW + 5),
+        (2 * WINDOW + 5, 4097, WINDOW + 4098),
+        (WINDOW + 100, 1, 3 * WINDOW),
+    ],
+)
+def test_it_gives_the_bytes_that_are_there(tmp_path: Path, size: int, start: int, stop: int) -> None:
+    data = os.urandom(size)
+    (tmp_path / "file").write_bytes(data)
+    hashing, also = hashlib.sha256(), hashlib.sha1(usedforsecurity=False)
+    descriptor = os.open(tmp_path / "file", os.O_RDONLY)
+    try:
+        assert feed(descriptor, start, stop, [hashing, also]) == min(stop, max(size, start))
+    finally:
+        os.close(descriptor)
+    assert hashing.hexdigest() == hashlib.sha256(data[start:stop]).hexdigest()
+    assert also.hexdigest() == hashlib.sha1(data[start:stop], usedforsecurity=False).hexdigest()
+
+
+def test_what_cannot_be_mapped_is_read(tmp_path: Path) -> None:
+    # A file of proc's says that it has no bytes, and has some.
+    descriptor = os.open("/proc/self/status", os.O_RDONLY)
+    hashing = hashlib.sha256()
+    try:
+        assert feed(descriptor, 0, WINDOW, [hashing]) > 100
+    finally:
+        os.close(descriptor)
+
+
+def test_what_cannot_be_read_is_an_error_and_no_signal(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with pytest.raises(IsADirectoryError):
+            feed(descriptor, 0, 10, [hashlib.sha256()])
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,82 @@
+"""A gauge speaks once connections bring what they can, and not before."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from preheat.digest import sha256
+from preheat.hubs.folder import Folder
+from preheat.ref import Ref
+from preheat.snapshot import File, Snapshot
+from preheat.transfer.gauge import Gauge, Measured
+from preheat.transfer.ramp import Ramp
+from preheat.transfer.route import Route, Way
+
+STEP_S = 0.05
+
+
+def a_route() -> Route:
+    snapshot = Snapshot(Ref.parse("me/x"), "0" * 40, (File("model.bin", 1000, sha256("0" * 64)),))
+    return Route(Way("here", Folder(), snapshot), Ramp(), active=16, round_trip_s=0.002)
+
+
+def watched(route: Route, rate: Callable[[float], float], until_s: float = 5.0) -> Iterator[tuple[float, Measured]]:
+    """Let a route bring `rate(now)` bytes a second; give what its gauge says, and when."""
+    gauge = Gauge(route)
+    for tick in range(int(until_s / STEP_S)):
+        now = tick * STEP_S
+        route.received += int(rate(now) * STEP_S)
+        said = gauge.read(now, loaded=True)
+        if said is not None:
+            yield now, said
+
+
+def test_what_is_steady_is_said_soon() -> None:
+    now, said = next(watched(a_route(), lambda _: 100e6))
+    assert now < 1
+    assert 80e6 < said.rate < 120e6  # ticks are coarse
+
+
+def test_nothing_is_said_while_it_still_grows() -> None:
+    """As TCP does in its slow start: twice as much every fifth of a second, for two seconds."""
+    now, said = next(watched(a_route(), lambda now: 100e6 * 2.0 ** (5 * min(now, 2.0))))
+    assert now > 2
+    assert said.rate > 90e9
+
+
+def test_a_far_route_is_given_more_round_trips_than_a_near_one() -> None:
+    near, far = a_route(), a_route()
+    far.round_trip_s = 0.08
+    assert next(watched(far, lambda _: 1e6))[0] > next(watched(near, lambda _: 1e6))[0] + 0.5
+
+
+def test_connections_that_have_nothing_to_do_say_nothing() -> None:
+    route = a_route()
+    route.active = 9
+    assert not list(watched(route, lambda _: 1e6))
+
+
+def test_more_connections_that_never_come_to_work_are_found_out() -> None:
+    route = a_route()
+    route.ramp = replace(route.ramp, count=64, trying="more")
+    now, _ = next(watched(route, lambda _: 1e6))
+    assert 1 < now < 3
+
+
+def test_it_says_when_bytes_wait_to_be_read() -> None:
+    route = a_route()
+
+    def brings(_: float) -> float:
+        route.prompt = route.received
+        return 1e6
+
+    assert next(watched(route, brings))[1].prompt
+
+
+def test_small_files_count_by_their_answers() -> None:
+    route = a_route()
+
+    def brings(_: float) -> float:
+        route.answers += 50
+        return 1e3
+
+    assert next(watched(route, brings))[1].rate > 50e6
