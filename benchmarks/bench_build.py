@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.corpus import fill
 from benchmarks.image_builders import COMMAND, Builder, Task, builders, dockerd, forget, preheat_words, registry
 from benchmarks.machine import describe, load
 from benchmarks.reflinks import xfs
@@ -26,6 +27,7 @@ RESULTS = Path(__file__).parent / "results" / "build.json"
 RECIPE = '[app]\nname = "bench"\n[[needs]]\nref = "file:{weights}"\nview = "flat"\nat = "/models"\n'
 _FILES = 10
 _SLOW_RUNS = 2
+_QUIET_S = 2.0  # a disk that was just given gigabytes to write or to free is slow for a moment
 Figures = dict[str, object]
 
 
@@ -67,9 +69,7 @@ def prepare(folder: Path, size: int) -> Task:
     weights = folder / "weights"
     weights.mkdir(parents=True)
     for number in range(_FILES):
-        with open(weights / f"part-{number:02}.safetensors", "wb") as file:
-            for start in range(0, size // _FILES, 16 << 20):
-                file.write(os.urandom(min(16 << 20, size // _FILES - start)))
+        fill(weights / f"part-{number:02}.safetensors", size // _FILES)
     (weights / "config.json").write_text("{}\n")
     (folder / "preheat.toml").write_text(RECIPE.format(weights=weights))
     task = Task(weights, folder / "library", folder / "preheat.toml", folder / "into")
@@ -96,6 +96,8 @@ def once(folder: Path, task: Task, side: Builder) -> Figures:
     """Build once."""
     empty(task.into)
     side.before(task)
+    into_memory(task.weights)
+    into_memory(task.library)
     commands = side.commands(task)
     disk = Disk(task.into)
     spents: list[Spent] = []
@@ -159,7 +161,7 @@ def push(folder: Path, task: Task, size: int) -> Figures:
         shutil.copytree(task.weights, following, copy_function=os.link)
         changed = following / "part-00.safetensors"
         changed.unlink()
-        changed.write_bytes(os.urandom(size // _FILES))
+        fill(changed, size // _FILES)
         recipe = folder / "next.toml"
         recipe.write_text(RECIPE.format(weights=following))
         told("pull", f"file:{following}", "--library", task.library)
@@ -267,7 +269,16 @@ def empty(folder: Path) -> None:
     subprocess.run(["rm", "-rf", str(folder)], check=False)
     folder.mkdir(parents=True)
     os.sync()
-    time.sleep(0.3)
+    time.sleep(_QUIET_S)
+
+
+def into_memory(folder: Path) -> None:
+    """Read all files below a folder: what one side reads, another has pushed out of the page cache by what it wrote."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with open(path, "rb", buffering=0) as file:
+                while file.read(16 << 20):
+                    pass
 
 
 def used(folder: Path) -> int:

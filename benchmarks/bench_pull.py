@@ -29,7 +29,7 @@ from benchmarks.turns import Figures, Turns, data_in, empty, settled
 _RESULTS = Path(__file__).parent / "results" / "pull.json"
 _REPO, _SMALL = "acme/big", "acme/small"
 _ROUND_TRIP_S = 0.02
-_FLOOR_CONNECTIONS = (8, 16)
+_FLOOR_CONNECTIONS, _FAR_FLOOR = (8, 16), 32
 
 _TITLES = {
     "slow": "1 MB/s a connection, 200 MB/s in all, 2 GB",
@@ -84,7 +84,8 @@ class Bench:
         """Everybody over the long line."""
         with Line(_ROUND_TRIP_S) as line:
             turns = Turns(self.big, Manner(pace=50_000_000), self.work, line)
-            return turns.take((side, min(self.rounds, 3)) for side in (self.ours, *self.hub_clients, *self.others))
+            everybody = (_floor(_FAR_FLOOR), self.ours, *self.hub_clients, *self.others)
+            return turns.take((side, min(self.rounds, 3)) for side in everybody)
 
     def loopback(self) -> list[Figures]:
         """Everybody on the shortest of lines, and the floor beside them."""
@@ -95,7 +96,7 @@ class Bench:
     def small_files(self) -> list[Figures]:
         """Hub clients alone: they have to find out what there is."""
         with Line(_ROUND_TRIP_S) as line:
-            turns = Turns(self.small, Manner(), self.work, line)
+            turns = Turns(self.small, Manner(), self.work, line, keeping=True)
             return turns.take((side, min(self.rounds, 3)) for side in (self.ours, *self.hub_clients))
 
     def kill(self) -> list[Figures]:

@@ -11,9 +11,9 @@ def weights(folder: Path, size: int = 497_000_000, count: int = 4) -> Path:
     """Make a model as they are: a few large files, a few small."""
     folder.mkdir(parents=True)
     for number in range(1, count + 1):
-        _fill(folder / f"model-{number:05}-of-{count:05}.safetensors", size)
+        fill(folder / f"model-{number:05}-of-{count:05}.safetensors", size)
     for number in range(1, 13):
-        _fill(folder / f"part_{number}.json", number * 60_000)
+        fill(folder / f"part_{number}.json", number * 60_000)
     return folder
 
 
@@ -24,11 +24,12 @@ def small_files(folder: Path, count: int = 3_000, total: int = 76_000_000) -> Pa
     for number, share in enumerate(shares):
         path = folder / f"voice_{number // 100:02}" / f"piece_{number:04}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        _fill(path, max(1, int(total * share / sum(shares))))
+        fill(path, max(1, int(total * share / sum(shares))))
     return folder
 
 
-def _fill(path: Path, size: int) -> None:
+def fill(path: Path, size: int) -> None:
+    """Write a file of random bytes."""
     with open(path, "wb") as file:
         for at in range(0, size, _STEP):
             file.write(os.urandom(min(_STEP, size - at)))

@@ -61,7 +61,12 @@ def builders(docker: str | None) -> list[Builder]:
         Builder("buildah, compressed", _has("buildah"), lambda task: _buildah(task, [])),
         Builder("buildah, not compressed", _has("buildah"), lambda task: _buildah(task, ["--disable-compression"])),
         Builder("podman build", _has("podman"), _podman),
-        Builder("docker build", lambda: docker is not None, lambda task: _docker(task, docker or "")),
+        Builder(
+            "docker build",
+            lambda: docker is not None,
+            lambda task: _docker(task, docker or ""),
+            lambda _: _forget_docker(docker or ""),
+        ),
     ]
 
 
@@ -98,6 +103,13 @@ def _docker(task: Task, socket: str) -> list[list[str]]:
     return [
         ["env", "DOCKER_BUILDKIT=1", "/usr/bin/docker", "-H", socket, "build", "--tag", "bench", str(context(task))]
     ]
+
+
+def _forget_docker(socket: str) -> None:
+    """Have docker know of nothing that it built before, or it only says so."""
+    subprocess.run(["/usr/bin/docker", "-H", socket, "rmi", "-f", "bench"], capture_output=True, check=False)
+    for what in ("builder", "system"):
+        subprocess.run(["/usr/bin/docker", "-H", socket, what, "prune", "-af"], capture_output=True, check=False)
 
 
 def context(task: Task) -> Path:
