@@ -53,3 +53,13 @@ def test_no_byte_is_written_by_two(story: list[tuple[str, int]]) -> None:
                 count = flying.pledge(number)
                 assert not given_away & set(range(flying.at, flying.at + count))
                 flying.at += count
+
+
+def test_nobody_is_judged_by_the_first_bytes_after_the_headers(tmp_path: Path) -> None:
+    flying = flight(tmp_path)
+    flying.began = flying.moved = 100.0
+    flying.at = flying.pledged = 1
+    # A byte in ten milliseconds: ten seconds for the rest, if it went on so.
+    assert flying.left_s(100.01) > 9
+    assert flying.hand_over(1e6, 100.01) is None
+    assert flying.hand_over(1e6, 100.5) is not None

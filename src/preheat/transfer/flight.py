@@ -97,12 +97,12 @@ class Flight:
         """Leave the end of it to a connection that brings `other_rate` bytes a second, if that gains seconds.
 
         What is broken off was sent for nothing, above all where bytes wait to be read: then it is this machine that is
-        late. From one that stands still, all is taken.
+        late. From one that stands still, all is taken. By the first bytes after an answer's headers nobody is judged.
         """
         rate = self.rate(now)
         if self.still_s(now) > STALLED_S / 2:
             cut = self.at
-        elif self.left_s(now) > _WORTH_S and not self.prompt:
+        elif now - self.began > _SETTLED_S and self.left_s(now) > _WORTH_S and not self.prompt:
             cut = split(self.at, self.stop, rate, other_rate or rate)
             cut = self.at if cut - self.at < SMALLEST else cut
         else:
