@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -171,6 +172,21 @@ sys.exit(3)
     assert seen[str(odd), False].read == 100 + 50 + 4096 + 1000
     assert (str(tmp_path / "made"), True) in seen
     assert "secret" not in "".join(path.read_text("latin-1") for path in notes.iterdir())
+
+
+def test_whether_strace_may_trace_is_found_out_as_any_user_and_leaves_nothing() -> None:
+    if shutil.which("strace") is None or os.geteuid() != 0:
+        pytest.skip("strace is not here, or nobody else can be")
+    before = set(Path("/dev").iterdir())
+    code = """
+import os
+from preheat.guard.strace import Strace
+os.chdir("/"), os.setgroups([]), os.setgid(65534), os.setuid(65534)
+print(Strace.available())
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
+    assert said.stdout.strip() == str(Strace.available()).encode(), said.stderr
+    assert set(Path("/dev").iterdir()) == before
 
 
 def test_what_ends_the_app_does_not_end_the_tracer_first(tmp_path: Path) -> None:

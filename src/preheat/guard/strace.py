@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from typing import Iterator, Sequence
 
 from preheat.guard.opens import Open
@@ -43,9 +44,12 @@ class Strace:
         """Whether it is here, and may trace: it is tried."""
         if shutil.which(STRACE) is None:
             return False
-        trial = [STRACE, *_WORDS, "-o", os.devnull, "-e", "trace=open", "--", "true"]
         try:
-            done = subprocess.run(trial, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TRIED_S)
+            with tempfile.TemporaryDirectory() as folder:
+                trial = [STRACE, *_WORDS, "-o", os.path.join(folder, "calls"), "-e", "trace=open", "--", "true"]
+                done = subprocess.run(
+                    trial, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TRIED_S
+                )
         except (OSError, subprocess.TimeoutExpired):
             return False
         return done.returncode == 0 and not done.stderr
