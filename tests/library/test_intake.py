@@ -1,6 +1,9 @@
 """What is taken in from elsewhere is what was read, or is left where it is."""
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -34,3 +37,23 @@ def test_a_file_that_changes_while_it_is_read_is_left_out(tmp_path: Path, copy: 
     assert source.stat().st_size == SIZE
     assert not (library / "blobs").exists()
     assert list((library / "partial").iterdir()) == []
+
+
+def test_a_file_that_is_cut_short_while_it_is_read_is_left_out_and_no_signal_ends_it(tmp_path: Path) -> None:
+    library, source = tmp_path / "library", tmp_path / "model.bin"
+    (library / "partial").mkdir(parents=True)
+    source.write_bytes(bytes(SIZE))
+    cutting: list[subprocess.Popen[bytes]] = []
+
+    def cut(_size: int) -> None:
+        if not cutting:
+            words = [sys.executable, "-c", "import os, sys; os.truncate(sys.argv[1], 5)", str(source)]
+            cutting.append(subprocess.Popen(words))
+            time.sleep(0.5)  # it waits by now, or it is done
+
+    intake = Intake(library, lambda digest: library / "blobs" / str(digest), cut)
+    with pytest.raises(IntegrityError, match="changed while it was read"):
+        intake.take(source, None)
+    assert cutting[0].wait() == 0
+    assert source.stat().st_size == 5
+    assert not (library / "blobs").exists()

@@ -3,7 +3,7 @@
 import ctypes
 import mmap
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from preheat.buffer import make_buffer
 from preheat.digest import Hasher
@@ -21,16 +21,23 @@ _libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 
 
-def feed(descriptor: int, start: int, stop: int, hashers: Iterable[Hasher]) -> int:
+def _always() -> bool:
+    return True
+
+
+def feed(
+    descriptor: int, start: int, stop: int, hashers: Iterable[Hasher], is_alone: Callable[[], bool] = _always
+) -> int:
     """Give bytes `start` up to `stop` to all `hashers`; return where it ended, before `stop` if the file does.
 
-    Raise OSError if they cannot be read. Other threads run meanwhile.
+    What is mapped must not become shorter meanwhile, or a signal ends this process: where `is_alone` says that somebody
+    may be writing to the file, it is copied. Raise OSError if it cannot be read. Other threads run meanwhile.
     """
     hashers = tuple(hashers)
     at = start
     while at < stop:
         end = min((at // _WINDOW + 1) * _WINDOW, stop)
-        fed = _mapped(descriptor, at, end, hashers) if end - at >= _WORTH_MAPPING else 0
+        fed = _mapped(descriptor, at, end, hashers) if end - at >= _WORTH_MAPPING and is_alone() else 0
         fed = fed or _copied(descriptor, at, end, hashers)
         at += fed
         if not fed:

@@ -14,6 +14,7 @@ from preheat.digest import GIT_SHA1, SHA256, Digest, Hasher, hasher
 from preheat.errors import IntegrityError, LibraryError
 from preheat.library.blobs import NO_LINK, name_too, sync_folder
 from preheat.library.feeding import feed
+from preheat.library.lease import lease
 from preheat.library.partial import disk_trouble
 
 _FICLONE = 0x40049409  # linux/fs.h: share the source's extents, copy-on-write
@@ -79,8 +80,11 @@ class Intake:
             hashers = _hashers(before.st_size, expected)
             if how == "copy":
                 size = _copy(descriptor, target, hashers, self._on_read)
-            else:
+            elif how == "reflink":
                 size = _hash(target, hashers, self._on_read)
+            else:
+                with lease(target) as is_held:
+                    size = _hash(target, hashers, self._on_read, is_held)
             after = os.fstat(descriptor)
             # Nobody else can write to a reflink: its bytes are what they are.
             if how != "reflink" and (_look(after) != _look(before) or size != before.st_size):
@@ -149,12 +153,17 @@ def _hashers(size: int, expected: Digest | None) -> dict[str, Hasher]:
     return {algorithm: hasher(algorithm, size) for algorithm in sorted(algorithms)}
 
 
-def _hash(descriptor: int, hashers: dict[str, Hasher], on_read: Callable[[int], None]) -> int:
+def _hash(
+    descriptor: int,
+    hashers: dict[str, Hasher],
+    on_read: Callable[[int], None],
+    is_alone: Callable[[], bool] = lambda: True,
+) -> int:
     """Read a file once, from its front to its end; return its size."""
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
     at = 0
     while True:
-        told, at = at, feed(descriptor, at, at + _TELL_EVERY, hashers.values())
+        told, at = at, feed(descriptor, at, at + _TELL_EVERY, hashers.values(), is_alone)
         on_read(at - told)
         if at - told < _TELL_EVERY:
             return at

@@ -12,6 +12,7 @@ from preheat.digest import Digest
 from preheat.library.blobs import sync_folder
 from preheat.library.feeding import feed
 from preheat.library.inventory import Blob
+from preheat.library.lease import lease
 from preheat.library.seals import Seals
 
 # How far ahead the kernel is told to read: more than its own guess, which keeps a fast disk waiting.
@@ -110,13 +111,14 @@ def _fault(
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
         at, end = 0, _AHEAD
         os.posix_fadvise(descriptor, 0, _AHEAD, os.POSIX_FADV_WILLNEED)
-        while not stop:
-            os.posix_fadvise(descriptor, end, _AHEAD, os.POSIX_FADV_WILLNEED)
-            told, at = at, feed(descriptor, at, end, [one for _, one in hashers])
-            on_read(at - told)
-            if at < end:
-                break
-            end += _AHEAD
+        with lease(descriptor) as is_held:
+            while not stop:
+                os.posix_fadvise(descriptor, end, _AHEAD, os.POSIX_FADV_WILLNEED)
+                told, at = at, feed(descriptor, at, end, [one for _, one in hashers], is_held)
+                on_read(at - told)
+                if at < end:
+                    break
+                end += _AHEAD
         if stop:
             return None
     except OSError as error:
