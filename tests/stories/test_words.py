@@ -142,3 +142,11 @@ def test_a_reader_that_has_seen_enough_is_no_error(preheat: Preheat, model: Path
         os.close(writing)
     assert told.returncode == 1
     assert told.stderr == ""
+
+
+def test_without_a_stderr_it_says_nothing_and_ends_as_it_should(preheat: Preheat, tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"exec {COMMAND} pull ./nowhere.toml 2>&-"], cwd=tmp_path, env=preheat.env, capture_output=True
+    )
+    assert done.returncode == 2
+    assert done.stdout == b""

@@ -47,7 +47,8 @@ class People:
 
     def __init__(self, loud: int) -> None:
         self._loud = loud
-        self._at_terminal = sys.stderr.isatty()
+        # None where it was closed, as by `2>&-`.
+        self._at_terminal = sys.stderr is not None and sys.stderr.isatty()
         self._pace: Pace | None = None
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -149,7 +150,7 @@ class People:
 
     def _say(self, sentence: str, at: int = 1, first: str = "", style: str = "") -> None:
         """Say it if that is asked for, with a word in some style before it where there is a terminal."""
-        if self._loud < at:
+        if self._loud < at or sys.stderr is None:
             return
         if not self._at_terminal:
             print(*([first] if first else []), sentence, file=sys.stderr, flush=True)
