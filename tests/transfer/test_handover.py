@@ -8,10 +8,11 @@ from preheat.digest import sha256
 from preheat.hubs.folder import Folder
 from preheat.library.lock import take
 from preheat.library.partial import Partial
+from preheat.library.ranges import Range
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
 from preheat.transfer.flight import Download, Flight
-from preheat.transfer.handover import rescue, shed
+from preheat.transfer.handover import rescue, shed, take_over
 from preheat.transfer.ramp import Ramp
 from preheat.transfer.route import Route, Way
 from preheat.transfer.routes import Routes
@@ -71,6 +72,17 @@ def test_who_was_given_more_time_is_left_alone_until_it_is_over(download: Downlo
     slow.settled_s = 2.0
     assert rescue([slow], Routes(route), 1.0) is None
     assert rescue([slow], Routes(route), 2.5) is not None
+
+
+def test_who_waits_for_a_first_byte_does_not_lag(download: Download, route: Route) -> None:
+    assert rescue([flying(download, route, 0, 0)], Routes(route), 1.0) is None
+
+
+def test_of_who_brings_a_whole_file_for_its_holes_nothing_is_taken(download: Download, route: Route) -> None:
+    whole = flying(download, route, 0, 1_000)
+    whole.holes = (Range(0, 1_000), Range(10_000_000, 20_000_000))
+    assert take_over([whole], route, 1.0) is None
+    assert take_over([flying(download, route, 40_000_000, 1_000)], route, 1.0) is not None
 
 
 def test_who_is_late_because_of_this_machine_is_left_alone(download: Download, route: Route) -> None:

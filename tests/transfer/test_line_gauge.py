@@ -7,9 +7,9 @@ from preheat.digest import sha256
 from preheat.hubs.folder import Folder
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
-from preheat.transfer.gauge import Gauge, Measured
+from preheat.transfer.gauge import Gauge
 from preheat.transfer.ramp import Ramp
-from preheat.transfer.route import Route, Way
+from preheat.transfer.route import Measured, Route, Way
 
 STEP_S = 0.05
 

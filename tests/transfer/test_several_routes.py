@@ -15,6 +15,7 @@ from tests.flaky_hub import (
     hangs_up_after,
     knows_no_ranges,
     refuses,
+    says,
     sends_less_by,
 )
 
@@ -80,6 +81,16 @@ def answers_after(seconds: float) -> Fault:
     return fault
 
 
+def refuses_after(seconds: float) -> Fault:
+    """Say nothing for a long time, and then no."""
+
+    def fault(request: Request, full: Answer) -> Answer:
+        time.sleep(seconds)
+        return refuses(503, "down")(request, full)
+
+    return fault
+
+
 def test_two_routes_share_the_work(tmp_path: Path, weights: Path) -> None:
     with (
         FlakyHub({"acme/tiny": weights}, pace=1_500_000) as one,
@@ -120,6 +131,21 @@ def test_a_route_that_stalls_is_left_within_seconds(
     library, _ = pulled(tmp_path, first, second)
     assert right(library, weights)
     assert time.monotonic() - began < 25  # not one of its answers was waited for
+
+
+def test_a_route_that_lists_nonsense_is_none(tmp_path: Path, weights: Path, first: FlakyHub, second: FlakyHub) -> None:
+    second.fails("/api/", says('"model.bin"', '"../model.bin"'))
+    library, _ = pulled(tmp_path, first, second)
+    assert right(library, weights)
+    assert second.sent(WEIGHTS) == 0
+
+
+def test_a_hub_that_falls_silent_is_given_up(tmp_path: Path, weights: Path) -> None:
+    with FlakyHub({"acme/tiny": weights}, pace=2_000_000) as hub:
+        hub.fails(WEIGHTS, answers_after(1.5), times=8)
+        hub.fails(WEIGHTS, refuses_after(1.5))
+        with pytest.raises(HubError, match="503"):
+            pulled(tmp_path, hub)
 
 
 def test_a_liar_among_the_routes_is_found_out(tmp_path: Path, weights: Path, first: FlakyHub, second: FlakyHub) -> None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from preheat.errors import AccessDenied, HubError, HubUnavailable, NotFound
+from preheat.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, NotFound
 from preheat.hub import Hub
 from preheat.mirror.asker import Asker
 from preheat.ref import Ref
@@ -112,7 +112,7 @@ def _finding(other: Upstream, ref: Ref, asker: Asker) -> Callable[[], Way | None
         hub = other.connect(asker.token, asker.headers)
         try:
             return Way(other.url, hub, hub.resolve(ref))
-        except HubError:
+        except (HubError, IntegrityError):
             return None  # it was to help, and cannot
 
     return find

@@ -18,7 +18,7 @@ from preheat.transfer.flight import STALLED_S, Download, Flight
 from preheat.transfer.handover import Handed, rescue, shed, take_over
 from preheat.transfer.plan import LARGEST, SMALLEST, carve
 from preheat.transfer.queue import Queue
-from preheat.transfer.route import WORTH_ASKING, Route
+from preheat.transfer.route import WORTH_ASKING, Measured, Route
 from preheat.transfer.routes import Routes
 
 LOOK_AGAIN_S = 0.25
@@ -80,7 +80,8 @@ class Board:
             brought = flight.at - flight.start
             if brought:
                 download.brought.append((Range(flight.start, flight.at), route))
-            if brought >= WORTH_ASKING or error is None:
+            # Who was relieved before it brought anything has shown nothing, neither good nor bad.
+            if brought >= WORTH_ASKING or (error is None and brought):
                 route.failures = 0
                 route.learn(flight.rate(time.monotonic()), brought, flight.answer_s)
             if flight.at < flight.stop:
@@ -160,10 +161,10 @@ class Board:
                 if flight.still_s(now) > STALLED_S:
                     flight.break_off()
 
-    def shed(self, route: Route, now: float) -> None:
-        """Have no more connections to a route than it is worth: the fastest of those it has."""
+    def steer(self, route: Route, said: Measured | None, now: float) -> None:
+        """Have as many connections to a route as it is worth by what is said of it; of too many the fastest stay."""
         with self.changed:
-            for flight, rest in shed(self._flights(), route, now):
+            for flight, rest in shed(self._flights(), route, now) if route.steer(said) else ():
                 self._leave(flight, rest)
                 flight.download.gaps[:0] = [rest]
                 self._left += rest.stop - rest.start

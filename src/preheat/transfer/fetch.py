@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from preheat.errors import HubError, HubUnavailable, IntegrityError
+from preheat.errors import HubError, HubUnavailable, IntegrityError, NoRanges
 from preheat.events import Event, Listener, Received, Stored
 from preheat.library.library import Library
 from preheat.library.ranges import Range
@@ -62,7 +62,9 @@ def fetch(
         with speaking:
             on_event(event)
 
-    board = Board(order(missing), policy.lines.route(way, policy.connections, _FIRST), library, policy.patience, tell)
+    board = Board(
+        order(missing), policy.lines.route(way, policy.connections, _FIRST, _FIRST_FAR), library, policy.patience, tell
+    )
     crew = _Crew(board, library, Limit(policy.rate), tell)
     syncing = threading.Thread(target=_sync_now_and_then, args=(board, library), name="sync", daemon=True)
     board.routes.awaited = len(helpers)
@@ -88,13 +90,8 @@ def _watch(board: Board, crew: "_Crew") -> None:
     while not board.ended.wait(_GLANCE_S):
         now = time.monotonic()
         for route in board.routes:
-            if route.far:
-                route.ramp = route.ramp.at_least(_FIRST_FAR)
             said = gauges.setdefault(route, Gauge(route)).read(now, loaded=not board.starving)
-            if said is not None:
-                before, route.ramp = route.ramp, route.ramp.step(said.rate, prompt=said.prompt)
-                if before.trying == "more" and route.ramp.count < before.count:
-                    board.shed(route, now)
+            board.steer(route, said, now)
         board.starving = False
         board.wake_the_stalled(now)
         crew.man()
@@ -127,8 +124,9 @@ class _Crew:
             thread.join(max(deadline - time.monotonic(), 0.0))
 
     def _work(self) -> None:
-        vessel = Vessel(len(self._threads))
+        vessel: Vessel | None = None
         try:
+            vessel = Vessel(len(self._threads))
             while (work := self._board.take()) is not None:
                 whole = self._carry(work, vessel) if isinstance(work, Flight) else work
                 if whole is not None:
@@ -136,7 +134,8 @@ class _Crew:
         except BaseException as error:  # noqa: BLE001 - carried to the caller's thread, which raises it
             self._board.fail(error)
         finally:
-            vessel.close()
+            if vessel is not None:
+                vessel.close()
 
     def _carry(self, flight: Flight, vessel: Vessel) -> Download | None:
         """Bring a part from its route to the disk; return its file if that was the last of it."""
@@ -144,8 +143,8 @@ class _Crew:
         try:
             self._read(flight, vessel)
         except (HubError, IntegrityError) as trouble:
-            # A part that was taken over meanwhile is broken off on purpose.
-            error = trouble if flight.at < flight.stop else None
+            # A part that was taken over meanwhile is broken off on purpose. That a hub has no ranges is told only once.
+            error = trouble if flight.at < flight.stop or isinstance(trouble, NoRanges) else None
         whole = self._board.landed(flight, error)
         if whole is None:
             flight.download.partial.follow()
@@ -154,7 +153,8 @@ class _Crew:
     def _read(self, flight: Flight, vessel: Vessel) -> None:
         partial, route = flight.download.partial, flight.route
         pushed = told = flight.start
-        size, told_at = first_read(route.rate, vessel.size), time.monotonic()
+        # What failed may have become slow: then what it used to bring says nothing.
+        size, told_at = first_read(0.0 if route.failures else route.rate, vessel.size), time.monotonic()
         reader = route.open(partial.file.digest, flight.start, flight.stop)
         flight.reader = reader
         flight.answer_s = time.monotonic() - flight.began
@@ -199,7 +199,11 @@ class _Crew:
 
 def _join(board: Board, find: Callable[[], Way | None], policy: Policy) -> None:
     """Add the way that `find` finds, beginning with few connections, for nobody asked for it by name."""
-    way = find()
+    way = None
+    try:
+        way = find()
+    except Exception as error:  # noqa: BLE001 - carried to the caller's thread, which raises it
+        board.fail(error)
     board.join(policy.lines.route(way, policy.connections, FEWEST) if way is not None else None)
 
 

@@ -113,9 +113,10 @@ class Flight:
     def lags(self, usual_rate: float, now: float) -> bool:
         """Whether a connection that brings as much as others would have the rest much sooner.
 
-        A line that lost packets, or seemed to, takes TCP seconds to grow again.
+        A line that lost packets, or seemed to, takes TCP seconds to grow again. Who waits for its first byte does not
+        lag: that may be what an answer takes.
         """
-        slow = now - self.began > self.settled_s and self.rate(now) * _LAGS < usual_rate
+        slow = self.at > self.start and now - self.began > self.settled_s and self.rate(now) * _LAGS < usual_rate
         return slow and not self.prompt and self.left_s(now) > _LAG_S
 
     def rate(self, now: float) -> float:

@@ -1,8 +1,6 @@
 """Gauge: what a route brings with as many connections as it has now, once they bring what they can."""
 
-from typing import NamedTuple
-
-from preheat.transfer.route import Route
+from preheat.transfer.route import Measured, Route
 
 _TICK_S = 0.12
 _SETTLING_S, _ROUND_TRIPS, _SETTLING_AT_MOST_S = 0.1, 15, 1.5
@@ -10,13 +8,6 @@ _GREW = 1.2
 _LONGEST_S = 1.5
 _AT_WORK, _MOST = 0.8, 0.8
 _ANSWER_WORTH = 64 << 10  # where files are small, answers are what takes the time
-
-
-class Measured(NamedTuple):
-    """Bytes a second, and whether most of them waited here to be read: then this machine is the limit, not the line."""
-
-    rate: float
-    prompt: bool
 
 
 class Gauge:

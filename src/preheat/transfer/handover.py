@@ -22,7 +22,9 @@ class Handed(NamedTuple):
 
 def take_over(flights: Iterable[Flight], taker: Route, now: float) -> Handed | None:
     """Take the end of the flight that would be the last to come in, if it is worth a new request."""
-    slowest = max((one for one in flights if one.left), key=lambda flight: flight.left_s(now), default=None)
+    slowest = max(
+        (one for one in flights if one.left and not one.holes), key=lambda flight: flight.left_s(now), default=None
+    )
     if slowest is None or slowest.download.partial.file.digest in taker.whole_only:
         return None
     rest = slowest.hand_over(taker.rate, now)

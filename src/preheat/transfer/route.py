@@ -1,6 +1,7 @@
 """Route: one way to a snapshot's bytes, and how it has behaved."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from preheat.digest import Digest
 from preheat.errors import HubError, HubUnavailable, IntegrityError
@@ -12,6 +13,13 @@ from preheat.transfer.ramp import Ramp
 
 _FAR_S = 0.005  # round trip
 WORTH_ASKING = 64 << 10  # who brings less before it breaks has failed
+
+
+class Measured(NamedTuple):
+    """Bytes a second, and whether most of them waited here to be read: then this machine is the limit, not the line."""
+
+    rate: float
+    prompt: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +43,7 @@ class Route:
     limit, but this machine. `whole_only` are the blobs that it sends whole or not at all. `failures` counts those since
     the last byte; `rests_until` is when it may be asked again; `left` says why it is not asked any more. `rate` is what
     one of its connections brings a second, `answer_s` how long it waits for the first byte,
-    `round_trip_s` the least that it ever waited.
+    `round_trip_s` the least that it ever waited. `first_far` is with how many to begin at least if it is far.
     """
 
     way: Way
@@ -50,6 +58,7 @@ class Route:
     round_trip_s: float = 0.0
     failures: int = 0
     rests_until: float = 0.0
+    first_far: int = 0
     whole_only: set[Digest] = field(default_factory=set)
     left: str = ""
     error: HubError | IntegrityError | None = None
@@ -75,6 +84,15 @@ class Route:
         if size >= WORTH_ASKING:
             self.rate = 0.7 * self.rate + 0.3 * rate if self.rate else rate
             self.answer_s = 0.7 * self.answer_s + 0.3 * answer_s if self.answer_s else answer_s
+
+    def steer(self, said: Measured | None) -> bool:
+        """Take in what its connections bring now, if that can be said; tell whether a try with more was given up."""
+        if self.far:
+            self.ramp = self.ramp.at_least(self.first_far)
+        if said is None:
+            return False
+        before, self.ramp = self.ramp, self.ramp.step(said.rate, prompt=said.prompt)
+        return before.trying == "more" and self.ramp.count < before.count
 
     def part_size(self, left: int, connections: int) -> int:
         """Choose how much one of its connections asks for next; see `preheat.transfer.plan.part_size`."""
@@ -115,9 +133,12 @@ class Lines:
     def __init__(self) -> None:
         self._known: dict[str, tuple[Ramp, float, float]] = {}
 
-    def route(self, way: Way, ceiling: int, first: int) -> Route:
-        """Take a way into use; one that is new begins with `first` connections."""
-        ramp, rate, answer_s = self._known.get(way.name, (Ramp.of(ceiling, first), 0.0, 0.0))
+    def route(self, way: Way, ceiling: int, first: int, first_far: int = 0) -> Route:
+        """Take a way into use; one that is new begins with `first` connections, or `first_far` if it is far."""
+        known = self._known.get(way.name)
+        if known is None:
+            return Route(way, Ramp.of(ceiling, first), first_far=first_far)
+        ramp, rate, answer_s = known
         return Route(way, ramp, rate=rate, answer_s=answer_s)
 
     def learn(self, route: Route) -> None:

@@ -122,7 +122,7 @@ def _finding(other: Source, source: Source, snapshot: Snapshot) -> Callable[[], 
     def find() -> Way | None:
         try:
             return Way(other.name, other.hub, other.hub.resolve(ref))
-        except HubError:
+        except (HubError, IntegrityError):
             return None  # it was to help, and cannot
 
     return find
