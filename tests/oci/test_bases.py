@@ -21,7 +21,6 @@ from preheat.oci.image import Document, config_document, write_manifest
 from preheat.oci.layout import LayoutTarget, open_layout
 from preheat.oci.listing import FOLDER, Listing
 from preheat.oci.platform import Platform
-from preheat.oci.pour import pour
 from preheat.oci.store import HERE, Source
 
 AMD = Platform("linux", "amd64")
@@ -202,16 +201,3 @@ def test_findings_are_the_same_after_they_were_written_down() -> None:
 
     found = Findings(("a",), (), "/usr/bin/python3", "3.11", ("curl",), ())
     assert msgspec.json.decode(msgspec.json.encode(found), type=Findings) == found
-
-
-def test_what_is_poured_is_told_and_hashed(tmp_path: Path) -> None:
-    body = bytes(range(256)) * 20_000
-    (tmp_path / "blob").write_bytes(body)
-    from preheat.oci.content import Local, Span
-
-    told: list[int] = []
-    with open(tmp_path / "out", "w+b") as out:
-        local = Local("x", Span(tmp_path / "blob", 100, len(body) - 7), None)
-        found, shared = pour(local, out.fileno(), 0, told.append)
-    assert (tmp_path / "out").read_bytes() == body[100:-7]
-    assert (found, shared, sum(told)) == (hashlib.sha256(body[100:-7]).hexdigest(), 0, len(body) - 107)

@@ -261,11 +261,16 @@ def test_secrets_are_refused_by_name_by_what_they_say_and_in_the_recipe(app: Pre
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_it_names_nothing_and_the_next_build_cleans_up(app: Preheat, base: str) -> None:
+@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGINT])
+def test_killed_at_any_moment_it_names_nothing_and_leaves_nothing_for_long(
+    app: Preheat, base: str, signal_: signal.Signals
+) -> None:
     for wait in (1, 2, 3):
         running = app.start("build", "--base", base, "--output", "oci:out:v1", "--json", "--events", f"said-{wait}")
         running.until(lambda one, wait=wait: one.out.count("\n") >= wait or one.process.poll() is not None)  # type: ignore[misc]  # one each
-        running.kill(signal.SIGKILL)
+        running.kill(signal_)
+        # Who is asked to end leaves nothing; what a kill leaves, the next build cleans up.
+        assert signal_ == signal.SIGKILL or not list((app.folder / "out").glob(".preheat*"))
         for blob in (app.folder / "out/blobs/sha256").glob("*"):
             assert hashlib.sha256(blob.read_bytes()).hexdigest() == blob.name
     assert build(app, base, "oci:out:v1").status == 0

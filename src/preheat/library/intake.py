@@ -12,8 +12,8 @@ from pathlib import Path
 from preheat.buffer import make_buffer
 from preheat.digest import GIT_SHA1, SHA256, Digest, Hasher, hasher
 from preheat.errors import IntegrityError, LibraryError
+from preheat.feeding import feed
 from preheat.library.blobs import NO_LINK, name_too, sync_folder
-from preheat.library.feeding import feed
 from preheat.library.lease import lease
 from preheat.library.partial import disk_trouble
 

@@ -3,7 +3,7 @@
 import threading
 
 from preheat.digest import GIT_SHA1, SHA256, Hasher, hasher
-from preheat.library.feeding import feed
+from preheat.feeding import feed
 from preheat.snapshot import File
 
 SMALL = 1 << 20

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.digest import Digest
+from preheat.feeding import feed
 from preheat.library.blobs import sync_folder
-from preheat.library.feeding import feed
 from preheat.library.inventory import Blob
 from preheat.library.lease import lease
 from preheat.library.seals import Seals

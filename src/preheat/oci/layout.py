@@ -43,7 +43,8 @@ class LayoutTarget:
     """See Target."""
 
     repository = ""
-    parallel = 1
+    # A layer is hashed by one core at a time, and disks take more than that.
+    parallel = 2
 
     def __init__(self, folder: Path, tag: str, told: Told) -> None:
         self.name = f"oci:{folder}:{tag}"
@@ -98,6 +99,10 @@ class LayoutTarget:
     def close(self) -> None:
         """See Target."""
         self._naming.shutdown(wait=True)
+        # Who is interrupted does not wait for what threads have under way; it is not left lying there either.
+        for path in self._folder.glob(f"{_ASIDE}{os.getpid()}-*.new"):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
     def _has(self, digest: Digest, size: int) -> bool:
         try:

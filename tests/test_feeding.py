@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from preheat.library.feeding import feed
+from preheat.feeding import feed
 
 WINDOW = 4 << 20
 
