@@ -3,19 +3,15 @@
 import ctypes
 import mmap
 import os
-import threading
 from collections.abc import Callable, Iterable
 
-from preheat.buffer import make_buffer
 from preheat.digest import Hasher
 
 _WINDOW = 4 << 20
-_COPIED = 1 << 20
+_COPIED = 256 << 10  # stays in a core's cache, and is little where hundreds of threads do so
 _WORTH_MAPPING = 256 << 10
 _POPULATE_READ = 22  # linux/mman.h, since 5.14: map what is there, read what is not, and say if that fails
 _FAILED = ctypes.c_void_p(-1).value
-
-_kept = threading.local()
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
@@ -73,8 +69,7 @@ def _mapped(descriptor: int, start: int, stop: int, hashers: tuple[Hasher, ...])
 
 def _copied(descriptor: int, start: int, stop: int, hashers: tuple[Hasher, ...]) -> int:
     """Feed what is read; return how much there was."""
-    buffer: memoryview = getattr(_kept, "buffer", None) or make_buffer(_COPIED)
-    _kept.buffer = buffer
+    buffer = memoryview(bytearray(min(_COPIED, stop - start)))
     at = start
     while at < stop and (count := os.preadv(descriptor, [buffer[: stop - at]], at)):
         for one in hashers:
