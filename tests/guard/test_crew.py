@@ -169,6 +169,24 @@ def test_a_standby_that_always_dies_is_given_up_and_the_app_stays(tmp_path: Path
 
 
 @pytest.mark.slow
+def test_a_standby_that_never_gets_ready_is_ended(tmp_path: Path) -> None:
+    mark = str(tmp_path / "m")
+    stuck = f"import os, time\nif os.path.exists({mark!r}): time.sleep(600)\nopen({mark!r}, 'w')\n"
+    global WEB
+    before = WEB
+    WEB = stuck + before
+    try:
+        patience = Patience(ready_within_s=3, stop_within_s=1, max_restarts=-1, backoff_s=60, ask_every_s=0.2)
+        with supervised(terms=Terms(standby=True), patience=patience) as life:
+            assert until(life.pid)
+            first = life.pid()
+            assert until(lambda: life.said("was not ready within 3 s"), 20)
+            assert life.pid() == first
+    finally:
+        WEB = before
+
+
+@pytest.mark.slow
 def test_the_status_address_tells_the_truth_at_every_stage() -> None:
     with supervised(env={"LOADS_S": "0.8"}) as life:
         listener = listen("127.0.0.1", 0)

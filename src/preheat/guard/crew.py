@@ -82,6 +82,9 @@ class Crew:
     def renew(self) -> None:
         """Ask for a planned restart: as soon as another is ready it serves, and the one before leaves."""
         self._renewing = self.serving is not None and self._front is not None
+        if self._renewing:
+            # Whoever asks has perhaps mended what made others fail.
+            self._spare_failures, self._spare_not_before = 0, 0.0
 
     def tend(self, *, settled: bool) -> bool:
         """Look after all but the one that serves, whose route is kept; whether another serves than before.
@@ -91,7 +94,9 @@ class Crew:
         self._route()
         self._leaving = [thread for thread in self._leaving if thread.is_alive()]
         if self._spare is not None and not self._spare.process.alive():
-            self._lose_spare(self._spare)
+            self._lose_spare(self._spare, "ended before it was ready")
+        elif self._spare is not None and self._late(self._spare):
+            self._lose_spare(self._spare, f"was not ready within {self._patience.ready_within_s:.0f} s")
         if self._renewing and self._spare is not None and self._spare.ready():
             leaving, self.serving, self._spare = self.serving, self._spare, None
             self._renewing = False
@@ -154,18 +159,22 @@ class Crew:
             return
         try:
             self._spare = self._new()
-        except CannotStart as error:
+        except (CannotStart, OSError, RuntimeError) as error:
+            # No process, thread or descriptor may be to be had; the one that serves goes on.
             self._give_up_renewal(str(error))
             self._spare_not_before = time.monotonic() + self._patience.backoff_at_most_s
 
-    def _lose_spare(self, spare: Instance) -> None:
+    def _late(self, spare: Instance) -> bool:
+        return not spare.ready() and time.monotonic() - spare.began > self._patience.ready_within_s
+
+    def _lose_spare(self, spare: Instance, how: str) -> None:
         spare.end(0.0, self._hurry)
         self._spare = None
         self._spare_failures += 1
         self._spare_not_before = time.monotonic() + self._patience.backoff(self._spare_failures)
-        if self._spare_failures > max(0, self._patience.max_restarts):
+        if 0 <= self._patience.max_restarts < self._spare_failures:
             self._spare_not_before = float("inf")
-        self._give_up_renewal("the new one ended before it was ready")
+        self._give_up_renewal(f"the new one {how}")
 
     def _give_up_renewal(self, why: str) -> None:
         what = "the planned restart is given up" if self._renewing else "nobody stands by"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+from contextlib import suppress
 from typing import Mapping, Protocol
 
 from preheat.guard.real import KINDS, Once, RealRequest, split_request
@@ -97,19 +100,27 @@ class CommandProbe:
         import subprocess
 
         try:
-            done = subprocess.run(
+            asking = subprocess.Popen(
                 self.command,
                 env=self.env,
                 cwd=self.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                timeout=_TIMEOUT_S,
-                check=False,
+                start_new_session=True,
             )
-        except (OSError, subprocess.TimeoutExpired):
+        except OSError:
             return False
-        return done.returncode == 0
+        try:
+            return asking.wait(_TIMEOUT_S) == 0
+        except subprocess.TimeoutExpired:
+            return False
+        finally:
+            if asking.returncode is None:
+                # With all that it has started, or what hangs stays.
+                with suppress(OSError):
+                    os.killpg(asking.pid, signal.SIGKILL)
+                asking.wait()
 
 
 def parse_probe(

@@ -41,16 +41,20 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(listener: socket.socket, answer: Callable[[str, str], Answer]) -> Callable[[], None]:
     """Answer from a thread of its own, until what is returned is called."""
+    closed = threading.Event()
 
     def accept() -> None:
         while True:
             try:
                 client, _ = listener.accept()
             except OSError:
-                return
+                if closed.wait(0.05):
+                    return
+                continue  # too many files are open, for now
             answer_once(client, answer)
 
     def close() -> None:
+        closed.set()
         with suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
         listener.close()
@@ -72,7 +76,11 @@ def answer_once(client: socket.socket, answer: Callable[[str, str], Answer]) -> 
         finally:
             _AT_ONCE.release()
 
-    threading.Thread(target=talk, name="answer", daemon=True).start()
+    try:
+        threading.Thread(target=talk, name="answer", daemon=True).start()
+    except RuntimeError:
+        _AT_ONCE.release()
+        client.close()
 
 
 def _talk(client: socket.socket, answer: Callable[[str, str], Answer]) -> None:
