@@ -214,8 +214,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _at(self, status: int, repository: str, session: str) -> None:
         arrived = len(self.its.uploads[session])
-        # As distribution does: an address with a state in its query, and a range that ends at -1 when nothing is there.
-        headers = {"Location": f"/v2/{repository}/blobs/uploads/{session}?_state=a%2Fb", "Range": f"0-{arrived - 1}"}
+        # As distribution does: an address with a state in its query, and a range of 0-0 when nothing is there.
+        last = max(arrived - 1, 0)
+        headers = {"Location": f"/v2/{repository}/blobs/uploads/{session}?_state=a%2Fb", "Range": f"0-{last}"}
         self._say(status, headers)
 
     def _refuse(self, challenge: str) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,7 @@ class ArchiveTarget:
         self._tag = tag
         self._told = told
         self._docker = docker
-        self._aside = file.with_name(f".{file.name[:200]}.{os.getpid()}.new")
+        self._aside = file.with_name(f".{file.name[:200]}.{secrets.token_hex(6)}.new")
         self._turn = threading.Lock()
         self._there: set[Digest] = set()
         self._at = 0

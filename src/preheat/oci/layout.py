@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import itertools
 import os
+import secrets
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +21,7 @@ from preheat.errors import SOURCE, TARGET, ImageError
 from preheat.oci.blobs import REF_NAME, Blobs
 from preheat.oci.content import Content, Span
 from preheat.oci.image import Document, read_json, write_json
-from preheat.oci.pour import Told, pour
+from preheat.oci.pour import Told, pour, write_all
 from preheat.oci.store import HERE, SHARED, WRITTEN
 
 _VERSION = write_json({"imageLayoutVersion": "1.0.0"})
@@ -52,6 +53,8 @@ class LayoutTarget:
         self._tag = tag
         self._told = told
         self._blobs = folder / "blobs" / "sha256"
+        # Containers that share a folder may have one process number between them.
+        self._prefix = f"{_ASIDE}{secrets.token_hex(6)}-"
         self._numbers = itertools.count()
         # Disks take their time to say that all is on them; the next blob need not wait for that.
         self._naming = ThreadPoolExecutor(1)
@@ -100,7 +103,7 @@ class LayoutTarget:
         """See Target."""
         self._naming.shutdown(wait=True)
         # Who is interrupted does not wait for what threads have under way; it is not left lying there either.
-        for path in self._folder.glob(f"{_ASIDE}{os.getpid()}-*.new"):
+        for path in self._folder.glob(f"{self._prefix}*.new"):
             with contextlib.suppress(OSError):
                 path.unlink()
 
@@ -139,7 +142,7 @@ class LayoutTarget:
         if path.is_file() and path.read_bytes() == body:
             return
         with self._aside() as (aside, out):
-            os.write(out, body)
+            write_all(out, memoryview(body), 0)
             os.fchmod(out, 0o644)
             os.fsync(out)
             aside.replace(path)
@@ -147,8 +150,8 @@ class LayoutTarget:
     @contextlib.contextmanager
     def _aside(self) -> Iterator[tuple[Path, int]]:
         """Open a file in the folder that nobody takes for a blob, locked as long as somebody writes it."""
-        path = self._folder / f"{_ASIDE}{os.getpid()}-{next(self._numbers)}.new"
-        out = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        path = self._folder / f"{self._prefix}{next(self._numbers)}.new"
+        out = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield path, out

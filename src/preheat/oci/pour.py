@@ -17,7 +17,7 @@ Told = Callable[[int], None]
 _STEP = 4 << 20
 _AHEAD = 8  # steps that may be written and not hashed yet: they are in the page cache still
 _FLUSH = 32 << 20
-_CANNOT = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+_CANNOT = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EIO)
 
 
 def pour(content: Content, out: int, at: int, told: Told) -> tuple[str, int]:
@@ -39,7 +39,7 @@ def _pour(content: Content, out: int, at: int, told: Told, hashing: "_Hashing | 
     shared, flushed = 0, at
     for piece in content.pieces():
         if not isinstance(piece, Span):
-            _write_all(out, memoryview(piece), at)
+            write_all(out, memoryview(piece), at)
             if hashing is not None:
                 hashing.wrote(len(piece))
             at += len(piece)
@@ -85,7 +85,7 @@ def _copied(source: int, piece: Span, out: int, at: int) -> Iterator[tuple[int, 
                 continue
         else:
             count = os.preadv(source, [buffer[:most]], start)
-            _write_all(out, buffer[:count], to)
+            write_all(out, buffer[:count], to)
         if not count:
             raise shorter(piece.path)
         yield start, start + count
@@ -111,7 +111,8 @@ def _on_pages(piece: Span, at: int) -> bool:
     return piece.start % PAGE == 0 and at % PAGE == 0
 
 
-def _write_all(out: int, data: memoryview, at: int) -> None:
+def write_all(out: int, data: memoryview, at: int) -> None:
+    """Write all of it at byte `at`. Raise OSError if it cannot be."""
     while data:
         count = os.pwrite(out, data, at)
         data, at = data[count:], at + count

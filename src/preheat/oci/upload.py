@@ -71,7 +71,9 @@ class Upload:
             before = sent
             try:
                 url, sent = self._send_one(url, sent)
-                silent = 0
+                silent = 0 if sent > before else silent + 1
+                if silent >= _ROUNDS:
+                    raise HubUnavailable("it takes nothing more")
             except HubUnavailable as error:
                 silent += 1
                 if silent >= _ROUNDS:
@@ -105,7 +107,7 @@ class Upload:
     def _arrived(self, url: str, otherwise: int) -> tuple[str, int]:
         """Ask how much is there."""
         reply = self._registry.ask_once(lambda shown: self._transport.get(url, shown), url)
-        if reply.status == 404:
+        if reply.status in (400, 404, 416):
             raise HubUnavailable("the upload was forgotten")
         self._registry.expect(reply, {204, 202, 200}, f"{self._registry.name} does not go on with {self._content.name}")
         arrived = read_offset(header(reply.headers, "Range"))

@@ -39,9 +39,13 @@ def read_errors(body: bytes) -> str:
 
 
 def read_offset(header: str) -> int | None:
-    """Read how many bytes of an upload have arrived from its Range header, `0-1023`."""
+    """Read how many bytes of an upload have arrived from its Range header, `0-1023`.
+
+    distribution, the registry that most are made from, says `0-0` when there are none; that it may be one is no loss.
+    """
     found = re.fullmatch(r"(?:bytes=)?0-(-?\d+)", header.strip())
-    return None if found is None else max(int(found[1]) + 1, 0)
+    last = 0 if found is None else int(found[1])
+    return None if found is None else last + 1 if last > 0 else 0
 
 
 def with_query(url: str, **more: str) -> str:

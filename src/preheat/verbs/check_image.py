@@ -19,6 +19,7 @@ from preheat.verbs.assemble import Base
 _FETCHES = ("Downloading", "downloading from")
 _LOOKS_EVERY_S = 0.3
 _STAYS_S = 3.0
+_ANSWERS_WITHIN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ def _wait(container: str, asked: Sequence[str], began: float, within_s: float) -
                 f"it ended with {state.get('ExitCode')} before it was ready: {''.join(last)[:200]}",
                 hint="podman run --network=none says more",
             )
-        if asked and _ask("exec", container, *asked).returncode == 0:
+        if asked and _ask("exec", container, *asked, within_s=_ANSWERS_WITHIN_S).returncode == 0:
             return took
         if not asked and took >= _STAYS_S:
             return took
@@ -134,5 +135,9 @@ def _podman(*words: str) -> str:
     return done.stdout
 
 
-def _ask(*words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(["podman", *words], capture_output=True, text=True, check=False)
+def _ask(*words: str, within_s: float | None = None) -> "subprocess.CompletedProcess[str]":
+    command = ["podman", *words]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=within_s)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 124, "", "")
