@@ -33,7 +33,11 @@ class HubError(PreheatError):
 
 
 class NotFound(HubError):
-    """The hub has no such repository, revision or file."""
+    """The hub has no such repository, revision or file. `hidden`: no repository, or one that it does not show."""
+
+    def __init__(self, message: str, *, hint: str = "", hidden: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.hidden = hidden
 
 
 class AccessDenied(HubError):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.flaky_hub import FlakyHub, refuses
+from tests.flaky_hub import Fault, FlakyHub, refuses, says
 from tests.mirror.rooms import Room
 
 from preheat.mirror.forms import Answer, Request
@@ -136,6 +136,21 @@ def test_what_becomes_closed_upstream_is_closed_here_within_a_while(rooms: Rooms
     assert room.ask(FILE, **bearer(ALICE)).status == 200
 
 
+@pytest.mark.parametrize("how", [private, gated])
+def test_what_was_closed_stays_so_while_upstream_is_down(rooms: Rooms, hub: FlakyHub, how: Fault) -> None:
+    room = rooms(hub.url, remembering=Remembering(0.0, 0.2, 0.0))
+    assert room.ask(FILE).status == 200
+    hub.fails(r"acme/tiny", how)
+    time.sleep(0.3)
+    assert room.ask(FILE).status in (401, 404)
+    hub.recovers()
+    hub.fails("", refuses(503, "down"))
+    assert room.ask(FILE).status not in (200, 206)
+    hub.recovers()
+    time.sleep(0.3)
+    assert room.ask(FILE).status == 200
+
+
 def test_what_was_in_the_library_before_is_its_owners_to_give(rooms: Rooms, hub: FlakyHub, model: Path) -> None:
     own = rooms(hub.url)
     own.pull("acme/tiny", hub.url)
@@ -154,6 +169,14 @@ def test_the_page_does_not_name_what_is_closed(rooms: Rooms, hub: FlakyHub) -> N
     assert room.ask(FILE, **bearer(ALICE)).status == 200
     standing = json.loads(room.ask("/status.json").body)
     assert not re.search("acme", json.dumps(standing["library"]["models"]))
+
+
+def test_a_listing_with_another_size_for_what_is_here_is_not_believed(rooms: Rooms, hub: FlakyHub) -> None:
+    room = rooms(hub.url, remembering=Remembering(0.0, 0.0, 0.0))
+    weights = "/acme/tiny/resolve/main/model.safetensors"
+    assert room.ask(weights).status == 200
+    hub.fails(r"blobs=true", says('"size":9000000', '"size":10'))
+    assert room.ask(weights).status == 502
 
 
 def test_a_denial_in_few_words_is_one_too(rooms: Rooms, hub: FlakyHub) -> None:

@@ -305,3 +305,8 @@ def test_trouble_with_one_repository_is_none_with_others(rooms: Rooms, model: Pa
         asked = len(hub.asked())
         assert room.ask("/acme/none/resolve/main/note.txt").status == 503
         assert len(hub.asked()) == asked, "it was asked to slow down"
+
+
+def test_a_file_that_is_said_to_be_empty_and_is_not_is_not_given(rooms: Rooms, hub: FlakyHub) -> None:
+    hub.fails(r"blobs=true", says('"size":9000000', '"size":0'))
+    assert rooms(hub.url).ask(WEIGHTS).status == 502

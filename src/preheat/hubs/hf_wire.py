@@ -81,7 +81,7 @@ def read_error(status: int, headers: Mapping[str, str], what: str) -> PreheatErr
     if code == ENTRY_NOT_FOUND:
         return NotFound(f"{what}: the hub has no such file")
     if code == REPO_NOT_FOUND or status == 404:
-        return NotFound(f"{what}: the hub has no such repository", hint=token)
+        return NotFound(f"{what}: the hub has no such repository", hint=token, hidden=code == REPO_NOT_FOUND)
     if status in (401, 403):
         # The real hub says 401 for what does not exist as for what is private, so as not to tell which.
         because = f" ({message})" if message else ""

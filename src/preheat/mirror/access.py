@@ -30,7 +30,8 @@ class Access:
         if not told.privately:
             try:
                 self._prove(told, file, "")
-            except (AccessDenied, NotFound):
+            except (AccessDenied, NotFound) as no:
+                self.refused(told.snapshot.ref, no)
                 if not token:
                     raise
             except HubUnavailable:
@@ -50,6 +51,11 @@ class Access:
                 raise
         self._gate.note(told.snapshot.ref, CLOSED)
         return private
+
+    def refused(self, ref: Ref, no: AccessDenied | NotFound) -> None:
+        """Learn that somebody without a token was refused: what is open to all no more stays closed in an outage."""
+        if (isinstance(no, AccessDenied) or no.hidden) and self._gate.state(ref) == OPEN:
+            self._gate.note(ref, CLOSED)
 
     def was_opened(self, ref: Ref, token: str) -> bool:
         """Whether that token opened it, since this mirror started."""

@@ -161,7 +161,8 @@ class Arrival:
                     self._changed.wait(2 * _BREATH_S)
                     now, have = time.monotonic(), sum(part.stop - part.start for part in self._here)
                     silent_since, had = (now, have) if have != had else (silent_since, had)
-                    if now - silent_since > _SILENCE_S:
+                    # When all is here its digest is being made, which takes as long as it takes.
+                    if now - silent_since > _SILENCE_S and have < self.file.size:
                         raise HubUnavailable(f"nothing of {self.file.path} has come for {_SILENCE_S:.0f} seconds")
             finally:
                 self._readers[number] = None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from preheat.digest import Digest
-from preheat.errors import HubUnavailable, PreheatError
+from preheat.errors import HubUnavailable, IntegrityError, PreheatError
 from preheat.events import Event, Listener, Noted, Received
 from preheat.library.library import Library
 from preheat.library.tide import SMALL
@@ -93,9 +93,23 @@ class Fetches:
                 arrival = Arrival(errand.snapshot.ref, file, self._library.path(file.digest))
                 self._arrivals[file.digest] = arrival
                 self._library.watchers[file.digest] = arrival
-                threading.Thread(target=self._fetch, args=(arrival, errand), name="arrival", daemon=True).start()
+                self._begin(arrival, errand)
+            elif arrival.file.size != file.size:
+                # By which of the two sizes an answer is complete will be known when the digest is.
+                raise IntegrityError(
+                    f"{file.path}: it is being fetched, and was said to have {arrival.file.size} bytes"
+                )
         self._count(misses=1)
         return arrival
+
+    def _begin(self, arrival: Arrival, errand: Errand) -> None:
+        try:
+            threading.Thread(target=self._fetch, args=(arrival, errand), name="arrival", daemon=True).start()
+        except RuntimeError as error:
+            # No thread is to be had: nor would anybody ever end what is under way.
+            del self._arrivals[errand.file.digest]
+            del self._library.watchers[errand.file.digest]
+            raise HubUnavailable("this mirror is too busy to fetch one more file", wait_s=5.0) from error
 
     def _fetch(self, arrival: Arrival, errand: Errand) -> None:
         file = errand.file

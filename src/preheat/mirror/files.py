@@ -1,8 +1,11 @@
 """Files: a file of a snapshot, or a part of it, as an answer."""
 
+import contextlib
 import re
+from pathlib import Path
 
 from preheat.digest import SHA256
+from preheat.errors import IntegrityError
 from preheat.mirror.forms import Answer, Flow, Request, Slice, refuse
 from preheat.mirror.shelf import Found
 from preheat.snapshot import File
@@ -18,6 +21,8 @@ def give_file(request: Request, found: Found, file: File) -> Answer | None:
     """
     found.admit(file)
     place = found.locate(file)
+    if place is not None:
+        _require_size(place, file)
     if place is None and found.fetch is None:
         return None
     etag = f'"{file.digest.hex}"'
@@ -41,12 +46,24 @@ def give_file(request: Request, found: Found, file: File) -> Answer | None:
         return Answer(status, headers, Slice(place, start, stop))
     if request.method == "HEAD":
         return Answer(status, headers)
+    if file.size == 0 and file.digest.hasher(0).hexdigest() == file.digest.hex:
+        return Answer(status, headers, b"")
+    if file.size == 0:
+        raise IntegrityError(f"{file.path} is said to be empty, and its digest says that it is not")
     assert found.fetch is not None
     arriving = found.fetch(file)
     age = arriving.await_first(start, stop)
     if not arriving.verified and (start, stop) != (0, file.size):
         headers[UNVERIFIED] = "these bytes are not checked yet: the file is still on its way"
     return Answer(status, headers, Flow(arriving, start, stop, age))
+
+
+def _require_size(place: Path, file: File) -> None:
+    """Raise IntegrityError if a listing has another size for a blob than it has: the answer would seem to be whole."""
+    with contextlib.suppress(OSError):  # it has just left: whoever opens it will say so
+        size = place.stat().st_size
+        if size != file.size:
+            raise IntegrityError(f"{file.path} is said to have {file.size} bytes, and what has its digest has {size}")
 
 
 def provenance(found: Found) -> dict[str, str]:

@@ -73,7 +73,8 @@ class PullThrough:
         """Ask as anybody would, and with the client's token only where that is not enough."""
         try:
             return self._recall(ref, asker.named(""))
-        except (NotFound, AccessDenied):
+        except (NotFound, AccessDenied) as no:
+            self._access.refused(ref, no)
             if not asker.token:
                 raise
         return self._recall(ref, asker)

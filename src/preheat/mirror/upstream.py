@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from preheat.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, NotFound
+from preheat.errors import AccessDenied, HubError, HubUnavailable, NotFound, PreheatError
 from preheat.hub import Hub
 from preheat.mirror.asker import Asker
 from preheat.ref import Ref
@@ -109,10 +109,15 @@ class Upstreams:
 
 def _finding(other: Upstream, ref: Ref, asker: Asker) -> Callable[[], Way | None]:
     def find() -> Way | None:
-        hub = other.connect(asker.token, asker.headers)
-        try:
-            return Way(other.url, hub, hub.resolve(ref))
-        except (HubError, IntegrityError):
-            return None  # it was to help, and cannot
+        # As with the first: a token is shown only to whom it takes one.
+        for token in dict.fromkeys(("", asker.token)):
+            hub = other.connect(token, asker.headers)
+            try:
+                return Way(other.url, hub, hub.resolve(ref))
+            except (AccessDenied, NotFound):
+                continue
+            except PreheatError:
+                break
+        return None  # it was to help, and cannot
 
     return find

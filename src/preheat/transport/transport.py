@@ -118,6 +118,8 @@ class Transport:
             ) from error
         except (exceptions.HTTPError, OSError) as error:
             raise trouble(url, error) from error
+        except ValueError as error:
+            raise HubError(f"{url} leads to what is no address: {error}", hint="try another --endpoint") from error
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         proxy = self._proxy(url)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from preheat.errors import HubError, HubUnavailable, IntegrityError, NotFound
+from preheat.errors import HubError, HubUnavailable, IntegrityError, NotFound, PreheatError
 from preheat.events import Listener, Resolved, Retrying
 from preheat.hub import Hub
 from preheat.library.library import Library
@@ -122,7 +122,7 @@ def _finding(other: Source, source: Source, snapshot: Snapshot) -> Callable[[], 
     def find() -> Way | None:
         try:
             return Way(other.name, other.hub, other.hub.resolve(ref))
-        except (HubError, IntegrityError):
+        except PreheatError:
             return None  # it was to help, and cannot
 
     return find
