@@ -3,6 +3,9 @@
 import hashlib
 import os
 import stat
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -188,3 +191,30 @@ def test_a_broken_record_is_an_error_and_not_an_empty_model(library: Library) ->
 def test_a_digest_of_the_wrong_form_is_refused() -> None:
     with pytest.raises(Exception, match="not a digest"):
         Digest.parse("sha256:zz")
+
+
+def test_two_folders_whose_names_are_one_in_a_slug_are_not_taken_for_each_other(library: Library) -> None:
+    one, other = Ref.parse("file:/models/a/b"), Ref.parse("file:/models/a--b")
+    assert one.slug == other.slug
+    library.record(Snapshot(other, "3" * 40, ()))
+    assert library.find(other) is not None
+    assert library.find(one) is None
+
+
+def test_what_was_sealed_when_its_process_ended_is_gone_on_from_by_any_user() -> None:
+    code = """
+import os, sys
+from preheat.library.lock import take
+path = sys.argv[1]
+if os.geteuid() == 0:
+    os.setgid(65534), os.setuid(65534)
+first = take(path)
+os.fchmod(first, 0o444)
+assert take(path) is None, "another has it"
+os.close(first)
+assert take(path) is not None
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        done = subprocess.run([sys.executable, "-c", code, f"{folder}/x.part"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr

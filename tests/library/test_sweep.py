@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -204,3 +205,21 @@ def test_partials_left_for_a_week_go_unless_somebody_holds_them(library: Library
     sweep.carry_out(sweep.plan(now=later))
     assert not part.exists()
     assert sweep.plan().leftovers == ()
+
+
+def test_a_pull_that_ends_while_the_sweep_asks_keeps_its_blob(library: Library) -> None:
+    pulling = library.claims.pulling([STRAY_FILE.digest])
+
+    class Slow(Sweep):
+        """One between whose two questions a pull writes its record and lets go of its claim."""
+
+        def _recorded(self, gone: Collection[Ref] = ()) -> set[str]:
+            found = super()._recorded(gone)
+            library.record(STRAY_SNAPSHOT)
+            pulling.__exit__(None, None, None)
+            return found
+
+    plan = Sweep(library.root).plan()
+    pulling.__enter__()
+    Slow(library.root).carry_out(plan)
+    assert whole(library)

@@ -93,14 +93,17 @@ def test_an_error_of_the_listener_ends_it_and_is_raised(library: Library) -> Non
 def test_a_quarantined_blob_has_no_name_left_and_can_come_again(library: Library) -> None:
     file = file_of("c", SMALL)
     [blob] = [blob for blob in inventory(library.root / "blobs") if file.digest in blob.names]
-    moved = quarantine(library.root, blob, library.path)
+    rotten = Finding(blob, "it is", library.path(file.digest).stat().st_ino)
+    moved = quarantine(library.root, rotten, library.path)
     assert moved is not None
     assert moved.read_bytes() == SMALL
     assert [lost.path for lost in library.missing(snapshot_of(library))] == ["config.json"]
     assert not any(library.has(name) for name in blob.names)
     keep(library, file, SMALL)
     assert library.missing(snapshot_of(library)) == ()
-    assert quarantine(library.root, blob, library.path) is not None
+    # Another file has its names by now, which somebody has brought instead.
+    assert quarantine(library.root, rotten, library.path) is None
+    assert library.missing(snapshot_of(library)) == ()
 
 
 def test_a_blob_that_is_gone_meanwhile_is_no_fault(library: Library) -> None:

@@ -94,8 +94,8 @@ class Intake:
             if digests[digest.algorithm] != digest.hex:
                 raise IntegrityError(f"its bytes are {digest.algorithm}:{digests[digest.algorithm]}, not {digest}")
             os.fchmod(target, 0o444)
-            if how != "hardlink":
-                os.fsync(target)
+            # A hard link's too: who wrote it may have done so a moment ago.
+            os.fsync(target)
         finally:
             os.close(target)
         return Taken(digest, size, how if self._name(aside, digest, digests) else "here")

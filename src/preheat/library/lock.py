@@ -13,7 +13,12 @@ def take(path: Path | str) -> int | None:
     process. A file beside it would be one more to make and remove for each of thousands, and ext4 searches long for an
     inode among those just removed.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except PermissionError:
+        if not _writable_again(path):
+            return None
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         with contextlib.suppress(BlockingIOError, FileNotFoundError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -25,3 +30,21 @@ def take(path: Path | str) -> int | None:
         if descriptor >= 0:
             os.close(descriptor)
     return None
+
+
+def _writable_again(path: Path | str) -> bool:
+    """Let a partial be written that was sealed, but had no name yet when its process ended; not one that is in use.
+
+    Raise PermissionError if it is another user's.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(descriptor), os.stat(path)):  # noqa: PTH116 - as above
+            return False
+        os.fchmod(descriptor, 0o644)
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    finally:
+        os.close(descriptor)
+    return True

@@ -142,8 +142,9 @@ class Partial:
                     f"{self.file.path} arrived as {expected.algorithm}:{digests[expected.algorithm]}, not {expected}",
                     hint="its bytes were thrown away; pull again, or from another --endpoint",
                 )
-            os.fchmod(self._descriptor, 0o444)
             os.fsync(self._descriptor)
+            # At the very end: as long as it is a partial, others have to be able to find out who has it.
+            os.fchmod(self._descriptor, 0o444)
         except OSError as error:
             raise disk_trouble(error, self._path) from error
         return digests

@@ -160,6 +160,8 @@ class Records:
         record = _decoded(path, _Record)
         if record is None:
             return None
+        if ref is not None and (record.hub, record.kind, record.repo) != (ref.hub, ref.kind, ref.repo):
+            return None  # two folders' names may be one in a slug, and two repositories' where A is a
         ref = ref or Ref(record.hub, record.kind, record.repo, record.commit)
         files = tuple(File(file.path, file.size, Digest.parse(file.digest)) for file in record.files)
         return Snapshot(ref, record.commit, files)

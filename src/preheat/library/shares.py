@@ -8,6 +8,8 @@ from pathlib import Path
 _SHARED = re.compile(
     r"9p|afs|beegfs|ceph|cifs|glusterfs|gpfs|lustre|nfs4?|ocfs2|orangefs|smb3|vboxsf|virtiofs|fuse(\..*)?"
 )
+# How /proc writes what would end a field: blanks, tabs, line ends and backslashes.
+_OCTAL = re.compile(r"\\([0-7]{3})")
 SIGHT_S = 65.0
 
 
@@ -24,7 +26,7 @@ def shared(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> bool:
         return False
     for line in lines:
         fields, _, rest = line.partition(" - ")
-        place = fields.split(" ")[4].encode().decode("unicode_escape")
+        place = _OCTAL.sub(lambda found: chr(int(found[1], 8)), fields.split(" ")[4])
         inside = at == place or at.startswith(place.rstrip("/") + "/")
         if inside and len(place) >= longest:  # the last of several mounts on one place is on top
             kind, longest = rest.split(" ")[0], len(place)

@@ -17,6 +17,7 @@ from preheat.library.claims import VIEW, Claims, linked
 from preheat.library.inventory import Blob, inventory
 from preheat.library.lock import take
 from preheat.library.records import Records
+from preheat.library.shares import SIGHT_S, shared
 from preheat.ref import Ref
 
 _STALE_S = 86400.0
@@ -37,13 +38,16 @@ class Plan:
 
 
 class Sweep:
-    """Looks through one library, by its folder. `settle_s` is how old another machine's sight of it may be."""
+    """Looks through one library, by its folder.
 
-    def __init__(self, root: Path, settle_s: float = 0.0) -> None:
+    `settle_s` is how old another machine's sight of it may be; by itself it is what the folder's filesystem suggests.
+    """
+
+    def __init__(self, root: Path, settle_s: float | None = None) -> None:
         self._root = root
         self._records = Records(root / "records")
         self._claims = Claims(root / "claims")
-        self._settle_s = settle_s
+        self._settle_s = settle_s if settle_s is not None else SIGHT_S if shared(root) else 0.0
 
     def plan(
         self, *, young_s: float = 0.0, only: Iterable[str] | None = None, gone: Collection[Ref] = (), now: float = 0.0
@@ -77,9 +81,11 @@ class Sweep:
         for blob in plan.blobs:
             for name in blob.names:
                 _move(self._path(name), trash / f"{name.algorithm}-{name.hex}")
-        if plan.blobs and self._settle_s:
+        # Listed before it is asked who needs them: what another sweep moves meanwhile is that one's to judge.
+        names = list(trash.glob("*-*"))
+        if names and self._settle_s:
             wait(self._settle_s)
-        freed = self._empty(trash)
+        freed = self._empty(names)
         for path, size in plan.leftovers:
             if path.suffix == ".part":
                 freed += size if _drop_partial(path) else 0
@@ -88,11 +94,13 @@ class Sweep:
                 freed += size
         return freed
 
-    def _empty(self, trash: Path) -> int:
+    def _empty(self, trash: Iterable[Path]) -> int:
         """Put back what is needed after all, and remove the rest."""
-        needed = self._recorded() | self.holders().keys()
+        # Claims first: who pulls writes the record, and only then lets go of the claim.
+        held = self.holders().keys()
+        needed = self._recorded() | held
         by_inode: dict[int, list[tuple[Path, Digest]]] = {}
-        for path in trash.glob("*-*"):
+        for path in trash:
             algorithm, _, value = path.name.rpartition("-")
             with contextlib.suppress(FileNotFoundError):  # another sweep was faster
                 by_inode.setdefault(_inode(path), []).append((path, Digest(algorithm, value)))

@@ -1,6 +1,7 @@
 """Verification: every blob hashed again, on all cores, and what is rotten taken out of its name."""
 
 import contextlib
+import errno
 import os
 import threading
 from collections import deque
@@ -21,10 +22,14 @@ _AHEAD = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A blob that was looked at; `fault` says what is wrong with it, nothing if it is as it should be."""
+    """A blob that was looked at; `fault` says what is wrong with it, nothing if it is as it should be.
+
+    `inode` is that of the file that was read; 0 where it could not be, which may pass.
+    """
 
     blob: Blob
     fault: str = ""
+    inode: int = 0
 
 
 def verify(
@@ -55,13 +60,13 @@ def verify(
                     blob = waiting.popleft()
                 except IndexError:
                     return
-                fault = _fault(blob, path_of, told, failed)
+                finding = _looked_at(blob, path_of, told, failed)
                 with speaking:
-                    if fault is not None and not failed:
-                        if not fault:
+                    if finding is not None and not failed:
+                        if not finding.fault:
                             for name in blob.names:
                                 seals.note(name, path_of(name))
-                        on_found(Finding(blob, fault))
+                        on_found(finding)
         except BaseException as error:  # noqa: BLE001 - carried to the caller's thread, which raises it
             failed.append(error)
 
@@ -79,33 +84,41 @@ def verify(
         raise failed[0]
 
 
-def quarantine(root: Path, blob: Blob, path_of: Callable[[Digest], Path]) -> Path | None:
-    """Move a rotten blob out of all its names, to `quarantine/`; None if it is not there any more."""
+def quarantine(root: Path, finding: Finding, path_of: Callable[[Digest], Path]) -> Path | None:
+    """Move a rotten blob out of all its names, to `quarantine/`; None if it is not there any more.
+
+    What has its names by now may be another file, which somebody else has brought instead: that stays.
+    """
+    if not finding.inode:
+        return None
     folder = root / "quarantine"
     folder.mkdir(exist_ok=True)
     moved = None
-    for name in blob.names:
+    for name in sorted(finding.blob.names, key=lambda name: path_of(name).is_symlink(), reverse=True):
         to = folder / f"{name.algorithm}-{name.hex}"
         with contextlib.suppress(FileNotFoundError):
+            if path_of(name).stat().st_ino != finding.inode:
+                continue
             path_of(name).rename(to)
             moved = moved or to
             sync_folder(path_of(name).parent)
     return moved
 
 
-def _fault(
+def _looked_at(
     blob: Blob,
     path_of: Callable[[Digest], Path],
     on_read: Callable[[int], None],
     stop: Sequence[object],
-) -> str | None:
+) -> Finding | None:
     """Say what is wrong; nothing, if nothing is; None if it was not read to its end, since it is gone."""
     try:
         descriptor = os.open(path_of(blob.names[0]), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     except OSError as error:
-        return f"it cannot be opened: {os.strerror(error.errno or 0).lower()}"
+        return Finding(blob, f"it cannot be opened: {os.strerror(error.errno or 0).lower()}")
+    inode = os.fstat(descriptor).st_ino
     hashers = [(name, name.hasher(blob.size)) for name in blob.names]
     try:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
@@ -122,11 +135,13 @@ def _fault(
         if stop:
             return None
     except OSError as error:
-        return f"it cannot be read: {os.strerror(error.errno or 0).lower()}"
+        # A disk that cannot read it has lost it; anything else, as a share that does not answer, may pass.
+        lost = error.errno == errno.EIO
+        return Finding(blob, f"it cannot be read: {os.strerror(error.errno or 0).lower()}", inode if lost else 0)
     finally:
         os.close(descriptor)
     if at != blob.size and any(name.algorithm != "sha256" for name, _ in hashers):
         # git's name is of the size too, which has changed since it was asked for.
-        return f"it has {at} bytes, and had {blob.size} when it was listed"
+        return Finding(blob, f"it has {at} bytes, and had {blob.size} when it was listed", inode)
     wrong = [f"{name.algorithm}:{one.hexdigest()}" for name, one in hashers if one.hexdigest() != name.hex]
-    return f"its bytes are {wrong[0]}" if wrong else ""
+    return Finding(blob, f"its bytes are {wrong[0]}" if wrong else "", inode)

@@ -117,6 +117,9 @@ def _version(found: Found, library: Library, intake: Intake, tell: Listener) -> 
             # What the library has pulled since is newer than what an old cache remembers.
             stale = here is not None and here.commit != commit
             library.record(Snapshot(found.ref.at(commit) if stale else ref, commit, files))
+        if library.missing(Snapshot(found.ref.at(commit), commit, tuple(listed[path] for path in taken))):
+            # What was here already and had no digest to claim it by may have gone meanwhile; now a record keeps it.
+            _take(found, library, intake, tell)
     links = Counter(one.how for one in taken.values())
     size = sum(one.size for one in taken.values())
     fresh = {one.digest: one for one in taken.values() if one.how != "here"}.values()

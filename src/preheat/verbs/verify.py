@@ -51,7 +51,7 @@ def verify(
     def found(finding: Finding) -> None:
         if finding.fault:
             rotten.append(finding.blob)
-            moved = quarantine(library.root, finding.blob, library.path) if library.writable else None
+            moved = quarantine(library.root, finding, library.path) if library.writable else None
             on_event(_rotten(library, finding, "" if moved is None else str(moved)))
 
     hash_again(blobs, library.path, library.seals, lambda size: on_event(Read(size)), found)

@@ -6,14 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from preheat.errors import IntegrityError, LibraryError, UsageError
+from preheat.errors import IntegrityError, LibraryError, NotPreloaded, UsageError
 from preheat.events import Listener, Placed
 from preheat.library.library import Library
 from preheat.recipes.recipe import Need, Recipe
 from preheat.ref import MODELSCOPE
 from preheat.snapshot import Snapshot
 from preheat.verbs.verify import verify
-from preheat.views.links import SYMLINK
 from preheat.views.names import renamed
 from preheat.views.view import View
 
@@ -53,15 +52,23 @@ def place(
     require_names(view, to)
     recorded = library.find(snapshot.ref.at(snapshot.commit))
     whole = recorded is not None and len(recorded.files) == len(snapshot.files)
-    try:
-        placement = view.place(renamed(snapshot, to), library.path, at, whole=whole)
-    except OSError as error:
-        raise LibraryError(
-            f"a view cannot be placed at {at}: {os.strerror(error.errno or 0).lower()}",
-            hint="name another folder, or check its disk and owner",
-        ) from error
-    if not at.is_relative_to(library.root / "views"):  # those are looked through anyway
-        library.claims.placed(at, [file.digest for file in snapshot.files] if SYMLINK in placement.links else ())
+    # Claimed before it is looked at, so that nobody removes what a link is being made to.
+    with library.wanted(snapshot):
+        missing = library.missing(snapshot)
+        if missing:
+            raise NotPreloaded(
+                f"{snapshot.ref} is in {library.root}, but without {missing[0].path}",
+                hint=f"preheat pull {snapshot.ref}",
+            )
+        try:
+            placement = view.place(renamed(snapshot, to), library.path, at, whole=whole)
+        except OSError as error:
+            raise LibraryError(
+                f"a view cannot be placed at {at}: {os.strerror(error.errno or 0).lower()}",
+                hint="name another folder, or check its disk and owner",
+            ) from error
+        if not at.is_relative_to(library.root / "views"):  # those are looked through anyway
+            library.claims.placed(at, [file.digest for file in snapshot.files] if placement.leads else ())
     on_event(Placed(snapshot.ref, view.kind, str(at), placement.links, placement.copied))
     return view.environ(at)
 

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import secrets
 import shutil
 import stat
 from collections.abc import Sequence
@@ -56,7 +57,7 @@ def link(blob: Path, at: Path, ways: Sequence[str] = AUTO) -> str | None:
     """
     if _there(blob, at) & set(ways):
         return None
-    aside = at.with_name(f".{at.name[:200]}.{os.getpid()}.new")
+    aside = beside(at)
     for way in ways:
         try:
             _put(blob, aside, way)
@@ -71,6 +72,11 @@ def link(blob: Path, at: Path, ways: Sequence[str] = AUTO) -> str | None:
         else:
             return way
     raise AssertionError("no ways were given")
+
+
+def beside(at: Path) -> Path:
+    """Return a new name beside `at`, for what is to replace it; containers may have one process number between them."""
+    return at.with_name(f".{at.name[:200]}.{secrets.token_hex(6)}.new")
 
 
 def _there(blob: Path, at: Path) -> set[str]:
@@ -92,7 +98,7 @@ def _there(blob: Path, at: Path) -> set[str]:
 def _put(blob: Path, at: Path, way: str) -> None:
     match way:
         case "reflink":
-            with open(blob, "rb") as source, open(at, "wb") as target:
+            with open(blob, "rb") as source, open(at, "xb") as target:
                 fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())
         case "hardlink":
             os.link(blob, at)

@@ -1,13 +1,12 @@
 """Placer: lays blobs and small files out in a view, and counts what that took."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from preheat.errors import LibraryError
 from preheat.snapshot import File
-from preheat.views.links import AUTO, COPY, link
+from preheat.views.links import AUTO, COPY, SYMLINK, beside, link
 from preheat.views.view import BlobPath, Placement
 
 
@@ -21,12 +20,14 @@ class Placer:
         self._names: dict[str, tuple[Path, File]] = {}
         self._links: Counter[str] = Counter()
         self._copied = 0
+        self._leads = False
 
     def put(self, file: File, at: Path) -> None:
         """Put a file's bytes at `at`. Raise LibraryError when no way works, or its name is another's here."""
         self._folder(at.parent)
         self._require_own_name(file, at)
         way = link(self._blob_path(file.digest), at, self._ways)
+        self._leads |= way == SYMLINK or (way is None and at.is_symlink())
         if way is None:
             return
         self._links[way] += 1
@@ -40,7 +41,7 @@ class Placer:
         self._folder(at.parent)
         if at.is_symlink() and str(at.readlink()) == target:
             return True
-        aside = _aside(at)
+        aside = beside(at)
         try:
             aside.symlink_to(target)
         except OSError:
@@ -53,13 +54,13 @@ class Placer:
         self._folder(at.parent)
         if not at.is_symlink() and at.is_file() and at.read_bytes() == data:
             return
-        aside = _aside(at)
+        aside = beside(at)
         aside.write_bytes(data)
         aside.replace(at)
 
     def placement(self) -> Placement:
         """Say what it came to."""
-        return Placement(dict(self._links), self._copied)
+        return Placement(dict(self._links), self._copied, self._leads)
 
     def _require_own_name(self, file: File, at: Path) -> None:
         """See that a filesystem that does not tell A from a does not make one file of two."""
@@ -83,7 +84,3 @@ def _one_name(alike: Path, at: Path) -> bool:
     level = next(level for level, parts in enumerate(zip(alike.parts, at.parts, strict=True)) if parts[0] != parts[1])
     folder = Path(*at.parts[:level])
     return at.parts[level] not in {path.name for path in folder.iterdir()} and (folder / at.parts[level]).exists()
-
-
-def _aside(at: Path) -> Path:
-    return at.with_name(f".{at.name[:200]}.{os.getpid()}.new")

@@ -15,11 +15,12 @@ BlobPath = Callable[[Digest], Path]
 class Placement:
     """What placing came to: how many files were linked in which way, and how many bytes had to be copied.
 
-    What was in place already counts nowhere.
+    What was in place already counts nowhere; `leads` says whether any of it, new or not, is a symlink to a blob.
     """
 
     links: Mapping[str, int]
     copied: int
+    leads: bool = False
 
 
 class View(Protocol):

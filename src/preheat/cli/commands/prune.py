@@ -5,7 +5,6 @@ import argparse
 from preheat.cli.wiring import Wiring
 from preheat.cli.words import read_seconds, say_size
 from preheat.library.partial import disk_trouble
-from preheat.library.shares import SIGHT_S, shared
 from preheat.library.sweep import Sweep
 from preheat.verbs.prune import Shears, prune
 
@@ -41,5 +40,4 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 def sweep_of(options: argparse.Namespace, wiring: Wiring) -> Sweep:
     """Make the sweep that the words ask for: patient where others may see late what is done here."""
     root = wiring.library.root
-    settle_s = read_seconds(options.settle) if options.settle else SIGHT_S if shared(root) else 0.0
-    return Sweep(root, settle_s)
+    return Sweep(root, read_seconds(options.settle) if options.settle else None)
