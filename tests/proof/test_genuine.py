@@ -1,5 +1,6 @@
 """Genuine: what would look like a gain and is none is refused, with the reason."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,35 @@ def test_what_a_proof_puts_into_the_apps_folder_is_gone_after_it(tmp_path: Path)
         "checkpoints",
         "checkpoints/config.yaml",
     ]
+
+
+def test_what_a_proof_put_in_the_place_of_the_apps_files_is_put_back(tmp_path: Path) -> None:
+    folder, other = tmp_path / "checkpoints", tmp_path / "blob"
+    folder.mkdir()
+    other.write_text("placed")
+    (folder / "config.yaml").write_text("edited by hand")
+    (folder / "model.bin").symlink_to("/weights/model.bin")
+    (folder / "gone.txt").write_text("still wanted")
+    with untouched([folder], tmp_path):
+        (folder / "config.yaml").unlink()
+        (folder / "config.yaml").symlink_to(other)
+        (folder / "model.bin").unlink()
+        os.link(other, folder / "model.bin")
+        (folder / "gone.txt").unlink()
+    assert (folder / "config.yaml").read_text() == "edited by hand"
+    assert (folder / "model.bin").readlink() == Path("/weights/model.bin")
+    assert (folder / "gone.txt").read_text() == "still wanted"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["blob", "checkpoints"]
+    assert len(list(folder.iterdir())) == 3
+
+
+def test_below_an_apps_whole_folder_others_may_be_at_work(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "mine.txt").write_text("mine")
+    with untouched([tmp_path], tmp_path):
+        (tmp_path / "src" / "new.py").write_text("written meanwhile")
+        (tmp_path / "voice.bin").write_text("placed")
+        (tmp_path / "mine.txt").unlink()
+        (tmp_path / "mine.txt").write_text("placed")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["mine.txt", "new.py", "src"]
+    assert (tmp_path / "mine.txt").read_text() == "mine"

@@ -2,27 +2,88 @@
 
 import contextlib
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 
 @contextlib.contextmanager
-def untouched(folders: Sequence[Path]) -> Iterator[None]:
-    """Remove in the end what came to be in `folders` meanwhile; what was there before is not looked at."""
-    before = {folder: _everything(folder) for folder in folders}
-    try:
-        yield
-    finally:
-        for folder, known in before.items():
-            _remove(_everything(folder) - known)
+def untouched(folders: Sequence[Path], app: Path | None = None) -> Iterator[None]:
+    """Remove in the end what came to be in `folders` meanwhile, and put back what was replaced or removed.
+
+    Where one is the app's whole folder, `app`, or above it, only what lies directly in it counts: others may be at
+    work below. What is written into a file, and not put in its place, is the app's own doing, and stays.
+    """
+    before: dict[Path, set[Path]] = {}
+    with contextlib.ExitStack() as stack:
+        for folder in dict.fromkeys(folders):
+            before[folder] = known = _everything(folder, app)
+            stack.enter_context(_kept(folder, [path for path in known if path.is_symlink() or not path.is_dir()], app))
+        try:
+            yield
+        finally:
+            for folder, known in before.items():
+                _remove(_everything(folder, app) - known)
 
 
-def _everything(folder: Path) -> set[Path]:
+def _everything(folder: Path, app: Path | None) -> set[Path]:
     """List the folder, those above it that are not there, and all below it; links are not followed."""
     found = {place for place in (folder, *folder.parents) if place.is_dir()}
     for where, folders, names in os.walk(folder):
+        if _is_whole(folder, app):
+            return found | {Path(where, name) for name in names}
         found |= {Path(where, name) for name in (*folders, *names)}
     return found
+
+
+def _is_whole(folder: Path, app: Path | None) -> bool:
+    return app is not None and app.is_relative_to(folder)
+
+
+@contextlib.contextmanager
+def _kept(folder: Path, paths: Sequence[Path], app: Path | None) -> Iterator[None]:
+    """Keep each file by a second name beside the folder, and give it its first one back if that leads elsewhere."""
+    if not paths:
+        yield
+        return
+    beside = folder if _is_whole(folder, app) or not os.access(folder.parent, os.W_OK) else folder.parent
+    aside = Path(tempfile.mkdtemp(prefix=".preheat-kept-", dir=beside))
+    kept = {path: aside / str(number) for number, path in enumerate(paths)}
+    linked: set[Path] = set()
+    try:
+        linked.update(path for path, second in kept.items() if _keep(path, second))
+        yield
+    finally:
+        for path, second in kept.items():
+            with contextlib.suppress(OSError):
+                _give_back(path, second, linked=path in linked)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _keep(path: Path, second: Path) -> bool:
+    """Whether it is a second name, and not a copy."""
+    try:
+        os.link(path, second, follow_symlinks=False)
+    except OSError:
+        # A filesystem without hard links, or another user's file.
+        with contextlib.suppress(OSError):
+            shutil.copy2(path, second, follow_symlinks=False)
+        return False
+    return True
+
+
+def _give_back(path: Path, second: Path, *, linked: bool) -> None:
+    was = second.lstat()
+    try:
+        now = path.lstat()
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    else:
+        alike = (now.st_size, now.st_mtime_ns) == (was.st_size, was.st_mtime_ns)
+        if now.st_ino == was.st_ino if linked else alike:
+            return
+    second.replace(path)
 
 
 def _remove(paths: set[Path]) -> None:

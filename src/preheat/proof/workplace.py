@@ -1,4 +1,4 @@
-"""Workplace: new folders for a proof's libraries and caches, removed after it; by the next, when it was killed."""
+"""Workplace: new folders for what a proof or trace brings, removed after it; by the next one, if it was killed."""
 
 import contextlib
 import shutil
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-_PREFIX, _LOCK = "proof-", "in-use"
+_PREFIXES, _LOCK = (PROOF := "proof-", TRACE := "trace-"), "in-use"
 
 
 @contextlib.contextmanager
-def fresh(workplace: Path) -> Iterator[Path]:
+def fresh(workplace: Path, prefix: str = PROOF) -> Iterator[Path]:
     """Make a new folder, and remove it after. The kernel keeps its lock for as long as this process lives."""
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=workplace))
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=workplace))
     try:
         with FileLock(folder / _LOCK):
             yield folder
@@ -23,8 +23,8 @@ def fresh(workplace: Path) -> Iterator[Path]:
 
 
 def sweep(workplace: Path) -> None:
-    """Remove what proofs have left that were killed: the folders that nobody holds."""
-    for folder in workplace.glob(f"{_PREFIX}*"):
+    """Remove what proofs and traces have left that were killed: the folders that nobody holds."""
+    for folder in (one for prefix in _PREFIXES for one in workplace.glob(f"{prefix}*")):
         # One without a lock has just been made.
         if not (folder / _LOCK).is_file():
             continue

@@ -68,7 +68,7 @@ def prove(recipe: Recipe, terms: Terms, view_of: Callable[[str], View], on_event
     _check(recipe, terms)
     sweep(terms.workplace)
     found = _Found()
-    with Gpus() as gpus, untouched([recipe.folder / need.at for need in recipe.needs if need.at]):
+    with Gpus() as gpus:
         starts = Starts(recipe, terms.surroundings, view_of, on_event, gpus)
         for round_ in range(1, terms.rounds + 1):
             _round(round_, starts, terms, found, on_event)
@@ -95,13 +95,14 @@ def _round(round_: int, starts: Starts, terms: Terms, found: _Found, on_event: L
     used: set[str] = set()
     if COLD in terms.conditions:
         begin(COLD)
-        with fresh(terms.workplace) as folder:
+        # What one start leaves in the app's own folder is not there for the next.
+        with fresh(terms.workplace) as folder, _untouched(starts.recipe):
             timeline, used = starts.cold(Roots(folder))
             found.timelines.append(timeline)
     if set(terms.conditions) == {COLD}:
         found.weights = max(found.weights, found.timelines[-1].traffic.fetched)
         return
-    with fresh(terms.workplace) as folder:
+    with fresh(terms.workplace) as folder, _untouched(starts.recipe):
         begin(PRELOADED if PRELOADED in terms.conditions else "pull")
         library = Library(folder / "library")
         received, clock = _pull(starts.recipe, library, terms, on_event)
@@ -126,6 +127,10 @@ def _round(round_: int, starts: Starts, terms: Terms, found: _Found, on_event: L
                 found.timelines.append(starts.warm(RESTART, Roots(home), library))
         begin("limits")
         found.limits = _limits(found.limits, starts, terms, library, snapshots, files)
+
+
+def _untouched(recipe: Recipe) -> contextlib.AbstractContextManager[None]:
+    return untouched([recipe.folder / need.at for need in recipe.needs if need.at], recipe.folder)
 
 
 def _pull(recipe: Recipe, library: Library, terms: Terms, on_event: Listener) -> tuple[int, PullClock]:

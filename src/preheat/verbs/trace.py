@@ -1,9 +1,7 @@
 """Trace: start an unmodified app once, and write down what it needs: recipe, lock, and what was left out."""
 
 import contextlib
-import shutil
 import ssl
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,6 +14,7 @@ from preheat.library.library import Library
 from preheat.library.records import write_whole
 from preheat.mirror.certificate import own, place, trusted_beside
 from preheat.mirror.server import Server
+from preheat.proof.workplace import TRACE, fresh, sweep
 from preheat.recipes.draft import recipe_text
 from preheat.recipes.infer import LARGE, Inferred, infer
 from preheat.recipes.lock import lock_path
@@ -62,9 +61,10 @@ def trace(app: App, name: str, library: Library, terms: Terms, on_event: Listene
     it fetched through the mirror stays in the library.
     """
     library.prepare(0)
+    sweep(library.root)
     recorder = Recorder(on_event)
     environ = app.env or {}
-    with _workplace(library.root) as workplace, _led(terms.mirror(recorder), environ, workplace, on_event) as lead:
+    with fresh(library.root, TRACE) as workplace, _led(terms.mirror(recorder), environ, workplace, on_event) as lead:
         try:
             seen = traced_start(app, workplace, lead, terms.watch, recorder, terms.stopped)
         except AppError:
@@ -77,21 +77,11 @@ def trace(app: App, name: str, library: Library, terms: Terms, on_event: Listene
     inferred = infer(observation, keep_unread=terms.keep_unread)
     remarks = _remarks(inferred, observation, seen)
     try:
-        write_whole(terms.path, recipe_text(inferred.recipe, remarks).encode())
+        write_whole(terms.path, recipe_text(inferred.recipe, remarks).encode(errors="replace"))
     except OSError as error:
         raise UsageError(f"{terms.path} cannot be written: {error.strerror}", hint="-o FILE names another") from error
     keep_lock(terms.path.with_suffix(lock_path(inferred.recipe).suffix), inferred.lock)
     return Traced(inferred, observation, seen, remarks)
-
-
-@contextlib.contextmanager
-def _workplace(root: Path) -> Iterator[Path]:
-    """Make a folder for caches and notes beside the library's own, and remove it after."""
-    folder = Path(tempfile.mkdtemp(prefix="trace-", dir=root))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

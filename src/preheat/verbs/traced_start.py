@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from preheat import guard
 from preheat.errors import AppError, UsageError
-from preheat.events import Answered, AppChanged, Event, Listener, Serving
+from preheat.events import Answered, AppChanged, Event, Listener, Noted, Serving
 from preheat.guard.app import App
 from preheat.guard.ending import describe_exit
 from preheat.guard.kin import family
@@ -34,7 +35,7 @@ _INSIDE = frozenset(
 _GLANCE_S = 0.1
 # stdout is for what the trace found.
 _TO_STDERR = Output(2, 2)
-_NO_PAGE_S = 3.0
+_NO_PAGE_S, _SILENT_S = 3.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +127,11 @@ def traced_start(
         ready, ready_s = _await(process, app, watch, clock, recorder, stopped)
         if ready_s is not None and not stopped():
             if watch.first:
-                use_once(read_first(watch.first), App(app.command, environ, app.cwd, ready), watch.within_s, process)
+                _use(watch, App(app.command, environ, app.cwd, ready), process, stopped)
             _settle(process, watch.settle_s, stopped)
+            if not process.alive() and process.status and not stopped():
+                said = f"{describe_exit(process.status)} after it was ready: what it would have needed later is not in"
+                recorder(Noted("the app", said))
         process.signal(signal.SIGTERM)
     finally:
         process.stop(10.0)
@@ -234,9 +238,32 @@ def _found_ready(process: Process, app: App, listening: dict[int, float], now: f
         page = f"http://127.0.0.1:{port}/"
         if _probe(page, process, app).ready():
             return page
-        if now - since > _NO_PAGE_S:
+        # Who listens and says nothing is loading still, as gunicorn's master before its workers.
+        if now - since > _SILENT_S or (now - since > _NO_PAGE_S and _answers(port)):
             return f"tcp:{port}"
     return ""
+
+
+def _answers(port: int) -> bool:
+    """Whether who listens there says anything to a question, or hangs up on it."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), _GLANCE_S * 10) as line:
+            line.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            line.recv(1)
+    except ConnectionResetError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _use(watch: Watch, app: App, process: Process, stopped: Callable[[], bool]) -> None:
+    """Use the app once. Whoever has it stopped meanwhile has seen enough."""
+    try:
+        use_once(read_first(watch.first), app, watch.within_s, process)
+    except AppError:
+        if not stopped():
+            raise
 
 
 def _probe(text: str, process: Process, app: App) -> Probe:

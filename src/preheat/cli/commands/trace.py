@@ -27,6 +27,8 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     path = _target(options)
     if not options.command or not options.command[0]:
         raise UsageError("there is nothing to trace", hint="preheat trace -- python webui.py")
+    if options.name and ("/" in options.name or options.name.startswith(".")):
+        raise UsageError(f"{options.name!r} is not an app's name", hint="letters, digits and dashes")
     if options.first:
         read_first(options.first)
     settle_s, within_s = read_seconds(options.settle), read_seconds(options.ready_within)
@@ -51,7 +53,11 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     folder = path.absolute().parent
-    app = App(tuple(options.command), dict(wiring.config.environ), str(Path.cwd()))
+    environ = dict(wiring.config.environ)
+    if "hf" in wiring.config.tokens:
+        # The app would have found it in the HF_HOME that it does not see now.
+        environ.setdefault("HF_TOKEN", wiring.config.tokens["hf"])
+    app = App(tuple(options.command), environ, str(Path.cwd()))
     terms = Terms(path, watch, serve, ask, lambda: bool(enough), options.keep_unread)
     name = options.name or folder.name.strip(".") or "app"
     traced = trace(app, name, wiring.library, terms, wiring.console)
