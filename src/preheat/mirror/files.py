@@ -46,12 +46,12 @@ def give_file(request: Request, found: Found, file: File) -> Answer | None:
         return Answer(status, headers, Slice(place, start, stop))
     if request.method == "HEAD":
         return Answer(status, headers)
-    if file.size == 0 and file.digest.hasher(0).hexdigest() == file.digest.hex:
-        return Answer(status, headers, b"")
-    if file.size == 0:
+    if file.size == 0 and file.digest.hasher(0).hexdigest() != file.digest.hex:
         raise IntegrityError(f"{file.path} is said to be empty, and its digest says that it is not")
     assert found.fetch is not None
     arriving = found.fetch(file)
+    if file.size == 0:
+        return Answer(status, headers, b"")  # there is nothing to wait for
     age = arriving.await_first(start, stop)
     if not arriving.verified and (start, stop) != (0, file.size):
         headers[UNVERIFIED] = "these bytes are not checked yet: the file is still on its way"
