@@ -82,6 +82,14 @@ def test_the_layout_is_read_off_the_path_that_was_opened(path: str, view: str, a
     assert (need.view, need.at, need.to) == (view, at, to)
 
 
+def test_a_file_that_an_app_brings_itself_does_not_hide_its_twin_in_the_cache() -> None:
+    facts = seen(
+        served=(served("merges.txt", 1),),
+        opened=(opened(hf("merges.txt"), 1), opened(f"{APP}/assets/merges.txt", 1)),
+    )
+    assert {(need.view, need.at) for need in infer(facts).recipe.needs} == {("flat", "assets"), ("hf-cache", "")}
+
+
 def test_a_copy_out_of_the_cache_is_placed_there_and_the_cache_too() -> None:
     facts = seen(
         served=(served("a.bin", 1),),

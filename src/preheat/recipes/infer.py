@@ -113,7 +113,11 @@ def _from_hubs(seen: Observation, left_out: list[LeftOut], *, keep: bool) -> Ite
 
 
 def _looked_for(served: Served, seen: Observation) -> list[tuple[Place, float]]:
-    """Say at which places the app looked for a file, and when first: those beyond a hub's cache, if there are any."""
+    """Say at which places the app looked for a file, and when first: in a hub's cache, and beyond it.
+
+    What lies beyond may be another file with the same bytes, which the app brings itself: that is no reason not to have
+    it where a hub's client asks for it.
+    """
     found: dict[Place, float] = {}
     paths: dict[Place, str] = {}
     for opened in seen.opened:
@@ -122,8 +126,9 @@ def _looked_for(served: Served, seen: Observation) -> list[tuple[Place, float]]:
             found[place] = min(opened.at, found.get(place, _LATE))
             paths.setdefault(place, opened.path)
     beyond = {place: when for place, when in found.items() if place.view not in HUB_LAYOUTS}
+    within = sorted((item for item in found.items() if item[0] not in beyond), key=lambda item: item[1])[:1]
     if not beyond:
-        return sorted(found.items(), key=lambda item: item[1])[:1]
+        return within
     # What it copied out of a hub's cache, it may ask the hub's client for again.
     sources = {target: source for source, target in seen.copied}
     for place, when in list(beyond.items()):
@@ -131,7 +136,7 @@ def _looked_for(served: Served, seen: Observation) -> list[tuple[Place, float]]:
         origin = place_of(source, served.file.path, served.ref.repo, ()) if source else None
         if origin is not None and origin.view in HUB_LAYOUTS:
             beyond[origin] = when
-    return sorted(beyond.items(), key=lambda item: (item[1], item[0].view))
+    return sorted((beyond | dict(within)).items(), key=lambda item: (item[1], item[0].view))
 
 
 def _could_be(opened: Opened, served: Served, seen: Observation) -> bool:
