@@ -158,7 +158,7 @@ def test_no_request_is_lost_across_planned_restarts(standby: bool) -> None:
             try:
                 connection.request("GET", "/slow" if asked % 10 == 0 else "/")
                 answer = connection.getresponse()
-                answers.append(int(answer.read()) if answer.status == 200 else answer.status)
+                answers.append(int(answer.read()) if answer.status == 200 else f"status {answer.status}")
             except (OSError, http.client.HTTPException) as error:
                 answers.append(error)
             finally:
@@ -184,7 +184,7 @@ def test_no_request_is_lost_across_planned_restarts(standby: bool) -> None:
         process.terminate()
         process.wait(20)
         reader.join()
-    assert [answer for answer in answers if not isinstance(answer, int) or answer < 1000] == []
+    assert [answer for answer in answers if not isinstance(answer, int)] == []
     assert len(set(answers)) == 3
 
 
