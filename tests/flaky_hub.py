@@ -77,11 +77,12 @@ class FlakyHub:
         full = self._honest(request)
         with self._turn:
             self._requests.append(request)
-            for rule in self._rules:
-                if rule.times and re.search(rule.pattern, request.target):
-                    rule.times -= 1
-                    return rule.fault(request, full)
-        return full
+            strikes = (one for one in self._rules if one.times and re.search(one.pattern, request.target))
+            rule = next(strikes, None)
+            if rule is not None:
+                rule.times -= 1
+        # Beside others, for a fault may take its time.
+        return full if rule is None else rule.fault(request, full)
 
     def _note(self, event: Event) -> None:
         if isinstance(event, Answered):
