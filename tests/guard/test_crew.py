@@ -77,6 +77,18 @@ class Supervised:
 
 
 @contextmanager
+def but_first(code: str) -> Iterator[None]:
+    """Have the web app run some code before it loads."""
+    global WEB
+    before = WEB
+    WEB = code + before
+    try:
+        yield
+    finally:
+        WEB = before
+
+
+@contextmanager
 def supervised(
     *, terms: Terms = ALONE, patience: Patience = QUICK, env: dict[str, str] | None = None, alive: str = ""
 ) -> Iterator[Supervised]:
@@ -154,36 +166,25 @@ def test_one_that_hangs_is_found_out_and_started_anew() -> None:
 def test_a_standby_that_always_dies_is_given_up_and_the_app_stays(tmp_path: Path) -> None:
     # Only the first start finds the mark missing.
     once = f"import os\nif os.path.exists({str(tmp_path / 'm')!r}): os._exit(3)\nopen({str(tmp_path / 'm')!r}, 'w')\n"
-    global WEB
-    before = WEB
-    WEB = once + before
-    try:
-        with supervised(terms=Terms(standby=True), patience=Patience(max_restarts=1, backoff_s=0.01)) as life:
-            assert until(life.pid)
-            first = life.pid()
-            assert until(lambda: len(life.starts) == 1 and life.said("nobody stands by"))
-            time.sleep(0.3)
-            assert life.pid() == first
-    finally:
-        WEB = before
+    patience = Patience(max_restarts=1, backoff_s=0.01)
+    with but_first(once), supervised(terms=Terms(standby=True), patience=patience) as life:
+        assert until(life.pid)
+        first = life.pid()
+        assert until(lambda: len(life.starts) == 1 and life.said("nobody stands by"))
+        time.sleep(0.3)
+        assert life.pid() == first
 
 
 @pytest.mark.slow
 def test_a_standby_that_never_gets_ready_is_ended(tmp_path: Path) -> None:
     mark = str(tmp_path / "m")
     stuck = f"import os, time\nif os.path.exists({mark!r}): time.sleep(600)\nopen({mark!r}, 'w')\n"
-    global WEB
-    before = WEB
-    WEB = stuck + before
-    try:
-        patience = Patience(ready_within_s=3, stop_within_s=1, max_restarts=-1, backoff_s=60, ask_every_s=0.2)
-        with supervised(terms=Terms(standby=True), patience=patience) as life:
-            assert until(life.pid)
-            first = life.pid()
-            assert until(lambda: life.said("was not ready within 3 s"), 20)
-            assert life.pid() == first
-    finally:
-        WEB = before
+    patience = Patience(ready_within_s=3, stop_within_s=1, max_restarts=-1, backoff_s=60, ask_every_s=0.2)
+    with but_first(stuck), supervised(terms=Terms(standby=True), patience=patience) as life:
+        assert until(life.pid)
+        first = life.pid()
+        assert until(lambda: life.said("was not ready within 3 s"), 20)
+        assert life.pid() == first
 
 
 @pytest.mark.slow

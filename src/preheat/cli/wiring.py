@@ -59,6 +59,12 @@ class Wiring:
             raise UsageError(f"there is no file {self.config.ca_file}", hint="check SSL_CERT_FILE")
         return Transport(Wires(self.config.proxies, self.config.ca_file, connections=self._options.connections))
 
+    @property
+    def own_tokens(self) -> dict[str, str]:
+        """Say in variables what an app that is led to another HF_HOME would have found in the user's own."""
+        tokens = self.config.tokens
+        return {"HF_TOKEN": tokens["hf"]} if "hf" in tokens else {}
+
     @functools.cached_property
     def endpoints(self) -> dict[str, tuple[str, ...]]:
         """Say whom to ask for each hub, the preferred first: those that --endpoint names, else the environment's."""

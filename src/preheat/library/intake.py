@@ -12,7 +12,7 @@ from pathlib import Path
 from preheat.buffer import make_buffer
 from preheat.digest import GIT_SHA1, SHA256, Digest, Hasher, hasher
 from preheat.errors import IntegrityError, LibraryError
-from preheat.feeding import feed
+from preheat.feeding import always, feed
 from preheat.library.blobs import NO_LINK, name_too, sync_folder
 from preheat.library.lease import lease
 from preheat.library.partial import disk_trouble
@@ -157,7 +157,7 @@ def _hash(
     descriptor: int,
     hashers: dict[str, Hasher],
     on_read: Callable[[int], None],
-    is_alone: Callable[[], bool] = lambda: True,
+    is_alone: Callable[[], bool] = always,
 ) -> int:
     """Read a file once, from its front to its end; return its size."""
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)

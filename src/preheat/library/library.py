@@ -78,11 +78,15 @@ class Library:
         if snapshot is None:
             raise NotPreloaded(f"{ref} is not in {self.root}", hint=command)
         wanted = snapshot.only(patterns)
-        missing = self.missing(wanted)
+        self.require_files(wanted, command)
+        return wanted
+
+    def require_files(self, snapshot: Snapshot, hint: str) -> None:
+        """Raise NotPreloaded if one of the snapshot's files is not here; `hint` says what would bring it."""
+        missing = self.missing(snapshot)
         if missing:
             names = f"{missing[0].path}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
-            raise NotPreloaded(f"{ref} is in {self.root}, but without {names}", hint=command)
-        return wanted
+            raise NotPreloaded(f"{snapshot.ref} is in {self.root}, but without {names}", hint=hint)
 
     def prepare(self, size: int) -> None:
         """Make the folder if need be, and raise NoSpace if `size` bytes more would not fit into it."""

@@ -14,11 +14,11 @@ def take(path: Path | str) -> int | None:
     inode among those just removed.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = _opened(path)
     except PermissionError:
         if not _writable_again(path):
             return None
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = _opened(path)
     try:
         with contextlib.suppress(BlockingIOError, FileNotFoundError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -30,6 +30,10 @@ def take(path: Path | str) -> int | None:
         if descriptor >= 0:
             os.close(descriptor)
     return None
+
+
+def _opened(path: Path | str) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 
 def _writable_again(path: Path | str) -> bool:

@@ -14,7 +14,7 @@ from preheat.oci.content import Content, Small
 from preheat.oci.image import Document, Fields, read_manifest, write_json
 from preheat.oci.layer import LARGE
 from preheat.oci.layout import target_trouble
-from preheat.oci.pour import Told, pour
+from preheat.oci.pour import Told, pour, write_all
 from preheat.oci.store import HERE, SHARED, WRITTEN
 from preheat.oci.tar import END, Header, header, padding
 
@@ -107,10 +107,8 @@ class ArchiveTarget:
         return header(Header(self._member(value), size=size), self._at if at is None else at, aligned=size >= LARGE)
 
     def _write(self, body: bytes) -> None:
-        view = memoryview(body)
-        while view:
-            count = os.pwrite(self._out, view, self._at)
-            view, self._at = view[count:], self._at + count
+        write_all(self._out, memoryview(body), self._at)
+        self._at += len(body)
 
     @contextlib.contextmanager
     def _trouble(self) -> Iterator[None]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-_PREFIXES, _LOCK = (PROOF := "proof-", TRACE := "trace-"), "in-use"
+PROOF, TRACE = "proof-", "trace-"
+_LOCK = "in-use"
 
 
 @contextlib.contextmanager
@@ -24,7 +25,7 @@ def fresh(workplace: Path, prefix: str = PROOF) -> Iterator[Path]:
 
 def sweep(workplace: Path) -> None:
     """Remove what proofs and traces have left that were killed: the folders that nobody holds."""
-    for folder in (one for prefix in _PREFIXES for one in workplace.glob(f"{prefix}*")):
+    for folder in (*workplace.glob(f"{PROOF}*"), *workplace.glob(f"{TRACE}*")):
         # One without a lock has just been made.
         if not (folder / _LOCK).is_file():
             continue

@@ -123,10 +123,15 @@ def understand(path: Path, body: bytes, folder: Path) -> Recipe:
     )
 
 
+def is_app_name(words: str) -> bool:
+    """Whether an app can be called so: it names folders in the library."""
+    return bool(words) and "/" not in words and not words.startswith(".")
+
+
 def _check(app: _App) -> None:
     if unfit := _unfit(app):
         raise Misread(f"{unfit!r} cannot be given to a program: no NUL; no = in a variable's name", ("app",))
-    if not app.name or "/" in app.name or app.name.startswith("."):
+    if not is_app_name(app.name):
         raise Misread(f"{app.name!r} is not an app's name: letters, digits and dashes", ("app", "name"))
 
 

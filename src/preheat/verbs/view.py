@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from preheat.errors import IntegrityError, LibraryError, NotPreloaded, UsageError
+from preheat.errors import IntegrityError, LibraryError, UsageError
 from preheat.events import Listener, Placed
 from preheat.library.library import Library
 from preheat.recipes.recipe import Need, Recipe
@@ -54,12 +54,7 @@ def place(
     whole = recorded is not None and len(recorded.files) == len(snapshot.files)
     # Claimed before it is looked at, so that nobody removes what a link is being made to.
     with library.wanted(snapshot):
-        missing = library.missing(snapshot)
-        if missing:
-            raise NotPreloaded(
-                f"{snapshot.ref} is in {library.root}, but without {missing[0].path}",
-                hint=f"preheat pull {snapshot.ref}",
-            )
+        library.require_files(snapshot, f"preheat pull {snapshot.ref}")
         try:
             placement = view.place(renamed(snapshot, to), library.path, at, whole=whole)
         except OSError as error:

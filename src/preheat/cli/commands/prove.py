@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from preheat.cli.wiring import Wiring
@@ -80,7 +80,7 @@ def _terms(
     return Terms(
         options.runs,
         Surroundings(
-            wiring.config.environ, endpoints, read_seconds(options.ready_within), {} if imitated else _secrets(wiring)
+            wiring.config.environ, endpoints, read_seconds(options.ready_within), {} if imitated else wiring.own_tokens
         ),
         wiring.library.root,
         pull_need,
@@ -143,11 +143,6 @@ def _write(path: Path, text: str) -> None:
     except OSError as error:
         aside.unlink(missing_ok=True)
         raise PreheatError(f"{path} cannot be written: {error.strerror}", hint="--report FILE, elsewhere") from error
-
-
-def _secrets(wiring: Wiring) -> Mapping[str, str]:
-    """Say which token a cold start needs that would have found it in the user's own HF_HOME."""
-    return {"HF_TOKEN": wiring.config.tokens["hf"]} if "hf" in wiring.config.tokens else {}
 
 
 def _conditions(words: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from preheat.guard.app import App
 from preheat.mirror.server import Server
 from preheat.mirror.shelf import Shelf
 from preheat.proof.trial import read_first
-from preheat.recipes.recipe import FILE_NAME, Need
+from preheat.recipes.recipe import FILE_NAME, Need, is_app_name
 from preheat.ref import Ref
 from preheat.snapshot import Snapshot
 from preheat.verbs.mirror import mirror
@@ -27,7 +27,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     path = _target(options)
     if not options.command or not options.command[0]:
         raise UsageError("there is nothing to trace", hint="preheat trace -- python webui.py")
-    if options.name and ("/" in options.name or options.name.startswith(".")):
+    if options.name and not is_app_name(options.name):
         raise UsageError(f"{options.name!r} is not an app's name", hint="letters, digits and dashes")
     if options.first:
         read_first(options.first)
@@ -53,11 +53,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     folder = path.absolute().parent
-    environ = dict(wiring.config.environ)
-    if "hf" in wiring.config.tokens:
-        # The app would have found it in the HF_HOME that it does not see now.
-        environ.setdefault("HF_TOKEN", wiring.config.tokens["hf"])
-    app = App(tuple(options.command), environ, str(Path.cwd()))
+    app = App(tuple(options.command), {**wiring.own_tokens, **wiring.config.environ}, str(Path.cwd()))
     terms = Terms(path, watch, serve, ask, lambda: bool(enough), options.keep_unread)
     name = options.name or folder.name.strip(".") or "app"
     traced = trace(app, name, wiring.library, terms, wiring.console)
