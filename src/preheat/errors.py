@@ -51,13 +51,25 @@ class AccessDenied(HubError):
 class HubUnavailable(HubError):
     """The hub did not answer, or asked to come again later. `wait_s` is how much later, when it said.
 
-    `status` is that of its answer, 0 if there was none.
+    `status` is that of its answer, 0 if there was none. `silent`: it was waited for until the read timeout. `seen`: the
+    same host has answered this process before.
     """
 
-    def __init__(self, message: str, *, hint: str = "", wait_s: float | None = None, status: int = 0) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        wait_s: float | None = None,
+        status: int = 0,
+        silent: bool = False,
+        seen: bool = False,
+    ) -> None:
         super().__init__(message, hint=hint)
         self.wait_s = wait_s
         self.status = status
+        self.silent = silent
+        self.seen = seen
 
 
 class NoRanges(HubError):

@@ -23,9 +23,6 @@ class Reader(Protocol):
     def close(self) -> None:
         """Let go of the connection; call it however the reading went."""
 
-    def break_off(self) -> None:
-        """Make a read that another thread waits in end soon, with HubUnavailable or nothing."""
-
 
 class Hub(Protocol):
     """Resolve names, open files. Both raise HubError; `HubUnavailable` means that asking again may help."""

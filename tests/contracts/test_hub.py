@@ -197,18 +197,6 @@ def test_a_reader_can_be_closed_at_any_time_and_the_hub_asked_again(case: Case) 
     assert _read(case.hub.open(snapshot, file, 5, 1_000_000)) == case.truth["weights.bin"][5:1_000_000]
 
 
-def test_a_reader_can_be_broken_off(case: Case) -> None:
-    snapshot = case.hub.resolve(case.ref)
-    file = snapshot.file("weights.bin")
-    assert file is not None
-    reader = case.hub.open(snapshot, file, 0, file.size)
-    reader.break_off()
-    try:
-        assert case.truth["weights.bin"].startswith(_read(reader))
-    except HubUnavailable:
-        reader.close()
-
-
 def test_hostile_names_are_refused(case: Case, folder: Path) -> None:
     try:
         with pytest.raises((IntegrityError, UsageError)):

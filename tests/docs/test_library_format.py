@@ -80,10 +80,6 @@ class _BrokenReader:
         """See Reader."""
         self._reader.close()
 
-    def break_off(self) -> None:
-        """See Reader."""
-        self._reader.break_off()
-
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:

@@ -57,9 +57,16 @@ def test_no_byte_is_written_by_two(story: list[tuple[str, int]]) -> None:
 
 def test_nobody_is_judged_by_the_first_bytes_after_the_headers(tmp_path: Path) -> None:
     flying = flight(tmp_path)
-    flying.began = flying.moved = 100.0
+    flying.began = 100.0
     flying.at = flying.pledged = 1
     # A byte in ten milliseconds: ten seconds for the rest, if it went on so.
     assert flying.left_s(100.01) > 9
-    assert flying.hand_over(1e6, 100.01) is None
-    assert flying.hand_over(1e6, 100.5) is not None
+    assert flying.hand_over(1e6, 100.01, 1 << 30) is None
+    assert flying.hand_over(1e6, 100.5, 1 << 30) is not None
+
+
+def test_nothing_is_handed_over_when_too_much_would_be_sent_in_vain(tmp_path: Path) -> None:
+    flying = flight(tmp_path)
+    flying.began = 100.0
+    flying.at = flying.pledged = 1
+    assert flying.hand_over(1e6, 100.5, 10) is None

@@ -32,7 +32,7 @@ from preheat.verbs.pull import Source, pull
 
 REF = Ref.parse("acme/tiny")
 SIZE = 24_000_000
-QUICK = Policy(connections=8, patience=Patience(attempts=3, first_wait_s=0.05))
+QUICK = Policy(connections=8, patience=Patience(lasting_s=5.0, attempts=3, first_wait_s=0.05))
 
 
 @pytest.fixture(scope="module")

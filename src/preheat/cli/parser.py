@@ -84,6 +84,21 @@ def _pulling(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--limit-rate", metavar="RATE", help="at most so many bytes a second in all: 50M")
     verb.add_argument(
+        "--patience",
+        metavar="TIME",
+        default="5m",
+        help="how long a hub that has served before may be away before the pull fails (default 5m)",
+    )
+    verb.add_argument(
+        "--connect-timeout", metavar="TIME", default="10s", help="how long a connection may take (default 10s)"
+    )
+    verb.add_argument(
+        "--read-timeout",
+        metavar="TIME",
+        default="45s",
+        help="how long a hub may send nothing, before its first byte and between bytes (default 45s)",
+    )
+    verb.add_argument(
         "--unsafe-files",
         choices=["refuse", "warn", "allow"],
         default="warn",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from preheat.cli.console import Console
-from preheat.cli.words import read_size
+from preheat.cli.words import read_seconds, read_size
 from preheat.config import Config, read_config
 from preheat.errors import CheckFailed, UsageError
 from preheat.events import Noted
@@ -27,6 +27,7 @@ from preheat.recipes.collection import built_in, is_built_in
 from preheat.recipes.lock import Lock, lock_path, read_lock
 from preheat.recipes.recipe import FILE_NAME, Need, Recipe, names_recipe, read_recipe
 from preheat.ref import Ref
+from preheat.retry import Patience
 from preheat.transfer.fetch import Policy
 from preheat.transport.transport import Transport, Wires
 from preheat.verbs.pull import Source, Wish
@@ -57,7 +58,15 @@ class Wiring:
         """Make the connections, through the environment's proxies and CA."""
         if self.config.ca_file is not None and not self.config.ca_file.is_file():
             raise UsageError(f"there is no file {self.config.ca_file}", hint="check SSL_CERT_FILE")
-        return Transport(Wires(self.config.proxies, self.config.ca_file, connections=self._options.connections))
+        return Transport(
+            Wires(
+                self.config.proxies,
+                self.config.ca_file,
+                connect_s=read_seconds(self._options.connect_timeout),
+                read_s=read_seconds(self._options.read_timeout),
+                connections=self._options.connections,
+            )
+        )
 
     @property
     def own_tokens(self) -> dict[str, str]:
@@ -89,7 +98,11 @@ class Wiring:
         """Say how hard to pull."""
         if not 1 <= self._options.connections <= 1024:
             raise UsageError(f"{self._options.connections} connections cannot be had", hint="--connections 1 to 1024")
-        return Policy(self._options.connections, read_size(self._options.limit_rate or "0"))
+        return Policy(
+            self._options.connections,
+            read_size(self._options.limit_rate or "0"),
+            patience=Patience(attempts=6, lasting_s=read_seconds(self._options.patience)),
+        )
 
     def sources(self, need: Need) -> list[Source]:
         """List whom to ask for a need: its hub's endpoints, then those of the others that have the same."""

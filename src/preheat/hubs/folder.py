@@ -109,9 +109,6 @@ class _Range(FileIO):
         self._left -= count
         return count
 
-    def break_off(self) -> None:
-        """See Reader. A disk that does not answer cannot be woken from."""
-
 
 def _paths(root: Path, under: str = "") -> Iterator[str]:
     """Name the files below `root`, relative to it, in no order."""

@@ -118,9 +118,6 @@ class _Empty:
     def close(self) -> None:
         """See Reader."""
 
-    def break_off(self) -> None:
-        """See Reader."""
-
 
 class _Bounded:
     """The first bytes of an answer that goes on."""
@@ -151,10 +148,6 @@ class _Bounded:
     def close(self) -> None:
         """See Reader."""
         self._stream.close()
-
-    def break_off(self) -> None:
-        """See Reader."""
-        self._stream.break_off()
 
 
 def _check_plain(headers: Mapping[str, str], file: File) -> None:

@@ -14,7 +14,7 @@ from preheat.library.ranges import Range, common, merge
 from preheat.retry import Patience
 from preheat.snapshot import File
 from preheat.transfer.blame import ask_again
-from preheat.transfer.flight import STALLED_S, Download, Flight
+from preheat.transfer.flight import Download, Flight
 from preheat.transfer.handover import Handed, rescue, shed, take_over
 from preheat.transfer.plan import LARGEST, SMALLEST, carve
 from preheat.transfer.queue import Queue
@@ -23,11 +23,18 @@ from preheat.transfer.routes import Routes
 
 LOOK_AGAIN_S = 0.25
 _RESCUES_EVERY_S = 0.05
+# Of all bytes wanted, so many may be sent in vain, for parts that change hands on a line that works.
+_IN_VAIN = 0.01
 _SIDE_BY_SIDE = max(1, min(len(os.sched_getaffinity(0)), 4))
 
 
 class Board:
-    """All methods may be called from any thread; those that decide hold one lock, and none of them waits for I/O."""
+    """All methods may be called from any thread; those that decide hold one lock.
+
+    Under it nothing waits for a disk, a network or a listener: files are opened and partials changed without it, and
+    `on_event` only queues. Locks are taken in this order, and never the other way: the board's, a flight's, an
+    interrupt's; a partial's own is taken under none of them but for reading its ranges.
+    """
 
     def __init__(
         self, files: Sequence[File], route: Route, library: Library, patience: Patience, on_event: Listener
@@ -47,6 +54,7 @@ class Board:
         self._beginning = 0
         self._rescues_at = 0.0
         self._left = sum(file.size for file in files)
+        self._allowance = int(self._left * _IN_VAIN)
 
     def take(self) -> Flight | Download | None:
         """Hand out a part to carry or a file to seal; wait while only others have work; None when there is none."""
@@ -105,16 +113,22 @@ class Board:
         """Ask again for what made a wrong whole: of others, if others have it. Raise if nobody is left to ask."""
         with self.changed:
             again = ask_again(download, self.routes.able(download.partial.file.digest))
-            if not again:
-                names = ", ".join(sorted({route.way.name for _, route in download.brought})) or "this disk"
-                download.partial.discard()
-                raise IntegrityError(f"{error.message} (from {names})", hint=error.hint) from error
-            file = download.partial.file
-            self._on_event(Retrying(file.path, "its digest is wrong; some of it is asked for again", 0.0))
+            names = ", ".join(sorted({route.way.name for _, route in download.brought})) or "this disk"
+        # It is being sealed, so that no other thread touches its partial meanwhile.
+        if not again:
+            download.partial.discard()
+            raise IntegrityError(f"{error.message} (from {names})", hint=error.hint) from error
+        download.partial.forget(again)
+        gaps = download.partial.gaps
+        self._on_event(
+            Retrying(
+                download.partial.file.path, f"{names} sent bytes with a wrong digest; some are requested again", 0.0
+            )
+        )
+        with self.changed:
             download.failures += 1
             download.sealing = False
-            download.partial.forget(again)
-            download.gaps = download.partial.gaps
+            download.gaps = gaps
             self.changed.notify_all()
 
     def fail(self, error: BaseException) -> None:
@@ -129,7 +143,7 @@ class Board:
             self.stopping = True
             self.ended.set()
             for flight in self._flights():
-                flight.break_off()
+                flight.break_off("the fetch ended")
             self.changed.notify_all()
 
     def close(self) -> None:
@@ -155,16 +169,22 @@ class Board:
             return list(self._downloads)
 
     def wake_the_stalled(self, now: float) -> None:
-        """Break off what has brought nothing for seconds; its thread then gives the part back."""
+        """Break off what has brought nothing for too long; its thread then gives the part back."""
         with self.changed:
             for flight in self._flights():
-                if flight.still_s(now) > STALLED_S:
-                    flight.break_off()
+                file, route = flight.download.partial.file, flight.route
+                elsewhere = any(one is not route and one.heard > flight.began for one in self.routes.able(file.digest))
+                if not flight.given_up and (why := flight.stalled(now, elsewhere=elsewhere)):
+                    flight.break_off(why)
+                    if elsewhere:
+                        route.stumble(HubUnavailable(f"{route.way.name} {why}"), 0, now, self._patience)
+                    self._on_event(Retrying(file.path, f"{route.way.name} {why}; requested again", 0.0))
 
     def steer(self, route: Route, said: Measured | None, now: float) -> None:
         """Have as many connections to a route as it is worth by what is said of it; of too many the fastest stay."""
         with self.changed:
-            for flight, rest in shed(self._flights(), route, now) if route.steer(said) else ():
+            for flight, rest in shed(self._flights(), route, now, self._allowance) if route.steer(said) else ():
+                self._allowance -= flight.on_the_way(now, rest.start)
                 self._leave(flight, rest)
                 flight.download.gaps[:0] = [rest]
                 self._left += rest.stop - rest.start
@@ -191,9 +211,9 @@ class Board:
             return None
         for route in ready:
             flights = (flight for flight in self._flights() if self.routes.may_ask(route, flight.download, now))
-            taken = take_over(flights, route, now)
+            taken = take_over(flights, route, now, self._allowance)
             if taken is not None:
-                return self._relieve(taken)
+                return self._relieve(taken, now)
         return None
 
     def _cut(self, route: Route, download: Download) -> Flight:
@@ -217,15 +237,16 @@ class Board:
             return None
         # Few at a time: where all share one line, new connections bring no more than old ones.
         self._rescues_at = now + _RESCUES_EVERY_S
-        handed = rescue(self._flights(), self.routes, now)
+        handed = rescue(self._flights(), self.routes, now, self._allowance)
         if handed is None:
             return None
-        flight = self._relieve(handed)
+        flight = self._relieve(handed, now)
         # It has longer to show what it can, or connections that are all slow would pass it round for ever.
         flight.settled_s = 2 * handed.giver.settled_s
         return flight
 
-    def _relieve(self, handed: Handed) -> Flight:
+    def _relieve(self, handed: Handed, now: float) -> Flight:
+        self._allowance -= handed.giver.on_the_way(now, handed.rest.start)
         self._leave(handed.giver, handed.rest)
         return self._fly(handed.taker, handed.giver.download, handed.rest)
 
@@ -233,7 +254,7 @@ class Board:
         """Wait no more for a flight of which nothing is wanted: it may be stuck where it cannot be woken."""
         if rest.start == flight.at:
             flight.download.flights.discard(flight)
-            flight.break_off()
+            flight.break_off("another connection brings the rest")
 
     def _begin(self, file: File) -> None:
         """Open a file that no other process has; this waits for the disk, so it holds no lock."""
@@ -287,8 +308,10 @@ class Board:
             case NoRanges():
                 route.whole_only.add(file.digest)
             case HubUnavailable():
-                wait_s = route.stumble(error, flight.at - flight.start, time.monotonic(), self._patience)
-                if wait_s is not None:
+                now = time.monotonic()
+                serving = sum(one.route is route and one.at > one.start and not one.given_up for one in self._flights())
+                wait_s = route.stumble(error, flight.at - flight.start, now, self._patience, serving)
+                if wait_s is not None and not route.left:
                     self._on_event(Retrying(file.path, error.message, wait_s))
             case _:
                 route.files.pop(file.digest, None)

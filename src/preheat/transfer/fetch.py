@@ -1,9 +1,11 @@
 """Fetch: carry a snapshot's missing files into the library, over many connections and every route there is."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 
 from preheat.errors import HubError, HubUnavailable, IntegrityError, NoRanges
 from preheat.events import Event, Listener, Received, Stored
@@ -19,6 +21,7 @@ from preheat.transfer.plan import first_read, order, read_size
 from preheat.transfer.ramp import FEWEST
 from preheat.transfer.route import Lines, Route, Way
 from preheat.transfer.vessel import Vessel
+from preheat.transport.interrupt import Interrupt
 
 _PUSH_EVERY = 8 << 20
 _TELL_EVERY, _TELL_EVERY_S = 8 << 20, 0.25
@@ -52,16 +55,13 @@ def fetch(
 
     `helpers` find further ways to the same bytes, each in a thread of its own, and join when they have. Threads ask
     for parts, as many as the line turns out to be worth; the one that brings a file's last part seals it, so hashing
-    runs beside other downloads. Events come from those threads, one at a time. What another process is fetching is
+    runs beside other downloads. Events are passed on in the calling thread, so a slow listener holds up nothing else.
+    What another process is fetching is
     waited for, and taken over if that process dies. The first error that no other way mends ends the fetch and is
     raised; what arrived by then is kept for the next one. A KeyboardInterrupt does not wait for reads under way.
     """
-    speaking = threading.Lock()
-
-    def tell(event: Event) -> None:
-        with speaking:
-            on_event(event)
-
+    events: SimpleQueue[Event] = SimpleQueue()
+    tell = events.put
     board = Board(
         order(missing), policy.lines.route(way, policy.connections, _FIRST, _FIRST_FAR), library, policy.patience, tell
     )
@@ -72,22 +72,34 @@ def fetch(
         threading.Thread(target=_join, args=(board, find, policy), name="helper", daemon=True).start()
     try:
         syncing.start()
-        _watch(board, crew)
+        _watch(board, crew, lambda: _pass_on(events, on_event))
     finally:
         board.stop()
         crew.leave()
         board.close()
+    _pass_on(events, on_event)
     for route in board.routes:
         policy.lines.learn(route)
     if board.error is not None:
         raise board.error
 
 
-def _watch(board: Board, crew: "_Crew") -> None:
-    """Keep as many threads at work as the routes are worth, until all is done."""
+def _pass_on(events: "SimpleQueue[Event]", on_event: Listener) -> None:
+    """Pass on what the threads have told so far."""
+    while True:
+        try:
+            event = events.get_nowait()
+        except Empty:
+            return
+        on_event(event)
+
+
+def _watch(board: Board, crew: "_Crew", pass_on: Callable[[], None]) -> None:
+    """Keep as many threads at work as the routes are worth, and pass their events on, until all is done."""
     gauges: dict[Route, Gauge] = {}
     crew.man()
     while not board.ended.wait(_GLANCE_S):
+        pass_on()
         now = time.monotonic()
         for route in board.routes:
             said = gauges.setdefault(route, Gauge(route)).read(now, loaded=not board.starving)
@@ -124,27 +136,32 @@ class _Crew:
             thread.join(max(deadline - time.monotonic(), 0.0))
 
     def _work(self) -> None:
-        vessel: Vessel | None = None
         try:
-            vessel = Vessel(len(self._threads))
-            while (work := self._board.take()) is not None:
-                whole = self._carry(work, vessel) if isinstance(work, Flight) else work
-                if whole is not None:
-                    self._seal(whole)
+            with contextlib.ExitStack() as closing:
+                interrupt = Interrupt()
+                closing.callback(interrupt.close)
+                vessel = Vessel(len(self._threads))
+                closing.callback(vessel.close)
+                closing.enter_context(interrupt.guarding())
+                while (work := self._board.take()) is not None:
+                    whole = self._carry(work, vessel, interrupt) if isinstance(work, Flight) else work
+                    if whole is not None:
+                        self._seal(whole)
         except BaseException as error:  # noqa: BLE001 - carried to the caller's thread, which raises it
             self._board.fail(error)
-        finally:
-            if vessel is not None:
-                vessel.close()
 
-    def _carry(self, flight: Flight, vessel: Vessel) -> Download | None:
+    def _carry(self, flight: Flight, vessel: Vessel, interrupt: Interrupt) -> Download | None:
         """Bring a part from its route to the disk; return its file if that was the last of it."""
         error: HubError | IntegrityError | None = None
+        flight.bind(interrupt)
         try:
             self._read(flight, vessel)
         except (HubError, IntegrityError) as trouble:
-            # A part that was taken over meanwhile is broken off on purpose. That a hub has no ranges is told only once.
-            error = trouble if flight.at < flight.stop or isinstance(trouble, NoRanges) else None
+            # What was broken off here is no fault of the hub's. That a hub has no ranges is told only once.
+            ours = flight.given_up or flight.at >= flight.stop
+            error = trouble if not ours or isinstance(trouble, NoRanges) else None
+        finally:
+            flight.unbind()
         whole = self._board.landed(flight, error)
         if whole is None:
             flight.download.partial.follow()
@@ -156,20 +173,20 @@ class _Crew:
         # What failed may have become slow: then what it used to bring says nothing.
         size, told_at = first_read(0.0 if route.failures else route.rate, vessel.size), time.monotonic()
         reader = route.open(partial.file.digest, flight.start, flight.stop)
-        flight.reader = reader
         flight.answer_s = time.monotonic() - flight.began
         route.answered(flight.answer_s)
         try:
             while flight.at < flight.stop and not self._board.stopping:
-                asked = time.monotonic()
+                asked, flight.reads = time.monotonic(), True
                 count = vessel.fill(reader, min(size, flight.stop - flight.at), whole=not flight.holes)
+                flight.reads = False
                 if count == 0:
                     raise HubUnavailable(f"{route.way.name} ended its answer early", hint="pull again")
                 count = flight.pledge(count)
                 vessel.leave(partial, flight.at, count, flight.holes)
                 flight.at += count
-                flight.moved = time.monotonic()
-                size = read_size(size, flight.moved - asked, vessel.size)
+                now = route.heard = time.monotonic()
+                size = read_size(size, now - asked, vessel.size)
                 route.received += count
                 flight.prompt = reader.prompt
                 route.prompt += count if flight.prompt else 0
@@ -177,11 +194,10 @@ class _Crew:
                 if flight.at - pushed >= _PUSH_EVERY:
                     partial.push(Range(pushed, flight.at))
                     pushed = flight.at
-                if flight.at - told >= _TELL_EVERY or flight.moved - told_at >= _TELL_EVERY_S:
+                if flight.at - told >= _TELL_EVERY or now - told_at >= _TELL_EVERY_S:
                     self._tell(Received(partial.file, flight.at - told))
-                    told, told_at = flight.at, flight.moved
+                    told, told_at = flight.at, now
         finally:
-            flight.reader = None
             reader.close()
             if flight.at > told:
                 self._tell(Received(partial.file, flight.at - told))

@@ -1,18 +1,24 @@
 """Flight: a part on its way, and the file it belongs to."""
 
-import contextlib
 import threading
 import time
 from dataclasses import dataclass, field
 
-from preheat.hub import Reader
 from preheat.library.partial import Partial
 from preheat.library.ranges import Range
 from preheat.transfer.plan import SMALLEST, split, urgent
 from preheat.transfer.route import Route
+from preheat.transport.interrupt import Interrupt
 
-STALLED_S = 4.0
 _WORTH_S = 3.0
+# A line that brings nothing for so long in the middle of an answer has broken; if other connections of its route
+# are alive meanwhile, it is known earlier that this one is not.
+SILENT_S, _SILENT_BESIDE_OTHERS_S = 20.0, 10.0
+# A first byte may take as long as the slowest that its route has ever brought, several times over.
+_FIRST_BYTE_S, _FIRST_BYTE_ELSEWHERE_S, _TIMES_THE_SLOWEST = 15.0, 4.0, 3.0
+# Bytes that are on the way when a connection is given up are sent for nothing: at most so many, in round trips at
+# its rate, and as much as its ends keep anyway.
+_ROUND_TRIPS_ON_THE_WAY, _KEPT_BY_ITS_ENDS = 2.0, 256 << 10
 _SETTLED_S = 0.4  # for so long a flight may be slow: TCP begins so
 _LAGS = 4.0  # times slower than usual,
 _LAG_S = 0.3  # and with so much still to come, it lags
@@ -53,7 +59,8 @@ class Flight:
 
     Its own thread moves `at`, and pledges what it is about to write; others may bring `stop` nearer, but not below
     what is pledged: so no two threads ever write the same byte. `holes`, if any, are all that is wanted of a file
-    that only comes whole.
+    that only comes whole. `reads` is set while its thread waits for the network and for nothing else; `given_up` says
+    in words why it was interrupted.
     """
 
     download: Download
@@ -67,8 +74,9 @@ class Flight:
     prompt: bool = False
     settled_s: float = _SETTLED_S
     began: float = field(default_factory=time.monotonic)
-    moved: float = field(default_factory=time.monotonic)
-    reader: Reader | None = None
+    reads: bool = True
+    given_up: str = ""
+    interrupt: Interrupt | None = None
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -93,22 +101,44 @@ class Flight:
         """Bytes still to come."""
         return max(self.stop - self.at, 0)
 
-    def hand_over(self, other_rate: float, now: float) -> Range | None:
+    def hand_over(self, other_rate: float, now: float, allowance: int) -> Range | None:
         """Leave the end of it to a connection that brings `other_rate` bytes a second, if that gains seconds.
 
-        What is broken off was sent for nothing, above all where bytes wait to be read: then it is this machine that is
-        late. From one that stands still, all is taken. By the first bytes after an answer's headers nobody is judged.
+        What is on its way when a connection is cut off was sent for nothing, so that must fit into `allowance` bytes;
+        and where bytes wait to be read, this machine is late and not the line. Nobody is judged by the first bytes
+        after an answer's headers.
         """
-        rate = self.rate(now)
-        if self.still_s(now) > STALLED_S / 2:
-            cut = self.at
-        elif now - self.began > _SETTLED_S and self.left_s(now) > _WORTH_S and not self.prompt:
-            cut = split(self.at, self.stop, rate, other_rate or rate)
-            cut = self.at if cut - self.at < SMALLEST else cut
-        else:
+        if now - self.began <= _SETTLED_S or self.left_s(now) <= _WORTH_S or self.prompt or self.at == self.start:
+            return None
+        cut = split(self.at, self.stop, self.rate(now), other_rate or self.rate(now))
+        cut = self.at if cut - self.at < SMALLEST else cut
+        if self.on_the_way(now, cut) > allowance:
             return None
         rest = self.give_up(cut)
         return rest if rest.start < rest.stop else None
+
+    def on_the_way(self, now: float, cut: int) -> int:
+        """Return how many bytes behind `cut` may have been sent already, in vain if they are left to another."""
+        ahead = int(self.rate(now) * self.answer_s * _ROUND_TRIPS_ON_THE_WAY) + _KEPT_BY_ITS_ENDS
+        return max(min(self.at + ahead, self.stop) - cut, 0) if cut > self.at else min(ahead, self.stop - self.at)
+
+    def stalled(self, now: float, *, elsewhere: bool = False) -> str:
+        """Return in words why it is to be given up, for it has brought nothing for so long; empty while it may go on.
+
+        A first byte that is late is no stall as long as its route's have been as late before. Where another route
+        serves the same file (`elsewhere`), it is waited for less. What its own thread does meanwhile, such as writing
+        or keeping to a limit, does not count.
+        """
+        still_s = self.still_s(now)
+        others = self.route.heard > now - still_s / 2
+        if self.at == self.start:
+            least_s = _FIRST_BYTE_ELSEWHERE_S if elsewhere else _FIRST_BYTE_S
+            patience_s = max(least_s, _TIMES_THE_SLOWEST * self.route.slowest_answer_s)
+            late = (others or elsewhere) and still_s > patience_s
+            return f"did not begin its answer within {still_s:.0f} s" if late else ""
+        if still_s > (_SILENT_BESIDE_OTHERS_S if others else SILENT_S):
+            return f"sent nothing for {still_s:.0f} s"
+        return ""
 
     def lags(self, usual_rate: float, now: float) -> bool:
         """Whether a connection that brings as much as others would have the rest much sooner.
@@ -129,13 +159,28 @@ class Flight:
         return self.left / rate if rate > 0 else (now - self.began) + 1.0
 
     def still_s(self, now: float) -> float:
-        """Say for how many seconds nothing has come."""
-        return now - self.moved
+        """Return for how many seconds its thread has waited for the network in vain."""
+        interrupt = self.interrupt
+        return now - interrupt.heard if interrupt is not None and self.reads else 0.0
 
-    def break_off(self) -> None:
-        """Wake its thread from a read that does not end."""
-        reader = self.reader
-        if reader is not None:
-            # The thread may be letting go of the reader at this very moment; then there is nothing to wake.
-            with contextlib.suppress(ValueError, RuntimeError, OSError):
-                reader.break_off()
+    def bind(self, interrupt: Interrupt) -> None:
+        """Let it be broken off from now on, by the interrupt of the thread that carries it."""
+        with self._turn:
+            interrupt.clear()
+            self.interrupt = interrupt
+            if self.given_up:
+                interrupt.set()
+
+    def unbind(self) -> None:
+        """Its thread is done with it: what breaks it off from now on is not to reach the thread's next one."""
+        with self._turn:
+            interrupt, self.interrupt = self.interrupt, None
+            if interrupt is not None:
+                interrupt.clear()
+
+    def break_off(self, why: str) -> None:
+        """End its thread's read; `why` says in words what for."""
+        with self._turn:
+            self.given_up = self.given_up or why
+            if self.interrupt is not None:
+                self.interrupt.set()

@@ -75,6 +75,11 @@ class Ramp:
         """Begin anew with what was found out, for another transfer over the same line."""
         return self if self.rests > 1 << 29 else Ramp(self.paid, self.ceiling, paid=self.paid)
 
+    def at_most(self, count: int) -> "Ramp":
+        """Use no more than `count` from now on: the hub refused more while it served as many."""
+        count = max(1, min(count, self.count))
+        return replace(self, count=count, paid=count, ceiling=count, trying="settled", rests=1 << 30)
+
     def halved(self) -> "Ramp":
         """Use half as many from now on: the hub asked for less."""
         count = max(1, self.count // 2)

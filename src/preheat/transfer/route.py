@@ -12,6 +12,7 @@ from preheat.transfer.plan import part_size
 from preheat.transfer.ramp import Ramp
 
 _FAR_S = 0.005  # round trip
+_PAUSE_S = 0.5  # before asking again a hub that serves, but not so many connections, or few bytes each
 WORTH_ASKING = 64 << 10  # who brings less before it breaks has failed
 
 
@@ -39,11 +40,13 @@ class Way:
 class Route:
     """A way in use. The board's lock guards it.
 
-    `answers` have begun; `received` are their bytes, of which `prompt` waited here to be read: then not the line is the
-    limit, but this machine. `whole_only` are the blobs that it sends whole or not at all. `failures` counts those since
-    the last byte; `rests_until` is when it may be asked again; `left` says why it is not asked any more. `rate` is what
-    one of its connections brings a second, `answer_s` how long it waits for the first byte,
-    `round_trip_s` the least that it ever waited. `first_far` is with how many to begin at least if it is far.
+    `heard` is the time.monotonic() at which any of its connections last brought bytes, `slowest_answer_s` the longest
+    that a first byte ever took. `answers` have begun; `received` are their bytes, of which `prompt` waited here to be
+    read: then not the line is the limit, but this machine. `whole_only` are the blobs that it sends whole or not at
+    all. `failures` counts those since the last byte; `rests_until` is when it may be asked again; `left` says why it is
+    not asked any more. `rate` is what one of its connections brings a second, `answer_s` how long it waits for the
+    first byte, `round_trip_s` the least that it ever waited. `first_far` is with how many to begin at least if it is
+    far.
     """
 
     way: Way
@@ -56,6 +59,8 @@ class Route:
     rate: float = 0.0
     answer_s: float = 0.0
     round_trip_s: float = 0.0
+    slowest_answer_s: float = 0.0
+    heard: float = 0.0
     failures: int = 0
     rests_until: float = 0.0
     first_far: int = 0
@@ -75,6 +80,7 @@ class Route:
         self.answers += 1
         self.answer_s = self.answer_s or answer_s
         self.round_trip_s = min(self.round_trip_s or answer_s, answer_s)
+        self.slowest_answer_s = max(self.slowest_answer_s, answer_s)
 
     def learn(self, rate: float, size: int, answer_s: float) -> None:
         """Take in what a connection brought a second, over `size` bytes, and how long it waited for the first.
@@ -98,23 +104,35 @@ class Route:
         """Choose how much one of its connections asks for next; see `preheat.transfer.plan.part_size`."""
         return part_size(self.rate, self.answer_s, left, connections)
 
-    def stumble(self, error: HubUnavailable, brought: int, now: float, patience: Patience) -> float | None:
-        """Take in that a line broke after `brought` bytes; say how long to rest, or None if that is known already.
+    def stumble(
+        self, error: HubUnavailable, brought: int, now: float, patience: Patience, serving: int = 0
+    ) -> float | None:
+        """Take in that a line broke after `brought` bytes; return how many seconds to rest, None if that is known.
 
-        A hub that is down fails all its connections at once: that is one failure, not many.
+        A hub that is down fails all its connections at once: that is one failure, not many. One that refuses more
+        while `serving` connections bring bytes serves no more than those, and has not failed. One that has served
+        before may be away for `patience.lasting_s`; a new one has `patience.attempts`, and one that keeps silent none.
         """
+        if brought:
+            return 0.0 if brought >= WORTH_ASKING else self._rest(_PAUSE_S, now)
+        if serving:
+            self.ramp = self.ramp.at_most(serving)
+            return self._rest(min(error.wait_s or _PAUSE_S, patience.longest_wait_s), now)
         if error.wait_s is not None:
             self.ramp = self.ramp.halved()
-        if brought >= WORTH_ASKING:
-            return 0.0
         if now < self.rests_until:
             return None
         self.failures += 1
         self.error = error
-        if self.failures >= patience.attempts:
+        if self.heard:
+            left_s = self.heard + patience.lasting_s - now
+            self.left = error.message if left_s <= 0 else ""
+        elif self.failures >= patience.attempts or error.silent:
             self.left = error.message
-        wait_s = patience.wait_s(self.failures, error.wait_s, 0.5)
-        self.rests_until = now + wait_s
+        return self._rest(patience.wait_s(self.failures, error.wait_s, 0.5), now)
+
+    def _rest(self, wait_s: float, now: float) -> float:
+        self.rests_until = max(self.rests_until, now + wait_s)
         return wait_s
 
     @property

@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import http.client
-import select
 import socket
 import ssl
 import sys
@@ -17,6 +16,8 @@ from urllib3 import exceptions
 
 from preheat.errors import HubError, HubUnavailable
 from preheat.pipe import CANNOT, Pipe
+from preheat.transport.interrupt import note_received, wait_readable
+from preheat.transport.sockets import TlsSocket
 
 _LITTLE, _ENOUGH = 32 << 10, 256 << 10
 # What is poured leaves so much to be read: the standard library then sees the end of the answer that it waits for.
@@ -62,8 +63,9 @@ class Stream:
         try:
             if self._plain is not None:
                 buffer = self._doze.over(buffer, self._plain.length or 0)
-                self.prompt = self._doze.has(len(buffer))
+                waits = self._doze.has(len(buffer))
                 count = self._plain.readinto(buffer)
+                self.prompt = waits or self._doze.found_all
                 self._bare = False
             else:
                 count = self._response.readinto(buffer)
@@ -110,12 +112,6 @@ class Stream:
         """Let go; an answer that was not read to its end takes its connection with it."""
         self._response.close()
 
-    def break_off(self) -> None:
-        """See preheat.hub.Reader."""
-        # Between the check and the call the reading thread may have finished, which is as good.
-        with contextlib.suppress(ValueError, RuntimeError, OSError):
-            self._response.shutdown()
-
 
 class _Doze:
     """Lets a reader sleep until there is enough to get up for, instead of waking it for every packet.
@@ -126,16 +122,21 @@ class _Doze:
 
     def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
         line = getattr(response.connection, "sock", None)
+        self._tls = line if isinstance(line, TlsSocket) else None
         plain = sys.platform == "linux" and isinstance(line, socket.socket) and not isinstance(line, ssl.SSLSocket)
         self._line: socket.socket | None = line if plain else None
         self._enough = 1
         self._waiting = bytearray(4)
-        self._poll: select.poll | None = None
 
     @property
     def plain(self) -> bool:
         """Whether it can do any of this."""
         return self._line is not None
+
+    @property
+    def found_all(self) -> bool:
+        """Whether the last read of a TLS connection found its bytes waiting."""
+        return self._tls is not None and not self._tls.waited
 
     def has(self, size: int) -> bool:
         """Whether so much of the answer waits already as a read of `size` bytes would get up for."""
@@ -170,14 +171,12 @@ class _Doze:
         """Wait, and move up to `most` bytes on; raise TimeoutError if none come."""
         if self._line is None:
             return 0
-        patience_s = self._line.gettimeout()
-        if self._poll is None:
-            self._poll = select.poll()
-            self._poll.register(self._line, select.POLLIN)
-        while self._poll.poll(None if patience_s is None else patience_s * 1000):
+        while True:
+            wait_readable(self._line, self._line.gettimeout())
             with contextlib.suppress(BlockingIOError):
-                return pipe.take_in(self._line.fileno(), most)
-        raise TimeoutError
+                count = pipe.take_in(self._line.fileno(), most)
+                note_received()
+                return count
 
 
 def _landed(response: urllib3.BaseHTTPResponse, url: str) -> str:
@@ -187,8 +186,11 @@ def _landed(response: urllib3.BaseHTTPResponse, url: str) -> str:
     return url
 
 
-def trouble(url: str, error: Exception) -> HubError:
-    """Put what urllib3 raised into one line of ours; only what may pass is HubUnavailable."""
+def trouble(url: str, error: Exception, *, seen: bool = False) -> HubError:
+    """Translate what urllib3 raised; only what may pass by itself is HubUnavailable.
+
+    `seen`: the host has answered before.
+    """
     cause: BaseException = error.reason if isinstance(error, exceptions.MaxRetryError) and error.reason else error
     address = urllib3.util.parse_url(url)
     host = f"{address.scheme}://{address.netloc}"
@@ -199,8 +201,15 @@ def trouble(url: str, error: Exception) -> HubError:
             f"{host} shows a certificate that is not trusted here", hint="set SSL_CERT_FILE to your CA's file"
         )
     if isinstance(cause, exceptions.ProxyError):
-        return HubUnavailable(f"the proxy on the way to {host} does not answer", hint="check HTTPS_PROXY and NO_PROXY")
+        return HubUnavailable(
+            f"the proxy on the way to {host} does not answer", hint="check HTTPS_PROXY and NO_PROXY", seen=seen
+        )
     refused = isinstance(cause, exceptions.NewConnectionError)  # which urllib3 counts among the timeouts
     late = isinstance(cause, (exceptions.TimeoutError, TimeoutError)) and not refused
     said = "does not answer in time" if late else "does not answer"
-    return HubUnavailable(f"{host} {said}", hint="is it up, and reachable from here? try --endpoint hf=URL for another")
+    return HubUnavailable(
+        f"{host} {said}",
+        hint="is it up, and reachable from here? try --endpoint hf=URL for another",
+        silent=late,
+        seen=seen,
+    )

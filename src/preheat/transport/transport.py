@@ -1,5 +1,6 @@
 """Transport: HTTP connections, kept alive; it knows no hub."""
 
+import socket
 import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from preheat import __version__
 from preheat.errors import HubError, UsageError
 from preheat.fence import Fence
+from preheat.transport.sockets import PlainSocket, tls_context
 from preheat.transport.stream import Meter, Stream, trouble
 
 _REDIRECTS = 8
@@ -28,7 +30,7 @@ class Wires:
     proxies: Mapping[str, str] = field(default_factory=dict)
     ca_file: Path | None = None
     connect_s: float = 10.0
-    read_s: float = 20.0
+    read_s: float = 45.0
     connections: int = 256
     fence: Fence | None = None
     largest_document: int = 256 << 20
@@ -48,7 +50,9 @@ class Transport:
 
     def __init__(self, wires: Wires) -> None:
         self._wires = wires
+        self._tls = tls_context(str(wires.ca_file) if wires.ca_file else None)
         self._pools: dict[str, urllib3.PoolManager] = {}
+        self._seen: set[str] = set()
         self._meter = Meter()
 
     @property
@@ -101,7 +105,7 @@ class Transport:
         wires = self._wires
         reading = method in ("GET", "HEAD")
         try:
-            return self._pool(url).request(
+            response = self._pool(url).request(
                 method,
                 url,
                 # What was sent may take its receiver a while to digest.
@@ -117,23 +121,29 @@ class Transport:
                 f"{url!r} is not an address", hint="an endpoint looks like https://huggingface.co"
             ) from error
         except (exceptions.HTTPError, OSError) as error:
-            raise trouble(url, error) from error
+            raise trouble(url, error, seen=_host(url) in self._seen) from error
         except ValueError as error:
             raise HubError(f"{url} leads to what is no address: {error}", hint="try another --endpoint") from error
+        self._seen.add(_host(url))
+        return response
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         proxy = self._proxy(url)
         if proxy not in self._pools:
             wires = self._wires
             timeout = urllib3.Timeout(connect=wires.connect_s, read=wires.read_s)
-            ca = str(wires.ca_file) if wires.ca_file else None
-            self._pools[proxy] = (
-                urllib3.ProxyManager(proxy, maxsize=wires.connections, timeout=timeout, ca_certs=ca)
+            self._pools[proxy] = pool = (
+                urllib3.ProxyManager(
+                    proxy,
+                    maxsize=wires.connections,
+                    timeout=timeout,
+                    ssl_context=self._tls,
+                    proxy_ssl_context=self._tls,
+                )
                 if proxy
-                else urllib3.PoolManager(maxsize=wires.connections, timeout=timeout, ca_certs=ca)
+                else urllib3.PoolManager(maxsize=wires.connections, timeout=timeout, ssl_context=self._tls)
             )
-            if wires.fence is not None and not proxy:
-                self._pools[proxy].pool_classes_by_scheme = _fenced(wires.fence)
+            pool.pool_classes_by_scheme = _pool_classes(None if proxy else wires.fence)
         return self._pools[proxy]
 
     def _proxy(self, url: str) -> str:
@@ -146,11 +156,25 @@ class Transport:
         return proxies.get(parts.scheme or "") or proxies.get("all") or ""
 
 
-def _fenced(fence: Fence) -> dict[str, type[HTTPConnectionPool]]:
-    """Return pools whose connections are checked when they are made, before anything is asked over them."""
+def _host(url: str) -> str:
+    return str(urllib3.util.parse_url(url).netloc)
+
+
+def _pool_classes(fence: Fence | None) -> dict[str, type[HTTPConnectionPool]]:
+    """Return pools of connections whose reads can be interrupted, and which a fence checks as soon as they are made."""
 
     class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            made = super()._new_conn()
+            timeout_s = made.gettimeout()
+            line = PlainSocket(fileno=made.detach())
+            line.settimeout(timeout_s)
+            return line
+
         def connect(self) -> None:
+            if fence is None:
+                super().connect()
+                return
             fence.look(self.host, self.port or 0)
             super().connect()
             if self.sock is not None:

@@ -14,6 +14,8 @@ from preheat.transfer.fetch import Policy, fetch
 from preheat.transfer.route import Way
 from preheat.verbs.scan import REFUSE, WARN, look_into
 
+_PATIENCE = Patience()
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -53,7 +55,7 @@ def pull(
     The first source that answers says which files there are; the others help to bring those bytes, as far as they
     have the same. Raise HubError, IntegrityError or LibraryError; what arrived by then is gone on from next time.
     """
-    source, told = resolve(sources, on_event)
+    source, told = resolve(sources, on_event, Patience(lasting_s=policy.patience.lasting_s))
     snapshot = _named(told, sources[0].ref)
     wanted = snapshot.only(wish.patterns) if wish.locked is None else _as_locked(snapshot, wish.locked)
     # The claim comes before the look: what is here then, stays.
@@ -70,14 +72,14 @@ def pull(
     return Pulled(wanted, to_come)
 
 
-def resolve(sources: Sequence[Source], on_event: Listener) -> tuple[Source, Snapshot]:
+def resolve(sources: Sequence[Source], on_event: Listener, patience: Patience = _PATIENCE) -> tuple[Source, Snapshot]:
     """Ask one source after the other; return the first that has the model, and its snapshot.
 
     Raise the first source's error if none has it.
     """
     first: HubError | None = None
     # Who has others to turn to does not wait long for one.
-    patience = Patience() if len(sources) == 1 else Patience(attempts=2)
+    patience = patience if len(sources) == 1 else Patience(attempts=2, lasting_s=0)
     for source in sources:
 
         def waiting(error: HubUnavailable, wait_s: float, source: Source = source) -> None:

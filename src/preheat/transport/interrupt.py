@@ -1,0 +1,103 @@
+"""Interrupt: ends the waits of one thread's reads from another thread, without touching the sockets that it reads.
+
+A socket that one thread reads is never closed or shut down by another: what TLS has buffered would then be read as if
+it were content. Instead the reader waits on its socket and on a wake-up descriptor together, and ends its own read.
+"""
+
+import contextlib
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+
+class Interrupted(OSError):
+    """Raised in a thread whose read was interrupted; the connection is then good for nothing more."""
+
+
+class Interrupt:
+    """A flag that other threads set, with a descriptor that wakes the thread it was made for from its waits.
+
+    `heard` is the time.monotonic() at which that thread last received any byte. Close it when the thread ends.
+    """
+
+    def __init__(self) -> None:
+        if hasattr(os, "eventfd"):
+            self._wake = self._ring = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        else:
+            self._wake, self._ring = os.pipe()
+            os.set_blocking(self._wake, False)
+        self._turn = threading.Lock()
+        self._is_set = self._closed = False
+        self.heard = time.monotonic()
+
+    @property
+    def is_set(self) -> bool:
+        """Whether reads of this thread end by Interrupted."""
+        return self._is_set
+
+    @property
+    def descriptor(self) -> int:
+        """A descriptor that is readable while it is set."""
+        return self._wake
+
+    def set(self) -> None:
+        """End the read that the thread waits in, and those it begins from now on, until `clear`."""
+        with self._turn:
+            if not self._is_set and not self._closed:
+                self._is_set = True
+                os.write(self._ring, (1).to_bytes(8, "little"))
+
+    def clear(self) -> None:
+        """Let the thread read again."""
+        with self._turn:
+            if self._is_set and not self._closed:
+                os.read(self._wake, 8)
+            self._is_set = False
+        self.heard = time.monotonic()
+
+    def close(self) -> None:
+        """Give the descriptor back; setting it has no effect any more."""
+        with self._turn:
+            self._closed = True
+            for descriptor in {self._wake, self._ring}:
+                os.close(descriptor)
+
+    @contextlib.contextmanager
+    def guarding(self) -> Iterator[None]:
+        """Have it end the reads of the calling thread for as long as the `with` lasts."""
+        _of_thread.interrupt = self
+        try:
+            yield
+        finally:
+            _of_thread.interrupt = None
+
+
+class _OfThread(threading.local):
+    interrupt: Interrupt | None = None
+
+
+_of_thread = _OfThread()
+
+
+def wait_readable(line: socket.socket, timeout_s: float | None) -> None:
+    """Wait until `line` has something to read. Raise TimeoutError, or Interrupted if this thread is interrupted."""
+    poll = select.poll()
+    poll.register(line, select.POLLIN)
+    interrupt = _of_thread.interrupt
+    if interrupt is not None:
+        poll.register(interrupt.descriptor, select.POLLIN)
+    ready = poll.poll(None if timeout_s is None else timeout_s * 1000)
+    if interrupt is not None and interrupt.is_set:
+        raise Interrupted("interrupted")
+    if not ready:
+        raise TimeoutError("timed out")
+
+
+def note_received() -> None:
+    """Note that this thread has received something just now."""
+    interrupt = _of_thread.interrupt
+    if interrupt is not None:
+        interrupt.heard = time.monotonic()
