@@ -5,6 +5,7 @@ import ipaddress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.authority import trusting
 from tests.flaky_hub import FlakyHub, redirects_to
 
 from preheat.errors import HubError
@@ -89,8 +90,8 @@ def test_a_redirect_that_leads_inside_is_not_followed(hub: FlakyHub) -> None:
         # By a name, the hub is where it is; what it leads to is then looked at as if the hub were outside.
         fence = Fence(f"http://elsewhere.example:{port}")
         with pytest.raises(HubError, match="loopback address: refused"):
-            Transport(Wires(fence=fence)).get(f"{hub.url}/acme/tiny/resolve/main/config.json", {})
+            Transport(trusting(Wires(fence=fence))).get(f"{hub.url}/acme/tiny/resolve/main/config.json", {})
         assert inside.asked() == []
-        own = Transport(Wires(fence=Fence(hub.url)))
+        own = Transport(trusting(Wires(fence=Fence(hub.url))))
         assert own.get(f"{hub.url}/acme/tiny/resolve/main/config.json", {}).status == 404
         assert len(inside.asked()) == 1
