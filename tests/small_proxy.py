@@ -87,7 +87,9 @@ def _http(client: socket.socket, proxy: SmallProxy) -> None:
         else:
             path = "/" + target.split("/", 3)[3]
             kept = [line for line in lines if line and not line.lower().startswith(("proxy-", "connection:"))]
-            far.sendall("\r\n".join([f"{method} {path} HTTP/1.1", *kept, "Connection: close", "", ""]).encode("latin-1"))
+            far.sendall(
+                "\r\n".join([f"{method} {path} HTTP/1.1", *kept, "Connection: close", "", ""]).encode("latin-1")
+            )
         _relay(client, far, proxy)
 
 
@@ -144,6 +146,9 @@ def _head(client: socket.socket) -> bytes:
         if not more:
             raise OSError("no request")
         head += more
+        if head.startswith(b"\x16"):  # the client speaks TLS
+            client.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+            raise OSError("no request")
     return head[:-4]
 
 

@@ -47,7 +47,7 @@ def refused_by_proxy(url: str, status: int, headers: Mapping[str, str], proxy: P
     """Return the error for an answer over plain HTTP that is the proxy's own and not the hub's; None for others."""
     said = {name.lower(): value for name, value in headers.items()}
     own = "x-squid-error" in said or _PROXY_WORDS.search(said.get("server", "")) is not None
-    if status == 407 or (own and status in (403, *_LATER)):
+    if status == 407 or (own and status in (401, 403, *_LATER)):
         return _refused(host_of(url), status, proxy)
     return None
 
@@ -82,11 +82,12 @@ def _proxy_trouble(host: str, error: BaseException, proxy: Proxy) -> HubError:
 
 def _refused(host: str, status: int, proxy: Proxy) -> HubError:
     what = f"the proxy {proxy.url}"
-    if status == 407:
+    # tinyproxy answers a wrong password with 401.
+    if status in (401, 407):
         known = proxy.user or proxy.password
         why = "rejects the user or password" if known else "requires a user and a password"
         return HubError(
-            f"{what} {why} (status 407)",
+            f"{what} {why} (status {status})",
             hint=f"{proxy.variable}={proxy.scheme}://USER:PASSWORD@{_place(proxy)}, with @ : / as %40 %3A %2F",
         )
     if status in _LATER:
