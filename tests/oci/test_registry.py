@@ -169,12 +169,13 @@ def test_a_login_is_shown_to_its_registry_and_to_no_other(tmp_path: Path) -> Non
         assert other.shown == [""]
 
 
-@pytest.mark.parametrize("realm", ["http://attacker.example/token"])
-def test_a_login_is_not_sent_to_a_place_without_tls(realm: str) -> None:
+@pytest.mark.parametrize(("host", "plain"), [("ghcr.io", False), ("localhost:5000", True), ("127.0.0.1:5000", True)])
+@pytest.mark.parametrize("realm", ["http://attacker.example/token", "http://10.0.0.1/token"])
+def test_a_login_is_not_sent_to_a_place_without_tls(realm: str, host: str, plain: bool) -> None:
     from preheat.oci.auth import Auth
     from preheat.oci.wire import Challenge
 
-    auth = Auth(Transport(trusting()), "ghcr.io", LOGIN, plain=False, end="target")
+    auth = Auth(Transport(trusting()), host, LOGIN, plain=plain, end="target")
     with pytest.raises(ImageError, match="without TLS"):
         auth.answer(Challenge("bearer", realm), "repository:x:pull", {})
 
