@@ -62,7 +62,7 @@ class Config:
 
 
 def read_config(environ: Mapping[str, str] | None = None) -> Config:
-    """Read the environment (`environ`, default the process's own). Of disk, only HF's token file and certificates are asked.
+    """Read the environment (`environ`, default the process's own); of disk, HF's token file and CA files alone.
 
     Raise UsageError for a token that cannot be one.
     """
