@@ -1,6 +1,6 @@
 """What a mirror's answers cost: `make bench-mirror`; sides take turns, medians and spreads are printed.
 
-    python -m benchmarks.bench_mirror [warm] [servers] [tls] [cold] [crowd] [cold-https] [crowd-https] [--rounds N] [--scale F]
+    python -m benchmarks.bench_mirror [ROW ...] [--rounds N] [--scale F]
 
 warm     a file that is here, at 1 and 32 connections: preheat, nginx with sendfile as the limit, olah as the peer
 servers  the same for the servers that ADR 7 chooses among, and nginx
