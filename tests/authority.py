@@ -8,6 +8,7 @@ import ipaddress
 import shutil
 import ssl
 import tempfile
+import threading
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,9 +47,17 @@ class Authority:
         return dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), str(self.ca_file))
 
 
-@functools.cache
+_turn = threading.Lock()
+
+
 def authority() -> Authority:
-    """Make the authority at the first call; its folder goes when the process ends."""
+    """Return the authority, which is made at the first call; its folder goes when the process ends."""
+    with _turn:
+        return _made()
+
+
+@functools.cache
+def _made() -> Authority:
     folder = Path(tempfile.mkdtemp(prefix="preheat-test-ca-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return _make(folder)

@@ -26,6 +26,7 @@ http {{
     listen {host}:{port} ssl; ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_session_cache off;
     location / {{
       proxy_pass http://hub; proxy_http_version 1.1; proxy_buffering off; proxy_buffer_size 128k;
+      proxy_buffers 4 128k; proxy_busy_buffers_size 256k;
       proxy_set_header Connection ""; proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto https;
     }}
   }}

@@ -87,8 +87,12 @@ class Hub:
             self._processes.append(child)
         if self._manner.tls:
             host, port = self._listening.getsockname()
-            with self._end():
-                self._secure_url = self._secure.enter_context(secured(host, f"{host}:{port}"))
+            try:
+                with self._end():
+                    self._secure_url = self._secure.enter_context(secured(host, f"{host}:{port}"))
+            except BaseException:
+                self.__exit__()
+                raise
         return self
 
     def _end(self) -> contextlib.AbstractContextManager[None]:
