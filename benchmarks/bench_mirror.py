@@ -1,12 +1,13 @@
 """What a mirror's answers cost: `make bench-mirror`; sides take turns, medians and spreads are printed.
 
-    python -m benchmarks.bench_mirror [warm] [servers] [tls] [cold] [crowd] [--rounds N] [--scale F]
+    python -m benchmarks.bench_mirror [ROW ...] [--rounds N] [--scale F]
 
 warm     a file that is here, at 1 and 32 connections: preheat, nginx with sendfile as the limit, olah as the peer
 servers  the same for the servers that ADR 7 chooses among, and nginx
 tls      one connection, plain and under TLS, by curl
 cold     how long a file's first byte takes that is not here, beside the hub's own
 crowd    50 clients that ask for one cold file at once: what the hub has to send
+-https   the same with nginx' TLS before the hub, as real hubs have it
 """
 
 import argparse
@@ -33,6 +34,7 @@ from benchmarks.sides import NotHere
 
 RESULTS = Path(__file__).parent / "results" / "mirror.json"
 Figures = dict[str, Any]
+_HTTPS = "-https"
 _WARM, _CROWD, _CLIENTS = 128_000_000, 500_000_000, 50
 _TURN_S, _MOST = 1.5, 128  # a turn lasts long enough that where the kernel puts two processes evens out
 _REPOS, _FILES, _COLD = 5, 6, 3_000_000
@@ -50,7 +52,8 @@ class Bench:
         folders = {MODEL: self._warm, "acme/crowd": _model(work / "crowd", int(_CROWD * scale))}
         for number in range(_REPOS):
             folders[f"acme/cold-{number}"] = weights(work / f"cold-{number}", _COLD, _FILES)
-        self.hub = Hub({name: read_repo(name, folder) for name, folder in folders.items()}, Manner())
+        self._repos = {name: read_repo(name, folder) for name, folder in folders.items()}
+        self.hub = Hub(self._repos, Manner())
 
     @property
     def place(self) -> Place:
@@ -66,7 +69,11 @@ class Bench:
             "cold": self._cold,
             "crowd": self._crowd,
         }
-        return {"machine": describe(self.work), **rows[row]()}
+        plain = self.hub
+        with Hub(self._repos, Manner(tls=True)) if row.endswith(_HTTPS) else contextlib.nullcontext(plain) as self.hub:
+            measured = rows[row.removesuffix(_HTTPS)]()
+        self.hub = plain
+        return {"machine": describe(self.work), **measured}
 
     def _warm_file(self, starts: dict[str, Start]) -> Figures:
         with contextlib.ExitStack() as running:
@@ -125,10 +132,12 @@ class Bench:
                 "a file of a model never asked for": [],
                 "another file of it": [],
             }
+            # Drain speaks no TLS: beside an HTTPS hub, this is the hub behind it.
+            plain = self.hub.plain_url
             for repo in range(_REPOS):
                 for number in range(1, _FILES + 1):
                     path = f"/acme/cold-{repo}/resolve/main/model-{number:05}-of-{_FILES:05}.safetensors"
-                    took["the hub"].append(_first(f"{self.hub.url}{path}"))
+                    took["the hub"].append(_first(f"{plain}{path}"))
                     what = "another file of it" if number > 1 else "a file of a model never asked for"
                     took[what].append(_first(f"{at}{path}"))
             return {"sides": [{"name": name, "ms": spread(found)} for name, found in took.items()]}
@@ -192,7 +201,7 @@ def _folder(at: Path) -> Iterator[Path]:
 def main() -> None:
     """Measure the rows asked for; keep the result if it was a whole run."""
     form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    every = ("warm", "servers", "tls", "cold", "crowd")
+    every = ("warm", "servers", "tls", "cold", "crowd", "cold-https", "crowd-https")
     form.add_argument("rows", nargs="*", choices=[*every, []], metavar="ROW", help="only these")
     form.add_argument("--rounds", type=int, default=5, help="how often each has its turn (default 5)")
     form.add_argument("--scale", type=float, default=1.0, help="smaller files, for a trial that is not kept")

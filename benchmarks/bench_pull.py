@@ -19,6 +19,7 @@ from pathlib import Path
 from benchmarks import corpus, sides
 from benchmarks.hub.line import Line, NoLine
 from benchmarks.hub.repo import Repo, read_repo
+from benchmarks.hub.secure import NoNginx
 from benchmarks.hub.serving import Hub, Manner
 from benchmarks.machine import describe, load
 from benchmarks.report import write_report
@@ -35,9 +36,15 @@ _TITLES = {
     "slow": "1 MB/s a connection, 200 MB/s in all, 2 GB",
     "far": "20 ms round trip, 50 MB/s a connection, 2 GB",
     "loopback": "unshaped loopback, 2 GB",
+    "far-https": "HTTPS, 20 ms round trip, 50 MB/s a connection, 2 GB",
+    "https": "HTTPS, unshaped loopback, 2 GB",
+    "small-https": "HTTPS, 20 ms round trip, 3,000 small files, 76 MB",
     "small": "20 ms round trip, 3,000 small files, 76 MB",
     "kill": "kill -9 at half, then again; 50 MB/s a connection, 2 GB",
 }
+
+
+_HTTPS = ("far-https", "https", "small-https")
 
 
 class Bench:
@@ -80,23 +87,24 @@ class Bench:
         peers = [side for side in (*self.hub_clients, *self.others) if "parts" not in side.name]
         return turns.take([(self.ours, self.rounds), *((side, 1) for side in peers)])
 
-    def far(self) -> list[Figures]:
-        """Everybody over the long line."""
+    def far(self, *, tls: bool = False) -> list[Figures]:
+        """Everybody over the long line; the floor speaks no TLS."""
         with Line(_ROUND_TRIP_S) as line:
-            turns = Turns(self.big, Manner(pace=50_000_000), self.work, line)
-            everybody = (_floor(_FAR_FLOOR), self.ours, *self.hub_clients, *self.others)
+            turns = Turns(self.big, Manner(pace=50_000_000, tls=tls), self.work, line)
+            floors = () if tls else (_floor(_FAR_FLOOR),)
+            everybody = (*floors, self.ours, *self.hub_clients, *self.others)
             return turns.take((side, min(self.rounds, 3)) for side in everybody)
 
-    def loopback(self) -> list[Figures]:
-        """Everybody on the shortest of lines, and the floor beside them."""
-        turns = Turns(self.big, Manner(), self.work)
-        floors = [_floor(connections) for connections in _FLOOR_CONNECTIONS]
+    def loopback(self, *, tls: bool = False) -> list[Figures]:
+        """Everybody on the shortest of lines, and the floor beside them, where it is plain."""
+        turns = Turns(self.big, Manner(tls=tls), self.work)
+        floors = [] if tls else [_floor(connections) for connections in _FLOOR_CONNECTIONS]
         return turns.take((side, self.rounds) for side in (*floors, self.ours, *self.hub_clients, *self.others))
 
-    def small_files(self) -> list[Figures]:
+    def small_files(self, *, tls: bool = False) -> list[Figures]:
         """Hub clients alone: they have to find out what there is."""
         with Line(_ROUND_TRIP_S) as line:
-            turns = Turns(self.small, Manner(), self.work, line, keeping=True)
+            turns = Turns(self.small, Manner(tls=tls), self.work, line, keeping=True)
             return turns.take((side, min(self.rounds, 3)) for side in (self.ours, *self.hub_clients))
 
     def kill(self) -> list[Figures]:
@@ -171,13 +179,13 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that hubs, namespaces and folders go with us
     with _folder(options.work) as work:
         bench = Bench(work, options.rounds, options.scale, options.only)
-        rows = options.rows or (["slow"] if options.slow else ["far", "loopback", "small", "kill"])
+        rows = options.rows or (["slow"] if options.slow else ["far", "loopback", "small", "kill", *_HTTPS])
         measured: dict[str, object] = {}
         for row in rows:
             print(f"{_TITLES[row]} (load {load()})", flush=True)
             try:
                 measured[row] = {"title": _TITLES[row], "machine": describe(work), "sides": _measure(bench, row)}
-            except NoLine as error:
+            except (NoLine, NoNginx) as error:
                 print(f"  left out: {error}")
                 measured[row] = {"title": _TITLES[row], "machine": describe(work), "left_out": str(error)}
         for line in bench.absent:
@@ -195,12 +203,12 @@ def _measure(bench: Bench, row: str) -> list[Figures]:
     match row:
         case "slow":
             return bench.slow()
-        case "far":
-            return bench.far()
-        case "loopback":
-            return bench.loopback()
-        case "small":
-            return bench.small_files()
+        case "far" | "far-https":
+            return bench.far(tls=row in _HTTPS)
+        case "loopback" | "https":
+            return bench.loopback(tls=row in _HTTPS)
+        case "small" | "small-https":
+            return bench.small_files(tls=row in _HTTPS)
         case _:
             return bench.kill()
 

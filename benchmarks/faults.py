@@ -2,6 +2,7 @@
 
 python -m benchmarks.faults                                  all of them, at most ten at a time
 python -m benchmarks.faults --fault 'cut once' --side preheat     a trial, which writes nothing
+python -m benchmarks.faults --plain                          over HTTP, which writes nothing either
 """
 
 import argparse
@@ -67,13 +68,13 @@ _CASES = (
 )
 
 
-def meet(case: Case, side: Side, repo: Repo, work: Path, *, loud: bool) -> dict[str, Any]:
+def meet(case: Case, side: Side, repo: Repo, work: Path, *, loud: bool, tls: bool) -> dict[str, Any]:
     """Let a client meet a fault; say what came of it."""
     place = work / re.sub(r"\W+", "-", f"{case.words} {side.name}") / "in" / "the" / "deep" / "of"
     place.mkdir(parents=True)
     if case.hostile:
         repo = _hostile(repo)
-    with FaultyHub(repo, case.make()) as hub:
+    with FaultyHub(repo, case.make(), tls=tls) as hub:
         errand = Errand(hub.url, repo, place)
         spent = run(side.command(errand), side.environment(errand), place / "said.txt", _PATIENCE_S)
     told = _outcome(place, repo, spent)
@@ -146,6 +147,7 @@ def main() -> None:
     form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     form.add_argument("--fault", action="append", default=[], metavar="WORDS", help="only those with these words")
     form.add_argument("--side", action="append", default=[], metavar="NAME", help="only those with this name in theirs")
+    form.add_argument("--plain", action="store_true", help="over HTTP, not HTTPS")
     options = form.parse_args()
     here, absent = sides.gather(
         sides.preheat,
@@ -155,7 +157,7 @@ def main() -> None:
         sides.aria2,
         sides.curl,
     )
-    trial = bool(options.fault or options.side)
+    trial = bool(options.fault or options.side or options.plain)
     clients = [side for side in here if not options.side or any(name in side.name for name in options.side)]
     cases = [case for case in _CASES if not options.fault or any(words in case.words for words in options.fault)]
     work = Path(tempfile.mkdtemp(prefix="preheat-faults-"))
@@ -168,7 +170,7 @@ def main() -> None:
         repo = read_repo("acme/tiny", folder)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             meetings = {
-                (case.words, side.name): pool.submit(meet, case, side, repo, work, loud=trial)
+                (case.words, side.name): pool.submit(meet, case, side, repo, work, loud=trial, tls=not options.plain)
                 for case in cases
                 for side in clients
                 if not (case.hostile and side.verifies == "nothing")  # these are told their names by us
@@ -208,11 +210,11 @@ def document(told: dict[str, Any]) -> str:
             "# What a fault does to each client",
             "",
             "Made by `make bench-faults` (benchmarks/faults.py) from real runs against a hub that fails in one way, on",
-            f"real sockets: a weight of {_SIZE // 1_000_000} MB and two small files. Every client runs as it comes, no",
-            "setting changed. *Right*: all files are there, with the right bytes, and it said so. *Fails*: it said so",
-            f"itself. *No end*: it was stopped after {told['patience_s']:.0f} s. *Leaves*: room taken on the disk by",
-            "what is no right file; a client that resumes may go on from it. aria2c and curl list no repositories, so",
-            "they cannot be led astray by a file's name.",
+            f"real sockets, over HTTPS: a weight of {_SIZE // 1_000_000} MB and two small files. Every client runs as",
+            "it comes, no setting changed. *Right*: all files are there, with the right bytes, and it said so.",
+            f"*Fails*: it said so itself. *No end*: it was stopped after {told['patience_s']:.0f} s. *Leaves*: room",
+            "taken on the disk by what is no right file; a client that resumes may go on from it. aria2c and curl list",
+            "no repositories, so they cannot be led astray by a file's name.",
             "",
             *rows,
             "",

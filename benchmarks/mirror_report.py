@@ -30,8 +30,10 @@ def tables(rows: dict[str, Any]) -> str:
     """Say what was measured, on what, and by which commands."""
     parts: list[str] = []
     for name, make in (("warm", _warm), ("servers", _servers), ("tls", _tls), ("cold", _cold), ("crowd", _crowd)):
-        if name in rows and "left_out" not in rows[name]:
-            parts += [*make(rows[name]), "", _machine(rows[name]["machine"]), ""]
+        for which, words in ((name, ""), (f"{name}-https", ", with a hub over HTTPS")):
+            if which in rows and "left_out" not in rows[which]:
+                heading, *lines = make(rows[which])
+                parts += [heading + words, *lines, "", _machine(rows[which]["machine"]), ""]
     parts += [*(f"- left out: {line}" for line in rows.get("absent", [])), ""]
     commands = [side for name in ("warm",) for side in rows.get(name, {}).get("sides", [])]
     parts += [f"- {side['name']} {side['version']}: `{side['command']}`" for side in commands]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.sides import ROOT, NotHere, environment
+from tests.authority import authority
 
 MODEL, FILE = "acme/warm", "model.safetensors"
 PREHEAT = ROOT / ".venv" / "bin" / "preheat"
@@ -143,6 +144,7 @@ def _running(name: str, version: str, words: Sequence[str], port: int, path: str
         "HOME": str(home),
         "LANG": "C.UTF-8",
         "PREHEAT_LIBRARY": str(place.work / "library"),
+        **authority().environ,
     }
     with open(place.work / f"{name}.log", "wb") as log:
         process = subprocess.Popen(

@@ -14,7 +14,7 @@ RESULTS = Path(__file__).parent / "results" / "pull.json"
 _DOCUMENT = ROOT / "docs" / "benchmarks.md"
 _PICTURE = ROOT / "docs" / "pictures" / "pull.svg"
 _OPEN, _SHUT = "<!-- pull: made by benchmarks/report.py from benchmarks/results/pull.json -->", "<!-- end of pull -->"
-_ORDER = ("slow", "far", "loopback", "small", "kill")
+_ORDER = ("slow", "far", "far-https", "loopback", "https", "small", "small-https", "kill")
 _ABOUT = """\
 # Benchmarks
 

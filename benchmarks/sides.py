@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.hub.repo import Repo
 from filelock import FileLock
+from tests.authority import authority
 
 ROOT = Path(__file__).parents[1]
 _KEPT = ROOT / ".outsiders"
@@ -44,12 +45,14 @@ class Side:
         """Say its whole environment: a home of its own, and nothing of ours."""
         home = errand.into / "home"
         home.mkdir(parents=True, exist_ok=True)
-        return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", **self.environ(errand)}
+        trusted = authority().environ if errand.url.startswith("https:") else {}
+        return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", **trusted, **self.environ(errand)}
 
     def say(self, errand: Errand) -> str:
         """Say the command as one would type it, with names for what differs from run to run."""
         words = [f"{name}={value}" for name, value in self.environ(errand).items()] + self.command(errand)
         said = " ".join(words).replace(str(errand.into), "DIR").replace(errand.url, "HUB")
+        said = said.replace(str(authority().ca_file), "CA")
         return said.replace(f"{ROOT}/", "").replace(str(ROOT), ".")
 
 
@@ -108,7 +111,8 @@ def aria2() -> Side:
         listing = e.into / "list.txt"
         e.into.mkdir(parents=True, exist_ok=True)
         listing.write_text("".join(f"{url}\n  out={path}\n" for path, url in _addresses(e)))
-        return [program, *words, "-d", str(e.into / "files"), "-i", str(listing)]
+        trusted = [f"--ca-certificate={authority().ca_file}"] if e.url.startswith("https:") else []
+        return [program, *words, *trusted, "-d", str(e.into / "files"), "-i", str(listing)]
 
     return Side("aria2c -x16", _said([program, "--version"]).split()[2], command)
 

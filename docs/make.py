@@ -50,6 +50,29 @@ Libraries that we use read their own: `XDG_DATA_HOME` moves the user's data (def
 `XDG_STATE_HOME` the views of a library that cannot be written (default `~/.local/state`); `NO_COLOR`,
 `FORCE_COLOR`, `TERM` and `COLUMNS` say what the terminal can show.
 
+## Behind a proxy
+
+`https_proxy`, `http_proxy` and `all_proxy` name the proxy for pulls, a mirror's upstreams, registries and `trace`:
+
+```sh
+export https_proxy=http://USER:PASSWORD@proxy.example:3128   # http:// may be left out
+export no_proxy=localhost,127.0.0.1,.corp.example,10.0.0.0/8
+```
+
+- The address begins with `http://`, `https://` (TLS to the proxy), `socks5://` (names are looked up here) or
+  `socks5h://` (by the proxy; `socks://` is the same). SOCKS needs PySocks: the extra `socks`.
+- In a password, `@` is `%40`, `:` is `%3A`, `/` is `%2F` and `%` is `%25`. It is sent to the proxy and never printed.
+- `https:` addresses go through a tunnel (CONNECT): the proxy sees the host's name and the amount of bytes, no more. A
+  proxy that opens TLS needs its CA's file in `SSL_CERT_FILE`.
+- `no_proxy` contains names (`corp.example` and `.corp.example` both include all below), addresses, nets and patterns
+  (`*.corp.example`), each with a port or without; `*` is every host. A redirect is looked at anew.
+- An app that asks its own page needs `localhost` in `no_proxy`: `run` and `trace` add it.
+- The guard's probes never use a proxy. A mirror's fence against redirects into your network looks at the addresses in
+  URLs, and not at what a proxy makes of a name.
+- In a CGI program (`REQUEST_METHOD` is set), `HTTP_PROXY` in upper case is not read, as a client could set it.
+
+Errors name the proxy and the variable. Status 407 means that a user and a password are missing or wrong.
+
 ## What `run` sets for the app
 
 Everything else is passed on as it is, tokens included. The recipe's `env` is set last, and wins.

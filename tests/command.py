@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.authority import authority
+
 COMMAND = Path(sys.executable).with_name("preheat")
 # No promise: it only keeps a hang from taking all the time there is.
 _HANGS_S = 60.0
@@ -91,7 +93,7 @@ class Preheat:
     def __init__(self, folder: Path, endpoint: str) -> None:
         self.folder = folder
         self.library = folder / "library"
-        self.env = {"PATH": os.environ["PATH"], "HOME": str(folder), "HF_ENDPOINT": endpoint}
+        self.env = {"PATH": os.environ["PATH"], "HOME": str(folder), "HF_ENDPOINT": endpoint} | authority().environ
         self._running: list[Running] = []
 
     def __call__(self, *words: str, inside: tuple[str, ...] = (), **env: str) -> Told:

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
+from tests.authority import authority
+
 from preheat.events import Answered, Event
 from preheat.mirror.forms import Answer, Flow, Request, Slice, refuse
 from preheat.mirror.routes import answer
@@ -31,15 +33,19 @@ class _Rule:
 
 
 class FlakyHub:
-    """Serve folders by their repositories' names, as the Hugging Face hub would; between `with` and its end."""
+    """Serve folders by their repositories' names, as the Hugging Face hub would; between `with` and its end.
 
-    def __init__(self, folders: Mapping[str, Path], pace: int | None = None) -> None:
+    Over HTTPS, as real hubs do, with the certificate of tests.authority; over HTTP with `tls=False`.
+    """
+
+    def __init__(self, folders: Mapping[str, Path], pace: int | None = None, *, tls: bool = True) -> None:
         self._honest = partial(answer, find=Shelf(folders).find)
         self._rules: list[_Rule] = []
         self._turn = threading.Lock()
         self._requests: list[Request] = []
         self._answered: list[Answered] = []
-        self._server = Server(("127.0.0.1", 0), self._reply, self._note, pace)
+        shown = authority().context if tls else None
+        self._server = Server(("127.0.0.1", 0), self._reply, self._note, pace, tls=shown)
         self.url = self._server.url
 
     def __enter__(self) -> Self:

@@ -5,7 +5,9 @@ import ipaddress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.authority import trusting
 from tests.flaky_hub import FlakyHub, redirects_to
+from tests.small_proxy import proxying
 
 from preheat.errors import HubError
 from preheat.fence import PUBLIC, Fence, kind_of
@@ -82,6 +84,33 @@ def test_before_the_endpoint_itself_was_reached_nothing_is_known_of_it() -> None
         Fence("http://mirror.lan:8000").check("store.lan", 8000, "192.168.1.6")
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["168.63.129.16", "192.0.0.192", "fec0::1", "64:ff9b:1::a9fe:a9fe", "::169.254.169.254", "::7f00:1", "5f00::1"],
+)
+def test_special_networks_are_not_public(address: str) -> None:
+    assert kind_of(address) != PUBLIC
+
+
+def test_a_name_that_moves_inside_is_refused() -> None:
+    fence = Fence("https://hub.example")
+    fence.check("hub.example", 443, "93.184.215.14")
+    for address in ("127.0.0.1", "10.0.0.1", "169.254.169.254"):
+        with pytest.raises(HubError, match="refused"):
+            fence.check("hub.example", 443, address)
+    fence.check("hub.example", 443, "2606:2800:21f:cb07:6820:80da:af6b:8b2c")
+
+
+def test_a_proxy_is_not_asked_for_addresses_inside(hub: FlakyHub) -> None:
+    port = hub.url.rpartition(":")[2]
+    with proxying() as proxy:
+        wires = trusting(Wires({"https": proxy.url}, fence=Fence("https://hub.example")))
+        for host in ("127.0.0.1", "localhost", "LOCALHOST.", "a.localhost"):
+            with pytest.raises(HubError, match="loopback address: refused"):
+                Transport(wires).get(f"https://{host}:{port}/acme/tiny/resolve/main/config.json", {})
+        assert proxy.asked == []
+
+
 def test_a_redirect_that_leads_inside_is_not_followed(hub: FlakyHub) -> None:
     with FlakyHub({}) as inside:
         hub.fails(r"/resolve/", redirects_to(inside.url))
@@ -89,8 +118,8 @@ def test_a_redirect_that_leads_inside_is_not_followed(hub: FlakyHub) -> None:
         # By a name, the hub is where it is; what it leads to is then looked at as if the hub were outside.
         fence = Fence(f"http://elsewhere.example:{port}")
         with pytest.raises(HubError, match="loopback address: refused"):
-            Transport(Wires(fence=fence)).get(f"{hub.url}/acme/tiny/resolve/main/config.json", {})
+            Transport(trusting(Wires(fence=fence))).get(f"{hub.url}/acme/tiny/resolve/main/config.json", {})
         assert inside.asked() == []
-        own = Transport(Wires(fence=Fence(hub.url)))
+        own = Transport(trusting(Wires(fence=Fence(hub.url))))
         assert own.get(f"{hub.url}/acme/tiny/resolve/main/config.json", {}).status == 404
         assert len(inside.asked()) == 1

@@ -32,7 +32,12 @@ def say(repos: Mapping[str, Repo], target: str, headers: Mapping[str, str]) -> S
         case ["api", "v1", "models", owner, name, *rest] if f"{owner}/{name}" in repos:
             return _modelscope(repos[f"{owner}/{name}"], rest, fields, headers)
         case ["api", "models", owner, name, *rest] if f"{owner}/{name}" in repos:
-            return _api(repos[f"{owner}/{name}"], rest, fields, f"http://{headers.get('host', '')}{path}")
+            return _api(
+                repos[f"{owner}/{name}"],
+                rest,
+                fields,
+                f"{headers.get('x-forwarded-proto', 'http')}://{headers.get('host', '')}{path}",
+            )
         case [owner, name, "resolve", _, *rest] if f"{owner}/{name}" in repos:
             repo = repos[f"{owner}/{name}"]
             entry = repo.entries.get("/".join(rest))

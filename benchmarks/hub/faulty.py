@@ -11,6 +11,7 @@ from dataclasses import replace
 from benchmarks.hub.answers import Said, say
 from benchmarks.hub.asking import Asked, asked, head
 from benchmarks.hub.repo import Repo
+from tests.authority import authority
 
 _SIGNED_FOR_S = 2.0
 
@@ -72,7 +73,8 @@ Fault = Callable[[Delivery], None]
 class FaultyHub:
     """Serves a repo with a fault, inside a `with`; the fault sends every answer that brings a file, or none does."""
 
-    def __init__(self, repo: Repo, fault: Fault) -> None:
+    def __init__(self, repo: Repo, fault: Fault, *, tls: bool = False) -> None:
+        self._tls = authority().context if tls else None
         self._repo = repo
         self._fault = fault
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -83,7 +85,12 @@ class FaultyHub:
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    @property
+    def scheme(self) -> str:
+        """Whether it speaks TLS."""
+        return "http" if self._tls is None else "https"
 
     def __enter__(self) -> "FaultyHub":
         threading.Thread(target=self._accept, daemon=True).start()
@@ -104,10 +111,15 @@ class FaultyHub:
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(HangUp, OSError, ValueError), connection:
-            for one in asked(connection):
-                self._answer(connection, one)
+        with contextlib.suppress(HangUp, OSError, ValueError), connection, self._spoken(connection) as line:
+            for one in asked(line):
+                self._answer(line, one)
         self._connections.discard(connection)
+
+    def _spoken(self, connection: socket.socket) -> contextlib.AbstractContextManager[socket.socket]:
+        if self._tls is None:
+            return contextlib.nullcontext(connection)
+        return self._tls.wrap_socket(connection, server_side=True)
 
     def _answer(self, connection: socket.socket, one: Asked) -> None:
         if one.target.startswith("/signed/"):
@@ -256,7 +268,7 @@ def signs(delivery: Delivery) -> None:
         return delivery.honest()
     kept = {name: value for name, value in delivery.said.headers.items() if name.startswith(("X-", "ETag"))}
     signed = f"/signed/{time.time() + _SIGNED_FOR_S}{delivery.asked.target}"
-    location = f"http://localhost:{delivery.hub.port}{signed}"
+    location = f"{delivery.hub.scheme}://localhost:{delivery.hub.port}{signed}"
     return delivery.send(Said(302, {**kept, "Location": location, "Content-Length": "0"}), b"")
 
 

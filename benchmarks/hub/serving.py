@@ -21,6 +21,7 @@ from benchmarks.hub.asking import asked, head
 from benchmarks.hub.counts import Bucket, Counts
 from benchmarks.hub.line import Line
 from benchmarks.hub.repo import Repo, read_repo
+from benchmarks.hub.secure import secured
 
 _SO_MAX_PACING_RATE = 47  # asm-generic/socket.h
 _STEP = 64 << 10
@@ -29,11 +30,15 @@ _LONG_STEP = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How the hub serves: bytes a second for each connection, and for all together; 0 is as fast as it can."""
+    """How the hub serves: bytes a second for each connection, and for all together; 0 is as fast as it can.
+
+    With `tls`, nginx stands before it and speaks TLS.
+    """
 
     pace: int = 0
     rate: int = 0
     processes: int = 2
+    tls: bool = False
 
 
 class Hub:
@@ -44,7 +49,10 @@ class Hub:
         self._manner = manner
         self._counts = Counts(manner.processes)
         self._bucket = Bucket(manner.rate) if manner.rate else None
-        with line.hub_end() if line else contextlib.nullcontext():
+        self._line = line
+        self._secure = contextlib.ExitStack()
+        self._secure_url = ""
+        with self._end():
             self._listening = socket.create_server((line.address if line else "127.0.0.1", 0), backlog=4096)
         if manner.pace:
             self._listening.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, manner.pace)
@@ -53,6 +61,12 @@ class Hub:
     @property
     def url(self) -> str:
         """Where it listens."""
+        host, port = self._listening.getsockname()
+        return self._secure_url or f"http://{host}:{port}"
+
+    @property
+    def plain_url(self) -> str:
+        """Where it listens itself, behind any TLS."""
         host, port = self._listening.getsockname()
         return f"http://{host}:{port}"
 
@@ -71,9 +85,21 @@ class Hub:
                 finally:
                     os._exit(0)
             self._processes.append(child)
+        if self._manner.tls:
+            host, port = self._listening.getsockname()
+            try:
+                with self._end():
+                    self._secure_url = self._secure.enter_context(secured(host, f"{host}:{port}"))
+            except BaseException:
+                self.__exit__()
+                raise
         return self
 
+    def _end(self) -> contextlib.AbstractContextManager[None]:
+        return self._line.hub_end() if self._line else contextlib.nullcontext()
+
     def __exit__(self, *exception: object) -> None:
+        self._secure.close()
         for child in self._processes:
             os.kill(child, signal.SIGTERM)
             os.waitpid(child, 0)

@@ -28,13 +28,17 @@ VARIABLES = {
     "XDG_CONFIG_HOME": "the user's settings, where `containers/auth.json` may lie; default `~/.config`",
     "HTTP_PROXY": "the proxy for `http:` addresses; like the next three, lower case is read too, and wins",
     "HTTPS_PROXY": "the proxy for `https:` addresses",
-    "ALL_PROXY": "the proxy for what neither names",
-    "NO_PROXY": "hosts to reach without a proxy, parted by commas",
+    "ALL_PROXY": "the proxy for what neither names; all three are described in [Behind a proxy](#behind-a-proxy)",
+    "NO_PROXY": "hosts to reach without a proxy, separated by commas or spaces",
     "DOCKER_CONFIG": "the folder with docker's `config.json`, for registries' logins; default `~/.docker`",
     "REGISTRY_AUTH_FILE": "a file with registries' logins, as podman and skopeo write it; asked first",
     "XDG_RUNTIME_DIR": "where `containers/auth.json` lies, with the logins of podman and skopeo",
     "SSL_CERT_FILE": "a file of certificates to trust instead of the system's",
+    "REQUESTS_CA_BUNDLE": "the same, where `SSL_CERT_FILE` is not set, as for requests and older `hf`",
+    "CURL_CA_BUNDLE": "the same, where neither is set, as for curl",
 }
+
+CA_FILES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +62,14 @@ class Config:
 
 
 def read_config(environ: Mapping[str, str] | None = None) -> Config:
-    """Read the environment (`environ`, default the process's own). Nothing is asked of disk but HF's token file.
+    """Read the environment (`environ`, default the process's own); of disk, HF's token file and CA files alone.
 
     Raise UsageError for a token that cannot be one.
     """
     env = os.environ if environ is None else environ
-    ca_file = env.get("SSL_CERT_FILE")
+    # requests takes a folder too, which is left to it.
+    others = (env[name] for name in CA_FILES[1:] if Path(env.get(name) or "/").is_file())
+    ca_file = env.get(CA_FILES[0]) or next(others, None)
     tokens = {"hf": _token(env), "ms": _modelscope_token(env)}
     return Config(
         library=Path(env.get("PREHEAT_LIBRARY") or platformdirs.user_data_path("preheat") / "library"),

@@ -31,7 +31,7 @@ class File:
             any(segment in ("", ".", "..") or len(segment.encode()) > 255 for segment in segments)
             or "\\" in self.path
             or any(ord(character) < 32 for character in self.path)
-            or self.size < 0
+            or not 0 <= self.size < 1 << 63
         ):
             raise IntegrityError(
                 f"the hub names a file {self.path!r} of {self.size} bytes, which cannot be a file of a repository",

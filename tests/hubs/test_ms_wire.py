@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.authority import authority, trusting
 
 from preheat.digest import sha256
 from preheat.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, NotFound, PreheatError
@@ -22,7 +23,7 @@ from preheat.mirror.server import Server
 from preheat.mirror.shelf import Found
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
-from preheat.transport.transport import Transport, Wires
+from preheat.transport.transport import Transport
 
 REF = Ref.parse("ms:acme/tiny")
 HEX = "5f6c1d3a2b4e8f7091a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708"
@@ -232,12 +233,12 @@ def _serving(
         return Found(Snapshot(ref, COMMIT, files), lambda file: None)
 
     events: list[Event] = []
-    transport = Transport(Wires())
+    transport = Transport(trusting())
 
     def reply(request: Request) -> Answer:
         return fault(request, answer(request, find))
 
-    with Server(("127.0.0.1", 0), reply, events.append) as server:
+    with Server(("127.0.0.1", 0), reply, events.append, tls=authority().context) as server:
         yield ModelScope(server.url, transport), events
     transport.close()
 

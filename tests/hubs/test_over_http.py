@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.authority import trusting
 from tests.flaky_hub import Fault, FlakyHub, redirects_to, refuses, wants_token
 
 from preheat.digest import sha256
@@ -17,7 +18,7 @@ from preheat.hubs.url import Url
 from preheat.mirror.forms import Answer, Request
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
-from preheat.transport.transport import Transport, Wires
+from preheat.transport.transport import Transport
 
 TOKEN = "hush-hush"
 BYTES = r"/resolve/|FilePath="
@@ -25,7 +26,7 @@ BYTES = r"/resolve/|FilePath="
 
 @pytest.fixture
 def transport() -> Iterator[Transport]:
-    transport = Transport(Wires())
+    transport = Transport(trusting())
     yield transport
     transport.close()
 

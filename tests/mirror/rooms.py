@@ -4,12 +4,14 @@ import http.client
 import json
 from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit
+
+from tests.authority import authority, connect, trusting
 
 from preheat.events import Event
 from preheat.hubs.huggingface import HuggingFace
 from preheat.library.library import Library
 from preheat.mirror.pull_through import Remembering
+from preheat.mirror.settings import Settings, Words
 from preheat.mirror.shelf import Shelf
 from preheat.mirror.upstream import Upstream
 from preheat.ref import Ref
@@ -31,8 +33,7 @@ class Told:
 
 def ask(url: str, target: str, method: str = "GET", **headers: str) -> Told:
     """Ask a mirror, and read what comes."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=30)
+    connection = connect(url)
     connection.request(method, target, headers={name.replace("_", "-"): value for name, value in headers.items()})
     response = connection.getresponse()
     try:
@@ -57,9 +58,10 @@ class Room:
     ) -> None:
         self.library = Library(folder)
         self.events: list[Event] = []
-        self._transport = Transport(Wires(connect_s=2.0, read_s=5.0))
+        self._transport = Transport(trusting(Wires(connect_s=2.0, read_s=5.0)))
         behind = [self._upstream(url) for url in upstreams]
-        house = House() if remembering is None else House(remembering=remembering)
+        settings = Settings(Words(tls=lambda: authority().context))
+        house = House(settings) if remembering is None else House(settings, remembering=remembering)
         self.server = mirror(address, self.library, Shelf({}), self.events.append, upstreams=behind, house=house)
         self.url = self.server.url
 

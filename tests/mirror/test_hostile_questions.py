@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.authority import trusting
 from tests.flaky_hub import FlakyHub
 
 from preheat.hubs.huggingface import HuggingFace
@@ -44,7 +45,7 @@ class Behind:
 
     def __init__(self, folder: Path, hub: FlakyHub) -> None:
         self.library = Library(folder)
-        transport = Transport(Wires(connect_s=2.0, read_s=5.0))
+        transport = Transport(trusting(Wires(connect_s=2.0, read_s=5.0)))
         upstream = Upstream("hf", hub.url, lambda token, headers: HuggingFace(hub.url, transport, token, headers))
         fetches = Fetches(self.library, Policy(connections=4), lambda _event: None)
         self._through = PullThrough(self.library, Upstreams([upstream]), fetches, Remembering(1.0, 1.0, 0.0))

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.authority import trust
 from tests.flaky_hub import FlakyHub, flips_a_byte_at, hangs_up_after, knows_no_ranges, refuses, says
 from tests.mirror.rooms import Room
 
@@ -74,7 +75,8 @@ def paced(model: Path) -> Iterator[FlakyHub]:
 
 def test_who_comes_late_joins_in_the_middle_and_who_leaves_stops_nothing(rooms: Rooms, paced: FlakyHub) -> None:
     room = rooms(paced.url)
-    early = socket.create_connection(("127.0.0.1", int(room.url.rpartition(":")[2])))
+    plain = socket.create_connection(("127.0.0.1", int(room.url.rpartition(":")[2])))
+    early = trust().wrap_socket(plain, server_hostname="127.0.0.1")
     early.sendall(f"GET {WEIGHTS} HTTP/1.1\r\nHost: mirror\r\n\r\n".encode())
     assert early.recv(1000).startswith(b"HTTP/1.1 200")
     (one,) = room.under_way()
@@ -259,7 +261,7 @@ def test_mirrors_that_name_each_other_ask_in_no_circle(hub: FlakyHub, model: Pat
     for _ in range(2):
         with socket.create_server(("127.0.0.1", 0)) as free:
             ports.append(free.getsockname()[1])
-    urls = [f"http://127.0.0.1:{port}" for port in ports]
+    urls = [f"https://127.0.0.1:{port}" for port in ports]
     pair = [Room(tmp_path / str(at), urls[1 - at], hub.url, address=("127.0.0.1", ports[at])).open() for at in range(2)]
     try:
         began = time.monotonic()

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+from tests.authority import secured
+
 USER, PASSWORD = "me", "very secret"
 
 
@@ -35,8 +37,9 @@ class Faults:
 class Registry:
     """What it holds, by repository and digest, and what it was asked: `METHOD path`."""
 
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, faults: Faults, *, tls: bool) -> None:
         self.faults = faults
+        self.tls = tls
         self.blobs: dict[str, bytes] = {}
         self.repositories: dict[str, set[str]] = {}
         self.manifests: dict[tuple[str, str], tuple[str, bytes]] = {}
@@ -46,6 +49,11 @@ class Registry:
         self.tokens: set[str] = set()
         self.turn = threading.Lock()
         self.host = ""
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"{'https' if self.tls else 'http'}://{self.host}"
 
     @property
     def received(self) -> int:
@@ -61,15 +69,17 @@ class Registry:
 
 
 @contextmanager
-def serving(faults: Faults | None = None) -> Iterator[Registry]:
-    """Serve one."""
-    registry = Registry(faults or Faults())
+def serving(faults: Faults | None = None, *, tls: bool = True) -> Iterator[Registry]:
+    """Serve one, over TLS as registries do, or over HTTP."""
+    registry = Registry(faults or Faults(), tls=tls)
 
     class Handler(_Handler):
         its = registry
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls:
+        secured(server)
     registry.host = f"127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
@@ -128,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.its.tokens.clear()
                 good = False
             if not good:
-                realm = f"http://{self.its.host}/token"
+                realm = f"{self.its.url}/token"
                 self._refuse(f'Bearer realm="{realm}",service="here",scope="repository:x:pull,push"')
                 return False
         return True

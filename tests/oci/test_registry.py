@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.authority import trusting
 from tests.oci.small_registry import PASSWORD, USER, Faults, serving
 from tests.oci.small_registry import Registry as Small_
 
@@ -37,14 +38,16 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def registry(there: Small_, end: str = "target", login: Login | None = LOGIN, repository: str = "me/app") -> Registry:
     patience = Patience(attempts=4, first_wait_s=0.01, longest_wait_s=0.02)
-    transport = Transport(Wires(read_s=5))
+    transport = Transport(trusting(Wires(read_s=5)))
     return Registry(
-        transport, Name(there.host, repository, "v1"), login, Manner(plain=True, end=end, patience=patience)
+        transport, Name(there.host, repository, "v1"), login, Manner(plain=not there.tls, end=end, patience=patience)
     )
 
 
 def target(there: Small_, mounts: dict[Digest, list[str]] | None = None, login: Login | None = LOGIN) -> RegistryTarget:
-    return RegistryTarget(registry(there, login=login), Transport(Wires(read_s=5)), mounts or {}, lambda _: None)
+    return RegistryTarget(
+        registry(there, login=login), Transport(trusting(Wires(read_s=5))), mounts or {}, lambda _: None
+    )
 
 
 def local(tmp_path: Path, *, known: bool = True, body: bytes = BODY) -> Local:
@@ -159,19 +162,20 @@ def test_a_registry_that_stays_silent_is_the_source_that_failed() -> None:
 def test_a_login_is_shown_to_its_registry_and_to_no_other(tmp_path: Path) -> None:
     with serving() as other, serving(Faults(auth="basic")) as there:
         one = registry(there)
-        one.ask(lambda shown: Transport(Wires()).get(f"http://{there.host}/v2/", shown), one.base, push=True)
-        elsewhere = f"http://{other.host}/v2/"
-        one.ask(lambda shown: Transport(Wires()).get(elsewhere, shown), elsewhere, push=True)
+        one.ask(lambda shown: Transport(trusting()).get(f"{there.url}/v2/", shown), one.base, push=True)
+        elsewhere = f"{other.url}/v2/"
+        one.ask(lambda shown: Transport(trusting()).get(elsewhere, shown), elsewhere, push=True)
         assert there.shown[-1].startswith("Basic ")
         assert other.shown == [""]
 
 
-@pytest.mark.parametrize("realm", ["http://attacker.example/token"])
-def test_a_login_is_not_sent_to_a_place_without_tls(realm: str) -> None:
+@pytest.mark.parametrize(("host", "plain"), [("ghcr.io", False), ("localhost:5000", True), ("127.0.0.1:5000", True)])
+@pytest.mark.parametrize("realm", ["http://attacker.example/token", "http://10.0.0.1/token"])
+def test_a_login_is_not_sent_to_a_place_without_tls(realm: str, host: str, plain: bool) -> None:
     from preheat.oci.auth import Auth
     from preheat.oci.wire import Challenge
 
-    auth = Auth(Transport(Wires()), "ghcr.io", LOGIN, plain=False, end="target")
+    auth = Auth(Transport(trusting()), host, LOGIN, plain=plain, end="target")
     with pytest.raises(ImageError, match="without TLS"):
         auth.answer(Challenge("bearer", realm), "repository:x:pull", {})
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from tests.authority import authority
 
 from preheat.events import Event
 from preheat.mirror.routes import answer
@@ -76,5 +77,5 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     (folder / "model.safetensors").write_bytes(b"".join(i.to_bytes(4, "big") for i in range(3_000_000)))
     events: list[Event] = []
     shelf = Shelf(dict.fromkeys(("acme/tiny", "solo", "datasets/acme/rows"), folder))
-    with Server(("127.0.0.1", 0), partial(answer, find=shelf.find), events.append) as server:
+    with Server(("127.0.0.1", 0), partial(answer, find=shelf.find), events.append, tls=authority().context) as server:
         yield Served(folder, server.url, events)

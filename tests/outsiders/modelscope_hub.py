@@ -6,15 +6,13 @@ modelscope_hub 0.5 (_legacy_api.py).
 
 import hashlib
 import json
-import ssl
-import subprocess
 import threading
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import pytest
+from tests.authority import authority, secured
 
 BRANCH = "master"
 
@@ -22,21 +20,14 @@ BRANCH = "master"
 class ModelScopeHub:
     """Serves `folder` as the model `name`; `revisions` says which commit changed a file last, `commit` if not said."""
 
-    def __init__(self, folder: Path, name: str, commit: str, workplace: Path) -> None:
+    def __init__(self, folder: Path, name: str, commit: str) -> None:
         self.folder = folder
         self.name = name
         self.commit = commit
         self.revisions: Mapping[str, str] = {}
         self.sent: list[str] = []
         self.asked: list[str] = []
-        self.certificate = workplace / "certificate.pem"
-        key = workplace / "key.pem"
-        made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-        made += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(self.certificate)]
-        try:
-            subprocess.run(made, check=True, capture_output=True)
-        except FileNotFoundError:
-            pytest.skip("openssl is not here, and without a certificate this client cannot be led here")
+        self.certificate = authority().ca_file
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -61,9 +52,7 @@ class ModelScopeHub:
                 pass
 
         self._server = ThreadingHTTPServer(("localhost", 0), Handler)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.certificate, key)
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        secured(self._server)
         self.domain = f"localhost:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 

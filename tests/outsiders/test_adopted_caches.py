@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.authority import authority
 from tests.command import Preheat
 from tests.flaky_hub import WEIGHTS, FlakyHub
 from tests.outsiders.conftest import Outsider
@@ -19,7 +20,7 @@ def test_what_huggingface_hub_has_fetched_is_not_fetched_again(
     version: str, tmp_path: Path, outsider: Outsider, preheat: Preheat, hub: FlakyHub
 ) -> None:
     home = tmp_path / "home"
-    environ = {"PATH": os.environ["PATH"], "HF_HOME": str(home), "HF_ENDPOINT": hub.url}
+    environ = {"PATH": os.environ["PATH"], "HF_HOME": str(home), "HF_ENDPOINT": hub.url} | authority().environ
     python = outsider(f"huggingface_hub=={version}")
     subprocess.run([python, "-c", DOWNLOADS], env=environ, check=True, capture_output=True, timeout=120)
     hub.recovers()

@@ -8,6 +8,7 @@ from filecmp import cmp
 from pathlib import Path
 
 import pytest
+from tests.authority import authority
 from tests.outsiders.conftest import Outsider, Served
 
 from preheat.events import Answered
@@ -50,6 +51,7 @@ def client(python: Path, served: Served, tmp_path: Path) -> Client:
         "HF_ENDPOINT": served.url,
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        **authority().environ,
     }
 
     def evaluate(expression: str) -> object:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.authority import authority
 from tests.command import Preheat, Told
 from tests.guard.apps import until
 from tests.oci.bases import layer, layout, python_layer
@@ -50,7 +51,13 @@ ASK = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:786
 
 def run(*words: str | Path, cwd: Path | None = None) -> str:
     done = subprocess.run(
-        [str(word) for word in words], capture_output=True, text=True, check=False, cwd=cwd, timeout=200
+        [str(word) for word in words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        timeout=200,
+        env={**os.environ, **authority().environ},
     )
     assert done.returncode == 0, f"{words}: {done.stderr}{done.stdout}"
     return done.stdout
@@ -216,15 +223,16 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def registry(folder: Path) -> Iterator[str]:
-    """Start a docker-registry of our own."""
+def registry(folder: Path, *, tls: bool = True) -> Iterator[str]:
+    """Start a docker-registry of our own, over TLS or HTTP."""
     need("docker-registry")
     folder.mkdir()
     host = f"127.0.0.1:{free_port()}"
+    shown = {"certificate": str(authority().certificate), "key": str(authority().key)}
     settings = {
         "version": 0.1,
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
-        "http": {"addr": host},
+        "http": {"addr": host, **({"tls": shown} if tls else {})},
     }
     (folder / "settings.yml").write_text(json.dumps(settings))
     words = ["docker-registry", "serve", str(folder / "settings.yml")]
@@ -249,13 +257,12 @@ def test_docker_registry_takes_gives_and_deletes_it(app: Preheat, base: str, tmp
     need("skopeo")
     with registry(tmp_path / "registry") as host:
         first = build(app, base, f"docker://{host}/acme/demo:1").last
-        said = json.loads(run("skopeo", "inspect", "--tls-verify=false", f"docker://{host}/acme/demo:1"))
+        said = json.loads(run("skopeo", "inspect", f"docker://{host}/acme/demo:1"))
         assert said["Digest"] == first["digest"]
         run(
             "skopeo",
             "--insecure-policy",
             "copy",
-            "--src-tls-verify=false",
             f"docker://{host}/acme/demo:1",
             f"dir:{tmp_path}/d",
         )
@@ -268,10 +275,10 @@ def test_docker_registry_takes_gives_and_deletes_it(app: Preheat, base: str, tmp
         docker_form = build(
             app, f"docker://{host}/acme/demo:1", f"docker://{host}/acme/demo:3", "--format", "docker"
         ).last
-        raw = json.loads(run("skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{host}/acme/demo:3"))
+        raw = json.loads(run("skopeo", "inspect", "--raw", f"docker://{host}/acme/demo:3"))
         assert raw["mediaType"] == "application/vnd.docker.distribution.manifest.v2+json"
         assert docker_form["digest"] != first["digest"]
-        run("skopeo", "delete", "--tls-verify=false", f"docker://{host}/acme/demo:3")
+        run("skopeo", "delete", f"docker://{host}/acme/demo:3")
         gone = app("build", "--base", f"docker://{host}/acme/demo:3", "--output", "oci:x:1", "--json")
         assert (gone.last["kind"], gone.last["end"]) == ("ImageError", "source")
 
@@ -280,7 +287,8 @@ def test_containerd_pulls_it(app: Preheat, base: str, tmp_path: Path, short: Pat
     need("containerd", "ctr")
     if os.geteuid() != 0:
         pytest.skip("containerd wants root")
-    with registry(tmp_path / "registry") as host, containerd(short / "c") as command:
+    # `ctr --plain-http` is what its users type for a registry of their own.
+    with registry(tmp_path / "registry", tls=False) as host, containerd(short / "c") as command:
         for form, tag in (("oci", "1"), ("docker", "2")):
             build(app, base, f"docker://{host}/acme/demo:{tag}", "--format", form)
             name = f"{host}/acme/demo:{tag}"

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.authority import authority
 from tests.outsiders.conftest import Outsider, Served
 from tests.outsiders.matrix import NOWHERE, SUBSET, WHOLE, Client, Placed, record, stale
 from tests.outsiders.modelscope_hub import ModelScopeHub
@@ -51,7 +52,7 @@ class HuggingFaceClient(Client):
         return self(expression, HF_HUB_OFFLINE="1", HF_ENDPOINT=NOWHERE, **environ)
 
     def on(self, endpoint: str, expression: str, **environ: str) -> str:
-        return self(expression, HF_ENDPOINT=endpoint, HF_HUB_DISABLE_TELEMETRY="1", **environ)
+        return self(expression, HF_ENDPOINT=endpoint, HF_HUB_DISABLE_TELEMETRY="1", **authority().environ, **environ)
 
 
 @pytest.fixture(scope="module", params=HUGGING_FACE)
@@ -153,7 +154,9 @@ def test_the_client_itself_writes_in_place_and_only_a_file_of_its_own_is_safe_fr
     )
     heard: list[Event] = []
     blobs = {path: path.read_bytes() for path in (library / "blobs").rglob("*") if path.is_file()}
-    with Server(("127.0.0.1", 0), partial(answer, find=Shelf({"acme/tiny": folder}).find), heard.append) as server:
+    with Server(
+        ("127.0.0.1", 0), partial(answer, find=Shelf({"acme/tiny": folder}).find), heard.append, tls=authority().context
+    ) as server:
         for name, safe in (("own", True), ("linked", False)):
             call = f"snapshot_download('acme/tiny', local_dir={str(tmp_path / name)!r})"
             hf.on(server.url, call, HF_HUB_CACHE=str(tmp_path / "hub"))
@@ -184,10 +187,8 @@ class ModelScopeClient(Client):
 
 
 @pytest.fixture(scope="module")
-def hub(placed: Placed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelScopeHub]:
-    hub = ModelScopeHub(
-        placed.served.folder, "acme/tiny-2.5", placed.snapshot.commit, tmp_path_factory.mktemp("certificate")
-    )
+def hub(placed: Placed) -> Iterator[ModelScopeHub]:
+    hub = ModelScopeHub(placed.served.folder, "acme/tiny-2.5", placed.snapshot.commit)
     yield hub
     hub.close()
 

@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.command import Preheat, Running
+from tests.command import Preheat
+from tests.mirroring import mirroring
 from tests.outsiders.browser import Page, chromium
 
 pytestmark = pytest.mark.slow
@@ -27,15 +28,12 @@ class Room:
         assert preheat("pin", "acme/tiny").status == 0
         (folder / "large").mkdir()
         (folder / "large" / NAME).write_bytes(os.urandom(20_000_000))
-        words = ("--listen", "127.0.0.1:0", "--json", "--folder", f"acme/large={folder}/large", "--pace", "150K")
+        words = ("--folder", f"acme/large={folder}/large", "--pace", "150K")
         far = Preheat(folder / "far", "http://127.0.0.1:1")
         far.folder.mkdir()
-        behind = far.start("mirror", *words)
-        upstream = behind.event("serving")["url"]
-        self.mirror: Running = preheat.start(
-            "mirror", "--listen", "127.0.0.1:0", "--json", "--upstream", f"hf={upstream}"
-        )
-        self.url = str(self.mirror.event("serving")["url"])
+        _, upstream = mirroring(far, *words)
+        # The browser knows nothing of the tests' authority, so that its page comes over HTTP.
+        self.mirror, self.url = mirroring(preheat, "--upstream", f"hf={upstream}", tls=False)
         self._far = far
         threading.Thread(target=self._read, daemon=True).start()
 

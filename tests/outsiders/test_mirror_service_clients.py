@@ -6,7 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.command import Preheat, Running
+from tests.authority import authority
+from tests.command import Preheat
+from tests.mirroring import mirroring
 from tests.outsiders.conftest import Outsider
 
 pytestmark = pytest.mark.slow
@@ -16,11 +18,6 @@ _SNAPSHOT = "import sys; from huggingface_hub import snapshot_download; print(sn
 _MODELSCOPE = (
     "import sys; from modelscope import snapshot_download; print(snapshot_download('acme/tiny', cache_dir='ms'))"
 )
-
-
-def mirroring(preheat: Preheat, *words: str) -> tuple[Running, str]:
-    running = preheat.start("mirror", "--listen", "127.0.0.1:0", "--json", *words)
-    return running, str(running.event("serving")["url"])
 
 
 def asked(python: Path, script: str, at: Path, **env: str) -> "subprocess.CompletedProcess[str]":
@@ -39,7 +36,7 @@ def test_huggingface_hub_shows_its_token_over_tls(
     assert preheat("pull", "acme/tiny").status == 0
     tokens = tmp_path / "tokens"
     tokens.write_text(f"{TOKEN}\n")
-    mirror, url = mirroring(preheat, "--tls-self-signed", "--token-file", str(tokens))
+    mirror, url = mirroring(preheat, "--tls-self-signed", "--token-file", str(tokens), tls=False)
     certificate = str(mirror.event("noted")["said"]).partition("SSL_CERT_FILE=")[2]
     trust = {"HF_ENDPOINT": url, "SSL_CERT_FILE": certificate, "REQUESTS_CA_BUNDLE": certificate}
     python = outsider(f"huggingface_hub=={version}")
@@ -59,7 +56,7 @@ def test_modelscope_old_and_new_over_tls(
     preheat: Preheat, outsider: Outsider, tmp_path: Path, version: str, model: Path
 ) -> None:
     pytest.importorskip("cryptography", reason="preheat[tls] is not installed")
-    mirror, url = mirroring(preheat, "--tls-self-signed", "--folder", f"acme/tiny={model}")
+    mirror, url = mirroring(preheat, "--tls-self-signed", "--folder", f"acme/tiny={model}", tls=False)
     certificate = str(mirror.event("noted")["said"]).partition("SSL_CERT_FILE=")[2]
     trust = {"SSL_CERT_FILE": certificate, "REQUESTS_CA_BUNDLE": certificate}
     where = {"MODELSCOPE_DOMAIN": url.removeprefix("https://")} if version < "1.3" else {"MODELSCOPE_ENDPOINT": url}
@@ -78,7 +75,7 @@ def test_modelscope_shows_its_token(
     tokens = tmp_path / "tokens"
     tokens.write_text(f"{TOKEN}\n")
     words = ("--tls-self-signed", "--folder", f"acme/tiny={model}", "--token-file", str(tokens))
-    mirror, url = mirroring(preheat, *words)
+    mirror, url = mirroring(preheat, *words, tls=False)
     certificate = str(mirror.event("noted")["said"]).partition("SSL_CERT_FILE=")[2]
     trust = {"SSL_CERT_FILE": certificate, "REQUESTS_CA_BUNDLE": certificate, "MODELSCOPE_API_TOKEN": TOKEN}
     where = {"MODELSCOPE_DOMAIN": url.removeprefix("https://")} if version < "1.3" else {"MODELSCOPE_ENDPOINT": url}
@@ -97,7 +94,7 @@ def test_modelscope_shows_its_token(
 
 def test_curl_sees_words_and_a_file(preheat: Preheat, tmp_path: Path, model: Path) -> None:
     mirror, url = mirroring(preheat, "--folder", f"acme/tiny={model}")
-    curl = ["curl", "-qsf", "--max-time", "20"]
+    curl = ["curl", "-qsf", "--max-time", "20", "--cacert", str(authority().ca_file)]
     words = subprocess.run([*curl, url], capture_output=True, text=True, check=True).stdout
     assert f"export HF_ENDPOINT={url}" in words
     got = subprocess.run([*curl, f"{url}/acme/tiny/resolve/main/model.safetensors"], capture_output=True, check=True)

@@ -2,21 +2,21 @@
 
 import json
 import os
-import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from filecmp import cmp
 from pathlib import Path
 
 import pytest
+from tests.authority import authority
 from tests.command import COMMAND
 from tests.outsiders.conftest import Outsider, Served
-from tests.outsiders.tls import Tls
 
 from preheat.events import Answered, Event
 from preheat.library.library import Library
+from preheat.mirror.settings import Settings, Words
 from preheat.mirror.shelf import Shelf
-from preheat.verbs.mirror import mirror
+from preheat.verbs.mirror import House, mirror
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -39,22 +39,14 @@ def name_of_error(call, *args, **kwargs):
 """
 
 
-@pytest.fixture(scope="module")
-def tls(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tls]:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not here, and a certificate needs it")
-    with Tls(served.url, tmp_path_factory.mktemp("tls")) as tls:
-        yield tls
-
-
 @pytest.fixture(params=[OLD, NEW])
 def client(request: pytest.FixtureRequest, outsider: Outsider, served: Served, tmp_path: Path) -> Client:
     """Give a function that evaluates an expression where modelscope is installed and sees only the mirror."""
     python = outsider(f"modelscope=={request.param}")
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "MODELSCOPE_CACHE": str(tmp_path / "ms")}
+    environ |= authority().environ
     if request.param == OLD:
-        tls = request.getfixturevalue("tls")
-        environ |= {"MODELSCOPE_DOMAIN": tls.host, "REQUESTS_CA_BUNDLE": str(tls.certificate)}
+        environ["MODELSCOPE_DOMAIN"] = f"localhost:{served.url.rpartition(':')[2]}"
         environ["MODELSCOPE_ENABLE_DEFAULT_HASH_VALIDATION"] = "true"
     else:
         environ["MODELSCOPE_ENDPOINT"] = served.url
@@ -148,11 +140,17 @@ def test_what_our_own_client_has_pulled_is_served_from_the_library(
 ) -> None:
     events: list[Event] = []
     library = Library(tmp_path / "library")
-    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "MODELSCOPE_ENDPOINT": served.url}
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "MODELSCOPE_ENDPOINT": served.url,
+        **authority().environ,
+    }
     command = [str(COMMAND), "pull", "ms:acme/tiny", "--library", str(library.root)]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    with mirror(("127.0.0.1", 0), library, Shelf({}), events.append) as server:
+    house = House(Settings(Words(tls=lambda: authority().context)))
+    with mirror(("127.0.0.1", 0), library, Shelf({}), events.append, house=house) as server:
         environ["MODELSCOPE_ENDPOINT"] = server.url
         script = f"{_PRELUDE}\nprint('\\n' + snapshot_download('acme/tiny'))"
         python = outsider(f"modelscope=={NEW}")

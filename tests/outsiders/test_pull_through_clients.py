@@ -9,8 +9,10 @@ from filecmp import cmp
 from pathlib import Path
 
 import pytest
+from tests.authority import authority
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub, flips_a_byte_at
+from tests.mirroring import mirroring as mirroring_of
 from tests.outsiders.conftest import Outsider
 from tests.outsiders.tokenizer import TOKENIZER
 from tests.stories.kept import contents
@@ -37,8 +39,7 @@ def mirroring(preheat: Preheat) -> Mirroring:
 
     def start(upstream: str, *words: str) -> str:
         behind = ["--upstream", f"hf={upstream}", "--upstream", f"ms={upstream}"]
-        running = preheat.start("mirror", "--listen", "127.0.0.1:0", "--json", *behind, *words)
-        return str(running.event("serving")["url"])
+        return mirroring_of(preheat, *behind, *words, tls="--tls-self-signed" not in words)[1]
 
     return start
 
@@ -54,6 +55,7 @@ def client(home: Path, url: str, **more: str) -> dict[str, str]:
         "MODELSCOPE_ENDPOINT": url,
         "MODELSCOPE_CACHE": str(home / "ms"),
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        **authority().environ,
         **more,
     }
 
@@ -140,7 +142,7 @@ def test_transformers_loads_through_it(
 
 def test_curl_whole_in_parts_and_resumed(url: str, hub: FlakyHub, model: Path, tmp_path: Path) -> None:
     address = f"{url}/acme/tiny/resolve/main/model.safetensors"
-    env = {"PATH": os.environ["PATH"]}
+    env = {"PATH": os.environ["PATH"], **authority().environ}
     run("curl", "-sSf", "-r", "4000000-4999999", "-o", tmp_path / "part", address, env=env)
     assert (tmp_path / "part").read_bytes() == (model / "model.safetensors").read_bytes()[4_000_000:5_000_000]
     (tmp_path / "half").write_bytes((model / "model.safetensors").read_bytes()[:4_000_000])
@@ -155,8 +157,9 @@ def test_aria2c_over_many_connections(url: str, hub: FlakyHub, model: Path, tmp_
     if shutil.which("aria2c") is None:
         pytest.skip("aria2c is not here")
     address = f"{url}/acme/tiny/resolve/main/model.safetensors"
-    words = ["aria2c", "-q", "-x8", "-s8", "-k1M", "-d", str(tmp_path), "-o", "here", address]
-    run(*words, env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)})
+    words = ["aria2c", "-q", "-x8", "-s8", "-k1M", f"--ca-certificate={authority().ca_file}"]
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    run(*words, "-d", tmp_path, "-o", "here", address, env=env)
     assert cmp(tmp_path / "here", model / "model.safetensors", shallow=False)
     sent_once(hub)
 

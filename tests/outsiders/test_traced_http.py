@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from tests.authority import authority, secured
 from tests.outsiders.conftest import Outsider
 
 import preheat.guard
@@ -51,8 +52,9 @@ class _Page(BaseHTTPRequestHandler):
 @pytest.fixture
 def page() -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Page)
+    url = secured(server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
+    yield url
     server.shutdown()
     server.server_close()
 
@@ -72,7 +74,7 @@ def test_each_answer_is_noted_once_redirects_too(
 ) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()
-    environ = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(SHIM), "PREHEAT_TRACE": str(notes)}
+    environ = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(SHIM), "PREHEAT_TRACE": str(notes), **authority().environ}
     words = [str(outsider(requirement)), "-c", code, page]
     done = subprocess.run(words, env=environ, capture_output=True, text=True, check=False, timeout=60)
     assert done.stdout == "body\n", done.stderr

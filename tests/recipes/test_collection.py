@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.authority import authority, trusting
 
 from preheat.events import Event, Placed
 from preheat.guard.probes import parse_probe
@@ -76,7 +77,7 @@ def test_it_can_be_pulled_and_placed(name: str, tmp_path: Path) -> None:
     placed: list[Event] = []
     library = Library(tmp_path / "library")
     with stand_ins(recipe, tmp_path) as url:
-        transport = Transport(Wires(connections=4))
+        transport = Transport(trusting(Wires(connections=4)))
         for need in recipe.needs:
             hub = HuggingFace(url, transport) if need.ref.hub == "hf" else ModelScope(url, transport)
             pull([Source(url, hub, need.ref)], library, Policy(4), placed.append, Wish(need.files))
@@ -125,5 +126,5 @@ def stand_ins(recipe: Recipe, workplace: Path) -> Iterator[str]:
         commit = known.commit if ref.hub == "hf" else listing_commit(found.snapshot.files)
         return Found(Snapshot(ref, commit, found.snapshot.files), found.locate, found.revisions)
 
-    with Server(("127.0.0.1", 0), partial(answer, find=find), lambda event: None) as server:
+    with Server(("127.0.0.1", 0), partial(answer, find=find), lambda event: None, tls=authority().context) as server:
         yield server.url

@@ -16,8 +16,8 @@ import http.client, http.server, os, pathlib, sys
 PORT, FILES = int(sys.argv[1]), sys.argv[2:]
 
 def fetched(name):
-    host = os.environ["HF_ENDPOINT"].partition("://")[2]
-    connection = http.client.HTTPConnection(host)
+    scheme, _, host = os.environ["HF_ENDPOINT"].partition("://")
+    connection = (http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection)(host)
     connection.request("GET", "/acme/tiny/resolve/main/" + name)
     home = pathlib.Path(os.environ["HF_HOME"], "hub")
     home.mkdir(parents=True, exist_ok=True)

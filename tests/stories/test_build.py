@@ -160,8 +160,9 @@ def test_a_file_that_changed_takes_one_layer_with_it(app: Preheat, base: str, hu
     assert sum(one["size"] for one in new) < 7_000_000
 
 
-def test_it_goes_to_a_registry_and_from_there_to_the_next(app: Preheat, base: str) -> None:
-    with serving(Faults(auth="token", cut=[2_000_000])) as registry:
+@pytest.mark.parametrize("tls", [True, False], ids=["https", "http"])
+def test_it_goes_to_a_registry_and_from_there_to_the_next(app: Preheat, base: str, tls: bool) -> None:
+    with serving(Faults(auth="token", cut=[2_000_000]), tls=tls) as registry:
         (app.folder / ".docker").mkdir()
         login = {"auths": {registry.host: {"username": "me", "password": "very secret"}}}
         (app.folder / ".docker/config.json").write_text(json.dumps(login))

@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.command import Preheat, Running
+from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.mirror.rooms import ask
+from tests.mirroring import mirroring
 from tests.stories.kept import contents
 
 
@@ -26,12 +27,6 @@ def other(preheat: Preheat) -> Iterator[Preheat]:
     other = Preheat(folder, "http://127.0.0.1:1")
     yield other
     other.close()
-
-
-def mirroring(preheat: Preheat, *words: str) -> tuple[Running, str]:
-    """Start a mirror at a port that is free; return it and where it answers."""
-    running = preheat.start("mirror", "--listen", "127.0.0.1:0", "--json", *words)
-    return running, str(running.event("serving")["url"])
 
 
 def test_from_library_to_mirror_to_library_nothing_is_lost(preheat: Preheat, other: Preheat, model: Path) -> None:

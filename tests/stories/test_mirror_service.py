@@ -1,6 +1,5 @@
 """Mirror as a service, end to end: who may come in, what is said of it, and how it is read anew and stopped."""
 
-import http.client
 import json
 import os
 import signal
@@ -12,22 +11,18 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from tests.command import Preheat, Running
+from tests.authority import connect, trust
+from tests.command import Preheat
+from tests.mirroring import mirroring
 
 TOKEN = "a-token-of-the-room"
-
-
-def mirroring(preheat: Preheat, *words: str, **env: str) -> tuple[Running, str]:
-    """Start a mirror at a port that is free; return it and where it answers."""
-    running = preheat.start("mirror", "--listen", "127.0.0.1:0", "--json", *words, inside=(), **env)
-    return running, str(running.event("serving")["url"])
 
 
 def get(url: str, tls: ssl.SSLContext | None = None, **fields: str) -> tuple[int, bytes]:
     """Ask; say the status and the body."""
     asked = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in fields.items()})
     try:
-        with urllib.request.urlopen(asked, timeout=20, context=tls) as answer:
+        with urllib.request.urlopen(asked, timeout=20, context=tls or trust()) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -97,7 +92,7 @@ def test_an_answer_under_way_is_finished_when_it_is_stopped(preheat: Preheat, tm
     weights = os.urandom(3_000_000)
     (tmp_path / "slow/weights.bin").write_bytes(weights)
     mirror, url = mirroring(preheat, "--folder", f"me/slow={tmp_path}/slow", "--pace", "2M", "--grace", "20s")
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
+    connection = connect(url)
     connection.request("GET", "/me/slow/resolve/main/weights.bin")
     answer = connection.getresponse()
     mirror.process.send_signal(signal.SIGTERM)
@@ -111,7 +106,7 @@ def test_a_second_signal_waits_no_longer(preheat: Preheat, tmp_path: Path) -> No
     # More than the kernel takes in advance.
     (tmp_path / "slow/weights.bin").write_bytes(bytes(60_000_000))
     mirror, url = mirroring(preheat, "--folder", f"me/slow={tmp_path}/slow", "--pace", "10K", "--grace", "50s")
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
+    connection = connect(url)
     connection.request("GET", "/me/slow/resolve/main/weights.bin")
     answer = connection.getresponse()
     mirror.process.send_signal(signal.SIGTERM)
@@ -149,7 +144,7 @@ def test_the_library_is_kept_below_its_cap_and_the_page_says_so(preheat: Preheat
 def test_tls_by_a_certificate_made_here(preheat: Preheat) -> None:
     pytest.importorskip("cryptography", reason="preheat[tls] is not installed")
     assert preheat("pull", "acme/tiny").status == 0
-    mirror, url = mirroring(preheat, "--tls-self-signed", "--tls-name", "mirror.lan")
+    mirror, url = mirroring(preheat, "--tls-self-signed", "--tls-name", "mirror.lan", tls=False)
     assert url.startswith("https://127.0.0.1:")
     certificate = Path(str(mirror.event("noted")["said"]).partition("SSL_CERT_FILE=")[2])
     assert get(f"{url}/livez", ssl.create_default_context(cafile=certificate)) == (200, b"ok\n")

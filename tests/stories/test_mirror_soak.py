@@ -5,12 +5,15 @@ import http.client
 import random
 import signal
 import socket
+import ssl
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from tests.authority import connect, trust
 from tests.command import Preheat
+from tests.mirroring import mirroring
 
 pytestmark = pytest.mark.slow
 
@@ -31,15 +34,15 @@ def open_files(pid: int) -> int:
 class Client(threading.Thread):
     """Asks for one thing after the other, by chance, and notes what was wrong."""
 
-    def __init__(self, port: int, weights: bytes, seed: int) -> None:
+    def __init__(self, url: str, weights: bytes, seed: int) -> None:
         super().__init__(daemon=True)
-        self._port = port
+        self._url = url
         self._weights = weights
         self._choose = random.Random(seed)
         self.wrong: list[str] = []
 
     def run(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+        connection = connect(self._url, 60)
         for _ in range(_REQUESTS):
             what = self._choose.choice(
                 ("range", "range", "head", "listing", "page", "none", "whole", "leaves", "noise")
@@ -83,9 +86,14 @@ class Client(threading.Thread):
         return body
 
     def _say(self, words: bytes) -> None:
-        with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", self._port)) as raw:
+        with contextlib.suppress(ConnectionError, ssl.SSLError), self._raw() as raw:
             raw.sendall(words)
             raw.recv(1000)
+
+    def _raw(self) -> socket.socket:
+        raw = socket.create_connection(("127.0.0.1", int(self._url.rpartition(":")[2])))
+        # Half of them speak no TLS.
+        return raw if self._choose.random() < 0.5 else trust().wrap_socket(raw, server_hostname="127.0.0.1")
 
     def _note(self, right: bool, what: str) -> None:
         if not right:
@@ -94,12 +102,11 @@ class Client(threading.Thread):
 
 def test_thousands_of_requests_leave_it_as_it_was(preheat: Preheat, model: Path) -> None:
     assert preheat("pull", "acme/tiny").status == 0
-    mirror = preheat.start("mirror", "--listen", "127.0.0.1:0", "--json", "-q", "--size-cap", "1G")
-    port = int(str(mirror.event("serving")["url"]).rpartition(":")[2])
+    mirror, url = mirroring(preheat, "-q", "--size-cap", "1G")
     pid, weights = mirror.process.pid, (model / "model.safetensors").read_bytes()
 
     def storm(seed: int) -> None:
-        clients = [Client(port, weights, seed + number) for number in range(_CLIENTS)]
+        clients = [Client(url, weights, seed + number) for number in range(_CLIENTS)]
         for client in clients:
             client.start()
         for client in clients:

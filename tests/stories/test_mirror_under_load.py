@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import pytest
+from tests.authority import connect
 from tests.command import Preheat, Running
 from tests.flaky_hub import FlakyHub, flips_a_byte_at, hangs_up_after, knows_no_ranges, refuses
 from tests.mirror.rooms import ask
+from tests.mirroring import mirroring
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -36,11 +38,6 @@ def large(tmp_path: Path) -> Iterator[Path]:
     (folder / "weights.bin").unlink()
 
 
-def mirroring(preheat: Preheat, *words: str) -> tuple[Running, str]:
-    running = preheat.start("mirror", "--listen", "127.0.0.1:0", "--json", *words)
-    return running, str(running.event("serving")["url"])
-
-
 def peak(running: Running) -> int:
     """Say how many bytes of memory a process had at most."""
     status = Path(f"/proc/{running.process.pid}/status").read_text()
@@ -51,13 +48,12 @@ def test_fifty_clients_of_one_cold_file_cost_upstream_the_file_once(preheat: Pre
     with FlakyHub({"acme/large": large}) as hub:
         mirror, url = mirroring(preheat, "--upstream", f"hf={hub.url}")
         wanted = hashlib.sha256((large / "weights.bin").read_bytes()).hexdigest()
-        parts = urlsplit(url)
         starts = random.Random(1)
         waits = [0.0] + [starts.random() for _ in range(49)]
 
         def client(number: int) -> tuple[int, str]:
             time.sleep(waits[number])
-            connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=120)
+            connection = connect(url, 120)
             connection.request("GET", "/acme/large/resolve/main/weights.bin")
             response = connection.getresponse()
             buffer, size = memoryview(bytearray(1 << 20)), 0
@@ -146,8 +142,7 @@ def test_after_thousands_of_questions_nothing_is_left_over(preheat: Preheat, hub
 
 
 def _leave_midway(url: str, target: str) -> None:
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=30)
+    connection = connect(url)
     connection.request("GET", target)
     with contextlib.suppress(OSError, http.client.HTTPException):
         connection.getresponse().read(1)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.command import Preheat
 from tests.flaky_hub import WEIGHTS, FlakyHub, flips_a_byte_at, hangs_up_after, knows_no_ranges, refuses, wants_token
+from tests.mirroring import mirroring
 from tests.stories.kept import blobs, contents
 
 TOKEN = "ms-Kq7vSecretOfMine"
@@ -55,8 +56,7 @@ def test_from_hub_to_library_to_mirror_to_library_a_modelscope_model_stays_what_
     told = preheat("pull", "ms:acme/tiny", "--json", MODELSCOPE_ENDPOINT=twin.url)
     assert told.status == 0, told.err
     commit = told.last["snapshots"][0]["commit"]
-    running = preheat.start("mirror", "--listen", "127.0.0.1:0", "--json")
-    url = str(running.event("serving")["url"])
+    _, url = mirroring(preheat)
     for ref in ("ms:acme/tiny", f"ms:acme/tiny@{commit}"):
         told = other("pull", ref, "--json", MODELSCOPE_ENDPOINT=url)
         assert told.status == 0, told.out

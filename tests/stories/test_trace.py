@@ -9,6 +9,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from tests.authority import secured
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.guard.apps import free_port
@@ -58,8 +59,9 @@ def elsewhere(tmp_path: Path) -> Iterator[str]:
     folder.mkdir()
     (folder / "voice.wav").write_bytes(bytes(range(256)) * 80)
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    url = secured(server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
+    yield url
     server.shutdown()
     server.server_close()
 

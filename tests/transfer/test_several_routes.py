@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.authority import trusting
 from tests.flaky_hub import (
     WEIGHTS,
     Fault,
@@ -56,7 +57,7 @@ def second(weights: Path) -> Iterator[FlakyHub]:
 
 
 def source(hub: FlakyHub) -> Source:
-    return Source(hub.url, HuggingFace(hub.url, Transport(Wires(read_s=30))), REF)
+    return Source(hub.url, HuggingFace(hub.url, Transport(trusting(Wires(read_s=30)))), REF)
 
 
 def pulled(folder: Path, *hubs: FlakyHub, policy: Policy = QUICK) -> tuple[Library, list[Event]]:
@@ -202,7 +203,7 @@ def test_a_route_with_other_bytes_under_the_same_name_helps_with_nothing(
     (other / "model.bin").write_bytes(os.urandom(SIZE))
     with FlakyHub({"acme/tiny": other}) as twin:
         library = Library(tmp_path / "library")
-        elsewhere = Source(twin.url, HuggingFace(twin.url, Transport(Wires())), REF)
+        elsewhere = Source(twin.url, HuggingFace(twin.url, Transport(trusting())), REF)
         pull([source(first), elsewhere], library, QUICK, lambda _event: None)
         assert right(library, weights)
         assert twin.sent(WEIGHTS) == 0

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from preheat.cli.wiring import Wiring
-from preheat.errors import SOURCE, TARGET, HubError, UsageError
+from preheat.errors import SOURCE, TARGET, HubError, HubUnavailable, UsageError
 from preheat.oci.archive import DockerArchive, open_oci_archive
 from preheat.oci.archiving import ArchiveTarget
 from preheat.oci.credentials import find_login
@@ -61,4 +61,12 @@ class Places:
         try:
             return self._wiring.transport.get(f"http://{name.host}/v2/", {}).status != 400
         except HubError:
-            return True
+            return not self._speaks_tls(name)
+
+    def _speaks_tls(self, name: Name) -> bool:
+        """Whether a registry answers over TLS, if only with a certificate that is not trusted."""
+        try:
+            self._wiring.transport.get(f"https://{name.host}/v2/", {})
+        except HubError as error:
+            return not isinstance(error, HubUnavailable)
+        return True

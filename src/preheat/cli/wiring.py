@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from preheat.cli.console import Console
 from preheat.cli.words import read_seconds, read_size
-from preheat.config import Config, read_config
+from preheat.config import CA_FILES, Config, read_config
 from preheat.errors import CheckFailed, UsageError
 from preheat.events import Noted
 from preheat.fence import Fence
@@ -57,7 +57,7 @@ class Wiring:
     def transport(self) -> Transport:
         """Make the connections, through the environment's proxies and CA."""
         if self.config.ca_file is not None and not self.config.ca_file.is_file():
-            raise UsageError(f"there is no file {self.config.ca_file}", hint="check SSL_CERT_FILE")
+            raise UsageError(f"there is no file {self.config.ca_file}", hint=f"check {' and '.join(CA_FILES)}")
         return Transport(
             Wires(
                 self.config.proxies,

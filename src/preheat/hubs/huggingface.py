@@ -6,6 +6,7 @@ from urllib.parse import urljoin
 
 from preheat.errors import HubError, PreheatError
 from preheat.hub import Reader
+from preheat.hubs.boundary import blames_the_hub
 from preheat.hubs.hf_wire import info_path, next_page, read_error, read_info, read_tree, resolve_path, tree_path
 from preheat.hubs.http_errors import read_expired
 from preheat.hubs.ranges import Place, Ranges
@@ -26,12 +27,14 @@ class HuggingFace:
         self._headers = {**headers, **({"Authorization": f"Bearer {token}"} if token else {})}
         self._ranges = Ranges(transport, _denied)
 
+    @blames_the_hub
     def resolve(self, ref: Ref) -> Snapshot:
         """See Hub."""
         info = read_info(self._get(f"{self._endpoint}{info_path(ref)}", str(ref)).body, ref)
         files = info.files if info.files is not None else self._tree(ref, info.commit)
         return Snapshot(ref, info.commit, files)
 
+    @blames_the_hub
     def open(self, snapshot: Snapshot, file: File, start: int, stop: int) -> Reader:
         """See Hub."""
         url = f"{self._endpoint}{resolve_path(snapshot.ref, snapshot.commit, file.path)}"

@@ -13,6 +13,7 @@ from preheat.errors import (
     PreheatError,
 )
 from preheat.hub import Reader
+from preheat.hubs.boundary import blames_the_hub
 from preheat.hubs.http_errors import read_expired
 from preheat.hubs.listing import listing_commit
 from preheat.hubs.ms_documents import MOST_ENTRIES, PAGE
@@ -56,6 +57,7 @@ class ModelScope:
         # By a ref at its commit, and a path: the commit that last changed the file, and a branch that has it.
         self._revisions: dict[tuple[Ref, str], tuple[str, str]] = {}
 
+    @blames_the_hub
     def resolve(self, ref: Ref) -> Snapshot:
         """See Hub. Files that the hub will not list all make a HubError, since half a model is none."""
         if not ref.pinned:
@@ -72,6 +74,7 @@ class ModelScope:
             hint=f"preheat pull {ref.at(ref.branch)} for what it has now",
         )
 
+    @blames_the_hub
     def open(self, snapshot: Snapshot, file: File, start: int, stop: int) -> Reader:
         """See Hub."""
         default = snapshot.ref.branch if snapshot.ref.pinned else snapshot.ref.revision

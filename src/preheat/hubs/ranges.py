@@ -161,11 +161,11 @@ def _check_plain(headers: Mapping[str, str], file: File) -> None:
 
 
 def _check_range(headers: Mapping[str, str], file: File, start: int, stop: int) -> None:
-    said = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", headers.get("Content-Range", "").strip())
+    said = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", headers.get("Content-Range", "").strip())
     if said is None or (int(said[1]), int(said[2]) + 1) != (start, stop) or said[3] not in ("*", str(file.size)):
         raise IntegrityError(
             f"asked for bytes {start}-{stop - 1} of {file.size} of {file.path}, "
-            f"the hub sends {headers.get('Content-Range', 'some')!r}",
+            f"the hub sends {headers.get('Content-Range', 'some')[:100]!r}",
             hint=_OTHER,
         )
 

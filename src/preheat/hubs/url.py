@@ -4,6 +4,7 @@ import re
 
 from preheat.errors import AccessDenied, HubError, NotFound, PreheatError
 from preheat.hub import Reader
+from preheat.hubs.boundary import blames_the_hub
 from preheat.hubs.http_errors import read_temporary
 from preheat.hubs.ranges import Place, Ranges
 from preheat.ref import Ref
@@ -19,6 +20,7 @@ class Url:
         self._transport = transport
         self._ranges = Ranges(transport, _denied)
 
+    @blames_the_hub
     def resolve(self, ref: Ref) -> Snapshot:
         """See Hub. One byte is asked for, since a GET is answered where a HEAD is not."""
         stream = self._transport.stream(ref.address, {"Range": "bytes=0-0"})
@@ -28,6 +30,7 @@ class Url:
             stream.close()
         return Snapshot(ref, ref.revision, (File(ref.file_name, size, ref.digest),))
 
+    @blames_the_hub
     def open(self, snapshot: Snapshot, file: File, start: int, stop: int) -> Reader:
         """See Hub."""
         return self._ranges.open(Place(snapshot.ref.address, snapshot.ref.address), file, start, stop)

@@ -93,7 +93,9 @@ class Auth:
             mine = Name(parts.netloc, "").loopback
         except ValueError:
             mine = False
-        if parts.scheme != "https" and not mine and not self._plain:
+        # A registry on this machine is talked to without TLS unasked; that says nothing of where it leads.
+        asked_for = self._plain and not Name(self._host, "").loopback
+        if parts.scheme != "https" and not mine and not asked_for:
             raise ImageError(
                 f"{self._host} wants the login sent to {realm}, without TLS",
                 hint=f"if you trust the line: --plain-http {self._host}",

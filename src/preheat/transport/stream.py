@@ -1,4 +1,4 @@
-"""Stream: an answer over HTTP on its way, read or poured into a pipe; and what to say when it breaks."""
+"""Stream: an answer over HTTP on its way, read or poured into a pipe."""
 
 import contextlib
 import fcntl
@@ -8,16 +8,16 @@ import ssl
 import sys
 import termios
 import threading
-import urllib.parse
 from collections.abc import Mapping
 
 import urllib3
 from urllib3 import exceptions
 
-from preheat.errors import HubError, HubUnavailable
 from preheat.pipe import CANNOT, Pipe
 from preheat.transport.interrupt import note_received, wait_readable
+from preheat.transport.proxies import Proxy
 from preheat.transport.sockets import TlsSocket
+from preheat.transport.trouble import trouble
 
 _LITTLE, _ENOUGH = 32 << 10, 256 << 10
 # What is poured leaves so much to be read: the standard library then sees the end of the answer that it waits for.
@@ -42,12 +42,14 @@ class Stream:
 
     prompt = False
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, url: str, meter: Meter) -> None:
+    def __init__(
+        self, response: urllib3.BaseHTTPResponse, landed: str, meter: Meter, proxy: Proxy | None = None
+    ) -> None:
         self._response = response
-        self._url = url
         self._meter = meter
+        self._proxy = proxy
         self.status = response.status
-        self.landed = _landed(response, url)
+        self.landed = landed
         self.headers: Mapping[str, str] = response.headers
         # urllib3 reads into bytes of its own and copies; below it lies the standard library's reader, which does not.
         # Only for bodies of a told length: of others it cannot tell an end from a break.
@@ -69,8 +71,8 @@ class Stream:
                 self._bare = False
             else:
                 count = self._response.readinto(buffer)
-        except (exceptions.HTTPError, OSError, http.client.HTTPException) as error:
-            raise trouble(self._url, error) from error
+        except (exceptions.HTTPError, OSError, ValueError, http.client.HTTPException) as error:
+            raise trouble(self.landed, error, self._proxy) from error
         self._meter.add(count)
         if self._plain is not None and self._plain.isclosed():
             self._response.release_conn()
@@ -84,11 +86,11 @@ class Stream:
         most = min(most, (plain.length or 0) - _LAST)
         try:
             count = self._poured(plain, pipe, most) if self._bare else self._front(plain, pipe, most)
-        except (exceptions.HTTPError, OSError, http.client.HTTPException) as error:
+        except (exceptions.HTTPError, OSError, ValueError, http.client.HTTPException) as error:
             self._pours = False
             if isinstance(error, OSError) and error.errno in CANNOT:
                 return 0
-            raise trouble(self._url, error) from error
+            raise trouble(self.landed, error, self._proxy) from error
         self._meter.add(count)
         return count
 
@@ -177,39 +179,3 @@ class _Doze:
                 count = pipe.take_in(self._line.fileno(), most)
                 note_received()
                 return count
-
-
-def _landed(response: urllib3.BaseHTTPResponse, url: str) -> str:
-    """Follow the redirects that were followed."""
-    for one in response.retries.history if response.retries is not None else ():
-        url = urllib.parse.urljoin(url, one.redirect_location or "")
-    return url
-
-
-def trouble(url: str, error: Exception, *, seen: bool = False) -> HubError:
-    """Translate what urllib3 raised; only what may pass by itself is HubUnavailable.
-
-    `seen`: the host has answered before.
-    """
-    cause: BaseException = error.reason if isinstance(error, exceptions.MaxRetryError) and error.reason else error
-    address = urllib3.util.parse_url(url)
-    host = f"{address.scheme}://{address.netloc}"
-    if isinstance(cause, exceptions.ResponseError):
-        return HubError(f"{host} redirects without end", hint="is the endpoint right? try another --endpoint")
-    if isinstance(cause, exceptions.SSLError):
-        return HubError(
-            f"{host} shows a certificate that is not trusted here", hint="set SSL_CERT_FILE to your CA's file"
-        )
-    if isinstance(cause, exceptions.ProxyError):
-        return HubUnavailable(
-            f"the proxy on the way to {host} does not answer", hint="check HTTPS_PROXY and NO_PROXY", seen=seen
-        )
-    refused = isinstance(cause, exceptions.NewConnectionError)  # which urllib3 counts among the timeouts
-    late = isinstance(cause, (exceptions.TimeoutError, TimeoutError)) and not refused
-    said = "does not answer in time" if late else "does not answer"
-    return HubUnavailable(
-        f"{host} {said}",
-        hint="is it up, and reachable from here? try --endpoint hf=URL for another",
-        silent=late,
-        seen=seen,
-    )

@@ -1,30 +1,36 @@
 """Transport: HTTP connections, kept alive; it knows no hub."""
 
+import contextlib
 import socket
-import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urljoin, urlsplit
 
 import urllib3
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, exceptions
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from preheat import __version__
-from preheat.errors import HubError, UsageError
+from preheat.errors import HubError, HubUnavailable, UsageError
 from preheat.fence import Fence
+from preheat.transport.proxies import Proxy, choose
 from preheat.transport.sockets import PlainSocket, tls_context
-from preheat.transport.stream import Meter, Stream, trouble
+from preheat.transport.stream import Meter, Stream
+from preheat.transport.through import is_forwarded, through
+from preheat.transport.trouble import host_of, refused_by_proxy, trouble
 
 _REDIRECTS = 8
 _DIGEST_S = 300.0
+_CREDENTIALS = frozenset(("authorization", "cookie", "proxy-authorization"))
 
 
 @dataclass(frozen=True, slots=True)
 class Wires:
     """How to reach the world: proxies by scheme (and `no`), an extra CA file, seconds to wait, and a fence.
 
-    Documents are of at most `largest_document` bytes. What goes through a proxy is the proxy's to fence in.
+    Documents are of at most `largest_document` bytes. Of what goes through a proxy only addresses are fenced in:
+    the proxy looks up names.
     """
 
     proxies: Mapping[str, str] = field(default_factory=dict)
@@ -51,7 +57,7 @@ class Transport:
     def __init__(self, wires: Wires) -> None:
         self._wires = wires
         self._tls = tls_context(str(wires.ca_file) if wires.ca_file else None)
-        self._pools: dict[str, urllib3.PoolManager] = {}
+        self._pools: dict[Proxy | None, urllib3.PoolManager] = {}
         self._seen: set[str] = set()
         self._meter = Meter()
 
@@ -65,11 +71,12 @@ class Transport:
 
         Credentials in `headers` are not sent on to another origin. Raise HubUnavailable if nobody answers.
         """
-        return self._whole(self._ask(url, {"Accept-Encoding": "identity", **headers}), url)
+        return self._whole(self._ask(url, headers))
 
     def stream(self, url: str, headers: Mapping[str, str]) -> Stream:
         """Ask for `url` as `get` does, and hand the answer out as it comes."""
-        return Stream(self._ask(url, {"Accept-Encoding": "identity", **headers}), url, self._meter)
+        answer = self._ask(url, headers)
+        return Stream(answer.response, answer.url, self._meter, answer.proxy)
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | Iterable[memoryview] = b""
@@ -79,85 +86,134 @@ class Transport:
         A body that is not bytes is sent as it comes, and its Content-Length has to be among `headers`. Only HEAD
         follows redirects. Raise HubUnavailable if nobody answers.
         """
-        return self._whole(self._ask(url, {"Accept-Encoding": "identity", **headers}, method, body), url)
+        return self._whole(self._ask(url, headers, method, body))
 
     def close(self) -> None:
         """Close all idle connections."""
         for pool in self._pools.values():
             pool.clear()
 
-    def _whole(self, response: urllib3.BaseHTTPResponse, url: str) -> Document:
-        most = self._wires.largest_document
+    def _whole(self, answer: "_Answer") -> Document:
+        most, response = self._wires.largest_document, answer.response
         try:
             body = response.read(most + 1)
-        except (exceptions.HTTPError, OSError) as error:
-            raise trouble(url, error) from error
+        except (exceptions.HTTPError, OSError, ValueError) as error:
+            raise trouble(answer.url, error, answer.proxy) from error
         finally:
             response.release_conn()
         self._meter.add(len(body))
         if len(body) > most:
-            raise HubError(f"{url} answers with more than {most >> 20} MiB where a list was expected")
+            raise HubError(f"{answer.url} answers with more than {most >> 20} MiB where a list was expected")
         return Document(response.status, response.headers, body)
 
     def _ask(
         self, url: str, headers: Mapping[str, str], method: str = "GET", body: bytes | Iterable[memoryview] = b""
-    ) -> urllib3.BaseHTTPResponse:
-        wires = self._wires
+    ) -> "_Answer":
+        """Send a request, and follow redirects, each by the proxy, and through the fence, that its address has."""
+        at, shown = url, {"User-Agent": f"preheat/{__version__}", "Accept-Encoding": "identity", **headers}
+        for _ in range(_REDIRECTS + 1):
+            try:
+                answer = self._send(at, shown, method, body)
+                to = answer.response.get_redirect_location() if method in ("GET", "HEAD") else None
+                if not to:
+                    return answer
+                _let_go(answer.response)
+                at, before = urljoin(at, to), at
+                if not _same_origin(at, before):
+                    shown = {name: value for name, value in shown.items() if name.lower() not in _CREDENTIALS}
+            except ValueError as error:
+                # Those of an address, and those of what an answer contains.
+                if at == url and (isinstance(error, exceptions.LocationValueError) or not host_of(url)):
+                    raise UsageError(
+                        f"{url!r} is not an address", hint="an endpoint looks like https://huggingface.co"
+                    ) from error
+                raise HubError(
+                    f"{host_of(url)} redirects to an invalid address, or its answer is invalid: {str(error)[:200]!r}",
+                    hint="try another --endpoint",
+                ) from error
+        raise HubError(f"{host_of(url)} redirects without end", hint="is the endpoint right? try another --endpoint")
+
+    def _send(self, url: str, headers: Mapping[str, str], method: str, body: bytes | Iterable[memoryview]) -> "_Answer":
+        wires, proxy = self._wires, self._proxy(url)
         reading = method in ("GET", "HEAD")
         try:
-            response = self._pool(url).request(
+            response = self._pool(proxy).request(
                 method,
                 url,
                 # What was sent may take its receiver a while to digest.
                 timeout=urllib3.Timeout(connect=wires.connect_s, read=wires.read_s if reading else _DIGEST_S),
-                redirect=reading,
+                redirect=False,
                 body=body or None,  # type: ignore[arg-type]  # a socket takes memory as it takes bytes
-                headers={"User-Agent": f"preheat/{__version__}", **headers},
+                headers=headers,
                 preload_content=False,
-                retries=urllib3.Retry(total=None, connect=0, read=0, status=0, other=0, redirect=_REDIRECTS),
+                retries=False,
             )
-        except exceptions.LocationValueError as error:
-            raise UsageError(
-                f"{url!r} is not an address", hint="an endpoint looks like https://huggingface.co"
-            ) from error
+        except exceptions.LocationValueError:
+            raise
         except (exceptions.HTTPError, OSError) as error:
-            raise trouble(url, error, seen=_host(url) in self._seen) from error
-        except ValueError as error:
-            raise HubError(f"{url} leads to what is no address: {error}", hint="try another --endpoint") from error
-        self._seen.add(_host(url))
-        return response
+            failure = trouble(url, error, proxy)
+            if isinstance(failure, HubUnavailable):
+                failure.seen = host_of(url) in self._seen
+            raise failure from error
+        if proxy is not None and is_forwarded(proxy, url):
+            refused = refused_by_proxy(url, response.status, response.headers, proxy)
+            if refused is not None:
+                _let_go(response)
+                raise refused
+        self._seen.add(host_of(url))
+        return _Answer(response, url, proxy)
 
-    def _pool(self, url: str) -> urllib3.PoolManager:
-        proxy = self._proxy(url)
+    def _proxy(self, url: str) -> Proxy | None:
+        """Choose the way to `url`; see that a fence lets it be named to a proxy, which looks its name up itself."""
+        proxy = choose(url, self._wires.proxies)
+        if proxy is not None and self._wires.fence is not None:
+            parts = urlsplit(url)
+            self._wires.fence.look(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+        return proxy
+
+    def _pool(self, proxy: Proxy | None) -> urllib3.PoolManager:
         if proxy not in self._pools:
             wires = self._wires
             timeout = urllib3.Timeout(connect=wires.connect_s, read=wires.read_s)
-            self._pools[proxy] = pool = (
-                urllib3.ProxyManager(
-                    proxy,
-                    maxsize=wires.connections,
-                    timeout=timeout,
-                    ssl_context=self._tls,
-                    proxy_ssl_context=self._tls,
-                )
-                if proxy
-                else urllib3.PoolManager(maxsize=wires.connections, timeout=timeout, ssl_context=self._tls)
-            )
-            pool.pool_classes_by_scheme = _pool_classes(None if proxy else wires.fence)
+            if proxy is None:
+                pool = urllib3.PoolManager(maxsize=wires.connections, timeout=timeout, ssl_context=self._tls)
+            else:
+                tls = {"ssl_context": self._tls} | ({} if proxy.is_socks else {"proxy_ssl_context": self._tls})
+                pool = through(proxy, maxsize=wires.connections, timeout=timeout, **tls)
+            if proxy is None or not proxy.is_socks:
+                pool.pool_classes_by_scheme = _pool_classes(wires.fence if proxy is None else None)
+            self._pools[proxy] = pool
         return self._pools[proxy]
 
-    def _proxy(self, url: str) -> str:
-        proxies = dict(self._wires.proxies)
-        parts = urllib3.util.parse_url(url)
-        if not proxies or urllib.request.proxy_bypass_environment(  # type: ignore[attr-defined]  # typeshed lacks it
-            parts.netloc or "", proxies
-        ):
-            return ""
-        return proxies.get(parts.scheme or "") or proxies.get("all") or ""
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """An answer, where it came from after redirects, and through which proxy."""
+
+    response: urllib3.BaseHTTPResponse
+    url: str
+    proxy: Proxy | None
 
 
-def _host(url: str) -> str:
-    return str(urllib3.util.parse_url(url).netloc)
+def _same_origin(one: str, other: str) -> bool:
+    first, second = (urllib3.util.parse_url(url) for url in (one, other))
+    default = {"http": 80, "https": 443}
+    return (first.scheme, first.host, first.port or default.get(first.scheme or "")) == (
+        second.scheme,
+        second.host,
+        second.port or default.get(second.scheme or ""),
+    )
+
+
+def _let_go(response: urllib3.BaseHTTPResponse) -> None:
+    """Leave an answer whose body nobody needs; a short one is read, so that its connection can be used again."""
+    length = response.headers.get("Content-Length", "")
+    if length.isdecimal() and len(length) < 6:
+        with contextlib.suppress(exceptions.HTTPError, OSError, ValueError):
+            response.read()
+        response.release_conn()
+    else:
+        response.close()
 
 
 def _pool_classes(fence: Fence | None) -> dict[str, type[HTTPConnectionPool]]:

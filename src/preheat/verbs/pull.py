@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from preheat.errors import HubError, HubUnavailable, IntegrityError, NotFound, PreheatError
+from preheat.errors import HubError, HubUnavailable, IntegrityError, PreheatError
 from preheat.events import Listener, Resolved, Retrying
 from preheat.hub import Hub
 from preheat.library.library import Library
@@ -77,7 +77,7 @@ def resolve(sources: Sequence[Source], on_event: Listener, patience: Patience = 
 
     Raise the first source's error if none has it.
     """
-    first: HubError | None = None
+    first: HubError | IntegrityError | None = None
     # Who has others to turn to does not wait long for one.
     patience = patience if len(sources) == 1 else Patience(attempts=2, lasting_s=0)
     for source in sources:
@@ -87,7 +87,8 @@ def resolve(sources: Sequence[Source], on_event: Listener, patience: Patience = 
 
         try:
             snapshot = persist(lambda source=source: source.hub.resolve(source.ref), patience, waiting)  # type: ignore[misc]
-        except (HubUnavailable, NotFound) as error:
+        except (HubError, IntegrityError) as error:
+            # Whatever is wrong with one source, the next may be right.
             first = first or error
         else:
             return source, snapshot
