@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from picklescan.scanner import SafetyLevel, scan_bytes  # type: ignore[import-untyped] # it has no types
 
 from preheat.verdict import CLEAN, DANGEROUS, SUSPICIOUS, UNSCANNED
 
@@ -60,6 +59,9 @@ def look(path: Path, suffix: str) -> dict[str, Any]:
 
 
 def _ask(path: Path, suffix: str, start: bytes) -> dict[str, Any]:
+    # Of the extra `scan`: this module is importable without it.
+    from picklescan.scanner import SafetyLevel, scan_bytes  # type: ignore[import-untyped] # it has no types
+
     heard = _Heard()
     log = logging.getLogger("picklescan")
     log.addHandler(heard)

@@ -1,7 +1,6 @@
 """Scan: does a file run code when it is loaded, and which? Asked of picklescan, in a process of its own."""
 
 import importlib.metadata
-import importlib.util
 import signal
 import subprocess
 import sys
@@ -9,11 +8,11 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
+from preheat.installation import how_to_install, is_installed
 from preheat.verdict import LEVELS, UNSCANNED, Verdict
 
 # What torch.load, pickle.load and joblib.load are given. `.npy` is not here: it is only unpickled on request.
 SUFFIXES = frozenset((".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib", ".th", ".dill"))
-INSTALL = "pip install preheat[scan]"
 _SCANNER = "picklescan"
 _PATIENCE_S = 300.0
 
@@ -34,8 +33,8 @@ def may_run_code(path: Path, name: str) -> bool:
 
 
 def scanner() -> str:
-    """Say which scanner there is, with its version; nothing when the extra is not installed."""
-    if importlib.util.find_spec(_SCANNER) is None:
+    """Return the scanner's name and version; an empty string if none is installed."""
+    if not is_installed(_SCANNER):
         return ""
     return f"{_SCANNER} {importlib.metadata.version(_SCANNER)}"
 
@@ -48,7 +47,7 @@ def scan(path: Path, name: str) -> Verdict:
     """
     by = scanner()
     if not by:
-        return Verdict(UNSCANNED, why=INSTALL)
+        return Verdict(UNSCANNED, why=f"{_SCANNER} is not installed: {how_to_install(_SCANNER)}")
     command = [sys.executable, "-P", "-m", "preheat.scan.child", str(path), PurePosixPath(name).suffix.lower()]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_PATIENCE_S, check=False, stdin=subprocess.DEVNULL)
