@@ -9,10 +9,11 @@ help: ## say what can be made
 
 setup: .venv/ready ## make .venv with the command at .venv/bin/preheat
 
-.venv/ready: pyproject.toml
+# --no-build-isolation: what builds the package is pinned by the same file.
+.venv/ready: pyproject.toml requirements-dev.txt
 	$(PYTHON) -m venv .venv
-	$(RUN) -m pip install --quiet --upgrade "pip>=25.1"
-	$(RUN) -m pip install --quiet --editable . --group dev
+	$(RUN) -m pip install --quiet --require-hashes --requirement requirements-dev.txt
+	$(RUN) -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 check: setup ## format, lint, strict types, import contracts
