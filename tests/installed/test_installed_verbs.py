@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import tarfile
-import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 from tests.command import Preheat, Running
 from tests.guard.apps import free_port
 from tests.installed.copies import SOURCE, Copy
-from tests.installed.webui import write_recipe, write_webui
+from tests.installed.webui import answer, write_recipe, write_webui
 from tests.oci.bases import Files, layer, layout
 
 from preheat import __version__
@@ -157,22 +156,6 @@ def test_mirror_serves_its_page_and_what_was_pulled(installed: Preheat) -> None:
 def test_no_verb_is_left_out() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     assert sorted(set(re.findall(r'installed(?:\.start)?\("([a-z][a-z-]*)"', text)) & set(VERBS)) == VERBS
-
-
-def answer(running: Running, url: str) -> bytes:
-    """Wait until something answers at `url`, and return its body."""
-    bodies: list[bytes] = []
-
-    def answers(_: Running) -> bool:
-        try:
-            with urllib.request.urlopen(url, timeout=5) as response:
-                bodies.append(response.read())
-        except OSError:
-            return False
-        return True
-
-    running.until(answers)
-    return bodies[-1]
 
 
 def stopped(running: Running) -> int:

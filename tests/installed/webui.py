@@ -2,9 +2,10 @@
 
 import json
 import sys
+import urllib.request
 from pathlib import Path
 
-from tests.command import Preheat
+from tests.command import Preheat, Running
 
 # Of the standard library alone, for any Python. Words: REPOSITORY FILE… --port PORT, as far as they are given.
 CODE = """
@@ -73,3 +74,19 @@ def write_recipe(preheat: Preheat, port: int) -> None:
         f'first = "exec:{sys.executable} {{dir}}/first.py {port}"\n'
         f'[[needs]]\nref = "hf:acme/tiny"\nfiles = {json.dumps(files)}\n'
     )
+
+
+def answer(running: Running, url: str) -> bytes:
+    """Wait until something answers at `url`, and return its body."""
+    bodies: list[bytes] = []
+
+    def answers(_: Running) -> bool:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as response:
+                bodies.append(response.read())
+        except OSError:
+            return False
+        return True
+
+    running.until(answers)
+    return bodies[-1]
