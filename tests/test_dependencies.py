@@ -9,7 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src/preheat"
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+WHOLE = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = WHOLE["project"]
 
 
 def _name(requirement: str) -> str:
@@ -67,3 +68,19 @@ class Here:
 """
     found = dict(_imports(ast.parse(text)))
     assert found == {"os": True, "numpy": True, "yaml": True, "inside": True, "lazily": False}
+
+
+def test_developers_packages_are_pinned_by_version_and_hash_and_name_no_index() -> None:
+    text = (ROOT / "requirements-dev.txt").read_text(encoding="utf-8")
+    assert "://" not in text
+    assert not re.search(r"^\s*--(?!hash=sha256:)", text, re.MULTILINE)
+    entries = re.split(r"\n(?=[a-z])", text.strip())
+    pinned = {re.split(r"[ ;]", entry, maxsplit=1)[0] for entry in entries if "--hash=sha256:" in entry}
+    assert len(pinned) == len(entries)
+    assert set(WHOLE["dependency-groups"]["dev"]) <= pinned, "make lock-dev"
+    assert {_name(one) for one in pinned} >= REQUIRED | OPTIONAL
+
+
+def test_version_stands_in_one_place() -> None:
+    assert PROJECT["dynamic"] == ["version"]
+    assert "version" not in PROJECT

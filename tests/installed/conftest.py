@@ -1,5 +1,6 @@
 """What the tests of installed copies share: a wheel, a copy by each installer, and the command from there."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,11 @@ from tests.installed.copies import KINDS, Copy, build, install
 
 @pytest.fixture(scope="session")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The sdist and the wheel."""
+    """The sdist and the wheel: those that PREHEAT_DISTRIBUTIONS names, or new ones."""
+    made = os.environ.get("PREHEAT_DISTRIBUTIONS")
+    if made:
+        [sdist], [wheel] = Path(made).glob("*.tar.gz"), Path(made).glob("*.whl")
+        return sdist, wheel
     return build(tmp_path_factory.mktemp("distributions"))
 
 
