@@ -1,6 +1,6 @@
 """Reruns: a pytest plugin for CI. It lists each test that passed only at the second try; more than two fail the run.
 
-Such a test hides a race, of the product or of its own. `pytest -p tests.reruns --reruns 1 --list-reruns FILE` appends
+Such a test hides a race, of the product or of its own. `pytest -p tests.reruns --reruns 1 --list-reruns=FILE` appends
 the names to FILE; a run that is made of several calls of pytest gives the same file to each of them.
 """
 

@@ -21,7 +21,7 @@ def run(folder: Path, number: int) -> "subprocess.CompletedProcess[str]":
     """Run that many tests in `folder` that fail once each; the list is beside it."""
     folder.mkdir()
     (folder / "test_flaky.py").write_text(FLAKY.format(number=number))
-    words = ["-p", "tests.reruns", "--reruns", "1", "--list-reruns", "../reruns", "-c", "/dev/null", "--rootdir", "."]
+    words = ["-p", "tests.reruns", "--reruns", "1", "--list-reruns=../reruns", "-c", "/dev/null", "--rootdir", "."]
     return subprocess.run(
         [sys.executable, "-m", "pytest", *words, "-p", "no:cacheprovider", "."],
         cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False,
