@@ -3,17 +3,22 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python
 
-.PHONY: help setup check format test test-fast test-slow ci demo bench-pull bench-pull-slow bench-faults bench-views bench-library bench-mirror bench-build guard bench-guard bench-trace clean bench-prove bench-ways docs-reports
+.PHONY: help setup lock-dev check format test test-fast test-slow coverage wheel release ci demo bench-pull bench-pull-slow bench-faults bench-views bench-library bench-mirror bench-build guard bench-guard bench-trace clean bench-prove bench-ways docs-reports
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: .venv/ready ## make .venv with the command at .venv/bin/preheat
 
-.venv/ready: pyproject.toml
+# --no-build-isolation: what builds the package is pinned by the same file.
+.venv/ready: pyproject.toml requirements-dev.txt
 	$(PYTHON) -m venv .venv
-	$(RUN) -m pip install --quiet --upgrade "pip>=25.1"
-	$(RUN) -m pip install --quiet --editable . --group dev
+	$(RUN) -m pip install --quiet --require-hashes --requirement requirements-dev.txt
+	$(RUN) -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
+
+lock-dev: setup ## pin what developers need anew, with hashes, in requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
+	  --no-header --no-emit-index-url --all-extras --group dev --output-file requirements-dev.txt pyproject.toml
 
 check: setup ## format, lint, strict types, import contracts
 	$(BIN)/ruff format --check .
@@ -33,6 +38,20 @@ test-fast: setup ## the tests that take seconds
 
 test-slow: setup ## judges and matrices
 	$(RUN) -m pytest -m slow
+
+coverage: setup ## the fast tests with their line coverage, which has a floor
+	$(RUN) -m coverage run -m pytest -m "not slow"
+	$(RUN) -m coverage report --skip-covered --sort=miss
+
+wheel: setup ## the sdist, and the wheel from it, in dist/; looked into, and imported from an empty environment
+	rm -rf dist
+	$(RUN) -m hatchling build -t sdist -d dist
+	$(RUN) -m pip wheel --quiet --no-deps --no-build-isolation --no-cache-dir --wheel-dir dist dist/preheat-*.tar.gz
+	PREHEAT_DISTRIBUTIONS=$(CURDIR)/dist $(RUN) -m pytest --quiet tests/installed -k "every_file or importable and not pipx and not uv"
+
+release: wheel ## the same, and every verb run from copies that pip, pipx and uv install of it
+	PREHEAT_DISTRIBUTIONS=$(CURDIR)/dist $(RUN) -m pytest tests/installed
+	@ls -l dist
 
 ci: ## what CI runs
 	bash .ci/run
@@ -82,4 +101,4 @@ bench-trace: setup ## what tracing costs a start of the demo's page, which make 
 	$(RUN) -m benchmarks.bench_trace
 
 clean: ## remove what was made here
-	rm -rf .venv .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .outsiders
+	rm -rf .venv .demo dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .outsiders

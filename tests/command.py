@@ -91,6 +91,7 @@ class Preheat:
     """Run the command in `folder`, with a library there, and an environment with next to nothing in it."""
 
     def __init__(self, folder: Path, endpoint: str) -> None:
+        self.command = COMMAND
         self.folder = folder
         self.library = folder / "library"
         self.env = {"PATH": os.environ["PATH"], "HOME": str(folder), "HF_ENDPOINT": endpoint} | authority().environ
@@ -105,7 +106,7 @@ class Preheat:
         verb, *rest = words
         library = () if "--library" in words or verb.startswith("-") else ("--library", str(self.library))
         said = self.folder / f"said-{len(self._running)}"
-        command = (*inside, str(COMMAND), verb, *library, *rest)
+        command = (*inside, str(self.command), verb, *library, *rest)
         running = Running(command, self.env | env, self.folder, said)
         self._running.append(running)
         return running

@@ -3,6 +3,7 @@
 import ctypes
 import mmap
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.guard.apps import python, until
-from tests.guard.zipped import guard
+from tests.guard.zipped import guard, start
 
 from preheat.guard.board import Board
 from preheat.guard.instance import Instance
@@ -52,10 +53,15 @@ def cached(path: Path) -> int:
     return sum(page & 1 for page in pages)
 
 
+def is_in_memory(path: Path) -> bool:
+    """Whether as good as all of a file is: the kernel may take single clean pages back at any time, and does."""
+    return cached(path) > path.stat().st_size // PAGE * 9 // 10
+
+
 def test_everything_on_the_list_is_in_memory_afterwards(cold: Path) -> None:
     warm = WarmUp([Range(str(cold))], lambda: PLENTY)
     assert warm.wait(30)
-    assert cached(cold) == cold.stat().st_size // PAGE
+    assert is_in_memory(cold)
     assert (warm.read + warm.found, warm.why) == (cold.stat().st_size, "")
 
 
@@ -63,7 +69,9 @@ def test_what_is_in_memory_already_is_not_read_again(cold: Path) -> None:
     cold.read_bytes()
     warm = WarmUp([Range(str(cold))], lambda: PLENTY)
     assert warm.wait(30)
-    assert (warm.read, warm.found) == (0, cold.stat().st_size)
+    assert warm.read + warm.found == cold.stat().st_size
+    # At most one chunk of the eight: where the kernel has just taken a page back.
+    assert warm.read <= cold.stat().st_size // 8
 
 
 def test_only_the_range_that_is_wanted_is_read(cold: Path) -> None:
@@ -116,11 +124,26 @@ def test_a_real_list_of_many_files_is_taken_in_its_order(tmp_path: Path) -> None
 
 def test_the_guard_warms_the_listed_files_while_the_app_starts_and_says_so(cold: Path, tmp_path: Path) -> None:
     (tmp_path / "list").write_text(f"{cold}\n")
-    code = "import time; time.sleep(1); print('up'); time.sleep(0.2)"
+    # It goes on loading until the file is there: a slow disk takes its time.
+    loaded = tmp_path / "loaded"
+    code = f"import os, time\nwhile not os.path.exists({str(loaded)!r}): time.sleep(0.01)\nprint('up'); time.sleep(0.2)"
     app = [sys.executable, "-I", "-S", "-u", "-c", code]
+    with start("--warm", str(tmp_path / "list"), "--ready", "line:up", "--", *app) as guard:
+        try:
+            assert until(lambda: is_in_memory(cold), 60)
+        finally:
+            loaded.touch()
+            said = guard.communicate()[1].decode()
+    assert re.search(r"guard: warm-up: \d+ MB brought in", said)
+
+
+def test_an_app_that_is_ready_first_ends_the_warm_up_which_says_so(tmp_path: Path) -> None:
+    slow = tmp_path / "never-filled"
+    os.mkfifo(slow)
+    (tmp_path / "list").write_text(f"{slow}\n")
+    app = [sys.executable, "-I", "-S", "-u", "-c", "import time; print('up'); time.sleep(0.2)"]
     done = guard("--warm", str(tmp_path / "list"), "--ready", "line:up", "--", *app)
-    assert "guard: warm-up: " in done.stderr
-    assert cached(cold) == cold.stat().st_size // PAGE
+    assert "guard: warm-up: 0 MB brought in, 0 MB were here; stopped, since the app is ready" in done.stderr
 
 
 def test_progress_is_the_part_of_the_known_bytes_that_lies_behind() -> None:

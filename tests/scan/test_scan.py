@@ -147,7 +147,8 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
         f"print(repr(scanner()), scan(Path({str(tmp_path / 'x.pth')!r}), 'x.pth'), sep='; ')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.strip() == "''; not scanned: pip install preheat[scan]"
+    how = f"{sys.executable} -m pip install 'picklescan>=1.0.5'"
+    assert done.stdout.strip() == f"''; not scanned: picklescan is not installed: {how}"
 
 
 # ---- kept in the library

@@ -65,8 +65,9 @@ def keep(
                 # It has read what it wanted: what is not here by now would come for nothing.
                 warm[0].close()
                 read, found = warm[0].read / 1e6, warm[0].found / 1e6
-                if read:
-                    on_event(Said(f"warm-up: {read:.0f} MB brought in, {found:.0f} MB were here"))
+                early = "" if warm[0].wait(0) else "; stopped, since the app is ready"
+                if read or early:
+                    on_event(Said(f"warm-up: {read:.0f} MB brought in, {found:.0f} MB were here{early}"))
 
         return supervise(
             app,

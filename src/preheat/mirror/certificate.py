@@ -1,6 +1,5 @@
 """Certificate: what a mirror shows to clients that speak TLS: one that was given, or one that it makes itself."""
 
-import importlib.util
 import ipaddress
 import os
 import secrets
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preheat.errors import PreheatError, UsageError
+from preheat.installation import how_to_install, is_installed
 
 if TYPE_CHECKING:
     from cryptography.x509 import GeneralName
@@ -43,10 +43,10 @@ def own(folder: Path, names: Sequence[str]) -> ssl.SSLContext:
     Raise UsageError if the library for it is not installed, PreheatError if it cannot be written.
     """
     certificate, key = place(folder), folder / "mirror-key.pem"
-    if importlib.util.find_spec("cryptography") is None:
+    if not is_installed("cryptography"):
         raise UsageError(
             "a certificate cannot be made here: cryptography is not installed",
-            hint="pip install 'preheat[tls]', or --tls-cert and --tls-key",
+            hint=how_to_install("cryptography"),
         )
     if not _fits(certificate, key, names):
         try:

@@ -1,12 +1,13 @@
 """Workplace: new folders for what a proof or trace brings, removed after it; by the next one, if it was killed."""
 
 import contextlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from preheat.library.lock import take
 
 PROOF, TRACE = "proof-", "trace-"
 _LOCK = "in-use"
@@ -14,20 +15,30 @@ _LOCK = "in-use"
 
 @contextlib.contextmanager
 def fresh(workplace: Path, prefix: str = PROOF) -> Iterator[Path]:
-    """Make a new folder, and remove it after. The kernel keeps its lock for as long as this process lives."""
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=workplace))
+    """Make a new folder, and remove it afterwards. Its lock lasts until then, or until this process ends."""
+    folder, lock = _made(workplace, prefix)
     try:
-        with FileLock(folder / _LOCK):
-            yield folder
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
 
 
 def sweep(workplace: Path) -> None:
-    """Remove what proofs and traces have left that were killed: the folders that nobody holds."""
+    """Remove the folders that killed proofs and traces left: those whose lock nobody holds."""
     for folder in (*workplace.glob(f"{PROOF}*"), *workplace.glob(f"{TRACE}*")):
-        # One without a lock has just been made.
-        if not (folder / _LOCK).is_file():
-            continue
-        with contextlib.suppress(Timeout, OSError), FileLock(folder / _LOCK, blocking=False):
-            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            lock = take(folder / _LOCK)
+            if lock is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)
+
+
+def _made(workplace: Path, prefix: str) -> tuple[Path, int]:
+    """Make a folder and lock it. A sweep of another process may take it in between: then make another."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=workplace))
+        with contextlib.suppress(FileNotFoundError):
+            lock = take(folder / _LOCK)
+            if lock is not None:
+                return folder, lock

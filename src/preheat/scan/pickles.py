@@ -6,11 +6,11 @@ import pickletools
 import re
 from typing import IO, Any
 
-from picklescan.scanner import SafetyLevel, scan_bytes, scan_pickle_bytes  # type: ignore[import-untyped] # has no types
-
 from preheat.scan.findings import Findings
 from preheat.scan.kinds import is_pickle
 
+# The names of picklescan's SafetyLevel.
+_DANGEROUS, _SUSPICIOUS = "Dangerous", "Suspicious"
 _UNREAD = re.compile(r"Invalid file|could not parse .*\.(pkl|pickle|joblib|dill) as pickle")
 _EXTENSIONS = frozenset(("EXT1", "EXT2", "EXT4"))
 _DATA = frozenset(("BINBYTES", "BINBYTES8", "SHORT_BINBYTES", "BYTEARRAY8", "BINSTRING", "SHORT_BINSTRING"))
@@ -34,6 +34,9 @@ def look_into_pickle(file: IO[bytes], suffix: str, findings: Findings, *, announ
     Of anything else only what is dangerous counts unless it parses to its end: a word list that starts with "cat" and
     "foo" is the import of `at.foo`, as far as it goes.
     """
+    # Of the extra `scan`: this module is importable without it.
+    from picklescan.scanner import scan_bytes, scan_pickle_bytes  # type: ignore[import-untyped] # it has no types
+
     start = file.tell()
     magic = file.read(1) == b"\x80"
     file.seek(start)
@@ -53,7 +56,7 @@ def look_into_pickle(file: IO[bytes], suffix: str, findings: Findings, *, announ
         log.removeHandler(warnings)
     file.seek(start)
     if not announced and (result.scan_err or not _parses(file)):
-        findings.dangerous |= {_name(one) for one in result.globals if one.safety is SafetyLevel.Dangerous}
+        findings.dangerous |= {_name(one) for one in result.globals if one.safety.name == _DANGEROUS}
         return
     _sort(result.globals, findings)
     file.seek(start)
@@ -66,9 +69,9 @@ def look_into_pickle(file: IO[bytes], suffix: str, findings: Findings, *, announ
 
 def _sort(found: Any, findings: Findings) -> None:
     for one in found:
-        if one.safety is SafetyLevel.Dangerous:
+        if one.safety.name == _DANGEROUS:
             findings.dangerous.add(_name(one))
-        elif one.safety is SafetyLevel.Suspicious:
+        elif one.safety.name == _SUSPICIOUS:
             findings.suspicious.add(_name(one))
 
 
@@ -85,6 +88,8 @@ def _parses(file: IO[bytes]) -> bool:
 
 def _look_closer(file: IO[bytes], findings: Findings) -> None:
     """Add what the scanner does not look for: registered extensions, and pickles inside a pickle's strings."""
+    from picklescan.scanner import scan_pickle_bytes
+
     try:
         for opcode, argument, _ in pickletools.genops(file):
             if opcode.name in _EXTENSIONS:

@@ -1,7 +1,6 @@
 """Scan: does a file run code when it is loaded, and which? Asked of picklescan, in a process of its own."""
 
 import importlib.metadata
-import importlib.util
 import os
 import signal
 import subprocess
@@ -10,13 +9,13 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
+from preheat.installation import how_to_install, is_installed
 from preheat.scan.kinds import HEAD, PICKLE_SUFFIXES, TAIL, kind_of
 from preheat.scan.texts import GRAPHS, code_by_name, configured_code, is_configuration
 from preheat.verdict import LEVELS, SUSPICIOUS, UNSCANNED, Verdict
 
 # What our own rules find beside the scanner's changes with this number, and files are looked into again.
 _RULES = 2
-INSTALL = "pip install preheat[scan]"
 _SCANNER = "picklescan"
 _PATIENCE_S = 300.0
 
@@ -52,8 +51,8 @@ def look_at_text(path: Path, name: str, size: int) -> Verdict | None:
 
 
 def scanner() -> str:
-    """Say which scanner there is, with its version; nothing when the extra is not installed."""
-    if importlib.util.find_spec(_SCANNER) is None:
+    """Return the scanner's name and version; an empty string if none is installed."""
+    if not is_installed(_SCANNER):
         return ""
     return f"{_SCANNER} {importlib.metadata.version(_SCANNER)}, rules {_RULES}"
 
@@ -66,7 +65,7 @@ def scan(path: Path, name: str) -> Verdict:
     """
     by = scanner()
     if not by:
-        return Verdict(UNSCANNED, why=INSTALL)
+        return Verdict(UNSCANNED, why=f"{_SCANNER} is not installed: {how_to_install(_SCANNER)}")
     command = [sys.executable, "-P", "-m", "preheat.scan.child", str(path), PurePosixPath(name).name]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_PATIENCE_S, check=False, stdin=subprocess.DEVNULL)

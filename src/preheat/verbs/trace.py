@@ -95,7 +95,7 @@ def _led(server: Server, environ: Mapping[str, str], workplace: Path, on_event: 
             try:
                 own_tls = own(workplace, ("127.0.0.1",))
             except UsageError as error:
-                on_event(Noted("tls", f"{error.message}: modelscope up to 1.37 would be asking its own hub"))
+                on_event(Noted("tls", f"{error.message}: modelscope up to 1.37 would ask its own hub; {error.hint}"))
             else:
                 trusted = workplace / "trusted.pem"
                 trusted_beside(place(workplace), Path(named), trusted)

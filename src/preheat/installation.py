@@ -1,0 +1,116 @@
+"""Installation: the environment that this preheat is installed in, and the command that adds a package to it."""
+
+import importlib.metadata
+import importlib.util
+import re
+import shlex
+import sys
+import sysconfig
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+_NAME = "preheat"
+_PIPX_HOMES = (".local/share/pipx", ".local/pipx")
+_UV_TOOLS, _UV_COMMANDS = ".local/share/uv/tools", ".local/bin"
+
+
+def is_installed(module: str) -> bool:
+    """Return whether `module` can be imported here, without importing it."""
+    return importlib.util.find_spec(module) is not None
+
+
+def how_to_install(distribution: str, prefix: Path | None = None, home: Path | None = None) -> str:
+    """Return the shell command that adds `distribution` to the environment that this preheat runs in.
+
+    That environment is `prefix` (default: `sys.prefix`), its user's home is `home`.
+
+    pip, pipx and `uv tool` each have a way of their own. An extra (`preheat[scan]`) would not do: it needs the index or
+    folder that preheat came from, and pipx and uv would install a second preheat, or none.
+    """
+    prefix, home = prefix or Path(sys.prefix), home or Path.home()
+    wanted = _with_bound(distribution)
+    if (prefix / "pipx_metadata.json").is_file():
+        return _by_pipx(wanted, prefix, home)
+    if (prefix / "uv-receipt.toml").is_file():
+        return _by_uv_tool(wanted, prefix, home) or _by_uv_pip(wanted, prefix)
+    if not is_installed("pip"):
+        return _by_uv_pip(wanted, prefix)
+    system = sys.prefix == sys.base_prefix and Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED").is_file()
+    # A preheat in such a Python was installed with this option too: without it, pip refuses.
+    return _line([], sys.executable, "-m", "pip", "install", *["--break-system-packages"] * system, wanted)
+
+
+def _with_bound(distribution: str) -> str:
+    """Return the requirement on `distribution` that preheat's own metadata states, without its marker."""
+    try:
+        stated = importlib.metadata.requires(_NAME) or []
+    except importlib.metadata.PackageNotFoundError:
+        return distribution
+    requirements = (one.partition(";")[0].strip() for one in stated)
+    return next((one for one in requirements if _name_of(one) == distribution), distribution)
+
+
+def _name_of(requirement: str) -> str:
+    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0].lower()
+
+
+def _by_pipx(wanted: str, prefix: Path, home: Path) -> str:
+    pipx_home = prefix.parent.parent
+    usual = pipx_home in [home / folder for folder in _PIPX_HOMES]
+    return _line([] if usual else [("PIPX_HOME", pipx_home)], "pipx", "inject", prefix.name, wanted)
+
+
+def _by_uv_tool(wanted: str, prefix: Path, home: Path) -> str:
+    """Install preheat once more from where it came, with all that was beside it: uv has no way to add one package.
+
+    Return an empty string if the receipt does not say from where, or if what it names is gone.
+    """
+    try:
+        tool = tomllib.loads((prefix / "uv-receipt.toml").read_text(encoding="utf-8"))["tool"]
+        own = next(one for one in tool["requirements"] if _name_of(one["name"]) == prefix.name)
+        beside = [one for one in tool["requirements"] if one is not own]
+        source = _source(own)
+        places = [] if prefix.parent == home / _UV_TOOLS else [("UV_TOOL_DIR", prefix.parent)]
+        commands = {Path(one["install-path"]).parent for one in tool.get("entrypoints", [])}
+    except (OSError, ValueError, LookupError, TypeError, StopIteration):
+        return ""
+    if not source or not all(_source(one) for one in beside):
+        return ""
+    places += [("UV_TOOL_BIN_DIR", folder) for folder in commands if folder != home / _UV_COMMANDS]
+    python = ["--python", str(tool["python"])] if "python" in tool else []
+    more = [
+        word for one in beside if _name_of(one["name"]) != _name_of(wanted) for word in ("--with", _source(one)[-1])
+    ]
+    return _line(places, "uv", "tool", "install", *python, *more, "--with", wanted, *source)
+
+
+def _by_uv_pip(wanted: str, prefix: Path) -> str:
+    return _line([], "uv", "pip", "install", "--python", str(prefix), wanted)
+
+
+def _source(requirement: Mapping[str, Any]) -> list[str]:
+    """Return the words that name where a requirement of uv's receipt comes from; none if that is gone or unknown."""
+    extras = f"[{','.join(requirement['extras'])}]" if requirement.get("extras") else ""
+    named = f"{requirement['name']}{extras}"
+    if "editable" in requirement:
+        return ["--editable", requirement["editable"] + extras] if Path(requirement["editable"]).is_dir() else []
+    for kind in ("path", "directory"):
+        if kind in requirement:
+            path = Path(requirement[kind])
+            return [f"{named} @ {path.as_uri()}" if extras else str(path)] if path.exists() else []
+    if "git" in requirement:
+        address = urlsplit(requirement["git"])
+        revision = parse_qs(address.query).get("rev", parse_qs(address.query).get("tag", [""]))[0]
+        return [f"{named} @ git+{address._replace(query='', fragment='').geturl()}{f'@{revision}' * bool(revision)}"]
+    if "url" in requirement:
+        return [f"{named} @ {requirement['url']}"]
+    known = set(requirement) <= {"name", "extras", "specifier", "marker"}
+    return [named + str(requirement.get("specifier", ""))] if known else []
+
+
+def _line(variables: Sequence[tuple[str, Path]], *words: str) -> str:
+    """Write a line for a shell: `variables`, set for this command alone, and its words."""
+    return " ".join([*(f"{name}={shlex.quote(str(value))}" for name, value in variables), shlex.join(words)])

@@ -1,0 +1,107 @@
+"""README: each command that the READMEs show is run from an installed copy, in their order, against a small hub."""
+
+import re
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.command import Preheat, Running
+from tests.flaky_hub import FlakyHub
+from tests.guard.apps import free_port
+from tests.installed.copies import ROOT
+from tests.installed.webui import answer, write_webui
+
+from preheat.guard.isolation import why_not
+
+# Commands of the clone, which no installed copy has, and where they are run instead.
+OF_THE_CLONE = {"make demo": "tests/stories/test_demo.py", "make test": "what runs this test"}
+# Verbs that go on until they are stopped.
+LASTING = ("run", "mirror")
+PATH = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks(name: str) -> list[tuple[str, str]]:
+    return [(kind, text) for kind, text in PATH.findall((ROOT / name).read_text(encoding="utf-8"))]
+
+
+def commands(text: str) -> list[str]:
+    return [line.removeprefix("$ ").partition("  #")[0].strip() for line in text.splitlines()]
+
+
+def shown(name: str) -> list[str]:
+    return [command for kind, text in blocks(name) if kind == "console" for command in commands(text)]
+
+
+def test_both_readmes_show_the_same_commands_and_each_is_run_or_has_a_reason() -> None:
+    assert shown("README.md") == shown("README.zh-CN.md")
+    others = [command for command in shown("README.md") if not command.startswith("preheat ")]
+    assert set(others) == set(OF_THE_CLONE)
+
+
+@pytest.fixture
+def python(installed: Preheat) -> Path:
+    """A folder with a plain `python`, as an app's environment has."""
+    folder = installed.folder / "bin"
+    folder.mkdir()
+    (folder / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (folder / "python").chmod(0o755)
+    installed.env["PATH"] = f"{folder}:{installed.env['PATH']}"
+    return folder / "python"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_each_command_works_in_the_order_of_the_readme(installed: Preheat, hub: FlakyHub, python: Path) -> None:
+    # What is public in the README, and what stands in for it here.
+    here = {"7860": str(free_port()), "8000": str(free_port()), "https://huggingface.co": hub.url}
+    library = installed.folder / "library"
+    ran = []
+    for number, (recipe, text) in enumerate(_console()):
+        installed.folder = _folder(library.parent / f"block-{number}", python)
+        (installed.folder / "preheat.toml").write_text(_mapped(recipe, here)) if recipe else None
+        for command in commands(text):
+            if command in OF_THE_CLONE or ("--network none" in command and why_not()):
+                continue
+            verb, *words = shlex.split(_mapped(command, here))[1:]
+            if verb in LASTING:
+                _lasts(installed.start(verb, *words), verb, here)
+            else:
+                told = installed(verb, *words)
+                assert told.status == 0, f"{command}: {told.out}{told.err}"
+            ran.append(command)
+    wanted = [command for command in shown("README.md") if command not in OF_THE_CLONE]
+    assert ran == [command for command in wanted if "--network none" not in command or not why_not()]
+    assert (library.parent / "block-3/proof.html").read_text(encoding="utf-8").rstrip().endswith("</html>")
+
+
+def _console() -> Iterator[tuple[str, str]]:
+    """Yield each block of commands, with the recipe if one is shown right before it."""
+    recipe = ""
+    for kind, text in blocks("README.md"):
+        if kind == "console":
+            yield recipe, text
+        recipe = text if kind == "toml" else ""
+
+
+def _folder(folder: Path, python: Path) -> Path:
+    (folder / ".venv/bin").mkdir(parents=True)
+    (folder / ".venv/bin/python").symlink_to(python)
+    write_webui(folder, "openai/whisper-tiny.en", ["model.safetensors", "config.json", "note.txt"])
+    return folder
+
+
+def _mapped(text: str, here: dict[str, str]) -> str:
+    for name, other in here.items():
+        text = text.replace(name, other)
+    return text
+
+
+def _lasts(running: Running, verb: str, here: dict[str, str]) -> None:
+    """Wait until its page answers, and stop it."""
+    page = answer(running, f"http://127.0.0.1:{here['7860' if verb == 'run' else '8000']}/")
+    assert (b"bytes are loaded" if verb == "run" else b"openai/whisper-tiny.en") in page
+    told = running.kill(signal.SIGTERM)
+    assert told.status == (128 + signal.SIGTERM if verb == "run" else 0), told.out + told.err
