@@ -1,12 +1,16 @@
 """Snapshot: one commit of a repository as a tuple of files."""
 
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, field, replace
+from fnmatch import translate
 
 from preheat.digest import Digest
 from preheat.errors import IntegrityError, NotFound
 from preheat.ref import Ref
+
+# Without one of these, a pattern is the name of one file: traced recipes list thousands of them.
+_GLOB = frozenset("*?[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +46,10 @@ class Snapshot:
     ref: Ref
     commit: str
     files: tuple[File, ...]
+    _by_path: dict[str, File] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        paths = {file.path for file in self.files}
+        paths = {file.path: file for file in self.files}
         if len(paths) != len(self.files):
             raise IntegrityError(f"the hub names a file of {self.ref} twice")
         for path in paths:
@@ -53,6 +58,7 @@ class Snapshot:
                 if parent in paths:
                     raise IntegrityError(f"the hub says {parent!r} is both a file and a folder of {self.ref}")
                 parent = parent.rpartition("/")[0]
+        object.__setattr__(self, "_by_path", paths)
 
     @property
     def size(self) -> int:
@@ -66,18 +72,23 @@ class Snapshot:
         """
         if not patterns:
             return self
+        names = {pattern for pattern in patterns if pattern in self._by_path}
+        globs = {pattern: re.compile(translate(pattern)) for pattern in patterns if _GLOB.intersection(pattern)}
         for pattern in patterns:
-            if not any(fnmatchcase(file.path, pattern) for file in self.files):
-                raise NotFound(
-                    f"{self.ref} has no file that matches {pattern!r}",
-                    hint=f"it has {_some(file.path for file in self.files)}",
-                )
-        kept = tuple(file for file in self.files if any(fnmatchcase(file.path, pattern) for pattern in patterns))
+            if pattern in names or (pattern in globs and any(map(globs[pattern].match, self._by_path))):
+                continue
+            raise NotFound(
+                f"{self.ref} has no file that matches {pattern!r}",
+                hint=f"it has {_some(file.path for file in self.files)}",
+            )
+        kept = tuple(
+            file for file in self.files if file.path in names or any(glob.match(file.path) for glob in globs.values())
+        )
         return replace(self, files=kept)
 
     def file(self, path: str) -> File | None:
-        """Find a file by its path."""
-        return next((file for file in self.files if file.path == path), None)
+        """Return the file at `path`, or None; O(1)."""
+        return self._by_path.get(path)
 
 
 def _some(names: Iterable[str], most: int = 6) -> str:

@@ -10,10 +10,10 @@ LEVELS = (CLEAN, SUSPICIOUS, DANGEROUS, UNSCANNED)
 class Verdict:
     """How a file looked to `scanner`: its name and version.
 
-    `clean`: it calls nothing, or what every checkpoint calls. `suspicious`: it calls what is on neither of the
-    scanner's lists, as many honest checkpoints do. `dangerous`: it calls what no checkpoint should. `unscanned`:
-    nobody knows. `found` names what it calls beyond the ordinary; `why` says why it was not scanned. A scanner knows
-    what its lists know: clean is no promise.
+    `clean`: it calls nothing, or what every checkpoint calls. `suspicious`: it calls names on neither of the scanner's
+    lists, as many honest checkpoints do, or it holds code. `dangerous`: it calls what no checkpoint should.
+    `unscanned`: the scanner could not read it. `found` names what it calls beyond the ordinary; `why` says what else it
+    holds, or why it was not scanned. A scanner knows what its lists know: clean is no promise.
     """
 
     level: str
@@ -23,8 +23,8 @@ class Verdict:
 
     @property
     def unsafe(self) -> bool:
-        """Whether to keep away from it unless its author is trusted: it is dangerous, or nobody knows."""
-        return self.level in (DANGEROUS, UNSCANNED)
+        """Whether `refuse` refuses it: it is anything but clean."""
+        return self.level != CLEAN
 
     def __str__(self) -> str:
         match self.level:
@@ -33,4 +33,5 @@ class Verdict:
             case "clean":
                 return "clean"
             case _:
-                return f"{self.level}: it calls {', '.join(self.found)}"
+                calls = (f"it calls {', '.join(self.found)}",) if self.found else ()
+                return f"{self.level}: {'; '.join((*calls, *((self.why,) if self.why else ())))}"

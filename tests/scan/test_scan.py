@@ -3,12 +3,14 @@
 import bz2
 import gzip
 import io
+import lzma
 import os
 import pickle
 import subprocess
 import sys
 import tarfile
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -78,14 +80,14 @@ def test_a_planted_pickle_is_found_in_a_zip_of_torchs(tmp_path: Path, planted: R
 def test_what_every_checkpoint_has_is_clean(tmp_path: Path) -> None:
     told = _scanned(tmp_path, "model.pt", _zipped(pickle.dumps(OrderedDict(a=1), 2)))
     assert (told.level, told.found, str(told)) == (CLEAN, (), "clean")
-    assert not told.unsafe
+    assert told.unsafe == (told.level != CLEAN)
 
 
 def test_what_nobody_knows_is_suspicious_and_named(tmp_path: Path) -> None:
     told = _scanned(tmp_path, "model.pkl", pickle.dumps(Path("x")))
     assert told.level == SUSPICIOUS
     assert told.found == ("pathlib.PosixPath",)
-    assert not told.unsafe
+    assert told.unsafe == (told.level != CLEAN)
 
 
 def test_weights_that_are_no_pickle_are_clean_whatever_their_name(tmp_path: Path) -> None:
@@ -102,12 +104,12 @@ def _tarred(content: bytes) -> bytes:
     return whole.getvalue()
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, _tarred])
-def test_what_is_packed_is_never_called_clean(tmp_path: Path, planted: Runs, pack: Callable[[bytes], bytes]) -> None:
-    told = _scanned(tmp_path, "model.joblib", pack(pickle.dumps(planted)))
-    assert told.level == UNSCANNED
-    assert told.unsafe
-    assert "packed as" in told.why
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zlib.compress, _tarred, _zipped])
+@pytest.mark.parametrize("name", ["model.joblib", "weights.dat", "a.tar.gz", "checkpoint"])
+def test_packed_pickles_are_found(tmp_path: Path, planted: Runs, pack: Callable[[bytes], bytes], name: str) -> None:
+    told = _scanned(tmp_path, name, pack(pickle.dumps(planted)))
+    assert (told.level, told.found) == (DANGEROUS, ("posix.system",))
+    assert _scanned(tmp_path, name, pack(pickle.dumps([1, 2]))).level == CLEAN
 
 
 def test_a_pickle_cut_short_or_made_to_break_the_scanner_is_never_called_clean(tmp_path: Path, planted: Runs) -> None:

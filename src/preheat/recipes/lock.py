@@ -4,7 +4,7 @@ The file is TOML, made by `preheat lock` and meant to be compared, not edited: o
 paths, so that a difference shows what moved. It names no endpoint and no path of the machine it was made on.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -38,15 +38,23 @@ class Lock:
     """A recipe's needs, pinned; in its order."""
 
     needs: tuple[Pinned, ...]
+    _by_need: dict[Need, Pinned] = field(init=False, repr=False, compare=False)
+    _by_pin: dict[Need, Pinned] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Of two equal needs the first counts.
+        object.__setattr__(self, "_by_need", {pinned.need: pinned for pinned in reversed(self.needs)})
+        object.__setattr__(self, "_by_pin", {pinned.pin: pinned for pinned in reversed(self.needs)})
 
     def find(self, need: Need) -> Pinned | None:
-        """Find what a need of a recipe was pinned to; None if it was written otherwise then."""
-        return next((pinned for pinned in self.needs if pinned.need == need), None)
+        """Return what a need of a recipe is pinned to; None if the lock has no such need."""
+        return self._by_need.get(need)
 
     def stale(self, recipe: Recipe) -> tuple[str, ...]:
         """Say in words where the recipe has moved away from the lock; nothing, when the lock is all of it."""
         new = [need for need in recipe.needs if self.find(need) is None]
-        gone = [pinned.need for pinned in self.needs if pinned.need not in recipe.needs]
+        needs = set(recipe.needs)
+        gone = [pinned.need for pinned in self.needs if pinned.need not in needs]
         words = [f"{need.ref} is not locked as the recipe has it" for need in new]
         return (*words, *(f"{need.ref} is locked, and not in the recipe so" for need in gone))
 
@@ -57,7 +65,8 @@ class Lock:
 
     def snapshot(self, pin: Need) -> Snapshot | None:
         """Say what a need that `apply` has pinned means, file by file."""
-        return next((pinned.snapshot for pinned in self.needs if pinned.pin == pin), None)
+        pinned = self._by_pin.get(pin)
+        return None if pinned is None else pinned.snapshot
 
 
 def lock_path(recipe: Recipe) -> Path:

@@ -25,7 +25,7 @@ class Need:
     view: str = "hf-cache"
     at: str = ""
     same: tuple[Ref, ...] = ()
-    to: dict[str, str] = field(default_factory=dict)
+    to: dict[str, str] = field(default_factory=dict, hash=False)
     asked_as: str = ""
 
 

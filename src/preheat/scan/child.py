@@ -1,95 +1,168 @@
-"""Child: the process that looks into one file, says what it saw as JSON, and ends. `python -m preheat.scan.child`."""
+"""Child: the process that looks into one file, prints a report as JSON, and ends. `python -m preheat.scan.child`."""
 
 import contextlib
-import logging
+import io
 import re
 import sys
-from pathlib import Path
-from typing import Any
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
 
 import msgspec
-from picklescan.scanner import SafetyLevel, scan_bytes  # type: ignore[import-untyped] # it has no types
 
-from preheat.verdict import CLEAN, DANGEROUS, SUSPICIOUS, UNSCANNED
+from preheat.scan.archives import open_member, tar_members, unpacked, zip_members
+from preheat.scan.findings import Findings
+from preheat.scan.kinds import HEAD, PICKLE_SUFFIXES, TAIL, UNREADABLE, kind_of
+from preheat.scan.pickles import look_into_pickle
+from preheat.scan.texts import GRAPHS, LAMBDA, TEMPLATE, code_by_name, configured_code, is_configuration
+from preheat.verdict import UNSCANNED
 
 # More than any honest pickle needs: the tensors of a checkpoint lie beside it, in the same zip or behind it.
-_MOST_MEMORY = 2 << 30
-_MOST_NAMES = 20
-_TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt")
-# What picklescan does not look into, though a loader might: it would take them for no pickle, and for harmless.
-_PACKED = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"\x04\x22\x4d\x18": "lz4",
-    b"7z\xbc\xaf\x27\x1c": "7z",
-    b"\x78\x01": "zlib",
-    b"\x78\x5e": "zlib",
-    b"\x78\x9c": "zlib",
-    b"\x78\xda": "zlib",
-}
-_PICKLE_STARTS = tuple(bytes((0x80, version)) for version in range(2, 6))
-_UNREAD = re.compile(r"Invalid file|could not parse .*\.(pkl|pickle|joblib|dill) as pickle")
+_MOST_MEMORY = 3 << 30
+_DEEPEST = 4
+_STEP = 8 << 20
+_OBJECTS = re.compile(rb"'descr'\s*:\s*(?:'[|=<>]?O|\[.*'[|=<>]?O)")
 
 
-class _Heard(logging.Handler):
-    """Remember what the scanner warned of: it tells that it could not read something in no other way."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.words: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Take in a warning."""
-        self.words.append(record.getMessage())
-
-
-def look(path: Path, suffix: str) -> dict[str, Any]:
-    """Look into a file; return the fields of a report."""
+def look(path: Path, name: str) -> dict[str, Any]:
+    """Look into a file, called `name` in its repository; return the fields of a report."""
+    findings = Findings()
     with open(path, "rb") as file:
-        start = file.read(512)
-    if not start:
-        return {"level": CLEAN}
-    kind = next((kind for magic, kind in _PACKED.items() if start.startswith(magic)), "")
-    if start[257:262] == b"ustar":
-        kind = "tar"
-    if kind:
-        return _unscanned(f"it is packed as {kind}, which the scanner does not look into")
-    return _ask(path, suffix, start)
+        _look_into(file, name, findings, 0)
+    return findings.report
 
 
-def _ask(path: Path, suffix: str, start: bytes) -> dict[str, Any]:
-    heard = _Heard()
-    log = logging.getLogger("picklescan")
-    log.addHandler(heard)
-    log.propagate = False
-    with open(path, "rb") as file:
-        result = scan_bytes(file, f"the file{suffix}", suffix or None)
-    dangerous = _names(one for one in result.globals if one.safety is SafetyLevel.Dangerous)
-    suspicious = _names(one for one in result.globals if one.safety is SafetyLevel.Suspicious)
-    if dangerous:
-        return {"level": DANGEROUS, "found": dangerous}
-    unread = any(_UNREAD.search(words) for words in heard.words)
-    broken = start.startswith(_PICKLE_STARTS) and any("could not parse" in words for words in heard.words)
-    if result.scan_err or unread or broken:
-        return _unscanned("the scanner could not read all of it") | {"found": suspicious}
-    return {"level": SUSPICIOUS if suspicious else CLEAN, "found": suspicious}
+def _look_into(file: IO[bytes], name: str, findings: Findings, depth: int) -> None:
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    head = file.read(HEAD)
+    file.seek(max(size - TAIL, 0))
+    kind = kind_of(head, file.read(TAIL))
+    file.seek(0)
+    if not head:
+        return
+    if depth > _DEEPEST:
+        findings.unread.add(f"archives lie more than {_DEEPEST} deep in it")
+        return
+    suffix = PurePosixPath(name).suffix.lower()
+    match kind:
+        case "zip":
+            _look_into_zip(file, findings, depth)
+        case "tar":
+            _look_into_tar(file, findings, depth)
+        case "numpy":
+            _look_into_numpy(file, head, findings)
+        case "hdf5":
+            _search(file, LAMBDA, findings)
+        case "gguf":
+            # Its metadata comes first; the tensors behind it are of no interest.
+            _search(io.BytesIO(file.read(_STEP)), TEMPLATE, findings)
+        case "" if suffix in GRAPHS:
+            _search(file, GRAPHS[suffix], findings)
+        case "":
+            # A loader may take it for a pickle by its name: what can be parsed of it counts.
+            if suffix in PICKLE_SUFFIXES:
+                look_into_pickle(file, suffix, findings, announced=True)
+        case "pickle":
+            by_name = suffix in PICKLE_SUFFIXES
+            look_into_pickle(file, suffix, findings, announced=by_name or head[:1] == b"\x80")
+        case _ if kind in UNREADABLE:
+            findings.unread.add(f"it is packed as {kind}, which the scanner does not look into")
+        case _:
+            inner = unpacked(kind, file, findings)
+            if inner is not None:
+                _look_into(inner, name.removesuffix(suffix) or name, findings, depth + 1)
 
 
-def _names(found: Any) -> list[str]:
-    """List what is called, for a line of ours: whoever made the file chose these words."""
-    names = sorted({f"{one.module}.{one.name}" for one in found})
-    clear = ["".join(letter if letter.isprintable() else "?" for letter in name)[:100] for name in names]
-    return clear[:_MOST_NAMES] + ([f"and {len(clear) - _MOST_NAMES} more"] if len(clear) > _MOST_NAMES else [])
+def _look_into_zip(file: IO[bytes], findings: Findings, depth: int) -> None:
+    members = zip_members(file, findings)
+    file.seek(0)
+    if not members:
+        return
+    with zipfile.ZipFile(file) as archive:
+        for member in members:
+            with contextlib.ExitStack() as closing:
+                opened = open_member(archive, member, findings)
+                if opened is None:
+                    continue
+                closing.enter_context(opened)
+                try:
+                    _look_into_member(opened, member.filename, member.file_size, findings, depth)
+                except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
+                    findings.unread.add(f"{member.filename!r} in it cannot be read: {type(error).__name__}")
 
 
-def _unscanned(why: str) -> dict[str, Any]:
-    return {"level": UNSCANNED, "why": why}
+def _look_into_tar(file: IO[bytes], findings: Findings, depth: int) -> None:
+    for name, start, size in tar_members(file, findings):
+        file.seek(start)
+        _look_into_member(io.BufferedReader(_Window(file, start, size)), name, size, findings, depth)
+
+
+def _look_into_member(file: IO[bytes], name: str, size: int, findings: Findings, depth: int) -> None:
+    if code := code_by_name(name):
+        findings.holds.add(f"{code} ({PurePosixPath(name).name})")
+        return
+    if is_configuration(name, size):
+        findings.holds |= set(configured_code(name, file.read()))
+        file.seek(0)
+    _look_into(file, name, findings, depth + 1)
+
+
+def _look_into_numpy(file: IO[bytes], head: bytes, findings: Findings) -> None:
+    """An array of objects is a pickle behind its header (numpy.lib.format): version, length of the header, header."""
+    wide = head[6:7] in (b"\x02", b"\x03")
+    end = (12 if wide else 10) + int.from_bytes(head[8:12] if wide else head[8:10], "little")
+    if end > len(head):
+        findings.unread.add("it is a numpy array with too long a header")
+    elif _OBJECTS.search(head[:end]):
+        file.seek(end)
+        look_into_pickle(io.BytesIO(file.read()), ".pkl", findings, announced=True)
+
+
+def _search(file: IO[bytes], look: tuple[bytes, str], findings: Findings) -> None:
+    (pattern, words), last = look, b""
+    while step := file.read(_STEP):
+        if re.search(pattern, last[-256:] + step):
+            findings.holds.add(words)
+            return
+        last = step
+
+
+class _Window(io.RawIOBase):
+    """Part of a file as a file of its own."""
+
+    def __init__(self, file: IO[bytes], start: int, size: int) -> None:
+        self._file, self._start, self._size, self._at = file, start, size, 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """See io.IOBase."""
+        begin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(begin + offset, 0)
+        return self._at
+
+    def tell(self) -> int:
+        """See io.IOBase."""
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """See io.RawIOBase."""
+        self._file.seek(self._start + self._at)
+        body = self._file.read(min(len(buffer), max(self._size - self._at, 0)))
+        buffer[: len(body)] = body
+        self._at += len(body)
+        return len(body)
 
 
 def main() -> None:
-    """Say what is in the file that the words name."""
+    """Print the report on the file that the words name."""
     # Where there is no such limit, there is none.
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
@@ -99,7 +172,7 @@ def main() -> None:
     try:
         report = look(Path(sys.argv[1]), sys.argv[2])
     except Exception as error:  # noqa: BLE001 - whatever the file did to the scanner, it is not known to be harmless
-        report = _unscanned(f"the scanner failed: {type(error).__name__}")
+        report = {"level": UNSCANNED, "why": f"the scanner failed: {type(error).__name__}"}
     sys.stdout.buffer.write(msgspec.json.encode(report))
 
 

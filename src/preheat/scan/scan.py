@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import os
 import signal
 import subprocess
 import sys
@@ -9,10 +10,12 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from preheat.verdict import LEVELS, UNSCANNED, Verdict
+from preheat.scan.kinds import HEAD, PICKLE_SUFFIXES, TAIL, kind_of
+from preheat.scan.texts import GRAPHS, code_by_name, configured_code, is_configuration
+from preheat.verdict import LEVELS, SUSPICIOUS, UNSCANNED, Verdict
 
-# What torch.load, pickle.load and joblib.load are given. `.npy` is not here: it is only unpickled on request.
-SUFFIXES = frozenset((".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib", ".th", ".dill"))
+# What our own rules find beside the scanner's changes with this number, and files are looked into again.
+_RULES = 2
 INSTALL = "pip install preheat[scan]"
 _SCANNER = "picklescan"
 _PATIENCE_S = 300.0
@@ -25,19 +28,34 @@ class _Report(msgspec.Struct, frozen=True):
 
 
 def may_run_code(path: Path, name: str) -> bool:
-    """Whether the file at `path`, called `name` in its repository, could be a pickle, by its name or its start."""
-    if PurePosixPath(name).suffix.lower() in SUFFIXES:
+    """Return whether the file at `path`, called `name` in its repository, should be looked into.
+
+    Decided by its bytes, and by its name where loaders go by that: reads 4 KiB of its start and 64 KiB of its end.
+    """
+    if PurePosixPath(name).suffix.lower() in PICKLE_SUFFIXES | GRAPHS.keys():
         return True
     with open(path, "rb") as file:
-        start = file.read(2)
-    return len(start) == 2 and start[0] == 0x80 and 2 <= start[1] <= 5
+        head = file.read(HEAD)
+        file.seek(max(file.seek(0, os.SEEK_END) - TAIL, 0))
+        return bool(kind_of(head, file.read(TAIL)))
+
+
+def look_at_text(path: Path, name: str, size: int) -> Verdict | None:
+    """Return a verdict on code, and on configuration that makes a loader run code; None for anything else.
+
+    Cheap enough for each file, and by its name, so it is neither kept nor left to another process.
+    """
+    holds = [code] if (code := code_by_name(name)) else []
+    if is_configuration(name, size):
+        holds += configured_code(name, path.read_bytes())
+    return Verdict(SUSPICIOUS, why=f"it holds {', '.join(holds)}") if holds else None
 
 
 def scanner() -> str:
     """Say which scanner there is, with its version; nothing when the extra is not installed."""
     if importlib.util.find_spec(_SCANNER) is None:
         return ""
-    return f"{_SCANNER} {importlib.metadata.version(_SCANNER)}"
+    return f"{_SCANNER} {importlib.metadata.version(_SCANNER)}, rules {_RULES}"
 
 
 def scan(path: Path, name: str) -> Verdict:
@@ -49,7 +67,7 @@ def scan(path: Path, name: str) -> Verdict:
     by = scanner()
     if not by:
         return Verdict(UNSCANNED, why=INSTALL)
-    command = [sys.executable, "-P", "-m", "preheat.scan.child", str(path), PurePosixPath(name).suffix.lower()]
+    command = [sys.executable, "-P", "-m", "preheat.scan.child", str(path), PurePosixPath(name).name]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_PATIENCE_S, check=False, stdin=subprocess.DEVNULL)
         report = msgspec.json.decode(done.stdout, type=_Report)

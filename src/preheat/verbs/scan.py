@@ -6,43 +6,60 @@ from preheat.errors import CheckFailed
 from preheat.events import Listener, Scanned
 from preheat.library.library import Library
 from preheat.library.verdicts import Verdicts
-from preheat.scan.scan import may_run_code, scan, scanner
+from preheat.scan.scan import look_at_text, may_run_code, scan, scanner
 from preheat.snapshot import File
-from preheat.verdict import DANGEROUS, UNSCANNED, Verdict
+from preheat.verdict import DANGEROUS, SUSPICIOUS, UNSCANNED, Verdict
 
 REFUSE, WARN, ALLOW = "refuse", "warn", "allow"
+_MOST_NAMED = 3
 
 
 def look_into(files: Iterable[File], library: Library, unsafe: str, on_event: Listener) -> None:
-    """Tell what the scanner says of `files`; with `refuse`, raise CheckFailed for one that is not to be trusted."""
+    """Report what `files` run when they are loaded; `unsafe` is REFUSE, WARN or ALLOW (then nothing is scanned).
+
+    With REFUSE, raise CheckFailed for the first file that is not clean. With WARN, each dangerous file is reported, and
+    the suspicious and the unscanned in one line each.
+    """
     if unsafe == ALLOW:
         return
-    unscanned = []
+    others: dict[str, list[tuple[str, Verdict]]] = {SUSPICIOUS: [], UNSCANNED: []}
     for file, verdict in scan_files(files, library):
-        if verdict.level == UNSCANNED:
-            unscanned.append(verdict)
-        elif verdict.level == DANGEROUS or unsafe == REFUSE:
-            on_event(Scanned(file.path, verdict.level, str(verdict)))
         if unsafe == REFUSE and verdict.unsafe:
+            on_event(Scanned(file.path, verdict.level, str(verdict)))
             raise CheckFailed(f"{file.path} is refused: {verdict}", hint="--unsafe-files warn, if you trust its author")
-    if unscanned:
-        what = f"{len(unscanned)} file{'s' if len(unscanned) > 1 else ''} that can run code when loaded"
-        on_event(Scanned(what, UNSCANNED, str(unscanned[0])))
+        if verdict.level == DANGEROUS:
+            on_event(Scanned(file.path, verdict.level, str(verdict)))
+        elif verdict.level in others:
+            others[verdict.level].append((file.path, verdict))
+    for level, found in others.items():
+        if found:
+            on_event(Scanned(_names([path for path, _ in found]), level, str(found[0][1])))
 
 
 def scan_files(files: Iterable[File], library: Library) -> Iterator[tuple[File, Verdict]]:
-    """Give the verdict on each of `files` that is in the library and could run code; keep it there.
+    """Yield the verdict on each of `files` that is in the library and could run code; record it by digest.
 
-    A file that the present scanner has looked into before is not looked into again. Without a scanner nothing is kept,
-    since a verdict of before says more than none.
+    A blob that the present scanner has looked into before is not looked into again. Without a scanner nothing is
+    recorded, since an earlier verdict is worth more than none.
     """
     verdicts, by = Verdicts(library.root), scanner()
     for file in files:
-        if not library.has(file.digest) or not may_run_code(library.path(file.digest), file.path):
+        if not library.has(file.digest):
+            continue
+        path = library.path(file.digest)
+        if (text := look_at_text(path, file.path, file.size)) is not None:
+            yield file, text
+        if not may_run_code(path, file.path):
             continue
         verdict = verdicts.find(file.digest)
         if verdict is None or (by and verdict.scanner != by):
-            verdict = scan(library.path(file.digest), file.path)
+            verdict = scan(path, file.path)
             if by:
                 verdicts.keep(file.digest, verdict)
         yield file, verdict
+
+
+def _names(paths: list[str]) -> str:
+    """Name a few files, and count the rest."""
+    named, rest = ", ".join(paths[:_MOST_NAMED]), len(paths) - _MOST_NAMED
+    return f"{named} and {rest} more" if rest > 0 else named

@@ -1,0 +1,36 @@
+"""Findings: what looking into one file yields, piece by piece, and the report that comes of it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from preheat.verdict import CLEAN, DANGEROUS, SUSPICIOUS, UNSCANNED
+
+_MOST_NAMES = 20
+
+
+@dataclass(slots=True)
+class Findings:
+    """Names that are called, and other things that run code, as words; both by level."""
+
+    dangerous: set[str] = field(default_factory=set)
+    suspicious: set[str] = field(default_factory=set)
+    holds: set[str] = field(default_factory=set)
+    unread: set[str] = field(default_factory=set)
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """Return the fields of a report: the worst level counts; what could not be read is worse than suspicious."""
+        if self.dangerous:
+            return {"level": DANGEROUS, "found": _listed(self.dangerous)}
+        if self.unread:
+            return {"level": UNSCANNED, "why": "; ".join(_listed(self.unread, 3)), "found": _listed(self.suspicious)}
+        if self.suspicious or self.holds:
+            why = f"it holds {', '.join(_listed(self.holds, 3))}" if self.holds else ""
+            return {"level": SUSPICIOUS, "found": _listed(self.suspicious), "why": why}
+        return {"level": CLEAN}
+
+
+def _listed(words: set[str], most: int = _MOST_NAMES) -> list[str]:
+    """List words for one line of ours: whoever made the file chose them."""
+    clear = sorted("".join(letter if letter.isprintable() else "?" for letter in word)[:100] for word in words)
+    return clear[:most] + ([f"and {len(clear) - most} more"] if len(clear) > most else [])

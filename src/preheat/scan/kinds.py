@@ -1,0 +1,112 @@
+"""Kind: what a file is, read from its bytes and never from its name; pure."""
+
+import bz2
+import io
+import lzma
+import pickletools
+import re
+import zlib
+from collections.abc import Callable
+
+# So much of a file's start and end is enough for all kinds below; zip's directory may lie behind a 64 KiB comment.
+HEAD, TAIL = 4096, 22 + (1 << 16)
+
+PICKLE, ZIP, TAR, NUMPY, HDF5, GGUF = "pickle", "zip", "tar", "numpy", "hdf5", "gguf"
+# What torch.load, pickle.load and joblib.load are given: to them these are pickles, whatever their first bytes are.
+PICKLE_SUFFIXES = frozenset((".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib", ".th", ".dill"))
+# From the formats' own documents: the first bytes of each.
+_MAGIC = {
+    b"\x93NUMPY": NUMPY,
+    b"\x89HDF\r\n\x1a\n": HDF5,
+    b"GGUF": GGUF,
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"7z\xbc\xaf\x27\x1c": "7z",
+}
+UNREADABLE = frozenset(("zstd", "lz4", "7z"))
+_UNPACKERS: dict[str, Callable[[], "zlib._Decompress | bz2.BZ2Decompressor | lzma.LZMADecompressor"]] = {
+    "gzip": lambda: zlib.decompressobj(wbits=31),
+    "zlib": lambda: zlib.decompressobj(),
+    "bzip2": bz2.BZ2Decompressor,
+    "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=1 << 28),
+    "lzma": lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=1 << 28),
+}
+_BROKEN = (zlib.error, OSError, EOFError, ValueError, lzma.LZMAError)
+# What makes a pickle call something; the rest builds data.
+_CALLS = frozenset(("REDUCE", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "BUILD"))
+_NAMES = frozenset(("GLOBAL", "INST", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4"))
+_OCTAL = re.compile(rb"[0-7 ]{5,11}[0-7][ \0]{1,2}|[0-7]{7,11}\0?")
+_IDENTIFIERS = re.compile(r"[A-Za-z_][\w.]* [A-Za-z_][\w.]*")
+
+
+def kind_of(head: bytes, tail: bytes = b"") -> str:
+    """Return what a file with this start and end is; an empty string for what no loader runs or unpacks."""
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            return kind
+    # A zip is read from its end, so anything may stand before it.
+    if head.startswith(b"PK\x03\x04") or b"PK\x05\x06" in tail or b"PK\x05\x06" in head:
+        return ZIP
+    if is_tar_header(head[:512]):
+        return TAR
+    if is_pickle(head):
+        return PICKLE
+    return next((kind for kind in ("zlib", "lzma") if _looks_packed(kind, head) and unpacked_start(kind, head)), "")
+
+
+def is_tar_header(block: bytes) -> bool:
+    """Return whether 512 bytes have a tar header's fields, of any age: mode, size and checksum in octal digits.
+
+    Its checksum is not compared: what is wrong in it is for the reader of the archive to find, and to refuse.
+    """
+    fields = (block[100:108], block[124:136], block[148:156])
+    return len(block) == 512 and block[0] != 0 and all(_OCTAL.fullmatch(field) for field in fields)
+
+
+def is_pickle(head: bytes) -> bool:
+    """Return whether unpickling bytes that start so would import or call something, or they announce a pickle.
+
+    Protocols 0 and 1 have no magic, so the opcodes are read, as far as they make sense. A text whose first letters
+    happen to be opcodes is none: an import must name a module and a name, and something must be called.
+    """
+    if len(head) > 1 and head[0] == 0x80 and 2 <= head[1] <= 5:
+        return True
+    named = False
+    try:
+        for opcode, argument, _ in pickletools.genops(io.BytesIO(head)):
+            if opcode.name in ("GLOBAL", "INST") and not _IDENTIFIERS.fullmatch(str(argument)):
+                return False
+            if opcode.name == "PROTO" or (opcode.name in _CALLS and (named or opcode.name == "INST")):
+                return True
+            named = named or opcode.name in _NAMES
+    except Exception:  # noqa: BLE001 - pickletools raises whatever the bytes lead it to
+        return False
+    return named
+
+
+def unpacked_start(kind: str, head: bytes, most: int = HEAD) -> bytes:
+    """Return the first bytes of what `head` unpacks to; nothing when it does not unpack."""
+    try:
+        return _UNPACKERS[kind]().decompress(head, most)
+    except _BROKEN:
+        return b""
+
+
+def unpack(kind: str, packed: bytes, most: int) -> bytes | None:
+    """Unpack the first stream of `packed`; None when it is broken, or longer than `most` bytes."""
+    unpacker = _UNPACKERS[kind]()
+    try:
+        body = unpacker.decompress(packed, most + 1)
+    except (*_BROKEN, MemoryError):
+        return None
+    return body if len(body) <= most and unpacker.eof else None
+
+
+def _looks_packed(kind: str, head: bytes) -> bool:
+    """Return whether the two bytes of zlib's header (RFC 1950), or the properties of an .lzma file, make sense."""
+    if kind == "zlib":
+        return len(head) > 2 and head[0] & 15 == 8 and head[0] >> 4 < 8 and not (head[0] << 8 | head[1]) % 31
+    return len(head) > 13 and head[0] < 225 and head[1:3] == b"\0\0" and any(head[3:5])

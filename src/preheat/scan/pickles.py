@@ -1,0 +1,100 @@
+"""Pickles: which names a pickle imports, and on which of picklescan's lists they are."""
+
+import io
+import logging
+import pickletools
+import re
+from typing import IO, Any
+
+from picklescan.scanner import SafetyLevel, scan_bytes, scan_pickle_bytes  # type: ignore[import-untyped] # has no types
+
+from preheat.scan.findings import Findings
+from preheat.scan.kinds import is_pickle
+
+_UNREAD = re.compile(r"Invalid file|could not parse .*\.(pkl|pickle|joblib|dill) as pickle")
+_EXTENSIONS = frozenset(("EXT1", "EXT2", "EXT4"))
+_DATA = frozenset(("BINBYTES", "BINBYTES8", "SHORT_BINBYTES", "BYTEARRAY8", "BINSTRING", "SHORT_BINSTRING"))
+
+
+class _Warnings(logging.Handler):
+    """Collect what the scanner warns of: it reports in no other way that it could not read something."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.words: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take in a warning."""
+        self.words.append(record.getMessage())
+
+
+def look_into_pickle(file: IO[bytes], suffix: str, findings: Findings, *, announced: bool) -> None:
+    """Add what a pickle calls. `announced`: its first bytes, or its name, say that it is one.
+
+    Of anything else only what is dangerous counts unless it parses to its end: a word list that starts with "cat" and
+    "foo" is the import of `at.foo`, as far as it goes.
+    """
+    start = file.tell()
+    magic = file.read(1) == b"\x80"
+    file.seek(start)
+    warnings = _Warnings()
+    log = logging.getLogger("picklescan")
+    log.addHandler(warnings)
+    log.propagate = False
+    try:
+        # With a suffix of torch's the scanner expects torch's own sequence of pickles, and tensors behind it.
+        result = scan_bytes(file, f"the file{suffix}", suffix or None)
+        if not result.globals:
+            # Names of its choosing must not hide what it is: once more as a plain pickle.
+            file.seek(start)
+            plain = scan_pickle_bytes(file, "the file")
+            result = plain if plain.globals else result
+    finally:
+        log.removeHandler(warnings)
+    file.seek(start)
+    if not announced and (result.scan_err or not _parses(file)):
+        findings.dangerous |= {_name(one) for one in result.globals if one.safety is SafetyLevel.Dangerous}
+        return
+    _sort(result.globals, findings)
+    file.seek(start)
+    _look_closer(file, findings)
+    unread = any(_UNREAD.search(words) for words in warnings.words)
+    broken = magic and any("could not parse" in words for words in warnings.words)
+    if result.scan_err or unread or broken:
+        findings.unread.add("the scanner could not read all of it")
+
+
+def _sort(found: Any, findings: Findings) -> None:
+    for one in found:
+        if one.safety is SafetyLevel.Dangerous:
+            findings.dangerous.add(_name(one))
+        elif one.safety is SafetyLevel.Suspicious:
+            findings.suspicious.add(_name(one))
+
+
+def _name(one: Any) -> str:
+    return f"{one.module}.{one.name}"
+
+
+def _parses(file: IO[bytes]) -> bool:
+    try:
+        return any(opcode.name == "STOP" for opcode, _, _ in pickletools.genops(file))
+    except Exception:  # noqa: BLE001 - pickletools raises whatever the bytes lead it to
+        return False
+
+
+def _look_closer(file: IO[bytes], findings: Findings) -> None:
+    """Add what the scanner does not look for: registered extensions, and pickles inside a pickle's strings."""
+    try:
+        for opcode, argument, _ in pickletools.genops(file):
+            if opcode.name in _EXTENSIONS:
+                findings.suspicious.add(f"copyreg extension {argument}")
+            elif opcode.name in _DATA:
+                inner = (
+                    argument if isinstance(argument, bytes | bytearray) else str(argument).encode("latin1", "ignore")
+                )
+                if len(inner) > 10 and is_pickle(bytes(inner[:4096])):
+                    inside = scan_pickle_bytes(io.BytesIO(bytes(inner)), "a string of the file")
+                    findings.suspicious |= {f"{one.module}.{one.name} (in a string)" for one in inside.globals}
+    except Exception:  # noqa: BLE001 - the scanner has read what could be read, and said what could not
+        return
