@@ -49,7 +49,7 @@ class Service:
 
 
 @pytest.fixture
-def service(preheat: Preheat) -> Iterator[Service]:
+def service(preheat: Preheat) -> Service:
     """A mirror that can be started again."""
     return Service(preheat)
 
