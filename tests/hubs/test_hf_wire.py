@@ -160,6 +160,11 @@ def test_paths_are_those_of_the_hub() -> None:
         ('<https://hub/?a=1,2>; rel="prev", <https://hub/?a=2;3>; rel="next"', "https://hub/?a=2;3"),
         ("</page/2>; title=two; rel=next", "/page/2"),
         ('<https://hub/>; rel="last"', None),
+        # Each of these took a backtracking pattern minutes to hours.
+        ("<" * 60_000, None),
+        ("<>;" + " " * 60_000, None),
+        ("<>" + "; rel=" * 10_000, None),
+        ("<>;" + " rel" * 15_000 + "=", None),
     ],
 )
 def test_finds_the_next_page(link: str | None, page: str | None) -> None:

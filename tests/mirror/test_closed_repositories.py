@@ -113,18 +113,33 @@ def test_what_is_opened_to_some_stays_closed_when_upstream_is_down(rooms: Rooms,
     assert "x-preheat-stale" in first.ask(FILE, **bearer(ALICE)).headers
     assert first.ask(FILE).status == 503
     assert first.ask(FILE, **bearer(BOB)).status == 503
-    # Who was allowed, only memory knows.
+    # The ledger knows which token was allowed, and not the token.
     second = rooms(hub.url)
-    assert second.ask(FILE, **bearer(ALICE)).status == 503
+    assert second.ask(FILE, **bearer(ALICE)).status == 200
+    assert second.ask(FILE).status == 503
+    assert second.ask(FILE, **bearer(BOB)).status == 503
 
 
-def test_a_mirror_without_upstream_gives_away_nothing_that_was_opened_to_some(rooms: Rooms, hub: FlakyHub) -> None:
+def test_a_mirror_without_upstream_serves_a_gated_file_only_to_the_token_that_opened_it(
+    rooms: Rooms, hub: FlakyHub
+) -> None:
     hub.fails(r"/resolve/", gated)
     rooms(hub.url).ask(FILE, **bearer(ALICE))
     alone = rooms()
     for target in (FILE, INFO):
         assert alone.ask(target).status == 401
-        assert alone.ask(target, **bearer(ALICE)).status == 403
+        assert alone.ask(target, **bearer(BOB)).status == 403
+        assert alone.ask(target, **bearer(ALICE)).status == 200
+
+
+def test_a_token_that_upstream_refuses_later_is_refused_after_a_restart_too(rooms: Rooms, hub: FlakyHub) -> None:
+    hub.fails(r"/resolve/", gated)
+    first = rooms(hub.url, remembering=Remembering(0.0, 0.0, 0.0))
+    assert first.ask(FILE, **bearer(ALICE)).status == 200
+    hub.recovers()
+    hub.fails(r"/resolve/", refuses(403, "gone"))
+    assert first.ask(FILE, **bearer(ALICE)).status == 403
+    assert rooms().ask(FILE, **bearer(ALICE)).status == 403
 
 
 def test_what_becomes_closed_upstream_is_closed_here_within_a_while(rooms: Rooms, hub: FlakyHub) -> None:

@@ -23,6 +23,7 @@ from preheat.hubs.http_errors import one_line, read_temporary
 from preheat.ref import MODEL, Ref
 from preheat.snapshot import File
 
+_LONGEST_LINK = 16_384
 _DISABLED = "Access to this resource is disabled."
 _OTHER_HUB = "ask another --endpoint, or report it to whoever runs this one"
 
@@ -54,11 +55,17 @@ def read_tree(body: bytes) -> tuple[File, ...]:
 
 
 def next_page(link: str | None) -> str | None:
-    """Find the URL of the next page in a `Link` header (RFC 8288)."""
-    for url, parameters in re.findall(r"<([^>]*)>([^<]*)", link or ""):
-        relation = re.search(r';\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))', parameters, re.IGNORECASE)
-        if relation and "next" in (relation[1] or relation[2] or "").lower().split():
-            return str(url)
+    """Return the URL of the next page in a `Link` header (RFC 8288); in time linear in its length."""
+    text = (link or "")[:_LONGEST_LINK]
+    start = text.find("<")
+    while start >= 0 and (stop := text.find(">", start)) >= 0:
+        following = text.find("<", stop)
+        parameters = text[stop + 1 : following if following >= 0 else len(text)]
+        for parameter in parameters.split(";"):
+            name, _, value = parameter.partition("=")
+            if name.strip().lower() == "rel" and "next" in value.strip(' \t,"').lower().split():
+                return text[start + 1 : stop]
+        start = following
     return None
 
 

@@ -2,6 +2,7 @@
 
 from preheat.errors import AccessDenied, HubUnavailable, IntegrityError, NoRanges, NotFound
 from preheat.mirror.gate import CLOSED, OPEN, Gate, name_of
+from preheat.mirror.ledger import Ledger
 from preheat.mirror.memory import Memory
 from preheat.mirror.upstream import Told
 from preheat.ref import Ref
@@ -12,11 +13,12 @@ class Access:
     """Threads may share it.
 
     The proof is a byte of the very file: a hub may list what it does not give. It holds for the repository and for
-    `fresh_s` seconds, a no for `refused_s`. What opened what is remembered by hashed tokens, in memory alone.
+    `fresh_s` seconds, a no for `refused_s`. Which token opened what is kept in the ledger, for outages.
     """
 
-    def __init__(self, gate: Gate, fresh_s: float, refused_s: float) -> None:
+    def __init__(self, gate: Gate, ledger: Ledger, fresh_s: float, refused_s: float) -> None:
         self._gate = gate
+        self._ledger = ledger
         self._fresh_s = fresh_s
         self._refused_s = refused_s
         self._opened: Memory[bool] = Memory(lambda _opened: 0, heaviest=20_000)
@@ -49,6 +51,11 @@ class Access:
         except HubUnavailable:
             if not self.was_opened(told.snapshot.ref, token):
                 raise
+        except (AccessDenied, NotFound):
+            self._ledger.close_to(told.snapshot.ref, token)
+            raise
+        else:
+            self._ledger.open_to(told.snapshot.ref, token)
         self._gate.note(told.snapshot.ref, CLOSED)
         return private
 
@@ -58,8 +65,8 @@ class Access:
             self._gate.note(ref, CLOSED)
 
     def was_opened(self, ref: Ref, token: str) -> bool:
-        """Whether that token opened it, since this mirror started."""
-        return bool(token) and self._opened.last(_key(ref, token)) is not None
+        """Whether that token opened it when upstream was last asked."""
+        return bool(token) and (self._opened.last(_key(ref, token)) is not None or self._ledger.opened_to(ref, token))
 
     def _prove(self, told: Told, file: File, token: str) -> None:
         # An empty file is given without asking, so it proves nothing.

@@ -117,7 +117,7 @@ class Connection:
             return refuse(413, f"this mirror reads no more than {self._desk.limits.body_size} bytes")
         if head.waits and head.length:
             self.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return Request(head.method, head.target, head.fields, self.wire.body(head.length))
+        return Request(head.method, head.target, head.fields, self.wire.body(head.length), self.wire.secure)
 
     def _refuse(self, answer: Answer) -> None:
         self._keep = False

@@ -15,12 +15,18 @@ MOST_FIELDS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it came; header names are in lower case."""
+    """A request as it came; header names are in lower case. `secure` requests came by TLS."""
 
     method: str
     target: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    secure: bool = False
+
+
+def scheme_of(request: Request) -> str:
+    """Return `https` for a request that came by TLS, to this server or to a proxy before it."""
+    return "https" if request.secure or request.headers.get("x-forwarded-proto", "") == "https" else "http"
 
 
 @dataclass(frozen=True, slots=True)

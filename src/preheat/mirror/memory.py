@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from preheat.errors import HubError, HubUnavailable
+from preheat.errors import AccessDenied, HubError, NotFound
 
 Value = TypeVar("Value")
 _REFUSAL = 10  # in files: its words take as much room
@@ -57,12 +57,12 @@ class Memory(Generic[Value]):
     def _ask(self, key: Hashable, ask: Callable[[], Value], fresh_s: float, refused_s: float) -> _Kept[Value]:
         try:
             value = ask()
-        except HubUnavailable as error:
+        except (AccessDenied, NotFound) as error:
+            return self._keep(key, _Kept(None, error.again(), time.monotonic() + refused_s, _REFUSAL))
+        except HubError as error:
             known = self.last(key)
             weight = _REFUSAL if known is None else _REFUSAL + self._weigh(known)
             return self._keep(key, _Kept(known, error.again(), time.monotonic() + refused_s, weight))
-        except HubError as error:
-            return self._keep(key, _Kept(None, error.again(), time.monotonic() + refused_s, _REFUSAL))
         return self._keep(key, _Kept(value, None, time.monotonic() + fresh_s, 1 + self._weigh(value)))
 
     def _look(self, key: Hashable) -> _Kept[Value] | None:

@@ -1,21 +1,23 @@
 """PullThrough: another find: what is not here is looked for upstream, and fetched while it is served."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from preheat.errors import AccessDenied, HubUnavailable, NotFound
+from preheat.errors import AccessDenied, HubError, HubUnavailable, LibraryError, NotFound
 from preheat.library.library import Library
 from preheat.mirror.access import Access
 from preheat.mirror.asker import Asker
 from preheat.mirror.fetches import Errand, Fetches
 from preheat.mirror.forms import Arriving
 from preheat.mirror.gate import CLOSED, OPEN, Gate, name_of
+from preheat.mirror.ledger import Ledger
 from preheat.mirror.memory import Memory
 from preheat.mirror.shelf import Found
 from preheat.mirror.upstream import Told, Upstreams
 from preheat.ref import Ref
-from preheat.snapshot import File
+from preheat.snapshot import File, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,8 @@ class PullThrough:
         self._upstreams = upstreams
         self._remembering = remembering
         self._gate = Gate(library.root)
-        self._access = Access(self._gate, remembering.access_s, remembering.refusal_s)
+        self._ledger = Ledger(library.root)
+        self._access = Access(self._gate, self._ledger, remembering.access_s, remembering.refusal_s)
         self._told: Memory[Told] = Memory(lambda told: len(told.snapshot.files))
 
     def find(self, ref: Ref, asker: Asker) -> Found | None:
@@ -47,19 +50,20 @@ class PullThrough:
         Raise AccessDenied or HubUnavailable where neither can be said.
         """
         if not self._upstreams.of(ref.hub):
-            return kept(self._library, ref)
+            return kept(self._library, ref, asker.token)
         refused: AccessDenied | None = None
         try:
             told = self._ask(ref, asker)
-        except HubUnavailable as error:
-            found = self._last_known(ref, asker.token, error)
-            if found is None:
-                raise
-            return found
         except NotFound:
             pass
         except AccessDenied as error:
             refused = error
+        except HubError as error:
+            # Also for an answer that is none of a hub's: a captive portal's page, or a proxy's.
+            found = self._last_known(ref, asker.token, error)
+            if found is None:
+                raise
+            return found
         else:
             return self._found(told, asker.token)
         own = kept(self._library, ref) if not self._gate.state(ref) else None
@@ -82,17 +86,33 @@ class PullThrough:
     def _recall(self, ref: Ref, asker: Asker) -> Told:
         times = self._remembering
         return self._told.recall(
-            (ref, name_of(asker.token)), lambda: self._upstreams.resolve(ref, asker), times.meaning_s, times.refusal_s
+            (ref, name_of(asker.token)), lambda: self._learn(ref, asker), times.meaning_s, times.refusal_s
         )
 
-    def _last_known(self, ref: Ref, token: str, error: HubUnavailable) -> Found | None:
+    def _learn(self, ref: Ref, asker: Asker) -> Told:
+        """Ask upstream, and write down what it says: for a restart while it does not answer."""
+        told = self._upstreams.resolve(ref, asker)
+        own = not self._gate.state(ref) and _recorded(self._library, ref)
+        if told.privately and own:
+            return told  # its owner serves it to everybody; what only this client may know stays out of it
+        with contextlib.suppress(LibraryError):
+            if told.privately:
+                self._gate.note(ref, CLOSED)
+            self._ledger.note(told.snapshot)
+            if self._library.find(ref.at(told.snapshot.commit)) is not None:
+                self._library.record(told.snapshot)  # files of the commit came before its branch was named
+        return told
+
+    def _last_known(self, ref: Ref, token: str, error: HubError) -> Found | None:
         """Find what a name meant when somebody last said; of what is closed, only for whom it was opened before."""
+        told = self._told.last((ref, name_of(token)))
         if self._gate.state(ref) == CLOSED and not self._access.was_opened(ref, token):
-            return None
-        told = self._told.last((ref, "")) or self._told.last((ref, name_of(token)))
+            # Its list was shown to this very token; its bytes still want a proof.
+            return replace(self._found(told, token), stale=not ref.pinned) if told is not None and token else None
+        told = self._told.last((ref, "")) or told
         if told is not None:
             return replace(self._found(told, token), stale=not ref.pinned)
-        found = kept(self._library, ref, closed_too=True)
+        found = kept(self._library, ref, token)
         return replace(found, stale=not ref.pinned, fetch=_in_vain(error)) if found is not None else None
 
     # ---- what is given of it
@@ -104,18 +124,25 @@ class PullThrough:
         way: list[Told] = []
 
         def admit(file: File) -> None:
-            if not (own and library.has(file.digest)):
+            here = library.has(file.digest)
+            if not (own and here):
                 way.append(self._access.admit(told, file, token))
+                if here:
+                    keep()  # the bytes came for another repository, and nothing will be fetched for this one
+
+        def keep() -> None:
+            if not own and not self._gate.state(snapshot.ref):
+                self._gate.note(snapshot.ref, OPEN)
+            known = library.find(snapshot.ref)
+            if known == snapshot:
+                return
+            library.record(snapshot)
+            if known is None:
+                self._name(snapshot)
 
         def fetch(file: File) -> Arriving:
             through = way[-1] if way else self._access.admit(told, file, token)
             helpers = self._upstreams.helpers(through)
-
-            def keep() -> None:
-                if not own and not self._gate.state(snapshot.ref):
-                    self._gate.note(snapshot.ref, OPEN)
-                library.record(snapshot)
-
             return self.fetches.join(Errand(snapshot, file, through.way, helpers, keep))
 
         def revisions() -> dict[str, str]:
@@ -125,20 +152,37 @@ class PullThrough:
 
         return Found(snapshot, lambda file: _place(library, file), revisions, admit, fetch)
 
+    def _name(self, snapshot: Snapshot) -> None:
+        """Record the branches of a commit: a client that takes a whole repository names its branch only once."""
+        for revision, commit in self._ledger.revisions(snapshot.ref).items():
+            if commit == snapshot.commit:
+                self._library.record(replace(snapshot, ref=snapshot.ref.at(revision)))
 
-def kept(library: Library, ref: Ref, *, closed_too: bool = False) -> Found | None:
-    """Find what the library has recorded; raise AccessDenied for what upstream opens only to some."""
-    snapshot = library.find(ref)
+
+def kept(library: Library, ref: Ref, token: str = "") -> Found | None:
+    """Find what the library has recorded, or an upstream once said; with no upstream to ask.
+
+    Raise AccessDenied for what upstream opens only to some, but not to whose token opened it before.
+    """
+    ledger = Ledger(library.root)
+    recorded = library.find(ref)
+    snapshot = recorded or ledger.find(ref)
     if snapshot is None:
         return None
-    if not closed_too and Gate(library.root).state(ref) == CLOSED:
+    if Gate(library.root).state(ref) == CLOSED and not ledger.opened_to(ref, token):
         raise AccessDenied(f"{ref} is not open to everybody, and this mirror cannot ask to whom it is")
-    return Found(snapshot, lambda file: _place(library, file), lambda: library.revisions(ref))
+    # A list that nothing was fetched from proves nothing: by its digests no bytes of other repositories are had.
+    return Found(
+        snapshot,
+        lambda file: _place(library, file) if recorded is not None else None,
+        lambda: ledger.revisions(ref) | library.revisions(ref),
+    )
 
 
-def _in_vain(error: HubUnavailable) -> Callable[[File], Arriving]:
+def _in_vain(error: HubError) -> Callable[[File], Arriving]:
     def fetch(file: File) -> Arriving:
-        raise HubUnavailable(f"{file.path} is not here, and {error.message}", hint=error.hint, wait_s=error.wait_s)
+        wait_s = error.wait_s if isinstance(error, HubUnavailable) else None
+        raise HubUnavailable(f"{file.path} is not here, and {error.message}", hint=error.hint, wait_s=wait_s)
 
     return fetch
 

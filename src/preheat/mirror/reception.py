@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from preheat.errors import PreheatError
 from preheat.mirror.door import Door
-from preheat.mirror.forms import Answer, Refused, Request, refuse
+from preheat.mirror.forms import Answer, Refused, Request, refuse, scheme_of
 from preheat.mirror.login import login
 from preheat.mirror.metrics import TYPE, write_metrics
 from preheat.mirror.page import POLICY, write_page, write_words
@@ -64,8 +64,8 @@ def _reached(request: Request, url: str) -> str:
     host = request.headers.get("host", "")
     if not _HOST.fullmatch(host):
         return url
-    scheme = request.headers.get("x-forwarded-proto", "")
-    return f"{scheme if scheme in ('http', 'https') else url.partition(':')[0]}://{host}"
+    secure = request.secure or url.startswith("https:")
+    return f"{'https' if secure else scheme_of(request)}://{host}"
 
 
 def _written(kind: str, text: str, request: Request) -> Answer:

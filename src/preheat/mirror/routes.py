@@ -10,7 +10,17 @@ from preheat.errors import AccessDenied, HubUnavailable, NoSpace, NotFound, Preh
 from preheat.hubs.hf_documents import ENTRY_NOT_FOUND, GATED_REPO, REPO_NOT_FOUND, REVISION_NOT_FOUND
 from preheat.mirror import hf_answers, ms_routes
 from preheat.mirror.files import give_file, provenance
-from preheat.mirror.forms import MOST_FIELDS, Answer, Refused, Request, bearer, json_answer, read_target, refuse
+from preheat.mirror.forms import (
+    MOST_FIELDS,
+    Answer,
+    Refused,
+    Request,
+    bearer,
+    json_answer,
+    read_target,
+    refuse,
+    scheme_of,
+)
 from preheat.mirror.index import POLICY, write_index
 from preheat.mirror.shelf import Find, Found
 from preheat.ref import DATASET, HUGGING_FACE, MODEL, MODELSCOPE, SPACE, Ref, is_repository, is_revision
@@ -158,8 +168,7 @@ def _url(request: Request) -> str:
     path = re.sub(r"[^!-~]|[<>\"]", "", request.target.partition("#")[0].partition("?")[0])
     host = request.headers.get("host", "")
     if path.startswith("/") and re.fullmatch(r"[A-Za-z0-9.:\[\]_-]+", host):
-        forwarded = request.headers.get("x-forwarded-proto", "")
-        return f"{'https' if forwarded == 'https' else 'http'}://{host}{path}"
+        return f"{scheme_of(request)}://{host}{path}"
     return path
 
 

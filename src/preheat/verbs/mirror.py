@@ -10,7 +10,7 @@ from preheat.library.library import Library
 from preheat.mirror.asker import read_asker
 from preheat.mirror.evict import Evictor
 from preheat.mirror.fetches import Fetches
-from preheat.mirror.forms import Answer, Request, Slice
+from preheat.mirror.forms import Answer, Request, Slice, bearer
 from preheat.mirror.gate import CLOSED, Gate
 from preheat.mirror.limits import Limits
 from preheat.mirror.pull_through import PullThrough, Remembering, kept
@@ -71,7 +71,10 @@ def mirror(
                 return found
             # What has been here before came in a circle, of mirrors that name each other.
             asker = read_asker(request, name)
-            found = through.find(ref, asker) if through is not None and asker is not None else kept(library, ref)
+            if through is not None and asker is not None:
+                found = through.find(ref, asker)
+            else:
+                found = kept(library, ref, bearer(request) if asker is not None else "")
             if found is not None:
                 uses.note(found.snapshot)
             return found

@@ -53,8 +53,14 @@ def pull(
     """Resolve the model, fetch what is missing of the files wished for, verify and record it.
 
     The first source that answers says which files there are; the others help to bring those bytes, as far as they
-    have the same. Raise HubError, IntegrityError or LibraryError; what arrived by then is gone on from next time.
+    have the same. A commit whose files are all here is not asked about. Raise HubError, IntegrityError or LibraryError;
+    what arrived by then is gone on from next time.
     """
+    here = _here(sources[0].ref, library, wish)
+    if here is not None:
+        on_event(Resolved(here.ref, here.commit, len(here.files), here.size, 0, 0))
+        look_into(here.files if wish.unsafe == REFUSE else (), library, wish.unsafe, on_event)
+        return Pulled(here, 0)
     source, told = resolve(sources, on_event, Patience(lasting_s=policy.patience.lasting_s))
     snapshot = _named(told, sources[0].ref)
     wanted = snapshot.only(wish.patterns) if wish.locked is None else _as_locked(snapshot, wish.locked)
@@ -70,6 +76,18 @@ def pull(
         look_into(wanted.files if wish.unsafe == REFUSE else missing, library, wish.unsafe, on_event)
         library.record(snapshot)
     return Pulled(wanted, to_come)
+
+
+def _here(ref: Ref, library: Library, wish: Wish) -> Snapshot | None:
+    """Return the files wished for of a commit that is recorded, if all are here: a commit cannot move."""
+    known = library.find(ref) if ref.pinned else None
+    if known is None:
+        return None
+    try:
+        wanted = known.only(wish.patterns) if wish.locked is None else _as_locked(known, wish.locked)
+    except (NotFound, IntegrityError):
+        return None  # the hub may say better
+    return None if library.missing(wanted) else wanted
 
 
 def resolve(sources: Sequence[Source], on_event: Listener, patience: Patience = _PATIENCE) -> tuple[Source, Snapshot]:

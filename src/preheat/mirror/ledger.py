@@ -1,0 +1,89 @@
+"""Ledger: what upstreams said, on disk: the files of commits, the commits of branches, which token opened what."""
+
+import contextlib
+import hashlib
+import hmac
+import secrets
+from pathlib import Path
+
+from preheat.errors import LibraryError
+from preheat.library.records import Records, write_whole
+from preheat.ref import Ref
+from preheat.snapshot import Snapshot
+
+_KEY_SIZE = 32
+
+
+class Ledger:
+    """Folders below `mirror/` in the library: `told/HUB/SLUG/…` as records are, `opened/HUB/SLUG/NAME` for tokens.
+
+    A restarted mirror answers from it while no upstream does. It is never what the library itself has: `ls` does not
+    show it. Tokens are not written: NAME is an HMAC of one, with a key that only this user may read. A disk that
+    cannot be written or read makes the ledger forgetful, and never ends an answer. Threads may share it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root / "mirror"
+        self._told = Records(self._root / "told")
+
+    def note(self, snapshot: Snapshot) -> None:
+        """Keep which files a commit has, and that its ref means it."""
+        with contextlib.suppress(OSError):
+            if self.find(snapshot.ref) != snapshot:
+                self._told.write(snapshot)
+
+    def find(self, ref: Ref) -> Snapshot | None:
+        """Find what an upstream said last that `ref` means."""
+        with contextlib.suppress(OSError, LibraryError):
+            return self._told.find(ref)
+        return None
+
+    def revisions(self, ref: Ref) -> dict[str, str]:
+        """Say which branches and tags upstreams named, and at which commits."""
+        with contextlib.suppress(OSError):
+            return self._told.revisions(ref)
+        return {}
+
+    def open_to(self, ref: Ref, token: str) -> None:
+        """Keep that this token opened a repository upstream."""
+        path = self._opened(ref, token, self._key(make=True))
+        with contextlib.suppress(OSError):
+            if path is not None and not path.exists():
+                write_whole(path, b"")
+
+    def close_to(self, ref: Ref, token: str) -> None:
+        """Keep that this token opens the repository no more."""
+        path = self._opened(ref, token, self._key())
+        with contextlib.suppress(OSError):
+            if path is not None:
+                path.unlink(missing_ok=True)
+
+    def opened_to(self, ref: Ref, token: str) -> bool:
+        """Whether that token opened the repository when an upstream was last asked."""
+        path = self._opened(ref, token, self._key())
+        with contextlib.suppress(OSError):
+            return path is not None and path.exists()
+        return False
+
+    def _opened(self, ref: Ref, token: str, key: bytes) -> Path | None:
+        if not token or not key:
+            return None
+        name = hmac.new(key, token.encode(), hashlib.sha256).hexdigest()
+        return self._root / "opened" / ref.hub / ref.slug / name
+
+    def _key(self, *, make: bool = False) -> bytes:
+        path = self._root / "key"
+        with contextlib.suppress(OSError):
+            key = path.read_bytes()
+            return key if len(key) == _KEY_SIZE else b""
+        if make:
+            with contextlib.suppress(OSError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                aside = path.with_name(f".key.{secrets.token_hex(8)}.new")
+                aside.touch(mode=0o600)
+                aside.write_bytes(secrets.token_bytes(_KEY_SIZE))
+                with contextlib.suppress(FileExistsError):
+                    path.hardlink_to(aside)  # the first of two mirrors that start at once wins
+                aside.unlink()
+                return path.read_bytes()
+        return b""

@@ -1,0 +1,119 @@
+"""The second run: real clients take a whole repository over TLS; then the network is cut and the mirror restarts."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.command import Preheat, Running
+from tests.flaky_hub import FlakyHub
+from tests.outsiders.conftest import Outsider
+from tests.outsiders.test_pull_through_clients import client, run
+from tests.outsiders.tokenizer import TOKENIZER
+from tests.stories.kept import contents
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+SNAPSHOTS = (
+    "from huggingface_hub import *; snapshot_download('acme/rows', repo_type='dataset');"
+    " model_info('acme/tiny'); print(snapshot_download('acme/tiny'))"
+)
+
+
+class Service:
+    """A mirror as a service: TLS, one library, one port."""
+
+    def __init__(self, preheat: Preheat) -> None:
+        self._preheat = preheat
+        self._running: Running | None = None
+        self._listen = "127.0.0.1:0"
+        self.url = ""
+        self.certificate = preheat.folder / ".local/state/preheat/mirror.pem"
+
+    def start(self, *words: str) -> None:
+        secured = ("--tls-self-signed", "--tls-name", "localhost")
+        self._running = self._preheat.start("mirror", "--listen", self._listen, "--json", *secured, *words)
+        port = str(self._running.event("serving")["url"]).rpartition(":")[2]
+        self._listen, self.url = f"127.0.0.1:{port}", f"https://localhost:{port}"
+
+    def stop(self) -> None:
+        assert self._running is not None
+        assert self._running.kill(signal.SIGTERM).status == 0
+
+    def environment(self, home: Path) -> dict[str, str]:
+        authority = str(self.certificate)
+        more = {"SSL_CERT_FILE": authority, "REQUESTS_CA_BUNDLE": authority, "CURL_CA_BUNDLE": authority}
+        return client(home, self.url, MODELSCOPE_DOMAIN=self.url.removeprefix("https://"), **more)
+
+
+@pytest.fixture
+def service(preheat: Preheat) -> Service:
+    """A mirror that can be started again."""
+    return Service(preheat)
+
+
+def restarts(service: Service, hub: FlakyHub) -> Iterator[str]:
+    """Start it without a network in the three ways that there are; the hub is gone for good."""
+    upstream = ("--upstream", f"hf={hub.url}", "--upstream", f"ms={hub.url}")
+    hub.__exit__()
+    for name, words in (("read-only", (*upstream, "--read-only")), ("alone", ()), ("upstream down", upstream)):
+        service.stop()
+        service.start(*words)
+        yield name
+
+
+@pytest.mark.parametrize("version", ["0.36.2", "1.33.0", "2.4.0"])
+def test_huggingface_hub(
+    outsider: Outsider, service: Service, hub: FlakyHub, model: Path, tmp_path: Path, version: str
+) -> None:
+    python = outsider(f"huggingface_hub=={version}")
+    service.start("--upstream", f"hf={hub.url}")
+    first = run(python, "-c", SNAPSHOTS, env=service.environment(tmp_path / "first"))
+    assert contents(Path(first)) == contents(model)
+    for name in restarts(service, hub):
+        here = run(python, "-c", SNAPSHOTS, env=service.environment(tmp_path / name))
+        assert contents(Path(here)) == contents(model), name
+
+
+@pytest.mark.parametrize("version", ["1.27.0", "1.40.2"])
+def test_modelscope(
+    outsider: Outsider, service: Service, hub: FlakyHub, model: Path, tmp_path: Path, version: str
+) -> None:
+    python = outsider(f"modelscope=={version}")
+    script = "from modelscope import snapshot_download; print('\\n' + snapshot_download('acme/tiny'))"
+    service.start("--upstream", f"ms={hub.url}")
+    run(python, "-c", script, env=service.environment(tmp_path / "first"))
+    for name in restarts(service, hub):
+        here = Path(run(python, "-c", script, env=service.environment(tmp_path / name)))
+        for path, body in contents(model).items():
+            assert (here / path).read_bytes() == body, name
+
+
+def test_transformers(
+    outsider: Outsider, service: Service, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    (folder / "tokenizer.json").write_text(json.dumps(TOKENIZER))
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    python = outsider("transformers==5.23.0")
+    script = (
+        "from transformers import AutoTokenizer;"
+        " print(AutoTokenizer.from_pretrained('acme/words')('hello voice')['input_ids'])"
+    )
+    with FlakyHub({"acme/words": folder}) as hub:
+        service.start("--upstream", f"hf={hub.url}")
+        assert run(python, "-c", script, env=service.environment(tmp_path / "first")) == "[1, 2]"
+        for name in restarts(service, hub):
+            assert run(python, "-c", script, env=service.environment(tmp_path / name)) == "[1, 2]", name
+
+
+def test_pull_and_run_a_second_time_without_a_network(preheat: Preheat, hub: FlakyHub) -> None:
+    assert preheat("pull", "acme/tiny").status == 0
+    commit = json.loads(preheat("show", "acme/tiny", "--json").out.splitlines()[-1])["commit"]
+    hub.__exit__()
+    asked = len(hub.asked())
+    again = preheat("pull", f"acme/tiny@{commit}", PATH=os.environ["PATH"])
+    assert (again.status, len(hub.asked())) == (0, asked), again.err
