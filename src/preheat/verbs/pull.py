@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from preheat.errors import HubError, HubUnavailable, IntegrityError, PreheatError
+from preheat.errors import HubError, HubUnavailable, IntegrityError, NotFound, PreheatError
 from preheat.events import Listener, Resolved, Retrying
 from preheat.hub import Hub
 from preheat.library.library import Library
