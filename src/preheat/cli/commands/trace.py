@@ -76,7 +76,7 @@ def _target(options: argparse.Namespace) -> Path:
 
 def _figures(traced: Traced, path: Path) -> dict[str, object]:
     seen, found = traced.seen, traced.inferred
-    calls = None if seen.attempts is None else [one for one in seen.attempts if not one.loopback]
+    calls = None if seen.attempts is None else [one for one in seen.attempts if one.lookup or not one.loopback]
     return {
         "recipe": str(path),
         "lock": str(path.with_suffix(".lock")),
@@ -104,7 +104,10 @@ def _figures(traced: Traced, path: Path) -> dict[str, object]:
         ],
         "calls": None
         if calls is None
-        else [{"address": one.address, "port": one.port, "program": one.program, "count": one.count} for one in calls],
+        else [
+            {"address": one.address, "port": one.port, "name": one.name, "program": one.program, "count": one.count}
+            for one in calls
+        ],
         "pythons": seen.notes.processes,
         "native_opens": seen.how,
         "imports_s": None if seen.imports is None else round(seen.imports.seconds, 3),
