@@ -12,8 +12,9 @@ from pathlib import Path
 from preheat.errors import AppError, UsageError
 from preheat.guard.app import App
 from preheat.guard.ending import describe_exit
+from preheat.guard.kin import family
 from preheat.guard.network import Witness
-from preheat.guard.ports import port_taken
+from preheat.guard.ports import port_taken, ports_of
 from preheat.guard.probes import parse_probe, port_of
 from preheat.guard.process import CannotStart, Output, Process
 from preheat.proof.gauge import Gauge, Seen, Subject
@@ -31,13 +32,15 @@ _QUIET = Output(stdout=None, stderr=None)
 class Eyes:
     """What watches a start: a witness of its network calls, a folder for its imports' notes, what else to look at.
 
-    `tell` is called every few seconds, with those since the start, until the app is ready.
+    `tell` is called every few seconds, with those since the start, until the app is ready. The witness goes on counting
+    for `observe_s` seconds after its first use: much that phones home does so from a timer.
     """
 
     witness: Witness | None = None
     notes: Path | None = None
     subject: Subject = field(default_factory=Subject)
     tell: Callable[[float], None] = lambda _seconds: None
+    observe_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class Started:
     """When the app was ready and had done its first real use, in seconds since it began; and what was seen of it.
 
     `began` is in nanoseconds of CLOCK_MONOTONIC, `page_cache` the bytes of the weights that it held in the end.
+    `observed_s` is for how long after its first use it was observed, less where it ended before; `own_ports` are those
+    that it and its children listened on in the end.
     """
 
     ready_s: float
@@ -56,6 +61,8 @@ class Started:
     cgroup_peak: int | None = None
     no_cgroup: str = ""
     page_cache: int = 0
+    observed_s: float = 0.0
+    own_ports: frozenset[int] = frozenset()
 
 
 def start_once(app: App, first: str, ready_within_s: float, eyes: Eyes | None = None) -> Started:
@@ -118,12 +125,22 @@ def _measured(
             seen, peak = gauge.close(), cgroup.peak
             kept = cached(eyes.subject.weights)
             started = Started(*times, round(began * 1e9), seen, gauge.downloading(), (), peak, cgroup.why, kept)
+        observed_s = _observe(process, eyes.observe_s)
+        own_ports = frozenset(ports_of({member.pid for member in family(process.pid)}))
+        started = replace(started, observed_s=observed_s, own_ports=own_ports)
         process.stop()
     finally:
         cgroup.close()
     # A restart's folder has the notes of the start before it too.
     notes = (one for one in read_notes(eyes.notes) if one.began >= started.began) if eyes.notes else ()
     return replace(started, notes=tuple(notes))
+
+
+def _observe(process: Process, seconds: float) -> float:
+    """Let the app run on, unasked; return for how long it did."""
+    began = time.monotonic()
+    process.wait(seconds)
+    return time.monotonic() - began
 
 
 def read_first(first: str) -> list[str]:
