@@ -28,6 +28,8 @@ from preheat.guard.value import dataclass
 
 __all__ = ["Attempt", "Availability", "Witness"]
 
+_TRIED_S = 10.0
+
 
 @dataclass(frozen=True)
 class Availability:
@@ -59,10 +61,10 @@ class Witness:
         if not seccomp.supported():
             return Availability("only 64-bit Linux on x86-64 and ARM can count calls")
         outcome: list[str] = []
-        thread = threading.Thread(target=_try_out, args=(outcome,), name="witness-trial")
+        thread = threading.Thread(target=_try_out, args=(outcome,), name="witness-trial", daemon=True)
         thread.start()
-        thread.join()
-        return Availability(outcome[0])
+        thread.join(_TRIED_S)
+        return Availability(outcome[0] if outcome else "the kernel stops calls and does not say so")
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:

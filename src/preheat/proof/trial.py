@@ -1,9 +1,11 @@
 """Trial: one start of an app, timed from outside."""
 
 import contextlib
+import os
 import shlex
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -25,6 +27,8 @@ from preheat.proof.timeline import Span
 
 _GLANCE_S = 0.02
 _TELL_EVERY_S = 10.0
+_LISTEN_S = 0.25
+_LAST_WORDS = 16_384  # bytes
 _QUIET = Output(stdout=None, stderr=None)
 
 
@@ -172,25 +176,44 @@ def _await(app: App, process: Process, deadline: float, tell: Callable[[float], 
         time.sleep(_GLANCE_S)
 
 
-def use_once(command: list[str], app: App, within_s: float, process: Process) -> None:
-    """Use the app that runs as `process`, by a command with the app's surroundings. Raise AppError if that fails."""
+def use_once(
+    command: list[str], app: App, within_s: float, process: Process, stopped: Callable[[], bool] = lambda: False
+) -> None:
+    """Use the app that runs as `process`, by a command with the app's surroundings, until it ends or `stopped`.
+
+    Raise AppError when it fails, or does not end in time.
+    """
     by_hand = f"try it by hand: {shlex.join(command)}"
-    try:
-        done = subprocess.run(
-            command,
-            cwd=app.cwd,
-            env=app.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=within_s,
-            check=False,
-        )
-    except OSError as error:
-        raise AppError(f"the app's first use could not be tried: {error.strerror}", hint=by_hand) from error
-    except subprocess.TimeoutExpired as error:
-        raise AppError("the app's first use did not end in time", hint=by_hand, tail=process.tail.lines(20)) from error
-    if done.returncode != 0:
-        said = (*process.tail.lines(10), *done.stderr.splitlines()[-10:])
-        raise AppError("the app's first use failed", hint=by_hand, tail=said)
+    # A file, and no pipe: what the command leaves behind may hold a pipe open for ever.
+    with tempfile.TemporaryFile() as said:
+        try:
+            using = subprocess.Popen(
+                command, cwd=app.cwd, env=app.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said
+            )
+        except OSError as error:
+            raise AppError(f"the app's first use could not be tried: {error.strerror}", hint=by_hand) from error
+        try:
+            ended = _outwait(using, time.monotonic() + within_s, stopped)
+        finally:
+            if using.poll() is None:
+                using.kill()
+                using.wait()
+        if stopped():
+            return
+        if not ended:
+            raise AppError("the app's first use did not end in time", hint=by_hand, tail=process.tail.lines(20))
+        if using.returncode != 0:
+            size = said.seek(0, os.SEEK_END)
+            said.seek(max(0, size - _LAST_WORDS))
+            last = said.read().decode(errors="replace").splitlines()[-10:]
+            raise AppError("the app's first use failed", hint=by_hand, tail=(*process.tail.lines(10), *last))
+
+
+def _outwait(using: "subprocess.Popen[bytes]", deadline: float, stopped: Callable[[], bool]) -> bool:
+    """Wait until a command ends; whether it did before the deadline and before it was stopped."""
+    while time.monotonic() < deadline and not stopped():
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # As short as an ear for signals needs it; what ends is seen at once.
+            using.wait(min(_LISTEN_S, max(0.0, deadline - time.monotonic())))
+            return True
+    return using.poll() is not None

@@ -19,7 +19,7 @@ from preheat.snapshot import Snapshot
 from preheat.verbs.mirror import mirror
 from preheat.verbs.pull import resolve
 from preheat.verbs.trace import Terms, Traced, trace
-from preheat.verbs.traced_start import Watch
+from preheat.verbs.traced_start import Wanted, Watch
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -36,7 +36,8 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     enough: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal.signal gives them
-        if enough:
+        # The first ends the app, the second all that takes long after it; the recipe is written with what is known.
+        if len(enough) > 1:
             raise KeyboardInterrupt
         enough.append(number)
 
@@ -54,7 +55,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     signal.signal(signal.SIGTERM, stop)
     folder = path.absolute().parent
     app = App(tuple(options.command), {**wiring.own_tokens, **wiring.config.environ}, str(Path.cwd()))
-    terms = Terms(path, watch, serve, ask, lambda: bool(enough), options.keep_unread)
+    terms = Terms(path, watch, serve, ask, Wanted(lambda: bool(enough), lambda: len(enough) > 1), options.keep_unread)
     name = options.name or folder.name.strip(".") or "app"
     traced = trace(app, name, wiring.library, terms, wiring.console)
     wiring.console.done(_figures(traced, path), _words(traced, path))
