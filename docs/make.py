@@ -11,7 +11,7 @@ from preheat import errors
 from preheat.cli.parser import parser
 from preheat.config import VARIABLES
 from preheat.proof.schema import schema
-from preheat.recipes.offline import SWITCHES
+from preheat.recipes.offline import KNOWN, SWITCHES
 
 HERE = Path(__file__).resolve().parent
 NOTE = "<!-- Made from the code by docs/make.py: change it there. -->\n"
@@ -75,10 +75,32 @@ Errors name the proxy and the variable. Status 407 means that a user and a passw
 
 ## What `run` sets for the app
 
-Everything else is passed on as it is, tokens included. The recipe's `env` is set last, and wins.
+Everything else is passed on as it is, tokens included. The recipe's `env` is set last, and wins. Which library reads
+which switch: [offline.md](offline.md).
 
 | variable | is |
 |---|---|"""
+
+OFFLINE = """\
+`preheat run`, the offline starts of `preheat prove`, and images by `preheat build` set these variables for the app.
+Each was looked up in the released package that the last column names. The recipe's `env` is set last: an app that needs
+its telemetry or its tracking server gets it back there.
+
+A switch is a request to the library. Whether the app then stays offline is counted by `preheat run --network watch`
+([what counts](guard.md#without-a-network)), and `--network none` takes the network away.
+"""
+
+NO_SWITCH = """
+## Without a variable
+
+| library | does | instead |
+|---|---|---|
+| modelscope 1.40 | its clients ask the hub at every call | `local_files_only=True` in the app, or a `flat` view |
+| kagglehub 1.0 | downloads when called | place the files by a recipe |
+| nltk 3.10 | downloads when `nltk.download` is called | `NLTK_DATA`, with the data in place |
+| dvc 3.67 | looks for updates | `dvc config core.check_update false` |
+| comet_ml 3.58 | uploads experiments | `comet_ml.OfflineExperiment` in the app |
+"""
 
 PROVE = """\
 | `NO_PROXY`, `no_proxy` | as before, and `localhost`, `127.0.0.1`, `::1` |
@@ -185,6 +207,19 @@ def config() -> Iterator[str]:
     yield PROVE
 
 
+# ---- offline.md
+
+
+def offline() -> Iterator[str]:
+    yield from ("# What keeps libraries off the network", "")
+    yield OFFLINE
+    yield from ("| variable | library | stops | read in |", "|---|---|---|---|")
+    for one in KNOWN:
+        file, _, release = one.source.rpartition(", ")
+        yield f"| `{one.name}={one.value}` | {one.library} | {one.stops} | `{file}` of {release} |"
+    yield NO_SWITCH
+
+
 # ---- proof-schema.json
 
 
@@ -192,7 +227,13 @@ def proof_schema() -> Iterator[str]:
     yield json.dumps(schema(), indent=2)
 
 
-DOCUMENTS = {"cli.md": cli, "exit-codes.md": exit_codes, "config.md": config, "proof-schema.json": proof_schema}
+DOCUMENTS = {
+    "cli.md": cli,
+    "exit-codes.md": exit_codes,
+    "config.md": config,
+    "offline.md": offline,
+    "proof-schema.json": proof_schema,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -106,9 +106,10 @@ class AppChanged(msgspec.Struct, frozen=True):
 
 
 class NetworkSeen(msgspec.Struct, frozen=True):
-    """The app's whole process tree tried `outbound` times to reach others, `lookups` of them to look up a name.
+    """The app's whole process tree tried `outbound` times to reach others: connections and lookups of names together.
 
-    `places` says where, most tried first; `blind_spots` what could not be seen, in words: a count with any is no proof.
+    `lookups` is how many of them were lookups. `places` says where, most tried first, with the names that were looked
+    up; `blind_spots` what could not be seen, in words: a count with any is no proof.
     """
 
     outbound: int

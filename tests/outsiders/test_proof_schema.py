@@ -27,7 +27,7 @@ def test_its_last_line_is_of_the_form_that_is_written_down(
     preheat: Preheat, recipe: Recipe, outsider: Outsider, conditions: str
 ) -> None:
     recipe("model.safetensors", "config.json")
-    told = preheat("prove", f"--conditions={conditions}", "--json")
+    told = preheat("prove", "--observe=0s", f"--conditions={conditions}", "--json")
     assert told.status == 0, told.err
     python = outsider("jsonschema==4.26.0")
     judge = [str(python), "-c", JUDGE, str(SCHEMA)]

@@ -12,12 +12,12 @@ from tests.stories.proved import APP, Recipe, contents_but_format, failed, recip
 
 __all__ = ["recipe"]
 
-FEW = "--conditions=cold,preloaded"
+FEW = ("--conditions=cold,preloaded", "--observe=0s")
 
 
 def test_the_gain_is_measured_and_the_network_counted(preheat: Preheat, hub: FlakyHub, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json")
-    told = preheat("prove", FEW, "--runs", "2", "--json")
+    told = preheat("prove", *FEW, "--runs", "2", "--json")
     assert told.status == 0, told.out + told.err
     assert [(event["condition"], event["round"]) for event in told.events if event["event"] == "trial-started"] == [
         (condition, number) for number in (1, 2) for condition in ("cold", "preloaded", "limits")
@@ -40,7 +40,7 @@ def test_the_gain_is_measured_and_the_network_counted(preheat: Preheat, hub: Fla
 
 def test_the_table_says_it_to_people(preheat: Preheat, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json")
-    told = preheat("prove", "preheat.toml")
+    told = preheat("prove", "--observe=0s", "preheat.toml")
     assert told.status == 0, told.err
     lines = told.out.splitlines()
     # Over loopback, so small an app may be ready as soon without it.
@@ -59,7 +59,7 @@ def test_the_library_that_is_here_is_neither_used_nor_changed(preheat: Preheat, 
     preheat("pull", "acme/tiny")
     hub.recovers()
     before = contents(preheat.library)
-    assert preheat("prove", FEW).status == 0
+    assert preheat("prove", *FEW).status == 0
     assert contents(preheat.library) == before
     # Once by the app, once by the pull, and what measuring the line took.
     assert hub.sent("model.safetensors") >= 18_000_000
@@ -67,43 +67,43 @@ def test_the_library_that_is_here_is_neither_used_nor_changed(preheat: Preheat, 
 
 def test_a_gain_that_is_none_is_refused(preheat: Preheat, recipe: Recipe) -> None:
     recipe(app=APP.replace("sum(map(len, weights))", "9000023"))
-    failed(preheat("prove", FEW), 8, "the cold start fetched nothing", "HF_HOME")
+    failed(preheat("prove", *FEW), 8, "the cold start fetched nothing", "HF_HOME")
     assert contents_but_format(preheat) == {}
 
 
 def test_an_app_that_is_never_ready_is_told_with_its_last_words(preheat: Preheat, recipe: Recipe) -> None:
     recipe(app="import sys; sys.exit('no voice found')")
-    failed(preheat("prove", FEW), 7, "never ready", "   | no voice found")
+    failed(preheat("prove", *FEW), 7, "never ready", "   | no voice found")
     recipe(app="import time; print('still loading', flush=True); time.sleep(60)")
-    failed(preheat("prove", FEW, "--ready-within", "500ms"), 7, "not ready in time", "   | still loading")
+    failed(preheat("prove", *FEW, "--ready-within", "500ms"), 7, "not ready in time", "   | still loading")
     assert contents_but_format(preheat) == {}
 
 
 def test_a_first_use_that_fails_is_no_gain(preheat: Preheat, recipe: Recipe) -> None:
     recipe("model.safetensors")
-    failed(preheat("prove", FEW), 7, "first use failed", "first.py")
+    failed(preheat("prove", *FEW), 7, "first use failed", "first.py")
     path = preheat.folder / "preheat.toml"
     path.write_text(path.read_text().replace('first = "exec:', 'first = "exec:no-such-program '))
-    failed(preheat("prove", FEW), 7, "first use could not be tried", "no-such-program")
+    failed(preheat("prove", *FEW), 7, "first use could not be tried", "no-such-program")
     path.write_text(path.read_text().replace("no-such-program", "sh -c 'sleep 60'"))
-    failed(preheat("prove", FEW, "--ready-within", "2s"), 7, "first use did not end in time")
+    failed(preheat("prove", *FEW, "--ready-within", "2s"), 7, "first use did not end in time")
 
 
 def test_needs_that_are_nowhere_are_said(preheat: Preheat, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json", ref="hf:acme/none")
-    failed(preheat("prove", FEW), 3, "hf:acme/none")
+    failed(preheat("prove", *FEW), 3, "hf:acme/none")
     assert contents_but_format(preheat) == {}
 
 
 def test_what_a_killed_proof_has_left_the_next_one_removes(preheat: Preheat, recipe: Recipe) -> None:
     tells = preheat.folder / "pid"
     recipe(app=f"import os, time; open({str(tells)!r}, 'w').write(str(os.getpid())); time.sleep(60)")
-    running = preheat.start("prove", FEW)
+    running = preheat.start("prove", *FEW)
     running.until(lambda running: tells.exists() and tells.read_text())
     running.kill()
     assert list(preheat.library.glob("proof-*"))
     recipe(app="import sys; sys.exit(3)")
-    failed(preheat("prove", FEW), 7, "never ready")
+    failed(preheat("prove", *FEW), 7, "never ready")
     assert not list(preheat.library.glob("proof-*"))
 
 
@@ -111,7 +111,7 @@ def test_what_a_killed_proof_has_left_the_next_one_removes(preheat: Preheat, rec
 def test_stopped_it_leaves_neither_app_nor_files(preheat: Preheat, recipe: Recipe, number: int, status: int) -> None:
     tells = preheat.folder / "pid"
     recipe(app=f"import os, time; open({str(tells)!r}, 'w').write(str(os.getpid())); time.sleep(60)")
-    running = preheat.start("prove", FEW)
+    running = preheat.start("prove", *FEW)
     running.until(lambda running: tells.exists() and tells.read_text())
     told = running.kill(number)
     assert told.status == status
@@ -134,5 +134,5 @@ def test_stopped_it_leaves_neither_app_nor_files(preheat: Preheat, recipe: Recip
 )
 def test_a_recipe_that_proves_nothing_is_refused(preheat: Preheat, words: str, said: str) -> None:
     (preheat.folder / "preheat.toml").write_text(f'[app]\nname = "talk"\ncommand = ["true"]\n{words}\n')
-    failed(preheat("prove", FEW), 2, said)
+    failed(preheat("prove", *FEW), 2, said)
     assert contents_but_format(preheat) == {}

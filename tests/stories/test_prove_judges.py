@@ -12,7 +12,7 @@ from preheat.proof.machine import filesystem
 
 __all__ = ["recipe"]
 
-FEW = "--conditions=cold,preloaded"
+FEW = ("--conditions=cold,preloaded", "--observe=0s")
 # Its first use goes well whatever it has loaded.
 PLEASED = APP.replace("sum(map(len, weights))", "9000023")
 
@@ -23,13 +23,13 @@ def test_a_full_cache_under_a_cold_start_is_refused_with_the_file_it_read(prehea
     kept.write_bytes(bytes(9_000_000))
     cheat = f"\nmine = open({str(kept)!r}, 'rb')\nmine.read(); import time; time.sleep(0.6)\n"
     recipe("config.json", app=PLEASED.replace("\nclass Page", cheat + "\nclass Page"))
-    failed(preheat("prove", FEW), 8, "the cold start read", "kept.bin", "there before")
+    failed(preheat("prove", *FEW), 8, "the cold start read", "kept.bin", "there before")
     assert contents_but_format(preheat) == {}
 
 
 def test_a_cold_start_that_fetches_a_part_is_refused(preheat: Preheat, recipe: Recipe) -> None:
     recipe("config.json", app=PLEASED)
-    failed(preheat("prove", FEW), 8, "of 9.0 MB, so it was not cold")
+    failed(preheat("prove", *FEW), 8, "of 9.0 MB, so it was not cold")
 
 
 def test_weights_that_stay_in_memory_are_no_start_from_disk(preheat: Preheat, recipe: Recipe) -> None:
@@ -37,31 +37,31 @@ def test_weights_that_stay_in_memory_are_no_start_from_disk(preheat: Preheat, re
     with tempfile.TemporaryDirectory(dir="/dev/shm") as library:
         if filesystem(Path(library)) != "tmpfs":
             pytest.skip("/dev/shm is not on tmpfs here")
-        told = preheat("prove", "--conditions=preloaded", "--library", library)
+        told = preheat("prove", "--observe=0s", "--conditions=preloaded", "--library", library)
         failed(told, 8, "100 % of the weights stayed in the page cache")
-        assert preheat("prove", "--conditions=warm", "--library", library).status == 0
+        assert preheat("prove", "--observe=0s", "--conditions=warm", "--library", library).status == 0
 
 
 def test_a_slowed_app_is_flagged(preheat: Preheat, recipe: Recipe) -> None:
     port = recipe("model.safetensors", "config.json")
-    told = preheat("prove", "--conditions=warm", "--json")
+    told = preheat("prove", "--observe=0s", "--conditions=warm", "--json")
     assert told.status == 0, told.err
     (preheat.folder / "old.json").write_text(told.out)
     slowed = APP.replace('print("app"', 'import time; time.sleep(2.5); print("app"')
     recipe("model.safetensors", "config.json", app=slowed, port=port)
-    told = preheat("prove", "--conditions=warm", "--compare=old.json")
+    told = preheat("prove", "--observe=0s", "--conditions=warm", "--compare=old.json")
     failed(told, 8, "warm.ready_s became worse")
     assert "talk starts in" in told.out
 
 
 def test_what_ci_asks_for_decides_the_status(preheat: Preheat, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json")
-    told = preheat("prove", FEW, "--fail-if", "ratio < 0.001", "--fail-if", "cold.fetched > 100", "--json")
+    told = preheat("prove", *FEW, "--fail-if", "ratio < 0.001", "--fail-if", "cold.fetched > 100", "--json")
     failed_with = next(event for event in told.events if event["event"] == "done")["failed"]
     assert told.status == 8
     assert failed_with == ["cold.fetched > 100 is true"]
     assert told.last["kind"] == "CheckFailed"
-    assert preheat("prove", FEW, "--fail-if", "ratio < 0.001").status == 0
+    assert preheat("prove", *FEW, "--fail-if", "ratio < 0.001").status == 0
 
 
 @pytest.mark.parametrize(
@@ -89,10 +89,10 @@ def test_a_far_hub_is_imitated_from_the_library_and_every_output_says_so(
     preheat: Preheat, hub: FlakyHub, recipe: Recipe
 ) -> None:
     recipe("model.safetensors", "config.json")
-    failed(preheat("prove", FEW, "--hub-rate", "9M"), 5, "not in", "preheat pull")
+    failed(preheat("prove", *FEW, "--hub-rate", "9M"), 5, "not in", "preheat pull")
     preheat("pull", "preheat.toml")
     hub.recovers()
-    told = preheat("prove", FEW, "--hub-rate", "9M", "--hub-rtt", "100ms", "--report", "proof.html", "--json")
+    told = preheat("prove", *FEW, "--hub-rate", "9M", "--hub-rtt", "100ms", "--report", "proof.html", "--json")
     assert told.status == 0, told.err
     assert told.last["imitated"] == {"rate": 9_000_000, "rtt_s": 0.1}
     assert "Imitated hub" in (preheat.folder / "proof.html").read_text()
@@ -101,7 +101,7 @@ def test_a_far_hub_is_imitated_from_the_library_and_every_output_says_so(
     assert told.last["limits"]["line"]["answer_s"] >= 0.1
     assert 4e6 < told.last["limits"]["line"]["one"] < 12e6
     assert not hub.asked("")
-    words = preheat("prove", FEW, "--hub-rate", "90M", "--report", "zh.html", "--lang", "zh")
+    words = preheat("prove", *FEW, "--hub-rate", "90M", "--report", "zh.html", "--lang", "zh")
     assert "imitated on this machine: 90.0 MB/s a connection" in words.out
     assert "模拟的 hub" in (preheat.folder / "zh.html").read_text(encoding="utf-8")
 
@@ -113,7 +113,7 @@ def test_an_app_with_a_folder_of_its_own_gets_it_back_as_it_was(preheat: Preheat
         'repository / "snapshots" / repository.joinpath("refs/main").read_text() / name', "repository / name"
     )
     recipe("model.safetensors", "config.json", app=reading, view='view = "flat"\nat = "checkpoints"\n')
-    told = preheat("prove", FEW, "--json")
+    told = preheat("prove", *FEW, "--json")
     assert told.status == 0, told.out + told.err
     assert told.last["cold"]["fetched"] == 9_000_023
     assert not (preheat.folder / "checkpoints").exists()

@@ -1,9 +1,13 @@
 """The demo app's pieces, as far as they can be tried without its heavy packages."""
 
+import json
+import runpy
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+
+import pytest
 
 APP = Path(__file__).parents[2] / "examples" / "speech_webui"
 
@@ -73,3 +77,38 @@ def test_the_recipe_asks_for_files_that_the_repositories_have(tmp_path: Path) ->
     for ref, files in needs.items():
         there = tmp_path / "hub" / ref.removeprefix("hf:")
         assert all((there / name).is_file() for name in files)
+
+
+@pytest.mark.parametrize(
+    ("outbound", "places", "blind_spots", "said"),
+    [
+        (0, [], [], ""),
+        (2, ["lookup of telemetry.example at 10.0.0.53:53 by python (2)"], [], "lookup of telemetry.example"),
+        (0, [], ["python (pid 7) opened an io_uring"], "io_uring"),
+    ],
+)
+def test_demo_fails_when_the_page_reached_for_others_or_was_not_seen(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    outbound: int,
+    places: list[str],
+    blind_spots: list[str],
+    said: str,
+) -> None:
+    seen = {"event": "network-seen", "outbound": outbound, "lookups": 0, "places": places, "blind_spots": blind_spots}
+    log = tmp_path / "run.jsonl"
+    log.write_text(json.dumps({"event": "app-changed"}) + "\n" + json.dumps(seen) + "\n")
+    demo = runpy.run_path(str(APP / "demo.py"))
+    if said:
+        with pytest.raises(SystemExit):
+            demo["check_offline"](log)
+    else:
+        demo["check_offline"](log)
+    assert said in capsys.readouterr().out
+
+
+def test_demo_fails_when_nothing_was_counted(tmp_path: Path) -> None:
+    log = tmp_path / "run.jsonl"
+    log.write_text(json.dumps({"event": "app-changed"}) + "\n")
+    with pytest.raises(SystemExit, match="not counted"):
+        runpy.run_path(str(APP / "demo.py"))["check_offline"](log)

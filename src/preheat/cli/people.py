@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _LINES_EVERY_S = 2.0
+_NAMED = 3  # places, in one line
 
 
 class People:
@@ -97,7 +98,7 @@ class People:
             case AppChanged():
                 self._say(f"app {event.life} after {say_seconds(event.seconds)}: {event.detail}")
             case NetworkSeen():
-                self._say(f"outbound requests: {event.outbound}, {event.lookups} of them to look up names")
+                self._say(f"outbound attempts: {event.outbound}{_targets(event.places)}")
                 for line in (*event.places, *event.blind_spots):
                     self._say(f"  {line}")
             case LayerPut():
@@ -171,3 +172,10 @@ def _progress_words(pace: Pace, now: float) -> str:
     left_s = pace.left_s(now)
     words = f"{say_size(pace.done)} of {say_size(pace.total)}, {say_size(pace.rate(now))}/s"
     return words if left_s is None else f"{words}, {say_seconds(left_s)} left"
+
+
+def _targets(places: tuple[str, ...]) -> str:
+    """Name the first places in a few words: a name and port, or which name was looked up."""
+    named = list(dict.fromkeys(place.partition(" at ")[0].partition(" by ")[0] for place in places))
+    more = ["…"] if len(named) > _NAMED else []
+    return f" ({'; '.join(named[:_NAMED] + more)})" if named else ""

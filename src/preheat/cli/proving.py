@@ -58,6 +58,17 @@ def _prove(verb: argparse.ArgumentParser) -> None:
         help="end with status 8 when it is true: 'ratio < 10'; repeatable (docs/proof.md has the names)",
     )
     verb.add_argument(
+        "--observe",
+        default="30s",
+        metavar="TIME",
+        help="count outbound attempts of offline starts until TIME after first use (default 30s)",
+    )
+    verb.add_argument(
+        "--allow-outbound",
+        action="store_true",
+        help="do not end with status 8 when a start that was to be offline made an outbound attempt",
+    )
+    verb.add_argument(
         "--compare", metavar="FILE", help="an older --json output: end with status 8 when something became worse"
     )
     verb.add_argument(

@@ -57,6 +57,24 @@ def family(root: int) -> list[Member]:
         pids |= more
 
 
+def belongs(pid: int, root: int) -> bool | None:
+    """Whether a process is of `root`'s family, as family() has it; None when it is gone. Costs some looks at /proc."""
+    waiting, known = [pid], {0, 1}
+    while waiting:
+        one = waiting.pop()
+        if one == root:
+            return True
+        if one in known:
+            continue
+        known.add(one)
+        member = _member(one)
+        if member is not None:
+            waiting += (member.parent, member.session)
+        elif one == pid:
+            return None
+    return False
+
+
 def name(pid: int) -> str:
     """Say what a process calls itself, empty when it is gone."""
     return _read(f"/proc/{pid}/comm").rstrip(b"\n").decode("utf-8", "replace")

@@ -1,7 +1,10 @@
 """Witness: sees where an app and all its children try to connect, and which names they look up.
 
-It counts calls, not packets: connect(2), and sendto(2), sendmsg(2), sendmmsg(2) that name an address, whatever comes
-of them. It does not see what runs as 32-bit code, nor what a name in /etc/hosts resolves to, since nobody is asked.
+It counts attempts, not packets: each connect(2), and each sendto(2), sendmsg(2), sendmmsg(2) that names an address,
+whatever comes of it; and each lookup of a name. Where a resolver is asked by DNS on port 53, unencrypted, or by the
+socket of systemd-resolved, nscd or Avahi, the lookup has the name, read from what the app sends, and counts once each
+time that the name is asked for; else the connection to the resolver counts. It does not see what runs as 32-bit code,
+nor what a name in /etc/hosts resolves to, since nobody is asked; DNS over HTTPS is a connection like others.
 A signal that comes while a call waits to be looked at (some 20 us) ends the call with EINTR before it is made, unless
 its handler has SA_RESTART; such a call is not counted.
 """
@@ -18,26 +21,14 @@ from queue import SimpleQueue
 from typing import Iterable
 
 from preheat.guard import kin, seccomp
-from preheat.guard.aim import aims
+from preheat.guard.inquiry import Inquiry, inquiries, needs_no_look
 from preheat.guard.sockaddr import Address
-from preheat.guard.value import dataclass, replace
+from preheat.guard.tally import Attempt, Tally
+from preheat.guard.value import dataclass
 
+__all__ = ["Attempt", "Availability", "Witness"]
 
-@dataclass(frozen=True)
-class Attempt:
-    """`count` tries of one process to reach `address`; `lookup` when it asks there for names.
-
-    `program` is what the process calls itself; `at` is time.time() of the first try.
-    """
-
-    address: str
-    port: int
-    pid: int
-    program: str
-    at: float
-    lookup: bool
-    loopback: bool
-    count: int = 1
+_TRIED_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +51,7 @@ class Witness:
     def __init__(self, own_ports: Iterable[int] = ()) -> None:
         self._own_ports = frozenset(own_ports)
         self._lock = threading.Lock()
-        self._attempts: dict[tuple[Address, int, str], Attempt] = {}
+        self._tally = Tally()  # with the lock held
         self._blind_spots: dict[str, None] = {}
         self._answering: list[threading.Thread] = []
 
@@ -70,16 +61,16 @@ class Witness:
         if not seccomp.supported():
             return Availability("only 64-bit Linux on x86-64 and ARM can count calls")
         outcome: list[str] = []
-        thread = threading.Thread(target=_try_out, args=(outcome,), name="witness-trial")
+        thread = threading.Thread(target=_try_out, args=(outcome,), name="witness-trial", daemon=True)
         thread.start()
-        thread.join()
-        return Availability(outcome[0])
+        thread.join(_TRIED_S)
+        return Availability(outcome[0] if outcome else "the kernel stops calls and does not say so")
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """List what was tried, in the order of the first tries."""
         with self._lock:
-            return tuple(self._attempts.values())
+            return self._tally.attempts
 
     @property
     def outbound(self) -> int:
@@ -142,14 +133,15 @@ class Witness:
             os.close(listener)
 
     def _attend(self, listener: int, call: seccomp.Call) -> None:
-        tries: list[tuple[Address, int, str]] = []
-        blind = ""
+        tries: list[Inquiry] = []
+        moved, blind, process, program = "", "", 0, ""
         try:
-            addresses = [address for address in aims(call) if self._counts(address, call.thread)]
-            if addresses:
+            # Most that an app sends and writes goes to no resolver.
+            if not needs_no_look(call) or self._tally.waits:
+                tries, moved = inquiries(call, self._resolver_at, lambda address: self._counts(address, call.thread))
+            if tries:
                 process = kin.process_of(call.thread)
                 program = kin.name(process)
-                tries = [(address, process, program) for address in addresses]
             if call.name == "io_uring_setup":
                 blind = f"{_who(call.thread)} opened an io_uring, whose connections are not seen"
         except OSError:
@@ -163,23 +155,20 @@ class Witness:
                 if seccomp.let_go(listener, call):
                     if blind:
                         self._blind_spots[blind] = None
-                    for key in tries:
-                        self._count(*key)
+                    if moved:
+                        self._tally.forget(moved)
+                    for one in tries:
+                        self._tally.add(one, call.thread, process, program)
+
+    def _resolver_at(self, line: str) -> Address | None:
+        with self._lock:
+            return self._tally.resolver_at(line)
 
     def _counts(self, address: Address, thread: int) -> bool:
         if address.is_file:
             # A resolver that is not there is not asked: programs try nscd by habit.
             return address.lookup and os.path.exists(f"/proc/{thread}/root{address.host}")
         return address.port != 0 and not (address.loopback and address.port in self._own_ports)
-
-    def _count(self, address: Address, process: int, program: str) -> None:
-        key = (address, process, program)
-        known = self._attempts.get(key)
-        self._attempts[key] = (
-            replace(known, count=known.count + 1)
-            if known
-            else Attempt(address.host, address.port, process, program, time.time(), address.lookup, address.loopback)
-        )
 
 
 def _who(thread: int) -> str:

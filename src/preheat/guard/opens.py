@@ -23,7 +23,7 @@ FANOTIFY, PROC = "fanotify", "proc"
 
 # include/uapi/linux/fanotify.h
 _CLOEXEC, _NONBLOCK, _UNLIMITED = 0x1, 0x2, 0x10
-_ADD, _MOUNT = 0x1, 0x10
+_ADD, _MOUNT, _FLUSH = 0x1, 0x10, 0x80
 _OPEN, _CLOSE_WRITE, _CLOSE_READ, _OVERFLOW = 0x20, 0x8, 0x10, 0x4000
 _EVENT = struct.Struct("=IBBHQii")
 _AT_FDCWD = -100
@@ -32,6 +32,12 @@ _PSEUDO = frozenset(
 )
 _LOOK_EVERY_S = 0.05
 _FAMILY_EVERY_S = 0.5
+# On a busy machine others open files faster than can be read; what is not read by then is lost, and said to be.
+_DRAIN_S = 10.0
+_GIVE_UP_S = 5.0
+# For so long a process' number is believed to be still its own, and for so many.
+_KNOWN_S = 1.0
+_MOST_KNOWN = 4096
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class Opens:
     """Note what is opened below `folders` by `root()` and its family, from now on until `close`.
 
     `how` says by which means; `lost` whether the kernel had more to tell than was read. Without `kernel` it is not
-    asked.
+    asked. `close` ends within seconds, whatever others open meanwhile.
     """
 
     def __init__(self, folders: Sequence[str], root: Callable[[], int], *, kernel: bool = True) -> None:
@@ -59,9 +65,9 @@ class Opens:
         self._root = root
         self._found: dict[tuple[str, bool], Open] = {}
         self._began: dict[str, float] = {}
-        self._kin: set[int] = set()
-        self._strangers: set[int] = set()
+        self._kin: dict[int, tuple[bool, float]] = {}
         self._closing = threading.Event()
+        self._enough: Callable[[], bool] = lambda: False
         self.lost = False
         self._fanotify = _listen(self._folders) if kernel else None
         self.how = PROC if self._fanotify is None else FANOTIFY
@@ -69,13 +75,19 @@ class Opens:
         self._thread = threading.Thread(target=work, name="opens", daemon=True)
         self._thread.start()
 
-    def close(self) -> list[Open]:
-        """Stop; return what was seen, in the order of the opens."""
-        self._closing.set()
-        self._thread.join()
+    def close(self, enough: Callable[[], bool] = lambda: False) -> list[Open]:
+        """Stop; return what was seen, in the order of the opens. What waits is read until `enough`, or for seconds."""
+        self._enough = enough
         if self._fanotify is not None:
+            # From here on nothing is added to what waits: all of it was opened before.
+            _unmark(self._fanotify)
+        self._closing.set()
+        self._thread.join(_DRAIN_S + _GIVE_UP_S)
+        if self._thread.is_alive():
+            self.lost = True  # it still has the descriptor, and closes nothing that others use
+        elif self._fanotify is not None:
             os.close(self._fanotify)
-        return sorted(self._found.values(), key=lambda one: one.at)
+        return sorted(self._found.copy().values(), key=lambda one: one.at)
 
     def _matters(self, path: str) -> bool:
         return path.startswith(self._folders) and not path.endswith(" (deleted)")
@@ -83,13 +95,20 @@ class Opens:
     def _of_family(self, pid: int) -> bool:
         """Whether a process belongs to the program; one that is gone already gets the benefit of the doubt."""
         root = self._root()
-        if pid in self._kin or pid in self._strangers or not root:
-            return pid in self._kin
-        # Once for each process: nobody joins a family later.
-        self._kin |= {member.pid for member in kin.family(root)}
-        if pid not in self._kin and os.path.exists("/proc/%d" % pid):
-            self._strangers.add(pid)
-        return pid not in self._strangers
+        if not root:
+            return False
+        now = time.monotonic()
+        known, until = self._kin.get(pid, (False, 0.0))
+        if now < until:
+            return known
+        belongs = kin.belongs(pid, root)
+        if belongs is None:
+            # It ended before it could be looked at: what was known of it still holds.
+            return known if until else True
+        if len(self._kin) >= _MOST_KNOWN:
+            self._kin.clear()
+        self._kin[pid] = (belongs, now + _KNOWN_S)
+        return belongs
 
     def _note(self, path: str, at: float, *, wrote: bool) -> None:
         self._found.setdefault((path, wrote), Open(path, at, wrote))
@@ -100,18 +119,22 @@ class Opens:
         assert self._fanotify is not None
         waiting = select.poll()
         waiting.register(self._fanotify, select.POLLIN)
-        last = False
-        while not last:
-            last = self._closing.is_set()  # what is there by now is still read
-            while waiting.poll(0 if last else 100):
-                try:
-                    events = os.read(self._fanotify, 1 << 16)
-                except BlockingIOError:
-                    break
-                self._take(events)
+        deadline = 0.0
+        while True:
+            closing = self._closing.is_set()  # what is there by now is still read
+            if closing and not deadline:
+                deadline = time.monotonic() + _DRAIN_S
+            if closing and (time.monotonic() > deadline or self._enough()):
+                self.lost = True
+                return
+            if waiting.poll(0 if closing else 100):
+                with suppress(BlockingIOError):
+                    self._take(os.read(self._fanotify, 1 << 16))
+            elif closing:
+                return
 
     def _take(self, events: bytes) -> None:
-        now, at = time.time(), 0
+        now, at, ours = time.time(), 0, os.getpid()
         while at < len(events):
             length, _, _, _, mask, file, pid = _EVENT.unpack_from(events, at)
             at += length
@@ -120,10 +143,11 @@ class Opens:
             if file < 0:
                 continue
             path = ""
-            with suppress(OSError):
-                path = os.readlink("/proc/self/fd/%d" % file)
+            if pid != ours and self._of_family(pid):
+                with suppress(OSError):
+                    path = os.readlink("/proc/self/fd/%d" % file)
             os.close(file)
-            if pid == os.getpid() or not self._matters(path) or not self._of_family(pid):
+            if not self._matters(path):
                 continue
             if mask & _OPEN:
                 self._began.setdefault(path, now)
@@ -147,6 +171,8 @@ class Opens:
                 for path in _open_files(pid):
                     if self._matters(path):
                         self._note(path, time.time(), wrote=False)
+                if self._closing.is_set():
+                    break
 
 
 def _open_files(pid: int) -> list[str]:
@@ -188,6 +214,14 @@ def _listen(folders: Sequence[str]) -> int | None:
     except (OSError, AttributeError):
         return None
     return listening
+
+
+def _unmark(listening: int) -> None:
+    """Be told of nothing more; what waits already stays to be read."""
+    with suppress(OSError, AttributeError):
+        mark = ctypes.CDLL(None).fanotify_mark
+        mark.argtypes = (ctypes.c_int, ctypes.c_uint, ctypes.c_uint64, ctypes.c_int, ctypes.c_char_p)
+        mark(listening, _FLUSH | _MOUNT, 0, _AT_FDCWD, None)
 
 
 def _mounts_below(folders: Sequence[str]) -> list[bytes]:

@@ -8,7 +8,7 @@ import signal
 from contextlib import suppress
 from typing import Mapping, Protocol
 
-from preheat.guard.real import KINDS, Once, RealRequest, split_request
+from preheat.guard.real import KINDS, Once, RealRequest, hang_up_after, split_request
 from preheat.guard.tail import Sight, Tail
 from preheat.guard.value import dataclass
 
@@ -49,12 +49,16 @@ class HttpProbe:
             connection = HTTPSConnection(self.host, self.port, timeout=_TIMEOUT_S, context=trusting)
         else:
             connection = HTTPConnection(self.host, self.port, timeout=_TIMEOUT_S)
+        # The timeout is for each word of the answer: an app that says a byte a second would never be late.
+        hanging_up = hang_up_after(connection, 2 * _TIMEOUT_S)
         try:
             connection.request("GET", self.target, headers={"User-Agent": "preheat-guard", "Connection": "close"})
-            return 200 <= connection.getresponse().status < 400
+            # A head that was broken off reads like one that is short.
+            return 200 <= connection.getresponse().status < 400 and not hanging_up.finished.is_set()
         except (OSError, HTTPException):
             return False
         finally:
+            hanging_up.cancel()
             connection.close()
 
 

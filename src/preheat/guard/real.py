@@ -85,9 +85,7 @@ class RealRequest:
 
         connection = HTTPConnection(self.host, self.port, timeout=self.within_s)
         # A socket's timeout is a word's, not an answer's: who speaks a byte a second would never be late.
-        hanging_up = threading.Timer(self.within_s, _hang_up, (connection,))
-        hanging_up.daemon = True
-        hanging_up.start()
+        hanging_up = hang_up_after(connection, self.within_s)
         try:
             headers = {"User-Agent": "preheat-guard", "Connection": "close"}
             if body:
@@ -153,6 +151,14 @@ def _chunks(said: bytes) -> Iterable[tuple[bytes, int]]:
         # Who streams does not know the length yet, and says the most.
         yield said[at : at + 4], here if here == size or size >= 0x7FFFFFFF else 0
         at += 8 + size + size % 2
+
+
+def hang_up_after(connection: HTTPConnection, seconds: float) -> threading.Timer:
+    """Break a connection off after so many seconds, unless what is returned is cancelled before."""
+    hanging_up = threading.Timer(seconds, _hang_up, (connection,))
+    hanging_up.daemon = True
+    hanging_up.start()
+    return hanging_up
 
 
 def _hang_up(connection: HTTPConnection) -> None:

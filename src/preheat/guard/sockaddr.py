@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 
+from preheat.guard.questions import AVAHI, NSCD, RESOLVED
 from preheat.guard.value import dataclass
 
-# Who turns names into addresses behind a socket file: nscd, systemd-resolved (varlink), Avahi.
-_RESOLVERS = ("/nscd/socket", "/systemd/resolve/io.systemd.Resolve", "/avahi-daemon/socket")
-_LOOKUP_PORTS = (53, 853)
+# Resolvers behind a socket file.
+_RESOLVERS = (NSCD, RESOLVED, AVAHI)
+_LOOKUP_PORTS = (53, 853, 5353, 5355)  # DNS, DNS over TLS, multicast DNS, LLMNR
 _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - as a destination, this is the machine itself
 
 

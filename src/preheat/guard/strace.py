@@ -5,12 +5,14 @@ For where fanotify is not permitted. Its notes, a file for each thread, hold cal
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-from typing import Iterator, Sequence
+import time
+from typing import Callable, Iterator, Sequence
 
 from preheat.guard.opens import Open
 
@@ -23,6 +25,9 @@ _CALLS = (*_OPENING, *_READING, "mmap")
 # can open nothing any more. With a filter only the calls that are listed cost anything. Each thread's notes are a file.
 _WORDS = ("-DDD", "-ff", "-qq", "-ttt", "-y", "-s", "0", "--seccomp-bpf", "-I", "never", "-e", "signal=none")
 _TRIED_S = 10.0
+# What is not read of the notes by then is lost, and said to be.
+_READ_S = 120.0
+_LINES = 4096
 _LINE = re.compile(r"(\d+\.\d+) (\w+)\((.*)\) += (0x[0-9a-f]+|\d+)(?:<(.*)>)?$")
 _FILE = re.compile(r"(?:^|, )\d+<([^<>]*)>")
 _MAPPED = re.compile(r"\w+, (\d+), ([A-Z_|]+), ")
@@ -34,10 +39,10 @@ class Strace:
     """Note what the program opens whose words are `around` its own, until `close`; the notes lie in `folder`."""
 
     how = STRACE
-    lost = False
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
+        self.lost = False
 
     @staticmethod
     def available() -> bool:
@@ -59,12 +64,20 @@ class Strace:
         notes = os.path.join(self._folder, "calls")
         return (STRACE, *_WORDS, "-o", notes, "-e", "trace=" + ",".join(_CALLS), "--", *command)
 
-    def close(self) -> list[Open]:
-        """Return what was seen, in the order of the opens."""
+    def close(self, enough: Callable[[], bool] = lambda: False) -> list[Open]:
+        """Return what was seen, in the order of the opens.
+
+        Only what has been written by now is read, and that until `enough` or for two minutes; `lost` says whether
+        something was left.
+        """
+        deadline = time.monotonic() + _READ_S
         found: dict[tuple[str, bool], Open] = {}
         read: dict[str, int] = {}
         for name in sorted(os.listdir(self._folder)):
-            with open(os.path.join(self._folder, name), encoding="latin-1") as lines:
+            for lines in _read_notes(os.path.join(self._folder, name)):
+                if enough() or time.monotonic() > deadline:
+                    self.lost = True
+                    break
                 for line in lines:
                     self._take(line, found, read)
         seen = [Open(one.path, one.at, one.wrote, 0 if one.wrote else read.get(one.path, 0)) for one in found.values()]
@@ -82,6 +95,18 @@ class Strace:
         else:
             for path, size in _read(call, words, result):
                 read[path] = read.get(path, 0) + size
+
+
+def _read_notes(path: str) -> Iterator[list[str]]:
+    """Read the lines that a file has now, some thousands at a time: a program that still runs may write on."""
+    with open(path, encoding="latin-1") as notes:
+        left = os.fstat(notes.fileno()).st_size
+        while left > 0:
+            lines = list(itertools.islice(notes, _LINES))
+            if not lines:
+                return
+            left -= sum(map(len, lines))
+            yield lines
 
 
 def _read(call: str, words: str, result: str) -> Iterator[tuple[str, int]]:

@@ -6,7 +6,7 @@ from statistics import median
 
 from preheat.proof.line import Line
 from preheat.proof.speed import Speed
-from preheat.proof.timeline import COLD, CONDITIONS, PRELOADED, WARM, Timeline
+from preheat.proof.timeline import COLD, CONDITIONS, OFFLINE, PRELOADED, WARM, Timeline
 
 Figure = Callable[[Timeline], float | None]
 
@@ -33,6 +33,8 @@ FIGURES: Mapping[str, Figure] = {
     "page_cache": lambda one: one.memory.page_cache,
     "video_memory": lambda one: one.memory.video,
 }
+
+_COUNTED = frozenset(("outbound", "lookups"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,11 @@ class Report:
         return [value for value in values if value is not None]
 
     def median(self, condition: str, figure: str) -> float | None:
-        """Say the median of a figure under a condition; None where it was not taken."""
+        """Return the median of a figure under a condition, the most of a counted one; None where it was not taken."""
         taken = self.taken(condition, figure)
+        if figure in _COUNTED:
+            # Two rounds of three without a request are not "0 requests".
+            return max(taken, default=None)
         return median(taken) if taken else None
 
     def typical(self, condition: str) -> Timeline:
@@ -127,6 +132,18 @@ class Report:
         """Say what being measured cost, as a part of a start: warm starts watched and not, compared."""
         watched = self.median(WARM, "ready_s")
         return watched / median(self.unwatched) - 1 if watched and self.unwatched else None
+
+    @property
+    def online(self) -> tuple[Timeline, ...]:
+        """List the starts that were to be offline, and of which outbound attempts were counted."""
+        return tuple(one for one in self.timelines if one.condition in OFFLINE and one.traffic.outbound)
+
+    @property
+    def observed_s(self) -> float | None:
+        """Say for how long after first use the calls of offline starts were counted; None where they were not."""
+        times = [one.traffic.observed_s for one in self.timelines if one.condition in OFFLINE]
+        counted = all(one.traffic.outbound is not None for one in self.timelines if one.condition in OFFLINE)
+        return min(times) if times and counted else None
 
     def limit_s(self, condition: str) -> float | None:
         """Say what a start cannot be sooner than: the bare imports, and reading the weights as fast as is possible."""

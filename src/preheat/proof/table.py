@@ -65,14 +65,13 @@ def _conditions(report: Report, saying: Saying) -> Iterator[tuple[str, ...]]:
         return (name, *said, _change(report, figure), note)
 
     fetched = report.median(PRELOADED, "fetched") or 0
-    uncounted = next((one.traffic.uncounted for one in report.timelines if one.traffic.uncounted), "")
     rounds = f"median of {report.rounds}" if report.rounds > 1 else ""
     yield row("pull, once", "pull_s", saying.seconds, "before the start, not counted in it")
     yield row("start to page", "ready_s", saying.seconds, ", ".join(filter(None, (rounds, _spread(report)))))
     yield row("start to first use", "first_s", saying.seconds)
     of = f"{fetched / report.weights:.4f} of the weights, API included" if fetched and report.weights else ""
     yield row("bytes fetched", "fetched", saying.size, of)
-    yield row("outbound requests", "outbound", _count, uncounted and f"not counted: {uncounted}")
+    yield row("outbound requests", "outbound", _count, _counted(report, saying))
     yield row("peak memory (RSS)", "peak_rss", saying.size)
     yield row("peak memory (PSS)", "peak_pss", saying.size)
     if any(report.median(condition, "cgroup_peak") for condition in report.conditions):
@@ -82,6 +81,15 @@ def _conditions(report: Report, saying: Saying) -> Iterator[tuple[str, ...]]:
     yield row("read from disk", "disk_read", saying.size)
     yield row("written to disk", "disk_written", saying.size)
     yield row("major page faults", "major_faults", _count)
+
+
+def _counted(report: Report, saying: Saying) -> str:
+    """Say until when requests were counted, or why not."""
+    uncounted = next((one.traffic.uncounted for one in report.timelines if one.traffic.uncounted), "")
+    if uncounted:
+        return f"not counted: {uncounted}"
+    observed_s = report.observed_s
+    return f"offline starts: until {saying.seconds(observed_s)} after first use" if observed_s else ""
 
 
 def _change(report: Report, figure: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 COLD, PRELOADED, WARM, RESTART = CONDITIONS = ("cold", "preloaded", "warm", "restart")
+OFFLINE = (PRELOADED, WARM, RESTART)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,8 @@ class Traffic:
     """Bytes that moved, and calls to others.
 
     `outbound` is None where network calls could not be counted, and `uncounted` says why. `fetched` are bytes that
-    came over the network for it: the cold start's own, or those of the pull before a preloaded one.
+    came over the network for it: the cold start's own, or those of the pull before a preloaded one. `observed_s` is for
+    how long after its first use the calls were counted.
     """
 
     fetched: int = 0
@@ -87,6 +89,7 @@ class Traffic:
     lookups: int = 0
     places: tuple[str, ...] = ()
     uncounted: str = ""
+    observed_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
 """Trial: one start of an app, timed from outside."""
 
 import contextlib
+import os
 import shlex
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -12,8 +14,9 @@ from pathlib import Path
 from preheat.errors import AppError, UsageError
 from preheat.guard.app import App
 from preheat.guard.ending import describe_exit
+from preheat.guard.kin import family
 from preheat.guard.network import Witness
-from preheat.guard.ports import port_taken
+from preheat.guard.ports import port_taken, ports_of
 from preheat.guard.probes import parse_probe, port_of
 from preheat.guard.process import CannotStart, Output, Process
 from preheat.proof.gauge import Gauge, Seen, Subject
@@ -24,6 +27,8 @@ from preheat.proof.timeline import Span
 
 _GLANCE_S = 0.02
 _TELL_EVERY_S = 10.0
+_LISTEN_S = 0.25
+_LAST_WORDS = 16_384  # bytes
 _QUIET = Output(stdout=None, stderr=None)
 
 
@@ -31,13 +36,15 @@ _QUIET = Output(stdout=None, stderr=None)
 class Eyes:
     """What watches a start: a witness of its network calls, a folder for its imports' notes, what else to look at.
 
-    `tell` is called every few seconds, with those since the start, until the app is ready.
+    `tell` is called every few seconds, with those since the start, until the app is ready. The witness goes on counting
+    for `observe_s` seconds after its first use: much that phones home does so from a timer.
     """
 
     witness: Witness | None = None
     notes: Path | None = None
     subject: Subject = field(default_factory=Subject)
     tell: Callable[[float], None] = lambda _seconds: None
+    observe_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,8 @@ class Started:
     """When the app was ready and had done its first real use, in seconds since it began; and what was seen of it.
 
     `began` is in nanoseconds of CLOCK_MONOTONIC, `page_cache` the bytes of the weights that it held in the end.
+    `observed_s` is for how long after its first use it was observed, less where it ended before; `own_ports` are those
+    that it and its children listened on in the end.
     """
 
     ready_s: float
@@ -56,6 +65,8 @@ class Started:
     cgroup_peak: int | None = None
     no_cgroup: str = ""
     page_cache: int = 0
+    observed_s: float = 0.0
+    own_ports: frozenset[int] = frozenset()
 
 
 def start_once(app: App, first: str, ready_within_s: float, eyes: Eyes | None = None) -> Started:
@@ -118,12 +129,22 @@ def _measured(
             seen, peak = gauge.close(), cgroup.peak
             kept = cached(eyes.subject.weights)
             started = Started(*times, round(began * 1e9), seen, gauge.downloading(), (), peak, cgroup.why, kept)
+        observed_s = _observe(process, eyes.observe_s)
+        own_ports = frozenset(ports_of({member.pid for member in family(process.pid)}))
+        started = replace(started, observed_s=observed_s, own_ports=own_ports)
         process.stop()
     finally:
         cgroup.close()
     # A restart's folder has the notes of the start before it too.
     notes = (one for one in read_notes(eyes.notes) if one.began >= started.began) if eyes.notes else ()
     return replace(started, notes=tuple(notes))
+
+
+def _observe(process: Process, seconds: float) -> float:
+    """Let the app run on, unasked; return for how long it did."""
+    began = time.monotonic()
+    process.wait(seconds)
+    return time.monotonic() - began
 
 
 def read_first(first: str) -> list[str]:
@@ -155,25 +176,44 @@ def _await(app: App, process: Process, deadline: float, tell: Callable[[float], 
         time.sleep(_GLANCE_S)
 
 
-def use_once(command: list[str], app: App, within_s: float, process: Process) -> None:
-    """Use the app that runs as `process`, by a command with the app's surroundings. Raise AppError if that fails."""
+def use_once(
+    command: list[str], app: App, within_s: float, process: Process, stopped: Callable[[], bool] = lambda: False
+) -> None:
+    """Use the app that runs as `process`, by a command with the app's surroundings, until it ends or `stopped`.
+
+    Raise AppError when it fails, or does not end in time.
+    """
     by_hand = f"try it by hand: {shlex.join(command)}"
-    try:
-        done = subprocess.run(
-            command,
-            cwd=app.cwd,
-            env=app.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=within_s,
-            check=False,
-        )
-    except OSError as error:
-        raise AppError(f"the app's first use could not be tried: {error.strerror}", hint=by_hand) from error
-    except subprocess.TimeoutExpired as error:
-        raise AppError("the app's first use did not end in time", hint=by_hand, tail=process.tail.lines(20)) from error
-    if done.returncode != 0:
-        said = (*process.tail.lines(10), *done.stderr.splitlines()[-10:])
-        raise AppError("the app's first use failed", hint=by_hand, tail=said)
+    # A file, and no pipe: what the command leaves behind may hold a pipe open for ever.
+    with tempfile.TemporaryFile() as said:
+        try:
+            using = subprocess.Popen(
+                command, cwd=app.cwd, env=app.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said
+            )
+        except OSError as error:
+            raise AppError(f"the app's first use could not be tried: {error.strerror}", hint=by_hand) from error
+        try:
+            ended = _outwait(using, time.monotonic() + within_s, stopped)
+        finally:
+            if using.poll() is None:
+                using.kill()
+                using.wait()
+        if stopped():
+            return
+        if not ended:
+            raise AppError("the app's first use did not end in time", hint=by_hand, tail=process.tail.lines(20))
+        if using.returncode != 0:
+            size = said.seek(0, os.SEEK_END)
+            said.seek(max(0, size - _LAST_WORDS))
+            last = said.read().decode(errors="replace").splitlines()[-10:]
+            raise AppError("the app's first use failed", hint=by_hand, tail=(*process.tail.lines(10), *last))
+
+
+def _outwait(using: "subprocess.Popen[bytes]", deadline: float, stopped: Callable[[], bool]) -> bool:
+    """Wait until a command ends; whether it did before the deadline and before it was stopped."""
+    while time.monotonic() < deadline and not stopped():
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # As short as an ear for signals needs it; what ends is seen at once.
+            using.wait(min(_LISTEN_S, max(0.0, deadline - time.monotonic())))
+            return True
+    return using.poll() is not None

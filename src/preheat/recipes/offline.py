@@ -1,22 +1,80 @@
-"""Offline: the switches that keep an app's libraries from asking the network for what is here."""
+"""Offline: the switches that keep an app's libraries from asking the network for what is here, or telling it things."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-# Each with where it is read; all harmless to a program that does not know it.
-SWITCHES = {
-    "HF_HUB_OFFLINE": "1",  # huggingface_hub/constants.py
-    "TRANSFORMERS_OFFLINE": "1",  # transformers/utils/hub.py up to 4; huggingface_hub/constants.py
-    "HF_DATASETS_OFFLINE": "1",  # datasets/config.py
-    "HF_HUB_DISABLE_TELEMETRY": "1",  # huggingface_hub/constants.py
-    "HF_HUB_DISABLE_XET": "1",  # huggingface_hub/constants.py
-    "DISABLE_TELEMETRY": "1",  # diffusers, transformers
-    "DO_NOT_TRACK": "1",  # https://consoledonottrack.com: vLLM, gradio's tools and others
-    "GRADIO_ANALYTICS_ENABLED": "False",  # gradio/analytics.py
-    "VLLM_NO_USAGE_STATS": "1",  # vllm/usage/usage_lib.py
-    "NO_ALBUMENTATIONS_UPDATE": "1",  # albumentations/check_version.py
-    "YOLO_OFFLINE": "true",  # ultralytics/utils/__init__.py
-    "WANDB_MODE": "offline",  # wandb/sdk/wandb_settings.py
-}
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """An environment variable and the value that keeps a library off the network.
+
+    `source` is the file in which the library reads it, and the release in which it was seen there.
+    """
+
+    name: str
+    value: str
+    library: str
+    source: str
+    stops: str = "telemetry"
+
+
+# Each was looked up in the released package. A program that does not know one ignores it.
+KNOWN = (
+    Switch("HF_HUB_OFFLINE", "1", "huggingface_hub", "huggingface_hub/constants.py, 2.4.0", "all requests to the hub"),
+    Switch("TRANSFORMERS_OFFLINE", "1", "huggingface_hub", "huggingface_hub/constants.py, 2.4.0", "the same"),
+    Switch("HF_DATASETS_OFFLINE", "1", "datasets", "datasets/config.py, 5.2.0", "all requests to the hub"),
+    Switch("HF_HUB_DISABLE_TELEMETRY", "1", "huggingface_hub", "huggingface_hub/constants.py, 2.4.0"),
+    Switch(
+        "HF_HUB_DISABLE_UPDATE_CHECK", "1", "huggingface_hub", "huggingface_hub/constants.py, 2.4.0", "update check"
+    ),
+    Switch("HF_HUB_DISABLE_XET", "1", "huggingface_hub", "huggingface_hub/constants.py, 2.4.0", "transfers by Xet"),
+    Switch("DISABLE_TELEMETRY", "1", "huggingface_hub, diffusers", "huggingface_hub/constants.py, 2.4.0"),
+    Switch("DO_NOT_TRACK", "1", "huggingface_hub, vllm, unstructured", "unstructured/utils.py, 0.27.35"),
+    Switch("ORT_DISABLE_TELEMETRY", "1", "onnxruntime", "onnxruntime/Privacy.md, 1.32.0"),
+    Switch("GRADIO_ANALYTICS_ENABLED", "False", "gradio", "gradio/analytics.py, 6.31.0", "telemetry, update check"),
+    Switch("STREAMLIT_BROWSER_GATHER_USAGE_STATS", "false", "streamlit", "streamlit/config.py, 1.67.0"),
+    Switch("VLLM_NO_USAGE_STATS", "1", "vllm", "vllm/envs.py, 0.33.0"),
+    Switch("VLLM_DO_NOT_TRACK", "1", "vllm", "vllm/envs.py, 0.33.0"),
+    Switch("RAY_USAGE_STATS_ENABLED", "0", "ray", "ray/_common/usage/usage_constants.py, 2.60.0"),
+    Switch("NO_ALBUMENTATIONS_UPDATE", "1", "albumentations", "albumentations/__init__.py, 2.0.8", "update check"),
+    Switch("YOLO_OFFLINE", "true", "ultralytics", "ultralytics/utils/__init__.py, 8.4.190", "all it does by itself"),
+    Switch(
+        "PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK",
+        "True",
+        "paddlex, paddleocr",
+        "paddlex/utils/flags.py, 3.7.2",
+        "looking for a hub that answers",
+    ),
+    Switch("WANDB_MODE", "offline", "wandb", "wandb/env.py, 0.31.0", "uploads of runs"),
+    Switch("WANDB_ERROR_REPORTING", "false", "wandb", "wandb/env.py, 0.31.0", "error reports"),
+    Switch("MLFLOW_DISABLE_TELEMETRY", "true", "mlflow", "mlflow/environment_variables.py, 3.17.2"),
+    Switch("ANONYMIZED_TELEMETRY", "False", "chromadb, browser-use", "chromadb/config.py, 0.5.23"),
+    Switch("HAYSTACK_TELEMETRY_ENABLED", "False", "haystack-ai", "haystack/telemetry/_telemetry.py, 3.4.1"),
+    Switch("LANGSMITH_TRACING_V2", "false", "langsmith, langchain", "langsmith/utils.py, 0.15.1", "uploads of traces"),
+    Switch(
+        "LITELLM_LOCAL_MODEL_COST_MAP",
+        "True",
+        "litellm",
+        "litellm/litellm_core_utils/get_model_cost_map.py, 1.110.2",
+        "price list",
+    ),
+    Switch(
+        "LITELLM_OFFLINE_MODE",
+        "true",
+        "litellm",
+        "litellm/litellm_core_utils/offline_mode.py, 1.110.2",
+        "all it fetches by itself",
+    ),
+    Switch("CREWAI_DISABLE_TELEMETRY", "true", "crewai", "crewai_core/telemetry.py, 1.15.30"),
+    Switch("MEM0_TELEMETRY", "False", "mem0ai", "mem0/memory/telemetry.py, 2.2.1"),
+    Switch("SCARF_NO_ANALYTICS", "true", "unstructured", "unstructured/utils.py, 0.27.35"),
+    Switch("RAGAS_DO_NOT_TRACK", "true", "ragas", "ragas/_analytics.py, 0.4.3"),
+    Switch("DEEPEVAL_TELEMETRY_OPT_OUT", "1", "deepeval", "deepeval/config/settings.py, 4.3.1"),
+    Switch("FIFTYONE_DO_NOT_TRACK", "true", "fiftyone", "fiftyone/core/config.py, 1.22.1"),
+    Switch("BENTOML_DO_NOT_TRACK", "True", "bentoml", "bentoml/_internal/utils/analytics/usage_stats.py, 1.4.40"),
+    Switch("DVC_NO_ANALYTICS", "1", "dvc", "dvc/analytics.py, 3.67.1"),
+)
+SWITCHES = {switch.name: switch.value for switch in KNOWN}
 
 _OWN = ("localhost", "127.0.0.1", "::1")
 

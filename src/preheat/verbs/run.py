@@ -13,7 +13,7 @@ from preheat.guard.app import PORT, App
 from preheat.guard.confessions import Confessions
 from preheat.guard.isolation import why_not
 from preheat.guard.lifecycle import Patience
-from preheat.guard.network import Witness
+from preheat.guard.network import Attempt, Witness
 from preheat.guard.probes import port_of
 from preheat.guard.process import Output
 from preheat.guard.settings import Settings, Stage
@@ -87,14 +87,29 @@ def witness_for(app: App) -> Witness:
     return Witness(own_ports=() if port is None else (port,))
 
 
-def network_seen(witness: Witness) -> NetworkSeen:
-    """Sum up what a witness saw."""
+def network_seen(witness: Witness, own: frozenset[int] = frozenset()) -> NetworkSeen:
+    """Sum up what a witness saw, most tried first, without connections to the app's `own` ports on this machine."""
+    attempts = [one for one in witness.attempts if one.lookup or not one.loopback or one.port not in own]
     places: dict[str, int] = {}
-    for attempt in witness.attempts:
-        what = f"{'lookup at ' if attempt.lookup else ''}{attempt.address}:{attempt.port} by {attempt.program}"
-        places[what] = places.get(what, 0) + attempt.count
+    for attempt in attempts:
+        place = _place(attempt)
+        places[place] = places.get(place, 0) + attempt.count
     said = tuple(f"{place} ({count})" for place, count in sorted(places.items(), key=lambda item: -item[1]))
-    return NetworkSeen(witness.outbound, witness.lookups, said, witness.blind_spots)
+    lookups = sum(attempt.count for attempt in attempts if attempt.lookup)
+    return NetworkSeen(sum(attempt.count for attempt in attempts), lookups, said, witness.blind_spots)
+
+
+def _place(attempt: Attempt) -> str:
+    """Word where an attempt went: a name first, where one is known."""
+    address = attempt.address if attempt.port == 0 else f"{attempt.address}:{attempt.port}"
+    if attempt.lookup:
+        what = f"lookup of {attempt.name}" if attempt.name else "lookup of a name that could not be read"
+        return f"{what} at {address} by {attempt.program}"
+    return (
+        f"{attempt.name}:{attempt.port} at {address} by {attempt.program}"
+        if attempt.name
+        else (f"{address} by {attempt.program}")
+    )
 
 
 def _telling(on_event: Listener) -> Callable[[Event], None]:

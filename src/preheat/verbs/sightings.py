@@ -35,9 +35,18 @@ class Subject:
     command: tuple[str, ...]
 
 
-def observe(seen: Seen, subject: Subject, library: Library, resolve: Callable[[Ref], Snapshot | None]) -> Observation:
-    """Put it together. `resolve` asks a hub what a ref means, for what the app had from one past the mirror."""
-    disk = _Disk()
+def observe(
+    seen: Seen,
+    subject: Subject,
+    library: Library,
+    resolve: Callable[[Ref], Snapshot | None],
+    hurried: Callable[[], bool] = lambda: False,
+) -> Observation:
+    """Put it together. `resolve` asks a hub what a ref means, for what the app had from one past the mirror.
+
+    Once it is `hurried`, no more files are read to be compared.
+    """
+    disk = _Disk(hurried)
     served = _served(seen, library, resolve)
     folder = str(subject.folder)
     caches = tuple(seen.caches.values())
@@ -65,7 +74,8 @@ def observe(seen: Seen, subject: Subject, library: Library, resolve: Callable[[R
 class _Disk:
     """Sizes and digests of what lies there now; each read once."""
 
-    def __init__(self) -> None:
+    def __init__(self, hurried: Callable[[], bool]) -> None:
+        self._hurried = hurried
         self._digests: dict[tuple[str, str], Digest] = {}
 
     def size(self, path: str) -> int | None:
@@ -76,13 +86,15 @@ class _Disk:
             return None
 
     def digest(self, path: str, algorithm: str) -> Digest | None:
-        """Hash a file; None when it cannot be read."""
+        """Hash a file; None when it cannot be read, or nobody waits for it any more."""
         key = (os.path.realpath(path), algorithm)
         if key not in self._digests:
             try:
                 with open(path, "rb") as file:
                     hashing = hasher(algorithm, os.fstat(file.fileno()).st_size)
                     while chunk := file.read(_CHUNK):
+                        if self._hurried():
+                            return None
                         hashing.update(chunk)
             except OSError:
                 return None

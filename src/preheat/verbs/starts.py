@@ -67,13 +67,15 @@ class Roots:
 class Surroundings:
     """What an app is started in: the environment, the variables that name the hubs, how long it may take to be ready.
 
-    `secrets` are what a cold start needs to be let in at the hubs.
+    `secrets` are what a cold start needs to be let in at the hubs. `observe_s` is for how long after its first use a
+    start that is offline is observed for outbound attempts.
     """
 
     environ: Mapping[str, str]
     endpoints: Mapping[str, str]
     ready_within_s: float
     secrets: Mapping[str, str] = field(default_factory=dict)
+    observe_s: float = 30.0
 
 
 class Starts:
@@ -182,7 +184,9 @@ class Starts:
             self._on_event(Noted(self.recipe.name, f"starting for {seconds:.0f} s{fetched}"))
 
         seeing = None if isinstance(witness, str) else witness
-        eyes = Eyes(seeing, roots.notes, replace(subject, gpus=self._gpus), tell)
+        # A cold start is meant to go online; and where nothing counts, there is nothing to wait for.
+        observe_s = self._around.observe_s if seeing is not None and subject.folder is None else 0.0
+        eyes = Eyes(seeing, roots.notes, replace(subject, gpus=self._gpus), tell, observe_s)
         started = start(app, self.recipe.first, self._around.ready_within_s, eyes)
         if not isinstance(witness, str):
             witness.close()
@@ -204,7 +208,9 @@ class Starts:
             listening_s=None if seen.listening_s is None else min(seen.listening_s, started.ready_s),
             imports=imports,
             reading=Reading(major_faults=seen.major_faults),
-            traffic=_traffic(witness, Traffic(fetched, seen.disk_read, seen.disk_written)),
+            traffic=_traffic(
+                witness, Traffic(fetched, seen.disk_read, seen.disk_written), started.own_ports, started.observed_s
+            ),
             memory=Memory(
                 seen.rss, seen.pss or None, started.cgroup_peak, started.page_cache, seen.video, started.no_cgroup
             ),
@@ -226,10 +232,11 @@ class Starts:
         return [home] if (home / "pyvenv.cfg").is_file() else []
 
 
-def _traffic(witness: Witness | str, traffic: Traffic) -> Traffic:
+def _traffic(witness: Witness | str, traffic: Traffic, own: frozenset[int], observed_s: float) -> Traffic:
     if isinstance(witness, str):
         return replace(traffic, uncounted=witness)
-    seen = network_seen(witness)
+    seen = network_seen(witness, own)
+    traffic = replace(traffic, observed_s=round(observed_s, 1), places=seen.places)
     if seen.blind_spots:
         return replace(traffic, uncounted="; ".join(seen.blind_spots))
-    return replace(traffic, outbound=seen.outbound, lookups=seen.lookups, places=seen.places)
+    return replace(traffic, outbound=seen.outbound, lookups=seen.lookups)

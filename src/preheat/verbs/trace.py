@@ -21,9 +21,10 @@ from preheat.recipes.lock import lock_path
 from preheat.recipes.observation import Observation
 from preheat.ref import Ref
 from preheat.snapshot import Snapshot
+from preheat.verbs.asking import Asking
 from preheat.verbs.lock import keep_lock
 from preheat.verbs.sightings import Subject, observe, reached
-from preheat.verbs.traced_start import Lead, Recorder, Seen, Watch, noted, traced_start
+from preheat.verbs.traced_start import Lead, Recorder, Seen, Wanted, Watch, noted, traced_start
 
 _HARDLY = 0.1
 
@@ -33,14 +34,14 @@ class Terms:
     """How to trace: where the recipe goes, how to watch, and whom to ask.
 
     `mirror` makes a server that pulls through into the library and tells its listener; `resolve` asks what a ref
-    means; `stopped` says that somebody has seen enough. `keep_unread` leaves nothing out.
+    means; `wanted` says that somebody has seen enough. `keep_unread` leaves nothing out.
     """
 
     path: Path
     watch: Watch
     mirror: Callable[[Listener], Server]
     resolve: Callable[[Ref], Snapshot | None]
-    stopped: Callable[[], bool] = lambda: False
+    wanted: Wanted = Wanted()  # noqa: RUF009 - a value, and frozen
     keep_unread: bool = False
 
 
@@ -66,16 +67,21 @@ def trace(app: App, name: str, library: Library, terms: Terms, on_event: Listene
     environ = app.env or {}
     with fresh(library.root, TRACE) as workplace, _led(terms.mirror(recorder), environ, workplace, on_event) as lead:
         try:
-            seen = traced_start(app, workplace, lead, terms.watch, recorder, terms.stopped)
+            seen = traced_start(app, workplace, lead, terms.watch, recorder, terms.wanted)
         except AppError:
             for one in reached(noted(workplace)):
                 by = " < ".join(one.modules) or "itself"
                 on_event(Noted(f"{one.host}:{one.port}", f"it tried to reach that, {one.count} times, by {by}"))
             raise
         subject = Subject(name, terms.path.absolute().parent, app.command)
-        observation = observe(seen, subject, library, terms.resolve)
+        asking = Asking(terms.resolve, terms.wanted)
+        observation = observe(seen, subject, library, asking, terms.wanted.hurried)
     inferred = infer(observation, keep_unread=terms.keep_unread)
     remarks = _remarks(inferred, observation, seen)
+    if asking.cut_short or terms.wanted.hurried():
+        said = "Ended early: not every hub was asked, and not every file was compared. Something may be missing."
+        remarks = (said, *remarks)
+        on_event(Noted(terms.path.name, said))
     try:
         write_whole(terms.path, recipe_text(inferred.recipe, remarks).encode(errors="replace"))
     except OSError as error:

@@ -54,6 +54,14 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the person who traces wants by now: that the app is `stopped`, and that all else is `hurried` to its end."""
+
+    stopped: Callable[[], bool] = lambda: False
+    hurried: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True, slots=True)
 class Lead:
     """Where an app's hubs are to be found: `plain`, and `secure` for clients that insist on TLS, if they can be had.
 
@@ -101,13 +109,12 @@ class Recorder:
             self.on_event(event)
 
 
-def traced_start(
-    app: App, workplace: Path, lead: Lead, watch: Watch, recorder: Recorder, stopped: Callable[[], bool]
-) -> Seen:
+def traced_start(app: App, workplace: Path, lead: Lead, watch: Watch, recorder: Recorder, wanted: Wanted) -> Seen:
     """Start `app`, led to its hubs by `lead`, its caches and the notes below `workplace`; stop it when all was seen.
 
-    `stopped` says whether somebody wants it to end before. Raise AppError when it fails or is not ready in time.
+    `wanted` says whether somebody wants it to end before. Raise AppError when it fails or is not ready in time.
     """
+    stopped = wanted.stopped
     notes = workplace / "notes"
     notes.mkdir(parents=True)
     caches = {variable: str(workplace / name) for variable, name in _CACHES.items()}
@@ -120,7 +127,7 @@ def traced_start(
     try:
         process = Process(App(command, environ, app.cwd), output=_TO_STDERR, witness=witness)
     except CannotStart as error:
-        opens.close()
+        opens.close(wanted.hurried)
         raise AppError(str(error), hint="is the command right?") from error
     held.append(process)
     try:
@@ -134,8 +141,8 @@ def traced_start(
                 recorder(Noted("the app", said))
         process.signal(signal.SIGTERM)
     finally:
-        process.stop(10.0)
-        seen = opens.close()
+        process.stop(10.0, wanted.hurried)
+        seen = opens.close(wanted.hurried)
         if witness is not None:
             witness.close()
     return Seen(
@@ -260,7 +267,7 @@ def _answers(port: int) -> bool:
 def _use(watch: Watch, app: App, process: Process, stopped: Callable[[], bool]) -> None:
     """Use the app once. Whoever has it stopped meanwhile has seen enough."""
     try:
-        use_once(read_first(watch.first), app, watch.within_s, process)
+        use_once(read_first(watch.first), app, watch.within_s, process, stopped)
     except AppError:
         if not stopped():
             raise

@@ -56,6 +56,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     except PreheatError as error:
         # The figures took an hour, and are as good without the comparison.
         reasons, unjudged = [error.message], error
+    reasons += [] if options.allow_outbound else _outbound(report)
     said = table(report, Saying(say_size, say_seconds))
     wiring.console.done(figures(report) | {"failed": reasons, "report": str(target or "")}, said)
     if unjudged is not None:
@@ -80,7 +81,11 @@ def _terms(
     return Terms(
         options.runs,
         Surroundings(
-            wiring.config.environ, endpoints, read_seconds(options.ready_within), {} if imitated else wiring.own_tokens
+            wiring.config.environ,
+            endpoints,
+            read_seconds(options.ready_within),
+            {} if imitated else wiring.own_tokens,
+            read_seconds(options.observe),
         ),
         wiring.library.root,
         pull_need,
@@ -124,6 +129,15 @@ def _reasons(report: Report, criteria: list[Criterion], older: Older | None) -> 
             was = f"{change.before:.6g} before and {change.now:.6g} now"
             reasons.append(f"{change.condition}.{change.figure} became worse: {was}{more}")
     return reasons
+
+
+def _outbound(report: Report) -> list[str]:
+    """List the starts that were to be offline and were not, each with where it went."""
+    return [
+        f"a {one.condition} start made {one.traffic.outbound} outbound attempt{'s'[: one.traffic.outbound != 1]}: "
+        + "; ".join(one.traffic.places)
+        for one in report.online
+    ]
 
 
 def _writable(words: str) -> Path:

@@ -19,7 +19,7 @@ from preheat.snapshot import Snapshot
 from preheat.verbs.mirror import mirror
 from preheat.verbs.pull import resolve
 from preheat.verbs.trace import Terms, Traced, trace
-from preheat.verbs.traced_start import Watch
+from preheat.verbs.traced_start import Wanted, Watch
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -36,7 +36,8 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     enough: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal.signal gives them
-        if enough:
+        # The first ends the app, the second all that takes long after it; the recipe is written with what is known.
+        if len(enough) > 1:
             raise KeyboardInterrupt
         enough.append(number)
 
@@ -54,7 +55,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     signal.signal(signal.SIGTERM, stop)
     folder = path.absolute().parent
     app = App(tuple(options.command), {**wiring.own_tokens, **wiring.config.environ}, str(Path.cwd()))
-    terms = Terms(path, watch, serve, ask, lambda: bool(enough), options.keep_unread)
+    terms = Terms(path, watch, serve, ask, Wanted(lambda: bool(enough), lambda: len(enough) > 1), options.keep_unread)
     name = options.name or folder.name.strip(".") or "app"
     traced = trace(app, name, wiring.library, terms, wiring.console)
     wiring.console.done(_figures(traced, path), _words(traced, path))
@@ -76,7 +77,7 @@ def _target(options: argparse.Namespace) -> Path:
 
 def _figures(traced: Traced, path: Path) -> dict[str, object]:
     seen, found = traced.seen, traced.inferred
-    calls = None if seen.attempts is None else [one for one in seen.attempts if not one.loopback]
+    calls = None if seen.attempts is None else [one for one in seen.attempts if one.lookup or not one.loopback]
     return {
         "recipe": str(path),
         "lock": str(path.with_suffix(".lock")),
@@ -104,7 +105,10 @@ def _figures(traced: Traced, path: Path) -> dict[str, object]:
         ],
         "calls": None
         if calls is None
-        else [{"address": one.address, "port": one.port, "program": one.program, "count": one.count} for one in calls],
+        else [
+            {"address": one.address, "port": one.port, "name": one.name, "program": one.program, "count": one.count}
+            for one in calls
+        ],
         "pythons": seen.notes.processes,
         "native_opens": seen.how,
         "imports_s": None if seen.imports is None else round(seen.imports.seconds, 3),

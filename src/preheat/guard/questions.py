@@ -1,0 +1,132 @@
+"""Questions: the names that a program asks a resolver for, read out of the bytes that it sends.
+
+DNS (RFC 1035, section 4) by datagram and by stream; systemd-resolved's varlink interface, which nss-resolve(8) speaks;
+nscd(8); and avahi-daemon, which nss-mdns speaks.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import struct
+
+from preheat.guard.value import dataclass
+
+NSCD, RESOLVED, AVAHI = "/nscd/socket", "/systemd/resolve/io.systemd.Resolve", "/avahi-daemon/socket"
+
+_HEADER = struct.Struct(">HHHHHH")
+_MOST_QUESTIONS, _MOST_LABEL, _MOST_NAME = 4, 63, 255
+_PLAIN = re.compile(rb"[\x21-\x7e]+\Z")
+# nscd/nscd-client.h: request_type, of which these are about hosts.
+_NSCD_HEADER, _NSCD_VERSION = struct.Struct("=iii"), 2
+_NSCD_NAMES, _NSCD_ADDRESSES = (4, 5, 14), {6: socket.AF_INET, 7: socket.AF_INET6}
+_AVAHI = re.compile(rb"RESOLVE-(?:HOSTNAME(?:-IPV[46])?|ADDRESS) ([\x21-\x7e]{1,255})\n")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A name that is asked for; `kind` tells apart what is asked of it (DNS: the record's type, 1 is A, 28 AAAA)."""
+
+    name: str
+    kind: int = 0
+
+
+def dns_questions(sent: bytes) -> list[Question]:
+    """Read the questions of a DNS message, with or without the two bytes of length that streams have before it.
+
+    Empty for what is no such message.
+    """
+    found = _message(sent)
+    if not found and len(sent) > 2:
+        found = _message(sent[2:])
+    return found
+
+
+def asked_of(resolver: str, sent: bytes) -> list[Question] | None:
+    """Read what a program asks at a resolver's socket file; None for what is no question about hosts.
+
+    An empty list is a question whose names cannot be read.
+    """
+    if resolver.endswith(RESOLVED):
+        return _varlink(sent)
+    if resolver.endswith(NSCD):
+        return _nscd(sent)
+    found = _AVAHI.match(sent)
+    return [Question(_decoded(found[1]))] if found else []
+
+
+def _message(sent: bytes) -> list[Question]:
+    if len(sent) < _HEADER.size:
+        return []
+    _, flags, count, *_ = _HEADER.unpack_from(sent)
+    if flags & 0x8000 or flags & 0x7800 or not 1 <= count <= _MOST_QUESTIONS:
+        return []
+    found: list[Question] = []
+    at = _HEADER.size
+    for _ in range(count):
+        name, at = _name(sent, at)
+        if at + 4 > len(sent):
+            return []
+        kind, category = struct.unpack_from(">HH", sent, at)
+        at += 4
+        if not name or category & 0x7FFF not in (1, 255):  # IN, or any; multicast DNS uses the upper bit
+            return []
+        found.append(Question(name, kind))
+    return found
+
+
+def _name(sent: bytes, at: int) -> tuple[str, int]:
+    """Read the labels from `at` on; return the name, empty where there is none, and where it ends."""
+    labels: list[bytes] = []
+    while at < len(sent):
+        size = sent[at]
+        at += 1
+        if size == 0:
+            return _decoded(b".".join(labels)), at
+        label = sent[at : at + size]
+        # A question is the first name in its message: nothing can point back.
+        if size > _MOST_LABEL or len(label) < size or not _PLAIN.match(label):
+            break
+        labels.append(label)
+        at += size
+        if sum(map(len, labels)) > _MOST_NAME:
+            break
+    return "", len(sent)
+
+
+def _varlink(sent: bytes) -> list[Question] | None:
+    try:
+        asked = json.loads(sent.partition(b"\0")[0].decode("utf-8"))
+        method, parameters = asked["method"], asked.get("parameters") or {}
+        if method == "io.systemd.Resolve.ResolveHostname":
+            return [Question(str(parameters["name"]), int(parameters.get("family") or 0))]
+        if method == "io.systemd.Resolve.ResolveAddress":
+            family = int(parameters["family"])
+            return [Question(socket.inet_ntop(family, bytes(parameters["address"])))]
+        if method in ("io.systemd.Resolve.ResolveRecord", "io.systemd.Resolve.ResolveService"):
+            return [Question(str(parameters.get("name") or parameters.get("domain")))]
+    except (ValueError, LookupError, TypeError, AttributeError, OSError):
+        return []
+    return None
+
+
+def _nscd(sent: bytes) -> list[Question] | None:
+    if len(sent) < _NSCD_HEADER.size:
+        return []
+    version, kind, size = _NSCD_HEADER.unpack_from(sent)
+    key = sent[_NSCD_HEADER.size : _NSCD_HEADER.size + max(size, 0)]
+    if version != _NSCD_VERSION:
+        return []
+    if kind in _NSCD_NAMES:
+        return [Question(_decoded(key.rstrip(b"\0")), 0 if kind == 14 else kind)]
+    if kind in _NSCD_ADDRESSES:
+        try:
+            return [Question(socket.inet_ntop(_NSCD_ADDRESSES[kind], key))]
+        except (ValueError, OSError):
+            return []
+    return None
+
+
+def _decoded(name: bytes) -> str:
+    return name.decode("ascii", "replace").lower()
