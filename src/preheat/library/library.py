@@ -15,7 +15,7 @@ from preheat.library.blobs import Blobs
 from preheat.library.claims import Claims, machine
 from preheat.library.journal import Journal, boot_id
 from preheat.library.lock import take
-from preheat.library.partial import Partial, disk_trouble
+from preheat.library.partial import Partial, disk, disk_trouble
 from preheat.library.pins import Pins
 from preheat.library.records import Records, write_whole
 from preheat.library.seals import Seals
@@ -135,7 +135,9 @@ class Library:
         if descriptor is None:
             raise Busy(f"another preheat is fetching {file.path}", hint="wait for it, or stop it")
         if self.has(file.digest):
-            Path(path).unlink()
+            with disk(Path(path)):
+                Path(path).unlink(missing_ok=True)
+                Path(path).with_suffix(".journal").unlink(missing_ok=True)
             os.close(descriptor)
             return None
         return Partial(Path(path), file, descriptor, self.watchers.get(file.digest))
