@@ -166,7 +166,9 @@ def is_repository(ref: Ref) -> bool:
 
 def is_revision(text: str) -> bool:
     """Whether `text` could name a git branch, tag or commit (git-check-ref-format(1), the part that bites)."""
-    return bool(re.fullmatch(r"[^\x00-\x20\x7f~^:?*\[\\@]+", text)) and not re.search(r"\.\.|//|^/|/$|\.lock$", text)
+    return bool(re.fullmatch(r"[^\x00-\x20\x7f~^:?*\[\\@]+", text)) and not re.search(
+        r"\.\.|//|^/|/$|\.lock$|(^|/)\.|\.$", text
+    )
 
 
 def _branch(hub: str) -> str:

@@ -12,14 +12,17 @@ After `kill -9` both kinds hold; after a power cut, only `d`. A line cut short i
 import contextlib
 import functools
 import os
+import re
 import threading
 from pathlib import Path
 from typing import Self
 
 from preheat.library.descriptor import Closed, Descriptor
 from preheat.library.ranges import Range, merge
+from preheat.library.reading import read_small
 
 _MAGIC = "preheat-journal 1"
+_NUMBER = re.compile(r"[0-9]{1,20}")
 
 
 class Journal:
@@ -43,7 +46,7 @@ class Journal:
         """Take up the journal at `path`; one of another size, form or nobody's begins empty."""
         journal = cls(path, size, boot)
         try:
-            lines = path.read_text(encoding="ascii", errors="replace").split("\n")[:-1]
+            lines = read_small(path).decode("ascii", "replace").split("\n")[:-1]
         except OSError:
             return journal  # what cannot be read says nothing: the file is fetched from its start
         header = lines[0].rsplit(" ", 1) if lines else [""]
@@ -147,7 +150,7 @@ def boot_id() -> str:
 
 def _entry(line: str, size: int) -> tuple[str, Range] | None:
     match line.split(" "):
-        case [("w" | "d") as kind, start, stop] if start.isdecimal() and stop.isdecimal():
+        case [("w" | "d") as kind, start, stop] if _NUMBER.fullmatch(start) and _NUMBER.fullmatch(stop):
             entry = Range(int(start), int(stop))
             return (kind, entry) if entry.start < entry.stop <= size else None
         case _:

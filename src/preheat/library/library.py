@@ -17,6 +17,7 @@ from preheat.library.journal import Journal, boot_id
 from preheat.library.lock import take
 from preheat.library.partial import Partial, disk, disk_trouble
 from preheat.library.pins import Pins
+from preheat.library.reading import read_small
 from preheat.library.records import Records, write_whole
 from preheat.library.seals import Seals
 from preheat.library.shares import shared
@@ -214,7 +215,7 @@ class Library:
 
     def _check_format(self) -> None:
         try:
-            found = (self.root / "format").read_text(encoding="ascii", errors="replace").strip()
+            found = read_small(self.root / "format").decode("ascii", "replace").strip()
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 return

@@ -226,7 +226,10 @@ def disk(path: Path) -> Iterator[None]:
 
 
 def disk_trouble(error: OSError, path: Path) -> LibraryError:
-    """Say in our words what the disk said."""
+    """Convert an OSError about `path`, or about the path that the error itself names."""
+    named = error.filename2 or error.filename
+    at = os.fsdecode(named) if isinstance(named, str | bytes) else path
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NoSpace(f"no space left for {path}", hint="free some, or choose another place with --library")
-    return LibraryError(f"{path}: {os.strerror(error.errno or 0).lower()}", hint="check the library's disk and owner")
+        return NoSpace(f"no space left for {at}", hint="free some, or choose another place with --library")
+    why = (error.strerror or os.strerror(error.errno or 0)).lower()
+    return LibraryError(f"{at}: {why}", hint="check the library's disk and owner")

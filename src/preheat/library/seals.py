@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.digest import Digest
+from preheat.library.reading import read_small
 
 _MAGIC = "preheat-seals 1"
 _MANY_LOGS = 64
@@ -64,7 +65,7 @@ class Seals:
         seals: dict[str, Seal] = {}
         for path in self._logs():
             try:
-                first, *lines = path.read_text(encoding="ascii", errors="replace").split("\n")[:-1]
+                first, *lines = read_small(path).decode("ascii", "replace").split("\n")[:-1]
             except (OSError, ValueError):
                 continue
             for line in lines if first == _MAGIC else ():
