@@ -58,7 +58,7 @@ class Ref:
             case "file":
                 if not rest:
                     raise UsageError(f"{text!r} names no folder", hint="file:DIR")
-                return cls(FOLDER, MODEL, str(Path(rest).expanduser().absolute()))
+                return cls(FOLDER, MODEL, str(read_path(rest)))
             case _:
                 raise UsageError(f"{text!r} is not a model's name: {scheme}: is not known here", hint=_HINT)
 
@@ -152,6 +152,14 @@ class Ref:
     def at(self, revision: str) -> "Ref":
         """Name the same repository at another revision."""
         return replace(self, revision=revision)
+
+
+def read_path(text: str) -> Path:
+    """Return the absolute path that a person typed. Raise UsageError where its `~` names no home folder."""
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise UsageError(f"{text!r} begins with ~, and there is no such home folder", hint="write it out") from error
 
 
 def is_repository(ref: Ref) -> bool:

@@ -29,7 +29,7 @@ class Blobs:
 
     def has(self, digest: Digest) -> bool:
         """Whether the blob is here: whole and verified, for nothing else has a name."""
-        return os.path.exists(self._place(digest))
+        return os.path.isfile(self._place(digest))
 
     def keep(self, partial: Partial) -> None:
         """Seal what arrived and name it; the name is on disk once it is settled."""

@@ -219,7 +219,7 @@ def _ref_file(path: Path) -> tuple[str, str]:
     except OSError as error:
         raise _unreadable(error, path) from error
     commit = commit.strip()
-    return (commit, revision.strip()) if _COMMIT.fullmatch(commit) else ("", "")
+    return (commit, revision.removesuffix("\n")) if _COMMIT.fullmatch(commit) else ("", "")
 
 
 def _decoded(path: Path, form: type[_Form]) -> _Form | None:
