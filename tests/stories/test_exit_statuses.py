@@ -143,8 +143,7 @@ def without_home(preheat: Preheat, *words: str) -> subprocess.CompletedProcess[s
 
 @pytest.mark.parametrize(
     "words",
-    [("ls",), ("pull", "acme/tiny"), ("adopt", "~/cache"), ("pull", "file:~/x"), ("view", "flat", "~/x", "a/b"),
-    ],,
+    [("ls",), ("pull", "acme/tiny"), ("adopt", "~/cache"), ("pull", "file:~/x"), ("view", "flat", "~/x", "a/b")],
 )
 def test_without_a_home_folder_the_hint_says_what_to_name(preheat: Preheat, words: tuple[str, ...]) -> None:
     told = without_home(preheat, *words)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from preheat.digest import Digest
-from preheat.errors import PreheatError
+from preheat.errors import PreheatError, UsageError
 from preheat.events import Listener, Mended, Read, Reading, Rotten
 from preheat.library.inventory import Blob, inventory
 from preheat.library.library import Library
@@ -80,14 +80,14 @@ def verify(
 
 def _fresh(library: Library, since_s: float) -> frozenset[str]:
     """Name the blobs that were hashed of late and look as they did then."""
-    seals = library.seals.read()
     limit = time.time() - since_s
     fresh = set()
-    for name, seal in seals.items():
-        if seal.at >= limit:
-            with suppress(OSError):
+    for name, seals in library.seals.all().items():
+        recent = [seal for seal in seals if seal.at >= limit]
+        with suppress(OSError, UsageError):
+            if recent:
                 status = library.path(Digest.parse(name)).stat()
-                if seal.inode == status.st_ino and not seal.broken(status):
+                if not all(seal.broken(status) for seal in recent):
                     fresh.add(name)
     return frozenset(fresh)
 
