@@ -1,6 +1,8 @@
 """Config: what the environment says, read once and in one place."""
 
+import contextlib
 import os
+import pwd
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ VARIABLES = {
     "MODELSCOPE_ENDPOINT": f"the ModelScope hub, unless `--endpoint ms=URL` says; default `{MODELSCOPE_ENDPOINT}`",
     "MODELSCOPE_API_TOKEN": "the token for it",
     "PREHEAT_MIRROR_TOKEN": "what `mirror` lets clients in by, beside those of `--token-file`; default: all may",
+    "HOME": "the user's home folder; default what passwd(5) says",
     "XDG_CACHE_HOME": "the user's caches; default `~/.cache`",
     "XDG_CONFIG_HOME": "the user's settings, where `containers/auth.json` may lie; default `~/.config`",
     "HTTP_PROXY": "the proxy for `http:` addresses; like the next three, lower case is read too, and wins",
@@ -45,13 +48,15 @@ CA_FILES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 class Config:
     """Where the library lies, and what cannot lie there (`state`); whom to ask, with which token, through which proxy.
 
+    Both are None where no variable names them and the user has no home folder: neither HOME nor an entry in passwd(5).
+
     `proxies` maps `http`, `https`, `all` and `no` as the variables `http_proxy` … `no_proxy` do.
     `logins` are the files that may have registries' logins. `environ` is the whole environment, for the programs that
     are started.
     """
 
-    library: Path
-    state: Path
+    library: Path | None
+    state: Path | None
     endpoints: Mapping[str, tuple[str, ...]]
     tokens: Mapping[str, str]
     proxies: Mapping[str, str]
@@ -70,10 +75,11 @@ def read_config(environ: Mapping[str, str] | None = None) -> Config:
     # requests takes a folder too, which is left to it.
     others = (env[name] for name in CA_FILES[1:] if Path(env.get(name) or "/").is_file())
     ca_file = env.get(CA_FILES[0]) or next(others, None)
-    tokens = {"hf": _token(env), "ms": _modelscope_token(env)}
+    home = _home(env)
+    tokens = {"hf": _token(env, home), "ms": _modelscope_token(env)}
     return Config(
-        library=Path(env.get("PREHEAT_LIBRARY") or platformdirs.user_data_path("preheat") / "library"),
-        state=platformdirs.user_state_path("preheat"),
+        library=_library(env, home),
+        state=platformdirs.user_state_path("preheat") if home or env.get("XDG_STATE_HOME") else None,
         endpoints={
             "hf": (env.get("HF_ENDPOINT") or HUGGING_FACE_ENDPOINT,),
             "ms": (env.get("MODELSCOPE_ENDPOINT") or MODELSCOPE_ENDPOINT,),
@@ -81,22 +87,45 @@ def read_config(environ: Mapping[str, str] | None = None) -> Config:
         tokens={hub: token for hub, token in tokens.items() if token},
         proxies=dict(urllib.request.getproxies_environment()),
         ca_file=Path(ca_file) if ca_file else None,
-        logins=_logins(env),
+        logins=_logins(env, home),
         environ=dict(env),
         mirror_token=(env.get("PREHEAT_MIRROR_TOKEN") or "").strip(),
     )
 
 
-def _logins(env: Mapping[str, str]) -> tuple[Path, ...]:
+def _home(env: Mapping[str, str]) -> Path | None:
+    """Return the user's home folder: what HOME says, else passwd(5); None where neither names one."""
+    if env.get("HOME"):
+        return Path(env["HOME"])
+    with contextlib.suppress(KeyError):
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    return None
+
+
+def _library(env: Mapping[str, str], home: Path | None) -> Path | None:
+    if env.get("PREHEAT_LIBRARY"):
+        return Path(env["PREHEAT_LIBRARY"])
+    return platformdirs.user_data_path("preheat") / "library" if home or env.get("XDG_DATA_HOME") else None
+
+
+def _below(env: Mapping[str, str], variable: str, home: Path | None, folder: str) -> list[Path]:
+    """Return the folder that a variable names, else the one in the user's home; nothing without a home."""
+    if env.get(variable):
+        return [Path(env[variable])]
+    return [] if home is None else [home / folder]
+
+
+def _logins(env: Mapping[str, str], home: Path | None) -> tuple[Path, ...]:
     """Say where logins may be: containers-auth.json(5), docker's config.json."""
     named = [Path(env["REGISTRY_AUTH_FILE"])] if env.get("REGISTRY_AUTH_FILE") else []
     runtime = [Path(env["XDG_RUNTIME_DIR"], "containers", "auth.json")] if env.get("XDG_RUNTIME_DIR") else []
-    config = Path(env.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "containers" / "auth.json"
-    return (*named, *runtime, config, Path(env.get("DOCKER_CONFIG") or Path.home() / ".docker", "config.json"))
+    podman = [folder / "containers" / "auth.json" for folder in _below(env, "XDG_CONFIG_HOME", home, ".config")]
+    docker = [folder / "config.json" for folder in _below(env, "DOCKER_CONFIG", home, ".docker")]
+    return (*named, *runtime, *podman, *docker)
 
 
-def _token(env: Mapping[str, str]) -> str:
-    token = env.get("HF_TOKEN") or env.get("HUGGING_FACE_HUB_TOKEN") or _token_file(env)
+def _token(env: Mapping[str, str], home: Path | None) -> str:
+    token = env.get("HF_TOKEN") or env.get("HUGGING_FACE_HUB_TOKEN") or _token_file(env, home)
     return _checked(token, "the Hugging Face token", "check HF_TOKEN, or hf auth login")
 
 
@@ -112,10 +141,12 @@ def _checked(token: str, what: str, hint: str) -> str:
     return token
 
 
-def _token_file(env: Mapping[str, str]) -> str:
+def _token_file(env: Mapping[str, str], home: Path | None) -> str:
     """Read the token that `hf auth login` keeps: huggingface_hub/constants.py, HF_TOKEN_PATH."""
-    home = env.get("HF_HOME") or Path(env.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
+    caches = [folder / "huggingface" for folder in _below(env, "XDG_CACHE_HOME", home, ".cache")]
+    places = [Path(env["HF_HOME"])] if env.get("HF_HOME") else caches
+    files = [Path(env["HF_TOKEN_PATH"])] if env.get("HF_TOKEN_PATH") else [place / "token" for place in places]
     try:
-        return Path(env.get("HF_TOKEN_PATH") or Path(home) / "token").read_text(encoding="utf-8")
+        return files[0].read_text(encoding="utf-8") if files else ""
     except (OSError, UnicodeDecodeError):
         return ""

@@ -1,5 +1,6 @@
 """Errors: what went wrong, with what, and what to type next."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 
@@ -94,6 +95,14 @@ class NotPreloaded(LibraryError):
 
 class NoSpace(LibraryError):
     """The disk is full, or would be."""
+
+
+class Incomplete(LibraryError):
+    """Some of what was asked was done, and some was not. `figures` are those of what was done."""
+
+    def __init__(self, message: str, *, hint: str = "", figures: Mapping[str, object] | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.figures = dict(figures or {})
 
 
 class Busy(LibraryError):

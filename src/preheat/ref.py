@@ -58,7 +58,7 @@ class Ref:
             case "file":
                 if not rest:
                     raise UsageError(f"{text!r} names no folder", hint="file:DIR")
-                return cls(FOLDER, MODEL, str(Path(rest).expanduser().absolute()))
+                return cls(FOLDER, MODEL, str(read_path(rest)))
             case _:
                 raise UsageError(f"{text!r} is not a model's name: {scheme}: is not known here", hint=_HINT)
 
@@ -154,6 +154,14 @@ class Ref:
         return replace(self, revision=revision)
 
 
+def read_path(text: str) -> Path:
+    """Return the absolute path that a person typed. Raise UsageError where its `~` names no home folder."""
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise UsageError(f"{text!r} begins with ~, and there is no such home folder", hint="write it out") from error
+
+
 def is_repository(ref: Ref) -> bool:
     """Whether the repository's name is one that its hub could have: what came over a wire may be anything."""
     try:
@@ -166,7 +174,9 @@ def is_repository(ref: Ref) -> bool:
 
 def is_revision(text: str) -> bool:
     """Whether `text` could name a git branch, tag or commit (git-check-ref-format(1), the part that bites)."""
-    return bool(re.fullmatch(r"[^\x00-\x20\x7f~^:?*\[\\@]+", text)) and not re.search(r"\.\.|//|^/|/$|\.lock$", text)
+    return bool(re.fullmatch(r"[^\x00-\x20\x7f~^:?*\[\\@]+", text)) and not re.search(
+        r"\.\.|//|^/|/$|\.lock$|(^|/)\.|\.$", text
+    )
 
 
 def _branch(hub: str) -> str:

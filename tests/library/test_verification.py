@@ -3,6 +3,7 @@
 import os
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -123,10 +124,65 @@ def suspects(library: Library) -> list[str]:
     return [file.path for file in library.suspicious(snapshot_of(library))]
 
 
-def test_nothing_is_suspicious_as_it_was_made_and_after_links_to_it(library: Library, tmp_path: Path) -> None:
+def test_nothing_is_suspicious_as_it_was_made_and_after_links_made_by_us(library: Library, tmp_path: Path) -> None:
     assert suspects(library) == []
-    os.link(library.path(file_of("m", LARGE).digest), tmp_path / "view.bin")
+    with library.linking(snapshot_of(library)):
+        os.link(library.path(file_of("m", LARGE).digest), tmp_path / "view.bin")
     assert suspects(library) == []
+
+
+def test_a_link_made_by_others_is_suspected_until_the_file_was_hashed(library: Library, tmp_path: Path) -> None:
+    os.link(library.path(file_of("m", LARGE).digest), tmp_path / "other.bin")
+    assert suspects(library) == ["model.bin"]
+    assert faults(library) == []
+    assert suspects(library) == []
+
+
+def test_what_was_touched_before_a_link_is_not_sealed_by_it(library: Library, tmp_path: Path) -> None:
+    path = library.path(file_of("m", LARGE).digest)
+    before = path.stat()
+    tampered(path, 5, 1)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with library.linking(snapshot_of(library)):
+        os.link(path, tmp_path / "view.bin")
+    assert suspects(library) == ["model.bin"]
+
+
+def test_another_file_under_a_blobs_name_is_noticed(library: Library, tmp_path: Path) -> None:
+    path = library.path(file_of("m", LARGE).digest)
+    (tmp_path / "evil").write_bytes(b"EVIL" + path.read_bytes()[4:])
+    (tmp_path / "evil").rename(path)
+    assert suspects(library) == ["model.bin"]
+    assert not library.sound(file_of("m", LARGE))
+    assert not library.has(file_of("m", LARGE).digest)
+    assert [one.name for one in (library.root / "quarantine").iterdir()] == [path.parent.parent.name + "-" + path.name]
+
+
+def test_the_same_bytes_in_another_file_are_sealed_anew(library: Library, tmp_path: Path) -> None:
+    path = library.path(file_of("m", LARGE).digest)
+    (tmp_path / "same").write_bytes(path.read_bytes())
+    (tmp_path / "same").rename(path)
+    assert suspects(library) == ["model.bin"]
+    assert library.sound(file_of("m", LARGE))
+    assert suspects(library) == []
+
+
+def test_a_blob_that_was_never_sealed_is_hashed_once(library: Library) -> None:
+    shutil.rmtree(library.root / "seals")
+    again = Library(library.root)
+    assert suspects(again) == [file.path for file in snapshot_of(again).files]
+    assert all(again.sound(file) for file in snapshot_of(again).files)
+    assert suspects(Library(library.root)) == []
+
+
+def test_many_threads_that_ask_for_a_touched_blob_get_one_answer(library: Library) -> None:
+    path = library.path(file_of("m", LARGE).digest)
+    path.touch()
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(library.sound, [file_of("m", LARGE)] * 32)) == [True] * 32
+    tampered(path, 5, 1)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(library.sound, [file_of("m", LARGE)] * 32)) == [False] * 32
 
 
 def test_a_write_is_noticed_and_so_is_one_that_sets_the_time_back(library: Library) -> None:
@@ -146,9 +202,10 @@ def test_hashing_ends_a_suspicion_that_was_none(library: Library) -> None:
     assert suspects(library) == []
 
 
-def test_a_copy_of_a_library_is_not_suspected_but_of_another_size(library: Library, tmp_path: Path) -> None:
+def test_a_copy_of_a_library_is_hashed_once(library: Library, tmp_path: Path) -> None:
     shutil.copytree(library.root, tmp_path / "copy", copy_function=shutil.copyfile)
     copy = Library(tmp_path / "copy")
+    assert faults(copy) == []
     assert suspects(copy) == []
     os.truncate(copy.path(file_of("m", LARGE).digest), 10)
     assert suspects(copy) == ["model.bin"]

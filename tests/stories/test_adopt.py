@@ -29,6 +29,12 @@ def adopted(preheat: Preheat, *words: str | Path) -> Told:
     return told
 
 
+def adopted_in_part(preheat: Preheat, *words: str | Path) -> Told:
+    told = preheat("adopt", "--json", *map(str, words))
+    assert (told.status, told.last["kind"]) == (5, "Incomplete"), told.out + told.err
+    return told
+
+
 def left_out(told: Told) -> dict[str, str]:
     return {Path(event["path"]).name: event["reason"] for event in told.events if event["event"] == "left-out"}
 
@@ -136,7 +142,7 @@ def test_files_that_modelscope_had_not_finished_are_left_out(preheat: Preheat) -
     write(home / "model.bin", WEIGHTS)
     new = ms_new(preheat.folder / "ms", "iic/other", {"config.json": CONFIG})
     write(new / "snapshots/master/model.bin.incomplete", WEIGHTS)
-    told = adopted(preheat, preheat.folder / "ms")
+    told = adopted_in_part(preheat, preheat.folder / "ms")
     assert set(left_out(told)) == {"model.bin", "model.bin.incomplete"}
     assert has(preheat, "ms:iic/voice") == has(preheat, "ms:iic/other") == {"config.json": CONFIG}
 
@@ -167,10 +173,10 @@ def test_a_plain_folder_is_taken_in_as_the_model_it_is_said_to_be(preheat: Prehe
 def test_a_whisper_checkpoint_that_is_not_what_its_name_says_is_left_out(preheat: Preheat) -> None:
     write(preheat.folder / "whisper/tiny.en.pt", MORE)
     write(preheat.folder / "whisper/mine.pt", MORE)
-    told = adopted(preheat, preheat.folder / "whisper")
+    told = adopted_in_part(preheat, preheat.folder / "whisper")
     assert "d3dd57d32accea0b295c96e26691aa14d8822fac7d9d27d5dc00b4ca2826dd03" in left_out(told)["tiny.en.pt"]
     assert left_out(told)["mine.pt"] == "it is none of openai-whisper's checkpoints"
-    assert told.last["versions"] == 0
+    assert told.last["figures"]["versions"] == 0
 
 
 # ---- what caches should not hold
@@ -180,7 +186,7 @@ def test_what_does_not_match_its_digest_is_left_out_and_the_rest_taken(preheat: 
     home = hf_cache(preheat.folder / "hub", "acme/voice", FILES)
     rotten = home / "blobs" / etag(WEIGHTS, lfs=True)
     rotten.write_bytes(WEIGHTS[:-1] + b"?")
-    told = adopted(preheat, preheat.folder / "hub")
+    told = adopted_in_part(preheat, preheat.folder / "hub")
     assert set(left_out(told)) == {rotten.name}
     assert rotten.stat().st_mode & 0o777 == 0o644
     assert rotten.stat().st_nlink == 1
@@ -198,7 +204,7 @@ def test_dangling_links_loops_and_links_out_of_the_cache_are_left_out(preheat: P
     (snapshot / "out").symlink_to(secret)
     (snapshot / "folder").symlink_to("/etc")
     os.mkfifo(snapshot / "pipe")
-    told = adopted(preheat, preheat.folder / "hub")
+    told = adopted_in_part(preheat, preheat.folder / "hub")
     reasons = left_out(told)
     assert reasons["dangling"] == "it is a link to nothing"
     assert reasons["loop"] == reasons["loop2"] == "it is a link in a loop"
@@ -215,7 +221,7 @@ def test_half_downloads_and_what_is_no_commit_are_left_out(preheat: Preheat) -> 
     write(home / "refs" / "broken", b"not a commit")
     write(home / "snapshots" / "main" / "config.json", CONFIG)
     (preheat.folder / "hub/models--bad name").mkdir()
-    told = adopted(preheat, preheat.folder / "hub")
+    told = adopted_in_part(preheat, preheat.folder / "hub")
     assert {"broken", "main", f"{'1' * 64}.0a1b2c3d.incomplete"} == set(left_out(told))
 
 
@@ -223,7 +229,7 @@ def test_half_downloads_and_what_is_no_commit_are_left_out(preheat: Preheat) -> 
 def test_hostile_names_are_left_out_and_harm_nothing(preheat: Preheat, name: str) -> None:
     home = hf_cache(preheat.folder / "hub", "acme/voice", {"config.json": CONFIG})
     (home / "snapshots" / COMMIT / name).symlink_to("config.json")
-    told = adopted(preheat, preheat.folder / "hub")
+    told = adopted_in_part(preheat, preheat.folder / "hub")
     assert list(left_out(told).values()) == ["its name cannot be a file's of a repository"]
     assert has(preheat, "acme/voice") == {"config.json": CONFIG}
 
@@ -277,3 +283,21 @@ def test_what_is_no_cache_is_said_and_left_alone(preheat: Preheat) -> None:
     assert told.status == 2
     assert "--as" in told.err
     assert preheat("adopt", str(preheat.folder / "nowhere")).status == 2
+
+
+def test_a_cache_without_a_file_is_an_error(preheat: Preheat) -> None:
+    home = hf_cache(preheat.folder / "hub", "acme/voice", {})
+    (home / "snapshots" / COMMIT).mkdir(parents=True)
+    told = preheat("adopt", str(preheat.folder / "hub"))
+    assert told.status == 5
+    assert "holds no files to adopt" in told.err
+
+
+def test_what_is_left_out_is_named_with_its_reason_in_the_error(preheat: Preheat) -> None:
+    home = hf_cache(preheat.folder / "hub", "acme/voice", {"config.json": CONFIG})
+    (home / "snapshots" / COMMIT / "dangling").symlink_to("../../blobs/" + "0" * 64)
+    told = preheat("adopt", str(preheat.folder / "hub"))
+    assert told.status == 5
+    assert "1 left out" in told.err
+    assert "dangling: it is a link to nothing" in told.err.replace("\n", "")
+    assert has(preheat, "acme/voice") == {"config.json": CONFIG}

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import IO
 from preheat.cli.console import Both, JsonLines, console
 from preheat.cli.wiring import Wiring
 from preheat.errors import PreheatError, UsageError
+from preheat.library.partial import disk_trouble
 
 _INTERRUPTED = 130
 
@@ -31,11 +33,15 @@ def dispatch(options: argparse.Namespace) -> int:
         except PreheatError as error:
             speaking.error(error)
             return error.exit_status
+        except BrokenPipeError:
+            return 1
+        except OSError as error:
+            trouble = _trouble(error, options)
+            speaking.error(trouble)
+            return trouble.exit_status
         except KeyboardInterrupt:
             speaking.error(PreheatError("interrupted", hint="what arrived is kept: run it again to go on"))
             return _INTERRUPTED
-        except BrokenPipeError:
-            return 1
 
 
 def _command(verb: str) -> Callable[[argparse.Namespace, Wiring], int]:
@@ -44,6 +50,15 @@ def _command(verb: str) -> Callable[[argparse.Namespace, Wiring], int]:
         f"preheat.cli.commands.{verb.replace('-', '_')}"
     ).command
     return command
+
+
+def _trouble(error: OSError, options: argparse.Namespace) -> PreheatError:
+    """Convert what the system said, to a verb that expected nothing of the kind, to an error with the path in it."""
+    named = error.filename2 or error.filename
+    if not isinstance(named, str | bytes):
+        why = (error.strerror or str(error)).lower()
+        return PreheatError(f"{options.verb} failed: {why}", hint="preheat doctor, and try again")
+    return disk_trouble(error, Path(os.fsdecode(named)))
 
 
 def _check_folder() -> None:

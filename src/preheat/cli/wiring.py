@@ -50,8 +50,18 @@ class Wiring:
     @functools.cached_property
     def library(self) -> Library:
         """Open the library that --library names, else the user's own."""
-        root = Path(self._options.library).absolute() if self._options.library else self.config.library
-        return Library(root, self.config.state / "views")
+        root = Path(self._options.library) if self._options.library else self.config.library
+        if root is None:
+            raise UsageError("this user has no home folder to keep a library in", hint="--library DIR, or set HOME")
+        state = self.config.state
+        return Library(root.absolute(), state / "views" if state is not None else None)
+
+    @property
+    def state(self) -> Path:
+        """Return the folder for what belongs to this user and to no library."""
+        if self.config.state is None:
+            raise UsageError("this user has no home folder", hint="set HOME, or XDG_STATE_HOME")
+        return self.config.state
 
     @functools.cached_property
     def transport(self) -> Transport:

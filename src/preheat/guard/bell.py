@@ -36,11 +36,15 @@ class Bell:
                 os.read(self._reader, 4096)
 
     def close(self) -> None:
-        """Ring no more."""
-        if self._open:
-            self._open = False
-            os.close(self._reader)
-            os.close(self.writer)
+        """Ring no more. The pipe itself is closed with this object, which everybody who may ring holds.
+
+        Closed now, its number could be another file's by the time that a thread that is ringing writes to it.
+        """
+        self._open = False
+
+    def __del__(self) -> None:
+        os.close(self._reader)
+        os.close(self.writer)
 
 
 def silent() -> None:

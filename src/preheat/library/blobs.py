@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from preheat.digest import Digest
-from preheat.library.partial import Partial, disk_trouble
+from preheat.library.partial import Partial, disk, disk_trouble
 
 # A filesystem that has no such links, as exFAT, or no more of them for this file.
 NO_LINK = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
@@ -29,14 +29,15 @@ class Blobs:
 
     def has(self, digest: Digest) -> bool:
         """Whether the blob is here: whole and verified, for nothing else has a name."""
-        return os.path.exists(self._place(digest))
+        return os.path.isfile(self._place(digest))
 
     def keep(self, partial: Partial) -> None:
         """Seal what arrived and name it; the name is on disk once it is settled."""
-        digests = partial.seal()
         first = self._place(partial.file.digest)
-        others = {self._place(Digest(algorithm, value)) for algorithm, value in digests.items()} - {first}
-        try:
+        # Locked until it has its name, or another process could take it for a partial and write to it.
+        with partial.held(), disk(Path(first)):
+            digests = partial.seal()
+            others = {self._place(Digest(algorithm, value)) for algorithm, value in digests.items()} - {first}
             twin = next((other for other in others if os.path.exists(other)), None)
             if twin is not None:
                 _in_folder(first, functools.partial(name_too, twin))
@@ -46,8 +47,6 @@ class Blobs:
                 _in_folder(first, partial.publish)
             for other in others - {twin}:
                 _in_folder(other, functools.partial(name_too, first))
-        except OSError as error:
-            raise disk_trouble(error, Path(first)) from error
         self._unsettled.add(os.path.dirname(first))
 
     def settle(self) -> None:

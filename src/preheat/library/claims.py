@@ -1,5 +1,6 @@
 """Claims: who wants which blobs without a record of them: pulls under way, and views made of links."""
 
+import errno
 import os
 import platform
 import secrets
@@ -12,6 +13,8 @@ from pathlib import Path
 import msgspec
 
 from preheat.digest import Digest
+from preheat.library.partial import disk_trouble
+from preheat.library.reading import read_small
 from preheat.library.records import write_whole
 
 PULL, VIEW = "pull", "view"
@@ -54,7 +57,9 @@ class Claims:
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)
+            # One that stays ends with this process, and goes with the next prune.
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
     def placed(self, at: Path, digests: Iterable[Digest]) -> None:
         """Note that links below `at` lead to blobs. Where the library cannot be written, nobody can prune it from here.
@@ -63,7 +68,7 @@ class Claims:
         """
         wanted = {str(digest) for digest in digests}
         with suppress(OSError):
-            for claim in self:
+            for claim, _ in self._all(strict=False):
                 if claim.by == VIEW and claim.here and claim.at == str(at) and wanted <= claim.digests:
                     os.utime(claim.path)
                     return
@@ -72,27 +77,35 @@ class Claims:
                 self._write(path, _Claim(VIEW, _host(), sorted(wanted), at=str(at)))
 
     def __iter__(self) -> Iterator[Claim]:
-        """Read the claims that hold: of processes that live, and of views that are there or on other machines."""
+        """Read the claims that hold: of processes that live, and of views that are there or on other machines.
+
+        Raise LibraryError for one that cannot be read: what it holds is not known.
+        """
         for claim, holds in self._all():
             if holds:
                 yield claim
 
     def tidy(self, forget: str = "") -> None:
         """Remove the claims that hold no more, and all views' of the machine to `forget`."""
-        for claim, holds in self._all():
+        for claim, holds in self._all(strict=False):
             if not holds or (forget and claim.by == VIEW and claim.machine == forget):
-                claim.path.unlink(missing_ok=True)
+                with suppress(PermissionError):  # another user's, who tidies it
+                    claim.path.unlink(missing_ok=True)
 
-    def _all(self) -> Iterator[tuple[Claim, bool]]:
+    def _all(self, *, strict: bool = True) -> Iterator[tuple[Claim, bool]]:
         for path in sorted(self._root.glob("[!.]*.json")):
             try:
-                claim = msgspec.json.decode(path.read_bytes(), type=_Claim)
+                claim = msgspec.json.decode(read_small(path), type=_Claim)
                 age_s = time.time() - path.stat().st_mtime
-            except (OSError, msgspec.DecodeError):
+            except (FileNotFoundError, msgspec.DecodeError, ValueError, RecursionError):
                 continue  # gone meanwhile, or cut off: written by rename, so nobody's
+            except OSError as error:
+                if strict and error.errno in (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE):
+                    raise disk_trouble(error, path) from error
+                continue  # no file: nobody's either
             here = claim.machine == _host()
             if claim.by == VIEW and here:
-                holds = Path(claim.at).is_dir()
+                holds = os.path.isdir(claim.at)  # noqa: PTH112 - never raises, whatever it says there
             elif claim.process.startswith(f"{_kernel()} "):
                 holds = _process(_pid(claim.process)) == claim.process
             else:
@@ -138,7 +151,7 @@ def _process(pid: int) -> str:
 
 def _pid(process: str) -> int:
     number = process.split(" ")[-2] if process.count(" ") >= 2 else ""
-    return int(number) if number.isdecimal() else 0
+    return int(number) if number.isdecimal() and len(number) < 10 else 0
 
 
 def _kernel() -> str:

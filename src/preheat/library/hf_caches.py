@@ -18,6 +18,7 @@ import msgspec
 from preheat.digest import Digest, git_sha1, sha256
 from preheat.errors import PreheatError
 from preheat.library.caches import Candidate, Found, Odd, files_below, ref_of, resolved
+from preheat.library.reading import read_small
 from preheat.ref import Ref
 from preheat.snapshot import File
 
@@ -86,7 +87,7 @@ def read_local(folder: Path, ref: Ref) -> Iterator[Found | Odd]:
         digest = None
         note = notes / f"{path}.metadata"
         if note.is_file():
-            commit, etag, *_ = [*note.read_text(encoding="utf-8", errors="replace").splitlines(), "", ""]
+            commit, etag, *_ = [*_text(note).splitlines(), "", ""]
             digest = _digest(etag)
             commits.add(commit)
         candidates.append(Candidate(path, source, digest))
@@ -119,23 +120,30 @@ def _version(repo: Path, ref: Ref, folder: Path, revisions: tuple[str, ...]) -> 
 def _tree(path: Path) -> tuple[File, ...]:
     """Read the list of all files of a commit; nothing, if there is none that can be read."""
     try:
-        tree = msgspec.json.decode(path.read_bytes(), type=_Tree)
+        tree = msgspec.json.decode(read_small(path), type=_Tree)
         if tree.format_version != 1:
             return ()
         return tuple(
             File(name, file.size, sha256(file.lfs_sha256) if file.lfs_sha256 else git_sha1(file.blob_id))
             for name, file in tree.files.items()
         )
-    except (OSError, msgspec.DecodeError, PreheatError):
+    except (OSError, msgspec.DecodeError, ValueError, RecursionError, PreheatError):
         return ()
 
 
 def _commit_in(path: Path) -> str:
     try:
-        text = path.read_text(encoding="ascii").strip() if path.is_file() else ""
+        text = read_small(path).decode("ascii").strip()
     except (OSError, UnicodeDecodeError):
         return ""
     return text if _COMMIT.fullmatch(text) else ""
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_small(path).decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def _digest(etag: str) -> Digest | None:

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
+from preheat.library.reading import read_small
 from preheat.library.records import write_whole
 
 Fact = TypeVar("Fact")
@@ -44,9 +45,9 @@ class Images:
 
     def _read(self, kind: str, key: str, form: type[Fact]) -> Fact | None:
         try:
-            body = self._path(kind, key).read_bytes()
+            body = read_small(self._path(kind, key))
             fact = msgspec.json.decode(body, type=form)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, ValueError, RecursionError):
             return None
         # Of another form than ours, fields could be missing that have an innocent default.
         return fact if _written(fact) == body else None

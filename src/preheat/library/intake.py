@@ -1,5 +1,6 @@
 """Intake: a file that lies elsewhere becomes a blob, after one read, and if possible without a second copy."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -15,6 +16,7 @@ from preheat.errors import IntegrityError, LibraryError
 from preheat.feeding import always, feed
 from preheat.library.blobs import NO_LINK, name_too, sync_folder
 from preheat.library.lease import lease
+from preheat.library.lock import take
 from preheat.library.partial import disk_trouble
 
 _FICLONE = 0x40049409  # linux/fs.h: share the source's extents, copy-on-write
@@ -66,17 +68,18 @@ class Intake:
             why = f"it cannot be taken: {os.strerror(error.errno or 0).lower()}"
             raise LibraryError(why, hint="--copy, if it can be read") from error
         finally:
-            aside.unlink(missing_ok=True)
+            # What stays behind is known to prune.
+            with contextlib.suppress(OSError):
+                aside.unlink(missing_ok=True)
 
     def _take(self, source: Path, descriptor: int, aside: Path, expected: Digest | None) -> Taken:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
             raise LibraryError("it is not a regular file")
-        how = self._link(source, descriptor, aside)
-        if how == "hardlink":
-            before = os.fstat(descriptor)  # one more name is a change too
-        target = os.open(aside, os.O_RDWR if how != "hardlink" else os.O_RDONLY)
+        how, target = self._link(source, descriptor, aside)
         try:
+            if how == "hardlink":
+                before = os.fstat(descriptor)  # one more name is a change too
             hashers = _hashers(before.st_size, expected)
             if how == "copy":
                 size = _copy(descriptor, target, hashers, self._on_read)
@@ -96,34 +99,27 @@ class Intake:
             os.fchmod(target, 0o444)
             # A hard link's too: who wrote it may have done so a moment ago.
             os.fsync(target)
+            # Still locked, or a prune would take it for what a crash has left.
+            return Taken(digest, size, how if self._name(aside, digest, digests) else "here")
         finally:
             os.close(target)
-        return Taken(digest, size, how if self._name(aside, digest, digests) else "here")
 
-    def _link(self, source: Path, descriptor: int, aside: Path) -> str:
-        target = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    def _link(self, source: Path, descriptor: int, aside: Path) -> tuple[str, int]:
+        """Make the file aside; return how, and a descriptor of it, which is locked as long as it is open."""
+        target = take(aside, 0o600)
+        if target is None:
+            raise LibraryError("a prune has just removed the file aside", hint="adopt it again")
         try:
             fcntl.ioctl(target, _FICLONE, descriptor)
         except OSError as error:
+            if error.errno in _NO_REFLINK and self._copy:
+                return "copy", target
+            os.close(target)
             if error.errno not in _NO_REFLINK:
                 raise
-        else:
-            return "reflink"
-        finally:
-            os.close(target)
-        if self._copy:
-            return "copy"
-        aside.unlink()
-        try:
-            os.link(source, aside, follow_symlinks=False)
-        except OSError as error:
-            if error.errno not in (errno.EXDEV, *NO_LINK):
-                raise
-            why = "it is on another filesystem" if error.errno == errno.EXDEV else "it cannot be linked here"
-            raise LibraryError(why, hint="--copy") from error
-        if aside.stat().st_ino != os.fstat(descriptor).st_ino:
-            raise IntegrityError("it changed while it was read", hint="adopt it again when nobody writes to it")
-        return "hardlink"
+            aside.unlink()
+            return "hardlink", _hard_link(source, descriptor, aside)
+        return "reflink", target
 
     def _name(self, aside: Path, digest: Digest, digests: dict[str, str]) -> bool:
         """Give a verified file its names; say whether it had none before."""
@@ -146,6 +142,29 @@ class Intake:
         if not first.exists():
             aside.rename(first)
         return new
+
+
+def _hard_link(source: Path, descriptor: int, aside: Path) -> int:
+    """Give the source one more name; return a descriptor of it, locked where nobody else has it locked."""
+    try:
+        os.link(source, aside, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, *NO_LINK):
+            raise
+        why = "it is on another filesystem" if error.errno == errno.EXDEV else "it cannot be linked here"
+        raise LibraryError(why, hint="--copy") from error
+    target = os.open(aside, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        # Where another process has the source locked, a prune cannot lock it either.
+        with contextlib.suppress(OSError):
+            fcntl.flock(target, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(target), os.fstat(descriptor)):
+            raise IntegrityError("it changed while it was read", hint="adopt it again when nobody writes to it")
+        aside.lstat()  # a prune that came before the lock has removed it: said here, and not when it is to get its name
+    except BaseException:
+        os.close(target)
+        raise
+    return target
 
 
 def _hashers(size: int, expected: Digest | None) -> dict[str, Hasher]:

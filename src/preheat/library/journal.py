@@ -9,19 +9,27 @@ Text, one line an entry, only ever appended to:
 After `kill -9` both kinds hold; after a power cut, only `d`. A line cut short is no line.
 """
 
+import contextlib
 import functools
 import os
+import re
 import threading
 from pathlib import Path
 from typing import Self
 
+from preheat.library.descriptor import Closed, Descriptor
 from preheat.library.ranges import Range, merge
+from preheat.library.reading import read_small
 
 _MAGIC = "preheat-journal 1"
+_NUMBER = re.compile(r"[0-9]{1,20}")
 
 
 class Journal:
-    """The open journal of one partial. Any thread may tell what it `wrote`; all else is for one at a time."""
+    """The open journal of one partial. Any thread may tell what it `wrote`, or close it; all else is for one at a time.
+
+    `_turn` guards `_descriptor` and `_closed`; it is held while a new journal takes the place of the old one.
+    """
 
     def __init__(self, path: Path, size: int, boot: str) -> None:
         self.path = path
@@ -29,7 +37,7 @@ class Journal:
         self._boot = boot
         self._durable: list[Range] = []
         self._written: list[Range] = []
-        self._descriptor: int | None = None
+        self._descriptor: Descriptor | None = None
         self._turn = threading.Lock()
         self._closed = False
 
@@ -38,9 +46,9 @@ class Journal:
         """Take up the journal at `path`; one of another size, form or nobody's begins empty."""
         journal = cls(path, size, boot)
         try:
-            lines = path.read_text(encoding="ascii", errors="replace").split("\n")[:-1]
-        except (FileNotFoundError, NotADirectoryError):
-            return journal
+            lines = read_small(path).decode("ascii", "replace").split("\n")[:-1]
+        except OSError:
+            return journal  # what cannot be read says nothing: the file is fetched from its start
         header = lines[0].rsplit(" ", 1) if lines else [""]
         if header[0] == f"{_MAGIC} {size}":
             same_boot = header[-1] == boot
@@ -64,22 +72,29 @@ class Journal:
 
     def undurable(self) -> list[Range]:
         """Take out the ranges whose bytes may not be on disk yet, to hand to `synced` when they are."""
-        taken, self._written = merge(self._written), []
+        written, self._written = self._written, []
+        taken = merge(written)
         self._durable += taken  # they stay counted as there; the line that says so follows in `synced`
         return taken
 
     def synced(self, ranges: list[Range]) -> None:
-        """Note bytes that are on disk, and put the note itself there."""
+        """Note bytes that are on disk; the note itself is there after `flush`."""
         self._append([f"d {start} {stop}" for start, stop in ranges])
-        if self._descriptor is not None:
-            os.fdatasync(self._descriptor)
+
+    def flush(self) -> None:
+        """Wait until what was noted is on disk."""
+        with contextlib.suppress(Closed):
+            if self._descriptor is not None:
+                with self._descriptor as number:
+                    os.fdatasync(number)
 
     def only(self, ranges: list[Range]) -> None:
         """Claim nothing but `ranges` from now on, all of it as merely written: some bytes turned out to be wrong."""
-        self._durable, self._written = [], list(ranges)
-        before, self._descriptor = self._descriptor, self._begin()
+        with self._turn:
+            self._durable, self._written = [], list(ranges)
+            before, self._descriptor = self._descriptor, None if self._closed else self._begin()
         if before is not None:
-            os.close(before)
+            before.close()  # a thread that is writing to it finishes first
 
     def remove(self) -> None:
         """Forget everything, on disk too."""
@@ -87,30 +102,35 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Be told no more; what was told stays told."""
-        self._closed = True
-
-    def __del__(self) -> None:
-        # Not before: a thread may be telling something at the very moment of `close`.
-        if self._descriptor is not None:
-            os.close(self._descriptor)
+        """Ignore what is told from now on; what was told before is kept."""
+        with self._turn:
+            self._closed = True
+            if self._descriptor is not None:
+                self._descriptor.close()
 
     def _append(self, lines: list[str]) -> None:
-        if self._closed:
-            return
-        if self._descriptor is None:
-            with self._turn:
-                self._descriptor = self._descriptor or self._begin()
-        os.write(self._descriptor, _text(lines))
+        with contextlib.suppress(Closed), self._opened() as number:
+            os.write(number, _text(lines))
 
-    def _begin(self) -> int:
+    def _opened(self) -> Descriptor:
+        """Return the journal's file, begun now if need be. Raise Closed once there is nothing to tell it."""
+        descriptor = self._descriptor
+        if descriptor is None:
+            with self._turn:
+                if self._closed:
+                    raise Closed
+                descriptor = self._descriptor = self._descriptor or self._begin()
+        return descriptor
+
+    def _begin(self) -> Descriptor:
         """Write what is known into a new journal, and put it in the old one's place in one step."""
         known = [f"d {start} {stop}" for start, stop in merge(self._durable)]
         known += [f"w {start} {stop}" for start, stop in merge(self._written)]
         aside = self.path.with_suffix(".journal.new")
-        descriptor = os.open(aside, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC, 0o644)
-        os.write(descriptor, _text([f"{_MAGIC} {self._size} {self._boot}", *known]))
-        os.fdatasync(descriptor)
+        number = os.open(aside, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        descriptor = Descriptor(number)
+        os.write(number, _text([f"{_MAGIC} {self._size} {self._boot}", *known]))
+        os.fdatasync(number)
         aside.rename(self.path)
         return descriptor
 
@@ -130,7 +150,7 @@ def boot_id() -> str:
 
 def _entry(line: str, size: int) -> tuple[str, Range] | None:
     match line.split(" "):
-        case [("w" | "d") as kind, start, stop] if start.isdecimal() and stop.isdecimal():
+        case [("w" | "d") as kind, start, stop] if _NUMBER.fullmatch(start) and _NUMBER.fullmatch(stop):
             entry = Range(int(start), int(stop))
             return (kind, entry) if entry.start < entry.stop <= size else None
         case _:

@@ -6,8 +6,9 @@ import functools
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from preheat.digest import Digest
 from preheat.errors import Busy, LibraryError, NoSpace, NotPreloaded
@@ -15,14 +16,18 @@ from preheat.library.blobs import Blobs
 from preheat.library.claims import Claims, machine
 from preheat.library.journal import Journal, boot_id
 from preheat.library.lock import take
-from preheat.library.partial import Partial, disk_trouble
+from preheat.library.partial import Partial, disk, disk_trouble
 from preheat.library.pins import Pins
+from preheat.library.reading import read_small
 from preheat.library.records import Records, write_whole
 from preheat.library.seals import Seals
 from preheat.library.shares import shared
 from preheat.library.watcher import Watcher
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
+
+if TYPE_CHECKING:
+    from preheat.library.soundness import Soundness
 
 _FORMAT = "1"
 _SPARE = 64 << 20  # left free for records, journals and everybody else
@@ -135,7 +140,9 @@ class Library:
         if descriptor is None:
             raise Busy(f"another preheat is fetching {file.path}", hint="wait for it, or stop it")
         if self.has(file.digest):
-            Path(path).unlink()
+            with disk(Path(path)):
+                Path(path).unlink(missing_ok=True)
+                Path(path).with_suffix(".journal").unlink(missing_ok=True)
             os.close(descriptor)
             return None
         return Partial(Path(path), file, descriptor, self.watchers.get(file.digest))
@@ -162,20 +169,59 @@ class Library:
             yield
 
     def suspicious(self, snapshot: Snapshot) -> tuple[File, ...]:
-        """Say which files that are here look as if they were touched since their bytes were last known to be right.
+        """Return the files that are here and may have changed since their bytes were last hashed; see `touched`."""
+        return self.touched(snapshot.files)
 
-        A look at each and no more; only hashing says. What was never sealed, or is a copy, is not suspected but for
-        its size.
+    def touched(self, files: Iterable[File]) -> tuple[File, ...]:
+        """Return those of `files` that are here and do not look as they did when their bytes were last hashed.
+
+        A stat(2) each and no more; only hashing tells whether the bytes changed. A file of another size, time of
+        modification or time of change is suspected, and one that was never sealed. In a library that this process
+        cannot write, a copy and what was never sealed are not: no app of this user can have changed them.
         """
-        seals = self.seals.read()
+        files = tuple(files)
+        known = self.seals.all({str(file.digest) for file in files})
+        writable = self.writable
         found = []
-        for file in snapshot.files:
-            with contextlib.suppress(FileNotFoundError):
+        for file in files:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 status = self.path(file.digest).stat()
-                seal = seals.get(str(file.digest))
-                if status.st_size != file.size or (seal is not None and seal.broken(status)):
+                seals = known.get(str(file.digest), [])
+                broken = all(seal.broken(status) for seal in seals)
+                broken &= writable or any(seal.inode == status.st_ino for seal in seals)
+                if status.st_size != file.size or broken:
                     found.append(file)
         return tuple(found)
+
+    def sound(self, file: File) -> bool:
+        """Return whether the file is here with the right bytes; what looks touched is hashed once, and quarantined.
+
+        For who serves many: a stat(2) while nothing changed.
+        """
+        return self._soundness.check(file)
+
+    @functools.cached_property
+    def _soundness(self) -> "Soundness":
+        from preheat.library.soundness import Soundness  # it hashes, which most commands have no use for
+
+        return Soundness(self)
+
+    @contextlib.contextmanager
+    def linking(self, snapshot: Snapshot) -> Iterator[None]:
+        """Seal anew, after the block, the blobs that it gave another name: that changes a file's time of change.
+
+        Only those that were untouched before and differ in nothing else.
+        """
+        touched = set(self.touched(snapshot.files))
+        sound = {file.digest: self.path(file.digest).stat() for file in snapshot.files if file not in touched}
+        try:
+            yield
+        finally:
+            for digest, before in sound.items():
+                with contextlib.suppress(OSError):
+                    after = self.path(digest).stat()
+                    if after.st_ctime_ns != before.st_ctime_ns and _content(after) == _content(before):
+                        self.seals.note(digest, self.path(digest))
 
     @property
     def views(self) -> Path:
@@ -212,7 +258,7 @@ class Library:
 
     def _check_format(self) -> None:
         try:
-            found = (self.root / "format").read_text(encoding="ascii", errors="replace").strip()
+            found = read_small(self.root / "format").decode("ascii", "replace").strip()
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 return
@@ -222,3 +268,7 @@ class Library:
                 f"{self.root} is a library of format {found[:20]!r}, and this preheat knows format {_FORMAT}",
                 hint="use the preheat that wrote it, or another --library",
             )
+
+
+def _content(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 
-def take(path: Path | str) -> int | None:
+def take(path: Path | str, mode: int = 0o644) -> int | None:
     """Open the file at `path`, made if need be, for this process alone; None while another has it.
 
     The descriptor is the lock: an flock(2) on the file itself, which ends when it is closed, by whatever end of the
@@ -14,11 +14,11 @@ def take(path: Path | str) -> int | None:
     inode among those just removed.
     """
     try:
-        descriptor = _opened(path)
+        descriptor = _opened(path, mode)
     except PermissionError:
         if not _writable_again(path):
             return None
-        descriptor = _opened(path)
+        descriptor = _opened(path, mode)
     try:
         with contextlib.suppress(BlockingIOError, FileNotFoundError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -32,8 +32,26 @@ def take(path: Path | str) -> int | None:
     return None
 
 
-def _opened(path: Path | str) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+def left_behind(path: Path) -> bool:
+    """Whether the process that was writing the file at `path` has ended: nobody has it locked.
+
+    False where that cannot be found out, as on some shares.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _opened(path: Path | str, mode: int) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
 
 
 def _writable_again(path: Path | str) -> bool:

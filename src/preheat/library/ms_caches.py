@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from preheat.library.caches import Candidate, Found, Odd, files_below, ref_of, resolved
+from preheat.library.reading import read_small
 from preheat.ref import Ref
 
 _NOTES = frozenset((".msc", ".mdl", ".mv", ".lock"))
@@ -94,7 +95,7 @@ def _is_new(folder: Path) -> bool:
 
 def _pickled(path: Path) -> object:
     try:
-        return _Plain(io.BytesIO(path.read_bytes())).load()
+        return _Plain(io.BytesIO(read_small(path))).load()
     except Exception:  # noqa: BLE001 - a hostile pickle may raise anything; what cannot be read says nothing
         return None
 
@@ -111,7 +112,7 @@ def _listed(path: Path) -> frozenset[str] | None:
 
 def _revision(path: Path) -> str:
     try:
-        match = re.match(r"Revision:([^,\s]+)", path.read_text(encoding="utf-8"))
+        match = re.match(r"Revision:([^,\s]+)", read_small(path).decode("utf-8"))
     except (OSError, UnicodeDecodeError):
         return ""
     return match[1] if match else ""

@@ -1,14 +1,15 @@
 """Partial: a blob on its way in, that remembers which bytes it has."""
 
+import contextlib
 import ctypes
 import errno
-import functools
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from preheat.errors import IntegrityError, LibraryError, NoSpace
+from preheat.errors import Busy, IntegrityError, LibraryError, NoSpace
+from preheat.library.descriptor import Closed, Descriptor
 from preheat.library.journal import Journal, boot_id
 from preheat.library.ranges import Range, gaps, merge, without
 from preheat.library.tide import SMALL, Tide
@@ -21,40 +22,44 @@ _SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
 
 
 class Partial:
-    """The bytes of one file so far; `descriptor` is of the file at `path`, already taken from other processes.
+    """The bytes of one file so far; `descriptor` is of the file at `path`, already locked against other processes.
 
     Safe for threads, as long as no two write the same byte. Hundreds of them write at once, so that is done without a
-    lock: a list's append is one step, and so is a write to a file that is only appended to. A file of up to a mebibyte
-    keeps no journal: that would cost more than fetching it again.
+    lock: a list's append is one step, and so is a write to a file that is only appended to. `_turn` guards the merging
+    of `_here`, `_tide`, and what becomes of the journal; it is taken before a journal's own lock. A file of up to a
+    mebibyte keeps no journal: that would cost more than fetching it again.
+
+    After `close`, `publish` or `discard`, writes are dropped and `seal` raises Busy. The lock on the file ends when the
+    last thread that was still using it has finished.
     """
 
     def __init__(self, path: Path, file: File, descriptor: int, watcher: Watcher | None = None) -> None:
         self.file = file
         self._watcher = watcher
         self._path = path
-        self._descriptor = descriptor
+        self._descriptor = Descriptor(descriptor)
         self._turn = threading.Lock()
-        self._closed = False
         self._journal: Journal | None = None
         try:
             if file.size > SMALL:
-                self._journal = self._take_up()
+                self._journal = self._take_up(descriptor)
             elif os.fstat(descriptor).st_size:
                 os.ftruncate(descriptor, 0)
         except OSError as error:
+            self._descriptor.close()
             raise disk_trouble(error, path) from error
         self._here = self._journal.ranges if self._journal is not None else []
         self._tide = Tide(file)
         if watcher is not None:
             watcher.began(path, self._here)
 
-    def _take_up(self) -> Journal:
+    def _take_up(self, descriptor: int) -> Journal:
         """Say what is there of the file; what has another size is begun anew."""
         journal = Journal.read(self._path.with_suffix(".journal"), self.file.size, boot_id())
-        if os.fstat(self._descriptor).st_size != self.file.size:
+        if os.fstat(descriptor).st_size != self.file.size:
             journal.remove()
             journal = Journal.read(journal.path, self.file.size, boot_id())
-            _allocate(self._descriptor, self.file.size)
+            _allocate(descriptor, self.file.size)
         return journal
 
     @property
@@ -82,118 +87,115 @@ class Partial:
         Raise NoSpace or LibraryError if the disk will not have them.
         """
         stop = start + len(data)
-        try:
+        with contextlib.suppress(Closed), disk(self._path), self._descriptor as descriptor:
             at = start
             while at < stop:
-                at += os.pwrite(self._descriptor, data[at - start :], at)
+                at += os.pwrite(descriptor, data[at - start :], at)
             self._wrote(Range(start, stop))
-        except OSError as error:
-            raise disk_trouble(error, self._path) from error
 
     def write_from(self, pipe: Pipe, start: int, count: int) -> None:
         """Do the same with bytes that a pipe holds."""
-        try:
-            pipe.let_out(self._descriptor, start, count)
+        with contextlib.suppress(Closed), disk(self._path), self._descriptor as descriptor:
+            pipe.let_out(descriptor, start, count)
             self._wrote(Range(start, start + count))
-        except OSError as error:
-            raise disk_trouble(error, self._path) from error
 
     def _wrote(self, part: Range) -> None:
         self._here.append(part)
         if self._watcher is not None:
             self._watcher.wrote(part)  # before the journal, whose first line goes to disk
-        if self._journal is not None and not self._closed:
+        if self._journal is not None:
             self._journal.wrote(part)
 
     def push(self, part: Range) -> None:
         """Have the kernel begin to put a part on disk now, instead of when the file is sealed."""
         if self._journal is not None:
-            _begin_writeback(self._descriptor, part)
+            with contextlib.suppress(Closed), self._descriptor as descriptor:
+                _begin_writeback(descriptor, part)
 
     def sync(self) -> None:
         """Put what arrived on disk, and say in the journal that it is there."""
-        if self._journal is None or self._closed:
+        if self._journal is None:
             return
-        try:
+        with contextlib.suppress(Closed), disk(self._path), self._descriptor as descriptor:
             tide, ranges = self._tide, self._journal.undurable()
-            os.fdatasync(self._descriptor)
+            os.fdatasync(descriptor)
             with self._turn:
-                if not self._closed and self._tide is tide:  # else some of them were found wrong meanwhile
+                if self._tide is tide:  # else some of them were found wrong meanwhile
                     self._journal.synced(ranges)
-        except OSError as error:
-            raise disk_trouble(error, self._path) from error
+            self._journal.flush()
 
     def follow(self) -> None:
         """Hash on, up to the first gap, unless another thread is at it: the end is then not far from sealed."""
-        if self.file.size > SMALL and not self._closed:
-            missing = self.gaps
-            self._tide.rise(self._descriptor, missing[0].start if missing else self.file.size)
+        if self.file.size > SMALL:
+            with contextlib.suppress(Closed), disk(self._path), self._descriptor as descriptor:
+                missing = self.gaps
+                self._tide.rise(descriptor, missing[0].start if missing else self.file.size)
 
     def seal(self) -> dict[str, str]:
         """Verify the whole file and put it on disk; return its digests, hexadecimal by algorithm.
 
-        Raise IntegrityError if it is not what was asked for; it is then as it was, and has no name.
+        Raise IntegrityError if it is not what was asked for; it is then as it was, and has no name. Raise Busy if it
+        was closed before: it then belongs to whoever opens it next.
         """
-        try:
-            digests = self._tide.finish(self._descriptor)
+        with self.held() as descriptor, disk(self._path):
+            digests = self._tide.finish(descriptor)
             expected = self.file.digest
             if digests[expected.algorithm] != expected.hex:
                 raise IntegrityError(
                     f"{self.file.path} arrived as {expected.algorithm}:{digests[expected.algorithm]}, not {expected}",
                     hint="its bytes were thrown away; pull again, or from another --endpoint",
                 )
-            os.fsync(self._descriptor)
+            os.fsync(descriptor)
             # At the very end: as long as it is a partial, others have to be able to find out who has it.
-            os.fchmod(self._descriptor, 0o444)
-        except OSError as error:
-            raise disk_trouble(error, self._path) from error
+            os.fchmod(descriptor, 0o444)
         return digests
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[int]:
+        """Keep the file open and locked until the block ends, even if another thread closes it meanwhile.
+
+        Raise Busy if it was closed before.
+        """
+        try:
+            number = self._descriptor.__enter__()
+        except Closed:
+            raise Busy(f"{self.file.path} was given up before it could be verified", hint="pull again") from None
+        try:
+            yield number
+        finally:
+            self._descriptor.__exit__()
 
     def forget(self, wrong: Iterable[Range]) -> None:
         """Take bytes for missing again."""
-        with self._turn:
+        with disk(self._path), self._turn:
             self._here = without(merge(self._here), merge(wrong))
             if self._journal is not None:
                 self._journal.only(self._here)
             self._tide = Tide(self.file)
-            if self._watcher is not None:
-                self._watcher.forgot(list(self._here))
+            here = list(self._here)
+        if self._watcher is not None:
+            self._watcher.forgot(here)
 
     def publish(self, at: str) -> None:
-        """Give the sealed bytes their name."""
+        """Give the sealed bytes their name; the caller keeps it held since it sealed them."""
         self._path.rename(at)
-        self._let_go(forget=True)
+        if self._journal is not None:
+            self._journal.remove()
+        self._descriptor.close()
 
     def discard(self) -> None:
-        """Throw all of it away."""
-        self._path.unlink(missing_ok=True)
-        self._let_go(forget=True)
+        """Throw all of it away; once closed, nothing: the file may be another process's by now."""
+        with contextlib.suppress(Closed), disk(self._path), self._descriptor:
+            self._path.unlink(missing_ok=True)
+            if self._journal is not None:
+                self._journal.remove()
+            self._descriptor.close()
 
     def close(self) -> None:
-        """Let go; what arrived stays, to go on from."""
-        self._let_go(forget=False)
-
-    def _let_go(self, *, forget: bool) -> None:
-        """Give the file back, whoever of this process may still be writing to it, and last the lock that it is."""
-        with self._turn:
-            was_open, self._closed = not self._closed, True
-        if not was_open:
-            return
+        """Let go; what arrived stays, to resume from."""
         if self._journal is not None:
-            (self._journal.remove if forget else self._journal.close)()
-        # Its number must not be given to another file while a thread may still use it: from here on it leads nowhere,
-        # and is closed with this object, which every such thread holds.
-        os.dup2(_nowhere(), self._descriptor, inheritable=False)
-
-    def __del__(self) -> None:
-        descriptor = getattr(self, "_descriptor", -1)
-        if descriptor >= 0:
-            os.close(descriptor)
-
-
-@functools.cache
-def _nowhere() -> int:
-    return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            self._journal.close()
+        self._descriptor.close()
 
 
 def _allocate(descriptor: int, size: int) -> None:
@@ -214,8 +216,20 @@ def _begin_writeback(descriptor: int, part: Range) -> None:
         _libc.sync_file_range(descriptor, start, size, _SYNC_FILE_RANGE_WRITE)
 
 
+@contextlib.contextmanager
+def disk(path: Path) -> Iterator[None]:
+    """Convert an OSError of the block to LibraryError, or NoSpace, about `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise disk_trouble(error, path) from error
+
+
 def disk_trouble(error: OSError, path: Path) -> LibraryError:
-    """Say in our words what the disk said."""
+    """Convert an OSError about `path`, or about the path that the error itself names."""
+    named = error.filename2 or error.filename
+    at = os.fsdecode(named) if isinstance(named, str | bytes) else path
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NoSpace(f"no space left for {path}", hint="free some, or choose another place with --library")
-    return LibraryError(f"{path}: {os.strerror(error.errno or 0).lower()}", hint="check the library's disk and owner")
+        return NoSpace(f"no space left for {at}", hint="free some, or choose another place with --library")
+    why = (error.strerror or os.strerror(error.errno or 0)).lower()
+    return LibraryError(f"{at}: {why}", hint="check the library's disk and owner")

@@ -1,6 +1,7 @@
 """Records: which files a commit has, and which commit a branch was last seen at."""
 
 import contextlib
+import hashlib
 import os
 import re
 import secrets
@@ -13,11 +14,16 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from preheat.digest import Digest
-from preheat.errors import LibraryError
-from preheat.ref import Ref
+from preheat.errors import LibraryError, PreheatError
+from preheat.library.lock import take
+from preheat.library.reading import read_small
+from preheat.ref import DATASET, FOLDER, HUGGING_FACE, MODEL, MODELSCOPE, SPACE, URL, Ref
 from preheat.snapshot import File, Snapshot
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|git-sha1:[0-9a-f]{40}")
+_HUBS, _KINDS = (HUGGING_FACE, MODELSCOPE, URL, FOLDER), (MODEL, DATASET, SPACE)
+_LONGEST_NAME = 200  # bytes of a revision as a file's name, so that the file aside has room for more
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,7 +82,9 @@ class Records:
         body = msgspec.json.format(msgspec.json.encode(record), indent=1)
         write_whole(folder / f"{snapshot.commit}.json", body + b"\n")
         if not ref.pinned:
-            write_whole(folder / "refs" / quote(ref.revision, safe=""), f"{snapshot.commit}\n".encode())
+            name = _name(ref.revision)
+            said = f"{snapshot.commit}\n{ref.revision}\n" if name.startswith("~") else f"{snapshot.commit}\n"
+            write_whole(folder / "refs" / name, said.encode())
 
     def find(self, ref: Ref) -> Snapshot | None:
         """Find the snapshot that `ref` meant when it was last written; all its files, here or not."""
@@ -98,10 +106,13 @@ class Records:
             for entry in _listing(folder):
                 if entry.name.startswith(".") or not entry.name.endswith(".json"):
                     continue
-                record = _decoded(Path(entry.path), _Lean)
+                path = Path(entry.path)
+                record = _decoded(path, _Lean)
                 if record is None:
                     continue
-                ref = Ref(record.hub, record.kind, record.repo, record.commit)
+                ref = self._ref(record, path)
+                if not all(_DIGEST.fullmatch(file.digest) and file.size >= 0 for file in record.files):
+                    raise _not_a_record(path, "it lists a file with an invalid digest or size")
                 if known is None:
                     known = {}
                     for revision, commit in self.revisions(ref).items():
@@ -126,7 +137,7 @@ class Records:
         folder = self._folder(snapshot.ref)
         for revision, commit in self.revisions(snapshot.ref).items():
             if commit == snapshot.commit:
-                (folder / "refs" / quote(revision, safe="")).unlink(missing_ok=True)
+                (folder / "refs" / _name(revision)).unlink(missing_ok=True)
         (folder / f"{snapshot.commit}.json").unlink(missing_ok=True)
         for empty in (folder / "refs", folder):
             try:
@@ -140,21 +151,17 @@ class Records:
         for entry in _listing(self._folder(ref) / "refs"):
             if entry.name.startswith("."):
                 continue
-            revision = unquote(entry.name)
-            commit = self._commit(ref.at(revision))
-            if commit:
+            commit, revision = _ref_file(Path(entry.path))
+            revision = revision if entry.name.startswith("~") else unquote(entry.name)
+            if commit and revision:
                 found[revision] = commit
         return found
 
     def _folder(self, ref: Ref) -> Path:
         return self._root / ref.hub / ref.slug
 
-    def _commit(self, ref: Ref) -> str | None:
-        try:
-            text = (self._folder(ref) / "refs" / quote(ref.revision, safe="")).read_text(encoding="ascii").strip()
-        except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
-            return None
-        return text if _COMMIT.fullmatch(text) else None
+    def _commit(self, ref: Ref) -> str:
+        return _ref_file(self._folder(ref) / "refs" / _name(ref.revision))[0]
 
     def _read(self, path: Path, ref: Ref | None) -> Snapshot | None:
         record = _decoded(path, _Record)
@@ -162,9 +169,23 @@ class Records:
             return None
         if ref is not None and (record.hub, record.kind, record.repo) != (ref.hub, ref.kind, ref.repo):
             return None  # two folders' names may be one in a slug, and two repositories' where A is a
-        ref = ref or Ref(record.hub, record.kind, record.repo, record.commit)
-        files = tuple(File(file.path, file.size, Digest.parse(file.digest)) for file in record.files)
-        return Snapshot(ref, record.commit, files)
+        own = self._ref(record, path)
+        try:
+            files = tuple(File(file.path, file.size, Digest.parse(file.digest)) for file in record.files)
+            return Snapshot(ref or own, record.commit, files)
+        except (PreheatError, ValueError) as error:  # ValueError: a path that no file system can have
+            said = error.message if isinstance(error, PreheatError) else str(error)
+            raise _not_a_record(path, said) from error
+
+    def _ref(self, record: "_Record | _Lean", path: Path) -> Ref:
+        """Return the record's ref, pinned to its commit. Raise LibraryError if the record is not of this place."""
+        known = record.hub in _HUBS and record.kind in _KINDS and record.repo and _COMMIT.fullmatch(record.commit)
+        if known:
+            ref = Ref(record.hub, record.kind, record.repo, record.commit)
+            with contextlib.suppress(ValueError):
+                if path == self._folder(ref) / f"{record.commit}.json":
+                    return ref
+        raise _not_a_record(path, "it names another repository or commit than its path")
 
 
 _Form = TypeVar("_Form", _Record, _Lean)
@@ -179,21 +200,67 @@ def _listing(folder: str | Path) -> list[os.DirEntry[str]]:
         return []
 
 
+def _name(revision: str) -> str:
+    """Return a revision as a file's name: percent-encoded, or, if that is too long, by its digest."""
+    name = quote(revision, safe="", errors="surrogatepass")
+    if name.startswith("."):
+        name = f"%2E{name[1:]}"
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return "~" + hashlib.sha256(revision.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _ref_file(path: Path) -> tuple[str, str]:
+    """Return the commit that a ref file names, and the revision if it says that too; empty if it names none."""
+    try:
+        commit, _, revision = read_small(path).decode("utf-8", "replace").partition("\n")
+    except (FileNotFoundError, NotADirectoryError):
+        return "", ""
+    except OSError as error:
+        raise _unreadable(error, path) from error
+    commit = commit.strip()
+    return (commit, revision.removesuffix("\n")) if _COMMIT.fullmatch(commit) else ("", "")
+
+
 def _decoded(path: Path, form: type[_Form]) -> _Form | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=form)
-    except FileNotFoundError:
+        return msgspec.json.decode(read_small(path), type=form)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except msgspec.DecodeError as error:
-        raise LibraryError(f"{path} is not a record: {error}", hint="move it away and pull again") from error
+    except OSError as error:
+        raise _unreadable(error, path) from error
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise _not_a_record(path, str(error)) from error
+
+
+def _not_a_record(path: Path, why: str) -> LibraryError:
+    return LibraryError(f"{path} is not a record: {why}", hint="move it away and pull again")
+
+
+def _unreadable(error: OSError, path: Path) -> LibraryError:
+    why = (error.strerror or os.strerror(error.errno or 0)).lower()
+    return LibraryError(
+        f"{path} cannot be read: {why}", hint="check its owner and mode, or move it away and pull again"
+    )
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is never seen in part: aside, to disk, renamed."""
+    """Write a file so that it is never seen in part: aside, to disk, renamed.
+
+    The file aside is locked as long as it is written, so that `prune` can tell one that a crash has left.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name[:200]}.{os.getpid()}-{secrets.token_hex(4)}.new")
-    with open(aside, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.rename(path)
+    descriptor = None
+    while descriptor is None:
+        aside = path.with_name(f".{path.name[:200]}.{os.getpid()}-{secrets.token_hex(4)}.new")
+        descriptor = take(aside, 0o666)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            aside.rename(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise

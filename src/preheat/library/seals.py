@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.digest import Digest
+from preheat.library.reading import read_small
 
 _MAGIC = "preheat-seals 1"
 _MANY_LOGS = 64
@@ -31,15 +32,13 @@ class Seal:
         return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_nlink, int(at))
 
     def broken(self, status: os.stat_result) -> bool:
-        """Whether the file was touched since; of another file, or a copy of this one, nothing can be said.
+        """Whether the file was touched since, or is another one.
 
-        A name given or taken changes the time of change too, so that counts only while the names are as many.
+        No program can set the time of change: it tells a write whose time of modification was set back, a file renamed
+        over this one, a copy, and also a name given or taken, which changes no byte.
         """
-        if status.st_ino != self.inode:
-            return False
-        if (status.st_size, status.st_mtime_ns) != (self.size, self.mtime_ns):
-            return True
-        return status.st_ctime_ns != self.ctime_ns and status.st_nlink == self.names
+        look = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        return look != (self.size, self.mtime_ns, self.ctime_ns)
 
 
 class Seals:
@@ -60,22 +59,30 @@ class Seals:
             self._append(f"{digest} {_words(seal)}\n")
 
     def read(self) -> dict[str, Seal]:
-        """Read all seals, by `algorithm:hex`."""
-        seals: dict[str, Seal] = {}
+        """Return the latest seal of each blob, by `algorithm:hex`."""
+        return {name: max(seals, key=lambda seal: seal.at) for name, seals in self.all().items()}
+
+    def all(self, only: Collection[str] | None = None) -> dict[str, list[Seal]]:
+        """Return all seals, or `only` those of some blobs, by `algorithm:hex`.
+
+        A file that looks as any of them says is as it was when it was hashed.
+        """
+        found: dict[str, list[Seal]] = {}
         for path in self._logs():
             try:
-                first, *lines = path.read_text(encoding="ascii", errors="replace").split("\n")[:-1]
+                first, *lines = read_small(path).decode("ascii", "replace").split("\n")[:-1]
             except (OSError, ValueError):
                 continue
             for line in lines if first == _MAGIC else ():
                 name, _, rest = line.partition(" ")
+                if only is not None and name not in only:
+                    continue
                 try:
                     seal = Seal(*map(int, rest.split(" ")))
                 except (TypeError, ValueError):
                     continue  # cut short
-                if name not in seals or seals[name].at <= seal.at:
-                    seals[name] = seal
-        return seals
+                found.setdefault(name, []).append(seal)
+        return found
 
     def tidy(self, here: Collection[str]) -> None:
         """Write many logs into one, without what is no longer `here`. Who still appends to an old one loses lines."""

@@ -7,6 +7,7 @@ sees the claim, or the other one sees that the blob is gone, and fetches it. doc
 
 import contextlib
 import os
+import stat
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -15,12 +16,24 @@ from pathlib import Path
 from preheat.digest import Digest
 from preheat.library.claims import VIEW, Claims, linked
 from preheat.library.inventory import Blob, inventory
-from preheat.library.lock import take
+from preheat.library.lock import left_behind, take
 from preheat.library.records import Records
 from preheat.library.shares import SIGHT_S, shared
 from preheat.ref import Ref
 
 _STALE_S = 86400.0
+_LEFTOVERS = (
+    "partial/**/*.part",
+    "partial/**/*.journal",
+    "partial/**/*.new",
+    "quarantine/*",
+    ".*.new",
+    "*/.*.new",
+    "*/*/.*.new",
+    "*/*/*/.*.new",
+    "*/*/*/refs/.*.new",
+)
+_NOT_OURS = ("blobs", "views")  # nothing is written aside in the one, and the other is looked after by who places views
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +102,7 @@ class Sweep:
         for path, size in plan.leftovers:
             if path.suffix == ".part":
                 freed += size if _drop_partial(path) else 0
-            else:
+            elif self._is_left(path, time.time()):
                 path.unlink(missing_ok=True)
                 freed += size
         return freed
@@ -146,22 +159,32 @@ class Sweep:
 
     def _leftovers(self, now: float) -> Iterable[tuple[Path, int]]:
         """Find partials that nobody has touched for a week, what crashes left aside, and what was quarantined."""
-        for pattern, age_s in (
-            ("partial/**/*.part", 7 * _STALE_S),
-            ("partial/**/.*.new", _STALE_S),
-            ("quarantine/*", _STALE_S),
-            (".*.new", _STALE_S),
-            ("*/*/*/.*.new", _STALE_S),
-            ("*/*/*/refs/.*.new", _STALE_S),
-            ("claims/.*.new", _STALE_S),
-        ):
+        for pattern in _LEFTOVERS:
             for path in self._root.glob(pattern):
-                try:
-                    status = path.lstat()
-                except FileNotFoundError:
-                    continue
-                if not path.is_dir() and now - max(status.st_mtime, status.st_ctime) > age_s:
-                    yield path, status.st_blocks * 512
+                if path.relative_to(self._root).parts[0] not in _NOT_OURS and self._is_left(path, now):
+                    with contextlib.suppress(FileNotFoundError):
+                        yield path, path.lstat().st_blocks * 512
+
+    def _is_left(self, path: Path, now: float) -> bool:
+        """Whether nobody has a use for a file any more; a lock tells that of files aside, but on shares only age."""
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            return False
+        if not stat.S_ISREG(status.st_mode):
+            return False
+        age_s = now - max(status.st_mtime, status.st_ctime)
+        match path.suffix:
+            case ".part":
+                return age_s > 7 * _STALE_S
+            case ".journal":
+                return not path.with_suffix(".part").exists()
+            case ".new" if path.name.endswith(".journal.new"):
+                return not path.with_suffix("").with_suffix(".part").exists()
+            case ".new" if not self._settle_s:
+                return age_s > _STALE_S or left_behind(path)
+            case _:
+                return age_s > _STALE_S
 
     def _path(self, name: Digest) -> Path:
         return self._root / "blobs" / name.algorithm / name.hex[:2] / name.hex
@@ -187,6 +210,7 @@ def _drop_partial(path: Path) -> bool:
     if descriptor is None:
         return False
     path.with_suffix(".journal").unlink(missing_ok=True)
+    path.with_suffix(".journal.new").unlink(missing_ok=True)
     path.unlink(missing_ok=True)
     os.close(descriptor)
     return True

@@ -6,6 +6,7 @@ import msgspec
 
 from preheat.digest import Digest
 from preheat.library.partial import disk_trouble
+from preheat.library.reading import read_small
 from preheat.library.records import write_whole
 from preheat.verdict import LEVELS, Verdict
 
@@ -29,8 +30,8 @@ class Verdicts:
     def find(self, digest: Digest) -> Verdict | None:
         """Find what was found in a blob; None if nobody has looked, or what is kept makes no sense."""
         try:
-            form = msgspec.json.decode(self._path(digest).read_bytes(), type=_Form)
-        except (OSError, msgspec.DecodeError):
+            form = msgspec.json.decode(read_small(self._path(digest)), type=_Form)
+        except (OSError, msgspec.DecodeError, ValueError, RecursionError):
             return None
         return Verdict(form.level, form.scanner, tuple(form.found), form.why) if form.level in LEVELS else None
 

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -113,12 +114,16 @@ def _looked_at(
 ) -> Finding | None:
     """Say what is wrong; nothing, if nothing is; None if it was not read to its end, since it is gone."""
     try:
-        descriptor = os.open(path_of(blob.names[0]), os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path_of(blob.names[0]), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
     except OSError as error:
         return Finding(blob, f"it cannot be opened: {os.strerror(error.errno or 0).lower()}")
-    inode = os.fstat(descriptor).st_ino
+    status = os.fstat(descriptor)
+    inode = status.st_ino
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        return Finding(blob, "it is not a regular file", inode)
     hashers = [(name, name.hasher(blob.size)) for name in blob.names]
     try:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)

@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 from preheat.library.partial import disk_trouble
+from preheat.library.reading import read_small
 from preheat.library.records import write_whole
 from preheat.ref import Ref
 
@@ -23,7 +24,7 @@ class Gate:
     def state(self, ref: Ref) -> str:
         """Say `open` or `closed` of what came through, nothing of what did not; what cannot be read is closed."""
         try:
-            told = self._path(ref).read_text(encoding="ascii", errors="replace").strip()
+            told = read_small(self._path(ref)).decode("ascii", "replace").strip()
         except (FileNotFoundError, NotADirectoryError):
             return ""
         except OSError:

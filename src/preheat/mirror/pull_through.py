@@ -188,7 +188,7 @@ def _in_vain(error: HubError) -> Callable[[File], Arriving]:
 
 
 def _place(library: Library, file: File) -> Path | None:
-    return library.path(file.digest) if library.has(file.digest) else None
+    return library.path(file.digest) if library.sound(file) else None
 
 
 def _recorded(library: Library, ref: Ref) -> bool:

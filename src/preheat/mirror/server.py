@@ -56,6 +56,7 @@ class Server:
         beside: Sequence[Companion] = (),
     ) -> None:
         self.crowd = Crowd(limits.connections)
+        self.failed: OSError | None = None  # what ended it, if nobody stopped it
         self._desk = Desk(answer, on_event, limits, self.crowd)
         self._tls = tls
         self._beside = beside
@@ -123,6 +124,8 @@ class Server:
                     continue
                 if error.errno == errno.ECONNABORTED:
                     continue
+                if not self.crowd.stopping:
+                    self.failed = error
                 return
             self._welcome(accepted, str(address[0]))
 

@@ -1,7 +1,9 @@
 """Archiving: write an image as one tar, aside, and name it when it is whole. See archive.py for what is in it."""
 
 import contextlib
+import fcntl
 import os
+import re
 import secrets
 import threading
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from preheat.oci.store import HERE, SHARED, WRITTEN
 from preheat.oci.tar import END, Header, header, padding
 
 _NO_DIGEST = "0" * 64
+_TO_LOOK = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 
 
 class ArchiveTarget:
@@ -39,7 +42,11 @@ class ArchiveTarget:
         self._at = 0
         with self._trouble():
             file.parent.mkdir(parents=True, exist_ok=True)
+            _tidy(file)
             self._out = os.open(self._aside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            # For the next build to know, if this one is killed, that nobody is writing the file.
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._out, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def put(self, content: Content) -> tuple[Digest, str]:
         """See Target."""
@@ -116,6 +123,16 @@ class ArchiveTarget:
             yield
         except OSError as error:
             raise target_trouble(self.name, error) from error
+
+
+def _tidy(file: Path) -> None:
+    """Remove what builds of the same archive that were killed have left beside it."""
+    aside = re.compile(re.escape(f".{file.name[:200]}.") + r"[0-9a-f]{12}\.new")
+    for path in file.parent.iterdir():
+        if aside.fullmatch(path.name):
+            with contextlib.suppress(OSError), open(os.open(path, _TO_LOOK), "rb") as left:
+                fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
 
 
 def _write_list(items: list[Fields]) -> bytes:

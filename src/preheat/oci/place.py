@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.errors import UsageError
+from preheat.ref import read_path
 
 SCRATCH, LAYOUT, OCI_ARCHIVE, DOCKER_ARCHIVE, REGISTRY = "scratch", "oci", "oci-archive", "docker-archive", "docker"
 _HINT = "oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG or docker://REGISTRY/REPOSITORY:TAG"
@@ -76,7 +77,7 @@ def read_place(text: str) -> Place:
             raise UsageError(f"{text!r} is not a place for an image", hint=_HINT)
         if tag and kind == DOCKER_ARCHIVE:
             read_name(tag)
-        return Place(kind, Path(path).expanduser().absolute(), tag)
+        return Place(kind, read_path(path), tag)
     raise UsageError(f"{text!r} is not a place for an image", hint=_HINT)
 
 

@@ -39,13 +39,16 @@ def adopt(
     """Take in all that the cache at `folder` has; or, with `ref`, a plain folder of that model's files.
 
     What does not match its digest, is unfinished, or cannot be taken, is told and left where it is. `copy` makes copies
-    where nothing else is possible. Raise UsageError when nothing is known there; NoSpace when the disk is full.
+    where nothing else is possible. Raise UsageError when nothing is known there; LibraryError when that
+    holds no files; NoSpace when the disk is full.
     """
     seen = list(_read(folder, ref))
     found = [one for one in seen if isinstance(one, Found)]
     odd = [one for one in seen if isinstance(one, Odd)]
+    if not odd and not any(one.candidates for one in found):
+        raise LibraryError(f"{folder} holds no files to adopt", hint="name the folder that holds the downloaded models")
     library.prepare(0)
-    sizes = {candidate.source: candidate.source.stat().st_size for one in found for candidate in one.candidates}
+    sizes = {candidate.source: _size(candidate.source) for one in found for candidate in one.candidates}
     on_event(Reading("adopt", len(sizes), sum(sizes.values())))
     for one in odd:
         on_event(LeftOut(_said(one.path), one.reason))
@@ -65,6 +68,13 @@ def adopt(
         copied=sum(one.copied for one in done),
         left_out=len(odd) + sum(one.left_out for one in done),
     )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # it is told when it is taken
 
 
 def _said(path: Path) -> str:

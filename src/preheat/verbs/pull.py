@@ -66,6 +66,10 @@ def pull(
     wanted = snapshot.only(wish.patterns) if wish.locked is None else _as_locked(snapshot, wish.locked)
     # The claim comes before the look: what is here then, stays.
     with library.wanted(wanted):
+        if library.touched(wanted.files):
+            from preheat.verbs.view import look_over  # most pulls have no use for it
+
+            look_over(library, [wanted], on_event)
         missing = library.missing(wanted)
         to_come = sum(file.size - library.progress(file) for file in missing)
         on_event(Resolved(snapshot.ref, snapshot.commit, len(wanted.files), wanted.size, len(missing), to_come))

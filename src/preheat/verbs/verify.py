@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from preheat.digest import Digest
-from preheat.errors import PreheatError
+from preheat.errors import PreheatError, UsageError
 from preheat.events import Listener, Mended, Read, Reading, Rotten
 from preheat.library.inventory import Blob, inventory
 from preheat.library.library import Library
@@ -22,7 +22,8 @@ Mend = Callable[[Snapshot, File], None]
 class Verdict:
     """How many blobs and bytes were hashed, and how many blobs were not, as they had been of late.
 
-    `rotten` are the blobs found so, `left` those of them that are not here again; `mended` is what came anew.
+    `rotten` are the blobs found so or that could not be read; `left` those of them that are not here again, and those
+    that were to be mended and could not be; `mended` is what came anew.
     """
 
     blobs: int
@@ -47,9 +48,12 @@ def verify(
     blobs = [blob for blob in listed if not _names(blob) & fresh]
     on_event(Reading("verify", len(blobs), sum(blob.size for blob in blobs)))
     rotten: list[Blob] = []
+    unread: list[Blob] = []
 
     def found(finding: Finding) -> None:
         if finding.fault:
+            if not finding.inode:
+                unread.append(finding.blob)
             rotten.append(finding.blob)
             moved = quarantine(library.root, finding, library.path) if library.writable else None
             on_event(_rotten(library, finding, "" if moved is None else str(moved)))
@@ -57,35 +61,43 @@ def verify(
     hash_again(blobs, library.path, library.seals, lambda size: on_event(Read(size)), found)
     if library.writable and wanted is None:
         library.seals.tidy({name for blob in listed for name in _names(blob)})
-    mended = _mend(library, mend, on_event) if mend else ()
-    left = [blob for blob in rotten if not (library.writable and any(library.has(name) for name in blob.names))]
+    mended, unmended = _mend(library, mend, on_event) if mend else ((), ())
+    # What could not be read still has its name, and nobody knows whether it is right.
+    left = [
+        blob
+        for blob in rotten
+        if blob in unread or not (library.writable and any(library.has(name) for name in blob.names))
+    ]
     return Verdict(
         blobs=len(blobs),
         size=sum(blob.size for blob in blobs),
         skipped=len(listed) - len(blobs),
         rotten=tuple(str(blob.names[0]) for blob in rotten),
-        left=tuple(str(blob.names[0]) for blob in left),
+        left=tuple(dict.fromkeys([*(str(blob.names[0]) for blob in left), *unmended])),
         mended=mended,
     )
 
 
 def _fresh(library: Library, since_s: float) -> frozenset[str]:
     """Name the blobs that were hashed of late and look as they did then."""
-    seals = library.seals.read()
     limit = time.time() - since_s
     fresh = set()
-    for name, seal in seals.items():
-        if seal.at >= limit:
-            with suppress(OSError):
+    for name, seals in library.seals.all().items():
+        recent = [seal for seal in seals if seal.at >= limit]
+        with suppress(OSError, UsageError):
+            if recent:
                 status = library.path(Digest.parse(name)).stat()
-                if seal.inode == status.st_ino and not seal.broken(status):
+                if not all(seal.broken(status) for seal in recent):
                     fresh.add(name)
     return frozenset(fresh)
 
 
-def _mend(library: Library, mend: Mend, on_event: Listener) -> tuple[str, ...]:
-    """Bring again what was quarantined, is missing and needed; each by the first record that it can be had by."""
-    mended = []
+def _mend(library: Library, mend: Mend, on_event: Listener) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Bring again what was quarantined, is missing and needed; each by the first record that it can be had by.
+
+    Return what came, and what did not.
+    """
+    mended, unmended = [], []
     for path in sorted((library.root / "quarantine").glob("*-*")):
         algorithm, _, value = path.name.rpartition("-")
         why = ""
@@ -103,8 +115,9 @@ def _mend(library: Library, mend: Mend, on_event: Listener) -> tuple[str, ...]:
                 on_event(Mended(str(file.digest), ""))
                 break
         if why:
+            unmended.append(f"{algorithm}:{value}")
             on_event(Mended(f"{algorithm}:{value}", why))
-    return tuple(mended)
+    return tuple(mended), tuple(unmended)
 
 
 def _users(library: Library, digest: str) -> list[tuple[Snapshot, File]]:

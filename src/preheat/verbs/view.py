@@ -56,7 +56,8 @@ def place(
     with library.wanted(snapshot):
         library.require_files(snapshot, f"preheat pull {snapshot.ref}")
         try:
-            placement = view.place(renamed(snapshot, to), library.path, at, whole=whole)
+            with library.linking(snapshot):
+                placement = view.place(renamed(snapshot, to), library.path, at, whole=whole)
         except OSError as error:
             raise LibraryError(
                 f"a view cannot be placed at {at}: {os.strerror(error.errno or 0).lower()}",

@@ -1,21 +1,29 @@
 """`preheat adopt`."""
 
 import argparse
-from pathlib import Path
 
 from preheat.cli.wiring import Wiring
 from preheat.cli.words import say_size
-from preheat.ref import Ref
+from preheat.errors import Incomplete
+from preheat.events import Event, LeftOut
+from preheat.ref import Ref, read_path
 from preheat.verbs.adopt import adopt
+
+_FEW = 3  # of the files left out, in the last message
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Do what `preheat adopt` says."""
+    left_out: list[LeftOut] = []
+
+    def told(event: Event) -> None:
+        if isinstance(event, LeftOut):
+            left_out.append(event)
+        wiring.console(event)
+
     ref = Ref.parse(options.ref) if options.ref else None
-    done = [
-        adopt(Path(folder).expanduser().absolute(), wiring.library, wiring.console, ref, copy=options.copy)
-        for folder in options.folders
-    ]
+    folders = [read_path(folder) for folder in options.folders]
+    done = [adopt(folder, wiring.library, told, ref, copy=options.copy) for folder in folders]
     figures = {
         name: sum(getattr(one, name) for one in done)
         for name in ("versions", "files", "size", "new", "copied", "left_out")
@@ -25,6 +33,13 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         f"{wiring.library.root}; {say_size(figures['new'])} new, {say_size(figures['copied'])} of it copied"
     )
     if figures["left_out"]:
-        said += f"; {figures['left_out']} left out"
+        # Each was named with its reason as it was found; a script that reads only the status must learn of it too.
+        reasons = "; ".join(f"{one.path}: {one.reason}" for one in left_out[:_FEW])
+        more = f"; and {len(left_out) - _FEW} more" if len(left_out) > _FEW else ""
+        raise Incomplete(
+            f"{figures['left_out']} left out: {reasons}{more} ({said})",
+            hint="mend or remove these, and adopt again; what was adopted stays",
+            figures=figures,
+        )
     wiring.console.done(figures | {"library": str(wiring.library.root)}, said if options.loud else "")
     return 0

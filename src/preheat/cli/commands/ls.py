@@ -4,6 +4,7 @@ import argparse
 
 from preheat.cli.wiring import Wiring
 from preheat.cli.words import say_size
+from preheat.errors import NotPreloaded
 from preheat.library.survey import Survey, Version, survey
 from preheat.ref import Ref
 
@@ -14,6 +15,10 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     everything = survey(library.records, library.root / "blobs", library.pins)
     asked = {Ref.parse(words).at("") for words in options.refs}
     versions = [one for one in everything.versions if not asked or one.ref.at("") in asked]
+    missing = asked - {one.ref.at("") for one in versions}
+    if missing:
+        name = sorted(str(ref) for ref in missing)[0]
+        raise NotPreloaded(f"{name} is not in {library.root}", hint="preheat ls lists what is")
     figures = {
         "versions": [_facts(version) for version in versions],
         "stored": everything.stored,

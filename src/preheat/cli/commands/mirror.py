@@ -64,13 +64,15 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     with contextlib.suppress(KeyboardInterrupt):
         server.start()
         if options.tls_self_signed:
-            wiring.console(Noted("clients trust", f"SSL_CERT_FILE={place(wiring.config.state)}"))
+            wiring.console(Noted("clients trust", f"SSL_CERT_FILE={place(wiring.state)}"))
         server.wait()
     # A second Ctrl-C, or SIGTERM, waits no longer.
     with contextlib.suppress(KeyboardInterrupt):
         server.stop(grace_s)
     if log is not None:
         log.close()
+    if server.failed is not None:
+        raise PreheatError(f"{server.url} cannot be listened on any more: {server.failed}", hint="start it again")
     wiring.console.done({"url": server.url}, "")
     return 0
 
@@ -94,7 +96,7 @@ def _tls(options: argparse.Namespace, wiring: Wiring) -> Callable[[], ssl.SSLCon
     if options.tls_cert:
         return partial(given, Path(options.tls_cert), Path(options.tls_key))
     if options.tls_self_signed:
-        return partial(own, wiring.config.state, names_of(read_address(options.listen)[0], options.tls_name))
+        return partial(own, wiring.state, names_of(read_address(options.listen)[0], options.tls_name))
     return None
 
 

@@ -3,6 +3,7 @@
 import argparse
 
 from preheat.cli.wiring import Wiring
+from preheat.errors import Incomplete
 from preheat.library.partial import disk_trouble
 from preheat.ref import Ref
 from preheat.verbs.remove import recorded
@@ -16,6 +17,9 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         freed = [str(one.ref.at(one.commit)) for one in snapshots if library.pins.remove(one)]
     except OSError as error:
         raise disk_trouble(error, library.root) from error
-    words = "\n".join(f"{ref} may go" for ref in freed) or "none of them was pinned"
+    others = [str(one.ref.at(one.commit)) for one in snapshots if str(one.ref.at(one.commit)) not in freed]
+    if others:
+        raise Incomplete(f"{others[0]} is not pinned", hint="preheat ls shows the pins", figures={"unpinned": freed})
+    words = "\n".join(f"{ref} may go" for ref in freed)
     wiring.console.done({"unpinned": freed}, words if options.loud else "")
     return 0

@@ -6,7 +6,7 @@ import time
 
 from preheat.cli.wiring import Wiring
 from preheat.cli.words import read_seconds, say_seconds, say_size
-from preheat.errors import CheckFailed
+from preheat.errors import CheckFailed, NotPreloaded
 from preheat.recipes.recipe import Need
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
@@ -37,9 +37,11 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     }
     if verdict.left:
         raise CheckFailed(
-            f"{len(verdict.left)} of {verdict.blobs} blobs are rotten",
+            f"{len(verdict.left)} of {verdict.blobs} blobs are rotten or could not be read: {_few(verdict.left)}",
             hint="preheat verify --mend, or pull again" if library.writable else "verify where it can be written",
         )
+    if only and not verdict.blobs and not verdict.skipped and any(one.files for one in only):
+        raise NotPreloaded(f"no file of {only[0].ref} is in {library.root}", hint=f"preheat pull {only[0].ref}")
     rate = say_size(verdict.size / seconds) if seconds else "0 B"
     said = f"{verdict.blobs} blobs, {say_size(verdict.size)}, are right ({say_seconds(seconds)}, {rate}/s)"
     if verdict.mended:
@@ -48,3 +50,8 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         said += f"; {verdict.skipped} were found right before"
     wiring.console.done(figures, said if options.loud else "")
     return 0
+
+
+def _few(names: tuple[str, ...], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,17 +1,16 @@
 """`preheat view`."""
 
 import argparse
-from pathlib import Path
 
 from preheat.cli.wiring import Wiring
-from preheat.ref import Ref
+from preheat.ref import Ref, read_path
 from preheat.verbs.view import place
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Do what `preheat view` says."""
     view = wiring.view(options.kind)
-    at = Path(options.at).expanduser().absolute()
+    at = read_path(options.at)
     # All are looked for before any is placed. The pinned first: what a branch names is what it should mean after.
     snapshots = [wiring.library.require(Ref.parse(words), options.files) for words in options.refs]
     environ: dict[str, str] = {}
