@@ -1,5 +1,6 @@
 """Transport: HTTP connections, kept alive; it knows no hub."""
 
+import time
 import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,19 +11,21 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, exceptions
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from preheat import __version__
-from preheat.errors import HubError, UsageError
+from preheat.errors import HubError, HubUnavailable, UsageError
 from preheat.fence import Fence
 from preheat.transport.stream import Meter, Stream, trouble
 
 _REDIRECTS = 8
 _DIGEST_S = 300.0
+_LEAST_RATE, _PIECE = 1024, 256 << 10  # bytes a second of a document that is late, and bytes of one read
 
 
 @dataclass(frozen=True, slots=True)
 class Wires:
     """How to reach the world: proxies by scheme (and `no`), an extra CA file, seconds to wait, and a fence.
 
-    Documents are of at most `largest_document` bytes. What goes through a proxy is the proxy's to fence in.
+    Documents are of at most `largest_document` bytes; after `document_s` seconds one fails if it came at less than
+    1 KiB a second. What goes through a proxy is the proxy's to fence in.
     """
 
     proxies: Mapping[str, str] = field(default_factory=dict)
@@ -32,6 +35,7 @@ class Wires:
     connections: int = 256
     fence: Fence | None = None
     largest_document: int = 256 << 20
+    document_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +88,27 @@ class Transport:
 
     def _whole(self, response: urllib3.BaseHTTPResponse, url: str) -> Document:
         most = self._wires.largest_document
+        body, began = b"", time.monotonic()
         try:
-            body = response.read(most + 1)
+            pieces = []
+            while size := len(piece := response.read1(_PIECE)):
+                pieces.append(piece)
+                most -= size
+                late_s = time.monotonic() - began - self._wires.document_s
+                if most < 0:
+                    break
+                if late_s > 0 and sum(map(len, pieces)) < _LEAST_RATE * (late_s + self._wires.document_s):
+                    response.close()
+                    raise HubUnavailable(f"{url} answers too slowly to be read", hint="try another --endpoint")
+            body = b"".join(pieces)
         except (exceptions.HTTPError, OSError) as error:
             raise trouble(url, error) from error
         finally:
             response.release_conn()
         self._meter.add(len(body))
-        if len(body) > most:
-            raise HubError(f"{url} answers with more than {most >> 20} MiB where a list was expected")
+        if most < 0:
+            largest = self._wires.largest_document >> 20
+            raise HubError(f"{url} answers with more than {largest} MiB where a list was expected")
         return Document(response.status, response.headers, body)
 
     def _ask(
