@@ -21,6 +21,8 @@ from tests.flaky_hub import (
 )
 from tests.stories.kept import blobs, contents
 
+from preheat.mirror.forms import Answer, Request
+
 TOKEN = "hf_Kq7vSecretOfMine"
 
 
@@ -129,6 +131,22 @@ def test_a_hub_that_knows_no_ranges_still_serves(preheat: Preheat, hub: FlakyHub
     hub.fails("low.bin", knows_no_ranges)
     told = preheat("pull", "acme/tiny", "--files", "*low.bin", "--connections", "2")
     assert told.status == 0, told.err
+
+
+@pytest.mark.parametrize("odd", [None, "bytes 0-8/9000000", "nonsense"])
+def test_a_hub_that_misdescribes_its_ranges_still_serves(
+    preheat: Preheat, hub: FlakyHub, model: Path, odd: str | None
+) -> None:
+    def misdescribes(request: Request, full: Answer) -> Answer:
+        if full.status != 206:
+            return full
+        headers = {name: value for name, value in full.headers.items() if name != "Content-Range"}
+        return replace(full, headers=headers if odd is None else headers | {"Content-Range": odd})
+
+    hub.fails(WEIGHTS, misdescribes)
+    told = preheat("pull", "acme/tiny", "--files", "*.safetensors")
+    assert told.status == 0, told.err
+    assert (model / "model.safetensors").read_bytes() in blobs(preheat.library).values()
 
 
 # ---- failures that stay -------------------------------------------------------------------------------------------

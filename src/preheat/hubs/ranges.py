@@ -40,8 +40,9 @@ class Ranges:
     def open(self, place: Place, file: File, start: int, stop: int) -> Reader:
         """Read bytes `start` up to, not including, `stop` of `file`, which lies there, and never one more.
 
-        Raise IntegrityError for an answer that is about other bytes; NoRanges where a part was asked for and everything
-        comes, once for each file, since ModelScope has ranges for large files alone.
+        Raise IntegrityError for an answer that is about other bytes. Raise NoRanges where a part was asked for and the
+        server sends everything, or a part that its headers do not describe as the one asked for; later calls for that
+        file ask for all of it. ModelScope has ranges for large files alone, so one file says nothing about others.
         """
         if start >= stop:
             return _Empty()
@@ -53,6 +54,9 @@ class Ranges:
                 raise self._read_error(stream, place.what)
             if stream.status == 200 and not plain:
                 _check_plain(stream.headers, file)
+            if not plain and (
+                stream.status == 200 or (stream.status == 206 and not _is_part(stream, file, start, stop))
+            ):
                 self._whole_only.add(file)
                 raise NoRanges(f"{file.path} can only be had whole there", hint="nothing to do: it only takes longer")
             return self._part(stream, file, start, stop)
@@ -168,6 +172,18 @@ def _check_range(headers: Mapping[str, str], file: File, start: int, stop: int) 
             f"the hub sends {headers.get('Content-Range', 'some')[:100]!r}",
             hint=_OTHER,
         )
+
+
+def _is_part(stream: Stream, file: File, start: int, stop: int) -> bool:
+    """Whether a 206 answer's headers describe exactly the part that was asked for, as plain bytes."""
+    length = stream.headers.get("Content-Length", "")
+    try:
+        _check_plain(stream.headers, file)
+        _check_range(stream.headers, file, start, stop)
+    except (HubError, IntegrityError):
+        return False
+    # A server that promises fewer bytes than the range has would leave the reader to wait for the rest.
+    return not length.isdecimal() or int(length) >= stop - start
 
 
 def _check_size(headers: Mapping[str, str], file: File) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,14 +24,15 @@ from preheat.transport.trouble import host_of, refused_by_proxy, trouble
 _REDIRECTS = 8
 _DIGEST_S = 300.0
 _CREDENTIALS = frozenset(("authorization", "cookie", "proxy-authorization"))
+_LEAST_RATE, _PIECE = 1024, 256 << 10  # bytes a second of a document that is late, and bytes of one read
 
 
 @dataclass(frozen=True, slots=True)
 class Wires:
     """How to reach the world: proxies by scheme (and `no`), an extra CA file, seconds to wait, and a fence.
 
-    Documents are of at most `largest_document` bytes. Of what goes through a proxy only addresses are fenced in:
-    the proxy looks up names.
+    Documents are of at most `largest_document` bytes; after `document_s` seconds one fails if it came at less than
+    1 KiB a second. Of what goes through a proxy only addresses are fenced in: the proxy looks up names.
     """
 
     proxies: Mapping[str, str] = field(default_factory=dict)
@@ -40,6 +42,7 @@ class Wires:
     connections: int = 256
     fence: Fence | None = None
     largest_document: int = 256 << 20
+    document_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +97,29 @@ class Transport:
             pool.clear()
 
     def _whole(self, answer: "_Answer") -> Document:
-        most, response = self._wires.largest_document, answer.response
+        largest, response = self._wires.largest_document, answer.response
+        pieces, size, began = [], 0, time.monotonic()
         try:
-            body = response.read(most + 1)
+            while piece := response.read1(_PIECE):
+                pieces.append(piece)
+                size += len(piece)
+                took_s = time.monotonic() - began
+                slow = took_s > self._wires.document_s and size < _LEAST_RATE * took_s
+                if slow or size > largest:
+                    response.close()
+                    break
+            else:
+                slow = False
         except (exceptions.HTTPError, OSError, ValueError) as error:
             raise trouble(answer.url, error, answer.proxy) from error
         finally:
             response.release_conn()
-        self._meter.add(len(body))
-        if len(body) > most:
-            raise HubError(f"{answer.url} answers with more than {most >> 20} MiB where a list was expected")
+        self._meter.add(size)
+        if size > largest:
+            raise HubError(f"{answer.url} answers with more than {largest >> 20} MiB where a list was expected")
+        if slow:
+            raise HubUnavailable(f"{answer.url} answers too slowly to be read", hint="try another --endpoint")
+        body = b"".join(pieces)
         return Document(response.status, response.headers, body)
 
     def _ask(

@@ -1,0 +1,42 @@
+"""A document that drips ends with an error, and one that is merely slow does not."""
+
+import socket
+import threading
+import time
+
+import pytest
+
+from preheat.errors import HubUnavailable
+from preheat.transport.transport import Transport, Wires
+
+
+def served(size: int, pause_s: float) -> str:
+    """Serve one answer a byte at a time; return its address."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with listening, listening.accept()[0] as client:
+            client.recv(4096)
+            try:
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+                for _ in range(size):
+                    client.sendall(b"x")
+                    time.sleep(pause_s)
+            except OSError:
+                pass  # the client has given up, as it should
+
+    threading.Thread(target=serve, daemon=True).start()
+    return f"http://127.0.0.1:{listening.getsockname()[1]}/"
+
+
+def test_a_document_that_drips_is_given_up() -> None:
+    transport = Transport(Wires(document_s=0.3))
+    with pytest.raises(HubUnavailable, match="too slowly"):
+        transport.get(served(1_000_000, 0.05), {})
+    transport.close()
+
+
+def test_a_document_that_comes_in_time_byte_by_byte_is_read() -> None:
+    transport = Transport(Wires())
+    assert transport.get(served(20, 0.01), {}).body == b"x" * 20
+    transport.close()
