@@ -136,6 +136,7 @@ def test_a_library_made_by_a_pull_has_nothing_that_is_not_named(model: Path, tmp
         "records/HUB/SLUG/refs/REVISION",
         "views/APP/VIEW/…",
         "seals/RANDOM.log",
+        "verdicts/ALGORITHM/FF/HEX.json",
     }
     assert (library / "format").read_text() == "1\n"
 
@@ -144,7 +145,7 @@ def test_a_pull_that_broke_leaves_a_partial_and_a_journal_of_the_form_given(mode
     library = Library(tmp_path / "library")
     told: list[Event] = []
     source = Source("breaking", Breaking(Folder(), BIG // 2), Ref.parse(f"file:{model}"))
-    policy = Policy(1, patience=Patience(attempts=2, first_wait_s=0.01))
+    policy = Policy(1, patience=Patience(attempts=2, first_wait_s=0.01, lasting_s=0.0))
     with pytest.raises(HubUnavailable):
         pull([source], library, policy, told.append)
     assert {"partial/ALGORITHM-HEX.part", "partial/ALGORITHM-HEX.journal"} <= met(library.root)

@@ -87,7 +87,7 @@ def test_it_can_be_pulled_and_placed(name: str, tmp_path: Path) -> None:
 
 def test_indextts_finds_all_it_looks_for_where_it_looks(tmp_path: Path) -> None:
     test_it_can_be_pulled_and_placed("indextts2", tmp_path)
-    checkpoints = tmp_path / "app" / "checkpoints"
+    checkpoints = tmp_path / "app" / "checkpoints_2"
     for path in (
         "gpt.pth",
         "qwen0.6bemo4-merge/some",

@@ -20,6 +20,7 @@ from preheat.transfer.plan import LARGEST, SMALLEST, carve
 from preheat.transfer.queue import Queue
 from preheat.transfer.route import WORTH_ASKING, Measured, Route
 from preheat.transfer.routes import Routes
+from preheat.transfer.setbacks import forget_wrong, give_up_stalled, stumble
 
 LOOK_AGAIN_S = 0.25
 _RESCUES_EVERY_S = 0.05
@@ -31,9 +32,8 @@ _SIDE_BY_SIDE = max(1, min(len(os.sched_getaffinity(0)), 4))
 class Board:
     """All methods may be called from any thread; those that decide hold one lock.
 
-    Under it nothing waits for a disk, a network or a listener: files are opened and partials changed without it, and
-    `on_event` only queues. Locks are taken in this order, and never the other way: the board's, a flight's, an
-    interrupt's; a partial's own is taken under none of them but for reading its ranges.
+    Under it nothing waits for a disk, a network or a listener: `on_event` only queues. Locks are taken in this order:
+    the board's, a flight's, an interrupt's.
     """
 
     def __init__(
@@ -115,16 +115,9 @@ class Board:
             again = ask_again(download, self.routes.able(download.partial.file.digest))
             names = ", ".join(sorted({route.way.name for _, route in download.brought})) or "this disk"
         # It is being sealed, so that no other thread touches its partial meanwhile.
-        if not again:
-            download.partial.discard()
-            raise IntegrityError(f"{error.message} (from {names})", hint=error.hint) from error
-        download.partial.forget(again)
-        gaps = download.partial.gaps
-        self._on_event(
-            Retrying(
-                download.partial.file.path, f"{names} sent bytes with a wrong digest; some are requested again", 0.0
-            )
-        )
+        gaps = forget_wrong(download, again, names, error)
+        reason = f"{names} sent bytes with a wrong digest; some are requested again"
+        self._on_event(Retrying(download.partial.file.path, reason, 0.0))
         with self.changed:
             download.failures += 1
             download.sealing = False
@@ -171,14 +164,8 @@ class Board:
     def wake_the_stalled(self, now: float) -> None:
         """Break off what has brought nothing for too long; its thread then gives the part back."""
         with self.changed:
-            for flight in self._flights():
-                file, route = flight.download.partial.file, flight.route
-                elsewhere = any(one is not route and one.heard > flight.began for one in self.routes.able(file.digest))
-                if not flight.given_up and (why := flight.stalled(now, elsewhere=elsewhere)):
-                    flight.break_off(why)
-                    if elsewhere:
-                        route.stumble(HubUnavailable(f"{route.way.name} {why}"), 0, now, self._patience)
-                    self._on_event(Retrying(file.path, f"{route.way.name} {why}; requested again", 0.0))
+            for event in give_up_stalled(self._flights(), self.routes, self._patience, now):
+                self._on_event(event)
 
     def steer(self, route: Route, said: Measured | None, now: float) -> None:
         """Have as many connections to a route as it is worth by what is said of it; of too many the fastest stay."""
@@ -308,11 +295,9 @@ class Board:
             case NoRanges():
                 route.whole_only.add(file.digest)
             case HubUnavailable():
-                now = time.monotonic()
-                serving = sum(one.route is route and one.at > one.start and not one.given_up for one in self._flights())
-                wait_s = route.stumble(error, flight.at - flight.start, now, self._patience, serving)
-                if wait_s is not None and not route.left:
-                    self._on_event(Retrying(file.path, error.message, wait_s))
+                retrying = stumble(flight, error, self._flights(), self._patience)
+                if retrying is not None:
+                    self._on_event(retrying)
             case _:
                 route.files.pop(file.digest, None)
                 route.error = error

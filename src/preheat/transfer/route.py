@@ -126,7 +126,7 @@ class Route:
         self.error = error
         if self.heard:
             left_s = self.heard + patience.lasting_s - now
-            self.left = error.message if left_s <= 0 else ""
+            self.left = error.message if left_s <= 0 or patience.attempts < 2 else ""
         elif self.failures >= patience.attempts or error.silent:
             self.left = error.message
         return self._rest(patience.wait_s(self.failures, error.wait_s, 0.5), now)

@@ -21,6 +21,9 @@ from preheat.mirror.settings import Settings, Words
 from preheat.mirror.shelf import Shelf
 from preheat.verbs.mirror import House, mirror
 
+# A bare number below this is most likely meant in gigabytes.
+_SMALLEST_CAP = 1_000_000
+
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Do what `preheat mirror` says."""
@@ -112,6 +115,10 @@ def _cap(options: argparse.Namespace) -> int:
     cap = read_size(options.size_cap)
     if not cap:
         raise UsageError("a library of no bytes holds nothing", hint="--size-cap 200G")
+    if cap < _SMALLEST_CAP and options.size_cap.strip().isdigit():
+        raise UsageError(
+            f"--size-cap {options.size_cap} is {cap} bytes, too few for any model", hint=f"--size-cap {cap}G"
+        )
     return cap
 
 

@@ -1,0 +1,48 @@
+"""Setbacks: flights that stall, and connections that break; the scheduler's lock is held."""
+
+import time
+from collections.abc import Iterable, Iterator
+
+from preheat.errors import HubUnavailable, IntegrityError
+from preheat.events import Retrying
+from preheat.library.ranges import Range
+from preheat.retry import Patience
+from preheat.transfer.flight import Download, Flight
+from preheat.transfer.routes import Routes
+
+
+def give_up_stalled(flights: Iterable[Flight], routes: Routes, patience: Patience, now: float) -> Iterator[Retrying]:
+    """Break off the flights that have brought nothing for too long; yield an event for each.
+
+    A route that is late while another serves the same file is given a rest.
+    """
+    for flight in flights:
+        file, route = flight.download.partial.file, flight.route
+        elsewhere = any(one is not route and one.heard > flight.began for one in routes.able(file.digest))
+        why = "" if flight.given_up else flight.stalled(now, elsewhere=elsewhere)
+        if not why:
+            continue
+        flight.break_off(why)
+        if elsewhere:
+            route.stumble(HubUnavailable(f"{route.way.name} {why}"), 0, now, patience)
+        yield Retrying(file.path, f"{route.way.name} {why}; requested again", 0.0)
+
+
+def forget_wrong(download: Download, again: list[Range], names: str, error: IntegrityError) -> list[Range]:
+    """Have a file take the ranges `again` for missing; return all its gaps. Not under the lock: it writes to disk.
+
+    Raise IntegrityError, with the file discarded, if there is nothing to ask for again; `names` are who sent it.
+    """
+    if not again:
+        download.partial.discard()
+        raise IntegrityError(f"{error.message} (from {names})", hint=error.hint) from error
+    download.partial.forget(again)
+    return download.partial.gaps
+
+
+def stumble(flight: Flight, error: HubUnavailable, flights: Iterable[Flight], patience: Patience) -> Retrying | None:
+    """Have a flight's route take in that its connection broke; return the event for it, None if that is known."""
+    route = flight.route
+    serving = sum(one.route is route and one.at > one.start and not one.given_up for one in flights)
+    wait_s = route.stumble(error, flight.at - flight.start, time.monotonic(), patience, serving)
+    return None if wait_s is None or route.left else Retrying(flight.download.partial.file.path, error.message, wait_s)
