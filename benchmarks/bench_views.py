@@ -31,6 +31,7 @@ from preheat.views.links import WAYS
 from preheat.views.local_dir import LocalDir
 from preheat.views.modelscope import ModelScopeCache
 from preheat.views.modelscope_old import OldModelScopeCache
+from preheat.views.placer import place
 from preheat.views.torch_hub import TorchHub
 from preheat.views.view import View
 from preheat.views.whisper import Whisper
@@ -83,10 +84,10 @@ def measure(
         view = layout(WAYS[link])
         before = os.statvfs(at.parent)
         began = time.perf_counter()
-        view.place(snapshot, library.path, at, whole=True)
+        place(view, snapshot, library.path, at, whole=True)
         first.append(time.perf_counter() - began)
         began = time.perf_counter()
-        view.place(snapshot, library.path, at, whole=True)
+        place(view, snapshot, library.path, at, whole=True)
         again.append(time.perf_counter() - began)
         if link == "reflink":
             # Shared extents are only seen from the filesystem, which is nobody else's here.

@@ -105,6 +105,14 @@ class Incomplete(LibraryError):
         self.figures = dict(figures or {})
 
 
+class Occupied(LibraryError):
+    """Files that preheat did not place, with other bytes, lie where a view's are to be. `paths` are all of them."""
+
+    def __init__(self, message: str, *, hint: str = "", paths: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.paths = paths
+
+
 class Busy(LibraryError):
     """Another process holds it."""
 

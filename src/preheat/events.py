@@ -75,6 +75,13 @@ class Placed(msgspec.Struct, frozen=True):
     copied: int
 
 
+class MovedAside(msgspec.Struct, frozen=True):
+    """What lay at `path`, and preheat had not placed, is at `to` now."""
+
+    path: str
+    to: str
+
+
 class Serving(msgspec.Struct, frozen=True):
     """A server answers at `url`."""
 
@@ -209,6 +216,7 @@ Event = (
     | Stored
     | Scanned
     | Placed
+    | MovedAside
     | Serving
     | Answered
     | AppChanged

@@ -126,7 +126,7 @@ def suspects(library: Library) -> list[str]:
 
 def test_nothing_is_suspicious_as_it_was_made_and_after_links_made_by_us(library: Library, tmp_path: Path) -> None:
     assert suspects(library) == []
-    with library.linking(snapshot_of(library)):
+    with library.linking(snapshot_of(library).files):
         os.link(library.path(file_of("m", LARGE).digest), tmp_path / "view.bin")
     assert suspects(library) == []
 
@@ -143,7 +143,7 @@ def test_what_was_touched_before_a_link_is_not_sealed_by_it(library: Library, tm
     before = path.stat()
     tampered(path, 5, 1)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    with library.linking(snapshot_of(library)):
+    with library.linking(snapshot_of(library).files):
         os.link(path, tmp_path / "view.bin")
     assert suspects(library) == ["model.bin"]
 

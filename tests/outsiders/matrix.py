@@ -12,6 +12,7 @@ from tests.views.kept import blob_path, keep_folder, seen
 from preheat.events import Answered
 from preheat.ref import Ref
 from preheat.snapshot import Snapshot
+from preheat.views.placer import place
 from preheat.views.view import View
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +47,7 @@ class Placed:
 
     def place(self, view: View, at: Path, files: tuple[str, ...] = WHOLE, ref: str = "hf:acme/tiny") -> Snapshot:
         snapshot = replace(self.snapshot, ref=Ref.parse(ref)).only(files)
-        view.place(snapshot, blob_path(self.library), at, whole=not files)
+        place(view, snapshot, blob_path(self.library), at, whole=not files)
         return snapshot
 
     def fetched(self) -> str:

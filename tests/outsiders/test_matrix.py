@@ -24,6 +24,7 @@ from preheat.views.links import AUTO, COPY, HARDLINK, SHIELDED
 from preheat.views.local_dir import LocalDir
 from preheat.views.modelscope import ModelScopeCache
 from preheat.views.modelscope_old import OldModelScopeCache
+from preheat.views.placer import place
 from preheat.views.view import View
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -145,12 +146,20 @@ def test_the_client_itself_writes_in_place_and_only_a_file_of_its_own_is_safe_fr
     folder.mkdir()
     (folder / "config.json").write_text("old")
     for name, ways in (("linked", (HARDLINK,)), ("own", (COPY,))):
-        LocalDir(ways).place(
-            keep_folder(library, folder, "hf:acme/tiny"), blob_path(library), tmp_path / name, whole=True
+        place(
+            LocalDir(ways),
+            keep_folder(library, folder, "hf:acme/tiny"),
+            blob_path(library),
+            tmp_path / name,
+            whole=True,
         )
     (folder / "config.json").write_text("new")
-    HuggingFaceCache().place(
-        keep_folder(library, folder, "hf:acme/tiny"), blob_path(library), tmp_path / "hub", whole=True
+    place(
+        HuggingFaceCache(),
+        keep_folder(library, folder, "hf:acme/tiny"),
+        blob_path(library),
+        tmp_path / "hub",
+        whole=True,
     )
     heard: list[Event] = []
     blobs = {path: path.read_bytes() for path in (library / "blobs").rglob("*") if path.is_file()}

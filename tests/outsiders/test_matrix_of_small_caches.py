@@ -8,6 +8,7 @@ from tests.outsiders.conftest import Outsider
 from tests.outsiders.matrix import NOWHERE, Client, record, stale
 from tests.views.kept import blob_path, keep_folder
 
+from preheat.views.placer import place
 from preheat.views.torch_hub import TorchHub
 from preheat.views.whisper import Whisper
 
@@ -63,7 +64,7 @@ def test_whisper_takes_its_model_for_the_hash_in_its_address(
 ) -> None:
     snapshot = keep_folder(tmp_path / "library", checkpoint, f"file:{checkpoint}")
     view = Whisper()
-    view.place(snapshot, blob_path(tmp_path / "library"), tmp_path / "at", whole=True)
+    place(view, snapshot, blob_path(tmp_path / "library"), tmp_path / "at", whole=True)
     digest = hashlib.sha256((checkpoint / "mini.pt").read_bytes()).hexdigest() if right else "0" * 64
     address = f"{NOWHERE}/models/{digest}/mini.pt"
     said = torch(
@@ -80,7 +81,7 @@ def test_whisper_takes_its_model_for_the_hash_in_its_address(
 def test_torch_hub_takes_a_checkpoint_by_its_name(torch: Client, checkpoint: Path, tmp_path: Path) -> None:
     snapshot = keep_folder(tmp_path / "library", checkpoint, f"file:{checkpoint}")
     view = TorchHub()
-    view.place(snapshot, blob_path(tmp_path / "library"), tmp_path / "at", whole=True)
+    place(view, snapshot, blob_path(tmp_path / "library"), tmp_path / "at", whole=True)
     said = torch(
         f"sorted(torch.hub.load_state_dict_from_url('{NOWHERE}/nets/mini.pt', weights_only=True))",
         **view.environ(tmp_path / "at"),

@@ -19,6 +19,7 @@ from preheat.views.links import WAYS
 from preheat.views.local_dir import LocalDir
 from preheat.views.modelscope import ModelScopeCache
 from preheat.views.modelscope_old import OldModelScopeCache
+from preheat.views.placer import place as lay
 from preheat.views.torch_hub import TorchHub
 from preheat.views.view import View
 from preheat.views.whisper import Whisper
@@ -46,7 +47,7 @@ def at(tmp_path: Path) -> Path:
 
 
 def place(view: View, library: Path, snapshot: Snapshot, at: Path, *, whole: bool = True) -> None:
-    view.place(snapshot, blob_path(library), at, whole=whole)
+    lay(view, snapshot, blob_path(library), at, whole=whole)
 
 
 def blob(content: bytes) -> str:
@@ -66,9 +67,9 @@ def test_placing_again_changes_nothing(view: View, ways: str, tmp_path: Path, re
     def state() -> dict[Path, tuple[int, int, int]]:
         return {p: (p.lstat().st_ino, p.lstat().st_mtime_ns, p.lstat().st_ctime_ns) for p in at.rglob("*")}
 
-    first = view.place(snapshot, blob_path(library), at, whole=True)
+    first = lay(view, snapshot, blob_path(library), at, whole=True)
     before = state()
-    again = view.place(snapshot, blob_path(library), at, whole=True)
+    again = lay(view, snapshot, blob_path(library), at, whole=True)
     assert state() == before
     assert sum(first.links.values())
     assert (dict(again.links), again.copied) == ({}, 0)

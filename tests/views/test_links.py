@@ -14,6 +14,7 @@ from preheat.views.flat import Flat
 from preheat.views.huggingface import HuggingFaceCache
 from preheat.views.links import AUTO, COPY, HARDLINK, SHIELDED, SYMLINK, WAYS, link, read_ways
 from preheat.views.local_dir import LocalDir
+from preheat.views.placer import place
 
 
 @pytest.fixture
@@ -141,23 +142,23 @@ def test_without_links_there_are_copies_once(
     view: HuggingFaceCache | LocalDir | Flat, tmp_path: Path, fat: Path
 ) -> None:
     snapshot = keep(tmp_path / "library")
-    placed = view.place(snapshot, blob_path(tmp_path / "library"), fat / "at", whole=True)
+    placed = place(view, snapshot, blob_path(tmp_path / "library"), fat / "at", whole=True)
     assert placed.copied == snapshot.size
     assert set(placed.links) == {COPY}
     at = fat / "at"
     folder = at / "models--acme--tiny/snapshots" / snapshot.commit if isinstance(view, HuggingFaceCache) else at
     assert {path: body for path, body in seen(folder).items() if not path.startswith(".")} == dict(MODEL)
-    again = view.place(snapshot, blob_path(tmp_path / "library"), fat / "at", whole=True)
+    again = place(view, snapshot, blob_path(tmp_path / "library"), fat / "at", whole=True)
     assert (again.copied, dict(again.links)) == (0, {})
 
 
 def test_two_files_are_not_made_one_where_a_is_a(tmp_path: Path, fat: Path) -> None:
     snapshot = keep(tmp_path / "library", files={"Vocab.txt": b"A", "vocab.txt": b"a"})
-    Flat().place(snapshot, blob_path(tmp_path / "library"), tmp_path / "at", whole=True)
+    place(Flat(), snapshot, blob_path(tmp_path / "library"), tmp_path / "at", whole=True)
     assert seen(tmp_path / "at") == {"Vocab.txt": b"A", "vocab.txt": b"a"}
     with pytest.raises(LibraryError, match=r"Vocab\.txt and vocab\.txt are one name"):
-        Flat().place(snapshot, blob_path(tmp_path / "library"), fat / "at", whole=True)
+        place(Flat(), snapshot, blob_path(tmp_path / "library"), fat / "at", whole=True)
     assert (fat / "at/Vocab.txt").read_bytes() == b"A"
     snapshot = keep(tmp_path / "library", files={"A/x": b"A", "a/x": b"a"})
     with pytest.raises(LibraryError, match="A/x and a/x are one name"):
-        Flat().place(snapshot, blob_path(tmp_path / "library"), fat / "other", whole=True)
+        place(Flat(), snapshot, blob_path(tmp_path / "library"), fat / "other", whole=True)

@@ -9,7 +9,7 @@ from typing import IO, Protocol
 import msgspec
 
 from preheat.cli.pace import Pace
-from preheat.errors import AppError, ImageError, Incomplete, PreheatError
+from preheat.errors import AppError, ImageError, Incomplete, Occupied, PreheatError
 from preheat.events import (
     Adopted,
     Event,
@@ -138,6 +138,8 @@ def _facts(error: PreheatError) -> dict[str, object]:
     facts: dict[str, object] = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
     if isinstance(error, AppError):
         facts["tail"] = error.tail
+    if isinstance(error, Occupied):
+        facts["paths"] = error.paths
     if isinstance(error, Incomplete):
         facts["figures"] = error.figures
     if isinstance(error, ImageError) and error.end:

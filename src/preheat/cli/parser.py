@@ -106,7 +106,25 @@ def _pulling(verb: argparse.ArgumentParser) -> None:
     )
 
 
+def _ground(verb: argparse.ArgumentParser) -> None:
+    group = verb.add_mutually_exclusive_group()
+    group.add_argument(
+        "--replace",
+        action="store_true",
+        help="move files aside that lie in a view's place and are not preheat's (NAME.before-preheat)",
+    )
+    group.add_argument("--keep", action="store_true", help="leave such files, and place the rest of the view")
+    verb.add_argument(
+        "--allow-place",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="let a view lie there too, outside the app's folder; repeatable",
+    )
+
+
 def _placing(verb: argparse.ArgumentParser) -> None:
+    _ground(verb)
     verb.add_argument(
         "--link",
         choices=["auto", "reflink", "hardlink", "symlink", "copy"],
@@ -193,6 +211,7 @@ def _run_verb(verb: argparse.ArgumentParser) -> None:
 def _serve_config(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("kind", choices=["systemd", "compose"], help="a unit file, or a compose file")
     _app(verb)
+    _ground(verb)
     verb.add_argument("--image", default="python:3.11-slim", metavar="IMAGE", help="what compose runs it in")
     verb.add_argument("--status", default="127.0.0.1:7861", metavar="ADDR", help="the guard's status address")
     verb.add_argument("--front", metavar="ADDR", help="have the guard hold the app's public port, as `run` does")
@@ -221,7 +240,8 @@ _VERBS = (
         """\
   preheat pull openai/whisper-tiny.en
   preheat pull hf:IndexTeam/IndexTTS-2@740dcaff396282ffb241903d150ac011cd4b1ede --files '*.pth' --files '*.yaml'
-  preheat pull openai/whisper-tiny.en --endpoint hf=http://mirror.lan:8000 --view hf-cache=./cache""",
+  preheat pull openai/whisper-tiny.en --endpoint hf=http://mirror.lan:8000 --view hf-cache=./cache
+  preheat pull indextts2 --replace               move files of yours that are in the way to NAME.before-preheat""",
     ),
     (
         "run",
@@ -231,6 +251,7 @@ _VERBS = (
   preheat run                                    the app that ./preheat.toml describes
   preheat run examples/speech_webui/preheat.toml --pull
   preheat run --ready tcp:7860 -- python webui.py
+  preheat run indextts2 --keep                   with your own gpt.pth or config.yaml, where you changed one
   preheat run --front 0.0.0.0:7860 --standby -- python webui.py --port {port}""",
     ),
     (
@@ -258,6 +279,6 @@ _VERBS = (
     ),
     *describing(_app, _asking),
     *imaging(),
-    *proving(_app, _pulling),
+    *proving(_app, _pulling, _ground),
     *upkeep(_pulling),
 )

@@ -18,6 +18,7 @@ from preheat.events import (
     LayerPut,
     LeftOut,
     Mended,
+    MovedAside,
     NetworkSeen,
     Noted,
     Placed,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 _LINES_EVERY_S = 2.0
 _NAMED = 3  # places, in one line
+_WORTH_SAYING = 1_000_000  # bytes copied: configurations always are
 
 
 class People:
@@ -83,7 +85,9 @@ class People:
                 self._say(f"{event.what}: {event.reason}; again in {say_seconds(event.wait_s)}")
             case Stored():
                 self._say(f"  {event.file.path} {say_size(event.file.size)} verified", at=2)
-            case Placed() if event.copied:
+            case MovedAside():
+                self._say(f"moved aside: {event.path} is {event.to} now")
+            case Placed() if event.copied >= _WORTH_SAYING:
                 self._say(f"{event.ref} is placed at {event.path} ({event.kind}): {say_size(event.copied)} were copied")
             case Scanned() | Noted():
                 self._say(f"{event.what}: {event.said}")

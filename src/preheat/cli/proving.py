@@ -6,12 +6,13 @@ from collections.abc import Callable
 Build = Callable[[argparse.ArgumentParser], None]
 
 
-def proving(app: Build, pulling: Build) -> tuple[tuple[str, str, Build, str], ...]:
-    """List the verbs: name, what it does, what adds its words, examples. `app` and `pulling` add words they share."""
+def proving(app: Build, pulling: Build, ground: Build) -> tuple[tuple[str, str, Build, str], ...]:
+    """List the verbs: name, what it does, what adds its words, examples. The arguments add words they share."""
 
     def prove(verb: argparse.ArgumentParser) -> None:
         app(verb)
         _prove(verb)
+        ground(verb)
         pulling(verb)
 
     def doctor(verb: argparse.ArgumentParser) -> None:

@@ -35,6 +35,7 @@ from preheat.views.links import AUTO, SHIELDED, SYMLINK, read_ways
 
 if TYPE_CHECKING:
     from preheat.mirror.upstream import Upstream
+    from preheat.verbs.ground import Permissions
     from preheat.views.view import View
 
 
@@ -163,6 +164,15 @@ class Wiring:
         transport = Transport(replace(wires, largest_document=48 << 20))
         make = HuggingFace if hub == "hf" else ModelScope
         return Upstream(hub, url, lambda token, headers: make(url, transport, token, headers))
+
+    @functools.cached_property
+    def permissions(self) -> "Permissions":
+        """Say what the user allows of their own ground: --replace, --keep, --allow-place."""
+        from preheat.verbs.ground import Permissions
+
+        said = vars(self._options)
+        places = tuple(Path(place).expanduser().absolute() for place in said.get("allow_place", ()))
+        return Permissions(bool(said.get("replace")), bool(said.get("keep")), places)
 
     def app_view(self, kind: str) -> "View":
         """Choose a layout for an app that `run` is to keep from writing the library.

@@ -16,6 +16,7 @@ from preheat.library.blobs import Blobs
 from preheat.library.claims import Claims, machine
 from preheat.library.journal import Journal, boot_id
 from preheat.library.lock import take
+from preheat.library.marks import Marks
 from preheat.library.partial import Partial, disk, disk_trouble
 from preheat.library.pins import Pins
 from preheat.library.reading import read_small
@@ -48,6 +49,8 @@ class Library:
         self.pins = Pins(root / "pins")
         self.claims = Claims(root / "claims")
         self.seals = Seals(root / "seals")
+        elsewhere = () if state is None else (state.parent / "placed" / _short(root),)
+        self.marks = Marks(root / "placed", *elsewhere)
         self.watchers: dict[Digest, Watcher] = {}
         self._check_format()
 
@@ -160,12 +163,13 @@ class Library:
         self._blobs.settle()
 
     @contextlib.contextmanager
-    def wanted(self, snapshot: Snapshot) -> Iterator[None]:
-        """Keep the snapshot's blobs, here or on their way, from being pruned while it has no record yet."""
+    def wanted(self, *snapshots: Snapshot) -> Iterator[None]:
+        """Keep the snapshots' blobs, here or on their way, from being pruned while they have no record yet."""
+        digests = dict.fromkeys(file.digest for snapshot in snapshots for file in snapshot.files)
         with contextlib.ExitStack() as until:
             # Where no claim can be written, nothing can be pulled, and what is here can be used.
             with contextlib.suppress(OSError):
-                until.enter_context(self.claims.pulling(file.digest for file in snapshot.files))
+                until.enter_context(self.claims.pulling(digests))
             yield
 
     def suspicious(self, snapshot: Snapshot) -> tuple[File, ...]:
@@ -207,13 +211,13 @@ class Library:
         return Soundness(self)
 
     @contextlib.contextmanager
-    def linking(self, snapshot: Snapshot) -> Iterator[None]:
+    def linking(self, files: Sequence[File]) -> Iterator[None]:
         """Seal anew, after the block, the blobs that it gave another name: that changes a file's time of change.
 
         Only those that were untouched before and differ in nothing else.
         """
-        touched = set(self.touched(snapshot.files))
-        sound = {file.digest: self.path(file.digest).stat() for file in snapshot.files if file not in touched}
+        touched = set(self.touched(files))
+        sound = {file.digest: self.path(file.digest).stat() for file in files if file not in touched}
         try:
             yield
         finally:
@@ -228,7 +232,7 @@ class Library:
         """Where views of apps lie: in the library, or where it cannot be written, in `state`, by the library's path."""
         if self._state is None or self.writable:
             return self.root / "views"
-        return self._state / hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
+        return self._state / _short(self.root)
 
     @property
     def writable(self) -> bool:
@@ -268,6 +272,11 @@ class Library:
                 f"{self.root} is a library of format {found[:20]!r}, and this preheat knows format {_FORMAT}",
                 hint="use the preheat that wrote it, or another --library",
             )
+
+
+def _short(root: Path) -> str:
+    """Name what is kept elsewhere for a library."""
+    return hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
 
 
 def _content(status: os.stat_result) -> tuple[int, int, int]:

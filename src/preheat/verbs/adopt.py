@@ -15,6 +15,7 @@ from preheat.library import hf_caches, ms_caches, whisper_caches
 from preheat.library.caches import Candidate, Found, Odd, commit_of
 from preheat.library.intake import Intake, Taken
 from preheat.library.library import Library
+from preheat.mark import THEIRS, Look
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
 
@@ -144,6 +145,7 @@ def _take(found: Found, library: Library, intake: Intake, tell: Listener) -> tup
     for candidate in found.candidates:
         alike.setdefault((candidate.source, candidate.digest), []).append(candidate)
     taken: dict[str, Taken] = {}
+    linked: list[tuple[str, Digest, Look]] = []
     left_out = 0
     with ThreadPoolExecutor(_THREADS) as pool:
         jobs = {pool.submit(intake.take, source, digest): ones for (source, digest), ones in alike.items()}
@@ -161,9 +163,14 @@ def _take(found: Found, library: Library, intake: Intake, tell: Listener) -> tup
                     continue
                 if one.how != "here":
                     library.seals.note(one.digest, library.path(one.digest))
+                if one.how == "hardlink":
+                    linked.append((os.path.realpath(jobs[job][0].source), one.digest, Look()))
                 for candidate in jobs[job]:
                     taken[candidate.path] = replace(one, how="here") if candidate is not jobs[job][0] else one
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+        finally:
+            # These are the user's, though they are links to blobs now.
+            library.marks.note(THEIRS, linked)
     return taken, left_out

@@ -19,6 +19,7 @@ from preheat.recipes.recipe import Need, Recipe
 from preheat.snapshot import File, Snapshot
 from preheat.verbs.view import asked_for, require_names
 from preheat.views.names import renamed
+from preheat.views.placer import place
 from preheat.views.view import View
 
 GUARD, LOCK = f"{HOME}/guard.pyz", f"{HOME}/preheat.lock"
@@ -66,7 +67,7 @@ def lay_out(recipe: Recipe, required: Required, library: Library, view_of: Calla
             tree.mkdir(exist_ok=True)
             recorded = library.find(snapshot.ref.at(snapshot.commit))
             whole = recorded is not None and len(recorded.files) == len(snapshot.files)
-            view.place(renamed(snapshot, need.to), library.path, tree, whole=whole)
+            place(view, renamed(snapshot, need.to), library.path, tree, whole=whole)
             environ |= view.environ(Path("/", at))
             for entry in read_tree(tree, at, blobs.get):
                 if entry.kind == FOLDER:

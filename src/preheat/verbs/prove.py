@@ -24,6 +24,7 @@ from preheat.proof.untouched import untouched
 from preheat.proof.workplace import fresh, sweep
 from preheat.recipes.recipe import Need, Recipe
 from preheat.snapshot import File, Snapshot
+from preheat.verbs.ground import NO_PERMISSION, Permissions
 from preheat.verbs.starts import Roots, Starts, Surroundings
 from preheat.views.view import View
 
@@ -35,6 +36,7 @@ class Terms:
     `workplace` is a folder for the proof's own libraries and caches, all removed after; `pull` pulls a need into a
     library, telling the listener, and returns how many bytes came over the network for it, answers of the API
     included; `line` measures the line to the hub of a need. `drop_caches` puts the whole machine's page cache out.
+    `permissions` are about files of the user's in places of the app's own: all is as it was when the proof ends.
     """
 
     rounds: int
@@ -46,6 +48,7 @@ class Terms:
     drop_caches: bool = False
     imitated: Imitated | None = None
     machine: Mapping[str, object] = field(default_factory=dict)
+    permissions: Permissions = NO_PERMISSION
 
 
 @dataclass(slots=True)
@@ -69,7 +72,7 @@ def prove(recipe: Recipe, terms: Terms, view_of: Callable[[str], View], on_event
     sweep(terms.workplace)
     found = _Found()
     with Gpus() as gpus:
-        starts = Starts(recipe, terms.surroundings, view_of, on_event, gpus)
+        starts = Starts(recipe, terms.surroundings, view_of, on_event, gpus, terms.permissions)
         for round_ in range(1, terms.rounds + 1):
             _round(round_, starts, terms, found, on_event)
         names = gpus.names
@@ -105,6 +108,8 @@ def _round(round_: int, starts: Starts, terms: Terms, found: _Found, on_event: L
     with fresh(terms.workplace) as folder, _untouched(starts.recipe):
         begin(PRELOADED if PRELOADED in terms.conditions else "pull")
         library = Library(folder / "library")
+        # What the user's library has placed is no file of the user's own.
+        library.marks.also(terms.workplace / "placed")
         received, clock = _pull(starts.recipe, library, terms, on_event)
         snapshots = [(need, library.require(need.ref, need.files)) for need in starts.recipe.needs]
         files = [file for _, snapshot in snapshots for file in snapshot.files]

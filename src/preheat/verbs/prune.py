@@ -44,6 +44,7 @@ def prune(library: Library, sweep: Sweep, shears: Shears, on_event: Listener, *,
         for snapshot in old:
             library.records.remove(snapshot)
         library.claims.tidy(shears.forget)
+        library.marks.tidy()
     size = clear(plan, sweep, on_event, really=really)
     return Pruned(refs, len(plan.blobs), len(plan.leftovers), size)
 

@@ -9,7 +9,7 @@ from preheat.hub import Hub
 from preheat.library.library import Library
 from preheat.ref import Ref
 from preheat.retry import Patience, persist
-from preheat.snapshot import Snapshot
+from preheat.snapshot import File, Snapshot
 from preheat.transfer.fetch import Policy, fetch
 from preheat.transfer.route import Way
 from preheat.verbs.scan import REFUSE, WARN, look_into
@@ -47,23 +47,52 @@ class Wish:
     locked: Snapshot | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was resolved: the files wished for, and those of them that were missing then.
+
+    `source` has them and told so; None where all of a recorded commit is here, and nobody had to be asked.
+    """
+
+    wanted: Snapshot
+    missing: tuple[File, ...] = ()
+    source: Source | None = None
+    told: Snapshot | None = None
+
+
+def choose(sources: Sequence[Source], library: Library, policy: Policy, on_event: Listener, wish: Wish) -> Choice:
+    """Resolve the model without pulling it; raise HubError or IntegrityError. See pull."""
+    here = _here(sources[0].ref, library, wish)
+    if here is not None:
+        return Choice(here)
+    source, told = resolve(sources, on_event, Patience(lasting_s=policy.patience.lasting_s))
+    snapshot = _named(told, sources[0].ref)
+    wanted = snapshot.only(wish.patterns) if wish.locked is None else _as_locked(snapshot, wish.locked)
+    return Choice(wanted, library.missing(wanted), source, told)
+
+
 def pull(
-    sources: Sequence[Source], library: Library, policy: Policy, on_event: Listener, wish: Wish = Wish()
+    sources: Sequence[Source],
+    library: Library,
+    policy: Policy,
+    on_event: Listener,
+    wish: Wish = Wish(),
+    choice: Choice | None = None,
 ) -> Pulled:
     """Resolve the model, fetch what is missing of the files wished for, verify and record it.
 
     The first source that answers says which files there are; the others help to bring those bytes, as far as they
-    have the same. A commit whose files are all here is not asked about. Raise HubError, IntegrityError or LibraryError;
-    what arrived by then is gone on from next time.
+    have the same. A commit whose files are all here is not asked about; nor is anybody where a `choice` is given, which
+    `choose` has made of the same. Raise HubError, IntegrityError or LibraryError; what arrived by then is gone on from
+    next time.
     """
-    here = _here(sources[0].ref, library, wish)
-    if here is not None:
-        on_event(Resolved(here.ref, here.commit, len(here.files), here.size, 0, 0))
-        look_into(here.files if wish.unsafe == REFUSE else (), library, wish.unsafe, on_event)
-        return Pulled(here, 0)
-    source, told = resolve(sources, on_event, Patience(lasting_s=policy.patience.lasting_s))
+    choice = choice or choose(sources, library, policy, on_event, wish)
+    wanted, source, told = choice.wanted, choice.source, choice.told
+    if source is None or told is None:
+        on_event(Resolved(wanted.ref, wanted.commit, len(wanted.files), wanted.size, 0, 0))
+        look_into(wanted.files if wish.unsafe == REFUSE else (), library, wish.unsafe, on_event)
+        return Pulled(wanted, 0)
     snapshot = _named(told, sources[0].ref)
-    wanted = snapshot.only(wish.patterns) if wish.locked is None else _as_locked(snapshot, wish.locked)
     # The claim comes before the look: what is here then, stays.
     with library.wanted(wanted):
         if library.touched(wanted.files):
@@ -77,7 +106,9 @@ def pull(
             library.prepare(sum(file.size - library.partial_size(file) for file in missing))
             helpers = [_finding(other, source, told) for other in sources if other is not source]
             fetch(missing, Way(source.name, source.hub, told), library, policy, on_event, helpers)
-        look_into(wanted.files if wish.unsafe == REFUSE else missing, library, wish.unsafe, on_event)
+        # What was missing before and was found elsewhere meanwhile is as new as what was fetched.
+        new = {file.digest: file for file in (*choice.missing, *missing)}.values()
+        look_into(wanted.files if wish.unsafe == REFUSE else tuple(new), library, wish.unsafe, on_event)
         library.record(snapshot)
     return Pulled(wanted, to_come)
 

@@ -23,6 +23,7 @@ from preheat.proof.trial import Eyes, Started, restart_once, start_once
 from preheat.recipes.offline import offline, online
 from preheat.recipes.recipe import Recipe
 from preheat.snapshot import File
+from preheat.verbs.ground import NO_PERMISSION, Permissions
 from preheat.verbs.run import network_seen, stopwatch, witness_for
 from preheat.verbs.view import place_needs
 from preheat.views.view import View
@@ -92,12 +93,15 @@ class Starts:
         view_of: Callable[[str], View],
         on_event: Listener,
         gpus: Gpus | None = None,
+        permissions: Permissions = NO_PERMISSION,
     ) -> None:
         self.recipe = recipe
         self.imported: tuple[str, tuple[str, ...]] = ("", ())
         self.copied = 0
         self._around = surroundings
         self._view_of, self._on_event, self._gpus = view_of, on_event, gpus
+        # The start is to be from the proof's own library; the proof puts the user's files back after.
+        self._permissions = replace(permissions, relink=True)
 
     def cold(self, roots: Roots) -> tuple[Timeline, set[str]]:
         """Start as in a new container: nothing here, everything from the hub. Return the files it used too."""
@@ -157,7 +161,7 @@ class Starts:
 
     def _offline(self, roots: Roots, library: Library) -> dict[str, str]:
         self.copied = 0
-        views = place_needs(self.recipe, library, self._view_of, self._tell, roots.folder / "views")
+        views = place_needs(self.recipe, library, self._view_of, self._tell, roots.folder / "views", self._permissions)
         environ = {name: value for name, value in offline(self._around.environ).items() if name not in _CACHES}
         return environ | roots.environ() | dict(self._around.endpoints) | views
 

@@ -1,72 +1,65 @@
 """View: place what an app needs where it looks for it."""
 
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 
-from preheat.errors import IntegrityError, LibraryError, UsageError
-from preheat.events import Listener, Placed
+from preheat.errors import IntegrityError, UsageError
+from preheat.events import Listener
 from preheat.library.library import Library
 from preheat.recipes.recipe import Need, Recipe
 from preheat.ref import MODELSCOPE
 from preheat.snapshot import Snapshot
+from preheat.verbs.ground import NO_PERMISSION, Permissions, Site, bounds
+from preheat.verbs.placing import place_sites
 from preheat.verbs.verify import verify
-from preheat.views.names import renamed
 from preheat.views.view import View
-
-_NO_OTHER_NAMES: Mapping[str, str] = MappingProxyType({})
 
 
 def place_needs(
-    recipe: Recipe, library: Library, view_of: Callable[[str], View], on_event: Listener, root: Path | None = None
+    recipe: Recipe,
+    library: Library,
+    view_of: Callable[[str], View],
+    on_event: Listener,
+    root: Path | None = None,
+    permissions: Permissions = NO_PERMISSION,
 ) -> dict[str, str]:
     """Place every need of `recipe`, all of which must be in the library; return the variables that point there.
 
-    A need without a place of its own goes below `root`, default `library.views` and the app's name. Raise NotPreloaded
-    before anything is placed.
+    A need without a place of its own goes below `root`, default `library.views` and the app's name. Raise NotPreloaded,
+    Occupied or UsageError before anything is placed; see place_sites.
     """
-    required = [(need, asked_for(need, library.require(need.ref, need.files))) for need in recipe.needs]
-    # What is pinned to a commit comes first: where a branch of it is needed too, the branch wins.
-    required.sort(key=lambda one: not one[1].ref.pinned)
-    environ: dict[str, str] = {}
-    for need, snapshot in required:
-        at = _place_of(need, recipe, root or library.views / recipe.name)
-        environ |= place(snapshot, library, view_of(need.view), at, on_event, need.to)
-    return environ
+    required = [(need, library.require(need.ref, need.files)) for need in recipe.needs]
+    return place_sites(sites_of(recipe, required, library, view_of, permissions, root), library, on_event, permissions)
 
 
-def place(
-    snapshot: Snapshot,
+def sites_of(
+    recipe: Recipe,
+    required: Sequence[tuple[Need, Snapshot]],
     library: Library,
-    view: View,
-    at: Path,
-    on_event: Listener,
-    to: Mapping[str, str] = _NO_OTHER_NAMES,
-) -> dict[str, str]:
-    """Place one snapshot, with other names for the files that are in `to`.
+    view_of: Callable[[str], View],
+    permissions: Permissions,
+    root: Path | None = None,
+) -> list[Site]:
+    """Return where a recipe's needs are placed, in the order in which they are; see place_needs."""
+    named = [(need, asked_for(need, snapshot)) for need, snapshot in required]
+    # What is pinned to a commit comes first: where a branch of it is needed too, the branch wins.
+    named.sort(key=lambda one: not one[1].ref.pinned)
+    inside = bounds(recipe.folder, permissions)
+    own = root or library.views / recipe.name
+    sites = []
+    for need, snapshot in named:
+        view = view_of(need.view)
+        require_names(view, need.to)
+        at = recipe.folder / need.at if need.at else own / need.view
+        sites.append(Site(snapshot, view, at, need.to, inside if need.at else ()))
+    return sites
 
-    Return the variables that make the layout's client look there. Raise LibraryError where it cannot be placed.
-    """
-    require_names(view, to)
-    recorded = library.find(snapshot.ref.at(snapshot.commit))
-    whole = recorded is not None and len(recorded.files) == len(snapshot.files)
-    # Claimed before it is looked at, so that nobody removes what a link is being made to.
-    with library.wanted(snapshot):
-        library.require_files(snapshot, f"preheat pull {snapshot.ref}")
-        try:
-            with library.linking(snapshot):
-                placement = view.place(renamed(snapshot, to), library.path, at, whole=whole)
-        except OSError as error:
-            raise LibraryError(
-                f"a view cannot be placed at {at}: {os.strerror(error.errno or 0).lower()}",
-                hint="name another folder, or check its disk and owner",
-            ) from error
-        if not at.is_relative_to(library.root / "views"):  # those are looked through anyway
-            library.claims.placed(at, [file.digest for file in snapshot.files] if placement.leads else ())
-    on_event(Placed(snapshot.ref, view.kind, str(at), placement.links, placement.copied))
-    return view.environ(at)
+
+def site_at(snapshot: Snapshot, library: Library, view: View, at: Path, permissions: Permissions) -> Site:
+    """Return a place that the user named: all below it is theirs, unless it is the library's own."""
+    own = at.is_relative_to(library.views)
+    return Site(snapshot, view, at, bounds=() if own else bounds(at, permissions))
 
 
 def require_names(view: View, to: Mapping[str, str]) -> None:
@@ -83,7 +76,7 @@ def place_all(
     for snapshot in snapshots:
         # ModelScope's new clients read the old layout too.
         kind = "modelscope-old" if snapshot.ref.hub == MODELSCOPE else "hf-cache"
-        environ |= place(snapshot, library, view_of(kind), library.views / name / kind, on_event)
+        environ |= place_sites([Site(snapshot, view_of(kind), library.views / name / kind)], library, on_event)
     return environ
 
 
@@ -123,7 +116,3 @@ def everything(library: Library) -> Iterable[Snapshot]:
 def asked_for(need: Need, snapshot: Snapshot) -> Snapshot:
     """Name it as the app does: by its branch, where a lock has pinned it."""
     return replace(snapshot, ref=snapshot.ref.at(need.asked_as)) if need.asked_as else snapshot
-
-
-def _place_of(need: Need, recipe: Recipe, root: Path) -> Path:
-    return recipe.folder / need.at if need.at else root / need.view

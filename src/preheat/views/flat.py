@@ -5,8 +5,7 @@ from pathlib import Path
 
 from preheat.snapshot import Snapshot
 from preheat.views.links import AUTO
-from preheat.views.placer import Placer
-from preheat.views.view import BlobPath, Placement
+from preheat.views.view import Bytes, Piece
 
 
 class Flat:
@@ -14,16 +13,14 @@ class Flat:
 
     kind = "flat"
     renames = True
+    edited = True
 
     def __init__(self, ways: Sequence[str] = AUTO) -> None:
-        self._ways = ways
+        self.ways = ways
 
-    def place(self, snapshot: Snapshot, blob_path: BlobPath, at: Path, *, whole: bool) -> Placement:  # noqa: ARG002 - a folder has no list of what is missing
+    def layout(self, snapshot: Snapshot, at: Path, *, whole: bool) -> tuple[Piece, ...]:  # noqa: ARG002 - a folder has no list of what is missing
         """See View."""
-        placer = Placer(blob_path, self._ways)
-        for file in snapshot.files:
-            placer.put(file, at / file.path)
-        return placer.placement()
+        return tuple(Bytes(at / file.path, file) for file in snapshot.files)
 
     def environ(self, at: Path) -> dict[str, str]:  # noqa: ARG002 - nothing leads an app to a folder that it names
         """See View."""

@@ -6,9 +6,19 @@ it refuses a snapshot with files missing (IncompleteSnapshotError), so it belong
 
 import hashlib
 import json
+from pathlib import Path
 
 from preheat.digest import SHA256
 from preheat.snapshot import File, Snapshot
+from preheat.views.view import Note
+
+
+def tree_note(snapshot: Snapshot, trees: Path) -> Note:
+    """Describe a commit's listing in the folder `trees`; one that is there stays."""
+    return Note(
+        trees / f"{snapshot.commit}.json",
+        lambda before: tree_listing(snapshot) if before.body is None else before.body,
+    )
 
 
 def tree_listing(snapshot: Snapshot) -> bytes:

@@ -10,16 +10,15 @@ As written by huggingface_hub 0.20 to 2.4 (file_download.py, `_create_symlink`, 
 Where there are no symlinks, the files themselves lie in the snapshot, as the client does it.
 """
 
-import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from preheat.snapshot import Snapshot
-from preheat.views.hf_tree import tree_listing
+from preheat.views.hf_tree import tree_note
 from preheat.views.links import AUTO
-from preheat.views.placer import Placer
 from preheat.views.revisions import HUGGING_FACE_BRANCH, branch_for
-from preheat.views.view import BlobPath, Placement
+from preheat.views.view import Before, Bytes, Note, Piece
 
 
 class HuggingFaceCache:
@@ -27,28 +26,27 @@ class HuggingFaceCache:
 
     kind = "hf-cache"
     renames = False
+    edited = False
 
     def __init__(self, ways: Sequence[str] = AUTO) -> None:
-        self._ways = ways
+        self.ways = ways
 
-    def place(self, snapshot: Snapshot, blob_path: BlobPath, at: Path, *, whole: bool) -> Placement:
+    def layout(self, snapshot: Snapshot, at: Path, *, whole: bool) -> tuple[Piece, ...]:
         """See View."""
-        placer = Placer(blob_path, self._ways)
         repo = at / snapshot.ref.slug
-        pointers = repo / "snapshots" / snapshot.commit
-        symlinks = True
-        for file in snapshot.files:
-            pointer, blob = pointers / file.path, repo / "blobs" / file.digest.hex
-            symlinks = symlinks and placer.point(pointer, os.path.relpath(blob, pointer.parent))
-            placer.put(file, blob if symlinks else pointer)
-        tree = repo / "trees" / f"{snapshot.commit}.json"
-        if whole and not tree.exists():
-            placer.write(tree, tree_listing(snapshot))
-        # Last: who finds the branch finds all of it.
+        blobs, pointers = repo / "blobs", repo / "snapshots" / snapshot.commit
+        files = (Bytes(blobs / file.digest.hex, file, pointers / file.path) for file in snapshot.files)
+        tree = (tree_note(snapshot, repo / "trees"),) if whole else ()
         branch = branch_for(snapshot.ref, HUGGING_FACE_BRANCH)
-        placer.write(repo / "refs" / branch, snapshot.commit.encode())
-        return placer.placement()
+        # Last: who finds the branch finds all of it.
+        return (*files, *tree, Note(repo / "refs" / branch, partial(_commit, snapshot.commit.encode()), single=True))
 
     def environ(self, at: Path) -> dict[str, str]:
         """See View."""
         return {"HF_HUB_CACHE": str(at), "HUGGINGFACE_HUB_CACHE": str(at)}
+
+
+def _commit(commit: bytes, before: Before) -> bytes | None:
+    if before.body is not None and before.body.strip() == commit and not before.ours:
+        return before.body
+    return commit if before.body is None or before.ours else None

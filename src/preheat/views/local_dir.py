@@ -15,13 +15,13 @@ file is newer by a second than its third line.
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from preheat.snapshot import File, Snapshot
-from preheat.views.hf_tree import tree_listing
+from preheat.views.hf_tree import tree_note
 from preheat.views.links import AUTO
-from preheat.views.placer import Placer
-from preheat.views.view import BlobPath, Placement
+from preheat.views.view import Before, Bytes, Note, Piece
 
 _CACHEDIR_TAG = b"""\
 Signature: 8a477f597d28d172789f06886806bc55
@@ -36,39 +36,48 @@ class LocalDir:
 
     kind = "local-dir"
     renames = False
+    edited = True
 
     def __init__(self, ways: Sequence[str] = AUTO, now: Callable[[], float] = time.time) -> None:
-        self._ways = ways
+        self.ways = ways
         self._now = now
 
-    def place(self, snapshot: Snapshot, blob_path: BlobPath, at: Path, *, whole: bool) -> Placement:
+    def layout(self, snapshot: Snapshot, at: Path, *, whole: bool) -> tuple[Piece, ...]:
         """See View."""
-        placer = Placer(blob_path, self._ways)
         home, former_home = at / ".cache" / "huggingface", at / ".huggingface"
-        placer.write(home / "CACHEDIR.TAG", _CACHEDIR_TAG)
-        for file in snapshot.files:
-            placer.put(file, at / file.path)
+        pieces: list[Piece] = [_constant(home / "CACHEDIR.TAG", _CACHEDIR_TAG)]
+        pieces += [Bytes(at / file.path, file) for file in snapshot.files]
         for one in (home, former_home):
-            placer.write(one / ".gitignore", b"*")
-            for file in snapshot.files:
-                metadata = one / "download" / f"{file.path}.metadata"
-                _describe(file, snapshot.commit, at / file.path, metadata, placer, self._now)
-        tree = home / "trees" / f"{snapshot.commit}.json"
-        if whole and not tree.exists():
-            placer.write(tree, tree_listing(snapshot))
-        return placer.placement()
+            pieces.append(_constant(one / ".gitignore", b"*"))
+            pieces += [
+                Note(
+                    one / "download" / f"{file.path}.metadata",
+                    partial(_described, file, snapshot.commit, at / file.path, self._now),
+                    of=at / file.path,
+                )
+                for file in snapshot.files
+            ]
+        return (*pieces, *((tree_note(snapshot, home / "trees"),) if whole else ()))
 
     def environ(self, at: Path) -> dict[str, str]:  # noqa: ARG002 - nothing leads a client to a folder that it names
         """See View."""
         return {}
 
 
-def _describe(file: File, commit: str, placed: Path, metadata: Path, placer: Placer, now: Callable[[], float]) -> None:
-    written = f"{commit}\n{file.digest.hex}\n"
+def _constant(at: Path, body: bytes) -> Note:
+    return Note(at, lambda before: body if before.body is None else before.body)
+
+
+def _described(file: File, commit: str, placed: Path, now: Callable[[], float], before: Before) -> bytes:
+    """Return a file's metadata; what is there, if it is of this file and believed by the client.
+
+    What the client noted under another commit stays: the file is the same, and the client finds that out by its ETag.
+    """
+    said, etag, seconds, *_ = [*(before.body or b"").decode("utf-8", "replace").split("\n"), "", "", ""]
     try:
-        said = metadata.read_text(encoding="utf-8")
-        if said.startswith(written) and placed.stat().st_mtime - 1 <= float(said[len(written) :]):
-            return
+        believed = placed.stat().st_mtime - 1 <= float(seconds)
     except (OSError, ValueError):
-        pass
-    placer.write(metadata, f"{written}{now()}\n".encode())
+        believed = False
+    if before.body is not None and believed and etag == file.digest.hex and (said == commit or not before.ours):
+        return before.body
+    return f"{commit}\n{file.digest.hex}\n{now()}\n".encode()

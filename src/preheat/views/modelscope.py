@@ -13,9 +13,8 @@ from preheat.errors import LibraryError
 from preheat.ref import HUGGING_FACE, MODELSCOPE, Ref
 from preheat.snapshot import Snapshot
 from preheat.views.links import AUTO
-from preheat.views.placer import Placer
 from preheat.views.revisions import MODELSCOPE_BRANCH, branch_for
-from preheat.views.view import BlobPath, Placement
+from preheat.views.view import Bytes, Piece
 
 
 class ModelScopeCache:
@@ -23,21 +22,23 @@ class ModelScopeCache:
 
     kind = "modelscope"
     renames = False
+    edited = False
 
     def __init__(self, ways: Sequence[str] = AUTO) -> None:
-        self._ways = ways
+        self.ways = ways
 
-    def place(self, snapshot: Snapshot, blob_path: BlobPath, at: Path, *, whole: bool) -> Placement:  # noqa: ARG002 - it has no list of what is missing
+    def layout(self, snapshot: Snapshot, at: Path, *, whole: bool) -> tuple[Piece, ...]:  # noqa: ARG002 - it has no list of what is missing
         """See View. Raise LibraryError for what has no owner and name."""
         owner, name = owner_and_name(snapshot.ref)
         snapshots = at / f"{snapshot.ref.kind}s" / f"{owner}--{name}" / "snapshots"
         branch = branch_for(snapshot.ref, MODELSCOPE_BRANCH)
-        placer = Placer(blob_path, self._ways)
-        # Who asks for a commit looks in a folder of that name.
-        for revision in {branch, snapshot.ref.revision} if snapshot.ref.pinned else {branch}:
-            for file in snapshot.files:
-                placer.put(file, snapshots / revision / file.path)
-        return placer.placement()
+        pinned = snapshot.ref.pinned
+        # Who asks for a commit looks in a folder of that name. The branch's is the branch's own where both are placed.
+        return tuple(
+            Bytes(snapshots / revision / file.path, file, yields=pinned and revision == branch)
+            for revision in dict.fromkeys((branch, snapshot.ref.revision) if pinned else (branch,))
+            for file in snapshot.files
+        )
 
     def environ(self, at: Path) -> dict[str, str]:
         """See View."""

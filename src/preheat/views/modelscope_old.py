@@ -12,14 +12,14 @@ with the other; the hub's is the commit that changed the file last. With `local_
 import io
 import pickle
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from preheat.snapshot import Snapshot
 from preheat.views.links import AUTO
 from preheat.views.modelscope import owner_and_name
-from preheat.views.placer import Placer
 from preheat.views.revisions import MODELSCOPE_BRANCH, branch_for
-from preheat.views.view import BlobPath, Placement
+from preheat.views.view import Alias, Before, Bytes, Note, Piece
 
 _PROTOCOL = 4
 
@@ -29,29 +29,27 @@ class OldModelScopeCache:
 
     kind = "modelscope-old"
     renames = False
+    edited = False
 
     def __init__(self, ways: Sequence[str] = AUTO) -> None:
-        self._ways = ways
+        self.ways = ways
 
-    def place(self, snapshot: Snapshot, blob_path: BlobPath, at: Path, *, whole: bool) -> Placement:  # noqa: ARG002 - it has no list of what is missing
+    def layout(self, snapshot: Snapshot, at: Path, *, whole: bool) -> tuple[Piece, ...]:  # noqa: ARG002 - it has no list of what is missing
         """See View. Raise LibraryError for what has no owner and name."""
         owner, name = owner_and_name(snapshot.ref)
-        placer = Placer(blob_path, self._ways)
         models = at / f"{snapshot.ref.kind}s" / owner
         repo = models / name.replace(".", "___")
-        for file in snapshot.files:
-            placer.put(file, repo / file.path)
+        pinned = snapshot.ref.pinned
         mine = {file.path: snapshot.commit for file in snapshot.files}
-        entries = {path: said for path, said in _entries(repo / ".msc").items() if (repo / path).exists()} | mine
-        listed = [{"Path": path, "Revision": said} for path, said in sorted(entries.items())]
         branch = branch_for(snapshot.ref, MODELSCOPE_BRANCH)
-        placer.write(repo / ".mdl", pickle.dumps({"id": f"{owner}/{name}"}, _PROTOCOL))
-        placer.write(repo / ".mv", f"Revision:{branch},CreatedAt:0".encode())
-        # Last: what it names is there.
-        placer.write(repo / ".msc", pickle.dumps(listed, _PROTOCOL))
-        if repo.name != name:
-            placer.point(models / name, repo.name)
-        return placer.placement()
+        return (
+            *(Bytes(repo / file.path, file, yields=pinned) for file in snapshot.files),
+            Note(repo / ".mdl", partial(_name, f"{owner}/{name}"), single=True),
+            Note(repo / ".mv", partial(_version, branch), single=True),
+            # Last: what it names is there.
+            Note(repo / ".msc", partial(_list, repo, mine)),
+            *((Alias(models / name, repo.name),) if repo.name != name else ()),
+        )
 
     def environ(self, at: Path) -> dict[str, str]:
         """See View."""
@@ -65,10 +63,42 @@ class _NoObjects(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} has no place in a .msc")
 
 
-def _entries(at: Path) -> dict[str, str]:
-    """Read which files a `.msc` lists, by path; nothing from one that is not there or not understood."""
+def _name(name: str, before: Before) -> bytes | None:
+    said = None if before.body is None else _unpickled(before.body)
+    if isinstance(said, dict) and said.get("id") == name:
+        return before.body
+    return pickle.dumps({"id": name}, _PROTOCOL) if before.body is None or before.ours else None
+
+
+def _version(branch: str, before: Before) -> bytes | None:
+    if before.body is not None and before.body.partition(b",")[0].strip() == f"Revision:{branch}".encode():
+        return before.body  # with the time when the client made it
+    return f"Revision:{branch},CreatedAt:0".encode() if before.body is None or before.ours else None
+
+
+def _list(repo: Path, mine: dict[str, str], before: Before) -> bytes | None:
+    """Add files to what a `.msc` lists, of which those that exist stay; None if it cannot be read.
+
+    For the user's own files, the client's commits stay: the hub knows those.
+    """
+    listed = [] if before.body is None else _unpickled(before.body)
     try:
-        listed = _NoObjects(io.BytesIO(at.read_bytes())).load()
-        return {str(entry["Path"]): str(entry["Revision"]) for entry in listed}
-    except Exception:  # noqa: BLE001 - a broken pickle raises whatever it likes; the client would start anew, too
-        return {}
+        was = {str(entry["Path"]): str(entry["Revision"]) for entry in listed}  # type: ignore[attr-defined] # any other is an error
+    except (TypeError, KeyError):
+        if not before.ours:
+            return None
+        was = {}
+    there = {path: said for path, said in was.items() if (repo / path).exists()}
+    theirs = {path: said for path, said in there.items() if repo / path in before.theirs}
+    entries = there | mine | theirs
+    if before.body is not None and entries == was:
+        return before.body
+    return pickle.dumps([{"Path": path, "Revision": said} for path, said in sorted(entries.items())], _PROTOCOL)
+
+
+def _unpickled(body: bytes) -> object:
+    """Read a pickle of plain things; None from one that is not understood."""
+    try:
+        return _NoObjects(io.BytesIO(body)).load()
+    except Exception:  # noqa: BLE001 - a broken pickle raises whatever it likes
+        return None

@@ -1,40 +1,90 @@
-"""Placer: lays blobs and small files out in a view, and counts what that took."""
+"""Placer: carries out a layout: lays blobs and small files out, and counts what that took."""
 
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from preheat.errors import LibraryError
-from preheat.snapshot import File
-from preheat.views.links import AUTO, COPY, SYMLINK, beside, link
-from preheat.views.view import BlobPath, Placement
+from preheat.snapshot import File, Snapshot
+from preheat.views.links import COPY, REFLINK, SYMLINK, beside, link
+from preheat.views.view import Alias, Before, BlobPath, Bytes, Note, Piece, Placement, View
+
+EDITED_UP_TO = 1 << 20  # bytes; what people edit by hand is a configuration
+
+
+def always(_: Path) -> bool:
+    """Say that preheat wrote what is there: a place of its own."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What of a place stays as it is: the user's files with the same bytes, and other files that they want to keep."""
+
+    same: Collection[Path] = field(default_factory=frozenset)
+    kept: Collection[Path] = field(default_factory=frozenset)
+
+    def __contains__(self, path: Path) -> bool:
+        return path in self.same or path in self.kept
+
+
+def place(view: View, snapshot: Snapshot, blob_path: BlobPath, at: Path, *, whole: bool) -> Placement:
+    """Lay a snapshot out below `at`, a folder of preheat's own: whatever lies in the way is replaced.
+
+    All files must have blobs; `whole` if the commit has no others. Raise LibraryError where it cannot be placed.
+    """
+    placer = Placer(blob_path, view)
+    placer.lay(view.layout(snapshot, at, whole=whole))
+    return placer.placement()
 
 
 class Placer:
-    """Used for one placing. What is right already is left as it is."""
+    """Used for one placing of one view. What is right already is left as it is; `written` are notes that were not."""
 
-    def __init__(self, blob_path: BlobPath, ways: Sequence[str] = AUTO) -> None:
+    def __init__(self, blob_path: BlobPath, view: View) -> None:
         self._blob_path = blob_path
-        self._ways = tuple(ways)
+        self._ways = tuple(view.ways)
+        self._edited = view.edited
         self._folders: set[Path] = set()
         self._names: dict[str, tuple[Path, File]] = {}
         self._links: Counter[str] = Counter()
         self._copied = 0
         self._leads = False
+        self._symlinks = True
+        self.written: list[Path] = []
+
+    def lay(self, pieces: Iterable[Piece], left: Left = Left(), is_ours: Callable[[Path], bool] = always) -> None:
+        """Place pieces in their order, but for what is `left`. Whatever else lies in the way is replaced.
+
+        `is_ours` says of a note whether preheat wrote it. Raise LibraryError where a file cannot be placed.
+        """
+        for piece in pieces:
+            match piece:
+                case Bytes():
+                    self._bytes(piece, left)
+                case Alias():
+                    if piece.at not in left:
+                        self.point(piece.at, piece.target)
+                case Note():
+                    if piece.at not in left and piece.of not in left.kept:
+                        self._note(piece, Before(read_note(piece.at), is_ours(piece.at), left.same))
 
     def put(self, file: File, at: Path) -> None:
         """Put a file's bytes at `at`. Raise LibraryError when no way works, or its name is another's here."""
         self._folder(at.parent)
         self._require_own_name(file, at)
-        way = link(self._blob_path(file.digest), at, self._ways)
+        way = link(self._blob_path(file.digest), at, self._ways_of(file))
         self._leads |= way == SYMLINK or (way is None and at.is_symlink())
         if way is None:
             return
         self._links[way] += 1
         if way == COPY:
             self._copied += file.size
-        # What worked once works for the rest: no need to hear every other way refused again.
-        self._ways = (way, *(other for other in self._ways if other != way))
+        if way in self._ways and not self._is_edited(file):
+            # What worked once works for the rest: no need to hear every other way refused again.
+            self._ways = (way, *(other for other in self._ways if other != way))
 
     def point(self, at: Path, target: str) -> bool:
         """Make `at` a symlink to `target`; whether symlinks can be had here at all."""
@@ -52,8 +102,6 @@ class Placer:
     def write(self, at: Path, data: bytes) -> None:
         """Make `at` a small file that holds `data`, in one step."""
         self._folder(at.parent)
-        if not at.is_symlink() and at.is_file() and at.read_bytes() == data:
-            return
         aside = beside(at)
         aside.write_bytes(data)
         aside.replace(at)
@@ -61,6 +109,32 @@ class Placer:
     def placement(self) -> Placement:
         """Say what it came to."""
         return Placement(dict(self._links), self._copied, self._leads)
+
+    def _bytes(self, piece: Bytes, left: Left) -> None:
+        pointer = piece.pointer
+        if pointer is None:
+            if piece.at not in left:
+                self.put(piece.file, piece.at)
+        elif pointer not in left:
+            self._symlinks = self._symlinks and self.point(pointer, _relative(piece.at, pointer))
+            at = piece.at if self._symlinks else pointer
+            if at not in left:
+                self.put(piece.file, at)
+
+    def _note(self, note: Note, before: Before) -> None:
+        body = note.settle(before)
+        if body is not None and body != before.body:
+            self.write(note.at, body)
+            self.written.append(note.at)
+
+    def _ways_of(self, file: File) -> tuple[str, ...]:
+        """Say how a file may be linked: what people edit is a file of its own, where more than one way is allowed."""
+        if self._is_edited(file):
+            return tuple(way for way in (REFLINK, COPY) if way in self._ways)
+        return self._ways
+
+    def _is_edited(self, file: File) -> bool:
+        return self._edited and len(self._ways) > 1 and COPY in self._ways and file.size <= EDITED_UP_TO
 
     def _require_own_name(self, file: File, at: Path) -> None:
         """See that a filesystem that does not tell A from a does not make one file of two."""
@@ -77,6 +151,19 @@ class Placer:
         if folder not in self._folders:
             folder.mkdir(parents=True, exist_ok=True)
             self._folders.add(folder)
+
+
+def read_note(at: Path) -> bytes | None:
+    """Read a small file; None if there is none, or something else."""
+    try:
+        return None if at.is_symlink() or not at.is_file() else at.read_bytes()
+    except OSError:
+        return None
+
+
+def _relative(at: Path, pointer: Path) -> str:
+    """Return what a symlink at `pointer` says to lead to `at`."""
+    return os.path.relpath(at, pointer.parent)
 
 
 def _one_name(alike: Path, at: Path) -> bool:

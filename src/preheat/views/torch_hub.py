@@ -11,8 +11,7 @@ from pathlib import Path
 from preheat.snapshot import Snapshot
 from preheat.views.links import AUTO
 from preheat.views.names import by_last_name
-from preheat.views.placer import Placer
-from preheat.views.view import BlobPath, Placement
+from preheat.views.view import Bytes, Piece
 
 
 class TorchHub:
@@ -20,16 +19,15 @@ class TorchHub:
 
     kind = "torch-hub"
     renames = True
+    edited = False
 
     def __init__(self, ways: Sequence[str] = AUTO) -> None:
-        self._ways = ways
+        self.ways = ways
 
-    def place(self, snapshot: Snapshot, blob_path: BlobPath, at: Path, *, whole: bool) -> Placement:  # noqa: ARG002 - it has no list of what is missing
+    def layout(self, snapshot: Snapshot, at: Path, *, whole: bool) -> tuple[Piece, ...]:  # noqa: ARG002 - it has no list of what is missing
         """See View. Raise LibraryError when two files have the same name."""
-        placer = Placer(blob_path, self._ways)
-        for name, file in by_last_name(snapshot, snapshot.files).items():
-            placer.put(file, at / "hub" / "checkpoints" / name)
-        return placer.placement()
+        named = by_last_name(snapshot, snapshot.files)
+        return tuple(Bytes(at / "hub" / "checkpoints" / name, file) for name, file in named.items())
 
     def environ(self, at: Path) -> dict[str, str]:
         """See View."""

@@ -12,8 +12,7 @@ from preheat.errors import LibraryError
 from preheat.snapshot import Snapshot
 from preheat.views.links import AUTO
 from preheat.views.names import by_last_name
-from preheat.views.placer import Placer
-from preheat.views.view import BlobPath, Placement
+from preheat.views.view import Bytes, Piece
 
 
 class Whisper:
@@ -21,21 +20,19 @@ class Whisper:
 
     kind = "whisper"
     renames = True
+    edited = False
 
     def __init__(self, ways: Sequence[str] = AUTO) -> None:
-        self._ways = ways
+        self.ways = ways
 
-    def place(self, snapshot: Snapshot, blob_path: BlobPath, at: Path, *, whole: bool) -> Placement:  # noqa: ARG002 - it has no list of what is missing
+    def layout(self, snapshot: Snapshot, at: Path, *, whole: bool) -> tuple[Piece, ...]:  # noqa: ARG002 - it has no list of what is missing
         """See View. Raise LibraryError when nothing in it is a whisper model."""
         models = by_last_name(snapshot, (file for file in snapshot.files if file.path.endswith(".pt")))
         if not models:
             raise LibraryError(
                 f"{snapshot.ref} has no .pt file, and whisper loads no other", hint="--view hf-cache=DIR"
             )
-        placer = Placer(blob_path, self._ways)
-        for name, file in models.items():
-            placer.put(file, at / "whisper" / name)
-        return placer.placement()
+        return tuple(Bytes(at / "whisper" / name, file) for name, file in models.items())
 
     def environ(self, at: Path) -> dict[str, str]:
         """See View."""

@@ -25,9 +25,13 @@ from preheat.proof.timeline import CONDITIONS
 from preheat.recipes.recipe import Need, Recipe
 from preheat.snapshot import Snapshot
 from preheat.verbs.far_hub import far_hub
+from preheat.verbs.ground import require_inside
+from preheat.verbs.placing import lay_out, require_free
 from preheat.verbs.prove import Terms, prove
 from preheat.verbs.pull import pull
 from preheat.verbs.starts import Surroundings
+from preheat.verbs.survey import Survey
+from preheat.verbs.view import sites_of
 
 _MANY = 64  # connections, to measure what the line brings
 
@@ -37,6 +41,8 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     # A service's stop too removes what the proof has laid out.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     recipe = wiring.recipe(options.app)
+    require_inside(recipe, wiring.permissions)
+    _require_free(recipe, wiring)
     if options.runs < 1:
         raise UsageError(f"{options.runs} rounds prove nothing", hint="--runs 3")
     # All that could be mistyped is read before an hour is spent.
@@ -94,7 +100,18 @@ def _terms(
         drop_caches=options.drop_caches,
         imitated=imitated,
         machine=describe_machine(wiring.library.root),
+        permissions=wiring.permissions,
     )
+
+
+def _require_free(recipe: Recipe, wiring: Wiring) -> None:
+    """Say now, and not after an hour, that files are in the way, as far as it is known which files are to come."""
+    if wiring.permissions.replace or wiring.permissions.keep:
+        return
+    known = [(need, wiring.library.find(need.ref)) for need in recipe.needs if need.at]
+    here = [(need, snapshot.only(need.files)) for need, snapshot in known if snapshot is not None]
+    sites = sites_of(recipe, here, wiring.library, wiring.view, wiring.permissions)
+    require_free(Survey(wiring.library, wiring.console, taking=False).look(lay_out(sites, wiring.library)).conflicts)
 
 
 @contextlib.contextmanager

@@ -13,9 +13,11 @@ from preheat.errors import NoSpace, UsageError
 from preheat.events import Noted
 from preheat.recipes.recipe import Need, Recipe
 from preheat.ref import Ref
-from preheat.verbs.pull import Pulled, pull
+from preheat.snapshot import Snapshot
+from preheat.verbs.pull import Choice, Pulled, choose, pull
 
 if TYPE_CHECKING:
+    from preheat.verbs.ground import Site
     from preheat.verbs.outlook import Outlook
     from preheat.views.view import View
 
@@ -30,9 +32,12 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         if wiring.names_app(words):
             pulled += _pull_app(wiring.recipe(words), wiring)
         else:
-            pulled.append(pull_need(wiring, Need(Ref.parse(words), tuple(options.files))))
+            pulled.append(_pull_ref(Need(Ref.parse(words), tuple(options.files)), views, wiring))
     if views:
-        _place(views, pulled, wiring)
+        from preheat.verbs.placing import place_sites
+
+        sites = _sites_at(views, [one.snapshot for one in pulled], wiring)
+        place_sites(sites, wiring.library, wiring.console, wiring.permissions)
     size, fetched = sum(one.snapshot.size for one in pulled), sum(one.fetched for one in pulled)
     figures = {
         "snapshots": [{"ref": str(one.snapshot.ref), "commit": one.snapshot.commit} for one in pulled],
@@ -47,27 +52,60 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     return 0
 
 
-def pull_need(wiring: Wiring, need: Need) -> Pulled:
-    """Pull one need of a recipe."""
-    return pull(wiring.sources(need), wiring.library, wiring.policy, wiring.console, wiring.wish(need))
+def pull_needs(recipe: Recipe, wiring: Wiring) -> list[Pulled]:
+    """Pull a recipe's needs. What has a place outside the library is looked for there first, before any download.
+
+    Raise UsageError or Occupied where it could not be placed there.
+    """
+    choices = {need: _choose(need, wiring) for need in recipe.needs if need.at}
+    if choices:
+        from preheat.verbs.placing import take_in
+        from preheat.verbs.view import sites_of
+
+        chosen = [(need, choice.wanted) for need, choice in choices.items()]
+        sites = sites_of(recipe, chosen, wiring.library, wiring.app_view, wiring.permissions)
+        take_in(sites, wiring.library, wiring.console, wiring.permissions)
+    return [_pull(need, choices.get(need), wiring) for need in recipe.needs]
+
+
+def _pull_ref(need: Need, views: "Sequence[tuple[View, Path]]", wiring: Wiring) -> Pulled:
+    """Pull a model, after a look at what already lies where its views are to be."""
+    if not views:
+        return _pull(need, None, wiring)
+    from preheat.verbs.placing import take_in
+
+    choice = _choose(need, wiring)
+    take_in(_sites_at(views, [choice.wanted], wiring), wiring.library, wiring.console, wiring.permissions)
+    return _pull(need, choice, wiring)
+
+
+def _choose(need: Need, wiring: Wiring) -> Choice:
+    return choose(wiring.sources(need), wiring.library, wiring.policy, wiring.console, wiring.wish(need))
+
+
+def _pull(need: Need, choice: Choice | None, wiring: Wiring) -> Pulled:
+    return pull(wiring.sources(need), wiring.library, wiring.policy, wiring.console, wiring.wish(need), choice)
 
 
 def _pull_app(recipe: Recipe, wiring: Wiring) -> list[Pulled]:
+    from preheat.verbs.ground import require_inside
     from preheat.verbs.view import place_needs
 
+    require_inside(recipe, wiring.permissions)
     _warn(recipe, wiring)
-    pulled = [pull_need(wiring, need) for need in recipe.needs]
-    place_needs(recipe, wiring.library, wiring.app_view, wiring.console)
+    pulled = pull_needs(recipe, wiring)
+    place_needs(recipe, wiring.library, wiring.app_view, wiring.console, permissions=wiring.permissions)
     return pulled
 
 
-def _place(views: "Sequence[tuple[View, Path]]", pulled: Sequence[Pulled], wiring: Wiring) -> None:
-    from preheat.verbs.view import place
+def _sites_at(views: "Sequence[tuple[View, Path]]", snapshots: Sequence[Snapshot], wiring: Wiring) -> "list[Site]":
+    from preheat.verbs.view import site_at
 
-    for view, at in views:
-        # The pinned first: what a branch names is what it should mean after.
-        for one in sorted(pulled, key=lambda one: not one.snapshot.ref.pinned):
-            place(one.snapshot, wiring.library, view, at, wiring.console)
+    # The pinned first: what a branch names is what it should mean after.
+    ordered = sorted(snapshots, key=lambda one: not one.ref.pinned)
+    return [
+        site_at(snapshot, wiring.library, view, at, wiring.permissions) for view, at in views for snapshot in ordered
+    ]
 
 
 def _warn(recipe: Recipe, wiring: Wiring) -> None:

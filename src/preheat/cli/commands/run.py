@@ -5,7 +5,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from preheat.cli.commands.pull import pull_need
+from preheat.cli.commands.pull import pull_needs
 from preheat.cli.wiring import Wiring
 from preheat.cli.words import read_seconds
 from preheat.errors import UsageError
@@ -16,6 +16,7 @@ from preheat.guard.settings import Stage
 from preheat.recipes.offline import offline
 from preheat.recipes.recipe import FILE_NAME, Need, Recipe
 from preheat.snapshot import File
+from preheat.verbs.ground import require_inside
 from preheat.verbs.run import Watch, mapping_weights, run
 from preheat.verbs.view import everything, look_over, place_all, place_needs
 
@@ -25,16 +26,16 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     recipe = _app(options, wiring)
     if options.max_restarts < 0:
         raise UsageError(f"{options.max_restarts} restarts cannot be had", hint="--max-restarts 0 or more")
+    require_inside(recipe, wiring.permissions)
     if options.pull:
-        for need in recipe.needs:
-            pull_need(wiring, need)
+        pull_needs(recipe, wiring)
     # The app speaks into a pipe, and Python keeps words for a pipe back until it has a page of them.
     environ = {"PYTHONUNBUFFERED": "1", **offline(wiring.config.environ)}
     if recipe.needs:
         look_over(
             wiring.library, [wiring.library.require(need.ref, need.files) for need in recipe.needs], wiring.console
         )
-        environ |= place_needs(recipe, wiring.library, wiring.app_view, wiring.console)
+        environ |= place_needs(recipe, wiring.library, wiring.app_view, wiring.console, permissions=wiring.permissions)
     else:
         snapshots = list(everything(wiring.library))
         look_over(wiring.library, snapshots, wiring.console)

@@ -15,6 +15,7 @@ from preheat.guard.probes import port_of
 from preheat.recipes.collection import is_built_in
 from preheat.recipes.offline import SWITCHES
 from preheat.recipes.recipe import FILE_NAME, Recipe
+from preheat.verbs.ground import require_inside
 from preheat.verbs.view import place_needs
 
 
@@ -24,6 +25,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     if not recipe.command:
         raise UsageError(f"{recipe.name} has no command", hint="command = […] in [app]")
     read_address(options.status)
+    require_inside(recipe, wiring.permissions)
     text = (
         unit(_with_preheat(recipe, options, wiring))
         if options.kind == "systemd"
@@ -37,9 +39,11 @@ def _with_preheat(recipe: Recipe, options: argparse.Namespace, wiring: Wiring) -
     """Have preheat itself start it: the library is checked and the views are placed at each start."""
     words = [str(Path(sys.argv[0]).absolute()), "run", *_named(recipe, options), "--library", str(wiring.library.root)]
     front = ["--front", options.front] if options.front else []
+    allowed = [word for place in wiring.permissions.places for word in ("--allow-place", str(place))]
+    kept = ["--keep"] if options.keep else []
     return Service(
         name=recipe.name,
-        command=(*words, *_timed(options), "--status", options.status, *front),
+        command=(*words, *allowed, *kept, *_timed(options), "--status", options.status, *front),
         check=(),
         folder=recipe.folder,
         ready_within_s=read_seconds(options.ready_within),
@@ -56,7 +60,7 @@ def _named(recipe: Recipe, options: argparse.Namespace) -> tuple[str, ...]:
 
 def _with_zip(recipe: Recipe, options: argparse.Namespace, wiring: Wiring) -> Service:
     """Have the guard's zip start it: the image needs a Python, and nothing of preheat. The views are placed now."""
-    environ = place_needs(recipe, wiring.library, wiring.view, wiring.console)
+    environ = place_needs(recipe, wiring.library, wiring.view, wiring.console, permissions=wiring.permissions)
     guard = wiring.library.root / "guard.pyz"
     write_guard_zip(guard)
     front = ["--front", options.front] if options.front else []

@@ -4,7 +4,8 @@ import argparse
 
 from preheat.cli.wiring import Wiring
 from preheat.ref import Ref, read_path
-from preheat.verbs.view import place
+from preheat.verbs.placing import place_sites
+from preheat.verbs.view import site_at
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -13,9 +14,9 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     at = read_path(options.at)
     # All are looked for before any is placed. The pinned first: what a branch names is what it should mean after.
     snapshots = [wiring.library.require(Ref.parse(words), options.files) for words in options.refs]
-    environ: dict[str, str] = {}
-    for snapshot in sorted(snapshots, key=lambda one: not one.ref.pinned):
-        environ |= place(snapshot, wiring.library, view, at, wiring.console)
+    snapshots.sort(key=lambda one: not one.ref.pinned)
+    sites = [site_at(snapshot, wiring.library, view, at, wiring.permissions) for snapshot in snapshots]
+    environ = place_sites(sites, wiring.library, wiring.console, wiring.permissions)
     figures = {"kind": view.kind, "path": str(at), "environ": environ}
     wiring.console.done(figures, "\n".join(f"{name}={value}" for name, value in environ.items()))
     return 0

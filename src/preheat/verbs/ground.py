@@ -1,0 +1,134 @@
+"""Ground: where views may be placed: inside the app's folder, and where the user allows it by name."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from preheat.errors import UsageError
+from preheat.library.library import Library
+from preheat.recipes.recipe import Recipe
+from preheat.snapshot import Snapshot
+from preheat.views.names import renamed
+from preheat.views.view import Alias, Bytes, Note, Piece, View
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """What the user allows: other places than the app's folder, and what to do about their files in the way.
+
+    `replace` moves those aside first, `keep` leaves them and places the rest. `relink` makes the user's files with the
+    same bytes links to blobs, as a proof needs them, which puts everything back.
+    """
+
+    replace: bool = False
+    keep: bool = False
+    places: tuple[Path, ...] = ()
+    relink: bool = False
+
+
+NO_PERMISSION = Permissions()
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A snapshot to be placed as a view at a folder, its files under the names that `to` gives them.
+
+    `bounds` are the folders that nothing of it may leave; none for a folder of the library's own, where whatever lies
+    in the way is replaced.
+    """
+
+    snapshot: Snapshot
+    view: View
+    at: Path
+    to: Mapping[str, str] = field(default_factory=dict)
+    bounds: tuple[str, ...] = ()
+
+    def pieces(self, library: Library) -> tuple[Piece, ...]:
+        """Return what is to lie there."""
+        recorded = library.find(self.snapshot.ref.at(self.snapshot.commit))
+        whole = recorded is not None and len(recorded.files) == len(self.snapshot.files)
+        return self.view.layout(renamed(self.snapshot, self.to), self.at, whole=whole)
+
+
+def bounds(folder: Path, permissions: Permissions) -> tuple[str, ...]:
+    """Return what may be written for `folder`, without symlinks: it and the places that the user allows."""
+    return tuple(os.path.realpath(place) for place in (folder, *permissions.places))
+
+
+def require_inside(recipe: Recipe, permissions: Permissions) -> None:
+    """Raise UsageError if a need's place lies outside the app's folder, and the user has not allowed it by name."""
+    inside = bounds(recipe.folder, permissions)
+    for need in recipe.needs:
+        if need.at and not _is_below(os.path.realpath(recipe.folder / need.at), inside):
+            raise _outside(f"{recipe.path or recipe.name}: at = {need.at!r}", recipe.folder / need.at, recipe.folder)
+
+
+def require_bounds(site: Site, pieces: Iterable[Piece]) -> dict[Path, str]:
+    """Return the real path of every folder that pieces lie in; raise UsageError for one outside the site's bounds."""
+    real: dict[Path, str] = {}
+    for piece in pieces:
+        for path in places_of(piece):
+            if path.parent not in real:
+                real[path.parent] = os.path.realpath(path.parent)
+                if not _is_below(real[path.parent], site.bounds):
+                    raise _outside(f"{site.snapshot.ref} at {site.at}", path.parent, Path(site.bounds[0]))
+    return real
+
+
+def require_one_each(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> None:
+    """Raise UsageError where two of the sites have other bytes for one path."""
+    taken: dict[Path, tuple[Site, Bytes]] = {}
+    for site, pieces in sites:
+        for piece in pieces:
+            if not isinstance(piece, Bytes):
+                continue
+            other_site, other = taken.setdefault(piece.pointer or piece.at, (site, piece))
+            if other.file.digest == piece.file.digest:
+                continue
+            raise UsageError(
+                f"{other_site.snapshot.ref} and {site.snapshot.ref} both have a file for {piece.pointer or piece.at}, "
+                "with other bytes",
+                hint="another `at` for one of them, or fewer `files`",
+            )
+
+
+def settled(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> list[tuple[Site, tuple[Piece, ...]]]:
+    """Leave out what gives way to a later site's: files that yield, and notes of which only the last counts."""
+    firm = {piece.at for _, pieces in sites for piece in pieces if isinstance(piece, Bytes) and not piece.yields}
+    last = {piece.at: id(piece) for _, pieces in sites for piece in pieces if isinstance(piece, Note) and piece.single}
+    return [
+        (
+            site,
+            tuple(
+                piece
+                for piece in pieces
+                if not (isinstance(piece, Bytes) and piece.yields and piece.at in firm)
+                and not (isinstance(piece, Note) and piece.single and last[piece.at] != id(piece))
+            ),
+        )
+        for site, pieces in sites
+    ]
+
+
+def places_of(piece: Piece) -> tuple[Path, ...]:
+    """Name the paths that a piece takes."""
+    match piece:
+        case Bytes() if piece.pointer is not None:
+            return (piece.pointer, piece.at)
+        case Bytes() | Alias() | Note():
+            return (piece.at,)
+
+
+def with_real_folder(path: Path, real: Mapping[Path, str]) -> str:
+    """Return a path with the symlinks of its folder resolved, as marks name it."""
+    return f"{real[path.parent].rstrip('/')}/{path.name}"
+
+
+def _is_below(path: str, folders: Iterable[str]) -> bool:
+    return any(folder == "/" or path == folder or path.startswith(f"{folder}/") for folder in folders)
+
+
+def _outside(what: str, path: Path, folder: Path) -> UsageError:
+    real = os.path.realpath(path)
+    return UsageError(f"{what} leads out of {folder}, to {real}", hint=f"if you want files there: --allow-place {real}")

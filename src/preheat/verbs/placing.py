@@ -1,0 +1,199 @@
+"""Placing: views laid out on the user's ground, where no file that preheat did not place is ever replaced."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from preheat.digest import Digest
+from preheat.errors import LibraryError, Occupied
+from preheat.events import Adopted, Listener, MovedAside, Placed
+from preheat.library.library import Library
+from preheat.mark import KEPT, OURS, THEIRS, Look
+from preheat.verbs.ground import (
+    NO_PERMISSION,
+    Permissions,
+    Site,
+    places_of,
+    require_one_each,
+    settled,
+    with_real_folder,
+)
+from preheat.verbs.survey import Conflict, Found, Survey, digest_of, is_pointer
+from preheat.views.placer import Left, Placer, read_note
+from preheat.views.sight import see
+from preheat.views.view import Before, Bytes, Note, Piece
+
+_SUFFIX = "before-preheat"
+
+
+def place_sites(
+    sites: Sequence[Site], library: Library, on_event: Listener, permissions: Permissions = NO_PERMISSION
+) -> dict[str, str]:
+    """Place snapshots, in their order; return the variables that make the layouts' clients look there.
+
+    All is looked at before anything is changed. Raise UsageError where a place leads out of its bounds, or two sites
+    have other bytes for one path; Occupied, which names all files in the way that preheat did not place, unless they
+    are to be kept or moved aside; LibraryError where a view cannot be placed.
+    """
+    files = list({file.digest: file for site in sites for file in site.snapshot.files}.values())
+    # Claimed before it is looked at, so that nobody removes what a link is being made to.
+    with library.wanted(*(site.snapshot for site in sites)):
+        for site in sites:
+            library.require_files(site.snapshot, f"preheat pull {site.snapshot.ref}")
+        laid = lay_out(sites, library)
+        placing = _Placing(library, on_event, permissions)
+        placing.look([one for one in laid if one[0].bounds])
+        with library.linking(files):
+            for site, pieces in laid:
+                placing.lay(site, pieces)
+    return {name: value for site in sites for name, value in site.view.environ(site.at).items()}
+
+
+def lay_out(sites: Sequence[Site], library: Library) -> list[tuple[Site, tuple[Piece, ...]]]:
+    """Return what is to lie where. Raise UsageError where two sites have other bytes for one path."""
+    laid = settled([(site, site.pieces(library)) for site in sites])
+    require_one_each(laid)
+    return laid
+
+
+def take_in(sites: Sequence[Site], library: Library, on_event: Listener, permissions: Permissions) -> None:
+    """Look at what lies in the places of sites before it is downloaded; files with the right bytes become blobs.
+
+    Raise UsageError and Occupied as place_sites would, before gigabytes have come for it.
+    """
+    survey = Survey(library, on_event)
+    found = survey.look([one for one in lay_out(sites, library) if one[0].bounds])
+    note_theirs(survey, found, library)
+    for site in sites:
+        taken = {file.path: file for file in site.snapshot.files if file.digest in found.taken}.values()
+        if taken:
+            ways = Counter(found.taken[file.digest] for file in taken)
+            size = sum(file.size for file in taken)
+            on_event(Adopted(site.snapshot.ref, site.snapshot.commit, len(taken), size, dict(ways)))
+    if not permissions.replace and not permissions.keep:
+        require_free(found.conflicts)
+
+
+def note_theirs(survey: Survey, found: Found, library: Library) -> None:
+    """Note which files were found to be the user's own with the right bytes: they are not hashed again."""
+    looks = [(path, file, see(path).look) for path, file in found.same.items()]
+    library.marks.note(
+        THEIRS,
+        [
+            (with_real_folder(path, found.real), file.digest, look)
+            for path, file, look in looks
+            if look is not None and not survey.is_noted(path, file)
+        ],
+    )
+
+
+def require_free(conflicts: Sequence[Conflict]) -> None:
+    """Raise Occupied if anything is in the way, which names all of it."""
+    if not conflicts:
+        return
+    whys = {str(one.place): one.why for one in conflicts}
+    lines = "".join(f"\n  {path} ({why})" for path, why in whys.items())
+    what = "1 file lies" if len(whys) == 1 else f"{len(whys)} files lie"
+    raise Occupied(
+        f"the view cannot be placed: {what} in its place that preheat did not put there:{lines}",
+        hint=f"--replace moves them aside first (NAME.{_SUFFIX}); --keep leaves them and places the rest",
+        paths=tuple(whys),
+    )
+
+
+class _Placing:
+    """One placing of several sites, of which those on the user's ground are looked at first."""
+
+    def __init__(self, library: Library, on_event: Listener, permissions: Permissions) -> None:
+        self._library, self._on_event, self._permissions = library, on_event, permissions
+        self._survey = Survey(library, on_event)
+        self._found = Found()
+
+    def look(self, laid: Sequence[tuple[Site, tuple[Piece, ...]]]) -> None:
+        """Look at all places; do with what is in the way what the user allowed. Raise Occupied if that is nothing."""
+        found = self._found = self._survey.look(laid)
+        if self._permissions.relink:
+            found.same.clear()
+        if self._permissions.replace:
+            replaced = dict.fromkeys(conflict.place for conflict in found.conflicts)
+            replaced |= dict.fromkeys(path for path in found.kept if os.path.lexists(path))
+            for place in replaced:
+                self._on_event(MovedAside(str(place), str(_move_aside(place))))
+            found.kept.clear()
+        elif self._permissions.keep:
+            found.kept |= {conflict.path for conflict in found.conflicts}
+            looks = [(conflict, see(conflict.path).look or Look()) for conflict in found.conflicts]
+            self._library.marks.note(KEPT, [(self._real(one.path), one.digest, look) for one, look in looks])
+        else:
+            require_free(found.conflicts)
+
+    def lay(self, site: Site, pieces: Sequence[Piece]) -> None:
+        """Place one of them, and note what of it is preheat's. Raise LibraryError where it cannot be placed."""
+        placer = Placer(self._library.path, site.view)
+        try:
+            if site.bounds:
+                left = Left(self._found.same.keys(), self._found.kept)
+                self._library.marks.begin(self._begun(pieces, left))
+                placer.lay(pieces, left, lambda at: self._survey.is_ours(at, read_note(at)))
+                self._note(pieces, left, placer.written)
+            else:
+                placer.lay(pieces)
+        except OSError as error:
+            raise LibraryError(
+                f"a view cannot be placed at {site.at}: {os.strerror(error.errno or 0).lower()}",
+                hint="name another folder, or check its disk and owner",
+            ) from error
+        placement = placer.placement()
+        if not site.at.is_relative_to(self._library.root / "views"):  # those are looked through anyway
+            digests = [file.digest for file in site.snapshot.files] if placement.leads else ()
+            self._library.claims.placed(site.at, digests)
+        self._on_event(Placed(site.snapshot.ref, site.view.kind, str(site.at), placement.links, placement.copied))
+
+    def _begun(self, pieces: Sequence[Piece], left: Left) -> Iterator[tuple[str, Digest]]:
+        """Name what is about to be placed, and is not there yet as preheat's own."""
+        for piece in pieces:
+            if piece.at in left:
+                continue
+            if isinstance(piece, Bytes):
+                looked_for = piece.pointer or piece.at
+                if looked_for not in left and not self._survey.is_noted(piece.at, piece.file):
+                    yield self._real(piece.at), piece.file.digest
+            elif isinstance(piece, Note) and piece.of not in left.kept:
+                there = read_note(piece.at)
+                body = piece.settle(Before(there, self._survey.is_ours(piece.at, there), left.same))
+                if body is not None and body != there:
+                    yield self._real(piece.at), digest_of(body)
+
+    def _note(self, pieces: Sequence[Piece], left: Left, written: Sequence[Path]) -> None:
+        """Note what was placed, and what of it is the user's own."""
+        marks: dict[str, list[tuple[str, Digest, Look]]] = {OURS: [], THEIRS: []}
+        for piece in pieces:
+            if not isinstance(piece, Bytes):
+                continue
+            for path in places_of(piece):
+                sight = see(path)
+                look = None if is_pointer(sight, piece) else sight.look
+                if look is not None and path not in left.kept and not self._survey.is_noted(path, piece.file):
+                    marks[THEIRS if path in left else OURS].append((self._real(path), piece.file.digest, look))
+        for path in written:
+            marks[OURS].append((self._real(path), digest_of(path.read_bytes()), Look.of(path.stat())))
+        for word, files in marks.items():
+            self._library.marks.note(word, files)
+
+    def _real(self, path: Path) -> str:
+        return with_real_folder(path, self._found.real)
+
+
+def _move_aside(path: Path) -> Path:
+    """Give what lies at `path` another name beside it, and return that. Raise LibraryError if it cannot be."""
+    number = 1
+    while os.path.lexists(aside := path.with_name(f"{path.name}.{_SUFFIX}{'' if number == 1 else f'.{number}'}")):
+        number += 1
+    try:
+        return path.rename(aside)
+    except OSError as error:
+        raise LibraryError(
+            f"{path} cannot be moved aside: {os.strerror(error.errno or 0).lower()}",
+            hint="check the owner of its folder, or move it by hand",
+        ) from error

@@ -1,0 +1,276 @@
+"""Survey: look at all that lies where views are to be, before anything is changed; take in what has the right bytes."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from preheat.digest import SHA256, Digest, hasher
+from preheat.errors import IntegrityError, LibraryError, NoSpace
+from preheat.events import Listener, Read, Reading
+from preheat.library.inventory import inventory
+from preheat.library.library import Library
+from preheat.library.likeness import digests_of
+from preheat.mark import BEGUN, KEPT, OURS, THEIRS, Look, Mark
+from preheat.snapshot import File
+from preheat.verbs.ground import Site, require_bounds, with_real_folder
+from preheat.views.occupied import Blobs, Standing, algorithms, fitting, judge
+from preheat.views.placer import EDITED_UP_TO, read_note
+from preheat.views.sight import Sight, see
+from preheat.views.view import Alias, Before, Bytes, Note, Piece
+
+_ASKED = (Standing.OTHER, Standing.CHANGED)
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A path that a file's bytes are to be at."""
+
+    path: Path
+    file: File
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """What lies in the way at `path`, or above it at `blocked`, and why it stays; `digest` was to be there."""
+
+    path: Path
+    why: str
+    digest: Digest
+    blocked: Path | None = None
+
+    @property
+    def place(self) -> Path:
+        """Say which path would have to go."""
+        return self.blocked or self.path
+
+
+@dataclass(slots=True)
+class Found:
+    """What was found: the user's own files with the same bytes, those they keep, and what is in the way.
+
+    `taken` counts the ways in which files came into the library, by their digests; `real` are the folders without
+    symlinks; `marks` are by real path.
+    """
+
+    same: dict[Path, File] = field(default_factory=dict)
+    kept: set[Path] = field(default_factory=set)
+    conflicts: list[Conflict] = field(default_factory=list)
+    taken: dict[Digest, str] = field(default_factory=dict)
+    real: dict[Path, str] = field(default_factory=dict)
+    marks: Mapping[str, Sequence[Mark]] = field(default_factory=dict)
+
+    def marks_of(self, path: Path) -> Sequence[Mark]:
+        """Return the marks of a path, the newest first."""
+        return self.marks.get(with_real_folder(path, self.real), ())
+
+
+class Survey:
+    """One look at some sites, all on the user's ground, at which nothing is changed.
+
+    With `taking`, files whose blobs the library lacks are taken in, and may be hard links to those after.
+    """
+
+    def __init__(self, library: Library, on_event: Listener, *, taking: bool = True) -> None:
+        self._library = library
+        self._on_event = on_event
+        self._taking = taking
+        self._inodes: set[int] | None = None
+        self._found = Found()
+        self._old = False
+
+    def look(self, sites: Sequence[tuple[Site, Sequence[Piece]]]) -> Found:
+        """Return what lies there.
+
+        Raise UsageError where a folder leads out of its site's bounds; NoSpace where a file cannot be taken in.
+        """
+        found = self._found
+        pieces = [piece for site, pieces in sites for piece in pieces]
+        for site, some in sites:
+            found.real |= require_bounds(site, some)
+        found.marks = self._library.marks.below(os.path.realpath(site.at) for site, _ in sites)
+        unread = [spot for piece in pieces if isinstance(piece, Bytes) for spot in self._spots(piece)]
+        self._read(unread)
+        for piece in pieces:
+            if isinstance(piece, Note) and piece.of not in found.kept:
+                self._note(piece)
+            elif isinstance(piece, Alias):
+                self._alias(piece)
+        return found
+
+    def _spots(self, piece: Bytes) -> Iterable[Spot]:
+        """Look at a file's paths; return those whose bytes have to be read."""
+        pointer = piece.pointer
+        if pointer is not None:
+            sight = see(pointer)
+            if (sight.look is not None or sight.blocked is not None) and not is_pointer(sight, piece):
+                # Clients look here, whatever lies at the other path.
+                return self._look(Spot(pointer, piece.file), sight)
+        return self._look(Spot(piece.at, piece.file), see(piece.at))
+
+    def _look(self, spot: Spot, sight: Sight) -> Iterable[Spot]:
+        standing = self._judge(spot, sight, None)
+        if standing is Standing.UNREAD:
+            return (spot,)
+        self._note_standing(spot, sight, standing)
+        return ()
+
+    def _judge(self, spot: Spot, sight: Sight, content: frozenset[Digest] | None) -> Standing:
+        marks = self._found.marks_of(spot.path)
+        mark = fitting(sight, marks)
+        marked = mark is not None and self.is_blob(sight, mark.digest)
+        blobs = Blobs(self.is_blob(sight, spot.file.digest), marked)
+        standing = judge(sight, spot.file, marks, blobs, content)
+        if standing in _ASKED and sight.names > 1 and self._is_any_blob(sight):
+            return judge(sight, spot.file, marks, replace(blobs, any=True), content)
+        return standing
+
+    def _note_standing(self, spot: Spot, sight: Sight, standing: Standing) -> None:
+        found, file = self._found, spot.file
+        if standing is Standing.SAME:
+            found.same[spot.path] = file
+        elif standing is Standing.KEPT:
+            found.kept.add(spot.path)
+        elif standing in _ASKED:
+            what = _what(sight, file) if standing is Standing.OTHER else "changed since preheat placed it"
+            found.conflicts.append(Conflict(spot.path, what, file.digest, sight.blocked))
+        elif standing is Standing.OURS and not found.marks:
+            self._old = True
+
+    def _read(self, unread: Sequence[Spot]) -> None:
+        """Hash what only its bytes can tell, and take it in where the library lacks it."""
+        if not unread:
+            return
+        sights = {spot: see(spot.path) for spot in dict.fromkeys(unread)}
+        size = sum(sight.look.size for sight in sights.values() if sight.look is not None)
+        self._on_event(Reading("compare with what is to be placed", len(sights), size))
+        for spot, sight in sights.items():
+            lacking = self._taking and not self._library.has(spot.file.digest)
+            if lacking and (taken := self._take(spot, sight)):
+                self._found.taken[spot.file.digest] = taken
+                self._found.same[spot.path] = spot.file
+                continue
+            wanted = algorithms(sight, spot.file, self._found.marks_of(spot.path))
+            content = digests_of(spot.path, wanted, lambda read: self._on_event(Read(read)))
+            self._note_standing(spot, sight, self._judge(spot, sight, content))
+
+    def _take(self, spot: Spot, sight: Sight) -> str:
+        """Make a file a blob, if it has the right bytes; return how, nothing if it could not be.
+
+        What people edit is not linked to a blob, and what cannot be linked is copied: less than a download.
+        """
+        from preheat.library.intake import Intake  # what most commands have no use for
+
+        library, source = self._library, Path(os.path.realpath(spot.path))
+        if sight.look is None or sight.look.size != spot.file.size:
+            return ""
+        library.prepare(0)
+        edited = spot.file.size <= EDITED_UP_TO
+        path = with_real_folder(spot.path, self._found.real)
+        for copy in (True,) if edited else (False, True):
+            intake = Intake(library.root, library.path, lambda read: self._on_event(Read(read)), copy=copy)
+            library.marks.note(THEIRS, [(path, spot.file.digest, Look())])  # before it may be a link to a blob
+            try:
+                how = intake.take(source, spot.file.digest).how
+            except IntegrityError:
+                return ""
+            except NoSpace:
+                raise
+            except LibraryError:
+                continue
+            library.seals.note(spot.file.digest, library.path(spot.file.digest))
+            return how
+        return ""
+
+    def _note(self, note: Note) -> None:
+        sight = see(note.at)
+        if sight.look is None and sight.blocked is None:
+            return
+        body = read_note(note.at)
+        ours = self.is_ours(note.at, body)
+        if body is not None and note.settle(Before(body, ours, self._found.same)) is not None:
+            return
+        marks = self._found.marks_of(note.at)
+        if marks and marks[0].word == KEPT:
+            self._found.kept.add(note.at)
+            return
+        wanted = note.settle(Before(None)) or b""
+        why = "says something else" if body is not None else "is no regular file"
+        self._found.conflicts.append(Conflict(note.at, why, digest_of(wanted), sight.blocked))
+
+    def _alias(self, alias: Alias) -> None:
+        sight = see(alias.at)
+        if (sight.look is None and sight.blocked is None) or sight.target == alias.target:
+            return
+        marks = self._found.marks_of(alias.at)
+        if marks and marks[0].word == KEPT:
+            self._found.kept.add(alias.at)
+            return
+        why = f"leads to {sight.target}" if sight.target else "is no symlink"
+        digest = digest_of(os.fsencode(alias.target))
+        self._found.conflicts.append(Conflict(alias.at, why, digest, sight.blocked))
+
+    def is_ours(self, at: Path, body: bytes | None) -> bool:
+        """Return whether preheat wrote the small file that lies there."""
+        if body is None or self._old:
+            return self._old
+        look = see(at).look
+        digest = digest_of(body)
+        return any(
+            (mark.word == OURS and mark.look == look) or (mark.word == BEGUN and mark.digest == digest)
+            for mark in self._found.marks_of(at)
+        )
+
+    def is_noted(self, path: Path, file: File) -> bool:
+        """Return whether it can be seen, without reading it, that `file` was placed at a path or found there."""
+        sight = see(path)
+        if sight.blob == file.digest:
+            return True
+        marks = self._found.marks_of(path)
+        mark = fitting(sight, marks)
+        if mark is None or mark != next((one for one in marks if one.look != Look()), None):
+            return False
+        return mark.digest == file.digest and (mark.look == sight.look or self.is_blob(sight, mark.digest))
+
+    def is_blob(self, sight: Sight, digest: Digest) -> bool:
+        """Return whether what was seen is the blob's own file."""
+        if sight.look is None or sight.names < 2 or sight.target:
+            return False
+        try:
+            blob = self._library.path(digest).stat()
+        except OSError:
+            return False
+        return (blob.st_ino, blob.st_dev) == (sight.look.inode, sight.device)
+
+    def _is_any_blob(self, sight: Sight) -> bool:
+        """Return whether it is some blob's file; asked only where something is in the way. Costs a walk."""
+        if self._inodes is None:
+            blobs = self._library.root / "blobs"
+            self._inodes = {self._library.path(blob.names[0]).stat().st_ino for blob in inventory(blobs)}
+        return sight.look is not None and not sight.target and sight.look.inode in self._inodes
+
+
+def digest_of(body: bytes) -> Digest:
+    """Name a small file's bytes."""
+    naming = hasher(SHA256, len(body))
+    naming.update(body)
+    return Digest(SHA256, naming.hexdigest())
+
+
+def is_pointer(sight: Sight, piece: Bytes) -> bool:
+    """Return whether what was seen is the view's own symlink to the file that clients look for."""
+    return piece.pointer is not None and sight.target == os.path.relpath(piece.at, piece.pointer.parent)
+
+
+def _what(sight: Sight, file: File) -> str:
+    """Say in words what lies in the way."""
+    if sight.blocked is not None:
+        return "a file where a folder is to be"
+    if sight.target and not sight.regular:
+        return f"a symlink to {sight.target}"
+    if not sight.regular:
+        return "no regular file"
+    assert sight.look is not None, "something lies there"
+    if sight.look.size != file.size:
+        return f"{sight.look.size} bytes, not {file.size}"
+    return f"other bytes than {str(file.digest)[:20]}…"

@@ -1,0 +1,109 @@
+"""Occupied: what a path's present content means for a view that has a file there. Pure: no file is looked at here."""
+
+import enum
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+
+from preheat.digest import Digest
+from preheat.mark import BEGUN, KEPT, OURS, THEIRS, Look, Mark
+from preheat.snapshot import File
+from preheat.views.sight import Sight
+
+
+class Standing(enum.Enum):
+    """What to do about a path: place there, leave what lies there, or ask."""
+
+    FREE = "nothing lies there"
+    OURS = "preheat placed it, and nobody changed it"
+    SAME = "it is the user's, with the same bytes"
+    KEPT = "it is the user's, and they said to keep it"
+    OTHER = "it is the user's, with other bytes"
+    CHANGED = "preheat placed it, and it was changed since"
+    UNREAD = "only its bytes can tell"
+
+
+@dataclass(frozen=True, slots=True)
+class Blobs:
+    """What the library's blobs say about a file: whether it is a hard link to the wanted one, or to any."""
+
+    wanted: bool = False
+    marked: bool = False
+    any: bool = False
+
+
+def judge(
+    sight: Sight,
+    wanted: File,
+    marks: Sequence[Mark] = (),
+    blobs: Blobs = Blobs(),
+    content: Set[Digest] | None = None,
+) -> Standing:
+    """Decide what stands at a path where `wanted` is to be.
+
+    `marks` are those of the path, the newest first; `blobs.marked` says that the file is a hard link to the blob that
+    the newest mark which fits names. `content` are the digests of its bytes, None while they have not been read: then
+    UNREAD is returned where they are needed. See `algorithms` for which.
+    """
+    if sight.look is None:
+        return Standing.OTHER if sight.blocked is not None else Standing.FREE
+    if sight.blob is not None:
+        return Standing.OURS
+    if blobs.wanted:
+        return Standing.SAME if marks and marks[0].word == THEIRS else Standing.OURS
+    mark = fitting(sight, marks)
+    if mark is not None and (mark.look == sight.look or blobs.marked):
+        known = _known(mark, wanted)
+        if known is not None:
+            return known
+    return _by_content(sight, wanted, marks, blobs, content)
+
+
+def fitting(sight: Sight, marks: Sequence[Mark]) -> Mark | None:
+    """Return the newest mark that a file looks like, its time of change apart."""
+    look = sight.look
+    return next((mark for mark in marks if look is not None and mark.look.resembles(look)), None)
+
+
+def algorithms(sight: Sight, wanted: File, marks: Sequence[Mark]) -> frozenset[str]:
+    """Say by which algorithms a file has to be hashed, so that `judge` can decide."""
+    mark = fitting(sight, marks)
+    return frozenset({wanted.digest.algorithm, *([mark.digest.algorithm] if mark is not None else [])})
+
+
+def _known(mark: Mark, wanted: File) -> Standing | None:
+    """Decide by a mark alone, if it says which bytes the file has."""
+    if mark.word == OURS:
+        return Standing.OURS
+    return Standing.SAME if mark.word == THEIRS and mark.digest == wanted.digest else None
+
+
+def _by_content(
+    sight: Sight, wanted: File, marks: Sequence[Mark], blobs: Blobs, content: Set[Digest] | None
+) -> Standing:
+    mark = fitting(sight, marks)
+    ours = mark is not None and mark.word == OURS
+    look = sight.look
+    assert look is not None, "something lies there"
+    if sight.regular and (look.size == wanted.size or ours) and not _is_other(mark, wanted):
+        if content is None:
+            return Standing.UNREAD
+        if wanted.digest in content:
+            placed = any(one.word in (OURS, BEGUN) and one.digest == wanted.digest for one in marks)
+            return Standing.OURS if placed and not sight.target else Standing.SAME
+        if mark is not None and ours and mark.digest in content:
+            return Standing.OURS
+    if next((one.word for one in marks if one.look != Look()), "") == KEPT:
+        return Standing.KEPT
+    # Before there were marks, views were made of hard links; what was adopted since has one.
+    if blobs.any and not marks:
+        return Standing.OURS
+    return Standing.CHANGED if any(one.word == OURS for one in marks) else Standing.OTHER
+
+
+def _is_other(mark: Mark | None, wanted: File) -> bool:
+    """Whether a mark already says that the file has other bytes."""
+    if mark is None or mark.word not in (THEIRS, KEPT):
+        return False
+    if mark.word == KEPT:  # its digest is the one that was not there
+        return mark.digest == wanted.digest
+    return mark.digest.algorithm == wanted.digest.algorithm and mark.digest != wanted.digest
