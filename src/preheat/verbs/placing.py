@@ -64,15 +64,17 @@ def take_in(sites: Sequence[Site], library: Library, on_event: Listener, permiss
     """
     survey = Survey(library, on_event)
     found = survey.look([one for one in lay_out(sites, library) if one[0].bounds])
-    note_theirs(survey, found, library)
-    for site in sites:
-        taken = {file.path: file for file in site.snapshot.files if file.digest in found.taken}.values()
-        if taken:
-            ways = Counter(found.taken[file.digest] for file in taken)
-            size = sum(file.size for file in taken)
-            on_event(Adopted(site.snapshot.ref, site.snapshot.commit, len(taken), size, dict(ways)))
     if not permissions.replace and not permissions.keep:
         require_free(found.conflicts)
+    with library.wanted(*(site.snapshot for site in sites)):
+        ways = survey.take()
+    note_theirs(survey, found, library)
+    for site in sites:
+        taken = {file.path: file for file in site.snapshot.files if file.digest in ways}.values()
+        if taken:
+            size = sum(file.size for file in taken)
+            counts = Counter(ways[file.digest] for file in taken)
+            on_event(Adopted(site.snapshot.ref, site.snapshot.commit, len(taken), size, dict(counts)))
 
 
 def note_theirs(survey: Survey, found: Found, library: Library) -> None:

@@ -1,4 +1,4 @@
-"""Survey: look at all that lies where views are to be, before anything is changed; take in what has the right bytes."""
+"""Survey: look at all that lies where views are to be, before anything is changed."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -49,14 +49,12 @@ class Conflict:
 class Found:
     """What was found: the user's own files with the same bytes, those they keep, and what is in the way.
 
-    `taken` counts the ways in which files came into the library, by their digests; `real` are the folders without
-    symlinks; `marks` are by real path.
+    `real` are the folders without symlinks; `marks` are by real path.
     """
 
     same: dict[Path, File] = field(default_factory=dict)
     kept: set[Path] = field(default_factory=set)
     conflicts: list[Conflict] = field(default_factory=list)
-    taken: dict[Digest, str] = field(default_factory=dict)
     real: dict[Path, str] = field(default_factory=dict)
     marks: Mapping[str, Sequence[Mark]] = field(default_factory=dict)
 
@@ -66,15 +64,11 @@ class Found:
 
 
 class Survey:
-    """One look at some sites, all on the user's ground, at which nothing is changed.
+    """One look at some sites, all on the user's ground, at which nothing is changed."""
 
-    With `taking`, files whose blobs the library lacks are taken in, and may be hard links to those after.
-    """
-
-    def __init__(self, library: Library, on_event: Listener, *, taking: bool = True) -> None:
+    def __init__(self, library: Library, on_event: Listener) -> None:
         self._library = library
         self._on_event = on_event
-        self._taking = taking
         self._inodes: set[int] | None = None
         self._found = Found()
         self._old = False
@@ -82,7 +76,7 @@ class Survey:
     def look(self, sites: Sequence[tuple[Site, Sequence[Piece]]]) -> Found:
         """Return what lies there.
 
-        Raise UsageError where a folder leads out of its site's bounds; NoSpace where a file cannot be taken in.
+        Raise UsageError where a folder leads out of its site's bounds.
         """
         found = self._found
         pieces = [piece for site, pieces in sites for piece in pieces]
@@ -138,47 +132,48 @@ class Survey:
             self._old = True
 
     def _read(self, unread: Sequence[Spot]) -> None:
-        """Hash what only its bytes can tell, and take it in where the library lacks it."""
+        """Hash what only its bytes can tell."""
         if not unread:
             return
         sights = {spot: see(spot.path) for spot in dict.fromkeys(unread)}
         size = sum(sight.look.size for sight in sights.values() if sight.look is not None)
         self._on_event(Reading("compare with what is to be placed", len(sights), size))
         for spot, sight in sights.items():
-            lacking = self._taking and not self._library.has(spot.file.digest)
-            if lacking and (taken := self._take(spot, sight)):
-                self._found.taken[spot.file.digest] = taken
-                self._found.same[spot.path] = spot.file
-                continue
             wanted = algorithms(sight, spot.file, self._found.marks_of(spot.path))
             content = digests_of(spot.path, wanted, lambda read: self._on_event(Read(read)))
             self._note_standing(spot, sight, self._judge(spot, sight, content))
 
-    def _take(self, spot: Spot, sight: Sight) -> str:
-        """Make a file a blob, if it has the right bytes; return how, nothing if it could not be.
+    def take(self) -> dict[Digest, str]:
+        """Make blobs that the library lacks of the files found the same; return the ways in which they came in.
 
-        What people edit is not linked to a blob, and what cannot be linked is copied: less than a download.
+        They are read again, since only what is hashed as it lies becomes a blob. What people edit is not linked to a
+        blob, and what cannot be linked is copied: less than a download. Raise NoSpace if the disk is full.
         """
+        taken: dict[Digest, str] = {}
+        for path, file in self._found.same.items():
+            if not self._library.has(file.digest) and (how := self._take(path, file)):
+                taken[file.digest] = how
+        return taken
+
+    def _take(self, path: Path, file: File) -> str:
+        """Make a file a blob; return how, nothing if it could not be."""
         from preheat.library.intake import Intake  # what most commands have no use for
 
-        library, source = self._library, Path(os.path.realpath(spot.path))
-        if sight.look is None or sight.look.size != spot.file.size:
-            return ""
+        library = self._library
         library.prepare(0)
-        edited = spot.file.size <= EDITED_UP_TO
-        path = with_real_folder(spot.path, self._found.real)
-        for copy in (True,) if edited else (False, True):
+        # Before it may be a link to a blob: it stays the user's.
+        library.marks.note(THEIRS, [(with_real_folder(path, self._found.real), file.digest, Look())])
+        for copy in (True,) if file.size <= EDITED_UP_TO else (False, True):
             intake = Intake(library.root, library.path, lambda read: self._on_event(Read(read)), copy=copy)
-            library.marks.note(THEIRS, [(path, spot.file.digest, Look())])  # before it may be a link to a blob
             try:
-                how = intake.take(source, spot.file.digest).how
+                how = intake.take(Path(os.path.realpath(path)), file.digest).how
             except IntegrityError:
                 return ""
             except NoSpace:
                 raise
             except LibraryError:
                 continue
-            library.seals.note(spot.file.digest, library.path(spot.file.digest))
+            library.seals.note(file.digest, library.path(file.digest))
             return how
         return ""
 

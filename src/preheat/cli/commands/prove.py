@@ -111,7 +111,7 @@ def _require_free(recipe: Recipe, wiring: Wiring) -> None:
     known = [(need, wiring.library.find(need.ref)) for need in recipe.needs if need.at]
     here = [(need, snapshot.only(need.files)) for need, snapshot in known if snapshot is not None]
     sites = sites_of(recipe, here, wiring.library, wiring.view, wiring.permissions)
-    require_free(Survey(wiring.library, wiring.console, taking=False).look(lay_out(sites, wiring.library)).conflicts)
+    require_free(Survey(wiring.library, wiring.console).look(lay_out(sites, wiring.library)).conflicts)
 
 
 @contextlib.contextmanager
