@@ -36,7 +36,6 @@ def place_sites(
     have other bytes for one path; Occupied, which names all files in the way that preheat did not place, unless they
     are to be kept or moved aside; LibraryError where a view cannot be placed.
     """
-    files = list({file.digest: file for site in sites for file in site.snapshot.files}.values())
     # Claimed before it is looked at, so that nobody removes what a link is being made to.
     with library.wanted(*(site.snapshot for site in sites)):
         for site in sites:
@@ -44,9 +43,10 @@ def place_sites(
         laid = lay_out(sites, library)
         placing = _Placing(library, on_event, permissions)
         placing.look([one for one in laid if one[0].bounds])
-        with library.linking(files):
-            for site, pieces in laid:
-                placing.lay(site, pieces)
+        new = [(site, placing.unsettled(site, pieces)) for site, pieces in laid]
+        with library.linking([piece.file for _, pieces in new for piece in pieces if isinstance(piece, Bytes)]):
+            for (site, pieces), (_, some) in zip(laid, new, strict=True):
+                placing.lay(site, pieces, some)
     return {name: value for site in sites for name, value in site.view.environ(site.at).items()}
 
 
@@ -85,7 +85,7 @@ def note_theirs(survey: Survey, found: Found, library: Library) -> None:
         [
             (with_real_folder(path, found.real), file.digest, look)
             for path, file, look in looks
-            if look is not None and not survey.is_noted(path, file)
+            if look is not None and not survey.is_noted(path, file, see(path))
         ],
     )
 
@@ -130,54 +130,78 @@ class _Placing:
         else:
             require_free(found.conflicts)
 
-    def lay(self, site: Site, pieces: Sequence[Piece]) -> None:
-        """Place one of them, and note what of it is preheat's. Raise LibraryError where it cannot be placed."""
+    def unsettled(self, site: Site, pieces: Sequence[Piece]) -> list[Piece]:
+        """Return what of a site has to be laid: not what is there already, or is left."""
+        placer = Placer(self._library.path, site.view)
+        return [piece for piece in pieces if not (site.bounds and self._is_settled(piece, placer))]
+
+    def lay(self, site: Site, pieces: Sequence[Piece], new: Sequence[Piece]) -> None:
+        """Place what is `new` of a site, and note what of it is preheat's. Raise LibraryError where it cannot be."""
         placer = Placer(self._library.path, site.view)
         try:
             if site.bounds:
-                left = Left(self._found.same.keys(), self._found.kept)
-                self._library.marks.begin(self._begun(pieces, left))
-                placer.lay(pieces, left, lambda at: self._survey.is_ours(at, read_note(at)))
-                self._note(pieces, left, placer.written)
+                self._library.marks.begin(self._begun(new))
+                placer.lay(new, self._left, lambda at: self._survey.is_ours(at, read_note(at)))
+                self._note(pieces, new, placer.written)
             else:
-                placer.lay(pieces)
+                placer.lay(new)
         except OSError as error:
             raise LibraryError(
                 f"a view cannot be placed at {site.at}: {os.strerror(error.errno or 0).lower()}",
                 hint="name another folder, or check its disk and owner",
             ) from error
         placement = placer.placement()
+        leads = placement.leads or any(self._leads(piece) for piece in pieces)
         if not site.at.is_relative_to(self._library.root / "views"):  # those are looked through anyway
-            digests = [file.digest for file in site.snapshot.files] if placement.leads else ()
-            self._library.claims.placed(site.at, digests)
+            self._library.claims.placed(site.at, [file.digest for file in site.snapshot.files] if leads else ())
         self._on_event(Placed(site.snapshot.ref, site.view.kind, str(site.at), placement.links, placement.copied))
 
-    def _begun(self, pieces: Sequence[Piece], left: Left) -> Iterator[tuple[str, Digest]]:
-        """Name what is about to be placed, and is not there yet as preheat's own."""
+    @property
+    def _left(self) -> Left:
+        return Left(self._found.same.keys(), self._found.kept)
+
+    def _is_settled(self, piece: Piece, placer: Placer) -> bool:
+        """Whether nothing has to be done for a piece; notes always have to be read."""
+        if not isinstance(piece, Bytes):
+            return False
+        left, pointer = self._left, piece.pointer
+        if pointer is not None and pointer in left:
+            return True
+        if pointer is not None and not is_pointer(self._found.sights[pointer], piece):
+            return False
+        return piece.at in left or placer.stands(piece.file, piece.at)
+
+    def _leads(self, piece: Piece) -> bool:
+        """Whether a piece that was there already is a symlink to a blob."""
+        sight = self._found.sights.get(piece.at)
+        return sight is not None and sight.blob is not None
+
+    def _begun(self, pieces: Sequence[Piece]) -> Iterator[tuple[str, Digest]]:
+        """Name what is about to be placed."""
+        left = self._left
         for piece in pieces:
-            if piece.at in left:
-                continue
-            if isinstance(piece, Bytes):
-                looked_for = piece.pointer or piece.at
-                if looked_for not in left and not self._survey.is_noted(piece.at, piece.file):
-                    yield self._real(piece.at), piece.file.digest
-            elif isinstance(piece, Note) and piece.of not in left.kept:
+            if isinstance(piece, Bytes) and piece.at not in left:
+                yield self._real(piece.at), piece.file.digest
+            elif isinstance(piece, Note) and piece.at not in left and piece.of not in left.kept:
                 there = read_note(piece.at)
                 body = piece.settle(Before(there, self._survey.is_ours(piece.at, there), left.same))
                 if body is not None and body != there:
                     yield self._real(piece.at), digest_of(body)
 
-    def _note(self, pieces: Sequence[Piece], left: Left, written: Sequence[Path]) -> None:
+    def _note(self, pieces: Sequence[Piece], new: Sequence[Piece], written: Sequence[Path]) -> None:
         """Note what was placed, and what of it is the user's own."""
         marks: dict[str, list[tuple[str, Digest, Look]]] = {OURS: [], THEIRS: []}
+        left, laid = self._left, {piece.at for piece in new}
         for piece in pieces:
             if not isinstance(piece, Bytes):
                 continue
             for path in places_of(piece):
-                sight = see(path)
-                look = None if is_pointer(sight, piece) else sight.look
-                if look is not None and path not in left.kept and not self._survey.is_noted(path, piece.file):
-                    marks[THEIRS if path in left else OURS].append((self._real(path), piece.file.digest, look))
+                before = self._found.sights.get(path)
+                sight = see(path) if before is None or piece.at in laid else before
+                if sight.look is None or path in left.kept or is_pointer(sight, piece):
+                    continue
+                if not self._survey.is_noted(path, piece.file, sight):
+                    marks[THEIRS if path in left else OURS].append((self._real(path), piece.file.digest, sight.look))
         for path in written:
             marks[OURS].append((self._real(path), digest_of(path.read_bytes()), Look.of(path.stat())))
         for word, files in marks.items():

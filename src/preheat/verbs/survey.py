@@ -49,7 +49,7 @@ class Conflict:
 class Found:
     """What was found: the user's own files with the same bytes, those they keep, and what is in the way.
 
-    `real` are the folders without symlinks; `marks` are by real path.
+    `real` are the folders without symlinks; `marks` are by real path; `sights` are of files' paths.
     """
 
     same: dict[Path, File] = field(default_factory=dict)
@@ -57,6 +57,7 @@ class Found:
     conflicts: list[Conflict] = field(default_factory=list)
     real: dict[Path, str] = field(default_factory=dict)
     marks: Mapping[str, Sequence[Mark]] = field(default_factory=dict)
+    sights: dict[Path, Sight] = field(default_factory=dict)
 
     def marks_of(self, path: Path) -> Sequence[Mark]:
         """Return the marks of a path, the newest first."""
@@ -96,11 +97,12 @@ class Survey:
         """Look at a file's paths; return those whose bytes have to be read."""
         pointer = piece.pointer
         if pointer is not None:
-            sight = see(pointer)
+            sight = self._found.sights[pointer] = see(pointer)
             if (sight.look is not None or sight.blocked is not None) and not is_pointer(sight, piece):
                 # Clients look here, whatever lies at the other path.
                 return self._look(Spot(pointer, piece.file), sight)
-        return self._look(Spot(piece.at, piece.file), see(piece.at))
+        sight = self._found.sights[piece.at] = self._found.sights.get(piece.at) or see(piece.at)
+        return self._look(Spot(piece.at, piece.file), sight)
 
     def _look(self, spot: Spot, sight: Sight) -> Iterable[Spot]:
         standing = self._judge(spot, sight, None)
@@ -216,9 +218,8 @@ class Survey:
             for mark in self._found.marks_of(at)
         )
 
-    def is_noted(self, path: Path, file: File) -> bool:
+    def is_noted(self, path: Path, file: File, sight: Sight) -> bool:
         """Return whether it can be seen, without reading it, that `file` was placed at a path or found there."""
-        sight = see(path)
         if sight.blob == file.digest:
             return True
         marks = self._found.marks_of(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from preheat.errors import LibraryError
 from preheat.snapshot import File, Snapshot
-from preheat.views.links import COPY, REFLINK, SYMLINK, beside, link
+from preheat.views.links import COPY, REFLINK, SYMLINK, beside, link, stands
 from preheat.views.view import Alias, Before, BlobPath, Bytes, Note, Piece, Placement, View
 
 EDITED_UP_TO = 1 << 20  # bytes; what people edit by hand is a configuration
@@ -54,6 +54,10 @@ class Placer:
         self._leads = False
         self._symlinks = True
         self.written: list[Path] = []
+
+    def stands(self, file: File, at: Path) -> bool:
+        """Whether a file's bytes are at `at` already, in a way that this view takes."""
+        return stands(self._blob_path(file.digest), at, self._ways_of(file))
 
     def lay(self, pieces: Iterable[Piece], left: Left = Left(), is_ours: Callable[[Path], bool] = always) -> None:
         """Place pieces in their order, but for what is `left`. Whatever else lies in the way is replaced.
