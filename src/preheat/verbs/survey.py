@@ -1,7 +1,7 @@
 """Survey: look at all that lies where views are to be, before anything is changed."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from preheat.library.library import Library
 from preheat.library.likeness import digests_of
 from preheat.mark import BEGUN, KEPT, OURS, THEIRS, Look, Mark
 from preheat.snapshot import File
-from preheat.verbs.ground import Site, require_bounds, with_real_folder
+from preheat.verbs.ground import Site, places_of, require_bounds, with_real_folder
 from preheat.views.occupied import Blobs, Standing, algorithms, fitting, judge
 from preheat.views.placer import EDITED_UP_TO, read_note
 from preheat.views.sight import Sight, see
@@ -93,16 +93,13 @@ class Survey:
                 self._alias(piece)
         return found
 
-    def _spots(self, piece: Bytes) -> Iterable[Spot]:
+    def _spots(self, piece: Bytes) -> Iterator[Spot]:
         """Look at a file's paths; return those whose bytes have to be read."""
-        pointer = piece.pointer
-        if pointer is not None:
-            sight = self._found.sights[pointer] = see(pointer)
-            if (sight.look is not None or sight.blocked is not None) and not is_pointer(sight, piece):
-                # Clients look here, whatever lies at the other path.
-                return self._look(Spot(pointer, piece.file), sight)
-        sight = self._found.sights[piece.at] = self._found.sights.get(piece.at) or see(piece.at)
-        return self._look(Spot(piece.at, piece.file), sight)
+        sights = self._found.sights
+        for path in places_of(piece):
+            sight = sights[path] = sights.get(path) or see(path)
+            if not is_pointer(sight, piece):
+                yield from self._look(Spot(path, piece.file), sight)
 
     def _look(self, spot: Spot, sight: Sight) -> Iterable[Spot]:
         standing = self._judge(spot, sight, None)
