@@ -143,7 +143,7 @@ def _host() -> str:
 def _process(pid: int) -> str:
     """Name a process so that no other is ever meant: this kernel's boot, its family of numbers, number, start."""
     try:
-        started = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
+        started = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         started = "?"
     return f"{_kernel()} {pid} {started}"
@@ -156,7 +156,7 @@ def _pid(process: str) -> int:
 
 def _kernel() -> str:
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return platform.node()
