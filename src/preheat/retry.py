@@ -36,6 +36,9 @@ class Patience:
         return whole * (0.5 + jitter / 2)
 
 
+USUAL = Patience()
+
+
 def persist(
     ask: Callable[[], Answer],
     patience: Patience,

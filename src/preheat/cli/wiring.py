@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from preheat.cli.console import Console
-from preheat.cli.words import read_seconds, read_size
+from preheat.cli.reach import Reach, read_reach
+from preheat.cli.words import read_size
 from preheat.config import CA_FILES, Config, read_config
 from preheat.errors import CheckFailed, UsageError
 from preheat.events import Noted
@@ -27,7 +28,6 @@ from preheat.recipes.collection import built_in, is_built_in
 from preheat.recipes.lock import Lock, lock_path, read_lock
 from preheat.recipes.recipe import FILE_NAME, Need, Recipe, names_recipe, read_recipe
 from preheat.ref import Ref
-from preheat.retry import Patience
 from preheat.transfer.fetch import Policy
 from preheat.transport.transport import Transport, Wires
 from preheat.verbs.pull import Source, Wish
@@ -64,6 +64,11 @@ class Wiring:
         return self.config.state
 
     @functools.cached_property
+    def reach(self) -> Reach:
+        """Say how long to wait for others, and how many connections to have."""
+        return read_reach(self._options)
+
+    @functools.cached_property
     def transport(self) -> Transport:
         """Make the connections, through the environment's proxies and CA."""
         if self.config.ca_file is not None and not self.config.ca_file.is_file():
@@ -72,9 +77,9 @@ class Wiring:
             Wires(
                 self.config.proxies,
                 self.config.ca_file,
-                connect_s=read_seconds(self._options.connect_timeout),
-                read_s=read_seconds(self._options.read_timeout),
-                connections=self._options.connections,
+                connect_s=self.reach.connect_s,
+                read_s=self.reach.read_s,
+                connections=self.reach.connections,
             )
         )
 
@@ -106,13 +111,8 @@ class Wiring:
     @functools.cached_property
     def policy(self) -> Policy:
         """Say how hard to pull."""
-        if not 1 <= self._options.connections <= 1024:
-            raise UsageError(f"{self._options.connections} connections cannot be had", hint="--connections 1 to 1024")
-        return Policy(
-            self._options.connections,
-            read_size(self._options.limit_rate or "0"),
-            patience=Patience(attempts=6, lasting_s=read_seconds(self._options.patience)),
-        )
+        reach = self.reach
+        return Policy(reach.connections, read_size(self._options.limit_rate or "0"), patience=reach.patience)
 
     def sources(self, need: Need) -> list[Source]:
         """List whom to ask for a need: its hub's endpoints, then those of the others that have the same."""
@@ -144,7 +144,7 @@ class Wiring:
     def upstreams(self, words: Sequence[str]) -> "list[Upstream]":
         """Read whom a mirror asks for what it lacks, each behind a fence and with connections of its own.
 
-        The tokens are the mirror's clients'. One who does not answer is soon given up, for the clients wait meanwhile.
+        The tokens are the mirror's clients'.
         """
         return [self._upstream(one) for one in words]
 
@@ -158,7 +158,8 @@ class Wiring:
                 f"{words!r} is no upstream",
                 hint="--upstream hf=https://huggingface.co, --upstream ms=https://modelscope.cn, or another mirror",
             )
-        wires = Wires(self.config.proxies, self.config.ca_file, connect_s=3.0, connections=64, fence=Fence(url))
+        reach = self.reach
+        wires = Wires(self.config.proxies, self.config.ca_file, reach.connect_s, reach.read_s, 64, Fence(url))
         # One mirror serves many, so nobody may fill its memory.
         transport = Transport(replace(wires, largest_document=48 << 20))
         make = HuggingFace if hub == "hf" else ModelScope

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from preheat.errors import Busy, HubError, HubUnavailable, IntegrityError, NoRanges
+from preheat.errors import Busy, HubError, IntegrityError
 from preheat.events import Listener, Retrying, Waiting
 from preheat.library.library import Library
 from preheat.library.partial import Partial
@@ -20,7 +20,7 @@ from preheat.transfer.plan import LARGEST, SMALLEST, carve
 from preheat.transfer.queue import Queue
 from preheat.transfer.route import WORTH_ASKING, Measured, Route
 from preheat.transfer.routes import Routes
-from preheat.transfer.setbacks import forget_wrong, give_up_stalled, stumble
+from preheat.transfer.setbacks import forget_wrong, give_up_stalled, take_in
 
 LOOK_AGAIN_S = 0.25
 _RESCUES_EVERY_S = 0.05
@@ -290,19 +290,11 @@ class Board:
         return download
 
     def _failed(self, flight: Flight, error: HubError | IntegrityError) -> None:
-        route, file = flight.route, flight.download.partial.file
-        match error:
-            case NoRanges():
-                route.whole_only.add(file.digest)
-            case HubUnavailable():
-                retrying = stumble(flight, error, self._flights(), self._patience)
-                if retrying is not None:
-                    self._on_event(retrying)
-            case _:
-                route.files.pop(file.digest, None)
-                route.error = error
-        if self.routes.hopeless(file.digest):
-            raise route.error or error
+        event = take_in(flight, error, self._flights(), self._patience)
+        if event is not None:
+            self._on_event(event)
+        if self.routes.hopeless(flight.download.partial.file.digest):
+            raise flight.route.error or error
 
     def _flights(self) -> list[Flight]:
         return [flight for download in self._downloads for flight in download.flights]

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator
 
-from preheat.errors import HubUnavailable, IntegrityError
+from preheat.errors import HubError, HubUnavailable, IntegrityError, NoRanges
 from preheat.events import Retrying
 from preheat.library.ranges import Range
 from preheat.retry import Patience
@@ -40,9 +40,20 @@ def forget_wrong(download: Download, again: list[Range], names: str, error: Inte
     return download.partial.gaps
 
 
-def stumble(flight: Flight, error: HubUnavailable, flights: Iterable[Flight], patience: Patience) -> Retrying | None:
-    """Have a flight's route take in that its connection broke; return the event for it, None if that is known."""
-    route = flight.route
-    serving = sum(one.route is route and one.at > one.start and not one.given_up for one in flights)
-    wait_s = route.stumble(error, flight.at - flight.start, time.monotonic(), patience, serving)
-    return None if wait_s is None or route.left else Retrying(flight.download.partial.file.path, error.message, wait_s)
+def take_in(
+    flight: Flight, error: HubError | IntegrityError, flights: Iterable[Flight], patience: Patience
+) -> Retrying | None:
+    """Have a flight's route take in how its connection ended; return the event for it, None if that is known."""
+    route, file = flight.route, flight.download.partial.file
+    match error:
+        case NoRanges():
+            route.whole_only.add(file.digest)
+        case HubUnavailable():
+            serving = sum(one.route is route and one.at > one.start and not one.given_up for one in flights)
+            wait_s = route.stumble(error, flight.at - flight.start, time.monotonic(), patience, serving)
+            if wait_s is not None and not route.left:
+                return Retrying(file.path, error.message, wait_s)
+        case _:
+            route.files.pop(file.digest, None)
+            route.error = error
+    return None

@@ -9,6 +9,7 @@ from preheat.events import Listener
 from preheat.hub import Hub
 from preheat.library.library import Library
 from preheat.ref import Ref
+from preheat.retry import USUAL, Patience
 from preheat.snapshot import File, Snapshot
 from preheat.verbs.pull import Source, Wish, resolve
 
@@ -41,12 +42,14 @@ class Outlook:
         return self.missing < self.free
 
 
-def look_ahead(sources: Sequence[Source], library: Library, wish: Wish, on_event: Listener) -> Outlook:
+def look_ahead(
+    sources: Sequence[Source], library: Library, wish: Wish, on_event: Listener, patience: Patience = USUAL
+) -> Outlook:
     """Resolve the model, see what is here, and try the line for a moment; write nothing.
 
     Raise AccessDenied where the files are gated for this token, as the pull itself would.
     """
-    source, snapshot = resolve(sources, on_event)
+    source, snapshot = resolve(sources, on_event, patience)
     wanted = snapshot.only(wish.patterns)
     missing = library.missing(wanted)
     to_come = sum(file.size - library.progress(file) for file in missing)

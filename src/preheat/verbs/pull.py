@@ -8,13 +8,11 @@ from preheat.events import Listener, Resolved, Retrying
 from preheat.hub import Hub
 from preheat.library.library import Library
 from preheat.ref import Ref
-from preheat.retry import Patience, persist
+from preheat.retry import USUAL, Patience, persist
 from preheat.snapshot import Snapshot
 from preheat.transfer.fetch import Policy, fetch
 from preheat.transfer.route import Way
 from preheat.verbs.scan import REFUSE, WARN, look_into
-
-_PATIENCE = Patience()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +92,7 @@ def _here(ref: Ref, library: Library, wish: Wish) -> Snapshot | None:
     return None if library.missing(wanted) else wanted
 
 
-def resolve(sources: Sequence[Source], on_event: Listener, patience: Patience = _PATIENCE) -> tuple[Source, Snapshot]:
+def resolve(sources: Sequence[Source], on_event: Listener, patience: Patience = USUAL) -> tuple[Source, Snapshot]:
     """Ask one source after the other; return the first that has the model, and its snapshot.
 
     Raise the first source's error if none has it.
