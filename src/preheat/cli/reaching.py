@@ -1,4 +1,4 @@
-"""Reaching: the words of every verb that opens connections, as argparse is told them; preheat.cli.reach reads them."""
+"""Reaching: the words of every verb that opens connections, as argparse is told them; preheat.cli.wiring reads them."""
 
 import argparse
 

@@ -43,7 +43,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     def trouble(error: PreheatError) -> None:
         wiring.console(Noted("cap", error.message))
 
-    patience = replace(WHILE_CLIENTS_WAIT, lasting_s=wiring.reach.patience.lasting_s)
+    patience = replace(WHILE_CLIENTS_WAIT, lasting_s=wiring.patience.lasting_s)
     house = House(settings, _limits(options), _cap(options), trouble, remembering, patience)
 
     def tell(event: Event) -> None:

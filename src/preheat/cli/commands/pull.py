@@ -86,7 +86,7 @@ def _look_ahead(options: argparse.Namespace, wiring: Wiring) -> int:
         needs += (
             wiring.recipe(words).needs if wiring.names_app(words) else [Need(Ref.parse(words), tuple(options.files))]
         )
-    patience = wiring.reach.patience
+    patience = wiring.patience
     outlooks = [
         look_ahead(wiring.sources(need), wiring.library, wiring.wish(need), wiring.console, patience) for need in needs
     ]

@@ -44,12 +44,12 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
     def serve(on_event: Listener) -> Server:
         upstreams = [f"{hub}={url}" for hub in ("hf", "ms") for url in wiring.endpoints[hub]]
-        house = House(patience=replace(WHILE_CLIENTS_WAIT, lasting_s=wiring.reach.patience.lasting_s))
+        house = House(patience=replace(WHILE_CLIENTS_WAIT, lasting_s=wiring.patience.lasting_s))
         return mirror(("127.0.0.1", 0), wiring.library, Shelf({}), on_event, None, wiring.upstreams(upstreams), house)
 
     def ask(ref: Ref) -> Snapshot | None:
         try:
-            return resolve(wiring.sources(Need(ref)), wiring.console, wiring.reach.patience)[1]
+            return resolve(wiring.sources(Need(ref)), wiring.console, wiring.patience)[1]
         except HubError:
             return None
 
