@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterable, Iterator
 
 from preheat.errors import HubError, HubUnavailable, IntegrityError, NoRanges
-from preheat.events import Retrying
+from preheat.events import Away, Retrying
 from preheat.library.ranges import Range
-from preheat.retry import Patience
+from preheat.retry import TOLD, Patience
 from preheat.transfer.flight import Download, Flight
 from preheat.transfer.routes import Routes
 
@@ -26,6 +26,17 @@ def give_up_stalled(flights: Iterable[Flight], routes: Routes, patience: Patienc
         if elsewhere:
             route.stumble(HubUnavailable(f"{route.way.name} {why}"), 0, now, patience)
         yield Retrying(file.path, f"{route.way.name} {why}; requested again", 0.0)
+
+
+def absence(routes: Routes, patience: Patience, now: float) -> Away | None:
+    """Return the event that says how long nothing will come, None while a route serves or may."""
+    asked = [route for route in routes if not route.left]
+    if not asked or not all(route.is_away for route in asked):
+        return None
+    last = max(asked, key=lambda route: route.left_s(patience, now))
+    reason = last.error.message if last.error is not None else ""
+    left_s = max(last.left_s(patience, now), 0.0)
+    return Away(last.way.name, reason, min(max(last.rests_until - now, 0.0), left_s), left_s)
 
 
 def forget_wrong(download: Download, again: list[Range], names: str, error: IntegrityError) -> list[Range]:
@@ -51,7 +62,7 @@ def take_in(
         case HubUnavailable():
             serving = sum(one.route is route and one.at > one.start and not one.given_up for one in flights)
             wait_s = route.stumble(error, flight.at - flight.start, time.monotonic(), patience, serving)
-            if wait_s is not None and not route.left:
+            if wait_s is not None and not route.left and (route.failures <= TOLD or not route.is_away):
                 return Retrying(file.path, error.message, wait_s)
         case _:
             route.files.pop(file.digest, None)
