@@ -23,6 +23,8 @@ class Line:
         self._turn = threading.Lock()
         self._ends: set[socket.socket] = set()
         self._listening: socket.socket | None = None
+        self._flows = threading.Event()
+        self._flows.set()
         self.sent = 0
         self.opened = 0
         self._address = ("127.0.0.1", 0)
@@ -38,12 +40,25 @@ class Line:
     def cut(self) -> None:
         """Reset all connections, and refuse new ones."""
         with self._turn:
-            ends, self._ends = self._ends, set()
             listening, self._listening = self._listening, None
         if listening is not None:
             _hang_up(listening)
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Reset all connections."""
+        with self._turn:
+            ends, self._ends = self._ends, set()
         for end in ends:
             _hang_up(end)
+
+    def freeze(self) -> None:
+        """Pass nothing on and answer nobody, as a line whose packets are lost."""
+        self._flows.clear()
+
+    def thaw(self) -> None:
+        """Pass on again what waits."""
+        self._flows.set()
 
     def restore(self) -> None:
         """Take connections, at the address that it had before."""
@@ -66,6 +81,7 @@ class Line:
 
     def _relay(self, client: socket.socket) -> None:
         time.sleep(self._opens_after_s)
+        self._flows.wait()
         with contextlib.suppress(OSError), socket.create_connection(self._hub) as hub:
             with self._turn:
                 if client not in self._ends:
@@ -82,6 +98,7 @@ class Line:
     def _back(self, hub: socket.socket, client: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while piece := hub.recv(_PIECE):
+                self._flows.wait()
                 client.sendall(piece)
                 with self._turn:
                     self.sent += len(piece)

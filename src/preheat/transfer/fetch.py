@@ -112,7 +112,7 @@ def _watch(board: Board, crew: "_Crew", patience: Patience, pass_on: Callable[[]
         if now - told_at >= _ABSENT_EVERY_S:
             told_at = now
             with board.changed:
-                away = absence(board.routes, patience, now)
+                away = absence(board.routes, board.flights(), patience, now)
             if away is not None:
                 crew.tell(away)
         crew.man()
