@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from preheat.errors import HubError, HubUnavailable, IntegrityError, NotFound, PreheatError
-from preheat.events import Listener, Resolved, Retrying
+from preheat.errors import HubError, IntegrityError, NotFound, PreheatError
+from preheat.events import Listener, Resolved
 from preheat.hub import Hub
 from preheat.library.library import Library
 from preheat.ref import Ref
@@ -101,12 +102,8 @@ def resolve(sources: Sequence[Source], on_event: Listener, patience: Patience = 
     # Who has others to turn to does not wait long for one.
     patience = patience if len(sources) == 1 else Patience(attempts=2, lasting_s=0)
     for source in sources:
-
-        def waiting(error: HubUnavailable, wait_s: float, source: Source = source) -> None:
-            on_event(Retrying(str(source.ref), error.message, wait_s))
-
         try:
-            snapshot = persist(lambda source=source: source.hub.resolve(source.ref), patience, waiting)  # type: ignore[misc]
+            snapshot = persist(partial(source.hub.resolve, source.ref), patience, str(source.ref), on_event)
         except (HubError, IntegrityError) as error:
             # Whatever is wrong with one source, the next may be right.
             first = first or error
