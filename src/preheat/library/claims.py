@@ -50,10 +50,16 @@ class Claims:
         self._root = root
 
     @contextmanager
-    def pulling(self, digests: Iterable[Digest]) -> Iterator[None]:
-        """Keep blobs from being pruned, here or not here yet, until the block ends or the process does."""
+    def pulling(self, digests: Iterable[Digest], at: Path | None = None) -> Iterator[None]:
+        """Keep blobs from being pruned, here or not here yet, until the block ends or the process does.
+
+        `at` is what is made of them outside the library: should the process be killed, a prune looks there for what
+        was left aside.
+        """
         path = self._root / f"{_host()}-{secrets.token_hex(8)}.json"
-        self._write(path, _Claim(PULL, _host(), [str(digest) for digest in digests], process=_process(os.getpid())))
+        outside = "" if at is None else str(at.absolute())
+        wanted = [str(digest) for digest in digests]
+        self._write(path, _Claim(PULL, _host(), wanted, process=_process(os.getpid()), at=outside))
         try:
             yield
         finally:
@@ -84,6 +90,11 @@ class Claims:
         for claim, holds in self._all():
             if holds:
                 yield claim
+
+    def abandoned(self) -> list[Path]:
+        """List what processes that have ended were making outside the library; without their claims it is not known."""
+        dead = (claim for claim, holds in self._all(strict=False) if not holds)
+        return [Path(claim.at) for claim in dead if claim.by == PULL and claim.at]
 
     def tidy(self, forget: str = "") -> None:
         """Remove the claims that hold no more, and all views' of the machine to `forget`."""

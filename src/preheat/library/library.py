@@ -160,12 +160,15 @@ class Library:
         self._blobs.settle()
 
     @contextlib.contextmanager
-    def wanted(self, snapshot: Snapshot) -> Iterator[None]:
-        """Keep the snapshot's blobs, here or on their way, from being pruned while it has no record yet."""
+    def wanted(self, snapshot: Snapshot, at: Path | None = None) -> Iterator[None]:
+        """Keep the snapshot's blobs, here or on their way, from being pruned while it has no record yet.
+
+        `at` is what is made of them outside the library.
+        """
         with contextlib.ExitStack() as until:
             # Where no claim can be written, nothing can be pulled, and what is here can be used.
             with contextlib.suppress(OSError):
-                until.enter_context(self.claims.pulling(file.digest for file in snapshot.files))
+                until.enter_context(self.claims.pulling((file.digest for file in snapshot.files), at))
             yield
 
     def suspicious(self, snapshot: Snapshot) -> tuple[File, ...]:

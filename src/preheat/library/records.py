@@ -1,10 +1,10 @@
 """Records: which files a commit has, and which commit a branch was last seen at."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,9 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
+from preheat.aside import create
 from preheat.digest import Digest
 from preheat.errors import LibraryError, PreheatError
-from preheat.library.lock import take
 from preheat.library.reading import read_small
 from preheat.ref import DATASET, FOLDER, HUGGING_FACE, MODEL, MODELSCOPE, SPACE, URL, Ref
 from preheat.snapshot import File, Snapshot
@@ -24,6 +24,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|git-sha1:[0-9a-f]{40}")
 _HUBS, _KINDS = (HUGGING_FACE, MODELSCOPE, URL, FOLDER), (MODEL, DATASET, SPACE)
 _LONGEST_NAME = 200  # bytes of a revision as a file's name, so that the file aside has room for more
+_FOLDER_TRIES = 100
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -138,6 +139,11 @@ class Records:
         for revision, commit in self.revisions(snapshot.ref).items():
             if commit == snapshot.commit:
                 (folder / "refs" / _name(revision)).unlink(missing_ok=True)
+        self.drop(snapshot)
+
+    def drop(self, snapshot: Snapshot) -> None:
+        """Forget a commit that no branch or tag was last seen at."""
+        folder = self._folder(snapshot.ref)
         (folder / f"{snapshot.commit}.json").unlink(missing_ok=True)
         for empty in (folder / "refs", folder):
             try:
@@ -249,11 +255,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
     The file aside is locked as long as it is written, so that `prune` can tell one that a crash has left.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = None
-    while descriptor is None:
-        aside = path.with_name(f".{path.name[:200]}.{os.getpid()}-{secrets.token_hex(4)}.new")
-        descriptor = take(aside, 0o666)
+    aside, descriptor = _aside(path)
     try:
         with open(descriptor, "wb") as file:
             file.write(data)
@@ -264,3 +266,11 @@ def write_whole(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
         raise
+
+
+def _aside(path: Path) -> tuple[Path, int]:
+    for _ in range(_FOLDER_TRIES):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another process has just removed the folder, which was empty
+            return create(path)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))

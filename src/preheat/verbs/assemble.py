@@ -51,7 +51,8 @@ class Order:
     """What to build: `recipe.folder` is the app's folder in the image, `home` the recipe's own on this machine.
 
     `command` is what was asked for in place of the base's; `status` is where the guard answers, empty for no guard.
-    `layer_size` is how long a layer may be, 0 for any length.
+    `layer_size` is how long a layer may be, 0 for any length. `at` is what is written on this machine, None for an
+    image that goes to a registry.
     """
 
     recipe: Recipe
@@ -61,6 +62,7 @@ class Order:
     status: str = ""
     layer_size: int = 0
     home: Path = Path()
+    at: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

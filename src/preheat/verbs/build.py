@@ -1,7 +1,7 @@
 """Build: an image with the weights in it, on top of another, without a daemon and without a copy."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from preheat.digest import Digest, sha256
@@ -62,14 +62,21 @@ def build(
     that is not what its name says.
     """
     with contextlib.ExitStack() as until:
-        for _, snapshot in require(order.recipe, library):
-            until.enter_context(library.wanted(snapshot))  # or a prune beside us takes it away
-        # Once more: what was here before it was claimed may have gone since.
-        required = require(order.recipe, library)
+        required = until.enter_context(claimed(order, library))
         look_over(library, [snapshot for _, snapshot in required], on_event)
         required = require(order.recipe, library)
         refuse_secrets(required, library, _texts(order), tuple(tokens))
         return _build(order, required, library, view_of, target_of, on_event, docker=docker)
+
+
+@contextlib.contextmanager
+def claimed(order: Order, library: Library) -> Iterator[Required]:
+    """Find all that the recipe needs, and keep it from being pruned. Raise NotPreloaded for what is not here."""
+    with contextlib.ExitStack() as until:
+        for _, snapshot in require(order.recipe, library):
+            until.enter_context(library.wanted(snapshot, order.at))
+        # Once more: what was here before it was claimed may have gone since.
+        yield require(order.recipe, library)
 
 
 def _build(

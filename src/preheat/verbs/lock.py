@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from preheat.aside import tidy
 from preheat.errors import UsageError
 from preheat.events import Listener, Noted
 from preheat.library.records import write_whole
@@ -38,6 +39,7 @@ def pin(recipe: Recipe, sources_of: SourcesOf, on_event: Listener, patience: Pat
 def keep_lock(path: Path, lock: Lock) -> None:
     """Write a lock beside its recipe, whole or not at all. Raise UsageError where it cannot be written."""
     try:
+        tidy(path)
         write_whole(path, lock_text(lock, path.absolute().parent).encode())
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}", hint="check its folder's owner and disk") from (

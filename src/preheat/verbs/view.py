@@ -53,7 +53,8 @@ def place(
     recorded = library.find(snapshot.ref.at(snapshot.commit))
     whole = recorded is not None and len(recorded.files) == len(snapshot.files)
     # Claimed before it is looked at, so that nobody removes what a link is being made to.
-    with library.wanted(snapshot):
+    inside = at.is_relative_to(library.root / "views")  # those are looked through anyway
+    with library.wanted(snapshot, None if inside else at):
         library.require_files(snapshot, f"preheat pull {snapshot.ref}")
         try:
             with library.linking(snapshot):
@@ -63,7 +64,7 @@ def place(
                 f"a view cannot be placed at {at}: {os.strerror(error.errno or 0).lower()}",
                 hint="name another folder, or check its disk and owner",
             ) from error
-        if not at.is_relative_to(library.root / "views"):  # those are looked through anyway
+        if not inside:
             library.claims.placed(at, [file.digest for file in snapshot.files] if placement.leads else ())
     on_event(Placed(snapshot.ref, view.kind, str(at), placement.links, placement.copied))
     return view.environ(at)
