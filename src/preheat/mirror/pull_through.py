@@ -7,6 +7,7 @@ from pathlib import Path
 
 from preheat.errors import AccessDenied, HubError, HubUnavailable, LibraryError, NotFound
 from preheat.library.library import Library
+from preheat.library.records import MIRROR
 from preheat.mirror.access import Access
 from preheat.mirror.asker import Asker
 from preheat.mirror.fetches import Errand, Fetches
@@ -33,12 +34,18 @@ class PullThrough:
     """Threads may share it. The mirror has no token of its own for upstream: it asks with its clients'."""
 
     def __init__(
-        self, library: Library, upstreams: Upstreams, fetches: Fetches, remembering: Remembering = Remembering()
+        self,
+        library: Library,
+        upstreams: Upstreams,
+        fetches: Fetches,
+        remembering: Remembering = Remembering(),
+        by: str = MIRROR,
     ) -> None:
         self.fetches = fetches
         self._library = library
         self._upstreams = upstreams
         self._remembering = remembering
+        self._by = by
         self._gate = Gate(library.root)
         self._ledger = Ledger(library.root)
         self._access = Access(self._gate, self._ledger, remembering.access_s, remembering.refusal_s)
@@ -100,7 +107,7 @@ class PullThrough:
                 self._gate.note(ref, CLOSED)
             self._ledger.note(told.snapshot)
             if self._library.find(ref.at(told.snapshot.commit)) is not None:
-                self._library.record(told.snapshot)  # files of the commit came before its branch was named
+                self._library.record(told.snapshot, self._by)  # files of the commit came before its branch was named
         return told
 
     def _last_known(self, ref: Ref, token: str, error: HubError) -> Found | None:
@@ -118,7 +125,7 @@ class PullThrough:
     # ---- what is given of it
 
     def _found(self, told: Told, token: str) -> Found:
-        snapshot, library = told.snapshot, self._library
+        snapshot, library, ref = told.snapshot, self._library, told.snapshot.ref
         # What lay in the library before anything came through is its owner's to give.
         own = not self._gate.state(snapshot.ref) and _recorded(library, snapshot.ref)
         way: list[Told] = []
@@ -134,9 +141,9 @@ class PullThrough:
             if not own and not self._gate.state(snapshot.ref):
                 self._gate.note(snapshot.ref, OPEN)
             known = library.find(snapshot.ref)
-            if known == snapshot:
+            if known == snapshot and (self._by or not library.records.brought_by(ref.at(snapshot.commit))):
                 return
-            library.record(snapshot)
+            library.record(snapshot, self._by)
             if known is None:
                 self._name(snapshot)
 
@@ -156,7 +163,7 @@ class PullThrough:
         """Record the branches of a commit: a client that takes a whole repository names its branch only once."""
         for revision, commit in self._ledger.revisions(snapshot.ref).items():
             if commit == snapshot.commit:
-                self._library.record(replace(snapshot, ref=snapshot.ref.at(revision)))
+                self._library.record(snapshot.named(snapshot.ref.at(revision)), self._by)
 
 
 def kept(library: Library, ref: Ref, token: str = "") -> Found | None:

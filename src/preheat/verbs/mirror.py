@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from preheat.errors import PreheatError
 from preheat.events import Event, Listener
 from preheat.library.library import Library
+from preheat.library.records import MIRROR
 from preheat.mirror.asker import read_asker
-from preheat.mirror.evict import Evictor
+from preheat.mirror.evict import Evictor, require_cap
 from preheat.mirror.fetches import Fetches
 from preheat.mirror.forms import Answer, Request, Slice, bearer
 from preheat.mirror.gate import CLOSED, Gate
@@ -37,7 +38,7 @@ class House:
     """How a mirror is kept: who may come in and what is served, what is borne with, and how large the library may be.
 
     `cap` is in bytes, 0 for none; `on_trouble` is told what keeps the library from being held below it.
-    `remembering` says for how long an upstream's word holds.
+    `remembering` says for how long an upstream's word holds, `by` in whose name the library keeps what was fetched.
     """
 
     settings: Settings = field(default_factory=lambda: Settings(Words()))
@@ -45,6 +46,7 @@ class House:
     cap: int = 0
     on_trouble: Callable[[PreheatError], None] = lambda _error: None
     remembering: Remembering = field(default_factory=Remembering)
+    by: str = MIRROR
 
 
 def mirror(
@@ -56,11 +58,16 @@ def mirror(
     upstreams: Sequence[Upstream] = (),
     house: House | None = None,
 ) -> Server:
-    """Return a server, to be started, of what lies in `shelf`, else in `library`, else with one of `upstreams`."""
+    """Return a server, to be started, of what lies in `shelf`, else in `library`, else with one of `upstreams`.
+
+    Raise UsageError if the cap is less than what is pinned.
+    """
     house = house or House()
+    if house.cap:
+        require_cap(library, house.cap, on_event)
     settings, tally, uses = house.settings, Tally(), Uses(library.records)
     fetches = Fetches(library, Policy(connections=64, patience=_PATIENCE), on_event)
-    through = PullThrough(library, Upstreams(upstreams), fetches, house.remembering) if upstreams else None
+    through = PullThrough(library, Upstreams(upstreams), fetches, house.remembering, house.by) if upstreams else None
 
     name = f"preheat-{secrets.token_hex(6)}"
 
@@ -94,7 +101,7 @@ def mirror(
 
     gate = Gate(library.root)
     look = Look(Sources(library, tally, fetches, shown, house.cap))
-    beside = [Evictor(library, house.cap, tally.evicted, house.on_trouble)] if house.cap else []
+    beside = [Evictor(library, house.cap, tell, house.on_trouble)] if house.cap else []
     received = reception(reply, look, lambda: settings.door, lambda: server.url)
     server = Server(address, received, tell, pace, limits=house.limits, tls=settings.tls, beside=beside)
     look.crowd = server.crowd

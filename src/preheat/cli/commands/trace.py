@@ -16,7 +16,7 @@ from preheat.proof.trial import read_first
 from preheat.recipes.recipe import FILE_NAME, Need, is_app_name
 from preheat.ref import Ref
 from preheat.snapshot import Snapshot
-from preheat.verbs.mirror import mirror
+from preheat.verbs.mirror import House, mirror
 from preheat.verbs.pull import resolve
 from preheat.verbs.trace import Terms, Traced, trace
 from preheat.verbs.traced_start import Wanted, Watch
@@ -43,7 +43,8 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
     def serve(on_event: Listener) -> Server:
         upstreams = [f"{hub}={url}" for hub in ("hf", "ms") for url in wiring.endpoints[hub]]
-        return mirror(("127.0.0.1", 0), wiring.library, Shelf({}), on_event, None, wiring.upstreams(upstreams))
+        behind, house = wiring.upstreams(upstreams), House(by="")  # what the app needs was fetched for its user
+        return mirror(("127.0.0.1", 0), wiring.library, Shelf({}), on_event, None, behind, house)
 
     def ask(ref: Ref) -> Snapshot | None:
         try:
