@@ -12,9 +12,10 @@ from preheat.mirror.asker import read_asker
 from preheat.mirror.evict import Evictor, require_cap
 from preheat.mirror.fetches import Fetches
 from preheat.mirror.forms import Answer, Request, Slice, bearer
-from preheat.mirror.gate import CLOSED, Gate
+from preheat.mirror.gate import CLOSED
+from preheat.mirror.kept import Kept
 from preheat.mirror.limits import Limits
-from preheat.mirror.pull_through import PullThrough, Remembering, kept
+from preheat.mirror.pull_through import PullThrough, Remembering
 from preheat.mirror.reception import reception
 from preheat.mirror.routes import answer
 from preheat.mirror.rules import ruled
@@ -65,6 +66,7 @@ def mirror(
     house = house or House()
     if house.cap:
         require_cap(library, house.cap, on_event)
+    kept = Kept(library)
     settings, tally, uses = house.settings, Tally(), Uses(library.records)
     fetches = Fetches(library, Policy(connections=64, patience=_PATIENCE), on_event)
     through = PullThrough(library, Upstreams(upstreams), fetches, house.remembering, house.by) if upstreams else None
@@ -81,7 +83,7 @@ def mirror(
             if through is not None and asker is not None:
                 found = through.find(ref, asker)
             else:
-                found = kept(library, ref, bearer(request) if asker is not None else "")
+                found = kept.find(ref, bearer(request) if asker is not None else "")
             if found is not None:
                 uses.note(found.snapshot)
             return found
@@ -93,13 +95,12 @@ def mirror(
 
     def shown(ref: Ref) -> bool:
         # What only some may have is nobody else's business, and a folder's path is this machine's own.
-        return ref.hub in (HUGGING_FACE, MODELSCOPE) and settings.rules.admit(ref) and gate.state(ref) != CLOSED
+        return ref.hub in (HUGGING_FACE, MODELSCOPE) and settings.rules.admit(ref) and kept.gate.state(ref) != CLOSED
 
     def tell(event: Event) -> None:
         tally(event)
         on_event(event)
 
-    gate = Gate(library.root)
     look = Look(Sources(library, tally, fetches, shown, house.cap))
     beside = [Evictor(library, house.cap, tell, house.on_trouble)] if house.cap else []
     received = reception(reply, look, lambda: settings.door, lambda: server.url)
