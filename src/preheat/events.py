@@ -109,6 +109,18 @@ class Answered(msgspec.Struct, frozen=True):
     of_file: bool = False
 
 
+class Evicted(msgspec.Struct, frozen=True):
+    """A mirror removed a version to keep its library below the cap: `size` bytes on disk are free again.
+
+    `ref` is the repository on its default branch; `revisions` are the branches and tags that named the commit.
+    """
+
+    ref: Ref
+    commit: str
+    revisions: tuple[str, ...]
+    size: int
+
+
 class AppChanged(msgspec.Struct, frozen=True):
     """The app's life moved to `life` (starting, running, backoff, stopped, fatal); `detail` says why, in words."""
 
@@ -224,6 +236,7 @@ Event = (
     | Placed
     | Serving
     | Answered
+    | Evicted
     | AppChanged
     | NetworkSeen
     | LayerPut

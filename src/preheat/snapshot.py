@@ -65,6 +65,15 @@ class Snapshot:
         """Bytes in all files."""
         return sum(file.size for file in self.files)
 
+    def named(self, ref: Ref) -> "Snapshot":
+        """Return the same commit under another of its names; O(1), as the files are shared."""
+        if ref == self.ref:
+            return self
+        twin = object.__new__(Snapshot)
+        for name, value in (("ref", ref), ("commit", self.commit), ("files", self.files), ("_by_path", self._by_path)):
+            object.__setattr__(twin, name, value)
+        return twin
+
     def only(self, patterns: Sequence[str]) -> "Snapshot":
         """Keep the files that match one of `patterns` (shell globs, `*` crosses `/`); no patterns keep all.
 

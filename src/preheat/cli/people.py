@@ -17,6 +17,7 @@ from preheat.events import (
     AppChanged,
     Away,
     Event,
+    Evicted,
     LayerPut,
     LeftOut,
     Mended,
@@ -94,7 +95,7 @@ class People:
                 self._say(f"{event.what}: {event.said}")
             case Placed():
                 self._say(f"{event.ref} is placed at {event.path} ({event.kind})", at=2)
-            case Rotten() | Mended() | Adopted() | LeftOut() | Unneeded():
+            case Rotten() | Mended() | Adopted() | Evicted() | LeftOut() | Unneeded():
                 self._say(say_upkeep(event), at=2 if isinstance(event, Unneeded) else 1)
             case Serving():
                 self._say(f"serving at {event.url} (Ctrl-C stops)")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from preheat.errors import UsageError
 from preheat.library.library import Library
 from preheat.mirror.forms import Answer, Request
-from preheat.mirror.pull_through import kept
+from preheat.mirror.kept import Kept
 from preheat.mirror.routes import answer
 from preheat.mirror.server import Server
 from preheat.mirror.shelf import Found
@@ -28,8 +28,10 @@ def far_hub(recipe: Recipe, library: Library, imitated: Imitated) -> Iterator[st
             raise UsageError(f"{need.ref} comes from no hub that could be imitated", hint="leave --hub-rate out")
         library.require(need.ref, need.files)
 
+    kept = Kept(library)
+
     def find(ref: Ref) -> Found | None:
-        return kept(library, ref)
+        return kept.find(ref)
 
     def late(request: Request) -> Answer:
         time.sleep(imitated.rtt_s)

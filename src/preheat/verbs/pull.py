@@ -57,6 +57,7 @@ def pull(
     """
     here = _here(sources[0].ref, library, wish)
     if here is not None:
+        library.vouch(here.ref)
         on_event(Resolved(here.ref, here.commit, len(here.files), here.size, 0, 0))
         look_into(here.files if wish.unsafe == REFUSE else (), library, wish.unsafe, on_event)
         return Pulled(here, 0)

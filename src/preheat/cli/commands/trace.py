@@ -44,8 +44,10 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
     def serve(on_event: Listener) -> Server:
         upstreams = [f"{hub}={url}" for hub in ("hf", "ms") for url in wiring.endpoints[hub]]
-        house = House(patience=replace(WHILE_CLIENTS_WAIT, lasting_s=wiring.patience.lasting_s))
-        return mirror(("127.0.0.1", 0), wiring.library, Shelf({}), on_event, None, wiring.upstreams(upstreams), house)
+        behind = wiring.upstreams(upstreams)
+        # What the app needs was fetched for its user, so in nobody else's name.
+        house = House(patience=replace(WHILE_CLIENTS_WAIT, lasting_s=wiring.patience.lasting_s), by="")
+        return mirror(("127.0.0.1", 0), wiring.library, Shelf({}), on_event, None, behind, house)
 
     def ask(ref: Ref) -> Snapshot | None:
         try:
