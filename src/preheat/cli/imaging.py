@@ -55,4 +55,4 @@ def _build(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--ready-within", default="10m", metavar="TIME", help="with --check: it has to be ready by then (default 10m)"
     )
-    verb.set_defaults(connections=32, endpoint=[])
+    verb.set_defaults(connections=32, endpoint=[], connect_timeout="10s", read_timeout="45s")

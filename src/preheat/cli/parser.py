@@ -70,6 +70,15 @@ def _asking(verb: argparse.ArgumentParser) -> None:
         metavar="HUB=URL",
         help="ask this address for a hub: hf=https://hf-mirror.com",
     )
+    verb.add_argument(
+        "--connect-timeout", metavar="TIME", default="10s", help="how long a connection may take (default 10s)"
+    )
+    verb.add_argument(
+        "--read-timeout",
+        metavar="TIME",
+        default="45s",
+        help="how long a hub may send nothing, before its first byte and between bytes (default 45s)",
+    )
     verb.set_defaults(connections=8)
 
 
@@ -88,15 +97,6 @@ def _pulling(verb: argparse.ArgumentParser) -> None:
         metavar="TIME",
         default="5m",
         help="how long a hub that has served before may be away before the pull fails (default 5m)",
-    )
-    verb.add_argument(
-        "--connect-timeout", metavar="TIME", default="10s", help="how long a connection may take (default 10s)"
-    )
-    verb.add_argument(
-        "--read-timeout",
-        metavar="TIME",
-        default="45s",
-        help="how long a hub may send nothing, before its first byte and between bytes (default 45s)",
     )
     verb.add_argument(
         "--unsafe-files",
@@ -198,7 +198,7 @@ def _serve_config(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--front", metavar="ADDR", help="have the guard hold the app's public port, as `run` does")
     verb.add_argument("--ready-within", default="10m", metavar="TIME", help="as `run` (default 10m)")
     verb.add_argument("--stop-within", default="10s", metavar="TIME", help="as `run` (default 10s)")
-    verb.set_defaults(connections=32, endpoint=[])
+    verb.set_defaults(connections=32, endpoint=[], connect_timeout="10s", read_timeout="45s")
 
 
 def _view(verb: argparse.ArgumentParser) -> None:
