@@ -24,7 +24,7 @@ from preheat.hubs.huggingface import HuggingFace
 from preheat.hubs.url import Url
 from preheat.library.library import Library
 from preheat.recipes.collection import built_in, is_built_in
-from preheat.recipes.lock import Lock, lock_path, read_lock
+from preheat.recipes.lock import lock_path, read_lock
 from preheat.recipes.recipe import FILE_NAME, Need, Recipe, names_recipe, read_recipe
 from preheat.ref import Ref
 from preheat.retry import Patience
@@ -45,7 +45,6 @@ class Wiring:
         self._options = options
         self.console = console
         self.config: Config = read_config()
-        self._locks: list[Lock] = []
 
     @functools.cached_property
     def library(self) -> Library:
@@ -124,8 +123,7 @@ class Wiring:
 
     def wish(self, need: Need) -> Wish:
         """Say what is wanted of a need."""
-        locked = next((found for lock in self._locks if (found := lock.snapshot(need)) is not None), None)
-        return Wish(need.files, self._options.unsafe_files, locked)
+        return Wish(need.files, self._options.unsafe_files, need.locked, need.partly)
 
     def hub(self, ref: Ref, endpoint: str) -> Hub:
         """Choose the hub that a ref names, at one of its endpoints."""
@@ -201,7 +199,6 @@ class Wiring:
             if strict:
                 raise CheckFailed(f"{path} is stale: {'; '.join(stale)}", hint=_lock_command(words))
             self.console(Noted(str(path), f"stale, and used as far as it goes: {'; '.join(stale)}"))
-        self._locks.append(lock)
         return lock.apply(recipe)
 
     def names_app(self, words: str) -> bool:

@@ -12,8 +12,8 @@ from preheat.oci.dress import starts
 from preheat.oci.layer import Entry, Layer
 from preheat.oci.tar import FOLDER, LINK
 from preheat.verbs.assemble import Order, Plan, assemble
-from preheat.verbs.inside import refuse_secrets, require
-from preheat.verbs.view import look_over
+from preheat.verbs.inside import refuse_secrets
+from preheat.verbs.required import require
 from preheat.views.links import COPY, HARDLINK, REFLINK, link
 from preheat.views.view import View
 
@@ -32,8 +32,7 @@ def write_context(
 
     Raise NotPreloaded and ImageError as `build` does, UsageError for a folder that holds something else.
     """
-    required = require(order.recipe, library)
-    look_over(library, [snapshot for _, snapshot in required], on_event)
+    required = require(order.recipe, library, on_event)
     recipe = order.recipe
     words = [*recipe.command, *order.command, recipe.ready, *(f"{name}={value}" for name, value in recipe.env.items())]
     refuse_secrets(required, library, words, tokens)

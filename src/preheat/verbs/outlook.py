@@ -10,7 +10,7 @@ from preheat.hub import Hub
 from preheat.library.library import Library
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
-from preheat.verbs.pull import Source, Wish, resolve
+from preheat.verbs.pull import Source, Wish, believed, resolve
 
 _CONNECTIONS = 8
 _MEASURED_S = 1.5
@@ -46,13 +46,14 @@ def look_ahead(sources: Sequence[Source], library: Library, wish: Wish, on_event
 
     Raise AccessDenied where the files are gated for this token, as the pull itself would.
     """
-    source, snapshot = resolve(sources, on_event)
-    wanted = snapshot.only(wish.patterns)
+    ref = sources[0].ref
+    source, snapshot = resolve(sources, on_event, check=lambda told: believed(told, ref, wish, library))
+    wanted = wish.of(snapshot)
     missing = library.missing(wanted)
     to_come = sum(file.size - library.progress(file) for file in missing)
     rate = _try_line(source.hub, snapshot, max(missing, key=lambda file: file.size)) if missing else None
     return Outlook(
-        sources[0].ref,
+        ref,
         snapshot.commit,
         len(wanted.files),
         wanted.size,
