@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from preheat.hub import Hub
     from preheat.library.library import Library
     from preheat.mirror.upstream import Upstream
-    from preheat.recipes.lock import Lock
     from preheat.recipes.recipe import Need, Recipe
     from preheat.ref import Ref
     from preheat.transfer.fetch import Policy
@@ -46,7 +45,6 @@ class Session:
         self.settings = settings or Settings()
         self.on_event = on_event
         self.config: Config = read_config()
-        self._locks: list[Lock] = []
 
     @functools.cached_property
     def library(self) -> Library:
@@ -135,8 +133,7 @@ class Session:
         """Say what is wanted of a need."""
         from preheat.verbs.pull import Wish
 
-        locked = next((found for lock in self._locks if (found := lock.snapshot(need)) is not None), None)
-        return Wish(need.files, self.settings.unsafe_files, locked)
+        return Wish(need.files, self.settings.unsafe_files, need.locked, need.partly)
 
     def hub(self, ref: Ref, endpoint: str) -> Hub:
         """Choose the hub that a ref names, at one of its endpoints."""
@@ -236,7 +233,6 @@ class Session:
             if strict:
                 raise CheckFailed(f"{path} is stale: {'; '.join(stale)}", hint=_lock_command(words))
             self.on_event(Noted(str(path), f"stale, and used as far as it goes: {'; '.join(stale)}"))
-        self._locks.append(lock)
         return lock.apply(recipe)
 
     def names_app(self, words: str) -> bool:

@@ -11,7 +11,7 @@ from preheat.library.library import Library
 from preheat.ref import Ref
 from preheat.retry import USUAL, Patience
 from preheat.snapshot import File, Snapshot
-from preheat.verbs.pull import Source, Wish, resolve
+from preheat.verbs.pull import Source, Wish, believed, resolve
 
 _CONNECTIONS = 8
 _MEASURED_S = 1.5
@@ -49,13 +49,14 @@ def look_ahead(
 
     Raise AccessDenied where the files are gated for this token, as the pull itself would.
     """
-    source, snapshot = resolve(sources, on_event, patience)
-    wanted = snapshot.only(wish.patterns)
+    ref = sources[0].ref
+    source, snapshot = resolve(sources, on_event, patience, lambda told: believed(told, ref, wish, library))
+    wanted = wish.of(snapshot)
     missing = library.missing(wanted)
     to_come = sum(file.size - library.progress(file) for file in missing)
     rate = _try_line(source.hub, snapshot, max(missing, key=lambda file: file.size)) if missing else None
     return Outlook(
-        sources[0].ref,
+        ref,
         snapshot.commit,
         len(wanted.files),
         wanted.size,
