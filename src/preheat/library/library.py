@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from preheat.aside import write_whole
 from preheat.digest import Digest
 from preheat.errors import Busy, LibraryError, NoSpace, NotPreloaded
 from preheat.library.blobs import Blobs
@@ -19,7 +20,7 @@ from preheat.library.lock import take
 from preheat.library.partial import Partial, disk, disk_trouble
 from preheat.library.pins import Pins
 from preheat.library.reading import read_small
-from preheat.library.records import Records, write_whole
+from preheat.library.records import Records
 from preheat.library.seals import Seals
 from preheat.library.shares import shared
 from preheat.library.watcher import Watcher

@@ -1,7 +1,6 @@
 """Records: which files a commit has, and which commit a branch was last seen at."""
 
 import contextlib
-import errno
 import hashlib
 import os
 import re
@@ -13,7 +12,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from preheat.aside import create
+from preheat.aside import write_whole
 from preheat.digest import Digest
 from preheat.errors import LibraryError, PreheatError
 from preheat.library.decoded import Decoded
@@ -26,7 +25,6 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|git-sha1:[0-9a-f]{40}")
 _HUBS, _KINDS = (HUGGING_FACE, MODELSCOPE, URL, FOLDER), (MODEL, DATASET, SPACE)
 MIRROR = "mirror"  # fetched a version for its clients; a record without that was pulled or adopted by hand
 _LONGEST_NAME = 200  # bytes of a revision as a file's name, so that the file aside has room for more
-_FOLDER_TRIES = 100
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -274,30 +272,3 @@ def _unreadable(error: OSError, path: Path) -> LibraryError:
     return LibraryError(
         f"{path} cannot be read: {why}", hint="check its owner and mode, or move it away and pull again"
     )
-
-
-def write_whole(path: Path, data: bytes) -> int:
-    """Write a file so that it is never seen in part: aside, to disk, renamed. Return its inode.
-
-    The file aside is locked as long as it is written, so that `prune` can tell one that a crash has left.
-    """
-    aside, descriptor = _aside(path)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            aside.rename(path)
-            return os.fstat(file.fileno()).st_ino
-    except BaseException:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise
-
-
-def _aside(path: Path) -> tuple[Path, int]:
-    for _ in range(_FOLDER_TRIES):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):  # another process has just removed the folder, which was empty
-            return create(path)
-    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))

@@ -4,10 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from preheat.aside import tidy
+from preheat.aside import tidy, write_whole
 from preheat.errors import UsageError
 from preheat.events import Listener, Noted
-from preheat.library.records import write_whole
 from preheat.recipes.lock import Lock, Pinned
 from preheat.recipes.lock_text import lock_text
 from preheat.recipes.recipe import Need, Recipe
