@@ -13,6 +13,7 @@ from preheat.errors import AppError, ImageError, Incomplete, Occupied, PreheatEr
 from preheat.events import (
     Adopted,
     Event,
+    Evicted,
     Placed,
     Read,
     Reading,
@@ -66,7 +67,7 @@ class JsonLines:
             case Reading():
                 self._pace = Pace(event.size, now)
                 self._line("reading", msgspec.to_builtins(event))
-            case Placed() | Adopted():
+            case Placed() | Adopted() | Evicted():
                 self._line(type(event).__name__.lower(), msgspec.to_builtins(event) | {"ref": str(event.ref)})
             case Waiting():
                 if now - self._said_at >= _PROGRESS_EVERY_S:
@@ -135,13 +136,13 @@ def console(*, json: bool, loud: int, out: IO[str] | None = None) -> Console:
 
 
 def _facts(error: PreheatError) -> dict[str, object]:
-    facts: dict[str, object] = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+    # What was done has the same fields in an error as in the end of a verb that did all of it.
+    done = error.figures if isinstance(error, Incomplete) else {}
+    facts = done | {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
     if isinstance(error, AppError):
         facts["tail"] = error.tail
     if isinstance(error, Occupied):
         facts["paths"] = error.paths
-    if isinstance(error, Incomplete):
-        facts["figures"] = error.figures
     if isinstance(error, ImageError) and error.end:
         facts["end"] = error.end
     return facts

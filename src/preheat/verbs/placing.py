@@ -1,5 +1,6 @@
 """Placing: views laid out on the user's ground, where no file that preheat did not place is ever replaced."""
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -37,7 +38,7 @@ def place_sites(
     are to be kept or moved aside; LibraryError where a view cannot be placed.
     """
     # Claimed before it is looked at, so that nobody removes what a link is being made to.
-    with library.wanted(*(site.snapshot for site in sites)):
+    with _wanted(sites, library):
         for site in sites:
             library.require_files(site.snapshot, f"preheat pull {site.snapshot.ref}")
         laid = lay_out(sites, library)
@@ -48,6 +49,20 @@ def place_sites(
             for (site, pieces), (_, some) in zip(laid, new, strict=True):
                 placing.lay(site, pieces, some)
     return {name: value for site in sites for name, value in site.view.environ(site.at).items()}
+
+
+@contextlib.contextmanager
+def _wanted(sites: Sequence[Site], library: Library) -> Iterator[None]:
+    """Keep what sites need from being pruned, and have prune know of the places."""
+    with contextlib.ExitStack() as until:
+        for site in sites:
+            until.enter_context(library.wanted(site.snapshot, None if _inside(site, library) else site.at))
+        yield
+
+
+def _inside(site: Site, library: Library) -> bool:
+    """Whether a site lies in the library, where it is looked through anyway."""
+    return site.at.is_relative_to(library.root / "views")
 
 
 def lay_out(sites: Sequence[Site], library: Library) -> list[tuple[Site, tuple[Piece, ...]]]:
@@ -66,7 +81,7 @@ def take_in(sites: Sequence[Site], library: Library, on_event: Listener, permiss
     found = survey.look([one for one in lay_out(sites, library) if one[0].bounds])
     if not permissions.replace and not permissions.keep:
         require_free(found.conflicts)
-    with library.wanted(*(site.snapshot for site in sites)):
+    with _wanted(sites, library):
         ways = survey.take()
     note_theirs(survey, found, library)
     for site in sites:
@@ -152,7 +167,7 @@ class _Placing:
             ) from error
         placement = placer.placement()
         leads = placement.leads or any(self._leads(piece) for piece in pieces)
-        if not site.at.is_relative_to(self._library.root / "views"):  # those are looked through anyway
+        if not _inside(site, self._library):
             self._library.claims.placed(site.at, [file.digest for file in site.snapshot.files] if leads else ())
         self._on_event(Placed(site.snapshot.ref, site.view.kind, str(site.at), placement.links, placement.copied))
 

@@ -1,18 +1,18 @@
 """View: place what an app needs where it looks for it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from preheat.errors import IntegrityError, UsageError
+from preheat.errors import UsageError
 from preheat.events import Listener
 from preheat.library.library import Library
-from preheat.recipes.recipe import Need, Recipe
+from preheat.recipes.recipe import Recipe
 from preheat.ref import MODELSCOPE
 from preheat.snapshot import Snapshot
 from preheat.verbs.ground import NO_PERMISSION, Permissions, Site, bounds
 from preheat.verbs.placing import place_sites
-from preheat.verbs.verify import verify
+from preheat.verbs.required import Required, asked_for, require
 from preheat.views.view import View
 
 
@@ -26,25 +26,24 @@ def place_needs(
 ) -> dict[str, str]:
     """Place every need of `recipe`, all of which must be in the library; return the variables that point there.
 
-    A need without a place of its own goes below `root`, default `library.views` and the app's name. Raise NotPreloaded,
-    Occupied or UsageError before anything is placed; see place_sites.
+    A need without a place of its own goes below `root`, default `library.views` and the app's name. Raise NotPreloaded
+    or IntegrityError, as `require` does, and Occupied or UsageError as place_sites does, before anything is placed.
     """
-    required = [(need, library.require(need.ref, need.files)) for need in recipe.needs]
+    required = require(recipe, library, on_event)
     return place_sites(sites_of(recipe, required, library, view_of, permissions, root), library, on_event, permissions)
 
 
 def sites_of(
     recipe: Recipe,
-    required: Sequence[tuple[Need, Snapshot]],
+    required: Required,
     library: Library,
     view_of: Callable[[str], View],
     permissions: Permissions,
     root: Path | None = None,
 ) -> list[Site]:
     """Return where a recipe's needs are placed, in the order in which they are; see place_needs."""
-    named = [(need, asked_for(need, snapshot)) for need, snapshot in required]
     # What is pinned to a commit comes first: where a branch of it is needed too, the branch wins.
-    named.sort(key=lambda one: not one[1].ref.pinned)
+    named = sorted(((need, asked_for(need, one)) for need, one in required), key=lambda one: not one[1].ref.pinned)
     inside = bounds(recipe.folder, permissions)
     own = root or library.views / recipe.name
     sites = []
@@ -80,22 +79,6 @@ def place_all(
     return environ
 
 
-def look_over(library: Library, snapshots: Iterable[Snapshot], on_event: Listener) -> None:
-    """See that nobody wrote into the library's blobs; hash again what looks touched, and quarantine what is changed.
-
-    What is quarantined is missing then. Raise IntegrityError where it cannot be, as the library cannot be written.
-    """
-    touched = [replace(snapshot, files=library.suspicious(snapshot)) for snapshot in snapshots]
-    if not any(snapshot.files for snapshot in touched):
-        return
-    left = verify(library, touched, 0, on_event).left
-    if left and not library.writable:
-        raise IntegrityError(
-            f"{library.root} has {left[0]}, and it is not what its name says",
-            hint="preheat verify, where the library can be written",
-        )
-
-
 def everything(library: Library) -> Iterable[Snapshot]:
     """List what the library has, each snapshot with the files that are here, under every name it is known by.
 
@@ -111,8 +94,3 @@ def everything(library: Library) -> Iterable[Snapshot]:
     for snapshot, names in sorted(known, key=lambda one: bool(one[1])):
         for name in names or [snapshot.commit]:
             yield replace(snapshot, ref=snapshot.ref.at(name))
-
-
-def asked_for(need: Need, snapshot: Snapshot) -> Snapshot:
-    """Name it as the app does: by its branch, where a lock has pinned it."""
-    return replace(snapshot, ref=snapshot.ref.at(need.asked_as)) if need.asked_as else snapshot

@@ -6,9 +6,10 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from preheat.aside import left, put, tidy
 from preheat.errors import LibraryError
 from preheat.snapshot import File, Snapshot
-from preheat.views.links import COPY, REFLINK, SYMLINK, beside, link, stands
+from preheat.views.links import COPY, REFLINK, SYMLINK, link, stands
 from preheat.views.view import Alias, Before, BlobPath, Bytes, Note, Piece, Placement, View
 
 EDITED_UP_TO = 1 << 20  # bytes; what people edit by hand is a configuration
@@ -47,7 +48,7 @@ class Placer:
         self._blob_path = blob_path
         self._ways = tuple(view.ways)
         self._edited = view.edited
-        self._folders: set[Path] = set()
+        self._left: dict[Path, list[Path]] = {}  # by folder, what killed processes have left
         self._names: dict[str, tuple[Path, File]] = {}
         self._links: Counter[str] = Counter()
         self._copied = 0
@@ -78,6 +79,7 @@ class Placer:
     def put(self, file: File, at: Path) -> None:
         """Put a file's bytes at `at`. Raise LibraryError when no way works, or its name is another's here."""
         self._folder(at.parent)
+        tidy(at, self._left[at.parent])
         self._require_own_name(file, at)
         way = link(self._blob_path(file.digest), at, self._ways_of(file))
         self._leads |= way == SYMLINK or (way is None and at.is_symlink())
@@ -93,22 +95,22 @@ class Placer:
     def point(self, at: Path, target: str) -> bool:
         """Make `at` a symlink to `target`; whether symlinks can be had here at all."""
         self._folder(at.parent)
+        tidy(at, self._left[at.parent])
         if at.is_symlink() and str(at.readlink()) == target:
             return True
-        aside = beside(at)
         try:
-            aside.symlink_to(target)
+            put(at, lambda aside: aside.symlink_to(target))
         except OSError:
+            if at.is_dir() and not at.is_symlink():
+                raise
             return False
-        aside.replace(at)
         return True
 
     def write(self, at: Path, data: bytes) -> None:
         """Make `at` a small file that holds `data`, in one step."""
         self._folder(at.parent)
-        aside = beside(at)
-        aside.write_bytes(data)
-        aside.replace(at)
+        tidy(at, self._left[at.parent])
+        put(at, lambda aside: aside.write_bytes(data))
 
     def placement(self) -> Placement:
         """Say what it came to."""
@@ -152,9 +154,9 @@ class Placer:
             )
 
     def _folder(self, folder: Path) -> None:
-        if folder not in self._folders:
+        if folder not in self._left:
             folder.mkdir(parents=True, exist_ok=True)
-            self._folders.add(folder)
+            self._left[folder] = left(folder)
 
 
 def read_note(at: Path) -> bytes | None:

@@ -5,6 +5,7 @@ import argparse
 from preheat.cli.wiring import Wiring
 from preheat.ref import Ref, read_path
 from preheat.verbs.placing import place_sites
+from preheat.verbs.required import look_over
 from preheat.verbs.view import site_at
 
 
@@ -14,6 +15,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     at = read_path(options.at)
     # All are looked for before any is placed. The pinned first: what a branch names is what it should mean after.
     snapshots = [wiring.library.require(Ref.parse(words), options.files) for words in options.refs]
+    look_over(wiring.library, snapshots, wiring.console)
     snapshots.sort(key=lambda one: not one.ref.pinned)
     sites = [site_at(snapshot, wiring.library, view, at, wiring.permissions) for snapshot in snapshots]
     environ = place_sites(sites, wiring.library, wiring.console, wiring.permissions)
