@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from preheat.ref import Ref
     from preheat.transfer.fetch import Policy
     from preheat.transport.transport import Transport
+    from preheat.verbs.ground import Permissions
     from preheat.verbs.pull import Source, Wish
     from preheat.views.view import View
 
@@ -187,6 +188,15 @@ class Session:
         transport = Transport(replace(wires, largest_document=48 << 20))
         make = HuggingFace if hub == "hf" else ModelScope
         return Upstream(hub, url, lambda token, headers: make(url, transport, token, headers))
+
+    @functools.cached_property
+    def permissions(self) -> Permissions:
+        """Say what the user allows of their own ground."""
+        from preheat.verbs.ground import Permissions
+
+        settings = self.settings
+        places = tuple(place.expanduser().absolute() for place in settings.allowed_places)
+        return Permissions(settings.replace, settings.keep, places)
 
     def app_view(self, kind: str) -> View:
         """Choose a layout for an app that `run` is to keep from writing the library.

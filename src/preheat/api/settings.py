@@ -22,7 +22,9 @@ class Settings:
     no limit. `connect_s`, `read_s`: seconds that a connection, and the next byte, may take. `patience_s`: seconds that
     a server which has answered before may be away. `unsafe_files`: what becomes of checkpoints that would run a
     stranger's code when they are loaded. `link`: how a view's files are made of the library's. `locked`: an app whose
-    lock is missing or stale is an error. `folder`: the app's folder, for recipes that come with preheat.
+    lock is missing or stale is an error. `folder`: the app's folder, for recipes that come with preheat. `replace`
+    moves files aside that lie in a view's place and are not preheat's, `keep` leaves them and places the rest; without
+    either they are an error. `allowed_places`: where views may lie outside the app's folder.
 
     Raise UsageError for what is invalid.
     """
@@ -38,6 +40,9 @@ class Settings:
     link: str = "auto"
     locked: bool = False
     folder: Path | None = None
+    replace: bool = False
+    keep: bool = False
+    allowed_places: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.connections <= MOST_CONNECTIONS:

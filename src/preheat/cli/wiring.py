@@ -1,17 +1,12 @@
 """Wiring: what a command line says, as a session's settings."""
 
 import argparse
-import functools
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from preheat.api.session import Session
 from preheat.api.settings import Settings
 from preheat.cli.console import Console
 from preheat.cli.words import read_seconds, read_size
-
-if TYPE_CHECKING:
-    from preheat.verbs.ground import Permissions
 
 
 class Wiring(Session):
@@ -20,15 +15,6 @@ class Wiring(Session):
     def __init__(self, options: argparse.Namespace, console: Console) -> None:
         super().__init__(read_settings(options), console)
         self.console = console
-        self._given = vars(options)
-
-    @functools.cached_property
-    def permissions(self) -> "Permissions":
-        """Say what the user allows of their own ground: --replace, --keep, --allow-place."""
-        from preheat.verbs.ground import Permissions  # most commands have no use for it
-
-        places = tuple(Path(place).expanduser().absolute() for place in self._given.get("allow_place", ()))
-        return Permissions(bool(self._given.get("replace")), bool(self._given.get("keep")), places)
 
 
 def read_settings(options: argparse.Namespace) -> Settings:
@@ -41,10 +27,13 @@ def read_settings(options: argparse.Namespace) -> Settings:
         "locked": bool,
         "unsafe_files": str,
         "library": Path,
+        "replace": bool,
+        "keep": bool,
     }
     typed = {name: read_one(given[name]) for name, read_one in read.items() if given.get(name) not in (None, "")}  # type: ignore[operator]
     times = {"connect_timeout": "connect_s", "read_timeout": "read_s", "patience": "patience_s"}
     typed |= {field: read_seconds(given[name]) for name, field in times.items() if name in given}
     if given.get("dir") is not None:
         typed["folder"] = Path(given["dir"])
+    typed["allowed_places"] = tuple(map(Path, given.get("allow_place", ())))
     return Settings(endpoints=tuple(given.get("endpoint", ())), **typed)

@@ -1,40 +1,23 @@
 """`preheat prove`."""
 
 import argparse
-import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
+from preheat.api.proving import Proof, prove_app
 from preheat.aside import put, tidy
 from preheat.cli.wiring import Wiring
 from preheat.cli.words import read_seconds, read_size, say_seconds, say_size
 from preheat.errors import CheckFailed, PreheatError, UsageError
-from preheat.events import Listener
-from preheat.library.library import Library
 from preheat.proof.comparison import Older, compare, read_older
 from preheat.proof.criteria import Criterion, read_criterion
 from preheat.proof.figures import figures
-from preheat.proof.line import Line, measure_line
-from preheat.proof.machine import describe_machine
 from preheat.proof.page import page
 from preheat.proof.report import Imitated, Report
 from preheat.proof.table import Saying, table
 from preheat.proof.timeline import CONDITIONS
-from preheat.recipes.recipe import Need, Recipe
-from preheat.snapshot import Snapshot
-from preheat.verbs.far_hub import far_hub
-from preheat.verbs.ground import require_inside
-from preheat.verbs.placing import lay_out, require_free
-from preheat.verbs.prove import Terms, prove
-from preheat.verbs.pull import pull
-from preheat.verbs.starts import Surroundings
-from preheat.verbs.survey import Survey
-from preheat.verbs.view import sites_of
-
-_MANY = 64  # connections, to measure what the line brings
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -42,19 +25,19 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     # A service's stop too removes what the proof has laid out.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     recipe = wiring.recipe(options.app)
-    require_inside(recipe, wiring.permissions)
-    _require_free(recipe, wiring)
-    if options.runs < 1:
-        raise UsageError(f"{options.runs} rounds prove nothing", hint="--runs 3")
     # All that could be mistyped is read before an hour is spent.
-    conditions = _conditions(options.conditions)
-    criteria = [read_criterion(text, conditions) for text in options.fail_if]
+    proof = Proof(
+        rounds=options.runs,
+        conditions=_conditions(options.conditions),
+        ready_within_s=read_seconds(options.ready_within),
+        observe_s=read_seconds(options.observe),
+        drop_caches=options.drop_caches,
+        imitated=_imitated(options),
+    )
+    criteria = [read_criterion(text, proof.conditions) for text in options.fail_if]
     older = read_older(Path(options.compare)) if options.compare else None
     target = _writable(options.report) if options.report else None
-    wiring.library.prepare(0)
-    imitated = _imitated(options)
-    with _hub(recipe, imitated, wiring):
-        report = prove(recipe, _terms(options, wiring, conditions, imitated), wiring.view, wiring.console)
+    report = prove_app(recipe, wiring, proof)
     if target is not None:
         _write(target, page(report, options.lang))
     unjudged: PreheatError | None = None
@@ -71,59 +54,6 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     if reasons:
         raise CheckFailed("; ".join(reasons), hint="the figures are above")
     return 0
-
-
-def _terms(
-    options: argparse.Namespace, wiring: Wiring, conditions: tuple[str, ...], imitated: Imitated | None
-) -> Terms:
-    def pull_need(need: Need, library: Library, on_event: Listener) -> int:
-        before = wiring.transport.received
-        pull(wiring.sources(need), library, wiring.policy, on_event, wiring.wish(need))
-        return wiring.transport.received - before
-
-    def line_of(need: Need, snapshot: Snapshot) -> Line:
-        return measure_line(wiring.sources(need)[0].hub, snapshot, min(options.connections, _MANY))
-
-    endpoints = {"HF_ENDPOINT": wiring.endpoints["hf"][0], "MODELSCOPE_ENDPOINT": wiring.endpoints["ms"][0]}
-    return Terms(
-        options.runs,
-        Surroundings(
-            wiring.config.environ,
-            endpoints,
-            read_seconds(options.ready_within),
-            {} if imitated else wiring.own_tokens,
-            read_seconds(options.observe),
-        ),
-        wiring.library.root,
-        pull_need,
-        line_of,
-        conditions,
-        drop_caches=options.drop_caches,
-        imitated=imitated,
-        machine=describe_machine(wiring.library.root),
-        permissions=wiring.permissions,
-    )
-
-
-def _require_free(recipe: Recipe, wiring: Wiring) -> None:
-    """Say now, and not after an hour, that files are in the way, as far as it is known which files are to come."""
-    if wiring.permissions.replace or wiring.permissions.keep:
-        return
-    known = [(need, wiring.library.find(need.ref)) for need in recipe.needs if need.at]
-    here = [(need, snapshot.only(need.files)) for need, snapshot in known if snapshot is not None]
-    sites = sites_of(recipe, here, wiring.library, wiring.view, wiring.permissions)
-    require_free(Survey(wiring.library, wiring.console).look(lay_out(sites, wiring.library)).conflicts)
-
-
-@contextlib.contextmanager
-def _hub(recipe: Recipe, imitated: Imitated | None, wiring: Wiring) -> Iterator[None]:
-    """Put the imitated hub in the place of the real ones, where one is asked for."""
-    if imitated is None:
-        yield
-        return
-    with far_hub(recipe, wiring.library, imitated) as url:
-        wiring.endpoints = dict.fromkeys(wiring.endpoints, (url,))
-        yield
 
 
 def _imitated(options: argparse.Namespace) -> Imitated | None:

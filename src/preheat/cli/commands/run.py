@@ -2,90 +2,42 @@
 
 import argparse
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 
-from preheat.cli.commands.pull import pull_needs
+from preheat.api.running import Guarding, run_app
 from preheat.cli.wiring import Wiring
 from preheat.cli.words import read_seconds
 from preheat.errors import UsageError
-from preheat.guard.app import App
-from preheat.guard.init import leave_process_1
 from preheat.guard.lifecycle import Patience
-from preheat.guard.settings import Stage
-from preheat.recipes.offline import offline
-from preheat.recipes.recipe import FILE_NAME, Need, Recipe
-from preheat.snapshot import File
-from preheat.verbs.ground import require_inside
-from preheat.verbs.required import look_over, required
-from preheat.verbs.run import Watch, mapping_weights, run
-from preheat.verbs.view import everything, place_all, place_needs
+from preheat.recipes.recipe import FILE_NAME, Recipe
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Do what `preheat run` says."""
     recipe = _app(options, wiring)
-    if options.max_restarts < 0:
-        raise UsageError(f"{options.max_restarts} restarts cannot be had", hint="--max-restarts 0 or more")
-    require_inside(recipe, wiring.permissions)
-    if options.pull:
-        pull_needs(recipe, wiring)
-    # The app speaks into a pipe, and Python keeps words for a pipe back until it has a page of them.
-    environ = {"PYTHONUNBUFFERED": "1", **offline(wiring.config.environ)}
-    if recipe.needs:
-        environ |= place_needs(recipe, wiring.library, wiring.app_view, wiring.console, permissions=wiring.permissions)
-    else:
-        snapshots = list(everything(wiring.library))
-        look_over(wiring.library, snapshots, wiring.console)
-        environ |= place_all(snapshots, recipe.name, wiring.library, wiring.app_view, wiring.console)
-    ready = options.ready or recipe.ready
-    environ |= recipe.env
-    if options.mmap_weights:
-        environ |= mapping_weights(environ)
-    app = App(
-        recipe.command,
-        environ,
-        str(recipe.folder),
-        ready,
-        options.alive or "",
-        (str(wiring.library.root / "blobs"),),
-        isolated=options.network == "none",
-    )
     patience = Patience(
         ready_within_s=read_seconds(options.ready_within),
         stop_within_s=read_seconds(options.stop_within),
         max_restarts=options.max_restarts,
         hang_after_s=read_seconds(options.hang_after) if options.hang_after else 0.0,
     )
-    stage = Stage(
-        name=recipe.name,
+    guarding = Guarding(
+        pull=options.pull,
+        ready=options.ready or "",
+        patience=patience,
+        alive=options.alive or "",
         status=options.status or "",
         front=options.front or "",
         standby=options.standby,
         drain_within_s=read_seconds(options.drain_within),
         warm=options.warm or "",
-        history=str(wiring.library.root / "starts" / recipe.name),
-        weights=_weights(recipe, wiring) if options.warm_up else (),
+        warm_up=options.warm_up,
+        mmap_weights=options.mmap_weights,
+        network=options.network,
     )
-    leave_process_1()
-    watch = Watch(patience, network=options.network != "free", stage=stage)
-    status = run(app, watch, wiring.console)
+    status = run_app(recipe, wiring, guarding)
     wiring.console.done({"status": status}, "")
     return status
-
-
-def _weights(recipe: Recipe, wiring: Wiring) -> tuple[str, ...]:
-    """List what the recipe's needs lie in, in the order in which it names them: the app will read it."""
-    library = wiring.library
-    found: list[File] = []
-    for need in recipe.needs:
-        files = required(need, library).files
-        found += sorted(files, key=lambda file: _turn(file.path, need)) if need.files else files
-    return tuple(str(library.path(file.digest)) for file in found)
-
-
-def _turn(path: str, need: Need) -> int:
-    return next(index for index, pattern in enumerate(need.files) if fnmatchcase(path, pattern))
 
 
 def _app(options: argparse.Namespace, wiring: Wiring) -> Recipe:

@@ -1,0 +1,120 @@
+"""Proving: what preloading gains an app, measured."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from preheat.errors import UsageError
+from preheat.proof.line import Line, measure_line
+from preheat.proof.machine import describe_machine
+from preheat.proof.report import Imitated, Report
+from preheat.proof.timeline import CONDITIONS
+from preheat.verbs.far_hub import far_hub
+from preheat.verbs.ground import require_inside
+from preheat.verbs.placing import lay_out, require_free
+from preheat.verbs.prove import Terms, prove
+from preheat.verbs.pull import pull
+from preheat.verbs.starts import Surroundings
+from preheat.verbs.survey import Survey
+from preheat.verbs.view import sites_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from preheat.api.session import Session
+    from preheat.events import Listener
+    from preheat.library.library import Library
+    from preheat.recipes.recipe import Need, Recipe
+    from preheat.snapshot import Snapshot
+
+_MANY = 64  # connections, to measure what the line brings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What to prove, and how: see docs/proof.md. Times are seconds.
+
+    `rounds`: how often each of the `conditions` is tried. `observe_s`: for how long after first use outbound attempts
+    of offline starts are counted. `imitated`: a far hub to imitate from the library, in the place of the real ones.
+    """
+
+    rounds: int = 1
+    conditions: tuple[str, ...] = CONDITIONS
+    ready_within_s: float = 1800.0
+    observe_s: float = 30.0
+    drop_caches: bool = False
+    imitated: Imitated | None = None
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise UsageError(f"{self.rounds} rounds prove nothing", hint="--runs 3")
+        if not self.conditions or not set(self.conditions) <= set(CONDITIONS):
+            raise UsageError(
+                f"{','.join(self.conditions)!r} are not conditions", hint=f"--conditions {','.join(CONDITIONS)}"
+            )
+
+
+def prove_app(recipe: Recipe, session: Session, proof: Proof) -> Report:
+    """Start the app cold, preloaded, warm and after a crash, in turns, and report the times.
+
+    All that it lays out is removed, also when it is interrupted. Raise CheckFailed where the gain would be none,
+    AppError where the app does not start, UsageError or Occupied before anything is started.
+    """
+    require_inside(recipe, session.permissions)
+    _require_free(recipe, session)
+    session.library.prepare(0)
+    with _hub(recipe, proof.imitated, session):
+        return prove(recipe, _terms(session, proof), session.view, session.on_event)
+
+
+def _terms(session: Session, proof: Proof) -> Terms:
+    def pull_need(need: Need, library: Library, on_event: Listener) -> int:
+        before = session.transport.received
+        pull(session.sources(need), library, session.policy, on_event, session.wish(need))
+        return session.transport.received - before
+
+    def line_of(need: Need, snapshot: Snapshot) -> Line:
+        return measure_line(session.sources(need)[0].hub, snapshot, min(session.settings.connections, _MANY))
+
+    endpoints = {"HF_ENDPOINT": session.endpoints["hf"][0], "MODELSCOPE_ENDPOINT": session.endpoints["ms"][0]}
+    return Terms(
+        proof.rounds,
+        Surroundings(
+            session.config.environ,
+            endpoints,
+            proof.ready_within_s,
+            {} if proof.imitated else session.own_tokens,
+            proof.observe_s,
+        ),
+        session.library.root,
+        pull_need,
+        line_of,
+        proof.conditions,
+        drop_caches=proof.drop_caches,
+        imitated=proof.imitated,
+        machine=describe_machine(session.library.root),
+        permissions=session.permissions,
+    )
+
+
+def _require_free(recipe: Recipe, session: Session) -> None:
+    """Say now, and not after an hour, that files are in the way, as far as it is known which files are to come."""
+    if session.permissions.replace or session.permissions.keep:
+        return
+    known = [(need, session.library.find(need.ref)) for need in recipe.needs if need.at]
+    here = [(need, snapshot.only(need.files)) for need, snapshot in known if snapshot is not None]
+    sites = sites_of(recipe, here, session.library, session.view, session.permissions)
+    require_free(Survey(session.library, session.on_event).look(lay_out(sites, session.library)).conflicts)
+
+
+@contextlib.contextmanager
+def _hub(recipe: Recipe, imitated: Imitated | None, session: Session) -> Iterator[None]:
+    """Put the imitated hub in the place of the real ones, where one is asked for."""
+    if imitated is None:
+        yield
+        return
+    with far_hub(recipe, session.library, imitated) as url:
+        session.endpoints = dict.fromkeys(session.endpoints, (url,))
+        yield
