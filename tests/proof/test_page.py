@@ -10,7 +10,7 @@ from tests.proof.made import made
 
 from preheat.errors import UsageError
 from preheat.proof.page import page
-from preheat.proof.table import Saying, sentence
+from preheat.proof.table import sentence
 from preheat.proof.tongue import LANGUAGES, Tongue
 
 PHRASES = tomllib.loads((Path(__file__).parents[2] / "src/preheat/proof/phrases.toml").read_text(encoding="utf-8"))
@@ -60,7 +60,7 @@ def test_the_plain_sentence_comes_first() -> None:
 
 def test_what_is_slower_is_said_so() -> None:
     assert "talk starts in 20.0 s instead of 10.0 s: 2.0× later" in page(made((20.0,)))
-    assert "2.0× later" in sentence(made((20.0,)), Saying(str, str))
+    assert "2.0× later" in sentence(made((20.0,)))
     assert "慢到原来的 2.0 倍" in page(made((20.0,)), "zh")
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from preheat.cli.pace import Pace
 from preheat.cli.sentences import say_upkeep
-from preheat.cli.words import say_seconds, say_size
 from preheat.errors import AppError, PreheatError
 from preheat.events import (
     Adopted,
@@ -38,6 +37,7 @@ from preheat.events import (
     Unneeded,
     Waiting,
 )
+from preheat.units import say_seconds, say_size
 
 if TYPE_CHECKING:
     from rich.console import Console as Terminal

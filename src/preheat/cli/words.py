@@ -1,4 +1,4 @@
-"""Words: the sizes, rates and times that people type, and how we say them back."""
+"""Words: the sizes, rates, times and addresses that people type."""
 
 import re
 
@@ -21,26 +21,6 @@ def read_seconds(text: str) -> float:
     if match is None:
         raise UsageError(f"{text!r} is not a time", hint="a number and ms, s, m or h: 40ms, 3s, 10m")
     return float(match[1]) * {"ms": 0.001, "m": 60.0, "h": 3600.0}.get(match[2], 1.0)
-
-
-def say_size(size: float) -> str:
-    """Say bytes as people do: `138.7 MB`."""
-    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if abs(size) >= unit:
-            return f"{size / unit:.1f} {name}"
-    return f"{size:.0f} B"
-
-
-def say_seconds(seconds: float) -> str:
-    """Say a time as people do: `0.84 s`, `12.3 s`, `28 min 12 s`."""
-    if seconds < 10:
-        return f"{seconds:.2f} s"
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 120:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def read_address(text: str) -> tuple[str, int]:

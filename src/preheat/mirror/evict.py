@@ -13,6 +13,7 @@ from preheat.library.library import Library
 from preheat.library.records import MIRROR
 from preheat.library.sweep import Sweep
 from preheat.ref import Ref
+from preheat.units import say_size
 
 # A client that was given a listing a moment ago comes for the files.
 YOUNG_S = 600.0
@@ -88,12 +89,14 @@ def require_cap(library: Library, cap: int, on_event: Listener) -> None:
     size = sum(blob.blocks for blob in pinned)
     if size > cap:
         raise UsageError(
-            f"--size-cap is {_said(cap)}, and what is pinned takes {_said(size)}",
+            f"--size-cap is {say_size(cap)}, and what is pinned takes {say_size(size)}",
             hint=f"--size-cap {-(-size // 10**9)}G or more, or preheat unpin NAME",
         )
     kept = sum(blob.blocks for blob in pinned | by_hand)
     if kept > cap:
-        said = f"{_said(kept)} were pinned, pulled or adopted by hand and are never evicted: more than {_said(cap)}"
+        said = (
+            f"{say_size(kept)} were pinned, pulled or adopted by hand and are never evicted: more than {say_size(cap)}"
+        )
         on_event(Noted("size cap", said))
 
 
@@ -171,7 +174,7 @@ class Evictor:
     def _tell_above(self, size: int) -> None:
         if not self._told_above:
             why = "the rest is pinned, was pulled or adopted by hand, is held by a view or a pull, or was used just now"
-            self._on_event(Noted("size cap", f"the library is {_said(size)} above it: {why}"))
+            self._on_event(Noted("size cap", f"the library is {say_size(size)} above it: {why}"))
         self._told_above = True
 
     def _partials(self) -> int:
@@ -207,7 +210,3 @@ def _versions(library: Library) -> list[Version]:
 
 def _blobs_of(version: Version, by_name: dict[str, Blob]) -> set[Blob]:
     return {by_name[name] for name in version.blobs if name in by_name}
-
-
-def _said(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 10**9 else f"{size / 1e6:.1f} MB"

@@ -9,6 +9,7 @@ from preheat.mirror.fetches import UnderWay
 from preheat.mirror.phrases import Phrases
 from preheat.mirror.standing import Model, Standing
 from preheat.mirror.tally import Eviction, Served
+from preheat.units import say_size
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2125; --soft: #626b75; --line: #dfe3e8; --ground: #fff; --raised: #f6f7f9;
@@ -98,11 +99,13 @@ def write_page(standing: Standing, url: str, say: Phrases) -> str:
 
 def write_words(standing: Standing, url: str) -> str:
     """Write the same for a terminal, in short."""
-    lines = [f"preheat mirror: {len(standing.models)} versions, {_size(standing.stored)}", ""]
-    lines += [f"  {one.ref}  {one.commit[:12]}  {_size(one.size)}" for one in standing.models]
-    lines += [f"  fetching {one.ref} {one.path}: {_size(one.done)} of {_size(one.size)}" for one in standing.under_way]
+    lines = [f"preheat mirror: {len(standing.models)} versions, {say_size(standing.stored)}", ""]
+    lines += [f"  {one.ref}  {one.commit[:12]}  {say_size(one.size)}" for one in standing.models]
+    lines += [
+        f"  fetching {one.ref} {one.path}: {say_size(one.done)} of {say_size(one.size)}" for one in standing.under_way
+    ]
     if standing.served.evicted:
-        lines.append(f"  evicted {standing.served.evicted} versions, {_size(standing.served.evicted_size)}")
+        lines.append(f"  evicted {standing.served.evicted} versions, {say_size(standing.served.evicted_size)}")
     return "\n".join((*lines, *([""] if len(lines) > 2 else []), *ways_in(url), "")) + "\n"
 
 
@@ -117,14 +120,14 @@ def ways_in(url: str) -> tuple[str, ...]:
 
 
 def _figures(standing: Standing, say: Phrases) -> str:
-    sent, received = _size(standing.served.given), _size(standing.fetched.received)
+    sent, received = say_size(standing.served.given), say_size(standing.fetched.received)
     asked = standing.fetched.hits + standing.fetched.misses
     boxes = [
-        (_size(standing.saved), say.saved, say.saved_of.format(sent, received)),
+        (say_size(standing.saved), say.saved, say.saved_of.format(sent, received)),
         (
-            _size(standing.stored),
+            say_size(standing.stored),
             say.here,
-            say.here_of.format(_size(standing.stored), _size(standing.cap)) if standing.cap else "",
+            say.here_of.format(say_size(standing.stored), say_size(standing.cap)) if standing.cap else "",
         ),
         (f"{asked:,}", say.answers, say.files_here.format(f"{standing.fetched.hits:,}")),
     ]
@@ -134,7 +137,7 @@ def _figures(standing: Standing, say: Phrases) -> str:
 
 def _fetch(one: UnderWay, say: Phrases) -> str:
     name = f"{escape(str(one.ref))} <small>{escape(one.path)}</small>"
-    amount = f"{_size(one.done)} / {_size(one.size)} <small>{say.readers.format(one.clients)}</small>"
+    amount = f"{say_size(one.done)} / {say_size(one.size)} <small>{say.readers.format(one.clients)}</small>"
     bar = f'<progress max="{max(1, one.size)}" value="{one.done}"></progress>'
     return f'<div class="fetch"><p><span>{name}</span><span>{amount}</span></p>{bar}</div>'
 
@@ -151,32 +154,24 @@ def _evictions(served: Served, say: Phrases) -> str:
     if not served.evicted:
         return ""
     rows = "".join(_gone(one) for one in served.evictions)
-    words = say.evicted_hint.format(f"{served.evicted:,}", _size(served.evicted_size))
+    words = say.evicted_hint.format(f"{served.evicted:,}", say_size(served.evicted_size))
     return f'<h2>{say.evicted}</h2><p class="soft">{words}</p><table><tbody>{rows}</tbody></table>'
 
 
 def _gone(one: Eviction) -> str:
     version, at = one.version, datetime.fromtimestamp(one.at, UTC).strftime("%Y-%m-%d %H:%M UTC")
     names = " ".join(map(escape, version.revisions))
-    cells = (
-        f'<td class="version">{names} <small>{escape(version.commit[:12])}</small></td><td>{_size(version.size)}</td>'
-    )
+    cells = f'<td class="version">{names} <small>{escape(version.commit[:12])}</small></td>'
+    cells += f"<td>{say_size(version.size)}</td>"
     return f"<tr><td>{escape(str(version.ref))}</td><td>{at}</td>{cells}</tr>"
 
 
 def _row(one: Model, say: Phrases) -> str:
     pin = f' <span class="pin">{say.pinned}</span>' if one.pinned else ""
     names = " ".join(map(escape, one.revisions))
-    missing = f"<br><small>{say.missing.format(_size(one.missing))}</small>" if one.missing else ""
+    missing = f"<br><small>{say.missing.format(say_size(one.missing))}</small>" if one.missing else ""
     version = f'<td class="version">{names} <small>{escape(one.commit[:12])}</small></td>'
-    return f"<tr><td>{escape(one.ref)}{pin}</td>{version}<td>{_size(one.size)}{missing}</td></tr>"
-
-
-def _size(size: int) -> str:
-    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if size >= unit:
-            return f"{size / unit:.1f} {name}"
-    return f"{size} B"
+    return f"<tr><td>{escape(one.ref)}{pin}</td>{version}<td>{say_size(one.size)}{missing}</td></tr>"
 
 
 def _age(seconds: float) -> str:

@@ -4,6 +4,7 @@ import tomllib
 from importlib.resources import files
 
 from preheat.errors import UsageError
+from preheat.units import say_size
 
 LANGUAGES = ("en", "zh")
 
@@ -36,10 +37,7 @@ class Tongue:
 
     def size(self, size: float) -> str:
         """Say bytes; units are the same in every language."""
-        for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-            if abs(size) >= unit:
-                return f"{size / unit:.1f} {name}"
-        return f"{size:.0f} B"
+        return say_size(size)
 
     def count(self, count: float) -> str:
         """Say how many."""

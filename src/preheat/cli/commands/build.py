@@ -4,9 +4,9 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from preheat.cli.places import Places
+from preheat.api.image_stores import ImageStores
 from preheat.cli.wiring import Wiring
-from preheat.cli.words import read_address, read_seconds, read_size, say_seconds, say_size
+from preheat.cli.words import read_address, read_seconds, read_size
 from preheat.errors import TARGET, ImageError, UsageError
 from preheat.events import Read
 from preheat.oci.dress import work_folder
@@ -16,6 +16,7 @@ from preheat.oci.platform import Platform
 from preheat.oci.store import HERE, MOUNTED, SENT, SHARED, WRITTEN
 from preheat.recipes.collection import built_in, is_built_in
 from preheat.recipes.recipe import Recipe, understand
+from preheat.units import say_seconds, say_size
 from preheat.verbs.assemble import IMAGE, Order
 from preheat.verbs.build import Built, build, open_base
 from preheat.verbs.check_image import check_image
@@ -39,8 +40,8 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
             "a base and a place for the image are needed", hint="--base IMAGE --output WHERE; --base scratch for none"
         )
     output = _output(options) if options.output else None
-    places = Places(wiring, options.plain_http)
-    order = _order(options, wiring, places, output)
+    stores = ImageStores(wiring, options.plain_http)
+    order = _order(options, wiring, stores, output)
     tokens = tuple(wiring.config.tokens.values())
     if options.dockerfile:
         folder = Path(options.dockerfile).absolute()
@@ -52,7 +53,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         order,
         wiring.library,
         wiring.image_view,
-        lambda mounts: places.target(output, mounts, lambda size: wiring.console(Read(size))),
+        lambda mounts: stores.target(output, mounts, lambda size: wiring.console(Read(size))),
         wiring.console,
         tokens,
         # What docker loads from an archive is its own form of an image.
@@ -76,12 +77,12 @@ def _output(options: argparse.Namespace) -> Place:
     return output
 
 
-def _order(options: argparse.Namespace, wiring: Wiring, places: Places, output: Place | None) -> Order:
+def _order(options: argparse.Namespace, wiring: Wiring, stores: ImageStores, output: Place | None) -> Order:
     read_address(options.status)
     at = read_place(options.base)
     recipe = wiring.recipe(options.app)
     platform = Platform.parse(options.platform) if options.platform else Platform.here()
-    base = open_base(places.source(at), platform, "" if at.name is None else str(at.name))
+    base = open_base(stores.source(at), platform, "" if at.name is None else str(at.name))
     folder = Path("/", options.inside or work_folder(base.image.config))
     return Order(
         recipe=_inside(recipe, options.app, folder),
@@ -97,7 +98,7 @@ def _order(options: argparse.Namespace, wiring: Wiring, places: Places, output: 
 
 def _check(options: argparse.Namespace, wiring: Wiring) -> int:
     place = read_place(options.check)
-    source = Places(wiring, options.plain_http).source(place)
+    source = ImageStores(wiring, options.plain_http).source(place)
     if source is None:
         raise UsageError("there is nothing to check in scratch", hint="--check oci:DIR:TAG")
     platform = Platform.parse(options.platform) if options.platform else Platform.here()

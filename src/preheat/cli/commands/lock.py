@@ -3,10 +3,10 @@
 import argparse
 
 from preheat.cli.wiring import Wiring
-from preheat.cli.words import say_size
 from preheat.errors import CheckFailed
 from preheat.recipes.lock import Lock, lock_path, read_lock
 from preheat.recipes.recipe import Recipe
+from preheat.units import say_size
 from preheat.verbs.lock import Moved, keep_lock, moved, pin
 
 

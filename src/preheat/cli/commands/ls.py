@@ -3,10 +3,10 @@
 import argparse
 
 from preheat.cli.wiring import Wiring
-from preheat.cli.words import say_size
 from preheat.errors import NotPreloaded
 from preheat.library.survey import Survey, Version, survey
 from preheat.ref import Ref
+from preheat.units import say_size
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:

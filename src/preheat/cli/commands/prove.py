@@ -9,14 +9,14 @@ from pathlib import Path
 from preheat.api.proving import Proof, prove_app
 from preheat.aside import put, tidy
 from preheat.cli.wiring import Wiring
-from preheat.cli.words import read_seconds, read_size, say_seconds, say_size
+from preheat.cli.words import read_seconds, read_size
 from preheat.errors import CheckFailed, PreheatError, UsageError
 from preheat.proof.comparison import Older, compare, read_older
 from preheat.proof.criteria import Criterion, read_criterion
 from preheat.proof.figures import figures
 from preheat.proof.page import page
 from preheat.proof.report import Imitated, Report
-from preheat.proof.table import Saying, table
+from preheat.proof.table import table
 from preheat.proof.timeline import CONDITIONS
 
 
@@ -47,7 +47,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         # The figures took an hour, and are as good without the comparison.
         reasons, unjudged = [error.message], error
     reasons += [] if options.allow_outbound else _outbound(report)
-    said = table(report, Saying(say_size, say_seconds))
+    said = table(report)
     wiring.console.done(figures(report) | {"failed": reasons, "report": str(target or "")}, said)
     if unjudged is not None:
         raise unjudged

@@ -3,9 +3,10 @@
 import argparse
 
 from preheat.cli.wiring import Wiring
-from preheat.cli.words import read_seconds, say_size
+from preheat.cli.words import read_seconds
 from preheat.library.partial import disk_trouble
 from preheat.library.sweep import Sweep
+from preheat.units import say_size
 from preheat.verbs.prune import Shears, prune
 
 

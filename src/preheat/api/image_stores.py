@@ -1,8 +1,8 @@
-"""Places: the stores that places of images mean."""
+"""Image stores: layouts, archives and registries, opened by the names that people type."""
 
 from collections.abc import Sequence
 
-from preheat.cli.wiring import Wiring
+from preheat.api.session import Session
 from preheat.errors import SOURCE, TARGET, HubError, HubUnavailable, UsageError
 from preheat.oci.archive import DockerArchive, open_oci_archive
 from preheat.oci.archiving import ArchiveTarget
@@ -16,11 +16,11 @@ from preheat.oci.remote import Remote
 from preheat.oci.store import Source, Target
 
 
-class Places:
-    """Opens what a command line names."""
+class ImageStores:
+    """Opens stores for a session; those of `plain_http`, as HOST or HOST:PORT, without TLS."""
 
-    def __init__(self, wiring: Wiring, plain_http: Sequence[str]) -> None:
-        self._wiring = wiring
+    def __init__(self, session: Session, plain_http: Sequence[str]) -> None:
+        self._session = session
         self._plain_http = frozenset(plain_http)
 
     def source(self, place: Place) -> Source | None:
@@ -40,7 +40,7 @@ class Places:
     def target(self, place: Place, mounts: Mounts, told: Told) -> Target:
         """Open a place to write an image to. Raise UsageError for one that nothing can be written to."""
         if place.name is not None:
-            return RegistryTarget(self._registry(place.name, TARGET), self._wiring.transport, mounts, told)
+            return RegistryTarget(self._registry(place.name, TARGET), self._session.transport, mounts, told)
         if place.path is None:
             raise UsageError(f"an image cannot be written to {place}", hint="--output oci:DIR:TAG")
         if place.kind == LAYOUT:
@@ -48,10 +48,10 @@ class Places:
         return ArchiveTarget(place.path, place.tag, told, docker=place.kind == DOCKER_ARCHIVE)
 
     def _registry(self, name: Name, end: str) -> Registry:
-        config = self._wiring.config
+        config = self._session.config
         login = find_login(name.host, name.repository, config.logins, config.environ)
-        manner = Manner(self._plain(name), end, self._wiring.patience, self._wiring.console)
-        return Registry(self._wiring.transport, name, login, manner)
+        manner = Manner(self._plain(name), end, self._session.patience, self._session.on_event)
+        return Registry(self._session.transport, name, login, manner)
 
     def _plain(self, name: Name) -> bool:
         """Whether to talk without TLS: where that was asked for, or on this machine if it is understood there."""
@@ -60,14 +60,14 @@ class Places:
         if not name.loopback:
             return False
         try:
-            return self._wiring.transport.get(f"http://{name.host}/v2/", {}).status != 400
+            return self._session.transport.get(f"http://{name.host}/v2/", {}).status != 400
         except HubError:
             return not self._speaks_tls(name)
 
     def _speaks_tls(self, name: Name) -> bool:
         """Whether a registry answers over TLS, if only with a certificate that is not trusted."""
         try:
-            self._wiring.transport.get(f"https://{name.host}/v2/", {})
+            self._session.transport.get(f"https://{name.host}/v2/", {})
         except HubError as error:
             return not isinstance(error, HubUnavailable)
         return True

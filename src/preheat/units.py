@@ -1,0 +1,21 @@
+"""Units: sizes and times as people read them; in decimal units, as disks and lines are sold."""
+
+
+def say_size(size: float) -> str:
+    """Say bytes as people do: `138.7 MB`."""
+    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if abs(size) >= unit:
+            return f"{size / unit:.1f} {name}"
+    return f"{size:.0f} B"
+
+
+def say_seconds(seconds: float) -> str:
+    """Say a time as people do: `0.84 s`, `12.3 s`, `28 min 12 s`."""
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 120:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
