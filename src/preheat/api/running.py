@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from preheat.errors import UsageError
@@ -12,6 +13,7 @@ from preheat.guard.init import leave_process_1
 from preheat.guard.lifecycle import Patience
 from preheat.guard.settings import Stage
 from preheat.recipes.offline import offline
+from preheat.recipes.recipe import FILE_NAME, Recipe
 from preheat.verbs.ground import require_inside
 from preheat.verbs.required import look_over, required
 from preheat.verbs.run import Watch, mapping_weights, run
@@ -19,7 +21,7 @@ from preheat.verbs.view import everything, place_all, place_needs
 
 if TYPE_CHECKING:
     from preheat.api.session import Session
-    from preheat.recipes.recipe import Need, Recipe
+    from preheat.recipes.recipe import Need
     from preheat.snapshot import File
 
 
@@ -110,3 +112,16 @@ def _weights(recipe: Recipe, session: Session) -> tuple[str, ...]:
 
 def _turn(path: str, need: Need) -> int:
     return next(index for index, pattern in enumerate(need.files) if fnmatchcase(path, pattern))
+
+
+def app_to_run(app: str | None, command: tuple[str, ...], session: Session) -> Recipe:
+    """Find what to start: a recipe, a command, or a recipe with another command. Raise UsageError if it is none."""
+    if command and not command[0]:
+        raise UsageError("the command's name is empty", hint="preheat run -- CMD; is a variable in it unset?")
+    if command and not app and not Path(FILE_NAME).is_file():
+        return Recipe(Path(command[0]).name.strip(".") or "app", Path.cwd(), command)
+    recipe = session.recipe(app)
+    command = command or recipe.command
+    if not command:
+        raise UsageError(f"{recipe.name} has no command", hint="command = […] in [app], or preheat run APP -- CMD")
+    return replace(recipe, command=command)

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 from preheat.api.settings import Settings
 from preheat.config import CA_FILES, Config, read_config
 from preheat.errors import CheckFailed, UsageError
-from preheat.retry import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from preheat.mirror.upstream import Upstream
     from preheat.recipes.recipe import Need, Recipe
     from preheat.ref import Ref
+    from preheat.retry import Patience
     from preheat.transfer.fetch import Policy
     from preheat.transport.transport import Transport
     from preheat.verbs.ground import Permissions
@@ -68,6 +68,8 @@ class Session:
     @property
     def patience(self) -> Patience:
         """Say how long to wait for a server that fails, and for one that has answered before."""
+        from preheat.retry import Patience
+
         return Patience(attempts=_ATTEMPTS, lasting_s=self.settings.patience_s)
 
     @functools.cached_property

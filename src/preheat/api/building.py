@@ -1,0 +1,150 @@
+"""Building: an image with an app's weights in it, and a look at one that was built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from preheat.api.image_stores import ImageStores
+from preheat.errors import TARGET, ImageError, UsageError
+from preheat.events import Read
+from preheat.oci.dress import work_folder
+from preheat.oci.limits import limit_of
+from preheat.oci.place import DOCKER_ARCHIVE, LAYOUT, OCI_ARCHIVE, SCRATCH, Place, read_place
+from preheat.oci.platform import Platform
+from preheat.recipes.collection import built_in, is_built_in
+from preheat.recipes.recipe import Recipe, understand
+from preheat.units import say_size
+from preheat.verbs.assemble import IMAGE, Order
+from preheat.verbs.build import build, open_base
+from preheat.verbs.check_image import check_image
+from preheat.verbs.context import write_context
+
+if TYPE_CHECKING:
+    from preheat.api.session import Session
+    from preheat.verbs.build import Built
+    from preheat.verbs.check_image import Checked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageTerms:
+    """What an image is to be; docs/images.md.
+
+    `base` and `output` are images' names: `oci:DIR:TAG`, `oci-archive:FILE:TAG`, `docker-archive:FILE:NAME:TAG`,
+    `docker://REGISTRY/REPOSITORY:TAG`; `base` may be `scratch`. `inside`: the app's folder in the image, default the
+    base's. `platform`: `OS/ARCH`, default this machine's. `max_layer_size`: bytes, 0 for what the registry takes.
+    `command`: in the place of the recipe's. `status`: the guard's address in the container; empty for no guard.
+    `plain_http`: registries, as HOST or HOST:PORT, to talk to without TLS.
+    """
+
+    base: str
+    output: str = ""
+    inside: str = ""
+    platform: str = ""
+    format: Literal["oci", "docker", "modelpack", "modelcar"] = "oci"
+    max_layer_size: int = 0
+    command: tuple[str, ...] = ()
+    status: str = "127.0.0.1:7861"
+    plain_http: tuple[str, ...] = ()
+
+
+def build_image(app: str | None, session: Session, terms: ImageTerms) -> Built:
+    """Build the image of an app and put it where `terms.output` says. Raise as preheat.verbs.build.build does."""
+    output = _read_output(terms)
+    stores = ImageStores(session, terms.plain_http)
+    order = _order(app, session, terms, stores, output)
+    return build(
+        order,
+        session.library,
+        session.image_view,
+        lambda mounts: stores.target(output, mounts, lambda size: session.on_event(Read(size))),
+        session.on_event,
+        tuple(session.config.tokens.values()),
+        # What docker loads from an archive is its own form of an image.
+        docker=terms.format == "docker" or (order.form == IMAGE and output.kind == DOCKER_ARCHIVE),
+    )
+
+
+def write_docker_context(app: str | None, session: Session, terms: ImageTerms, folder: Path) -> str:
+    """Write a Dockerfile and its context to `folder`, and build nothing; return the app's name."""
+    output = _read_output(terms) if terms.output else None
+    order = _order(app, session, terms, ImageStores(session, terms.plain_http), output, folder)
+    tokens = tuple(session.config.tokens.values())
+    write_context(order, folder, session.library, session.image_view, session.on_event, tokens)
+    return order.recipe.name
+
+
+def check_built(image: str, session: Session, terms: ImageTerms, within_s: float = 600.0) -> Checked:
+    """See that all is in an image that its lock says, and start it without a network. Raise ImageError, CheckFailed."""
+    place = read_place(image)
+    source = ImageStores(session, terms.plain_http).source(place)
+    if source is None:
+        raise UsageError("there is nothing to check in scratch", hint="--check oci:DIR:TAG")
+    plain = place.name is not None and (place.name.loopback or place.name.host in terms.plain_http)
+    base = open_base(source, _platform(terms))
+    return check_image(base, str(place), within_s, session.on_event, plain_http=plain)
+
+
+def _platform(terms: ImageTerms) -> Platform:
+    return Platform.parse(terms.platform) if terms.platform else Platform.here()
+
+
+def _read_output(terms: ImageTerms) -> Place:
+    output = read_place(terms.output)
+    if output.kind == SCRATCH:
+        raise UsageError("an image cannot be written to scratch", hint="--output oci:DIR:TAG")
+    if output.name is not None and output.name.digest:
+        raise UsageError(f"{output} names an image that is there", hint="name a tag: docker://REGISTRY/REPOSITORY:TAG")
+    if terms.format == "docker" and output.kind in (LAYOUT, OCI_ARCHIVE):
+        raise UsageError(
+            "a layout holds images in OCI's form alone", hint="--format docker is for docker:// and docker-archive:"
+        )
+    return output
+
+
+def _order(
+    app: str | None,
+    session: Session,
+    terms: ImageTerms,
+    stores: ImageStores,
+    output: Place | None,
+    folder: Path | None = None,
+) -> Order:
+    at = read_place(terms.base)
+    recipe = session.recipe(app)
+    base = open_base(stores.source(at), _platform(terms), "" if at.name is None else str(at.name))
+    return Order(
+        recipe=_inside(recipe, app, Path("/", terms.inside or work_folder(base.image.config))),
+        base=base,
+        form=IMAGE if terms.format in ("oci", "docker") else terms.format,
+        command=terms.command,
+        status=terms.status,
+        layer_size=_layer_size(terms.max_layer_size, output),
+        home=recipe.folder,
+        at=folder or (output.path if output is not None else None),
+    )
+
+
+def _inside(recipe: Recipe, app: str | None, folder: Path) -> Recipe:
+    """Read the recipe's own words once more, with the folder in the image for its `{dir}`; the needs stay."""
+    if app is not None and is_built_in(app):
+        again = built_in(app, folder)
+    else:
+        assert recipe.path is not None, "read from a file"
+        again = understand(recipe.path, recipe.path.read_bytes(), folder)
+    return replace(again, needs=recipe.needs)
+
+
+def _layer_size(asked: int, output: Place | None) -> int:
+    """Say how long a layer may be: what was asked for, and no more than the registry is known to take."""
+    limit = limit_of(output.name.host) if output is not None and output.name is not None else None
+    if limit is None:
+        return asked
+    if asked > limit.layer_size:
+        raise ImageError(
+            f"{limit.name} takes layers of {say_size(limit.layer_size)}, and --max-layer-size is {say_size(asked)}",
+            hint=f"--max-layer-size {limit.layer_size}",
+            end=TARGET,
+        )
+    return asked or limit.layer_size

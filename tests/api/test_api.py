@@ -1,0 +1,108 @@
+"""The Python API does what the command does, with values in the place of words."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.authority import authority
+from tests.flaky_hub import FlakyHub
+
+from preheat import api
+from preheat.errors import LibraryError, NotPreloaded, UsageError
+from preheat.events import Event
+
+MODEL = "acme/tiny"
+
+
+@pytest.fixture
+def session(tmp_path: Path, hub: FlakyHub, monkeypatch: pytest.MonkeyPatch) -> api.Session:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority().ca_file))
+    return api.Session(api.Settings(library=tmp_path / "library", endpoints=(f"hf={hub.url}",), connections=4))
+
+
+def test_what_is_pulled_is_listed_placed_verified_and_removed(
+    session: api.Session, model: Path, tmp_path: Path
+) -> None:
+    ahead = api.look_ahead(MODEL, session=session)
+    assert [one.missing > 0 and one.fits for one in ahead] == [True]
+    pulls = api.pull(MODEL, session=session)
+    assert pulls.size >= pulls.fetched == ahead[0].missing
+    assert pulls.received > pulls.fetched
+    again = api.pull(MODEL, views={"flat": tmp_path / "placed"}, session=session)
+    assert again.fetched == 0
+    assert (tmp_path / "placed/config.json").read_bytes() == (model / "config.json").read_bytes()
+    [version] = api.ls(session=session).versions
+    assert version.size == pulls.fetched
+    environ = api.view("hf-cache", tmp_path / "cache", MODEL, session=session)
+    assert environ["HF_HUB_CACHE"] == str(tmp_path / "cache")
+    assert api.verify(MODEL, session=session).rotten == ()
+    assert api.remove(MODEL, dry_run=True, session=session).versions
+    assert len(api.ls(session=session).versions) == 1
+    assert api.remove(MODEL, session=session).versions == (version.ref,)
+    assert not api.ls(session=session).versions
+    assert api.prune(session=session).versions == ()
+
+
+def test_a_session_is_told_what_happens(tmp_path: Path, hub: FlakyHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority().ca_file))
+    told: list[Event] = []
+    settings = api.Settings(library=tmp_path / "library", endpoints=(f"hf={hub.url}",))
+    api.pull(MODEL, files=["config.json"], session=api.Session(settings, told.append))
+    assert {type(event).__name__ for event in told} >= {"Resolved", "Received"}
+
+
+def test_an_app_is_locked_and_run_with_what_it_needs(
+    session: api.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tmp_path / "app/preheat.toml"
+    recipe.parent.mkdir()
+    recipe.write_text(f"""
+[app]
+name = "tell"
+command = ["{sys.executable}", "-c", "import os; open('told', 'w').write(os.environ['HF_HUB_OFFLINE'])"]
+
+[[needs]]
+ref = "{MODEL}"
+""")
+    lock = api.lock(str(recipe), session=session)
+    assert [str(one.need.ref) for one in lock.needs]
+    with pytest.raises(NotPreloaded):
+        api.run(str(recipe), session=session)
+    api.pull(str(recipe), session=session)
+    assert api.run(str(recipe), session=session) == 0
+    assert (recipe.parent / "told").read_text() == "1"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"preheat\.toml"):
+        api.run(session=session)
+
+
+def test_a_mirror_serves_what_was_pulled_to_another_library(session: api.Session, tmp_path: Path) -> None:
+    api.pull(MODEL, session=session)
+    server = api.mirror(session=session)
+    server.start()
+    try:
+        other = api.Session(api.Settings(library=tmp_path / "other", endpoints=(f"hf={server.url}",)))
+        assert api.pull(MODEL, session=other).fetched > 0
+    finally:
+        server.stop(0.0)
+
+
+def test_a_cache_is_adopted_without_a_download(session: api.Session, model: Path, tmp_path: Path) -> None:
+    mine = api.Session(api.Settings(library=tmp_path / "mine"))
+    done = api.adopt(model, ref=MODEL, copy=True, session=mine)
+    assert (done.versions, done.left_out) == (1, 0)
+
+
+def test_what_is_invalid_is_said_before_anything_is_done(tmp_path: Path) -> None:
+    for wrong in ({"connections": 0}, {"connect_s": 0.0}, {"read_s": -1.0}):
+        with pytest.raises(UsageError):
+            api.Settings(**wrong)
+    with pytest.raises(LibraryError):
+        api.remove(MODEL, session=api.Session(api.Settings(library=tmp_path / "none")))
+
+
+def test_importing_it_loads_nothing_that_only_some_verbs_need() -> None:
+    code = "import sys; import preheat.api; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert [name for name in ("urllib3", "ssl", "msgspec", "rich", "tomlkit", "h11") if name in loaded] == []
