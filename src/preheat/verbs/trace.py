@@ -1,6 +1,7 @@
 """Trace: start an unmodified app once, and write down what it needs: recipe, lock, and what was left out."""
 
 import contextlib
+import os
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -122,6 +123,11 @@ def _remarks(inferred: Inferred, observation: Observation, seen: Seen) -> tuple[
         f"hardly read: {one.path}: {one.read} of {one.size} bytes"
         for one in observation.opened
         if one.read is not None and one.size >= LARGE and one.read < _HARDLY * one.size
+    ]
+    remarks += [
+        f"{one.ref} lies outside this folder: preheat pull and run need --allow-place {one.at}"
+        for one in inferred.recipe.needs
+        if os.path.isabs(one.at)
     ]
     remarks += [f"left out: {one.what}: {one.size / 1e6:.1f} MB, {one.reason}" for one in inferred.left_out]
     remarks += [
