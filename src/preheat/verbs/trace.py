@@ -1,7 +1,6 @@
 """Trace: start an unmodified app once, and write down what it needs: recipe, lock, and what was left out."""
 
 import contextlib
-import os
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -127,7 +126,7 @@ def _remarks(inferred: Inferred, observation: Observation, seen: Seen) -> tuple[
     remarks += [
         f"{one.ref} lies outside this folder: preheat pull and run need --allow-place {one.at}"
         for one in inferred.recipe.needs
-        if os.path.isabs(one.at)
+        if Path(one.at).is_absolute()
     ]
     remarks += [f"left out: {one.what}: {one.size / 1e6:.1f} MB, {one.reason}" for one in inferred.left_out]
     remarks += [
