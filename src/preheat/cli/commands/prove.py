@@ -11,7 +11,7 @@ from pathlib import Path
 from preheat.aside import put, tidy
 from preheat.cli.wiring import Wiring
 from preheat.cli.words import read_seconds, read_size, say_seconds, say_size
-from preheat.errors import CheckFailed, PreheatError, UsageError
+from preheat.errors import CheckFailed, NotFound, PreheatError, UsageError
 from preheat.events import Listener
 from preheat.library.library import Library
 from preheat.proof.comparison import Older, compare, read_older
@@ -109,8 +109,12 @@ def _require_free(recipe: Recipe, wiring: Wiring) -> None:
     """Say now, and not after an hour, that files are in the way, as far as it is known which files are to come."""
     if wiring.permissions.replace or wiring.permissions.keep:
         return
-    known = [(need, wiring.library.find(need.ref)) for need in recipe.needs if need.at]
-    here = [(need, snapshot.only(need.files)) for need, snapshot in known if snapshot is not None]
+    here = []
+    for need in recipe.needs:
+        snapshot = wiring.library.find(need.ref) if need.at else None
+        if snapshot is not None:
+            with contextlib.suppress(NotFound):  # an older version's record: the pull will say better
+                here.append((need, snapshot.only(need.files)))
     sites = sites_of(recipe, here, wiring.library, wiring.view, wiring.permissions)
     require_free(Survey(wiring.library, wiring.console).look(lay_out(sites, wiring.library)).conflicts)
 
