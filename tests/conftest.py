@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
@@ -45,6 +46,11 @@ def preheat(hub: FlakyHub, tmp_path: Path) -> Iterator[Preheat]:
     preheat = Preheat(tmp_path, hub.url)
     yield preheat
     preheat.close()
+
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_configure() -> None:

@@ -58,15 +58,19 @@ def test_on_another_filesystem_it_points_to_the_library(preheat: Preheat, model:
         assert contents(snapshot(cache)) == contents(model)
 
 
-def test_what_was_changed_by_hand_is_put_right(preheat: Preheat, model: Path) -> None:
+def test_what_was_removed_is_put_right_and_what_was_changed_is_the_users(preheat: Preheat, model: Path) -> None:
     words = ("pull", "acme/tiny", "--view", "hf-cache=cache")
     preheat(*words)
     pointer = snapshot(preheat.folder / "cache") / "model.safetensors"
     pointer.resolve().unlink()
     pointer.with_name("config.json").unlink()
     pointer.with_name("config.json").write_text("mine")
-    assert preheat(*words).status == 0
-    assert contents(pointer.parent) == contents(model)
+    told = preheat(*words)
+    assert told.status == 5, told.err
+    assert "config.json" in told.err
+    assert "model.safetensors" not in told.err
+    assert preheat(*words, "--replace").status == 0
+    assert contents(pointer.parent) == contents(model) | {"config.json.before-preheat": b"mine"}
 
 
 def test_two_commits_lie_side_by_side(preheat: Preheat, model: Path) -> None:

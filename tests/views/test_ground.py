@@ -252,8 +252,8 @@ def test_a_kill_while_placing_makes_nothing_foreign(
     monkeypatch.undo()
     new = keep(folder / "library", files={path: b"new " + body for path, body in MODEL.items()}, commit=OTHER)
     ground.library.record(new)
-    again = Library(folder / "library")
-    ground.library = again
+    ground.library = Library(folder / "library")
+    ground.place(snapshot=new)
     ground.place()
     ground.place(snapshot=new)
 

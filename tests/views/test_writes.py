@@ -137,7 +137,9 @@ def test_root_under_run_is_stopped_wherever_it_may_be(
         assert "preheat pull" in told.err
         assert {path.read_bytes()[:9] for path in (stage.preheat.library / "quarantine").iterdir()} == {b"scribbled"}
         assert stage.preheat("pull", stage.model).status == 0
-        assert stage.preheat("run", "--max-restarts", "0", *app).status == 0
+        # What the app wrote is in its own place still, and the user's to keep or to replace.
+        assert stage.preheat("run", "--max-restarts", "0", *app).status == 5
+        assert stage.preheat("run", "--max-restarts", "0", "--replace", *app).status == 0
         assert stage.blob == BODY
     # The mounts were the app's alone.
     assert str(stage.preheat.library) not in Path("/proc/self/mountinfo").read_text()

@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from preheat.errors import UsageError
+from preheat.errors import NotFound, UsageError
 from preheat.proof.line import Line, measure_line
 from preheat.proof.machine import describe_machine
 from preheat.proof.report import Imitated, Report
@@ -103,8 +103,12 @@ def _require_free(recipe: Recipe, session: Session) -> None:
     """Say now, and not after an hour, that files are in the way, as far as it is known which files are to come."""
     if session.permissions.replace or session.permissions.keep:
         return
-    known = [(need, session.library.find(need.ref)) for need in recipe.needs if need.at]
-    here = [(need, snapshot.only(need.files)) for need, snapshot in known if snapshot is not None]
+    here = []
+    for need in recipe.needs:
+        snapshot = session.library.find(need.ref) if need.at else None
+        if snapshot is not None:
+            with contextlib.suppress(NotFound):  # an older version's record: the pull will say better
+                here.append((need, snapshot.only(need.files)))
     sites = sites_of(recipe, here, session.library, session.view, session.permissions)
     require_free(Survey(session.library, session.on_event).look(lay_out(sites, session.library)).conflicts)
 

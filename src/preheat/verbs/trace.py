@@ -123,6 +123,11 @@ def _remarks(inferred: Inferred, observation: Observation, seen: Seen) -> tuple[
         for one in observation.opened
         if one.read is not None and one.size >= LARGE and one.read < _HARDLY * one.size
     ]
+    remarks += [
+        f"{one.ref} lies outside this folder: preheat pull and run need --allow-place {one.at}"
+        for one in inferred.recipe.needs
+        if Path(one.at).is_absolute()
+    ]
     remarks += [f"left out: {one.what}: {one.size / 1e6:.1f} MB, {one.reason}" for one in inferred.left_out]
     remarks += [
         f"made at the start, outside this folder: {made.path.removeprefix(cache)[1:]} in {variable}, {made.size} bytes"

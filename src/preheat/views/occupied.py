@@ -1,6 +1,7 @@
 """Occupied: what a path's present content means for a view that has a file there. Pure: no file is looked at here."""
 
 import enum
+import itertools
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
@@ -67,7 +68,13 @@ def fitting(sight: Sight, marks: Sequence[Mark]) -> Mark | None:
 def algorithms(sight: Sight, wanted: File, marks: Sequence[Mark]) -> frozenset[str]:
     """Say by which algorithms a file has to be hashed, so that `judge` can decide."""
     mark = fitting(sight, marks)
-    return frozenset({wanted.digest.algorithm, *([mark.digest.algorithm] if mark is not None else [])})
+    named = [wanted.digest, *_begun(marks), *([mark.digest] if mark is not None else [])]
+    return frozenset(digest.algorithm for digest in named)
+
+
+def _begun(marks: Sequence[Mark]) -> list[Digest]:
+    """Name what was about to be placed when a process ended; it may lie there by now."""
+    return [mark.digest for mark in itertools.takewhile(lambda mark: mark.word == BEGUN, marks)]
 
 
 def _known(mark: Mark, wanted: File) -> Standing | None:
@@ -84,13 +91,14 @@ def _by_content(
     ours = mark is not None and mark.word == OURS
     look = sight.look
     assert look is not None, "something lies there"
-    if sight.regular and (look.size == wanted.size or ours) and not _is_other(mark, wanted):
+    begun = [] if sight.target else _begun(marks)
+    if sight.regular and (look.size == wanted.size or ours or begun) and not _is_other(mark, wanted):
         if content is None:
             return Standing.UNREAD
         if wanted.digest in content:
             placed = any(one.word in (OURS, BEGUN) and one.digest == wanted.digest for one in marks)
             return Standing.OURS if placed and not sight.target else Standing.SAME
-        if mark is not None and ours and mark.digest in content:
+        if (mark is not None and ours and mark.digest in content) or not content.isdisjoint(begun):
             return Standing.OURS
     if next((one.word for one in marks if one.look != Look()), "") == KEPT:
         return Standing.KEPT
