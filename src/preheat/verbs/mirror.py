@@ -38,6 +38,7 @@ class House:
 
     `cap` is in bytes, 0 for none; `on_trouble` is told what keeps the library from being held below it.
     `remembering` says for how long an upstream's word holds; `patience`, how long one is waited for that is away.
+    Clients are broken off when nothing of their file has come for `silence_s` seconds.
     """
 
     settings: Settings = field(default_factory=lambda: Settings(Words()))
@@ -46,6 +47,7 @@ class House:
     on_trouble: Callable[[PreheatError], None] = lambda _error: None
     remembering: Remembering = field(default_factory=Remembering)
     patience: Patience = WHILE_CLIENTS_WAIT
+    silence_s: float = 75.0
 
 
 def mirror(
@@ -60,7 +62,7 @@ def mirror(
     """Return a server, to be started, of what lies in `shelf`, else in `library`, else with one of `upstreams`."""
     house = house or House()
     settings, tally, uses = house.settings, Tally(), Uses(library.records)
-    fetches = Fetches(library, Policy(connections=64, patience=house.patience), on_event)
+    fetches = Fetches(library, Policy(connections=64, patience=house.patience), on_event, house.silence_s)
     through = PullThrough(library, Upstreams(upstreams), fetches, house.remembering) if upstreams else None
 
     name = f"preheat-{secrets.token_hex(6)}"

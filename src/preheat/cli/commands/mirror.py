@@ -24,6 +24,7 @@ from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
 
 # A bare number below this is most likely meant in gigabytes.
 _SMALLEST_CAP = 1_000_000
+_LONGER_S = 15.0
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -43,8 +44,11 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     def trouble(error: PreheatError) -> None:
         wiring.console(Noted("cap", error.message))
 
-    patience = replace(WHILE_CLIENTS_WAIT, lasting_s=wiring.reach.patience.lasting_s)
-    house = House(settings, _limits(options), _cap(options), trouble, remembering, patience)
+    reach = wiring.reach
+    patience = replace(WHILE_CLIENTS_WAIT, lasting_s=reach.patience.lasting_s)
+    # The fetch gives up by itself before that, unless another process has it.
+    silence_s = max(patience.lasting_s, reach.connect_s + reach.read_s) + _LONGER_S
+    house = House(settings, _limits(options), _cap(options), trouble, remembering, patience, silence_s)
 
     def tell(event: Event) -> None:
         if log is not None:
