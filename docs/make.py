@@ -23,6 +23,20 @@ the verb's figures, or `error` with `kind`, `message` and `hint`. `run` leaves s
 to stderr; `--events FILE` writes them to a file, with or without `--json`. Sizes and rates are decimal bytes (`50M` is
 50,000,000; rates are a second's), times `40ms`, `3s`, `2m`, `1h`.
 
+## When a server is late, restarts, or the line is gone
+
+- A late first byte is waited for: `--connect-timeout` and `--read-timeout` say how long. No byte is requested twice
+  for it.
+- A hub or registry that has answered this command before may be away for `--patience`. The command retries over one
+  connection, at most 5 seconds apart, and counts down: on a terminal in the line of the progress bar, elsewhere in a
+  line every 15 seconds, with `--json` in an event `away` every second (`what`, `reason`, `wait_s` to the next
+  attempt, `left_s` until it gives up). Then it ends with status 3 (a registry: 6), everything that arrived is kept,
+  and the next pull continues there.
+- A server that never answered is not waited for: most likely its address is wrong or this machine is offline, and you
+  want to know that at once. A refused connection or a name without an address is retried for about 6 seconds; an
+  address that keeps silent costs one timeout.
+- `Retry-After` is honoured for as long as patience lasts.
+
 Exit statuses: [exit-codes.md](exit-codes.md). Environment: [config.md](config.md). Recipes: [recipes.md](recipes.md).
 """
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.errors import AccessDenied, HubUnavailable, NotFound
-from preheat.mirror.memory import Memory
+from preheat.errors import AccessDenied, HubUnavailable, IntegrityError, NotFound
+from preheat.mirror.memory import Late, Memory
 
 
 def test_many_who_want_to_know_the_same_cause_one_question() -> None:
@@ -25,6 +25,36 @@ def test_many_who_want_to_know_the_same_cause_one_question() -> None:
         assert set(people.map(lambda _: memory.recall("a", ask, 10, 10), range(20))) == {7}
     assert asked.acquire(blocking=False)
     assert not asked.acquire(blocking=False)
+
+
+def test_a_late_answer_is_kept_for_who_asks_next() -> None:
+    memory: Memory[int] = Memory(lambda _: 1)
+    answers = threading.Event()
+    asked = []
+
+    def ask() -> int:
+        asked.append(1)
+        assert answers.wait(10)
+        return 7
+
+    for _ in range(2):
+        with pytest.raises(Late):
+            memory.recall("a", ask, 10, 10, within_s=0.05)
+    answers.set()
+    assert memory.recall("a", ask, 10, 10) == 7
+    assert len(asked) == 1
+
+
+def test_what_is_no_answer_of_a_hubs_reaches_all_who_wait_and_is_not_kept() -> None:
+    memory: Memory[int] = Memory(lambda _: 1)
+
+    def lies() -> int:
+        raise IntegrityError("twice the same name")
+
+    for within_s in (None, 5.0):
+        with pytest.raises(IntegrityError):
+            memory.recall("a", lies, 10, 10, within_s)
+    assert memory.recall("a", lambda: 7, 10, 10) == 7
 
 
 def test_an_answer_grows_old() -> None:

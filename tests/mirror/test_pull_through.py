@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,9 @@ from tests.authority import trust
 from tests.flaky_hub import FlakyHub, flips_a_byte_at, hangs_up_after, knows_no_ranges, refuses, says
 from tests.mirror.rooms import Room
 
+from preheat.mirror.access import SOON_S
 from preheat.mirror.arrival import HELD_BACK
+from preheat.mirror.forms import Answer, Request
 from preheat.retry import Patience
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT
 
@@ -150,6 +153,42 @@ def test_upstream_going_away_midway_breaks_off_and_coming_back_goes_on(
     hub.recovers()
     assert rooms(hub.url, name="one").ask(WEIGHTS).body == weights
     assert hub.sent(r"model\.safetensors$") < len(weights) - brought + 1_000_000
+
+
+# ---- who is late
+
+
+def test_a_late_upstream_is_not_waited_for_where_its_last_word_is_known(rooms: Rooms, hub: FlakyHub) -> None:
+    asked, answers = threading.Event(), threading.Event()
+
+    def late(request: Request, full: Answer) -> Answer:
+        asked.set()
+        answers.wait(60)
+        return full
+
+    rooms(hub.url, name="one").ask(WEIGHTS)
+    # Started again, so that nothing is known but what is on disk.
+    room = rooms(hub.url, name="one")
+    hub.fails("", late)
+    head = room.ask(WEIGHTS, "HEAD")
+    assert (head.status, head.headers["content-length"]) == (200, "9000000")
+    assert room.ask(WEIGHTS).status == 200
+    assert asked.is_set()
+    answers.set()
+    hub.recovers()
+
+
+def test_a_file_that_is_missing_is_waited_for_while_upstream_is_late(rooms: Rooms, hub: FlakyHub, model: Path) -> None:
+    rooms(hub.url, name="one").ask("/acme/tiny/resolve/main/note.txt")
+    room = rooms(hub.url, name="one")
+
+    def late(request: Request, full: Answer) -> Answer:
+        time.sleep(SOON_S + 1)
+        return full
+
+    hub.fails("", late)
+    told = room.ask(WEIGHTS)
+    assert (told.status, told.body) == (200, (model / "model.safetensors").read_bytes())
 
 
 # ---- who lies

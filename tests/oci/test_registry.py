@@ -2,17 +2,20 @@
 
 import hashlib
 import json
+import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.authority import trusting
+from tests.line import Line
 from tests.oci.small_registry import PASSWORD, USER, Faults, serving
 from tests.oci.small_registry import Registry as Small_
 
 from preheat.digest import Digest, sha256
 from preheat.errors import ImageError
+from preheat.events import Away, Event, Listener
 from preheat.oci import upload
 from preheat.oci.content import Local, Small, Span, chunks
 from preheat.oci.credentials import Login, find_login
@@ -81,6 +84,43 @@ def test_a_blob_arrives_whole(name: str, known: bool, tmp_path: Path) -> None:
         digest, how = target(there).put(local(tmp_path, known=known))
         assert (str(digest), how) == (f"sha256:{hashlib.sha256(BODY).hexdigest()}", "sent")
         assert there.blobs[str(digest)] == BODY
+
+
+def test_a_registry_that_restarts_is_waited_for(tmp_path: Path) -> None:
+    with serving() as there, Line(there.url) as line:
+        there.host = line.url.partition("://")[2]
+        events: list[Event] = []
+        gone = threading.Event()
+
+        def goes(sent: int) -> None:
+            if not gone.is_set():
+                gone.set()
+                line.cut()
+
+        def comes_back(event: Event) -> None:
+            events.append(event)
+            if isinstance(event, Away):
+                line.restore()
+
+        patience = Patience(first_wait_s=0.05, longest_wait_s=0.1)
+        transport = Transport(trusting(Wires(read_s=5)))
+        manner = Manner(end="target", patience=patience, on_event=once(comes_back))
+        name = Name(there.host, "me/app", "v1")
+        digest, _ = RegistryTarget(Registry(transport, name, None, manner), transport, {}, goes).put(local(tmp_path))
+        assert there.blobs[str(digest)] == BODY
+        assert any(isinstance(event, Away) for event in events)
+
+
+def once(listener: Listener) -> Listener:
+    """Pass on the first Away, and nothing else."""
+    passed: list[Event] = []
+
+    def pass_on(event: Event) -> None:
+        if isinstance(event, Away) and not passed:
+            passed.append(event)
+            listener(event)
+
+    return pass_on
 
 
 def test_what_is_there_is_not_sent_and_what_is_elsewhere_is_mounted(tmp_path: Path) -> None:

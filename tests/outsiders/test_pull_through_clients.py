@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from filecmp import cmp
 from pathlib import Path
@@ -16,6 +17,8 @@ from tests.mirroring import mirroring as mirroring_of
 from tests.outsiders.conftest import Outsider
 from tests.outsiders.tokenizer import TOKENIZER
 from tests.stories.kept import contents
+
+from preheat.mirror.forms import Answer, Request
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -85,6 +88,28 @@ def test_huggingface_hub(
         here = run(python, "-c", script, env=client(tmp_path / name, url))
         assert contents(Path(here)) == contents(model)
         sent_once(hub)
+
+
+@pytest.mark.parametrize("version", [HUGGING_FACE[1], HUGGING_FACE[-1]])
+@pytest.mark.parametrize("seconds", [8.0, 30.0])
+def test_behind_a_hub_that_is_late(
+    outsider: Outsider, mirroring: Mirroring, hub: FlakyHub, model: Path, tmp_path: Path, version: str, seconds: float
+) -> None:
+    command = outsider(f"huggingface_hub=={version}").with_name("hf")
+
+    def late(request: Request, full: Answer) -> Answer:
+        time.sleep(seconds)
+        return full
+
+    hub.fails("", late)
+    url = mirroring(hub.url)
+    weights = ("model.safetensors", "--local-dir", str(tmp_path / "here"))
+    run(command, "download", "acme/tiny", *weights, env=client(tmp_path / "home", url))
+    assert (tmp_path / "here/model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
+    sent_once(hub)
+    target = f"{mirroring(hub.url, '--library', 'other')}/acme/tiny/resolve/main/model.safetensors"
+    run("curl", "-fsS", "-o", tmp_path / "curled", target, env=client(tmp_path / "home", url))
+    assert (tmp_path / "curled").read_bytes() == (model / "model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("version", HUGGING_FACE[1:])

@@ -67,13 +67,16 @@ def test_a_line_that_stays_away_is_given_up_on_and_the_next_pull_goes_on(
 
 
 def test_a_hub_that_is_away_is_tried_over_one_connection(preheat: Preheat, line: Line) -> None:
-    running = preheat.start("pull", "acme/tiny", "--json", "--endpoint", f"hf={line.url}")
+    words = ("--json", "--connect-timeout", "1s", "--endpoint", f"hf={line.url}")
+    running = preheat.start("pull", "acme/tiny", *words)
     running.until(lambda _: line.sent > SIZE / 4)
     line.freeze()
     line.hang_up()
-    before = line.opened
+    # All that were broken off ask once more, and learn that nobody answers.
     running.until(lambda told: told.out.count('{"event":"away"') > 2)
-    assert line.opened - before <= 2
+    before = line.opened
+    running.until(lambda told: told.out.count('{"event":"away"') > 5)
+    assert line.opened - before <= 4
     line.thaw()
     assert running.ended().status == 0
 

@@ -8,6 +8,9 @@ from preheat.mirror.upstream import Told
 from preheat.ref import Ref
 from preheat.snapshot import File
 
+# Clients wait ten seconds for headers, so an upstream that is late is waited for less where that can be done without.
+SOON_S = 3.0
+
 
 class Access:
     """Threads may share it.
@@ -26,37 +29,39 @@ class Access:
     def admit(self, told: Told, file: File, token: str) -> Told:
         """Return through what a client with that token may have the bytes; raise AccessDenied if through nothing.
 
-        Where nobody can be asked, what is open to all is given, and what is not, to whom it was opened before; else
+        Where nobody answers soon, what is open to all is given, and what is not, to whom it was opened before; else
         raise HubUnavailable. What needed a token is closed from then on, on disk.
         """
+        ref = told.snapshot.ref
         if not told.privately:
+            is_known = self._gate.state(ref) == OPEN or self.was_opened(ref, token)
             try:
-                self._prove(told, file, "")
+                self._prove(told, file, "", SOON_S if is_known else None)
             except (AccessDenied, NotFound) as no:
-                self.refused(told.snapshot.ref, no)
+                self.refused(ref, no)
                 if not token:
                     raise
             except HubUnavailable:
-                if self._gate.state(told.snapshot.ref) == OPEN:
+                if self._gate.state(ref) == OPEN:
                     return told
-                if not self.was_opened(told.snapshot.ref, token):
+                if not self.was_opened(ref, token):
                     raise
             else:
-                if self._gate.state(told.snapshot.ref) == CLOSED:
-                    self._gate.note(told.snapshot.ref, OPEN)  # it was opened to all since
+                if self._gate.state(ref) == CLOSED:
+                    self._gate.note(ref, OPEN)  # it was opened to all since
                 return told
         private = told if told.privately else told.with_token(token)
         try:
-            self._prove(private, file, token)
+            self._prove(private, file, token, SOON_S if self.was_opened(ref, token) else None)
         except HubUnavailable:
-            if not self.was_opened(told.snapshot.ref, token):
+            if not self.was_opened(ref, token):
                 raise
         except (AccessDenied, NotFound):
-            self._ledger.close_to(told.snapshot.ref, token)
+            self._ledger.close_to(ref, token)
             raise
         else:
-            self._ledger.open_to(told.snapshot.ref, token)
-        self._gate.note(told.snapshot.ref, CLOSED)
+            self._ledger.open_to(ref, token)
+        self._gate.note(ref, CLOSED)
         return private
 
     def refused(self, ref: Ref, no: AccessDenied | NotFound) -> None:
@@ -68,14 +73,13 @@ class Access:
         """Whether that token opened it when upstream was last asked."""
         return bool(token) and (self._opened.last(_key(ref, token)) is not None or self._ledger.opened_to(ref, token))
 
-    def _prove(self, told: Told, file: File, token: str) -> None:
+    def _prove(self, told: Told, file: File, token: str, within_s: float | None) -> None:
         # An empty file is given without asking, so it proves nothing.
         proof = file if file.size else next((one for one in told.snapshot.files if one.size), None)
         if proof is not None:
             asked = proof
-            self._opened.recall(
-                _key(told.snapshot.ref, token), lambda: _opens(told, asked), self._fresh_s, self._refused_s
-            )
+            key = _key(told.snapshot.ref, token)
+            self._opened.recall(key, lambda: _opens(told, asked), self._fresh_s, self._refused_s, within_s)
 
 
 def _key(ref: Ref, token: str) -> tuple[str, str, str, str]:

@@ -20,19 +20,20 @@ HELD_BACK = 64 << 10
 _BREATH_S = 0.01
 # What is not verified goes out in pieces of that size: between two of them it may turn out to be wrong.
 _PIECE = 1 << 20
-_SILENCE_S = 60.0
 
 
 class Arrival:
     """See Watcher; readers come and go, in threads of their own, and the fetch goes on without any.
 
-    `ref` and `file` are those of the first who asked; `kept` is where the blob will be.
+    `ref` and `file` are those of the first who asked; `kept` is where the blob will be. Readers are broken off when
+    nothing has come for `silence_s` seconds.
     """
 
-    def __init__(self, ref: Ref, file: File, kept: Path) -> None:
+    def __init__(self, ref: Ref, file: File, kept: Path, silence_s: float = 75.0) -> None:
         self.ref = ref
         self.file = file
         self._kept = kept
+        self._silence_s = silence_s
         self._path = kept
         self._here: list[Range] = []
         self._age = 0
@@ -162,8 +163,8 @@ class Arrival:
                     now, have = time.monotonic(), sum(part.stop - part.start for part in self._here)
                     silent_since, had = (now, have) if have != had else (silent_since, had)
                     # When all is here its digest is being made, which takes as long as it takes.
-                    if now - silent_since > _SILENCE_S and have < self.file.size:
-                        raise HubUnavailable(f"nothing of {self.file.path} has come for {_SILENCE_S:.0f} seconds")
+                    if now - silent_since > self._silence_s and have < self.file.size:
+                        raise HubUnavailable(f"nothing of {self.file.path} has come for {self._silence_s:.0f} seconds")
             finally:
                 self._readers[number] = None
 

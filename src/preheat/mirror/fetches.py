@@ -56,11 +56,15 @@ class Errand:
 
 
 class Fetches:
-    """Threads may share it. A fetch ends when its file is in the library or cannot be had, and not before."""
+    """Threads may share it. A fetch ends when its file is in the library or cannot be had, and not before.
 
-    def __init__(self, library: Library, policy: Policy, on_event: Listener) -> None:
+    Clients are broken off when nothing has come for `silence_s` seconds.
+    """
+
+    def __init__(self, library: Library, policy: Policy, on_event: Listener, silence_s: float = 75.0) -> None:
         self._library = library
         self._policy = policy
+        self._silence_s = silence_s
         self._on_event = on_event
         self._turn = threading.Lock()
         self._arrivals: dict[Digest, Arrival] = {}
@@ -90,7 +94,7 @@ class Fetches:
             if arrival is None:
                 if len(self._arrivals) >= MOST_FETCHES:
                     raise HubUnavailable(f"this mirror fetches {MOST_FETCHES} files already", wait_s=5.0)
-                arrival = Arrival(errand.snapshot.ref, file, self._library.path(file.digest))
+                arrival = Arrival(errand.snapshot.ref, file, self._library.path(file.digest), self._silence_s)
                 self._arrivals[file.digest] = arrival
                 self._library.watchers[file.digest] = arrival
                 self._begin(arrival, errand)

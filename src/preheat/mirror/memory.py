@@ -3,15 +3,19 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar
 
-from preheat.errors import AccessDenied, HubError, NotFound
+from preheat.errors import AccessDenied, HubError, HubUnavailable, NotFound, PreheatError
 
 Value = TypeVar("Value")
 _REFUSAL = 10  # in files: its words take as much room
+
+
+class Late(HubUnavailable):
+    """There is no answer yet; it is still waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,16 @@ class _Kept(Generic[Value]):
     error: HubError | None
     until: float
     weight: int
+
+
+@dataclass(slots=True, eq=False)
+class _Question(Generic[Value]):
+    """What is being asked, since `began`; once it is `over`, with an answer that is kept, or an error that is not."""
+
+    began: float = field(default_factory=time.monotonic)
+    over: threading.Event = field(default_factory=threading.Event)
+    kept: _Kept[Value] | None = None
+    error: BaseException | None = None
 
 
 class Memory(Generic[Value]):
@@ -35,15 +49,20 @@ class Memory(Generic[Value]):
         self._heaviest = heaviest
         self._weight = 0
         self._kept: OrderedDict[Hashable, _Kept[Value]] = OrderedDict()
-        self._asking: dict[Hashable, tuple[threading.Lock, int]] = {}
+        self._asking: dict[Hashable, _Question[Value]] = {}
         self._turn = threading.Lock()
 
-    def recall(self, key: Hashable, ask: Callable[[], Value], fresh_s: float, refused_s: float) -> Value:
-        """Return the answer if it is fresh, else what `ask` returns. What it raises, a HubError, is kept too."""
-        with self._alone(key):
-            kept = self._look(key)
-            if kept is None or time.monotonic() >= kept.until:
-                kept = self._ask(key, ask, fresh_s, refused_s)
+    def recall(
+        self, key: Hashable, ask: Callable[[], Value], fresh_s: float, refused_s: float, within_s: float | None = None
+    ) -> Value:
+        """Return the answer if it is fresh, else what `ask` returns. What it raises, a HubError, is kept too.
+
+        Raise Late if it has not returned `within_s` seconds after it was first called; it goes on in a thread of its
+        own, and what comes of it is kept for the next caller.
+        """
+        kept = self._look(key)
+        if kept is None or time.monotonic() >= kept.until:
+            kept = self._await(key, partial(self._ask, key, ask, fresh_s, refused_s), within_s)
         if kept.error is not None:
             raise kept.error.again()
         assert kept.value is not None
@@ -82,16 +101,41 @@ class Memory(Generic[Value]):
                 self._weight -= oldest.weight
         return kept
 
-    @contextmanager
-    def _alone(self, key: Hashable) -> Iterator[None]:
+    def _await(self, key: Hashable, ask: Callable[[], _Kept[Value]], within_s: float | None) -> _Kept[Value]:
+        """Have the question asked unless it is already, and wait for what comes of it."""
         with self._turn:
-            lock, count = self._asking.get(key, (threading.Lock(), 0))
-            self._asking[key] = (lock, count + 1)
+            question, kept = self._asking.get(key), self._kept.get(key)
+            if question is None and kept is not None and time.monotonic() < kept.until:
+                return kept  # it was answered just now
+            is_mine = question is None
+            if question is None:
+                question = self._asking[key] = _Question()
+        if is_mine and (within_s is None or not _in_background(partial(self._answer, key, question, ask))):
+            self._answer(key, question, ask)
+        began = question.began
+        if not question.over.wait(None if within_s is None else max(began + within_s - time.monotonic(), 0.0)):
+            raise Late("the upstream has not answered yet")
+        if question.error is not None:
+            raise question.error
+        assert question.kept is not None
+        return question.kept
+
+    def _answer(self, key: Hashable, question: "_Question[Value]", ask: Callable[[], _Kept[Value]]) -> None:
         try:
-            with lock:
-                yield
+            question.kept = ask()
+        except PreheatError as error:
+            question.error = error.again()
+        except BaseException as error:  # noqa: BLE001 - raised in the threads that wait for it
+            question.error = error
         finally:
             with self._turn:
-                lock, count = self._asking.pop(key)
-                if count > 1:
-                    self._asking[key] = (lock, count - 1)
+                del self._asking[key]
+            question.over.set()
+
+
+def _in_background(act: Callable[[], None]) -> bool:
+    try:
+        threading.Thread(target=act, name="question", daemon=True).start()
+    except RuntimeError:
+        return False  # no thread is to be had
+    return True

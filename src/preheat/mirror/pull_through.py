@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from preheat.errors import AccessDenied, HubError, HubUnavailable, LibraryError, NotFound
 from preheat.library.library import Library
 from preheat.library.records import MIRROR
-from preheat.mirror.access import Access
+from preheat.mirror.access import SOON_S, Access
 from preheat.mirror.asker import Asker
 from preheat.mirror.fetches import Errand, Fetches
 from preheat.mirror.forms import Arriving
 from preheat.mirror.gate import CLOSED, OPEN, name_of
 from preheat.mirror.kept import Kept
-from preheat.mirror.memory import Memory
+from preheat.mirror.memory import Late, Memory
 from preheat.mirror.shelf import Found
 from preheat.mirror.upstream import Told, Upstreams
 from preheat.ref import Ref
@@ -53,13 +53,25 @@ class PullThrough:
     def find(self, ref: Ref, asker: Asker) -> Found | None:
         """Find what `ref` means upstream, for whom asks; or here, where that is all there is.
 
-        Raise AccessDenied or HubUnavailable where neither can be said.
+        An upstream that is late is waited for only where nothing is known of what it said before: a client waits ten
+        seconds for headers. Raise AccessDenied or HubUnavailable where neither can be said.
         """
         if not self._upstreams.of(ref.hub):
             return self._kept.find(ref, asker.token)
+        try:
+            return self._find(ref, asker, SOON_S)
+        except Late as late:
+            found = self._last_known(ref, asker.token, late)
+            if found is None:
+                return self._find(ref, asker, None)
+            return found if found.fetch is not None else replace(found, fetch=self._patiently(ref, asker))
+
+    def _find(self, ref: Ref, asker: Asker, within_s: float | None) -> Found | None:
         refused: AccessDenied | None = None
         try:
-            told = self._ask(ref, asker)
+            told = self._ask(ref, asker, within_s)
+        except Late:
+            raise
         except NotFound:
             pass
         except AccessDenied as error:
@@ -79,21 +91,19 @@ class PullThrough:
 
     # ---- what a name means
 
-    def _ask(self, ref: Ref, asker: Asker) -> Told:
-        """Ask as anybody would, and with the client's token only where that is not enough."""
+    def _ask(self, ref: Ref, asker: Asker, within_s: float | None) -> Told:
+        """Ask as anybody would, and with the client's token only where that is not enough; raise Late as `recall`."""
         try:
-            return self._recall(ref, asker.named(""))
+            return self._recall(ref, asker.named(""), within_s)
         except (NotFound, AccessDenied) as no:
             self._access.refused(ref, no)
             if not asker.token:
                 raise
-        return self._recall(ref, asker)
+        return self._recall(ref, asker, within_s)
 
-    def _recall(self, ref: Ref, asker: Asker) -> Told:
-        times = self._remembering
-        return self._told.recall(
-            (ref, name_of(asker.token)), lambda: self._learn(ref, asker), times.meaning_s, times.refusal_s
-        )
+    def _recall(self, ref: Ref, asker: Asker, within_s: float | None) -> Told:
+        key, times = (ref, name_of(asker.token)), self._remembering
+        return self._told.recall(key, lambda: self._learn(ref, asker), times.meaning_s, times.refusal_s, within_s)
 
     def _learn(self, ref: Ref, asker: Asker) -> Told:
         """Ask upstream, and write down what it says: for a restart while it does not answer."""
@@ -119,7 +129,24 @@ class PullThrough:
         if told is not None:
             return replace(self._found(told, token), stale=not ref.pinned)
         found = self._kept.find(ref, token)
-        return replace(found, stale=not ref.pinned, fetch=_in_vain(error)) if found is not None else None
+        if found is None:
+            return None
+        # Of an upstream that is only late, bytes can still be had.
+        fetch = None if isinstance(error, Late) else _in_vain(error)
+        return replace(found, stale=not ref.pinned, fetch=fetch)
+
+    def _patiently(self, ref: Ref, asker: Asker) -> Callable[[File], Arriving]:
+        """Return what fetches a file as soon as upstream says which files there are."""
+
+        def fetch(file: File) -> Arriving:
+            told = self._ask(ref, asker, None)
+            found = self._found(told, asker.token)
+            if found.fetch is None or not any(one.digest == file.digest for one in told.snapshot.files):
+                raise HubUnavailable(f"{file.path} is not here, and upstream has another by now", wait_s=1.0)
+            found.admit(file)
+            return found.fetch(file)
+
+        return fetch
 
     # ---- what is given of it
 

@@ -121,7 +121,8 @@ class Registry:
         try:
             return persist(ask, self._patience, self.name.host, self._on_event)
         except HubError as error:
-            plain = "certificate" in error.message or "does not answer" in error.message
+            was_there = isinstance(error, HubUnavailable) and error.seen
+            plain = not was_there and ("certificate" in error.message or "does not answer" in error.message)
             hint = f"is it up? without TLS: --plain-http {self.name.host}" if plain else "try again later"
             raise ImageError(error.message, hint=hint, end=self.end) from error
 

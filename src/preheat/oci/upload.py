@@ -105,8 +105,8 @@ class Upload:
         return self._next(url, reply), stop if arrived is None else min(arrived, stop)
 
     def _arrived(self, url: str, otherwise: int) -> tuple[str, int]:
-        """Ask how much is there."""
-        reply = self._registry.ask_once(lambda shown: self._transport.get(url, shown), url)
+        """Ask how much is there; a registry that is away is waited for."""
+        reply = self._registry.ask(lambda shown: self._transport.get(url, shown), url, push=True)
         if reply.status in (400, 404, 416):
             raise HubUnavailable("the upload was forgotten")
         self._registry.expect(reply, {204, 202, 200}, f"{self._registry.name} does not go on with {self._content.name}")

@@ -27,6 +27,7 @@ from preheat.transport.interrupt import Interrupt
 _PUSH_EVERY = 8 << 20
 _TELL_EVERY, _TELL_EVERY_S = 8 << 20, 0.25
 _FIRST, _FIRST_FAR = 6, 16
+_RATE_OF_ONE = 2_000_000  # bytes a second that any connection brings, where a rate is held to
 _GLANCE_S = 0.05
 _ABSENT_EVERY_S = 1.0
 _SYNC_EVERY_S, _SETTLE_EVERY_S = 1.0, 4.0
@@ -43,6 +44,15 @@ class Policy:
     rate: float = 0.0
     lines: Lines = field(default_factory=Lines)
     patience: Patience = field(default_factory=lambda: Patience(attempts=6))
+
+    @property
+    def first(self) -> tuple[int, int]:
+        """With how many connections to begin, and with how many if the hub is far; few where a rate is held to.
+
+        What waits in the buffers of a connection is lost when the pull is interrupted.
+        """
+        worth = max(1, int(self.rate / _RATE_OF_ONE)) if self.rate else _FIRST_FAR
+        return min(_FIRST, worth), min(_FIRST_FAR, worth)
 
 
 def fetch(
@@ -64,8 +74,9 @@ def fetch(
     """
     events: SimpleQueue[Event] = SimpleQueue()
     tell = events.put
+    first, first_far = policy.first
     board = Board(
-        order(missing), policy.lines.route(way, policy.connections, _FIRST, _FIRST_FAR), library, policy.patience, tell
+        order(missing), policy.lines.route(way, policy.connections, first, first_far), library, policy.patience, tell
     )
     crew = _Crew(board, library, Limit(policy.rate), tell)
     syncing = threading.Thread(target=_sync_now_and_then, args=(board, library), name="sync", daemon=True)

@@ -10,7 +10,10 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+Line = TypeVar("Line", bound=socket.socket)
 
 
 class Interrupted(OSError):
@@ -94,6 +97,23 @@ def wait_readable(line: socket.socket, timeout_s: float | None) -> None:
         raise Interrupted("interrupted")
     if not ready:
         raise TimeoutError("timed out")
+
+
+def wait_writable(lines: Sequence[Line], timeout_s: float | None) -> list[Line]:
+    """Return those of `lines` that can be written to, or have failed; none after `timeout_s` seconds.
+
+    Raise Interrupted if this thread is interrupted.
+    """
+    poll = select.poll()
+    for line in lines:
+        poll.register(line, select.POLLOUT)
+    interrupt = _of_thread.interrupt
+    if interrupt is not None:
+        poll.register(interrupt.descriptor, select.POLLIN)
+    ready = {descriptor for descriptor, _ in poll.poll(None if timeout_s is None else timeout_s * 1000)}
+    if interrupt is not None and interrupt.is_set:
+        raise Interrupted("interrupted")
+    return [line for line in lines if line.fileno() in ready]
 
 
 def note_received() -> None:

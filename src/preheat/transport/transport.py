@@ -16,7 +16,8 @@ from preheat import __version__
 from preheat.errors import HubError, HubUnavailable, UsageError
 from preheat.fence import Fence
 from preheat.transport.proxies import Proxy, choose
-from preheat.transport.sockets import PlainSocket, tls_context
+from preheat.transport.race import Race
+from preheat.transport.sockets import tls_context
 from preheat.transport.stream import Meter, Stream
 from preheat.transport.through import is_forwarded, through
 from preheat.transport.trouble import host_of, refused_by_proxy, trouble
@@ -62,6 +63,7 @@ class Transport:
         self._tls = tls_context(str(wires.ca_file) if wires.ca_file else None)
         self._pools: dict[Proxy | None, urllib3.PoolManager] = {}
         self._seen: set[str] = set()
+        self._race = Race()
         self._meter = Meter()
 
     @property
@@ -197,7 +199,7 @@ class Transport:
                 tls = {"ssl_context": self._tls} | ({} if proxy.is_socks else {"proxy_ssl_context": self._tls})
                 pool = through(proxy, maxsize=wires.connections, timeout=timeout, **tls)
             if proxy is None or not proxy.is_socks:
-                pool.pool_classes_by_scheme = _pool_classes(wires.fence if proxy is None else None)
+                pool.pool_classes_by_scheme = _pool_classes(self._race, wires.fence if proxy is None else None)
             self._pools[proxy] = pool
         return self._pools[proxy]
 
@@ -232,16 +234,20 @@ def _let_go(response: urllib3.BaseHTTPResponse) -> None:
         response.close()
 
 
-def _pool_classes(fence: Fence | None) -> dict[str, type[HTTPConnectionPool]]:
+def _pool_classes(race: Race, fence: Fence | None) -> dict[str, type[HTTPConnectionPool]]:
     """Return pools of connections whose reads can be interrupted, and which a fence checks as soon as they are made."""
 
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            made = super()._new_conn()
-            timeout_s = made.gettimeout()
-            line = PlainSocket(fileno=made.detach())
-            line.settimeout(timeout_s)
-            return line
+            timeout_s = self.timeout if isinstance(self.timeout, int | float) else None
+            try:
+                return race.connect(self._dns_host, self.port or 0, timeout_s, self.socket_options or ())
+            except socket.gaierror as error:
+                raise exceptions.NameResolutionError(self.host, self, error) from error
+            except TimeoutError as error:
+                raise exceptions.ConnectTimeoutError(self, f"connecting to {self.host} timed out") from error
+            except OSError as error:
+                raise exceptions.NewConnectionError(self, f"cannot connect to {self.host}: {error}") from error
 
         def connect(self) -> None:
             if fence is None:

@@ -41,6 +41,7 @@ class House:
     `cap` is in bytes, 0 for none; `on_trouble` is told what keeps the library from being held below it.
     `remembering` says for how long an upstream's word holds; `patience`, how long one is waited for that is away; `by`,
     in whose name the library keeps what was fetched.
+    Clients are broken off when nothing of their file has come for `silence_s` seconds.
     """
 
     settings: Settings = field(default_factory=lambda: Settings(Words()))
@@ -50,6 +51,7 @@ class House:
     remembering: Remembering = field(default_factory=Remembering)
     patience: Patience = WHILE_CLIENTS_WAIT
     by: str = MIRROR
+    silence_s: float = 75.0
 
 
 def mirror(
@@ -70,7 +72,7 @@ def mirror(
         require_cap(library, house.cap, on_event)
     kept = Kept(library)
     settings, tally, uses = house.settings, Tally(), Uses(library.records)
-    fetches = Fetches(library, Policy(connections=64, patience=house.patience), on_event)
+    fetches = Fetches(library, Policy(connections=64, patience=house.patience), on_event, house.silence_s)
     through = PullThrough(library, Upstreams(upstreams), fetches, house.remembering, house.by) if upstreams else None
 
     name = f"preheat-{secrets.token_hex(6)}"

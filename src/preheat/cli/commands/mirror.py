@@ -24,6 +24,7 @@ from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
 
 # A bare number below this is most likely meant in gigabytes.
 _SMALLEST_CAP = 1_000_000
+_LONGER_S = 15.0
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -44,7 +45,9 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         wiring.console(Noted("cap", error.message))
 
     patience = replace(WHILE_CLIENTS_WAIT, lasting_s=wiring.patience.lasting_s)
-    house = House(settings, _limits(options), _cap(options), trouble, remembering, patience)
+    # The fetch gives up by itself before that, unless another process has it.
+    silence_s = max(patience.lasting_s, wiring.settings.connect_s + wiring.settings.read_s) + _LONGER_S
+    house = House(settings, _limits(options), _cap(options), trouble, remembering, patience, silence_s=silence_s)
 
     def tell(event: Event) -> None:
         if log is not None:

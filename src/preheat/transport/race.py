@@ -1,0 +1,117 @@
+"""Race: connects to the address of a name that answers first (RFC 8305), and remembers which ones did not."""
+
+import contextlib
+import errno
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
+from typing import Any
+
+from preheat.transport.interrupt import wait_writable
+from preheat.transport.sockets import PlainSocket
+
+# RFC 8305 section 8: the connection attempt delay.
+_DELAY_S = 0.25
+
+Options = Sequence[tuple[int, int, int | bytes]]
+Address = tuple[socket.AddressFamily, tuple[Any, ...]]
+
+
+def resolve(host: str, port: int) -> list[Address]:
+    """Return the addresses of a name, as the system prefers them. Raise socket.gaierror if it has none."""
+    found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys((family, place) for family, _, _, _, place in found))
+
+
+class Race:
+    """Threads may share it: what one connection learns of dead addresses and families, the others know.
+
+    After `delay_s` seconds without an answer, the next address is tried beside the one before.
+    """
+
+    def __init__(self, find: Callable[[str, int], list[Address]] = resolve, delay_s: float = _DELAY_S) -> None:
+        self._find = find
+        self._delay_s = delay_s
+        self._late: set[Address] = set()
+        self._late_families: set[int] = set()
+        self._turn = threading.Lock()
+
+    def connect(self, host: str, port: int, timeout_s: float | None, options: Options) -> PlainSocket:
+        """Return a connection to the first address of `host` that answers.
+
+        Raise socket.gaierror for a name without an address, TimeoutError if none answers, OSError if none can be
+        connected to, and Interrupted if this thread is interrupted.
+        """
+        waiting = self._order(self._find(host, port))
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        running: dict[PlainSocket, Address] = {}
+        error: OSError | None = None
+        try:
+            while waiting or running:
+                if waiting:
+                    error = _begin(waiting.pop(0), options, running) or error
+                    if not running:
+                        continue
+                for line in _ready(running, deadline, self._delay_s if waiting else None):
+                    trouble = line.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                    if not trouble:
+                        won = running.pop(line)
+                        self._learn(won, running.values())
+                        line.settimeout(timeout_s)
+                        return line
+                    error = OSError(trouble, os.strerror(trouble))
+                    del running[line]
+                    line.close()
+            raise error or OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
+        finally:
+            for line in running:
+                line.close()
+
+    def _order(self, addresses: Sequence[Address]) -> list[Address]:
+        """Put the families in turns, the resolver's first choice first, and what was late to the end."""
+        with self._turn:
+            late, families = set(self._late), set(self._late_families)
+        first = [one for one in addresses if one[0] == addresses[0][0]]
+        second = [one for one in addresses if one[0] != addresses[0][0]]
+        turns = [one for pair in zip_longest(first, second) for one in pair if one is not None]
+        return sorted(turns, key=lambda one: (one[0] in families, one in late))
+
+    def _learn(self, won: Address, running: Iterable[Address]) -> None:
+        late = set(running)
+        with self._turn:
+            self._late.discard(won)
+            self._late_families.discard(won[0])
+            self._late.update(late)
+            self._late_families.update(one[0] for one in late if one[0] != won[0])
+
+
+def _begin(address: Address, options: Options, running: dict[PlainSocket, Address]) -> OSError | None:
+    """Begin to connect; return the error where that cannot even begin."""
+    family, place = address
+    try:
+        line = PlainSocket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        return error  # this machine does not have the family
+    try:
+        for level, name, value in options:
+            line.setsockopt(level, name, value)
+        line.settimeout(0.0)
+        with contextlib.suppress(BlockingIOError):
+            line.connect(place)
+    except OSError as error:
+        line.close()
+        return error
+    running[line] = address
+    return None
+
+
+def _ready(running: dict[PlainSocket, Address], deadline: float | None, delay_s: float | None) -> list[PlainSocket]:
+    """Return those that are connected or have failed, none if another is to be tried beside them."""
+    left_s = None if deadline is None else deadline - time.monotonic()
+    if left_s is not None and left_s <= 0:
+        raise TimeoutError("timed out")
+    waits = [one for one in (left_s, delay_s) if one is not None]
+    return wait_writable(list(running), min(waits, default=None))
