@@ -26,14 +26,14 @@ Case = tuple[tuple[str, ...], Fault, bool]
 CASES: dict[str, Case] = {
     "pull": (("pull", "hf:datasets/acme/rows"), killed("rename", "/records/"), False),
     "pull-claim": (("pull", "hf:datasets/acme/rows"), killed("rename", "/claims/"), False),
-    "pull-journal": (("pull", "hf:datasets/acme/rows"), killed("rename", ".journal"), False),
+    "pull-journal": (("pull", "file:more"), killed("rename", ".journal"), False),
     "pin": (("pin", "acme/tiny"), killed("rename", "/pins/"), False),
     "adopt": (("adopt", "hub"), killed("rename", "/blobs/"), False),
     "adopt-copy": (("adopt", "hub", "--copy"), killed("write", "/partial/.adopt"), False),
     "view-copy": (("view", "flat", "view", "acme/tiny", "--link", "copy"), killed("write", "/view/."), True),
     "view-copied": (("view", "flat", "view", "acme/tiny", "--link", "copy"), killed("rename", "/view/", 2), True),
     "view-hardlink": (("view", "flat", "view", "acme/tiny", "--link", "hardlink"), killed("rename", "/view/", 2), True),
-    "view-hub": (("view", "hf-cache", "view", "acme/tiny", "--link", "copy"), killed("write", "/snapshots/"), True),
+    "view-hub": (("view", "hf-cache", "view", "acme/tiny", "--link", "copy"), killed("write", "/view/models--"), True),
     "lock": (("lock", "preheat.toml"), killed("rename", "/preheat.lock"), True),
     "oci": (("build", "--base", "BASE", "--output", "oci:out:v1"), killed("write", "/out/."), True),
     "oci-archive": (
@@ -46,7 +46,7 @@ CASES: dict[str, Case] = {
         killed("rename", "/out.tar"),
         True,
     ),
-    "dockerfile": (("build", "--base", "BASE", "--dockerfile", "out"), killed("link", "/layers/"), True),
+    "dockerfile": (("build", "--base", "BASE", "--dockerfile", "out"), killed("rename", "/layers/"), True),
 }
 
 
@@ -55,6 +55,8 @@ def app(preheat: Preheat) -> Preheat:
     """A model that is pulled, a recipe that needs it, and another program's cache."""
     (preheat.folder / "preheat.toml").write_text(RECIPE)
     assert preheat("pull", "acme/tiny").status == 0
+    (preheat.folder / "more").mkdir()
+    (preheat.folder / "more/model.bin").write_bytes(os.urandom(3_000_000))
     hf_cache(preheat.folder / "hub", "acme/voice", {"model.bin": os.urandom(3_000_000), "config.json": b"{}"})
     return preheat
 

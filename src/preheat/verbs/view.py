@@ -58,7 +58,7 @@ def place(
         library.require_files(snapshot, f"preheat pull {snapshot.ref}")
         try:
             with library.linking(snapshot):
-                placement = view.place(renamed(snapshot, to), library.path, at, whole=whole)
+                placement = view.place(renamed(snapshot, to), library.held_path, at, whole=whole)
         except OSError as error:
             raise LibraryError(
                 f"a view cannot be placed at {at}: {os.strerror(error.errno or 0).lower()}",
