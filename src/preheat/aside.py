@@ -5,6 +5,7 @@ it has its name, so that others can see that it is in use. What nobody has locke
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -23,6 +24,7 @@ _LONGEST_BYTES = 200  # of NAME, so that the rest fits into the 255 of a file's 
 # A symlink cannot be locked. It gets its name at once, so one this old was left behind.
 _LINK_AGE_S = 60.0
 _TRIES = 5
+_FOLDER_TRIES = 100
 
 _Made = TypeVar("_Made")
 
@@ -47,6 +49,25 @@ def lock(descriptor: int) -> None:
     """Show that a file is in use until it is closed, where the filesystem can."""
     with contextlib.suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def write_whole(path: Path, data: bytes) -> int:
+    """Write a file so that it is never seen in part: aside, to disk, renamed. Return its inode.
+
+    The file aside is locked as long as it is written, so that `prune` can tell one that a crash has left.
+    """
+    aside, descriptor = _new(path)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            aside.rename(path)
+            return os.fstat(file.fileno()).st_ino
+    except BaseException:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise
 
 
 def put(at: Path, make: Callable[[Path], _Made]) -> _Made:
@@ -119,6 +140,14 @@ def is_left(path: Path) -> bool:
 
 def _name(at: Path) -> str:
     return os.fsencode(at.name)[:_LONGEST_BYTES].decode("utf-8", "ignore")
+
+
+def _new(path: Path) -> tuple[Path, int]:
+    for _ in range(_FOLDER_TRIES):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another process has just removed the folder, which was empty
+            return create(path)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
 
 
 def _has(path: Path, descriptor: int) -> bool:

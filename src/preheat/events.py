@@ -48,6 +48,18 @@ class Retrying(msgspec.Struct, frozen=True):
     wait_s: float
 
 
+class Away(msgspec.Struct, frozen=True):
+    """`what` cannot be reached any more, for `reason`: it is tried again in `wait_s` seconds, given up on in `left_s`.
+
+    Emitted about once a second while it is waited for.
+    """
+
+    what: str
+    reason: str
+    wait_s: float
+    left_s: float
+
+
 class Stored(msgspec.Struct, frozen=True):
     """`file` is in the library, whole and verified."""
 
@@ -95,6 +107,18 @@ class Answered(msgspec.Struct, frozen=True):
     seconds: float
     agent: str = ""
     of_file: bool = False
+
+
+class Evicted(msgspec.Struct, frozen=True):
+    """A mirror removed a version to keep its library below the cap: `size` bytes on disk are free again.
+
+    `ref` is the repository on its default branch; `revisions` are the branches and tags that named the commit.
+    """
+
+    ref: Ref
+    commit: str
+    revisions: tuple[str, ...]
+    size: int
 
 
 class AppChanged(msgspec.Struct, frozen=True):
@@ -206,11 +230,13 @@ Event = (
     | Received
     | Waiting
     | Retrying
+    | Away
     | Stored
     | Scanned
     | Placed
     | Serving
     | Answered
+    | Evicted
     | AppChanged
     | NetworkSeen
     | LayerPut

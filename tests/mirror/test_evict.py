@@ -1,5 +1,6 @@
-"""Evict: the library stays below its cap, at the cost of nothing that is pinned, used or held."""
+"""Evict: the library stays below its cap, at the cost of nothing that is pinned, used, held or was pulled by hand."""
 
+import json
 import os
 import time
 from pathlib import Path
@@ -7,10 +8,18 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.growth.counting import calls_of, grows_as_the_work
 from tests.library.shelves import shelve
 
+from preheat.digest import Digest
+from preheat.errors import UsageError
+from preheat.events import Event, Evicted, Noted
+from preheat.library.inventory import Blob
 from preheat.library.library import Library
-from preheat.mirror.evict import Evictor, Version, candidates
+from preheat.library.records import MIRROR
+from preheat.mirror.access_log import AccessLog
+from preheat.mirror.evict import Evictor, Version, candidates, choose, require_cap
+from preheat.mirror.tally import Tally
 from preheat.mirror.uses import Uses
 from preheat.ref import Ref
 from preheat.snapshot import Snapshot
@@ -23,25 +32,32 @@ def library(tmp_path: Path) -> Library:
     return Library(tmp_path / "library")
 
 
-def keep(library: Library, name: str, *contents: bytes, age_s: float) -> Snapshot:
-    """Put a version into the library that was last used so long ago."""
+def keep(library: Library, name: str, *contents: bytes, age_s: float, by: str = MIRROR) -> Snapshot:
+    """Put a version into the library that was last used so long ago, as a client's that came through the mirror."""
     files = {f"{number}.bin": content for number, content in enumerate(contents)}
     snapshot = shelve(library, f"hf:acme/{name}", files)
+    library.records.write(snapshot, by)
     at = time.time() - age_s
-    os.utime(library.root / "records" / "hf" / snapshot.ref.slug / f"{snapshot.commit}.json", (at, at))
+    os.utime(record_of(library, snapshot), (at, at))
     return snapshot
+
+
+def record_of(library: Library, snapshot: Snapshot) -> Path:
+    return library.root / "records" / "hf" / snapshot.ref.slug / f"{snapshot.commit}.json"
+
+
+def told(library: Library, cap: int) -> list[Event]:
+    """Evict once; return what was told of it."""
+    events: list[Event] = []
+    freed = Evictor(library, cap, events.append, lambda error: pytest.fail(error.message)).once()
+    assert freed == sum(event.size for event in events if isinstance(event, Evicted))
+    return events
 
 
 def evict(library: Library, cap: int) -> tuple[int, int]:
     """Evict once; return how many versions went, and how many bytes that freed."""
-    went = [0, 0]
-
-    def gone(versions: int, size: int) -> None:
-        went[:] = [went[0] + versions, went[1] + size]
-
-    freed = Evictor(library, cap, gone, lambda error: pytest.fail(error.message)).once()
-    assert freed == went[1]
-    return went[0], went[1]
+    went = [event for event in told(library, cap) if isinstance(event, Evicted)]
+    return len(went), sum(event.size for event in went)
 
 
 def names(library: Library) -> str:
@@ -114,6 +130,97 @@ def test_what_would_free_nothing_is_left_whole(library: Library) -> None:
     library.pins.add(keep(library, "c", shared, age_s=9000))
     assert evict(library, _BLOB + 50_000)[0] == 1
     assert names(library) == "ac"
+
+
+def test_what_was_pulled_by_hand_stays_though_it_was_used_longest_ago(library: Library) -> None:
+    keep(library, "a", blob(), age_s=90_000, by="")
+    keep(library, "b", blob(), age_s=8000)
+    assert evict(library, 1000)[0] == 1
+    assert names(library) == "a"
+
+
+def test_a_record_of_an_older_preheat_counts_as_pulled_by_hand(library: Library) -> None:
+    snapshot = keep(library, "a", blob(), age_s=9000)
+    record = record_of(library, snapshot)
+    facts = json.loads(record.read_bytes())
+    assert facts.pop("by") == "mirror"
+    record.write_text(json.dumps(facts))
+    os.utime(record, (0, 0))
+    assert evict(Library(library.root), 1000) == (0, 0)
+
+
+@pytest.mark.parametrize("how", ["recorded again", "vouched for"])
+def test_what_came_through_the_mirror_and_was_then_pulled_by_hand_stays(library: Library, how: str) -> None:
+    snapshot = keep(library, "a", blob(), age_s=9000)
+    if how == "recorded again":
+        library.record(snapshot)
+    else:
+        library.vouch(snapshot.ref.at(snapshot.commit))
+    library.record(snapshot, MIRROR)  # a client's again
+    os.utime(record_of(library, snapshot), (0, 0))
+    assert evict(Library(library.root), 1000) == (0, 0)
+
+
+def test_each_version_that_goes_is_told_logged_and_counted(library: Library, tmp_path: Path) -> None:
+    first, second = keep(library, "a", blob(), age_s=9000), keep(library, "b", blob(), blob(), age_s=8000)
+    events = told(library, 1000)
+    assert [(event.ref, event.commit, event.revisions) for event in events if isinstance(event, Evicted)] == [
+        (first.ref, first.commit, ("main",)),
+        (second.ref, second.commit, ("main",)),
+    ]
+    log, tally = AccessLog(str(tmp_path / "log")), Tally()
+    for event in events:
+        log(event)
+        tally(event)
+    log.close()
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [(line["evicted"], line["commit"]) for line in lines] == [
+        ("hf:acme/a", first.commit),
+        ("hf:acme/b", second.commit),
+    ]
+    assert sum(line["size"] for line in lines) == tally.served.evicted_size >= 3 * _BLOB
+    assert [one.version.commit for one in tally.served.evictions] == [second.commit, first.commit]
+
+
+def test_a_cap_that_cannot_be_kept_is_told_once_until_it_is_kept(library: Library) -> None:
+    keep(library, "a", blob(), age_s=9000, by="")
+    events: list[Event] = []
+    evictor = Evictor(library, 1000, events.append, lambda error: pytest.fail(error.message))
+    evictor.once()
+    evictor.once()
+    [event] = events
+    assert isinstance(event, Noted)
+    assert "0.2 MB above" in event.said
+
+
+def test_a_cap_below_what_is_pinned_is_refused_and_one_below_what_came_by_hand_told(library: Library) -> None:
+    events: list[Event] = []
+    pinned, shared = keep(library, "a", os.urandom(3_000_000), age_s=1), blob()
+    keep(library, "b", shared, age_s=1, by="")
+    keep(library, "c", os.urandom(3_000_000), shared, age_s=1)
+    library.pins.add(pinned)
+    with pytest.raises(UsageError, match=r"--size-cap is 2\.0 MB, and what is pinned takes 3\.0 MB"):
+        require_cap(library, 2_000_000, events.append)
+    assert events == []
+    require_cap(library, 3_100_000, events.append)
+    [event] = events
+    assert isinstance(event, Noted)
+    assert "3.2 MB" in event.said
+    require_cap(library, 3_300_000, events.append)
+    assert len(events) == 1
+
+
+def test_choosing_what_goes_grows_with_the_versions() -> None:
+    def cost(count: int) -> int:
+        digests = [Digest("sha256", f"{number:064x}") for number in range(count)]
+        blobs = [Blob((digest,), 10, 4096, 0.0) for digest in digests]
+        versions = [
+            Version(Ref.parse(f"hf:acme/m{number}").at(f"{number:040x}"), frozenset((str(digest),)), float(number))
+            for number, digest in enumerate(digests)
+        ]
+        return calls_of(lambda: choose(versions, versions, blobs, 4096 * count))
+
+    assert grows_as_the_work(cost(30), cost(300), 10)
 
 
 _AGES = st.lists(st.tuples(st.integers(0, 20), st.booleans(), st.booleans()), max_size=12)

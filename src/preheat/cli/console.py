@@ -13,6 +13,7 @@ from preheat.errors import AppError, ImageError, Incomplete, PreheatError
 from preheat.events import (
     Adopted,
     Event,
+    Evicted,
     Placed,
     Read,
     Reading,
@@ -66,7 +67,7 @@ class JsonLines:
             case Reading():
                 self._pace = Pace(event.size, now)
                 self._line("reading", msgspec.to_builtins(event))
-            case Placed() | Adopted():
+            case Placed() | Adopted() | Evicted():
                 self._line(type(event).__name__.lower(), msgspec.to_builtins(event) | {"ref": str(event.ref)})
             case Waiting():
                 if now - self._said_at >= _PROGRESS_EVERY_S:

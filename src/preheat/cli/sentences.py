@@ -1,17 +1,19 @@
 """Sentences: what upkeep has to tell people, event by event."""
 
 from preheat.cli.words import say_size
-from preheat.events import Adopted, LeftOut, Mended, Rotten, Unneeded
+from preheat.events import Adopted, Evicted, LeftOut, Mended, Rotten, Unneeded
 
 _WAYS = {"reflink": "shared by reflink", "hardlink": "linked", "copy": "copied", "here": "here already"}
 
 
-def say_upkeep(event: Adopted | LeftOut | Mended | Rotten | Unneeded) -> str:
+def say_upkeep(event: Adopted | Evicted | LeftOut | Mended | Rotten | Unneeded) -> str:
     """Say it in one sentence."""
     match event:
         case Adopted():
             ways = ", ".join(f"{count} {_WAYS[way]}" for way, count in sorted(event.links.items()))
             return f"{event.ref} at {event.commit[:12]}: {say_size(event.size)} in {event.files} files, {ways}"
+        case Evicted():
+            return f"evicted: {event.ref} at {event.commit[:12]}: {say_size(event.size)} freed"
         case LeftOut():
             return f"left out: {event.path}: {event.reason}"
         case Mended():

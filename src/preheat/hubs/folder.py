@@ -20,6 +20,7 @@ _SKIPPED = frozenset((".git", ".cache"))
 # Hubs keep larger files in LFS, named by sha256; what a folder says should look like what a hub would.
 _LFS_FROM = 1024 * 1024
 _CHUNK = 1024 * 1024
+_MOST_KNOWN = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Folder:
             raise AccessDenied(f"{error.filename} may not be read", hint="change its owner or mode") from error
         except OSError as error:
             raise HubError(f"{root} cannot be read: {error}", hint="try again when nobody changes it") from error
+        if len(self._known) > _MOST_KNOWN + 4 * len(files):
+            self._known.clear()  # what was known of files as they were before
         commit = listing_commit(files)
         if ref.revision not in ("main", commit):
             raise NotFound(
@@ -67,11 +70,17 @@ class Folder:
             raise HubError(f"{path} cannot be read: {error}", hint="is it still a file?") from error
         return reader
 
+    def unchanged(self, root: Path, file: File) -> bool:
+        """Whether a file that was listed in `root` still looks as it did; a stat(2)."""
+        try:
+            return self._known.get(_key(root / file.path)) == file
+        except OSError:
+            return False
+
     def _file(self, root: Path, path: str) -> File:
         """Describe a file, by memory if it has not changed."""
         full = root / path
-        status = full.stat()
-        key = (str(full), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        key = _key(full)
         known = self._known.get(key)
         if known is None:
             # One at a time: fifty clients of a mirror that ask at once have it read once.
@@ -80,6 +89,11 @@ class Folder:
                 if known is None:
                     known = self._known[key] = _read(full, path)
         return known
+
+
+def _key(full: Path) -> tuple[str, int, int, int, int]:
+    status = full.stat()
+    return str(full), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 class _Range(FileIO):

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import msgspec
 
+from preheat.aside import write_whole
 from preheat.digest import Digest
 from preheat.library.partial import disk_trouble
 from preheat.library.reading import read_small
-from preheat.library.records import write_whole
 
 PULL, VIEW = "pull", "view"
 # After so long, a process on another machine is taken for dead, and a view there for gone: no pull takes a week, and a

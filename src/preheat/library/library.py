@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from preheat.aside import write_whole
 from preheat.digest import Digest
 from preheat.errors import Busy, LibraryError, NoSpace, NotPreloaded
 from preheat.library.blobs import Blobs
@@ -19,7 +20,7 @@ from preheat.library.lock import take
 from preheat.library.partial import Partial, disk, disk_trouble
 from preheat.library.pins import Pins
 from preheat.library.reading import read_small
-from preheat.library.records import Records, write_whole
+from preheat.library.records import Records
 from preheat.library.seals import Seals
 from preheat.library.shares import shared
 from preheat.library.watcher import Watcher
@@ -253,15 +254,27 @@ class Library:
             at = at.parent
         return os.access(at, os.W_OK | os.X_OK)
 
-    def record(self, snapshot: Snapshot) -> None:
-        """Write down which files the commit has and where its ref pointed, unless that is what is written already."""
+    def record(self, snapshot: Snapshot, by: str = "") -> None:
+        """Write down which files the commit has and where its ref pointed, unless that is what is written already.
+
+        `by` is `records.MIRROR` for what clients of a mirror asked for. What came by hand, before or since, is by hand.
+        """
         try:
             self.settle()
-            if self.records.find(snapshot.ref) == snapshot:
+            before = self.records.brought_by(snapshot.ref.at(snapshot.commit))
+            by = by if before is None or before == by else ""
+            if before == by and self.records.find(snapshot.ref) == snapshot:
                 return
-            self.records.write(snapshot)
+            self.records.write(snapshot, by)
         except OSError as error:
             raise disk_trouble(error, self.root) from error
+
+    def vouch(self, ref: Ref) -> None:
+        """Keep that somebody asked by hand for the commit that `ref` is pinned to: no mirror evicts it from now on."""
+        if self.records.brought_by(ref) and self.writable:
+            known = self.find(ref)
+            if known is not None:
+                self.record(known)
 
     def _partial_path(self, digest: Digest) -> Path:
         return self._partials / f"{digest.algorithm}-{digest.hex}.part"

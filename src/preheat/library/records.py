@@ -1,7 +1,6 @@
 """Records: which files a commit has, and which commit a branch was last seen at."""
 
 import contextlib
-import errno
 import hashlib
 import os
 import re
@@ -13,9 +12,10 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from preheat.aside import create
+from preheat.aside import write_whole
 from preheat.digest import Digest
 from preheat.errors import LibraryError, PreheatError
+from preheat.library.decoded import Decoded
 from preheat.library.reading import read_small
 from preheat.ref import DATASET, FOLDER, HUGGING_FACE, MODEL, MODELSCOPE, SPACE, URL, Ref
 from preheat.snapshot import File, Snapshot
@@ -23,8 +23,8 @@ from preheat.snapshot import File, Snapshot
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|git-sha1:[0-9a-f]{40}")
 _HUBS, _KINDS = (HUGGING_FACE, MODELSCOPE, URL, FOLDER), (MODEL, DATASET, SPACE)
+MIRROR = "mirror"  # fetched a version for its clients; a record without that was pulled or adopted by hand
 _LONGEST_NAME = 200  # bytes of a revision as a file's name, so that the file aside has room for more
-_FOLDER_TRIES = 100
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,12 +33,13 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digest: str
 
 
-class _Record(msgspec.Struct, frozen=True):
+class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
     hub: str
     kind: str
     repo: str
     commit: str
     files: list[_File]
+    by: str = ""
 
 
 class Needed(msgspec.Struct, frozen=True, gc=False):
@@ -54,18 +55,21 @@ class _Lean(msgspec.Struct, frozen=True):
     repo: str
     commit: str
     files: list[Needed]
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A record as lists need it: which blobs a commit has, as `algorithm:hex` and bytes, without their paths.
 
-    `ref` is pinned to the commit; `revisions` are the branches and tags that were last seen at it.
+    `ref` is pinned to the commit; `revisions` are the branches and tags that were last seen at it. `by` is `MIRROR` for
+    what a mirror fetched for its clients, and empty for what was pulled or adopted by hand.
     """
 
     ref: Ref
     revisions: tuple[str, ...]
     files: list[Needed]
+    by: str = ""
 
 
 class Records:
@@ -73,15 +77,18 @@ class Records:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._decoded: Decoded[_Known] = Decoded(self._read, lambda known: 1 + len(known.snapshot.files))
 
-    def write(self, snapshot: Snapshot) -> None:
-        """Keep the snapshot's list of files, and where its ref pointed."""
+    def write(self, snapshot: Snapshot, by: str = "") -> None:
+        """Keep the snapshot's list of files, where its ref pointed, and `by` whom the version came."""
         ref = snapshot.ref
         files = [_File(file.path, file.size, str(file.digest)) for file in snapshot.files]
-        record = _Record(ref.hub, ref.kind, ref.repo, snapshot.commit, files)
+        record = _Record(ref.hub, ref.kind, ref.repo, snapshot.commit, files, by)
         folder = self._folder(ref)
         body = msgspec.json.format(msgspec.json.encode(record), indent=1)
-        write_whole(folder / f"{snapshot.commit}.json", body + b"\n")
+        path = folder / f"{snapshot.commit}.json"
+        inode = write_whole(path, body + b"\n")
+        self._decoded.wrote(path, inode, _Known(snapshot.named(ref.at(snapshot.commit)), by))
         if not ref.pinned:
             name = _name(ref.revision)
             said = f"{snapshot.commit}\n{ref.revision}\n" if name.startswith("~") else f"{snapshot.commit}\n"
@@ -90,14 +97,21 @@ class Records:
     def find(self, ref: Ref) -> Snapshot | None:
         """Find the snapshot that `ref` meant when it was last written; all its files, here or not."""
         commit = ref.revision if ref.pinned else self._commit(ref)
-        return self._read(self._folder(ref) / f"{commit}.json", ref) if commit else None
+        known = self._decoded.read(self._folder(ref) / f"{commit}.json") if commit else None
+        # Two folders' names may be one in a slug, and two repositories' where A is a.
+        return known.snapshot.named(ref) if known is not None and _same(known.snapshot.ref, ref) else None
+
+    def brought_by(self, ref: Ref) -> str | None:
+        """Say by whom the commit that a ref is pinned to came; None if it is not here. See Listed."""
+        known = self._decoded.read(self._folder(ref) / f"{ref.revision}.json")
+        return known.by if known is not None and _same(known.snapshot.ref, ref) else None
 
     def all(self) -> Iterator[Snapshot]:
         """Read every record, each with its ref pinned to its commit; in no order."""
         for path in self._root.glob("*/*/[!.]*.json"):
-            snapshot = self._read(path, None)
-            if snapshot is not None:
-                yield snapshot
+            known = self._read(path)
+            if known is not None:
+                yield known.snapshot
 
     def listed(self) -> Iterator[Listed]:
         """Read every record, but only what lists need; in no order."""
@@ -118,12 +132,12 @@ class Records:
                     known = {}
                     for revision, commit in self.revisions(ref).items():
                         known.setdefault(commit, []).append(revision)
-                yield Listed(ref, tuple(sorted(known.get(record.commit, ()))), record.files)
+                yield Listed(ref, tuple(sorted(known.get(record.commit, ()))), record.files, record.by)
 
     def used(self, ref: Ref) -> None:
         """Note that the commit a ref is pinned to is used now; where that cannot be written, it is not noted."""
         with contextlib.suppress(OSError):
-            os.utime(self._folder(ref) / f"{ref.revision}.json")
+            self._decoded.touch(self._folder(ref) / f"{ref.revision}.json")
 
     def used_at(self, ref: Ref) -> float:
         """Say when the commit a ref is pinned to was last used, or written; 0 if it is not here."""
@@ -169,16 +183,14 @@ class Records:
     def _commit(self, ref: Ref) -> str:
         return _ref_file(self._folder(ref) / "refs" / _name(ref.revision))[0]
 
-    def _read(self, path: Path, ref: Ref | None) -> Snapshot | None:
+    def _read(self, path: Path) -> "_Known | None":
         record = _decoded(path, _Record)
         if record is None:
             return None
-        if ref is not None and (record.hub, record.kind, record.repo) != (ref.hub, ref.kind, ref.repo):
-            return None  # two folders' names may be one in a slug, and two repositories' where A is a
-        own = self._ref(record, path)
+        ref = self._ref(record, path)
         try:
             files = tuple(File(file.path, file.size, Digest.parse(file.digest)) for file in record.files)
-            return Snapshot(ref or own, record.commit, files)
+            return _Known(Snapshot(ref, record.commit, files), record.by)
         except (PreheatError, ValueError) as error:  # ValueError: a path that no file system can have
             said = error.message if isinstance(error, PreheatError) else str(error)
             raise _not_a_record(path, said) from error
@@ -194,7 +206,19 @@ class Records:
         raise _not_a_record(path, "it names another repository or commit than its path")
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A record's snapshot, its ref pinned to its commit, and by whom it came."""
+
+    snapshot: Snapshot
+    by: str
+
+
 _Form = TypeVar("_Form", _Record, _Lean)
+
+
+def _same(one: Ref, other: Ref) -> bool:
+    return (one.hub, one.kind, one.repo) == (other.hub, other.kind, other.repo)
 
 
 def _listing(folder: str | Path) -> list[os.DirEntry[str]]:
@@ -248,29 +272,3 @@ def _unreadable(error: OSError, path: Path) -> LibraryError:
     return LibraryError(
         f"{path} cannot be read: {why}", hint="check its owner and mode, or move it away and pull again"
     )
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is never seen in part: aside, to disk, renamed.
-
-    The file aside is locked as long as it is written, so that `prune` can tell one that a crash has left.
-    """
-    aside, descriptor = _aside(path)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            aside.rename(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise
-
-
-def _aside(path: Path) -> tuple[Path, int]:
-    for _ in range(_FOLDER_TRIES):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):  # another process has just removed the folder, which was empty
-            return create(path)
-    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))

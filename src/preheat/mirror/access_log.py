@@ -1,4 +1,4 @@
-"""Access log: one JSON object a line for each answer; never a token, since addresses come without."""
+"""Access log: one JSON object a line for each answer and each eviction; never a token: addresses come without."""
 
 import contextlib
 import sys
@@ -9,7 +9,7 @@ from typing import TextIO
 import msgspec
 
 from preheat.errors import UsageError
-from preheat.events import Answered, Event
+from preheat.events import Answered, Event, Evicted
 
 STDOUT = "-"
 
@@ -38,20 +38,11 @@ class AccessLog:
 
     def __call__(self, event: Event) -> None:
         """See Listener. A full disk costs lines, and nobody an answer."""
-        if not isinstance(event, Answered):
+        facts = _facts(event)
+        if facts is None:
             return
-        line = msgspec.json.encode(
-            {
-                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                "client": event.client,
-                "method": event.method,
-                "path": event.path,
-                "status": event.status,
-                "sent": event.sent,
-                "seconds": round(event.seconds, 4),
-                "agent": event.agent,
-            }
-        )
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = msgspec.json.encode({"time": now, **facts})
         with self._turn, contextlib.suppress(OSError, ValueError):
             self._out.write(line.decode() + "\n")
             self._out.flush()
@@ -63,3 +54,20 @@ class AccessLog:
             return open(self._at, "a", encoding="utf-8")
         except OSError as error:
             raise UsageError(f"{self._at} cannot be written: {error.strerror}", hint="--access-log FILE") from error
+
+
+def _facts(event: Event) -> dict[str, object] | None:
+    match event:
+        case Answered():
+            return {
+                "client": event.client,
+                "method": event.method,
+                "path": event.path,
+                "status": event.status,
+                "sent": event.sent,
+                "seconds": round(event.seconds, 4),
+                "agent": event.agent,
+            }
+        case Evicted():
+            return {"evicted": str(event.ref), "commit": event.commit, "size": event.size}
+    return None

@@ -1,67 +1,124 @@
-"""Evict: keep the library below a size, at the cost of the versions that nobody has used for longest."""
+"""Evict: keep the library below a size, at the cost of what the mirror fetched and no client used for longest."""
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from preheat.errors import PreheatError
-from preheat.library.inventory import inventory
+from preheat.errors import PreheatError, UsageError
+from preheat.events import Evicted, Listener, Noted
+from preheat.library.inventory import Blob, inventory
 from preheat.library.library import Library
+from preheat.library.records import MIRROR
 from preheat.library.sweep import Sweep
 from preheat.ref import Ref
 
-# Whoever was given a listing a moment ago comes for the files.
+# A client that was given a listing a moment ago comes for the files.
 YOUNG_S = 600.0
 _LOOK_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A recorded commit, the blobs it needs by `algorithm:hex`, and when it was last used."""
+    """A recorded commit, the blobs it needs by `algorithm:hex`, when it was last used, and by whom it came."""
 
     ref: Ref
     blobs: frozenset[str]
     used_at: float
+    by: str = MIRROR
 
 
 def candidates(
     versions: Iterable[Version], pinned: Collection[tuple[str, str, str]], held: Collection[str], before: float
 ) -> list[Version]:
-    """Say which versions may go, the longest unused first: not pinned, not used since `before`, none of it `held`.
+    """Return the versions that may be evicted, the longest unused first.
 
-    A view, a run or a pull that holds a blob of a version needs its record too.
+    The mirror fetched them for its clients, none was used since `before`, none is pinned and no blob of theirs is
+    `held`: a view, a run or a pull that holds a blob of a version needs its record too.
     """
     free = [
         version
         for version in versions
-        if (version.ref.hub, version.ref.slug, version.ref.revision) not in pinned
+        if version.by == MIRROR
+        and (version.ref.hub, version.ref.slug, version.ref.revision) not in pinned
         and version.used_at < before
         and version.blobs.isdisjoint(held)
     ]
     return sorted(free, key=lambda version: (version.used_at, str(version.ref)))
 
 
+def choose(
+    free: Iterable[Version], versions: Iterable[Version], blobs: Iterable[Blob], above: int
+) -> list[tuple[Version, int]]:
+    """Return the first of `free` that free `above` bytes together, each with the bytes on disk that it adds to that.
+
+    `versions` are all there are, the free ones among them. A version that only shares its blobs with those that stay
+    would free nothing, and stays. Linear in the records and blobs.
+    """
+    by_name = {str(name): blob for blob in blobs for name in blob.names}
+    users = Counter(blob for version in versions for blob in _blobs_of(version, by_name))
+    going: list[tuple[Version, int]] = []
+    freed: set[Blob] = set()
+    for version in free:
+        if above <= 0:
+            break
+        own = _blobs_of(version, by_name)
+        users.subtract(own)
+        last = {blob for blob in own if users[blob] == 0}
+        freed |= last
+        size = sum(blob.blocks for blob in last)
+        going.append((version, size))
+        above -= size
+    return [(version, size) for version, size in going if not freed.isdisjoint(_blobs_of(version, by_name))]
+
+
+def require_cap(library: Library, cap: int, on_event: Listener) -> None:
+    """Raise UsageError if what is pinned takes more than `cap` bytes; tell what else will not be evicted for it."""
+    by_name = {str(name): blob for blob in inventory(library.root / "blobs") for name in blob.names}
+    pins = library.pins.all()
+    pinned: set[Blob] = set()
+    by_hand: set[Blob] = set()
+    for version in _versions(library):
+        blobs = _blobs_of(version, by_name)
+        if (version.ref.hub, version.ref.slug, version.ref.revision) in pins:
+            pinned |= blobs
+        elif version.by != MIRROR:
+            by_hand |= blobs
+    size = sum(blob.blocks for blob in pinned)
+    if size > cap:
+        raise UsageError(
+            f"--size-cap is {_said(cap)}, and what is pinned takes {_said(size)}",
+            hint=f"--size-cap {-(-size // 10**9)}G or more, or preheat unpin NAME",
+        )
+    kept = sum(blob.blocks for blob in pinned | by_hand)
+    if kept > cap:
+        said = f"{_said(kept)} were pinned, pulled or adopted by hand and are never evicted: more than {_said(cap)}"
+        on_event(Noted("size cap", said))
+
+
 class Evictor:
     """Watches one library in a thread of its own, between `start` and `stop`.
 
-    `gone` is told how many versions went and how many bytes that freed; `on_error` what kept it from working.
+    `on_event` is told of each version that was evicted, and once when the cap cannot be kept; `on_error` of what kept
+    the evictor from working.
     """
 
     def __init__(
         self,
         library: Library,
         cap: int,
-        gone: Callable[[int, int], None],
+        on_event: Listener,
         on_error: Callable[[PreheatError], None],
         young_s: float = YOUNG_S,
     ) -> None:
         self._library = library
         self._cap = cap
-        self._gone = gone
+        self._on_event = on_event
         self._on_error = on_error
         self._young_s = young_s
         self._sweep = Sweep(library.root)
+        self._told_above = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="evict", daemon=True)
 
@@ -77,54 +134,58 @@ class Evictor:
 
     def once(self, now: float | None = None) -> int:
         """Free what is above the cap, as far as that can be; return how many bytes."""
-        above = self._stored() - self._cap
+        blobs = list(inventory(self._library.root / "blobs"))
+        above = sum(blob.blocks for blob in blobs) + self._partials() - self._cap
         if above <= 0:
+            self._told_above = False
             return 0
         before = (now or time.time()) - self._young_s
-        going: list[Version] = []
-        plan = self._sweep.plan(only=())
-        for version in candidates(self._versions(), self._library.pins.all(), self._sweep.holders().keys(), before):
-            if plan.size >= above:
-                break
-            going.append(version)
-            wanted = frozenset[str]().union(*(one.blobs for one in going))
-            plan = self._sweep.plan(only=wanted, gone={one.ref for one in going})
-        freeing = {str(name) for blob in plan.blobs for name in blob.names}
-        # What only shares its blobs with those that stay would free nothing, and is still whole.
-        going = [version for version in going if version.blobs & freeing]
-        for version in going:
-            self._forget(version)
-        freed = self._sweep.carry_out(plan) if going else 0
-        if going:
-            self._gone(len(going), freed)
+        versions = _versions(self._library)
+        free = candidates(versions, self._library.pins.all(), self._sweep.holders().keys(), before)
+        going = choose(free, versions, blobs, above)
+        freed = self._evict(going) if going else 0
+        if freed < above:
+            self._tell_above(above - freed)
         return freed
 
-    def _forget(self, version: Version) -> None:
-        snapshot = self._library.find(version.ref)
-        if snapshot is not None and snapshot not in self._library.pins:
-            self._library.records.remove(snapshot)
+    def _evict(self, going: list[tuple[Version, int]]) -> int:
+        wanted = frozenset[str]().union(*(version.blobs for version, _ in going))
+        plan = self._sweep.plan(only=wanted, gone={version.ref for version, _ in going})
+        forgotten = [(self._forget(version), version, size) for version, size in going]
+        freed = self._sweep.carry_out(plan)
+        for revisions, version, size in forgotten:
+            if revisions is not None:
+                self._on_event(Evicted(version.ref.at(version.ref.branch), version.ref.revision, revisions, size))
+        return freed
 
-    def _versions(self) -> list[Version]:
-        records = self._library.records
-        return [
-            Version(record.ref, frozenset(file.digest for file in record.files), records.used_at(record.ref))
-            for record in records.listed()
-        ]
+    def _forget(self, version: Version) -> tuple[str, ...] | None:
+        """Remove a version's record; return the branches and tags that named it, None if it stays after all."""
+        library = self._library
+        snapshot = library.find(version.ref)
+        if snapshot is None or snapshot in library.pins or library.records.brought_by(version.ref) != MIRROR:
+            return None
+        named = sorted(name for name, commit in library.revisions(version.ref).items() if commit == snapshot.commit)
+        library.records.remove(snapshot)
+        return tuple(named)
 
-    def _stored(self) -> int:
-        blobs = sum(blob.blocks for blob in inventory(self._library.root / "blobs"))
-        partials = 0
+    def _tell_above(self, size: int) -> None:
+        if not self._told_above:
+            why = "the rest is pinned, was pulled or adopted by hand, is held by a view or a pull, or was used just now"
+            self._on_event(Noted("size cap", f"the library is {_said(size)} above it: {why}"))
+        self._told_above = True
+
+    def _partials(self) -> int:
+        size = 0
         for path in (self._library.root / "partial").rglob("*.part"):
             try:
-                partials += path.stat().st_blocks * 512
+                size += path.stat().st_blocks * 512
             except FileNotFoundError:
                 continue  # sealed meanwhile
-        return blobs + partials
+        return size
 
     def _watch(self) -> None:
-        took_s = 0.0
-        # A library of very many blobs is not looked through all the time.
-        while not self._stopped.wait(max(_LOOK_S, 20 * took_s)):
+        wait_s = 0.0
+        while not self._stopped.wait(wait_s):
             began = time.monotonic()
             try:
                 self.once()
@@ -132,4 +193,21 @@ class Evictor:
                 self._on_error(error)
             except OSError as error:
                 self._on_error(PreheatError(f"the library cannot be kept below its cap: {error}"))
-            took_s = time.monotonic() - began
+            # A library of very many blobs is not looked through all the time.
+            wait_s = max(_LOOK_S, 20 * (time.monotonic() - began))
+
+
+def _versions(library: Library) -> list[Version]:
+    records = library.records
+    return [
+        Version(one.ref, frozenset(file.digest for file in one.files), records.used_at(one.ref), one.by)
+        for one in records.listed()
+    ]
+
+
+def _blobs_of(version: Version, by_name: dict[str, Blob]) -> set[Blob]:
+    return {by_name[name] for name in version.blobs if name in by_name}
+
+
+def _said(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 10**9 else f"{size / 1e6:.1f} MB"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from preheat.digest import Digest
 from preheat.errors import HubUnavailable, IntegrityError, PreheatError
-from preheat.events import Event, Listener, Noted, Received
+from preheat.events import Away, Event, Listener, Noted, Received
 from preheat.library.library import Library
 from preheat.library.tide import SMALL
 from preheat.mirror.arrival import Arrival
@@ -164,7 +164,8 @@ class Fetches:
     def _note(self, event: Event) -> None:
         if isinstance(event, Received):
             self._count(received=event.size)
-        self._on_event(event)
+        if not isinstance(event, Away):  # once a second for each fetch is too much
+            self._on_event(event)
 
     def _count(self, **more: int) -> None:
         with self._turn:

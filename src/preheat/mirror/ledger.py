@@ -6,9 +6,9 @@ import hmac
 import secrets
 from pathlib import Path
 
-from preheat.aside import create
+from preheat.aside import create, write_whole
 from preheat.errors import LibraryError
-from preheat.library.records import Records, write_whole
+from preheat.library.records import Records
 from preheat.ref import Ref
 from preheat.snapshot import Snapshot
 

@@ -2,11 +2,13 @@
 
 import base64
 import hashlib
+from datetime import UTC, datetime
 from html import escape
 
 from preheat.mirror.fetches import UnderWay
 from preheat.mirror.phrases import Phrases
 from preheat.mirror.standing import Model, Standing
+from preheat.mirror.tally import Eviction, Served
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2125; --soft: #626b75; --line: #dfe3e8; --ground: #fff; --raised: #f6f7f9;
@@ -83,6 +85,7 @@ def write_page(standing: Standing, url: str, say: Phrases) -> str:
 {fetches}
 <h2>{say.models}</h2>
 {_models(standing.models, say)}
+{_evictions(standing.served, say)}
 </div>
 <h2>{say.use}</h2>
 <p class="soft">{say.use_hint}</p>
@@ -98,6 +101,8 @@ def write_words(standing: Standing, url: str) -> str:
     lines = [f"preheat mirror: {len(standing.models)} versions, {_size(standing.stored)}", ""]
     lines += [f"  {one.ref}  {one.commit[:12]}  {_size(one.size)}" for one in standing.models]
     lines += [f"  fetching {one.ref} {one.path}: {_size(one.done)} of {_size(one.size)}" for one in standing.under_way]
+    if standing.served.evicted:
+        lines.append(f"  evicted {standing.served.evicted} versions, {_size(standing.served.evicted_size)}")
     return "\n".join((*lines, *([""] if len(lines) > 2 else []), *ways_in(url), "")) + "\n"
 
 
@@ -140,6 +145,23 @@ def _models(models: tuple[Model, ...], say: Phrases) -> str:
     rows = "".join(_row(one, say) for one in models)
     head = f'<tr><th>{say.model}</th><th class="version">{say.version}</th><th>{say.size}</th></tr>'
     return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+
+
+def _evictions(served: Served, say: Phrases) -> str:
+    if not served.evicted:
+        return ""
+    rows = "".join(_gone(one) for one in served.evictions)
+    words = say.evicted_hint.format(f"{served.evicted:,}", _size(served.evicted_size))
+    return f'<h2>{say.evicted}</h2><p class="soft">{words}</p><table><tbody>{rows}</tbody></table>'
+
+
+def _gone(one: Eviction) -> str:
+    version, at = one.version, datetime.fromtimestamp(one.at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    names = " ".join(map(escape, version.revisions))
+    cells = (
+        f'<td class="version">{names} <small>{escape(version.commit[:12])}</small></td><td>{_size(version.size)}</td>'
+    )
+    return f"<tr><td>{escape(str(version.ref))}</td><td>{at}</td>{cells}</tr>"
 
 
 def _row(one: Model, say: Phrases) -> str:

@@ -31,6 +31,8 @@ class Phrases:
     use: str
     use_hint: str
     no_answer: str
+    evicted: str
+    evicted_hint: str
 
 
 ENGLISH = Phrases(
@@ -57,6 +59,8 @@ ENGLISH = Phrases(
     use="Use it from another machine",
     use_hint="One line for each client, before the app is started:",
     no_answer="The mirror does not answer.",
+    evicted="Evicted lately",
+    evicted_hint="{} versions, {} since the start: fetched for clients and unused for longest.",
 )
 CHINESE = Phrases(
     code="zh-CN",
@@ -82,6 +86,8 @@ CHINESE = Phrases(
     use="在其他机器上使用",
     use_hint="启动应用之前，每个客户端只需设置一行：",
     no_answer="镜像没有响应。",
+    evicted="最近清理的版本",
+    evicted_hint="启动以来共清理 {} 个版本，释放 {}：都是为客户端拉取、最久未使用的版本。",
 )
 
 

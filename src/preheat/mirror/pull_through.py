@@ -3,16 +3,16 @@
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from preheat.errors import AccessDenied, HubError, HubUnavailable, LibraryError, NotFound
 from preheat.library.library import Library
+from preheat.library.records import MIRROR
 from preheat.mirror.access import Access
 from preheat.mirror.asker import Asker
 from preheat.mirror.fetches import Errand, Fetches
 from preheat.mirror.forms import Arriving
-from preheat.mirror.gate import CLOSED, OPEN, Gate, name_of
-from preheat.mirror.ledger import Ledger
+from preheat.mirror.gate import CLOSED, OPEN, name_of
+from preheat.mirror.kept import Kept
 from preheat.mirror.memory import Memory
 from preheat.mirror.shelf import Found
 from preheat.mirror.upstream import Told, Upstreams
@@ -33,14 +33,20 @@ class PullThrough:
     """Threads may share it. The mirror has no token of its own for upstream: it asks with its clients'."""
 
     def __init__(
-        self, library: Library, upstreams: Upstreams, fetches: Fetches, remembering: Remembering = Remembering()
+        self,
+        library: Library,
+        upstreams: Upstreams,
+        fetches: Fetches,
+        remembering: Remembering = Remembering(),
+        by: str = MIRROR,
     ) -> None:
         self.fetches = fetches
         self._library = library
         self._upstreams = upstreams
         self._remembering = remembering
-        self._gate = Gate(library.root)
-        self._ledger = Ledger(library.root)
+        self._by = by
+        self._kept = kept = Kept(library)
+        self._gate, self._ledger = kept.gate, kept.ledger
         self._access = Access(self._gate, self._ledger, remembering.access_s, remembering.refusal_s)
         self._told: Memory[Told] = Memory(lambda told: len(told.snapshot.files))
 
@@ -50,7 +56,7 @@ class PullThrough:
         Raise AccessDenied or HubUnavailable where neither can be said.
         """
         if not self._upstreams.of(ref.hub):
-            return kept(self._library, ref, asker.token)
+            return self._kept.find(ref, asker.token)
         refused: AccessDenied | None = None
         try:
             told = self._ask(ref, asker)
@@ -66,7 +72,7 @@ class PullThrough:
             return found
         else:
             return self._found(told, asker.token)
-        own = kept(self._library, ref) if not self._gate.state(ref) else None
+        own = self._kept.find(ref) if not self._gate.state(ref) else None
         if own is None and refused is not None:
             raise refused
         return own
@@ -92,7 +98,7 @@ class PullThrough:
     def _learn(self, ref: Ref, asker: Asker) -> Told:
         """Ask upstream, and write down what it says: for a restart while it does not answer."""
         told = self._upstreams.resolve(ref, asker)
-        own = not self._gate.state(ref) and _recorded(self._library, ref)
+        own = not self._gate.state(ref) and self._kept.recorded(ref)
         if told.privately and own:
             return told  # its owner serves it to everybody; what only this client may know stays out of it
         with contextlib.suppress(LibraryError):
@@ -100,7 +106,7 @@ class PullThrough:
                 self._gate.note(ref, CLOSED)
             self._ledger.note(told.snapshot)
             if self._library.find(ref.at(told.snapshot.commit)) is not None:
-                self._library.record(told.snapshot)  # files of the commit came before its branch was named
+                self._library.record(told.snapshot, self._by)  # files of the commit came before its branch was named
         return told
 
     def _last_known(self, ref: Ref, token: str, error: HubError) -> Found | None:
@@ -112,15 +118,15 @@ class PullThrough:
         told = self._told.last((ref, "")) or told
         if told is not None:
             return replace(self._found(told, token), stale=not ref.pinned)
-        found = kept(self._library, ref, token)
+        found = self._kept.find(ref, token)
         return replace(found, stale=not ref.pinned, fetch=_in_vain(error)) if found is not None else None
 
     # ---- what is given of it
 
     def _found(self, told: Told, token: str) -> Found:
-        snapshot, library = told.snapshot, self._library
+        snapshot, library, ref = told.snapshot, self._library, told.snapshot.ref
         # What lay in the library before anything came through is its owner's to give.
-        own = not self._gate.state(snapshot.ref) and _recorded(library, snapshot.ref)
+        own = not self._gate.state(snapshot.ref) and self._kept.recorded(snapshot.ref)
         way: list[Told] = []
 
         def admit(file: File) -> None:
@@ -134,9 +140,9 @@ class PullThrough:
             if not own and not self._gate.state(snapshot.ref):
                 self._gate.note(snapshot.ref, OPEN)
             known = library.find(snapshot.ref)
-            if known == snapshot:
+            if known == snapshot and (self._by or not library.records.brought_by(ref.at(snapshot.commit))):
                 return
-            library.record(snapshot)
+            library.record(snapshot, self._by)
             if known is None:
                 self._name(snapshot)
 
@@ -150,33 +156,13 @@ class PullThrough:
                 {} if snapshot.ref.pinned else {snapshot.ref.revision: snapshot.commit}
             )
 
-        return Found(snapshot, lambda file: _place(library, file), revisions, admit, fetch)
+        return Found(snapshot, self._kept.place, revisions, admit, fetch)
 
     def _name(self, snapshot: Snapshot) -> None:
         """Record the branches of a commit: a client that takes a whole repository names its branch only once."""
         for revision, commit in self._ledger.revisions(snapshot.ref).items():
             if commit == snapshot.commit:
-                self._library.record(replace(snapshot, ref=snapshot.ref.at(revision)))
-
-
-def kept(library: Library, ref: Ref, token: str = "") -> Found | None:
-    """Find what the library has recorded, or an upstream once said; with no upstream to ask.
-
-    Raise AccessDenied for what upstream opens only to some, but not to whose token opened it before.
-    """
-    ledger = Ledger(library.root)
-    recorded = library.find(ref)
-    snapshot = recorded or ledger.find(ref)
-    if snapshot is None:
-        return None
-    if Gate(library.root).state(ref) == CLOSED and not ledger.opened_to(ref, token):
-        raise AccessDenied(f"{ref} is not open to everybody, and this mirror cannot ask to whom it is")
-    # A list that nothing was fetched from proves nothing: by its digests no bytes of other repositories are had.
-    return Found(
-        snapshot,
-        lambda file: _place(library, file) if recorded is not None else None,
-        lambda: ledger.revisions(ref) | library.revisions(ref),
-    )
+                self._library.record(snapshot.named(snapshot.ref.at(revision)), self._by)
 
 
 def _in_vain(error: HubError) -> Callable[[File], Arriving]:
@@ -185,11 +171,3 @@ def _in_vain(error: HubError) -> Callable[[File], Arriving]:
         raise HubUnavailable(f"{file.path} is not here, and {error.message}", hint=error.hint, wait_s=wait_s)
 
     return fetch
-
-
-def _place(library: Library, file: File) -> Path | None:
-    return library.path(file.digest) if library.sound(file) else None
-
-
-def _recorded(library: Library, ref: Ref) -> bool:
-    return bool(library.revisions(ref)) or library.find(ref) is not None

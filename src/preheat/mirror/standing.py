@@ -3,7 +3,8 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -11,7 +12,7 @@ from preheat.library.library import Library
 from preheat.library.survey import Version, survey
 from preheat.mirror.crowd import Crowd
 from preheat.mirror.fetches import Counts, Fetches, UnderWay
-from preheat.mirror.tally import Served, Tally
+from preheat.mirror.tally import Eviction, Served, Tally
 from preheat.ref import Ref
 
 # Reading all records costs more than a page should; within so long, they are not read again.
@@ -77,6 +78,8 @@ class Look:
         """Read it; raise LibraryError for a record that cannot be read. What is not shown is not among the models."""
         sources, crowd = self._from, self.crowd
         models, stored = self._listed()
+        served = sources.tally.served
+        seen = tuple(one for one in served.evictions if sources.shown(one.version.ref))
         return Standing(
             sources.tally.age_s,
             models,
@@ -84,7 +87,7 @@ class Look:
             sources.cap,
             tuple(one for one in sources.fetches.under_way() if sources.shown(one.ref)),
             sources.fetches.counts,
-            sources.tally.served,
+            replace(served, evictions=seen),
             len(crowd) if crowd else 0,
             crowd.busy if crowd else 0,
             crowd.turned_away if crowd else 0,
@@ -109,7 +112,11 @@ def write_standing(standing: Standing) -> bytes:
     ]
     answers = {str(status): count for status, count in sorted(standing.served.answers.items())}
     served = {"answers": answers, "sent": standing.served.sent, "given": standing.served.given}
-    evicted = {"versions": standing.served.evicted, "size": standing.served.evicted_size}
+    evicted = {
+        "versions": standing.served.evicted,
+        "size": standing.served.evicted_size,
+        "last": [_eviction(one) for one in standing.served.evictions],
+    }
     return msgspec.json.encode(
         {
             "up_s": round(standing.up_s, 1),
@@ -124,6 +131,11 @@ def write_standing(standing: Standing) -> bytes:
             },
         }
     )  # fmt: skip
+
+
+def _eviction(one: Eviction) -> dict[str, object]:
+    version, at = one.version, datetime.fromtimestamp(one.at, UTC).isoformat(timespec="seconds")
+    return {"time": at, "ref": str(version.ref), "commit": version.commit, "size": version.size}
 
 
 def _model(version: Version) -> Model:

@@ -2,22 +2,36 @@
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from preheat.events import Answered, Event
+from preheat.events import Answered, Event, Evicted
+
+_LISTED = 20  # evictions, the last ones
+
+
+@dataclass(frozen=True, slots=True)
+class Eviction:
+    """What was evicted, and when by the clock."""
+
+    at: float
+    version: Evicted
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """`answers` by status; bytes `sent`, `given` of them of files; versions and bytes `evicted` to keep to the cap."""
+    """`answers` by status; bytes `sent`, `given` of them of files; versions and bytes `evicted` to keep to the cap.
+
+    `evictions` are the last ones, the newest first.
+    """
 
     answers: Mapping[int, int] = field(default_factory=dict)
     sent: int = 0
     given: int = 0
     evicted: int = 0
     evicted_size: int = 0
+    evictions: tuple[Eviction, ...] = ()
 
 
 class Tally:
@@ -32,6 +46,7 @@ class Tally:
         self._given = 0
         self._evicted = 0
         self._evicted_size = 0
+        self._evictions: deque[Eviction] = deque(maxlen=_LISTED)
 
     @property
     def age_s(self) -> float:
@@ -42,18 +57,19 @@ class Tally:
     def served(self) -> Served:
         """What was counted so far."""
         with self._turn:
-            return Served(dict(self._answers), self._sent, self._given, self._evicted, self._evicted_size)
-
-    def evicted(self, versions: int, size: int) -> None:
-        """Count versions that had to go, and the bytes that this freed."""
-        with self._turn:
-            self._evicted += versions
-            self._evicted_size += size
+            answers, evictions = dict(self._answers), tuple(reversed(self._evictions))
+            return Served(answers, self._sent, self._given, self._evicted, self._evicted_size, evictions)
 
     def __call__(self, event: Event) -> None:
         """See Listener."""
-        if isinstance(event, Answered):
-            with self._turn:
-                self._answers[event.status] += 1
-                self._sent += event.sent
-                self._given += event.sent if event.of_file else 0
+        match event:
+            case Answered():
+                with self._turn:
+                    self._answers[event.status] += 1
+                    self._sent += event.sent
+                    self._given += event.sent if event.of_file else 0
+            case Evicted():
+                with self._turn:
+                    self._evicted += 1
+                    self._evicted_size += event.size
+                    self._evictions.append(Eviction(time.time(), event))

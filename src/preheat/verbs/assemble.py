@@ -26,7 +26,8 @@ from preheat.oci.tree import HOME
 from preheat.recipes.offline import offline
 from preheat.recipes.recipe import Recipe
 from preheat.ref import Ref
-from preheat.verbs.inside import GUARD, LOCK, Required, lay_out, lock_of, own_group, plain
+from preheat.verbs.inside import GUARD, LOCK, lay_out, lock_of, own_group, plain
+from preheat.verbs.required import Required
 from preheat.views.view import View
 
 IMAGE, MODELCAR, MODELPACK = "image", "modelcar", "modelpack"

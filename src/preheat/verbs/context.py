@@ -14,8 +14,8 @@ from preheat.oci.layer import Entry, Layer
 from preheat.oci.tar import FOLDER, LINK
 from preheat.verbs.assemble import Order, Plan, assemble
 from preheat.verbs.build import claimed
-from preheat.verbs.inside import Required, refuse_secrets
-from preheat.verbs.view import look_over
+from preheat.verbs.inside import refuse_secrets
+from preheat.verbs.required import Required
 from preheat.views.links import COPY, HARDLINK, REFLINK, link
 from preheat.views.view import View
 
@@ -35,7 +35,7 @@ def write_context(
 
     Raise NotPreloaded and ImageError as `build` does, UsageError for a folder that holds something else.
     """
-    with claimed(order, library) as required:
+    with claimed(order, library, on_event) as required:
         _write(order, at, library, view_of, on_event, tokens, required)
 
 
@@ -48,7 +48,6 @@ def _write(
     tokens: tuple[str, ...],
     required: Required,
 ) -> None:
-    look_over(library, [snapshot for _, snapshot in required], on_event)
     recipe = order.recipe
     words = [*recipe.command, *order.command, recipe.ready, *(f"{name}={value}" for name, value in recipe.env.items())]
     refuse_secrets(required, library, words, tokens)

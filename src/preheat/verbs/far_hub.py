@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from preheat.errors import UsageError
 from preheat.library.library import Library
 from preheat.mirror.forms import Answer, Request
-from preheat.mirror.pull_through import kept
+from preheat.mirror.kept import Kept
 from preheat.mirror.routes import answer
 from preheat.mirror.server import Server
 from preheat.mirror.shelf import Found
 from preheat.proof.report import Imitated
 from preheat.recipes.recipe import Recipe
 from preheat.ref import HUGGING_FACE, MODELSCOPE, Ref
+from preheat.verbs.required import required
 
 
 @contextlib.contextmanager
@@ -26,10 +27,12 @@ def far_hub(recipe: Recipe, library: Library, imitated: Imitated) -> Iterator[st
     for need in recipe.needs:
         if need.ref.hub not in (HUGGING_FACE, MODELSCOPE):
             raise UsageError(f"{need.ref} comes from no hub that could be imitated", hint="leave --hub-rate out")
-        library.require(need.ref, need.files)
+        required(need, library)
+
+    kept = Kept(library)
 
     def find(ref: Ref) -> Found | None:
-        return kept(library, ref)
+        return kept.find(ref)
 
     def late(request: Request) -> Answer:
         time.sleep(imitated.rtt_s)

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from preheat.errors import PreheatError
 from preheat.events import Event, Listener
 from preheat.library.library import Library
+from preheat.library.records import MIRROR
 from preheat.mirror.asker import read_asker
-from preheat.mirror.evict import Evictor
+from preheat.mirror.evict import Evictor, require_cap
 from preheat.mirror.fetches import Fetches
 from preheat.mirror.forms import Answer, Request, Slice, bearer
-from preheat.mirror.gate import CLOSED, Gate
+from preheat.mirror.gate import CLOSED
+from preheat.mirror.kept import Kept
 from preheat.mirror.limits import Limits
-from preheat.mirror.pull_through import PullThrough, Remembering, kept
+from preheat.mirror.pull_through import PullThrough, Remembering
 from preheat.mirror.reception import reception
 from preheat.mirror.routes import answer
 from preheat.mirror.rules import ruled
@@ -28,8 +30,8 @@ from preheat.ref import HUGGING_FACE, MODELSCOPE, Ref
 from preheat.retry import Patience
 from preheat.transfer.fetch import Policy
 
-# Clients wait, and ask again themselves.
-_PATIENCE = Patience(attempts=5, first_wait_s=0.25, longest_wait_s=4.0)
+# Clients wait for as long, and ask again themselves.
+WHILE_CLIENTS_WAIT = Patience(attempts=5, first_wait_s=0.25, longest_wait_s=4.0, lasting_s=60.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class House:
     """How a mirror is kept: who may come in and what is served, what is borne with, and how large the library may be.
 
     `cap` is in bytes, 0 for none; `on_trouble` is told what keeps the library from being held below it.
-    `remembering` says for how long an upstream's word holds.
+    `remembering` says for how long an upstream's word holds; `patience`, how long one is waited for that is away; `by`,
+    in whose name the library keeps what was fetched.
     """
 
     settings: Settings = field(default_factory=lambda: Settings(Words()))
@@ -45,6 +48,8 @@ class House:
     cap: int = 0
     on_trouble: Callable[[PreheatError], None] = lambda _error: None
     remembering: Remembering = field(default_factory=Remembering)
+    patience: Patience = WHILE_CLIENTS_WAIT
+    by: str = MIRROR
 
 
 def mirror(
@@ -56,11 +61,17 @@ def mirror(
     upstreams: Sequence[Upstream] = (),
     house: House | None = None,
 ) -> Server:
-    """Return a server, to be started, of what lies in `shelf`, else in `library`, else with one of `upstreams`."""
+    """Return a server, to be started, of what lies in `shelf`, else in `library`, else with one of `upstreams`.
+
+    Raise UsageError if the cap is less than what is pinned.
+    """
     house = house or House()
+    if house.cap:
+        require_cap(library, house.cap, on_event)
+    kept = Kept(library)
     settings, tally, uses = house.settings, Tally(), Uses(library.records)
-    fetches = Fetches(library, Policy(connections=64, patience=_PATIENCE), on_event)
-    through = PullThrough(library, Upstreams(upstreams), fetches, house.remembering) if upstreams else None
+    fetches = Fetches(library, Policy(connections=64, patience=house.patience), on_event)
+    through = PullThrough(library, Upstreams(upstreams), fetches, house.remembering, house.by) if upstreams else None
 
     name = f"preheat-{secrets.token_hex(6)}"
 
@@ -74,7 +85,7 @@ def mirror(
             if through is not None and asker is not None:
                 found = through.find(ref, asker)
             else:
-                found = kept(library, ref, bearer(request) if asker is not None else "")
+                found = kept.find(ref, bearer(request) if asker is not None else "")
             if found is not None:
                 uses.note(found.snapshot)
             return found
@@ -86,15 +97,14 @@ def mirror(
 
     def shown(ref: Ref) -> bool:
         # What only some may have is nobody else's business, and a folder's path is this machine's own.
-        return ref.hub in (HUGGING_FACE, MODELSCOPE) and settings.rules.admit(ref) and gate.state(ref) != CLOSED
+        return ref.hub in (HUGGING_FACE, MODELSCOPE) and settings.rules.admit(ref) and kept.gate.state(ref) != CLOSED
 
     def tell(event: Event) -> None:
         tally(event)
         on_event(event)
 
-    gate = Gate(library.root)
     look = Look(Sources(library, tally, fetches, shown, house.cap))
-    beside = [Evictor(library, house.cap, tally.evicted, house.on_trouble)] if house.cap else []
+    beside = [Evictor(library, house.cap, tell, house.on_trouble)] if house.cap else []
     received = reception(reply, look, lambda: settings.door, lambda: server.url)
     server = Server(address, received, tell, pace, limits=house.limits, tls=settings.tls, beside=beside)
     look.crowd = server.crowd

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from preheat.aside import TRACE, tidy
+from preheat.aside import TRACE, tidy, write_whole
 from preheat.errors import AppError, UsageError
 from preheat.events import Listener, Noted
 from preheat.guard.app import App
 from preheat.library.library import Library
-from preheat.library.records import write_whole
 from preheat.mirror.certificate import own, place, trusted_beside
 from preheat.mirror.server import Server
 from preheat.proof.workplace import fresh, sweep

@@ -5,6 +5,7 @@ import contextlib
 import signal
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -19,7 +20,7 @@ from preheat.mirror.limits import Limits
 from preheat.mirror.pull_through import Remembering
 from preheat.mirror.settings import Settings, Words
 from preheat.mirror.shelf import Shelf
-from preheat.verbs.mirror import House, mirror
+from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
 
 # A bare number below this is most likely meant in gigabytes.
 _SMALLEST_CAP = 1_000_000
@@ -42,7 +43,8 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     def trouble(error: PreheatError) -> None:
         wiring.console(Noted("cap", error.message))
 
-    house = House(settings, _limits(options), _cap(options), trouble, remembering)
+    patience = replace(WHILE_CLIENTS_WAIT, lasting_s=wiring.patience.lasting_s)
+    house = House(settings, _limits(options), _cap(options), trouble, remembering, patience)
 
     def tell(event: Event) -> None:
         if log is not None:

@@ -1,0 +1,89 @@
+"""Decoded: what small files hold, decoded once while the files are unchanged."""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value")
+_Look = tuple[int, int, int, int, int]
+_LOCKS = 16
+
+
+class Decoded(Generic[Value]):
+    """Values by path, up to `heaviest` in all as `weigh` counts; what was read longest ago is dropped first.
+
+    Every read costs a stat(2). A file with another inode, size, mtime or ctime is decoded anew. Threads may share it;
+    those that need the same file at once wait for one decode. What `decode` raises is raised and not kept.
+    """
+
+    def __init__(
+        self, decode: Callable[[Path], Value | None], weigh: Callable[[Value], int], heaviest: int = 60_000
+    ) -> None:
+        self._decode = decode
+        self._weigh = weigh
+        self._heaviest = heaviest
+        self._turn = threading.Lock()  # guards the three below
+        self._kept: OrderedDict[Path, tuple[_Look, Value]] = OrderedDict()
+        self._weight = 0
+        self._alone = [threading.Lock() for _ in range(_LOCKS)]
+
+    def read(self, path: Path) -> Value | None:
+        """Return what the file holds, None if there is none."""
+        look = _look(path)
+        known = self._known(path, look)
+        if known is not None:
+            return known
+        with self._alone[hash(path) % _LOCKS]:
+            look = _look(path)
+            known = self._known(path, look)
+            if known is None:
+                known = self._decode(path)
+                if known is not None and look is not None and look == _look(path):
+                    self._keep(path, look, known)
+        return known
+
+    def wrote(self, path: Path, inode: int, value: Value) -> None:
+        """Keep what this process has just written to a new file with that inode, unless another replaced it since."""
+        look = _look(path)
+        if look is not None and look[1] == inode:
+            self._keep(path, look, value)
+
+    def touch(self, path: Path) -> None:
+        """Set the file's times to now, and keep what is known of it; raise OSError."""
+        before = _look(path)
+        os.utime(path)
+        known, after = self._known(path, before), _look(path)
+        if known is not None and before is not None and after is not None and before[:3] == after[:3]:
+            self._keep(path, after, known)
+
+    def _known(self, path: Path, look: _Look | None) -> Value | None:
+        with self._turn:
+            kept = self._kept.get(path)
+            if kept is None:
+                return None
+            if kept[0] != look:
+                del self._kept[path]
+                self._weight -= self._weigh(kept[1])
+                return None
+            self._kept.move_to_end(path)
+            return kept[1]
+
+    def _keep(self, path: Path, look: _Look, value: Value) -> None:
+        with self._turn:
+            before = self._kept.pop(path, None)
+            self._weight += self._weigh(value) - (self._weigh(before[1]) if before is not None else 0)
+            self._kept[path] = look, value
+            while self._weight > self._heaviest and len(self._kept) > 1:
+                _, (_, oldest) = self._kept.popitem(last=False)
+                self._weight -= self._weigh(oldest)
+
+
+def _look(path: Path) -> _Look | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None  # decoding it raises what there is to raise
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,0 +1,43 @@
+"""Kept: a find in what the library has recorded and upstreams once said, with no upstream to ask."""
+
+from pathlib import Path
+
+from preheat.errors import AccessDenied
+from preheat.library.library import Library
+from preheat.mirror.gate import CLOSED, Gate
+from preheat.mirror.ledger import Ledger
+from preheat.mirror.shelf import Found
+from preheat.ref import Ref
+from preheat.snapshot import File
+
+
+class Kept:
+    """Threads may share it. `gate` and `ledger` are those of the library."""
+
+    def __init__(self, library: Library) -> None:
+        self.gate = Gate(library.root)
+        self.ledger = Ledger(library.root)
+        self._library = library
+
+    def find(self, ref: Ref, token: str = "") -> Found | None:
+        """Find what a ref meant last; raise AccessDenied for what upstream opens only to some, and not to `token`."""
+        recorded = self._library.find(ref)
+        snapshot = recorded or self.ledger.find(ref)
+        if snapshot is None:
+            return None
+        if self.gate.state(ref) == CLOSED and not self.ledger.opened_to(ref, token):
+            raise AccessDenied(f"{ref} is not open to everybody, and this mirror cannot ask to whom it is")
+        # A list that nothing was fetched from proves nothing: by its digests no bytes of other repositories are had.
+        return Found(
+            snapshot,
+            self.place if recorded is not None else lambda _file: None,
+            lambda: self.ledger.revisions(ref) | self._library.revisions(ref),
+        )
+
+    def recorded(self, ref: Ref) -> bool:
+        """Whether the library has any version of the repository."""
+        return bool(self._library.revisions(ref)) or self._library.find(ref) is not None
+
+    def place(self, file: File) -> Path | None:
+        """Say where a file's bytes are, None where they are not here or not right."""
+        return self._library.path(file.digest) if self._library.sound(file) else None
