@@ -26,14 +26,13 @@ Case = tuple[tuple[str, ...], Fault, bool]
 CASES: dict[str, Case] = {
     "pull": (("pull", "hf:datasets/acme/rows"), killed("rename", "/records/"), False),
     "pull-claim": (("pull", "hf:datasets/acme/rows"), killed("rename", "/claims/"), False),
-    "pull-journal": (("pull", "hf:datasets/acme/rows"), killed("rename", ".journal"), False),
     "pin": (("pin", "acme/tiny"), killed("rename", "/pins/"), False),
     "adopt": (("adopt", "hub"), killed("rename", "/blobs/"), False),
     "adopt-copy": (("adopt", "hub", "--copy"), killed("write", "/partial/.adopt"), False),
     "view-copy": (("view", "flat", "view", "acme/tiny", "--link", "copy"), killed("write", "/view/."), True),
     "view-copied": (("view", "flat", "view", "acme/tiny", "--link", "copy"), killed("rename", "/view/", 2), True),
     "view-hardlink": (("view", "flat", "view", "acme/tiny", "--link", "hardlink"), killed("rename", "/view/", 2), True),
-    "view-hub": (("view", "hf-cache", "view", "acme/tiny", "--link", "copy"), killed("write", "/snapshots/"), True),
+    "view-hub": (("view", "hf-cache", "view", "acme/tiny", "--link", "copy"), killed("write", "/view/models--"), True),
     "lock": (("lock", "preheat.toml"), killed("rename", "/preheat.lock"), True),
     "oci": (("build", "--base", "BASE", "--output", "oci:out:v1"), killed("write", "/out/."), True),
     "oci-archive": (
@@ -46,7 +45,7 @@ CASES: dict[str, Case] = {
         killed("rename", "/out.tar"),
         True,
     ),
-    "dockerfile": (("build", "--base", "BASE", "--dockerfile", "out"), killed("link", "/layers/"), True),
+    "dockerfile": (("build", "--base", "BASE", "--dockerfile", "out"), killed("rename", "/layers/"), True),
 }
 
 
@@ -68,7 +67,8 @@ def asides(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*.new") if not path.is_dir()]
 
 
-@pytest.mark.parametrize("case", CASES)
+# A lock is a small file beside its recipe, where the next `lock` looks; the library does not know of it.
+@pytest.mark.parametrize("case", [case for case in CASES if case != "lock"])
 def test_what_a_killed_process_left_aside_goes_with_the_next_prune(app: Preheat, case: str) -> None:
     words, fault, _ = CASES[case]
     assert faulty(app, fault, *spelled(app, words)).status == -signal.SIGKILL
@@ -89,6 +89,13 @@ def test_a_verb_that_runs_again_removes_what_it_had_left_outside_the_library(app
     told = app(*again)
     assert told.status == 0, told.out + told.err
     assert [path for path in asides(app.folder) if not path.is_relative_to(app.library)] == []
+
+
+def test_a_journal_that_a_killed_pull_was_beginning_goes_with_the_next_pull(preheat: Preheat) -> None:
+    assert faulty(preheat, killed("rename", ".journal"), "pull", "acme/tiny").status == -signal.SIGKILL
+    assert asides(preheat.folder)
+    assert preheat("pull", "acme/tiny").status == 0
+    assert asides(preheat.folder) == []
 
 
 def test_folders_of_killed_proofs_and_traces_go_with_the_next_prune(app: Preheat) -> None:

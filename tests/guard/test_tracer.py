@@ -194,16 +194,17 @@ def test_what_ends_the_app_does_not_end_the_tracer_first(tmp_path: Path) -> None
         pytest.skip("strace is not here, or may not trace")
     straced = Strace(str(tmp_path))
     code = """
-import signal, sys
-def end(*_):
-    print(open("/etc/hostname").read() and "ended well", flush=True)
-    sys.exit(0)
-signal.signal(signal.SIGTERM, end)
-print("up", flush=True)
-signal.pause()
+import os, signal, sys
+# Each line in one call, whether or not Python writes unbuffered; and a signal that comes early still waits.
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+os.write(1, b"up\\n")
+signal.sigwait([signal.SIGTERM])
+open("/etc/hostname").read()
+os.write(1, b"ended well\\n")
+sys.exit(0)
 """
     process = Process(App(straced.around([sys.executable, "-c", code]), dict(os.environ), str(tmp_path)))
-    until(lambda: "up" in process.tail.lines(5))
-    process.stop()
+    assert until(lambda: "up" in process.tail.lines(5), 60)
+    process.stop(60)
     assert list(process.tail.lines(5)) == ["up", "ended well"]
     assert process.status == 0

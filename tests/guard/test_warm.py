@@ -126,7 +126,7 @@ def test_the_guard_warms_the_listed_files_while_the_app_starts_and_says_so(cold:
     (tmp_path / "list").write_text(f"{cold}\n")
     # It goes on loading until the file is there: a slow disk takes its time.
     loaded = tmp_path / "loaded"
-    code = f"import os, time\nwhile not os.path.exists({str(loaded)!r}): time.sleep(0.01)\nprint('up'); time.sleep(0.2)"
+    code = f"import os, time\nwhile not os.path.exists({str(loaded)!r}): time.sleep(0.01)\nprint('up'); time.sleep(1)"
     app = [sys.executable, "-I", "-S", "-u", "-c", code]
     with start("--warm", str(tmp_path / "list"), "--ready", "line:up", "--", *app) as guard:
         try:
@@ -141,7 +141,7 @@ def test_an_app_that_is_ready_first_ends_the_warm_up_which_says_so(tmp_path: Pat
     slow = tmp_path / "never-filled"
     os.mkfifo(slow)
     (tmp_path / "list").write_text(f"{slow}\n")
-    app = [sys.executable, "-I", "-S", "-u", "-c", "import time; print('up'); time.sleep(0.2)"]
+    app = [sys.executable, "-I", "-S", "-u", "-c", "import time; print('up'); time.sleep(1)"]
     done = guard("--warm", str(tmp_path / "list"), "--ready", "line:up", "--", *app)
     assert "guard: warm-up: 0 MB brought in, 0 MB were here; stopped, since the app is ready" in done.stderr
 

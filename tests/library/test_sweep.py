@@ -123,6 +123,28 @@ def test_a_claim_written_between_plan_and_removal_gets_its_blob_back(library: Li
     claiming.__exit__(None, None, None)
 
 
+def test_a_file_that_is_required_while_its_blob_is_aside_is_put_back_at_once(library: Library) -> None:
+    def require(_: float) -> None:
+        library.record(STRAY_SNAPSHOT)
+        assert not library.has(STRAY_FILE.digest)
+        library.require_files(STRAY_SNAPSHOT, "")
+        assert library.path(STRAY_FILE.digest).read_bytes() == STRAY
+
+    sweep = Sweep(library.root, settle_s=1)
+    sweep.carry_out(sweep.plan(), wait=require)
+    assert whole(library)
+    assert not any((library.root / "trash").iterdir())
+
+
+def test_a_blob_that_is_claimed_after_the_plan_is_not_moved(library: Library) -> None:
+    sweep = Sweep(library.root, settle_s=1)
+    plan = sweep.plan()
+    assert [str(name) for blob in plan.blobs for name in blob.names]
+    with library.wanted(STRAY_SNAPSHOT):
+        assert sweep.carry_out(plan, wait=lambda _: pytest.fail("something was moved")) == 0
+        assert library.has(STRAY_FILE.digest)
+
+
 def test_what_was_fetched_again_while_its_old_blob_was_aside_is_whole(library: Library) -> None:
     def fetch_again(_: float) -> None:
         library.record(STRAY_SNAPSHOT)

@@ -1,5 +1,6 @@
 """Blobs: bytes that are kept for good, by their digests."""
 
+import contextlib
 import errno
 import functools
 import os
@@ -31,6 +32,14 @@ class Blobs:
         """Whether the blob is here: whole and verified, for nothing else has a name."""
         return os.path.isfile(self._place(digest))
 
+    def bring_back(self, digest: Digest, trash: Path) -> bool:
+        """Take a blob out of the trash again, if a removal under way has moved it there. Return whether it had."""
+        try:
+            os.rename(trash / f"{digest.algorithm}-{digest.hex}", self._place(digest))
+        except OSError:
+            return False
+        return True
+
     def keep(self, partial: Partial) -> None:
         """Seal what arrived and name it; the name is on disk once it is settled."""
         first = self._place(partial.file.digest)
@@ -40,12 +49,13 @@ class Blobs:
             others = {self._place(Digest(algorithm, value)) for algorithm, value in digests.items()} - {first}
             twin = next((other for other in others if os.path.exists(other)), None)
             if twin is not None:
-                _in_folder(first, functools.partial(name_too, twin))
+                with contextlib.suppress(FileNotFoundError):  # a prune beside this process has just moved the twin
+                    _in_folder(first, functools.partial(name_too, twin))
             if twin is not None and os.path.exists(first):
                 partial.discard()
             else:
                 _in_folder(first, partial.publish)
-            for other in others - {twin}:
+            for other in others:
                 _in_folder(other, functools.partial(name_too, first))
         self._unsettled.add(os.path.dirname(first))
 

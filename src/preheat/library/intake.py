@@ -137,7 +137,8 @@ class Intake:
         for name in names:
             path = self._path_of(name)
             if path != twin and not path.exists():
-                name_too(twin, path)
+                with contextlib.suppress(FileNotFoundError):  # a prune beside this process has just moved the twin
+                    name_too(twin, path)
         sync_folder(first.parent)
         if not first.exists():
             aside.rename(first)

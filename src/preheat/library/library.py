@@ -63,6 +63,18 @@ class Library:
         """Whether the blob is here, whole and verified."""
         return self._blobs.has(digest)
 
+    def holds(self, digest: Digest) -> bool:
+        """Whether the blob is here, for a caller that a record or claim entitles to it.
+
+        A removal beside this process may just have moved it aside, and would put it back: then that is done now.
+        """
+        return self.has(digest) or self._blobs.bring_back(digest, self.root / "trash") or self.has(digest)
+
+    def held_path(self, digest: Digest) -> Path:
+        """Return where a blob is that a record or claim entitles the caller to; see `holds`."""
+        self.holds(digest)
+        return self.path(digest)
+
     def missing(self, snapshot: Snapshot) -> tuple[File, ...]:
         """Say which files' bytes are not here, each digest once."""
         by_digest = {file.digest: file for file in snapshot.files if not self.has(file.digest)}
@@ -92,7 +104,7 @@ class Library:
 
     def require_files(self, snapshot: Snapshot, hint: str) -> None:
         """Raise NotPreloaded if one of the snapshot's files is not here; `hint` says what would bring it."""
-        missing = self.missing(snapshot)
+        missing = [file for file in self.missing(snapshot) if not self.holds(file.digest)]
         if missing:
             names = f"{missing[0].path}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
             raise NotPreloaded(f"{snapshot.ref} is in {self.root}, but without {names}", hint=hint)
@@ -220,7 +232,7 @@ class Library:
         Only those that were untouched before and differ in nothing else.
         """
         touched = set(self.touched(files))
-        sound = {file.digest: self.path(file.digest).stat() for file in files if file not in touched}
+        sound = {file.digest: self.held_path(file.digest).stat() for file in files if file not in touched}
         try:
             yield
         finally:

@@ -152,7 +152,7 @@ class _Placing:
 
     def lay(self, site: Site, pieces: Sequence[Piece], new: Sequence[Piece]) -> None:
         """Place what is `new` of a site, and note what of it is preheat's. Raise LibraryError where it cannot be."""
-        placer = Placer(self._library.path, site.view)
+        placer = Placer(self._library.held_path, site.view)
         try:
             if site.bounds:
                 self._library.marks.begin(self._begun(new))

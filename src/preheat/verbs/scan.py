@@ -1,8 +1,9 @@
 """Scan: look into the files that can run code when they are loaded, once for each blob and scanner."""
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-from preheat.errors import CheckFailed
+from preheat.errors import CheckFailed, LibraryError
 from preheat.events import Listener, Scanned
 from preheat.library.library import Library
 from preheat.library.partial import disk
@@ -48,9 +49,10 @@ def scan_files(files: Iterable[File], library: Library) -> Iterator[tuple[File, 
         if not library.has(file.digest):
             continue
         path = library.path(file.digest)
-        with disk(path):
-            text = look_at_text(path, file.path, file.size)
-            runs_code = may_run_code(path, file.path)
+        looked = _look(file, path, library)
+        if looked is None:
+            continue
+        text, runs_code = looked
         if text is not None:
             yield file, text
         if not runs_code:
@@ -61,6 +63,19 @@ def scan_files(files: Iterable[File], library: Library) -> Iterator[tuple[File, 
             if by:
                 verdicts.keep(file.digest, verdict)
         yield file, verdict
+
+
+def _look(file: File, path: Path, library: Library) -> tuple[Verdict | None, bool] | None:
+    """Return the verdict on a file's text, and whether it may run code; None if it is not here any more."""
+    while True:
+        try:
+            with disk(path):
+                return look_at_text(path, file.path, file.size), may_run_code(path, file.path)
+        except LibraryError:
+            if path.exists():
+                raise
+            if not library.holds(file.digest):
+                return None
 
 
 def _names(paths: list[str]) -> str:
