@@ -23,7 +23,7 @@ from preheat.hubs.folder import Folder
 from preheat.hubs.huggingface import HuggingFace
 from preheat.hubs.url import Url
 from preheat.library.library import Library
-from preheat.recipes.collection import built_in, is_built_in
+from preheat.recipes.collection import built_in, is_built_in, shipped_lock
 from preheat.recipes.lock import lock_path, read_lock
 from preheat.recipes.recipe import FILE_NAME, Need, Recipe, names_recipe, read_recipe
 from preheat.ref import Ref
@@ -194,7 +194,7 @@ class Wiring:
         if lock is None:
             if strict:
                 raise CheckFailed(f"{recipe.name} has no lock at {path}", hint=_lock_command(words))
-            return recipe
+            return shipped_lock(words, recipe.folder).apply(recipe) if words and is_built_in(words) else recipe
         if stale := lock.stale(recipe):
             if strict:
                 raise CheckFailed(f"{path} is stale: {'; '.join(stale)}", hint=_lock_command(words))
