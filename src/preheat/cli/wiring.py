@@ -45,6 +45,7 @@ class Wiring:
         self._options = options
         self.console = console
         self.config: Config = read_config()
+        console.hide(self.config.tokens.values())
 
     @functools.cached_property
     def library(self) -> Library:

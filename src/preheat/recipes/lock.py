@@ -11,7 +11,7 @@ import msgspec
 
 from preheat.digest import Digest
 from preheat.errors import PreheatError, UsageError
-from preheat.recipes.form import Misread, Where, mistake, read_form
+from preheat.recipes.form import Misread, Where, mistake, read_body, read_form
 from preheat.recipes.recipe import Need, Recipe
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
@@ -103,7 +103,7 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
 def read_lock(path: Path) -> Lock | None:
     """Read a lock; None where there is none. Raise UsageError that names the file, the line and the mistake."""
     try:
-        body = path.read_bytes()
+        body = read_body(path)
     except FileNotFoundError:
         return None
     except OSError as error:
