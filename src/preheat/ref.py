@@ -56,6 +56,8 @@ class Ref:
             case "http" | "https":
                 return cls._parse_url(text)
             case "file":
+                if any(0xD800 <= ord(letter) < 0xE000 for letter in rest):
+                    raise UsageError(f"{text!r} names a folder in letters that are not UTF-8", hint="rename it")
                 if not rest:
                     raise UsageError(f"{text!r} names no folder", hint="file:DIR")
                 return cls(FOLDER, MODEL, str(read_path(rest)))

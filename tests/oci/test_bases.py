@@ -19,7 +19,8 @@ from preheat.oci.content import Content, Small, chunks
 from preheat.oci.descriptor import LAYER, Descriptor
 from preheat.oci.image import Document, config_document, write_manifest
 from preheat.oci.layout import LayoutTarget, open_layout
-from preheat.oci.listing import FOLDER, Listing
+from preheat.oci.listing import Listing
+from preheat.oci.overlay import FOLDER
 from preheat.oci.platform import Platform
 from preheat.oci.store import HERE, Source
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.authority import authority, trusting
 
+from preheat.errors import IntegrityError
 from preheat.events import Event, Placed
 from preheat.guard.probes import parse_probe
 from preheat.guard.tail import Tail
@@ -18,7 +20,7 @@ from preheat.library.library import Library
 from preheat.mirror.routes import answer
 from preheat.mirror.server import Server
 from preheat.mirror.shelf import Found, Shelf
-from preheat.recipes.collection import built_in, is_built_in, names, text_of
+from preheat.recipes.collection import built_in, is_built_in, names, shipped_lock, text_of
 from preheat.recipes.recipe import Recipe
 from preheat.ref import FOLDER, Ref
 from preheat.snapshot import Snapshot
@@ -128,3 +130,29 @@ def stand_ins(recipe: Recipe, workplace: Path) -> Iterator[str]:
 
     with Server(("127.0.0.1", 0), partial(answer, find=find), lambda event: None, tls=authority().context) as server:
         yield server.url
+
+
+@EACH
+def test_the_digests_that_come_with_it_are_of_files_that_it_needs(name: str, tmp_path: Path) -> None:
+    recipe, lock = built_in(name, tmp_path), shipped_lock(name, tmp_path)
+    applied = lock.apply(recipe)
+    assert sum(need.locked is not None for need in applied.needs) == len(lock.needs), "each is of a need as it stands"
+    for need in applied.needs:
+        if need.locked is not None:
+            assert need.locked.files == need.locked.only([file.path for file in need.locked.files]).files
+            assert all(any(fnmatchcase(file.path, one) for one in need.files) for file in need.locked.files)
+            globs = [one for one in need.files if "*" in one]
+            assert need.partly or (not globs and len(need.files) == len(need.locked.files))
+
+
+def test_a_built_in_recipe_is_pulled_by_the_digests_that_come_with_it(tmp_path: Path) -> None:
+    """The stand-ins have other bytes: with the shipped digests, nothing of them is taken."""
+    recipe = shipped_lock("indextts2", tmp_path).apply(built_in("indextts2", tmp_path / "app"))
+    with stand_ins(recipe, tmp_path) as url:
+        hub = HuggingFace(url, Transport(trusting(Wires(connections=4))))
+        for need in recipe.needs:
+            if need.locked is not None:
+                wish = Wish(need.files, locked=need.locked, partly=need.partly)
+                with pytest.raises(IntegrityError, match="not what the lock says"):
+                    pull([Source(url, hub, need.ref)], Library(tmp_path / "library"), Policy(4), print, wish)
+    assert not list((tmp_path / "library").rglob("*.json"))

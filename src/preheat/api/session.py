@@ -231,6 +231,7 @@ class Session:
         Where recipe and lock do not fit, raise CheckFailed if the settings say `locked`, and say so if not.
         """
         from preheat.events import Noted
+        from preheat.recipes.collection import is_built_in, shipped_lock
         from preheat.recipes.lock import lock_path, read_lock
 
         recipe = self.unlocked_recipe(words)
@@ -240,7 +241,7 @@ class Session:
         if lock is None:
             if strict:
                 raise CheckFailed(f"{recipe.name} has no lock at {path}", hint=_lock_command(words))
-            return recipe
+            return shipped_lock(words, recipe.folder).apply(recipe) if words and is_built_in(words) else recipe
         if stale := lock.stale(recipe):
             if strict:
                 raise CheckFailed(f"{path} is stale: {'; '.join(stale)}", hint=_lock_command(words))

@@ -3,11 +3,12 @@
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import IO, Protocol
 
 import msgspec
 
+from preheat.cli.cleaning import clean_deeply
 from preheat.cli.pace import Pace
 from preheat.errors import AppError, ImageError, Incomplete, Occupied, PreheatError
 from preheat.events import (
@@ -38,6 +39,9 @@ class Console(Protocol):
     def error(self, error: PreheatError) -> None:
         """Say what went wrong, and what to do about it."""
 
+    def hide(self, secrets: Collection[str]) -> None:
+        """Have these words in nothing that is said from now on."""
+
     def close(self) -> None:
         """Stop drawing."""
 
@@ -47,6 +51,7 @@ class JsonLines:
 
     def __init__(self, out: IO[str]) -> None:
         self._out = out
+        self._secrets: tuple[str, ...] = ()
         self._turn = threading.Lock()
         self._pace: Pace | None = None
         self._said_at = 0.0
@@ -88,13 +93,18 @@ class JsonLines:
         """See Console."""
         self._line("error", _facts(error))
 
+    def hide(self, secrets: Collection[str]) -> None:
+        """See Console."""
+        self._secrets = tuple(secrets)
+
     def close(self) -> None:
         """See Console."""
 
     def _line(self, event: str, facts: Mapping[str, object]) -> None:
         # In one write, under a lock: servers and fetches speak from many threads.
         with self._turn:
-            self._out.write(msgspec.json.encode({"event": event, **facts}).decode() + "\n")
+            said = clean_deeply(msgspec.to_builtins({"event": event, **facts}), self._secrets)
+            self._out.write(msgspec.json.encode(said).decode() + "\n")
             self._out.flush()
 
 
@@ -118,6 +128,11 @@ class Both:
         """See Console."""
         for one in self._consoles:
             one.error(error)
+
+    def hide(self, secrets: Collection[str]) -> None:
+        """See Console."""
+        for one in self._consoles:
+            one.hide(secrets)
 
     def close(self) -> None:
         """See Console."""

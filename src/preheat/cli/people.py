@@ -4,9 +4,10 @@ import functools
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
+from preheat.cli.cleaning import clean
 from preheat.cli.pace import Pace
 from preheat.cli.sentences import say_upkeep
 from preheat.errors import AppError, PreheatError
@@ -53,6 +54,7 @@ class People:
 
     def __init__(self, loud: int) -> None:
         self._loud = loud
+        self._secrets: tuple[str, ...] = ()
         # None where it was closed, as by `2>&-`.
         self._at_terminal = sys.stderr is not None and sys.stderr.isatty()
         self._pace: Pace | None = None
@@ -120,7 +122,11 @@ class People:
         """See Console."""
         self.close()
         if sentence:
-            print(sentence, flush=True)
+            print(clean(sentence, self._secrets), flush=True)
+
+    def hide(self, secrets: Collection[str]) -> None:
+        """See Console."""
+        self._secrets = tuple(secrets)
 
     def error(self, error: PreheatError) -> None:
         """See Console."""
@@ -177,6 +183,7 @@ class People:
         """Say it if that is asked for, with a word in some style before it where there is a terminal."""
         if self._loud < at or sys.stderr is None:
             return
+        sentence = clean(sentence, self._secrets)
         if not self._at_terminal:
             print(*([first] if first else []), sentence, file=sys.stderr, flush=True)
             return

@@ -15,6 +15,7 @@ class Wiring(Session):
     def __init__(self, options: argparse.Namespace, console: Console) -> None:
         super().__init__(read_settings(options), console)
         self.console = console
+        console.hide(self.config.tokens.values())
 
 
 def read_settings(options: argparse.Namespace) -> Settings:

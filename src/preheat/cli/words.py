@@ -9,7 +9,7 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 def read_size(text: str) -> int:
     """Read decimal bytes: `50M` is 50,000,000. A rate is the same a second."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)B?(?:/s)?", text.strip(), re.IGNORECASE)
+    match = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)([KMGT]?)B?(?:/s)?", text.strip(), re.IGNORECASE)
     if match is None:
         raise UsageError(f"{text!r} is not a size", hint="a number and K, M or G: 500K, 50M, 1.5G")
     return int(float(match[1]) * _UNITS[match[2].upper()])
@@ -17,7 +17,7 @@ def read_size(text: str) -> int:
 
 def read_seconds(text: str) -> float:
     """Read a time: `40ms`, `3s`, `2m`, or bare seconds."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", text.strip())
+    match = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)(ms|s|m|h)?", text.strip())
     if match is None:
         raise UsageError(f"{text!r} is not a time", hint="a number and ms, s, m or h: 40ms, 3s, 10m")
     return float(match[1]) * {"ms": 0.001, "m": 60.0, "h": 3600.0}.get(match[2], 1.0)

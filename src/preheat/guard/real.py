@@ -36,7 +36,7 @@ class RealRequest:
             if self.kind == "gradio":
                 return self._gradio()
             return self._openai() if self.kind == "openai" else self._wav()
-        except (OSError, HTTPException, ValueError, LookupError, TypeError):
+        except (OSError, HTTPException, ValueError, LookupError, TypeError, RecursionError, MemoryError):
             # No answer in time, or not one of that kind: it is asked again.
             return False
 

@@ -127,7 +127,9 @@ class Journal:
         known = [f"d {start} {stop}" for start, stop in merge(self._durable)]
         known += [f"w {start} {stop}" for start, stop in merge(self._written)]
         aside = self.path.with_suffix(".journal.new")
-        number = os.open(aside, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        # Made anew: what a crash has left goes, and a symlink of another user's is not followed.
+        aside.unlink(missing_ok=True)
+        number = os.open(aside, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         descriptor = Descriptor(number)
         os.write(number, _text([f"{_MAGIC} {self._size} {self._boot}", *known]))
         os.fdatasync(number)

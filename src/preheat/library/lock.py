@@ -1,8 +1,10 @@
 """Lock: one process at a time for one partial."""
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 
 
@@ -33,7 +35,19 @@ def take(path: Path | str, mode: int = 0o644) -> int | None:
 
 
 def _opened(path: Path | str, mode: int) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+    # A symlink is removed, not followed: in a library that a group shares, another user may have put it there.
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags, mode)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        os.unlink(path)  # noqa: PTH108 - as above
+        descriptor = os.open(path, flags, mode)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return descriptor
 
 
 def _writable_again(path: Path | str) -> bool:
@@ -41,7 +55,7 @@ def _writable_again(path: Path | str) -> bool:
 
     Raise PermissionError if it is another user's.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not os.path.samestat(os.fstat(descriptor), os.stat(path)):  # noqa: PTH116 - as above

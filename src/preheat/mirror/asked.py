@@ -50,7 +50,10 @@ def asked_by(target: str) -> Asked | None:
 
 def asked_at(url: str) -> Asked | None:
     """Read an address at one of the hubs' own hosts; None for any other."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
     hub = _HOSTS.get(parts.hostname or "")
     if hub is None:
         return None

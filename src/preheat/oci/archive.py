@@ -6,7 +6,6 @@ manifest.json       of a docker-archive: [{"Config": FILE, "RepoTags": […], "L
 
 import hashlib
 import posixpath
-import tarfile
 from pathlib import Path
 
 import msgspec
@@ -16,7 +15,9 @@ from preheat.errors import SOURCE, ImageError
 from preheat.oci.blobs import Blobs, Find
 from preheat.oci.content import Content, Local, Span, chunks
 from preheat.oci.descriptor import CONFIG, LAYER, MANIFEST, Descriptor
+from preheat.oci.entries import FILE, HARD_LINK, LINK, Damaged, Entries
 from preheat.oci.image import Document, read_json, write_json
+from preheat.oci.overlay import normal
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
@@ -116,16 +117,16 @@ def _members(file: Path) -> Find:
     spans: dict[str, Span] = {}
     links: dict[str, str] = {}
     try:
-        with tarfile.open(file, "r:") as archive:
-            for member in archive:
-                name = posixpath.normpath(member.name)
-                if member.isreg():
-                    spans[name] = Span(file, member.offset_data, member.offset_data + member.size)
-                elif member.issym():
-                    links[name] = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
-                elif member.islnk():
-                    links[name] = posixpath.normpath(member.linkname)
-    except (OSError, tarfile.TarError) as error:
+        with open(file, "rb") as opened:
+            for entry in Entries(opened, opened.seek):
+                name = normal(entry.name)
+                if entry.kind == FILE:
+                    spans[name] = Span(file, entry.at, entry.at + entry.size)
+                elif entry.kind == LINK:
+                    links[name] = normal(posixpath.join(posixpath.dirname(name), entry.target))
+                elif entry.kind == HARD_LINK:
+                    links[name] = normal(entry.target)
+    except (OSError, Damaged) as error:
         raise ImageError(
             f"{file} is not an archive that can be read: {error}", hint="an archive is a plain tar", end=SOURCE
         ) from error

@@ -78,7 +78,7 @@ class Auth:
         try:
             said = json.loads(answer.body) if answer.status == 200 else {}
             token = said.get("token") or said.get("access_token") or ""
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             token = ""
         if not token or not str(token).isascii():
             why = read_errors(answer.body) or f"status {answer.status}"

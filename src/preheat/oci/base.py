@@ -8,7 +8,8 @@ from preheat.errors import SOURCE, ImageError
 from preheat.oci.content import Content
 from preheat.oci.descriptor import INDEXES, Descriptor
 from preheat.oci.image import Image, choose, read_index, read_json, read_manifest
-from preheat.oci.listing import FOLDER, Listing, readable
+from preheat.oci.listing import Listing, readable
+from preheat.oci.overlay import FOLDER
 from preheat.oci.platform import Platform
 from preheat.oci.store import Source
 from preheat.oci.tree import parents

@@ -1,17 +1,15 @@
 """Inspection: what is in an image that was built: its lock, and every file on top of the base, hashed."""
 
-import posixpath
-import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import IO
 
 from preheat.digest import GIT_SHA1, SHA256, Digest, hasher
-from preheat.errors import SOURCE, ImageError
 from preheat.oci.content import CHUNK, Content
 from preheat.oci.descriptor import Descriptor
+from preheat.oci.entries import FILE, Damaged, Entries
 from preheat.oci.image import Image
-from preheat.oci.listing import unpacked
+from preheat.oci.listing import reading_layer
+from preheat.oci.overlay import normal
 from preheat.oci.tree import HOME
 
 _LOCK = f"{HOME}/preheat.lock"
@@ -32,25 +30,16 @@ def inspect(image: Image, content: Callable[[Descriptor], Content], told: Callab
     """Hash all files of the layers that `build` put on top. Raise ImageError when one cannot be read, or none is so."""
     lock, digests = "", set()
     for layer in own_layers(image):
-        try:
-            with tarfile.open(fileobj=unpacked(content(layer), layer.media_type), mode="r|") as archive:
-                for member in archive:
-                    archive.members = []  # type: ignore[attr-defined]  # or it keeps all of them
-                    if not member.isreg():
-                        continue
-                    file = archive.extractfile(member)
-                    assert file is not None, "it is a file"
-                    name = posixpath.normpath(member.name)
-                    if name == _LOCK:
-                        if member.size > _LARGEST_LOCK:
-                            raise tarfile.TarError("its lock is too large")
-                        lock = file.read().decode()
-                    else:
-                        digests |= _hashed(file, name, member.size, told)
-        except (OSError, EOFError, tarfile.TarError, UnicodeDecodeError) as error:
-            raise ImageError(
-                f"layer {layer.digest} cannot be read: {error}", hint="build it anew", end=SOURCE
-            ) from error
+        # Each file in it is hashed, and says more than the layer's digest would.
+        with reading_layer(content(layer), layer.media_type, "build it anew", verified=False) as archive:
+            for entry in archive:
+                name = normal(entry.name)
+                if name == _LOCK and entry.kind == FILE:
+                    if entry.size > _LARGEST_LOCK:
+                        raise Damaged("its lock is too large")
+                    lock = archive.read(entry.size).decode("utf-8", "replace")
+                elif entry.kind == FILE:
+                    digests |= _hashed(archive, name, entry.size, told)
     return Inspected(lock, frozenset(digests))
 
 
@@ -64,7 +53,7 @@ def own_layers(image: Image) -> list[Descriptor]:
     return [layer for layer, by in zip(image.layers, with_layer, strict=True) if by.startswith(_BY)]
 
 
-def _hashed(file: IO[bytes], name: str, size: int, told: Callable[[int], None]) -> set[Digest]:
+def _hashed(file: Entries, name: str, size: int, told: Callable[[int], None]) -> set[Digest]:
     """Hash a file by SHA-256, and as git does where it is small or named so."""
     algorithms = [SHA256, GIT_SHA1] if size <= _SMALL or f"/{GIT_SHA1}/" in name else [SHA256]
     hashes = [(algorithm, hasher(algorithm, size)) for algorithm in algorithms]

@@ -1,34 +1,37 @@
 """Listing: what a base has at which path, once its layers lie over each other; and where in it is a Python."""
 
+import contextlib
+import hashlib
 import io
 import posixpath
 import re
-import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
 from gzip import BadGzipFile, GzipFile
 
 from preheat.errors import SOURCE, ImageError
 from preheat.oci.content import Content, chunks
+from preheat.oci.entries import LINK, Damaged, Entries, Entry, Readable
+from preheat.oci.overlay import FILE, FOLDER, Overlay, normal
 
-FOLDER, FILE = "folder", "file"
 _LINK = "link "
 _MOST_LINKS = 40
 # OCI image specification 1.1, layer.md: what a layer takes away from those below it.
 _AWAY, _ALL_AWAY = ".wh.", ".wh..wh..opq"
 _PYTHON = re.compile(r"python(3\.\d+)")
 _OLDEST = (3, 8)
+_DAMAGED = "it is damaged: pull or save the base anew"
 
 
 class Listing:
     """Kinds by path, relative to the image's root."""
 
     def __init__(self) -> None:
-        self._kinds: dict[str, str] = {}
+        self._overlay = Overlay()
 
     def kind(self, path: str) -> str:
         """Say what is at `path` itself: folder, file, `link TARGET`, or nothing."""
-        return self._kinds.get(path, "")
+        return self._overlay.kind(path)
 
     def resolve(self, path: str) -> str:
         """Follow links, of folders on the way too; return the path that they lead to, empty for nowhere."""
@@ -74,44 +77,25 @@ class Listing:
         return any(self.kind(self.resolve(f"{folder}/{name}")) == FILE for folder in search)
 
     def lay(self, content: Content, media_type: str) -> None:
-        """Lay one more layer on top. Raise ImageError when it cannot be read."""
-        try:
-            with tarfile.open(fileobj=unpacked(content, media_type), mode="r|") as archive:
-                added: set[str] = set()
-                for member in archive:
-                    archive.members = []  # type: ignore[attr-defined]  # or it keeps all of them
-                    self._add(member, added)
-        except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
-            raise ImageError(
-                f"layer {content.digest} of the base cannot be read: {error}",
-                hint="it is damaged: pull or save the base anew",
-                end=SOURCE,
-            ) from error
+        """Lay one more layer on top; all its bytes are read, and hashed. Raise ImageError when it is not its digest's.
 
-    def _add(self, member: tarfile.TarInfo, added: set[str]) -> None:
-        path = posixpath.normpath(member.name).strip("/")
+        The same where it cannot be read as a tar: what is laid then is no listing of anything.
+        """
+        self._overlay.begin()
+        with reading_layer(content, media_type) as archive:
+            for entry in archive:
+                self._add(entry)
+
+    def _add(self, entry: Entry) -> None:
+        path = normal(entry.name)
         folder, name = posixpath.split(path)
         if name == _ALL_AWAY:
-            self._remove(folder, added)
+            self._overlay.take_away_below(folder)
         elif name.startswith(_AWAY):
-            gone = posixpath.join(folder, name.removeprefix(_AWAY))
-            self._remove(gone, added)
-            self._kinds.pop(gone, None)
-        elif path != ".":
-            kind = FOLDER if member.isdir() else f"{_LINK}{member.linkname}" if member.issym() else FILE
-            if kind != FOLDER and self._kinds.get(path) == FOLDER:
-                self._remove(path, added)
-            self._kinds[path] = kind
-            added.add(path)
-            while folder and folder not in self._kinds:
-                self._kinds[folder] = FOLDER
-                folder = posixpath.dirname(folder)
-
-    def _remove(self, folder: str, added: set[str]) -> None:
-        """Forget all below a folder, but for what this very layer has put there."""
-        below = f"{folder}/" if folder else ""
-        for path in [path for path in self._kinds if path.startswith(below) and path not in added]:
-            del self._kinds[path]
+            self._overlay.take_away(posixpath.join(folder, name.removeprefix(_AWAY)))
+        elif path:
+            kind = FOLDER if entry.kind == FOLDER else f"{_LINK}{entry.target}" if entry.kind == LINK else FILE
+            self._overlay.put(path, kind)
 
 
 def readable(media_type: str) -> bool:
@@ -119,9 +103,29 @@ def readable(media_type: str) -> bool:
     return not media_type.endswith("zstd")
 
 
-def unpacked(content: Content, media_type: str) -> "io.BufferedIOBase | GzipFile":
-    """Read a layer as the tar that it is, unpacked where it is packed. Raise BadGzipFile where it is not as it says."""
-    plain = io.BufferedReader(_Pieces(chunks(content.pieces())), 1 << 20)
+@contextlib.contextmanager
+def reading_layer(
+    content: Content, media_type: str, hint: str = _DAMAGED, *, verified: bool = True
+) -> Iterator[Entries]:
+    """Read a layer as the tar that it is, unpacked where it is packed, and hash it to its end.
+
+    Raise ImageError, after the block too, when it is damaged or, if it is to be `verified`, has not the digest that the
+    image names it by.
+    """
+    pieces = _Pieces(chunks(content.pieces()))
+    try:
+        yield Entries(_unpacked(io.BufferedReader(pieces, 1 << 20), media_type))
+        if verified:
+            pieces.exhaust()
+    except (OSError, EOFError, Damaged, zlib.error) as error:
+        raise ImageError(f"layer {content.digest} cannot be read: {error}", hint=hint, end=SOURCE) from error
+    if verified and content.digest is not None and content.digest.hex != pieces.sha256.hexdigest():
+        raise ImageError(
+            f"layer {content.digest} has other bytes: sha256:{pieces.sha256.hexdigest()}", hint=hint, end=SOURCE
+        )
+
+
+def _unpacked(plain: io.BufferedReader, media_type: str) -> Readable:
     if plain.peek(2)[:2] != b"\x1f\x8b":
         if media_type.endswith("gzip"):
             raise BadGzipFile("it is not compressed as it says")
@@ -130,9 +134,10 @@ def unpacked(content: Content, media_type: str) -> "io.BufferedIOBase | GzipFile
 
 
 class _Pieces(io.RawIOBase):
-    """Chunks as a file."""
+    """Chunks as a file, hashed on their way."""
 
     def __init__(self, pieces: Iterator[memoryview]) -> None:
+        self.sha256 = hashlib.sha256()
         self._pieces = pieces
         self._left = memoryview(b"")
 
@@ -144,8 +149,14 @@ class _Pieces(io.RawIOBase):
             piece = next(self._pieces, None)
             if piece is None:
                 return 0
+            self.sha256.update(piece)
             self._left = piece
         count = min(len(buffer), len(self._left))
         buffer[:count] = self._left[:count]
         self._left = self._left[count:]
         return count
+
+    def exhaust(self) -> None:
+        """Read what is left, to hash it."""
+        for piece in self._pieces:
+            self.sha256.update(piece)

@@ -170,4 +170,6 @@ def _status(answer: object) -> tuple[int, Mapping[str, str]]:
 def _later(host: str, status: int, headers: Mapping[str, str]) -> HubUnavailable:
     said = header(headers, "Retry-After")
     words = "asks to come again later" if status == 429 else f"has trouble of its own (status {status})"
-    return HubUnavailable(f"{host} {words}", wait_s=float(said) if said.isdigit() else None)
+    return HubUnavailable(
+        f"{host} {words}", wait_s=float(said) if said.isascii() and said.isdigit() and len(said) < 10 else None
+    )

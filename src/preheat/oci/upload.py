@@ -5,6 +5,7 @@ with the next, PUT with the digest ends it.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 
 from preheat.digest import Digest, sha256
@@ -61,7 +62,7 @@ class Upload:
         )
         self._registry.expect(reply, {202}, f"{self._registry.name} takes no blobs")
         least = header(reply.headers, "OCI-Chunk-Min-Length")
-        if least.isdigit():
+        if re.fullmatch("[0-9]{1,12}", least):
             self._chunk = max(self._chunk, int(least))
         return self._next(url, reply)
 

@@ -3,9 +3,10 @@
 from importlib.resources import files
 from pathlib import Path
 
+from preheat.recipes.lock import Lock, understand_lock
 from preheat.recipes.recipe import Recipe, understand
 
-_SUFFIX = ".toml"
+_SUFFIX, _LOCK = ".toml", ".lock"
 _SHIPPED = files("preheat.recipes") / "builtin"
 
 
@@ -28,3 +29,11 @@ def text_of(name: str) -> str:
 def built_in(name: str, folder: Path) -> Recipe:
     """Read a recipe, with `folder` for its `{dir}`; its lock lies there too."""
     return understand(folder / f"{name}{_SUFFIX}", text_of(name).encode(), folder)
+
+
+def shipped_lock(name: str, folder: Path) -> Lock:
+    """Read the digests that come with a recipe; a lock of nothing where none are known."""
+    shipped = _SHIPPED / f"{name}{_LOCK}"
+    if not shipped.is_file():
+        return Lock(())
+    return understand_lock(folder / f"{name}{_LOCK}", shipped.read_bytes(), folder)

@@ -1,6 +1,9 @@
 """Form: a TOML file read into typed words, any mistake with the line it is on."""
 
+import errno
+import os
 import re
+import stat
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,6 +13,7 @@ from preheat.errors import UsageError
 
 _Words = TypeVar("_Words")
 Where = tuple[str | int, ...]
+LARGEST = 64 << 20  # bytes of a recipe or a lock: 30,000 files take 5 MB
 
 _NAME = r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|[A-Za-z0-9_-]+)"""
 _NAMES = rf"{_NAME}(?:[ \t]*\.[ \t]*{_NAME})*"
@@ -27,8 +31,19 @@ class Misread(Exception):
         self.where = where
 
 
+def read_body(path: Path) -> bytes:
+    """Return the content of a regular file; a FIFO or a device is not waited for. Raise OSError for anything else."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return file.read(LARGEST + 1)
+
+
 def read_form(path: Path, body: bytes, form: type[_Words]) -> _Words:
     """Read `body`, the content of `path`, as `form`. Raise UsageError that names file, line and mistake."""
+    if len(body) > LARGEST:
+        raise UsageError(f"{path} has {len(body)} bytes, and {LARGEST} are read at most", hint="is it the right file?")
     try:
         return msgspec.toml.decode(body, type=form)
     except msgspec.ValidationError as error:
@@ -37,14 +52,16 @@ def read_form(path: Path, body: bytes, form: type[_Words]) -> _Words:
         if unknown := re.search(r"unknown field `(.*)`", message):
             where = (*where, unknown[1])
         raise mistake(path, body, Misread(message, where)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        # The TOML parser says the line itself.
+    except RecursionError as error:
+        raise UsageError(f"{path} is nested too deeply", hint="its form is in docs/recipes.md") from error
+    except ValueError as error:
+        # The TOML parser says the line itself; a number of too many digits, what is wrong with it.
         raise UsageError(f"{path}: {error}", hint="its form is in docs/recipes.md") from error
 
 
 def mistake(path: Path, body: bytes, found: Misread) -> UsageError:
     """Word a mistake with its file and line."""
-    line = line_of(body.decode(), found.where)
+    line = line_of(body.decode("utf-8", "replace"), found.where)
     return UsageError(f"{path}:{line}: {found.message}", hint="its form is in docs/recipes.md")
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from preheat.digest import Digest
 from preheat.errors import PreheatError, UsageError
-from preheat.recipes.form import Misread, Where, mistake, read_form
+from preheat.recipes.form import Misread, Where, mistake, read_body, read_form
 from preheat.recipes.recipe import Need, Recipe
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
@@ -103,16 +103,21 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
 def read_lock(path: Path) -> Lock | None:
     """Read a lock; None where there is none. Raise UsageError that names the file, the line and the mistake."""
     try:
-        body = path.read_bytes()
+        body = read_body(path)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}", hint="check its owner and mode") from error
+    return understand_lock(path, body, path.absolute().parent)
+
+
+def understand_lock(path: Path, body: bytes, folder: Path) -> Lock:
+    """Make a lock of `body`, the content of `path`, with `folder` for its `{dir}`. Raise UsageError as above."""
     document = read_form(path, body, _Document)
     try:
         if document.version != VERSION:
             raise Misread(f"it is of version {document.version}, and this preheat knows {VERSION}", ("version",))
-        return Lock(tuple(_pinned(need, index, path.absolute().parent) for index, need in enumerate(document.needs)))
+        return Lock(tuple(_pinned(need, index, folder) for index, need in enumerate(document.needs)))
     except Misread as error:
         raise mistake(path, body, error) from error
 

@@ -68,7 +68,7 @@ def read_notes(texts: Iterable[str]) -> Notes:
             try:
                 words = json.loads(line)
                 float(words[1])
-            except (ValueError, TypeError, IndexError, KeyError):
+            except (ValueError, TypeError, IndexError, KeyError, OverflowError, RecursionError):
                 continue
             lines.append(words)
     lines.sort(key=lambda words: float(words[1]))

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from preheat.errors import UsageError
-from preheat.recipes.form import Misread, mistake, read_form
+from preheat.recipes.form import Misread, mistake, read_body, read_form
 from preheat.ref import Ref
 from preheat.snapshot import Snapshot
 
@@ -91,8 +91,8 @@ def read_recipe(path: Path) -> Recipe:
     """Read a preheat.toml, with `{dir}` made its folder. Raise UsageError that names the file and the mistake."""
     try:
         path = path / FILE_NAME if path.is_dir() else path
-        body = path.read_bytes()
-    except OSError as error:
+        body = read_body(path)
+    except (OSError, ValueError) as error:
         raise UsageError(
             f"there is no recipe at {path}", hint="name a preheat.toml, or say what to start: preheat run -- CMD"
         ) from error

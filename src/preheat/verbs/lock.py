@@ -31,7 +31,10 @@ class Moved:
 
 
 def pin(recipe: Recipe, sources_of: SourcesOf, on_event: Listener, patience: Patience = USUAL) -> Lock:
-    """Ask what each need means now. Nothing is fetched. Raise HubError where one cannot be had."""
+    """Ask what each need means now. Nothing is fetched. Raise HubError where one cannot be had.
+
+    Digests that a need is locked to already are what it means; raise IntegrityError where a hub says otherwise.
+    """
     return Lock(tuple(_pinned(need, sources_of(need), on_event, patience) for need in recipe.needs))
 
 
@@ -57,7 +60,8 @@ def moved(before: Lock, now: Lock) -> tuple[Moved, ...]:
 
 
 def _pinned(need: Need, sources: Sequence[Source], on_event: Listener, patience: Patience) -> Pinned:
-    source, told = resolve(sources, on_event, patience)
+    locked = need.locked  # by the lock that comes with a built-in recipe
+    source, told = resolve(sources, on_event, patience, lambda told: told if locked is None else told.held_to(locked))
     if source.ref.hub != need.ref.hub:
         # Its commit would be the twin's, and nobody could ask the hub for that.
         on_event(Noted(str(need.ref), f"is pinned as {source.ref} has it, for its own hub did not answer"))

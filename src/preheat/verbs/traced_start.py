@@ -1,10 +1,11 @@
 """Traced start: an app started once under every eye there is, until it was used; and what they saw."""
 
+import contextlib
 import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from preheat.guard.ports import ports_of
 from preheat.guard.probes import Probe, parse_probe
 from preheat.guard.process import CannotStart, Output, Process
 from preheat.guard.strace import STRACE, Strace
+from preheat.library.reading import read_small
 from preheat.proof.imports import read_notes as read_imports
 from preheat.proof.imports import sum_up
 from preheat.proof.timeline import Imports
@@ -33,6 +35,7 @@ _INSIDE = frozenset(
     ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "HF_DATASETS_CACHE", "HF_ASSETS_CACHE")
 )
 _GLANCE_S = 0.1
+_MOST_NOTED = 256 << 20  # bytes of one process's notes
 # stdout is for what the trace found.
 _TO_STDERR = Output(2, 2)
 _NO_PAGE_S, _SILENT_S = 3.0, 60.0
@@ -163,8 +166,14 @@ def traced_start(app: App, workplace: Path, lead: Lead, watch: Watch, recorder: 
 
 def noted(workplace: Path) -> Notes:
     """Read what the app's Pythons have noted so far."""
-    files = (workplace / "notes").glob("*.trace")
-    return read_notes(path.read_text(encoding="utf-8", errors="replace") for path in files)
+    return read_notes(_texts((workplace / "notes").glob("*.trace")))
+
+
+def _texts(files: Iterable[Path]) -> Iterator[str]:
+    """Read what the app, which can write anything there, has left: regular files up to a size, and no others."""
+    for path in files:
+        with contextlib.suppress(OSError):
+            yield read_small(path, _MOST_NOTED).decode("utf-8", "replace")
 
 
 def environment(environ: Mapping[str, str], caches: Mapping[str, str], notes: Path, lead: Lead) -> dict[str, str]:

@@ -4,6 +4,7 @@ import argparse
 
 from preheat.cli.wiring import Wiring
 from preheat.errors import CheckFailed
+from preheat.recipes.collection import is_built_in, shipped_lock
 from preheat.recipes.lock import Lock, lock_path, read_lock
 from preheat.recipes.recipe import Recipe
 from preheat.units import say_size
@@ -15,6 +16,8 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     recipe = wiring.unlocked_recipe(options.app)
     path = lock_path(recipe)
     before = read_lock(path)
+    if options.app and is_built_in(options.app):
+        recipe = shipped_lock(options.app, recipe.folder).apply(recipe)
     if options.check:
         return _check(recipe, before, options, wiring)
     lock = pin(recipe, wiring.sources, wiring.console, wiring.patience)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from preheat.cli.wiring import Wiring
 from preheat.errors import UsageError
-from preheat.recipes.collection import built_in, is_built_in, names, text_of
+from preheat.recipes.collection import built_in, is_built_in, names, shipped_lock, text_of
 from preheat.recipes.recipe import Recipe
+from preheat.units import say_size
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -20,11 +21,23 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         return 0
     recipes = [built_in(name, Path.cwd()) for name in names()]
     widest = max(len(recipe.name) for recipe in recipes)
+    indent = f"\n{'':{widest}}  "
     lines = [
-        f"{recipe.name:{widest}}  {recipe.about}\n{'':{widest}}  verified: {recipe.verified}" for recipe in recipes
+        f"{recipe.name:{widest}}  {recipe.about}{indent}verified: {recipe.verified}{indent}{_locked(recipe)}"
+        for recipe in recipes
     ]
     wiring.console.done({"recipes": [_facts(recipe) for recipe in recipes]}, "\n".join(lines))
     return 0
+
+
+def _locked(recipe: Recipe) -> str:
+    """Say which of its files have to have digests that come with it."""
+    lock = shipped_lock(recipe.name, recipe.folder)
+    count = sum(len(pinned.snapshot.files) for pinned in lock.needs)
+    size = sum(pinned.snapshot.size for pinned in lock.needs)
+    if not count:
+        return "digests: none come with it; preheat lock pins them as the hub lists them"
+    return f"digests: {count} files of {say_size(size)} are held to digests that come with it, the others to commits"
 
 
 def _facts(recipe: Recipe) -> dict[str, object]:
@@ -34,4 +47,8 @@ def _facts(recipe: Recipe) -> dict[str, object]:
         "verified": recipe.verified,
         "needs": [str(need.ref) for need in recipe.needs],
         "makes": recipe.makes,
+        "locked": {
+            str(pinned.need.ref): {file.path: str(file.digest) for file in pinned.snapshot.files}
+            for pinned in shipped_lock(recipe.name, recipe.folder).needs
+        },
     }

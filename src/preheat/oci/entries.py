@@ -1,0 +1,192 @@
+"""Entries: what a tar of somebody else's has in it, read in one pass; nothing in it costs much memory or never ends.
+
+POSIX.1-2001 ustar and pax (pax(1)), and GNU's long names, sparse files and base-256 numbers (tar(5), GNU tar manual).
+Only what says where things lie is read: names, kinds, targets and sizes. Bounds are listed in docs/limits.md.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+BLOCK = 512
+FILE, HARD_LINK, LINK, FOLDER, OTHER = "file", "hard link", "link", "folder", "other"
+LARGEST_HEADER = 1 << 20  # bytes of one extended header or long name
+LONGEST_PATH = 4096  # bytes: PATH_MAX of limits.h
+MOST_ENTRIES = 4_000_000  # headers of all kinds
+MOST_BYTES = 1 << 40  # unpacked
+_KINDS = {"1": HARD_LINK, "2": LINK, "3": OTHER, "4": OTHER, "5": FOLDER, "6": OTHER}
+_WANTED = ("path", "linkpath", "size", "GNU.sparse.name")
+_OCTAL = re.compile(rb"[0-7]{0,12}")
+_SKIPPED_AT_ONCE = 1 << 20
+
+
+class Damaged(Exception):
+    """A tar is not one, or is larger than any that is meant to be read. The text says which, in words."""
+
+
+class Readable(Protocol):
+    """A file or stream of bytes; `read` returns fewer than asked for only at its end."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry: its name and target as they are written, its kind, and where its `size` bytes begin in the tar."""
+
+    name: str
+    kind: str
+    target: str
+    size: int
+    at: int
+
+
+class Entries:
+    """Iterate over the entries of a tar; `read` gives the bytes of the one that was returned last.
+
+    All methods raise Damaged, and what reading the file itself raises.
+    """
+
+    def __init__(self, file: Readable, seek: Callable[[int], object] | None = None) -> None:
+        """Read `file` from its start; `seek` goes to a place in it, where that can be had, instead of reading on."""
+        self._file = file
+        self._seek = seek
+        self._at = 0
+        self._left = 0
+        self._pad = 0
+        self._count = 0
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes more of the entry; none at its end."""
+        data = self._exactly(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+    def __iter__(self) -> Iterator[Entry]:
+        of_all: dict[str, str] = {}
+        said: dict[str, str] = {}
+        while (block := self._header()) is not None:
+            kind, size = chr(block[156]), _number(block[124:136])
+            match kind:
+                case "x" | "X" | "g":
+                    records = dict(_records(self._long(size)))
+                    of_all, said = (of_all | records, said) if kind == "g" else (of_all, said | records)
+                case "L" | "K":
+                    said["path" if kind == "L" else "linkpath"] = _text(self._long(size))
+                case _:
+                    yield self._entry(block, kind, size, of_all | said)
+                    said = {}
+
+    def _entry(self, block: bytes, kind: str, size: int, said: dict[str, str]) -> Entry:
+        if kind == "S":
+            more, blocks = block[482], 0
+            while more:
+                more = self._exactly(BLOCK)[504]
+                blocks += 1
+                if blocks > LARGEST_HEADER // BLOCK:
+                    raise Damaged("a sparse file in it has more pieces than are read")
+        name = said.get("GNU.sparse.name") or said.get("path") or _name(block)
+        if "size" in said:
+            size = _decimal(said["size"])
+        what = _KINDS.get(kind, FILE)
+        if what == FILE and name.endswith("/"):
+            what = FOLDER  # as tar wrote it before POSIX
+        size = size if what == FILE else 0
+        if size > MOST_BYTES:
+            raise Damaged(f"it has a file of {size} bytes in it, and {MOST_BYTES} are read at most")
+        self._left, self._pad = size, -size % BLOCK
+        target = said.get("linkpath") or _text(block[157:257])
+        for path in (name, target):
+            if len(path) > LONGEST_PATH or "\0" in path:
+                raise Damaged(f"a name in it is longer than {LONGEST_PATH} bytes, or has a NUL in it")
+        return Entry(name, what, target if what in (LINK, HARD_LINK) else "", size, self._at)
+
+    def _header(self) -> bytes | None:
+        """Return the next header's block; None at the end."""
+        self._skip(self._left + self._pad)
+        self._left = self._pad = 0
+        self._count += 1
+        if self._count > MOST_ENTRIES:
+            raise Damaged(f"it has more than {MOST_ENTRIES} entries")
+        block = self._file.read(BLOCK)
+        self._at += len(block)
+        if not block or block == bytes(BLOCK):
+            return None  # many programs leave out the two blocks of zeros at the end
+        if len(block) < BLOCK:
+            raise Damaged("it ends in the middle of a header")
+        if not _sums_up(block):
+            raise Damaged("a header in it has a wrong checksum, or it is no tar")
+        return block
+
+    def _long(self, size: int) -> bytes:
+        if size > LARGEST_HEADER:
+            raise Damaged(f"a header in it has {size} bytes, and {LARGEST_HEADER} are read at most")
+        data = self._exactly(size)
+        self._skip(-size % BLOCK)
+        return data
+
+    def _exactly(self, size: int) -> bytes:
+        data = self._file.read(size) if size else b""
+        self._at += len(data)
+        if len(data) < size or self._at > MOST_BYTES:
+            raise Damaged("it ends too soon" if len(data) < size else f"it unpacks to more than {MOST_BYTES} bytes")
+        return data
+
+    def _skip(self, size: int) -> None:
+        if self._seek is not None and size:
+            self._seek(self._at + size - 1)
+            self._at += size - 1
+            size = 1  # read, so that what is cut short is noticed
+        while size:
+            size -= len(self._exactly(min(size, _SKIPPED_AT_ONCE)))
+
+
+def _sums_up(block: bytes) -> bool:
+    said, rest = _number(block[148:156]), block[:148] + b" " * 8 + block[156:]
+    # Old programs took the bytes for signed numbers.
+    return said == sum(rest) or said == sum(rest) - 256 * sum(byte > 127 for byte in rest)
+
+
+def _number(field: bytes) -> int:
+    """Read a number: octal digits, or GNU's base 256, whose negative ones are refused."""
+    if field[0] == 0x80:
+        return int.from_bytes(field[1:], "big")
+    digits = field.replace(b"\0", b" ").strip()
+    if not _OCTAL.fullmatch(digits):
+        raise Damaged("a number in a header is none")
+    return int(digits or b"0", 8)
+
+
+def _decimal(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,19}", text):
+        raise Damaged("a size in a header is no number")
+    return int(text)
+
+
+def _records(body: bytes) -> Iterator[tuple[str, str]]:
+    """Read `LENGTH KEY=VALUE` and a newline, again and again; only the keys that are wanted, in linear time."""
+    at = 0
+    while at < len(body) and body[at]:
+        space = body.find(b" ", at, at + 8)
+        digits = body[at:space] if space > 0 else b""
+        if not re.fullmatch(rb"[0-9]{1,7}", digits):
+            raise Damaged("an extended header in it has a wrong length")
+        stop = at + int(digits)
+        equals = body.find(b"=", space, stop)
+        if stop > len(body) or equals < 0 or body[stop - 1 : stop] != b"\n":
+            raise Damaged("an extended header in it is cut short")
+        key = _text(body[space + 1 : equals])
+        if key in _WANTED:
+            yield key, body[equals + 1 : stop - 1].decode("utf-8", "surrogateescape")
+        at = stop
+
+
+def _name(block: bytes) -> str:
+    name, prefix = _text(block[:100]), _text(block[345:500])
+    return f"{prefix}/{name}" if prefix and block[257:263] == b"ustar\0" else name
+
+
+def _text(field: bytes) -> str:
+    return field.partition(b"\0")[0].decode("utf-8", "surrogateescape")
