@@ -1,5 +1,6 @@
 """Preheat: the command as a person or a program runs it: a process of its own, with an environment of its own."""
 
+import itertools
 import json
 import os
 import signal
@@ -96,6 +97,7 @@ class Preheat:
         self.library = folder / "library"
         self.env = {"PATH": os.environ["PATH"], "HOME": str(folder), "HF_ENDPOINT": endpoint} | authority().environ
         self._running: list[Running] = []
+        self._numbers = itertools.count()  # each command its own, from whichever thread it is started
 
     def __call__(self, *words: str, inside: tuple[str, ...] = (), **env: str) -> Told:
         """Run it to its end. `inside` are the words of a command that runs others."""
@@ -105,7 +107,7 @@ class Preheat:
         """Start it."""
         verb, *rest = words
         library = () if "--library" in words or verb.startswith("-") else ("--library", str(self.library))
-        said = self.folder / f"said-{len(self._running)}"
+        said = self.folder / f"said-{next(self._numbers)}"
         command = (*inside, str(self.command), verb, *library, *rest)
         running = Running(command, self.env | env, self.folder, said)
         self._running.append(running)
