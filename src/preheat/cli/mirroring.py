@@ -24,6 +24,13 @@ def mirroring(verb: argparse.ArgumentParser) -> None:
         help="fetch from there what is not here: hf=https://huggingface.co, ms=…, or another mirror; repeatable",
     )
     verb.add_argument(
+        "--upstream-token",
+        action="append",
+        default=[],
+        metavar="URL=FILE",
+        help="show that --upstream the token in FILE, for all clients; their own tokens go to the hub itself alone",
+    )
+    verb.add_argument(
         "--remember", default="60s", metavar="TIME", help="ask upstream again what a branch means after TIME (60s)"
     )
     verb.add_argument("--read-only", action="store_true", help="serve what is here and fetch nothing")

@@ -5,14 +5,14 @@ What only some commands take is imported where it is made.
 
 import argparse
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from preheat.cli.console import Console
-from preheat.cli.words import read_seconds, read_size
+from preheat.cli.words import read_seconds, read_size, read_upstream_token
 from preheat.config import CA_FILES, Config, read_config
 from preheat.errors import CheckFailed, UsageError
 from preheat.events import Noted
@@ -141,14 +141,21 @@ class Wiring:
             case _:
                 return Folder()
 
-    def upstreams(self, words: Sequence[str]) -> "list[Upstream]":
+    def upstreams(self, words: Sequence[str], tokens: Sequence[str] = ()) -> "list[Upstream]":
         """Read whom a mirror asks for what it lacks, each behind a fence and with connections of its own.
 
-        The tokens are the mirror's clients'. One who does not answer is soon given up, for the clients wait meanwhile.
+        `tokens` are `URL=FILE`: what is shown to that upstream instead of nothing. All others are the mirror's
+        clients'. One who does not answer is soon given up, for the clients wait meanwhile.
         """
-        return [self._upstream(one) for one in words]
+        own = dict(read_upstream_token(one) for one in tokens)
+        behind = [self._upstream(one, own) for one in words]
+        if unknown := own.keys() - {upstream.url.rstrip("/") for upstream in behind}:
+            raise UsageError(
+                f"{min(unknown)} has a token and is no --upstream", hint="--upstream hf=URL --upstream-token URL=FILE"
+            )
+        return behind
 
-    def _upstream(self, words: str) -> "Upstream":
+    def _upstream(self, words: str, own: Mapping[str, str]) -> "Upstream":
         from preheat.hubs.modelscope import ModelScope
         from preheat.mirror.upstream import Upstream
 
@@ -162,7 +169,8 @@ class Wiring:
         # One mirror serves many, so nobody may fill its memory.
         transport = Transport(replace(wires, largest_document=48 << 20))
         make = HuggingFace if hub == "hf" else ModelScope
-        return Upstream(hub, url, lambda token, headers: make(url, transport, token, headers))
+        kept = own.get(url.rstrip("/"), "")
+        return Upstream(hub, url, lambda token, headers: make(url, transport, token or kept, headers))
 
     def app_view(self, kind: str) -> "View":
         """Choose a layout for an app that `run` is to keep from writing the library.

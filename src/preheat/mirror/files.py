@@ -43,10 +43,11 @@ def give_file(request: Request, found: Found, file: File) -> Answer | None:
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{file.size}"
     headers["Content-Length"] = str(stop - start)
     status = 200 if wanted is None else 206
-    if place is not None:
-        return Answer(status, headers, Slice(place, start, stop))
     if request.method == "HEAD":
         return Answer(status, headers)
+    if place is not None:
+        found.prove(file)
+        return Answer(status, headers, Slice(place, start, stop))
     if empty and found.fetch is None:
         return Answer(status, headers)  # clients make an empty file without asking for its bytes, so none ever came
     if file.size == 0 and not empty:

@@ -30,7 +30,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     folders = dict(_folder_words(words) for words in options.folder)
     pace = read_size(options.pace) if options.pace else None
     grace_s = read_seconds(options.grace)
-    upstreams = wiring.upstreams(options.upstream)
+    upstreams = wiring.upstreams(options.upstream, options.upstream_token)
     if options.read_only:
         upstreams = []
     elif upstreams:
