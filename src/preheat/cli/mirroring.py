@@ -68,6 +68,13 @@ def _keeping(verb: argparse.ArgumentParser) -> None:
         "--max-connections", type=int, default=512, metavar="N", help="at most N clients' connections (default 512)"
     )
     verb.add_argument(
+        "--host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name in the Host of requests to a mirror on 127.0.0.1, as a proxy before it sends; repeatable",
+    )
+    verb.add_argument(
         "--grace", default="30s", metavar="TIME", help="when stopped, time for answers to finish (default 30s)"
     )
 

@@ -36,6 +36,8 @@ def give_file(request: Request, found: Found, file: File) -> Answer | None:
     wanted = None
     if request.method == "GET" and request.headers.get("if-range", etag) == etag:
         wanted = _range(request.headers.get("range", ""), file.size)
+    if wanted is not None and 0 < wanted[0] < wanted[1] == file.size and not found.continues(file):
+        wanted = None  # the whole file, from its beginning (RFC 9110 section 14.2)
     start, stop = wanted or (0, file.size)
     if wanted is not None:
         if start >= stop:

@@ -8,6 +8,7 @@ from preheat.mirror.gate import CLOSED, ELSEWHERE, OPEN, Gate
 from preheat.mirror.ledger import Ledger
 from preheat.mirror.possession import brought_privately
 from preheat.mirror.shelf import Found
+from preheat.mirror.spoilt import Spoilt
 from preheat.ref import Ref
 from preheat.snapshot import File
 
@@ -19,6 +20,7 @@ class Kept:
         self.gate = Gate(library.root)
         self.ledger = Ledger(library.root)
         self._library = library
+        self._spoilt = Spoilt(library.root)
 
     def find(self, ref: Ref, token: str = "") -> Found | None:
         """Find what a ref meant last; raise AccessDenied for what upstream opens only to some, and not to `token`."""
@@ -39,6 +41,7 @@ class Kept:
             snapshot,
             locate,
             lambda: self.ledger.revisions(ref) | self._library.revisions(ref),
+            continues=lambda file: not self._spoilt.has(file.digest),
         )
 
     def recorded(self, ref: Ref) -> bool:

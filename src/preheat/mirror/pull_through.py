@@ -191,7 +191,7 @@ class PullThrough:
                 {} if snapshot.ref.pinned else {snapshot.ref.revision: snapshot.commit}
             )
 
-        return Found(snapshot, self._kept.place, revisions, admit, fetch, prove=prove)
+        return Found(snapshot, self._kept.place, revisions, admit, fetch, prove=prove, continues=self.fetches.continues)
 
     def _admit(self, told: Told, file: File, token: str, others: Iterable[Told]) -> Told:
         """Return through which answer a client may have a file: the first whose upstream gives it."""

@@ -39,10 +39,12 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     settings = Settings(_words(options, wiring))
     remembering = Remembering(meaning_s=read_seconds(options.remember))
 
+    hosts = (*options.host, *options.tls_name)
+
     def trouble(error: PreheatError) -> None:
         wiring.console(Noted("cap", error.message))
 
-    house = House(settings, _limits(options), _cap(options), trouble, remembering)
+    house = House(settings, _limits(options), _cap(options), trouble, remembering, hosts=hosts)
 
     def tell(event: Event) -> None:
         if log is not None:
