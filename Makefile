@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python
 
-.PHONY: help setup lock-dev check format test test-fast test-slow coverage wheel release ci demo bench-pull bench-pull-slow bench-faults bench-views bench-library bench-mirror bench-build guard bench-guard bench-trace clean bench-prove bench-ways docs-reports
+.PHONY: help setup lock-dev check format test test-fast test-slow coverage wheel site release ci demo bench-pull bench-pull-slow bench-faults bench-views bench-library bench-mirror bench-build guard bench-guard bench-trace clean bench-prove bench-ways docs-reports
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -16,9 +16,11 @@ setup: .venv/ready ## make .venv with the command at .venv/bin/preheat
 	$(RUN) -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-lock-dev: setup ## pin what developers need anew, with hashes, in requirements-dev.txt
+lock-dev: setup ## pin what developers need anew, with hashes, in requirements-dev.txt and requirements-docs.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
 	  --no-header --no-emit-index-url --all-extras --group dev --output-file requirements-dev.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
+	  --no-header --no-emit-index-url --group docs --output-file requirements-docs.txt
 
 check: setup ## format, lint, strict types, import contracts
 	$(BIN)/ruff format --check .
@@ -48,6 +50,14 @@ wheel: setup ## the sdist, and the wheel from it, in dist/; looked into, and imp
 	$(RUN) -m hatchling build -t sdist -d dist
 	$(RUN) -m pip wheel --quiet --no-deps --no-build-isolation --no-cache-dir --wheel-dir dist dist/preheat-*.tar.gz
 	PREHEAT_DISTRIBUTIONS=$(CURDIR)/dist $(RUN) -m pytest --quiet tests/installed -k "every_file or importable and not pipx and not uv"
+
+site: build/docs/ready ## the documents as a site in build/site, every link checked
+	build/docs/bin/mkdocs build --quiet
+
+build/docs/ready: requirements-docs.txt
+	$(PYTHON) -m venv build/docs
+	build/docs/bin/python -m pip install --quiet --require-hashes --requirement requirements-docs.txt
+	@touch $@
 
 release: wheel ## the same, and every verb run from copies that pip, pipx and uv install of it
 	PREHEAT_DISTRIBUTIONS=$(CURDIR)/dist $(RUN) -m pytest tests/installed
@@ -101,4 +111,4 @@ bench-trace: setup ## what tracing costs a start of the demo's page, which make 
 	$(RUN) -m benchmarks.bench_trace
 
 clean: ## remove what was made here
-	rm -rf .venv .demo dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .outsiders
+	rm -rf .venv .demo build dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .outsiders

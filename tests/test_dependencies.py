@@ -14,7 +14,7 @@ PROJECT = WHOLE["project"]
 
 
 def _name(requirement: str) -> str:
-    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0].lower()
 
 
 REQUIRED = {_name(one) for one in PROJECT["dependencies"]}

@@ -53,6 +53,6 @@ def test_waits_grow_and_stay_within_bounds(failures: int, jitter: float) -> None
 
 
 @given(st.floats(0, 10_000), st.floats(0, 0.999))
-def test_what_the_hub_asks_for_wins_up_to_the_longest(asked: float, jitter: float) -> None:
+def test_what_the_hub_asks_for_wins_while_patience_lasts(asked: float, jitter: float) -> None:
     patience = Patience()
-    assert patience.wait_s(1, asked, jitter) == min(asked, patience.longest_wait_s)
+    assert patience.wait_s(1, asked, jitter) == min(asked, patience.lasting_s)

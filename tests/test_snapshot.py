@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.digest import sha256
+from preheat.digest import Digest, git_sha1, sha256
 from preheat.errors import IntegrityError, NotFound
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
@@ -13,7 +13,9 @@ DIGEST = sha256("0" * 64)
 COMMIT = "0" * 40
 
 
-@pytest.mark.parametrize("path", ["", "/x", "../x", "a/../b", "a//b", "./a", "a/", "a\\b", "a\x00b", "a\nb", "x" * 256])
+@pytest.mark.parametrize(
+    "path", ["", "/x", "../x", "a/../b", "a//b", "./a", "a/", "a\\b", "a\x00b", "a\nb", "x" * 256, "\ud800"]
+)
 def test_a_hostile_name_is_refused(path: str) -> None:
     with pytest.raises(IntegrityError):
         File(path, 1, DIGEST)
@@ -43,3 +45,40 @@ def test_patterns_choose_files_and_one_that_matches_nothing_is_an_error() -> Non
     assert snapshot.only([]) is snapshot
     with pytest.raises(NotFound, match=r"'\*\.pt'"):
         snapshot.only(["*.bin", "*.pt"])
+
+
+# ---- held to a lock
+
+_SHA256, _GIT = st.from_regex(r"[0-9a-f]{64}", fullmatch=True), st.from_regex(r"[0-9a-f]{40}", fullmatch=True)
+_FILES = st.dictionaries(
+    st.sampled_from("abcdef"),
+    st.builds(
+        lambda size, digest: (size, digest),
+        st.integers(0, 2),
+        st.one_of(_SHA256.map(sha256), _GIT.map(git_sha1), st.sampled_from([sha256("1" * 64), git_sha1("2" * 40)])),
+    ),
+)
+
+
+def _snapshot(files: dict[str, tuple[int, Digest]]) -> Snapshot:
+    return Snapshot(Ref.parse("acme/tiny"), "a" * 40, tuple(File(path, *said) for path, said in files.items()))
+
+
+@given(_FILES, _FILES)
+def test_a_snapshot_held_to_a_lock_has_the_locks_digests_or_is_refused(
+    listed: dict[str, tuple[int, Digest]], locked: dict[str, tuple[int, Digest]]
+) -> None:
+    told, lock = _snapshot(listed), _snapshot(locked)
+    try:
+        held = told.held_to(lock)
+    except IntegrityError:
+        assert any(
+            path not in listed
+            or listed[path][0] != size
+            or (listed[path][1].algorithm == digest.algorithm and listed[path][1] != digest)
+            for path, (size, digest) in locked.items()
+        )
+        return
+    assert [file.path for file in held.files] == list(listed), "none more, none less"
+    assert {file.path: (file.size, file.digest) for file in held.files} == listed | locked
+    assert held.at_paths(lock).files == lock.files

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import pwd
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,12 +84,25 @@ def read_config(environ: Mapping[str, str] | None = None) -> Config:
             "ms": (env.get("MODELSCOPE_ENDPOINT") or MODELSCOPE_ENDPOINT,),
         },
         tokens={hub: token for hub, token in tokens.items() if token},
-        proxies=dict(urllib.request.getproxies_environment()),
+        proxies=_proxies(env),
         ca_file=Path(ca_file) if ca_file else None,
         logins=_logins(env, home),
         environ=dict(env),
         mirror_token=(env.get("PREHEAT_MIRROR_TOKEN") or "").strip(),
     )
+
+
+def _proxies(env: Mapping[str, str]) -> dict[str, str]:
+    """Read `http_proxy` and its like. Lower case wins, also when it is empty.
+
+    In a CGI program, `HTTP_PROXY` is what a client's `Proxy:` header said: CVE-2016-1000110.
+    """
+    found = {}
+    for scheme in ("http", "https", "all", "no"):
+        lower = env.get(f"{scheme}_proxy")
+        by_client = scheme == "http" and env.get("REQUEST_METHOD")
+        found[scheme] = env.get(f"{scheme}_proxy".upper()) if lower is None and not by_client else lower
+    return {scheme: value for scheme, value in found.items() if value}
 
 
 def _home(env: Mapping[str, str]) -> Path | None:

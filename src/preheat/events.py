@@ -48,6 +48,18 @@ class Retrying(msgspec.Struct, frozen=True):
     wait_s: float
 
 
+class Away(msgspec.Struct, frozen=True):
+    """`what` cannot be reached any more, for `reason`: it is tried again in `wait_s` seconds, given up on in `left_s`.
+
+    Emitted about once a second while it is waited for.
+    """
+
+    what: str
+    reason: str
+    wait_s: float
+    left_s: float
+
+
 class Stored(msgspec.Struct, frozen=True):
     """`file` is in the library, whole and verified."""
 
@@ -218,6 +230,7 @@ Event = (
     | Received
     | Waiting
     | Retrying
+    | Away
     | Stored
     | Scanned
     | Placed

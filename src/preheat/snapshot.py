@@ -28,9 +28,12 @@ class File:
     def __post_init__(self) -> None:
         segments = self.path.split("/")
         if (
-            any(segment in ("", ".", "..") or len(segment.encode()) > 255 for segment in segments)
+            any(
+                segment in ("", ".", "..") or len(segment.encode("utf-8", "surrogatepass")) > 255
+                for segment in segments
+            )
             or "\\" in self.path
-            or any(ord(character) < 32 for character in self.path)
+            or any(ord(character) < 32 or 0xD800 <= ord(character) < 0xE000 for character in self.path)
             or not 0 <= self.size < 1 << 63
         ):
             raise IntegrityError(
@@ -95,9 +98,40 @@ class Snapshot:
         )
         return replace(self, files=kept)
 
+    def held_to(self, locked: "Snapshot") -> "Snapshot":
+        """Return these files, those that `locked` names with its digests: the bytes must have those, by any hash.
+
+        Raise IntegrityError where a file that it names is missing, has another size, or is listed with another digest
+        of the same algorithm. A digest of another algorithm is not believed: only hashing can compare the two.
+        """
+        for file in locked.files:
+            listed = self.file(file.path)
+            same_kind = listed is not None and listed.digest.algorithm == file.digest.algorithm
+            if listed is None or listed.size != file.size or (same_kind and listed.digest != file.digest):
+                raise IntegrityError(
+                    f"{self.ref}: {file.path} is not what the lock says it is",
+                    hint="do not trust this hub; preheat lock --check lists what changed",
+                )
+        return replace(self, files=tuple(locked.file(file.path) or file for file in self.files))
+
+    def named_as(self, other: "Snapshot") -> "Snapshot":
+        """Return these files by the digests that `other` has for the same paths and sizes, by another algorithm."""
+        return replace(self, files=tuple(_named_as(file, other.file(file.path)) for file in self.files))
+
+    def at_paths(self, of: "Snapshot") -> "Snapshot":
+        """Keep the files at the paths that `of` names, in its order, those that are here."""
+        found = (self.file(file.path) for file in of.files)
+        return replace(self, files=tuple(file for file in found if file is not None))
+
     def file(self, path: str) -> File | None:
         """Return the file at `path`, or None; O(1)."""
         return self._by_path.get(path)
+
+
+def _named_as(file: File, other: File | None) -> File:
+    if other is None or other.size != file.size or other.digest.algorithm == file.digest.algorithm:
+        return file
+    return other
 
 
 def _some(names: Iterable[str], most: int = 6) -> str:

@@ -101,7 +101,7 @@ def test_app_is_traced_locked_and_run_offline(installed: Preheat) -> None:
 
 def test_gain_is_proved(installed: Preheat) -> None:
     write_recipe(installed, free_port())
-    told = installed("prove", "--report", "proof.html", "--json")
+    told = installed("prove", "--observe", "0s", "--report", "proof.html", "--json")
     assert told.status == 0, told.out + told.err
     assert told.last["weights"] == 9_000_046
     assert {"cold", "preloaded", "warm", "restart"} <= set(told.last)

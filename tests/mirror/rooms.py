@@ -15,10 +15,13 @@ from preheat.mirror.settings import Settings, Words
 from preheat.mirror.shelf import Shelf
 from preheat.mirror.upstream import Upstream
 from preheat.ref import Ref
+from preheat.retry import Patience
 from preheat.transfer.fetch import Policy
 from preheat.transport.transport import Transport, Wires
-from preheat.verbs.mirror import House, mirror
+from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
 from preheat.verbs.pull import Source, pull
+
+REMEMBERING = Remembering()
 
 
 class Told:
@@ -53,7 +56,8 @@ class Room:
         self,
         folder: Path,
         *upstreams: str,
-        remembering: Remembering | None = None,
+        remembering: Remembering = REMEMBERING,
+        patience: Patience = WHILE_CLIENTS_WAIT,
         address: tuple[str, int] = ("127.0.0.1", 0),
     ) -> None:
         self.library = Library(folder)
@@ -61,7 +65,7 @@ class Room:
         self._transport = Transport(trusting(Wires(connect_s=2.0, read_s=5.0)))
         behind = [self._upstream(url) for url in upstreams]
         settings = Settings(Words(tls=lambda: authority().context))
-        house = House(settings) if remembering is None else House(settings, remembering=remembering)
+        house = House(settings, remembering=remembering, patience=patience)
         self.server = mirror(address, self.library, Shelf({}), self.events.append, upstreams=behind, house=house)
         self.url = self.server.url
 

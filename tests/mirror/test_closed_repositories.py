@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.flaky_hub import Fault, FlakyHub, refuses, says
-from tests.mirror.rooms import Room
+from tests.mirror.rooms import REMEMBERING, Room
 
 from preheat.mirror.forms import Answer, Request
 from preheat.mirror.pull_through import Remembering
@@ -41,7 +41,7 @@ def rooms(tmp_path: Path) -> Iterator[Callable[..., Room]]:
     """Give a function that opens a mirror behind others."""
     opened: list[Room] = []
 
-    def room(*upstreams: str, remembering: Remembering | None = None) -> Room:
+    def room(*upstreams: str, remembering: Remembering = REMEMBERING) -> Room:
         one = Room(tmp_path / "library", *upstreams, remembering=remembering)
         opened.append(one)
         return one.open()

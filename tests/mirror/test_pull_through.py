@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ from tests.flaky_hub import FlakyHub, flips_a_byte_at, hangs_up_after, knows_no_
 from tests.mirror.rooms import Room
 
 from preheat.mirror.arrival import HELD_BACK
+from preheat.retry import Patience
+from preheat.verbs.mirror import WHILE_CLIENTS_WAIT
 
 WEIGHTS = "/acme/tiny/resolve/main/model.safetensors"
-
+BRIEF = replace(WHILE_CLIENTS_WAIT, lasting_s=2.0)
 
 Rooms = Callable[..., Room]
 
@@ -25,8 +28,8 @@ def rooms(tmp_path: Path) -> Iterator[Rooms]:
     """Give a function that opens a mirror behind others."""
     opened: list[Room] = []
 
-    def room(*upstreams: str, name: str = "") -> Room:
-        one = Room(tmp_path / (name or f"library-{len(opened)}"), *upstreams)
+    def room(*upstreams: str, name: str = "", patience: Patience = WHILE_CLIENTS_WAIT) -> Room:
+        one = Room(tmp_path / (name or f"library-{len(opened)}"), *upstreams, patience=patience)
         opened.append(one)
         return one.open()
 
@@ -140,7 +143,7 @@ def test_upstream_going_away_midway_breaks_off_and_coming_back_goes_on(
     weights = (model / "model.safetensors").read_bytes()
     hub.fails(r"model\.safetensors$", hangs_up_after(400_000), times=5)
     hub.fails(r"model\.safetensors$", refuses(503))
-    first = rooms(hub.url, name="one").ask(WEIGHTS)
+    first = rooms(hub.url, name="one", patience=BRIEF).ask(WEIGHTS)
     assert not first.whole or first.status == 503
     assert weights.startswith(first.body) or first.status == 503
     brought = hub.sent(r"model\.safetensors$")

@@ -17,16 +17,14 @@ from preheat.proof.report import FIGURES
     [
         ("ratio<10", True),
         ("ratio >= 4.999", True),
-        ("ratio < 4", False),
-        ("ratio < 4x or preloaded.ready_s > 1s", True),
-        ("ratio < 4 and preloaded.ready_s > 1s", False),
+        ("ratio < 4x", False),
+        ("preloaded.ready_s > 1s", True),
         ("preloaded.ready_s <= 2000ms", True),
-        ("preloaded.peak_rss > 0.9 * cold.peak_rss", True),
-        ("cold.fetched == 9M", True),
+        (" cold.fetched == 9M ", True),
+        ("cold.fetched == 9 MB", True),
         ("preloaded.outbound != 0", False),
         ("overhead > 2%", True),
         ("reached < 90 %", False),
-        ("10 > ratio", True),
     ],
 )
 def test_it_says_what_it_says(text: str, true: bool) -> None:
@@ -36,18 +34,19 @@ def test_it_says_what_it_says(text: str, true: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "a figure's name"),
-        ("ratio", "a comparison"),
-        ("ratio <", "a figure's name"),
-        ("ratio < 10 but", "and, or, or its end"),
-        ("ratio < 10 and", "a figure's name"),
-        ("ratio * 2 < 10", "a comparison"),
-        ("speed < 10", "asks for speed, which is no figure"),
-        ("hot.ready_s < 10", "which is no figure"),
-        ("cold.speed < 10", "which is no figure"),
+        ("", "is not a figure's name"),
+        ("ratio", "a comparison and a value"),
+        ("ratio <", "a comparison and a value"),
+        ("10 > ratio", "a comparison and a value"),
+        ("ratio < 10 or ratio > 20", "a comparison and a value"),
+        ("ratio < bound", "a comparison and a value"),
+        ("ratio < 10; import os", "a comparison and a value"),
+        ("ratio < -1", "a comparison and a value"),
+        ("speed < 10", "asks for speed, which is not a figure"),
+        ("hot.ready_s < 10", "which is not a figure"),
+        ("cold.speed < 10", "which is not a figure"),
         ("ratio < 10parsecs", "parsecs is not a unit"),
-        ("__class__ == 1", "which is no figure"),
-        ("ratio < 10; import os", "is not a criterion"),
+        ("__class__ == 1", "which is not a figure"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_started(text: str, said: str) -> None:
@@ -70,11 +69,11 @@ def test_what_was_not_measured_fails_the_check_instead_of_passing_it() -> None:
 def test_every_documented_name_is_a_figure() -> None:
     report = made()
     for name in (*WHOLE, *(f"{condition}.{one}" for condition in ("cold", "preloaded") for one in FIGURES)):
-        assert read_criterion(f"{name} < 1").names == (name,)
+        assert read_criterion(f"{name} < 1").name == name
         figure(report, name)
 
 
 @given(st.text(max_size=40))
 def test_whatever_is_typed_is_read_or_refused_in_words(text: str) -> None:
     with contextlib.suppress(UsageError):
-        assert read_criterion(text).either
+        assert read_criterion(text).name

@@ -5,7 +5,8 @@ import sys
 import threading
 from pathlib import Path
 
-from preheat.proof.workplace import TRACE, fresh, sweep
+from preheat.aside import TRACE
+from preheat.proof.workplace import fresh, sweep
 
 
 def test_folder_is_removed_afterwards(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_an_applied_lock_moves_nothing_that_it_does_not_know(lock: Lock) -> None
     for need, pin in zip(recipe.needs, lock.apply(recipe).needs, strict=True):
         assert pin.ref.pinned
         assert (pin.files, pin.view, pin.at, pin.to) == (need.files, need.view, need.at, need.to)
-        assert lock.snapshot(pin) is not None
+        assert pin.locked is not None
     other = replace(recipe, needs=tuple(replace(need, at=f"{need.at}!") for need in recipe.needs))
     assert lock.apply(other) == other
     assert len(lock.stale(other)) == 2 * len(other.needs)

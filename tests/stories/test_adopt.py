@@ -176,7 +176,7 @@ def test_a_whisper_checkpoint_that_is_not_what_its_name_says_is_left_out(preheat
     told = adopted_in_part(preheat, preheat.folder / "whisper")
     assert "d3dd57d32accea0b295c96e26691aa14d8822fac7d9d27d5dc00b4ca2826dd03" in left_out(told)["tiny.en.pt"]
     assert left_out(told)["mine.pt"] == "it is none of openai-whisper's checkpoints"
-    assert told.last["figures"]["versions"] == 0
+    assert told.last["versions"] == 0
 
 
 # ---- what caches should not hold

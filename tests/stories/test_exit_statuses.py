@@ -51,7 +51,7 @@ def test_unpinning_two_of_which_one_is_pinned_says_which_was_not(preheat: Prehea
     assert preheat("pin", "acme/tiny").status == 0
     told = preheat("unpin", "acme/tiny", "hf:datasets/acme/rows", "--json")
     assert (told.status, told.last["kind"]) == (5, "Incomplete")
-    assert len(told.last["figures"]["unpinned"]) == 1
+    assert len(told.last["unpinned"]) == 1
     assert "datasets/acme/rows" in told.last["message"]
 
 

@@ -76,9 +76,11 @@ def test_a_commit_of_modelscope_is_found_while_a_branch_has_its_files(
     with FlakyHub({"acme/changing": changing}) as hub:
         told = preheat("pull", "ms:acme/changing", "--json", MODELSCOPE_ENDPOINT=hub.url)
         commit = told.last["snapshots"][0]["commit"]
-        assert preheat("pull", f"ms:acme/changing@{commit}", MODELSCOPE_ENDPOINT=hub.url).status == 0
+        elsewhere = ("--library", str(tmp_path / "elsewhere"))
+        assert preheat("pull", f"ms:acme/changing@{commit}", *elsewhere, MODELSCOPE_ENDPOINT=hub.url).status == 0
         (changing / "config.json").write_text("{ }")
-        told = preheat("pull", f"ms:acme/changing@{commit}", MODELSCOPE_ENDPOINT=hub.url)
+        elsewhere = ("--library", str(tmp_path / "too late"))
+        told = preheat("pull", f"ms:acme/changing@{commit}", *elsewhere, MODELSCOPE_ENDPOINT=hub.url)
         assert told.status == 3
         assert "has the files of that commit" in told.err
         assert "preheat pull ms:acme/changing" in told.err

@@ -67,8 +67,8 @@ def test_what_ci_asks_for_decides_the_status(preheat: Preheat, recipe: Recipe) -
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--fail-if", "speed < 1"), "speed, which is no figure"),
-        (("--conditions", "cold", "--fail-if", "ratio < preloaded.ready_s"), "a preloaded start, and none is made"),
+        (("--fail-if", "speed < 1"), "speed, which is not a figure"),
+        (("--conditions", "cold", "--fail-if", "preloaded.ready_s > 1"), "a preloaded start, and none is made"),
         (("--conditions", "hot"), "'hot' are not conditions"),
         (("--compare", "none.json"), "none.json cannot be read"),
         (("--report", "no/such/folder/p.html"), "cannot be written"),

@@ -162,7 +162,7 @@ def test_a_hub_that_is_not_there_is_given_up_on(preheat: Preheat) -> None:
 
 def test_a_line_that_always_breaks_is_given_up_on_and_what_came_is_kept(preheat: Preheat, hub: FlakyHub) -> None:
     hub.fails("model.safetensors", hangs_up_after(0))
-    failed(preheat("pull", "acme/tiny", "--connections", "2"), 3, "127.0.0.1")
+    failed(preheat("pull", "acme/tiny", "--patience", "3s"), 3, "127.0.0.1")
     hub.recovers()
     assert preheat("pull", "acme/tiny").status == 0
 

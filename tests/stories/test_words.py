@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 from tests.command import COMMAND, Preheat
 from tests.flaky_hub import FlakyHub
+
+from preheat.cli import commands
 
 VERBS = ["pull", "run", "mirror", "prove"]
 
@@ -34,6 +37,16 @@ def test_help_lists_every_verb_and_loads_nothing_heavy(preheat: Preheat) -> None
     assert all(f"\n    {verb}" in told.out for verb in VERBS)
     assert "urllib3" not in told.err
     assert "rich" not in told.err
+
+
+@pytest.mark.parametrize("module", sorted(Path(commands.__path__[0]).glob("[a-z]*.py")), ids=lambda path: path.stem)
+def test_every_verb_that_opens_connections_takes_timeouts_and_patience(preheat: Preheat, module: Path) -> None:
+    opens = re.search(
+        r"wiring\.(transport|policy|sources|endpoints|upstreams|reach)|\bPlaces\(|commands\.pull", module.read_text()
+    )
+    said = preheat(module.stem.replace("_", "-"), "--help").out
+    for option in ("--connect-timeout", "--read-timeout", "--patience"):
+        assert (option in said) == bool(opens)
 
 
 def test_it_tells_its_version(preheat: Preheat) -> None:

@@ -136,11 +136,11 @@ def console(*, json: bool, loud: int, out: IO[str] | None = None) -> Console:
 
 
 def _facts(error: PreheatError) -> dict[str, object]:
-    facts: dict[str, object] = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+    # What was done has the same fields in an error as in the end of a verb that did all of it.
+    done = error.figures if isinstance(error, Incomplete) else {}
+    facts = done | {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
     if isinstance(error, AppError):
         facts["tail"] = error.tail
-    if isinstance(error, Incomplete):
-        facts["figures"] = error.figures
     if isinstance(error, ImageError) and error.end:
         facts["end"] = error.end
     return facts

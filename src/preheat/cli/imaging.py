@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Callable
 
+from preheat.cli.reaching import reaching
+
 Build = Callable[[argparse.ArgumentParser], None]
 
 
@@ -55,4 +57,4 @@ def _build(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--ready-within", default="10m", metavar="TIME", help="with --check: it has to be ready by then (default 10m)"
     )
-    verb.set_defaults(connections=32, endpoint=[])
+    reaching(verb, connections=32)

@@ -2,6 +2,8 @@
 
 import argparse
 
+from preheat.cli.reaching import reaching
+
 EXAMPLES = """\
   preheat mirror --listen 0.0.0.0:8000           then, on every desk: export HF_ENDPOINT=http://HOST:8000
   preheat mirror --folder me/my-voice=./voice    a folder as a repository
@@ -36,6 +38,7 @@ def mirroring(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--read-only", action="store_true", help="serve what is here and fetch nothing")
     _keeping(verb)
     _securing(verb)
+    reaching(verb, patience="1m")
     verb.add_argument(
         "--pace", metavar="RATE", help="test aid: slow every connection to RATE (1M), as a far hub would be"
     )

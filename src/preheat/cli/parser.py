@@ -8,6 +8,7 @@ from preheat.cli.describing import describing
 from preheat.cli.imaging import imaging
 from preheat.cli.mirroring import EXAMPLES, mirroring
 from preheat.cli.proving import proving
+from preheat.cli.reaching import asking, pulling
 from preheat.cli.upkeep import upkeep
 from preheat.errors import UsageError
 
@@ -62,50 +63,6 @@ def _everywhere() -> _Parser:
     return shared
 
 
-def _asking(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "--endpoint",
-        action="append",
-        default=[],
-        metavar="HUB=URL",
-        help="ask this address for a hub: hf=https://hf-mirror.com",
-    )
-    verb.set_defaults(connections=8)
-
-
-def _pulling(verb: argparse.ArgumentParser) -> None:
-    _asking(verb)
-    verb.add_argument(
-        "--connections",
-        type=int,
-        default=256,
-        metavar="N",
-        help="at most N connections to each endpoint; how many are used is found out (default 256)",
-    )
-    verb.add_argument("--limit-rate", metavar="RATE", help="at most so many bytes a second in all: 50M")
-    verb.add_argument(
-        "--patience",
-        metavar="TIME",
-        default="5m",
-        help="how long a hub that has served before may be away before the pull fails (default 5m)",
-    )
-    verb.add_argument(
-        "--connect-timeout", metavar="TIME", default="10s", help="how long a connection may take (default 10s)"
-    )
-    verb.add_argument(
-        "--read-timeout",
-        metavar="TIME",
-        default="45s",
-        help="how long a hub may send nothing, before its first byte and between bytes (default 45s)",
-    )
-    verb.add_argument(
-        "--unsafe-files",
-        choices=["refuse", "warn", "allow"],
-        default="warn",
-        help="what to do about checkpoints that would run a stranger's code when loaded (default warn)",
-    )
-
-
 def _placing(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--link",
@@ -130,7 +87,7 @@ def _pull(verb: argparse.ArgumentParser) -> None:
     )
     _locked(verb)
     _placing(verb)
-    _pulling(verb)
+    pulling(verb)
 
 
 def _locked(verb: argparse.ArgumentParser) -> None:
@@ -187,7 +144,7 @@ def _run_verb(verb: argparse.ArgumentParser) -> None:
         help="watch: count what it tries to reach; none: that, and a network of its own with nobody in it",
     )
     _placing(verb)
-    _pulling(verb)
+    pulling(verb)
 
 
 def _serve_config(verb: argparse.ArgumentParser) -> None:
@@ -198,7 +155,6 @@ def _serve_config(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--front", metavar="ADDR", help="have the guard hold the app's public port, as `run` does")
     verb.add_argument("--ready-within", default="10m", metavar="TIME", help="as `run` (default 10m)")
     verb.add_argument("--stop-within", default="10s", metavar="TIME", help="as `run` (default 10s)")
-    verb.set_defaults(connections=32, endpoint=[])
 
 
 def _view(verb: argparse.ArgumentParser) -> None:
@@ -256,8 +212,8 @@ _VERBS = (
         mirroring,
         EXAMPLES,
     ),
-    *describing(_app, _asking),
+    *describing(_app, asking),
     *imaging(),
-    *proving(_app, _pulling),
-    *upkeep(_pulling),
+    *proving(_app, pulling),
+    *upkeep(pulling),
 )

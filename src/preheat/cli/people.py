@@ -1,6 +1,7 @@
 """People: events, errors and results as sentences on stderr, with a bar where that is a terminal."""
 
 import functools
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from preheat.events import (
     Adopted,
     Answered,
     AppChanged,
+    Away,
     Event,
     Evicted,
     LayerPut,
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from rich.console import Console as Terminal
     from rich.progress import Progress, TaskID
 
-_LINES_EVERY_S = 2.0
+_LINES_EVERY_S, _AWAY_EVERY_S = 2.0, 15.0
 _NAMED = 3  # places, in one line
 
 
@@ -55,6 +57,7 @@ class People:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._said_at = time.monotonic()
+        self._away_at = -_AWAY_EVERY_S
 
     def __call__(self, event: Event) -> None:
         """See Console."""
@@ -80,6 +83,8 @@ class People:
                     self._said_at = now
                     of = f"{say_size(event.done)} of {say_size(event.file.size)}"
                     self._say(f"  another preheat is fetching {event.file.path}: {of}")
+            case Away():
+                self._away(event, now)
             case Retrying():
                 self._say(f"{event.what}: {event.reason}; again in {say_seconds(event.wait_s)}")
             case Stored():
@@ -128,27 +133,41 @@ class People:
             self._bar.stop()
             self._bar = None
 
+    def _away(self, event: Away, now: float) -> None:
+        """Count down on a terminal; elsewhere, one line now and then."""
+        again = f"trying again in {_whole(event.wait_s)}" if event.wait_s > 0 else "trying again"
+        words = f"{event.reason}: {again}, giving up in {_whole(event.left_s)}"
+        if self._loud == 0:
+            return
+        if self._at_terminal:
+            self._draw(self._pace, words)
+        elif now - self._away_at >= _AWAY_EVERY_S:
+            self._away_at = now
+            self._say(f"  {words}")
+
     def _received(self, event: Received | Read, now: float) -> None:
         if self._pace is None or self._loud == 0:
             return
         self._pace.add(event.size, now)
         if self._at_terminal:
-            self._draw(self._pace, now)
+            if now - self._said_at >= 0.1:
+                self._said_at = now
+                self._draw(self._pace, _progress_words(self._pace, now))
         elif now - self._said_at >= _LINES_EVERY_S:
             self._said_at = now
             self._say(f"  {_progress_words(self._pace, now)}")
 
-    def _draw(self, pace: Pace, now: float) -> None:
+    def _draw(self, pace: Pace | None, words: str) -> None:
         if self._bar is None:
             from rich.progress import BarColumn, Progress, TextColumn
 
             columns = (BarColumn(bar_width=None), TextColumn("{task.fields[words]}"))
             self._bar = Progress(*columns, console=self._terminal, transient=True)
-            self._task = self._bar.add_task("", total=pace.total, words="")
+            self._task = self._bar.add_task("", words="")
             self._bar.start()
-        if now - self._said_at >= 0.1 and self._task is not None:
-            self._said_at = now
-            self._bar.update(self._task, completed=pace.done, words=_progress_words(pace, now))
+        if self._task is not None:
+            total, done = (pace.total, pace.done) if pace is not None else (1, 0)
+            self._bar.update(self._task, total=total, completed=done, words=words)
 
     def _say(self, sentence: str, at: int = 1, first: str = "", style: str = "") -> None:
         """Say it if that is asked for, with a word in some style before it where there is a terminal."""
@@ -173,6 +192,12 @@ def _progress_words(pace: Pace, now: float) -> str:
     left_s = pace.left_s(now)
     words = f"{say_size(pace.done)} of {say_size(pace.total)}, {say_size(pace.rate(now))}/s"
     return words if left_s is None else f"{words}, {say_seconds(left_s)} left"
+
+
+def _whole(seconds: float) -> str:
+    """Say a time in whole seconds, as a countdown does."""
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _targets(places: tuple[str, ...]) -> str:

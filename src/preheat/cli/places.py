@@ -50,7 +50,8 @@ class Places:
     def _registry(self, name: Name, end: str) -> Registry:
         config = self._wiring.config
         login = find_login(name.host, name.repository, config.logins, config.environ)
-        return Registry(self._wiring.transport, name, login, Manner(self._plain(name), end))
+        manner = Manner(self._plain(name), end, self._wiring.patience, self._wiring.console)
+        return Registry(self._wiring.transport, name, login, manner)
 
     def _plain(self, name: Name) -> bool:
         """Whether to talk without TLS: where that was asked for, or on this machine if it is understood there."""

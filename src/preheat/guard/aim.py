@@ -9,11 +9,11 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from dataclasses import dataclass
 from typing import Tuple
 
 from preheat.guard.seccomp import MOST_ASKED, MOST_PARTS, Call
 from preheat.guard.sockaddr import Address, read_sockaddr
-from preheat.guard.value import dataclass
 
 _LONGEST = 128  # struct sockaddr_storage
 _MSGHDR, _MMSGHDR = 32, 64  # as much of a struct msghdr as is read here; all of a struct mmsghdr

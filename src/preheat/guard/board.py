@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Sequence
 
 from preheat.guard import kin
 from preheat.guard.history import History
 from preheat.guard.lifecycle import Life
 from preheat.guard.progress import Progress, Step, progress, reached, steps
-from preheat.guard.value import dataclass, field
 
 if TYPE_CHECKING:
     from preheat.guard.small_http import Answer

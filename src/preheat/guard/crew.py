@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable
 
 from preheat.guard.app import App
@@ -13,7 +14,6 @@ from preheat.guard.kin import family
 from preheat.guard.lifecycle import Patience
 from preheat.guard.process import CannotStart, Output
 from preheat.guard.room import free_memory
-from preheat.guard.value import dataclass
 
 if TYPE_CHECKING:
     from preheat.guard.front import Front

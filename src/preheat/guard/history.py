@@ -25,7 +25,8 @@ class History:
         if self._path:
             with suppress(OSError):
                 os.makedirs(os.path.dirname(self._path) or ".", exist_ok=True)
-                aside = f"{self._path}.{os.getpid()}"
+                folder, name = os.path.split(self._path)
+                aside = os.path.join(folder, f".{name}.new")  # one name, so that killed guards leave one at most
                 with open(aside, "w", encoding="ascii") as file:
                     file.writelines(f"{seconds:.3f}\n" for seconds in self.earlier_s)
                 os.replace(aside, self._path)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import dataclass
 from typing import Callable
 
 from preheat.guard.aim import Message, messages
 from preheat.guard.questions import Question, asked_of, dns_questions
 from preheat.guard.seccomp import Call
 from preheat.guard.sockaddr import Address
-from preheat.guard.value import dataclass
 
 _ON_A_CONNECTION = ("write", "writev")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from preheat.guard.ending import describe_exit
-from preheat.guard.value import dataclass, replace
 
 State = Literal["stopped", "starting", "running", "backoff", "fatal"]
 Action = Literal["nothing", "start", "stop", "restart"]

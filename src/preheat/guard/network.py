@@ -17,6 +17,7 @@ import signal
 import socket
 import threading
 import time
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Iterable
 
@@ -24,7 +25,6 @@ from preheat.guard import kin, seccomp
 from preheat.guard.inquiry import Inquiry, inquiries, needs_no_look
 from preheat.guard.sockaddr import Address
 from preheat.guard.tally import Attempt, Tally
-from preheat.guard.value import dataclass
 
 __all__ = ["Attempt", "Availability", "Witness"]
 

@@ -14,10 +14,10 @@ import struct
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Callable, Sequence
 
 from preheat.guard import kin
-from preheat.guard.value import dataclass
 
 FANOTIFY, PROC = "fanotify", "proc"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import dataclass
 from typing import Iterator
 
 from preheat.guard import kin
-from preheat.guard.value import dataclass
 
 _LISTENING = "0A"  # include/net/tcp_states.h: TCP_LISTEN
 

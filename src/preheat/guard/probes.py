@@ -6,11 +6,11 @@ import os
 import re
 import signal
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Mapping, Protocol
 
 from preheat.guard.real import KINDS, Once, RealRequest, hang_up_after, split_request
 from preheat.guard.tail import Sight, Tail
-from preheat.guard.value import dataclass
 
 _TIMEOUT_S = 5.0
 # As words: re compiles and keeps them when they are first asked for.

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Callable
 
@@ -16,7 +17,6 @@ from preheat.guard.bell import Ring, silent
 from preheat.guard.pump import pump
 from preheat.guard.spawn import Born, CannotStart, spawn
 from preheat.guard.tail import Tail
-from preheat.guard.value import dataclass
 
 if TYPE_CHECKING:
     from preheat.guard.confessions import Confessions
@@ -56,7 +56,7 @@ class Process:
         self,
         app: App,
         *,
-        output: Output = Output(),  # noqa: B008 - frozen
+        output: Output = Output(),
         witness: Witness | None = None,
         on_end: Ring = silent,
     ) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Iterable, Sequence, Tuple
 
 from preheat.guard import kin
-from preheat.guard.value import dataclass
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ import json
 import re
 import socket
 import struct
-
-from preheat.guard.value import dataclass
+from dataclasses import dataclass
 
 NSCD, RESOLVED, AVAHI = "/nscd/socket", "/systemd/resolve/io.systemd.Resolve", "/avahi-daemon/socket"
 

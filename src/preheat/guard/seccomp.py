@@ -17,8 +17,7 @@ import platform
 import struct
 import sys
 from contextlib import suppress
-
-from preheat.guard.value import dataclass
+from dataclasses import dataclass
 
 # linux/audit.h: AUDIT_ARCH; asm/unistd.h: the calls of _NAMES in their order, and seccomp.
 _MACHINES = {

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field, replace
 from typing import Mapping, Sequence
 
 from preheat.guard.app import App
 from preheat.guard.lifecycle import Patience
-from preheat.guard.value import dataclass, field, replace
 
 USAGE = """usage: python guard.pyz [options] -- COMMAND …
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Callable, Tuple
-
-from preheat.guard.value import dataclass
 
 _MOST_HEAD = 16 * 1024
 _PATIENCE_S = 5.0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import dataclass
 
 from preheat.guard.questions import AVAHI, NSCD, RESOLVED
-from preheat.guard.value import dataclass
 
 # Resolvers behind a socket file.
 _RESOLVERS = (NSCD, RESOLVED, AVAHI)

@@ -9,11 +9,11 @@ import socket
 import sys
 import warnings
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 
 from preheat.guard import warden
 from preheat.guard.app import App
 from preheat.guard.shield import shield
-from preheat.guard.value import dataclass
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 _NO_FOLDER, _NO_NETWORK = "folder", "network"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Callable
 
 from preheat.guard.app import PORT, App
@@ -15,7 +16,6 @@ from preheat.guard.probes import port_of
 from preheat.guard.process import Output
 from preheat.guard.settings import Settings, Stage, read_address
 from preheat.guard.supervisor import Changed, Event, Outcome, Said, Started, Surroundings, supervise
-from preheat.guard.value import replace
 
 if TYPE_CHECKING:
     from preheat.guard.front import Front

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Callable, Union
 
 from preheat.guard.app import App
@@ -17,7 +18,6 @@ from preheat.guard.probes import parse_probe, port_of
 from preheat.guard.process import CannotStart, Output
 from preheat.guard.signals import Requests
 from preheat.guard.tail import Tail
-from preheat.guard.value import dataclass, field, replace
 
 if TYPE_CHECKING:
     from preheat.guard.front import Front
@@ -87,7 +87,7 @@ def supervise(
     witness: Witness | None = None,
     output: Output = Output(),  # noqa: B008 - frozen
     stop: Callable[[], bool] | None = None,
-    around: Surroundings = Surroundings(),  # noqa: B008 - frozen
+    around: Surroundings = Surroundings(),
 ) -> Outcome:
     """Keep an app alive until it ends by itself, its restarts are spent, a signal comes, or `stop` says so.
 

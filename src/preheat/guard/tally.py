@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, replace
 from typing import Any, Tuple
 
 from preheat.guard.inquiry import Inquiry
 from preheat.guard.sockaddr import Address
-from preheat.guard.value import dataclass, replace
 
 # Further ones are added up under one name or address: an app may try the whole internet.
 _MOST_NAMES, _MOST_PLACES, _MOST_LINES = 256, 1024, 256

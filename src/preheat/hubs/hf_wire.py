@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from preheat.digest import GIT_SHA1, SHA256, Digest
-from preheat.errors import AccessDenied, HubError, NotFound, PreheatError, UsageError
+from preheat.errors import AccessDenied, HubError, IntegrityError, NotFound, PreheatError, UsageError
 from preheat.hubs.hf_documents import (
     ENTRY_NOT_FOUND,
     GATED_REPO,
@@ -41,10 +41,12 @@ class Info:
 
 
 def read_info(body: bytes, ref: Ref) -> Info:
-    """Read the answer to `info_path`; raise HubError if it is none."""
+    """Read the answer to `info_path`; raise HubError if it is none, IntegrityError if it is about another commit."""
     document = _decode(body, InfoDocument, f"description of {ref}")
     if not re.fullmatch(r"[0-9a-f]{40}", document.sha):
         raise HubError(f"the hub says {ref} is at {document.sha!r}, which is not a commit", hint=_OTHER_HUB)
+    if ref.pinned and document.sha != ref.revision:
+        raise IntegrityError(f"asked for {ref}, the hub answers with commit {document.sha}", hint=_OTHER_HUB)
     return Info(document.sha, bool(document.private), bool(document.gated), _files(document.siblings))
 
 

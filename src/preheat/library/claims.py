@@ -12,10 +12,10 @@ from pathlib import Path
 
 import msgspec
 
+from preheat.aside import write_whole
 from preheat.digest import Digest
 from preheat.library.partial import disk_trouble
 from preheat.library.reading import read_small
-from preheat.library.records import write_whole
 
 PULL, VIEW = "pull", "view"
 # After so long, a process on another machine is taken for dead, and a view there for gone: no pull takes a week, and a
@@ -50,10 +50,16 @@ class Claims:
         self._root = root
 
     @contextmanager
-    def pulling(self, digests: Iterable[Digest]) -> Iterator[None]:
-        """Keep blobs from being pruned, here or not here yet, until the block ends or the process does."""
+    def pulling(self, digests: Iterable[Digest], at: Path | None = None) -> Iterator[None]:
+        """Keep blobs from being pruned, here or not here yet, until the block ends or the process does.
+
+        `at` is what is made of them outside the library: should the process be killed, a prune looks there for what
+        was left aside.
+        """
         path = self._root / f"{_host()}-{secrets.token_hex(8)}.json"
-        self._write(path, _Claim(PULL, _host(), [str(digest) for digest in digests], process=_process(os.getpid())))
+        outside = "" if at is None else str(at.absolute())
+        wanted = [str(digest) for digest in digests]
+        self._write(path, _Claim(PULL, _host(), wanted, process=_process(os.getpid()), at=outside))
         try:
             yield
         finally:
@@ -84,6 +90,11 @@ class Claims:
         for claim, holds in self._all():
             if holds:
                 yield claim
+
+    def abandoned(self) -> list[Path]:
+        """List what processes that have ended were making outside the library; without their claims it is not known."""
+        dead = (claim for claim, holds in self._all(strict=False) if not holds)
+        return [Path(claim.at) for claim in dead if claim.by == PULL and claim.at]
 
     def tidy(self, forget: str = "") -> None:
         """Remove the claims that hold no more, and all views' of the machine to `forget`."""
@@ -143,7 +154,7 @@ def _host() -> str:
 def _process(pid: int) -> str:
     """Name a process so that no other is ever meant: this kernel's boot, its family of numbers, number, start."""
     try:
-        started = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
+        started = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         started = "?"
     return f"{_kernel()} {pid} {started}"
@@ -156,7 +167,7 @@ def _pid(process: str) -> int:
 
 def _kernel() -> str:
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return platform.node()

@@ -6,8 +6,8 @@ from typing import TypeVar
 
 import msgspec
 
+from preheat.aside import write_whole
 from preheat.library.reading import read_small
-from preheat.library.records import write_whole
 
 Fact = TypeVar("Fact")
 

@@ -4,12 +4,12 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from preheat.aside import beside
 from preheat.buffer import make_buffer
 from preheat.digest import GIT_SHA1, SHA256, Digest, Hasher, hasher
 from preheat.errors import IntegrityError, LibraryError
@@ -58,7 +58,7 @@ class Intake:
         """
         if expected is not None and self._path_of(expected).exists():
             return Taken(expected, self._path_of(expected).stat().st_size, "here")
-        aside = self._aside / f".adopt.{os.getpid()}.{secrets.token_hex(6)}.new"
+        aside = beside(self._aside / "adopt")
         try:
             with open(os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
                 return self._take(source, file.fileno(), aside, expected)

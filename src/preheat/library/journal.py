@@ -143,7 +143,7 @@ def _text(lines: list[str]) -> bytes:
 def boot_id() -> str:
     """Name this boot of this machine, so that another one can tell. Linux's random(4), else always new."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:
         return os.urandom(16).hex()
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from preheat.aside import write_whole
 from preheat.digest import Digest
 from preheat.errors import Busy, LibraryError, NoSpace, NotPreloaded
 from preheat.library.blobs import Blobs
@@ -19,7 +20,7 @@ from preheat.library.lock import take
 from preheat.library.partial import Partial, disk, disk_trouble
 from preheat.library.pins import Pins
 from preheat.library.reading import read_small
-from preheat.library.records import Records, write_whole
+from preheat.library.records import Records
 from preheat.library.seals import Seals
 from preheat.library.shares import shared
 from preheat.library.watcher import Watcher
@@ -160,12 +161,15 @@ class Library:
         self._blobs.settle()
 
     @contextlib.contextmanager
-    def wanted(self, snapshot: Snapshot) -> Iterator[None]:
-        """Keep the snapshot's blobs, here or on their way, from being pruned while it has no record yet."""
+    def wanted(self, snapshot: Snapshot, at: Path | None = None) -> Iterator[None]:
+        """Keep the snapshot's blobs, here or on their way, from being pruned while it has no record yet.
+
+        `at` is what is made of them outside the library.
+        """
         with contextlib.ExitStack() as until:
             # Where no claim can be written, nothing can be pulled, and what is here can be used.
             with contextlib.suppress(OSError):
-                until.enter_context(self.claims.pulling(file.digest for file in snapshot.files))
+                until.enter_context(self.claims.pulling((file.digest for file in snapshot.files), at))
             yield
 
     def suspicious(self, snapshot: Snapshot) -> tuple[File, ...]:

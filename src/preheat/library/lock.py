@@ -32,24 +32,6 @@ def take(path: Path | str, mode: int = 0o644) -> int | None:
     return None
 
 
-def left_behind(path: Path) -> bool:
-    """Whether the process that was writing the file at `path` has ended: nobody has it locked.
-
-    False where that cannot be found out, as on some shares.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
-
-
 def _opened(path: Path | str, mode: int) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
 

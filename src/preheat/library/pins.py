@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from preheat.library.records import write_whole
+from preheat.aside import write_whole
 from preheat.ref import Ref
 from preheat.snapshot import Snapshot
 

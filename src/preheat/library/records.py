@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,10 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
+from preheat.aside import write_whole
 from preheat.digest import Digest
 from preheat.errors import LibraryError, PreheatError
 from preheat.library.decoded import Decoded
-from preheat.library.lock import take
 from preheat.library.reading import read_small
 from preheat.ref import DATASET, FOLDER, HUGGING_FACE, MODEL, MODELSCOPE, SPACE, URL, Ref
 from preheat.snapshot import File, Snapshot
@@ -154,6 +153,11 @@ class Records:
         for revision, commit in self.revisions(snapshot.ref).items():
             if commit == snapshot.commit:
                 (folder / "refs" / _name(revision)).unlink(missing_ok=True)
+        self.drop(snapshot)
+
+    def drop(self, snapshot: Snapshot) -> None:
+        """Forget a commit that no branch or tag was last seen at."""
+        folder = self._folder(snapshot.ref)
         (folder / f"{snapshot.commit}.json").unlink(missing_ok=True)
         for empty in (folder / "refs", folder):
             try:
@@ -268,26 +272,3 @@ def _unreadable(error: OSError, path: Path) -> LibraryError:
     return LibraryError(
         f"{path} cannot be read: {why}", hint="check its owner and mode, or move it away and pull again"
     )
-
-
-def write_whole(path: Path, data: bytes) -> int:
-    """Write a file so that it is never seen in part: aside, to disk, renamed. Return its inode.
-
-    The file aside is locked as long as it is written, so that `prune` can tell one that a crash has left.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = None
-    while descriptor is None:
-        aside = path.with_name(f".{path.name[:200]}.{os.getpid()}-{secrets.token_hex(4)}.new")
-        descriptor = take(aside, 0o666)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            aside.rename(path)
-            return os.fstat(file.fileno()).st_ino
-    except BaseException:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise

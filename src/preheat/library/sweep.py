@@ -7,16 +7,18 @@ sees the claim, or the other one sees that the blob is gone, and fetches it. doc
 
 import contextlib
 import os
+import shutil
 import stat
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from preheat.aside import IN_USE, PROOF, TRACE, is_for, is_left, left, left_below
 from preheat.digest import Digest
 from preheat.library.claims import VIEW, Claims, linked
 from preheat.library.inventory import Blob, inventory
-from preheat.library.lock import left_behind, take
+from preheat.library.lock import take
 from preheat.library.records import Records
 from preheat.library.shares import SIGHT_S, shared
 from preheat.ref import Ref
@@ -32,8 +34,10 @@ _LEFTOVERS = (
     "*/*/.*.new",
     "*/*/*/.*.new",
     "*/*/*/refs/.*.new",
+    f"{PROOF}*",
+    f"{TRACE}*",
 )
-_NOT_OURS = ("blobs", "views")  # nothing is written aside in the one, and the other is looked after by who places views
+_NOT_OURS = ("blobs", "views")  # nothing is written aside in the one, and the other has other programs' names
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ class Sweep:
             if path.suffix == ".part":
                 freed += size if _drop_partial(path) else 0
             elif self._is_left(path, time.time()):
-                path.unlink(missing_ok=True)
+                _remove(path)
                 freed += size
         return freed
 
@@ -159,11 +163,18 @@ class Sweep:
 
     def _leftovers(self, now: float) -> Iterable[tuple[Path, int]]:
         """Find partials that nobody has touched for a week, what crashes left aside, and what was quarantined."""
-        for pattern in _LEFTOVERS:
-            for path in self._root.glob(pattern):
-                if path.relative_to(self._root).parts[0] not in _NOT_OURS and self._is_left(path, now):
-                    with contextlib.suppress(FileNotFoundError):
-                        yield path, path.lstat().st_blocks * 512
+        found = [path for pattern in _LEFTOVERS for path in self._root.glob(pattern)]
+        ours = [path for path in found if path.relative_to(self._root).parts[0] not in _NOT_OURS]
+        for path in dict.fromkeys([*ours, *left_below(self._root / "views"), *self._outside()]):
+            if self._is_left(path, now):
+                with contextlib.suppress(FileNotFoundError):
+                    yield path, _size(path)
+
+    def _outside(self) -> Iterable[Path]:
+        """List what killed processes left beside what they were making elsewhere, as their claims say."""
+        for place in self._claims.abandoned():
+            yield from (path for path in left(place.parent) if is_for(path, place))
+            yield from left_below(place)
 
     def _is_left(self, path: Path, now: float) -> bool:
         """Whether nobody has a use for a file any more; a lock tells that of files aside, but on shares only age."""
@@ -171,9 +182,13 @@ class Sweep:
             status = path.lstat()
         except FileNotFoundError:
             return False
+        age_s = now - max(status.st_mtime, status.st_ctime)
+        if stat.S_ISDIR(status.st_mode):
+            return path.parent == self._root and (age_s > _STALE_S or is_left(path / IN_USE))
+        if stat.S_ISLNK(status.st_mode) and path.suffix == ".new":
+            return is_left(path)
         if not stat.S_ISREG(status.st_mode):
             return False
-        age_s = now - max(status.st_mtime, status.st_ctime)
         match path.suffix:
             case ".part":
                 return age_s > 7 * _STALE_S
@@ -182,7 +197,7 @@ class Sweep:
             case ".new" if path.name.endswith(".journal.new"):
                 return not path.with_suffix("").with_suffix(".part").exists()
             case ".new" if not self._settle_s:
-                return age_s > _STALE_S or left_behind(path)
+                return age_s > _STALE_S or is_left(path)
             case _:
                 return age_s > _STALE_S
 
@@ -202,6 +217,21 @@ def _inode(path: Path) -> int:
 def _move(path: Path, to: Path) -> None:
     with contextlib.suppress(FileNotFoundError):  # another sweep was faster
         path.rename(to)
+
+
+def _size(path: Path) -> int:
+    """Count the bytes on disk that removing it frees."""
+    if path.is_dir() and not path.is_symlink():
+        return sum(_size(Path(place, name)) for place, _, names in os.walk(path) for name in names)
+    status = path.lstat()
+    return status.st_blocks * 512 if status.st_nlink == 1 else 0
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _drop_partial(path: Path) -> bool:

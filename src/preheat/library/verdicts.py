@@ -4,10 +4,10 @@ from pathlib import Path
 
 import msgspec
 
+from preheat.aside import write_whole
 from preheat.digest import Digest
 from preheat.library.partial import disk_trouble
 from preheat.library.reading import read_small
-from preheat.library.records import write_whole
 from preheat.verdict import LEVELS, Verdict
 
 

@@ -2,7 +2,6 @@
 
 import ipaddress
 import os
-import secrets
 import socket
 import ssl
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from preheat.aside import create, tidy
 from preheat.errors import PreheatError, UsageError
 from preheat.installation import how_to_install, is_installed
 
@@ -137,8 +137,8 @@ def _name(name: str) -> "GeneralName":
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    tidy(path)
+    aside, descriptor = create(path, mode)
     with open(descriptor, "wb") as file:
         file.write(data)
         file.flush()

@@ -2,8 +2,12 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from typing import Protocol
+
+# The longest that a thread waits at a stretch which signals are to reach.
+GLANCE_S = 0.2
 
 
 class Member(Protocol):
@@ -94,7 +98,9 @@ class Crowd:
             self.stopping = True
             for member in self._idle:
                 member.hang_up()
-            self._changed.wait_for(lambda: not self._busy, patience_s)
+            deadline = time.monotonic() + patience_s
+            while self._busy and (left_s := deadline - time.monotonic()) > 0:
+                self._changed.wait(min(left_s, GLANCE_S))
             for member in (*self._busy, *self._idle):
                 member.hang_up()
             self._changed.wait_for(lambda: not len(self), 1.0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from preheat.digest import Digest
 from preheat.errors import HubUnavailable, IntegrityError, PreheatError
-from preheat.events import Event, Listener, Noted, Received
+from preheat.events import Away, Event, Listener, Noted, Received
 from preheat.library.library import Library
 from preheat.library.tide import SMALL
 from preheat.mirror.arrival import Arrival
@@ -205,7 +205,8 @@ class Fetches:
             raise HubUnavailable("no client waits for it, and another file was asked for", wait_s=1.0)
         if isinstance(event, Received):
             self._count(received=event.size)
-        self._on_event(event)
+        if not isinstance(event, Away):  # once a second for each fetch is too much
+            self._on_event(event)
 
     def _count(self, **more: int) -> None:
         with self._turn:

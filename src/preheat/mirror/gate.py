@@ -3,9 +3,9 @@
 import hashlib
 from pathlib import Path
 
+from preheat.aside import write_whole
 from preheat.library.partial import disk_trouble
 from preheat.library.reading import read_small
-from preheat.library.records import write_whole
 from preheat.ref import Ref
 
 # ELSEWHERE: open at an upstream that is not the hub itself, whose refusal says nothing about it.

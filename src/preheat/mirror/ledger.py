@@ -6,8 +6,9 @@ import hmac
 import secrets
 from pathlib import Path
 
+from preheat.aside import create, write_whole
 from preheat.errors import LibraryError
-from preheat.library.records import Records, write_whole
+from preheat.library.records import Records
 from preheat.ref import Ref
 from preheat.snapshot import Snapshot
 
@@ -79,11 +80,12 @@ class Ledger:
         if make:
             with contextlib.suppress(OSError):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                aside = path.with_name(f".key.{secrets.token_hex(8)}.new")
-                aside.touch(mode=0o600)
-                aside.write_bytes(secrets.token_bytes(_KEY_SIZE))
-                with contextlib.suppress(FileExistsError):
-                    path.hardlink_to(aside)  # the first of two mirrors that start at once wins
-                aside.unlink()
+                aside, descriptor = create(path, 0o600)
+                with open(descriptor, "wb") as file:
+                    file.write(secrets.token_bytes(_KEY_SIZE))
+                    file.flush()
+                    with contextlib.suppress(FileExistsError):
+                        path.hardlink_to(aside)  # the first of two mirrors that start at once wins
+                    aside.unlink()
                 return path.read_bytes()
         return b""

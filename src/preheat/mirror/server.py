@@ -14,7 +14,7 @@ from preheat.errors import PreheatError
 from preheat.events import Listener, Serving
 from preheat.mirror.budget import Budget
 from preheat.mirror.connection import Connection, Desk, serving
-from preheat.mirror.crowd import Crowd
+from preheat.mirror.crowd import GLANCE_S, Crowd
 from preheat.mirror.forms import Answer, Request
 from preheat.mirror.limits import Limits
 
@@ -68,6 +68,7 @@ class Server:
         self._address = self._socket.getsockname()[:2]
         if pace is not None:
             self._hold_to(pace)
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
     @property
@@ -98,7 +99,9 @@ class Server:
 
     def wait(self) -> None:
         """Return when it has been stopped."""
-        self._thread.join()
+        # In glances: a signal may reach another thread, or come just before the wait, and would not end it.
+        while not self._ended.wait(GLANCE_S):
+            pass
 
     def stop(self, patience_s: float = 5.0) -> None:
         """Accept no more, let the answers on their way finish within `patience_s`, then hang up."""
@@ -106,7 +109,7 @@ class Server:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         if self._thread.is_alive():
-            self._thread.join()
+            self.wait()
         self._socket.close()
         self.crowd.hang_up(patience_s)
         for companion in self._beside:
@@ -120,6 +123,12 @@ class Server:
         self.stop()
 
     def _accept(self) -> None:
+        try:
+            self._accept_all()
+        finally:
+            self._ended.set()
+
+    def _accept_all(self) -> None:
         while not self.crowd.stopping:
             try:
                 accepted, address = self._socket.accept()

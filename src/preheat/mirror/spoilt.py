@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from preheat.digest import Digest
-from preheat.library.records import write_whole
+from preheat.library. import write_whole
 
 _KEPT_S = 30 * 86_400.0
 

@@ -1,14 +1,12 @@
 """Archiving: write an image as one tar, aside, and name it when it is whole. See archive.py for what is in it."""
 
 import contextlib
-import fcntl
 import os
-import re
-import secrets
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from preheat.aside import create, tidy
 from preheat.digest import Digest, sha256
 from preheat.errors import SOURCE, ImageError
 from preheat.oci.blobs import REF_NAME
@@ -21,7 +19,6 @@ from preheat.oci.store import HERE, SHARED, WRITTEN
 from preheat.oci.tar import END, Header, header, padding
 
 _NO_DIGEST = "0" * 64
-_TO_LOOK = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 
 
 class ArchiveTarget:
@@ -36,17 +33,13 @@ class ArchiveTarget:
         self._tag = tag
         self._told = told
         self._docker = docker
-        self._aside = file.with_name(f".{file.name[:200]}.{secrets.token_hex(6)}.new")
         self._turn = threading.Lock()
         self._there: set[Digest] = set()
         self._at = 0
         with self._trouble():
             file.parent.mkdir(parents=True, exist_ok=True)
-            _tidy(file)
-            self._out = os.open(self._aside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-            # For the next build to know, if this one is killed, that nobody is writing the file.
-            with contextlib.suppress(OSError):
-                fcntl.flock(self._out, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            tidy(file)
+            self._aside, self._out = create(file, 0o644)
 
     def put(self, content: Content) -> tuple[Digest, str]:
         """See Target."""
@@ -123,16 +116,6 @@ class ArchiveTarget:
             yield
         except OSError as error:
             raise target_trouble(self.name, error) from error
-
-
-def _tidy(file: Path) -> None:
-    """Remove what builds of the same archive that were killed have left beside it."""
-    aside = re.compile(re.escape(f".{file.name[:200]}.") + r"[0-9a-f]{12}\.new")
-    for path in file.parent.iterdir():
-        if aside.fullmatch(path.name):
-            with contextlib.suppress(OSError), open(os.open(path, _TO_LOOK), "rb") as left:
-                fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
 
 
 def _write_list(items: list[Fields]) -> bytes:

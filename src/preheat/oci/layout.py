@@ -9,13 +9,12 @@ A blob is written aside in the folder, put on disk and then named; the index is 
 
 import contextlib
 import fcntl
-import itertools
 import os
-import secrets
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
+from preheat.aside import create, tidy
 from preheat.digest import Digest, sha256
 from preheat.errors import SOURCE, TARGET, ImageError
 from preheat.oci.blobs import REF_NAME, Blobs
@@ -25,7 +24,8 @@ from preheat.oci.pour import Told, pour, write_all
 from preheat.oci.store import HERE, SHARED, WRITTEN
 
 _VERSION = write_json({"imageLayoutVersion": "1.0.0"})
-_ASIDE = ".preheat-"
+_GLANCE_S = 0.2  # a wait without an end may miss a signal
+_BLOB = "blob"  # what a file aside is named for, before its digest is known
 
 
 def open_layout(folder: Path, tag: str) -> Blobs:
@@ -53,15 +53,13 @@ class LayoutTarget:
         self._tag = tag
         self._told = told
         self._blobs = folder / "blobs" / "sha256"
-        # Containers that share a folder may have one process number between them.
-        self._prefix = f"{_ASIDE}{secrets.token_hex(6)}-"
-        self._numbers = itertools.count()
+        self._asides: list[Path] = []
         # Disks take their time to say that all is on them; the next blob need not wait for that.
         self._naming = ThreadPoolExecutor(1)
         self._named: list[Future[None]] = []
         with _trouble(self.name):
             self._blobs.mkdir(parents=True, exist_ok=True)
-            self._tidy()
+            tidy(folder / _BLOB)
 
     def put(self, content: Content) -> tuple[Digest, str]:
         """See Target."""
@@ -103,7 +101,7 @@ class LayoutTarget:
         """See Target."""
         self._naming.shutdown(wait=True)
         # Who is interrupted does not wait for what threads have under way; it is not left lying there either.
-        for path in self._folder.glob(f"{self._prefix}*.new"):
+        for path in tuple(self._asides):
             with contextlib.suppress(OSError):
                 path.unlink()
 
@@ -117,6 +115,8 @@ class LayoutTarget:
         named, self._named = self._named, []
         with _trouble(self.name):
             for one in named:
+                while not one.done():
+                    wait([one], _GLANCE_S)
                 one.result()
 
     def _give_name(self, out: int, aside: Path, name: Path) -> None:
@@ -150,23 +150,15 @@ class LayoutTarget:
     @contextlib.contextmanager
     def _aside(self) -> Iterator[tuple[Path, int]]:
         """Open a file in the folder that nobody takes for a blob, locked as long as somebody writes it."""
-        path = self._folder / f"{self._prefix}{next(self._numbers)}.new"
-        out = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        path, out = create(self._folder / _BLOB, 0o600)
+        self._asides.append(path)
         try:
-            fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield path, out
         except BaseException:
             path.unlink(missing_ok=True)
             raise
         finally:
             os.close(out)
-
-    def _tidy(self) -> None:
-        """Remove what builds that were killed have left."""
-        for path in self._folder.glob(f"{_ASIDE}*.new"):
-            with contextlib.suppress(OSError), open(path, "rb") as left:
-                fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
 
 
 def _tag_of(listed: object) -> str:

@@ -4,17 +4,18 @@ import hashlib
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from preheat.digest import Digest
 from preheat.errors import HubError, HubUnavailable, ImageError
+from preheat.events import Listener
 from preheat.oci.auth import Auth
 from preheat.oci.credentials import Login
 from preheat.oci.descriptor import DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST
 from preheat.oci.image import Document, media_type_of
 from preheat.oci.place import DOCKER_HUB, Name
 from preheat.oci.wire import header, origin, read_challenge, read_errors
-from preheat.retry import Answer, Patience, persist
+from preheat.retry import USUAL, Answer, Patience, persist
 from preheat.transport.stream import Stream
 from preheat.transport.transport import Document as Reply
 from preheat.transport.transport import Transport
@@ -27,11 +28,15 @@ _UNAUTHORISED = 401
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How to talk: `plain` without TLS; `end` is which end of a build the registry is, for errors."""
+    """How to talk: `plain` without TLS; `end` is which end of a build the registry is, for errors.
+
+    `patience` is for one that does not answer; that it is waited for is told to `on_event`.
+    """
 
     plain: bool = False
     end: str = ""
-    patience: Patience = field(default_factory=Patience)
+    patience: Patience = USUAL
+    on_event: Listener = lambda _: None
 
 
 class Registry:
@@ -42,6 +47,7 @@ class Registry:
         self.end = manner.end
         self._transport = transport
         self._patience = manner.patience
+        self._on_event = manner.on_event
         host = _HUB_HOST if name.host == DOCKER_HUB else name.host
         self.base = f"{'http' if manner.plain else 'https'}://{host}/v2/"
         self._auth = Auth(transport, name.host, login, plain=manner.plain, end=manner.end)
@@ -113,7 +119,7 @@ class Registry:
     def persist(self, ask: Callable[[], Answer]) -> Answer:
         """Ask until patience is spent; what the line or the registry said becomes an ImageError."""
         try:
-            return persist(ask, self._patience)
+            return persist(ask, self._patience, self.name.host, self._on_event)
         except HubError as error:
             plain = "certificate" in error.message or "does not answer" in error.message
             hint = f"is it up? without TLS: --plain-http {self.name.host}" if plain else "try again later"

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+_GLANCE_S = 0.2  # a wait without an end may miss a signal
 Thing = TypeVar("Thing")
 Outcome = TypeVar("Outcome")
 
@@ -39,7 +40,10 @@ def side_by_side(do: Callable[[Thing], Outcome], things: Sequence[Thing], thread
     found: dict[int, Outcome] = {}
     try:
         while len(found) < len(things):
-            came = done.get()
+            try:
+                came = done.get(timeout=_GLANCE_S)
+            except queue.Empty:
+                continue
             if isinstance(came, BaseException):
                 raise came
             number, outcome = came

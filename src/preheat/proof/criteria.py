@@ -1,8 +1,4 @@
-"""Criteria: what `--fail-if` says, as a small language over a report's figures; its words are in docs/proof.md.
-
-criterion = all { "or" all } ;  all = test { "and" test } ;  test = value comparison value ;
-value = [ number "*" ] name | number [ unit ] ;  comparison = "<" | "<=" | ">" | ">=" | "==" | "!="
-"""
+"""Thresholds of `--fail-if`: a figure's name, a comparison and a value; docs/proof.md lists the names and units."""
 
 import operator
 import re
@@ -23,76 +19,33 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-_UNITS = {
-    "": 1.0,
-    "x": 1.0,
-    "×": 1.0,
-    "%": 0.01,
-    "ms": 0.001,
-    "s": 1.0,
-    "m": 60.0,
-    "h": 3600.0,
-    "K": 1e3,
-    "M": 1e6,
-    "G": 1e9,
-    "kB": 1e3,
-    "MB": 1e6,
-    "GB": 1e9,
+_UNITS = {"": 1.0, "x": 1.0, "%": 0.01, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0} | {
+    prefix + unit: size for prefix, size in (("k", 1e3), ("K", 1e3), ("M", 1e6), ("G", 1e9)) for unit in ("", "B")
 }
-_WORD = re.compile(
-    r"\s*(?:(?P<number>\d+(?:\.\d+)?)(?:\s?(?P<sign_unit>[%×])|(?P<unit>[A-Za-z]+))?"
-    r"|(?P<name>[a-z_]+(?:\.[a-z_]+)?)|(?P<sign>[<>=!]=|[<>*]))"
+_CRITERION = re.compile(
+    r"(?P<name>[\w.]+)\s*(?P<comparison>[<>=!]=|[<>])\s*(?P<number>\d+(\.\d+)?)\s?(?P<unit>[A-Za-z%]*)"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """A number, or a figure's name and what it is multiplied with."""
-
-    factor: float
-    name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Test:
-    """Two values compared."""
-
-    left: Value
-    comparison: str
-    right: Value
+_HINT = "--fail-if 'ratio < 10' --fail-if 'preloaded.outbound > 0'"
 
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """What was typed, and its tests: true when all of one of the lists are."""
+    """What was typed, read: the check fails when the figure compares so with `value` (seconds, bytes, parts of 1)."""
 
     text: str
-    either: tuple[tuple[Test, ...], ...]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """List the figures that it asks for."""
-        tests = (test for tests in self.either for test in tests)
-        return tuple(value.name for test in tests for value in (test.left, test.right) if value.name)
+    name: str
+    comparison: str
+    value: float
 
     def holds(self, report: Report) -> bool:
-        """Whether it is true of a report. Raise CheckFailed when a figure it asks for was not taken."""
-        return any(all(self._true(test, report) for test in tests) for tests in self.either)
-
-    def _true(self, test: Test, report: Report) -> bool:
-        left, right = (self._worth(value, report) for value in (test.left, test.right))
-        return _COMPARISONS[test.comparison](left, right)
-
-    def _worth(self, value: Value, report: Report) -> float:
-        if not value.name:
-            return value.factor
-        worth = figure(report, value.name)
-        if worth is None:
+        """Whether it is true of a report. Raise CheckFailed when the figure was not measured."""
+        measured = figure(report, self.name)
+        if measured is None:
             raise CheckFailed(
-                f"{self.text!r} cannot be judged: {value.name} was not measured",
+                f"{self.text!r} cannot be judged: {self.name} was not measured",
                 hint="preheat prove says why, beside it",
             )
-        return value.factor * worth
+        return _COMPARISONS[self.comparison](measured, self.value)
 
 
 def figure(report: Report, name: str) -> float | None:
@@ -105,87 +58,22 @@ def figure(report: Report, name: str) -> float | None:
 
 
 def read_criterion(text: str, conditions: Sequence[str] = CONDITIONS) -> Criterion:
-    """Read one. Raise UsageError in clear words, also for a condition that will not be tried."""
-    words = _Words(text)
-    either = [[_test(words)]]
-    while words.left:
-        word = words.take("name")
-        if word == "and":
-            either[-1].append(_test(words))
-        elif word == "or":
-            either.append([_test(words)])
-        else:
-            raise words.wrong("and, or, or its end")
-    criterion = Criterion(text, tuple(map(tuple, either)))
-    for name in criterion.names:
-        _check(name, text, conditions)
-    return criterion
+    """Read `NAME OP VALUE`. Raise UsageError for anything else, and for a condition that is not in `conditions`."""
+    found = _CRITERION.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"{text!r} is not a figure's name, a comparison and a value", hint=_HINT)
+    _check(found["name"], text, conditions)
+    if found["unit"] not in _UNITS:
+        raise UsageError(f"{text!r}: {found['unit']} is not a unit", hint="%, ms, s, m, h, kB, MB, GB")
+    return Criterion(text, found["name"], found["comparison"], float(found["number"]) * _UNITS[found["unit"]])
 
 
 def _check(name: str, text: str, conditions: Sequence[str]) -> None:
     condition, dot, rest = name.partition(".")
     if (not dot and name not in WHOLE) or (dot and (condition not in CONDITIONS or rest not in _OF_CONDITIONS)):
         raise UsageError(
-            f"{text!r} asks for {name}, which is no figure",
+            f"{text!r} asks for {name}, which is not a figure",
             hint=f"{', '.join(WHOLE)}, or preloaded.ready_s: all are in docs/proof.md",
         )
     if dot and condition not in conditions:
         raise UsageError(f"{text!r} asks for a {condition} start, and none is made", hint="name it in --conditions")
-
-
-def _test(words: "_Words") -> Test:
-    left = _value(words)
-    return Test(left, words.take("sign"), _value(words))
-
-
-def _value(words: "_Words") -> Value:
-    number = words.maybe("number")
-    if number is None:
-        return Value(1.0, words.take("name"))
-    if words.maybe_sign("*"):
-        return Value(number, words.take("name"))
-    return Value(number)
-
-
-class _Words:
-    """The words of a criterion that are left to read."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._at = 0
-
-    @property
-    def left(self) -> str:
-        return self._text[self._at :].strip()
-
-    def take(self, kind: str) -> str:
-        found = _WORD.match(self._text, self._at)
-        word = found[kind] if found else None
-        if found is None or word is None or (kind == "sign" and word == "*"):
-            raise self.wrong({"name": "a figure's name", "sign": "a comparison"}[kind])
-        self._at = found.end()
-        return word
-
-    def maybe(self, kind: str) -> float | None:
-        found = _WORD.match(self._text, self._at)
-        if found is None or found[kind] is None:
-            return None
-        unit = found["unit"] or found["sign_unit"] or ""
-        if unit not in _UNITS:
-            raise UsageError(f"{self._text!r}: {unit} is not a unit", hint="%, ms, s, m, h, K, M, G")
-        self._at = found.end()
-        return float(found[kind]) * _UNITS[unit]
-
-    def maybe_sign(self, sign: str) -> bool:
-        found = _WORD.match(self._text, self._at)
-        if found is None or found["sign"] != sign:
-            return False
-        self._at = found.end()
-        return True
-
-    def wrong(self, wanted: str) -> UsageError:
-        rest = self.left or "its end"
-        return UsageError(f"{self._text!r} is not a criterion: {wanted} is wanted before {rest!r}", hint=_EXAMPLE)
-
-
-_EXAMPLE = "--fail-if 'ratio < 10 or preloaded.outbound > 0'"

@@ -7,10 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from preheat.aside import IN_USE, PROOF, TRACE
 from preheat.library.lock import take
-
-PROOF, TRACE = "proof-", "trace-"
-_LOCK = "in-use"
 
 
 @contextlib.contextmanager
@@ -28,7 +26,7 @@ def sweep(workplace: Path) -> None:
     """Remove the folders that killed proofs and traces left: those whose lock nobody holds."""
     for folder in (*workplace.glob(f"{PROOF}*"), *workplace.glob(f"{TRACE}*")):
         with contextlib.suppress(OSError):
-            lock = take(folder / _LOCK)
+            lock = take(folder / IN_USE)
             if lock is not None:
                 shutil.rmtree(folder, ignore_errors=True)
                 os.close(lock)
@@ -39,6 +37,6 @@ def _made(workplace: Path, prefix: str) -> tuple[Path, int]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=workplace))
         with contextlib.suppress(FileNotFoundError):
-            lock = take(folder / _LOCK)
+            lock = take(folder / IN_USE)
             if lock is not None:
                 return folder, lock

@@ -21,16 +21,21 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """A need as the recipe has it, and what it meant: `snapshot` has just the files that are needed."""
+    """A need as the recipe has it, and what it meant: `snapshot` has just the files that are needed.
+
+    Some of them only, where it is `partly`: those whose digests are known; the others are what the commit says.
+    """
 
     need: Need
     snapshot: Snapshot
+    partly: bool = False
 
     @property
     def pin(self) -> Need:
-        """The same need, with the ref at its commit: nothing in it can move."""
-        ref, asked_as = self.need.ref, "" if self.need.ref.pinned else self.need.ref.revision
-        return replace(self.need, ref=ref.at(self.snapshot.commit), asked_as=asked_as)
+        """The same need, with the ref at its commit and the digests of its files: nothing in it can move."""
+        ref, asked_as = self.need.ref.at(self.snapshot.commit), "" if self.need.ref.pinned else self.need.ref.revision
+        locked = replace(self.snapshot, ref=ref)
+        return replace(self.need, ref=ref, asked_as=asked_as, locked=locked, partly=self.partly)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +44,10 @@ class Lock:
 
     needs: tuple[Pinned, ...]
     _by_need: dict[Need, Pinned] = field(init=False, repr=False, compare=False)
-    _by_pin: dict[Need, Pinned] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # Of two equal needs the first counts.
         object.__setattr__(self, "_by_need", {pinned.need: pinned for pinned in reversed(self.needs)})
-        object.__setattr__(self, "_by_pin", {pinned.pin: pinned for pinned in reversed(self.needs)})
 
     def find(self, need: Need) -> Pinned | None:
         """Return what a need of a recipe is pinned to; None if the lock has no such need."""
@@ -58,15 +61,15 @@ class Lock:
         words = [f"{need.ref} is not locked as the recipe has it" for need in new]
         return (*words, *(f"{need.ref} is locked, and not in the recipe so" for need in gone))
 
+    @property
+    def whole(self) -> bool:
+        """Whether it says of every file which bytes it has."""
+        return not any(pinned.partly for pinned in self.needs)
+
     def apply(self, recipe: Recipe) -> Recipe:
         """Pin the recipe's needs, those that are in the lock."""
         pins = ((need, self.find(need)) for need in recipe.needs)
         return replace(recipe, needs=tuple(need if pinned is None else pinned.pin for need, pinned in pins))
-
-    def snapshot(self, pin: Need) -> Snapshot | None:
-        """Say what a need that `apply` has pinned means, file by file."""
-        pinned = self._by_pin.get(pin)
-        return None if pinned is None else pinned.snapshot
 
 
 def lock_path(recipe: Recipe) -> Path:
@@ -89,6 +92,7 @@ class _Need(msgspec.Struct, forbid_unknown_fields=True):
     view: str = "hf-cache"
     at: str = ""
     to: dict[str, str] = {}
+    partly: bool = False
 
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
@@ -127,4 +131,4 @@ def _pinned(said: _Need, index: int, folder: Path) -> Pinned:
         snapshot = Snapshot(ref, said.commit, files)
     except PreheatError as error:
         raise Misread(error.message, (*here, "files")) from error
-    return Pinned(Need(ref, tuple(said.patterns), said.view, said.at, same, said.to), snapshot)
+    return Pinned(Need(ref, tuple(said.patterns), said.view, said.at, same, said.to), snapshot, said.partly)

@@ -35,6 +35,8 @@ def _need(pinned: Pinned, folder: Path) -> Iterable[str]:
         yield f"at = {_string(need.at)}"
     if need.to:
         yield f"to = {{{', '.join(f'{_key(name)} = {_string(to)}' for name, to in sorted(need.to.items()))}}}"
+    if pinned.partly:
+        yield "partly = true"
     yield "files = ["
     yield from (_file(file) for file in sorted(pinned.snapshot.files, key=lambda file: file.path))
     yield "]"

@@ -8,6 +8,7 @@ import msgspec
 from preheat.errors import UsageError
 from preheat.recipes.form import Misread, mistake, read_form
 from preheat.ref import Ref
+from preheat.snapshot import Snapshot
 
 FILE_NAME = "preheat.toml"
 
@@ -17,7 +18,8 @@ class Need:
     """A model that an app loads: which of its files, and in which layout it looks for them.
 
     `same` names repositories that hold the same bytes elsewhere; digests decide. `to` gives files and folders other
-    names in the view. `asked_as` is the branch or tag that the app asks for, where a lock has pinned `ref` since.
+    names in the view. `asked_as` is the branch or tag that the app asks for, where a lock has pinned `ref` since;
+    `locked`, which files the lock says that it needs, by their digests: all of them, unless the lock is `partly` one.
     """
 
     ref: Ref
@@ -27,6 +29,8 @@ class Need:
     same: tuple[Ref, ...] = ()
     to: dict[str, str] = field(default_factory=dict, hash=False)
     asked_as: str = ""
+    locked: Snapshot | None = field(default=None, compare=False, repr=False)
+    partly: bool = field(default=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

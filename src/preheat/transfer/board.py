@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from preheat.errors import Busy, HubError, HubUnavailable, IntegrityError, NoRanges
+from preheat.errors import Busy, HubError, IntegrityError
 from preheat.events import Listener, Retrying, Waiting
 from preheat.library.library import Library
 from preheat.library.partial import Partial
@@ -20,10 +20,9 @@ from preheat.transfer.plan import LARGEST, SMALLEST, carve
 from preheat.transfer.queue import Queue
 from preheat.transfer.route import WORTH_ASKING, Measured, Route
 from preheat.transfer.routes import Routes
-from preheat.transfer.setbacks import forget_wrong, give_up_stalled, stumble
+from preheat.transfer.setbacks import forget_wrong, give_up_stalled, take_in
 
-LOOK_AGAIN_S = 0.25
-_RESCUES_EVERY_S = 0.05
+LOOK_AGAIN_S, _RESCUES_EVERY_S = 0.25, 0.05
 # Of all bytes wanted, so many may be sent in vain, for parts that change hands on a line that works.
 _IN_VAIN = 0.01
 _SIDE_BY_SIDE = max(1, min(len(os.sched_getaffinity(0)), 4))
@@ -135,7 +134,7 @@ class Board:
         with self.changed:
             self.stopping = True
             self.ended.set()
-            for flight in self._flights():
+            for flight in self.flights():
                 flight.break_off("the fetch ended")
             self.changed.notify_all()
 
@@ -164,13 +163,13 @@ class Board:
     def wake_the_stalled(self, now: float) -> None:
         """Break off what has brought nothing for too long; its thread then gives the part back."""
         with self.changed:
-            for event in give_up_stalled(self._flights(), self.routes, self._patience, now):
+            for event in give_up_stalled(self.flights(), self.routes, self._patience, now):
                 self._on_event(event)
 
     def steer(self, route: Route, said: Measured | None, now: float) -> None:
         """Have as many connections to a route as it is worth by what is said of it; of too many the fastest stay."""
         with self.changed:
-            for flight, rest in shed(self._flights(), route, now, self._allowance) if route.steer(said) else ():
+            for flight, rest in shed(self.flights(), route, now, self._allowance) if route.steer(said) else ():
                 self._allowance -= flight.on_the_way(now, rest.start)
                 self._leave(flight, rest)
                 flight.download.gaps[:0] = [rest]
@@ -197,7 +196,7 @@ class Board:
         if not has_room or self._files.has(now, askable):
             return None
         for route in ready:
-            flights = (flight for flight in self._flights() if self.routes.may_ask(route, flight.download, now))
+            flights = (flight for flight in self.flights() if self.routes.may_ask(route, flight.download, now))
             taken = take_over(flights, route, now, self._allowance)
             if taken is not None:
                 return self._relieve(taken, now)
@@ -224,7 +223,7 @@ class Board:
             return None
         # Few at a time: where all share one line, new connections bring no more than old ones.
         self._rescues_at = now + _RESCUES_EVERY_S
-        handed = rescue(self._flights(), self.routes, now, self._allowance)
+        handed = rescue(self.flights(), self.routes, now, self._allowance)
         if handed is None:
             return None
         flight = self._relieve(handed, now)
@@ -290,19 +289,12 @@ class Board:
         return download
 
     def _failed(self, flight: Flight, error: HubError | IntegrityError) -> None:
-        route, file = flight.route, flight.download.partial.file
-        match error:
-            case NoRanges():
-                route.whole_only.add(file.digest)
-            case HubUnavailable():
-                retrying = stumble(flight, error, self._flights(), self._patience)
-                if retrying is not None:
-                    self._on_event(retrying)
-            case _:
-                route.files.pop(file.digest, None)
-                route.error = error
-        if self.routes.hopeless(file.digest):
-            raise route.error or error
+        event = take_in(flight, error, self.flights(), self._patience)
+        if event is not None:
+            self._on_event(event)
+        if self.routes.hopeless(flight.download.partial.file.digest):
+            raise flight.route.error or error
 
-    def _flights(self) -> list[Flight]:
+    def flights(self) -> list[Flight]:
+        """List the parts on their way; the lock is held."""
         return [flight for download in self._downloads for flight in download.flights]

@@ -20,6 +20,7 @@ from preheat.transfer.limit import Limit
 from preheat.transfer.plan import first_read, order, read_size
 from preheat.transfer.ramp import FEWEST
 from preheat.transfer.route import Lines, Route, Way
+from preheat.transfer.setbacks import absence
 from preheat.transfer.vessel import Vessel
 from preheat.transport.interrupt import Interrupt
 
@@ -27,6 +28,7 @@ _PUSH_EVERY = 8 << 20
 _TELL_EVERY, _TELL_EVERY_S = 8 << 20, 0.25
 _FIRST, _FIRST_FAR = 6, 16
 _GLANCE_S = 0.05
+_ABSENT_EVERY_S = 1.0
 _SYNC_EVERY_S, _SETTLE_EVERY_S = 1.0, 4.0
 
 
@@ -72,7 +74,7 @@ def fetch(
         threading.Thread(target=_join, args=(board, find, policy), name="helper", daemon=True).start()
     try:
         syncing.start()
-        _watch(board, crew, lambda: _pass_on(events, on_event))
+        _watch(board, crew, policy.patience, lambda: _pass_on(events, on_event))
     finally:
         board.stop()
         crew.leave()
@@ -94,9 +96,10 @@ def _pass_on(events: "SimpleQueue[Event]", on_event: Listener) -> None:
         on_event(event)
 
 
-def _watch(board: Board, crew: "_Crew", pass_on: Callable[[], None]) -> None:
+def _watch(board: Board, crew: "_Crew", patience: Patience, pass_on: Callable[[], None]) -> None:
     """Keep as many threads at work as the routes are worth, and pass their events on, until all is done."""
     gauges: dict[Route, Gauge] = {}
+    told_at = 0.0
     crew.man()
     while not board.ended.wait(_GLANCE_S):
         pass_on()
@@ -106,6 +109,12 @@ def _watch(board: Board, crew: "_Crew", pass_on: Callable[[], None]) -> None:
             board.steer(route, said, now)
         board.starving = False
         board.wake_the_stalled(now)
+        if now - told_at >= _ABSENT_EVERY_S:
+            told_at = now
+            with board.changed:
+                away = absence(board.routes, board.flights(), patience, now)
+            if away is not None:
+                crew.tell(away)
         crew.man()
 
 
@@ -116,7 +125,7 @@ class _Crew:
         self._board = board
         self._library = library
         self._limit = limit
-        self._tell = tell
+        self.tell = tell
         self._threads: list[threading.Thread] = []
 
     def man(self) -> None:
@@ -195,12 +204,12 @@ class _Crew:
                     partial.push(Range(pushed, flight.at))
                     pushed = flight.at
                 if flight.at - told >= _TELL_EVERY or now - told_at >= _TELL_EVERY_S:
-                    self._tell(Received(partial.file, flight.at - told))
+                    self.tell(Received(partial.file, flight.at - told))
                     told, told_at = flight.at, now
         finally:
             reader.close()
             if flight.at > told:
-                self._tell(Received(partial.file, flight.at - told))
+                self.tell(Received(partial.file, flight.at - told))
         partial.push(Range(pushed, flight.at))
 
     def _seal(self, download: Download) -> None:
@@ -210,7 +219,7 @@ class _Crew:
             self._board.wrong(download, error)
         else:
             self._board.kept(download)
-            self._tell(Stored(download.partial.file))
+            self.tell(Stored(download.partial.file))
 
 
 def _join(board: Board, find: Callable[[], Way | None], policy: Policy) -> None:

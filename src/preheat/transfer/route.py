@@ -1,5 +1,6 @@
 """Route: one way to a snapshot's bytes, and how it has behaved."""
 
+import time
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -43,10 +44,10 @@ class Route:
     `heard` is the time.monotonic() at which any of its connections last brought bytes, `slowest_answer_s` the longest
     that a first byte ever took. `answers` have begun; `received` are their bytes, of which `prompt` waited here to be
     read: then not the line is the limit, but this machine. `whole_only` are the blobs that it sends whole or not at
-    all. `failures` counts those since the last byte; `rests_until` is when it may be asked again; `left` says why it is
-    not asked any more. `rate` is what one of its connections brings a second, `answer_s` how long it waits for the
-    first byte, `round_trip_s` the least that it ever waited. `first_far` is with how many to begin at least if it is
-    far.
+    all. `failures` counts those since the last byte, the last of them at `failed_at`; `rests_until` is when it may be
+    asked again; `left` says why it is not asked any more. `rate` is what one of its connections brings a second,
+    `answer_s` how long it waits for the first byte, `round_trip_s` the least that it ever waited. `first_far` is with
+    how many to begin at least if it is far.
     """
 
     way: Way
@@ -60,8 +61,10 @@ class Route:
     answer_s: float = 0.0
     round_trip_s: float = 0.0
     slowest_answer_s: float = 0.0
+    began: float = field(default_factory=time.monotonic)
     heard: float = 0.0
     failures: int = 0
+    failed_at: float = 0.0
     rests_until: float = 0.0
     first_far: int = 0
     whole_only: set[Digest] = field(default_factory=set)
@@ -110,8 +113,9 @@ class Route:
         """Take in that a line broke after `brought` bytes; return how many seconds to rest, None if that is known.
 
         A hub that is down fails all its connections at once: that is one failure, not many. One that refuses more
-        while `serving` connections bring bytes serves no more than those, and has not failed. One that has served
-        before may be away for `patience.lasting_s`; a new one has `patience.attempts`, and one that keeps silent none.
+        while `serving` connections bring bytes serves no more than those, and has not failed. One that has served, or
+        whose host has answered, may be away for `patience.lasting_s`; a new one has `patience.attempts`, and one that
+        keeps silent none.
         """
         if brought:
             return 0.0 if brought >= WORTH_ASKING else self._rest(_PAUSE_S, now)
@@ -123,13 +127,31 @@ class Route:
         if now < self.rests_until:
             return None
         self.failures += 1
+        self.failed_at = now
         self.error = error
-        if self.heard:
-            left_s = self.heard + patience.lasting_s - now
-            self.left = error.message if left_s <= 0 or patience.attempts < 2 else ""
+        wait_s = patience.wait_s(self.failures, error.wait_s, 0.5)
+        if self.heard or (error.seen and not error.silent):
+            left_s = self.left_s(patience, now)
+            wait_s = min(wait_s, max(left_s, 0.0))
+            if left_s <= 0 or patience.attempts < 2:
+                self.left, self.error = error.message, _spent(error, patience)
         elif self.failures >= patience.attempts or error.silent:
             self.left = error.message
-        return self._rest(patience.wait_s(self.failures, error.wait_s, 0.5), now)
+        return self._rest(wait_s, now)
+
+    def left_s(self, patience: Patience, now: float) -> float:
+        """Return for how many seconds more it may be away."""
+        return max(self.heard, self.began) + patience.lasting_s - now
+
+    @property
+    def is_away(self) -> bool:
+        """Whether it has failed, and brought nothing since."""
+        return self.failures > 0 and self.heard < self.failed_at
+
+    @property
+    def most(self) -> int:
+        """How many connections it may have: one, to try it, while it is away."""
+        return 1 if self.is_away else self.ramp.count
 
     def _rest(self, wait_s: float, now: float) -> float:
         self.rests_until = max(self.rests_until, now + wait_s)
@@ -143,6 +165,12 @@ class Route:
     def usable(self, digest: Digest, now: float) -> bool:
         """Whether it can be asked for some of the blob now."""
         return not self.left and now >= self.rests_until and digest in self.files
+
+
+def _spent(error: HubUnavailable, patience: Patience) -> HubUnavailable:
+    waited = f"{error.message}; it was waited for {patience.lasting_s:.0f} s" if patience.lasting_s else error.message
+    hint = "what arrived is kept: pull again to go on, or wait longer with --patience 30m"
+    return HubUnavailable(waited, hint=hint, status=error.status, seen=True)
 
 
 class Lines:

@@ -26,7 +26,7 @@ class Routes:
     def by_promise(self, now: float) -> list[Route]:
         """List the routes that may have one more connection, the one whose connections bring most first."""
         open_ = (route for route in self if not route.left and now >= route.rests_until)
-        return sorted((route for route in open_ if route.active < route.ramp.count), key=lambda one: -one.rate)
+        return sorted((route for route in open_ if route.active < route.most), key=lambda one: -one.rate)
 
     @property
     def connections(self) -> int:

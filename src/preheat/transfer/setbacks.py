@@ -1,14 +1,17 @@
 """Setbacks: flights that stall, and connections that break; the scheduler's lock is held."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from preheat.errors import HubUnavailable, IntegrityError
-from preheat.events import Retrying
+from preheat.errors import HubError, HubUnavailable, IntegrityError, NoRanges
+from preheat.events import Away, Retrying
 from preheat.library.ranges import Range
-from preheat.retry import Patience
+from preheat.retry import TOLD, Patience
 from preheat.transfer.flight import Download, Flight
+from preheat.transfer.route import Route
 from preheat.transfer.routes import Routes
+
+_SILENT_S = 5.0
 
 
 def give_up_stalled(flights: Iterable[Flight], routes: Routes, patience: Patience, now: float) -> Iterator[Retrying]:
@@ -28,6 +31,25 @@ def give_up_stalled(flights: Iterable[Flight], routes: Routes, patience: Patienc
         yield Retrying(file.path, f"{route.way.name} {why}; requested again", 0.0)
 
 
+def absence(routes: Routes, flights: Sequence[Flight], patience: Patience, now: float) -> Away | None:
+    """Return the event that says for how long nothing may come, None while any route brings bytes or has not failed."""
+    asked = [route for route in routes if not route.left]
+    reasons = [_absent(route, [one for one in flights if one.route is route], now) for route in asked]
+    if not asked or not all(reasons):
+        return None
+    last, reason = max(zip(asked, reasons, strict=True), key=lambda pair: pair[0].left_s(patience, now))
+    left_s = max(last.left_s(patience, now), 0.0)
+    return Away(last.way.name, reason, min(max(last.rests_until - now, 0.0), left_s), left_s)
+
+
+def _absent(route: Route, flights: Sequence[Flight], now: float) -> str:
+    """Return in words how a route that has served before is away, empty while it is not."""
+    if route.is_away and route.error is not None:
+        return route.error.message
+    silent_s = min((flight.still_s(now) for flight in flights), default=0.0)
+    return f"{route.way.name} has sent nothing for {silent_s:.0f} s" if route.heard and silent_s > _SILENT_S else ""
+
+
 def forget_wrong(download: Download, again: list[Range], names: str, error: IntegrityError) -> list[Range]:
     """Have a file take the ranges `again` for missing; return all its gaps. Not under the lock: it writes to disk.
 
@@ -40,9 +62,20 @@ def forget_wrong(download: Download, again: list[Range], names: str, error: Inte
     return download.partial.gaps
 
 
-def stumble(flight: Flight, error: HubUnavailable, flights: Iterable[Flight], patience: Patience) -> Retrying | None:
-    """Have a flight's route take in that its connection broke; return the event for it, None if that is known."""
-    route = flight.route
-    serving = sum(one.route is route and one.at > one.start and not one.given_up for one in flights)
-    wait_s = route.stumble(error, flight.at - flight.start, time.monotonic(), patience, serving)
-    return None if wait_s is None or route.left else Retrying(flight.download.partial.file.path, error.message, wait_s)
+def take_in(
+    flight: Flight, error: HubError | IntegrityError, flights: Iterable[Flight], patience: Patience
+) -> Retrying | None:
+    """Have a flight's route take in how its connection ended; return the event for it, None if that is known."""
+    route, file = flight.route, flight.download.partial.file
+    match error:
+        case NoRanges():
+            route.whole_only.add(file.digest)
+        case HubUnavailable():
+            serving = sum(one.route is route and one.at > one.start and not one.given_up for one in flights)
+            wait_s = route.stumble(error, flight.at - flight.start, time.monotonic(), patience, serving)
+            if wait_s is not None and not route.left and (route.failures <= TOLD or not route.is_away):
+                return Retrying(file.path, error.message, wait_s)
+        case _:
+            route.files.pop(file.digest, None)
+            route.error = error
+    return None

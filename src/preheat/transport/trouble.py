@@ -11,6 +11,7 @@ from preheat.errors import HubError, HubUnavailable
 from preheat.transport.proxies import Proxy
 
 _UP = "is it up, and reachable from here? try --endpoint hf=URL for another"
+_NO_NAME = "is this machine online? then check the name, or try --endpoint hf=URL for another"
 # What OpenSSL calls an answer that is no TLS.
 _NO_TLS = frozenset(("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "UNKNOWN_PROTOCOL"))
 # Programs that answer in their own name, where the hub would be expected to.
@@ -34,6 +35,8 @@ def trouble(url: str, error: Exception, proxy: Proxy | None = None) -> HubError:
             f"the proxy {proxy.url} does not connect to {host}", hint=f"check {proxy.variable} and no_proxy"
         )
     late = isinstance(cause, (exceptions.TimeoutError, TimeoutError)) and not refused
+    if proxy is None and isinstance(cause, exceptions.NameResolutionError):
+        return HubUnavailable(f"{host} has no address: its name was not found", hint=_NO_NAME)
     said = "does not answer in time" if late else "does not answer"
     if proxy is None:
         return HubUnavailable(f"{host} {said}", hint=_UP, silent=late)

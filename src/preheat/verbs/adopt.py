@@ -3,8 +3,8 @@
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
 
 _THREADS = 4
+_GLANCE_S = 0.2  # a wait without an end may miss a signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ def _take(found: Found, library: Library, intake: Intake, tell: Listener) -> tup
     with ThreadPoolExecutor(_THREADS) as pool:
         jobs = {pool.submit(intake.take, source, digest): ones for (source, digest), ones in alike.items()}
         try:
-            for job in as_completed(jobs):
+            for job in _completed(jobs):
                 try:
                     one = job.result()
                 except (IntegrityError, LibraryError) as error:
@@ -167,3 +168,11 @@ def _take(found: Found, library: Library, intake: Intake, tell: Listener) -> tup
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return taken, left_out
+
+
+def _completed(jobs: Iterable[Future[Taken]]) -> Iterator[Future[Taken]]:
+    """Yield each job once it is done; Ctrl-C ends the wait."""
+    waiting = set(jobs)
+    while waiting:
+        done, waiting = wait(waiting, _GLANCE_S, FIRST_COMPLETED)
+        yield from done

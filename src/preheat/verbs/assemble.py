@@ -26,7 +26,8 @@ from preheat.oci.tree import HOME
 from preheat.recipes.offline import offline
 from preheat.recipes.recipe import Recipe
 from preheat.ref import Ref
-from preheat.verbs.inside import GUARD, LOCK, Required, lay_out, lock_of, own_group, plain
+from preheat.verbs.inside import GUARD, LOCK, lay_out, lock_of, own_group, plain
+from preheat.verbs.required import Required
 from preheat.views.view import View
 
 IMAGE, MODELCAR, MODELPACK = "image", "modelcar", "modelpack"
@@ -51,7 +52,8 @@ class Order:
     """What to build: `recipe.folder` is the app's folder in the image, `home` the recipe's own on this machine.
 
     `command` is what was asked for in place of the base's; `status` is where the guard answers, empty for no guard.
-    `layer_size` is how long a layer may be, 0 for any length.
+    `layer_size` is how long a layer may be, 0 for any length. `at` is what is written on this machine, None for an
+    image that goes to a registry.
     """
 
     recipe: Recipe
@@ -61,6 +63,7 @@ class Order:
     status: str = ""
     layer_size: int = 0
     home: Path = Path()
+    at: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Build: an image with the weights in it, on top of another, without a daemon and without a copy."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from preheat.digest import Digest, sha256
@@ -21,8 +21,8 @@ from preheat.oci.pushing import Mounts
 from preheat.oci.side_by_side import side_by_side
 from preheat.oci.store import Source, Target
 from preheat.verbs.assemble import MODELPACK, Base, Order, Plan, assemble
-from preheat.verbs.inside import Required, refuse_secrets, require
-from preheat.verbs.view import look_over
+from preheat.verbs.inside import refuse_secrets
+from preheat.verbs.required import Required, require, required
 from preheat.views.view import View
 
 _MOST_REPOSITORIES = 8
@@ -62,19 +62,24 @@ def build(
     that is not what its name says.
     """
     with contextlib.ExitStack() as until:
-        for _, snapshot in require(order.recipe, library):
-            until.enter_context(library.wanted(snapshot))  # or a prune beside us takes it away
+        needed = until.enter_context(claimed(order, library, on_event))
+        refuse_secrets(needed, library, _texts(order), tuple(tokens))
+        return _build(order, needed, library, view_of, target_of, on_event, docker=docker)
+
+
+@contextlib.contextmanager
+def claimed(order: Order, library: Library, on_event: Listener) -> Iterator[Required]:
+    """Find all that the recipe needs, and keep it from being pruned. Raise NotPreloaded for what is not here."""
+    with contextlib.ExitStack() as until:
+        for need in order.recipe.needs:
+            until.enter_context(library.wanted(required(need, library), order.at))
         # Once more: what was here before it was claimed may have gone since.
-        required = require(order.recipe, library)
-        look_over(library, [snapshot for _, snapshot in required], on_event)
-        required = require(order.recipe, library)
-        refuse_secrets(required, library, _texts(order), tuple(tokens))
-        return _build(order, required, library, view_of, target_of, on_event, docker=docker)
+        yield require(order.recipe, library, on_event)
 
 
 def _build(
     order: Order,
-    required: Required,
+    needed: Required,
     library: Library,
     view_of: Callable[[str], View],
     target_of: Callable[[Mounts], Target],
@@ -83,7 +88,7 @@ def _build(
     docker: bool,
 ) -> Built:
     images = Images(library.root)
-    plan = assemble(order, required, library, view_of, on_event)
+    plan = assemble(order, needed, library, view_of, on_event)
     facts = [images.layer(layer.key) for layer in plan.layers]
     plan = replace(plan, layers=tuple(map(_known, plan.layers, facts)))
     with contextlib.closing(target_of(_mounts(order.base, plan.layers, facts))) as target:

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from preheat.aside import put, tidy
 from preheat.deploy.dockerfile import MARK, Baking, dockerfile
 from preheat.errors import TARGET, ImageError, UsageError
 from preheat.events import Listener
@@ -12,12 +13,14 @@ from preheat.oci.dress import starts
 from preheat.oci.layer import Entry, Layer
 from preheat.oci.tar import FOLDER, LINK
 from preheat.verbs.assemble import Order, Plan, assemble
-from preheat.verbs.inside import refuse_secrets, require
-from preheat.verbs.view import look_over
+from preheat.verbs.build import claimed
+from preheat.verbs.inside import refuse_secrets
+from preheat.verbs.required import Required
 from preheat.views.links import COPY, HARDLINK, REFLINK, link
 from preheat.views.view import View
 
 _WAYS = (REFLINK, HARDLINK, COPY)
+_UNFINISHED = "# It is not written to its end: run preheat build --dockerfile again."
 
 
 def write_context(
@@ -32,8 +35,19 @@ def write_context(
 
     Raise NotPreloaded and ImageError as `build` does, UsageError for a folder that holds something else.
     """
-    required = require(order.recipe, library)
-    look_over(library, [snapshot for _, snapshot in required], on_event)
+    with claimed(order, library, on_event) as required:
+        _write(order, at, library, view_of, on_event, tokens, required)
+
+
+def _write(
+    order: Order,
+    at: Path,
+    library: Library,
+    view_of: Callable[[str], View],
+    on_event: Listener,
+    tokens: tuple[str, ...],
+    required: Required,
+) -> None:
     recipe = order.recipe
     words = [*recipe.command, *order.command, recipe.ready, *(f"{name}={value}" for name, value in recipe.env.items())]
     refuse_secrets(required, library, words, tokens)
@@ -45,7 +59,8 @@ def write_context(
         for number, layer in enumerate(plan.layers):
             folders.append(f"layers/{number:03}")
             _lay(layer, at / folders[-1])
-        (at / "Dockerfile").write_text(dockerfile(_baking(order, plan, folders)), encoding="utf-8")
+        text = dockerfile(_baking(order, plan, folders))
+        put(at / "Dockerfile", lambda aside: aside.write_text(text, encoding="utf-8"))
     except OSError as error:
         raise ImageError(
             f"{at} cannot be written: {(error.strerror or str(error)).lower()}", hint="name another folder", end=TARGET
@@ -105,6 +120,8 @@ def _require_ours(at: Path) -> None:
 
 def _clear(at: Path) -> None:
     at.mkdir(parents=True, exist_ok=True)
-    (at / "Dockerfile").unlink(missing_ok=True)
+    # Should this process be killed, the folder is known for one of ours, and nobody builds what is half there.
+    tidy(at / "Dockerfile")
+    put(at / "Dockerfile", lambda aside: aside.write_text(f"{MARK}\n{_UNFINISHED}\n", encoding="utf-8"))
     if (at / "layers").is_dir():
         shutil.rmtree(at / "layers")

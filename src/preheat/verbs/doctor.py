@@ -1,7 +1,6 @@
 """Doctor: look at what a start meets here, and say what would make it sooner."""
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from preheat.recipes.recipe import Need, Recipe
 from preheat.ref import FOLDER
 from preheat.snapshot import File, Snapshot
 from preheat.verbs.pull import Source
-from preheat.views.links import COPY, link
+from preheat.views.links import COPY, trial
 
 _OF_THE_CONTAINER = frozenset(("overlay", "aufs", "tmpfs", "fuse.fuse-overlayfs", "vfs"))
 
@@ -148,7 +147,6 @@ def _copied(recipe: Recipe | None, here: Sequence[Path]) -> tuple[str, ...]:
 def _needs_copy(blob: Path, place: Path) -> bool:
     folder = next(one for one in (place, *place.parents) if one.is_dir())
     try:
-        with tempfile.TemporaryDirectory(prefix=".preheat-", dir=folder) as trial:
-            return link(blob, Path(trial) / "trial") == COPY
+        return trial(blob, folder) == COPY
     except OSError:
         return not os.access(folder, os.W_OK)

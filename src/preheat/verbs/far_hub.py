@@ -14,6 +14,7 @@ from preheat.mirror.shelf import Found
 from preheat.proof.report import Imitated
 from preheat.recipes.recipe import Recipe
 from preheat.ref import HUGGING_FACE, MODELSCOPE, Ref
+from preheat.verbs.required import required
 
 
 @contextlib.contextmanager
@@ -26,7 +27,7 @@ def far_hub(recipe: Recipe, library: Library, imitated: Imitated) -> Iterator[st
     for need in recipe.needs:
         if need.ref.hub not in (HUGGING_FACE, MODELSCOPE):
             raise UsageError(f"{need.ref} comes from no hub that could be imitated", hint="leave --hub-rate out")
-        library.require(need.ref, need.files)
+        required(need, library)
 
     kept = Kept(library)
 

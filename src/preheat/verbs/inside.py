@@ -16,13 +16,13 @@ from preheat.oci.tree import HOME, parents, read_tree
 from preheat.recipes.lock import Lock, Pinned
 from preheat.recipes.lock_text import lock_text
 from preheat.recipes.recipe import Need, Recipe
-from preheat.snapshot import File, Snapshot
-from preheat.verbs.view import asked_for, require_names
+from preheat.snapshot import File
+from preheat.verbs.required import Required
+from preheat.verbs.view import require_names
 from preheat.views.names import renamed
 from preheat.views.view import View
 
 GUARD, LOCK = f"{HOME}/guard.pyz", f"{HOME}/preheat.lock"
-Required = Sequence[tuple[Need, Snapshot]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,6 @@ class Inside:
     def files(self) -> tuple[str, ...]:
         """All paths that are no folders."""
         return tuple(sorted({entry.path for group in self.groups for entry in group.entries}))
-
-
-def require(recipe: Recipe, library: Library) -> Required:
-    """Find all that the recipe needs. Raise NotPreloaded for what is not here."""
-    required = [(need, asked_for(need, library.require(need.ref, need.files))) for need in recipe.needs]
-    # As views are placed: where a branch of what is pinned is needed too, the branch wins.
-    required.sort(key=lambda one: not one[1].ref.pinned)
-    return required
 
 
 def lay_out(recipe: Recipe, required: Required, library: Library, view_of: Callable[[str], View]) -> Inside:

@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from preheat.aside import tidy, write_whole
 from preheat.errors import UsageError
 from preheat.events import Listener, Noted
-from preheat.library.records import write_whole
 from preheat.recipes.lock import Lock, Pinned
 from preheat.recipes.lock_text import lock_text
 from preheat.recipes.recipe import Need, Recipe
 from preheat.ref import Ref
+from preheat.retry import USUAL, Patience
 from preheat.snapshot import Snapshot
 from preheat.verbs.pull import Source, resolve
 
@@ -29,14 +30,15 @@ class Moved:
     removed: tuple[str, ...]
 
 
-def pin(recipe: Recipe, sources_of: SourcesOf, on_event: Listener) -> Lock:
+def pin(recipe: Recipe, sources_of: SourcesOf, on_event: Listener, patience: Patience = USUAL) -> Lock:
     """Ask what each need means now. Nothing is fetched. Raise HubError where one cannot be had."""
-    return Lock(tuple(_pinned(need, sources_of(need), on_event) for need in recipe.needs))
+    return Lock(tuple(_pinned(need, sources_of(need), on_event, patience) for need in recipe.needs))
 
 
 def keep_lock(path: Path, lock: Lock) -> None:
     """Write a lock beside its recipe, whole or not at all. Raise UsageError where it cannot be written."""
     try:
+        tidy(path)
         write_whole(path, lock_text(lock, path.absolute().parent).encode())
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}", hint="check its folder's owner and disk") from (
@@ -54,8 +56,8 @@ def moved(before: Lock, now: Lock) -> tuple[Moved, ...]:
     return tuple(found)
 
 
-def _pinned(need: Need, sources: Sequence[Source], on_event: Listener) -> Pinned:
-    source, told = resolve(sources, on_event)
+def _pinned(need: Need, sources: Sequence[Source], on_event: Listener, patience: Patience) -> Pinned:
+    source, told = resolve(sources, on_event, patience)
     if source.ref.hub != need.ref.hub:
         # Its commit would be the twin's, and nobody could ask the hub for that.
         on_event(Noted(str(need.ref), f"is pinned as {source.ref} has it, for its own hub did not answer"))

@@ -32,8 +32,8 @@ from preheat.ref import HUGGING_FACE, MODELSCOPE, Ref
 from preheat.retry import Patience
 from preheat.transfer.fetch import Policy
 
-# Clients wait, and ask again themselves.
-_PATIENCE = Patience(attempts=5, first_wait_s=0.25, longest_wait_s=4.0)
+# Clients wait for as long, and ask again themselves.
+WHILE_CLIENTS_WAIT = Patience(attempts=5, first_wait_s=0.25, longest_wait_s=4.0, lasting_s=60.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ class House:
     """How a mirror is kept: who may come in and what is served, what is borne with, and how large the library may be.
 
     `cap` is in bytes, 0 for none; `on_trouble` is told what keeps the library from being held below it.
-    `remembering` says for how long an upstream's word holds, `by` in whose name the library keeps what was fetched.
+    `remembering` says for how long an upstream's word holds; `patience`, how long one is waited for that is away; `by`,
+    in whose name the library keeps what was fetched.
     `hosts` are names by which a mirror that listens on loopback is reached, beside this machine's own.
     """
 
@@ -50,6 +51,7 @@ class House:
     cap: int = 0
     on_trouble: Callable[[PreheatError], None] = lambda _error: None
     remembering: Remembering = field(default_factory=Remembering)
+    patience: Patience = WHILE_CLIENTS_WAIT
     by: str = MIRROR
     hosts: tuple[str, ...] = ()
 
@@ -72,7 +74,7 @@ def mirror(
         require_cap(library, house.cap, on_event)
     kept = Kept(library)
     settings, tally, uses = house.settings, Tally(), Uses(library.records)
-    fetches = Fetches(library, Policy(connections=64, patience=_PATIENCE), on_event)
+    fetches = Fetches(library, Policy(connections=64, patience=house.patience), on_event)
     through = PullThrough(library, Upstreams(upstreams), fetches, house.remembering, house.by) if upstreams else None
 
     name = f"preheat-{secrets.token_hex(6)}"

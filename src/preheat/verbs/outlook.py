@@ -9,8 +9,9 @@ from preheat.events import Listener
 from preheat.hub import Hub
 from preheat.library.library import Library
 from preheat.ref import Ref
+from preheat.retry import USUAL, Patience
 from preheat.snapshot import File, Snapshot
-from preheat.verbs.pull import Source, Wish, resolve
+from preheat.verbs.pull import Source, Wish, believed, resolve
 
 _CONNECTIONS = 8
 _MEASURED_S = 1.5
@@ -41,18 +42,21 @@ class Outlook:
         return self.missing < self.free
 
 
-def look_ahead(sources: Sequence[Source], library: Library, wish: Wish, on_event: Listener) -> Outlook:
+def look_ahead(
+    sources: Sequence[Source], library: Library, wish: Wish, on_event: Listener, patience: Patience = USUAL
+) -> Outlook:
     """Resolve the model, see what is here, and try the line for a moment; write nothing.
 
     Raise AccessDenied where the files are gated for this token, as the pull itself would.
     """
-    source, snapshot = resolve(sources, on_event)
-    wanted = snapshot.only(wish.patterns)
+    ref = sources[0].ref
+    source, snapshot = resolve(sources, on_event, patience, lambda told: believed(told, ref, wish, library))
+    wanted = wish.of(snapshot)
     missing = library.missing(wanted)
     to_come = sum(file.size - library.progress(file) for file in missing)
     rate = _try_line(source.hub, snapshot, max(missing, key=lambda file: file.size)) if missing else None
     return Outlook(
-        sources[0].ref,
+        ref,
         snapshot.commit,
         len(wanted.files),
         wanted.size,

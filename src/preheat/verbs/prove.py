@@ -24,6 +24,7 @@ from preheat.proof.untouched import untouched
 from preheat.proof.workplace import fresh, sweep
 from preheat.recipes.recipe import Need, Recipe
 from preheat.snapshot import File, Snapshot
+from preheat.verbs.required import required
 from preheat.verbs.starts import Roots, Starts, Surroundings
 from preheat.views.view import View
 
@@ -106,7 +107,7 @@ def _round(round_: int, starts: Starts, terms: Terms, found: _Found, on_event: L
         begin(PRELOADED if PRELOADED in terms.conditions else "pull")
         library = Library(folder / "library")
         received, clock = _pull(starts.recipe, library, terms, on_event)
-        snapshots = [(need, library.require(need.ref, need.files)) for need in starts.recipe.needs]
+        snapshots = [(need, required(need, library)) for need in starts.recipe.needs]
         files = [file for _, snapshot in snapshots for file in snapshot.files]
         found.weights = sum(snapshot.size for _, snapshot in snapshots)
         if COLD in terms.conditions:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from preheat.events import Listener
+from preheat.library.claims import PULL
 from preheat.library.library import Library
 from preheat.library.sweep import Sweep
 from preheat.ref import Ref
@@ -42,7 +43,10 @@ def prune(library: Library, sweep: Sweep, shears: Shears, on_event: Listener, *,
     plan = sweep.plan(young_s=shears.young_s, gone=refs)
     if really:
         for snapshot in old:
-            library.records.remove(snapshot)
+            library.records.drop(snapshot)
+        for snapshot in old:
+            if _wanted_again(snapshot, library):
+                library.records.write(snapshot)
         library.claims.tidy(shears.forget)
     size = clear(plan, sweep, on_event, really=really)
     return Pruned(refs, len(plan.blobs), len(plan.leftovers), size)
@@ -52,7 +56,19 @@ def _old(library: Library) -> list[Snapshot]:
     pinned = library.pins.all()
     return [
         snapshot
-        for record in library.records.listed()
+        for record in list(library.records.listed())
         if not record.revisions and (record.ref.hub, record.ref.slug, record.ref.revision) not in pinned
-        if (snapshot := library.find(record.ref)) is not None
+        if (snapshot := library.find(record.ref)) is not None and not _wanted_again(snapshot, library)
     ]
+
+
+def _wanted_again(snapshot: Snapshot, library: Library) -> bool:
+    """Whether a pull brings this version, or has since it was looked at.
+
+    A pull writes the record, then the branch, and only then removes its claim. So a record without a branch is looked
+    at first, the claims after it, and the branches again at the end: a pull shows in one of them.
+    """
+    digests = {str(file.digest) for file in snapshot.files}
+    if any(claim.by == PULL and claim.digests & digests for claim in library.claims):
+        return True
+    return snapshot.commit in library.revisions(snapshot.ref).values()

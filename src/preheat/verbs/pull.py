@@ -2,19 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from preheat.errors import HubError, HubUnavailable, IntegrityError, NotFound, PreheatError
-from preheat.events import Listener, Resolved, Retrying
+from preheat.errors import HubError, IntegrityError, NotFound, PreheatError
+from preheat.events import Listener, Resolved
 from preheat.hub import Hub
+from preheat.library.holding import lacking
 from preheat.library.library import Library
 from preheat.ref import Ref
-from preheat.retry import Patience, persist
+from preheat.retry import USUAL, Patience, persist
 from preheat.snapshot import Snapshot
 from preheat.transfer.fetch import Policy, fetch
 from preheat.transfer.route import Way
 from preheat.verbs.scan import REFUSE, WARN, look_into
-
-_PATIENCE = Patience()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,21 @@ class Wish:
     """What is wanted of a model: the files that match `patterns`, all without any.
 
     `unsafe` says what to do about files that would run code of a stranger's when they are loaded. `locked` is what a
-    lock says the files are; a hub that says otherwise is not believed.
+    lock says the files are: their bytes must have its digests, whatever a hub says. It names all files wished for,
+    unless it is `partly`.
     """
 
     patterns: Sequence[str] = ()
     unsafe: str = WARN
     locked: Snapshot | None = None
+    partly: bool = False
+
+    def of(self, snapshot: Snapshot) -> Snapshot:
+        """Keep the files wished for. Raise NotFound where one is missing, IntegrityError where the lock says other."""
+        if self.locked is None:
+            return snapshot.only(self.patterns)
+        held = snapshot.held_to(self.locked)
+        return held.only(self.patterns) if self.partly else held.at_paths(self.locked)
 
 
 def pull(
@@ -56,60 +65,97 @@ def pull(
     have the same. A commit whose files are all here is not asked about. Raise HubError, IntegrityError or LibraryError;
     what arrived by then is gone on from next time.
     """
-    here = _here(sources[0].ref, library, wish)
+    ref = sources[0].ref
+    here = _here(ref, library, wish, on_event)
     if here is not None:
         library.vouch(here.ref)
         on_event(Resolved(here.ref, here.commit, len(here.files), here.size, 0, 0))
         look_into(here.files if wish.unsafe == REFUSE else (), library, wish.unsafe, on_event)
         return Pulled(here, 0)
-    source, told = resolve(sources, on_event, Patience(lasting_s=policy.patience.lasting_s))
-    snapshot = _named(told, sources[0].ref)
-    wanted = snapshot.only(wish.patterns) if wish.locked is None else _as_locked(snapshot, wish.locked)
+    source, told = resolve(
+        sources,
+        on_event,
+        Patience(lasting_s=policy.patience.lasting_s),
+        lambda told: believed(told, ref, wish, library),
+    )
+    snapshot = _named(told, ref)
+    wanted = wish.of(snapshot)
     # The claim comes before the look: what is here then, stays.
     with library.wanted(wanted):
-        if library.touched(wanted.files):
-            from preheat.verbs.view import look_over  # most pulls have no use for it
-
-            look_over(library, [wanted], on_event)
-        missing = library.missing(wanted)
+        _look_over(library, wanted, on_event)
+        missing = lacking(library, wanted)
         to_come = sum(file.size - library.progress(file) for file in missing)
         on_event(Resolved(snapshot.ref, snapshot.commit, len(wanted.files), wanted.size, len(missing), to_come))
         if missing:
             library.prepare(sum(file.size - library.partial_size(file) for file in missing))
-            helpers = [_finding(other, source, told) for other in sources if other is not source]
+            helpers = [_finding(other, told) for other in sources if other is not source]
             fetch(missing, Way(source.name, source.hub, told), library, policy, on_event, helpers)
         look_into(wanted.files if wish.unsafe == REFUSE else missing, library, wish.unsafe, on_event)
-        library.record(snapshot)
+        # What another repository told of a commit is less than its record, if there is one.
+        known = None if _is_same(told.ref, ref) else library.find(ref) if ref.pinned else None
+        library.record(known or snapshot)
     return Pulled(wanted, to_come)
 
 
-def _here(ref: Ref, library: Library, wish: Wish) -> Snapshot | None:
+def _look_over(library: Library, wanted: Snapshot, on_event: Listener) -> None:
+    if library.touched(wanted.files):
+        from preheat.verbs.required import look_over  # most pulls have no use for it
+
+        look_over(library, [wanted], on_event)
+
+
+def _here(ref: Ref, library: Library, wish: Wish, on_event: Listener) -> Snapshot | None:
     """Return the files wished for of a commit that is recorded, if all are here: a commit cannot move."""
     known = library.find(ref) if ref.pinned else None
     if known is None:
         return None
     try:
-        wanted = known.only(wish.patterns) if wish.locked is None else _as_locked(known, wish.locked)
+        wanted = wish.of(known)
     except (NotFound, IntegrityError):
         return None  # the hub may say better
-    return None if library.missing(wanted) else wanted
+    _look_over(library, wanted, on_event)
+    return None if lacking(library, wanted) else wanted
 
 
-def resolve(sources: Sequence[Source], on_event: Listener, patience: Patience = _PATIENCE) -> tuple[Source, Snapshot]:
-    """Ask one source after the other; return the first that has the model, and its snapshot.
+def believed(told: Snapshot, ref: Ref, wish: Wish, library: Library) -> Snapshot:
+    """Hold what a source told of `ref` to what is known of it already, and return it so.
 
-    Raise the first source's error if none has it.
+    The lock's digests take the place of those told. Another repository's files stand for a pinned commit only by their
+    digests: those that the lock, or the commit's record, has too. Raise IntegrityError where a file is another one,
+    NotFound where nothing says which bytes the commit has.
+    """
+    told = told if wish.locked is None else told.held_to(wish.locked)
+    if not ref.pinned or _is_same(told.ref, ref):
+        return told
+    known = library.find(ref)
+    vouched = {file.path for one in (wish.locked, known) if one is not None for file in one.files}
+    kept = replace(told, files=tuple(file for file in told.files if file.path in vouched))
+    unknown = [file.path for file in wish.of(told).files if file.path not in vouched]
+    if unknown:
+        raise NotFound(
+            f"{told.ref} cannot stand in for {ref}: nothing says which bytes {unknown[0]} has at that commit",
+            hint="preheat lock, while the first hub answers: then digests say which bytes are the same",
+        )
+    return kept if known is None else kept.held_to(known.at_paths(kept))
+
+
+def resolve(
+    sources: Sequence[Source],
+    on_event: Listener,
+    patience: Patience = USUAL,
+    check: Callable[[Snapshot], Snapshot] = lambda told: told,
+) -> tuple[Source, Snapshot]:
+    """Ask one source after the other; return the first that has the model, and what `check` makes of its snapshot.
+
+    A source whose snapshot `check` does not let pass is passed over. Raise the first source's error if none is left.
     """
     first: HubError | IntegrityError | None = None
     # Who has others to turn to does not wait long for one.
     patience = patience if len(sources) == 1 else Patience(attempts=2, lasting_s=0)
     for source in sources:
-
-        def waiting(error: HubUnavailable, wait_s: float, source: Source = source) -> None:
-            on_event(Retrying(str(source.ref), error.message, wait_s))
-
         try:
-            snapshot = persist(lambda source=source: source.hub.resolve(source.ref), patience, waiting)  # type: ignore[misc]
+            told = persist(partial(source.hub.resolve, source.ref), patience, str(source.ref), on_event)
+            snapshot = check(told)
         except (HubError, IntegrityError) as error:
             # Whatever is wrong with one source, the next may be right.
             first = first or error
@@ -121,33 +167,22 @@ def resolve(sources: Sequence[Source], on_event: Listener, patience: Patience = 
 
 def _named(told: Snapshot, ref: Ref) -> Snapshot:
     """Give what a source told the name that was asked for: where a twin stood in, its files stand under that."""
-    stood_in = told.ref.hub != ref.hub
+    stood_in = not _is_same(told.ref, ref)
     return replace(told, ref=ref, commit=ref.revision if stood_in and ref.pinned else told.commit)
 
 
-def _as_locked(snapshot: Snapshot, locked: Snapshot) -> Snapshot:
-    """Keep the files that a lock names; raise IntegrityError where they are not what it says."""
-    files = []
-    for file in locked.files:
-        now = snapshot.file(file.path)
-        # A twin may name the same bytes by another algorithm; which commit has them, it was asked already.
-        known = now is not None and now.digest.algorithm == file.digest.algorithm
-        if now is None or now.size != file.size or (known and now.digest != file.digest):
-            raise IntegrityError(
-                f"{snapshot.ref}: {file.path} is not what the lock says it is",
-                hint="do not trust this hub; preheat lock --check says what has changed",
-            )
-        files.append(now)
-    return replace(snapshot, files=tuple(files))
+def _is_same(ref: Ref, other: Ref) -> bool:
+    """Whether two refs name the same repository."""
+    return (ref.hub, ref.kind, ref.repo) == (other.hub, other.kind, other.repo)
 
 
-def _finding(other: Source, source: Source, snapshot: Snapshot) -> Callable[[], Way | None]:
+def _finding(other: Source, told: Snapshot) -> Callable[[], Way | None]:
     """Return what asks another source, when called, for its own snapshot of the same."""
-    ref = other.ref.at(snapshot.commit) if other.ref.hub == source.ref.hub else other.ref
+    ref = other.ref.at(told.commit) if _is_same(other.ref, told.ref) else other.ref
 
     def find() -> Way | None:
         try:
-            return Way(other.name, other.hub, other.hub.resolve(ref))
+            return Way(other.name, other.hub, other.hub.resolve(ref).named_as(told))
         except PreheatError:
             return None  # it was to help, and cannot
 

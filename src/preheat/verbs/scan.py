@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from preheat.errors import CheckFailed
 from preheat.events import Listener, Scanned
 from preheat.library.library import Library
+from preheat.library.partial import disk
 from preheat.library.verdicts import Verdicts
 from preheat.scan.scan import look_at_text, may_run_code, scan, scanner
 from preheat.snapshot import File
@@ -47,9 +48,12 @@ def scan_files(files: Iterable[File], library: Library) -> Iterator[tuple[File, 
         if not library.has(file.digest):
             continue
         path = library.path(file.digest)
-        if (text := look_at_text(path, file.path, file.size)) is not None:
+        with disk(path):
+            text = look_at_text(path, file.path, file.size)
+            runs_code = may_run_code(path, file.path)
+        if text is not None:
             yield file, text
-        if not may_run_code(path, file.path):
+        if not runs_code:
             continue
         verdict = verdicts.find(file.digest)
         if verdict is None or (by and verdict.scanner != by):

@@ -23,6 +23,7 @@ from preheat.proof.trial import Eyes, Started, restart_once, start_once
 from preheat.recipes.offline import offline, online
 from preheat.recipes.recipe import Recipe
 from preheat.snapshot import File
+from preheat.verbs.required import required
 from preheat.verbs.run import network_seen, stopwatch, witness_for
 from preheat.verbs.view import place_needs
 from preheat.views.view import View
@@ -222,7 +223,7 @@ class Starts:
         return evict(folders)
 
     def _weights(self, library: Library) -> list[Path]:
-        snapshots = (library.require(need.ref, need.files) for need in self.recipe.needs)
+        snapshots = (required(need, library) for need in self.recipe.needs)
         digests = {file.digest for snapshot in snapshots for file in snapshot.files}
         return [library.path(digest) for digest in digests]
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from preheat.aside import TRACE, tidy, write_whole
 from preheat.errors import AppError, UsageError
 from preheat.events import Listener, Noted
 from preheat.guard.app import App
 from preheat.library.library import Library
-from preheat.library.records import write_whole
 from preheat.mirror.certificate import own, place, trusted_beside
 from preheat.mirror.server import Server
-from preheat.proof.workplace import TRACE, fresh, sweep
+from preheat.proof.workplace import fresh, sweep
 from preheat.recipes.draft import recipe_text
 from preheat.recipes.infer import LARGE, Inferred, infer
 from preheat.recipes.lock import lock_path
@@ -83,6 +83,7 @@ def trace(app: App, name: str, library: Library, terms: Terms, on_event: Listene
         remarks = (said, *remarks)
         on_event(Noted(terms.path.name, said))
     try:
+        tidy(terms.path)
         write_whole(terms.path, recipe_text(inferred.recipe, remarks).encode(errors="replace"))
     except OSError as error:
         raise UsageError(f"{terms.path} cannot be written: {error.strerror}", hint="-o FILE names another") from error

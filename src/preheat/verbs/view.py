@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from preheat.errors import IntegrityError, LibraryError, UsageError
+from preheat.errors import LibraryError, UsageError
 from preheat.events import Listener, Placed
 from preheat.library.library import Library
 from preheat.recipes.recipe import Need, Recipe
 from preheat.ref import MODELSCOPE
 from preheat.snapshot import Snapshot
-from preheat.verbs.verify import verify
+from preheat.verbs.required import require
 from preheat.views.names import renamed
 from preheat.views.view import View
 
@@ -25,11 +25,9 @@ def place_needs(
     """Place every need of `recipe`, all of which must be in the library; return the variables that point there.
 
     A need without a place of its own goes below `root`, default `library.views` and the app's name. Raise NotPreloaded
-    before anything is placed.
+    or IntegrityError, as `require` does, before anything is placed.
     """
-    required = [(need, asked_for(need, library.require(need.ref, need.files))) for need in recipe.needs]
-    # What is pinned to a commit comes first: where a branch of it is needed too, the branch wins.
-    required.sort(key=lambda one: not one[1].ref.pinned)
+    required = require(recipe, library, on_event)
     environ: dict[str, str] = {}
     for need, snapshot in required:
         at = _place_of(need, recipe, root or library.views / recipe.name)
@@ -53,7 +51,8 @@ def place(
     recorded = library.find(snapshot.ref.at(snapshot.commit))
     whole = recorded is not None and len(recorded.files) == len(snapshot.files)
     # Claimed before it is looked at, so that nobody removes what a link is being made to.
-    with library.wanted(snapshot):
+    inside = at.is_relative_to(library.root / "views")  # those are looked through anyway
+    with library.wanted(snapshot, None if inside else at):
         library.require_files(snapshot, f"preheat pull {snapshot.ref}")
         try:
             with library.linking(snapshot):
@@ -63,7 +62,7 @@ def place(
                 f"a view cannot be placed at {at}: {os.strerror(error.errno or 0).lower()}",
                 hint="name another folder, or check its disk and owner",
             ) from error
-        if not at.is_relative_to(library.root / "views"):  # those are looked through anyway
+        if not inside:
             library.claims.placed(at, [file.digest for file in snapshot.files] if placement.leads else ())
     on_event(Placed(snapshot.ref, view.kind, str(at), placement.links, placement.copied))
     return view.environ(at)
@@ -87,22 +86,6 @@ def place_all(
     return environ
 
 
-def look_over(library: Library, snapshots: Iterable[Snapshot], on_event: Listener) -> None:
-    """See that nobody wrote into the library's blobs; hash again what looks touched, and quarantine what is changed.
-
-    What is quarantined is missing then. Raise IntegrityError where it cannot be, as the library cannot be written.
-    """
-    touched = [replace(snapshot, files=library.suspicious(snapshot)) for snapshot in snapshots]
-    if not any(snapshot.files for snapshot in touched):
-        return
-    left = verify(library, touched, 0, on_event).left
-    if left and not library.writable:
-        raise IntegrityError(
-            f"{library.root} has {left[0]}, and it is not what its name says",
-            hint="preheat verify, where the library can be written",
-        )
-
-
 def everything(library: Library) -> Iterable[Snapshot]:
     """List what the library has, each snapshot with the files that are here, under every name it is known by.
 
@@ -118,11 +101,6 @@ def everything(library: Library) -> Iterable[Snapshot]:
     for snapshot, names in sorted(known, key=lambda one: bool(one[1])):
         for name in names or [snapshot.commit]:
             yield replace(snapshot, ref=snapshot.ref.at(name))
-
-
-def asked_for(need: Need, snapshot: Snapshot) -> Snapshot:
-    """Name it as the app does: by its branch, where a lock has pinned it."""
-    return replace(snapshot, ref=snapshot.ref.at(need.asked_as)) if need.asked_as else snapshot
 
 
 def _place_of(need: Need, recipe: Recipe, root: Path) -> Path:

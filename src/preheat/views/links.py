@@ -3,12 +3,14 @@
 import errno
 import fcntl
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
+from preheat.aside import beside, lock, put, tidy
 from preheat.errors import LibraryError, UsageError
 
 REFLINK, HARDLINK, SYMLINK, COPY = "reflink", "hardlink", "symlink", "copy"
@@ -57,13 +59,10 @@ def link(blob: Path, at: Path, ways: Sequence[str] = AUTO) -> str | None:
     """
     if _there(blob, at) & set(ways):
         return None
-    aside = beside(at)
     for way in ways:
         try:
-            _put(blob, aside, way)
-            aside.replace(at)
+            put(at, partial(_put, blob, way=way))
         except OSError as error:
-            aside.unlink(missing_ok=True)
             if error.errno not in _NOT_THIS_WAY or way == ways[-1]:
                 raise LibraryError(
                     f"{at} cannot be a {' or '.join(ways)} of {blob}: {os.strerror(error.errno or 0).lower()}",
@@ -74,9 +73,20 @@ def link(blob: Path, at: Path, ways: Sequence[str] = AUTO) -> str | None:
     raise AssertionError("no ways were given")
 
 
-def beside(at: Path) -> Path:
-    """Return a new name beside `at`, for what is to replace it; containers may have one process number between them."""
-    return at.with_name(f".{at.name[:200]}.{secrets.token_hex(6)}.new")
+def trial(blob: Path, folder: Path, ways: Sequence[str] = AUTO) -> str:
+    """Say which of `ways` works in `folder`, which is as it was afterwards. Raise OSError when none does."""
+    tidy(folder / "preheat")
+    aside = beside(folder / "preheat")
+    try:
+        for way in ways[:-1]:
+            with suppress(OSError):
+                _put(blob, aside, way)
+                return way
+            aside.unlink(missing_ok=True)
+        _put(blob, aside, ways[-1])
+        return ways[-1]
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def _there(blob: Path, at: Path) -> set[str]:
@@ -99,13 +109,16 @@ def _put(blob: Path, at: Path, way: str) -> None:
     match way:
         case "reflink":
             with open(blob, "rb") as source, open(at, "xb") as target:
+                lock(target.fileno())
                 fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())
         case "hardlink":
             os.link(blob, at)
         case "symlink":
             at.symlink_to(blob.absolute())
         case _:
-            shutil.copyfile(blob, at)
+            with open(at, "xb") as target:
+                lock(target.fileno())
+                shutil.copyfile(blob, at)
     if way in (REFLINK, COPY):
         times = blob.stat()
         os.utime(at, ns=(times.st_atime_ns, times.st_mtime_ns))

@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from preheat.aside import left, put, tidy
 from preheat.errors import LibraryError
 from preheat.snapshot import File
-from preheat.views.links import AUTO, COPY, SYMLINK, beside, link
+from preheat.views.links import AUTO, COPY, SYMLINK, link
 from preheat.views.view import BlobPath, Placement
 
 
@@ -16,7 +17,7 @@ class Placer:
     def __init__(self, blob_path: BlobPath, ways: Sequence[str] = AUTO) -> None:
         self._blob_path = blob_path
         self._ways = tuple(ways)
-        self._folders: set[Path] = set()
+        self._left: dict[Path, list[Path]] = {}  # by folder, what killed processes have left
         self._names: dict[str, tuple[Path, File]] = {}
         self._links: Counter[str] = Counter()
         self._copied = 0
@@ -25,6 +26,7 @@ class Placer:
     def put(self, file: File, at: Path) -> None:
         """Put a file's bytes at `at`. Raise LibraryError when no way works, or its name is another's here."""
         self._folder(at.parent)
+        tidy(at, self._left[at.parent])
         self._require_own_name(file, at)
         way = link(self._blob_path(file.digest), at, self._ways)
         self._leads |= way == SYMLINK or (way is None and at.is_symlink())
@@ -39,24 +41,24 @@ class Placer:
     def point(self, at: Path, target: str) -> bool:
         """Make `at` a symlink to `target`; whether symlinks can be had here at all."""
         self._folder(at.parent)
+        tidy(at, self._left[at.parent])
         if at.is_symlink() and str(at.readlink()) == target:
             return True
-        aside = beside(at)
         try:
-            aside.symlink_to(target)
+            put(at, lambda aside: aside.symlink_to(target))
         except OSError:
+            if at.is_dir() and not at.is_symlink():
+                raise
             return False
-        aside.replace(at)
         return True
 
     def write(self, at: Path, data: bytes) -> None:
         """Make `at` a small file that holds `data`, in one step."""
         self._folder(at.parent)
+        tidy(at, self._left[at.parent])
         if not at.is_symlink() and at.is_file() and at.read_bytes() == data:
             return
-        aside = beside(at)
-        aside.write_bytes(data)
-        aside.replace(at)
+        put(at, lambda aside: aside.write_bytes(data))
 
     def placement(self) -> Placement:
         """Say what it came to."""
@@ -74,9 +76,9 @@ class Placer:
             )
 
     def _folder(self, folder: Path) -> None:
-        if folder not in self._folders:
+        if folder not in self._left:
             folder.mkdir(parents=True, exist_ok=True)
-            self._folders.add(folder)
+            self._left[folder] = left(folder)
 
 
 def _one_name(alike: Path, at: Path) -> bool:

@@ -91,6 +91,7 @@ def _order(options: argparse.Namespace, wiring: Wiring, places: Places, output: 
         status=options.status if options.guard else "",
         layer_size=_layer_size(options.max_layer_size, output),
         home=recipe.folder,
+        at=Path(options.dockerfile) if options.dockerfile else output.path if output is not None else None,
     )
 
 

@@ -17,7 +17,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     before = read_lock(path)
     if options.check:
         return _check(recipe, before, options, wiring)
-    lock = pin(recipe, wiring.sources, wiring.console)
+    lock = pin(recipe, wiring.sources, wiring.console, wiring.patience)
     keep_lock(path, lock)
     changes = moved(before, lock) if before is not None else ()
     size = sum(pinned.snapshot.size for pinned in lock.needs)
@@ -33,7 +33,7 @@ def _check(recipe: Recipe, before: Lock | None, options: argparse.Namespace, wir
     path = lock_path(recipe)
     if before is None:
         raise CheckFailed(f"{recipe.name} has no lock at {path}", hint=again)
-    now = pin(recipe, wiring.sources, wiring.console)
+    now = pin(recipe, wiring.sources, wiring.console, wiring.patience)
     changes, stale = moved(before, now), before.stale(recipe)
     lines = [*stale, *(_said(one) for one in changes)]
     wiring.console.done({"lock": str(path), "stale": stale, **_facts(now, changes)}, "\n".join(lines))

@@ -5,12 +5,13 @@ import contextlib
 import signal
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from preheat.cli.wiring import Wiring
-from preheat.cli.words import read_address, read_seconds, read_size
+from preheat.cli.words import read_address, read_seconds, read_size, read_upstream_token
 from preheat.errors import PreheatError, UsageError
 from preheat.events import Event, Noted
 from preheat.mirror.access_log import AccessLog
@@ -19,7 +20,7 @@ from preheat.mirror.limits import Limits
 from preheat.mirror.pull_through import Remembering
 from preheat.mirror.settings import Settings, Words
 from preheat.mirror.shelf import Shelf
-from preheat.verbs.mirror import House, mirror
+from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
 
 # A bare number below this is most likely meant in gigabytes.
 _SMALLEST_CAP = 1_000_000
@@ -30,7 +31,8 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     folders = dict(_folder_words(words) for words in options.folder)
     pace = read_size(options.pace) if options.pace else None
     grace_s = read_seconds(options.grace)
-    upstreams = wiring.upstreams(options.upstream, options.upstream_token)
+    tokens = dict(read_upstream_token(one) for one in options.upstream_token)
+    upstreams = wiring.upstreams(options.upstream, tokens)
     if options.read_only:
         upstreams = []
     elif upstreams:
@@ -44,7 +46,8 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     def trouble(error: PreheatError) -> None:
         wiring.console(Noted("cap", error.message))
 
-    house = House(settings, _limits(options), _cap(options), trouble, remembering, hosts=hosts)
+    patience = replace(WHILE_CLIENTS_WAIT, lasting_s=wiring.patience.lasting_s)
+    house = House(settings, _limits(options), _cap(options), trouble, remembering, patience, hosts=hosts)
 
     def tell(event: Event) -> None:
         if log is not None:

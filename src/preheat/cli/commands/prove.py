@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from preheat.aside import put, tidy
 from preheat.cli.wiring import Wiring
 from preheat.cli.words import read_seconds, read_size, say_seconds, say_size
 from preheat.errors import CheckFailed, PreheatError, UsageError
@@ -150,12 +151,10 @@ def _writable(words: str) -> Path:
 
 def _write(path: Path, text: str) -> None:
     """Write the page aside, and name it when it is whole."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    tidy(path)
     try:
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
+        put(path, lambda aside: aside.write_text(text, encoding="utf-8"))
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise PreheatError(f"{path} cannot be written: {error.strerror}", hint="--report FILE, elsewhere") from error
 
 

@@ -86,7 +86,10 @@ def _look_ahead(options: argparse.Namespace, wiring: Wiring) -> int:
         needs += (
             wiring.recipe(words).needs if wiring.names_app(words) else [Need(Ref.parse(words), tuple(options.files))]
         )
-    outlooks = [look_ahead(wiring.sources(need), wiring.library, wiring.wish(need), wiring.console) for need in needs]
+    patience = wiring.patience
+    outlooks = [
+        look_ahead(wiring.sources(need), wiring.library, wiring.wish(need), wiring.console, patience) for need in needs
+    ]
     missing, free = sum(one.missing for one in outlooks), min((one.free for one in outlooks), default=0)
     figures = {
         "needs": [msgspec.to_builtins(one) | {"ref": str(one.ref), "fits": one.fits} for one in outlooks],

@@ -16,8 +16,9 @@ from preheat.guard.settings import Stage
 from preheat.recipes.offline import offline
 from preheat.recipes.recipe import FILE_NAME, Need, Recipe
 from preheat.snapshot import File
+from preheat.verbs.required import look_over, required
 from preheat.verbs.run import Watch, mapping_weights, run
-from preheat.verbs.view import everything, look_over, place_all, place_needs
+from preheat.verbs.view import everything, place_all, place_needs
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -31,9 +32,6 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     # The app speaks into a pipe, and Python keeps words for a pipe back until it has a page of them.
     environ = {"PYTHONUNBUFFERED": "1", **offline(wiring.config.environ)}
     if recipe.needs:
-        look_over(
-            wiring.library, [wiring.library.require(need.ref, need.files) for need in recipe.needs], wiring.console
-        )
         environ |= place_needs(recipe, wiring.library, wiring.app_view, wiring.console)
     else:
         snapshots = list(everything(wiring.library))
@@ -80,7 +78,7 @@ def _weights(recipe: Recipe, wiring: Wiring) -> tuple[str, ...]:
     library = wiring.library
     found: list[File] = []
     for need in recipe.needs:
-        files = library.require(need.ref, need.files).files
+        files = required(need, library).files
         found += sorted(files, key=lambda file: _turn(file.path, need)) if need.files else files
     return tuple(str(library.path(file.digest)) for file in found)
 

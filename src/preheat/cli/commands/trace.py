@@ -2,6 +2,7 @@
 
 import argparse
 import signal
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -16,7 +17,7 @@ from preheat.proof.trial import read_first
 from preheat.recipes.recipe import FILE_NAME, Need, is_app_name
 from preheat.ref import Ref
 from preheat.snapshot import Snapshot
-from preheat.verbs.mirror import House, mirror
+from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
 from preheat.verbs.pull import resolve
 from preheat.verbs.trace import Terms, Traced, trace
 from preheat.verbs.traced_start import Wanted, Watch
@@ -43,12 +44,14 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
     def serve(on_event: Listener) -> Server:
         upstreams = [f"{hub}={url}" for hub in ("hf", "ms") for url in wiring.endpoints[hub]]
-        behind, house = wiring.upstreams(upstreams), House(by="")  # what the app needs was fetched for its user
+        behind = wiring.upstreams(upstreams)
+        # What the app needs was fetched for its user, so in nobody else's name.
+        house = House(patience=replace(WHILE_CLIENTS_WAIT, lasting_s=wiring.patience.lasting_s), by="")
         return mirror(("127.0.0.1", 0), wiring.library, Shelf({}), on_event, None, behind, house)
 
     def ask(ref: Ref) -> Snapshot | None:
         try:
-            return resolve(wiring.sources(Need(ref)), wiring.console)[1]
+            return resolve(wiring.sources(Need(ref)), wiring.console, wiring.patience)[1]
         except HubError:
             return None
 

@@ -4,6 +4,7 @@ import argparse
 
 from preheat.cli.wiring import Wiring
 from preheat.ref import Ref, read_path
+from preheat.verbs.required import look_over
 from preheat.verbs.view import place
 
 
@@ -13,6 +14,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     at = read_path(options.at)
     # All are looked for before any is placed. The pinned first: what a branch names is what it should mean after.
     snapshots = [wiring.library.require(Ref.parse(words), options.files) for words in options.refs]
+    look_over(wiring.library, snapshots, wiring.console)
     environ: dict[str, str] = {}
     for snapshot in sorted(snapshots, key=lambda one: not one.ref.pinned):
         environ |= place(snapshot, wiring.library, view, at, wiring.console)

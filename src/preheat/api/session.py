@@ -1,0 +1,272 @@
+"""Session: settings and environment, and the objects that they mean, each made when it is first wanted.
+
+What only some verbs need is imported where it is made: a start from a full library opens no connection.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from preheat.api.settings import Settings
+from preheat.config import CA_FILES, Config, read_config
+from preheat.errors import CheckFailed, UsageError
+from preheat.retry import Patience
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from preheat.events import Event, Listener
+    from preheat.hub import Hub
+    from preheat.library.library import Library
+    from preheat.mirror.upstream import Upstream
+    from preheat.recipes.recipe import Need, Recipe
+    from preheat.ref import Ref
+    from preheat.transfer.fetch import Policy
+    from preheat.transport.transport import Transport
+    from preheat.verbs.pull import Source, Wish
+    from preheat.views.view import View
+
+_ATTEMPTS = 6
+_UPSTREAM_CONNECTIONS = 64
+
+
+def silent(event: Event) -> None:
+    """Listen to nothing."""
+
+
+class Session:
+    """What verbs work with, as `settings` and the environment say; `on_event` is told what they do."""
+
+    def __init__(self, settings: Settings | None = None, on_event: Listener = silent) -> None:
+        self.settings = settings or Settings()
+        self.on_event = on_event
+        self.config: Config = read_config()
+
+    @functools.cached_property
+    def library(self) -> Library:
+        """Open the library that the settings name, else the user's own."""
+        from preheat.library.library import Library
+
+        root = self.settings.library or self.config.library
+        if root is None:
+            raise UsageError("this user has no home folder to keep a library in", hint="--library DIR, or set HOME")
+        state = self.config.state
+        return Library(root.absolute(), state / "views" if state is not None else None)
+
+    @property
+    def state(self) -> Path:
+        """Return the folder for what belongs to this user and to no library."""
+        if self.config.state is None:
+            raise UsageError("this user has no home folder", hint="set HOME, or XDG_STATE_HOME")
+        return self.config.state
+
+    @property
+    def patience(self) -> Patience:
+        """Say how long to wait for a server that fails, and for one that has answered before."""
+        return Patience(attempts=_ATTEMPTS, lasting_s=self.settings.patience_s)
+
+    @functools.cached_property
+    def transport(self) -> Transport:
+        """Make the connections, through the environment's proxies and CA."""
+        if self.config.ca_file is not None and not self.config.ca_file.is_file():
+            raise UsageError(f"there is no file {self.config.ca_file}", hint=f"check {' and '.join(CA_FILES)}")
+        from preheat.transport.transport import Transport, Wires
+
+        settings = self.settings
+        return Transport(
+            Wires(
+                self.config.proxies,
+                self.config.ca_file,
+                connect_s=settings.connect_s,
+                read_s=settings.read_s,
+                connections=settings.connections,
+            )
+        )
+
+    @property
+    def own_tokens(self) -> dict[str, str]:
+        """Say in variables what an app that is led to another HF_HOME would have found in the user's own."""
+        tokens = self.config.tokens
+        return {"HF_TOKEN": tokens["hf"]} if "hf" in tokens else {}
+
+    @functools.cached_property
+    def endpoints(self) -> dict[str, tuple[str, ...]]:
+        """Say whom to ask for each hub, the preferred first: those that --endpoint names, else the environment's."""
+        named: dict[str, list[str]] = {hub: [] for hub in self.config.endpoints}
+        given = [f"{hub}={url}" for hub, urls in self.config.endpoints.items() for url in urls]
+        for words in (*self.settings.endpoints, *given):
+            hub, equals, url = words.partition("=")
+            if not equals or hub not in named or not url.startswith(("http://", "https://")):
+                raise UsageError(
+                    f"{words!r} is not an endpoint",
+                    hint="--endpoint hf=https://hf-mirror.com, or HF_ENDPOINT=https://hf-mirror.com",
+                )
+            named[hub].append(url)
+        # What was typed takes the place of what the environment says.
+        typed = {words.partition("=")[0] for words in self.settings.endpoints}
+        for hub in typed:
+            del named[hub][-len(self.config.endpoints[hub]) :]
+        return {hub: tuple(urls) for hub, urls in named.items()}
+
+    @functools.cached_property
+    def policy(self) -> Policy:
+        """Say how hard to pull."""
+        from preheat.transfer.fetch import Policy
+
+        return Policy(self.settings.connections, self.settings.limit_rate, patience=self.patience)
+
+    def sources(self, need: Need) -> list[Source]:
+        """List whom to ask for a need: its hub's endpoints, then those of the others that have the same."""
+        from preheat.verbs.pull import Source
+
+        return [
+            Source(endpoint or ref.repo, self.hub(ref, endpoint), ref)
+            for ref in (need.ref, *need.same)
+            for endpoint in self.endpoints.get(ref.hub, ("",))
+        ]
+
+    def wish(self, need: Need) -> Wish:
+        """Say what is wanted of a need."""
+        from preheat.verbs.pull import Wish
+
+        return Wish(need.files, self.settings.unsafe_files, need.locked, need.partly)
+
+    def hub(self, ref: Ref, endpoint: str) -> Hub:
+        """Choose the hub that a ref names, at one of its endpoints."""
+        match ref.hub:
+            case "hf":
+                from preheat.hubs.huggingface import HuggingFace
+
+                return HuggingFace(endpoint, self.transport, self.config.tokens.get("hf", ""))
+            case "ms":
+                from preheat.hubs.modelscope import ModelScope
+
+                return ModelScope(endpoint, self.transport, self.config.tokens.get("ms", ""))
+            case "url":
+                from preheat.hubs.url import Url
+
+                return Url(self.transport)
+            case _:
+                from preheat.hubs.folder import Folder
+
+                return Folder()
+
+    def upstreams(self, words: Sequence[str], tokens: Mapping[str, str] = MappingProxyType({})) -> list[Upstream]:
+        """Read whom a mirror asks for what it lacks, each behind a fence and with connections of its own.
+
+        `tokens` by URL are shown to these upstreams instead of nothing; all others are the mirror's clients'. Raise
+        UsageError for a token without an upstream.
+        """
+        behind = [self._upstream(one, tokens) for one in words]
+        if unknown := tokens.keys() - {upstream.url.rstrip("/") for upstream in behind}:
+            hint = "--upstream hf=URL --upstream-token URL=FILE"
+            raise UsageError(f"{min(unknown)} has a token and is no --upstream", hint=hint)
+        return behind
+
+    def _upstream(self, words: str, tokens: Mapping[str, str]) -> Upstream:
+        from preheat.fence import Fence
+        from preheat.hubs.huggingface import HuggingFace
+        from preheat.hubs.modelscope import ModelScope
+        from preheat.mirror.upstream import Upstream
+        from preheat.transport.transport import Transport, Wires
+
+        hub, _, url = words.partition("=")
+        if hub not in ("hf", "ms") or not url.startswith(("http://", "https://")) or not urlsplit(url).hostname:
+            raise UsageError(
+                f"{words!r} is no upstream",
+                hint="--upstream hf=https://huggingface.co, --upstream ms=https://modelscope.cn, or another mirror",
+            )
+        wires = Wires(
+            self.config.proxies,
+            self.config.ca_file,
+            self.settings.connect_s,
+            self.settings.read_s,
+            _UPSTREAM_CONNECTIONS,
+            Fence(url),
+        )
+        # One mirror serves many, so nobody may fill its memory.
+        transport = Transport(replace(wires, largest_document=48 << 20))
+        make = HuggingFace if hub == "hf" else ModelScope
+        kept = tokens.get(url.rstrip("/"), "")
+        return Upstream(hub, url, lambda token, headers: make(url, transport, token or kept, headers))
+
+    def app_view(self, kind: str) -> View:
+        """Choose a layout for an app that `run` is to keep from writing the library.
+
+        The same whether `pull` or `run` places it: a link that goes and comes would make its blob look touched.
+        """
+        from preheat.guard.shield import can_shield
+        from preheat.views.links import AUTO, SHIELDED
+
+        return self.view(kind, SHIELDED if can_shield() else AUTO)
+
+    def image_view(self, kind: str) -> View:
+        """Choose a layout to be read into an image: as links, and without a time in it."""
+        from preheat.views.links import SYMLINK
+        from preheat.views.local_dir import LocalDir
+
+        return LocalDir((SYMLINK,), lambda: 0.0) if kind == LocalDir.kind else self.view(kind, (SYMLINK,))
+
+    def view(self, kind: str, auto: tuple[str, ...] | None = None) -> View:
+        """Choose a layout by its name; `auto` is what the setting `link` means when it is `auto`."""
+        from preheat.views.layouts import choose_view
+        from preheat.views.links import AUTO, read_ways
+
+        link = self.settings.link
+        return choose_view(kind, (auto or AUTO) if link == "auto" else read_ways(link))
+
+    def recipe(self, words: str | None) -> Recipe:
+        """Read the recipe that APP names, else the one in this folder, its needs pinned as its lock says.
+
+        Where recipe and lock do not fit, raise CheckFailed if the settings say `locked`, and say so if not.
+        """
+        from preheat.events import Noted
+        from preheat.recipes.lock import lock_path, read_lock
+
+        recipe = self.unlocked_recipe(words)
+        path = lock_path(recipe)
+        lock = read_lock(path)
+        strict = self.settings.locked
+        if lock is None:
+            if strict:
+                raise CheckFailed(f"{recipe.name} has no lock at {path}", hint=_lock_command(words))
+            return recipe
+        if stale := lock.stale(recipe):
+            if strict:
+                raise CheckFailed(f"{path} is stale: {'; '.join(stale)}", hint=_lock_command(words))
+            self.on_event(Noted(str(path), f"stale, and used as far as it goes: {'; '.join(stale)}"))
+        return lock.apply(recipe)
+
+    def names_app(self, words: str) -> bool:
+        """Whether `words` name an app, built in or by a path, and not a model."""
+        from preheat.recipes.collection import is_built_in
+        from preheat.recipes.recipe import names_recipe
+
+        return is_built_in(words) or names_recipe(words)
+
+    def unlocked_recipe(self, words: str | None) -> Recipe:
+        """Read the recipe that APP names, else the one in this folder, as it was written."""
+        from preheat.recipes.collection import built_in, is_built_in
+        from preheat.recipes.recipe import FILE_NAME, read_recipe
+        from preheat.verbs.view import require_names
+
+        folder = self.settings.folder
+        if words is not None and is_built_in(words):
+            recipe = built_in(words, Path(folder or "").absolute())
+        elif folder is not None and words is not None:
+            raise UsageError(f"{words} is no built-in recipe", hint="--dir is for those: preheat recipes lists them")
+        else:
+            recipe = read_recipe(Path(words or FILE_NAME))
+        for need in recipe.needs:
+            view = self.view(need.view)  # said now, and not when gigabytes have come for it
+            require_names(view, need.to)
+        return recipe
+
+
+def _lock_command(words: str | None) -> str:
+    return f"preheat lock {words}" if words else "preheat lock"

@@ -1,0 +1,77 @@
+"""Faults of a disk, preloaded: what a process's own system calls on chosen files answer."""
+
+import errno
+import functools
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.command import Preheat, Told
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Calls on files whose path contains `part` fail, after the first `after` of them, `times` times or always.
+
+    `call` is read, write, sync, open, create, link, rename or unlink; `action` is the number of an error, "kill", which
+    makes the call the last thing that its process does, or "wait", of `after` milliseconds.
+    """
+
+    call: str
+    action: int | str
+    part: str
+    after: int = 0
+    times: int = 0
+
+
+def slow_disk(part: str, wait_ms: int = 50) -> Fault:
+    """Make each fsync and fdatasync take time."""
+    return Fault("sync", "wait", part, after=wait_ms)
+
+
+def unreadable(part: str) -> Fault:
+    """Let a disk have lost what lies in a file."""
+    return Fault("read", errno.EIO, part)
+
+
+def full_disk(part: str, after: int = 0) -> Fault:
+    """Let a disk be full after so many writes."""
+    return Fault("write", errno.ENOSPC, part, after=after)
+
+
+def killed(call: str, part: str, after: int = 0) -> Fault:
+    """End the process without a warning at a call."""
+    return Fault(call, "kill", part, after=after)
+
+
+def faulty(preheat: Preheat, fault: Fault | Sequence[Fault], *words: str) -> Told:
+    """Run the command on a disk that has such faults."""
+    before = preheat.env
+    preheat.env = before | preloaded(*([fault] if isinstance(fault, Fault) else fault))
+    try:
+        return preheat(*words)
+    finally:
+        preheat.env = before
+
+
+def preloaded(*faults: Fault) -> dict[str, str]:
+    """Return the variables that make a process meet these faults; skip where there is no C compiler."""
+    rules = (f"{one.call} {one.action} {one.after} {one.times} {one.part}" for one in faults)
+    return {"LD_PRELOAD": _library(), "FAULTS": "\n".join(rules)}
+
+
+@functools.cache
+def _library() -> str:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("a C compiler is needed")
+    made = Path(tempfile.mkdtemp(prefix="preheat-faults-")) / "faults.so"
+    source = Path(__file__).with_name("faults.c")
+    words = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", os.fspath(made), os.fspath(source), "-ldl"]
+    subprocess.run(words, check=True, capture_output=True)
+    return os.fspath(made)

@@ -1,0 +1,171 @@
+"""Leftovers: what a process that was killed had written aside goes with the next prune, or when its verb runs again."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from tests.command import Preheat
+from tests.faults.preloaded import Fault, faulty, killed
+from tests.oci.bases import layer, layout
+from tests.stories.caches import hf_cache
+
+from preheat import aside
+from preheat.library.lock import take
+
+RECIPE = """
+[app]
+name = "demo"
+command = ["python3", "app.py"]
+[[needs]]
+ref = "acme/tiny"
+"""
+# A verb, the call that is its process's last, whether the verb itself tidies when it runs again.
+Case = tuple[tuple[str, ...], Fault, bool]
+CASES: dict[str, Case] = {
+    "pull": (("pull", "hf:datasets/acme/rows"), killed("rename", "/records/"), False),
+    "pull-claim": (("pull", "hf:datasets/acme/rows"), killed("rename", "/claims/"), False),
+    "pull-journal": (("pull", "hf:datasets/acme/rows"), killed("rename", ".journal"), False),
+    "pin": (("pin", "acme/tiny"), killed("rename", "/pins/"), False),
+    "adopt": (("adopt", "hub"), killed("rename", "/blobs/"), False),
+    "adopt-copy": (("adopt", "hub", "--copy"), killed("write", "/partial/.adopt"), False),
+    "view-copy": (("view", "flat", "view", "acme/tiny", "--link", "copy"), killed("write", "/view/."), True),
+    "view-copied": (("view", "flat", "view", "acme/tiny", "--link", "copy"), killed("rename", "/view/", 2), True),
+    "view-hardlink": (("view", "flat", "view", "acme/tiny", "--link", "hardlink"), killed("rename", "/view/", 2), True),
+    "view-hub": (("view", "hf-cache", "view", "acme/tiny", "--link", "copy"), killed("write", "/snapshots/"), True),
+    "lock": (("lock", "preheat.toml"), killed("rename", "/preheat.lock"), True),
+    "oci": (("build", "--base", "BASE", "--output", "oci:out:v1"), killed("write", "/out/."), True),
+    "oci-archive": (
+        ("build", "--base", "BASE", "--output", "oci-archive:out.tar:v1"),
+        killed("write", "/.out.tar"),
+        True,
+    ),
+    "docker-archive": (
+        ("build", "--base", "BASE", "--output", "docker-archive:out.tar:me/app:v1"),
+        killed("rename", "/out.tar"),
+        True,
+    ),
+    "dockerfile": (("build", "--base", "BASE", "--dockerfile", "out"), killed("link", "/layers/"), True),
+}
+
+
+@pytest.fixture
+def app(preheat: Preheat) -> Preheat:
+    """A model that is pulled, a recipe that needs it, and another program's cache."""
+    (preheat.folder / "preheat.toml").write_text(RECIPE)
+    assert preheat("pull", "acme/tiny").status == 0
+    hf_cache(preheat.folder / "hub", "acme/voice", {"model.bin": os.urandom(3_000_000), "config.json": b"{}"})
+    return preheat
+
+
+def spelled(app: Preheat, words: tuple[str, ...]) -> list[str]:
+    base = layout(app.folder / "bases", [layer({"app": None})], {"WorkingDir": "/app"}) if "BASE" in words else ""
+    return [base if word == "BASE" else word for word in words]
+
+
+def asides(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*.new") if not path.is_dir()]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_a_killed_process_left_aside_goes_with_the_next_prune(app: Preheat, case: str) -> None:
+    words, fault, _ = CASES[case]
+    assert faulty(app, fault, *spelled(app, words)).status == -signal.SIGKILL
+    assert asides(app.folder)
+    assert app("prune").status == 0
+    assert asides(app.folder)
+    assert app("prune", "--yes").status == 0
+    assert asides(app.folder) == []
+    assert app("verify").status == 0
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if CASES[case][2]])
+def test_a_verb_that_runs_again_removes_what_it_had_left_outside_the_library(app: Preheat, case: str) -> None:
+    words, fault, _ = CASES[case]
+    again = spelled(app, words)
+    assert faulty(app, fault, *again).status == -signal.SIGKILL
+    assert asides(app.folder)
+    told = app(*again)
+    assert told.status == 0, told.out + told.err
+    assert [path for path in asides(app.folder) if not path.is_relative_to(app.library)] == []
+
+
+def test_folders_of_killed_proofs_and_traces_go_with_the_next_prune(app: Preheat) -> None:
+    for name in ("proof-killed", "trace-killed", "proof-going-on"):
+        (app.library / name / "caches").mkdir(parents=True)
+        (app.library / name / "caches/weights").write_bytes(bytes(100_000))
+        (app.library / name / "in-use").touch()
+    lock = take(app.library / "proof-going-on/in-use")
+    assert lock is not None
+    told = app("prune", "--yes", "--json")
+    assert (told.status, told.last["leftovers"]) == (0, 2)
+    assert told.last["size"] >= 200_000
+    assert [path.name for path in app.library.glob("*-*")] == ["proof-going-on"]
+    os.close(lock)
+
+
+# ---- the names themselves
+
+
+def test_what_is_being_written_is_not_taken_for_left(tmp_path: Path) -> None:
+    path, descriptor = aside.create(tmp_path / "file")
+    assert aside.left(tmp_path) == []
+    os.close(descriptor)
+    assert aside.left(tmp_path) == [path]
+    aside.tidy(tmp_path / "other")
+    assert path.exists()
+    aside.tidy(tmp_path / "file")
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "漢" * 85, "ab" + "漢" * 80, "x.tar"])
+def test_every_name_of_a_file_has_a_name_aside_that_is_found_again(tmp_path: Path, name: str) -> None:
+    aside.put(tmp_path / name, lambda path: path.write_bytes(b"1"))
+    path, descriptor = aside.create(tmp_path / name)
+    os.close(descriptor)
+    assert aside.is_for(path, tmp_path / name)
+    aside.tidy(tmp_path / name)
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    "name", ["notes.new", ".notes.new", ".notes.0123456789ab.news", "x.0123456789ab.new", ".a.b.new"]
+)
+def test_files_that_only_look_alike_are_nobodys_leftovers(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    assert aside.left(tmp_path) == []
+
+
+def test_a_symlink_aside_is_left_behind_only_once_it_is_old(tmp_path: Path) -> None:
+    path = aside.beside(tmp_path / "link")
+    path.symlink_to("nowhere")
+    assert not aside.is_left(path)
+    long_ago = time.time() - 3600
+    os.utime(path, (long_ago, long_ago), follow_symlinks=False)
+    assert aside.is_left(path)
+
+
+def test_what_was_taken_for_left_before_it_had_its_name_is_made_again(tmp_path: Path) -> None:
+    made: list[Path] = []
+
+    def make(path: Path) -> None:
+        path.write_bytes(b"whole")
+        made.append(path)
+        if len(made) == 1:
+            path.unlink()  # as another process's tidying would
+
+    aside.put(tmp_path / "file", make)
+    assert (tmp_path / "file").read_bytes() == b"whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "full"), KeyboardInterrupt(), FileNotFoundError(2, "no source")])
+def test_what_cannot_be_made_leaves_nothing(tmp_path: Path, error: BaseException) -> None:
+    def make(path: Path) -> None:
+        path.write_bytes(b"part")
+        raise error
+
+    with pytest.raises(type(error)):
+        aside.put(tmp_path / "file", make)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,82 @@
+"""Pull, from a hub that answers late, as a proxy does that fetches a file first: right, and each byte is sent once."""
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.command import Preheat
+from tests.flaky_hub import Fault, FlakyHub
+from tests.line import Line
+from tests.stories.kept import blobs
+
+from preheat.mirror.forms import Answer, Request
+
+SMALL, LARGE = 13_000_000, 98_000_000
+# Headers, TLS and what is on its way when a part changes hands.
+OVERHEAD = 1.1
+
+
+def late(seconds: float) -> Fault:
+    """Answer so much later."""
+
+    def fault(request: Request, full: Answer) -> Answer:
+        time.sleep(seconds)
+        return full
+
+    return fault
+
+
+@pytest.fixture(params=[SMALL])
+def weights(request: pytest.FixtureRequest, tmp_path: Path) -> bytes:
+    """The file of the model, of so many bytes."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    body = random.Random(3).randbytes(request.param)
+    (folder / "model.safetensors").write_bytes(body)
+    return body
+
+
+@pytest.fixture
+def late_hub(weights: bytes, tmp_path: Path) -> Iterator[FlakyHub]:
+    """A hub that has them."""
+    assert weights
+    with FlakyHub({"acme/late": tmp_path / "weights"}) as hub:
+        yield hub
+
+
+def pulls_once(preheat: Preheat, hub: FlakyHub, weights: bytes, opens_after_s: float = 0.0) -> None:
+    """Pull through a line, and see that the bytes are right and were sent once."""
+    with Line(hub.url, opens_after_s) as line:
+        running = preheat.start("pull", "acme/late", "--endpoint", f"hf={line.url}")
+        status = running.process.wait(300)
+        assert status == 0, running.err
+        assert weights in blobs(preheat.library).values()
+        assert line.sent <= OVERHEAD * len(weights)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 3.0])
+def test_a_first_byte_that_is_late_costs_no_byte_twice(
+    preheat: Preheat, late_hub: FlakyHub, weights: bytes, seconds: float
+) -> None:
+    late_hub.fails("/resolve/", late(seconds))
+    pulls_once(preheat, late_hub, weights)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("weights", [SMALL, LARGE], indirect=True)
+@pytest.mark.parametrize("seconds", [8.0, 30.0])
+def test_a_first_byte_that_is_very_late_costs_no_byte_twice(
+    preheat: Preheat, late_hub: FlakyHub, weights: bytes, seconds: float
+) -> None:
+    late_hub.fails("/resolve/", late(seconds))
+    pulls_once(preheat, late_hub, weights)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("weights", [SMALL, LARGE], indirect=True)
+def test_connections_that_open_late_cost_no_byte_twice(preheat: Preheat, late_hub: FlakyHub, weights: bytes) -> None:
+    pulls_once(preheat, late_hub, weights, opens_after_s=5.0)

@@ -1,0 +1,23 @@
+"""Config: what variables mean, also where two name the same thing."""
+
+import pytest
+
+from preheat.config import read_config
+
+
+@pytest.mark.parametrize(
+    ("environ", "proxies"),
+    [
+        ({}, {}),
+        ({"HTTP_PROXY": "a", "https_proxy": "b"}, {"http": "a", "https": "b"}),
+        ({"HTTPS_PROXY": "a", "https_proxy": "b"}, {"https": "b"}),
+        ({"HTTPS_PROXY": "a", "https_proxy": ""}, {}),
+        ({"ALL_PROXY": "a", "no_proxy": "b"}, {"all": "a", "no": "b"}),
+        ({"HTTP_PROXY": "a", "REQUEST_METHOD": "GET"}, {}),
+        ({"http_proxy": "a", "REQUEST_METHOD": "GET"}, {"http": "a"}),
+    ],
+)
+def test_lower_case_names_of_proxies_win_and_a_client_cannot_set_one(
+    environ: dict[str, str], proxies: dict[str, str]
+) -> None:
+    assert read_config({"HOME": "/home/me", **environ}).proxies == proxies
