@@ -3,9 +3,9 @@
 import contextlib
 from pathlib import Path
 
+from preheat.aside import write_whole
 from preheat.errors import HubUnavailable, IntegrityError, PreheatError
 from preheat.library.library import Library
-from preheat.library. import write_whole
 from preheat.mirror.memory import Memory
 from preheat.mirror.upstream import Told, Upstreams
 from preheat.ref import HUGGING_FACE, MODELSCOPE
