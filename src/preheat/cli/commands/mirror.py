@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import signal
 import ssl
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -22,12 +23,15 @@ from preheat.mirror.settings import Settings, Words
 from preheat.mirror.shelf import Shelf
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
 
+# Of each connection's thread: 512 of them fit where address space is limited (ulimit -v).
+_STACK = 1 << 20
 # A bare number below this is most likely meant in gigabytes.
 _SMALLEST_CAP = 1_000_000
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Do what `preheat mirror` says."""
+    threading.stack_size(_STACK)
     folders = dict(_folder_words(words) for words in options.folder)
     pace = read_size(options.pace) if options.pace else None
     grace_s = read_seconds(options.grace)
