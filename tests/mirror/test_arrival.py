@@ -105,16 +105,32 @@ def test_the_end_of_a_whole_answer_waits_for_the_digest(tmp_path: Path) -> None:
 def test_a_part_goes_out_as_it_comes_but_not_after_it_was_found_wrong(tmp_path: Path) -> None:
     coming = Coming(tmp_path)
     coming.write(0, SIZE)
-    assert coming.read(10, SIZE) == BODY[10:]
-    with closing(coming.arrival.pieces(1, SIZE, 0)) as pieces:
+    end = SIZE - HELD_BACK
+    assert coming.read(10, end) == BODY[10:end]
+    with closing(coming.arrival.pieces(1, end, 0)) as pieces:
         _, _, stop = next(pieces)
-        assert stop < SIZE, "while a piece is sent, the client is not looked after"
+        assert stop < end, "while a piece is sent, the client is not looked after"
         coming.arrival.forgot([])
         with pytest.raises(BrokenOff):
             next(pieces)
     # Who comes after that has had nothing wrong.
     coming.write(0, SIZE)
-    assert coming.read(10, SIZE) == BODY[10:]
+    assert coming.read(10, end) == BODY[10:end]
+
+
+@given(start=st.integers(0, SIZE - 1))
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_part_that_completes_a_file_goes_out_before_the_digest_fits(tmp_path: Path, start: int) -> None:
+    coming = Coming(tmp_path)
+    coming.write(0, SIZE)
+    got: list[int] = []
+    ending = threading.Timer(0.02, lambda: coming.arrival.end(IntegrityError("wrong")))
+    ending.start()
+    with closing(coming.arrival.pieces(start, SIZE, 0)) as pieces, pytest.raises(BrokenOff):
+        got.extend(stop for _, _, stop in iter(lambda: next(pieces), None))
+    ending.join()
+    assert all(stop <= SIZE - HELD_BACK for stop in got)
+    assert coming.arrival.spoilt
 
 
 def test_what_ends_a_fetch_before_the_first_byte_can_still_be_said(tmp_path: Path) -> None:

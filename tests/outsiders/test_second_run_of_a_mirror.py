@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,10 @@ from tests.outsiders.conftest import Outsider
 from tests.outsiders.test_pull_through_clients import client, run
 from tests.outsiders.tokenizer import TOKENIZER
 from tests.stories.kept import contents
+
+from preheat.mirror.forms import Answer, Request
+from preheat.mirror.routes import answer
+from preheat.mirror.shelf import Shelf
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -117,3 +123,58 @@ def test_pull_and_run_a_second_time_without_a_network(preheat: Preheat, hub: Fla
     asked = len(hub.asked())
     again = preheat("pull", f"acme/tiny@{commit}", PATH=os.environ["PATH"])
     assert (again.status, len(hub.asked())) == (0, asked), again.err
+
+
+# Every question that the library's own calls ask of a hub; what is answered, or the kind of the refusal, one a line.
+QUESTIONS = """
+from huggingface_hub import *
+api = HfApi()
+asks = {}
+for kind, repo in (("model", "acme/tiny"), ("dataset", "acme/rows"), ("space", "acme/room")):
+    for revision in (None, "v1.0", "refs/pr/1", "SHORT", "none") if kind == "model" else (None,):
+        at = {"repo_type": kind, "revision": revision}
+        asks[kind, revision, "info"] = lambda r=repo, a=at: api.repo_info(r, **a).sha
+        asks[kind, revision, "metadata"] = lambda r=repo, a=at: sorted(
+            (s.rfilename, s.size, s.blob_id) for s in api.repo_info(r, files_metadata=True, **a).siblings)
+        asks[kind, revision, "expand"] = lambda r=repo, a=at: api.repo_info(r, expand=["siblings", "sha"], **a).sha
+        for deep in (True, False):
+            asks[kind, revision, "tree", deep] = lambda r=repo, a=at, d=deep: sorted(
+                repr(one) for one in api.list_repo_tree(r, recursive=d, expand=d, **a))
+        asks[kind, revision, "paths"] = lambda r=repo, a=at: sorted(
+            repr(one) for one in api.get_paths_info(r, ["config.json", "voices", "none"], **a))
+        asks[kind, revision, "optional"] = lambda r=repo, a=at: api.file_exists(r, "none.json", **a)
+        asks[kind, revision, "file"] = lambda r=repo, a=at: open(hf_hub_download(r, "config.json", **a), "rb").read()
+        asks[kind, revision, "all"] = lambda r=repo, a=at: len(snapshot_download(r, **a)) > 0
+    asks[kind, "refs"] = lambda r=repo, k=kind: repr(api.list_repo_refs(r, repo_type=k))
+    asks[kind, "nobody"] = lambda k=kind: api.repo_exists("acme/none", repo_type=k)
+told = []
+for name, ask in asks.items():
+    try:
+        said = ask()
+    except Exception as error:
+        said = type(error).__name__
+    told.append(f"{name} {said}")
+print(" | ".join(told))
+"""
+
+
+@pytest.mark.parametrize("version", ["0.36.2", "2.4.0"])
+def test_whatever_was_asked_once_is_answered_the_same_without_a_network(
+    outsider: Outsider, service: Service, model: Path, tmp_path: Path, version: str
+) -> None:
+    python = outsider(f"huggingface_hub=={version}")
+    folders = {"acme/tiny": model, "datasets/acme/rows": model, "spaces/acme/room": model}
+    shelf = Shelf(folders)
+
+    def named(request: Request, full: Answer) -> Answer:
+        target = re.sub(r"(?<=/)(refs%2Fpr%2F1|v1\.0|SHORT)(?=[/?]|$)", "main", request.target)
+        return full if target == request.target else answer(replace(request, target=target), shelf.find)
+
+    with FlakyHub(folders) as hub:
+        hub.fails("", named)
+        service.start("--upstream", f"hf={hub.url}")
+        first = run(python, "-c", QUESTIONS, env=service.environment(tmp_path / "first"))
+        for name in restarts(service, hub):
+            again = run(python, "-c", QUESTIONS, env=service.environment(tmp_path / name))
+            differ = set(again.split(" | ")) ^ set(first.split(" | "))
+            assert not differ, name

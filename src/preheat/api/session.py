@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ from preheat.config import CA_FILES, Config, read_config
 from preheat.errors import CheckFailed, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from preheat.events import Event, Listener
     from preheat.hub import Hub
@@ -158,14 +159,19 @@ class Session:
 
                 return Folder()
 
-    def upstreams(self, words: Sequence[str]) -> list[Upstream]:
+    def upstreams(self, words: Sequence[str], tokens: Mapping[str, str] = MappingProxyType({})) -> list[Upstream]:
         """Read whom a mirror asks for what it lacks, each behind a fence and with connections of its own.
 
-        The tokens are the mirror's clients'.
+        `tokens` by URL are shown to these upstreams instead of nothing; all others are the mirror's clients'. Raise
+        UsageError for a token without an upstream.
         """
-        return [self._upstream(one) for one in words]
+        behind = [self._upstream(one, tokens) for one in words]
+        if unknown := tokens.keys() - {upstream.url.rstrip("/") for upstream in behind}:
+            hint = "--upstream hf=URL --upstream-token URL=FILE"
+            raise UsageError(f"{min(unknown)} has a token and is no --upstream", hint=hint)
+        return behind
 
-    def _upstream(self, words: str) -> Upstream:
+    def _upstream(self, words: str, tokens: Mapping[str, str]) -> Upstream:
         from preheat.fence import Fence
         from preheat.hubs.huggingface import HuggingFace
         from preheat.hubs.modelscope import ModelScope
@@ -189,7 +195,8 @@ class Session:
         # One mirror serves many, so nobody may fill its memory.
         transport = Transport(replace(wires, largest_document=48 << 20))
         make = HuggingFace if hub == "hf" else ModelScope
-        return Upstream(hub, url, lambda token, headers: make(url, transport, token, headers))
+        kept = tokens.get(url.rstrip("/"), "")
+        return Upstream(hub, url, lambda token, headers: make(url, transport, token or kept, headers))
 
     @functools.cached_property
     def permissions(self) -> Permissions:

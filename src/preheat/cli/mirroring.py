@@ -26,6 +26,13 @@ def mirroring(verb: argparse.ArgumentParser) -> None:
         help="fetch from there what is not here: hf=https://huggingface.co, ms=…, or another mirror; repeatable",
     )
     verb.add_argument(
+        "--upstream-token",
+        action="append",
+        default=[],
+        metavar="URL=FILE",
+        help="show that --upstream the token in FILE, for all clients; their own tokens go to the hub itself alone",
+    )
+    verb.add_argument(
         "--remember", default="60s", metavar="TIME", help="ask upstream again what a branch means after TIME (60s)"
     )
     verb.add_argument("--read-only", action="store_true", help="serve what is here and fetch nothing")
@@ -62,6 +69,13 @@ def _keeping(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument(
         "--max-connections", type=int, default=512, metavar="N", help="at most N clients' connections (default 512)"
+    )
+    verb.add_argument(
+        "--host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name in the Host of requests to a mirror on 127.0.0.1, as a proxy before it sends; repeatable",
     )
     verb.add_argument(
         "--grace", default="30s", metavar="TIME", help="when stopped, time for answers to finish (default 30s)"

@@ -1,6 +1,7 @@
 """Words: the sizes, rates, times and addresses that people type."""
 
 import re
+from pathlib import Path
 
 from preheat.errors import UsageError
 
@@ -29,3 +30,17 @@ def read_address(text: str) -> tuple[str, int]:
     if match is None or int(match[3]) > 65535:
         raise UsageError(f"{text!r} is not an address", hint="HOST:PORT: 127.0.0.1:8000, 0.0.0.0:8000")
     return match[1] or match[2] or "0.0.0.0", int(match[3])  # noqa: S104 - asked for
+
+
+def read_upstream_token(words: str) -> tuple[str, str]:
+    """Read `URL=FILE`: an upstream's address and the token in the file; raise UsageError."""
+    url, _, name = words.rpartition("=")
+    try:
+        token = Path(name).expanduser().read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError, RuntimeError) as error:
+        raise UsageError(f"{name!r} cannot be read as a token", hint="--upstream-token URL=FILE") from error
+    if not url.startswith(("http://", "https://")) or not re.fullmatch(r"[!-~]{1,4096}", token):
+        raise UsageError(
+            f"{name!r} holds no token for {url!r}", hint="--upstream-token URL=FILE, the token alone in it"
+        )
+    return url.rstrip("/"), token

@@ -15,6 +15,9 @@ from preheat.snapshot import File, Snapshot
 from preheat.transport.stream import Stream
 from preheat.transport.transport import Document, Transport
 
+# Of one listing: a repository of 300,000 files has 300 pages, and 90 MB of them.
+_MOST_PAGES, _MOST_FILES, _MOST_BYTES = 2_000, 500_000, 256 << 20
+
 
 class HuggingFace:
     """See Hub. One request resolves a ref; more only where the hub lists its files in pages."""
@@ -43,13 +46,14 @@ class HuggingFace:
     def _tree(self, ref: Ref, commit: str) -> tuple[File, ...]:
         files: list[File] = []
         url: str | None = f"{self._endpoint}{tree_path(ref, commit)}"
-        seen = set()
+        seen, size = set[str](), 0
         while url is not None:
-            if url in seen:
+            if url in seen or len(seen) >= _MOST_PAGES or len(files) > _MOST_FILES or size > _MOST_BYTES:
                 raise HubError(f"the hub lists the files of {ref} without end", hint="try another --endpoint")
             seen.add(url)
             page = self._get(url, str(ref))
             files += read_tree(page.body)
+            size += len(page.body)
             link = next_page(page.headers.get("Link"))
             url = urljoin(url, link) if link else None
         return tuple(files)

@@ -1,7 +1,6 @@
 """Library: where snapshots are kept for good. Its format is docs/library-format.md."""
 
 import contextlib
-import errno
 import functools
 import hashlib
 import os
@@ -10,17 +9,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preheat.aside import write_whole
 from preheat.digest import Digest
 from preheat.errors import Busy, LibraryError, NoSpace, NotPreloaded
 from preheat.library.blobs import Blobs
 from preheat.library.claims import Claims, machine
+from preheat.library.format import require_known_format, write_format
 from preheat.library.journal import Journal, boot_id
 from preheat.library.lock import take
 from preheat.library.marks import Marks
 from preheat.library.partial import Partial, disk, disk_trouble
 from preheat.library.pins import Pins
-from preheat.library.reading import read_small
 from preheat.library.records import Records
 from preheat.library.seals import Seals
 from preheat.library.shares import shared
@@ -31,7 +29,6 @@ from preheat.snapshot import File, Snapshot
 if TYPE_CHECKING:
     from preheat.library.soundness import Soundness
 
-_FORMAT = "1"
 _SPARE = 64 << 20  # left free for records, journals and everybody else
 
 
@@ -53,7 +50,7 @@ class Library:
         elsewhere = () if state is None else (state.parent / "placed" / _short(root),)
         self.marks = Marks(root / "placed", *elsewhere)
         self.watchers: dict[Digest, Watcher] = {}
-        self._check_format()
+        require_known_format(root)
 
     def path(self, digest: Digest) -> Path:
         """Say where the blob is, or would be."""
@@ -114,7 +111,7 @@ class Library:
         try:
             self._partials.mkdir(parents=True, exist_ok=True)
             if not (self.root / "format").exists():
-                write_whole(self.root / "format", f"{_FORMAT}\n".encode())
+                write_format(self.root)
             free = shutil.disk_usage(self.root).free
         except OSError as error:
             raise disk_trouble(error, self.root) from error
@@ -286,19 +283,6 @@ class Library:
     def _partials(self) -> Path:
         """Where this machine's partials lie. On a share each has its own: no lock there is sure to keep another out."""
         return self.root / "partial" / machine() if shared(self.root) else self.root / "partial"
-
-    def _check_format(self) -> None:
-        try:
-            found = read_small(self.root / "format").decode("ascii", "replace").strip()
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR):
-                return
-            raise disk_trouble(error, self.root) from error
-        if found != _FORMAT:
-            raise LibraryError(
-                f"{self.root} is a library of format {found[:20]!r}, and this preheat knows format {_FORMAT}",
-                hint="use the preheat that wrote it, or another --library",
-            )
 
 
 def _short(root: Path) -> str:

@@ -1,10 +1,10 @@
 """Access: who may have a repository's bytes: those whose own token, or none, opens it upstream."""
 
 from preheat.errors import AccessDenied, HubUnavailable, IntegrityError, NoRanges, NotFound
-from preheat.mirror.gate import CLOSED, OPEN, Gate, name_of
-from preheat.mirror.ledger import Ledger
+from preheat.mirror.gate import CLOSED, ELSEWHERE, OPEN, name_of
+from preheat.mirror.kept import Kept
 from preheat.mirror.memory import Memory
-from preheat.mirror.upstream import Told
+from preheat.mirror.upstream import Told, Upstream, Upstreams
 from preheat.ref import Ref
 from preheat.snapshot import File
 
@@ -19,9 +19,10 @@ class Access:
     `fresh_s` seconds, a no for `refused_s`. Which token opened what is kept in the ledger, for outages.
     """
 
-    def __init__(self, gate: Gate, ledger: Ledger, fresh_s: float, refused_s: float) -> None:
-        self._gate = gate
-        self._ledger = ledger
+    def __init__(self, upstreams: Upstreams, kept: Kept, fresh_s: float, refused_s: float) -> None:
+        self._upstreams = upstreams
+        self._gate = kept.gate
+        self._ledger = kept.ledger
         self._fresh_s = fresh_s
         self._refused_s = refused_s
         self._opened: Memory[bool] = Memory(lambda _opened: 0, heaviest=20_000)
@@ -34,21 +35,22 @@ class Access:
         """
         ref = told.snapshot.ref
         if not told.privately:
-            is_known = self._gate.state(ref) == OPEN or self.was_opened(ref, token)
+            is_known = self._gate.state(ref) in (OPEN, ELSEWHERE) or self.was_opened(ref, token)
             try:
                 self._prove(told, file, "", SOON_S if is_known else None)
             except (AccessDenied, NotFound) as no:
-                self.refused(ref, no)
-                if not token:
+                self.refused(told.upstream, told.snapshot.ref, no)
+                if not self._takes(told, token):
                     raise
             except HubUnavailable:
-                if self._gate.state(ref) == OPEN:
+                if self._gate.state(told.snapshot.ref) in (OPEN, ELSEWHERE):
                     return told
-                if not self.was_opened(ref, token):
+                if not self._takes(told, token) or not self.was_opened(told.snapshot.ref, token):
                     raise
             else:
-                if self._gate.state(ref) == CLOSED:
-                    self._gate.note(ref, OPEN)  # it was opened to all since
+                # Another upstream that has the name opens nothing of the hub's.
+                if self._takes(told, "any") and self._gate.state(told.snapshot.ref) == CLOSED:
+                    self._gate.note(told.snapshot.ref, OPEN)  # it was opened to all since
                 return told
         private = told if told.privately else told.with_token(token)
         try:
@@ -64,26 +66,34 @@ class Access:
         self._gate.note(ref, CLOSED)
         return private
 
-    def refused(self, ref: Ref, no: AccessDenied | NotFound) -> None:
-        """Learn that somebody without a token was refused: what is open to all no more stays closed in an outage."""
-        if (isinstance(no, AccessDenied) or no.hidden) and self._gate.state(ref) == OPEN:
+    def refused(self, upstream: Upstream, ref: Ref, no: AccessDenied | NotFound) -> None:
+        """Learn that a client without a token was refused: what the hub no longer opens stays closed in an outage."""
+        hidden = isinstance(no, AccessDenied) or no.hidden
+        if hidden and upstream is self._upstreams.origin(ref.hub) and self._gate.state(ref) == OPEN:
             self._gate.note(ref, CLOSED)
 
     def was_opened(self, ref: Ref, token: str) -> bool:
         """Whether that token opened it when upstream was last asked."""
-        return bool(token) and (self._opened.last(_key(ref, token)) is not None or self._ledger.opened_to(ref, token))
+        origin = self._upstreams.origin(ref.hub)
+        if not token or origin is None:
+            return False
+        return self._opened.last(_key(origin, ref, token)) is not None or self._ledger.opened_to(ref, token)
+
+    def _takes(self, told: Told, token: str) -> bool:
+        """Whether there is a client's token that may be shown to that upstream."""
+        return bool(token) and told.upstream is self._upstreams.origin(told.upstream.hub)
 
     def _prove(self, told: Told, file: File, token: str, within_s: float | None) -> None:
         # An empty file is given without asking, so it proves nothing.
         proof = file if file.size else next((one for one in told.snapshot.files if one.size), None)
         if proof is not None:
             asked = proof
-            key = _key(told.snapshot.ref, token)
+            key = _key(told.upstream, told.snapshot.ref, token)
             self._opened.recall(key, lambda: _opens(told, asked), self._fresh_s, self._refused_s, within_s)
 
 
-def _key(ref: Ref, token: str) -> tuple[str, str, str, str]:
-    return ref.hub, ref.kind, ref.repo, name_of(token)
+def _key(upstream: Upstream, ref: Ref, token: str) -> tuple[str, str, str, str, str]:
+    return upstream.url, ref.hub, ref.kind, ref.repo, name_of(token)
 
 
 def _opens(told: Told, file: File) -> bool:

@@ -8,13 +8,13 @@ from bisect import bisect_right
 from collections.abc import Generator, Iterable
 from pathlib import Path
 
-from preheat.errors import HubUnavailable, PreheatError
+from preheat.errors import HubUnavailable, IntegrityError, PreheatError
 from preheat.library.ranges import Range, merge
 from preheat.mirror.forms import BrokenOff
 from preheat.ref import Ref
 from preheat.snapshot import File
 
-# What a whole answer keeps back until the digest fits: without it, no client takes the file for complete.
+# The end of a file, kept back until the digest fits: without it, no client takes the file for complete.
 HELD_BACK = 64 << 10
 # Waiting readers are woken at once when they have waited for long, and else no more often than this.
 _BREATH_S = 0.01
@@ -43,6 +43,8 @@ class Arrival:
         self._told_at = 0.0
         self._turns = 0
         self._readers: dict[int, int | None] = {}
+        self._left_at = time.monotonic()  # when the last reader left
+        self.stopped = False
         self._numbers = itertools.count()
 
     # ---- what its fetch tells
@@ -98,6 +100,22 @@ class Arrival:
             return sum(stop - start for start, stop in self._here)
 
     @property
+    def lonely_s(self) -> float:
+        """For how many seconds nobody has read it."""
+        with self._changed:
+            return 0.0 if self._readers else time.monotonic() - self._left_at
+
+    def stop(self) -> None:
+        """Have its fetch end; what came is kept, and gone on from when it is asked for again."""
+        self.stopped = True
+
+    @property
+    def spoilt(self) -> bool:
+        """Whether bytes that may have been handed out turned out to be wrong."""
+        with self._changed:
+            return self._age > 0 or isinstance(self._error, IntegrityError)
+
+    @property
     def clients(self) -> int:
         """How many are reading."""
         with self._changed:
@@ -118,19 +136,19 @@ class Arrival:
         """
         with self._reading() as number:
             if start < stop:
-                self._reach(number, start, stop, self._holds(start, stop), None)
+                self._reach(number, start, stop, self._holds(stop), None)
             with self._changed:
                 return self._age
 
     def pieces(self, start: int, stop: int, age: int) -> Generator[tuple[io.FileIO, int, int]]:
         """Hand out bytes `start` up to `stop` as they come: a file, and the first and last of what to send of it.
 
-        An answer with the whole file keeps its end back until the digest fits. Raise BrokenOff when the rest will not
-        come, or what was handed out before may be wrong.
+        An answer that ends with the file's last byte keeps the file's end back until the digest fits. Raise BrokenOff
+        when the rest will not come, or what was handed out before may be wrong.
         """
         try:
             with self._reading() as number:
-                at, hold = start, self._holds(start, stop)
+                at, hold = start, self._holds(stop)
                 if at < stop:
                     self._reach(number, at, stop, hold, age)
                 with self._open(age) as file:
@@ -141,8 +159,8 @@ class Arrival:
         except PreheatError as error:
             raise BrokenOff(error.message) from error
 
-    def _holds(self, start: int, stop: int) -> bool:
-        return start == 0 and stop == self.file.size
+    def _holds(self, stop: int) -> bool:
+        return stop > self.file.size - HELD_BACK
 
     def _reach(self, number: int, at: int, stop: int, hold: bool, age: int | None) -> int:  # noqa: FBT001 - internal
         """Wait for the byte `at`; say up to where all is here."""
@@ -154,7 +172,7 @@ class Arrival:
                         raise self._error.again()
                     if age not in (None, self._age):
                         raise BrokenOff(f"{self.file.path} turned out to be wrong")
-                    limit = stop - HELD_BACK if hold and not self._whole else stop
+                    limit = self.file.size - HELD_BACK if hold and not self._whole else stop
                     upto = min(_upto(self._here, at), limit, stop if self._whole else at + _PIECE)
                     if upto > at:
                         return upto
@@ -185,26 +203,34 @@ class Arrival:
                 raise BrokenOff(f"{self.file.path} turned out to be wrong")
         return file
 
+    def enter(self, number: int) -> None:
+        """Count a reader in."""
+        with self._changed:
+            self._readers[number] = None
+
+    def leave(self, number: int) -> None:
+        """Count a reader out."""
+        with self._changed:
+            del self._readers[number]
+            self._left_at = time.monotonic()
+
     def _reading(self) -> "_Reading":
-        return _Reading(self._readers, next(self._numbers), self._changed)
+        return _Reading(self, next(self._numbers))
 
 
 class _Reading:
     """Counts a reader in, and out."""
 
-    def __init__(self, readers: dict[int, int | None], number: int, changed: threading.Condition) -> None:
-        self._readers = readers
+    def __init__(self, arrival: Arrival, number: int) -> None:
+        self._arrival = arrival
         self._number = number
-        self._changed = changed
 
     def __enter__(self) -> int:
-        with self._changed:
-            self._readers[self._number] = None
+        self._arrival.enter(self._number)
         return self._number
 
     def __exit__(self, *exception: object) -> None:
-        with self._changed:
-            del self._readers[self._number]
+        self._arrival.leave(self._number)
 
 
 def _add(here: list[Range], new: Range) -> None:

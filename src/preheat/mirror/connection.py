@@ -15,6 +15,7 @@ from io import FileIO
 from typing import BinaryIO
 
 from preheat.events import Answered, Listener
+from preheat.mirror.budget import Budget
 from preheat.mirror.crowd import Crowd
 from preheat.mirror.forms import Answer, Flow, Refused, Request, Slice, refuse
 from preheat.mirror.head import Head, read_head
@@ -27,7 +28,8 @@ _REASONS = {
     100: "Continue", 200: "OK", 204: "No Content", 206: "Partial Content", 301: "Moved Permanently", 302: "Found",
     304: "Not Modified", 307: "Temporary Redirect", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden",
     404: "Not Found", 405: "Method Not Allowed", 408: "Request Timeout", 411: "Length Required",
-    413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable", 429: "Too Many Requests",
+    413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable",
+    421: "Misdirected Request", 429: "Too Many Requests",
     431: "Request Header Fields Too Large", 500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway",
     503: "Service Unavailable", 504: "Gateway Timeout", 505: "HTTP Version Not Supported",
     507: "Insufficient Storage",
@@ -38,12 +40,17 @@ _CONTROL = re.compile(r"[\r\n\0]")
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What every connection of a server needs: who decides, who is told, and how much is borne with."""
+    """What every connection of a server needs: who decides, who is told, and how much is borne with.
+
+    `greet` is asked before a body is read: it returns how many bytes of one are read, or the answer that needs none.
+    """
 
     answer: Callable[[Request], Answer]
     on_event: Listener
     limits: Limits
     crowd: Crowd
+    greet: Callable[[Request], Answer | int]
+    bodies: Budget
 
 
 class Connection:
@@ -100,8 +107,9 @@ class Connection:
             self._refuse(refused.answer)
             return
         self._keep = self._head.keep
+        # A body that does not come makes nobody busy: whoever needs the place gets it.
+        request = self._request(self._head)
         with self._desk.crowd.answering(self.wire):
-            request = self._request(self._head)
             if isinstance(request, Answer):
                 self._refuse(request)
                 return
@@ -113,11 +121,23 @@ class Connection:
             self._send(answer)
 
     def _request(self, head: Head) -> Request | Answer:
+        request = Request(head.method, head.target, head.fields, b"", self.wire.secure)
+        if not head.length:
+            return request
         if head.length > self._desk.limits.body_size:
             return refuse(413, f"this mirror reads no more than {self._desk.limits.body_size} bytes")
-        if head.waits and head.length:
-            self.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return Request(head.method, head.target, head.fields, self.wire.body(head.length), self.wire.secure)
+        most = self._desk.greet(request)
+        if isinstance(most, Answer):
+            return most
+        if head.length > most:
+            self._keep = False
+            return request if not most else refuse(413, f"this mirror reads no more than {most} bytes there")
+        with self._desk.bodies.taking(head.length) as room:
+            if not room:
+                return refuse(503, "this mirror reads as many bodies as it bears", Retry_After="2")
+            if head.waits:
+                self.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            return replace(request, body=self.wire.body(head.length))
 
     def _refuse(self, answer: Answer) -> None:
         self._keep = False

@@ -16,6 +16,13 @@ class Member(Protocol):
     def hang_up(self) -> None:
         """End it from another thread."""
 
+    def taking_rate(self) -> float | None:
+        """Return the bytes a second that the client takes of an answer on its way, None if that is not known."""
+
+
+# A client that takes less makes room where all places are taken.
+_SLOW_RATE = 65_536
+
 
 class Crowd:
     """At most `most` connections; threads come and go."""
@@ -39,21 +46,27 @@ class Crowd:
     def enter(self, member: Member) -> bool:
         """Count a connection in, as idle; say whether there was room.
 
-        Where there is none, the one that has asked for nothing for longest makes it: who holds connections open
-        without a word keeps nobody out.
+        Where there is none, the one that has asked for nothing for longest makes it, else the one that takes its answer
+        slowest: who holds connections open without a word, or takes a little of an answer, keeps nobody out.
         """
         with self._changed:
             if self.stopping:
                 return False
             if len(self) >= self._most:
-                if not self._idle:
+                going = next(iter(self._idle), None) or self._slowest()
+                if going is None:
                     self.turned_away += 1
                     return False
-                longest = next(iter(self._idle))
-                del self._idle[longest]
-                longest.hang_up()
+                self._idle.pop(going, None)
+                self._busy.discard(going)
+                going.hang_up()
             self._idle[member] = None
             return True
+
+    def _slowest(self) -> Member | None:
+        rates = [(rate, member) for member in self._busy if (rate := member.taking_rate()) is not None]
+        rate, slowest = min(rates, key=lambda pair: pair[0], default=(float("inf"), None))
+        return slowest if rate < _SLOW_RATE else None
 
     def leave(self, member: Member) -> None:
         """Count a connection out."""
@@ -74,8 +87,9 @@ class Crowd:
             yield
         finally:
             with self._changed:
-                self._busy.discard(member)
-                self._idle[member] = None
+                if member in self._busy:  # else it has made room
+                    self._busy.discard(member)
+                    self._idle[member] = None
                 self._changed.notify_all()
 
     def hang_up(self, patience_s: float) -> None:

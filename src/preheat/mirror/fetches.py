@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,14 +12,21 @@ from preheat.events import Away, Event, Listener, Noted, Received
 from preheat.library.library import Library
 from preheat.library.tide import SMALL
 from preheat.mirror.arrival import Arrival
+from preheat.mirror.spoilt import Spoilt
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
 from preheat.transfer.fetch import Policy, fetch
 from preheat.transfer.route import Lines, Way
 
-# More files than that are not fetched at once; who asks for one more is asked to come again.
+# More files than that are not fetched at once, apart from as many small ones; for one more, a fetch that no client has
+# waited for that long is stopped, or the client is told to come again.
 MOST_FETCHES = 32
+_LONELY_S = 2.0
 _SOON_S = 0.25
+# A file whose bytes were wrong as often, one fetch after the other, is not fetched for a while: clients that begin
+# again by themselves would never end.
+_WRONG_OFTEN, _WRONG_S = 2, 60.0
+_MOST_WRONG = 1_000
 _CONNECTIONS = 48  # of the first fetch; each has a buffer of up to 1 MiB
 
 
@@ -66,8 +74,10 @@ class Fetches:
         self._policy = policy
         self._silence_s = silence_s
         self._on_event = on_event
+        self._spoilt = Spoilt(library.root)
         self._turn = threading.Lock()
         self._arrivals: dict[Digest, Arrival] = {}
+        self._wrong: dict[Digest, tuple[int, float]] = {}  # how often in a row, and when last
         self._counts = Counts()
 
     def under_way(self) -> list[UnderWay]:
@@ -86,14 +96,22 @@ class Fetches:
         """Count an answer with a file that was here."""
         self._count(hits=1)
 
+    def continues(self, file: File) -> bool:
+        """Whether a client may go on with what it has of a file: no bytes of it have turned out wrong."""
+        with self._turn:
+            arrival = self._arrivals.get(file.digest)
+        return not (arrival is not None and arrival.spoilt) and not self._spoilt.has(file.digest)
+
     def join(self, errand: Errand) -> Arrival:
         """Return the fetch of a file, begun now if none is under way; raise HubUnavailable while there are too many."""
         file = errand.file
         with self._turn:
             arrival = self._arrivals.get(file.digest)
+            times, at = self._wrong.get(file.digest, (0, 0.0))
             if arrival is None:
-                if len(self._arrivals) >= MOST_FETCHES:
-                    raise HubUnavailable(f"this mirror fetches {MOST_FETCHES} files already", wait_s=5.0)
+                if times >= _WRONG_OFTEN and time.monotonic() - at < _WRONG_S:
+                    raise IntegrityError(f"{file.path}: the upstream has sent wrong bytes {times} times")
+                self._make_room(file)
                 arrival = Arrival(errand.snapshot.ref, file, self._library.path(file.digest), self._silence_s)
                 self._arrivals[file.digest] = arrival
                 self._library.watchers[file.digest] = arrival
@@ -105,6 +123,17 @@ class Fetches:
                 )
         self._count(misses=1)
         return arrival
+
+    def _make_room(self, file: File) -> None:
+        """Stop a fetch that no client waits for, if a slot for one more file is needed; raise HubUnavailable."""
+        alike = [one for one in self._arrivals.values() if (one.file.size > SMALL) == (file.size > SMALL)]
+        going = sum(one.stopped for one in alike)
+        if len(alike) - going < MOST_FETCHES:
+            return
+        lonely = [one for one in alike if not one.stopped and one.lonely_s >= _LONELY_S]
+        if not lonely or going >= MOST_FETCHES:
+            raise HubUnavailable(f"this mirror fetches {MOST_FETCHES} files already", wait_s=5.0)
+        max(lonely, key=lambda one: one.lonely_s).stop()
 
     def _begin(self, arrival: Arrival, errand: Errand) -> None:
         try:
@@ -124,7 +153,7 @@ class Fetches:
             beside = (arrival, errand, written, ended)
             threading.Thread(target=self._write, args=beside, name="errand", daemon=True).start()
             policy = replace(self._policy, connections=self._share(file), lines=Lines())
-            fetch([file], errand.way, self._library, policy, self._note, errand.helpers)
+            fetch([file], errand.way, self._library, policy, lambda event: self._note(event, arrival), errand.helpers)
             written.wait()
             self._library.settle()
             error = None
@@ -132,7 +161,10 @@ class Fetches:
             error = trouble.again()
             self._on_event(Noted(f"{errand.snapshot.ref} {file.path}", f"not fetched: {error.message}"))
         finally:
+            if arrival.spoilt or isinstance(error, IntegrityError):
+                self._spoilt.note(file.digest)
             with self._turn:
+                self._judge(file, wrong=isinstance(error, IntegrityError))
                 del self._arrivals[file.digest]
                 self._library.watchers.pop(file.digest, None)
             self._count(fetched=error is None, failed=error is not None)
@@ -141,6 +173,13 @@ class Fetches:
         if file.size > SMALL or error is not None:
             # A fetch and the errors that it met hold each other, and with them files that are open.
             gc.collect()
+
+    def _judge(self, file: File, *, wrong: bool) -> None:
+        times, _ = self._wrong.pop(file.digest, (0, 0.0))
+        if wrong:
+            while len(self._wrong) >= _MOST_WRONG:
+                del self._wrong[next(iter(self._wrong))]
+            self._wrong[file.digest] = times + 1, time.monotonic()
 
     def _write(self, arrival: Arrival, errand: Errand, written: threading.Event, ended: threading.Event) -> None:
         """Write down what an errand is for, and claim the blob until it is here.
@@ -165,7 +204,9 @@ class Fetches:
         worth = 1 + (file.size >> 19)  # half a mebibyte each, which is what a connection is asked for at least
         return max(1, min(self._policy.connections, _CONNECTIONS // max(others, 1), worth))
 
-    def _note(self, event: Event) -> None:
+    def _note(self, event: Event, arrival: Arrival) -> None:
+        if arrival.stopped:
+            raise HubUnavailable("no client waits for it, and another file was asked for", wait_s=1.0)
         if isinstance(event, Received):
             self._count(received=event.size)
         if not isinstance(event, Away):  # once a second for each fetch is too much

@@ -36,6 +36,8 @@ def give_file(request: Request, found: Found, file: File) -> Answer | None:
     wanted = None
     if request.method == "GET" and request.headers.get("if-range", etag) == etag:
         wanted = _range(request.headers.get("range", ""), file.size)
+    if wanted is not None and 0 < wanted[0] < wanted[1] == file.size and not found.continues(file):
+        wanted = None  # the whole file, from its beginning (RFC 9110 section 14.2)
     start, stop = wanted or (0, file.size)
     if wanted is not None:
         if start >= stop:
@@ -43,10 +45,11 @@ def give_file(request: Request, found: Found, file: File) -> Answer | None:
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{file.size}"
     headers["Content-Length"] = str(stop - start)
     status = 200 if wanted is None else 206
-    if place is not None:
-        return Answer(status, headers, Slice(place, start, stop))
     if request.method == "HEAD":
         return Answer(status, headers)
+    if place is not None:
+        found.prove(file)
+        return Answer(status, headers, Slice(place, start, stop))
     if empty and found.fetch is None:
         return Answer(status, headers)  # clients make an empty file without asking for its bytes, so none ever came
     if file.size == 0 and not empty:

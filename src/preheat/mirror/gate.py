@@ -8,11 +8,12 @@ from preheat.library.partial import disk_trouble
 from preheat.library.reading import read_small
 from preheat.ref import Ref
 
-OPEN, CLOSED = "open", "closed"
+# ELSEWHERE: open at an upstream that is not the hub itself, whose refusal says nothing about it.
+OPEN, CLOSED, ELSEWHERE = "open", "closed", "open elsewhere"
 
 
 class Gate:
-    """One small file a repository in the library, `mirror/HUB/SLUG`: `open` or `closed`.
+    """One small file a repository in the library, `mirror/HUB/SLUG`: `open`, `closed` or `open elsewhere`.
 
     What has none was put into the library by whoever runs the mirror, and is served to whoever reaches it. Tokens are
     never written.
@@ -22,14 +23,14 @@ class Gate:
         self._root = root / "mirror"
 
     def state(self, ref: Ref) -> str:
-        """Say `open` or `closed` of what came through, nothing of what did not; what cannot be read is closed."""
+        """Return the state of what came through, nothing of what did not; what cannot be read is closed."""
         try:
             told = read_small(self._path(ref)).decode("ascii", "replace").strip()
         except (FileNotFoundError, NotADirectoryError):
             return ""
         except OSError:
             return CLOSED
-        return OPEN if told == OPEN else CLOSED
+        return told if told in (OPEN, ELSEWHERE) else CLOSED
 
     def note(self, ref: Ref, state: str) -> None:
         """Keep the state of a repository, on disk, before anything of it can be there."""

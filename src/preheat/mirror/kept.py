@@ -4,9 +4,11 @@ from pathlib import Path
 
 from preheat.errors import AccessDenied
 from preheat.library.library import Library
-from preheat.mirror.gate import CLOSED, Gate
+from preheat.mirror.gate import CLOSED, ELSEWHERE, OPEN, Gate
 from preheat.mirror.ledger import Ledger
+from preheat.mirror.possession import brought_privately
 from preheat.mirror.shelf import Found
+from preheat.mirror.spoilt import Spoilt
 from preheat.ref import Ref
 from preheat.snapshot import File
 
@@ -18,6 +20,7 @@ class Kept:
         self.gate = Gate(library.root)
         self.ledger = Ledger(library.root)
         self._library = library
+        self._spoilt = Spoilt(library.root)
 
     def find(self, ref: Ref, token: str = "") -> Found | None:
         """Find what a ref meant last; raise AccessDenied for what upstream opens only to some, and not to `token`."""
@@ -25,13 +28,20 @@ class Kept:
         snapshot = recorded or self.ledger.find(ref)
         if snapshot is None:
             return None
-        if self.gate.state(ref) == CLOSED and not self.ledger.opened_to(ref, token):
+        state = self.gate.state(ref)
+        if state == CLOSED and not self.ledger.opened_to(ref, token):
             raise AccessDenied(f"{ref} is not open to everybody, and this mirror cannot ask to whom it is")
-        # A list that nothing was fetched from proves nothing: by its digests no bytes of other repositories are had.
+
+        def locate(file: File) -> Path | None:
+            # A list that nothing was fetched from proves nothing: its digests open no bytes of other repositories.
+            strange = recorded is None or (state in (OPEN, ELSEWHERE) and brought_privately(self._library.root, file))
+            return None if strange else self.place(file)
+
         return Found(
             snapshot,
-            self.place if recorded is not None else lambda _file: None,
+            locate,
             lambda: self.ledger.revisions(ref) | self._library.revisions(ref),
+            continues=lambda file: not self._spoilt.has(file.digest),
         )
 
     def recorded(self, ref: Ref) -> bool:

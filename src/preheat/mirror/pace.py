@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 from preheat.mirror.limits import Limits
 
+_KNOWN_AFTER_S = 2.0
+
 
 class TooSlow(TimeoutError):
     """The client took too little for too long."""
@@ -26,13 +28,24 @@ class Pace:
         self._spent_s = 0.0
         self._taken = 0
         self._since = 0.0
+        self._sends = False
         self.sent = 0
+
+    def rate(self, connection: socket.socket) -> float | None:
+        """Return the bytes a second that the client takes; None while that is not known or nothing is being sent."""
+        spent_s = self._spent_s + time.monotonic() - self._since
+        if not self._sends or spent_s < _KNOWN_AFTER_S:
+            return None
+        return (self.sent - _unsent(connection) - self._taken) / spent_s
 
     @contextlib.contextmanager
     def sending(self, connection: socket.socket) -> Iterator[None]:
         """Count the time until the block ends; raise TooSlow as `look` does."""
-        self._since = time.monotonic()
-        yield
+        self._since, self._sends = time.monotonic(), True
+        try:
+            yield
+        finally:
+            self._sends = False
         self.look(connection)
         self._spent_s += time.monotonic() - self._since
 

@@ -1,21 +1,22 @@
 """PullThrough: another find: what is not here is looked for upstream, and fetched while it is served."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from preheat.errors import AccessDenied, HubError, HubUnavailable, LibraryError, NotFound
+from preheat.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, LibraryError, NotFound
 from preheat.library.library import Library
 from preheat.library.records import MIRROR
 from preheat.mirror.access import SOON_S, Access
 from preheat.mirror.asker import Asker
 from preheat.mirror.fetches import Errand, Fetches
 from preheat.mirror.forms import Arriving
-from preheat.mirror.gate import CLOSED, OPEN, name_of
+from preheat.mirror.gate import CLOSED, ELSEWHERE, OPEN, name_of
 from preheat.mirror.kept import Kept
 from preheat.mirror.memory import Late, Memory
+from preheat.mirror.possession import Possession
 from preheat.mirror.shelf import Found
-from preheat.mirror.upstream import Told, Upstreams
+from preheat.mirror.upstream import Told, Upstream, Upstreams, gravest
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
 
@@ -47,7 +48,8 @@ class PullThrough:
         self._by = by
         self._kept = kept = Kept(library)
         self._gate, self._ledger = kept.gate, kept.ledger
-        self._access = Access(self._gate, self._ledger, remembering.access_s, remembering.refusal_s)
+        self._access = Access(upstreams, kept, remembering.access_s, remembering.refusal_s)
+        self._possession = Possession(library, upstreams)
         self._told: Memory[Told] = Memory(lambda told: len(told.snapshot.files))
 
     def find(self, ref: Ref, asker: Asker) -> Found | None:
@@ -69,7 +71,8 @@ class PullThrough:
     def _find(self, ref: Ref, asker: Asker, within_s: float | None) -> Found | None:
         refused: AccessDenied | None = None
         try:
-            told = self._ask(ref, asker, within_s)
+            answers = self._answers(ref, asker, within_s)
+            told = next(answers)
         except Late:
             raise
         except NotFound:
@@ -83,7 +86,7 @@ class PullThrough:
                 raise
             return found
         else:
-            return self._found(told, asker.token)
+            return self._found(told, asker.token, answers)
         own = self._kept.find(ref) if not self._gate.state(ref) else None
         if own is None and refused is not None:
             raise refused
@@ -91,23 +94,50 @@ class PullThrough:
 
     # ---- what a name means
 
-    def _ask(self, ref: Ref, asker: Asker, within_s: float | None) -> Told:
-        """Ask as anybody would, and with the client's token only where that is not enough; raise Late as `recall`."""
-        try:
-            return self._recall(ref, asker.named(""), within_s)
-        except (NotFound, AccessDenied) as no:
-            self._access.refused(ref, no)
-            if not asker.token:
-                raise
-        return self._recall(ref, asker, within_s)
+    def _answers(self, ref: Ref, asker: Asker, within_s: float | None) -> Iterator[Told]:
+        """Ask one upstream after the other as anybody would, and the hub itself with the client's token after that.
 
-    def _recall(self, ref: Ref, asker: Asker, within_s: float | None) -> Told:
-        key, times = (ref, name_of(asker.token)), self._remembering
-        return self._told.recall(key, lambda: self._learn(ref, asker), times.meaning_s, times.refusal_s, within_s)
+        Give each answer in turn; raise HubError or IntegrityError where there is none, Late as `recall` does.
+        """
+        errors: list[HubError | IntegrityError] = []
+        answered = False
+        for upstream in self._upstreams.of(ref.hub):
+            for token in self._upstreams.tokens_for(upstream, asker.token):
+                try:
+                    told = self._recall(upstream, ref, asker.named(token), within_s)
+                except (NotFound, AccessDenied) as no:
+                    errors.append(no)
+                    if not token:
+                        self._access.refused(upstream, ref, no)
+                    continue
+                except Late:
+                    raise
+                except (HubError, IntegrityError) as error:
+                    errors.append(error)
+                    if self._is_closed_at(upstream, ref):
+                        # Nobody else can say what a private repository is while its hub is away.
+                        raise
+                    break
+                answered = True
+                yield told
+                break
+        if answered:
+            return
+        worst = gravest(errors)
+        raise worst if worst is not None else NotFound(f"{ref}: this mirror has no upstream for it")
 
-    def _learn(self, ref: Ref, asker: Asker) -> Told:
+    def _is_closed_at(self, upstream: Upstream, ref: Ref) -> bool:
+        return upstream is self._upstreams.origin(ref.hub) and self._gate.state(ref) == CLOSED
+
+    def _recall(self, upstream: Upstream, ref: Ref, asker: Asker, within_s: float | None) -> Told:
+        times, key = self._remembering, (ref, upstream.url, name_of(asker.token))
+        return self._told.recall(
+            key, lambda: self._learn(upstream, ref, asker), times.meaning_s, times.refusal_s, within_s
+        )
+
+    def _learn(self, upstream: Upstream, ref: Ref, asker: Asker) -> Told:
         """Ask upstream, and write down what it says: for a restart while it does not answer."""
-        told = self._upstreams.resolve(ref, asker)
+        told = self._upstreams.resolve(upstream, ref, asker)
         own = not self._gate.state(ref) and self._kept.recorded(ref)
         if told.privately and own:
             return told  # its owner serves it to everybody; what only this client may know stays out of it
@@ -121,11 +151,11 @@ class PullThrough:
 
     def _last_known(self, ref: Ref, token: str, error: HubError) -> Found | None:
         """Find what a name meant when somebody last said; of what is closed, only for whom it was opened before."""
-        told = self._told.last((ref, name_of(token)))
+        told = self._last(ref, token)
         if self._gate.state(ref) == CLOSED and not self._access.was_opened(ref, token):
             # Its list was shown to this very token; its bytes still want a proof.
             return replace(self._found(told, token), stale=not ref.pinned) if told is not None and token else None
-        told = self._told.last((ref, "")) or told
+        told = self._last(ref, "") or told
         if told is not None:
             return replace(self._found(told, token), stale=not ref.pinned)
         found = self._kept.find(ref, token)
@@ -139,7 +169,7 @@ class PullThrough:
         """Return what fetches a file as soon as upstream says which files there are."""
 
         def fetch(file: File) -> Arriving:
-            told = self._ask(ref, asker, None)
+            told = next(self._answers(ref, asker, None))
             found = self._found(told, asker.token)
             if found.fetch is None or not any(one.digest == file.digest for one in told.snapshot.files):
                 raise HubUnavailable(f"{file.path} is not here, and upstream has another by now", wait_s=1.0)
@@ -148,9 +178,14 @@ class PullThrough:
 
         return fetch
 
+    def _last(self, ref: Ref, token: str) -> Told | None:
+        keys = ((ref, upstream.url, name_of(token)) for upstream in self._upstreams.of(ref.hub))
+        return next((told for key in keys if (told := self._told.last(key)) is not None), None)
+
     # ---- what is given of it
 
-    def _found(self, told: Told, token: str) -> Found:
+    def _found(self, told: Told, token: str, others: Iterable[Told] = ()) -> Found:
+        """Describe what was told; where that upstream does not give a file after all, `others` are asked for it."""
         snapshot, library, ref = told.snapshot, self._library, told.snapshot.ref
         # What lay in the library before anything came through is its owner's to give.
         own = not self._gate.state(snapshot.ref) and self._kept.recorded(snapshot.ref)
@@ -159,13 +194,13 @@ class PullThrough:
         def admit(file: File) -> None:
             here = library.has(file.digest)
             if not (own and here):
-                way.append(self._access.admit(told, file, token))
+                way.append(self._admit(told, file, token, others))
                 if here:
                     keep()  # the bytes came for another repository, and nothing will be fetched for this one
 
         def keep() -> None:
             if not own and not self._gate.state(snapshot.ref):
-                self._gate.note(snapshot.ref, OPEN)
+                self._gate.note(ref, OPEN if told.upstream is self._upstreams.origin(ref.hub) else ELSEWHERE)
             known = library.find(snapshot.ref)
             if known == snapshot and (self._by or not library.records.brought_by(ref.at(snapshot.commit))):
                 return
@@ -173,8 +208,14 @@ class PullThrough:
             if known is None:
                 self._name(snapshot)
 
+        def prove(file: File) -> None:
+            if way:
+                self._possession.require(way[-1], file)
+
         def fetch(file: File) -> Arriving:
-            through = way[-1] if way else self._access.admit(told, file, token)
+            through = way[-1] if way else self._admit(told, file, token, others)
+            if through.privately:
+                self._possession.note_private(file, through)
             helpers = self._upstreams.helpers(through)
             return self.fetches.join(Errand(snapshot, file, through.way, helpers, keep))
 
@@ -183,7 +224,18 @@ class PullThrough:
                 {} if snapshot.ref.pinned else {snapshot.ref.revision: snapshot.commit}
             )
 
-        return Found(snapshot, self._kept.place, revisions, admit, fetch)
+        return Found(snapshot, self._kept.place, revisions, admit, fetch, prove=prove, continues=self.fetches.continues)
+
+    def _admit(self, told: Told, file: File, token: str, others: Iterable[Told]) -> Told:
+        """Return through which answer a client may have a file: the first whose upstream gives it."""
+        try:
+            return self._access.admit(told, file, token)
+        except (NotFound, AccessDenied):
+            for other in _until_silent(others):
+                if other.snapshot.commit == told.snapshot.commit and other.snapshot.file(file.path) == file:
+                    with contextlib.suppress(NotFound, AccessDenied):
+                        return self._access.admit(other, file, token)
+            raise
 
     def _name(self, snapshot: Snapshot) -> None:
         """Record the branches of a commit: a client that takes a whole repository names its branch only once."""
@@ -198,3 +250,9 @@ def _in_vain(error: HubError) -> Callable[[File], Arriving]:
         raise HubUnavailable(f"{file.path} is not here, and {error.message}", hint=error.hint, wait_s=wait_s)
 
     return fetch
+
+
+def _until_silent(answers: Iterable[Told]) -> Iterator[Told]:
+    """Give the answers until one fails."""
+    with contextlib.suppress(HubError, IntegrityError):
+        yield from answers

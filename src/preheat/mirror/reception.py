@@ -13,20 +13,27 @@ from preheat.mirror.phrases import preferred
 from preheat.mirror.standing import Standing, write_standing
 
 _HTML, _TEXT, _JSON = "text/html; charset=utf-8", "text/plain; charset=utf-8", "application/json; charset=utf-8"
+_LOGIN = 16_384  # bytes of a login's body
 # What a Host may be; see head.py, which has refused all others by now.
 _HOST = re.compile(r"[A-Za-z0-9._~:\[\]%-]+")
 
 
 def reception(
-    answer: Callable[[Request], Answer], look: Callable[[], Standing], door: Callable[[], Door], url: Callable[[], str]
+    answer: Callable[[Request], Answer],
+    look: Callable[[], Standing],
+    door: Callable[[], Door],
+    url: Callable[[], str],
+    foreign: Callable[[str], bool] = lambda _host: False,
 ) -> Callable[[Request], Answer]:
     """Return what answers the mirror's own addresses, and asks `answer` for all others; both only past the door.
 
-    `url` says where the server listens, for readers who did not say how they reached it.
+    `url` says where the server listens, for readers who did not say how they reached it; a `foreign` Host is refused.
     """
 
     def received(request: Request) -> Answer:
         path = request.target.partition("?")[0]
+        if foreign(request.headers.get("host", "")):
+            return refuse(421, "this mirror is not reached by that name; --host NAME allows it")
         if path == "/livez":
             return _written(_TEXT, "ok\n", request)
         if path == "/api/v1/login" and request.method == "POST" and door().tokens:
@@ -50,6 +57,27 @@ def reception(
             return refuse(500, error.message)
 
     return received
+
+
+def greeting(door: Callable[[], Door], most: int) -> Callable[[Request], Answer | int]:
+    """Return what says, before a body is read, how many bytes of it are: none where none is meant.
+
+    A client without the mirror's token is refused first.
+    """
+
+    def greet(request: Request) -> Answer | int:
+        path = request.target.partition("?")[0]
+        if request.method != "POST":
+            return 0
+        if path == "/api/v1/login":
+            return _LOGIN if door().tokens else 0
+        try:
+            door().enter(request)
+        except Refused as refused:
+            return refused.answer
+        return most if path.startswith("/api/") and "/paths-info/" in path else 0
+
+    return greet
 
 
 def _front(request: Request, standing: Standing, url: str) -> Answer:

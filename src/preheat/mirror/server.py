@@ -12,6 +12,7 @@ from typing import Protocol, Self
 
 from preheat.errors import PreheatError
 from preheat.events import Listener, Serving
+from preheat.mirror.budget import Budget
 from preheat.mirror.connection import Connection, Desk, serving
 from preheat.mirror.crowd import GLANCE_S, Crowd
 from preheat.mirror.forms import Answer, Request
@@ -40,7 +41,7 @@ class Server:
 
     `answer` and `on_event` are called by many threads at once. `pace` holds every connection to that many bytes per
     second, to imitate a hub that is far away. With `tls` it speaks that, and nothing else. What is `beside` it starts
-    and stops with it.
+    and stops with it. `greet` is asked before a body is read: see Desk.
     Raise PreheatError if the address or the pace cannot be had.
     """
 
@@ -54,10 +55,12 @@ class Server:
         limits: Limits = Limits(),  # noqa: B008 - a value, and frozen
         tls: ssl.SSLContext | None = None,
         beside: Sequence[Companion] = (),
+        greet: Callable[[Request], Answer | int] | None = None,
     ) -> None:
         self.crowd = Crowd(limits.connections)
         self.failed: OSError | None = None  # what ended it, if nobody stopped it
-        self._desk = Desk(answer, on_event, limits, self.crowd)
+        bodies = Budget(limits.bodies_size)
+        self._desk = Desk(answer, on_event, limits, self.crowd, greet or (lambda _request: limits.body_size), bodies)
         self._tls = tls
         self._beside = beside
         self._turning_away = threading.Semaphore(_MOST_TURNED_AWAY)
@@ -83,7 +86,9 @@ class Server:
     def twin(self, tls: ssl.SSLContext) -> "Server":
         """Make another, to be started, that gives the same answers by TLS, on a port of its own."""
         desk = self._desk
-        return Server((str(self._address[0]), 0), desk.answer, desk.on_event, limits=desk.limits, tls=tls)
+        return Server(
+            (str(self._address[0]), 0), desk.answer, desk.on_event, limits=desk.limits, tls=tls, greet=desk.greet
+        )
 
     def start(self) -> None:
         """Begin to answer, in threads."""

@@ -19,7 +19,9 @@ class Found:
 
     `revisions` says which branches and tags are known, and at which commits. `admit` raises AccessDenied for a file
     that this client may not have; `fetch`, where there is an upstream, begins to bring one that is not here. `stale`
-    says that the upstream does not answer, and this is what the ref meant when it last did.
+    says that the upstream does not answer, and this is what the ref meant when it last did. `prove` raises HubError or
+    IntegrityError for bytes that are on this machine but that the repository has not shown to have. `continues` says
+    whether a client may go on with what it has of a file.
     """
 
     snapshot: Snapshot
@@ -28,6 +30,8 @@ class Found:
     admit: Callable[[File], None] = lambda _file: None
     fetch: Callable[[File], Arriving] | None = None
     stale: bool = False
+    prove: Callable[[File], None] = lambda _file: None
+    continues: Callable[[File], bool] = lambda _file: True
 
 
 Find = Callable[[Ref], Found | None]

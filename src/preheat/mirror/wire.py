@@ -171,6 +171,13 @@ class Wire:
         """Bytes that went out so far."""
         return self._pace.sent
 
+    def taking_rate(self) -> float | None:
+        """Return the bytes a second that the client takes of an answer on its way; asked by other threads."""
+        try:
+            return self._pace.rate(self._socket)
+        except (OSError, ValueError):
+            return None
+
     def _stall(self, wanted: int) -> None:
         """Wait until the client takes more; raise TooSlow for one that takes too little."""
         _ready(self._socket, wanted, _LOOK_S)

@@ -1,6 +1,7 @@
 """Mirror: serve the library, and plain folders, in the hubs' own APIs; with upstreams, fetch what they lack."""
 
 import secrets
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -13,10 +14,11 @@ from preheat.mirror.evict import Evictor, require_cap
 from preheat.mirror.fetches import Fetches
 from preheat.mirror.forms import Answer, Request, Slice, bearer
 from preheat.mirror.gate import CLOSED
+from preheat.mirror.hosts import is_foreign, is_loopback
 from preheat.mirror.kept import Kept
 from preheat.mirror.limits import Limits
 from preheat.mirror.pull_through import PullThrough, Remembering
-from preheat.mirror.reception import reception
+from preheat.mirror.reception import greeting, reception
 from preheat.mirror.routes import answer
 from preheat.mirror.rules import ruled
 from preheat.mirror.server import Server
@@ -42,6 +44,7 @@ class House:
     `remembering` says for how long an upstream's word holds; `patience`, how long one is waited for that is away; `by`,
     in whose name the library keeps what was fetched.
     Clients are broken off when nothing of their file has come for `silence_s` seconds.
+    `hosts` are names by which a mirror that listens on loopback is reached, beside this machine's own.
     """
 
     settings: Settings = field(default_factory=lambda: Settings(Words()))
@@ -52,6 +55,7 @@ class House:
     patience: Patience = WHILE_CLIENTS_WAIT
     by: str = MIRROR
     silence_s: float = 75.0
+    hosts: tuple[str, ...] = ()
 
 
 def mirror(
@@ -107,7 +111,12 @@ def mirror(
 
     look = Look(Sources(library, tally, fetches, shown, house.cap))
     beside = [Evictor(library, house.cap, tell, house.on_trouble)] if house.cap else []
-    received = reception(reply, look, lambda: settings.door, lambda: server.url)
-    server = Server(address, received, tell, pace, limits=house.limits, tls=settings.tls, beside=beside)
+
+    def foreign(host: str) -> bool:
+        return is_loopback(address[0]) and is_foreign(host, (*house.hosts, socket.gethostname()))
+
+    received = reception(reply, look, lambda: settings.door, lambda: server.url, foreign)
+    greet = greeting(lambda: settings.door, house.limits.body_size)
+    server = Server(address, received, tell, pace, limits=house.limits, tls=settings.tls, beside=beside, greet=greet)
     look.crowd = server.crowd
     return server

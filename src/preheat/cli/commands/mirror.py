@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import signal
 import ssl
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from preheat.cli.wiring import Wiring
-from preheat.cli.words import read_address, read_seconds, read_size
+from preheat.cli.words import read_address, read_seconds, read_size, read_upstream_token
 from preheat.errors import PreheatError, UsageError
 from preheat.events import Event, Noted
 from preheat.mirror.access_log import AccessLog
@@ -22,6 +23,8 @@ from preheat.mirror.settings import Settings, Words
 from preheat.mirror.shelf import Shelf
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
 
+# Of each connection's thread: 512 of them fit where address space is limited (ulimit -v).
+_STACK = 1 << 20
 # A bare number below this is most likely meant in gigabytes.
 _SMALLEST_CAP = 1_000_000
 _LONGER_S = 15.0
@@ -29,10 +32,12 @@ _LONGER_S = 15.0
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Do what `preheat mirror` says."""
+    threading.stack_size(_STACK)
     folders = dict(_folder_words(words) for words in options.folder)
     pace = read_size(options.pace) if options.pace else None
     grace_s = read_seconds(options.grace)
-    upstreams = wiring.upstreams(options.upstream)
+    tokens = dict(read_upstream_token(one) for one in options.upstream_token)
+    upstreams = wiring.upstreams(options.upstream, tokens)
     if options.read_only:
         upstreams = []
     elif upstreams:
@@ -41,13 +46,17 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     settings = Settings(_words(options, wiring))
     remembering = Remembering(meaning_s=read_seconds(options.remember))
 
+    hosts = (*options.host, *options.tls_name)
+
     def trouble(error: PreheatError) -> None:
         wiring.console(Noted("cap", error.message))
 
     patience = replace(WHILE_CLIENTS_WAIT, lasting_s=wiring.patience.lasting_s)
     # The fetch gives up by itself before that, unless another process has it.
     silence_s = max(patience.lasting_s, wiring.settings.connect_s + wiring.settings.read_s) + _LONGER_S
-    house = House(settings, _limits(options), _cap(options), trouble, remembering, patience, silence_s=silence_s)
+    house = House(
+        settings, _limits(options), _cap(options), trouble, remembering, patience, silence_s=silence_s, hosts=hosts
+    )
 
     def tell(event: Event) -> None:
         if log is not None:

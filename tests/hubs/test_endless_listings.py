@@ -1,0 +1,47 @@
+"""A hub whose listing has always one page more ends a resolve, after a bounded number of pages."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from tests.authority import authority, trusting
+
+from preheat.errors import HubError
+from preheat.hubs.huggingface import HuggingFace
+from preheat.mirror.forms import Answer, Request
+from preheat.mirror.server import Server
+from preheat.ref import Ref
+from preheat.transport.transport import Transport, Wires
+
+_COMMIT = "a" * 40
+
+
+def endless(page: Callable[[int], bytes], asked: list[int]) -> Callable[[Request], Answer]:
+    """Answer with a page, and where the next one is."""
+
+    def answer(request: Request) -> Answer:
+        if "/tree/" not in request.target:
+            body = json.dumps({"sha": _COMMIT, "siblings": [{"rfilename": "m.bin"}]}).encode()
+            return Answer(200, {"Content-Length": str(len(body))}, body)
+        asked.append(1)
+        body = page(len(asked))
+        link = f'<{request.target.partition("?")[0]}?cursor={len(asked)}>; rel="next"'
+        return Answer(200, {"Content-Length": str(len(body)), "Link": link}, body)
+
+    return answer
+
+
+def files(number: int) -> bytes:
+    rows = [{"type": "file", "path": f"{number}/{at}", "oid": "b" * 40, "size": 5} for at in range(20_000)]
+    return json.dumps(rows).encode()
+
+
+@pytest.mark.parametrize(("page", "most"), [(files, 26), (lambda _number: b"[]", 2_000)])
+def test_a_listing_without_end_is_refused(page: Callable[[int], bytes], most: int) -> None:
+    asked: list[int] = []
+    answer = endless(page, asked)
+    with Server(("127.0.0.1", 0), answer, lambda _event: None, tls=authority().context) as server:
+        hub = HuggingFace(server.url, Transport(trusting(Wires())))
+        with pytest.raises(HubError, match="without end"):
+            hub.resolve(Ref.parse("hf:acme/tiny"))
+    assert len(asked) <= most

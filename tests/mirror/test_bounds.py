@@ -1,0 +1,260 @@
+"""What one client can hold of a mirror is bounded: places, bodies, fetches, names; each as docs/limits.md says."""
+
+import http.client
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.authority import connect
+from tests.flaky_hub import FlakyHub, flips_a_byte_at, hangs_up_after
+from tests.mirror.rooms import Room
+
+from preheat.events import Event
+from preheat.library.library import Library
+from preheat.mirror import fetches
+from preheat.mirror.budget import Budget
+from preheat.mirror.door import Door
+from preheat.mirror.forms import Answer, Request, Slice
+from preheat.mirror.hosts import is_foreign, is_loopback
+from preheat.mirror.limits import Limits
+from preheat.mirror.reception import greeting
+from preheat.mirror.server import Server
+
+TOKEN = "mirror-token-123456"
+PATHS = "/api/models/acme/tiny/paths-info/main"
+
+
+def port_of(server: Server) -> int:
+    return int(server.url.rpartition(":")[2])
+
+
+def served(answer: Callable[[Request], Answer], limits: Limits, door: Door = Door()) -> Server:  # noqa: B008 - frozen
+    events: list[Event] = []
+    greet = greeting(lambda: door, limits.body_size)
+    return Server(("127.0.0.1", 0), answer, events.append, limits=limits, greet=greet)
+
+
+def well(request: Request) -> Answer:
+    return Answer(200, {"Content-Length": str(len(request.body))}, request.body)
+
+
+def first_line(port: int, words: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+        raw.sendall(words)
+        return raw.recv(65536).partition(b"\r\n")[0]
+
+
+def announced(path: str, *fields: str, size: int = 4_000_000) -> bytes:
+    lines = (f"POST {path} HTTP/1.1", "Host: a", f"Content-Length: {size}", *fields, "", "")
+    return "\r\n".join(lines).encode()
+
+
+def test_no_body_is_waited_for_before_the_token_is_shown() -> None:
+    with served(well, Limits(), Door((TOKEN,))) as server:
+        port = port_of(server)
+        assert first_line(port, announced(PATHS)) == b"HTTP/1.1 401 Unauthorized"
+        shown = announced(PATHS, f"Authorization: Bearer {TOKEN}", "Expect: 100-continue")
+        assert first_line(port, shown) == b"HTTP/1.1 100 Continue"
+        assert first_line(port, announced("/api/v1/login", size=20_000)) == b"HTTP/1.1 413 Content Too Large"
+
+
+@pytest.mark.parametrize("path", ["/", "/acme/tiny/resolve/main/config.json", "/api/models/acme/tiny", "/api/v1/login"])
+def test_no_body_is_read_where_none_is_meant(path: str) -> None:
+    with served(well, Limits()) as server:
+        assert first_line(port_of(server), announced(path)) == b"HTTP/1.1 200 OK"
+
+
+def test_bodies_that_do_not_come_keep_nobody_out() -> None:
+    with served(well, Limits(connections=8)) as server, ExitStack() as open_ones:
+        for _ in range(16):
+            raw = open_ones.enter_context(socket.create_connection(("127.0.0.1", port_of(server)), timeout=10))
+            raw.sendall(announced(PATHS))
+        assert first_line(port_of(server), b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") == b"HTTP/1.1 200 OK"
+
+
+def test_all_bodies_together_have_a_budget() -> None:
+    with served(well, Limits(bodies_size=5_000_000)) as server, ExitStack() as open_ones:
+        raw = open_ones.enter_context(socket.create_connection(("127.0.0.1", port_of(server)), timeout=10))
+        raw.sendall(announced(PATHS, "Expect: 100-continue"))
+        assert raw.recv(100).startswith(b"HTTP/1.1 100 ")
+        assert first_line(port_of(server), announced(PATHS)) == b"HTTP/1.1 503 Service Unavailable"
+        small = announced(PATHS, size=2) + b"{}"
+        assert first_line(port_of(server), small) == b"HTTP/1.1 200 OK"
+
+
+@given(st.lists(st.tuples(st.integers(0, 300_000), st.booleans()), max_size=30))
+def test_a_budget_is_never_exceeded_and_comes_back(takings: list[tuple[int, bool]]) -> None:
+    budget = Budget(500_000)
+    held: list[tuple[int, ExitStack]] = []
+    for size, release in takings:
+        stack = ExitStack()
+        if stack.enter_context(budget.taking(size)):
+            held.append((size, stack))
+        assert sum(size for size, _ in held if size > 65_536) <= 500_000
+        if release and held:
+            held.pop()[1].close()
+    for _, stack in held:
+        stack.close()
+    with budget.taking(500_000) as room:
+        assert room
+
+
+def test_a_client_that_takes_its_answer_slowly_makes_room(tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(200 << 20)
+
+    def slice_of_it(request: Request) -> Answer:
+        if request.target == "/":
+            return well(request)
+        return Answer(200, {"Content-Length": str(200 << 20)}, Slice(large, 0, 200 << 20))
+
+    with served(slice_of_it, Limits(connections=4)) as server, ExitStack() as open_ones:
+        for _ in range(4):
+            slow = open_ones.enter_context(socket.socket())
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            slow.connect(("127.0.0.1", port_of(server)))
+            slow.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+        deadline = time.monotonic() + 20
+        while first_line(port_of(server), b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") != b"HTTP/1.1 200 OK":
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+# ---- fetches
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Iterator[FlakyHub]:
+    """A hub with more large files than are fetched at once, which sends a little of each and then nothing for long."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(fetches.MOST_FETCHES + 2):
+        (folder / f"{number}.bin").write_bytes(number.to_bytes(2, "big") * 1_000_000)
+    (folder / "small.txt").write_text("small")
+    with FlakyHub({"acme/many": folder}, pace=20_000) as hub:
+        yield hub
+
+
+def test_fetches_that_no_client_waits_for_make_room_and_small_files_have_their_own(
+    many: FlakyHub, tmp_path: Path
+) -> None:
+    room = Room(tmp_path / "library", many.url).open()
+    try:
+        left: list[http.client.HTTPConnection] = []
+
+        def ask_and_leave(number: int) -> None:
+            connection = connect(room.url)
+            connection.request("GET", f"/acme/many/resolve/main/{number}.bin")
+            left.append(connection)
+
+        for number in range(fetches.MOST_FETCHES):
+            ask_and_leave(number)
+        deadline = time.monotonic() + 30
+        while len(room.under_way()) < fetches.MOST_FETCHES:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert room.ask("/acme/many/resolve/main/small.txt").body == b"small"
+        for connection in left:
+            connection.close()
+        last = f"/acme/many/resolve/main/{fetches.MOST_FETCHES}.bin"
+        threading.Thread(target=lambda: room.ask(last), daemon=True).start()
+        deadline = time.monotonic() + 40
+        while not any(str(one["path"]) == last.rpartition("/")[2] for one in room.under_way()):
+            assert time.monotonic() < deadline
+            threading.Thread(target=lambda: room.ask(last), daemon=True).start()
+            time.sleep(1)
+    finally:
+        room.server.stop(0.2)
+
+
+def test_a_file_that_keeps_turning_out_wrong_is_refused_for_a_while(hub: FlakyHub, tmp_path: Path) -> None:
+    weights = "/acme/tiny/resolve/main/model.safetensors"
+    room = Room(tmp_path / "library", hub.url).open()
+    try:
+        hub.fails(r"model\.safetensors$", flips_a_byte_at(5_000_000))
+        for _ in range(2):
+            told = room.ask(weights)
+            assert not told.whole or told.status == 502
+            while room.under_way():
+                time.sleep(0.01)
+        sent = hub.sent(r"model\.safetensors$")
+        assert room.ask(weights).status == 502
+        assert hub.sent(r"model\.safetensors$") <= sent + 1
+    finally:
+        room.server.stop(0.2)
+
+
+def test_what_was_given_of_a_wrong_file_is_not_continued_also_after_a_restart(
+    hub: FlakyHub, model: Path, tmp_path: Path
+) -> None:
+    weights, body = "/acme/tiny/resolve/main/model.safetensors", (model / "model.safetensors").read_bytes()
+    rooms = [Room(tmp_path / "library", hub.url).open()]
+    try:
+        hub.fails(r"model\.safetensors$", flips_a_byte_at(5_000_000))
+        assert not rooms[0].ask(weights).whole or rooms[0].ask(weights).status == 502
+        while rooms[0].under_way():
+            time.sleep(0.01)
+        hub.recovers()
+        rooms.append(Room(tmp_path / "library", hub.url).open())
+        rooms[1].ask(weights)
+        rooms.append(Room(tmp_path / "library").open())
+        for room in rooms[1:]:
+            resumed = room.ask(weights, range="bytes=8000000-")
+            assert (resumed.status, resumed.body) == (200, body)
+            part = room.ask(weights, range="bytes=10-19")
+            assert (part.status, part.body) == (206, body[10:20])
+    finally:
+        for room in rooms:
+            room.server.stop(0.2)
+
+
+def test_a_file_that_only_broke_off_is_continued(hub: FlakyHub, model: Path, tmp_path: Path) -> None:
+    weights, body = "/acme/tiny/resolve/main/model.safetensors", (model / "model.safetensors").read_bytes()
+    room = Room(tmp_path / "library", hub.url).open()
+    try:
+        hub.fails(r"model\.safetensors$", hangs_up_after(400_000), times=2)
+        assert room.ask(weights).body == body
+        resumed = room.ask(weights, range="bytes=8000000-")
+        assert (resumed.status, resumed.body) == (206, body[8_000_000:])
+    finally:
+        room.server.stop(0.2)
+
+
+# ---- names
+
+
+@pytest.mark.parametrize(
+    ("host", "foreign"),
+    [
+        ("127.0.0.1:8000", False), ("[::1]:8000", False), ("localhost:8000", False), ("x", False), ("", False),
+        ("host.docker.internal:8000", False), ("nas.local", False), ("10.0.0.1", False), ("mirror.example.com", False),
+        ("evil.example.org:8000", True), ("127.0.0.1.evil.org", True), ("localhost.evil.org.", True),
+    ],
+)  # fmt: skip
+def test_a_mirror_on_loopback_is_not_reached_by_names_that_others_can_register(host: str, foreign: bool) -> None:
+    assert is_foreign(host, ("Mirror.example.com",)) is foreign
+
+
+@pytest.mark.parametrize(
+    ("address", "loopback"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("", False)]
+)
+def test_which_addresses_only_this_machine_reaches(address: str, loopback: bool) -> None:
+    assert is_loopback(address) is loopback
+
+
+def test_a_page_that_points_its_own_name_here_reads_nothing(tmp_path: Path) -> None:
+    Library(tmp_path / "library").prepare(0)
+    room = Room(tmp_path / "library").open()
+    try:
+        for target in ("/", "/status.json", "/acme/tiny/resolve/main/config.json"):
+            assert room.ask(target, host="evil.example.org").status == 421
+        assert room.ask("/status.json", host="localhost:1").status == 200
+    finally:
+        room.server.stop(0.2)
