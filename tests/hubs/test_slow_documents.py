@@ -1,10 +1,12 @@
 """A document that drips ends with an error, and one that is merely slow does not."""
 
+import contextlib
 import socket
 import threading
 import time
 
 import pytest
+from tests.authority import authority, trusting
 
 from preheat.errors import HubUnavailable
 from preheat.transport.transport import Transport, Wires
@@ -33,6 +35,27 @@ def test_a_document_that_drips_is_given_up() -> None:
     transport = Transport(Wires(document_s=0.3))
     with pytest.raises(HubUnavailable, match="too slowly"):
         transport.get(served(1_000_000, 0.05), {})
+    transport.close()
+
+
+@pytest.mark.parametrize("secured", [True, False])
+def test_headers_that_drip_are_given_up(secured: bool) -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError), listening:
+            client = listening.accept()[0]
+            with authority().context.wrap_socket(client, server_side=True) if secured else client as line:
+                line.recv(4096)
+                line.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+                while True:
+                    line.sendall(b"x")
+                    time.sleep(0.05)
+
+    threading.Thread(target=serve, daemon=True).start()
+    transport = Transport(trusting(Wires(read_s=0.5)))
+    with pytest.raises(HubUnavailable, match="in time"):
+        transport.get(f"{'https' if secured else 'http'}://127.0.0.1:{listening.getsockname()[1]}/", {})
     transport.close()
 
 

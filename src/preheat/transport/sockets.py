@@ -6,6 +6,7 @@ they read, the descriptor does not block, and TLS' own buffer is always emptied 
 
 import socket
 import ssl
+import time
 from typing import Any
 
 from urllib3.util.ssl_ import create_urllib3_context
@@ -13,8 +14,13 @@ from urllib3.util.ssl_ import create_urllib3_context
 from preheat.transport.interrupt import note_received, wait_readable
 
 
-class _Waits(socket.socket):
-    """What both have in common: a timeout that is kept while the descriptor itself does not block."""
+class Waits(socket.socket):
+    """What both have in common: a timeout that is kept while the descriptor itself does not block.
+
+    Until `head_until`, a time.monotonic(), all of an answer's headers have to be there, however they drip.
+    """
+
+    head_until: float | None = None
 
     # Set on the class: ssl makes its sockets without calling __init__.
     _timeout_s: float | None = None
@@ -45,19 +51,29 @@ class _Waits(socket.socket):
             super().settimeout(0.0)
             self._reads = True
 
+    def _wait(self) -> None:
+        """Wait for something to read, as long as the timeout and `head_until` allow."""
+        timeout_s = self._timeout_s
+        if self.head_until is not None:
+            left_s = self.head_until - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError("timed out")
+            timeout_s = left_s if timeout_s is None else min(timeout_s, left_s)
+        wait_readable(self, timeout_s)
+
     def _to_write(self) -> None:
         if self._reads:
             self.settimeout(self._timeout_s)
 
 
-class PlainSocket(_Waits):
+class PlainSocket(Waits):
     """A TCP socket."""
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """See socket.socket; raise Interrupted besides. Waits first, so that SO_RCVLOWAT has its effect."""
         self._to_read()
         while True:
-            wait_readable(self, self._timeout_s)
+            self._wait()
             try:
                 count = super().recv_into(buffer, nbytes, flags)
             except BlockingIOError:
@@ -66,7 +82,7 @@ class PlainSocket(_Waits):
             return count
 
 
-class TlsSocket(_Waits, ssl.SSLSocket):
+class TlsSocket(Waits, ssl.SSLSocket):
     """A TLS connection; `waited` says whether the last read had to wait for its first bytes."""
 
     waited = False
@@ -84,7 +100,7 @@ class TlsSocket(_Waits, ssl.SSLSocket):
                 if filled:
                     break
                 self.waited = True
-                wait_readable(self, self._timeout_s)
+                self._wait()
             except ssl.SSLWantWriteError:
                 # A key update, which is rare and small: it goes out at once, or the read is tried again.
                 continue

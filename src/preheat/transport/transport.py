@@ -11,13 +11,14 @@ from urllib.parse import urljoin, urlsplit
 import urllib3
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, exceptions
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.response import HTTPResponse
 
 from preheat import __version__
 from preheat.errors import HubError, HubUnavailable, UsageError
 from preheat.fence import Fence
 from preheat.transport.proxies import Proxy, choose
 from preheat.transport.race import Race
-from preheat.transport.sockets import tls_context
+from preheat.transport.sockets import Waits, tls_context
 from preheat.transport.stream import Meter, Stream
 from preheat.transport.through import is_forwarded, through
 from preheat.transport.trouble import host_of, refused_by_proxy, trouble
@@ -248,6 +249,16 @@ def _pool_classes(race: Race, fence: Fence | None) -> dict[str, type[HTTPConnect
                 raise exceptions.ConnectTimeoutError(self, f"connecting to {self.host} timed out") from error
             except OSError as error:
                 raise exceptions.NewConnectionError(self, f"cannot connect to {self.host}: {error}") from error
+
+        def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as in urllib3
+            line = self.sock if isinstance(self.sock, Waits) else None
+            if line is not None and isinstance(self.timeout, int | float):
+                line.head_until = time.monotonic() + self.timeout
+            try:
+                return super().getresponse()
+            finally:
+                if line is not None:
+                    line.head_until = None
 
         def connect(self) -> None:
             if fence is None:
