@@ -8,6 +8,10 @@ import pytest
 from tests.flaky_hub import FlakyHub, refuses
 from tests.mirror.rooms import Room
 
+from preheat.mirror import ledger
+from preheat.ref import Ref
+from preheat.snapshot import Snapshot
+
 INFO = "/api/models/acme/tiny"
 Rooms = Callable[..., Room]
 
@@ -107,3 +111,33 @@ def test_a_damaged_ledger_is_forgotten_and_ends_nothing(rooms: Rooms, hub: Flaky
     assert rooms().ask(INFO).status == 404
     assert rooms(hub.url).ask(INFO).status == 200
     assert rooms().ask(INFO).status == 200
+
+
+def test_what_upstream_did_not_know_is_not_found_while_it_is_down(rooms: Rooms, hub: FlakyHub) -> None:
+    first = rooms(hub.url)
+    take_all(first)
+    absent = ("/api/models/acme/none", "/acme/none/resolve/main/config.json", f"{INFO}/revision/v9")
+    before = [(told.status, told.headers.get("x-error-code")) for told in map(first.ask, absent)]
+    assert {status for status, _ in before} == {404}
+    hub.fails("", refuses(502))
+    again = rooms(hub.url)
+    assert [(told.status, told.headers.get("x-error-code")) for told in map(again.ask, absent)] == before
+    assert again.ask("/api/models/acme/other").status == 503  # nobody asked for that before
+    hub.recovers()
+    assert rooms(hub.url).ask(f"{INFO}/revision/main").status == 200
+
+
+@pytest.mark.parametrize("what", ["lists", "absent refs"])
+def test_the_ledger_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    monkeypatch.setattr(ledger, "_MOST_ABSENT", 5)
+    monkeypatch.setattr(ledger, "_MOST_TOLD", 1_000)
+    book = ledger.Ledger(tmp_path)
+    refs = [Ref.parse(f"hf:acme/m{number}") for number in range(20)]
+    for ref in refs:
+        if what == "lists":
+            book.note(Snapshot(ref, "a" * 40, ()))
+        else:
+            book.note_absent(ref)
+    assert sum(path.stat().st_size for path in (tmp_path / "mirror").rglob("*.json")) <= 1_000
+    assert sum(map(book.is_absent, refs)) <= 5
+    assert book.find(refs[-1]) is not None if what == "lists" else book.is_absent(refs[-1])

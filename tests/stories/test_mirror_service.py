@@ -180,3 +180,23 @@ def test_words_that_cannot_be_meant_are_said(preheat: Preheat, words: list[str],
     assert said in told.err
     assert "hint:" in told.err
     assert "Traceback" not in told.err
+
+
+def test_a_cap_below_what_is_pinned_is_refused_with_the_figure(preheat: Preheat) -> None:
+    assert preheat("pull", "acme/tiny").status == 0
+    assert preheat("pin", "acme/tiny").status == 0
+    told = preheat("mirror", "--listen", "127.0.0.1:0", "--size-cap", "5M")
+    assert told.status == 2
+    assert "--size-cap is 5.0 MB, and what is pinned takes 1" in told.err
+    assert "preheat unpin" in told.err
+
+
+def test_what_was_pulled_by_hand_outlives_any_cap(preheat: Preheat) -> None:
+    assert preheat("pull", "acme/tiny").status == 0
+    mirror, _ = mirroring(preheat, "--size-cap", "5M")
+    event = mirror.event("noted")
+    assert event["what"] == "size cap"
+    assert "never evicted" in str(event["said"])
+    time.sleep(1)
+    assert mirror.kill(signal.SIGTERM).status == 0
+    assert "acme/tiny" in preheat("ls").out

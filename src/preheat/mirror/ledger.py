@@ -3,7 +3,9 @@
 import contextlib
 import hashlib
 import hmac
+import os
 import secrets
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from preheat.aside import create, write_whole
@@ -13,6 +15,8 @@ from preheat.ref import Ref
 from preheat.snapshot import Snapshot
 
 _KEY_SIZE = 32
+_MOST_ABSENT = 10_000
+_MOST_TOLD = 1 << 30  # bytes of lists that no client may ever have fetched a file of
 
 
 class Ledger:
@@ -32,12 +36,26 @@ class Ledger:
         with contextlib.suppress(OSError):
             if self.find(snapshot.ref) != snapshot:
                 self._told.write(snapshot)
+                self._forget_oldest(self._root / "told", "*/*/*.json", _MOST_TOLD, lambda status: status.st_size)
+            self._absent(snapshot.ref).unlink(missing_ok=True)
 
     def find(self, ref: Ref) -> Snapshot | None:
         """Find what an upstream said last that `ref` means."""
         with contextlib.suppress(OSError, LibraryError):
             return self._told.find(ref)
         return None
+
+    def note_absent(self, ref: Ref) -> None:
+        """Keep that upstream knows no such repository or revision."""
+        path = self._absent(ref)
+        with contextlib.suppress(OSError):
+            if not path.exists():
+                write_whole(path, b"")
+                self._forget_oldest(path.parent, "*", _MOST_ABSENT, lambda _status: 1)
+
+    def is_absent(self, ref: Ref) -> bool:
+        """Whether upstream knew no such repository or revision when it was last asked."""
+        return self._absent(ref).exists()
 
     def revisions(self, ref: Ref) -> dict[str, str]:
         """Say which branches and tags upstreams named, and at which commits."""
@@ -66,6 +84,19 @@ class Ledger:
             return path is not None and path.exists()
         return False
 
+    def _absent(self, ref: Ref) -> Path:
+        return self._root / "absent" / hashlib.sha256(str(ref).encode()).hexdigest()
+
+    def _forget_oldest(self, root: Path, pattern: str, most: int, weigh: Callable[[os.stat_result], int]) -> None:
+        """Remove the oldest files until those that are left weigh no more than `most`."""
+        found = sorted((status.st_mtime, weigh(status), path) for path, status in _files(root, pattern))
+        above = sum(weight for _, weight, _ in found) - most
+        for _, weight, path in found:
+            if above <= 0:
+                return
+            path.unlink(missing_ok=True)
+            above -= weight
+
     def _opened(self, ref: Ref, token: str, key: bytes) -> Path | None:
         if not token or not key:
             return None
@@ -89,3 +120,10 @@ class Ledger:
                     aside.unlink()
                 return path.read_bytes()
         return b""
+
+
+def _files(root: Path, pattern: str) -> Iterator[tuple[Path, os.stat_result]]:
+    for path in root.glob(pattern):
+        if not path.name.startswith("."):
+            with contextlib.suppress(OSError):
+                yield path, path.stat()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from preheat.mirror.limits import Limits
 
-_KNOWN_AFTER_S = 2.0
+_KNOWN_AFTER_S = 1.0
 
 
 class TooSlow(TimeoutError):

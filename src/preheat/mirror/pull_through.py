@@ -82,7 +82,7 @@ class PullThrough:
         except HubError as error:
             # Also for an answer that is none of a hub's: a captive portal's page, or a proxy's.
             found = self._last_known(ref, asker.token, error)
-            if found is None:
+            if found is None and (not self._ledger.is_absent(ref) or self._gate.state(ref) == CLOSED):
                 raise
             return found
         else:
@@ -124,6 +124,8 @@ class PullThrough:
         if answered:
             return
         worst = gravest(errors)
+        if isinstance(worst, NotFound) and self._gate.state(ref) != CLOSED:
+            self._ledger.note_absent(ref)
         raise worst if worst is not None else NotFound(f"{ref}: this mirror has no upstream for it")
 
     def _is_closed_at(self, upstream: Upstream, ref: Ref) -> bool:
