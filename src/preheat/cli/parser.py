@@ -79,6 +79,14 @@ def _asking(verb: argparse.ArgumentParser) -> None:
         default="45s",
         help="how long a hub may send nothing, before its first byte and between bytes (default 45s)",
     )
+    verb.add_argument(
+        "--token-for",
+        action="append",
+        default=[],
+        metavar="URL=PLACE",
+        help="show this endpoint a token of its own, from env:VARIABLE or file:PATH; HF_TOKEN and "
+        "MODELSCOPE_API_TOKEN are shown to the first endpoint of their hub alone",
+    )
     verb.set_defaults(connections=8)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from preheat.cli.console import Console
+from preheat.cli.tokens import origin, read_token
 from preheat.cli.words import read_seconds, read_size
 from preheat.config import CA_FILES, Config, read_config
 from preheat.errors import CheckFailed, UsageError
@@ -130,15 +131,34 @@ class Wiring:
         """Choose the hub that a ref names, at one of its endpoints."""
         match ref.hub:
             case "hf":
-                return HuggingFace(endpoint, self.transport, self.config.tokens.get("hf", ""))
+                return HuggingFace(endpoint, self.transport, self._token("hf", endpoint))
             case "ms":
                 from preheat.hubs.modelscope import ModelScope
 
-                return ModelScope(endpoint, self.transport, self.config.tokens.get("ms", ""))
+                return ModelScope(endpoint, self.transport, self._token("ms", endpoint))
             case "url":
                 return Url(self.transport)
             case _:
                 return Folder()
+
+    def _token(self, hub: str, endpoint: str) -> str:
+        """Return the token for an endpoint: its own, else the hub's where it is the hub's first one.
+
+        HF_TOKEN was given for the endpoint that is preferred; a helper at another origin is never shown it.
+        """
+        own = self._tokens.get(origin(endpoint))
+        first = self.endpoints.get(hub, (endpoint,))[0]
+        return own if own is not None else self.config.tokens.get(hub, "") if origin(first) == origin(endpoint) else ""
+
+    @functools.cached_property
+    def _tokens(self) -> dict[tuple[str, str, int], str]:
+        """Read the tokens that --token-for names, by origin."""
+        tokens = {}
+        for words in vars(self._options).get("token_for", ()):
+            url, _, place = words.rpartition("=")
+            tokens[origin(url)] = read_token(words, url, place, self.config.environ)
+        self.console.hide((*self.config.tokens.values(), *tokens.values()))
+        return tokens
 
     def upstreams(self, words: Sequence[str]) -> "list[Upstream]":
         """Read whom a mirror asks for what it lacks, each behind a fence and with connections of its own.
