@@ -15,6 +15,8 @@ from preheat.snapshot import File, Snapshot
 from preheat.transport.stream import Stream
 from preheat.transport.transport import Document, Transport
 
+MOST_PAGES, MOST_FILES = 1000, 500_000  # of one listing; the hub's pages have 1,000 files each
+
 
 class HuggingFace:
     """See Hub. One request resolves a ref; more only where the hub lists its files in pages."""
@@ -43,9 +45,9 @@ class HuggingFace:
     def _tree(self, ref: Ref, commit: str) -> tuple[File, ...]:
         files: list[File] = []
         url: str | None = f"{self._endpoint}{tree_path(ref, commit)}"
-        seen = set()
+        seen: set[str] = set()
         while url is not None:
-            if url in seen:
+            if url in seen or len(seen) >= MOST_PAGES or len(files) > MOST_FILES:
                 raise HubError(f"the hub lists the files of {ref} without end", hint="try another --endpoint")
             seen.add(url)
             page = self._get(url, str(ref))
