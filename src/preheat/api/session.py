@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from preheat.api.endpoints import origin, read_endpoints, read_token
 from preheat.api.settings import Settings
 from preheat.config import CA_FILES, Config, read_config
 from preheat.errors import CheckFailed, UsageError
@@ -99,22 +100,8 @@ class Session:
 
     @functools.cached_property
     def endpoints(self) -> dict[str, tuple[str, ...]]:
-        """Say whom to ask for each hub, the preferred first: those that --endpoint names, else the environment's."""
-        named: dict[str, list[str]] = {hub: [] for hub in self.config.endpoints}
-        given = [f"{hub}={url}" for hub, urls in self.config.endpoints.items() for url in urls]
-        for words in (*self.settings.endpoints, *given):
-            hub, equals, url = words.partition("=")
-            if not equals or hub not in named or not url.startswith(("http://", "https://")):
-                raise UsageError(
-                    f"{words!r} is not an endpoint",
-                    hint="--endpoint hf=https://hf-mirror.com, or HF_ENDPOINT=https://hf-mirror.com",
-                )
-            named[hub].append(url)
-        # What was typed takes the place of what the environment says.
-        typed = {words.partition("=")[0] for words in self.settings.endpoints}
-        for hub in typed:
-            del named[hub][-len(self.config.endpoints[hub]) :]
-        return {hub: tuple(urls) for hub, urls in named.items()}
+        """Say whom to ask for each hub, the preferred first: those that the settings name, else the environment's."""
+        return read_endpoints(self.settings.endpoints, self.config.endpoints)
 
     @functools.cached_property
     def policy(self) -> Policy:
@@ -145,11 +132,11 @@ class Session:
             case "hf":
                 from preheat.hubs.huggingface import HuggingFace
 
-                return HuggingFace(endpoint, self.transport, self.config.tokens.get("hf", ""))
+                return HuggingFace(endpoint, self.transport, self._token("hf", endpoint))
             case "ms":
                 from preheat.hubs.modelscope import ModelScope
 
-                return ModelScope(endpoint, self.transport, self.config.tokens.get("ms", ""))
+                return ModelScope(endpoint, self.transport, self._token("ms", endpoint))
             case "url":
                 from preheat.hubs.url import Url
 
@@ -158,6 +145,29 @@ class Session:
                 from preheat.hubs.folder import Folder
 
                 return Folder()
+
+    def _token(self, hub: str, endpoint: str) -> str:
+        """Return the token for an endpoint: its own, else the hub's where it is the hub's first one.
+
+        HF_TOKEN was given for the endpoint that is preferred; a helper at another origin is never shown it.
+        """
+        own = self._tokens.get(origin(endpoint))
+        first = self.endpoints.get(hub, (endpoint,))[0]
+        return own if own is not None else self.config.tokens.get(hub, "") if origin(first) == origin(endpoint) else ""
+
+    @functools.cached_property
+    def _tokens(self) -> dict[tuple[str, str, int], str]:
+        """Read the tokens that the settings name, by origin."""
+        tokens = {}
+        for words in self.settings.tokens_for:
+            url, _, place = words.rpartition("=")
+            tokens[origin(url)] = read_token(words, url, place, self.config.environ)
+        return tokens
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """List all tokens that this session may show to anybody: no output has them in it."""
+        return (*self.config.tokens.values(), *self._tokens.values())
 
     def upstreams(self, words: Sequence[str], tokens: Mapping[str, str] = MappingProxyType({})) -> list[Upstream]:
         """Read whom a mirror asks for what it lacks, each behind a fence and with connections of its own.

@@ -34,6 +34,14 @@ def asking(verb: argparse.ArgumentParser) -> None:
         metavar="HUB=URL",
         help="ask this address for a hub: hf=https://hf-mirror.com",
     )
+    verb.add_argument(
+        "--token-for",
+        action="append",
+        default=[],
+        metavar="URL=PLACE",
+        help="show this endpoint a token of its own, from env:VARIABLE or file:PATH; HF_TOKEN and "
+        "MODELSCOPE_API_TOKEN are shown to the first endpoint of their hub alone",
+    )
 
 
 def pulling(verb: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ class Wiring(Session):
     def __init__(self, options: argparse.Namespace, console: Console) -> None:
         super().__init__(read_settings(options), console)
         self.console = console
-        console.hide(self.config.tokens.values())
+        console.hide(self.secrets)
 
 
 def read_settings(options: argparse.Namespace) -> Settings:
@@ -37,4 +37,4 @@ def read_settings(options: argparse.Namespace) -> Settings:
     if given.get("dir") is not None:
         typed["folder"] = Path(given["dir"])
     typed["allowed_places"] = tuple(map(Path, given.get("allow_place", ())))
-    return Settings(endpoints=tuple(given.get("endpoint", ())), **typed)
+    return Settings(endpoints=tuple(given.get("endpoint", ())), tokens_for=tuple(given.get("token_for", ())), **typed)

@@ -8,11 +8,14 @@ import threading
 from contextlib import suppress
 from typing import Callable, Dict, List
 
-from preheat.guard.small_http import Answer, answer_once, listen
+from preheat.guard.small_http import Answer, Desk, listen
 
 _CHUNK = 64 * 1024
 _MOST_BUFFERED = 256 * 1024
 _CONNECT_S = 5.0
+# Descriptors that stay for probes, the status address, the app's pipes and those who are refused.
+_RESERVED = 256
+_MOST_RELAYED = 16384
 
 
 class _End:
@@ -44,6 +47,8 @@ class Front:
     ) -> None:
         self._waiting = waiting
         self._reach = reach or _reach
+        self._desk = Desk()
+        self._most = most_relayed()
         self._listener = listen(host, port)
         self.port: int = self._listener.getsockname()[1]
         self._target: int | None = None
@@ -99,20 +104,32 @@ class Front:
                 self._closed.wait(0.05)
                 continue
             target = self._target
-            if target is None:
-                answer_once(client, self._waiting)
-            else:
-                with self._lock:
-                    # Counted before it is made, so that nobody leaves in between.
-                    self._counts[target] = self._counts.get(target, 0) + 1
+            if target is None or not self._count(target):
+                self._desk.answer(client, self._waiting)
+                continue
+            try:
                 threading.Thread(target=self._connect, args=(client, target), daemon=True).start()
+            except RuntimeError:
+                self._uncount(target)
+                client.close()
+
+    def _count(self, port: int) -> bool:
+        """Count one more connection, before it is made, so that nobody leaves in between; False if there are too many.
+
+        Each takes two descriptors, and without some left the guard could neither probe its app nor start it anew.
+        """
+        with self._lock:
+            if sum(self._counts.values()) >= self._most:
+                return False
+            self._counts[port] = self._counts.get(port, 0) + 1
+            return True
 
     def _connect(self, client: socket.socket, target: int) -> None:
         try:
             server = self._reach(target)
         except OSError:
             self._uncount(target)
-            answer_once(client, self._waiting)
+            self._desk.answer(client, self._waiting)
             return
         one, two = _End(client, target), _End(server, target)
         one.other, two.other = two, one
@@ -216,6 +233,16 @@ class Front:
                 self._epoll.unregister(number)
             side.sock.close()
         self._uncount(end.port)
+
+
+def most_relayed() -> int:
+    """Say how many connections this process may relay, by how many descriptors it may have open."""
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return _MOST_RELAYED
+    return max(16, min(_MOST_RELAYED, (soft - _RESERVED) // 2))
 
 
 def _reach(port: int) -> socket.socket:

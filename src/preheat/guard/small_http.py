@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Callable, Tuple
+from typing import Callable, Dict, Tuple
 
 _MOST_HEAD = 16 * 1024
-_PATIENCE_S = 5.0
-_AT_ONCE = threading.BoundedSemaphore(64)
+_PATIENCE_S = 5.0  # for a whole request and its answer, however many bytes come one by one
+_GOODBYE_S = 1.0
+_PLACES = 64
 _WORDS = {200: "OK", 302: "Found", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
 
 
@@ -38,9 +40,52 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+class Desk:
+    """Answers requests of one address, each from a thread of its own, at most 64 at once.
+
+    One more takes the place of the one that has been at it longest: clients that are slow on purpose cannot keep a
+    prompt one out. `_turn` guards `_places`.
+    """
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._places: Dict[int, socket.socket] = {}
+        self._count = 0
+
+    def answer(self, client: socket.socket, answer: Callable[[str, str], Answer]) -> None:
+        """Answer one request, and hang up."""
+        with self._turn:
+            if len(self._places) >= _PLACES:
+                oldest = next(iter(self._places))
+                with suppress(OSError):
+                    # Its own thread closes it; it finds the connection at its end.
+                    self._places.pop(oldest).shutdown(socket.SHUT_RDWR)
+            self._count += 1
+            place = self._count
+            self._places[place] = client
+
+        def talk() -> None:
+            try:
+                with suppress(OSError, ValueError):
+                    _talk(client, answer)
+            finally:
+                leave()
+
+        def leave() -> None:
+            with self._turn:
+                self._places.pop(place, None)
+            client.close()
+
+        try:
+            threading.Thread(target=talk, name="answer", daemon=True).start()
+        except RuntimeError:
+            leave()
+
+
 def serve(listener: socket.socket, answer: Callable[[str, str], Answer]) -> Callable[[], None]:
     """Answer from a thread of its own, until what is returned is called."""
     closed = threading.Event()
+    desk = Desk()
 
     def accept() -> None:
         while True:
@@ -50,7 +95,7 @@ def serve(listener: socket.socket, answer: Callable[[str, str], Answer]) -> Call
                 if closed.wait(0.05):
                     return
                 continue  # too many files are open, for now
-            answer_once(client, answer)
+            desk.answer(client, answer)
 
     def close() -> None:
         closed.set()
@@ -62,30 +107,11 @@ def serve(listener: socket.socket, answer: Callable[[str, str], Answer]) -> Call
     return close
 
 
-def answer_once(client: socket.socket, answer: Callable[[str, str], Answer]) -> None:
-    """Answer one request from a thread of its own; at most 64 at once, further ones are hung up on."""
-    if not _AT_ONCE.acquire(blocking=False):
-        client.close()
-        return
-
-    def talk() -> None:
-        try:
-            with suppress(OSError, ValueError), client:
-                _talk(client, answer)
-        finally:
-            _AT_ONCE.release()
-
-    try:
-        threading.Thread(target=talk, name="answer", daemon=True).start()
-    except RuntimeError:
-        _AT_ONCE.release()
-        client.close()
-
-
 def _talk(client: socket.socket, answer: Callable[[str, str], Answer]) -> None:
-    client.settimeout(_PATIENCE_S)
+    until = time.monotonic() + _PATIENCE_S
     head = b""
     while b"\r\n\r\n" not in head and len(head) < _MOST_HEAD:
+        client.settimeout(_left(until))
         more = client.recv(4096)
         if not more:
             return
@@ -106,5 +132,15 @@ def _talk(client: socket.socket, answer: Callable[[str, str], Answer]) -> None:
     client.sendall("\r\n".join(headers).encode("latin-1") + b"\r\n\r\n" + body)
     # Hung up on with words of its own unread, a client would be told of a broken connection instead of this answer.
     client.shutdown(socket.SHUT_WR)
+    until = time.monotonic() + _GOODBYE_S
+    client.settimeout(_left(until))
     while client.recv(65536):
-        pass
+        client.settimeout(_left(until))
+
+
+def _left(until: float) -> float:
+    """Return the seconds left; raise OSError when there are none."""
+    left = until - time.monotonic()
+    if left <= 0:
+        raise OSError("out of time")
+    return left

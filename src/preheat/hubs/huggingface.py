@@ -16,7 +16,7 @@ from preheat.transport.stream import Stream
 from preheat.transport.transport import Document, Transport
 
 # Of one listing: a repository of 300,000 files has 300 pages, and 90 MB of them.
-_MOST_PAGES, _MOST_FILES, _MOST_BYTES = 2_000, 500_000, 256 << 20
+MOST_PAGES, MOST_FILES, MOST_BYTES = 2_000, 500_000, 256 << 20
 
 
 class HuggingFace:
@@ -48,7 +48,7 @@ class HuggingFace:
         url: str | None = f"{self._endpoint}{tree_path(ref, commit)}"
         seen, size = set[str](), 0
         while url is not None:
-            if url in seen or len(seen) >= _MOST_PAGES or len(files) > _MOST_FILES or size > _MOST_BYTES:
+            if url in seen or len(seen) >= MOST_PAGES or len(files) > MOST_FILES or size > MOST_BYTES:
                 raise HubError(f"the hub lists the files of {ref} without end", hint="try another --endpoint")
             seen.add(url)
             page = self._get(url, str(ref))

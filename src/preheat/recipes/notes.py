@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +92,11 @@ def read_notes(texts: Iterable[str]) -> Notes:
 
 def _names(modules: list[Any]) -> tuple[str, ...]:
     return tuple(str(module) for module in modules)
+
+
+def file_name(url: str) -> str:
+    """Return the last part of an address's path; empty where an app has noted what is no address."""
+    try:
+        return unquote(urlsplit(url).path.rpartition("/")[2])
+    except ValueError:
+        return ""

@@ -5,14 +5,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import urljoin
 
 from preheat.digest import SHA256, Digest, hasher
 from preheat.guard.opens import FANOTIFY
 from preheat.guard.strace import STRACE
 from preheat.library.library import Library
 from preheat.mirror.asked import asked_at, asked_by
-from preheat.recipes.notes import Notes, Reply
+from preheat.recipes.notes import Notes, Reply, file_name
 from preheat.recipes.observation import Loaded, Made, Observation, Opened, Reached, Served
 from preheat.recipes.places import within
 from preheat.ref import Ref
@@ -177,7 +177,7 @@ def _origin(url: str, led_from: Mapping[str, str]) -> str:
 
 def _file_of(reply: Reply, origin: str, written: Mapping[str, float], taken: Iterable[str], disk: _Disk) -> str | None:
     """Find the file that an answer's body went to: by its size and its name, else by its size alone."""
-    names = {unquote(urlsplit(url).path.rpartition("/")[2]) for url in (reply.url, origin)} - {""}
+    names = {file_name(url) for url in (reply.url, origin)} - {""}
     fit = [
         path
         for path, at in written.items()

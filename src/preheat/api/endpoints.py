@@ -1,0 +1,56 @@
+"""Endpoints: whom to ask for a hub, and the tokens that belong to one origin: scheme, host and port."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from preheat.errors import UsageError
+
+_HINT = "--token-for https://hub.lan=env:HUB_TOKEN, or --token-for https://hub.lan=file:PATH"
+_LONGEST = 4096
+
+
+def read_endpoints(typed: Sequence[str], environ: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Read `HUB=URL` words; a hub that none of them names has those of `environ`. Raise UsageError for others."""
+    named: dict[str, list[str]] = {hub: [] for hub in environ}
+    for words in (*typed, *(f"{hub}={url}" for hub, urls in environ.items() for url in urls)):
+        hub, equals, url = words.partition("=")
+        if not equals or hub not in named or not url.startswith(("http://", "https://")):
+            raise UsageError(
+                f"{words!r} is not an endpoint",
+                hint="--endpoint hf=https://hf-mirror.com, or HF_ENDPOINT=https://hf-mirror.com",
+            )
+        named[hub].append(url)
+    # What was typed takes the place of what the environment says.
+    for hub in {words.partition("=")[0] for words in typed}:
+        del named[hub][-len(environ[hub]) :]
+    return {hub: tuple(urls) for hub, urls in named.items()}
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Return scheme, host and port of an address; of one that is none, the address itself in the host's place."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return "", url, 0
+    return parts.scheme, (parts.hostname or "").lower().rstrip("."), port
+
+
+def read_token(words: str, url: str, place: str, environ: Mapping[str, str]) -> str:
+    """Read the token for `url` from a variable or a file. Raise UsageError that does not show it."""
+    kind, _, name = place.partition(":")
+    if not url.startswith(("http://", "https://")) or kind not in ("env", "file") or not name:
+        raise UsageError(f"{words!r} does not say where a token is", hint=_HINT)
+    if kind == "env":
+        token = environ.get(name, "")
+    else:
+        try:
+            with open(Path(name).expanduser(), "rb") as file:
+                token = file.read(_LONGEST + 1).decode("ascii", "replace")
+        except OSError as error:
+            raise UsageError(f"{name} cannot be read: {(error.strerror or '').lower()}", hint=_HINT) from error
+    token = token.strip()
+    if not token or len(token) > _LONGEST or not all("!" <= letter <= "~" for letter in token):
+        raise UsageError(f"{place} has no token in it: one line of visible ASCII letters", hint=_HINT)
+    return token
