@@ -190,7 +190,7 @@ def test_a_cap_that_cannot_be_kept_is_told_once_until_it_is_kept(library: Librar
     evictor.once()
     [event] = events
     assert isinstance(event, Noted)
-    assert "0.2 MB above" in event.said
+    assert "199.7 kB above" in event.said
 
 
 def test_a_cap_below_what_is_pinned_is_refused_and_one_below_what_came_by_hand_told(library: Library) -> None:

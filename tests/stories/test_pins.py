@@ -204,6 +204,7 @@ def test_a_twins_branch_is_no_pinned_commit_unless_digests_say_so(preheat: Prehe
         assert run(preheat, "--locked", "--", "true").status == 0
         # And one whose branch has moved on cannot.
         shutil.rmtree(preheat.library)
+        shutil.rmtree(preheat.folder / "weights")
     moved = preheat.folder / "moved"
     shutil.copytree(model, moved)
     (moved / "note.txt").write_text("ha!\n")

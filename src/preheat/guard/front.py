@@ -8,7 +8,7 @@ import threading
 from contextlib import suppress
 from typing import Callable, Dict, List
 
-from preheat.guard.small_http import Answer, Desk, listen
+from preheat.guard.small_http import Answer, WaitingRoom, listen
 
 _CHUNK = 64 * 1024
 _MOST_BUFFERED = 256 * 1024
@@ -47,7 +47,7 @@ class Front:
     ) -> None:
         self._waiting = waiting
         self._reach = reach or _reach
-        self._desk = Desk()
+        self._desk = WaitingRoom()
         self._most = most_relayed()
         self._listener = listen(host, port)
         self.port: int = self._listener.getsockname()[1]

@@ -40,7 +40,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-class Desk:
+class WaitingRoom:
     """Answers requests of one address, each from a thread of its own, at most 64 at once.
 
     One more takes the place of the one that has been at it longest: clients that are slow on purpose cannot keep a
@@ -85,7 +85,7 @@ class Desk:
 def serve(listener: socket.socket, answer: Callable[[str, str], Answer]) -> Callable[[], None]:
     """Answer from a thread of its own, until what is returned is called."""
     closed = threading.Event()
-    desk = Desk()
+    room = WaitingRoom()
 
     def accept() -> None:
         while True:
@@ -95,7 +95,7 @@ def serve(listener: socket.socket, answer: Callable[[str, str], Answer]) -> Call
                 if closed.wait(0.05):
                     return
                 continue  # too many files are open, for now
-            desk.answer(client, answer)
+            room.answer(client, answer)
 
     def close() -> None:
         closed.set()

@@ -39,7 +39,7 @@ _CONTROL = re.compile(r"[\r\n\0]")
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class ConnectionTerms:
     """What every connection of a server needs: who decides, who is told, and how much is borne with.
 
     `greet` is asked before a body is read: it returns how many bytes of one are read, or the answer that needs none.
@@ -56,7 +56,7 @@ class Desk:
 class Connection:
     """Serve a socket that was accepted, until either side has enough. `client` is its address, without the port."""
 
-    def __init__(self, accepted: socket.socket, client: str, desk: Desk) -> None:
+    def __init__(self, accepted: socket.socket, client: str, desk: ConnectionTerms) -> None:
         self.wire = Wire(accepted, desk.limits)
         self._client = client
         self._desk = desk

@@ -13,7 +13,7 @@ from typing import Protocol, Self
 from preheat.errors import PreheatError
 from preheat.events import Listener, Serving
 from preheat.mirror.budget import Budget
-from preheat.mirror.connection import Connection, Desk, serving
+from preheat.mirror.connection import Connection, ConnectionTerms, serving
 from preheat.mirror.crowd import GLANCE_S, Crowd
 from preheat.mirror.forms import Answer, Request
 from preheat.mirror.limits import Limits
@@ -41,7 +41,7 @@ class Server:
 
     `answer` and `on_event` are called by many threads at once. `pace` holds every connection to that many bytes per
     second, to imitate a hub that is far away. With `tls` it speaks that, and nothing else. What is `beside` it starts
-    and stops with it. `greet` is asked before a body is read: see Desk.
+    and stops with it. `greet` is asked before a body is read: see ConnectionTerms.
     Raise PreheatError if the address or the pace cannot be had.
     """
 
@@ -60,7 +60,9 @@ class Server:
         self.crowd = Crowd(limits.connections)
         self.failed: OSError | None = None  # what ended it, if nobody stopped it
         bodies = Budget(limits.bodies_size)
-        self._desk = Desk(answer, on_event, limits, self.crowd, greet or (lambda _request: limits.body_size), bodies)
+        self._desk = ConnectionTerms(
+            answer, on_event, limits, self.crowd, greet or (lambda _request: limits.body_size), bodies
+        )
         self._tls = tls
         self._beside = beside
         self._turning_away = threading.Semaphore(_MOST_TURNED_AWAY)
