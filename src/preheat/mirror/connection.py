@@ -56,10 +56,10 @@ class ConnectionTerms:
 class Connection:
     """Serve a socket that was accepted, until either side has enough. `client` is its address, without the port."""
 
-    def __init__(self, accepted: socket.socket, client: str, desk: ConnectionTerms) -> None:
-        self.wire = Wire(accepted, desk.limits)
+    def __init__(self, accepted: socket.socket, client: str, terms: ConnectionTerms) -> None:
+        self.wire = Wire(accepted, terms.limits)
         self._client = client
-        self._desk = desk
+        self._terms = terms
         self._keep = True
         self._head: Head | None = None
         self._since = time.monotonic()
@@ -71,7 +71,7 @@ class Connection:
             if tls is not None and not self.wire.greet(tls):
                 self._refuse(refuse(400, "this mirror speaks https"))
                 return
-            while self._keep and not self._desk.crowd.stopping:
+            while self._keep and not self._terms.crowd.stopping:
                 self._one()
         except (OSError, TooLong):
             # A client that went away, fell silent, or made room for another is no news.
@@ -94,7 +94,7 @@ class Connection:
         try:
             raw = self.wire.head()
         except TooLong as error:
-            most = self._desk.limits.head_size
+            most = self._terms.limits.head_size
             self._refuse(refuse(414 if error.line else 431, f"this mirror reads at most {most} bytes before a body"))
             return
         if not raw:
@@ -102,19 +102,19 @@ class Connection:
             return
         self._since = time.monotonic()
         try:
-            self._head = read_head(raw, self._desk.limits)
+            self._head = read_head(raw, self._terms.limits)
         except Refused as refused:
             self._refuse(refused.answer)
             return
         self._keep = self._head.keep
         # A body that does not come makes nobody busy: whoever needs the place gets it.
         request = self._request(self._head)
-        with self._desk.crowd.answering(self.wire):
+        with self._terms.crowd.answering(self.wire):
             if isinstance(request, Answer):
                 self._refuse(request)
                 return
             try:
-                answer = self._desk.answer(request)
+                answer = self._terms.answer(request)
             except Exception:
                 self._refuse(refuse(500, "this mirror has a fault"))
                 raise
@@ -124,15 +124,15 @@ class Connection:
         request = Request(head.method, head.target, head.fields, b"", self.wire.secure)
         if not head.length:
             return request
-        if head.length > self._desk.limits.body_size:
-            return refuse(413, f"this mirror reads no more than {self._desk.limits.body_size} bytes")
-        most = self._desk.greet(request)
+        if head.length > self._terms.limits.body_size:
+            return refuse(413, f"this mirror reads no more than {self._terms.limits.body_size} bytes")
+        most = self._terms.greet(request)
         if isinstance(most, Answer):
             return most
         if head.length > most:
             self._keep = False
             return request if not most else refuse(413, f"this mirror reads no more than {most} bytes there")
-        with self._desk.bodies.taking(head.length) as room:
+        with self._terms.bodies.taking(head.length) as room:
             if not room:
                 return refuse(503, "this mirror reads as many bodies as it bears", Retry_After="2")
             if head.waits:
@@ -153,7 +153,7 @@ class Connection:
                     file = closing.enter_context(open(answer.body.path, "rb", buffering=0))
                 except OSError:
                     answer = refuse(404, "the file has just left this mirror")
-            self._keep &= not self._desk.crowd.stopping and answer.headers.get("Connection") != "close"
+            self._keep &= not self._terms.crowd.stopping and answer.headers.get("Connection") != "close"
             words = _written(answer, keep=self._keep, old=self._head is not None and self._head.old)
             before = self.wire.sent + len(words)
             try:
@@ -186,7 +186,7 @@ class Connection:
         method, target = (head.method, redact(head.target)) if head else ("", "")
         agent = head.fields.get("user-agent", "") if head else ""
         of_file = isinstance(answer.body, Slice | Flow)
-        self._desk.on_event(Answered(self._client, method, target, answer.status, sent, seconds, agent, of_file))
+        self._terms.on_event(Answered(self._client, method, target, answer.status, sent, seconds, agent, of_file))
 
 
 def _written(answer: Answer, *, keep: bool, old: bool = False) -> bytes:

@@ -60,7 +60,7 @@ class Server:
         self.crowd = Crowd(limits.connections)
         self.failed: OSError | None = None  # what ended it, if nobody stopped it
         bodies = Budget(limits.bodies_size)
-        self._desk = ConnectionTerms(
+        self._terms = ConnectionTerms(
             answer, on_event, limits, self.crowd, greet or (lambda _request: limits.body_size), bodies
         )
         self._tls = tls
@@ -87,9 +87,9 @@ class Server:
 
     def twin(self, tls: ssl.SSLContext) -> "Server":
         """Make another, to be started, that gives the same answers by TLS, on a port of its own."""
-        desk = self._desk
+        terms = self._terms
         return Server(
-            (str(self._address[0]), 0), desk.answer, desk.on_event, limits=desk.limits, tls=tls, greet=desk.greet
+            (str(self._address[0]), 0), terms.answer, terms.on_event, limits=terms.limits, tls=tls, greet=terms.greet
         )
 
     def start(self) -> None:
@@ -97,7 +97,7 @@ class Server:
         self._thread.start()
         for companion in self._beside:
             companion.start()
-        self._desk.on_event(Serving(self.url))
+        self._terms.on_event(Serving(self.url))
 
     def wait(self) -> None:
         """Return when it has been stopped."""
@@ -147,7 +147,7 @@ class Server:
 
     def _welcome(self, accepted: socket.socket, client: str) -> None:
         try:
-            connection = Connection(accepted, client, self._desk)
+            connection = Connection(accepted, client, self._terms)
         except OSError:
             accepted.close()  # it has left already
             return
