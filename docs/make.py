@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tree import architecture, modules
+
 from preheat import errors
 from preheat.cli.parser import parser
 from preheat.config import VARIABLES
@@ -132,8 +134,8 @@ def main() -> int:
     check = words.parse_args().check
     stale = []
     for name, make in DOCUMENTS.items():
-        # JSON has no room for a note.
-        note = f"{NOTE}\n" if name.endswith(".md") else ""
+        # JSON has no room for a note, and ARCHITECTURE.md is made in parts.
+        note = f"{NOTE}\n" if name.endswith(".md") and name != "ARCHITECTURE.md" else ""
         path, text = HERE / name, note + "\n".join(make()).rstrip("\n") + "\n"
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             continue
@@ -247,6 +249,8 @@ DOCUMENTS = {
     "config.md": config,
     "offline.md": offline,
     "proof-schema.json": proof_schema,
+    "tree.md": modules,
+    "ARCHITECTURE.md": architecture,
 }
 
 if __name__ == "__main__":
