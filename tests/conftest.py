@@ -7,6 +7,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 

@@ -9,13 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from tests.authority import authority
-
 from preheat.events import Answered, Event
 from preheat.mirror.forms import Answer, Flow, Request, Slice, refuse
 from preheat.mirror.routes import answer
 from preheat.mirror.server import Server
 from preheat.mirror.shelf import Shelf
+from tests.authority import authority
 
 # Gets the request and the honest answer to it.
 Fault = Callable[[Request, Answer], Answer]

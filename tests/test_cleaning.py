@@ -5,10 +5,10 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.command import Preheat
-from tests.flaky_hub import FlakyHub, refuses
 
 from preheat.cli.cleaning import clean, clean_deeply
+from tests.command import Preheat
+from tests.flaky_hub import FlakyHub, refuses
 
 
 @given(st.text())

@@ -5,13 +5,13 @@ import ipaddress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.authority import trusting
-from tests.flaky_hub import FlakyHub, redirects_to
-from tests.small_proxy import proxying
 
 from preheat.errors import HubError
 from preheat.fence import PUBLIC, Fence, kind_of
 from preheat.transport.transport import Transport, Wires
+from tests.authority import trusting
+from tests.flaky_hub import FlakyHub, redirects_to
+from tests.small_proxy import proxying
 
 
 @pytest.mark.parametrize(

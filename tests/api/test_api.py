@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.authority import authority
-from tests.flaky_hub import FlakyHub
 
 from preheat import api
 from preheat.errors import LibraryError, NotPreloaded, UsageError
 from preheat.events import Event
+from tests.authority import authority
+from tests.flaky_hub import FlakyHub
 
 MODEL = "acme/tiny"
 

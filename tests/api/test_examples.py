@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.authority import authority
 from tests.flaky_hub import FlakyHub
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.authority import trusting
-from tests.flaky_hub import FlakyHub, hangs_up_after, knows_no_ranges, says
 
 from preheat.errors import HubUnavailable, IntegrityError, NoRanges, NotFound, UsageError
 from preheat.hub import Hub, Reader
@@ -22,6 +20,8 @@ from preheat.pipe import Pipe
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
 from preheat.transport.transport import Transport
+from tests.authority import trusting
+from tests.flaky_hub import FlakyHub, hangs_up_after, knows_no_ranges, says
 
 KINDS = ["folder", "huggingface", "huggingface dataset", "modelscope", "modelscope dataset", "url"]
 PLAIN = " over plain HTTP"

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from preheat.library.library import Library
+from preheat.ref import Ref
 from tests.command import Preheat, Told
 from tests.faults.preloaded import Fault, faulty, full_disk, slow_disk, unreadable
 from tests.flaky_hub import FlakyHub
 from tests.stories.caches import hf_cache
-
-from preheat.library.library import Library
-from preheat.ref import Ref
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 
 import pytest
+
+from preheat import aside
+from preheat.library.lock import take
 from tests.command import Preheat
 from tests.faults.preloaded import Fault, faulty, killed
 from tests.oci.bases import layer, layout
 from tests.stories.caches import hf_cache
-
-from preheat import aside
-from preheat.library.lock import take
 
 RECIPE = """
 [app]

@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from preheat.library.library import Library
+from preheat.ref import Ref
 from tests.authority import connect
 from tests.command import Preheat, Told
 from tests.faults.preloaded import preloaded, slow_disk
 from tests.flaky_hub import FlakyHub
 from tests.mirroring import mirroring
 from tests.stories.caches import hf_cache
-
-from preheat.library.library import Library
-from preheat.ref import Ref
 
 LASTS_S = float(os.environ.get("PREHEAT_STRESS_S", "60"))
 SHARED = {f"shared-{number}.bin": os.urandom(1_100_000) for number in range(6)}

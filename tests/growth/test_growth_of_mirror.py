@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.growth.counting import calls_of, named_calls_of
-from tests.library.shelves import keep
 
 from preheat.digest import sha256
 from preheat.library.library import Library
@@ -18,6 +16,8 @@ from preheat.mirror.routes import answer
 from preheat.mirror.shelf import Find, Shelf
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
+from tests.growth.counting import calls_of, named_calls_of
+from tests.library.shelves import keep
 
 _DATA = b"x" * 100
 _HEAD = Request("HEAD", "/acme/many/resolve/main/part-0.bin")

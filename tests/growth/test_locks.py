@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from tests.growth.counting import calls_of, grows_as_the_work
 
 from preheat.digest import Digest
 from preheat.recipes.lock import Lock, Pinned
@@ -11,6 +10,7 @@ from preheat.recipes.lock_text import lock_text
 from preheat.recipes.recipe import Need, Recipe
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
+from tests.growth.counting import calls_of, grows_as_the_work
 
 COMMIT = "a" * 40
 

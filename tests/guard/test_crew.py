@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from tests.guard.apps import SILENT, until
 
 from preheat.guard.app import App
 from preheat.guard.board import Board
@@ -21,6 +20,7 @@ from preheat.guard.front import Front
 from preheat.guard.lifecycle import Patience
 from preheat.guard.small_http import listen, serve
 from preheat.guard.supervisor import Event, Outcome, Said, Started, Surroundings, supervise
+from tests.guard.apps import SILENT, until
 
 # Loads for a while, then answers with its pid; /slow takes its time, /hang holds its only thread for good.
 WEB = """

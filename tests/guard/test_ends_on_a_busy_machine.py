@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.guard.apps import until
 
 from preheat.guard import kin, opens, probes
 from preheat.guard.opens import FANOTIFY, Opens
 from preheat.guard.probes import parse_probe
 from preheat.guard.strace import Strace
 from preheat.guard.tail import Tail
+from tests.guard.apps import until
 
 pytestmark = pytest.mark.timeout(60)
 

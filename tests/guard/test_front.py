@@ -8,10 +8,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.guard.apps import until
-
 from preheat.guard.front import Front
 from preheat.guard.small_http import Answer
+from tests.guard.apps import until
 
 
 def waiting(method: str, path: str) -> Answer:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.guard.apps import SILENT, python
 
 from preheat.guard.app import App
 from preheat.guard.network import Attempt, Witness
@@ -19,6 +18,7 @@ from preheat.guard.process import Process
 from preheat.guard.questions import Question, asked_of, dns_questions
 from preheat.guard.tally import MORE_NAMES
 from preheat.verbs.run import network_seen
+from tests.guard.apps import SILENT, python
 
 watched = pytest.mark.skipif(not (can := Witness.available()), reason=can.reason or "available")
 

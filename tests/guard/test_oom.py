@@ -5,12 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.guard.apps import SILENT, python
 
 from preheat.guard.instance import Instance
 from preheat.guard.oom import Victims, memory_cgroup, victims
 from preheat.guard.process import Output
 from preheat.guard.room import free_memory
+from tests.guard.apps import SILENT, python
 
 V1 = Path("/sys/fs/cgroup/memory")
 

@@ -2,11 +2,10 @@
 
 import time
 
-from tests.guard.apps import SILENT, python, until
-
 from preheat.guard import kin
 from preheat.guard.memory import Peak
 from preheat.guard.process import Process
+from tests.guard.apps import SILENT, python, until
 
 MB = 1_000_000
 

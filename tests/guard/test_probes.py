@@ -12,13 +12,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from tests.guard.apps import SILENT, free_port, python, until
 
 from preheat.guard.lookout import Lookout
 from preheat.guard.ports import port_taken
 from preheat.guard.probes import HttpProbe, parse_probe, port_of
 from preheat.guard.process import Process
 from preheat.guard.tail import Tail
+from tests.guard.apps import SILENT, free_port, python, until
 
 
 class Answer(BaseHTTPRequestHandler):

@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.guard.apps import SILENT, SRC, python, runs, until
 
 from preheat.guard import kin
 from preheat.guard.app import App
 from preheat.guard.ending import describe_exit, shell_status
 from preheat.guard.process import CannotStart, Output, Process
+from tests.guard.apps import SILENT, SRC, python, runs, until
 
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"

@@ -10,10 +10,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.command import Preheat
 
 from preheat.guard.front import most_relayed
 from preheat.guard.small_http import Answer, listen, serve
+from tests.command import Preheat
 
 
 def ask(port: int, path: str = "/livez") -> bytes:

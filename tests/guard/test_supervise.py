@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.guard.apps import SILENT, free_port, guarding, python, runs, until
 
 from preheat.guard.app import App
 from preheat.guard.lifecycle import Patience
 from preheat.guard.network import Witness
 from preheat.guard.supervisor import Changed, Event, Outcome, Started, supervise
+from tests.guard.apps import SILENT, free_port, guarding, python, runs, until
 
 QUICK = Patience(ready_within_s=5, stop_within_s=1, max_restarts=2, backoff_s=0.02, jitter=0.0)
 

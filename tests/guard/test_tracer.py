@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.guard.apps import until
 
 import preheat.guard
 from preheat.guard.app import App
 from preheat.guard.opens import FANOTIFY, Opens
 from preheat.guard.process import Process
 from preheat.guard.strace import Strace
+from tests.guard.apps import until
 
 SHIM = Path(preheat.guard.__file__).parent / "shim"
 

@@ -6,10 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.guard.apps import SILENT, guarding, python, runs, until
-
 from preheat.guard import kin
 from preheat.guard.process import Process
+from tests.guard.apps import SILENT, guarding, python, runs, until
 
 # A grandchild that daemonises as they do: forks twice, with a session of its own, deaf, its words elsewhere.
 DAEMONISING = r"""

@@ -10,8 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.guard.apps import python, until
-from tests.guard.zipped import guard, start
 
 from preheat.guard.board import Board
 from preheat.guard.instance import Instance
@@ -19,6 +17,8 @@ from preheat.guard.lifecycle import Life
 from preheat.guard.process import Output
 from preheat.guard.progress import Progress, Step, progress
 from preheat.guard.warm import Range, WarmUp, read_ranges
+from tests.guard.apps import python, until
+from tests.guard.zipped import guard, start
 
 PLENTY = 1 << 40
 PAGE = mmap.PAGESIZE

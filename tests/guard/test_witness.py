@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.guard.apps import SILENT, free_port, python
 
 from preheat.guard.app import App
 from preheat.guard.network import Attempt, Witness
 from preheat.guard.process import Process
 from preheat.guard.sockaddr import Address, read_sockaddr
+from tests.guard.apps import SILENT, free_port, python
 
 pytestmark = pytest.mark.skipif(not (can := Witness.available()), reason=can.reason or "available")
 

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tests.guard.apps import free_port, runs, until
 from tests.guard.test_crew import WEB
 from tests.guard.test_old_interpreter import old_python

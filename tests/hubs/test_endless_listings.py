@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 
 import pytest
-from tests.authority import authority, trusting
 
 from preheat.errors import HubError
 from preheat.hubs.huggingface import HuggingFace
@@ -12,6 +11,7 @@ from preheat.mirror.forms import Answer, Request
 from preheat.mirror.server import Server
 from preheat.ref import Ref
 from preheat.transport.transport import Transport, Wires
+from tests.authority import authority, trusting
 
 _COMMIT = "a" * 40
 

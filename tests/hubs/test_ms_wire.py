@@ -8,7 +8,6 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.authority import authority, trusting
 
 from preheat.digest import sha256
 from preheat.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, NotFound, PreheatError
@@ -24,6 +23,7 @@ from preheat.mirror.shelf import Found
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
 from preheat.transport.transport import Transport
+from tests.authority import authority, trusting
 
 REF = Ref.parse("ms:acme/tiny")
 HEX = "5f6c1d3a2b4e8f7091a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708"

@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.authority import trusting
-from tests.flaky_hub import Fault, FlakyHub, redirects_to, refuses, wants_token
 
 from preheat.digest import sha256
 from preheat.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, NoRanges, NotFound
@@ -19,6 +17,8 @@ from preheat.mirror.forms import Answer, Request
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
 from preheat.transport.transport import Transport
+from tests.authority import trusting
+from tests.flaky_hub import Fault, FlakyHub, redirects_to, refuses, wants_token
 
 TOKEN = "hush-hush"
 BYTES = r"/resolve/|FilePath="

@@ -6,10 +6,10 @@ import threading
 import time
 
 import pytest
-from tests.authority import authority, trusting
 
 from preheat.errors import HubUnavailable
 from preheat.transport.transport import Transport, Wires
+from tests.authority import authority, trusting
 
 
 def served(size: int, pause_s: float) -> str:

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from tests.command import Preheat, Told
 from tests.installed.copies import Copy, environment
 

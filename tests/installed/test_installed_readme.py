@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from preheat.guard.isolation import why_not
 from tests.command import Preheat, Running
 from tests.flaky_hub import FlakyHub
 from tests.guard.apps import free_port
 from tests.installed.copies import ROOT
 from tests.installed.webui import answer, write_webui
-
-from preheat.guard.isolation import why_not
 
 # Commands of the clone, which no installed copy has, and where they are run instead.
 OF_THE_CLONE = {"make demo": "tests/stories/test_demo.py", "make test": "what runs this test"}

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 
 import pytest
+
 from tests.installed.copies import Copy
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

@@ -10,14 +10,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from preheat import __version__
+from preheat.cli.parser import parser
 from tests.command import Preheat, Running
 from tests.guard.apps import free_port
 from tests.installed.copies import SOURCE, Copy
 from tests.installed.webui import answer, write_recipe, write_webui
 from tests.oci.bases import Files, layer, layout
-
-from preheat import __version__
-from preheat.cli.parser import parser
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.library.shelves import shelve
 
 from preheat.digest import sha256
 from preheat.errors import LibraryError
@@ -24,6 +23,7 @@ from preheat.library.sweep import Sweep
 from preheat.library.verdicts import Verdicts
 from preheat.mirror.gate import Gate
 from preheat.ref import Ref
+from tests.library.shelves import shelve
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REF = Ref.parse("acme/voice")

@@ -5,13 +5,13 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.library.shelves import file_of
 
 from preheat.errors import Busy
 from preheat.library.descriptor import Closed, Descriptor
 from preheat.library.journal import Journal
 from preheat.library.library import Library
 from preheat.library.ranges import Range
+from tests.library.shelves import file_of
 
 DATA = os.urandom(3 << 20)
 FILE = file_of("model.bin", DATA)

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from tests.library.shelves import file_of, keep, shelve
 
 from preheat.library.inventory import inventory, names_by_blob
 from preheat.library.library import Library
 from preheat.library.survey import Survey, survey
 from preheat.ref import Ref
 from preheat.snapshot import Snapshot
+from tests.library.shelves import file_of, keep, shelve
 
 BIG, OTHER, SMALL = b"b" * 5000, b"o" * 3000, b"small"
 

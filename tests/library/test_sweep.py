@@ -8,7 +8,6 @@ from collections.abc import Collection
 from pathlib import Path
 
 import pytest
-from tests.library.shelves import file_of, keep, shelve
 
 from preheat.errors import LibraryError
 from preheat.library.claims import Claims
@@ -16,6 +15,7 @@ from preheat.library.library import Library
 from preheat.library.sweep import Sweep
 from preheat.ref import Ref
 from preheat.snapshot import File, Snapshot
+from tests.library.shelves import file_of, keep, shelve
 
 NEEDED, STRAY = b"needed" * 1000, b"stray" * 1000
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.library.shelves import file_of, keep, shelve
 
 from preheat.library.inventory import inventory
 from preheat.library.library import Library
 from preheat.library.verification import Finding, quarantine, verify
 from preheat.snapshot import Snapshot
+from tests.library.shelves import file_of, keep, shelve
 
 LARGE = os.urandom(700_001)
 SMALL = b"a small file\n"

@@ -5,8 +5,6 @@ import json
 from pathlib import Path
 from typing import Self
 
-from tests.authority import authority, connect, trusting
-
 from preheat.events import Event
 from preheat.hubs.huggingface import HuggingFace
 from preheat.library.library import Library
@@ -20,6 +18,7 @@ from preheat.transfer.fetch import Policy
 from preheat.transport.transport import Transport, Wires
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
 from preheat.verbs.pull import Source, pull
+from tests.authority import authority, connect, trusting
 
 REMEMBERING = Remembering()
 

@@ -11,9 +11,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.authority import connect
-from tests.flaky_hub import FlakyHub, flips_a_byte_at, hangs_up_after
-from tests.mirror.rooms import Room
 
 from preheat.events import Event
 from preheat.library.library import Library
@@ -25,6 +22,9 @@ from preheat.mirror.hosts import is_foreign, is_loopback
 from preheat.mirror.limits import Limits
 from preheat.mirror.reception import greeting
 from preheat.mirror.server import Server
+from tests.authority import connect
+from tests.flaky_hub import FlakyHub, flips_a_byte_at, hangs_up_after
+from tests.mirror.rooms import Room
 
 TOKEN = "mirror-token-123456"
 PATHS = "/api/models/acme/tiny/paths-info/main"

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.flaky_hub import Fault, FlakyHub, refuses, says
-from tests.mirror.rooms import REMEMBERING, Room
 
 from preheat.mirror.forms import Answer, Request
 from preheat.mirror.pull_through import Remembering
+from tests.flaky_hub import Fault, FlakyHub, refuses, says
+from tests.mirror.rooms import REMEMBERING, Room
 
 FILE = "/acme/tiny/resolve/main/config.json"
 INFO = "/api/models/acme/tiny"

@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.growth.counting import calls_of, grows_as_the_work
-from tests.library.shelves import shelve
 
 from preheat.digest import Digest
 from preheat.errors import UsageError
@@ -23,6 +21,8 @@ from preheat.mirror.tally import Tally
 from preheat.mirror.uses import Uses
 from preheat.ref import Ref
 from preheat.snapshot import Snapshot
+from tests.growth.counting import calls_of, grows_as_the_work
+from tests.library.shelves import shelve
 
 _BLOB = 200_000
 

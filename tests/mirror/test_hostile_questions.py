@@ -8,8 +8,6 @@ from urllib.parse import quote, unquote
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.authority import trusting
-from tests.flaky_hub import FlakyHub
 
 from preheat.hubs.huggingface import HuggingFace
 from preheat.library.library import Library
@@ -21,6 +19,8 @@ from preheat.mirror.routes import answer
 from preheat.mirror.upstream import Upstream, Upstreams
 from preheat.transfer.fetch import Policy
 from preheat.transport.transport import Transport, Wires
+from tests.authority import trusting
+from tests.flaky_hub import FlakyHub
 
 _WORDS = (
     "api v1 models datasets spaces acme tiny rows resolve main master tree revision refs paths-info repo files "

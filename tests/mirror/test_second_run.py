@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.flaky_hub import FlakyHub, refuses
-from tests.mirror.rooms import Room
 
 from preheat.mirror import ledger
 from preheat.ref import Ref
 from preheat.snapshot import Snapshot
+from tests.flaky_hub import FlakyHub, refuses
+from tests.mirror.rooms import Room
 
 INFO = "/api/models/acme/tiny"
 Rooms = Callable[..., Room]

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from tests.flaky_hub import FlakyHub, flips_a_byte_at, refuses
-from tests.mirror.rooms import Room, ask
 
 from preheat.hub import Hub
 from preheat.mirror.forms import Answer, Request
 from preheat.mirror.upstream import Upstream, Upstreams
+from tests.flaky_hub import FlakyHub, flips_a_byte_at, refuses
+from tests.mirror.rooms import Room, ask
 
 ALICE = "hf_alice_0123456789"
 OWNER = {"authorization": f"Bearer {ALICE}"}

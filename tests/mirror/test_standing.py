@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.library.shelves import shelve
 
 from preheat.library.library import Library
 from preheat.mirror.gate import CLOSED, OPEN, Gate
@@ -14,6 +13,7 @@ from preheat.mirror.settings import Settings, Words
 from preheat.mirror.shelf import Shelf
 from preheat.ref import Ref
 from preheat.verbs.mirror import House, mirror
+from tests.library.shelves import shelve
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.oci.bases import Files, layer, layout
 
 from preheat.errors import ImageError
 from preheat.oci.archive import DockerArchive, open_oci_archive
@@ -23,6 +22,7 @@ from preheat.oci.listing import Listing
 from preheat.oci.overlay import FOLDER
 from preheat.oci.platform import Platform
 from preheat.oci.store import HERE, Source
+from tests.oci.bases import Files, layer, layout
 
 AMD = Platform("linux", "amd64")
 

@@ -8,10 +8,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.authority import trusting
-from tests.line import Line
-from tests.oci.small_registry import PASSWORD, USER, Faults, serving
-from tests.oci.small_registry import Registry as Small_
 
 from preheat.digest import Digest, sha256
 from preheat.errors import ImageError
@@ -28,6 +24,10 @@ from preheat.oci.remote import Remote
 from preheat.oci.wire import read_challenge, read_offset, with_query
 from preheat.retry import Patience
 from preheat.transport.transport import Transport, Wires
+from tests.authority import trusting
+from tests.line import Line
+from tests.oci.small_registry import PASSWORD, USER, Faults, serving
+from tests.oci.small_registry import Registry as Small_
 
 BODY = bytes(range(256)) * 12_000  # 3,072,000 bytes
 LOGIN = Login(USER, PASSWORD)

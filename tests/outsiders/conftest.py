@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from tests.authority import authority
 
 from preheat.events import Event
 from preheat.mirror.routes import answer
 from preheat.mirror.server import Server
 from preheat.mirror.shelf import Shelf
+from tests.authority import authority
 
 _KEPT = Path(__file__).parents[2] / ".outsiders"
 

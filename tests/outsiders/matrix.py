@@ -6,14 +6,13 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-from tests.outsiders.conftest import Served
-from tests.views.kept import blob_path, keep_folder, seen
-
 from preheat.events import Answered
 from preheat.ref import Ref
 from preheat.snapshot import Snapshot
 from preheat.views.placer import place
 from preheat.views.view import View
+from tests.outsiders.conftest import Served
+from tests.views.kept import blob_path, keep_folder, seen
 
 ROOT = Path(__file__).parents[2]
 NOTES = ROOT / ".outsiders/matrix.json"

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from tests.authority import authority
 from tests.command import Preheat
 from tests.flaky_hub import WEIGHTS, FlakyHub

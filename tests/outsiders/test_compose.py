@@ -6,10 +6,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from tests.deploy.test_service_files import NASTY, USUAL
-from tests.outsiders.conftest import Outsider
 
 from preheat.deploy.compose import compose
+from tests.deploy.test_service_files import NASTY, USUAL
+from tests.outsiders.conftest import Outsider
 
 JUDGE = """
 import json, sys, yaml, jsonschema

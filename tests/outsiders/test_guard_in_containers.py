@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from tests.guard.apps import until
 from tests.guard.test_crew import WEB
 from tests.guard.zipped import guard_zip

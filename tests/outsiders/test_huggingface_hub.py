@@ -8,12 +8,12 @@ from filecmp import cmp
 from pathlib import Path
 
 import pytest
-from tests.authority import authority
-from tests.outsiders.conftest import Outsider, Served
 
 from preheat.events import Answered
 from preheat.hubs.folder import Folder
 from preheat.ref import Ref
+from tests.authority import authority
+from tests.outsiders.conftest import Outsider, Served
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.authority import authority
 from tests.command import Preheat, Told
 from tests.guard.apps import until

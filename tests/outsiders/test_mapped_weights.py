@@ -5,10 +5,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.outsiders.conftest import Outsider
-from tests.outsiders.test_matrix_of_small_caches import WHISPER
 
 from preheat.verbs.run import mapping_weights
+from tests.outsiders.conftest import Outsider
+from tests.outsiders.test_matrix_of_small_caches import WHISPER
 
 # Says whether a checkpoint that it has loaded is mapped.
 LOADS = """

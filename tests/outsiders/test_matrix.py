@@ -9,11 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.authority import authority
-from tests.outsiders.conftest import Outsider, Served
-from tests.outsiders.matrix import NOWHERE, SUBSET, WHOLE, Client, Placed, record, stale
-from tests.outsiders.modelscope_hub import ModelScopeHub
-from tests.views.kept import blob_path, keep_folder
 
 from preheat.events import Event
 from preheat.mirror.routes import answer
@@ -26,6 +21,11 @@ from preheat.views.modelscope import ModelScopeCache
 from preheat.views.modelscope_old import OldModelScopeCache
 from preheat.views.placer import place
 from preheat.views.view import View
+from tests.authority import authority
+from tests.outsiders.conftest import Outsider, Served
+from tests.outsiders.matrix import NOWHERE, SUBSET, WHOLE, Client, Placed, record, stale
+from tests.outsiders.modelscope_hub import ModelScopeHub
+from tests.views.kept import blob_path, keep_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

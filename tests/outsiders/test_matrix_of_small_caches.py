@@ -4,13 +4,13 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from tests.outsiders.conftest import Outsider
-from tests.outsiders.matrix import NOWHERE, Client, record, stale
-from tests.views.kept import blob_path, keep_folder
 
 from preheat.views.placer import place
 from preheat.views.torch_hub import TorchHub
 from preheat.views.whisper import Whisper
+from tests.outsiders.conftest import Outsider
+from tests.outsiders.matrix import NOWHERE, Client, record, stale
+from tests.views.kept import blob_path, keep_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
 from tests.command import Preheat
 from tests.mirroring import mirroring
 from tests.outsiders.browser import Page, chromium

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from tests.authority import authority
 from tests.command import Preheat
 from tests.mirroring import mirroring

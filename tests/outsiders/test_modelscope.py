@@ -8,15 +8,15 @@ from filecmp import cmp
 from pathlib import Path
 
 import pytest
-from tests.authority import authority
-from tests.command import COMMAND
-from tests.outsiders.conftest import Outsider, Served
 
 from preheat.events import Answered, Event
 from preheat.library.library import Library
 from preheat.mirror.settings import Settings, Words
 from preheat.mirror.shelf import Shelf
 from preheat.verbs.mirror import House, mirror
+from tests.authority import authority
+from tests.command import COMMAND
+from tests.outsiders.conftest import Outsider, Served
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

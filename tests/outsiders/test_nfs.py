@@ -9,11 +9,11 @@ from ctypes.util import find_library
 from pathlib import Path
 
 import pytest
+
+from preheat.library.library import Library
 from tests.command import Preheat, Running
 from tests.outsiders.conftest import Outsider
 from tests.stories.kept import contents
-
-from preheat.library.library import Library
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

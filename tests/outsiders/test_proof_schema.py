@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from tests.command import Preheat
 from tests.outsiders.conftest import Outsider
 from tests.stories.proved import Recipe, recipe

@@ -10,6 +10,8 @@ from filecmp import cmp
 from pathlib import Path
 
 import pytest
+
+from preheat.mirror.forms import Answer, Request
 from tests.authority import authority
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub, flips_a_byte_at
@@ -17,8 +19,6 @@ from tests.mirroring import mirroring as mirroring_of
 from tests.outsiders.conftest import Outsider
 from tests.outsiders.tokenizer import TOKENIZER
 from tests.stories.kept import contents
-
-from preheat.mirror.forms import Answer, Request
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.mirroring import mirroring

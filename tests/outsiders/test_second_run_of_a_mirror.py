@@ -9,16 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from preheat.mirror.forms import Answer, Request
+from preheat.mirror.routes import answer
+from preheat.mirror.shelf import Shelf
 from tests.command import Preheat, Running
 from tests.flaky_hub import FlakyHub
 from tests.outsiders.conftest import Outsider
 from tests.outsiders.test_pull_through_clients import client, run
 from tests.outsiders.tokenizer import TOKENIZER
 from tests.stories.kept import contents
-
-from preheat.mirror.forms import Answer, Request
-from preheat.mirror.routes import answer
-from preheat.mirror.shelf import Shelf
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.command import Preheat, Told
-from tests.flaky_hub import FlakyHub
-from tests.outsiders.conftest import Outsider
 
 from preheat.guard.app import App
 from preheat.guard.network import Witness
 from preheat.guard.process import Process
 from preheat.guard.strace import Strace
+from tests.command import Preheat, Told
+from tests.flaky_hub import FlakyHub
+from tests.outsiders.conftest import Outsider
 
 pytestmark = pytest.mark.slow
 

@@ -8,10 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tests.authority import authority, secured
-from tests.outsiders.conftest import Outsider
 
 import preheat.guard
+from tests.authority import authority, secured
+from tests.outsiders.conftest import Outsider
 
 pytestmark = pytest.mark.slow
 

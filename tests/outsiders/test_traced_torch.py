@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+
 from tests.command import Preheat, Told
 from tests.flaky_hub import FlakyHub
 from tests.outsiders.conftest import Outsider

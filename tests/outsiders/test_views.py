@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from preheat.hubs.folder import Folder
+from preheat.ref import Ref
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.outsiders.conftest import Outsider
 from tests.outsiders.tokenizer import TOKENIZER
 from tests.stories.disk import disk
 from tests.stories.kept import contents
-
-from preheat.hubs.folder import Folder
-from preheat.ref import Ref
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.proof.made import made
 
 from preheat.errors import UsageError
 from preheat.proof.comparison import Older, compare, read_older
 from preheat.proof.figures import figures
 from preheat.proof.report import Report
+from tests.proof.made import made
 
 
 def kept(report: Report, folder: Path) -> Older:

@@ -5,11 +5,11 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.proof.made import made
 
 from preheat.errors import CheckFailed, UsageError
 from preheat.proof.criteria import WHOLE, figure, read_criterion
 from preheat.proof.report import FIGURES
+from tests.proof.made import made
 
 
 @pytest.mark.parametrize(

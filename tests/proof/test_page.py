@@ -6,12 +6,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from tests.proof.made import made
 
 from preheat.errors import UsageError
 from preheat.proof.page import page
 from preheat.proof.table import sentence
 from preheat.proof.tongue import LANGUAGES, Tongue
+from tests.proof.made import made
 
 PHRASES = tomllib.loads((Path(__file__).parents[2] / "src/preheat/proof/phrases.toml").read_text(encoding="utf-8"))
 

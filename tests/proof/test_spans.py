@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.proof.made import made
 
 from preheat.proof.stages import stages_before, stages_during
 from preheat.proof.timeline import COLD, PRELOADED, Imports, Span, merged, until
+from tests.proof.made import made
 
 TIMES = st.floats(0, 20, allow_nan=False)
 SPANS = st.lists(st.tuples(TIMES, TIMES).map(lambda pair: Span(min(pair), max(pair))), max_size=8)

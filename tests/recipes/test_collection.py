@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.authority import authority, trusting
 
 from preheat.errors import IntegrityError
 from preheat.events import Event, Placed
@@ -34,6 +33,7 @@ from preheat.views.modelscope import ModelScopeCache
 from preheat.views.modelscope_old import OldModelScopeCache
 from preheat.views.view import View
 from preheat.views.whisper import Whisper
+from tests.authority import authority, trusting
 
 NAMED = {
     "indextts2", "indextts2.5", "indextts1.5", "indextts2-hf-cache", "indextts-cache-hub", "openai-whisper",

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
+
 from tests.command import Preheat, Told
 from tests.guard.apps import free_port
 from tests.stories.kept import contents

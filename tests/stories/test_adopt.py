@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.command import Preheat, Told
-from tests.flaky_hub import FlakyHub
-from tests.stories.caches import COMMIT, etag, hf_cache, ms_new, ms_old, write
-from tests.stories.kept import contents, settled
 
 from preheat.events import Event, LeftOut
 from preheat.library.library import Library
 from preheat.ref import Ref
 from preheat.verbs.adopt import Adoption, adopt
+from tests.command import Preheat, Told
+from tests.flaky_hub import FlakyHub
+from tests.stories.caches import COMMIT, etag, hf_cache, ms_new, ms_old, write
+from tests.stories.kept import contents, settled
 
 WEIGHTS, MORE, CONFIG = os.urandom(3_000_000), os.urandom(50_000), b'{"model_type": "tiny"}\n'
 FILES = {"model.bin": WEIGHTS, "deep/er/more.bin": MORE, "config.json": CONFIG, "same.json": CONFIG, "empty": b""}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.command import Preheat, Told
 from tests.oci.bases import Files, layer, layout
 from tests.oci.small_registry import Faults, serving

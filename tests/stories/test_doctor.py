@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.command import Preheat
-from tests.flaky_hub import FlakyHub
-from tests.stories.kept import contents
-from tests.stories.test_upkeep_disks import LINKLESS, image
 
 from preheat.library.library import Library
 from preheat.proof.line import Line
 from preheat.proof.machine import filesystem
 from preheat.verbs.doctor import Surgery, doctor
+from tests.command import Preheat
+from tests.flaky_hub import FlakyHub
+from tests.stories.kept import contents
+from tests.stories.test_upkeep_disks import LINKLESS, image
 
 RECIPE = """\
 [app]

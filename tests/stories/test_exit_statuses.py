@@ -9,11 +9,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from tests.command import Preheat
-from tests.flaky_hub import FlakyHub
 
 from preheat.library.library import Library
 from preheat.ref import Ref
+from tests.command import Preheat
+from tests.flaky_hub import FlakyHub
 
 
 def blobs(library: Path) -> list[Path]:

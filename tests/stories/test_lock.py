@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub, says
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.mirror.rooms import ask

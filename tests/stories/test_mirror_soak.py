@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tests.authority import connect, trust
 from tests.command import Preheat
 from tests.mirroring import mirroring

@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from preheat.mirror.forms import Answer, Request
 from tests.authority import authority
 from tests.command import Preheat
 from tests.flaky_hub import WEIGHTS, Fault, FlakyHub, refuses
-
-from preheat.mirror.forms import Answer, Request
 
 MANY = "9" * 5000
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.command import Preheat
 from tests.flaky_hub import WEIGHTS, FlakyHub, flips_a_byte_at, hangs_up_after, knows_no_ranges, refuses, wants_token
 from tests.mirroring import mirroring

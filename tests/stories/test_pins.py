@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.command import Preheat, Told
-from tests.flaky_hub import WEIGHTS, Fault, FlakyHub, refuses
 
 from preheat.digest import GIT_SHA1, hasher
 from preheat.mirror.forms import Answer, Request, Slice
+from tests.command import Preheat, Told
+from tests.flaky_hub import WEIGHTS, Fault, FlakyHub, refuses
 
 RECIPE = """\
 [app]

@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.command import Preheat
-from tests.flaky_hub import FlakyHub
 
 from preheat.library.journal import Journal, boot_id
 from preheat.library.ranges import gaps
+from tests.command import Preheat
+from tests.flaky_hub import FlakyHub
 
 SIZE = 40_000_000
 CUTS = 6

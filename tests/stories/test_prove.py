@@ -4,6 +4,7 @@ import re
 import signal
 
 import pytest
+
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.guard.apps import runs

@@ -4,11 +4,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
+from preheat.proof.machine import filesystem
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.stories.proved import APP, Recipe, contents_but_format, failed, recipe
-
-from preheat.proof.machine import filesystem
 
 __all__ = ["recipe"]
 

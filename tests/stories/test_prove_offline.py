@@ -1,10 +1,10 @@
 """Prove, end to end: an offline start that reaches for others is an error, also when it does so long after."""
 
 import pytest
-from tests.command import Preheat
-from tests.stories.proved import APP, Recipe, failed, recipe
 
 from preheat.guard.network import Witness
+from tests.command import Preheat
+from tests.stories.proved import APP, Recipe, failed, recipe
 
 __all__ = ["recipe"]
 

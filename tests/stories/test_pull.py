@@ -5,12 +5,12 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.command import Preheat
-from tests.flaky_hub import WEIGHTS, FlakyHub
-from tests.stories.kept import blobs, contents, partials
 
 from preheat.hubs.folder import Folder
 from preheat.ref import Ref
+from tests.command import Preheat
+from tests.flaky_hub import WEIGHTS, FlakyHub
+from tests.stories.kept import blobs, contents, partials
 
 
 def commit_of(folder: Path) -> str:

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from preheat.library.journal import Journal, boot_id
+from preheat.library.ranges import gaps
 from tests.command import Preheat, Running
 from tests.flaky_hub import WEIGHTS, FlakyHub
 from tests.stories.disk import disk
 from tests.stories.kept import blobs, contents, partials, settled
-
-from preheat.library.journal import Journal, boot_id
-from preheat.library.ranges import gaps
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from preheat.mirror.forms import Answer, Request
 from tests.command import Preheat, Told
 from tests.flaky_hub import (
     WEIGHTS,
@@ -20,8 +22,6 @@ from tests.flaky_hub import (
     wants_token,
 )
 from tests.stories.kept import blobs, contents
-
-from preheat.mirror.forms import Answer, Request
 
 TOKEN = "hf_Kq7vSecretOfMine"
 

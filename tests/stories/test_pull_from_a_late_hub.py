@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from preheat.mirror.forms import Answer, Request
 from tests.command import Preheat
 from tests.flaky_hub import Fault, FlakyHub
 from tests.line import Line
 from tests.stories.kept import blobs
-
-from preheat.mirror.forms import Answer, Request
 
 SMALL, LARGE = 13_000_000, 98_000_000
 # Headers, TLS and what is on its way when a part changes hands.

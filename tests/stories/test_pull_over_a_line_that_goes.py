@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.command import Preheat, Running
 from tests.flaky_hub import FlakyHub
 from tests.line import Line

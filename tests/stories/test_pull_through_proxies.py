@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.command import Preheat, Told
 from tests.flaky_hub import FlakyHub, redirects_to
 from tests.small_proxy import proxying

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from tests.command import Preheat, Told
 from tests.flaky_hub import FlakyHub
 from tests.guard.apps import free_port, runs

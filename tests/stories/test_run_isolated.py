@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.command import Preheat, Running
-from tests.guard.apps import free_port
 
 from preheat.guard.isolation import why_not
 from preheat.guard.network import Witness
+from tests.command import Preheat, Running
+from tests.guard.apps import free_port
 
 needs_isolation = pytest.mark.skipif(bool(why_not()), reason=why_not())
 needs_witness = pytest.mark.skipif(not Witness.available(), reason=Witness.available().reason)

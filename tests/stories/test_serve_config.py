@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.guard.apps import free_port, until
 from tests.guard.zipped import guard_zip
 

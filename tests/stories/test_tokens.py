@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub, refuses, wants_token
 

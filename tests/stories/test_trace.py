@@ -9,6 +9,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
 from tests.authority import secured
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub

@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.command import Preheat
-from tests.flaky_hub import FlakyHub
-from tests.guard.apps import free_port
-from tests.stories.test_trace import SCRIPT, traced, write_app
 
 from preheat.guard.strace import STRACE, Strace
 from preheat.ref import Ref
 from preheat.snapshot import Snapshot
 from preheat.verbs.asking import Asking
 from preheat.verbs.traced_start import Wanted
+from tests.command import Preheat
+from tests.flaky_hub import FlakyHub
+from tests.guard.apps import free_port
+from tests.stories.test_trace import SCRIPT, traced, write_app
 
 __all__ = ["traced"]
 

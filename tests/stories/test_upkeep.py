@@ -5,12 +5,12 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.command import Preheat
-from tests.flaky_hub import FlakyHub
-from tests.stories.kept import blobs, contents, settled
 
 from preheat.library.library import Library
 from preheat.mirror.forms import Answer, Request
+from tests.command import Preheat
+from tests.flaky_hub import FlakyHub
+from tests.stories.kept import blobs, contents, settled
 
 
 def version(folder: Path, name: str, **files: bytes) -> str:

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from preheat.library.library import Library
+from preheat.ref import Ref
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.stories.caches import etag, hf_cache
 from tests.stories.disk import disk
 from tests.stories.kept import contents
-
-from preheat.library.library import Library
-from preheat.ref import Ref
 
 WEIGHTS, CONFIG = os.urandom(3_000_000), b"{}"
 FILES = {"model.bin": WEIGHTS, "config.json": CONFIG}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.command import Preheat, Told
 from tests.flaky_hub import FlakyHub
 from tests.stories.caches import etag, hf_cache

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from tests.command import Preheat
 from tests.stories.disk import disk
 from tests.stories.kept import contents, settled

@@ -8,10 +8,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.command import COMMAND, Preheat
-from tests.flaky_hub import FlakyHub
 
 from preheat.cli import commands
+from tests.command import COMMAND, Preheat
+from tests.flaky_hub import FlakyHub
 
 VERBS = ["pull", "run", "mirror", "prove"]
 

@@ -7,6 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from preheat.errors import HubError, IntegrityError
+from preheat.events import Event, Received, Retrying
+from preheat.hubs.huggingface import HuggingFace
+from preheat.library.library import Library
+from preheat.mirror.forms import Answer, Request
+from preheat.ref import Ref
+from preheat.retry import Patience
+from preheat.transfer.fetch import Policy
+from preheat.transport.transport import Transport, Wires
+from preheat.verbs.pull import Source, pull
 from tests.authority import trusting
 from tests.flaky_hub import (
     WEIGHTS,
@@ -19,17 +30,6 @@ from tests.flaky_hub import (
     says,
     sends_less_by,
 )
-
-from preheat.errors import HubError, IntegrityError
-from preheat.events import Event, Received, Retrying
-from preheat.hubs.huggingface import HuggingFace
-from preheat.library.library import Library
-from preheat.mirror.forms import Answer, Request
-from preheat.ref import Ref
-from preheat.retry import Patience
-from preheat.transfer.fetch import Policy
-from preheat.transport.transport import Transport, Wires
-from preheat.verbs.pull import Source, pull
 
 REF = Ref.parse("acme/tiny")
 SIZE = 24_000_000

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.views.kept import COMMIT, MODEL, keep
 
 from preheat.errors import Occupied
 from preheat.events import Event, MovedAside, Reading
@@ -30,6 +29,7 @@ from preheat.views.modelscope_old import OldModelScopeCache
 from preheat.views.torch_hub import TorchHub
 from preheat.views.view import Bytes, View
 from preheat.views.whisper import Whisper
+from tests.views.kept import COMMIT, MODEL, keep
 
 VIEWS = [HuggingFaceCache, LocalDir, ModelScopeCache, OldModelScopeCache, Flat, Whisper, TorchHub]
 STATES = ["absent", "same", "other", "other of that size", "link to the same", "link to other", "dangling", "folder"]

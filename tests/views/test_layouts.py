@@ -6,7 +6,6 @@ import pickle
 from pathlib import Path
 
 import pytest
-from tests.views.kept import COMMIT, MODEL, blob_path, keep, seen
 
 from preheat.digest import git_sha1, sha256
 from preheat.errors import LibraryError
@@ -23,6 +22,7 @@ from preheat.views.placer import place as lay
 from preheat.views.torch_hub import TorchHub
 from preheat.views.view import View
 from preheat.views.whisper import Whisper
+from tests.views.kept import COMMIT, MODEL, blob_path, keep, seen
 
 VIEWS: list[View] = [
     HuggingFaceCache(),

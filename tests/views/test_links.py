@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.views.kept import MODEL, blob_path, keep, seen
 
 from preheat.errors import LibraryError, UsageError
 from preheat.views.flat import Flat
@@ -15,6 +14,7 @@ from preheat.views.huggingface import HuggingFaceCache
 from preheat.views.links import AUTO, COPY, HARDLINK, SHIELDED, SYMLINK, WAYS, link, read_ways
 from preheat.views.local_dir import LocalDir
 from preheat.views.placer import place
+from tests.views.kept import MODEL, blob_path, keep, seen
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.command import Preheat
-from tests.flaky_hub import FlakyHub
-from tests.views.kept import seen
 
 from preheat.hubs.folder import Folder
 from preheat.ref import Ref
+from tests.command import Preheat
+from tests.flaky_hub import FlakyHub
+from tests.views.kept import seen
 
 NOBODY = 65534
 
