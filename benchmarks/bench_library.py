@@ -24,10 +24,10 @@ from pathlib import Path
 
 from benchmarks.machine import describe
 
-from preheat.digest import sha256
+from preheat.core.digest import sha256
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.library.library import Library
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 
 COMMAND = Path(sys.executable).with_name("preheat")
 RESULTS = Path(__file__).parent / "results"

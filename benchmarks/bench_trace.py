@@ -14,7 +14,8 @@ from pathlib import Path
 
 from benchmarks.machine import describe
 
-from preheat.events import Event
+from preheat.core.events import Event
+from preheat.core.ref import Ref
 from preheat.guard.app import App
 from preheat.guard.network import Witness
 from preheat.guard.opens import Opens
@@ -25,7 +26,6 @@ from preheat.hubs.folder import Folder
 from preheat.library.library import Library
 from preheat.recipes.offline import direct, offline
 from preheat.recipes.recipe import read_recipe
-from preheat.ref import Ref
 from preheat.transfer.fetch import Policy
 from preheat.verbs.pull import Source, Wish, pull
 from preheat.verbs.traced_start import Lead, environment

@@ -20,11 +20,11 @@ from pathlib import Path
 from benchmarks.reflinks import xfs
 
 from preheat.cli.words import read_size, say_size
-from preheat.digest import sha256
-from preheat.errors import LibraryError
+from preheat.core.digest import sha256
+from preheat.core.errors import LibraryError
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.library.library import Library
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 from preheat.views.flat import Flat
 from preheat.views.huggingface import HuggingFaceCache
 from preheat.views.links import WAYS

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tree import architecture, modules
 
-from preheat import errors
 from preheat.cli.parser import parser
 from preheat.config import VARIABLES
+from preheat.core import errors
 from preheat.proof.schema import schema
 from preheat.recipes.offline import KNOWN, SWITCHES
 

@@ -9,7 +9,7 @@ import sys
 import time
 
 from preheat import api
-from preheat.errors import PreheatError
+from preheat.core.errors import PreheatError
 
 
 def main(app: str) -> int:

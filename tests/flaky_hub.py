@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from preheat.events import Answered, Event
+from preheat.core.events import Answered, Event
 from preheat.mirror.forms import Answer, Flow, Request, Slice, refuse
 from preheat.mirror.routes import answer
 from preheat.mirror.server import Server

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.errors import HubError
+from preheat.core.errors import HubError
 from preheat.fence import PUBLIC, Fence, kind_of
 from preheat.transport.transport import Transport, Wires
 from tests.authority import trusting

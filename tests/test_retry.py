@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.errors import HubUnavailable, NotFound
+from preheat.core.errors import HubUnavailable, NotFound
 from preheat.retry import Patience, persist
 
 QUICK = Patience(attempts=3, first_wait_s=0.001)

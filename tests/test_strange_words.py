@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preheat.cli.words import read_seconds, read_size
-from preheat.errors import PreheatError
+from preheat.core.errors import PreheatError
+from preheat.core.ref import Ref
 from preheat.hubs.hf_wire import next_page, read_info, read_tree
 from preheat.hubs.ms_wire import read_page, read_revisions
 from preheat.mirror.asked import asked_at, asked_by
@@ -19,7 +20,6 @@ from preheat.oci.wire import read_challenge, read_errors, read_offset, resolved
 from preheat.recipes.lock import understand_lock
 from preheat.recipes.notes import read_notes
 from preheat.recipes.recipe import understand
-from preheat.ref import Ref
 
 HERE = Path("/nowhere/preheat.toml")
 RECIPE = b'[app]\nname = "x"\ncommand = ["a"]\n[[needs]]\nref = "hf:acme/tiny@v1"\nfiles = ["*"]\nto = {"a" = "b"}\n'

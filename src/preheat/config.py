@@ -9,7 +9,7 @@ from pathlib import Path
 
 import platformdirs
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
 
 HUGGING_FACE_ENDPOINT = "https://huggingface.co"
 MODELSCOPE_ENDPOINT = "https://modelscope.cn"

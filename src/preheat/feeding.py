@@ -5,7 +5,7 @@ import mmap
 import os
 from collections.abc import Callable, Iterable
 
-from preheat.digest import Hasher
+from preheat.core.digest import Hasher
 
 _WINDOW = 4 << 20
 _COPIED = 256 << 10  # stays in a core's cache, and is little where hundreds of threads do so

@@ -4,7 +4,7 @@ import ipaddress
 import threading
 from urllib.parse import urlsplit
 
-from preheat.errors import HubError
+from preheat.core.errors import HubError
 
 PUBLIC = "public"
 # Some versions of Python call these public: Azure's service at each machine, RFC 6890's protocol assignments, where

@@ -2,9 +2,9 @@
 
 from typing import Protocol
 
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.pipe import Pipe
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 
 
 class Reader(Protocol):

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from preheat.errors import HubUnavailable
-from preheat.events import Away, Listener, Retrying
+from preheat.core.errors import HubUnavailable
+from preheat.core.events import Away, Listener, Retrying
 
 Answer = TypeVar("Answer")
 # Of a source that stays away, only so many failures are told one by one.

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from preheat import api
-from preheat.errors import LibraryError, NotPreloaded, UsageError
-from preheat.events import Event
+from preheat.core.errors import LibraryError, NotPreloaded, UsageError
+from preheat.core.events import Event
 from tests.authority import authority
 from tests.flaky_hub import FlakyHub
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from preheat.core.errors import UsageError
 from preheat.deploy.compose import compose
 from preheat.deploy.service import Service
 from preheat.deploy.systemd import unit
-from preheat.errors import UsageError
 
 NASTY = ("sh", "-c", "echo \"$HOME\" 100% \\ 'it's' ;#&| é\t.", "", "{port}", "a b")
 

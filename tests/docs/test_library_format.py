@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from preheat.errors import HubUnavailable
-from preheat.events import Event
+from preheat.core.errors import HubUnavailable
+from preheat.core.events import Event
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.hub import Reader
 from preheat.hubs.folder import Folder
 from preheat.library.library import Library
 from preheat.pipe import Pipe
-from preheat.ref import Ref
 from preheat.retry import Patience
-from preheat.snapshot import File, Snapshot
 from preheat.transfer.fetch import Policy
 from preheat.verbs.pull import Source, pull
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from preheat.core.ref import Ref
 from preheat.library.library import Library
-from preheat.ref import Ref
 from tests.command import Preheat, Told
 from tests.faults.preloaded import Fault, faulty, full_disk, slow_disk, unreadable
 from tests.flaky_hub import FlakyHub

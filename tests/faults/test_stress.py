@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from preheat.core.ref import Ref
 from preheat.library.library import Library
-from preheat.ref import Ref
 from tests.authority import connect
 from tests.command import Preheat, Told
 from tests.faults.preloaded import preloaded, slow_disk

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from preheat.digest import sha256
+from preheat.core.digest import sha256
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.library.library import Library
 from preheat.mirror.forms import Request
 from preheat.mirror.kept import Kept
 from preheat.mirror.ledger import Ledger
 from preheat.mirror.routes import answer
 from preheat.mirror.shelf import Find, Shelf
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 from tests.growth.counting import calls_of, named_calls_of
 from tests.library.shelves import keep
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from preheat.digest import Digest
+from preheat.core.digest import Digest
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.recipes.lock import Lock, Pinned
 from preheat.recipes.lock_text import lock_text
 from preheat.recipes.recipe import Need, Recipe
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 from tests.growth.counting import calls_of, grows_as_the_work
 
 COMMIT = "a" * 40

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
-from preheat.errors import HubError
+from preheat.core.errors import HubError
+from preheat.core.ref import Ref
 from preheat.hubs.huggingface import HuggingFace
 from preheat.mirror.forms import Answer, Request
 from preheat.mirror.server import Server
-from preheat.ref import Ref
 from preheat.transport.transport import Transport, Wires
 from tests.authority import authority, trusting
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.errors import HubError, IntegrityError, NotFound
+from preheat.core.errors import HubError, IntegrityError, NotFound
+from preheat.core.ref import Ref
+from preheat.core.snapshot import Snapshot
 from preheat.hub import Hub
 from preheat.hubs.folder import Folder
-from preheat.ref import Ref
-from preheat.snapshot import Snapshot
 
 MIB = 1024 * 1024
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.digest import Digest, git_sha1, sha256
-from preheat.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, NotFound, PreheatError
+from preheat.core.digest import Digest, git_sha1, sha256
+from preheat.core.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, NotFound, PreheatError
+from preheat.core.ref import DATASET, MODEL, SPACE, Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.hubs import hf_wire
 from preheat.mirror import hf_answers
-from preheat.ref import DATASET, MODEL, SPACE, Ref
-from preheat.snapshot import File, Snapshot
 
 # Written by hand after the answers of the real hub, with invented names and digests.
 GOLDEN = Path(__file__).parents[1] / "golden" / "hf"

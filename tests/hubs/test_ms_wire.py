@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.digest import sha256
-from preheat.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, NotFound, PreheatError
-from preheat.events import Answered, Event
+from preheat.core.digest import sha256
+from preheat.core.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, NotFound, PreheatError
+from preheat.core.events import Answered, Event
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.hubs import ms_wire
 from preheat.hubs.listing import listing_commit
 from preheat.hubs.modelscope import ModelScope
@@ -20,8 +22,6 @@ from preheat.mirror.forms import Answer, Request, refuse
 from preheat.mirror.routes import answer
 from preheat.mirror.server import Server
 from preheat.mirror.shelf import Found
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 from preheat.transport.transport import Transport
 from tests.authority import authority, trusting
 

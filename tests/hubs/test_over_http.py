@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from preheat.digest import sha256
-from preheat.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, NoRanges, NotFound
+from preheat.core.digest import sha256
+from preheat.core.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, NoRanges, NotFound
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.hub import Hub, Reader
 from preheat.hubs.huggingface import HuggingFace
 from preheat.hubs.modelscope import ModelScope
 from preheat.hubs.url import Url
 from preheat.mirror.forms import Answer, Request
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 from preheat.transport.transport import Transport
 from tests.authority import trusting
 from tests.flaky_hub import Fault, FlakyHub, redirects_to, refuses, wants_token

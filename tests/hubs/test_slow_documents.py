@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from preheat.errors import HubUnavailable
+from preheat.core.errors import HubUnavailable
 from preheat.transport.transport import Transport, Wires
 from tests.authority import authority, trusting
 

@@ -3,10 +3,10 @@
 import hashlib
 from collections.abc import Mapping
 
-from preheat.digest import git_sha1, hasher, sha256
+from preheat.core.digest import git_sha1, hasher, sha256
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.library.library import Library
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 
 
 def file_of(path: str, data: bytes, *, lfs: bool | None = None) -> File:

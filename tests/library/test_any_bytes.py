@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from preheat.digest import sha256
-from preheat.errors import LibraryError
+from preheat.core.digest import sha256
+from preheat.core.errors import LibraryError
+from preheat.core.ref import Ref
 from preheat.library import hf_caches, ms_caches
 from preheat.library.claims import Claims
 from preheat.library.images import Images, LayerFact
@@ -22,7 +23,6 @@ from preheat.library.seals import Seals
 from preheat.library.sweep import Sweep
 from preheat.library.verdicts import Verdicts
 from preheat.mirror.gate import Gate
-from preheat.ref import Ref
 from tests.library.shelves import shelve
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

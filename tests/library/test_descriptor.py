@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from preheat.errors import Busy
+from preheat.core.errors import Busy
 from preheat.library.descriptor import Closed, Descriptor
 from preheat.library.journal import Journal
 from preheat.library.library import Library

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from preheat.digest import Digest
-from preheat.errors import IntegrityError
+from preheat.core.digest import Digest
+from preheat.core.errors import IntegrityError
 from preheat.library.intake import Intake
 
 SIZE = 40_000_000

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from preheat.digest import Digest, git_sha1, hasher, sha256
-from preheat.errors import Busy, IntegrityError, LibraryError, NoSpace, NotPreloaded
+from preheat.core.digest import Digest, git_sha1, hasher, sha256
+from preheat.core.errors import Busy, IntegrityError, LibraryError, NoSpace, NotPreloaded
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.library.library import Library
 from preheat.library.ranges import Range
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SMALL = b"a small file\n"

@@ -5,9 +5,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.digest import git_sha1, sha256
+from preheat.core.digest import git_sha1, sha256
+from preheat.core.placement import BEGUN, KEPT, OURS, THEIRS, Look
 from preheat.library.marks import Marks
-from preheat.mark import BEGUN, KEPT, OURS, THEIRS, Look
 
 DIGEST, OTHER = sha256("a" * 64), git_sha1("b" * 40)
 LOOK = Look(12, 5000, 1_700_000_000_123_456_789, 1_700_000_001_000_000_000)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from preheat.digest import sha256
+from preheat.core.digest import sha256
+from preheat.core.snapshot import File
 from preheat.library.library import Library
 from preheat.library.lock import take
-from preheat.snapshot import File
 
 
 @pytest.mark.parametrize("name", ["part", "journal.new"])

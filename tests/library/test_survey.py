@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from preheat.core.ref import Ref
+from preheat.core.snapshot import Snapshot
 from preheat.library.inventory import inventory, names_by_blob
 from preheat.library.library import Library
 from preheat.library.survey import Survey, survey
-from preheat.ref import Ref
-from preheat.snapshot import Snapshot
 from tests.library.shelves import file_of, keep, shelve
 
 BIG, OTHER, SMALL = b"b" * 5000, b"o" * 3000, b"small"

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from preheat.errors import LibraryError
+from preheat.core.errors import LibraryError
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.library.claims import Claims
 from preheat.library.library import Library
 from preheat.library.sweep import Sweep
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 from tests.library.shelves import file_of, keep, shelve
 
 NEEDED, STRAY = b"needed" * 1000, b"stray" * 1000
@@ -85,7 +85,7 @@ def test_what_a_killed_pull_wanted_goes(library: Library) -> None:
     code = """
 import os, sys
 from pathlib import Path
-from preheat.digest import Digest
+from preheat.core.digest import Digest
 from preheat.library.claims import Claims
 pulling = Claims(Path(sys.argv[1])).pulling([Digest.parse(sys.argv[2])])
 pulling.__enter__()

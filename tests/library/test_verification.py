@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from preheat.core.snapshot import Snapshot
 from preheat.library.inventory import inventory
 from preheat.library.library import Library
 from preheat.library.verification import Finding, quarantine, verify
-from preheat.snapshot import Snapshot
 from tests.library.shelves import file_of, keep, shelve
 
 LARGE = os.urandom(700_001)

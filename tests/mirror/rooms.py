@@ -5,14 +5,14 @@ import json
 from pathlib import Path
 from typing import Self
 
-from preheat.events import Event
+from preheat.core.events import Event
+from preheat.core.ref import Ref
 from preheat.hubs.huggingface import HuggingFace
 from preheat.library.library import Library
 from preheat.mirror.pull_through import Remembering
 from preheat.mirror.settings import Settings, Words
 from preheat.mirror.shelf import Shelf
 from preheat.mirror.upstream import Upstream
-from preheat.ref import Ref
 from preheat.retry import Patience
 from preheat.transfer.fetch import Policy
 from preheat.transport.transport import Transport, Wires

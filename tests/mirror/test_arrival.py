@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from preheat.digest import sha256
-from preheat.errors import IntegrityError
+from preheat.core.digest import sha256
+from preheat.core.errors import IntegrityError
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File
 from preheat.library.ranges import Range, merge
 from preheat.mirror.arrival import HELD_BACK, Arrival, _add, _upto
 from preheat.mirror.forms import BrokenOff
-from preheat.ref import Ref
-from preheat.snapshot import File
 
 SIZE = 24 * HELD_BACK
 BODY = os.urandom(SIZE)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.events import Event
+from preheat.core.events import Event
 from preheat.library.library import Library
 from preheat.mirror import fetches
 from preheat.mirror.budget import Budget

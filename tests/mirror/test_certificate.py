@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
 from preheat.mirror.certificate import given, names_of, own, place
 from preheat.mirror.forms import Answer, Request, Slice
 from preheat.mirror.limits import Limits

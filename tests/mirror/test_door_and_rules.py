@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
+from preheat.core.ref import Ref
 from preheat.mirror.door import Door
 from preheat.mirror.forms import Refused, Request, bearer
 from preheat.mirror.rules import Rules, ruled
 from preheat.mirror.settings import Settings, Words
-from preheat.ref import Ref
 
 TOKEN = "a-token-of-the-mirror"
 _TOKENS = st.from_regex(r"[A-Za-z0-9._~+/=-]{8,40}", fullmatch=True)

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.digest import Digest
-from preheat.errors import UsageError
-from preheat.events import Event, Evicted, Noted
+from preheat.core.digest import Digest
+from preheat.core.errors import UsageError
+from preheat.core.events import Event, Evicted, Noted
+from preheat.core.ref import Ref
+from preheat.core.snapshot import Snapshot
 from preheat.library.inventory import Blob
 from preheat.library.library import Library
 from preheat.library.records import MIRROR
@@ -19,8 +21,6 @@ from preheat.mirror.access_log import AccessLog
 from preheat.mirror.evict import Evictor, Version, candidates, choose, require_cap
 from preheat.mirror.tally import Tally
 from preheat.mirror.uses import Uses
-from preheat.ref import Ref
-from preheat.snapshot import Snapshot
 from tests.growth.counting import calls_of, grows_as_the_work
 from tests.library.shelves import shelve
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from preheat.events import Answered, Event
+from preheat.core.events import Answered, Event
 from preheat.mirror.forms import Answer, Request
 from preheat.mirror.limits import Limits
 from preheat.mirror.routes import answer

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.digest import git_sha1, sha256
-from preheat.errors import PreheatError
+from preheat.core.digest import git_sha1, sha256
+from preheat.core.errors import PreheatError
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.mirror.forms import Answer, Request, Slice
 from preheat.mirror.index import write_index
 from preheat.mirror.routes import answer
 from preheat.mirror.shelf import Found
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 
 COMMIT = "740dcaff396282ffb241903d150ac011cd4b1ede"
 FILES = (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.errors import AccessDenied, HubUnavailable, IntegrityError, NotFound
+from preheat.core.errors import AccessDenied, HubUnavailable, IntegrityError, NotFound
 from preheat.mirror.memory import Late, Memory
 
 

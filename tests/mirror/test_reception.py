@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from preheat.core.ref import Ref
 from preheat.mirror.door import Door
 from preheat.mirror.fetches import Counts, UnderWay
 from preheat.mirror.forms import Answer, Request
@@ -17,7 +18,6 @@ from preheat.mirror.phrases import CHINESE, ENGLISH, preferred
 from preheat.mirror.reception import reception
 from preheat.mirror.standing import Model, Standing
 from preheat.mirror.tally import Served
-from preheat.ref import Ref
 
 URL = "http://mirror.lan:8000"
 BROWSER = "text/html,application/xhtml+xml,*/*;q=0.8"

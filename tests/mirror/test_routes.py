@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.digest import git_sha1, sha256
-from preheat.errors import AccessDenied, HubUnavailable, NoSpace, NotFound, PreheatError
+from preheat.core.digest import git_sha1, sha256
+from preheat.core.errors import AccessDenied, HubUnavailable, NoSpace, NotFound, PreheatError
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.hubs import hf_wire
 from preheat.mirror.forms import Answer, Request, Slice
 from preheat.mirror.routes import answer
 from preheat.mirror.shelf import Found
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 
 COMMIT = "740dcaff396282ffb241903d150ac011cd4b1ede"
 SHA256, GIT_SHA1 = "5f" * 32, "a6" * 20

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from preheat.core.ref import Ref
+from preheat.core.snapshot import Snapshot
 from preheat.mirror import ledger
-from preheat.ref import Ref
-from preheat.snapshot import Snapshot
 from tests.flaky_hub import FlakyHub, refuses
 from tests.mirror.rooms import Room
 

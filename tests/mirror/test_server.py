@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from preheat.errors import PreheatError
-from preheat.events import Answered, Event, Serving
+from preheat.core.errors import PreheatError
+from preheat.core.events import Answered, Event, Serving
 from preheat.mirror.forms import Answer, Flow, Request, Slice
 from preheat.mirror.limits import Limits
 from preheat.mirror.routes import answer

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from preheat.errors import NotFound, UsageError
+from preheat.core.errors import NotFound, UsageError
+from preheat.core.ref import Ref
 from preheat.mirror.shelf import Shelf
-from preheat.ref import Ref
 
 
 def test_finds_a_folder_by_branch_and_by_the_commit_it_makes(tmp_path: Path) -> None:

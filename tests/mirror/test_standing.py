@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from preheat.core.ref import Ref
 from preheat.library.library import Library
 from preheat.mirror.gate import CLOSED, OPEN, Gate
 from preheat.mirror.settings import Settings, Words
 from preheat.mirror.shelf import Shelf
-from preheat.ref import Ref
 from preheat.verbs.mirror import House, mirror
 from tests.library.shelves import shelve
 

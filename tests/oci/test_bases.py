@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.errors import ImageError
+from preheat.core.errors import ImageError
 from preheat.oci.archive import DockerArchive, open_oci_archive
 from preheat.oci.archiving import ArchiveTarget
 from preheat.oci.base import Findings, Question, look, read_image

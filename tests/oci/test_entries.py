@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.digest import sha256
-from preheat.errors import ImageError
+from preheat.core.digest import sha256
+from preheat.core.errors import ImageError
 from preheat.oci.content import Local, Small, Span
 from preheat.oci.descriptor import LAYER
 from preheat.oci.entries import FILE, FOLDER, LARGEST_HEADER, LINK, MOST_BYTES, Damaged, Entries

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
 from preheat.oci.dress import Dress, Health, dressed, starts, work_folder
 from preheat.oci.image import Fields
 from preheat.oci.limits import limit_of

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.digest import sha256
+from preheat.core.digest import sha256
 from preheat.oci.content import chunks
 from preheat.oci.layer import LARGE, Entry, Layer, blob_entry, file_entry, folder_entry, link_entry
 from preheat.oci.tar import BLOCK, END, FILE, FOLDER, LINK, PAGE, Header, header, padding

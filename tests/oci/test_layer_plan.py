@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.digest import sha256
-from preheat.errors import ImageError
+from preheat.core.digest import sha256
+from preheat.core.errors import ImageError
 from preheat.oci.layer import LARGE, Entry, blob_entry, folder_entry, link_entry
 from preheat.oci.plan import Group, Room, plan
 

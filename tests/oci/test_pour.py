@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from preheat.errors import ImageError
+from preheat.core.errors import ImageError
 from preheat.oci.content import Local, Span
 from preheat.oci.pour import pour
 

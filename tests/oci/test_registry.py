@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.digest import Digest, sha256
-from preheat.errors import ImageError
-from preheat.events import Away, Event, Listener
+from preheat.core.digest import Digest, sha256
+from preheat.core.errors import ImageError
+from preheat.core.events import Away, Event, Listener
 from preheat.oci import upload
 from preheat.oci.content import Local, Small, Span, chunks
 from preheat.oci.credentials import Login, find_login

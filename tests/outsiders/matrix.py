@@ -6,9 +6,9 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-from preheat.events import Answered
-from preheat.ref import Ref
-from preheat.snapshot import Snapshot
+from preheat.core.events import Answered
+from preheat.core.ref import Ref
+from preheat.core.snapshot import Snapshot
 from preheat.views.placer import place
 from preheat.views.view import View
 from tests.outsiders.conftest import Served

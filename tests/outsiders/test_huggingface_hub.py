@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from preheat.events import Answered
+from preheat.core.events import Answered
+from preheat.core.ref import Ref
 from preheat.hubs.folder import Folder
-from preheat.ref import Ref
 from tests.authority import authority
 from tests.outsiders.conftest import Outsider, Served
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from preheat.events import Answered, Event
+from preheat.core.events import Answered, Event
 from preheat.library.library import Library
 from preheat.mirror.settings import Settings, Words
 from preheat.mirror.shelf import Shelf

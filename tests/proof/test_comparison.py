@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
 from preheat.proof.comparison import Older, compare, read_older
 from preheat.proof.figures import figures
 from preheat.proof.report import Report

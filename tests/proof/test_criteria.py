@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.errors import CheckFailed, UsageError
+from preheat.core.errors import CheckFailed, UsageError
 from preheat.proof.criteria import WHOLE, figure, read_criterion
 from preheat.proof.report import FIGURES
 from tests.proof.made import made

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from preheat.digest import Digest
-from preheat.errors import CheckFailed
+from preheat.core.digest import Digest
+from preheat.core.errors import CheckFailed
+from preheat.core.snapshot import File
 from preheat.proof.genuine import require_fetched, require_own_weights
 from preheat.proof.untouched import untouched
-from preheat.snapshot import File
 
 WEIGHTS = File("voices/model.bin", 2_000_000, Digest.parse("sha256:" + "0" * 64))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
 from preheat.proof.page import page
 from preheat.proof.table import sentence
 from preheat.proof.tongue import LANGUAGES, Tongue

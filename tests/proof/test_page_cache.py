@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from preheat.errors import CheckFailed
+from preheat.core.errors import CheckFailed
 from preheat.proof.eviction import Evicted, evict, fill
 from preheat.proof.genuine import require_evicted
 from preheat.proof.machine import filesystem

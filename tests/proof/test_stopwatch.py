@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.digest import Digest
-from preheat.events import Received, Resolved, Stored
+from preheat.core.digest import Digest
+from preheat.core.events import Received, Resolved, Stored
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File
 from preheat.proof.imports import outermost_names, read_notes, sum_up
 from preheat.proof.pull_clock import PullClock
-from preheat.ref import Ref
-from preheat.snapshot import File
 from preheat.verbs.run import stopwatch
 
 APP = """

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from preheat.errors import IntegrityError
-from preheat.events import Event, Placed
+from preheat.core.errors import IntegrityError
+from preheat.core.events import Event, Placed
+from preheat.core.ref import FOLDER, Ref
+from preheat.core.snapshot import Snapshot
 from preheat.guard.probes import parse_probe
 from preheat.guard.tail import Tail
 from preheat.hubs.huggingface import HuggingFace
@@ -21,8 +23,6 @@ from preheat.mirror.server import Server
 from preheat.mirror.shelf import Found, Shelf
 from preheat.recipes.collection import built_in, is_built_in, names, shipped_lock, text_of
 from preheat.recipes.recipe import Recipe
-from preheat.ref import FOLDER, Ref
-from preheat.snapshot import Snapshot
 from preheat.transfer.fetch import Policy
 from preheat.transport.transport import Transport, Wires
 from preheat.verbs.pull import Source, Wish, pull

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
 from preheat.recipes.form import line_of
 from preheat.recipes.lock import read_lock
 from preheat.recipes.recipe import read_recipe

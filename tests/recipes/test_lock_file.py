@@ -6,12 +6,12 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.digest import git_sha1, sha256
+from preheat.core.digest import git_sha1, sha256
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.recipes.lock import Lock, Pinned, lock_path, read_lock
 from preheat.recipes.lock_text import lock_text
 from preheat.recipes.recipe import Need, Recipe
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 from preheat.verbs.lock import keep_lock, moved
 
 # Names as hubs have them, and as nobody should: quotes, backslash-free, spaces, control characters above 31.

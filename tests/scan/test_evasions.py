@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from preheat.core.scan_verdict import CLEAN, DANGEROUS, SUSPICIOUS, UNSCANNED, Verdict
 from preheat.scan.scan import look_at_text, may_run_code, scan
-from preheat.verdict import CLEAN, DANGEROUS, SUSPICIOUS, UNSCANNED, Verdict
 
 
 class Call:

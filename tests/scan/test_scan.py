@@ -17,15 +17,15 @@ from pathlib import Path
 
 import pytest
 
-from preheat.digest import git_sha1
+from preheat.core.digest import git_sha1
+from preheat.core.ref import Ref
+from preheat.core.scan_verdict import CLEAN, DANGEROUS, SUSPICIOUS, UNSCANNED, Verdict
+from preheat.core.snapshot import File
 from preheat.hubs.folder import Folder
 from preheat.library.library import Library
 from preheat.library.verdicts import Verdicts
-from preheat.ref import Ref
 from preheat.scan.scan import may_run_code, scan, scanner
-from preheat.snapshot import File
 from preheat.verbs.scan import scan_files
-from preheat.verdict import CLEAN, DANGEROUS, SUSPICIOUS, UNSCANNED, Verdict
 
 
 class Runs:

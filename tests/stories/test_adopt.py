@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from preheat.events import Event, LeftOut
+from preheat.core.events import Event, LeftOut
+from preheat.core.ref import Ref
 from preheat.library.library import Library
-from preheat.ref import Ref
 from preheat.verbs.adopt import Adoption, adopt
 from tests.command import Preheat, Told
 from tests.flaky_hub import FlakyHub

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from preheat.core.ref import Ref
 from preheat.hubs.folder import Folder
-from preheat.ref import Ref
 from tests.command import Preheat
 from tests.flaky_hub import WEIGHTS, FlakyHub
 from tests.stories.kept import blobs, contents, partials

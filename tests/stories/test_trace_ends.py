@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from preheat.core.ref import Ref
+from preheat.core.snapshot import Snapshot
 from preheat.guard.strace import STRACE, Strace
-from preheat.ref import Ref
-from preheat.snapshot import Snapshot
 from preheat.verbs.asking import Asking
 from preheat.verbs.traced_start import Wanted
 from tests.command import Preheat

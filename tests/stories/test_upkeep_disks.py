@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from preheat.core.ref import Ref
 from preheat.library.library import Library
-from preheat.ref import Ref
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.stories.caches import etag, hf_cache

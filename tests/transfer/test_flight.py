@@ -6,12 +6,12 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.digest import sha256
+from preheat.core.digest import sha256
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.folder import Folder
 from preheat.library.lock import take
 from preheat.library.partial import Partial
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 from preheat.transfer.flight import Download, Flight
 from preheat.transfer.ramp import Ramp
 from preheat.transfer.route import Route, Way

@@ -11,7 +11,7 @@ from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import pytest
 
-from preheat.errors import HubError
+from preheat.core.errors import HubError
 from preheat.mirror.certificate import own, place
 from preheat.transport.interrupt import Interrupt
 from preheat.transport.transport import Transport, Wires

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from preheat.digest import sha256
+from preheat.core.digest import sha256
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.folder import Folder
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 from preheat.transfer.gauge import Gauge
 from preheat.transfer.ramp import Ramp
 from preheat.transfer.route import Measured, Route, Way

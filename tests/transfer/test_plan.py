@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.digest import sha256
+from preheat.core.digest import sha256
+from preheat.core.snapshot import File
 from preheat.library.ranges import Range, gaps
-from preheat.snapshot import File
 from preheat.transfer.plan import LARGEST, SMALLEST, carve, first_read, order, part_size, read_size, split, urgent
 
 ranges = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)).map(lambda pair: Range(*pair)))

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from preheat.errors import HubError, IntegrityError
-from preheat.events import Event, Received, Retrying
+from preheat.core.errors import HubError, IntegrityError
+from preheat.core.events import Event, Received, Retrying
+from preheat.core.ref import Ref
 from preheat.hubs.huggingface import HuggingFace
 from preheat.library.library import Library
 from preheat.mirror.forms import Answer, Request
-from preheat.ref import Ref
 from preheat.retry import Patience
 from preheat.transfer.fetch import Policy
 from preheat.transport.transport import Transport, Wires

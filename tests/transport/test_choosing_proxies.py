@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
 from preheat.transport.proxies import bypasses, choose, read_proxy
 
 HERE = "no_proxy"

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from preheat.digest import GIT_SHA1, SHA256, Digest, hasher
+from preheat.core.digest import GIT_SHA1, SHA256, Digest, hasher
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.folder import Folder
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 from preheat.views.view import BlobPath
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

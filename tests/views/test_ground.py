@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from preheat.errors import Occupied
-from preheat.events import Event, MovedAside, Reading
+from preheat.core.errors import Occupied
+from preheat.core.events import Event, MovedAside, Reading
+from preheat.core.snapshot import Snapshot
 from preheat.library.library import Library
-from preheat.snapshot import Snapshot
 from preheat.verbs.ground import NO_PERMISSION, Permissions, places_of
 from preheat.verbs.placing import place_sites
 from preheat.verbs.view import site_at

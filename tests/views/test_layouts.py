@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from preheat.digest import git_sha1, sha256
-from preheat.errors import LibraryError
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
+from preheat.core.digest import git_sha1, sha256
+from preheat.core.errors import LibraryError
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.views.flat import Flat
 from preheat.views.hf_tree import tree_listing
 from preheat.views.huggingface import HuggingFaceCache

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from preheat.errors import LibraryError, UsageError
+from preheat.core.errors import LibraryError, UsageError
 from preheat.views.flat import Flat
 from preheat.views.huggingface import HuggingFaceCache
 from preheat.views.links import AUTO, COPY, HARDLINK, SHIELDED, SYMLINK, WAYS, link, read_ways

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.digest import sha256
-from preheat.errors import UsageError
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
+from preheat.core.digest import sha256
+from preheat.core.errors import UsageError
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.views.names import renamed
 
 segments = st.text("abc", min_size=1, max_size=3)

@@ -7,9 +7,9 @@
     api.run(command=["python", "webui.py"], session=session)
 
 A `session` is settings and the environment; without one, each call makes its own of the defaults. It is told what
-happens: `Session(on_event=print)` prints the events of `preheat.events`. Errors are those of `preheat.errors`, each
-with a `message` and a `hint`. One session is not for several threads at once; several sessions are, and so are several
-processes with one library.
+happens: `Session(on_event=print)` prints the events of `preheat.core.events`. Errors are those of
+`preheat.core.errors`, each with a `message` and a `hint`. One session is not for several threads at once; several
+sessions are, and so are several processes with one library.
 
 An `app` is what the command takes: the path of a preheat.toml, the name of a recipe that comes with preheat, or None
 for the preheat.toml in the current folder. A model is a name like `hf:OWNER/NAME@REVISION` (docs/recipes.md).
@@ -111,7 +111,7 @@ def view(
     """
     from pathlib import Path
 
-    from preheat.ref import Ref
+    from preheat.core.ref import Ref
     from preheat.verbs.placing import place_sites
     from preheat.verbs.required import look_over
     from preheat.verbs.view import site_at
@@ -185,7 +185,7 @@ def adopt(folder: Folder, *, ref: str = "", copy: bool = False, session: Session
     `ref` names the model of a folder with one model's files. `copy` allows copies, where nothing can be linked. Files
     that were left out are counted, not raised; each is an event with its reason.
     """
-    from preheat.ref import Ref, read_path
+    from preheat.core.ref import Ref, read_path
     from preheat.verbs.adopt import adopt as take
 
     session = session or Session()
@@ -206,7 +206,7 @@ def verify(*refs: str, since_s: float = 0.0, session: Session | None = None) -> 
 
     What was found right in the last `since_s` seconds and is untouched is left out.
     """
-    from preheat.ref import Ref
+    from preheat.core.ref import Ref
     from preheat.verbs.remove import recorded
     from preheat.verbs.verify import verify as hash_again
 
@@ -217,8 +217,8 @@ def verify(*refs: str, since_s: float = 0.0, session: Session | None = None) -> 
 
 def remove(*refs: str, dry_run: bool = False, session: Session | None = None) -> Removal:
     """Forget versions, and free what only they needed. Raise LibraryError for a pinned one, before anything goes."""
+    from preheat.core.ref import Ref
     from preheat.library.sweep import Sweep
-    from preheat.ref import Ref
     from preheat.verbs.remove import recorded
     from preheat.verbs.remove import remove as forget
 

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from preheat.api.image_stores import ImageStores
-from preheat.errors import TARGET, ImageError, UsageError
-from preheat.events import Read
+from preheat.core.errors import TARGET, ImageError, UsageError
+from preheat.core.events import Read
+from preheat.core.units import say_size
 from preheat.oci.dress import work_folder
 from preheat.oci.limits import limit_of
 from preheat.oci.place import DOCKER_ARCHIVE, LAYOUT, OCI_ARCHIVE, SCRATCH, Place, read_place
 from preheat.oci.platform import Platform
 from preheat.recipes.collection import built_in, is_built_in
 from preheat.recipes.recipe import Recipe, understand
-from preheat.units import say_size
 from preheat.verbs.assemble import IMAGE, Order
 from preheat.verbs.build import build, open_base
 from preheat.verbs.check_image import check_image

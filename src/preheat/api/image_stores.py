@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from preheat.api.session import Session
-from preheat.errors import SOURCE, TARGET, HubError, HubUnavailable, UsageError
+from preheat.core.errors import SOURCE, TARGET, HubError, HubUnavailable, UsageError
 from preheat.oci.archive import DockerArchive, open_oci_archive
 from preheat.oci.archiving import ArchiveTarget
 from preheat.oci.credentials import find_login

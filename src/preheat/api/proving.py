@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from preheat.errors import NotFound, UsageError
+from preheat.core.errors import NotFound, UsageError
 from preheat.proof.line import Line, measure_line
 from preheat.proof.machine import describe_machine
 from preheat.proof.report import Imitated, Report
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from preheat.api.session import Session
-    from preheat.events import Listener
+    from preheat.core.events import Listener
+    from preheat.core.snapshot import Snapshot
     from preheat.library.library import Library
     from preheat.recipes.recipe import Need, Recipe
-    from preheat.snapshot import Snapshot
 
 _MANY = 64  # connections, to measure what the line brings
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from preheat.events import Noted
+from preheat.core.events import Noted
+from preheat.core.ref import Ref
 from preheat.recipes.recipe import Need
-from preheat.ref import Ref
 from preheat.verbs.pull import pull as pull_model
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from preheat.api.session import Session
+    from preheat.core.snapshot import Snapshot
     from preheat.recipes.recipe import Recipe
-    from preheat.snapshot import Snapshot
     from preheat.verbs.ground import Site
     from preheat.verbs.outlook import Outlook
     from preheat.verbs.pull import Choice, Pulled

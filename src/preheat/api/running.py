@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
 from preheat.guard.app import App
 from preheat.guard.init import leave_process_1
 from preheat.guard.lifecycle import Patience
@@ -21,8 +21,8 @@ from preheat.verbs.view import everything, place_all, place_needs
 
 if TYPE_CHECKING:
     from preheat.api.session import Session
+    from preheat.core.snapshot import File
     from preheat.recipes.recipe import Need
-    from preheat.snapshot import File
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,17 +15,17 @@ from urllib.parse import urlsplit
 from preheat.api.endpoints import origin, read_endpoints, read_token
 from preheat.api.settings import Settings
 from preheat.config import CA_FILES, Config, read_config
-from preheat.errors import CheckFailed, UsageError
+from preheat.core.errors import CheckFailed, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from preheat.events import Event, Listener
+    from preheat.core.events import Event, Listener
+    from preheat.core.ref import Ref
     from preheat.hub import Hub
     from preheat.library.library import Library
     from preheat.mirror.upstream import Upstream
     from preheat.recipes.recipe import Need, Recipe
-    from preheat.ref import Ref
     from preheat.retry import Patience
     from preheat.transfer.fetch import Policy
     from preheat.transport.transport import Transport
@@ -247,7 +247,7 @@ class Session:
 
         Where recipe and lock do not fit, raise CheckFailed if the settings say `locked`, and say so if not.
         """
-        from preheat.events import Noted
+        from preheat.core.events import Noted
         from preheat.recipes.collection import is_built_in, shipped_lock
         from preheat.recipes.lock import lock_path, read_lock
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,19 +10,8 @@ import msgspec
 
 from preheat.cli.cleaning import clean_deeply
 from preheat.cli.pace import Pace
-from preheat.errors import AppError, ImageError, Incomplete, Occupied, PreheatError
-from preheat.events import (
-    Adopted,
-    Event,
-    Evicted,
-    Placed,
-    Read,
-    Reading,
-    Received,
-    Resolved,
-    Stored,
-    Waiting,
-)
+from preheat.core.errors import AppError, ImageError, Incomplete, Occupied, PreheatError
+from preheat.core.events import Adopted, Event, Evicted, Placed, Read, Reading, Received, Resolved, Stored, Waiting
 
 _PROGRESS_EVERY_S = 0.5
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from preheat.cli.parser import parser
-from preheat.errors import PreheatError
+from preheat.core.errors import PreheatError
 
 _INTERRUPTED = 130
 

@@ -10,7 +10,7 @@ from preheat.cli.mirroring import EXAMPLES, mirroring
 from preheat.cli.proving import proving
 from preheat.cli.reaching import asking, pulling
 from preheat.cli.upkeep import upkeep
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
 
 
 class _Parser(argparse.ArgumentParser):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from preheat.cli.cleaning import clean
 from preheat.cli.pace import Pace
 from preheat.cli.sentences import say_upkeep
-from preheat.errors import AppError, PreheatError
-from preheat.events import (
+from preheat.core.errors import AppError, PreheatError
+from preheat.core.events import (
     Adopted,
     Answered,
     AppChanged,
@@ -38,7 +38,7 @@ from preheat.events import (
     Unneeded,
     Waiting,
 )
-from preheat.units import say_seconds, say_size
+from preheat.core.units import say_seconds, say_size
 
 if TYPE_CHECKING:
     from rich.console import Console as Terminal

@@ -1,7 +1,7 @@
 """Sentences: what upkeep has to tell people, event by event."""
 
-from preheat.events import Adopted, Evicted, LeftOut, Mended, Rotten, Unneeded
-from preheat.units import say_size
+from preheat.core.events import Adopted, Evicted, LeftOut, Mended, Rotten, Unneeded
+from preheat.core.units import say_size
 
 _WAYS = {"reflink": "shared by reflink", "hardlink": "linked", "copy": "copied", "here": "here already"}
 

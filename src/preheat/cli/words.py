@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 

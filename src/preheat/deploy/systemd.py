@@ -2,8 +2,8 @@
 
 import re
 
+from preheat.core.errors import UsageError
 from preheat.deploy.service import Service
-from preheat.errors import UsageError
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=@{},+-]+")
 

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from preheat.errors import HubError
+from preheat.core.errors import HubError
 
 _Given = ParamSpec("_Given")
 _Made = TypeVar("_Made")

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 
-from preheat.digest import GIT_SHA1, SHA256, Digest, hasher
-from preheat.errors import AccessDenied, HubError, NotFound
+from preheat.core.digest import GIT_SHA1, SHA256, Digest, hasher
+from preheat.core.errors import AccessDenied, HubError, NotFound
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.hub import Reader
 from preheat.hubs.listing import listing_commit
 from preheat.pipe import CANNOT, Pipe
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 
 _SKIPPED = frozenset((".git", ".cache"))
 # Hubs keep larger files in LFS, named by sha256; what a folder says should look like what a hub would.

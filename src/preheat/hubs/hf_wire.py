@@ -8,8 +8,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from preheat.digest import GIT_SHA1, SHA256, Digest
-from preheat.errors import AccessDenied, HubError, IntegrityError, NotFound, PreheatError, UsageError
+from preheat.core.digest import GIT_SHA1, SHA256, Digest
+from preheat.core.errors import AccessDenied, HubError, IntegrityError, NotFound, PreheatError, UsageError
+from preheat.core.ref import MODEL, Ref
+from preheat.core.snapshot import File
 from preheat.hubs.hf_documents import (
     ENTRY_NOT_FOUND,
     GATED_REPO,
@@ -20,8 +22,6 @@ from preheat.hubs.hf_documents import (
     Sibling,
 )
 from preheat.hubs.http_errors import one_line, read_temporary
-from preheat.ref import MODEL, Ref
-from preheat.snapshot import File
 
 _LONGEST_LINK = 16_384
 _DISABLED = "Access to this resource is disabled."

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
-from preheat.errors import HubUnavailable
+from preheat.core.errors import HubUnavailable
 
 
 def read_temporary(status: int, headers: Mapping[str, str], what: str, token: str) -> HubUnavailable | None:

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from urllib.parse import urljoin
 
-from preheat.errors import HubError, PreheatError
+from preheat.core.errors import HubError, PreheatError
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.hub import Reader
 from preheat.hubs.boundary import blames_the_hub
 from preheat.hubs.hf_wire import info_path, next_page, read_error, read_info, read_tree, resolve_path, tree_path
 from preheat.hubs.http_errors import read_expired
 from preheat.hubs.ranges import Place, Ranges
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 from preheat.transport.stream import Stream
 from preheat.transport.transport import Document, Transport
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 
-from preheat.snapshot import File
+from preheat.core.snapshot import File
 
 
 def listing_commit(files: Iterable[File]) -> str:

@@ -4,14 +4,9 @@ import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from preheat.errors import (
-    AccessDenied,
-    HubError,
-    HubUnavailable,
-    IntegrityError,
-    NotFound,
-    PreheatError,
-)
+from preheat.core.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, NotFound, PreheatError
+from preheat.core.ref import DATASET, Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.hub import Reader
 from preheat.hubs.boundary import blames_the_hub
 from preheat.hubs.http_errors import read_expired
@@ -29,8 +24,6 @@ from preheat.hubs.ms_wire import (
     tree_path,
 )
 from preheat.hubs.ranges import Place, Ranges
-from preheat.ref import DATASET, Ref
-from preheat.snapshot import File, Snapshot
 from preheat.transport.stream import Stream
 from preheat.transport.transport import Document, Transport
 

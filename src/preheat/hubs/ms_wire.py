@@ -8,12 +8,12 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from preheat.digest import SHA256, Digest
-from preheat.errors import AccessDenied, HubError, NotFound, PreheatError, UsageError
+from preheat.core.digest import SHA256, Digest
+from preheat.core.errors import AccessDenied, HubError, NotFound, PreheatError, UsageError
+from preheat.core.ref import DATASET, Ref
+from preheat.core.snapshot import File
 from preheat.hubs.http_errors import one_line, read_temporary
 from preheat.hubs.ms_documents import BLOB, OK, PAGE, TREE, EntriesDocument, Entry, Refusal, RevisionsDocument
-from preheat.ref import DATASET, Ref
-from preheat.snapshot import File
 
 _OTHER_HUB = "ask another --endpoint, or report it to whoever runs this one"
 

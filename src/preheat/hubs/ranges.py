@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from preheat.errors import HubError, HubUnavailable, IntegrityError, NoRanges, PreheatError
+from preheat.core.errors import HubError, HubUnavailable, IntegrityError, NoRanges, PreheatError
+from preheat.core.snapshot import File
 from preheat.hub import Reader
 from preheat.pipe import Pipe
-from preheat.snapshot import File
 from preheat.transport.stream import Stream
 from preheat.transport.transport import Transport
 

@@ -2,13 +2,13 @@
 
 import re
 
-from preheat.errors import AccessDenied, HubError, NotFound, PreheatError
+from preheat.core.errors import AccessDenied, HubError, NotFound, PreheatError
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.hub import Reader
 from preheat.hubs.boundary import blames_the_hub
 from preheat.hubs.http_errors import read_temporary
 from preheat.hubs.ranges import Place, Ranges
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 from preheat.transport.stream import Stream
 from preheat.transport.transport import Transport
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from preheat.digest import Digest
+from preheat.core.digest import Digest
 from preheat.library.partial import Partial, disk, disk_trouble
 
 # A filesystem that has no such links, as exFAT, or no more of them for this file.

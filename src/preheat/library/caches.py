@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from preheat.digest import Digest
-from preheat.errors import PreheatError
-from preheat.ref import Ref
-from preheat.snapshot import File
+from preheat.core.digest import Digest
+from preheat.core.errors import PreheatError
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File
 
 
 @dataclass(frozen=True, slots=True)

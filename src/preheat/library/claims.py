@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from preheat.aside import write_whole
-from preheat.digest import Digest
+from preheat.core.digest import Digest
 from preheat.library.partial import disk_trouble
 from preheat.library.reading import read_small
 

@@ -4,7 +4,7 @@ import errno
 from pathlib import Path
 
 from preheat.aside import write_whole
-from preheat.errors import LibraryError
+from preheat.core.errors import LibraryError
 from preheat.library.partial import disk_trouble
 from preheat.library.reading import read_small
 

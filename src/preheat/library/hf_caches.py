@@ -15,12 +15,12 @@ from pathlib import Path
 
 import msgspec
 
-from preheat.digest import Digest, git_sha1, sha256
-from preheat.errors import PreheatError
+from preheat.core.digest import Digest, git_sha1, sha256
+from preheat.core.errors import PreheatError
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File
 from preheat.library.caches import Candidate, Found, Odd, files_below, ref_of, resolved
 from preheat.library.reading import read_small
-from preheat.ref import Ref
-from preheat.snapshot import File
 
 _REPO = re.compile(r"(models|datasets|spaces)--(.+)")
 _COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -3,13 +3,13 @@
 import os
 from dataclasses import replace
 
-from preheat.digest import Digest
-from preheat.errors import IntegrityError, PreheatError
+from preheat.core.digest import Digest
+from preheat.core.errors import IntegrityError, PreheatError
+from preheat.core.snapshot import File, Snapshot
 from preheat.feeding import feed
 from preheat.library.blobs import name_too
 from preheat.library.library import Library
 from preheat.library.partial import disk
-from preheat.snapshot import File, Snapshot
 
 
 def held(library: Library, snapshot: Snapshot) -> Snapshot:

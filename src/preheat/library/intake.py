@@ -11,8 +11,8 @@ from pathlib import Path
 
 from preheat.aside import beside
 from preheat.buffer import make_buffer
-from preheat.digest import GIT_SHA1, SHA256, Digest, Hasher, hasher
-from preheat.errors import IntegrityError, LibraryError
+from preheat.core.digest import GIT_SHA1, SHA256, Digest, Hasher, hasher
+from preheat.core.errors import IntegrityError, LibraryError
 from preheat.feeding import always, feed
 from preheat.library.blobs import NO_LINK, name_too, sync_folder
 from preheat.library.lease import lease

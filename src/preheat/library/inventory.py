@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from preheat.digest import Digest
-from preheat.errors import UsageError
+from preheat.core.digest import Digest
+from preheat.core.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preheat.digest import Digest
-from preheat.errors import Busy, LibraryError, NoSpace, NotPreloaded
+from preheat.core.digest import Digest
+from preheat.core.errors import Busy, LibraryError, NoSpace, NotPreloaded
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.library.blobs import Blobs
 from preheat.library.claims import Claims, machine
 from preheat.library.format import require_known_format, write_format
@@ -23,8 +25,6 @@ from preheat.library.records import Records
 from preheat.library.seals import Seals
 from preheat.library.shares import shared
 from preheat.library.watcher import Watcher
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 
 if TYPE_CHECKING:
     from preheat.library.soundness import Soundness

@@ -5,7 +5,7 @@ import stat
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from preheat.digest import Digest, hasher
+from preheat.core.digest import Digest, hasher
 from preheat.feeding import feed
 from preheat.library.lease import lease
 

@@ -11,10 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
 
-from preheat.digest import Digest
-from preheat.errors import UsageError
+from preheat.core.digest import Digest
+from preheat.core.errors import UsageError
+from preheat.core.placement import BEGUN, WORDS, Look, Mark
 from preheat.library.reading import read_small
-from preheat.mark import BEGUN, WORDS, Look, Mark
 
 _MAGIC = "preheat-placed 1"
 _MANY_LOGS = 64

@@ -14,9 +14,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from preheat.core.ref import Ref
 from preheat.library.caches import Candidate, Found, Odd, files_below, ref_of, resolved
 from preheat.library.reading import read_small
-from preheat.ref import Ref
 
 _NOTES = frozenset((".msc", ".mdl", ".mv", ".lock"))
 _UNFINISHED = (".incomplete", ".parallel_tmp", ".tmp")

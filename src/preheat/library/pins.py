@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from preheat.aside import write_whole
-from preheat.ref import Ref
-from preheat.snapshot import Snapshot
+from preheat.core.ref import Ref
+from preheat.core.snapshot import Snapshot
 
 
 class Pins:

@@ -13,12 +13,12 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from preheat.aside import write_whole
-from preheat.digest import Digest
-from preheat.errors import LibraryError, PreheatError
+from preheat.core.digest import Digest
+from preheat.core.errors import LibraryError, PreheatError
+from preheat.core.ref import DATASET, FOLDER, HUGGING_FACE, MODEL, MODELSCOPE, SPACE, URL, Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.library.decoded import Decoded
 from preheat.library.reading import read_small
-from preheat.ref import DATASET, FOLDER, HUGGING_FACE, MODEL, MODELSCOPE, SPACE, URL, Ref
-from preheat.snapshot import File, Snapshot
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|git-sha1:[0-9a-f]{40}")

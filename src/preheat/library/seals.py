@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from preheat.digest import Digest
+from preheat.core.digest import Digest
 from preheat.library.reading import read_small
 
 _MAGIC = "preheat-seals 1"

@@ -3,9 +3,9 @@
 import threading
 from typing import TYPE_CHECKING
 
+from preheat.core.snapshot import File
 from preheat.library.inventory import Blob
 from preheat.library.verification import Finding, quarantine, verify
-from preheat.snapshot import File
 
 if TYPE_CHECKING:
     from preheat.library.library import Library

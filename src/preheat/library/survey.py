@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from preheat.core.ref import Ref
 from preheat.library.inventory import names_by_blob
 from preheat.library.pins import Pins
 from preheat.library.records import Listed, Records
-from preheat.ref import Ref
 
 
 @dataclass(frozen=True, slots=True)

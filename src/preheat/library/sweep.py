@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.aside import IN_USE, PROOF, TRACE, is_for, is_left, left, left_below
-from preheat.digest import Digest
+from preheat.core.digest import Digest
+from preheat.core.ref import Ref
 from preheat.library.claims import VIEW, Claims, linked
 from preheat.library.inventory import Blob, inventory
 from preheat.library.lock import take
 from preheat.library.records import Records
 from preheat.library.shares import SIGHT_S, shared
-from preheat.ref import Ref
 
 _STALE_S = 86400.0
 _LEFTOVERS = (

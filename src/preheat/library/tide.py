@@ -2,9 +2,9 @@
 
 import threading
 
-from preheat.digest import GIT_SHA1, SHA256, Hasher, hasher
+from preheat.core.digest import GIT_SHA1, SHA256, Hasher, hasher
+from preheat.core.snapshot import File
 from preheat.feeding import feed
-from preheat.snapshot import File
 
 SMALL = 1 << 20
 

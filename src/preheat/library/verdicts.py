@@ -5,10 +5,10 @@ from pathlib import Path
 import msgspec
 
 from preheat.aside import write_whole
-from preheat.digest import Digest
+from preheat.core.digest import Digest
+from preheat.core.scan_verdict import LEVELS, Verdict
 from preheat.library.partial import disk_trouble
 from preheat.library.reading import read_small
-from preheat.verdict import LEVELS, Verdict
 
 
 class _Form(msgspec.Struct, frozen=True, omit_defaults=True):

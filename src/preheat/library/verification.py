@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from preheat.digest import Digest
+from preheat.core.digest import Digest
 from preheat.feeding import feed
 from preheat.library.blobs import sync_folder
 from preheat.library.inventory import Blob

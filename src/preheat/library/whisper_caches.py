@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from preheat.digest import sha256
+from preheat.core.digest import sha256
+from preheat.core.ref import Ref
 from preheat.library.caches import Candidate, Found, Odd, resolved
-from preheat.ref import Ref
 
 # openai-whisper 20250625, whisper/__init__.py, _MODELS: the sha256 is the address's last folder.
 _ADDRESS = "https://openaipublic.azureedge.net/main/whisper/models/{digest}/{name}"

@@ -1,12 +1,12 @@
 """Access: who may have a repository's bytes: those whose own token, or none, opens it upstream."""
 
-from preheat.errors import AccessDenied, HubUnavailable, IntegrityError, NoRanges, NotFound
+from preheat.core.errors import AccessDenied, HubUnavailable, IntegrityError, NoRanges, NotFound
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File
 from preheat.mirror.gate import CLOSED, ELSEWHERE, OPEN, name_of
 from preheat.mirror.kept import Kept
 from preheat.mirror.memory import Memory
 from preheat.mirror.upstream import Told, Upstream, Upstreams
-from preheat.ref import Ref
-from preheat.snapshot import File
 
 # Clients wait ten seconds for headers, so an upstream that is late is waited for less where that can be done without.
 SOON_S = 3.0

@@ -8,8 +8,8 @@ from typing import TextIO
 
 import msgspec
 
-from preheat.errors import UsageError
-from preheat.events import Answered, Event, Evicted
+from preheat.core.errors import UsageError
+from preheat.core.events import Answered, Event, Evicted
 
 STDOUT = "-"
 

@@ -8,11 +8,11 @@ from bisect import bisect_right
 from collections.abc import Generator, Iterable
 from pathlib import Path
 
-from preheat.errors import HubUnavailable, IntegrityError, PreheatError
+from preheat.core.errors import HubUnavailable, IntegrityError, PreheatError
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File
 from preheat.library.ranges import Range, merge
 from preheat.mirror.forms import BrokenOff
-from preheat.ref import Ref
-from preheat.snapshot import File
 
 # The end of a file, kept back until the digest fits: without it, no client takes the file for complete.
 HELD_BACK = 64 << 10

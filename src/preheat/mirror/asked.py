@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
+from preheat.core.ref import DATASET, HUGGING_FACE, MODEL, MODELSCOPE, SPACE, Ref, is_revision
 from preheat.mirror.forms import Refused, read_target
-from preheat.ref import DATASET, HUGGING_FACE, MODEL, MODELSCOPE, SPACE, Ref, is_revision
 
 _KINDS = {"models": MODEL, "datasets": DATASET, "spaces": SPACE}
 _HOSTS = {

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preheat.aside import create, tidy
-from preheat.errors import PreheatError, UsageError
-from preheat.installation import how_to_install, is_installed
+from preheat.core.errors import PreheatError, UsageError
+from preheat.core.installation import how_to_install, is_installed
 
 if TYPE_CHECKING:
     from cryptography.x509 import GeneralName

@@ -14,7 +14,7 @@ from email.utils import formatdate
 from io import FileIO
 from typing import BinaryIO
 
-from preheat.events import Answered, Listener
+from preheat.core.events import Answered, Listener
 from preheat.mirror.budget import Budget
 from preheat.mirror.crowd import Crowd
 from preheat.mirror.forms import Answer, Flow, Refused, Request, Slice, refuse

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from http.cookies import CookieError, SimpleCookie
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
 from preheat.mirror.forms import Refused, Request, refuse
 
 _BEARER, _BASIC = re.compile(r"(?i:bearer)[ \t]+(\S+)"), re.compile(r"(?i:basic)[ \t]+(\S+)")

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from preheat.errors import PreheatError, UsageError
-from preheat.events import Evicted, Listener, Noted
+from preheat.core.errors import PreheatError, UsageError
+from preheat.core.events import Evicted, Listener, Noted
+from preheat.core.ref import Ref
+from preheat.core.units import say_size
 from preheat.library.inventory import Blob, inventory
 from preheat.library.library import Library
 from preheat.library.records import MIRROR
 from preheat.library.sweep import Sweep
-from preheat.ref import Ref
-from preheat.units import say_size
 
 # A client that was given a listing a moment ago comes for the files.
 YOUNG_S = 600.0

@@ -6,15 +6,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from preheat.digest import Digest
-from preheat.errors import HubUnavailable, IntegrityError, PreheatError
-from preheat.events import Away, Event, Listener, Noted, Received
+from preheat.core.digest import Digest
+from preheat.core.errors import HubUnavailable, IntegrityError, PreheatError
+from preheat.core.events import Away, Event, Listener, Noted, Received
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.library.library import Library
 from preheat.library.tide import SMALL
 from preheat.mirror.arrival import Arrival
 from preheat.mirror.spoilt import Spoilt
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 from preheat.transfer.fetch import Policy, fetch
 from preheat.transfer.route import Lines, Way
 

@@ -4,11 +4,11 @@ import contextlib
 import re
 from pathlib import Path
 
-from preheat.digest import SHA256
-from preheat.errors import IntegrityError
+from preheat.core.digest import SHA256
+from preheat.core.errors import IntegrityError
+from preheat.core.snapshot import File
 from preheat.mirror.forms import Answer, Flow, Request, Slice, refuse
 from preheat.mirror.shelf import Found
-from preheat.snapshot import File
 
 UNVERIFIED = "X-Preheat-Unverified"
 STALE = "X-Preheat-Stale"

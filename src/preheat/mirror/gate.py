@@ -4,9 +4,9 @@ import hashlib
 from pathlib import Path
 
 from preheat.aside import write_whole
+from preheat.core.ref import Ref
 from preheat.library.partial import disk_trouble
 from preheat.library.reading import read_small
-from preheat.ref import Ref
 
 # ELSEWHERE: open at an upstream that is not the hub itself, whose refusal says nothing about it.
 OPEN, CLOSED, ELSEWHERE = "open", "closed", "open elsewhere"

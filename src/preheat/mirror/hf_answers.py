@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from preheat.digest import GIT_SHA1, SHA256, hasher
+from preheat.core.digest import GIT_SHA1, SHA256, hasher
+from preheat.core.ref import MODEL
+from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.hf_documents import Entry, EntryLfs, Sibling, SiblingLfs
-from preheat.ref import MODEL
-from preheat.snapshot import File, Snapshot
 
 
 def write_info(snapshot: Snapshot) -> bytes:

@@ -3,8 +3,8 @@
 from html import escape
 from urllib.parse import quote, urlencode
 
-from preheat.ref import MODEL, MODELSCOPE
-from preheat.snapshot import File, Snapshot
+from preheat.core.ref import MODEL, MODELSCOPE
+from preheat.core.snapshot import File, Snapshot
 
 # Nothing on the page but itself: no script, no picture, nobody else's frame.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from preheat.errors import AccessDenied
+from preheat.core.errors import AccessDenied
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File
 from preheat.library.library import Library
 from preheat.mirror.gate import CLOSED, ELSEWHERE, OPEN, Gate
 from preheat.mirror.ledger import Ledger
 from preheat.mirror.possession import brought_privately
 from preheat.mirror.shelf import Found
 from preheat.mirror.spoilt import Spoilt
-from preheat.ref import Ref
-from preheat.snapshot import File
 
 
 class Kept:

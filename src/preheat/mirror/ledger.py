@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from preheat.aside import create, write_whole
-from preheat.errors import LibraryError
+from preheat.core.errors import LibraryError
+from preheat.core.ref import Ref
+from preheat.core.snapshot import Snapshot
 from preheat.library.records import Records
-from preheat.ref import Ref
-from preheat.snapshot import Snapshot
 
 _KEY_SIZE = 32
 _MOST_ABSENT = 10_000

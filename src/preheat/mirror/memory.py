@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
 
-from preheat.errors import AccessDenied, HubError, HubUnavailable, NotFound, PreheatError
+from preheat.core.errors import AccessDenied, HubError, HubUnavailable, NotFound, PreheatError
 
 Value = TypeVar("Value")
 _REFUSAL = 10  # in files: its words take as much room

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import msgspec
 
-from preheat.digest import SHA256, sha256
-from preheat.errors import HubError, HubUnavailable
+from preheat.core.digest import SHA256, sha256
+from preheat.core.errors import HubError, HubUnavailable
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File
 from preheat.hubs.listing import listing_commit
 from preheat.hubs.ms_documents import BLOB, MOST_ENTRIES, OK, TREE, Entry
 from preheat.mirror.shelf import Found
-from preheat.ref import Ref
-from preheat.snapshot import File
 
 _CHUNK = 1024 * 1024
 

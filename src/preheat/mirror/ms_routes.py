@@ -2,14 +2,14 @@
 
 import re
 
-from preheat.errors import AccessDenied, HubUnavailable, NoSpace, NotFound, PreheatError
+from preheat.core.errors import AccessDenied, HubUnavailable, NoSpace, NotFound, PreheatError
+from preheat.core.ref import DATASET, MODEL, MODELSCOPE, Ref, is_repository, is_revision
+from preheat.core.snapshot import File
 from preheat.hubs.ms_documents import PAGE
 from preheat.mirror import ms_answers
 from preheat.mirror.files import give_file, provenance
 from preheat.mirror.forms import Answer, Refused, Request, bearer, json_answer
 from preheat.mirror.shelf import Find, Found
-from preheat.ref import DATASET, MODEL, MODELSCOPE, Ref, is_repository, is_revision
-from preheat.snapshot import File
 
 _KINDS = {"models": MODEL, "datasets": DATASET}
 

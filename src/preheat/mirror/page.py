@@ -5,11 +5,11 @@ import hashlib
 from datetime import UTC, datetime
 from html import escape
 
+from preheat.core.units import say_size
 from preheat.mirror.fetches import UnderWay
 from preheat.mirror.phrases import Phrases
 from preheat.mirror.standing import Model, Standing
 from preheat.mirror.tally import Eviction, Served
-from preheat.units import say_size
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2125; --soft: #626b75; --line: #dfe3e8; --ground: #fff; --raised: #f6f7f9;

@@ -4,12 +4,12 @@ import contextlib
 from pathlib import Path
 
 from preheat.aside import write_whole
-from preheat.errors import HubUnavailable, IntegrityError, PreheatError
+from preheat.core.errors import HubUnavailable, IntegrityError, PreheatError
+from preheat.core.ref import HUGGING_FACE, MODELSCOPE
+from preheat.core.snapshot import File
 from preheat.library.library import Library
 from preheat.mirror.memory import Memory
 from preheat.mirror.upstream import Told, Upstreams
-from preheat.ref import HUGGING_FACE, MODELSCOPE
-from preheat.snapshot import File
 
 _CHUNK = 1 << 20
 _FRESH_S, _REFUSED_S = 86_400.0, 60.0

@@ -4,7 +4,9 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from preheat.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, LibraryError, NotFound
+from preheat.core.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, LibraryError, NotFound
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.library.library import Library
 from preheat.library.records import MIRROR
 from preheat.mirror.access import SOON_S, Access
@@ -17,8 +19,6 @@ from preheat.mirror.memory import Late, Memory
 from preheat.mirror.possession import Possession
 from preheat.mirror.shelf import Found
 from preheat.mirror.upstream import Told, Upstream, Upstreams, gravest
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 
 
 @dataclass(frozen=True, slots=True)

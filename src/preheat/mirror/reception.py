@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from preheat.errors import PreheatError
+from preheat.core.errors import PreheatError
 from preheat.mirror.door import Door
 from preheat.mirror.forms import Answer, Refused, Request, refuse, scheme_of
 from preheat.mirror.login import login

@@ -6,7 +6,8 @@ from urllib.parse import parse_qs, quote
 
 import msgspec
 
-from preheat.errors import AccessDenied, HubUnavailable, NoSpace, NotFound, PreheatError
+from preheat.core.errors import AccessDenied, HubUnavailable, NoSpace, NotFound, PreheatError
+from preheat.core.ref import DATASET, HUGGING_FACE, MODEL, MODELSCOPE, SPACE, Ref, is_repository, is_revision
 from preheat.hubs.hf_documents import ENTRY_NOT_FOUND, GATED_REPO, REPO_NOT_FOUND, REVISION_NOT_FOUND
 from preheat.mirror import hf_answers, ms_routes
 from preheat.mirror.files import give_file, provenance
@@ -23,7 +24,6 @@ from preheat.mirror.forms import (
 )
 from preheat.mirror.index import POLICY, write_index
 from preheat.mirror.shelf import Find, Found
-from preheat.ref import DATASET, HUGGING_FACE, MODEL, MODELSCOPE, SPACE, Ref, is_repository, is_revision
 
 _KINDS = {"models": MODEL, "datasets": DATASET, "spaces": SPACE}
 _VERBS = frozenset(("revision", "tree", "paths-info", "refs"))

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
+from preheat.core.ref import Ref
 from preheat.mirror.forms import Refused, refuse
-from preheat.ref import Ref
 
 _Found = TypeVar("_Found")
 

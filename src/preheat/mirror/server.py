@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol, Self
 
-from preheat.errors import PreheatError
-from preheat.events import Listener, Serving
+from preheat.core.errors import PreheatError
+from preheat.core.events import Listener, Serving
 from preheat.mirror.budget import Budget
 from preheat.mirror.connection import Connection, ConnectionTerms, serving
 from preheat.mirror.crowd import GLANCE_S, Crowd

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
 from preheat.mirror.door import Door
 from preheat.mirror.rules import Rules
 

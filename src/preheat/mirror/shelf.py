@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from preheat.errors import HubUnavailable
+from preheat.core.errors import HubUnavailable
+from preheat.core.ref import FOLDER, HUGGING_FACE, MODEL, Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.folder import Folder
 from preheat.mirror.forms import Arriving
-from preheat.ref import FOLDER, HUGGING_FACE, MODEL, Ref
-from preheat.snapshot import File, Snapshot
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from preheat.aside import write_whole
-from preheat.digest import Digest
+from preheat.core.digest import Digest
 
 _KEPT_S = 30 * 86_400.0
 

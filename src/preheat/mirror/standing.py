@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from preheat.core.ref import Ref
 from preheat.library.library import Library
 from preheat.library.survey import Version, survey
 from preheat.mirror.crowd import Crowd
 from preheat.mirror.fetches import Counts, Fetches, UnderWay
 from preheat.mirror.tally import Eviction, Served, Tally
-from preheat.ref import Ref
 
 # Reading all records costs more than a page should; within so long, they are not read again.
 _FRESH_S = 3.0

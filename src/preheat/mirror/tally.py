@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from preheat.events import Answered, Event, Evicted
+from preheat.core.events import Answered, Event, Evicted
 
 _LISTED = 20  # evictions, the last ones
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
-from preheat.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, PreheatError
+from preheat.core.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, PreheatError
+from preheat.core.ref import HUGGING_FACE, MODELSCOPE, Ref
+from preheat.core.snapshot import Snapshot
 from preheat.hub import Hub
 from preheat.mirror.asker import Asker
-from preheat.ref import HUGGING_FACE, MODELSCOPE, Ref
-from preheat.snapshot import Snapshot
 from preheat.transfer.route import Way
 
 _REST_S = 5.0

@@ -3,9 +3,9 @@
 import threading
 import time
 
+from preheat.core.ref import Ref
+from preheat.core.snapshot import Snapshot
 from preheat.library.records import Records
-from preheat.ref import Ref
-from preheat.snapshot import Snapshot
 
 # Often enough to tell the used from the unused, and seldom enough to cost nothing.
 _NOTED_EVERY_S = 60.0

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from preheat.digest import Digest, sha256
-from preheat.errors import SOURCE, ImageError
+from preheat.core.digest import Digest, sha256
+from preheat.core.errors import SOURCE, ImageError
 from preheat.oci.blobs import Blobs, Find
 from preheat.oci.content import Content, Local, Span, chunks
 from preheat.oci.descriptor import CONFIG, LAYER, MANIFEST, Descriptor

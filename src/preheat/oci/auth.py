@@ -8,7 +8,7 @@ import json
 import threading
 from urllib.parse import urlencode, urlsplit
 
-from preheat.errors import ImageError
+from preheat.core.errors import ImageError
 from preheat.oci.credentials import Login
 from preheat.oci.place import Name
 from preheat.oci.wire import Challenge, read_errors, with_query

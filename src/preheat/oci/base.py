@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from preheat.errors import SOURCE, ImageError
+from preheat.core.errors import SOURCE, ImageError
 from preheat.oci.content import Content
 from preheat.oci.descriptor import INDEXES, Descriptor
 from preheat.oci.image import Image, choose, read_index, read_json, read_manifest

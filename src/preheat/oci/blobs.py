@@ -3,8 +3,8 @@
 import hashlib
 from collections.abc import Callable
 
-from preheat.digest import Digest, sha256
-from preheat.errors import SOURCE, ImageError
+from preheat.core.digest import Digest, sha256
+from preheat.core.errors import SOURCE, ImageError
 from preheat.oci.content import Content, Local, Span, chunks
 from preheat.oci.descriptor import Descriptor
 from preheat.oci.image import Document, media_type_of, read_index

@@ -7,8 +7,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Protocol
 
-from preheat.digest import Digest
-from preheat.errors import SOURCE, ImageError
+from preheat.core.digest import Digest
+from preheat.core.errors import SOURCE, ImageError
 
 CHUNK = 1 << 20
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from preheat.errors import ImageError
+from preheat.core.errors import ImageError
 from preheat.oci.place import DOCKER_HUB
 
 # The name that docker keeps its own hub's login by.

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from preheat.digest import SHA256, Digest
-from preheat.errors import SOURCE, ImageError, UsageError
+from preheat.core.digest import SHA256, Digest
+from preheat.core.errors import SOURCE, ImageError, UsageError
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from preheat.digest import Digest, sha256
-from preheat.errors import SOURCE, ImageError
+from preheat.core.digest import Digest, sha256
+from preheat.core.errors import SOURCE, ImageError
 from preheat.oci.descriptor import (
     CONFIG,
     INDEX,

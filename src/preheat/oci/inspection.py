@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from preheat.digest import GIT_SHA1, SHA256, Digest, hasher
+from preheat.core.digest import GIT_SHA1, SHA256, Digest, hasher
 from preheat.oci.content import CHUNK, Content
 from preheat.oci.descriptor import Descriptor
 from preheat.oci.entries import FILE, Damaged, Entries

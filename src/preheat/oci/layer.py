@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from preheat.digest import Digest
+from preheat.core.digest import Digest
 from preheat.oci.content import Piece, Span, after
 from preheat.oci.tar import END, FILE, FOLDER, LINK, Header, header, padding
 

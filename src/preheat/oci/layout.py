@@ -15,8 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from preheat.aside import create, tidy
-from preheat.digest import Digest, sha256
-from preheat.errors import SOURCE, TARGET, ImageError
+from preheat.core.digest import Digest, sha256
+from preheat.core.errors import SOURCE, TARGET, ImageError
 from preheat.oci.blobs import REF_NAME, Blobs
 from preheat.oci.content import Content, Span
 from preheat.oci.image import Document, read_json, write_json

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from gzip import BadGzipFile, GzipFile
 
-from preheat.errors import SOURCE, ImageError
+from preheat.core.errors import SOURCE, ImageError
 from preheat.oci.content import Content, chunks
 from preheat.oci.entries import LINK, Damaged, Entries, Entry, Readable
 from preheat.oci.overlay import FILE, FOLDER, Overlay, normal

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from preheat.digest import sha256
+from preheat.core.digest import sha256
 from preheat.oci.descriptor import Descriptor
 from preheat.oci.image import Document, write_json
 from preheat.oci.layer import Layer

@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from preheat.errors import UsageError
-from preheat.ref import read_path
+from preheat.core.errors import UsageError
+from preheat.core.ref import read_path
 
 SCRATCH, LAYOUT, OCI_ARCHIVE, DOCKER_ARCHIVE, REGISTRY = "scratch", "oci", "oci-archive", "docker-archive", "docker"
 _HINT = "oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG or docker://REGISTRY/REPOSITORY:TAG"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from preheat.errors import SOURCE, ImageError
+from preheat.core.errors import SOURCE, ImageError
 from preheat.oci.layer import LARGE, Entry, Layer
 from preheat.oci.tar import BLOCK, FILE, PAGE
 

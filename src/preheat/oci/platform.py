@@ -4,7 +4,7 @@ import platform as machine
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
 
 _MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64", "armv7l": "arm", "i686": "386"}
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from preheat.digest import Digest
-from preheat.errors import ImageError
+from preheat.core.digest import Digest
+from preheat.core.errors import ImageError
 from preheat.oci.content import Content, Small
 from preheat.oci.image import Document
 from preheat.oci.pour import Told

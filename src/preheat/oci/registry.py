@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from preheat.digest import Digest
-from preheat.errors import HubError, HubUnavailable, ImageError
-from preheat.events import Listener
+from preheat.core.digest import Digest
+from preheat.core.errors import HubError, HubUnavailable, ImageError
+from preheat.core.events import Listener
 from preheat.oci.auth import Auth
 from preheat.oci.credentials import Login
 from preheat.oci.descriptor import DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST

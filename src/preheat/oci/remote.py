@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from preheat.digest import Digest
-from preheat.errors import HubUnavailable, ImageError
+from preheat.core.digest import Digest
+from preheat.core.errors import HubUnavailable, ImageError
 from preheat.oci.content import CHUNK, Content, Piece, chunks
 from preheat.oci.descriptor import Descriptor
 from preheat.oci.image import Document

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from preheat.digest import Digest
+from preheat.core.digest import Digest
 from preheat.oci.content import Content
 from preheat.oci.descriptor import Descriptor
 from preheat.oci.image import Document

@@ -5,8 +5,8 @@ import posixpath
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from preheat.core.snapshot import File
 from preheat.oci.layer import LARGE, Entry, blob_entry, file_entry, folder_entry, link_entry
-from preheat.snapshot import File
 
 # Where a layer of its own puts a file, whatever views it is in; what else of ours is beside it.
 HOME = "opt/preheat"

@@ -8,8 +8,8 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 
-from preheat.digest import Digest, sha256
-from preheat.errors import SOURCE, HubUnavailable, ImageError
+from preheat.core.digest import Digest, sha256
+from preheat.core.errors import SOURCE, HubUnavailable, ImageError
 from preheat.oci.content import Content, chunks
 from preheat.oci.registry import Registry
 from preheat.oci.wire import header, read_offset, resolved, with_query

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
 from preheat.proof.figures import SCHEMA
 from preheat.proof.report import Report, spread
 

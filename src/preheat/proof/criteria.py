@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from preheat.errors import CheckFailed, UsageError
+from preheat.core.errors import CheckFailed, UsageError
 from preheat.proof.report import FIGURES, Report
 from preheat.proof.timeline import CONDITIONS
 

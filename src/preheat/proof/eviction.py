@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
 from preheat.proof.residency import cached, regular_files
 
 _DROP = Path("/proc/sys/vm/drop_caches")

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from preheat.errors import CheckFailed
+from preheat.core.errors import CheckFailed
+from preheat.core.snapshot import File
 from preheat.proof.eviction import Evicted
-from preheat.snapshot import File
 
 _WEIGHTY = 1 << 20
 _STAYS_AT_MOST = 0.05

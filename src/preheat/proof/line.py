@@ -5,8 +5,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from preheat.core.snapshot import File, Snapshot
 from preheat.hub import Hub
-from preheat.snapshot import File, Snapshot
 
 _LONG_ENOUGH_S = 0.5
 _FIRST = 1 << 18

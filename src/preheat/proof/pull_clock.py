@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from preheat.events import Event, Listener, Received, Resolved
+from preheat.core.events import Event, Listener, Received, Resolved
 from preheat.proof.timeline import Pulled
 
 

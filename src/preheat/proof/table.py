@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator
 
+from preheat.core.units import say_seconds, say_size
 from preheat.proof.report import Report, spread
 from preheat.proof.stages import Stage, stages_before, stages_during
 from preheat.proof.timeline import COLD, PRELOADED, WARM
-from preheat.units import say_seconds, say_size
 
 Say = Callable[[float], str]
 _NONE = "–"

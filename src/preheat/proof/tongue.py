@@ -3,8 +3,8 @@
 import tomllib
 from importlib.resources import files
 
-from preheat.errors import UsageError
-from preheat.units import say_size
+from preheat.core.errors import UsageError
+from preheat.core.units import say_size
 
 LANGUAGES = ("en", "zh")
 

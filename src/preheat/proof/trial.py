@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from preheat.errors import AppError, UsageError
+from preheat.core.errors import AppError, UsageError
 from preheat.guard.app import App
 from preheat.guard.ending import describe_exit
 from preheat.guard.kin import family

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
 
 _Words = TypeVar("_Words")
 Where = tuple[str | int, ...]

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
+from preheat.core.ref import MODELSCOPE as MODELSCOPE_HUB
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.recipes.lock import Lock, Pinned
 from preheat.recipes.observation import Observation, Opened, Served
 from preheat.recipes.places import FLAT, HF_CACHE, HUB_LAYOUTS, KEPT, MODELSCOPE, Place, at, place_of, special, within
 from preheat.recipes.recipe import Need, Recipe
-from preheat.ref import MODELSCOPE as MODELSCOPE_HUB
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 
 # What is smaller is kept though nobody opened it: to look whether it is there opens nothing.
 LARGE = 1_000_000

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import msgspec
 
-from preheat.digest import Digest
-from preheat.errors import PreheatError, UsageError
+from preheat.core.digest import Digest
+from preheat.core.errors import PreheatError, UsageError
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.recipes.form import Misread, Where, mistake, read_body, read_form
 from preheat.recipes.recipe import Need, Recipe
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 
 VERSION = 1
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import tomlkit
 
+from preheat.core.ref import FOLDER, Ref
+from preheat.core.snapshot import File
 from preheat.recipes.lock import VERSION, Lock, Pinned
-from preheat.ref import FOLDER, Ref
-from preheat.snapshot import File
 
 _HEADER = "# what the refs of the recipe beside it meant when they were pinned: written by `preheat lock`, not by hand"
 

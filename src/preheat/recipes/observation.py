@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from preheat.digest import Digest
-from preheat.ref import Ref
-from preheat.snapshot import File
+from preheat.core.digest import Digest
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File
 
 
 @dataclass(frozen=True, slots=True)

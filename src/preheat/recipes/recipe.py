@@ -5,10 +5,10 @@ from pathlib import Path
 
 import msgspec
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
+from preheat.core.ref import Ref
+from preheat.core.snapshot import Snapshot
 from preheat.recipes.form import Misread, mistake, read_body, read_form
-from preheat.ref import Ref
-from preheat.snapshot import Snapshot
 
 FILE_NAME = "preheat.toml"
 

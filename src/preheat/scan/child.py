@@ -10,12 +10,12 @@ from typing import IO, Any
 
 import msgspec
 
+from preheat.core.scan_verdict import UNSCANNED
 from preheat.scan.archives import open_member, tar_members, unpacked, zip_members
 from preheat.scan.findings import Findings
 from preheat.scan.kinds import HEAD, PICKLE_SUFFIXES, TAIL, UNREADABLE, kind_of
 from preheat.scan.pickles import look_into_pickle
 from preheat.scan.texts import GRAPHS, LAMBDA, TEMPLATE, code_by_name, configured_code, is_configuration
-from preheat.verdict import UNSCANNED
 
 # More than any honest pickle needs: the tensors of a checkpoint lie beside it, in the same zip or behind it.
 _MOST_MEMORY = 3 << 30

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from preheat.verdict import CLEAN, DANGEROUS, SUSPICIOUS, UNSCANNED
+from preheat.core.scan_verdict import CLEAN, DANGEROUS, SUSPICIOUS, UNSCANNED
 
 _MOST_NAMES = 20
 

@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from preheat.installation import how_to_install, is_installed
+from preheat.core.installation import how_to_install, is_installed
+from preheat.core.scan_verdict import LEVELS, SUSPICIOUS, UNSCANNED, Verdict
 from preheat.scan.kinds import HEAD, PICKLE_SUFFIXES, TAIL, kind_of
 from preheat.scan.texts import GRAPHS, code_by_name, configured_code, is_configuration
-from preheat.verdict import LEVELS, SUSPICIOUS, UNSCANNED, Verdict
 
 # What our own rules find beside the scanner's changes with this number, and files are looked into again.
 _RULES = 2

@@ -6,13 +6,13 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from preheat.errors import Busy, HubError, IntegrityError
-from preheat.events import Listener, Retrying, Waiting
+from preheat.core.errors import Busy, HubError, IntegrityError
+from preheat.core.events import Listener, Retrying, Waiting
+from preheat.core.snapshot import File
 from preheat.library.library import Library
 from preheat.library.partial import Partial
 from preheat.library.ranges import Range, common, merge
 from preheat.retry import Patience
-from preheat.snapshot import File
 from preheat.transfer.blame import ask_again
 from preheat.transfer.flight import Download, Flight
 from preheat.transfer.handover import Handed, rescue, shed, take_over

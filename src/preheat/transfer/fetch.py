@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
-from preheat.errors import HubError, HubUnavailable, IntegrityError, NoRanges
-from preheat.events import Event, Listener, Received, Stored
+from preheat.core.errors import HubError, HubUnavailable, IntegrityError, NoRanges
+from preheat.core.events import Event, Listener, Received, Stored
+from preheat.core.snapshot import File
 from preheat.library.library import Library
 from preheat.library.ranges import Range
 from preheat.retry import Patience
-from preheat.snapshot import File
 from preheat.transfer.board import Board
 from preheat.transfer.flight import Download, Flight
 from preheat.transfer.gauge import Gauge

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
+from preheat.core.snapshot import File
 from preheat.library.ranges import Range
-from preheat.snapshot import File
 
 SMALLEST, LARGEST = 512 << 10, 64 << 20
 _FIRST = 1 << 20

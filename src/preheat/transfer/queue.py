@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
-from preheat.snapshot import File
+from preheat.core.snapshot import File
 
 
 class Queue:

@@ -4,11 +4,11 @@ import time
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from preheat.digest import Digest
-from preheat.errors import HubError, HubUnavailable, IntegrityError
+from preheat.core.digest import Digest
+from preheat.core.errors import HubError, HubUnavailable, IntegrityError
+from preheat.core.snapshot import File, Snapshot
 from preheat.hub import Hub, Reader
 from preheat.retry import Patience
-from preheat.snapshot import File, Snapshot
 from preheat.transfer.plan import part_size
 from preheat.transfer.ramp import Ramp
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Collection, Iterator
 
-from preheat.digest import Digest
-from preheat.errors import HubError
-from preheat.snapshot import File
+from preheat.core.digest import Digest
+from preheat.core.errors import HubError
+from preheat.core.snapshot import File
 from preheat.transfer.flight import Download
 from preheat.transfer.route import Route
 

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from preheat.errors import HubError, HubUnavailable, IntegrityError, NoRanges
-from preheat.events import Away, Retrying
+from preheat.core.errors import HubError, HubUnavailable, IntegrityError, NoRanges
+from preheat.core.events import Away, Retrying
 from preheat.library.ranges import Range
 from preheat.retry import TOLD, Patience
 from preheat.transfer.flight import Download, Flight

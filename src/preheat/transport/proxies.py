@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from urllib.parse import unquote, urlsplit
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
 
 # `socks://` is what GNOME's settings write. Names are looked up by the proxy, as the far network knows more of them.
 _SCHEMES = {"http": 80, "https": 443, "socks": 1080, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}

@@ -5,7 +5,7 @@ from typing import Any
 
 import urllib3
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
 from preheat.transport.proxies import Proxy
 
 

@@ -14,7 +14,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.response import HTTPResponse
 
 from preheat import __version__
-from preheat.errors import HubError, HubUnavailable, UsageError
+from preheat.core.errors import HubError, HubUnavailable, UsageError
 from preheat.fence import Fence
 from preheat.transport.proxies import Proxy, choose
 from preheat.transport.race import Race

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import urllib3
 from urllib3 import exceptions
 
-from preheat.errors import HubError, HubUnavailable
+from preheat.core.errors import HubError, HubUnavailable
 from preheat.transport.proxies import Proxy
 
 _UP = "is it up, and reachable from here? try --endpoint hf=URL for another"

@@ -8,16 +8,16 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from preheat.digest import Digest
-from preheat.errors import IntegrityError, LibraryError, UsageError
-from preheat.events import Adopted, Event, LeftOut, Listener, Read, Reading
+from preheat.core.digest import Digest
+from preheat.core.errors import IntegrityError, LibraryError, UsageError
+from preheat.core.events import Adopted, Event, LeftOut, Listener, Read, Reading
+from preheat.core.placement import THEIRS, Look
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.library import hf_caches, ms_caches, whisper_caches
 from preheat.library.caches import Candidate, Found, Odd, commit_of
 from preheat.library.intake import Intake, Taken
 from preheat.library.library import Library
-from preheat.mark import THEIRS, Look
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
 
 _THREADS = 4
 _GLANCE_S = 0.2  # a wait without an end may miss a signal

@@ -4,8 +4,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from preheat.ref import Ref
-from preheat.snapshot import Snapshot
+from preheat.core.ref import Ref
+from preheat.core.snapshot import Snapshot
 from preheat.verbs.traced_start import Wanted
 
 _GLANCE_S = 0.05

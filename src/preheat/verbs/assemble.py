@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from preheat.core.errors import SOURCE, ImageError
+from preheat.core.events import Listener, Noted, Reading
+from preheat.core.ref import Ref
 from preheat.deploy.guard_zip import write_guard_zip
-from preheat.errors import SOURCE, ImageError
-from preheat.events import Listener, Noted, Reading
 from preheat.guard.probes import port_of
 from preheat.library.images import Images
 from preheat.library.library import Library
@@ -25,7 +26,6 @@ from preheat.oci.secrets import secret_in
 from preheat.oci.tree import HOME
 from preheat.recipes.offline import offline
 from preheat.recipes.recipe import Recipe
-from preheat.ref import Ref
 from preheat.verbs.inside import GUARD, LOCK, lay_out, lock_of, own_group, plain
 from preheat.verbs.required import Required
 from preheat.views.view import View

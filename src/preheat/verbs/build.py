@@ -4,9 +4,9 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from preheat.digest import Digest, sha256
-from preheat.errors import UsageError
-from preheat.events import LayerPut, Listener, Reading
+from preheat.core.digest import Digest, sha256
+from preheat.core.errors import UsageError
+from preheat.core.events import LayerPut, Listener, Reading
 from preheat.library.images import Images, LayerFact
 from preheat.library.library import Library
 from preheat.oci.base import read_image

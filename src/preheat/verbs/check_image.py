@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from preheat.errors import CheckFailed, ImageError
-from preheat.events import Listener, Noted, Read, Reading
+from preheat.core.errors import CheckFailed, ImageError
+from preheat.core.events import Listener, Noted, Read, Reading
 from preheat.oci.dress import Dress, starts
 from preheat.oci.inspection import inspect, own_layers
 from preheat.recipes.lock import read_lock

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from preheat.aside import put, tidy
+from preheat.core.errors import TARGET, ImageError, UsageError
+from preheat.core.events import Listener
 from preheat.deploy.dockerfile import MARK, Baking, dockerfile
-from preheat.errors import TARGET, ImageError, UsageError
-from preheat.events import Listener
 from preheat.library.library import Library
 from preheat.oci.dress import starts
 from preheat.oci.layer import Entry, Layer

@@ -5,8 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from preheat.errors import AccessDenied, PreheatError
-from preheat.events import Listener, Noted
+from preheat.core.errors import AccessDenied, PreheatError
+from preheat.core.events import Listener, Noted
+from preheat.core.ref import FOLDER
+from preheat.core.snapshot import File, Snapshot
 from preheat.guard.room import free_memory
 from preheat.library.library import Library
 from preheat.proof.line import Line
@@ -16,8 +18,6 @@ from preheat.proof.residency import cached
 from preheat.proof.speed import Speed, measure_speed
 from preheat.proof.symptoms import Endpoint, Place, Symptoms
 from preheat.recipes.recipe import Need, Recipe
-from preheat.ref import FOLDER
-from preheat.snapshot import File, Snapshot
 from preheat.verbs.pull import Source
 from preheat.views.links import COPY, trial
 

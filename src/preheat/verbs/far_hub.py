@@ -4,7 +4,8 @@ import contextlib
 import time
 from collections.abc import Iterator
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
+from preheat.core.ref import HUGGING_FACE, MODELSCOPE, Ref
 from preheat.library.library import Library
 from preheat.mirror.forms import Answer, Request
 from preheat.mirror.kept import Kept
@@ -13,7 +14,6 @@ from preheat.mirror.server import Server
 from preheat.mirror.shelf import Found
 from preheat.proof.report import Imitated
 from preheat.recipes.recipe import Recipe
-from preheat.ref import HUGGING_FACE, MODELSCOPE, Ref
 from preheat.verbs.required import required
 
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
+from preheat.core.snapshot import Snapshot
 from preheat.library.library import Library
 from preheat.recipes.recipe import Recipe
-from preheat.snapshot import Snapshot
 from preheat.views.names import renamed
 from preheat.views.view import Alias, Bytes, Note, Piece, View
 

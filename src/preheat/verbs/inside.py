@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from preheat.errors import SOURCE, ImageError
+from preheat.core.errors import SOURCE, ImageError
+from preheat.core.snapshot import File
 from preheat.library.library import Library
 from preheat.oci.layer import LARGE, Entry, blob_entry, file_entry, folder_entry
 from preheat.oci.plan import Group
@@ -16,7 +17,6 @@ from preheat.oci.tree import HOME, parents, read_tree
 from preheat.recipes.lock import Lock, Pinned
 from preheat.recipes.lock_text import lock_text
 from preheat.recipes.recipe import Need, Recipe
-from preheat.snapshot import File
 from preheat.verbs.required import Required
 from preheat.verbs.view import require_names
 from preheat.views.names import renamed

@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from preheat.aside import tidy, write_whole
-from preheat.errors import UsageError
-from preheat.events import Listener, Noted
+from preheat.core.errors import UsageError
+from preheat.core.events import Listener, Noted
+from preheat.core.ref import Ref
+from preheat.core.snapshot import Snapshot
 from preheat.recipes.lock import Lock, Pinned
 from preheat.recipes.lock_text import lock_text
 from preheat.recipes.recipe import Need, Recipe
-from preheat.ref import Ref
 from preheat.retry import USUAL, Patience
-from preheat.snapshot import Snapshot
 from preheat.verbs.pull import Source, resolve
 
 SourcesOf = Callable[[Need], Sequence[Source]]

@@ -5,8 +5,9 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from preheat.errors import PreheatError
-from preheat.events import Event, Listener
+from preheat.core.errors import PreheatError
+from preheat.core.events import Event, Listener
+from preheat.core.ref import HUGGING_FACE, MODELSCOPE, Ref
 from preheat.library.library import Library
 from preheat.library.records import MIRROR
 from preheat.mirror.asker import read_asker
@@ -28,7 +29,6 @@ from preheat.mirror.standing import Look, Sources
 from preheat.mirror.tally import Tally
 from preheat.mirror.upstream import Upstream, Upstreams
 from preheat.mirror.uses import Uses
-from preheat.ref import HUGGING_FACE, MODELSCOPE, Ref
 from preheat.retry import Patience
 from preheat.transfer.fetch import Policy
 

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from preheat.events import Listener
+from preheat.core.events import Listener
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.hub import Hub
 from preheat.library.library import Library
-from preheat.ref import Ref
 from preheat.retry import USUAL, Patience
-from preheat.snapshot import File, Snapshot
 from preheat.verbs.pull import Source, Wish, believed, resolve
 
 _CONNECTIONS = 8

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from preheat.digest import Digest
-from preheat.errors import LibraryError, Occupied
-from preheat.events import Adopted, Listener, MovedAside, Placed
+from preheat.core.digest import Digest
+from preheat.core.errors import LibraryError, Occupied
+from preheat.core.events import Adopted, Listener, MovedAside, Placed
+from preheat.core.placement import KEPT, OURS, THEIRS, Look
 from preheat.library.library import Library
-from preheat.mark import KEPT, OURS, THEIRS, Look
 from preheat.verbs.ground import (
     NO_PERMISSION,
     Permissions,

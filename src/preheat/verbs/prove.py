@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from preheat.errors import HubError, UsageError
-from preheat.events import Listener, TrialStarted
+from preheat.core.errors import HubError, UsageError
+from preheat.core.events import Listener, TrialStarted
+from preheat.core.snapshot import File, Snapshot
 from preheat.guard.probes import parse_probe
 from preheat.guard.tail import Tail
 from preheat.library.library import Library
@@ -23,7 +24,6 @@ from preheat.proof.trial import read_first
 from preheat.proof.untouched import untouched
 from preheat.proof.workplace import fresh, sweep
 from preheat.recipes.recipe import Need, Recipe
-from preheat.snapshot import File, Snapshot
 from preheat.verbs.ground import NO_PERMISSION, Permissions
 from preheat.verbs.required import required
 from preheat.verbs.starts import Roots, Starts, Surroundings

@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from preheat.errors import HubError, IntegrityError, NotFound, PreheatError
-from preheat.events import Listener, Resolved
+from preheat.core.errors import HubError, IntegrityError, NotFound, PreheatError
+from preheat.core.events import Listener, Resolved
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 from preheat.hub import Hub
 from preheat.library.holding import lacking
 from preheat.library.library import Library
-from preheat.ref import Ref
 from preheat.retry import USUAL, Patience, persist
-from preheat.snapshot import File, Snapshot
 from preheat.transfer.fetch import Policy, fetch
 from preheat.transfer.route import Way
 from preheat.verbs.scan import REFUSE, WARN, look_into

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from preheat.errors import LibraryError
-from preheat.events import Listener, Unneeded
+from preheat.core.errors import LibraryError
+from preheat.core.events import Listener, Unneeded
+from preheat.core.ref import Ref
+from preheat.core.snapshot import Snapshot
 from preheat.library.library import Library
 from preheat.library.sweep import Plan, Sweep
-from preheat.ref import Ref
-from preheat.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from preheat.errors import IntegrityError
-from preheat.events import Listener
+from preheat.core.errors import IntegrityError
+from preheat.core.events import Listener
+from preheat.core.snapshot import Snapshot
 from preheat.library.holding import require_held
 from preheat.library.library import Library
 from preheat.recipes.recipe import Need, Recipe
-from preheat.snapshot import Snapshot
 from preheat.verbs.verify import verify
 
 Required = Sequence[tuple[Need, Snapshot]]

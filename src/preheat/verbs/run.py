@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from preheat import guard
-from preheat.errors import AppError, UsageError
-from preheat.events import AppChanged, Listener, NetworkSeen, Noted
+from preheat.core.errors import AppError, UsageError
+from preheat.core.events import AppChanged, Listener, NetworkSeen, Noted
 from preheat.guard.app import PORT, App
 from preheat.guard.confessions import Confessions
 from preheat.guard.isolation import why_not

@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from preheat.errors import CheckFailed, LibraryError
-from preheat.events import Listener, Scanned
+from preheat.core.errors import CheckFailed, LibraryError
+from preheat.core.events import Listener, Scanned
+from preheat.core.scan_verdict import DANGEROUS, SUSPICIOUS, UNSCANNED, Verdict
+from preheat.core.snapshot import File
 from preheat.library.library import Library
 from preheat.library.partial import disk
 from preheat.library.verdicts import Verdicts
 from preheat.scan.scan import look_at_text, may_run_code, scan, scanner
-from preheat.snapshot import File
-from preheat.verdict import DANGEROUS, SUSPICIOUS, UNSCANNED, Verdict
 
 REFUSE, WARN, ALLOW = "refuse", "warn", "allow"
 _MOST_NAMED = 3

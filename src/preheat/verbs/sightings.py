@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin
 
-from preheat.digest import SHA256, Digest, hasher
+from preheat.core.digest import SHA256, Digest, hasher
+from preheat.core.ref import Ref
+from preheat.core.snapshot import Snapshot
 from preheat.guard.opens import FANOTIFY
 from preheat.guard.strace import STRACE
 from preheat.library.library import Library
@@ -15,8 +17,6 @@ from preheat.mirror.asked import asked_at, asked_by
 from preheat.recipes.notes import Notes, Reply, file_name
 from preheat.recipes.observation import Loaded, Made, Observation, Opened, Reached, Served
 from preheat.recipes.places import within
-from preheat.ref import Ref
-from preheat.snapshot import Snapshot
 from preheat.verbs.traced_start import Seen
 
 # What hubs' clients write for themselves, and what is no use to anybody after.

@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from preheat.errors import AppError
-from preheat.events import Event, Listener, Noted, Placed
+from preheat.core.errors import AppError
+from preheat.core.events import Event, Listener, Noted, Placed
+from preheat.core.snapshot import File
 from preheat.guard.app import App
 from preheat.guard.network import Witness
 from preheat.library.library import Library
@@ -22,7 +23,6 @@ from preheat.proof.timeline import COLD, PRELOADED, RESTART, Memory, Reading, Ti
 from preheat.proof.trial import Eyes, Started, restart_once, start_once
 from preheat.recipes.offline import offline, online
 from preheat.recipes.recipe import Recipe
-from preheat.snapshot import File
 from preheat.verbs.ground import NO_PERMISSION, Permissions
 from preheat.verbs.required import required
 from preheat.verbs.run import network_seen, stopwatch, witness_for

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from preheat.digest import SHA256, Digest, hasher
-from preheat.errors import IntegrityError, LibraryError, NoSpace
-from preheat.events import Listener, Read, Reading
+from preheat.core.digest import SHA256, Digest, hasher
+from preheat.core.errors import IntegrityError, LibraryError, NoSpace
+from preheat.core.events import Listener, Read, Reading
+from preheat.core.placement import BEGUN, KEPT, OURS, THEIRS, Look, Mark
+from preheat.core.snapshot import File
 from preheat.library.inventory import inventory
 from preheat.library.library import Library
 from preheat.library.likeness import digests_of
-from preheat.mark import BEGUN, KEPT, OURS, THEIRS, Look, Mark
-from preheat.snapshot import File
 from preheat.verbs.ground import Site, places_of, require_bounds, with_real_folder
 from preheat.views.occupied import Blobs, Standing, algorithms, fitting, judge
 from preheat.views.placer import EDITED_UP_TO, read_note

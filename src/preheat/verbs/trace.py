@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from preheat.aside import TRACE, tidy, write_whole
-from preheat.errors import AppError, UsageError
-from preheat.events import Listener, Noted
+from preheat.core.errors import AppError, UsageError
+from preheat.core.events import Listener, Noted
+from preheat.core.ref import Ref
+from preheat.core.snapshot import Snapshot
 from preheat.guard.app import App
 from preheat.library.library import Library
 from preheat.mirror.certificate import own, place, trusted_beside
@@ -19,8 +21,6 @@ from preheat.recipes.draft import recipe_text
 from preheat.recipes.infer import LARGE, Inferred, infer
 from preheat.recipes.lock import lock_path
 from preheat.recipes.observation import Observation
-from preheat.ref import Ref
-from preheat.snapshot import Snapshot
 from preheat.verbs.asking import Asking
 from preheat.verbs.lock import keep_lock
 from preheat.verbs.sightings import Subject, observe, reached

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from preheat import guard
-from preheat.errors import AppError, UsageError
-from preheat.events import Answered, AppChanged, Event, Listener, Noted, Serving
+from preheat.core.errors import AppError, UsageError
+from preheat.core.events import Answered, AppChanged, Event, Listener, Noted, Serving
 from preheat.guard.app import App
 from preheat.guard.ending import describe_exit
 from preheat.guard.kin import family

@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from preheat.digest import Digest
-from preheat.errors import PreheatError, UsageError
-from preheat.events import Listener, Mended, Read, Reading, Rotten
+from preheat.core.digest import Digest
+from preheat.core.errors import PreheatError, UsageError
+from preheat.core.events import Listener, Mended, Read, Reading, Rotten
+from preheat.core.snapshot import File, Snapshot
 from preheat.library.inventory import Blob, inventory
 from preheat.library.library import Library
 from preheat.library.verification import Finding, quarantine
 from preheat.library.verification import verify as hash_again
-from preheat.snapshot import File, Snapshot
 
 # Brings a file of a snapshot into the library again; raises PreheatError when it cannot.
 Mend = Callable[[Snapshot, File], None]

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from preheat.errors import UsageError
-from preheat.events import Listener
+from preheat.core.errors import UsageError
+from preheat.core.events import Listener
+from preheat.core.ref import MODELSCOPE
+from preheat.core.snapshot import Snapshot
 from preheat.library.library import Library
 from preheat.recipes.recipe import Recipe
-from preheat.ref import MODELSCOPE
-from preheat.snapshot import Snapshot
 from preheat.verbs.ground import NO_PERMISSION, Permissions, Site, bounds
 from preheat.verbs.placing import place_sites
 from preheat.verbs.required import Required, asked_for, require

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from preheat.snapshot import Snapshot
+from preheat.core.snapshot import Snapshot
 from preheat.views.links import AUTO
 from preheat.views.view import Bytes, Piece
 

@@ -8,8 +8,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from preheat.digest import SHA256
-from preheat.snapshot import File, Snapshot
+from preheat.core.digest import SHA256
+from preheat.core.snapshot import File, Snapshot
 from preheat.views.view import Note
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from preheat.snapshot import Snapshot
+from preheat.core.snapshot import Snapshot
 from preheat.views.hf_tree import tree_note
 from preheat.views.links import AUTO
 from preheat.views.revisions import HUGGING_FACE_BRANCH, branch_for

@@ -1,6 +1,6 @@
 """Views: a layout by its name."""
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
 from preheat.views.flat import Flat
 from preheat.views.huggingface import HuggingFaceCache
 from preheat.views.local_dir import LocalDir

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from preheat.aside import beside, lock, put, tidy
-from preheat.errors import LibraryError, UsageError
+from preheat.core.errors import LibraryError, UsageError
 
 REFLINK, HARDLINK, SYMLINK, COPY = "reflink", "hardlink", "symlink", "copy"
 # What `--link` takes, and the ways that each tries in turn.

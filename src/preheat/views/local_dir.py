@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from preheat.snapshot import File, Snapshot
+from preheat.core.snapshot import File, Snapshot
 from preheat.views.hf_tree import tree_note
 from preheat.views.links import AUTO
 from preheat.views.view import Before, Bytes, Note, Piece

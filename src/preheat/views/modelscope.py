@@ -9,9 +9,9 @@ what is there. Where the old layout is there too, the client prefers that.
 from collections.abc import Sequence
 from pathlib import Path
 
-from preheat.errors import LibraryError
-from preheat.ref import HUGGING_FACE, MODELSCOPE, Ref
-from preheat.snapshot import Snapshot
+from preheat.core.errors import LibraryError
+from preheat.core.ref import HUGGING_FACE, MODELSCOPE, Ref
+from preheat.core.snapshot import Snapshot
 from preheat.views.links import AUTO
 from preheat.views.revisions import MODELSCOPE_BRANCH, branch_for
 from preheat.views.view import Bytes, Piece

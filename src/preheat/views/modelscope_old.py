@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from preheat.snapshot import Snapshot
+from preheat.core.snapshot import Snapshot
 from preheat.views.links import AUTO
 from preheat.views.modelscope import owner_and_name
 from preheat.views.revisions import MODELSCOPE_BRANCH, branch_for

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from preheat.errors import IntegrityError, LibraryError, UsageError
-from preheat.snapshot import File, Snapshot
+from preheat.core.errors import IntegrityError, LibraryError, UsageError
+from preheat.core.snapshot import File, Snapshot
 
 
 def by_last_name(snapshot: Snapshot, files: Iterable[File]) -> dict[str, File]:

@@ -5,9 +5,9 @@ import itertools
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
-from preheat.digest import Digest
-from preheat.mark import BEGUN, KEPT, OURS, THEIRS, Look, Mark
-from preheat.snapshot import File
+from preheat.core.digest import Digest
+from preheat.core.placement import BEGUN, KEPT, OURS, THEIRS, Look, Mark
+from preheat.core.snapshot import File
 from preheat.views.sight import Sight
 
 

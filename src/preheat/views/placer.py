@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from preheat.aside import left, put, tidy
-from preheat.errors import LibraryError
-from preheat.snapshot import File, Snapshot
+from preheat.core.errors import LibraryError
+from preheat.core.snapshot import File, Snapshot
 from preheat.views.links import COPY, REFLINK, SYMLINK, link, stands
 from preheat.views.view import Alias, Before, BlobPath, Bytes, Note, Piece, Placement, View
 

@@ -1,6 +1,6 @@
 """Revisions: under which branch an app looks for what a ref names."""
 
-from preheat.ref import Ref
+from preheat.core.ref import Ref
 
 HUGGING_FACE_BRANCH, MODELSCOPE_BRANCH = "main", "master"
 

@@ -6,8 +6,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from preheat.digest import GIT_SHA1, SHA256, Digest
-from preheat.mark import Look
+from preheat.core.digest import GIT_SHA1, SHA256, Digest
+from preheat.core.placement import Look
 
 _BLOB = re.compile(rf".*/blobs/({SHA256}|{GIT_SHA1})/([0-9a-f]{{2}})/(\2[0-9a-f]{{38,62}})")
 

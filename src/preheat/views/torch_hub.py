@@ -8,7 +8,7 @@ It is taken for right when it is there.
 from collections.abc import Sequence
 from pathlib import Path
 
-from preheat.snapshot import Snapshot
+from preheat.core.snapshot import Snapshot
 from preheat.views.links import AUTO
 from preheat.views.names import by_last_name
 from preheat.views.view import Bytes, Piece

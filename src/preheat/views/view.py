@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from preheat.digest import Digest
-from preheat.snapshot import File, Snapshot
+from preheat.core.digest import Digest
+from preheat.core.snapshot import File, Snapshot
 
 BlobPath = Callable[[Digest], Path]
 

@@ -8,8 +8,8 @@ It is hashed at each start, and taken when the hash is the one in its address.
 from collections.abc import Sequence
 from pathlib import Path
 
-from preheat.errors import LibraryError
-from preheat.snapshot import Snapshot
+from preheat.core.errors import LibraryError
+from preheat.core.snapshot import Snapshot
 from preheat.views.links import AUTO
 from preheat.views.names import by_last_name
 from preheat.views.view import Bytes, Piece

@@ -3,10 +3,10 @@
 import argparse
 
 from preheat.cli.wiring import Wiring
-from preheat.errors import Incomplete
-from preheat.events import Event, LeftOut
-from preheat.ref import Ref, read_path
-from preheat.units import say_size
+from preheat.core.errors import Incomplete
+from preheat.core.events import Event, LeftOut
+from preheat.core.ref import Ref, read_path
+from preheat.core.units import say_size
 from preheat.verbs.adopt import adopt
 
 _FEW = 3  # of the files left out, in the last message

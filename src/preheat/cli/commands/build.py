@@ -6,10 +6,10 @@ from pathlib import Path
 from preheat.api.building import ImageTerms, build_image, check_built, write_docker_context
 from preheat.cli.wiring import Wiring
 from preheat.cli.words import read_address, read_seconds, read_size
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
+from preheat.core.units import say_seconds, say_size
 from preheat.oci.place import read_place
 from preheat.oci.store import HERE, MOUNTED, SENT, SHARED, WRITTEN
-from preheat.units import say_seconds, say_size
 from preheat.verbs.build import Built
 
 _HOW = {

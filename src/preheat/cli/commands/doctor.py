@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from preheat.cli.wiring import Wiring
+from preheat.core.snapshot import Snapshot
+from preheat.core.units import say_seconds
 from preheat.proof.line import Line, measure_line
 from preheat.proof.remedies import Remedy
 from preheat.recipes.recipe import FILE_NAME
-from preheat.snapshot import Snapshot
-from preheat.units import say_seconds
 from preheat.verbs.doctor import Surgery, doctor
 from preheat.verbs.pull import Source
 

@@ -3,10 +3,10 @@
 import argparse
 
 from preheat.cli.wiring import Wiring
-from preheat.errors import NotPreloaded
+from preheat.core.errors import NotPreloaded
+from preheat.core.ref import Ref
+from preheat.core.units import say_size
 from preheat.library.survey import Survey, Version, survey
-from preheat.ref import Ref
-from preheat.units import say_size
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:

@@ -13,8 +13,8 @@ from types import FrameType
 
 from preheat.cli.wiring import Wiring
 from preheat.cli.words import read_address, read_seconds, read_size, read_upstream_token
-from preheat.errors import PreheatError, UsageError
-from preheat.events import Event, Noted
+from preheat.core.errors import PreheatError, UsageError
+from preheat.core.events import Event, Noted
 from preheat.mirror.access_log import AccessLog
 from preheat.mirror.certificate import given, names_of, own, place
 from preheat.mirror.limits import Limits

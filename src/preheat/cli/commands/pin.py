@@ -3,8 +3,8 @@
 import argparse
 
 from preheat.cli.wiring import Wiring
+from preheat.core.ref import Ref
 from preheat.library.partial import disk_trouble
-from preheat.ref import Ref
 from preheat.verbs.remove import recorded
 
 

@@ -4,9 +4,9 @@ import argparse
 
 from preheat.cli.wiring import Wiring
 from preheat.cli.words import read_seconds
+from preheat.core.units import say_size
 from preheat.library.partial import disk_trouble
 from preheat.library.sweep import Sweep
-from preheat.units import say_size
 from preheat.verbs.prune import Shears, prune
 
 

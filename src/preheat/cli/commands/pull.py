@@ -8,8 +8,8 @@ import msgspec
 
 from preheat.api.pulling import look_ahead_all, pull_all
 from preheat.cli.wiring import Wiring
-from preheat.errors import NoSpace, UsageError
-from preheat.units import say_seconds, say_size
+from preheat.core.errors import NoSpace, UsageError
+from preheat.core.units import say_seconds, say_size
 
 if TYPE_CHECKING:
     from preheat.verbs.outlook import Outlook

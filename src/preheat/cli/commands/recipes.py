@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 
 from preheat.cli.wiring import Wiring
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
+from preheat.core.units import say_size
 from preheat.recipes.collection import built_in, is_built_in, names, shipped_lock, text_of
 from preheat.recipes.recipe import Recipe
-from preheat.units import say_size
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:

@@ -4,9 +4,9 @@ import argparse
 
 from preheat.cli.commands.prune import sweep_of
 from preheat.cli.wiring import Wiring
+from preheat.core.ref import Ref
+from preheat.core.units import say_size
 from preheat.library.partial import disk_trouble
-from preheat.ref import Ref
-from preheat.units import say_size
 from preheat.verbs.remove import recorded, remove, versions_of
 
 

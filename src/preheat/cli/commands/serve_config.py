@@ -6,11 +6,11 @@ from pathlib import Path
 
 from preheat.cli.wiring import Wiring
 from preheat.cli.words import read_address, read_seconds
+from preheat.core.errors import UsageError
 from preheat.deploy.compose import compose
 from preheat.deploy.guard_zip import write_guard_zip
 from preheat.deploy.service import Service
 from preheat.deploy.systemd import unit
-from preheat.errors import UsageError
 from preheat.guard.probes import port_of
 from preheat.recipes.collection import is_built_in
 from preheat.recipes.offline import SWITCHES

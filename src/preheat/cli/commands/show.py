@@ -3,10 +3,10 @@
 import argparse
 
 from preheat.cli.wiring import Wiring
+from preheat.core.ref import Ref
+from preheat.core.units import say_size
 from preheat.library.inventory import names_by_blob
 from preheat.library.survey import sharers
-from preheat.ref import Ref
-from preheat.units import say_size
 from preheat.verbs.remove import recorded
 
 

@@ -8,16 +8,16 @@ from types import FrameType
 
 from preheat.cli.wiring import Wiring
 from preheat.cli.words import read_seconds
-from preheat.errors import HubError, UsageError
-from preheat.events import Listener
+from preheat.core.errors import HubError, UsageError
+from preheat.core.events import Listener
+from preheat.core.ref import Ref
+from preheat.core.snapshot import Snapshot
+from preheat.core.units import say_seconds, say_size
 from preheat.guard.app import App
 from preheat.mirror.server import Server
 from preheat.mirror.shelf import Shelf
 from preheat.proof.trial import read_first
 from preheat.recipes.recipe import FILE_NAME, Need, is_app_name
-from preheat.ref import Ref
-from preheat.snapshot import Snapshot
-from preheat.units import say_seconds, say_size
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
 from preheat.verbs.pull import resolve
 from preheat.verbs.trace import Terms, Traced, trace

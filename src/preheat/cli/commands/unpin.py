@@ -3,9 +3,9 @@
 import argparse
 
 from preheat.cli.wiring import Wiring
-from preheat.errors import Incomplete
+from preheat.core.errors import Incomplete
+from preheat.core.ref import Ref
 from preheat.library.partial import disk_trouble
-from preheat.ref import Ref
 from preheat.verbs.remove import recorded
 
 

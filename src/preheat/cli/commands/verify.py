@@ -6,11 +6,11 @@ import time
 
 from preheat.cli.wiring import Wiring
 from preheat.cli.words import read_seconds
-from preheat.errors import CheckFailed, NotPreloaded
+from preheat.core.errors import CheckFailed, NotPreloaded
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
+from preheat.core.units import say_seconds, say_size
 from preheat.recipes.recipe import Need
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
-from preheat.units import say_seconds, say_size
 from preheat.verbs.pull import Wish, pull
 from preheat.verbs.remove import recorded
 from preheat.verbs.verify import verify

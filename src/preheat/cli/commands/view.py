@@ -3,7 +3,7 @@
 import argparse
 
 from preheat.cli.wiring import Wiring
-from preheat.ref import Ref, read_path
+from preheat.core.ref import Ref, read_path
 from preheat.verbs.placing import place_sites
 from preheat.verbs.required import look_over
 from preheat.verbs.view import site_at

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 
-from preheat.digest import Digest
+from preheat.core.digest import Digest
 
 # Placed by preheat; about to be; the user's own with the right bytes; the user's own with others, to be left.
 OURS, BEGUN, THEIRS, KEPT = "ours", "begun", "theirs", "kept"

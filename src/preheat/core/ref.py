@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from preheat.digest import SHA256, Digest
-from preheat.errors import UsageError
+from preheat.core.digest import SHA256, Digest
+from preheat.core.errors import UsageError
 
 MODEL, DATASET, SPACE = "model", "dataset", "space"
 HUGGING_FACE, MODELSCOPE, URL, FOLDER = "hf", "ms", "url", "file"

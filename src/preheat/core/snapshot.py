@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import translate
 
-from preheat.digest import Digest
-from preheat.errors import IntegrityError, NotFound
-from preheat.ref import Ref
+from preheat.core.digest import Digest
+from preheat.core.errors import IntegrityError, NotFound
+from preheat.core.ref import Ref
 
 # Without one of these, a pattern is the name of one file: traced recipes list thousands of them.
 _GLOB = frozenset("*?[")

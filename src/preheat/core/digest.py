@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from preheat.errors import UsageError
+from preheat.core.errors import UsageError
 
 SHA256 = "sha256"
 GIT_SHA1 = "git-sha1"

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.digest import sha256
-from preheat.errors import PreheatError, UsageError
-from preheat.ref import Ref
+from preheat.core.digest import sha256
+from preheat.core.errors import PreheatError, UsageError
+from preheat.core.ref import Ref
 
 HEX = "5f6c1d3a2b4e8f7091a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708"
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.digest import Digest, git_sha1, sha256
-from preheat.errors import IntegrityError, NotFound
-from preheat.ref import Ref
-from preheat.snapshot import File, Snapshot
+from preheat.core.digest import Digest, git_sha1, sha256
+from preheat.core.errors import IntegrityError, NotFound
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
 
 DIGEST = sha256("0" * 64)
 COMMIT = "0" * 40

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from preheat.installation import how_to_install, is_installed
+from preheat.core.installation import how_to_install, is_installed
 
 SCANNER = "'picklescan>=1.0.5'"
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from preheat.ref import Ref
-from preheat.snapshot import File
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File
 
 
 class Resolved(msgspec.Struct, frozen=True):

@@ -1,0 +1,1 @@
+"""The nouns that every room uses: refs, snapshots, digests, events and errors."""
