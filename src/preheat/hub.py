@@ -4,7 +4,7 @@ from typing import Protocol
 
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.pipe import Pipe
+from preheat.disk.splice import Pipe
 
 
 class Reader(Protocol):

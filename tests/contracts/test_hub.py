@@ -13,12 +13,12 @@ import pytest
 from preheat.core.errors import HubUnavailable, IntegrityError, NoRanges, NotFound, UsageError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.disk.splice import Pipe
 from preheat.hub import Hub, Reader
 from preheat.hubs.folder import Folder
 from preheat.hubs.huggingface import HuggingFace
 from preheat.hubs.modelscope import ModelScope
 from preheat.hubs.url import Url
-from preheat.pipe import Pipe
 from preheat.transport.transport import Transport
 from tests.authority import trusting
 from tests.flaky_hub import FlakyHub, hangs_up_after, knows_no_ranges, says

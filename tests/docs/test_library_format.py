@@ -12,10 +12,10 @@ from preheat.core.errors import HubUnavailable
 from preheat.core.events import Event
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.disk.splice import Pipe
 from preheat.hub import Reader
 from preheat.hubs.folder import Folder
 from preheat.library.library import Library
-from preheat.pipe import Pipe
 from preheat.retry import Patience
 from preheat.transfer.fetch import Policy
 from preheat.verbs.pull import Source, pull

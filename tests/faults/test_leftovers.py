@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from preheat import aside
+from preheat.disk import temporary_file
 from preheat.library.lock import take
 from tests.command import Preheat
 from tests.faults.preloaded import Fault, faulty, killed
@@ -116,23 +116,23 @@ def test_folders_of_killed_proofs_and_traces_go_with_the_next_prune(app: Preheat
 
 
 def test_what_is_being_written_is_not_taken_for_left(tmp_path: Path) -> None:
-    path, descriptor = aside.create(tmp_path / "file")
-    assert aside.left(tmp_path) == []
+    path, descriptor = temporary_file.create(tmp_path / "file")
+    assert temporary_file.left(tmp_path) == []
     os.close(descriptor)
-    assert aside.left(tmp_path) == [path]
-    aside.tidy(tmp_path / "other")
+    assert temporary_file.left(tmp_path) == [path]
+    temporary_file.tidy(tmp_path / "other")
     assert path.exists()
-    aside.tidy(tmp_path / "file")
+    temporary_file.tidy(tmp_path / "file")
     assert not path.exists()
 
 
 @pytest.mark.parametrize("name", ["a" * 255, "漢" * 85, "ab" + "漢" * 80, "x.tar"])
 def test_every_name_of_a_file_has_a_name_aside_that_is_found_again(tmp_path: Path, name: str) -> None:
-    aside.put(tmp_path / name, lambda path: path.write_bytes(b"1"))
-    path, descriptor = aside.create(tmp_path / name)
+    temporary_file.put(tmp_path / name, lambda path: path.write_bytes(b"1"))
+    path, descriptor = temporary_file.create(tmp_path / name)
     os.close(descriptor)
-    assert aside.is_for(path, tmp_path / name)
-    aside.tidy(tmp_path / name)
+    assert temporary_file.is_for(path, tmp_path / name)
+    temporary_file.tidy(tmp_path / name)
     assert [one.name for one in tmp_path.iterdir()] == [name]
 
 
@@ -141,16 +141,16 @@ def test_every_name_of_a_file_has_a_name_aside_that_is_found_again(tmp_path: Pat
 )
 def test_files_that_only_look_alike_are_nobodys_leftovers(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
-    assert aside.left(tmp_path) == []
+    assert temporary_file.left(tmp_path) == []
 
 
 def test_a_symlink_aside_is_left_behind_only_once_it_is_old(tmp_path: Path) -> None:
-    path = aside.beside(tmp_path / "link")
+    path = temporary_file.beside(tmp_path / "link")
     path.symlink_to("nowhere")
-    assert not aside.is_left(path)
+    assert not temporary_file.is_left(path)
     long_ago = time.time() - 3600
     os.utime(path, (long_ago, long_ago), follow_symlinks=False)
-    assert aside.is_left(path)
+    assert temporary_file.is_left(path)
 
 
 def test_what_was_taken_for_left_before_it_had_its_name_is_made_again(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_what_was_taken_for_left_before_it_had_its_name_is_made_again(tmp_path: 
         if len(made) == 1:
             path.unlink()  # as another process's tidying would
 
-    aside.put(tmp_path / "file", make)
+    temporary_file.put(tmp_path / "file", make)
     assert (tmp_path / "file").read_bytes() == b"whole"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
@@ -174,5 +174,5 @@ def test_what_cannot_be_made_leaves_nothing(tmp_path: Path, error: BaseException
         raise error
 
     with pytest.raises(type(error)):
-        aside.put(tmp_path / "file", make)
+        temporary_file.put(tmp_path / "file", make)
     assert list(tmp_path.iterdir()) == []

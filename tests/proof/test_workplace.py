@@ -5,7 +5,7 @@ import sys
 import threading
 from pathlib import Path
 
-from preheat.aside import TRACE
+from preheat.disk.temporary_file import TRACE
 from preheat.proof.workplace import fresh, sweep
 
 

@@ -12,9 +12,9 @@ from preheat.core.digest import GIT_SHA1, SHA256, Digest, hasher
 from preheat.core.errors import AccessDenied, HubError, NotFound
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.disk.splice import CANNOT, Pipe
 from preheat.hub import Reader
 from preheat.hubs.listing import listing_commit
-from preheat.pipe import CANNOT, Pipe
 
 _SKIPPED = frozenset((".git", ".cache"))
 # Hubs keep larger files in LFS, named by sha256; what a folder says should look like what a hub would.

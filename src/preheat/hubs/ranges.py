@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from preheat.core.errors import HubError, HubUnavailable, IntegrityError, NoRanges, PreheatError
 from preheat.core.snapshot import File
+from preheat.disk.splice import Pipe
 from preheat.hub import Reader
-from preheat.pipe import Pipe
 from preheat.transport.stream import Stream
 from preheat.transport.transport import Transport
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from preheat.aside import write_whole
 from preheat.core.digest import Digest
+from preheat.disk.temporary_file import write_whole
 from preheat.library.partial import disk_trouble
 from preheat.library.reading import read_small
 

@@ -3,8 +3,8 @@
 import errno
 from pathlib import Path
 
-from preheat.aside import write_whole
 from preheat.core.errors import LibraryError
+from preheat.disk.temporary_file import write_whole
 from preheat.library.partial import disk_trouble
 from preheat.library.reading import read_small
 

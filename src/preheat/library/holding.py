@@ -6,7 +6,7 @@ from dataclasses import replace
 from preheat.core.digest import Digest
 from preheat.core.errors import IntegrityError, PreheatError
 from preheat.core.snapshot import File, Snapshot
-from preheat.feeding import feed
+from preheat.disk.file_hash import feed
 from preheat.library.blobs import name_too
 from preheat.library.library import Library
 from preheat.library.partial import disk

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from preheat.aside import write_whole
+from preheat.disk.temporary_file import write_whole
 from preheat.library.reading import read_small
 
 Fact = TypeVar("Fact")

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from preheat.aside import beside
-from preheat.buffer import make_buffer
 from preheat.core.digest import GIT_SHA1, SHA256, Digest, Hasher, hasher
 from preheat.core.errors import IntegrityError, LibraryError
-from preheat.feeding import always, feed
+from preheat.disk.file_hash import always, feed
+from preheat.disk.huge_buffer import make_buffer
+from preheat.disk.temporary_file import beside
 from preheat.library.blobs import NO_LINK, name_too, sync_folder
 from preheat.library.lease import lease
 from preheat.library.lock import take

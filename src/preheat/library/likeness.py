@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from preheat.core.digest import Digest, hasher
-from preheat.feeding import feed
+from preheat.disk.file_hash import feed
 from preheat.library.lease import lease
 
 _STEP = 16 << 20

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from preheat.core.errors import Busy, IntegrityError, LibraryError, NoSpace
 from preheat.core.snapshot import File
+from preheat.disk.splice import Pipe
 from preheat.library.descriptor import Closed, Descriptor
 from preheat.library.journal import Journal, boot_id
 from preheat.library.ranges import Range, gaps, merge, without
 from preheat.library.tide import SMALL, Tide
 from preheat.library.watcher import Watcher
-from preheat.pipe import Pipe
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from preheat.aside import write_whole
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
+from preheat.disk.temporary_file import write_whole
 
 
 class Pins:

@@ -12,11 +12,11 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from preheat.aside import write_whole
 from preheat.core.digest import Digest
 from preheat.core.errors import LibraryError, PreheatError
 from preheat.core.ref import DATASET, FOLDER, HUGGING_FACE, MODEL, MODELSCOPE, SPACE, URL, Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.disk.temporary_file import write_whole
 from preheat.library.decoded import Decoded
 from preheat.library.reading import read_small
 

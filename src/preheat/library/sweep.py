@@ -14,9 +14,9 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from preheat.aside import IN_USE, PROOF, TRACE, is_for, is_left, left, left_below
 from preheat.core.digest import Digest
 from preheat.core.ref import Ref
+from preheat.disk.temporary_file import IN_USE, PROOF, TRACE, is_for, is_left, left, left_below
 from preheat.library.claims import VIEW, Claims, linked
 from preheat.library.inventory import Blob, inventory
 from preheat.library.lock import take

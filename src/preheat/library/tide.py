@@ -4,7 +4,7 @@ import threading
 
 from preheat.core.digest import GIT_SHA1, SHA256, Hasher, hasher
 from preheat.core.snapshot import File
-from preheat.feeding import feed
+from preheat.disk.file_hash import feed
 
 SMALL = 1 << 20
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import msgspec
 
-from preheat.aside import write_whole
 from preheat.core.digest import Digest
 from preheat.core.scan_verdict import LEVELS, Verdict
+from preheat.disk.temporary_file import write_whole
 from preheat.library.partial import disk_trouble
 from preheat.library.reading import read_small
 

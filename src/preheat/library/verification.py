@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.core.digest import Digest
-from preheat.feeding import feed
+from preheat.disk.file_hash import feed
 from preheat.library.blobs import sync_folder
 from preheat.library.inventory import Blob
 from preheat.library.lease import lease

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preheat.aside import create, tidy
 from preheat.core.errors import PreheatError, UsageError
 from preheat.core.installation import how_to_install, is_installed
+from preheat.disk.temporary_file import create, tidy
 
 if TYPE_CHECKING:
     from cryptography.x509 import GeneralName

@@ -3,8 +3,8 @@
 import hashlib
 from pathlib import Path
 
-from preheat.aside import write_whole
 from preheat.core.ref import Ref
+from preheat.disk.temporary_file import write_whole
 from preheat.library.partial import disk_trouble
 from preheat.library.reading import read_small
 

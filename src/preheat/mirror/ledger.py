@@ -8,10 +8,10 @@ import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from preheat.aside import create, write_whole
 from preheat.core.errors import LibraryError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
+from preheat.disk.temporary_file import create, write_whole
 from preheat.library.records import Records
 
 _KEY_SIZE = 32

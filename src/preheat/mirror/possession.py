@@ -3,10 +3,10 @@
 import contextlib
 from pathlib import Path
 
-from preheat.aside import write_whole
 from preheat.core.errors import HubUnavailable, IntegrityError, PreheatError
 from preheat.core.ref import HUGGING_FACE, MODELSCOPE
 from preheat.core.snapshot import File
+from preheat.disk.temporary_file import write_whole
 from preheat.library.library import Library
 from preheat.mirror.memory import Memory
 from preheat.mirror.upstream import Told, Upstreams

@@ -4,8 +4,8 @@ import contextlib
 import time
 from pathlib import Path
 
-from preheat.aside import write_whole
 from preheat.core.digest import Digest
+from preheat.disk.temporary_file import write_whole
 
 _KEPT_S = 30 * 86_400.0
 

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from preheat.aside import create, tidy
 from preheat.core.digest import Digest, sha256
 from preheat.core.errors import SOURCE, ImageError
+from preheat.disk.temporary_file import create, tidy
 from preheat.oci.blobs import REF_NAME
 from preheat.oci.content import Content, Small
 from preheat.oci.image import Document, Fields, read_manifest, write_json

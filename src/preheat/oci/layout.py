@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from preheat.aside import create, tidy
 from preheat.core.digest import Digest, sha256
 from preheat.core.errors import SOURCE, TARGET, ImageError
+from preheat.disk.temporary_file import create, tidy
 from preheat.oci.blobs import REF_NAME, Blobs
 from preheat.oci.content import Content, Span
 from preheat.oci.image import Document, read_json, write_json

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from preheat.feeding import feed
+from preheat.disk.file_hash import feed
 from preheat.oci.clone import clone
 from preheat.oci.content import CHUNK, Content, Span, opened, shorter
 from preheat.oci.tar import PAGE

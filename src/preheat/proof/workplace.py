@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from preheat.aside import IN_USE, PROOF, TRACE
+from preheat.disk.temporary_file import IN_USE, PROOF, TRACE
 from preheat.library.lock import take
 
 

@@ -1,10 +1,10 @@
 """Vessel: what a thread carries bytes in, from a reader to a partial: a pipe where the kernel can, else a buffer."""
 
-from preheat.buffer import make_buffer
+from preheat.disk.huge_buffer import make_buffer
+from preheat.disk.splice import Pipe, make_pipe
 from preheat.hub import Reader
 from preheat.library.partial import Partial
 from preheat.library.ranges import Range, common
-from preheat.pipe import Pipe, make_pipe
 
 # Large reads where there are few threads, small ones where hundreds must share the memory.
 _BUFFERS = ((8, 1 << 20), (32, 512 << 10), (1 << 30, 128 << 10))

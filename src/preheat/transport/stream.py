@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import urllib3
 from urllib3 import exceptions
 
-from preheat.pipe import CANNOT, Pipe
+from preheat.disk.splice import CANNOT, Pipe
 from preheat.transport.interrupt import note_received, wait_readable
 from preheat.transport.proxies import Proxy
 from preheat.transport.sockets import TlsSocket

@@ -4,10 +4,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from preheat.aside import put, tidy
 from preheat.core.errors import TARGET, ImageError, UsageError
 from preheat.core.events import Listener
 from preheat.deploy.dockerfile import MARK, Baking, dockerfile
+from preheat.disk.temporary_file import put, tidy
 from preheat.library.library import Library
 from preheat.oci.dress import starts
 from preheat.oci.layer import Entry, Layer

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from preheat.aside import tidy, write_whole
 from preheat.core.errors import UsageError
 from preheat.core.events import Listener, Noted
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
+from preheat.disk.temporary_file import tidy, write_whole
 from preheat.recipes.lock import Lock, Pinned
 from preheat.recipes.lock_text import lock_text
 from preheat.recipes.recipe import Need, Recipe

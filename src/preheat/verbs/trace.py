@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from preheat.aside import TRACE, tidy, write_whole
 from preheat.core.errors import AppError, UsageError
 from preheat.core.events import Listener, Noted
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
+from preheat.disk.temporary_file import TRACE, tidy, write_whole
 from preheat.guard.app import App
 from preheat.library.library import Library
 from preheat.mirror.certificate import own, place, trusted_beside

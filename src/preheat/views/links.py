@@ -10,8 +10,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from preheat.aside import beside, lock, put, tidy
 from preheat.core.errors import LibraryError, UsageError
+from preheat.disk.temporary_file import beside, lock, put, tidy
 
 REFLINK, HARDLINK, SYMLINK, COPY = "reflink", "hardlink", "symlink", "copy"
 # What `--link` takes, and the ways that each tries in turn.

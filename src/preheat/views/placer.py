@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from preheat.aside import left, put, tidy
 from preheat.core.errors import LibraryError
 from preheat.core.snapshot import File, Snapshot
+from preheat.disk.temporary_file import left, put, tidy
 from preheat.views.links import COPY, REFLINK, SYMLINK, link, stands
 from preheat.views.view import Alias, Before, BlobPath, Bytes, Note, Piece, Placement, View
 

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from preheat.api.proving import Proof, prove_app
-from preheat.aside import put, tidy
 from preheat.cli.wiring import Wiring
 from preheat.cli.words import read_seconds, read_size
 from preheat.core.errors import CheckFailed, PreheatError, UsageError
+from preheat.disk.temporary_file import put, tidy
 from preheat.proof.comparison import Older, compare, read_older
 from preheat.proof.criteria import Criterion, read_criterion
 from preheat.proof.figures import figures

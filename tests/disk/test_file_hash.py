@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from preheat.feeding import feed
+from preheat.disk.file_hash import feed
 
 WINDOW = 4 << 20
 

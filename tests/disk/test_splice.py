@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from preheat.pipe import Pipe
+from preheat.disk.splice import Pipe
 
 DATA = bytes(range(256)) * 1000
 
