@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from preheat.transport.transport import Wires
+from preheat.net.http import Wires
 
 _NAMES = ("localhost", "hub.test", "proxy.test")
 # The last is the hub's end of the long line in benchmarks/.

@@ -19,7 +19,7 @@ from preheat.hubs.folder import Folder
 from preheat.hubs.huggingface import HuggingFace
 from preheat.hubs.modelscope import ModelScope
 from preheat.hubs.url import Url
-from preheat.transport.transport import Transport
+from preheat.net.http import Transport
 from tests.authority import trusting
 from tests.flaky_hub import FlakyHub, hangs_up_after, knows_no_ranges, says
 

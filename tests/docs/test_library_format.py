@@ -16,7 +16,7 @@ from preheat.disk.splice import Pipe
 from preheat.hub import Reader
 from preheat.hubs.folder import Folder
 from preheat.library.library import Library
-from preheat.retry import Patience
+from preheat.net.retry import Patience
 from preheat.transfer.fetch import Policy
 from preheat.verbs.pull import Source, pull
 

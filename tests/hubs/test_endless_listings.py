@@ -10,7 +10,7 @@ from preheat.core.ref import Ref
 from preheat.hubs.huggingface import HuggingFace
 from preheat.mirror.forms import Answer, Request
 from preheat.mirror.server import Server
-from preheat.transport.transport import Transport, Wires
+from preheat.net.http import Transport, Wires
 from tests.authority import authority, trusting
 
 _COMMIT = "a" * 40

@@ -22,7 +22,7 @@ from preheat.mirror.forms import Answer, Request, refuse
 from preheat.mirror.routes import answer
 from preheat.mirror.server import Server
 from preheat.mirror.shelf import Found
-from preheat.transport.transport import Transport
+from preheat.net.http import Transport
 from tests.authority import authority, trusting
 
 REF = Ref.parse("ms:acme/tiny")

@@ -16,7 +16,7 @@ from preheat.hubs.huggingface import HuggingFace
 from preheat.hubs.modelscope import ModelScope
 from preheat.hubs.url import Url
 from preheat.mirror.forms import Answer, Request
-from preheat.transport.transport import Transport
+from preheat.net.http import Transport
 from tests.authority import trusting
 from tests.flaky_hub import Fault, FlakyHub, redirects_to, refuses, wants_token
 

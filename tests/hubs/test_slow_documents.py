@@ -8,7 +8,7 @@ import time
 import pytest
 
 from preheat.core.errors import HubUnavailable
-from preheat.transport.transport import Transport, Wires
+from preheat.net.http import Transport, Wires
 from tests.authority import authority, trusting
 
 

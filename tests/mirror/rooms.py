@@ -13,9 +13,9 @@ from preheat.mirror.pull_through import Remembering
 from preheat.mirror.settings import Settings, Words
 from preheat.mirror.shelf import Shelf
 from preheat.mirror.upstream import Upstream
-from preheat.retry import Patience
+from preheat.net.http import Transport, Wires
+from preheat.net.retry import Patience
 from preheat.transfer.fetch import Policy
-from preheat.transport.transport import Transport, Wires
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
 from preheat.verbs.pull import Source, pull
 from tests.authority import authority, connect, trusting

@@ -17,8 +17,8 @@ from preheat.mirror.forms import Answer, Flow, Request, bearer
 from preheat.mirror.pull_through import PullThrough, Remembering
 from preheat.mirror.routes import answer
 from preheat.mirror.upstream import Upstream, Upstreams
+from preheat.net.http import Transport, Wires
 from preheat.transfer.fetch import Policy
-from preheat.transport.transport import Transport, Wires
 from tests.authority import trusting
 from tests.flaky_hub import FlakyHub
 

@@ -14,7 +14,7 @@ import pytest
 from preheat.mirror.access import SOON_S
 from preheat.mirror.arrival import HELD_BACK
 from preheat.mirror.forms import Answer, Request
-from preheat.retry import Patience
+from preheat.net.retry import Patience
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT
 from tests.authority import trust
 from tests.flaky_hub import FlakyHub, flips_a_byte_at, hangs_up_after, knows_no_ranges, refuses, says

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from preheat.core.digest import Digest, sha256
 from preheat.core.errors import ImageError
 from preheat.core.events import Away, Event, Listener
+from preheat.net.http import Transport, Wires
+from preheat.net.retry import Patience
 from preheat.oci import upload
 from preheat.oci.content import Local, Small, Span, chunks
 from preheat.oci.credentials import Login, find_login
@@ -22,8 +24,6 @@ from preheat.oci.pushing import RegistryTarget
 from preheat.oci.registry import Manner, Registry
 from preheat.oci.remote import Remote
 from preheat.oci.wire import read_challenge, read_offset, with_query
-from preheat.retry import Patience
-from preheat.transport.transport import Transport, Wires
 from tests.authority import trusting
 from tests.line import Line
 from tests.oci.small_registry import PASSWORD, USER, Faults, serving

@@ -21,10 +21,10 @@ from preheat.library.library import Library
 from preheat.mirror.routes import answer
 from preheat.mirror.server import Server
 from preheat.mirror.shelf import Found, Shelf
+from preheat.net.http import Transport, Wires
 from preheat.recipes.collection import built_in, is_built_in, names, shipped_lock, text_of
 from preheat.recipes.recipe import Recipe
 from preheat.transfer.fetch import Policy
-from preheat.transport.transport import Transport, Wires
 from preheat.verbs.pull import Source, Wish, pull
 from preheat.verbs.view import place_needs
 from preheat.views.flat import Flat

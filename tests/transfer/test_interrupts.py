@@ -13,8 +13,8 @@ import pytest
 
 from preheat.core.errors import HubError
 from preheat.mirror.certificate import own, place
-from preheat.transport.interrupt import Interrupt
-from preheat.transport.transport import Transport, Wires
+from preheat.net.http import Transport, Wires
+from preheat.net.interrupt import Interrupt
 
 BODY = random.Random(7).randbytes(4 << 20)
 

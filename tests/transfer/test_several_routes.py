@@ -14,9 +14,9 @@ from preheat.core.ref import Ref
 from preheat.hubs.huggingface import HuggingFace
 from preheat.library.library import Library
 from preheat.mirror.forms import Answer, Request
-from preheat.retry import Patience
+from preheat.net.http import Transport, Wires
+from preheat.net.retry import Patience
 from preheat.transfer.fetch import Policy
-from preheat.transport.transport import Transport, Wires
 from preheat.verbs.pull import Source, pull
 from tests.authority import trusting
 from tests.flaky_hub import (

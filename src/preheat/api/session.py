@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from preheat.hub import Hub
     from preheat.library.library import Library
     from preheat.mirror.upstream import Upstream
+    from preheat.net.http import Transport
+    from preheat.net.retry import Patience
     from preheat.recipes.recipe import Need, Recipe
-    from preheat.retry import Patience
     from preheat.transfer.fetch import Policy
-    from preheat.transport.transport import Transport
     from preheat.verbs.ground import Permissions
     from preheat.verbs.pull import Source, Wish
     from preheat.views.view import View
@@ -70,7 +70,7 @@ class Session:
     @property
     def patience(self) -> Patience:
         """Say how long to wait for a server that fails, and for one that has answered before."""
-        from preheat.retry import Patience
+        from preheat.net.retry import Patience
 
         return Patience(attempts=_ATTEMPTS, lasting_s=self.settings.patience_s)
 
@@ -79,7 +79,7 @@ class Session:
         """Make the connections, through the environment's proxies and CA."""
         if self.config.ca_file is not None and not self.config.ca_file.is_file():
             raise UsageError(f"there is no file {self.config.ca_file}", hint=f"check {' and '.join(CA_FILES)}")
-        from preheat.transport.transport import Transport, Wires
+        from preheat.net.http import Transport, Wires
 
         settings = self.settings
         return Transport(
@@ -182,11 +182,11 @@ class Session:
         return behind
 
     def _upstream(self, words: str, tokens: Mapping[str, str]) -> Upstream:
-        from preheat.fence import Fence
         from preheat.hubs.huggingface import HuggingFace
         from preheat.hubs.modelscope import ModelScope
         from preheat.mirror.upstream import Upstream
-        from preheat.transport.transport import Transport, Wires
+        from preheat.net.address_fence import Fence
+        from preheat.net.http import Transport, Wires
 
         hub, _, url = words.partition("=")
         if hub not in ("hf", "ms") or not url.startswith(("http://", "https://")) or not urlsplit(url).hostname:

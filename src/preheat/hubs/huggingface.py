@@ -12,8 +12,8 @@ from preheat.hubs.boundary import blames_the_hub
 from preheat.hubs.hf_wire import info_path, next_page, read_error, read_info, read_tree, resolve_path, tree_path
 from preheat.hubs.http_errors import read_expired
 from preheat.hubs.ranges import Place, Ranges
-from preheat.transport.stream import Stream
-from preheat.transport.transport import Document, Transport
+from preheat.net.http import Document, Transport
+from preheat.net.response import Stream
 
 # Of one listing: a repository of 300,000 files has 300 pages, and 90 MB of them.
 MOST_PAGES, MOST_FILES, MOST_BYTES = 2_000, 500_000, 256 << 20

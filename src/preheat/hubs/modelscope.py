@@ -24,8 +24,8 @@ from preheat.hubs.ms_wire import (
     tree_path,
 )
 from preheat.hubs.ranges import Place, Ranges
-from preheat.transport.stream import Stream
-from preheat.transport.transport import Document, Transport
+from preheat.net.http import Document, Transport
+from preheat.net.response import Stream
 
 _MOST_PAGES = 5000
 _MOST_WORDS = 64 << 10

@@ -9,8 +9,8 @@ from preheat.core.errors import HubError, HubUnavailable, IntegrityError, NoRang
 from preheat.core.snapshot import File
 from preheat.disk.splice import Pipe
 from preheat.hub import Reader
-from preheat.transport.stream import Stream
-from preheat.transport.transport import Transport
+from preheat.net.http import Transport
+from preheat.net.response import Stream
 
 _OTHER = "the file there is not the one listed; try another --endpoint"
 _BUFFER = 256 << 10

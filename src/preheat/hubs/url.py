@@ -9,8 +9,8 @@ from preheat.hub import Reader
 from preheat.hubs.boundary import blames_the_hub
 from preheat.hubs.http_errors import read_temporary
 from preheat.hubs.ranges import Place, Ranges
-from preheat.transport.stream import Stream
-from preheat.transport.transport import Transport
+from preheat.net.http import Transport
+from preheat.net.response import Stream
 
 
 class Url:

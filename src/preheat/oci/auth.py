@@ -9,10 +9,10 @@ import threading
 from urllib.parse import urlencode, urlsplit
 
 from preheat.core.errors import ImageError
+from preheat.net.http import Document, Transport
 from preheat.oci.credentials import Login
 from preheat.oci.place import Name
 from preheat.oci.wire import Challenge, read_errors, with_query
-from preheat.transport.transport import Document, Transport
 
 _CLIENT = "preheat"
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from preheat.core.digest import Digest
 from preheat.core.errors import ImageError
+from preheat.net.http import Transport
 from preheat.oci.content import Content, Small
 from preheat.oci.image import Document
 from preheat.oci.pour import Told
@@ -11,7 +12,6 @@ from preheat.oci.registry import Registry
 from preheat.oci.store import HERE, MOUNTED, SENT
 from preheat.oci.upload import Upload
 from preheat.oci.wire import header, resolved, with_query
-from preheat.transport.transport import Transport
 
 Mounts = Mapping[Digest, Sequence[str]]
 

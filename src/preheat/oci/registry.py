@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from preheat.core.digest import Digest
 from preheat.core.errors import HubError, HubUnavailable, ImageError
 from preheat.core.events import Listener
+from preheat.net.http import Document as Reply
+from preheat.net.http import Transport
+from preheat.net.response import Stream
+from preheat.net.retry import USUAL, Answer, Patience, persist
 from preheat.oci.auth import Auth
 from preheat.oci.credentials import Login
 from preheat.oci.descriptor import DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST
 from preheat.oci.image import Document, media_type_of
 from preheat.oci.place import DOCKER_HUB, Name
 from preheat.oci.wire import header, origin, read_challenge, read_errors
-from preheat.retry import USUAL, Answer, Patience, persist
-from preheat.transport.stream import Stream
-from preheat.transport.transport import Document as Reply
-from preheat.transport.transport import Transport
 
 _DOCUMENTS = ", ".join((INDEX, MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
 _HUB_HOST = "registry-1.docker.io"

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 
 from preheat.core.digest import Digest, sha256
 from preheat.core.errors import SOURCE, HubUnavailable, ImageError
+from preheat.net.http import Document, Transport
 from preheat.oci.content import Content, chunks
 from preheat.oci.registry import Registry
 from preheat.oci.wire import header, read_offset, resolved, with_query
-from preheat.transport.transport import Document, Transport
 
 Told = Callable[[int], None]
 # A registry may ask for larger ones (OCI-Chunk-Min-Length), and a front before it for smaller ones (413).

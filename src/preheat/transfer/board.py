@@ -12,7 +12,7 @@ from preheat.core.snapshot import File
 from preheat.library.library import Library
 from preheat.library.partial import Partial
 from preheat.library.ranges import Range, common, merge
-from preheat.retry import Patience
+from preheat.net.retry import Patience
 from preheat.transfer.blame import ask_again
 from preheat.transfer.flight import Download, Flight
 from preheat.transfer.handover import Handed, rescue, shed, take_over

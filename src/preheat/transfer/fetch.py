@@ -12,7 +12,8 @@ from preheat.core.events import Event, Listener, Received, Stored
 from preheat.core.snapshot import File
 from preheat.library.library import Library
 from preheat.library.ranges import Range
-from preheat.retry import Patience
+from preheat.net.interrupt import Interrupt
+from preheat.net.retry import Patience
 from preheat.transfer.board import Board
 from preheat.transfer.flight import Download, Flight
 from preheat.transfer.gauge import Gauge
@@ -22,7 +23,6 @@ from preheat.transfer.ramp import FEWEST
 from preheat.transfer.route import Lines, Route, Way
 from preheat.transfer.setbacks import absence
 from preheat.transfer.vessel import Vessel
-from preheat.transport.interrupt import Interrupt
 
 _PUSH_EVERY = 8 << 20
 _TELL_EVERY, _TELL_EVERY_S = 8 << 20, 0.25

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from preheat.library.partial import Partial
 from preheat.library.ranges import Range
+from preheat.net.interrupt import Interrupt
 from preheat.transfer.plan import SMALLEST, split, urgent
 from preheat.transfer.route import Route
-from preheat.transport.interrupt import Interrupt
 
 _WORTH_S = 3.0
 # A line that brings nothing for so long in the middle of an answer has broken; if other connections of its route

@@ -9,10 +9,10 @@ from preheat.core.events import Listener, Noted
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.disk.temporary_file import tidy, write_whole
+from preheat.net.retry import USUAL, Patience
 from preheat.recipes.lock import Lock, Pinned
 from preheat.recipes.lock_text import lock_text
 from preheat.recipes.recipe import Need, Recipe
-from preheat.retry import USUAL, Patience
 from preheat.verbs.pull import Source, resolve
 
 SourcesOf = Callable[[Need], Sequence[Source]]

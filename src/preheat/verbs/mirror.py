@@ -29,7 +29,7 @@ from preheat.mirror.standing import Look, Sources
 from preheat.mirror.tally import Tally
 from preheat.mirror.upstream import Upstream, Upstreams
 from preheat.mirror.uses import Uses
-from preheat.retry import Patience
+from preheat.net.retry import Patience
 from preheat.transfer.fetch import Policy
 
 # Clients wait for as long, and ask again themselves.

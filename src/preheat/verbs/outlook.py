@@ -10,7 +10,7 @@ from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.hub import Hub
 from preheat.library.library import Library
-from preheat.retry import USUAL, Patience
+from preheat.net.retry import USUAL, Patience
 from preheat.verbs.pull import Source, Wish, believed, resolve
 
 _CONNECTIONS = 8

@@ -11,7 +11,7 @@ from preheat.core.snapshot import File, Snapshot
 from preheat.hub import Hub
 from preheat.library.holding import lacking
 from preheat.library.library import Library
-from preheat.retry import USUAL, Patience, persist
+from preheat.net.retry import USUAL, Patience, persist
 from preheat.transfer.fetch import Policy, fetch
 from preheat.transfer.route import Way
 from preheat.verbs.scan import REFUSE, WARN, look_into

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from preheat.transport.interrupt import wait_writable
-from preheat.transport.sockets import PlainSocket
+from preheat.net.interrupt import wait_writable
+from preheat.net.interruptible_sockets import PlainSocket
 
 # RFC 8305 section 8: the connection attempt delay.
 _DELAY_S = 0.25

@@ -8,7 +8,7 @@ import urllib3
 from urllib3 import exceptions
 
 from preheat.core.errors import HubError, HubUnavailable
-from preheat.transport.proxies import Proxy
+from preheat.net.proxies import Proxy
 
 _UP = "is it up, and reachable from here? try --endpoint hf=URL for another"
 _NO_NAME = "is this machine online? then check the name, or try --endpoint hf=URL for another"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preheat.core.errors import UsageError
-from preheat.transport.proxies import bypasses, choose, read_proxy
+from preheat.net.proxies import bypasses, choose, read_proxy
 
 HERE = "no_proxy"
 

@@ -14,10 +14,10 @@ import urllib3
 from urllib3 import exceptions
 
 from preheat.disk.splice import CANNOT, Pipe
-from preheat.transport.interrupt import note_received, wait_readable
-from preheat.transport.proxies import Proxy
-from preheat.transport.sockets import TlsSocket
-from preheat.transport.trouble import trouble
+from preheat.net.interrupt import note_received, wait_readable
+from preheat.net.interruptible_sockets import TlsSocket
+from preheat.net.network_errors import trouble
+from preheat.net.proxies import Proxy
 
 _LITTLE, _ENOUGH = 32 << 10, 256 << 10
 # What is poured leaves so much to be read: the standard library then sees the end of the answer that it waits for.

@@ -11,7 +11,7 @@ from typing import Any
 
 from urllib3.util.ssl_ import create_urllib3_context
 
-from preheat.transport.interrupt import note_received, wait_readable
+from preheat.net.interrupt import note_received, wait_readable
 
 
 class Waits(socket.socket):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preheat.core.errors import HubUnavailable, NotFound
-from preheat.retry import Patience, persist
+from preheat.net.retry import Patience, persist
 
 QUICK = Patience(attempts=3, first_wait_s=0.001)
 

@@ -15,13 +15,13 @@ from urllib3.response import HTTPResponse
 
 from preheat import __version__
 from preheat.core.errors import HubError, HubUnavailable, UsageError
-from preheat.fence import Fence
-from preheat.transport.proxies import Proxy, choose
-from preheat.transport.race import Race
-from preheat.transport.sockets import Waits, tls_context
-from preheat.transport.stream import Meter, Stream
-from preheat.transport.through import is_forwarded, through
-from preheat.transport.trouble import host_of, refused_by_proxy, trouble
+from preheat.net.address_fence import Fence
+from preheat.net.happy_eyeballs import Race
+from preheat.net.interruptible_sockets import Waits, tls_context
+from preheat.net.network_errors import host_of, refused_by_proxy, trouble
+from preheat.net.proxies import Proxy, choose
+from preheat.net.proxy_pools import is_forwarded, through
+from preheat.net.response import Meter, Stream
 
 _REDIRECTS = 8
 _DIGEST_S = 300.0

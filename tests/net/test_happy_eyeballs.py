@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from preheat.transport.interrupt import Interrupt, Interrupted
-from preheat.transport.race import Address, Race
+from preheat.net.happy_eyeballs import Address, Race
+from preheat.net.interrupt import Interrupt, Interrupted
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preheat.core.errors import HubError
-from preheat.fence import PUBLIC, Fence, kind_of
-from preheat.transport.transport import Transport, Wires
+from preheat.net.address_fence import PUBLIC, Fence, kind_of
+from preheat.net.http import Transport, Wires
 from tests.authority import trusting
 from tests.flaky_hub import FlakyHub, redirects_to
 from tests.small_proxy import proxying

@@ -6,7 +6,7 @@ from typing import Any
 import urllib3
 
 from preheat.core.errors import UsageError
-from preheat.transport.proxies import Proxy
+from preheat.net.proxies import Proxy
 
 
 def is_forwarded(proxy: Proxy, url: str) -> bool:

@@ -1,0 +1,1 @@
+"""HTTP connections, proxies and retries; nothing here knows a hub."""
