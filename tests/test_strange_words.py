@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from preheat.cli.words import read_seconds, read_size
 from preheat.core.errors import PreheatError
 from preheat.core.ref import Ref
-from preheat.hubs.hf_wire import next_page, read_info, read_tree
-from preheat.hubs.ms_wire import read_page, read_revisions
+from preheat.hubs.hf_api import next_page, read_info, read_tree
+from preheat.hubs.ms_api import read_page, read_revisions
 from preheat.mirror.asked import asked_at, asked_by
 from preheat.oci.place import read_place
 from preheat.oci.wire import read_challenge, read_errors, read_offset, resolved

@@ -14,8 +14,8 @@ from preheat.core.errors import HubUnavailable, IntegrityError, NoRanges, NotFou
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.disk.splice import Pipe
-from preheat.hub import Hub, Reader
 from preheat.hubs.folder import Folder
+from preheat.hubs.hub import Hub, Reader
 from preheat.hubs.huggingface import HuggingFace
 from preheat.hubs.modelscope import ModelScope
 from preheat.hubs.url import Url

@@ -13,8 +13,8 @@ from preheat.core.events import Event
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.disk.splice import Pipe
-from preheat.hub import Reader
 from preheat.hubs.folder import Folder
+from preheat.hubs.hub import Reader
 from preheat.library.library import Library
 from preheat.net.retry import Patience
 from preheat.transfer.fetch import Policy

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from preheat.core.errors import HubError, IntegrityError, NotFound
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
-from preheat.hub import Hub
 from preheat.hubs.folder import Folder
+from preheat.hubs.hub import Hub
 
 MIB = 1024 * 1024
 

@@ -11,7 +11,7 @@ from preheat.core.digest import sha256
 from preheat.core.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, NoRanges, NotFound
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.hub import Hub, Reader
+from preheat.hubs.hub import Hub, Reader
 from preheat.hubs.huggingface import HuggingFace
 from preheat.hubs.modelscope import ModelScope
 from preheat.hubs.url import Url

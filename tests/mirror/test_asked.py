@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preheat.core.ref import Ref
-from preheat.hubs.hf_wire import resolve_path
-from preheat.hubs.ms_wire import file_path as ms_file_path
+from preheat.hubs.hf_api import resolve_path
+from preheat.hubs.ms_api import file_path as ms_file_path
 from preheat.mirror.asked import Asked, asked_at, asked_by
 
 SEGMENT = st.from_regex(r"[A-Za-z0-9ü _#?&%.-]{1,8}", fullmatch=True).filter(lambda name: name.strip(".") == name)

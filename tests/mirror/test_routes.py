@@ -13,7 +13,7 @@ from preheat.core.digest import git_sha1, sha256
 from preheat.core.errors import AccessDenied, HubUnavailable, NoSpace, NotFound, PreheatError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.hubs import hf_wire
+from preheat.hubs import hf_api
 from preheat.mirror.forms import Answer, Request, Slice
 from preheat.mirror.routes import answer
 from preheat.mirror.shelf import Found
@@ -190,7 +190,7 @@ def test_describes_a_repository() -> None:
     for target in ("/api/models/acme/tiny", "/api/models/acme/tiny/revision/main?blobs=true&expand=a&expand=b"):
         told = _ask(target)
         assert isinstance(told.body, bytes)
-        info = hf_wire.read_info(told.body, Ref.parse("acme/tiny"))
+        info = hf_api.read_info(told.body, Ref.parse("acme/tiny"))
         assert (info.commit, info.files) == (COMMIT, FILES)
 
 
@@ -238,10 +238,10 @@ def test_pages_follow_each_other_until_all_is_listed(count: int) -> None:
                 assert told.status == 404
                 return
             assert isinstance(told.body, bytes)
-            page = hf_wire.read_tree(told.body)
+            page = hf_api.read_tree(told.body)
             assert len(page) <= 1000
             yield page
-            url = hf_wire.next_page(told.headers.get("Link"))
+            url = hf_api.next_page(told.headers.get("Link"))
 
     assert tuple(file for page in pages() for file in page) == files
 

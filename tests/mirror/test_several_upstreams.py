@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from preheat.hub import Hub
+from preheat.hubs.hub import Hub
 from preheat.mirror.forms import Answer, Request
 from preheat.mirror.upstream import Upstream, Upstreams
 from tests.flaky_hub import FlakyHub, flips_a_byte_at, refuses

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from preheat.core.events import Event, Listener
     from preheat.core.ref import Ref
-    from preheat.hub import Hub
+    from preheat.hubs.hub import Hub
     from preheat.library.library import Library
     from preheat.mirror.upstream import Upstream
     from preheat.net.http import Transport

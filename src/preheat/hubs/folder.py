@@ -13,8 +13,8 @@ from preheat.core.errors import AccessDenied, HubError, NotFound
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.disk.splice import CANNOT, Pipe
-from preheat.hub import Reader
-from preheat.hubs.listing import listing_commit
+from preheat.hubs.hub import Reader
+from preheat.hubs.listing_commit import listing_commit
 
 _SKIPPED = frozenset((".git", ".cache"))
 # Hubs keep larger files in LFS, named by sha256; what a folder says should look like what a hub would.

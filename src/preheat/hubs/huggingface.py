@@ -7,11 +7,11 @@ from urllib.parse import urljoin
 from preheat.core.errors import HubError, PreheatError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.hub import Reader
-from preheat.hubs.boundary import blames_the_hub
-from preheat.hubs.hf_wire import info_path, next_page, read_error, read_info, read_tree, resolve_path, tree_path
+from preheat.hubs.error_boundary import blames_the_hub
+from preheat.hubs.file_range import Place, Ranges
+from preheat.hubs.hf_api import info_path, next_page, read_error, read_info, read_tree, resolve_path, tree_path
 from preheat.hubs.http_errors import read_expired
-from preheat.hubs.ranges import Place, Ranges
+from preheat.hubs.hub import Reader
 from preheat.net.http import Document, Transport
 from preheat.net.response import Stream
 

@@ -7,12 +7,12 @@ from types import MappingProxyType
 from preheat.core.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, NotFound, PreheatError
 from preheat.core.ref import DATASET, Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.hub import Reader
-from preheat.hubs.boundary import blames_the_hub
+from preheat.hubs.error_boundary import blames_the_hub
+from preheat.hubs.file_range import Place, Ranges
 from preheat.hubs.http_errors import read_expired
-from preheat.hubs.listing import listing_commit
-from preheat.hubs.ms_documents import MOST_ENTRIES, PAGE
-from preheat.hubs.ms_wire import (
+from preheat.hubs.hub import Reader
+from preheat.hubs.listing_commit import listing_commit
+from preheat.hubs.ms_api import (
     Listed,
     Page,
     file_path,
@@ -23,7 +23,7 @@ from preheat.hubs.ms_wire import (
     revisions_path,
     tree_path,
 )
-from preheat.hubs.ranges import Place, Ranges
+from preheat.hubs.ms_documents import MOST_ENTRIES, PAGE
 from preheat.net.http import Document, Transport
 from preheat.net.response import Stream
 

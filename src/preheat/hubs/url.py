@@ -5,10 +5,10 @@ import re
 from preheat.core.errors import AccessDenied, HubError, NotFound, PreheatError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.hub import Reader
-from preheat.hubs.boundary import blames_the_hub
+from preheat.hubs.error_boundary import blames_the_hub
+from preheat.hubs.file_range import Place, Ranges
 from preheat.hubs.http_errors import read_temporary
-from preheat.hubs.ranges import Place, Ranges
+from preheat.hubs.hub import Reader
 from preheat.net.http import Transport
 from preheat.net.response import Stream
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from preheat.core.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, PreheatError
 from preheat.core.ref import HUGGING_FACE, MODELSCOPE, Ref
 from preheat.core.snapshot import Snapshot
-from preheat.hub import Hub
+from preheat.hubs.hub import Hub
 from preheat.mirror.asker import Asker
 from preheat.transfer.route import Way
 

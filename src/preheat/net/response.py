@@ -61,7 +61,7 @@ class Stream:
         self._bare = False
 
     def readinto(self, buffer: memoryview) -> int:
-        """See preheat.hub.Reader. Raise HubUnavailable when the line breaks, even if it breaks politely."""
+        """See preheat.hubs.hub.Reader. Raise HubUnavailable when the line breaks, even if it breaks politely."""
         try:
             if self._plain is not None:
                 buffer = self._doze.over(buffer, self._plain.length or 0)
@@ -79,7 +79,7 @@ class Stream:
         return count
 
     def pour(self, pipe: Pipe, most: int) -> int:
-        """See preheat.hub.Reader. Only plain answers of a told length can be poured, and not their ends."""
+        """See preheat.hubs.hub.Reader. Only plain answers of a told length can be poured, and not their ends."""
         plain = self._plain
         if plain is None or not self._pours or (plain.length or 0) < 2 * _LAST:
             return 0

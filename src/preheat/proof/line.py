@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from preheat.core.snapshot import File, Snapshot
-from preheat.hub import Hub
+from preheat.hubs.hub import Hub
 
 _LONG_ENOUGH_S = 0.5
 _FIRST = 1 << 18

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from preheat.core.digest import Digest
 from preheat.core.errors import HubError, HubUnavailable, IntegrityError
 from preheat.core.snapshot import File, Snapshot
-from preheat.hub import Hub, Reader
+from preheat.hubs.hub import Hub, Reader
 from preheat.net.retry import Patience
 from preheat.transfer.plan import part_size
 from preheat.transfer.ramp import Ramp

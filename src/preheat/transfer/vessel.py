@@ -2,7 +2,7 @@
 
 from preheat.disk.huge_buffer import make_buffer
 from preheat.disk.splice import Pipe, make_pipe
-from preheat.hub import Reader
+from preheat.hubs.hub import Reader
 from preheat.library.partial import Partial
 from preheat.library.ranges import Range, common
 

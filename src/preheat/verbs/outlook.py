@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from preheat.core.events import Listener
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.hub import Hub
+from preheat.hubs.hub import Hub
 from preheat.library.library import Library
 from preheat.net.retry import USUAL, Patience
 from preheat.verbs.pull import Source, Wish, believed, resolve

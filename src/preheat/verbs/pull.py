@@ -8,7 +8,7 @@ from preheat.core.errors import HubError, IntegrityError, NotFound, PreheatError
 from preheat.core.events import Listener, Resolved
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.hub import Hub
+from preheat.hubs.hub import Hub
 from preheat.library.holding import lacking
 from preheat.library.library import Library
 from preheat.net.retry import USUAL, Patience, persist

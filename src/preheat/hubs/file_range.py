@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from preheat.core.errors import HubError, HubUnavailable, IntegrityError, NoRanges, PreheatError
 from preheat.core.snapshot import File
 from preheat.disk.splice import Pipe
-from preheat.hub import Reader
+from preheat.hubs.hub import Reader
 from preheat.net.http import Transport
 from preheat.net.response import Stream
 

@@ -14,8 +14,8 @@ from preheat.core.errors import AccessDenied, HubError, HubUnavailable, Integrit
 from preheat.core.events import Answered, Event
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.hubs import ms_wire
-from preheat.hubs.listing import listing_commit
+from preheat.hubs import ms_api
+from preheat.hubs.listing_commit import listing_commit
 from preheat.hubs.modelscope import ModelScope
 from preheat.mirror import ms_answers
 from preheat.mirror.forms import Answer, Request, refuse
@@ -90,21 +90,21 @@ def _json(document: object) -> bytes:
 
 
 def test_reads_what_the_hub_lists() -> None:
-    page = ms_wire.read_page(_json(FILES), str(REF))
+    page = ms_api.read_page(_json(FILES), str(REF))
     assert page.files == (
-        ms_wire.Listed(File("config.json", 51, sha256(HEX)), COMMIT),
-        ms_wire.Listed(File("qwen/m.pt", 9, sha256(HEX)), ""),
+        ms_api.Listed(File("config.json", 51, sha256(HEX)), COMMIT),
+        ms_api.Listed(File("qwen/m.pt", 9, sha256(HEX)), ""),
     )
     assert (page.folders, page.entries) == (("qwen",), 3)
 
 
 def test_reads_which_branches_and_tags_there_are() -> None:
-    assert ms_wire.read_revisions(_json(REVISIONS), str(REF)) == ("master", "dev", "v1.0.0")
-    assert ms_wire.read_revisions(
+    assert ms_api.read_revisions(_json(REVISIONS), str(REF)) == ("master", "dev", "v1.0.0")
+    assert ms_api.read_revisions(
         _json({"Code": 200, "Data": {"RevisionMap": {"Branches": [{"Revision": "x", "CreatedAt": None}]}}}), str(REF)
     ) == ("x",)
-    assert ms_wire.read_revisions(_json({"Code": 200, "Data": {"RevisionMap": {"Branches": None}}}), str(REF)) == ()
-    assert ms_wire.read_page(_json({"Code": 200, "Data": None}), str(REF)).files == ()
+    assert ms_api.read_revisions(_json({"Code": 200, "Data": {"RevisionMap": {"Branches": None}}}), str(REF)) == ()
+    assert ms_api.read_page(_json({"Code": 200, "Data": None}), str(REF)).files == ()
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_reads_which_branches_and_tags_there_are() -> None:
 )
 def test_says_why_a_listing_is_none(document: bytes, kind: type[PreheatError], words: str) -> None:
     with pytest.raises(kind, match=words):
-        ms_wire.read_page(document, str(REF))
+        ms_api.read_page(document, str(REF))
 
 
 @pytest.mark.parametrize(
@@ -147,9 +147,7 @@ def test_says_why_a_listing_is_none(document: bytes, kind: type[PreheatError], w
     ],
 )
 def test_says_what_an_error_means_in_the_hubs_own_words(status: int, kind: type[HubError]) -> None:
-    error = ms_wire.read_error(
-        status, {"Retry-After": "7"}, _json({"Code": status, "Message": "the\nreason"}), "ms:a/b"
-    )
+    error = ms_api.read_error(status, {"Retry-After": "7"}, _json({"Code": status, "Message": "the\nreason"}), "ms:a/b")
     assert type(error) is kind
     assert error.message.startswith("ms:a/b")
     if isinstance(error, HubUnavailable):
@@ -160,7 +158,7 @@ def test_says_what_an_error_means_in_the_hubs_own_words(status: int, kind: type[
 
 @given(st.integers(400, 599), st.binary(max_size=300))
 def test_any_error_fits_on_a_line(status: int, body: bytes) -> None:
-    error = ms_wire.read_error(status, {}, body, "ms:a/b")
+    error = ms_api.read_error(status, {}, body, "ms:a/b")
     assert isinstance(error, HubError)
     assert error.message.isprintable()
     assert len(error.message) < 400
@@ -173,14 +171,14 @@ def test_a_damaged_listing_gives_an_error_of_ours_or_a_true_value(data: st.DataO
     stop = data.draw(st.integers(start, min(len(document), start + 40)))
     damaged = document[:start] + data.draw(st.binary(max_size=20)) + document[stop:]
     try:
-        ms_wire.read_page(damaged, str(REF))
+        ms_api.read_page(damaged, str(REF))
     except PreheatError as error:
         assert isinstance(error, HubError | IntegrityError)  # noqa: PT017 - which of our errors is the question
 
 
 @given(st.text("ab/é漢 #?%+&=", min_size=1), st.text("abé/ +&=-", min_size=1))
 def test_addresses_are_plain_ascii_and_say_what_was_meant(path: str, revision: str) -> None:
-    url = ms_wire.file_path(REF, revision, path)
+    url = ms_api.file_path(REF, revision, path)
     assert url.isascii()
     parts = urlsplit(url)
     assert parts.path == "/api/v1/models/acme/tiny/repo"
@@ -198,11 +196,11 @@ def _none_is_a_folder(paths: list[str]) -> bool:
 def test_what_is_written_is_read_back_and_folder_by_folder_is_all_of_it(paths: list[str]) -> None:
     files = tuple(File(path, 1, sha256(HEX)) for path in sorted(paths))
     found = Found(Snapshot(REF, COMMIT, files), lambda file: None)
-    page = ms_wire.read_page(ms_answers.write_entries(ms_answers.list_files(found, recursive=True)), "")
+    page = ms_api.read_page(ms_answers.write_entries(ms_answers.list_files(found, recursive=True)), "")
     assert tuple(one.file for one in page.files) == files
     walked, folders = [], [""]
     while folders:
-        page = ms_wire.read_page(
+        page = ms_api.read_page(
             ms_answers.write_entries(ms_answers.list_files(found, folders.pop(), recursive=False)), ""
         )
         walked += [one.file for one in page.files]

@@ -13,7 +13,7 @@ from preheat.core.digest import Digest, git_sha1, sha256
 from preheat.core.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, NotFound, PreheatError
 from preheat.core.ref import DATASET, MODEL, SPACE, Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.hubs import hf_wire
+from preheat.hubs import hf_api
 from preheat.mirror import hf_answers
 
 # Written by hand after the answers of the real hub, with invented names and digests.
@@ -63,18 +63,18 @@ def _golden(name: str) -> bytes:
 
 
 def test_reads_what_the_hub_says_of_a_revision() -> None:
-    info = hf_wire.read_info(_golden("revision-blobs.json"), REF)
+    info = hf_api.read_info(_golden("revision-blobs.json"), REF)
     assert (info.commit, info.private, info.gated) == (COMMIT, False, True)
     assert info.files == FILES
 
 
 def test_leaves_the_files_to_the_tree_when_a_mirror_keeps_sizes_to_itself() -> None:
-    assert hf_wire.read_info(_golden("revision-plain.json"), REF).files is None
-    assert hf_wire.read_tree(_golden("tree-recursive.json")) == FILES
+    assert hf_api.read_info(_golden("revision-plain.json"), REF).files is None
+    assert hf_api.read_tree(_golden("tree-recursive.json")) == FILES
 
 
 def test_an_empty_repository_has_no_files_rather_than_unknown_ones() -> None:
-    assert hf_wire.read_info(json.dumps({"sha": COMMIT, "siblings": []}).encode(), REF).files == ()
+    assert hf_api.read_info(json.dumps({"sha": COMMIT, "siblings": []}).encode(), REF).files == ()
 
 
 @pytest.mark.parametrize(
@@ -95,26 +95,26 @@ def test_an_empty_repository_has_no_files_rather_than_unknown_ones() -> None:
 )
 def test_says_why_a_description_is_none(document: bytes, words: str) -> None:
     with pytest.raises(HubError, match=words):
-        hf_wire.read_info(document, REF)
+        hf_api.read_info(document, REF)
 
 
 def test_a_path_that_leads_out_is_refused() -> None:
     sibling = {"rfilename": "../../.bashrc", "size": 1, "blobId": "0" * 40}
     with pytest.raises(IntegrityError):
-        hf_wire.read_info(json.dumps({"sha": COMMIT, "siblings": [sibling]}).encode(), REF)
+        hf_api.read_info(json.dumps({"sha": COMMIT, "siblings": [sibling]}).encode(), REF)
 
 
 def test_a_listed_file_must_have_a_size() -> None:
     with pytest.raises(HubError, match="without its size"):
-        hf_wire.read_tree(json.dumps([{"type": "file", "path": "a", "oid": "0" * 40}]).encode())
+        hf_api.read_tree(json.dumps([{"type": "file", "path": "a", "oid": "0" * 40}]).encode())
 
 
 @given(_snapshots)
 def test_what_is_written_is_read_back(snapshot: Snapshot) -> None:
-    info = hf_wire.read_info(hf_answers.write_info(snapshot), snapshot.ref)
+    info = hf_api.read_info(hf_answers.write_info(snapshot), snapshot.ref)
     assert (info.commit, info.files) == (snapshot.commit, snapshot.files)
     in_order = tuple(sorted(snapshot.files, key=lambda file: file.path))
-    assert hf_wire.read_tree(hf_answers.write_tree(snapshot, recursive=True)) == in_order
+    assert hf_api.read_tree(hf_answers.write_tree(snapshot, recursive=True)) == in_order
 
 
 @given(_snapshots)
@@ -131,7 +131,7 @@ def test_walking_folder_by_folder_finds_what_recursion_lists(snapshot: Snapshot)
 
 @given(_refs, st.text("abé/ #?%-", min_size=1), _paths)
 def test_paths_are_plain_ascii_and_unquote_to_what_was_meant(ref: Ref, revision: str, path: str) -> None:
-    url = hf_wire.resolve_path(ref, revision, path)
+    url = hf_api.resolve_path(ref, revision, path)
     assert url.isascii()
     assert " " not in url
     parts = urlsplit(f"http://hub{url}")
@@ -143,9 +143,9 @@ def test_paths_are_plain_ascii_and_unquote_to_what_was_meant(ref: Ref, revision:
 
 def test_paths_are_those_of_the_hub() -> None:
     pull_request = Ref.parse("hf:datasets/acme/rows@refs/pr/1")
-    assert hf_wire.info_path(pull_request) == "/api/datasets/acme/rows/revision/refs%2Fpr%2F1?blobs=true"
-    assert hf_wire.tree_path(REF, COMMIT) == f"/api/models/acme/tiny/tree/{COMMIT}?recursive=true&expand=false"
-    assert hf_wire.resolve_path(REF, COMMIT, "a b/c.bin") == f"/acme/tiny/resolve/{COMMIT}/a%20b/c.bin"
+    assert hf_api.info_path(pull_request) == "/api/datasets/acme/rows/revision/refs%2Fpr%2F1?blobs=true"
+    assert hf_api.tree_path(REF, COMMIT) == f"/api/models/acme/tiny/tree/{COMMIT}?recursive=true&expand=false"
+    assert hf_api.resolve_path(REF, COMMIT, "a b/c.bin") == f"/acme/tiny/resolve/{COMMIT}/a%20b/c.bin"
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_paths_are_those_of_the_hub() -> None:
     ],
 )
 def test_finds_the_next_page(link: str | None, page: str | None) -> None:
-    assert hf_wire.next_page(link) == page
+    assert hf_api.next_page(link) == page
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_finds_the_next_page(link: str | None, page: str | None) -> None:
     ],
 )
 def test_says_what_an_error_means(status: int, headers: dict[str, str], kind: type[HubError], words: str) -> None:
-    error = hf_wire.read_error(status, headers, "hf:acme/tiny")
+    error = hf_api.read_error(status, headers, "hf:acme/tiny")
     assert type(error) is kind
     assert error.message.startswith("hf:acme/tiny")
     assert words in error.message
@@ -208,7 +208,7 @@ def test_says_what_an_error_means(status: int, headers: dict[str, str], kind: ty
     ],
 )
 def test_hears_how_long_to_wait(headers: dict[str, str], wait_s: float | None) -> None:
-    error = hf_wire.read_error(429, headers, "hf:acme/tiny")
+    error = hf_api.read_error(429, headers, "hf:acme/tiny")
     assert isinstance(error, HubUnavailable)
     assert error.wait_s == wait_s
 
@@ -220,7 +220,7 @@ def test_hears_how_long_to_wait(headers: dict[str, str], wait_s: float | None) -
     ),
 )
 def test_any_error_fits_on_a_line(status: int, headers: dict[str, str]) -> None:
-    error = hf_wire.read_error(status, headers, "hf:acme/tiny")
+    error = hf_api.read_error(status, headers, "hf:acme/tiny")
     assert isinstance(error, HubError)
     assert error.message.isprintable()
     assert len(error.message) < 400
@@ -232,7 +232,7 @@ def test_a_damaged_document_gives_an_error_of_ours_or_a_true_value(name: str, da
     start = data.draw(st.integers(0, len(document)))
     stop = data.draw(st.integers(start, min(len(document), start + 40)))
     damaged = document[:start] + data.draw(st.binary(max_size=20)) + document[stop:]
-    for read in (lambda: hf_wire.read_info(damaged, REF), lambda: hf_wire.read_tree(damaged)):
+    for read in (lambda: hf_api.read_info(damaged, REF), lambda: hf_api.read_tree(damaged)):
         try:
             read()
         except PreheatError as error:
