@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from preheat.core.scan_verdict import CLEAN, DANGEROUS, SUSPICIOUS, UNSCANNED, Verdict
-from preheat.scan.scan import look_at_text, may_run_code, scan
+from preheat.scan.scan_file import look_at_text, may_run_code, scan
 
 
 class Call:

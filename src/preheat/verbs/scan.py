@@ -10,7 +10,7 @@ from preheat.core.snapshot import File
 from preheat.library.library import Library
 from preheat.library.partial import disk
 from preheat.library.verdicts import Verdicts
-from preheat.scan.scan import look_at_text, may_run_code, scan, scanner
+from preheat.scan.scan_file import look_at_text, may_run_code, scan, scanner
 
 REFUSE, WARN, ALLOW = "refuse", "warn", "allow"
 _MOST_NAMED = 3

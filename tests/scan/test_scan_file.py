@@ -24,7 +24,7 @@ from preheat.core.snapshot import File
 from preheat.hubs.folder import Folder
 from preheat.library.library import Library
 from preheat.library.verdicts import Verdicts
-from preheat.scan.scan import may_run_code, scan, scanner
+from preheat.scan.scan_file import may_run_code, scan, scanner
 from preheat.verbs.scan import scan_files
 
 
@@ -143,7 +143,7 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "x.pth").write_bytes(pickle.dumps(1))
     program = (
         "import sys; sys.modules['picklescan'] = None\n"
-        "from pathlib import Path; from preheat.scan.scan import scan, scanner\n"
+        "from pathlib import Path; from preheat.scan.scan_file import scan, scanner\n"
         f"print(repr(scanner()), scan(Path({str(tmp_path / 'x.pth')!r}), 'x.pth'), sep='; ')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
