@@ -30,7 +30,7 @@ from preheat.transfer.fetch import Policy
 from preheat.verbs.pull import Source, Wish, pull
 from preheat.verbs.traced_start import Lead, environment
 from preheat.verbs.view import place
-from preheat.views.huggingface import HuggingFaceCache
+from preheat.views.layouts.huggingface import HuggingFaceCache
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO, HUB = ROOT / "examples" / "speech_webui", ROOT / ".demo" / "hub"

@@ -25,16 +25,16 @@ from preheat.core.errors import LibraryError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.library.library import Library
-from preheat.views.flat import Flat
-from preheat.views.huggingface import HuggingFaceCache
+from preheat.views.layouts.flat import Flat
+from preheat.views.layouts.huggingface import HuggingFaceCache
+from preheat.views.layouts.local_dir import LocalDir
+from preheat.views.layouts.modelscope import ModelScopeCache
+from preheat.views.layouts.modelscope_old import OldModelScopeCache
+from preheat.views.layouts.torch_hub import TorchHub
+from preheat.views.layouts.whisper import Whisper
 from preheat.views.links import WAYS
-from preheat.views.local_dir import LocalDir
-from preheat.views.modelscope import ModelScopeCache
-from preheat.views.modelscope_old import OldModelScopeCache
 from preheat.views.placer import place
-from preheat.views.torch_hub import TorchHub
-from preheat.views.view import View
-from preheat.views.whisper import Whisper
+from preheat.views.view_protocol import View
 
 Layout = Callable[[Sequence[str]], View]
 LAYOUTS: tuple[Layout, ...] = (HuggingFaceCache, LocalDir, ModelScopeCache, OldModelScopeCache, Flat, Whisper, TorchHub)

@@ -10,7 +10,7 @@ from preheat.core.events import Answered
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.views.placer import place
-from preheat.views.view import View
+from preheat.views.view_protocol import View
 from tests.outsiders.conftest import Served
 from tests.views.kept import blob_path, keep_folder, seen
 

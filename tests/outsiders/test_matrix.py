@@ -14,13 +14,13 @@ from preheat.core.events import Event
 from preheat.mirror.routes import answer
 from preheat.mirror.server import Server
 from preheat.mirror.shelf import Shelf
-from preheat.views.huggingface import HuggingFaceCache
+from preheat.views.layouts.huggingface import HuggingFaceCache
+from preheat.views.layouts.local_dir import LocalDir
+from preheat.views.layouts.modelscope import ModelScopeCache
+from preheat.views.layouts.modelscope_old import OldModelScopeCache
 from preheat.views.links import AUTO, COPY, HARDLINK, SHIELDED
-from preheat.views.local_dir import LocalDir
-from preheat.views.modelscope import ModelScopeCache
-from preheat.views.modelscope_old import OldModelScopeCache
 from preheat.views.placer import place
-from preheat.views.view import View
+from preheat.views.view_protocol import View
 from tests.authority import authority
 from tests.outsiders.conftest import Outsider, Served
 from tests.outsiders.matrix import NOWHERE, SUBSET, WHOLE, Client, Placed, record, stale

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from preheat.views.layouts.torch_hub import TorchHub
+from preheat.views.layouts.whisper import Whisper
 from preheat.views.placer import place
-from preheat.views.torch_hub import TorchHub
-from preheat.views.whisper import Whisper
 from tests.outsiders.conftest import Outsider
 from tests.outsiders.matrix import NOWHERE, Client, record, stale
 from tests.views.kept import blob_path, keep_folder

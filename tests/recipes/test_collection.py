@@ -27,12 +27,12 @@ from preheat.recipes.recipe import Recipe
 from preheat.transfer.fetch import Policy
 from preheat.verbs.pull import Source, Wish, pull
 from preheat.verbs.view import place_needs
-from preheat.views.flat import Flat
-from preheat.views.huggingface import HuggingFaceCache
-from preheat.views.modelscope import ModelScopeCache
-from preheat.views.modelscope_old import OldModelScopeCache
-from preheat.views.view import View
-from preheat.views.whisper import Whisper
+from preheat.views.layouts.flat import Flat
+from preheat.views.layouts.huggingface import HuggingFaceCache
+from preheat.views.layouts.modelscope import ModelScopeCache
+from preheat.views.layouts.modelscope_old import OldModelScopeCache
+from preheat.views.layouts.whisper import Whisper
+from preheat.views.view_protocol import View
 from tests.authority import authority, trusting
 
 NAMED = {

@@ -8,7 +8,7 @@ from preheat.core.digest import GIT_SHA1, SHA256, Digest, hasher
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.folder import Folder
-from preheat.views.view import BlobPath
+from preheat.views.view_protocol import BlobPath
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MODEL: Mapping[str, bytes] = {

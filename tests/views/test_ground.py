@@ -20,15 +20,15 @@ from preheat.library.library import Library
 from preheat.verbs.ground import NO_PERMISSION, Permissions, places_of
 from preheat.verbs.placing import place_sites
 from preheat.verbs.view import site_at
-from preheat.views.flat import Flat
-from preheat.views.huggingface import HuggingFaceCache
+from preheat.views.layouts.flat import Flat
+from preheat.views.layouts.huggingface import HuggingFaceCache
+from preheat.views.layouts.local_dir import LocalDir
+from preheat.views.layouts.modelscope import ModelScopeCache
+from preheat.views.layouts.modelscope_old import OldModelScopeCache
+from preheat.views.layouts.torch_hub import TorchHub
+from preheat.views.layouts.whisper import Whisper
 from preheat.views.links import WAYS
-from preheat.views.local_dir import LocalDir
-from preheat.views.modelscope import ModelScopeCache
-from preheat.views.modelscope_old import OldModelScopeCache
-from preheat.views.torch_hub import TorchHub
-from preheat.views.view import Bytes, View
-from preheat.views.whisper import Whisper
+from preheat.views.view_protocol import Bytes, View
 from tests.views.kept import COMMIT, MODEL, keep
 
 VIEWS = [HuggingFaceCache, LocalDir, ModelScopeCache, OldModelScopeCache, Flat, Whisper, TorchHub]

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from preheat.core.errors import LibraryError, UsageError
-from preheat.views.flat import Flat
-from preheat.views.huggingface import HuggingFaceCache
+from preheat.views.layouts.flat import Flat
+from preheat.views.layouts.huggingface import HuggingFaceCache
+from preheat.views.layouts.local_dir import LocalDir
 from preheat.views.links import AUTO, COPY, HARDLINK, SHIELDED, SYMLINK, WAYS, link, read_ways
-from preheat.views.local_dir import LocalDir
 from preheat.views.placer import place
 from tests.views.kept import MODEL, blob_path, keep, seen
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from preheat.verbs.ground import Site
     from preheat.verbs.outlook import Outlook
     from preheat.verbs.pull import Choice, Pulled
-    from preheat.views.view import View
+    from preheat.views.view_protocol import View
 
     Views = Sequence[tuple[View, Path]]
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from preheat.transfer.fetch import Policy
     from preheat.verbs.ground import Permissions
     from preheat.verbs.pull import Source, Wish
-    from preheat.views.view import View
+    from preheat.views.view_protocol import View
 
 _ATTEMPTS = 6
 _UPSTREAM_CONNECTIONS = 64
@@ -229,15 +229,15 @@ class Session:
 
     def image_view(self, kind: str) -> View:
         """Choose a layout to be read into an image: as links, and without a time in it."""
+        from preheat.views.layouts.local_dir import LocalDir
         from preheat.views.links import SYMLINK
-        from preheat.views.local_dir import LocalDir
 
         return LocalDir((SYMLINK,), lambda: 0.0) if kind == LocalDir.kind else self.view(kind, (SYMLINK,))
 
     def view(self, kind: str, auto: tuple[str, ...] | None = None) -> View:
         """Choose a layout by its name; `auto` is what the setting `link` means when it is `auto`."""
-        from preheat.views.layouts import choose_view
         from preheat.views.links import AUTO, read_ways
+        from preheat.views.view_names import choose_view
 
         link = self.settings.link
         return choose_view(kind, (auto or AUTO) if link == "auto" else read_ways(link))

@@ -28,7 +28,7 @@ from preheat.recipes.offline import offline
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.inside import GUARD, LOCK, lay_out, lock_of, own_group, plain
 from preheat.verbs.required import Required
-from preheat.views.view import View
+from preheat.views.view_protocol import View
 
 IMAGE, MODELCAR, MODELPACK = "image", "modelcar", "modelpack"
 

@@ -23,7 +23,7 @@ from preheat.oci.store import Source, Target
 from preheat.verbs.assemble import MODELPACK, Base, Order, Plan, assemble
 from preheat.verbs.inside import refuse_secrets
 from preheat.verbs.required import Required, require, required
-from preheat.views.view import View
+from preheat.views.view_protocol import View
 
 _MOST_REPOSITORIES = 8
 

@@ -17,7 +17,7 @@ from preheat.verbs.build import claimed
 from preheat.verbs.inside import refuse_secrets
 from preheat.verbs.required import Required
 from preheat.views.links import COPY, HARDLINK, REFLINK, link
-from preheat.views.view import View
+from preheat.views.view_protocol import View
 
 _WAYS = (REFLINK, HARDLINK, COPY)
 _UNFINISHED = "# It is not written to its end: run preheat build --dockerfile again."

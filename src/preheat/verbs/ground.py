@@ -10,7 +10,7 @@ from preheat.core.snapshot import Snapshot
 from preheat.library.library import Library
 from preheat.recipes.recipe import Recipe
 from preheat.views.names import renamed
-from preheat.views.view import Alias, Bytes, Note, Piece, View
+from preheat.views.view_protocol import Alias, Bytes, Note, Piece, View
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from preheat.verbs.required import Required
 from preheat.verbs.view import require_names
 from preheat.views.names import renamed
 from preheat.views.placer import place
-from preheat.views.view import View
+from preheat.views.view_protocol import View
 
 GUARD, LOCK = f"{HOME}/guard.pyz", f"{HOME}/preheat.lock"
 

@@ -21,9 +21,9 @@ from preheat.verbs.ground import (
     with_real_folder,
 )
 from preheat.verbs.survey import Conflict, Found, Survey, digest_of, is_pointer
+from preheat.views.path_state import see
 from preheat.views.placer import Left, Placer, read_note
-from preheat.views.sight import see
-from preheat.views.view import Before, Bytes, Note, Piece
+from preheat.views.view_protocol import Before, Bytes, Note, Piece
 
 _SUFFIX = "before-preheat"
 

@@ -27,7 +27,7 @@ from preheat.recipes.recipe import Need, Recipe
 from preheat.verbs.ground import NO_PERMISSION, Permissions
 from preheat.verbs.required import required
 from preheat.verbs.starts import Roots, Starts, Surroundings
-from preheat.views.view import View
+from preheat.views.view_protocol import View
 
 
 @dataclass(frozen=True, slots=True)

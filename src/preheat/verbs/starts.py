@@ -27,7 +27,7 @@ from preheat.verbs.ground import NO_PERMISSION, Permissions
 from preheat.verbs.required import required
 from preheat.verbs.run import network_seen, stopwatch, witness_for
 from preheat.verbs.view import place_needs
-from preheat.views.view import View
+from preheat.views.view_protocol import View
 
 # Where libraries keep what they fetch; each start has these in a folder of its own, and none of the user's.
 _ROOTS = {"HF_HOME": "hf", "MODELSCOPE_CACHE": "modelscope", "TORCH_HOME": "torch", "XDG_CACHE_HOME": "cache"}

@@ -15,9 +15,9 @@ from preheat.library.library import Library
 from preheat.library.likeness import digests_of
 from preheat.verbs.ground import Site, places_of, require_bounds, with_real_folder
 from preheat.views.occupied import Blobs, Standing, algorithms, fitting, judge
+from preheat.views.path_state import Sight, see
 from preheat.views.placer import EDITED_UP_TO, read_note
-from preheat.views.sight import Sight, see
-from preheat.views.view import Alias, Before, Bytes, Note, Piece
+from preheat.views.view_protocol import Alias, Before, Bytes, Note, Piece
 
 _ASKED = (Standing.OTHER, Standing.CHANGED)
 

@@ -13,7 +13,7 @@ from preheat.recipes.recipe import Recipe
 from preheat.verbs.ground import NO_PERMISSION, Permissions, Site, bounds
 from preheat.verbs.placing import place_sites
 from preheat.verbs.required import Required, asked_for, require
-from preheat.views.view import View
+from preheat.views.view_protocol import View
 
 
 def place_needs(

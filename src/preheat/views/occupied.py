@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from preheat.core.digest import Digest
 from preheat.core.placement import BEGUN, KEPT, OURS, THEIRS, Look, Mark
 from preheat.core.snapshot import File
-from preheat.views.sight import Sight
+from preheat.views.path_state import Sight
 
 
 class Standing(enum.Enum):

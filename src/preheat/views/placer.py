@@ -10,7 +10,7 @@ from preheat.core.errors import LibraryError
 from preheat.core.snapshot import File, Snapshot
 from preheat.disk.temporary_file import left, put, tidy
 from preheat.views.links import COPY, REFLINK, SYMLINK, link, stands
-from preheat.views.view import Alias, Before, BlobPath, Bytes, Note, Piece, Placement, View
+from preheat.views.view_protocol import Alias, Before, BlobPath, Bytes, Note, Piece, Placement, View
 
 EDITED_UP_TO = 1 << 20  # bytes; what people edit by hand is a configuration
 

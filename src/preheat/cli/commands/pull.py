@@ -13,7 +13,7 @@ from preheat.core.units import say_seconds, say_size
 
 if TYPE_CHECKING:
     from preheat.verbs.outlook import Outlook
-    from preheat.views.view import View
+    from preheat.views.view_protocol import View
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:

@@ -1,14 +1,14 @@
 """Views: a layout by its name."""
 
 from preheat.core.errors import UsageError
-from preheat.views.flat import Flat
-from preheat.views.huggingface import HuggingFaceCache
-from preheat.views.local_dir import LocalDir
-from preheat.views.modelscope import ModelScopeCache
-from preheat.views.modelscope_old import OldModelScopeCache
-from preheat.views.torch_hub import TorchHub
-from preheat.views.view import View
-from preheat.views.whisper import Whisper
+from preheat.views.layouts.flat import Flat
+from preheat.views.layouts.huggingface import HuggingFaceCache
+from preheat.views.layouts.local_dir import LocalDir
+from preheat.views.layouts.modelscope import ModelScopeCache
+from preheat.views.layouts.modelscope_old import OldModelScopeCache
+from preheat.views.layouts.torch_hub import TorchHub
+from preheat.views.layouts.whisper import Whisper
+from preheat.views.view_protocol import View
 
 
 def choose_view(kind: str, ways: tuple[str, ...]) -> View:

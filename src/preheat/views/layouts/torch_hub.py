@@ -11,7 +11,7 @@ from pathlib import Path
 from preheat.core.snapshot import Snapshot
 from preheat.views.links import AUTO
 from preheat.views.names import by_last_name
-from preheat.views.view import Bytes, Piece
+from preheat.views.view_protocol import Bytes, Piece
 
 
 class TorchHub:

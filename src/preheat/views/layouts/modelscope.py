@@ -14,7 +14,7 @@ from preheat.core.ref import HUGGING_FACE, MODELSCOPE, Ref
 from preheat.core.snapshot import Snapshot
 from preheat.views.links import AUTO
 from preheat.views.revisions import MODELSCOPE_BRANCH, branch_for
-from preheat.views.view import Bytes, Piece
+from preheat.views.view_protocol import Bytes, Piece
 
 
 class ModelScopeCache:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from preheat.core.digest import SHA256
 from preheat.core.snapshot import File, Snapshot
-from preheat.views.view import Note
+from preheat.views.view_protocol import Note
 
 
 def tree_note(snapshot: Snapshot, trees: Path) -> Note:

@@ -19,9 +19,9 @@ from functools import partial
 from pathlib import Path
 
 from preheat.core.snapshot import File, Snapshot
-from preheat.views.hf_tree import tree_note
+from preheat.views.layouts.hf_tree import tree_note
 from preheat.views.links import AUTO
-from preheat.views.view import Before, Bytes, Note, Piece
+from preheat.views.view_protocol import Before, Bytes, Note, Piece
 
 _CACHEDIR_TAG = b"""\
 Signature: 8a477f597d28d172789f06886806bc55

@@ -12,7 +12,7 @@ from preheat.core.errors import LibraryError
 from preheat.core.snapshot import Snapshot
 from preheat.views.links import AUTO
 from preheat.views.names import by_last_name
-from preheat.views.view import Bytes, Piece
+from preheat.views.view_protocol import Bytes, Piece
 
 
 class Whisper:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from preheat.core.snapshot import Snapshot
 from preheat.views.links import AUTO
-from preheat.views.view import Bytes, Piece
+from preheat.views.view_protocol import Bytes, Piece
 
 
 class Flat:

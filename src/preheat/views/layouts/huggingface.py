@@ -15,10 +15,10 @@ from functools import partial
 from pathlib import Path
 
 from preheat.core.snapshot import Snapshot
-from preheat.views.hf_tree import tree_note
+from preheat.views.layouts.hf_tree import tree_note
 from preheat.views.links import AUTO
 from preheat.views.revisions import HUGGING_FACE_BRANCH, branch_for
-from preheat.views.view import Before, Bytes, Note, Piece
+from preheat.views.view_protocol import Before, Bytes, Note, Piece
 
 
 class HuggingFaceCache:

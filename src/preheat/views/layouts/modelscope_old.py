@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 
 from preheat.core.snapshot import Snapshot
+from preheat.views.layouts.modelscope import owner_and_name
 from preheat.views.links import AUTO
-from preheat.views.modelscope import owner_and_name
 from preheat.views.revisions import MODELSCOPE_BRANCH, branch_for
-from preheat.views.view import Alias, Before, Bytes, Note, Piece
+from preheat.views.view_protocol import Alias, Before, Bytes, Note, Piece
 
 _PROTOCOL = 4
 

@@ -1,0 +1,1 @@
+"""One file a layout, each described byte by byte at its top."""
