@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from preheat.disk import temporary_file
-from preheat.library.lock import take
+from preheat.library.blobs.file_lock import take
 from tests.command import Preheat
 from tests.faults.preloaded import Fault, faulty, killed
 from tests.oci.bases import layer, layout

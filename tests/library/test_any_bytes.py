@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from preheat.core.digest import sha256
 from preheat.core.errors import LibraryError
 from preheat.core.ref import Ref
-from preheat.library import hf_caches, ms_caches
-from preheat.library.claims import Claims
-from preheat.library.images import Images, LayerFact
-from preheat.library.journal import Journal
+from preheat.library.adopt import hf_caches, ms_caches
+from preheat.library.blobs.journal import Journal
 from preheat.library.library import Library
-from preheat.library.records import Records
-from preheat.library.seals import Seals
-from preheat.library.sweep import Sweep
-from preheat.library.verdicts import Verdicts
+from preheat.library.records.claims import Claims
+from preheat.library.records.image_cache import Images, LayerFact
+from preheat.library.records.records import Records
+from preheat.library.records.scan_results import Verdicts
+from preheat.library.records.seals import Seals
+from preheat.library.upkeep.sweep import Sweep
 from preheat.mirror.gate import Gate
 from tests.library.shelves import shelve
 

@@ -14,8 +14,8 @@ from preheat.core.digest import Digest, git_sha1, hasher, sha256
 from preheat.core.errors import Busy, IntegrityError, LibraryError, NoSpace, NotPreloaded
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.library.blobs.ranges import Range
 from preheat.library.library import Library
-from preheat.library.ranges import Range
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SMALL = b"a small file\n"
@@ -204,7 +204,7 @@ def test_two_folders_whose_names_are_one_in_a_slug_are_not_taken_for_each_other(
 def test_what_was_sealed_when_its_process_ended_is_gone_on_from_by_any_user() -> None:
     code = """
 import os, sys
-from preheat.library.lock import take
+from preheat.library.blobs.file_lock import take
 path = sys.argv[1]
 if os.geteuid() == 0:
     os.setgid(65534), os.setuid(65534)

@@ -7,8 +7,8 @@ import pytest
 
 from preheat.core.digest import sha256
 from preheat.core.snapshot import File
+from preheat.library.blobs.file_lock import take
 from preheat.library.library import Library
-from preheat.library.lock import take
 
 
 @pytest.mark.parametrize("name", ["part", "journal.new"])

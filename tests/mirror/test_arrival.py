@@ -14,7 +14,7 @@ from preheat.core.digest import sha256
 from preheat.core.errors import IntegrityError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File
-from preheat.library.ranges import Range, merge
+from preheat.library.blobs.ranges import Range, merge
 from preheat.mirror.arrival import HELD_BACK, Arrival, _add, _upto
 from preheat.mirror.forms import BrokenOff
 

@@ -14,9 +14,9 @@ from preheat.core.errors import UsageError
 from preheat.core.events import Event, Evicted, Noted
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
-from preheat.library.inventory import Blob
 from preheat.library.library import Library
-from preheat.library.records import MIRROR
+from preheat.library.records.records import MIRROR
+from preheat.library.upkeep.inventory import Blob
 from preheat.mirror.access_log import AccessLog
 from preheat.mirror.evict import Evictor, Version, candidates, choose, require_cap
 from preheat.mirror.tally import Tally

@@ -23,7 +23,7 @@ from preheat.core.scan_verdict import CLEAN, DANGEROUS, SUSPICIOUS, UNSCANNED, V
 from preheat.core.snapshot import File
 from preheat.hubs.folder import Folder
 from preheat.library.library import Library
-from preheat.library.verdicts import Verdicts
+from preheat.library.records.scan_results import Verdicts
 from preheat.scan.scan_file import may_run_code, scan, scanner
 from preheat.verbs.scan import scan_files
 

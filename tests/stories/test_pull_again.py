@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from preheat.library.journal import Journal, boot_id
-from preheat.library.ranges import gaps
+from preheat.library.blobs.journal import Journal, boot_id
+from preheat.library.blobs.ranges import gaps
 from tests.command import Preheat, Running
 from tests.flaky_hub import WEIGHTS, FlakyHub
 from tests.stories.disk import disk

@@ -10,8 +10,8 @@ from preheat.core.digest import sha256
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.folder import Folder
-from preheat.library.lock import take
-from preheat.library.partial import Partial
+from preheat.library.blobs.file_lock import take
+from preheat.library.blobs.partial import Partial
 from preheat.transfer.flight import Download, Flight
 from preheat.transfer.ramp import Ramp
 from preheat.transfer.route import Route, Way

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from preheat.api.proving import Proof
     from preheat.api.pulling import Pulls
     from preheat.api.running import Guarding
-    from preheat.library.survey import Survey
+    from preheat.library.upkeep.usage import Survey
     from preheat.mirror.server import Server
     from preheat.proof.report import Report
     from preheat.recipes.lock import Lock
@@ -195,7 +195,7 @@ def adopt(folder: Folder, *, ref: str = "", copy: bool = False, session: Session
 
 def ls(*, session: Session | None = None) -> Survey:
     """List the versions in the library, with what each really costs on disk, in bytes."""
-    from preheat.library.survey import survey
+    from preheat.library.upkeep.usage import survey
 
     library = (session or Session()).library
     return survey(library.records, library.root / "blobs", library.pins)
@@ -218,7 +218,7 @@ def verify(*refs: str, since_s: float = 0.0, session: Session | None = None) -> 
 def remove(*refs: str, dry_run: bool = False, session: Session | None = None) -> Removal:
     """Forget versions, and free what only they needed. Raise LibraryError for a pinned one, before anything goes."""
     from preheat.core.ref import Ref
-    from preheat.library.sweep import Sweep
+    from preheat.library.upkeep.sweep import Sweep
     from preheat.verbs.remove import recorded
     from preheat.verbs.remove import remove as forget
 
@@ -230,7 +230,7 @@ def remove(*refs: str, dry_run: bool = False, session: Session | None = None) ->
 
 def prune(*, old: bool = False, dry_run: bool = False, session: Session | None = None) -> Pruned:
     """Free what no record needs, and what killed processes left; with `old`, versions that no branch is at any more."""
-    from preheat.library.sweep import Sweep
+    from preheat.library.upkeep.sweep import Sweep
     from preheat.verbs.prune import Shears
     from preheat.verbs.prune import prune as cut
 

@@ -12,7 +12,7 @@ from typing import IO
 from preheat.cli.console import Both, JsonLines, console
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import PreheatError, UsageError
-from preheat.library.partial import disk_trouble
+from preheat.library.blobs.partial import disk_trouble
 
 _INTERRUPTED = 130
 

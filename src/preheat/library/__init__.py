@@ -1,0 +1,1 @@
+"""Where models are kept: blobs by digest, and records of the versions that need them."""

@@ -13,21 +13,21 @@ from preheat.core.digest import Digest
 from preheat.core.errors import Busy, LibraryError, NoSpace, NotPreloaded
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.library.blobs import Blobs
-from preheat.library.claims import Claims, machine
-from preheat.library.format import require_known_format, write_format
-from preheat.library.journal import Journal, boot_id
-from preheat.library.lock import take
-from preheat.library.marks import Marks
-from preheat.library.partial import Partial, disk, disk_trouble
-from preheat.library.pins import Pins
-from preheat.library.records import Records
-from preheat.library.seals import Seals
-from preheat.library.shares import shared
-from preheat.library.watcher import Watcher
+from preheat.library.blobs.blobs import Blobs
+from preheat.library.blobs.file_lock import take
+from preheat.library.blobs.journal import Journal, boot_id
+from preheat.library.blobs.partial import Partial, disk, disk_trouble
+from preheat.library.blobs.partial_listener import Watcher
+from preheat.library.format_version import require_known_format, write_format
+from preheat.library.records.claims import Claims, machine
+from preheat.library.records.pins import Pins
+from preheat.library.records.placement_log import Marks
+from preheat.library.records.records import Records
+from preheat.library.records.seals import Seals
+from preheat.library.records.shared_fs import shared
 
 if TYPE_CHECKING:
-    from preheat.library.soundness import Soundness
+    from preheat.library.blob_check import Soundness
 
 _SPARE = 64 << 20  # left free for records, journals and everybody else
 
@@ -218,7 +218,7 @@ class Library:
 
     @functools.cached_property
     def _soundness(self) -> "Soundness":
-        from preheat.library.soundness import Soundness  # it hashes, which most commands have no use for
+        from preheat.library.blob_check import Soundness  # it hashes, which most commands have no use for
 
         return Soundness(self)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from preheat.core.errors import HubUnavailable, IntegrityError, PreheatError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File
-from preheat.library.ranges import Range, merge
+from preheat.library.blobs.ranges import Range, merge
 from preheat.mirror.forms import BrokenOff
 
 # The end of a file, kept back until the digest fits: without it, no client takes the file for complete.

@@ -10,10 +10,10 @@ from preheat.core.errors import PreheatError, UsageError
 from preheat.core.events import Evicted, Listener, Noted
 from preheat.core.ref import Ref
 from preheat.core.units import say_size
-from preheat.library.inventory import Blob, inventory
 from preheat.library.library import Library
-from preheat.library.records import MIRROR
-from preheat.library.sweep import Sweep
+from preheat.library.records.records import MIRROR
+from preheat.library.upkeep.inventory import Blob, inventory
+from preheat.library.upkeep.sweep import Sweep
 
 # A client that was given a listing a moment ago comes for the files.
 YOUNG_S = 600.0

@@ -11,8 +11,8 @@ from preheat.core.errors import HubUnavailable, IntegrityError, PreheatError
 from preheat.core.events import Away, Event, Listener, Noted, Received
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.library.blobs.running_hash import SMALL
 from preheat.library.library import Library
-from preheat.library.tide import SMALL
 from preheat.mirror.arrival import Arrival
 from preheat.mirror.spoilt import Spoilt
 from preheat.transfer.fetch import Policy, fetch

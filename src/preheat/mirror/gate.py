@@ -5,8 +5,8 @@ from pathlib import Path
 
 from preheat.core.ref import Ref
 from preheat.disk.temporary_file import write_whole
-from preheat.library.partial import disk_trouble
-from preheat.library.reading import read_small
+from preheat.library.blobs.partial import disk_trouble
+from preheat.library.small_files import read_small
 
 # ELSEWHERE: open at an upstream that is not the hub itself, whose refusal says nothing about it.
 OPEN, CLOSED, ELSEWHERE = "open", "closed", "open elsewhere"

@@ -12,7 +12,7 @@ from preheat.core.errors import LibraryError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.disk.temporary_file import create, write_whole
-from preheat.library.records import Records
+from preheat.library.records.records import Records
 
 _KEY_SIZE = 32
 _MOST_ABSENT = 10_000

@@ -8,7 +8,7 @@ from preheat.core.errors import AccessDenied, HubError, HubUnavailable, Integrit
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.library.library import Library
-from preheat.library.records import MIRROR
+from preheat.library.records.records import MIRROR
 from preheat.mirror.access import SOON_S, Access
 from preheat.mirror.asker import Asker
 from preheat.mirror.fetches import Errand, Fetches

@@ -10,7 +10,7 @@ import msgspec
 
 from preheat.core.ref import Ref
 from preheat.library.library import Library
-from preheat.library.survey import Version, survey
+from preheat.library.upkeep.usage import Version, survey
 from preheat.mirror.crowd import Crowd
 from preheat.mirror.fetches import Counts, Fetches, UnderWay
 from preheat.mirror.tally import Eviction, Served, Tally

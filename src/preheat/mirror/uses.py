@@ -5,7 +5,7 @@ import time
 
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
-from preheat.library.records import Records
+from preheat.library.records.records import Records
 
 # Often enough to tell the used from the unused, and seldom enough to cost nothing.
 _NOTED_EVERY_S = 60.0

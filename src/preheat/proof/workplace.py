@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from preheat.disk.temporary_file import IN_USE, PROOF, TRACE
-from preheat.library.lock import take
+from preheat.library.blobs.file_lock import take
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from preheat.library.ranges import Range, merge
+from preheat.library.blobs.ranges import Range, merge
 from preheat.transfer.flight import Download
 from preheat.transfer.route import Route
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from preheat.core.errors import Busy, HubError, IntegrityError
 from preheat.core.events import Listener, Retrying, Waiting
 from preheat.core.snapshot import File
+from preheat.library.blobs.partial import Partial
+from preheat.library.blobs.ranges import Range, common, merge
 from preheat.library.library import Library
-from preheat.library.partial import Partial
-from preheat.library.ranges import Range, common, merge
 from preheat.net.retry import Patience
 from preheat.transfer.blame import ask_again
 from preheat.transfer.flight import Download, Flight

@@ -10,8 +10,8 @@ from queue import Empty, SimpleQueue
 from preheat.core.errors import HubError, HubUnavailable, IntegrityError, NoRanges
 from preheat.core.events import Event, Listener, Received, Stored
 from preheat.core.snapshot import File
+from preheat.library.blobs.ranges import Range
 from preheat.library.library import Library
-from preheat.library.ranges import Range
 from preheat.net.interrupt import Interrupt
 from preheat.net.retry import Patience
 from preheat.transfer.board import Board

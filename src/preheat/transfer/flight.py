@@ -4,8 +4,8 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from preheat.library.partial import Partial
-from preheat.library.ranges import Range
+from preheat.library.blobs.partial import Partial
+from preheat.library.blobs.ranges import Range
 from preheat.net.interrupt import Interrupt
 from preheat.transfer.plan import SMALLEST, split, urgent
 from preheat.transfer.route import Route

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from preheat.library.ranges import Range
+from preheat.library.blobs.ranges import Range
 from preheat.transfer.flight import Flight
 from preheat.transfer.ramp import HELD_BACK
 from preheat.transfer.route import Route

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from preheat.core.snapshot import File
-from preheat.library.ranges import Range
+from preheat.library.blobs.ranges import Range
 
 SMALLEST, LARGEST = 512 << 10, 64 << 20
 _FIRST = 1 << 20

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from preheat.core.errors import HubError, HubUnavailable, IntegrityError, NoRanges
 from preheat.core.events import Away, Retrying
-from preheat.library.ranges import Range
+from preheat.library.blobs.ranges import Range
 from preheat.net.retry import TOLD, Patience
 from preheat.transfer.flight import Download, Flight
 from preheat.transfer.route import Route

@@ -3,8 +3,8 @@
 from preheat.disk.huge_buffer import make_buffer
 from preheat.disk.splice import Pipe, make_pipe
 from preheat.hubs.hub import Reader
-from preheat.library.partial import Partial
-from preheat.library.ranges import Range, common
+from preheat.library.blobs.partial import Partial
+from preheat.library.blobs.ranges import Range, common
 
 # Large reads where there are few threads, small ones where hundreds must share the memory.
 _BUFFERS = ((8, 1 << 20), (32, 512 << 10), (1 << 30, 128 << 10))

@@ -14,9 +14,9 @@ from preheat.core.events import Adopted, Event, LeftOut, Listener, Read, Reading
 from preheat.core.placement import THEIRS, Look
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.library import hf_caches, ms_caches, whisper_caches
-from preheat.library.caches import Candidate, Found, Odd, commit_of
-from preheat.library.intake import Intake, Taken
+from preheat.library.adopt import hf_caches, ms_caches, whisper_caches
+from preheat.library.adopt.caches import Candidate, Found, Odd, commit_of
+from preheat.library.adopt.intake import Intake, Taken
 from preheat.library.library import Library
 
 _THREADS = 4

@@ -12,8 +12,8 @@ from preheat.core.events import Listener, Noted, Reading
 from preheat.core.ref import Ref
 from preheat.deploy.guard_zip import write_guard_zip
 from preheat.guard.probes import port_of
-from preheat.library.images import Images
 from preheat.library.library import Library
+from preheat.library.records.image_cache import Images
 from preheat.oci.base import Findings, Question, look
 from preheat.oci.content import Content
 from preheat.oci.descriptor import Descriptor

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from preheat.core.digest import Digest, sha256
 from preheat.core.errors import UsageError
 from preheat.core.events import LayerPut, Listener, Reading
-from preheat.library.images import Images, LayerFact
 from preheat.library.library import Library
+from preheat.library.records.image_cache import Images, LayerFact
 from preheat.oci.base import read_image
 from preheat.oci.content import Content
 from preheat.oci.descriptor import LAYER, Descriptor

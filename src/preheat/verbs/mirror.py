@@ -9,7 +9,7 @@ from preheat.core.errors import PreheatError
 from preheat.core.events import Event, Listener
 from preheat.core.ref import HUGGING_FACE, MODELSCOPE, Ref
 from preheat.library.library import Library
-from preheat.library.records import MIRROR
+from preheat.library.records.records import MIRROR
 from preheat.mirror.asker import read_asker
 from preheat.mirror.evict import Evictor, require_cap
 from preheat.mirror.fetches import Fetches

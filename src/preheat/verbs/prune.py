@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from preheat.core.events import Listener
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
-from preheat.library.claims import PULL
 from preheat.library.library import Library
-from preheat.library.sweep import Sweep
+from preheat.library.records.claims import PULL
+from preheat.library.upkeep.sweep import Sweep
 from preheat.verbs.remove import clear
 
 # What came so recently may be wanted by a preheat that is too old to say so.

@@ -9,7 +9,7 @@ from preheat.core.events import Listener, Resolved
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.hub import Hub
-from preheat.library.holding import lacking
+from preheat.library.digest_check import lacking
 from preheat.library.library import Library
 from preheat.net.retry import USUAL, Patience, persist
 from preheat.transfer.fetch import Policy, fetch

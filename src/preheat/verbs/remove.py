@@ -8,7 +8,7 @@ from preheat.core.events import Listener, Unneeded
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.library.library import Library
-from preheat.library.sweep import Plan, Sweep
+from preheat.library.upkeep.sweep import Plan, Sweep
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from preheat.core.errors import IntegrityError
 from preheat.core.events import Listener
 from preheat.core.snapshot import Snapshot
-from preheat.library.holding import require_held
+from preheat.library.digest_check import require_held
 from preheat.library.library import Library
 from preheat.recipes.recipe import Need, Recipe
 from preheat.verbs.verify import verify

@@ -7,9 +7,9 @@ from preheat.core.errors import CheckFailed, LibraryError
 from preheat.core.events import Listener, Scanned
 from preheat.core.scan_verdict import DANGEROUS, SUSPICIOUS, UNSCANNED, Verdict
 from preheat.core.snapshot import File
+from preheat.library.blobs.partial import disk
 from preheat.library.library import Library
-from preheat.library.partial import disk
-from preheat.library.verdicts import Verdicts
+from preheat.library.records.scan_results import Verdicts
 from preheat.scan.scan_file import look_at_text, may_run_code, scan, scanner
 
 REFUSE, WARN, ALLOW = "refuse", "warn", "allow"

@@ -10,9 +10,9 @@ from preheat.core.errors import IntegrityError, LibraryError, NoSpace
 from preheat.core.events import Listener, Read, Reading
 from preheat.core.placement import BEGUN, KEPT, OURS, THEIRS, Look, Mark
 from preheat.core.snapshot import File
-from preheat.library.inventory import inventory
+from preheat.library.blobs.outside_digest import digests_of
 from preheat.library.library import Library
-from preheat.library.likeness import digests_of
+from preheat.library.upkeep.inventory import inventory
 from preheat.verbs.ground import Site, places_of, require_bounds, with_real_folder
 from preheat.views.occupied import Blobs, Standing, algorithms, fitting, judge
 from preheat.views.path_state import Sight, see
@@ -156,7 +156,7 @@ class Survey:
 
     def _take(self, path: Path, file: File) -> str:
         """Make a file a blob; return how, nothing if it could not be."""
-        from preheat.library.intake import Intake  # what most commands have no use for
+        from preheat.library.adopt.intake import Intake  # what most commands have no use for
 
         library = self._library
         library.prepare(0)

@@ -21,7 +21,7 @@ from preheat.guard.ports import ports_of
 from preheat.guard.probes import Probe, parse_probe
 from preheat.guard.process import CannotStart, Output, Process
 from preheat.guard.strace import STRACE, Strace
-from preheat.library.reading import read_small
+from preheat.library.small_files import read_small
 from preheat.proof.imports import read_notes as read_imports
 from preheat.proof.imports import sum_up
 from preheat.proof.timeline import Imports

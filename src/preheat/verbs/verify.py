@@ -9,10 +9,10 @@ from preheat.core.digest import Digest
 from preheat.core.errors import PreheatError, UsageError
 from preheat.core.events import Listener, Mended, Read, Reading, Rotten
 from preheat.core.snapshot import File, Snapshot
-from preheat.library.inventory import Blob, inventory
 from preheat.library.library import Library
-from preheat.library.verification import Finding, quarantine
-from preheat.library.verification import verify as hash_again
+from preheat.library.upkeep.inventory import Blob, inventory
+from preheat.library.upkeep.verification import Finding, quarantine
+from preheat.library.upkeep.verification import verify as hash_again
 
 # Brings a file of a snapshot into the library again; raises PreheatError when it cannot.
 Mend = Callable[[Snapshot, File], None]

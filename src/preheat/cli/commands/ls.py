@@ -6,7 +6,7 @@ from preheat.cli.wiring import Wiring
 from preheat.core.errors import NotPreloaded
 from preheat.core.ref import Ref
 from preheat.core.units import say_size
-from preheat.library.survey import Survey, Version, survey
+from preheat.library.upkeep.usage import Survey, Version, survey
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:

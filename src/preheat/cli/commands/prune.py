@@ -5,8 +5,8 @@ import argparse
 from preheat.cli.wiring import Wiring
 from preheat.cli.words import read_seconds
 from preheat.core.units import say_size
-from preheat.library.partial import disk_trouble
-from preheat.library.sweep import Sweep
+from preheat.library.blobs.partial import disk_trouble
+from preheat.library.upkeep.sweep import Sweep
 from preheat.verbs.prune import Shears, prune
 
 

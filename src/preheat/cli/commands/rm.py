@@ -6,7 +6,7 @@ from preheat.cli.commands.prune import sweep_of
 from preheat.cli.wiring import Wiring
 from preheat.core.ref import Ref
 from preheat.core.units import say_size
-from preheat.library.partial import disk_trouble
+from preheat.library.blobs.partial import disk_trouble
 from preheat.verbs.remove import recorded, remove, versions_of
 
 

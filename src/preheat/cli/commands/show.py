@@ -5,8 +5,8 @@ import argparse
 from preheat.cli.wiring import Wiring
 from preheat.core.ref import Ref
 from preheat.core.units import say_size
-from preheat.library.inventory import names_by_blob
-from preheat.library.survey import sharers
+from preheat.library.upkeep.inventory import names_by_blob
+from preheat.library.upkeep.usage import sharers
 from preheat.verbs.remove import recorded
 
 

@@ -1,0 +1,1 @@
+"""Caches of other programs: read, and taken into the library."""

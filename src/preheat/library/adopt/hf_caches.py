@@ -1,0 +1,152 @@
+"""Hugging Face caches: the layouts that huggingface_hub 0.20 to 2.4 writes, links and all, and its local folders.
+
+    models--OWNER--NAME/refs/REVISION          the commit's 40 digits
+    models--OWNER--NAME/blobs/ETAG             a file, or since 1.32 a link to CACHE/blobs/FF/XET
+    models--OWNER--NAME/snapshots/COMMIT/PATH  a link to ../../blobs/ETAG; a file where links cannot be made
+    models--OWNER--NAME/trees/COMMIT.json      since 1.22: all files of the commit, with their digests
+
+ETAG is a sha256, or git's name for a blob. A local folder has `.cache/huggingface/download/PATH.metadata`: commit, etag
+and time, a line each.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from preheat.core.digest import Digest, git_sha1, sha256
+from preheat.core.errors import PreheatError
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File
+from preheat.library.adopt.caches import Candidate, Found, Odd, files_below, ref_of, resolved
+from preheat.library.small_files import read_small
+
+_REPO = re.compile(r"(models|datasets|spaces)--(.+)")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class _Listed(msgspec.Struct, frozen=True):
+    size: int
+    blob_id: str
+    lfs_sha256: str = ""
+
+
+class _Tree(msgspec.Struct, frozen=True):
+    format_version: int
+    files: dict[str, _Listed]
+
+
+def is_repository(folder: Path) -> bool:
+    """Whether a folder is one repository of such a cache."""
+    return bool(_REPO.fullmatch(folder.name)) and (folder / "snapshots").is_dir()
+
+
+def repositories(cache: Path) -> list[Path]:
+    """List the repositories of a cache."""
+    return sorted(folder for folder in cache.glob("*--*") if is_repository(folder))
+
+
+def read_repository(repo: Path) -> Iterator[Found | Odd]:
+    """Read the versions of one repository, and what is odd about it."""
+    match = _REPO.fullmatch(repo.name)
+    kind = f"{match[1]}/" if match and match[1] != "models" else ""
+    ref = ref_of(f"hf:{kind}{match[2].replace('--', '/', 1)}") if match else None
+    if ref is None:
+        yield Odd(repo, "its name is no repository's")
+        return
+    for left in sorted((repo / "blobs").glob("*.incomplete")):
+        yield Odd(left, "it is a download that was not finished")
+    revisions: dict[str, list[str]] = {}
+    for path in sorted((repo / "refs").rglob("*")):
+        commit = _commit_in(path)
+        if commit:
+            revisions.setdefault(commit, []).append(path.relative_to(repo / "refs").as_posix())
+        elif not path.is_dir():
+            yield Odd(path, "it names no commit")
+    for folder in sorted((repo / "snapshots").iterdir()):
+        if not _COMMIT.fullmatch(folder.name) or folder.is_symlink() or not folder.is_dir():
+            yield Odd(folder, "it is no commit's")
+            continue
+        yield from _version(repo, ref, folder, tuple(revisions.get(folder.name, ())))
+
+
+def read_local(folder: Path, ref: Ref) -> Iterator[Found | Odd]:
+    """Read a folder that a model was downloaded into, as `ref`'s; the digests are those noted beside the files."""
+    notes = folder / ".cache" / "huggingface" / "download"
+    candidates, commits = [], set()
+    for one in files_below(folder, skip=frozenset((".cache", ".git", ".preheat"))):
+        if isinstance(one, Odd):
+            yield one
+            continue
+        path, place = one
+        source = resolved(place, folder)
+        if isinstance(source, Odd):
+            yield source
+            continue
+        digest = None
+        note = notes / f"{path}.metadata"
+        if note.is_file():
+            commit, etag, *_ = [*_text(note).splitlines(), "", ""]
+            digest = _digest(etag)
+            commits.add(commit)
+        candidates.append(Candidate(path, source, digest))
+    commit = commits.pop() if len(commits) == 1 else ""
+    yield Found(ref, commit if _COMMIT.fullmatch(commit) else "", (ref.revision,), tuple(candidates))
+
+
+def _version(repo: Path, ref: Ref, folder: Path, revisions: tuple[str, ...]) -> Iterator[Found | Odd]:
+    listed = _tree(repo / "trees" / f"{folder.name}.json")
+    expected = {file.path: file.digest for file in listed}
+    candidates = []
+    for one in files_below(folder):
+        if isinstance(one, Odd):
+            yield one
+            continue
+        path, pointer = one
+        # Shared blobs lie in the cache, outside the repository's folder.
+        source = resolved(pointer, repo.parent)
+        if isinstance(source, Odd):
+            yield source
+            continue
+        named = _digest(pointer.readlink().name) if pointer.is_symlink() else None
+        if named and path in expected and expected[path] != named:
+            yield Odd(pointer, f"it leads to {named}, and the commit has {expected[path]} there")
+            continue
+        candidates.append(Candidate(path, source, expected.get(path) or named))
+    yield Found(ref, folder.name, revisions, tuple(candidates), listed)
+
+
+def _tree(path: Path) -> tuple[File, ...]:
+    """Read the list of all files of a commit; nothing, if there is none that can be read."""
+    try:
+        tree = msgspec.json.decode(read_small(path), type=_Tree)
+        if tree.format_version != 1:
+            return ()
+        return tuple(
+            File(name, file.size, sha256(file.lfs_sha256) if file.lfs_sha256 else git_sha1(file.blob_id))
+            for name, file in tree.files.items()
+        )
+    except (OSError, msgspec.DecodeError, ValueError, RecursionError, PreheatError):
+        return ()
+
+
+def _commit_in(path: Path) -> str:
+    try:
+        text = read_small(path).decode("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return text if _COMMIT.fullmatch(text) else ""
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_small(path).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _digest(etag: str) -> Digest | None:
+    if re.fullmatch(r"[0-9a-f]{64}", etag):
+        return sha256(etag)
+    return git_sha1(etag) if _COMMIT.fullmatch(etag) else None

@@ -1,0 +1,118 @@
+"""ModelScope caches: three generations of layouts, all of real files, none with digests.
+
+    hub/OWNER/NAME/PATH                             the oldest; also CACHE/OWNER/NAME
+    models/OWNER/NAME/PATH                          clients up to 1.37; a `.` of the name is written `___`
+    models/OWNER--NAME/snapshots/REVISION/PATH      since 1.38
+
+The first two have `.msc`, `.mdl` and `.mv`: the files as a pickled list, the name as a pickled dictionary, the revision
+as text.
+"""
+
+import io
+import pickle
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from preheat.core.ref import Ref
+from preheat.library.adopt.caches import Candidate, Found, Odd, files_below, ref_of, resolved
+from preheat.library.small_files import read_small
+
+_NOTES = frozenset((".msc", ".mdl", ".mv", ".lock"))
+_UNFINISHED = (".incomplete", ".parallel_tmp", ".tmp")
+
+
+class _Plain(pickle.Unpickler):
+    """Reads lists, dictionaries and texts, and refuses to make anything else."""
+
+    def find_class(self, module: str, name: str) -> object:
+        raise pickle.UnpicklingError(f"{module}.{name} is not plain")
+
+
+def is_repository(folder: Path) -> bool:
+    """Whether a folder is one repository of such a cache."""
+    return (folder / ".msc").is_file() or (folder / ".mdl").is_file() or _is_new(folder)
+
+
+def repositories(cache: Path) -> list[Path]:
+    """List the repositories of a cache: of `~/.cache/modelscope`, or of one of the folders in it."""
+    found = set()
+    for base in (cache, cache / "hub", cache / "models", cache / "hub" / "models"):
+        for folder in (*base.glob("*"), *base.glob("*/*")):
+            if not folder.is_symlink() and "._____temp" not in folder.parts and is_repository(folder):
+                found.add(folder)
+    return sorted(found)
+
+
+def read_repository(repo: Path) -> Iterator[Found | Odd]:
+    """Read the versions of one repository, and what is odd about it."""
+    new = _is_new(repo)
+    name = repo.name.replace("--", "/", 1) if new else f"{repo.parent.name}/{repo.name.replace('___', '.')}"
+    told = _pickled(repo / ".mdl")
+    if isinstance(told, dict) and isinstance(told.get("id"), str):
+        name = told["id"]
+    ref = ref_of(f"ms:{name}")
+    if ref is None:
+        yield Odd(repo, "its name is no repository's")
+        return
+    if not new:
+        revision = _revision(repo / ".mv") or ref.revision
+        yield from _version(repo, ref_of(f"ms:{name}@{revision}") or ref, _listed(repo / ".msc"))
+        return
+    for folder in sorted((repo / "snapshots").iterdir()):
+        at = ref_of(f"ms:{name}@{folder.name}")
+        if at is None or folder.is_symlink() or not folder.is_dir():
+            yield Odd(folder, "it is no revision's")
+        else:
+            yield from _version(folder, at, None)
+
+
+def _version(folder: Path, ref: Ref, listed: frozenset[str] | None) -> Iterator[Found | Odd]:
+    candidates = []
+    for one in files_below(folder, skip=_NOTES):
+        if isinstance(one, Odd):
+            yield one
+            continue
+        path, place = one
+        if path.endswith(_UNFINISHED) or (listed is not None and path not in listed):
+            yield Odd(place, "it is a download that was not finished")
+            continue
+        source = resolved(place, folder)
+        if isinstance(source, Odd):
+            yield source
+        else:
+            candidates.append(Candidate(path, source))
+    yield Found(ref, ref.revision if ref.pinned else "", () if ref.pinned else (ref.revision,), tuple(candidates))
+
+
+def _is_new(folder: Path) -> bool:
+    return (
+        "--" in folder.name
+        and not folder.name.startswith(("models--", "datasets--", "spaces--"))
+        and (folder / "snapshots").is_dir()
+    )
+
+
+def _pickled(path: Path) -> object:
+    try:
+        return _Plain(io.BytesIO(read_small(path))).load()
+    except Exception:  # noqa: BLE001 - a hostile pickle may raise anything; what cannot be read says nothing
+        return None
+
+
+def _listed(path: Path) -> frozenset[str] | None:
+    """Say which files the client thought whole; None if it left no list."""
+    entries = _pickled(path)
+    if not isinstance(entries, list):
+        return None
+    return frozenset(
+        entry["Path"] for entry in entries if isinstance(entry, dict) and isinstance(entry.get("Path"), str)
+    )
+
+
+def _revision(path: Path) -> str:
+    try:
+        match = re.match(r"Revision:([^,\s]+)", read_small(path).decode("utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return match[1] if match else ""

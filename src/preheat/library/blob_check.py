@@ -1,0 +1,71 @@
+"""Soundness: whether a blob's file is still the one whose bytes were hashed; if not, hash it once and seal it anew."""
+
+import threading
+from typing import TYPE_CHECKING
+
+from preheat.core.snapshot import File
+from preheat.library.upkeep.inventory import Blob
+from preheat.library.upkeep.verification import Finding, quarantine, verify
+
+if TYPE_CHECKING:
+    from preheat.library.library import Library
+
+Look = tuple[int, int, int, int]
+
+
+class Soundness:
+    """Checks blobs of one library for a process that serves them for long. Safe for threads.
+
+    A check costs a stat(2) while nothing changed. `_turn` guards both dictionaries; a blob's own lock is held while it
+    is hashed, and `_turn` is not.
+    """
+
+    def __init__(self, library: "Library") -> None:
+        self._library = library
+        self._known: dict[str, Look] = {}
+        self._hashing: dict[str, threading.Lock] = {}
+        self._turn = threading.Lock()
+
+    def check(self, file: File) -> bool:
+        """Return whether the library has the file, with the right bytes. What is wrong is quarantined.
+
+        Raise OSError if it cannot be read.
+        """
+        name = str(file.digest)
+        look = self._look(file)
+        if look is None:
+            return False
+        with self._turn:
+            if self._known.get(name) == look:
+                return True
+            hashing = self._hashing.setdefault(name, threading.Lock())
+        with hashing:
+            if not is_sound(self._library, file):
+                return False
+        if self._look(file) == look:  # else it changed while it was hashed, and is looked at again
+            with self._turn:
+                self._known[name] = look
+        return True
+
+    def _look(self, file: File) -> Look | None:
+        try:
+            status = self._library.path(file.digest).stat()
+        except OSError:
+            return None
+        return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def is_sound(library: "Library", file: File) -> bool:
+    """Return whether a file's blob is what its digest says, as its seal shows, else as its bytes hash."""
+    if not library.has(file.digest):
+        return False
+    if not library.touched((file,)):
+        return True
+    status = library.path(file.digest).stat()
+    blob = Blob((file.digest,), status.st_size, status.st_blocks * 512, status.st_ctime)
+    findings: list[Finding] = []
+    verify([blob], library.path, library.seals, lambda _size: None, findings.append)
+    for finding in findings:
+        if finding.fault and library.writable:
+            quarantine(library.root, finding, library.path)
+    return bool(findings) and not any(finding.fault for finding in findings)

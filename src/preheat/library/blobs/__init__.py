@@ -1,0 +1,1 @@
+"""Bytes: whole and verified, or on their way in."""

@@ -1,0 +1,43 @@
+"""Likeness: what the bytes of a file outside the library hash to."""
+
+import os
+import stat
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from preheat.core.digest import Digest, hasher
+from preheat.disk.file_hash import feed
+from preheat.library.blobs.lease import lease
+
+_STEP = 16 << 20
+
+
+def digests_of(path: Path, algorithms: Collection[str], on_read: Callable[[int], None]) -> frozenset[Digest]:
+    """Hash the regular file at `path`, links followed; nothing for what cannot be read or changes meanwhile.
+
+    Costs one read of the file. `on_read` is told how many bytes were read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        return frozenset()
+    try:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            return frozenset()
+        hashers = {algorithm: hasher(algorithm, before.st_size) for algorithm in algorithms}
+        at = 0
+        with lease(descriptor) as is_alone:
+            while True:
+                told, at = at, feed(descriptor, at, at + _STEP, hashers.values(), is_alone)
+                on_read(at - told)
+                if at - told < _STEP:
+                    break
+        after = os.fstat(descriptor)
+        if at != before.st_size or (after.st_mtime_ns, after.st_ctime_ns) != (before.st_mtime_ns, before.st_ctime_ns):
+            return frozenset()
+        return frozenset(Digest(algorithm, one.hexdigest()) for algorithm, one in hashers.items())
+    except OSError:
+        return frozenset()
+    finally:
+        os.close(descriptor)

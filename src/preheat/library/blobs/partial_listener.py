@@ -1,0 +1,23 @@
+"""Watcher: who wants a partial's bytes while they arrive."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from preheat.library.blobs.ranges import Range
+
+
+class Watcher(Protocol):
+    """All methods are called by many threads at once, between two writes: none may wait."""
+
+    def began(self, path: Path, here: Iterable[Range]) -> None:
+        """Learn where the bytes lie until they are sealed, and which are there from before."""
+
+    def wrote(self, written: Range) -> None:
+        """Learn that bytes are there."""
+
+    def forgot(self, here: Iterable[Range]) -> None:
+        """Learn that some that were there are wrong, and that only `here` is left."""
+
+    def wanted(self) -> int | None:
+        """Say which byte somebody waits for; None if nobody does."""

@@ -1,0 +1,1 @@
+"""What is known about blobs: versions, pins, claims, seals, scan results."""

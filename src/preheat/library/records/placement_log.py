@@ -1,0 +1,126 @@
+"""Marks: logs of what views placed outside the library, and of the users' own files that they found there.
+
+Without them, a copy that preheat made could not be told from a file of the user's, which is never replaced.
+"""
+
+import os
+import secrets
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote, unquote_to_bytes
+
+from preheat.core.digest import Digest
+from preheat.core.errors import UsageError
+from preheat.core.placement import BEGUN, WORDS, Look, Mark
+from preheat.library.small_files import read_small
+
+_MAGIC = "preheat-placed 1"
+_MANY_LOGS = 64
+_FORGOTTEN_AFTER_NS = 90 * 86400 * 10**9
+
+
+class Marks:
+    """Logs that are only appended to, each by one process: `placed/RANDOM.log`.
+
+    Read from all of `folders`, written to the first of them that can be written.
+    """
+
+    def __init__(self, *folders: Path) -> None:
+        self._folders = folders
+        self._name = f"{secrets.token_hex(8)}.log"
+
+    def also(self, folder: Path) -> None:
+        """Read the logs in `folder` too."""
+        self._folders = (*self._folders, folder)
+
+    def below(self, folders: Iterable[str]) -> dict[str, tuple[Mark, ...]]:
+        """Return the marks of all paths below `folders`, absolute and without symlinks, the newest first."""
+        starts = tuple({f"{_quoted(folder.rstrip('/'))}/" for folder in folders})
+        found: dict[str, list[Mark]] = {}
+        for log in self._logs():
+            for line in _lines(log):
+                head, _, path = line.rpartition(" ")
+                if path.startswith(starts) and (mark := _read(head)) is not None:
+                    found.setdefault(path, []).append(mark)
+        return {
+            os.fsdecode(unquote_to_bytes(path)): tuple(sorted(marks, key=lambda mark: -mark.at_ns))
+            for path, marks in found.items()
+        }
+
+    def begin(self, files: Iterable[tuple[str, Digest]]) -> None:
+        """Note what is about to be placed, so that a kill before `note` does not make it look like the user's."""
+        self._append(f"{BEGUN} {digest} 0 0 0 0 {time.time_ns()} {_quoted(path)}\n" for path, digest in files)
+
+    def note(self, word: str, files: Iterable[tuple[str, Digest, Look]]) -> None:
+        """Note what lies at some paths now. Where no log can be written, nothing is noted."""
+        now_ns = time.time_ns()
+        self._append(
+            f"{word} {digest} {look.inode} {look.size} {look.mtime_ns} {look.ctime_ns} {now_ns} {_quoted(path)}\n"
+            for path, digest, look in files
+        )
+
+    def tidy(self) -> None:
+        """Merge many logs into one, without what is old and about paths that do not exist here."""
+        logs = self._logs()
+        if len(logs) <= _MANY_LOGS:
+            return
+        newest: dict[tuple[str, str], tuple[int, str]] = {}
+        for log in logs:
+            for line in _lines(log):
+                head, _, path = line.rpartition(" ")
+                mark = _read(head)
+                if mark is not None and newest.get((path, mark.word), (0, ""))[0] < mark.at_ns:
+                    newest[path, mark.word] = mark.at_ns, line
+        old_ns = time.time_ns() - _FORGOTTEN_AFTER_NS
+        kept = [
+            f"{line}\n"
+            for (path, _), (at_ns, line) in newest.items()
+            if at_ns > old_ns or os.path.lexists(unquote_to_bytes(path))
+        ]
+        if self._append(kept):
+            for log in logs:
+                if log.name != self._name:
+                    with suppress(OSError):
+                        log.unlink()
+
+    def _logs(self) -> list[Path]:
+        return [log for folder in self._folders for log in folder.glob("*.log")]
+
+    def _append(self, lines: Iterable[str]) -> bool:
+        """Append lines in one write; return whether they were written."""
+        body = "".join(lines)
+        for folder in self._folders if body else ():
+            with suppress(OSError):
+                folder.mkdir(parents=True, exist_ok=True)
+                log = os.open(folder / self._name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                try:
+                    first = "" if os.fstat(log).st_size else f"{_MAGIC}\n"
+                    data = f"{first}{body}".encode("ascii")
+                    return os.write(log, data) == len(data)
+                finally:
+                    os.close(log)
+        return not body
+
+
+def _lines(log: Path) -> list[str]:
+    try:
+        first, *lines = read_small(log).decode("ascii", "replace").split("\n")[:-1]
+    except (OSError, ValueError):
+        return []  # gone meanwhile, or cut off before its first line
+    return lines if first == _MAGIC else []
+
+
+def _read(head: str) -> Mark | None:
+    """Read a line up to its path; None for one that was cut off."""
+    try:
+        word, digest, inode, size, mtime_ns, ctime_ns, at_ns = head.split(" ")
+        look = Look(int(inode), int(size), int(mtime_ns), int(ctime_ns))
+        return Mark(word, Digest.parse(digest), look, int(at_ns)) if word in WORDS else None
+    except (ValueError, UsageError):
+        return None
+
+
+def _quoted(path: str) -> str:
+    return quote(os.fsencode(path), safe="/~+@,=:!$&'()*;[]{}")

@@ -1,0 +1,47 @@
+"""Verdicts: what a scanner found in a blob, kept beside the records by the blob's digest."""
+
+from pathlib import Path
+
+import msgspec
+
+from preheat.core.digest import Digest
+from preheat.core.scan_verdict import LEVELS, Verdict
+from preheat.disk.temporary_file import write_whole
+from preheat.library.blobs.partial import disk_trouble
+from preheat.library.small_files import read_small
+
+
+class _Form(msgspec.Struct, frozen=True, omit_defaults=True):
+    level: str
+    scanner: str = ""
+    found: list[str] = []
+    why: str = ""
+
+
+class Verdicts:
+    """One small JSON file a blob: `ALGORITHM/FF/HEX.json` below `verdicts` in the library's folder.
+
+    It outlives the blob: what was found in these bytes is so whenever they come again.
+    """
+
+    def __init__(self, library: Path) -> None:
+        self._root = library / "verdicts"
+
+    def find(self, digest: Digest) -> Verdict | None:
+        """Find what was found in a blob; None if nobody has looked, or what is kept makes no sense."""
+        try:
+            form = msgspec.json.decode(read_small(self._path(digest)), type=_Form)
+        except (OSError, msgspec.DecodeError, ValueError, RecursionError):
+            return None
+        return Verdict(form.level, form.scanner, tuple(form.found), form.why) if form.level in LEVELS else None
+
+    def keep(self, digest: Digest, verdict: Verdict) -> None:
+        """Keep what was found; a later verdict takes the place of an earlier one."""
+        form = _Form(verdict.level, verdict.scanner, list(verdict.found), verdict.why)
+        try:
+            write_whole(self._path(digest), msgspec.json.encode(form) + b"\n")
+        except OSError as error:
+            raise disk_trouble(error, self._root.parent) from error
+
+    def _path(self, digest: Digest) -> Path:
+        return self._root / digest.algorithm / digest.hex[:2] / f"{digest.hex}.json"

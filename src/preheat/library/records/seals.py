@@ -1,0 +1,114 @@
+"""Seals: how a blob's file looked when its bytes were last known to be right, so that a look shows a change."""
+
+import os
+import secrets
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from preheat.core.digest import Digest
+from preheat.library.small_files import read_small
+
+_MAGIC = "preheat-seals 1"
+_MANY_LOGS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """Size, times, inode and number of names of a file, and when its bytes were hashed, in seconds of the epoch."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    names: int
+    at: int
+
+    @classmethod
+    def of(cls, status: os.stat_result, at: float) -> "Seal":
+        """Seal a file that looks like this."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_nlink, int(at))
+
+    def broken(self, status: os.stat_result) -> bool:
+        """Whether the file was touched since, or is another one.
+
+        No program can set the time of change: it tells a write whose time of modification was set back, a file renamed
+        over this one, a copy, and also a name given or taken, which changes no byte.
+        """
+        look = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        return look != (self.size, self.mtime_ns, self.ctime_ns)
+
+
+class Seals:
+    """Logs that are only ever appended to, each by one process: `seals/RANDOM.log`; the latest line on a blob counts.
+
+    A seal that is lost costs nothing but the chance to notice: only hashing says that bytes are right.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._log = root / f"{secrets.token_hex(8)}.log"
+        self._begun = False
+
+    def note(self, digest: Digest, path: Path) -> None:
+        """Seal a blob whose bytes were hashed just now. Where the library cannot be written, there is no seal."""
+        with suppress(OSError):
+            seal = Seal.of(path.stat(), time.time())
+            self._append(f"{digest} {_words(seal)}\n")
+
+    def read(self) -> dict[str, Seal]:
+        """Return the latest seal of each blob, by `algorithm:hex`."""
+        return {name: max(seals, key=lambda seal: seal.at) for name, seals in self.all().items()}
+
+    def all(self, only: Collection[str] | None = None) -> dict[str, list[Seal]]:
+        """Return all seals, or `only` those of some blobs, by `algorithm:hex`.
+
+        A file that looks as any of them says is as it was when it was hashed.
+        """
+        found: dict[str, list[Seal]] = {}
+        for path in self._logs():
+            try:
+                first, *lines = read_small(path).decode("ascii", "replace").split("\n")[:-1]
+            except (OSError, ValueError):
+                continue
+            for line in lines if first == _MAGIC else ():
+                name, _, rest = line.partition(" ")
+                if only is not None and name not in only:
+                    continue
+                try:
+                    seal = Seal(*map(int, rest.split(" ")))
+                except (TypeError, ValueError):
+                    continue  # cut short
+                found.setdefault(name, []).append(seal)
+        return found
+
+    def tidy(self, here: Collection[str]) -> None:
+        """Write many logs into one, without what is no longer `here`. Who still appends to an old one loses lines."""
+        logs = self._logs()
+        if len(logs) <= _MANY_LOGS:
+            return
+        lines = [f"{name} {_words(seal)}\n" for name, seal in self.read().items() if name in here]
+        with suppress(OSError):
+            self._append("".join(lines))
+            for path in logs:
+                if path != self._log:
+                    path.unlink(missing_ok=True)
+
+    def _logs(self) -> list[Path]:
+        return sorted(self._root.glob("*.log"))
+
+    def _append(self, lines: str) -> None:
+        if not self._begun:
+            self._root.mkdir(parents=True, exist_ok=True)
+            lines, self._begun = f"{_MAGIC}\n{lines}", True
+        descriptor = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(descriptor, lines.encode("ascii"))
+        finally:
+            os.close(descriptor)
+
+
+def _words(seal: Seal) -> str:
+    return f"{seal.size} {seal.mtime_ns} {seal.ctime_ns} {seal.inode} {seal.names} {seal.at}"

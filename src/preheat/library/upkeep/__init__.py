@@ -1,0 +1,1 @@
+"""What each version costs, what can be removed, and hashing everything again."""

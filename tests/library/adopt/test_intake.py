@@ -1,0 +1,59 @@
+"""What is taken in from elsewhere is what was read, or is left where it is."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from preheat.core.digest import Digest
+from preheat.core.errors import IntegrityError
+from preheat.library.adopt.intake import Intake
+
+SIZE = 40_000_000
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_a_file_that_changes_while_it_is_read_is_left_out(tmp_path: Path, copy: bool) -> None:
+    library, source = tmp_path / "library", tmp_path / "model.bin"
+    (library / "partial").mkdir(parents=True)
+    source.write_bytes(bytes(SIZE))
+    writer = os.open(source, os.O_RDWR)  # opened before, as an app's would be: no mode stops it now
+
+    def path_of(digest: Digest) -> Path:
+        return library / "blobs" / str(digest)
+
+    def meddle(_size: int) -> None:
+        os.pwrite(writer, b"changed", 3)
+
+    intake = Intake(library, path_of, meddle, copy=copy)
+    try:
+        with pytest.raises(IntegrityError, match="changed while it was read"):
+            intake.take(source, None)
+    finally:
+        os.close(writer)
+    assert source.stat().st_size == SIZE
+    assert not (library / "blobs").exists()
+    assert list((library / "partial").iterdir()) == []
+
+
+def test_a_file_that_is_cut_short_while_it_is_read_is_left_out_and_no_signal_ends_it(tmp_path: Path) -> None:
+    library, source = tmp_path / "library", tmp_path / "model.bin"
+    (library / "partial").mkdir(parents=True)
+    source.write_bytes(bytes(SIZE))
+    cutting: list[subprocess.Popen[bytes]] = []
+
+    def cut(_size: int) -> None:
+        if not cutting:
+            words = [sys.executable, "-c", "import os, sys; os.truncate(sys.argv[1], 5)", str(source)]
+            cutting.append(subprocess.Popen(words))
+            time.sleep(0.5)  # it waits by now, or it is done
+
+    intake = Intake(library, lambda digest: library / "blobs" / str(digest), cut)
+    with pytest.raises(IntegrityError, match="changed while it was read"):
+        intake.take(source, None)
+    assert cutting[0].wait() == 0
+    assert source.stat().st_size == 5
+    assert not (library / "blobs").exists()

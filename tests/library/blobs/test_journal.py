@@ -1,0 +1,79 @@
+"""Laws of the journal: after kill -9 it forgets nothing, after a power cut it claims nothing that is not on disk."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preheat.library.blobs.journal import Journal
+from preheat.library.blobs.ranges import Range, merge
+
+SIZE = 1000
+Story = list[tuple[str, int, int]]
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("write"), st.integers(0, 900), st.integers(1, 100)),
+        st.tuples(st.just("sync"), st.just(0), st.just(0)),
+    ),
+    max_size=20,
+)
+
+
+def played(folder: Path, story: Story) -> tuple[Path, list[Range], list[Range]]:
+    """Play a story into a journal; return it with what was written and what was made durable."""
+    path = folder / "x.journal"
+    path.unlink(missing_ok=True)
+    journal = Journal.read(path, SIZE, "boot-1")
+    written: list[Range] = []
+    durable: list[Range] = []
+    for kind, start, size in story:
+        if kind == "write":
+            written.append(Range(start, start + size))
+            journal.wrote(written[-1])
+        else:
+            journal.synced(journal.undurable())
+            durable = list(written)
+    journal.close()
+    return path, merge(written), merge(durable)
+
+
+@given(story=steps)
+def test_within_a_boot_every_written_byte_is_remembered(tmp_path_factory: pytest.TempPathFactory, story: Story) -> None:
+    path, written, _durable = played(tmp_path_factory.mktemp("j"), story)
+    assert Journal.read(path, SIZE, "boot-1").ranges == written
+
+
+@given(story=steps)
+def test_after_a_reboot_only_durable_bytes_are_claimed(tmp_path_factory: pytest.TempPathFactory, story: Story) -> None:
+    path, _written, durable = played(tmp_path_factory.mktemp("j"), story)
+    assert Journal.read(path, SIZE, "boot-2").ranges == durable
+
+
+@given(story=steps, cut=st.integers(0, 400))
+def test_a_journal_cut_short_claims_no_more_than_was_written(
+    tmp_path_factory: pytest.TempPathFactory, story: Story, cut: int
+) -> None:
+    path, written, _durable = played(tmp_path_factory.mktemp("j"), story)
+    if path.exists():
+        path.write_bytes(path.read_bytes()[:cut])
+    claimed = {at for start, stop in Journal.read(path, SIZE, "boot-1").ranges for at in range(start, stop)}
+    assert claimed <= {at for start, stop in written for at in range(start, stop)}
+
+
+def test_going_on_writes_the_journal_anew_without_losing_what_it_said(tmp_path: Path) -> None:
+    path, _written, _durable = played(tmp_path, [("write", 0, 100), ("sync", 0, 0), ("write", 200, 50)])
+    again = Journal.read(path, SIZE, "boot-1")
+    again.wrote(Range(500, 600))
+    again.close()
+    assert Journal.read(path, SIZE, "boot-1").ranges == [Range(0, 100), Range(200, 250), Range(500, 600)]
+    assert Journal.read(path, SIZE, "boot-2").ranges == [Range(0, 100)]
+
+
+def test_a_journal_of_another_size_or_of_rubbish_begins_empty(tmp_path: Path) -> None:
+    path, _written, _durable = played(tmp_path, [("write", 0, 100)])
+    assert Journal.read(path, SIZE + 1, "boot-1").ranges == []
+    path.write_bytes(b"\x00\xff rubbish\nw 0 10\n")
+    assert Journal.read(path, SIZE, "boot-1").ranges == []
+    path.write_text(f"preheat-journal 1 {SIZE} boot-1\nw 5 2\nw 0 99999\nw x y\nz 0 1\nw 0 7\n")
+    assert Journal.read(path, SIZE, "boot-1").ranges == [Range(0, 7)]

@@ -1,0 +1,98 @@
+"""Decoded: a file is decoded once while it is unchanged, and what is kept is bounded."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from preheat.library.decoded_files import Decoded
+
+
+class Decoding:
+    """Reads files as text, and counts."""
+
+    def __init__(self, heaviest: int = 100) -> None:
+        self.count = 0
+        self.decoded = Decoded(self._decode, len, heaviest)
+
+    def _decode(self, path: Path) -> str | None:
+        self.count += 1
+        try:
+            text = path.read_text()
+        except FileNotFoundError:
+            return None
+        if text == "bad":
+            raise ValueError(text)
+        return text
+
+
+def replace_whole(path: Path, text: str) -> None:
+    aside = path.with_name("aside")
+    aside.write_text(text)
+    aside.rename(path)
+
+
+def test_a_file_is_decoded_again_only_when_it_was_replaced(tmp_path: Path) -> None:
+    decoding, path = Decoding(), tmp_path / "file"
+    assert decoding.decoded.read(path) is None
+    replace_whole(path, "one")
+    assert [decoding.decoded.read(path) for _ in range(5)] == ["one"] * 5
+    count = decoding.count
+    decoding.decoded.touch(path)
+    assert decoding.decoded.read(path) == "one"
+    assert decoding.count == count
+    replace_whole(path, "two")
+    assert decoding.decoded.read(path) == "two"
+    path.unlink()
+    assert decoding.decoded.read(path) is None
+
+
+def test_what_cannot_be_decoded_is_raised_each_time(tmp_path: Path) -> None:
+    decoding, path = Decoding(), tmp_path / "file"
+    replace_whole(path, "bad")
+    for _ in range(2):
+        with pytest.raises(ValueError, match="bad"):
+            decoding.decoded.read(path)
+    assert decoding.count == 2
+
+
+def test_what_was_read_longest_ago_is_dropped(tmp_path: Path) -> None:
+    decoding = Decoding(heaviest=100)
+    paths = [tmp_path / str(number) for number in range(20)]
+    for path in paths:
+        replace_whole(path, "x" * 10)
+        decoding.decoded.read(path)
+    before = decoding.count
+    decoding.decoded.read(paths[-1])
+    assert decoding.count == before
+    decoding.decoded.read(paths[0])
+    assert decoding.count == before + 1
+
+
+def test_what_this_process_wrote_is_known_unless_another_has_replaced_it(tmp_path: Path) -> None:
+    decoding, path = Decoding(), tmp_path / "file"
+    replace_whole(path, "mine")
+    inode = path.stat().st_ino
+    decoding.decoded.wrote(path, inode, "mine")
+    assert decoding.decoded.read(path) == "mine"
+    assert decoding.count == 0
+    replace_whole(path, "others")
+    decoding.decoded.wrote(path, -1, "mine")
+    assert decoding.decoded.read(path) == "others"
+
+
+def test_threads_that_need_the_same_file_wait_for_one_decode(tmp_path: Path) -> None:
+    decoding, path = Decoding(), tmp_path / "file"
+    replace_whole(path, "one")
+    start = threading.Barrier(8)
+
+    def read() -> None:
+        start.wait()
+        decoding.decoded.read(path)
+
+    threads = [threading.Thread(target=read) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert decoding.count == 1

@@ -1,0 +1,229 @@
+"""Verification finds one flipped bit anywhere, and seals show who was touched."""
+
+import os
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from preheat.core.snapshot import Snapshot
+from preheat.library.library import Library
+from preheat.library.upkeep.inventory import inventory
+from preheat.library.upkeep.verification import Finding, quarantine, verify
+from tests.library.shelves import file_of, keep, shelve
+
+LARGE = os.urandom(700_001)
+SMALL = b"a small file\n"
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Library:
+    library = Library(tmp_path / "library")
+    shelve(library, "me/voice", {"model.bin": LARGE, "config.json": SMALL, "empty": b""})
+    return library
+
+
+def snapshot_of(library: Library) -> Snapshot:
+    return next(iter(library.snapshots()))
+
+
+def faults(library: Library) -> list[str]:
+    found: list[Finding] = []
+    verify(list(inventory(library.root / "blobs")), library.path, library.seals, lambda _: None, found.append)
+    return [finding.fault for finding in found if finding.fault]
+
+
+def tampered(path: Path, at: int, bit: int) -> None:
+    path.chmod(0o644)
+    with open(path, "r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ (1 << bit)]))
+    path.chmod(0o444)
+
+
+def test_a_library_as_it_was_made_has_no_faults(library: Library) -> None:
+    assert faults(library) == []
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(at=st.integers(0, len(LARGE) - 1), bit=st.integers(0, 7))
+def test_one_flipped_bit_anywhere_is_found(library: Library, at: int, bit: int) -> None:
+    path = library.path(file_of("m", LARGE).digest)
+    tampered(path, at, bit)
+    assert len(faults(library)) == 1
+    tampered(path, at, bit)
+    assert faults(library) == []
+
+
+@pytest.mark.parametrize("size", [0, 1, len(LARGE) - 1, len(LARGE) + 1])
+def test_a_blob_of_another_length_is_found(library: Library, size: int) -> None:
+    path = library.path(file_of("m", LARGE).digest)
+    path.chmod(0o644)
+    os.truncate(path, size)
+    assert len(faults(library)) == 1
+
+
+def test_a_blob_under_a_name_that_is_not_its_own_is_found(library: Library) -> None:
+    wrong = library.path(file_of("x", b"something else").digest)
+    wrong.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(library.path(file_of("c", SMALL).digest), wrong)
+    assert len(faults(library)) == 1
+
+
+def test_all_bytes_are_told_as_they_are_read(library: Library) -> None:
+    read: list[int] = []
+    verify(list(inventory(library.root / "blobs")), library.path, library.seals, read.append, lambda _: None)
+    assert sum(read) == len(LARGE) + len(SMALL)
+
+
+def test_an_error_of_the_listener_ends_it_and_is_raised(library: Library) -> None:
+    def complain(_: Finding) -> None:
+        raise ValueError("enough")
+
+    with pytest.raises(ValueError, match="enough"):
+        verify(list(inventory(library.root / "blobs")), library.path, library.seals, lambda _: None, complain)
+    assert not [thread for thread in threading.enumerate() if "work" in thread.name]
+
+
+def test_a_quarantined_blob_has_no_name_left_and_can_come_again(library: Library) -> None:
+    file = file_of("c", SMALL)
+    [blob] = [blob for blob in inventory(library.root / "blobs") if file.digest in blob.names]
+    rotten = Finding(blob, "it is", library.path(file.digest).stat().st_ino)
+    moved = quarantine(library.root, rotten, library.path)
+    assert moved is not None
+    assert moved.read_bytes() == SMALL
+    assert [lost.path for lost in library.missing(snapshot_of(library))] == ["config.json"]
+    assert not any(library.has(name) for name in blob.names)
+    keep(library, file, SMALL)
+    assert library.missing(snapshot_of(library)) == ()
+    # Another file has its names by now, which somebody has brought instead.
+    assert quarantine(library.root, rotten, library.path) is None
+    assert library.missing(snapshot_of(library)) == ()
+
+
+def test_a_blob_that_is_gone_meanwhile_is_no_fault(library: Library) -> None:
+    blobs = list(inventory(library.root / "blobs"))
+    library.path(file_of("m", LARGE).digest).unlink()
+    for name in next(blob for blob in blobs if blob.size == len(LARGE)).names:
+        library.path(name).unlink(missing_ok=True)
+    found: list[Finding] = []
+    verify(blobs, library.path, library.seals, lambda _: None, found.append)
+    assert [finding.fault for finding in found] == ["", ""]
+
+
+# ---- seals
+
+
+def suspects(library: Library) -> list[str]:
+    return [file.path for file in library.suspicious(snapshot_of(library))]
+
+
+def test_nothing_is_suspicious_as_it_was_made_and_after_links_made_by_us(library: Library, tmp_path: Path) -> None:
+    assert suspects(library) == []
+    with library.linking(snapshot_of(library).files):
+        os.link(library.path(file_of("m", LARGE).digest), tmp_path / "view.bin")
+    assert suspects(library) == []
+
+
+def test_a_link_made_by_others_is_suspected_until_the_file_was_hashed(library: Library, tmp_path: Path) -> None:
+    os.link(library.path(file_of("m", LARGE).digest), tmp_path / "other.bin")
+    assert suspects(library) == ["model.bin"]
+    assert faults(library) == []
+    assert suspects(library) == []
+
+
+def test_what_was_touched_before_a_link_is_not_sealed_by_it(library: Library, tmp_path: Path) -> None:
+    path = library.path(file_of("m", LARGE).digest)
+    before = path.stat()
+    tampered(path, 5, 1)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with library.linking(snapshot_of(library).files):
+        os.link(path, tmp_path / "view.bin")
+    assert suspects(library) == ["model.bin"]
+
+
+def test_another_file_under_a_blobs_name_is_noticed(library: Library, tmp_path: Path) -> None:
+    path = library.path(file_of("m", LARGE).digest)
+    (tmp_path / "evil").write_bytes(b"EVIL" + path.read_bytes()[4:])
+    (tmp_path / "evil").rename(path)
+    assert suspects(library) == ["model.bin"]
+    assert not library.sound(file_of("m", LARGE))
+    assert not library.has(file_of("m", LARGE).digest)
+    assert [one.name for one in (library.root / "quarantine").iterdir()] == [path.parent.parent.name + "-" + path.name]
+
+
+def test_the_same_bytes_in_another_file_are_sealed_anew(library: Library, tmp_path: Path) -> None:
+    path = library.path(file_of("m", LARGE).digest)
+    (tmp_path / "same").write_bytes(path.read_bytes())
+    (tmp_path / "same").rename(path)
+    assert suspects(library) == ["model.bin"]
+    assert library.sound(file_of("m", LARGE))
+    assert suspects(library) == []
+
+
+def test_a_blob_that_was_never_sealed_is_hashed_once(library: Library) -> None:
+    shutil.rmtree(library.root / "seals")
+    again = Library(library.root)
+    assert suspects(again) == [file.path for file in snapshot_of(again).files]
+    assert all(again.sound(file) for file in snapshot_of(again).files)
+    assert suspects(Library(library.root)) == []
+
+
+def test_many_threads_that_ask_for_a_touched_blob_get_one_answer(library: Library) -> None:
+    path = library.path(file_of("m", LARGE).digest)
+    path.touch()
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(library.sound, [file_of("m", LARGE)] * 32)) == [True] * 32
+    tampered(path, 5, 1)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(library.sound, [file_of("m", LARGE)] * 32)) == [False] * 32
+
+
+def test_a_write_is_noticed_and_so_is_one_that_sets_the_time_back(library: Library) -> None:
+    path = library.path(file_of("m", LARGE).digest)
+    before = path.stat()
+    tampered(path, 5, 1)
+    assert suspects(library) == ["model.bin"]
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert suspects(library) == ["model.bin"]
+
+
+def test_hashing_ends_a_suspicion_that_was_none(library: Library) -> None:
+    path = library.path(file_of("m", LARGE).digest)
+    path.touch()
+    assert suspects(library) == ["model.bin"]
+    assert faults(library) == []
+    assert suspects(library) == []
+
+
+def test_a_copy_of_a_library_is_hashed_once(library: Library, tmp_path: Path) -> None:
+    shutil.copytree(library.root, tmp_path / "copy", copy_function=shutil.copyfile)
+    copy = Library(tmp_path / "copy")
+    assert faults(copy) == []
+    assert suspects(copy) == []
+    os.truncate(copy.path(file_of("m", LARGE).digest), 10)
+    assert suspects(copy) == ["model.bin"]
+
+
+def test_many_logs_are_made_one_and_keep_what_is_here(library: Library) -> None:
+    for _ in range(70):
+        one = Library(library.root)
+        one.seals.note(file_of("m", LARGE).digest, library.path(file_of("m", LARGE).digest))
+    before = library.seals.read()
+    last = Library(library.root).seals
+    last.tidy({str(file_of("m", LARGE).digest)})
+    assert len(list((library.root / "seals").iterdir())) == 1
+    assert last.read() == {name: seal for name, seal in before.items() if name == str(file_of("m", LARGE).digest)}
+
+
+def test_lines_that_are_no_seals_say_nothing(library: Library) -> None:
+    (library.root / "seals/rubbish.log").write_bytes(b"preheat-seals 1\nsha256:00 1 2 3\nx\n\xff\xff 1 2 3 4 5 6\ncut")
+    (library.root / "seals/other.log").write_text("something else\n")
+    (library.root / "seals/empty.log").touch()
+    assert suspects(library) == []
