@@ -24,7 +24,7 @@ from preheat.guard.process import Output, Process
 from preheat.guard.tail import Tail
 from preheat.hubs.folder import Folder
 from preheat.library.library import Library
-from preheat.recipes.offline import direct, offline
+from preheat.recipes.offline_env import direct, offline
 from preheat.recipes.recipe import read_recipe
 from preheat.transfer.fetch import Policy
 from preheat.verbs.pull import Source, Wish, pull

@@ -13,7 +13,7 @@ from preheat.cli.parser import parser
 from preheat.config import VARIABLES
 from preheat.core import errors
 from preheat.proof.schema import schema
-from preheat.recipes.offline import KNOWN, SWITCHES
+from preheat.recipes.offline_env import KNOWN, SWITCHES
 
 HERE = Path(__file__).resolve().parent
 NOTE = "<!-- Made from the code by docs/make.py: change it there. -->\n"

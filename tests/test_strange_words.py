@@ -17,8 +17,8 @@ from preheat.hubs.ms_api import read_page, read_revisions
 from preheat.mirror.asked import asked_at, asked_by
 from preheat.oci.place import read_place
 from preheat.oci.wire import read_challenge, read_errors, read_offset, resolved
-from preheat.recipes.lock import understand_lock
-from preheat.recipes.notes import read_notes
+from preheat.recipes.inference.trace_log import read_notes
+from preheat.recipes.lock_file import understand_lock
 from preheat.recipes.recipe import understand
 
 HERE = Path("/nowhere/preheat.toml")

@@ -7,8 +7,8 @@ import pytest
 from preheat.core.digest import Digest
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.recipes.lock import Lock, Pinned
-from preheat.recipes.lock_text import lock_text
+from preheat.recipes.lock_file import Lock, Pinned
+from preheat.recipes.lock_writer import lock_text
 from preheat.recipes.recipe import Need, Recipe
 from tests.growth.counting import calls_of, grows_as_the_work
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from preheat.core.digest import git_sha1, sha256
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.recipes.lock import Lock, Pinned, lock_path, read_lock
-from preheat.recipes.lock_text import lock_text
+from preheat.recipes.lock_file import Lock, Pinned, lock_path, read_lock
+from preheat.recipes.lock_writer import lock_text
 from preheat.recipes.recipe import Need, Recipe
 from preheat.verbs.lock import keep_lock, moved
 

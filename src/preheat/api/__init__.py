@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from preheat.library.upkeep.usage import Survey
     from preheat.mirror.server import Server
     from preheat.proof.report import Report
-    from preheat.recipes.lock import Lock
+    from preheat.recipes.lock_file import Lock
     from preheat.verbs.adopt import Adoption
     from preheat.verbs.build import Built
     from preheat.verbs.outlook import Outlook
@@ -92,7 +92,7 @@ def look_ahead(*what: str, files: Sequence[str] = (), session: Session | None = 
 
 def lock(app: str | None = None, *, session: Session | None = None) -> Lock:
     """Pin what an app needs to commits, sizes and digests, and write them beside its recipe. Raise HubError."""
-    from preheat.recipes.lock import lock_path
+    from preheat.recipes.lock_file import lock_path
     from preheat.verbs.lock import keep_lock, pin
 
     session = session or Session()

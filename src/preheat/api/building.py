@@ -14,7 +14,7 @@ from preheat.oci.dress import work_folder
 from preheat.oci.limits import limit_of
 from preheat.oci.place import DOCKER_ARCHIVE, LAYOUT, OCI_ARCHIVE, SCRATCH, Place, read_place
 from preheat.oci.platform import Platform
-from preheat.recipes.collection import built_in, is_built_in
+from preheat.recipes.builtin_recipes import built_in, is_built_in
 from preheat.recipes.recipe import Recipe, understand
 from preheat.verbs.assemble import IMAGE, Order
 from preheat.verbs.build import build, open_base

@@ -12,7 +12,7 @@ from preheat.guard.app import App
 from preheat.guard.init import leave_process_1
 from preheat.guard.lifecycle import Patience
 from preheat.guard.settings import Stage
-from preheat.recipes.offline import offline
+from preheat.recipes.offline_env import offline
 from preheat.recipes.recipe import FILE_NAME, Recipe
 from preheat.verbs.ground import require_inside
 from preheat.verbs.required import look_over, required

@@ -248,8 +248,8 @@ class Session:
         Where recipe and lock do not fit, raise CheckFailed if the settings say `locked`, and say so if not.
         """
         from preheat.core.events import Noted
-        from preheat.recipes.collection import is_built_in, shipped_lock
-        from preheat.recipes.lock import lock_path, read_lock
+        from preheat.recipes.builtin_recipes import is_built_in, shipped_lock
+        from preheat.recipes.lock_file import lock_path, read_lock
 
         recipe = self.unlocked_recipe(words)
         path = lock_path(recipe)
@@ -267,14 +267,14 @@ class Session:
 
     def names_app(self, words: str) -> bool:
         """Whether `words` name an app, built in or by a path, and not a model."""
-        from preheat.recipes.collection import is_built_in
+        from preheat.recipes.builtin_recipes import is_built_in
         from preheat.recipes.recipe import names_recipe
 
         return is_built_in(words) or names_recipe(words)
 
     def unlocked_recipe(self, words: str | None) -> Recipe:
         """Read the recipe that APP names, else the one in this folder, as it was written."""
-        from preheat.recipes.collection import built_in, is_built_in
+        from preheat.recipes.builtin_recipes import built_in, is_built_in
         from preheat.recipes.recipe import FILE_NAME, read_recipe
         from preheat.verbs.view import require_names
 

@@ -1,0 +1,1 @@
+"""What an app needs: preheat.toml and preheat.lock, read and written."""

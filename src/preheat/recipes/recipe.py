@@ -8,7 +8,7 @@ import msgspec
 from preheat.core.errors import UsageError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
-from preheat.recipes.form import Misread, mistake, read_body, read_form
+from preheat.recipes.toml_file import Misread, mistake, read_body, read_form
 
 FILE_NAME = "preheat.toml"
 

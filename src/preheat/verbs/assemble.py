@@ -24,7 +24,7 @@ from preheat.oci.notes import base_notes, license_of, notes
 from preheat.oci.plan import MOST_LAYERS, Room, plan
 from preheat.oci.secrets import secret_in
 from preheat.oci.tree import HOME
-from preheat.recipes.offline import offline
+from preheat.recipes.offline_env import offline
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.inside import GUARD, LOCK, lay_out, lock_of, own_group, plain
 from preheat.verbs.required import Required

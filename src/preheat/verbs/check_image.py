@@ -13,7 +13,7 @@ from preheat.core.errors import CheckFailed, ImageError
 from preheat.core.events import Listener, Noted, Read, Reading
 from preheat.oci.dress import Dress, starts
 from preheat.oci.inspection import inspect, own_layers
-from preheat.recipes.lock import read_lock
+from preheat.recipes.lock_file import read_lock
 from preheat.verbs.assemble import Base
 
 _FETCHES = ("Downloading", "downloading from")

@@ -14,8 +14,8 @@ from preheat.oci.plan import Group
 from preheat.oci.secrets import is_weights, secret_in, secret_name
 from preheat.oci.tar import FOLDER
 from preheat.oci.tree import HOME, parents, read_tree
-from preheat.recipes.lock import Lock, Pinned
-from preheat.recipes.lock_text import lock_text
+from preheat.recipes.lock_file import Lock, Pinned
+from preheat.recipes.lock_writer import lock_text
 from preheat.recipes.recipe import Need, Recipe
 from preheat.verbs.required import Required
 from preheat.verbs.view import require_names

@@ -10,8 +10,8 @@ from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.disk.temporary_file import tidy, write_whole
 from preheat.net.retry import USUAL, Patience
-from preheat.recipes.lock import Lock, Pinned
-from preheat.recipes.lock_text import lock_text
+from preheat.recipes.lock_file import Lock, Pinned
+from preheat.recipes.lock_writer import lock_text
 from preheat.recipes.recipe import Need, Recipe
 from preheat.verbs.pull import Source, resolve
 

@@ -14,9 +14,9 @@ from preheat.guard.opens import FANOTIFY
 from preheat.guard.strace import STRACE
 from preheat.library.library import Library
 from preheat.mirror.asked import asked_at, asked_by
-from preheat.recipes.notes import Notes, Reply, file_name
-from preheat.recipes.observation import Loaded, Made, Observation, Opened, Reached, Served
-from preheat.recipes.places import within
+from preheat.recipes.inference.layout_paths import within
+from preheat.recipes.inference.observation import Loaded, Made, Observation, Opened, Reached, Served
+from preheat.recipes.inference.trace_log import Notes, Reply, file_name
 from preheat.verbs.traced_start import Seen
 
 # What hubs' clients write for themselves, and what is no use to anybody after.

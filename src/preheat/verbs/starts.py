@@ -21,7 +21,7 @@ from preheat.proof.imports import outermost_names, sum_up
 from preheat.proof.pull_clock import PullClock
 from preheat.proof.timeline import COLD, PRELOADED, RESTART, Memory, Reading, Timeline, Traffic
 from preheat.proof.trial import Eyes, Started, restart_once, start_once
-from preheat.recipes.offline import offline, online
+from preheat.recipes.offline_env import offline, online
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.ground import NO_PERMISSION, Permissions
 from preheat.verbs.required import required

@@ -17,10 +17,10 @@ from preheat.library.library import Library
 from preheat.mirror.certificate import own, place, trusted_beside
 from preheat.mirror.server import Server
 from preheat.proof.workplace import fresh, sweep
-from preheat.recipes.draft import recipe_text
-from preheat.recipes.infer import LARGE, Inferred, infer
-from preheat.recipes.lock import lock_path
-from preheat.recipes.observation import Observation
+from preheat.recipes.inference.infer import LARGE, Inferred, infer
+from preheat.recipes.inference.observation import Observation
+from preheat.recipes.lock_file import lock_path
+from preheat.recipes.recipe_writer import recipe_text
 from preheat.verbs.asking import Asking
 from preheat.verbs.lock import keep_lock
 from preheat.verbs.sightings import Subject, observe, reached

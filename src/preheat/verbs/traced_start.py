@@ -26,8 +26,8 @@ from preheat.proof.imports import read_notes as read_imports
 from preheat.proof.imports import sum_up
 from preheat.proof.timeline import Imports
 from preheat.proof.trial import read_first, use_once
-from preheat.recipes.notes import Notes, read_notes
-from preheat.recipes.offline import direct, online
+from preheat.recipes.inference.trace_log import Notes, read_notes
+from preheat.recipes.offline_env import direct, online
 
 # Where an app's libraries keep what they fetch and make; each gets a new folder, or it would find the user's own.
 _CACHES = {"HF_HOME": "hf", "XDG_CACHE_HOME": "xdg", "TORCH_HOME": "torch", "MODELSCOPE_CACHE": "modelscope"}

@@ -5,8 +5,8 @@ import argparse
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import CheckFailed
 from preheat.core.units import say_size
-from preheat.recipes.collection import is_built_in, shipped_lock
-from preheat.recipes.lock import Lock, lock_path, read_lock
+from preheat.recipes.builtin_recipes import is_built_in, shipped_lock
+from preheat.recipes.lock_file import Lock, lock_path, read_lock
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.lock import Moved, keep_lock, moved, pin
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import UsageError
 from preheat.core.units import say_size
-from preheat.recipes.collection import built_in, is_built_in, names, shipped_lock, text_of
+from preheat.recipes.builtin_recipes import built_in, is_built_in, names, shipped_lock, text_of
 from preheat.recipes.recipe import Recipe
 
 

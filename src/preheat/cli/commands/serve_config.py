@@ -12,8 +12,8 @@ from preheat.deploy.guard_zip import write_guard_zip
 from preheat.deploy.service import Service
 from preheat.deploy.systemd import unit
 from preheat.guard.probes import port_of
-from preheat.recipes.collection import is_built_in
-from preheat.recipes.offline import SWITCHES
+from preheat.recipes.builtin_recipes import is_built_in
+from preheat.recipes.offline_env import SWITCHES
 from preheat.recipes.recipe import FILE_NAME, Recipe
 from preheat.verbs.ground import require_inside
 from preheat.verbs.view import place_needs

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preheat.core.errors import UsageError
-from preheat.recipes.form import line_of
-from preheat.recipes.lock import read_lock
+from preheat.recipes.lock_file import read_lock
 from preheat.recipes.recipe import read_recipe
+from preheat.recipes.toml_file import line_of
 
 RECIPE = """\
 [app]

@@ -3,7 +3,7 @@
 from importlib.resources import files
 from pathlib import Path
 
-from preheat.recipes.lock import Lock, understand_lock
+from preheat.recipes.lock_file import Lock, understand_lock
 from preheat.recipes.recipe import Recipe, understand
 
 _SUFFIX, _LOCK = ".toml", ".lock"

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from preheat.core.digest import sha256
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File
-from preheat.recipes.draft import recipe_text
-from preheat.recipes.infer import LARGE, infer
-from preheat.recipes.observation import Loaded, Made, Observation, Opened, Served
+from preheat.recipes.inference.infer import LARGE, infer
+from preheat.recipes.inference.observation import Loaded, Made, Observation, Opened, Served
 from preheat.recipes.recipe import Recipe, read_recipe
+from preheat.recipes.recipe_writer import recipe_text
 
 APP, CACHE, XDG, TORCH = "/srv/app", "/tmp/t/hf", "/tmp/t/xdg", "/tmp/t/torch"
 CACHES = {"HF_HOME": CACHE, "XDG_CACHE_HOME": XDG, "TORCH_HOME": TORCH}

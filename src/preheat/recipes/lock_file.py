@@ -13,8 +13,8 @@ from preheat.core.digest import Digest
 from preheat.core.errors import PreheatError, UsageError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.recipes.form import Misread, Where, mistake, read_body, read_form
 from preheat.recipes.recipe import Need, Recipe
+from preheat.recipes.toml_file import Misread, Where, mistake, read_body, read_form
 
 VERSION = 1
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import tomlkit
 from tomlkit.items import Array, InlineTable
 
-from preheat.recipes.lock_text import write_ref
+from preheat.recipes.lock_writer import write_ref
 from preheat.recipes.recipe import Need, Recipe
 
 _IN_ONE_LINE = 3

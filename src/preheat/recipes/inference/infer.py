@@ -9,9 +9,20 @@ from preheat.core.errors import UsageError
 from preheat.core.ref import MODELSCOPE as MODELSCOPE_HUB
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.recipes.lock import Lock, Pinned
-from preheat.recipes.observation import Observation, Opened, Served
-from preheat.recipes.places import FLAT, HF_CACHE, HUB_LAYOUTS, KEPT, MODELSCOPE, Place, at, place_of, special, within
+from preheat.recipes.inference.layout_paths import (
+    FLAT,
+    HF_CACHE,
+    HUB_LAYOUTS,
+    KEPT,
+    MODELSCOPE,
+    Place,
+    at,
+    place_of,
+    special,
+    within,
+)
+from preheat.recipes.inference.observation import Observation, Opened, Served
+from preheat.recipes.lock_file import Lock, Pinned
 from preheat.recipes.recipe import Need, Recipe
 
 # What is smaller is kept though nobody opened it: to look whether it is there opens nothing.

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.recipes.notes import read_notes
+from preheat.recipes.inference.trace_log import read_notes
 
 LINES = [
     ["start", 1.0, "/usr/bin/python", 7],

@@ -22,7 +22,7 @@ from preheat.mirror.routes import answer
 from preheat.mirror.server import Server
 from preheat.mirror.shelf import Found, Shelf
 from preheat.net.http import Transport, Wires
-from preheat.recipes.collection import built_in, is_built_in, names, shipped_lock, text_of
+from preheat.recipes.builtin_recipes import built_in, is_built_in, names, shipped_lock, text_of
 from preheat.recipes.recipe import Recipe
 from preheat.transfer.fetch import Policy
 from preheat.verbs.pull import Source, Wish, pull

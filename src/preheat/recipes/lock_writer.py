@@ -1,4 +1,4 @@
-"""Lock text: a lock as the file that is meant to be compared; its form is in lock.py, which reads it."""
+"""Lock text: a lock as the file that is meant to be compared; its form is in lock_file.py, which reads it."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,7 +7,7 @@ import tomlkit
 
 from preheat.core.ref import FOLDER, Ref
 from preheat.core.snapshot import File
-from preheat.recipes.lock import VERSION, Lock, Pinned
+from preheat.recipes.lock_file import VERSION, Lock, Pinned
 
 _HEADER = "# what the refs of the recipe beside it meant when they were pinned: written by `preheat lock`, not by hand"
 

@@ -2,7 +2,7 @@
 
 import re
 
-from preheat.recipes.offline import KNOWN, SWITCHES, offline, online
+from preheat.recipes.offline_env import KNOWN, SWITCHES, offline, online
 
 
 def test_each_switch_is_listed_once_with_the_file_and_release_that_reads_it() -> None:
