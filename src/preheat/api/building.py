@@ -10,10 +10,10 @@ from preheat.api.image_stores import ImageStores
 from preheat.core.errors import TARGET, ImageError, UsageError
 from preheat.core.events import Read
 from preheat.core.units import say_size
-from preheat.oci.dress import work_folder
-from preheat.oci.limits import limit_of
-from preheat.oci.place import DOCKER_ARCHIVE, LAYOUT, OCI_ARCHIVE, SCRATCH, Place, read_place
-from preheat.oci.platform import Platform
+from preheat.oci.config.image_config import work_folder
+from preheat.oci.model.image_name import DOCKER_ARCHIVE, LAYOUT, OCI_ARCHIVE, SCRATCH, Place, read_place
+from preheat.oci.model.platform import Platform
+from preheat.oci.registry.layer_limits import limit_of
 from preheat.recipes.builtin_recipes import built_in, is_built_in
 from preheat.recipes.recipe import Recipe, understand
 from preheat.verbs.assemble import IMAGE, Order

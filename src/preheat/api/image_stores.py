@@ -4,16 +4,16 @@ from collections.abc import Sequence
 
 from preheat.api.session import Session
 from preheat.core.errors import SOURCE, TARGET, HubError, HubUnavailable, UsageError
-from preheat.oci.archive import DockerArchive, open_oci_archive
-from preheat.oci.archiving import ArchiveTarget
-from preheat.oci.credentials import find_login
-from preheat.oci.layout import LayoutTarget, open_layout
-from preheat.oci.place import DOCKER_ARCHIVE, LAYOUT, Name, Place
-from preheat.oci.pour import Told
-from preheat.oci.pushing import Mounts, RegistryTarget
-from preheat.oci.registry import Manner, Registry
-from preheat.oci.remote import Remote
-from preheat.oci.store import Source, Target
+from preheat.oci.layers.write_layer import Told
+from preheat.oci.local.archive_reader import DockerArchive, open_oci_archive
+from preheat.oci.local.archive_writer import ArchiveTarget
+from preheat.oci.local.layout import LayoutTarget, open_layout
+from preheat.oci.model.image_name import DOCKER_ARCHIVE, LAYOUT, Name, Place
+from preheat.oci.model.interfaces import Source, Target
+from preheat.oci.registry.credentials import find_login
+from preheat.oci.registry.push import Mounts, RegistryTarget
+from preheat.oci.registry.registry import Manner, Registry
+from preheat.oci.registry.remote_image import Remote
 
 
 class ImageStores:

@@ -1,0 +1,1 @@
+"""OCI images: read, built without a daemon, pushed."""

@@ -14,16 +14,16 @@ from preheat.deploy.guard_zip import write_guard_zip
 from preheat.guard.probes import port_of
 from preheat.library.library import Library
 from preheat.library.records.image_cache import Images
-from preheat.oci.base import Findings, Question, look
-from preheat.oci.content import Content
-from preheat.oci.descriptor import Descriptor
-from preheat.oci.dress import Dress, Health, search_path, starts
-from preheat.oci.image import Image, write_json
-from preheat.oci.layer import FORMAT, Layer
-from preheat.oci.notes import base_notes, license_of, notes
-from preheat.oci.plan import MOST_LAYERS, Room, plan
-from preheat.oci.secrets import secret_in
-from preheat.oci.tree import HOME
+from preheat.oci.config.annotations import base_notes, license_of, notes
+from preheat.oci.config.base_image import Findings, Question, look
+from preheat.oci.config.image_config import Dress, Health, search_path, starts
+from preheat.oci.config.secrets import secret_in
+from preheat.oci.layers.layer import FORMAT, Layer
+from preheat.oci.layers.layer_plan import MOST_LAYERS, Room, plan
+from preheat.oci.layers.view_entries import HOME
+from preheat.oci.model.content import Content
+from preheat.oci.model.descriptor import Descriptor
+from preheat.oci.model.image import Image, write_json
 from preheat.recipes.offline_env import offline
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.inside import GUARD, LOCK, lay_out, lock_of, own_group, plain

@@ -9,17 +9,17 @@ from preheat.core.errors import UsageError
 from preheat.core.events import LayerPut, Listener, Reading
 from preheat.library.library import Library
 from preheat.library.records.image_cache import Images, LayerFact
-from preheat.oci.base import read_image
-from preheat.oci.content import Content
-from preheat.oci.descriptor import LAYER, Descriptor
-from preheat.oci.dress import dressed
-from preheat.oci.image import Document, Image, config_document, write_manifest
-from preheat.oci.layer import Layer
-from preheat.oci.modelpack import ARTIFACT, model_config, model_layer
-from preheat.oci.platform import Platform
-from preheat.oci.pushing import Mounts
-from preheat.oci.side_by_side import side_by_side
-from preheat.oci.store import Source, Target
+from preheat.oci.config.base_image import read_image
+from preheat.oci.config.image_config import dressed
+from preheat.oci.config.modelpack import ARTIFACT, model_config, model_layer
+from preheat.oci.layers.layer import Layer
+from preheat.oci.layers.parallel import side_by_side
+from preheat.oci.model.content import Content
+from preheat.oci.model.descriptor import LAYER, Descriptor
+from preheat.oci.model.image import Document, Image, config_document, write_manifest
+from preheat.oci.model.interfaces import Source, Target
+from preheat.oci.model.platform import Platform
+from preheat.oci.registry.push import Mounts
 from preheat.verbs.assemble import MODELPACK, Base, Order, Plan, assemble
 from preheat.verbs.inside import refuse_secrets
 from preheat.verbs.required import Required, require, required

@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 from preheat.core.errors import CheckFailed, ImageError
 from preheat.core.events import Listener, Noted, Read, Reading
-from preheat.oci.dress import Dress, starts
-from preheat.oci.inspection import inspect, own_layers
+from preheat.oci.config.image_config import Dress, starts
+from preheat.oci.config.inspection import inspect, own_layers
 from preheat.recipes.lock_file import read_lock
 from preheat.verbs.assemble import Base
 

@@ -9,9 +9,9 @@ from preheat.core.events import Listener
 from preheat.deploy.dockerfile import MARK, Baking, dockerfile
 from preheat.disk.temporary_file import put, tidy
 from preheat.library.library import Library
-from preheat.oci.dress import starts
-from preheat.oci.layer import Entry, Layer
-from preheat.oci.tar import FOLDER, LINK
+from preheat.oci.config.image_config import starts
+from preheat.oci.layers.layer import Entry, Layer
+from preheat.oci.layers.tar import FOLDER, LINK
 from preheat.verbs.assemble import Order, Plan, assemble
 from preheat.verbs.build import claimed
 from preheat.verbs.inside import refuse_secrets

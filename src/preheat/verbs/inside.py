@@ -9,11 +9,11 @@ from tempfile import TemporaryDirectory
 from preheat.core.errors import SOURCE, ImageError
 from preheat.core.snapshot import File
 from preheat.library.library import Library
-from preheat.oci.layer import LARGE, Entry, blob_entry, file_entry, folder_entry
-from preheat.oci.plan import Group
-from preheat.oci.secrets import is_weights, secret_in, secret_name
-from preheat.oci.tar import FOLDER
-from preheat.oci.tree import HOME, parents, read_tree
+from preheat.oci.config.secrets import is_weights, secret_in, secret_name
+from preheat.oci.layers.layer import LARGE, Entry, blob_entry, file_entry, folder_entry
+from preheat.oci.layers.layer_plan import Group
+from preheat.oci.layers.tar import FOLDER
+from preheat.oci.layers.view_entries import HOME, parents, read_tree
 from preheat.recipes.lock_file import Lock, Pinned
 from preheat.recipes.lock_writer import lock_text
 from preheat.recipes.recipe import Need, Recipe

@@ -8,8 +8,8 @@ from preheat.cli.wiring import Wiring
 from preheat.cli.words import read_address, read_seconds, read_size
 from preheat.core.errors import UsageError
 from preheat.core.units import say_seconds, say_size
-from preheat.oci.place import read_place
-from preheat.oci.store import HERE, MOUNTED, SENT, SHARED, WRITTEN
+from preheat.oci.model.image_name import read_place
+from preheat.oci.model.interfaces import HERE, MOUNTED, SENT, SHARED, WRITTEN
 from preheat.verbs.build import Built
 
 _HOW = {

@@ -1,0 +1,1 @@
+"""How an image starts, and what it contains and says about itself."""

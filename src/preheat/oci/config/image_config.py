@@ -1,0 +1,135 @@
+"""Dress: a base's config made that of an image with weights in it; pure (OCI image specification 1.1, config.md)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from preheat.oci.model.image import Fields
+
+# The same every day.
+_NO_TIME = "1970-01-01T00:00:00Z"
+_SECOND_NS = 1_000_000_000
+# A base's own command that only opens a shell or an interpreter starts no app.
+_IDLE = frozenset(("bash", "sh", "dash", "ash", "zsh", "python", "python3"))
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How docker asks whether the app is ready: moby's image specification 1.2, `Healthcheck`. Times are seconds."""
+
+    test: tuple[str, ...]
+    interval_s: int = 30
+    timeout_s: int = 10
+    start_period_s: int = 60
+    retries: int = 3
+
+    def document(self) -> Fields:
+        """Write it as a config has it."""
+        return {
+            "Test": list(self.test),
+            "Interval": self.interval_s * _SECOND_NS,
+            "Timeout": self.timeout_s * _SECOND_NS,
+            "StartPeriod": self.start_period_s * _SECOND_NS,
+            "Retries": self.retries,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Dress:
+    """What an image has beyond its base: `guard` are the words before the app's own, empty for none.
+
+    `command` is the recipe's; `asked` the one that was typed for this build, and wins.
+    """
+
+    guard: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
+    folder: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    health: Health | None = None
+    ports: tuple[int, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def dressed(base: Fields, dress: Dress, layers: Sequence[tuple[str, str]]) -> Fields:
+    """Write the config; `layers` are the diff IDs of those on top, each with what is in it."""
+    own = base.get("config")
+    config: Fields = dict(own) if isinstance(own, dict) else {}
+    config["Env"] = _env(config.get("Env"), dress.env)
+    entrypoint, command = starts(base, dress)
+    config["Entrypoint"] = [*dress.guard, *entrypoint] or None
+    config["Cmd"] = list(command) or None
+    if not config.get("WorkingDir") and dress.folder:
+        config["WorkingDir"] = dress.folder
+    if dress.health is not None:
+        config["Healthcheck"] = dress.health.document()
+    if dress.ports:
+        config["ExposedPorts"] = {**_fields(config.get("ExposedPorts")), **{f"{port}/tcp": {} for port in dress.ports}}
+    config["Labels"] = {**_fields(config.get("Labels")), **dict(sorted(dress.labels.items()))}
+    history = base.get("history")
+    own_history = list(history) if isinstance(history, list) else []
+    rootfs = _fields(base.get("rootfs"))
+    diff_ids = rootfs.get("diff_ids")
+    said: Fields = {
+        **base,
+        "created": base.get("created") or _NO_TIME,
+        "config": {name: value for name, value in config.items() if value not in (None, {}, [])},
+        "rootfs": {
+            "type": "layers",
+            "diff_ids": [*(diff_ids if isinstance(diff_ids, list) else []), *(digest for digest, _ in layers)],
+        },
+        "history": [
+            *own_history,
+            *({"created": _NO_TIME, "created_by": f"preheat build: {what}"} for _, what in layers),
+        ],
+    }
+    # docker's own notes on how the base was made are not true of this image.
+    for name in ("container", "container_config", "id", "parent"):
+        said.pop(name, None)
+    return said
+
+
+def starts(base: Fields, dress: Dress) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Say entrypoint and command as they are started, the guard apart.
+
+    The base's own are kept where they start an app. Where they do not, the recipe's command is what starts. A command
+    that was asked for takes the place of the base's, as `docker run IMAGE COMMAND` does.
+    """
+    own = _fields(base.get("config"))
+    entrypoint, command = _words(own.get("Entrypoint")), _words(own.get("Cmd"))
+    if dress.asked:
+        return entrypoint, dress.asked
+    idle = not command or (len(command) == 1 and command[0].rpartition("/")[2] in _IDLE)
+    if dress.command and idle and (not entrypoint or command):
+        return entrypoint, dress.command
+    if dress.command and not entrypoint:
+        return (), dress.command
+    return entrypoint, command
+
+
+def search_path(base: Fields) -> list[str]:
+    """Say in which folders a base looks for programs."""
+    listed = _fields(base.get("config")).get("Env")
+    for one in listed if isinstance(listed, list) else []:
+        name, _, value = str(one).partition("=")
+        if name == "PATH":
+            return [folder.strip("/") for folder in value.split(":") if folder.startswith("/")]
+    return ["usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin"]
+
+
+def work_folder(base: Fields) -> str:
+    """Say in which folder a base starts its app."""
+    return str(_fields(base.get("config")).get("WorkingDir") or "/")
+
+
+def _env(own: object, more: Mapping[str, str]) -> list[str]:
+    listed = [str(one) for one in own] if isinstance(own, list) else []
+    kept = [one for one in listed if one.partition("=")[0] not in more]
+    return [*kept, *(f"{name}={value}" for name, value in sorted(more.items()))]
+
+
+def _words(value: object) -> tuple[str, ...]:
+    return tuple(str(word) for word in value) if isinstance(value, list) else ()
+
+
+def _fields(value: object) -> Fields:
+    return {str(name): one for name, one in value.items()} if isinstance(value, dict) else {}

@@ -1,0 +1,64 @@
+"""Inspection: what is in an image that was built: its lock, and every file on top of the base, hashed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from preheat.core.digest import GIT_SHA1, SHA256, Digest, hasher
+from preheat.oci.config.base_files import reading_layer
+from preheat.oci.layers.overlay import normal
+from preheat.oci.layers.tar_reader import FILE, Damaged, Entries
+from preheat.oci.layers.view_entries import HOME
+from preheat.oci.model.content import CHUNK, Content
+from preheat.oci.model.descriptor import Descriptor
+from preheat.oci.model.image import Image
+
+_LOCK = f"{HOME}/preheat.lock"
+_LARGEST_LOCK = 64 << 20
+_SMALL = 64 << 20
+_BY = "preheat build"
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """The lock's text, and the digests of all files, by every algorithm that a lock may name them by."""
+
+    lock: str = ""
+    digests: frozenset[Digest] = field(default_factory=frozenset)
+
+
+def inspect(image: Image, content: Callable[[Descriptor], Content], told: Callable[[int], None]) -> Inspected:
+    """Hash all files of the layers that `build` put on top. Raise ImageError when one cannot be read, or none is so."""
+    lock, digests = "", set()
+    for layer in own_layers(image):
+        # Each file in it is hashed, and says more than the layer's digest would.
+        with reading_layer(content(layer), layer.media_type, "build it anew", verified=False) as archive:
+            for entry in archive:
+                name = normal(entry.name)
+                if name == _LOCK and entry.kind == FILE:
+                    if entry.size > _LARGEST_LOCK:
+                        raise Damaged("its lock is too large")
+                    lock = archive.read(entry.size).decode("utf-8", "replace")
+                elif entry.kind == FILE:
+                    digests |= _hashed(archive, name, entry.size, told)
+    return Inspected(lock, frozenset(digests))
+
+
+def own_layers(image: Image) -> list[Descriptor]:
+    """Say which layers `build` put on top of the base."""
+    history = image.config.get("history")
+    made = [one for one in history if isinstance(one, dict)] if isinstance(history, list) else []
+    with_layer = [str(one.get("created_by", "")) for one in made if not one.get("empty_layer")]
+    if len(with_layer) != len(image.layers):
+        return list(image.layers)
+    return [layer for layer, by in zip(image.layers, with_layer, strict=True) if by.startswith(_BY)]
+
+
+def _hashed(file: Entries, name: str, size: int, told: Callable[[int], None]) -> set[Digest]:
+    """Hash a file by SHA-256, and as git does where it is small or named so."""
+    algorithms = [SHA256, GIT_SHA1] if size <= _SMALL or f"/{GIT_SHA1}/" in name else [SHA256]
+    hashes = [(algorithm, hasher(algorithm, size)) for algorithm in algorithms]
+    while chunk := file.read(CHUNK):
+        told(len(chunk))
+        for _, one in hashes:
+            one.update(chunk)
+    return {Digest(algorithm, one.hexdigest()) for algorithm, one in hashes}

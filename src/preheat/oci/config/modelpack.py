@@ -1,0 +1,47 @@
+"""ModelPack: weights alone as an artifact (CNCF model-spec 0.0.7: docs/spec.md, config.md, annotations.md)."""
+
+from collections.abc import Mapping, Sequence
+
+from preheat.core.digest import sha256
+from preheat.oci.config.secrets import is_weights
+from preheat.oci.layers.layer import Layer
+from preheat.oci.model.descriptor import Descriptor
+from preheat.oci.model.image import Document, write_json
+
+ARTIFACT = "application/vnd.cncf.model.manifest.v1+json"
+_CONFIG = "application/vnd.cncf.model.config.v1+json"
+_WEIGHTS = "application/vnd.cncf.model.weight.v1.tar"
+_WEIGHT_CONFIG = "application/vnd.cncf.model.weight.config.v1.tar"
+_FILE_PATH = "org.cncf.model.filepath"
+_FORMATS = {
+    ".safetensors": "safetensors",
+    ".gguf": "gguf",
+    ".onnx": "onnx",
+    ".pt": "pytorch",
+    ".pth": "pytorch",
+    ".ckpt": "pytorch",
+    ".bin": "pytorch",
+}
+
+
+def model_config(name: str, annotations: Mapping[str, str], diff_ids: Sequence[str]) -> Document:
+    """Write the artifact's config."""
+    licenses = annotations.get("org.opencontainers.image.licenses")
+    descriptor: dict[str, object] = {"name": name, "sourceURL": annotations.get("preheat.sources", "")}
+    if licenses:
+        descriptor["licenses"] = licenses.split(" AND ")
+    said = {
+        "descriptor": descriptor,
+        "config": {},
+        "modelfs": {"type": "layers", "diffIds": list(diff_ids)},
+    }
+    return Document(_CONFIG, write_json(said))
+
+
+def model_layer(layer: Layer, digest: str) -> Descriptor:
+    """Describe a layer: as weights where it has some, and by the file's path where it has just one."""
+    weights = any(is_weights(entry.path) for entry in layer.entries)
+    path = layer.entries[0].path if len(layer.entries) == 1 else ""
+    media_type = _WEIGHTS if weights else _WEIGHT_CONFIG
+    said = {_FILE_PATH: path} if path else {}
+    return Descriptor(media_type, sha256(digest.removeprefix("sha256:")), layer.size, said)

@@ -1,0 +1,1 @@
+"""Files as tar layers whose bytes depend on nothing but the files."""

@@ -1,0 +1,129 @@
+"""Layer: entries of an image's tree as one archive, whose bytes follow from them alone. Format: docs/adr/0012."""
+
+import functools
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from preheat.core.digest import Digest
+from preheat.oci.layers.tar import END, FILE, FOLDER, LINK, Header, header, padding
+from preheat.oci.model.content import Piece, Span, after
+
+FORMAT = 1
+LARGE = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A path in the image, relative to its root, and what is there.
+
+    A file's bytes are those of the blob `digest` at `source`, or `body`. `label` is what people know it by, where that
+    is not its path.
+    """
+
+    path: str
+    kind: str
+    target: str = ""
+    size: int = 0
+    digest: Digest | None = None
+    source: Path | None = None
+    body: bytes = b""
+    executable: bool = False
+    label: str = field(default="", compare=False)
+
+    @property
+    def header(self) -> Header:
+        """Say what the archive says of it."""
+        return Header(self.path, self.kind, self.size, self.target, self.executable)
+
+    @property
+    def aligned(self) -> bool:
+        """Whether its bytes begin on a page."""
+        return self.kind == FILE and self.size >= LARGE
+
+
+def blob_entry(path: str, size: int, digest: Digest, source: Path, label: str = "") -> Entry:
+    """Put a blob of the library at `path`."""
+    return Entry(path, FILE, size=size, digest=digest, source=source, label=label)
+
+
+def file_entry(path: str, body: bytes, *, executable: bool = False) -> Entry:
+    """Put a small file at `path`."""
+    return Entry(path, FILE, size=len(body), body=body, executable=executable)
+
+
+def folder_entry(path: str) -> Entry:
+    """Put a folder at `path`."""
+    return Entry(path, FOLDER)
+
+
+def link_entry(path: str, target: str) -> Entry:
+    """Put a symlink at `path`."""
+    return Entry(path, LINK, target=target)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """See Content. `digest` is set where it is remembered from an earlier build."""
+
+    name: str
+    entries: tuple[Entry, ...]
+    digest: Digest | None = None
+    trusted: bool = False
+    local: bool = True
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Hash what it is made of: hexadecimal SHA-256 of its description."""
+        lines = [f"preheat layer {FORMAT}", *(_described(entry) for entry in self.entries)]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    @functools.cached_property
+    def size(self) -> int:
+        """See Content."""
+        at = 0
+        for entry in self.entries:
+            at += len(header(entry.header, at, aligned=entry.aligned)) + entry.size + len(padding(entry.size))
+        return at + len(END)
+
+    @property
+    def weight(self) -> int:
+        """Bytes of files in it."""
+        return sum(entry.size for entry in self.entries)
+
+    def known(self, digest: Digest, *, trusted: bool) -> "Layer":
+        """Say what it hashes to."""
+        return replace(self, digest=digest, trusted=trusted)
+
+    def pieces(self, start: int = 0) -> Iterator[Piece]:
+        """See Content."""
+        yield from after(self._pieces(), start)
+
+    def _pieces(self) -> Iterator[Piece]:
+        at = 0
+        for entry in self.entries:
+            said = header(entry.header, at, aligned=entry.aligned)
+            yield said
+            if entry.source is not None:
+                yield Span(entry.source, 0, entry.size)
+            elif entry.body:
+                yield entry.body
+            fill = padding(entry.size)
+            if fill:
+                yield fill
+            at += len(said) + entry.size + len(fill)
+        yield END
+
+
+def _described(entry: Entry) -> str:
+    match entry.kind:
+        case "2":
+            what = entry.target
+        case "5":
+            what = ""
+        case _:
+            digest = entry.digest or f"sha256:{hashlib.sha256(entry.body).hexdigest()}"
+            what = f"{digest} {entry.size}{' x' if entry.executable else ''}"
+    # Quoted, so that no path can look like the end of a line.
+    return f"{entry.kind} {entry.path!r} {what!r}"

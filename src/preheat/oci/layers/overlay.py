@@ -1,0 +1,113 @@
+"""Overlay: paths and what lies at each, as layers come to lie over each other and take away what is below them."""
+
+import posixpath
+from collections.abc import Iterator
+
+from preheat.oci.layers.tar_reader import Damaged
+
+FOLDER, FILE = "folder", "file"
+MOST_PATHS = 2_000_000
+MOST_LETTERS = 256 << 20  # of all names together
+
+
+class _Place:
+    """What is at one path: its kind, empty for nothing, in which layer it was put, and what lies below it.
+
+    `cleared` is the last layer that took away all that older ones have below it: it need not be done again.
+    """
+
+    __slots__ = ("below", "cleared", "kind", "layer")
+
+    def __init__(self, layer: int) -> None:
+        self.kind = ""
+        self.layer = self.cleared = layer
+        self.below: dict[str, _Place] = {}
+
+
+class Overlay:
+    """A tree of places, relative to an image's root. Each method is linear in the path; layers, in their entries.
+
+    Raise Damaged where there are more paths than are kept.
+    """
+
+    def __init__(self) -> None:
+        self._root = _Place(0)
+        self._layer = 0
+        self._count = 0
+        self._letters = 0
+
+    def begin(self) -> None:
+        """Begin the next layer."""
+        self._layer += 1
+
+    def kind(self, path: str) -> str:
+        """Say what is at `path` itself; nothing is empty."""
+        place = self._find(path)
+        return "" if place is None else place.kind
+
+    def put(self, path: str, kind: str) -> None:
+        """Put something at `path`, and folders above it where nothing is yet."""
+        place = self._root
+        place.layer = self._layer
+        for name in path.split("/"):
+            if place is not self._root and not place.kind:
+                place.kind = FOLDER
+            place.layer = self._layer
+            place = place.below.get(name) or self._new(place, name)
+        if kind != FOLDER and place.kind == FOLDER:
+            self._clear(place)
+        place.kind, place.layer = kind, self._layer
+
+    def take_away(self, path: str) -> None:
+        """Take away what older layers have at `path` and below it."""
+        folder, _, name = path.rpartition("/")
+        parent = self._find(folder)
+        place = None if parent is None else parent.below.get(name)
+        if parent is None or place is None:
+            return
+        if place.layer < self._layer:
+            del parent.below[name]
+        else:
+            self._clear(place)
+
+    def take_away_below(self, folder: str) -> None:
+        """Take away all that older layers have below `folder`."""
+        place = self._find(folder)
+        if place is not None:
+            self._clear(place)
+
+    def _clear(self, place: _Place) -> None:
+        waiting = [place]
+        while waiting:
+            one = waiting.pop()
+            if one.cleared == self._layer:
+                continue
+            one.cleared = self._layer
+            one.below = {name: below for name, below in one.below.items() if below.layer == self._layer}
+            waiting += one.below.values()
+
+    def _find(self, path: str) -> _Place | None:
+        place = self._root
+        for name in _names(path):
+            found = place.below.get(name)
+            if found is None:
+                return None
+            place = found
+        return place
+
+    def _new(self, parent: _Place, name: str) -> _Place:
+        self._count += 1
+        self._letters += len(name)
+        if self._count > MOST_PATHS or self._letters > MOST_LETTERS:
+            raise Damaged(f"with it, the base has more than {MOST_PATHS} paths, or too long ones")
+        place = parent.below[name] = _Place(self._layer)
+        return place
+
+
+def _names(path: str) -> Iterator[str]:
+    return iter(path.split("/") if path else ())
+
+
+def normal(name: str) -> str:
+    """Return a name in a tar as a path relative to the root: no `.`, no way out of it; empty for the root."""
+    return posixpath.normpath(f"/{name}").strip("/")

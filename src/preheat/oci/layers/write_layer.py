@@ -1,0 +1,182 @@
+"""Pour: put an image's content into a file in one pass, with the hash taken beside the write."""
+
+import errno
+import hashlib
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from preheat.disk.file_hash import feed
+from preheat.oci.layers.reflink import clone
+from preheat.oci.layers.tar import PAGE
+from preheat.oci.model.content import CHUNK, Content, Span, opened, shorter
+
+Told = Callable[[int], None]
+_STEP = 4 << 20
+_AHEAD = 8  # steps that may be written and not hashed yet: they are in the page cache still
+_FLUSH = 32 << 20
+_CANNOT = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EIO)
+
+
+def pour(content: Content, out: int, at: int, told: Told) -> tuple[str, int]:
+    """Write `content` at byte `at` of the open file `out`, its end so far; tell bytes as they are done.
+
+    Return the SHA-256 in hexadecimal digits of what was written, and how many bytes were shared and not written. Where
+    the digest can be trusted and extents can be shared, nothing is read. Raise OSError when it cannot be written,
+    ImageError when it cannot be read.
+    """
+    sharing = _sharing(content, out, at)
+    if sharing and content.trusted and content.digest is not None:
+        return content.digest.hex, _pour(content, out, at, told, None, sharing=True)
+    with _Hashing(out, at) as hashing:
+        shared = _pour(content, out, at, told, hashing, sharing=sharing)
+        return hashing.hexdigest(), shared
+
+
+def _pour(content: Content, out: int, at: int, told: Told, hashing: "_Hashing | None", *, sharing: bool) -> int:
+    shared, flushed = 0, at
+    for piece in content.pieces():
+        if not isinstance(piece, Span):
+            write_all(out, memoryview(piece), at)
+            if hashing is not None:
+                hashing.wrote(len(piece))
+            at += len(piece)
+            told(len(piece))
+            continue
+        with opened(piece.path) as file:
+            source = file.fileno()
+            whole = sharing and _on_pages(piece, at) and clone(source, piece.start, piece.stop, out, at)
+            for start, stop in _steps(piece) if whole else _copied(source, piece, out, at):
+                to = at + stop - piece.start
+                if hashing is not None and whole:
+                    # Its extents are those of the source, whose bytes may be in the page cache already.
+                    hashing.shared(source, start, stop, piece.path)
+                elif hashing is not None:
+                    hashing.wrote(stop - start)
+                told(stop - start)
+                if to - flushed >= _FLUSH and not whole:
+                    # Has the kernel begin to write now, and not when all of it has to be on disk.
+                    os.posix_fadvise(out, flushed, to - flushed, os.POSIX_FADV_DONTNEED)
+                    flushed = to
+        at += piece.stop - piece.start
+        shared += piece.stop - piece.start if whole else 0
+    return shared
+
+
+def _steps(piece: Span) -> Iterator[tuple[int, int]]:
+    for start in range(piece.start, piece.stop, _STEP):
+        yield start, min(start + _STEP, piece.stop)
+
+
+def _copied(source: int, piece: Span, out: int, at: int) -> Iterator[tuple[int, int]]:
+    """Copy a piece to `at`; give what of it was copied, as its source counts. The kernel does it where it can."""
+    start, buffer = piece.start, memoryview(b"")
+    while start < piece.stop:
+        to, most = at + start - piece.start, min(_STEP, piece.stop - start)
+        if not buffer:
+            try:
+                count = os.copy_file_range(source, out, most, start, to)
+            except OSError as error:
+                if error.errno not in _CANNOT:
+                    raise
+                buffer = memoryview(bytearray(CHUNK))
+                continue
+        else:
+            count = os.preadv(source, [buffer[:most]], start)
+            write_all(out, buffer[:count], to)
+        if not count:
+            raise shorter(piece.path)
+        yield start, start + count
+        start += count
+
+
+def _sharing(content: Content, out: int, at: int) -> bool:
+    """Whether extents of the content's first piece on a page can be shared with `out`, tried on one page of it."""
+    if not content.local:
+        return False
+    here = at
+    for piece in content.pieces():
+        if isinstance(piece, Span) and _on_pages(piece, here) and piece.stop - piece.start >= PAGE:
+            with opened(piece.path) as file:
+                return clone(file.fileno(), piece.start, piece.start + PAGE, out, here)
+        here += piece.stop - piece.start if isinstance(piece, Span) else len(piece)
+        if here > at + (64 << 20):
+            break
+    return False
+
+
+def _on_pages(piece: Span, at: int) -> bool:
+    return piece.start % PAGE == 0 and at % PAGE == 0
+
+
+def write_all(out: int, data: memoryview, at: int) -> None:
+    """Write all of it at byte `at`. Raise OSError if it cannot be."""
+    while data:
+        count = os.pwrite(out, data, at)
+        data, at = data[count:], at + count
+
+
+class _Hashing:
+    """A thread that hashes what lies in files, in the order in which it is told of it."""
+
+    def __init__(self, out: int, at: int) -> None:
+        self._out = out
+        self._told_of = self._done = at
+        self._hash = hashlib.sha256()
+        self._jobs: queue.Queue[tuple[int, int, int, Path | None] | None] = queue.Queue(_AHEAD)
+        self._error: BaseException | None = None
+        self._left = False
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def __enter__(self) -> "_Hashing":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._left = True
+        self._jobs.put(None)
+        self._thread.join()
+
+    def wrote(self, count: int) -> None:
+        """Have so many more bytes of what was written hashed, once they are worth a step."""
+        self._done += count
+        if self._done - self._told_of >= _STEP:
+            self._tell()
+
+    def shared(self, source: int, start: int, stop: int, path: Path) -> None:
+        """Have bytes hashed that were not written, but lie in an open file, which may be closed at once."""
+        self._tell()
+        self._jobs.put((os.dup(source), start, stop, path))
+        self._done = self._told_of = self._done + stop - start
+
+    def hexdigest(self) -> str:
+        """Say the hash, once all is in. Raise OSError or ImageError if something could not be read."""
+        self._tell()
+        self._jobs.put(None)
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._hash.hexdigest()
+
+    def _tell(self) -> None:
+        if self._told_of < self._done:
+            self._jobs.put((os.dup(self._out), self._told_of, self._done, None))
+            self._told_of = self._done
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            descriptor, start, stop, path = job
+            try:
+                if self._error is None and not self._left:
+                    self._feed(descriptor, start, stop, path)
+            except BaseException as error:  # noqa: BLE001 - carried to the caller's thread, which raises it
+                self._error = error
+            finally:
+                os.close(descriptor)
+
+    def _feed(self, descriptor: int, start: int, stop: int, path: Path | None) -> None:
+        # What is written is ours alone; a source may be cut short by others.
+        if feed(descriptor, start, stop, [self._hash], lambda: path is None) < stop:
+            raise shorter(path) if path is not None else OSError(errno.EIO, "it became shorter while it was written")

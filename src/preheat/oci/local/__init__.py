@@ -1,0 +1,1 @@
+"""Image layouts and archives on disk."""

@@ -1,0 +1,133 @@
+"""Archive: an image in one tar: a layout in a tar (`oci-archive`), or what `docker save` writes (`docker-archive`).
+
+manifest.json       of a docker-archive: [{"Config": FILE, "RepoTags": […], "Layers": [FILE, …]}]; a layer's file is
+                    its tar, plain or compressed (moby/docs: image/spec/v1.2.md)
+"""
+
+import hashlib
+import posixpath
+from pathlib import Path
+
+import msgspec
+
+from preheat.core.digest import Digest, sha256
+from preheat.core.errors import SOURCE, ImageError
+from preheat.oci.layers.overlay import normal
+from preheat.oci.layers.tar_reader import FILE, HARD_LINK, LINK, Damaged, Entries
+from preheat.oci.local.blob_reader import Blobs, Find
+from preheat.oci.model.content import Content, Local, Span, chunks
+from preheat.oci.model.descriptor import CONFIG, LAYER, MANIFEST, Descriptor
+from preheat.oci.model.image import Document, read_json, write_json
+
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
+
+def open_oci_archive(file: Path, tag: str) -> Blobs:
+    """Open a layout in a tar. Raise ImageError when it is none."""
+    return Blobs(f"oci-archive:{file}", _members(file), tag)
+
+
+class DockerArchive:
+    """See Source: an image of a docker-archive, as a manifest would say it."""
+
+    def __init__(self, file: Path, tag: str) -> None:
+        self.name = f"docker-archive:{file}" + (f":{tag}" if tag else "")
+        self._find = _members(file)
+        listed = _listed(self._body("manifest.json"), self.name)
+        chosen = [one for one in listed if not tag or tag in one.names]
+        if len(chosen) != 1:
+            there = ", ".join(name for one in listed for name in one.names) or "none with a name"
+            raise ImageError(
+                f"{self.name} has {len(chosen) or 'no'} such images", hint=f"name one: it has {there}", end=SOURCE
+            )
+        self._config = self._body(chosen[0].Config)
+        rootfs = read_json(self._config, self.name).get("rootfs")
+        diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+        if not isinstance(diff_ids, list) or len(diff_ids) != len(chosen[0].Layers):
+            raise ImageError(f"{self.name} has other layers than its config says", hint="save it anew", end=SOURCE)
+        self._spans: dict[Digest, Span] = {}
+        self._layers = [
+            self._layer(path, str(diff_id)) for path, diff_id in zip(chosen[0].Layers, diff_ids, strict=True)
+        ]
+
+    def config(self, descriptor: Descriptor) -> Document:  # noqa: ARG002 - there is one
+        """See Source."""
+        return Document(CONFIG, self._config)
+
+    def document(self, digest: Digest | None) -> Document:  # noqa: ARG002 - there is one
+        """See Source."""
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": Document(CONFIG, self._config).descriptor.document(),
+            "layers": [layer.document() for layer in self._layers],
+        }
+        return Document(MANIFEST, write_json(manifest))
+
+    def content(self, descriptor: Descriptor, name: str) -> Content:
+        """See Source."""
+        return Local(name, self._spans[descriptor.digest], descriptor.digest)
+
+    def _layer(self, path: str, diff_id: str) -> Descriptor:
+        span = self._span(path)
+        magic = Span(span.path, span.start, min(span.start + 4, span.stop))
+        front = b"".join(bytes(chunk) for chunk in chunks(iter([magic])))
+        if not front.startswith((_GZIP, _ZSTD)):
+            digest, media_type = Digest.parse(diff_id), LAYER
+        else:
+            # What it is called by says nothing of its compressed bytes.
+            hashing = hashlib.sha256()
+            for chunk in chunks(iter([span])):
+                hashing.update(chunk)
+            digest = sha256(hashing.hexdigest())
+            media_type = f"{LAYER}+{'gzip' if front.startswith(_GZIP) else 'zstd'}"
+        self._spans[digest] = span
+        return Descriptor(media_type, digest, span.stop - span.start)
+
+    def _span(self, path: str) -> Span:
+        span = self._find(path)
+        if span is None:
+            raise ImageError(f"{self.name} lacks {path}", hint="save it anew", end=SOURCE)
+        return span
+
+    def _body(self, path: str) -> bytes:
+        return b"".join(bytes(chunk) for chunk in chunks(iter([self._span(path)])))
+
+
+class _Listed(msgspec.Struct):
+    Config: str
+    Layers: list[str]
+    RepoTags: list[str] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Its names; null stands for none."""
+        return self.RepoTags or []
+
+
+def _listed(body: bytes, of: str) -> list[_Listed]:
+    try:
+        return msgspec.json.decode(body, type=list[_Listed])
+    except msgspec.DecodeError as error:
+        raise ImageError(f"{of} has a manifest.json that makes no sense: {error}", end=SOURCE) from error
+
+
+def _members(file: Path) -> Find:
+    """Find where in the archive each file's bytes lie; links lead to the file that they name."""
+    spans: dict[str, Span] = {}
+    links: dict[str, str] = {}
+    try:
+        with open(file, "rb") as opened:
+            for entry in Entries(opened, opened.seek):
+                name = normal(entry.name)
+                if entry.kind == FILE:
+                    spans[name] = Span(file, entry.at, entry.at + entry.size)
+                elif entry.kind == LINK:
+                    links[name] = normal(posixpath.join(posixpath.dirname(name), entry.target))
+                elif entry.kind == HARD_LINK:
+                    links[name] = normal(entry.target)
+    except (OSError, Damaged) as error:
+        raise ImageError(
+            f"{file} is not an archive that can be read: {error}", hint="an archive is a plain tar", end=SOURCE
+        ) from error
+    return lambda name: spans.get(name) or spans.get(links.get(name, ""))

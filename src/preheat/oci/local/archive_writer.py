@@ -1,0 +1,122 @@
+"""Archiving: write an image as one tar, aside, and name it when it is whole. See archive_reader.py."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from preheat.core.digest import Digest, sha256
+from preheat.core.errors import SOURCE, ImageError
+from preheat.disk.temporary_file import create, tidy
+from preheat.oci.layers.layer import LARGE
+from preheat.oci.layers.tar import END, Header, header, padding
+from preheat.oci.layers.write_layer import Told, pour, write_all
+from preheat.oci.local.blob_reader import REF_NAME
+from preheat.oci.local.layout import target_trouble
+from preheat.oci.model.content import Content, Small
+from preheat.oci.model.image import Document, Fields, read_manifest, write_json
+from preheat.oci.model.interfaces import HERE, SHARED, WRITTEN
+
+_NO_DIGEST = "0" * 64
+
+
+class ArchiveTarget:
+    """See Target. `docker` says in which of the two forms."""
+
+    repository = ""
+    parallel = 1
+
+    def __init__(self, file: Path, tag: str, told: Told, *, docker: bool) -> None:
+        self.name = f"{'docker' if docker else 'oci'}-archive:{file}"
+        self._file = file
+        self._tag = tag
+        self._told = told
+        self._docker = docker
+        self._turn = threading.Lock()
+        self._there: set[Digest] = set()
+        self._at = 0
+        with self._trouble():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            tidy(file)
+            self._aside, self._out = create(file, 0o644)
+
+    def put(self, content: Content) -> tuple[Digest, str]:
+        """See Target."""
+        with self._turn, self._trouble():
+            if content.digest in self._there and content.digest is not None:
+                self._told(content.size)
+                return content.digest, HERE
+            at = self._at
+            said = self._header(content.digest.hex if content.digest else _NO_DIGEST, content.size)
+            self._write(said)
+            found, shared = pour(content, self._out, self._at, self._told)
+            digest = sha256(found)
+            if content.digest is not None and digest != content.digest:
+                raise ImageError(
+                    f"{content.name} is {digest}, and should be {content.digest}",
+                    hint="it is damaged where it comes from: fetch it anew, or preheat verify",
+                    end=SOURCE,
+                )
+            self._at += content.size
+            self._write(padding(content.size))
+            if content.digest is None:
+                os.pwrite(self._out, self._header(found, content.size, at), at)
+            self._there.add(digest)
+            return digest, SHARED if shared else WRITTEN
+
+    def publish(self, manifest: Document, config: Document) -> None:
+        """See Target."""
+        self.put(Small("config", config.body, config.digest))
+        if self._docker:
+            layers = [self._member(one.digest.hex) for one in read_manifest(manifest, self.name).layers]
+            said: list[Fields] = [
+                {
+                    "Config": self._member(config.digest.hex),
+                    "RepoTags": [self._tag] if self._tag else [],
+                    "Layers": layers,
+                }
+            ]
+            last = {"manifest.json": _write_list(said)}
+        else:
+            self.put(Small("manifest", manifest.body, manifest.digest))
+            described = manifest.descriptor.document()
+            if self._tag:
+                described["annotations"] = {REF_NAME: self._tag}
+            last = {
+                "oci-layout": write_json({"imageLayoutVersion": "1.0.0"}),
+                "index.json": write_json({"schemaVersion": 2, "manifests": [described]}),
+            }
+        with self._trouble():
+            for name, body in last.items():
+                self._write(header(Header(name, size=len(body))) + body + padding(len(body)))
+            self._write(END)
+            os.fsync(self._out)
+            self._aside.replace(self._file)
+
+    def close(self) -> None:
+        """See Target."""
+        os.close(self._out)
+        self._aside.unlink(missing_ok=True)
+
+    def _member(self, value: str) -> str:
+        return f"{value}.tar" if self._docker else f"blobs/sha256/{value}"
+
+    def _header(self, value: str, size: int, at: int | None = None) -> bytes:
+        # Large contents begin on a page, so that their extents can be shared.
+        return header(Header(self._member(value), size=size), self._at if at is None else at, aligned=size >= LARGE)
+
+    def _write(self, body: bytes) -> None:
+        write_all(self._out, memoryview(body), self._at)
+        self._at += len(body)
+
+    @contextlib.contextmanager
+    def _trouble(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise target_trouble(self.name, error) from error
+
+
+def _write_list(items: list[Fields]) -> bytes:
+    return b"[" + b",".join(write_json(item) for item in items) + b"]"

@@ -1,0 +1,190 @@
+"""Layout: images in a folder (OCI image specification 1.1, image-layout.md).
+
+    oci-layout                  {"imageLayoutVersion": "1.0.0"}
+    index.json                  an index; each of its manifests has its tag as `org.opencontainers.image.ref.name`
+    blobs/sha256/HEX            everything else, by digest
+
+A blob is written aside in the folder, put on disk and then named; the index is last, and replaced in one step.
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+
+from preheat.core.digest import Digest, sha256
+from preheat.core.errors import SOURCE, TARGET, ImageError
+from preheat.disk.temporary_file import create, tidy
+from preheat.oci.layers.write_layer import Told, pour, write_all
+from preheat.oci.local.blob_reader import REF_NAME, Blobs
+from preheat.oci.model.content import Content, Span
+from preheat.oci.model.image import Document, read_json, write_json
+from preheat.oci.model.interfaces import HERE, SHARED, WRITTEN
+
+_VERSION = write_json({"imageLayoutVersion": "1.0.0"})
+_GLANCE_S = 0.2  # a wait without an end may miss a signal
+_BLOB = "blob"  # what a file aside is named for, before its digest is known
+
+
+def open_layout(folder: Path, tag: str) -> Blobs:
+    """Open a layout to read an image from; raise ImageError when there is none."""
+    if not (folder / "index.json").is_file():
+        raise ImageError(f"{folder} is not an OCI layout: it has no index.json", hint="oci:DIR:TAG", end=SOURCE)
+
+    def find(name: str) -> Span | None:
+        path = folder / name
+        return Span(path, 0, path.stat().st_size) if path.is_file() else None
+
+    return Blobs(f"oci:{folder}", find, tag)
+
+
+class LayoutTarget:
+    """See Target."""
+
+    repository = ""
+    # A layer is hashed by one core at a time, and disks take more than that.
+    parallel = 2
+
+    def __init__(self, folder: Path, tag: str, told: Told) -> None:
+        self.name = f"oci:{folder}:{tag}"
+        self._folder = folder
+        self._tag = tag
+        self._told = told
+        self._blobs = folder / "blobs" / "sha256"
+        self._asides: list[Path] = []
+        # Disks take their time to say that all is on them; the next blob need not wait for that.
+        self._naming = ThreadPoolExecutor(1)
+        self._named: list[Future[None]] = []
+        with _trouble(self.name):
+            self._blobs.mkdir(parents=True, exist_ok=True)
+            tidy(folder / _BLOB)
+
+    def put(self, content: Content) -> tuple[Digest, str]:
+        """See Target."""
+        if content.digest is not None and self._has(content.digest, content.size):
+            self._told(content.size)
+            return content.digest, HERE
+        with _trouble(self.name), self._aside() as (aside, out):
+            found, shared = pour(content, out, 0, self._told)
+            digest = sha256(found)
+            if content.digest is not None and digest != content.digest:
+                raise ImageError(
+                    f"{content.name} is {digest}, and should be {content.digest}",
+                    hint="it is damaged where it comes from: fetch it anew, or preheat verify",
+                    end=SOURCE,
+                )
+            os.fchmod(out, 0o644)
+            self._named.append(self._naming.submit(self._give_name, os.dup(out), aside, self._blobs / digest.hex))
+        return digest, SHARED if shared else WRITTEN
+
+    def publish(self, manifest: Document, config: Document) -> None:
+        """See Target."""
+        self._settle()
+        with _trouble(self.name):
+            for document in (config, manifest):
+                if not self._has(document.digest, len(document.body)):
+                    self._write(self._blobs / document.digest.hex, document.body)
+            _sync_folder(self._blobs)
+            self._write(self._folder / "oci-layout", _VERSION)
+            lock = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                # Two builds into one layout add to one index. The folder stays what it is; its files are replaced.
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                self._write(self._folder / "index.json", self._index(manifest))
+            finally:
+                os.close(lock)
+            _sync_folder(self._folder)
+
+    def close(self) -> None:
+        """See Target."""
+        self._naming.shutdown(wait=True)
+        # Who is interrupted does not wait for what threads have under way; it is not left lying there either.
+        for path in tuple(self._asides):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def _has(self, digest: Digest, size: int) -> bool:
+        try:
+            return (self._blobs / digest.hex).stat().st_size == size
+        except OSError:
+            return False
+
+    def _settle(self) -> None:
+        named, self._named = self._named, []
+        with _trouble(self.name):
+            for one in named:
+                while not one.done():
+                    wait([one], _GLANCE_S)
+                one.result()
+
+    def _give_name(self, out: int, aside: Path, name: Path) -> None:
+        try:
+            os.fsync(out)
+            aside.replace(name)
+        finally:
+            os.close(out)
+
+    def _index(self, manifest: Document) -> bytes:
+        try:
+            index = read_json((self._folder / "index.json").read_bytes(), self.name)
+        except FileNotFoundError:
+            index = {"schemaVersion": 2}
+        listed = index.get("manifests")
+        others = [one for one in listed if _tag_of(one) != self._tag] if isinstance(listed, list) else []
+        described = manifest.descriptor.document()
+        if self._tag:
+            described["annotations"] = {REF_NAME: self._tag}
+        return write_json({**index, "manifests": [*others, described]})
+
+    def _write(self, path: Path, body: bytes) -> None:
+        if path.is_file() and path.read_bytes() == body:
+            return
+        with self._aside() as (aside, out):
+            write_all(out, memoryview(body), 0)
+            os.fchmod(out, 0o644)
+            os.fsync(out)
+            aside.replace(path)
+
+    @contextlib.contextmanager
+    def _aside(self) -> Iterator[tuple[Path, int]]:
+        """Open a file in the folder that nobody takes for a blob, locked as long as somebody writes it."""
+        path, out = create(self._folder / _BLOB, 0o600)
+        self._asides.append(path)
+        try:
+            yield path, out
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(out)
+
+
+def _tag_of(listed: object) -> str:
+    annotations = listed.get("annotations") if isinstance(listed, dict) else None
+    return str(annotations.get(REF_NAME, "")) if isinstance(annotations, dict) else ""
+
+
+@contextlib.contextmanager
+def _trouble(name: str) -> Iterator[None]:
+    """Say what a disk said as what became of the image."""
+    try:
+        yield
+    except OSError as error:
+        raise target_trouble(name, error) from error
+
+
+def target_trouble(name: str, error: OSError) -> ImageError:
+    """Word what the disk said."""
+    said = os.strerror(error.errno).lower() if error.errno else str(error)
+    return ImageError(f"{name} cannot be written: {said}", hint="free some room, or name another place", end=TARGET)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,103 @@
+"""Auth: what is shown to a registry, and to whom: nothing, a login, or a token made for the purpose.
+
+distribution/distribution: docs/spec/auth/token.md and oauth.md. A login goes to the registry itself and to the place
+for tokens that it names, and only over TLS, or to this machine, or where plain HTTP was asked for.
+"""
+
+import json
+import threading
+from urllib.parse import urlencode, urlsplit
+
+from preheat.core.errors import ImageError
+from preheat.net.http import Document, Transport
+from preheat.oci.model.image_name import Name
+from preheat.oci.registry.credentials import Login
+from preheat.oci.registry.response_parsing import Challenge, read_errors, with_query
+
+_CLIENT = "preheat"
+
+
+class Auth:
+    """Headers for one registry; safe to use from many threads."""
+
+    def __init__(self, transport: Transport, host: str, login: Login | None, *, plain: bool, end: str) -> None:
+        self._transport = transport
+        self._host = host
+        self._login = login
+        self._plain = plain
+        self._end = end
+        self._turn = threading.Lock()
+        self._tokens: dict[str, str] = {}
+        self._basic = False
+
+    def headers(self, scope: str) -> dict[str, str]:
+        """Say what to show for `scope`, by what is known so far."""
+        token = self._tokens.get(scope)
+        if token:
+            return {"Authorization": f"Bearer {token}"}
+        return {"Authorization": self._login.basic} if self._basic and self._login else {}
+
+    def answer(self, challenge: Challenge, scope: str, refused: dict[str, str]) -> bool:
+        """Get what a challenge asks for; whether there is something new to show than what was `refused`.
+
+        Raise ImageError when the place for tokens says no.
+        """
+        with self._turn:
+            if self.headers(scope) != refused:
+                return True  # another thread was here first
+            if challenge.scheme == "basic":
+                self._basic = self._login is not None and bool(self._login.user)
+            else:
+                self._tokens[scope] = self._token(challenge, scope)
+            return self.headers(scope) not in ({}, refused)
+
+    def _token(self, challenge: Challenge, scope: str) -> str:
+        login = self._login
+        if login is not None:
+            self._require_safe(challenge.realm)
+        scopes = list(dict.fromkeys([*scope.split(" "), *challenge.scope.split(" ")]))
+        wanted = [("scope", one) for one in scopes if one]
+        if login is not None and login.identity_token:
+            fields = [
+                ("grant_type", "refresh_token"),
+                ("refresh_token", login.identity_token),
+                ("service", challenge.service),
+                ("client_id", _CLIENT),
+                ("scope", " ".join(one for one in scopes if one)),
+            ]
+            form = {"Content-Type": "application/x-www-form-urlencoded"}
+            answer = self._transport.send("POST", challenge.realm, form, urlencode(fields).encode())
+        else:
+            service = [("service", challenge.service)] if challenge.service else []
+            query = urlencode([*service, *wanted])
+            url = with_query(challenge.realm) + ("&" if urlsplit(challenge.realm).query else "?") + query
+            answer = self._transport.get(url, {"Authorization": login.basic} if login is not None else {})
+        return self._read(answer)
+
+    def _read(self, answer: Document) -> str:
+        try:
+            said = json.loads(answer.body) if answer.status == 200 else {}
+            token = said.get("token") or said.get("access_token") or ""
+        except (ValueError, AttributeError, RecursionError):
+            token = ""
+        if not token or not str(token).isascii():
+            why = read_errors(answer.body) or f"status {answer.status}"
+            raise ImageError(
+                f"{self._host} gives no token: {why}", hint=f"docker login {self._host}, or podman login", end=self._end
+            )
+        return str(token)
+
+    def _require_safe(self, realm: str) -> None:
+        parts = urlsplit(realm)
+        try:
+            mine = Name(parts.netloc, "").loopback
+        except ValueError:
+            mine = False
+        # A registry on this machine is talked to without TLS unasked; that says nothing of where it leads.
+        asked_for = self._plain and not Name(self._host, "").loopback
+        if parts.scheme != "https" and not mine and not asked_for:
+            raise ImageError(
+                f"{self._host} wants the login sent to {realm}, without TLS",
+                hint=f"if you trust the line: --plain-http {self._host}",
+                end=self._end,
+            )

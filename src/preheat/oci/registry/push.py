@@ -1,0 +1,78 @@
+"""Pushing: write an image to a registry: send what it lacks, mount what it has elsewhere, the manifest last."""
+
+from collections.abc import Mapping, Sequence
+
+from preheat.core.digest import Digest
+from preheat.core.errors import ImageError
+from preheat.net.http import Transport
+from preheat.oci.layers.write_layer import Told
+from preheat.oci.model.content import Content, Small
+from preheat.oci.model.image import Document
+from preheat.oci.model.interfaces import HERE, MOUNTED, SENT
+from preheat.oci.registry.registry import Registry
+from preheat.oci.registry.response_parsing import header, resolved, with_query
+from preheat.oci.registry.upload import Upload
+
+Mounts = Mapping[Digest, Sequence[str]]
+
+
+class RegistryTarget:
+    """See Target. `mounts` says of digests in which repositories, as `HOST/REPOSITORY`, they may be already."""
+
+    parallel = 4
+
+    def __init__(self, registry: Registry, transport: Transport, mounts: Mounts, told: Told) -> None:
+        self.name = f"docker://{registry.name}"
+        self.repository = f"{registry.name.host}/{registry.name.repository}"
+        self._registry = registry
+        self._transport = transport
+        self._mounts = mounts
+        self._told = told
+
+    def put(self, content: Content) -> tuple[Digest, str]:
+        """See Target."""
+        location = ""
+        if content.digest is not None:
+            if self._registry.has(content.digest):
+                self._told(content.size)
+                return content.digest, HERE
+            for repository in self._mounts.get(content.digest, ()):
+                host, _, path = repository.partition("/")
+                if host == self._registry.name.host and path != self._registry.name.repository:
+                    mounted, location = self._mount(content.digest, path)
+                    if mounted:
+                        self._told(content.size)
+                        return content.digest, MOUNTED
+        return Upload(self._registry, self._transport, content, self._told).send(location), SENT
+
+    def publish(self, manifest: Document, config: Document) -> None:
+        """See Target."""
+        self.put(Small("config", config.body, config.digest))
+        registry = self._registry
+        url = registry.url("manifests", registry.name.reference)
+        headers = {"Content-Type": manifest.media_type}
+        reply = registry.ask(
+            lambda shown: self._transport.send("PUT", url, {**headers, **shown}, manifest.body), url, push=True
+        )
+        registry.expect(reply, {201}, f"{registry.name} does not take the manifest")
+        said = header(reply.headers, "Docker-Content-Digest")
+        if said and said != str(manifest.digest):
+            raise ImageError(f"{registry.name} has {said} now, and was given {manifest.digest}", end=registry.end)
+
+    def close(self) -> None:
+        """See Target."""
+
+    def _mount(self, digest: Digest, repository: str) -> tuple[bool, str]:
+        """Have the registry take a blob from another repository; whether it did, else where an upload can go."""
+        url = self._registry.url("blobs", "uploads", "")
+        asked = with_query(url, mount=str(digest), **{"from": repository})
+        reply = self._registry.ask(
+            lambda shown: self._transport.send("POST", asked, {"Content-Length": "0", **shown}),
+            asked,
+            push=True,
+            also=repository,
+        )
+        if reply.status == 201:
+            return True, ""
+        location = header(reply.headers, "Location")
+        return False, resolved(url, location) if reply.status == 202 and location else ""

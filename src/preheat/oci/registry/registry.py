@@ -1,0 +1,175 @@
+"""Registry: requests to one registry, shown in by whatever it asks for (OCI distribution specification 1.1)."""
+
+import hashlib
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from preheat.core.digest import Digest
+from preheat.core.errors import HubError, HubUnavailable, ImageError
+from preheat.core.events import Listener
+from preheat.net.http import Document as Reply
+from preheat.net.http import Transport
+from preheat.net.response import Stream
+from preheat.net.retry import USUAL, Answer, Patience, persist
+from preheat.oci.model.descriptor import DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST
+from preheat.oci.model.image import Document, media_type_of
+from preheat.oci.model.image_name import DOCKER_HUB, Name
+from preheat.oci.registry.auth import Auth
+from preheat.oci.registry.credentials import Login
+from preheat.oci.registry.response_parsing import header, origin, read_challenge, read_errors
+
+_DOCUMENTS = ", ".join((INDEX, MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
+_HUB_HOST = "registry-1.docker.io"
+_LATER = frozenset((429, 500, 502, 503, 504))
+_UNAUTHORISED = 401
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How to talk: `plain` without TLS; `end` is which end of a build the registry is, for errors.
+
+    `patience` is for one that does not answer; that it is waited for is told to `on_event`.
+    """
+
+    plain: bool = False
+    end: str = ""
+    patience: Patience = USUAL
+    on_event: Listener = lambda _: None
+
+
+class Registry:
+    """Safe to use from many threads. Its methods raise ImageError; what may pass by itself was tried again by then."""
+
+    def __init__(self, transport: Transport, name: Name, login: Login | None, manner: Manner) -> None:
+        self.name = name
+        self.end = manner.end
+        self._transport = transport
+        self._patience = manner.patience
+        self._on_event = manner.on_event
+        host = _HUB_HOST if name.host == DOCKER_HUB else name.host
+        self.base = f"{'http' if manner.plain else 'https'}://{host}/v2/"
+        self._auth = Auth(transport, name.host, login, plain=manner.plain, end=manner.end)
+
+    def url(self, *parts: str) -> str:
+        """Say where something of the repository is."""
+        return self.base + "/".join((self.name.repository, *parts))
+
+    def scope(self, *, push: bool, also: str = "") -> str:
+        """Say what is to be allowed: this repository, and to read `also`."""
+        mine = f"repository:{self.name.repository}:pull{',push' if push else ''}"
+        return f"{mine} repository:{also}:pull" if also else mine
+
+    def document(self, reference: str) -> Document:
+        """Read a manifest or index by its tag or digest, and see that a digest is what it hashes to."""
+        url = self.url("manifests", reference)
+        reply = self.ask(lambda shown: self._transport.get(url, {"Accept": _DOCUMENTS, **shown}), url, push=False)
+        self.expect(reply, {200}, f"{self.name.host}/{self.name.repository} at {reference}")
+        if reference.startswith("sha256:") and hashlib.sha256(reply.body).hexdigest() != reference[7:]:
+            raise ImageError(f"{self.name.host} answers {reference} with something else", end=self.end)
+        return Document(media_type_of(reply.body, header(reply.headers, "Content-Type"), str(self.name)), reply.body)
+
+    def blob(self, digest: Digest, start: int) -> Stream:
+        """Begin to read a blob, from byte `start` on. Raise HubUnavailable for what may pass."""
+        url = self.url("blobs", str(digest))
+        span = {"Range": f"bytes={start}-"} if start else {}
+        stream = self._shown_in(
+            lambda shown: self._transport.stream(url, {**span, **shown}), url, self.scope(push=False)
+        )
+        if stream.status == (206 if start else 200):
+            return stream
+        status, headers = stream.status, stream.headers
+        stream.close()
+        if start and status == 200:
+            raise HubUnavailable(f"{self.name.host} sends a blob only from its beginning")
+        if status in _LATER:
+            raise _later(self.name.host, status, headers)
+        raise ImageError(
+            f"{self.name.host}/{self.name.repository} does not give {digest}: status {status}",
+            hint="is it all there? pull it with another client, or push it anew",
+            end=self.end,
+        )
+
+    def has(self, digest: Digest) -> bool:
+        """Whether the repository has a blob, to be pushed to."""
+        url = self.url("blobs", str(digest))
+        reply = self.ask(lambda shown: self._transport.send("HEAD", url, shown), url, push=True)
+        return reply.status == 200
+
+    def ask(self, send: Callable[[dict[str, str]], Reply], url: str, *, push: bool, also: str = "") -> Reply:
+        """Send a request with what is to be shown, again where that may help; return the answer."""
+        scope = self.scope(push=push, also=also)
+
+        def once() -> Reply:
+            reply = self._shown_in(send, url, scope)
+            if reply.status in _LATER:
+                raise _later(self.name.host, reply.status, reply.headers)
+            return reply
+
+        return self.persist(once)
+
+    def ask_once(self, send: Callable[[dict[str, str]], Reply], url: str) -> Reply:
+        """Send a request that cannot just be sent again. Raise HubUnavailable for what may pass."""
+        reply = self._shown_in(send, url, self.scope(push=True))
+        if reply.status in _LATER:
+            raise _later(self.name.host, reply.status, reply.headers)
+        return reply
+
+    def persist(self, ask: Callable[[], Answer]) -> Answer:
+        """Ask until patience is spent; what the line or the registry said becomes an ImageError."""
+        try:
+            return persist(ask, self._patience, self.name.host, self._on_event)
+        except HubError as error:
+            was_there = isinstance(error, HubUnavailable) and error.seen
+            plain = not was_there and ("certificate" in error.message or "does not answer" in error.message)
+            hint = f"is it up? without TLS: --plain-http {self.name.host}" if plain else "try again later"
+            raise ImageError(error.message, hint=hint, end=self.end) from error
+
+    def wait(self, error: HubUnavailable, failures: int) -> None:
+        """Wait as long as asked for, or as patience says, before something is tried again."""
+        time.sleep(self._patience.wait_s(failures, error.wait_s, random.random()))  # noqa: S311 - jitter, not a secret
+
+    def expect(self, reply: Reply, statuses: set[int], what: str) -> None:
+        """See that an answer has one of `statuses`; raise ImageError in words if not."""
+        if reply.status in statuses:
+            return
+        why = read_errors(reply.body) or f"status {reply.status}"
+        match reply.status:
+            case 401 | 403:
+                hint = f"docker login {self.name.host}, or podman login; or ask for the right to do it"
+            case 404:
+                hint = "check the name and the tag"
+            case 413:
+                hint = "it takes no such large layers: --max-layer-size, or another registry"
+            case _:
+                hint = "the registry says so; its log may say more"
+        raise ImageError(f"{what}: {why}", hint=hint, end=self.end)
+
+    def _shown_in(self, send: Callable[[dict[str, str]], Answer], url: str, scope: str) -> Answer:
+        """Send, and send once more with what the registry asks to be shown. Nothing is shown to others."""
+        ours = origin(url) == origin(self.base)
+        shown = self._auth.headers(scope) if ours else {}
+        answer = send(shown)
+        status, headers = _status(answer)
+        if status != _UNAUTHORISED or not ours:
+            return answer
+        challenge = read_challenge(header(headers, "WWW-Authenticate"))
+        if challenge is None or not self._auth.answer(challenge, scope, shown):
+            return answer
+        if isinstance(answer, Stream):
+            answer.close()
+        return send(self._auth.headers(scope))
+
+
+def _status(answer: object) -> tuple[int, Mapping[str, str]]:
+    assert isinstance(answer, Reply | Stream), "these are what a transport answers with"
+    return answer.status, answer.headers
+
+
+def _later(host: str, status: int, headers: Mapping[str, str]) -> HubUnavailable:
+    said = header(headers, "Retry-After")
+    words = "asks to come again later" if status == 429 else f"has trouble of its own (status {status})"
+    return HubUnavailable(
+        f"{host} {words}", wait_s=float(said) if said.isascii() and said.isdigit() and len(said) < 10 else None
+    )

@@ -1,0 +1,83 @@
+"""Remote: an image at a registry, read as it is wanted."""
+
+from collections.abc import Iterator
+
+from preheat.core.digest import Digest
+from preheat.core.errors import HubUnavailable, ImageError
+from preheat.oci.model.content import CHUNK, Content, Piece, chunks
+from preheat.oci.model.descriptor import Descriptor
+from preheat.oci.model.image import Document
+from preheat.oci.registry.registry import Registry
+
+_BREAKS = 8
+_LARGEST_CONFIG = 64 << 20
+
+
+class Remote:
+    """See Source."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.name = str(registry.name)
+        self._registry = registry
+
+    def document(self, digest: Digest | None) -> Document:
+        """See Source."""
+        return self._registry.document(str(digest) if digest else self._registry.name.reference)
+
+    def config(self, descriptor: Descriptor) -> Document:
+        """See Source."""
+        if descriptor.size > _LARGEST_CONFIG:
+            raise ImageError(f"the config of {self.name} has {descriptor.size} bytes", end=self._registry.end)
+        body = b"".join(bytes(chunk) for chunk in chunks(self.content(descriptor, "config").pieces()))
+        document = Document(descriptor.media_type, body)
+        if document.digest != descriptor.digest:
+            raise ImageError(f"the config of {self.name} is not what its name says", end=self._registry.end)
+        return document
+
+    def content(self, descriptor: Descriptor, name: str) -> Content:
+        """See Source."""
+        return RemoteBlob(name, self._registry, descriptor)
+
+
+class RemoteBlob:
+    """See Content."""
+
+    trusted = False
+    local = False
+
+    def __init__(self, name: str, registry: Registry, descriptor: Descriptor) -> None:
+        self.name = name
+        self.size = descriptor.size
+        self.digest: Digest | None = descriptor.digest
+        self._registry = registry
+        self._descriptor = descriptor
+
+    def pieces(self, start: int = 0) -> Iterator[Piece]:
+        """See Content. Where the line breaks, it goes on from there."""
+        breaks = 0
+        while start < self.size:
+            before = start
+            try:
+                for piece in self._once(start):
+                    start += len(piece)
+                    yield piece
+                if start < self.size:
+                    raise HubUnavailable(f"{self._registry.name.host} stopped early")
+            except HubUnavailable as error:
+                breaks = breaks + 1 if start - before < CHUNK else 0
+                if breaks >= _BREAKS:
+                    raise ImageError(
+                        f"{self.name} does not come from {self._registry.name}: {error.message}",
+                        hint="try again later",
+                        end=self._registry.end,
+                    ) from error
+
+    def _once(self, start: int) -> Iterator[bytes]:
+        stream = self._registry.persist(lambda: self._registry.blob(self._descriptor.digest, start))
+        buffer = memoryview(bytearray(CHUNK))
+        try:
+            while start < self.size and (count := stream.readinto(buffer[: self.size - start])):
+                start += count
+                yield bytes(buffer[:count])
+        finally:
+            stream.close()

@@ -1,0 +1,152 @@
+"""Upload: one blob on its way to a registry, piece by piece, going on from where the registry has it.
+
+OCI distribution specification 1.1, "Pushing a blob in chunks": POST gives the session's address, each PATCH answers
+with the next, PUT with the digest ends it.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+
+from preheat.core.digest import Digest, sha256
+from preheat.core.errors import SOURCE, HubUnavailable, ImageError
+from preheat.net.http import Document, Transport
+from preheat.oci.model.content import Content, chunks
+from preheat.oci.registry.registry import Registry
+from preheat.oci.registry.response_parsing import header, read_offset, resolved, with_query
+
+Told = Callable[[int], None]
+# A registry may ask for larger ones (OCI-Chunk-Min-Length), and a front before it for smaller ones (413).
+_CHUNK, _LEAST = 256 << 20, 4 << 20
+_ROUNDS = 6
+
+
+class Upload:
+    """Used once. What was sent is hashed as it goes, each byte once, however often it was sent."""
+
+    def __init__(self, registry: Registry, transport: Transport, content: Content, told: Told) -> None:
+        self._registry = registry
+        self._transport = transport
+        self._content = content
+        self._told = told
+        self._hash = hashlib.sha256()
+        self._hashed = 0
+        self._chunk = _CHUNK
+
+    def send(self, location: str = "") -> Digest:
+        """Send it, into the session at `location` where one was begun; return the digest that the registry has it by.
+
+        Raise ImageError when the registry does not take it, or the bytes are not those of the content's digest.
+        """
+        failures = 0
+        while True:
+            try:
+                url = location or self._begin()
+                return self._finish(self._send_all(url))
+            except HubUnavailable as error:
+                # The whole session is gone, or its end was not heard: from the beginning, some times.
+                failures, location = failures + 1, ""
+                if self._hashed == self._content.size and self._registry.has(found := sha256(self._hash.hexdigest())):
+                    return found
+                if failures >= _ROUNDS:
+                    raise ImageError(
+                        f"{self._content.name} does not get to {self._registry.name}: {error.message}",
+                        hint="run it again: what has arrived is not sent again",
+                        end=self._registry.end,
+                    ) from error
+
+    def _begin(self) -> str:
+        url = self._registry.url("blobs", "uploads", "")
+        reply = self._registry.ask(
+            lambda shown: self._transport.send("POST", url, {"Content-Length": "0", **shown}), url, push=True
+        )
+        self._registry.expect(reply, {202}, f"{self._registry.name} takes no blobs")
+        least = header(reply.headers, "OCI-Chunk-Min-Length")
+        if re.fullmatch("[0-9]{1,12}", least):
+            self._chunk = max(self._chunk, int(least))
+        return self._next(url, reply)
+
+    def _send_all(self, url: str) -> str:
+        sent, silent = 0, 0
+        while sent < self._content.size:
+            before = sent
+            try:
+                url, sent = self._send_one(url, sent)
+                silent = 0 if sent > before else silent + 1
+                if silent >= _ROUNDS:
+                    raise HubUnavailable("it takes nothing more")
+            except HubUnavailable as error:
+                silent += 1
+                if silent >= _ROUNDS:
+                    raise
+                self._registry.wait(error, silent)
+                url, sent = self._arrived(url, before)
+        return url
+
+    def _send_one(self, url: str, sent: int) -> tuple[str, int]:
+        """Send the chunk from byte `sent` on; return the next address and how much is there then."""
+        stop = min(sent + self._chunk, self._content.size)
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(stop - sent),
+            "Content-Range": f"{sent}-{stop - 1}",
+        }
+        reply = self._registry.ask_once(
+            lambda shown: self._transport.send("PATCH", url, {**headers, **shown}, self._bytes(sent, stop)), url
+        )
+        if reply.status == 413 and self._chunk > _LEAST:
+            self._chunk = max(self._chunk // 4, _LEAST)
+            return self._arrived(url, sent)
+        if reply.status in (401, 416):
+            return self._arrived(url, sent)
+        if reply.status == 404:
+            raise HubUnavailable("the upload was forgotten")
+        self._registry.expect(reply, {202, 201, 204}, f"{self._registry.name} does not take {self._content.name}")
+        arrived = read_offset(header(reply.headers, "Range"))
+        return self._next(url, reply), stop if arrived is None else min(arrived, stop)
+
+    def _arrived(self, url: str, otherwise: int) -> tuple[str, int]:
+        """Ask how much is there; a registry that is away is waited for."""
+        reply = self._registry.ask(lambda shown: self._transport.get(url, shown), url, push=True)
+        if reply.status in (400, 404, 416):
+            raise HubUnavailable("the upload was forgotten")
+        self._registry.expect(reply, {204, 202, 200}, f"{self._registry.name} does not go on with {self._content.name}")
+        arrived = read_offset(header(reply.headers, "Range"))
+        return self._next(url, reply), otherwise if arrived is None else min(arrived, self._content.size)
+
+    def _finish(self, url: str) -> Digest:
+        for _ in self._bytes(self._hashed, self._content.size):
+            pass  # what had arrived in an earlier session and was not read in this one
+        digest = sha256(self._hash.hexdigest())
+        if self._content.digest is not None and digest != self._content.digest:
+            raise ImageError(
+                f"{self._content.name} is {digest}, and should be {self._content.digest}",
+                hint="it is damaged where it comes from: fetch it anew, or preheat verify",
+                end=SOURCE,
+            )
+        last = with_query(url, digest=str(digest))
+        reply = self._registry.ask_once(
+            lambda shown: self._transport.send("PUT", last, {"Content-Length": "0", **shown}), last
+        )
+        if reply.status == 404:
+            raise HubUnavailable("the upload was forgotten")
+        self._registry.expect(reply, {201, 204}, f"{self._registry.name} does not keep {self._content.name}")
+        return digest
+
+    def _bytes(self, start: int, stop: int) -> Iterator[memoryview]:
+        at = start
+        for chunk in chunks(self._content.pieces(start)):
+            view = chunk[: stop - at]
+            at += len(view)
+            if at > self._hashed:
+                fresh = view[len(view) - (at - self._hashed) :] if at - len(view) < self._hashed else view
+                self._hash.update(fresh)
+                self._told(len(fresh))
+                self._hashed = at
+            yield view
+            if at >= stop:
+                return
+
+    def _next(self, url: str, reply: Document) -> str:
+        location = header(reply.headers, "Location")
+        return resolved(url, location) if location else url

@@ -1,0 +1,204 @@
+"""A base is read as it is, looked into, and refused where it cannot be one."""
+
+import gzip
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preheat.core.errors import ImageError
+from preheat.oci.config.base_files import Listing
+from preheat.oci.config.base_image import Findings, Question, look, read_image
+from preheat.oci.layers.overlay import FOLDER
+from preheat.oci.local.archive_reader import DockerArchive, open_oci_archive
+from preheat.oci.local.archive_writer import ArchiveTarget
+from preheat.oci.local.layout import LayoutTarget, open_layout
+from preheat.oci.model.content import Content, Small, chunks
+from preheat.oci.model.descriptor import LAYER, Descriptor
+from preheat.oci.model.image import Document, config_document, write_manifest
+from preheat.oci.model.interfaces import HERE, Source
+from preheat.oci.model.platform import Platform
+from tests.oci.bases import Files, layer, layout
+
+AMD = Platform("linux", "amd64")
+
+
+def listing(*layers: Files) -> Listing:
+    found = Listing()
+    for files in layers:
+        body = gzip.compress(layer(files))
+        found.lay(Small("layer", body, Document("", body).digest), f"{LAYER}+gzip")
+    return found
+
+
+def test_layers_cover_and_take_away_what_lies_below() -> None:
+    found = listing(
+        {"a": None, "a/old": b"1", "b": None, "b/file": b"2", "c": b"3", "kept": None, "kept/x": b""},
+        {"a/.wh.old": b"", "b/.wh..wh..opq": b"", "b/new": b"4", "c": None, "c/deep/er": b"5"},
+    )
+    kinds = {path: found.kind(path) for path in ("a", "a/old", "b/file", "b/new", "c", "c/deep", "kept/x")}
+    assert kinds == {
+        "a": "folder",
+        "a/old": "",
+        "b/file": "",
+        "b/new": "file",
+        "c": "folder",
+        "c/deep": "folder",
+        "kept/x": "file",
+    }
+
+
+def test_links_are_followed_and_rings_end() -> None:
+    found = listing({"bin": "usr/bin", "usr/bin/python3": "python3.11", "usr/bin/python3.11": b"", "x": "y", "y": "x"})
+    assert found.resolve("/bin/python3") == "usr/bin/python3.11"
+    assert found.resolve("x/z") == ""
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({"usr/bin/python3": "python3.11", "usr/bin/python3.11": b""}, ("/usr/bin/python3", "3.11")),
+        ({"usr/bin/python3": "python3.7", "usr/bin/python3.7": b""}, ("", "")),
+        ({"usr/bin/python3.8": b""}, ("/usr/bin/python3.8", "3.8")),
+        ({"app/bin/python": "/usr/bin/python3", "usr/bin/python3": "python3.12", "usr/bin/python3.12": b""}, None),
+        ({"usr/bin/python2": b""}, ("", "")),
+        ({}, ("", "")),
+    ],
+)
+def test_a_python_from_3_8_on_is_found(files: Files, found: tuple[str, str] | None) -> None:
+    search = ["app/bin", "usr/bin"]
+    # The app's own environment comes first in its PATH; any that can run the guard will do.
+    assert listing(files).python(search) == (found or ("/usr/bin/python3", "3.12"))
+
+
+def test_what_lies_where_a_view_would_is_a_clash_and_a_folder_is_not(tmp_path: Path) -> None:
+    files: Files = {"app": None, "app/checkpoints": "/data", "opt": b"a file", "srv/models/config.json": None}
+    layout(tmp_path, [layer(files)])
+    source = open_layout(tmp_path, "base")
+    question = Question(("app", "opt/preheat"), ("app/checkpoints/gpt.pth", "srv/models/config.json", "new"), ())
+    found = look(read_image(source, AMD), question, lambda one: source.content(one, "layer"))
+    assert found.folders == ("app",)
+    assert [clash.split(" ")[0] for clash in found.clashes] == ["/app/checkpoints", "/opt", "/srv/models/config.json"]
+
+
+@given(st.dictionaries(st.sampled_from(["a", "a/b", "a/b/c", "d", "d/e"]), st.sampled_from([b"", None]), max_size=5))
+def test_above_everything_there_is_a_folder(files: Files) -> None:
+    found = listing(dict(sorted(files.items())))
+    for path in ("a/b/c", "a/b", "d/e"):
+        if found.kind(path):
+            assert found.kind(path.rpartition("/")[0]) in (FOLDER, "file")
+
+
+def refused(read: Callable[[], object], words: str) -> None:
+    with pytest.raises(ImageError, match=words) as error:
+        read()
+    assert error.value.end == "source"
+    assert error.value.hint
+
+
+def test_a_base_for_another_platform_is_refused_with_what_there_is(tmp_path: Path) -> None:
+    layout(tmp_path, [layer({"a": b""})], architecture="arm64")
+    refused(lambda: read_image(open_layout(tmp_path, "base"), AMD), "is for linux/arm64, and linux/amd64")
+
+
+def test_of_several_platforms_the_one_asked_for_is_read(tmp_path: Path) -> None:
+    layout(tmp_path, [layer({"a": b""})], tag="one", architecture="arm64")
+    layout(tmp_path, [layer({"b": b""})], tag="two", architecture="amd64")
+    index = json.loads((tmp_path / "index.json").read_bytes())
+    for entry, architecture in zip(index["manifests"], ("arm64", "amd64"), strict=True):
+        entry.pop("annotations")
+        entry["platform"] = {"os": "linux", "architecture": architecture}
+    body = json.dumps({**index, "mediaType": "application/vnd.oci.image.index.v1+json"}).encode()
+    digest = hashlib.sha256(body).hexdigest()
+    (tmp_path / "blobs/sha256" / digest).write_bytes(body)
+    top = {"mediaType": "application/vnd.oci.image.index.v1+json", "digest": f"sha256:{digest}", "size": len(body)}
+    (tmp_path / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [top]}))
+    image = read_image(open_layout(tmp_path, ""), Platform("linux", "arm64", "v8"))
+    assert image.platform.architecture == "arm64"
+    refused(lambda: read_image(open_layout(tmp_path, ""), Platform("linux", "s390x")), "no image for linux/s390x")
+
+
+def test_a_document_that_is_not_what_its_name_says_is_refused(tmp_path: Path) -> None:
+    layout(tmp_path, [layer({"a": b""})])
+    manifest = json.loads((tmp_path / "index.json").read_bytes())["manifests"][0]["digest"].partition(":")[2]
+    blob = tmp_path / "blobs/sha256" / manifest
+    blob.write_bytes(blob.read_bytes().replace(b"by", b"by"[::-1]) + b" ")
+    refused(lambda: read_image(open_layout(tmp_path, "base"), AMD), "not what its name says")
+
+
+def test_a_tag_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    layout(tmp_path, [layer({"a": b""})], tag="there")
+    with pytest.raises(ImageError) as error:
+        read_image(open_layout(tmp_path, "other"), AMD)
+    assert "there" in error.value.hint
+
+
+def content(source: Source, one: Descriptor) -> bytes:
+    return b"".join(bytes(chunk) for chunk in chunks(source.content(one, "layer").pieces()))
+
+
+@pytest.mark.parametrize("form", ["layout", "oci-archive", "docker-archive"])
+def test_what_is_written_in_each_form_is_read_back_the_same(form: str, tmp_path: Path) -> None:
+    bodies = [layer({"a": b"1"}), layer({"b": b"2" * 6_000_000})]
+    contents: list[Content] = [
+        Small(str(number), body, Document("", body).digest) for number, body in enumerate(bodies)
+    ]
+    told: list[int] = []
+    docker = form == "docker-archive"
+    at = tmp_path / "out"
+    target = (
+        LayoutTarget(at, "v1", told.append)
+        if form == "layout"
+        else ArchiveTarget(at, "me/x:v1" if docker else "v1", told.append, docker=docker)
+    )
+    digests = [target.put(one)[0] for one in contents]
+    assert target.put(contents[0])[1] == HERE
+    config = config_document(
+        {
+            "os": "linux",
+            "architecture": "amd64",
+            "rootfs": {"type": "layers", "diff_ids": [str(digest) for digest in digests]},
+        }
+    )
+    layers = tuple(Descriptor(LAYER, digest, len(body)) for digest, body in zip(digests, bodies, strict=True))
+    target.publish(write_manifest(config, layers, {}, docker=docker), config)
+    target.close()
+    source: Source = (
+        open_layout(at, "v1")
+        if form == "layout"
+        else DockerArchive(at, "me/x:v1")
+        if docker
+        else open_oci_archive(at, "v1")
+    )
+    image = read_image(source, AMD)
+    assert [content(source, one) for one in image.layers] == bodies
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+@pytest.mark.parametrize("docker", [True, False])
+def test_an_archive_that_was_not_finished_leaves_nothing(docker: bool, tmp_path: Path) -> None:
+    target = ArchiveTarget(tmp_path / "x.tar", "", lambda _: None, docker=docker)
+    target.put(Small("a", b"a" * 2000, Document("", b"a" * 2000).digest))
+    target.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_content_that_is_not_its_digest_gets_no_name(tmp_path: Path) -> None:
+    target = LayoutTarget(tmp_path, "v1", lambda _: None)
+    lie = Small("lie", b"something else", Document("", b"something").digest, trusted=False)
+    with pytest.raises(ImageError, match="should be") as error:
+        target.put(lie)
+    target.close()
+    assert error.value.end == "source"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_findings_are_the_same_after_they_were_written_down() -> None:
+    import msgspec
+
+    found = Findings(("a",), (), "/usr/bin/python3", "3.11", ("curl",), ())
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Findings) == found

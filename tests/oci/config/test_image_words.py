@@ -1,0 +1,207 @@
+"""How an image starts, what it says of itself, what never goes into it, and where it can lie."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preheat.core.errors import UsageError
+from preheat.oci.config.annotations import license_of, notes
+from preheat.oci.config.image_config import Dress, Health, dressed, starts, work_folder
+from preheat.oci.config.secrets import secret_in, secret_name
+from preheat.oci.model.image import Fields
+from preheat.oci.model.image_name import Name, Place, read_name, read_place
+from preheat.oci.model.platform import Platform
+from preheat.oci.registry.layer_limits import limit_of
+
+GUARD = ("/usr/bin/python3", "/opt/preheat/guard.pyz", "--")
+RECIPE = ("python", "webui.py")
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "started"),
+    [
+        ({}, (), ((), RECIPE)),
+        ({"Cmd": ["bash"]}, (), ((), RECIPE)),
+        ({"Cmd": ["/usr/bin/python3"]}, (), ((), RECIPE)),
+        ({"Cmd": ["python", "other.py"]}, (), ((), RECIPE)),
+        ({"Entrypoint": ["/start.sh"]}, (), (("/start.sh",), ())),
+        ({"Entrypoint": ["/start.sh"], "Cmd": ["serve"]}, (), (("/start.sh",), ("serve",))),
+        ({"Entrypoint": ["/nvidia_entrypoint.sh"], "Cmd": ["/bin/bash"]}, (), (("/nvidia_entrypoint.sh",), RECIPE)),
+        ({"Entrypoint": ["/start.sh"], "Cmd": ["serve"]}, ("train",), (("/start.sh",), ("train",))),
+    ],
+)
+def test_the_base_starts_its_own_app_and_the_recipe_the_one_that_it_does_not_start(
+    own: dict[str, object], asked: tuple[str, ...], started: tuple[tuple[str, ...], tuple[str, ...]]
+) -> None:
+    assert starts({"config": own}, Dress(command=RECIPE, asked=asked)) == started
+
+
+def test_what_the_base_says_is_kept_and_what_is_ours_is_added() -> None:
+    base: Fields = {
+        "architecture": "amd64",
+        "os": "linux",
+        "created": "2026-01-01T00:00:00Z",
+        "container_config": {"Hostname": "x"},
+        "config": {
+            "User": "1000",
+            "WorkingDir": "/srv",
+            "Env": ["PATH=/a:/b", "HF_HUB_OFFLINE=0"],
+            "Entrypoint": ["/start.sh"],
+            "ExposedPorts": {"22/tcp": {}},
+            "Labels": {"theirs": "1"},
+        },
+        "rootfs": {"type": "layers", "diff_ids": ["sha256:a"]},
+        "history": [{"created_by": "theirs"}],
+    }
+    dress = Dress(
+        GUARD, RECIPE, (), "/app", {"HF_HUB_OFFLINE": "1"}, Health(("CMD", "x")), (7860,), {"preheat.lock": "sha256:l"}
+    )
+    said = dressed(base, dress, [("sha256:b", "weights")])
+    assert said["config"] == {
+        "User": "1000",
+        "WorkingDir": "/srv",
+        "Env": ["PATH=/a:/b", "HF_HUB_OFFLINE=1"],
+        "Entrypoint": [*GUARD, "/start.sh"],
+        "ExposedPorts": {"22/tcp": {}, "7860/tcp": {}},
+        "Labels": {"theirs": "1", "preheat.lock": "sha256:l"},
+        # The write-up's own: 30 s, 10 s, 60 s and three tries.
+        "Healthcheck": {
+            "Test": ["CMD", "x"],
+            "Interval": 30_000_000_000,
+            "Timeout": 10_000_000_000,
+            "StartPeriod": 60_000_000_000,
+            "Retries": 3,
+        },
+    }
+    assert said["rootfs"] == {"type": "layers", "diff_ids": ["sha256:a", "sha256:b"]}
+    assert said["created"] == "2026-01-01T00:00:00Z"
+    assert said["history"] == [
+        {"created_by": "theirs"},
+        {"created": "1970-01-01T00:00:00Z", "created_by": "preheat build: weights"},
+    ]
+    assert "container_config" not in said
+    assert work_folder(base) == "/srv"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".env",
+        "app/.env",
+        ".env.local",
+        ".netrc",
+        ".git/config",
+        "sub/.git/HEAD",
+        "token",
+        "huggingface/token",
+        ".ssh/id_rsa",
+        "id_ed25519",
+        ".docker/config.json",
+        ".aws/credentials",
+        ".git-credentials",
+        "stored_tokens",
+    ],
+)
+def test_files_that_keep_secrets_are_known_by_name(path: str) -> None:
+    assert secret_name(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["config.json", ".gitattributes", ".gitignore", ".env.example", "tokenizer.json", "tokens/token.txt"]
+)
+def test_files_that_models_have_are_not_taken_for_secrets(path: str) -> None:
+    assert not secret_name(path)
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        ("token: hf_AbCdEfGhIjKlMnOpQrStUvWxYz01234567", "a Hugging Face token"),
+        ("ghp_0123456789abcdefghijABCDEFGHIJ456789", "a GitHub token"),
+        ("aws AKIAIOSFODNN7EXAMPLQ", "an AWS key"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----", "a private key"),
+        ("ms-01234567-89ab-cdef-0123-456789abcdef", "a ModelScope token"),
+        ("my own-token-here", "a token that is set here"),
+        ("hf_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", ""),
+        ("HF_TOKEN=hf_...", ""),
+        ("nothing at all", ""),
+    ],
+)
+def test_secrets_are_known_by_what_they_look_like(body: str, what: str) -> None:
+    assert secret_in(body.encode(), ["own-token-here"]) == what
+
+
+@given(st.binary(max_size=2000))
+def test_no_bytes_confuse_who_looks_for_secrets(body: bytes) -> None:
+    secret_in(body)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("scratch", Place("scratch")),
+        ("oci:/a/b:v1", Place("oci", Path("/a/b"), "v1")),
+        ("oci-archive:/a.tar", Place("oci-archive", Path("/a.tar"))),
+        ("docker-archive:/a.tar:me/x:1", Place("docker-archive", Path("/a.tar"), "me/x:1")),
+        ("docker://ubuntu", Place("docker", name=Name("docker.io", "library/ubuntu", "latest"))),
+        ("docker://ghcr.io/me/x:1", Place("docker", name=Name("ghcr.io", "me/x", "1"))),
+        ("docker://localhost:5000/x", Place("docker", name=Name("localhost:5000", "x", "latest"))),
+        (f"docker://r.lan/x@sha256:{'0' * 64}", Place("docker", name=Name("r.lan", "x", "", f"sha256:{'0' * 64}"))),
+    ],
+)
+def test_a_place_is_read(text: str, place: Place) -> None:
+    assert read_place(text) == place
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "oci:", "oci:/a:b:c/d", "docker:ubuntu", "docker://UPPER/x/Y", "docker://r/x@sha256:1", "tar:/x", "/a/b"],
+)
+def test_what_is_no_place_is_refused_with_what_is(text: str) -> None:
+    with pytest.raises(UsageError) as error:
+        read_place(text)
+    assert error.value.hint
+
+
+@given(st.text(max_size=80))
+def test_any_name_is_read_or_refused(text: str) -> None:
+    try:
+        name = read_name(text)
+    except UsageError:
+        return
+    assert read_name(str(name)) == name
+
+
+def test_this_machine_is_told_from_others() -> None:
+    loopback = ["localhost:5000", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000", "x.localhost"]
+    assert all(Name(host, "x").loopback for host in loopback)
+    assert not any(Name(host, "x").loopback for host in ("ghcr.io", "localhost.example.com", "10.0.0.1:5000", "[::2]"))
+
+
+def test_well_known_registries_have_limits() -> None:
+    known = {"ghcr.io": 10 << 30, "1.dkr.ecr.eu-west-1.amazonaws.com": 52_000 << 20, "public.ecr.aws": 10_000_000_000}
+    for host, size in known.items():
+        limit = limit_of(host)
+        assert limit is not None
+        assert limit.layer_size == size
+    assert limit_of("registry.lan:5000") is None
+
+
+def test_a_platform_is_read_and_fits_what_says_less() -> None:
+    assert str(Platform.parse("linux/arm/v7")) == "linux/arm/v7"
+    assert Platform.parse("linux/arm64").fits({"os": "linux", "architecture": "arm64", "variant": "v8"})
+    assert not Platform.parse("linux/arm/v7").fits({"os": "linux", "architecture": "arm", "variant": "v6"})
+    for text in ("linux", "linux/", "a/b/c/d"):
+        with pytest.raises(UsageError):
+            Platform.parse(text)
+
+
+def test_licences_are_read_from_model_cards() -> None:
+    assert license_of("---\nlanguage: en\nlicense: apache-2.0\n---\n# Hi\n") == "apache-2.0"
+    assert license_of("---\nlicense: other\nlicense_name: bilibili-1.0\n---\n") == "bilibili-1.0"
+    assert license_of("# no front matter\nlicense: mit\n") == ""
+    said = notes("app", ["hf:a/b@c", "hf:a/b@c"], ["mit", "mit", "apache-2.0"], "sha256:x", 1)
+    assert said["org.opencontainers.image.licenses"] == "mit AND apache-2.0"
+    assert said["preheat.sources"] == "hf:a/b@c"

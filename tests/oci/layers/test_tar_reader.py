@@ -1,0 +1,150 @@
+"""Tars of strangers: what tarfile reads is read, and what would take memory or time without end is refused."""
+
+import contextlib
+import gzip
+import io
+import tarfile
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preheat.core.digest import sha256
+from preheat.core.errors import ImageError
+from preheat.oci.config.base_files import Listing
+from preheat.oci.layers.overlay import Overlay
+from preheat.oci.layers.tar_reader import FILE, FOLDER, LARGEST_HEADER, LINK, MOST_BYTES, Damaged, Entries
+from preheat.oci.model.content import Local, Small, Span
+from preheat.oci.model.descriptor import LAYER
+
+NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=300)
+KINDS = {tarfile.REGTYPE: FILE, tarfile.DIRTYPE: FOLDER, tarfile.SYMTYPE: LINK}
+
+
+def header(name: bytes = b"x", size: bytes = b"00000000000\0", kind: bytes = b"0") -> bytes:
+    block = bytearray(512)
+    block[: len(name)], block[124:136], block[156:157], block[257:265] = name, size, kind, b"ustar\x0000"
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def padded(body: bytes) -> bytes:
+    return body + bytes(-len(body) % 512)
+
+
+def base_256(size: int) -> bytes:
+    return b"\x80" + size.to_bytes(11, "big")
+
+
+@given(
+    st.lists(st.tuples(NAMES, st.sampled_from(list(KINDS)), st.binary(max_size=2000), NAMES), max_size=8),
+    st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]),
+    st.booleans(),
+)
+def test_reads_what_tarfile_writes(files: list[tuple[str, bytes, bytes, str]], form: int, seeking: bool) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=form) as archive:
+        for name, kind, body, target in files:
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, target if kind == tarfile.SYMTYPE else ""
+            member.size = len(body) if kind == tarfile.REGTYPE else 0
+            archive.addfile(member, io.BytesIO(body))
+    said = io.BytesIO(out.getvalue())
+    entries = Entries(said, said.seek if seeking else None)
+    for entry, (name, kind, body, target) in zip(entries, files, strict=True):
+        assert entry.name.strip("/") == name.rstrip("/").strip("/")
+        assert (entry.kind, entry.target) == (KINDS[kind], target if kind == tarfile.SYMTYPE else "")
+        if kind == tarfile.REGTYPE:
+            assert out.getvalue()[entry.at : entry.at + entry.size] == body
+            assert entries.read(len(body)) == body
+
+
+@given(st.binary(max_size=3000), st.integers(0, 5))
+def test_whatever_is_no_tar_is_refused_or_read_to_its_end(junk: bytes, blocks: int) -> None:
+    said = (header(b"a") * blocks) + junk
+    with contextlib.suppress(Damaged):
+        list(Entries(io.BytesIO(said)))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        header(size=base_256(6 << 30), kind=b"x"),
+        header(size=base_256(LARGEST_HEADER + 1), kind=b"L"),
+        header(size=base_256(2 << 30), kind=b"g"),
+        header(size=base_256(1 << 80)),
+        header(size=base_256(MOST_BYTES + 1)),
+        header(size=b"\xff" * 12),
+        header(size=b"zzzzzzzzzzz\0"),
+        header(size=b"%011o\0" % 20, kind=b"x") + padded(b"99999999 path=abc\n\0\0"),
+        header(size=b"%011o\0" % 10, kind=b"x") + padded(b"0 path=a\n\n"),
+        header(size=b"%011o\0" % 13, kind=b"x") + padded(b"13 size=9e99\n") + header(),
+        header(size=b"%011o\0" % 5000, kind=b"L") + padded(b"a" * 5000) + header(),
+        header(size=b"%011o\0" % 1000),
+        header()[:300],
+    ],
+)
+def test_sizes_and_headers_that_no_layer_has_are_refused(said: bytes) -> None:
+    with pytest.raises(Damaged):
+        list(Entries(io.BytesIO(said)))
+
+
+def test_zeros_that_unpack_without_end_are_not_held() -> None:
+    """A long header of zeros is refused by its size, before any of it is unpacked."""
+    packed = gzip.compress(header(size=base_256(6 << 30), kind=b"x") + bytes(64 << 20))
+    with pytest.raises(ImageError, match="at most"):
+        Listing().lay(Small("layer", packed, sha256("0" * 64)), f"{LAYER}+gzip")
+
+
+def test_a_layer_that_is_not_its_digest_is_no_listing() -> None:
+    body = gzip.compress(header(b"a") + bytes(1024))
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "layer").write_bytes(body)
+        wrong = Local("layer", Span(Path(folder) / "layer", 0, len(body)), sha256("0" * 64))
+        with pytest.raises(ImageError, match="has other bytes"):
+            Listing().lay(wrong, f"{LAYER}+gzip")
+
+
+PATHS = st.lists(st.sampled_from("abc"), min_size=1, max_size=3).map("/".join)
+
+
+@given(st.lists(st.lists(st.tuples(st.sampled_from(["put", "away", "below"]), PATHS), max_size=8), max_size=4))
+def test_what_is_taken_away_is_what_older_layers_put(layers: list[list[tuple[str, str]]]) -> None:
+    """Against a plain model: a set of paths, each with the layer that put it."""
+    overlay, model = Overlay(), dict[str, int]()
+    for number, layer in enumerate(layers):
+        overlay.begin()
+        for act, path in layer:
+            if act == "put":
+                overlay.put(path, "folder")
+                parts = path.split("/")
+                for depth in range(len(parts)):
+                    model["/".join(parts[: depth + 1])] = number
+            else:
+                (overlay.take_away if act == "away" else overlay.take_away_below)(path)
+                gone = [
+                    one
+                    for one, by in model.items()
+                    if by < number and (one.startswith(f"{path}/") or (act == "away" and one == path))
+                ]
+                for one in gone:
+                    del model[one]
+        every = [f"{a}{b}{c}" for a in "abc" for b in ("", "/a", "/b", "/c") for c in ("", "/a", "/b", "/c")]
+        assert {path for path in every if overlay.kind(path)} == set(model)
+
+
+def test_whiteouts_cost_what_they_name_and_not_what_is_there() -> None:
+    """Counted, not timed: the places that are looked at."""
+    overlay = Overlay()
+    overlay.begin()
+    for number in range(3000):
+        overlay.put(f"d/f{number}", "file")
+    overlay.begin()
+    for number in range(3000):
+        overlay.take_away(f"d/f{number}")
+        overlay.take_away_below("d")
+    assert not overlay.kind("d/f0")
+    assert overlay.kind("d") == "folder"
