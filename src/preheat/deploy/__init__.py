@@ -1,0 +1,1 @@
+"""A recipe as files for systemd, compose and docker; the guard as one file."""
