@@ -14,15 +14,15 @@ from preheat.library.blobs.ranges import Range
 from preheat.library.library import Library
 from preheat.net.interrupt import Interrupt
 from preheat.net.retry import Patience
-from preheat.transfer.board import Board
-from preheat.transfer.flight import Download, Flight
-from preheat.transfer.gauge import Gauge
-from preheat.transfer.limit import Limit
-from preheat.transfer.plan import first_read, order, read_size
-from preheat.transfer.ramp import FEWEST
+from preheat.transfer.part_buffer import Vessel
+from preheat.transfer.part_download import Download, Flight
+from preheat.transfer.planning.concurrency import FEWEST
+from preheat.transfer.planning.part_plan import first_read, order, read_size
+from preheat.transfer.planning.rate_limit import Limit
 from preheat.transfer.route import Lines, Route, Way
+from preheat.transfer.scheduler import Board
 from preheat.transfer.setbacks import absence
-from preheat.transfer.vessel import Vessel
+from preheat.transfer.throughput import Gauge
 
 _PUSH_EVERY = 8 << 20
 _TELL_EVERY, _TELL_EVERY_S = 8 << 20, 0.25

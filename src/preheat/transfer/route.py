@@ -9,8 +9,8 @@ from preheat.core.errors import HubError, HubUnavailable, IntegrityError
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.hub import Hub, Reader
 from preheat.net.retry import Patience
-from preheat.transfer.plan import part_size
-from preheat.transfer.ramp import Ramp
+from preheat.transfer.planning.concurrency import Ramp
+from preheat.transfer.planning.part_plan import part_size
 
 _FAR_S = 0.005  # round trip
 _PAUSE_S = 0.5  # before asking again a hub that serves, but not so many connections, or few bytes each
@@ -104,7 +104,7 @@ class Route:
         return before.trying == "more" and self.ramp.count < before.count
 
     def part_size(self, left: int, connections: int) -> int:
-        """Choose how much one of its connections asks for next; see `preheat.transfer.plan.part_size`."""
+        """Choose how much one of its connections asks for next; see `preheat.transfer.planning.part_plan.part_size`."""
         return part_size(self.rate, self.answer_s, left, connections)
 
     def stumble(

@@ -7,9 +7,9 @@ from preheat.core.errors import HubError, HubUnavailable, IntegrityError, NoRang
 from preheat.core.events import Away, Retrying
 from preheat.library.blobs.ranges import Range
 from preheat.net.retry import TOLD, Patience
-from preheat.transfer.flight import Download, Flight
+from preheat.transfer.part_download import Download, Flight
 from preheat.transfer.route import Route
-from preheat.transfer.routes import Routes
+from preheat.transfer.route_set import Routes
 
 _SILENT_S = 5.0
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from preheat.library.blobs.partial import Partial
 from preheat.library.blobs.ranges import Range
 from preheat.net.interrupt import Interrupt
-from preheat.transfer.plan import SMALLEST, split, urgent
+from preheat.transfer.planning.part_plan import SMALLEST, split, urgent
 from preheat.transfer.route import Route
 
 _WORTH_S = 3.0

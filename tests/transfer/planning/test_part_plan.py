@@ -6,7 +6,17 @@ from hypothesis import strategies as st
 from preheat.core.digest import sha256
 from preheat.core.snapshot import File
 from preheat.library.blobs.ranges import Range, gaps
-from preheat.transfer.plan import LARGEST, SMALLEST, carve, first_read, order, part_size, read_size, split, urgent
+from preheat.transfer.planning.part_plan import (
+    LARGEST,
+    SMALLEST,
+    carve,
+    first_read,
+    order,
+    part_size,
+    read_size,
+    split,
+    urgent,
+)
 
 ranges = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)).map(lambda pair: Range(*pair)))
 

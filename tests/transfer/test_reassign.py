@@ -11,11 +11,11 @@ from preheat.hubs.folder import Folder
 from preheat.library.blobs.file_lock import take
 from preheat.library.blobs.partial import Partial
 from preheat.library.blobs.ranges import Range
-from preheat.transfer.flight import Download, Flight
-from preheat.transfer.handover import rescue, shed, take_over
-from preheat.transfer.ramp import Ramp
+from preheat.transfer.part_download import Download, Flight
+from preheat.transfer.planning.concurrency import Ramp
+from preheat.transfer.reassign import rescue, shed, take_over
 from preheat.transfer.route import Route, Way
-from preheat.transfer.routes import Routes
+from preheat.transfer.route_set import Routes
 
 SIZE = 100_000_000
 FILE = File("model.bin", SIZE, sha256("0" * 64))

@@ -12,8 +12,8 @@ from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.folder import Folder
 from preheat.library.blobs.file_lock import take
 from preheat.library.blobs.partial import Partial
-from preheat.transfer.flight import Download, Flight
-from preheat.transfer.ramp import Ramp
+from preheat.transfer.part_download import Download, Flight
+from preheat.transfer.planning.concurrency import Ramp
 from preheat.transfer.route import Route, Way
 
 FILE = File("model.bin", 1000, sha256("0" * 64))

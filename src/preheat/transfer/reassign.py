@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from preheat.library.blobs.ranges import Range
-from preheat.transfer.flight import Flight
-from preheat.transfer.ramp import HELD_BACK
+from preheat.transfer.part_download import Flight
+from preheat.transfer.planning.concurrency import HELD_BACK
 from preheat.transfer.route import Route
-from preheat.transfer.routes import Routes
+from preheat.transfer.route_set import Routes
 
 _SLOW = 2.0  # times slower than its route's others usually are, before a flight is shed
 

@@ -7,9 +7,9 @@ from preheat.core.digest import sha256
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.folder import Folder
-from preheat.transfer.gauge import Gauge
-from preheat.transfer.ramp import Ramp
+from preheat.transfer.planning.concurrency import Ramp
 from preheat.transfer.route import Measured, Route, Way
+from preheat.transfer.throughput import Gauge
 
 STEP_S = 0.05
 

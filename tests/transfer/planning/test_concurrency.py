@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.transfer.ramp import FEWEST, Ramp
+from preheat.transfer.planning.concurrency import FEWEST, Ramp
 
 
 def settled(line: Callable[[int], float], ceiling: int = 256, steps: int = 30) -> Ramp:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator
 from preheat.core.digest import Digest
 from preheat.core.errors import HubError
 from preheat.core.snapshot import File
-from preheat.transfer.flight import Download
+from preheat.transfer.part_download import Download
 from preheat.transfer.route import Route
 
 

@@ -13,14 +13,14 @@ from preheat.library.blobs.partial import Partial
 from preheat.library.blobs.ranges import Range, common, merge
 from preheat.library.library import Library
 from preheat.net.retry import Patience
-from preheat.transfer.blame import ask_again
-from preheat.transfer.flight import Download, Flight
-from preheat.transfer.handover import Handed, rescue, shed, take_over
-from preheat.transfer.plan import LARGEST, SMALLEST, carve
-from preheat.transfer.queue import Queue
+from preheat.transfer.part_download import Download, Flight
+from preheat.transfer.planning.file_queue import Queue
+from preheat.transfer.planning.part_plan import LARGEST, SMALLEST, carve
+from preheat.transfer.reassign import Handed, rescue, shed, take_over
 from preheat.transfer.route import WORTH_ASKING, Measured, Route
-from preheat.transfer.routes import Routes
+from preheat.transfer.route_set import Routes
 from preheat.transfer.setbacks import forget_wrong, give_up_stalled, take_in
+from preheat.transfer.suspects import ask_again
 
 LOOK_AGAIN_S, _RESCUES_EVERY_S = 0.25, 0.05
 # Of all bytes wanted, so many may be sent in vain, for parts that change hands on a line that works.

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from preheat.library.blobs.ranges import Range, merge
-from preheat.transfer.flight import Download
+from preheat.transfer.part_download import Download
 from preheat.transfer.route import Route
 
 

@@ -1,0 +1,1 @@
+"""Which bytes to request, over how many connections, how fast; no threads, no locks."""
