@@ -16,12 +16,12 @@ from benchmarks.machine import describe
 
 from preheat.core.events import Event
 from preheat.core.ref import Ref
-from preheat.guard.app import App
-from preheat.guard.network import Witness
-from preheat.guard.opens import Opens
-from preheat.guard.probes import parse_probe
-from preheat.guard.process import Output, Process
-from preheat.guard.tail import Tail
+from preheat.guard.model.app import App
+from preheat.guard.model.tail import Tail
+from preheat.guard.probes.probes import parse_probe
+from preheat.guard.process.process import Output, Process
+from preheat.guard.witness.connections import Witness
+from preheat.guard.witness.file_opens import Opens
 from preheat.hubs.folder import Folder
 from preheat.library.library import Library
 from preheat.recipes.offline_env import direct, offline

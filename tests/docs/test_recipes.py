@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from preheat.guard.probes import parse_probe
-from preheat.guard.tail import Tail
+from preheat.guard.model.tail import Tail
+from preheat.guard.probes.probes import parse_probe
 from preheat.recipes.recipe import _App, _Need, read_recipe
 
 DOCS = Path(__file__).parents[2]

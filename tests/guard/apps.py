@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from preheat.guard.app import App
-from preheat.guard.process import Output
+from preheat.guard.model.app import App
+from preheat.guard.process.process import Output
 
 SILENT = Output(stdout=None, stderr=None)
 SRC = str(Path(__file__).parents[2] / "src")
@@ -17,10 +17,10 @@ SRC = str(Path(__file__).parents[2] / "src")
 # Supervises the words after it; says what happens on stderr, ends with the outcome's status.
 GUARD = """
 import sys
-from preheat.guard.app import App
-from preheat.guard.lifecycle import Patience
-from preheat.guard.process import Output
-from preheat.guard.supervisor import supervise
+from preheat.guard.model.app import App
+from preheat.guard.model.life import Patience
+from preheat.guard.process.process import Output
+from preheat.guard.supervise.supervisor import supervise
 
 def tell(event):
     print(event, file=sys.stderr, flush=True)

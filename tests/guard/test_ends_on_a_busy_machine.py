@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from preheat.guard import kin, opens, probes
-from preheat.guard.opens import FANOTIFY, Opens
-from preheat.guard.probes import parse_probe
-from preheat.guard.strace import Strace
-from preheat.guard.tail import Tail
+from preheat.guard.kernel import process_tree
+from preheat.guard.model.tail import Tail
+from preheat.guard.probes import probes
+from preheat.guard.probes.probes import parse_probe
+from preheat.guard.witness import file_opens
+from preheat.guard.witness.file_opens import FANOTIFY, Opens
+from preheat.guard.witness.strace import Strace
 from tests.guard.apps import until
 
 pytestmark = pytest.mark.timeout(60)
@@ -60,7 +62,7 @@ def test_kernels_queue_that_others_fill_is_read_to_an_end(tmp_path: Path, busy: 
 def test_queue_that_is_too_long_is_given_up_and_said_to_be(
     tmp_path: Path, busy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opens, "_DRAIN_S", 0.0)
+    monkeypatch.setattr(file_opens, "_DRAIN_S", 0.0)
     pids: list[int] = []
     watching = Opens([str(tmp_path)], lambda: pids[0] if pids else 0)
     if watching.how != FANOTIFY:
@@ -128,8 +130,8 @@ def test_member_of_a_family_is_known_by_its_parents_and_by_its_session(tmp_path:
         assert root.stdout is not None
         left = int(root.stdout.readline())
         for pid in (root.pid, left):
-            assert kin.belongs(pid, root.pid) is True
-            assert pid in {member.pid for member in kin.family(root.pid)}
-        assert kin.belongs(os.getpid(), root.pid) is False
+            assert process_tree.belongs(pid, root.pid) is True
+            assert pid in {member.pid for member in process_tree.family(root.pid)}
+        assert process_tree.belongs(os.getpid(), root.pid) is False
         os.killpg(root.pid, signal.SIGKILL)
-    assert until(lambda: kin.belongs(left, root.pid) is None)
+    assert until(lambda: process_tree.belongs(left, root.pid) is None)

@@ -11,15 +11,15 @@ from tests.guard.apps import SRC
 STORY = """
 import pkgutil, sys
 import preheat.guard
-for module in pkgutil.iter_modules(preheat.guard.__path__, "preheat.guard."):
+for module in pkgutil.walk_packages(preheat.guard.__path__, "preheat.guard."):
     __import__(module.name)
-from preheat.guard.app import App
-from preheat.guard.lifecycle import Patience
-from preheat.guard.memory import Peak
-from preheat.guard.network import Witness
-from preheat.guard.probes import parse_probe, port_of
-from preheat.guard.supervisor import Started, supervise
-from preheat.guard.tail import Tail
+from preheat.guard.model.app import App
+from preheat.guard.model.life import Patience
+from preheat.guard.kernel.peak_memory import Peak
+from preheat.guard.witness.connections import Witness
+from preheat.guard.probes.probes import parse_probe, port_of
+from preheat.guard.supervise.supervisor import Started, supervise
+from preheat.guard.model.tail import Tail
 
 peaks = []
 def listen(event):

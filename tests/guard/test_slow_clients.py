@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from preheat.guard.front import most_relayed
-from preheat.guard.small_http import Answer, listen, serve
+from preheat.guard.net.port_relay import most_relayed
+from preheat.guard.net.small_http import Answer, listen, serve
 from tests.command import Preheat
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from preheat.guard.isolation import why_not
+from preheat.guard.net.network_namespace import why_not
 from tests.command import Preheat, Running
 from tests.flaky_hub import FlakyHub
 from tests.guard.apps import free_port

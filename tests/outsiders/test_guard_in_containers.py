@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.guard.apps import until
-from tests.guard.test_crew import WEB
+from tests.guard.supervise.test_instances import WEB
 from tests.guard.zipped import guard_zip
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from preheat.guard.app import App
-from preheat.guard.network import Witness
-from preheat.guard.process import Process
-from preheat.guard.strace import Strace
+from preheat.guard.model.app import App
+from preheat.guard.process.process import Process
+from preheat.guard.witness.connections import Witness
+from preheat.guard.witness.strace import Strace
 from tests.command import Preheat, Told
 from tests.flaky_hub import FlakyHub
 from tests.outsiders.conftest import Outsider

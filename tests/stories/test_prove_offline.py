@@ -2,7 +2,7 @@
 
 import pytest
 
-from preheat.guard.network import Witness
+from preheat.guard.witness.connections import Witness
 from tests.command import Preheat
 from tests.stories.proved import APP, Recipe, failed, recipe
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.guard.apps import free_port, until
-from tests.guard.test_crew import WEB
+from tests.guard.supervise.test_instances import WEB
 
 PREHEAT = Path(sys.executable).parent / "preheat"
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from preheat.guard.isolation import why_not
-from preheat.guard.network import Witness
+from preheat.guard.net.network_namespace import why_not
+from preheat.guard.witness.connections import Witness
 from tests.command import Preheat, Running
 from tests.guard.apps import free_port
 
@@ -139,7 +139,7 @@ def test_whoever_is_not_root_can_be_isolated_too_where_the_system_lets_them(tmp_
         pytest.skip("this is tried as root for somebody else, and as somebody else by all the others")
     code = (
         "import ctypes, fcntl, os, socket\n"
-        "from preheat.guard.isolation import enter, why_not\n"
+        "from preheat.guard.net.network_namespace import enter, why_not\n"
         "'loaded while it can be read'.encode('idna')\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "ctypes.CDLL(None).prctl(4, 1)\n"  # PR_SET_DUMPABLE, as it is for whoever was never root

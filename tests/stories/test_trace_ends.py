@@ -13,7 +13,7 @@ import pytest
 
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
-from preheat.guard.strace import STRACE, Strace
+from preheat.guard.witness.strace import STRACE, Strace
 from preheat.verbs.asking import Asking
 from preheat.verbs.traced_start import Wanted
 from tests.command import Preheat

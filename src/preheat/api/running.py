@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from preheat.core.errors import UsageError
-from preheat.guard.app import App
-from preheat.guard.init import leave_process_1
-from preheat.guard.lifecycle import Patience
-from preheat.guard.settings import Stage
+from preheat.guard.model.app import App
+from preheat.guard.model.life import Patience
+from preheat.guard.options import Stage
+from preheat.guard.process.pid1 import leave_process_1
 from preheat.recipes.offline_env import offline
 from preheat.recipes.recipe import FILE_NAME, Recipe
 from preheat.verbs.ground import require_inside

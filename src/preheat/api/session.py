@@ -222,7 +222,7 @@ class Session:
 
         The same whether `pull` or `run` places it: a link that goes and comes would make its blob look touched.
         """
-        from preheat.guard.shield import can_shield
+        from preheat.guard.kernel.read_only import can_shield
         from preheat.views.links import AUTO, SHIELDED
 
         return self.view(kind, SHIELDED if can_shield() else AUTO)

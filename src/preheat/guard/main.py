@@ -6,10 +6,10 @@ import os
 import sys
 from typing import List, NoReturn
 
-from preheat.guard.init import leave_process_1
-from preheat.guard.settings import USAGE, read_address, read_settings
-from preheat.guard.stage import AddressTaken, keep
-from preheat.guard.supervisor import Changed, Event, Said
+from preheat.guard.options import USAGE, read_address, read_settings
+from preheat.guard.process.pid1 import leave_process_1
+from preheat.guard.setup import AddressTaken, keep
+from preheat.guard.supervise.supervisor import Changed, Event, Said
 
 _WORDS, _APP = 2, 7  # docs/exit-codes.md
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from preheat.guard import kin
-from preheat.guard.memory import high_water
+from preheat.guard.kernel import process_tree
+from preheat.guard.kernel.peak_memory import high_water
 from preheat.proof import kernel
 from preheat.proof.gpu import Gpus
 from preheat.proof.growth import Growth
@@ -106,7 +106,7 @@ class Gauge:
                     due[look] = time.monotonic() + min(rest, _REST_AT_MOST_S)
 
     def _memory(self) -> None:
-        family = kin.family(self._pid)
+        family = process_tree.family(self._pid)
         self._family = [member.pid for member in family if not member.dead]
         seen = self.seen
         seen.rss = max(seen.rss, sum(member.resident for member in family), *map(high_water, self._family), 0)

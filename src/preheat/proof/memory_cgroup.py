@@ -5,7 +5,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from preheat.guard.oom import memory_cgroup
+from preheat.guard.kernel.oom import memory_cgroup
 
 _PEAKS = {1: "memory.max_usage_in_bytes", 2: "memory.peak"}
 _CACHED = {1: "total_cache", 2: "file"}

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from preheat.core.errors import AppError, UsageError
-from preheat.guard.app import App
-from preheat.guard.ending import describe_exit
-from preheat.guard.kin import family
-from preheat.guard.network import Witness
-from preheat.guard.ports import port_taken, ports_of
-from preheat.guard.probes import parse_probe, port_of
-from preheat.guard.process import CannotStart, Output, Process
+from preheat.guard.kernel.ports import port_taken, ports_of
+from preheat.guard.kernel.process_tree import family
+from preheat.guard.model.app import App
+from preheat.guard.model.exit_words import describe_exit
+from preheat.guard.probes.probes import parse_probe, port_of
+from preheat.guard.process.process import CannotStart, Output, Process
+from preheat.guard.witness.connections import Witness
 from preheat.proof.gauge import Gauge, Seen, Subject
 from preheat.proof.imports import Notes, read_notes
 from preheat.proof.memory_cgroup import MemoryCgroup

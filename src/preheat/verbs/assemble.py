@@ -11,7 +11,7 @@ from preheat.core.errors import SOURCE, ImageError
 from preheat.core.events import Listener, Noted, Reading
 from preheat.core.ref import Ref
 from preheat.deploy.guard_zip import write_guard_zip
-from preheat.guard.probes import port_of
+from preheat.guard.probes.probes import port_of
 from preheat.library.library import Library
 from preheat.library.records.image_cache import Images
 from preheat.oci.config.annotations import base_notes, license_of, notes

@@ -9,7 +9,7 @@ from preheat.core.errors import AccessDenied, PreheatError
 from preheat.core.events import Listener, Noted
 from preheat.core.ref import FOLDER
 from preheat.core.snapshot import File, Snapshot
-from preheat.guard.room import free_memory
+from preheat.guard.kernel.free_memory import free_memory
 from preheat.library.library import Library
 from preheat.proof.line import Line
 from preheat.proof.machine import filesystem

@@ -8,8 +8,8 @@ from pathlib import Path
 from preheat.core.errors import HubError, UsageError
 from preheat.core.events import Listener, TrialStarted
 from preheat.core.snapshot import File, Snapshot
-from preheat.guard.probes import parse_probe
-from preheat.guard.tail import Tail
+from preheat.guard.model.tail import Tail
+from preheat.guard.probes.probes import parse_probe
 from preheat.library.library import Library
 from preheat.proof.bare import Bare
 from preheat.proof.eviction import drop_all_caches

@@ -9,16 +9,16 @@ from pathlib import Path
 from preheat import guard
 from preheat.core.errors import AppError, UsageError
 from preheat.core.events import AppChanged, Listener, NetworkSeen, Noted
-from preheat.guard.app import PORT, App
-from preheat.guard.confessions import Confessions
-from preheat.guard.isolation import why_not
-from preheat.guard.lifecycle import Patience
-from preheat.guard.network import Attempt, Witness
-from preheat.guard.probes import port_of
-from preheat.guard.process import Output
-from preheat.guard.settings import Settings, Stage
-from preheat.guard.stage import AddressTaken, keep
-from preheat.guard.supervisor import Changed, Event, Outcome, Said
+from preheat.guard.model.app import PORT, App
+from preheat.guard.model.life import Patience
+from preheat.guard.net.network_namespace import why_not
+from preheat.guard.options import Settings, Stage
+from preheat.guard.probes.probes import port_of
+from preheat.guard.process.process import Output
+from preheat.guard.setup import AddressTaken, keep
+from preheat.guard.supervise.supervisor import Changed, Event, Outcome, Said
+from preheat.guard.witness.connections import Attempt, Witness
+from preheat.guard.witness.download_lines import Confessions
 
 
 @dataclass(frozen=True, slots=True)

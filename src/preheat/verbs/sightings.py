@@ -10,8 +10,8 @@ from urllib.parse import urljoin
 from preheat.core.digest import SHA256, Digest, hasher
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
-from preheat.guard.opens import FANOTIFY
-from preheat.guard.strace import STRACE
+from preheat.guard.witness.file_opens import FANOTIFY
+from preheat.guard.witness.strace import STRACE
 from preheat.library.library import Library
 from preheat.mirror.asked import asked_at, asked_by
 from preheat.recipes.inference.layout_paths import within

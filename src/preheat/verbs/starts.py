@@ -8,8 +8,8 @@ from pathlib import Path
 from preheat.core.errors import AppError
 from preheat.core.events import Event, Listener, Noted, Placed
 from preheat.core.snapshot import File
-from preheat.guard.app import App
-from preheat.guard.network import Witness
+from preheat.guard.model.app import App
+from preheat.guard.witness.connections import Witness
 from preheat.library.library import Library
 from preheat.proof.bare import Bare
 from preheat.proof.eviction import Evicted, evict, fill

@@ -12,7 +12,7 @@ from preheat.core.events import Listener, Noted
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.disk.temporary_file import TRACE, tidy, write_whole
-from preheat.guard.app import App
+from preheat.guard.model.app import App
 from preheat.library.library import Library
 from preheat.mirror.certificate import own, place, trusted_beside
 from preheat.mirror.server import Server

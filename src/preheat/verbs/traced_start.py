@@ -12,15 +12,15 @@ from pathlib import Path
 from preheat import guard
 from preheat.core.errors import AppError, UsageError
 from preheat.core.events import Answered, AppChanged, Event, Listener, Noted, Serving
-from preheat.guard.app import App
-from preheat.guard.ending import describe_exit
-from preheat.guard.kin import family
-from preheat.guard.network import Attempt, Witness
-from preheat.guard.opens import FANOTIFY, PROC, Open, Opens
-from preheat.guard.ports import ports_of
-from preheat.guard.probes import Probe, parse_probe
-from preheat.guard.process import CannotStart, Output, Process
-from preheat.guard.strace import STRACE, Strace
+from preheat.guard.kernel.ports import ports_of
+from preheat.guard.kernel.process_tree import family
+from preheat.guard.model.app import App
+from preheat.guard.model.exit_words import describe_exit
+from preheat.guard.probes.probes import Probe, parse_probe
+from preheat.guard.process.process import CannotStart, Output, Process
+from preheat.guard.witness.connections import Attempt, Witness
+from preheat.guard.witness.file_opens import FANOTIFY, PROC, Open, Opens
+from preheat.guard.witness.strace import STRACE, Strace
 from preheat.library.small_files import read_small
 from preheat.proof.imports import read_notes as read_imports
 from preheat.proof.imports import sum_up

@@ -5,7 +5,7 @@ import argparse
 from preheat.api.running import Guarding, app_to_run, run_app
 from preheat.cli.wiring import Wiring
 from preheat.cli.words import read_seconds
-from preheat.guard.lifecycle import Patience
+from preheat.guard.model.life import Patience
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:

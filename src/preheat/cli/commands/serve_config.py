@@ -11,7 +11,7 @@ from preheat.deploy.compose import compose
 from preheat.deploy.guard_zip import write_guard_zip
 from preheat.deploy.service import Service
 from preheat.deploy.systemd import unit
-from preheat.guard.probes import port_of
+from preheat.guard.probes.probes import port_of
 from preheat.recipes.builtin_recipes import is_built_in
 from preheat.recipes.offline_env import SWITCHES
 from preheat.recipes.recipe import FILE_NAME, Recipe

@@ -13,7 +13,7 @@ from preheat.core.events import Listener
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.core.units import say_seconds, say_size
-from preheat.guard.app import App
+from preheat.guard.model.app import App
 from preheat.mirror.server import Server
 from preheat.mirror.shelf import Shelf
 from preheat.proof.trial import read_first

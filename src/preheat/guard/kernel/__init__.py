@@ -1,0 +1,1 @@
+"""What the kernel reports: processes, memory, ports; seccomp."""

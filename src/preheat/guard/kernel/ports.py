@@ -1,0 +1,103 @@
+"""Holder: who listens on a port already."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from typing import Iterator
+
+from preheat.guard.kernel import process_tree
+
+_LISTENING = "0A"  # include/net/tcp_states.h: TCP_LISTEN
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that has a port; pid 0 when it cannot be seen, being another user's or another container's."""
+
+    port: int
+    pid: int
+    name: str
+
+    def __str__(self) -> str:
+        who = f"{self.name} (pid {self.pid})" if self.pid else "somebody else"
+        return f"port {self.port} is taken by {who}"
+
+
+def port_taken(port: int) -> Holder | None:
+    """Find who listens on a TCP port of this machine; None when it is free."""
+    sockets = set(_listeners(port))
+    if not sockets and not _refused(port):
+        return None
+    pid = _owner(sockets)
+    return Holder(port, pid, process_tree.name(pid) if pid else "")
+
+
+def ports_of(pids: set[int]) -> set[int]:
+    """List the TCP ports that these processes listen on."""
+    held = {link for pid in pids for link in _links(pid)}
+    return {port for socket, port in _listening() if socket in held}
+
+
+def _listeners(port: int) -> Iterator[str]:
+    """List the sockets that listen there, as links in /proc/PID/fd name them."""
+    return (socket for socket, its_port in _listening() if its_port == port)
+
+
+def listeners_of(pid: int, port: int) -> list[str]:
+    """List the addresses on which a port is listened on in the network that a process is in."""
+    rows = (row for row in _rows(pid) if int(row[1].rpartition(":")[2], 16) == port)
+    return ["0.0.0.0" if set(row[1].rpartition(":")[0]) == {"0"} else "127.0.0.1" for row in rows]  # noqa: S104
+
+
+def _listening() -> Iterator[tuple[str, int]]:
+    return ((f"socket:[{row[9]}]", int(row[1].rpartition(":")[2], 16)) for row in _rows("self"))
+
+
+def _rows(pid: int | str) -> Iterator[list[str]]:
+    for table in ("tcp", "tcp6"):
+        try:
+            with open(f"/proc/{pid}/net/{table}", encoding="ascii") as lines:
+                rows = [line.split() for line in lines][1:]
+        except OSError:
+            continue
+        yield from (row for row in rows if row[3] == _LISTENING)
+
+
+def _refused(port: int) -> bool:
+    """Whether the kernel refuses the port, for where there is no /proc to read."""
+    import socket
+
+    with socket.socket() as ours:
+        # What lingers of earlier connections is no listener.
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            ours.bind(("127.0.0.1", port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
+
+
+def _owner(sockets: set[str]) -> int:
+    for member in process_tree.members():
+        if any(link in sockets for link in _links(member.pid)):
+            return member.pid
+    return 0
+
+
+def _links(pid: int) -> Iterator[str]:
+    """List what a process holds open; nothing, where that is not to be seen."""
+    folder = f"/proc/{pid}/fd"
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return iter(())
+    return (_link(f"{folder}/{name}") for name in names)
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""

@@ -1,0 +1,1 @@
+"""The guard's values, and the pure life cycle of an app."""

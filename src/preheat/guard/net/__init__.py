@@ -1,0 +1,1 @@
+"""Small HTTP, the port relay, network namespaces."""

@@ -1,0 +1,171 @@
+"""Isolation: a network of an app's own, with nothing in it but the loopback; and a door for the one port it serves.
+
+network_namespaces(7): a process that has unshared its network, and all that it starts, can reach each other and nobody
+else, whatever they do. Root may; others may in a user namespace of their own, where the system lets them
+(user_namespaces(7)). A socket belongs to the network that it was made in, so the door is a small process inside: it
+connects there to a port, and hands the connected socket out to the guard (SCM_RIGHTS of unix(7)).
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import errno
+import os
+import signal
+import socket
+import struct
+import threading
+from contextlib import suppress
+
+from preheat.guard.kernel.ports import listeners_of
+from preheat.guard.net.port_relay import Front
+from preheat.guard.net.small_http import Answer
+
+# linux/sched.h, linux/sockios.h, net/if.h
+_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_SIOCSIFFLAGS = 0x8914
+_UP = 0x1 | 0x40  # IFF_UP, IFF_RUNNING
+_LOOK_EVERY_S = 0.05
+_CONNECT_S = 5.0
+_DESCRIPTOR = array.array("i").itemsize
+
+
+def why_not() -> str:
+    """Say what is in the way of a network of one's own; empty when nothing is. A child tries it out."""
+    if not hasattr(os, "fork") or not os.path.exists("/proc/self/ns/net"):
+        return "only Linux has networks that can be taken away"
+    ours, its = os.pipe()
+    child = os.fork()
+    if child == 0:
+        number = 0
+        try:
+            enter()
+        except OSError as error:
+            number = error.errno or errno.EIO
+        finally:
+            os.write(its, b"%d" % number)
+            os._exit(0)
+    os.close(its)
+    said = os.read(ours, 16)
+    os.close(ours)
+    os.waitpid(child, 0)
+    number = int(said or b"5")
+    return "" if not number else f"a network of its own is not permitted here: {os.strerror(number)}"
+
+
+def enter() -> None:
+    """Give this process, and all that it starts from now on, a network with only the loopback. Raise OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    user, group = os.geteuid(), os.getegid()
+    if libc.unshare(_CLONE_NEWNET) != 0:
+        if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "unshare")
+        # Everybody keeps their own number; who is nobody could read none of their files.
+        _write("/proc/self/setgroups", "deny")
+        _write("/proc/self/uid_map", f"{user} {user} 1")
+        _write("/proc/self/gid_map", f"{group} {group} 1")
+    import fcntl
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _UP))
+
+
+def keep_door(door: socket.socket) -> None:
+    """Start the process that connects inside and hands out; it ends when the other end of `door` is closed."""
+    if os.fork() != 0:
+        door.close()
+        return
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        kept = door.fileno()
+        for name in os.listdir("/proc/self/fd"):
+            if int(name) not in (0, 1, 2, kept):
+                with suppress(OSError):
+                    os.close(int(name))
+        for number in (0, 1, 2):
+            # The app's words have an end when the app has, not when the door has.
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+        while True:
+            asked = door.recv(16)
+            if not asked:
+                break
+            try:
+                with socket.create_connection(("127.0.0.1", int(asked)), _CONNECT_S) as made:
+                    made.settimeout(None)
+                    rights = array.array("i", [made.fileno()])
+                    door.sendmsg([b"0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+            except OSError as error:
+                door.send(b"%d" % (error.errno or errno.EIO))
+    finally:
+        os._exit(0)
+
+
+class Door:
+    """Our end of it. Threads may share it."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._turn = threading.Lock()
+
+    def connect(self, port: int) -> socket.socket:
+        """Return a socket that is connected to a port inside; raise OSError."""
+        with self._turn:
+            self._end.send(b"%d" % port)
+            said, ancillary, _, _ = self._end.recvmsg(16, socket.CMSG_LEN(_DESCRIPTOR))
+        for level, kind, rights in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                return socket.socket(fileno=struct.unpack("i", rights[:_DESCRIPTOR])[0])
+        number = int(said) if said.isdigit() else errno.EPIPE
+        raise OSError(number, os.strerror(number))
+
+    def close(self) -> None:
+        """Let the process inside end."""
+        with suppress(OSError):
+            self._end.shutdown(socket.SHUT_RDWR)
+        self._end.close()
+
+
+class Publisher:
+    """Have one port of an app inside reached from here, from when the app listens on it, and not before."""
+
+    def __init__(self, door: Door, pid: int, port: int) -> None:
+        self._closing = threading.Event()
+        self._door = door
+        self._pid = pid
+        self._port = port
+        self.trouble = ""
+        self._thread = threading.Thread(target=self._publish, name="publisher", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop publishing."""
+        self._closing.set()
+        self._thread.join()
+        self._door.close()
+
+    def _publish(self) -> None:
+        hosts: list[str] = []
+        while not hosts:
+            if self._closing.wait(_LOOK_EVERY_S):
+                return
+            hosts = listeners_of(self._pid, self._port)
+        # As open to others as the app meant to be.
+        everywhere = any(host in ("0.0.0.0", "::") for host in hosts)  # noqa: S104 - compared with
+        try:
+            front = Front("0.0.0.0" if everywhere else "127.0.0.1", self._port, _gone, self._door.connect)  # noqa: S104
+        except OSError as error:
+            self.trouble = f"port {self._port} cannot be had: {error.strerror}"
+            return
+        front.route(self._port)
+        self._closing.wait()
+        front.close()
+
+
+def _gone(method: str, path: str) -> Answer:  # noqa: ARG001 - what a front asks
+    return Answer(503, "text/plain; charset=utf-8", b"the app does not answer\n")
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "wb") as file:
+        file.write(text.encode())

@@ -1,0 +1,249 @@
+"""Front: the app's public port, held from the first second, and handed on connection by connection."""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+from contextlib import suppress
+from typing import Callable, Dict, List
+
+from preheat.guard.net.small_http import Answer, WaitingRoom, listen
+
+_CHUNK = 64 * 1024
+_MOST_BUFFERED = 256 * 1024
+_CONNECT_S = 5.0
+# Descriptors that stay for probes, the status address, the app's pipes and those who are refused.
+_RESERVED = 256
+_MOST_RELAYED = 16384
+
+
+class _End:
+    """One side of a relayed connection: what is to be written to it, and whether it has said its last."""
+
+    def __init__(self, sock: socket.socket, port: int) -> None:
+        self.sock = sock
+        self.port = port
+        self.other: _End = self
+        self.waiting = bytearray()
+        self.said_all = False
+        self.told_all = False
+        self.events = 0
+
+
+class Front:
+    """Relay whole connections, unread, to the instance it is routed to; answer `waiting` while there is none.
+
+    A connection stays with the instance it began with. One thread moves all bytes. `reach` connects to a port of an
+    instance, on this machine if not said. Raise OSError when the address cannot be had.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        waiting: Callable[[str, str], Answer],
+        reach: Callable[[int], socket.socket] | None = None,
+    ) -> None:
+        self._waiting = waiting
+        self._reach = reach or _reach
+        self._desk = WaitingRoom()
+        self._most = most_relayed()
+        self._listener = listen(host, port)
+        self.port: int = self._listener.getsockname()[1]
+        self._target: int | None = None
+        self._lock = threading.Lock()
+        self._counts: Dict[int, int] = {}
+        self._ends: Dict[int, _End] = {}
+        self._arrived: List[_End] = []
+        self._epoll = select.epoll()
+        self._closed = threading.Event()
+        self._given: List[int] = []
+        threading.Thread(target=self._accept, name="front", daemon=True).start()
+        self._wake, self._woken = socket.socketpair()
+        self._woken.setblocking(False)
+        self._epoll.register(self._woken, select.EPOLLIN)
+        threading.Thread(target=self._relay, name="relay", daemon=True).start()
+
+    def route(self, port: int | None) -> None:
+        """Send connections that come from now on to a port of this machine, or to nobody."""
+        self._target = port
+
+    def connections(self, port: int) -> int:
+        """Count those that are open to a port."""
+        with self._lock:
+            return self._counts.get(port, 0)
+
+    def free_port(self) -> int:
+        """Choose a port of this machine for an instance; not one that was given lately."""
+        while True:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port = int(probe.getsockname()[1])
+            if port not in self._given and port != self.port:
+                self._given = [*self._given[-7:], port]
+                return port
+
+    def close(self) -> None:
+        """Let go of the port, and of every connection."""
+        self._closed.set()
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with suppress(OSError):
+            self._wake.send(b"!")
+
+    def _accept(self) -> None:
+        while not self._closed.is_set():
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                if self._closed.is_set():
+                    return
+                # Too many files are open: those that wait are taken when some have gone.
+                self._closed.wait(0.05)
+                continue
+            target = self._target
+            if target is None or not self._count(target):
+                self._desk.answer(client, self._waiting)
+                continue
+            try:
+                threading.Thread(target=self._connect, args=(client, target), daemon=True).start()
+            except RuntimeError:
+                self._uncount(target)
+                client.close()
+
+    def _count(self, port: int) -> bool:
+        """Count one more connection, before it is made, so that nobody leaves in between; False if there are too many.
+
+        Each takes two descriptors, and without some left the guard could neither probe its app nor start it anew.
+        """
+        with self._lock:
+            if sum(self._counts.values()) >= self._most:
+                return False
+            self._counts[port] = self._counts.get(port, 0) + 1
+            return True
+
+    def _connect(self, client: socket.socket, target: int) -> None:
+        try:
+            server = self._reach(target)
+        except OSError:
+            self._uncount(target)
+            self._desk.answer(client, self._waiting)
+            return
+        one, two = _End(client, target), _End(server, target)
+        one.other, two.other = two, one
+        for end in (one, two):
+            end.sock.setblocking(False)
+            with suppress(OSError):
+                end.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self._lock:
+            self._arrived.append(one)
+        with suppress(OSError):
+            self._wake.send(b"!")
+
+    def _uncount(self, port: int) -> None:
+        with self._lock:
+            self._counts[port] -= 1
+
+    def _relay(self) -> None:
+        while not self._closed.is_set():
+            for number, event in self._epoll.poll():
+                if number == self._woken.fileno():
+                    self._welcome()
+                    continue
+                end = self._ends.get(number)
+                if end is not None:
+                    self._move(end, event)
+        for end in list(self._ends.values()):
+            self._drop(end)
+        self._epoll.close()
+        self._wake.close()
+        self._woken.close()
+
+    def _welcome(self) -> None:
+        with suppress(OSError):
+            self._woken.recv(4096)
+        with self._lock:
+            arrived, self._arrived = self._arrived, []
+        for one in arrived:
+            for end in (one, one.other):
+                self._ends[end.sock.fileno()] = end
+                end.events = select.EPOLLIN
+                self._epoll.register(end.sock, end.events)
+
+    def _move(self, end: _End, event: int) -> None:
+        try:
+            if event & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR) and not end.said_all:
+                self._take(end)
+            if event & select.EPOLLOUT:
+                self._give(end)
+        except OSError:
+            self._drop(end)
+            return
+        if end.told_all and end.other.told_all:
+            self._drop(end)
+            return
+        for side in (end, end.other):
+            self._listen_for(side)
+
+    def _take(self, end: _End) -> None:
+        try:
+            chunk = end.sock.recv(_CHUNK)
+        except BlockingIOError:
+            return
+        if chunk:
+            end.other.waiting += chunk
+        else:
+            end.said_all = True
+        self._give(end.other)
+
+    def _give(self, end: _End) -> None:
+        if end.waiting:
+            try:
+                sent = end.sock.send(end.waiting)
+            except BlockingIOError:
+                return
+            del end.waiting[:sent]
+        if not end.waiting and end.other.said_all and not end.told_all:
+            end.told_all = True
+            end.sock.shutdown(socket.SHUT_WR)
+
+    def _listen_for(self, end: _End) -> None:
+        events = 0
+        if not end.said_all and len(end.other.waiting) < _MOST_BUFFERED:
+            events |= select.EPOLLIN
+        if end.waiting:
+            events |= select.EPOLLOUT
+        number = end.sock.fileno()
+        if events != end.events and number in self._ends:
+            # An end that nothing is wanted of is taken out: a hang-up is told whether asked for or not.
+            if not events:
+                self._epoll.unregister(number)
+            elif not end.events:
+                self._epoll.register(number, events)
+            else:
+                self._epoll.modify(number, events)
+            end.events = events
+
+    def _drop(self, end: _End) -> None:
+        for side in (end, end.other):
+            number = side.sock.fileno()
+            if self._ends.pop(number, None) is not None and side.events:
+                self._epoll.unregister(number)
+            side.sock.close()
+        self._uncount(end.port)
+
+
+def most_relayed() -> int:
+    """Say how many connections this process may relay, by how many descriptors it may have open."""
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return _MOST_RELAYED
+    return max(16, min(_MOST_RELAYED, (soft - _RESERVED) // 2))
+
+
+def _reach(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), _CONNECT_S)

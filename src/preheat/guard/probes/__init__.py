@@ -1,0 +1,1 @@
+"""Whether the app is alive, and whether it is ready."""

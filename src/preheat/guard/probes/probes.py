@@ -1,0 +1,220 @@
+"""Probe: a question that an app answers when it is ready."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Mapping, Protocol
+
+from preheat.guard.model.tail import Sight, Tail
+from preheat.guard.probes.real_requests import KINDS, Once, RealRequest, hang_up_after, split_request
+
+_TIMEOUT_S = 5.0
+# As words: re compiles and keeps them when they are first asked for.
+_URL = r"(https?)://(\[[0-9a-fA-F:.]+\]|[^/:?#\[\]@\s]+)(?::(\d+))?([/?]\S*)?"
+_TCP = r"tcp:(?:(\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+):)?(\d+)"
+_HERE = r"localhost|127\..*|0\.0\.0\.0|::1?"
+
+
+class Probe(Protocol):
+    """What can be asked again and again."""
+
+    def ready(self) -> bool:
+        """Whether the app is ready; it may take some seconds to find out."""
+
+
+@dataclass(frozen=True)
+class HttpProbe:
+    """Ready when a GET is answered with 2xx or 3xx; no proxy, and no certificate, is asked."""
+
+    tls: bool
+    host: str
+    port: int
+    target: str
+
+    def ready(self) -> bool:
+        """See Probe."""
+        # Not at the top: http.client and ssl take longer to load than the rest of the guard.
+        from http.client import HTTPConnection, HTTPException, HTTPSConnection
+
+        connection: HTTPConnection
+        if self.tls:
+            import ssl
+
+            # Whoever answers here says that it is up; nothing is told to it.
+            trusting = ssl._create_unverified_context()  # noqa: S323
+            connection = HTTPSConnection(self.host, self.port, timeout=_TIMEOUT_S, context=trusting)
+        else:
+            connection = HTTPConnection(self.host, self.port, timeout=_TIMEOUT_S)
+        # The timeout is for each word of the answer: an app that says a byte a second would never be late.
+        hanging_up = hang_up_after(connection, 2 * _TIMEOUT_S)
+        try:
+            connection.request("GET", self.target, headers={"User-Agent": "preheat-guard", "Connection": "close"})
+            # A head that was broken off reads like one that is short.
+            return 200 <= connection.getresponse().status < 400 and not hanging_up.finished.is_set()
+        except (OSError, HTTPException):
+            return False
+        finally:
+            hanging_up.cancel()
+            connection.close()
+
+
+@dataclass(frozen=True)
+class PortProbe:
+    """Ready when a connection is accepted."""
+
+    host: str
+    port: int
+
+    def ready(self) -> bool:
+        """See Probe."""
+        import socket
+
+        try:
+            socket.create_connection((self.host, self.port), _TIMEOUT_S).close()
+        except OSError:
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class LineProbe:
+    """Ready when the app has said it."""
+
+    sight: Sight
+
+    def ready(self) -> bool:
+        """See Probe."""
+        return self.sight.seen
+
+
+@dataclass(frozen=True)
+class CommandProbe:
+    """Ready when a command ends with status 0."""
+
+    command: tuple[str, ...]
+    env: Mapping[str, str] | None = None
+    cwd: str | None = None
+
+    def ready(self) -> bool:
+        """See Probe."""
+        import subprocess
+
+        try:
+            asking = subprocess.Popen(
+                self.command,
+                env=self.env,
+                cwd=self.cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError:
+            return False
+        try:
+            return asking.wait(_TIMEOUT_S) == 0
+        except subprocess.TimeoutExpired:
+            return False
+        finally:
+            if asking.returncode is None:
+                # With all that it has started, or what hangs stays.
+                with suppress(OSError):
+                    os.killpg(asking.pid, signal.SIGKILL)
+                asking.wait()
+
+
+def parse_probe(
+    text: str, tail: Tail, *, env: Mapping[str, str] | None = None, cwd: str | None = None, each_time: bool = False
+) -> Probe:
+    """Read `http://…`, `tcp:PORT`, `tcp:HOST:PORT`, `line:REGEX`, `exec:COMMAND` or a real request.
+
+    `tail` is where lines are looked for; `env` and `cwd` are those of a command, usually the app's. A real request is
+    made until it is answered well, and again only with `each_time`. Raise ValueError in clear words.
+    """
+    kind, _, rest = text.partition(":")
+    if kind.partition("@")[0] in KINDS:
+        what, within_s, url, body = split_request(text)
+        _, host, port, target = _url(url)
+        request = RealRequest(what, host, port, target, body, within_s)
+        return request if each_time else Once(request)
+    if kind in ("http", "https"):
+        tls, host, port, target = _url(text)
+        return HttpProbe(tls, host, port, target)
+    if kind == "tcp":
+        return PortProbe(*_tcp(text))
+    if kind == "line":
+        if not rest:
+            raise ValueError(f"{text} has no pattern: line:REGEX")
+        try:
+            return LineProbe(tail.watch(re.compile(rest)))
+        except re.error as error:
+            raise ValueError(f"{text} is not a regular expression: {error}") from error
+    if kind == "exec":
+        return CommandProbe(_command(text, rest, env), env, cwd)
+    raise ValueError(
+        f"{text} is not a probe: http://HOST:PORT/, tcp:PORT, tcp:HOST:PORT, line:REGEX, exec:COMMAND,"
+        " gradio:URL [JSON], openai:URL or wav:URL"
+    )
+
+
+def port_of(text: str) -> int | None:
+    """Say which port of this machine a probe asks; None if it asks none."""
+    kind = text.partition(":")[0]
+    if kind.partition("@")[0] in KINDS:
+        _, host, port, _ = _url(split_request(text)[2])
+    elif kind in ("http", "https"):
+        _, host, port, _ = _url(text)
+    elif kind == "tcp":
+        host, port = _tcp(text)
+    else:
+        return None
+    return port if re.fullmatch(_HERE, host) else None
+
+
+def _url(text: str) -> tuple[bool, str, int, str]:
+    found = re.fullmatch(_URL, text)
+    if not found:
+        raise ValueError(f"{text} is not a URL: http://HOST:PORT/PATH")
+    scheme, host, port, target = found.groups()
+    target = (target or "/").partition("#")[0]
+    default = 443 if scheme == "https" else 80
+    return (
+        scheme == "https",
+        host.strip("[]"),
+        _port(text, port) if port else default,
+        target if target.startswith("/") else f"/{target}",
+    )
+
+
+def _tcp(text: str) -> tuple[str, int]:
+    found = re.fullmatch(_TCP, text)
+    if not found:
+        raise ValueError(f"{text} is not a port: tcp:PORT or tcp:HOST:PORT")
+    return (found[1] or "127.0.0.1").strip("[]"), _port(text, found[2])
+
+
+def _port(text: str, digits: str) -> int:
+    port = int(digits)
+    if not 1 <= port <= 65535:
+        raise ValueError(f"{text}: a port is 1 to 65535")
+    return port
+
+
+def _command(text: str, words: str, env: Mapping[str, str] | None) -> tuple[str, ...]:
+    import shlex
+    import shutil
+
+    try:
+        command = tuple(shlex.split(words))
+    except ValueError as error:
+        raise ValueError(f"{text}: {error}") from error
+    if not command:
+        raise ValueError(f"{text} has no command: exec:COMMAND")
+    path = None if env is None else env.get("PATH")
+    if "/" not in command[0] and shutil.which(command[0], path=path) is None:
+        raise ValueError(f"{text}: there is no command {command[0]}")
+    return command

@@ -1,0 +1,1 @@
+"""One start of an app, of which no process is left behind."""

@@ -1,0 +1,183 @@
+"""Process: one start of an app, from its first breath to the last of what it started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Callable
+
+from preheat.guard.kernel import process_tree
+from preheat.guard.model.app import App
+from preheat.guard.model.tail import Tail
+from preheat.guard.model.wakeup import Ring, silent
+from preheat.guard.process.output_pump import pump
+from preheat.guard.process.spawn import Born, CannotStart, spawn
+
+if TYPE_CHECKING:
+    from preheat.guard.net.network_namespace import Publisher
+    from preheat.guard.witness.connections import Witness
+    from preheat.guard.witness.download_lines import Confessions
+
+__all__ = ["CannotStart", "Output", "Process"]
+
+_GLANCE_S = 0.02
+_KILL_S = 5.0
+
+
+@dataclass(frozen=True)
+class Output:
+    """The descriptors that an app's words go to, untouched; None keeps them from sight, but not from the tail.
+
+    `confessions` hears them too.
+    """
+
+    stdout: int | None = 1
+    stderr: int | None = 2
+    confessions: Confessions | None = None
+
+
+def _never() -> bool:
+    return False
+
+
+class Process:
+    """A running app, in a session and group of its own, with a warden that kills all of it should the guard die.
+
+    Raise CannotStart when there is no such command, OSError when `witness` cannot see. Call `stop` however it ended:
+    it sees to what is left. `on_end` is called, from a thread, when it has ended.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        output: Output = Output(),
+        witness: Witness | None = None,
+        on_end: Ring = silent,
+    ) -> None:
+        self.app = app
+        self.tail = Tail()
+        self._witness = witness
+        self._confessions = output.confessions
+        self._on_end = on_end
+        self._status: int | None = None
+        self._ended = threading.Event()
+        self._dismissed = False
+        self._pumps: list[threading.Thread] = []
+        # A thread of its own starts the app: a witness's filter is the thread's, and all that it starts inherits it.
+        born: list[Born | BaseException] = []
+        answered = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, args=(born, answered), name="keeper", daemon=True)
+        self._keeper.start()
+        answered.wait()
+        child = born[0]
+        if isinstance(child, BaseException):
+            raise child
+        self.pid = child.pid
+        self._warden = child.warden
+        self._line = child.line
+        self._publisher = self._published(child)
+        # Not from the keeper: they would inherit the witness's filter.
+        for pipe, target in ((child.stdout, output.stdout), (child.stderr, output.stderr)):
+            thread = threading.Thread(target=self._carry, args=(pipe, target), name="pump", daemon=True)
+            self._pumps.append(thread)
+            thread.start()
+
+    def alive(self) -> bool:
+        """Whether the started process itself has not ended."""
+        return not self._ended.is_set()
+
+    @property
+    def status(self) -> int | None:
+        """How it ended: its exit status, or -N when signal N ended it; None while it lives."""
+        return self._status
+
+    def wait(self, within_s: float | None = None) -> bool:
+        """Wait until it ends; whether it did."""
+        return self._ended.wait(within_s)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to its whole group, and to what left the group but still descends from it."""
+        # Until it is dismissed it is not reaped, so its number is nobody else's.
+        if not self._dismissed:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
+            for member in self._left():
+                if member.group != self.pid:
+                    with suppress(ProcessLookupError, PermissionError):
+                        os.kill(member.pid, number)
+
+    def stop(self, within_s: float = 10.0, hurry: Callable[[], bool] = _never) -> None:
+        """End all of it: ask it, wait for `within_s` or until `hurry`, then kill what is left."""
+        if not self._dismissed:
+            deadline = time.monotonic() + within_s
+            self.signal(signal.SIGTERM)
+            self._outwait(deadline, hurry)
+            self.signal(signal.SIGKILL)
+            self._outwait(time.monotonic() + _KILL_S, _never)
+            self._dismissed = True
+            if self._publisher is not None:
+                self._publisher.close()
+            os.close(self._line)
+            os.waitpid(self._warden, 0)
+            self._keeper.join()
+        for thread in self._pumps:
+            # Who still holds the pipe may speak on; nobody waits for it.
+            thread.join(1.0)
+
+    def _published(self, child: Born) -> Publisher | None:
+        """Let the port that the app is asked at be reached, where it has a network of its own."""
+        if child.door is None:
+            return None
+        from preheat.guard.net.network_namespace import Door, Publisher
+        from preheat.guard.probes.probes import port_of
+
+        port = port_of(self.app.ready) if self.app.ready else None
+        if port is None:
+            child.door.close()
+            return None
+        return Publisher(Door(child.door), child.pid, port)
+
+    def _left(self) -> list[process_tree.Member]:
+        """List who is left of it: all that descends from its warden."""
+        return [
+            member for member in process_tree.family(self._warden) if member.pid != self._warden and not member.dead
+        ]
+
+    def _outwait(self, deadline: float, hurry: Callable[[], bool]) -> None:
+        while time.monotonic() < deadline and not hurry() and (self.alive() or self._left()):
+            self._ended.wait(_GLANCE_S) if self.alive() else time.sleep(_GLANCE_S)
+
+    def _keep(self, answer: list[Born | BaseException], answered: threading.Event) -> None:
+        try:
+            if self._witness is not None:
+                self._witness.cover_this_thread()
+            born = spawn(self.app)
+        except BaseException as error:  # noqa: BLE001 - raised again where the process was asked for
+            answer.append(error)
+            answered.set()
+            return
+        answer.append(born)
+        answered.set()
+        said = os.read(born.report, 64)
+        os.close(born.report)
+        # A warden that was killed says nothing; the kernel has then killed the app.
+        self._status = int(said) if said else -signal.SIGKILL
+        self._ended.set()
+        self._on_end()
+
+    def _hear(self, pipe: int, chunk: bytes) -> None:
+        self.tail.feed(pipe, chunk)
+        if self._confessions is not None:
+            self._confessions.feed(pipe, chunk)
+
+    def _carry(self, pipe: int, target: int | None) -> None:
+        try:
+            pump(pipe, target, partial(self._hear, pipe))
+        finally:
+            os.close(pipe)

@@ -1,0 +1,181 @@
+"""Spawn: bring an app to life under a warden, its words on pipes of ours."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import sys
+import warnings
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+
+from preheat.guard.kernel.read_only import shield
+from preheat.guard.model.app import App
+from preheat.guard.process import warden
+
+NOT_EXECUTABLE, NOT_FOUND = 126, 127
+_NO_FOLDER, _NO_NETWORK = "folder", "network"
+
+
+class CannotStart(Exception):
+    """The command could not be started at all; `status` is what a shell would say of it."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Born:
+    """What came of it: two processes, and our ends of four pipes.
+
+    `report` brings the app's status as a line once it has ended; closing `line` has the warden end all that is left.
+    `door` leads into the app's own network, where it has one.
+    """
+
+    pid: int
+    warden: int
+    stdout: int
+    stderr: int
+    report: int
+    line: int
+    door: socket.socket | None = None
+
+
+def spawn(app: App) -> Born:
+    """Start `app` in a session of its own. Raise CannotStart; ValueError for words that no command can have."""
+    if any("\0" in word for word in app.command):
+        raise ValueError(f"{app.command[0]}: a word of a command cannot hold a null character")
+    if not app.command[0]:
+        raise CannotStart("'': there is no such command", NOT_FOUND)
+    stdout, its_stdout = os.pipe()
+    stderr, its_stderr = os.pipe()
+    report, its_report = os.pipe()
+    its_line, line = os.pipe()
+    birth, its_birth = os.pipe()
+    door, its_door = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) if app.isolated else (None, None)
+    ours, theirs = (stdout, stderr, report, line, birth), (its_stdout, its_stderr, its_report, its_line, its_birth)
+    try:
+        keeper = _fork()
+    except OSError:
+        _close(*ours, *theirs)
+        raise
+    if keeper == 0:
+        try:
+            # Away from the terminal, whose signals are the guard's to take.
+            os.setsid()
+            warden.adopt_orphans()
+            parent = os.getpid()
+            if door is not None and its_door is not None:
+                door.close()
+                _isolate(its_door, its_birth)
+            child = os.fork()
+            if child == 0:
+                _become(app, parent, its_stdout, its_stderr, its_birth)
+            warden.watch(child, its_line, its_report)
+        finally:
+            os._exit(1)
+    _close(*theirs)
+    if its_door is not None:
+        its_door.close()
+    words = _read_all(birth).split()
+    os.close(birth)
+    born = Born(int(words[0]) if words else 0, keeper, stdout, stderr, report, line, door)
+    if len(words) != 1:
+        _close(stdout, stderr, report, line)
+        if door is not None:
+            door.close()
+        os.waitpid(keeper, 0)
+        raise _cannot(app, words[1:])
+    return born
+
+
+def _isolate(its_door: socket.socket, its_birth: int) -> None:
+    """Take the network away from this process and all that it will start, or say on `its_birth` why not."""
+    from preheat.guard.net import network_namespace
+
+    try:
+        network_namespace.enter()
+    except OSError as error:
+        os.write(its_birth, f"0\n{error.errno or errno.EIO} {_NO_NETWORK}\n".encode("ascii"))
+        os._exit(1)
+    network_namespace.keep_door(its_door)
+
+
+def _become(app: App, parent: int, stdout: int, stderr: int, birth: int) -> None:
+    """Be the app, or say on `birth` why not. Never returns."""
+    number, what = 0, ""
+    try:
+        os.write(birth, b"%d\n" % os.getpid())
+        os.setsid()
+        warden.die_with(parent)
+        os.dup2(stdout, 1)
+        os.dup2(stderr, 2)
+        _keep_to_oneself()
+        for ignored in ("SIGPIPE", "SIGXFSZ"):
+            # Python ignores them, and what is ignored stays so in a new program.
+            if hasattr(signal, ignored):
+                signal.signal(getattr(signal, ignored), signal.SIG_DFL)
+        shield(app.read_only)
+        if app.cwd is not None:
+            what = _NO_FOLDER
+            os.chdir(app.cwd)
+            what = ""
+        env = os.environ if app.env is None else dict(app.env)
+        os.execvpe(app.command[0], list(app.command), env)  # noqa: S606 - starting programs is the trade
+    except OSError as error:
+        number = error.errno or errno.EIO
+    finally:
+        with suppress(OSError):
+            os.write(birth, f"{number} {what}\n".encode("ascii"))
+        os._exit(NOT_FOUND)
+
+
+def _keep_to_oneself() -> None:
+    """Keep the guard's own descriptors from the app, those too that somebody handed the guard."""
+    try:
+        here = [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:
+        return
+    for descriptor in here:
+        if descriptor > 2:
+            with suppress(OSError):
+                os.set_inheritable(descriptor, False)
+
+
+def _cannot(app: App, words: list[bytes]) -> CannotStart:
+    number = int(words[0]) if words else errno.EIO
+    if words[1:] == [_NO_NETWORK.encode()]:
+        return CannotStart(f"a network of its own cannot be had: {os.strerror(number)}", NOT_EXECUTABLE)
+    if words[1:] == [_NO_FOLDER.encode()]:
+        if number in (errno.ENOENT, errno.ENOTDIR):
+            return CannotStart(f"{app.command[0]}: {app.cwd} is not a folder", NOT_FOUND)
+        return CannotStart(f"{app.command[0]}: {app.cwd}: {os.strerror(number)}", NOT_EXECUTABLE)
+    if number in (errno.ENOENT, errno.ENOTDIR):
+        return CannotStart(f"{app.command[0]}: there is no such command", NOT_FOUND)
+    return CannotStart(f"{app.command[0]}: {os.strerror(number)}", NOT_EXECUTABLE)
+
+
+def _fork() -> int:
+    with ExitStack() as quiet:
+        if sys.version_info >= (3, 12):
+            # Python warns that a fork beside threads may hang on a lock of theirs; what we do in the child takes none.
+            quiet.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def _read_all(descriptor: int) -> bytes:
+    said = b""
+    while True:
+        more = os.read(descriptor, 4096)
+        if not more:
+            return said
+        said += more
+
+
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

@@ -1,0 +1,141 @@
+"""Warden: the process between guard and app, that ends all the app left when the guard is gone, however it went.
+
+It is the app's parent, and foster parent of whatever the app starts and leaves (PR_SET_CHILD_SUBREAPER): a grandchild
+that daemonises becomes the warden's child, never init's. It says over a pipe how the app ended, and lives until its
+own line to the guard is closed: by the guard when all is over, or by the kernel when the guard was killed.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import sys
+import time
+from contextlib import suppress
+
+from preheat.guard.kernel import process_tree
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+_PR_SET_CHILD_SUBREAPER = 36
+_SWEEP_S = 5.0
+_ARG_START = 45  # of proc_pid_stat(5), counted from the state
+
+
+def adopt_orphans() -> None:
+    """Become the foster parent of all that descends from this process. Nothing off Linux."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with(parent: int) -> None:
+    """Ask the kernel to kill this process when `parent`, whose child it is, dies. Nothing off Linux."""
+    if _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) and os.getppid() != parent:
+        # It died before we could ask.
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def watch(app: int, line: int, report: int) -> None:
+    """Be the warden of the child `app` until `line` ends; write how it ended to `report`. Never returns."""
+    try:
+        # What lies about here is a copy of the guard's: no finaliser of its shall run a second time.
+        gc.disable()
+        _keep_only(line, report)
+        _be_called(f"preheat: watches over {app}")
+        woken, waker = os.pipe()
+        os.set_blocking(woken, False)
+        os.set_blocking(waker, False)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(waker)
+        waiting = select.poll()
+        for end in (line, woken):
+            waiting.register(end, select.POLLIN)
+        told = False
+        while True:
+            told = _reap(app, report, told=told)
+            happened = [end for end, _ in waiting.poll()]
+            if line in happened:
+                break
+            with suppress(BlockingIOError):
+                os.read(woken, 4096)
+        _sweep(app)
+    finally:
+        os._exit(0)
+
+
+def _reap(app: int, report: int, *, told: bool) -> bool:
+    """Reap who has ended, but not the app: while it is a zombie, its group's number cannot be given to others."""
+    while not told:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return told
+        if ended is None:
+            return told
+        if ended.si_pid == app:
+            status = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+            with suppress(OSError):
+                os.write(report, b"%d\n" % status)
+            return True
+        os.waitpid(ended.si_pid, 0)
+    return told
+
+
+def _sweep(app: int) -> None:
+    """Kill whatever descends from here, until nothing is left or only what cannot be killed."""
+    deadline = time.monotonic() + _SWEEP_S
+    me = os.getpid()
+    while time.monotonic() < deadline:
+        left = [member.pid for member in process_tree.family(me) if member.pid != me and not member.dead]
+        # The family is empty where there is no /proc; the group is known even then.
+        for pid in left or [-app]:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if not left:
+            return
+        time.sleep(0.005)
+
+
+def _keep_only(*kept: int) -> None:
+    try:
+        here = [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:
+        here = list(range(1024))
+    for descriptor in here:
+        if descriptor not in kept:
+            with suppress(OSError):
+                os.close(descriptor)
+    for standard in (0, 1, 2):
+        # Taken, so that nothing else is ever opened under these numbers.
+        with suppress(OSError):
+            if standard not in kept:
+                os.open(os.devnull, os.O_RDWR)
+
+
+def _be_called(name: str) -> None:
+    """Change what ps(1) shows, so that who kills the guard by its words does not take its warden along."""
+    if not _prctl(_PR_SET_NAME, b"preheat-warden"):
+        return
+    with suppress(OSError, ValueError, IndexError):
+        with open("/proc/self/stat", encoding="ascii", errors="replace") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        start, end = int(fields[_ARG_START]), int(fields[_ARG_START + 1])
+        if 0 < start < end:
+            import ctypes
+
+            room = end - start
+            ctypes.memmove(start, name.encode()[: room - 1].ljust(room, b"\0"), room)
+
+
+def _prctl(option: int, value: object) -> bool:
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)

@@ -1,0 +1,136 @@
+"""Board: what is known of the app just now, and what is answered to those who ask."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Sequence
+
+from preheat.guard.kernel import process_tree
+from preheat.guard.model.life import Life
+from preheat.guard.status.start_progress import Progress, Step, progress, reached, steps
+from preheat.guard.status.start_times import History
+
+if TYPE_CHECKING:
+    from preheat.guard.net.small_http import Answer
+
+_RETRY_AFTER_S = 2
+
+
+@dataclass
+class Board:
+    """One writer, the loop; readers on other threads see each field whole.
+
+    `life` is the serving instance's, `ready` whether it says so now, `start_began` and `ready_at` are its times by
+    time.monotonic(); `paths` is what it reads as it starts, in order; `app_url` is where people find it.
+    """
+
+    name: str
+    app_url: str = ""
+    paths: Sequence[str] = ()
+    history: History = field(default_factory=History)
+    life: Life = field(default_factory=Life)
+    ready: bool = False
+    pid: int = 0
+    start_began: float = field(default_factory=time.monotonic)
+    ready_at: float | None = None
+    spare: bool = False
+    renewals: int = 0
+    last_start_s: float | None = None
+    _reached: tuple[int, int] = (0, 0)
+    _order: Sequence[Step] | None = None
+
+    def began(self, pid: int, began: float) -> None:
+        """Note a start."""
+        self.pid, self.start_began, self.ready_at, self._reached = pid, began, None, (pid, 0)
+
+    def became_ready(self, ready_at: float) -> None:
+        """Note that it was ready for the first time in this start."""
+        if self.ready_at is None:
+            self.ready_at = ready_at
+            self.last_start_s = ready_at - self.start_began
+            self.history.add(self.last_start_s)
+
+    def progress(self) -> Progress:
+        """Say how far the start has come; it never goes back."""
+        if self.life.state in ("fatal", "stopped"):
+            return Progress(self.life.state)
+        if self.life.state == "backoff":
+            return Progress("waits before the next start")
+        if self.ready:
+            return Progress("ready", 100, 0.0)
+        if self.ready_at is not None:
+            return Progress("was ready, does not answer")
+        if self._order is None:
+            # Only now that somebody asks: a thousand paths take longer to look at than the guard to start.
+            self._order = steps(self.paths)
+        pid, before = self._reached
+        come_to = max(before, reached(self._order, pid)) if pid == self.pid and pid else 0
+        self._reached = (pid, come_to)
+        return progress(self._order, come_to, time.monotonic() - self.start_began, self.history.earlier_s)
+
+    def answer(self, method: str, path: str) -> Answer:
+        """Answer on the status address."""
+        from preheat.guard.net.small_http import Answer
+        from preheat.guard.status import start_page
+
+        if method not in ("GET", "HEAD"):
+            return Answer(405, "text/plain", b"GET\n", (("Allow", "GET, HEAD"),))
+        if path == "/livez":
+            # Loading is living: what kills by this must not kill an app while it loads. A guard that answers restarts.
+            fine = self.life.state != "fatal"
+            return Answer(200 if fine else 503, "text/plain", b"alive\n" if fine else b"fatal\n")
+        if path == "/readyz":
+            return self._said(self.ready)
+        if path == "/startupz":
+            return self._said(self.ready_at is not None)
+        if path == "/metrics":
+            return Answer(200, "text/plain; version=0.0.4", start_page.metrics(self._facts()).encode())
+        if path == "/":
+            page = start_page.page(self.name, self.progress(), self.life.detail, self.app_url, fronted=False)
+            return Answer(200, "text/html", page.encode())
+        return Answer(404, "text/plain", b"/livez /readyz /startupz /metrics /\n")
+
+    def answer_waiting(self, method: str, path: str) -> Answer:  # noqa: ARG002 - whatever is asked for
+        """Answer in the app's stead while it cannot."""
+        from preheat.guard.net.small_http import Answer
+        from preheat.guard.status import start_page
+
+        page = start_page.page(self.name, self.progress(), self.life.detail, "", fronted=True)
+        headers = (("Retry-After", str(_RETRY_AFTER_S)), ("X-Preheat", "waiting"))
+        return Answer(503, "text/html", page.encode(), headers)
+
+    def _said(self, yes: bool) -> Answer:
+        import json
+
+        from preheat.guard.net.small_http import Answer
+
+        said = self.progress()
+        facts = {"state": self.life.state, "phase": said.phase, "percent": said.percent, "eta_s": said.eta_s}
+        facts["detail"] = self.life.detail
+        headers = () if yes else (("Retry-After", str(_RETRY_AFTER_S)),)
+        return Answer(200 if yes else 503, "application/json", json.dumps(facts).encode() + b"\n", headers)
+
+    def _facts(self) -> Sequence[tuple[str, str, str, float]]:
+        """List name, kind, help and value of each metric."""
+        said = self.progress()
+        family = process_tree.family(self.pid) if self.pid else []
+        resident = sum(member.resident for member in family if not member.dead)
+        times = os.times()
+        facts = [
+            ("preheat_app_up", "gauge", "Whether the app runs", float(self.life.state in ("starting", "running"))),
+            ("preheat_app_ready", "gauge", "Whether the app says that it is ready", float(self.ready)),
+            ("preheat_app_starts_total", "counter", "Starts so far", float(self.life.starts)),
+            ("preheat_app_restarts_spent", "gauge", "Restarts spent since last steady", float(self.life.restarts)),
+            ("preheat_app_planned_restarts_total", "counter", "Planned restarts so far", float(self.renewals)),
+            ("preheat_app_standby", "gauge", "Whether another instance stands by", float(self.spare)),
+            ("preheat_app_resident_bytes", "gauge", "Resident bytes of its processes", float(resident)),
+            ("preheat_app_uptime_seconds", "gauge", "Since this start", time.monotonic() - self.start_began),
+            ("preheat_guard_cpu_seconds_total", "counter", "The guard's own CPU time", times.user + times.system),
+        ]
+        if said.percent is not None:
+            facts.append(("preheat_app_loaded_ratio", "gauge", "Part of the known bytes loaded", said.percent / 100))
+        if self.last_start_s is not None:
+            facts.append(("preheat_app_start_seconds", "gauge", "From start to ready, last time", self.last_start_s))
+        return facts

@@ -1,0 +1,75 @@
+"""Progress: how far a start has come, by the files that an app is known to open, in their order."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Iterable, Sequence, Tuple
+
+from preheat.guard.kernel import process_tree
+
+
+@dataclass(frozen=True)
+class Step:
+    """A file that the app reads as it starts, and its bytes."""
+
+    path: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`phase` in words; `percent` of the known bytes that lie behind, None where nothing is known; `eta_s` likewise."""
+
+    phase: str
+    percent: int | None = None
+    eta_s: float | None = None
+
+
+def steps(paths: Iterable[str]) -> Tuple[Step, ...]:
+    """List files with their sizes, by their real paths; those that are not there are left out."""
+    found = []
+    for path in paths:
+        real = os.path.realpath(path)
+        try:
+            found.append(Step(real, os.stat(real).st_size))
+        except OSError:
+            continue
+    return tuple(found)
+
+
+def reached(order: Sequence[Step], pid: int) -> int:
+    """Say how many of the files the app has come to: up to the last that it has open or mapped just now."""
+    numbers = {step.path: number for number, step in enumerate(order, 1)}
+    furthest = 0
+    for member in process_tree.family(pid) if numbers else ():
+        for path in _held(member.pid):
+            furthest = max(furthest, numbers.get(path, 0))
+    return furthest
+
+
+def progress(order: Sequence[Step], come_to: int, since_s: float, earlier_s: Sequence[float]) -> Progress:
+    """Say how far a start has come: `come_to` files of `order`, `since_s` after its beginning; pure."""
+    eta_s = max(0.0, sorted(earlier_s)[len(earlier_s) // 2] - since_s) if earlier_s else None
+    whole = sum(step.size for step in order)
+    if not whole:
+        return Progress("starting", None, eta_s)
+    if not come_to:
+        return Progress("importing", 0, eta_s)
+    behind = sum(step.size for step in order[: come_to - 1])
+    return Progress(f"loading {os.path.basename(order[come_to - 1].path)}", behind * 100 // whole, eta_s)
+
+
+def _held(pid: int) -> Iterable[str]:
+    try:
+        with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as maps:
+            for line in maps:
+                path = line.split(None, 5)[5:]
+                if path and path[0].startswith("/"):
+                    yield path[0].rstrip("\n")
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                yield os.readlink(f"/proc/{pid}/fd/{name}")
+    except OSError:
+        return

@@ -1,0 +1,1 @@
+"""What an app connects to, looks up and opens."""

@@ -1,0 +1,237 @@
+"""Opens: sees which files a program opens, native code included, as far as the system permits.
+
+By fanotify(7) where we may (CAP_SYS_ADMIN): the kernel tells of every open and every close on the mounts that matter.
+Elsewhere by looking into /proc/PID/fd and /proc/PID/maps of the program's family again and again, which misses what is
+opened and closed between two looks. Linux alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import struct
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Callable, Sequence
+
+from preheat.guard.kernel import process_tree
+
+FANOTIFY, PROC = "fanotify", "proc"
+
+# include/uapi/linux/fanotify.h
+_CLOEXEC, _NONBLOCK, _UNLIMITED = 0x1, 0x2, 0x10
+_ADD, _MOUNT, _FLUSH = 0x1, 0x10, 0x80
+_OPEN, _CLOSE_WRITE, _CLOSE_READ, _OVERFLOW = 0x20, 0x8, 0x10, 0x4000
+_EVENT = struct.Struct("=IBBHQii")
+_AT_FDCWD = -100
+_PSEUDO = frozenset(
+    (b"proc", b"sysfs", b"devpts", b"devtmpfs", b"cgroup", b"cgroup2", b"mqueue", b"securityfs", b"debugfs")
+)
+_LOOK_EVERY_S = 0.05
+_FAMILY_EVERY_S = 0.5
+# On a busy machine others open files faster than can be read; what is not read by then is lost, and said to be.
+_DRAIN_S = 10.0
+_GIVE_UP_S = 5.0
+# For so long a process' number is believed to be still its own, and for so many.
+_KNOWN_S = 1.0
+_MOST_KNOWN = 4096
+
+
+@dataclass(frozen=True)
+class Open:
+    """A file that was opened at `at` (time.time()); `wrote` when it was open for writing.
+
+    `read` is how many bytes were read or mapped, those twice that were so twice; None where that was not seen.
+    """
+
+    path: str
+    at: float
+    wrote: bool
+    read: int | None = None
+
+
+class Opens:
+    """Note what is opened below `folders` by `root()` and its family, from now on until `close`.
+
+    `how` says by which means; `lost` whether the kernel had more to tell than was read. Without `kernel` it is not
+    asked. `close` ends within seconds, whatever others open meanwhile.
+    """
+
+    def __init__(self, folders: Sequence[str], root: Callable[[], int], *, kernel: bool = True) -> None:
+        self._folders = tuple(os.path.realpath(folder).rstrip("/") + "/" for folder in folders)
+        self._root = root
+        self._found: dict[tuple[str, bool], Open] = {}
+        self._began: dict[str, float] = {}
+        self._kin: dict[int, tuple[bool, float]] = {}
+        self._closing = threading.Event()
+        self._enough: Callable[[], bool] = lambda: False
+        self.lost = False
+        self._fanotify = _listen(self._folders) if kernel else None
+        self.how = PROC if self._fanotify is None else FANOTIFY
+        work = self._look if self._fanotify is None else self._listen
+        self._thread = threading.Thread(target=work, name="opens", daemon=True)
+        self._thread.start()
+
+    def close(self, enough: Callable[[], bool] = lambda: False) -> list[Open]:
+        """Stop; return what was seen, in the order of the opens. What waits is read until `enough`, or for seconds."""
+        self._enough = enough
+        if self._fanotify is not None:
+            # From here on nothing is added to what waits: all of it was opened before.
+            _unmark(self._fanotify)
+        self._closing.set()
+        self._thread.join(_DRAIN_S + _GIVE_UP_S)
+        if self._thread.is_alive():
+            self.lost = True  # it still has the descriptor, and closes nothing that others use
+        elif self._fanotify is not None:
+            os.close(self._fanotify)
+        return sorted(self._found.copy().values(), key=lambda one: one.at)
+
+    def _matters(self, path: str) -> bool:
+        return path.startswith(self._folders) and not path.endswith(" (deleted)")
+
+    def _of_family(self, pid: int) -> bool:
+        """Whether a process belongs to the program; one that is gone already gets the benefit of the doubt."""
+        root = self._root()
+        if not root:
+            return False
+        now = time.monotonic()
+        known, until = self._kin.get(pid, (False, 0.0))
+        if now < until:
+            return known
+        belongs = process_tree.belongs(pid, root)
+        if belongs is None:
+            # It ended before it could be looked at: what was known of it still holds.
+            return known if until else True
+        if len(self._kin) >= _MOST_KNOWN:
+            self._kin.clear()
+        self._kin[pid] = (belongs, now + _KNOWN_S)
+        return belongs
+
+    def _note(self, path: str, at: float, *, wrote: bool) -> None:
+        self._found.setdefault((path, wrote), Open(path, at, wrote))
+
+    # ---- fanotify
+
+    def _listen(self) -> None:
+        assert self._fanotify is not None
+        waiting = select.poll()
+        waiting.register(self._fanotify, select.POLLIN)
+        deadline = 0.0
+        while True:
+            closing = self._closing.is_set()  # what is there by now is still read
+            if closing and not deadline:
+                deadline = time.monotonic() + _DRAIN_S
+            if closing and (time.monotonic() > deadline or self._enough()):
+                self.lost = True
+                return
+            if waiting.poll(0 if closing else 100):
+                with suppress(BlockingIOError):
+                    self._take(os.read(self._fanotify, 1 << 16))
+            elif closing:
+                return
+
+    def _take(self, events: bytes) -> None:
+        now, at, ours = time.time(), 0, os.getpid()
+        while at < len(events):
+            length, _, _, _, mask, file, pid = _EVENT.unpack_from(events, at)
+            at += length
+            if mask & _OVERFLOW:
+                self.lost = True
+            if file < 0:
+                continue
+            path = ""
+            if pid != ours and self._of_family(pid):
+                with suppress(OSError):
+                    path = os.readlink("/proc/self/fd/%d" % file)
+            os.close(file)
+            if not self._matters(path):
+                continue
+            if mask & _OPEN:
+                self._began.setdefault(path, now)
+            # Only its end says how a file was open.
+            began = self._began.get(path, now)
+            if mask & _CLOSE_READ:
+                self._note(path, began, wrote=False)
+            if mask & _CLOSE_WRITE:
+                self._note(path, began, wrote=True)
+
+    # ---- /proc
+
+    def _look(self) -> None:
+        members: list[int] = []
+        looked = 0.0
+        while not self._closing.wait(_LOOK_EVERY_S):
+            root, now = self._root(), time.monotonic()
+            if root and now - looked > _FAMILY_EVERY_S:
+                members, looked = [member.pid for member in process_tree.family(root)], now
+            for pid in members:
+                for path in _open_files(pid):
+                    if self._matters(path):
+                        self._note(path, time.time(), wrote=False)
+                if self._closing.is_set():
+                    break
+
+
+def _open_files(pid: int) -> list[str]:
+    """List what a process has open or mapped just now; what it only writes counts nowhere."""
+    found = []
+    with suppress(OSError, ValueError):
+        for name in os.listdir("/proc/%d/fd" % pid):
+            with suppress(OSError):
+                path = os.readlink("/proc/%d/fd/%s" % (pid, name))
+                if path.startswith("/") and not _only_written(pid, name):
+                    found.append(path)
+        with open("/proc/%d/maps" % pid, encoding="utf-8", errors="surrogateescape") as lines:
+            found += {line.split(None, 5)[5].rstrip("\n") for line in lines if line.count("/")}
+    return found
+
+
+def _only_written(pid: int, name: str) -> bool:
+    with open("/proc/%d/fdinfo/%s" % (pid, name), encoding="ascii") as lines:
+        flags = next((line.split()[1] for line in lines if line.startswith("flags:")), "0")
+    return int(flags, 8) & os.O_ACCMODE == os.O_WRONLY
+
+
+def _listen(folders: Sequence[str]) -> int | None:
+    """Begin to be told of the mounts that the folders lie on; None where that is not permitted."""
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        listening: int = libc.fanotify_init(_CLOEXEC | _NONBLOCK | _UNLIMITED, os.O_RDONLY | os.O_CLOEXEC)
+        if listening < 0:
+            return None
+        mark = libc.fanotify_mark
+        mark.argtypes = (ctypes.c_int, ctypes.c_uint, ctypes.c_uint64, ctypes.c_int, ctypes.c_char_p)
+        what = _OPEN | _CLOSE_WRITE | _CLOSE_READ
+        for folder in folders:
+            if mark(listening, _ADD | _MOUNT, what, _AT_FDCWD, os.fsencode(folder)) < 0:
+                os.close(listening)
+                return None
+        for point in _mounts_below(folders):
+            mark(listening, _ADD | _MOUNT, what, _AT_FDCWD, point)  # what cannot be watched holds no app's files
+    except (OSError, AttributeError):
+        return None
+    return listening
+
+
+def _unmark(listening: int) -> None:
+    """Be told of nothing more; what waits already stays to be read."""
+    with suppress(OSError, AttributeError):
+        mark = ctypes.CDLL(None).fanotify_mark
+        mark.argtypes = (ctypes.c_int, ctypes.c_uint, ctypes.c_uint64, ctypes.c_int, ctypes.c_char_p)
+        mark(listening, _FLUSH | _MOUNT, 0, _AT_FDCWD, None)
+
+
+def _mounts_below(folders: Sequence[str]) -> list[bytes]:
+    """List the mounts that lie in the folders and hold files: proc_pid_mountinfo(5)."""
+    found = []
+    with open("/proc/self/mountinfo", "rb") as lines:
+        for line in lines:
+            front, _, back = line.partition(b" - ")
+            # Blanks in a path are written as octal digits.
+            point = front.split()[4].replace(b"\\040", b" ")
+            if back.split()[0] not in _PSEUDO and os.fsdecode(point + b"/").startswith(tuple(folders)):
+                found.append(point)
+    return found

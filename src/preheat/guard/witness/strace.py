@@ -1,0 +1,139 @@
+"""Strace: sees which files a program opens, native code included, and how much of them it reads, by strace(1).
+
+For where fanotify is not permitted. Its notes, a file for each thread, hold calls and paths and none of the bytes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from typing import Callable, Iterator, Sequence
+
+from preheat.guard.witness.file_opens import Open
+
+STRACE = "strace"
+
+_OPENING = ("open", "openat", "openat2", "creat")
+_READING = ("read", "readv", "pread64", "preadv", "preadv2")
+_CALLS = (*_OPENING, *_READING, "mmap")
+# In a session of its own, for what ends the app is not to end it: a program whose filter asks for a tracer that is gone
+# can open nothing any more. With a filter only the calls that are listed cost anything. Each thread's notes are a file.
+_WORDS = ("-DDD", "-ff", "-qq", "-ttt", "-y", "-s", "0", "--seccomp-bpf", "-I", "never", "-e", "signal=none")
+_TRIED_S = 10.0
+# What is not read of the notes by then is lost, and said to be.
+_READ_S = 120.0
+_LINES = 4096
+_LINE = re.compile(r"(\d+\.\d+) (\w+)\((.*)\) += (0x[0-9a-f]+|\d+)(?:<(.*)>)?$")
+_FILE = re.compile(r"(?:^|, )\d+<([^<>]*)>")
+_MAPPED = re.compile(r"\w+, (\d+), ([A-Z_|]+), ")
+_ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|.)", re.DOTALL)
+_LETTERS = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"f": b"\f", b"b": b"\b", b"a": b"\a"}
+
+
+class Strace:
+    """Note what the program opens whose words are `around` its own, until `close`; the notes lie in `folder`."""
+
+    how = STRACE
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self.lost = False
+
+    @staticmethod
+    def available() -> bool:
+        """Whether it is here, and may trace: it is tried."""
+        if shutil.which(STRACE) is None:
+            return False
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                trial = [STRACE, *_WORDS, "-o", os.path.join(folder, "calls"), "-e", "trace=open", "--", "true"]
+                done = subprocess.run(
+                    trial, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TRIED_S
+                )
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return done.returncode == 0 and not done.stderr
+
+    def around(self, command: Sequence[str]) -> tuple[str, ...]:
+        """Say what to start in the place of `command`, whose process, status and signals stay its own."""
+        notes = os.path.join(self._folder, "calls")
+        return (STRACE, *_WORDS, "-o", notes, "-e", "trace=" + ",".join(_CALLS), "--", *command)
+
+    def close(self, enough: Callable[[], bool] = lambda: False) -> list[Open]:
+        """Return what was seen, in the order of the opens.
+
+        Only what has been written by now is read, and that until `enough` or for two minutes; `lost` says whether
+        something was left.
+        """
+        deadline = time.monotonic() + _READ_S
+        found: dict[tuple[str, bool], Open] = {}
+        read: dict[str, int] = {}
+        for name in sorted(os.listdir(self._folder)):
+            for lines in _read_notes(os.path.join(self._folder, name)):
+                if enough() or time.monotonic() > deadline:
+                    self.lost = True
+                    break
+                for line in lines:
+                    self._take(line, found, read)
+        seen = [Open(one.path, one.at, one.wrote, 0 if one.wrote else read.get(one.path, 0)) for one in found.values()]
+        return sorted(seen, key=lambda one: one.at)
+
+    def _take(self, line: str, found: dict[tuple[str, bool], Open], read: dict[str, int]) -> None:
+        told = _LINE.match(line)
+        if told is None:
+            return  # it failed, or is cut off
+        at, call, words, result, opened = told.groups()
+        if call in _OPENING:
+            path, wrote = _plain(opened or ""), call == "creat" or "O_WRONLY" in words or "O_RDWR" in words
+            if _is_file(path) and ((path, wrote) not in found or found[path, wrote].at > float(at)):
+                found[path, wrote] = Open(path, float(at), wrote)
+        else:
+            for path, size in _read(call, words, result):
+                read[path] = read.get(path, 0) + size
+
+
+def _read_notes(path: str) -> Iterator[list[str]]:
+    """Read the lines that a file has now, some thousands at a time: a program that still runs may write on."""
+    with open(path, encoding="latin-1") as notes:
+        left = os.fstat(notes.fileno()).st_size
+        while left > 0:
+            lines = list(itertools.islice(notes, _LINES))
+            if not lines:
+                return
+            left -= sum(map(len, lines))
+            yield lines
+
+
+def _read(call: str, words: str, result: str) -> Iterator[tuple[str, int]]:
+    """Say of which file a call brought how much; what is mapped to be run is no reading."""
+    file = _FILE.search(words)
+    path = _plain(file.group(1)) if file is not None else ""
+    if not _is_file(path):
+        return
+    if call == "mmap":
+        mapped = _MAPPED.match(words)
+        if mapped is not None and "PROT_EXEC" not in mapped.group(2):
+            yield path, int(mapped.group(1))
+    else:
+        yield path, int(result)
+
+
+def _is_file(path: str) -> bool:
+    return path.startswith("/") and not path.startswith(("/proc/", "/sys/", "/dev/")) and not path.endswith("(deleted)")
+
+
+def _plain(shown: str) -> str:
+    """Undo what strace does to the bytes of a path that are not plain letters."""
+
+    def byte(found: re.Match[bytes]) -> bytes:
+        what = found.group(1)
+        if what[:1] == b"x" and len(what) > 1:
+            return bytes([int(what[1:], 16)])
+        return bytes([int(what, 8)]) if what.isdigit() else _LETTERS.get(what, what)
+
+    return os.fsdecode(_ESCAPE.sub(byte, shown.encode("latin-1")))

@@ -1,0 +1,70 @@
+"""The tail: bounded, in order, and a lookout for lines."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preheat.guard.model.tail import MOST_BYTES, MOST_LINES, Tail
+
+
+@given(st.lists(st.binary(max_size=300), max_size=40))
+def test_however_it_is_cut_the_lines_are_the_same(chunks: list[bytes]) -> None:
+    in_pieces, at_once = Tail(), Tail()
+    for chunk in chunks:
+        in_pieces.feed(1, chunk)
+    at_once.feed(1, b"".join(chunks))
+    assert in_pieces.lines() == at_once.lines()
+
+
+def test_only_the_last_lines_are_kept() -> None:
+    tail = Tail()
+    tail.feed(1, b"".join(b"%d\n" % number for number in range(1000)))
+    assert tail.lines() == tuple(str(number) for number in range(1000 - MOST_LINES, 1000))
+    assert tail.lines(2) == ("998", "999")
+    assert tail.lines(0) == ()
+
+
+def test_long_lines_do_not_fill_the_memory() -> None:
+    tail = Tail()
+    for _ in range(50):
+        tail.feed(1, b"x" * 100_000)
+        tail.feed(2, b"y" * 30_000 + b"\n")
+    assert sum(map(len, tail.lines())) <= 3 * MOST_BYTES
+
+
+def test_two_streams_do_not_break_each_others_lines() -> None:
+    tail = Tail()
+    tail.feed(1, b"one ")
+    tail.feed(2, b"two\n")
+    tail.feed(1, b"three\n")
+    assert tail.lines() == ("two", "one three")
+
+
+def test_a_progress_bar_shows_as_a_terminal_shows_it() -> None:
+    tail = Tail()
+    tail.feed(1, b"10%\r50%\r100%\ndone\r\n")
+    assert tail.lines() == ("100%", "done")
+
+
+def test_a_line_is_seen_though_it_scrolled_away_in_the_same_breath() -> None:
+    tail = Tail()
+    sight = tail.watch(re.compile("Running on .*7860"))
+    tail.feed(1, b"Running on http://127.0.0.1:7860\n" + b"noise\n" * 500)
+    assert sight.seen
+
+
+def test_a_line_that_was_already_said_is_seen() -> None:
+    tail = Tail()
+    tail.feed(1, b"ready\n")
+    assert tail.watch(re.compile("^ready$")).seen
+    assert not tail.watch(re.compile("steady")).seen
+
+
+def test_a_line_is_seen_before_it_ends_and_over_two_pieces() -> None:
+    tail = Tail()
+    sight = tail.watch(re.compile("ready>"))
+    tail.feed(1, b"rea")
+    assert not sight.seen
+    tail.feed(1, b"dy> ")
+    assert sight.seen

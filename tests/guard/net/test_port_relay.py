@@ -1,0 +1,152 @@
+"""The front: one port, whoever is behind it."""
+
+import http.client
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from preheat.guard.net.port_relay import Front
+from preheat.guard.net.small_http import Answer
+from tests.guard.apps import until
+
+
+def waiting(method: str, path: str) -> Answer:
+    return Answer(503, "text/html", b"<p>soon", (("Retry-After", "2"), ("X-Preheat", "waiting")))
+
+
+@contextmanager
+def fronting() -> Iterator[Front]:
+    front = Front("127.0.0.1", 0, waiting)
+    try:
+        yield front
+    finally:
+        front.close()
+
+
+@contextmanager
+def echoing() -> Iterator[int]:
+    """Send back all that comes, and say goodbye when the other has."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def echo(client: socket.socket) -> None:
+        with client:
+            while chunk := client.recv(65536):
+                client.sendall(chunk)
+
+    def accept() -> None:
+        while True:
+            try:
+                client, _ = server.accept()
+            except OSError:
+                return
+            threading.Thread(target=echo, args=(client,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    yield server.getsockname()[1]
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+
+
+def test_until_somebody_is_ready_everything_is_answered_with_the_page() -> None:
+    with fronting() as front:
+        for method, body in (("GET", None), ("POST", b"x" * 300_000), ("HEAD", None)):
+            connection = http.client.HTTPConnection("127.0.0.1", front.port, timeout=10)
+            connection.request(method, "/any/where?q=1", body)
+            answer = connection.getresponse()
+            assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+            assert answer.read() == (b"" if method == "HEAD" else b"<p>soon")
+            connection.close()
+
+
+def test_bytes_pass_unread_in_both_directions_and_both_may_say_goodbye_first() -> None:
+    blob = os.urandom(5_000_000)
+    with fronting() as front, echoing() as port:
+        front.route(port)
+        with socket.create_connection(("127.0.0.1", front.port), timeout=20) as client:
+
+            def say_all() -> None:
+                client.sendall(blob)
+                client.shutdown(socket.SHUT_WR)
+
+            threading.Thread(target=say_all).start()
+            got = bytearray()
+            while chunk := client.recv(1 << 16):
+                got += chunk
+        assert bytes(got) == blob
+        assert until(lambda: front.connections(port) == 0)
+
+
+def test_a_connection_stays_with_whom_it_began_and_new_ones_go_to_the_new() -> None:
+    with fronting() as front, echoing() as old, echoing() as new:
+        front.route(old)
+        with socket.create_connection(("127.0.0.1", front.port), timeout=10) as first:
+            first.sendall(b"a")
+            assert first.recv(1) == b"a"
+            front.route(new)
+            with socket.create_connection(("127.0.0.1", front.port), timeout=10) as second:
+                second.sendall(b"b")
+                assert second.recv(1) == b"b"
+                assert (front.connections(old), front.connections(new)) == (1, 1)
+                first.sendall(b"still")
+                assert first.recv(5) == b"still"
+        assert until(lambda: front.connections(old) == front.connections(new) == 0)
+
+
+def test_many_connections_at_once_all_get_their_own_bytes() -> None:
+    with fronting() as front, echoing() as port:
+        front.route(port)
+        clients = [socket.create_connection(("127.0.0.1", front.port), timeout=10) for _ in range(60)]
+        for number, client in enumerate(clients):
+            client.sendall(b"%03d" % number * 1000)
+        for number, client in enumerate(clients):
+            got = b""
+            while len(got) < 3000:
+                got += client.recv(4096)
+            assert got == b"%03d" % number * 1000
+            client.close()
+        assert until(lambda: front.connections(port) == 0)
+
+
+def test_an_app_that_is_gone_though_it_was_routed_to_is_answered_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with fronting() as front:
+        front.route(port)
+        connection = http.client.HTTPConnection("127.0.0.1", front.port, timeout=10)
+        connection.request("GET", "/")
+        assert connection.getresponse().status == 503
+        connection.close()
+        assert front.connections(port) == 0
+
+
+def test_an_app_that_breaks_off_breaks_the_connection_off() -> None:
+    server = socket.create_server(("127.0.0.1", 0))
+    with fronting() as front, server:
+        front.route(server.getsockname()[1])
+        with socket.create_connection(("127.0.0.1", front.port), timeout=10) as client:
+            behind, _ = server.accept()
+            behind.close()
+            assert client.recv(1) == b""
+        assert until(lambda: front.connections(server.getsockname()[1]) == 0)
+
+
+def test_a_client_that_does_not_read_does_not_make_the_front_hoard() -> None:
+    server = socket.create_server(("127.0.0.1", 0))
+    with fronting() as front, server:
+        front.route(server.getsockname()[1])
+        with socket.create_connection(("127.0.0.1", front.port), timeout=10):
+            behind, _ = server.accept()
+            with behind:
+                behind.settimeout(0.5)
+                sent = 0
+                deadline = time.monotonic() + 20
+                try:
+                    while time.monotonic() < deadline:
+                        sent += behind.send(b"x" * 65536)
+                except TimeoutError:
+                    pass
+                # What the kernel holds in four socket buffers, and a quarter of a megabyte of ours.
+                assert sent < 40_000_000

@@ -1,0 +1,39 @@
+"""Diagnosis: last words that everybody has seen, and what they mean."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preheat.guard.supervise.diagnosis import diagnose, likeness
+
+
+@pytest.mark.parametrize(
+    ("line", "meaning"),
+    [
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB.", "the GPU has too little memory"),
+        ("ModuleNotFoundError: No module named 'gradio'", "Python finds no gradio: is this the app's own environment?"),
+        ("OSError: [Errno 98] Address already in use", "its port is taken"),
+        ("OSError: Cannot find empty port in range: 7860-7860. You can specify a", "its port is taken"),
+        ("OSError: [Errno 28] No space left on device", "the disk is full"),
+        ("huggingface_hub.errors.LocalEntryNotFoundError: Cannot find", "it wants a model that is not here"),
+        ("safetensors_rust.SafetensorError: Error while deserializing header", "a weight file is cut"),
+        ("ImportError: cannot import name 'x' from 'a.b' (/x.py)", "a.b has no x: another version is installed"),
+    ],
+)
+def test_known_last_words_are_put_plainly(line: str, meaning: str) -> None:
+    assert diagnose(("Traceback (most recent call last):", line, "")).startswith(meaning)
+
+
+def test_words_that_mean_nothing_known_are_not_interpreted() -> None:
+    assert diagnose(("all is well", "good bye")) == ""
+
+
+@given(st.integers(0, 10**9), st.integers(0, 10**9))
+def test_two_ends_of_one_kind_are_alike_whatever_their_numbers(one: int, two: int) -> None:
+    assert likeness("ended with status 1", (f"at 0x{one:x}: line {one}",)) == likeness(
+        "ended with status 1", (f"at 0x{two:x}: line {two}",)
+    )
+
+
+def test_ends_of_different_kinds_are_not_alike() -> None:
+    assert likeness("ended with status 1", ("KeyError: a",)) != likeness("ended with status 1", ("KeyError: b",))

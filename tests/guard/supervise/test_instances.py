@@ -1,0 +1,219 @@
+"""Planned restarts, and one that stands by: whole lives of a real web app behind a front."""
+
+import http.client
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from preheat.guard.model.app import App
+from preheat.guard.model.life import Patience
+from preheat.guard.net.port_relay import Front
+from preheat.guard.net.small_http import listen, serve
+from preheat.guard.status.app_status import Board
+from preheat.guard.supervise.instances import Terms
+from preheat.guard.supervise.supervisor import Event, Outcome, Said, Started, Surroundings, supervise
+from tests.guard.apps import SILENT, until
+
+# Loads for a while, then answers with its pid; /slow takes its time, /hang holds its only thread for good.
+WEB = """
+import http.server, os, sys, time
+time.sleep(float(os.environ.get("LOADS_S", "0.2")))
+class Answer(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        if self.path == "/die": os._exit(9)
+        if self.path == "/hang": time.sleep(600)
+        if self.path == "/slow": time.sleep(1)
+        body = str(os.getpid()).encode()
+        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_): pass
+kind = http.server.HTTPServer if os.environ.get("ONE_THREAD") else http.server.ThreadingHTTPServer
+kind(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
+"""
+QUICK = Patience(ready_within_s=20, stop_within_s=1, max_restarts=3, backoff_s=0.05, ask_every_s=0.2)
+ALONE = Terms()
+
+
+@dataclass
+class Supervised:
+    """A supervision in a thread, and what it told."""
+
+    front: Front
+    board: Board
+    events: list[Event] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
+    outcome: list[Outcome] = field(default_factory=list)
+
+    def get(self, path: str = "/") -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.front.port, timeout=10)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except (OSError, http.client.HTTPException):
+            return 0, b""  # it died with our question in its hands
+        finally:
+            connection.close()
+
+    def pid(self) -> int:
+        status, body = self.get()
+        return int(body) if status == 200 else 0
+
+    @property
+    def starts(self) -> list[int]:
+        return [event.pid for event in self.events if isinstance(event, Started)]
+
+    def said(self, words: str) -> bool:
+        return any(words in event.words for event in self.events if isinstance(event, Said))
+
+
+@contextmanager
+def but_first(code: str) -> Iterator[None]:
+    """Have the web app run some code before it loads."""
+    global WEB
+    before = WEB
+    WEB = code + before
+    try:
+        yield
+    finally:
+        WEB = before
+
+
+@contextmanager
+def supervised(
+    *, terms: Terms = ALONE, patience: Patience = QUICK, env: dict[str, str] | None = None, alive: str = ""
+) -> Iterator[Supervised]:
+    board = Board("web")
+    front = Front("127.0.0.1", 0, board.answer_waiting)
+    life = Supervised(front, board)
+    app = App(
+        (sys.executable, "-I", "-S", "-c", WEB, "{port}"),
+        env={**os.environ, **(env or {})},
+        ready="http://127.0.0.1:{port}/",
+        alive=alive,
+    )
+    around = Surroundings(board, front, terms)
+
+    def live() -> None:
+        outcome = supervise(app, patience, life.events.append, output=SILENT, stop=life.stop.is_set, around=around)
+        life.outcome.append(outcome)
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    try:
+        yield life
+    finally:
+        life.stop.set()
+        thread.join()
+        front.close()
+
+
+def test_the_front_answers_503_while_it_loads_and_then_lets_through() -> None:
+    with supervised(env={"LOADS_S": "0.6"}) as life:
+        status, page = life.get()
+        assert status == 503
+        assert b"web" in page
+        assert until(lambda: life.pid() in life.starts)
+        life.get("/slow")
+    assert life.outcome[0].reason == "stopped by SIGTERM"
+
+
+def test_after_a_crash_the_front_answers_until_it_is_back() -> None:
+    with supervised() as life:
+        assert until(life.pid)
+        first = life.pid()
+        os.kill(first, signal.SIGKILL)
+        assert until(lambda: life.get()[0] == 503)
+        assert until(lambda: life.pid() not in (0, first))
+        assert len(life.starts) == 2
+
+
+def test_one_that_stands_by_takes_over_at_once_after_a_crash() -> None:
+    with supervised(terms=Terms(standby=True), env={"LOADS_S": "0.4"}) as life:
+        assert until(life.pid)
+        assert until(lambda: life.board.spare)
+        first = life.pid()
+        os.kill(first, signal.SIGKILL)
+        assert until(lambda: life.pid() not in (0, first))
+        # The second was loaded before; a third now loads to stand by in its turn.
+        assert life.board.life.restarts == 1
+        assert "the one that stood by takes over" in str(life.events)
+        assert until(lambda: life.board.spare)
+
+
+@pytest.mark.slow
+def test_one_that_hangs_is_found_out_and_started_anew() -> None:
+    patience = Patience(ready_within_s=20, stop_within_s=0.2, backoff_s=0.05, hang_after_s=0.1, ask_every_s=0.2)
+    with supervised(patience=patience, env={"ONE_THREAD": "1"}) as life:
+        assert until(life.pid)
+        first = life.pid()
+        connection = http.client.HTTPConnection("127.0.0.1", life.front.port, timeout=60)
+        connection.request("GET", "/hang")
+        assert until(lambda: "alive, but silent" in str(life.events), 60)
+        assert until(lambda: life.pid() not in (0, first), 30)
+        connection.close()
+
+
+def test_a_standby_that_always_dies_is_given_up_and_the_app_stays(tmp_path: Path) -> None:
+    # Only the first start finds the mark missing.
+    once = f"import os\nif os.path.exists({str(tmp_path / 'm')!r}): os._exit(3)\nopen({str(tmp_path / 'm')!r}, 'w')\n"
+    patience = Patience(max_restarts=1, backoff_s=0.01)
+    with but_first(once), supervised(terms=Terms(standby=True), patience=patience) as life:
+        assert until(life.pid)
+        first = life.pid()
+        assert until(lambda: len(life.starts) == 1 and life.said("nobody stands by"))
+        time.sleep(0.3)
+        assert life.pid() == first
+
+
+@pytest.mark.slow
+def test_a_standby_that_never_gets_ready_is_ended(tmp_path: Path) -> None:
+    mark = str(tmp_path / "m")
+    stuck = f"import os, time\nif os.path.exists({mark!r}): time.sleep(600)\nopen({mark!r}, 'w')\n"
+    patience = Patience(ready_within_s=3, stop_within_s=1, max_restarts=-1, backoff_s=60, ask_every_s=0.2)
+    with but_first(stuck), supervised(terms=Terms(standby=True), patience=patience) as life:
+        assert until(life.pid)
+        first = life.pid()
+        assert until(lambda: life.said("was not ready within 3 s"), 20)
+        assert life.pid() == first
+
+
+@pytest.mark.slow
+def test_the_status_address_tells_the_truth_at_every_stage() -> None:
+    with supervised(env={"LOADS_S": "0.8"}) as life:
+        listener = listen("127.0.0.1", 0)
+        serve(listener, life.board.answer)
+
+        def ask(path: str, method: str = "GET") -> tuple[int, bytes]:
+            connection = http.client.HTTPConnection("127.0.0.1", listener.getsockname()[1], timeout=10)
+            connection.request(method, path)
+            answer = connection.getresponse()
+            body = answer.read()
+            connection.close()
+            return answer.status, body
+
+        assert [ask(path)[0] for path in ("/livez", "/readyz", "/startupz")] == [200, 503, 503]
+        assert b'"phase": "starting"' in ask("/startupz")[1]
+        assert until(life.pid)
+        assert [ask(path)[0] for path in ("/livez", "/readyz", "/startupz?x")] == [200, 200, 200]
+        os.kill(life.pid(), signal.SIGSTOP)  # neither answers nor dies
+        assert until(lambda: ask("/readyz")[0] == 503, 30)
+        assert [ask(path)[0] for path in ("/livez", "/startupz")] == [200, 200]
+        metrics = ask("/metrics")[1].decode()
+        assert "preheat_app_ready 0\n" in metrics
+        assert "preheat_app_starts_total 1\n" in metrics
+        assert "# TYPE preheat_app_start_seconds gauge\n" in metrics
+        assert ask("/nowhere")[0] == 404
+        assert ask("/", "POST")[0] == 405
+        assert b"<h1>web</h1>" in ask("/")[1]
+        os.kill(life.starts[0], signal.SIGCONT)
+        listener.close()

@@ -1,0 +1,176 @@
+"""Warm-up: what is read, what is left alone, and when it stops."""
+
+import ctypes
+import mmap
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from preheat.guard.model.life import Life
+from preheat.guard.process.process import Output
+from preheat.guard.status.app_status import Board
+from preheat.guard.status.start_progress import Progress, Step, progress
+from preheat.guard.supervise.instance import Instance
+from preheat.guard.warm_up import Range, WarmUp, read_ranges
+from tests.guard.apps import python, until
+from tests.guard.zipped import guard, start
+
+PLENTY = 1 << 40
+PAGE = mmap.PAGESIZE
+
+
+@pytest.fixture
+def cold(tmp_path: Path) -> Path:
+    """A file of 32 MB, on disk and not in memory."""
+    path = tmp_path / "weights"
+    path.write_bytes(os.urandom(1 << 20) * 32)
+    drop(path)
+    if cached(path) > path.stat().st_size // PAGE // 2:
+        pytest.skip("this file system keeps its files in memory")
+    return path
+
+
+def drop(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def cached(path: Path) -> int:
+    """Count the pages of a file that are in memory: mincore(2), which unlike a read brings nothing in."""
+    size = path.stat().st_size
+    with path.open("rb") as file, mmap.mmap(file.fileno(), size, flags=mmap.MAP_PRIVATE) as mapped:
+        here = ctypes.c_char.from_buffer(mapped)
+        pages = (ctypes.c_ubyte * -(-size // PAGE))()
+        result = ctypes.CDLL(None).mincore(ctypes.c_void_p(ctypes.addressof(here)), ctypes.c_size_t(size), pages)
+        del here
+    assert result == 0
+    return sum(page & 1 for page in pages)
+
+
+def is_in_memory(path: Path) -> bool:
+    """Whether as good as all of a file is: the kernel may take single clean pages back at any time, and does."""
+    return cached(path) > path.stat().st_size // PAGE * 9 // 10
+
+
+def test_everything_on_the_list_is_in_memory_afterwards(cold: Path) -> None:
+    warm = WarmUp([Range(str(cold))], lambda: PLENTY)
+    assert warm.wait(30)
+    assert is_in_memory(cold)
+    assert (warm.read + warm.found, warm.why) == (cold.stat().st_size, "")
+
+
+def test_what_is_in_memory_already_is_not_read_again(cold: Path) -> None:
+    cold.read_bytes()
+    warm = WarmUp([Range(str(cold))], lambda: PLENTY)
+    assert warm.wait(30)
+    assert warm.read + warm.found == cold.stat().st_size
+    # At most one chunk of the eight: where the kernel has just taken a page back.
+    assert warm.read <= cold.stat().st_size // 8
+
+
+def test_only_the_range_that_is_wanted_is_read(cold: Path) -> None:
+    warm = WarmUp([Range(str(cold), 8 << 20, 12 << 20)], lambda: PLENTY)
+    assert warm.wait(30)
+    assert warm.read + warm.found == 4 << 20
+
+
+def test_it_never_takes_memory_that_somebody_uses(cold: Path) -> None:
+    warm = WarmUp([Range(str(cold))], lambda: 64 << 20)
+    assert warm.wait(30)
+    assert (warm.read, warm.why) == (0, "no memory is left that nobody uses")
+
+
+def test_memory_that_runs_short_on_the_way_ends_it_there(tmp_path: Path) -> None:
+    path = tmp_path / "big"
+    path.write_bytes(b"x" * (160 << 20))
+    drop(path)
+    if cached(path) > path.stat().st_size // PAGE // 2:
+        pytest.skip("this file system keeps its files in memory")
+    room = iter([PLENTY])
+    warm = WarmUp([Range(str(path))], lambda: next(room, 0))
+    assert warm.wait(30)
+    assert 0 < warm.read < 160 << 20
+    assert warm.why
+
+
+def test_a_list_that_is_older_than_the_app_does_no_harm(cold: Path, tmp_path: Path) -> None:
+    gone, empty = str(tmp_path / "gone"), tmp_path / "empty"
+    empty.touch()
+    warm = WarmUp([Range(gone), Range(str(tmp_path)), Range(str(empty)), Range(str(cold), 1 << 40)], lambda: PLENTY)
+    assert warm.wait(30)
+    assert warm.why == ""
+
+
+def test_a_list_is_read_with_ranges_and_without() -> None:
+    lines = ["# order of the last start\n", "/a b\n", "\n", "/c\t4096\t8192\n"]
+    assert read_ranges(lines) == [Range("/a b"), Range("/c", 4096, 8192)]
+
+
+def test_a_real_list_of_many_files_is_taken_in_its_order(tmp_path: Path) -> None:
+    if shutil.which("find") is None:
+        pytest.skip("no find")
+    found = subprocess.run(["find", Path(os.__file__).parent, "-name", "*.py"], capture_output=True, check=True)
+    ranges = read_ranges(found.stdout.decode().splitlines())[:500]
+    warm = WarmUp(ranges, lambda: PLENTY)
+    assert warm.wait(60)
+    assert warm.read + warm.found == sum(Path(one.path).stat().st_size for one in ranges)
+
+
+def test_the_guard_warms_the_listed_files_while_the_app_starts_and_says_so(cold: Path, tmp_path: Path) -> None:
+    (tmp_path / "list").write_text(f"{cold}\n")
+    # It goes on loading until the file is there: a slow disk takes its time.
+    loaded = tmp_path / "loaded"
+    code = f"import os, time\nwhile not os.path.exists({str(loaded)!r}): time.sleep(0.01)\nprint('up'); time.sleep(1)"
+    app = [sys.executable, "-I", "-S", "-u", "-c", code]
+    with start("--warm", str(tmp_path / "list"), "--ready", "line:up", "--", *app) as guard:
+        try:
+            assert until(lambda: is_in_memory(cold), 60)
+        finally:
+            loaded.touch()
+            said = guard.communicate()[1].decode()
+    assert re.search(r"guard: warm-up: \d+ MB brought in", said)
+
+
+def test_an_app_that_is_ready_first_ends_the_warm_up_which_says_so(tmp_path: Path) -> None:
+    slow = tmp_path / "never-filled"
+    os.mkfifo(slow)
+    (tmp_path / "list").write_text(f"{slow}\n")
+    app = [sys.executable, "-I", "-S", "-u", "-c", "import time; print('up'); time.sleep(1)"]
+    done = guard("--warm", str(tmp_path / "list"), "--ready", "line:up", "--", *app)
+    assert "guard: warm-up: 0 MB brought in, 0 MB were here; stopped, since the app is ready" in done.stderr
+
+
+def test_progress_is_the_part_of_the_known_bytes_that_lies_behind() -> None:
+    order = (Step("/lib.so", 10), Step("/w/model", 80), Step("/w/voice", 10))
+    assert progress(order, 0, 1.0, ()) == Progress("importing", 0, None)
+    assert progress(order, 2, 1.0, (9.0, 3.0, 5.0)) == Progress("loading model", 10, 4.0)
+    assert progress(order, 3, 9.0, (9.0, 3.0, 5.0)) == Progress("loading voice", 90, 0.0)
+    assert progress((), 0, 1.0, ()) == Progress("starting", None, None)
+
+
+def test_progress_follows_what_the_app_opens_and_never_goes_back(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("one", "two", "three")]
+    for file in files:
+        file.write_bytes(b"x" * 8192)
+    code = """
+import mmap, sys, time
+held = open("two", "rb"); mapped = mmap.mmap(held.fileno(), 0, prot=mmap.PROT_READ); held.close()
+print("mapped"); sys.stdin.readline() if False else time.sleep(0.6)
+mapped.close(); print("closed"); time.sleep(60)
+"""
+    app = python(code, cwd=str(tmp_path))
+    instance = Instance(app, None, output=Output(None, None), witness=None, ring=lambda: None)
+    board = Board("x", paths=[str(file) for file in (*files, tmp_path / "gone")], life=Life("starting"))
+    board.began(instance.process.pid, instance.began)
+    try:
+        assert until(lambda: board.progress() == Progress("loading two", 33))
+        assert until(lambda: "closed" in instance.tail())
+        assert board.progress() == Progress("loading two", 33)
+    finally:
+        instance.end(1, lambda: False)
