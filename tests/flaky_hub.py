@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Self
 
 from preheat.core.events import Answered, Event
-from preheat.mirror.forms import Answer, Flow, Request, Slice, refuse
-from preheat.mirror.routes import answer
-from preheat.mirror.server import Server
-from preheat.mirror.shelf import Shelf
+from preheat.mirror.api.folders import Shelf
+from preheat.mirror.api.hf_routes import answer
+from preheat.mirror.http.messages import Answer, Flow, Request, Slice, refuse
+from preheat.mirror.http.server import Server
 from tests.authority import authority
 
 # Gets the request and the honest answer to it.

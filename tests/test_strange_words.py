@@ -14,7 +14,7 @@ from preheat.core.errors import PreheatError
 from preheat.core.ref import Ref
 from preheat.hubs.hf_api import next_page, read_info, read_tree
 from preheat.hubs.ms_api import read_page, read_revisions
-from preheat.mirror.asked import asked_at, asked_by
+from preheat.mirror.api.request_url import asked_at, asked_by
 from preheat.oci.model.image_name import read_place
 from preheat.oci.registry.response_parsing import read_challenge, read_errors, read_offset, resolved
 from preheat.recipes.inference.trace_log import read_notes

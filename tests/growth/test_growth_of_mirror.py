@@ -11,11 +11,11 @@ from preheat.core.digest import sha256
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.library.library import Library
-from preheat.mirror.forms import Request
-from preheat.mirror.kept import Kept
-from preheat.mirror.ledger import Ledger
-from preheat.mirror.routes import answer
-from preheat.mirror.shelf import Find, Shelf
+from preheat.mirror.api.folders import Find, Shelf
+from preheat.mirror.api.hf_routes import answer
+from preheat.mirror.http.messages import Request
+from preheat.mirror.upstream.recorded_find import Kept
+from preheat.mirror.upstream.saved_answers import Ledger
 from tests.growth.counting import calls_of, named_calls_of
 from tests.library.shelves import keep
 

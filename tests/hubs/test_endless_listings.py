@@ -8,8 +8,8 @@ import pytest
 from preheat.core.errors import HubError
 from preheat.core.ref import Ref
 from preheat.hubs.huggingface import HuggingFace
-from preheat.mirror.forms import Answer, Request
-from preheat.mirror.server import Server
+from preheat.mirror.http.messages import Answer, Request
+from preheat.mirror.http.server import Server
 from preheat.net.http import Transport, Wires
 from tests.authority import authority, trusting
 

@@ -14,7 +14,7 @@ from preheat.core.errors import AccessDenied, HubError, HubUnavailable, Integrit
 from preheat.core.ref import DATASET, MODEL, SPACE, Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs import hf_api
-from preheat.mirror import hf_answers
+from preheat.mirror.api import hf_answers
 
 # Written by hand after the answers of the real hub, with invented names and digests.
 GOLDEN = Path(__file__).parents[1] / "golden" / "hf"

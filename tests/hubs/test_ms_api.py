@@ -17,11 +17,11 @@ from preheat.core.snapshot import File, Snapshot
 from preheat.hubs import ms_api
 from preheat.hubs.listing_commit import listing_commit
 from preheat.hubs.modelscope import ModelScope
-from preheat.mirror import ms_answers
-from preheat.mirror.forms import Answer, Request, refuse
-from preheat.mirror.routes import answer
-from preheat.mirror.server import Server
-from preheat.mirror.shelf import Found
+from preheat.mirror.api import ms_answers
+from preheat.mirror.api.folders import Found
+from preheat.mirror.api.hf_routes import answer
+from preheat.mirror.http.messages import Answer, Request, refuse
+from preheat.mirror.http.server import Server
 from preheat.net.http import Transport
 from tests.authority import authority, trusting
 

@@ -15,7 +15,7 @@ from preheat.hubs.hub import Hub, Reader
 from preheat.hubs.huggingface import HuggingFace
 from preheat.hubs.modelscope import ModelScope
 from preheat.hubs.url import Url
-from preheat.mirror.forms import Answer, Request
+from preheat.mirror.http.messages import Answer, Request
 from preheat.net.http import Transport
 from tests.authority import trusting
 from tests.flaky_hub import Fault, FlakyHub, redirects_to, refuses, wants_token

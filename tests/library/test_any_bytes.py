@@ -22,7 +22,7 @@ from preheat.library.records.records import Records
 from preheat.library.records.scan_results import Verdicts
 from preheat.library.records.seals import Seals
 from preheat.library.upkeep.sweep import Sweep
-from preheat.mirror.gate import Gate
+from preheat.mirror.upstream.visibility import Gate
 from tests.library.shelves import shelve
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -9,10 +9,10 @@ from preheat.core.events import Event
 from preheat.core.ref import Ref
 from preheat.hubs.huggingface import HuggingFace
 from preheat.library.library import Library
-from preheat.mirror.pull_through import Remembering
-from preheat.mirror.settings import Settings, Words
-from preheat.mirror.shelf import Shelf
-from preheat.mirror.upstream import Upstream
+from preheat.mirror.access.reloadable import Settings, Words
+from preheat.mirror.api.folders import Shelf
+from preheat.mirror.upstream.pull_through import Remembering
+from preheat.mirror.upstream.upstream import Upstream
 from preheat.net.http import Transport, Wires
 from preheat.net.retry import Patience
 from preheat.transfer.fetch import Policy

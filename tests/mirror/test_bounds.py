@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from preheat.core.events import Event
 from preheat.library.library import Library
-from preheat.mirror import fetches
-from preheat.mirror.budget import Budget
-from preheat.mirror.door import Door
-from preheat.mirror.forms import Answer, Request, Slice
-from preheat.mirror.hosts import is_foreign, is_loopback
-from preheat.mirror.limits import Limits
-from preheat.mirror.reception import greeting
-from preheat.mirror.server import Server
+from preheat.mirror.access.host_check import is_foreign, is_loopback
+from preheat.mirror.access.token_auth import Door
+from preheat.mirror.http.limits import Limits
+from preheat.mirror.http.messages import Answer, Request, Slice
+from preheat.mirror.http.receive_budget import Budget
+from preheat.mirror.http.server import Server
+from preheat.mirror.status.status_routes import greeting
+from preheat.mirror.upstream import fetches
 from tests.authority import connect
 from tests.flaky_hub import FlakyHub, flips_a_byte_at, hangs_up_after
 from tests.mirror.rooms import Room

@@ -17,10 +17,10 @@ from preheat.core.snapshot import Snapshot
 from preheat.library.library import Library
 from preheat.library.records.records import MIRROR
 from preheat.library.upkeep.inventory import Blob
-from preheat.mirror.access_log import AccessLog
 from preheat.mirror.evict import Evictor, Version, candidates, choose, require_cap
-from preheat.mirror.tally import Tally
-from preheat.mirror.uses import Uses
+from preheat.mirror.last_used import Uses
+from preheat.mirror.status.access_log import AccessLog
+from preheat.mirror.status.counters import Tally
 from tests.growth.counting import calls_of, grows_as_the_work
 from tests.library.shelves import shelve
 

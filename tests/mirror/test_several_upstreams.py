@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from preheat.hubs.hub import Hub
-from preheat.mirror.forms import Answer, Request
-from preheat.mirror.upstream import Upstream, Upstreams
+from preheat.mirror.http.messages import Answer, Request
+from preheat.mirror.upstream.upstream import Upstream, Upstreams
 from tests.flaky_hub import FlakyHub, flips_a_byte_at, refuses
 from tests.mirror.rooms import Room, ask
 

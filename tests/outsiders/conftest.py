@@ -13,9 +13,9 @@ import pytest
 from filelock import FileLock
 
 from preheat.core.events import Event
-from preheat.mirror.routes import answer
-from preheat.mirror.server import Server
-from preheat.mirror.shelf import Shelf
+from preheat.mirror.api.folders import Shelf
+from preheat.mirror.api.hf_routes import answer
+from preheat.mirror.http.server import Server
 from tests.authority import authority
 
 _KEPT = Path(__file__).parents[2] / ".outsiders"

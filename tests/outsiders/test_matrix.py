@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from preheat.core.events import Event
-from preheat.mirror.routes import answer
-from preheat.mirror.server import Server
-from preheat.mirror.shelf import Shelf
+from preheat.mirror.api.folders import Shelf
+from preheat.mirror.api.hf_routes import answer
+from preheat.mirror.http.server import Server
 from preheat.views.layouts.huggingface import HuggingFaceCache
 from preheat.views.layouts.local_dir import LocalDir
 from preheat.views.layouts.modelscope import ModelScopeCache

@@ -11,8 +11,8 @@ import pytest
 
 from preheat.core.events import Answered, Event
 from preheat.library.library import Library
-from preheat.mirror.settings import Settings, Words
-from preheat.mirror.shelf import Shelf
+from preheat.mirror.access.reloadable import Settings, Words
+from preheat.mirror.api.folders import Shelf
 from preheat.verbs.mirror import House, mirror
 from tests.authority import authority
 from tests.command import COMMAND

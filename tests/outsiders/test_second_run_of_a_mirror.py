@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from preheat.mirror.forms import Answer, Request
-from preheat.mirror.routes import answer
-from preheat.mirror.shelf import Shelf
+from preheat.mirror.api.folders import Shelf
+from preheat.mirror.api.hf_routes import answer
+from preheat.mirror.http.messages import Answer, Request
 from tests.command import Preheat, Running
 from tests.flaky_hub import FlakyHub
 from tests.outsiders.conftest import Outsider

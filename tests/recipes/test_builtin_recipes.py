@@ -18,9 +18,9 @@ from preheat.hubs.huggingface import HuggingFace
 from preheat.hubs.listing_commit import listing_commit
 from preheat.hubs.modelscope import ModelScope
 from preheat.library.library import Library
-from preheat.mirror.routes import answer
-from preheat.mirror.server import Server
-from preheat.mirror.shelf import Found, Shelf
+from preheat.mirror.api.folders import Found, Shelf
+from preheat.mirror.api.hf_routes import answer
+from preheat.mirror.http.server import Server
 from preheat.net.http import Transport, Wires
 from preheat.recipes.builtin_recipes import built_in, is_built_in, names, shipped_lock, text_of
 from preheat.recipes.recipe import Recipe

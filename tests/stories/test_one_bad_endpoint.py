@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from preheat.mirror.forms import Answer, Request
+from preheat.mirror.http.messages import Answer, Request
 from tests.authority import authority
 from tests.command import Preheat
 from tests.flaky_hub import WEIGHTS, Fault, FlakyHub, refuses

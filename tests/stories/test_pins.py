@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from preheat.core.digest import GIT_SHA1, hasher
-from preheat.mirror.forms import Answer, Request, Slice
+from preheat.mirror.http.messages import Answer, Request, Slice
 from tests.command import Preheat, Told
 from tests.flaky_hub import WEIGHTS, Fault, FlakyHub, refuses
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from preheat.mirror.forms import Answer, Request
+from preheat.mirror.http.messages import Answer, Request
 from tests.command import Preheat, Told
 from tests.flaky_hub import (
     WEIGHTS,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from preheat.mirror.forms import Answer, Request
+from preheat.mirror.http.messages import Answer, Request
 from tests.command import Preheat
 from tests.flaky_hub import Fault, FlakyHub
 from tests.line import Line

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from preheat.library.library import Library
-from preheat.mirror.forms import Answer, Request
+from preheat.mirror.http.messages import Answer, Request
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.stories.kept import blobs, contents, settled

@@ -12,7 +12,7 @@ from socketserver import BaseRequestHandler, ThreadingTCPServer
 import pytest
 
 from preheat.core.errors import HubError
-from preheat.mirror.certificate import own, place
+from preheat.mirror.access.certificate import own, place
 from preheat.net.http import Transport, Wires
 from preheat.net.interrupt import Interrupt
 

@@ -13,7 +13,7 @@ from preheat.core.events import Event, Received, Retrying
 from preheat.core.ref import Ref
 from preheat.hubs.huggingface import HuggingFace
 from preheat.library.library import Library
-from preheat.mirror.forms import Answer, Request
+from preheat.mirror.http.messages import Answer, Request
 from preheat.net.http import Transport, Wires
 from preheat.net.retry import Patience
 from preheat.transfer.fetch import Policy

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from preheat.api.pulling import Pulls
     from preheat.api.running import Guarding
     from preheat.library.upkeep.usage import Survey
-    from preheat.mirror.server import Server
+    from preheat.mirror.http.server import Server
     from preheat.proof.report import Report
     from preheat.recipes.lock_file import Lock
     from preheat.verbs.adopt import Adoption
@@ -161,7 +161,7 @@ def mirror(
 
     It is to be started and stopped: `server.start()`, `server.url`, `server.stop(grace_s)`. Port 0 is any free one.
     """
-    from preheat.mirror.shelf import Shelf
+    from preheat.mirror.api.folders import Shelf
     from preheat.verbs.mirror import mirror as make
 
     session = session or Session()

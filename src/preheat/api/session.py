@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from preheat.core.ref import Ref
     from preheat.hubs.hub import Hub
     from preheat.library.library import Library
-    from preheat.mirror.upstream import Upstream
+    from preheat.mirror.upstream.upstream import Upstream
     from preheat.net.http import Transport
     from preheat.net.retry import Patience
     from preheat.recipes.recipe import Need, Recipe
@@ -184,7 +184,7 @@ class Session:
     def _upstream(self, words: str, tokens: Mapping[str, str]) -> Upstream:
         from preheat.hubs.huggingface import HuggingFace
         from preheat.hubs.modelscope import ModelScope
-        from preheat.mirror.upstream import Upstream
+        from preheat.mirror.upstream.upstream import Upstream
         from preheat.net.address_fence import Fence
         from preheat.net.http import Transport, Wires
 

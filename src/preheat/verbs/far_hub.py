@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from preheat.core.errors import UsageError
 from preheat.core.ref import HUGGING_FACE, MODELSCOPE, Ref
 from preheat.library.library import Library
-from preheat.mirror.forms import Answer, Request
-from preheat.mirror.kept import Kept
-from preheat.mirror.routes import answer
-from preheat.mirror.server import Server
-from preheat.mirror.shelf import Found
+from preheat.mirror.api.folders import Found
+from preheat.mirror.api.hf_routes import answer
+from preheat.mirror.http.messages import Answer, Request
+from preheat.mirror.http.server import Server
+from preheat.mirror.upstream.recorded_find import Kept
 from preheat.proof.report import Imitated
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.required import required

@@ -10,25 +10,25 @@ from preheat.core.events import Event, Listener
 from preheat.core.ref import HUGGING_FACE, MODELSCOPE, Ref
 from preheat.library.library import Library
 from preheat.library.records.records import MIRROR
-from preheat.mirror.asker import read_asker
+from preheat.mirror.access.allow_deny import ruled
+from preheat.mirror.access.host_check import is_foreign, is_loopback
+from preheat.mirror.access.reloadable import Settings, Words
+from preheat.mirror.api.folders import Found, Shelf
+from preheat.mirror.api.hf_routes import answer
 from preheat.mirror.evict import Evictor, require_cap
-from preheat.mirror.fetches import Fetches
-from preheat.mirror.forms import Answer, Request, Slice, bearer
-from preheat.mirror.gate import CLOSED
-from preheat.mirror.hosts import is_foreign, is_loopback
-from preheat.mirror.kept import Kept
-from preheat.mirror.limits import Limits
-from preheat.mirror.pull_through import PullThrough, Remembering
-from preheat.mirror.reception import greeting, reception
-from preheat.mirror.routes import answer
-from preheat.mirror.rules import ruled
-from preheat.mirror.server import Server
-from preheat.mirror.settings import Settings, Words
-from preheat.mirror.shelf import Found, Shelf
-from preheat.mirror.standing import Look, Sources
-from preheat.mirror.tally import Tally
-from preheat.mirror.upstream import Upstream, Upstreams
-from preheat.mirror.uses import Uses
+from preheat.mirror.http.limits import Limits
+from preheat.mirror.http.messages import Answer, Request, Slice, bearer
+from preheat.mirror.http.server import Server
+from preheat.mirror.last_used import Uses
+from preheat.mirror.status.counters import Tally
+from preheat.mirror.status.mirror_status import Look, Sources
+from preheat.mirror.status.status_routes import greeting, reception
+from preheat.mirror.upstream.fetches import Fetches
+from preheat.mirror.upstream.pull_through import PullThrough, Remembering
+from preheat.mirror.upstream.recorded_find import Kept
+from preheat.mirror.upstream.requester import read_asker
+from preheat.mirror.upstream.upstream import Upstream, Upstreams
+from preheat.mirror.upstream.visibility import CLOSED
 from preheat.net.retry import Patience
 from preheat.transfer.fetch import Policy
 

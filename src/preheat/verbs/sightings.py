@@ -13,7 +13,7 @@ from preheat.core.snapshot import Snapshot
 from preheat.guard.witness.file_opens import FANOTIFY
 from preheat.guard.witness.strace import STRACE
 from preheat.library.library import Library
-from preheat.mirror.asked import asked_at, asked_by
+from preheat.mirror.api.request_url import asked_at, asked_by
 from preheat.recipes.inference.layout_paths import within
 from preheat.recipes.inference.observation import Loaded, Made, Observation, Opened, Reached, Served
 from preheat.recipes.inference.trace_log import Notes, Reply, file_name

@@ -14,8 +14,8 @@ from preheat.core.snapshot import Snapshot
 from preheat.disk.temporary_file import TRACE, tidy, write_whole
 from preheat.guard.model.app import App
 from preheat.library.library import Library
-from preheat.mirror.certificate import own, place, trusted_beside
-from preheat.mirror.server import Server
+from preheat.mirror.access.certificate import own, place, trusted_beside
+from preheat.mirror.http.server import Server
 from preheat.proof.workplace import fresh, sweep
 from preheat.recipes.inference.infer import LARGE, Inferred, infer
 from preheat.recipes.inference.observation import Observation

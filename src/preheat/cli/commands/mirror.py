@@ -15,12 +15,12 @@ from preheat.cli.wiring import Wiring
 from preheat.cli.words import read_address, read_seconds, read_size, read_upstream_token
 from preheat.core.errors import PreheatError, UsageError
 from preheat.core.events import Event, Noted
-from preheat.mirror.access_log import AccessLog
-from preheat.mirror.certificate import given, names_of, own, place
-from preheat.mirror.limits import Limits
-from preheat.mirror.pull_through import Remembering
-from preheat.mirror.settings import Settings, Words
-from preheat.mirror.shelf import Shelf
+from preheat.mirror.access.certificate import given, names_of, own, place
+from preheat.mirror.access.reloadable import Settings, Words
+from preheat.mirror.api.folders import Shelf
+from preheat.mirror.http.limits import Limits
+from preheat.mirror.status.access_log import AccessLog
+from preheat.mirror.upstream.pull_through import Remembering
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
 
 # Of each connection's thread: 512 of them fit where address space is limited (ulimit -v).

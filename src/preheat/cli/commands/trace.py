@@ -14,8 +14,8 @@ from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.core.units import say_seconds, say_size
 from preheat.guard.model.app import App
-from preheat.mirror.server import Server
-from preheat.mirror.shelf import Shelf
+from preheat.mirror.api.folders import Shelf
+from preheat.mirror.http.server import Server
 from preheat.proof.trial import read_first
 from preheat.recipes.recipe import FILE_NAME, Need, is_app_name
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror

@@ -1,0 +1,1 @@
+"""Who may have which repository: tokens, allow and deny patterns, TLS."""

@@ -1,0 +1,47 @@
+"""Rules: which repositories a mirror serves, by patterns."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TypeVar
+
+from preheat.core.ref import Ref
+from preheat.mirror.http.messages import Refused, refuse
+
+_Found = TypeVar("_Found")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Globs over `owner/name`, `datasets/owner/name`, or with the hub before it, `hf:owner/name`; `*` matches `/` too.
+
+    What `deny` matches is not served, whatever else; if there is any `allow`, nothing but what it matches is.
+    Capitals do not count, as they do not for the hubs: another spelling is no way around.
+    """
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+
+    def admit(self, ref: Ref) -> bool:
+        """Whether a repository is served, at any revision."""
+        if _matches(self.deny, ref):
+            return False
+        return not self.allow or _matches(self.allow, ref)
+
+
+def ruled(find: Callable[[Ref], _Found], rules: Callable[[], Rules]) -> Callable[[Ref], _Found]:
+    """Return a `find` that raises Refused (403) for what the rules of the moment do not admit, and asks nobody."""
+
+    def found(ref: Ref) -> _Found:
+        if not rules().admit(ref):
+            # Not AccessDenied, which would have clients ask for a token.
+            raise Refused(refuse(403, f"this mirror does not serve {ref.at(ref.branch)}"))
+        return find(ref)
+
+    return found
+
+
+def _matches(patterns: tuple[str, ...], ref: Ref) -> bool:
+    whole = str(ref.at(ref.branch)).casefold()
+    bare = whole.partition(":")[2]
+    return any(fnmatchcase(name, pattern.casefold()) for pattern in patterns for name in (whole, bare))

@@ -1,0 +1,25 @@
+"""Login: how ModelScope's older clients turn a token into the cookie that they show from then on."""
+
+import msgspec
+
+from preheat.mirror.access.token_auth import COOKIE, Door
+from preheat.mirror.api.ms_answers import write_refusal
+from preheat.mirror.http.messages import Answer, Request, json_answer
+
+
+class _Login(msgspec.Struct):
+    token: str = msgspec.field(name="AccessToken")
+
+
+def login(request: Request, door: Door) -> Answer:
+    """Give back what was shown, as a cookie, if it opens the door (modelscope before 1.38, `HubApi.login`)."""
+    try:
+        shown = msgspec.json.decode(request.body, type=_Login).token
+    except (msgspec.DecodeError, RecursionError):
+        shown = ""
+    if not door.opens(shown):
+        return json_answer(write_refusal(401, "this mirror wants a token of its own"), 401, {})
+    # A name and an address would be the account's; whoever has the token has none here.
+    told = {"AccessToken": shown, "Username": "", "Email": ""}
+    body = msgspec.json.encode({"Code": 200, "Data": told, "Message": "success", "RequestId": "", "Success": True})
+    return json_answer(body, 200, {"Set-Cookie": f"{COOKIE}={shown}; Path=/; HttpOnly", "Cache-Control": "no-store"})

@@ -1,0 +1,231 @@
+"""Routes: what the mirror answers to a request, decided without a socket; here, those of the Hugging Face API."""
+
+import re
+from dataclasses import replace
+from urllib.parse import parse_qs, quote
+
+import msgspec
+
+from preheat.core.errors import AccessDenied, HubUnavailable, NoSpace, NotFound, PreheatError
+from preheat.core.ref import DATASET, HUGGING_FACE, MODEL, MODELSCOPE, SPACE, Ref, is_repository, is_revision
+from preheat.hubs.hf_documents import ENTRY_NOT_FOUND, GATED_REPO, REPO_NOT_FOUND, REVISION_NOT_FOUND
+from preheat.mirror.api import hf_answers, ms_routes
+from preheat.mirror.api.file_answer import give_file, provenance
+from preheat.mirror.api.file_index import POLICY, write_index
+from preheat.mirror.api.folders import Find, Found
+from preheat.mirror.http.messages import (
+    MOST_FIELDS,
+    Answer,
+    Refused,
+    Request,
+    bearer,
+    json_answer,
+    read_target,
+    refuse,
+    scheme_of,
+)
+
+_KINDS = {"models": MODEL, "datasets": DATASET, "spaces": SPACE}
+_VERBS = frozenset(("revision", "tree", "paths-info", "refs"))
+# As the hub: its clients follow the Link header.
+_PAGE = 1000
+
+
+def answer(request: Request, find: Find) -> Answer:
+    """Answer a request from what `find` finds."""
+    try:
+        full = _route(request, find)
+    except Refused as refused:
+        full = refused.answer
+    except PreheatError as error:
+        full = _answer_error(error, known=bool(bearer(request)))
+    return replace(full, body=b"") if request.method == "HEAD" else full
+
+
+def _answer_error(error: PreheatError, *, known: bool) -> Answer:
+    """Say no as the hub does: 401 to who shows no token, 403 to who does."""
+    match error:
+        case NotFound():
+            return refuse(404, error.message, REPO_NOT_FOUND)
+        case AccessDenied():
+            return refuse(403 if known else 401, error.message, GATED_REPO if error.gated else "")
+        case NoSpace():
+            return refuse(507, error.message)
+        case HubUnavailable():
+            return refuse(503, error.message, Retry_After=str(max(1, round(error.wait_s or 1))))
+        case _:
+            return refuse(502, error.message)
+
+
+# ---- which question it is -----------------------------------------------------------------------------------------
+
+
+def _route(request: Request, find: Find) -> Answer:
+    segments, query = read_target(request.target)
+    match segments:
+        case ["api", "v1", *rest]:
+            return ms_routes.route(request, rest, query, find)
+        case ["api", kinds, *rest] if kinds in _KINDS and rest:
+            return _api(request, _KINDS[kinds], rest, query, find)
+        case ["api", "whoami-v2"]:
+            return refuse(401, "this mirror knows no accounts, and needs no token")
+        case [("datasets" | "spaces") as kinds, *rest] if "resolve" in rest[1:3]:
+            return _resolve(request, _KINDS[kinds], rest, find)
+        case [_, *rest] if "resolve" in rest[:2]:
+            return _resolve(request, MODEL, segments, find)
+        case ["models", owner, name]:
+            return _index(request, find, Ref(MODELSCOPE, MODEL, f"{owner}/{name}", "master"))
+        case [("datasets" | "spaces") as kinds, owner, name]:
+            return _index(request, find, Ref(HUGGING_FACE, _KINDS[kinds], f"{owner}/{name}"))
+        case [_] | [_, _]:
+            return _index(request, find, Ref(HUGGING_FACE, MODEL, "/".join(segments)))
+        case _:
+            raise Refused(refuse(404, "this mirror has no such page"))
+
+
+def _index(request: Request, find: Find, ref: Ref) -> Answer:
+    """Show a repository to people; its name comes out of a browser's address bar."""
+    _allow(request, "GET", "HEAD")
+    # What browsers ask for by themselves is nobody's repository, and no reason to bother an upstream.
+    found = find(ref) if is_repository(ref) and ref.repo not in ("favicon.ico", "robots.txt") else None
+    if found is None:
+        raise Refused(refuse(404, "this mirror has no such page, and no such repository"))
+    body = write_index(found.snapshot)
+    headers = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(body))}
+    headers |= {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", **provenance(found)}
+    return Answer(200, headers, body)
+
+
+def _api(request: Request, kind: str, segments: list[str], query: dict[str, list[str]], find: Find) -> Answer:
+    # One name or two, then perhaps a verb: `gpt2/tree/main` as well as `openai/gpt2/tree/main`.
+    length = next((n for n in (2, 1) if len(segments) > n and segments[n] in _VERBS), len(segments))
+    repo = "/".join(segments[:length])
+    if length > 2:
+        raise Refused(refuse(404, "this mirror has no such page"))
+    match segments[length:]:
+        case []:
+            _allow(request, "GET", "HEAD")
+            found = _find(find, kind, repo, "main")
+            return json_answer(hf_answers.write_info(found.snapshot), 200, provenance(found))
+        case ["revision", revision]:
+            _allow(request, "GET", "HEAD")
+            found = _find(find, kind, repo, revision)
+            return json_answer(hf_answers.write_info(found.snapshot), 200, provenance(found))
+        case ["tree", revision, *path]:
+            _allow(request, "GET", "HEAD")
+            return _tree(request, _find(find, kind, repo, revision), "/".join(path).strip("/"), query)
+        case ["paths-info", revision]:
+            _allow(request, "POST")
+            found = _find(find, kind, repo, revision)
+            return json_answer(hf_answers.write_paths_info(found.snapshot, _paths(request)), 200, provenance(found))
+        case ["refs"]:
+            _allow(request, "GET", "HEAD")
+            found = _find(find, kind, repo, "main")
+            return json_answer(hf_answers.write_refs(_branches(found)), 200, provenance(found))
+        case _:
+            raise Refused(refuse(404, "this mirror has no such page"))
+
+
+def _allow(request: Request, *methods: str) -> None:
+    if request.method not in methods:
+        raise Refused(refuse(405, f"{request.method} is not answered here", Allow=", ".join(methods)))
+
+
+def _find(find: Find, kind: str, repo: str, revision: str) -> Found:
+    """Find a repository at a revision, or say which of the two is unknown."""
+    ref = Ref(HUGGING_FACE, kind, repo, revision)
+    if not is_repository(ref):
+        raise Refused(refuse(404, "that is no repository's name", REPO_NOT_FOUND))
+    if is_revision(revision) and (found := find(ref)) is not None:
+        return found
+    if revision != "main" and find(ref.at("main")) is not None:
+        raise Refused(refuse(404, f"{ref} is not on this mirror at this revision", REVISION_NOT_FOUND))
+    raise Refused(refuse(404, f"{ref} is not on this mirror", REPO_NOT_FOUND))
+
+
+# ---- listings -----------------------------------------------------------------------------------------------------
+
+
+def _tree(request: Request, found: Found, under: str, query: dict[str, list[str]]) -> Answer:
+    recursive = query.get("recursive", [""])[-1].lower() in ("true", "1")
+    entries = hf_answers.list_tree(found.snapshot, under, recursive=recursive)
+    if under and not entries:
+        raise Refused(_no_entry(found, under))
+    cursor = query.get("cursor", ["0"])[-1]
+    if not re.fullmatch(r"[0-9]{1,9}", cursor):
+        raise Refused(refuse(400, "the cursor is none of this mirror's"))
+    start, stop = int(cursor), int(cursor) + _PAGE
+    headers = provenance(found)
+    if stop < len(entries):
+        fields = {name: values[-1] for name, values in query.items()} | {"cursor": str(stop)}
+        page = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in fields.items())
+        headers["Link"] = f'<{_url(request)}?{page}>; rel="next"'
+    return json_answer(hf_answers.write_entries(entries[start:stop]), 200, headers)
+
+
+def _url(request: Request) -> str:
+    """Say the request's own URL without its query; clients want it whole in a Link."""
+    path = re.sub(r"[^!-~]|[<>\"]", "", request.target.partition("#")[0].partition("?")[0])
+    host = request.headers.get("host", "")
+    if path.startswith("/") and re.fullmatch(r"[A-Za-z0-9.:\[\]_-]+", host):
+        return f"{scheme_of(request)}://{host}{path}"
+    return path
+
+
+def _paths(request: Request) -> list[str]:
+    try:
+        if request.headers.get("content-type", "").lower().startswith("application/json"):
+            return msgspec.json.decode(request.body, type=_PathsInfo).listed
+        return parse_qs(request.body.decode(), max_num_fields=MOST_FIELDS).get("paths", [])
+    except (ValueError, RecursionError) as error:
+        raise Refused(refuse(400, "the paths cannot be read")) from error
+
+
+class _PathsInfo(msgspec.Struct):
+    paths: list[str] | str
+
+    @property
+    def listed(self) -> list[str]:
+        return [self.paths] if isinstance(self.paths, str) else self.paths
+
+
+# ---- files --------------------------------------------------------------------------------------------------------
+
+
+def _resolve(request: Request, kind: str, segments: list[str], find: Find) -> Answer:
+    _allow(request, "GET", "HEAD")
+    length = 2 if segments[2:3] == ["resolve"] else 1
+    match segments[length + 1 :]:
+        case [revision, *rest] if rest:
+            found = _find(find, kind, "/".join(segments[:length]), revision)
+        case _:
+            raise Refused(refuse(404, "this mirror has no such page"))
+    path = "/".join(rest)
+    # Looked up among the names of the snapshot, never joined to a folder: no path leads out.
+    file = found.snapshot.file(path)
+    if file is None:
+        raise Refused(_no_entry(found, path))
+    given = give_file(request, found, file)
+    if given is None:
+        # Not EntryNotFound: clients would remember that the repository has no such file.
+        message = f"{path} of {found.snapshot.ref} is not on this mirror, though it is in the repository"
+        raise Refused(refuse(404, message, X_Repo_Commit=found.snapshot.commit))
+    return given
+
+
+# ---- forms --------------------------------------------------------------------------------------------------------
+
+
+def _commit(found: Found) -> dict[str, str]:
+    return provenance(found)
+
+
+def _branches(found: Found) -> dict[str, str]:
+    """Say which branches and tags are known; that the last commit stands for `main` if nobody said, clients expect."""
+    return {"main": found.snapshot.commit, **found.revisions()}
+
+
+def _no_entry(found: Found, path: str) -> Answer:
+    # The commit lets clients remember that there is no such file, and not ask again.
+    message = f"{found.snapshot.ref} has no {path}"
+    return refuse(404, message, ENTRY_NOT_FOUND, X_Repo_Commit=found.snapshot.commit)

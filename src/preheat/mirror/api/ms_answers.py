@@ -1,0 +1,119 @@
+"""What a mirror answers in the ModelScope API: snapshots as documents."""
+
+import functools
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from preheat.core.digest import SHA256, sha256
+from preheat.core.errors import HubError, HubUnavailable
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File
+from preheat.hubs.listing_commit import listing_commit
+from preheat.hubs.ms_documents import BLOB, MOST_ENTRIES, OK, TREE, Entry
+from preheat.mirror.api.folders import Found
+
+_CHUNK = 1024 * 1024
+
+
+def write_repository(ref: Ref) -> bytes:
+    """Say that a repository is there.
+
+    The old client asks for a dataset's files by the `Id` given here, so that is the name.
+    """
+    owner, _, name = ref.repo.partition("/")
+    return _write({"Id": ref.repo, "Name": name, "Path": owner, "Owner": owner, "Namespace": owner, "Type": 0})
+
+
+def write_revisions(branches: Iterable[str]) -> bytes:
+    """Write which branches there are. When they were made, nobody knows here."""
+    return _write({"RevisionMap": {"Branches": [{"Revision": name, "CreatedAt": 0} for name in branches], "Tags": []}})
+
+
+def write_entries(entries: list[Entry]) -> bytes:
+    """Write a listing."""
+    return _write({"Files": entries})
+
+
+def write_refusal(status: int, message: str) -> bytes:
+    """Write what is said with an error."""
+    return _document(status, None, message)
+
+
+def list_files(found: Found, under: str = "", *, recursive: bool) -> list[Entry]:
+    """List files and folders under a folder in the order of their paths; just its own, or all those below as well."""
+    prefix = f"{under}/" if under else ""
+    entries: dict[str, Entry] = {}
+    for file in found.snapshot.files:
+        if not file.path.startswith(prefix):
+            continue
+        first, *below = file.path[len(prefix) :].split("/")
+        if below and not recursive:
+            entries.setdefault(f"{prefix}{first}", _folder(f"{prefix}{first}"))
+            continue
+        for depth in range(len(below)):
+            folder = prefix + "/".join((first, *below[:depth]))
+            entries.setdefault(folder, _folder(folder))
+        entries[file.path] = _file(found, file)
+    return [entries[path] for path in sorted(entries)]
+
+
+def cut_short(entries: list[Entry]) -> list[Entry]:
+    """Keep as many entries as the hub gives at once; its clients know that there may be more."""
+    return entries[:MOST_ENTRIES]
+
+
+def file_revision(found: Found, file: File) -> str:
+    """Name the commit that last changed a file: made of the file alone, so that it is steady while the file is."""
+    return listing_commit([File(file.path, file.size, sha256(file_sha256(found, file)))])
+
+
+def file_sha256(found: Found, file: File) -> str:
+    """Say a file's sha256, which this API has for every file; raise HubError if that cannot be told."""
+    if file.digest.algorithm == SHA256:
+        return file.digest.hex
+    place = found.locate(file)
+    if place is None:
+        raise HubError(f"{file.path} of {found.snapshot.ref} is not on this mirror, though it is in the repository")
+    return _read_sha256(place, file)
+
+
+@functools.lru_cache(maxsize=65_536)
+def _read_sha256(place: Path, file: File) -> str:
+    """Hash a file by both names; the one it has vouches for the other."""
+    known, wanted = file.digest.hasher(file.size), hashlib.sha256()
+    try:
+        with open(place, "rb") as source:
+            while chunk := source.read(_CHUNK):
+                known.update(chunk)
+                wanted.update(chunk)
+    except OSError as error:
+        raise HubUnavailable(f"{file.path} has just left this mirror") from error
+    if known.hexdigest() != file.digest.hex:
+        raise HubUnavailable(f"{file.path} has just changed on this mirror")
+    return wanted.hexdigest()
+
+
+def _file(found: Found, file: File) -> Entry:
+    return Entry(
+        path=file.path,
+        name=file.path.rpartition("/")[2],
+        type=BLOB,
+        size=file.size,
+        sha256=file_sha256(found, file),
+        revision=file_revision(found, file),
+    )
+
+
+def _folder(path: str) -> Entry:
+    return Entry(path=path, name=path.rpartition("/")[2], type=TREE, size=0, sha256="", revision="")
+
+
+def _write(data: object) -> bytes:
+    return _document(OK, data, "success")
+
+
+def _document(code: int, data: object, message: str) -> bytes:
+    return msgspec.json.encode({"Code": code, "Data": data, "Message": message, "RequestId": "", "Success": code == OK})

@@ -1,0 +1,213 @@
+"""Wire: one client's socket: bytes come in by a deadline, and go out as fast as the client must at least take them."""
+
+import contextlib
+import os
+import select
+import socket
+import ssl
+import struct
+import sys
+import time
+
+from preheat.mirror.http.limits import Limits
+from preheat.mirror.http.request_head import end_of_head
+from preheat.mirror.http.slow_clients import Pace
+
+_READ = 65_536
+# What the kernel is given at once of a file; it returns earlier, when the client's window is full.
+_SEND = 16 * 1024 * 1024
+_COPY = 256 * 1024
+_LOOK_S = 0.5
+_LOOK = 0, 500_000  # the same as a timeval: socket(7), SO_SNDTIMEO
+_MORE = socket.MSG_MORE if sys.platform == "linux" else 0
+
+
+class TooLong(Exception):
+    """What should be a head has no end; `line` says that not even its first line has one."""
+
+    def __init__(self, *, line: bool) -> None:
+        super().__init__(line)
+        self.line = line
+
+
+class Wire:
+    """A connection, plain or TLS. Raise TimeoutError for a client that is too slow, OSError for one that left."""
+
+    def __init__(self, connection: socket.socket, limits: Limits) -> None:
+        self._socket: socket.socket = connection
+        self._limits = limits
+        self._received = bytearray()
+        self._pace = Pace(limits)
+        connection.settimeout(0)
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", *_LOOK))
+
+    @property
+    def secure(self) -> bool:
+        """Whether it speaks TLS."""
+        return isinstance(self._socket, ssl.SSLSocket)
+
+    def greet(self, tls: ssl.SSLContext) -> bool:
+        """Agree on TLS; say whether the client wanted to, instead of speaking plainly."""
+        deadline = time.monotonic() + self._limits.head_s
+        self._wait(select.POLLIN, deadline)
+        if self._socket.recv(1, socket.MSG_PEEK) not in (b"\x16", b""):
+            return False
+        secured = tls.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
+        self._socket = secured
+        while True:
+            try:
+                secured.do_handshake()
+            except ssl.SSLWantReadError:
+                self._wait(select.POLLIN, deadline)
+            except ssl.SSLWantWriteError:
+                self._wait(select.POLLOUT, deadline)
+            else:
+                return True
+
+    # ---- in
+
+    def head(self) -> bytes:
+        """Read a request's head; nothing, if the client leaves before it begins. Raise TooLong if it does not end."""
+        deadline = time.monotonic() + (self._limits.head_s if self._received else self._limits.idle_s)
+        while not (end := self._end()):
+            if len(self._received) > self._limits.head_size:
+                raise TooLong(line=b"\n" not in self._received)
+            begun = bool(self._received)
+            more = self._receive(deadline)
+            if not more:
+                if begun:
+                    raise ConnectionResetError("the client left in the middle of its request")
+                return b""
+            self._received += more
+            if not begun:
+                # An empty line or two before a request are borne with (RFC 9112 section 2.2).
+                while self._received[:2] == b"\r\n":
+                    del self._received[:2]
+                deadline = time.monotonic() + self._limits.head_s
+        head = bytes(self._received[:end])
+        del self._received[:end]
+        if len(head) > self._limits.head_size:
+            raise TooLong(line=b"\n" not in head[: self._limits.head_size])
+        return head
+
+    def body(self, length: int) -> bytes:
+        """Read so many bytes."""
+        deadline = time.monotonic() + self._limits.body_s
+        while len(self._received) < length:
+            more = self._receive(deadline)
+            if not more:
+                raise ConnectionResetError("the client left in the middle of its request")
+            self._received += more
+        body = bytes(self._received[:length])
+        del self._received[:length]
+        return body
+
+    def _end(self) -> int:
+        return end_of_head(self._received)
+
+    def _receive(self, deadline: float) -> bytes:
+        while True:
+            try:
+                return self._socket.recv(_READ)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                self._wait(select.POLLIN, deadline)
+            except ssl.SSLWantWriteError:
+                self._wait(select.POLLOUT, deadline)
+
+    # ---- out
+
+    def send(self, data: bytes, *, more: bool = False) -> None:
+        """Send bytes; `more` says that others follow at once."""
+        left = memoryview(data)
+        with self._pace.sending(self._socket):
+            while left:
+                try:
+                    count = self._socket.send(left, 0 if self.secure or not more else _MORE)
+                except (BlockingIOError, ssl.SSLWantWriteError):
+                    self._stall(select.POLLOUT)
+                except ssl.SSLWantReadError:
+                    self._stall(select.POLLIN)
+                else:
+                    self._pace.sent += count
+                    left = left[count:]
+
+    def send_file(self, source: int, start: int, stop: int) -> int:
+        """Send bytes of the open file that has this number; return how many there were, fewer if it ends early.
+
+        Plain, the kernel moves them from the page cache to the socket. TLS wants them through our hands.
+        """
+        if self.secure:
+            return self._send_copied(source, start, stop)
+        out, at = self._socket.fileno(), start
+        # In one call as far as may be, and not awake for every window that opens; SO_SNDTIMEO has it return to look.
+        self._socket.settimeout(None)
+        try:
+            with self._pace.sending(self._socket):
+                while at < stop:
+                    try:
+                        count = os.sendfile(out, source, at, min(_SEND, stop - at))
+                    except BlockingIOError:
+                        count = None
+                    if count == 0:
+                        break
+                    at += count or 0
+                    self._pace.sent += count or 0
+                    self._pace.look(self._socket)
+        finally:
+            self._socket.settimeout(0)
+        return at - start
+
+    def _send_copied(self, source: int, start: int, stop: int) -> int:
+        at = start
+        while at < stop and (data := os.pread(source, min(_COPY, stop - at), at)):
+            self.send(data)
+            at += len(data)
+        return at - start
+
+    @property
+    def sent(self) -> int:
+        """Bytes that went out so far."""
+        return self._pace.sent
+
+    def taking_rate(self) -> float | None:
+        """Return the bytes a second that the client takes of an answer on its way; asked by other threads."""
+        try:
+            return self._pace.rate(self._socket)
+        except (OSError, ValueError):
+            return None
+
+    def _stall(self, wanted: int) -> None:
+        """Wait until the client takes more; raise TooSlow for one that takes too little."""
+        _ready(self._socket, wanted, _LOOK_S)
+        self._pace.look(self._socket)
+
+    def hang_up(self) -> None:
+        """End it from another thread: whoever waits for it learns at once."""
+        with contextlib.suppress(OSError):
+            # Not the TLS socket's own, which would pull the rug from under whoever is using it.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """End it so that the last words reach the client, who may be in the middle of saying more."""
+        with contextlib.suppress(OSError, ValueError):
+            self._socket.shutdown(socket.SHUT_WR)
+            deadline, left = time.monotonic() + _LOOK_S, 16 * _READ
+            while left > 0 and (data := self._receive(deadline)):
+                left -= len(data)
+        self._socket.close()
+
+    def cut(self) -> None:
+        """End it at once, in the middle of what it was told the length of."""
+        self._socket.close()
+
+    def _wait(self, wanted: int, deadline: float) -> None:
+        if not _ready(self._socket, wanted, deadline - time.monotonic()):
+            raise TimeoutError("the client fell silent")
+
+
+def _ready(connection: socket.socket, wanted: int, within_s: float) -> bool:
+    waiting = select.poll()
+    waiting.register(connection, wanted)
+    return bool(waiting.poll(max(0.0, within_s) * 1000))

@@ -1,0 +1,216 @@
+"""Connection: one client's requests, one after the other, each read, answered and told."""
+
+import contextlib
+import re
+import socket
+import ssl
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from email.utils import formatdate
+from io import FileIO
+from typing import BinaryIO
+
+from preheat.core.events import Answered, Listener
+from preheat.mirror.http.client_socket import TooLong, Wire
+from preheat.mirror.http.limits import Limits
+from preheat.mirror.http.messages import Answer, Flow, Refused, Request, Slice, refuse
+from preheat.mirror.http.open_connections import Crowd
+from preheat.mirror.http.receive_budget import Budget
+from preheat.mirror.http.redact import redact
+from preheat.mirror.http.request_head import Head, read_head
+
+# RFC 9110 section 15, those that a mirror says.
+_REASONS = {
+    100: "Continue", 200: "OK", 204: "No Content", 206: "Partial Content", 301: "Moved Permanently", 302: "Found",
+    304: "Not Modified", 307: "Temporary Redirect", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden",
+    404: "Not Found", 405: "Method Not Allowed", 408: "Request Timeout", 411: "Length Required",
+    413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable",
+    421: "Misdirected Request", 429: "Too Many Requests",
+    431: "Request Header Fields Too Large", 500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway",
+    503: "Service Unavailable", 504: "Gateway Timeout", 505: "HTTP Version Not Supported",
+    507: "Insufficient Storage",
+}  # fmt: skip
+
+_CONTROL = re.compile(r"[\r\n\0]")
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionTerms:
+    """What every connection of a server needs: who decides, who is told, and how much is borne with.
+
+    `greet` is asked before a body is read: it returns how many bytes of one are read, or the answer that needs none.
+    """
+
+    answer: Callable[[Request], Answer]
+    on_event: Listener
+    limits: Limits
+    crowd: Crowd
+    greet: Callable[[Request], Answer | int]
+    bodies: Budget
+
+
+class Connection:
+    """Serve a socket that was accepted, until either side has enough. `client` is its address, without the port."""
+
+    def __init__(self, accepted: socket.socket, client: str, terms: ConnectionTerms) -> None:
+        self.wire = Wire(accepted, terms.limits)
+        self._client = client
+        self._terms = terms
+        self._keep = True
+        self._head: Head | None = None
+        self._since = time.monotonic()
+
+    def serve(self, tls: ssl.SSLContext | None) -> None:
+        """Answer until it ends; raise nothing but what is a bug of ours."""
+        cut = False
+        try:
+            if tls is not None and not self.wire.greet(tls):
+                self._refuse(refuse(400, "this mirror speaks https"))
+                return
+            while self._keep and not self._terms.crowd.stopping:
+                self._one()
+        except (OSError, TooLong):
+            # A client that went away, fell silent, or made room for another is no news.
+            cut = self._head is not None
+        finally:
+            if cut:
+                self.wire.cut()
+            else:
+                self.wire.close()
+
+    def turn_away(self) -> None:
+        """Say that there is no room."""
+        with contextlib.suppress(OSError, TooLong):
+            self.wire.head()
+            self._send(refuse(503, "this mirror has as many connections as it bears", Retry_After="5"))
+        self.wire.close()
+
+    def _one(self) -> None:
+        self._head = None
+        try:
+            raw = self.wire.head()
+        except TooLong as error:
+            most = self._terms.limits.head_size
+            self._refuse(refuse(414 if error.line else 431, f"this mirror reads at most {most} bytes before a body"))
+            return
+        if not raw:
+            self._keep = False
+            return
+        self._since = time.monotonic()
+        try:
+            self._head = read_head(raw, self._terms.limits)
+        except Refused as refused:
+            self._refuse(refused.answer)
+            return
+        self._keep = self._head.keep
+        # A body that does not come makes nobody busy: whoever needs the place gets it.
+        request = self._request(self._head)
+        with self._terms.crowd.answering(self.wire):
+            if isinstance(request, Answer):
+                self._refuse(request)
+                return
+            try:
+                answer = self._terms.answer(request)
+            except Exception:
+                self._refuse(refuse(500, "this mirror has a fault"))
+                raise
+            self._send(answer)
+
+    def _request(self, head: Head) -> Request | Answer:
+        request = Request(head.method, head.target, head.fields, b"", self.wire.secure)
+        if not head.length:
+            return request
+        if head.length > self._terms.limits.body_size:
+            return refuse(413, f"this mirror reads no more than {self._terms.limits.body_size} bytes")
+        most = self._terms.greet(request)
+        if isinstance(most, Answer):
+            return most
+        if head.length > most:
+            self._keep = False
+            return request if not most else refuse(413, f"this mirror reads no more than {most} bytes there")
+        with self._terms.bodies.taking(head.length) as room:
+            if not room:
+                return refuse(503, "this mirror reads as many bodies as it bears", Retry_After="2")
+            if head.waits:
+                self.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            return replace(request, body=self.wire.body(head.length))
+
+    def _refuse(self, answer: Answer) -> None:
+        self._keep = False
+        self._send(answer)
+
+    def _send(self, answer: Answer) -> None:
+        if self._head is not None and self._head.method == "HEAD":
+            answer = replace(answer, body=b"")
+        with contextlib.ExitStack() as closing:
+            file: BinaryIO | None = None
+            if isinstance(answer.body, Slice):
+                try:
+                    file = closing.enter_context(open(answer.body.path, "rb", buffering=0))
+                except OSError:
+                    answer = refuse(404, "the file has just left this mirror")
+            self._keep &= not self._terms.crowd.stopping and answer.headers.get("Connection") != "close"
+            words = _written(answer, keep=self._keep, old=self._head is not None and self._head.old)
+            before = self.wire.sent + len(words)
+            try:
+                match answer.body:
+                    case bytes():
+                        self.wire.send(words + answer.body)
+                    case Flow():
+                        self.wire.send(words)
+                        self._send_flow(answer.body)
+                    case Slice(_, start, stop) if file is not None and start < stop:
+                        self.wire.send(words, more=True)
+                        self._send_file(file, start, stop)
+                    case _:
+                        self.wire.send(words)
+            finally:
+                self._tell(answer, max(0, self.wire.sent - before))
+
+    def _send_flow(self, flow: Flow) -> None:
+        with contextlib.closing(flow.pieces()) as pieces:
+            for file, start, stop in pieces:
+                self._send_file(file, start, stop)
+
+    def _send_file(self, file: BinaryIO | FileIO, start: int, stop: int) -> None:
+        if self.wire.send_file(file.fileno(), start, stop) < stop - start:
+            # A file cut short under our feet leaves the client waiting for the rest, unless we hang up.
+            raise ConnectionAbortedError("the file ended early")
+
+    def _tell(self, answer: Answer, sent: int) -> None:
+        head, seconds = self._head, time.monotonic() - self._since
+        method, target = (head.method, redact(head.target)) if head else ("", "")
+        agent = head.fields.get("user-agent", "") if head else ""
+        of_file = isinstance(answer.body, Slice | Flow)
+        self._terms.on_event(Answered(self._client, method, target, answer.status, sent, seconds, agent, of_file))
+
+
+def _written(answer: Answer, *, keep: bool, old: bool = False) -> bytes:
+    """Write an answer's status and fields. No value that came from elsewhere can begin a line of its own."""
+    lines = [f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, '')}", "Server: preheat"]
+    lines.append(f"Date: {formatdate(usegmt=True)}")
+    headers = ((name, value) for name, value in answer.headers.items() if name != "Connection")
+    lines += [f"{name}: {_CONTROL.sub('?', value)}" for name, value in headers]
+    if not keep:
+        lines.append("Connection: close")
+    elif old:
+        lines.append("Connection: keep-alive")
+    return "\r\n".join((*lines, "", "")).encode("latin-1", "replace")
+
+
+def serving(connection: Connection, tls: ssl.SSLContext | None, leave: Callable[[], None]) -> threading.Thread:
+    """Return a thread that serves a connection and then calls `leave`; a bug keeps its traceback and ends it alone."""
+
+    def serve() -> None:
+        try:
+            connection.serve(tls)
+        except Exception:  # noqa: BLE001 - the server goes on; whoever looks at stderr sees what happened
+            traceback.print_exc(file=sys.stderr)
+        finally:
+            leave()
+
+    return threading.Thread(target=serve, daemon=True)

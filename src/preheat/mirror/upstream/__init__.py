@@ -1,0 +1,1 @@
+"""Pull-through: what is missing is downloaded while it is served."""

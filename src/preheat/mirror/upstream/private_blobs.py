@@ -1,0 +1,85 @@
+"""Possession: which blobs only private repositories have brought, and the proof that another upstream has them too."""
+
+import contextlib
+from pathlib import Path
+
+from preheat.core.errors import HubUnavailable, IntegrityError, PreheatError
+from preheat.core.ref import HUGGING_FACE, MODELSCOPE
+from preheat.core.snapshot import File
+from preheat.disk.temporary_file import write_whole
+from preheat.library.library import Library
+from preheat.mirror.upstream.answer_cache import Memory
+from preheat.mirror.upstream.upstream import Told, Upstreams
+
+_CHUNK = 1 << 20
+_FRESH_S, _REFUSED_S = 86_400.0, 60.0
+
+
+def brought_privately(root: Path, file: File) -> list[str]:
+    """Return the hubs (`hf`, `ms`) whose private repositories alone have brought a blob to the library at `root`."""
+    return [hub for hub in (HUGGING_FACE, MODELSCOPE) if _mark(root, hub, file).exists()]
+
+
+def _mark(root: Path, hub: str, file: File) -> Path:
+    return root / "mirror" / "private" / hub / f"{file.digest.algorithm}-{file.digest.hex}"
+
+
+class Possession:
+    """One empty file a blob, `mirror/private/HUB/ALGORITHM-HEX`, as long as nothing else has brought the blob.
+
+    To list a digest proves nothing: who knows it need not have the bytes. A blob that came for a private repository is
+    given for another upstream's repository only after that upstream has sent all of it. The hub that the repository is
+    private at lists digests only of bytes that were uploaded to it. Threads may share it.
+    """
+
+    def __init__(self, library: Library, upstreams: Upstreams) -> None:
+        self._library = library
+        self._upstreams = upstreams
+        self._proved: Memory[bool] = Memory(lambda _proved: 0, heaviest=20_000)
+
+    def note_private(self, file: File, told: Told) -> None:
+        """Keep that a blob is about to come for a private repository; raise HubUnavailable if that cannot be kept."""
+        if self._library.has(file.digest):
+            return
+        try:
+            write_whole(_mark(self._library.root, told.upstream.hub, file), b"")
+        except OSError as error:
+            raise HubUnavailable(f"{file.path} is private, and that cannot be noted: {error}") from error
+
+    def require(self, told: Told, file: File) -> None:
+        """Raise IntegrityError or HubUnavailable unless the upstream that told of a file has its bytes."""
+        hubs = brought_privately(self._library.root, file)
+        if not hubs:
+            return
+        if any(told.upstream is self._upstreams.origin(hub) for hub in hubs):
+            if not told.privately:
+                self._forget(file)  # it is open at the very hub
+            return
+        key = (file.digest, told.upstream.url, told.snapshot.ref.repo)
+        self._proved.recall(key, lambda: _sends_all(told, file), _FRESH_S, _REFUSED_S)
+        if not told.privately:
+            self._forget(file)
+
+    def _forget(self, file: File) -> None:
+        for hub in brought_privately(self._library.root, file):
+            with contextlib.suppress(OSError):
+                _mark(self._library.root, hub, file).unlink(missing_ok=True)
+
+
+def _sends_all(told: Told, file: File) -> bool:
+    hashing = file.digest.hasher(file.size)
+    buffer = memoryview(bytearray(_CHUNK))
+    try:
+        reader = told.hub.open(told.snapshot, file, 0, file.size)
+        try:
+            while count := reader.readinto(buffer):
+                hashing.update(buffer[:count])
+        finally:
+            reader.close()
+    except HubUnavailable:
+        raise
+    except PreheatError as error:
+        raise HubUnavailable(f"{file.path}: {error.message}", wait_s=_REFUSED_S) from error
+    if hashing.hexdigest() != file.digest.hex:
+        raise IntegrityError(f"{told.upstream.url} lists {file.path} with a digest that its bytes do not have")
+    return True

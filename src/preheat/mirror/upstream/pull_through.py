@@ -1,0 +1,260 @@
+"""PullThrough: another find: what is not here is looked for upstream, and fetched while it is served."""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from preheat.core.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, LibraryError, NotFound
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
+from preheat.library.library import Library
+from preheat.library.records.records import MIRROR
+from preheat.mirror.api.folders import Found
+from preheat.mirror.http.messages import Arriving
+from preheat.mirror.upstream.access_check import SOON_S, Access
+from preheat.mirror.upstream.answer_cache import Late, Memory
+from preheat.mirror.upstream.fetches import Errand, Fetches
+from preheat.mirror.upstream.private_blobs import Possession
+from preheat.mirror.upstream.recorded_find import Kept
+from preheat.mirror.upstream.requester import Asker
+from preheat.mirror.upstream.upstream import Told, Upstream, Upstreams, gravest
+from preheat.mirror.upstream.visibility import CLOSED, ELSEWHERE, OPEN, name_of
+
+
+@dataclass(frozen=True, slots=True)
+class Remembering:
+    """For how many seconds an upstream's word holds: what a name means, who may have the bytes, and a no."""
+
+    meaning_s: float = 60.0
+    access_s: float = 300.0
+    refusal_s: float = 10.0
+
+
+class PullThrough:
+    """Threads may share it. The mirror has no token of its own for upstream: it asks with its clients'."""
+
+    def __init__(
+        self,
+        library: Library,
+        upstreams: Upstreams,
+        fetches: Fetches,
+        remembering: Remembering = Remembering(),
+        by: str = MIRROR,
+    ) -> None:
+        self.fetches = fetches
+        self._library = library
+        self._upstreams = upstreams
+        self._remembering = remembering
+        self._by = by
+        self._kept = kept = Kept(library)
+        self._gate, self._ledger = kept.gate, kept.ledger
+        self._access = Access(upstreams, kept, remembering.access_s, remembering.refusal_s)
+        self._possession = Possession(library, upstreams)
+        self._told: Memory[Told] = Memory(lambda told: len(told.snapshot.files))
+
+    def find(self, ref: Ref, asker: Asker) -> Found | None:
+        """Find what `ref` means upstream, for whom asks; or here, where that is all there is.
+
+        An upstream that is late is waited for only where nothing is known of what it said before: a client waits ten
+        seconds for headers. Raise AccessDenied or HubUnavailable where neither can be said.
+        """
+        if not self._upstreams.of(ref.hub):
+            return self._kept.find(ref, asker.token)
+        try:
+            return self._find(ref, asker, SOON_S)
+        except Late as late:
+            found = self._last_known(ref, asker.token, late)
+            if found is None:
+                return self._find(ref, asker, None)
+            return found if found.fetch is not None else replace(found, fetch=self._patiently(ref, asker))
+
+    def _find(self, ref: Ref, asker: Asker, within_s: float | None) -> Found | None:
+        refused: AccessDenied | None = None
+        try:
+            answers = self._answers(ref, asker, within_s)
+            told = next(answers)
+        except Late:
+            raise
+        except NotFound:
+            pass
+        except AccessDenied as error:
+            refused = error
+        except HubError as error:
+            # Also for an answer that is none of a hub's: a captive portal's page, or a proxy's.
+            found = self._last_known(ref, asker.token, error)
+            if found is None and (not self._ledger.is_absent(ref) or self._gate.state(ref) == CLOSED):
+                raise
+            return found
+        else:
+            return self._found(told, asker.token, answers)
+        own = self._kept.find(ref) if not self._gate.state(ref) else None
+        if own is None and refused is not None:
+            raise refused
+        return own
+
+    # ---- what a name means
+
+    def _answers(self, ref: Ref, asker: Asker, within_s: float | None) -> Iterator[Told]:
+        """Ask one upstream after the other as anybody would, and the hub itself with the client's token after that.
+
+        Give each answer in turn; raise HubError or IntegrityError where there is none, Late as `recall` does.
+        """
+        errors: list[HubError | IntegrityError] = []
+        answered = False
+        for upstream in self._upstreams.of(ref.hub):
+            for token in self._upstreams.tokens_for(upstream, asker.token):
+                try:
+                    told = self._recall(upstream, ref, asker.named(token), within_s)
+                except (NotFound, AccessDenied) as no:
+                    errors.append(no)
+                    if not token:
+                        self._access.refused(upstream, ref, no)
+                    continue
+                except Late:
+                    raise
+                except (HubError, IntegrityError) as error:
+                    errors.append(error)
+                    if self._is_closed_at(upstream, ref):
+                        # Nobody else can say what a private repository is while its hub is away.
+                        raise
+                    break
+                answered = True
+                yield told
+                break
+        if answered:
+            return
+        worst = gravest(errors)
+        if isinstance(worst, NotFound) and self._gate.state(ref) != CLOSED:
+            self._ledger.note_absent(ref)
+        raise worst if worst is not None else NotFound(f"{ref}: this mirror has no upstream for it")
+
+    def _is_closed_at(self, upstream: Upstream, ref: Ref) -> bool:
+        return upstream is self._upstreams.origin(ref.hub) and self._gate.state(ref) == CLOSED
+
+    def _recall(self, upstream: Upstream, ref: Ref, asker: Asker, within_s: float | None) -> Told:
+        times, key = self._remembering, (ref, upstream.url, name_of(asker.token))
+        return self._told.recall(
+            key, lambda: self._learn(upstream, ref, asker), times.meaning_s, times.refusal_s, within_s
+        )
+
+    def _learn(self, upstream: Upstream, ref: Ref, asker: Asker) -> Told:
+        """Ask upstream, and write down what it says: for a restart while it does not answer."""
+        told = self._upstreams.resolve(upstream, ref, asker)
+        own = not self._gate.state(ref) and self._kept.recorded(ref)
+        if told.privately and own:
+            return told  # its owner serves it to everybody; what only this client may know stays out of it
+        with contextlib.suppress(LibraryError):
+            if told.privately:
+                self._gate.note(ref, CLOSED)
+            self._ledger.note(told.snapshot)
+            if self._library.find(ref.at(told.snapshot.commit)) is not None:
+                self._library.record(told.snapshot, self._by)  # files of the commit came before its branch was named
+        return told
+
+    def _last_known(self, ref: Ref, token: str, error: HubError) -> Found | None:
+        """Find what a name meant when somebody last said; of what is closed, only for whom it was opened before."""
+        told = self._last(ref, token)
+        if self._gate.state(ref) == CLOSED and not self._access.was_opened(ref, token):
+            # Its list was shown to this very token; its bytes still want a proof.
+            return replace(self._found(told, token), stale=not ref.pinned) if told is not None and token else None
+        told = self._last(ref, "") or told
+        if told is not None:
+            return replace(self._found(told, token), stale=not ref.pinned)
+        found = self._kept.find(ref, token)
+        if found is None:
+            return None
+        # Of an upstream that is only late, bytes can still be had.
+        fetch = None if isinstance(error, Late) else _in_vain(error)
+        return replace(found, stale=not ref.pinned, fetch=fetch)
+
+    def _patiently(self, ref: Ref, asker: Asker) -> Callable[[File], Arriving]:
+        """Return what fetches a file as soon as upstream says which files there are."""
+
+        def fetch(file: File) -> Arriving:
+            told = next(self._answers(ref, asker, None))
+            found = self._found(told, asker.token)
+            if found.fetch is None or not any(one.digest == file.digest for one in told.snapshot.files):
+                raise HubUnavailable(f"{file.path} is not here, and upstream has another by now", wait_s=1.0)
+            found.admit(file)
+            return found.fetch(file)
+
+        return fetch
+
+    def _last(self, ref: Ref, token: str) -> Told | None:
+        keys = ((ref, upstream.url, name_of(token)) for upstream in self._upstreams.of(ref.hub))
+        return next((told for key in keys if (told := self._told.last(key)) is not None), None)
+
+    # ---- what is given of it
+
+    def _found(self, told: Told, token: str, others: Iterable[Told] = ()) -> Found:
+        """Describe what was told; where that upstream does not give a file after all, `others` are asked for it."""
+        snapshot, library, ref = told.snapshot, self._library, told.snapshot.ref
+        # What lay in the library before anything came through is its owner's to give.
+        own = not self._gate.state(snapshot.ref) and self._kept.recorded(snapshot.ref)
+        way: list[Told] = []
+
+        def admit(file: File) -> None:
+            here = library.has(file.digest)
+            if not (own and here):
+                way.append(self._admit(told, file, token, others))
+                if here:
+                    keep()  # the bytes came for another repository, and nothing will be fetched for this one
+
+        def keep() -> None:
+            if not own and not self._gate.state(snapshot.ref):
+                self._gate.note(ref, OPEN if told.upstream is self._upstreams.origin(ref.hub) else ELSEWHERE)
+            known = library.find(snapshot.ref)
+            if known == snapshot and (self._by or not library.records.brought_by(ref.at(snapshot.commit))):
+                return
+            library.record(snapshot, self._by)
+            if known is None:
+                self._name(snapshot)
+
+        def prove(file: File) -> None:
+            if way:
+                self._possession.require(way[-1], file)
+
+        def fetch(file: File) -> Arriving:
+            through = way[-1] if way else self._admit(told, file, token, others)
+            if through.privately:
+                self._possession.note_private(file, through)
+            helpers = self._upstreams.helpers(through)
+            return self.fetches.join(Errand(snapshot, file, through.way, helpers, keep))
+
+        def revisions() -> dict[str, str]:
+            return library.revisions(snapshot.ref) | (
+                {} if snapshot.ref.pinned else {snapshot.ref.revision: snapshot.commit}
+            )
+
+        return Found(snapshot, self._kept.place, revisions, admit, fetch, prove=prove, continues=self.fetches.continues)
+
+    def _admit(self, told: Told, file: File, token: str, others: Iterable[Told]) -> Told:
+        """Return through which answer a client may have a file: the first whose upstream gives it."""
+        try:
+            return self._access.admit(told, file, token)
+        except (NotFound, AccessDenied):
+            for other in _until_silent(others):
+                if other.snapshot.commit == told.snapshot.commit and other.snapshot.file(file.path) == file:
+                    with contextlib.suppress(NotFound, AccessDenied):
+                        return self._access.admit(other, file, token)
+            raise
+
+    def _name(self, snapshot: Snapshot) -> None:
+        """Record the branches of a commit: a client that takes a whole repository names its branch only once."""
+        for revision, commit in self._ledger.revisions(snapshot.ref).items():
+            if commit == snapshot.commit:
+                self._library.record(snapshot.named(snapshot.ref.at(revision)), self._by)
+
+
+def _in_vain(error: HubError) -> Callable[[File], Arriving]:
+    def fetch(file: File) -> Arriving:
+        wait_s = error.wait_s if isinstance(error, HubUnavailable) else None
+        raise HubUnavailable(f"{file.path} is not here, and {error.message}", hint=error.hint, wait_s=wait_s)
+
+    return fetch
+
+
+def _until_silent(answers: Iterable[Told]) -> Iterator[Told]:
+    """Give the answers until one fails."""
+    with contextlib.suppress(HubError, IntegrityError):
+        yield from answers

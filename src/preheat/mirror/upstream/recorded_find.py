@@ -1,0 +1,53 @@
+"""Kept: a find in what the library has recorded and upstreams once said, with no upstream to ask."""
+
+from pathlib import Path
+
+from preheat.core.errors import AccessDenied
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File
+from preheat.library.library import Library
+from preheat.mirror.api.folders import Found
+from preheat.mirror.upstream.private_blobs import brought_privately
+from preheat.mirror.upstream.saved_answers import Ledger
+from preheat.mirror.upstream.spoiled_files import Spoilt
+from preheat.mirror.upstream.visibility import CLOSED, ELSEWHERE, OPEN, Gate
+
+
+class Kept:
+    """Threads may share it. `gate` and `ledger` are those of the library."""
+
+    def __init__(self, library: Library) -> None:
+        self.gate = Gate(library.root)
+        self.ledger = Ledger(library.root)
+        self._library = library
+        self._spoilt = Spoilt(library.root)
+
+    def find(self, ref: Ref, token: str = "") -> Found | None:
+        """Find what a ref meant last; raise AccessDenied for what upstream opens only to some, and not to `token`."""
+        recorded = self._library.find(ref)
+        snapshot = recorded or self.ledger.find(ref)
+        if snapshot is None:
+            return None
+        state = self.gate.state(ref)
+        if state == CLOSED and not self.ledger.opened_to(ref, token):
+            raise AccessDenied(f"{ref} is not open to everybody, and this mirror cannot ask to whom it is")
+
+        def locate(file: File) -> Path | None:
+            # A list that nothing was fetched from proves nothing: its digests open no bytes of other repositories.
+            strange = recorded is None or (state in (OPEN, ELSEWHERE) and brought_privately(self._library.root, file))
+            return None if strange else self.place(file)
+
+        return Found(
+            snapshot,
+            locate,
+            lambda: self.ledger.revisions(ref) | self._library.revisions(ref),
+            continues=lambda file: not self._spoilt.has(file.digest),
+        )
+
+    def recorded(self, ref: Ref) -> bool:
+        """Whether the library has any version of the repository."""
+        return bool(self._library.revisions(ref)) or self._library.find(ref) is not None
+
+    def place(self, file: File) -> Path | None:
+        """Say where a file's bytes are, None where they are not here or not right."""
+        return self._library.path(file.digest) if self._library.sound(file) else None

@@ -1,0 +1,32 @@
+"""Asker: for whom a mirror asks upstream: a client's token, and the mirrors that the question came through."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from preheat.mirror.http.messages import Request, bearer
+
+_LONGEST_WAY = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """`via` names the mirrors so far, the first one first."""
+
+    token: str = ""
+    via: tuple[str, ...] = ()
+
+    def named(self, token: str) -> "Asker":
+        """Ask with another token, or none."""
+        return replace(self, token=token)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Say through whom the question came (RFC 9110 section 7.6.3)."""
+        return {"Via": ", ".join(f"1.1 {name}" for name in self.via)} if self.via else {}
+
+
+def read_asker(request: Request, name: str) -> Asker | None:
+    """Say who asks the mirror `name`; None for a question that has been here, or at too many, and goes no further."""
+    via = tuple(re.findall(r"(?:^|,)\s*[0-9.]+ (preheat-[0-9a-f]{12})", request.headers.get("via", "")[:2000]))
+    return None if name in via or len(via) >= _LONGEST_WAY else Asker(bearer(request), (*via, name))

@@ -1,0 +1,132 @@
+"""Upstream: whom a mirror asks for what it lacks: the hub behind it, or another mirror."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
+
+from preheat.core.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, PreheatError
+from preheat.core.ref import HUGGING_FACE, MODELSCOPE, Ref
+from preheat.core.snapshot import Snapshot
+from preheat.hubs.hub import Hub
+from preheat.mirror.upstream.requester import Asker
+from preheat.transfer.route import Way
+
+_REST_S = 5.0
+# The hubs' own hosts: a client's token was given by one of these.
+_OWN = {
+    HUGGING_FACE: frozenset(("huggingface.co", "hf.co")),
+    MODELSCOPE: frozenset(("modelscope.cn", "www.modelscope.cn", "modelscope.ai", "www.modelscope.ai")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """An endpoint of a hub (`hf` or `ms`); `connect` makes the hub there, for a client's token or none, and headers."""
+
+    hub: str
+    url: str
+    connect: Callable[[str, Mapping[str, str]], Hub]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What an upstream said a ref means, and the hub there as it is for `asker`."""
+
+    upstream: Upstream
+    hub: Hub
+    snapshot: Snapshot
+    asker: Asker
+
+    @property
+    def privately(self) -> bool:
+        """Whether a token was needed."""
+        return bool(self.asker.token)
+
+    @property
+    def way(self) -> Way:
+        """The way to its bytes."""
+        return Way(self.upstream.url, self.hub, self.snapshot)
+
+    def with_token(self, token: str) -> "Told":
+        """Open its files with a client's token."""
+        asker = self.asker.named(token)
+        return replace(self, hub=self.upstream.connect(token, asker.headers), asker=asker)
+
+
+@dataclass(slots=True)
+class Upstreams:
+    """The upstreams in the order in which they are asked, the first named first.
+
+    One that did not answer, or asked to slow down, is let rest for some seconds; an answer that one repository is in
+    trouble says nothing about others.
+    """
+
+    every: Sequence[Upstream]
+    _rests: dict[str, float] = field(default_factory=dict)
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def of(self, hub: str) -> list[Upstream]:
+        """List those of a hub."""
+        return [one for one in self.every if one.hub == hub]
+
+    def origin(self, hub: str) -> Upstream | None:
+        """Return the one upstream of a hub that is shown clients' tokens: the hub itself, else the first named."""
+        ours = self.of(hub)
+        own = [one for one in ours if urlsplit(one.url).hostname in _OWN[hub]]
+        return next(iter(own or ours), None)
+
+    def tokens_for(self, upstream: Upstream, token: str) -> Sequence[str]:
+        """Return what is shown to an upstream, in order: nothing, then the client's token if it was given by it."""
+        return ("", token) if token and upstream is self.origin(upstream.hub) else ("",)
+
+    def resolve(self, upstream: Upstream, ref: Ref, asker: Asker) -> Told:
+        """Ask one upstream what `ref` means, with the token that `asker` has or none; raise HubError."""
+        with self._turn:
+            rests = time.monotonic() < self._rests.get(upstream.url, 0.0)
+        if rests:
+            raise HubUnavailable(f"{upstream.url} does not answer", wait_s=_REST_S)
+        hub = upstream.connect(asker.token, asker.headers)
+        try:
+            return Told(upstream, hub, hub.resolve(ref), asker)
+        except HubUnavailable as error:
+            if error.status in (0, 429):
+                self._rest(upstream, error)
+            raise
+
+    def helpers(self, told: Told) -> list[Callable[[], Way | None]]:
+        """Return what asks each of the others, when called, for the same snapshot.
+
+        Of what needed a token nobody else is asked: they have no credentials for it, and its name is not theirs.
+        """
+        if told.privately:
+            return []
+        others = [one for one in self.of(told.snapshot.ref.hub) if one is not told.upstream]
+        ref = told.snapshot.ref.at(told.snapshot.commit)
+        return [_finding(other, ref, told.asker) for other in others]
+
+    def _rest(self, upstream: Upstream, error: HubUnavailable) -> None:
+        with self._turn:
+            self._rests[upstream.url] = time.monotonic() + max(_REST_S, min(error.wait_s or 0.0, 60.0))
+
+
+def gravest(errors: Iterable[HubError | IntegrityError]) -> HubError | IntegrityError | None:
+    """Return what to say when no upstream gave an answer: that one may know and is away, else that it is closed."""
+    told = list(errors)
+    for kind in (HubUnavailable, AccessDenied, HubError):
+        found = next((one for one in told if isinstance(one, kind)), None)
+        if found is not None:
+            return found
+    return next(iter(told), None)
+
+
+def _finding(other: Upstream, ref: Ref, asker: Asker) -> Callable[[], Way | None]:
+    def find() -> Way | None:
+        hub = other.connect("", asker.headers)
+        try:
+            return Way(other.url, hub, hub.resolve(ref))
+        except PreheatError:
+            return None  # it was to help, and cannot
+
+    return find

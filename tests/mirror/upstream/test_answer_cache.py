@@ -1,0 +1,103 @@
+"""Memory asks once, forgets the oldest, and keeps what was known for the time when nobody answers."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preheat.core.errors import AccessDenied, HubUnavailable, IntegrityError, NotFound
+from preheat.mirror.upstream.answer_cache import Late, Memory
+
+
+def test_many_who_want_to_know_the_same_cause_one_question() -> None:
+    memory: Memory[int] = Memory(lambda _: 1)
+    asked = threading.Semaphore(0)
+
+    def ask() -> int:
+        asked.release()
+        time.sleep(0.1)
+        return 7
+
+    with ThreadPoolExecutor(20) as people:
+        assert set(people.map(lambda _: memory.recall("a", ask, 10, 10), range(20))) == {7}
+    assert asked.acquire(blocking=False)
+    assert not asked.acquire(blocking=False)
+
+
+def test_a_late_answer_is_kept_for_who_asks_next() -> None:
+    memory: Memory[int] = Memory(lambda _: 1)
+    answers = threading.Event()
+    asked = []
+
+    def ask() -> int:
+        asked.append(1)
+        assert answers.wait(10)
+        return 7
+
+    for _ in range(2):
+        with pytest.raises(Late):
+            memory.recall("a", ask, 10, 10, within_s=0.05)
+    answers.set()
+    assert memory.recall("a", ask, 10, 10) == 7
+    assert len(asked) == 1
+
+
+def test_what_is_no_answer_of_a_hubs_reaches_all_who_wait_and_is_not_kept() -> None:
+    memory: Memory[int] = Memory(lambda _: 1)
+
+    def lies() -> int:
+        raise IntegrityError("twice the same name")
+
+    for within_s in (None, 5.0):
+        with pytest.raises(IntegrityError):
+            memory.recall("a", lies, 10, 10, within_s)
+    assert memory.recall("a", lambda: 7, 10, 10) == 7
+
+
+def test_an_answer_grows_old() -> None:
+    memory: Memory[int] = Memory(lambda _: 1)
+    assert memory.recall("a", lambda: 1, 0.0, 0.0) == 1
+    assert memory.recall("a", lambda: 2, 10.0, 0.0) == 2
+    assert memory.recall("a", lambda: 3, 10.0, 0.0) == 2
+
+
+def _fails(error: NotFound | AccessDenied | HubUnavailable) -> int:
+    raise error
+
+
+def test_a_refusal_is_kept_too_and_raised_anew_for_each() -> None:
+    memory: Memory[int] = Memory(lambda _: 1)
+    raised = []
+    for error in (AccessDenied("no", hint="ask", gated=True), AccessDenied("asked again")):
+        with pytest.raises(AccessDenied) as caught:
+            memory.recall("a", lambda error=error: _fails(error), 10, 10)  # type: ignore[misc]
+        raised.append(caught.value)
+    assert [(one.message, one.hint, one.gated) for one in raised] == [("no", "ask", True)] * 2
+    assert raised[0] is not raised[1]
+
+
+def test_what_was_known_outlives_silence_and_not_a_refusal() -> None:
+    memory: Memory[int] = Memory(lambda _: 1)
+    memory.recall("a", lambda: 7, 0.0, 0.0)
+    with pytest.raises(HubUnavailable) as caught:
+        memory.recall("a", lambda: _fails(HubUnavailable("later", wait_s=3.0)), 10, 10)
+    assert caught.value.wait_s == 3.0
+    assert memory.last("a") == 7
+    memory.recall("b", lambda: 7, 0.0, 0.0)
+    with pytest.raises(NotFound):
+        memory.recall("b", lambda: _fails(NotFound("gone")), 10, 10)
+    assert memory.last("b") is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 9)), min_size=1))
+def test_it_never_holds_more_than_it_may_and_forgets_what_was_asked_longest_ago(asked: list[tuple[int, int]]) -> None:
+    memory: Memory[int] = Memory(lambda weight: weight, heaviest=30)
+    weights: dict[int, int] = {}
+    for key, weight in asked:
+        weights[key] = memory.recall(key, lambda weight=weight: weight, 100, 100)  # type: ignore[misc]
+    held = [key for key in weights if memory.last(key) is not None]
+    assert sum(1 + weights[key] for key in held) <= 30
+    assert asked[-1][0] in held

@@ -1,0 +1,356 @@
+"""What a mirror lacks, it fetches while it serves it: once, verified, and for whom upstream would give it."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from preheat.mirror.http.messages import Answer, Request
+from preheat.mirror.upstream.access_check import SOON_S
+from preheat.mirror.upstream.arriving_blob import HELD_BACK
+from preheat.net.retry import Patience
+from preheat.verbs.mirror import WHILE_CLIENTS_WAIT
+from tests.authority import trust
+from tests.flaky_hub import FlakyHub, flips_a_byte_at, hangs_up_after, knows_no_ranges, refuses, says
+from tests.mirror.rooms import Room
+
+WEIGHTS = "/acme/tiny/resolve/main/model.safetensors"
+BRIEF = replace(WHILE_CLIENTS_WAIT, lasting_s=2.0)
+
+Rooms = Callable[..., Room]
+
+
+@pytest.fixture
+def rooms(tmp_path: Path) -> Iterator[Rooms]:
+    """Give a function that opens a mirror behind others."""
+    opened: list[Room] = []
+
+    def room(*upstreams: str, name: str = "", patience: Patience = WHILE_CLIENTS_WAIT) -> Room:
+        one = Room(tmp_path / (name or f"library-{len(opened)}"), *upstreams, patience=patience)
+        opened.append(one)
+        return one.open()
+
+    yield room
+    for one in opened:
+        one.server.stop(0.2)
+
+
+def test_what_is_not_here_is_fetched_while_it_is_served_and_then_is_here(
+    rooms: Rooms, hub: FlakyHub, model: Path
+) -> None:
+    room = rooms(hub.url)
+    weights = (model / "model.safetensors").read_bytes()
+    head = room.ask(WEIGHTS, "HEAD")
+    assert (head.status, head.headers["x-linked-size"]) == (200, str(len(weights)))
+    assert hub.sent(r"/resolve/") <= 1
+    told = room.ask(WEIGHTS)
+    assert (told.status, told.body) == (200, weights)
+    asked = len(hub.asked(r"/resolve/"))
+    assert room.ask(WEIGHTS).body == weights
+    assert len(hub.asked(r"/resolve/")) == asked
+    hub.__exit__()
+    assert room.ask(WEIGHTS).body == weights
+
+
+def test_fifty_clients_cause_one_fetch(rooms: Rooms, hub: FlakyHub, model: Path) -> None:
+    room = rooms(hub.url)
+    weights = (model / "model.safetensors").read_bytes()
+    with ThreadPoolExecutor(50) as clients:
+        told = list(clients.map(lambda _: room.ask(WEIGHTS), range(50)))
+    assert all(one.body == weights for one in told)
+    # Hub, mirror and clients share one process here, whose threads wait for each other, and lines that stand still are
+    # taken over from. That it is once, tests/stories/test_mirror_under_load.py measures.
+    assert hub.sent(r"/resolve/") < 1.5 * len(weights)
+
+
+# ---- joining, leaving
+
+
+@pytest.fixture
+def paced(model: Path) -> Iterator[FlakyHub]:
+    """A hub that is far away: 300 kB a second over each connection."""
+    with FlakyHub({"acme/tiny": model}, pace=300_000) as hub:
+        yield hub
+
+
+def test_who_comes_late_joins_in_the_middle_and_who_leaves_stops_nothing(rooms: Rooms, paced: FlakyHub) -> None:
+    room = rooms(paced.url)
+    plain = socket.create_connection(("127.0.0.1", int(room.url.rpartition(":")[2])))
+    early = trust().wrap_socket(plain, server_hostname="127.0.0.1")
+    early.sendall(f"GET {WEIGHTS} HTTP/1.1\r\nHost: mirror\r\n\r\n".encode())
+    assert early.recv(1000).startswith(b"HTTP/1.1 200")
+    (one,) = room.under_way()
+    assert (one["path"], one["size"]) == ("model.safetensors", 9_000_000)
+    early.close()
+    late = room.ask(WEIGHTS)
+    assert (late.status, len(late.body), late.whole) == (200, 9_000_000, True)
+    # Once, but for what was under way on slow lines that quicker ones took over from.
+    assert paced.sent(r"/resolve/") < 1.3 * 9_000_000
+    assert room.under_way() == []
+
+
+def test_a_range_of_what_is_on_its_way_goes_out_as_it_comes_and_says_so(
+    rooms: Rooms, paced: FlakyHub, model: Path
+) -> None:
+    room = rooms(paced.url)
+    weights = (model / "model.safetensors").read_bytes()
+    told = room.ask(WEIGHTS, range="bytes=8000000-8000099")
+    assert (told.status, told.body) == (206, weights[8_000_000:8_000_100])
+    assert "x-preheat-unverified" in told.headers
+    whole = room.ask(WEIGHTS)
+    assert whole.body == weights
+    assert "x-preheat-unverified" not in whole.headers
+    assert "x-preheat-unverified" not in room.ask(WEIGHTS, range="bytes=8000000-8000099").headers
+
+
+def test_what_is_waited_for_comes_before_the_rest(rooms: Rooms, model: Path) -> None:
+    with FlakyHub({"acme/tiny": model}, pace=400_000) as hub:
+        room = rooms(hub.url)
+        began = time.monotonic()
+        told = room.ask(WEIGHTS, range="bytes=8900000-8900009")
+        first = time.monotonic() - began
+        assert len(told.body) == 10
+        assert first < 4, "in order, it would have come last"
+
+
+def test_neither_a_condition_nor_a_head_nor_a_range_that_is_none_fetches_anything(rooms: Rooms, hub: FlakyHub) -> None:
+    room = rooms(hub.url)
+    etag = room.ask(WEIGHTS, "HEAD").headers["etag"]
+    assert room.ask(WEIGHTS, if_none_match=etag).status == 304
+    assert room.ask(WEIGHTS, range="bytes=9000000-").status == 416
+    assert room.ask(WEIGHTS, "HEAD").status == 200
+    assert hub.sent(r"/resolve/") <= 1
+
+
+def test_small_files_and_empty_ones_come_too(rooms: Rooms, hub: FlakyHub) -> None:
+    room = rooms(hub.url)
+    assert room.ask("/acme/tiny/resolve/main/empty.txt").body == b""
+    assert room.ask("/acme/tiny/resolve/main/note.txt").body == b"hm!\n"
+    assert room.ask("/acme/tiny/resolve/main/voices/m%C3%BCde%20%26%20froh%20%231.txt").body == b"hmm\n"
+
+
+def test_a_hub_without_ranges_will_do(rooms: Rooms, hub: FlakyHub, model: Path) -> None:
+    hub.fails(r"/resolve/", knows_no_ranges)
+    assert rooms(hub.url).ask(WEIGHTS).body == (model / "model.safetensors").read_bytes()
+
+
+def test_upstream_going_away_midway_breaks_off_and_coming_back_goes_on(
+    rooms: Rooms, hub: FlakyHub, model: Path
+) -> None:
+    weights = (model / "model.safetensors").read_bytes()
+    hub.fails(r"model\.safetensors$", hangs_up_after(400_000), times=5)
+    hub.fails(r"model\.safetensors$", refuses(503))
+    first = rooms(hub.url, name="one", patience=BRIEF).ask(WEIGHTS)
+    assert not first.whole or first.status == 503
+    assert weights.startswith(first.body) or first.status == 503
+    brought = hub.sent(r"model\.safetensors$")
+    hub.recovers()
+    assert rooms(hub.url, name="one").ask(WEIGHTS).body == weights
+    assert hub.sent(r"model\.safetensors$") < len(weights) - brought + 1_000_000
+
+
+# ---- who is late
+
+
+def test_a_late_upstream_is_not_waited_for_where_its_last_word_is_known(rooms: Rooms, hub: FlakyHub) -> None:
+    asked, answers = threading.Event(), threading.Event()
+
+    def late(request: Request, full: Answer) -> Answer:
+        asked.set()
+        answers.wait(60)
+        return full
+
+    rooms(hub.url, name="one").ask(WEIGHTS)
+    # Started again, so that nothing is known but what is on disk.
+    room = rooms(hub.url, name="one")
+    hub.fails("", late)
+    head = room.ask(WEIGHTS, "HEAD")
+    assert (head.status, head.headers["content-length"]) == (200, "9000000")
+    assert room.ask(WEIGHTS).status == 200
+    assert asked.is_set()
+    answers.set()
+    hub.recovers()
+
+
+def test_a_file_that_is_missing_is_waited_for_while_upstream_is_late(rooms: Rooms, hub: FlakyHub, model: Path) -> None:
+    rooms(hub.url, name="one").ask("/acme/tiny/resolve/main/note.txt")
+    room = rooms(hub.url, name="one")
+
+    def late(request: Request, full: Answer) -> Answer:
+        time.sleep(SOON_S + 1)
+        return full
+
+    hub.fails("", late)
+    told = room.ask(WEIGHTS)
+    assert (told.status, told.body) == (200, (model / "model.safetensors").read_bytes())
+
+
+# ---- who lies
+
+
+def test_bytes_with_the_wrong_digest_are_no_whole_answer_and_not_kept(rooms: Rooms, hub: FlakyHub) -> None:
+    room = rooms(hub.url)
+    hub.fails(r"model\.safetensors$", flips_a_byte_at(5_000_000))
+    told = room.ask(WEIGHTS)
+    assert told.status in (200, 502)
+    assert not told.whole or told.status == 502
+    assert len(told.body) <= 9_000_000 - HELD_BACK
+    while room.under_way():
+        time.sleep(0.01)  # it asks once more for all of it, which may have been spoilt on the way
+    assert list((room.library.root / "blobs").rglob("*")) == []
+    hub.recovers()
+    assert room.ask(WEIGHTS).whole
+
+
+def test_a_small_file_with_the_wrong_digest_is_an_error_and_nothing_else(rooms: Rooms, hub: FlakyHub) -> None:
+    hub.fails(r"note\.txt$", flips_a_byte_at(0))
+    told = rooms(hub.url).ask("/acme/tiny/resolve/main/note.txt")
+    assert told.status == 502
+    assert b"m!" not in told.body
+
+
+def test_all_open_answers_are_broken_off_when_the_digest_is_wrong(rooms: Rooms, paced: FlakyHub) -> None:
+    room = rooms(paced.url)
+    paced.fails(r"model\.safetensors$", flips_a_byte_at(8_999_999))
+    with ThreadPoolExecutor(8) as clients:
+        told = list(clients.map(lambda _: room.ask(WEIGHTS), range(8)))
+    assert [one for one in told if one.whole and one.status == 200] == []
+
+
+def test_a_twin_mends_what_one_upstream_spoils(rooms: Rooms, hub: FlakyHub, model: Path) -> None:
+    with FlakyHub({"acme/tiny": model}) as honest:
+        room = rooms(hub.url, honest.url)
+        hub.fails(r"model\.safetensors$", flips_a_byte_at(5_000_000))
+        for _ in range(3):  # who has had a wrong byte is broken off, and asks again
+            told = room.ask(WEIGHTS)
+            if told.whole and told.status == 200:
+                break
+        assert told.body == (model / "model.safetensors").read_bytes()
+
+
+def test_an_upstream_that_lies_about_a_size_is_not_believed(rooms: Rooms, hub: FlakyHub) -> None:
+    hub.fails(r"blobs=true", says('"size":9000000', '"size":9000001'))
+    told = rooms(hub.url).ask(WEIGHTS)
+    assert not told.whole or told.status == 502
+
+
+def test_an_upstream_that_names_files_outside_is_refused(rooms: Rooms, hub: FlakyHub) -> None:
+    hub.fails(r"blobs=true", says('"note.txt"', '"../../note.txt"'))
+    assert rooms(hub.url).ask("/acme/tiny/resolve/main/note.txt").status == 502
+
+
+# ---- who is away
+
+
+def test_while_upstream_is_down_the_last_known_commit_is_served_and_said(rooms: Rooms, hub: FlakyHub) -> None:
+    room = rooms(hub.url, name="one")
+    commit = room.ask("/acme/tiny/resolve/main/config.json").headers["x-repo-commit"]
+    hub.__exit__()
+    later = rooms(hub.url, name="one")
+    told = later.ask("/acme/tiny/resolve/main/config.json")
+    assert (told.status, told.headers["x-repo-commit"]) == (200, commit)
+    assert "x-preheat-stale" in told.headers
+    assert "x-preheat-stale" in later.ask("/api/models/acme/tiny").headers
+    pinned = later.ask(f"/acme/tiny/resolve/{commit}/config.json")
+    assert (pinned.status, "x-preheat-stale" in pinned.headers) == (200, False)
+    told = later.ask(WEIGHTS)
+    assert told.status == 503
+    assert int(told.headers["retry-after"]) > 0
+    assert later.ask("/acme/none/resolve/main/config.json").status == 503
+
+
+def test_what_a_name_means_is_asked_once_in_a_while(rooms: Rooms, hub: FlakyHub) -> None:
+    room = rooms(hub.url)
+    with ThreadPoolExecutor(20) as clients:
+        told = list(clients.map(lambda _: room.ask("/acme/tiny/resolve/main/config.json", "HEAD").status, range(20)))
+    assert told == [200] * 20
+    assert len(hub.asked(r"blobs=true")) == 1
+    for _ in range(3):
+        assert room.ask("/acme/none/resolve/main/config.json", "HEAD").status == 404
+    assert len(hub.asked(r"/api/models/acme/none")) == 1
+
+
+def test_a_revision_that_upstream_has_not_is_told_from_a_repository_that_it_has_not(
+    rooms: Rooms, hub: FlakyHub
+) -> None:
+    room = rooms(hub.url)
+    assert room.ask("/acme/tiny/resolve/v9/config.json").headers["x-error-code"] == "RevisionNotFound"
+    assert room.ask("/acme/none/resolve/main/config.json").headers["x-error-code"] == "RepoNotFound"
+    told = room.ask("/acme/tiny/resolve/main/none.json")
+    assert told.headers["x-error-code"] == "EntryNotFound"
+    assert told.headers["x-repo-commit"]
+
+
+def test_refs_name_what_is_known(rooms: Rooms, hub: FlakyHub) -> None:
+    room = rooms(hub.url)
+    commit = room.ask("/acme/tiny/resolve/main/config.json").headers["x-repo-commit"]
+    room.ask(f"/acme/tiny/resolve/{commit}/config.json")
+    branches = json.loads(room.ask("/api/models/acme/tiny/refs").body)["branches"]
+    assert branches == [{"name": "main", "ref": "refs/heads/main", "targetCommit": commit}]
+
+
+# ---- mirrors behind mirrors
+
+
+def test_mirrors_that_name_each_other_ask_in_no_circle(hub: FlakyHub, model: Path, tmp_path: Path) -> None:
+    ports = []
+    for _ in range(2):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            ports.append(free.getsockname()[1])
+    urls = [f"https://127.0.0.1:{port}" for port in ports]
+    pair = [Room(tmp_path / str(at), urls[1 - at], hub.url, address=("127.0.0.1", ports[at])).open() for at in range(2)]
+    try:
+        began = time.monotonic()
+        assert pair[0].ask("/acme/none/resolve/main/config.json").status == 404
+        with ThreadPoolExecutor(2) as clients:
+            told = list(clients.map(lambda room: room.ask(WEIGHTS), pair))
+        assert [one.body == (model / "model.safetensors").read_bytes() for one in told] == [True, True]
+        assert time.monotonic() - began < 10
+    finally:
+        for room in pair:
+            room.server.stop(0.2)
+
+
+def test_a_mirror_says_through_whom_it_asks_and_bears_no_endless_way(rooms: Rooms, hub: FlakyHub) -> None:
+    room = rooms(hub.url)
+    way = ", ".join(f"1.1 preheat-{number:012x}" for number in range(3))
+    assert room.ask("/acme/tiny/resolve/main/note.txt", via=f"1.1 squid, {way}").status == 200
+    assert {request.headers["via"][: len(way) + 2] for request in hub.asked()} == {f"{way}, "}
+    way = ", ".join(f"1.1 preheat-{number:012x}" for number in range(8))
+    assert room.ask("/acme/tiny/resolve/main/config.json", via=way).status == 404
+
+
+@pytest.mark.parametrize("repo", ["solo", "acme/tiny", "datasets/acme/rows", "spaces/acme/demo"])
+def test_every_kind_of_repository_comes_through(rooms: Rooms, model: Path, repo: str) -> None:
+    with FlakyHub({repo: model}) as hub:
+        room = rooms(hub.url)
+        told = room.ask(f"/{repo}/resolve/main/note.txt")
+        assert (told.status, told.body) == (200, b"hm!\n")
+        api = repo if repo.startswith(("datasets/", "spaces/")) else f"models/{repo}"
+        listed = {entry["path"] for entry in json.loads(room.ask(f"/api/{api}/tree/main?recursive=true").body)}
+        assert {"note.txt", "voices/deep/low.bin"} <= listed
+        assert b"voices/deep/low.bin" in room.ask(f"/{repo}").body
+
+
+def test_trouble_with_one_repository_is_none_with_others(rooms: Rooms, model: Path) -> None:
+    with FlakyHub({"acme/tiny": model, "acme/ill": model}) as hub:
+        room = rooms(hub.url)
+        hub.fails(r"acme/ill", refuses(500))
+        assert room.ask("/acme/ill/resolve/main/note.txt").status == 503
+        assert room.ask("/acme/tiny/resolve/main/note.txt").status == 200
+        hub.fails(r"acme/other", refuses(429, Retry_After="2"))
+        assert room.ask("/acme/other/resolve/main/note.txt").status == 503
+        asked = len(hub.asked())
+        assert room.ask("/acme/none/resolve/main/note.txt").status == 503
+        assert len(hub.asked()) == asked, "it was asked to slow down"
+
+
+def test_a_file_that_is_said_to_be_empty_and_is_not_is_not_given(rooms: Rooms, hub: FlakyHub) -> None:
+    hub.fails(r"blobs=true", says('"size":9000000', '"size":0'))
+    assert rooms(hub.url).ask(WEIGHTS).status == 502

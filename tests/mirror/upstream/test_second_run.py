@@ -1,0 +1,143 @@
+"""The second run: a mirror that restarts answers without a network what it answered with one."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from preheat.core.ref import Ref
+from preheat.core.snapshot import Snapshot
+from preheat.mirror.upstream import saved_answers
+from tests.flaky_hub import FlakyHub, refuses
+from tests.mirror.rooms import Room
+
+INFO = "/api/models/acme/tiny"
+Rooms = Callable[..., Room]
+
+
+@pytest.fixture
+def rooms(tmp_path: Path) -> Iterator[Rooms]:
+    """Give a function that starts a mirror on one library."""
+    opened: list[Room] = []
+
+    def room(*upstreams: str) -> Room:
+        one = Room(tmp_path / "library", *upstreams)
+        opened.append(one)
+        return one.open()
+
+    yield room
+    for one in opened:
+        one.server.stop(0.2)
+
+
+def take_all(room: Room, kind: str = "models", repo: str = "acme/tiny") -> dict[str, bytes]:
+    """Ask as a client that takes a whole repository: the branch's commit first, then each file by the commit."""
+    info = json.loads(room.ask(f"/api/{kind}/{repo}/revision/main").body)
+    tree = room.ask(f"/api/{kind}/{repo}/tree/{info['sha']}?recursive=true")
+    assert tree.status == 200
+    prefix = "" if kind == "models" else f"{kind}/"
+    files = {}
+    for one in info["siblings"]:
+        path = one["rfilename"].replace(" ", "%20").replace("#", "%23").replace("&", "%26").replace("ü", "%C3%BC")
+        told = room.ask(f"/{prefix}{repo}/resolve/{info['sha']}/{path}")
+        assert told.status == 200, path
+        files[one["rfilename"]] = told.body
+    return files
+
+
+@pytest.mark.parametrize("again", ["no upstream", "upstream down", "upstream fails", "another program answers"])
+@pytest.mark.parametrize(("kind", "repo"), [("models", "acme/tiny"), ("datasets", "acme/rows")])
+def test_a_restarted_mirror_serves_main_of_what_came_by_its_commit(
+    rooms: Rooms, hub: FlakyHub, again: str, kind: str, repo: str
+) -> None:
+    first = rooms(hub.url)
+    files = take_all(first, kind, repo)
+    first.server.stop(1)
+    match again:
+        case "no upstream":
+            second = rooms()
+        case "upstream down":
+            hub.__exit__()
+            second = rooms(hub.url)
+        case "upstream fails":
+            hub.fails("", refuses(502))
+            second = rooms(hub.url)
+        case _:
+            hub.fails("", lambda _request, full: refuses(200)(_request, full))
+            second = rooms(hub.url)
+    assert take_all(second, kind, repo) == files
+
+
+def test_files_that_came_for_another_repository_are_served_after_a_restart_too(rooms: Rooms, hub: FlakyHub) -> None:
+    first = rooms(hub.url)
+    take_all(first)
+    files = take_all(first, "datasets", "acme/rows")
+    assert take_all(rooms(), "datasets", "acme/rows") == files
+
+
+def test_an_empty_file_that_no_client_asked_the_bytes_of_is_served_after_a_restart(rooms: Rooms, hub: FlakyHub) -> None:
+    first = rooms(hub.url)
+    first.ask("/acme/tiny/resolve/main/config.json")
+    assert first.ask("/acme/tiny/resolve/main/empty.txt", "HEAD").status == 200
+    told = rooms().ask("/acme/tiny/resolve/main/empty.txt", "HEAD")
+    assert (told.status, told.headers["content-length"]) == (200, "0")
+
+
+def test_a_branch_that_is_named_after_its_files_came_is_known_after_a_restart(rooms: Rooms, hub: FlakyHub) -> None:
+    first = rooms(hub.url)
+    commit = json.loads(first.ask(INFO).body)["sha"]
+    other = rooms(hub.url)
+    assert other.ask(f"/acme/tiny/resolve/{commit}/config.json").status == 200
+    assert rooms().ask("/acme/tiny/resolve/main/config.json").status == 200
+
+
+def test_a_list_that_was_shown_is_shown_after_a_restart_and_is_no_model_of_the_library(
+    rooms: Rooms, hub: FlakyHub
+) -> None:
+    first = rooms(hub.url)
+    shown = first.ask(INFO)
+    alone = rooms()
+    assert alone.ask(INFO).body == shown.body
+    assert list(alone.library.snapshots()) == []
+    assert alone.ask("/acme/tiny/resolve/main/config.json").status == 404
+
+
+def test_a_damaged_ledger_is_forgotten_and_ends_nothing(rooms: Rooms, hub: FlakyHub) -> None:
+    first = rooms(hub.url)
+    first.ask(INFO)
+    for path in (first.library.root / "mirror" / "told").rglob("*.json"):
+        path.write_bytes(b"{")
+    assert rooms().ask(INFO).status == 404
+    assert rooms(hub.url).ask(INFO).status == 200
+    assert rooms().ask(INFO).status == 200
+
+
+def test_what_upstream_did_not_know_is_not_found_while_it_is_down(rooms: Rooms, hub: FlakyHub) -> None:
+    first = rooms(hub.url)
+    take_all(first)
+    absent = ("/api/models/acme/none", "/acme/none/resolve/main/config.json", f"{INFO}/revision/v9")
+    before = [(told.status, told.headers.get("x-error-code")) for told in map(first.ask, absent)]
+    assert {status for status, _ in before} == {404}
+    hub.fails("", refuses(502))
+    again = rooms(hub.url)
+    assert [(told.status, told.headers.get("x-error-code")) for told in map(again.ask, absent)] == before
+    assert again.ask("/api/models/acme/other").status == 503  # nobody asked for that before
+    hub.recovers()
+    assert rooms(hub.url).ask(f"{INFO}/revision/main").status == 200
+
+
+@pytest.mark.parametrize("what", ["lists", "absent refs"])
+def test_the_ledger_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    monkeypatch.setattr(saved_answers, "_MOST_ABSENT", 5)
+    monkeypatch.setattr(saved_answers, "_MOST_TOLD", 1_000)
+    book = saved_answers.Ledger(tmp_path)
+    refs = [Ref.parse(f"hf:acme/m{number}") for number in range(20)]
+    for ref in refs:
+        if what == "lists":
+            book.note(Snapshot(ref, "a" * 40, ()))
+        else:
+            book.note_absent(ref)
+    assert sum(path.stat().st_size for path in (tmp_path / "mirror").rglob("*.json")) <= 1_000
+    assert sum(map(book.is_absent, refs)) <= 5
+    assert book.find(refs[-1]) is not None if what == "lists" else book.is_absent(refs[-1])
