@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from preheat.proof.line import Line
-from preheat.proof.report import Imitated, Limits, Report
-from preheat.proof.speed import Speed
-from preheat.proof.timeline import (
+from preheat.proof.limits.disk_speed import Speed
+from preheat.proof.limits.line_speed import Line
+from preheat.proof.report.report import Imitated, Limits, Report
+from preheat.proof.start.timeline import (
     COLD,
     PRELOADED,
     WARM,

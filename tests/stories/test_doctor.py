@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from preheat.library.library import Library
-from preheat.proof.line import Line
-from preheat.proof.machine import filesystem
+from preheat.proof.limits.line_speed import Line
+from preheat.proof.limits.machine import filesystem
 from preheat.verbs.doctor import Surgery, doctor
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from preheat.proof.machine import filesystem
+from preheat.proof.limits.machine import filesystem
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.stories.proved import APP, Recipe, contents_but_format, failed, recipe

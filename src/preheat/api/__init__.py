@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from preheat.api.running import Guarding
     from preheat.library.upkeep.usage import Survey
     from preheat.mirror.http.server import Server
-    from preheat.proof.report import Report
+    from preheat.proof.report.report import Report
     from preheat.recipes.lock_file import Lock
     from preheat.verbs.adopt import Adoption
     from preheat.verbs.build import Built

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from preheat.core.errors import NotFound, UsageError
-from preheat.proof.line import Line, measure_line
-from preheat.proof.machine import describe_machine
-from preheat.proof.report import Imitated, Report
-from preheat.proof.timeline import CONDITIONS
+from preheat.proof.limits.line_speed import Line, measure_line
+from preheat.proof.limits.machine import describe_machine
+from preheat.proof.report.report import Imitated, Report
+from preheat.proof.start.timeline import CONDITIONS
 from preheat.verbs.far_hub import far_hub
 from preheat.verbs.ground import require_inside
 from preheat.verbs.placing import lay_out, require_free

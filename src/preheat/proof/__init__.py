@@ -1,0 +1,1 @@
+"""How much sooner an app is ready: measured, explained and reported."""

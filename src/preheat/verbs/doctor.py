@@ -11,12 +11,12 @@ from preheat.core.ref import FOLDER
 from preheat.core.snapshot import File, Snapshot
 from preheat.guard.kernel.free_memory import free_memory
 from preheat.library.library import Library
-from preheat.proof.line import Line
-from preheat.proof.machine import filesystem
-from preheat.proof.remedies import Remedy, remedies
-from preheat.proof.residency import cached
-from preheat.proof.speed import Speed, measure_speed
-from preheat.proof.symptoms import Endpoint, Place, Symptoms
+from preheat.proof.advice.remedies import Remedy, remedies
+from preheat.proof.advice.symptoms import Endpoint, Place, Symptoms
+from preheat.proof.conditions.page_cache_residency import cached
+from preheat.proof.limits.disk_speed import Speed, measure_speed
+from preheat.proof.limits.line_speed import Line
+from preheat.proof.limits.machine import filesystem
 from preheat.recipes.recipe import Need, Recipe
 from preheat.verbs.pull import Source
 from preheat.views.links import COPY, trial

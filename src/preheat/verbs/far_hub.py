@@ -12,7 +12,7 @@ from preheat.mirror.api.hf_routes import answer
 from preheat.mirror.http.messages import Answer, Request
 from preheat.mirror.http.server import Server
 from preheat.mirror.upstream.recorded_find import Kept
-from preheat.proof.report import Imitated
+from preheat.proof.report.report import Imitated
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.required import required
 

@@ -11,18 +11,18 @@ from preheat.core.snapshot import File, Snapshot
 from preheat.guard.model.tail import Tail
 from preheat.guard.probes.probes import parse_probe
 from preheat.library.library import Library
-from preheat.proof.bare import Bare
-from preheat.proof.eviction import drop_all_caches
-from preheat.proof.gpu import Gpus
-from preheat.proof.growth import Growth
-from preheat.proof.line import Line
-from preheat.proof.pull_clock import PullClock
-from preheat.proof.report import Imitated, Limits, Report
-from preheat.proof.speed import measure_speed
-from preheat.proof.timeline import COLD, CONDITIONS, PRELOADED, RESTART, WARM, Timeline
-from preheat.proof.trial import read_first
-from preheat.proof.untouched import untouched
-from preheat.proof.workplace import fresh, sweep
+from preheat.proof.conditions.app_folder import untouched
+from preheat.proof.conditions.page_cache_eviction import drop_all_caches
+from preheat.proof.conditions.scratch_folder import fresh, sweep
+from preheat.proof.limits.bare_imports import Bare
+from preheat.proof.limits.disk_speed import measure_speed
+from preheat.proof.limits.line_speed import Line
+from preheat.proof.report.report import Imitated, Limits, Report
+from preheat.proof.start.folder_growth import Growth
+from preheat.proof.start.gpu import Gpus
+from preheat.proof.start.pull_times import PullClock
+from preheat.proof.start.timeline import COLD, CONDITIONS, PRELOADED, RESTART, WARM, Timeline
+from preheat.proof.start.trial import read_first
 from preheat.recipes.recipe import Need, Recipe
 from preheat.verbs.ground import NO_PERMISSION, Permissions
 from preheat.verbs.required import required

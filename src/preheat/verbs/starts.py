@@ -11,16 +11,16 @@ from preheat.core.snapshot import File
 from preheat.guard.model.app import App
 from preheat.guard.witness.connections import Witness
 from preheat.library.library import Library
-from preheat.proof.bare import Bare
-from preheat.proof.eviction import Evicted, evict, fill
-from preheat.proof.gauge import Seen, Subject
-from preheat.proof.genuine import require_evicted, require_fetched, require_own_weights
-from preheat.proof.gpu import Gpus
-from preheat.proof.growth import Growth
-from preheat.proof.imports import outermost_names, sum_up
-from preheat.proof.pull_clock import PullClock
-from preheat.proof.timeline import COLD, PRELOADED, RESTART, Memory, Reading, Timeline, Traffic
-from preheat.proof.trial import Eyes, Started, restart_once, start_once
+from preheat.proof.conditions.page_cache_eviction import Evicted, evict, fill
+from preheat.proof.conditions.validity import require_evicted, require_fetched, require_own_weights
+from preheat.proof.limits.bare_imports import Bare
+from preheat.proof.start.folder_growth import Growth
+from preheat.proof.start.gpu import Gpus
+from preheat.proof.start.import_times import outermost_names, sum_up
+from preheat.proof.start.observer import Seen, Subject
+from preheat.proof.start.pull_times import PullClock
+from preheat.proof.start.timeline import COLD, PRELOADED, RESTART, Memory, Reading, Timeline, Traffic
+from preheat.proof.start.trial import Eyes, Started, restart_once, start_once
 from preheat.recipes.offline_env import offline, online
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.ground import NO_PERMISSION, Permissions

@@ -16,7 +16,7 @@ from preheat.guard.model.app import App
 from preheat.library.library import Library
 from preheat.mirror.access.certificate import own, place, trusted_beside
 from preheat.mirror.http.server import Server
-from preheat.proof.workplace import fresh, sweep
+from preheat.proof.conditions.scratch_folder import fresh, sweep
 from preheat.recipes.inference.infer import LARGE, Inferred, infer
 from preheat.recipes.inference.observation import Observation
 from preheat.recipes.lock_file import lock_path

@@ -22,10 +22,10 @@ from preheat.guard.witness.connections import Attempt, Witness
 from preheat.guard.witness.file_opens import FANOTIFY, PROC, Open, Opens
 from preheat.guard.witness.strace import STRACE, Strace
 from preheat.library.small_files import read_small
-from preheat.proof.imports import read_notes as read_imports
-from preheat.proof.imports import sum_up
-from preheat.proof.timeline import Imports
-from preheat.proof.trial import read_first, use_once
+from preheat.proof.start.import_times import read_notes as read_imports
+from preheat.proof.start.import_times import sum_up
+from preheat.proof.start.timeline import Imports
+from preheat.proof.start.trial import read_first, use_once
 from preheat.recipes.inference.trace_log import Notes, read_notes
 from preheat.recipes.offline_env import direct, online
 

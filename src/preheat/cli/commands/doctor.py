@@ -7,8 +7,8 @@ from pathlib import Path
 from preheat.cli.wiring import Wiring
 from preheat.core.snapshot import Snapshot
 from preheat.core.units import say_seconds
-from preheat.proof.line import Line, measure_line
-from preheat.proof.remedies import Remedy
+from preheat.proof.advice.remedies import Remedy
+from preheat.proof.limits.line_speed import Line, measure_line
 from preheat.recipes.recipe import FILE_NAME
 from preheat.verbs.doctor import Surgery, doctor
 from preheat.verbs.pull import Source

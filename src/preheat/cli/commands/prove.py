@@ -11,13 +11,13 @@ from preheat.cli.wiring import Wiring
 from preheat.cli.words import read_seconds, read_size
 from preheat.core.errors import CheckFailed, PreheatError, UsageError
 from preheat.disk.temporary_file import put, tidy
-from preheat.proof.comparison import Older, compare, read_older
-from preheat.proof.criteria import Criterion, read_criterion
-from preheat.proof.figures import figures
-from preheat.proof.page import page
-from preheat.proof.report import Imitated, Report
-from preheat.proof.table import table
-from preheat.proof.timeline import CONDITIONS
+from preheat.proof.report.comparison import Older, compare, read_older
+from preheat.proof.report.fail_if import Criterion, read_criterion
+from preheat.proof.report.html_page import page
+from preheat.proof.report.json_figures import figures
+from preheat.proof.report.report import Imitated, Report
+from preheat.proof.report.table import table
+from preheat.proof.start.timeline import CONDITIONS
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:

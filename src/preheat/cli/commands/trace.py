@@ -16,7 +16,7 @@ from preheat.core.units import say_seconds, say_size
 from preheat.guard.model.app import App
 from preheat.mirror.api.folders import Shelf
 from preheat.mirror.http.server import Server
-from preheat.proof.trial import read_first
+from preheat.proof.start.trial import read_first
 from preheat.recipes.recipe import FILE_NAME, Need, is_app_name
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
 from preheat.verbs.pull import resolve

@@ -1,0 +1,1 @@
+"""Why a start is slow here, and what would help; pure."""

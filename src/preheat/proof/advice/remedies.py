@@ -1,0 +1,165 @@
+"""Remedies: what would make a start sooner, the most seconds first, each with the command to type; all pure."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from preheat.proof.advice.symptoms import Endpoint, Place, Symptoms
+
+_MUCH = 1.3
+_FAR = frozenset(("nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "fuse.s3fs", "fuse.rclone", "9p", "ceph", "lustre"))
+_GONE_WITH_CONTAINER = "what lies there goes with the container"
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What is wrong, the seconds it costs a start, and the command that helps.
+
+    `seconds` is None for what keeps the app from starting at all: that comes first. `cause` names the kind.
+    """
+
+    cause: str
+    said: str
+    command: str
+    seconds: float | None = None
+
+
+def remedies(symptoms: Symptoms) -> list[Remedy]:
+    """List what would help, what stands in the way first and then by the seconds saved."""
+    found = [remedy for look in _LOOKS for remedy in look(symptoms)]
+    return sorted(found, key=lambda remedy: (remedy.seconds is not None, -(remedy.seconds or 0.0)))
+
+
+def _app_of(symptoms: Symptoms) -> str:
+    return f" {symptoms.app}" if symptoms.app else ""
+
+
+def _preferred(symptoms: Symptoms) -> Endpoint | None:
+    return next((endpoint for endpoint in symptoms.endpoints if endpoint.line is not None), None)
+
+
+def _rate(rate: float) -> str:
+    return f"{rate / 1e6:.1f} MB/s"
+
+
+def _not_here(symptoms: Symptoms) -> Iterator[Remedy]:
+    """What is missing comes by the app's own one connection, at each start in a new place."""
+    if not symptoms.missing:
+        return
+    size = f"{symptoms.missing / 1e6:.1f} MB are not in the library"
+    pull = f"preheat pull{_app_of(symptoms)}"
+    if symptoms.offline:
+        yield Remedy("offline-without-weights", f"{size}, and HF_HUB_OFFLINE keeps the app from fetching them", pull)
+    endpoint = _preferred(symptoms)
+    if endpoint is None or endpoint.line is None or not endpoint.line.one:
+        return
+    line = endpoint.line
+    yield Remedy(
+        "not-preloaded",
+        f"{size}: the app fetches them itself, by one connection at {_rate(line.one)}",
+        pull,
+        symptoms.missing / line.one,
+    )
+    if line.many > line.one * _MUCH:
+        yield Remedy(
+            "one-connection",
+            f"{endpoint.url} gives one connection {_rate(line.one)}, and {line.connections} of them {_rate(line.many)}",
+            f"{pull} --connections {line.connections}",
+            symptoms.missing / line.one - symptoms.missing / line.many,
+        )
+
+
+def _endpoints(symptoms: Symptoms) -> Iterator[Remedy]:
+    """Whom to ask: who does not answer, and who would bring more than who is asked first."""
+    for endpoint in symptoms.endpoints:
+        if endpoint.error:
+            said = f"{endpoint.url}: {endpoint.error}"
+            blocks = _preferred(symptoms) is None and (symptoms.missing or not symptoms.files)
+            elsewhere = f"preheat pull{_app_of(symptoms)} --endpoint {endpoint.hub}=URL"
+            command = "hf auth login" if endpoint.denied and endpoint.hub == "hf" else elsewhere
+            # Who has another to turn to loses a moment only.
+            yield Remedy("hub-says-no", said, command, None if blocks else 1.0)
+    first = _preferred(symptoms)
+    if first is None or first.line is None or not first.line.many or not symptoms.missing:
+        return
+    others = [one for one in symptoms.endpoints if one.hub == first.hub and one.line is not None]
+    best = max(others, key=lambda one: one.line.many if one.line else 0.0)
+    if best.line is not None and best.line.many > first.line.many * _MUCH:
+        yield Remedy(
+            "slower-endpoint",
+            f"{best.url} brings {_rate(best.line.many)}, {first.url}, which is asked first, {_rate(first.line.many)}",
+            f"preheat pull{_app_of(symptoms)} --endpoint {best.hub}={best.url}",
+            symptoms.missing / first.line.many - symptoms.missing / best.line.many,
+        )
+
+
+def _room(symptoms: Symptoms) -> Iterator[Remedy]:
+    if symptoms.missing > symptoms.free_disk:
+        lacks = f"{symptoms.missing / 1e9:.1f} GB are to come, and {symptoms.free_disk / 1e9:.1f} GB are free"
+        yield Remedy("disk-full", f"{symptoms.library.path}: {lacks}", "preheat prune")
+    if symptoms.speed is not None and symptoms.size > symptoms.free_memory:
+        said = f"{symptoms.size / 1e9:.1f} GB of weights, and {symptoms.free_memory / 1e9:.1f} GB of free memory"
+        seconds = symptoms.size / symptoms.speed.disk - symptoms.size / symptoms.speed.page_cache
+        yield Remedy("memory-short", said, f"preheat run{_app_of(symptoms)} --mmap-weights", max(seconds, 0.0))
+
+
+def _places(symptoms: Symptoms) -> Iterator[Remedy]:
+    """Where things lie: what a new container lacks, what a network has in between, what has to be copied."""
+    line = (endpoint := _preferred(symptoms)) and endpoint.line
+    again_s = symptoms.size / line.many if line and line.many else None
+    if not symptoms.library.survives:
+        yield _lost("library-not-kept", symptoms.library, f"-v preheat:{symptoms.library.path}", again_s)
+    if not symptoms.cache.survives and symptoms.missing:
+        again = symptoms.missing / line.one if line and line.one else None
+        yield _lost("cache-not-kept", symptoms.cache, f"-v huggingface:{symptoms.cache.path}", again)
+    speed = symptoms.speed
+    if symptoms.library.filesystem in _FAR and speed is not None:
+        yield Remedy(
+            "library-on-a-network",
+            f"{symptoms.library.path} is on {symptoms.library.filesystem}, which reads {_rate(speed.disk)}",
+            f"preheat pull{_app_of(symptoms)} --library /var/lib/preheat",
+            symptoms.size / speed.disk,
+        )
+    for path in symptoms.copied:
+        yield Remedy(
+            "view-copied",
+            f"no link leads from {path} to {symptoms.library.path}: it gets a second copy of everything",
+            f"preheat pull{_app_of(symptoms)} --library {path}/.preheat",
+            symptoms.size / speed.disk if speed is not None else 0.0,
+        )
+
+
+def _lost(cause: str, place: Place, volume: str, seconds: float | None) -> Remedy:
+    said = f"{place.path} is on {place.filesystem}: {_GONE_WITH_CONTAINER}, and comes again"
+    return Remedy(cause, said, f"docker run {volume} IMAGE", seconds or 0.0)
+
+
+def _reading(symptoms: Symptoms) -> Iterator[Remedy]:
+    """What lies here has to be read, and what still asks the hub has to wait for it."""
+    speed, away = symptoms.speed, symptoms.size - symptoms.missing - symptoms.resident
+    if speed is not None and away > symptoms.size * 0.05:
+        yield Remedy(
+            "page-cache-cold",
+            f"{away / 1e6:.1f} MB of the weights are not in the page cache; the disk reads {_rate(speed.disk)}",
+            f"preheat run{_app_of(symptoms)}",
+            max(0.0, away / speed.disk - away / speed.page_cache),
+        )
+    endpoint = _preferred(symptoms)
+    if symptoms.files and not symptoms.missing and not symptoms.offline and endpoint and endpoint.line:
+        yield Remedy(
+            "asks-the-hub",
+            f"all is here, and started by hand the app still asks {endpoint.url} for each of {symptoms.files} files",
+            f"preheat run{_app_of(symptoms)}",
+            symptoms.files * endpoint.line.answer_s,
+        )
+
+
+def _network(symptoms: Symptoms) -> Iterator[Remedy]:
+    if symptoms.no_ca:
+        said = f"SSL_CERT_FILE names {symptoms.no_ca}, which is not there: no https address can be trusted"
+        yield Remedy("no-certificates", said, "unset SSL_CERT_FILE")
+    if symptoms.proxied:
+        said = "a proxy is set, and NO_PROXY does not except localhost: an app that asks its own page never hears it"
+        yield Remedy("proxy-before-localhost", said, "export NO_PROXY=localhost,127.0.0.1,::1")
+
+
+_LOOKS: tuple[Callable[[Symptoms], Iterator[Remedy]], ...] = (_not_here, _endpoints, _room, _places, _reading, _network)

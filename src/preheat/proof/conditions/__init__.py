@@ -1,0 +1,1 @@
+"""Cold, preloaded, warm: set up, and checked."""

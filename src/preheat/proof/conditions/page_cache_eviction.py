@@ -1,0 +1,88 @@
+"""Eviction: put files out of the page cache, so that the next read is from disk; and see whether they went."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from preheat.core.errors import UsageError
+from preheat.proof.conditions.page_cache_residency import cached, regular_files
+
+_DROP = Path("/proc/sys/vm/drop_caches")
+
+
+@dataclass(frozen=True, slots=True)
+class Evicted:
+    """So many bytes of `size` stayed in the page cache although they were to go."""
+
+    size: int
+    stayed: int
+
+    @property
+    def share(self) -> float:
+        """Say which part stayed, 0 to 1."""
+        return min(1.0, self.stayed / self.size) if self.size else 0.0
+
+
+def evict(folders: Iterable[Path]) -> Evicted:
+    """Drop the cached pages of all regular files below `folders`. See evict_files."""
+    return evict_files(list(regular_files(folders)))
+
+
+def evict_files(paths: Sequence[str]) -> Evicted:
+    """Drop the cached pages of files, as far as the kernel will (posix_fadvise(2)).
+
+    Pages that are dirty are written first, where need be; those mapped, or of files that cannot be read, stay.
+    """
+    for path in paths:
+        _drop(path)
+    stubborn = [path for path in paths if cached([path])]
+    for path in stubborn:
+        _drop(path, written=True)
+    return Evicted(sum(map(_size, paths)), cached(stubborn))
+
+
+def drop_all_caches() -> None:
+    """Have the kernel drop the whole machine's page cache (proc_sys_vm(5)). Raise UsageError for who may not."""
+    os.sync()
+    try:
+        _DROP.write_text("1\n", encoding="ascii")
+    except OSError as error:
+        raise UsageError(
+            "only root may drop the whole page cache",
+            hint="leave --drop-caches out: each file is then put out by itself",
+        ) from error
+
+
+def fill(folders: Iterable[Path]) -> None:
+    """Read all regular files below `folders`, so that the page cache holds them."""
+    buffer = bytearray(1 << 20)
+    for path in regular_files(folders):
+        try:
+            with open(path, "rb", buffering=0) as file:
+                while file.readinto(buffer):
+                    pass
+        except OSError:
+            continue
+
+
+def _size(path: str) -> int:
+    try:
+        return Path(path).lstat().st_size
+    except OSError:
+        return 0
+
+
+def _drop(path: str, *, written: bool = False) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        if written:
+            os.fdatasync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    except OSError:
+        pass  # a pipe or a socket has no pages
+    finally:
+        os.close(descriptor)

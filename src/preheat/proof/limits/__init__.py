@@ -1,0 +1,1 @@
+"""The best that this machine and its line can do."""

@@ -1,0 +1,1 @@
+"""Figures, table, page, thresholds."""

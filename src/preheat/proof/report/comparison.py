@@ -1,0 +1,112 @@
+"""Comparison: a report beside an older one; what became worse by more than both measured as their own noise."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from preheat.core.errors import UsageError
+from preheat.proof.report.json_figures import SCHEMA
+from preheat.proof.report.report import Report, spread
+
+# What is better the smaller it is, each with the least change that means something, in its own unit.
+_WATCHED: Mapping[str, float] = {
+    "ready_s": 0.05,
+    "first_s": 0.05,
+    "pull_s": 0.05,
+    "peak_rss": 4e6,
+    "peak_pss": 4e6,
+    "video_memory": 4e6,
+    "fetched": 1e6,
+    "outbound": 0.5,
+}
+_CERTAIN = frozenset(("fetched", "outbound"))  # counted, not measured: they have no noise
+_LEAST_NOISE = 0.05
+_NOISE_OF_ONE = 0.15  # a single start says nothing about its own noise
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A figure of a condition, before and now; `allowed` is how much more it may be, as a part of what it was."""
+
+    condition: str
+    figure: str
+    before: float
+    now: float
+    allowed: float
+
+    @property
+    def worse(self) -> bool:
+        """Whether it is more than it may be."""
+        return self.now > self.before * (1 + self.allowed) and self.now - self.before > _WATCHED[self.figure]
+
+    @property
+    def part(self) -> float | None:
+        """Say how much more it is, as a part of what it was."""
+        return self.now / self.before - 1 if self.before else None
+
+
+@dataclass(frozen=True, slots=True)
+class Older:
+    """An older report's medians and spreads, by condition and figure; None is what was not taken."""
+
+    app: str
+    imitated: object
+    medians: Mapping[str, Mapping[str, float | None]]
+    spreads: Mapping[str, Mapping[str, float | None]]
+
+
+def read_older(path: Path) -> Older:
+    """Read what `prove --json` printed, or its last line alone. Raise UsageError for anything else."""
+    wanted = UsageError(f"{path} is no report of prove", hint="preheat prove --json > old.json")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read", hint="preheat prove --json > old.json") from error
+    documents = []
+    for line in text.splitlines():
+        try:
+            documents.append(json.loads(line))
+        except ValueError:
+            continue
+    try:
+        documents = documents or [json.loads(text)]
+    except ValueError as error:
+        raise wanted from error
+    done = [one for one in documents if isinstance(one, dict) and one.get("schema") == SCHEMA and "timelines" in one]
+    if not done:
+        raise wanted
+    return _older(done[-1], wanted)
+
+
+def _older(document: dict[str, Any], wanted: UsageError) -> Older:
+    spreads = document.get("spread")
+    if not isinstance(spreads, dict):
+        raise wanted
+    medians = {name: values for name in spreads if isinstance(values := document.get(name), dict)}
+    return Older(str(document.get("app", "")), document.get("imitated"), medians, spreads)
+
+
+def compare(older: Older, report: Report) -> list[Change]:
+    """List what both have measured, condition by condition. Raise UsageError for reports that have no common ground."""
+    if older.app != report.app:
+        raise UsageError(f"the older report is about {older.app}, and not about {report.app}", hint="another --compare")
+    if bool(older.imitated) != bool(report.imitated):
+        raise UsageError("one of the two reports is about an imitated hub, and the other is not", hint="--hub-rate")
+    return list(_changes(older, report))
+
+
+def _changes(older: Older, report: Report) -> Iterator[Change]:
+    for condition in report.conditions:
+        for figure in _WATCHED:
+            before = older.medians.get(condition, {}).get(figure)
+            now = report.median(condition, figure)
+            if isinstance(before, int | float) and now is not None:
+                noises = (older.spreads.get(condition, {}).get(figure), spread(report.taken(condition, figure)))
+                allowed = 0.0 if figure in _CERTAIN else sum(_noise(noise) for noise in noises)
+                yield Change(condition, figure, float(before), now, allowed)
+
+
+def _noise(measured: float | None) -> float:
+    return _NOISE_OF_ONE if measured is None else max(measured, _LEAST_NOISE)

@@ -1,0 +1,79 @@
+"""Thresholds of `--fail-if`: a figure's name, a comparison and a value; docs/proof.md lists the names and units."""
+
+import operator
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from preheat.core.errors import CheckFailed, UsageError
+from preheat.proof.report.report import FIGURES, Report
+from preheat.proof.start.timeline import CONDITIONS
+
+WHOLE = ("ratio", "bound", "reached", "overhead", "copies", "weights")
+_OF_CONDITIONS = (*FIGURES, "over_limit")
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+_UNITS = {"": 1.0, "x": 1.0, "%": 0.01, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0} | {
+    prefix + unit: size for prefix, size in (("k", 1e3), ("K", 1e3), ("M", 1e6), ("G", 1e9)) for unit in ("", "B")
+}
+_CRITERION = re.compile(
+    r"(?P<name>[\w.]+)\s*(?P<comparison>[<>=!]=|[<>])\s*(?P<number>\d+(\.\d+)?)\s?(?P<unit>[A-Za-z%]*)"
+)
+_HINT = "--fail-if 'ratio < 10' --fail-if 'preloaded.outbound > 0'"
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """What was typed, read: the check fails when the figure compares so with `value` (seconds, bytes, parts of 1)."""
+
+    text: str
+    name: str
+    comparison: str
+    value: float
+
+    def holds(self, report: Report) -> bool:
+        """Whether it is true of a report. Raise CheckFailed when the figure was not measured."""
+        measured = figure(report, self.name)
+        if measured is None:
+            raise CheckFailed(
+                f"{self.text!r} cannot be judged: {self.name} was not measured",
+                hint="preheat prove says why, beside it",
+            )
+        return _COMPARISONS[self.comparison](measured, self.value)
+
+
+def figure(report: Report, name: str) -> float | None:
+    """Look up a figure by the name that criteria use."""
+    condition, dot, rest = name.partition(".")
+    if dot:
+        return report.over_limit(condition) if rest == "over_limit" else report.median(condition, rest)
+    found: float | None = getattr(report, name)
+    return found
+
+
+def read_criterion(text: str, conditions: Sequence[str] = CONDITIONS) -> Criterion:
+    """Read `NAME OP VALUE`. Raise UsageError for anything else, and for a condition that is not in `conditions`."""
+    found = _CRITERION.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"{text!r} is not a figure's name, a comparison and a value", hint=_HINT)
+    _check(found["name"], text, conditions)
+    if found["unit"] not in _UNITS:
+        raise UsageError(f"{text!r}: {found['unit']} is not a unit", hint="%, ms, s, m, h, kB, MB, GB")
+    return Criterion(text, found["name"], found["comparison"], float(found["number"]) * _UNITS[found["unit"]])
+
+
+def _check(name: str, text: str, conditions: Sequence[str]) -> None:
+    condition, dot, rest = name.partition(".")
+    if (not dot and name not in WHOLE) or (dot and (condition not in CONDITIONS or rest not in _OF_CONDITIONS)):
+        raise UsageError(
+            f"{text!r} asks for {name}, which is not a figure",
+            hint=f"{', '.join(WHOLE)}, or preloaded.ready_s: all are in docs/proof.md",
+        )
+    if dot and condition not in conditions:
+        raise UsageError(f"{text!r} asks for a {condition} start, and none is made", hint="name it in --conditions")

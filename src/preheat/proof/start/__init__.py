@@ -1,0 +1,1 @@
+"""One timed start, observed from outside."""

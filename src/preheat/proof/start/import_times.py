@@ -1,0 +1,105 @@
+"""Imports: the notes of the stopwatch in the app's own Python, read; their form is in guard/shim/stopwatch.py."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from preheat.proof.start.timeline import Imports, Package, Span, merged, until
+
+_GAP_S = 0.005
+_SLOWEST = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One import: in nanoseconds of CLOCK_MONOTONIC, `own` without the imports inside it, which are deeper."""
+
+    name: str
+    depth: int
+    start: int
+    stop: int
+    own: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What one process noted: when it began to, which Python it is, and its imports in the order of their ends."""
+
+    began: int
+    python: str
+    imports: tuple[Note, ...]
+
+    @property
+    def own(self) -> int:
+        """Say how long it imported in all."""
+        return sum(note.own for note in self.imports)
+
+
+def read_notes(folder: Path) -> list[Notes]:
+    """Read what each process noted there, who began first in front."""
+    found = (_read(path.read_text(encoding="utf-8", errors="replace")) for path in folder.glob("*.imports"))
+    return sorted((notes for notes in found if notes), key=lambda notes: notes.began)
+
+
+def sum_up(processes: list[Notes], began: int, ready_s: float) -> Imports | None:
+    """Say what the imports took of a start that began at `began` nanoseconds; None when no Python noted anything.
+
+    Of several processes that is the one that imported longest: others start short-lived helpers of their own.
+    """
+    if not processes:
+        return None
+    app = max(processes, key=lambda notes: notes.own)
+    outermost = (_span(note, began) for note in app.imports if note.depth == 0)
+    within = [note for note in app.imports if (note.start - began) / 1e9 < ready_s]
+    return Imports(
+        interpreter_s=max(0.0, (processes[0].began - began) / 1e9),
+        spans=until(merged(outermost, _GAP_S), ready_s),
+        slowest=_slowest(within),
+        modules=len(within),
+    )
+
+
+def outermost_names(processes: list[Notes], began: int, ready_s: float) -> tuple[str, tuple[str, ...]]:
+    """Say which Python the app runs in, and what it imports itself before it is ready, in order."""
+    if not processes:
+        return "", ()
+    app = max(processes, key=lambda notes: notes.own)
+    names = (note.name for note in app.imports if note.depth == 0 and (note.start - began) / 1e9 < ready_s)
+    return app.python, tuple(dict.fromkeys(names))
+
+
+def _read(text: str) -> Notes | None:
+    first, _, rest = text.partition("\n")
+    began, _, python = first.removeprefix("# ").partition("\t")
+    if not first.startswith("# ") or not began.isdigit():
+        return _forked(text)
+    return Notes(int(began), python, tuple(_notes(rest.splitlines())))
+
+
+def _forked(text: str) -> Notes | None:
+    """Read the notes of a process that did not begin by itself."""
+    notes = tuple(_notes(text.splitlines()))
+    return Notes(notes[0].start, "", notes) if notes else None
+
+
+def _notes(lines: Iterable[str]) -> Iterable[Note]:
+    for line in lines:
+        name, *numbers = line.split("\t")
+        if len(numbers) == 4 and all(number.lstrip("-").isdigit() for number in numbers):
+            yield Note(name, *map(int, numbers))
+
+
+def _slowest(notes: Iterable[Note]) -> tuple[Package, ...]:
+    seconds: defaultdict[str, float] = defaultdict(float)
+    modules: defaultdict[str, int] = defaultdict(int)
+    for note in notes:
+        package = note.name.partition(".")[0]
+        seconds[package] += note.own / 1e9
+        modules[package] += 1
+    order = sorted(seconds, key=lambda name: -seconds[name])[:_SLOWEST]
+    return tuple(Package(name, seconds[name], modules[name]) for name in order)
+
+
+def _span(note: Note, began: int) -> Span:
+    return Span((note.start - began) / 1e9, (note.stop - began) / 1e9)

@@ -1,0 +1,135 @@
+"""Gauge: looks from outside at an app's family while it starts: its memory, its reads, its sockets, its files."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from preheat.guard.kernel import process_tree
+from preheat.guard.kernel.peak_memory import high_water
+from preheat.proof.conditions.page_cache_residency import cached
+from preheat.proof.start import proc_stats
+from preheat.proof.start.folder_growth import Growth
+from preheat.proof.start.gpu import Gpus
+from preheat.proof.start.timeline import Span, merged
+
+_EVERY_S = 0.05
+_REST = 200  # after each look, so many times its own duration without it: none takes more than 0.5 % of a core
+_REST_OF_SOCKETS = 50  # their look is short, and has a moment to find
+_REST_AT_MOST_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What to look at besides the processes: the weights' files, the folder that a cold start fills, the GPUs."""
+
+    weights: Sequence[Path] = ()
+    folder: Path | None = None
+    gpus: Gpus | None = None
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was seen so far; bytes, and seconds since the start."""
+
+    rss: int = 0
+    pss: int = 0
+    disk_read: int = 0
+    disk_written: int = 0
+    major_faults: int = 0
+    video: int | None = None
+    listening_s: float | None = None
+    resident: list[tuple[float, int]] = field(default_factory=list)
+    in_use: set[str] = field(default_factory=set)
+
+    def reading(self) -> tuple[Span, ...]:
+        """Say when the page cache came to hold more of the weights than before."""
+        pairs = zip(self.resident, self.resident[1:], strict=False)
+        return merged((Span(one[0], other[0]) for one, other in pairs if other[1] > one[1]), gap=0.2)
+
+
+class Gauge:
+    """Look at the family of `pid`, from a thread, until closed; `began` is time.monotonic() of the start."""
+
+    def __init__(self, pid: int, began: float, subject: Subject) -> None:
+        self.seen = Seen()
+        self._pid, self._began, self._subject = pid, began, subject
+        self._family: list[int] = [pid]
+        self._listened = proc_stats.listening()
+        self._video_before = subject.gpus.used if subject.gpus else None
+        self._growth = Growth(subject.folder) if subject.folder else None
+        self._born = time.time() - (time.monotonic() - began)
+        self._closed = threading.Event()
+        self._looks = [self._memory, self._shares, self._sockets]
+        if subject.weights:
+            self._looks.append(self._residency)
+        if self._growth:
+            self._looks += [self._growth.look, self._files]
+        self._thread = threading.Thread(target=self._watch, name="gauge", daemon=True)
+        self._thread.start()
+
+    def close(self) -> Seen:
+        """Look once more, while the family still lives, and no more then."""
+        if not self._closed.is_set():
+            self._closed.set()
+            self._thread.join()
+            for look in self._looks:
+                look()
+        return self.seen
+
+    def downloading(self) -> tuple[Span, ...]:
+        """Say when the folder that a cold start fills was written."""
+        return self._growth.spans(self._born) if self._growth else ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        due: dict[Callable[[], None], float] = {}
+        while not self._closed.wait(_EVERY_S):
+            for look in self._looks:
+                if time.monotonic() >= due.get(look, 0.0):
+                    # Its own time on a processor: where it had to wait for one, nothing was taken from the app.
+                    began = time.thread_time()
+                    look()
+                    took = time.thread_time() - began
+                    rest = (_REST_OF_SOCKETS if look == self._sockets else _REST) * took
+                    due[look] = time.monotonic() + min(rest, _REST_AT_MOST_S)
+
+    def _memory(self) -> None:
+        family = process_tree.family(self._pid)
+        self._family = [member.pid for member in family if not member.dead]
+        seen = self.seen
+        seen.rss = max(seen.rss, sum(member.resident for member in family), *map(high_water, self._family), 0)
+        read, written = proc_stats.read_and_written(self._family)
+        seen.disk_read, seen.disk_written = max(seen.disk_read, read), max(seen.disk_written, written)
+        seen.major_faults = max(seen.major_faults, proc_stats.major_faults(self._family))
+        used = self._subject.gpus.used if self._subject.gpus else None
+        if used is not None and self._video_before is not None:
+            seen.video = max(seen.video or 0, used - self._video_before)
+
+    def _shares(self) -> None:
+        self.seen.pss = max(self.seen.pss, proc_stats.proportional(self._family))
+
+    def _sockets(self) -> None:
+        if self.seen.listening_s is None:
+            now, listening = time.monotonic(), proc_stats.listening()
+            new = listening - self._listened
+            if new and proc_stats.holds_socket(self._family, new):
+                self.seen.listening_s = now - self._began
+            self._listened |= new
+
+    def _residency(self) -> None:
+        self.seen.resident.append((time.monotonic() - self._began, cached(self._subject.weights, about=True)))
+
+    def _files(self) -> None:
+        self.seen.in_use |= proc_stats.files_in_use(self._family)

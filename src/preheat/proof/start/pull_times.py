@@ -1,0 +1,40 @@
+"""Pull clock: how long the parts of a pull took, told from its events."""
+
+import time
+from collections.abc import Callable
+
+from preheat.core.events import Event, Listener, Received, Resolved
+from preheat.proof.start.timeline import Pulled
+
+
+class PullClock:
+    """Listen to pulls one after the other, handing each event on; a need's pull begins where the last one ended."""
+
+    def __init__(self, on_event: Listener, now: Callable[[], float] = time.monotonic) -> None:
+        self._on_event, self._now = on_event, now
+        self._resolve_s = self._fetch_s = self._verify_s = 0.0
+        self._mark = now()
+        self._last_received: float | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Take note of it."""
+        if isinstance(event, Resolved):
+            self._resolve_s += self._lap()
+        elif isinstance(event, Received):
+            self._last_received = self._now()
+        self._on_event(event)
+
+    def ended(self) -> None:
+        """Say that the pull of a need has returned."""
+        if self._last_received is not None:
+            self._fetch_s += self._last_received - self._mark
+            self._mark, self._last_received = self._last_received, None
+        self._verify_s += self._lap()
+
+    def pulled(self, place_s: float) -> Pulled:
+        """Say what all of it took, placing the views included."""
+        return Pulled(self._resolve_s, self._fetch_s, self._verify_s, place_s)
+
+    def _lap(self) -> float:
+        before, self._mark = self._mark, self._now()
+        return self._mark - before

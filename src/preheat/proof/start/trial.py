@@ -1,0 +1,219 @@
+"""Trial: one start of an app, timed from outside."""
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from preheat.core.errors import AppError, UsageError
+from preheat.guard.kernel.ports import port_taken, ports_of
+from preheat.guard.kernel.process_tree import family
+from preheat.guard.model.app import App
+from preheat.guard.model.exit_words import describe_exit
+from preheat.guard.probes.probes import parse_probe, port_of
+from preheat.guard.process.process import CannotStart, Output, Process
+from preheat.guard.witness.connections import Witness
+from preheat.proof.conditions.page_cache_residency import cached
+from preheat.proof.start.import_times import Notes, read_notes
+from preheat.proof.start.memory_cgroup import MemoryCgroup
+from preheat.proof.start.observer import Gauge, Seen, Subject
+from preheat.proof.start.timeline import Span
+
+_GLANCE_S = 0.02
+_TELL_EVERY_S = 10.0
+_LISTEN_S = 0.25
+_LAST_WORDS = 16_384  # bytes
+_QUIET = Output(stdout=None, stderr=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Eyes:
+    """What watches a start: a witness of its network calls, a folder for its imports' notes, what else to look at.
+
+    `tell` is called every few seconds, with those since the start, until the app is ready. The witness goes on counting
+    for `observe_s` seconds after its first use: much that phones home does so from a timer.
+    """
+
+    witness: Witness | None = None
+    notes: Path | None = None
+    subject: Subject = field(default_factory=Subject)
+    tell: Callable[[float], None] = lambda _seconds: None
+    observe_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """When the app was ready and had done its first real use, in seconds since it began; and what was seen of it.
+
+    `began` is in nanoseconds of CLOCK_MONOTONIC, `page_cache` the bytes of the weights that it held in the end.
+    `observed_s` is for how long after its first use it was observed, less where it ended before; `own_ports` are those
+    that it and its children listened on in the end.
+    """
+
+    ready_s: float
+    first_s: float | None
+    began: int
+    seen: Seen | None = None
+    downloading: tuple[Span, ...] = ()
+    notes: tuple[Notes, ...] = ()
+    cgroup_peak: int | None = None
+    no_cgroup: str = ""
+    page_cache: int = 0
+    observed_s: float = 0.0
+    own_ports: frozenset[int] = frozenset()
+
+
+def start_once(app: App, first: str, ready_within_s: float, eyes: Eyes | None = None) -> Started:
+    """Start `app`, wait until it is ready, use it once with the command `first` (`exec:…`), stop it.
+
+    Without `eyes` nothing is looked at but the probe. Raise AppError with its last lines when it ends before, or is
+    not ready in time, or the first use fails.
+    """
+    with _running(app, eyes.witness if eyes else None) as (process, began):
+        return _measured(app, first, ready_within_s, eyes, process, began)
+
+
+def restart_once(app: App, first: str, ready_within_s: float, eyes: Eyes | None = None) -> Started:
+    """Start `app`, kill it when it is ready, and start it again at once: the time counts from the kill."""
+    with _running(app, None) as (process, began):
+        _await(app, process, began + ready_within_s)
+        crashed = time.monotonic()
+        process.signal(signal.SIGKILL)
+        process.stop()
+    with _running(app, eyes.witness if eyes else None) as (process, _):
+        return _measured(app, first, ready_within_s, eyes, process, crashed)
+
+
+@contextlib.contextmanager
+def _running(app: App, witness: Witness | None) -> Iterator[tuple[Process, float]]:
+    """Start it, say when that was, and stop it in the end."""
+    port = port_of(app.ready)
+    holder = port_taken(port) if port is not None else None
+    if holder is not None:
+        raise AppError(str(holder), hint="stop that first: its answers would be taken for the app's")
+    began = time.monotonic()
+    try:
+        process = Process(app, output=_QUIET, witness=witness)
+    except CannotStart as error:
+        raise AppError(str(error), hint="is the command right?") from error
+    try:
+        yield process, began
+    finally:
+        process.stop()
+
+
+def _measured(
+    app: App, first: str, ready_within_s: float, eyes: Eyes | None, process: Process, began: float
+) -> Started:
+    def go() -> tuple[float, float | None]:
+        _await(app, process, time.monotonic() + ready_within_s, eyes.tell if eyes else None)
+        ready_s = time.monotonic() - began
+        if not first:
+            return ready_s, None
+        use_once(read_first(first), app, ready_within_s, process)
+        return ready_s, time.monotonic() - began
+
+    if eyes is None:
+        return Started(*go(), round(began * 1e9))
+    cgroup = MemoryCgroup()
+    try:
+        cgroup.take(process.pid)
+        with Gauge(process.pid, began, eyes.subject) as gauge:
+            times = go()
+            seen, peak = gauge.close(), cgroup.peak
+            kept = cached(eyes.subject.weights)
+            started = Started(*times, round(began * 1e9), seen, gauge.downloading(), (), peak, cgroup.why, kept)
+        observed_s = _observe(process, eyes.observe_s)
+        own_ports = frozenset(ports_of({member.pid for member in family(process.pid)}))
+        started = replace(started, observed_s=observed_s, own_ports=own_ports)
+        process.stop()
+    finally:
+        cgroup.close()
+    # A restart's folder has the notes of the start before it too.
+    notes = (one for one in read_notes(eyes.notes) if one.began >= started.began) if eyes.notes else ()
+    return replace(started, notes=tuple(notes))
+
+
+def _observe(process: Process, seconds: float) -> float:
+    """Let the app run on, unasked; return for how long it did."""
+    began = time.monotonic()
+    process.wait(seconds)
+    return time.monotonic() - began
+
+
+def read_first(first: str) -> list[str]:
+    """Read a first use, `exec:COMMAND`; raise UsageError for anything else."""
+    kind, _, words = first.partition(":")
+    try:
+        command = shlex.split(words) if kind == "exec" else []
+    except ValueError:
+        command = []
+    if not command:
+        raise UsageError(f"{first!r} is not a first use", hint='first = "exec:COMMAND"')
+    return command
+
+
+def _await(app: App, process: Process, deadline: float, tell: Callable[[float], None] | None = None) -> None:
+    probe = parse_probe(app.ready, process.tail, env=app.env, cwd=app.cwd)
+    began = told = time.monotonic()
+    while not probe.ready():
+        if tell is not None and time.monotonic() - told > _TELL_EVERY_S:
+            told = time.monotonic()
+            tell(told - began)
+        if not process.alive():
+            reason = f"the app was never ready: it {describe_exit(process.status or 0)}"
+            raise AppError(reason, hint="its last words are above", tail=process.tail.lines(20))
+        if time.monotonic() > deadline:
+            raise AppError(
+                "the app was not ready in time", hint="more time: --ready-within 1h", tail=process.tail.lines(20)
+            )
+        time.sleep(_GLANCE_S)
+
+
+def use_once(
+    command: list[str], app: App, within_s: float, process: Process, stopped: Callable[[], bool] = lambda: False
+) -> None:
+    """Use the app that runs as `process`, by a command with the app's surroundings, until it ends or `stopped`.
+
+    Raise AppError when it fails, or does not end in time.
+    """
+    by_hand = f"try it by hand: {shlex.join(command)}"
+    # A file, and no pipe: what the command leaves behind may hold a pipe open for ever.
+    with tempfile.TemporaryFile() as said:
+        try:
+            using = subprocess.Popen(
+                command, cwd=app.cwd, env=app.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said
+            )
+        except OSError as error:
+            raise AppError(f"the app's first use could not be tried: {error.strerror}", hint=by_hand) from error
+        try:
+            ended = _outwait(using, time.monotonic() + within_s, stopped)
+        finally:
+            if using.poll() is None:
+                using.kill()
+                using.wait()
+        if stopped():
+            return
+        if not ended:
+            raise AppError("the app's first use did not end in time", hint=by_hand, tail=process.tail.lines(20))
+        if using.returncode != 0:
+            size = said.seek(0, os.SEEK_END)
+            said.seek(max(0, size - _LAST_WORDS))
+            last = said.read().decode(errors="replace").splitlines()[-10:]
+            raise AppError("the app's first use failed", hint=by_hand, tail=(*process.tail.lines(10), *last))
+
+
+def _outwait(using: "subprocess.Popen[bytes]", deadline: float, stopped: Callable[[], bool]) -> bool:
+    """Wait until a command ends; whether it did before the deadline and before it was stopped."""
+    while time.monotonic() < deadline and not stopped():
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # As short as an ear for signals needs it; what ends is seen at once.
+            using.wait(min(_LISTEN_S, max(0.0, deadline - time.monotonic())))
+            return True
+    return using.poll() is not None

@@ -1,0 +1,79 @@
+"""Page cache: files are put out of it, brought into it, and both is seen."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from preheat.core.errors import CheckFailed
+from preheat.proof.conditions.page_cache_eviction import Evicted, evict, fill
+from preheat.proof.conditions.page_cache_residency import cached, regular_files
+from preheat.proof.conditions.validity import require_evicted
+from preheat.proof.limits.machine import filesystem
+
+ON_DISK = pytest.mark.skipif(filesystem(Path("/tmp")) == "tmpfs", reason="/tmp is on tmpfs, whose files are its cache")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with 3 MB in two files, one of them written a moment ago, and things that are no files."""
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "one.bin").write_bytes(random.Random(1).randbytes(1_000_000))
+    (tmp_path / "deep" / "two.bin").write_bytes(random.Random(2).randbytes(2_000_000))
+    (tmp_path / "empty").touch()
+    (tmp_path / "link").symlink_to("one.bin")
+    (tmp_path / "dangling").symlink_to("none")
+    os.mkfifo(tmp_path / "pipe")
+    return tmp_path
+
+
+@ON_DISK
+def test_what_is_put_out_is_out_also_when_it_was_just_written(folder: Path) -> None:
+    # The kernel may take single clean pages back at any time, and does: never all of what was read is asked for.
+    assert cached([folder / "one.bin"]) >= 900_000
+    evicted = evict([folder])
+    assert evicted.size == 3_000_000
+    assert evicted.stayed == 0
+    assert cached(regular_files([folder])) == 0
+    fill([folder])
+    assert cached(regular_files([folder])) >= 2_700_000
+
+
+@ON_DISK
+def test_what_somebody_holds_mapped_stays_and_is_counted(folder: Path) -> None:
+    import mmap
+
+    with open(folder / "deep" / "two.bin", "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held:
+        assert sum(held[::4096]) > 0
+        evicted = evict([folder])
+        assert evicted.stayed >= 1_800_000
+        with pytest.raises(CheckFailed, match="stayed in the page cache") as raised:
+            require_evicted(evicted, "the weights")
+        assert "--drop-caches" in raised.value.hint
+
+
+def test_a_little_that_stays_is_borne() -> None:
+    require_evicted(Evicted(1_000_000, 40_000), "the weights")
+    require_evicted(Evicted(0, 0), "the weights")
+    assert Evicted(0, 0).share == 0
+
+
+def test_what_is_not_there_counts_as_nothing(tmp_path: Path) -> None:
+    assert cached([tmp_path / "none", tmp_path]) == 0
+    assert evict([tmp_path / "none"]) == Evicted(0, 0)
+
+
+@ON_DISK
+def test_a_large_file_is_looked_at_in_some_places_and_told_about_right(tmp_path: Path) -> None:
+    path = tmp_path / "large.bin"
+    path.write_bytes(bytes(100 << 20))
+    evict([tmp_path])
+    assert cached([path], about=True) == 0
+    with open(path, "rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)  # no more than is asked for
+        file.read(50 << 20)
+    assert cached([path], about=True) == pytest.approx(50 << 20, rel=0.05)
+    assert cached([path]) == pytest.approx(50 << 20, rel=0.05)
+    fill([tmp_path])
+    assert cached([path], about=True) == pytest.approx(100 << 20, rel=0.05)

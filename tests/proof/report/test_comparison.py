@@ -1,0 +1,69 @@
+"""Comparison: what became worse is flagged, what is noise is not."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from preheat.core.errors import UsageError
+from preheat.proof.report.comparison import Older, compare, read_older
+from preheat.proof.report.json_figures import figures
+from preheat.proof.report.report import Report
+from tests.proof.made import made
+
+
+def kept(report: Report, folder: Path) -> Older:
+    """Write a report as `--json` does, and read it again."""
+    lines = [{"event": "trial-started", "condition": "cold"}, {"event": "done", **figures(report), "failed": []}]
+    path = folder / "old.json"
+    path.write_bytes(b"\n".join(msgspec.json.encode(line) for line in lines))
+    return read_older(path)
+
+
+def test_the_same_is_not_worse(tmp_path: Path) -> None:
+    older = kept(made((2.0, 2.1)), tmp_path)
+    assert not [change for change in compare(older, made((2.0, 2.1))) if change.worse]
+
+
+def test_a_slower_start_is_flagged_and_a_sooner_one_is_not(tmp_path: Path) -> None:
+    older = kept(made((2.0, 2.02, 1.98)), tmp_path)
+    worse = [change for change in compare(older, made((2.6, 2.62, 2.58))) if change.worse]
+    assert {(change.condition, change.figure) for change in worse} == {
+        ("preloaded", "ready_s"),
+        ("preloaded", "first_s"),
+    }
+    assert worse[0].part == pytest.approx(0.3, abs=0.01)
+    assert not [change for change in compare(older, made((1.5, 1.5, 1.5))) if change.worse]
+
+
+def test_what_both_measured_as_noise_is_borne(tmp_path: Path) -> None:
+    noisy = kept(made((1.4, 2.0, 2.6)), tmp_path)
+    assert not [change for change in compare(noisy, made((2.5, 2.5, 2.5))) if change.worse]
+
+
+def test_a_request_more_is_no_noise(tmp_path: Path) -> None:
+    report = made()
+    document = json.loads(msgspec.json.encode({"event": "done", **figures(report)}))
+    document["preloaded"]["outbound"] = -1
+    (tmp_path / "old.json").write_text(json.dumps(document))
+    older = read_older(tmp_path / "old.json")
+    assert [change.figure for change in compare(older, report) if change.worse] == ["outbound"]
+
+
+def test_another_app_or_an_imitated_hub_are_not_compared(tmp_path: Path) -> None:
+    older = kept(made(), tmp_path)
+    with pytest.raises(UsageError, match="about talk, and not about sing"):
+        compare(older, made(app="sing"))
+    with pytest.raises(UsageError, match="imitated"):
+        compare(Older(older.app, None, older.medians, older.spreads), made())
+
+
+@pytest.mark.parametrize("text", ["", "not json", "[1, 2]", '{"event": "done"}', '{"schema": 1, "timelines": []}'])
+def test_what_is_no_report_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "old.json").write_text(text)
+    with pytest.raises(UsageError) as raised:
+        read_older(tmp_path / "old.json")
+    assert "prove --json" in raised.value.hint
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_older(tmp_path / "none.json")

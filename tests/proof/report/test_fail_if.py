@@ -1,0 +1,79 @@
+"""Criteria: what may be typed, what it means, and what is refused."""
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preheat.core.errors import CheckFailed, UsageError
+from preheat.proof.report.fail_if import WHOLE, figure, read_criterion
+from preheat.proof.report.report import FIGURES
+from tests.proof.made import made
+
+
+@pytest.mark.parametrize(
+    ("text", "true"),
+    [
+        ("ratio<10", True),
+        ("ratio >= 4.999", True),
+        ("ratio < 4x", False),
+        ("preloaded.ready_s > 1s", True),
+        ("preloaded.ready_s <= 2000ms", True),
+        (" cold.fetched == 9M ", True),
+        ("cold.fetched == 9 MB", True),
+        ("preloaded.outbound != 0", False),
+        ("overhead > 2%", True),
+        ("reached < 90 %", False),
+    ],
+)
+def test_it_says_what_it_says(text: str, true: bool) -> None:
+    assert read_criterion(text).holds(made()) is true
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is not a figure's name"),
+        ("ratio", "a comparison and a value"),
+        ("ratio <", "a comparison and a value"),
+        ("10 > ratio", "a comparison and a value"),
+        ("ratio < 10 or ratio > 20", "a comparison and a value"),
+        ("ratio < bound", "a comparison and a value"),
+        ("ratio < 10; import os", "a comparison and a value"),
+        ("ratio < -1", "a comparison and a value"),
+        ("speed < 10", "asks for speed, which is not a figure"),
+        ("hot.ready_s < 10", "which is not a figure"),
+        ("cold.speed < 10", "which is not a figure"),
+        ("ratio < 10parsecs", "parsecs is not a unit"),
+        ("__class__ == 1", "which is not a figure"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_started(text: str, said: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        read_criterion(text)
+    assert said in raised.value.message
+    assert raised.value.hint
+
+
+def test_a_condition_that_is_not_tried_is_refused() -> None:
+    with pytest.raises(UsageError, match="a warm start, and none is made"):
+        read_criterion("warm.ready_s < 1", ("cold", "preloaded"))
+
+
+def test_what_was_not_measured_fails_the_check_instead_of_passing_it() -> None:
+    with pytest.raises(CheckFailed, match=r"preloaded\.video_memory was not measured"):
+        read_criterion("preloaded.video_memory > 1G").holds(made())
+
+
+def test_every_documented_name_is_a_figure() -> None:
+    report = made()
+    for name in (*WHOLE, *(f"{condition}.{one}" for condition in ("cold", "preloaded") for one in FIGURES)):
+        assert read_criterion(f"{name} < 1").name == name
+        figure(report, name)
+
+
+@given(st.text(max_size=40))
+def test_whatever_is_typed_is_read_or_refused_in_words(text: str) -> None:
+    with contextlib.suppress(UsageError):
+        assert read_criterion(text).name

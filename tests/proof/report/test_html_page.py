@@ -1,0 +1,101 @@
+"""The page: whole in itself, in both languages, and nobody's names can put anything into it."""
+
+import html.parser
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from preheat.core.errors import UsageError
+from preheat.proof.report.html_page import page
+from preheat.proof.report.table import sentence
+from preheat.proof.report.translations import LANGUAGES, Tongue
+from tests.proof.made import made
+
+PHRASES = tomllib.loads(
+    (Path(__file__).parents[3] / "src/preheat/proof/report/phrases.toml").read_text(encoding="utf-8")
+)
+
+
+class Elements(html.parser.HTMLParser):
+    """All elements of a page, with what they point to; and whether each was closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.points_to: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.points_to += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+        if tag not in ("meta", "rect", "line"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_it_needs_nothing_from_anywhere(language: str) -> None:
+    text = page(made((2.0, 2.2)), language)
+    elements = Elements(text)
+    assert elements.points_to == []
+    assert not {"script", "link", "img", "iframe", "object"} & set(elements.tags)
+    assert elements.open == []
+    assert "svg" in elements.tags
+    assert not re.search(r"https?://|url\(|@import", text)
+    assert "default-src 'none'" in text
+
+
+def test_the_plain_sentence_comes_first() -> None:
+    text = page(made())
+    assert text.index("talk starts in 2.00 s instead of 10.0 s: 5.0× sooner") < text.index("<svg")
+    assert "0 requests; 1.00 copies" in text
+    assert "Imitated hub" in text
+    assert "no GPU" in text
+    assert "5.0 倍" in page(made(), "zh")
+
+
+def test_what_is_slower_is_said_so() -> None:
+    assert "talk starts in 20.0 s instead of 10.0 s: 2.0× later" in page(made((20.0,)))
+    assert "2.0× later" in sentence(made((20.0,)))
+    assert "慢到原来的 2.0 倍" in page(made((20.0,)), "zh")
+
+
+def test_a_hostile_name_stays_text() -> None:
+    text = page(made(app='<script>alert("x")</script>'))
+    assert "<script" not in text
+    assert "<b>gradio" not in text
+    assert "&lt;cpu&gt;" in text
+
+
+def test_the_languages_say_the_same_things() -> None:
+    assert set(PHRASES) == set(LANGUAGES)
+    blanks = {
+        language: {name: set(re.findall(r"\{(\w+)\}", text)) for name, text in phrases.items()}
+        for language, phrases in PHRASES.items()
+    }
+    assert blanks["en"] == blanks["zh"]
+
+
+def test_every_phrase_is_said_by_the_page() -> None:
+    source = "".join(
+        (Path(__file__).parents[3] / "src/preheat/proof" / name).read_text(encoding="utf-8")
+        for name in ("report/html_page.py", "report/translations.py", "report/stages.py", "start/timeline.py")
+    )
+    assert [name for name in PHRASES["en"] if not re.search(rf"[\"']{name}[\"']", source)] == []
+
+
+def test_a_language_that_it_does_not_speak_is_refused() -> None:
+    with pytest.raises(UsageError, match="'fr'"):
+        Tongue("fr")
+
+
+def test_a_report_without_preloaded_starts_says_what_there_is() -> None:
+    report = made()
+    cold = type(report)(tuple(report.of("cold")), report.weights, "talk")
+    assert "talk starts in 10.0 s (cold)" in page(cold)
