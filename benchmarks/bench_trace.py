@@ -28,7 +28,7 @@ from preheat.recipes.offline_env import direct, offline
 from preheat.recipes.recipe import read_recipe
 from preheat.transfer.fetch import Policy
 from preheat.verbs.pull import Source, Wish, pull
-from preheat.verbs.traced_start import Lead, environment
+from preheat.verbs.tracing.traced_start import Lead, environment
 from preheat.verbs.view import place
 from preheat.views.layouts.huggingface import HuggingFaceCache
 

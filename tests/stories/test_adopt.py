@@ -13,7 +13,7 @@ import pytest
 from preheat.core.events import Event, LeftOut
 from preheat.core.ref import Ref
 from preheat.library.library import Library
-from preheat.verbs.adopt import Adoption, adopt
+from preheat.verbs.upkeep.adopt import Adoption, adopt
 from tests.command import Preheat, Told
 from tests.flaky_hub import FlakyHub
 from tests.stories.caches import COMMIT, etag, hf_cache, ms_new, ms_old, write

@@ -14,8 +14,8 @@ import pytest
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.guard.witness.strace import STRACE, Strace
-from preheat.verbs.asking import Asking
-from preheat.verbs.traced_start import Wanted
+from preheat.verbs.tracing.cancellable_resolve import Asking
+from preheat.verbs.tracing.traced_start import Wanted
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.guard.apps import free_port
@@ -109,7 +109,7 @@ def silent_hub() -> Iterator[tuple[str, int]]:
 def test_hub_that_says_nothing_is_given_up_when_nobody_waits_any_more(
     silent_hub: tuple[str, int], by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("preheat.verbs.asking._MORE_S", 0.2)
+    monkeypatch.setattr("preheat.verbs.tracing.cancellable_resolve._MORE_S", 0.2)
     told = threading.Event()
     over: list[bool] = []
 

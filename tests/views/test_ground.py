@@ -17,8 +17,8 @@ from preheat.core.errors import Occupied
 from preheat.core.events import Event, MovedAside, Reading
 from preheat.core.snapshot import Snapshot
 from preheat.library.library import Library
-from preheat.verbs.ground import NO_PERMISSION, Permissions, places_of
-from preheat.verbs.placing import place_sites
+from preheat.verbs.placing.allowed_places import NO_PERMISSION, Permissions, places_of
+from preheat.verbs.placing.place import place_sites
 from preheat.verbs.view import site_at
 from preheat.views.layouts.flat import Flat
 from preheat.views.layouts.huggingface import HuggingFaceCache

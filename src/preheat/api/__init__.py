@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from preheat.mirror.http.server import Server
     from preheat.proof.report.report import Report
     from preheat.recipes.lock_file import Lock
-    from preheat.verbs.adopt import Adoption
-    from preheat.verbs.build import Built
-    from preheat.verbs.outlook import Outlook
-    from preheat.verbs.prune import Pruned
-    from preheat.verbs.remove import Removal
-    from preheat.verbs.verify import Verdict
+    from preheat.verbs.building.build import Built
+    from preheat.verbs.dry_run import Outlook
+    from preheat.verbs.upkeep.adopt import Adoption
+    from preheat.verbs.upkeep.prune import Pruned
+    from preheat.verbs.upkeep.remove import Removal
+    from preheat.verbs.upkeep.verify import Verdict
 
     Folder = str | PathLike[str]
 
@@ -112,8 +112,8 @@ def view(
     from pathlib import Path
 
     from preheat.core.ref import Ref
-    from preheat.verbs.placing import place_sites
-    from preheat.verbs.required import look_over
+    from preheat.verbs.locked_needs import look_over
+    from preheat.verbs.placing.place import place_sites
     from preheat.verbs.view import site_at
 
     session = session or Session()
@@ -186,7 +186,7 @@ def adopt(folder: Folder, *, ref: str = "", copy: bool = False, session: Session
     that were left out are counted, not raised; each is an event with its reason.
     """
     from preheat.core.ref import Ref, read_path
-    from preheat.verbs.adopt import adopt as take
+    from preheat.verbs.upkeep.adopt import adopt as take
 
     session = session or Session()
     named = Ref.parse(ref) if ref else None
@@ -207,8 +207,8 @@ def verify(*refs: str, since_s: float = 0.0, session: Session | None = None) -> 
     What was found right in the last `since_s` seconds and is untouched is left out.
     """
     from preheat.core.ref import Ref
-    from preheat.verbs.remove import recorded
-    from preheat.verbs.verify import verify as hash_again
+    from preheat.verbs.upkeep.remove import recorded
+    from preheat.verbs.upkeep.verify import verify as hash_again
 
     session = session or Session()
     only = [recorded(Ref.parse(words), session.library) for words in refs] or None
@@ -219,8 +219,8 @@ def remove(*refs: str, dry_run: bool = False, session: Session | None = None) ->
     """Forget versions, and free what only they needed. Raise LibraryError for a pinned one, before anything goes."""
     from preheat.core.ref import Ref
     from preheat.library.upkeep.sweep import Sweep
-    from preheat.verbs.remove import recorded
-    from preheat.verbs.remove import remove as forget
+    from preheat.verbs.upkeep.remove import recorded
+    from preheat.verbs.upkeep.remove import remove as forget
 
     session = session or Session()
     library = session.library
@@ -231,8 +231,8 @@ def remove(*refs: str, dry_run: bool = False, session: Session | None = None) ->
 def prune(*, old: bool = False, dry_run: bool = False, session: Session | None = None) -> Pruned:
     """Free what no record needs, and what killed processes left; with `old`, versions that no branch is at any more."""
     from preheat.library.upkeep.sweep import Sweep
-    from preheat.verbs.prune import Shears
-    from preheat.verbs.prune import prune as cut
+    from preheat.verbs.upkeep.prune import Shears
+    from preheat.verbs.upkeep.prune import prune as cut
 
     session = session or Session()
     sweep = Sweep(session.library.root, None)

@@ -16,15 +16,15 @@ from preheat.oci.model.platform import Platform
 from preheat.oci.registry.layer_limits import limit_of
 from preheat.recipes.builtin_recipes import built_in, is_built_in
 from preheat.recipes.recipe import Recipe, understand
-from preheat.verbs.assemble import IMAGE, Order
-from preheat.verbs.build import build, open_base
-from preheat.verbs.check_image import check_image
-from preheat.verbs.context import write_context
+from preheat.verbs.building.build import build, open_base
+from preheat.verbs.building.check_image import check_image
+from preheat.verbs.building.docker_context import write_context
+from preheat.verbs.building.image_plan import IMAGE, Order
 
 if TYPE_CHECKING:
     from preheat.api.session import Session
-    from preheat.verbs.build import Built
-    from preheat.verbs.check_image import Checked
+    from preheat.verbs.building.build import Built
+    from preheat.verbs.building.check_image import Checked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class ImageTerms:
 
 
 def build_image(app: str | None, session: Session, terms: ImageTerms) -> Built:
-    """Build the image of an app and put it where `terms.output` says. Raise as preheat.verbs.build.build does."""
+    """Build the image of an app and put it where `terms.output` says. Raise as its verb does."""
     output = _read_output(terms)
     stores = ImageStores(session, terms.plain_http)
     order = _order(app, session, terms, stores, output)

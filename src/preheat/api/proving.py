@@ -11,13 +11,13 @@ from preheat.proof.limits.line_speed import Line, measure_line
 from preheat.proof.limits.machine import describe_machine
 from preheat.proof.report.report import Imitated, Report
 from preheat.proof.start.timeline import CONDITIONS
-from preheat.verbs.far_hub import far_hub
-from preheat.verbs.ground import require_inside
-from preheat.verbs.placing import lay_out, require_free
-from preheat.verbs.prove import Terms, prove
+from preheat.verbs.placing.allowed_places import require_inside
+from preheat.verbs.placing.place import lay_out, require_free
+from preheat.verbs.placing.placement_plan import Survey
+from preheat.verbs.proving.imitated_hub import far_hub
+from preheat.verbs.proving.prove import Terms, prove
+from preheat.verbs.proving.timed_starts import Surroundings
 from preheat.verbs.pull import pull
-from preheat.verbs.starts import Surroundings
-from preheat.verbs.survey import Survey
 from preheat.verbs.view import sites_of
 
 if TYPE_CHECKING:

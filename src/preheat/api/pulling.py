@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from preheat.api.session import Session
     from preheat.core.snapshot import Snapshot
     from preheat.recipes.recipe import Recipe
-    from preheat.verbs.ground import Site
-    from preheat.verbs.outlook import Outlook
+    from preheat.verbs.dry_run import Outlook
+    from preheat.verbs.placing.allowed_places import Site
     from preheat.verbs.pull import Choice, Pulled
     from preheat.views.view_protocol import View
 
@@ -54,7 +54,7 @@ def pull_all(what: Sequence[str], session: Session, files: Sequence[str] = (), v
         else:
             pulled.append(_pull_ref(Need(Ref.parse(words), tuple(files)), views, session))
     if views:
-        from preheat.verbs.placing import place_sites
+        from preheat.verbs.placing.place import place_sites
 
         sites = _sites_at(views, [one.snapshot for one in pulled], session)
         place_sites(sites, session.library, session.on_event, session.permissions)
@@ -68,7 +68,7 @@ def pull_all(what: Sequence[str], session: Session, files: Sequence[str] = (), v
 
 def look_ahead_all(what: Sequence[str], session: Session, files: Sequence[str] = ()) -> list[Outlook]:
     """Find out what `pull_all` would bring, need by need, and try the line for a moment; write nothing."""
-    from preheat.verbs.outlook import look_ahead
+    from preheat.verbs.dry_run import look_ahead
 
     needs: list[Need] = []
     for words in what:
@@ -86,7 +86,7 @@ def pull_needs(recipe: Recipe, session: Session) -> list[Pulled]:
     """
     choices = {need: _choose(need, session) for need in recipe.needs if need.at}
     if choices:
-        from preheat.verbs.placing import take_in
+        from preheat.verbs.placing.place import take_in
         from preheat.verbs.view import sites_of
 
         chosen = [(need, choice.wanted) for need, choice in choices.items()]
@@ -99,7 +99,7 @@ def _pull_ref(need: Need, views: Views, session: Session) -> Pulled:
     """Pull a model, after a look at what already lies where its views are to be."""
     if not views:
         return _pull(need, None, session)
-    from preheat.verbs.placing import take_in
+    from preheat.verbs.placing.place import take_in
 
     choice = _choose(need, session)
     take_in(_sites_at(views, [choice.wanted], session), session.library, session.on_event, session.permissions)
@@ -119,7 +119,7 @@ def _pull(need: Need, choice: Choice | None, session: Session) -> Pulled:
 
 
 def _pull_app(recipe: Recipe, session: Session) -> list[Pulled]:
-    from preheat.verbs.ground import require_inside
+    from preheat.verbs.placing.allowed_places import require_inside
     from preheat.verbs.view import place_needs
 
     require_inside(recipe, session.permissions)

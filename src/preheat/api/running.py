@@ -14,8 +14,8 @@ from preheat.guard.options import Stage
 from preheat.guard.process.pid1 import leave_process_1
 from preheat.recipes.offline_env import offline
 from preheat.recipes.recipe import FILE_NAME, Recipe
-from preheat.verbs.ground import require_inside
-from preheat.verbs.required import look_over, required
+from preheat.verbs.locked_needs import look_over, required
+from preheat.verbs.placing.allowed_places import require_inside
 from preheat.verbs.run import Watch, mapping_weights, run
 from preheat.verbs.view import everything, place_all, place_needs
 

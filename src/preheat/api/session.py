@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from preheat.net.retry import Patience
     from preheat.recipes.recipe import Need, Recipe
     from preheat.transfer.fetch import Policy
-    from preheat.verbs.ground import Permissions
+    from preheat.verbs.placing.allowed_places import Permissions
     from preheat.verbs.pull import Source, Wish
     from preheat.views.view_protocol import View
 
@@ -211,7 +211,7 @@ class Session:
     @functools.cached_property
     def permissions(self) -> Permissions:
         """Say what the user allows of their own ground."""
-        from preheat.verbs.ground import Permissions
+        from preheat.verbs.placing.allowed_places import Permissions
 
         settings = self.settings
         places = tuple(place.expanduser().absolute() for place in settings.allowed_places)

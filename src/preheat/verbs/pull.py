@@ -130,7 +130,7 @@ def pull(
 
 def _look_over(library: Library, wanted: Snapshot, on_event: Listener) -> None:
     if library.touched(wanted.files):
-        from preheat.verbs.required import look_over  # most pulls have no use for it
+        from preheat.verbs.locked_needs import look_over  # most pulls have no use for it
 
         look_over(library, [wanted], on_event)
 

@@ -10,9 +10,9 @@ from preheat.core.ref import MODELSCOPE
 from preheat.core.snapshot import Snapshot
 from preheat.library.library import Library
 from preheat.recipes.recipe import Recipe
-from preheat.verbs.ground import NO_PERMISSION, Permissions, Site, bounds
-from preheat.verbs.placing import place_sites
-from preheat.verbs.required import Required, asked_for, require
+from preheat.verbs.locked_needs import Required, asked_for, require
+from preheat.verbs.placing.allowed_places import NO_PERMISSION, Permissions, Site, bounds
+from preheat.verbs.placing.place import place_sites
 from preheat.views.view_protocol import View
 
 

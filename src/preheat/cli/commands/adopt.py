@@ -7,7 +7,7 @@ from preheat.core.errors import Incomplete
 from preheat.core.events import Event, LeftOut
 from preheat.core.ref import Ref, read_path
 from preheat.core.units import say_size
-from preheat.verbs.adopt import adopt
+from preheat.verbs.upkeep.adopt import adopt
 
 _FEW = 3  # of the files left out, in the last message
 

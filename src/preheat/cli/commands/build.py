@@ -10,7 +10,7 @@ from preheat.core.errors import UsageError
 from preheat.core.units import say_seconds, say_size
 from preheat.oci.model.image_name import read_place
 from preheat.oci.model.interfaces import HERE, MOUNTED, SENT, SHARED, WRITTEN
-from preheat.verbs.build import Built
+from preheat.verbs.building.build import Built
 
 _HOW = {
     WRITTEN: "written",

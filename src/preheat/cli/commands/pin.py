@@ -5,7 +5,7 @@ import argparse
 from preheat.cli.wiring import Wiring
 from preheat.core.ref import Ref
 from preheat.library.blobs.partial import disk_trouble
-from preheat.verbs.remove import recorded
+from preheat.verbs.upkeep.remove import recorded
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:

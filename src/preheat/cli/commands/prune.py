@@ -7,7 +7,7 @@ from preheat.cli.words import read_seconds
 from preheat.core.units import say_size
 from preheat.library.blobs.partial import disk_trouble
 from preheat.library.upkeep.sweep import Sweep
-from preheat.verbs.prune import Shears, prune
+from preheat.verbs.upkeep.prune import Shears, prune
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:

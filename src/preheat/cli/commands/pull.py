@@ -12,7 +12,7 @@ from preheat.core.errors import NoSpace, UsageError
 from preheat.core.units import say_seconds, say_size
 
 if TYPE_CHECKING:
-    from preheat.verbs.outlook import Outlook
+    from preheat.verbs.dry_run import Outlook
     from preheat.views.view_protocol import View
 
 

@@ -7,7 +7,7 @@ from preheat.cli.wiring import Wiring
 from preheat.core.ref import Ref
 from preheat.core.units import say_size
 from preheat.library.blobs.partial import disk_trouble
-from preheat.verbs.remove import recorded, remove, versions_of
+from preheat.verbs.upkeep.remove import recorded, remove, versions_of
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:

@@ -15,7 +15,7 @@ from preheat.guard.probes.probes import port_of
 from preheat.recipes.builtin_recipes import is_built_in
 from preheat.recipes.offline_env import SWITCHES
 from preheat.recipes.recipe import FILE_NAME, Recipe
-from preheat.verbs.ground import require_inside
+from preheat.verbs.placing.allowed_places import require_inside
 from preheat.verbs.view import place_needs
 
 

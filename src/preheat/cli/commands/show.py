@@ -7,7 +7,7 @@ from preheat.core.ref import Ref
 from preheat.core.units import say_size
 from preheat.library.upkeep.inventory import names_by_blob
 from preheat.library.upkeep.usage import sharers
-from preheat.verbs.remove import recorded
+from preheat.verbs.upkeep.remove import recorded
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:

@@ -20,8 +20,8 @@ from preheat.proof.start.trial import read_first
 from preheat.recipes.recipe import FILE_NAME, Need, is_app_name
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
 from preheat.verbs.pull import resolve
-from preheat.verbs.trace import Terms, Traced, trace
-from preheat.verbs.traced_start import Wanted, Watch
+from preheat.verbs.tracing.trace import Terms, Traced, trace
+from preheat.verbs.tracing.traced_start import Wanted, Watch
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:

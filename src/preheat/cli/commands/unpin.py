@@ -6,7 +6,7 @@ from preheat.cli.wiring import Wiring
 from preheat.core.errors import Incomplete
 from preheat.core.ref import Ref
 from preheat.library.blobs.partial import disk_trouble
-from preheat.verbs.remove import recorded
+from preheat.verbs.upkeep.remove import recorded
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:

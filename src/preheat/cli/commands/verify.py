@@ -12,8 +12,8 @@ from preheat.core.snapshot import File, Snapshot
 from preheat.core.units import say_seconds, say_size
 from preheat.recipes.recipe import Need
 from preheat.verbs.pull import Wish, pull
-from preheat.verbs.remove import recorded
-from preheat.verbs.verify import verify
+from preheat.verbs.upkeep.remove import recorded
+from preheat.verbs.upkeep.verify import verify
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:

@@ -4,8 +4,8 @@ import argparse
 
 from preheat.cli.wiring import Wiring
 from preheat.core.ref import Ref, read_path
-from preheat.verbs.placing import place_sites
-from preheat.verbs.required import look_over
+from preheat.verbs.locked_needs import look_over
+from preheat.verbs.placing.place import place_sites
 from preheat.verbs.view import site_at
 
 

@@ -14,7 +14,7 @@ from preheat.mirror.http.server import Server
 from preheat.mirror.upstream.recorded_find import Kept
 from preheat.proof.report.report import Imitated
 from preheat.recipes.recipe import Recipe
-from preheat.verbs.required import required
+from preheat.verbs.locked_needs import required
 
 
 @contextlib.contextmanager

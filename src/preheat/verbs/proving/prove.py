@@ -24,9 +24,9 @@ from preheat.proof.start.pull_times import PullClock
 from preheat.proof.start.timeline import COLD, CONDITIONS, PRELOADED, RESTART, WARM, Timeline
 from preheat.proof.start.trial import read_first
 from preheat.recipes.recipe import Need, Recipe
-from preheat.verbs.ground import NO_PERMISSION, Permissions
-from preheat.verbs.required import required
-from preheat.verbs.starts import Roots, Starts, Surroundings
+from preheat.verbs.locked_needs import required
+from preheat.verbs.placing.allowed_places import NO_PERMISSION, Permissions
+from preheat.verbs.proving.timed_starts import Roots, Starts, Surroundings
 from preheat.views.view_protocol import View
 
 

@@ -26,8 +26,8 @@ from preheat.oci.model.descriptor import Descriptor
 from preheat.oci.model.image import Image, write_json
 from preheat.recipes.offline_env import offline
 from preheat.recipes.recipe import Recipe
-from preheat.verbs.inside import GUARD, LOCK, lay_out, lock_of, own_group, plain
-from preheat.verbs.required import Required
+from preheat.verbs.building.image_contents import GUARD, LOCK, lay_out, lock_of, own_group, plain
+from preheat.verbs.locked_needs import Required
 from preheat.views.view_protocol import View
 
 IMAGE, MODELCAR, MODELPACK = "image", "modelcar", "modelpack"

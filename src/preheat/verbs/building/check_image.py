@@ -14,7 +14,7 @@ from preheat.core.events import Listener, Noted, Read, Reading
 from preheat.oci.config.image_config import Dress, starts
 from preheat.oci.config.inspection import inspect, own_layers
 from preheat.recipes.lock_file import read_lock
-from preheat.verbs.assemble import Base
+from preheat.verbs.building.image_plan import Base
 
 _FETCHES = ("Downloading", "downloading from")
 _LOOKS_EVERY_S = 0.3

@@ -23,8 +23,8 @@ from preheat.proof.start.timeline import COLD, PRELOADED, RESTART, Memory, Readi
 from preheat.proof.start.trial import Eyes, Started, restart_once, start_once
 from preheat.recipes.offline_env import offline, online
 from preheat.recipes.recipe import Recipe
-from preheat.verbs.ground import NO_PERMISSION, Permissions
-from preheat.verbs.required import required
+from preheat.verbs.locked_needs import required
+from preheat.verbs.placing.allowed_places import NO_PERMISSION, Permissions
 from preheat.verbs.run import network_seen, stopwatch, witness_for
 from preheat.verbs.view import place_needs
 from preheat.views.view_protocol import View

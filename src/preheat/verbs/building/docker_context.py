@@ -12,10 +12,10 @@ from preheat.library.library import Library
 from preheat.oci.config.image_config import starts
 from preheat.oci.layers.layer import Entry, Layer
 from preheat.oci.layers.tar import FOLDER, LINK
-from preheat.verbs.assemble import Order, Plan, assemble
-from preheat.verbs.build import claimed
-from preheat.verbs.inside import refuse_secrets
-from preheat.verbs.required import Required
+from preheat.verbs.building.build import claimed
+from preheat.verbs.building.image_contents import refuse_secrets
+from preheat.verbs.building.image_plan import Order, Plan, assemble
+from preheat.verbs.locked_needs import Required
 from preheat.views.links import COPY, HARDLINK, REFLINK, link
 from preheat.views.view_protocol import View
 

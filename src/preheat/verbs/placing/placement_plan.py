@@ -13,7 +13,7 @@ from preheat.core.snapshot import File
 from preheat.library.blobs.outside_digest import digests_of
 from preheat.library.library import Library
 from preheat.library.upkeep.inventory import inventory
-from preheat.verbs.ground import Site, places_of, require_bounds, with_real_folder
+from preheat.verbs.placing.allowed_places import Site, places_of, require_bounds, with_real_folder
 from preheat.views.occupied import Blobs, Standing, algorithms, fitting, judge
 from preheat.views.path_state import Sight, see
 from preheat.views.placer import EDITED_UP_TO, read_note

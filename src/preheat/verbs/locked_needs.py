@@ -9,7 +9,7 @@ from preheat.core.snapshot import Snapshot
 from preheat.library.digest_check import require_held
 from preheat.library.library import Library
 from preheat.recipes.recipe import Need, Recipe
-from preheat.verbs.verify import verify
+from preheat.verbs.upkeep.verify import verify
 
 Required = Sequence[tuple[Need, Snapshot]]
 

@@ -17,7 +17,7 @@ from preheat.mirror.api.request_url import asked_at, asked_by
 from preheat.recipes.inference.layout_paths import within
 from preheat.recipes.inference.observation import Loaded, Made, Observation, Opened, Reached, Served
 from preheat.recipes.inference.trace_log import Notes, Reply, file_name
-from preheat.verbs.traced_start import Seen
+from preheat.verbs.tracing.traced_start import Seen
 
 # What hubs' clients write for themselves, and what is no use to anybody after.
 _BOOKS = ("/refs/", "/trees/", "/.no_exist/", "/.locks/", "/.cache/huggingface/", "/__pycache__/", "/xet/", "/.git/")

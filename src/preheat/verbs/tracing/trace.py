@@ -21,10 +21,10 @@ from preheat.recipes.inference.infer import LARGE, Inferred, infer
 from preheat.recipes.inference.observation import Observation
 from preheat.recipes.lock_file import lock_path
 from preheat.recipes.recipe_writer import recipe_text
-from preheat.verbs.asking import Asking
 from preheat.verbs.lock import keep_lock
-from preheat.verbs.sightings import Subject, observe, reached
-from preheat.verbs.traced_start import Lead, Recorder, Seen, Wanted, Watch, noted, traced_start
+from preheat.verbs.tracing.cancellable_resolve import Asking
+from preheat.verbs.tracing.observe import Subject, observe, reached
+from preheat.verbs.tracing.traced_start import Lead, Recorder, Seen, Wanted, Watch, noted, traced_start
 
 _HARDLY = 0.1
 

@@ -17,7 +17,7 @@ from preheat.oci.layers.view_entries import HOME, parents, read_tree
 from preheat.recipes.lock_file import Lock, Pinned
 from preheat.recipes.lock_writer import lock_text
 from preheat.recipes.recipe import Need, Recipe
-from preheat.verbs.required import Required
+from preheat.verbs.locked_needs import Required
 from preheat.verbs.view import require_names
 from preheat.views.names import renamed
 from preheat.views.placer import place

@@ -20,9 +20,9 @@ from preheat.oci.model.image import Document, Image, config_document, write_mani
 from preheat.oci.model.interfaces import Source, Target
 from preheat.oci.model.platform import Platform
 from preheat.oci.registry.push import Mounts
-from preheat.verbs.assemble import MODELPACK, Base, Order, Plan, assemble
-from preheat.verbs.inside import refuse_secrets
-from preheat.verbs.required import Required, require, required
+from preheat.verbs.building.image_contents import refuse_secrets
+from preheat.verbs.building.image_plan import MODELPACK, Base, Order, Plan, assemble
+from preheat.verbs.locked_needs import Required, require, required
 from preheat.views.view_protocol import View
 
 _MOST_REPOSITORIES = 8

@@ -11,7 +11,7 @@ from preheat.core.errors import LibraryError, Occupied
 from preheat.core.events import Adopted, Listener, MovedAside, Placed
 from preheat.core.placement import KEPT, OURS, THEIRS, Look
 from preheat.library.library import Library
-from preheat.verbs.ground import (
+from preheat.verbs.placing.allowed_places import (
     NO_PERMISSION,
     Permissions,
     Site,
@@ -20,7 +20,7 @@ from preheat.verbs.ground import (
     settled,
     with_real_folder,
 )
-from preheat.verbs.survey import Conflict, Found, Survey, digest_of, is_pointer
+from preheat.verbs.placing.placement_plan import Conflict, Found, Survey, digest_of, is_pointer
 from preheat.views.path_state import see
 from preheat.views.placer import Left, Placer, read_note
 from preheat.views.view_protocol import Before, Bytes, Note, Piece

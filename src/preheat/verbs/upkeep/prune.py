@@ -8,7 +8,7 @@ from preheat.core.snapshot import Snapshot
 from preheat.library.library import Library
 from preheat.library.records.claims import PULL
 from preheat.library.upkeep.sweep import Sweep
-from preheat.verbs.remove import clear
+from preheat.verbs.upkeep.remove import clear
 
 # What came so recently may be wanted by a preheat that is too old to say so.
 YOUNG_S = 3600.0

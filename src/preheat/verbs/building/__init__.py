@@ -1,0 +1,1 @@
+"""`build`: an image with the weights in it."""

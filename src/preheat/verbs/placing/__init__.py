@@ -1,0 +1,1 @@
+"""Views placed where apps look, without replacing a file of the user's."""

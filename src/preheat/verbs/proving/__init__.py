@@ -1,0 +1,1 @@
+"""`prove`: timed starts under each condition."""

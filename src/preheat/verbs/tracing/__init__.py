@@ -1,0 +1,1 @@
+"""`trace`: one start of an app, observed, and its recipe."""
