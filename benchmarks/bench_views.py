@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.reflinks import xfs
 
-from preheat.cli.words import read_size, say_size
+from preheat.cli.typed_units import read_size, say_size
 from preheat.core.digest import sha256
 from preheat.core.errors import LibraryError
 from preheat.core.ref import Ref

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.cli.cleaning import clean, clean_deeply
+from preheat.cli.output.sanitize import clean, clean_deeply
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub, refuses
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.cli.words import read_seconds, read_size
+from preheat.cli.typed_units import read_seconds, read_size
 from preheat.core.errors import PreheatError
 from preheat.core.ref import Ref
 from preheat.hubs.hf_api import next_page, read_info, read_tree

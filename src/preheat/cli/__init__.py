@@ -1,0 +1,1 @@
+"""The command: words in, objects wired, results printed."""

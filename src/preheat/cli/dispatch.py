@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from preheat.cli.console import Both, JsonLines, console
+from preheat.cli.output.console import Both, JsonLines, console
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import PreheatError, UsageError
 from preheat.library.blobs.partial import disk_trouble
 
 _INTERRUPTED = 130
+_UPKEEP = frozenset(("adopt", "ls", "pin", "prune", "rm", "show", "unpin", "verify"))
 
 
 def dispatch(options: argparse.Namespace) -> int:
@@ -46,9 +47,9 @@ def dispatch(options: argparse.Namespace) -> int:
 
 def _command(verb: str) -> Callable[[argparse.Namespace, Wiring], int]:
     """Load the verb's own module, and none of the others."""
-    command: Callable[[argparse.Namespace, Wiring], int] = importlib.import_module(
-        f"preheat.cli.commands.{verb.replace('-', '_')}"
-    ).command
+    room = "preheat.cli.commands.upkeep" if verb in _UPKEEP else "preheat.cli.commands"
+    module = importlib.import_module(f"{room}.{verb.replace('-', '_')}")
+    command: Callable[[argparse.Namespace, Wiring], int] = module.command
     return command
 
 

@@ -32,7 +32,7 @@ def _run(words: list[str]) -> int:
     try:
         options = parser().parse_args(words[:split])
     except PreheatError as error:
-        from preheat.cli.console import console
+        from preheat.cli.output.console import console
 
         out = sys.stderr if words[:1] == ["run"] else sys.stdout
         console(json="--json" in words[:split], loud=1, out=out).error(error)

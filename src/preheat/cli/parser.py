@@ -4,12 +4,12 @@ import argparse
 from typing import NoReturn
 
 from preheat import __version__
-from preheat.cli.describing import describing
-from preheat.cli.imaging import imaging
-from preheat.cli.mirroring import EXAMPLES, mirroring
-from preheat.cli.proving import proving
-from preheat.cli.reaching import asking, pulling
-from preheat.cli.upkeep import upkeep
+from preheat.cli.options.build import imaging
+from preheat.cli.options.connection_options import asking, pulling
+from preheat.cli.options.mirror import EXAMPLES, mirroring
+from preheat.cli.options.prove import proving
+from preheat.cli.options.trace_and_lock import describing
+from preheat.cli.options.upkeep import upkeep
 from preheat.core.errors import UsageError
 
 

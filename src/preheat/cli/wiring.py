@@ -5,8 +5,8 @@ from pathlib import Path
 
 from preheat.api.session import Session
 from preheat.api.settings import Settings
-from preheat.cli.console import Console
-from preheat.cli.words import read_seconds, read_size
+from preheat.cli.output.console import Console
+from preheat.cli.typed_units import read_seconds, read_size
 
 
 class Wiring(Session):

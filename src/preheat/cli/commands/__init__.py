@@ -1,0 +1,1 @@
+"""One file a verb: its options as arguments of the verb's story."""

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from preheat.api.building import ImageTerms, build_image, check_built, write_docker_context
+from preheat.cli.typed_units import read_address, read_seconds, read_size
 from preheat.cli.wiring import Wiring
-from preheat.cli.words import read_address, read_seconds, read_size
 from preheat.core.errors import UsageError
 from preheat.core.units import say_seconds, say_size
 from preheat.oci.model.image_name import read_place

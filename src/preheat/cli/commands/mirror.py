@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
+from preheat.cli.typed_units import read_address, read_seconds, read_size, read_upstream_token
 from preheat.cli.wiring import Wiring
-from preheat.cli.words import read_address, read_seconds, read_size, read_upstream_token
 from preheat.core.errors import PreheatError, UsageError
 from preheat.core.events import Event, Noted
 from preheat.mirror.access.certificate import given, names_of, own, place

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from preheat.api.proving import Proof, prove_app
+from preheat.cli.typed_units import read_seconds, read_size
 from preheat.cli.wiring import Wiring
-from preheat.cli.words import read_seconds, read_size
 from preheat.core.errors import CheckFailed, PreheatError, UsageError
 from preheat.disk.temporary_file import put, tidy
 from preheat.proof.report.comparison import Older, compare, read_older

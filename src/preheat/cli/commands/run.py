@@ -3,8 +3,8 @@
 import argparse
 
 from preheat.api.running import Guarding, app_to_run, run_app
+from preheat.cli.typed_units import read_seconds
 from preheat.cli.wiring import Wiring
-from preheat.cli.words import read_seconds
 from preheat.guard.model.life import Patience
 
 

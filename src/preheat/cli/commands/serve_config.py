@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from preheat.cli.typed_units import read_address, read_seconds
 from preheat.cli.wiring import Wiring
-from preheat.cli.words import read_address, read_seconds
 from preheat.core.errors import UsageError
 from preheat.deploy.compose import compose
 from preheat.deploy.guard_zip import write_guard_zip

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
+from preheat.cli.typed_units import read_seconds
 from preheat.cli.wiring import Wiring
-from preheat.cli.words import read_seconds
 from preheat.core.errors import HubError, UsageError
 from preheat.core.events import Listener
 from preheat.core.ref import Ref

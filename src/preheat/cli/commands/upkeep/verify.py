@@ -4,8 +4,8 @@ import argparse
 import glob
 import time
 
+from preheat.cli.typed_units import read_seconds
 from preheat.cli.wiring import Wiring
-from preheat.cli.words import read_seconds
 from preheat.core.errors import CheckFailed, NotPreloaded
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot

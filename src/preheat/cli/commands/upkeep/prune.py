@@ -2,8 +2,8 @@
 
 import argparse
 
+from preheat.cli.typed_units import read_seconds
 from preheat.cli.wiring import Wiring
-from preheat.cli.words import read_seconds
 from preheat.core.units import say_size
 from preheat.library.blobs.partial import disk_trouble
 from preheat.library.upkeep.sweep import Sweep

@@ -2,7 +2,7 @@
 
 import argparse
 
-from preheat.cli.commands.prune import sweep_of
+from preheat.cli.commands.upkeep.prune import sweep_of
 from preheat.cli.wiring import Wiring
 from preheat.core.ref import Ref
 from preheat.core.units import say_size

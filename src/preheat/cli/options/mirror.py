@@ -2,7 +2,7 @@
 
 import argparse
 
-from preheat.cli.reaching import reaching
+from preheat.cli.options.connection_options import reaching
 
 EXAMPLES = """\
   preheat mirror --listen 0.0.0.0:8000           then, on every desk: export HF_ENDPOINT=http://HOST:8000

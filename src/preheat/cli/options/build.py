@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from preheat.cli.reaching import reaching
+from preheat.cli.options.connection_options import reaching
 
 Build = Callable[[argparse.ArgumentParser], None]
 

@@ -7,9 +7,9 @@ import time
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from preheat.cli.cleaning import clean
-from preheat.cli.pace import Pace
-from preheat.cli.sentences import say_upkeep
+from preheat.cli.output.progress import Pace
+from preheat.cli.output.sanitize import clean
+from preheat.cli.output.upkeep_lines import say_upkeep
 from preheat.core.errors import AppError, PreheatError
 from preheat.core.events import (
     Adopted,

@@ -8,8 +8,8 @@ from typing import IO, Protocol
 
 import msgspec
 
-from preheat.cli.cleaning import clean_deeply
-from preheat.cli.pace import Pace
+from preheat.cli.output.progress import Pace
+from preheat.cli.output.sanitize import clean_deeply
 from preheat.core.errors import AppError, ImageError, Incomplete, Occupied, PreheatError
 from preheat.core.events import Adopted, Event, Evicted, Placed, Read, Reading, Received, Resolved, Stored, Waiting
 
@@ -134,7 +134,7 @@ def console(*, json: bool, loud: int, out: IO[str] | None = None) -> Console:
     if json:
         return JsonLines(out or sys.stdout)
     # Only here: what draws for people takes longer to load than many a command to run.
-    from preheat.cli.people import People
+    from preheat.cli.output.human import People
 
     return People(loud)
 

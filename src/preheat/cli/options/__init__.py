@@ -1,0 +1,1 @@
+"""Options of each verb, as argparse needs them."""

@@ -1,0 +1,1 @@
+"""How events, errors and results are printed: sentences or JSON lines."""
