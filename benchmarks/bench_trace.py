@@ -27,7 +27,7 @@ from preheat.library.library import Library
 from preheat.recipes.offline_env import direct, offline
 from preheat.recipes.recipe import read_recipe
 from preheat.transfer.fetch import Policy
-from preheat.verbs.pull import Source, Wish, pull
+from preheat.verbs.pull import PullSource, Wish, pull
 from preheat.verbs.tracing.traced_start import Lead, environment
 from preheat.verbs.view import place
 from preheat.views.layouts.huggingface import HuggingFaceCache
@@ -55,7 +55,7 @@ def placed(workplace: Path) -> dict[str, str]:
     environ: dict[str, str] = {}
     for need in read_recipe(DEMO).needs:
         folder = Ref.parse(f"file:{HUB / need.ref.repo}")
-        told = pull([Source("the demo's hub", Folder(), folder)], library, Policy(4), silent, Wish(need.files))
+        told = pull([PullSource("the demo's hub", Folder(), folder)], library, Policy(4), silent, Wish(need.files))
         # Placed as the hub's repository, by which name the page asks for it.
         snapshot = replace(told.snapshot, ref=need.ref)
         environ |= place(snapshot, library, HuggingFaceCache(), workplace / "cache", silent)

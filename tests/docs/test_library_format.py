@@ -16,9 +16,9 @@ from preheat.disk.splice import Pipe
 from preheat.hubs.folder import Folder
 from preheat.hubs.hub import Reader
 from preheat.library.library import Library
-from preheat.net.retry import Patience
+from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
-from preheat.verbs.pull import Source, pull
+from preheat.verbs.pull import PullSource, pull
 
 TEXT = (Path(__file__).parents[2] / "docs/library-format.md").read_text(encoding="utf-8")
 WORDS = {
@@ -143,8 +143,8 @@ def test_a_library_made_by_a_pull_has_nothing_that_is_not_named(model: Path, tmp
 def test_a_pull_that_broke_leaves_a_partial_and_a_journal_of_the_form_given(model: Path, tmp_path: Path) -> None:
     library = Library(tmp_path / "library")
     told: list[Event] = []
-    source = Source("breaking", Breaking(Folder(), BIG // 2), Ref.parse(f"file:{model}"))
-    policy = Policy(1, patience=Patience(attempts=2, first_wait_s=0.01, lasting_s=0.0))
+    source = PullSource("breaking", Breaking(Folder(), BIG // 2), Ref.parse(f"file:{model}"))
+    policy = Policy(1, patience=RetryPolicy(attempts=2, first_wait_s=0.01, lasting_s=0.0))
     with pytest.raises(HubUnavailable):
         pull([source], library, policy, told.append)
     assert {"partial/ALGORITHM-HEX.part", "partial/ALGORITHM-HEX.journal"} <= met(library.root)

@@ -8,7 +8,7 @@ import pytest
 
 from preheat.guard.model.tail import Tail
 from preheat.guard.probes.probes import parse_probe
-from preheat.recipes.recipe import _App, _Need, read_recipe
+from preheat.recipes.recipe import _App, _RecipeNeed, read_recipe
 
 DOCS = Path(__file__).parents[2]
 TEXT = (DOCS / "docs/recipes.md").read_text(encoding="utf-8")
@@ -20,7 +20,7 @@ def words(section: str) -> list[str]:
 
 def test_the_tables_have_the_words_that_are_read() -> None:
     assert words("[app]") == [field.name for field in msgspec.structs.fields(_App)]
-    assert words("[[needs]]") == [field.name for field in msgspec.structs.fields(_Need)]
+    assert words("[[needs]]") == [field.name for field in msgspec.structs.fields(_RecipeNeed)]
 
 
 def test_the_recipe_shown_is_read_and_uses_every_word(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ SRC = str(Path(__file__).parents[2] / "src")
 GUARD = """
 import sys
 from preheat.guard.model.app import App
-from preheat.guard.model.life import Patience
+from preheat.guard.model.life import RestartPolicy as Patience
 from preheat.guard.process.process import Output
 from preheat.guard.supervise.supervisor import supervise
 

@@ -14,11 +14,11 @@ import preheat.guard
 for module in pkgutil.walk_packages(preheat.guard.__path__, "preheat.guard."):
     __import__(module.name)
 from preheat.guard.model.app import App
-from preheat.guard.model.life import Patience
+from preheat.guard.model.life import RestartPolicy as Patience
 from preheat.guard.kernel.peak_memory import Peak
 from preheat.guard.witness.connections import Witness
 from preheat.guard.probes.probes import parse_probe, port_of
-from preheat.guard.supervise.supervisor import Started, supervise
+from preheat.guard.supervise.supervisor import AppStarted as Started, supervise
 from preheat.guard.model.tail import Tail
 
 peaks = []

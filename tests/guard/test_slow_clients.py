@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from preheat.guard.net.port_relay import most_relayed
-from preheat.guard.net.small_http import Answer, listen, serve
+from preheat.guard.net.small_http import HttpReply, listen, serve
 from tests.command import Preheat
 
 
@@ -28,7 +28,7 @@ def ask(port: int, path: str = "/livez") -> bytes:
 @pytest.fixture
 def status() -> Iterator[int]:
     listener = listen("127.0.0.1", 0)
-    close = serve(listener, lambda _method, _path: Answer(200, "text/plain", b"ok"))
+    close = serve(listener, lambda _method, _path: HttpReply(200, "text/plain", b"ok"))
     yield listener.getsockname()[1]
     close()
 

@@ -13,10 +13,10 @@ import pytest
 
 from preheat.guard.model.life import Life
 from preheat.guard.process.process import Output
-from preheat.guard.status.app_status import Board
+from preheat.guard.status.app_status import AppStatus
 from preheat.guard.status.start_progress import Progress, Step, progress
 from preheat.guard.supervise.instance import Instance
-from preheat.guard.warm_up import Range, WarmUp, read_ranges
+from preheat.guard.warm_up import FileRange, WarmUp, read_ranges
 from tests.guard.apps import python, until
 from tests.guard.zipped import guard, start
 
@@ -59,7 +59,7 @@ def is_in_memory(path: Path) -> bool:
 
 
 def test_everything_on_the_list_is_in_memory_afterwards(cold: Path) -> None:
-    warm = WarmUp([Range(str(cold))], lambda: PLENTY)
+    warm = WarmUp([FileRange(str(cold))], lambda: PLENTY)
     assert warm.wait(30)
     assert is_in_memory(cold)
     assert (warm.read + warm.found, warm.why) == (cold.stat().st_size, "")
@@ -67,7 +67,7 @@ def test_everything_on_the_list_is_in_memory_afterwards(cold: Path) -> None:
 
 def test_what_is_in_memory_already_is_not_read_again(cold: Path) -> None:
     cold.read_bytes()
-    warm = WarmUp([Range(str(cold))], lambda: PLENTY)
+    warm = WarmUp([FileRange(str(cold))], lambda: PLENTY)
     assert warm.wait(30)
     assert warm.read + warm.found == cold.stat().st_size
     # At most one chunk of the eight: where the kernel has just taken a page back.
@@ -75,13 +75,13 @@ def test_what_is_in_memory_already_is_not_read_again(cold: Path) -> None:
 
 
 def test_only_the_range_that_is_wanted_is_read(cold: Path) -> None:
-    warm = WarmUp([Range(str(cold), 8 << 20, 12 << 20)], lambda: PLENTY)
+    warm = WarmUp([FileRange(str(cold), 8 << 20, 12 << 20)], lambda: PLENTY)
     assert warm.wait(30)
     assert warm.read + warm.found == 4 << 20
 
 
 def test_it_never_takes_memory_that_somebody_uses(cold: Path) -> None:
-    warm = WarmUp([Range(str(cold))], lambda: 64 << 20)
+    warm = WarmUp([FileRange(str(cold))], lambda: 64 << 20)
     assert warm.wait(30)
     assert (warm.read, warm.why) == (0, "no memory is left that nobody uses")
 
@@ -93,7 +93,7 @@ def test_memory_that_runs_short_on_the_way_ends_it_there(tmp_path: Path) -> None
     if cached(path) > path.stat().st_size // PAGE // 2:
         pytest.skip("this file system keeps its files in memory")
     room = iter([PLENTY])
-    warm = WarmUp([Range(str(path))], lambda: next(room, 0))
+    warm = WarmUp([FileRange(str(path))], lambda: next(room, 0))
     assert warm.wait(30)
     assert 0 < warm.read < 160 << 20
     assert warm.why
@@ -102,14 +102,17 @@ def test_memory_that_runs_short_on_the_way_ends_it_there(tmp_path: Path) -> None
 def test_a_list_that_is_older_than_the_app_does_no_harm(cold: Path, tmp_path: Path) -> None:
     gone, empty = str(tmp_path / "gone"), tmp_path / "empty"
     empty.touch()
-    warm = WarmUp([Range(gone), Range(str(tmp_path)), Range(str(empty)), Range(str(cold), 1 << 40)], lambda: PLENTY)
+    warm = WarmUp(
+        [FileRange(gone), FileRange(str(tmp_path)), FileRange(str(empty)), FileRange(str(cold), 1 << 40)],
+        lambda: PLENTY,
+    )
     assert warm.wait(30)
     assert warm.why == ""
 
 
 def test_a_list_is_read_with_ranges_and_without() -> None:
     lines = ["# order of the last start\n", "/a b\n", "\n", "/c\t4096\t8192\n"]
-    assert read_ranges(lines) == [Range("/a b"), Range("/c", 4096, 8192)]
+    assert read_ranges(lines) == [FileRange("/a b"), FileRange("/c", 4096, 8192)]
 
 
 def test_a_real_list_of_many_files_is_taken_in_its_order(tmp_path: Path) -> None:
@@ -166,7 +169,7 @@ mapped.close(); print("closed"); time.sleep(60)
 """
     app = python(code, cwd=str(tmp_path))
     instance = Instance(app, None, output=Output(None, None), witness=None, ring=lambda: None)
-    board = Board("x", paths=[str(file) for file in (*files, tmp_path / "gone")], life=Life("starting"))
+    board = AppStatus("x", paths=[str(file) for file in (*files, tmp_path / "gone")], life=Life("starting"))
     board.began(instance.process.pid, instance.began)
     try:
         assert until(lambda: board.progress() == Progress("loading two", 33))

@@ -18,7 +18,7 @@ from preheat.hubs import ms_api
 from preheat.hubs.listing_commit import listing_commit
 from preheat.hubs.modelscope import ModelScope
 from preheat.mirror.api import ms_answers
-from preheat.mirror.api.folders import Found
+from preheat.mirror.api.folders import ServedSnapshot
 from preheat.mirror.api.hf_routes import answer
 from preheat.mirror.http.messages import Answer, Request, refuse
 from preheat.mirror.http.server import Server
@@ -92,8 +92,8 @@ def _json(document: object) -> bytes:
 def test_reads_what_the_hub_lists() -> None:
     page = ms_api.read_page(_json(FILES), str(REF))
     assert page.files == (
-        ms_api.Listed(File("config.json", 51, sha256(HEX)), COMMIT),
-        ms_api.Listed(File("qwen/m.pt", 9, sha256(HEX)), ""),
+        ms_api.ListedFile(File("config.json", 51, sha256(HEX)), COMMIT),
+        ms_api.ListedFile(File("qwen/m.pt", 9, sha256(HEX)), ""),
     )
     assert (page.folders, page.entries) == (("qwen",), 3)
 
@@ -195,7 +195,7 @@ def _none_is_a_folder(paths: list[str]) -> bool:
 @given(st.lists(_paths, max_size=8, unique=True).filter(_none_is_a_folder))
 def test_what_is_written_is_read_back_and_folder_by_folder_is_all_of_it(paths: list[str]) -> None:
     files = tuple(File(path, 1, sha256(HEX)) for path in sorted(paths))
-    found = Found(Snapshot(REF, COMMIT, files), lambda file: None)
+    found = ServedSnapshot(Snapshot(REF, COMMIT, files), lambda file: None)
     page = ms_api.read_page(ms_answers.write_entries(ms_answers.list_files(found, recursive=True)), "")
     assert tuple(one.file for one in page.files) == files
     walked, folders = [], [""]
@@ -227,8 +227,8 @@ def _serving(
 ) -> Iterator[tuple[ModelScope, list[Event]]]:
     files = tuple(File(path, 1, sha256(HEX)) for path in paths)
 
-    def find(ref: Ref) -> Found | None:
-        return Found(Snapshot(ref, COMMIT, files), lambda file: None)
+    def find(ref: Ref) -> ServedSnapshot | None:
+        return ServedSnapshot(Snapshot(ref, COMMIT, files), lambda file: None)
 
     events: list[Event] = []
     transport = Transport(trusting())

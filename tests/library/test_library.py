@@ -14,7 +14,7 @@ from preheat.core.digest import Digest, git_sha1, hasher, sha256
 from preheat.core.errors import Busy, IntegrityError, LibraryError, NoSpace, NotPreloaded
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.library.blobs.ranges import Range
+from preheat.library.blobs.ranges import ByteRange
 from preheat.library.library import Library
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -83,12 +83,12 @@ def test_what_was_wrong_can_be_asked_for_again_and_the_rest_stays(library: Libra
     partial.write(2 << 20, memoryview(bytes(1 << 20)))
     with pytest.raises(IntegrityError):
         library.keep(partial)
-    partial.forget([Range(2 << 20, 3 << 20)])
-    assert partial.gaps == [Range(2 << 20, 3 << 20)]
+    partial.forget([ByteRange(2 << 20, 3 << 20)])
+    assert partial.gaps == [ByteRange(2 << 20, 3 << 20)]
     partial.close()
     again = library.begin(large())
     assert again is not None
-    assert again.gaps == [Range(2 << 20, 3 << 20)]
+    assert again.gaps == [ByteRange(2 << 20, 3 << 20)]
     again.write(2 << 20, memoryview(LARGE)[2 << 20 :])
     library.keep(again)
     assert library.path(large().digest).read_bytes() == LARGE
@@ -102,7 +102,7 @@ def test_what_arrived_is_there_after_letting_go(library: Library) -> None:
     first.close()
     again = library.begin(large())
     assert again is not None
-    assert again.gaps == [Range(0, 1 << 20), Range(2 << 20, 3 << 20)]
+    assert again.gaps == [ByteRange(0, 1 << 20), ByteRange(2 << 20, 3 << 20)]
     again.write(0, memoryview(LARGE)[: 1 << 20])
     again.write(2 << 20, memoryview(LARGE)[2 << 20 :])
     library.keep(again)
@@ -119,7 +119,7 @@ def test_a_partial_of_the_wrong_length_is_begun_anew(library: Library) -> None:
     os.truncate(part, 100)
     again = library.begin(large())
     assert again is not None
-    assert again.gaps == [Range(0, len(LARGE))]
+    assert again.gaps == [ByteRange(0, len(LARGE))]
     again.close()
 
 

@@ -9,15 +9,15 @@ from preheat.core.events import Event
 from preheat.core.ref import Ref
 from preheat.hubs.huggingface import HuggingFace
 from preheat.library.library import Library
-from preheat.mirror.access.reloadable import Settings, Words
+from preheat.mirror.access.reloadable import ReloadableSettings, Words
 from preheat.mirror.api.folders import Shelf
 from preheat.mirror.upstream.pull_through import Remembering
 from preheat.mirror.upstream.upstream import Upstream
 from preheat.net.http import Transport, Wires
-from preheat.net.retry import Patience
+from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
-from preheat.verbs.pull import Source, pull
+from preheat.verbs.pull import PullSource, pull
 from tests.authority import authority, connect, trusting
 
 REMEMBERING = Remembering()
@@ -56,14 +56,14 @@ class Room:
         folder: Path,
         *upstreams: str,
         remembering: Remembering = REMEMBERING,
-        patience: Patience = WHILE_CLIENTS_WAIT,
+        patience: RetryPolicy = WHILE_CLIENTS_WAIT,
         address: tuple[str, int] = ("127.0.0.1", 0),
     ) -> None:
         self.library = Library(folder)
         self.events: list[Event] = []
         self._transport = Transport(trusting(Wires(connect_s=2.0, read_s=5.0)))
         behind = [self._upstream(url) for url in upstreams]
-        settings = Settings(Words(tls=lambda: authority().context))
+        settings = ReloadableSettings(Words(tls=lambda: authority().context))
         house = House(settings, remembering=remembering, patience=patience)
         self.server = mirror(address, self.library, Shelf({}), self.events.append, upstreams=behind, house=house)
         self.url = self.server.url
@@ -85,7 +85,7 @@ class Room:
     def pull(self, words: str, url: str) -> None:
         """Put a model into its library by hand."""
         ref = Ref.parse(words)
-        source = Source(url, HuggingFace(url, self._transport), ref)
+        source = PullSource(url, HuggingFace(url, self._transport), ref)
         pull([source], self.library, Policy(connections=4), self.events.append)
 
     def _upstream(self, url: str) -> Upstream:

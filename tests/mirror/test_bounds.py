@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from preheat.core.events import Event
 from preheat.library.library import Library
 from preheat.mirror.access.host_check import is_foreign, is_loopback
-from preheat.mirror.access.token_auth import Door
-from preheat.mirror.http.limits import Limits
+from preheat.mirror.access.token_auth import TokenAuth
+from preheat.mirror.http.limits import ServerLimits
 from preheat.mirror.http.messages import Answer, Request, Slice
 from preheat.mirror.http.receive_budget import Budget
 from preheat.mirror.http.server import Server
@@ -34,7 +34,7 @@ def port_of(server: Server) -> int:
     return int(server.url.rpartition(":")[2])
 
 
-def served(answer: Callable[[Request], Answer], limits: Limits, door: Door = Door()) -> Server:  # noqa: B008 - frozen
+def served(answer: Callable[[Request], Answer], limits: ServerLimits, door: TokenAuth = TokenAuth()) -> Server:  # noqa: B008 - frozen
     events: list[Event] = []
     greet = greeting(lambda: door, limits.body_size)
     return Server(("127.0.0.1", 0), answer, events.append, limits=limits, greet=greet)
@@ -56,7 +56,7 @@ def announced(path: str, *fields: str, size: int = 4_000_000) -> bytes:
 
 
 def test_no_body_is_waited_for_before_the_token_is_shown() -> None:
-    with served(well, Limits(), Door((TOKEN,))) as server:
+    with served(well, ServerLimits(), TokenAuth((TOKEN,))) as server:
         port = port_of(server)
         assert first_line(port, announced(PATHS)) == b"HTTP/1.1 401 Unauthorized"
         shown = announced(PATHS, f"Authorization: Bearer {TOKEN}", "Expect: 100-continue")
@@ -66,12 +66,12 @@ def test_no_body_is_waited_for_before_the_token_is_shown() -> None:
 
 @pytest.mark.parametrize("path", ["/", "/acme/tiny/resolve/main/config.json", "/api/models/acme/tiny", "/api/v1/login"])
 def test_no_body_is_read_where_none_is_meant(path: str) -> None:
-    with served(well, Limits()) as server:
+    with served(well, ServerLimits()) as server:
         assert first_line(port_of(server), announced(path)) == b"HTTP/1.1 200 OK"
 
 
 def test_bodies_that_do_not_come_keep_nobody_out() -> None:
-    with served(well, Limits(connections=8)) as server, ExitStack() as open_ones:
+    with served(well, ServerLimits(connections=8)) as server, ExitStack() as open_ones:
         for _ in range(16):
             raw = open_ones.enter_context(socket.create_connection(("127.0.0.1", port_of(server)), timeout=10))
             raw.sendall(announced(PATHS))
@@ -79,7 +79,7 @@ def test_bodies_that_do_not_come_keep_nobody_out() -> None:
 
 
 def test_all_bodies_together_have_a_budget() -> None:
-    with served(well, Limits(bodies_size=5_000_000)) as server, ExitStack() as open_ones:
+    with served(well, ServerLimits(bodies_size=5_000_000)) as server, ExitStack() as open_ones:
         raw = open_ones.enter_context(socket.create_connection(("127.0.0.1", port_of(server)), timeout=10))
         raw.sendall(announced(PATHS, "Expect: 100-continue"))
         assert raw.recv(100).startswith(b"HTTP/1.1 100 ")
@@ -115,7 +115,7 @@ def test_a_client_that_takes_its_answer_slowly_makes_room(tmp_path: Path) -> Non
             return well(request)
         return Answer(200, {"Content-Length": str(200 << 20)}, Slice(large, 0, 200 << 20))
 
-    with served(slice_of_it, Limits(connections=4)) as server, ExitStack() as open_ones:
+    with served(slice_of_it, ServerLimits(connections=4)) as server, ExitStack() as open_ones:
         for _ in range(4):
             slow = open_ones.enter_context(socket.socket())
             slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

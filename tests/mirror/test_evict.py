@@ -17,10 +17,10 @@ from preheat.core.snapshot import Snapshot
 from preheat.library.library import Library
 from preheat.library.records.records import MIRROR
 from preheat.library.upkeep.inventory import Blob
-from preheat.mirror.evict import Evictor, Version, candidates, choose, require_cap
+from preheat.mirror.evict import EvictableVersion, Evictor, candidates, choose, require_cap
 from preheat.mirror.last_used import Uses
 from preheat.mirror.status.access_log import AccessLog
-from preheat.mirror.status.counters import Tally
+from preheat.mirror.status.counters import RequestCounter
 from tests.growth.counting import calls_of, grows_as_the_work
 from tests.library.shelves import shelve
 
@@ -168,7 +168,7 @@ def test_each_version_that_goes_is_told_logged_and_counted(library: Library, tmp
         (first.ref, first.commit, ("main",)),
         (second.ref, second.commit, ("main",)),
     ]
-    log, tally = AccessLog(str(tmp_path / "log")), Tally()
+    log, tally = AccessLog(str(tmp_path / "log")), RequestCounter()
     for event in events:
         log(event)
         tally(event)
@@ -215,7 +215,9 @@ def test_choosing_what_goes_grows_with_the_versions() -> None:
         digests = [Digest("sha256", f"{number:064x}") for number in range(count)]
         blobs = [Blob((digest,), 10, 4096, 0.0) for digest in digests]
         versions = [
-            Version(Ref.parse(f"hf:acme/m{number}").at(f"{number:040x}"), frozenset((str(digest),)), float(number))
+            EvictableVersion(
+                Ref.parse(f"hf:acme/m{number}").at(f"{number:040x}"), frozenset((str(digest),)), float(number)
+            )
             for number, digest in enumerate(digests)
         ]
         return calls_of(lambda: choose(versions, versions, blobs, 4096 * count))
@@ -229,7 +231,9 @@ _AGES = st.lists(st.tuples(st.integers(0, 20), st.booleans(), st.booleans()), ma
 @given(_AGES, st.integers(0, 20))
 def test_candidates_are_the_free_in_the_order_of_their_use(told: list[tuple[int, bool, bool]], before: int) -> None:
     versions = [
-        Version(Ref.parse(f"hf:acme/m{number}").at(f"{number:040x}"), frozenset((f"sha256:{number}",)), float(used_at))
+        EvictableVersion(
+            Ref.parse(f"hf:acme/m{number}").at(f"{number:040x}"), frozenset((f"sha256:{number}",)), float(used_at)
+        )
         for number, (used_at, _, _) in enumerate(told)
     ]
     refs = [version.ref for version in versions]

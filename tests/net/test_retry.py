@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preheat.core.errors import HubUnavailable, NotFound
-from preheat.net.retry import Patience, persist
+from preheat.net.retry import RetryPolicy, persist
 
-QUICK = Patience(attempts=3, first_wait_s=0.001)
+QUICK = RetryPolicy(attempts=3, first_wait_s=0.001)
 
 
 def test_it_goes_on_after_a_failure_that_may_pass() -> None:
@@ -48,11 +48,11 @@ def test_a_no_is_final() -> None:
 
 @given(st.integers(1, 60), st.floats(0, 0.999))
 def test_waits_grow_and_stay_within_bounds(failures: int, jitter: float) -> None:
-    patience = Patience()
+    patience = RetryPolicy()
     assert 0 < patience.wait_s(failures, None, jitter) <= patience.longest_wait_s
 
 
 @given(st.floats(0, 10_000), st.floats(0, 0.999))
 def test_what_the_hub_asks_for_wins_while_patience_lasts(asked: float, jitter: float) -> None:
-    patience = Patience()
+    patience = RetryPolicy()
     assert patience.wait_s(1, asked, jitter) == min(asked, patience.lasting_s)

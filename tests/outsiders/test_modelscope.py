@@ -11,7 +11,7 @@ import pytest
 
 from preheat.core.events import Answered, Event
 from preheat.library.library import Library
-from preheat.mirror.access.reloadable import Settings, Words
+from preheat.mirror.access.reloadable import ReloadableSettings, Words
 from preheat.mirror.api.folders import Shelf
 from preheat.verbs.mirror import House, mirror
 from tests.authority import authority
@@ -149,7 +149,7 @@ def test_what_our_own_client_has_pulled_is_served_from_the_library(
     command = [str(COMMAND), "pull", "ms:acme/tiny", "--library", str(library.root)]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    house = House(Settings(Words(tls=lambda: authority().context)))
+    house = House(ReloadableSettings(Words(tls=lambda: authority().context)))
     with mirror(("127.0.0.1", 0), library, Shelf({}), events.append, house=house) as server:
         environ["MODELSCOPE_ENDPOINT"] = server.url
         script = f"{_PRELUDE}\nprint('\\n' + snapshot_download('acme/tiny'))"

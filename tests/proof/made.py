@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from preheat.proof.limits.disk_speed import Speed
 from preheat.proof.limits.line_speed import Line
-from preheat.proof.report.report import Imitated, Limits, Report
+from preheat.proof.report.report import Imitated, MachineLimits, Report
 from preheat.proof.start.timeline import (
     COLD,
     PRELOADED,
@@ -14,10 +14,10 @@ from preheat.proof.start.timeline import (
     Memory,
     Package,
     Pulled,
-    Reading,
     Span,
     Timeline,
     Traffic,
+    WeightReads,
 )
 
 _IMPORTS = Imports(
@@ -45,18 +45,20 @@ def made(ready: Sequence[float] = (2.0,), app: str = "talk") -> Report:
         listening_s=1.9,
         downloading=(),
         pulled=Pulled(0.1, 0.8, 0.1, 0.01),
-        reading=Reading((Span(1.3, 1.5),), 9_000_000, 12),
+        reading=WeightReads((Span(1.3, 1.5),), 9_000_000, 12),
         traffic=Traffic(9_001_000, 59_000_000, 0, 0, 0),
         memory=Memory(95_000_000, 85_000_000, 120_000_000, 9_000_000),
         stayed=0.0,
     )
-    warm = replace(preloaded, condition=WARM, ready_s=1.6, first_s=2.0, listening_s=1.5, pulled=None, reading=Reading())
+    warm = replace(
+        preloaded, condition=WARM, ready_s=1.6, first_s=2.0, listening_s=1.5, pulled=None, reading=WeightReads()
+    )
     rounds = [(cold, replace(preloaded, ready_s=seconds, first_s=seconds + 0.5), warm) for seconds in ready]
     return Report(
         timelines=tuple(timeline for round_ in rounds for timeline in round_),
         weights=9_000_000,
         app=app,
-        limits=Limits(Line(1e6, 2e7, 64, 0.04, 100), Speed(9e8, 5e9, 1e9), (0.1,), (1.5,), (1.2,)),
+        limits=MachineLimits(Line(1e6, 2e7, 64, 0.04, 100), Speed(9e8, 5e9, 1e9), (0.1,), (1.5,), (1.2,)),
         unwatched=(1.5,),
         copies=1.0,
         imitated=Imitated(1_000_000, 0.04),

@@ -18,14 +18,14 @@ from preheat.hubs.huggingface import HuggingFace
 from preheat.hubs.listing_commit import listing_commit
 from preheat.hubs.modelscope import ModelScope
 from preheat.library.library import Library
-from preheat.mirror.api.folders import Found, Shelf
+from preheat.mirror.api.folders import ServedSnapshot, Shelf
 from preheat.mirror.api.hf_routes import answer
 from preheat.mirror.http.server import Server
 from preheat.net.http import Transport, Wires
 from preheat.recipes.builtin_recipes import built_in, is_built_in, names, shipped_lock, text_of
 from preheat.recipes.recipe import Recipe
 from preheat.transfer.fetch import Policy
-from preheat.verbs.pull import Source, Wish, pull
+from preheat.verbs.pull import PullSource, Wish, pull
 from preheat.verbs.view import place_needs
 from preheat.views.layouts.flat import Flat
 from preheat.views.layouts.huggingface import HuggingFaceCache
@@ -82,7 +82,7 @@ def test_it_can_be_pulled_and_placed(name: str, tmp_path: Path) -> None:
         transport = Transport(trusting(Wires(connections=4)))
         for need in recipe.needs:
             hub = HuggingFace(url, transport) if need.ref.hub == "hf" else ModelScope(url, transport)
-            pull([Source(url, hub, need.ref)], library, Policy(4), placed.append, Wish(need.files))
+            pull([PullSource(url, hub, need.ref)], library, Policy(4), placed.append, Wish(need.files))
     place_needs(recipe, library, lambda kind: LAYOUTS[kind](), placed.append)
     assert len([event for event in placed if isinstance(event, Placed)]) == len(recipe.needs)
 
@@ -119,14 +119,14 @@ def stand_ins(recipe: Recipe, workplace: Path) -> Iterator[str]:
         pins[need.ref.kind, need.ref.repo] = Snapshot(need.ref, need.ref.revision, ())
     shelf = Shelf(folders)
 
-    def find(ref: Ref) -> Found | None:
+    def find(ref: Ref) -> ServedSnapshot | None:
         known = pins.get((ref.kind, ref.repo))
         if known is None or not known.ref.pinned or ref.hub == FOLDER:
             return shelf.find(ref)
         found = shelf.find(ref.at(ref.branch))
         assert found is not None
         commit = known.commit if ref.hub == "hf" else listing_commit(found.snapshot.files)
-        return Found(Snapshot(ref, commit, found.snapshot.files), found.locate, found.revisions)
+        return ServedSnapshot(Snapshot(ref, commit, found.snapshot.files), found.locate, found.revisions)
 
     with Server(("127.0.0.1", 0), partial(answer, find=find), lambda event: None, tls=authority().context) as server:
         yield server.url
@@ -154,5 +154,5 @@ def test_a_built_in_recipe_is_pulled_by_the_digests_that_come_with_it(tmp_path: 
             if need.locked is not None:
                 wish = Wish(need.files, locked=need.locked, partly=need.partly)
                 with pytest.raises(IntegrityError, match="not what the lock says"):
-                    pull([Source(url, hub, need.ref)], Library(tmp_path / "library"), Policy(4), print, wish)
+                    pull([PullSource(url, hub, need.ref)], Library(tmp_path / "library"), Policy(4), print, wish)
     assert not list((tmp_path / "library").rglob("*.json"))

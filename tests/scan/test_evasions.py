@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from preheat.core.scan_verdict import CLEAN, DANGEROUS, SUSPICIOUS, UNSCANNED, Verdict
+from preheat.core.scan_verdict import CLEAN, DANGEROUS, SUSPICIOUS, UNSCANNED, ScanVerdict
 from preheat.scan.scan_file import look_at_text, may_run_code, scan
 
 
@@ -108,7 +108,7 @@ HOLDS = {
 }
 
 
-def _looked_into(tmp_path: Path, name: str, body: bytes) -> Verdict:
+def _looked_into(tmp_path: Path, name: str, body: bytes) -> ScanVerdict:
     blob = tmp_path / "blob"
     blob.write_bytes(body)
     assert may_run_code(blob, name)

@@ -19,7 +19,7 @@ import pytest
 
 from preheat.core.digest import git_sha1
 from preheat.core.ref import Ref
-from preheat.core.scan_verdict import CLEAN, DANGEROUS, SUSPICIOUS, UNSCANNED, Verdict
+from preheat.core.scan_verdict import CLEAN, DANGEROUS, SUSPICIOUS, UNSCANNED, ScanVerdict
 from preheat.core.snapshot import File
 from preheat.hubs.folder import Folder
 from preheat.library.library import Library
@@ -54,7 +54,7 @@ def _zipped(content: bytes) -> bytes:
     return whole.getvalue()
 
 
-def _scanned(tmp_path: Path, name: str, content: bytes) -> Verdict:
+def _scanned(tmp_path: Path, name: str, content: bytes) -> ScanVerdict:
     blob = tmp_path / "a-blob-without-a-suffix"
     blob.write_bytes(content)
     return scan(blob, name)
@@ -175,17 +175,17 @@ def test_verdicts_are_kept_by_blob_and_not_asked_for_twice(tmp_path: Path, plant
     told = {file.path: verdict.level for file, verdict in scan_files(files, library)}
     assert told == {"good.pt": CLEAN, "evil.bin": DANGEROUS}
     evil = next(file for file in files if file.path == "evil.bin")
-    marked = Verdict(DANGEROUS, scanner(), ("kept.before",))
+    marked = ScanVerdict(DANGEROUS, scanner(), ("kept.before",))
     Verdicts(library.root).keep(evil.digest, marked)
     assert dict(scan_files(files, library))[evil] == marked
-    Verdicts(library.root).keep(evil.digest, Verdict(CLEAN, "picklescan 0.0.1"))
+    Verdicts(library.root).keep(evil.digest, ScanVerdict(CLEAN, "picklescan 0.0.1"))
     assert dict(scan_files(files, library))[evil].found == ("posix.system",), "a newer scanner looks again"
 
 
 def test_a_verdict_is_read_back_as_it_was(tmp_path: Path) -> None:
     verdicts, digest = Verdicts(tmp_path), git_sha1("a" * 40)
     assert verdicts.find(digest) is None
-    verdict = Verdict(UNSCANNED, "picklescan 1.0.5", ("a.b", "c.d"), "too long")
+    verdict = ScanVerdict(UNSCANNED, "picklescan 1.0.5", ("a.b", "c.d"), "too long")
     verdicts.keep(digest, verdict)
     assert verdicts.find(digest) == verdict
     (path,) = tmp_path.rglob("*.json")

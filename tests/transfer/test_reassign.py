@@ -10,7 +10,7 @@ from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.folder import Folder
 from preheat.library.blobs.file_lock import take
 from preheat.library.blobs.partial import Partial
-from preheat.library.blobs.ranges import Range
+from preheat.library.blobs.ranges import ByteRange
 from preheat.transfer.part_download import Download, Flight
 from preheat.transfer.planning.concurrency import Ramp
 from preheat.transfer.reassign import rescue, shed, take_over
@@ -81,7 +81,7 @@ def test_who_waits_for_a_first_byte_does_not_lag(download: Download, route: Rout
 
 def test_of_who_brings_a_whole_file_for_its_holes_nothing_is_taken(download: Download, route: Route) -> None:
     whole = flying(download, route, 0, 1_000)
-    whole.holes = (Range(0, 1_000), Range(10_000_000, 20_000_000))
+    whole.holes = (ByteRange(0, 1_000), ByteRange(10_000_000, 20_000_000))
     assert take_over([whole], route, 1.0, PLENTY) is None
     assert take_over([flying(download, route, 40_000_000, 1_000)], route, 1.0, PLENTY) is not None
 

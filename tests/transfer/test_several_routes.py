@@ -15,9 +15,9 @@ from preheat.hubs.huggingface import HuggingFace
 from preheat.library.library import Library
 from preheat.mirror.http.messages import Answer, Request
 from preheat.net.http import Transport, Wires
-from preheat.net.retry import Patience
+from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
-from preheat.verbs.pull import Source, pull
+from preheat.verbs.pull import PullSource, pull
 from tests.authority import trusting
 from tests.flaky_hub import (
     WEIGHTS,
@@ -33,7 +33,7 @@ from tests.flaky_hub import (
 
 REF = Ref.parse("acme/tiny")
 SIZE = 24_000_000
-QUICK = Policy(connections=8, patience=Patience(lasting_s=5.0, attempts=3, first_wait_s=0.05))
+QUICK = Policy(connections=8, patience=RetryPolicy(lasting_s=5.0, attempts=3, first_wait_s=0.05))
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +56,8 @@ def second(weights: Path) -> Iterator[FlakyHub]:
         yield hub
 
 
-def source(hub: FlakyHub) -> Source:
-    return Source(hub.url, HuggingFace(hub.url, Transport(trusting(Wires(read_s=30)))), REF)
+def source(hub: FlakyHub) -> PullSource:
+    return PullSource(hub.url, HuggingFace(hub.url, Transport(trusting(Wires(read_s=30)))), REF)
 
 
 def pulled(folder: Path, *hubs: FlakyHub, policy: Policy = QUICK) -> tuple[Library, list[Event]]:
@@ -203,7 +203,7 @@ def test_a_route_with_other_bytes_under_the_same_name_helps_with_nothing(
     (other / "model.bin").write_bytes(os.urandom(SIZE))
     with FlakyHub({"acme/tiny": other}) as twin:
         library = Library(tmp_path / "library")
-        elsewhere = Source(twin.url, HuggingFace(twin.url, Transport(trusting())), REF)
+        elsewhere = PullSource(twin.url, HuggingFace(twin.url, Transport(trusting())), REF)
         pull([source(first), elsewhere], library, QUICK, lambda _event: None)
         assert right(library, weights)
         assert twin.sent(WEIGHTS) == 0

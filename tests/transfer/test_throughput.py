@@ -9,7 +9,7 @@ from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.folder import Folder
 from preheat.transfer.planning.concurrency import Ramp
 from preheat.transfer.route import Measured, Route, Way
-from preheat.transfer.throughput import Gauge
+from preheat.transfer.throughput import ThroughputGauge
 
 STEP_S = 0.05
 
@@ -21,7 +21,7 @@ def a_route() -> Route:
 
 def watched(route: Route, rate: Callable[[float], float], until_s: float = 5.0) -> Iterator[tuple[float, Measured]]:
     """Let a route bring `rate(now)` bytes a second; give what its gauge says, and when."""
-    gauge = Gauge(route)
+    gauge = ThroughputGauge(route)
     for tick in range(int(until_s / STEP_S)):
         now = tick * STEP_S
         route.received += int(rate(now) * STEP_S)

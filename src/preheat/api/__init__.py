@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from preheat.verbs.upkeep.adopt import Adoption
     from preheat.verbs.upkeep.prune import Pruned
     from preheat.verbs.upkeep.remove import Removal
-    from preheat.verbs.upkeep.verify import Verdict
+    from preheat.verbs.upkeep.verify import VerifyResult
 
     Folder = str | PathLike[str]
 
@@ -201,7 +201,7 @@ def ls(*, session: Session | None = None) -> Survey:
     return survey(library.records, library.root / "blobs", library.pins)
 
 
-def verify(*refs: str, since_s: float = 0.0, session: Session | None = None) -> Verdict:
+def verify(*refs: str, since_s: float = 0.0, session: Session | None = None) -> VerifyResult:
     """Hash what the library has again, or what the models `refs` need; quarantine what is not what its name says.
 
     What was found right in the last `since_s` seconds and is untouched is left out.

@@ -11,7 +11,7 @@ from preheat.core.errors import TARGET, ImageError, UsageError
 from preheat.core.events import Read
 from preheat.core.units import say_size
 from preheat.oci.config.image_config import work_folder
-from preheat.oci.model.image_name import DOCKER_ARCHIVE, LAYOUT, OCI_ARCHIVE, SCRATCH, Place, read_place
+from preheat.oci.model.image_name import DOCKER_ARCHIVE, LAYOUT, OCI_ARCHIVE, SCRATCH, ImageName, read_place
 from preheat.oci.model.platform import Platform
 from preheat.oci.registry.layer_limits import limit_of
 from preheat.recipes.builtin_recipes import built_in, is_built_in
@@ -90,7 +90,7 @@ def _platform(terms: ImageTerms) -> Platform:
     return Platform.parse(terms.platform) if terms.platform else Platform.here()
 
 
-def _read_output(terms: ImageTerms) -> Place:
+def _read_output(terms: ImageTerms) -> ImageName:
     output = read_place(terms.output)
     if output.kind == SCRATCH:
         raise UsageError("an image cannot be written to scratch", hint="--output oci:DIR:TAG")
@@ -108,7 +108,7 @@ def _order(
     session: Session,
     terms: ImageTerms,
     stores: ImageStores,
-    output: Place | None,
+    output: ImageName | None,
     folder: Path | None = None,
 ) -> Order:
     at = read_place(terms.base)
@@ -136,7 +136,7 @@ def _inside(recipe: Recipe, app: str | None, folder: Path) -> Recipe:
     return replace(again, needs=recipe.needs)
 
 
-def _layer_size(asked: int, output: Place | None) -> int:
+def _layer_size(asked: int, output: ImageName | None) -> int:
     """Say how long a layer may be: what was asked for, and no more than the registry is known to take."""
     limit = limit_of(output.name.host) if output is not None and output.name is not None else None
     if limit is None:

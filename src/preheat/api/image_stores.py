@@ -8,8 +8,8 @@ from preheat.oci.layers.write_layer import Told
 from preheat.oci.local.archive_reader import DockerArchive, open_oci_archive
 from preheat.oci.local.archive_writer import ArchiveTarget
 from preheat.oci.local.layout import LayoutTarget, open_layout
-from preheat.oci.model.image_name import DOCKER_ARCHIVE, LAYOUT, Name, Place
-from preheat.oci.model.interfaces import Source, Target
+from preheat.oci.model.image_name import DOCKER_ARCHIVE, LAYOUT, ImageName, Name
+from preheat.oci.model.interfaces import ImageSource, Target
 from preheat.oci.registry.credentials import find_login
 from preheat.oci.registry.push import Mounts, RegistryTarget
 from preheat.oci.registry.registry import Manner, Registry
@@ -23,7 +23,7 @@ class ImageStores:
         self._session = session
         self._plain_http = frozenset(plain_http)
 
-    def source(self, place: Place) -> Source | None:
+    def source(self, place: ImageName) -> ImageSource | None:
         """Open a place to read an image from; None is `scratch`. Raise ImageError when there is no image."""
         if place.name is not None:
             return Remote(self._registry(place.name, SOURCE))
@@ -37,7 +37,7 @@ class ImageStores:
             case _:
                 return DockerArchive(place.path, place.tag)
 
-    def target(self, place: Place, mounts: Mounts, told: Told) -> Target:
+    def target(self, place: ImageName, mounts: Mounts, told: Told) -> Target:
         """Open a place to write an image to. Raise UsageError for one that nothing can be written to."""
         if place.name is not None:
             return RegistryTarget(self._registry(place.name, TARGET), self._session.transport, mounts, told)

@@ -13,10 +13,10 @@ from preheat.proof.report.report import Imitated, Report
 from preheat.proof.start.timeline import CONDITIONS
 from preheat.verbs.placing.allowed_places import require_inside
 from preheat.verbs.placing.place import lay_out, require_free
-from preheat.verbs.placing.placement_plan import Survey
+from preheat.verbs.placing.placement_plan import PlacementPlan
 from preheat.verbs.proving.imitated_hub import far_hub
-from preheat.verbs.proving.prove import Terms, prove
-from preheat.verbs.proving.timed_starts import Surroundings
+from preheat.verbs.proving.prove import ProveOptions, prove
+from preheat.verbs.proving.timed_starts import AppEnvironment
 from preheat.verbs.pull import pull
 from preheat.verbs.view import sites_of
 
@@ -69,7 +69,7 @@ def prove_app(recipe: Recipe, session: Session, proof: Proof) -> Report:
         return prove(recipe, _terms(session, proof), session.view, session.on_event)
 
 
-def _terms(session: Session, proof: Proof) -> Terms:
+def _terms(session: Session, proof: Proof) -> ProveOptions:
     def pull_need(need: Need, library: Library, on_event: Listener) -> int:
         before = session.transport.received
         pull(session.sources(need), library, session.policy, on_event, session.wish(need))
@@ -79,9 +79,9 @@ def _terms(session: Session, proof: Proof) -> Terms:
         return measure_line(session.sources(need)[0].hub, snapshot, min(session.settings.connections, _MANY))
 
     endpoints = {"HF_ENDPOINT": session.endpoints["hf"][0], "MODELSCOPE_ENDPOINT": session.endpoints["ms"][0]}
-    return Terms(
+    return ProveOptions(
         proof.rounds,
-        Surroundings(
+        AppEnvironment(
             session.config.environ,
             endpoints,
             proof.ready_within_s,
@@ -110,7 +110,7 @@ def _require_free(recipe: Recipe, session: Session) -> None:
             with contextlib.suppress(NotFound):  # an older version's record: the pull will say better
                 here.append((need, snapshot.only(need.files)))
     sites = sites_of(recipe, here, session.library, session.view, session.permissions)
-    require_free(Survey(session.library, session.on_event).look(lay_out(sites, session.library)).conflicts)
+    require_free(PlacementPlan(session.library, session.on_event).look(lay_out(sites, session.library)).conflicts)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from preheat.recipes.recipe import Recipe
     from preheat.verbs.dry_run import Outlook
     from preheat.verbs.placing.allowed_places import Site
-    from preheat.verbs.pull import Choice, Pulled
+    from preheat.verbs.pull import Choice, PullResult
     from preheat.views.view_protocol import View
 
     Views = Sequence[tuple[View, Path]]
@@ -47,7 +47,7 @@ def pull_all(what: Sequence[str], session: Session, files: Sequence[str] = (), v
     What lies in the places of apps and views is looked at first: bytes that are there are not downloaded.
     """
     before = session.transport.received
-    pulled: list[Pulled] = []
+    pulled: list[PullResult] = []
     for words in what:
         if session.names_app(words):
             pulled += _pull_app(session.recipe(words), session)
@@ -79,7 +79,7 @@ def look_ahead_all(what: Sequence[str], session: Session, files: Sequence[str] =
     ]
 
 
-def pull_needs(recipe: Recipe, session: Session) -> list[Pulled]:
+def pull_needs(recipe: Recipe, session: Session) -> list[PullResult]:
     """Pull a recipe's needs. What has a place outside the library is looked for there first, before any download.
 
     Raise UsageError or Occupied where it could not be placed there.
@@ -95,7 +95,7 @@ def pull_needs(recipe: Recipe, session: Session) -> list[Pulled]:
     return [_pull(need, choices.get(need), session) for need in recipe.needs]
 
 
-def _pull_ref(need: Need, views: Views, session: Session) -> Pulled:
+def _pull_ref(need: Need, views: Views, session: Session) -> PullResult:
     """Pull a model, after a look at what already lies where its views are to be."""
     if not views:
         return _pull(need, None, session)
@@ -112,13 +112,13 @@ def _choose(need: Need, session: Session) -> Choice:
     return choose(session.sources(need), session.library, session.policy, session.on_event, session.wish(need))
 
 
-def _pull(need: Need, choice: Choice | None, session: Session) -> Pulled:
+def _pull(need: Need, choice: Choice | None, session: Session) -> PullResult:
     return pull_model(
         session.sources(need), session.library, session.policy, session.on_event, session.wish(need), choice
     )
 
 
-def _pull_app(recipe: Recipe, session: Session) -> list[Pulled]:
+def _pull_app(recipe: Recipe, session: Session) -> list[PullResult]:
     from preheat.verbs.placing.allowed_places import require_inside
     from preheat.verbs.view import place_needs
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Literal
 
 from preheat.core.errors import UsageError
 from preheat.guard.model.app import App
-from preheat.guard.model.life import Patience
-from preheat.guard.options import Stage
+from preheat.guard.model.life import RestartPolicy
+from preheat.guard.options import GuardSetup
 from preheat.guard.process.pid1 import leave_process_1
 from preheat.recipes.offline_env import offline
 from preheat.recipes.recipe import FILE_NAME, Recipe
 from preheat.verbs.locked_needs import look_over, required
 from preheat.verbs.placing.allowed_places import require_inside
-from preheat.verbs.run import Watch, mapping_weights, run
+from preheat.verbs.run import RunOptions, mapping_weights, run
 from preheat.verbs.view import everything, place_all, place_needs
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Guarding:
 
     pull: bool = False
     ready: str = ""
-    patience: Patience = field(default_factory=Patience)
+    patience: RestartPolicy = field(default_factory=RestartPolicy)
     alive: str = ""
     status: str = ""
     front: str = ""
@@ -76,7 +76,7 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
         (str(session.library.root / "blobs"),),
         isolated=guarding.network == "none",
     )
-    stage = Stage(
+    stage = GuardSetup(
         name=recipe.name,
         status=guarding.status,
         front=guarding.front,
@@ -87,7 +87,7 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
         weights=_weights(recipe, session) if guarding.warm_up else (),
     )
     leave_process_1()
-    return run(app, Watch(guarding.patience, network=guarding.network != "free", stage=stage), session.on_event)
+    return run(app, RunOptions(guarding.patience, network=guarding.network != "free", stage=stage), session.on_event)
 
 
 def _placed(recipe: Recipe, session: Session) -> dict[str, str]:

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from preheat.library.library import Library
     from preheat.mirror.upstream.upstream import Upstream
     from preheat.net.http import Transport
-    from preheat.net.retry import Patience
+    from preheat.net.retry import RetryPolicy
     from preheat.recipes.recipe import Need, Recipe
     from preheat.transfer.fetch import Policy
     from preheat.verbs.placing.allowed_places import Permissions
-    from preheat.verbs.pull import Source, Wish
+    from preheat.verbs.pull import PullSource, Wish
     from preheat.views.view_protocol import View
 
 _ATTEMPTS = 6
@@ -68,11 +68,11 @@ class Session:
         return self.config.state
 
     @property
-    def patience(self) -> Patience:
+    def patience(self) -> RetryPolicy:
         """Say how long to wait for a server that fails, and for one that has answered before."""
-        from preheat.net.retry import Patience
+        from preheat.net.retry import RetryPolicy
 
-        return Patience(attempts=_ATTEMPTS, lasting_s=self.settings.patience_s)
+        return RetryPolicy(attempts=_ATTEMPTS, lasting_s=self.settings.patience_s)
 
     @functools.cached_property
     def transport(self) -> Transport:
@@ -110,12 +110,12 @@ class Session:
 
         return Policy(self.settings.connections, self.settings.limit_rate, patience=self.patience)
 
-    def sources(self, need: Need) -> list[Source]:
+    def sources(self, need: Need) -> list[PullSource]:
         """List whom to ask for a need: its hub's endpoints, then those of the others that have the same."""
-        from preheat.verbs.pull import Source
+        from preheat.verbs.pull import PullSource
 
         return [
-            Source(endpoint or ref.repo, self.hub(ref, endpoint), ref)
+            PullSource(endpoint or ref.repo, self.hub(ref, endpoint), ref)
             for ref in (need.ref, *need.same)
             for endpoint in self.endpoints.get(ref.hub, ("",))
         ]

@@ -7,7 +7,7 @@ LEVELS = (CLEAN, SUSPICIOUS, DANGEROUS, UNSCANNED)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ScanVerdict:
     """How a file looked to `scanner`: its name and version.
 
     `clean`: it calls nothing, or what every checkpoint calls. `suspicious`: it calls names on neither of the scanner's

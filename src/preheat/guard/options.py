@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Mapping, Sequence
 
 from preheat.guard.model.app import App
-from preheat.guard.model.life import Patience
+from preheat.guard.model.life import RestartPolicy
 
 USAGE = """usage: python guard.pyz [options] -- COMMAND …
 
@@ -34,7 +34,7 @@ _TIMES = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True)
-class Stage:
+class GuardSetup:
     """What stands around the app: addresses, and files; empty for none.
 
     `warm` is a file that lists what to bring into the page cache; `weights` are paths to bring in after those.
@@ -51,15 +51,15 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Settings:
+class GuardOptions:
     """All of it."""
 
     app: App
-    patience: Patience = field(default_factory=Patience)
-    stage: Stage = field(default_factory=Stage)
+    patience: RestartPolicy = field(default_factory=RestartPolicy)
+    stage: GuardSetup = field(default_factory=GuardSetup)
 
 
-def read_settings(words: Sequence[str], env: Mapping[str, str]) -> Settings:
+def read_settings(words: Sequence[str], env: Mapping[str, str]) -> GuardOptions:
     """Read a command line, and the file that `--config` names; the line wins. Raise ValueError in clear words."""
     split = list(words).index("--") if "--" in words else len(words)
     said = _options(words[:split])
@@ -83,7 +83,7 @@ def read_settings(words: Sequence[str], env: Mapping[str, str]) -> Settings:
     )
     patience = _patience(said)
     drain_s = read_time(str(said.pop("drain_within", "30s")))
-    stage = Stage(
+    stage = GuardSetup(
         name=str(said.pop("name", "")) or command[0].rpartition("/")[2],
         status=str(said.pop("status", "")),
         front=str(said.pop("front", "")),
@@ -94,7 +94,7 @@ def read_settings(words: Sequence[str], env: Mapping[str, str]) -> Settings:
     )
     if said:
         raise ValueError(f"there is no {sorted(said)[0]!r}\n\n{USAGE}")
-    return Settings(app, patience, stage)
+    return GuardOptions(app, patience, stage)
 
 
 def read_time(text: str) -> float:
@@ -115,8 +115,8 @@ def read_address(text: str) -> tuple[str, int]:
     return found[1] or found[2] or "0.0.0.0", int(found[3])  # noqa: S104 - asked for
 
 
-def _patience(said: dict[str, object]) -> Patience:
-    usual = Patience()
+def _patience(said: dict[str, object]) -> RestartPolicy:
+    usual = RestartPolicy()
 
     def time(name: str, otherwise: float) -> float:
         return read_time(str(said.pop(name))) if name in said else otherwise

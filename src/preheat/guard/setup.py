@@ -7,19 +7,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Callable
 
 from preheat.guard.model.app import PORT, App
-from preheat.guard.model.life import Patience
-from preheat.guard.options import Settings, Stage, read_address
+from preheat.guard.model.life import RestartPolicy
+from preheat.guard.options import GuardOptions, GuardSetup, read_address
 from preheat.guard.probes.probes import port_of
 from preheat.guard.process.process import Output
-from preheat.guard.status.app_status import Board
+from preheat.guard.status.app_status import AppStatus
 from preheat.guard.status.start_times import History
-from preheat.guard.supervise.instances import Terms
-from preheat.guard.supervise.supervisor import Changed, Event, Outcome, Said, Started, Surroundings, supervise
+from preheat.guard.supervise.instances import StandbyPolicy
+from preheat.guard.supervise.supervisor import AppStarted, Changed, Event, Outcome, Said, SupervisorParts, supervise
 from preheat.guard.systemd_notify import notify, take_notify_socket, without_notify_socket
 
 if TYPE_CHECKING:
     from preheat.guard.net.port_relay import Front
-    from preheat.guard.warm_up import Range, WarmUp
+    from preheat.guard.warm_up import FileRange, WarmUp
     from preheat.guard.witness.connections import Witness
 
 # How frameworks are told their port where a command line does not say; the app's own words win.
@@ -31,7 +31,7 @@ class AddressTaken(Exception):
 
 
 def keep(
-    settings: Settings,
+    settings: GuardOptions,
     on_event: Callable[[Event], None],
     *,
     output: Output = Output(),  # noqa: B008 - frozen
@@ -46,17 +46,17 @@ def keep(
     if app.env is not None:
         app = replace(app, env=without_notify_socket(app.env))
     with ExitStack() as closing:
-        board = Board(stage.name, _app_url(settings.app, stage), history=History(stage.history))
+        board = AppStatus(stage.name, _app_url(settings.app, stage), history=History(stage.history))
         front = _front(stage, board, closing)
         _status(stage, board, closing)
         ranges = _ranges(stage)
         board.paths = [one.path for one in ranges]
         warm: list[WarmUp] = []
-        terms = Terms(stage.standby, stage.drain_within_s)
+        terms = StandbyPolicy(stage.standby, stage.drain_within_s)
 
         def tell(event: Event) -> None:
             on_event(event)
-            if isinstance(event, Started) and ranges and not warm:
+            if isinstance(event, AppStarted) and ranges and not warm:
                 # After the start and not before it: what is here already shall cost the app nothing.
                 warm.append(_warm_up(ranges, closing))
             if isinstance(event, Changed):
@@ -75,7 +75,7 @@ def keep(
             tell,
             witness=witness,
             output=output,
-            around=Surroundings(board, front, terms),
+            around=SupervisorParts(board, front, terms),
         )
 
 
@@ -93,7 +93,7 @@ def fronted(app: App, address: str) -> App:
     return replace(app, env=env, ready=moved(app.ready) or f"tcp:{PORT}", alive=moved(app.alive))
 
 
-def _front(stage: Stage, board: Board, closing: ExitStack) -> Front | None:
+def _front(stage: GuardSetup, board: AppStatus, closing: ExitStack) -> Front | None:
     if not stage.front:
         return None
     from preheat.guard.net.port_relay import Front
@@ -107,7 +107,7 @@ def _front(stage: Stage, board: Board, closing: ExitStack) -> Front | None:
     return front
 
 
-def _status(stage: Stage, board: Board, closing: ExitStack) -> None:
+def _status(stage: GuardSetup, board: AppStatus, closing: ExitStack) -> None:
     if stage.status:
         from preheat.guard.net.small_http import listen, serve
 
@@ -120,11 +120,11 @@ def _status(stage: Stage, board: Board, closing: ExitStack) -> None:
         closing.callback(serve(listener, board.answer))
 
 
-def _ranges(stage: Stage) -> list[Range]:
+def _ranges(stage: GuardSetup) -> list[FileRange]:
     """List what to bring in, in its order."""
     if not stage.warm and not stage.weights:
         return []
-    from preheat.guard.warm_up import Range, read_ranges
+    from preheat.guard.warm_up import FileRange, read_ranges
 
     ranges = []
     if stage.warm:
@@ -133,10 +133,10 @@ def _ranges(stage: Stage) -> list[Range]:
                 ranges = read_ranges(lines)
         except (OSError, ValueError) as error:
             raise ValueError(f"{stage.warm}: {error}") from error
-    return ranges + [Range(path) for path in stage.weights]
+    return ranges + [FileRange(path) for path in stage.weights]
 
 
-def _warm_up(ranges: list[Range], closing: ExitStack) -> WarmUp:
+def _warm_up(ranges: list[FileRange], closing: ExitStack) -> WarmUp:
     from preheat.guard.warm_up import WarmUp
 
     warm = WarmUp(ranges)
@@ -151,14 +151,14 @@ def _taken(address: str, port: int, error: OSError) -> str:
     return str(holder) if holder is not None else f"{address}: {error.strerror}"
 
 
-def _app_url(app: App, stage: Stage) -> str:
+def _app_url(app: App, stage: GuardSetup) -> str:
     if stage.front:
         host, port = read_address(stage.front)
         return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}/"  # noqa: S104 - compared with
     return app.ready if app.ready.startswith(("http://", "https://")) else ""
 
 
-def _tell_systemd(address: str, event: Changed, patience: Patience) -> None:
+def _tell_systemd(address: str, event: Changed, patience: RestartPolicy) -> None:
     status = f"STATUS={event.life}{': ' if event.detail else ''}{event.detail}"
     if event.life == "running":
         notify(address, "READY=1", status)

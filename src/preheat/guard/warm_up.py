@@ -20,7 +20,7 @@ _ASK_EVERY = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Range:
+class FileRange:
     """Bytes of a file from `start` to before `stop`; `stop` 0 is its end."""
 
     path: str
@@ -28,14 +28,14 @@ class Range:
     stop: int = 0
 
 
-def read_ranges(lines: Iterable[str]) -> List[Range]:
+def read_ranges(lines: Iterable[str]) -> List[FileRange]:
     """Read a list of files, one a line, in the order in which they are wanted: `PATH` or `PATH TAB START TAB STOP`."""
     ranges = []
     for line in lines:
         path, _, rest = line.rstrip("\n").partition("\t")
         start, _, stop = rest.partition("\t")
         if path and not path.startswith("#"):
-            ranges.append(Range(path, int(start or 0), int(stop or 0)))
+            ranges.append(FileRange(path, int(start or 0), int(stop or 0)))
     return ranges
 
 
@@ -46,7 +46,7 @@ class WarmUp:
     `read` and `found` count the bytes that came from disk and those that were here; `why` says why it ended early.
     """
 
-    def __init__(self, ranges: Sequence[Range], room: Callable[[], int] = free_memory) -> None:
+    def __init__(self, ranges: Sequence[FileRange], room: Callable[[], int] = free_memory) -> None:
         self.read = 0
         self.found = 0
         self.seconds = 0.0
@@ -78,7 +78,7 @@ class WarmUp:
         finally:
             self.seconds = time.monotonic() - began
 
-    def _warm(self, one: Range) -> bool:
+    def _warm(self, one: FileRange) -> bool:
         """Bring one range in; whether to go on."""
         try:
             file = os.open(one.path, os.O_RDONLY | os.O_CLOEXEC)

@@ -17,7 +17,7 @@ _BUFFER = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FileLocation:
     """Where a file lies, what to say when asking for it there, and how to name it to people."""
 
     url: str
@@ -37,7 +37,7 @@ class Ranges:
         self._whole_only: set[File] = set()
         self._landings: dict[str, str] = {}
 
-    def open(self, place: Place, file: File, start: int, stop: int) -> Reader:
+    def open(self, place: FileLocation, file: File, start: int, stop: int) -> Reader:
         """Read bytes `start` up to, not including, `stop` of `file`, which lies there, and never one more.
 
         Raise IntegrityError for an answer that is about other bytes. Raise NoRanges where a part was asked for and the
@@ -64,7 +64,7 @@ class Ranges:
             stream.close()
             raise
 
-    def _ask(self, place: Place, asked: Mapping[str, str]) -> Stream:
+    def _ask(self, place: FileLocation, asked: Mapping[str, str]) -> Stream:
         """Ask where the file was found to lie, while that holds; else where the hub sends whoever asks.
 
         A hub answers for each part with a redirect, signed for an hour or so: that costs a round trip, and counts

@@ -17,7 +17,7 @@ from preheat.hubs.hf_documents import (
     GATED_REPO,
     REPO_NOT_FOUND,
     REVISION_NOT_FOUND,
-    Entry,
+    HfEntry,
     InfoDocument,
     Sibling,
 )
@@ -52,7 +52,7 @@ def read_info(body: bytes, ref: Ref) -> Info:
 
 def read_tree(body: bytes) -> tuple[File, ...]:
     """Read the files in one page of the answer to `tree_path`; raise HubError if it is none."""
-    entries = _decode(body, list[Entry], "list of files")
+    entries = _decode(body, list[HfEntry], "list of files")
     return tuple(_file_of_entry(entry) for entry in entries if entry.type == "file")
 
 
@@ -124,7 +124,7 @@ def _file_of_sibling(sibling: Sibling) -> File | None:
     return _file(sibling.rfilename, sibling.size, GIT_SHA1, sibling.blob_id)
 
 
-def _file_of_entry(entry: Entry) -> File:
+def _file_of_entry(entry: HfEntry) -> File:
     if entry.lfs is not None:
         return _file(entry.path, entry.lfs.size, SHA256, entry.lfs.oid)
     if entry.size is None:

@@ -43,7 +43,7 @@ class EntryLfs(msgspec.Struct, rename="camel", omit_defaults=True):
     pointer_size: int | None = None
 
 
-class Entry(msgspec.Struct, omit_defaults=True):
+class HfEntry(msgspec.Struct, omit_defaults=True):
     """A line of a tree listing: a file, or a folder (`type` is `directory`)."""
 
     type: str

@@ -8,11 +8,11 @@ from preheat.core.errors import HubError, PreheatError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.error_boundary import blames_the_hub
-from preheat.hubs.file_range import Place, Ranges
+from preheat.hubs.file_range import FileLocation, Ranges
 from preheat.hubs.hf_api import info_path, next_page, read_error, read_info, read_tree, resolve_path, tree_path
 from preheat.hubs.http_errors import read_expired
 from preheat.hubs.hub import Reader
-from preheat.net.http import Document, Transport
+from preheat.net.http import HttpDocument, Transport
 from preheat.net.response import Stream
 
 # Of one listing: a repository of 300,000 files has 300 pages, and 90 MB of them.
@@ -41,7 +41,7 @@ class HuggingFace:
     def open(self, snapshot: Snapshot, file: File, start: int, stop: int) -> Reader:
         """See Hub."""
         url = f"{self._endpoint}{resolve_path(snapshot.ref, snapshot.commit, file.path)}"
-        return self._ranges.open(Place(url, f"{snapshot.ref} {file.path}", self._headers), file, start, stop)
+        return self._ranges.open(FileLocation(url, f"{snapshot.ref} {file.path}", self._headers), file, start, stop)
 
     def _tree(self, ref: Ref, commit: str) -> tuple[File, ...]:
         files: list[File] = []
@@ -58,7 +58,7 @@ class HuggingFace:
             url = urljoin(url, link) if link else None
         return tuple(files)
 
-    def _get(self, url: str, what: str) -> Document:
+    def _get(self, url: str, what: str) -> HttpDocument:
         document = self._transport.get(url, self._headers if url.startswith(f"{self._endpoint}/") else {})
         if document.status != 200:
             raise read_error(document.status, document.headers, what)

@@ -8,12 +8,12 @@ from preheat.core.errors import AccessDenied, HubError, HubUnavailable, Integrit
 from preheat.core.ref import DATASET, Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.error_boundary import blames_the_hub
-from preheat.hubs.file_range import Place, Ranges
+from preheat.hubs.file_range import FileLocation, Ranges
 from preheat.hubs.http_errors import read_expired
 from preheat.hubs.hub import Reader
 from preheat.hubs.listing_commit import listing_commit
 from preheat.hubs.ms_api import (
-    Listed,
+    ListedFile,
     Page,
     file_path,
     files_path,
@@ -24,7 +24,7 @@ from preheat.hubs.ms_api import (
     tree_path,
 )
 from preheat.hubs.ms_documents import MOST_ENTRIES, PAGE
-from preheat.net.http import Document, Transport
+from preheat.net.http import HttpDocument, Transport
 from preheat.net.response import Stream
 
 _MOST_PAGES = 5000
@@ -84,7 +84,7 @@ class ModelScope:
 
     def _open(self, ref: Ref, revision: str, file: File, start: int, stop: int) -> Reader:
         url = f"{self._endpoint}{file_path(ref, revision, file.path)}"
-        return self._ranges.open(Place(url, f"{ref} {file.path}", self._headers), file, start, stop)
+        return self._ranges.open(FileLocation(url, f"{ref} {file.path}", self._headers), file, start, stop)
 
     def _snapshot(self, ref: Ref, revision: str) -> Snapshot:
         listed = tuple(self._listed(ref, revision))
@@ -102,13 +102,13 @@ class ModelScope:
 
     # ---- listings
 
-    def _listed(self, ref: Ref, revision: str) -> Iterator[Listed]:
+    def _listed(self, ref: Ref, revision: str) -> Iterator[ListedFile]:
         if ref.kind == DATASET:
             yield from self._pages(ref, revision)
         else:
             yield from self._walk(ref, revision)
 
-    def _pages(self, ref: Ref, revision: str) -> Iterator[Listed]:
+    def _pages(self, ref: Ref, revision: str) -> Iterator[ListedFile]:
         for number in range(1, _MOST_PAGES + 1):
             page = self._page(ref, tree_path(ref, revision, number), again=number > 1)
             yield from page.files
@@ -116,7 +116,7 @@ class ModelScope:
                 return
         raise HubError(f"the hub lists the files of {ref} without end", hint="try another --endpoint")
 
-    def _walk(self, ref: Ref, revision: str) -> Iterator[Listed]:
+    def _walk(self, ref: Ref, revision: str) -> Iterator[ListedFile]:
         """List all at once; where the hub cuts that short, folder by folder."""
         folders, asked = [""], 0
         while folders:
@@ -147,7 +147,7 @@ class ModelScope:
 
     # ---- asking
 
-    def _get(self, path: str, what: str) -> Document:
+    def _get(self, path: str, what: str) -> HttpDocument:
         document = self._transport.get(f"{self._endpoint}{path}", self._headers)
         if document.status != 200:
             raise read_error(document.status, document.headers, document.body, what)

@@ -13,7 +13,7 @@ from preheat.core.errors import AccessDenied, HubError, NotFound, PreheatError, 
 from preheat.core.ref import DATASET, Ref
 from preheat.core.snapshot import File
 from preheat.hubs.http_errors import one_line, read_temporary
-from preheat.hubs.ms_documents import BLOB, OK, PAGE, TREE, EntriesDocument, Entry, Refusal, RevisionsDocument
+from preheat.hubs.ms_documents import BLOB, OK, PAGE, TREE, EntriesDocument, MsEntry, Refusal, RevisionsDocument
 
 _OTHER_HUB = "ask another --endpoint, or report it to whoever runs this one"
 
@@ -21,7 +21,7 @@ _Document = TypeVar("_Document", EntriesDocument, RevisionsDocument)
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedFile:
     """A file as a hub lists it, and the commit that last changed it, if the hub says one."""
 
     file: File
@@ -32,7 +32,7 @@ class Listed:
 class Page:
     """The files and folders in one answer; `entries` counts both, and what else there was."""
 
-    files: tuple[Listed, ...]
+    files: tuple[ListedFile, ...]
     folders: tuple[str, ...]
     entries: int
 
@@ -112,7 +112,7 @@ def _decode(body: bytes, form: type[_Document], what: str) -> _Document:
     return document
 
 
-def _listed(entry: Entry) -> Listed:
+def _listed(entry: MsEntry) -> ListedFile:
     if entry.size is None or not entry.sha256:
         raise HubError(f"the hub lists {entry.path!r} without its size or sha256", hint=_OTHER_HUB)
     try:
@@ -122,4 +122,6 @@ def _listed(entry: Entry) -> Listed:
             f"the hub gives {entry.path!r} a digest that is none: {error.message}", hint=_OTHER_HUB
         ) from error
     revision = entry.revision or ""
-    return Listed(File(entry.path, entry.size, digest), revision if re.fullmatch(r"[0-9a-f]{7,64}", revision) else "")
+    return ListedFile(
+        File(entry.path, entry.size, digest), revision if re.fullmatch(r"[0-9a-f]{7,64}", revision) else ""
+    )

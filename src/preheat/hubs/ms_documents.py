@@ -11,7 +11,7 @@ OK = 200
 BLOB, TREE = "blob", "tree"
 
 
-class Entry(msgspec.Struct, rename="pascal"):
+class MsEntry(msgspec.Struct, rename="pascal"):
     """A line of a listing: a file, or a folder (`type` is `tree`). `revision` is the commit that last changed it."""
 
     path: str
@@ -25,7 +25,7 @@ class Entry(msgspec.Struct, rename="pascal"):
 class Entries(msgspec.Struct, rename="pascal"):
     """A listing's lines."""
 
-    files: list[Entry] | None = None
+    files: list[MsEntry] | None = None
 
 
 class EntriesDocument(msgspec.Struct, rename="pascal"):
@@ -33,7 +33,7 @@ class EntriesDocument(msgspec.Struct, rename="pascal"):
 
     code: int = OK
     message: str | None = None
-    data: Entries | list[Entry] | None = None
+    data: Entries | list[MsEntry] | None = None
 
 
 class Revision(msgspec.Struct, rename="pascal"):

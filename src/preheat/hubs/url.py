@@ -6,7 +6,7 @@ from preheat.core.errors import AccessDenied, HubError, NotFound, PreheatError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.error_boundary import blames_the_hub
-from preheat.hubs.file_range import Place, Ranges
+from preheat.hubs.file_range import FileLocation, Ranges
 from preheat.hubs.http_errors import read_temporary
 from preheat.hubs.hub import Reader
 from preheat.net.http import Transport
@@ -33,7 +33,7 @@ class Url:
     @blames_the_hub
     def open(self, snapshot: Snapshot, file: File, start: int, stop: int) -> Reader:
         """See Hub."""
-        return self._ranges.open(Place(snapshot.ref.address, snapshot.ref.address), file, start, stop)
+        return self._ranges.open(FileLocation(snapshot.ref.address, snapshot.ref.address), file, start, stop)
 
 
 def _size(stream: Stream, ref: Ref) -> int:

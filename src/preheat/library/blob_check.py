@@ -10,7 +10,7 @@ from preheat.library.upkeep.verification import Finding, quarantine, verify
 if TYPE_CHECKING:
     from preheat.library.library import Library
 
-Look = tuple[int, int, int, int]
+FileStat = tuple[int, int, int, int]
 
 
 class Soundness:
@@ -22,7 +22,7 @@ class Soundness:
 
     def __init__(self, library: "Library") -> None:
         self._library = library
-        self._known: dict[str, Look] = {}
+        self._known: dict[str, FileStat] = {}
         self._hashing: dict[str, threading.Lock] = {}
         self._turn = threading.Lock()
 
@@ -47,7 +47,7 @@ class Soundness:
                 self._known[name] = look
         return True
 
-    def _look(self, file: File) -> Look | None:
+    def _look(self, file: File) -> FileStat | None:
         try:
             status = self._library.path(file.digest).stat()
         except OSError:

@@ -21,7 +21,7 @@ _LOOK_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class EvictableVersion:
     """A recorded commit, the blobs it needs by `algorithm:hex`, when it was last used, and by whom it came."""
 
     ref: Ref
@@ -31,8 +31,8 @@ class Version:
 
 
 def candidates(
-    versions: Iterable[Version], pinned: Collection[tuple[str, str, str]], held: Collection[str], before: float
-) -> list[Version]:
+    versions: Iterable[EvictableVersion], pinned: Collection[tuple[str, str, str]], held: Collection[str], before: float
+) -> list[EvictableVersion]:
     """Return the versions that may be evicted, the longest unused first.
 
     The mirror fetched them for its clients, none was used since `before`, none is pinned and no blob of theirs is
@@ -50,8 +50,8 @@ def candidates(
 
 
 def choose(
-    free: Iterable[Version], versions: Iterable[Version], blobs: Iterable[Blob], above: int
-) -> list[tuple[Version, int]]:
+    free: Iterable[EvictableVersion], versions: Iterable[EvictableVersion], blobs: Iterable[Blob], above: int
+) -> list[tuple[EvictableVersion, int]]:
     """Return the first of `free` that free `above` bytes together, each with the bytes on disk that it adds to that.
 
     `versions` are all there are, the free ones among them. A version that only shares its blobs with those that stay
@@ -59,7 +59,7 @@ def choose(
     """
     by_name = {str(name): blob for blob in blobs for name in blob.names}
     users = Counter(blob for version in versions for blob in _blobs_of(version, by_name))
-    going: list[tuple[Version, int]] = []
+    going: list[tuple[EvictableVersion, int]] = []
     freed: set[Blob] = set()
     for version in free:
         if above <= 0:
@@ -151,7 +151,7 @@ class Evictor:
             self._tell_above(above - freed)
         return freed
 
-    def _evict(self, going: list[tuple[Version, int]]) -> int:
+    def _evict(self, going: list[tuple[EvictableVersion, int]]) -> int:
         wanted = frozenset[str]().union(*(version.blobs for version, _ in going))
         plan = self._sweep.plan(only=wanted, gone={version.ref for version, _ in going})
         forgotten = [(self._forget(version), version, size) for version, size in going]
@@ -161,7 +161,7 @@ class Evictor:
                 self._on_event(Evicted(version.ref.at(version.ref.branch), version.ref.revision, revisions, size))
         return freed
 
-    def _forget(self, version: Version) -> tuple[str, ...] | None:
+    def _forget(self, version: EvictableVersion) -> tuple[str, ...] | None:
         """Remove a version's record; return the branches and tags that named it, None if it stays after all."""
         library = self._library
         snapshot = library.find(version.ref)
@@ -200,13 +200,13 @@ class Evictor:
             wait_s = max(_LOOK_S, 20 * (time.monotonic() - began))
 
 
-def _versions(library: Library) -> list[Version]:
+def _versions(library: Library) -> list[EvictableVersion]:
     records = library.records
     return [
-        Version(one.ref, frozenset(file.digest for file in one.files), records.used_at(one.ref), one.by)
+        EvictableVersion(one.ref, frozenset(file.digest for file in one.files), records.used_at(one.ref), one.by)
         for one in records.listed()
     ]
 
 
-def _blobs_of(version: Version, by_name: dict[str, Blob]) -> set[Blob]:
+def _blobs_of(version: EvictableVersion, by_name: dict[str, Blob]) -> set[Blob]:
     return {by_name[name] for name in version.blobs if name in by_name}

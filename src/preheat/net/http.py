@@ -48,7 +48,7 @@ class Wires:
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class HttpDocument:
     """A small answer, whole."""
 
     status: int
@@ -72,7 +72,7 @@ class Transport:
         """Bytes of all answers' bodies so far."""
         return self._meter.total
 
-    def get(self, url: str, headers: Mapping[str, str]) -> Document:
+    def get(self, url: str, headers: Mapping[str, str]) -> HttpDocument:
         """Ask for `url`, follow redirects, return the answer whatever its status.
 
         Credentials in `headers` are not sent on to another origin. Raise HubUnavailable if nobody answers.
@@ -86,7 +86,7 @@ class Transport:
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | Iterable[memoryview] = b""
-    ) -> Document:
+    ) -> HttpDocument:
         """Ask for something by another method than GET; return the answer whatever its status.
 
         A body that is not bytes is sent as it comes, and its Content-Length has to be among `headers`. Only HEAD
@@ -99,7 +99,7 @@ class Transport:
         for pool in self._pools.values():
             pool.clear()
 
-    def _whole(self, answer: "_Answer") -> Document:
+    def _whole(self, answer: "_Answer") -> HttpDocument:
         largest, response = self._wires.largest_document, answer.response
         pieces, size, began = [], 0, time.monotonic()
         try:
@@ -123,7 +123,7 @@ class Transport:
         if slow:
             raise HubUnavailable(f"{answer.url} answers too slowly to be read", hint="try another --endpoint")
         body = b"".join(pieces)
-        return Document(response.status, response.headers, body)
+        return HttpDocument(response.status, response.headers, body)
 
     def _ask(
         self, url: str, headers: Mapping[str, str], method: str = "GET", body: bytes | Iterable[memoryview] = b""

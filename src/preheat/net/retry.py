@@ -15,7 +15,7 @@ TOLD = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How often to ask, and how long to wait between: doubling from `first_wait_s`, at most `longest_wait_s`.
 
     A source that has answered before is given `lasting_s` seconds instead of a number of attempts: it may restart, or
@@ -39,12 +39,12 @@ class Patience:
         return whole * (0.5 + jitter / 2)
 
 
-USUAL = Patience()
+USUAL = RetryPolicy()
 
 
 def persist(
     ask: Callable[[], Answer],
-    patience: Patience,
+    patience: RetryPolicy,
     what: str = "",
     on_event: Listener = lambda _: None,
 ) -> Answer:

@@ -77,16 +77,16 @@ def lock_path(recipe: Recipe) -> Path:
     return (recipe.path or recipe.folder / "preheat.toml").with_suffix(".lock")
 
 
-class _File(msgspec.Struct, forbid_unknown_fields=True):
+class _LockFile(msgspec.Struct, forbid_unknown_fields=True):
     path: str
     size: int
     digest: str
 
 
-class _Need(msgspec.Struct, forbid_unknown_fields=True):
+class _LockNeed(msgspec.Struct, forbid_unknown_fields=True):
     ref: str
     commit: str
-    files: list[_File]
+    files: list[_LockFile]
     same: list[str] = []
     patterns: list[str] = []
     view: str = "hf-cache"
@@ -95,9 +95,9 @@ class _Need(msgspec.Struct, forbid_unknown_fields=True):
     partly: bool = False
 
 
-class _Document(msgspec.Struct, forbid_unknown_fields=True):
+class _LockDocument(msgspec.Struct, forbid_unknown_fields=True):
     version: int
-    needs: list[_Need] = []
+    needs: list[_LockNeed] = []
 
 
 def read_lock(path: Path) -> Lock | None:
@@ -113,7 +113,7 @@ def read_lock(path: Path) -> Lock | None:
 
 def understand_lock(path: Path, body: bytes, folder: Path) -> Lock:
     """Make a lock of `body`, the content of `path`, with `folder` for its `{dir}`. Raise UsageError as above."""
-    document = read_form(path, body, _Document)
+    document = read_form(path, body, _LockDocument)
     try:
         if document.version != VERSION:
             raise Misread(f"it is of version {document.version}, and this preheat knows {VERSION}", ("version",))
@@ -122,7 +122,7 @@ def understand_lock(path: Path, body: bytes, folder: Path) -> Lock:
         raise mistake(path, body, error) from error
 
 
-def _pinned(said: _Need, index: int, folder: Path) -> Pinned:
+def _pinned(said: _LockNeed, index: int, folder: Path) -> Pinned:
     here: Where = ("needs", index)
     try:
         same = tuple(Ref.parse(text.replace("{dir}", str(folder))) for text in said.same)

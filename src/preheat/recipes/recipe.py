@@ -65,7 +65,7 @@ class _App(msgspec.Struct, forbid_unknown_fields=True):
     makes: list[str] = []
 
 
-class _Need(msgspec.Struct, forbid_unknown_fields=True):
+class _RecipeNeed(msgspec.Struct, forbid_unknown_fields=True):
     ref: str
     same: list[str] = []
     files: list[str] = []
@@ -74,9 +74,9 @@ class _Need(msgspec.Struct, forbid_unknown_fields=True):
     to: dict[str, str] = {}
 
 
-class _Document(msgspec.Struct, forbid_unknown_fields=True):
+class _RecipeDocument(msgspec.Struct, forbid_unknown_fields=True):
     app: _App
-    needs: list[_Need] = []
+    needs: list[_RecipeNeed] = []
 
 
 def names_recipe(words: str) -> bool:
@@ -101,7 +101,7 @@ def read_recipe(path: Path) -> Recipe:
 
 def understand(path: Path, body: bytes, folder: Path) -> Recipe:
     """Make a recipe of `body`, the content of `path`, with `folder` for its `{dir}`. Raise UsageError as above."""
-    document = read_form(path, body, _Document)
+    document = read_form(path, body, _RecipeDocument)
     app = document.app
     try:
         _check(app)
@@ -147,7 +147,7 @@ def _unfit(app: _App) -> str | None:
     )
 
 
-def _need(need: _Need, index: int, folder: Path) -> Need:
+def _need(need: _RecipeNeed, index: int, folder: Path) -> Need:
     def ref(text: str, *where: str | int) -> Ref:
         try:
             return Ref.parse(text.replace("{dir}", str(folder)))

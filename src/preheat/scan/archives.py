@@ -6,7 +6,7 @@ import tarfile
 import zipfile
 from typing import IO
 
-from preheat.scan.findings import Findings
+from preheat.scan.findings import ScanFindings
 from preheat.scan.kinds import TAIL, unpack
 
 _MOST_MEMBERS = 100_000
@@ -15,7 +15,7 @@ _ENCRYPTED = 1
 _READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
-def zip_members(file: IO[bytes], findings: Findings) -> "list[zipfile.ZipInfo]":
+def zip_members(file: IO[bytes], findings: ScanFindings) -> "list[zipfile.ZipInfo]":
     """List the files of a zip; add to `findings` where readers could disagree on what is in it."""
     try:
         archive = zipfile.ZipFile(file)
@@ -42,7 +42,7 @@ def zip_members(file: IO[bytes], findings: Findings) -> "list[zipfile.ZipInfo]":
     return [one for one in listed if not one.is_dir()]
 
 
-def open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, findings: Findings) -> IO[bytes] | None:
+def open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, findings: ScanFindings) -> IO[bytes] | None:
     """Open a member for reading at random; None where it cannot be read whole, which `findings` then says."""
     if member.file_size > _LONGEST_MEMBER and member.compress_type != zipfile.ZIP_STORED:
         findings.unread.add(f"{member.filename!r} in it unpacks to more than {_LONGEST_MEMBER >> 20} MiB")
@@ -54,7 +54,7 @@ def open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, findings: Fin
         return None
 
 
-def tar_members(file: IO[bytes], findings: Findings) -> "list[tuple[str, int, int]]":
+def tar_members(file: IO[bytes], findings: ScanFindings) -> "list[tuple[str, int, int]]":
     """List the regular files of a plain tar: names, offsets and sizes in bytes."""
     found = []
     try:
@@ -70,7 +70,7 @@ def tar_members(file: IO[bytes], findings: Findings) -> "list[tuple[str, int, in
     return found
 
 
-def unpacked(kind: str, file: IO[bytes], findings: Findings) -> IO[bytes] | None:
+def unpacked(kind: str, file: IO[bytes], findings: ScanFindings) -> IO[bytes] | None:
     """Unpack a stream into memory; None where it is broken or too long, which `findings` then says."""
     body = unpack(kind, file.read(_LONGEST_MEMBER), _LONGEST_MEMBER)
     if body is None:

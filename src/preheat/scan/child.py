@@ -12,7 +12,7 @@ import msgspec
 
 from preheat.core.scan_verdict import UNSCANNED
 from preheat.scan.archives import open_member, tar_members, unpacked, zip_members
-from preheat.scan.findings import Findings
+from preheat.scan.findings import ScanFindings
 from preheat.scan.kinds import HEAD, PICKLE_SUFFIXES, TAIL, UNREADABLE, kind_of
 from preheat.scan.pickles import look_into_pickle
 from preheat.scan.texts import GRAPHS, LAMBDA, TEMPLATE, code_by_name, configured_code, is_configuration
@@ -26,13 +26,13 @@ _OBJECTS = re.compile(rb"'descr'\s*:\s*(?:'[|=<>]?O|\[.*'[|=<>]?O)")
 
 def look(path: Path, name: str) -> dict[str, Any]:
     """Look into a file, called `name` in its repository; return the fields of a report."""
-    findings = Findings()
+    findings = ScanFindings()
     with open(path, "rb") as file:
         _look_into(file, name, findings, 0)
     return findings.report
 
 
-def _look_into(file: IO[bytes], name: str, findings: Findings, depth: int) -> None:
+def _look_into(file: IO[bytes], name: str, findings: ScanFindings, depth: int) -> None:
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     head = file.read(HEAD)
@@ -74,7 +74,7 @@ def _look_into(file: IO[bytes], name: str, findings: Findings, depth: int) -> No
                 _look_into(inner, name.removesuffix(suffix) or name, findings, depth + 1)
 
 
-def _look_into_zip(file: IO[bytes], findings: Findings, depth: int) -> None:
+def _look_into_zip(file: IO[bytes], findings: ScanFindings, depth: int) -> None:
     members = zip_members(file, findings)
     file.seek(0)
     if not members:
@@ -92,13 +92,13 @@ def _look_into_zip(file: IO[bytes], findings: Findings, depth: int) -> None:
                     findings.unread.add(f"{member.filename!r} in it cannot be read: {type(error).__name__}")
 
 
-def _look_into_tar(file: IO[bytes], findings: Findings, depth: int) -> None:
+def _look_into_tar(file: IO[bytes], findings: ScanFindings, depth: int) -> None:
     for name, start, size in tar_members(file, findings):
         file.seek(start)
         _look_into_member(io.BufferedReader(_Window(file, start, size)), name, size, findings, depth)
 
 
-def _look_into_member(file: IO[bytes], name: str, size: int, findings: Findings, depth: int) -> None:
+def _look_into_member(file: IO[bytes], name: str, size: int, findings: ScanFindings, depth: int) -> None:
     if code := code_by_name(name):
         findings.holds.add(f"{code} ({PurePosixPath(name).name})")
         return
@@ -108,7 +108,7 @@ def _look_into_member(file: IO[bytes], name: str, size: int, findings: Findings,
     _look_into(file, name, findings, depth + 1)
 
 
-def _look_into_numpy(file: IO[bytes], head: bytes, findings: Findings) -> None:
+def _look_into_numpy(file: IO[bytes], head: bytes, findings: ScanFindings) -> None:
     """An array of objects is a pickle behind its header (numpy.lib.format): version, length of the header, header."""
     wide = head[6:7] in (b"\x02", b"\x03")
     end = (12 if wide else 10) + int.from_bytes(head[8:12] if wide else head[8:10], "little")
@@ -119,7 +119,7 @@ def _look_into_numpy(file: IO[bytes], head: bytes, findings: Findings) -> None:
         look_into_pickle(io.BytesIO(file.read()), ".pkl", findings, announced=True)
 
 
-def _search(file: IO[bytes], look: tuple[bytes, str], findings: Findings) -> None:
+def _search(file: IO[bytes], look: tuple[bytes, str], findings: ScanFindings) -> None:
     (pattern, words), last = look, b""
     while step := file.read(_STEP):
         if re.search(pattern, last[-256:] + step):

@@ -9,7 +9,7 @@ _MOST_NAMES = 20
 
 
 @dataclass(slots=True)
-class Findings:
+class ScanFindings:
     """Names that are called, and other things that run code, as words; both by level."""
 
     dangerous: set[str] = field(default_factory=set)

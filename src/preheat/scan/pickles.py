@@ -6,7 +6,7 @@ import pickletools
 import re
 from typing import IO, Any
 
-from preheat.scan.findings import Findings
+from preheat.scan.findings import ScanFindings
 from preheat.scan.kinds import is_pickle
 
 # The names of picklescan's SafetyLevel.
@@ -28,7 +28,7 @@ class _Warnings(logging.Handler):
         self.words.append(record.getMessage())
 
 
-def look_into_pickle(file: IO[bytes], suffix: str, findings: Findings, *, announced: bool) -> None:
+def look_into_pickle(file: IO[bytes], suffix: str, findings: ScanFindings, *, announced: bool) -> None:
     """Add what a pickle calls. `announced`: its first bytes, or its name, say that it is one.
 
     Of anything else only what is dangerous counts unless it parses to its end: a word list that starts with "cat" and
@@ -67,7 +67,7 @@ def look_into_pickle(file: IO[bytes], suffix: str, findings: Findings, *, announ
         findings.unread.add("the scanner could not read all of it")
 
 
-def _sort(found: Any, findings: Findings) -> None:
+def _sort(found: Any, findings: ScanFindings) -> None:
     for one in found:
         if one.safety.name == _DANGEROUS:
             findings.dangerous.add(_name(one))
@@ -86,7 +86,7 @@ def _parses(file: IO[bytes]) -> bool:
         return False
 
 
-def _look_closer(file: IO[bytes], findings: Findings) -> None:
+def _look_closer(file: IO[bytes], findings: ScanFindings) -> None:
     """Add what the scanner does not look for: registered extensions, and pickles inside a pickle's strings."""
     from picklescan.scanner import scan_pickle_bytes
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from preheat.core.installation import how_to_install, is_installed
-from preheat.core.scan_verdict import LEVELS, SUSPICIOUS, UNSCANNED, Verdict
+from preheat.core.scan_verdict import LEVELS, SUSPICIOUS, UNSCANNED, ScanVerdict
 from preheat.scan.kinds import HEAD, PICKLE_SUFFIXES, TAIL, kind_of
 from preheat.scan.texts import GRAPHS, code_by_name, configured_code, is_configuration
 
@@ -39,7 +39,7 @@ def may_run_code(path: Path, name: str) -> bool:
         return bool(kind_of(head, file.read(TAIL)))
 
 
-def look_at_text(path: Path, name: str, size: int) -> Verdict | None:
+def look_at_text(path: Path, name: str, size: int) -> ScanVerdict | None:
     """Return a verdict on code, and on configuration that makes a loader run code; None for anything else.
 
     Cheap enough for each file, and by its name, so it is neither kept nor left to another process.
@@ -47,7 +47,7 @@ def look_at_text(path: Path, name: str, size: int) -> Verdict | None:
     holds = [code] if (code := code_by_name(name)) else []
     if is_configuration(name, size):
         holds += configured_code(name, path.read_bytes())
-    return Verdict(SUSPICIOUS, why=f"it holds {', '.join(holds)}") if holds else None
+    return ScanVerdict(SUSPICIOUS, why=f"it holds {', '.join(holds)}") if holds else None
 
 
 def scanner() -> str:
@@ -57,7 +57,7 @@ def scanner() -> str:
     return f"{_SCANNER} {importlib.metadata.version(_SCANNER)}, rules {_RULES}"
 
 
-def scan(path: Path, name: str) -> Verdict:
+def scan(path: Path, name: str) -> ScanVerdict:
     """Look into the file at `path`, called `name` in its repository.
 
     What is looked into may have been made to break whoever looks: so that is another process, with limits on memory and
@@ -65,18 +65,18 @@ def scan(path: Path, name: str) -> Verdict:
     """
     by = scanner()
     if not by:
-        return Verdict(UNSCANNED, why=f"{_SCANNER} is not installed: {how_to_install(_SCANNER)}")
+        return ScanVerdict(UNSCANNED, why=f"{_SCANNER} is not installed: {how_to_install(_SCANNER)}")
     command = [sys.executable, "-P", "-m", "preheat.scan.child", str(path), PurePosixPath(name).name]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_PATIENCE_S, check=False, stdin=subprocess.DEVNULL)
         report = msgspec.json.decode(done.stdout, type=_Report)
     except subprocess.TimeoutExpired:
-        return Verdict(UNSCANNED, by, why=f"the scanner was not done after {_PATIENCE_S:.0f} s")
+        return ScanVerdict(UNSCANNED, by, why=f"the scanner was not done after {_PATIENCE_S:.0f} s")
     except msgspec.DecodeError:
-        return Verdict(UNSCANNED, by, why=_end(done.returncode))
+        return ScanVerdict(UNSCANNED, by, why=_end(done.returncode))
     if report.level not in LEVELS:
-        return Verdict(UNSCANNED, by, why=_end(done.returncode))
-    return Verdict(report.level, by, tuple(report.found), report.why)
+        return ScanVerdict(UNSCANNED, by, why=_end(done.returncode))
+    return ScanVerdict(report.level, by, tuple(report.found), report.why)
 
 
 def _end(status: int) -> str:

@@ -10,19 +10,19 @@ from queue import Empty, SimpleQueue
 from preheat.core.errors import HubError, HubUnavailable, IntegrityError, NoRanges
 from preheat.core.events import Event, Listener, Received, Stored
 from preheat.core.snapshot import File
-from preheat.library.blobs.ranges import Range
+from preheat.library.blobs.ranges import ByteRange
 from preheat.library.library import Library
 from preheat.net.interrupt import Interrupt
-from preheat.net.retry import Patience
+from preheat.net.retry import RetryPolicy
 from preheat.transfer.part_buffer import Vessel
 from preheat.transfer.part_download import Download, Flight
 from preheat.transfer.planning.concurrency import FEWEST
 from preheat.transfer.planning.part_plan import first_read, order, read_size
-from preheat.transfer.planning.rate_limit import Limit
+from preheat.transfer.planning.rate_limit import RateLimit
 from preheat.transfer.route import Lines, Route, Way
-from preheat.transfer.scheduler import Board
+from preheat.transfer.scheduler import Scheduler
 from preheat.transfer.setbacks import absence
-from preheat.transfer.throughput import Gauge
+from preheat.transfer.throughput import ThroughputGauge
 
 _PUSH_EVERY = 8 << 20
 _TELL_EVERY, _TELL_EVERY_S = 8 << 20, 0.25
@@ -43,7 +43,7 @@ class Policy:
     connections: int = 256
     rate: float = 0.0
     lines: Lines = field(default_factory=Lines)
-    patience: Patience = field(default_factory=lambda: Patience(attempts=6))
+    patience: RetryPolicy = field(default_factory=lambda: RetryPolicy(attempts=6))
 
     @property
     def first(self) -> tuple[int, int]:
@@ -75,10 +75,10 @@ def fetch(
     events: SimpleQueue[Event] = SimpleQueue()
     tell = events.put
     first, first_far = policy.first
-    board = Board(
+    board = Scheduler(
         order(missing), policy.lines.route(way, policy.connections, first, first_far), library, policy.patience, tell
     )
-    crew = _Crew(board, library, Limit(policy.rate), tell)
+    crew = _Crew(board, library, RateLimit(policy.rate), tell)
     syncing = threading.Thread(target=_sync_now_and_then, args=(board, library), name="sync", daemon=True)
     board.routes.awaited = len(helpers)
     for find in helpers:
@@ -107,16 +107,16 @@ def _pass_on(events: "SimpleQueue[Event]", on_event: Listener) -> None:
         on_event(event)
 
 
-def _watch(board: Board, crew: "_Crew", patience: Patience, pass_on: Callable[[], None]) -> None:
+def _watch(board: Scheduler, crew: "_Crew", patience: RetryPolicy, pass_on: Callable[[], None]) -> None:
     """Keep as many threads at work as the routes are worth, and pass their events on, until all is done."""
-    gauges: dict[Route, Gauge] = {}
+    gauges: dict[Route, ThroughputGauge] = {}
     told_at = 0.0
     crew.man()
     while not board.ended.wait(_GLANCE_S):
         pass_on()
         now = time.monotonic()
         for route in board.routes:
-            said = gauges.setdefault(route, Gauge(route)).read(now, loaded=not board.starving)
+            said = gauges.setdefault(route, ThroughputGauge(route)).read(now, loaded=not board.starving)
             board.steer(route, said, now)
         board.starving = False
         board.wake_the_stalled(now)
@@ -132,7 +132,7 @@ def _watch(board: Board, crew: "_Crew", patience: Patience, pass_on: Callable[[]
 class _Crew:
     """The threads that carry parts and seal files."""
 
-    def __init__(self, board: Board, library: Library, limit: Limit, tell: Listener) -> None:
+    def __init__(self, board: Scheduler, library: Library, limit: RateLimit, tell: Listener) -> None:
         self._board = board
         self._library = library
         self._limit = limit
@@ -212,7 +212,7 @@ class _Crew:
                 route.prompt += count if flight.prompt else 0
                 self._limit.spend(count)
                 if flight.at - pushed >= _PUSH_EVERY:
-                    partial.push(Range(pushed, flight.at))
+                    partial.push(ByteRange(pushed, flight.at))
                     pushed = flight.at
                 if flight.at - told >= _TELL_EVERY or now - told_at >= _TELL_EVERY_S:
                     self.tell(Received(partial.file, flight.at - told))
@@ -221,7 +221,7 @@ class _Crew:
             reader.close()
             if flight.at > told:
                 self.tell(Received(partial.file, flight.at - told))
-        partial.push(Range(pushed, flight.at))
+        partial.push(ByteRange(pushed, flight.at))
 
     def _seal(self, download: Download) -> None:
         try:
@@ -233,7 +233,7 @@ class _Crew:
             self.tell(Stored(download.partial.file))
 
 
-def _join(board: Board, find: Callable[[], Way | None], policy: Policy) -> None:
+def _join(board: Scheduler, find: Callable[[], Way | None], policy: Policy) -> None:
     """Add the way that `find` finds, beginning with few connections, for nobody asked for it by name."""
     way = None
     try:
@@ -243,7 +243,7 @@ def _join(board: Board, find: Callable[[], Way | None], policy: Policy) -> None:
     board.join(policy.lines.route(way, policy.connections, FEWEST) if way is not None else None)
 
 
-def _sync_now_and_then(board: Board, library: Library) -> None:
+def _sync_now_and_then(board: Scheduler, library: Library) -> None:
     """Put what arrived on disk while more arrives, so that a power cut costs little, and the end is not a wait."""
     settled = time.monotonic()
     while not board.ended.wait(_SYNC_EVERY_S):

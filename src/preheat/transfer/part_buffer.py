@@ -4,7 +4,7 @@ from preheat.disk.huge_buffer import make_buffer
 from preheat.disk.splice import Pipe, make_pipe
 from preheat.hubs.hub import Reader
 from preheat.library.blobs.partial import Partial
-from preheat.library.blobs.ranges import Range, common
+from preheat.library.blobs.ranges import ByteRange, common
 
 # Large reads where there are few threads, small ones where hundreds must share the memory.
 _BUFFERS = ((8, 1 << 20), (32, 512 << 10), (1 << 30, 128 << 10))
@@ -28,7 +28,7 @@ class Vessel:
                 return count
         return reader.readinto(self._buffer[:most])
 
-    def leave(self, partial: Partial, at: int, count: int, holes: tuple[Range, ...] = ()) -> None:
+    def leave(self, partial: Partial, at: int, count: int, holes: tuple[ByteRange, ...] = ()) -> None:
         """Write the first `count` bytes to `at` of a partial, if it has `holes` only what goes there. No more is kept.
 
         Raise NoSpace or LibraryError if the disk will not have them.
@@ -36,7 +36,7 @@ class Vessel:
         if self._pipe is not None and self._pipe.held:
             partial.write_from(self._pipe, at, count)
         elif holes:
-            for start, stop in common([Range(at, at + count)], holes):
+            for start, stop in common([ByteRange(at, at + count)], holes):
                 partial.write(start, self._buffer[start - at : stop - at])
         else:
             partial.write(at, self._buffer[:count])

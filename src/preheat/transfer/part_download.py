@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field
 
 from preheat.library.blobs.partial import Partial
-from preheat.library.blobs.ranges import Range
+from preheat.library.blobs.ranges import ByteRange
 from preheat.net.interrupt import Interrupt
 from preheat.transfer.planning.part_plan import SMALLEST, split, urgent
 from preheat.transfer.route import Route
@@ -33,17 +33,17 @@ class Download:
     """
 
     partial: Partial
-    gaps: list[Range]
+    gaps: list[ByteRange]
     flights: set["Flight"] = field(default_factory=set)
-    brought: list[tuple[Range, Route]] = field(default_factory=list)
-    earlier: list[Range] = field(default_factory=list)
+    brought: list[tuple[ByteRange, Route]] = field(default_factory=list)
+    earlier: list[ByteRange] = field(default_factory=list)
     suspects: set[Route] = field(default_factory=set)
     doubted: set[Route] = field(default_factory=set)
     failures: int = 0
     sealing: bool = False
 
     @property
-    def gaps_by_need(self) -> list[Range]:
+    def gaps_by_need(self) -> list[ByteRange]:
         """The gaps, that first which somebody waits for."""
         wanted = self.partial.wanted
         return self.gaps if wanted is None else urgent(self.gaps, wanted)
@@ -67,7 +67,7 @@ class Flight:
     route: Route
     start: int
     stop: int
-    holes: tuple[Range, ...] = ()
+    holes: tuple[ByteRange, ...] = ()
     at: int = 0
     pledged: int = 0
     answer_s: float = 0.0
@@ -88,11 +88,11 @@ class Flight:
             self.pledged = min(self.at + count, max(self.stop, self.at))
             return self.pledged - self.at
 
-    def give_up(self, cut: int) -> Range:
+    def give_up(self, cut: int) -> ByteRange:
         """Leave the bytes from `cut` on, or from what is pledged if that is more, to somebody else."""
         with self._turn:
             cut = max(cut, self.pledged)
-            rest = Range(cut, max(self.stop, cut))
+            rest = ByteRange(cut, max(self.stop, cut))
             self.stop = min(self.stop, cut)
             return rest
 
@@ -101,7 +101,7 @@ class Flight:
         """Bytes still to come."""
         return max(self.stop - self.at, 0)
 
-    def hand_over(self, other_rate: float, now: float, allowance: int) -> Range | None:
+    def hand_over(self, other_rate: float, now: float, allowance: int) -> ByteRange | None:
         """Leave the end of it to a connection that brings `other_rate` bytes a second, if that gains seconds.
 
         What is on its way when a connection is cut off was sent for nothing, so that must fit into `allowance` bytes;

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from preheat.library.blobs.ranges import Range
+from preheat.library.blobs.ranges import ByteRange
 from preheat.transfer.part_download import Flight
 from preheat.transfer.planning.concurrency import HELD_BACK
 from preheat.transfer.route import Route
@@ -16,7 +16,7 @@ class Handed(NamedTuple):
     """What `giver` does not bring any more, and who is to bring it."""
 
     giver: Flight
-    rest: Range
+    rest: ByteRange
     taker: Route
 
 
@@ -60,7 +60,7 @@ def _may_lag(route: Route) -> bool:
     return route.far and route.rate >= HELD_BACK
 
 
-def shed(flights: Iterable[Flight], route: Route, now: float, allowance: int) -> list[tuple[Flight, Range]]:
+def shed(flights: Iterable[Flight], route: Route, now: float, allowance: int) -> list[tuple[Flight, ByteRange]]:
     """Take everything from a route's slowest flights, as many as it has too many; say what each leaves.
 
     Only from those that are slow, for what is broken off was partly sent for nothing: at most `allowance` bytes of all.

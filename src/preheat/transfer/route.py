@@ -8,7 +8,7 @@ from preheat.core.digest import Digest
 from preheat.core.errors import HubError, HubUnavailable, IntegrityError
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.hub import Hub, Reader
-from preheat.net.retry import Patience
+from preheat.net.retry import RetryPolicy
 from preheat.transfer.planning.concurrency import Ramp
 from preheat.transfer.planning.part_plan import part_size
 
@@ -108,7 +108,7 @@ class Route:
         return part_size(self.rate, self.answer_s, left, connections)
 
     def stumble(
-        self, error: HubUnavailable, brought: int, now: float, patience: Patience, serving: int = 0
+        self, error: HubUnavailable, brought: int, now: float, patience: RetryPolicy, serving: int = 0
     ) -> float | None:
         """Take in that a line broke after `brought` bytes; return how many seconds to rest, None if that is known.
 
@@ -139,7 +139,7 @@ class Route:
             self.left = error.message
         return self._rest(wait_s, now)
 
-    def left_s(self, patience: Patience, now: float) -> float:
+    def left_s(self, patience: RetryPolicy, now: float) -> float:
         """Return for how many seconds more it may be away."""
         return max(self.heard, self.began) + patience.lasting_s - now
 
@@ -167,7 +167,7 @@ class Route:
         return not self.left and now >= self.rests_until and digest in self.files
 
 
-def _spent(error: HubUnavailable, patience: Patience) -> HubUnavailable:
+def _spent(error: HubUnavailable, patience: RetryPolicy) -> HubUnavailable:
     waited = f"{error.message}; it was waited for {patience.lasting_s:.0f} s" if patience.lasting_s else error.message
     hint = "what arrived is kept: pull again to go on, or wait longer with --patience 30m"
     return HubUnavailable(waited, hint=hint, status=error.status, seen=True)

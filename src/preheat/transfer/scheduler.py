@@ -10,9 +10,9 @@ from preheat.core.errors import Busy, HubError, IntegrityError
 from preheat.core.events import Listener, Retrying, Waiting
 from preheat.core.snapshot import File
 from preheat.library.blobs.partial import Partial
-from preheat.library.blobs.ranges import Range, common, merge
+from preheat.library.blobs.ranges import ByteRange, common, merge
 from preheat.library.library import Library
-from preheat.net.retry import Patience
+from preheat.net.retry import RetryPolicy
 from preheat.transfer.part_download import Download, Flight
 from preheat.transfer.planning.file_queue import Queue
 from preheat.transfer.planning.part_plan import LARGEST, SMALLEST, carve
@@ -28,7 +28,7 @@ _IN_VAIN = 0.01
 _SIDE_BY_SIDE = max(1, min(len(os.sched_getaffinity(0)), 4))
 
 
-class Board:
+class Scheduler:
     """All methods may be called from any thread; those that decide hold one lock.
 
     Under it nothing waits for a disk, a network or a listener: `on_event` only queues. Locks are taken in this order:
@@ -36,7 +36,7 @@ class Board:
     """
 
     def __init__(
-        self, files: Sequence[File], route: Route, library: Library, patience: Patience, on_event: Listener
+        self, files: Sequence[File], route: Route, library: Library, patience: RetryPolicy, on_event: Listener
     ) -> None:
         self.routes = Routes(route)
         self.changed = threading.Condition()
@@ -86,13 +86,13 @@ class Board:
             route.active -= 1
             brought = flight.at - flight.start
             if brought:
-                download.brought.append((Range(flight.start, flight.at), route))
+                download.brought.append((ByteRange(flight.start, flight.at), route))
             # Who was relieved before it brought anything has shown nothing, neither good nor bad.
             if brought >= WORTH_ASKING or (error is None and brought):
                 route.failures = 0
                 route.learn(flight.rate(time.monotonic()), brought, flight.answer_s)
             if flight.at < flight.stop:
-                rest = [Range(flight.at, flight.stop)]
+                rest = [ByteRange(flight.at, flight.stop)]
                 download.gaps[:0] = common(rest, flight.holes) if flight.holes else rest
                 self.changed.notify_all()
             if error is not None:
@@ -207,12 +207,12 @@ class Board:
             # It sends everything from the start whatever it is asked: let it, once.
             holes, download.gaps = tuple(merge(download.gaps)), []
             self._left -= sum(stop - start for start, stop in holes)
-            return self._fly(route, download, Range(holes[0].start, holes[-1].stop), holes)
+            return self._fly(route, download, ByteRange(holes[0].start, holes[-1].stop), holes)
         part, download.gaps = carve(download.gaps_by_need, route.part_size(self._left, self.routes.connections))
         self._left -= part.stop - part.start
         return self._fly(route, download, part)
 
-    def _fly(self, route: Route, download: Download, part: Range, holes: tuple[Range, ...] = ()) -> Flight:
+    def _fly(self, route: Route, download: Download, part: ByteRange, holes: tuple[ByteRange, ...] = ()) -> Flight:
         flight = Flight(download, route, part.start, part.stop, holes)
         download.flights.add(flight)
         route.active += 1
@@ -236,7 +236,7 @@ class Board:
         self._leave(handed.giver, handed.rest)
         return self._fly(handed.taker, handed.giver.download, handed.rest)
 
-    def _leave(self, flight: Flight, rest: Range) -> None:
+    def _leave(self, flight: Flight, rest: ByteRange) -> None:
         """Wait no more for a flight of which nothing is wanted: it may be stuck where it cannot be woken."""
         if rest.start == flight.at:
             flight.download.flights.discard(flight)

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from preheat.core.errors import HubError, HubUnavailable, IntegrityError, NoRanges
 from preheat.core.events import Away, Retrying
-from preheat.library.blobs.ranges import Range
-from preheat.net.retry import TOLD, Patience
+from preheat.library.blobs.ranges import ByteRange
+from preheat.net.retry import TOLD, RetryPolicy
 from preheat.transfer.part_download import Download, Flight
 from preheat.transfer.route import Route
 from preheat.transfer.route_set import Routes
@@ -14,7 +14,7 @@ from preheat.transfer.route_set import Routes
 _SILENT_S = 5.0
 
 
-def give_up_stalled(flights: Iterable[Flight], routes: Routes, patience: Patience, now: float) -> Iterator[Retrying]:
+def give_up_stalled(flights: Iterable[Flight], routes: Routes, patience: RetryPolicy, now: float) -> Iterator[Retrying]:
     """Break off the flights that have brought nothing for too long; yield an event for each.
 
     A route that is late while another serves the same file is given a rest.
@@ -31,7 +31,7 @@ def give_up_stalled(flights: Iterable[Flight], routes: Routes, patience: Patienc
         yield Retrying(file.path, f"{route.way.name} {why}; requested again", 0.0)
 
 
-def absence(routes: Routes, flights: Sequence[Flight], patience: Patience, now: float) -> Away | None:
+def absence(routes: Routes, flights: Sequence[Flight], patience: RetryPolicy, now: float) -> Away | None:
     """Return the event that says for how long nothing may come, None while any route brings bytes or has not failed."""
     asked = [route for route in routes if not route.left]
     reasons = [_absent(route, [one for one in flights if one.route is route], now) for route in asked]
@@ -50,7 +50,7 @@ def _absent(route: Route, flights: Sequence[Flight], now: float) -> str:
     return f"{route.way.name} has sent nothing for {silent_s:.0f} s" if route.heard and silent_s > _SILENT_S else ""
 
 
-def forget_wrong(download: Download, again: list[Range], names: str, error: IntegrityError) -> list[Range]:
+def forget_wrong(download: Download, again: list[ByteRange], names: str, error: IntegrityError) -> list[ByteRange]:
     """Have a file take the ranges `again` for missing; return all its gaps. Not under the lock: it writes to disk.
 
     Raise IntegrityError, with the file discarded, if there is nothing to ask for again; `names` are who sent it.
@@ -63,7 +63,7 @@ def forget_wrong(download: Download, again: list[Range], names: str, error: Inte
 
 
 def take_in(
-    flight: Flight, error: HubError | IntegrityError, flights: Iterable[Flight], patience: Patience
+    flight: Flight, error: HubError | IntegrityError, flights: Iterable[Flight], patience: RetryPolicy
 ) -> Retrying | None:
     """Have a flight's route take in how its connection ended; return the event for it, None if that is known."""
     route, file = flight.route, flight.download.partial.file

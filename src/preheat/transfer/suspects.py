@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from preheat.library.blobs.ranges import Range, merge
+from preheat.library.blobs.ranges import ByteRange, merge
 from preheat.transfer.part_download import Download
 from preheat.transfer.route import Route
 
 
-def ask_again(download: Download, able: Sequence[Route]) -> list[Range]:
+def ask_again(download: Download, able: Sequence[Route]) -> list[ByteRange]:
     """Choose what to ask again, of the routes that are `able` to give it; nothing when nobody is left to ask.
 
     Bytes from before this process are doubted first, then those of one route at a time, as long as another can give
@@ -28,5 +28,5 @@ def ask_again(download: Download, able: Sequence[Route]) -> list[Range]:
         return again
     if able and download.failures == 0:
         download.brought = []
-        return [Range(0, download.partial.file.size)]
+        return [ByteRange(0, download.partial.file.size)]
     return []

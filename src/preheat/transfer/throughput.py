@@ -10,7 +10,7 @@ _AT_WORK, _MOST = 0.8, 0.8
 _ANSWER_WORTH = 64 << 10  # where files are small, answers are what takes the time
 
 
-class Gauge:
+class ThroughputGauge:
     """Measures one route while its connections are at work, and at no other time."""
 
     def __init__(self, route: Route) -> None:

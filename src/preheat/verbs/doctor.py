@@ -12,13 +12,13 @@ from preheat.core.snapshot import File, Snapshot
 from preheat.guard.kernel.free_memory import free_memory
 from preheat.library.library import Library
 from preheat.proof.advice.remedies import Remedy, remedies
-from preheat.proof.advice.symptoms import Endpoint, Place, Symptoms
+from preheat.proof.advice.symptoms import Endpoint, StorageFolder, Symptoms
 from preheat.proof.conditions.page_cache_residency import cached
 from preheat.proof.limits.disk_speed import Speed, measure_speed
 from preheat.proof.limits.line_speed import Line
 from preheat.proof.limits.machine import filesystem
 from preheat.recipes.recipe import Need, Recipe
-from preheat.verbs.pull import Source
+from preheat.verbs.pull import PullSource
 from preheat.views.links import COPY, trial
 
 _OF_THE_CONTAINER = frozenset(("overlay", "aufs", "tmpfs", "fuse.fuse-overlayfs", "vfs"))
@@ -31,8 +31,8 @@ class Surgery:
     `root` is where /.dockerenv and the like lie; `ca_file` the certificates that are named, if any.
     """
 
-    sources: Callable[[Need], Sequence[Source]]
-    line: Callable[[Source, Snapshot], Line]
+    sources: Callable[[Need], Sequence[PullSource]]
+    line: Callable[[PullSource, Snapshot], Line]
     environ: Mapping[str, str]
     app: str = ""
     ca_file: Path | None = None
@@ -118,10 +118,10 @@ def _speed(here: Sequence[Path], on_event: Listener) -> Speed | None:
     return measure_speed([largest])
 
 
-def _place(path: Path, root: Path) -> Place:
+def _place(path: Path, root: Path) -> StorageFolder:
     kind = filesystem(path)
     contained = any((root / mark).exists() for mark in (".dockerenv", "run/.containerenv"))
-    return Place(str(path), kind, survives=not (contained and kind in _OF_THE_CONTAINER))
+    return StorageFolder(str(path), kind, survives=not (contained and kind in _OF_THE_CONTAINER))
 
 
 def _hf_home(environ: Mapping[str, str]) -> Path:

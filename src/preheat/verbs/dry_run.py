@@ -10,8 +10,8 @@ from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.hub import Hub
 from preheat.library.library import Library
-from preheat.net.retry import USUAL, Patience
-from preheat.verbs.pull import Source, Wish, believed, resolve
+from preheat.net.retry import USUAL, RetryPolicy
+from preheat.verbs.pull import PullSource, Wish, believed, resolve
 
 _CONNECTIONS = 8
 _MEASURED_S = 1.5
@@ -43,7 +43,7 @@ class Outlook:
 
 
 def look_ahead(
-    sources: Sequence[Source], library: Library, wish: Wish, on_event: Listener, patience: Patience = USUAL
+    sources: Sequence[PullSource], library: Library, wish: Wish, on_event: Listener, patience: RetryPolicy = USUAL
 ) -> Outlook:
     """Resolve the model, see what is here, and try the line for a moment; write nothing.
 

@@ -9,13 +9,13 @@ from preheat.core.events import Listener, Noted
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.disk.temporary_file import tidy, write_whole
-from preheat.net.retry import USUAL, Patience
+from preheat.net.retry import USUAL, RetryPolicy
 from preheat.recipes.lock_file import Lock, Pinned
 from preheat.recipes.lock_writer import lock_text
 from preheat.recipes.recipe import Need, Recipe
-from preheat.verbs.pull import Source, resolve
+from preheat.verbs.pull import PullSource, resolve
 
-SourcesOf = Callable[[Need], Sequence[Source]]
+SourcesOf = Callable[[Need], Sequence[PullSource]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Moved:
     removed: tuple[str, ...]
 
 
-def pin(recipe: Recipe, sources_of: SourcesOf, on_event: Listener, patience: Patience = USUAL) -> Lock:
+def pin(recipe: Recipe, sources_of: SourcesOf, on_event: Listener, patience: RetryPolicy = USUAL) -> Lock:
     """Ask what each need means now. Nothing is fetched. Raise HubError where one cannot be had.
 
     Digests that a need is locked to already are what it means; raise IntegrityError where a hub says otherwise.
@@ -59,7 +59,7 @@ def moved(before: Lock, now: Lock) -> tuple[Moved, ...]:
     return tuple(found)
 
 
-def _pinned(need: Need, sources: Sequence[Source], on_event: Listener, patience: Patience) -> Pinned:
+def _pinned(need: Need, sources: Sequence[PullSource], on_event: Listener, patience: RetryPolicy) -> Pinned:
     locked = need.locked  # by the lock that comes with a built-in recipe
     source, told = resolve(sources, on_event, patience, lambda told: told if locked is None else told.held_to(locked))
     if source.ref.hub != need.ref.hub:

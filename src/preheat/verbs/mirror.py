@@ -12,16 +12,16 @@ from preheat.library.library import Library
 from preheat.library.records.records import MIRROR
 from preheat.mirror.access.allow_deny import ruled
 from preheat.mirror.access.host_check import is_foreign, is_loopback
-from preheat.mirror.access.reloadable import Settings, Words
-from preheat.mirror.api.folders import Found, Shelf
+from preheat.mirror.access.reloadable import ReloadableSettings, Words
+from preheat.mirror.api.folders import ServedSnapshot, Shelf
 from preheat.mirror.api.hf_routes import answer
 from preheat.mirror.evict import Evictor, require_cap
-from preheat.mirror.http.limits import Limits
+from preheat.mirror.http.limits import ServerLimits
 from preheat.mirror.http.messages import Answer, Request, Slice, bearer
 from preheat.mirror.http.server import Server
 from preheat.mirror.last_used import Uses
-from preheat.mirror.status.counters import Tally
-from preheat.mirror.status.mirror_status import Look, Sources
+from preheat.mirror.status.counters import RequestCounter
+from preheat.mirror.status.mirror_status import Sources, StatusReader
 from preheat.mirror.status.status_routes import greeting, reception
 from preheat.mirror.upstream.fetches import Fetches
 from preheat.mirror.upstream.pull_through import PullThrough, Remembering
@@ -29,11 +29,11 @@ from preheat.mirror.upstream.recorded_find import Kept
 from preheat.mirror.upstream.requester import read_asker
 from preheat.mirror.upstream.upstream import Upstream, Upstreams
 from preheat.mirror.upstream.visibility import CLOSED
-from preheat.net.retry import Patience
+from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
 
 # Clients wait for as long, and ask again themselves.
-WHILE_CLIENTS_WAIT = Patience(attempts=5, first_wait_s=0.25, longest_wait_s=4.0, lasting_s=60.0)
+WHILE_CLIENTS_WAIT = RetryPolicy(attempts=5, first_wait_s=0.25, longest_wait_s=4.0, lasting_s=60.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,12 @@ class House:
     `hosts` are names by which a mirror that listens on loopback is reached, beside this machine's own.
     """
 
-    settings: Settings = field(default_factory=lambda: Settings(Words()))
-    limits: Limits = field(default_factory=Limits)
+    settings: ReloadableSettings = field(default_factory=lambda: ReloadableSettings(Words()))
+    limits: ServerLimits = field(default_factory=ServerLimits)
     cap: int = 0
     on_trouble: Callable[[PreheatError], None] = lambda _error: None
     remembering: Remembering = field(default_factory=Remembering)
-    patience: Patience = WHILE_CLIENTS_WAIT
+    patience: RetryPolicy = WHILE_CLIENTS_WAIT
     by: str = MIRROR
     silence_s: float = 75.0
     hosts: tuple[str, ...] = ()
@@ -75,14 +75,14 @@ def mirror(
     if house.cap:
         require_cap(library, house.cap, on_event)
     kept = Kept(library)
-    settings, tally, uses = house.settings, Tally(), Uses(library.records)
+    settings, tally, uses = house.settings, RequestCounter(), Uses(library.records)
     fetches = Fetches(library, Policy(connections=64, patience=house.patience), on_event, house.silence_s)
     through = PullThrough(library, Upstreams(upstreams), fetches, house.remembering, house.by) if upstreams else None
 
     name = f"preheat-{secrets.token_hex(6)}"
 
     def reply(request: Request) -> Answer:
-        def find(ref: Ref) -> Found | None:
+        def find(ref: Ref) -> ServedSnapshot | None:
             found = shelf.find(ref)
             if found is not None:
                 return found
@@ -109,7 +109,7 @@ def mirror(
         tally(event)
         on_event(event)
 
-    look = Look(Sources(library, tally, fetches, shown, house.cap))
+    look = StatusReader(Sources(library, tally, fetches, shown, house.cap))
     beside = [Evictor(library, house.cap, tell, house.on_trouble)] if house.cap else []
 
     def foreign(host: str) -> bool:

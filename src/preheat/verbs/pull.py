@@ -11,14 +11,14 @@ from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.hub import Hub
 from preheat.library.digest_check import lacking
 from preheat.library.library import Library
-from preheat.net.retry import USUAL, Patience, persist
+from preheat.net.retry import USUAL, RetryPolicy, persist
 from preheat.transfer.fetch import Policy, fetch
 from preheat.transfer.route import Way
 from preheat.verbs.scan import REFUSE, WARN, look_into
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PullSource:
     """Whom to ask for a model, and what it is called there; `name` is for people."""
 
     name: str
@@ -27,7 +27,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Pulled:
+class PullResult:
     """What a pull brought: the files asked for, and how many of their bytes were not here before."""
 
     snapshot: Snapshot
@@ -65,11 +65,11 @@ class Choice:
 
     wanted: Snapshot
     missing: tuple[File, ...] = ()
-    source: Source | None = None
+    source: PullSource | None = None
     told: Snapshot | None = None
 
 
-def choose(sources: Sequence[Source], library: Library, policy: Policy, on_event: Listener, wish: Wish) -> Choice:
+def choose(sources: Sequence[PullSource], library: Library, policy: Policy, on_event: Listener, wish: Wish) -> Choice:
     """Resolve the model without pulling it; raise HubError or IntegrityError. See pull."""
     ref = sources[0].ref
     here = _here(ref, library, wish, on_event)
@@ -78,7 +78,7 @@ def choose(sources: Sequence[Source], library: Library, policy: Policy, on_event
     source, told = resolve(
         sources,
         on_event,
-        Patience(lasting_s=policy.patience.lasting_s),
+        RetryPolicy(lasting_s=policy.patience.lasting_s),
         lambda told: believed(told, ref, wish, library),
     )
     wanted = wish.of(_named(told, ref))
@@ -86,13 +86,13 @@ def choose(sources: Sequence[Source], library: Library, policy: Policy, on_event
 
 
 def pull(
-    sources: Sequence[Source],
+    sources: Sequence[PullSource],
     library: Library,
     policy: Policy,
     on_event: Listener,
     wish: Wish = Wish(),
     choice: Choice | None = None,
-) -> Pulled:
+) -> PullResult:
     """Resolve the model, fetch what is missing of the files wished for, verify and record it.
 
     The first source that answers says which files there are; the others help to bring those bytes, as far as they
@@ -107,7 +107,7 @@ def pull(
         library.vouch(wanted.ref)
         on_event(Resolved(wanted.ref, wanted.commit, len(wanted.files), wanted.size, 0, 0))
         look_into(wanted.files if wish.unsafe == REFUSE else (), library, wish.unsafe, on_event)
-        return Pulled(wanted, 0)
+        return PullResult(wanted, 0)
     snapshot = _named(told, ref)
     # The claim comes before the look: what is here then, stays.
     with library.wanted(wanted):
@@ -125,7 +125,7 @@ def pull(
         # What another repository told of a commit is less than its record, if there is one.
         known = None if _is_same(told.ref, ref) else library.find(ref) if ref.pinned else None
         library.record(known or snapshot)
-    return Pulled(wanted, to_come)
+    return PullResult(wanted, to_come)
 
 
 def _look_over(library: Library, wanted: Snapshot, on_event: Listener) -> None:
@@ -171,18 +171,18 @@ def believed(told: Snapshot, ref: Ref, wish: Wish, library: Library) -> Snapshot
 
 
 def resolve(
-    sources: Sequence[Source],
+    sources: Sequence[PullSource],
     on_event: Listener,
-    patience: Patience = USUAL,
+    patience: RetryPolicy = USUAL,
     check: Callable[[Snapshot], Snapshot] = lambda told: told,
-) -> tuple[Source, Snapshot]:
+) -> tuple[PullSource, Snapshot]:
     """Ask one source after the other; return the first that has the model, and what `check` makes of its snapshot.
 
     A source whose snapshot `check` does not let pass is passed over. Raise the first source's error if none is left.
     """
     first: HubError | IntegrityError | None = None
     # Who has others to turn to does not wait long for one.
-    patience = patience if len(sources) == 1 else Patience(attempts=2, lasting_s=0)
+    patience = patience if len(sources) == 1 else RetryPolicy(attempts=2, lasting_s=0)
     for source in sources:
         try:
             told = persist(partial(source.hub.resolve, source.ref), patience, str(source.ref), on_event)
@@ -207,7 +207,7 @@ def _is_same(ref: Ref, other: Ref) -> bool:
     return (ref.hub, ref.kind, ref.repo) == (other.hub, other.kind, other.repo)
 
 
-def _finding(other: Source, told: Snapshot) -> Callable[[], Way | None]:
+def _finding(other: PullSource, told: Snapshot) -> Callable[[], Way | None]:
     """Return what asks another source, when called, for its own snapshot of the same."""
     ref = other.ref.at(told.commit) if _is_same(other.ref, told.ref) else other.ref
 

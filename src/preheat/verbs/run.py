@@ -10,9 +10,9 @@ from preheat import guard
 from preheat.core.errors import AppError, UsageError
 from preheat.core.events import AppChanged, Listener, NetworkSeen, Noted
 from preheat.guard.model.app import PORT, App
-from preheat.guard.model.life import Patience
+from preheat.guard.model.life import RestartPolicy
 from preheat.guard.net.network_namespace import why_not
-from preheat.guard.options import Settings, Stage
+from preheat.guard.options import GuardOptions, GuardSetup
 from preheat.guard.probes.probes import port_of
 from preheat.guard.process.process import Output
 from preheat.guard.setup import AddressTaken, keep
@@ -22,19 +22,19 @@ from preheat.guard.witness.download_lines import Confessions
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class RunOptions:
     """How an app is watched.
 
     With which patience, where its words go, whether its network calls are counted, and what stands around it.
     """
 
-    patience: Patience = field(default_factory=Patience)
+    patience: RestartPolicy = field(default_factory=RestartPolicy)
     output: Output = field(default_factory=Output)
     network: bool = False
-    stage: Stage = field(default_factory=Stage)
+    stage: GuardSetup = field(default_factory=GuardSetup)
 
 
-def run(app: App, watch: Watch, on_event: Listener) -> int:
+def run(app: App, watch: RunOptions, on_event: Listener) -> int:
     """Start `app`, restart it when it crashes, stop it on SIGINT and SIGTERM; return its exit status.
 
     An app that is isolated has a network of its own; what it tries is counted where that can be. Raise AppError when it
@@ -44,7 +44,7 @@ def run(app: App, watch: Watch, on_event: Listener) -> int:
         raise AppError(reason, hint="--network watch counts what it tries, and needs no permission")
     witness = witness_for(app) if watch.network and (not app.isolated or Witness.available()) else None
     try:
-        settings = Settings(app, watch.patience, watch.stage)
+        settings = GuardOptions(app, watch.patience, watch.stage)
         heard = Confessions() if watch.network else None
         output = replace(watch.output, confessions=heard)
         outcome = keep(settings, _telling(on_event), output=output, witness=witness)

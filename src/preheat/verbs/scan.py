@@ -5,7 +5,7 @@ from pathlib import Path
 
 from preheat.core.errors import CheckFailed, LibraryError
 from preheat.core.events import Listener, Scanned
-from preheat.core.scan_verdict import DANGEROUS, SUSPICIOUS, UNSCANNED, Verdict
+from preheat.core.scan_verdict import DANGEROUS, SUSPICIOUS, UNSCANNED, ScanVerdict
 from preheat.core.snapshot import File
 from preheat.library.blobs.partial import disk
 from preheat.library.library import Library
@@ -24,7 +24,7 @@ def look_into(files: Iterable[File], library: Library, unsafe: str, on_event: Li
     """
     if unsafe == ALLOW:
         return
-    others: dict[str, list[tuple[str, Verdict]]] = {SUSPICIOUS: [], UNSCANNED: []}
+    others: dict[str, list[tuple[str, ScanVerdict]]] = {SUSPICIOUS: [], UNSCANNED: []}
     for file, verdict in scan_files(files, library):
         if unsafe == REFUSE and verdict.unsafe:
             on_event(Scanned(file.path, verdict.level, str(verdict)))
@@ -38,7 +38,7 @@ def look_into(files: Iterable[File], library: Library, unsafe: str, on_event: Li
             on_event(Scanned(_names([path for path, _ in found]), level, str(found[0][1])))
 
 
-def scan_files(files: Iterable[File], library: Library) -> Iterator[tuple[File, Verdict]]:
+def scan_files(files: Iterable[File], library: Library) -> Iterator[tuple[File, ScanVerdict]]:
     """Yield the verdict on each of `files` that is in the library and could run code; record it by digest.
 
     A blob that the present scanner has looked into before is not looked into again. Without a scanner nothing is
@@ -65,7 +65,7 @@ def scan_files(files: Iterable[File], library: Library) -> Iterator[tuple[File, 
         yield file, verdict
 
 
-def _look(file: File, path: Path, library: Library) -> tuple[Verdict | None, bool] | None:
+def _look(file: File, path: Path, library: Library) -> tuple[ScanVerdict | None, bool] | None:
     """Return the verdict on a file's text, and whether it may run code; None if it is not here any more."""
     while True:
         try:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from preheat.core.digest import Digest
 from preheat.core.placement import BEGUN, KEPT, OURS, THEIRS, Look, Mark
 from preheat.core.snapshot import File
-from preheat.views.path_state import Sight
+from preheat.views.path_state import PathState
 
 
-class Standing(enum.Enum):
+class PlaceVerdict(enum.Enum):
     """What to do about a path: place there, leave what lies there, or ask."""
 
     FREE = "nothing lies there"
@@ -24,7 +24,7 @@ class Standing(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Blobs:
+class KnownBlobs:
     """What the library's blobs say about a file: whether it is a hard link to the wanted one, or to any."""
 
     wanted: bool = False
@@ -33,12 +33,12 @@ class Blobs:
 
 
 def judge(
-    sight: Sight,
+    sight: PathState,
     wanted: File,
     marks: Sequence[Mark] = (),
-    blobs: Blobs = Blobs(),
+    blobs: KnownBlobs = KnownBlobs(),
     content: Set[Digest] | None = None,
-) -> Standing:
+) -> PlaceVerdict:
     """Decide what stands at a path where `wanted` is to be.
 
     `marks` are those of the path, the newest first; `blobs.marked` says that the file is a hard link to the blob that
@@ -46,11 +46,11 @@ def judge(
     UNREAD is returned where they are needed. See `algorithms` for which.
     """
     if sight.look is None:
-        return Standing.OTHER if sight.blocked is not None else Standing.FREE
+        return PlaceVerdict.OTHER if sight.blocked is not None else PlaceVerdict.FREE
     if sight.blob is not None:
-        return Standing.OURS
+        return PlaceVerdict.OURS
     if blobs.wanted:
-        return Standing.SAME if marks and marks[0].word == THEIRS else Standing.OURS
+        return PlaceVerdict.SAME if marks and marks[0].word == THEIRS else PlaceVerdict.OURS
     mark = fitting(sight, marks)
     if mark is not None and (mark.look == sight.look or blobs.marked):
         known = _known(mark, wanted)
@@ -59,13 +59,13 @@ def judge(
     return _by_content(sight, wanted, marks, blobs, content)
 
 
-def fitting(sight: Sight, marks: Sequence[Mark]) -> Mark | None:
+def fitting(sight: PathState, marks: Sequence[Mark]) -> Mark | None:
     """Return the newest mark that a file looks like, its time of change apart."""
     look = sight.look
     return next((mark for mark in marks if look is not None and mark.look.resembles(look)), None)
 
 
-def algorithms(sight: Sight, wanted: File, marks: Sequence[Mark]) -> frozenset[str]:
+def algorithms(sight: PathState, wanted: File, marks: Sequence[Mark]) -> frozenset[str]:
     """Say by which algorithms a file has to be hashed, so that `judge` can decide."""
     mark = fitting(sight, marks)
     named = [wanted.digest, *_begun(marks), *([mark.digest] if mark is not None else [])]
@@ -77,16 +77,16 @@ def _begun(marks: Sequence[Mark]) -> list[Digest]:
     return [mark.digest for mark in itertools.takewhile(lambda mark: mark.word == BEGUN, marks)]
 
 
-def _known(mark: Mark, wanted: File) -> Standing | None:
+def _known(mark: Mark, wanted: File) -> PlaceVerdict | None:
     """Decide by a mark alone, if it says which bytes the file has."""
     if mark.word == OURS:
-        return Standing.OURS
-    return Standing.SAME if mark.word == THEIRS and mark.digest == wanted.digest else None
+        return PlaceVerdict.OURS
+    return PlaceVerdict.SAME if mark.word == THEIRS and mark.digest == wanted.digest else None
 
 
 def _by_content(
-    sight: Sight, wanted: File, marks: Sequence[Mark], blobs: Blobs, content: Set[Digest] | None
-) -> Standing:
+    sight: PathState, wanted: File, marks: Sequence[Mark], blobs: KnownBlobs, content: Set[Digest] | None
+) -> PlaceVerdict:
     mark = fitting(sight, marks)
     ours = mark is not None and mark.word == OURS
     look = sight.look
@@ -94,18 +94,18 @@ def _by_content(
     begun = [] if sight.target else _begun(marks)
     if sight.regular and (look.size == wanted.size or ours or begun) and not _is_other(mark, wanted):
         if content is None:
-            return Standing.UNREAD
+            return PlaceVerdict.UNREAD
         if wanted.digest in content:
             placed = any(one.word in (OURS, BEGUN) and one.digest == wanted.digest for one in marks)
-            return Standing.OURS if placed and not sight.target else Standing.SAME
+            return PlaceVerdict.OURS if placed and not sight.target else PlaceVerdict.SAME
         if (mark is not None and ours and mark.digest in content) or not content.isdisjoint(begun):
-            return Standing.OURS
+            return PlaceVerdict.OURS
     if next((one.word for one in marks if one.look != Look()), "") == KEPT:
-        return Standing.KEPT
+        return PlaceVerdict.KEPT
     # Before there were marks, views were made of hard links; what was adopted since has one.
     if blobs.any and not marks:
-        return Standing.OURS
-    return Standing.CHANGED if any(one.word == OURS for one in marks) else Standing.OTHER
+        return PlaceVerdict.OURS
+    return PlaceVerdict.CHANGED if any(one.word == OURS for one in marks) else PlaceVerdict.OTHER
 
 
 def _is_other(mark: Mark | None, wanted: File) -> bool:

@@ -13,7 +13,7 @@ _BLOB = re.compile(rf".*/blobs/({SHA256}|{GIT_SHA1})/([0-9a-f]{{2}})/(\2[0-9a-f]
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class PathState:
     """What was seen at a path: `look` is that of the file itself, links followed; None where nothing lies there.
 
     `regular` says that it is a regular file, or leads to one; `target` is what a symlink says. `device` and `names` are
@@ -37,18 +37,18 @@ class Sight:
         return Digest(match[1], match[3])
 
 
-def see(path: Path) -> Sight:
+def see(path: Path) -> PathState:
     """Look at a path. Costs one or two stat(2)."""
     try:
         status = path.lstat()
         target = str(path.readlink()) if stat.S_ISLNK(status.st_mode) else ""
     except FileNotFoundError:
-        return Sight()
+        return PathState()
     except NotADirectoryError:
-        return Sight(blocked=next(above for above in path.parents if os.path.lexists(above)))
+        return PathState(blocked=next(above for above in path.parents if os.path.lexists(above)))
     if target:
         try:
             status = path.stat()
         except OSError:
-            return Sight(Look.of(status), target=target)
-    return Sight(Look.of(status), stat.S_ISREG(status.st_mode), target, status.st_dev, status.st_nlink)
+            return PathState(Look.of(status), target=target)
+    return PathState(Look.of(status), stat.S_ISREG(status.st_mode), target, status.st_dev, status.st_nlink)

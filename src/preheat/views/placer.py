@@ -10,7 +10,7 @@ from preheat.core.errors import LibraryError
 from preheat.core.snapshot import File, Snapshot
 from preheat.disk.temporary_file import left, put, tidy
 from preheat.views.links import COPY, REFLINK, SYMLINK, link, stands
-from preheat.views.view_protocol import Alias, Before, BlobPath, Bytes, Note, Piece, Placement, View
+from preheat.views.view_protocol import Alias, Before, BlobPath, Bytes, Piece, Placement, View, ViewNote
 
 EDITED_UP_TO = 1 << 20  # bytes; what people edit by hand is a configuration
 
@@ -72,7 +72,7 @@ class Placer:
                 case Alias():
                     if piece.at not in left:
                         self.point(piece.at, piece.target)
-                case Note():
+                case ViewNote():
                     if piece.at not in left and piece.of not in left.kept:
                         self._note(piece, Before(read_note(piece.at), is_ours(piece.at), left.same))
 
@@ -127,7 +127,7 @@ class Placer:
             if at not in left:
                 self.put(piece.file, at)
 
-    def _note(self, note: Note, before: Before) -> None:
+    def _note(self, note: ViewNote, before: Before) -> None:
         body = note.settle(before)
         if body is not None and body != before.body:
             self.write(note.at, body)

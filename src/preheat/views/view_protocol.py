@@ -46,7 +46,7 @@ class Before:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class ViewNote:
     """A small file that the layout's client reads and writes, at `at`.
 
     `settle` returns what should be there, or None where what somebody else wrote contradicts that. A note `of` a file
@@ -59,7 +59,7 @@ class Note:
     single: bool = False
 
 
-Piece = Bytes | Alias | Note
+Piece = Bytes | Alias | ViewNote
 
 
 @dataclass(frozen=True, slots=True)

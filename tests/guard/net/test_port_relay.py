@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from preheat.guard.net.port_relay import Front
-from preheat.guard.net.small_http import Answer
+from preheat.guard.net.small_http import HttpReply
 from tests.guard.apps import until
 
 
-def waiting(method: str, path: str) -> Answer:
-    return Answer(503, "text/html", b"<p>soon", (("Retry-After", "2"), ("X-Preheat", "waiting")))
+def waiting(method: str, path: str) -> HttpReply:
+    return HttpReply(503, "text/html", b"<p>soon", (("Retry-After", "2"), ("X-Preheat", "waiting")))
 
 
 @contextmanager

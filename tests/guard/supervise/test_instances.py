@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from preheat.guard.model.app import App
-from preheat.guard.model.life import Patience
+from preheat.guard.model.life import RestartPolicy
 from preheat.guard.net.port_relay import Front
 from preheat.guard.net.small_http import listen, serve
-from preheat.guard.status.app_status import Board
-from preheat.guard.supervise.instances import Terms
-from preheat.guard.supervise.supervisor import Event, Outcome, Said, Started, Surroundings, supervise
+from preheat.guard.status.app_status import AppStatus
+from preheat.guard.supervise.instances import StandbyPolicy
+from preheat.guard.supervise.supervisor import AppStarted, Event, Outcome, Said, SupervisorParts, supervise
 from tests.guard.apps import SILENT, until
 
 # Loads for a while, then answers with its pid; /slow takes its time, /hang holds its only thread for good.
@@ -39,8 +39,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
 kind = http.server.HTTPServer if os.environ.get("ONE_THREAD") else http.server.ThreadingHTTPServer
 kind(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
 """
-QUICK = Patience(ready_within_s=20, stop_within_s=1, max_restarts=3, backoff_s=0.05, ask_every_s=0.2)
-ALONE = Terms()
+QUICK = RestartPolicy(ready_within_s=20, stop_within_s=1, max_restarts=3, backoff_s=0.05, ask_every_s=0.2)
+ALONE = StandbyPolicy()
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Supervised:
     """A supervision in a thread, and what it told."""
 
     front: Front
-    board: Board
+    board: AppStatus
     events: list[Event] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
     outcome: list[Outcome] = field(default_factory=list)
@@ -70,7 +70,7 @@ class Supervised:
 
     @property
     def starts(self) -> list[int]:
-        return [event.pid for event in self.events if isinstance(event, Started)]
+        return [event.pid for event in self.events if isinstance(event, AppStarted)]
 
     def said(self, words: str) -> bool:
         return any(words in event.words for event in self.events if isinstance(event, Said))
@@ -90,9 +90,9 @@ def but_first(code: str) -> Iterator[None]:
 
 @contextmanager
 def supervised(
-    *, terms: Terms = ALONE, patience: Patience = QUICK, env: dict[str, str] | None = None, alive: str = ""
+    *, terms: StandbyPolicy = ALONE, patience: RestartPolicy = QUICK, env: dict[str, str] | None = None, alive: str = ""
 ) -> Iterator[Supervised]:
-    board = Board("web")
+    board = AppStatus("web")
     front = Front("127.0.0.1", 0, board.answer_waiting)
     life = Supervised(front, board)
     app = App(
@@ -101,7 +101,7 @@ def supervised(
         ready="http://127.0.0.1:{port}/",
         alive=alive,
     )
-    around = Surroundings(board, front, terms)
+    around = SupervisorParts(board, front, terms)
 
     def live() -> None:
         outcome = supervise(app, patience, life.events.append, output=SILENT, stop=life.stop.is_set, around=around)
@@ -138,7 +138,7 @@ def test_after_a_crash_the_front_answers_until_it_is_back() -> None:
 
 
 def test_one_that_stands_by_takes_over_at_once_after_a_crash() -> None:
-    with supervised(terms=Terms(standby=True), env={"LOADS_S": "0.4"}) as life:
+    with supervised(terms=StandbyPolicy(standby=True), env={"LOADS_S": "0.4"}) as life:
         assert until(life.pid)
         assert until(lambda: life.board.spare)
         first = life.pid()
@@ -152,7 +152,7 @@ def test_one_that_stands_by_takes_over_at_once_after_a_crash() -> None:
 
 @pytest.mark.slow
 def test_one_that_hangs_is_found_out_and_started_anew() -> None:
-    patience = Patience(ready_within_s=20, stop_within_s=0.2, backoff_s=0.05, hang_after_s=0.1, ask_every_s=0.2)
+    patience = RestartPolicy(ready_within_s=20, stop_within_s=0.2, backoff_s=0.05, hang_after_s=0.1, ask_every_s=0.2)
     with supervised(patience=patience, env={"ONE_THREAD": "1"}) as life:
         assert until(life.pid)
         first = life.pid()
@@ -166,8 +166,8 @@ def test_one_that_hangs_is_found_out_and_started_anew() -> None:
 def test_a_standby_that_always_dies_is_given_up_and_the_app_stays(tmp_path: Path) -> None:
     # Only the first start finds the mark missing.
     once = f"import os\nif os.path.exists({str(tmp_path / 'm')!r}): os._exit(3)\nopen({str(tmp_path / 'm')!r}, 'w')\n"
-    patience = Patience(max_restarts=1, backoff_s=0.01)
-    with but_first(once), supervised(terms=Terms(standby=True), patience=patience) as life:
+    patience = RestartPolicy(max_restarts=1, backoff_s=0.01)
+    with but_first(once), supervised(terms=StandbyPolicy(standby=True), patience=patience) as life:
         assert until(life.pid)
         first = life.pid()
         assert until(lambda: len(life.starts) == 1 and life.said("nobody stands by"))
@@ -179,8 +179,8 @@ def test_a_standby_that_always_dies_is_given_up_and_the_app_stays(tmp_path: Path
 def test_a_standby_that_never_gets_ready_is_ended(tmp_path: Path) -> None:
     mark = str(tmp_path / "m")
     stuck = f"import os, time\nif os.path.exists({mark!r}): time.sleep(600)\nopen({mark!r}, 'w')\n"
-    patience = Patience(ready_within_s=3, stop_within_s=1, max_restarts=-1, backoff_s=60, ask_every_s=0.2)
-    with but_first(stuck), supervised(terms=Terms(standby=True), patience=patience) as life:
+    patience = RestartPolicy(ready_within_s=3, stop_within_s=1, max_restarts=-1, backoff_s=60, ask_every_s=0.2)
+    with but_first(stuck), supervised(terms=StandbyPolicy(standby=True), patience=patience) as life:
         assert until(life.pid)
         first = life.pid()
         assert until(lambda: life.said("was not ready within 3 s"), 20)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from preheat.guard.model.app import App
-from preheat.guard.model.life import Patience
-from preheat.guard.supervise.supervisor import Changed, Event, Outcome, Started, supervise
+from preheat.guard.model.life import RestartPolicy
+from preheat.guard.supervise.supervisor import AppStarted, Changed, Event, Outcome, supervise
 from preheat.guard.witness.connections import Witness
 from tests.guard.apps import SILENT, free_port, guarding, python, runs, until
 
-QUICK = Patience(ready_within_s=5, stop_within_s=1, max_restarts=2, backoff_s=0.02, jitter=0.0)
+QUICK = RestartPolicy(ready_within_s=5, stop_within_s=1, max_restarts=2, backoff_s=0.02, jitter=0.0)
 
 # A grandchild in the group, deaf to requests, so that only a stop of the whole group ends it.
 FAMILY = """
@@ -26,7 +26,7 @@ time.sleep(60)
 """
 
 
-def live(app: App, patience: Patience = QUICK) -> tuple[Outcome, list[Event]]:
+def live(app: App, patience: RestartPolicy = QUICK) -> tuple[Outcome, list[Event]]:
     events: list[Event] = []
     return supervise(app, patience, events.append, output=SILENT), events
 
@@ -48,7 +48,7 @@ def test_a_crash_loop_is_bounded_and_its_last_words_are_told() -> None:
     assert (outcome.status, outcome.starts, outcome.tail) == (3, 3, ("no such model",))
     assert outcome.reason == "ended with status 3; started 3 times"
     assert states(events).count("backoff") == 2
-    assert [event.start for event in events if isinstance(event, Started)] == [1, 2, 3]
+    assert [event.start for event in events if isinstance(event, AppStarted)] == [1, 2, 3]
 
 
 def test_an_app_that_crashed_is_started_again_and_may_then_end_well(tmp_path: Path) -> None:
@@ -60,16 +60,16 @@ def test_an_app_that_crashed_is_started_again_and_may_then_end_well(tmp_path: Pa
 
 
 def test_a_signal_that_ends_the_app_is_told_as_a_shell_would() -> None:
-    outcome, _ = live(python("import os; os.kill(os.getpid(), 9)"), Patience(max_restarts=0))
+    outcome, _ = live(python("import os; os.kill(os.getpid(), 9)"), RestartPolicy(max_restarts=0))
     assert (outcome.status, outcome.fatal, outcome.starts) == (137, False, 1)
 
 
 def test_an_app_that_never_gets_ready_is_fatal_with_its_last_words() -> None:
     app = python("import time; print('loading'); time.sleep(60)", ready=f"tcp:{free_port()}")
-    outcome, events = live(app, Patience(ready_within_s=0.5, stop_within_s=1))
+    outcome, events = live(app, RestartPolicy(ready_within_s=0.5, stop_within_s=1))
     assert outcome.fatal
     assert (outcome.reason, outcome.tail, outcome.starts) == ("not ready within 0.5 s", ("loading",), 1)
-    started = next(event for event in events if isinstance(event, Started))
+    started = next(event for event in events if isinstance(event, AppStarted))
     assert not runs(started.pid)
 
 
@@ -173,7 +173,7 @@ def test_a_listener_that_fails_leaves_no_app_behind() -> None:
     pids: list[int] = []
 
     def fail(event: Event) -> None:
-        if isinstance(event, Started):
+        if isinstance(event, AppStarted):
             pids.append(event.pid)
         if isinstance(event, Changed) and event.life == "running":
             raise RuntimeError("the listener's own")

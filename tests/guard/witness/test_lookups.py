@@ -16,7 +16,7 @@ from preheat.guard.model.app import App
 from preheat.guard.process.process import Process
 from preheat.guard.witness.connection_counts import MORE_NAMES
 from preheat.guard.witness.connections import Attempt, Witness
-from preheat.guard.witness.name_lookups import Question, asked_of, dns_questions
+from preheat.guard.witness.name_lookups import NameLookup, asked_of, dns_questions
 from preheat.verbs.run import network_seen
 from tests.guard.apps import SILENT, python
 
@@ -258,27 +258,29 @@ def _nscd(kind: int, key: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("sent", "asked"),
     [
-        (_nscd(14, b"name.example\0"), [Question("name.example", 0)]),
-        (_nscd(4, b"name.example\0"), [Question("name.example", 4)]),
-        (_nscd(6, bytes([192, 0, 2, 1])), [Question("192.0.2.1")]),
+        (_nscd(14, b"name.example\0"), [NameLookup("name.example", 0)]),
+        (_nscd(4, b"name.example\0"), [NameLookup("name.example", 4)]),
+        (_nscd(6, bytes([192, 0, 2, 1])), [NameLookup("192.0.2.1")]),
         (_nscd(1, b"1000\0"), None),  # a user, not a host
         (_nscd(13, b"hosts\0"), None),
         (b"\1\0\0\0" * 4, []),
         (b"short", []),
     ],
 )
-def test_nscd_is_asked_for_hosts_and_for_others(sent: bytes, asked: list[Question] | None) -> None:
+def test_nscd_is_asked_for_hosts_and_for_others(sent: bytes, asked: list[NameLookup] | None) -> None:
     assert asked_of("/run/nscd/socket", sent) == asked
 
 
 def test_avahi_is_asked_for_hosts() -> None:
-    assert asked_of("/run/avahi-daemon/socket", b"RESOLVE-HOSTNAME-IPV4 printer.local\n") == [Question("printer.local")]
+    assert asked_of("/run/avahi-daemon/socket", b"RESOLVE-HOSTNAME-IPV4 printer.local\n") == [
+        NameLookup("printer.local")
+    ]
 
 
 @pytest.mark.parametrize("length", [0, 1, 11, 12, 13, 30])
 def test_message_that_is_cut_off_or_none_has_no_question(length: int) -> None:
     whole = b"\0\7\1\0\0\1\0\0\0\0\0\0\4name\7example\0\0\1\0\1"
-    assert dns_questions(whole) == [Question("name.example", 1)]
+    assert dns_questions(whole) == [NameLookup("name.example", 1)]
     assert dns_questions(whole[:-1]) == []
     assert dns_questions(os.urandom(length)[:length].replace(b"\0", b"\1")) == []
     assert dns_questions(b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n") == []

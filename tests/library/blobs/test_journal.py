@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preheat.library.blobs.journal import Journal
-from preheat.library.blobs.ranges import Range, merge
+from preheat.library.blobs.ranges import ByteRange, merge
 
 SIZE = 1000
 Story = list[tuple[str, int, int]]
@@ -20,16 +20,16 @@ steps = st.lists(
 )
 
 
-def played(folder: Path, story: Story) -> tuple[Path, list[Range], list[Range]]:
+def played(folder: Path, story: Story) -> tuple[Path, list[ByteRange], list[ByteRange]]:
     """Play a story into a journal; return it with what was written and what was made durable."""
     path = folder / "x.journal"
     path.unlink(missing_ok=True)
     journal = Journal.read(path, SIZE, "boot-1")
-    written: list[Range] = []
-    durable: list[Range] = []
+    written: list[ByteRange] = []
+    durable: list[ByteRange] = []
     for kind, start, size in story:
         if kind == "write":
-            written.append(Range(start, start + size))
+            written.append(ByteRange(start, start + size))
             journal.wrote(written[-1])
         else:
             journal.synced(journal.undurable())
@@ -64,10 +64,10 @@ def test_a_journal_cut_short_claims_no_more_than_was_written(
 def test_going_on_writes_the_journal_anew_without_losing_what_it_said(tmp_path: Path) -> None:
     path, _written, _durable = played(tmp_path, [("write", 0, 100), ("sync", 0, 0), ("write", 200, 50)])
     again = Journal.read(path, SIZE, "boot-1")
-    again.wrote(Range(500, 600))
+    again.wrote(ByteRange(500, 600))
     again.close()
-    assert Journal.read(path, SIZE, "boot-1").ranges == [Range(0, 100), Range(200, 250), Range(500, 600)]
-    assert Journal.read(path, SIZE, "boot-2").ranges == [Range(0, 100)]
+    assert Journal.read(path, SIZE, "boot-1").ranges == [ByteRange(0, 100), ByteRange(200, 250), ByteRange(500, 600)]
+    assert Journal.read(path, SIZE, "boot-2").ranges == [ByteRange(0, 100)]
 
 
 def test_a_journal_of_another_size_or_of_rubbish_begins_empty(tmp_path: Path) -> None:
@@ -76,4 +76,4 @@ def test_a_journal_of_another_size_or_of_rubbish_begins_empty(tmp_path: Path) ->
     path.write_bytes(b"\x00\xff rubbish\nw 0 10\n")
     assert Journal.read(path, SIZE, "boot-1").ranges == []
     path.write_text(f"preheat-journal 1 {SIZE} boot-1\nw 5 2\nw 0 99999\nw x y\nz 0 1\nw 0 7\n")
-    assert Journal.read(path, SIZE, "boot-1").ranges == [Range(0, 7)]
+    assert Journal.read(path, SIZE, "boot-1").ranges == [ByteRange(0, 7)]

@@ -8,8 +8,8 @@ import pytest
 
 from preheat.core.errors import Busy
 from preheat.library.blobs.journal import Journal
-from preheat.library.blobs.ranges import Range
-from preheat.library.blobs.shared_descriptor import Closed, Descriptor
+from preheat.library.blobs.ranges import ByteRange
+from preheat.library.blobs.shared_descriptor import Closed, SharedDescriptor
 from preheat.library.library import Library
 from tests.library.shelves import file_of
 
@@ -17,8 +17,8 @@ DATA = os.urandom(3 << 20)
 FILE = file_of("model.bin", DATA)
 
 
-def opened(path: Path) -> Descriptor:
-    return Descriptor(os.open(path, os.O_RDWR | os.O_CREAT, 0o644))
+def opened(path: Path) -> SharedDescriptor:
+    return SharedDescriptor(os.open(path, os.O_RDWR | os.O_CREAT, 0o644))
 
 
 def is_open(number: int) -> bool:
@@ -103,7 +103,7 @@ def test_a_partial_that_was_closed_changes_nothing_any_more(tmp_path: Path) -> N
     first.discard()
     with pytest.raises(Busy):
         first.seal()
-    assert second.gaps == [Range(1 << 20, 3 << 20)]
+    assert second.gaps == [ByteRange(1 << 20, 3 << 20)]
     second.write(1 << 20, memoryview(DATA)[1 << 20 :])
     library.keep(second)
     assert library.path(FILE.digest).read_bytes() == DATA
@@ -128,8 +128,8 @@ def test_a_partial_that_is_closed_while_it_is_kept_still_gets_its_name_and_leave
 def test_a_journal_that_is_removed_is_not_begun_again(tmp_path: Path) -> None:
     journal = Journal.read(tmp_path / "x.journal", 100, "boot")
     journal.remove()
-    journal.wrote(Range(0, 10))
-    journal.only([Range(0, 10)])
+    journal.wrote(ByteRange(0, 10))
+    journal.only([ByteRange(0, 10)])
     journal.flush()
     assert list(tmp_path.iterdir()) == []
 
@@ -141,7 +141,7 @@ def test_a_journal_that_begins_anew_loses_no_line_of_a_thread_that_is_writing(tm
     def write(at: int) -> None:
         try:
             for number in range(300):
-                journal.wrote(Range(at + number, at + number + 1))
+                journal.wrote(ByteRange(at + number, at + number + 1))
         except OSError as error:
             failed.append(error)
 

@@ -8,7 +8,7 @@ import pytest
 
 from preheat.core.errors import UsageError
 from preheat.mirror.access.certificate import given, names_of, own, place
-from preheat.mirror.http.limits import Limits
+from preheat.mirror.http.limits import ServerLimits
 from preheat.mirror.http.messages import Answer, Request, Slice
 from preheat.mirror.http.server import Server
 
@@ -29,7 +29,7 @@ def served(weights: Path, tls: ssl.SSLContext) -> Server:
     def answer(request: Request) -> Answer:
         return Answer(200, {"Content-Length": str(len(BODY))}, Slice(weights, 0, len(BODY)))
 
-    return Server(("127.0.0.1", 0), answer, lambda event: None, tls=tls, limits=Limits(head_s=2))
+    return Server(("127.0.0.1", 0), answer, lambda event: None, tls=tls, limits=ServerLimits(head_s=2))
 
 
 def get(server: Server, trusted: Path) -> bytes:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from preheat.core.errors import UsageError
 from preheat.core.ref import Ref
 from preheat.mirror.access.allow_deny import Rules, ruled
-from preheat.mirror.access.reloadable import Settings, Words
-from preheat.mirror.access.token_auth import Door
+from preheat.mirror.access.reloadable import ReloadableSettings, Words
+from preheat.mirror.access.token_auth import TokenAuth
 from preheat.mirror.http.messages import Refused, Request, bearer
 
 TOKEN = "a-token-of-the-mirror"
@@ -27,14 +27,14 @@ def basic(password: str) -> Request:
 
 
 def test_without_a_token_everybody_comes_in_and_keeps_their_own() -> None:
-    assert Door().enter(shown("hf_own")) == shown("hf_own")
+    assert TokenAuth().enter(shown("hf_own")) == shown("hf_own")
 
 
 def test_a_token_of_upstreams_may_come_in_a_cookie() -> None:
-    inside = Door().enter(Request("GET", "/", {"cookie": "x=y; m_session_id=ms-token"}))
+    inside = TokenAuth().enter(Request("GET", "/", {"cookie": "x=y; m_session_id=ms-token"}))
     assert bearer(inside) == "ms-token"
     both = Request("GET", "/", {"cookie": "m_session_id=ms-token", "authorization": "Bearer hf_own"})
-    assert Door().enter(both) == both
+    assert TokenAuth().enter(both) == both
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_token_of_upstreams_may_come_in_a_cookie() -> None:
     ids=["bearer", "basic", "cookie"],
 )
 def test_the_mirrors_token_lets_in_and_goes_no_further(request_: Request) -> None:
-    inside = Door((TOKEN,)).enter(request_)
+    inside = TokenAuth((TOKEN,)).enter(request_)
     assert TOKEN not in str(inside.headers)
     assert bearer(inside) == ""
 
@@ -59,7 +59,7 @@ def test_the_mirrors_token_lets_in_and_goes_no_further(request_: Request) -> Non
 )  # fmt: skip
 def test_nobody_else_comes_in(request_: Request) -> None:
     with pytest.raises(Refused) as caught:
-        Door((TOKEN,)).enter(request_)
+        TokenAuth((TOKEN,)).enter(request_)
     assert caught.value.answer.status == 401
     assert caught.value.answer.headers["WWW-Authenticate"].startswith("Bearer")
     assert TOKEN not in str(caught.value.answer)
@@ -67,20 +67,20 @@ def test_nobody_else_comes_in(request_: Request) -> None:
 
 def test_a_browser_is_asked_so_that_it_asks_its_reader() -> None:
     with pytest.raises(Refused) as caught:
-        Door((TOKEN,)).enter(Request("GET", "/", {"accept": "text/html,*/*"}))
+        TokenAuth((TOKEN,)).enter(Request("GET", "/", {"accept": "text/html,*/*"}))
     assert caught.value.answer.headers["WWW-Authenticate"].startswith("Basic")
 
 
 @given(own=_TOKENS, other=_TOKENS)
 def test_what_goes_on_is_the_other_token_and_never_the_mirrors(own: str, other: str) -> None:
-    inside = Door(("not-this-one", own)).enter(shown(f"{own}:{other}"))
+    inside = TokenAuth(("not-this-one", own)).enter(shown(f"{own}:{other}"))
     assert bearer(inside) == other
 
 
 @pytest.mark.parametrize("token", ["short", "with space in", "with:colon", "with;semicolon", "", "ünïcödé-token"])
 def test_a_token_that_cannot_be_one_is_said_without_saying_it(token: str) -> None:
     with pytest.raises(UsageError) as caught:
-        Door((token,))
+        TokenAuth((token,))
     assert not token or token not in caught.value.message
 
 
@@ -121,7 +121,7 @@ def test_settings_are_read_anew_and_stay_as_they_were_if_they_cannot_be(tmp_path
     tokens, denied = tmp_path / "tokens", tmp_path / "denied"
     tokens.write_text("# of the room\nfirst-token\n\n")
     denied.write_text("evil/*\n")
-    settings = Settings(Words("of-the-environment", tokens, deny=(f"@{denied}", "bad/*")))
+    settings = ReloadableSettings(Words("of-the-environment", tokens, deny=(f"@{denied}", "bad/*")))
     assert settings.door.tokens == ("of-the-environment", "first-token")
     assert settings.rules.deny == ("evil/*", "bad/*")
     tokens.write_text("second-token\n")

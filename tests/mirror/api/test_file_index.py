@@ -13,7 +13,7 @@ from preheat.core.errors import PreheatError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.mirror.api.file_index import write_index
-from preheat.mirror.api.folders import Found
+from preheat.mirror.api.folders import ServedSnapshot
 from preheat.mirror.api.hf_routes import answer
 from preheat.mirror.http.messages import Answer, Request, Slice
 
@@ -25,10 +25,10 @@ FILES = (
 
 
 def _ask(target: str, method: str = "GET") -> Answer:
-    def find(ref: Ref) -> Found | None:
+    def find(ref: Ref) -> ServedSnapshot | None:
         names = ("acme/tiny", "gpt2", "acme/rows")
         return (
-            Found(Snapshot(ref, COMMIT, FILES), lambda file: Path("/kept") / file.digest.hex)
+            ServedSnapshot(Snapshot(ref, COMMIT, FILES), lambda file: Path("/kept") / file.digest.hex)
             if ref.repo in names
             else None
         )

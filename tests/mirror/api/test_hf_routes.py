@@ -14,7 +14,7 @@ from preheat.core.errors import AccessDenied, HubUnavailable, NoSpace, NotFound,
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs import hf_api
-from preheat.mirror.api.folders import Found
+from preheat.mirror.api.folders import ServedSnapshot
 from preheat.mirror.api.hf_routes import answer
 from preheat.mirror.http.messages import Answer, Request, Slice
 
@@ -29,11 +29,11 @@ FILES = (
 )
 
 
-def _find(ref: Ref) -> Found | None:
+def _find(ref: Ref) -> ServedSnapshot | None:
     name = ref.repo if ref.kind == "model" else f"{ref.kind}s/{ref.repo}"
     if ref.hub != "hf" or name not in REPOS or ref.revision not in ("main", "refs/pr/1", COMMIT):
         return None
-    return Found(
+    return ServedSnapshot(
         Snapshot(ref, COMMIT, FILES), lambda file: None if file.path.startswith("only") else Path("/kept") / file.path
     )
 
@@ -225,8 +225,8 @@ def test_lists_a_tree(recursive: str) -> None:
 def test_pages_follow_each_other_until_all_is_listed(count: int) -> None:
     files = tuple(File(f"d/{number:05}", 1, git_sha1(GIT_SHA1)) for number in range(count))
 
-    def find(ref: Ref) -> Found | None:
-        return Found(Snapshot(ref, COMMIT, files), lambda _file: None)
+    def find(ref: Ref) -> ServedSnapshot | None:
+        return ServedSnapshot(Snapshot(ref, COMMIT, files), lambda _file: None)
 
     def pages() -> Iterator[tuple[File, ...]]:
         url: str | None = "http://mirror:80/api/models/acme/tiny/tree/main/d?recursive=true&expand=False"
@@ -249,7 +249,7 @@ def test_pages_follow_each_other_until_all_is_listed(count: int) -> None:
 def test_a_link_is_secure_where_a_proxy_says_the_client_was() -> None:
     files = tuple(File(f"{number}", 1, git_sha1(GIT_SHA1)) for number in range(1001))
     headers = {"host": "mirror.example", "x-forwarded-proto": "https"}
-    found = Found(Snapshot(Ref.parse("acme/tiny"), COMMIT, files), lambda _file: None)
+    found = ServedSnapshot(Snapshot(Ref.parse("acme/tiny"), COMMIT, files), lambda _file: None)
     link = answer(Request("GET", "/api/models/acme/tiny/tree/main", headers), lambda _ref: found).headers["Link"]
     assert link.startswith("<https://mirror.example/api/models/acme/tiny/tree/main?cursor=1000>")
 
@@ -301,7 +301,7 @@ def test_only_questions_are_answered() -> None:
     ],
 )
 def test_what_find_raises_reaches_the_client_as_an_answer(error: PreheatError, status: int) -> None:
-    def find(ref: Ref) -> Found | None:
+    def find(ref: Ref) -> ServedSnapshot | None:
         raise error
 
     told = answer(Request("GET", "/acme/tiny/resolve/main/config.json"), find)
@@ -360,7 +360,7 @@ def test_no_question_breaks_the_mirror(request: Request) -> None:
 @given(st.text("0123456789-=, bytes", max_size=20), st.integers(0, 50))
 def test_a_range_stays_within_the_file(header: str, size: int) -> None:
     file = File("f", size, git_sha1(GIT_SHA1))
-    found = Found(Snapshot(Ref.parse("acme/tiny"), COMMIT, (file,)), lambda _file: Path("/kept/f"))
+    found = ServedSnapshot(Snapshot(Ref.parse("acme/tiny"), COMMIT, (file,)), lambda _file: Path("/kept/f"))
     told = answer(Request("GET", "/acme/tiny/resolve/main/f", {"range": f"bytes={header}"}), lambda _ref: found)
     if isinstance(told.body, Slice):
         assert 0 <= told.body.start <= told.body.stop <= size

@@ -15,7 +15,7 @@ from preheat.core.errors import AccessDenied, HubUnavailable, NotFound, PreheatE
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.ms_documents import MOST_ENTRIES
-from preheat.mirror.api.folders import Found, Shelf
+from preheat.mirror.api.folders import ServedSnapshot, Shelf
 from preheat.mirror.api.hf_routes import answer
 from preheat.mirror.http.messages import Answer, Request, Slice
 
@@ -28,10 +28,10 @@ FILES = (
 MODEL = "/api/v1/models/acme/tiny"
 
 
-def _find(ref: Ref) -> Found | None:
+def _find(ref: Ref) -> ServedSnapshot | None:
     if (ref.hub, ref.repo) != ("ms", "acme/tiny") or ref.revision not in ("master", "v1", COMMIT):
         return None
-    return Found(
+    return ServedSnapshot(
         Snapshot(ref, COMMIT, FILES), lambda file: None if file.path.startswith("only") else Path("/kept") / file.path
     )
 
@@ -157,7 +157,7 @@ def test_nothing_can_be_changed() -> None:
     ],
 )
 def test_trouble_is_told_in_this_apis_form(error: PreheatError, status: int) -> None:
-    def find(ref: Ref) -> Found | None:
+    def find(ref: Ref) -> ServedSnapshot | None:
         raise error
 
     told = answer(Request("GET", MODEL), find)
@@ -173,8 +173,8 @@ def test_no_question_breaks_it(tail: str, method: str) -> None:
 def test_a_listing_is_cut_where_the_hub_cuts_it() -> None:
     files = tuple(File(f"{name:05}", 1, sha256(HEX)) for name in range(MOST_ENTRIES + 5))
 
-    def find(ref: Ref) -> Found | None:
-        return Found(Snapshot(ref, COMMIT, files), lambda file: None)
+    def find(ref: Ref) -> ServedSnapshot | None:
+        return ServedSnapshot(Snapshot(ref, COMMIT, files), lambda file: None)
 
     entries = _document(answer(Request("GET", f"{MODEL}/repo/files?Recursive=True"), find))["Data"]["Files"]
     assert len(entries) == MOST_ENTRIES
@@ -201,11 +201,11 @@ def test_a_file_that_changes_while_it_is_named_is_not_named_wrongly(tmp_path: Pa
     (tmp_path / "a.txt").write_bytes(b"hello\n")
     ref = Ref.parse("ms:acme/tiny")
     snapshot = Snapshot(ref, COMMIT, (File("a.txt", 6, git_sha1("ce013625030ba8dba906f756967f9e9ca394464a")),))
-    found = Found(snapshot, lambda file: tmp_path / file.path)
+    found = ServedSnapshot(snapshot, lambda file: tmp_path / file.path)
     request = Request("GET", f"{MODEL}/repo/files?Recursive=True")
     (tmp_path / "a.txt").write_bytes(b"other\n")
     assert answer(request, lambda ref: found).status == 503
     (tmp_path / "a.txt").write_bytes(b"hello\n")
     assert answer(request, lambda ref: found).status == 200
-    gone = Found(snapshot, lambda file: None)
+    gone = ServedSnapshot(snapshot, lambda file: None)
     assert answer(request, lambda ref: gone).status == 502

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from preheat.core.events import Answered, Event
 from preheat.mirror.api.folders import Shelf
 from preheat.mirror.api.hf_routes import answer
-from preheat.mirror.http.limits import Limits
+from preheat.mirror.http.limits import ServerLimits
 from preheat.mirror.http.messages import Answer, Request
 from preheat.mirror.http.server import Server
 
 _ASK = b"GET /acme/tiny/resolve/main/config.json HTTP/1.1\r\nHost: a\r\n\r\n"
-_IMPATIENT = Limits(idle_s=5, head_s=0.5, body_s=0.5)
+_IMPATIENT = ServerLimits(idle_s=5, head_s=0.5, body_s=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ class Busy:
     def __init__(self, most: int) -> None:
         self.go_on = threading.Event()
         self.events: list[Event] = []
-        limits = Limits(connections=most, idle_s=20)
+        limits = ServerLimits(connections=most, idle_s=20)
         self.server = Server(("127.0.0.1", 0), self._answer, self.events.append, limits=limits)
         self.port = port_of(self.server)
 

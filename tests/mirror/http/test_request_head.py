@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.mirror.http.limits import Limits
+from preheat.mirror.http.limits import ServerLimits
 from preheat.mirror.http.messages import Refused
 from preheat.mirror.http.redact import redact
 from preheat.mirror.http.request_head import Head, end_of_head, read_head
@@ -15,7 +15,7 @@ GOOD = b"GET /a/b?c=d HTTP/1.1\r\nHost: mirror.lan:8000\r\nUser-Agent: hf/1\r\n\
 def read(raw: bytes) -> Head | int:
     """Read it, or say the status of the refusal."""
     try:
-        return read_head(raw, Limits())
+        return read_head(raw, ServerLimits())
     except Refused as refused:
         return refused.answer.status
 
@@ -25,12 +25,12 @@ def request(*lines: str, method: str = "GET", target: str = "/", host: str = "a"
 
 
 def test_what_is_meant_is_read() -> None:
-    head = read_head(GOOD, Limits())
+    head = read_head(GOOD, ServerLimits())
     assert (head.method, head.target, head.length) == ("GET", "/a/b?c=d", 0)
     assert head.fields == {"host": "mirror.lan:8000", "user-agent": "hf/1"}
     assert head.keep
     assert not head.old
-    old = read_head(b"GET / HTTP/1.0\r\n\r\n", Limits())
+    old = read_head(b"GET / HTTP/1.0\r\n\r\n", ServerLimits())
     assert old.old
     assert not old.keep
 

@@ -18,7 +18,7 @@ from preheat.core.errors import PreheatError
 from preheat.core.events import Answered, Event, Serving
 from preheat.mirror.api.folders import Shelf
 from preheat.mirror.api.hf_routes import answer
-from preheat.mirror.http.limits import Limits
+from preheat.mirror.http.limits import ServerLimits
 from preheat.mirror.http.messages import Answer, Flow, Request, Slice
 from preheat.mirror.http.server import Server
 
@@ -28,7 +28,7 @@ WEIGHTS = os.urandom(3_000_000)
 class Mirror:
     """A folder served as `acme/tiny`, and what was told about it."""
 
-    def __init__(self, folder: Path, pace: int | None = None, limits: Limits = Limits()) -> None:  # noqa: B008
+    def __init__(self, folder: Path, pace: int | None = None, limits: ServerLimits = ServerLimits()) -> None:  # noqa: B008
         (folder / "weights.bin").write_bytes(WEIGHTS)
         (folder / "config.json").write_text("{}")
         self.events: list[Event] = []
@@ -167,14 +167,14 @@ def test_half_a_request_is_no_bug(mirror: Mirror, capfd: pytest.CaptureFixture[s
     [b"", b"GET / HTT", b"GET / HTTP/1.1\r\nHost:", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\na"],
 )
 def test_a_client_that_falls_silent_is_hung_up_on(tmp_path: Path, words: bytes) -> None:
-    mirror = Mirror(tmp_path, limits=Limits(idle_s=0.2, head_s=0.2, body_s=0.2))
+    mirror = Mirror(tmp_path, limits=ServerLimits(idle_s=0.2, head_s=0.2, body_s=0.2))
     with mirror.server, socket.create_connection(("127.0.0.1", mirror.port), timeout=10) as raw:
         raw.sendall(words)
         assert raw.recv(1) == b""
 
 
 def test_a_head_that_comes_drop_by_drop_is_not_waited_for(tmp_path: Path) -> None:
-    mirror = Mirror(tmp_path, limits=Limits(head_s=0.3))
+    mirror = Mirror(tmp_path, limits=ServerLimits(head_s=0.3))
     with mirror.server, socket.create_connection(("127.0.0.1", mirror.port), timeout=10) as raw:
         since = time.monotonic()
         with contextlib.suppress(ConnectionError):
@@ -197,7 +197,7 @@ def test_a_client_that_takes_next_to_nothing_is_hung_up_on(
     large: Callable[[Request], Answer], capfd: pytest.CaptureFixture[str]
 ) -> None:
     told: queue.Queue[Event] = queue.Queue()
-    with Server(("127.0.0.1", 0), large, told.put, limits=Limits(least_rate=10_000_000, slow_s=0.3)) as server:
+    with Server(("127.0.0.1", 0), large, told.put, limits=ServerLimits(least_rate=10_000_000, slow_s=0.3)) as server:
         with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as raw:
             raw.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             for _ in range(100):
@@ -238,7 +238,7 @@ def test_small_pieces_hide_no_slow_client_and_a_slow_upstream_is_not_the_clients
     length = (tmp_path / "flow").stat().st_size
     flow = Flow(Dripping(tmp_path / "flow", size, wait_s), 0, length, 0)
     answer = Answer(200, {"Content-Length": str(length)}, flow)
-    limits = Limits(least_rate=5_000_000, slow_s=0.3)
+    limits = ServerLimits(least_rate=5_000_000, slow_s=0.3)
     with (
         Server(("127.0.0.1", 0), lambda request: answer, lambda event: None, limits=limits) as server,
         socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=10) as raw,
@@ -254,7 +254,9 @@ def test_small_pieces_hide_no_slow_client_and_a_slow_upstream_is_not_the_clients
 
 def test_a_client_that_takes_enough_is_not(large: Callable[[Request], Answer]) -> None:
     with (
-        Server(("127.0.0.1", 0), large, lambda event: None, limits=Limits(least_rate=1_000, slow_s=0.2)) as server,
+        Server(
+            ("127.0.0.1", 0), large, lambda event: None, limits=ServerLimits(least_rate=1_000, slow_s=0.2)
+        ) as server,
         socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=10) as raw,
     ):
         raw.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")

@@ -9,7 +9,7 @@ import pytest
 
 from preheat.core.ref import Ref
 from preheat.library.library import Library
-from preheat.mirror.access.reloadable import Settings, Words
+from preheat.mirror.access.reloadable import ReloadableSettings, Words
 from preheat.mirror.api.folders import Shelf
 from preheat.mirror.upstream.visibility import CLOSED, OPEN, Gate
 from preheat.verbs.mirror import House, mirror
@@ -34,7 +34,7 @@ def url(tmp_path: Path) -> Iterator[str]:
     Gate(library.root).note(Ref.parse("hf:acme/secret"), CLOSED)
     (tmp_path / "voice").mkdir()
     (tmp_path / "voice" / "voice.bin").write_bytes(b"voice" * 1000)
-    house = House(Settings(Words(deny=("evil/*",))))
+    house = House(ReloadableSettings(Words(deny=("evil/*",))))
     shelf = Shelf({"me/voice": tmp_path / "voice"})
     with mirror(("127.0.0.1", 0), library, shelf, lambda event: None, house=house) as server:
         yield server.url

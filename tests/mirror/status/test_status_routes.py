@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preheat.core.ref import Ref
-from preheat.mirror.access.token_auth import Door
+from preheat.mirror.access.token_auth import TokenAuth
 from preheat.mirror.http.messages import Answer, Request
-from preheat.mirror.status.counters import Served
+from preheat.mirror.status.counters import RequestCounts
 from preheat.mirror.status.metrics import write_metrics
 from preheat.mirror.status.mirror_status import Model, Standing
 from preheat.mirror.status.page_phrases import CHINESE, ENGLISH, preferred
@@ -27,12 +27,12 @@ def standing(name: str = "hf:acme/tiny", path: str = "model.safetensors") -> Sta
     models = (Model(name, "0" * 40, ("main",), True, 12_000_000, 5_000), Model("ms:b/c", "1" * 40, (), False, 1, 0))
     under_way = (UnderWay(Ref.parse("hf:acme/large"), path, 400, 1000, 3),)
     fetched = Counts(hits=7, misses=2, fetched=1, failed=1, received=1_000_000)
-    served = Served({200: 12, 404: 1}, 51_000_000, 50_000_000, 2, 900)
+    served = RequestCounts({200: 12, 404: 1}, 51_000_000, 50_000_000, 2, 900)
     return Standing(7300.0, models, 12_000_001, 200_000_000_000, under_way, fetched, served, 4, 1, 5)
 
 
 def ask(target: str, method: str = "GET", **fields: str) -> Answer:
-    received = reception(lambda request: Answer(299, {}), standing, Door, lambda: URL)
+    received = reception(lambda request: Answer(299, {}), standing, TokenAuth, lambda: URL)
     return received(Request(method, target, {name.replace("_", "-"): value for name, value in fields.items()}))
 
 
@@ -150,7 +150,7 @@ def test_metrics_have_prometheus_form() -> None:
 
 
 def test_behind_a_door_nothing_is_told_but_that_it_lives() -> None:
-    received = reception(lambda request: Answer(299, {}), standing, lambda: Door(("a-token-it-is",)), lambda: URL)
+    received = reception(lambda request: Answer(299, {}), standing, lambda: TokenAuth(("a-token-it-is",)), lambda: URL)
     for target in ("/", "/status.json", "/metrics", "/api/models/acme/tiny"):
         assert received(Request("GET", target)).status == 401
         assert received(Request("GET", target, {"authorization": "Bearer a-token-it-is"})).status in (200, 299)
@@ -158,7 +158,7 @@ def test_behind_a_door_nothing_is_told_but_that_it_lives() -> None:
 
 
 def test_an_old_client_logs_in_and_shows_its_cookie() -> None:
-    received = reception(lambda request: Answer(299, {}), standing, lambda: Door(("a-token-it-is",)), lambda: URL)
+    received = reception(lambda request: Answer(299, {}), standing, lambda: TokenAuth(("a-token-it-is",)), lambda: URL)
 
     def log_in(body: bytes) -> Answer:
         return received(Request("POST", "/api/v1/login", {}, body))

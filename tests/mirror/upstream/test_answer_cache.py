@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preheat.core.errors import AccessDenied, HubUnavailable, IntegrityError, NotFound
-from preheat.mirror.upstream.answer_cache import Late, Memory
+from preheat.mirror.upstream.answer_cache import AnswerCache, Late
 
 
 def test_many_who_want_to_know_the_same_cause_one_question() -> None:
-    memory: Memory[int] = Memory(lambda _: 1)
+    memory: AnswerCache[int] = AnswerCache(lambda _: 1)
     asked = threading.Semaphore(0)
 
     def ask() -> int:
@@ -28,7 +28,7 @@ def test_many_who_want_to_know_the_same_cause_one_question() -> None:
 
 
 def test_a_late_answer_is_kept_for_who_asks_next() -> None:
-    memory: Memory[int] = Memory(lambda _: 1)
+    memory: AnswerCache[int] = AnswerCache(lambda _: 1)
     answers = threading.Event()
     asked = []
 
@@ -46,7 +46,7 @@ def test_a_late_answer_is_kept_for_who_asks_next() -> None:
 
 
 def test_what_is_no_answer_of_a_hubs_reaches_all_who_wait_and_is_not_kept() -> None:
-    memory: Memory[int] = Memory(lambda _: 1)
+    memory: AnswerCache[int] = AnswerCache(lambda _: 1)
 
     def lies() -> int:
         raise IntegrityError("twice the same name")
@@ -58,7 +58,7 @@ def test_what_is_no_answer_of_a_hubs_reaches_all_who_wait_and_is_not_kept() -> N
 
 
 def test_an_answer_grows_old() -> None:
-    memory: Memory[int] = Memory(lambda _: 1)
+    memory: AnswerCache[int] = AnswerCache(lambda _: 1)
     assert memory.recall("a", lambda: 1, 0.0, 0.0) == 1
     assert memory.recall("a", lambda: 2, 10.0, 0.0) == 2
     assert memory.recall("a", lambda: 3, 10.0, 0.0) == 2
@@ -69,7 +69,7 @@ def _fails(error: NotFound | AccessDenied | HubUnavailable) -> int:
 
 
 def test_a_refusal_is_kept_too_and_raised_anew_for_each() -> None:
-    memory: Memory[int] = Memory(lambda _: 1)
+    memory: AnswerCache[int] = AnswerCache(lambda _: 1)
     raised = []
     for error in (AccessDenied("no", hint="ask", gated=True), AccessDenied("asked again")):
         with pytest.raises(AccessDenied) as caught:
@@ -80,7 +80,7 @@ def test_a_refusal_is_kept_too_and_raised_anew_for_each() -> None:
 
 
 def test_what_was_known_outlives_silence_and_not_a_refusal() -> None:
-    memory: Memory[int] = Memory(lambda _: 1)
+    memory: AnswerCache[int] = AnswerCache(lambda _: 1)
     memory.recall("a", lambda: 7, 0.0, 0.0)
     with pytest.raises(HubUnavailable) as caught:
         memory.recall("a", lambda: _fails(HubUnavailable("later", wait_s=3.0)), 10, 10)
@@ -94,7 +94,7 @@ def test_what_was_known_outlives_silence_and_not_a_refusal() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 9)), min_size=1))
 def test_it_never_holds_more_than_it_may_and_forgets_what_was_asked_longest_ago(asked: list[tuple[int, int]]) -> None:
-    memory: Memory[int] = Memory(lambda weight: weight, heaviest=30)
+    memory: AnswerCache[int] = AnswerCache(lambda weight: weight, heaviest=30)
     weights: dict[int, int] = {}
     for key, weight in asked:
         weights[key] = memory.recall(key, lambda weight=weight: weight, 100, 100)  # type: ignore[misc]

@@ -14,26 +14,26 @@ from preheat.core.digest import sha256
 from preheat.core.errors import IntegrityError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File
-from preheat.library.blobs.ranges import Range, merge
+from preheat.library.blobs.ranges import ByteRange, merge
 from preheat.mirror.http.messages import BrokenOff
 from preheat.mirror.upstream.arriving_blob import HELD_BACK, Arrival, _add, _upto
 
 SIZE = 24 * HELD_BACK
 BODY = os.urandom(SIZE)
 
-ranges = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)).map(lambda pair: Range(pair[0], sum(pair))))
+ranges = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)).map(lambda pair: ByteRange(pair[0], sum(pair))))
 
 
 @given(ranges)
-def test_ranges_added_one_by_one_are_those_merged_at_once(parts: list[Range]) -> None:
-    here: list[Range] = []
+def test_ranges_added_one_by_one_are_those_merged_at_once(parts: list[ByteRange]) -> None:
+    here: list[ByteRange] = []
     for part in parts:
         _add(here, part)
     assert here == merge(parts)
 
 
 @given(ranges, st.integers(0, 90))
-def test_all_is_here_up_to_where_it_says(parts: list[Range], at: int) -> None:
+def test_all_is_here_up_to_where_it_says(parts: list[ByteRange], at: int) -> None:
     here = merge(parts)
     known = {byte for start, stop in here for byte in range(start, stop)}
     upto = _upto(here, at)
@@ -55,7 +55,7 @@ class Coming:
         with open(self.path, "r+b") as file:
             file.seek(start)
             file.write(body[start:stop])
-        self.arrival.wrote(Range(start, stop))
+        self.arrival.wrote(ByteRange(start, stop))
 
     def read(self, start: int = 0, stop: int = SIZE) -> bytes:
         """Read as the server does."""

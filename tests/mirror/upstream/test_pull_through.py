@@ -14,7 +14,7 @@ import pytest
 from preheat.mirror.http.messages import Answer, Request
 from preheat.mirror.upstream.access_check import SOON_S
 from preheat.mirror.upstream.arriving_blob import HELD_BACK
-from preheat.net.retry import Patience
+from preheat.net.retry import RetryPolicy
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT
 from tests.authority import trust
 from tests.flaky_hub import FlakyHub, flips_a_byte_at, hangs_up_after, knows_no_ranges, refuses, says
@@ -31,7 +31,7 @@ def rooms(tmp_path: Path) -> Iterator[Rooms]:
     """Give a function that opens a mirror behind others."""
     opened: list[Room] = []
 
-    def room(*upstreams: str, name: str = "", patience: Patience = WHILE_CLIENTS_WAIT) -> Room:
+    def room(*upstreams: str, name: str = "", patience: RetryPolicy = WHILE_CLIENTS_WAIT) -> Room:
         one = Room(tmp_path / (name or f"library-{len(opened)}"), *upstreams, patience=patience)
         opened.append(one)
         return one.open()

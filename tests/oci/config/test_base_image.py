@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from preheat.core.errors import ImageError
 from preheat.oci.config.base_files import Listing
-from preheat.oci.config.base_image import Findings, Question, look, read_image
+from preheat.oci.config.base_image import BaseFindings, BaseQuery, look, read_image
 from preheat.oci.layers.overlay import FOLDER
 from preheat.oci.local.archive_reader import DockerArchive, open_oci_archive
 from preheat.oci.local.archive_writer import ArchiveTarget
 from preheat.oci.local.layout import LayoutTarget, open_layout
 from preheat.oci.model.content import Content, Small, chunks
 from preheat.oci.model.descriptor import LAYER, Descriptor
-from preheat.oci.model.image import Document, config_document, write_manifest
-from preheat.oci.model.interfaces import HERE, Source
+from preheat.oci.model.image import ImageDocument, config_document, write_manifest
+from preheat.oci.model.interfaces import HERE, ImageSource
 from preheat.oci.model.platform import Platform
 from tests.oci.bases import Files, layer, layout
 
@@ -31,7 +31,7 @@ def listing(*layers: Files) -> Listing:
     found = Listing()
     for files in layers:
         body = gzip.compress(layer(files))
-        found.lay(Small("layer", body, Document("", body).digest), f"{LAYER}+gzip")
+        found.lay(Small("layer", body, ImageDocument("", body).digest), f"{LAYER}+gzip")
     return found
 
 
@@ -79,7 +79,7 @@ def test_what_lies_where_a_view_would_is_a_clash_and_a_folder_is_not(tmp_path: P
     files: Files = {"app": None, "app/checkpoints": "/data", "opt": b"a file", "srv/models/config.json": None}
     layout(tmp_path, [layer(files)])
     source = open_layout(tmp_path, "base")
-    question = Question(("app", "opt/preheat"), ("app/checkpoints/gpt.pth", "srv/models/config.json", "new"), ())
+    question = BaseQuery(("app", "opt/preheat"), ("app/checkpoints/gpt.pth", "srv/models/config.json", "new"), ())
     found = look(read_image(source, AMD), question, lambda one: source.content(one, "layer"))
     assert found.folders == ("app",)
     assert [clash.split(" ")[0] for clash in found.clashes] == ["/app/checkpoints", "/opt", "/srv/models/config.json"]
@@ -137,7 +137,7 @@ def test_a_tag_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) 
     assert "there" in error.value.hint
 
 
-def content(source: Source, one: Descriptor) -> bytes:
+def content(source: ImageSource, one: Descriptor) -> bytes:
     return b"".join(bytes(chunk) for chunk in chunks(source.content(one, "layer").pieces()))
 
 
@@ -145,7 +145,7 @@ def content(source: Source, one: Descriptor) -> bytes:
 def test_what_is_written_in_each_form_is_read_back_the_same(form: str, tmp_path: Path) -> None:
     bodies = [layer({"a": b"1"}), layer({"b": b"2" * 6_000_000})]
     contents: list[Content] = [
-        Small(str(number), body, Document("", body).digest) for number, body in enumerate(bodies)
+        Small(str(number), body, ImageDocument("", body).digest) for number, body in enumerate(bodies)
     ]
     told: list[int] = []
     docker = form == "docker-archive"
@@ -167,7 +167,7 @@ def test_what_is_written_in_each_form_is_read_back_the_same(form: str, tmp_path:
     layers = tuple(Descriptor(LAYER, digest, len(body)) for digest, body in zip(digests, bodies, strict=True))
     target.publish(write_manifest(config, layers, {}, docker=docker), config)
     target.close()
-    source: Source = (
+    source: ImageSource = (
         open_layout(at, "v1")
         if form == "layout"
         else DockerArchive(at, "me/x:v1")
@@ -182,14 +182,14 @@ def test_what_is_written_in_each_form_is_read_back_the_same(form: str, tmp_path:
 @pytest.mark.parametrize("docker", [True, False])
 def test_an_archive_that_was_not_finished_leaves_nothing(docker: bool, tmp_path: Path) -> None:
     target = ArchiveTarget(tmp_path / "x.tar", "", lambda _: None, docker=docker)
-    target.put(Small("a", b"a" * 2000, Document("", b"a" * 2000).digest))
+    target.put(Small("a", b"a" * 2000, ImageDocument("", b"a" * 2000).digest))
     target.close()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_content_that_is_not_its_digest_gets_no_name(tmp_path: Path) -> None:
     target = LayoutTarget(tmp_path, "v1", lambda _: None)
-    lie = Small("lie", b"something else", Document("", b"something").digest, trusted=False)
+    lie = Small("lie", b"something else", ImageDocument("", b"something").digest, trusted=False)
     with pytest.raises(ImageError, match="should be") as error:
         target.put(lie)
     target.close()
@@ -200,5 +200,5 @@ def test_a_content_that_is_not_its_digest_gets_no_name(tmp_path: Path) -> None:
 def test_findings_are_the_same_after_they_were_written_down() -> None:
     import msgspec
 
-    found = Findings(("a",), (), "/usr/bin/python3", "3.11", ("curl",), ())
-    assert msgspec.json.decode(msgspec.json.encode(found), type=Findings) == found
+    found = BaseFindings(("a",), (), "/usr/bin/python3", "3.11", ("curl",), ())
+    assert msgspec.json.decode(msgspec.json.encode(found), type=BaseFindings) == found

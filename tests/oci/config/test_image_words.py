@@ -11,7 +11,7 @@ from preheat.oci.config.annotations import license_of, notes
 from preheat.oci.config.image_config import Dress, Health, dressed, starts, work_folder
 from preheat.oci.config.secrets import secret_in, secret_name
 from preheat.oci.model.image import Fields
-from preheat.oci.model.image_name import Name, Place, read_name, read_place
+from preheat.oci.model.image_name import ImageName, Name, read_name, read_place
 from preheat.oci.model.platform import Platform
 from preheat.oci.registry.layer_limits import limit_of
 
@@ -141,17 +141,17 @@ def test_no_bytes_confuse_who_looks_for_secrets(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("scratch", Place("scratch")),
-        ("oci:/a/b:v1", Place("oci", Path("/a/b"), "v1")),
-        ("oci-archive:/a.tar", Place("oci-archive", Path("/a.tar"))),
-        ("docker-archive:/a.tar:me/x:1", Place("docker-archive", Path("/a.tar"), "me/x:1")),
-        ("docker://ubuntu", Place("docker", name=Name("docker.io", "library/ubuntu", "latest"))),
-        ("docker://ghcr.io/me/x:1", Place("docker", name=Name("ghcr.io", "me/x", "1"))),
-        ("docker://localhost:5000/x", Place("docker", name=Name("localhost:5000", "x", "latest"))),
-        (f"docker://r.lan/x@sha256:{'0' * 64}", Place("docker", name=Name("r.lan", "x", "", f"sha256:{'0' * 64}"))),
+        ("scratch", ImageName("scratch")),
+        ("oci:/a/b:v1", ImageName("oci", Path("/a/b"), "v1")),
+        ("oci-archive:/a.tar", ImageName("oci-archive", Path("/a.tar"))),
+        ("docker-archive:/a.tar:me/x:1", ImageName("docker-archive", Path("/a.tar"), "me/x:1")),
+        ("docker://ubuntu", ImageName("docker", name=Name("docker.io", "library/ubuntu", "latest"))),
+        ("docker://ghcr.io/me/x:1", ImageName("docker", name=Name("ghcr.io", "me/x", "1"))),
+        ("docker://localhost:5000/x", ImageName("docker", name=Name("localhost:5000", "x", "latest"))),
+        (f"docker://r.lan/x@sha256:{'0' * 64}", ImageName("docker", name=Name("r.lan", "x", "", f"sha256:{'0' * 64}"))),
     ],
 )
-def test_a_place_is_read(text: str, place: Place) -> None:
+def test_a_place_is_read(text: str, place: ImageName) -> None:
     assert read_place(text) == place
 
 

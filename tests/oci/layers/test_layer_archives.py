@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preheat.core.digest import sha256
-from preheat.oci.layers.layer import LARGE, Entry, Layer, blob_entry, file_entry, folder_entry, link_entry
+from preheat.oci.layers.layer import LARGE, Layer, LayerEntry, blob_entry, file_entry, folder_entry, link_entry
 from preheat.oci.layers.tar import BLOCK, END, FILE, FOLDER, LINK, PAGE, Header, header, padding
 from preheat.oci.model.content import chunks
 
@@ -106,7 +106,7 @@ def test_the_key_tells_layers_apart_that_are_not_the_same(files: list[tuple[str,
     assert layer.key == Layer("y", layer.entries).key
     for number, entry in enumerate(layer.entries):
         others = [*layer.entries]
-        others[number] = Entry(entry.path, FILE, size=entry.size + 1, body=entry.body + b"!")
+        others[number] = LayerEntry(entry.path, FILE, size=entry.size + 1, body=entry.body + b"!")
         assert Layer("x", tuple(others)).key != layer.key
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from preheat.core.digest import sha256
 from preheat.core.errors import ImageError
-from preheat.oci.layers.layer import LARGE, Entry, blob_entry, folder_entry, link_entry
+from preheat.oci.layers.layer import LARGE, LayerEntry, blob_entry, folder_entry, link_entry
 from preheat.oci.layers.layer_plan import Group, Room, plan
 
 SIZES = st.lists(
@@ -23,7 +23,7 @@ def groups(sizes: list[int], per_group: int = 7) -> list[Group]:
     return [*(Group(f"group {number}", tuple(part)) for number, part in enumerate(parts)), own]
 
 
-def entry(number: int, size: int) -> Entry:
+def entry(number: int, size: int) -> LayerEntry:
     return blob_entry(f"f/{number:03}", size, sha256(f"{number:064x}"), Path("/nowhere"))
 
 

@@ -15,8 +15,8 @@ from preheat.core.digest import sha256
 from preheat.core.errors import ImageError
 from preheat.oci.config.base_files import Listing
 from preheat.oci.layers.overlay import Overlay
-from preheat.oci.layers.tar_reader import FILE, FOLDER, LARGEST_HEADER, LINK, MOST_BYTES, Damaged, Entries
-from preheat.oci.model.content import Local, Small, Span
+from preheat.oci.layers.tar_reader import FILE, FOLDER, LARGEST_HEADER, LINK, MOST_BYTES, Damaged, TarEntries
+from preheat.oci.model.content import FileSpan, Local, Small
 from preheat.oci.model.descriptor import LAYER
 
 NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=300)
@@ -53,7 +53,7 @@ def test_reads_what_tarfile_writes(files: list[tuple[str, bytes, bytes, str]], f
             member.size = len(body) if kind == tarfile.REGTYPE else 0
             archive.addfile(member, io.BytesIO(body))
     said = io.BytesIO(out.getvalue())
-    entries = Entries(said, said.seek if seeking else None)
+    entries = TarEntries(said, said.seek if seeking else None)
     for entry, (name, kind, body, target) in zip(entries, files, strict=True):
         assert entry.name.strip("/") == name.rstrip("/").strip("/")
         assert (entry.kind, entry.target) == (KINDS[kind], target if kind == tarfile.SYMTYPE else "")
@@ -66,7 +66,7 @@ def test_reads_what_tarfile_writes(files: list[tuple[str, bytes, bytes, str]], f
 def test_whatever_is_no_tar_is_refused_or_read_to_its_end(junk: bytes, blocks: int) -> None:
     said = (header(b"a") * blocks) + junk
     with contextlib.suppress(Damaged):
-        list(Entries(io.BytesIO(said)))
+        list(TarEntries(io.BytesIO(said)))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_whatever_is_no_tar_is_refused_or_read_to_its_end(junk: bytes, blocks: i
 )
 def test_sizes_and_headers_that_no_layer_has_are_refused(said: bytes) -> None:
     with pytest.raises(Damaged):
-        list(Entries(io.BytesIO(said)))
+        list(TarEntries(io.BytesIO(said)))
 
 
 def test_zeros_that_unpack_without_end_are_not_held() -> None:
@@ -103,7 +103,7 @@ def test_a_layer_that_is_not_its_digest_is_no_listing() -> None:
     body = gzip.compress(header(b"a") + bytes(1024))
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "layer").write_bytes(body)
-        wrong = Local("layer", Span(Path(folder) / "layer", 0, len(body)), sha256("0" * 64))
+        wrong = Local("layer", FileSpan(Path(folder) / "layer", 0, len(body)), sha256("0" * 64))
         with pytest.raises(ImageError, match="has other bytes"):
             Listing().lay(wrong, f"{LAYER}+gzip")
 

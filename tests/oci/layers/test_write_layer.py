@@ -11,7 +11,7 @@ import pytest
 
 from preheat.core.errors import ImageError
 from preheat.oci.layers.write_layer import pour
-from preheat.oci.model.content import Local, Span
+from preheat.oci.model.content import FileSpan, Local
 
 
 @pytest.mark.parametrize("there", ["beside it", "elsewhere"])
@@ -24,7 +24,7 @@ def test_what_is_poured_is_told_and_hashed(tmp_path: Path, there: str) -> None:
     with tempfile.NamedTemporaryFile(dir=folder) as blob, open(tmp_path / "out", "w+b") as out:
         blob.write(body)
         blob.flush()
-        local = Local("x", Span(Path(blob.name), 100, len(body) - 7), None)
+        local = Local("x", FileSpan(Path(blob.name), 100, len(body) - 7), None)
         found, shared = pour(local, out.fileno(), 0, told.append)
     assert (tmp_path / "out").read_bytes() == body[100:-7]
     assert (found, shared, sum(told)) == (hashlib.sha256(body[100:-7]).hexdigest(), 0, len(body) - 107)
@@ -33,7 +33,7 @@ def test_what_is_poured_is_told_and_hashed(tmp_path: Path, there: str) -> None:
 def test_a_source_that_is_shorter_than_was_said_is_an_error_of_the_source(tmp_path: Path) -> None:
     (tmp_path / "blob").write_bytes(bytes(10_000_000))
     with open(tmp_path / "out", "w+b") as out, pytest.raises(ImageError) as error:
-        pour(Local("x", Span(tmp_path / "blob", 0, 10_000_001), None), out.fileno(), 0, lambda _: None)
+        pour(Local("x", FileSpan(tmp_path / "blob", 0, 10_000_001), None), out.fileno(), 0, lambda _: None)
     assert error.value.end == "source"
 
 
@@ -42,7 +42,7 @@ def test_a_disk_that_takes_no_more_is_an_error_and_no_hang(tmp_path: Path) -> No
     code = """
 import resource, sys
 from pathlib import Path
-from preheat.oci.model.content import Local, Span
+from preheat.oci.model.content import Local, FileSpan as Span
 from preheat.oci.layers.write_layer import pour
 resource.setrlimit(resource.RLIMIT_FSIZE, (9_000_000, 9_000_000))
 import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

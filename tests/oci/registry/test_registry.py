@@ -13,10 +13,10 @@ from preheat.core.digest import Digest, sha256
 from preheat.core.errors import ImageError
 from preheat.core.events import Away, Event, Listener
 from preheat.net.http import Transport, Wires
-from preheat.net.retry import Patience
-from preheat.oci.model.content import Local, Small, Span, chunks
+from preheat.net.retry import RetryPolicy
+from preheat.oci.model.content import FileSpan, Local, Small, chunks
 from preheat.oci.model.descriptor import LAYER, Descriptor
-from preheat.oci.model.image import Document, config_document, write_manifest
+from preheat.oci.model.image import ImageDocument, config_document, write_manifest
 from preheat.oci.model.image_name import Name, read_name
 from preheat.oci.registry import upload
 from preheat.oci.registry.credentials import Login, find_login
@@ -40,7 +40,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def registry(there: Small_, end: str = "target", login: Login | None = LOGIN, repository: str = "me/app") -> Registry:
-    patience = Patience(attempts=4, first_wait_s=0.01, longest_wait_s=0.02)
+    patience = RetryPolicy(attempts=4, first_wait_s=0.01, longest_wait_s=0.02)
     transport = Transport(trusting(Wires(read_s=5)))
     return Registry(
         transport, Name(there.host, repository, "v1"), login, Manner(plain=not there.tls, end=end, patience=patience)
@@ -57,7 +57,7 @@ def local(tmp_path: Path, *, known: bool = True, body: bytes = BODY) -> Local:
     path = tmp_path / "blob"
     path.write_bytes(body)
     digest = sha256(hashlib.sha256(body).hexdigest()) if known else None
-    return Local("weights", Span(path, 0, len(body)), digest)
+    return Local("weights", FileSpan(path, 0, len(body)), digest)
 
 
 FAULTS = {
@@ -102,7 +102,7 @@ def test_a_registry_that_restarts_is_waited_for(tmp_path: Path) -> None:
             if isinstance(event, Away):
                 line.restore()
 
-        patience = Patience(first_wait_s=0.05, longest_wait_s=0.1)
+        patience = RetryPolicy(first_wait_s=0.05, longest_wait_s=0.1)
         transport = Transport(trusting(Wires(read_s=5)))
         manner = Manner(end="target", patience=patience, on_event=once(comes_back))
         name = Name(there.host, "me/app", "v1")
@@ -170,7 +170,7 @@ def test_bytes_that_are_not_their_digest_are_the_source_that_failed(tmp_path: Pa
 
 
 def pushed(there: Small_, body: bytes) -> Descriptor:
-    layer = Small("layer", body, Document("", body).digest)
+    layer = Small("layer", body, ImageDocument("", body).digest)
     config = config_document({"os": "linux", "architecture": "amd64", "rootfs": {"diff_ids": [str(layer.digest)]}})
     one = target(there)
     one.put(layer)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preheat.proof.advice.remedies import remedies
-from preheat.proof.advice.symptoms import Endpoint, Place, Symptoms
+from preheat.proof.advice.symptoms import Endpoint, StorageFolder, Symptoms
 from preheat.proof.limits.disk_speed import Speed
 from preheat.proof.limits.line_speed import Line
 
@@ -21,8 +21,8 @@ WELL = Symptoms(
     size=100_000_000,
     files=4,
     missing=0,
-    library=Place("/lib", "ext4"),
-    cache=Place("/root/.cache/huggingface", "ext4"),
+    library=StorageFolder("/lib", "ext4"),
+    cache=StorageFolder("/root/.cache/huggingface", "ext4"),
     free_disk=10**12,
     free_memory=10**10,
     endpoints=(HUB,),
@@ -70,19 +70,19 @@ def test_where_nothing_is_wrong_nothing_is_said() -> None:
         (replace(AWAY, free_disk=10**7), "disk-full", None, "preheat prune"),
         (replace(WELL, free_memory=10**7), "memory-short", 0.9, "preheat run app.toml --mmap-weights"),
         (
-            replace(WELL, library=Place("/lib", "overlay", survives=False)),
+            replace(WELL, library=StorageFolder("/lib", "overlay", survives=False)),
             "library-not-kept",
             100,
             "docker run -v preheat:/lib IMAGE",
         ),
         (
-            replace(AWAY, cache=Place("/c", "overlay", survives=False)),
+            replace(AWAY, cache=StorageFolder("/c", "overlay", survives=False)),
             "cache-not-kept",
             100,
             "docker run -v huggingface:/c IMAGE",
         ),
         (
-            replace(WELL, library=Place("/lib", "nfs4")),
+            replace(WELL, library=StorageFolder("/lib", "nfs4")),
             "library-on-a-network",
             1,
             "preheat pull app.toml --library /var/lib/preheat",
@@ -107,8 +107,8 @@ def test_each_is_found_with_its_command(symptoms: Symptoms, cause: str, seconds:
         size=st.integers(0, 10**10),
         files=st.integers(0, 9),
         missing=st.integers(0, 10**10),
-        library=st.builds(Place, st.just("/lib"), st.sampled_from(["ext4", "nfs4", "overlay"]), st.booleans()),
-        cache=st.builds(Place, st.just("/c"), st.just("overlay"), st.booleans()),
+        library=st.builds(StorageFolder, st.just("/lib"), st.sampled_from(["ext4", "nfs4", "overlay"]), st.booleans()),
+        cache=st.builds(StorageFolder, st.just("/c"), st.just("overlay"), st.booleans()),
         free_disk=st.integers(0, 10**10),
         free_memory=st.integers(0, 10**10),
         endpoints=st.lists(st.sampled_from([HUB, FAST, Endpoint("ms", "https://m", None, "no")]), max_size=3).map(

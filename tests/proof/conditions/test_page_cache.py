@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from preheat.core.errors import CheckFailed
-from preheat.proof.conditions.page_cache_eviction import Evicted, evict, fill
+from preheat.proof.conditions.page_cache_eviction import EvictionResult, evict, fill
 from preheat.proof.conditions.page_cache_residency import cached, regular_files
 from preheat.proof.conditions.validity import require_evicted
 from preheat.proof.limits.machine import filesystem
@@ -54,14 +54,14 @@ def test_what_somebody_holds_mapped_stays_and_is_counted(folder: Path) -> None:
 
 
 def test_a_little_that_stays_is_borne() -> None:
-    require_evicted(Evicted(1_000_000, 40_000), "the weights")
-    require_evicted(Evicted(0, 0), "the weights")
-    assert Evicted(0, 0).share == 0
+    require_evicted(EvictionResult(1_000_000, 40_000), "the weights")
+    require_evicted(EvictionResult(0, 0), "the weights")
+    assert EvictionResult(0, 0).share == 0
 
 
 def test_what_is_not_there_counts_as_nothing(tmp_path: Path) -> None:
     assert cached([tmp_path / "none", tmp_path]) == 0
-    assert evict([tmp_path / "none"]) == Evicted(0, 0)
+    assert evict([tmp_path / "none"]) == EvictionResult(0, 0)
 
 
 @ON_DISK

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from preheat.proof.start.observer import Gauge, Subject
+from preheat.proof.start.observer import ObservedResources, Observer
 
 APP = """
 import socket, sys, time
@@ -29,7 +29,7 @@ def test_it_sees_memory_sockets_files_and_when_they_grew(tmp_path: Path) -> None
         [sys.executable, "-c", APP, str(tmp_path / "caches" / "w.bin")], stdout=subprocess.PIPE
     ) as process:
         try:
-            with Gauge(process.pid, began, Subject(folder=tmp_path / "caches")) as gauge:
+            with Observer(process.pid, began, ObservedResources(folder=tmp_path / "caches")) as gauge:
                 assert process.stdout is not None
                 assert process.stdout.readline() == b"done\n"
                 took = time.monotonic() - began
@@ -52,7 +52,7 @@ def test_it_takes_little_of_a_processor(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", APP, str(tmp_path / "w.bin")], stdout=subprocess.DEVNULL) as process:
         try:
             before = time.process_time()
-            with Gauge(process.pid, time.monotonic(), Subject(folder=tmp_path)):
+            with Observer(process.pid, time.monotonic(), ObservedResources(folder=tmp_path)):
                 time.sleep(5)
             assert time.process_time() - before < 0.04 * 5
         finally:

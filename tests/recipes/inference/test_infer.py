@@ -11,7 +11,7 @@ from preheat.core.digest import sha256
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File
 from preheat.recipes.inference.infer import LARGE, infer
-from preheat.recipes.inference.observation import Loaded, Made, Observation, Opened, Served
+from preheat.recipes.inference.observation import HubFile, Loaded, Made, Observation, Opened
 from preheat.recipes.recipe import Recipe, read_recipe
 from preheat.recipes.recipe_writer import recipe_text
 
@@ -24,8 +24,8 @@ def digest(number: int) -> str:
     return f"{number:064x}"
 
 
-def served(path: str, number: int, size: int = 5 * LARGE, repo: str = "acme/one") -> Served:
-    return Served(Ref.parse(repo), COMMIT, File(path, size, sha256(digest(number))))
+def served(path: str, number: int, size: int = 5 * LARGE, repo: str = "acme/one") -> HubFile:
+    return HubFile(Ref.parse(repo), COMMIT, File(path, size, sha256(digest(number))))
 
 
 def opened(path: str, number: int, at: float = 1.0, size: int = 5 * LARGE) -> Opened:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from preheat.core.digest import sha256
 from preheat.core.snapshot import File
-from preheat.library.blobs.ranges import Range, gaps
+from preheat.library.blobs.ranges import ByteRange, gaps
 from preheat.transfer.planning.part_plan import (
     LARGEST,
     SMALLEST,
@@ -18,11 +18,11 @@ from preheat.transfer.planning.part_plan import (
     urgent,
 )
 
-ranges = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)).map(lambda pair: Range(*pair)))
+ranges = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)).map(lambda pair: ByteRange(*pair)))
 
 
 @given(ranges, st.integers(1, 97))
-def test_the_plan_covers_each_gap_once(here: list[Range], size: int) -> None:
+def test_the_plan_covers_each_gap_once(here: list[ByteRange], size: int) -> None:
     missing = left = gaps(500, here)
     covered: list[int] = []
     while left:
@@ -32,7 +32,7 @@ def test_the_plan_covers_each_gap_once(here: list[Range], size: int) -> None:
 
 
 @given(ranges, st.integers(1, 97))
-def test_no_part_is_empty_or_much_larger_than_asked(here: list[Range], size: int) -> None:
+def test_no_part_is_empty_or_much_larger_than_asked(here: list[ByteRange], size: int) -> None:
     left = gaps(500, here)
     while left:
         part, left = carve(left, size)
@@ -40,7 +40,7 @@ def test_no_part_is_empty_or_much_larger_than_asked(here: list[Range], size: int
 
 
 @given(ranges, st.integers(0, 500))
-def test_what_is_waited_for_comes_first_and_nothing_is_lost(here: list[Range], wanted: int) -> None:
+def test_what_is_waited_for_comes_first_and_nothing_is_lost(here: list[ByteRange], wanted: int) -> None:
     missing = gaps(500, here)
     hurried = urgent(missing, wanted)
     assert sorted(at for start, stop in hurried for at in range(start, stop)) == [

@@ -11,7 +11,7 @@ from preheat.proof.advice.remedies import Remedy
 from preheat.proof.limits.line_speed import Line, measure_line
 from preheat.recipes.recipe import FILE_NAME
 from preheat.verbs.doctor import Surgery, doctor
-from preheat.verbs.pull import Source
+from preheat.verbs.pull import PullSource
 
 _MANY = 64
 
@@ -20,7 +20,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Do what `preheat doctor` says."""
     recipe = wiring.recipe(options.app) if options.app or Path(FILE_NAME).is_file() else None
 
-    def line_of(source: Source, snapshot: Snapshot) -> Line:
+    def line_of(source: PullSource, snapshot: Snapshot) -> Line:
         return measure_line(source.hub, snapshot, min(options.connections, _MANY))
 
     config = wiring.config

@@ -16,9 +16,9 @@ from preheat.cli.wiring import Wiring
 from preheat.core.errors import PreheatError, UsageError
 from preheat.core.events import Event, Noted
 from preheat.mirror.access.certificate import given, names_of, own, place
-from preheat.mirror.access.reloadable import Settings, Words
+from preheat.mirror.access.reloadable import ReloadableSettings, Words
 from preheat.mirror.api.folders import Shelf
-from preheat.mirror.http.limits import Limits
+from preheat.mirror.http.limits import ServerLimits
 from preheat.mirror.status.access_log import AccessLog
 from preheat.mirror.upstream.pull_through import Remembering
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
@@ -43,7 +43,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     elif upstreams:
         wiring.library.prepare(0)
     log = AccessLog(options.access_log) if options.access_log else None
-    settings = Settings(_words(options, wiring))
+    settings = ReloadableSettings(_words(options, wiring))
     remembering = Remembering(meaning_s=read_seconds(options.remember))
 
     hosts = (*options.host, *options.tls_name)
@@ -117,10 +117,10 @@ def _tls(options: argparse.Namespace, wiring: Wiring) -> Callable[[], ssl.SSLCon
     return None
 
 
-def _limits(options: argparse.Namespace) -> Limits:
+def _limits(options: argparse.Namespace) -> ServerLimits:
     if not 1 <= options.max_connections <= 65_536:
         raise UsageError(f"{options.max_connections} connections cannot be had", hint="--max-connections 1 to 65536")
-    return Limits(connections=options.max_connections)
+    return ServerLimits(connections=options.max_connections)
 
 
 def _cap(options: argparse.Namespace) -> int:

@@ -5,13 +5,13 @@ import argparse
 from preheat.api.running import Guarding, app_to_run, run_app
 from preheat.cli.typed_units import read_seconds
 from preheat.cli.wiring import Wiring
-from preheat.guard.model.life import Patience
+from preheat.guard.model.life import RestartPolicy
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Do what `preheat run` says."""
     recipe = app_to_run(options.app, tuple(options.command), wiring)
-    patience = Patience(
+    patience = RestartPolicy(
         ready_within_s=read_seconds(options.ready_within),
         stop_within_s=read_seconds(options.stop_within),
         max_restarts=options.max_restarts,

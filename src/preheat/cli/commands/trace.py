@@ -20,8 +20,8 @@ from preheat.proof.start.trial import read_first
 from preheat.recipes.recipe import FILE_NAME, Need, is_app_name
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
 from preheat.verbs.pull import resolve
-from preheat.verbs.tracing.trace import Terms, Traced, trace
-from preheat.verbs.tracing.traced_start import Wanted, Watch
+from preheat.verbs.tracing.trace import Traced, TraceOptions, trace
+from preheat.verbs.tracing.traced_start import TraceWatch, Wanted
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -34,7 +34,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     if options.first:
         read_first(options.first)
     settle_s, within_s = read_seconds(options.settle), read_seconds(options.ready_within)
-    watch = Watch(options.ready or "", options.first or "", settle_s, within_s, options.opens or "")
+    watch = TraceWatch(options.ready or "", options.first or "", settle_s, within_s, options.opens or "")
     enough: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal.signal gives them
@@ -60,7 +60,9 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     signal.signal(signal.SIGTERM, stop)
     folder = path.absolute().parent
     app = App(tuple(options.command), {**wiring.own_tokens, **wiring.config.environ}, str(Path.cwd()))
-    terms = Terms(path, watch, serve, ask, Wanted(lambda: bool(enough), lambda: len(enough) > 1), options.keep_unread)
+    terms = TraceOptions(
+        path, watch, serve, ask, Wanted(lambda: bool(enough), lambda: len(enough) > 1), options.keep_unread
+    )
     name = options.name or folder.name.strip(".") or "app"
     traced = trace(app, name, wiring.library, terms, wiring.console)
     wiring.console.done(_figures(traced, path), _words(traced, path))

@@ -8,7 +8,7 @@ from typing import IO, Protocol
 
 import msgspec
 
-from preheat.cli.output.progress import Pace
+from preheat.cli.output.progress import DownloadRate
 from preheat.cli.output.sanitize import clean_deeply
 from preheat.core.errors import AppError, ImageError, Incomplete, Occupied, PreheatError
 from preheat.core.events import Adopted, Event, Evicted, Placed, Read, Reading, Received, Resolved, Stored, Waiting
@@ -42,7 +42,7 @@ class JsonLines:
         self._out = out
         self._secrets: tuple[str, ...] = ()
         self._turn = threading.Lock()
-        self._pace: Pace | None = None
+        self._pace: DownloadRate | None = None
         self._said_at = 0.0
 
     def __call__(self, event: Event) -> None:
@@ -50,16 +50,16 @@ class JsonLines:
         now = time.monotonic()
         match event:
             case Received() | Read():
-                pace = self._pace = self._pace or Pace(0, now)
+                pace = self._pace = self._pace or DownloadRate(0, now)
                 pace.add(event.size, now)
                 if now - self._said_at >= _PROGRESS_EVERY_S:
                     self._said_at = now
                     self._line("progress", _progress(pace, now))
             case Resolved():
-                self._pace = Pace(event.missing, now)
+                self._pace = DownloadRate(event.missing, now)
                 self._line("resolved", msgspec.to_builtins(event) | {"ref": str(event.ref)})
             case Reading():
-                self._pace = Pace(event.size, now)
+                self._pace = DownloadRate(event.size, now)
                 self._line("reading", msgspec.to_builtins(event))
             case Placed() | Adopted() | Evicted():
                 self._line(type(event).__name__.lower(), msgspec.to_builtins(event) | {"ref": str(event.ref)})
@@ -152,7 +152,7 @@ def _facts(error: PreheatError) -> dict[str, object]:
     return facts
 
 
-def _progress(pace: Pace, now: float) -> dict[str, object]:
+def _progress(pace: DownloadRate, now: float) -> dict[str, object]:
     left_s = pace.left_s(now)
     return {
         "done": pace.done,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from preheat.cli.output.progress import Pace
+from preheat.cli.output.progress import DownloadRate
 from preheat.cli.output.sanitize import clean
 from preheat.cli.output.upkeep_lines import say_upkeep
 from preheat.core.errors import AppError, PreheatError
@@ -57,7 +57,7 @@ class People:
         self._secrets: tuple[str, ...] = ()
         # None where it was closed, as by `2>&-`.
         self._at_terminal = sys.stderr is not None and sys.stderr.isatty()
-        self._pace: Pace | None = None
+        self._pace: DownloadRate | None = None
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._said_at = time.monotonic()
@@ -71,14 +71,14 @@ class People:
                 self._received(event, now)
             case Reading():
                 self._say(f"{say_size(event.size)} in {event.files} files to {event.purpose}")
-                self._pace = Pace(event.size, now)
+                self._pace = DownloadRate(event.size, now)
                 self._said_at = now
             case Resolved() if event.missing_files:
                 self._say(
                     f"{event.ref} is at {event.commit[:12]}: {say_size(event.size)} in {event.files} files, "
                     f"{say_size(event.missing)} to come"
                 )
-                self._pace = Pace(event.missing, now)
+                self._pace = DownloadRate(event.missing, now)
                 self._said_at = now
             case Resolved():
                 self._say(f"{event.ref} is at {event.commit[:12]}: {say_size(event.size)}, all here")
@@ -167,7 +167,7 @@ class People:
             self._said_at = now
             self._say(f"  {_progress_words(self._pace, now)}")
 
-    def _draw(self, pace: Pace | None, words: str) -> None:
+    def _draw(self, pace: DownloadRate | None, words: str) -> None:
         if self._bar is None:
             from rich.progress import BarColumn, Progress, TextColumn
 
@@ -199,7 +199,7 @@ class People:
         return Terminal(stderr=True, highlight=False, soft_wrap=True)
 
 
-def _progress_words(pace: Pace, now: float) -> str:
+def _progress_words(pace: DownloadRate, now: float) -> str:
     left_s = pace.left_s(now)
     words = f"{say_size(pace.done)} of {say_size(pace.total)}, {say_size(pace.rate(now))}/s"
     return words if left_s is None else f"{words}, {say_seconds(left_s)} left"

@@ -5,7 +5,7 @@ from collections import deque
 _WINDOW_S = 5.0
 
 
-class Pace:
+class DownloadRate:
     """Bytes over time; the rate is that of the last five seconds. Times are the caller's, in seconds."""
 
     def __init__(self, total: int, now: float) -> None:

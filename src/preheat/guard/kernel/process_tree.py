@@ -11,7 +11,7 @@ _TGID = rb"(?m)^Tgid:\s*(\d+)"
 
 
 @dataclass(frozen=True)
-class Member:
+class ProcessStat:
     """A process: its parent, process group and session, its state's letter, and its resident bytes."""
 
     pid: int
@@ -27,7 +27,7 @@ class Member:
         return self.state in "ZXx"
 
 
-def members() -> list[Member]:
+def members() -> list[ProcessStat]:
     """List all processes; empty where there is no /proc."""
     try:
         names = os.listdir("/proc")
@@ -37,12 +37,12 @@ def members() -> list[Member]:
     return [member for member in found if member is not None]
 
 
-def group(leader: int) -> list[Member]:
+def group(leader: int) -> list[ProcessStat]:
     """List who still lives in a process group."""
     return [member for member in members() if member.group == leader and not member.dead]
 
 
-def family(root: int) -> list[Member]:
+def family(root: int) -> list[ProcessStat]:
     """List `root`, what descends from it, and who shares the session that it leads.
 
     The session finds those whose parent died before them.
@@ -99,13 +99,13 @@ def _read(path: str) -> bytes:
         os.close(file)
 
 
-def _member(pid: int) -> Member | None:
+def _member(pid: int) -> ProcessStat | None:
     stat = _read(f"/proc/{pid}/stat")
     if not stat:
         return None
     # The name, in round brackets, may itself hold brackets and blanks: proc_pid_stat(5).
     fields = stat.rpartition(b")")[2].decode("ascii").split()
-    return Member(
+    return ProcessStat(
         pid=pid,
         state=fields[0],
         parent=int(fields[1]),

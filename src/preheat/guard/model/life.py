@@ -12,7 +12,7 @@ Action = Literal["nothing", "start", "stop", "restart"]
 
 
 @dataclass(frozen=True)
-class Patience:
+class RestartPolicy:
     """How long to wait for an app, and how often to try again.
 
     Waits between starts double from `backoff_s` to `backoff_at_most_s`, less a part of chance, at most `jitter`, so
@@ -44,7 +44,7 @@ class Patience:
 
 
 @dataclass(frozen=True)
-class Look:
+class LifeSigns:
     """What was seen of the app just now.
 
     `status` is how it ended, once it has (-N for signal N), `cause` why, where that is known, and `likeness` is the
@@ -86,7 +86,7 @@ class Life:
         return self.state == "fatal" or (self.state == "stopped" and self.starts > 0)
 
 
-def step(life: Life, look: Look, now: float, patience: Patience) -> tuple[Life, Action]:
+def step(life: Life, look: LifeSigns, now: float, patience: RestartPolicy) -> tuple[Life, Action]:
     """Decide where the app stands now, and what to do about it."""
     if life.over:
         return life, "nothing"
@@ -122,7 +122,7 @@ def _start(life: Life, now: float) -> Life:
     return replace(life, state="starting", since=now, starts=starts, detail="" if starts == 1 else f"start {starts}")
 
 
-def _fallen(life: Life, look: Look, now: float, patience: Patience) -> tuple[Life, Action]:
+def _fallen(life: Life, look: LifeSigns, now: float, patience: RestartPolicy) -> tuple[Life, Action]:
     if look.cannot_start:
         # It would fail the same way each time.
         return replace(life, state="fatal", since=now, detail=look.cannot_start), "nothing"
@@ -139,7 +139,7 @@ def _fallen(life: Life, look: Look, now: float, patience: Patience) -> tuple[Lif
     return _again(replace(life, failures=0) if life.state == "running" else life, look, now, patience, ending)
 
 
-def _again(life: Life, look: Look, now: float, patience: Patience, ending: str) -> tuple[Life, Action]:
+def _again(life: Life, look: LifeSigns, now: float, patience: RestartPolicy, ending: str) -> tuple[Life, Action]:
     if patience.spent(life.restarts):
         spent = f"{ending}; started {life.starts} times" if life.starts > 1 else ending
         return replace(life, state="fatal", since=now, detail=spent), "nothing"

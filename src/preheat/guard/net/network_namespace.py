@@ -20,7 +20,7 @@ from contextlib import suppress
 
 from preheat.guard.kernel.ports import listeners_of
 from preheat.guard.net.port_relay import Front
-from preheat.guard.net.small_http import Answer
+from preheat.guard.net.small_http import HttpReply
 
 # linux/sched.h, linux/sockios.h, net/if.h
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
@@ -101,7 +101,7 @@ def keep_door(door: socket.socket) -> None:
         os._exit(0)
 
 
-class Door:
+class NamespacePort:
     """Our end of it. Threads may share it."""
 
     def __init__(self, end: socket.socket) -> None:
@@ -129,7 +129,7 @@ class Door:
 class Publisher:
     """Have one port of an app inside reached from here, from when the app listens on it, and not before."""
 
-    def __init__(self, door: Door, pid: int, port: int) -> None:
+    def __init__(self, door: NamespacePort, pid: int, port: int) -> None:
         self._closing = threading.Event()
         self._door = door
         self._pid = pid
@@ -162,8 +162,8 @@ class Publisher:
         front.close()
 
 
-def _gone(method: str, path: str) -> Answer:  # noqa: ARG001 - what a front asks
-    return Answer(503, "text/plain; charset=utf-8", b"the app does not answer\n")
+def _gone(method: str, path: str) -> HttpReply:  # noqa: ARG001 - what a front asks
+    return HttpReply(503, "text/plain; charset=utf-8", b"the app does not answer\n")
 
 
 def _write(path: str, text: str) -> None:

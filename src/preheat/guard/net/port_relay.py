@@ -8,7 +8,7 @@ import threading
 from contextlib import suppress
 from typing import Callable, Dict, List
 
-from preheat.guard.net.small_http import Answer, WaitingRoom, listen
+from preheat.guard.net.small_http import HttpReply, WaitingRoom, listen
 
 _CHUNK = 64 * 1024
 _MOST_BUFFERED = 256 * 1024
@@ -42,7 +42,7 @@ class Front:
         self,
         host: str,
         port: int,
-        waiting: Callable[[str, str], Answer],
+        waiting: Callable[[str, str], HttpReply],
         reach: Callable[[int], socket.socket] | None = None,
     ) -> None:
         self._waiting = waiting

@@ -17,7 +17,7 @@ _WORDS = {200: "OK", 302: "Found", 404: "Not Found", 405: "Method Not Allowed", 
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpReply:
     """What is answered; `headers` beside those that every answer has."""
 
     status: int
@@ -52,7 +52,7 @@ class WaitingRoom:
         self._places: Dict[int, socket.socket] = {}
         self._count = 0
 
-    def answer(self, client: socket.socket, answer: Callable[[str, str], Answer]) -> None:
+    def answer(self, client: socket.socket, answer: Callable[[str, str], HttpReply]) -> None:
         """Answer one request, and hang up."""
         with self._turn:
             if len(self._places) >= _PLACES:
@@ -82,7 +82,7 @@ class WaitingRoom:
             leave()
 
 
-def serve(listener: socket.socket, answer: Callable[[str, str], Answer]) -> Callable[[], None]:
+def serve(listener: socket.socket, answer: Callable[[str, str], HttpReply]) -> Callable[[], None]:
     """Answer from a thread of its own, until what is returned is called."""
     closed = threading.Event()
     room = WaitingRoom()
@@ -107,7 +107,7 @@ def serve(listener: socket.socket, answer: Callable[[str, str], Answer]) -> Call
     return close
 
 
-def _talk(client: socket.socket, answer: Callable[[str, str], Answer]) -> None:
+def _talk(client: socket.socket, answer: Callable[[str, str], HttpReply]) -> None:
     until = time.monotonic() + _PATIENCE_S
     head = b""
     while b"\r\n\r\n" not in head and len(head) < _MOST_HEAD:

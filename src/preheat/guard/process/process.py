@@ -134,16 +134,16 @@ class Process:
         """Let the port that the app is asked at be reached, where it has a network of its own."""
         if child.door is None:
             return None
-        from preheat.guard.net.network_namespace import Door, Publisher
+        from preheat.guard.net.network_namespace import NamespacePort, Publisher
         from preheat.guard.probes.probes import port_of
 
         port = port_of(self.app.ready) if self.app.ready else None
         if port is None:
             child.door.close()
             return None
-        return Publisher(Door(child.door), child.pid, port)
+        return Publisher(NamespacePort(child.door), child.pid, port)
 
-    def _left(self) -> list[process_tree.Member]:
+    def _left(self) -> list[process_tree.ProcessStat]:
         """List who is left of it: all that descends from its warden."""
         return [
             member for member in process_tree.family(self._warden) if member.pid != self._warden and not member.dead

@@ -19,7 +19,7 @@ from typing import Sequence
 _CONFIG = "torch.utils.serialization.config"
 
 
-class _Loader(importlib.abc.Loader):
+class _MappingLoader(importlib.abc.Loader):
     """Loads a module as its own loader does, and then sets it right."""
 
     def __init__(self, own: importlib.abc.Loader) -> None:
@@ -51,7 +51,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
+            spec.loader = _MappingLoader(spec.loader)
         return spec
 
 

@@ -172,7 +172,7 @@ def _modules() -> List[str]:
 # ---- HTTP --------------------------------------------------------------------------------------------------------
 
 
-class _Loader(importlib.abc.Loader):
+class _TracingLoader(importlib.abc.Loader):
     """Loads a module as its own loader does, and puts the coat on."""
 
     def __init__(self, own: importlib.abc.Loader, coat: Callable[[ModuleType], None]) -> None:
@@ -214,7 +214,7 @@ class _Coats(importlib.abc.MetaPathFinder):
             spec = None if finder is self else finder.find_spec(name, path, target)
             if spec is not None:
                 if spec.loader is not None:
-                    spec.loader = _Loader(spec.loader, self._coats[name])
+                    spec.loader = _TracingLoader(spec.loader, self._coats[name])
                 return spec
         return None
 

@@ -13,13 +13,13 @@ from preheat.guard.status.start_progress import Progress, Step, progress, reache
 from preheat.guard.status.start_times import History
 
 if TYPE_CHECKING:
-    from preheat.guard.net.small_http import Answer
+    from preheat.guard.net.small_http import HttpReply
 
 _RETRY_AFTER_S = 2
 
 
 @dataclass
-class Board:
+class AppStatus:
     """One writer, the loop; readers on other threads see each field whole.
 
     `life` is the serving instance's, `ready` whether it says so now, `start_began` and `ready_at` are its times by
@@ -70,47 +70,47 @@ class Board:
         self._reached = (pid, come_to)
         return progress(self._order, come_to, time.monotonic() - self.start_began, self.history.earlier_s)
 
-    def answer(self, method: str, path: str) -> Answer:
+    def answer(self, method: str, path: str) -> HttpReply:
         """Answer on the status address."""
-        from preheat.guard.net.small_http import Answer
+        from preheat.guard.net.small_http import HttpReply
         from preheat.guard.status import start_page
 
         if method not in ("GET", "HEAD"):
-            return Answer(405, "text/plain", b"GET\n", (("Allow", "GET, HEAD"),))
+            return HttpReply(405, "text/plain", b"GET\n", (("Allow", "GET, HEAD"),))
         if path == "/livez":
             # Loading is living: what kills by this must not kill an app while it loads. A guard that answers restarts.
             fine = self.life.state != "fatal"
-            return Answer(200 if fine else 503, "text/plain", b"alive\n" if fine else b"fatal\n")
+            return HttpReply(200 if fine else 503, "text/plain", b"alive\n" if fine else b"fatal\n")
         if path == "/readyz":
             return self._said(self.ready)
         if path == "/startupz":
             return self._said(self.ready_at is not None)
         if path == "/metrics":
-            return Answer(200, "text/plain; version=0.0.4", start_page.metrics(self._facts()).encode())
+            return HttpReply(200, "text/plain; version=0.0.4", start_page.metrics(self._facts()).encode())
         if path == "/":
             page = start_page.page(self.name, self.progress(), self.life.detail, self.app_url, fronted=False)
-            return Answer(200, "text/html", page.encode())
-        return Answer(404, "text/plain", b"/livez /readyz /startupz /metrics /\n")
+            return HttpReply(200, "text/html", page.encode())
+        return HttpReply(404, "text/plain", b"/livez /readyz /startupz /metrics /\n")
 
-    def answer_waiting(self, method: str, path: str) -> Answer:  # noqa: ARG002 - whatever is asked for
+    def answer_waiting(self, method: str, path: str) -> HttpReply:  # noqa: ARG002 - whatever is asked for
         """Answer in the app's stead while it cannot."""
-        from preheat.guard.net.small_http import Answer
+        from preheat.guard.net.small_http import HttpReply
         from preheat.guard.status import start_page
 
         page = start_page.page(self.name, self.progress(), self.life.detail, "", fronted=True)
         headers = (("Retry-After", str(_RETRY_AFTER_S)), ("X-Preheat", "waiting"))
-        return Answer(503, "text/html", page.encode(), headers)
+        return HttpReply(503, "text/html", page.encode(), headers)
 
-    def _said(self, yes: bool) -> Answer:
+    def _said(self, yes: bool) -> HttpReply:
         import json
 
-        from preheat.guard.net.small_http import Answer
+        from preheat.guard.net.small_http import HttpReply
 
         said = self.progress()
         facts = {"state": self.life.state, "phase": said.phase, "percent": said.percent, "eta_s": said.eta_s}
         facts["detail"] = self.life.detail
         headers = () if yes else (("Retry-After", str(_RETRY_AFTER_S)),)
-        return Answer(200 if yes else 503, "application/json", json.dumps(facts).encode() + b"\n", headers)
+        return HttpReply(200 if yes else 503, "application/json", json.dumps(facts).encode() + b"\n", headers)
 
     def _facts(self) -> Sequence[tuple[str, str, str, float]]:
         """List name, kind, help and value of each metric."""

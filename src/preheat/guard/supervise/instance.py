@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Callable
 from preheat.guard.kernel.oom import victims
 from preheat.guard.model.app import App
 from preheat.guard.model.exit_words import describe_exit
-from preheat.guard.model.life import Look
+from preheat.guard.model.life import LifeSigns
 from preheat.guard.model.wakeup import Ring
 from preheat.guard.probes.probe_loop import Lookout
 from preheat.guard.probes.probes import parse_probe
@@ -52,17 +52,17 @@ class Instance:
         """Say when it was first ready, by time.monotonic(); None until then."""
         return self.began if self._ready is None else self._ready.ready_at
 
-    def look(self, *, spare: bool = False) -> Look:
+    def look(self, *, spare: bool = False) -> LifeSigns:
         """See how it is. Its end is judged when it is asked about: end it first, so that all it said is here."""
         chance = int.from_bytes(os.urandom(4), "little") / (1 << 32)
         if self.process.alive():
             silent_s = self._alive.silent_s() if self._alive is not None else 0.0
-            return Look(alive=True, ready=self.ready(), silent_s=silent_s, spare=spare, chance=chance)
+            return LifeSigns(alive=True, ready=self.ready(), silent_s=silent_s, spare=spare, chance=chance)
         status, tail = self.process.status or 0, self.tail()
         # The kernel counts a kill before it makes it. The app may have ended because a child of its was killed.
         cause = (victims().since(self._victims) or diagnose(tail)) if status else ""
         alike = likeness(describe_exit(status, cause), tail)
-        return Look(alive=False, status=status, cause=cause, likeness=alike, spare=spare, chance=chance)
+        return LifeSigns(alive=False, status=status, cause=cause, likeness=alike, spare=spare, chance=chance)
 
     def tail(self) -> tuple[str, ...]:
         """List its last words."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Callable
 from preheat.guard.kernel.free_memory import free_memory
 from preheat.guard.kernel.process_tree import family
 from preheat.guard.model.app import App
-from preheat.guard.model.life import Patience
+from preheat.guard.model.life import RestartPolicy
 from preheat.guard.model.wakeup import Bell
 from preheat.guard.process.process import CannotStart, Output
 from preheat.guard.supervise.instance import Instance
@@ -24,7 +24,7 @@ _MARGIN = 1.1
 
 
 @dataclass(frozen=True)
-class Terms:
+class StandbyPolicy:
     """How a crew is kept: whether one stands by, and for how long one that leaves may finish what it has begun."""
 
     standby: bool = False
@@ -37,8 +37,8 @@ class Crew:
     def __init__(
         self,
         app: App,
-        patience: Patience,
-        terms: Terms,
+        patience: RestartPolicy,
+        terms: StandbyPolicy,
         bell: Bell,
         *,
         output: Output,

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Callable, Union
 from preheat.guard.kernel.ports import port_taken
 from preheat.guard.model.app import App
 from preheat.guard.model.exit_words import shell_status
-from preheat.guard.model.life import Life, Look, Patience, State, step, stopped
+from preheat.guard.model.life import Life, LifeSigns, RestartPolicy, State, step, stopped
 from preheat.guard.model.tail import Tail
 from preheat.guard.model.wakeup import Bell
 from preheat.guard.probes.probes import parse_probe, port_of
 from preheat.guard.process.process import CannotStart, Output
-from preheat.guard.status.app_status import Board
-from preheat.guard.supervise.instances import Crew, Terms
+from preheat.guard.status.app_status import AppStatus
+from preheat.guard.supervise.instances import Crew, StandbyPolicy
 from preheat.guard.supervise.signals import Requests
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Changed:
 
 
 @dataclass(frozen=True)
-class Started:
+class AppStarted:
     """The app runs as process `pid`, for the `start`-th time."""
 
     pid: int
@@ -51,7 +51,7 @@ class Said:
     words: str
 
 
-Event = Union[Changed, Started, Said]
+Event = Union[Changed, AppStarted, Said]
 
 
 @dataclass(frozen=True)
@@ -71,23 +71,23 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class SupervisorParts:
     """What stands around a supervision: who is told of it, and who holds its port."""
 
-    board: Board | None = None
+    board: AppStatus | None = None
     front: Front | None = None
-    terms: Terms = field(default_factory=Terms)
+    terms: StandbyPolicy = field(default_factory=StandbyPolicy)
 
 
 def supervise(
     app: App,
-    patience: Patience,
+    patience: RestartPolicy,
     on_event: Callable[[Event], None],
     *,
     witness: Witness | None = None,
     output: Output = Output(),  # noqa: B008 - frozen
     stop: Callable[[], bool] | None = None,
-    around: Surroundings = Surroundings(),
+    around: SupervisorParts = SupervisorParts(),
 ) -> Outcome:
     """Keep an app alive until it ends by itself, its restarts are spent, a signal comes, or `stop` says so.
 
@@ -112,13 +112,13 @@ class _Supervision:
     def __init__(
         self,
         app: App,
-        patience: Patience,
+        patience: RestartPolicy,
         on_event: Callable[[Event], None],
         output: Output,
         witness: Witness | None,
         requests: Requests,
         bell: Bell,
-        around: Surroundings,
+        around: SupervisorParts,
     ) -> None:
         self._app = app
         self._patience = patience
@@ -126,7 +126,7 @@ class _Supervision:
         self._requests = requests
         self._bell = bell
         self._front = around.front
-        self._board = around.board or Board("")
+        self._board = around.board or AppStatus("")
         self._began = time.monotonic()
         self._life = Life()
         self._cannot_start: CannotStart | None = None
@@ -199,9 +199,9 @@ class _Supervision:
         serving = self._crew.serving
         assert serving is not None
         self._board.began(serving.process.pid, serving.began)
-        self._on_event(Started(serving.process.pid, self._crew.starts))
+        self._on_event(AppStarted(serving.process.pid, self._crew.starts))
 
-    def _tend(self, look: Look) -> None:
+    def _tend(self, look: LifeSigns) -> None:
         if self._crew.tend(settled=self._life.state == "running" and look.ready):
             self._life = replace(self._life, starts=self._life.starts + 1)
             self._board.renewals += 1
@@ -223,18 +223,18 @@ class _Supervision:
                 due = min(due, steady_in)
         return max(0.0, min(due, self._crew.next_look_s()))
 
-    def _look(self) -> Look:
+    def _look(self) -> LifeSigns:
         if self._cannot_start is not None:
-            return Look(alive=False, status=self._cannot_start.status, cannot_start=str(self._cannot_start))
+            return LifeSigns(alive=False, status=self._cannot_start.status, cannot_start=str(self._cannot_start))
         serving = self._crew.serving
         if serving is None:
-            return Look(alive=False)
+            return LifeSigns(alive=False)
         if not serving.process.alive() and self._life.state != "backoff":
             # Its children may still hold its port, and its last words may still be on their way.
             self._crew.end_serving()
-        return serving.look(spare=self._crew.spare_ready()) if self._life.state != "backoff" else Look(alive=False)
+        return serving.look(spare=self._crew.spare_ready()) if self._life.state != "backoff" else LifeSigns(alive=False)
 
-    def _note(self, look: Look) -> None:
+    def _note(self, look: LifeSigns) -> None:
         serving = self._crew.serving
         self._board.ready = look.alive and look.ready
         ready_at = serving.ready_at() if serving is not None else None

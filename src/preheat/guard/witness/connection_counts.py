@@ -44,7 +44,7 @@ class _Line:
     unasked: _Key | None
 
 
-class Tally:
+class ConnectionCounts:
     """Add up tries. It has no lock: whoever shares it brings one."""
 
     def __init__(self) -> None:

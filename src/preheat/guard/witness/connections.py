@@ -22,7 +22,7 @@ from queue import SimpleQueue
 from typing import Iterable
 
 from preheat.guard.kernel import process_tree, seccomp
-from preheat.guard.witness.connection_counts import Attempt, Tally
+from preheat.guard.witness.connection_counts import Attempt, ConnectionCounts
 from preheat.guard.witness.sockaddr import Address
 from preheat.guard.witness.syscall_target import Inquiry, inquiries, needs_no_look
 
@@ -51,7 +51,7 @@ class Witness:
     def __init__(self, own_ports: Iterable[int] = ()) -> None:
         self._own_ports = frozenset(own_ports)
         self._lock = threading.Lock()
-        self._tally = Tally()  # with the lock held
+        self._tally = ConnectionCounts()  # with the lock held
         self._blind_spots: dict[str, None] = {}
         self._answering: list[threading.Thread] = []
 

@@ -24,14 +24,14 @@ _AVAHI = re.compile(rb"RESOLVE-(?:HOSTNAME(?:-IPV[46])?|ADDRESS) ([\x21-\x7e]{1,
 
 
 @dataclass(frozen=True)
-class Question:
+class NameLookup:
     """A name that is asked for; `kind` tells apart what is asked of it (DNS: the record's type, 1 is A, 28 AAAA)."""
 
     name: str
     kind: int = 0
 
 
-def dns_questions(sent: bytes) -> list[Question]:
+def dns_questions(sent: bytes) -> list[NameLookup]:
     """Read the questions of a DNS message, with or without the two bytes of length that streams have before it.
 
     Empty for what is no such message.
@@ -42,7 +42,7 @@ def dns_questions(sent: bytes) -> list[Question]:
     return found
 
 
-def asked_of(resolver: str, sent: bytes) -> list[Question] | None:
+def asked_of(resolver: str, sent: bytes) -> list[NameLookup] | None:
     """Read what a program asks at a resolver's socket file; None for what is no question about hosts.
 
     An empty list is a question whose names cannot be read.
@@ -52,16 +52,16 @@ def asked_of(resolver: str, sent: bytes) -> list[Question] | None:
     if resolver.endswith(NSCD):
         return _nscd(sent)
     found = _AVAHI.match(sent)
-    return [Question(_decoded(found[1]))] if found else []
+    return [NameLookup(_decoded(found[1]))] if found else []
 
 
-def _message(sent: bytes) -> list[Question]:
+def _message(sent: bytes) -> list[NameLookup]:
     if len(sent) < _HEADER.size:
         return []
     _, flags, count, *_ = _HEADER.unpack_from(sent)
     if flags & 0x8000 or flags & 0x7800 or not 1 <= count <= _MOST_QUESTIONS:
         return []
-    found: list[Question] = []
+    found: list[NameLookup] = []
     at = _HEADER.size
     for _ in range(count):
         name, at = _name(sent, at)
@@ -71,7 +71,7 @@ def _message(sent: bytes) -> list[Question]:
         at += 4
         if not name or category & 0x7FFF not in (1, 255):  # IN, or any; multicast DNS uses the upper bit
             return []
-        found.append(Question(name, kind))
+        found.append(NameLookup(name, kind))
     return found
 
 
@@ -94,23 +94,23 @@ def _name(sent: bytes, at: int) -> tuple[str, int]:
     return "", len(sent)
 
 
-def _varlink(sent: bytes) -> list[Question] | None:
+def _varlink(sent: bytes) -> list[NameLookup] | None:
     try:
         asked = json.loads(sent.partition(b"\0")[0].decode("utf-8"))
         method, parameters = asked["method"], asked.get("parameters") or {}
         if method == "io.systemd.Resolve.ResolveHostname":
-            return [Question(str(parameters["name"]), int(parameters.get("family") or 0))]
+            return [NameLookup(str(parameters["name"]), int(parameters.get("family") or 0))]
         if method == "io.systemd.Resolve.ResolveAddress":
             family = int(parameters["family"])
-            return [Question(socket.inet_ntop(family, bytes(parameters["address"])))]
+            return [NameLookup(socket.inet_ntop(family, bytes(parameters["address"])))]
         if method in ("io.systemd.Resolve.ResolveRecord", "io.systemd.Resolve.ResolveService"):
-            return [Question(str(parameters.get("name") or parameters.get("domain")))]
+            return [NameLookup(str(parameters.get("name") or parameters.get("domain")))]
     except (ValueError, LookupError, TypeError, AttributeError, OSError):
         return []
     return None
 
 
-def _nscd(sent: bytes) -> list[Question] | None:
+def _nscd(sent: bytes) -> list[NameLookup] | None:
     if len(sent) < _NSCD_HEADER.size:
         return []
     version, kind, size = _NSCD_HEADER.unpack_from(sent)
@@ -118,10 +118,10 @@ def _nscd(sent: bytes) -> list[Question] | None:
     if version != _NSCD_VERSION:
         return []
     if kind in _NSCD_NAMES:
-        return [Question(_decoded(key.rstrip(b"\0")), 0 if kind == 14 else kind)]
+        return [NameLookup(_decoded(key.rstrip(b"\0")), 0 if kind == 14 else kind)]
     if kind in _NSCD_ADDRESSES:
         try:
-            return [Question(socket.inet_ntop(_NSCD_ADDRESSES[kind], key))]
+            return [NameLookup(socket.inet_ntop(_NSCD_ADDRESSES[kind], key))]
         except (ValueError, OSError):
             return []
     return None

@@ -9,7 +9,7 @@ from typing import Callable
 
 from preheat.guard.kernel.seccomp import Call
 from preheat.guard.witness.call_target import Message, messages
-from preheat.guard.witness.name_lookups import Question, asked_of, dns_questions
+from preheat.guard.witness.name_lookups import NameLookup, asked_of, dns_questions
 from preheat.guard.witness.sockaddr import Address
 
 _ON_A_CONNECTION = ("write", "writev")
@@ -25,7 +25,7 @@ class Inquiry:
 
     address: Address
     line: str = ""
-    asked: tuple[Question, ...] | None = None
+    asked: tuple[NameLookup, ...] | None = None
     idle: bool = False
 
 
@@ -67,7 +67,7 @@ def needs_no_look(call: Call) -> bool:
 def _on_line(line: str, resolver: Address, message: Message, thread: int) -> list[Inquiry]:
     sent = message.read(thread)
     if not resolver.is_file:
-        asked: list[Question] | None = dns_questions(sent)
+        asked: list[NameLookup] | None = dns_questions(sent)
     else:
         asked = asked_of(resolver.host, sent)
         if asked is not None and any(_of_this_machine(question.name) for question in asked):

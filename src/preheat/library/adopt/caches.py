@@ -24,7 +24,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CachedVersion:
     """A version of a repository in a cache.
 
     `ref` names it as it is asked for; without a `commit`, the files make one. `revisions` are the branches and tags at

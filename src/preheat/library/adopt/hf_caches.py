@@ -19,14 +19,14 @@ from preheat.core.digest import Digest, git_sha1, sha256
 from preheat.core.errors import PreheatError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File
-from preheat.library.adopt.caches import Candidate, Found, Odd, files_below, ref_of, resolved
+from preheat.library.adopt.caches import CachedVersion, Candidate, Odd, files_below, ref_of, resolved
 from preheat.library.small_files import read_small
 
 _REPO = re.compile(r"(models|datasets|spaces)--(.+)")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-class _Listed(msgspec.Struct, frozen=True):
+class _TreeLine(msgspec.Struct, frozen=True):
     size: int
     blob_id: str
     lfs_sha256: str = ""
@@ -34,7 +34,7 @@ class _Listed(msgspec.Struct, frozen=True):
 
 class _Tree(msgspec.Struct, frozen=True):
     format_version: int
-    files: dict[str, _Listed]
+    files: dict[str, _TreeLine]
 
 
 def is_repository(folder: Path) -> bool:
@@ -47,7 +47,7 @@ def repositories(cache: Path) -> list[Path]:
     return sorted(folder for folder in cache.glob("*--*") if is_repository(folder))
 
 
-def read_repository(repo: Path) -> Iterator[Found | Odd]:
+def read_repository(repo: Path) -> Iterator[CachedVersion | Odd]:
     """Read the versions of one repository, and what is odd about it."""
     match = _REPO.fullmatch(repo.name)
     kind = f"{match[1]}/" if match and match[1] != "models" else ""
@@ -71,7 +71,7 @@ def read_repository(repo: Path) -> Iterator[Found | Odd]:
         yield from _version(repo, ref, folder, tuple(revisions.get(folder.name, ())))
 
 
-def read_local(folder: Path, ref: Ref) -> Iterator[Found | Odd]:
+def read_local(folder: Path, ref: Ref) -> Iterator[CachedVersion | Odd]:
     """Read a folder that a model was downloaded into, as `ref`'s; the digests are those noted beside the files."""
     notes = folder / ".cache" / "huggingface" / "download"
     candidates, commits = [], set()
@@ -92,10 +92,10 @@ def read_local(folder: Path, ref: Ref) -> Iterator[Found | Odd]:
             commits.add(commit)
         candidates.append(Candidate(path, source, digest))
     commit = commits.pop() if len(commits) == 1 else ""
-    yield Found(ref, commit if _COMMIT.fullmatch(commit) else "", (ref.revision,), tuple(candidates))
+    yield CachedVersion(ref, commit if _COMMIT.fullmatch(commit) else "", (ref.revision,), tuple(candidates))
 
 
-def _version(repo: Path, ref: Ref, folder: Path, revisions: tuple[str, ...]) -> Iterator[Found | Odd]:
+def _version(repo: Path, ref: Ref, folder: Path, revisions: tuple[str, ...]) -> Iterator[CachedVersion | Odd]:
     listed = _tree(repo / "trees" / f"{folder.name}.json")
     expected = {file.path: file.digest for file in listed}
     candidates = []
@@ -114,7 +114,7 @@ def _version(repo: Path, ref: Ref, folder: Path, revisions: tuple[str, ...]) -> 
             yield Odd(pointer, f"it leads to {named}, and the commit has {expected[path]} there")
             continue
         candidates.append(Candidate(path, source, expected.get(path) or named))
-    yield Found(ref, folder.name, revisions, tuple(candidates), listed)
+    yield CachedVersion(ref, folder.name, revisions, tuple(candidates), listed)
 
 
 def _tree(path: Path) -> tuple[File, ...]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from preheat.core.ref import Ref
-from preheat.library.adopt.caches import Candidate, Found, Odd, files_below, ref_of, resolved
+from preheat.library.adopt.caches import CachedVersion, Candidate, Odd, files_below, ref_of, resolved
 from preheat.library.small_files import read_small
 
 _NOTES = frozenset((".msc", ".mdl", ".mv", ".lock"))
@@ -44,7 +44,7 @@ def repositories(cache: Path) -> list[Path]:
     return sorted(found)
 
 
-def read_repository(repo: Path) -> Iterator[Found | Odd]:
+def read_repository(repo: Path) -> Iterator[CachedVersion | Odd]:
     """Read the versions of one repository, and what is odd about it."""
     new = _is_new(repo)
     name = repo.name.replace("--", "/", 1) if new else f"{repo.parent.name}/{repo.name.replace('___', '.')}"
@@ -67,7 +67,7 @@ def read_repository(repo: Path) -> Iterator[Found | Odd]:
             yield from _version(folder, at, None)
 
 
-def _version(folder: Path, ref: Ref, listed: frozenset[str] | None) -> Iterator[Found | Odd]:
+def _version(folder: Path, ref: Ref, listed: frozenset[str] | None) -> Iterator[CachedVersion | Odd]:
     candidates = []
     for one in files_below(folder, skip=_NOTES):
         if isinstance(one, Odd):
@@ -82,7 +82,9 @@ def _version(folder: Path, ref: Ref, listed: frozenset[str] | None) -> Iterator[
             yield source
         else:
             candidates.append(Candidate(path, source))
-    yield Found(ref, ref.revision if ref.pinned else "", () if ref.pinned else (ref.revision,), tuple(candidates))
+    yield CachedVersion(
+        ref, ref.revision if ref.pinned else "", () if ref.pinned else (ref.revision,), tuple(candidates)
+    )
 
 
 def _is_new(folder: Path) -> bool:

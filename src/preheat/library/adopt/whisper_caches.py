@@ -5,7 +5,7 @@ from pathlib import Path
 
 from preheat.core.digest import sha256
 from preheat.core.ref import Ref
-from preheat.library.adopt.caches import Candidate, Found, Odd, resolved
+from preheat.library.adopt.caches import CachedVersion, Candidate, Odd, resolved
 
 # openai-whisper 20250625, whisper/__init__.py, _MODELS: the sha256 is the address's last folder.
 _ADDRESS = "https://openaipublic.azureedge.net/main/whisper/models/{digest}/{name}"
@@ -31,7 +31,7 @@ def is_cache(folder: Path) -> bool:
     return bool(names & _SHA256.keys()) and (folder.name == "whisper" or names <= _SHA256.keys())
 
 
-def read_cache(folder: Path) -> Iterator[Found | Odd]:
+def read_cache(folder: Path) -> Iterator[CachedVersion | Odd]:
     """Read the checkpoints, each as the file at its address, and what is odd."""
     for path in sorted(folder.iterdir()):
         digest = _SHA256.get(path.name)
@@ -43,4 +43,4 @@ def read_cache(folder: Path) -> Iterator[Found | Odd]:
             yield source
             continue
         ref = Ref.parse(f"{_ADDRESS.format(digest=digest, name=path.name)}#sha256={digest}")
-        yield Found(ref, ref.revision, (), (Candidate(path.name, source, sha256(digest)),))
+        yield CachedVersion(ref, ref.revision, (), (Candidate(path.name, source, sha256(digest)),))

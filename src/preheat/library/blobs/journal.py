@@ -17,8 +17,8 @@ import threading
 from pathlib import Path
 from typing import Self
 
-from preheat.library.blobs.ranges import Range, merge
-from preheat.library.blobs.shared_descriptor import Closed, Descriptor
+from preheat.library.blobs.ranges import ByteRange, merge
+from preheat.library.blobs.shared_descriptor import Closed, SharedDescriptor
 from preheat.library.small_files import read_small
 
 _MAGIC = "preheat-journal 1"
@@ -35,9 +35,9 @@ class Journal:
         self.path = path
         self._size = size
         self._boot = boot
-        self._durable: list[Range] = []
-        self._written: list[Range] = []
-        self._descriptor: Descriptor | None = None
+        self._durable: list[ByteRange] = []
+        self._written: list[ByteRange] = []
+        self._descriptor: SharedDescriptor | None = None
         self._turn = threading.Lock()
         self._closed = False
 
@@ -61,23 +61,23 @@ class Journal:
         return journal
 
     @property
-    def ranges(self) -> list[Range]:
+    def ranges(self) -> list[ByteRange]:
         """The bytes that are there."""
         return merge([*self._durable, *self._written])
 
-    def wrote(self, written: Range) -> None:
+    def wrote(self, written: ByteRange) -> None:
         """Note bytes that the kernel has taken."""
         self._append([f"w {written.start} {written.stop}"])
         self._written.append(written)
 
-    def undurable(self) -> list[Range]:
+    def undurable(self) -> list[ByteRange]:
         """Take out the ranges whose bytes may not be on disk yet, to hand to `synced` when they are."""
         written, self._written = self._written, []
         taken = merge(written)
         self._durable += taken  # they stay counted as there; the line that says so follows in `synced`
         return taken
 
-    def synced(self, ranges: list[Range]) -> None:
+    def synced(self, ranges: list[ByteRange]) -> None:
         """Note bytes that are on disk; the note itself is there after `flush`."""
         self._append([f"d {start} {stop}" for start, stop in ranges])
 
@@ -88,7 +88,7 @@ class Journal:
                 with self._descriptor as number:
                     os.fdatasync(number)
 
-    def only(self, ranges: list[Range]) -> None:
+    def only(self, ranges: list[ByteRange]) -> None:
         """Claim nothing but `ranges` from now on, all of it as merely written: some bytes turned out to be wrong."""
         with self._turn:
             self._durable, self._written = [], list(ranges)
@@ -112,7 +112,7 @@ class Journal:
         with contextlib.suppress(Closed), self._opened() as number:
             os.write(number, _text(lines))
 
-    def _opened(self) -> Descriptor:
+    def _opened(self) -> SharedDescriptor:
         """Return the journal's file, begun now if need be. Raise Closed once there is nothing to tell it."""
         descriptor = self._descriptor
         if descriptor is None:
@@ -122,7 +122,7 @@ class Journal:
                 descriptor = self._descriptor = self._descriptor or self._begin()
         return descriptor
 
-    def _begin(self) -> Descriptor:
+    def _begin(self) -> SharedDescriptor:
         """Write what is known into a new journal, and put it in the old one's place in one step."""
         known = [f"d {start} {stop}" for start, stop in merge(self._durable)]
         known += [f"w {start} {stop}" for start, stop in merge(self._written)]
@@ -130,7 +130,7 @@ class Journal:
         # Made anew: what a crash has left goes, and a symlink of another user's is not followed.
         aside.unlink(missing_ok=True)
         number = os.open(aside, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        descriptor = Descriptor(number)
+        descriptor = SharedDescriptor(number)
         os.write(number, _text([f"{_MAGIC} {self._size} {self._boot}", *known]))
         os.fdatasync(number)
         aside.rename(self.path)
@@ -150,10 +150,10 @@ def boot_id() -> str:
         return os.urandom(16).hex()
 
 
-def _entry(line: str, size: int) -> tuple[str, Range] | None:
+def _entry(line: str, size: int) -> tuple[str, ByteRange] | None:
     match line.split(" "):
         case [("w" | "d") as kind, start, stop] if _NUMBER.fullmatch(start) and _NUMBER.fullmatch(stop):
-            entry = Range(int(start), int(stop))
+            entry = ByteRange(int(start), int(stop))
             return (kind, entry) if entry.start < entry.stop <= size else None
         case _:
             return None

@@ -13,9 +13,9 @@ from preheat.core.snapshot import File
 from preheat.disk.splice import Pipe
 from preheat.library.blobs.journal import Journal, boot_id
 from preheat.library.blobs.partial_listener import Watcher
-from preheat.library.blobs.ranges import Range, gaps, merge, without
+from preheat.library.blobs.ranges import ByteRange, gaps, merge, without
 from preheat.library.blobs.running_hash import SMALL, Tide
-from preheat.library.blobs.shared_descriptor import Closed, Descriptor
+from preheat.library.blobs.shared_descriptor import Closed, SharedDescriptor
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
@@ -37,7 +37,7 @@ class Partial:
         self.file = file
         self._watcher = watcher
         self._path = path
-        self._descriptor = Descriptor(descriptor)
+        self._descriptor = SharedDescriptor(descriptor)
         self._turn = threading.Lock()
         self._journal: Journal | None = None
         try:
@@ -68,7 +68,7 @@ class Partial:
         return self._watcher.wanted() if self._watcher is not None else None
 
     @property
-    def ranges(self) -> list[Range]:
+    def ranges(self) -> list[ByteRange]:
         """The bytes that are here."""
         with self._turn:
             known = len(self._here)
@@ -77,7 +77,7 @@ class Partial:
             return merged
 
     @property
-    def gaps(self) -> list[Range]:
+    def gaps(self) -> list[ByteRange]:
         """The bytes that are missing."""
         return gaps(self.file.size, self.ranges)
 
@@ -91,22 +91,22 @@ class Partial:
             at = start
             while at < stop:
                 at += os.pwrite(descriptor, data[at - start :], at)
-            self._wrote(Range(start, stop))
+            self._wrote(ByteRange(start, stop))
 
     def write_from(self, pipe: Pipe, start: int, count: int) -> None:
         """Do the same with bytes that a pipe holds."""
         with contextlib.suppress(Closed), disk(self._path), self._descriptor as descriptor:
             pipe.let_out(descriptor, start, count)
-            self._wrote(Range(start, start + count))
+            self._wrote(ByteRange(start, start + count))
 
-    def _wrote(self, part: Range) -> None:
+    def _wrote(self, part: ByteRange) -> None:
         self._here.append(part)
         if self._watcher is not None:
             self._watcher.wrote(part)  # before the journal, whose first line goes to disk
         if self._journal is not None:
             self._journal.wrote(part)
 
-    def push(self, part: Range) -> None:
+    def push(self, part: ByteRange) -> None:
         """Have the kernel begin to put a part on disk now, instead of when the file is sealed."""
         if self._journal is not None:
             with contextlib.suppress(Closed), self._descriptor as descriptor:
@@ -165,7 +165,7 @@ class Partial:
         finally:
             self._descriptor.__exit__()
 
-    def forget(self, wrong: Iterable[Range]) -> None:
+    def forget(self, wrong: Iterable[ByteRange]) -> None:
         """Take bytes for missing again."""
         with disk(self._path), self._turn:
             self._here = without(merge(self._here), merge(wrong))
@@ -209,7 +209,7 @@ def _allocate(descriptor: int, size: int) -> None:
     os.ftruncate(descriptor, size)
 
 
-def _begin_writeback(descriptor: int, part: Range) -> None:
+def _begin_writeback(descriptor: int, part: ByteRange) -> None:
     """Ask for writeback and do not wait for it; where nobody can be asked, the last fsync does all of it."""
     if hasattr(_libc, "sync_file_range"):
         start, size = ctypes.c_longlong(part.start), ctypes.c_longlong(part.stop - part.start)

@@ -8,7 +8,7 @@ class Closed(Exception):
     """The descriptor was closed before it could be used."""
 
 
-class Descriptor:
+class SharedDescriptor:
     """A file descriptor with a count of its users. Safe for threads.
 
     Use it with `with descriptor as number:`; inside, `number` refers to this file, whatever other threads do. After

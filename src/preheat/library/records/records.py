@@ -27,7 +27,7 @@ MIRROR = "mirror"  # fetched a version for its clients; a record without that wa
 _LONGEST_NAME = 200  # bytes of a revision as a file's name, so that the file aside has room for more
 
 
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _RecordFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: str
     size: int
     digest: str
@@ -38,7 +38,7 @@ class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
     kind: str
     repo: str
     commit: str
-    files: list[_File]
+    files: list[_RecordFile]
     by: str = ""
 
 
@@ -59,7 +59,7 @@ class _Lean(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class RecordSummary:
     """A record as lists need it: which blobs a commit has, as `algorithm:hex` and bytes, without their paths.
 
     `ref` is pinned to the commit; `revisions` are the branches and tags that were last seen at it. `by` is `MIRROR` for
@@ -82,7 +82,7 @@ class Records:
     def write(self, snapshot: Snapshot, by: str = "") -> None:
         """Keep the snapshot's list of files, where its ref pointed, and `by` whom the version came."""
         ref = snapshot.ref
-        files = [_File(file.path, file.size, str(file.digest)) for file in snapshot.files]
+        files = [_RecordFile(file.path, file.size, str(file.digest)) for file in snapshot.files]
         record = _Record(ref.hub, ref.kind, ref.repo, snapshot.commit, files, by)
         folder = self._folder(ref)
         body = msgspec.json.format(msgspec.json.encode(record), indent=1)
@@ -102,7 +102,7 @@ class Records:
         return known.snapshot.named(ref) if known is not None and _same(known.snapshot.ref, ref) else None
 
     def brought_by(self, ref: Ref) -> str | None:
-        """Say by whom the commit that a ref is pinned to came; None if it is not here. See Listed."""
+        """Say by whom the commit that a ref is pinned to came; None if it is not here. See RecordSummary."""
         known = self._decoded.read(self._folder(ref) / f"{ref.revision}.json")
         return known.by if known is not None and _same(known.snapshot.ref, ref) else None
 
@@ -113,7 +113,7 @@ class Records:
             if known is not None:
                 yield known.snapshot
 
-    def listed(self) -> Iterator[Listed]:
+    def listed(self) -> Iterator[RecordSummary]:
         """Read every record, but only what lists need; in no order."""
         folders = [entry.path for hub in _listing(self._root) for entry in _listing(hub.path)]
         for folder in folders:
@@ -132,7 +132,7 @@ class Records:
                     known = {}
                     for revision, commit in self.revisions(ref).items():
                         known.setdefault(commit, []).append(revision)
-                yield Listed(ref, tuple(sorted(known.get(record.commit, ()))), record.files, record.by)
+                yield RecordSummary(ref, tuple(sorted(known.get(record.commit, ()))), record.files, record.by)
 
     def used(self, ref: Ref) -> None:
         """Note that the commit a ref is pinned to is used now; where that cannot be written, it is not noted."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 
 from preheat.core.digest import Digest
-from preheat.core.scan_verdict import LEVELS, Verdict
+from preheat.core.scan_verdict import LEVELS, ScanVerdict
 from preheat.disk.temporary_file import write_whole
 from preheat.library.blobs.partial import disk_trouble
 from preheat.library.small_files import read_small
@@ -27,15 +27,15 @@ class Verdicts:
     def __init__(self, library: Path) -> None:
         self._root = library / "verdicts"
 
-    def find(self, digest: Digest) -> Verdict | None:
+    def find(self, digest: Digest) -> ScanVerdict | None:
         """Find what was found in a blob; None if nobody has looked, or what is kept makes no sense."""
         try:
             form = msgspec.json.decode(read_small(self._path(digest)), type=_Form)
         except (OSError, msgspec.DecodeError, ValueError, RecursionError):
             return None
-        return Verdict(form.level, form.scanner, tuple(form.found), form.why) if form.level in LEVELS else None
+        return ScanVerdict(form.level, form.scanner, tuple(form.found), form.why) if form.level in LEVELS else None
 
-    def keep(self, digest: Digest, verdict: Verdict) -> None:
+    def keep(self, digest: Digest, verdict: ScanVerdict) -> None:
         """Keep what was found; a later verdict takes the place of an earlier one."""
         form = _Form(verdict.level, verdict.scanner, list(verdict.found), verdict.why)
         try:

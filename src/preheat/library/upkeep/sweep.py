@@ -41,7 +41,7 @@ _NOT_OURS = ("blobs", "views")  # nothing is written aside in the one, and the o
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SweepPlan:
     """What can go: blobs that nothing needs, files left behind. `held` blobs have no record and stay, and why."""
 
     blobs: tuple[Blob, ...]
@@ -68,7 +68,7 @@ class Sweep:
 
     def plan(
         self, *, young_s: float = 0.0, only: Iterable[str] | None = None, gone: Collection[Ref] = (), now: float = 0.0
-    ) -> Plan:
+    ) -> SweepPlan:
         """Find what nothing needs, changed more than `young_s` ago; with `only`, of these blobs and no leftovers.
 
         The versions in `gone`, refs pinned to their commits, need nothing any more.
@@ -89,9 +89,9 @@ class Sweep:
             else:
                 free.append(blob)
         leftovers = () if wanted is not None else tuple(self._leftovers(now))
-        return Plan(tuple(free), leftovers, tuple(held))
+        return SweepPlan(tuple(free), leftovers, tuple(held))
 
-    def carry_out(self, plan: Plan, wait: Callable[[float], object] = time.sleep) -> int:
+    def carry_out(self, plan: SweepPlan, wait: Callable[[float], object] = time.sleep) -> int:
         """Take it away; return how many bytes that freed. What came to be needed since the plan is put back."""
         trash = self._root / "trash"
         trash.mkdir(exist_ok=True)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from preheat.core.ref import Ref
 from preheat.library.records.pins import Pins
-from preheat.library.records.records import Listed, Records
+from preheat.library.records.records import Records, RecordSummary
 from preheat.library.upkeep.inventory import names_by_blob
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class VersionUsage:
     """One recorded commit, and its bytes.
 
     `size` is that of the blobs that are here, each once; `own` of it is needed by no other version, `missing` is to be
@@ -37,7 +37,7 @@ class Version:
 class Survey:
     """All versions, by name; `stored` bytes are on disk once for all of them, `apart` they would be without sharing."""
 
-    versions: tuple[Version, ...]
+    versions: tuple[VersionUsage, ...]
     stored: int
     apart: int
 
@@ -53,7 +53,7 @@ def survey(records: Records, blobs: Path, pins: Pins) -> Survey:
     for record, (present, missing) in zip(listed, costs, strict=True):
         ref = record.ref
         versions.append(
-            Version(
+            VersionUsage(
                 ref,
                 record.revisions,
                 (ref.hub, ref.slug, ref.revision) in pinned,
@@ -72,7 +72,7 @@ def survey(records: Records, blobs: Path, pins: Pins) -> Survey:
     return Survey(tuple(versions), sum(once.values()), sum(version.size for version in versions))
 
 
-def sharers(listed: Iterable[Listed], here: dict[str, int]) -> dict[int, set[Ref]]:
+def sharers(listed: Iterable[RecordSummary], here: dict[str, int]) -> dict[int, set[Ref]]:
     """Say which versions need each blob."""
     found: dict[int, set[Ref]] = {}
     for record in listed:
@@ -82,7 +82,7 @@ def sharers(listed: Iterable[Listed], here: dict[str, int]) -> dict[int, set[Ref
     return found
 
 
-def _blobs_of(record: Listed, here: dict[str, int]) -> tuple[dict[int, int], int]:
+def _blobs_of(record: RecordSummary, here: dict[str, int]) -> tuple[dict[int, int], int]:
     """Return the sizes of a version's blobs that are here, and the bytes that are not."""
     present: dict[int, int] = {}
     absent: dict[str, int] = {}

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from preheat.mirror.access.token_auth import COOKIE, Door
+from preheat.mirror.access.token_auth import COOKIE, TokenAuth
 from preheat.mirror.api.ms_answers import write_refusal
 from preheat.mirror.http.messages import Answer, Request, json_answer
 
@@ -11,7 +11,7 @@ class _Login(msgspec.Struct):
     token: str = msgspec.field(name="AccessToken")
 
 
-def login(request: Request, door: Door) -> Answer:
+def login(request: Request, door: TokenAuth) -> Answer:
     """Give back what was shown, as a cookie, if it opens the door (modelscope before 1.38, `HubApi.login`)."""
     try:
         shown = msgspec.json.decode(request.body, type=_Login).token

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from preheat.core.errors import UsageError
 from preheat.mirror.access.allow_deny import Rules
-from preheat.mirror.access.token_auth import Door
+from preheat.mirror.access.token_auth import TokenAuth
 
 _FILE = "@"
 
@@ -23,12 +23,12 @@ class Words:
     tls: Callable[[], ssl.SSLContext] | None = None
 
 
-class Settings:
+class ReloadableSettings:
     """What the words mean now. Threads may read it while another reads it anew."""
 
     def __init__(self, words: Words) -> None:
         self._words = words
-        self.door = Door()
+        self.door = TokenAuth()
         self.rules = Rules()
         self.tls: ssl.SSLContext | None = None
         self.reload()
@@ -43,7 +43,7 @@ class Settings:
                 # No token would mean that everybody may come in, which an empty file cannot have been meant to say.
                 raise UsageError(f"{words.token_file} holds no token", hint="one a line")
             tokens += listed
-        door, rules = Door(tokens), Rules(_patterns(words.allow), _patterns(words.deny))
+        door, rules = TokenAuth(tokens), Rules(_patterns(words.allow), _patterns(words.deny))
         tls = words.tls() if words.tls else None
         self.door, self.rules, self.tls = door, rules, tls
 

@@ -19,7 +19,7 @@ _OTHER = re.compile(r"[A-Za-z0-9._~+/=-]{0,4096}")
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class TokenAuth:
     """Lets in whoever shows one of `tokens`, and everybody if there are none.
 
     Clients have one place for a token. A mirror whose upstream wants one of theirs takes both in it, `MIRROR:UPSTREAM`;

@@ -7,14 +7,14 @@ from pathlib import Path
 from preheat.core.digest import SHA256
 from preheat.core.errors import IntegrityError
 from preheat.core.snapshot import File
-from preheat.mirror.api.folders import Found
+from preheat.mirror.api.folders import ServedSnapshot
 from preheat.mirror.http.messages import Answer, Flow, Request, Slice, refuse
 
 UNVERIFIED = "X-Preheat-Unverified"
 STALE = "X-Preheat-Stale"
 
 
-def give_file(request: Request, found: Found, file: File) -> Answer | None:
+def give_file(request: Request, found: ServedSnapshot, file: File) -> Answer | None:
     """Answer with the bytes of a file, or with the range of them that was asked for; None if they cannot be had here.
 
     What is not here is fetched only if its bytes are asked for, and sent as it comes.
@@ -72,7 +72,7 @@ def _require_size(place: Path, file: File) -> None:
             raise IntegrityError(f"{file.path} is said to have {file.size} bytes, and what has its digest has {size}")
 
 
-def provenance(found: Found) -> dict[str, str]:
+def provenance(found: ServedSnapshot) -> dict[str, str]:
     """Say which commit the answer is about, and whether upstream may know a newer one."""
     headers = {"X-Repo-Commit": found.snapshot.commit}
     if found.stale:

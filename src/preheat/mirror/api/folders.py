@@ -14,7 +14,7 @@ from preheat.mirror.http.messages import Arriving
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ServedSnapshot:
     """A snapshot, and where each of its files lies; `locate` answers None for one that is not on this machine.
 
     `revisions` says which branches and tags are known, and at which commits. `admit` raises AccessDenied for a file
@@ -34,7 +34,7 @@ class Found:
     continues: Callable[[File], bool] = lambda _file: True
 
 
-Find = Callable[[Ref], Found | None]
+Find = Callable[[Ref], ServedSnapshot | None]
 
 
 # A listing holds for so many times as long as it took: small folders are looked at for every request, large ones are
@@ -70,7 +70,7 @@ class Shelf:
         self._turn = threading.Lock()
         self._listings: dict[Path, _Listing] = {}
 
-    def find(self, ref: Ref) -> Found | None:
+    def find(self, ref: Ref) -> ServedSnapshot | None:
         """Find the repository at that revision; what cannot be read raises HubError."""
         folder = self._folders.get(Ref(HUGGING_FACE, ref.kind, ref.repo, ""))
         if folder is None:
@@ -78,7 +78,7 @@ class Shelf:
         snapshot = self._listed(folder).named(ref)
         if ref.revision not in (ref.branch, snapshot.commit):
             return None
-        return Found(snapshot, lambda file: self._place(folder, file), lambda: {ref.branch: snapshot.commit})
+        return ServedSnapshot(snapshot, lambda file: self._place(folder, file), lambda: {ref.branch: snapshot.commit})
 
     def _listed(self, folder: Path) -> Snapshot:
         with self._turn:

@@ -9,7 +9,7 @@ import msgspec
 from preheat.core.digest import GIT_SHA1, SHA256, hasher
 from preheat.core.ref import MODEL
 from preheat.core.snapshot import File, Snapshot
-from preheat.hubs.hf_documents import Entry, EntryLfs, Sibling, SiblingLfs
+from preheat.hubs.hf_documents import EntryLfs, HfEntry, Sibling, SiblingLfs
 
 
 def write_info(snapshot: Snapshot) -> bytes:
@@ -34,14 +34,14 @@ def write_info(snapshot: Snapshot) -> bytes:
 
 
 @functools.lru_cache(maxsize=4)
-def list_tree(snapshot: Snapshot, under: str = "", *, recursive: bool) -> tuple[Entry, ...]:
+def list_tree(snapshot: Snapshot, under: str = "", *, recursive: bool) -> tuple[HfEntry, ...]:
     """List files and folders under a folder in the order of their paths; just its own, or all those below as well.
 
     Nothing is listed for a folder that is not there. The last lists are remembered, since clients come for page after
     page of them.
     """
     prefix = f"{under}/" if under else ""
-    entries: dict[str, Entry] = {}
+    entries: dict[str, HfEntry] = {}
     folders: dict[str, list[File]] = {}
     for file in snapshot.files:
         if not file.path.startswith(prefix):
@@ -57,13 +57,13 @@ def list_tree(snapshot: Snapshot, under: str = "", *, recursive: bool) -> tuple[
     return tuple(sorted(kept, key=lambda entry: entry.path))
 
 
-def list_paths(snapshot: Snapshot, paths: Iterable[str]) -> list[Entry]:
+def list_paths(snapshot: Snapshot, paths: Iterable[str]) -> list[HfEntry]:
     """List those of `paths` that are files or folders of the snapshot."""
     every = {entry.path: entry for entry in list_tree(snapshot, recursive=True)}
     return [every[path] for path in dict.fromkeys(path.strip("/") for path in paths) if path in every]
 
 
-def write_entries(entries: Sequence[Entry]) -> bytes:
+def write_entries(entries: Sequence[HfEntry]) -> bytes:
     """Write a page of a tree, or the answer about some paths."""
     return msgspec.json.encode(entries)
 
@@ -113,16 +113,16 @@ def _sibling(file: File) -> Sibling:
     return Sibling(rfilename=file.path, size=file.size, blob_id=git_oid(file), lfs=lfs)
 
 
-def _file_entry(file: File) -> Entry:
+def _file_entry(file: File) -> HfEntry:
     lfs = None
     if file.digest.algorithm == SHA256:
         lfs = EntryLfs(oid=file.digest.hex, size=file.size, pointer_size=len(lfs_pointer(file)))
-    return Entry(type="file", path=file.path, oid=git_oid(file), size=file.size, lfs=lfs)
+    return HfEntry(type="file", path=file.path, oid=git_oid(file), size=file.size, lfs=lfs)
 
 
-def _folder_entry(path: str, files: Iterable[File]) -> Entry:
+def _folder_entry(path: str, files: Iterable[File]) -> HfEntry:
     # Not git's own name for the tree, which nobody can check over this API, but as steady: same files, same name.
     naming = hashlib.sha1(usedforsecurity=False)
     for file in sorted(files, key=lambda file: file.path):
         naming.update(f"{file.digest} {file.size} {file.path}\n".encode())
-    return Entry(type="directory", path=path, oid=naming.hexdigest(), size=0)
+    return HfEntry(type="directory", path=path, oid=naming.hexdigest(), size=0)

@@ -12,7 +12,7 @@ from preheat.hubs.hf_documents import ENTRY_NOT_FOUND, GATED_REPO, REPO_NOT_FOUN
 from preheat.mirror.api import hf_answers, ms_routes
 from preheat.mirror.api.file_answer import give_file, provenance
 from preheat.mirror.api.file_index import POLICY, write_index
-from preheat.mirror.api.folders import Find, Found
+from preheat.mirror.api.folders import Find, ServedSnapshot
 from preheat.mirror.http.messages import (
     MOST_FIELDS,
     Answer,
@@ -131,7 +131,7 @@ def _allow(request: Request, *methods: str) -> None:
         raise Refused(refuse(405, f"{request.method} is not answered here", Allow=", ".join(methods)))
 
 
-def _find(find: Find, kind: str, repo: str, revision: str) -> Found:
+def _find(find: Find, kind: str, repo: str, revision: str) -> ServedSnapshot:
     """Find a repository at a revision, or say which of the two is unknown."""
     ref = Ref(HUGGING_FACE, kind, repo, revision)
     if not is_repository(ref):
@@ -146,7 +146,7 @@ def _find(find: Find, kind: str, repo: str, revision: str) -> Found:
 # ---- listings -----------------------------------------------------------------------------------------------------
 
 
-def _tree(request: Request, found: Found, under: str, query: dict[str, list[str]]) -> Answer:
+def _tree(request: Request, found: ServedSnapshot, under: str, query: dict[str, list[str]]) -> Answer:
     recursive = query.get("recursive", [""])[-1].lower() in ("true", "1")
     entries = hf_answers.list_tree(found.snapshot, under, recursive=recursive)
     if under and not entries:
@@ -216,16 +216,16 @@ def _resolve(request: Request, kind: str, segments: list[str], find: Find) -> An
 # ---- forms --------------------------------------------------------------------------------------------------------
 
 
-def _commit(found: Found) -> dict[str, str]:
+def _commit(found: ServedSnapshot) -> dict[str, str]:
     return provenance(found)
 
 
-def _branches(found: Found) -> dict[str, str]:
+def _branches(found: ServedSnapshot) -> dict[str, str]:
     """Say which branches and tags are known; that the last commit stands for `main` if nobody said, clients expect."""
     return {"main": found.snapshot.commit, **found.revisions()}
 
 
-def _no_entry(found: Found, path: str) -> Answer:
+def _no_entry(found: ServedSnapshot, path: str) -> Answer:
     # The commit lets clients remember that there is no such file, and not ask again.
     message = f"{found.snapshot.ref} has no {path}"
     return refuse(404, message, ENTRY_NOT_FOUND, X_Repo_Commit=found.snapshot.commit)

@@ -12,8 +12,8 @@ from preheat.core.errors import HubError, HubUnavailable
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File
 from preheat.hubs.listing_commit import listing_commit
-from preheat.hubs.ms_documents import BLOB, MOST_ENTRIES, OK, TREE, Entry
-from preheat.mirror.api.folders import Found
+from preheat.hubs.ms_documents import BLOB, MOST_ENTRIES, OK, TREE, MsEntry
+from preheat.mirror.api.folders import ServedSnapshot
 
 _CHUNK = 1024 * 1024
 
@@ -32,7 +32,7 @@ def write_revisions(branches: Iterable[str]) -> bytes:
     return _write({"RevisionMap": {"Branches": [{"Revision": name, "CreatedAt": 0} for name in branches], "Tags": []}})
 
 
-def write_entries(entries: list[Entry]) -> bytes:
+def write_entries(entries: list[MsEntry]) -> bytes:
     """Write a listing."""
     return _write({"Files": entries})
 
@@ -42,10 +42,10 @@ def write_refusal(status: int, message: str) -> bytes:
     return _document(status, None, message)
 
 
-def list_files(found: Found, under: str = "", *, recursive: bool) -> list[Entry]:
+def list_files(found: ServedSnapshot, under: str = "", *, recursive: bool) -> list[MsEntry]:
     """List files and folders under a folder in the order of their paths; just its own, or all those below as well."""
     prefix = f"{under}/" if under else ""
-    entries: dict[str, Entry] = {}
+    entries: dict[str, MsEntry] = {}
     for file in found.snapshot.files:
         if not file.path.startswith(prefix):
             continue
@@ -60,17 +60,17 @@ def list_files(found: Found, under: str = "", *, recursive: bool) -> list[Entry]
     return [entries[path] for path in sorted(entries)]
 
 
-def cut_short(entries: list[Entry]) -> list[Entry]:
+def cut_short(entries: list[MsEntry]) -> list[MsEntry]:
     """Keep as many entries as the hub gives at once; its clients know that there may be more."""
     return entries[:MOST_ENTRIES]
 
 
-def file_revision(found: Found, file: File) -> str:
+def file_revision(found: ServedSnapshot, file: File) -> str:
     """Name the commit that last changed a file: made of the file alone, so that it is steady while the file is."""
     return listing_commit([File(file.path, file.size, sha256(file_sha256(found, file)))])
 
 
-def file_sha256(found: Found, file: File) -> str:
+def file_sha256(found: ServedSnapshot, file: File) -> str:
     """Say a file's sha256, which this API has for every file; raise HubError if that cannot be told."""
     if file.digest.algorithm == SHA256:
         return file.digest.hex
@@ -96,8 +96,8 @@ def _read_sha256(place: Path, file: File) -> str:
     return wanted.hexdigest()
 
 
-def _file(found: Found, file: File) -> Entry:
-    return Entry(
+def _file(found: ServedSnapshot, file: File) -> MsEntry:
+    return MsEntry(
         path=file.path,
         name=file.path.rpartition("/")[2],
         type=BLOB,
@@ -107,8 +107,8 @@ def _file(found: Found, file: File) -> Entry:
     )
 
 
-def _folder(path: str) -> Entry:
-    return Entry(path=path, name=path.rpartition("/")[2], type=TREE, size=0, sha256="", revision="")
+def _folder(path: str) -> MsEntry:
+    return MsEntry(path=path, name=path.rpartition("/")[2], type=TREE, size=0, sha256="", revision="")
 
 
 def _write(data: object) -> bytes:

@@ -8,7 +8,7 @@ from preheat.core.snapshot import File
 from preheat.hubs.ms_documents import PAGE
 from preheat.mirror.api import ms_answers
 from preheat.mirror.api.file_answer import give_file, provenance
-from preheat.mirror.api.folders import Find, Found
+from preheat.mirror.api.folders import Find, ServedSnapshot
 from preheat.mirror.http.messages import Answer, Refused, Request, bearer, json_answer
 
 _KINDS = {"models": MODEL, "datasets": DATASET}
@@ -58,7 +58,7 @@ def _at(ref: Ref, query: dict[str, str]) -> Ref:
     return ref.at(query.get("Revision", ref.branch))
 
 
-def _find(find: Find, ref: Ref) -> Found:
+def _find(find: Find, ref: Ref) -> ServedSnapshot:
     found = find(ref) if is_revision(ref.revision) else None
     if found is None:
         raise Refused(_refuse(404, f"{ref} is not on this mirror"))
@@ -68,12 +68,12 @@ def _find(find: Find, ref: Ref) -> Found:
 # ---- listings
 
 
-def _files(found: Found, query: dict[str, str]) -> Answer:
+def _files(found: ServedSnapshot, query: dict[str, str]) -> Answer:
     entries = ms_answers.list_files(found, _root(query), recursive=_recursive(query))
     return _document(ms_answers.write_entries(ms_answers.cut_short(entries)), found)
 
 
-def _pages(found: Found, query: dict[str, str]) -> Answer:
+def _pages(found: ServedSnapshot, query: dict[str, str]) -> Answer:
     number, size = query.get("PageNumber", "1"), query.get("PageSize", str(PAGE))
     if not re.fullmatch(r"[1-9][0-9]{0,8}", number) or not re.fullmatch(r"[1-9][0-9]{0,5}", size):
         raise Refused(_refuse(400, "there is no such page"))
@@ -104,7 +104,7 @@ def _bytes(request: Request, ref: Ref, path: str, find: Find) -> Answer:
     return given
 
 
-def _by_its_own_commit(ref: Ref, path: str, find: Find) -> tuple[Found, File]:
+def _by_its_own_commit(ref: Ref, path: str, find: Find) -> tuple[ServedSnapshot, File]:
     """Find a file by the commit that last changed it, as listings give it, on the branch that is meant by default."""
     found = find(ref.at(ref.branch))
     file = found.snapshot.file(path) if found else None
@@ -116,7 +116,7 @@ def _by_its_own_commit(ref: Ref, path: str, find: Find) -> tuple[Found, File]:
 # ---- forms
 
 
-def _document(body: bytes, found: Found) -> Answer:
+def _document(body: bytes, found: ServedSnapshot) -> Answer:
     return json_answer(body, 200, provenance(found))
 
 

@@ -9,9 +9,9 @@ import struct
 import sys
 import time
 
-from preheat.mirror.http.limits import Limits
+from preheat.mirror.http.limits import ServerLimits
 from preheat.mirror.http.request_head import end_of_head
-from preheat.mirror.http.slow_clients import Pace
+from preheat.mirror.http.slow_clients import SendRate
 
 _READ = 65_536
 # What the kernel is given at once of a file; it returns earlier, when the client's window is full.
@@ -33,11 +33,11 @@ class TooLong(Exception):
 class Wire:
     """A connection, plain or TLS. Raise TimeoutError for a client that is too slow, OSError for one that left."""
 
-    def __init__(self, connection: socket.socket, limits: Limits) -> None:
+    def __init__(self, connection: socket.socket, limits: ServerLimits) -> None:
         self._socket: socket.socket = connection
         self._limits = limits
         self._received = bytearray()
-        self._pace = Pace(limits)
+        self._pace = SendRate(limits)
         connection.settimeout(0)
         with contextlib.suppress(OSError):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from preheat.core.events import Answered, Listener
 from preheat.mirror.http.client_socket import TooLong, Wire
-from preheat.mirror.http.limits import Limits
+from preheat.mirror.http.limits import ServerLimits
 from preheat.mirror.http.messages import Answer, Flow, Refused, Request, Slice, refuse
 from preheat.mirror.http.open_connections import Crowd
 from preheat.mirror.http.receive_budget import Budget
@@ -47,7 +47,7 @@ class ConnectionTerms:
 
     answer: Callable[[Request], Answer]
     on_event: Listener
-    limits: Limits
+    limits: ServerLimits
     crowd: Crowd
     greet: Callable[[Request], Answer | int]
     bodies: Budget

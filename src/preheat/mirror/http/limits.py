@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ServerLimits:
     """Sizes in bytes, times in seconds.
 
     A head is a request's line and its fields. `head_s` is from its first byte to its last, `idle_s` before that first

@@ -10,7 +10,7 @@ from typing import Protocol
 GLANCE_S = 0.2
 
 
-class Member(Protocol):
+class OpenConnection(Protocol):
     """A connection."""
 
     def hang_up(self) -> None:
@@ -30,8 +30,8 @@ class Crowd:
     def __init__(self, most: int) -> None:
         self._most = most
         self._changed = threading.Condition()
-        self._idle: dict[Member, None] = {}  # the longest idle first
-        self._busy: set[Member] = set()
+        self._idle: dict[OpenConnection, None] = {}  # the longest idle first
+        self._busy: set[OpenConnection] = set()
         self.stopping = False
         self.turned_away = 0
 
@@ -43,7 +43,7 @@ class Crowd:
         """How many are being answered."""
         return len(self._busy)
 
-    def enter(self, member: Member) -> bool:
+    def enter(self, member: OpenConnection) -> bool:
         """Count a connection in, as idle; say whether there was room.
 
         Where there is none, the one that has asked for nothing for longest makes it, else the one that takes its answer
@@ -63,12 +63,12 @@ class Crowd:
             self._idle[member] = None
             return True
 
-    def _slowest(self) -> Member | None:
+    def _slowest(self) -> OpenConnection | None:
         rates = [(rate, member) for member in self._busy if (rate := member.taking_rate()) is not None]
         rate, slowest = min(rates, key=lambda pair: pair[0], default=(float("inf"), None))
         return slowest if rate < _SLOW_RATE else None
 
-    def leave(self, member: Member) -> None:
+    def leave(self, member: OpenConnection) -> None:
         """Count a connection out."""
         with self._changed:
             self._idle.pop(member, None)
@@ -76,7 +76,7 @@ class Crowd:
             self._changed.notify_all()
 
     @contextlib.contextmanager
-    def answering(self, member: Member) -> Iterator[None]:
+    def answering(self, member: OpenConnection) -> Iterator[None]:
         """Count a connection as busy meanwhile. Raise ConnectionAbortedError if it has just made room for another."""
         with self._changed:
             if member not in self._idle:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import h11
 
-from preheat.mirror.http.limits import Limits
+from preheat.mirror.http.limits import ServerLimits
 from preheat.mirror.http.messages import Refused, refuse
 
 _LENGTH = re.compile(rb"^content-length[ \t]*:([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
@@ -38,7 +38,7 @@ def end_of_head(received: bytes | bytearray) -> int:
     return found.end() if found else 0
 
 
-def read_head(raw: bytes, limits: Limits) -> Head:
+def read_head(raw: bytes, limits: ServerLimits) -> Head:
     """Read a whole head, its blank line included; raise Refused for what cannot be meant, or can be meant twice."""
     line, _, rest = raw.partition(b"\r\n")
     if re.search(rb"(?<!\r)\n|\r(?!\n)|\0", raw):

@@ -13,7 +13,7 @@ from typing import Protocol, Self
 from preheat.core.errors import PreheatError
 from preheat.core.events import Listener, Serving
 from preheat.mirror.http.connection import Connection, ConnectionTerms, serving
-from preheat.mirror.http.limits import Limits
+from preheat.mirror.http.limits import ServerLimits
 from preheat.mirror.http.messages import Answer, Request
 from preheat.mirror.http.open_connections import GLANCE_S, Crowd
 from preheat.mirror.http.receive_budget import Budget
@@ -52,7 +52,7 @@ class Server:
         on_event: Listener,
         pace: int | None = None,
         *,
-        limits: Limits = Limits(),  # noqa: B008 - a value, and frozen
+        limits: ServerLimits = ServerLimits(),  # noqa: B008 - a value, and frozen
         tls: ssl.SSLContext | None = None,
         beside: Sequence[Companion] = (),
         greet: Callable[[Request], Answer | int] | None = None,

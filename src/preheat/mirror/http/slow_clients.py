@@ -8,7 +8,7 @@ import termios
 import time
 from collections.abc import Iterator
 
-from preheat.mirror.http.limits import Limits
+from preheat.mirror.http.limits import ServerLimits
 
 _KNOWN_AFTER_S = 1.0
 
@@ -17,13 +17,13 @@ class TooSlow(TimeoutError):
     """The client took too little for too long."""
 
 
-class Pace:
+class SendRate:
     """Of one connection, as long as it lasts; `sent` bytes went out so far.
 
     Only the time counts in which there was something to send: what upstream is slow to bring is not the client's doing.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ServerLimits) -> None:
         self._limits = limits
         self._spent_s = 0.0
         self._taken = 0

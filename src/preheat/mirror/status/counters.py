@@ -20,7 +20,7 @@ class Eviction:
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class RequestCounts:
     """`answers` by status; bytes `sent`, `given` of them of files; versions and bytes `evicted` to keep to the cap.
 
     `evictions` are the last ones, the newest first.
@@ -34,7 +34,7 @@ class Served:
     evictions: tuple[Eviction, ...] = ()
 
 
-class Tally:
+class RequestCounter:
     """A listener that counts; threads may share it. `since` is the clock's time at the start, `age_s` how long ago."""
 
     def __init__(self) -> None:
@@ -54,11 +54,11 @@ class Tally:
         return time.monotonic() - self._began
 
     @property
-    def served(self) -> Served:
+    def served(self) -> RequestCounts:
         """What was counted so far."""
         with self._turn:
             answers, evictions = dict(self._answers), tuple(reversed(self._evictions))
-            return Served(answers, self._sent, self._given, self._evicted, self._evicted_size, evictions)
+            return RequestCounts(answers, self._sent, self._given, self._evicted, self._evicted_size, evictions)
 
     def __call__(self, event: Event) -> None:
         """See Listener."""

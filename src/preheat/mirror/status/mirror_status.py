@@ -10,9 +10,9 @@ import msgspec
 
 from preheat.core.ref import Ref
 from preheat.library.library import Library
-from preheat.library.upkeep.usage import Version, survey
+from preheat.library.upkeep.usage import VersionUsage, survey
 from preheat.mirror.http.open_connections import Crowd
-from preheat.mirror.status.counters import Eviction, Served, Tally
+from preheat.mirror.status.counters import Eviction, RequestCounter, RequestCounts
 from preheat.mirror.upstream.fetches import Counts, Fetches, UnderWay
 
 # Reading all records costs more than a page should; within so long, they are not read again.
@@ -41,7 +41,7 @@ class Standing:
     cap: int
     under_way: tuple[UnderWay, ...]
     fetched: Counts
-    served: Served
+    served: RequestCounts
     connections: int
     busy: int
     turned_away: int
@@ -57,13 +57,13 @@ class Sources:
     """Where a standing is read from; `shown` says which repositories whoever comes may learn of."""
 
     library: Library
-    tally: Tally
+    tally: RequestCounter
     fetches: Fetches
     shown: Callable[[Ref], bool]
     cap: int = 0
 
 
-class Look:
+class StatusReader:
     """Reads the standing when asked; threads may share it. `crowd` is set once there is a server."""
 
     def __init__(self, sources: Sources) -> None:
@@ -138,7 +138,7 @@ def _eviction(one: Eviction) -> dict[str, object]:
     return {"time": at, "ref": str(version.ref), "commit": version.commit, "size": version.size}
 
 
-def _model(version: Version) -> Model:
+def _model(version: VersionUsage) -> Model:
     ref = version.ref
     return Model(
         str(ref.at(ref.branch)), ref.revision, version.revisions, version.pinned, version.size, version.missing

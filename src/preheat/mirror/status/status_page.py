@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from html import escape
 
 from preheat.core.units import say_size
-from preheat.mirror.status.counters import Eviction, Served
+from preheat.mirror.status.counters import Eviction, RequestCounts
 from preheat.mirror.status.mirror_status import Model, Standing
 from preheat.mirror.status.page_phrases import Phrases
 from preheat.mirror.upstream.fetches import UnderWay
@@ -150,7 +150,7 @@ def _models(models: tuple[Model, ...], say: Phrases) -> str:
     return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
 
 
-def _evictions(served: Served, say: Phrases) -> str:
+def _evictions(served: RequestCounts, say: Phrases) -> str:
     if not served.evicted:
         return ""
     rows = "".join(_gone(one) for one in served.evictions)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from preheat.core.errors import PreheatError
 from preheat.mirror.access.ms_login import login
-from preheat.mirror.access.token_auth import Door
+from preheat.mirror.access.token_auth import TokenAuth
 from preheat.mirror.http.messages import Answer, Refused, Request, refuse, scheme_of
 from preheat.mirror.status.metrics import TYPE, write_metrics
 from preheat.mirror.status.mirror_status import Standing, write_standing
@@ -21,7 +21,7 @@ _HOST = re.compile(r"[A-Za-z0-9._~:\[\]%-]+")
 def reception(
     answer: Callable[[Request], Answer],
     look: Callable[[], Standing],
-    door: Callable[[], Door],
+    door: Callable[[], TokenAuth],
     url: Callable[[], str],
     foreign: Callable[[str], bool] = lambda _host: False,
 ) -> Callable[[Request], Answer]:
@@ -59,7 +59,7 @@ def reception(
     return received
 
 
-def greeting(door: Callable[[], Door], most: int) -> Callable[[Request], Answer | int]:
+def greeting(door: Callable[[], TokenAuth], most: int) -> Callable[[Request], Answer | int]:
     """Return what says, before a body is read, how many bytes of it are: none where none is meant.
 
     A client without the mirror's token is refused first.

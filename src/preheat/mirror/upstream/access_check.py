@@ -3,7 +3,7 @@
 from preheat.core.errors import AccessDenied, HubUnavailable, IntegrityError, NoRanges, NotFound
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File
-from preheat.mirror.upstream.answer_cache import Memory
+from preheat.mirror.upstream.answer_cache import AnswerCache
 from preheat.mirror.upstream.recorded_find import Kept
 from preheat.mirror.upstream.upstream import Told, Upstream, Upstreams
 from preheat.mirror.upstream.visibility import CLOSED, ELSEWHERE, OPEN, name_of
@@ -12,7 +12,7 @@ from preheat.mirror.upstream.visibility import CLOSED, ELSEWHERE, OPEN, name_of
 SOON_S = 3.0
 
 
-class Access:
+class AccessCheck:
     """Threads may share it.
 
     The proof is a byte of the very file: a hub may list what it does not give. It holds for the repository and for
@@ -25,7 +25,7 @@ class Access:
         self._ledger = kept.ledger
         self._fresh_s = fresh_s
         self._refused_s = refused_s
-        self._opened: Memory[bool] = Memory(lambda _opened: 0, heaviest=20_000)
+        self._opened: AnswerCache[bool] = AnswerCache(lambda _opened: 0, heaviest=20_000)
 
     def admit(self, told: Told, file: File, token: str) -> Told:
         """Return through what a client with that token may have the bytes; raise AccessDenied if through nothing.

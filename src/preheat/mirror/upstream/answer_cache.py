@@ -38,7 +38,7 @@ class _Question(Generic[Value]):
     error: BaseException | None = None
 
 
-class Memory(Generic[Value]):
+class AnswerCache(Generic[Value]):
     """Keeps answers, and refusals, up to a weight in all; what was asked for longest ago is forgotten first.
 
     Threads may share it: while one asks, others that want to know the same wait.

@@ -11,7 +11,7 @@ from pathlib import Path
 from preheat.core.errors import HubUnavailable, IntegrityError, PreheatError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File
-from preheat.library.blobs.ranges import Range, merge
+from preheat.library.blobs.ranges import ByteRange, merge
 from preheat.mirror.http.messages import BrokenOff
 
 # The end of a file, kept back until the digest fits: without it, no client takes the file for complete.
@@ -35,7 +35,7 @@ class Arrival:
         self._kept = kept
         self._silence_s = silence_s
         self._path = kept
-        self._here: list[Range] = []
+        self._here: list[ByteRange] = []
         self._age = 0
         self._whole = False
         self._error: PreheatError | None = None
@@ -49,13 +49,13 @@ class Arrival:
 
     # ---- what its fetch tells
 
-    def began(self, path: Path, here: Iterable[Range]) -> None:
+    def began(self, path: Path, here: Iterable[ByteRange]) -> None:
         """See Watcher."""
         with self._changed:
             self._path, self._here = path, merge(here)
             self._changed.notify_all()
 
-    def wrote(self, written: Range) -> None:
+    def wrote(self, written: ByteRange) -> None:
         """See Watcher."""
         with self._changed:
             _add(self._here, written)
@@ -64,7 +64,7 @@ class Arrival:
                 self._told_at = now
                 self._changed.notify_all()
 
-    def forgot(self, here: Iterable[Range]) -> None:
+    def forgot(self, here: Iterable[ByteRange]) -> None:
         """See Watcher. Who has read some of it already may have read what is wrong, and is broken off."""
         with self._changed:
             self._here = merge(here)
@@ -83,7 +83,7 @@ class Arrival:
         with self._changed:
             self._whole, self._error = error is None, error
             if error is None:
-                self._here = [Range(0, self.file.size)]
+                self._here = [ByteRange(0, self.file.size)]
             self._changed.notify_all()
 
     def await_some(self, within_s: float) -> None:
@@ -233,7 +233,7 @@ class _Reading:
         self._arrival.leave(self._number)
 
 
-def _add(here: list[Range], new: Range) -> None:
+def _add(here: list[ByteRange], new: ByteRange) -> None:
     """Add a range to others that are sorted and lie apart, in their place."""
     at = bisect_right(here, new)
     start, stop = new
@@ -245,10 +245,10 @@ def _add(here: list[Range], new: Range) -> None:
     while last < len(here) and here[last].start <= stop:
         stop = max(stop, here[last].stop)
         last += 1
-    here[first:last] = [Range(start, stop)]
+    here[first:last] = [ByteRange(start, stop)]
 
 
-def _upto(here: list[Range], at: int) -> int:
+def _upto(here: list[ByteRange], at: int) -> int:
     """Say up to where all is here, from `at` on."""
     place = bisect_right(here, at, key=lambda part: part.start)
     return max(at, here[place - 1].stop) if place else at

@@ -8,7 +8,7 @@ from preheat.core.ref import HUGGING_FACE, MODELSCOPE
 from preheat.core.snapshot import File
 from preheat.disk.temporary_file import write_whole
 from preheat.library.library import Library
-from preheat.mirror.upstream.answer_cache import Memory
+from preheat.mirror.upstream.answer_cache import AnswerCache
 from preheat.mirror.upstream.upstream import Told, Upstreams
 
 _CHUNK = 1 << 20
@@ -35,7 +35,7 @@ class Possession:
     def __init__(self, library: Library, upstreams: Upstreams) -> None:
         self._library = library
         self._upstreams = upstreams
-        self._proved: Memory[bool] = Memory(lambda _proved: 0, heaviest=20_000)
+        self._proved: AnswerCache[bool] = AnswerCache(lambda _proved: 0, heaviest=20_000)
 
     def note_private(self, file: File, told: Told) -> None:
         """Keep that a blob is about to come for a private repository; raise HubUnavailable if that cannot be kept."""

@@ -9,10 +9,10 @@ from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.library.library import Library
 from preheat.library.records.records import MIRROR
-from preheat.mirror.api.folders import Found
+from preheat.mirror.api.folders import ServedSnapshot
 from preheat.mirror.http.messages import Arriving
-from preheat.mirror.upstream.access_check import SOON_S, Access
-from preheat.mirror.upstream.answer_cache import Late, Memory
+from preheat.mirror.upstream.access_check import SOON_S, AccessCheck
+from preheat.mirror.upstream.answer_cache import AnswerCache, Late
 from preheat.mirror.upstream.fetches import Errand, Fetches
 from preheat.mirror.upstream.private_blobs import Possession
 from preheat.mirror.upstream.recorded_find import Kept
@@ -48,11 +48,11 @@ class PullThrough:
         self._by = by
         self._kept = kept = Kept(library)
         self._gate, self._ledger = kept.gate, kept.ledger
-        self._access = Access(upstreams, kept, remembering.access_s, remembering.refusal_s)
+        self._access = AccessCheck(upstreams, kept, remembering.access_s, remembering.refusal_s)
         self._possession = Possession(library, upstreams)
-        self._told: Memory[Told] = Memory(lambda told: len(told.snapshot.files))
+        self._told: AnswerCache[Told] = AnswerCache(lambda told: len(told.snapshot.files))
 
-    def find(self, ref: Ref, asker: Asker) -> Found | None:
+    def find(self, ref: Ref, asker: Asker) -> ServedSnapshot | None:
         """Find what `ref` means upstream, for whom asks; or here, where that is all there is.
 
         An upstream that is late is waited for only where nothing is known of what it said before: a client waits ten
@@ -68,7 +68,7 @@ class PullThrough:
                 return self._find(ref, asker, None)
             return found if found.fetch is not None else replace(found, fetch=self._patiently(ref, asker))
 
-    def _find(self, ref: Ref, asker: Asker, within_s: float | None) -> Found | None:
+    def _find(self, ref: Ref, asker: Asker, within_s: float | None) -> ServedSnapshot | None:
         refused: AccessDenied | None = None
         try:
             answers = self._answers(ref, asker, within_s)
@@ -151,7 +151,7 @@ class PullThrough:
                 self._library.record(told.snapshot, self._by)  # files of the commit came before its branch was named
         return told
 
-    def _last_known(self, ref: Ref, token: str, error: HubError) -> Found | None:
+    def _last_known(self, ref: Ref, token: str, error: HubError) -> ServedSnapshot | None:
         """Find what a name meant when somebody last said; of what is closed, only for whom it was opened before."""
         told = self._last(ref, token)
         if self._gate.state(ref) == CLOSED and not self._access.was_opened(ref, token):
@@ -186,7 +186,7 @@ class PullThrough:
 
     # ---- what is given of it
 
-    def _found(self, told: Told, token: str, others: Iterable[Told] = ()) -> Found:
+    def _found(self, told: Told, token: str, others: Iterable[Told] = ()) -> ServedSnapshot:
         """Describe what was told; where that upstream does not give a file after all, `others` are asked for it."""
         snapshot, library, ref = told.snapshot, self._library, told.snapshot.ref
         # What lay in the library before anything came through is its owner's to give.
@@ -226,7 +226,9 @@ class PullThrough:
                 {} if snapshot.ref.pinned else {snapshot.ref.revision: snapshot.commit}
             )
 
-        return Found(snapshot, self._kept.place, revisions, admit, fetch, prove=prove, continues=self.fetches.continues)
+        return ServedSnapshot(
+            snapshot, self._kept.place, revisions, admit, fetch, prove=prove, continues=self.fetches.continues
+        )
 
     def _admit(self, told: Told, file: File, token: str, others: Iterable[Told]) -> Told:
         """Return through which answer a client may have a file: the first whose upstream gives it."""

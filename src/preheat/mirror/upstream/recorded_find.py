@@ -6,7 +6,7 @@ from preheat.core.errors import AccessDenied
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File
 from preheat.library.library import Library
-from preheat.mirror.api.folders import Found
+from preheat.mirror.api.folders import ServedSnapshot
 from preheat.mirror.upstream.private_blobs import brought_privately
 from preheat.mirror.upstream.saved_answers import Ledger
 from preheat.mirror.upstream.spoiled_files import Spoilt
@@ -22,7 +22,7 @@ class Kept:
         self._library = library
         self._spoilt = Spoilt(library.root)
 
-    def find(self, ref: Ref, token: str = "") -> Found | None:
+    def find(self, ref: Ref, token: str = "") -> ServedSnapshot | None:
         """Find what a ref meant last; raise AccessDenied for what upstream opens only to some, and not to `token`."""
         recorded = self._library.find(ref)
         snapshot = recorded or self.ledger.find(ref)
@@ -37,7 +37,7 @@ class Kept:
             strange = recorded is None or (state in (OPEN, ELSEWHERE) and brought_privately(self._library.root, file))
             return None if strange else self.place(file)
 
-        return Found(
+        return ServedSnapshot(
             snapshot,
             locate,
             lambda: self.ledger.revisions(ref) | self._library.revisions(ref),

@@ -11,7 +11,7 @@ from gzip import BadGzipFile, GzipFile
 
 from preheat.core.errors import SOURCE, ImageError
 from preheat.oci.layers.overlay import FILE, FOLDER, Overlay, normal
-from preheat.oci.layers.tar_reader import LINK, Damaged, Entries, Entry, Readable
+from preheat.oci.layers.tar_reader import LINK, Damaged, Readable, TarEntries, TarEntry
 from preheat.oci.model.content import Content, chunks
 
 _LINK = "link "
@@ -86,7 +86,7 @@ class Listing:
             for entry in archive:
                 self._add(entry)
 
-    def _add(self, entry: Entry) -> None:
+    def _add(self, entry: TarEntry) -> None:
         path = normal(entry.name)
         folder, name = posixpath.split(path)
         if name == _ALL_AWAY:
@@ -106,7 +106,7 @@ def readable(media_type: str) -> bool:
 @contextlib.contextmanager
 def reading_layer(
     content: Content, media_type: str, hint: str = _DAMAGED, *, verified: bool = True
-) -> Iterator[Entries]:
+) -> Iterator[TarEntries]:
     """Read a layer as the tar that it is, unpacked where it is packed, and hash it to its end.
 
     Raise ImageError, after the block too, when it is damaged or, if it is to be `verified`, has not the digest that the
@@ -114,7 +114,7 @@ def reading_layer(
     """
     pieces = _Pieces(chunks(content.pieces()))
     try:
-        yield Entries(_unpacked(io.BufferedReader(pieces, 1 << 20), media_type))
+        yield TarEntries(_unpacked(io.BufferedReader(pieces, 1 << 20), media_type))
         if verified:
             pieces.exhaust()
     except (OSError, EOFError, Damaged, zlib.error) as error:

@@ -11,14 +11,14 @@ from preheat.oci.layers.view_entries import parents
 from preheat.oci.model.content import Content
 from preheat.oci.model.descriptor import INDEXES, Descriptor
 from preheat.oci.model.image import Image, choose, read_index, read_json, read_manifest
-from preheat.oci.model.interfaces import Source
+from preheat.oci.model.interfaces import ImageSource
 from preheat.oci.model.platform import Platform
 
 _PROGRAMS = ("curl", "wget")
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class BaseFindings:
     """What a base has, of what was asked for.
 
     `folders` are there already; `clashes` say in words what lies where a view would; `python` is the path of one that
@@ -33,7 +33,7 @@ class Findings:
     unread: tuple[str, ...] = ()
 
 
-def read_image(source: Source, platform: Platform) -> Image:
+def read_image(source: ImageSource, platform: Platform) -> Image:
     """Read an image for `platform`. Raise ImageError when there is none, or it says that it is for another."""
     document = source.document(None)
     if document.media_type in INDEXES:
@@ -57,7 +57,7 @@ def read_image(source: Source, platform: Platform) -> Image:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class BaseQuery:
     """What is asked of a base: which `folders` it has, whether `files` can lie there, what is where it searches."""
 
     folders: tuple[str, ...]
@@ -72,7 +72,7 @@ class Question:
         return hashlib.sha256("\n".join(said).encode()).hexdigest()
 
 
-def look(image: Image, question: Question, content: Callable[[Descriptor], Content]) -> Findings:
+def look(image: Image, question: BaseQuery, content: Callable[[Descriptor], Content]) -> BaseFindings:
     """Look into all layers. Raise ImageError when one is damaged."""
     listing, unread = Listing(), []
     for layer in image.layers:
@@ -81,7 +81,7 @@ def look(image: Image, question: Question, content: Callable[[Descriptor], Conte
         else:
             unread.append(str(layer.digest))
     python, version = listing.python(question.search)
-    return Findings(
+    return BaseFindings(
         folders=tuple(path for path in question.folders if listing.kind(path) == FOLDER),
         clashes=tuple(_clashes(listing, question)),
         python=python,
@@ -91,7 +91,7 @@ def look(image: Image, question: Question, content: Callable[[Descriptor], Conte
     )
 
 
-def _clashes(listing: Listing, question: Question) -> list[str]:
+def _clashes(listing: Listing, question: BaseQuery) -> list[str]:
     found = {}
     for path in (*question.folders, *question.files):
         for folder in parents(path):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from preheat.core.digest import GIT_SHA1, SHA256, Digest, hasher
 from preheat.oci.config.base_files import reading_layer
 from preheat.oci.layers.overlay import normal
-from preheat.oci.layers.tar_reader import FILE, Damaged, Entries
+from preheat.oci.layers.tar_reader import FILE, Damaged, TarEntries
 from preheat.oci.layers.view_entries import HOME
 from preheat.oci.model.content import CHUNK, Content
 from preheat.oci.model.descriptor import Descriptor
@@ -53,7 +53,7 @@ def own_layers(image: Image) -> list[Descriptor]:
     return [layer for layer, by in zip(image.layers, with_layer, strict=True) if by.startswith(_BY)]
 
 
-def _hashed(file: Entries, name: str, size: int, told: Callable[[int], None]) -> set[Digest]:
+def _hashed(file: TarEntries, name: str, size: int, told: Callable[[int], None]) -> set[Digest]:
     """Hash a file by SHA-256, and as git does where it is small or named so."""
     algorithms = [SHA256, GIT_SHA1] if size <= _SMALL or f"/{GIT_SHA1}/" in name else [SHA256]
     hashes = [(algorithm, hasher(algorithm, size)) for algorithm in algorithms]

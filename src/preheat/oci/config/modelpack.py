@@ -6,7 +6,7 @@ from preheat.core.digest import sha256
 from preheat.oci.config.secrets import is_weights
 from preheat.oci.layers.layer import Layer
 from preheat.oci.model.descriptor import Descriptor
-from preheat.oci.model.image import Document, write_json
+from preheat.oci.model.image import ImageDocument, write_json
 
 ARTIFACT = "application/vnd.cncf.model.manifest.v1+json"
 _CONFIG = "application/vnd.cncf.model.config.v1+json"
@@ -24,7 +24,7 @@ _FORMATS = {
 }
 
 
-def model_config(name: str, annotations: Mapping[str, str], diff_ids: Sequence[str]) -> Document:
+def model_config(name: str, annotations: Mapping[str, str], diff_ids: Sequence[str]) -> ImageDocument:
     """Write the artifact's config."""
     licenses = annotations.get("org.opencontainers.image.licenses")
     descriptor: dict[str, object] = {"name": name, "sourceURL": annotations.get("preheat.sources", "")}
@@ -35,7 +35,7 @@ def model_config(name: str, annotations: Mapping[str, str], diff_ids: Sequence[s
         "config": {},
         "modelfs": {"type": "layers", "diffIds": list(diff_ids)},
     }
-    return Document(_CONFIG, write_json(said))
+    return ImageDocument(_CONFIG, write_json(said))
 
 
 def model_layer(layer: Layer, digest: str) -> Descriptor:

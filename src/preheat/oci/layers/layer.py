@@ -8,14 +8,14 @@ from pathlib import Path
 
 from preheat.core.digest import Digest
 from preheat.oci.layers.tar import END, FILE, FOLDER, LINK, Header, header, padding
-from preheat.oci.model.content import Piece, Span, after
+from preheat.oci.model.content import FileSpan, Piece, after
 
 FORMAT = 1
 LARGE = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LayerEntry:
     """A path in the image, relative to its root, and what is there.
 
     A file's bytes are those of the blob `digest` at `source`, or `body`. `label` is what people know it by, where that
@@ -43,24 +43,24 @@ class Entry:
         return self.kind == FILE and self.size >= LARGE
 
 
-def blob_entry(path: str, size: int, digest: Digest, source: Path, label: str = "") -> Entry:
+def blob_entry(path: str, size: int, digest: Digest, source: Path, label: str = "") -> LayerEntry:
     """Put a blob of the library at `path`."""
-    return Entry(path, FILE, size=size, digest=digest, source=source, label=label)
+    return LayerEntry(path, FILE, size=size, digest=digest, source=source, label=label)
 
 
-def file_entry(path: str, body: bytes, *, executable: bool = False) -> Entry:
+def file_entry(path: str, body: bytes, *, executable: bool = False) -> LayerEntry:
     """Put a small file at `path`."""
-    return Entry(path, FILE, size=len(body), body=body, executable=executable)
+    return LayerEntry(path, FILE, size=len(body), body=body, executable=executable)
 
 
-def folder_entry(path: str) -> Entry:
+def folder_entry(path: str) -> LayerEntry:
     """Put a folder at `path`."""
-    return Entry(path, FOLDER)
+    return LayerEntry(path, FOLDER)
 
 
-def link_entry(path: str, target: str) -> Entry:
+def link_entry(path: str, target: str) -> LayerEntry:
     """Put a symlink at `path`."""
-    return Entry(path, LINK, target=target)
+    return LayerEntry(path, LINK, target=target)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Layer:
     """See Content. `digest` is set where it is remembered from an earlier build."""
 
     name: str
-    entries: tuple[Entry, ...]
+    entries: tuple[LayerEntry, ...]
     digest: Digest | None = None
     trusted: bool = False
     local: bool = True
@@ -106,7 +106,7 @@ class Layer:
             said = header(entry.header, at, aligned=entry.aligned)
             yield said
             if entry.source is not None:
-                yield Span(entry.source, 0, entry.size)
+                yield FileSpan(entry.source, 0, entry.size)
             elif entry.body:
                 yield entry.body
             fill = padding(entry.size)
@@ -116,7 +116,7 @@ class Layer:
         yield END
 
 
-def _described(entry: Entry) -> str:
+def _described(entry: LayerEntry) -> str:
     match entry.kind:
         case "2":
             what = entry.target

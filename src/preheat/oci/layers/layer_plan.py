@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from preheat.core.errors import SOURCE, ImageError
-from preheat.oci.layers.layer import LARGE, Entry, Layer
+from preheat.oci.layers.layer import LARGE, Layer, LayerEntry
 from preheat.oci.layers.tar import BLOCK, FILE, PAGE
 
 # What overlay filesystems stack, and so what every runtime and registry takes.
@@ -16,7 +16,7 @@ class Group:
     """Entries that belong together: a need's view, or what is the app's own."""
 
     name: str
-    entries: tuple[Entry, ...]
+    entries: tuple[LayerEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +65,13 @@ def plan(groups: Sequence[Group], room: Room) -> list[Layer]:
     return [*(Layer(entry.label or entry.path, (entry,)) for entry in ordered), *rest]
 
 
-def _stands_alone(entry: Entry) -> bool:
+def _stands_alone(entry: LayerEntry) -> bool:
     return entry.kind == FILE and entry.size >= LARGE
 
 
-def _cut(entries: Iterable[Entry], most: int) -> list[list[Entry]]:
+def _cut(entries: Iterable[LayerEntry], most: int) -> list[list[LayerEntry]]:
     """Sort entries, and cut them where the next one would make a layer too long."""
-    parts: list[list[Entry]] = []
+    parts: list[list[LayerEntry]] = []
     length = 0
     for entry in sorted(entries, key=lambda entry: entry.path.encode()):
         if not parts or (most and length + _length(entry) + 2 * BLOCK > most):
@@ -82,7 +82,7 @@ def _cut(entries: Iterable[Entry], most: int) -> list[list[Entry]]:
     return parts
 
 
-def _length(entry: Entry) -> int:
+def _length(entry: LayerEntry) -> int:
     """Say how long an entry is at most, header and padding included."""
     names = len(entry.path.encode()) + len(entry.target.encode())
     return (

@@ -33,7 +33,7 @@ class Readable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TarEntry:
     """One entry: its name and target as they are written, its kind, and where its `size` bytes begin in the tar."""
 
     name: str
@@ -43,7 +43,7 @@ class Entry:
     at: int
 
 
-class Entries:
+class TarEntries:
     """Iterate over the entries of a tar; `read` gives the bytes of the one that was returned last.
 
     All methods raise Damaged, and what reading the file itself raises.
@@ -64,7 +64,7 @@ class Entries:
         self._left -= len(data)
         return data
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[TarEntry]:
         of_all: dict[str, str] = {}
         said: dict[str, str] = {}
         while (block := self._header()) is not None:
@@ -79,7 +79,7 @@ class Entries:
                     yield self._entry(block, kind, size, of_all | said)
                     said = {}
 
-    def _entry(self, block: bytes, kind: str, size: int, said: dict[str, str]) -> Entry:
+    def _entry(self, block: bytes, kind: str, size: int, said: dict[str, str]) -> TarEntry:
         if kind == "S":
             more, blocks = block[482], 0
             while more:
@@ -101,7 +101,7 @@ class Entries:
         for path in (name, target):
             if len(path) > LONGEST_PATH or "\0" in path:
                 raise Damaged(f"a name in it is longer than {LONGEST_PATH} bytes, or has a NUL in it")
-        return Entry(name, what, target if what in (LINK, HARD_LINK) else "", size, self._at)
+        return TarEntry(name, what, target if what in (LINK, HARD_LINK) else "", size, self._at)
 
     def _header(self) -> bytes | None:
         """Return the next header's block; None at the end."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from preheat.core.snapshot import File
-from preheat.oci.layers.layer import LARGE, Entry, blob_entry, file_entry, folder_entry, link_entry
+from preheat.oci.layers.layer import LARGE, LayerEntry, blob_entry, file_entry, folder_entry, link_entry
 
 # Where a layer of its own puts a file, whatever views it is in; what else of ours is beside it.
 HOME = "opt/preheat"
@@ -18,7 +18,7 @@ def blob_path(file: File) -> str:
     return f"{HOME}/blobs/{file.digest.algorithm}/{file.digest.hex}"
 
 
-def read_tree(folder: Path, at: str, blob_at: BlobAt) -> Iterator[Entry]:
+def read_tree(folder: Path, at: str, blob_at: BlobAt) -> Iterator[LayerEntry]:
     """Tell the entries of what is in `folder`, for `at` in the image.
 
     A symlink to a blob of the library, which `blob_at` says by its target, becomes the blob itself, or, where that is
@@ -35,7 +35,7 @@ def read_tree(folder: Path, at: str, blob_at: BlobAt) -> Iterator[Entry]:
             yield file_entry(path, Path(one.path).read_bytes())
 
 
-def _link(at: Path, path: str, blob_at: BlobAt) -> Iterator[Entry]:
+def _link(at: Path, path: str, blob_at: BlobAt) -> Iterator[LayerEntry]:
     target = str(at.readlink())
     file = blob_at(target)
     if file is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from preheat.disk.file_hash import feed
 from preheat.oci.layers.reflink import clone
 from preheat.oci.layers.tar import PAGE
-from preheat.oci.model.content import CHUNK, Content, Span, opened, shorter
+from preheat.oci.model.content import CHUNK, Content, FileSpan, opened, shorter
 
 Told = Callable[[int], None]
 _STEP = 4 << 20
@@ -38,7 +38,7 @@ def pour(content: Content, out: int, at: int, told: Told) -> tuple[str, int]:
 def _pour(content: Content, out: int, at: int, told: Told, hashing: "_Hashing | None", *, sharing: bool) -> int:
     shared, flushed = 0, at
     for piece in content.pieces():
-        if not isinstance(piece, Span):
+        if not isinstance(piece, FileSpan):
             write_all(out, memoryview(piece), at)
             if hashing is not None:
                 hashing.wrote(len(piece))
@@ -65,12 +65,12 @@ def _pour(content: Content, out: int, at: int, told: Told, hashing: "_Hashing | 
     return shared
 
 
-def _steps(piece: Span) -> Iterator[tuple[int, int]]:
+def _steps(piece: FileSpan) -> Iterator[tuple[int, int]]:
     for start in range(piece.start, piece.stop, _STEP):
         yield start, min(start + _STEP, piece.stop)
 
 
-def _copied(source: int, piece: Span, out: int, at: int) -> Iterator[tuple[int, int]]:
+def _copied(source: int, piece: FileSpan, out: int, at: int) -> Iterator[tuple[int, int]]:
     """Copy a piece to `at`; give what of it was copied, as its source counts. The kernel does it where it can."""
     start, buffer = piece.start, memoryview(b"")
     while start < piece.stop:
@@ -98,16 +98,16 @@ def _sharing(content: Content, out: int, at: int) -> bool:
         return False
     here = at
     for piece in content.pieces():
-        if isinstance(piece, Span) and _on_pages(piece, here) and piece.stop - piece.start >= PAGE:
+        if isinstance(piece, FileSpan) and _on_pages(piece, here) and piece.stop - piece.start >= PAGE:
             with opened(piece.path) as file:
                 return clone(file.fileno(), piece.start, piece.start + PAGE, out, here)
-        here += piece.stop - piece.start if isinstance(piece, Span) else len(piece)
+        here += piece.stop - piece.start if isinstance(piece, FileSpan) else len(piece)
         if here > at + (64 << 20):
             break
     return False
 
 
-def _on_pages(piece: Span, at: int) -> bool:
+def _on_pages(piece: FileSpan, at: int) -> bool:
     return piece.start % PAGE == 0 and at % PAGE == 0
 
 

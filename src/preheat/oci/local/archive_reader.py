@@ -13,18 +13,18 @@ import msgspec
 from preheat.core.digest import Digest, sha256
 from preheat.core.errors import SOURCE, ImageError
 from preheat.oci.layers.overlay import normal
-from preheat.oci.layers.tar_reader import FILE, HARD_LINK, LINK, Damaged, Entries
-from preheat.oci.local.blob_reader import Blobs, Find
-from preheat.oci.model.content import Content, Local, Span, chunks
+from preheat.oci.layers.tar_reader import FILE, HARD_LINK, LINK, Damaged, TarEntries
+from preheat.oci.local.blob_reader import BlobReader, Find
+from preheat.oci.model.content import Content, FileSpan, Local, chunks
 from preheat.oci.model.descriptor import CONFIG, LAYER, MANIFEST, Descriptor
-from preheat.oci.model.image import Document, read_json, write_json
+from preheat.oci.model.image import ImageDocument, read_json, write_json
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
-def open_oci_archive(file: Path, tag: str) -> Blobs:
+def open_oci_archive(file: Path, tag: str) -> BlobReader:
     """Open a layout in a tar. Raise ImageError when it is none."""
-    return Blobs(f"oci-archive:{file}", _members(file), tag)
+    return BlobReader(f"oci-archive:{file}", _members(file), tag)
 
 
 class DockerArchive:
@@ -45,24 +45,24 @@ class DockerArchive:
         diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
         if not isinstance(diff_ids, list) or len(diff_ids) != len(chosen[0].Layers):
             raise ImageError(f"{self.name} has other layers than its config says", hint="save it anew", end=SOURCE)
-        self._spans: dict[Digest, Span] = {}
+        self._spans: dict[Digest, FileSpan] = {}
         self._layers = [
             self._layer(path, str(diff_id)) for path, diff_id in zip(chosen[0].Layers, diff_ids, strict=True)
         ]
 
-    def config(self, descriptor: Descriptor) -> Document:  # noqa: ARG002 - there is one
+    def config(self, descriptor: Descriptor) -> ImageDocument:  # noqa: ARG002 - there is one
         """See Source."""
-        return Document(CONFIG, self._config)
+        return ImageDocument(CONFIG, self._config)
 
-    def document(self, digest: Digest | None) -> Document:  # noqa: ARG002 - there is one
+    def document(self, digest: Digest | None) -> ImageDocument:  # noqa: ARG002 - there is one
         """See Source."""
         manifest = {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
-            "config": Document(CONFIG, self._config).descriptor.document(),
+            "config": ImageDocument(CONFIG, self._config).descriptor.document(),
             "layers": [layer.document() for layer in self._layers],
         }
-        return Document(MANIFEST, write_json(manifest))
+        return ImageDocument(MANIFEST, write_json(manifest))
 
     def content(self, descriptor: Descriptor, name: str) -> Content:
         """See Source."""
@@ -70,7 +70,7 @@ class DockerArchive:
 
     def _layer(self, path: str, diff_id: str) -> Descriptor:
         span = self._span(path)
-        magic = Span(span.path, span.start, min(span.start + 4, span.stop))
+        magic = FileSpan(span.path, span.start, min(span.start + 4, span.stop))
         front = b"".join(bytes(chunk) for chunk in chunks(iter([magic])))
         if not front.startswith((_GZIP, _ZSTD)):
             digest, media_type = Digest.parse(diff_id), LAYER
@@ -84,7 +84,7 @@ class DockerArchive:
         self._spans[digest] = span
         return Descriptor(media_type, digest, span.stop - span.start)
 
-    def _span(self, path: str) -> Span:
+    def _span(self, path: str) -> FileSpan:
         span = self._find(path)
         if span is None:
             raise ImageError(f"{self.name} lacks {path}", hint="save it anew", end=SOURCE)
@@ -94,7 +94,7 @@ class DockerArchive:
         return b"".join(bytes(chunk) for chunk in chunks(iter([self._span(path)])))
 
 
-class _Listed(msgspec.Struct):
+class _ManifestLine(msgspec.Struct):
     Config: str
     Layers: list[str]
     RepoTags: list[str] | None = None
@@ -105,23 +105,23 @@ class _Listed(msgspec.Struct):
         return self.RepoTags or []
 
 
-def _listed(body: bytes, of: str) -> list[_Listed]:
+def _listed(body: bytes, of: str) -> list[_ManifestLine]:
     try:
-        return msgspec.json.decode(body, type=list[_Listed])
+        return msgspec.json.decode(body, type=list[_ManifestLine])
     except msgspec.DecodeError as error:
         raise ImageError(f"{of} has a manifest.json that makes no sense: {error}", end=SOURCE) from error
 
 
 def _members(file: Path) -> Find:
     """Find where in the archive each file's bytes lie; links lead to the file that they name."""
-    spans: dict[str, Span] = {}
+    spans: dict[str, FileSpan] = {}
     links: dict[str, str] = {}
     try:
         with open(file, "rb") as opened:
-            for entry in Entries(opened, opened.seek):
+            for entry in TarEntries(opened, opened.seek):
                 name = normal(entry.name)
                 if entry.kind == FILE:
-                    spans[name] = Span(file, entry.at, entry.at + entry.size)
+                    spans[name] = FileSpan(file, entry.at, entry.at + entry.size)
                 elif entry.kind == LINK:
                     links[name] = normal(posixpath.join(posixpath.dirname(name), entry.target))
                 elif entry.kind == HARD_LINK:

@@ -15,7 +15,7 @@ from preheat.oci.layers.write_layer import Told, pour, write_all
 from preheat.oci.local.blob_reader import REF_NAME
 from preheat.oci.local.layout import target_trouble
 from preheat.oci.model.content import Content, Small
-from preheat.oci.model.image import Document, Fields, read_manifest, write_json
+from preheat.oci.model.image import Fields, ImageDocument, read_manifest, write_json
 from preheat.oci.model.interfaces import HERE, SHARED, WRITTEN
 
 _NO_DIGEST = "0" * 64
@@ -65,7 +65,7 @@ class ArchiveTarget:
             self._there.add(digest)
             return digest, SHARED if shared else WRITTEN
 
-    def publish(self, manifest: Document, config: Document) -> None:
+    def publish(self, manifest: ImageDocument, config: ImageDocument) -> None:
         """See Target."""
         self.put(Small("config", config.body, config.digest))
         if self._docker:

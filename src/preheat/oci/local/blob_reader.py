@@ -5,16 +5,16 @@ from collections.abc import Callable
 
 from preheat.core.digest import Digest, sha256
 from preheat.core.errors import SOURCE, ImageError
-from preheat.oci.model.content import Content, Local, Span, chunks
+from preheat.oci.model.content import Content, FileSpan, Local, chunks
 from preheat.oci.model.descriptor import Descriptor
-from preheat.oci.model.image import Document, media_type_of, read_index
+from preheat.oci.model.image import ImageDocument, media_type_of, read_index
 
 REF_NAME = "org.opencontainers.image.ref.name"
-Find = Callable[[str], Span | None]
+Find = Callable[[str], FileSpan | None]
 _LARGEST_DOCUMENT = 64 << 20
 
 
-class Blobs:
+class BlobReader:
     """See Source. `find` says which bytes on this machine a file of the layout is."""
 
     def __init__(self, name: str, find: Find, tag: str) -> None:
@@ -22,11 +22,11 @@ class Blobs:
         self._find = find
         self._tag = tag
 
-    def config(self, descriptor: Descriptor) -> Document:
+    def config(self, descriptor: Descriptor) -> ImageDocument:
         """See Source."""
         return self.document(descriptor.digest)
 
-    def document(self, digest: Digest | None) -> Document:
+    def document(self, digest: Digest | None) -> ImageDocument:
         """See Source."""
         if digest is None:
             return self.document(self._chosen().digest)
@@ -35,7 +35,7 @@ class Blobs:
             raise ImageError(
                 f"{self.name} has a document that is not what its name says", hint="build or copy it anew", end=SOURCE
             )
-        return Document(media_type_of(body, "", self.name), body)
+        return ImageDocument(media_type_of(body, "", self.name), body)
 
     def content(self, descriptor: Descriptor, name: str) -> Content:
         """See Source."""
@@ -47,7 +47,7 @@ class Blobs:
         return Local(name, span, descriptor.digest)
 
     def _chosen(self) -> Descriptor:
-        listed = read_index(Document("", self._body("index.json")), self.name)
+        listed = read_index(ImageDocument("", self._body("index.json")), self.name)
         tags = [one.annotations.get(REF_NAME, "") for one in listed]
         found = [one for one, tag in zip(listed, tags, strict=True) if self._tag in ("", tag)]
         if len(found) != 1:

@@ -18,9 +18,9 @@ from preheat.core.digest import Digest, sha256
 from preheat.core.errors import SOURCE, TARGET, ImageError
 from preheat.disk.temporary_file import create, tidy
 from preheat.oci.layers.write_layer import Told, pour, write_all
-from preheat.oci.local.blob_reader import REF_NAME, Blobs
-from preheat.oci.model.content import Content, Span
-from preheat.oci.model.image import Document, read_json, write_json
+from preheat.oci.local.blob_reader import REF_NAME, BlobReader
+from preheat.oci.model.content import Content, FileSpan
+from preheat.oci.model.image import ImageDocument, read_json, write_json
 from preheat.oci.model.interfaces import HERE, SHARED, WRITTEN
 
 _VERSION = write_json({"imageLayoutVersion": "1.0.0"})
@@ -28,16 +28,16 @@ _GLANCE_S = 0.2  # a wait without an end may miss a signal
 _BLOB = "blob"  # what a file aside is named for, before its digest is known
 
 
-def open_layout(folder: Path, tag: str) -> Blobs:
+def open_layout(folder: Path, tag: str) -> BlobReader:
     """Open a layout to read an image from; raise ImageError when there is none."""
     if not (folder / "index.json").is_file():
         raise ImageError(f"{folder} is not an OCI layout: it has no index.json", hint="oci:DIR:TAG", end=SOURCE)
 
-    def find(name: str) -> Span | None:
+    def find(name: str) -> FileSpan | None:
         path = folder / name
-        return Span(path, 0, path.stat().st_size) if path.is_file() else None
+        return FileSpan(path, 0, path.stat().st_size) if path.is_file() else None
 
-    return Blobs(f"oci:{folder}", find, tag)
+    return BlobReader(f"oci:{folder}", find, tag)
 
 
 class LayoutTarget:
@@ -79,7 +79,7 @@ class LayoutTarget:
             self._named.append(self._naming.submit(self._give_name, os.dup(out), aside, self._blobs / digest.hex))
         return digest, SHARED if shared else WRITTEN
 
-    def publish(self, manifest: Document, config: Document) -> None:
+    def publish(self, manifest: ImageDocument, config: ImageDocument) -> None:
         """See Target."""
         self._settle()
         with _trouble(self.name):
@@ -126,7 +126,7 @@ class LayoutTarget:
         finally:
             os.close(out)
 
-    def _index(self, manifest: Document) -> bytes:
+    def _index(self, manifest: ImageDocument) -> bytes:
         try:
             index = read_json((self._folder / "index.json").read_bytes(), self.name)
         except FileNotFoundError:

@@ -14,7 +14,7 @@ CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class FileSpan:
     """Bytes `start` up to, not including, `stop` of a file on this machine."""
 
     path: Path
@@ -22,7 +22,7 @@ class Span:
     stop: int
 
 
-Piece = bytes | Span
+Piece = bytes | FileSpan
 
 
 class Content(Protocol):
@@ -57,7 +57,7 @@ class Local:
     """A range of a file: a blob of a layout or an archive."""
 
     name: str
-    span: Span
+    span: FileSpan
     digest: Digest | None
     trusted: bool = False
     local: bool = True
@@ -69,7 +69,7 @@ class Local:
 
     def pieces(self, start: int = 0) -> Iterator[Piece]:
         """See Content."""
-        yield Span(self.span.path, self.span.start + start, self.span.stop)
+        yield FileSpan(self.span.path, self.span.start + start, self.span.stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +95,12 @@ class Small:
 def after(pieces: Iterator[Piece], start: int) -> Iterator[Piece]:
     """Leave out the first `start` bytes."""
     for piece in pieces:
-        size = piece.stop - piece.start if isinstance(piece, Span) else len(piece)
+        size = piece.stop - piece.start if isinstance(piece, FileSpan) else len(piece)
         if start >= size:
             start -= size
         else:
-            if isinstance(piece, Span):
-                yield Span(piece.path, piece.start + start, piece.stop)
+            if isinstance(piece, FileSpan):
+                yield FileSpan(piece.path, piece.start + start, piece.stop)
             else:
                 yield piece[start:]
             start = 0
@@ -110,7 +110,7 @@ def chunks(pieces: Iterator[Piece], size: int = CHUNK) -> Iterator[memoryview]:
     """Read the pieces; each chunk is overwritten by the next one."""
     buffer = memoryview(bytearray(size))
     for piece in pieces:
-        if not isinstance(piece, Span):
+        if not isinstance(piece, FileSpan):
             for start in range(0, len(piece), size):
                 yield memoryview(piece)[start : start + size]
             continue

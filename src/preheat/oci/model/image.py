@@ -26,7 +26,7 @@ Fields = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class ImageDocument:
     """A small JSON document of a store, by its bytes."""
 
     media_type: str
@@ -75,7 +75,7 @@ class Manifest:
     layers: tuple[Descriptor, ...]
 
 
-def read_manifest(document: Document, of: str) -> Manifest:
+def read_manifest(document: ImageDocument, of: str) -> Manifest:
     """Read an image's manifest, in OCI's form or docker's; raise ImageError when it is something else."""
     fields = read_json(document.body, of)
     if document.media_type not in MANIFESTS:
@@ -87,7 +87,7 @@ def read_manifest(document: Document, of: str) -> Manifest:
     return Manifest(read_descriptor(fields.get("config"), of), described)
 
 
-def read_index(document: Document, of: str) -> list[Descriptor]:
+def read_index(document: ImageDocument, of: str) -> list[Descriptor]:
     """Read an index, or docker's list of manifests."""
     listed = read_json(document.body, of).get("manifests")
     if not isinstance(listed, list):
@@ -133,13 +133,13 @@ def media_type_of(body: bytes, said: str, of: str) -> str:
 
 
 def write_manifest(
-    config: Document,
+    config: ImageDocument,
     layers: tuple[Descriptor, ...],
     annotations: Mapping[str, str],
     *,
     docker: bool,
     artifact: str = "",
-) -> Document:
+) -> ImageDocument:
     """Write the manifest of an image, or of the artifact of kind `artifact`. docker's form has no annotations."""
     name = as_docker if docker else as_oci
     said: Fields = {"schemaVersion": 2, "mediaType": name(MANIFEST)}
@@ -152,7 +152,7 @@ def write_manifest(
     ]
     if annotations and not docker:
         said["annotations"] = dict(sorted(annotations.items()))
-    return Document(name(MANIFEST), write_json(said))
+    return ImageDocument(name(MANIFEST), write_json(said))
 
 
 def write_json(fields: Mapping[str, object]) -> bytes:
@@ -165,6 +165,6 @@ def layer_descriptor(digest: Digest, size: int, media_type: str = LAYER) -> Desc
     return Descriptor(media_type, digest, size)
 
 
-def config_document(fields: Fields, media_type: str = CONFIG) -> Document:
+def config_document(fields: Fields, media_type: str = CONFIG) -> ImageDocument:
     """Write an image's config."""
-    return Document(media_type, write_json(fields))
+    return ImageDocument(media_type, write_json(fields))

@@ -50,7 +50,7 @@ class Name:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ImageName:
     """Of one kind, with a folder or file and a tag, or with a name at a registry."""
 
     kind: str
@@ -64,20 +64,20 @@ class Place:
         return self.kind if self.path is None else f"{self.kind}:{self.path}{f':{self.tag}' if self.tag else ''}"
 
 
-def read_place(text: str) -> Place:
+def read_place(text: str) -> ImageName:
     """Read where an image is; raise UsageError when nothing can be there."""
     kind, colon, rest = text.partition(":")
     if text == SCRATCH:
-        return Place(SCRATCH)
+        return ImageName(SCRATCH)
     if colon and kind == REGISTRY and rest.startswith("//"):
-        return Place(REGISTRY, name=read_name(rest[2:]))
+        return ImageName(REGISTRY, name=read_name(rest[2:]))
     if colon and kind in (LAYOUT, OCI_ARCHIVE, DOCKER_ARCHIVE):
         path, _, tag = rest.partition(":")
         if not path or (tag and kind != DOCKER_ARCHIVE and not _TAG.fullmatch(tag)):
             raise UsageError(f"{text!r} is not a place for an image", hint=_HINT)
         if tag and kind == DOCKER_ARCHIVE:
             read_name(tag)
-        return Place(kind, read_path(path), tag)
+        return ImageName(kind, read_path(path), tag)
     raise UsageError(f"{text!r} is not a place for an image", hint=_HINT)
 
 

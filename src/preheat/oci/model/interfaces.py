@@ -5,21 +5,21 @@ from typing import Protocol
 from preheat.core.digest import Digest
 from preheat.oci.model.content import Content
 from preheat.oci.model.descriptor import Descriptor
-from preheat.oci.model.image import Document
+from preheat.oci.model.image import ImageDocument
 
 # What became of a content that was put into a store.
 HERE, SHARED, WRITTEN, SENT, MOUNTED = "here", "shared", "written", "sent", "mounted"
 
 
-class Source(Protocol):
+class ImageSource(Protocol):
     """An image to read. Its methods raise ImageError, whose end is the source."""
 
     name: str
 
-    def document(self, digest: Digest | None) -> Document:
+    def document(self, digest: Digest | None) -> ImageDocument:
         """Read the manifest or index that is named by a digest; the image's own first one without."""
 
-    def config(self, descriptor: Descriptor) -> Document:
+    def config(self, descriptor: Descriptor) -> ImageDocument:
         """Read an image's config."""
 
     def content(self, descriptor: Descriptor, name: str) -> Content:
@@ -38,7 +38,7 @@ class Target(Protocol):
     def put(self, content: Content) -> tuple[Digest, str]:
         """Have the content there: return its digest, and what that took."""
 
-    def publish(self, manifest: Document, config: Document) -> None:
+    def publish(self, manifest: ImageDocument, config: ImageDocument) -> None:
         """Give the image its name, once all that its manifest names is there."""
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ import threading
 from urllib.parse import urlencode, urlsplit
 
 from preheat.core.errors import ImageError
-from preheat.net.http import Document, Transport
+from preheat.net.http import HttpDocument, Transport
 from preheat.oci.model.image_name import Name
 from preheat.oci.registry.credentials import Login
 from preheat.oci.registry.response_parsing import Challenge, read_errors, with_query
@@ -74,7 +74,7 @@ class Auth:
             answer = self._transport.get(url, {"Authorization": login.basic} if login is not None else {})
         return self._read(answer)
 
-    def _read(self, answer: Document) -> str:
+    def _read(self, answer: HttpDocument) -> str:
         try:
             said = json.loads(answer.body) if answer.status == 200 else {}
             token = said.get("token") or said.get("access_token") or ""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class LayerLimit:
     """A registry by the end or front of its host's name, and how many bytes a layer may have there."""
 
     name: str
@@ -15,13 +15,13 @@ class Limit:
 # docs.github.com, "Working with the Container registry"; docs.aws.amazon.com, "Amazon ECR service quotas" and
 # "Amazon ECR Public service quotas"; learn.microsoft.com, "Azure Container Registry service tiers".
 _LIMITS = (
-    Limit("GitHub's registry", "ghcr.io", 10 << 30),
-    Limit("Amazon ECR Public", "public.ecr.aws", 10_000_000_000),
-    Limit("Amazon ECR", ".amazonaws.com", 52_000 << 20),
-    Limit("Azure's registry", ".azurecr.io", 200 << 30),
+    LayerLimit("GitHub's registry", "ghcr.io", 10 << 30),
+    LayerLimit("Amazon ECR Public", "public.ecr.aws", 10_000_000_000),
+    LayerLimit("Amazon ECR", ".amazonaws.com", 52_000 << 20),
+    LayerLimit("Azure's registry", ".azurecr.io", 200 << 30),
 )
 
 
-def limit_of(host: str) -> Limit | None:
+def limit_of(host: str) -> LayerLimit | None:
     """Say what is known of a registry; None when nothing is."""
     return next((limit for limit in _LIMITS if host == limit.host or host.endswith(limit.host)), None)

@@ -7,7 +7,7 @@ from preheat.core.errors import ImageError
 from preheat.net.http import Transport
 from preheat.oci.layers.write_layer import Told
 from preheat.oci.model.content import Content, Small
-from preheat.oci.model.image import Document
+from preheat.oci.model.image import ImageDocument
 from preheat.oci.model.interfaces import HERE, MOUNTED, SENT
 from preheat.oci.registry.registry import Registry
 from preheat.oci.registry.response_parsing import header, resolved, with_query
@@ -45,7 +45,7 @@ class RegistryTarget:
                         return content.digest, MOUNTED
         return Upload(self._registry, self._transport, content, self._told).send(location), SENT
 
-    def publish(self, manifest: Document, config: Document) -> None:
+    def publish(self, manifest: ImageDocument, config: ImageDocument) -> None:
         """See Target."""
         self.put(Small("config", config.body, config.digest))
         registry = self._registry

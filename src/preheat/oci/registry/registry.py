@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from preheat.core.digest import Digest
 from preheat.core.errors import HubError, HubUnavailable, ImageError
 from preheat.core.events import Listener
-from preheat.net.http import Document as Reply
+from preheat.net.http import HttpDocument as Reply
 from preheat.net.http import Transport
 from preheat.net.response import Stream
-from preheat.net.retry import USUAL, Answer, Patience, persist
+from preheat.net.retry import USUAL, Answer, RetryPolicy, persist
 from preheat.oci.model.descriptor import DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST
-from preheat.oci.model.image import Document, media_type_of
+from preheat.oci.model.image import ImageDocument, media_type_of
 from preheat.oci.model.image_name import DOCKER_HUB, Name
 from preheat.oci.registry.auth import Auth
 from preheat.oci.registry.credentials import Login
@@ -35,7 +35,7 @@ class Manner:
 
     plain: bool = False
     end: str = ""
-    patience: Patience = USUAL
+    patience: RetryPolicy = USUAL
     on_event: Listener = lambda _: None
 
 
@@ -61,14 +61,16 @@ class Registry:
         mine = f"repository:{self.name.repository}:pull{',push' if push else ''}"
         return f"{mine} repository:{also}:pull" if also else mine
 
-    def document(self, reference: str) -> Document:
+    def document(self, reference: str) -> ImageDocument:
         """Read a manifest or index by its tag or digest, and see that a digest is what it hashes to."""
         url = self.url("manifests", reference)
         reply = self.ask(lambda shown: self._transport.get(url, {"Accept": _DOCUMENTS, **shown}), url, push=False)
         self.expect(reply, {200}, f"{self.name.host}/{self.name.repository} at {reference}")
         if reference.startswith("sha256:") and hashlib.sha256(reply.body).hexdigest() != reference[7:]:
             raise ImageError(f"{self.name.host} answers {reference} with something else", end=self.end)
-        return Document(media_type_of(reply.body, header(reply.headers, "Content-Type"), str(self.name)), reply.body)
+        return ImageDocument(
+            media_type_of(reply.body, header(reply.headers, "Content-Type"), str(self.name)), reply.body
+        )
 
     def blob(self, digest: Digest, start: int) -> Stream:
         """Begin to read a blob, from byte `start` on. Raise HubUnavailable for what may pass."""

@@ -6,7 +6,7 @@ from preheat.core.digest import Digest
 from preheat.core.errors import HubUnavailable, ImageError
 from preheat.oci.model.content import CHUNK, Content, Piece, chunks
 from preheat.oci.model.descriptor import Descriptor
-from preheat.oci.model.image import Document
+from preheat.oci.model.image import ImageDocument
 from preheat.oci.registry.registry import Registry
 
 _BREAKS = 8
@@ -20,16 +20,16 @@ class Remote:
         self.name = str(registry.name)
         self._registry = registry
 
-    def document(self, digest: Digest | None) -> Document:
+    def document(self, digest: Digest | None) -> ImageDocument:
         """See Source."""
         return self._registry.document(str(digest) if digest else self._registry.name.reference)
 
-    def config(self, descriptor: Descriptor) -> Document:
+    def config(self, descriptor: Descriptor) -> ImageDocument:
         """See Source."""
         if descriptor.size > _LARGEST_CONFIG:
             raise ImageError(f"the config of {self.name} has {descriptor.size} bytes", end=self._registry.end)
         body = b"".join(bytes(chunk) for chunk in chunks(self.content(descriptor, "config").pieces()))
-        document = Document(descriptor.media_type, body)
+        document = ImageDocument(descriptor.media_type, body)
         if document.digest != descriptor.digest:
             raise ImageError(f"the config of {self.name} is not what its name says", end=self._registry.end)
         return document

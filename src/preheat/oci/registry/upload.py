@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from preheat.core.digest import Digest, sha256
 from preheat.core.errors import SOURCE, HubUnavailable, ImageError
-from preheat.net.http import Document, Transport
+from preheat.net.http import HttpDocument, Transport
 from preheat.oci.model.content import Content, chunks
 from preheat.oci.registry.registry import Registry
 from preheat.oci.registry.response_parsing import header, read_offset, resolved, with_query
@@ -147,6 +147,6 @@ class Upload:
             if at >= stop:
                 return
 
-    def _next(self, url: str, reply: Document) -> str:
+    def _next(self, url: str, reply: HttpDocument) -> str:
         location = header(reply.headers, "Location")
         return resolved(url, location) if location else url

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from preheat.proof.advice.symptoms import Endpoint, Place, Symptoms
+from preheat.proof.advice.symptoms import Endpoint, StorageFolder, Symptoms
 
 _MUCH = 1.3
 _FAR = frozenset(("nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "fuse.s3fs", "fuse.rclone", "9p", "ceph", "lustre"))
@@ -128,7 +128,7 @@ def _places(symptoms: Symptoms) -> Iterator[Remedy]:
         )
 
 
-def _lost(cause: str, place: Place, volume: str, seconds: float | None) -> Remedy:
+def _lost(cause: str, place: StorageFolder, volume: str, seconds: float | None) -> Remedy:
     said = f"{place.path} is on {place.filesystem}: {_GONE_WITH_CONTAINER}, and comes again"
     return Remedy(cause, said, f"docker run {volume} IMAGE", seconds or 0.0)
 

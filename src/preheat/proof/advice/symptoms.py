@@ -18,7 +18,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StorageFolder:
     """A folder that matters: its filesystem, and whether what lies there outlives a container that this is."""
 
     path: str
@@ -39,8 +39,8 @@ class Symptoms:
     size: int
     files: int
     missing: int
-    library: Place
-    cache: Place
+    library: StorageFolder
+    cache: StorageFolder
     free_disk: int
     free_memory: int
     endpoints: tuple[Endpoint, ...] = ()

@@ -12,7 +12,7 @@ _DROP = Path("/proc/sys/vm/drop_caches")
 
 
 @dataclass(frozen=True, slots=True)
-class Evicted:
+class EvictionResult:
     """So many bytes of `size` stayed in the page cache although they were to go."""
 
     size: int
@@ -24,12 +24,12 @@ class Evicted:
         return min(1.0, self.stayed / self.size) if self.size else 0.0
 
 
-def evict(folders: Iterable[Path]) -> Evicted:
+def evict(folders: Iterable[Path]) -> EvictionResult:
     """Drop the cached pages of all regular files below `folders`. See evict_files."""
     return evict_files(list(regular_files(folders)))
 
 
-def evict_files(paths: Sequence[str]) -> Evicted:
+def evict_files(paths: Sequence[str]) -> EvictionResult:
     """Drop the cached pages of files, as far as the kernel will (posix_fadvise(2)).
 
     Pages that are dirty are written first, where need be; those mapped, or of files that cannot be read, stay.
@@ -39,7 +39,7 @@ def evict_files(paths: Sequence[str]) -> Evicted:
     stubborn = [path for path in paths if cached([path])]
     for path in stubborn:
         _drop(path, written=True)
-    return Evicted(sum(map(_size, paths)), cached(stubborn))
+    return EvictionResult(sum(map(_size, paths)), cached(stubborn))
 
 
 def drop_all_caches() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from preheat.core.errors import CheckFailed
 from preheat.core.snapshot import File
-from preheat.proof.conditions.page_cache_eviction import Evicted
+from preheat.proof.conditions.page_cache_eviction import EvictionResult
 
 _WEIGHTY = 1 << 20
 _STAYS_AT_MOST = 0.05
@@ -43,7 +43,7 @@ def require_own_weights(in_use: Iterable[str], folders: Sequence[Path], files: S
             )
 
 
-def require_evicted(evicted: Evicted, what: str) -> None:
+def require_evicted(evicted: EvictionResult, what: str) -> None:
     """Raise CheckFailed when more stayed in the page cache than a start from disk may find there."""
     if evicted.share > _STAYS_AT_MOST:
         raise CheckFailed(

@@ -6,7 +6,7 @@ from importlib.resources import files
 from string import Template
 
 from preheat.proof.report.report import Report, spread
-from preheat.proof.report.stages import Stage, stages_before, stages_during
+from preheat.proof.report.stages import StartStage, stages_before, stages_during
 from preheat.proof.report.svg import bar, spans
 from preheat.proof.report.translations import Tongue
 from preheat.proof.start.timeline import COLD, PRELOADED, WARM
@@ -97,7 +97,7 @@ def _waterfalls(report: Report, tongue: Tongue) -> Iterator[str]:
     yield "</section>"
 
 
-def _stage(stage: Stage, most: float, kind: str, tongue: Tongue) -> str:
+def _stage(stage: StartStage, most: float, kind: str, tongue: Tongue) -> str:
     name = tongue.say("imports_stage" if stage.name == "imports" else stage.name)
     said = tongue.seconds(stage.seconds)
     of = ""

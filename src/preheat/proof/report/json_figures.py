@@ -1,7 +1,7 @@
 """Figures: a report as a program reads it; docs/proof-schema.json is its form."""
 
 from preheat.proof.report.report import FIGURES, Report, spread
-from preheat.proof.report.stages import Stage, stages_before, stages_during
+from preheat.proof.report.stages import StartStage, stages_before, stages_during
 
 SCHEMA = 1
 
@@ -48,7 +48,7 @@ def _stages(report: Report, condition: str) -> list[dict[str, object]]:
     return before + [_stage(stage, before=False) for stage in stages_during(report, timeline)]
 
 
-def _stage(stage: Stage, *, before: bool) -> dict[str, object]:
+def _stage(stage: StartStage, *, before: bool) -> dict[str, object]:
     return {
         "name": stage.name,
         "before_start": before,

@@ -38,7 +38,7 @@ _COUNTED = frozenset(("outbound", "lookups"))
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class MachineLimits:
     """What this machine and its line can do at best, measured between the starts.
 
     `interpreter` and `imports` are seconds, one for each round: the bare Python, and the bare Python with the app's
@@ -71,7 +71,7 @@ class Report:
     timelines: tuple[Timeline, ...]
     weights: int
     app: str = ""
-    limits: Limits = field(default_factory=Limits)
+    limits: MachineLimits = field(default_factory=MachineLimits)
     unwatched: tuple[float, ...] = ()
     copies: float | None = None
     imitated: Imitated | None = None

@@ -13,7 +13,7 @@ DURING = ("interpreter", "imports", "download", "read", "rest", "first-use")
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class StartStage:
     """What was done from when to when (seconds since the start; since the pull began, for what is before it).
 
     `limit_s` is the least that it could take here, None where nothing was measured to hold it against.
@@ -34,7 +34,7 @@ class Stage:
         return self.limit_s / self.seconds if self.limit_s is not None and self.seconds > 0 else None
 
 
-def stages_before(report: Report, timeline: Timeline) -> list[Stage]:
+def stages_before(report: Report, timeline: Timeline) -> list[StartStage]:
     """List what the pull before a preloaded start did."""
     pulled, line = timeline.pulled, report.limits.line
     if pulled is None:
@@ -45,37 +45,37 @@ def stages_before(report: Report, timeline: Timeline) -> list[Stage]:
     }
     stages, at = [], 0.0
     for name, seconds in zip(BEFORE, (pulled.resolve_s, pulled.fetch_s, pulled.verify_s, pulled.place_s), strict=True):
-        stages.append(Stage(name, (Span(at, at + seconds),), limits.get(name)))
+        stages.append(StartStage(name, (Span(at, at + seconds),), limits.get(name)))
         at += seconds
     return stages
 
 
-def stages_during(report: Report, timeline: Timeline) -> list[Stage]:
+def stages_during(report: Report, timeline: Timeline) -> list[StartStage]:
     """List what a start did until it was ready, and its first use."""
     stages = list(_seen(report, timeline))
     known = merged(span for stage in stages for span in stage.spans)
-    stages.append(Stage("rest", _gaps(known, timeline.ready_s)))
+    stages.append(StartStage("rest", _gaps(known, timeline.ready_s)))
     if timeline.first_s is not None:
-        stages.append(Stage("first-use", (Span(timeline.ready_s, timeline.first_s),)))
+        stages.append(StartStage("first-use", (Span(timeline.ready_s, timeline.first_s),)))
     return sorted((stage for stage in stages if stage.spans), key=lambda stage: DURING.index(stage.name))
 
 
-def _seen(report: Report, timeline: Timeline) -> Iterator[Stage]:
+def _seen(report: Report, timeline: Timeline) -> Iterator[StartStage]:
     limits, speed, line = report.limits, report.limits.speed, report.limits.line
     if timeline.imports is not None:
         began = timeline.imports.interpreter_s
         bare = median(limits.interpreter) if limits.interpreter else None
         evicted = timeline.condition in (COLD, PRELOADED)
         imports = limits.imports if evicted else limits.imports_warm
-        yield Stage("interpreter", (Span(0.0, min(began, timeline.ready_s)),), bare)
+        yield StartStage("interpreter", (Span(0.0, min(began, timeline.ready_s)),), bare)
         least = max(0.0, median(imports) - (bare or 0.0)) if imports else None
-        yield Stage("imports", timeline.imports.spans, least)
+        yield StartStage("imports", timeline.imports.spans, least)
     if timeline.downloading:
         least = timeline.traffic.fetched / line.many if line and line.many else None
-        yield Stage("download", until(timeline.downloading, timeline.ready_s), least)
+        yield StartStage("download", until(timeline.downloading, timeline.ready_s), least)
     if timeline.condition == PRELOADED and timeline.reading.spans:
         least = timeline.reading.size / speed.disk if speed else None
-        yield Stage("read", until(timeline.reading.spans, timeline.ready_s), least)
+        yield StartStage("read", until(timeline.reading.spans, timeline.ready_s), least)
 
 
 def _gaps(spans: tuple[Span, ...], stop: float) -> tuple[Span, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from preheat.core.units import say_seconds, say_size
 from preheat.proof.report.report import Report, spread
-from preheat.proof.report.stages import Stage, stages_before, stages_during
+from preheat.proof.report.stages import StartStage, stages_before, stages_during
 from preheat.proof.start.timeline import COLD, PRELOADED, WARM
 
 Say = Callable[[float], str]
@@ -110,7 +110,7 @@ def _stage_rows(report: Report) -> Iterator[tuple[str, ...]]:
             yield ("  slowest imports", "", "", "", ", ".join(said))
 
 
-def _stage_row(name: str, stage: Stage) -> tuple[str, ...]:
+def _stage_row(name: str, stage: StartStage) -> tuple[str, ...]:
     least = _NONE if stage.limit_s is None else say_seconds(stage.limit_s)
     share = _NONE if stage.share is None else f"{min(stage.share, 1) * 100:.0f} %"
     return (name, say_seconds(stage.seconds), least, share, "")

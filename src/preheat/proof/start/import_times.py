@@ -23,7 +23,7 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Notes:
+class ImportLog:
     """What one process noted: when it began to, which Python it is, and its imports in the order of their ends."""
 
     began: int
@@ -36,13 +36,13 @@ class Notes:
         return sum(note.own for note in self.imports)
 
 
-def read_notes(folder: Path) -> list[Notes]:
+def read_notes(folder: Path) -> list[ImportLog]:
     """Read what each process noted there, who began first in front."""
     found = (_read(path.read_text(encoding="utf-8", errors="replace")) for path in folder.glob("*.imports"))
     return sorted((notes for notes in found if notes), key=lambda notes: notes.began)
 
 
-def sum_up(processes: list[Notes], began: int, ready_s: float) -> Imports | None:
+def sum_up(processes: list[ImportLog], began: int, ready_s: float) -> Imports | None:
     """Say what the imports took of a start that began at `began` nanoseconds; None when no Python noted anything.
 
     Of several processes that is the one that imported longest: others start short-lived helpers of their own.
@@ -60,7 +60,7 @@ def sum_up(processes: list[Notes], began: int, ready_s: float) -> Imports | None
     )
 
 
-def outermost_names(processes: list[Notes], began: int, ready_s: float) -> tuple[str, tuple[str, ...]]:
+def outermost_names(processes: list[ImportLog], began: int, ready_s: float) -> tuple[str, tuple[str, ...]]:
     """Say which Python the app runs in, and what it imports itself before it is ready, in order."""
     if not processes:
         return "", ()
@@ -69,18 +69,18 @@ def outermost_names(processes: list[Notes], began: int, ready_s: float) -> tuple
     return app.python, tuple(dict.fromkeys(names))
 
 
-def _read(text: str) -> Notes | None:
+def _read(text: str) -> ImportLog | None:
     first, _, rest = text.partition("\n")
     began, _, python = first.removeprefix("# ").partition("\t")
     if not first.startswith("# ") or not began.isdigit():
         return _forked(text)
-    return Notes(int(began), python, tuple(_notes(rest.splitlines())))
+    return ImportLog(int(began), python, tuple(_notes(rest.splitlines())))
 
 
-def _forked(text: str) -> Notes | None:
+def _forked(text: str) -> ImportLog | None:
     """Read the notes of a process that did not begin by itself."""
     notes = tuple(_notes(text.splitlines()))
-    return Notes(notes[0].start, "", notes) if notes else None
+    return ImportLog(notes[0].start, "", notes) if notes else None
 
 
 def _notes(lines: Iterable[str]) -> Iterable[Note]:

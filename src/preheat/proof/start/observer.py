@@ -23,7 +23,7 @@ _REST_AT_MOST_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class ObservedResources:
     """What to look at besides the processes: the weights' files, the folder that a cold start fills, the GPUs."""
 
     weights: Sequence[Path] = ()
@@ -32,7 +32,7 @@ class Subject:
 
 
 @dataclass(slots=True)
-class Seen:
+class ResourceUse:
     """What was seen so far; bytes, and seconds since the start."""
 
     rss: int = 0
@@ -51,11 +51,11 @@ class Seen:
         return merged((Span(one[0], other[0]) for one, other in pairs if other[1] > one[1]), gap=0.2)
 
 
-class Gauge:
+class Observer:
     """Look at the family of `pid`, from a thread, until closed; `began` is time.monotonic() of the start."""
 
-    def __init__(self, pid: int, began: float, subject: Subject) -> None:
-        self.seen = Seen()
+    def __init__(self, pid: int, began: float, subject: ObservedResources) -> None:
+        self.seen = ResourceUse()
         self._pid, self._began, self._subject = pid, began, subject
         self._family: list[int] = [pid]
         self._listened = proc_stats.listening()
@@ -71,7 +71,7 @@ class Gauge:
         self._thread = threading.Thread(target=self._watch, name="gauge", daemon=True)
         self._thread.start()
 
-    def close(self) -> Seen:
+    def close(self) -> ResourceUse:
         """Look once more, while the family still lives, and no more then."""
         if not self._closed.is_set():
             self._closed.set()

@@ -60,7 +60,7 @@ class Imports:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class WeightReads:
     """How the weights came from disk into the page cache: when, how many bytes, how many page faults waited for it."""
 
     spans: tuple[Span, ...] = ()
@@ -124,7 +124,7 @@ class Timeline:
     pulled: Pulled | None = None
     imports: Imports | None = None
     downloading: tuple[Span, ...] = ()
-    reading: Reading = field(default_factory=Reading)
+    reading: WeightReads = field(default_factory=WeightReads)
     traffic: Traffic = field(default_factory=Traffic)
     memory: Memory = field(default_factory=Memory)
     stayed: float | None = None

@@ -20,9 +20,9 @@ from preheat.guard.probes.probes import parse_probe, port_of
 from preheat.guard.process.process import CannotStart, Output, Process
 from preheat.guard.witness.connections import Witness
 from preheat.proof.conditions.page_cache_residency import cached
-from preheat.proof.start.import_times import Notes, read_notes
+from preheat.proof.start.import_times import ImportLog, read_notes
 from preheat.proof.start.memory_cgroup import MemoryCgroup
-from preheat.proof.start.observer import Gauge, Seen, Subject
+from preheat.proof.start.observer import ObservedResources, Observer, ResourceUse
 from preheat.proof.start.timeline import Span
 
 _GLANCE_S = 0.02
@@ -42,13 +42,13 @@ class Eyes:
 
     witness: Witness | None = None
     notes: Path | None = None
-    subject: Subject = field(default_factory=Subject)
+    subject: ObservedResources = field(default_factory=ObservedResources)
     tell: Callable[[float], None] = lambda _seconds: None
     observe_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class TimedStart:
     """When the app was ready and had done its first real use, in seconds since it began; and what was seen of it.
 
     `began` is in nanoseconds of CLOCK_MONOTONIC, `page_cache` the bytes of the weights that it held in the end.
@@ -59,9 +59,9 @@ class Started:
     ready_s: float
     first_s: float | None
     began: int
-    seen: Seen | None = None
+    seen: ResourceUse | None = None
     downloading: tuple[Span, ...] = ()
-    notes: tuple[Notes, ...] = ()
+    notes: tuple[ImportLog, ...] = ()
     cgroup_peak: int | None = None
     no_cgroup: str = ""
     page_cache: int = 0
@@ -69,7 +69,7 @@ class Started:
     own_ports: frozenset[int] = frozenset()
 
 
-def start_once(app: App, first: str, ready_within_s: float, eyes: Eyes | None = None) -> Started:
+def start_once(app: App, first: str, ready_within_s: float, eyes: Eyes | None = None) -> TimedStart:
     """Start `app`, wait until it is ready, use it once with the command `first` (`exec:…`), stop it.
 
     Without `eyes` nothing is looked at but the probe. Raise AppError with its last lines when it ends before, or is
@@ -79,7 +79,7 @@ def start_once(app: App, first: str, ready_within_s: float, eyes: Eyes | None = 
         return _measured(app, first, ready_within_s, eyes, process, began)
 
 
-def restart_once(app: App, first: str, ready_within_s: float, eyes: Eyes | None = None) -> Started:
+def restart_once(app: App, first: str, ready_within_s: float, eyes: Eyes | None = None) -> TimedStart:
     """Start `app`, kill it when it is ready, and start it again at once: the time counts from the kill."""
     with _running(app, None) as (process, began):
         _await(app, process, began + ready_within_s)
@@ -110,7 +110,7 @@ def _running(app: App, witness: Witness | None) -> Iterator[tuple[Process, float
 
 def _measured(
     app: App, first: str, ready_within_s: float, eyes: Eyes | None, process: Process, began: float
-) -> Started:
+) -> TimedStart:
     def go() -> tuple[float, float | None]:
         _await(app, process, time.monotonic() + ready_within_s, eyes.tell if eyes else None)
         ready_s = time.monotonic() - began
@@ -120,15 +120,15 @@ def _measured(
         return ready_s, time.monotonic() - began
 
     if eyes is None:
-        return Started(*go(), round(began * 1e9))
+        return TimedStart(*go(), round(began * 1e9))
     cgroup = MemoryCgroup()
     try:
         cgroup.take(process.pid)
-        with Gauge(process.pid, began, eyes.subject) as gauge:
+        with Observer(process.pid, began, eyes.subject) as gauge:
             times = go()
             seen, peak = gauge.close(), cgroup.peak
             kept = cached(eyes.subject.weights)
-            started = Started(*times, round(began * 1e9), seen, gauge.downloading(), (), peak, cgroup.why, kept)
+            started = TimedStart(*times, round(began * 1e9), seen, gauge.downloading(), (), peak, cgroup.why, kept)
         observed_s = _observe(process, eyes.observe_s)
         own_ports = frozenset(ports_of({member.pid for member in family(process.pid)}))
         started = replace(started, observed_s=observed_s, own_ports=own_ports)

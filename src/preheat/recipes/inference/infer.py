@@ -15,13 +15,13 @@ from preheat.recipes.inference.layout_paths import (
     HUB_LAYOUTS,
     KEPT,
     MODELSCOPE,
-    Place,
+    LayoutPath,
     at,
     place_of,
     special,
     within,
 )
-from preheat.recipes.inference.observation import Observation, Opened, Served
+from preheat.recipes.inference.observation import HubFile, Observation, Opened
 from preheat.recipes.lock_file import Lock, Pinned
 from preheat.recipes.recipe import Need, Recipe
 
@@ -31,7 +31,7 @@ _LATE = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class OmittedFile:
     """A file of `size` bytes that the recipe does without, for `reason`."""
 
     what: str
@@ -45,7 +45,7 @@ class Inferred:
 
     recipe: Recipe
     lock: Lock
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[OmittedFile, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class _Use:
 
     snapshot: Snapshot
     file: File
-    place: Place
+    place: LayoutPath
     when: float
 
 
@@ -63,7 +63,7 @@ def infer(seen: Observation, *, keep_unread: bool = False) -> Inferred:
 
     With `keep_unread`, and where opens by native code could not be seen, nothing that came from a hub is left out.
     """
-    left_out: list[LeftOut] = []
+    left_out: list[OmittedFile] = []
     uses = [*_from_hubs(seen, left_out, keep=keep_unread or not seen.sees_native), *_from_elsewhere(seen, left_out)]
     env: dict[str, str] = {}
     groups: dict[tuple[Ref, str, str, str], list[_Use]] = {}
@@ -100,14 +100,14 @@ def _pinned(where: str, uses: Sequence[_Use]) -> Pinned:
 # ---- what came from hubs
 
 
-def _from_hubs(seen: Observation, left_out: list[LeftOut], *, keep: bool) -> Iterable[_Use]:
-    by_repo: dict[tuple[Ref, str], list[Served]] = {}
+def _from_hubs(seen: Observation, left_out: list[OmittedFile], *, keep: bool) -> Iterable[_Use]:
+    by_repo: dict[tuple[Ref, str], list[HubFile]] = {}
     for served in seen.served:
         by_repo.setdefault((served.ref, served.commit), []).append(served)
     for (ref, commit), files in by_repo.items():
         snapshot = Snapshot(ref, commit, ())
         unread = []
-        places: list[Place] = []
+        places: list[LayoutPath] = []
         for served in {one.file.path: one for one in files}.values():
             found = _looked_for(served, seen)
             if not found:
@@ -118,19 +118,19 @@ def _from_hubs(seen: Observation, left_out: list[LeftOut], *, keep: bool) -> Ite
         usual = next((replace(place, name="") for place in places), _usual(ref))
         for file in unread:
             if file.size > LARGE and not keep:
-                left_out.append(LeftOut(f"{ref}: {file.path}", file.size, "downloaded, never opened"))
+                left_out.append(OmittedFile(f"{ref}: {file.path}", file.size, "downloaded, never opened"))
             else:
                 yield _Use(snapshot, file, usual, _LATE)
 
 
-def _looked_for(served: Served, seen: Observation) -> list[tuple[Place, float]]:
+def _looked_for(served: HubFile, seen: Observation) -> list[tuple[LayoutPath, float]]:
     """Say at which places the app looked for a file, and when first: in a hub's cache, and beyond it.
 
     What lies beyond may be another file with the same bytes, which the app brings itself: that is no reason not to have
     it where a hub's client asks for it.
     """
-    found: dict[Place, float] = {}
-    paths: dict[Place, str] = {}
+    found: dict[LayoutPath, float] = {}
+    paths: dict[LayoutPath, str] = {}
     for opened in seen.opened:
         if served.file.digest in opened.digests and _could_be(opened, served, seen):
             place = place_of(opened.path, served.file.path, served.ref.repo, seen.local_dirs)
@@ -150,7 +150,7 @@ def _looked_for(served: Served, seen: Observation) -> list[tuple[Place, float]]:
     return sorted((beyond | dict(within)).items(), key=lambda item: (item[1], item[0].view))
 
 
-def _could_be(opened: Opened, served: Served, seen: Observation) -> bool:
+def _could_be(opened: Opened, served: HubFile, seen: Observation) -> bool:
     """Whether an open was of this repository's file, and not of another's that has the same bytes."""
     slug = served.ref.slug
     if "--" in opened.path and f"/{slug}/" not in opened.path:
@@ -158,30 +158,32 @@ def _could_be(opened: Opened, served: Served, seen: Observation) -> bool:
     return True
 
 
-def _usual(ref: Ref) -> Place:
-    return Place(MODELSCOPE if ref.hub == MODELSCOPE_HUB else HF_CACHE, "")
+def _usual(ref: Ref) -> LayoutPath:
+    return LayoutPath(MODELSCOPE if ref.hub == MODELSCOPE_HUB else HF_CACHE, "")
 
 
 # ---- what came from elsewhere
 
 
-def _from_elsewhere(seen: Observation, left_out: list[LeftOut]) -> Iterable[_Use]:
+def _from_elsewhere(seen: Observation, left_out: list[OmittedFile]) -> Iterable[_Use]:
     served = {one.file.digest for one in seen.served}
     plain = _variables_in_plain_use(seen)
     for loaded in {one.path: one for one in seen.loaded if one.digest not in served}.values():
         try:
             ref = Ref.parse(f"{loaded.url}#sha256={loaded.digest.hex}")
         except UsageError as error:
-            left_out.append(LeftOut(loaded.url.partition("?")[0], loaded.size, f"cannot be a need: {error.message}"))
+            left_out.append(
+                OmittedFile(loaded.url.partition("?")[0], loaded.size, f"cannot be a need: {error.message}")
+            )
             continue
         opens = [opened.at for opened in seen.opened if opened.path == loaded.path]
         if not opens and loaded.size > LARGE and seen.sees_native:
-            left_out.append(LeftOut(loaded.url, loaded.size, "downloaded, never opened"))
+            left_out.append(OmittedFile(loaded.url, loaded.size, "downloaded, never opened"))
             continue
         place = special(loaded.path, seen.caches)
         if place is None or any(within(place.base, seen.caches[name]) == "" for name in plain):
             base, _, own = loaded.path.rpartition("/")
-            place = Place(FLAT, base, own)
+            place = LayoutPath(FLAT, base, own)
         file = File(ref.file_name, loaded.size, loaded.digest)
         yield _Use(Snapshot(ref, ref.revision, (file,)), file, place, min(opens, default=_LATE))
 

@@ -15,7 +15,7 @@ _MODELSCOPE = re.compile(r"(?P<base>.*)/(?:models|datasets)/[^/]+--[^/]+/snapsho
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LayoutPath:
     """A layout, its folder, and for a file that has another name there than in its repository, that name."""
 
     view: str
@@ -23,29 +23,29 @@ class Place:
     name: str = ""
 
 
-def place_of(path: str, file: str, repo: str, local_dirs: Collection[str]) -> Place:
+def place_of(path: str, file: str, repo: str, local_dirs: Collection[str]) -> LayoutPath:
     """Say how `path` holds `file` of the repository `repo`."""
     if found := _HF.match(path):
-        return Place(HF_CACHE, found["base"])
+        return LayoutPath(HF_CACHE, found["base"])
     if found := _MODELSCOPE.match(path):
-        return Place(MODELSCOPE, found["base"])
+        return LayoutPath(MODELSCOPE, found["base"])
     owner, _, name = repo.rpartition("/")
     for named in {name, name.replace(".", "___")}:
         if path.endswith(old := f"/models/{owner}/{named}/{file}"):
-            return Place(MODELSCOPE_OLD, path[: -len(old)])
+            return LayoutPath(MODELSCOPE_OLD, path[: -len(old)])
     if path.endswith(f"/{file}"):
         base = path[: -len(file) - 1]
-        return Place(LOCAL_DIR if base in local_dirs else FLAT, base)
+        return LayoutPath(LOCAL_DIR if base in local_dirs else FLAT, base)
     base, _, own = path.rpartition("/")
-    return Place(FLAT, base, own)
+    return LayoutPath(FLAT, base, own)
 
 
-def special(path: str, caches: Mapping[str, str]) -> Place | None:
+def special(path: str, caches: Mapping[str, str]) -> LayoutPath | None:
     """Say whether `path` is where whisper or torch hub keep what they load, below caches of the app's own."""
     for variable, view, below in (("XDG_CACHE_HOME", WHISPER, "whisper"), ("TORCH_HOME", TORCH_HUB, "hub/checkpoints")):
         base = caches.get(variable)
         if base is not None and path.rpartition("/")[0] == f"{base}/{below}":
-            return Place(view, base)
+            return LayoutPath(view, base)
     return None
 
 
@@ -56,7 +56,7 @@ def within(path: str, folder: str) -> str | None:
     return path[len(folder) + 1 :] if path.startswith(f"{folder}/") else None
 
 
-def at(place: Place, folder: str, caches: Mapping[str, str]) -> tuple[str, str]:
+def at(place: LayoutPath, folder: str, caches: Mapping[str, str]) -> tuple[str, str]:
     """Write the place as a recipe does: where below `{dir}`, and the variable that has to lead there; or nothing."""
     for variable, cache in sorted(caches.items(), key=lambda item: -len(item[1])):
         below = within(place.base, cache)

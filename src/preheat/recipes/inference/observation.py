@@ -9,7 +9,7 @@ from preheat.core.snapshot import File
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class HubFile:
     """A file that the app had from a hub; `ref` as it asked for it, at whatever revision it named."""
 
     ref: Ref
@@ -74,7 +74,7 @@ class Observation:
     command: tuple[str, ...]
     ready: str = ""
     caches: Mapping[str, str] = field(default_factory=dict)
-    served: tuple[Served, ...] = ()
+    served: tuple[HubFile, ...] = ()
     loaded: tuple[Loaded, ...] = ()
     opened: tuple[Opened, ...] = ()
     reached: tuple[Reached, ...] = ()

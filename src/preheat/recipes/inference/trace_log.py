@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class FileAccess:
     """A path that was opened, at `at` (time.time())."""
 
     path: str
@@ -40,11 +40,11 @@ class Aim:
 
 
 @dataclass(frozen=True, slots=True)
-class Notes:
+class TraceLog:
     """All of it, in the order of time; `moved` are renames and links, from one path to another."""
 
     processes: int
-    accesses: tuple[Access, ...]
+    accesses: tuple[FileAccess, ...]
     copied: tuple[tuple[str, str], ...]
     moved: tuple[tuple[str, str], ...]
     replies: tuple[Reply, ...]
@@ -59,7 +59,7 @@ class Notes:
         return path
 
 
-def read_notes(texts: Iterable[str]) -> Notes:
+def read_notes(texts: Iterable[str]) -> TraceLog:
     """Read the processes' files. What is cut off, as by a kill, is left out."""
     processes = 0
     lines: list[list[Any]] = []
@@ -77,7 +77,7 @@ def read_notes(texts: Iterable[str]) -> Notes:
     for kind, at, *rest in lines:
         match kind, rest:
             case "open", [str(path), str(how)]:
-                accesses.append(Access(path, float(at), how == "w"))
+                accesses.append(FileAccess(path, float(at), how == "w"))
             case "copy", [str(source), str(target)]:
                 copied.append((source, target))
             case (("rename" | "link"), [str(source), str(target)]):
@@ -87,7 +87,7 @@ def read_notes(texts: Iterable[str]) -> Notes:
                 replies.append(Reply(float(at), method, url, status, known, location, _names(modules)))
             case (("lookup" | "connect"), [str(host), port, list(modules)]):
                 aims.append(Aim(host, port if isinstance(port, int) else 0, _names(modules), kind == "lookup"))
-    return Notes(processes, tuple(accesses), tuple(copied), tuple(moved), tuple(replies), tuple(aims))
+    return TraceLog(processes, tuple(accesses), tuple(copied), tuple(moved), tuple(replies), tuple(aims))
 
 
 def _names(modules: list[Any]) -> tuple[str, ...]:

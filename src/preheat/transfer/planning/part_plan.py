@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from preheat.core.snapshot import File
-from preheat.library.blobs.ranges import Range
+from preheat.library.blobs.ranges import ByteRange
 
 SMALLEST, LARGEST = 512 << 10, 64 << 20
 _FIRST = 1 << 20
@@ -31,7 +31,7 @@ def part_size(rate: float, answer_s: float, left: int, connections: int) -> int:
     return max(min(lasting, enough, left // max(connections, 1), LARGEST), least)
 
 
-def carve(gaps: list[Range], size: int) -> tuple[Range, list[Range]]:
+def carve(gaps: list[ByteRange], size: int) -> tuple[ByteRange, list[ByteRange]]:
     """Cut the next part, of about `size` bytes, off the front of `gaps`; return it with what is left.
 
     No crumb is left behind: a rest of up to half of `size` goes with the part.
@@ -40,15 +40,15 @@ def carve(gaps: list[Range], size: int) -> tuple[Range, list[Range]]:
     cut = start + size
     if stop - cut <= size // 2:
         return gaps[0], gaps[1:]
-    return Range(start, cut), [Range(cut, stop), *gaps[1:]]
+    return ByteRange(start, cut), [ByteRange(cut, stop), *gaps[1:]]
 
 
-def urgent(gaps: list[Range], wanted: int) -> list[Range]:
+def urgent(gaps: list[ByteRange], wanted: int) -> list[ByteRange]:
     """Put the bytes from `wanted` on first, if they are missing; the others keep their order."""
     for at, (start, stop) in enumerate(gaps):
         if start <= wanted < stop:
-            front = [Range(start, wanted)] if start < wanted else []
-            return [Range(wanted, stop), *gaps[:at], *front, *gaps[at + 1 :]]
+            front = [ByteRange(start, wanted)] if start < wanted else []
+            return [ByteRange(wanted, stop), *gaps[:at], *front, *gaps[at + 1 :]]
     return gaps
 
 

@@ -4,7 +4,7 @@ import threading
 import time
 
 
-class Limit:
+class RateLimit:
     """Hand out leave to have received bytes; who is too early waits. `rate` is bytes a second, 0 for any."""
 
     def __init__(self, rate: float = 0.0) -> None:

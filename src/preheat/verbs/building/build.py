@@ -16,12 +16,12 @@ from preheat.oci.layers.layer import Layer
 from preheat.oci.layers.parallel import side_by_side
 from preheat.oci.model.content import Content
 from preheat.oci.model.descriptor import LAYER, Descriptor
-from preheat.oci.model.image import Document, Image, config_document, write_manifest
-from preheat.oci.model.interfaces import Source, Target
+from preheat.oci.model.image import Image, ImageDocument, config_document, write_manifest
+from preheat.oci.model.interfaces import ImageSource, Target
 from preheat.oci.model.platform import Platform
 from preheat.oci.registry.push import Mounts
 from preheat.verbs.building.image_contents import refuse_secrets
-from preheat.verbs.building.image_plan import MODELPACK, Base, Order, Plan, assemble
+from preheat.verbs.building.image_plan import MODELPACK, Base, ImagePlan, Order, assemble
 from preheat.verbs.locked_needs import Required, require, required
 from preheat.views.view_protocol import View
 
@@ -38,7 +38,7 @@ class Built:
     took: Mapping[str, int]
 
 
-def open_base(source: Source | None, platform: Platform, name: str = "") -> Base:
+def open_base(source: ImageSource | None, platform: Platform, name: str = "") -> Base:
     """Read what a base says of itself; `source` is None for `scratch`. Raise ImageError when it cannot be one."""
     if source is None:
         return Base(Image({name: value for name, value in platform.fields.items() if value}))
@@ -95,7 +95,7 @@ def _build(
         return _put(order, plan, library, target, on_event, docker=docker)
 
 
-def _put(order: Order, plan: Plan, library: Library, target: Target, on_event: Listener, *, docker: bool) -> Built:
+def _put(order: Order, plan: ImagePlan, library: Library, target: Target, on_event: Listener, *, docker: bool) -> Built:
     base = [] if order.base.content is None else [order.base.content(one) for one in order.base.image.layers]
     contents: list[Content] = [*base, *plan.layers]
     on_event(Reading("put into the image", len(contents), sum(one.size for one in contents)))
@@ -119,7 +119,9 @@ def _put(order: Order, plan: Plan, library: Library, target: Target, on_event: L
     return Built(str(manifest.digest), size, len(contents), took)
 
 
-def _documents(order: Order, plan: Plan, digests: list[str], *, docker: bool) -> tuple[Document, Document]:
+def _documents(
+    order: Order, plan: ImagePlan, digests: list[str], *, docker: bool
+) -> tuple[ImageDocument, ImageDocument]:
     if order.form == MODELPACK:
         config = model_config(order.recipe.name, plan.annotations, digests)
         layers = tuple(model_layer(layer, digest) for layer, digest in zip(plan.layers, digests, strict=True))

@@ -10,11 +10,11 @@ from preheat.deploy.dockerfile import MARK, Baking, dockerfile
 from preheat.disk.temporary_file import put, tidy
 from preheat.library.library import Library
 from preheat.oci.config.image_config import starts
-from preheat.oci.layers.layer import Entry, Layer
+from preheat.oci.layers.layer import Layer, LayerEntry
 from preheat.oci.layers.tar import FOLDER, LINK
 from preheat.verbs.building.build import claimed
 from preheat.verbs.building.image_contents import refuse_secrets
-from preheat.verbs.building.image_plan import Order, Plan, assemble
+from preheat.verbs.building.image_plan import ImagePlan, Order, assemble
 from preheat.verbs.locked_needs import Required
 from preheat.views.links import COPY, HARDLINK, REFLINK, link
 from preheat.views.view_protocol import View
@@ -67,7 +67,7 @@ def _write(
         ) from error
 
 
-def _baking(order: Order, plan: Plan, folders: list[str]) -> Baking:
+def _baking(order: Order, plan: ImagePlan, folders: list[str]) -> Baking:
     dress = plan.dress
     entrypoint, command = starts(order.base.image.config, dress)
     health = dress.health
@@ -97,7 +97,7 @@ def _lay(layer: Layer, at: Path) -> None:
         _put(entry, at / entry.path)
 
 
-def _put(entry: Entry, path: Path) -> None:
+def _put(entry: LayerEntry, path: Path) -> None:
     if entry.kind == FOLDER:
         path.mkdir(parents=True, exist_ok=True)
         return

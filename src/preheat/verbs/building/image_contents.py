@@ -10,7 +10,7 @@ from preheat.core.errors import SOURCE, ImageError
 from preheat.core.snapshot import File
 from preheat.library.library import Library
 from preheat.oci.config.secrets import is_weights, secret_in, secret_name
-from preheat.oci.layers.layer import LARGE, Entry, blob_entry, file_entry, folder_entry
+from preheat.oci.layers.layer import LARGE, LayerEntry, blob_entry, file_entry, folder_entry
 from preheat.oci.layers.layer_plan import Group
 from preheat.oci.layers.tar import FOLDER
 from preheat.oci.layers.view_entries import HOME, parents, read_tree
@@ -45,7 +45,7 @@ def lay_out(recipe: Recipe, required: Required, library: Library, view_of: Calla
 
     `recipe.folder` is the app's folder in the image. A need without a place of its own lies below `/opt/preheat/views`.
     """
-    found: dict[str, tuple[Entry, str]] = {}
+    found: dict[str, tuple[LayerEntry, str]] = {}
     folders: set[str] = set()
     environ: dict[str, str] = {}
     blobs = {str(library.path(file.digest).absolute()): file for _, one in required for file in one.files}
@@ -117,7 +117,7 @@ def own_group(guard: bytes, lock: str, folders: Iterable[str]) -> Group:
     return Group("folders, lock and guard" if guard else "folders and lock", (*entries, *map(folder_entry, folders)))
 
 
-def _plain(file: File, path: str, library: Library) -> Entry:
+def _plain(file: File, path: str, library: Library) -> LayerEntry:
     return blob_entry(path, file.size, file.digest, library.path(file.digest))
 
 

@@ -15,7 +15,7 @@ from preheat.guard.probes.probes import port_of
 from preheat.library.library import Library
 from preheat.library.records.image_cache import Images
 from preheat.oci.config.annotations import base_notes, license_of, notes
-from preheat.oci.config.base_image import Findings, Question, look
+from preheat.oci.config.base_image import BaseFindings, BaseQuery, look
 from preheat.oci.config.image_config import Dress, Health, search_path, starts
 from preheat.oci.config.secrets import secret_in
 from preheat.oci.layers.layer import FORMAT, Layer
@@ -67,7 +67,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ImagePlan:
     """The layers on top of the base, how the image starts, and what it says of itself."""
 
     layers: tuple[Layer, ...]
@@ -77,7 +77,7 @@ class Plan:
 
 def assemble(
     order: Order, required: Required, library: Library, view_of: Callable[[str], View], on_event: Listener
-) -> Plan:
+) -> ImagePlan:
     """Decide. Raise ImageError where base and views want the same place, or the layers cannot be so long."""
     if what := secret_in(write_json(order.base.image.config)):
         on_event(Noted("base", f"its config has {what} in it, which whoever pulls this image can read too"))
@@ -87,7 +87,7 @@ def assemble(
     search = tuple(search_path(order.base.image.config))
     files = tuple(sorted({*inside.files, GUARD, LOCK}))
     folders = tuple(sorted({*inside.folders, HOME.partition("/")[0], HOME}))
-    findings = find(order.base, Question(folders, files, search), library, on_event)
+    findings = find(order.base, BaseQuery(folders, files, search), library, on_event)
     if findings.clashes:
         raise ImageError(
             f"base and views want the same place: {findings.clashes[0]}",
@@ -103,15 +103,15 @@ def assemble(
         new = [folder for folder in new if folder.startswith(HOME)]
     own = own_group(guard, lock, new)
     room = Room(MOST_LAYERS - len(order.base.image.layers), order.layer_size)
-    return Plan(tuple(plan([*inside.groups, own], room)), dress, annotations)
+    return ImagePlan(tuple(plan([*inside.groups, own], room)), dress, annotations)
 
 
-def find(base: Base, question: Question, library: Library, on_event: Listener) -> Findings:
+def find(base: Base, question: BaseQuery, library: Library, on_event: Listener) -> BaseFindings:
     """Look into the base, unless that was done before."""
     if base.content is None:
-        return Findings()
+        return BaseFindings()
     images, key = Images(library.root), question.key(base.image.layers)
-    found = images.base(key, Findings)
+    found = images.base(key, BaseFindings)
     if found is None:
         on_event(Reading("look into", len(base.image.layers), sum(layer.size for layer in base.image.layers)))
         found = look(base.image, question, base.content)
@@ -121,18 +121,18 @@ def find(base: Base, question: Question, library: Library, on_event: Listener) -
     return found
 
 
-def _volume(order: Order, required: Required, library: Library) -> Plan:
+def _volume(order: Order, required: Required, library: Library) -> ImagePlan:
     """The weights alone, as plain files."""
     inside = plain(required, library, "models" if order.form == MODELCAR else "")
     lock = lock_of(required, order.home)
     annotations = _notes(order, required, library, lock)
     groups = [*inside.groups, *([own_group(b"", lock, inside.folders)] if order.form == MODELCAR else [])]
     room = Room(MOST_LAYERS - len(order.base.image.layers), order.layer_size)
-    return Plan(tuple(plan(groups, room)), Dress(labels=annotations), annotations)
+    return ImagePlan(tuple(plan(groups, room)), Dress(labels=annotations), annotations)
 
 
 def _dressed(
-    order: Order, findings: Findings, environ: Mapping[str, str], labels: dict[str, str], on_event: Listener
+    order: Order, findings: BaseFindings, environ: Mapping[str, str], labels: dict[str, str], on_event: Listener
 ) -> Dress:
     recipe = order.recipe
     plainly = Dress(
@@ -165,7 +165,7 @@ def _guard_words(order: Order, python: str) -> tuple[str, ...]:
     return (python, f"/{GUARD}", *ready, "--status", order.status, "--name", order.recipe.name, "--")
 
 
-def _health(ready: str, guard: Sequence[str], status: str, findings: Findings) -> Health | None:
+def _health(ready: str, guard: Sequence[str], status: str, findings: BaseFindings) -> Health | None:
     """Ask the guard where there is one; else have the probe run in the base, if it can be."""
     if guard:
         return Health(("CMD", guard[0], guard[1], "--check", status))

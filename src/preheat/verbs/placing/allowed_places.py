@@ -10,7 +10,7 @@ from preheat.core.snapshot import Snapshot
 from preheat.library.library import Library
 from preheat.recipes.recipe import Recipe
 from preheat.views.names import renamed
-from preheat.views.view_protocol import Alias, Bytes, Note, Piece, View
+from preheat.views.view_protocol import Alias, Bytes, Piece, View, ViewNote
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,9 @@ def require_one_each(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> None:
 def settled(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> list[tuple[Site, tuple[Piece, ...]]]:
     """Leave out what gives way to a later site's: files that yield, and notes of which only the last counts."""
     firm = {piece.at for _, pieces in sites for piece in pieces if isinstance(piece, Bytes) and not piece.yields}
-    last = {piece.at: id(piece) for _, pieces in sites for piece in pieces if isinstance(piece, Note) and piece.single}
+    last = {
+        piece.at: id(piece) for _, pieces in sites for piece in pieces if isinstance(piece, ViewNote) and piece.single
+    }
     return [
         (
             site,
@@ -104,7 +106,7 @@ def settled(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> list[tuple[Site, t
                 piece
                 for piece in pieces
                 if not (isinstance(piece, Bytes) and piece.yields and piece.at in firm)
-                and not (isinstance(piece, Note) and piece.single and last[piece.at] != id(piece))
+                and not (isinstance(piece, ViewNote) and piece.single and last[piece.at] != id(piece))
             ),
         )
         for site, pieces in sites
@@ -116,7 +118,7 @@ def places_of(piece: Piece) -> tuple[Path, ...]:
     match piece:
         case Bytes() if piece.pointer is not None:
             return (piece.pointer, piece.at)
-        case Bytes() | Alias() | Note():
+        case Bytes() | Alias() | ViewNote():
             return (piece.at,)
 
 

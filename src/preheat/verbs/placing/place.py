@@ -20,10 +20,10 @@ from preheat.verbs.placing.allowed_places import (
     settled,
     with_real_folder,
 )
-from preheat.verbs.placing.placement_plan import Conflict, Found, Survey, digest_of, is_pointer
+from preheat.verbs.placing.placement_plan import Conflict, Found, PlacementPlan, digest_of, is_pointer
 from preheat.views.path_state import see
 from preheat.views.placer import Left, Placer, read_note
-from preheat.views.view_protocol import Before, Bytes, Note, Piece
+from preheat.views.view_protocol import Before, Bytes, Piece, ViewNote
 
 _SUFFIX = "before-preheat"
 
@@ -77,7 +77,7 @@ def take_in(sites: Sequence[Site], library: Library, on_event: Listener, permiss
 
     Raise UsageError and Occupied as place_sites would, before gigabytes have come for it.
     """
-    survey = Survey(library, on_event)
+    survey = PlacementPlan(library, on_event)
     found = survey.look([one for one in lay_out(sites, library) if one[0].bounds])
     if not permissions.replace and not permissions.keep:
         require_free(found.conflicts)
@@ -92,7 +92,7 @@ def take_in(sites: Sequence[Site], library: Library, on_event: Listener, permiss
             on_event(Adopted(site.snapshot.ref, site.snapshot.commit, len(taken), size, dict(counts)))
 
 
-def note_theirs(survey: Survey, found: Found, library: Library) -> None:
+def note_theirs(survey: PlacementPlan, found: Found, library: Library) -> None:
     """Note which files were found to be the user's own with the right bytes: they are not hashed again."""
     looks = [(path, file, see(path).look) for path, file in found.same.items()]
     library.marks.note(
@@ -124,7 +124,7 @@ class _Placing:
 
     def __init__(self, library: Library, on_event: Listener, permissions: Permissions) -> None:
         self._library, self._on_event, self._permissions = library, on_event, permissions
-        self._survey = Survey(library, on_event)
+        self._survey = PlacementPlan(library, on_event)
         self._found = Found()
 
     def look(self, laid: Sequence[tuple[Site, tuple[Piece, ...]]]) -> None:
@@ -197,7 +197,7 @@ class _Placing:
         for piece in pieces:
             if isinstance(piece, Bytes) and piece.at not in left:
                 yield self._real(piece.at), piece.file.digest
-            elif isinstance(piece, Note) and piece.at not in left and piece.of not in left.kept:
+            elif isinstance(piece, ViewNote) and piece.at not in left and piece.of not in left.kept:
                 there = read_note(piece.at)
                 body = piece.settle(Before(there, self._survey.is_ours(piece.at, there), left.same))
                 if body is not None and body != there:

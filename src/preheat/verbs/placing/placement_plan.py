@@ -14,12 +14,12 @@ from preheat.library.blobs.outside_digest import digests_of
 from preheat.library.library import Library
 from preheat.library.upkeep.inventory import inventory
 from preheat.verbs.placing.allowed_places import Site, places_of, require_bounds, with_real_folder
-from preheat.views.occupied import Blobs, Standing, algorithms, fitting, judge
-from preheat.views.path_state import Sight, see
+from preheat.views.occupied import KnownBlobs, PlaceVerdict, algorithms, fitting, judge
+from preheat.views.path_state import PathState, see
 from preheat.views.placer import EDITED_UP_TO, read_note
-from preheat.views.view_protocol import Alias, Before, Bytes, Note, Piece
+from preheat.views.view_protocol import Alias, Before, Bytes, Piece, ViewNote
 
-_ASKED = (Standing.OTHER, Standing.CHANGED)
+_ASKED = (PlaceVerdict.OTHER, PlaceVerdict.CHANGED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,14 @@ class Found:
     conflicts: list[Conflict] = field(default_factory=list)
     real: dict[Path, str] = field(default_factory=dict)
     marks: Mapping[str, Sequence[Mark]] = field(default_factory=dict)
-    sights: dict[Path, Sight] = field(default_factory=dict)
+    sights: dict[Path, PathState] = field(default_factory=dict)
 
     def marks_of(self, path: Path) -> Sequence[Mark]:
         """Return the marks of a path, the newest first."""
         return self.marks.get(with_real_folder(path, self.real), ())
 
 
-class Survey:
+class PlacementPlan:
     """One look at some sites, all on the user's ground, at which nothing is changed."""
 
     def __init__(self, library: Library, on_event: Listener) -> None:
@@ -87,7 +87,7 @@ class Survey:
         unread = [spot for piece in pieces if isinstance(piece, Bytes) for spot in self._spots(piece)]
         self._read(unread)
         for piece in pieces:
-            if isinstance(piece, Note) and piece.of not in found.kept:
+            if isinstance(piece, ViewNote) and piece.of not in found.kept:
                 self._note(piece)
             elif isinstance(piece, Alias):
                 self._alias(piece)
@@ -101,33 +101,33 @@ class Survey:
             if not is_pointer(sight, piece):
                 yield from self._look(Spot(path, piece.file), sight)
 
-    def _look(self, spot: Spot, sight: Sight) -> Iterable[Spot]:
+    def _look(self, spot: Spot, sight: PathState) -> Iterable[Spot]:
         standing = self._judge(spot, sight, None)
-        if standing is Standing.UNREAD:
+        if standing is PlaceVerdict.UNREAD:
             return (spot,)
         self._note_standing(spot, sight, standing)
         return ()
 
-    def _judge(self, spot: Spot, sight: Sight, content: frozenset[Digest] | None) -> Standing:
+    def _judge(self, spot: Spot, sight: PathState, content: frozenset[Digest] | None) -> PlaceVerdict:
         marks = self._found.marks_of(spot.path)
         mark = fitting(sight, marks)
         marked = mark is not None and self.is_blob(sight, mark.digest)
-        blobs = Blobs(self.is_blob(sight, spot.file.digest), marked)
+        blobs = KnownBlobs(self.is_blob(sight, spot.file.digest), marked)
         standing = judge(sight, spot.file, marks, blobs, content)
         if standing in _ASKED and sight.names > 1 and self._is_any_blob(sight):
             return judge(sight, spot.file, marks, replace(blobs, any=True), content)
         return standing
 
-    def _note_standing(self, spot: Spot, sight: Sight, standing: Standing) -> None:
+    def _note_standing(self, spot: Spot, sight: PathState, standing: PlaceVerdict) -> None:
         found, file = self._found, spot.file
-        if standing is Standing.SAME:
+        if standing is PlaceVerdict.SAME:
             found.same[spot.path] = file
-        elif standing is Standing.KEPT:
+        elif standing is PlaceVerdict.KEPT:
             found.kept.add(spot.path)
         elif standing in _ASKED:
-            what = _what(sight, file) if standing is Standing.OTHER else "changed since preheat placed it"
+            what = _what(sight, file) if standing is PlaceVerdict.OTHER else "changed since preheat placed it"
             found.conflicts.append(Conflict(spot.path, what, file.digest, sight.blocked))
-        elif standing is Standing.OURS and not found.marks:
+        elif standing is PlaceVerdict.OURS and not found.marks:
             self._old = True
 
     def _read(self, unread: Sequence[Spot]) -> None:
@@ -176,7 +176,7 @@ class Survey:
             return how
         return ""
 
-    def _note(self, note: Note) -> None:
+    def _note(self, note: ViewNote) -> None:
         sight = see(note.at)
         if sight.look is None and sight.blocked is None:
             return
@@ -215,7 +215,7 @@ class Survey:
             for mark in self._found.marks_of(at)
         )
 
-    def is_noted(self, path: Path, file: File, sight: Sight) -> bool:
+    def is_noted(self, path: Path, file: File, sight: PathState) -> bool:
         """Return whether it can be seen, without reading it, that `file` was placed at a path or found there."""
         if sight.blob == file.digest:
             return True
@@ -225,7 +225,7 @@ class Survey:
             return False
         return mark.digest == file.digest and (mark.look == sight.look or self.is_blob(sight, mark.digest))
 
-    def is_blob(self, sight: Sight, digest: Digest) -> bool:
+    def is_blob(self, sight: PathState, digest: Digest) -> bool:
         """Return whether what was seen is the blob's own file."""
         if sight.look is None or sight.names < 2 or sight.target:
             return False
@@ -235,7 +235,7 @@ class Survey:
             return False
         return (blob.st_ino, blob.st_dev) == (sight.look.inode, sight.device)
 
-    def _is_any_blob(self, sight: Sight) -> bool:
+    def _is_any_blob(self, sight: PathState) -> bool:
         """Return whether it is some blob's file; asked only where something is in the way. Costs a walk."""
         if self._inodes is None:
             blobs = self._library.root / "blobs"
@@ -250,12 +250,12 @@ def digest_of(body: bytes) -> Digest:
     return Digest(SHA256, naming.hexdigest())
 
 
-def is_pointer(sight: Sight, piece: Bytes) -> bool:
+def is_pointer(sight: PathState, piece: Bytes) -> bool:
     """Return whether what was seen is the view's own symlink to the file that clients look for."""
     return piece.pointer is not None and sight.target == os.path.relpath(piece.at, piece.pointer.parent)
 
 
-def _what(sight: Sight, file: File) -> str:
+def _what(sight: PathState, file: File) -> str:
     """Say in words what lies in the way."""
     if sight.blocked is not None:
         return "a file where a folder is to be"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from preheat.core.errors import UsageError
 from preheat.core.ref import HUGGING_FACE, MODELSCOPE, Ref
 from preheat.library.library import Library
-from preheat.mirror.api.folders import Found
+from preheat.mirror.api.folders import ServedSnapshot
 from preheat.mirror.api.hf_routes import answer
 from preheat.mirror.http.messages import Answer, Request
 from preheat.mirror.http.server import Server
@@ -31,7 +31,7 @@ def far_hub(recipe: Recipe, library: Library, imitated: Imitated) -> Iterator[st
 
     kept = Kept(library)
 
-    def find(ref: Ref) -> Found | None:
+    def find(ref: Ref) -> ServedSnapshot | None:
         return kept.find(ref)
 
     def late(request: Request) -> Answer:

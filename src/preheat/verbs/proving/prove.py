@@ -17,7 +17,7 @@ from preheat.proof.conditions.scratch_folder import fresh, sweep
 from preheat.proof.limits.bare_imports import Bare
 from preheat.proof.limits.disk_speed import measure_speed
 from preheat.proof.limits.line_speed import Line
-from preheat.proof.report.report import Imitated, Limits, Report
+from preheat.proof.report.report import Imitated, MachineLimits, Report
 from preheat.proof.start.folder_growth import Growth
 from preheat.proof.start.gpu import Gpus
 from preheat.proof.start.pull_times import PullClock
@@ -26,12 +26,12 @@ from preheat.proof.start.trial import read_first
 from preheat.recipes.recipe import Need, Recipe
 from preheat.verbs.locked_needs import required
 from preheat.verbs.placing.allowed_places import NO_PERMISSION, Permissions
-from preheat.verbs.proving.timed_starts import Roots, Starts, Surroundings
+from preheat.verbs.proving.timed_starts import AppEnvironment, Roots, Starts
 from preheat.views.view_protocol import View
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ProveOptions:
     """How to prove: how many rounds, under which conditions, in which surroundings.
 
     `workplace` is a folder for the proof's own libraries and caches, all removed after; `pull` pulls a need into a
@@ -41,7 +41,7 @@ class Terms:
     """
 
     rounds: int
-    surroundings: Surroundings
+    surroundings: AppEnvironment
     workplace: Path
     pull: Callable[[Need, Library, Listener], int]
     line: Callable[[Need, Snapshot], Line]
@@ -58,12 +58,12 @@ class _Found:
 
     timelines: list[Timeline] = field(default_factory=list)
     unwatched: list[float] = field(default_factory=list)
-    limits: Limits = field(default_factory=Limits)
+    limits: MachineLimits = field(default_factory=MachineLimits)
     weights: int = 0
     copies: float | None = None
 
 
-def prove(recipe: Recipe, terms: Terms, view_of: Callable[[str], View], on_event: Listener) -> Report:
+def prove(recipe: Recipe, terms: ProveOptions, view_of: Callable[[str], View], on_event: Listener) -> Report:
     """Start the app under each condition in each round; raise CheckFailed when a gain would be none.
 
     Before every cold and preloaded start the app's virtual environment and the weights are put out of the page cache,
@@ -90,7 +90,7 @@ def prove(recipe: Recipe, terms: Terms, view_of: Callable[[str], View], on_event
     )
 
 
-def _round(round_: int, starts: Starts, terms: Terms, found: _Found, on_event: Listener) -> None:
+def _round(round_: int, starts: Starts, terms: ProveOptions, found: _Found, on_event: Listener) -> None:
     def begin(what: str) -> None:
         on_event(TrialStarted(what, round_, terms.rounds))
         if terms.drop_caches and what in (COLD, PRELOADED):
@@ -139,7 +139,7 @@ def _untouched(recipe: Recipe) -> contextlib.AbstractContextManager[None]:
     return untouched([recipe.folder / need.at for need in recipe.needs if need.at], recipe.folder)
 
 
-def _pull(recipe: Recipe, library: Library, terms: Terms, on_event: Listener) -> tuple[int, PullClock]:
+def _pull(recipe: Recipe, library: Library, terms: ProveOptions, on_event: Listener) -> tuple[int, PullClock]:
     clock, received = PullClock(on_event), 0
     for need in recipe.needs:
         received += terms.pull(need, library, clock)
@@ -148,13 +148,13 @@ def _pull(recipe: Recipe, library: Library, terms: Terms, on_event: Listener) ->
 
 
 def _limits(
-    before: Limits,
+    before: MachineLimits,
     starts: Starts,
-    terms: Terms,
+    terms: ProveOptions,
     library: Library,
     snapshots: Sequence[tuple[Need, Snapshot]],
     files: Sequence[File],
-) -> Limits:
+) -> MachineLimits:
     """Measure what this machine can do at best: its line and disk once, the app's imports in every round."""
     line, speed = before.line, before.speed
     if line is None:
@@ -180,7 +180,7 @@ def _limits(
     )
 
 
-def _check(recipe: Recipe, terms: Terms) -> None:
+def _check(recipe: Recipe, terms: ProveOptions) -> None:
     """Raise UsageError for a recipe that cannot be proved, before an hour is spent on it."""
     if not recipe.command or not recipe.ready:
         raise UsageError(

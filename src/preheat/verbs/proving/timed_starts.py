@@ -11,16 +11,16 @@ from preheat.core.snapshot import File
 from preheat.guard.model.app import App
 from preheat.guard.witness.connections import Witness
 from preheat.library.library import Library
-from preheat.proof.conditions.page_cache_eviction import Evicted, evict, fill
+from preheat.proof.conditions.page_cache_eviction import EvictionResult, evict, fill
 from preheat.proof.conditions.validity import require_evicted, require_fetched, require_own_weights
 from preheat.proof.limits.bare_imports import Bare
 from preheat.proof.start.folder_growth import Growth
 from preheat.proof.start.gpu import Gpus
 from preheat.proof.start.import_times import outermost_names, sum_up
-from preheat.proof.start.observer import Seen, Subject
+from preheat.proof.start.observer import ObservedResources, ResourceUse
 from preheat.proof.start.pull_times import PullClock
-from preheat.proof.start.timeline import COLD, PRELOADED, RESTART, Memory, Reading, Timeline, Traffic
-from preheat.proof.start.trial import Eyes, Started, restart_once, start_once
+from preheat.proof.start.timeline import COLD, PRELOADED, RESTART, Memory, Timeline, Traffic, WeightReads
+from preheat.proof.start.trial import Eyes, TimedStart, restart_once, start_once
 from preheat.recipes.offline_env import offline, online
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.locked_needs import required
@@ -66,7 +66,7 @@ class Roots:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class AppEnvironment:
     """What an app is started in: the environment, the variables that name the hubs, how long it may take to be ready.
 
     `secrets` are what a cold start needs to be let in at the hubs. `observe_s` is for how long after its first use a
@@ -90,7 +90,7 @@ class Starts:
     def __init__(
         self,
         recipe: Recipe,
-        surroundings: Surroundings,
+        surroundings: AppEnvironment,
         view_of: Callable[[str], View],
         on_event: Listener,
         gpus: Gpus | None = None,
@@ -111,7 +111,7 @@ class Starts:
         self._put_out([])
         own = [self.recipe.folder / need.at for need in self.recipe.needs if need.at]
         before = sum(Growth(folder).size for folder in own)
-        started, witness = self._start(environ | dict(around.secrets), roots, Subject(folder=roots.caches))
+        started, witness = self._start(environ | dict(around.secrets), roots, ObservedResources(folder=roots.caches))
         fetched = Growth(roots.caches).size + sum(Growth(folder).size for folder in own) - before
         timeline = self._timeline(COLD, started, witness, fetched)
         return replace(timeline, downloading=started.downloading), started.seen.in_use if started.seen else set()
@@ -130,7 +130,7 @@ class Starts:
         weights = self._weights(library)
         evicted = self._put_out([library.root])
         require_evicted(evicted, "the weights")
-        started, witness = self._start(environ, roots, Subject(weights))
+        started, witness = self._start(environ, roots, ObservedResources(weights))
         timeline = self._timeline(PRELOADED, started, witness, fetched)
         read = max(0, timeline.memory.page_cache - evicted.stayed)
         spans = started.seen.reading() if started.seen else ()
@@ -143,7 +143,7 @@ class Starts:
         weights = self._weights(library)
         fill([library.root, *self._interpreter()])
         start = restart_once if condition == RESTART else start_once
-        started, witness = self._start(environ, roots, Subject(weights), start)
+        started, witness = self._start(environ, roots, ObservedResources(weights), start)
         return self._timeline(condition, started, witness, 0)
 
     def unwatched(self, roots: Roots, library: Library) -> float:
@@ -172,8 +172,12 @@ class Starts:
         self._on_event(event)
 
     def _start(
-        self, environ: Mapping[str, str], roots: Roots, subject: Subject, start: Callable[..., Started] = start_once
-    ) -> tuple[Started, Witness | str]:
+        self,
+        environ: Mapping[str, str],
+        roots: Roots,
+        subject: ObservedResources,
+        start: Callable[..., TimedStart] = start_once,
+    ) -> tuple[TimedStart, Witness | str]:
         """Start it watched; return the witness too, or why there is none."""
         roots.caches.mkdir(parents=True, exist_ok=True)
         roots.notes.mkdir(parents=True, exist_ok=True)
@@ -202,8 +206,8 @@ class Starts:
     def _app(self, environ: Mapping[str, str]) -> App:
         return App(self.recipe.command, {**environ, **self.recipe.env}, str(self.recipe.folder), self.recipe.ready)
 
-    def _timeline(self, condition: str, started: Started, witness: Witness | str, fetched: int) -> Timeline:
-        seen = started.seen or Seen()
+    def _timeline(self, condition: str, started: TimedStart, witness: Witness | str, fetched: int) -> Timeline:
+        seen = started.seen or ResourceUse()
         imports = sum_up(list(started.notes), started.began, started.ready_s)
         return Timeline(
             condition=condition,
@@ -212,7 +216,7 @@ class Starts:
             # Seen at the next look only; who answers, listened before.
             listening_s=None if seen.listening_s is None else min(seen.listening_s, started.ready_s),
             imports=imports,
-            reading=Reading(major_faults=seen.major_faults),
+            reading=WeightReads(major_faults=seen.major_faults),
             traffic=_traffic(
                 witness, Traffic(fetched, seen.disk_read, seen.disk_written), started.own_ports, started.observed_s
             ),
@@ -221,7 +225,7 @@ class Starts:
             ),
         )
 
-    def _put_out(self, folders: Sequence[Path]) -> Evicted:
+    def _put_out(self, folders: Sequence[Path]) -> EvictionResult:
         """Put the folders out of the page cache, and the app's environment; say how it went with the folders."""
         evict(self._interpreter())
         return evict(folders)

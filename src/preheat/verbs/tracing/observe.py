@@ -15,9 +15,9 @@ from preheat.guard.witness.strace import STRACE
 from preheat.library.library import Library
 from preheat.mirror.api.request_url import asked_at, asked_by
 from preheat.recipes.inference.layout_paths import within
-from preheat.recipes.inference.observation import Loaded, Made, Observation, Opened, Reached, Served
-from preheat.recipes.inference.trace_log import Notes, Reply, file_name
-from preheat.verbs.tracing.traced_start import Seen
+from preheat.recipes.inference.observation import HubFile, Loaded, Made, Observation, Opened, Reached
+from preheat.recipes.inference.trace_log import Reply, TraceLog, file_name
+from preheat.verbs.tracing.traced_start import ObservedStart
 
 # What hubs' clients write for themselves, and what is no use to anybody after.
 _BOOKS = ("/refs/", "/trees/", "/.no_exist/", "/.locks/", "/.cache/huggingface/", "/__pycache__/", "/xet/", "/.git/")
@@ -27,7 +27,7 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class TracedApp:
     """What was started: its name and words, and the folder that is its `{dir}`."""
 
     name: str
@@ -36,8 +36,8 @@ class Subject:
 
 
 def observe(
-    seen: Seen,
-    subject: Subject,
+    seen: ObservedStart,
+    subject: TracedApp,
     library: Library,
     resolve: Callable[[Ref], Snapshot | None],
     hurried: Callable[[], bool] = lambda: False,
@@ -105,7 +105,7 @@ class _Disk:
 # ---- from hubs
 
 
-def _served(seen: Seen, library: Library, resolve: Callable[[Ref], Snapshot | None]) -> tuple[Served, ...]:
+def _served(seen: ObservedStart, library: Library, resolve: Callable[[Ref], Snapshot | None]) -> tuple[HubFile, ...]:
     """List the files that the mirror gave, each under the branch that the app asked for, if it did."""
     asked = [one for answer in seen.answered if answer.status < 300 and (one := asked_by(answer.path)) is not None]
     known: dict[Ref, Snapshot | None] = {}
@@ -125,13 +125,13 @@ def _served(seen: Seen, library: Library, resolve: Callable[[Ref], Snapshot | No
         for answer in seen.answered
         if answer.status in (200, 206) and answer.method == "GET" and (one := asked_by(answer.path)) is not None
     ]
-    found: dict[tuple[Ref, str], Served] = {}
+    found: dict[tuple[Ref, str], HubFile] = {}
     for one in got:
         snapshot = meant(one.ref) if one.path else None
         file = snapshot.file(one.path) if snapshot is not None else None
         if snapshot is not None and file is not None:
             ref = branches.get((one.ref.at(""), snapshot.commit), one.ref)
-            found[ref, one.path] = Served(ref, snapshot.commit, file)
+            found[ref, one.path] = HubFile(ref, snapshot.commit, file)
     return tuple(found.values())
 
 
@@ -139,11 +139,11 @@ def _served(seen: Seen, library: Library, resolve: Callable[[Ref], Snapshot | No
 
 
 def _loaded(
-    seen: Seen, written: Mapping[str, float], disk: _Disk, resolve: Callable[[Ref], Snapshot | None]
-) -> tuple[tuple[Loaded, ...], list[Served]]:
+    seen: ObservedStart, written: Mapping[str, float], disk: _Disk, resolve: Callable[[Ref], Snapshot | None]
+) -> tuple[tuple[Loaded, ...], list[HubFile]]:
     """Find for each body that came past the mirror the file it was written to; tell the hubs' own apart."""
     loaded: list[Loaded] = []
-    served: list[Served] = []
+    served: list[HubFile] = []
     own = tuple(f"{place}/" for place in (seen.lead.plain, seen.lead.secure) if place)
     led_from = {urljoin(r.url, r.location): r.url for r in seen.notes.replies if 300 <= r.status < 400 and r.location}
     taken: set[str] = set()
@@ -160,7 +160,7 @@ def _loaded(
         snapshot = resolve(asked.ref) if asked is not None and asked.path else None
         file = snapshot.file(asked.path) if snapshot is not None and asked is not None else None
         if snapshot is not None and file is not None and disk.digest(path, file.digest.algorithm) == file.digest:
-            served.append(Served(snapshot.ref, snapshot.commit, file))
+            served.append(HubFile(snapshot.ref, snapshot.commit, file))
         else:
             loaded.append(Loaded(origin, path, disk.size(path) or 0, digest, reply.modules))
     return tuple(loaded), served
@@ -194,7 +194,7 @@ def _file_of(reply: Reply, origin: str, written: Mapping[str, float], taken: Ite
 # ---- on disk
 
 
-def _written(seen: Seen) -> dict[str, float]:
+def _written(seen: ObservedStart) -> dict[str, float]:
     """List what was written and is still there, by its present name, with when it was first written."""
     found: dict[str, float] = {}
     for access in seen.notes.accesses:
@@ -209,7 +209,7 @@ def _written(seen: Seen) -> dict[str, float]:
     return {path: at for path, at in found.items() if os.path.isfile(path)}  # noqa: PTH113 - thousands of them
 
 
-def _opened(seen: Seen, served: Iterable[Served], loaded: set[str], disk: _Disk) -> Iterable[Opened]:
+def _opened(seen: ObservedStart, served: Iterable[HubFile], loaded: set[str], disk: _Disk) -> Iterable[Opened]:
     """List what was opened to be read, and is one of the files that came from somewhere."""
     first: dict[str, float] = {}
     for access in seen.notes.accesses:
@@ -236,7 +236,7 @@ def _opened(seen: Seen, served: Iterable[Served], loaded: set[str], disk: _Disk)
         yield Opened(path, max(at - seen.began, 0.0), size, known, None if amount is None else min(amount, size))
 
 
-def _amounts(seen: Seen) -> dict[str, int]:
+def _amounts(seen: ObservedStart) -> dict[str, int]:
     """Say how much was read of each file, by its present name, where that was seen."""
     found: dict[str, int] = {}
     for one in seen.opens:
@@ -254,7 +254,7 @@ def _apart(written: Iterable[str], folder: str, caches: Iterable[str], library: 
             yield path
 
 
-def _made(written: Iterable[str], served: Iterable[Served], loaded: Iterable[Loaded], disk: _Disk) -> Iterable[Made]:
+def _made(written: Iterable[str], served: Iterable[HubFile], loaded: Iterable[Loaded], disk: _Disk) -> Iterable[Made]:
     """List what the start made for itself: neither fetched nor a hub client's books."""
     digests = {one.file.digest for one in served}
     sizes = {one.file.size for one in served}
@@ -281,7 +281,7 @@ def _local_dirs(written: Iterable[str]) -> frozenset[str]:
 # ---- on the network
 
 
-def reached(notes: Notes) -> tuple[Reached, ...]:
+def reached(notes: TraceLog) -> tuple[Reached, ...]:
     """Sum up whom the app wanted to reach, beyond this machine, the most tried first."""
     counts: Counter[tuple[str, int, tuple[str, ...]]] = Counter()
     looked_up = {aim.modules for aim in notes.aims if aim.lookup}

@@ -23,14 +23,14 @@ from preheat.recipes.lock_file import lock_path
 from preheat.recipes.recipe_writer import recipe_text
 from preheat.verbs.lock import keep_lock
 from preheat.verbs.tracing.cancellable_resolve import Asking
-from preheat.verbs.tracing.observe import Subject, observe, reached
-from preheat.verbs.tracing.traced_start import Lead, Recorder, Seen, Wanted, Watch, noted, traced_start
+from preheat.verbs.tracing.observe import TracedApp, observe, reached
+from preheat.verbs.tracing.traced_start import Lead, ObservedStart, Recorder, TraceWatch, Wanted, noted, traced_start
 
 _HARDLY = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class TraceOptions:
     """How to trace: where the recipe goes, how to watch, and whom to ask.
 
     `mirror` makes a server that pulls through into the library and tells its listener; `resolve` asks what a ref
@@ -38,7 +38,7 @@ class Terms:
     """
 
     path: Path
-    watch: Watch
+    watch: TraceWatch
     mirror: Callable[[Listener], Server]
     resolve: Callable[[Ref], Snapshot | None]
     wanted: Wanted = Wanted()  # noqa: RUF009 - a value, and frozen
@@ -51,11 +51,11 @@ class Traced:
 
     inferred: Inferred
     observation: Observation
-    seen: Seen
+    seen: ObservedStart
     remarks: tuple[str, ...] = field(default=())
 
 
-def trace(app: App, name: str, library: Library, terms: Terms, on_event: Listener) -> Traced:
+def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: Listener) -> Traced:
     """Start `app`, whose folder is its `cwd`, and write recipe and lock.
 
     Raise UsageError before anything is started where the recipe cannot be written; AppError when the app fails. What
@@ -73,7 +73,7 @@ def trace(app: App, name: str, library: Library, terms: Terms, on_event: Listene
                 by = " < ".join(one.modules) or "itself"
                 on_event(Noted(f"{one.host}:{one.port}", f"it tried to reach that, {one.count} times, by {by}"))
             raise
-        subject = Subject(name, terms.path.absolute().parent, app.command)
+        subject = TracedApp(name, terms.path.absolute().parent, app.command)
         asking = Asking(terms.resolve, terms.wanted)
         observation = observe(seen, subject, library, asking, terms.wanted.hurried)
     inferred = infer(observation, keep_unread=terms.keep_unread)
@@ -110,7 +110,7 @@ def _led(server: Server, environ: Mapping[str, str], workplace: Path, on_event: 
         yield lead
 
 
-def _remarks(inferred: Inferred, observation: Observation, seen: Seen) -> tuple[str, ...]:
+def _remarks(inferred: Inferred, observation: Observation, seen: ObservedStart) -> tuple[str, ...]:
     """Say in words what a reader of the recipe should know of how it came about."""
     day = datetime.now(UTC).date().isoformat()
     remarks = [f"Found by preheat trace on {day}, from one start. What only a later use needs is not in it."]

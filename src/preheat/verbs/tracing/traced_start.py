@@ -26,7 +26,7 @@ from preheat.proof.start.import_times import read_notes as read_imports
 from preheat.proof.start.import_times import sum_up
 from preheat.proof.start.timeline import Imports
 from preheat.proof.start.trial import read_first, use_once
-from preheat.recipes.inference.trace_log import Notes, read_notes
+from preheat.recipes.inference.trace_log import TraceLog, read_notes
 from preheat.recipes.offline_env import direct, online
 
 # Where an app's libraries keep what they fetch and make; each gets a new folder, or it would find the user's own.
@@ -42,7 +42,7 @@ _NO_PAGE_S, _SILENT_S = 3.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class TraceWatch:
     """How to watch: until `ready` (found out where empty), `first` was done, and `settle_s` more.
 
     `opens` is by which means opens by native code are seen: fanotify, strace or proc; empty for the first of them that
@@ -77,7 +77,7 @@ class Lead:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ObservedStart:
     """What was seen: `ready` is the probe that said so, `ready_s` when; None for a program that came to its end.
 
     `how` is by which means opens by native code were seen; `attempts` are None where calls cannot be counted.
@@ -88,7 +88,7 @@ class Seen:
     ready: str
     ready_s: float | None
     caches: Mapping[str, str]
-    notes: Notes
+    notes: TraceLog
     opens: tuple[Open, ...]
     how: str
     lost: bool
@@ -112,7 +112,9 @@ class Recorder:
             self.on_event(event)
 
 
-def traced_start(app: App, workplace: Path, lead: Lead, watch: Watch, recorder: Recorder, wanted: Wanted) -> Seen:
+def traced_start(
+    app: App, workplace: Path, lead: Lead, watch: TraceWatch, recorder: Recorder, wanted: Wanted
+) -> ObservedStart:
     """Start `app`, led to its hubs by `lead`, its caches and the notes below `workplace`; stop it when all was seen.
 
     `wanted` says whether somebody wants it to end before. Raise AppError when it fails or is not ready in time.
@@ -148,7 +150,7 @@ def traced_start(app: App, workplace: Path, lead: Lead, watch: Watch, recorder: 
         seen = opens.close(wanted.hurried)
         if witness is not None:
             witness.close()
-    return Seen(
+    return ObservedStart(
         began,
         lead,
         ready,
@@ -164,7 +166,7 @@ def traced_start(app: App, workplace: Path, lead: Lead, watch: Watch, recorder: 
     )
 
 
-def noted(workplace: Path) -> Notes:
+def noted(workplace: Path) -> TraceLog:
     """Read what the app's Pythons have noted so far."""
     return read_notes(_texts((workplace / "notes").glob("*.trace")))
 
@@ -217,7 +219,7 @@ def _eyes(how: str, folder: Path, root: Callable[[], int]) -> Opens | Strace:
 
 
 def _await(
-    process: Process, app: App, watch: Watch, began: float, on_event: Listener, stopped: Callable[[], bool]
+    process: Process, app: App, watch: TraceWatch, began: float, on_event: Listener, stopped: Callable[[], bool]
 ) -> tuple[str, float | None]:
     """Wait until it is ready, or has come to a good end; say by which probe, and after how many seconds."""
     known = _probe(watch.ready, process, app) if watch.ready else None
@@ -273,7 +275,7 @@ def _answers(port: int) -> bool:
     return True
 
 
-def _use(watch: Watch, app: App, process: Process, stopped: Callable[[], bool]) -> None:
+def _use(watch: TraceWatch, app: App, process: Process, stopped: Callable[[], bool]) -> None:
     """Use the app once. Whoever has it stopped meanwhile has seen enough."""
     try:
         use_once(read_first(watch.first), app, watch.within_s, process, stopped)

@@ -15,7 +15,7 @@ from preheat.core.placement import THEIRS, Look
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.library.adopt import hf_caches, ms_caches, whisper_caches
-from preheat.library.adopt.caches import Candidate, Found, Odd, commit_of
+from preheat.library.adopt.caches import CachedVersion, Candidate, Odd, commit_of
 from preheat.library.adopt.intake import Intake, Taken
 from preheat.library.library import Library
 
@@ -45,7 +45,7 @@ def adopt(
     holds no files; NoSpace when the disk is full.
     """
     seen = list(_read(folder, ref))
-    found = [one for one in seen if isinstance(one, Found)]
+    found = [one for one in seen if isinstance(one, CachedVersion)]
     odd = [one for one in seen if isinstance(one, Odd)]
     if not odd and not any(one.candidates for one in found):
         raise LibraryError(f"{folder} holds no files to adopt", hint="name the folder that holds the downloaded models")
@@ -84,7 +84,7 @@ def _said(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _read(folder: Path, ref: Ref | None) -> Iterator[Found | Odd]:
+def _read(folder: Path, ref: Ref | None) -> Iterator[CachedVersion | Odd]:
     """Read the caches in a folder by its looks."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder", hint="preheat adopt ~/.cache/huggingface")
@@ -110,7 +110,7 @@ def _read(folder: Path, ref: Ref | None) -> Iterator[Found | Odd]:
         )
 
 
-def _version(found: Found, library: Library, intake: Intake, tell: Listener) -> Adoption:
+def _version(found: CachedVersion, library: Library, intake: Intake, tell: Listener) -> Adoption:
     """Take one version in, and record it."""
     known = library.find(found.ref.at(found.commit)) if found.commit else None
     listed = {file.path: file for file in found.listed or (known.files if known else ())}
@@ -140,7 +140,7 @@ def _version(found: Found, library: Library, intake: Intake, tell: Listener) -> 
     return Adoption(1, len(taken), size, sum(one.size for one in fresh), copied, left_out)
 
 
-def _take(found: Found, library: Library, intake: Intake, tell: Listener) -> tuple[dict[str, Taken], int]:
+def _take(found: CachedVersion, library: Library, intake: Intake, tell: Listener) -> tuple[dict[str, Taken], int]:
     """Take the files in, several at a time, each source once."""
     alike: dict[tuple[Path, Digest | None], list[Candidate]] = {}
     for candidate in found.candidates:

@@ -8,7 +8,7 @@ from preheat.core.events import Listener, Unneeded
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.library.library import Library
-from preheat.library.upkeep.sweep import Plan, Sweep
+from preheat.library.upkeep.sweep import Sweep, SweepPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def remove(
     return Removal(refs, clear(plan, sweep, on_event, really=really))
 
 
-def clear(plan: Plan, sweep: Sweep, on_event: Listener, *, really: bool) -> int:
+def clear(plan: SweepPlan, sweep: Sweep, on_event: Listener, *, really: bool) -> int:
     """Say what goes and what is held, and if `really`, take it away; return the bytes on disk."""
     for blob in plan.blobs:
         on_event(Unneeded(str(blob.names[0]), blob.blocks, ""))

@@ -19,7 +19,7 @@ Mend = Callable[[Snapshot, File], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class VerifyResult:
     """How many blobs and bytes were hashed, and how many blobs were not, as they had been of late.
 
     `rotten` are the blobs found so or that could not be read; `left` those of them that are not here again, and those
@@ -36,7 +36,7 @@ class Verdict:
 
 def verify(
     library: Library, only: Sequence[Snapshot] | None, since_s: float, on_event: Listener, mend: Mend | None = None
-) -> Verdict:
+) -> VerifyResult:
     """Hash all blobs, or those of the snapshots `only`, except those found right in the last `since_s` and untouched.
 
     What is rotten loses its names, so that a pull brings it again, and lies in `quarantine/`; a library that cannot be
@@ -68,7 +68,7 @@ def verify(
         for blob in rotten
         if blob in unread or not (library.writable and any(library.has(name) for name in blob.names))
     ]
-    return Verdict(
+    return VerifyResult(
         blobs=len(blobs),
         size=sum(blob.size for blob in blobs),
         skipped=len(listed) - len(blobs),

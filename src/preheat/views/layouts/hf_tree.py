@@ -10,12 +10,12 @@ from pathlib import Path
 
 from preheat.core.digest import SHA256
 from preheat.core.snapshot import File, Snapshot
-from preheat.views.view_protocol import Note
+from preheat.views.view_protocol import ViewNote
 
 
-def tree_note(snapshot: Snapshot, trees: Path) -> Note:
+def tree_note(snapshot: Snapshot, trees: Path) -> ViewNote:
     """Describe a commit's listing in the folder `trees`; one that is there stays."""
-    return Note(
+    return ViewNote(
         trees / f"{snapshot.commit}.json",
         lambda before: tree_listing(snapshot) if before.body is None else before.body,
     )

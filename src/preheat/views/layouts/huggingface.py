@@ -18,7 +18,7 @@ from preheat.core.snapshot import Snapshot
 from preheat.views.layouts.hf_tree import tree_note
 from preheat.views.links import AUTO
 from preheat.views.revisions import HUGGING_FACE_BRANCH, branch_for
-from preheat.views.view_protocol import Before, Bytes, Note, Piece
+from preheat.views.view_protocol import Before, Bytes, Piece, ViewNote
 
 
 class HuggingFaceCache:
@@ -39,7 +39,11 @@ class HuggingFaceCache:
         tree = (tree_note(snapshot, repo / "trees"),) if whole else ()
         branch = branch_for(snapshot.ref, HUGGING_FACE_BRANCH)
         # Last: who finds the branch finds all of it.
-        return (*files, *tree, Note(repo / "refs" / branch, partial(_commit, snapshot.commit.encode()), single=True))
+        return (
+            *files,
+            *tree,
+            ViewNote(repo / "refs" / branch, partial(_commit, snapshot.commit.encode()), single=True),
+        )
 
     def environ(self, at: Path) -> dict[str, str]:
         """See View."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from preheat.core.snapshot import File, Snapshot
 from preheat.views.layouts.hf_tree import tree_note
 from preheat.views.links import AUTO
-from preheat.views.view_protocol import Before, Bytes, Note, Piece
+from preheat.views.view_protocol import Before, Bytes, Piece, ViewNote
 
 _CACHEDIR_TAG = b"""\
 Signature: 8a477f597d28d172789f06886806bc55
@@ -50,7 +50,7 @@ class LocalDir:
         for one in (home, former_home):
             pieces.append(_constant(one / ".gitignore", b"*"))
             pieces += [
-                Note(
+                ViewNote(
                     one / "download" / f"{file.path}.metadata",
                     partial(_described, file, snapshot.commit, at / file.path, self._now),
                     of=at / file.path,
@@ -64,8 +64,8 @@ class LocalDir:
         return {}
 
 
-def _constant(at: Path, body: bytes) -> Note:
-    return Note(at, lambda before: body if before.body is None else before.body)
+def _constant(at: Path, body: bytes) -> ViewNote:
+    return ViewNote(at, lambda before: body if before.body is None else before.body)
 
 
 def _described(file: File, commit: str, placed: Path, now: Callable[[], float], before: Before) -> bytes:

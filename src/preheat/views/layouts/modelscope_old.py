@@ -19,7 +19,7 @@ from preheat.core.snapshot import Snapshot
 from preheat.views.layouts.modelscope import owner_and_name
 from preheat.views.links import AUTO
 from preheat.views.revisions import MODELSCOPE_BRANCH, branch_for
-from preheat.views.view_protocol import Alias, Before, Bytes, Note, Piece
+from preheat.views.view_protocol import Alias, Before, Bytes, Piece, ViewNote
 
 _PROTOCOL = 4
 
@@ -44,10 +44,10 @@ class OldModelScopeCache:
         branch = branch_for(snapshot.ref, MODELSCOPE_BRANCH)
         return (
             *(Bytes(repo / file.path, file, yields=pinned) for file in snapshot.files),
-            Note(repo / ".mdl", partial(_name, f"{owner}/{name}"), single=True),
-            Note(repo / ".mv", partial(_version, branch), single=True),
+            ViewNote(repo / ".mdl", partial(_name, f"{owner}/{name}"), single=True),
+            ViewNote(repo / ".mv", partial(_version, branch), single=True),
             # Last: what it names is there.
-            Note(repo / ".msc", partial(_list, repo, mine)),
+            ViewNote(repo / ".msc", partial(_list, repo, mine)),
             *((Alias(models / name, repo.name),) if repo.name != name else ()),
         )
 

@@ -6,7 +6,7 @@ from preheat.cli.wiring import Wiring
 from preheat.core.errors import NotPreloaded
 from preheat.core.ref import Ref
 from preheat.core.units import say_size
-from preheat.library.upkeep.usage import Survey, Version, survey
+from preheat.library.upkeep.usage import Survey, VersionUsage, survey
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -29,7 +29,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     return 0
 
 
-def table(versions: list[Version], everything: Survey) -> str:
+def table(versions: list[VersionUsage], everything: Survey) -> str:
     """Lay the versions out, one a line, and sum up what sharing saves."""
     if not versions:
         return "nothing is here"
@@ -54,13 +54,13 @@ def table(versions: list[Version], everything: Survey) -> str:
     return "\n".join(lines)
 
 
-def said(version: Version) -> str:
+def said(version: VersionUsage) -> str:
     """Name a version by its branches and the front of its commit."""
     commit = version.ref.revision[:12]
     return f"{', '.join(version.revisions)} {commit}".strip()
 
 
-def _facts(version: Version) -> dict[str, object]:
+def _facts(version: VersionUsage) -> dict[str, object]:
     return {
         "ref": str(version.ref),
         "commit": version.ref.revision,
