@@ -1,4 +1,4 @@
-"""Config: what the environment says, read once and in one place."""
+"""Config: the environment variables that preheat reads, read once and in one place."""
 
 import contextlib
 import os

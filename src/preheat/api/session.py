@@ -1,4 +1,4 @@
-"""Session: settings and environment, and the objects that they mean, each made when it is first wanted.
+"""Session: the settings and environment of one use of the API, and the objects made from them on first use.
 
 What only some verbs need is imported where it is made: a start from a full library opens no connection.
 """

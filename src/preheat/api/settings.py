@@ -1,4 +1,4 @@
-"""Settings: how verbs work, whatever they are asked to do: the library, the hubs, connections and waits."""
+"""Settings: options that every verb shares: the library, the hubs, connections and time-outs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dispatch: hands a command line to its verb, and says what came of it."""
+"""Dispatch: import the module of a verb, run it, and convert its errors to exit statuses."""
 
 import argparse
 import contextlib

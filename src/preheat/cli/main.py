@@ -1,4 +1,4 @@
-"""Main: the command. Kept light, so that --help costs no more than Python itself."""
+"""Main: the entry point. It imports little, so that --help starts about as fast as Python itself."""
 
 import gc
 import os

@@ -1,4 +1,4 @@
-"""Parser: the command's words, as argparse is told them. Imports nothing heavy: --help needs no more than this."""
+"""Parser: the command line, as an argparse parser. Imports nothing heavy, since --help needs nothing more."""
 
 import argparse
 from typing import NoReturn

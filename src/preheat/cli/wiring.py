@@ -1,4 +1,4 @@
-"""Wiring: what a command line says, as a session's settings."""
+"""Wiring: convert the command line to the settings of a session."""
 
 import argparse
 from pathlib import Path

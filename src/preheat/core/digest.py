@@ -1,4 +1,4 @@
-"""Digest: what some bytes must hash to."""
+"""Digest: a hash algorithm and the expected hash of some bytes."""
 
 import hashlib
 import re

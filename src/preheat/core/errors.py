@@ -1,4 +1,4 @@
-"""Errors: what went wrong, with what, and what to type next."""
+"""Errors: what failed, with which thing, and what to type next."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Self

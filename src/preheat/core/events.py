@@ -1,4 +1,4 @@
-"""Events: what the organs have to tell, as facts; who listens decides how to say them."""
+"""Events: facts that verbs report while they work; the listener decides how to print them."""
 
 from collections.abc import Callable, Mapping
 

@@ -1,4 +1,4 @@
-"""Installation: the environment that this preheat is installed in, and the command that adds a package to it."""
+"""Installation: the environment that preheat is installed in, and the command that adds a package to it."""
 
 import importlib.metadata
 import importlib.util

@@ -1,4 +1,4 @@
-"""Mark: what is known about a file at a view's place: who put it there, its digest, and how it looked then."""
+"""Placement: what is known about a file in a view: who placed it, its digest, and its stat at that time."""
 
 import os
 from dataclasses import dataclass

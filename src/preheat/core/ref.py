@@ -1,4 +1,4 @@
-"""Ref: what a person types for a model; it may move."""
+"""Ref: the name of a model as a user types it; a branch in it may move."""
 
 import hashlib
 import ipaddress

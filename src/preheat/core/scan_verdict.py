@@ -1,4 +1,4 @@
-"""Verdict: what a scanner found in a file that can run code when it is loaded."""
+"""Scan verdict: what a scanner found in a file that can run code when it is loaded."""
 
 from dataclasses import dataclass
 

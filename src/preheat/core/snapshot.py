@@ -1,4 +1,4 @@
-"""Snapshot: one commit of a repository as a tuple of files."""
+"""Snapshot: one commit of a repository, as a tuple of files."""
 
 import re
 from collections.abc import Iterable, Sequence

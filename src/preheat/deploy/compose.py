@@ -1,4 +1,4 @@
-"""Compose: a compose file for a service; pure."""
+"""Compose: a service as a compose file; pure."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Dockerfile: an image with weights in it, for those who build with docker; pure."""
+"""Dockerfile: an image with weights in it, for users who build with docker; pure."""
 
 import json
 from collections.abc import Mapping, Sequence

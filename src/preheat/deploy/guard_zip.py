@@ -1,4 +1,4 @@
-"""Guard zip: the guard as one file that any Python from 3.8 on runs: `python guard.pyz … -- COMMAND`."""
+"""Guard zip: the guard as one file for any Python from 3.8 on: `python guard.pyz … -- COMMAND`."""
 
 import importlib.util
 import sys

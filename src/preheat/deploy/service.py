@@ -1,4 +1,4 @@
-"""Service: an app as those who keep services are told of it."""
+"""Service: an app as service managers need it: command, environment, probe, limits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

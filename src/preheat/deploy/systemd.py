@@ -1,4 +1,4 @@
-"""Systemd: a unit file for a service; pure."""
+"""Systemd: a service as a systemd unit file; pure."""
 
 import re
 

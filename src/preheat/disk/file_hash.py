@@ -1,4 +1,4 @@
-"""Feeding: a file's bytes given to hashes as they lie in the page cache, without being copied out of it."""
+"""File hash: hash a file from the page cache, without copying its bytes to user space."""
 
 import ctypes
 import mmap

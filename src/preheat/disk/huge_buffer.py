@@ -1,4 +1,4 @@
-"""Buffer: memory to read into, in huge pages where the kernel has them.
+"""Huge buffer: memory to read into, in huge pages if the kernel has them.
 
 What goes through small pages, which lie anywhere in memory, falls out of a core's cache by chance: hashing what was
 just read is a tenth slower then.

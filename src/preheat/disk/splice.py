@@ -1,4 +1,4 @@
-"""Pipe: bytes on their way from a socket to a file that the kernel moves, and this process never holds; see splice(2).
+"""Splice: a pipe through which the kernel moves bytes from a socket to a file; see splice(2).
 
 That is one copy of them instead of two.
 """

@@ -1,4 +1,4 @@
-"""Aside: a file that is written beside the one it is to become, and what a killed process has left of such files.
+"""Temporary file: a file written beside its target, and the cleanup of those that a killed process left.
 
 All such names are made here: `.NAME.RANDOM.new` in the folder of NAME. The writer holds an flock(2) on the file until
 it has its name, so that others can see that it is in use. What nobody has locked was left behind, and may be removed.

@@ -1,4 +1,4 @@
-"""`python -m preheat.guard`, for where preheat is installed: the same words as the zip's."""
+"""`python -m preheat.guard`: the guard where preheat is installed, with the same options as the zip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Main: the guard as a program of its own, from a zip, in any Python from 3.8 on."""
+"""Main: the guard as a program of its own, from a zip, for any Python from 3.8 on."""
 
 from __future__ import annotations
 

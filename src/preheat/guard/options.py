@@ -1,4 +1,4 @@
-"""Settings: what the guard is told on its own command line, or in a JSON file; for where preheat is not installed."""
+"""Options: the guard's command line, or the same in a JSON file, where preheat is not installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keep: set the stage that was asked for around an app, supervise it there, and clear the stage."""
+"""Setup: create what an app's supervision needs, supervise the app, and clean up."""
 
 from __future__ import annotations
 

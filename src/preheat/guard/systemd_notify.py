@@ -1,4 +1,4 @@
-"""Notice: tells systemd how it goes, where systemd asked to be told: sd_notify(3)."""
+"""Systemd notify: report readiness and state to systemd, if it asks for that: sd_notify(3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Warm-up: bring the files that an app will read into the page cache, in its order, while it is busy with itself."""
+"""Warm-up: read the files that an app will read into the page cache, in the app's order, while it starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Boundary: what an answer of a hub makes our code raise becomes that hub's error, so that another can be asked."""
+"""Error boundary: convert an exception over a hub's invalid response to a hub error, so that the next hub is tried."""
 
 import functools
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Ranges: a part of a file over HTTP, from servers that know ranges and from those that send everything."""
+"""File range: part of a file over HTTP, from servers with range requests and from those without."""
 
 import re
 from collections.abc import Callable, Mapping

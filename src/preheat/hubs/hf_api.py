@@ -1,4 +1,4 @@
-"""The forms of the Hugging Face API as a client meets them: documents, paths and errors, without I/O."""
+"""Hugging Face API, client side: documents, paths and errors, without I/O."""
 
 import re
 from collections.abc import Mapping

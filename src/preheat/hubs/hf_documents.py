@@ -1,4 +1,4 @@
-"""The Hugging Face API's documents, as both ends know them: huggingface_hub/hf_api.py, RepoSibling, RepoFile."""
+"""Hugging Face API documents, shared by client and mirror: huggingface_hub/hf_api.py, RepoSibling, RepoFile."""
 
 import msgspec
 

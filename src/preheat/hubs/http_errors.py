@@ -1,4 +1,4 @@
-"""What HTTP says when it says no, whichever hub speaks: how long to wait, and what may pass by itself."""
+"""HTTP errors of any hub: how long to wait before a retry, and which statuses are worth one."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Hub: where snapshots come from."""
+"""Hub: the protocol of everything that resolves refs to snapshots and opens their files."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""HuggingFace: a hub that speaks the Hugging Face API, over plain HTTP."""
+"""HuggingFace: a hub with the Hugging Face API, over HTTP."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -1,4 +1,4 @@
-"""Listing: the commit of what names none: a name made of its files."""
+"""Listing commit: a commit ID made from a file list, for hubs that have none."""
 
 import hashlib
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""ModelScope: a hub that speaks the ModelScope API."""
+"""ModelScope: a hub with the ModelScope API, over HTTP."""
 
 import re
 from collections.abc import Iterator, Mapping

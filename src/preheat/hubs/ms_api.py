@@ -1,4 +1,4 @@
-"""The forms of the ModelScope API as a client meets them: documents, paths and errors, without I/O."""
+"""ModelScope API, client side: documents, paths and errors, without I/O."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The ModelScope API's documents, as both ends know them: modelscope/hub/api.py, modelscope_hub/_legacy_api.py."""
+"""ModelScope API documents, shared by client and mirror: modelscope/hub/api.py, modelscope_hub/_legacy_api.py."""
 
 import msgspec
 

@@ -1,4 +1,4 @@
-"""Url: a hub that is any server: one file at an address, named by its digest."""
+"""Url: a hub that is one file at any HTTP address, named by its digest."""
 
 import re
 

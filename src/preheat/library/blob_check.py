@@ -1,4 +1,4 @@
-"""Soundness: whether a blob's file is still the one whose bytes were hashed; if not, hash it once and seal it anew."""
+"""Blob check: whether a blob's file has changed since it was hashed; if so, hash it once and seal it again."""
 
 import threading
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Decoded: what small files hold, decoded once while the files are unchanged."""
+"""Decoded files: the contents of small files, decoded once while the files are unchanged."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""Holding: whether the bytes in a library are those that a snapshot's digests name, as a lock's does."""
+"""Digest check: whether the bytes in the library match a snapshot's digests, for example those of a lock."""
 
 import os
 from dataclasses import replace

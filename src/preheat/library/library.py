@@ -1,4 +1,4 @@
-"""Library: where snapshots are kept for good. Its format is docs/library-format.md."""
+"""Library: stores snapshots. docs/library-format.md describes its files."""
 
 import contextlib
 import functools

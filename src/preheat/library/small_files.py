@@ -1,4 +1,4 @@
-"""Reading: the library's small files, whatever lies under their names by now."""
+"""Small files: read the library's own small files, whatever is at their paths now."""
 
 import errno
 import os

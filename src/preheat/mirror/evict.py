@@ -1,4 +1,4 @@
-"""Evict: keep the library below a size, at the cost of what the mirror fetched and no client used for longest."""
+"""Evict: keep the library below a size cap, by removing downloads that no client has used for longest."""
 
 import threading
 import time

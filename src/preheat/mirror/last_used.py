@@ -1,4 +1,4 @@
-"""Uses: when each version was last asked for, noted on disk, so that a restart does not forget it."""
+"""Last used: when each version was last requested, on disk, so that a restart keeps it."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Fence: which addresses a hub may lead to. It keeps a far hub from having us ask what only we can reach."""
+"""Address fence: which addresses a hub may redirect to; keeps it out of the user's private network."""
 
 import ipaddress
 import threading

@@ -1,4 +1,4 @@
-"""Transport: HTTP connections, kept alive; it knows no hub."""
+"""HTTP: pooled connections with keep-alive; knows no hub."""
 
 import contextlib
 import socket

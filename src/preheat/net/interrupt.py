@@ -1,4 +1,4 @@
-"""Interrupt: ends the waits of one thread's reads from another thread, without touching the sockets that it reads.
+"""Interrupt: end another thread's blocking reads without touching its sockets.
 
 A socket that one thread reads is never closed or shut down by another: what TLS has buffered would then be read as if
 it were content. Instead the reader waits on its socket and on a wake-up descriptor together, and ends its own read.

@@ -1,4 +1,4 @@
-"""Sockets whose reads can be interrupted by another thread, plain and TLS.
+"""Interruptible sockets: plain and TLS sockets whose reads another thread can end.
 
 Python's own sockets wait inside C, where nothing but their timeout ends the wait. These wait in `wait_readable`; while
 they read, the descriptor does not block, and TLS' own buffer is always emptied first.

@@ -1,4 +1,4 @@
-"""Trouble: what urllib3, TLS and proxies raise, as errors of ours; only what may pass is HubUnavailable."""
+"""Network errors: convert exceptions of urllib3, TLS and proxies; only what can pass is HubUnavailable."""
 
 import re
 import ssl

@@ -1,4 +1,4 @@
-"""Proxies: which proxy a request goes through, as the environment's variables say, and what is shown to it."""
+"""Proxies: the proxy for a request, by the environment's variables, and its credentials."""
 
 import base64
 import ipaddress

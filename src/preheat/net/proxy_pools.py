@@ -1,4 +1,4 @@
-"""Through: pools of connections through a proxy, by CONNECT, as plain requests, or over SOCKS."""
+"""Proxy pools: connection pools through a proxy, by CONNECT, as plain requests, or over SOCKS."""
 
 import importlib.util
 from typing import Any

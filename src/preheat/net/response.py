@@ -1,4 +1,4 @@
-"""Stream: an answer over HTTP on its way, read or poured into a pipe."""
+"""Response: an HTTP response in progress, read into a buffer or spliced into a pipe."""
 
 import contextlib
 import fcntl

@@ -1,4 +1,4 @@
-"""Retry: ask again after a pause, while asking again may help."""
+"""Retry: repeat a request with back-off, as long as that may help."""
 
 import random
 import time

@@ -1,4 +1,4 @@
-"""Collection: the recipes that come with preheat, by name; data in `builtin/`, and no code."""
+"""Built-in recipes: those that come with preheat, by name; the files are in `builtin/`."""
 
 from importlib.resources import files
 from pathlib import Path

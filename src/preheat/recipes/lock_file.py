@@ -1,4 +1,4 @@
-"""Lock: what a recipe's refs meant when they were pinned: for every need the commit, and each file's size and digest.
+"""Lock file: the commit of each need when it was pinned, and each file's size and digest.
 
 The file is TOML, made by `preheat lock` and meant to be compared, not edited: one line a file, in the order of the
 paths, so that a difference shows what moved. It names no endpoint and no path of the machine it was made on.

@@ -1,4 +1,4 @@
-"""Lock text: a lock as the file that is meant to be compared; its form is in lock_file.py, which reads it."""
+"""Lock writer: write a lock as a file that diffs well; lock_file.py reads it."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Offline: the switches that keep an app's libraries from asking the network for what is here, or telling it things."""
+"""Offline environment: variables that stop libraries from using the network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

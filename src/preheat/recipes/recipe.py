@@ -1,4 +1,4 @@
-"""Recipe: what an app needs, where it looks for it, how it starts."""
+"""Recipe: what an app needs, where it looks for it, and how it starts."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

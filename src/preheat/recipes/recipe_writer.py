@@ -1,4 +1,4 @@
-"""Draft: a recipe written down for people to go on with, remarks above it and all."""
+"""Recipe writer: write a recipe as TOML for people to edit, with comments."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Form: a TOML file read into typed words, any mistake with the line it is on."""
+"""TOML file: parse a file into typed values; each error has its line number."""
 
 import errno
 import os

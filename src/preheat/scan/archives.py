@@ -1,4 +1,4 @@
-"""Archives: zip and tar files, and packed streams, whose members are looked into each."""
+"""Archives: scan the members of zip and tar files, and compressed streams."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""Child: the process that looks into one file, prints a report as JSON, and ends. `python -m preheat.scan.child`."""
+"""Child: the process that scans one file and prints a JSON report. `python -m preheat.scan.child`."""
 
 import contextlib
 import io

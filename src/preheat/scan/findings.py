@@ -1,4 +1,4 @@
-"""Findings: what looking into one file yields, piece by piece, and the report that comes of it."""
+"""Findings: collect what the scan of one file finds, and make the report."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,4 +1,4 @@
-"""Kind: what a file is, read from its bytes and never from its name; pure."""
+"""Kinds: the type of a file, from its bytes and never from its name; pure."""
 
 import bz2
 import io

@@ -1,4 +1,4 @@
-"""Pickles: which names a pickle imports, and on which of picklescan's lists they are."""
+"""Pickles: the names that a pickle imports, and which of picklescan's lists they are on."""
 
 import io
 import logging

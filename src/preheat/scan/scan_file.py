@@ -1,4 +1,4 @@
-"""Scan: does a file run code when it is loaded, and which? Asked of picklescan, in a process of its own."""
+"""Scan file: whether a file runs code when it is loaded, by picklescan in a process of its own."""
 
 import importlib.metadata
 import os

@@ -1,4 +1,4 @@
-"""Text: configuration that makes a loader run code, and code itself; pure.
+"""Texts: configuration that makes a loader run code, and code itself; pure.
 
 Sources: transformers reads `auto_map` under trust_remote_code; modelscope reads `plugins` and `allow_remote` in
 configuration.json; PyYAML's unsafe loaders follow `!!python` tags; chat templates are Jinja, whose sandbox has been

@@ -1,4 +1,4 @@
-"""Fetch: carry a snapshot's missing files into the library, over many connections and every route there is."""
+"""Fetch: download a snapshot's missing files into the library, over many connections and all routes."""
 
 import contextlib
 import threading

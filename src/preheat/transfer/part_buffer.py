@@ -1,4 +1,4 @@
-"""Vessel: what a thread carries bytes in, from a reader to a partial: a pipe where the kernel can, else a buffer."""
+"""Part buffer: moves bytes from a reader to a partial: a pipe if the kernel can splice, else memory."""
 
 from preheat.disk.huge_buffer import make_buffer
 from preheat.disk.splice import Pipe, make_pipe

@@ -1,4 +1,4 @@
-"""Flight: a part on its way, and the file it belongs to."""
+"""Part download: one part of a file in progress, and the file that it belongs to."""
 
 import threading
 import time

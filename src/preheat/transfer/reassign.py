@@ -1,4 +1,4 @@
-"""Handover: parts that change hands, from who is slow, or one too many, to who is not; the board's lock is held."""
+"""Reassign: move parts from slow or surplus connections to fast ones; the scheduler's lock is held."""
 
 from collections.abc import Iterable
 from typing import NamedTuple

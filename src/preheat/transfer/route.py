@@ -1,4 +1,4 @@
-"""Route: one way to a snapshot's bytes, and how it has behaved."""
+"""Route: one source of a snapshot's bytes, and its record of speed and errors."""
 
 import time
 from dataclasses import dataclass, field

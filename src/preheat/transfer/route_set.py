@@ -1,4 +1,4 @@
-"""Routes: all ways to a fetch's bytes, and whom to ask next; the board's lock is held."""
+"""Route set: all sources of a fetch, and which to use next; the scheduler's lock is held."""
 
 from collections.abc import Callable, Collection, Iterator
 

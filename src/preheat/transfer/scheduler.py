@@ -1,4 +1,4 @@
-"""Board: what is left to fetch, who is fetching it, and from where; shared by a fetch's threads."""
+"""Scheduler: which parts are left, which thread downloads which, and from where; shared by all threads."""
 
 import os
 import threading

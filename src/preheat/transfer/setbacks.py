@@ -1,4 +1,4 @@
-"""Setbacks: flights that stall, and connections that break; the scheduler's lock is held."""
+"""Setbacks: stalled downloads and broken connections; the scheduler's lock is held."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence

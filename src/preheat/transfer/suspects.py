@@ -1,4 +1,4 @@
-"""Blame: which bytes to ask for again, when a file is whole and wrong."""
+"""Suspects: which bytes to download again, when a complete file has the wrong digest."""
 
 from collections.abc import Sequence
 

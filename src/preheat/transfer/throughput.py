@@ -1,4 +1,4 @@
-"""Gauge: what a route brings with as many connections as it has now, once they bring what they can."""
+"""Throughput: the steady rate of a route at its current number of connections."""
 
 from preheat.transfer.route import Measured, Route
 

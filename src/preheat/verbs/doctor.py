@@ -1,4 +1,4 @@
-"""Doctor: look at what a start meets here, and say what would make it sooner."""
+"""Doctor: find what slows a start on this machine, and report what would help."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence

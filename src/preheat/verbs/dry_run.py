@@ -1,4 +1,4 @@
-"""Outlook: what a pull would bring, and what it would take, found out without pulling."""
+"""Dry run: what a pull would download, and how long it would take, without downloading."""
 
 import time
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Lock: pin what a recipe needs to commits, sizes and digests; or say what has moved since."""
+"""Lock: pin a recipe's needs to commits, sizes and digests, or report which have moved."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Required: what a recipe needs, in the library and as its lock says, its bytes unchanged since they were hashed."""
+"""Locked needs: a recipe's needs in the library, as its lock says, with bytes unchanged since hashing."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Mirror: serve the library, and plain folders, in the hubs' own APIs; with upstreams, fetch what they lack."""
+"""Mirror: serve the library and plain folders in the hubs' own APIs; with upstreams, download what is missing."""
 
 import secrets
 import socket

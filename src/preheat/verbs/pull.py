@@ -1,4 +1,4 @@
-"""Pull: bring a model into the library."""
+"""Pull: download a model into the library."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

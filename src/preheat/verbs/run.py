@@ -1,4 +1,4 @@
-"""Run: start an app offline on what the library has, and keep it alive."""
+"""Run: start an app offline with what is in the library, and keep it running."""
 
 import os
 import time

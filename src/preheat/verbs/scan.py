@@ -1,4 +1,4 @@
-"""Scan: look into the files that can run code when they are loaded, once for each blob and scanner."""
+"""Scan: check files that can run code when they are loaded, once for each blob and scanner."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""View: place what an app needs where it looks for it."""
+"""View: place an app's needs where it looks for them."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Links: put a blob's bytes at another path without a second copy, where the filesystem lets us."""
+"""Links: put a blob at another path by reflink, hard link or symlink, else by copy."""
 
 import errno
 import fcntl

@@ -1,4 +1,4 @@
-"""Names: files under other names than their repository gives them."""
+"""Names: files under names that differ from those in their repository."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Occupied: what a path's present content means for a view that has a file there. Pure: no file is looked at here."""
+"""Occupied: whether a view may replace what is at a path now; pure, reads no file."""
 
 import enum
 import itertools

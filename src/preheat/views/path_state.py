@@ -1,4 +1,4 @@
-"""Sight: what lies at a path where a view's file is to be, before anything is changed."""
+"""Path state: what is at a path where a view will have a file."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Placer: carries out a layout: lays blobs and small files out, and counts what that took."""
+"""Placer: carry out a layout: link or write its files, and count the bytes."""
 
 import os
 from collections import Counter

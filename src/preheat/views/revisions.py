@@ -1,4 +1,4 @@
-"""Revisions: under which branch an app looks for what a ref names."""
+"""Revisions: the branch under which an app looks for a ref."""
 
 from preheat.core.ref import Ref
 

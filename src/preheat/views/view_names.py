@@ -1,4 +1,4 @@
-"""Views: a layout by its name."""
+"""View names: a layout by the name that users type."""
 
 from preheat.core.errors import UsageError
 from preheat.views.layouts.flat import Flat

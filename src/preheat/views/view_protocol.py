@@ -1,4 +1,4 @@
-"""View: the library in another program's layout."""
+"""View: the protocol of a layout: place a snapshot, and the environment variables that lead to it."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass

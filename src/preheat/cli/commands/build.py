@@ -1,4 +1,4 @@
-"""`preheat build`."""
+"""The `preheat build` command."""
 
 import argparse
 from pathlib import Path

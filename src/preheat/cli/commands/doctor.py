@@ -1,4 +1,4 @@
-"""`preheat doctor`."""
+"""The `preheat doctor` command."""
 
 import argparse
 from dataclasses import replace

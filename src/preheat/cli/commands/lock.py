@@ -1,4 +1,4 @@
-"""`preheat lock`."""
+"""The `preheat lock` command."""
 
 import argparse
 

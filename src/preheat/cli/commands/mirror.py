@@ -1,4 +1,4 @@
-"""`preheat mirror`."""
+"""The `preheat mirror` command."""
 
 import argparse
 import contextlib

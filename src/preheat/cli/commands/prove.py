@@ -1,4 +1,4 @@
-"""`preheat prove`."""
+"""The `preheat prove` command."""
 
 import argparse
 import os

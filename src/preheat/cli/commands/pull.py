@@ -1,4 +1,4 @@
-"""`preheat pull`."""
+"""The `preheat pull` command."""
 
 import argparse
 from pathlib import Path

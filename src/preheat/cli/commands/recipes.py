@@ -1,4 +1,4 @@
-"""`preheat recipes`."""
+"""The `preheat recipes` command."""
 
 import argparse
 from pathlib import Path

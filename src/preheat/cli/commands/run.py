@@ -1,4 +1,4 @@
-"""`preheat run`."""
+"""The `preheat run` command."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""`preheat serve-config`."""
+"""The `preheat serve-config` command."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""`preheat trace`."""
+"""The `preheat trace` command."""
 
 import argparse
 import signal

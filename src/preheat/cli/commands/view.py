@@ -1,4 +1,4 @@
-"""`preheat view`."""
+"""The `preheat view` command."""
 
 import argparse
 

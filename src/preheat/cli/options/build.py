@@ -1,4 +1,4 @@
-"""Imaging: the words of the verb that builds images, as argparse is told them."""
+"""Options of `build`."""
 
 import argparse
 from collections.abc import Callable

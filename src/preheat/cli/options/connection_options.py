@@ -1,4 +1,4 @@
-"""Reaching: the words of every verb that opens connections, as argparse is told them; preheat.cli.wiring reads them."""
+"""Connection options: those of every verb that opens connections; preheat.cli.wiring reads them."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""Mirroring: the words of the verb that serves, as argparse is told them."""
+"""Options of `mirror`."""
 
 import argparse
 

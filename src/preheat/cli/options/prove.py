@@ -1,4 +1,4 @@
-"""Proving: the words of the verbs that measure and advise, as argparse is told them."""
+"""Options of `prove` and `doctor`."""
 
 import argparse
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Describing: the words of the verbs that find out, write down and pin what an app needs, as argparse is told them."""
+"""Options of `trace`, `lock` and `recipes`."""
 
 import argparse
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Upkeep: the words of the verbs that look after the library, as argparse is told them."""
+"""Options of `adopt`, `ls`, `show`, `pin`, `unpin`, `rm`, `prune` and `verify`."""
 
 import argparse
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Console: says events, errors and results: to programs as JSON lines, else to people."""
+"""Console: print events, errors and results, as JSON lines for programs or as sentences for people."""
 
 import sys
 import threading

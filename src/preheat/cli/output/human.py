@@ -1,4 +1,4 @@
-"""People: events, errors and results as sentences on stderr, with a bar where that is a terminal."""
+"""Human output: events, errors and results as sentences on stderr, with a progress bar on a terminal."""
 
 import functools
 import math

@@ -1,4 +1,4 @@
-"""Pace: how much has come, how fast, and how long the rest will take."""
+"""Progress: bytes so far, rate, and estimated time left."""
 
 from collections import deque
 

@@ -1,4 +1,4 @@
-"""Sentences: what upkeep has to tell people, event by event."""
+"""Upkeep lines: the sentence for each event of the library's upkeep."""
 
 from preheat.core.events import Adopted, Evicted, LeftOut, Mended, Rotten, Unneeded
 from preheat.core.units import say_size

@@ -1,4 +1,4 @@
-"""Room: how much memory may still be taken here, the machine's and the memory cgroup's word taken together."""
+"""Free memory: bytes that can still be allocated, on the machine and within the memory cgroup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Victims: how often the kernel killed for want of memory, in an app's memory cgroup and on the whole machine."""
+"""OOM: the number of out-of-memory kills, in an app's memory cgroup and on the whole machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Peak: the most memory that an app and all its children had at once."""
+"""Peak memory: the most memory that an app and all its children had at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holder: who listens on a port already."""
+"""Ports: which process listens on a port."""
 
 from __future__ import annotations
 

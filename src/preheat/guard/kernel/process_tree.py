@@ -1,4 +1,4 @@
-"""Kin: the processes of this machine as /proc tells them, to find an app's whole family."""
+"""Process tree: all processes in /proc, and which of them descend from an app."""
 
 from __future__ import annotations
 

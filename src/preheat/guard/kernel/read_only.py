@@ -1,4 +1,4 @@
-"""Shield: folders that an app may read and not write, be it root.
+"""Read-only: folders that an app can read but not write, even as root.
 
 mount_namespaces(7): the calling process gets mounts of its own, and there each folder a read-only one over itself. All
 that it starts inherits them; nobody else sees them. Only who may mount can do so; everybody else has the files' mode.

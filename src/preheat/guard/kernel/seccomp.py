@@ -1,4 +1,4 @@
-"""Seccomp: the kernel's way to be told of a thread's system calls before they run, without root.
+"""Seccomp: be notified of a thread's system calls before they run, without root.
 
 seccomp_unotify(2): a filter on the calling thread, inherited by all it starts, stops the calls that may talk to a
 network; whoever holds the listener reads each and lets it go on. Nothing else is stopped, and nothing is changed.

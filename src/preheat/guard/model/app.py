@@ -1,4 +1,4 @@
-"""App: a program to start, and how it says that it is ready."""
+"""App: a program to start, and the probe that reports when it is ready."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ending: how a process ended, in words and as a shell would put it."""
+"""Exit words: how a process ended, as a sentence and as a shell's exit status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Life: where an app stands, and what is to be done next; a pure room, time comes in as an argument."""
+"""Life: the state of an app and the next action; pure, the time is an argument."""
 
 from __future__ import annotations
 

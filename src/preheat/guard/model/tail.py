@@ -1,4 +1,4 @@
-"""Tail: the last that an app has said."""
+"""Tail: the last lines of an app's output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bell: wakes the loop, from a thread or a signal's handler, so that it need not look up by the clock."""
+"""Wakeup: wakes the supervisor's loop from a thread or a signal handler, so that it need not poll."""
 
 from __future__ import annotations
 

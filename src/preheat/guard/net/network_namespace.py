@@ -1,4 +1,4 @@
-"""Isolation: a network of an app's own, with nothing in it but the loopback; and a door for the one port it serves.
+"""Network namespace: a network with loopback only for the app, and a relay for the port that it serves.
 
 network_namespaces(7): a process that has unshared its network, and all that it starts, can reach each other and nobody
 else, whatever they do. Root may; others may in a user namespace of their own, where the system lets them

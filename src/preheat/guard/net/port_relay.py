@@ -1,4 +1,4 @@
-"""Front: the app's public port, held from the first second, and handed on connection by connection."""
+"""Port relay: listens on the app's public port from the start, and relays each connection to an instance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small HTTP: one request, one answer, goodbye; for a guard that is asked a few times a minute."""
+"""Small HTTP: one request and one response a connection, for a few requests a minute."""
 
 from __future__ import annotations
 

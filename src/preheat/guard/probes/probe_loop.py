@@ -1,4 +1,4 @@
-"""Lookout: asks a probe over and over, and remembers what it last heard."""
+"""Probe loop: runs a probe again and again in a thread, and keeps the last result."""
 
 from __future__ import annotations
 

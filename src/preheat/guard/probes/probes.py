@@ -1,4 +1,4 @@
-"""Probe: a question that an app answers when it is ready."""
+"""Probes: HTTP, TCP, output line or command; each reports whether an app is ready."""
 
 from __future__ import annotations
 

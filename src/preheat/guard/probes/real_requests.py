@@ -1,4 +1,4 @@
-"""Real request: asks an app for what it is there for, and believes it when the answer is whole."""
+"""Real requests: a probe that sends a request as a user would, and checks that the response is complete."""
 
 from __future__ import annotations
 

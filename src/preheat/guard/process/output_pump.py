@@ -1,4 +1,4 @@
-"""Pump: carries what an app says to where it belongs, byte for byte."""
+"""Output pump: copies an app's output to its destinations, byte for byte."""
 
 from __future__ import annotations
 

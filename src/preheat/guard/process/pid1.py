@@ -1,4 +1,4 @@
-"""Init: what process 1 of a container owes the kernel: to reap every orphan, and to pass signals on."""
+"""PID 1: reap orphans and forward signals when the guard is a container's first process."""
 
 from __future__ import annotations
 

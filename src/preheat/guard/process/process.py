@@ -1,4 +1,4 @@
-"""Process: one start of an app, from its first breath to the last of what it started."""
+"""Process: one start of an app, until the last of its processes has ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spawn: bring an app to life under a warden, its words on pipes of ours."""
+"""Spawn: start an app below a warden, with its output on pipes."""
 
 from __future__ import annotations
 

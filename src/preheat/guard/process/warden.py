@@ -1,4 +1,4 @@
-"""Warden: the process between guard and app, that ends all the app left when the guard is gone, however it went.
+"""Warden: the process between guard and app; it ends the app's processes when the guard is gone.
 
 It is the app's parent, and foster parent of whatever the app starts and leaves (PR_SET_CHILD_SUBREAPER): a grandchild
 that daemonises becomes the warden's child, never init's. It says over a pipe how the app ended, and lives until its

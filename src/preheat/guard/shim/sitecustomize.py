@@ -1,4 +1,4 @@
-"""Shim: what every Python that the app starts does first, when its folder comes first on PYTHONPATH.
+"""Sitecustomize: what every Python that the app starts imports first, if this folder leads PYTHONPATH.
 
 It asks torch to map checkpoints instead of copying them into memory: `torch.load` without `mmap=` then behaves as with
 `mmap=True` (torch/serialization.py, from 2.1 on, takes its default from torch.utils.serialization.config). Then it does

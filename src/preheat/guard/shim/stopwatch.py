@@ -1,4 +1,4 @@
-"""Stopwatch: notes when this Python began, and how long each module took to import, for who measures a start.
+"""Stopwatch: logs when this Python started and how long each import took, to measure a start.
 
 It stands around the one function that every import of a module not yet loaded goes through, in CPython 3.8 and later
 (import.c calls it by its name, importlib.import_module too). Two looks at the clock and one tuple a module: less than

@@ -1,4 +1,4 @@
-"""Tracer: notes what this Python opens, writes, asks the network for and starts, to find out what an app needs.
+"""Tracer: logs what this Python opens, writes, requests and starts, to find out what an app needs.
 
 Mostly by audit hooks (PEP 578), which no code can slip past that Python runs; the answers to HTTP requests by a thin
 coat around http.client (which urllib, urllib3 and requests are made of), httpx and aiohttp. Native code is not seen

@@ -1,4 +1,4 @@
-"""Board: what is known of the app just now, and what is answered to those who ask."""
+"""App status: the app's current state, and the responses to status requests."""
 
 from __future__ import annotations
 

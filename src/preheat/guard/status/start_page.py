@@ -1,4 +1,4 @@
-"""Pages: the page that people see while an app starts, and the metrics that machines read; a pure room."""
+"""Start page: the page that users see while an app starts, and its metrics; pure."""
 
 from __future__ import annotations
 

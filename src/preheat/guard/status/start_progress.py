@@ -1,4 +1,4 @@
-"""Progress: how far a start has come, by the files that an app is known to open, in their order."""
+"""Start progress: how far a start is, by the files that the app is known to open, in order."""
 
 from __future__ import annotations
 

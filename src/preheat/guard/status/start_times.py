@@ -1,4 +1,4 @@
-"""History: how long the last starts took, kept in a small file from one guard to the next."""
+"""Start times: durations of the last starts, in a small file that survives the guard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Diagnosis: what an app's last words say of why it ended; a pure room."""
+"""Diagnosis: why an app ended, recognized in its last output; pure."""
 
 from __future__ import annotations
 

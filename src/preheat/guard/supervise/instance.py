@@ -1,4 +1,4 @@
-"""Instance: one start of an app with those who ask it how it is."""
+"""Instance: one start of an app, with the probe loop and witness that observe it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Crew: the instances of one app: the one that serves, one that may stand by, and those that leave."""
+"""Instances: those of one app: one that serves, one on standby, and those that drain."""
 
 from __future__ import annotations
 

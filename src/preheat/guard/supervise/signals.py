@@ -1,4 +1,4 @@
-"""Requests: the signals that ask the guard to stop its app, or to start it anew."""
+"""Signals: requests to stop the app or to restart it."""
 
 from __future__ import annotations
 

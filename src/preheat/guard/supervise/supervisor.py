@@ -1,4 +1,4 @@
-"""Supervise: start an app, watch it, start it again, and say how it came out."""
+"""Supervisor: start an app, watch it, restart it, and report how it ended."""
 
 from __future__ import annotations
 

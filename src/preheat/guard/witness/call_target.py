@@ -1,4 +1,4 @@
-"""Aim: where a system call that waits wants to go, and what it sends, read from the memory of who made it.
+"""Call target: the address and data of a waiting system call, read from the caller's memory.
 
 Another thread of the app may change that memory between this look and the kernel's own: what is read is a count and a
 name for people, and no barrier.

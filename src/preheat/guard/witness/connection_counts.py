@@ -1,4 +1,4 @@
-"""Tally: what an app and its children tried to reach, added up, with the names that they looked up."""
+"""Connection counts: the addresses and names that an app and its children tried to reach, added up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Witness: sees where an app and all its children try to connect, and which names they look up.
+"""Connections: observes where an app and all its children connect, and which names they look up.
 
 It counts attempts, not packets: each connect(2), and each sendto(2), sendmsg(2), sendmmsg(2) that names an address,
 whatever comes of it; and each lookup of a name. Where a resolver is asked by DNS on port 53, unencrypted, or by the

@@ -1,4 +1,4 @@
-"""Confessions: lines by which an app says itself that it fetches something, in a start that should be offline."""
+"""Download lines: output lines in which an app reports a download, in a start that should be offline."""
 
 from __future__ import annotations
 

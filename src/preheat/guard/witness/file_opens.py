@@ -1,4 +1,4 @@
-"""Opens: sees which files a program opens, native code included, as far as the system permits.
+"""File opens: observes which files a program opens, native code included, as far as permissions allow.
 
 By fanotify(7) where we may (CAP_SYS_ADMIN): the kernel tells of every open and every close on the mounts that matter.
 Elsewhere by looking into /proc/PID/fd and /proc/PID/maps of the program's family again and again, which misses what is

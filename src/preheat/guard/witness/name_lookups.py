@@ -1,4 +1,4 @@
-"""Questions: the names that a program asks a resolver for, read out of the bytes that it sends.
+"""Name lookups: the host names in the bytes that a program sends to a resolver.
 
 DNS (RFC 1035, section 4) by datagram and by stream; systemd-resolved's varlink interface, which nss-resolve(8) speaks;
 nscd(8); and avahi-daemon, which nss-mdns speaks.

@@ -1,4 +1,4 @@
-"""Address: where a socket call wants to go, as the kernel reads it."""
+"""Sockaddr: the address in a socket call, parsed as the kernel does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Strace: sees which files a program opens, native code included, and how much of them it reads, by strace(1).
+"""Strace: observes which files a program opens and how much of them it reads, by strace(1).
 
 For where fanotify is not permitted. Its notes, a file for each thread, hold calls and paths and none of the bytes.
 """

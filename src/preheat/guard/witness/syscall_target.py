@@ -1,4 +1,4 @@
-"""Inquiry: what one system call wants of others: a connection, a resolver, or an answer to a name."""
+"""Syscall target: what one system call is for: a connection, a resolver, or a response to a lookup."""
 
 from __future__ import annotations
 

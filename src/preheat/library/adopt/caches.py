@@ -1,4 +1,4 @@
-"""Caches: what other programs' caches turn out to hold, told alike for all of them."""
+"""Caches: what the readers of other programs' caches return: versions, files, and what was not understood."""
 
 import errno
 import hashlib

@@ -1,4 +1,4 @@
-"""Hugging Face caches: the layouts that huggingface_hub 0.20 to 2.4 writes, links and all, and its local folders.
+"""Hugging Face caches: read the layouts of huggingface_hub 0.20 to 2.4, and its local folders.
 
     models--OWNER--NAME/refs/REVISION          the commit's 40 digits
     models--OWNER--NAME/blobs/ETAG             a file, or since 1.32 a link to CACHE/blobs/FF/XET

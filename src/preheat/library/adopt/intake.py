@@ -1,4 +1,4 @@
-"""Intake: a file that lies elsewhere becomes a blob, after one read, and if possible without a second copy."""
+"""Intake: make a blob of a file outside the library, after reading it once, and without a copy if possible."""
 
 import contextlib
 import errno

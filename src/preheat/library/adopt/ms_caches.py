@@ -1,4 +1,4 @@
-"""ModelScope caches: three generations of layouts, all of real files, none with digests.
+"""ModelScope caches: read three generations of layouts, all of real files, none with digests.
 
     hub/OWNER/NAME/PATH                             the oldest; also CACHE/OWNER/NAME
     models/OWNER/NAME/PATH                          clients up to 1.37; a `.` of the name is written `___`

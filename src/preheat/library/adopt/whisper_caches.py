@@ -1,4 +1,4 @@
-"""Whisper caches: the checkpoints of openai-whisper, `NAME.pt` in one folder; its own table says their sha256."""
+"""Whisper caches: read the checkpoints of openai-whisper, `NAME.pt`; its own table has their sha256."""
 
 from collections.abc import Iterator
 from pathlib import Path

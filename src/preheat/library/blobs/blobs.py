@@ -1,4 +1,4 @@
-"""Blobs: bytes that are kept for good, by their digests."""
+"""Blobs: verified files, stored by digest."""
 
 import contextlib
 import errno

@@ -1,4 +1,4 @@
-"""Lock: one process at a time for one partial."""
+"""File lock: one process at a time for one partial."""
 
 import contextlib
 import errno

@@ -1,4 +1,4 @@
-"""Journal: which bytes of a partial have arrived, told so that a crash cannot make it lie.
+"""Journal: which bytes of a partial are written and which are durable; valid after a crash.
 
 Text, one line an entry, only ever appended to:
 

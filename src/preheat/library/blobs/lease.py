@@ -1,4 +1,4 @@
-"""Lease: a file that nobody writes to or shortens while it is held, or its holder lets go; F_SETLEASE in fcntl(2)."""
+"""Lease: no other process can write or truncate a file while it is held; F_SETLEASE in fcntl(2)."""
 
 import contextlib
 import fcntl

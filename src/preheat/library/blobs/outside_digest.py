@@ -1,4 +1,4 @@
-"""Likeness: what the bytes of a file outside the library hash to."""
+"""Outside digest: the hashes of a file outside the library."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""Partial: a blob on its way in, that remembers which bytes it has."""
+"""Partial: an incomplete blob, and the byte ranges that it has."""
 
 import contextlib
 import ctypes

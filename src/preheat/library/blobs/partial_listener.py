@@ -1,4 +1,4 @@
-"""Watcher: who wants a partial's bytes while they arrive."""
+"""Partial listener: the protocol of readers that follow a partial while its bytes arrive."""
 
 from collections.abc import Iterable
 from pathlib import Path

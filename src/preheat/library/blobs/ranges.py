@@ -1,4 +1,4 @@
-"""Ranges: half-open stretches of a file's bytes, `start` up to, not including, `stop`."""
+"""Ranges: half-open byte ranges of a file: merge, gaps, difference."""
 
 from collections.abc import Iterable
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Tide: the hash of a file's front, rising behind the bytes as they arrive in no order."""
+"""Running hash: hashes the start of a file as far as it is complete, while bytes arrive in any order."""
 
 import threading
 

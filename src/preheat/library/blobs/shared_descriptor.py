@@ -1,4 +1,4 @@
-"""Descriptor: an open file that several threads use, closed when the last of them has finished."""
+"""Shared descriptor: an open file that several threads use, closed when the last of them has finished."""
 
 import os
 import threading

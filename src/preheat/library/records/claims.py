@@ -1,4 +1,4 @@
-"""Claims: who wants which blobs without a record of them: pulls under way, and views made of links."""
+"""Claims: blobs in use that no record names: by pulls in progress, and by views made of links."""
 
 import errno
 import os

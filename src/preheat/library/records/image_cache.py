@@ -1,4 +1,4 @@
-"""Images: what builds of images found out, so that the next one need not; all of it can be found out again."""
+"""Image cache: layers that builds have computed, so that the next build need not; can be deleted."""
 
 from contextlib import suppress
 from pathlib import Path

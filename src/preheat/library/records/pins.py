@@ -1,4 +1,4 @@
-"""Pins: versions that stay, whatever else goes."""
+"""Pins: versions that are never removed automatically."""
 
 from pathlib import Path
 

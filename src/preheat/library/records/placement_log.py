@@ -1,4 +1,4 @@
-"""Marks: logs of what views placed outside the library, and of the users' own files that they found there.
+"""Placement log: files that views placed outside the library, and users' own files that they found there.
 
 Without them, a copy that preheat made could not be told from a file of the user's, which is never replaced.
 """

@@ -1,4 +1,4 @@
-"""Records: which files a commit has, and which commit a branch was last seen at."""
+"""Records: the files of each commit, and the commit of each branch when last seen."""
 
 import contextlib
 import hashlib

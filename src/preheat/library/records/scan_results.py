@@ -1,4 +1,4 @@
-"""Verdicts: what a scanner found in a blob, kept beside the records by the blob's digest."""
+"""Scan results: what a scanner found in each blob, stored by digest."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Seals: how a blob's file looked when its bytes were last known to be right, so that a look shows a change."""
+"""Seals: the stat of each blob's file when it was last hashed, to detect changes without reading it."""
 
 import os
 import secrets

@@ -1,4 +1,4 @@
-"""Shares: whether a folder lies on a filesystem that other machines write to, whose sight of it may be old."""
+"""Shared filesystem: whether a folder is on one that other machines write to, so that stat may be stale."""
 
 import os
 import re

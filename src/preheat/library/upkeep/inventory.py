@@ -1,4 +1,4 @@
-"""Inventory: every blob that is here, with all its names."""
+"""Inventory: every blob in the library, with all its names."""
 
 import os
 from collections.abc import Iterator

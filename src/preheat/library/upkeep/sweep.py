@@ -1,4 +1,4 @@
-"""Sweep: which blobs and leftovers nothing needs, and taking them away so that nothing needed ever goes.
+"""Sweep: find blobs and leftovers that nothing needs, and remove them without racing with new users.
 
 No lock is trusted. A blob is first moved aside, to `trash/`; then records and claims are read again, and what has come
 to be needed meanwhile is put back. Whoever wants blobs writes a claim first and looks for them after: either the sweep

@@ -1,4 +1,4 @@
-"""Survey: every version in the library, and what each really costs and shares."""
+"""Usage: every version in the library, its size, and how much of that it shares."""
 
 from collections import Counter
 from collections.abc import Iterable

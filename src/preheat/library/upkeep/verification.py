@@ -1,4 +1,4 @@
-"""Verification: every blob hashed again, on all cores, and what is rotten taken out of its name."""
+"""Verification: hash every blob again on all cores, and quarantine corrupt ones."""
 
 import contextlib
 import errno

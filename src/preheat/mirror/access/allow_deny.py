@@ -1,4 +1,4 @@
-"""Rules: which repositories a mirror serves, by patterns."""
+"""Allow and deny: which repositories a mirror serves, by patterns."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Certificate: what a mirror shows to clients that speak TLS: one that was given, or one that it makes itself."""
+"""Certificate: the mirror's TLS certificate, given or self-signed."""
 
 import ipaddress
 import os

@@ -1,4 +1,4 @@
-"""Login: how ModelScope's older clients turn a token into the cookie that they show from then on."""
+"""ModelScope login: exchange a token for the cookie that older ModelScope clients send."""
 
 import msgspec
 

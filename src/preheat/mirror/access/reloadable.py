@@ -1,4 +1,4 @@
-"""Settings: what a running mirror reads from files, and reads anew when told to: tokens, rules, certificate."""
+"""Reloadable: settings that a running mirror reads again on SIGHUP: tokens, patterns, certificate."""
 
 import ssl
 from collections.abc import Callable

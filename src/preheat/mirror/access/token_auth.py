@@ -1,4 +1,4 @@
-"""Door: who may come in, by a token of the mirror's own, which goes no further."""
+"""Token auth: check the mirror's own token, which is never sent upstream."""
 
 import base64
 import binascii

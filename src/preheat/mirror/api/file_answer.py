@@ -1,4 +1,4 @@
-"""Files: a file of a snapshot, or a part of it, as an answer."""
+"""File answer: a file of a snapshot, or a range of it, as a response."""
 
 import contextlib
 import re

@@ -1,4 +1,4 @@
-"""Index: a repository as a plain page of links, for browsers, wget and people."""
+"""File index: a repository as a plain HTML list of links, for browsers and wget."""
 
 from html import escape
 from urllib.parse import quote, urlencode

@@ -1,4 +1,4 @@
-"""Shelf: plain folders to serve, each under a repository's name."""
+"""Folders: plain folders that a mirror serves, each under a repository's name."""
 
 import threading
 import time

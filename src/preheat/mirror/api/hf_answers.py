@@ -1,4 +1,4 @@
-"""What a mirror answers in the Hugging Face API: snapshots as documents."""
+"""Hugging Face answers: snapshots as the documents of the Hugging Face API."""
 
 import functools
 import hashlib

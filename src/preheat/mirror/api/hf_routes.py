@@ -1,4 +1,4 @@
-"""Routes: what the mirror answers to a request, decided without a socket; here, those of the Hugging Face API."""
+"""Hugging Face routes: from a request to a response, without a socket."""
 
 import re
 from dataclasses import replace

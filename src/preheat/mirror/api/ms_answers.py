@@ -1,4 +1,4 @@
-"""What a mirror answers in the ModelScope API: snapshots as documents."""
+"""ModelScope answers: snapshots as the documents of the ModelScope API."""
 
 import functools
 import hashlib

@@ -1,4 +1,4 @@
-"""Routes of the ModelScope API, below `/api/v1`: what the mirror answers to its clients, without a socket."""
+"""ModelScope routes, below `/api/v1`: from a request to a response, without a socket."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Asked: what a request to a hub, or to a mirror of one, is about; read off its target or its address."""
+"""Request URL: the repository, revision and file that a request to a hub or mirror is about."""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit

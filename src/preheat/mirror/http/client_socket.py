@@ -1,4 +1,4 @@
-"""Wire: one client's socket: bytes come in by a deadline, and go out as fast as the client must at least take them."""
+"""Client socket: reads before a deadline, writes at no less than a minimum rate."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Connection: one client's requests, one after the other, each read, answered and told."""
+"""Connection: one client's requests, in order: read, answered, reported."""
 
 import contextlib
 import re

@@ -1,4 +1,4 @@
-"""Limits: how much a client may ask of the server, and how long it may take; nothing here is about models."""
+"""Limits: maximum sizes and times for clients of the server."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Forms: a request, its answer, and how to say no; without a socket."""
+"""Messages: request, response and refusal, without a socket."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""Crowd: the connections that are open, which of them are busy, and whether there is room for one more."""
+"""Open connections: which are open, which are busy, and whether there is room for one more."""
 
 import contextlib
 import threading

@@ -1,4 +1,4 @@
-"""Redact: an address as it may be told and logged, without what could open a door."""
+"""Redact: an address without credentials, for logs and pages."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Head: a request's line and fields, read strictly: what two servers could read in two ways is refused.
+"""Request head: parse request line and header strictly; whatever is ambiguous is rejected.
 
 The grammar is h11's (RFC 9110, RFC 9112); before it and after it stands what it would let pass.
 """

@@ -1,4 +1,4 @@
-"""Server: listens, and gives each connection a thread of its own; why it is ours, docs/adr/0007 says."""
+"""Server: listens, and serves each connection in a thread; docs/adr/0007 has the reasons."""
 
 import contextlib
 import errno

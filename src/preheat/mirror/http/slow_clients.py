@@ -1,4 +1,4 @@
-"""Pace: how fast a client takes what is sent to it, by what its machine has acknowledged."""
+"""Slow clients: the rate at which a client receives, by what its machine has acknowledged."""
 
 import array
 import contextlib

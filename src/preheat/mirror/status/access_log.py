@@ -1,4 +1,4 @@
-"""Access log: one JSON object a line for each answer and each eviction; never a token: addresses come without."""
+"""Access log: one JSON object a line for each response and eviction, without tokens."""
 
 import contextlib
 import sys

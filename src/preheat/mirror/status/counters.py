@@ -1,4 +1,4 @@
-"""Tally: what a mirror has answered since it was started."""
+"""Counters: responses and bytes since the mirror started."""
 
 import threading
 import time

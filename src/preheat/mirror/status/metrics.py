@@ -1,4 +1,4 @@
-"""Metrics: a mirror's figures in Prometheus' text form; a pure room.
+"""Metrics: a mirror's figures in the Prometheus text format; pure.
 
 Written as Prometheus' documentation says, "Exposition formats", text format version 0.0.4.
 """

@@ -1,4 +1,4 @@
-"""Standing: what a mirror has and does at a moment, for its page, its JSON twin and its metrics."""
+"""Mirror status: what a mirror has and does now, for its page, JSON and metrics."""
 
 import threading
 import time

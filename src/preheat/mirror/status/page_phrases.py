@@ -1,4 +1,4 @@
-"""Phrases: what a mirror's page says, in the languages it speaks."""
+"""Page phrases: the texts of the status page, in each language."""
 
 import re
 from dataclasses import dataclass

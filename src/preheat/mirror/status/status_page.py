@@ -1,4 +1,4 @@
-"""Page: a mirror's standing as people see it in a browser; a pure room. Works without a network and without script."""
+"""Status page: a mirror's status as HTML, without scripts or outside resources; pure."""
 
 import base64
 import hashlib

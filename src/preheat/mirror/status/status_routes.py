@@ -1,4 +1,4 @@
-"""Reception: the mirror's own addresses, before those of the hubs: its page, its figures, and whether it lives."""
+"""Status routes: the mirror's own addresses: page, figures, liveness; looked up before the hubs' routes."""
 
 import re
 from collections.abc import Callable

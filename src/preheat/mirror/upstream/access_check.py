@@ -1,4 +1,4 @@
-"""Access: who may have a repository's bytes: those whose own token, or none, opens it upstream."""
+"""Access check: whether a client may have a repository's bytes: if its own token, or none, opens it upstream."""
 
 from preheat.core.errors import AccessDenied, HubUnavailable, IntegrityError, NoRanges, NotFound
 from preheat.core.ref import Ref

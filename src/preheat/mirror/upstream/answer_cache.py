@@ -1,4 +1,4 @@
-"""Memory: what was asked of somebody far away, and the answer for a while; asked once, however many want to know."""
+"""Answer cache: upstream responses for a limited time; concurrent requests for one are sent once."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Arrival: a blob on its way into the library, read by any number of clients while it comes."""
+"""Arriving blob: a blob that any number of clients read while it is downloaded."""
 
 import io
 import itertools

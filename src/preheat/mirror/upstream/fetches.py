@@ -1,4 +1,4 @@
-"""Fetches: one fetch for each digest, whoever asks for it and however many."""
+"""Fetches: one download for each digest, for any number of clients."""
 
 import gc
 import threading

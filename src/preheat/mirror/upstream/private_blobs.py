@@ -1,4 +1,4 @@
-"""Possession: which blobs only private repositories have brought, and the proof that another upstream has them too."""
+"""Private blobs: those that only private repositories brought, and proof that others have them too."""
 
 import contextlib
 from pathlib import Path

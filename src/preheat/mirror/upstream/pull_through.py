@@ -1,4 +1,4 @@
-"""PullThrough: another find: what is not here is looked for upstream, and fetched while it is served."""
+"""Pull-through: find missing files upstream, and download them while they are served."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Kept: a find in what the library has recorded and upstreams once said, with no upstream to ask."""
+"""Recorded find: find files by records and saved upstream responses, without asking upstream."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Asker: for whom a mirror asks upstream: a client's token, and the mirrors that the question came through."""
+"""Requester: the client on whose behalf upstream is asked: its token, and the mirrors passed so far."""
 
 import re
 from collections.abc import Mapping

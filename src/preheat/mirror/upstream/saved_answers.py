@@ -1,4 +1,4 @@
-"""Ledger: what upstreams said, on disk: the files of commits, the commits of branches, which token opened what."""
+"""Saved answers: what upstream returned, on disk: file lists, branches, and which token opened what."""
 
 import contextlib
 import hashlib

@@ -1,4 +1,4 @@
-"""Spoilt: files of which clients may hold wrong bytes, on disk: no client may continue what it was given of them."""
+"""Spoiled files: those of which clients may have wrong bytes, on disk; such downloads are never resumed."""
 
 import contextlib
 import time

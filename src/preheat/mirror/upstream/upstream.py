@@ -1,4 +1,4 @@
-"""Upstream: whom a mirror asks for what it lacks: the hub behind it, or another mirror."""
+"""Upstream: the hub or other mirror that is asked for what a mirror lacks."""
 
 import threading
 import time

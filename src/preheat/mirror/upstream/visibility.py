@@ -1,4 +1,4 @@
-"""Gate: which repositories came through the mirror, and whether upstream opens them to everybody or to some."""
+"""Visibility: which repositories came through the mirror, and whether they are public or private upstream."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Notes: what an image says of where its weights come from, as annotations and labels; pure."""
+"""Annotations: where an image's weights come from, as annotations and labels; pure."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Listing: what a base has at which path, once its layers lie over each other; and where in it is a Python."""
+"""Base files: what a base image has at which path, after all its layers; where its Python is."""
 
 import contextlib
 import hashlib

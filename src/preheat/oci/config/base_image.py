@@ -1,4 +1,4 @@
-"""Base: the image that another is built on: read from where it lies, and looked into."""
+"""Base image: the image to build on: read, and inspected."""
 
 import hashlib
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Dress: a base's config made that of an image with weights in it; pure (OCI image specification 1.1, config.md)."""
+"""Image config: a base's config with weights and guard added; pure (OCI image specification 1.1, config.md)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Inspection: what is in an image that was built: its lock, and every file on top of the base, hashed."""
+"""Inspection: what a built image contains: its lock, and every file above the base, hashed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Secrets: what never goes into an image, by the name of a file and by what it says; pure."""
+"""Secrets: files that never go into an image, by name and by content; pure."""
 
 import re
 from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""Layer: entries of an image's tree as one archive, whose bytes follow from them alone. Format: docs/adr/0012."""
+"""Layer: a reproducible tar of entries; the same entries give the same bytes. Format: docs/adr/0012."""
 
 import functools
 import hashlib

@@ -1,4 +1,4 @@
-"""Plan: which entries go into which layer; pure. Format: docs/adr/0012."""
+"""Layer plan: which entries go into which layer; pure. Format: docs/adr/0012."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Overlay: paths and what lies at each, as layers come to lie over each other and take away what is below them."""
+"""Overlay: the paths that remain when layers replace and remove what is in lower layers."""
 
 import posixpath
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Side by side: do the same to many things on a few threads, in the order they came; the first failure ends it."""
+"""Parallel: apply a function to many items in a few threads, in order; the first failure stops it."""
 
 import queue
 import threading

@@ -1,4 +1,4 @@
-"""Clone: have a file share a range of another's extents, where the filesystem can."""
+"""Reflink: share a range of another file's extents, where the filesystem can."""
 
 import fcntl
 import struct

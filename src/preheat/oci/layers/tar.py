@@ -1,4 +1,4 @@
-"""Tar: the headers of a layer's archive, written one way only. The layer format is docs/adr/0012-layer-format.md.
+"""Tar: headers of a layer's tar, written in one way only. Format: docs/adr/0012-layer-format.md.
 
 POSIX.1-2001 pax interchange format (pax(1), "ustar Interchange Format" and "pax Header Block"). No clock, no user and
 no umask has a say in them.

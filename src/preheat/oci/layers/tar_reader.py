@@ -1,4 +1,4 @@
-"""Entries: what a tar of somebody else's has in it, read in one pass; nothing in it costs much memory or never ends.
+"""Tar reader: the entries of an untrusted tar, in one pass, with bounded memory and time.
 
 POSIX.1-2001 ustar and pax (pax(1)), and GNU's long names, sparse files and base-256 numbers (tar(5), GNU tar manual).
 Only what says where things lie is read: names, kinds, targets and sizes. Bounds are listed in docs/limits.md.

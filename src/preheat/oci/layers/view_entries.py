@@ -1,4 +1,4 @@
-"""Tree: a folder with a view in it, as the entries of an image."""
+"""View entries: a folder with a view in it, as entries of a layer."""
 
 import os
 import posixpath

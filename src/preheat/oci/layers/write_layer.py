@@ -1,4 +1,4 @@
-"""Pour: put an image's content into a file in one pass, with the hash taken beside the write."""
+"""Write layer: write an image's content to a file in one pass, and hash it meanwhile."""
 
 import errno
 import hashlib

@@ -1,4 +1,4 @@
-"""Archive: an image in one tar: a layout in a tar (`oci-archive`), or what `docker save` writes (`docker-archive`).
+"""Archive reader: an image in one tar: `oci-archive`, or `docker-archive` as `docker save` writes it.
 
 manifest.json       of a docker-archive: [{"Config": FILE, "RepoTags": […], "Layers": [FILE, …]}]; a layer's file is
                     its tar, plain or compressed (moby/docs: image/spec/v1.2.md)

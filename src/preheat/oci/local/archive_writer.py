@@ -1,4 +1,4 @@
-"""Archiving: write an image as one tar, aside, and name it when it is whole. See archive_reader.py."""
+"""Archive writer: write an image as one tar, and rename it when it is complete. See archive_reader.py."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Blobs: an image in a layout, be it a folder or a tar of one, read by the names of its files."""
+"""Blob reader: an image in a layout, as a folder or a tar, read by the names of its files."""
 
 import hashlib
 from collections.abc import Callable

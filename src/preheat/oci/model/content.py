@@ -1,4 +1,4 @@
-"""Content: bytes of an image, told as the pieces that they are made of, so that none is held whole."""
+"""Content: bytes of an image as a sequence of pieces, so that none is in memory as a whole."""
 
 import os
 from collections.abc import Iterator

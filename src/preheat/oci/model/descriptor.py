@@ -1,4 +1,4 @@
-"""Descriptor: some bytes of an image by digest, size and media type (OCI image specification 1.1, descriptor.md)."""
+"""Descriptor: digest, size and media type of a blob (OCI image specification 1.1, descriptor.md)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Image: a config and layers, immutable, as the documents of a store say it (OCI image specification 1.1)."""
+"""Image: a config and layers, immutable (OCI image specification 1.1)."""
 
 import hashlib
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Place: where an image lies or is to lie, in skopeo's words (containers-transports(5))."""
+"""Image name: where an image is, in skopeo's syntax (containers-transports(5))."""
 
 import ipaddress
 import re

@@ -1,4 +1,4 @@
-"""Store: where images lie: what is asked of a base's place, and of the place for what was built."""
+"""Interfaces: the protocols of a place to read a base from, and of a place to write an image to."""
 
 from typing import Protocol
 

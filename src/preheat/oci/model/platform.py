@@ -1,4 +1,4 @@
-"""Platform: what an image runs on: operating system, architecture, variant, in the words of Go and docker."""
+"""Platform: operating system, architecture and variant, as Go and docker name them."""
 
 import platform as machine
 from collections.abc import Mapping

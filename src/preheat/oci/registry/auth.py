@@ -1,4 +1,4 @@
-"""Auth: what is shown to a registry, and to whom: nothing, a login, or a token made for the purpose.
+"""Auth: credentials for a registry: none, a login, or a token requested for the purpose.
 
 distribution/distribution: docs/spec/auth/token.md and oauth.md. A login goes to the registry itself and to the place
 for tokens that it names, and only over TLS, or to this machine, or where plain HTTP was asked for.

@@ -1,4 +1,4 @@
-"""Credentials: the logins that docker, podman and their helpers keep.
+"""Credentials: logins stored by docker, podman and their helpers.
 
     {"auths": {"ghcr.io": {"auth": base64 of USER:PASSWORD, "identitytoken": …}},
      "credHelpers": {"ghcr.io": NAME}, "credsStore": NAME}

@@ -1,4 +1,4 @@
-"""Limits: how long a layer well-known registries take, from their own documents; pure."""
+"""Layer limits: the maximum layer size of well-known registries, from their documents; pure."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Pushing: write an image to a registry: send what it lacks, mount what it has elsewhere, the manifest last."""
+"""Push: upload missing blobs, mount those of other repositories, and write the manifest last."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Registry: requests to one registry, shown in by whatever it asks for (OCI distribution specification 1.1)."""
+"""Registry: authenticated requests to one registry (OCI distribution specification 1.1)."""
 
 import hashlib
 import random

@@ -1,4 +1,4 @@
-"""Remote: an image at a registry, read as it is wanted."""
+"""Remote image: an image in a registry, read on demand."""
 
 from collections.abc import Iterator
 

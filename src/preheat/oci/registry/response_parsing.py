@@ -1,4 +1,4 @@
-"""Wire: what registries say in headers and errors; pure (OCI distribution specification 1.1)."""
+"""Response parsing: headers and errors of registries; pure (OCI distribution specification 1.1)."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Upload: one blob on its way to a registry, piece by piece, going on from where the registry has it.
+"""Upload: one blob's upload to a registry, in pieces, resumed from the registry's offset.
 
 OCI distribution specification 1.1, "Pushing a blob in chunks": POST gives the session's address, each PATCH answers
 with the next, PUT with the digest ends it.

@@ -1,4 +1,4 @@
-"""Remedies: what would make a start sooner, the most seconds first, each with the command to type; all pure."""
+"""Remedies: what would make a start faster, largest gain first, each with a command to type; pure."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

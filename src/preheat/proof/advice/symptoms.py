@@ -1,4 +1,4 @@
-"""Symptoms: what was found about an app's surroundings that a start may suffer from; facts without a judgement."""
+"""Symptoms: facts about an app's environment that may slow its start, without judgement."""
 
 from dataclasses import dataclass
 

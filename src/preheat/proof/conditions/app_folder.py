@@ -1,4 +1,4 @@
-"""Untouched: folders of the app's own, which a proof leaves as it found them."""
+"""App folder: restore the app's own folders to their state before a proof."""
 
 import contextlib
 import os

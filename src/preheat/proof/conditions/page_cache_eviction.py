@@ -1,4 +1,4 @@
-"""Eviction: put files out of the page cache, so that the next read is from disk; and see whether they went."""
+"""Page cache eviction: evict files, so that the next read is from disk, and check that they are gone."""
 
 import os
 from collections.abc import Iterable, Sequence

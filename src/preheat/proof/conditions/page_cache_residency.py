@@ -1,4 +1,4 @@
-"""Residency: how much of a file the page cache holds, as the kernel says (mincore(2))."""
+"""Page cache residency: how much of a file is in the page cache (mincore(2))."""
 
 import contextlib
 import ctypes

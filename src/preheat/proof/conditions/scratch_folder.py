@@ -1,4 +1,4 @@
-"""Workplace: new folders for what a proof or trace brings, removed after it; by the next one, if it was killed."""
+"""Scratch folder: temporary folders of a proof or trace, removed afterwards, or by the next run."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Genuine: whether a gain is one; reasons to refuse what would look like a gain and is none."""
+"""Validity: whether a measured gain is real; reasons to reject it."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

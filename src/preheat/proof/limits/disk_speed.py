@@ -1,4 +1,4 @@
-"""Speed: what this machine's disk, page cache and processor can do at best, in bytes a second."""
+"""Disk speed: the best rates of this machine's disk, page cache and processor, in bytes a second."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Line: what the line to a hub brings, by one connection and by many; and how long it takes to answer."""
+"""Line speed: rate and latency of the connection to a hub, with one connection and with many."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Machine: what a proof was measured on."""
+"""Machine: the hardware and software that a proof was measured on."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""Comparison: a report beside an older one; what became worse by more than both measured as their own noise."""
+"""Comparison: a report against an older one; what got worse by more than the noise of both."""
 
 import json
 from collections.abc import Iterator, Mapping

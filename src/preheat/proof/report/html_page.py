@@ -1,4 +1,4 @@
-"""Page: a report as one HTML file that needs nothing else: no script, no font, no picture from anywhere."""
+"""HTML page: a report as one file, without scripts, fonts or outside resources."""
 
 from collections.abc import Callable, Iterable, Iterator
 from html import escape

@@ -1,4 +1,4 @@
-"""Figures: a report as a program reads it; docs/proof-schema.json is its form."""
+"""JSON figures: a report for programs; its schema is docs/proof-schema.json."""
 
 from preheat.proof.report.report import FIGURES, Report, spread
 from preheat.proof.report.stages import StartStage, stages_before, stages_during

@@ -1,4 +1,4 @@
-"""Report: what the trials say together."""
+"""Report: medians and spread over all trials."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

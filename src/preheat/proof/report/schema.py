@@ -1,4 +1,4 @@
-"""Schema: the form of what `prove --json` says last, as JSON Schema; docs/proof-schema.json is made of it."""
+"""Schema: the JSON Schema of the last line of `prove --json`; docs/proof-schema.json is made from it."""
 
 from typing import Any
 

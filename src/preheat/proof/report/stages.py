@@ -1,4 +1,4 @@
-"""Stages: one start, or the pull before it, cut into what it did, each beside the least that could take."""
+"""Stages: one start, or the pull before it, split into stages, each with its minimum time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

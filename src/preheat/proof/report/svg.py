@@ -1,4 +1,4 @@
-"""Drawing: bars and waterfalls as SVG; positions are percents, so that they fit a phone and a sheet of paper alike."""
+"""SVG: bars and waterfalls; positions are percentages, so that they fit a phone and a sheet of paper."""
 
 from collections.abc import Iterable, Sequence
 from html import escape

@@ -1,4 +1,4 @@
-"""Table: a report for people, in plain text, in the form in which they compare starts by hand."""
+"""Table: a report as plain text for people."""
 
 from collections.abc import Callable, Iterator
 

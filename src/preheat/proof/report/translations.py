@@ -1,4 +1,4 @@
-"""Tongue: how a report is said in one language; its words are in phrases.toml."""
+"""Translations: the texts of a report in one language, from phrases.toml."""
 
 import tomllib
 from importlib.resources import files

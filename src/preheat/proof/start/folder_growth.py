@@ -1,4 +1,4 @@
-"""Growth: how files came to be in a folder while somebody else wrote them there."""
+"""Folder growth: when files appeared in a folder that another process writes to."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""Video memory: what all GPUs of this machine have in use, as NVIDIA's own library says (NVML)."""
+"""GPU: memory in use on all GPUs of this machine (NVML)."""
 
 import ctypes
 from typing import Self

@@ -1,4 +1,4 @@
-"""Imports: the notes of the stopwatch in the app's own Python, read; their form is in guard/shim/stopwatch.py."""
+"""Import times: parse the stopwatch's log of the app's Python; guard/shim/stopwatch.py has its format."""
 
 from collections import defaultdict
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Memory cgroup: one made for one start of an app, so that the kernel itself counts the most it had, page cache too."""
+"""Memory cgroup: a cgroup for one start, so that the kernel counts peak memory, page cache included."""
 
 import contextlib
 import os

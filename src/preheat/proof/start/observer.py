@@ -1,4 +1,4 @@
-"""Gauge: looks from outside at an app's family while it starts: its memory, its reads, its sockets, its files."""
+"""Observer: samples an app's processes from outside while it starts: memory, reads, sockets, files."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Kernel: what /proc says about an app's family: memory, reads and writes, page faults, listening sockets."""
+"""Proc stats: memory, reads, writes, page faults and sockets of an app's processes, from /proc."""
 
 import os
 import re

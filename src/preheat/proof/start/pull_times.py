@@ -1,4 +1,4 @@
-"""Pull clock: how long the parts of a pull took, told from its events."""
+"""Pull times: how long each stage of a pull took, from its events."""
 
 import time
 from collections.abc import Callable

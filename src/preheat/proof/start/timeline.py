@@ -1,4 +1,4 @@
-"""Timeline: what one start of an app took, and what it used."""
+"""Timeline: times and resources of one start of an app."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

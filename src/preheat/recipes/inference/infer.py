@@ -1,4 +1,4 @@
-"""Infer: what an app needs, made of what was seen of one start of it; and what was left out, and why."""
+"""Infer: derive what an app needs from one observed start, and what to leave out, with reasons."""
 
 import glob
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Places: in which layout, and where, an app looked for a file, read off the path that it opened."""
+"""Layout paths: the cache layout and folder that a path belongs to."""
 
 import re
 from collections.abc import Collection, Mapping

@@ -1,4 +1,4 @@
-"""Observation: what was seen of one start of an app."""
+"""Observation: all that was recorded of one start of an app."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

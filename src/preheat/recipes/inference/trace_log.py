@@ -1,4 +1,4 @@
-"""Notes: what the tracer in the app's own Pythons wrote down, read; its form is in guard/shim/tracer.py."""
+"""Trace log: parse what the tracer wrote in the app's Pythons; guard/shim/tracer.py has its format."""
 
 import json
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Ramp: how many connections a line is worth, found out by trying. Pure."""
+"""Concurrency: the best number of connections, found by trying; pure."""
 
 from dataclasses import dataclass, replace
 

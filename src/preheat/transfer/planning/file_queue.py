@@ -1,4 +1,4 @@
-"""Queue: the files of a fetch that nobody has begun, the largest first."""
+"""File queue: files that no thread has started, largest first."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

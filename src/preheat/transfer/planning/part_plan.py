@@ -1,4 +1,4 @@
-"""Plan: which bytes to ask for, in what order, in which pieces. Pure."""
+"""Part plan: which bytes to request, in which order, in which parts; pure."""
 
 from collections.abc import Iterable
 

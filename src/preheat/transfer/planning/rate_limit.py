@@ -1,4 +1,4 @@
-"""Limit: no more than so many bytes a second, over all connections together."""
+"""Rate limit: at most so many bytes a second, over all connections together."""
 
 import threading
 import time

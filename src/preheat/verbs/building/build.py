@@ -1,4 +1,4 @@
-"""Build: an image with the weights in it, on top of another, without a daemon and without a copy."""
+"""Build: an image with the weights in it, on top of a base, without a daemon and without a copy."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping

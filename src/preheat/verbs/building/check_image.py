@@ -1,4 +1,4 @@
-"""Check image: start what was built without a network, and see that every file of its lock is in it."""
+"""Check image: start a built image without a network, and check that every file of its lock is in it."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Context: a Dockerfile with a folder of links beside it, for those who build with docker."""
+"""Docker context: a Dockerfile with a folder of links, for users who build with docker."""
 
 import shutil
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Inside: what an image has in it for an app: its needs in the views that it looks for, as entries."""
+"""Image contents: an app's needs, in the layouts that it expects, as entries of an image."""
 
 import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence

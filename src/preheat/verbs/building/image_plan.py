@@ -1,4 +1,4 @@
-"""Assemble: decide all that an image is made of, before the first byte of it is written."""
+"""Image plan: everything that an image consists of, decided before its first byte is written."""
 
 import hashlib
 import re

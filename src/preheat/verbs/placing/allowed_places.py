@@ -1,4 +1,4 @@
-"""Ground: where views may be placed: inside the app's folder, and where the user allows it by name."""
+"""Allowed places: views go inside the app's folder, and where the user allows it by name."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Placing: views laid out on the user's ground, where no file that preheat did not place is ever replaced."""
+"""Place: lay out views where no file that preheat did not place is ever replaced."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Survey: look at all that lies where views are to be, before anything is changed."""
+"""Placement plan: inspect all paths where views will be, before anything is changed."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence

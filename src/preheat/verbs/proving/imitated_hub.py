@@ -1,4 +1,4 @@
-"""Far hub: an imitation, on this machine, of a hub that is far away; it serves what the library has."""
+"""Imitated hub: a local server that is as slow as a distant hub; it serves what the library has."""
 
 import contextlib
 import time

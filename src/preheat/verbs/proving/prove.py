@@ -1,4 +1,4 @@
-"""Prove: start an app cold, preloaded, warm and after a crash, in turns, and say what was gained."""
+"""Prove: start an app cold, preloaded, warm and after a crash, in turns, and report the gain."""
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Starts: one app, started under each of the conditions of a proof."""
+"""Timed starts: one app, started under each condition of a proof."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Asking: a hub asked what a ref means, for as long as somebody waits for it."""
+"""Cancellable resolve: resolve a ref for as long as the result is still wanted."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Sightings: what the eyes noted of a start, put together with what lies on disk after it, as an Observation."""
+"""Observe: combine the logs of a start with what is on disk after it, as an Observation."""
 
 import os
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Trace: start an unmodified app once, and write down what it needs: recipe, lock, and what was left out."""
+"""Trace: start an unmodified app once, and write its recipe and lock, and what was left out."""
 
 import contextlib
 import ssl

@@ -1,4 +1,4 @@
-"""Traced start: an app started once under every eye there is, until it was used; and what they saw."""
+"""Traced start: start an app under every observer, until it was used, and return their logs."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Adopt: take what other programs' caches have into the library, without download and without a second copy."""
+"""Adopt: take files of other programs' caches into the library, without a download or a second copy."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""Prune: free what nothing needs any more."""
+"""Prune: remove what nothing needs any more."""
 
 from dataclasses import dataclass
 

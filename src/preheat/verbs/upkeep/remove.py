@@ -1,4 +1,4 @@
-"""Remove: forget versions of a model, and free what only they needed."""
+"""Remove: remove versions of a model, and the blobs that only they needed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

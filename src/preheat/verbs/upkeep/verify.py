@@ -1,4 +1,4 @@
-"""Verify: hash what the library has again, quarantine what is rotten, and mend it."""
+"""Verify: hash the library again, quarantine corrupt blobs, and download them again."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Flat: the files in a folder under their own names, for apps that are told a folder."""
+"""Flat: the files in a folder under their own names, for apps that take a folder."""
 
 from collections.abc import Sequence
 from pathlib import Path

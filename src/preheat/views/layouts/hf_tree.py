@@ -1,4 +1,4 @@
-"""Tree listing: what huggingface_hub 1.22 and later keep of a commit, to know what is missing of it.
+"""Tree listing: what huggingface_hub 1.22 and later store of a commit, to detect missing files.
 
 `trees/COMMIT.json` (huggingface_hub/_tree_cache.py, TREE_CACHE_FORMAT_VERSION 1), indented by one. A client that finds
 it refuses a snapshot with files missing (IncompleteSnapshotError), so it belongs beside whole snapshots alone.

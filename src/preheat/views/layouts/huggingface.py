@@ -1,4 +1,4 @@
-"""Hugging Face cache: the layout that huggingface_hub, transformers and their kin look into.
+"""Hugging Face cache: the layout that huggingface_hub, transformers and related libraries read.
 
 As written by huggingface_hub 0.20 to 2.4 (file_download.py, `_create_symlink`, `_get_pointer_path`; constants.py):
 

@@ -1,4 +1,4 @@
-"""Local dir: what `snapshot_download(…, local_dir=DIR)` of huggingface_hub leaves behind.
+"""Local dir: the layout that `snapshot_download(…, local_dir=DIR)` of huggingface_hub writes.
 
 As written by huggingface_hub 0.23 to 2.4 (_local_folder.py):
 

@@ -1,4 +1,4 @@
-"""Torch hub: the checkpoints that `torch.hub.load_state_dict_from_url` finds again (torch/hub.py).
+"""Torch hub: the layout of checkpoints by `torch.hub.load_state_dict_from_url` (torch/hub.py).
 
     hub/checkpoints/NAME        NAME is the last segment of the address that the app loads
 

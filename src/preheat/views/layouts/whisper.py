@@ -1,4 +1,4 @@
-"""Whisper: where openai-whisper keeps its models (whisper/__init__.py, load_model).
+"""Whisper: the layout of openai-whisper's models (whisper/__init__.py, load_model).
 
     whisper/NAME.pt
 

@@ -1,4 +1,4 @@
-"""`preheat adopt`."""
+"""The `preheat adopt` command."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""`preheat ls`."""
+"""The `preheat ls` command."""
 
 import argparse
 

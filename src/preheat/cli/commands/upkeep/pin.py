@@ -1,4 +1,4 @@
-"""`preheat pin`."""
+"""The `preheat pin` command."""
 
 import argparse
 

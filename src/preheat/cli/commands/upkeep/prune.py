@@ -1,4 +1,4 @@
-"""`preheat prune`."""
+"""The `preheat prune` command."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""`preheat rm`."""
+"""The `preheat rm` command."""
 
 import argparse
 

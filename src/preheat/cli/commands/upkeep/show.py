@@ -1,4 +1,4 @@
-"""`preheat show`."""
+"""The `preheat show` command."""
 
 import argparse
 

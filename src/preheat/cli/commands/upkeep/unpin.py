@@ -1,4 +1,4 @@
-"""`preheat unpin`."""
+"""The `preheat unpin` command."""
 
 import argparse
 

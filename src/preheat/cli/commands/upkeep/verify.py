@@ -1,4 +1,4 @@
-"""`preheat verify`."""
+"""The `preheat verify` command."""
 
 import argparse
 import glob
