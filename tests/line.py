@@ -82,7 +82,7 @@ class Line:
     def _relay(self, client: socket.socket) -> None:
         time.sleep(self._opens_after_s)
         self._flows.wait()
-        with contextlib.suppress(OSError), socket.create_connection(self._hub) as hub:
+        with client, contextlib.suppress(OSError), socket.create_connection(self._hub) as hub:
             with self._turn:
                 if client not in self._ends:
                     return
@@ -91,9 +91,10 @@ class Line:
             there.start()
             self._back(hub, client)
             there.join()
+            with self._turn:
+                self._ends.discard(hub)
         with self._turn:
-            self._ends -= {client, hub}
-        client.close()
+            self._ends.discard(client)
 
     def _back(self, hub: socket.socket, client: socket.socket) -> None:
         with contextlib.suppress(OSError):
