@@ -106,3 +106,15 @@ def test_importing_it_loads_nothing_that_only_some_verbs_need() -> None:
     code = "import sys; import preheat.api; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert [name for name in ("urllib3", "ssl", "msgspec", "rich", "tomlkit", "h11") if name in loaded] == []
+
+
+def test_an_app_is_traced_into_a_recipe_of_what_it_reads(
+    session: api.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "app").mkdir()
+    monkeypatch.chdir(tmp_path / "app")
+    traced = api.trace(sys.executable, "-c", "print('nothing needed')", session=session)
+    assert traced.inferred.lock.needs == ()
+    assert 'name = "app"' in Path("preheat.toml").read_text()
+    with pytest.raises(UsageError, match="exists already"):
+        api.trace(sys.executable, "-c", "pass", session=session)

@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     from preheat.api.proving import Proof
     from preheat.api.pulling import Pulls
     from preheat.api.running import Guarding
+    from preheat.api.tracing import TraceTerms
     from preheat.library.upkeep.usage import Survey
     from preheat.mirror.http.server import Server
     from preheat.proof.report.report import Report
     from preheat.recipes.lock_file import Lock
     from preheat.verbs.building.build import Built
     from preheat.verbs.dry_run import Outlook
+    from preheat.verbs.tracing.trace import Traced
     from preheat.verbs.upkeep.adopt import Adoption
     from preheat.verbs.upkeep.prune import Pruned
     from preheat.verbs.upkeep.remove import Removal
@@ -57,6 +59,7 @@ __all__ = [
     "pull",
     "remove",
     "run",
+    "trace",
     "verify",
     "view",
 ]
@@ -123,6 +126,16 @@ def view(
     at, layout = Path(folder).absolute(), session.view(kind)
     sites = [site_at(snapshot, session.library, layout, at, session.permissions) for snapshot in snapshots]
     return place_sites(sites, session.library, session.on_event, session.permissions)
+
+
+def trace(*command: str, terms: TraceTerms | None = None, session: Session | None = None) -> Traced:
+    """Start an app once, observe what it downloads and reads, and write its recipe and lock to the current folder.
+
+    Raise UsageError for a recipe that exists already, AppError for an app that could not be started.
+    """
+    from preheat.api.tracing import TraceTerms, trace_app
+
+    return trace_app(command, session or Session(), terms or TraceTerms())
 
 
 def run(

@@ -2,84 +2,48 @@
 
 import argparse
 import signal
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
+from preheat.api.tracing import TraceTerms, trace_app
 from preheat.cli.typed_units import read_seconds
 from preheat.cli.wiring import Wiring
-from preheat.core.errors import HubError, UsageError
-from preheat.core.events import Listener
-from preheat.core.ref import Ref
-from preheat.core.snapshot import Snapshot
 from preheat.core.units import say_seconds, say_size
-from preheat.guard.model.app import App
-from preheat.mirror.api.folders import Shelf
-from preheat.mirror.http.server import Server
-from preheat.proof.start.trial import read_first
-from preheat.recipes.recipe import FILE_NAME, Need, is_app_name
-from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
-from preheat.verbs.pull import resolve
-from preheat.verbs.tracing.trace import Traced, TraceOptions, trace
+from preheat.recipes.recipe import FILE_NAME
+from preheat.verbs.tracing.trace import Traced
 from preheat.verbs.tracing.traced_start import TraceWatch, Wanted
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Do what `preheat trace` says."""
-    path = _target(options)
-    if not options.command or not options.command[0]:
-        raise UsageError("there is nothing to trace", hint="preheat trace -- python webui.py")
-    if options.name and not is_app_name(options.name):
-        raise UsageError(f"{options.name!r} is not an app's name", hint="letters, digits and dashes")
-    if options.first:
-        read_first(options.first)
-    settle_s, within_s = read_seconds(options.settle), read_seconds(options.ready_within)
-    watch = TraceWatch(options.ready or "", options.first or "", settle_s, within_s, options.opens or "")
-    enough: list[int] = []
+    stops: list[int] = []
 
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal.signal gives them
-        # The first ends the app, the second all that takes long after it; the recipe is written with what is known.
-        if len(enough) > 1:
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal.signal passes both
+        # The first one ends the app, the second what takes long after it; the recipe is written with what is known.
+        if len(stops) > 1:
             raise KeyboardInterrupt
-        enough.append(number)
+        stops.append(number)
 
-    def serve(on_event: Listener) -> Server:
-        upstreams = [f"{hub}={url}" for hub in ("hf", "ms") for url in wiring.endpoints[hub]]
-        behind = wiring.upstreams(upstreams)
-        # What the app needs was fetched for its user, so in nobody else's name.
-        house = House(patience=replace(WHILE_CLIENTS_WAIT, lasting_s=wiring.patience.lasting_s), by="")
-        return mirror(("127.0.0.1", 0), wiring.library, Shelf({}), on_event, None, behind, house)
-
-    def ask(ref: Ref) -> Snapshot | None:
-        try:
-            return resolve(wiring.sources(Need(ref)), wiring.console, wiring.patience)[1]
-        except HubError:
-            return None
-
+    watch = TraceWatch(
+        options.ready or "",
+        options.first or "",
+        read_seconds(options.settle),
+        read_seconds(options.ready_within),
+        options.opens or "",
+    )
+    terms = TraceTerms(
+        output=Path(options.output or FILE_NAME),
+        force=options.force,
+        name=options.name or "",
+        watch=watch,
+        wanted=Wanted(lambda: bool(stops), lambda: len(stops) > 1),
+        keep_unread=options.keep_unread,
+    )
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
-    folder = path.absolute().parent
-    app = App(tuple(options.command), {**wiring.own_tokens, **wiring.config.environ}, str(Path.cwd()))
-    terms = TraceOptions(
-        path, watch, serve, ask, Wanted(lambda: bool(enough), lambda: len(enough) > 1), options.keep_unread
-    )
-    name = options.name or folder.name.strip(".") or "app"
-    traced = trace(app, name, wiring.library, terms, wiring.console)
+    path, traced = terms.output, trace_app(tuple(options.command), wiring, terms)
     wiring.console.done(_figures(traced, path), _words(traced, path))
     return 0
-
-
-def _target(options: argparse.Namespace) -> Path:
-    """Say where the recipe goes; it never takes the place of one that somebody may have written by hand."""
-    path = Path(options.output or FILE_NAME)
-    if path.suffix != ".toml":
-        raise UsageError(f"{path} would not be known as a recipe", hint="-o preheat.toml")
-    if path.exists() and not options.force:
-        raise UsageError(f"{path} is there already", hint="-o FILE names another, --force writes over it")
-    if path.absolute().parent != Path.cwd():
-        # A recipe's app is started in the recipe's folder: words that are right here would not be there.
-        raise UsageError(f"{path} is not in this folder", hint=f"cd {path.parent}, and trace there")
-    return path
 
 
 def _figures(traced: Traced, path: Path) -> dict[str, object]:

@@ -1,0 +1,81 @@
+"""The story of `trace`: one start of an app, observed, and written down as its recipe and lock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from preheat.core.errors import HubError, UsageError
+from preheat.guard.model.app import App
+from preheat.mirror.api.folders import Shelf
+from preheat.proof.start.trial import read_first
+from preheat.recipes.recipe import FILE_NAME, Need, is_app_name
+from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
+from preheat.verbs.pull import resolve
+from preheat.verbs.tracing.trace import Traced, TraceOptions, trace
+from preheat.verbs.tracing.traced_start import TraceWatch, Wanted
+
+if TYPE_CHECKING:
+    from preheat.api.session import Session
+    from preheat.core.events import Listener
+    from preheat.core.ref import Ref
+    from preheat.core.snapshot import Snapshot
+    from preheat.mirror.http.server import Server
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceTerms:
+    """How to trace an app; docs/trace.md.
+
+    `output`: the recipe, in the current folder; `force` overwrites one that exists. `name`: the app's, default the
+    folder's. `watch`: when the app is ready, what to do then, and for how many seconds to watch it. `wanted`: whether
+    the user wants the app stopped by now. `keep_unread`: keep needs that the app downloaded and did not read.
+    """
+
+    output: Path = Path(FILE_NAME)
+    force: bool = False
+    name: str = ""
+    watch: TraceWatch = field(default_factory=lambda: TraceWatch("", "", 5.0, 1800.0, ""))
+    wanted: Wanted = field(default_factory=Wanted)
+    keep_unread: bool = False
+
+    def __post_init__(self) -> None:
+        if self.output.suffix != ".toml":
+            raise UsageError(f"{self.output} would not be recognized as a recipe", hint="-o preheat.toml")
+        if self.output.exists() and not self.force:
+            raise UsageError(f"{self.output} exists already", hint="-o FILE names another, --force overwrites it")
+        if self.output.absolute().parent != Path.cwd():
+            # An app is started in its recipe's folder, where relative paths of its command would not be the same.
+            hint = f"cd {self.output.parent}, and trace there"
+            raise UsageError(f"{self.output} is not in the current folder", hint=hint)
+        if self.name and not is_app_name(self.name):
+            raise UsageError(f"{self.name!r} is not an app's name", hint="letters, digits and dashes")
+        if self.watch.first:
+            read_first(self.watch.first)
+
+
+def trace_app(command: tuple[str, ...], session: Session, terms: TraceTerms) -> Traced:
+    """Start the command, observe what it downloads and reads, and write a recipe and a lock of that.
+
+    Raise UsageError for an empty command, AppError for an app that could not be started.
+    """
+    if not command or not command[0]:
+        raise UsageError("there is nothing to trace", hint="preheat trace -- python webui.py")
+
+    def serve(on_event: Listener) -> Server:
+        behind = session.upstreams([f"{hub}={url}" for hub in ("hf", "ms") for url in session.endpoints[hub]])
+        # What the app downloads is its user's, as if pulled by hand: no mirror evicts it.
+        house = House(patience=replace(WHILE_CLIENTS_WAIT, lasting_s=session.patience.lasting_s), by="")
+        return mirror(("127.0.0.1", 0), session.library, Shelf({}), on_event, None, behind, house)
+
+    def ask(ref: Ref) -> Snapshot | None:
+        try:
+            return resolve(session.sources(Need(ref)), session.on_event, session.patience)[1]
+        except HubError:
+            return None
+
+    app = App(command, {**session.own_tokens, **session.config.environ}, str(Path.cwd()))
+    options = TraceOptions(terms.output, terms.watch, serve, ask, terms.wanted, terms.keep_unread)
+    name = terms.name or terms.output.absolute().parent.name.strip(".") or "app"
+    return trace(app, name, session.library, options, session.on_event)
