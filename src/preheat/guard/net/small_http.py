@@ -93,7 +93,7 @@ def serve(listener: socket.socket, answer: Callable[[str, str], HttpReply]) -> C
             except OSError:
                 if closed.wait(0.05):
                     return
-                continue  # too many files are open, for now
+                continue  # too many open files: retry
             room.answer(client, answer)
 
     def close() -> None:

@@ -1,4 +1,4 @@
-"""Output pump: copies an app's output to its destinations, byte for byte."""
+"""Output pump: copy an app's output to its destinations, byte for byte."""
 
 from __future__ import annotations
 

@@ -89,21 +89,21 @@ class Process:
             thread.start()
 
     def alive(self) -> bool:
-        """Whether the started process itself has not ended."""
+        """Return whether the started process runs, regardless of its children."""
         return not self._ended.is_set()
 
     @property
     def status(self) -> int | None:
-        """How it ended: its exit status, or -N when signal N ended it; None while it lives."""
+        """The exit status, -N if signal N killed the process, or None while it runs."""
         return self._status
 
     def wait(self, within_s: float | None = None) -> bool:
-        """Wait until it ends; whether it did."""
+        """Wait for the process to end, at most `within_s` seconds; return whether it has ended."""
         return self._ended.wait(within_s)
 
     def signal(self, number: int) -> None:
-        """Send a signal to its whole group, and to what left the group but still descends from it."""
-        # Until it is dismissed it is not reaped, so its number is nobody else's.
+        """Send a signal to the app's process group, and to descendants that left the group."""
+        # The app is reaped only when it is dismissed, so its process group ID cannot be reused before.
         if not self._dismissed:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)

@@ -194,9 +194,7 @@ class Crew:
         assert self.serving is not None
         needed = sum(member.resident for member in family(self.serving.process.pid)) * _MARGIN
         free = free_memory()
-        return (
-            "" if free >= needed else f"no standby: needs {needed / 1e6:.0f} MB, but only {free / 1e6:.0f} MB are free"
-        )
+        return "" if free >= needed else f"no standby: needs {needed / 1e6:.0f} MB, but {free / 1e6:.0f} MB are free"
 
     def _drain(self, leaving: Instance) -> None:
         """Wait until an instance has no connections, or its time is over, then stop it."""
