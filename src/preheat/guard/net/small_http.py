@@ -129,7 +129,7 @@ def _talk(client: socket.socket, answer: Callable[[str, str], HttpReply]) -> Non
     ]
     body = b"" if words[0] == "HEAD" else said.body
     client.sendall("\r\n".join(headers).encode("latin-1") + b"\r\n\r\n" + body)
-    # Read until EOF before closing: closing with unread data resets the connection, and the client loses the response.
+    # Read until EOF before closing: close(2) with unread data resets the connection, and the client loses the response.
     client.shutdown(socket.SHUT_WR)
     until = time.monotonic() + _GOODBYE_S
     client.settimeout(_left(until))

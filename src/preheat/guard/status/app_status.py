@@ -22,7 +22,7 @@ _RETRY_AFTER_S = 2
 class AppStatus:
     """The status of the serving instance. Only the supervisor's loop writes it; other threads may read single fields.
 
-    `ready` is the current result of its readiness probe; `start_began` and `ready_at` are times of time.monotonic().
+    `ready` is the current result of its readiness probe; `start_began` and `ready_at` are from time.monotonic().
     `paths` are the files that the app reads during its start, in order; `app_url` is the app's address for users.
     """
 
@@ -42,7 +42,7 @@ class AppStatus:
     _order: Sequence[Step] | None = None
 
     def began(self, pid: int, began: float) -> None:
-        """Record the start of an instance at `began`, a time of time.monotonic()."""
+        """Record the start of an instance; `began` is from time.monotonic()."""
         self.pid, self.start_began, self.ready_at, self._reached = pid, began, None, (pid, 0)
 
     def became_ready(self, ready_at: float) -> None:

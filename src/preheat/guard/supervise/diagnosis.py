@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-# Patterns and their meanings; the latest line with a match decides, and there the first pattern.
+# Patterns and their meanings. The last line of output that matches a pattern wins; for one line, the first pattern.
 _KNOWN = (
     (r"CUDA out of memory|OutOfMemoryError: CUDA|CUBLAS_STATUS_ALLOC_FAILED", "not enough GPU memory"),
     (

@@ -13,7 +13,7 @@ _ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Requests:
-    """Context manager that records SIGINT, SIGTERM and SIGHUP in `received` and rings; it restores the old handlers.
+    """Record SIGINT, SIGTERM and SIGHUP in `received` and ring the bell, as a context manager; then restore handlers.
 
     Signals that are ignored stay ignored (nohup(1)). Outside the main thread, where Python cannot handle signals, it
     does nothing. With `renews`, SIGHUP requests a planned restart instead of a stop.

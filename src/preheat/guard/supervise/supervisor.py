@@ -89,7 +89,7 @@ def supervise(
     stop: Callable[[], bool] | None = None,
     around: SupervisorParts = SupervisorParts(),
 ) -> Outcome:
-    """Run an app, restarting it after crashes, until it exits, fails finally, a signal arrives, or `stop` returns True.
+    """Run an app and restart it after crashes, until it exits, the guard gives up, or a signal or `stop` ends it.
 
     With a front, SIGHUP triggers a planned restart; without one it stops the app. Raise ValueError if a probe is
     invalid. Signals are handled only if this is called on the main thread. `on_event` is called from this thread.

@@ -95,7 +95,7 @@ class Witness:
         The filter stays until the thread ends, so use a separate thread for each start.
         """
         # The filter applies to this thread only, and the listener is shared with all threads of this process: no
-        # descriptor must be passed out of the child, and no other guard thread is suspended. The answering thread must
+        # descriptor has to be passed out of a child, and no other guard thread is suspended. The answering thread must
         # start first: with the filter, it would wait for itself.
         listeners: SimpleQueue[int | None] = SimpleQueue()
         thread = threading.Thread(target=self._answer, args=(listeners,), name="witness", daemon=True)

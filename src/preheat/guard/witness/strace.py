@@ -36,7 +36,7 @@ _LETTERS = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"f": b"\f", b"b
 
 
 class Strace:
-    """Record the files opened by a program that is started as `around(command)`; strace writes its logs to `folder`.
+    """Record the files opened by a program that is started with `around`; strace writes its logs to `folder`.
 
     `lost` is set if not all logs could be read.
     """

@@ -32,7 +32,7 @@ class Inquiry:
 def inquiries(
     call: Call, resolver_at: Callable[[str], Address | None], counts: Callable[[Address], bool]
 ) -> tuple[list[Inquiry], str]:
-    """Return the attempts that a call makes, and the socket that it connects to something other than a resolver, or "".
+    """Return a call's attempts, and the socket, if any, that it connects to an address that is not a resolver.
 
     `resolver_at` returns the resolver to which a socket is connected, or None; `counts` returns whether an address is
     counted. Raise OSError if the caller's memory cannot be read.
