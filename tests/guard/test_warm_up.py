@@ -83,7 +83,7 @@ def test_only_the_range_that_is_wanted_is_read(cold: Path) -> None:
 def test_it_never_takes_memory_that_somebody_uses(cold: Path) -> None:
     warm = WarmUp([FileRange(str(cold))], lambda: 64 << 20)
     assert warm.wait(30)
-    assert (warm.read, warm.why) == (0, "no memory is left that nobody uses")
+    assert (warm.read, warm.why) == (0, "not enough free memory")
 
 
 def test_memory_that_runs_short_on_the_way_ends_it_there(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_the_guard_warms_the_listed_files_while_the_app_starts_and_says_so(cold:
         finally:
             loaded.touch()
             said = guard.communicate()[1].decode()
-    assert re.search(r"guard: warm-up: \d+ MB brought in", said)
+    assert re.search(r"guard: warm-up: \d+ MB read from disk", said)
 
 
 def test_an_app_that_is_ready_first_ends_the_warm_up_which_says_so(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_an_app_that_is_ready_first_ends_the_warm_up_which_says_so(tmp_path: Pat
     (tmp_path / "list").write_text(f"{slow}\n")
     app = [sys.executable, "-I", "-S", "-u", "-c", "import time; print('up'); time.sleep(1)"]
     done = guard("--warm", str(tmp_path / "list"), "--ready", "line:up", "--", *app)
-    assert "guard: warm-up: 0 MB brought in, 0 MB were here; stopped, since the app is ready" in done.stderr
+    assert "guard: warm-up: 0 MB read from disk, 0 MB already cached; stopped early: the app is ready" in done.stderr
 
 
 def test_progress_is_the_part_of_the_known_bytes_that_lies_behind() -> None:

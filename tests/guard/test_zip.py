@@ -52,13 +52,13 @@ def test_it_can_be_told_by_a_file_and_the_line_wins(tmp_path: Path) -> None:
     [
         (["--", ""], "no such command"),
         (["--ready", "soon", "--", "true"], "is not a probe"),
-        (["--reddy", "tcp:1", "--", "true"], "there is no 'reddy'"),
-        (["--ready"], "wants a value"),
+        (["--reddy", "tcp:1", "--", "true"], "unknown option 'reddy'"),
+        (["--ready"], "requires a value"),
         (["true"], "the command comes after --"),
         (["--ready-within", "soon", "--", "true"], "is not a time"),
         (["--max-restarts", "many", "--", "true"], "is not a whole number"),
         (["--status", "here", "--", "true"], "is not an address"),
-        (["--standby", "--", "true"], "--standby wants --front"),
+        (["--standby", "--", "true"], "--standby requires --front"),
         (["--config", "/nowhere.json"], "No such file"),
         (["--warm", "/nowhere", "--", "true"], "No such file"),
     ],
@@ -178,7 +178,7 @@ def test_no_request_is_lost_across_planned_restarts(standby: bool) -> None:
         for restart in (1, 2):
             assert until(lambda: len(set(answers)) == restart, 20)  # noqa: B023 - asked at once
             process.send_signal(signal.SIGHUP)
-            assert until(lambda: sum(b"the new one serves" in line for line in said) == restart, 30), said  # noqa: B023
+            assert until(lambda: sum(b"new instance" in line for line in said) == restart, 30), said  # noqa: B023
         assert until(lambda: len(set(answers)) == 3, 20)
         over.set()
         for asker in askers:

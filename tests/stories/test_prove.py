@@ -127,7 +127,7 @@ def test_stopped_it_leaves_neither_app_nor_files(preheat: Preheat, recipe: Recip
     [
         ("", "does not say how it starts"),
         ('ready = "soon"\n[[needs]]\nref = "acme/tiny"', "soon is not a probe"),
-        ('ready = "exec:no-such"\n[[needs]]\nref = "acme/tiny"', "there is no command no-such"),
+        ('ready = "exec:no-such"\n[[needs]]\nref = "acme/tiny"', "command not found: no-such"),
         ('ready = "tcp:1"\nfirst = "soon"\n[[needs]]\nref = "acme/tiny"', "'soon' is not a first use"),
         ('ready = "tcp:1"\nfirst = "exec:a \'b"\n[[needs]]\nref = "acme/tiny"', "is not a first use"),
         ('ready = "tcp:1"', "needs nothing that could be preloaded"),

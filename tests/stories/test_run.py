@@ -143,7 +143,7 @@ def test_a_crash_is_followed_by_a_new_start(preheat: Preheat, recipe: Callable[.
     told = preheat("run")
     assert told.status == 0, told.err
     assert told.out == "fine\n"
-    assert "ended with status 3; starts again in " in told.err
+    assert "ended with status 3; restarts in " in told.err
 
 
 @pytest.mark.parametrize(("ending", "status"), [("sys.exit(3)", 3), ("os.kill(os.getpid(), 11)", 139)])
@@ -263,7 +263,7 @@ def test_a_recipe_with_a_mistake_is_refused_and_the_place_named(preheat: Preheat
         (["nowhere.toml"], "there is no recipe at nowhere.toml"),
         (["--ready", "soon", "--", "true"], "soon is not a probe"),
         (["--ready", "line:[", "--", "true"], "is not a regular expression"),
-        (["--ready", "tcp:99999", "--", "true"], "a port is 1 to 65535"),
+        (["--ready", "tcp:99999", "--", "true"], "a port must be between 1 and 65535"),
         (["--ready-within", "soon", "--", "true"], "'soon' is not a time"),
         (["--max-restarts", "-1", "--", "true"], "restarts"),
         (["--max-restarts", "many", "--", "true"], "many"),

@@ -1,1 +1,1 @@
-"""A program that starts, watches and restarts an app; standard library only, down to Python 3.8."""
+"""A program that starts, monitors and restarts an app; standard library only, Python 3.8 or later."""

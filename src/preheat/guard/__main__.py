@@ -1,4 +1,4 @@
-"""`python -m preheat.guard`: the guard where preheat is installed, with the same options as the zip."""
+"""`python -m preheat.guard`: run the guard from an installed preheat, with the same options as the zip."""
 
 from __future__ import annotations
 

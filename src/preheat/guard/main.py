@@ -1,4 +1,4 @@
-"""Main: the guard as a program of its own, from a zip, for any Python from 3.8 on."""
+"""Main: run the guard as a standalone program from a zip, on any Python 3.8 or later."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WORDS, _APP = 2, 7  # docs/exit-codes.md
 
 
 def main(words: List[str]) -> NoReturn:
-    """Keep an app, and exit as it did; 7 when it could not be kept, 2 when the words cannot be meant."""
+    """Supervise an app and exit with its status: 7 if supervision gave up, 2 if the command line is invalid."""
     if words[:1] in ([], ["--help"], ["-h"]):
         print(USAGE, end="")
         sys.exit(0 if words else _WORDS)
@@ -23,7 +23,7 @@ def main(words: List[str]) -> NoReturn:
         sys.exit(_check(words[1:]))
     leave_process_1()
     try:
-        # The app speaks into a pipe, and Python keeps words for a pipe back until it has a page of them.
+        # The app's output goes to a pipe, and Python block-buffers output to a pipe by default.
         outcome = keep(read_settings(words, {"PYTHONUNBUFFERED": "1", **os.environ}), _tell)
     except ValueError as error:
         _say(str(error))
@@ -32,17 +32,17 @@ def main(words: List[str]) -> NoReturn:
         _say(str(error))
         sys.exit(_APP)
     if outcome.fatal:
-        # Its last words were passed on as they came: they are above.
-        _say(f"given up: {outcome.reason}")
+        # The app's last output needs no repeating: it was already passed through.
+        _say(f"gave up: {outcome.reason}")
     sys.stdout.flush()
-    # No thread of ours holds anything that Python would have to take down with care.
+    # Skip interpreter shutdown: no guard thread holds anything that needs cleanup.
     os._exit(_APP if outcome.fatal else outcome.status)
 
 
 def _check(words: List[str]) -> int:
-    """Ask a guard's status address whether its app is ready, as a container's health check does: 0 or 1."""
+    """Run a container health check: request /readyz from a guard's status address; return 0 if ready, else 1."""
     if len(words) != 1:
-        _say("--check HOST:PORT")
+        _say("usage: --check HOST:PORT")
         return _WORDS
     import socket
 
@@ -54,7 +54,7 @@ def _check(words: List[str]) -> int:
     except (OSError, ValueError) as error:
         _say(str(error))
         return 1
-    # Shown by `inspect` as the health check's log.
+    # `docker inspect` shows this as the health check's log.
     print(said.partition("\r\n\r\n")[2], end="")
     return 0 if " 200 " in said.partition("\r\n")[0] else 1
 
@@ -67,7 +67,7 @@ def _tell(event: Event) -> None:
 
 
 def _say(words: str) -> None:
-    # One write, so that no word of the app's comes between.
+    # A single write, so that the app's output cannot interleave.
     try:
         os.write(2, f"guard: {words}\n".encode("utf-8", "replace"))
     except OSError:

@@ -1,4 +1,4 @@
-"""Options: the guard's command line, or the same in a JSON file, where preheat is not installed."""
+"""Options: parse the standalone guard's command line and its JSON configuration file."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from preheat.guard.model.life import RestartPolicy
 USAGE = """usage: python guard.pyz [options] -- COMMAND …
 
   --ready PROBE        http://…, tcp:PORT, line:REGEX, exec:CMD, gradio:URL, openai:URL, wav:URL
-  --ready-within TIME  give up if it is not ready by then (10m)
-  --alive PROBE        whether, once ready, it still answers (as --ready)
-  --hang-after TIME    start it anew when it has not answered for so long (never)
-  --stop-within TIME   time to stop in peace (10s)
-  --max-restarts N     restarts after crashes (3; -1: no limit)
-  --status HOST:PORT   answer /livez /readyz /startupz /metrics and a page there
-  --front HOST:PORT    hold the app's public port; the app listens on {port}, which is put into its words
-  --standby            keep a second instance loaded (needs --front)
-  --drain-within TIME  how long one that leaves may finish what it began (30s)
-  --warm FILE          bring the files listed there into the page cache, in that order
-  --history FILE       remember there how long starts took
-  --name NAME          what the app is called on the page
-  --config FILE        the same words in JSON, and "command", "env", "cwd"
+  --ready-within TIME  give up if the app is not ready after this time (10m)
+  --alive PROBE        liveness probe, used once the app is ready (default: the --ready probe)
+  --hang-after TIME    restart the app when the liveness probe has failed for this long (never)
+  --stop-within TIME   grace period between SIGTERM and SIGKILL (10s)
+  --max-restarts N     maximum restarts after crashes (3; -1: no limit)
+  --status HOST:PORT   serve /livez, /readyz, /startupz, /metrics and a status page
+  --front HOST:PORT    listen on the app's public port; {port} in the command is the port the app listens on
+  --standby            keep a second instance loaded (requires --front)
+  --drain-within TIME  how long an instance that is replaced may finish its open connections (30s)
+  --warm FILE          read the files listed in FILE into the page cache, in that order
+  --history FILE       store the durations of the last starts, to estimate the next
+  --name NAME          the app's name on the status page
+  --config FILE        JSON file with the same options, and "command", "env", "cwd"
 
        python guard.pyz --check HOST:PORT
-                       ask a guard's status address: 0 when its app is ready, for health checks
+                       health check: exit 0 if the app of the guard with this status address is ready, else 1
 """
 
 _TIMES = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -35,9 +35,9 @@ _TIMES = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 @dataclass(frozen=True)
 class GuardSetup:
-    """What stands around the app: addresses, and files; empty for none.
+    """The guard's addresses and files around an app; an empty value disables the feature.
 
-    `warm` is a file that lists what to bring into the page cache; `weights` are paths to bring in after those.
+    `warm` is a file that lists the ranges to read into the page cache; the files in `weights` are read after them.
     """
 
     name: str = ""
@@ -52,7 +52,7 @@ class GuardSetup:
 
 @dataclass(frozen=True)
 class GuardOptions:
-    """All of it."""
+    """All options of the guard: the app, its restart policy, and the guard's setup."""
 
     app: App
     patience: RestartPolicy = field(default_factory=RestartPolicy)
@@ -60,7 +60,10 @@ class GuardOptions:
 
 
 def read_settings(words: Sequence[str], env: Mapping[str, str]) -> GuardOptions:
-    """Read a command line, and the file that `--config` names; the line wins. Raise ValueError in clear words."""
+    """Parse a command line and its `--config` file; the command line takes precedence.
+
+    Raise ValueError with a message for the user.
+    """
     split = list(words).index("--") if "--" in words else len(words)
     said = _options(words[:split])
     command = list(words[split + 1 :])
@@ -69,10 +72,10 @@ def read_settings(words: Sequence[str], env: Mapping[str, str]) -> GuardOptions:
     command = command or _words(said.pop("command", []))
     said.pop("command", None)
     if not command:
-        raise ValueError("there is no command: … -- COMMAND")
+        raise ValueError("no command given: add -- COMMAND")
     more = said.pop("env", {})
     if not isinstance(more, dict):
-        raise ValueError("env is an object of names and values")
+        raise ValueError("env must be an object of names and values")
     cwd = said.pop("cwd", None)
     app = App(
         tuple(command),
@@ -93,12 +96,12 @@ def read_settings(words: Sequence[str], env: Mapping[str, str]) -> GuardOptions:
         history=str(said.pop("history", "")),
     )
     if said:
-        raise ValueError(f"there is no {sorted(said)[0]!r}\n\n{USAGE}")
+        raise ValueError(f"unknown option {sorted(said)[0]!r}\n\n{USAGE}")
     return GuardOptions(app, patience, stage)
 
 
 def read_time(text: str) -> float:
-    """Read `40ms`, `3s`, `2m`, `1h`, or bare seconds."""
+    """Parse a duration such as `40ms`, `3s`, `2m`, `1h`, or a number of seconds; return seconds."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", text)
     if not found:
         raise ValueError(f"{text!r} is not a time: 40ms, 3s, 10m")
@@ -106,13 +109,13 @@ def read_time(text: str) -> float:
 
 
 def read_address(text: str) -> tuple[str, int]:
-    """Read `HOST:PORT`, `[::1]:PORT`, `:PORT` (everywhere) or `PORT` (this machine alone)."""
+    """Parse `HOST:PORT`, `[::1]:PORT`, `:PORT` (all interfaces) or `PORT` (loopback only)."""
     found = re.fullmatch(r"(?:(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]*)):)?(\d{1,5})", text)
     if not found or int(found[3]) > 65535:
         raise ValueError(f"{text!r} is not an address: HOST:PORT")
     if ":" not in text:
         return "127.0.0.1", int(found[3])
-    return found[1] or found[2] or "0.0.0.0", int(found[3])  # noqa: S104 - asked for
+    return found[1] or found[2] or "0.0.0.0", int(found[3])  # noqa: S104 - the user chose all interfaces
 
 
 def _patience(said: dict[str, object]) -> RestartPolicy:
@@ -146,7 +149,7 @@ def _options(words: Sequence[str]) -> dict[str, object]:
         elif left:
             said[name] = left.pop(0)
         else:
-            raise ValueError(f"{word} wants a value\n\n{USAGE}")
+            raise ValueError(f"{word} requires a value\n\n{USAGE}")
     return said
 
 
@@ -159,13 +162,13 @@ def _config(path: str) -> dict[str, object]:
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
     if not isinstance(said, dict):
-        raise ValueError(f"{path}: not an object")
+        raise ValueError(f"{path}: must contain a JSON object")
     return {str(name).replace("-", "_"): value for name, value in said.items()}
 
 
 def _words(value: object) -> list[str]:
     if not isinstance(value, list):
-        raise ValueError("command is a list of words")
+        raise ValueError("command must be a list of strings")
     return [str(word) for word in value]
 
 

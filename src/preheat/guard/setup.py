@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from preheat.guard.warm_up import FileRange, WarmUp
     from preheat.guard.witness.connections import Witness
 
-# How frameworks are told their port where a command line does not say; the app's own words win.
+# Environment variables from which frameworks read their port; values set by the user take precedence.
 _PORT_VARIABLES = ("PORT", "GRADIO_SERVER_PORT", "STREAMLIT_SERVER_PORT", "UVICORN_PORT")
 
 
 class AddressTaken(Exception):
-    """An address that the guard was to hold cannot be had."""
+    """An address that the guard must listen on is not available."""
 
 
 def keep(
@@ -37,11 +37,11 @@ def keep(
     output: Output = Output(),  # noqa: B008 - frozen
     witness: Witness | None = None,
 ) -> Outcome:
-    """Supervise an app as the settings say. Raise AddressTaken, and ValueError for words that mean nothing."""
+    """Supervise an app until it ends. Raise AddressTaken, and ValueError for invalid settings."""
     stage = settings.stage
     app = fronted(settings.app, stage.front) if stage.front else settings.app
     if stage.standby and not stage.front:
-        raise ValueError("--standby wants --front HOST:PORT: two instances cannot have one port")
+        raise ValueError("--standby requires --front HOST:PORT: two instances cannot share one port")
     systemd = take_notify_socket()
     if app.env is not None:
         app = replace(app, env=without_notify_socket(app.env))
@@ -57,17 +57,17 @@ def keep(
         def tell(event: Event) -> None:
             on_event(event)
             if isinstance(event, AppStarted) and ranges and not warm:
-                # After the start and not before it: what is here already shall cost the app nothing.
+                # Start warming only after the app: if everything is cached already, the app must not wait for it.
                 warm.append(_warm_up(ranges, closing))
             if isinstance(event, Changed):
                 _tell_systemd(systemd, event, settings.patience)
             if isinstance(event, Changed) and event.life == "running" and warm:
-                # It has read what it wanted: what is not here by now would come for nothing.
+                # A ready app has read its files: warming the rest would be useless.
                 warm[0].close()
                 read, found = warm[0].read / 1e6, warm[0].found / 1e6
-                early = "" if warm[0].wait(0) else "; stopped, since the app is ready"
+                early = "" if warm[0].wait(0) else "; stopped early: the app is ready"
                 if read or early:
-                    on_event(Said(f"warm-up: {read:.0f} MB brought in, {found:.0f} MB were here{early}"))
+                    on_event(Said(f"warm-up: {read:.0f} MB read from disk, {found:.0f} MB already cached{early}"))
 
         return supervise(
             app,
@@ -80,11 +80,14 @@ def keep(
 
 
 def fronted(app: App, address: str) -> App:
-    """Have an app listen on a port of the guard's choice, and its probes ask there."""
+    """Return the app with its port replaced by `{port}`, in its environment and its probes.
+
+    `address` is the public address, which the guard listens on instead.
+    """
     port = read_address(address)[1]
 
     def moved(probe: str) -> str:
-        # A probe that asks the public port would be answered by the guard.
+        # The guard itself would answer a probe of the public port.
         return probe.replace(f":{port}", f":{PORT}") if PORT not in probe and port_of(probe) == port else probe
 
     env = app.env
@@ -121,7 +124,7 @@ def _status(stage: GuardSetup, board: AppStatus, closing: ExitStack) -> None:
 
 
 def _ranges(stage: GuardSetup) -> list[FileRange]:
-    """List what to bring in, in its order."""
+    """List the file ranges to warm, in order."""
     if not stage.warm and not stage.weights:
         return []
     from preheat.guard.warm_up import FileRange, read_ranges
@@ -165,7 +168,7 @@ def _tell_systemd(address: str, event: Changed, patience: RestartPolicy) -> None
     elif event.life in ("stopped", "fatal"):
         notify(address, "STOPPING=1", status)
     else:
-        # Loading takes what it takes, and the guard itself gives up in time.
+        # Loading can take long; the guard itself enforces the limit, not systemd.
         notify(
             address, f"EXTEND_TIMEOUT_USEC={int((patience.ready_within_s + patience.backoff_at_most_s) * 1e6)}", status
         )

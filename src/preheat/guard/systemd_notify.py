@@ -1,4 +1,4 @@
-"""Systemd notify: report readiness and state to systemd, if it asks for that: sd_notify(3)."""
+"""Systemd notify: report readiness and state to systemd if NOTIFY_SOCKET is set: sd_notify(3)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Mapping
 
 
 def take_notify_socket() -> str:
-    """Take systemd's address out of the environment: what it starts shall not speak in the guard's name."""
+    """Remove NOTIFY_SOCKET from this process's environment and return it, so that child processes cannot use it."""
     return os.environ.pop("NOTIFY_SOCKET", "")
 
 
 def without_notify_socket(env: Mapping[str, str]) -> dict[str, str]:
-    """Leave systemd's address out of an environment that was copied before it was taken."""
+    """Return a copy of `env` without NOTIFY_SOCKET."""
     return {name: value for name, value in env.items() if name != "NOTIFY_SOCKET"}
 
 
 def notify(address: str, *words: str) -> None:
-    """Send words such as READY=1; nowhere without an address. A systemd that is gone is no trouble of the app's."""
+    """Send assignments such as READY=1 to systemd; ignore errors, and do nothing if `address` is empty."""
     if address:
         import socket
 

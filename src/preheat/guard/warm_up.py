@@ -21,7 +21,7 @@ _ASK_EVERY = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class FileRange:
-    """Bytes of a file from `start` to before `stop`; `stop` 0 is its end."""
+    """The bytes of a file from `start` up to but excluding `stop`; `stop` 0 means the end of the file."""
 
     path: str
     start: int = 0
@@ -29,7 +29,10 @@ class FileRange:
 
 
 def read_ranges(lines: Iterable[str]) -> List[FileRange]:
-    """Read a list of files, one a line, in the order in which they are wanted: `PATH` or `PATH TAB START TAB STOP`."""
+    """Parse file ranges, one per line: `PATH` or `PATH TAB START TAB STOP`, in the order to read them.
+
+    Empty lines and lines that start with `#` are skipped.
+    """
     ranges = []
     for line in lines:
         path, _, rest = line.rstrip("\n").partition("\t")
@@ -40,10 +43,11 @@ def read_ranges(lines: Iterable[str]) -> List[FileRange]:
 
 
 class WarmUp:
-    """Read from a thread of its own. What is in the page cache already costs one look a chunk.
+    """Read file ranges into the page cache from a background thread.
 
-    It takes no more than is free: `room` is asked every 64 MB, and what it says, less a margin, is never gone over.
-    `read` and `found` count the bytes that came from disk and those that were here; `why` says why it ended early.
+    Chunks that are already cached are only checked, not read. Reading stops when free memory runs low: `room` returns
+    the free bytes and is called every 64 MB. `read` and `found` count the bytes read from disk and the bytes that were
+    already cached; `why` is the reason for an early end, or empty.
     """
 
     def __init__(self, ranges: Sequence[FileRange], room: Callable[[], int] = free_memory) -> None:
@@ -60,11 +64,11 @@ class WarmUp:
         self._thread.start()
 
     def close(self) -> None:
-        """Read no more; returns at once."""
+        """Ask the thread to stop, without waiting for it."""
         self._closed.set()
 
     def wait(self, within_s: float | None = None) -> bool:
-        """Wait until it is done; whether it is."""
+        """Wait for the thread to finish, at most `within_s` seconds; return whether it has finished."""
         self._thread.join(within_s)
         return not self._thread.is_alive()
 
@@ -79,11 +83,11 @@ class WarmUp:
             self.seconds = time.monotonic() - began
 
     def _warm(self, one: FileRange) -> bool:
-        """Bring one range in; whether to go on."""
+        """Warm one range; return whether to continue with the next."""
         try:
             file = os.open(one.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            return True  # the list is older than the app: what is gone is not wanted any more
+            return True  # the list may be older than the app: skip files that no longer exist
         try:
             size = os.fstat(file).st_size
             return self._take(file, _chunks(one.start, min(one.stop or size, size)))
@@ -97,8 +101,8 @@ class WarmUp:
         for number, (at, size) in enumerate(chunks):
             if self._closed.is_set():
                 return False
-            # The kernel is asked for the next ones while this one is read: disks and network filesystems want many
-            # requests at once. Looked at before they are asked for, or all would seem to have been here.
+            # Request read-ahead of the next chunks while reading this one: disks and network filesystems are faster
+            # with many requests in flight. Check each chunk before requesting it, or all would appear cached.
             while len(here) < min(number + 1 + _AHEAD, len(chunks)):
                 here.append(_ask_for(file, *chunks[len(here)]))
             if here[number]:
@@ -110,7 +114,7 @@ class WarmUp:
         return True
 
     def _fill(self, file: int, at: int, size: int) -> int:
-        """Read a chunk to its end, or to the file's; return how much there was."""
+        """Read a chunk, up to the end of the file; return the number of bytes read."""
         done = 0
         while done < size:
             count = os.preadv(file, [memoryview(self._buffer)[done:size]], at + done)
@@ -122,7 +126,7 @@ class WarmUp:
     def _enough(self) -> bool:
         self._asked_at = self.read
         if self._room() < _MARGIN + _ASK_EVERY + _AHEAD * _CHUNK:
-            self.why = "no memory is left that nobody uses"
+            self.why = "not enough free memory"
             return False
         return True
 
@@ -132,10 +136,10 @@ def _chunks(start: int, stop: int) -> List[tuple[int, int]]:
 
 
 def _ask_for(file: int, at: int, size: int) -> bool:
-    """Whether a chunk is in the page cache, by a look at some places of it; when not, ask the kernel for it.
+    """Return whether a chunk is in the page cache, sampled at 16 offsets; if not, start read-ahead of the chunk.
 
-    A look at a byte that is not there has the kernel read the pages around it, and a fast disk may have brought them by
-    the time that it answers. On a busy machine three such looks now and then all said that a cold chunk was there.
+    Sampling an uncached byte makes the kernel read the pages around it, and a fast disk may deliver them before the
+    call returns. With only three samples, a cold chunk sometimes appeared cached on a busy machine.
     """
     if all(_cached(file, at + (size - 1) * number // (_LOOKS - 1)) for number in range(_LOOKS)):
         return True
@@ -145,7 +149,7 @@ def _ask_for(file: int, at: int, size: int) -> bool:
 
 
 def _cached(file: int, at: int) -> bool:
-    """Whether the byte at `at` can be had without waiting for a disk; False where the kernel cannot tell."""
+    """Return whether the byte at `at` is in the page cache; False where the kernel cannot report it."""
     try:
         return os.preadv(file, [bytearray(1)], at, os.RWF_NOWAIT) == 1
     except OSError as error:

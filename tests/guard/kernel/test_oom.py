@@ -81,7 +81,7 @@ def test_a_machine_that_tells_nothing_counts_nothing(tmp_path: Path) -> None:
 def test_only_kills_since_then_count() -> None:
     before = Victims(in_cgroup=1, on_machine=4)
     assert not before.since(before)
-    assert "memory cgroup, which may have 64 MB" in Victims(2, 5, 64_000_000).since(before)
+    assert "memory cgroup (limit 64 MB)" in Victims(2, 5, 64_000_000).since(before)
     assert "on this machine" in Victims(1, 5).since(before)
 
 
@@ -118,9 +118,9 @@ print(look.status, look.cause)
         assert done.process.wait(30)
         done.end(1, lambda: False)
         said = done.tail()[-1]
-        assert re.fullmatch(r"-9 out of memory: the kernel killed in its memory cgroup, which may have 60 MB", said), (
-            done.tail()
-        )
+        assert re.fullmatch(
+            r"-9 out of memory: the kernel killed a process in its memory cgroup \(limit 60 MB\)", said
+        ), done.tail()
     finally:
         group.rmdir()
 

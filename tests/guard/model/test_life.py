@@ -154,7 +154,7 @@ def test_a_start_up_that_fails_in_the_same_way_is_not_tried_for_ever() -> None:
         seen += [(1.0, alive()), (1.0, failed(1, "bad config")), (60.0, alive())]
     steps = live(RestartPolicy(max_restarts=-1, same_failures=3), seen)
     assert starts(steps) == 3
-    assert steps[-1][1].detail == "ended with status 1; 3 times in a row, in the same way, before it was ready"
+    assert steps[-1][1].detail == "ended with status 1; 3 times in a row in the same way, before the app was ready"
 
 
 def test_failures_that_differ_or_come_after_it_was_ready_are_tried_again() -> None:
@@ -173,7 +173,7 @@ def test_what_is_silent_for_too_long_is_started_anew_and_that_counts() -> None:
     assert step(life, LifeSigns(alive=True, ready=False, silent_s=9.9), 20.0, patience)[1] == "nothing"
     life, action = step(life, LifeSigns(alive=True, ready=False, silent_s=10), 20.0, patience)
     assert (life.state, action, life.restarts) == ("backoff", "stop", 1)
-    assert life.detail == "alive, but silent for 10 s; starts again in 1 s"
+    assert life.detail == "running, but not responding for 10 s; restarts in 1 s"
     again = Life("running", since=30.0, starts=2, restarts=1)
     life, action = step(again, LifeSigns(alive=True, ready=False, silent_s=11), 50.0, patience)
     assert (life.state, action) == ("fatal", "stop")

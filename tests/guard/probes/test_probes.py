@@ -116,15 +116,15 @@ def test_a_command_is_ready_when_it_succeeds(tmp_path: Path) -> None:
         ("http://", "is not a URL"),
         ("http:///x", "is not a URL"),
         ("http://a b/", "is not a URL"),
-        ("http://h:99999/", "a port is 1 to 65535"),
+        ("http://h:99999/", "a port must be between 1 and 65535"),
         ("tcp:", "is not a port"),
         ("tcp:web", "is not a port"),
-        ("tcp:0", "a port is 1 to 65535"),
+        ("tcp:0", "a port must be between 1 and 65535"),
         ("line:", "has no pattern"),
         ("line:(", "is not a regular expression"),
         ("exec:", "has no command"),
         ("exec:'", "No closing quotation"),
-        ("exec:nowhere-to-be-found", "there is no command nowhere-to-be-found"),
+        ("exec:nowhere-to-be-found", "command not found: nowhere-to-be-found"),
     ],
 )
 def test_what_is_no_probe_is_refused_in_clear_words(text: str, words: str) -> None:

@@ -10,14 +10,17 @@ from preheat.guard.supervise.diagnosis import diagnose, likeness
 @pytest.mark.parametrize(
     ("line", "meaning"),
     [
-        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB.", "the GPU has too little memory"),
-        ("ModuleNotFoundError: No module named 'gradio'", "Python finds no gradio: is this the app's own environment?"),
-        ("OSError: [Errno 98] Address already in use", "its port is taken"),
-        ("OSError: Cannot find empty port in range: 7860-7860. You can specify a", "its port is taken"),
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB.", "not enough GPU memory"),
+        (
+            "ModuleNotFoundError: No module named 'gradio'",
+            "Python cannot import gradio: is this the app's environment?",
+        ),
+        ("OSError: [Errno 98] Address already in use", "its port is already in use"),
+        ("OSError: Cannot find empty port in range: 7860-7860. You can specify a", "its port is already in use"),
         ("OSError: [Errno 28] No space left on device", "the disk is full"),
-        ("huggingface_hub.errors.LocalEntryNotFoundError: Cannot find", "it wants a model that is not here"),
-        ("safetensors_rust.SafetensorError: Error while deserializing header", "a weight file is cut"),
-        ("ImportError: cannot import name 'x' from 'a.b' (/x.py)", "a.b has no x: another version is installed"),
+        ("huggingface_hub.errors.LocalEntryNotFoundError: Cannot find", "it requires a model that is not downloaded"),
+        ("safetensors_rust.SafetensorError: Error while deserializing header", "a weight file is truncated"),
+        ("ImportError: cannot import name 'x' from 'a.b' (/x.py)", "a.b has no x: the app requires another version"),
     ],
 )
 def test_known_last_words_are_put_plainly(line: str, meaning: str) -> None:

@@ -146,7 +146,7 @@ def test_one_that_stands_by_takes_over_at_once_after_a_crash() -> None:
         assert until(lambda: life.pid() not in (0, first))
         # The second was loaded before; a third now loads to stand by in its turn.
         assert life.board.life.restarts == 1
-        assert "the one that stood by takes over" in str(life.events)
+        assert "the standby takes over" in str(life.events)
         assert until(lambda: life.board.spare)
 
 
@@ -158,7 +158,7 @@ def test_one_that_hangs_is_found_out_and_started_anew() -> None:
         first = life.pid()
         connection = http.client.HTTPConnection("127.0.0.1", life.front.port, timeout=60)
         connection.request("GET", "/hang")
-        assert until(lambda: "alive, but silent" in str(life.events), 60)
+        assert until(lambda: "running, but not responding" in str(life.events), 60)
         assert until(lambda: life.pid() not in (0, first), 30)
         connection.close()
 
@@ -170,7 +170,7 @@ def test_a_standby_that_always_dies_is_given_up_and_the_app_stays(tmp_path: Path
     with but_first(once), supervised(terms=StandbyPolicy(standby=True), patience=patience) as life:
         assert until(life.pid)
         first = life.pid()
-        assert until(lambda: len(life.starts) == 1 and life.said("nobody stands by"))
+        assert until(lambda: len(life.starts) == 1 and life.said("no standby"))
         time.sleep(0.3)
         assert life.pid() == first
 

@@ -56,7 +56,7 @@ def test_an_app_that_crashed_is_started_again_and_may_then_end_well(tmp_path: Pa
     outcome, events = live(python(code, cwd=str(tmp_path)))
     assert (outcome.status, outcome.fatal, outcome.starts) == (0, False, 2)
     backoff = next(event for event in events if isinstance(event, Changed) and event.life == "backoff")
-    assert backoff.detail == "killed by SIGSEGV (it crashed); starts again in 0.02 s"
+    assert backoff.detail == "killed by SIGSEGV (it crashed); restarts in 0.02 s"
 
 
 def test_a_signal_that_ends_the_app_is_told_as_a_shell_would() -> None:

@@ -1,1 +1,1 @@
-"""What the kernel reports: processes, memory, ports; seccomp."""
+"""Read processes, memory and ports from the kernel; seccomp filters and read-only mounts."""

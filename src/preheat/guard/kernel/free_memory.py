@@ -6,7 +6,10 @@ from preheat.guard.kernel.oom import memory_cgroup
 
 
 def free_memory(root: str = "/") -> int:
-    """Count the bytes that can be had without pushing anybody out: page cache that is not in use counts as free."""
+    """Return the bytes that can be allocated without swapping; unused page cache counts as free.
+
+    `root` is the folder that contains /proc and /sys.
+    """
     free = _field(f"{root.rstrip('/')}/proc/meminfo", "MemAvailable:") * 1024
     folder, version = memory_cgroup("self", root)
     if version == 2:
@@ -23,7 +26,7 @@ def free_memory(root: str = "/") -> int:
 
 
 def _number(path: str) -> int:
-    """Read a number; -1 for "max" and for what is not there."""
+    """Read a number from a file; return -1 for "max" or a missing file."""
     try:
         with open(path, encoding="ascii") as file:
             text = file.read().strip()

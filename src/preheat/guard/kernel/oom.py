@@ -1,4 +1,4 @@
-"""OOM: the number of out-of-memory kills, in an app's memory cgroup and on the whole machine."""
+"""OOM: count out-of-memory kills, in an app's memory cgroup and on the whole machine."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Victims:
-    """Kills counted so far: in the cgroup, which may have `limit` bytes (0: no limit), and on the machine."""
+    """Out-of-memory kills so far, in the cgroup and on the machine; `limit` is the cgroup's in bytes (0: none)."""
 
     in_cgroup: int = 0
     on_machine: int = 0
     limit: int = 0
 
     def since(self, before: Victims) -> str:
-        """Say in words who ran out of memory since `before`, empty when nobody did."""
+        """Return a sentence about the out-of-memory kills since `before`, or "" if there were none."""
         if self.in_cgroup > before.in_cgroup:
-            limit = f", which may have {self.limit / 1e6:.0f} MB" if self.limit else ""
-            return f"out of memory: the kernel killed in its memory cgroup{limit}"
+            limit = f" (limit {self.limit / 1e6:.0f} MB)" if self.limit else ""
+            return f"out of memory: the kernel killed a process in its memory cgroup{limit}"
         if self.on_machine > before.on_machine:
-            return "out of memory: the kernel killed on this machine"
+            return "out of memory: the kernel killed a process on this machine"
         return ""
 
 
 def victims(process: str = "self", root: str = "/") -> Victims:
-    """Count for `process` (a pid, or self); `root` is where /proc and /sys lie. Zeros where nothing can be read."""
+    """Return the current counts for `process` (a PID or "self"); counts that cannot be read are 0.
+
+    `root` is the folder that contains /proc and /sys.
+    """
     folder, version = memory_cgroup(process, root)
     if version == 2:
         kills, limit = _word(_read(f"{folder}/memory.events"), "oom_kill"), _number(_read(f"{folder}/memory.max"))
@@ -35,12 +38,12 @@ def victims(process: str = "self", root: str = "/") -> Victims:
     else:
         kills = limit = 0
     on_machine = _word(_read(os.path.join(root, "proc/vmstat")), "oom_kill")
-    # Version 1 says "no limit" as the greatest multiple of a page.
+    # Cgroup version 1 reports "no limit" as the largest multiple of the page size.
     return Victims(kills, on_machine, limit if limit < 1 << 60 else 0)
 
 
 def memory_cgroup(process: str = "self", root: str = "/") -> tuple[str, int]:
-    """Find the folder of a process's memory cgroup, and the cgroup's version; ("", 0) where there is none."""
+    """Return the folder and the version (1 or 2) of a process's memory cgroup; ("", 0) if there is none."""
     groups: dict[str, str] = {}
     for line in _read(os.path.join(root, f"proc/{process}/cgroup")).splitlines():
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
@@ -56,14 +59,14 @@ def memory_cgroup(process: str = "self", root: str = "/") -> tuple[str, int]:
             return _inside(root, fields[4], fields[3], groups["memory"]), 1
         if kinds[0] == "cgroup2" and "" in groups and "memory" not in groups:
             folder = _inside(root, fields[4], fields[3], groups[""])
-            # The machine's own root has no such file, nor has a hybrid's second hierarchy.
+            # The root cgroup has no such file, nor has the version 2 hierarchy of a hybrid system.
             if os.path.exists(f"{folder}/memory.events"):
                 return folder, 2
     return "", 0
 
 
 def _inside(root: str, place: str, mounted: str, path: str) -> str:
-    """Turn a cgroup's path into a folder, where only the part below `mounted` is mounted at `place`."""
+    """Return the folder of the cgroup `path`, if the subtree `mounted` of its hierarchy is mounted at `place`."""
     if mounted != "/" and (path == mounted or path.startswith(mounted + "/")):
         path = path[len(mounted) :]
     elif mounted != "/":

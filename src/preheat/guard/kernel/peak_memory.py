@@ -1,4 +1,4 @@
-"""Peak memory: the most memory that an app and all its children had at once."""
+"""Peak memory: measure the maximum resident memory of an app and all its children."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from preheat.guard.kernel import process_tree
 
 
 class Peak:
-    """Look ten times a second, from a thread, at the resident bytes of `pid` and its family; `with` ends it.
+    """Sample the resident bytes of `pid` and its descendants from a thread, until `close` or the end of `with`.
 
-    Pages shared between processes count once for each. A peak between two looks is missed, unless one process alone
-    made it: the kernel keeps each one's own.
+    Pages that processes share are counted for each process. A peak between two samples is missed, unless a single
+    process caused it: the kernel records the peak of each process.
     """
 
     def __init__(self, pid: int, every_s: float = 0.1) -> None:
@@ -32,7 +32,7 @@ class Peak:
         self.close()
 
     def close(self) -> int:
-        """Look no more; return the peak in bytes."""
+        """Stop sampling; return the peak in bytes."""
         self._closed.set()
         self._thread.join()
         return self.peak_rss
@@ -47,7 +47,7 @@ class Peak:
 
 
 def high_water(pid: int) -> int:
-    """Read the most that one process ever had: VmHWM of proc_pid_status(5), 0 when it is gone."""
+    """Return a process's peak resident bytes (VmHWM of proc_pid_status(5)); 0 if it has ended."""
     try:
         with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as status:
             for line in status:

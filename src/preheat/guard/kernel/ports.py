@@ -1,4 +1,4 @@
-"""Ports: which process listens on a port."""
+"""Ports: find the process that listens on a port."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _LISTENING = "0A"  # include/net/tcp_states.h: TCP_LISTEN
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that has a port; pid 0 when it cannot be seen, being another user's or another container's."""
+    """The process that listens on a port; `pid` is 0 if it belongs to another user or container and is not visible."""
 
     port: int
     pid: int
     name: str
 
     def __str__(self) -> str:
-        who = f"{self.name} (pid {self.pid})" if self.pid else "somebody else"
+        who = f"{self.name} (pid {self.pid})" if self.pid else "another process"
         return f"port {self.port} is taken by {who}"
 
 
 def port_taken(port: int) -> Holder | None:
-    """Find who listens on a TCP port of this machine; None when it is free."""
+    """Return the process that listens on a local TCP port, or None if the port is free."""
     sockets = set(_listeners(port))
     if not sockets and not _refused(port):
         return None
@@ -35,18 +35,18 @@ def port_taken(port: int) -> Holder | None:
 
 
 def ports_of(pids: set[int]) -> set[int]:
-    """List the TCP ports that these processes listen on."""
+    """Return the TCP ports on which these processes listen."""
     held = {link for pid in pids for link in _links(pid)}
     return {port for socket, port in _listening() if socket in held}
 
 
 def _listeners(port: int) -> Iterator[str]:
-    """List the sockets that listen there, as links in /proc/PID/fd name them."""
+    """Return the sockets that listen on a port, named as the links in /proc/PID/fd."""
     return (socket for socket, its_port in _listening() if its_port == port)
 
 
 def listeners_of(pid: int, port: int) -> list[str]:
-    """List the addresses on which a port is listened on in the network that a process is in."""
+    """List the addresses ("0.0.0.0" or "127.0.0.1") on which `port` is open in the network namespace of `pid`."""
     rows = (row for row in _rows(pid) if int(row[1].rpartition(":")[2], 16) == port)
     return ["0.0.0.0" if set(row[1].rpartition(":")[0]) == {"0"} else "127.0.0.1" for row in rows]  # noqa: S104
 
@@ -66,11 +66,11 @@ def _rows(pid: int | str) -> Iterator[list[str]]:
 
 
 def _refused(port: int) -> bool:
-    """Whether the kernel refuses the port, for where there is no /proc to read."""
+    """Return whether bind(2) fails because the port is in use; for systems without /proc."""
     import socket
 
     with socket.socket() as ours:
-        # What lingers of earlier connections is no listener.
+        # Ignore connections in TIME_WAIT, which are not listeners.
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             ours.bind(("127.0.0.1", port))
@@ -87,7 +87,7 @@ def _owner(sockets: set[str]) -> int:
 
 
 def _links(pid: int) -> Iterator[str]:
-    """List what a process holds open; nothing, where that is not to be seen."""
+    """Return the targets of a process's open descriptors; none if they are not readable."""
     folder = f"/proc/{pid}/fd"
     try:
         names = os.listdir(folder)

@@ -1,4 +1,4 @@
-"""Process tree: all processes in /proc, and which of them descend from an app."""
+"""Process tree: list the processes in /proc, and find those that descend from an app."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TGID = rb"(?m)^Tgid:\s*(\d+)"
 
 @dataclass(frozen=True)
 class ProcessStat:
-    """A process: its parent, process group and session, its state's letter, and its resident bytes."""
+    """A process: its parent, process group and session, its state as one letter, and its resident bytes."""
 
     pid: int
     parent: int
@@ -23,12 +23,12 @@ class ProcessStat:
 
     @property
     def dead(self) -> bool:
-        """Whether it has ended and only waits to be reaped."""
+        """Return whether it has ended, but may not be reaped yet."""
         return self.state in "ZXx"
 
 
 def members() -> list[ProcessStat]:
-    """List all processes; empty where there is no /proc."""
+    """List all processes; empty without /proc."""
     try:
         names = os.listdir("/proc")
     except OSError:
@@ -38,14 +38,14 @@ def members() -> list[ProcessStat]:
 
 
 def group(leader: int) -> list[ProcessStat]:
-    """List who still lives in a process group."""
+    """List the live processes of a process group."""
     return [member for member in members() if member.group == leader and not member.dead]
 
 
 def family(root: int) -> list[ProcessStat]:
-    """List `root`, what descends from it, and who shares the session that it leads.
+    """List `root`, its descendants, and the processes in a session that one of them leads.
 
-    The session finds those whose parent died before them.
+    The session identifies processes whose parent has died.
     """
     everybody = members()
     pids = {root}
@@ -57,7 +57,7 @@ def family(root: int) -> list[ProcessStat]:
 
 
 def belongs(pid: int, root: int) -> bool | None:
-    """Whether a process is of `root`'s family, as family() has it; None when it is gone. Costs some looks at /proc."""
+    """Return whether a process belongs to family(root); None if it has ended. Reads only its ancestors in /proc."""
     waiting, known = [pid], {0, 1}
     while waiting:
         one = waiting.pop()
@@ -75,18 +75,18 @@ def belongs(pid: int, root: int) -> bool | None:
 
 
 def name(pid: int) -> str:
-    """Say what a process calls itself, empty when it is gone."""
+    """Return a process's name, or "" if it has ended."""
     return _read(f"/proc/{pid}/comm").rstrip(b"\n").decode("utf-8", "replace")
 
 
 def process_of(thread: int) -> int:
-    """Say which process a thread is of; the thread's own number when it is gone."""
+    """Return the PID of the process of a thread; the thread's own ID if it has ended."""
     found = re.search(_TGID, _read(f"/proc/{thread}/status"))
     return int(found[1]) if found else thread
 
 
 def _read(path: str) -> bytes:
-    # Not by open(): its text layer costs twice what the kernel takes, and an app may wait for this.
+    # Avoid open(): it takes twice as long as the system calls, and an app may be waiting for this.
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -103,7 +103,7 @@ def _member(pid: int) -> ProcessStat | None:
     stat = _read(f"/proc/{pid}/stat")
     if not stat:
         return None
-    # The name, in round brackets, may itself hold brackets and blanks: proc_pid_stat(5).
+    # The name, in parentheses, may itself contain parentheses and spaces: proc_pid_stat(5).
     fields = stat.rpartition(b")")[2].decode("ascii").split()
     return ProcessStat(
         pid=pid,

@@ -1,7 +1,8 @@
-"""Read-only: folders that an app can read but not write, even as root.
+"""Read-only: write-protect folders for an app, even if it runs as root.
 
-mount_namespaces(7): the calling process gets mounts of its own, and there each folder a read-only one over itself. All
-that it starts inherits them; nobody else sees them. Only who may mount can do so; everybody else has the files' mode.
+The calling process enters its own mount namespace and bind-mounts each folder read-only over itself
+(mount_namespaces(7)). Child processes inherit the mounts; other processes do not see them. This requires permission to
+mount; without it, only the file modes protect the folders.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ _MS_REC = 16384
 _MS_SLAVE = 1 << 19
 _MS_RELATIME = 1 << 21
 _CAP_SYS_ADMIN = 21
-# What a mount forbids already stays so: nosuid, nodev, noexec, noatime, nodiratime are the same bits in statvfs(3).
+# Mount flags to preserve: nosuid, nodev, noexec, noatime and nodiratime have the same bits in statvfs(3).
 _KEPT = 2 | 4 | 8 | 1024 | 2048
 _ST_RELATIME = 4096
 
 
 def can_shield() -> bool:
-    """Whether this process may mount: root, and let to (few containers let it)."""
+    """Return whether this process may mount: root with CAP_SYS_ADMIN, which few containers grant."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return False
     with suppress(OSError, ValueError), open("/proc/self/status", encoding="ascii", errors="replace") as status:
@@ -38,7 +39,7 @@ def can_shield() -> bool:
 
 
 def shield(folders: Sequence[str]) -> bool:
-    """Write-protect `folders` for this process and all that it starts; whether it could be done."""
+    """Write-protect `folders` for this process and its future children; return whether that succeeded."""
     if not folders or not can_shield():
         return False
     libc = ctypes.CDLL(None, use_errno=True)
@@ -51,7 +52,7 @@ def shield(folders: Sequence[str]) -> bool:
     try:
         if libc.unshare(_CLONE_NEWNS) != 0:
             return False
-        # What others mount later is seen here; what is mounted here is seen by nobody else.
+        # Slave mounts: later mounts of the host still appear here, but mounts made here stay private.
         mount(None, "/", _MS_REC | _MS_SLAVE)
         for folder in folders:
             mount(folder, folder, _MS_BIND | _MS_REC)

@@ -1,10 +1,11 @@
-"""Seccomp: be notified of a thread's system calls before they run, without root.
+"""Seccomp: receive a notification of a thread's network system calls before they run, without root.
 
-seccomp_unotify(2): a filter on the calling thread, inherited by all it starts, stops the calls that may talk to a
-network; whoever holds the listener reads each and lets it go on. Nothing else is stopped, and nothing is changed.
+A filter on the calling thread, inherited by its children, suspends the calls that may use the network; the owner of the
+listener inspects each call and lets it continue unchanged (seccomp_unotify(2)). Other calls are not suspended.
 
-Of the calls that send on a connected socket (send, write, writev), only those stop that are of the size of a question
-for a name: `MOST_ASKED` bytes at most. Writes to descriptors 0 to 2 never stop.
+Of the calls that send on a connected socket, only those with the size of a DNS query are suspended: send(2) and
+write(2) of `LEAST_ASKED` to `MOST_ASKED` bytes, and writev(2) of at most `MOST_PARTS` parts. Writes to descriptors 0 to
+2 are never suspended.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _MACHINES = {
     "aarch64": (0xC00000B7, 203, 206, 211, 269, 425, 64, 66, 277),
 }
 _NAMES = ("connect", "sendto", "sendmsg", "sendmmsg", "io_uring_setup", "write", "writev")
-# A name has 255 bytes at most; what DNS, systemd-resolved and nscd wrap around it stays below this.
+# A host name has at most 255 bytes; a query to DNS, systemd-resolved or nscd stays below this limit.
 LEAST_ASKED, MOST_ASKED, MOST_PARTS = 17, 512, 4
 
 # linux/prctl.h, linux/seccomp.h
@@ -41,8 +42,8 @@ _RECEIVE = 0xC0502100
 _SEND = 0xC0182101
 _SET_FLAGS = 0x40082104
 _SYNC_WAKE_UP = 1
-# With SPEC_ALLOW (Linux 4.17 on) the kernel does not switch speculative store bypass off for the app, which slows it
-# down. Without WAIT_KILLABLE (before 5.19), a signal may make a call wait twice; it is still let go once.
+# SPEC_ALLOW (Linux 4.17 and later) keeps the kernel from disabling speculative store bypass, which would slow down the
+# app. Without WAIT_KILLABLE (before 5.19), a signal may make a call wait twice; it still runs only once.
 _FLAGS = (
     _NEW_LISTENER | _SPEC_ALLOW | _WAIT_KILLABLE,
     _NEW_LISTENER | _SPEC_ALLOW,
@@ -61,7 +62,7 @@ _STDERR = 2
 
 @dataclass(frozen=True)
 class Call:
-    """A system call that waits: its name, its arguments, and the thread that made it."""
+    """A suspended system call: its name, its arguments, and the ID of the thread that made it."""
 
     id: int
     thread: int
@@ -74,21 +75,21 @@ class _Program(ctypes.Structure):
 
 
 def supported() -> bool:
-    """Whether this is a machine whose system calls are known here."""
+    """Return whether this is 64-bit Linux on a processor whose system call numbers are in _MACHINES."""
     return sys.platform == "linux" and platform.machine() in _MACHINES and sys.maxsize > 2**32
 
 
 def filter_this_thread() -> int:
-    """Stop the calling thread's network calls, and those of all it starts; return the listener. Raise OSError.
+    """Install the filter on the calling thread and its future children; return the listener. Raise OSError.
 
-    It cannot be undone: the thread should live for this alone. Once the listener is closed, such calls fail. Programs
-    started from it gain no rights from set-user-ID bits (no_new_privs), which the kernel wants of those without root.
+    The filter cannot be removed, so use a dedicated thread. After the listener is closed, the filtered calls fail.
+    Set-user-ID programs gain no privileges (no_new_privs), which the kernel requires for filters without root.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     seccomp = _MACHINES[platform.machine()][-1]
     _checked(libc.prctl(_PR_SET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (1, 0, 0, 0))))
     for flags in _FLAGS:
-        # Where signals end a call that waits, writes are left alone: programs do not expect EINTR from a file.
+        # Without WAIT_KILLABLE, signals interrupt suspended calls: exempt writes, where programs do not expect EINTR.
         code = _program(writes=bool(flags & _WAIT_KILLABLE))
         program = _Program(len(code) // 8, code)
         listener = libc.syscall(
@@ -97,14 +98,14 @@ def filter_this_thread() -> int:
         if listener >= 0 or ctypes.get_errno() != errno.EINVAL:
             break
     _checked(listener)
-    # From Linux 6.6 on, the two sides take turns on one processor, which halves the wait.
+    # With Linux 6.6 and later, both sides take turns on one processor, which halves the wait.
     with suppress(OSError):
         fcntl.ioctl(listener, _SET_FLAGS, _SYNC_WAKE_UP)
     return int(listener)
 
 
 def receive(listener: int) -> Call | None:
-    """Take the next call that waits; None when its thread died in between."""
+    """Return the next suspended call, or None if its thread has died. Raise OSError."""
     buffer = bytearray(_NOTIFICATION.size)
     try:
         fcntl.ioctl(listener, _RECEIVE, buffer)
@@ -118,7 +119,7 @@ def receive(listener: int) -> Call | None:
 
 
 def let_go(listener: int, call: Call) -> bool:
-    """Let the call run as if nothing had been; whether it was still there."""
+    """Let a suspended call run; return whether it was still waiting. Raise OSError."""
     try:
         fcntl.ioctl(listener, _SEND, _RESPONSE.pack(call.id, 0, 0, _CONTINUE))
     except OSError as error:
@@ -136,14 +137,14 @@ def _checked(result: int) -> int:
 
 
 def _argument(number: int, *, high: bool = False) -> int:
-    """Say where an argument, or its upper half, lies in struct seccomp_data."""
+    """Return the offset of an argument, or of its upper 32 bits, in struct seccomp_data."""
     return 16 + 8 * number + 4 * high
 
 
 def _program(*, writes: bool) -> bytes:
-    """Write the filter: which calls stop. With `writes`, write(2) and writev(2) of a question's size do."""
+    """Return the BPF program of the filter; `writes` includes write(2) and writev(2) with the size of a query."""
     arch, connect, sendto, sendmsg, sendmmsg, io_uring, write, writev, _ = _MACHINES[platform.machine()]
-    # Each instruction names the label to go to when it is true, and when not; empty is the next one.
+    # Each instruction: its label, opcode, jump labels if true and if false (empty: next instruction), and operand.
     code: list[tuple[str, int, str, str, int]] = [
         ("", _LOAD, "", "", _AT_ARCH),
         ("", _IF_EQUAL, "", "allow", arch),
@@ -152,7 +153,7 @@ def _program(*, writes: bool) -> bytes:
         ("", _IF_EQUAL, "sendto", "", sendto),
         ("", _IF_EQUAL, "write" if writes else "allow", "", write),
         ("", _IF_EQUAL, "writev" if writes else "allow", "allow", writev),
-        # sendto(2) with a null address is send(2), on a socket whose connect(2) was already seen.
+        # sendto(2) with a null address is send(2), on a socket whose connect(2) was already notified.
         ("sendto", _LOAD, "", "", _argument(4)),
         ("", _IF_EQUAL, "", "notify", 0),
         ("", _LOAD, "", "", _argument(4, high=True)),

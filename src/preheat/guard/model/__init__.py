@@ -1,1 +1,1 @@
-"""The guard's values, and the pure life cycle of an app."""
+"""The guard's value types, and the life cycle of an app as pure functions."""

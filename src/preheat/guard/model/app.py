@@ -10,13 +10,14 @@ PORT = "{port}"
 
 @dataclass(frozen=True)
 class App:
-    """A command with its surroundings; `ready` is a probe as guard/probes reads it, empty when being alive is enough.
+    """A command to run, with its environment and probes.
 
-    `alive` is another probe: whether the app, once ready, still answers; empty for `ready` again. `env` is the whole
-    environment, None for the guard's own; `cwd` None for the guard's own. `{port}` in `command`, in the probes and in
-    the values of `env` stands for a port that the guard chooses. `read_only` are folders that it shall not write, root
-    or not, where the guard may see to that. `isolated` gives it a network of its own, and only the port of its probe a
-    way out of it (guard/net/network_namespace.py).
+    `ready` is a readiness probe in the syntax of guard/probes; if empty, the app is ready as soon as it runs. `alive`
+    is a liveness probe for an app that is ready; if empty, `ready` is used. `env` is the complete environment; `env`
+    and `cwd` default to the guard's. `{port}` in `command`, the probes and the values of `env` stands for a port that
+    the guard chooses. `read_only` folders are write-protected, even for root, where the guard is permitted to mount.
+    `isolated` runs the app in its own network namespace, and only the port of its probe is reachable from outside
+    (guard/net/network_namespace.py).
     """
 
     command: tuple[str, ...]
@@ -28,7 +29,7 @@ class App:
     isolated: bool = False
 
     def on(self, port: int) -> App:
-        """Say which port it shall listen on."""
+        """Return the app with every `{port}` replaced by `port`."""
 
         def here(text: str) -> str:
             return text.replace(PORT, str(port))

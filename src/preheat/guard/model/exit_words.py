@@ -1,4 +1,4 @@
-"""Exit words: how a process ended, as a sentence and as a shell's exit status."""
+"""Exit words: describe how a process ended, as a sentence and as a shell exit status."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import signal
 _LIKELY = {
     signal.SIGKILL: "out of memory?",
     signal.SIGSEGV: "it crashed",
-    signal.SIGBUS: "it crashed, or a file it had mapped was cut",
+    signal.SIGBUS: "it crashed, or a file it had mapped was truncated",
     signal.SIGILL: "built for another processor?",
-    signal.SIGABRT: "it gave up",
+    signal.SIGABRT: "it aborted",
 }
 
 
 def describe_exit(returncode: int, cause: str = "") -> str:
-    """Say how it ended, from its status, or -N for signal N; and why, where `cause` is known."""
+    """Describe how a process ended: with exit status `returncode`, or by signal N for -N; `cause` may be empty."""
     if returncode >= 0:
         return f"ended with status {returncode}" + (f" ({cause})" if cause else "")
     try:
@@ -26,5 +26,5 @@ def describe_exit(returncode: int, cause: str = "") -> str:
 
 
 def shell_status(returncode: int) -> int:
-    """Say what a shell's `$?` would be: 128+N for signal N."""
+    """Return the exit status that a shell reports in `$?`: 128+N for signal N."""
     return returncode if returncode >= 0 else 128 - returncode

@@ -1,4 +1,4 @@
-"""Life: the state of an app and the next action; pure, the time is an argument."""
+"""Life: the state of an app and the next action, as pure functions; the time is an argument."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Action = Literal["nothing", "start", "stop", "restart"]
 
 @dataclass(frozen=True)
 class RestartPolicy:
-    """How long to wait for an app, and how often to try again.
+    """How long to wait for an app, and how often to restart it.
 
-    Waits between starts double from `backoff_s` to `backoff_at_most_s`, less a part of chance, at most `jitter`, so
-    that many that fell at once do not rise at once. What was ready for `steady_after_s` without a break has all its
-    restarts back; `max_restarts` below 0 is no limit. A start-up that fails `same_failures` times in a row in the
-    same way will fail again, and is given up however many restarts are left. What was ready and then is silent for
-    `hang_after_s` (0: never) is stopped as if it had died; it is asked every `ask_every_s`.
+    The back-off doubles from `backoff_s` to `backoff_at_most_s`, shortened by a random part of at most `jitter`, so
+    apps that crashed together do not restart together. The restart count is reset once the app has been ready for
+    `steady_after_s` without interruption; a negative `max_restarts` means no limit. After `same_failures` consecutive
+    start-ups that failed in the same way, the guard gives up, however many restarts are left. A ready app whose probe
+    then fails for `hang_after_s` (0: never) is stopped and restarted; it is probed every `ask_every_s`.
     """
 
     ready_within_s: float = 600.0
@@ -34,22 +34,23 @@ class RestartPolicy:
     ask_every_s: float = 5.0
 
     def spent(self, restarts: int) -> bool:
-        """Whether no restart is left when `restarts` were made."""
+        """Return whether the limit is reached after `restarts` restarts."""
         return 0 <= self.max_restarts <= restarts
 
     def backoff(self, restarts: int) -> float:
-        """Say how long to wait when `restarts` restarts are already spent."""
-        # The exponent is bounded so that the power stays a float.
+        """Return the back-off in seconds after `restarts` restarts, without jitter."""
+        # Bound the exponent, because a larger power overflows a float.
         return float(min(self.backoff_s * 2.0 ** min(restarts, 64), self.backoff_at_most_s))
 
 
 @dataclass(frozen=True)
 class LifeSigns:
-    """What was seen of the app just now.
+    """One observation of the app.
 
-    `status` is how it ended, once it has (-N for signal N), `cause` why, where that is known, and `likeness` is the
-    same for two ends of one kind; `cannot_start` says why there is no such process at all. `silent_s`: for how long it
-    has not said that it is alive. `spare`: another one is ready and stands by. `chance` is between 0 and 1.
+    If the app has ended, `status` is its exit status (-N for signal N), `cause` the reason if known, and `likeness` a
+    text that is equal for ends of the same kind. If no process could be started, `cannot_start` is the reason.
+    `silent_s` is how long the app has not responded, in seconds from when a response was due. `spare`: a standby
+    instance is ready. `chance` is a random number between 0 and 1, for the jitter.
     """
 
     alive: bool
@@ -65,10 +66,10 @@ class LifeSigns:
 
 @dataclass(frozen=True)
 class Life:
-    """A state, since when (for running: ready since when, without a break), and why.
+    """The app's state, when it was entered (for running: since when it is ready without interruption), and why.
 
-    `restarts` counts those spent since the app was last steady, `starts` all of them; `until` ends a backoff. The last
-    `failures` starts failed before the app was ready, all with the same `likeness`.
+    `restarts` counts the restarts since the app was last steady, `starts` all starts; `until` is the end of a back-off.
+    The last `failures` starts failed before the app was ready, all with the same `likeness`.
     """
 
     state: State = "stopped"
@@ -82,12 +83,12 @@ class Life:
 
     @property
     def over(self) -> bool:
-        """Whether nothing will be done any more."""
+        """Return whether this state is final."""
         return self.state == "fatal" or (self.state == "stopped" and self.starts > 0)
 
 
 def step(life: Life, look: LifeSigns, now: float, patience: RestartPolicy) -> tuple[Life, Action]:
-    """Decide where the app stands now, and what to do about it."""
+    """Return the app's next state, and the action to take."""
     if life.over:
         return life, "nothing"
     if life.state == "stopped":
@@ -99,7 +100,7 @@ def step(life: Life, look: LifeSigns, now: float, patience: RestartPolicy) -> tu
     if not look.alive:
         return _fallen(life, look, now, patience)
     if life.state == "running" and 0 < patience.hang_after_s <= look.silent_s:
-        ending = f"alive, but silent for {look.silent_s:.0f} s"
+        ending = f"running, but not responding for {look.silent_s:.0f} s"
         life, action = _again(life, look, now, patience, ending)
         return life, "restart" if action == "start" else "stop"
     if life.state == "running":
@@ -113,7 +114,7 @@ def step(life: Life, look: LifeSigns, now: float, patience: RestartPolicy) -> tu
 
 
 def stopped(life: Life, now: float, why: str) -> Life:
-    """End a life from outside."""
+    """Return the state of an app that was stopped on request; `why` becomes its detail."""
     return replace(life, state="stopped", since=now, detail=why)
 
 
@@ -124,17 +125,17 @@ def _start(life: Life, now: float) -> Life:
 
 def _fallen(life: Life, look: LifeSigns, now: float, patience: RestartPolicy) -> tuple[Life, Action]:
     if look.cannot_start:
-        # It would fail the same way each time.
+        # A retry would fail in the same way.
         return replace(life, state="fatal", since=now, detail=look.cannot_start), "nothing"
     ending = describe_exit(look.status, look.cause)
     if look.status == 0 or patience.max_restarts == 0:
-        # Ready or not, an app that ends well has chosen to end; and so has one that nobody wants started again.
+        # Status 0 means that the app chose to end, ready or not; with no restarts allowed, any exit is final.
         return replace(life, state="stopped", since=now, detail=ending), "nothing"
     if life.state == "starting":
         alike = life.failures + 1 if look.likeness and look.likeness == life.likeness else 1
         life = replace(life, failures=alike, likeness=look.likeness)
         if look.likeness and alike >= patience.same_failures:
-            detail = f"{ending}; {alike} times in a row, in the same way, before it was ready"
+            detail = f"{ending}; {alike} times in a row in the same way, before the app was ready"
             return replace(life, state="fatal", since=now, detail=detail), "nothing"
     return _again(replace(life, failures=0) if life.state == "running" else life, look, now, patience, ending)
 
@@ -145,8 +146,8 @@ def _again(life: Life, look: LifeSigns, now: float, patience: RestartPolicy, end
         return replace(life, state="fatal", since=now, detail=spent), "nothing"
     life = replace(life, restarts=life.restarts + 1)
     if look.spare:
-        return replace(_start(life, now), detail=f"{ending}; the one that stood by takes over"), "start"
+        return replace(_start(life, now), detail=f"{ending}; the standby takes over"), "start"
     wait_s = patience.backoff(life.restarts - 1) * (1 - patience.jitter * look.chance)
     return replace(
-        life, state="backoff", since=now, until=now + wait_s, detail=f"{ending}; starts again in {wait_s:.2g} s"
+        life, state="backoff", since=now, until=now + wait_s, detail=f"{ending}; restarts in {wait_s:.2g} s"
     ), "nothing"

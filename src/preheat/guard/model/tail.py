@@ -12,19 +12,19 @@ MOST_BYTES = 64 * 1024
 
 
 class Sight:
-    """Whether a pattern was ever seen in a tail's lines; `seen` stays true once it is."""
+    """Match a pattern against a tail's lines; `seen` stays true after the first match."""
 
     def __init__(self, pattern: re.Pattern[str]) -> None:
         self._pattern = pattern
         self.seen = False
 
     def look(self, line: str) -> None:
-        """Try one line."""
+        """Match one line."""
         self.seen = self.seen or self._pattern.search(line) is not None
 
 
 class Tail:
-    """The last 200 lines, at most 64 KiB, of several streams, in the order in which their lines ended. Thread-safe."""
+    """Store the last 200 lines, at most 64 KiB, of several streams, in the order of the line ends. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -34,24 +34,24 @@ class Tail:
         self._sights: list[Sight] = []
 
     def feed(self, stream: int, chunk: bytes) -> None:
-        """Take in what `stream` said; a line may come in pieces."""
+        """Add output of `stream`; a chunk may end in the middle of a line."""
         with self._lock:
             *lines, begun = (self._begun.get(stream, b"") + chunk).split(b"\n")
             self._begun[stream] = begun[-MOST_BYTES:]
             for line in lines:
                 self._add(line)
             if begun:
-                # A prompt or a banner without its end of line counts for those who wait for it.
+                # Match unfinished lines too: a prompt or banner may have no line end.
                 self._show(begun)
 
     def lines(self, count: int = MOST_LINES) -> tuple[str, ...]:
-        """List the last `count` lines, unfinished ones last."""
+        """Return the last `count` lines, unfinished ones last."""
         with self._lock:
             lines = [*self._lines, *(begun for begun in self._begun.values() if begun)]
             return tuple(_text(line) for line in lines[-count:]) if count else ()
 
     def watch(self, pattern: re.Pattern[str]) -> Sight:
-        """Look out for `pattern` in each line from now on, and in those that are here."""
+        """Return a Sight of `pattern`, matched against the stored lines and all later ones."""
         sight = Sight(pattern)
         with self._lock:
             for line in (*self._lines, *self._begun.values()):
@@ -74,5 +74,5 @@ class Tail:
 
 
 def _text(line: bytes) -> str:
-    # A progress bar overwrites itself: what a terminal would show is what follows the last return.
+    # A progress bar overwrites itself: keep only the text after the last carriage return, as a terminal does.
     return line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Wakeup: wakes the supervisor's loop from a thread or a signal handler, so that it need not poll."""
+"""Wakeup: wake the supervisor's loop from a thread or a signal handler, without polling."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Callable
 
 
 class Bell:
-    """A pipe to oneself. `ring` may be called from anywhere and never waits; `close` ends it.
+    """Wake a waiting loop through a pipe. `ring` never blocks and is safe in any thread or signal handler.
 
-    Whatever is written to `writer` rings too: signal.set_wakeup_fd does.
+    Any byte written to the descriptor `writer` rings too, which is what signal.set_wakeup_fd needs.
     """
 
     def __init__(self) -> None:
@@ -23,22 +23,22 @@ class Bell:
         self._open = True
 
     def ring(self) -> None:
-        """Wake who waits, or who will wait next."""
+        """Wake the current `wait`, or the next one if none is waiting."""
         if self._open:
-            # A pipe that is full wakes as well as one that is not; a closed one has nobody left to wake.
+            # If the pipe is full, the reader wakes anyway; if it is closed, there is no reader.
             with suppress(OSError):
                 os.write(self.writer, b"!")
 
     def wait(self, within_s: float) -> None:
-        """Wait for a ring, at most `within_s`."""
+        """Wait for a ring, at most `within_s` seconds."""
         if self._waiting.poll(max(0, int(within_s * 1000 + 0.999))):
             with suppress(BlockingIOError):
                 os.read(self._reader, 4096)
 
     def close(self) -> None:
-        """Ring no more. The pipe itself is closed with this object, which everybody who may ring holds.
+        """Ignore further rings. The pipe itself stays open until this object is deleted.
 
-        Closed now, its number could be another file's by the time that a thread that is ringing writes to it.
+        If the pipe were closed here, a thread still in `ring` could write to another file that reuses the descriptor.
         """
         self._open = False
 
@@ -48,7 +48,7 @@ class Bell:
 
 
 def silent() -> None:
-    """Ring nobody's bell."""
+    """Do nothing: the default Ring."""
 
 
 Ring = Callable[[], None]

@@ -1,1 +1,1 @@
-"""Small HTTP, the port relay, network namespaces."""
+"""The small HTTP server, the port relay, and network namespaces."""

@@ -1,9 +1,9 @@
-"""Network namespace: a network with loopback only for the app, and a relay for the port that it serves.
+"""Network namespace: a loopback-only network for the app, and a relay for the port that it serves.
 
-network_namespaces(7): a process that has unshared its network, and all that it starts, can reach each other and nobody
-else, whatever they do. Root may; others may in a user namespace of their own, where the system lets them
-(user_namespaces(7)). A socket belongs to the network that it was made in, so the door is a small process inside: it
-connects there to a port, and hands the connected socket out to the guard (SCM_RIGHTS of unix(7)).
+A process in a new network namespace and its children can reach only each other (network_namespaces(7)). Root can create
+one directly; other users need a user namespace, where the system permits it (user_namespaces(7)). A socket belongs to
+the namespace in which it was created. So a small "door" process runs inside: it connects to the app's port there, and
+passes the connected socket to the guard outside (SCM_RIGHTS, unix(7)).
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _DESCRIPTOR = array.array("i").itemsize
 
 
 def why_not() -> str:
-    """Say what is in the way of a network of one's own; empty when nothing is. A child tries it out."""
+    """Return why this process cannot create a network namespace, or "" if it can; a child process tries it."""
     if not hasattr(os, "fork") or not os.path.exists("/proc/self/ns/net"):
-        return "only Linux has networks that can be taken away"
+        return "network isolation requires Linux network namespaces"
     ours, its = os.pipe()
     child = os.fork()
     if child == 0:
@@ -51,17 +51,17 @@ def why_not() -> str:
     os.close(ours)
     os.waitpid(child, 0)
     number = int(said or b"5")
-    return "" if not number else f"a network of its own is not permitted here: {os.strerror(number)}"
+    return "" if not number else f"creating a network namespace is not permitted: {os.strerror(number)}"
 
 
 def enter() -> None:
-    """Give this process, and all that it starts from now on, a network with only the loopback. Raise OSError."""
+    """Move this process, and the children it will start, to a new network that has only loopback. Raise OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     user, group = os.geteuid(), os.getegid()
     if libc.unshare(_CLONE_NEWNET) != 0:
         if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), "unshare")
-        # Everybody keeps their own number; who is nobody could read none of their files.
+        # Map the user and group to themselves: as the overflow user, the app could not read its files.
         _write("/proc/self/setgroups", "deny")
         _write("/proc/self/uid_map", f"{user} {user} 1")
         _write("/proc/self/gid_map", f"{group} {group} 1")
@@ -72,7 +72,10 @@ def enter() -> None:
 
 
 def keep_door(door: socket.socket) -> None:
-    """Start the process that connects inside and hands out; it ends when the other end of `door` is closed."""
+    """Fork the door process, which opens connections inside the namespace and sends the sockets through `door`.
+
+    It ends when the other end of `door` is closed.
+    """
     if os.fork() != 0:
         door.close()
         return
@@ -84,7 +87,7 @@ def keep_door(door: socket.socket) -> None:
                 with suppress(OSError):
                     os.close(int(name))
         for number in (0, 1, 2):
-            # The app's words have an end when the app has, not when the door has.
+            # Do not hold the app's output pipes open after the app has ended.
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
         while True:
             asked = door.recv(16)
@@ -102,14 +105,14 @@ def keep_door(door: socket.socket) -> None:
 
 
 class NamespacePort:
-    """Our end of it. Threads may share it."""
+    """The guard's end of the socket to the door process. Thread-safe."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
         self._turn = threading.Lock()
 
     def connect(self, port: int) -> socket.socket:
-        """Return a socket that is connected to a port inside; raise OSError."""
+        """Return a socket that is connected to a port inside the namespace. Raise OSError."""
         with self._turn:
             self._end.send(b"%d" % port)
             said, ancillary, _, _ = self._end.recvmsg(16, socket.CMSG_LEN(_DESCRIPTOR))
@@ -120,14 +123,17 @@ class NamespacePort:
         raise OSError(number, os.strerror(number))
 
     def close(self) -> None:
-        """Let the process inside end."""
+        """Close the socket, so that the door process ends."""
         with suppress(OSError):
             self._end.shutdown(socket.SHUT_RDWR)
         self._end.close()
 
 
 class Publisher:
-    """Have one port of an app inside reached from here, from when the app listens on it, and not before."""
+    """Publish one port of an isolated app on the host, as soon as the app listens on it.
+
+    `trouble` is empty, or the reason why the port could not be published.
+    """
 
     def __init__(self, door: NamespacePort, pid: int, port: int) -> None:
         self._closing = threading.Event()
@@ -139,7 +145,7 @@ class Publisher:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop publishing."""
+        """Stop publishing, and end the door process."""
         self._closing.set()
         self._thread.join()
         self._door.close()
@@ -150,20 +156,20 @@ class Publisher:
             if self._closing.wait(_LOOK_EVERY_S):
                 return
             hosts = listeners_of(self._pid, self._port)
-        # As open to others as the app meant to be.
+        # Listen on all interfaces only if the app does.
         everywhere = any(host in ("0.0.0.0", "::") for host in hosts)  # noqa: S104 - compared with
         try:
             front = Front("0.0.0.0" if everywhere else "127.0.0.1", self._port, _gone, self._door.connect)  # noqa: S104
         except OSError as error:
-            self.trouble = f"port {self._port} cannot be had: {error.strerror}"
+            self.trouble = f"cannot listen on port {self._port}: {error.strerror}"
             return
         front.route(self._port)
         self._closing.wait()
         front.close()
 
 
-def _gone(method: str, path: str) -> HttpReply:  # noqa: ARG001 - what a front asks
-    return HttpReply(503, "text/plain; charset=utf-8", b"the app does not answer\n")
+def _gone(method: str, path: str) -> HttpReply:  # noqa: ARG001 - the signature that Front requires
+    return HttpReply(503, "text/plain; charset=utf-8", b"the app does not respond\n")
 
 
 def _write(path: str, text: str) -> None:

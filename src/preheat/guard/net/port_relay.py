@@ -1,4 +1,4 @@
-"""Port relay: listens on the app's public port from the start, and relays each connection to an instance."""
+"""Port relay: listen on the app's public port from the start, and relay each connection to an instance."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from preheat.guard.net.small_http import HttpReply, WaitingRoom, listen
 _CHUNK = 64 * 1024
 _MOST_BUFFERED = 256 * 1024
 _CONNECT_S = 5.0
-# Descriptors that stay for probes, the status address, the app's pipes and those who are refused.
+# Descriptors reserved for probes, the status address, the app's pipes, and connections above the limit.
 _RESERVED = 256
 _MOST_RELAYED = 16384
 
 
 class _End:
-    """One side of a relayed connection: what is to be written to it, and whether it has said its last."""
+    """One side of a relayed connection.
+
+    `waiting` holds bytes to write to `sock`; `said_all` is set once EOF was read from it, `told_all` once the write
+    side was shut down; `events` are the epoll events that are registered.
+    """
 
     def __init__(self, sock: socket.socket, port: int) -> None:
         self.sock = sock
@@ -32,10 +36,10 @@ class _End:
 
 
 class Front:
-    """Relay whole connections, unread, to the instance it is routed to; answer `waiting` while there is none.
+    """Relay connections, as raw bytes, to the instance set by `route`; with no instance, respond with `waiting`.
 
-    A connection stays with the instance it began with. One thread moves all bytes. `reach` connects to a port of an
-    instance, on this machine if not said. Raise OSError when the address cannot be had.
+    A connection stays with its instance when the route changes. One thread copies all bytes. `reach` opens a connection
+    to an instance's port; by default it connects to 127.0.0.1. Raise OSError if the address is not available.
     """
 
     def __init__(
@@ -66,16 +70,16 @@ class Front:
         threading.Thread(target=self._relay, name="relay", daemon=True).start()
 
     def route(self, port: int | None) -> None:
-        """Send connections that come from now on to a port of this machine, or to nobody."""
+        """Relay new connections to `port`; None sends the waiting response instead."""
         self._target = port
 
     def connections(self, port: int) -> int:
-        """Count those that are open to a port."""
+        """Return the number of open connections to `port`."""
         with self._lock:
             return self._counts.get(port, 0)
 
     def free_port(self) -> int:
-        """Choose a port of this machine for an instance; not one that was given lately."""
+        """Return a free loopback port for an instance, not one of the last eight returned."""
         while True:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
@@ -85,7 +89,7 @@ class Front:
                 return port
 
     def close(self) -> None:
-        """Let go of the port, and of every connection."""
+        """Close the public port and all connections."""
         self._closed.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -100,7 +104,7 @@ class Front:
             except OSError:
                 if self._closed.is_set():
                     return
-                # Too many files are open: those that wait are taken when some have gone.
+                # Too many open files: retry accept when some connections may have closed.
                 self._closed.wait(0.05)
                 continue
             target = self._target
@@ -114,9 +118,10 @@ class Front:
                 client.close()
 
     def _count(self, port: int) -> bool:
-        """Count one more connection, before it is made, so that nobody leaves in between; False if there are too many.
+        """Reserve one connection to `port`; return False if the limit is reached.
 
-        Each takes two descriptors, and without some left the guard could neither probe its app nor start it anew.
+        Connections are counted before they are opened, so that an instance that drains does not end in between. Each
+        one uses two descriptors, and the guard needs some to probe and restart its app.
         """
         with self._lock:
             if sum(self._counts.values()) >= self._most:
@@ -217,7 +222,7 @@ class Front:
             events |= select.EPOLLOUT
         number = end.sock.fileno()
         if events != end.events and number in self._ends:
-            # An end that nothing is wanted of is taken out: a hang-up is told whether asked for or not.
+            # Unregister a socket with no wanted events: epoll reports a hang-up even with an empty event mask.
             if not events:
                 self._epoll.unregister(number)
             elif not end.events:
@@ -236,7 +241,7 @@ class Front:
 
 
 def most_relayed() -> int:
-    """Say how many connections this process may relay, by how many descriptors it may have open."""
+    """Return the maximum number of relayed connections, from the limit of open files (RLIMIT_NOFILE)."""
     import resource
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

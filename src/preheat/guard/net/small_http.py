@@ -1,4 +1,4 @@
-"""Small HTTP: one request and one response a connection, for a few requests a minute."""
+"""Small HTTP: a server with one request per connection, for a few requests per minute."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Callable, Dict, Tuple
 
 _MOST_HEAD = 16 * 1024
-_PATIENCE_S = 5.0  # for a whole request and its answer, however many bytes come one by one
+_PATIENCE_S = 5.0  # for the complete request and response, however slow the client
 _GOODBYE_S = 1.0
 _PLACES = 64
 _WORDS = {200: "OK", 302: "Found", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
@@ -18,7 +18,7 @@ _WORDS = {200: "OK", 302: "Found", 404: "Not Found", 405: "Method Not Allowed", 
 
 @dataclass(frozen=True)
 class HttpReply:
-    """What is answered; `headers` beside those that every answer has."""
+    """An HTTP response; `kind` is its content type, and `headers` are added to the standard ones."""
 
     status: int
     kind: str
@@ -27,7 +27,7 @@ class HttpReply:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Listen at an address, of either family."""
+    """Return a socket that listens on an IPv4 or IPv6 address. Raise OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -41,10 +41,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class WaitingRoom:
-    """Answers requests of one address, each from a thread of its own, at most 64 at once.
+    """Respond to requests, one thread per connection and at most 64 at once.
 
-    One more takes the place of the one that has been at it longest: clients that are slow on purpose cannot keep a
-    prompt one out. `_turn` guards `_places`.
+    A further connection replaces the oldest one, so that slow clients cannot block others. `_turn` guards `_places`.
     """
 
     def __init__(self) -> None:
@@ -53,12 +52,12 @@ class WaitingRoom:
         self._count = 0
 
     def answer(self, client: socket.socket, answer: Callable[[str, str], HttpReply]) -> None:
-        """Answer one request, and hang up."""
+        """Respond to one request on `client` in a new thread, then close the connection."""
         with self._turn:
             if len(self._places) >= _PLACES:
                 oldest = next(iter(self._places))
                 with suppress(OSError):
-                    # Its own thread closes it; it finds the connection at its end.
+                    # Only shut it down: its own thread reads EOF and closes it.
                     self._places.pop(oldest).shutdown(socket.SHUT_RDWR)
             self._count += 1
             place = self._count
@@ -83,7 +82,7 @@ class WaitingRoom:
 
 
 def serve(listener: socket.socket, answer: Callable[[str, str], HttpReply]) -> Callable[[], None]:
-    """Answer from a thread of its own, until what is returned is called."""
+    """Serve requests from a background thread; return a function that stops it."""
     closed = threading.Event()
     room = WaitingRoom()
 
@@ -94,7 +93,7 @@ def serve(listener: socket.socket, answer: Callable[[str, str], HttpReply]) -> C
             except OSError:
                 if closed.wait(0.05):
                     return
-                continue  # too many files are open, for now
+                continue  # too many open files: retry
             room.answer(client, answer)
 
     def close() -> None:
@@ -130,7 +129,7 @@ def _talk(client: socket.socket, answer: Callable[[str, str], HttpReply]) -> Non
     ]
     body = b"" if words[0] == "HEAD" else said.body
     client.sendall("\r\n".join(headers).encode("latin-1") + b"\r\n\r\n" + body)
-    # Hung up on with words of its own unread, a client would be told of a broken connection instead of this answer.
+    # Read until EOF before closing: close(2) with unread data resets the connection, and the client loses the response.
     client.shutdown(socket.SHUT_WR)
     until = time.monotonic() + _GOODBYE_S
     client.settimeout(_left(until))
@@ -139,7 +138,7 @@ def _talk(client: socket.socket, answer: Callable[[str, str], HttpReply]) -> Non
 
 
 def _left(until: float) -> float:
-    """Return the seconds left; raise OSError when there are none."""
+    """Return the seconds left until the deadline. Raise OSError when it has passed."""
     left = until - time.monotonic()
     if left <= 0:
         raise OSError("out of time")

@@ -1,1 +1,1 @@
-"""Whether the app is alive, and whether it is ready."""
+"""Check whether the app is alive, and whether it is ready."""

@@ -1,4 +1,4 @@
-"""Probe loop: runs a probe again and again in a thread, and keeps the last result."""
+"""Probe loop: run a probe periodically in a thread, and store the last result."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _THEN_EVERY_S = 5.0
 
 
 class Lookout:
-    """Ask from a thread of its own, so that a slow answer holds up nobody; often until the first yes, then seldom.
+    """Run a probe in a background thread: every `every_s` until it first succeeds, then every `then_every_s`.
 
-    `ready_at` is time.monotonic() of the first yes, None until then. `on_change` is called, from the thread, whenever
-    the answer is another than before.
+    `ready_at` is the time.monotonic() of the first success, or None. The thread calls `on_change` whenever the result
+    changes.
     """
 
     def __init__(
@@ -33,15 +33,15 @@ class Lookout:
         self._thread.start()
 
     def ready(self) -> bool:
-        """See Probe; answers at once, with what was heard last."""
+        """Return the last result, without waiting."""
         return self._ready
 
     def silent_s(self) -> float:
-        """Say for how long nobody has said yes; a question that is not answered counts from when it could have been."""
+        """Return the seconds since the last success, less the probe interval; 0 before the first success."""
         return 0.0 if self.ready_at is None else max(0.0, time.monotonic() - self._yes_at - self._then_every_s)
 
     def close(self) -> None:
-        """Stop asking; a question under way ends by itself."""
+        """Stop probing; a probe that is running is not interrupted."""
         self._closed.set()
 
     def _ask(self) -> None:
@@ -55,7 +55,7 @@ class Lookout:
             changed, self._ready = ready != self._ready, ready
             if changed:
                 self._on_change()
-            # What was ready and is not is asked often again: it may be a moment's hiccup.
+            # Probe a ready app more often after a failure, which may be brief.
             self._closed.wait(
                 self._then_every_s if ready else max(self._every_s, self._then_every_s / 10 if self.ready_at else 0)
             )

@@ -13,22 +13,22 @@ from preheat.guard.model.tail import Sight, Tail
 from preheat.guard.probes.real_requests import KINDS, Once, RealRequest, hang_up_after, split_request
 
 _TIMEOUT_S = 5.0
-# As words: re compiles and keeps them when they are first asked for.
+# Strings, not compiled patterns: re compiles and caches them on first use.
 _URL = r"(https?)://(\[[0-9a-fA-F:.]+\]|[^/:?#\[\]@\s]+)(?::(\d+))?([/?]\S*)?"
 _TCP = r"tcp:(?:(\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+):)?(\d+)"
 _HERE = r"localhost|127\..*|0\.0\.0\.0|::1?"
 
 
 class Probe(Protocol):
-    """What can be asked again and again."""
+    """A check that can be repeated."""
 
     def ready(self) -> bool:
-        """Whether the app is ready; it may take some seconds to find out."""
+        """Return whether the app is ready; this may take some seconds."""
 
 
 @dataclass(frozen=True)
 class HttpProbe:
-    """Ready when a GET is answered with 2xx or 3xx; no proxy, and no certificate, is asked."""
+    """Ready when a GET returns 2xx or 3xx. It ignores proxies and does not verify certificates."""
 
     tls: bool
     host: str
@@ -37,23 +37,23 @@ class HttpProbe:
 
     def ready(self) -> bool:
         """See Probe."""
-        # Not at the top: http.client and ssl take longer to load than the rest of the guard.
+        # Import here: http.client and ssl take longer to load than the rest of the guard.
         from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
         connection: HTTPConnection
         if self.tls:
             import ssl
 
-            # Whoever answers here says that it is up; nothing is told to it.
+            # The probe sends no secrets, so an unverified certificate is harmless.
             trusting = ssl._create_unverified_context()  # noqa: S323
             connection = HTTPSConnection(self.host, self.port, timeout=_TIMEOUT_S, context=trusting)
         else:
             connection = HTTPConnection(self.host, self.port, timeout=_TIMEOUT_S)
-        # The timeout is for each word of the answer: an app that says a byte a second would never be late.
+        # The socket timeout applies to each read: an app that sends one byte per second would never reach it.
         hanging_up = hang_up_after(connection, 2 * _TIMEOUT_S)
         try:
             connection.request("GET", self.target, headers={"User-Agent": "preheat-guard", "Connection": "close"})
-            # A head that was broken off reads like one that is short.
+            # http.client parses truncated headers as if they were complete.
             return 200 <= connection.getresponse().status < 400 and not hanging_up.finished.is_set()
         except (OSError, HTTPException):
             return False
@@ -82,7 +82,7 @@ class PortProbe:
 
 @dataclass(frozen=True)
 class LineProbe:
-    """Ready when the app has said it."""
+    """Ready when a line of the app's output has matched a pattern."""
 
     sight: Sight
 
@@ -121,7 +121,7 @@ class CommandProbe:
             return False
         finally:
             if asking.returncode is None:
-                # With all that it has started, or what hangs stays.
+                # Kill the whole process group, or a hanging child would remain.
                 with suppress(OSError):
                     os.killpg(asking.pid, signal.SIGKILL)
                 asking.wait()
@@ -130,10 +130,10 @@ class CommandProbe:
 def parse_probe(
     text: str, tail: Tail, *, env: Mapping[str, str] | None = None, cwd: str | None = None, each_time: bool = False
 ) -> Probe:
-    """Read `http://…`, `tcp:PORT`, `tcp:HOST:PORT`, `line:REGEX`, `exec:COMMAND` or a real request.
+    """Parse `http://…`, `tcp:PORT`, `tcp:HOST:PORT`, `line:REGEX`, `exec:COMMAND` or a real request.
 
-    `tail` is where lines are looked for; `env` and `cwd` are those of a command, usually the app's. A real request is
-    made until it is answered well, and again only with `each_time`. Raise ValueError in clear words.
+    A `line:` probe searches `tail`; an `exec:` command runs with `env` and `cwd`, usually the app's. A real request is
+    sent until it succeeds once, or at each probe with `each_time`. Raise ValueError with a message for the user.
     """
     kind, _, rest = text.partition(":")
     if kind.partition("@")[0] in KINDS:
@@ -162,7 +162,7 @@ def parse_probe(
 
 
 def port_of(text: str) -> int | None:
-    """Say which port of this machine a probe asks; None if it asks none."""
+    """Return the local port that a probe connects to, or None. Raise ValueError for an invalid URL or port."""
     kind = text.partition(":")[0]
     if kind.partition("@")[0] in KINDS:
         _, host, port, _ = _url(split_request(text)[2])
@@ -200,7 +200,7 @@ def _tcp(text: str) -> tuple[str, int]:
 def _port(text: str, digits: str) -> int:
     port = int(digits)
     if not 1 <= port <= 65535:
-        raise ValueError(f"{text}: a port is 1 to 65535")
+        raise ValueError(f"{text}: a port must be between 1 and 65535")
     return port
 
 
@@ -216,5 +216,5 @@ def _command(text: str, words: str, env: Mapping[str, str] | None) -> tuple[str,
         raise ValueError(f"{text} has no command: exec:COMMAND")
     path = None if env is None else env.get("PATH")
     if "/" not in command[0] and shutil.which(command[0], path=path) is None:
-        raise ValueError(f"{text}: there is no command {command[0]}")
+        raise ValueError(f"{text}: command not found: {command[0]}")
     return command

@@ -1,4 +1,4 @@
-"""Real requests: a probe that sends a request as a user would, and checks that the response is complete."""
+"""Real requests: probes that send a request as a client would, and check that the response is complete."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ _MOST_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class RealRequest:
-    """What is asked of whom, and within which time the answer must be whole. `body` is JSON, empty for the usual."""
+    """A probe that sends a real request; the response must be complete within `within_s` seconds.
+
+    `body` is JSON; an empty body uses the default request of the kind.
+    """
 
     kind: str
     host: str
@@ -37,15 +40,15 @@ class RealRequest:
                 return self._gradio()
             return self._openai() if self.kind == "openai" else self._wav()
         except (OSError, HTTPException, ValueError, LookupError, TypeError, RecursionError, MemoryError):
-            # No answer in time, or not one of that kind: it is asked again.
+            # No response in time, or an unexpected one: the probe is repeated.
             return False
 
     def _gradio(self) -> bool:
-        """Make a call as gradio's own client does: an event's number first, then the event's end."""
+        """Call an endpoint as Gradio's client does: request an event ID, then wait for the event to complete."""
         import json
 
         call = {"data": json.loads(self.body) if self.body else []}
-        for prefix in ("/gradio_api/call", "/call"):  # gradio 5 on, gradio 4
+        for prefix in ("/gradio_api/call", "/call"):  # Gradio 5 and later; Gradio 4
             status, said = self._ask("POST", f"{prefix}{self.target}", json.dumps(call))
             if status == 404:
                 continue
@@ -55,7 +58,7 @@ class RealRequest:
         return False
 
     def _openai(self) -> bool:
-        """Have one token said, by the model that is listed first."""
+        """Generate one token with the first model listed."""
         import json
 
         base = self.target.rstrip("/")
@@ -72,7 +75,7 @@ class RealRequest:
             status, said = self._ask("POST", base + path, json.dumps(question))
             if status == 200:
                 return bool(json.loads(said)["choices"])
-        # A model that only completes has no chat template, and says so with 400 or 404.
+        # A completion-only model has no chat template, and responds to the chat request with 400 or 404.
         return False
 
     def _wav(self) -> bool:
@@ -83,7 +86,7 @@ class RealRequest:
         from http.client import HTTPConnection
 
         connection = HTTPConnection(self.host, self.port, timeout=self.within_s)
-        # A socket's timeout is a word's, not an answer's: who speaks a byte a second would never be late.
+        # The socket timeout applies to each read: an app that sends one byte per second would never reach it.
         hanging_up = hang_up_after(connection, self.within_s)
         try:
             headers = {"User-Agent": "preheat-guard", "Connection": "close"}
@@ -98,7 +101,7 @@ class RealRequest:
 
 
 class Once:
-    """A real request until it is answered well; from then on only whether somebody is there, for it costs the app."""
+    """A probe that sends a real request until it succeeds, then only connects, to spare the app."""
 
     def __init__(self, request: RealRequest) -> None:
         self._request = request
@@ -119,7 +122,7 @@ class Once:
 
 
 def split_request(text: str) -> tuple[str, float, str, str]:
-    """Take `KIND[@SECONDSs]:URL [JSON]` apart: kind, seconds, URL, body. Raise ValueError in clear words."""
+    """Split `KIND[@SECONDSs]:URL [JSON]` into kind, seconds, URL and body. Raise ValueError if it is invalid."""
     found = re.fullmatch(_FORM, text)
     if not found:
         raise ValueError(f"{text} is not a real request: gradio:http://HOST:PORT/NAME [JSON], openai:…/v1, wav:…/tts")
@@ -135,25 +138,25 @@ def split_request(text: str) -> tuple[str, float, str, str]:
 
 
 def whole_wav(said: bytes) -> bool:
-    """Whether it is a RIFF wave with sound in it, as long as it says."""
+    """Return whether the bytes are a RIFF WAVE file with audio data that is not truncated."""
     if said[:4] != b"RIFF" or said[8:12] != b"WAVE":
         return False
     return any(name == b"data" and size > 0 for name, size in _chunks(said))
 
 
 def _chunks(said: bytes) -> Iterable[tuple[bytes, int]]:
-    """List the chunks of a wave: names, and how many bytes of each are really there."""
+    """Yield the name of each chunk of a WAVE file, and its number of bytes, or 0 if it is truncated."""
     at = 12
     while at + 8 <= len(said):
         size = int.from_bytes(said[at + 4 : at + 8], "little")
         here = min(size, len(said) - at - 8)
-        # Who streams does not know the length yet, and says the most.
+        # A streaming server does not know the length in advance, and sets the maximum.
         yield said[at : at + 4], here if here == size or size >= 0x7FFFFFFF else 0
         at += 8 + size + size % 2
 
 
 def hang_up_after(connection: HTTPConnection, seconds: float) -> threading.Timer:
-    """Break a connection off after so many seconds, unless what is returned is cancelled before."""
+    """Shut a connection down after some seconds, unless the returned timer is cancelled."""
     hanging_up = threading.Timer(seconds, _hang_up, (connection,))
     hanging_up.daemon = True
     hanging_up.start()

@@ -1,1 +1,1 @@
-"""One start of an app, of which no process is left behind."""
+"""Start an app, and stop it without leaving any of its processes behind."""

@@ -1,4 +1,4 @@
-"""Output pump: copies an app's output to its destinations, byte for byte."""
+"""Output pump: copy an app's output to its destinations, byte for byte."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _CHUNK = 64 * 1024
 
 
 def pump(source: int, target: int | None, on_chunk: Callable[[bytes], None]) -> None:
-    """Carry `source` to `target` until its end, and tell each chunk.
+    """Copy descriptor `source` to `target` until EOF, and call `on_chunk` with each chunk.
 
-    A target that is gone, or None, does not stop it: the app would hang on a full pipe.
+    Reading continues if `target` is None or fails, because the app would block on a full pipe.
     """
     while True:
         chunk = os.read(source, _CHUNK)
@@ -24,7 +24,7 @@ def pump(source: int, target: int | None, on_chunk: Callable[[bytes], None]) -> 
 
 
 def _write(target: int, chunk: bytes) -> bool:
-    """Write all of a chunk; whether there is still somebody to write to."""
+    """Write the whole chunk; return False if the target is closed."""
     left = memoryview(chunk)
     try:
         while left:
@@ -38,7 +38,7 @@ def _write_some(target: int, chunk: memoryview) -> int:
     try:
         return os.write(target, chunk)
     except BlockingIOError:
-        # Somebody who shares the descriptor, often a terminal, has made it non-blocking.
+        # Another process that shares the descriptor, often a terminal, may have made it non-blocking.
         room = select.poll()
         room.register(target, select.POLLOUT)
         room.poll()

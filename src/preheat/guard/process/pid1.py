@@ -10,17 +10,17 @@ _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, sign
 
 
 def leave_process_1() -> None:
-    """Go on in a child when this is process 1, which then only reaps, passes signals on, and ends as the child does.
+    """Continue in a child process if this process is PID 1; otherwise do nothing.
 
-    To be called before any thread is started. Elsewhere it does nothing.
+    PID 1 then only reaps orphans, forwards signals, and exits with the child's status. Call before any thread starts.
     """
     if os.getpid() == 1:
         part()
 
 
 def part() -> None:
-    """Fork: the child returns; the parent reaps for it, and ends as it ends."""
-    # Blocked before the fork, so that a signal that comes at once is not lost, and waited for by name.
+    """Fork and return in the child; the parent reaps orphans, forwards signals, and exits with the child's status."""
+    # Block the signals before the fork, so that none is lost before sigwait.
     watched = {*_PASSED_ON, signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
     child = os.fork()
@@ -28,7 +28,7 @@ def part() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return
     while True:
-        # Process 1 has no default actions, so nothing else can end it.
+        # The kernel ignores default signal actions for PID 1, so no other signal can end it.
         number = signal.sigwait(watched)
         if number != signal.SIGCHLD:
             with suppress(ProcessLookupError):
@@ -40,5 +40,5 @@ def part() -> None:
                 if pid == 0:
                     break
                 if pid == child:
-                    # All that is left dies with process 1: pid_namespaces(7).
+                    # The kernel kills all remaining processes when PID 1 exits: pid_namespaces(7).
                     os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))

@@ -31,9 +31,9 @@ _KILL_S = 5.0
 
 @dataclass(frozen=True)
 class Output:
-    """The descriptors that an app's words go to, untouched; None keeps them from sight, but not from the tail.
+    """The descriptors to which an app's output is copied unchanged; None only stores it in the tail.
 
-    `confessions` hears them too.
+    `confessions`, if given, receives the output too.
     """
 
     stdout: int | None = 1
@@ -46,10 +46,10 @@ def _never() -> bool:
 
 
 class Process:
-    """A running app, in a session and group of its own, with a warden that kills all of it should the guard die.
+    """A running app in its own session and process group, with a warden that kills it if the guard dies.
 
-    Raise CannotStart when there is no such command, OSError when `witness` cannot see. Call `stop` however it ended:
-    it sees to what is left. `on_end` is called, from a thread, when it has ended.
+    Raise CannotStart if the command cannot be started, OSError if `witness` cannot observe it. Always call `stop`, even
+    after the app has ended: it ends the remaining child processes. A thread calls `on_end` when the app has ended.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Process:
         self._ended = threading.Event()
         self._dismissed = False
         self._pumps: list[threading.Thread] = []
-        # A thread of its own starts the app: a witness's filter is the thread's, and all that it starts inherits it.
+        # Start the app from a separate thread: a witness's filter covers one thread and the processes started from it.
         born: list[Born | BaseException] = []
         answered = threading.Event()
         self._keeper = threading.Thread(target=self._keep, args=(born, answered), name="keeper", daemon=True)
@@ -82,28 +82,28 @@ class Process:
         self._warden = child.warden
         self._line = child.line
         self._publisher = self._published(child)
-        # Not from the keeper: they would inherit the witness's filter.
+        # Start the pumps here, because threads of the keeper would inherit the witness's filter.
         for pipe, target in ((child.stdout, output.stdout), (child.stderr, output.stderr)):
             thread = threading.Thread(target=self._carry, args=(pipe, target), name="pump", daemon=True)
             self._pumps.append(thread)
             thread.start()
 
     def alive(self) -> bool:
-        """Whether the started process itself has not ended."""
+        """Return whether the started process runs, regardless of its children."""
         return not self._ended.is_set()
 
     @property
     def status(self) -> int | None:
-        """How it ended: its exit status, or -N when signal N ended it; None while it lives."""
+        """The exit status, -N if signal N killed the process, or None while it runs."""
         return self._status
 
     def wait(self, within_s: float | None = None) -> bool:
-        """Wait until it ends; whether it did."""
+        """Wait for the process to end, at most `within_s` seconds; return whether it has ended."""
         return self._ended.wait(within_s)
 
     def signal(self, number: int) -> None:
-        """Send a signal to its whole group, and to what left the group but still descends from it."""
-        # Until it is dismissed it is not reaped, so its number is nobody else's.
+        """Send a signal to the app's process group, and to descendants that left the group."""
+        # The app is reaped only when it is dismissed, so its process group ID cannot be reused before.
         if not self._dismissed:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
@@ -113,7 +113,7 @@ class Process:
                         os.kill(member.pid, number)
 
     def stop(self, within_s: float = 10.0, hurry: Callable[[], bool] = _never) -> None:
-        """End all of it: ask it, wait for `within_s` or until `hurry`, then kill what is left."""
+        """Stop the app and all its processes: send SIGTERM, wait up to `within_s` or until `hurry`, send SIGKILL."""
         if not self._dismissed:
             deadline = time.monotonic() + within_s
             self.signal(signal.SIGTERM)
@@ -127,11 +127,11 @@ class Process:
             os.waitpid(self._warden, 0)
             self._keeper.join()
         for thread in self._pumps:
-            # Who still holds the pipe may speak on; nobody waits for it.
+            # A process that survived may keep the pipe open; do not wait for it.
             thread.join(1.0)
 
     def _published(self, child: Born) -> Publisher | None:
-        """Let the port that the app is asked at be reached, where it has a network of its own."""
+        """Publish the port of the app's readiness probe, if the app runs in its own network namespace."""
         if child.door is None:
             return None
         from preheat.guard.net.network_namespace import NamespacePort, Publisher
@@ -144,7 +144,7 @@ class Process:
         return Publisher(NamespacePort(child.door), child.pid, port)
 
     def _left(self) -> list[process_tree.ProcessStat]:
-        """List who is left of it: all that descends from its warden."""
+        """List the app's live processes: all descendants of its warden."""
         return [
             member for member in process_tree.family(self._warden) if member.pid != self._warden and not member.dead
         ]
@@ -158,7 +158,7 @@ class Process:
             if self._witness is not None:
                 self._witness.cover_this_thread()
             born = spawn(self.app)
-        except BaseException as error:  # noqa: BLE001 - raised again where the process was asked for
+        except BaseException as error:  # noqa: BLE001 - the constructor raises it
             answer.append(error)
             answered.set()
             return
@@ -166,7 +166,7 @@ class Process:
         answered.set()
         said = os.read(born.report, 64)
         os.close(born.report)
-        # A warden that was killed says nothing; the kernel has then killed the app.
+        # An empty report means that the warden was killed; the kernel then kills the app.
         self._status = int(said) if said else -signal.SIGKILL
         self._ended.set()
         self._on_end()

@@ -20,7 +20,7 @@ _NO_FOLDER, _NO_NETWORK = "folder", "network"
 
 
 class CannotStart(Exception):
-    """The command could not be started at all; `status` is what a shell would say of it."""
+    """The command could not be started; `status` is the exit status that a shell would report."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -29,10 +29,10 @@ class CannotStart(Exception):
 
 @dataclass(frozen=True)
 class Born:
-    """What came of it: two processes, and our ends of four pipes.
+    """A started app: the PIDs of the app and its warden, and the guard's ends of four pipes.
 
-    `report` brings the app's status as a line once it has ended; closing `line` has the warden end all that is left.
-    `door` leads into the app's own network, where it has one.
+    `report` delivers the app's exit status as one line; closing `line` makes the warden kill the remaining processes.
+    `door` is the socket to the door process in the app's network namespace, or None.
     """
 
     pid: int
@@ -45,9 +45,9 @@ class Born:
 
 
 def spawn(app: App) -> Born:
-    """Start `app` in a session of its own. Raise CannotStart; ValueError for words that no command can have."""
+    """Start `app` in its own session, below a warden. Raise CannotStart; ValueError for a null character."""
     if any("\0" in word for word in app.command):
-        raise ValueError(f"{app.command[0]}: a word of a command cannot hold a null character")
+        raise ValueError(f"{app.command[0]}: an argument cannot contain a null character")
     if not app.command[0]:
         raise CannotStart("'': there is no such command", NOT_FOUND)
     stdout, its_stdout = os.pipe()
@@ -64,7 +64,7 @@ def spawn(app: App) -> Born:
         raise
     if keeper == 0:
         try:
-            # Away from the terminal, whose signals are the guard's to take.
+            # Leave the terminal's session: only the guard handles signals from the terminal.
             os.setsid()
             warden.adopt_orphans()
             parent = os.getpid()
@@ -93,7 +93,7 @@ def spawn(app: App) -> Born:
 
 
 def _isolate(its_door: socket.socket, its_birth: int) -> None:
-    """Take the network away from this process and all that it will start, or say on `its_birth` why not."""
+    """Move this process to its own network namespace and start the door; on failure, report to `its_birth` and exit."""
     from preheat.guard.net import network_namespace
 
     try:
@@ -105,7 +105,7 @@ def _isolate(its_door: socket.socket, its_birth: int) -> None:
 
 
 def _become(app: App, parent: int, stdout: int, stderr: int, birth: int) -> None:
-    """Be the app, or say on `birth` why not. Never returns."""
+    """Replace this process by the app; on failure, report the error to `birth` and exit. Never returns."""
     number, what = 0, ""
     try:
         os.write(birth, b"%d\n" % os.getpid())
@@ -115,7 +115,7 @@ def _become(app: App, parent: int, stdout: int, stderr: int, birth: int) -> None
         os.dup2(stderr, 2)
         _keep_to_oneself()
         for ignored in ("SIGPIPE", "SIGXFSZ"):
-            # Python ignores them, and what is ignored stays so in a new program.
+            # Python ignores these signals, and exec(2) would keep them ignored.
             if hasattr(signal, ignored):
                 signal.signal(getattr(signal, ignored), signal.SIG_DFL)
         shield(app.read_only)
@@ -124,7 +124,7 @@ def _become(app: App, parent: int, stdout: int, stderr: int, birth: int) -> None
             os.chdir(app.cwd)
             what = ""
         env = os.environ if app.env is None else dict(app.env)
-        os.execvpe(app.command[0], list(app.command), env)  # noqa: S606 - starting programs is the trade
+        os.execvpe(app.command[0], list(app.command), env)  # noqa: S606 - starting programs is the purpose
     except OSError as error:
         number = error.errno or errno.EIO
     finally:
@@ -134,7 +134,7 @@ def _become(app: App, parent: int, stdout: int, stderr: int, birth: int) -> None
 
 
 def _keep_to_oneself() -> None:
-    """Keep the guard's own descriptors from the app, those too that somebody handed the guard."""
+    """Prevent the app from inheriting any descriptor above 2, including those that the guard inherited."""
     try:
         here = [int(name) for name in os.listdir("/proc/self/fd")]
     except OSError:
@@ -148,7 +148,7 @@ def _keep_to_oneself() -> None:
 def _cannot(app: App, words: list[bytes]) -> CannotStart:
     number = int(words[0]) if words else errno.EIO
     if words[1:] == [_NO_NETWORK.encode()]:
-        return CannotStart(f"a network of its own cannot be had: {os.strerror(number)}", NOT_EXECUTABLE)
+        return CannotStart(f"cannot create a network namespace: {os.strerror(number)}", NOT_EXECUTABLE)
     if words[1:] == [_NO_FOLDER.encode()]:
         if number in (errno.ENOENT, errno.ENOTDIR):
             return CannotStart(f"{app.command[0]}: {app.cwd} is not a folder", NOT_FOUND)
@@ -161,7 +161,7 @@ def _cannot(app: App, words: list[bytes]) -> CannotStart:
 def _fork() -> int:
     with ExitStack() as quiet:
         if sys.version_info >= (3, 12):
-            # Python warns that a fork beside threads may hang on a lock of theirs; what we do in the child takes none.
+            # Python warns that a fork in a threaded process may deadlock; the code in the child takes no locks.
             quiet.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()

@@ -1,8 +1,8 @@
-"""Warden: the process between guard and app; it ends the app's processes when the guard is gone.
+"""Warden: the process between guard and app; it kills the app's processes when the guard is gone.
 
-It is the app's parent, and foster parent of whatever the app starts and leaves (PR_SET_CHILD_SUBREAPER): a grandchild
-that daemonises becomes the warden's child, never init's. It says over a pipe how the app ended, and lives until its
-own line to the guard is closed: by the guard when all is over, or by the kernel when the guard was killed.
+It is the app's parent and adopts the app's orphans as a subreaper (PR_SET_CHILD_SUBREAPER): a daemonised grandchild
+becomes a child of the warden, not of init. It reports the app's exit status over a pipe, and runs until its pipe to the
+guard is closed: by the guard after a stop, or by the kernel when the guard was killed.
 """
 
 from __future__ import annotations
@@ -25,24 +25,27 @@ _ARG_START = 45  # of proc_pid_stat(5), counted from the state
 
 
 def adopt_orphans() -> None:
-    """Become the foster parent of all that descends from this process. Nothing off Linux."""
+    """Make this process the subreaper that adopts its orphaned descendants. Only on Linux; elsewhere do nothing."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def die_with(parent: int) -> None:
-    """Ask the kernel to kill this process when `parent`, whose child it is, dies. Nothing off Linux."""
+    """Have the kernel kill this process when its parent process, `parent`, dies. Only on Linux."""
     if _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) and os.getppid() != parent:
-        # It died before we could ask.
+        # The parent died before the call.
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def watch(app: int, line: int, report: int) -> None:
-    """Be the warden of the child `app` until `line` ends; write how it ended to `report`. Never returns."""
+    """Run as the warden of the child process `app`, until EOF on `line`. Never returns.
+
+    Write the app's status to `report` when it ends; at EOF, kill all remaining processes.
+    """
     try:
-        # What lies about here is a copy of the guard's: no finaliser of its shall run a second time.
+        # This process has copies of the guard's objects: their finalisers must not run twice.
         gc.disable()
         _keep_only(line, report)
-        _be_called(f"preheat: watches over {app}")
+        _be_called(f"preheat: supervises {app}")
         woken, waker = os.pipe()
         os.set_blocking(woken, False)
         os.set_blocking(waker, False)
@@ -67,7 +70,10 @@ def watch(app: int, line: int, report: int) -> None:
 
 
 def _reap(app: int, report: int, *, told: bool) -> bool:
-    """Reap who has ended, but not the app: while it is a zombie, its group's number cannot be given to others."""
+    """Reap ended children except the app; return whether the app's end was reported.
+
+    The app stays a zombie, so that its process group ID is not reused.
+    """
     while not told:
         try:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -85,12 +91,12 @@ def _reap(app: int, report: int, *, told: bool) -> bool:
 
 
 def _sweep(app: int) -> None:
-    """Kill whatever descends from here, until nothing is left or only what cannot be killed."""
+    """Kill all descendants repeatedly, until none is left or 5 seconds have passed."""
     deadline = time.monotonic() + _SWEEP_S
     me = os.getpid()
     while time.monotonic() < deadline:
         left = [member.pid for member in process_tree.family(me) if member.pid != me and not member.dead]
-        # The family is empty where there is no /proc; the group is known even then.
+        # Without /proc, no descendants are found: kill the app's process group instead.
         for pid in left or [-app]:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -112,14 +118,14 @@ def _keep_only(*kept: int) -> None:
             with suppress(OSError):
                 os.close(descriptor)
     for standard in (0, 1, 2):
-        # Taken, so that nothing else is ever opened under these numbers.
+        # Occupy the standard descriptors, so that no later open(2) returns one of them.
         with suppress(OSError):
             if standard not in kept:
                 os.open(os.devnull, os.O_RDWR)
 
 
 def _be_called(name: str) -> None:
-    """Change what ps(1) shows, so that who kills the guard by its words does not take its warden along."""
+    """Change the name that ps(1) shows, so that killing the guard by its command line does not match the warden."""
     if not _prctl(_PR_SET_NAME, b"preheat-warden"):
         return
     with suppress(OSError, ValueError, IndexError):

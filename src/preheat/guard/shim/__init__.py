@@ -1,1 +1,1 @@
-"""What the app's own Python imports first: faster reads, import times, the tracer."""
+"""Code that the app's Python imports first: mapped checkpoints, import times, the tracer."""

@@ -1,9 +1,9 @@
-"""Sitecustomize: what every Python that the app starts imports first, if this folder leads PYTHONPATH.
+"""Sitecustomize: set up each Python process of the app, which imports this first if this folder leads PYTHONPATH.
 
-It asks torch to map checkpoints instead of copying them into memory: `torch.load` without `mmap=` then behaves as with
-`mmap=True` (torch/serialization.py, from 2.1 on, takes its default from torch.utils.serialization.config). Then it does
-what the environment's own sitecustomize does, as if it had not been in its way. For `preheat prove` it first starts the
-stopwatch beside it, for `preheat trace` the tracer.
+It makes torch map checkpoints instead of copying them into memory: `torch.load` without `mmap=` then behaves as with
+`mmap=True` (torch 2.1 and later take the default from torch.utils.serialization.config). Then it runs the environment's
+own sitecustomize, which this file hides. For `preheat prove` it starts the stopwatch first, for `preheat trace` the
+tracer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CONFIG = "torch.utils.serialization.config"
 
 
 class _MappingLoader(importlib.abc.Loader):
-    """Loads a module as its own loader does, and then sets it right."""
+    """Load a module with its own loader, then set the default of `torch.load` to mmap."""
 
     def __init__(self, own: importlib.abc.Loader) -> None:
         self._own = own
@@ -37,12 +37,12 @@ class _MappingLoader(importlib.abc.Loader):
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Waits for torch's settings, and is out of the way of everything else."""
+    """Intercept the import of torch's configuration module only."""
 
     def find_spec(
         self,
         name: str,
-        path: Sequence[str] | None = None,  # noqa: ARG002 - as importlib.abc gives them
+        path: Sequence[str] | None = None,  # noqa: ARG002 - the signature of importlib.abc
         target: ModuleType | None = None,  # noqa: ARG002
     ) -> importlib.machinery.ModuleSpec | None:
         """See importlib.abc.MetaPathFinder."""
@@ -56,7 +56,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 def _own_sitecustomize() -> None:
-    """Run the sitecustomize that this one hides, if there is one."""
+    """Run the environment's own sitecustomize, if there is one."""
     here = os.path.dirname(os.path.abspath(__file__))
     others = [folder for folder in sys.path if os.path.abspath(folder) != here]
     spec = importlib.machinery.PathFinder.find_spec("sitecustomize", others)
@@ -68,7 +68,7 @@ def _own_sitecustomize() -> None:
 
 
 def _start(name: str, folder: str) -> None:
-    """Load NAME.py from beside this file, under no name that the app could meet, and have it watch."""
+    """Load NAME.py from this folder, under a module name that cannot collide with the app's, and call its `watch`."""
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
     spec = importlib.util.spec_from_file_location(f"_preheat_{name}", path)
     if spec is not None and spec.loader is not None:

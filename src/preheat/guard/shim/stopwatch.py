@@ -1,10 +1,10 @@
-"""Stopwatch: logs when this Python started and how long each import took, to measure a start.
+"""Stopwatch: log when this Python started and how long each import took.
 
-It stands around the one function that every import of a module not yet loaded goes through, in CPython 3.8 and later
-(import.c calls it by its name, importlib.import_module too). Two looks at the clock and one tuple a module: less than
-a microsecond. What it notes goes to PREHEAT_STOPWATCH/PID.imports, a line for each import, in the order of their ends:
-`name TAB depth TAB start TAB stop TAB own`, in nanoseconds of CLOCK_MONOTONIC, which all processes share; `own` is
-without the imports inside it. Written whenever an outermost import ends, for an app may be killed at any time.
+It wraps the function that CPython 3.8 and later calls for each import of a module that is not loaded yet (import.c and
+importlib.import_module look it up by name). The cost is below a microsecond per module. The log is
+PREHEAT_STOPWATCH/PID.imports, with one line per import in the order in which they finished: `name TAB depth TAB start
+TAB stop TAB own`, in nanoseconds of CLOCK_MONOTONIC, which all processes share; `own` excludes nested imports. Lines
+are written whenever an outermost import finishes, because the app may be killed at any time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, List
 
 
 class _Running(threading.local):
-    """The imports under way in one thread: for each, the nanoseconds that imports inside it took so far."""
+    """The running imports of one thread, with the nanoseconds that nested imports took, and lines not yet written."""
 
     def __init__(self) -> None:
         self.inner: List[int] = []
@@ -26,7 +26,7 @@ class _Running(threading.local):
 
 
 def watch(folder: str) -> None:
-    """Begin to note, into `folder`; without it, or where this Python imports in another way, do nothing."""
+    """Start to log imports into `folder`; do nothing if it does not exist or this Python is not supported."""
     find_and_load = getattr(_frozen_importlib, "_find_and_load", None)
     if find_and_load is None or not os.path.isdir(folder):
         return
@@ -49,11 +49,11 @@ def watch(folder: str) -> None:
                 lines, running.lines = running.lines, []
                 _write(folder, lines)
 
-    _frozen_importlib._find_and_load = timed  # type: ignore[attr-defined] # what it is for
+    _frozen_importlib._find_and_load = timed  # type: ignore[attr-defined] # a private function
 
 
 def _write(folder: str, lines: List[str]) -> None:
-    """Append in one write, so that threads and forked children do not come between."""
+    """Append the lines in one write, so that those of threads and forked children do not interleave."""
     try:
         file = os.open(os.path.join(folder, "%d.imports" % os.getpid()), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
@@ -61,4 +61,4 @@ def _write(folder: str, lines: List[str]) -> None:
         finally:
             os.close(file)
     except OSError:
-        pass  # the app goes on, unmeasured
+        pass  # the app must not fail because it is measured

@@ -1,17 +1,16 @@
-"""Tracer: logs what this Python opens, writes, requests and starts, to find out what an app needs.
+"""Tracer: log the files, network requests and programs that this Python opens, to find an app's dependencies.
 
-Mostly by audit hooks (PEP 578), which no code can slip past that Python runs; the answers to HTTP requests by a thin
-coat around http.client (which urllib, urllib3 and requests are made of), httpx and aiohttp. Native code is not seen
-here. What it notes goes to PREHEAT_TRACE/PID.trace, one JSON array a line: kind, time.time(), and what belongs to it:
+Most events come from audit hooks (PEP 578), which Python code cannot bypass. HTTP responses come from wrappers around
+http.client (which urllib, urllib3 and requests use), httpx and aiohttp. Native code is not traced. The log is
+PREHEAT_TRACE/PID.trace, with one JSON array per line: the kind, time.time(), and these fields:
 
-    start  executable, parent's pid              open   path, "r" or "w"; the first of each kind, there or not
+    start  executable, parent's PID              open   path, "r" or "w"; once per mode, even if the open fails
     copy, rename, link  source, target            spawn  program
     lookup, connect     host, port, modules       http   method, URL, status, size or null, location or "", modules
 
-`modules` are the top-level packages that led there, the nearest first. Passwords and signatures are left out of URLs,
-and a program's words are not noted, which may hold some.
-Each line is written at once, by a descriptor that is closed again: an app may be killed at any time, fork, or close
-every descriptor it finds.
+`modules` are the top-level packages in the call stack, innermost first. URLs are logged without passwords and
+signatures, and programs without their arguments, which may contain secrets. Each line is written immediately, and the
+file is closed again: an app may be killed at any time, fork, or close all open descriptors.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CODE = (".py", ".pyc", ".pyi", ".so", ".egg-link", ".dist-info")
 _NOT_FILES = ("/proc/", "/sys/", "/dev/")
-# Who carries a request is not who wanted it.
+# Packages that only transport a request, and are left out of `modules`.
 _CARRIERS = {
     "_preheat_tracer", "_preheat_stopwatch", "socket", "ssl", "http", "urllib", "urllib3", "requests", "httpx",
     "httpx2", "httpcore", "httpcore2", "aiohttp", "anyio", "asyncio", "threading", "concurrent", "importlib",
@@ -45,7 +44,7 @@ _busy = threading.local()
 
 
 class _Notes:
-    """Where the lines go, and what was noted before."""
+    """The log of this process, and the events that are logged only once."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -53,20 +52,20 @@ class _Notes:
         self.seen: Set[Tuple[str, ...]] = set()
 
     def once(self, *words: str) -> None:
-        """Note it, unless this process has."""
+        """Log an event, unless this process has logged it before."""
         self.begin()
         if words not in self.seen:
             self.seen.add(words)
             self.line(*words)
 
     def line(self, kind: str, *words: object) -> None:
-        """Note it."""
+        """Log an event."""
         self.begin()
         self._write([kind, round(time.time(), 4), *words])
 
     def begin(self) -> None:
-        """Note that this process is there, the first time."""
-        if self.pid != os.getpid():  # a new process, by a start or by a fork
+        """Log the start of this process, if that has not been logged yet."""
+        if self.pid != os.getpid():  # the first call in a new or forked process
             self.pid = os.getpid()
             self.seen = set()
             self._write(["start", round(time.time(), 4), sys.executable, os.getppid()])
@@ -82,13 +81,13 @@ class _Notes:
             finally:
                 os.close(file)
         except OSError:
-            pass  # the app goes on, untraced
+            pass  # the app must not fail because it is traced
         finally:
             _busy.now = False
 
 
 def watch(folder: str) -> None:
-    """Begin to note, into `folder`; without it do nothing."""
+    """Start to trace into `folder`; do nothing if it does not exist."""
     if not os.path.isdir(folder):
         return
     notes = _Notes(folder)
@@ -106,7 +105,7 @@ def watch(folder: str) -> None:
     def hook(event: str, args: Any) -> None:
         act = acts.get(event)
         if act is not None and not getattr(_busy, "now", False):
-            with suppress(Exception):  # an app is never to fail for being watched
+            with suppress(Exception):  # the app must not fail because it is traced
                 act(args)
 
     notes.begin()
@@ -132,7 +131,7 @@ def _opened(notes: _Notes, args: Any) -> None:
 
 def _copied(notes: _Notes, args: Any) -> None:
     source, target = (os.path.abspath(_text(path)) for path in args[:2])
-    # What a copy reads is not what the app reads.
+    # The copy will open its source next: do not log that as a read by the app.
     _busy.copying = source
     notes.line("copy", source, target)
 
@@ -156,7 +155,7 @@ def _looked_up(notes: _Notes, args: Any) -> None:
 
 
 def _modules() -> List[str]:
-    """Name the packages that led here, the nearest first, without those that only carry."""
+    """List up to four packages in the call stack, innermost first, without those in _CARRIERS."""
     found: List[str] = []
     frame = sys._getframe(1)
     for _ in range(_DEEPEST):
@@ -173,7 +172,7 @@ def _modules() -> List[str]:
 
 
 class _TracingLoader(importlib.abc.Loader):
-    """Loads a module as its own loader does, and puts the coat on."""
+    """Load a module with its own loader, then wrap its functions."""
 
     def __init__(self, own: importlib.abc.Loader, coat: Callable[[ModuleType], None]) -> None:
         self._own = own
@@ -186,12 +185,12 @@ class _TracingLoader(importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         """See importlib.abc.Loader."""
         self._own.exec_module(module)
-        with suppress(AttributeError):  # another version of it: its requests are not noted
+        with suppress(AttributeError):  # an unsupported version: its requests are not logged
             self._coat(module)
 
 
 class _Coats(importlib.abc.MetaPathFinder):
-    """Waits for the modules that speak HTTP."""
+    """Intercept the import of HTTP clients, to wrap them."""
 
     def __init__(self, notes: _Notes) -> None:
         self._coats: Dict[str, Callable[[ModuleType], None]] = {
@@ -272,14 +271,14 @@ def _coat_aiohttp(notes: _Notes, module: Any) -> None:
 
 
 def _note(notes: _Notes, method: str, url: str, status: int, headers: Any) -> None:
-    with suppress(Exception):  # an app is never to fail for being watched
+    with suppress(Exception):  # the app must not fail because it is traced
         said = headers.get("Content-Length") or ""
         size = int(said) if said.isdigit() and not headers.get("Content-Encoding") else None
         notes.line("http", method, _harmless(url), status, size, _harmless(headers.get("Location") or ""), _modules())
 
 
 def _harmless(url: str) -> str:
-    """Leave out what would let somebody else in."""
+    """Return a URL without credentials: no user or password, and no query string that may contain a secret."""
     front, question, query = url[:_LONGEST].partition("?")
     scheme, there, rest = front.partition("://")
     host, slash, path = rest.partition("/")

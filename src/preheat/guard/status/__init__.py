@@ -1,1 +1,1 @@
-"""Status page and metrics."""
+"""The status page, its metrics, and start-up progress."""

@@ -20,10 +20,10 @@ _RETRY_AFTER_S = 2
 
 @dataclass
 class AppStatus:
-    """One writer, the loop; readers on other threads see each field whole.
+    """The status of the serving instance. Only the supervisor's loop writes it; other threads may read single fields.
 
-    `life` is the serving instance's, `ready` whether it says so now, `start_began` and `ready_at` are its times by
-    time.monotonic(); `paths` is what it reads as it starts, in order; `app_url` is where people find it.
+    `ready` is the current result of its readiness probe; `start_began` and `ready_at` are from time.monotonic().
+    `paths` are the files that the app reads during its start, in order; `app_url` is the app's address for users.
     """
 
     name: str
@@ -42,28 +42,28 @@ class AppStatus:
     _order: Sequence[Step] | None = None
 
     def began(self, pid: int, began: float) -> None:
-        """Note a start."""
+        """Record the start of an instance; `began` is from time.monotonic()."""
         self.pid, self.start_began, self.ready_at, self._reached = pid, began, None, (pid, 0)
 
     def became_ready(self, ready_at: float) -> None:
-        """Note that it was ready for the first time in this start."""
+        """Record when the instance first became ready; later calls in the same start do nothing."""
         if self.ready_at is None:
             self.ready_at = ready_at
             self.last_start_s = ready_at - self.start_began
             self.history.add(self.last_start_s)
 
     def progress(self) -> Progress:
-        """Say how far the start has come; it never goes back."""
+        """Return the progress of the start, which never decreases within a start."""
         if self.life.state in ("fatal", "stopped"):
             return Progress(self.life.state)
         if self.life.state == "backoff":
-            return Progress("waits before the next start")
+            return Progress("waiting before the next start")
         if self.ready:
             return Progress("ready", 100, 0.0)
         if self.ready_at is not None:
-            return Progress("was ready, does not answer")
+            return Progress("was ready, not responding now")
         if self._order is None:
-            # Only now that somebody asks: a thousand paths take longer to look at than the guard to start.
+            # Compute the steps on first use: a stat of a thousand paths takes longer than the guard's start.
             self._order = steps(self.paths)
         pid, before = self._reached
         come_to = max(before, reached(self._order, pid)) if pid == self.pid and pid else 0
@@ -71,14 +71,14 @@ class AppStatus:
         return progress(self._order, come_to, time.monotonic() - self.start_began, self.history.earlier_s)
 
     def answer(self, method: str, path: str) -> HttpReply:
-        """Answer on the status address."""
+        """Return the response to a request to the status address."""
         from preheat.guard.net.small_http import HttpReply
         from preheat.guard.status import start_page
 
         if method not in ("GET", "HEAD"):
             return HttpReply(405, "text/plain", b"GET\n", (("Allow", "GET, HEAD"),))
         if path == "/livez":
-            # Loading is living: what kills by this must not kill an app while it loads. A guard that answers restarts.
+            # Report alive while loading: a liveness probe must not kill a slow start; the guard itself does restarts.
             fine = self.life.state != "fatal"
             return HttpReply(200 if fine else 503, "text/plain", b"alive\n" if fine else b"fatal\n")
         if path == "/readyz":
@@ -92,8 +92,8 @@ class AppStatus:
             return HttpReply(200, "text/html", page.encode())
         return HttpReply(404, "text/plain", b"/livez /readyz /startupz /metrics /\n")
 
-    def answer_waiting(self, method: str, path: str) -> HttpReply:  # noqa: ARG002 - whatever is asked for
-        """Answer in the app's stead while it cannot."""
+    def answer_waiting(self, method: str, path: str) -> HttpReply:  # noqa: ARG002 - the same for all requests
+        """Return the response on the app's public port while no instance is ready."""
         from preheat.guard.net.small_http import HttpReply
         from preheat.guard.status import start_page
 
@@ -113,24 +113,31 @@ class AppStatus:
         return HttpReply(200 if yes else 503, "application/json", json.dumps(facts).encode() + b"\n", headers)
 
     def _facts(self) -> Sequence[tuple[str, str, str, float]]:
-        """List name, kind, help and value of each metric."""
+        """Return the name, type, help text and value of each metric."""
         said = self.progress()
         family = process_tree.family(self.pid) if self.pid else []
         resident = sum(member.resident for member in family if not member.dead)
         times = os.times()
         facts = [
             ("preheat_app_up", "gauge", "Whether the app runs", float(self.life.state in ("starting", "running"))),
-            ("preheat_app_ready", "gauge", "Whether the app says that it is ready", float(self.ready)),
+            ("preheat_app_ready", "gauge", "Whether the app is ready", float(self.ready)),
             ("preheat_app_starts_total", "counter", "Starts so far", float(self.life.starts)),
-            ("preheat_app_restarts_spent", "gauge", "Restarts spent since last steady", float(self.life.restarts)),
+            (
+                "preheat_app_restarts_spent",
+                "gauge",
+                "Restarts since the app was last steady",
+                float(self.life.restarts),
+            ),
             ("preheat_app_planned_restarts_total", "counter", "Planned restarts so far", float(self.renewals)),
-            ("preheat_app_standby", "gauge", "Whether another instance stands by", float(self.spare)),
-            ("preheat_app_resident_bytes", "gauge", "Resident bytes of its processes", float(resident)),
-            ("preheat_app_uptime_seconds", "gauge", "Since this start", time.monotonic() - self.start_began),
+            ("preheat_app_standby", "gauge", "Whether a standby instance is ready", float(self.spare)),
+            ("preheat_app_resident_bytes", "gauge", "Resident bytes of the app's processes", float(resident)),
+            ("preheat_app_uptime_seconds", "gauge", "Time since this start", time.monotonic() - self.start_began),
             ("preheat_guard_cpu_seconds_total", "counter", "The guard's own CPU time", times.user + times.system),
         ]
         if said.percent is not None:
-            facts.append(("preheat_app_loaded_ratio", "gauge", "Part of the known bytes loaded", said.percent / 100))
+            facts.append(
+                ("preheat_app_loaded_ratio", "gauge", "Fraction of the known bytes loaded", said.percent / 100)
+            )
         if self.last_start_s is not None:
-            facts.append(("preheat_app_start_seconds", "gauge", "From start to ready, last time", self.last_start_s))
+            facts.append(("preheat_app_start_seconds", "gauge", "Time from the last start to ready", self.last_start_s))
         return facts

@@ -1,4 +1,4 @@
-"""Start page: the page that users see while an app starts, and its metrics; pure."""
+"""Start page: render the page that users see while an app starts, and its metrics, as pure functions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ h1 {{ font-size: 1.3em; font-weight: 600 }} p {{ margin: .4em 0 }} small {{ colo
 </body></html>
 """
 
-# On the app's own port: whoever answers without our header is the app.
+# On the app's public port: a response without the X-Preheat header comes from the app.
 _FRONTED = """
 setInterval(async () => { try {
   const answer = await fetch(location.href, { cache: "no-store" });
@@ -34,7 +34,7 @@ setInterval(async () => { try {
   document.head.querySelector("style").replaceWith(next.head.querySelector("style"));
 } catch (error) { /* asked again in a second */ } }, 1000);"""
 
-# On the status address: on to the app when it is ready, unless somebody came back from it.
+# On the status address: go to the app when it is ready, unless the user came back from it.
 _STATUS = """
 setInterval(async () => { try {
   const ready = await fetch("/readyz", { cache: "no-store" });
@@ -50,7 +50,7 @@ setInterval(async () => { try {
 
 
 def page(name: str, said: Progress, detail: str, app_url: str, *, fronted: bool) -> str:
-    """Write the page."""
+    """Return the page as HTML; `fronted` if it is served on the app's public port."""
     percent = "" if said.percent is None or said.phase == "ready" else f", {said.percent} %"
     eta = f", about {said.eta_s:.0f} s more" if said.eta_s else ""
     link = f'<p><a href="{_safe(app_url)}">{_safe(app_url)}</a></p>' if app_url else ""
@@ -67,7 +67,7 @@ def page(name: str, said: Progress, detail: str, app_url: str, *, fronted: bool)
 
 
 def metrics(facts: Iterable[Tuple[str, str, str, float]]) -> str:
-    """Write metrics in Prometheus' text form: name, kind, help, value."""
+    """Return metrics in Prometheus' text format, from tuples of name, type, help text and value."""
     lines = []
     for name, kind, words, value in facts:
         lines += [f"# HELP {name} {words}.", f"# TYPE {name} {kind}", f"{name} {value:.10g}"]

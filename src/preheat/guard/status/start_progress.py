@@ -1,4 +1,4 @@
-"""Start progress: how far a start is, by the files that the app is known to open, in order."""
+"""Start progress: estimate the progress of a start from the files that the app is known to read, in order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from preheat.guard.kernel import process_tree
 
 @dataclass(frozen=True)
 class Step:
-    """A file that the app reads as it starts, and its bytes."""
+    """A file that the app reads during its start, and its size in bytes."""
 
     path: str
     size: int
@@ -20,7 +20,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Progress:
-    """`phase` in words; `percent` of the known bytes that lie behind, None where nothing is known; `eta_s` likewise."""
+    """The phase of a start, the percentage of known bytes loaded, and the seconds left; None where unknown."""
 
     phase: str
     percent: int | None = None
@@ -28,7 +28,7 @@ class Progress:
 
 
 def steps(paths: Iterable[str]) -> Tuple[Step, ...]:
-    """List files with their sizes, by their real paths; those that are not there are left out."""
+    """Return the real paths and sizes of the files that exist."""
     found = []
     for path in paths:
         real = os.path.realpath(path)
@@ -40,7 +40,7 @@ def steps(paths: Iterable[str]) -> Tuple[Step, ...]:
 
 
 def reached(order: Sequence[Step], pid: int) -> int:
-    """Say how many of the files the app has come to: up to the last that it has open or mapped just now."""
+    """Return how many files of `order` the app has reached: up to the last one that it has open or mapped."""
     numbers = {step.path: number for number, step in enumerate(order, 1)}
     furthest = 0
     for member in process_tree.family(pid) if numbers else ():
@@ -50,7 +50,10 @@ def reached(order: Sequence[Step], pid: int) -> int:
 
 
 def progress(order: Sequence[Step], come_to: int, since_s: float, earlier_s: Sequence[float]) -> Progress:
-    """Say how far a start has come: `come_to` files of `order`, `since_s` after its beginning; pure."""
+    """Return the progress of a start that has reached `come_to` files of `order` after `since_s` seconds.
+
+    `earlier_s` are the durations of earlier starts; their median is the estimate for this start.
+    """
     eta_s = max(0.0, sorted(earlier_s)[len(earlier_s) // 2] - since_s) if earlier_s else None
     whole = sum(step.size for step in order)
     if not whole:

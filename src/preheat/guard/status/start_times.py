@@ -1,4 +1,4 @@
-"""Start times: durations of the last starts, in a small file that survives the guard."""
+"""Start times: store the durations of the last starts in a small file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MOST = 10
 
 
 class History:
-    """The seconds of the last ten starts; without a file it lasts as long as the guard. What cannot be kept is not."""
+    """The durations of the last ten starts, in seconds, in memory and in the file `path`; I/O errors are ignored."""
 
     def __init__(self, path: str = "") -> None:
         self._path = path
@@ -20,13 +20,13 @@ class History:
                 self.earlier_s = tuple(float(line) for line in file)[-_MOST:]
 
     def add(self, seconds: float) -> None:
-        """Remember one more."""
+        """Add the duration of a start and save the file."""
         self.earlier_s = (*self.earlier_s, seconds)[-_MOST:]
         if self._path:
             with suppress(OSError):
                 os.makedirs(os.path.dirname(self._path) or ".", exist_ok=True)
                 folder, name = os.path.split(self._path)
-                aside = os.path.join(folder, f".{name}.new")  # one name, so that killed guards leave one at most
+                aside = os.path.join(folder, f".{name}.new")  # a fixed name: killed guards leave at most one such file
                 with open(aside, "w", encoding="ascii") as file:
                     file.writelines(f"{seconds:.3f}\n" for seconds in self.earlier_s)
                 os.replace(aside, self._path)

@@ -1,1 +1,1 @@
-"""The loop that starts, watches, restarts and stops an app."""
+"""The loop that starts, monitors, restarts and stops an app."""

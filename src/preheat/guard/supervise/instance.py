@@ -23,7 +23,7 @@ _LAST_LINES = 20
 
 
 class Instance:
-    """A process, asked whether it is ready, and whether it still answers. Raise CannotStart when it cannot start."""
+    """A process of the app, with its readiness and liveness probes. Raise CannotStart if it cannot be started."""
 
     def __init__(
         self,
@@ -45,31 +45,34 @@ class Instance:
         self._alive = self._lookout(self.app.alive, ring, each_time=True) if self.app.alive else self._ready
 
     def ready(self) -> bool:
-        """Whether it runs, and says so itself."""
+        """Return whether the process runs and its readiness probe succeeds."""
         return self.process.alive() and (self._ready is None or self._ready.ready())
 
     def ready_at(self) -> float | None:
-        """Say when it was first ready, by time.monotonic(); None until then."""
+        """Return when it first became ready, as time.monotonic(); None before that."""
         return self.began if self._ready is None else self._ready.ready_at
 
     def look(self, *, spare: bool = False) -> LifeSigns:
-        """See how it is. Its end is judged when it is asked about: end it first, so that all it said is here."""
+        """Return its current state.
+
+        After the process has ended, call `end` first, so that all of its output is available for the diagnosis.
+        """
         chance = int.from_bytes(os.urandom(4), "little") / (1 << 32)
         if self.process.alive():
             silent_s = self._alive.silent_s() if self._alive is not None else 0.0
             return LifeSigns(alive=True, ready=self.ready(), silent_s=silent_s, spare=spare, chance=chance)
         status, tail = self.process.status or 0, self.tail()
-        # The kernel counts a kill before it makes it. The app may have ended because a child of its was killed.
+        # The kernel increments the counter before it kills. The app may also have ended because a child was killed.
         cause = (victims().since(self._victims) or diagnose(tail)) if status else ""
         alike = likeness(describe_exit(status, cause), tail)
         return LifeSigns(alive=False, status=status, cause=cause, likeness=alike, spare=spare, chance=chance)
 
     def tail(self) -> tuple[str, ...]:
-        """List its last words."""
+        """Return its last lines of output."""
         return self.process.tail.lines(_LAST_LINES)
 
     def end(self, within_s: float, hurry: Callable[[], bool]) -> None:
-        """Stop it, and all that is left of it; safe to call again."""
+        """Stop it and its remaining processes; further calls do nothing."""
         for lookout in (self._ready, self._alive):
             if lookout is not None:
                 lookout.close()

@@ -1,4 +1,4 @@
-"""Instances: those of one app: one that serves, one on standby, and those that drain."""
+"""Instances: manage an app's instances: one that serves, one on standby, and those that drain."""
 
 from __future__ import annotations
 
@@ -25,14 +25,17 @@ _MARGIN = 1.1
 
 @dataclass(frozen=True)
 class StandbyPolicy:
-    """How a crew is kept: whether one stands by, and for how long one that leaves may finish what it has begun."""
+    """Whether to keep a standby instance, and how long a replaced instance may drain its connections."""
 
     standby: bool = False
     drain_within_s: float = 30.0
 
 
 class Crew:
-    """Start, promote and dismiss instances; `say` is told what a person should know. One loop calls all of it."""
+    """Start, promote and end the instances of an app. Not thread-safe: only the supervisor's loop calls it.
+
+    `say` is called with messages for the user.
+    """
 
     def __init__(
         self,
@@ -66,11 +69,11 @@ class Crew:
         self._closing = threading.Event()
 
     def spare_ready(self) -> bool:
-        """Whether one stands by, loaded."""
+        """Return whether a standby instance is ready."""
         return self._spare is not None and self._spare.ready()
 
     def start(self) -> Instance:
-        """Have an instance serve: the one that stands by, else a new one. Raise CannotStart."""
+        """Promote the standby instance if it is ready, else start a new one. Raise CannotStart."""
         if self._spare is not None and self._spare.ready():
             self.serving, self._spare = self._spare, None
         else:
@@ -80,16 +83,16 @@ class Crew:
         return self.serving
 
     def renew(self) -> None:
-        """Ask for a planned restart: as soon as another is ready it serves, and the one before leaves."""
+        """Request a planned restart: once a new instance is ready, it serves and the old one drains."""
         self._renewing = self.serving is not None and self._front is not None
         if self._renewing:
-            # Whoever asks has perhaps mended what made others fail.
+            # The user may have fixed the cause of earlier failures.
             self._spare_failures, self._spare_not_before = 0, 0.0
 
     def tend(self, *, settled: bool) -> bool:
-        """Look after all but the one that serves, whose route is kept; whether another serves than before.
+        """Update the route, the standby and the draining instances; return whether a new instance took over.
 
-        `settled`: the one that serves is ready, so that another may use the machine to load.
+        `settled`: the serving instance is ready, so a standby may start to load.
         """
         self._route()
         self._leaving = [thread for thread in self._leaving if thread.is_alive()]
@@ -112,14 +115,14 @@ class Crew:
         return False
 
     def end_serving(self) -> None:
-        """End the one that serves, and all that is left of it."""
+        """Stop the serving instance and its remaining processes."""
         if self._front is not None:
             self._front.route(None)
         if self.serving is not None:
             self.serving.end(self._patience.stop_within_s, self._hurry)
 
     def end(self) -> None:
-        """End everyone, at once and not one after the other."""
+        """Stop all instances, in parallel."""
         self._closing.set()
         others = []
         if self._spare is not None:
@@ -131,7 +134,7 @@ class Crew:
             thread.join()
 
     def next_look_s(self) -> float:
-        """Say how soon it wants to be tended again, at the latest."""
+        """Return the maximum number of seconds until the next call of `tend`."""
         return 0.2 if self._renewing or self._leaving else 1.0 if self._terms.standby else 3600.0
 
     def _new(self) -> Instance:
@@ -160,7 +163,7 @@ class Crew:
         try:
             self._spare = self._new()
         except (CannotStart, OSError, RuntimeError) as error:
-            # No process, thread or descriptor may be to be had; the one that serves goes on.
+            # The system may be out of processes, threads or descriptors; the serving instance continues.
             self._give_up_renewal(str(error))
             self._spare_not_before = time.monotonic() + self._patience.backoff_at_most_s
 
@@ -174,16 +177,16 @@ class Crew:
         self._spare_not_before = time.monotonic() + self._patience.backoff(self._spare_failures)
         if 0 <= self._patience.max_restarts < self._spare_failures:
             self._spare_not_before = float("inf")
-        self._give_up_renewal(f"the new one {how}")
+        self._give_up_renewal(f"the new instance {how}")
 
     def _give_up_renewal(self, why: str) -> None:
-        what = "the planned restart is given up" if self._renewing else "nobody stands by"
+        what = "planned restart cancelled" if self._renewing else "no standby"
         self._renewing = False
         self._say(f"{what}: {why}")
 
     def _dismiss_spare(self) -> None:
         if self._spare is not None:
-            # Still loading while the one that serves died: a new start has the machine for itself.
+            # The serving instance died while this one was still loading: end it, so that it does not slow the restart.
             self._spare.end(0.0, self._hurry)
             self._spare = None
 
@@ -191,10 +194,10 @@ class Crew:
         assert self.serving is not None
         needed = sum(member.resident for member in family(self.serving.process.pid)) * _MARGIN
         free = free_memory()
-        return "" if free >= needed else f"nobody stands by: {needed / 1e6:.0f} MB wanted, {free / 1e6:.0f} MB free"
+        return "" if free >= needed else f"no standby: needs {needed / 1e6:.0f} MB, but {free / 1e6:.0f} MB are free"
 
     def _drain(self, leaving: Instance) -> None:
-        """Let one that leaves finish what it has begun, then end it."""
+        """Wait until an instance has no connections, or its time is over, then stop it."""
         deadline = time.monotonic() + self._terms.drain_within_s
         front, port = self._front, leaving.port
         if front is not None and port is not None:

@@ -13,10 +13,10 @@ _ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Requests:
-    """While it is entered, SIGINT, SIGTERM and SIGHUP only add to `received` and ring; afterwards all is as before.
+    """Record SIGINT, SIGTERM and SIGHUP in `received` and ring the bell, as a context manager; then restore handlers.
 
-    What is ignored stays ignored (nohup(1)). Off the main thread, where Python takes no signals, it does nothing. With
-    `renews`, SIGHUP asks for a planned restart instead of the end.
+    Signals that are ignored stay ignored (nohup(1)). Outside the main thread, where Python cannot handle signals, it
+    does nothing. With `renews`, SIGHUP requests a planned restart instead of a stop.
     """
 
     def __init__(self, bell: Bell | None = None, *, renews: bool = False) -> None:
@@ -25,7 +25,7 @@ class Requests:
         self._wakeup_before = -1
         self._renews = renews
         self._renewals = 0
-        self._before: dict[int, Any] = {}  # what signal.signal gives back: a function, a number or None
+        self._before: dict[int, Any] = {}  # as returned by signal.signal: a function, a number or None
 
     def __enter__(self) -> Requests:
         if threading.current_thread() is threading.main_thread():
@@ -33,8 +33,8 @@ class Requests:
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._append)
             if self._bell is not None:
-                # Rung by the kernel's own handler: Python's runs in the main thread alone, and not while that sleeps,
-                # which it may have begun to a moment after the signal came.
+                # Let the C-level handler ring: Python's handler runs only in the main thread, and not while that is
+                # blocked in a wait that began just after the signal arrived.
                 self._wakeup_before = signal.set_wakeup_fd(self._bell.writer, warn_on_full_buffer=False)
         return self
 
@@ -47,19 +47,19 @@ class Requests:
             signal.set_wakeup_fd(self._wakeup_before)
 
     def asked(self) -> int:
-        """Say which signal asked first, 0 when none has."""
+        """Return the first stop signal received, or 0."""
         return self.received[0] if self.received else 0
 
     def renewal(self) -> bool:
-        """Whether a planned restart was asked for since this was last asked."""
+        """Return whether a planned restart was requested since the last call."""
         asked, self._renewals = self._renewals > 0, 0
         return asked
 
     def hurry(self) -> bool:
-        """Whether it was asked again."""
+        """Return whether a second stop signal was received."""
         return len(self.received) > 1
 
-    def _append(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - signal.signal gives it
+    def _append(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - required by signal.signal
         if self._renews and number == signal.SIGHUP:
             self._renewals += 1
         else:

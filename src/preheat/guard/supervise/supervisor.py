@@ -29,7 +29,7 @@ _SELDOM_S = 1.0
 
 @dataclass(frozen=True)
 class Changed:
-    """The app's life moved to `life`; `detail` says why; `seconds` since the supervision began."""
+    """The app's state changed to `life`; `detail` is the reason; `seconds` is the time since supervision began."""
 
     life: State
     detail: str
@@ -38,7 +38,7 @@ class Changed:
 
 @dataclass(frozen=True)
 class AppStarted:
-    """The app runs as process `pid`, for the `start`-th time."""
+    """The app was started as process `pid`; `start` counts its starts from 1."""
 
     pid: int
     start: int
@@ -46,7 +46,7 @@ class AppStarted:
 
 @dataclass(frozen=True)
 class Said:
-    """Something beside the app's life that a person should know, in words."""
+    """A message for the user that is not a state change."""
 
     words: str
 
@@ -56,11 +56,11 @@ Event = Union[Changed, AppStarted, Said]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How it came out.
+    """The result of a supervision.
 
-    `status` is what a shell would say: the app's own when it chose to end, 128+N when signal N ended it or asked us to
-    stop it. `fatal`: it could not be started, was never ready, or died too often; `reason` says which, and `tail` is
-    the last it said.
+    `status` is an exit status as in a shell: the app's own if it exited, 128+N if signal N killed it or made the guard
+    stop it. `fatal`: the app could not be started, was not ready in time, or failed too often; `reason` is the cause.
+    `tail` is the app's last output.
     """
 
     status: int
@@ -72,7 +72,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class SupervisorParts:
-    """What stands around a supervision: who is told of it, and who holds its port."""
+    """Optional parts of a supervision: the status, the public port, and the standby policy."""
 
     board: AppStatus | None = None
     front: Front | None = None
@@ -89,10 +89,10 @@ def supervise(
     stop: Callable[[], bool] | None = None,
     around: SupervisorParts = SupervisorParts(),
 ) -> Outcome:
-    """Keep an app alive until it ends by itself, its restarts are spent, a signal comes, or `stop` says so.
+    """Run an app and restart it after crashes, until it exits, the guard gives up, or a signal or `stop` ends it.
 
-    With a front, SIGHUP is a planned restart; without one it ends the app, as it would any program. Raise ValueError
-    when a probe of the app is none. Signals are only taken on the main thread.
+    With a front, SIGHUP triggers a planned restart; without one it stops the app. Raise ValueError if a probe is
+    invalid. Signals are handled only if this is called on the main thread. `on_event` is called from this thread.
     """
     bell = Bell()
     try:
@@ -107,7 +107,7 @@ def supervise(
 
 
 class _Supervision:
-    """One loop: look, step, act."""
+    """The supervisor's loop: observe the app, compute the next state, act."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class _Supervision:
     def run(self, stop: Callable[[], bool] | None) -> Outcome:
         holder = self._check()
         if holder:
-            # Its answers would be taken for the app's.
+            # The probe would mistake the other process's responses for the app's.
             self._move(replace(self._life, state="fatal", detail=holder))
             return self._outcome(1)
         while True:
@@ -171,11 +171,11 @@ class _Supervision:
                 self._bell.wait(_TICK_S if stop is not None else self._next_look_s())
 
     def end(self) -> None:
-        """Stop what runs, and what is left of it; a second signal cuts the grace short."""
+        """Stop all instances; a second stop signal ends the grace period early."""
         self._crew.end()
 
     def _check(self) -> str:
-        """Refuse probes that are none; say who has the app's port already."""
+        """Return a message if another process has the app's port, else "". Raise ValueError for an invalid probe."""
         app = self._app if self._front is None else self._app.on(1)
         for text in (app.ready, app.alive):
             if text:
@@ -191,7 +191,7 @@ class _Supervision:
             self._cannot_start = error
             return
         self._tell_start()
-        # Ready from before, when it stood by: said at once, not at the next look.
+        # A promoted standby is ready already: run the next step at once, to report it.
         if instance.ready():
             self._bell.ring()
 
@@ -206,11 +206,11 @@ class _Supervision:
             self._life = replace(self._life, starts=self._life.starts + 1)
             self._board.renewals += 1
             self._tell_start()
-            self._on_event(Said("planned restart: the new one serves"))
+            self._on_event(Said("planned restart: the new instance is serving"))
         self._board.spare = self._crew.spare_ready()
 
     def _next_look_s(self) -> float:
-        """Say how long nothing can be due; whatever happens rings."""
+        """Return the seconds until the next timed action is due; events ring the bell before that."""
         now = time.monotonic()
         if self._life.state == "backoff":
             due = self._life.until - now
@@ -230,7 +230,7 @@ class _Supervision:
         if serving is None:
             return LifeSigns(alive=False)
         if not serving.process.alive() and self._life.state != "backoff":
-            # Its children may still hold its port, and its last words may still be on their way.
+            # Its children may still hold the port, and its last output may still be in the pipe.
             self._crew.end_serving()
         return serving.look(spare=self._crew.spare_ready()) if self._life.state != "backoff" else LifeSigns(alive=False)
 

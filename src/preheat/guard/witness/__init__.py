@@ -1,1 +1,1 @@
-"""What an app connects to, looks up and opens."""
+"""Observe an app's connections, name lookups and file opens."""

@@ -1,7 +1,7 @@
-"""Call target: the address and data of a waiting system call, read from the caller's memory.
+"""Call target: read the address and data of a suspended system call from the caller's memory.
 
-Another thread of the app may change that memory between this look and the kernel's own: what is read is a count and a
-name for people, and no barrier.
+Another thread of the app may change that memory before the kernel reads it. So the result is good for a report, but not
+for a security decision.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from preheat.guard.kernel.seccomp import MOST_ASKED, MOST_PARTS, Call
 from preheat.guard.witness.sockaddr import Address, read_sockaddr
 
 _LONGEST = 128  # struct sockaddr_storage
-_MSGHDR, _MMSGHDR = 32, 64  # as much of a struct msghdr as is read here; all of a struct mmsghdr
+_MSGHDR, _MMSGHDR = 32, 64  # the part of a struct msghdr that is read; a whole struct mmsghdr
 _MOST_MESSAGES = 1024  # UIO_MAXIOV
 _PART = struct.Struct("=QQ")  # struct iovec
 
@@ -25,10 +25,10 @@ _Place = Tuple[int, int]
 
 @dataclass(frozen=True)
 class Message:
-    """Where a call sends one message, None for where its socket is connected to; and where its first bytes lie.
+    """One message that a call sends: its destination, and the location of its data.
 
-    `parts` are places in the thread's memory and their sizes; `vector` is the place of a struct iovec array and its
-    length, for calls that have one.
+    `address` is None if the socket is connected already. `parts` are addresses in the thread's memory and their sizes
+    in bytes; `vector` is the address and length of a struct iovec array, for calls that use one.
     """
 
     address: Address | None
@@ -36,7 +36,7 @@ class Message:
     vector: _Place | None = None
 
     def read(self, thread: int) -> bytes:
-        """Read its first bytes, as many as a question for a name can have. Raise OSError where that cannot be."""
+        """Read its first bytes, at most the size of a name query. Raise OSError if they are not readable."""
         parts = list(self.parts)
         if self.vector is not None:
             place, count = self.vector
@@ -51,9 +51,9 @@ class Message:
 
 
 def messages(call: Call) -> list[Message]:
-    """List what a call sends, and where. Raise OSError where its memory cannot be read, or nobody is left.
+    """List the messages that a call sends; connect(2) is a message without data.
 
-    A connect(2) is a message of no bytes.
+    Raise OSError if the caller's memory cannot be read, or the thread has died.
     """
     words, thread = call.arguments, call.thread
     if call.name == "connect":
@@ -73,7 +73,7 @@ def messages(call: Call) -> list[Message]:
 
 
 def _headers(thread: int, headers: bytes) -> list[Message]:
-    """Read from message headers where each has its address and its bytes."""
+    """Parse an array of struct mmsghdr, or a single struct msghdr."""
     found = []
     for start in range(0, len(headers) - _MSGHDR + 1, _MMSGHDR):
         place, size, vector, count = struct.unpack_from("=QIxxxxQQ", headers, start)
@@ -86,7 +86,7 @@ def _address(thread: int, place: int, size: int) -> Address | None:
 
 
 def _read(thread: int, place: int, size: int) -> bytes:
-    """Read a thread's memory; nothing where there is none, which is how the kernel will find it too."""
+    """Read a thread's memory; empty for an invalid address, for which the kernel will fail the call."""
     memory = os.open(f"/proc/{thread}/mem", os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.pread(memory, size, place)

@@ -1,4 +1,4 @@
-"""Connection counts: the addresses and names that an app and its children tried to reach, added up."""
+"""Connection counts: count the addresses and names that an app and its children tried to reach."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Tuple
 from preheat.guard.witness.sockaddr import Address
 from preheat.guard.witness.syscall_target import Inquiry
 
-# Further ones are added up under one name or address: an app may try the whole internet.
+# Limits on memory: further names or addresses are counted under one common entry.
 _MOST_NAMES, _MOST_PLACES, _MOST_LINES = 256, 1024, 256
 MORE_NAMES, MORE_ADDRESSES = "(more names)", "(more addresses)"
 
@@ -18,11 +18,11 @@ _Key = Tuple[Address, int, str, str]
 
 @dataclass(frozen=True)
 class Attempt:
-    """`count` tries of one process to reach `address`; `lookup` when it asks there for a name.
+    """`count` attempts of one process to reach `address`, or with `lookup`, to look up a name there.
 
-    `name` is the name that is looked up, empty where it cannot be read; of a connection, the name that the same thread
-    (or else the same process, if it asked for only one) looked up last before, empty where there is none. `program` is
-    what the process calls itself; `at` is time.time() of the first try.
+    For a lookup, `name` is the name, or empty if it is not readable. For a connection, it is the name that the same
+    thread looked up last, or else the only name that its process looked up, or empty. `program` is the name of the
+    process; `at` is the time.time() of the first attempt.
     """
 
     address: str
@@ -38,14 +38,17 @@ class Attempt:
 
 @dataclass(frozen=True)
 class _Line:
-    """A socket that is connected to a resolver; `unasked` is the lookup that its connect counted, until a name is."""
+    """A socket that is connected to a resolver.
+
+    `unasked` is the key of the lookup counted for its connect, until a query with a name replaces it.
+    """
 
     address: Address
     unasked: _Key | None
 
 
 class ConnectionCounts:
-    """Add up tries. It has no lock: whoever shares it brings one."""
+    """Count attempts. Not thread-safe: callers must use a lock."""
 
     def __init__(self) -> None:
         self._attempts: dict[_Key, Attempt] = {}
@@ -57,25 +60,25 @@ class ConnectionCounts:
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
-        """List what was tried, in the order of the first tries."""
+        """Return the attempts, in the order in which each was first made."""
         return tuple(self._attempts.values())
 
     @property
     def waits(self) -> bool:
-        """Whether any socket is connected to a resolver."""
+        """Return whether any socket is connected to a resolver."""
         return bool(self._lines)
 
     def resolver_at(self, line: str) -> Address | None:
-        """Return the resolver that a socket is connected to, None when it is no such socket."""
+        """Return the resolver to which a socket is connected, or None."""
         known = self._lines.get(line)
         return None if known is None else known.address
 
     def forget(self, line: str) -> None:
-        """Take note that a socket is connected elsewhere now."""
+        """Record that a socket is no longer connected to a resolver."""
         self._lines.pop(line, None)
 
     def add(self, inquiry: Inquiry, thread: int, process: int, program: str) -> None:
-        """Count one try of a thread."""
+        """Count one attempt of a thread."""
         if inquiry.asked is None:
             named = "" if inquiry.address.lookup else self._looked_up(thread, process, inquiry.address)
             key = self._key(inquiry.address, process, program, named)
@@ -94,7 +97,7 @@ class ConnectionCounts:
             key = self._key(inquiry.address, process, program, name)
             kinds = self._kinds.setdefault(key, {})
             kinds[question.kind] = kinds.get(question.kind, 0) + 1
-            # Both addresses of a name, IPv4 and IPv6, are asked for at once: that is one lookup.
+            # Resolvers query the IPv4 and IPv6 addresses of a name together: count them as one lookup.
             before = self._attempts.get(key)
             self._count(key, max(kinds.values()) - (before.count if before else 0))
             _keep_bounded(self._last)[thread] = name
@@ -146,7 +149,7 @@ class ConnectionCounts:
 
 
 def _keep_bounded(known: dict[Any, Any], most: int = _MOST_NAMES) -> dict[Any, Any]:
-    """Drop the oldest of a dict that has as many as it may."""
+    """Drop the oldest entries of a dict until it has fewer than `most`; return it."""
     while len(known) >= most:
         del known[next(iter(known))]
     return known

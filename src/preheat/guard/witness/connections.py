@@ -1,12 +1,13 @@
-"""Connections: observes where an app and all its children connect, and which names they look up.
+"""Connections: observe where an app and all its children connect, and which names they look up.
 
-It counts attempts, not packets: each connect(2), and each sendto(2), sendmsg(2), sendmmsg(2) that names an address,
-whatever comes of it; and each lookup of a name. Where a resolver is asked by DNS on port 53, unencrypted, or by the
-socket of systemd-resolved, nscd or Avahi, the lookup has the name, read from what the app sends, and counts once each
-time that the name is asked for; else the connection to the resolver counts. It does not see what runs as 32-bit code,
-nor what a name in /etc/hosts resolves to, since nobody is asked; DNS over HTTPS is a connection like others.
-A signal that comes while a call waits to be looked at (some 20 us) ends the call with EINTR before it is made, unless
-its handler has SA_RESTART; such a call is not counted.
+It counts attempts, successful or not, rather than packets: each connect(2); each sendto(2), sendmsg(2) or sendmmsg(2)
+with an address; and each name lookup. For unencrypted DNS on port 53, and for the sockets of systemd-resolved, nscd and
+Avahi, the name is read from the query, and each query counts as a lookup. For other resolvers, the connection counts
+instead. DNS over HTTPS counts as an ordinary connection. Not observed: 32-bit code, and names from /etc/hosts, which
+need no query.
+
+A signal that arrives while a call is suspended (about 20 us) interrupts it with EINTR before it runs, unless the
+handler has SA_RESTART; an interrupted call is not counted.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _TRIED_S = 10.0
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether calls can be counted here, and what is in the way when not."""
+    """Whether connections can be counted on this system; `reason` is empty, or why not."""
 
     reason: str
 
@@ -42,60 +43,60 @@ class Availability:
 
 
 class Witness:
-    """Count what the programs started from its threads try to reach; one witness may see several starts.
+    """Count the connections and lookups of programs started from covered threads, over one or more starts. Thread-safe.
 
-    `own_ports` are the app's own: calls to them on this machine are not counted. Nor is port 0, which nobody can
-    listen on: getaddrinfo(3) asks the kernel with it which of several addresses it would prefer, and sends nothing.
+    `own_ports` are the app's ports: loopback connections to them are not counted. Port 0 is not counted either:
+    getaddrinfo(3) connects to it to sort addresses, without sending a packet.
     """
 
     def __init__(self, own_ports: Iterable[int] = ()) -> None:
         self._own_ports = frozenset(own_ports)
         self._lock = threading.Lock()
-        self._tally = ConnectionCounts()  # with the lock held
+        self._tally = ConnectionCounts()  # guarded by _lock
         self._blind_spots: dict[str, None] = {}
         self._answering: list[threading.Thread] = []
 
     @staticmethod
     def available() -> Availability:
-        """Try it, on a thread of its own, with a call that goes nowhere."""
+        """Return whether connections can be counted, by testing it with a harmless call on a separate thread."""
         if not seccomp.supported():
-            return Availability("only 64-bit Linux on x86-64 and ARM can count calls")
+            return Availability("counting connections requires 64-bit Linux on x86-64 or ARM")
         outcome: list[str] = []
         thread = threading.Thread(target=_try_out, args=(outcome,), name="witness-trial", daemon=True)
         thread.start()
         thread.join(_TRIED_S)
-        return Availability(outcome[0] if outcome else "the kernel stops calls and does not say so")
+        return Availability(outcome[0] if outcome else "the kernel suspends calls without a notification")
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
-        """List what was tried, in the order of the first tries."""
+        """Return the attempts, in the order in which each was first made."""
         with self._lock:
             return self._tally.attempts
 
     @property
     def outbound(self) -> int:
-        """Count all tries, lookups included."""
+        """Return the number of attempts, including lookups."""
         return sum(attempt.count for attempt in self.attempts)
 
     @property
     def lookups(self) -> int:
-        """Count the tries that ask for names."""
+        """Return the number of name lookups."""
         return sum(attempt.count for attempt in self.attempts if attempt.lookup)
 
     @property
     def blind_spots(self) -> tuple[str, ...]:
-        """Say in words what could not be seen; while there is any, a count of 0 proves nothing."""
+        """Describe the calls that could not be observed; if there are any, a count of 0 proves nothing."""
         with self._lock:
             return tuple(self._blind_spots)
 
     def cover_this_thread(self) -> None:
-        """See all that the calling thread starts from now on. Raise OSError where that cannot be.
+        """Observe all processes that the calling thread starts from now on. Raise OSError if that is not possible.
 
-        It lasts as long as the thread, so give it one of its own, for one start.
+        The filter stays until the thread ends, so use a separate thread for each start.
         """
-        # The listener lies in this process, for threads share their files, and the filter in this thread alone: no
-        # descriptor needs to be brought out of the child, and none of our other threads is ever stopped. Who answers
-        # is started before, or it would have the filter too and wait for itself.
+        # The filter applies to this thread only, and the listener is shared with all threads of this process: no
+        # descriptor has to be passed out of a child, and no other guard thread is suspended. The answering thread must
+        # start first: with the filter, it would wait for itself.
         listeners: SimpleQueue[int | None] = SimpleQueue()
         thread = threading.Thread(target=self._answer, args=(listeners,), name="witness", daemon=True)
         thread.start()
@@ -107,7 +108,7 @@ class Witness:
             self._answering.append(thread)
 
     def close(self, within_s: float = 1.0) -> None:
-        """Wait until all that was seen has ended; what outlives this goes on being answered, and counted."""
+        """Wait until all observed processes have ended, at most `within_s`; later ones are still served and counted."""
         deadline = time.monotonic() + within_s
         for thread in tuple(self._answering):
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -116,7 +117,7 @@ class Witness:
         listener = listeners.get()
         if listener is None:
             return
-        # An app waits for each answer: no signal of ours shall come between.
+        # The app waits for each response: do not let signals interrupt this thread.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         waiting = select.poll()
         waiting.register(listener, select.POLLIN)
@@ -127,7 +128,7 @@ class Witness:
                     call = seccomp.receive(listener)
                     if call is not None:
                         self._attend(listener, call)
-                else:  # POLLHUP: nobody is left who could call (Linux 5.9 on)
+                else:  # POLLHUP: no process with the filter is left (Linux 5.9 and later)
                     return
         finally:
             os.close(listener)
@@ -136,22 +137,22 @@ class Witness:
         tries: list[Inquiry] = []
         moved, blind, process, program = "", "", 0, ""
         try:
-            # Most that an app sends and writes goes to no resolver.
+            # Most sends and writes do not go to a resolver: skip them quickly.
             if not needs_no_look(call) or self._tally.waits:
                 tries, moved = inquiries(call, self._resolver_at, lambda address: self._counts(address, call.thread))
             if tries:
                 process = process_tree.process_of(call.thread)
                 program = process_tree.name(process)
             if call.name == "io_uring_setup":
-                blind = f"{_who(call.thread)} opened an io_uring, whose connections are not seen"
+                blind = f"{_who(call.thread)} opened an io_uring, whose connections cannot be observed"
         except OSError:
-            # When it died, nobody waits any more, and this is not kept.
-            blind = f"{_who(call.thread)} does not let its calls be read"
+            # If the thread has died, let_go returns False, and this is not recorded.
+            blind = f"{_who(call.thread)} does not permit reading its calls"
         finally:
-            # Whoever sees the app go on, or end, sees the count too: it is kept under the lock that letting go is.
+            # Let go and count under one lock, so that the count is visible as soon as the app continues or ends.
             with self._lock:
-                # A call that a signal or death took back comes again, or never: it is not counted now. That it could
-                # be let go proves that what was read meanwhile was its own thread's, not a successor's.
+                # A call that was interrupted is repeated later, or never runs: do not count it now. If let_go succeeds,
+                # the thread was alive all the time, so the memory read above was its own, not that of a reused ID.
                 if seccomp.let_go(listener, call):
                     if blind:
                         self._blind_spots[blind] = None
@@ -166,7 +167,7 @@ class Witness:
 
     def _counts(self, address: Address, thread: int) -> bool:
         if address.is_file:
-            # A resolver that is not there is not asked: programs try nscd by habit.
+            # Do not count missing resolvers: libc always tries nscd first.
             return address.lookup and os.path.exists(f"/proc/{thread}/root{address.host}")
         return address.port != 0 and not (address.loopback and address.port in self._own_ports)
 
@@ -177,13 +178,13 @@ def _who(thread: int) -> str:
 
 
 def _try_out(outcome: list[str]) -> None:
-    """Say in `outcome` what keeps this thread's calls from being counted, empty when nothing does."""
+    """Append to `outcome` why calls of this thread cannot be counted, or "" if they can."""
     witness = Witness()
     try:
         witness.cover_this_thread()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
             one.connect(("127.0.0.1", 9))  # UDP: nothing is sent
     except OSError as error:
-        outcome.append(f"the kernel or the container does not permit it: {error.strerror}")
+        outcome.append(f"not permitted by the kernel or the container: {error.strerror}")
     else:
-        outcome.append("" if witness.outbound == 1 else "calls are let through without being told")
+        outcome.append("" if witness.outbound == 1 else "the kernel lets calls through without a notification")

@@ -1,11 +1,11 @@
-"""Download lines: output lines in which an app reports a download, in a start that should be offline."""
+"""Download lines: find output lines in which an app reports a download, in a start that should be offline."""
 
 from __future__ import annotations
 
 import re
 import threading
 
-# As hubs' clients, torch hub, whisper, nltk and wget put it; and any bar that counts bytes a second.
+# As printed by hub clients, torch hub, whisper, nltk and wget; and any progress bar in bytes per second.
 _SAYS = re.compile(r"\bdownloading\b|\bfetching \d+ files\b|\d+%\|.*B/s\]|--\s+https?://\S+$", re.IGNORECASE)
 _DENIES = re.compile(
     r"\b(?:not|no|never|without|skip\w*|instead of|disabled?|already|avoid\w*|finished)\b.{0,40}download"
@@ -16,12 +16,12 @@ _MOST, _LONGEST = 20, 200
 
 
 def confesses(line: str) -> bool:
-    """Whether a line says that something is fetched."""
+    """Return whether a line reports a download."""
     return _SAYS.search(line) is not None and _DENIES.search(line) is None
 
 
 class Confessions:
-    """The first such lines of several streams, each once. Thread-safe."""
+    """Collect the first 20 distinct lines of several streams that report a download. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -29,7 +29,7 @@ class Confessions:
         self._lines: dict[str, None] = {}
 
     def feed(self, stream: int, chunk: bytes) -> None:
-        """Take in what `stream` said; a line may come in pieces, and a bar writes over itself."""
+        """Add output of `stream`; a chunk may end in the middle of a line, and a carriage return ends a line."""
         with self._lock:
             *lines, begun = re.split(rb"[\r\n]", self._begun.get(stream, b"") + chunk)
             self._begun[stream] = begun[-4096:]
@@ -37,7 +37,7 @@ class Confessions:
                 self._hear(line.decode("utf-8", "replace").strip()[:_LONGEST])
 
     def lines(self) -> tuple[str, ...]:
-        """List them, bars by what stands in front of their figures."""
+        """Return the lines; progress bars without their figures."""
         with self._lock:
             return tuple(self._lines)
 

@@ -1,8 +1,8 @@
-"""File opens: observes which files a program opens, native code included, as far as permissions allow.
+"""File opens: observe which files a program opens, including native code, as far as permissions allow.
 
-By fanotify(7) where we may (CAP_SYS_ADMIN): the kernel tells of every open and every close on the mounts that matter.
-Elsewhere by looking into /proc/PID/fd and /proc/PID/maps of the program's family again and again, which misses what is
-opened and closed between two looks. Linux alone.
+With CAP_SYS_ADMIN, it uses fanotify(7): the kernel reports each open and close on the relevant mounts. Otherwise it
+polls /proc/PID/fd and /proc/PID/maps of the program's processes, and misses files that are opened and closed between
+two polls. Linux only.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ _PSEUDO = frozenset(
 )
 _LOOK_EVERY_S = 0.05
 _FAMILY_EVERY_S = 0.5
-# On a busy machine others open files faster than can be read; what is not read by then is lost, and said to be.
+# On a busy machine, events may arrive faster than they are read; events not read within this time set `lost`.
 _DRAIN_S = 10.0
 _GIVE_UP_S = 5.0
-# For so long a process' number is believed to be still its own, and for so many.
+# How long, and for how many processes, family membership is cached; PIDs may be reused.
 _KNOWN_S = 1.0
 _MOST_KNOWN = 4096
 
 
 @dataclass(frozen=True)
 class Open:
-    """A file that was opened at `at` (time.time()); `wrote` when it was open for writing.
+    """A file that was opened at `at` (time.time()); `wrote` if it was opened for writing.
 
-    `read` is how many bytes were read or mapped, those twice that were so twice; None where that was not seen.
+    `read` is the number of bytes read or mapped, with repeated reads counted each time; None if unknown.
     """
 
     path: str
@@ -54,10 +54,10 @@ class Open:
 
 
 class Opens:
-    """Note what is opened below `folders` by `root()` and its family, from now on until `close`.
+    """Record the files below `folders` that the process `root()` and its family open, until `close`.
 
-    `how` says by which means; `lost` whether the kernel had more to tell than was read. Without `kernel` it is not
-    asked. `close` ends within seconds, whatever others open meanwhile.
+    `root` returns a PID, or 0 before the start. `how` is the method used; `lost` is set if events were lost. With
+    `kernel` False, fanotify is not used. `close` takes at most 15 seconds, however many files other processes open.
     """
 
     def __init__(self, folders: Sequence[str], root: Callable[[], int], *, kernel: bool = True) -> None:
@@ -76,15 +76,15 @@ class Opens:
         self._thread.start()
 
     def close(self, enough: Callable[[], bool] = lambda: False) -> list[Open]:
-        """Stop; return what was seen, in the order of the opens. What waits is read until `enough`, or for seconds."""
+        """Stop recording; return the opens in order. Pending events are read until `enough()`, at most 10 seconds."""
         self._enough = enough
         if self._fanotify is not None:
-            # From here on nothing is added to what waits: all of it was opened before.
+            # Stop new events, so that only those of earlier opens are pending.
             _unmark(self._fanotify)
         self._closing.set()
         self._thread.join(_DRAIN_S + _GIVE_UP_S)
         if self._thread.is_alive():
-            self.lost = True  # it still has the descriptor, and closes nothing that others use
+            self.lost = True  # the thread still uses the descriptor, so do not close it
         elif self._fanotify is not None:
             os.close(self._fanotify)
         return sorted(self._found.copy().values(), key=lambda one: one.at)
@@ -93,7 +93,7 @@ class Opens:
         return path.startswith(self._folders) and not path.endswith(" (deleted)")
 
     def _of_family(self, pid: int) -> bool:
-        """Whether a process belongs to the program; one that is gone already gets the benefit of the doubt."""
+        """Return whether a process belongs to the program; assume so if it has already ended."""
         root = self._root()
         if not root:
             return False
@@ -103,7 +103,7 @@ class Opens:
             return known
         belongs = process_tree.belongs(pid, root)
         if belongs is None:
-            # It ended before it could be looked at: what was known of it still holds.
+            # It has ended: use the cached result, if any.
             return known if until else True
         if len(self._kin) >= _MOST_KNOWN:
             self._kin.clear()
@@ -121,7 +121,7 @@ class Opens:
         waiting.register(self._fanotify, select.POLLIN)
         deadline = 0.0
         while True:
-            closing = self._closing.is_set()  # what is there by now is still read
+            closing = self._closing.is_set()  # read events that are already pending
             if closing and not deadline:
                 deadline = time.monotonic() + _DRAIN_S
             if closing and (time.monotonic() > deadline or self._enough()):
@@ -151,7 +151,7 @@ class Opens:
                 continue
             if mask & _OPEN:
                 self._began.setdefault(path, now)
-            # Only its end says how a file was open.
+            # Only the close event reports whether the file was open for writing.
             began = self._began.get(path, now)
             if mask & _CLOSE_READ:
                 self._note(path, began, wrote=False)
@@ -176,7 +176,7 @@ class Opens:
 
 
 def _open_files(pid: int) -> list[str]:
-    """List what a process has open or mapped just now; what it only writes counts nowhere."""
+    """List the files that a process has open or mapped now, without those open only for writing."""
     found = []
     with suppress(OSError, ValueError):
         for name in os.listdir("/proc/%d/fd" % pid):
@@ -196,7 +196,7 @@ def _only_written(pid: int, name: str) -> bool:
 
 
 def _listen(folders: Sequence[str]) -> int | None:
-    """Begin to be told of the mounts that the folders lie on; None where that is not permitted."""
+    """Return a fanotify descriptor that watches the mounts of `folders`; None if that is not permitted."""
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         listening: int = libc.fanotify_init(_CLOEXEC | _NONBLOCK | _UNLIMITED, os.O_RDONLY | os.O_CLOEXEC)
@@ -210,14 +210,14 @@ def _listen(folders: Sequence[str]) -> int | None:
                 os.close(listening)
                 return None
         for point in _mounts_below(folders):
-            mark(listening, _ADD | _MOUNT, what, _AT_FDCWD, point)  # what cannot be watched holds no app's files
+            mark(listening, _ADD | _MOUNT, what, _AT_FDCWD, point)  # ignore errors: holds no app files
     except (OSError, AttributeError):
         return None
     return listening
 
 
 def _unmark(listening: int) -> None:
-    """Be told of nothing more; what waits already stays to be read."""
+    """Stop new events; pending ones remain readable."""
     with suppress(OSError, AttributeError):
         mark = ctypes.CDLL(None).fanotify_mark
         mark.argtypes = (ctypes.c_int, ctypes.c_uint, ctypes.c_uint64, ctypes.c_int, ctypes.c_char_p)
@@ -225,12 +225,12 @@ def _unmark(listening: int) -> None:
 
 
 def _mounts_below(folders: Sequence[str]) -> list[bytes]:
-    """List the mounts that lie in the folders and hold files: proc_pid_mountinfo(5)."""
+    """List the mount points below the folders that contain real files: proc_pid_mountinfo(5)."""
     found = []
     with open("/proc/self/mountinfo", "rb") as lines:
         for line in lines:
             front, _, back = line.partition(b" - ")
-            # Blanks in a path are written as octal digits.
+            # Spaces in a path are escaped as octal digits.
             point = front.split()[4].replace(b"\\040", b" ")
             if back.split()[0] not in _PSEUDO and os.fsdecode(point + b"/").startswith(tuple(folders)):
                 found.append(point)

@@ -1,7 +1,7 @@
-"""Name lookups: the host names in the bytes that a program sends to a resolver.
+"""Name lookups: parse the host names in the bytes that a program sends to a resolver.
 
-DNS (RFC 1035, section 4) by datagram and by stream; systemd-resolved's varlink interface, which nss-resolve(8) speaks;
-nscd(8); and avahi-daemon, which nss-mdns speaks.
+Supported are DNS (RFC 1035, section 4) over datagrams and streams; the varlink interface of systemd-resolved, used by
+nss-resolve(8); nscd(8); and avahi-daemon, used by nss-mdns.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NSCD, RESOLVED, AVAHI = "/nscd/socket", "/systemd/resolve/io.systemd.Resolve", "
 _HEADER = struct.Struct(">HHHHHH")
 _MOST_QUESTIONS, _MOST_LABEL, _MOST_NAME = 4, 63, 255
 _PLAIN = re.compile(rb"[\x21-\x7e]+\Z")
-# nscd/nscd-client.h: request_type, of which these are about hosts.
+# nscd/nscd-client.h: the values of request_type that look up hosts.
 _NSCD_HEADER, _NSCD_VERSION = struct.Struct("=iii"), 2
 _NSCD_NAMES, _NSCD_ADDRESSES = (4, 5, 14), {6: socket.AF_INET, 7: socket.AF_INET6}
 _AVAHI = re.compile(rb"RESOLVE-(?:HOSTNAME(?:-IPV[46])?|ADDRESS) ([\x21-\x7e]{1,255})\n")
@@ -25,16 +25,16 @@ _AVAHI = re.compile(rb"RESOLVE-(?:HOSTNAME(?:-IPV[46])?|ADDRESS) ([\x21-\x7e]{1,
 
 @dataclass(frozen=True)
 class NameLookup:
-    """A name that is asked for; `kind` tells apart what is asked of it (DNS: the record's type, 1 is A, 28 AAAA)."""
+    """A name in a query; `kind` is the type of the query (for DNS, the record type: 1 is A, 28 is AAAA)."""
 
     name: str
     kind: int = 0
 
 
 def dns_questions(sent: bytes) -> list[NameLookup]:
-    """Read the questions of a DNS message, with or without the two bytes of length that streams have before it.
+    """Parse the questions of a DNS message, with or without the two-byte length prefix that streams use.
 
-    Empty for what is no such message.
+    Return an empty list if the bytes are not a DNS query.
     """
     found = _message(sent)
     if not found and len(sent) > 2:
@@ -43,9 +43,9 @@ def dns_questions(sent: bytes) -> list[NameLookup]:
 
 
 def asked_of(resolver: str, sent: bytes) -> list[NameLookup] | None:
-    """Read what a program asks at a resolver's socket file; None for what is no question about hosts.
+    """Parse a query to a resolver's Unix socket; return None if it is not a query about hosts.
 
-    An empty list is a question whose names cannot be read.
+    An empty list means a query whose names cannot be read.
     """
     if resolver.endswith(RESOLVED):
         return _varlink(sent)
@@ -76,7 +76,7 @@ def _message(sent: bytes) -> list[NameLookup]:
 
 
 def _name(sent: bytes, at: int) -> tuple[str, int]:
-    """Read the labels from `at` on; return the name, empty where there is none, and where it ends."""
+    """Parse the labels at offset `at`; return the name, or "" if it is invalid, and the offset of its end."""
     labels: list[bytes] = []
     while at < len(sent):
         size = sent[at]
@@ -84,7 +84,7 @@ def _name(sent: bytes, at: int) -> tuple[str, int]:
         if size == 0:
             return _decoded(b".".join(labels)), at
         label = sent[at : at + size]
-        # A question is the first name in its message: nothing can point back.
+        # A question is the first name of a message, so it has no earlier name to point to: reject compression.
         if size > _MOST_LABEL or len(label) < size or not _PLAIN.match(label):
             break
         labels.append(label)

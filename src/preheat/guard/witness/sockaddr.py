@@ -1,4 +1,4 @@
-"""Sockaddr: the address in a socket call, parsed as the kernel does."""
+"""Sockaddr: parse the address in a socket call as the kernel does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from preheat.guard.witness.name_lookups import AVAHI, NSCD, RESOLVED
 
-# Resolvers behind a socket file.
+# Resolvers that listen on a Unix socket.
 _RESOLVERS = (NSCD, RESOLVED, AVAHI)
 _LOOKUP_PORTS = (53, 853, 5353, 5355)  # DNS, DNS over TLS, multicast DNS, LLMNR
 _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - as a destination, this is the machine itself
@@ -15,30 +15,30 @@ _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - as a destination, this is the mach
 
 @dataclass(frozen=True)
 class Address:
-    """A host and a port; or a socket file, with port 0."""
+    """A host and a port, or the path of a Unix socket with port 0."""
 
     host: str
     port: int
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a socket file."""
+        """Return whether it is the path of a Unix socket."""
         return self.host.startswith("/")
 
     @property
     def loopback(self) -> bool:
-        """Whether it never leaves the machine."""
+        """Return whether connections to it stay on this machine."""
         host = self.host[7:] if self.host.startswith("::ffff:") else self.host
         return self.is_file or host.startswith("127.") or host == "::1" or host in _ANYWHERE
 
     @property
     def lookup(self) -> bool:
-        """Whether names are looked up there."""
+        """Return whether a resolver usually listens on it."""
         return self.host.endswith(_RESOLVERS) if self.is_file else self.port in _LOOKUP_PORTS
 
 
 def read_sockaddr(raw: bytes) -> Address | None:
-    """Read a `struct sockaddr`; None for what is neither IPv4, IPv6 nor a socket file."""
+    """Parse a `struct sockaddr`; return None if it is neither IPv4, IPv6 nor the path of a Unix socket."""
     family = int.from_bytes(raw[:2], "little")
     port = int.from_bytes(raw[2:4], "big")
     if family == socket.AF_INET and len(raw) >= 8:

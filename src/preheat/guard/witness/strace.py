@@ -1,6 +1,6 @@
-"""Strace: observes which files a program opens and how much of them it reads, by strace(1).
+"""Strace: observe which files a program opens and how many bytes it reads, with strace(1).
 
-For where fanotify is not permitted. Its notes, a file for each thread, hold calls and paths and none of the bytes.
+Used where fanotify is not permitted. Its logs, one file per thread, contain calls and paths, but no file contents.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ STRACE = "strace"
 _OPENING = ("open", "openat", "openat2", "creat")
 _READING = ("read", "readv", "pread64", "preadv", "preadv2")
 _CALLS = (*_OPENING, *_READING, "mmap")
-# In a session of its own, for what ends the app is not to end it: a program whose filter asks for a tracer that is gone
-# can open nothing any more. With a filter only the calls that are listed cost anything. Each thread's notes are a file.
+# -DDD: run strace in its own session, protected from signals to the app: without its tracer, the filtered program could
+# not open files any more. --seccomp-bpf: only the listed calls are slowed down. -ff: one log file per thread.
 _WORDS = ("-DDD", "-ff", "-qq", "-ttt", "-y", "-s", "0", "--seccomp-bpf", "-I", "never", "-e", "signal=none")
 _TRIED_S = 10.0
-# What is not read of the notes by then is lost, and said to be.
+# Logs not read within this time set `lost`.
 _READ_S = 120.0
 _LINES = 4096
 _LINE = re.compile(r"(\d+\.\d+) (\w+)\((.*)\) += (0x[0-9a-f]+|\d+)(?:<(.*)>)?$")
@@ -36,7 +36,10 @@ _LETTERS = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"f": b"\f", b"b
 
 
 class Strace:
-    """Note what the program opens whose words are `around` its own, until `close`; the notes lie in `folder`."""
+    """Record the files opened by a program that is started with `around`; strace writes its logs to `folder`.
+
+    `lost` is set if not all logs could be read.
+    """
 
     how = STRACE
 
@@ -46,7 +49,7 @@ class Strace:
 
     @staticmethod
     def available() -> bool:
-        """Whether it is here, and may trace: it is tried."""
+        """Return whether strace is installed and permitted to trace, by a test run."""
         if shutil.which(STRACE) is None:
             return False
         try:
@@ -60,15 +63,14 @@ class Strace:
         return done.returncode == 0 and not done.stderr
 
     def around(self, command: Sequence[str]) -> tuple[str, ...]:
-        """Say what to start in the place of `command`, whose process, status and signals stay its own."""
+        """Return the command line that runs `command` under strace, with unchanged PID, exit status and signals."""
         notes = os.path.join(self._folder, "calls")
         return (STRACE, *_WORDS, "-o", notes, "-e", "trace=" + ",".join(_CALLS), "--", *command)
 
     def close(self, enough: Callable[[], bool] = lambda: False) -> list[Open]:
-        """Return what was seen, in the order of the opens.
+        """Return the opens in order.
 
-        Only what has been written by now is read, and that until `enough` or for two minutes; `lost` says whether
-        something was left.
+        Read the logs as written so far, until `enough()` or for two minutes; set `lost` if some were not read.
         """
         deadline = time.monotonic() + _READ_S
         found: dict[tuple[str, bool], Open] = {}
@@ -86,7 +88,7 @@ class Strace:
     def _take(self, line: str, found: dict[tuple[str, bool], Open], read: dict[str, int]) -> None:
         told = _LINE.match(line)
         if told is None:
-            return  # it failed, or is cut off
+            return  # a failed call, or a truncated line
         at, call, words, result, opened = told.groups()
         if call in _OPENING:
             path, wrote = _plain(opened or ""), call == "creat" or "O_WRONLY" in words or "O_RDWR" in words
@@ -98,7 +100,7 @@ class Strace:
 
 
 def _read_notes(path: str) -> Iterator[list[str]]:
-    """Read the lines that a file has now, some thousands at a time: a program that still runs may write on."""
+    """Yield the lines that a log has at the time of the call, in batches; a running program may append more."""
     with open(path, encoding="latin-1") as notes:
         left = os.fstat(notes.fileno()).st_size
         while left > 0:
@@ -110,7 +112,7 @@ def _read_notes(path: str) -> Iterator[list[str]]:
 
 
 def _read(call: str, words: str, result: str) -> Iterator[tuple[str, int]]:
-    """Say of which file a call brought how much; what is mapped to be run is no reading."""
+    """Yield the file and the number of bytes that a call read or mapped; executable mappings are skipped."""
     file = _FILE.search(words)
     path = _plain(file.group(1)) if file is not None else ""
     if not _is_file(path):
@@ -128,7 +130,7 @@ def _is_file(path: str) -> bool:
 
 
 def _plain(shown: str) -> str:
-    """Undo what strace does to the bytes of a path that are not plain letters."""
+    """Decode the escape sequences that strace prints in paths."""
 
     def byte(found: re.Match[bytes]) -> bytes:
         what = found.group(1)

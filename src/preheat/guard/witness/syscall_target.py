@@ -1,4 +1,4 @@
-"""Syscall target: what one system call is for: a connection, a resolver, or a response to a lookup."""
+"""Syscall target: classify a system call as a connection, a connection to a resolver, or a name query."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _ON_A_CONNECTION = ("write", "writev")
 
 @dataclass(frozen=True)
 class Inquiry:
-    """One try: to connect to `address`; or, when `asked` is not None, to send it these questions.
+    """One attempt to connect to `address`, or if `asked` is not None, to send it these queries.
 
-    `line` names the socket (as /proc/PID/fd does) where it is connected to a resolver; `idle` is for what goes to a
-    resolver and is no question about other hosts.
+    `line` identifies a socket that is connected to a resolver, as the link in /proc/PID/fd. `idle` marks data sent to a
+    resolver that is not a query about other hosts.
     """
 
     address: Address
@@ -32,10 +32,10 @@ class Inquiry:
 def inquiries(
     call: Call, resolver_at: Callable[[str], Address | None], counts: Callable[[Address], bool]
 ) -> tuple[list[Inquiry], str]:
-    """List what a call tries; and the socket that is connected anew by it, elsewhere than to a resolver.
+    """Return a call's attempts, and the socket, if any, that it connects to an address that is not a resolver.
 
-    `resolver_at` says to which resolver a socket is connected, None for any other; `counts` whether an address counts.
-    Raise OSError where the memory of who made it cannot be read.
+    `resolver_at` returns the resolver to which a socket is connected, or None; `counts` returns whether an address is
+    counted. Raise OSError if the caller's memory cannot be read.
     """
     found: list[Inquiry] = []
     gone = ""
@@ -60,7 +60,7 @@ def inquiries(
 
 
 def needs_no_look(call: Call) -> bool:
-    """Whether a call matters only on a socket that is connected to a resolver."""
+    """Return whether a call is relevant only on a socket that is connected to a resolver."""
     return call.name in _ON_A_CONNECTION or (call.name == "sendto" and call.arguments[4] == 0)
 
 
@@ -78,7 +78,7 @@ def _on_line(line: str, resolver: Address, message: Message, thread: int) -> lis
 
 
 def _of_this_machine(name: str) -> bool:
-    """Whether a resolver on this machine answers for a name by itself."""
+    """Return whether a local resolver resolves the name without a query to another host."""
     return name.rstrip(".") in ("localhost", socket.gethostname().lower()) or name.rstrip(".").endswith(".localhost")
 
 
