@@ -18,7 +18,7 @@ def unit(service: Service) -> str:
     lines = [
         f"# /etc/systemd/system/{service.name}.service, or ~/.config/systemd/user/ and systemctl --user.",
         "[Unit]",
-        f"Description={_said(service.name)}, kept by preheat",
+        f"Description={_said(service.name)}, supervised by preheat",
         "",
         "[Service]",
         "# The guard notifies systemd when the app is ready; units ordered after this one wait for that.",

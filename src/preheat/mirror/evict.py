@@ -22,7 +22,7 @@ _LOOK_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class EvictableVersion:
-    """A recorded commit, its blobs as `algorithm:hex`, the time of its last use, and the command that downloaded it."""
+    """A recorded commit, its blobs as `algorithm:hex`, and the time of its last use; `by` is `mirror` for downloads."""
 
     ref: Ref
     blobs: frozenset[str]
@@ -90,7 +90,7 @@ def require_cap(library: Library, cap: int, on_event: Listener) -> None:
     if size > cap:
         raise UsageError(
             f"--size-cap is {say_size(cap)}, but pinned versions need {say_size(size)}",
-            hint=f"--size-cap {-(-size // 10**9)}G or more, or preheat unpin NAME",
+            hint=f"use --size-cap {-(-size // 10**9)}G or more, or preheat unpin NAME",
         )
     kept = sum(blob.blocks for blob in pinned | by_hand)
     if kept > cap:

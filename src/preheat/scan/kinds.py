@@ -82,7 +82,7 @@ def is_pickle(head: bytes) -> bool:
             if opcode.name == "PROTO" or (opcode.name in _CALLS and (named or opcode.name == "INST")):
                 return True
             named = named or opcode.name in _NAMES
-    except Exception:  # noqa: BLE001 - pickletools raises whatever the bytes lead it to
+    except Exception:  # noqa: BLE001 - pickletools raises many types of errors for invalid bytes
         return False
     return named
 

@@ -82,7 +82,7 @@ def _name(one: Any) -> str:
 def _parses(file: IO[bytes]) -> bool:
     try:
         return any(opcode.name == "STOP" for opcode, _, _ in pickletools.genops(file))
-    except Exception:  # noqa: BLE001 - pickletools raises whatever the bytes lead it to
+    except Exception:  # noqa: BLE001 - pickletools raises many types of errors for invalid bytes
         return False
 
 

@@ -36,7 +36,7 @@ LAMBDA = (rb'"?__lambda__|"class_name"\s*:\s*"Lambda"', "a Keras Lambda layer, w
 # be a file next to the model (onnx.proto3, TensorProto.external_data).
 GRAPHS = {
     ".pb": (rb"PyFunc|\bReadFile\b|\bWriteFile\b", "operations that call Python or access files"),
-    ".onnx": (rb"(?:^|[^\w./])(?:\.\./)+\w|location\x12[\x01-\x7f]/", "paths that lead out of its folder"),
+    ".onnx": (rb"(?:^|[^\w./])(?:\.\./)+\w|location\x12[\x01-\x7f]/", "paths outside its folder"),
 }
 _YAML = (rb"!!?python/", "YAML tags that create Python objects")
 _LOOKS: dict[str, tuple[tuple[bytes, str], ...]] = {

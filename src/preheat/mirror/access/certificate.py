@@ -72,7 +72,7 @@ def trusted_beside(certificate: Path, others: Path, to: Path) -> None:
 def names_of(host: str, more: Sequence[str]) -> tuple[str, ...]:
     """Return the names by which clients may reach a mirror that listens on `host`."""
     names = [*more, "localhost", "127.0.0.1", "::1", socket.gethostname()]
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - asked about
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         with suppress(OSError):
             names += [str(found[4][0]) for found in socket.getaddrinfo(socket.gethostname(), None)]
     else:

@@ -78,7 +78,7 @@ class Wire:
             more = self._receive(deadline)
             if not more:
                 if begun:
-                    raise ConnectionResetError("the client left in the middle of its request")
+                    raise ConnectionResetError("the client disconnected in the middle of its request")
                 return b""
             self._received += more
             if not begun:
@@ -98,7 +98,7 @@ class Wire:
         while len(self._received) < length:
             more = self._receive(deadline)
             if not more:
-                raise ConnectionResetError("the client left in the middle of its request")
+                raise ConnectionResetError("the client disconnected in the middle of its request")
             self._received += more
         body = bytes(self._received[:length])
         del self._received[:length]

@@ -206,7 +206,7 @@ def _written(answer: Answer, *, keep: bool, old: bool = False) -> bytes:
 
 
 def serving(connection: Connection, tls: ssl.SSLContext | None, leave: Callable[[], None]) -> threading.Thread:
-    """Return a thread that serves a connection, then calls `leave`; a bug prints a traceback and ends it alone."""
+    """Return a thread that serves a connection, then calls `leave`; a bug prints a traceback and ends only the thread."""
 
     def serve() -> None:
         try:

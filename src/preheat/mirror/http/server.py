@@ -53,7 +53,7 @@ class Server:
         on_event: Listener,
         pace: int | None = None,
         *,
-        limits: ServerLimits = ServerLimits(),  # noqa: B008 - a value, and frozen
+        limits: ServerLimits = ServerLimits(),  # noqa: B008 - immutable
         tls: ssl.SSLContext | None = None,
         beside: Sequence[Companion] = (),
         greet: Callable[[Request], Answer | int] | None = None,

@@ -23,7 +23,7 @@ _PIECE = 1 << 20
 
 
 class Arrival:
-    """Track one download (see Watcher) and its readers, each in a thread; the download continues without readers.
+    """Track one download (see Watcher) and its readers, each in its own thread; it continues without readers.
 
     `ref` and `file` come from the first request; `kept` is the blob's final path. A reader's response is aborted when
     no bytes have arrived for `silence_s` seconds.
@@ -65,7 +65,7 @@ class Arrival:
                 self._changed.notify_all()
 
     def forgot(self, here: Iterable[ByteRange]) -> None:
-        """See Watcher. Abort every reader: the bytes that it has sent may be wrong."""
+        """See Watcher. Abort all readers: the bytes that they have sent may be wrong."""
         with self._changed:
             self._here = merge(here)
             self._age += 1

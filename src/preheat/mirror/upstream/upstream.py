@@ -46,7 +46,7 @@ class Told:
 
     @property
     def way(self) -> Way:
-        """The route to its bytes."""
+        """The route to the snapshot's bytes."""
         return Way(self.upstream.url, self.hub, self.snapshot)
 
     def with_token(self, token: str) -> "Told":
