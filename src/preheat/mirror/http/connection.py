@@ -206,7 +206,10 @@ def _written(answer: Answer, *, keep: bool, old: bool = False) -> bytes:
 
 
 def serving(connection: Connection, tls: ssl.SSLContext | None, leave: Callable[[], None]) -> threading.Thread:
-    """Return a thread that serves a connection, then calls `leave`; a bug prints a traceback and ends only the thread."""
+    """Return a thread that serves a connection, then calls `leave`.
+
+    A bug prints a traceback and ends only that thread.
+    """
 
     def serve() -> None:
         try:
