@@ -54,7 +54,7 @@ def test_words_of_a_unit_mean_what_they_meant() -> None:
 
 
 def test_what_no_unit_can_say_is_refused() -> None:
-    with pytest.raises(UsageError, match="cannot be said"):
+    with pytest.raises(UsageError, match="cannot be written in a unit file"):
         unit(replace(USUAL, command=("/bin/sh", "-c", "one\ntwo")))
 
 

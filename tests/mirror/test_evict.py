@@ -199,7 +199,7 @@ def test_a_cap_below_what_is_pinned_is_refused_and_one_below_what_came_by_hand_t
     keep(library, "b", shared, age_s=1, by="")
     keep(library, "c", os.urandom(3_000_000), shared, age_s=1)
     library.pins.add(pinned)
-    with pytest.raises(UsageError, match=r"--size-cap is 2\.0 MB, and what is pinned takes 3\.0 MB"):
+    with pytest.raises(UsageError, match=r"--size-cap is 2\.0 MB, but pinned versions need 3\.0 MB"):
         require_cap(library, 2_000_000, events.append)
     assert events == []
     require_cap(library, 3_100_000, events.append)

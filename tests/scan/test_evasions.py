@@ -131,7 +131,7 @@ def test_code_in_other_formats_is_named(tmp_path: Path, case: str) -> None:
     verdict = _looked_into(tmp_path, *HOLDS[case])
     assert verdict.level == SUSPICIOUS
     assert verdict.unsafe
-    assert "it holds" in str(verdict) or "it calls" in str(verdict)
+    assert "it contains" in str(verdict) or "it calls" in str(verdict)
 
 
 @pytest.mark.parametrize(

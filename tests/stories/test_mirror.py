@@ -93,7 +93,7 @@ def test_a_taken_port_is_said(preheat: Preheat) -> None:
         port = holder.getsockname()[1]
         told = preheat("mirror", "--listen", f"127.0.0.1:{port}")
     assert told.status == 1
-    assert f"port {port} of 127.0.0.1 is taken" in told.err
+    assert f"port {port} of 127.0.0.1 is already in use" in told.err
     assert "hint:" in told.err
 
 
@@ -102,7 +102,7 @@ def test_a_taken_port_is_said(preheat: Preheat) -> None:
     [
         (["--listen", "somewhere"], "is not an address"),
         (["--listen", "127.0.0.1:99999"], "is not an address"),
-        (["--listen", "192.0.2.1:0"], "cannot be listened on"),
+        (["--listen", "192.0.2.1:0"], "cannot listen on"),
         (["--folder", "voice"], "names no repository and folder"),
         (["--folder", "me/voice=nowhere"], "names no repository and folder"),
         (["--folder", "me voice=."], "is not a model's name"),

@@ -164,7 +164,7 @@ def test_tls_by_a_certificate_made_here(preheat: Preheat) -> None:
     ("words", "said"),
     [
         (["--tls-cert", "c.pem"], "a certificate and its key"),
-        (["--tls-cert", "c.pem", "--tls-key", "k.pem"], "is no certificate and its key"),
+        (["--tls-cert", "c.pem", "--tls-key", "k.pem"], "are not a matching certificate and key"),
         (["--tls-cert", "c.pem", "--tls-key", "k.pem", "--tls-self-signed"], "or one made here"),
         (["--token-file", "nowhere"], "cannot be read"),
         (["--allow", "@nowhere"], "cannot be read"),
@@ -188,7 +188,7 @@ def test_a_cap_below_what_is_pinned_is_refused_with_the_figure(preheat: Preheat)
     assert preheat("pin", "acme/tiny").status == 0
     told = preheat("mirror", "--listen", "127.0.0.1:0", "--size-cap", "5M")
     assert told.status == 2
-    assert "--size-cap is 5.0 MB, and what is pinned takes 1" in told.err
+    assert "--size-cap is 5.0 MB, but pinned versions need 1" in told.err
     assert "preheat unpin" in told.err
 
 

@@ -1,1 +1,1 @@
-"""A recipe as files for systemd, compose and docker; the guard as one file."""
+"""Write a recipe as files for systemd, compose and docker, and the guard as a single file."""

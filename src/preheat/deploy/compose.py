@@ -1,4 +1,4 @@
-"""Compose: a service as a compose file; pure."""
+"""Compose: write a service as a compose file; pure."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,10 @@ from preheat.deploy.service import Service
 
 
 def compose(service: Service, image: str) -> str:
-    """Write the file. Folders are mounted where they are, for the views' links and the recipe name them so."""
+    """Return the compose file.
+
+    Folders are mounted at their own paths, because the views' links and the recipe contain these paths.
+    """
     lines = [
         "# docker compose up -d, podman compose up -d",
         "services:",
@@ -26,7 +29,7 @@ def compose(service: Service, image: str) -> str:
         "      interval: 10s",
         "      timeout: 5s",
         "      retries: 3",
-        "      # While it loads, a no is no failure.",
+        "      # Failed checks do not count while the app loads.",
         f"      start_period: {service.ready_within_s:.0f}s",
         f"    stop_grace_period: {service.stop_within_s + 5:.0f}s",
         "    restart: unless-stopped",
@@ -44,5 +47,5 @@ def _list(name: str, values: list[str]) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    """Quote as JSON does, which YAML reads alike; a dollar is doubled, or compose would put a variable there."""
+    """Quote as JSON, which is valid YAML; double each dollar sign, which would start a compose variable."""
     return json.dumps(text.replace("$", "$$"), ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Dockerfile: an image with weights in it, for users who build with docker; pure."""
+"""Dockerfile: write a Dockerfile that adds weights to a base image; pure."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,10 @@ MARK = "# Written by preheat build --dockerfile: docker build --tag NAME DIR"
 
 @dataclass(frozen=True, slots=True)
 class Baking:
-    """What the file says: `base` is an image's name, empty to be given by whoever builds; `folders` lie beside it.
+    """The contents of a Dockerfile; `base` is an image's name, empty for a build argument.
 
-    `health` is a health check in the words of an image's config, `health_times` its options.
+    `folders` are next to the Dockerfile. `health` is a health check in the form of an image's config, `health_times`
+    its options.
     """
 
     base: str
@@ -27,10 +28,10 @@ class Baking:
 
 
 def dockerfile(baking: Baking) -> str:
-    """Write it."""
+    """Return the Dockerfile."""
     lines = [MARK]
     if not baking.base:
-        lines += ["# The base has no name that docker could pull it by: --build-arg BASE=NAME", "ARG BASE"]
+        lines += ["# The base image has no name that docker can pull: pass --build-arg BASE=NAME", "ARG BASE"]
     lines.append(f"FROM {baking.base or '${BASE}'}")
     lines += [f"COPY --chown=0:0 {folder}/ /" for folder in baking.folders]
     lines += [f"ENV {name}={_quoted(value)}" for name, value in sorted(baking.env.items())]
@@ -42,7 +43,7 @@ def dockerfile(baking: Baking) -> str:
         lines.append(f"HEALTHCHECK {baking.health_times} \\\n  {_check(baking.health)}")
     if baking.entrypoint:
         lines.append(f"ENTRYPOINT {_words(baking.entrypoint)}")
-    # An entrypoint that is set anew takes the base's command away: said even where it stays as it was.
+    # Setting ENTRYPOINT resets the base image's CMD, so CMD is written even if it is unchanged.
     if baking.command:
         lines.append(f"CMD {_words(baking.command)}")
     return "\n".join(lines) + "\n"
@@ -58,5 +59,5 @@ def _words(words: Sequence[str]) -> str:
 
 
 def _quoted(value: str) -> str:
-    """Quote as docker reads it: a dollar would be a variable."""
+    """Quote for docker, with each dollar sign escaped, which would start a variable."""
     return json.dumps(value, ensure_ascii=False).replace("$", "\\$")

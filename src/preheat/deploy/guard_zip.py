@@ -1,4 +1,4 @@
-"""Guard zip: the guard as one file for any Python from 3.8 on: `python guard.pyz … -- COMMAND`."""
+"""Guard zip: write the guard as one file for Python 3.8 and later: `python guard.pyz … -- COMMAND`."""
 
 import importlib.util
 import sys
@@ -10,7 +10,7 @@ import preheat.guard
 _PACKAGE = Path(preheat.guard.__path__[0])
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
-# Code compiled for the Python that made the zip lies ahead; another Python finds none of its own and reads the source.
+# The folder with bytecode for the Python that wrote the zip comes first; other Pythons lack theirs and read the source.
 _MAIN = """\
 import sys
 sys.path.insert(0, sys.path[0] + "/" + sys.implementation.cache_tag)
@@ -20,9 +20,9 @@ main(sys.argv[1:])
 
 
 def write_guard_zip(path: Path, *, plain: bool = False) -> int:
-    """Write the zip, the same bytes every time from one tree and one Python; return its size.
+    """Write the zip, reproducibly for one source tree and one Python; return its size in bytes.
 
-    `plain`: with sources alone and packed by nobody, so that any Python writes the same bytes.
+    `plain` writes only sources, uncompressed, so that the bytes are the same for every Python.
     """
     tag = sys.implementation.cache_tag
     files: dict[str, bytes] = {"__main__.py": _MAIN.encode()}
@@ -40,7 +40,7 @@ def write_guard_zip(path: Path, *, plain: bool = False) -> int:
         out.write(b"#!/usr/bin/env python3\n")
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, body in sorted(files.items()):
-                # Compiled code is not packed: unpacking it at every start would cost what it saves.
+                # Bytecode is stored uncompressed: decompressing it at each start would cost the time that it saves.
                 kind = zipfile.ZIP_STORED if plain or name.endswith("c") else zipfile.ZIP_DEFLATED
                 archive.writestr(zipfile.ZipInfo(name, _EPOCH), body, kind)
     path.chmod(0o755)
@@ -48,14 +48,14 @@ def write_guard_zip(path: Path, *, plain: bool = False) -> int:
 
 
 def _compiled(source: bytes, name: str) -> bytes:
-    """Compile as `__pycache__` has it; unchecked, for the source cannot change inside a zip: PEP 552."""
+    """Return the bytes of an unchecked .pyc file (PEP 552), since the source cannot change inside a zip."""
     import marshal
 
     code = compile(source, name, "exec", dont_inherit=True, optimize=2)
     flags = (0b01).to_bytes(4, "little")
     try:
-        # From form 3 on, what is written depends on who else in this process holds the same strings.
+        # From marshal version 3, the output depends on other references to the same strings in this process.
         body = marshal.dumps(code, 2)
-    except ValueError:  # a slice among the constants, which Python 3.14 makes and form 2 cannot say
+    except ValueError:  # Python 3.14 has slice constants, which version 2 cannot encode
         body = marshal.dumps(code)
     return importlib.util.MAGIC_NUMBER + flags + importlib.util.source_hash(source) + body

@@ -1,4 +1,4 @@
-"""Service: an app as service managers need it: command, environment, probe, limits."""
+"""Service: describe an app for service managers: command, environment, health check, limits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,10 +7,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a service file is made of.
+    """The contents of a service file.
 
-    `command` starts the guard with everything behind it; `check` asks it whether the app is ready; `folders` must be
-    where they are, wherever it runs; `ports` are the app's; times are the guard's own.
+    `command` starts the guard with all arguments; `check` is a command that exits with 0 when the app is ready;
+    `folders` must exist at the same paths where the service runs; `ports` are the app's. Times are the guard's.
     """
 
     name: str

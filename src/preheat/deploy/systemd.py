@@ -1,4 +1,4 @@
-"""Systemd: a service as a systemd unit file; pure."""
+"""Systemd: write a service as a systemd unit file; pure."""
 
 import re
 
@@ -9,19 +9,19 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./:=@{},+-]+")
 
 
 def unit(service: Service) -> str:
-    """Write the unit. Raise UsageError for words that no unit can say."""
+    """Return the unit file. Raise UsageError for values that a unit file cannot contain."""
     environment = [f"Environment={_quoted(f'{name}={value}')}" for name, value in sorted(service.env.items())]
     reload = [
-        "# A planned restart: the new one loads beside the old, then takes over.",
+        "# A planned restart: the new instance loads beside the old one, then takes over.",
         "ExecReload=kill -HUP $MAINPID",
     ]
     lines = [
         f"# /etc/systemd/system/{service.name}.service, or ~/.config/systemd/user/ and systemctl --user.",
         "[Unit]",
-        f"Description={_said(service.name)}, kept by preheat",
+        f"Description={_said(service.name)}, supervised by preheat",
         "",
         "[Service]",
-        "# The guard says when the app is ready; what wants this unit waits for that.",
+        "# The guard notifies systemd when the app is ready; units ordered after this one wait for that.",
         "Type=notify",
         "NotifyAccess=main",
         f"WorkingDirectory={_said(str(service.folder))}",
@@ -30,13 +30,13 @@ def unit(service: Service) -> str:
         *(reload if service.renews else []),
         f"TimeoutStartSec={service.ready_within_s + 60:.0f}",
         f"TimeoutStopSec={service.stop_within_s + 5:.0f}",
-        "# The guard ends its app in peace first; systemd ends what would be left.",
+        "# The guard stops the app gracefully; systemd then kills any remaining processes.",
         "KillMode=mixed",
-        "# When the kernel kills the app for want of memory, the guard starts it again: the unit goes on.",
+        "# If the kernel kills the app because memory ran out, the guard restarts it, so keep the unit running.",
         "OOMPolicy=continue",
         "Restart=on-failure",
         "RestartSec=5",
-        "# Stopped by SIGTERM is stopped well. Wrong words, and models that are not here, fail the same way again.",
+        "# A stop by SIGTERM is a success. A usage error or a missing model would fail again, so do not restart.",
         "SuccessExitStatus=143",
         "RestartPreventExitStatus=2 5",
         "NoNewPrivileges=yes",
@@ -49,12 +49,12 @@ def unit(service: Service) -> str:
 
 def _said(text: str) -> str:
     if "\n" in text or "\r" in text:
-        raise UsageError(f"{text!r} cannot be said in a unit file", hint="leave the line break out")
+        raise UsageError(f"{text!r} cannot be written in a unit file", hint="remove the line break")
     return text.replace("%", "%%")
 
 
 def _quoted(word: str) -> str:
-    """Quote a word as systemd.service(5) and systemd.syntax(7) read it: % and $ doubled, the rest as in C."""
+    """Quote as systemd.service(5) and systemd.syntax(7) require: % and $ doubled, the rest as in C."""
     word = _said(word).replace("$", "$$")
     if _PLAIN.fullmatch(word):
         return word

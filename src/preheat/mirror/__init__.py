@@ -1,1 +1,1 @@
-"""Serves the library in the hubs' own APIs, and downloads what it lacks."""
+"""Serve the library through the hubs' own APIs, and download missing files."""

@@ -1,4 +1,4 @@
-"""Evict: keep the library below a size cap, by removing downloads that no client has used for longest."""
+"""Evict: keep the library below a size cap by deleting the least recently used downloads."""
 
 import threading
 import time
@@ -15,14 +15,14 @@ from preheat.library.records.records import MIRROR
 from preheat.library.upkeep.inventory import Blob, inventory
 from preheat.library.upkeep.sweep import Sweep
 
-# A client that was given a listing a moment ago comes for the files.
+# A client that has just listed a version is about to download its files.
 YOUNG_S = 600.0
 _LOOK_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class EvictableVersion:
-    """A recorded commit, the blobs it needs by `algorithm:hex`, when it was last used, and by whom it came."""
+    """A recorded commit, its blobs as `algorithm:hex`, and the time of its last use; `by` is `mirror` for downloads."""
 
     ref: Ref
     blobs: frozenset[str]
@@ -33,10 +33,10 @@ class EvictableVersion:
 def candidates(
     versions: Iterable[EvictableVersion], pinned: Collection[tuple[str, str, str]], held: Collection[str], before: float
 ) -> list[EvictableVersion]:
-    """Return the versions that may be evicted, the longest unused first.
+    """Return the versions that may be evicted, least recently used first.
 
-    The mirror fetched them for its clients, none was used since `before`, none is pinned and no blob of theirs is
-    `held`: a view, a run or a pull that holds a blob of a version needs its record too.
+    They were downloaded by the mirror, have not been used since `before`, are not pinned, and none of their blobs is
+    `held`: a view, run or pull that holds a blob of a version also needs its record.
     """
     free = [
         version
@@ -52,10 +52,10 @@ def candidates(
 def choose(
     free: Iterable[EvictableVersion], versions: Iterable[EvictableVersion], blobs: Iterable[Blob], above: int
 ) -> list[tuple[EvictableVersion, int]]:
-    """Return the first of `free` that free `above` bytes together, each with the bytes on disk that it adds to that.
+    """Return the first of `free` that together free `above` bytes, each with the disk space that its eviction frees.
 
-    `versions` are all there are, the free ones among them. A version that only shares its blobs with those that stay
-    would free nothing, and stays. Linear in the records and blobs.
+    `versions` are all versions, including the free ones. A version whose blobs are all shared with remaining versions
+    is not evicted, because that would free nothing. Linear in records and blobs.
     """
     by_name = {str(name): blob for blob in blobs for name in blob.names}
     users = Counter(blob for version in versions for blob in _blobs_of(version, by_name))
@@ -75,7 +75,7 @@ def choose(
 
 
 def require_cap(library: Library, cap: int, on_event: Listener) -> None:
-    """Raise UsageError if what is pinned takes more than `cap` bytes; tell what else will not be evicted for it."""
+    """Raise UsageError if pinned versions exceed `cap` bytes; emit an event if the versions never evicted exceed it."""
     by_name = {str(name): blob for blob in inventory(library.root / "blobs") for name in blob.names}
     pins = library.pins.all()
     pinned: set[Blob] = set()
@@ -89,22 +89,20 @@ def require_cap(library: Library, cap: int, on_event: Listener) -> None:
     size = sum(blob.blocks for blob in pinned)
     if size > cap:
         raise UsageError(
-            f"--size-cap is {say_size(cap)}, and what is pinned takes {say_size(size)}",
-            hint=f"--size-cap {-(-size // 10**9)}G or more, or preheat unpin NAME",
+            f"--size-cap is {say_size(cap)}, but pinned versions need {say_size(size)}",
+            hint=f"use --size-cap {-(-size // 10**9)}G or more, or preheat unpin NAME",
         )
     kept = sum(blob.blocks for blob in pinned | by_hand)
     if kept > cap:
-        said = (
-            f"{say_size(kept)} were pinned, pulled or adopted by hand and are never evicted: more than {say_size(cap)}"
-        )
+        said = f"pinned, pulled or adopted by hand and so never evicted: {say_size(kept)}, more than {say_size(cap)}"
         on_event(Noted("size cap", said))
 
 
 class Evictor:
-    """Watches one library in a thread of its own, between `start` and `stop`.
+    """Watch a library's size in a thread, between `start` and `stop`.
 
-    `on_event` is told of each version that was evicted, and once when the cap cannot be kept; `on_error` of what kept
-    the evictor from working.
+    `on_event` receives each eviction, and one notice when the cap cannot be met; `on_error` receives errors of the
+    evictor.
     """
 
     def __init__(
@@ -126,17 +124,17 @@ class Evictor:
         self._thread = threading.Thread(target=self._watch, name="evict", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Watch no more; wait for what is being removed."""
+        """Stop the thread, and wait up to 10 seconds for a running eviction."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(10)
 
     def once(self, now: float | None = None) -> int:
-        """Free what is above the cap, as far as that can be; return how many bytes."""
+        """Evict until the library is below the cap, as far as possible; return the bytes freed."""
         blobs = list(inventory(self._library.root / "blobs"))
         above = sum(blob.blocks for blob in blobs) + self._partials() - self._cap
         if above <= 0:
@@ -162,7 +160,7 @@ class Evictor:
         return freed
 
     def _forget(self, version: EvictableVersion) -> tuple[str, ...] | None:
-        """Remove a version's record; return the branches and tags that named it, None if it stays after all."""
+        """Delete a version's record; return the branches and tags that named it, None if it must stay after all."""
         library = self._library
         snapshot = library.find(version.ref)
         if snapshot is None or snapshot in library.pins or library.records.brought_by(version.ref) != MIRROR:
@@ -173,8 +171,8 @@ class Evictor:
 
     def _tell_above(self, size: int) -> None:
         if not self._told_above:
-            why = "the rest is pinned, was pulled or adopted by hand, is held by a view or a pull, or was used just now"
-            self._on_event(Noted("size cap", f"the library is {say_size(size)} above it: {why}"))
+            why = "the rest is pinned, was pulled or adopted by hand, is in use by a view or pull, or was used recently"
+            self._on_event(Noted("size cap", f"the library is {say_size(size)} above the cap: {why}"))
         self._told_above = True
 
     def _partials(self) -> int:
@@ -183,7 +181,7 @@ class Evictor:
             try:
                 size += path.stat().st_blocks * 512
             except FileNotFoundError:
-                continue  # sealed meanwhile
+                continue  # completed since
         return size
 
     def _watch(self) -> None:
@@ -195,8 +193,8 @@ class Evictor:
             except PreheatError as error:
                 self._on_error(error)
             except OSError as error:
-                self._on_error(PreheatError(f"the library cannot be kept below its cap: {error}"))
-            # A library of very many blobs is not looked through all the time.
+                self._on_error(PreheatError(f"cannot keep the library below its size cap: {error}"))
+            # Spend at most 5 % of the time scanning, however many blobs there are.
             wait_s = max(_LOOK_S, 20 * (time.monotonic() - began))
 
 

@@ -1,4 +1,4 @@
-"""Last used: when each version was last requested, on disk, so that a restart keeps it."""
+"""Last used: when each version was last requested, on disk, so that it survives a restart."""
 
 import threading
 import time
@@ -7,13 +7,13 @@ from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.library.records.records import Records
 
-# Often enough to tell the used from the unused, and seldom enough to cost nothing.
+# Frequent enough to rank versions by use, rare enough to cost nothing.
 _NOTED_EVERY_S = 60.0
 _MOST = 10_000
 
 
 class Uses:
-    """Threads may share it."""
+    """Record when versions are used, at most once a minute each. Thread-safe."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
@@ -21,7 +21,7 @@ class Uses:
         self._noted: dict[Ref, float] = {}
 
     def note(self, snapshot: Snapshot) -> None:
-        """Note that a version is used now."""
+        """Record that a version is used now."""
         ref, now = snapshot.ref.at(snapshot.commit), time.monotonic()
         with self._turn:
             if now - self._noted.get(ref, float("-inf")) < _NOTED_EVERY_S:

@@ -1,1 +1,1 @@
-"""Whether a file runs code when it is loaded, found out in a process of its own."""
+"""Scan files for code that runs when they are loaded, in a separate process."""

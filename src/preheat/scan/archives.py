@@ -16,7 +16,7 @@ _READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfil
 
 
 def zip_members(file: IO[bytes], findings: ScanFindings) -> "list[zipfile.ZipInfo]":
-    """List the files of a zip; add to `findings` where readers could disagree on what is in it."""
+    """Return the files of a zip; add to `findings` any ambiguity that makes readers see different contents."""
     try:
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
@@ -25,17 +25,17 @@ def zip_members(file: IO[bytes], findings: ScanFindings) -> "list[zipfile.ZipInf
     with archive:
         listed = archive.infolist()
         if len(listed) > _MOST_MEMBERS:
-            findings.unread.add(f"it is a zip of more than {_MOST_MEMBERS} members")
+            findings.unread.add(f"it is a zip with more than {_MOST_MEMBERS} members")
             return []
         names = [one.filename for one in listed]
         if len(set(names)) != len(names):
-            findings.unread.add("it is a zip with two members of one name")
+            findings.unread.add("it is a zip with two members of the same name")
         for one in listed:
             if trouble := _trouble(file, one):
                 findings.unread.add(f"it is a zip whose {one.filename!r} {trouble}")
     file.seek(0)
     if min((one.header_offset for one in listed), default=1) != 0 and file.read(4) == b"PK\x03\x04":
-        findings.unread.add("it is a zip that starts with members which its directory does not list")
+        findings.unread.add("it is a zip that starts with members missing from its directory")
     file.seek(max(file.seek(0, io.SEEK_END) - TAIL, 0))
     if file.read().count(b"PK\x05\x06") > 1:
         findings.unread.add("it is a zip with two directories")
@@ -43,7 +43,7 @@ def zip_members(file: IO[bytes], findings: ScanFindings) -> "list[zipfile.ZipInf
 
 
 def open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, findings: ScanFindings) -> IO[bytes] | None:
-    """Open a member for reading at random; None where it cannot be read whole, which `findings` then says."""
+    """Open a member for random access; if it cannot be read completely, return None and add that to `findings`."""
     if member.file_size > _LONGEST_MEMBER and member.compress_type != zipfile.ZIP_STORED:
         findings.unread.add(f"{member.filename!r} in it unpacks to more than {_LONGEST_MEMBER >> 20} MiB")
         return None
@@ -55,7 +55,7 @@ def open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, findings: Sca
 
 
 def tar_members(file: IO[bytes], findings: ScanFindings) -> "list[tuple[str, int, int]]":
-    """List the regular files of a plain tar: names, offsets and sizes in bytes."""
+    """Return the regular files of an uncompressed tar: names, offsets and sizes in bytes."""
     found = []
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
@@ -63,7 +63,7 @@ def tar_members(file: IO[bytes], findings: ScanFindings) -> "list[tuple[str, int
                 if member.isreg():
                     found.append((member.name, member.offset_data, member.size))
                 if len(found) > _MOST_MEMBERS:
-                    findings.unread.add(f"it is a tar of more than {_MOST_MEMBERS} members")
+                    findings.unread.add(f"it is a tar with more than {_MOST_MEMBERS} members")
                     break
     except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError) as error:
         findings.unread.add(f"it is a tar that cannot be read: {type(error).__name__}")
@@ -71,29 +71,29 @@ def tar_members(file: IO[bytes], findings: ScanFindings) -> "list[tuple[str, int
 
 
 def unpacked(kind: str, file: IO[bytes], findings: ScanFindings) -> IO[bytes] | None:
-    """Unpack a stream into memory; None where it is broken or too long, which `findings` then says."""
+    """Decompress a stream into memory; if it is broken or too long, return None and add that to `findings`."""
     body = unpack(kind, file.read(_LONGEST_MEMBER), _LONGEST_MEMBER)
     if body is None:
-        findings.unread.add(f"it is packed as {kind}, and does not unpack to at most {_LONGEST_MEMBER >> 20} MiB")
+        findings.unread.add(f"it is {kind} data that is broken, or unpacks to more than {_LONGEST_MEMBER >> 20} MiB")
         return None
     return io.BytesIO(body)
 
 
 def _trouble(file: IO[bytes], member: zipfile.ZipInfo) -> str:
-    """Return why a member may be another thing to another reader, in words; an empty string where nothing is odd."""
+    """Return why readers may disagree about a member; "" if they cannot."""
     if member.flag_bits & _ENCRYPTED:
         return "is encrypted"
     if member.compress_type not in _READABLE:
-        return f"is packed by method {member.compress_type}"
+        return f"uses the unsupported compression method {member.compress_type}"
     file.seek(member.header_offset)
     header = file.read(30)
     if len(header) < 30 or header[:4] != b"PK\x03\x04":
-        return "has no header where the directory says"
+        return "has no header at the offset in the directory"
     flags, method = struct.unpack("<HH", header[6:10])
     name = file.read(struct.unpack("<H", header[26:28])[0])
     same = name == member.orig_filename.encode("utf-8" if flags & 0x800 else "cp437", "replace")
     if not same and name.decode("utf-8", "replace") != member.orig_filename:
-        return "has another name in its own header"
+        return "has a different name in its own header"
     if method != member.compress_type or flags & _ENCRYPTED:
-        return "is packed in another way by its own header"
+        return "has a different compression method in its own header"
     return ""

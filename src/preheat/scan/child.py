@@ -1,4 +1,4 @@
-"""Child: the process that scans one file and prints a JSON report. `python -m preheat.scan.child`."""
+"""Child: scan one file in a separate process, and print a JSON report: `python -m preheat.scan.child`."""
 
 import contextlib
 import io
@@ -17,7 +17,7 @@ from preheat.scan.kinds import HEAD, PICKLE_SUFFIXES, TAIL, UNREADABLE, kind_of
 from preheat.scan.pickles import look_into_pickle
 from preheat.scan.texts import GRAPHS, LAMBDA, TEMPLATE, code_by_name, configured_code, is_configuration
 
-# More than any honest pickle needs: the tensors of a checkpoint lie beside it, in the same zip or behind it.
+# More than any harmless pickle needs: a checkpoint's tensors are outside it, in the same zip or behind it.
 _MOST_MEMORY = 3 << 30
 _DEEPEST = 4
 _STEP = 8 << 20
@@ -25,7 +25,7 @@ _OBJECTS = re.compile(rb"'descr'\s*:\s*(?:'[|=<>]?O|\[.*'[|=<>]?O)")
 
 
 def look(path: Path, name: str) -> dict[str, Any]:
-    """Look into a file, called `name` in its repository; return the fields of a report."""
+    """Scan a file, called `name` in its repository; return the fields of the report."""
     findings = ScanFindings()
     with open(path, "rb") as file:
         _look_into(file, name, findings, 0)
@@ -42,7 +42,7 @@ def _look_into(file: IO[bytes], name: str, findings: ScanFindings, depth: int) -
     if not head:
         return
     if depth > _DEEPEST:
-        findings.unread.add(f"archives lie more than {_DEEPEST} deep in it")
+        findings.unread.add(f"archives are nested more than {_DEEPEST} deep in it")
         return
     suffix = PurePosixPath(name).suffix.lower()
     match kind:
@@ -55,19 +55,19 @@ def _look_into(file: IO[bytes], name: str, findings: ScanFindings, depth: int) -
         case "hdf5":
             _search(file, LAMBDA, findings)
         case "gguf":
-            # Its metadata comes first; the tensors behind it are of no interest.
+            # The metadata comes first; the tensors behind it cannot run code.
             _search(io.BytesIO(file.read(_STEP)), TEMPLATE, findings)
         case "" if suffix in GRAPHS:
             _search(file, GRAPHS[suffix], findings)
         case "":
-            # A loader may take it for a pickle by its name: what can be parsed of it counts.
+            # A loader may treat it as a pickle because of its name: scan as much as can be parsed.
             if suffix in PICKLE_SUFFIXES:
                 look_into_pickle(file, suffix, findings, announced=True)
         case "pickle":
             by_name = suffix in PICKLE_SUFFIXES
             look_into_pickle(file, suffix, findings, announced=by_name or head[:1] == b"\x80")
         case _ if kind in UNREADABLE:
-            findings.unread.add(f"it is packed as {kind}, which the scanner does not look into")
+            findings.unread.add(f"it is compressed as {kind}, which the scanner does not support")
         case _:
             inner = unpacked(kind, file, findings)
             if inner is not None:
@@ -109,11 +109,11 @@ def _look_into_member(file: IO[bytes], name: str, size: int, findings: ScanFindi
 
 
 def _look_into_numpy(file: IO[bytes], head: bytes, findings: ScanFindings) -> None:
-    """An array of objects is a pickle behind its header (numpy.lib.format): version, length of the header, header."""
+    """Scan an object array, which is a pickle behind a header of version, length and description (numpy.lib.format)."""
     wide = head[6:7] in (b"\x02", b"\x03")
     end = (12 if wide else 10) + int.from_bytes(head[8:12] if wide else head[8:10], "little")
     if end > len(head):
-        findings.unread.add("it is a numpy array with too long a header")
+        findings.unread.add("it is a numpy array whose header is too long")
     elif _OBJECTS.search(head[:end]):
         file.seek(end)
         look_into_pickle(io.BytesIO(file.read()), ".pkl", findings, announced=True)
@@ -129,7 +129,7 @@ def _search(file: IO[bytes], look: tuple[bytes, str], findings: ScanFindings) ->
 
 
 class _Window(io.RawIOBase):
-    """Part of a file as a file of its own."""
+    """A section of a file, as a file."""
 
     def __init__(self, file: IO[bytes], start: int, size: int) -> None:
         self._file, self._start, self._size, self._at = file, start, size, 0
@@ -162,8 +162,8 @@ class _Window(io.RawIOBase):
 
 
 def main() -> None:
-    """Print the report on the file that the words name."""
-    # Where there is no such limit, there is none.
+    """Print the report on the file that the arguments name."""
+    # Some systems have no such limit.
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
@@ -171,7 +171,7 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         report = look(Path(sys.argv[1]), sys.argv[2])
-    except Exception as error:  # noqa: BLE001 - whatever the file did to the scanner, it is not known to be harmless
+    except Exception as error:  # noqa: BLE001 - a file on which the scanner fails is not known to be harmless
         report = {"level": UNSCANNED, "why": f"the scanner failed: {type(error).__name__}"}
     sys.stdout.buffer.write(msgspec.json.encode(report))
 

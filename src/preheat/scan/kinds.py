@@ -1,4 +1,4 @@
-"""Kinds: the type of a file, from its bytes and never from its name; pure."""
+"""Kinds: detect a file's type from its bytes, never from its name; pure."""
 
 import bz2
 import io
@@ -8,13 +8,13 @@ import re
 import zlib
 from collections.abc import Callable
 
-# So much of a file's start and end is enough for all kinds below; zip's directory may lie behind a 64 KiB comment.
+# These many bytes of a file's start and end suffice for all types; a zip's directory may be before a 64 KiB comment.
 HEAD, TAIL = 4096, 22 + (1 << 16)
 
 PICKLE, ZIP, TAR, NUMPY, HDF5, GGUF = "pickle", "zip", "tar", "numpy", "hdf5", "gguf"
-# What torch.load, pickle.load and joblib.load are given: to them these are pickles, whatever their first bytes are.
+# Files that torch.load, pickle.load and joblib.load open as pickles, whatever their first bytes are.
 PICKLE_SUFFIXES = frozenset((".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib", ".th", ".dill"))
-# From the formats' own documents: the first bytes of each.
+# The first bytes of each format, from its specification.
 _MAGIC = {
     b"\x93NUMPY": NUMPY,
     b"\x89HDF\r\n\x1a\n": HDF5,
@@ -35,7 +35,7 @@ _UNPACKERS: dict[str, Callable[[], "zlib._Decompress | bz2.BZ2Decompressor | lzm
     "lzma": lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=1 << 28),
 }
 _BROKEN = (zlib.error, OSError, EOFError, ValueError, lzma.LZMAError)
-# What makes a pickle call something; the rest builds data.
+# Opcodes that call something; all others build data.
 _CALLS = frozenset(("REDUCE", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "BUILD"))
 _NAMES = frozenset(("GLOBAL", "INST", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4"))
 _OCTAL = re.compile(rb"[0-7 ]{5,11}[0-7][ \0]{1,2}|[0-7]{7,11}\0?")
@@ -43,11 +43,11 @@ _IDENTIFIERS = re.compile(r"[A-Za-z_][\w.]* [A-Za-z_][\w.]*")
 
 
 def kind_of(head: bytes, tail: bytes = b"") -> str:
-    """Return what a file with this start and end is; an empty string for what no loader runs or unpacks."""
+    """Return the type of a file with this start and end; "" for types that no loader runs or unpacks."""
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
             return kind
-    # A zip is read from its end, so anything may stand before it.
+    # A zip is read from its end, so it may start with any bytes.
     if head.startswith(b"PK\x03\x04") or b"PK\x05\x06" in tail or b"PK\x05\x06" in head:
         return ZIP
     if is_tar_header(head[:512]):
@@ -58,19 +58,19 @@ def kind_of(head: bytes, tail: bytes = b"") -> str:
 
 
 def is_tar_header(block: bytes) -> bool:
-    """Return whether 512 bytes have a tar header's fields, of any age: mode, size and checksum in octal digits.
+    """Return whether 512 bytes have the fields of any tar header: mode, size and checksum in octal digits.
 
-    Its checksum is not compared: what is wrong in it is for the reader of the archive to find, and to refuse.
+    The checksum is not compared: the archive's reader rejects a wrong one.
     """
     fields = (block[100:108], block[124:136], block[148:156])
     return len(block) == 512 and block[0] != 0 and all(_OCTAL.fullmatch(field) for field in fields)
 
 
 def is_pickle(head: bytes) -> bool:
-    """Return whether unpickling bytes that start so would import or call something, or they announce a pickle.
+    """Return whether bytes start like a pickle: with a protocol marker, or opcodes that import or call something.
 
-    Protocols 0 and 1 have no magic, so the opcodes are read, as far as they make sense. A text whose first letters
-    happen to be opcodes is none: an import must name a module and a name, and something must be called.
+    Protocols 0 and 1 have no magic bytes, so the opcodes are parsed as far as they are valid. Text whose first letters
+    happen to be opcodes is not a pickle: an import must name a module and a name, and something must be called.
     """
     if len(head) > 1 and head[0] == 0x80 and 2 <= head[1] <= 5:
         return True
@@ -82,13 +82,13 @@ def is_pickle(head: bytes) -> bool:
             if opcode.name == "PROTO" or (opcode.name in _CALLS and (named or opcode.name == "INST")):
                 return True
             named = named or opcode.name in _NAMES
-    except Exception:  # noqa: BLE001 - pickletools raises whatever the bytes lead it to
+    except Exception:  # noqa: BLE001 - pickletools raises many types of errors for invalid bytes
         return False
     return named
 
 
 def unpacked_start(kind: str, head: bytes, most: int = HEAD) -> bytes:
-    """Return the first bytes of what `head` unpacks to; nothing when it does not unpack."""
+    """Return the first bytes of the decompressed `head`; b"" if it cannot be decompressed."""
     try:
         return _UNPACKERS[kind]().decompress(head, most)
     except _BROKEN:
@@ -96,7 +96,7 @@ def unpacked_start(kind: str, head: bytes, most: int = HEAD) -> bytes:
 
 
 def unpack(kind: str, packed: bytes, most: int) -> bytes | None:
-    """Unpack the first stream of `packed`; None when it is broken, or longer than `most` bytes."""
+    """Decompress the first stream of `packed`; None if it is broken, or longer than `most` bytes."""
     unpacker = _UNPACKERS[kind]()
     try:
         body = unpacker.decompress(packed, most + 1)
@@ -106,7 +106,7 @@ def unpack(kind: str, packed: bytes, most: int) -> bytes | None:
 
 
 def _looks_packed(kind: str, head: bytes) -> bool:
-    """Return whether the two bytes of zlib's header (RFC 1950), or the properties of an .lzma file, make sense."""
+    """Return whether zlib's two header bytes (RFC 1950), or the properties of an .lzma file, are valid."""
     if kind == "zlib":
         return len(head) > 2 and head[0] & 15 == 8 and head[0] >> 4 < 8 and not (head[0] << 8 | head[1]) % 31
     return len(head) > 13 and head[0] < 225 and head[1:3] == b"\0\0" and any(head[3:5])

@@ -1,4 +1,4 @@
-"""Pickles: the names that a pickle imports, and which of picklescan's lists they are on."""
+"""Pickles: list the names that a pickle imports, and look them up in picklescan's lists."""
 
 import io
 import logging
@@ -9,7 +9,7 @@ from typing import IO, Any
 from preheat.scan.findings import ScanFindings
 from preheat.scan.kinds import is_pickle
 
-# The names of picklescan's SafetyLevel.
+# Names from picklescan's SafetyLevel.
 _DANGEROUS, _SUSPICIOUS = "Dangerous", "Suspicious"
 _UNREAD = re.compile(r"Invalid file|could not parse .*\.(pkl|pickle|joblib|dill) as pickle")
 _EXTENSIONS = frozenset(("EXT1", "EXT2", "EXT4"))
@@ -17,24 +17,24 @@ _DATA = frozenset(("BINBYTES", "BINBYTES8", "SHORT_BINBYTES", "BYTEARRAY8", "BIN
 
 
 class _Warnings(logging.Handler):
-    """Collect what the scanner warns of: it reports in no other way that it could not read something."""
+    """Collect picklescan's warnings: only these report that it could not read something."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.words: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take in a warning."""
+        """Store a warning."""
         self.words.append(record.getMessage())
 
 
 def look_into_pickle(file: IO[bytes], suffix: str, findings: ScanFindings, *, announced: bool) -> None:
-    """Add what a pickle calls. `announced`: its first bytes, or its name, say that it is one.
+    """Add the names that a pickle calls to `findings`.
 
-    Of anything else only what is dangerous counts unless it parses to its end: a word list that starts with "cat" and
-    "foo" is the import of `at.foo`, as far as it goes.
+    `announced` means that its first bytes or its name mark it as a pickle. Otherwise, and unless it parses to its end,
+    only dangerous names count: a word list that starts with "cat" and "foo" parses as the import of `at.foo`.
     """
-    # Of the extra `scan`: this module is importable without it.
+    # From the extra `scan`: this module must be importable without it.
     from picklescan.scanner import scan_bytes, scan_pickle_bytes  # type: ignore[import-untyped] # it has no types
 
     start = file.tell()
@@ -45,10 +45,10 @@ def look_into_pickle(file: IO[bytes], suffix: str, findings: ScanFindings, *, an
     log.addHandler(warnings)
     log.propagate = False
     try:
-        # With a suffix of torch's the scanner expects torch's own sequence of pickles, and tensors behind it.
+        # With one of torch's suffixes, picklescan expects torch's sequence of pickles, with tensors behind it.
         result = scan_bytes(file, f"the file{suffix}", suffix or None)
         if not result.globals:
-            # Names of its choosing must not hide what it is: once more as a plain pickle.
+            # The file's name must not hide its content: scan it again as a plain pickle.
             file.seek(start)
             plain = scan_pickle_bytes(file, "the file")
             result = plain if plain.globals else result
@@ -64,7 +64,7 @@ def look_into_pickle(file: IO[bytes], suffix: str, findings: ScanFindings, *, an
     unread = any(_UNREAD.search(words) for words in warnings.words)
     broken = magic and any("could not parse" in words for words in warnings.words)
     if result.scan_err or unread or broken:
-        findings.unread.add("the scanner could not read all of it")
+        findings.unread.add("the scanner could not read the whole file")
 
 
 def _sort(found: Any, findings: ScanFindings) -> None:
@@ -82,12 +82,12 @@ def _name(one: Any) -> str:
 def _parses(file: IO[bytes]) -> bool:
     try:
         return any(opcode.name == "STOP" for opcode, _, _ in pickletools.genops(file))
-    except Exception:  # noqa: BLE001 - pickletools raises whatever the bytes lead it to
+    except Exception:  # noqa: BLE001 - pickletools raises many types of errors for invalid bytes
         return False
 
 
 def _look_closer(file: IO[bytes], findings: ScanFindings) -> None:
-    """Add what the scanner does not look for: registered extensions, and pickles inside a pickle's strings."""
+    """Add what picklescan does not check: registered extensions, and pickles inside a pickle's strings."""
     from picklescan.scanner import scan_pickle_bytes
 
     try:
@@ -101,5 +101,5 @@ def _look_closer(file: IO[bytes], findings: ScanFindings) -> None:
                 if len(inner) > 10 and is_pickle(bytes(inner[:4096])):
                     inside = scan_pickle_bytes(io.BytesIO(bytes(inner)), "a string of the file")
                     findings.suspicious |= {f"{one.module}.{one.name} (in a string)" for one in inside.globals}
-    except Exception:  # noqa: BLE001 - the scanner has read what could be read, and said what could not
+    except Exception:  # noqa: BLE001 - picklescan has already reported the unreadable part
         return

@@ -1,4 +1,4 @@
-"""Scan file: whether a file runs code when it is loaded, by picklescan in a process of its own."""
+"""Scan file: run picklescan in a separate process, to find code that runs when a file is loaded."""
 
 import importlib.metadata
 import os
@@ -14,7 +14,7 @@ from preheat.core.scan_verdict import LEVELS, SUSPICIOUS, UNSCANNED, ScanVerdict
 from preheat.scan.kinds import HEAD, PICKLE_SUFFIXES, TAIL, kind_of
 from preheat.scan.texts import GRAPHS, code_by_name, configured_code, is_configuration
 
-# What our own rules find beside the scanner's changes with this number, and files are looked into again.
+# Increase this number when preheat's own rules change, so that files are scanned again.
 _RULES = 2
 _SCANNER = "picklescan"
 _PATIENCE_S = 300.0
@@ -27,9 +27,9 @@ class _Report(msgspec.Struct, frozen=True):
 
 
 def may_run_code(path: Path, name: str) -> bool:
-    """Return whether the file at `path`, called `name` in its repository, should be looked into.
+    """Return whether the file at `path`, called `name` in its repository, should be scanned.
 
-    Decided by its bytes, and by its name where loaders go by that: reads 4 KiB of its start and 64 KiB of its end.
+    Checks the first 4 KiB and the last 64 KiB, and the name for loaders that go by it.
     """
     if PurePosixPath(name).suffix.lower() in PICKLE_SUFFIXES | GRAPHS.keys():
         return True
@@ -40,28 +40,27 @@ def may_run_code(path: Path, name: str) -> bool:
 
 
 def look_at_text(path: Path, name: str, size: int) -> ScanVerdict | None:
-    """Return a verdict on code, and on configuration that makes a loader run code; None for anything else.
+    """Return a verdict on code, and on configuration that makes a loader run code; None for other files.
 
-    Cheap enough for each file, and by its name, so it is neither kept nor left to another process.
+    Cheap, and dependent on the name: so the verdict is not cached, and no other process is started.
     """
     holds = [code] if (code := code_by_name(name)) else []
     if is_configuration(name, size):
         holds += configured_code(name, path.read_bytes())
-    return ScanVerdict(SUSPICIOUS, why=f"it holds {', '.join(holds)}") if holds else None
+    return ScanVerdict(SUSPICIOUS, why=f"it contains {', '.join(holds)}") if holds else None
 
 
 def scanner() -> str:
-    """Return the scanner's name and version; an empty string if none is installed."""
+    """Return the scanner's name and version; "" if it is not installed."""
     if not is_installed(_SCANNER):
         return ""
     return f"{_SCANNER} {importlib.metadata.version(_SCANNER)}, rules {_RULES}"
 
 
 def scan(path: Path, name: str) -> ScanVerdict:
-    """Look into the file at `path`, called `name` in its repository.
+    """Scan the file at `path`, called `name` in its repository; return a verdict, also if the scanner fails.
 
-    What is looked into may have been made to break whoever looks: so that is another process, with limits on memory and
-    time, and whatever becomes of it is a verdict.
+    The file may be made to break the scanner, so it runs in another process, with limits on memory and time.
     """
     by = scanner()
     if not by:
@@ -71,7 +70,7 @@ def scan(path: Path, name: str) -> ScanVerdict:
         done = subprocess.run(command, capture_output=True, timeout=_PATIENCE_S, check=False, stdin=subprocess.DEVNULL)
         report = msgspec.json.decode(done.stdout, type=_Report)
     except subprocess.TimeoutExpired:
-        return ScanVerdict(UNSCANNED, by, why=f"the scanner was not done after {_PATIENCE_S:.0f} s")
+        return ScanVerdict(UNSCANNED, by, why=f"the scanner did not finish within {_PATIENCE_S:.0f} s")
     except msgspec.DecodeError:
         return ScanVerdict(UNSCANNED, by, why=_end(done.returncode))
     if report.level not in LEVELS:
@@ -80,5 +79,5 @@ def scan(path: Path, name: str) -> ScanVerdict:
 
 
 def _end(status: int) -> str:
-    how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
-    return f"the scanner ended {how}"
+    how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
+    return f"the scanner {how}"

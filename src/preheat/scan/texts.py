@@ -1,8 +1,8 @@
-"""Texts: configuration that makes a loader run code, and code itself; pure.
+"""Texts: detect code, and configuration that makes a loader run code; pure.
 
 Sources: transformers reads `auto_map` under trust_remote_code; modelscope reads `plugins` and `allow_remote` in
 configuration.json; PyYAML's unsafe loaders follow `!!python` tags; chat templates are Jinja, whose sandbox has been
-left through these attributes before.
+escaped through these attributes before.
 """
 
 import re
@@ -28,17 +28,17 @@ _JSON = (
 )
 TEMPLATE = (
     rb"__(?:class|mro|bases?|globals|subclasses|builtins|import|init|getattribute)__",
-    "a template that reaches for Python's internals",
+    "a template that accesses Python's internals",
 )
-# Keras writes a Lambda layer's code so, in HDF5 as in JSON.
-LAMBDA = (rb'"?__lambda__|"class_name"\s*:\s*"Lambda"', "a Keras Lambda layer, which holds code")
-# Graphs whose own operations call Python or reach files: TensorFlow's operations by name; ONNX's external data, whose
-# location is to be a file beside the model (onnx.proto3, TensorProto.external_data).
+# Keras stores a Lambda layer's code like this, in HDF5 and in JSON.
+LAMBDA = (rb'"?__lambda__|"class_name"\s*:\s*"Lambda"', "a Keras Lambda layer, which contains code")
+# Graphs whose operations call Python or access files: TensorFlow's by name; ONNX's external data, whose location must
+# be a file next to the model (onnx.proto3, TensorProto.external_data).
 GRAPHS = {
-    ".pb": (rb"PyFunc|\bReadFile\b|\bWriteFile\b", "operations that call Python or reach files"),
-    ".onnx": (rb"(?:^|[^\w./])(?:\.\./)+\w|location\x12[\x01-\x7f]/", "paths that lead out of its folder"),
+    ".pb": (rb"PyFunc|\bReadFile\b|\bWriteFile\b", "operations that call Python or access files"),
+    ".onnx": (rb"(?:^|[^\w./])(?:\.\./)+\w|location\x12[\x01-\x7f]/", "paths outside its folder"),
 }
-_YAML = (rb"!!?python/", "YAML tags that make Python objects")
+_YAML = (rb"!!?python/", "YAML tags that create Python objects")
 _LOOKS: dict[str, tuple[tuple[bytes, str], ...]] = {
     ".json": (*_JSON, LAMBDA, TEMPLATE),
     ".jinja": (TEMPLATE,),
@@ -50,7 +50,7 @@ _LOOKS: dict[str, tuple[tuple[bytes, str], ...]] = {
 
 
 def code_by_name(path: str) -> str:
-    """Return what code a file of this name is; an empty string if it is none."""
+    """Return the kind of code in a file of this name; "" if it is none."""
     return _CODE.get(PurePosixPath(path).suffix.lower(), "")
 
 
@@ -60,6 +60,6 @@ def is_configuration(path: str, size: int) -> bool:
 
 
 def configured_code(path: str, body: bytes) -> tuple[str, ...]:
-    """Return what in a configuration file makes a loader run code."""
+    """Return descriptions of the settings in a configuration file that make a loader run code."""
     looks = _LOOKS.get(PurePosixPath(path).suffix.lower(), ())
     return tuple(words for pattern, words in looks if re.search(pattern, body))

@@ -346,7 +346,7 @@ def test_a_fault_of_ours_is_a_500_and_keeps_its_traceback(capfd: pytest.CaptureF
 
 
 def test_a_taken_port_says_so(mirror: Mirror) -> None:
-    with pytest.raises(PreheatError, match="is taken") as caught:
+    with pytest.raises(PreheatError, match="is already in use") as caught:
         Server(("127.0.0.1", mirror.port), lambda request: Answer(200, {}), lambda event: None)
     assert "another port" in caught.value.hint
 
@@ -387,5 +387,5 @@ def test_a_pace_holds_each_connection(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pace", [0, -1, 2**70])
 def test_a_pace_that_cannot_be_held_says_so(pace: int) -> None:
-    with pytest.raises(PreheatError, match="cannot be held"):
+    with pytest.raises(PreheatError, match="cannot limit connections"):
         Server(("127.0.0.1", 0), lambda request: Answer(200, {}), lambda event: None, pace)

@@ -69,9 +69,9 @@ def test_a_browser_gets_a_page_and_a_program_words() -> None:
 
 def test_the_page_says_what_there_is() -> None:
     shown = Shown(write_page(standing(), URL, ENGLISH))
-    for said in ("hf:acme/tiny", "12.0 MB", "5.0 kB not here", "pinned", "model.safetensors", "400 B / 1.0 kB"):
+    for said in ("hf:acme/tiny", "12.0 MB", "5.0 kB missing", "pinned", "model.safetensors", "400 B / 1.0 kB"):
         assert said in shown.text
-    for said in ("read by 3", "49.0 MB", "50.0 MB sent, 1.0 MB from upstream", "200.0 GB", f"HF_ENDPOINT={URL}"):
+    for said in ("clients: 3", "49.0 MB", "50.0 MB sent, 1.0 MB from upstream", "200.0 GB", f"HF_ENDPOINT={URL}"):
         assert said in shown.text
     assert f"export MODELSCOPE_ENDPOINT={URL}\n" not in shown.text
     assert "MODELSCOPE_DOMAIN" not in shown.text

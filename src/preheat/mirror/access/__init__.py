@@ -1,1 +1,1 @@
-"""Who may have which repository: tokens, allow and deny patterns, TLS."""
+"""Control access: tokens, allow and deny patterns, TLS."""

@@ -1,4 +1,4 @@
-"""Allow and deny: which repositories a mirror serves, by patterns."""
+"""Allow and deny: select the repositories that a mirror serves, by patterns."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,28 +13,28 @@ _Found = TypeVar("_Found")
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Globs over `owner/name`, `datasets/owner/name`, or with the hub before it, `hf:owner/name`; `*` matches `/` too.
+    """Globs over `owner/name`, `datasets/owner/name`, or with the hub, `hf:owner/name`; `*` matches `/` too.
 
-    What `deny` matches is not served, whatever else; if there is any `allow`, nothing but what it matches is.
-    Capitals do not count, as they do not for the hubs: another spelling is no way around.
+    Repositories that match `deny` are never served; if there is any `allow` pattern, only those that match it are. Case
+    is ignored, as the hubs do, so that another spelling does not bypass a rule.
     """
 
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
 
     def admit(self, ref: Ref) -> bool:
-        """Whether a repository is served, at any revision."""
+        """Return whether a repository is served, at any revision."""
         if _matches(self.deny, ref):
             return False
         return not self.allow or _matches(self.allow, ref)
 
 
 def ruled(find: Callable[[Ref], _Found], rules: Callable[[], Rules]) -> Callable[[Ref], _Found]:
-    """Return a `find` that raises Refused (403) for what the rules of the moment do not admit, and asks nobody."""
+    """Return a `find` that raises Refused (403) for repositories that the current rules exclude."""
 
     def found(ref: Ref) -> _Found:
         if not rules().admit(ref):
-            # Not AccessDenied, which would have clients ask for a token.
+            # Not AccessDenied: clients would ask the user for a token.
             raise Refused(refuse(403, f"this mirror does not serve {ref.at(ref.branch)}"))
         return find(ref)
 

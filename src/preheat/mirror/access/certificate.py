@@ -1,4 +1,4 @@
-"""Certificate: the mirror's TLS certificate, given or self-signed."""
+"""Certificate: load the mirror's TLS certificate, or create a self-signed one."""
 
 import ipaddress
 import os
@@ -17,35 +17,35 @@ from preheat.disk.temporary_file import create, tidy
 if TYPE_CHECKING:
     from cryptography.x509 import GeneralName
 
-# The longest that clients of all makers bear (Apple's bound), and how long before its end another is made.
+# The longest validity that all clients accept (Apple's limit), and how long before expiry it is renewed.
 _GOOD_FOR, _RENEWED_BEFORE = timedelta(days=825), timedelta(days=30)
 
 
 def given(certificate: Path, key: Path) -> ssl.SSLContext:
-    """Show a certificate, its chain behind it, whose key is `key`. Raise UsageError if they cannot be used."""
+    """Return a TLS context for a certificate chain and its key. Raise UsageError if they cannot be used."""
     shown = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     shown.set_alpn_protocols(["http/1.1"])
     try:
-        # An empty password, so that nobody is asked for one at a terminal that is not there.
+        # An empty password, so that OpenSSL does not prompt for one.
         shown.load_cert_chain(certificate, key, password="")
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UsageError(
-            f"{certificate} with {key} is no certificate and its key: {why}",
-            hint="two PEM files that belong together, the key without a password",
+            f"{certificate} and {key} are not a matching certificate and key: {why}",
+            hint="use two matching PEM files, the key without a password",
         ) from error
     return shown
 
 
 def own(folder: Path, names: Sequence[str]) -> ssl.SSLContext:
-    """Show a certificate for `names` that is kept in `folder`; make it if there is none that fits and lasts.
+    """Return a TLS context for `names`, with a self-signed certificate in `folder`, created or renewed as needed.
 
-    Raise UsageError if the library for it is not installed, PreheatError if it cannot be written.
+    Raise UsageError if `cryptography` is not installed, PreheatError if the folder cannot be written.
     """
     certificate, key = place(folder), folder / "mirror-key.pem"
     if not is_installed("cryptography"):
         raise UsageError(
-            "a certificate cannot be made here: cryptography is not installed",
+            "cannot create a certificate: cryptography is not installed",
             hint=how_to_install("cryptography"),
         )
     if not _fits(certificate, key, names):
@@ -54,25 +54,25 @@ def own(folder: Path, names: Sequence[str]) -> ssl.SSLContext:
             _make(certificate, key, names)
         except OSError as error:
             raise PreheatError(
-                f"{folder} cannot be written: {error.strerror}", hint="--tls-cert and --tls-key"
+                f"{folder} cannot be written: {error.strerror}", hint="use --tls-cert and --tls-key"
             ) from error
     return given(certificate, key)
 
 
 def place(folder: Path) -> Path:
-    """Say where `own` keeps the certificate, for clients to trust."""
+    """Return the path of the certificate that `own` creates, for clients to trust."""
     return folder / "mirror.pem"
 
 
 def trusted_beside(certificate: Path, others: Path, to: Path) -> None:
-    """Write the certificate and those that are trusted already, `others`, into one file for clients."""
+    """Write a CA bundle for clients: the trusted certificates in `others`, and the mirror's."""
     to.write_bytes(b"\n".join((others.read_bytes(), certificate.read_bytes())))
 
 
 def names_of(host: str, more: Sequence[str]) -> tuple[str, ...]:
-    """Say by which names clients may reach a mirror that listens on `host`, this machine's own among them."""
+    """Return the names by which clients may reach a mirror that listens on `host`."""
     names = [*more, "localhost", "127.0.0.1", "::1", socket.gethostname()]
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - asked about
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         with suppress(OSError):
             names += [str(found[4][0]) for found in socket.getaddrinfo(socket.gethostname(), None)]
     else:
@@ -114,7 +114,7 @@ def _make(certificate: Path, key: Path, names: Sequence[str]) -> None:
         .not_valid_before(now - timedelta(hours=1))  # clocks differ
         .not_valid_after(now + _GOOD_FOR)
         .add_extension(x509.SubjectAlternativeName([_name(name) for name in names]), critical=False)
-        # Of no authority: whoever trusts it trusts this mirror, and nothing that its key could sign.
+        # Not a CA, so that clients that trust it trust only this mirror, and nothing that its key could sign.
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -122,7 +122,7 @@ def _make(certificate: Path, key: Path, names: Sequence[str]) -> None:
         .sign(secret, hashes.SHA256())
     )
     form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    # The key first: a certificate without one is made anew.
+    # Write the key first: a certificate without a key is created again.
     _write(key, secret.private_bytes(serialization.Encoding.PEM, *form), 0o600)
     _write(certificate, made.public_bytes(serialization.Encoding.PEM), 0o644)
 

@@ -1,19 +1,19 @@
-"""Hosts: by which names a mirror that only this machine can reach is asked; pure.
+"""Host check: detect requests that name a public host, for mirrors that only this machine can reach; pure.
 
-A web page anywhere can have its own name point to 127.0.0.1 (DNS rebinding), and a browser here would then read the
-mirror for it. Such a request names the page's host.
+A web page can make its own name resolve to 127.0.0.1 (DNS rebinding), and could then read the mirror through a browser
+on this machine. The Host header of such a request is the page's.
 """
 
 import ipaddress
 import re
 from collections.abc import Collection
 
-# Names that nobody can register: RFC 6761, RFC 6762, RFC 8375, and ICANN's reserved `internal`.
+# Names that cannot be registered: RFC 6761, RFC 6762, RFC 8375, and ICANN's reserved `internal`.
 _LOCAL = (".localhost", ".local", ".internal", ".test", ".home.arpa")
 
 
 def is_loopback(address: str) -> bool:
-    """Whether only this machine can reach an address or name that is listened on."""
+    """Return whether only this machine can reach a listening address or name."""
     if address in ("localhost", ""):
         return address == "localhost"
     try:
@@ -23,9 +23,9 @@ def is_loopback(address: str) -> bool:
 
 
 def is_foreign(host: str, names: Collection[str] = ()) -> bool:
-    """Whether a request's Host is a name in the public DNS, and none of `names`.
+    """Return whether a Host header is a public DNS name, and not one of `names`.
 
-    An address cannot be made to point elsewhere, nor can a name without a dot.
+    An IP address cannot be rebound, nor can a name without a dot.
     """
     name = re.sub(r":[0-9]*$", "", host.strip().lower()) if not host.startswith("[") else ""
     name = name.removesuffix(".")

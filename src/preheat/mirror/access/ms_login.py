@@ -12,14 +12,14 @@ class _Login(msgspec.Struct):
 
 
 def login(request: Request, door: TokenAuth) -> Answer:
-    """Give back what was shown, as a cookie, if it opens the door (modelscope before 1.38, `HubApi.login`)."""
+    """Return the given token as a cookie if the mirror accepts it (modelscope before 1.38, `HubApi.login`)."""
     try:
         shown = msgspec.json.decode(request.body, type=_Login).token
     except (msgspec.DecodeError, RecursionError):
         shown = ""
     if not door.opens(shown):
-        return json_answer(write_refusal(401, "this mirror wants a token of its own"), 401, {})
-    # A name and an address would be the account's; whoever has the token has none here.
+        return json_answer(write_refusal(401, "this mirror requires its own token"), 401, {})
+    # Name and e-mail belong to an account; the mirror has no accounts.
     told = {"AccessToken": shown, "Username": "", "Email": ""}
     body = msgspec.json.encode({"Code": 200, "Data": told, "Message": "success", "RequestId": "", "Success": True})
     return json_answer(body, 200, {"Set-Cookie": f"{COOKIE}={shown}; Path=/; HttpOnly", "Cache-Control": "no-store"})

@@ -1,4 +1,4 @@
-"""Reloadable: settings that a running mirror reads again on SIGHUP: tokens, patterns, certificate."""
+"""Reloadable: settings that a running mirror reloads on SIGHUP: tokens, patterns, certificate."""
 
 import ssl
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _FILE = "@"
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What was typed: a `token`, a file of them, patterns or `@FILE` of them; `tls` makes what shows a certificate."""
+    """Settings as given: a token, a token file, patterns or `@FILE`; `tls` loads the certificate."""
 
     token: str = ""
     token_file: Path | None = None
@@ -24,7 +24,7 @@ class Words:
 
 
 class ReloadableSettings:
-    """What the words mean now. Threads may read it while another reads it anew."""
+    """The settings as last loaded. Thread-safe, also during a reload."""
 
     def __init__(self, words: Words) -> None:
         self._words = words
@@ -34,14 +34,14 @@ class ReloadableSettings:
         self.reload()
 
     def reload(self) -> None:
-        """Read all files again; raise UsageError for one that cannot be read, and leave everything as it was."""
+        """Reload all files; if one cannot be read, raise UsageError and keep all settings as they were."""
         words = self._words
         tokens: tuple[str, ...] = (words.token,) if words.token else ()
         if words.token_file is not None:
             listed = _listed(words.token_file)
             if not listed:
-                # No token would mean that everybody may come in, which an empty file cannot have been meant to say.
-                raise UsageError(f"{words.token_file} holds no token", hint="one a line")
+                # Without a token, the mirror is open to everyone: an empty file must not have that effect.
+                raise UsageError(f"{words.token_file} contains no token", hint="write one token per line")
             tokens += listed
         door, rules = TokenAuth(tokens), Rules(_patterns(words.allow), _patterns(words.deny))
         tls = words.tls() if words.tls else None
@@ -53,15 +53,17 @@ def _patterns(words: tuple[str, ...]) -> tuple[str, ...]:
     for word in words:
         listed = _listed(Path(word.removeprefix(_FILE))) if word.startswith(_FILE) else (word,)
         if not listed:
-            raise UsageError(f"{word.removeprefix(_FILE)} holds no pattern", hint="one a line: owner/*")
+            raise UsageError(
+                f"{word.removeprefix(_FILE)} contains no pattern", hint="write one pattern per line, such as owner/*"
+            )
         found += listed
     return found
 
 
 def _listed(path: Path) -> tuple[str, ...]:
-    """Read a file of words: one a line; empty lines and those that begin with `#` are left out."""
+    """Return the lines of a file, without empty lines and those that start with `#`."""
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read", hint="a text file, one a line") from error
+        raise UsageError(f"{path} cannot be read", hint="use a text file, one entry per line") from error
     return tuple(line for line in lines if line and not line.startswith("#"))

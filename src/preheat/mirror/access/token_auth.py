@@ -12,18 +12,18 @@ from preheat.core.errors import UsageError
 from preheat.mirror.http.messages import Refused, Request, refuse
 
 _BEARER, _BASIC = re.compile(r"(?i:bearer)[ \t]+(\S+)"), re.compile(r"(?i:basic)[ \t]+(\S+)")
-COOKIE = "m_session_id"  # where ModelScope's clients carry their token
-# RFC 6750 section 2.1; nothing that parts words where a token stands among others.
+COOKIE = "m_session_id"  # ModelScope's clients send their token in it
+# RFC 6750 section 2.1; excludes characters that separate tokens in headers and lists.
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{8,512}")
 _OTHER = re.compile(r"[A-Za-z0-9._~+/=-]{0,4096}")
 
 
 @dataclass(frozen=True, slots=True)
 class TokenAuth:
-    """Lets in whoever shows one of `tokens`, and everybody if there are none.
+    """Accept clients with one of `tokens`; accept all clients if there are none.
 
-    Clients have one place for a token. A mirror whose upstream wants one of theirs takes both in it, `MIRROR:UPSTREAM`;
-    what is left for upstream never holds the mirror's.
+    Clients can send only one token. If upstream requires one too, the client sends both, as `MIRROR:UPSTREAM`; the
+    mirror's part is never sent upstream.
     """
 
     tokens: tuple[str, ...] = ()
@@ -31,15 +31,13 @@ class TokenAuth:
     def __post_init__(self) -> None:
         for token in self.tokens:
             if not _TOKEN.fullmatch(token):
-                # Not which: it is a secret even if it cannot be used.
-                raise UsageError(
-                    "a token of the mirror's cannot be one", hint="8 or more of A-Z a-z 0-9 - _ . and such"
-                )
+                # Without the token: it is a secret even if it is invalid.
+                raise UsageError("invalid mirror token", hint="use 8 to 512 characters from A-Z a-z 0-9 . _ ~ + / = -")
 
     def enter(self, request: Request) -> Request:
-        """Return the request without the mirror's token; raise Refused (401) if there is none that fits.
+        """Return the request with only upstream's token, if any, as bearer token, also if it came in a cookie.
 
-        Upstream's token, if there is one, is then the bearer's, also where a client carried it in a cookie.
+        Raise Refused (401) if the mirror's token is missing or wrong.
         """
         if not self.tokens:
             carried = "" if "authorization" in request.headers else _cookie(request)
@@ -52,11 +50,11 @@ class TokenAuth:
         if "text/html" in request.headers.get("accept", ""):
             asks = {"WWW_Authenticate": 'Basic realm="preheat mirror: the token as the password", charset="UTF-8"'}
         raise Refused(
-            refuse(401, "this mirror wants its own token: set it as HF_TOKEN or MODELSCOPE_API_TOKEN", **asks)
+            refuse(401, "this mirror requires its own token: set it as HF_TOKEN or MODELSCOPE_API_TOKEN", **asks)
         )
 
     def opens(self, shown: str) -> bool:
-        """Whether what is shown is one of the mirror's tokens, alone or before upstream's; and could be in a cookie."""
+        """Return whether `shown` is one of the mirror's tokens, alone or before upstream's, and valid in a cookie."""
         own, colon, other = shown.partition(":")
         return self._fits(own) and (not colon or _OTHER.fullmatch(other) is not None)
 
@@ -70,7 +68,7 @@ def _shown(request: Request) -> Iterable[str]:
         yield bearer[1]
     if basic := _BASIC.fullmatch(authorization):
         try:
-            # The user's name does not matter; a browser asks for one.
+            # The user name is ignored; browsers ask for one.
             yield base64.b64decode(basic[1], validate=True).decode().partition(":")[2]
         except (binascii.Error, UnicodeDecodeError):
             return
@@ -87,7 +85,7 @@ def _cookie(request: Request) -> str:
 
 
 def _with(request: Request, token: str) -> Request:
-    """Put what is left of a token in the place of the whole."""
+    """Replace the request's credentials with `token`, or remove them."""
     fields = {name: value for name, value in request.headers.items() if name not in ("authorization", "cookie")}
     if token:
         fields["authorization"] = f"Bearer {token}"

@@ -1,1 +1,1 @@
-"""The hubs' APIs as routes: from a request to a response, without a socket."""
+"""The hubs' APIs as routes: from request to response, without a socket."""

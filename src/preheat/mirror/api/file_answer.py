@@ -1,4 +1,4 @@
-"""File answer: a file of a snapshot, or a range of it, as a response."""
+"""File answer: respond with a file of a snapshot, or a range of it."""
 
 import contextlib
 import re
@@ -15,9 +15,10 @@ STALE = "X-Preheat-Stale"
 
 
 def give_file(request: Request, found: ServedSnapshot, file: File) -> Answer | None:
-    """Answer with the bytes of a file, or with the range of them that was asked for; None if they cannot be had here.
+    """Return a response with a file, or with the requested range of it; None if the file is unavailable.
 
-    What is not here is fetched only if its bytes are asked for, and sent as it comes.
+    A missing file is downloaded only by GET, and streamed as it arrives. HEAD, 304 and 416 responses never start a
+    download.
     """
     found.admit(file)
     place = found.locate(file)
@@ -37,7 +38,7 @@ def give_file(request: Request, found: ServedSnapshot, file: File) -> Answer | N
     if request.method == "GET" and request.headers.get("if-range", etag) == etag:
         wanted = _range(request.headers.get("range", ""), file.size)
     if wanted is not None and 0 < wanted[0] < wanted[1] == file.size and not found.continues(file):
-        wanted = None  # the whole file, from its beginning (RFC 9110 section 14.2)
+        wanted = None  # the whole file, from the start (RFC 9110 section 14.2)
     start, stop = wanted or (0, file.size)
     if wanted is not None:
         if start >= stop:
@@ -51,43 +52,46 @@ def give_file(request: Request, found: ServedSnapshot, file: File) -> Answer | N
         found.prove(file)
         return Answer(status, headers, Slice(place, start, stop))
     if empty and found.fetch is None:
-        return Answer(status, headers)  # clients make an empty file without asking for its bytes, so none ever came
+        return Answer(status, headers)  # clients create empty files without a request, so none was ever downloaded
     if file.size == 0 and not empty:
-        raise IntegrityError(f"{file.path} is said to be empty, and its digest says that it is not")
+        raise IntegrityError(f"{file.path} is listed as empty, but its digest is not that of an empty file")
     assert found.fetch is not None
     arriving = found.fetch(file)
     if empty:
-        return Answer(status, headers, b"")  # there is nothing to wait for
+        return Answer(status, headers, b"")  # no bytes to wait for
     age = arriving.await_first(start, stop)
     if not arriving.verified and (start, stop) != (0, file.size):
-        headers[UNVERIFIED] = "these bytes are not checked yet: the file is still on its way"
+        headers[UNVERIFIED] = "not verified: the file is still being downloaded"
     return Answer(status, headers, Flow(arriving, start, stop, age))
 
 
 def _require_size(place: Path, file: File) -> None:
-    """Raise IntegrityError if a listing has another size for a blob than it has: the answer would seem to be whole."""
-    with contextlib.suppress(OSError):  # it has just left: whoever opens it will say so
+    """Raise IntegrityError if a listing's size differs from the blob's: the wrong response would look complete."""
+    with contextlib.suppress(OSError):  # it was just removed: opening it will report that
         size = place.stat().st_size
         if size != file.size:
-            raise IntegrityError(f"{file.path} is said to have {file.size} bytes, and what has its digest has {size}")
+            raise IntegrityError(f"{file.path} is listed with {file.size} bytes, but its blob has {size}")
 
 
 def provenance(found: ServedSnapshot) -> dict[str, str]:
-    """Say which commit the answer is about, and whether upstream may know a newer one."""
+    """Return the headers with the commit, and with a warning if upstream may have a newer one."""
     headers = {"X-Repo-Commit": found.snapshot.commit}
     if found.stale:
-        headers[STALE] = "the upstream does not answer; this is the last commit it told"
+        headers[STALE] = "upstream does not answer; this is the last known commit"
     return headers
 
 
 def _matches(condition: str, etag: str) -> bool:
-    """Whether an If-None-Match names the file (RFC 9110 section 13.1.2)."""
+    """Return whether an If-None-Match header matches the file (RFC 9110 section 13.1.2)."""
     tags = [tag.strip().removeprefix("W/") for tag in condition.split(",")]
     return "*" in tags or etag in tags
 
 
 def _range(header: str, size: int) -> tuple[int, int] | None:
-    """Read a Range (RFC 9110 section 14.1.2): empty if it cannot be satisfied, None if it is not a single good one."""
+    """Parse a Range header (RFC 9110 section 14.1.2).
+
+    Return an empty range if it cannot be satisfied, None if it is invalid or has several ranges.
+    """
     match = re.fullmatch(r"\s*bytes\s*=\s*([0-9]{0,18})-([0-9]{0,18})\s*", header, re.IGNORECASE)
     if match is None or match.groups() == ("", ""):
         return None

@@ -1,4 +1,4 @@
-"""File index: a repository as a plain HTML list of links, for browsers and wget."""
+"""File index: render a repository as a plain HTML list of links, for browsers and wget."""
 
 from html import escape
 from urllib.parse import quote, urlencode
@@ -6,7 +6,7 @@ from urllib.parse import quote, urlencode
 from preheat.core.ref import MODEL, MODELSCOPE
 from preheat.core.snapshot import File, Snapshot
 
-# Nothing on the page but itself: no script, no picture, nobody else's frame.
+# The page may load nothing, and may not be framed.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _STYLE = (
     ":root{color-scheme:light dark} body{font:16px/1.5 sans-serif;margin:2em auto;max-width:60em;padding:0 1em}"
@@ -15,7 +15,7 @@ _STYLE = (
 
 
 def write_index(snapshot: Snapshot) -> bytes:
-    """List the files of a snapshot, each with a link to its bytes at this commit."""
+    """Return a page that lists a snapshot's files, each with a link to its bytes at this commit."""
     ref = snapshot.ref
     title = escape(str(ref))
     rows = "\n".join(_row(snapshot, file) for file in sorted(snapshot.files, key=lambda file: file.path))
@@ -32,7 +32,7 @@ def write_index(snapshot: Snapshot) -> bytes:
 
 def _row(snapshot: Snapshot, file: File) -> str:
     link = escape(_address(snapshot, file))
-    # A name may hold letters that turn the direction of writing: it turns for itself alone.
+    # A name may contain characters that change the text direction; <bdi> keeps that inside the name.
     name = f'<a href="{link}" title="{file.digest}"><bdi>{escape(file.path)}</bdi></a>'
     return f"<tr><td>{name}</td><td>{file.size:,}</td></tr>"
 

@@ -1,4 +1,4 @@
-"""Folders: plain folders that a mirror serves, each under a repository's name."""
+"""Folders: serve plain folders, each as a repository."""
 
 import threading
 import time
@@ -15,13 +15,13 @@ from preheat.mirror.http.messages import Arriving
 
 @dataclass(frozen=True, slots=True)
 class ServedSnapshot:
-    """A snapshot, and where each of its files lies; `locate` answers None for one that is not on this machine.
+    """A snapshot, and functions that serve its files.
 
-    `revisions` says which branches and tags are known, and at which commits. `admit` raises AccessDenied for a file
-    that this client may not have; `fetch`, where there is an upstream, begins to bring one that is not here. `stale`
-    says that the upstream does not answer, and this is what the ref meant when it last did. `prove` raises HubError or
-    IntegrityError for bytes that are on this machine but that the repository has not shown to have. `continues` says
-    whether a client may go on with what it has of a file.
+    `locate` returns a file's path, None if it is not on this machine. `revisions` returns the known branches and tags
+    with their commits. `admit` raises AccessDenied for a file that this client may not have. `fetch` starts the
+    download of a missing file; None without an upstream. `stale` means that upstream does not answer, and that this is
+    the last known commit of the ref. `prove` raises HubError or IntegrityError if the file is on this machine, but the
+    repository has not proved that it has the bytes too. `continues` returns whether a client may resume a partial file.
     """
 
     snapshot: Snapshot
@@ -37,31 +37,31 @@ class ServedSnapshot:
 Find = Callable[[Ref], ServedSnapshot | None]
 
 
-# A listing holds for so many times as long as it took: small folders are looked at for every request, large ones are
-# not listed all the time.
+# Cache a listing for this multiple of the time that it took: small folders are listed for each request, large ones
+# rarely.
 _TIMES_ITS_COST = 20
-_MOST_FOLDERS = 64  # looked at for every request; their time of change shows what was added or removed
-_TICK_NS = 50_000_000  # what changed later than that before a listing may have changed in it
+_MOST_FOLDERS = 64  # checked for each request; their mtimes show added and removed files
+_TICK_NS = 50_000_000  # a listing made less than this after a change is not cached
 
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """What a folder held: until when that holds, and the times of its folders, empty if they cannot be relied on."""
+    """A listing, its expiry, and the mtimes of its folders, empty if they are too recent to rely on."""
 
     snapshot: Snapshot
     until: float
     folders: tuple[tuple[Path, int], ...]
 
     def holds(self) -> bool:
-        """Whether nothing shows that the folder has changed."""
+        """Return whether the listing is unexpired and no folder has changed."""
         return time.monotonic() < self.until and bool(self.folders) and self.folders == _times(self.folders)
 
 
 class Shelf:
-    """Find repositories (`owner/name`, `datasets/owner/name`) in folders, at `main` and at the commit they make.
+    """Find repositories (`owner/name`, `datasets/owner/name`) in folders, at `main` and at the commit of their content.
 
-    A name stands for the repository on every hub, and a hub's own branch for `main`, since it was given by whoever
-    runs the mirror. A folder that changes changes its commit. Threads may share a Shelf.
+    A name stands for the repository on every hub, and each hub's default branch for `main`. The commit changes with the
+    folder's content. Thread-safe.
     """
 
     def __init__(self, folders: Mapping[str, Path]) -> None:
@@ -71,7 +71,7 @@ class Shelf:
         self._listings: dict[Path, _Listing] = {}
 
     def find(self, ref: Ref) -> ServedSnapshot | None:
-        """Find the repository at that revision; what cannot be read raises HubError."""
+        """Find the repository at that revision, or None; raise HubError if the folder cannot be read."""
         folder = self._folders.get(Ref(HUGGING_FACE, ref.kind, ref.repo, ""))
         if folder is None:
             return None
@@ -98,7 +98,7 @@ class Shelf:
         return snapshot
 
     def _place(self, folder: Path, file: File) -> Path:
-        """Say where a file lies; raise HubUnavailable if it is not the one that was listed."""
+        """Return a file's path; raise HubUnavailable if it has changed since it was listed."""
         if not self._hub.unchanged(folder, file):
             with self._turn:
                 self._listings.pop(folder, None)
@@ -107,7 +107,7 @@ class Shelf:
 
 
 def _times(folders: Iterable[tuple[Path, int]]) -> tuple[tuple[Path, int], ...]:
-    """Return the folders with their times of change now; nothing if one cannot be read."""
+    """Return the folders with their mtimes now; empty if one cannot be read."""
     try:
         return tuple((path, path.stat().st_mtime_ns) for path, _ in folders)
     except OSError:

@@ -1,4 +1,4 @@
-"""Hugging Face answers: snapshots as the documents of the Hugging Face API."""
+"""Hugging Face answers: encode snapshots as documents of the Hugging Face API."""
 
 import functools
 import hashlib
@@ -13,7 +13,7 @@ from preheat.hubs.hf_documents import EntryLfs, HfEntry, Sibling, SiblingLfs
 
 
 def write_info(snapshot: Snapshot) -> bytes:
-    """Describe a snapshot as `read_info` reads it."""
+    """Encode a snapshot as `read_info` parses it."""
     ref = snapshot.ref
     return msgspec.json.encode(
         {
@@ -35,10 +35,9 @@ def write_info(snapshot: Snapshot) -> bytes:
 
 @functools.lru_cache(maxsize=4)
 def list_tree(snapshot: Snapshot, under: str = "", *, recursive: bool) -> tuple[HfEntry, ...]:
-    """List files and folders under a folder in the order of their paths; just its own, or all those below as well.
+    """Return the files and folders in a folder, sorted by path; with `recursive`, those in its subfolders too.
 
-    Nothing is listed for a folder that is not there. The last lists are remembered, since clients come for page after
-    page of them.
+    Empty if the folder does not exist. The last results are cached, since clients request page after page.
     """
     prefix = f"{under}/" if under else ""
     entries: dict[str, HfEntry] = {}
@@ -58,28 +57,28 @@ def list_tree(snapshot: Snapshot, under: str = "", *, recursive: bool) -> tuple[
 
 
 def list_paths(snapshot: Snapshot, paths: Iterable[str]) -> list[HfEntry]:
-    """List those of `paths` that are files or folders of the snapshot."""
+    """Return those of `paths` that are files or folders of the snapshot."""
     every = {entry.path: entry for entry in list_tree(snapshot, recursive=True)}
     return [every[path] for path in dict.fromkeys(path.strip("/") for path in paths) if path in every]
 
 
 def write_entries(entries: Sequence[HfEntry]) -> bytes:
-    """Write a page of a tree, or the answer about some paths."""
+    """Encode a page of a tree, or the response about some paths."""
     return msgspec.json.encode(entries)
 
 
 def write_tree(snapshot: Snapshot, under: str = "", *, recursive: bool) -> bytes:
-    """Write a tree in a single page, as `read_tree` reads it."""
+    """Encode a tree in a single page, as `read_tree` parses it."""
     return write_entries(list_tree(snapshot, under, recursive=recursive))
 
 
 def write_paths_info(snapshot: Snapshot, paths: Iterable[str]) -> bytes:
-    """Write what is known of some paths; those that are not there are left out."""
+    """Encode the entries of some paths; missing ones are omitted."""
     return write_entries(list_paths(snapshot, paths))
 
 
 def write_refs(branches: Mapping[str, str]) -> bytes:
-    """Write which commit each branch means."""
+    """Encode branches with their commits."""
     return msgspec.json.encode(
         {
             "branches": [
@@ -92,12 +91,12 @@ def write_refs(branches: Mapping[str, str]) -> bytes:
 
 
 def lfs_pointer(file: File) -> bytes:
-    """Write the file that git keeps in the place of an LFS file (git-lfs/docs/spec.md)."""
+    """Return the pointer file that git stores for an LFS file (git-lfs/docs/spec.md)."""
     return f"version https://git-lfs.github.com/spec/v1\noid {file.digest}\nsize {file.size}\n".encode()
 
 
 def git_oid(file: File) -> str:
-    """Name what git keeps of a file: itself, or its LFS pointer."""
+    """Return git's object name for a file, or for its LFS pointer."""
     if file.digest.algorithm != SHA256:
         return file.digest.hex
     pointer = lfs_pointer(file)
@@ -121,7 +120,7 @@ def _file_entry(file: File) -> HfEntry:
 
 
 def _folder_entry(path: str, files: Iterable[File]) -> HfEntry:
-    # Not git's own name for the tree, which nobody can check over this API, but as steady: same files, same name.
+    # Not git's tree name, which clients cannot check through this API, but just as stable: same files, same name.
     naming = hashlib.sha1(usedforsecurity=False)
     for file in sorted(files, key=lambda file: file.path):
         naming.update(f"{file.digest} {file.size} {file.path}\n".encode())

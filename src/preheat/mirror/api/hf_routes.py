@@ -1,4 +1,4 @@
-"""Hugging Face routes: from a request to a response, without a socket."""
+"""Hugging Face routes: from request to response, without a socket."""
 
 import re
 from dataclasses import replace
@@ -27,12 +27,12 @@ from preheat.mirror.http.messages import (
 
 _KINDS = {"models": MODEL, "datasets": DATASET, "spaces": SPACE}
 _VERBS = frozenset(("revision", "tree", "paths-info", "refs"))
-# As the hub: its clients follow the Link header.
+# The hub's page size; clients follow the Link header.
 _PAGE = 1000
 
 
 def answer(request: Request, find: Find) -> Answer:
-    """Answer a request from what `find` finds."""
+    """Return the response to a request; `find` finds its repository."""
     try:
         full = _route(request, find)
     except Refused as refused:
@@ -43,7 +43,7 @@ def answer(request: Request, find: Find) -> Answer:
 
 
 def _answer_error(error: PreheatError, *, known: bool) -> Answer:
-    """Say no as the hub does: 401 to who shows no token, 403 to who does."""
+    """Return an error response as the hub does: 401 to a client without a token, 403 with one."""
     match error:
         case NotFound():
             return refuse(404, error.message, REPO_NOT_FOUND)
@@ -57,7 +57,7 @@ def _answer_error(error: PreheatError, *, known: bool) -> Answer:
             return refuse(502, error.message)
 
 
-# ---- which question it is -----------------------------------------------------------------------------------------
+# ---- routing ------------------------------------------------------------------------------------------------------
 
 
 def _route(request: Request, find: Find) -> Answer:
@@ -68,7 +68,7 @@ def _route(request: Request, find: Find) -> Answer:
         case ["api", kinds, *rest] if kinds in _KINDS and rest:
             return _api(request, _KINDS[kinds], rest, query, find)
         case ["api", "whoami-v2"]:
-            return refuse(401, "this mirror knows no accounts, and needs no token")
+            return refuse(401, "this mirror has no accounts, and requires no token")
         case [("datasets" | "spaces") as kinds, *rest] if "resolve" in rest[1:3]:
             return _resolve(request, _KINDS[kinds], rest, find)
         case [_, *rest] if "resolve" in rest[:2]:
@@ -84,12 +84,12 @@ def _route(request: Request, find: Find) -> Answer:
 
 
 def _index(request: Request, find: Find, ref: Ref) -> Answer:
-    """Show a repository to people; its name comes out of a browser's address bar."""
+    """Return a repository's page for browsers."""
     _allow(request, "GET", "HEAD")
-    # What browsers ask for by themselves is nobody's repository, and no reason to bother an upstream.
+    # Browsers request these by themselves: they are not repositories, so do not contact upstream for them.
     found = find(ref) if is_repository(ref) and ref.repo not in ("favicon.ico", "robots.txt") else None
     if found is None:
-        raise Refused(refuse(404, "this mirror has no such page, and no such repository"))
+        raise Refused(refuse(404, "this mirror has no such page or repository"))
     body = write_index(found.snapshot)
     headers = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(body))}
     headers |= {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", **provenance(found)}
@@ -97,7 +97,7 @@ def _index(request: Request, find: Find, ref: Ref) -> Answer:
 
 
 def _api(request: Request, kind: str, segments: list[str], query: dict[str, list[str]], find: Find) -> Answer:
-    # One name or two, then perhaps a verb: `gpt2/tree/main` as well as `openai/gpt2/tree/main`.
+    # One name or two, then an optional verb: `gpt2/tree/main` and `openai/gpt2/tree/main`.
     length = next((n for n in (2, 1) if len(segments) > n and segments[n] in _VERBS), len(segments))
     repo = "/".join(segments[:length])
     if length > 2:
@@ -128,14 +128,14 @@ def _api(request: Request, kind: str, segments: list[str], query: dict[str, list
 
 def _allow(request: Request, *methods: str) -> None:
     if request.method not in methods:
-        raise Refused(refuse(405, f"{request.method} is not answered here", Allow=", ".join(methods)))
+        raise Refused(refuse(405, f"{request.method} is not allowed", Allow=", ".join(methods)))
 
 
 def _find(find: Find, kind: str, repo: str, revision: str) -> ServedSnapshot:
-    """Find a repository at a revision, or say which of the two is unknown."""
+    """Find a repository at a revision; raise Refused with the error code for whichever is unknown."""
     ref = Ref(HUGGING_FACE, kind, repo, revision)
     if not is_repository(ref):
-        raise Refused(refuse(404, "that is no repository's name", REPO_NOT_FOUND))
+        raise Refused(refuse(404, "invalid repository name", REPO_NOT_FOUND))
     if is_revision(revision) and (found := find(ref)) is not None:
         return found
     if revision != "main" and find(ref.at("main")) is not None:
@@ -153,7 +153,7 @@ def _tree(request: Request, found: ServedSnapshot, under: str, query: dict[str, 
         raise Refused(_no_entry(found, under))
     cursor = query.get("cursor", ["0"])[-1]
     if not re.fullmatch(r"[0-9]{1,9}", cursor):
-        raise Refused(refuse(400, "the cursor is none of this mirror's"))
+        raise Refused(refuse(400, "invalid cursor"))
     start, stop = int(cursor), int(cursor) + _PAGE
     headers = provenance(found)
     if stop < len(entries):
@@ -164,7 +164,7 @@ def _tree(request: Request, found: ServedSnapshot, under: str, query: dict[str, 
 
 
 def _url(request: Request) -> str:
-    """Say the request's own URL without its query; clients want it whole in a Link."""
+    """Return the request's own URL without its query: clients need an absolute URL in a Link header."""
     path = re.sub(r"[^!-~]|[<>\"]", "", request.target.partition("#")[0].partition("?")[0])
     host = request.headers.get("host", "")
     if path.startswith("/") and re.fullmatch(r"[A-Za-z0-9.:\[\]_-]+", host):
@@ -178,7 +178,7 @@ def _paths(request: Request) -> list[str]:
             return msgspec.json.decode(request.body, type=_PathsInfo).listed
         return parse_qs(request.body.decode(), max_num_fields=MOST_FIELDS).get("paths", [])
     except (ValueError, RecursionError) as error:
-        raise Refused(refuse(400, "the paths cannot be read")) from error
+        raise Refused(refuse(400, "invalid paths")) from error
 
 
 class _PathsInfo(msgspec.Struct):
@@ -201,19 +201,19 @@ def _resolve(request: Request, kind: str, segments: list[str], find: Find) -> An
         case _:
             raise Refused(refuse(404, "this mirror has no such page"))
     path = "/".join(rest)
-    # Looked up among the names of the snapshot, never joined to a folder: no path leads out.
+    # The path is only compared with names in the snapshot, never joined to a folder, so it cannot escape.
     file = found.snapshot.file(path)
     if file is None:
         raise Refused(_no_entry(found, path))
     given = give_file(request, found, file)
     if given is None:
-        # Not EntryNotFound: clients would remember that the repository has no such file.
-        message = f"{path} of {found.snapshot.ref} is not on this mirror, though it is in the repository"
+        # Not EntryNotFound: clients would cache that the repository has no such file.
+        message = f"{path} of {found.snapshot.ref} is not on this mirror, although the repository has it"
         raise Refused(refuse(404, message, X_Repo_Commit=found.snapshot.commit))
     return given
 
 
-# ---- forms --------------------------------------------------------------------------------------------------------
+# ---- helpers ------------------------------------------------------------------------------------------------------
 
 
 def _commit(found: ServedSnapshot) -> dict[str, str]:
@@ -221,11 +221,11 @@ def _commit(found: ServedSnapshot) -> dict[str, str]:
 
 
 def _branches(found: ServedSnapshot) -> dict[str, str]:
-    """Say which branches and tags are known; that the last commit stands for `main` if nobody said, clients expect."""
+    """Return the known branches and tags; clients expect `main`, which defaults to this commit."""
     return {"main": found.snapshot.commit, **found.revisions()}
 
 
 def _no_entry(found: ServedSnapshot, path: str) -> Answer:
-    # The commit lets clients remember that there is no such file, and not ask again.
+    # With the commit, clients can cache that the file does not exist.
     message = f"{found.snapshot.ref} has no {path}"
     return refuse(404, message, ENTRY_NOT_FOUND, X_Repo_Commit=found.snapshot.commit)

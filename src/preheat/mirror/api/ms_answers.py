@@ -1,4 +1,4 @@
-"""ModelScope answers: snapshots as the documents of the ModelScope API."""
+"""ModelScope answers: encode snapshots as documents of the ModelScope API."""
 
 import functools
 import hashlib
@@ -19,31 +19,31 @@ _CHUNK = 1024 * 1024
 
 
 def write_repository(ref: Ref) -> bytes:
-    """Say that a repository is there.
+    """Encode the description of a repository.
 
-    The old client asks for a dataset's files by the `Id` given here, so that is the name.
+    Older clients use `Id` in requests for a dataset's files, so it is the repository's name.
     """
     owner, _, name = ref.repo.partition("/")
     return _write({"Id": ref.repo, "Name": name, "Path": owner, "Owner": owner, "Namespace": owner, "Type": 0})
 
 
 def write_revisions(branches: Iterable[str]) -> bytes:
-    """Write which branches there are. When they were made, nobody knows here."""
+    """Encode the branches, with creation time 0, which is unknown."""
     return _write({"RevisionMap": {"Branches": [{"Revision": name, "CreatedAt": 0} for name in branches], "Tags": []}})
 
 
 def write_entries(entries: list[MsEntry]) -> bytes:
-    """Write a listing."""
+    """Encode a listing."""
     return _write({"Files": entries})
 
 
 def write_refusal(status: int, message: str) -> bytes:
-    """Write what is said with an error."""
+    """Encode the body of an error."""
     return _document(status, None, message)
 
 
 def list_files(found: ServedSnapshot, under: str = "", *, recursive: bool) -> list[MsEntry]:
-    """List files and folders under a folder in the order of their paths; just its own, or all those below as well."""
+    """Return the files and folders in a folder, sorted by path; with `recursive`, those in its subfolders too."""
     prefix = f"{under}/" if under else ""
     entries: dict[str, MsEntry] = {}
     for file in found.snapshot.files:
@@ -61,28 +61,31 @@ def list_files(found: ServedSnapshot, under: str = "", *, recursive: bool) -> li
 
 
 def cut_short(entries: list[MsEntry]) -> list[MsEntry]:
-    """Keep as many entries as the hub gives at once; its clients know that there may be more."""
+    """Return as many entries as the hub returns at once; its clients know that there may be more."""
     return entries[:MOST_ENTRIES]
 
 
 def file_revision(found: ServedSnapshot, file: File) -> str:
-    """Name the commit that last changed a file: made of the file alone, so that it is steady while the file is."""
+    """Return the commit that last changed a file: derived from the file alone, so that it is stable."""
     return listing_commit([File(file.path, file.size, sha256(file_sha256(found, file)))])
 
 
 def file_sha256(found: ServedSnapshot, file: File) -> str:
-    """Say a file's sha256, which this API has for every file; raise HubError if that cannot be told."""
+    """Return a file's SHA-256, which this API needs for each file.
+
+    Hashes the file if only its git digest is known. Raise HubError if the file is missing.
+    """
     if file.digest.algorithm == SHA256:
         return file.digest.hex
     place = found.locate(file)
     if place is None:
-        raise HubError(f"{file.path} of {found.snapshot.ref} is not on this mirror, though it is in the repository")
+        raise HubError(f"{file.path} of {found.snapshot.ref} is not on this mirror, although the repository has it")
     return _read_sha256(place, file)
 
 
 @functools.lru_cache(maxsize=65_536)
 def _read_sha256(place: Path, file: File) -> str:
-    """Hash a file by both names; the one it has vouches for the other."""
+    """Return a file's SHA-256, after a check of its known digest."""
     known, wanted = file.digest.hasher(file.size), hashlib.sha256()
     try:
         with open(place, "rb") as source:
@@ -90,7 +93,7 @@ def _read_sha256(place: Path, file: File) -> str:
                 known.update(chunk)
                 wanted.update(chunk)
     except OSError as error:
-        raise HubUnavailable(f"{file.path} has just left this mirror") from error
+        raise HubUnavailable(f"{file.path} has just been removed from this mirror") from error
     if known.hexdigest() != file.digest.hex:
         raise HubUnavailable(f"{file.path} has just changed on this mirror")
     return wanted.hexdigest()

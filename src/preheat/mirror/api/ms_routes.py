@@ -1,4 +1,4 @@
-"""ModelScope routes, below `/api/v1`: from a request to a response, without a socket."""
+"""ModelScope routes, below `/api/v1`: from request to response, without a socket."""
 
 import re
 
@@ -15,7 +15,7 @@ _KINDS = {"models": MODEL, "datasets": DATASET}
 
 
 def route(request: Request, segments: list[str], query: dict[str, list[str]], find: Find) -> Answer:
-    """Answer a request whose path, below `/api/v1`, is `segments`, from what `find` finds."""
+    """Return the response to a request whose path below `/api/v1` is `segments`; `find` finds its repository."""
     try:
         return _route(request, segments, {name: values[-1] for name, values in query.items()}, find)
     except PreheatError as error:
@@ -29,7 +29,7 @@ def _route(request: Request, segments: list[str], query: dict[str, str], find: F
         case _:
             raise Refused(_refuse(404, "this mirror has no such page"))
     if request.method not in ("GET", "HEAD"):
-        raise Refused(_refuse(405, f"{request.method} is not answered here"))
+        raise Refused(_refuse(405, f"{request.method} is not allowed"))
     match rest:
         case []:
             return _document(ms_answers.write_repository(ref), _find(find, ref))
@@ -50,7 +50,7 @@ def _route(request: Request, segments: list[str], query: dict[str, str], find: F
 def _name(kind: str, repo: str) -> Ref:
     ref = Ref(MODELSCOPE, kind, repo, "master")
     if not is_repository(ref):
-        raise Refused(_refuse(404, "that is no repository's name"))
+        raise Refused(_refuse(404, "invalid repository name"))
     return ref
 
 
@@ -76,7 +76,7 @@ def _files(found: ServedSnapshot, query: dict[str, str]) -> Answer:
 def _pages(found: ServedSnapshot, query: dict[str, str]) -> Answer:
     number, size = query.get("PageNumber", "1"), query.get("PageSize", str(PAGE))
     if not re.fullmatch(r"[1-9][0-9]{0,8}", number) or not re.fullmatch(r"[1-9][0-9]{0,5}", size):
-        raise Refused(_refuse(400, "there is no such page"))
+        raise Refused(_refuse(400, "invalid page number or size"))
     start = (int(number) - 1) * int(size)
     entries = ms_answers.list_files(found, _root(query), recursive=_recursive(query))
     return _document(ms_answers.write_entries(entries[start : start + int(size)]), found)
@@ -100,12 +100,12 @@ def _bytes(request: Request, ref: Ref, path: str, find: Find) -> Answer:
         found, file = _by_its_own_commit(ref, path, find)
     given = give_file(request, found, file)
     if given is None:
-        raise Refused(_refuse(404, f"{path} of {ref} is not on this mirror, though it is in the repository"))
+        raise Refused(_refuse(404, f"{path} of {ref} is not on this mirror, although the repository has it"))
     return given
 
 
 def _by_its_own_commit(ref: Ref, path: str, find: Find) -> tuple[ServedSnapshot, File]:
-    """Find a file by the commit that last changed it, as listings give it, on the branch that is meant by default."""
+    """Find a file on the default branch by the commit that last changed it, as listings return it."""
     found = find(ref.at(ref.branch))
     file = found.snapshot.file(path) if found else None
     if found is None or file is None or ms_answers.file_revision(found, file) != ref.revision:
@@ -113,7 +113,7 @@ def _by_its_own_commit(ref: Ref, path: str, find: Find) -> tuple[ServedSnapshot,
     return found, file
 
 
-# ---- forms
+# ---- helpers
 
 
 def _document(body: bytes, found: ServedSnapshot) -> Answer:

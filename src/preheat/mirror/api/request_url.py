@@ -1,4 +1,4 @@
-"""Request URL: the repository, revision and file that a request to a hub or mirror is about."""
+"""Request URL: parse the repository, revision and file from the URL of a request to a hub or mirror."""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -19,14 +19,14 @@ _HOSTS = {
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A repository at the revision that was named, and a file of it; `path` is empty for a question about the whole."""
+    """A repository at a revision, and a file in it; `path` is empty for requests about the whole repository."""
 
     ref: Ref
     path: str = ""
 
 
 def asked_by(target: str) -> Asked | None:
-    """Read the path and query of a request to a mirror; None for what is about no repository."""
+    """Parse the path and query of a request to a mirror; None if it is about no repository."""
     try:
         segments, query = read_target(target)
         match segments:
@@ -49,7 +49,7 @@ def asked_by(target: str) -> Asked | None:
 
 
 def asked_at(url: str) -> Asked | None:
-    """Read an address at one of the hubs' own hosts; None for any other."""
+    """Parse a URL at one of the hubs' own hosts; None for any other URL."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -59,7 +59,7 @@ def asked_at(url: str) -> Asked | None:
         return None
     asked = asked_by(f"{parts.path}{'?' + parts.query if parts.query else ''}")
     if asked is None and hub == MODELSCOPE:
-        # The address that ModelScope's pages link to: /models/OWNER/NAME/resolve/BRANCH/PATH.
+        # The URL to which ModelScope's pages link: /models/OWNER/NAME/resolve/BRANCH/PATH.
         asked = asked_by(parts.path.removeprefix("/models"))
         if asked is not None:
             ref = asked.ref

@@ -1,1 +1,1 @@
-"""An HTTP server that knows no hub."""
+"""Serve HTTP, without any knowledge of hubs."""

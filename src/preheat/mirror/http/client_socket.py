@@ -1,4 +1,4 @@
-"""Client socket: reads before a deadline, writes at no less than a minimum rate."""
+"""Client socket: read until a deadline, send at no less than a minimum rate."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from preheat.mirror.http.request_head import end_of_head
 from preheat.mirror.http.slow_clients import SendRate
 
 _READ = 65_536
-# What the kernel is given at once of a file; it returns earlier, when the client's window is full.
+# Maximum bytes for each sendfile call; it returns earlier if the client's window is full.
 _SEND = 16 * 1024 * 1024
 _COPY = 256 * 1024
 _LOOK_S = 0.5
@@ -23,7 +23,7 @@ _MORE = socket.MSG_MORE if sys.platform == "linux" else 0
 
 
 class TooLong(Exception):
-    """What should be a head has no end; `line` says that not even its first line has one."""
+    """The request head is too long; `line` means that its first line is."""
 
     def __init__(self, *, line: bool) -> None:
         super().__init__(line)
@@ -31,7 +31,7 @@ class TooLong(Exception):
 
 
 class Wire:
-    """A connection, plain or TLS. Raise TimeoutError for a client that is too slow, OSError for one that left."""
+    """A plain or TLS connection. Raise TimeoutError if the client is too slow, OSError if it has disconnected."""
 
     def __init__(self, connection: socket.socket, limits: ServerLimits) -> None:
         self._socket: socket.socket = connection
@@ -45,11 +45,11 @@ class Wire:
 
     @property
     def secure(self) -> bool:
-        """Whether it speaks TLS."""
+        """Whether the connection uses TLS."""
         return isinstance(self._socket, ssl.SSLSocket)
 
     def greet(self, tls: ssl.SSLContext) -> bool:
-        """Agree on TLS; say whether the client wanted to, instead of speaking plainly."""
+        """Perform the TLS handshake; return False if the client speaks plain HTTP."""
         deadline = time.monotonic() + self._limits.head_s
         self._wait(select.POLLIN, deadline)
         if self._socket.recv(1, socket.MSG_PEEK) not in (b"\x16", b""):
@@ -66,10 +66,10 @@ class Wire:
             else:
                 return True
 
-    # ---- in
+    # ---- receiving
 
     def head(self) -> bytes:
-        """Read a request's head; nothing, if the client leaves before it begins. Raise TooLong if it does not end."""
+        """Read a request's head; b"" if the client disconnects first. Raise TooLong if it exceeds the limit."""
         deadline = time.monotonic() + (self._limits.head_s if self._received else self._limits.idle_s)
         while not (end := self._end()):
             if len(self._received) > self._limits.head_size:
@@ -78,11 +78,11 @@ class Wire:
             more = self._receive(deadline)
             if not more:
                 if begun:
-                    raise ConnectionResetError("the client left in the middle of its request")
+                    raise ConnectionResetError("the client disconnected in the middle of its request")
                 return b""
             self._received += more
             if not begun:
-                # An empty line or two before a request are borne with (RFC 9112 section 2.2).
+                # Empty lines before a request are ignored (RFC 9112 section 2.2).
                 while self._received[:2] == b"\r\n":
                     del self._received[:2]
                 deadline = time.monotonic() + self._limits.head_s
@@ -93,12 +93,12 @@ class Wire:
         return head
 
     def body(self, length: int) -> bytes:
-        """Read so many bytes."""
+        """Read `length` bytes."""
         deadline = time.monotonic() + self._limits.body_s
         while len(self._received) < length:
             more = self._receive(deadline)
             if not more:
-                raise ConnectionResetError("the client left in the middle of its request")
+                raise ConnectionResetError("the client disconnected in the middle of its request")
             self._received += more
         body = bytes(self._received[:length])
         del self._received[:length]
@@ -116,10 +116,10 @@ class Wire:
             except ssl.SSLWantWriteError:
                 self._wait(select.POLLOUT, deadline)
 
-    # ---- out
+    # ---- sending
 
     def send(self, data: bytes, *, more: bool = False) -> None:
-        """Send bytes; `more` says that others follow at once."""
+        """Send bytes; `more` means that further bytes follow at once."""
         left = memoryview(data)
         with self._pace.sending(self._socket):
             while left:
@@ -134,14 +134,15 @@ class Wire:
                     left = left[count:]
 
     def send_file(self, source: int, start: int, stop: int) -> int:
-        """Send bytes of the open file that has this number; return how many there were, fewer if it ends early.
+        """Send bytes of an open file, by its descriptor; return how many were sent, fewer if the file is shorter.
 
-        Plain, the kernel moves them from the page cache to the socket. TLS wants them through our hands.
+        Over plain HTTP, the kernel copies from the page cache to the socket; over TLS, the bytes pass through this
+        process.
         """
         if self.secure:
             return self._send_copied(source, start, stop)
         out, at = self._socket.fileno(), start
-        # In one call as far as may be, and not awake for every window that opens; SO_SNDTIMEO has it return to look.
+        # Block in few calls instead of waking for each window that opens; SO_SNDTIMEO makes them return for `look`.
         self._socket.settimeout(None)
         try:
             with self._pace.sending(self._socket):
@@ -168,29 +169,29 @@ class Wire:
 
     @property
     def sent(self) -> int:
-        """Bytes that went out so far."""
+        """Bytes sent so far."""
         return self._pace.sent
 
     def taking_rate(self) -> float | None:
-        """Return the bytes a second that the client takes of an answer on its way; asked by other threads."""
+        """Return the bytes a second that the client receives of the current response; called from other threads."""
         try:
             return self._pace.rate(self._socket)
         except (OSError, ValueError):
             return None
 
     def _stall(self, wanted: int) -> None:
-        """Wait until the client takes more; raise TooSlow for one that takes too little."""
+        """Wait until the client can receive more; raise TooSlow if it receives too slowly."""
         _ready(self._socket, wanted, _LOOK_S)
         self._pace.look(self._socket)
 
     def hang_up(self) -> None:
-        """End it from another thread: whoever waits for it learns at once."""
+        """Shut the connection down from another thread; its own thread wakes at once."""
         with contextlib.suppress(OSError):
-            # Not the TLS socket's own, which would pull the rug from under whoever is using it.
+            # Not the TLS socket's own shutdown, which would break the TLS state that its thread is using.
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """End it so that the last words reach the client, who may be in the middle of saying more."""
+        """Close the connection, after the client has received the response; it may still be sending its request."""
         with contextlib.suppress(OSError, ValueError):
             self._socket.shutdown(socket.SHUT_WR)
             deadline, left = time.monotonic() + _LOOK_S, 16 * _READ
@@ -199,12 +200,12 @@ class Wire:
         self._socket.close()
 
     def cut(self) -> None:
-        """End it at once, in the middle of what it was told the length of."""
+        """Close the connection at once, so that the client sees an incomplete response."""
         self._socket.close()
 
     def _wait(self, wanted: int, deadline: float) -> None:
         if not _ready(self._socket, wanted, deadline - time.monotonic()):
-            raise TimeoutError("the client fell silent")
+            raise TimeoutError("the client timed out")
 
 
 def _ready(connection: socket.socket, wanted: int, within_s: float) -> bool:

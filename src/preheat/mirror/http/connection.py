@@ -1,4 +1,4 @@
-"""Connection: one client's requests, in order: read, answered, reported."""
+"""Connection: read a client's requests, respond to them in order, and report each."""
 
 import contextlib
 import re
@@ -23,7 +23,7 @@ from preheat.mirror.http.receive_budget import Budget
 from preheat.mirror.http.redact import redact
 from preheat.mirror.http.request_head import Head, read_head
 
-# RFC 9110 section 15, those that a mirror says.
+# The statuses of RFC 9110 section 15 that a mirror uses.
 _REASONS = {
     100: "Continue", 200: "OK", 204: "No Content", 206: "Partial Content", 301: "Moved Permanently", 302: "Found",
     304: "Not Modified", 307: "Temporary Redirect", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden",
@@ -40,9 +40,10 @@ _CONTROL = re.compile(r"[\r\n\0]")
 
 @dataclass(frozen=True, slots=True)
 class ConnectionTerms:
-    """What every connection of a server needs: who decides, who is told, and how much is borne with.
+    """The settings that all connections of a server share: handlers, limits and counters.
 
-    `greet` is asked before a body is read: it returns how many bytes of one are read, or the answer that needs none.
+    `greet` is called before a body is read: it returns how many bytes to read at most, or a response that needs no
+    body.
     """
 
     answer: Callable[[Request], Answer]
@@ -54,7 +55,7 @@ class ConnectionTerms:
 
 
 class Connection:
-    """Serve a socket that was accepted, until either side has enough. `client` is its address, without the port."""
+    """Serve an accepted socket until either side closes it. `client` is its address, without the port."""
 
     def __init__(self, accepted: socket.socket, client: str, terms: ConnectionTerms) -> None:
         self.wire = Wire(accepted, terms.limits)
@@ -65,16 +66,16 @@ class Connection:
         self._since = time.monotonic()
 
     def serve(self, tls: ssl.SSLContext | None) -> None:
-        """Answer until it ends; raise nothing but what is a bug of ours."""
+        """Serve requests until the connection ends; raise only for bugs."""
         cut = False
         try:
             if tls is not None and not self.wire.greet(tls):
-                self._refuse(refuse(400, "this mirror speaks https"))
+                self._refuse(refuse(400, "this mirror requires https"))
                 return
             while self._keep and not self._terms.crowd.stopping:
                 self._one()
         except (OSError, TooLong):
-            # A client that went away, fell silent, or made room for another is no news.
+            # Ignored: the client disconnected, timed out, or was disconnected to make room.
             cut = self._head is not None
         finally:
             if cut:
@@ -83,10 +84,10 @@ class Connection:
                 self.wire.close()
 
     def turn_away(self) -> None:
-        """Say that there is no room."""
+        """Respond with 503: too many connections are open."""
         with contextlib.suppress(OSError, TooLong):
             self.wire.head()
-            self._send(refuse(503, "this mirror has as many connections as it bears", Retry_After="5"))
+            self._send(refuse(503, "this mirror has too many connections", Retry_After="5"))
         self.wire.close()
 
     def _one(self) -> None:
@@ -95,7 +96,9 @@ class Connection:
             raw = self.wire.head()
         except TooLong as error:
             most = self._terms.limits.head_size
-            self._refuse(refuse(414 if error.line else 431, f"this mirror reads at most {most} bytes before a body"))
+            self._refuse(
+                refuse(414 if error.line else 431, f"the request line and headers must not exceed {most} bytes")
+            )
             return
         if not raw:
             self._keep = False
@@ -107,7 +110,7 @@ class Connection:
             self._refuse(refused.answer)
             return
         self._keep = self._head.keep
-        # A body that does not come makes nobody busy: whoever needs the place gets it.
+        # A connection that still waits for its body counts as idle, so that it can be closed to make room.
         request = self._request(self._head)
         with self._terms.crowd.answering(self.wire):
             if isinstance(request, Answer):
@@ -116,7 +119,7 @@ class Connection:
             try:
                 answer = self._terms.answer(request)
             except Exception:
-                self._refuse(refuse(500, "this mirror has a fault"))
+                self._refuse(refuse(500, "internal error of this mirror"))
                 raise
             self._send(answer)
 
@@ -125,16 +128,16 @@ class Connection:
         if not head.length:
             return request
         if head.length > self._terms.limits.body_size:
-            return refuse(413, f"this mirror reads no more than {self._terms.limits.body_size} bytes")
+            return refuse(413, f"the body must not exceed {self._terms.limits.body_size} bytes")
         most = self._terms.greet(request)
         if isinstance(most, Answer):
             return most
         if head.length > most:
             self._keep = False
-            return request if not most else refuse(413, f"this mirror reads no more than {most} bytes there")
+            return request if not most else refuse(413, f"the body must not exceed {most} bytes")
         with self._terms.bodies.taking(head.length) as room:
             if not room:
-                return refuse(503, "this mirror reads as many bodies as it bears", Retry_After="2")
+                return refuse(503, "this mirror is reading too many request bodies", Retry_After="2")
             if head.waits:
                 self.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
             return replace(request, body=self.wire.body(head.length))
@@ -152,7 +155,7 @@ class Connection:
                 try:
                     file = closing.enter_context(open(answer.body.path, "rb", buffering=0))
                 except OSError:
-                    answer = refuse(404, "the file has just left this mirror")
+                    answer = refuse(404, "the file has just been removed from this mirror")
             self._keep &= not self._terms.crowd.stopping and answer.headers.get("Connection") != "close"
             words = _written(answer, keep=self._keep, old=self._head is not None and self._head.old)
             before = self.wire.sent + len(words)
@@ -178,8 +181,8 @@ class Connection:
 
     def _send_file(self, file: BinaryIO | FileIO, start: int, stop: int) -> None:
         if self.wire.send_file(file.fileno(), start, stop) < stop - start:
-            # A file cut short under our feet leaves the client waiting for the rest, unless we hang up.
-            raise ConnectionAbortedError("the file ended early")
+            # If the file was truncated, the client would wait for the rest: close the connection.
+            raise ConnectionAbortedError("the file was truncated")
 
     def _tell(self, answer: Answer, sent: int) -> None:
         head, seconds = self._head, time.monotonic() - self._since
@@ -190,7 +193,7 @@ class Connection:
 
 
 def _written(answer: Answer, *, keep: bool, old: bool = False) -> bytes:
-    """Write an answer's status and fields. No value that came from elsewhere can begin a line of its own."""
+    """Encode status line and headers. Replaces CR, LF and NUL in values, so that no value can start another header."""
     lines = [f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, '')}", "Server: preheat"]
     lines.append(f"Date: {formatdate(usegmt=True)}")
     headers = ((name, value) for name, value in answer.headers.items() if name != "Connection")
@@ -203,12 +206,15 @@ def _written(answer: Answer, *, keep: bool, old: bool = False) -> bytes:
 
 
 def serving(connection: Connection, tls: ssl.SSLContext | None, leave: Callable[[], None]) -> threading.Thread:
-    """Return a thread that serves a connection and then calls `leave`; a bug keeps its traceback and ends it alone."""
+    """Return a thread that serves a connection, then calls `leave`.
+
+    A bug prints a traceback and ends only that thread.
+    """
 
     def serve() -> None:
         try:
             connection.serve(tls)
-        except Exception:  # noqa: BLE001 - the server goes on; whoever looks at stderr sees what happened
+        except Exception:  # noqa: BLE001 - the server continues; stderr has the traceback
             traceback.print_exc(file=sys.stderr)
         finally:
             leave()

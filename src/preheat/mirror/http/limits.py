@@ -7,9 +7,9 @@ from dataclasses import dataclass
 class ServerLimits:
     """Sizes in bytes, times in seconds.
 
-    A head is a request's line and its fields. `head_s` is from its first byte to its last, `idle_s` before that first
-    byte. `bodies_size` is of all bodies that are being read together. A client that takes fewer than `least_rate` bytes
-    a second over `slow_s` is let go.
+    `head_size` and `head_s` limit the request line and headers, `head_s` from their first byte to their last; `idle_s`
+    limits the wait for the first byte. `bodies_size` limits all request bodies being read at a time. A client that
+    receives fewer than `least_rate` bytes a second over `slow_s` is disconnected.
     """
 
     connections: int = 512

@@ -1,4 +1,4 @@
-"""Open connections: which are open, which are busy, and whether there is room for one more."""
+"""Open connections: track open and busy connections, and make room for new ones."""
 
 import contextlib
 import threading
@@ -6,31 +6,31 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
-# The longest that a thread waits at a stretch which signals are to reach.
+# Maximum wait at a time in a thread that must react to signals.
 GLANCE_S = 0.2
 
 
 class OpenConnection(Protocol):
-    """A connection."""
+    """A connection, as Crowd needs it."""
 
     def hang_up(self) -> None:
-        """End it from another thread."""
+        """Shut it down from another thread."""
 
     def taking_rate(self) -> float | None:
-        """Return the bytes a second that the client takes of an answer on its way, None if that is not known."""
+        """Return the bytes a second that the client receives of the current response, None if unknown."""
 
 
-# A client that takes less makes room where all places are taken.
+# When all slots are taken, a client that receives less than this may be disconnected.
 _SLOW_RATE = 65_536
 
 
 class Crowd:
-    """At most `most` connections; threads come and go."""
+    """Allow `most` connections at a time. Thread-safe."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._changed = threading.Condition()
-        self._idle: dict[OpenConnection, None] = {}  # the longest idle first
+        self._idle: dict[OpenConnection, None] = {}  # longest idle first
         self._busy: set[OpenConnection] = set()
         self.stopping = False
         self.turned_away = 0
@@ -40,14 +40,14 @@ class Crowd:
 
     @property
     def busy(self) -> int:
-        """How many are being answered."""
+        """Number of connections with a request in progress."""
         return len(self._busy)
 
     def enter(self, member: OpenConnection) -> bool:
-        """Count a connection in, as idle; say whether there was room.
+        """Add a connection, as idle; return whether there was room.
 
-        Where there is none, the one that has asked for nothing for longest makes it, else the one that takes its answer
-        slowest: who holds connections open without a word, or takes a little of an answer, keeps nobody out.
+        If all slots are taken, disconnect the longest idle connection, else the one that receives slowest: clients that
+        hold connections open without requests, or receive very slowly, cannot block others.
         """
         with self._changed:
             if self.stopping:
@@ -69,7 +69,7 @@ class Crowd:
         return slowest if rate < _SLOW_RATE else None
 
     def leave(self, member: OpenConnection) -> None:
-        """Count a connection out."""
+        """Remove a connection."""
         with self._changed:
             self._idle.pop(member, None)
             self._busy.discard(member)
@@ -77,23 +77,23 @@ class Crowd:
 
     @contextlib.contextmanager
     def answering(self, member: OpenConnection) -> Iterator[None]:
-        """Count a connection as busy meanwhile. Raise ConnectionAbortedError if it has just made room for another."""
+        """Mark a connection as busy for the block; raise ConnectionAbortedError if it was just disconnected."""
         with self._changed:
             if member not in self._idle:
-                raise ConnectionAbortedError("hung up on")
+                raise ConnectionAbortedError("disconnected to make room")
             del self._idle[member]
             self._busy.add(member)
         try:
             yield
         finally:
             with self._changed:
-                if member in self._busy:  # else it has made room
+                if member in self._busy:  # else it was disconnected to make room
                     self._busy.discard(member)
                     self._idle[member] = None
                 self._changed.notify_all()
 
     def hang_up(self, patience_s: float) -> None:
-        """End all connections: the idle at once, the busy when they are done or patience is over."""
+        """Close all connections: idle ones at once, busy ones when done, or after `patience_s` seconds."""
         with self._changed:
             self.stopping = True
             for member in self._idle:

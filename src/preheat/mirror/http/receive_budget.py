@@ -1,14 +1,14 @@
-"""Budget: how many bytes all connections together may hold of what clients send."""
+"""Receive budget: limit the bytes of request bodies that all connections together hold in memory."""
 
 import contextlib
 import threading
 from collections.abc import Iterator
 
-_SMALL = 65_536  # what every connection may hold anyway
+_SMALL = 65_536  # each connection may hold this much in any case
 
 
 class Budget:
-    """At most `most` bytes at once; small takings are not counted. Threads may share it."""
+    """Allow `most` bytes at a time; requests of up to 64 KiB are not counted. Thread-safe."""
 
     def __init__(self, most: int) -> None:
         self._left = most
@@ -16,7 +16,7 @@ class Budget:
 
     @contextlib.contextmanager
     def taking(self, size: int) -> Iterator[bool]:
-        """Hold so many bytes meanwhile; give whether there is room, without waiting for it."""
+        """Reserve `size` bytes for the block; yield whether there was room, without waiting."""
         size = size if size > _SMALL else 0
         with self._turn:
             room = size <= self._left

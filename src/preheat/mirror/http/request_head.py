@@ -1,6 +1,6 @@
-"""Request head: parse request line and header strictly; whatever is ambiguous is rejected.
+"""Request head: parse the request line and headers strictly, and reject ambiguous ones.
 
-The grammar is h11's (RFC 9110, RFC 9112); before it and after it stands what it would let pass.
+The grammar is h11's (RFC 9110, RFC 9112); the checks around it reject input that h11 accepts.
 """
 
 import re
@@ -15,13 +15,13 @@ from preheat.mirror.http.messages import Refused, refuse
 _LENGTH = re.compile(rb"^content-length[ \t]*:([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _LINE = re.compile(rb"[^ \t\r\n]+ (?P<target>[^ \t\r\n]*) (?P<version>HTTP/[0-9]\.[0-9])")
-# A name, an IPv4 address or an IPv6 address in brackets, perhaps a port; never a user, a path or a blank.
+# A name, an IPv4 address or a bracketed IPv6 address, with an optional port; no user, path or space.
 _HOST = re.compile(r"([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+(%25[A-Za-z0-9._~-]+)?\])(:[0-9]{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A request without its body, of `length` bytes; field names are in lower case."""
+    """A request's line and headers; `length` is its body's size in bytes. Header names are in lower case."""
 
     method: str
     target: str
@@ -33,36 +33,39 @@ class Head:
 
 
 def end_of_head(received: bytes | bytearray) -> int:
-    """Say where the head ends, 0 if its end has not come. A bare LF ends it too, to be refused at once."""
+    """Return the offset where the head ends, 0 if it is incomplete.
+
+    A bare LF ends it too, so that `read_head` rejects it at once.
+    """
     found = re.search(rb"\n\r?\n", received)
     return found.end() if found else 0
 
 
 def read_head(raw: bytes, limits: ServerLimits) -> Head:
-    """Read a whole head, its blank line included; raise Refused for what cannot be meant, or can be meant twice."""
+    """Parse a complete head, including its blank line; raise Refused if it is invalid or ambiguous."""
     line, _, rest = raw.partition(b"\r\n")
     if re.search(rb"(?<!\r)\n|\r(?!\n)|\0", raw):
-        raise Refused(refuse(400, "a line of the request does not end in CRLF, or holds a control character"))
+        raise Refused(refuse(400, "a line of the request does not end in CRLF, or contains a control character"))
     parts = _LINE.fullmatch(line)
     if parts is None:
-        raise Refused(refuse(400, "the first line is no request"))
+        raise Refused(refuse(400, "the request line is invalid"))
     if parts["version"] not in (b"HTTP/1.1", b"HTTP/1.0"):
-        raise Refused(refuse(505, "this mirror speaks HTTP/1.1"))
+        raise Refused(refuse(505, "this mirror supports HTTP/1.0 and HTTP/1.1"))
     if len(parts["target"]) > limits.target_size:
-        raise Refused(refuse(414, f"this mirror reads addresses of at most {limits.target_size} bytes"))
+        raise Refused(refuse(414, f"the URL must not exceed {limits.target_size} bytes"))
     if rest.count(b"\r\n") - 1 > limits.fields:
-        raise Refused(refuse(431, f"this mirror reads at most {limits.fields} fields"))
+        raise Refused(refuse(431, f"the request must not have more than {limits.fields} headers"))
     if re.match(rb"[ \t]", rest) or b"\r\n " in rest or b"\r\n\t" in rest:
-        raise Refused(refuse(400, "a field goes on in a second line, which is no longer allowed"))
+        raise Refused(refuse(400, "a header continues on a second line, which HTTP no longer allows"))
     lengths = _LENGTH.findall(rest)
     if len(lengths) > 1 or b"," in b"".join(lengths):
-        raise Refused(refuse(400, "the length of the body is said twice"))
+        raise Refused(refuse(400, "the request has several Content-Length values"))
     request = _parsed(raw)
     method, target = request.method.decode("ascii"), request.target.decode("ascii", "replace")
     if method not in _METHODS:
-        raise Refused(refuse(501, "this mirror does not know that method"))
+        raise Refused(refuse(501, "the method is not supported"))
     if not target.startswith("/"):
-        raise Refused(refuse(400, "the address does not begin with a slash"))
+        raise Refused(refuse(400, "the URL must start with a slash"))
     return _meant(method, target, request)
 
 
@@ -73,9 +76,9 @@ def _parsed(raw: bytes) -> h11.Request:
         event = reading.next_event()
     except h11.RemoteProtocolError as error:
         status = 501 if error.error_status_hint == 501 else 400
-        raise Refused(refuse(status, f"the request cannot be read: {error}")) from error
+        raise Refused(refuse(status, f"invalid request: {error}")) from error
     if not isinstance(event, h11.Request):
-        raise Refused(refuse(400, "the request cannot be read"))
+        raise Refused(refuse(400, "invalid request"))
     return event
 
 
@@ -89,12 +92,12 @@ def _meant(method: str, target: str, request: h11.Request) -> Head:
         elif name == "transfer-encoding":
             coded = True
         elif name == "host" and not _HOST.fullmatch(value):
-            raise Refused(refuse(400, "the host cannot be read"))
+            raise Refused(refuse(400, "the Host header is invalid"))
         fields[name] = f"{fields[name]}, {value}" if name in fields else value
     if coded and (length or method in ("GET", "HEAD")):
-        raise Refused(refuse(400, "the length of the body is said in two ways, or where there is none"))
+        raise Refused(refuse(400, "Transfer-Encoding is not allowed with Content-Length, or with GET or HEAD"))
     if coded:
-        raise Refused(refuse(411, "this mirror wants to know a body's length"))
+        raise Refused(refuse(411, "Content-Length is required"))
     wishes = {wish.strip().lower() for wish in fields.get("connection", "").split(",")}
     old = request.http_version == b"1.0"
     keep = "keep-alive" in wishes if old else "close" not in wishes

@@ -1,4 +1,4 @@
-"""Server: listens, and serves each connection in a thread; docs/adr/0007 has the reasons."""
+"""Server: accept connections, and serve each in a thread; docs/adr/0007 has the reasons."""
 
 import contextlib
 import errno
@@ -18,31 +18,32 @@ from preheat.mirror.http.messages import Answer, Request
 from preheat.mirror.http.open_connections import GLANCE_S, Crowd
 from preheat.mirror.http.receive_budget import Budget
 
-# Linux's asm-generic/socket.h: the bytes per second that the kernel lets a socket send. Python has no name for it.
+# From Linux's asm-generic/socket.h: limits a socket's bytes per second. Python has no name for it.
 _SO_MAX_PACING_RATE = 47
-_QUEUE = 4096  # the kernel makes it net.core.somaxconn, if that is less
+_QUEUE = 4096  # the kernel caps it at net.core.somaxconn
 _MOST_TURNED_AWAY = 16
-# What accept(2) says when it is for now.
+# Temporary errors of accept(2).
 _FOR_NOW = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
 class Companion(Protocol):
-    """Something that works as long as a server does."""
+    """A background task that runs as long as a server."""
 
     def start(self) -> None:
-        """Begin, in a thread."""
+        """Start, in a thread."""
 
     def stop(self) -> None:
-        """End; also if it never began."""
+        """Stop; also if it was never started."""
 
 
 class Server:
-    """Serve at `address` (port 0: any that is free) between `start` and `stop`, or inside a `with`.
+    """Serve at `address` (port 0: any free port) between `start` and `stop`, or inside a `with`.
 
-    `answer` and `on_event` are called by many threads at once. `pace` holds every connection to that many bytes per
-    second, to imitate a hub that is far away. With `tls` it speaks that, and nothing else. What is `beside` it starts
-    and stops with it. `greet` is asked before a body is read: see ConnectionTerms.
-    Raise PreheatError if the address or the pace cannot be had.
+    `answer` and `on_event` are called from many threads. `pace` limits each connection to that many bytes per second,
+    to imitate a distant hub. With `tls`, plain HTTP is refused. The tasks in `beside` start and stop with the server.
+    `greet` is called before a body is read: see ConnectionTerms.
+
+    Raise PreheatError if the address is unavailable or the pace is not supported.
     """
 
     def __init__(
@@ -52,13 +53,13 @@ class Server:
         on_event: Listener,
         pace: int | None = None,
         *,
-        limits: ServerLimits = ServerLimits(),  # noqa: B008 - a value, and frozen
+        limits: ServerLimits = ServerLimits(),  # noqa: B008 - immutable
         tls: ssl.SSLContext | None = None,
         beside: Sequence[Companion] = (),
         greet: Callable[[Request], Answer | int] | None = None,
     ) -> None:
         self.crowd = Crowd(limits.connections)
-        self.failed: OSError | None = None  # what ended it, if nobody stopped it
+        self.failed: OSError | None = None  # the error that ended it, if it was not stopped
         bodies = Budget(limits.bodies_size)
         self._terms = ConnectionTerms(
             answer, on_event, limits, self.crowd, greet or (lambda _request: limits.body_size), bodies
@@ -75,38 +76,38 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where it listens, as a client types it."""
+        """The URL where it listens."""
         host, port = str(self._address[0]), self._address[1]
         scheme = "http" if self._tls is None else "https"
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     def secure(self, tls: ssl.SSLContext) -> None:
-        """Show new connections another certificate; raise nothing. A plain server stays plain."""
+        """Use another certificate for new connections; ignored by a plain server."""
         if self._tls is not None:
             self._tls = tls
 
     def twin(self, tls: ssl.SSLContext) -> "Server":
-        """Make another, to be started, that gives the same answers by TLS, on a port of its own."""
+        """Return a second server, not yet started, with the same responses over TLS, on another free port."""
         terms = self._terms
         return Server(
             (str(self._address[0]), 0), terms.answer, terms.on_event, limits=terms.limits, tls=tls, greet=terms.greet
         )
 
     def start(self) -> None:
-        """Begin to answer, in threads."""
+        """Start serving, in threads."""
         self._thread.start()
         for companion in self._beside:
             companion.start()
         self._terms.on_event(Serving(self.url))
 
     def wait(self) -> None:
-        """Return when it has been stopped."""
-        # In glances: a signal may reach another thread, or come just before the wait, and would not end it.
+        """Return when the server has stopped."""
+        # Poll: a signal that reaches another thread, or comes just before the wait, would not end it.
         while not self._ended.wait(GLANCE_S):
             pass
 
     def stop(self, patience_s: float = 5.0) -> None:
-        """Accept no more, let the answers on their way finish within `patience_s`, then hang up."""
+        """Stop accepting, let running responses finish within `patience_s` seconds, then close all connections."""
         self.crowd.stopping = True
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
@@ -136,7 +137,7 @@ class Server:
                 accepted, address = self._socket.accept()
             except OSError as error:
                 if error.errno in _FOR_NOW:
-                    time.sleep(0.1)  # others leave meanwhile
+                    time.sleep(0.1)  # until other connections close
                     continue
                 if error.errno == errno.ECONNABORTED:
                     continue
@@ -149,7 +150,7 @@ class Server:
         try:
             connection = Connection(accepted, client, self._terms)
         except OSError:
-            accepted.close()  # it has left already
+            accepted.close()  # the client has disconnected already
             return
         room = self.crowd.enter(connection.wire)
         try:
@@ -160,7 +161,7 @@ class Server:
             else:
                 accepted.close()
         except RuntimeError:
-            # No thread to be had: the machine is full, and it will not stay so.
+            # The system cannot start another thread for now.
             self.crowd.leave(connection.wire)
             accepted.close()
 
@@ -171,16 +172,16 @@ class Server:
             self._turning_away.release()
 
     def _hold_to(self, pace: int) -> None:
-        """Let the kernel send no faster than `pace` bytes per second on each connection, which inherits it."""
+        """Limit each connection to `pace` bytes per second in the kernel; accepted sockets inherit the limit."""
         try:
             if pace < 1 or not sys.platform.startswith("linux"):
-                raise OverflowError("not on this machine")
+                raise OverflowError("not supported on this system")
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, pace.to_bytes(8, sys.byteorder))
         except (OSError, OverflowError) as error:
             self._socket.close()
             raise PreheatError(
-                f"connections cannot be held to {pace} bytes per second: {error}",
-                hint="a pace is a number above 0, and needs Linux; leave it out",
+                f"cannot limit connections to {pace} bytes per second: {error}",
+                hint="the pace must be above 0, and requires Linux; omit it",
             ) from error
 
 
@@ -194,13 +195,13 @@ def _listen(address: tuple[str, int]) -> socket.socket:
     except OSError as error:
         listening.close()
         if error.errno == errno.EADDRINUSE:
-            what, hint = f"port {port} of {host} is taken", "another port, or 0 for any that is free"
+            what, hint = f"port {port} of {host} is already in use", "use another port, or 0 for any free port"
         elif error.errno == errno.EACCES:
-            what, hint = f"port {port} of {host} is for root alone", "a port from 1024 on"
+            what, hint = f"port {port} of {host} requires root", "use port 1024 or above"
         else:
-            what, hint = f"{host}:{port} cannot be listened on: {error}", "an address of this machine, or 0.0.0.0"
+            what, hint = f"cannot listen on {host}:{port}: {error}", "use an address of this machine, or 0.0.0.0"
         raise PreheatError(what, hint=hint) from error
     except OverflowError as error:
         listening.close()
-        raise PreheatError(f"{port} is not a port", hint="a number from 0 to 65535") from error
+        raise PreheatError(f"{port} is not a valid port", hint="use a number from 0 to 65535") from error
     return listening

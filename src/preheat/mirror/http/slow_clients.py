@@ -1,4 +1,4 @@
-"""Slow clients: the rate at which a client receives, by what its machine has acknowledged."""
+"""Slow clients: measure the rate at which a client receives, by the bytes that its machine has acknowledged."""
 
 import array
 import contextlib
@@ -14,13 +14,13 @@ _KNOWN_AFTER_S = 1.0
 
 
 class TooSlow(TimeoutError):
-    """The client took too little for too long."""
+    """The client received too few bytes for too long."""
 
 
 class SendRate:
-    """Of one connection, as long as it lasts; `sent` bytes went out so far.
+    """Measure one connection's rate; `sent` counts the bytes sent so far.
 
-    Only the time counts in which there was something to send: what upstream is slow to bring is not the client's doing.
+    Only time with data to send counts: waiting for a slow upstream is not the client's fault.
     """
 
     def __init__(self, limits: ServerLimits) -> None:
@@ -32,7 +32,7 @@ class SendRate:
         self.sent = 0
 
     def rate(self, connection: socket.socket) -> float | None:
-        """Return the bytes a second that the client takes; None while that is not known or nothing is being sent."""
+        """Return the bytes a second that the client receives; None while that is unknown or nothing is being sent."""
         spent_s = self._spent_s + time.monotonic() - self._since
         if not self._sends or spent_s < _KNOWN_AFTER_S:
             return None
@@ -40,7 +40,7 @@ class SendRate:
 
     @contextlib.contextmanager
     def sending(self, connection: socket.socket) -> Iterator[None]:
-        """Count the time until the block ends; raise TooSlow as `look` does."""
+        """Count the time of the block; raise TooSlow as `look` does."""
         self._since, self._sends = time.monotonic(), True
         try:
             yield
@@ -50,19 +50,19 @@ class SendRate:
         self._spent_s += time.monotonic() - self._since
 
     def look(self, connection: socket.socket) -> None:
-        """Raise TooSlow if the client took too little in the time that counts."""
+        """Raise TooSlow if the client received too few bytes in the counted time."""
         now = time.monotonic()
         spent_s = self._spent_s + now - self._since
         if spent_s < self._limits.slow_s:
             return
         taken = self.sent - _unsent(connection)
         if taken - self._taken < self._limits.least_rate * spent_s:
-            raise TooSlow("the client takes too little")
+            raise TooSlow("the client receives too slowly")
         self._spent_s, self._since, self._taken = 0.0, now, taken
 
 
 def _unsent(connection: socket.socket) -> int:
-    """Say how many bytes the client's machine has not acknowledged: tcp(7), SIOCOUTQ."""
+    """Return how many bytes the client's machine has not acknowledged: tcp(7), SIOCOUTQ."""
     count = array.array("i", [0])
     try:
         fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, count)

@@ -1,1 +1,1 @@
-"""The mirror's own page, metrics and log."""
+"""Report a mirror's status: page, metrics and log."""

@@ -1,4 +1,4 @@
-"""Access log: one JSON object a line for each response and eviction, without tokens."""
+"""Access log: write one JSON line for each response and eviction, without tokens."""
 
 import contextlib
 import sys
@@ -15,7 +15,7 @@ STDOUT = "-"
 
 
 class AccessLog:
-    """A listener that appends to the file `at`, or to stdout for `-`. Raise UsageError if it cannot be written."""
+    """Listener that appends to the file `at`, or to stdout for `-`. Raise UsageError if the file cannot be opened."""
 
     def __init__(self, at: str) -> None:
         self._at = at
@@ -23,7 +23,10 @@ class AccessLog:
         self._out = self._open()
 
     def reopen(self) -> None:
-        """Open the file anew by its name, for another has renamed the old one; if that fails, keep on with it."""
+        """Reopen the file by its name after log rotation.
+
+        If that fails, raise UsageError and keep writing to the old file.
+        """
         new = self._open()
         with self._turn:
             old, self._out = self._out, new
@@ -31,13 +34,13 @@ class AccessLog:
             old.close()
 
     def close(self) -> None:
-        """Write no more."""
+        """Close the file."""
         with self._turn:
             if self._out is not sys.stdout:
                 self._out.close()
 
     def __call__(self, event: Event) -> None:
-        """See Listener. A full disk costs lines, and nobody an answer."""
+        """See Listener. On a full disk lines are lost, and responses are unaffected."""
         facts = _facts(event)
         if facts is None:
             return
@@ -53,7 +56,9 @@ class AccessLog:
         try:
             return open(self._at, "a", encoding="utf-8")
         except OSError as error:
-            raise UsageError(f"{self._at} cannot be written: {error.strerror}", hint="--access-log FILE") from error
+            raise UsageError(
+                f"{self._at} cannot be written: {error.strerror}", hint="use another FILE for --access-log"
+            ) from error
 
 
 def _facts(event: Event) -> dict[str, object] | None:

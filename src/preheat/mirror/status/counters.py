@@ -1,4 +1,4 @@
-"""Counters: responses and bytes since the mirror started."""
+"""Counters: count responses and bytes since the mirror started."""
 
 import threading
 import time
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 from preheat.core.events import Answered, Event, Evicted
 
-_LISTED = 20  # evictions, the last ones
+_LISTED = 20  # the last evictions
 
 
 @dataclass(frozen=True, slots=True)
 class Eviction:
-    """What was evicted, and when by the clock."""
+    """An evicted version, and the Unix time of its eviction."""
 
     at: float
     version: Evicted
@@ -21,9 +21,9 @@ class Eviction:
 
 @dataclass(frozen=True, slots=True)
 class RequestCounts:
-    """`answers` by status; bytes `sent`, `given` of them of files; versions and bytes `evicted` to keep to the cap.
+    """Responses by status, bytes `sent` in bodies, bytes `given` in files, and versions and bytes evicted.
 
-    `evictions` are the last ones, the newest first.
+    `evictions` contains the last ones, newest first.
     """
 
     answers: Mapping[int, int] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class RequestCounts:
 
 
 class RequestCounter:
-    """A listener that counts; threads may share it. `since` is the clock's time at the start, `age_s` how long ago."""
+    """Listener that counts. Thread-safe. `since` is the Unix time of the start."""
 
     def __init__(self) -> None:
         self.since = time.time()
@@ -50,12 +50,12 @@ class RequestCounter:
 
     @property
     def age_s(self) -> float:
-        """Seconds since it began."""
+        """Seconds since the start."""
         return time.monotonic() - self._began
 
     @property
     def served(self) -> RequestCounts:
-        """What was counted so far."""
+        """The counts so far."""
         with self._turn:
             answers, evictions = dict(self._answers), tuple(reversed(self._evictions))
             return RequestCounts(answers, self._sent, self._given, self._evicted, self._evicted_size, evictions)

@@ -1,6 +1,6 @@
-"""Metrics: a mirror's figures in the Prometheus text format; pure.
+"""Metrics: encode a mirror's status in the Prometheus text format; pure.
 
-Written as Prometheus' documentation says, "Exposition formats", text format version 0.0.4.
+See "Exposition formats" in Prometheus' documentation, text format version 0.0.4.
 """
 
 from collections.abc import Iterable
@@ -12,31 +12,46 @@ _Sample = tuple[dict[str, str], float]
 
 
 def write_metrics(standing: Standing) -> str:
-    """Write all metrics."""
+    """Return all metrics."""
     served, fetched = standing.served, standing.fetched
     under_way = standing.under_way
     statuses: list[_Sample] = [({"status": str(status)}, n) for status, n in sorted(served.answers.items())]
     families: list[tuple[str, str, str, Iterable[_Sample]]] = [
-        ("up_seconds", "gauge", "Seconds since the mirror was started", [({}, standing.up_s)]),
-        ("answers_total", "counter", "Answers, by status", statuses),
-        ("sent_bytes_total", "counter", "Bytes of bodies sent to clients", [({}, served.sent)]),
-        ("given_bytes_total", "counter", "Bytes of files among these", [({}, served.given)]),
+        ("up_seconds", "gauge", "Seconds since the mirror started", [({}, standing.up_s)]),
+        ("answers_total", "counter", "Responses, by status", statuses),
+        ("sent_bytes_total", "counter", "Bytes of response bodies sent to clients", [({}, served.sent)]),
+        ("given_bytes_total", "counter", "Bytes of files sent to clients", [({}, served.given)]),
         ("received_bytes_total", "counter", "Bytes of files received from upstream", [({}, fetched.received)]),
-        ("hits_total", "counter", "Answers with a file that was here", [({}, fetched.hits)]),
-        ("misses_total", "counter", "Answers with a file that was not", [({}, fetched.misses)]),
-        ("fetched_total", "counter", "Files fetched from upstream", [({}, fetched.fetched)]),
-        ("failed_total", "counter", "Files that could not be fetched", [({}, fetched.failed)]),
-        ("fetches", "gauge", "Fetches under way", [({}, len(under_way))]),
-        ("fetches_done_bytes", "gauge", "Bytes that these have", [({}, sum(one.done for one in under_way))]),
-        ("fetches_size_bytes", "gauge", "Bytes that these will have", [({}, sum(one.size for one in under_way))]),
-        ("connections", "gauge", "Connections that are open", [({}, standing.connections)]),
-        ("connections_busy", "gauge", "Connections that are being answered", [({}, standing.busy)]),
-        ("turned_away_total", "counter", "Connections for which there was no room", [({}, standing.turned_away)]),
-        ("library_bytes", "gauge", "Bytes that the library's versions have on disk", [({}, standing.stored)]),
+        ("hits_total", "counter", "Responses with a cached file", [({}, fetched.hits)]),
+        ("misses_total", "counter", "Responses with a file that was not cached", [({}, fetched.misses)]),
+        ("fetched_total", "counter", "Files downloaded from upstream", [({}, fetched.fetched)]),
+        ("failed_total", "counter", "Downloads that failed", [({}, fetched.failed)]),
+        ("fetches", "gauge", "Downloads in progress", [({}, len(under_way))]),
+        (
+            "fetches_done_bytes",
+            "gauge",
+            "Bytes received by downloads in progress",
+            [({}, sum(one.done for one in under_way))],
+        ),
+        (
+            "fetches_size_bytes",
+            "gauge",
+            "Total bytes of downloads in progress",
+            [({}, sum(one.size for one in under_way))],
+        ),
+        ("connections", "gauge", "Open connections", [({}, standing.connections)]),
+        ("connections_busy", "gauge", "Connections with a request in progress", [({}, standing.busy)]),
+        (
+            "turned_away_total",
+            "counter",
+            "Connections rejected: too many",
+            [({}, standing.turned_away)],
+        ),
+        ("library_bytes", "gauge", "Disk space of the library in bytes", [({}, standing.stored)]),
         ("library_versions", "gauge", "Versions in the library", [({}, len(standing.models))]),
-        ("library_cap_bytes", "gauge", "Bytes that the library may have; 0 for no cap", [({}, standing.cap)]),
-        ("evicted_total", "counter", "Versions that went to keep below the cap", [({}, served.evicted)]),
-        ("evicted_bytes_total", "counter", "Bytes that this freed", [({}, served.evicted_size)]),
+        ("library_cap_bytes", "gauge", "Size cap of the library; 0 for none", [({}, standing.cap)]),
+        ("evicted_total", "counter", "Versions evicted to stay below the cap", [({}, served.evicted)]),
+        ("evicted_bytes_total", "counter", "Bytes freed by evictions", [({}, served.evicted_size)]),
     ]
     lines = []
     for name, kind, words, samples in families:

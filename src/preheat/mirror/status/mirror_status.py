@@ -1,4 +1,4 @@
-"""Mirror status: what a mirror has and does now, for its page, JSON and metrics."""
+"""Mirror status: collect a mirror's contents and activity for its page, JSON and metrics."""
 
 import threading
 import time
@@ -15,13 +15,13 @@ from preheat.mirror.http.open_connections import Crowd
 from preheat.mirror.status.counters import Eviction, RequestCounter, RequestCounts
 from preheat.mirror.upstream.fetches import Counts, Fetches, UnderWay
 
-# Reading all records costs more than a page should; within so long, they are not read again.
+# Reading all records takes longer than rendering a page: cache them for this long.
 _FRESH_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A version in the library: `size` bytes here, `missing` not; `revisions` name it."""
+    """A version in the library: `size` bytes cached, `missing` bytes not; `revisions` are its branches and tags."""
 
     ref: str
     commit: str
@@ -33,7 +33,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Sizes in bytes; `stored` counts what versions share once. `cap` is 0 where there is none."""
+    """A mirror's status. Sizes in bytes; `stored` counts shared blobs once. `cap` is 0 if there is none."""
 
     up_s: float
     models: tuple[Model, ...]
@@ -48,13 +48,13 @@ class Standing:
 
     @property
     def saved(self) -> int:
-        """Bytes that clients got and upstream did not have to send."""
+        """Bytes sent to clients that did not come from upstream."""
         return max(0, self.served.given - self.fetched.received)
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where a standing is read from; `shown` says which repositories whoever comes may learn of."""
+    """The objects from which the status is read; `shown` returns whether the status may name a repository."""
 
     library: Library
     tally: RequestCounter
@@ -64,7 +64,7 @@ class Sources:
 
 
 class StatusReader:
-    """Reads the standing when asked; threads may share it. `crowd` is set once there is a server."""
+    """Read the status. Thread-safe. `crowd` is set once the server exists."""
 
     def __init__(self, sources: Sources) -> None:
         self._from = sources
@@ -75,7 +75,7 @@ class StatusReader:
         self._read_at = float("-inf")
 
     def __call__(self) -> Standing:
-        """Read it; raise LibraryError for a record that cannot be read. What is not shown is not among the models."""
+        """Return the status, without hidden repositories; raise LibraryError if a record cannot be read."""
         sources, crowd = self._from, self.crowd
         models, stored = self._listed()
         served = sources.tally.served
@@ -105,7 +105,7 @@ class StatusReader:
 
 
 def write_standing(standing: Standing) -> bytes:
-    """Write it as JSON, for programs."""
+    """Encode the status as JSON."""
     under_way = [
         {"ref": str(one.ref), "path": one.path, "done": one.done, "size": one.size, "clients": one.clients}
         for one in standing.under_way

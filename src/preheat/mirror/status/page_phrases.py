@@ -1,4 +1,4 @@
-"""Page phrases: the texts of the status page, in each language."""
+"""Page phrases: the status page's texts, in each language."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Phrases:
-    """One language's; `{}` is where a figure goes."""
+    """The texts in one language; `{}` is a placeholder for a number."""
 
     code: str
     title: str
@@ -39,32 +39,32 @@ ENGLISH = Phrases(
     code="en",
     title="preheat mirror",
     models="In the library",
-    none="Nothing is here yet.",
+    none="No models yet.",
     none_hint="Pull a model on this machine: preheat pull OWNER/NAME",
     model="model",
     version="version",
     size="size",
     pinned="pinned",
-    missing="{} not here",
-    fetching="Being fetched now",
-    idle="Nothing is being fetched.",
-    readers="read by {}",
-    saved="not fetched again",
+    missing="{} missing",
+    fetching="Downloads",
+    idle="No downloads in progress.",
+    readers="clients: {}",
+    saved="upstream traffic saved",
     saved_of="{} sent, {} from upstream",
-    here="in the library",
+    here="library size",
     here_of="{} of {} allowed",
-    answers="answers with files",
-    files_here="{} of them were here",
+    answers="file responses",
+    files_here="{} of them cached",
     up="up",
     use="Use it from another machine",
-    use_hint="One line for each client, before the app is started:",
+    use_hint="Set one line for each client before you start the app:",
     no_answer="The mirror does not answer.",
-    evicted="Evicted lately",
-    evicted_hint="{} versions, {} since the start: fetched for clients and unused for longest.",
+    evicted="Recently evicted",
+    evicted_hint="Since the start: {} versions, {}. Least recently used downloads are evicted first.",
 )
 CHINESE = Phrases(
     code="zh-CN",
-    title="preheat 镜像",
+    title="preheat 镜像站",
     models="本地模型库",
     none="这里还没有模型。",
     none_hint="在这台机器上拉取：preheat pull OWNER/NAME",
@@ -85,14 +85,14 @@ CHINESE = Phrases(
     up="已运行",
     use="在其他机器上使用",
     use_hint="启动应用之前，每个客户端只需设置一行：",
-    no_answer="镜像没有响应。",
+    no_answer="镜像站没有响应。",
     evicted="最近清理的版本",
     evicted_hint="启动以来共清理 {} 个版本，释放 {}：都是为客户端拉取、最久未使用的版本。",
 )
 
 
 def preferred(accept_language: str) -> Phrases:
-    """Choose by a browser's Accept-Language (RFC 9110 section 12.5.4); English, if it likes neither."""
+    """Return the language that Accept-Language prefers (RFC 9110 section 12.5.4), English by default."""
     best, chosen = 0.0, ENGLISH
     for wish in accept_language.split(",")[:20]:
         tag, _, rest = wish.strip().partition(";")

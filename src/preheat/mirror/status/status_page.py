@@ -1,4 +1,4 @@
-"""Status page: a mirror's status as HTML, without scripts or outside resources; pure."""
+"""Status page: render a mirror's status as HTML, without external resources; pure."""
 
 import base64
 import hashlib
@@ -45,7 +45,7 @@ pre { background: var(--raised); border: 1px solid var(--line); border-radius: .
   text-align: center }
 @media (max-width: 34rem) { .version { display: none } }
 """
-# What is shown anew is what the server wrote; nothing is put together here.
+# The script only replaces the page's live part with a newer copy from the server.
 _SCRIPT = """
 setInterval(async () => {
   const gone = document.getElementById("gone");
@@ -64,7 +64,7 @@ def _source(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-# Nothing but what is written above can run or be loaded, whatever a model is called.
+# Only the style and script above may load, even if a model's name contains HTML.
 POLICY = (
     f"default-src 'none'; style-src {_source(_STYLE)}; script-src {_source(_SCRIPT)}; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -72,7 +72,7 @@ POLICY = (
 
 
 def write_page(standing: Standing, url: str, say: Phrases) -> str:
-    """Write the page; `url` is where the reader reached the mirror."""
+    """Return the page; `url` is the URL by which the browser reached the mirror."""
     fetches = "".join(_fetch(one, say) for one in standing.under_way) or f'<p class="soft">{say.idle}</p>'
     return f"""<!doctype html>
 <html lang="{say.code}"><head><meta charset="utf-8"><title>{say.title}</title>
@@ -98,7 +98,7 @@ def write_page(standing: Standing, url: str, say: Phrases) -> str:
 
 
 def write_words(standing: Standing, url: str) -> str:
-    """Write the same for a terminal, in short."""
+    """Return a short version for terminals."""
     lines = [f"preheat mirror: {len(standing.models)} versions, {say_size(standing.stored)}", ""]
     lines += [f"  {one.ref}  {one.commit[:12]}  {say_size(one.size)}" for one in standing.models]
     lines += [
@@ -110,11 +110,11 @@ def write_words(standing: Standing, url: str) -> str:
 
 
 def ways_in(url: str) -> tuple[str, ...]:
-    """Say the one line that each client needs."""
+    """Return the lines that configure each client."""
     secure, host = url.startswith("https://"), url.partition("://")[2]
     modelscope = f"export MODELSCOPE_ENDPOINT={url}"
     if secure:
-        # Clients before 1.28 know a host alone, and always speak TLS to it.
+        # Clients before 1.28 accept only a host, and always use TLS.
         modelscope += f" MODELSCOPE_DOMAIN={host}"
     return (f"export HF_ENDPOINT={url}", modelscope, f"preheat pull OWNER/NAME --endpoint hf={url}")
 

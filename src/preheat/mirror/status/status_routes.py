@@ -1,4 +1,4 @@
-"""Status routes: the mirror's own addresses: page, figures, liveness; looked up before the hubs' routes."""
+"""Status routes: the mirror's own URLs (page, metrics, liveness, login), matched before the hubs' routes."""
 
 import re
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from preheat.mirror.status.page_phrases import preferred
 from preheat.mirror.status.status_page import POLICY, write_page, write_words
 
 _HTML, _TEXT, _JSON = "text/html; charset=utf-8", "text/plain; charset=utf-8", "application/json; charset=utf-8"
-_LOGIN = 16_384  # bytes of a login's body
-# What a Host may be; see mirror/http/request_head.py, which has refused all others by now.
+_LOGIN = 16_384  # maximum bytes of a login request's body
+# Allowed characters of a Host; mirror/http/request_head.py has already rejected all others.
 _HOST = re.compile(r"[A-Za-z0-9._~:\[\]%-]+")
 
 
@@ -25,15 +25,16 @@ def reception(
     url: Callable[[], str],
     foreign: Callable[[str], bool] = lambda _host: False,
 ) -> Callable[[Request], Answer]:
-    """Return what answers the mirror's own addresses, and asks `answer` for all others; both only past the door.
+    """Return a handler for the mirror's own URLs, which passes other requests to `answer`; both require the token.
 
-    `url` says where the server listens, for readers who did not say how they reached it; a `foreign` Host is refused.
+    `url` returns the server's URL, for requests without a valid Host; a `foreign` Host is refused. /livez and login
+    need no token.
     """
 
     def received(request: Request) -> Answer:
         path = request.target.partition("?")[0]
         if foreign(request.headers.get("host", "")):
-            return refuse(421, "this mirror is not reached by that name; --host NAME allows it")
+            return refuse(421, "this mirror does not accept that Host; allow it with --host NAME")
         if path == "/livez":
             return _written(_TEXT, "ok\n", request)
         if path == "/api/v1/login" and request.method == "POST" and door().tokens:
@@ -42,7 +43,7 @@ def reception(
             request = door().enter(request)
             match path:
                 case "/" | "/index.html" | "/status.json" | "/metrics" if request.method not in ("GET", "HEAD"):
-                    return refuse(405, f"{request.method} is not answered here", Allow="GET, HEAD")
+                    return refuse(405, f"{request.method} is not allowed", Allow="GET, HEAD")
                 case "/" | "/index.html":
                     return _front(request, look(), _reached(request, url()))
                 case "/status.json":
@@ -60,9 +61,9 @@ def reception(
 
 
 def greeting(door: Callable[[], TokenAuth], most: int) -> Callable[[Request], Answer | int]:
-    """Return what says, before a body is read, how many bytes of it are: none where none is meant.
+    """Return a function that limits a request's body before it is read: 0 bytes for routes without a body.
 
-    A client without the mirror's token is refused first.
+    Requests without the mirror's token get an error response.
     """
 
     def greet(request: Request) -> Answer | int:
@@ -81,14 +82,14 @@ def greeting(door: Callable[[], TokenAuth], most: int) -> Callable[[Request], An
 
 
 def _front(request: Request, standing: Standing, url: str) -> Answer:
-    # Browsers name text/html; curl and the hubs' clients take anything.
+    # Browsers list text/html; curl and the hubs' clients accept anything.
     if "text/html" not in request.headers.get("accept", ""):
         return _written(_TEXT, write_words(standing, url), request)
     return _written(_HTML, write_page(standing, url, preferred(request.headers.get("accept-language", ""))), request)
 
 
 def _reached(request: Request, url: str) -> str:
-    """Say how the reader reached the mirror, perhaps through another server."""
+    """Return the URL by which the client reached the mirror, perhaps through a proxy."""
     host = request.headers.get("host", "")
     if not _HOST.fullmatch(host):
         return url

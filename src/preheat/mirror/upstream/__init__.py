@@ -1,1 +1,1 @@
-"""Pull-through: what is missing is downloaded while it is served."""
+"""Pull-through: download missing files while serving them."""

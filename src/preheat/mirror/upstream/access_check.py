@@ -1,4 +1,4 @@
-"""Access check: whether a client may have a repository's bytes: if its own token, or none, opens it upstream."""
+"""Access check: a client may have a repository's bytes if upstream serves them to its token, or without one."""
 
 from preheat.core.errors import AccessDenied, HubUnavailable, IntegrityError, NoRanges, NotFound
 from preheat.core.ref import Ref
@@ -8,15 +8,15 @@ from preheat.mirror.upstream.recorded_find import Kept
 from preheat.mirror.upstream.upstream import Told, Upstream, Upstreams
 from preheat.mirror.upstream.visibility import CLOSED, ELSEWHERE, OPEN, name_of
 
-# Clients wait ten seconds for headers, so an upstream that is late is waited for less where that can be done without.
+# Clients time out after 10 seconds without headers, so wait less for a slow upstream if a cached answer will do.
 SOON_S = 3.0
 
 
 class AccessCheck:
-    """Threads may share it.
+    """Check a client's access upstream by downloading one byte of a file: a hub may list files that it does not serve.
 
-    The proof is a byte of the very file: a hub may list what it does not give. It holds for the repository and for
-    `fresh_s` seconds, a no for `refused_s`. Which token opened what is kept in the ledger, for outages.
+    A success is cached for the repository and `fresh_s` seconds, a refusal for `refused_s`. The ledger also records
+    which token opened which repository, for outages. Thread-safe.
     """
 
     def __init__(self, upstreams: Upstreams, kept: Kept, fresh_s: float, refused_s: float) -> None:
@@ -28,10 +28,11 @@ class AccessCheck:
         self._opened: AnswerCache[bool] = AnswerCache(lambda _opened: 0, heaviest=20_000)
 
     def admit(self, told: Told, file: File, token: str) -> Told:
-        """Return through what a client with that token may have the bytes; raise AccessDenied if through nothing.
+        """Return the upstream response through which a client with `token` may have a file; else raise AccessDenied.
 
-        Where nobody answers soon, what is open to all is given, and what is not, to whom it was opened before; else
-        raise HubUnavailable. What needed a token is closed from then on, on disk.
+        If upstream does not answer in time, public repositories are served, and private ones to clients whose token has
+        opened them before; for others raise HubUnavailable. A repository that needs a token is recorded as private on
+        disk.
         """
         ref = told.snapshot.ref
         if not told.privately:
@@ -48,9 +49,9 @@ class AccessCheck:
                 if not self._takes(told, token) or not self.was_opened(told.snapshot.ref, token):
                     raise
             else:
-                # Another upstream that has the name opens nothing of the hub's.
+                # Success at another upstream does not make the hub's repository public.
                 if self._takes(told, "any") and self._gate.state(told.snapshot.ref) == CLOSED:
-                    self._gate.note(told.snapshot.ref, OPEN)  # it was opened to all since
+                    self._gate.note(told.snapshot.ref, OPEN)  # it has become public
                 return told
         private = told if told.privately else told.with_token(token)
         try:
@@ -67,24 +68,24 @@ class AccessCheck:
         return private
 
     def refused(self, upstream: Upstream, ref: Ref, no: AccessDenied | NotFound) -> None:
-        """Learn that a client without a token was refused: what the hub no longer opens stays closed in an outage."""
+        """Record that a client without a token was refused: the repository then stays private during an outage."""
         hidden = isinstance(no, AccessDenied) or no.hidden
         if hidden and upstream is self._upstreams.origin(ref.hub) and self._gate.state(ref) == OPEN:
             self._gate.note(ref, CLOSED)
 
     def was_opened(self, ref: Ref, token: str) -> bool:
-        """Whether that token opened it when upstream was last asked."""
+        """Return whether `token` opened the repository at the last check."""
         origin = self._upstreams.origin(ref.hub)
         if not token or origin is None:
             return False
         return self._opened.last(_key(origin, ref, token)) is not None or self._ledger.opened_to(ref, token)
 
     def _takes(self, told: Told, token: str) -> bool:
-        """Whether there is a client's token that may be shown to that upstream."""
+        """Return whether `token` may be sent to that upstream."""
         return bool(token) and told.upstream is self._upstreams.origin(told.upstream.hub)
 
     def _prove(self, told: Told, file: File, token: str, within_s: float | None) -> None:
-        # An empty file is given without asking, so it proves nothing.
+        # An empty file is served without contacting upstream, so it proves nothing.
         proof = file if file.size else next((one for one in told.snapshot.files if one.size), None)
         if proof is not None:
             asked = proof
@@ -100,10 +101,10 @@ def _opens(told: Told, file: File) -> bool:
     try:
         reader = told.hub.open(told.snapshot, file, 0, 1)
     except (NoRanges, IntegrityError):
-        return True  # it gives something: whether that is what it should be, the fetch will say
+        return True  # it sends bytes; the download checks them
     except HubUnavailable as error:
         if error.status in (401, 403):
-            # A pull takes it for a signed address that has expired; this one was signed just now.
+            # In a pull, this status means that a signed URL has expired; but this URL was signed just now.
             raise AccessDenied(error.message) from error
         raise
     try:

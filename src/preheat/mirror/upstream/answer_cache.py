@@ -1,4 +1,4 @@
-"""Answer cache: upstream responses for a limited time; concurrent requests for one are sent once."""
+"""Answer cache: cache upstream responses for a limited time, and send identical concurrent requests once."""
 
 import threading
 import time
@@ -11,16 +11,16 @@ from typing import Generic, TypeVar
 from preheat.core.errors import AccessDenied, HubError, HubUnavailable, NotFound, PreheatError
 
 Value = TypeVar("Value")
-_REFUSAL = 10  # in files: its words take as much room
+_REFUSAL = 10  # in files: an error takes as much memory as ten of them
 
 
 class Late(HubUnavailable):
-    """There is no answer yet; it is still waited for."""
+    """The upstream has not answered in time; the request is still running."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept(Generic[Value]):
-    """An answer, or an error; or both, where nobody answers any more what was answered once."""
+    """A cached value, or an error; both if the upstream fails now but answered before."""
 
     value: Value | None
     error: HubError | None
@@ -30,7 +30,7 @@ class _Kept(Generic[Value]):
 
 @dataclass(slots=True, eq=False)
 class _Question(Generic[Value]):
-    """What is being asked, since `began`; once it is `over`, with an answer that is kept, or an error that is not."""
+    """A running request, since `began`; once `over` is set, it has a result to cache, or an error not to cache."""
 
     began: float = field(default_factory=time.monotonic)
     over: threading.Event = field(default_factory=threading.Event)
@@ -39,9 +39,9 @@ class _Question(Generic[Value]):
 
 
 class AnswerCache(Generic[Value]):
-    """Keeps answers, and refusals, up to a weight in all; what was asked for longest ago is forgotten first.
+    """Cache responses and refusals up to a total weight; evict the least recently used first.
 
-    Threads may share it: while one asks, others that want to know the same wait.
+    Thread-safe: callers with the same key wait for one request.
     """
 
     def __init__(self, weigh: Callable[[Value], int], heaviest: int = 100_000) -> None:
@@ -55,10 +55,10 @@ class AnswerCache(Generic[Value]):
     def recall(
         self, key: Hashable, ask: Callable[[], Value], fresh_s: float, refused_s: float, within_s: float | None = None
     ) -> Value:
-        """Return the answer if it is fresh, else what `ask` returns. What it raises, a HubError, is kept too.
+        """Return the cached value if it is fresh, else the value that `ask` returns; a HubError is cached too.
 
-        Raise Late if it has not returned `within_s` seconds after it was first called; it goes on in a thread of its
-        own, and what comes of it is kept for the next caller.
+        Raise Late if `ask` has not returned `within_s` seconds after it started; it continues in a thread, and its
+        result is cached for the next caller.
         """
         kept = self._look(key)
         if kept is None or time.monotonic() >= kept.until:
@@ -69,7 +69,7 @@ class AnswerCache(Generic[Value]):
         return kept.value
 
     def last(self, key: Hashable) -> Value | None:
-        """Return the answer last given, fresh or not, unless it was refused since."""
+        """Return the last value, fresh or stale; None if it was refused since."""
         kept = self._look(key)
         return kept.value if kept is not None else None
 
@@ -102,11 +102,11 @@ class AnswerCache(Generic[Value]):
         return kept
 
     def _await(self, key: Hashable, ask: Callable[[], _Kept[Value]], within_s: float | None) -> _Kept[Value]:
-        """Have the question asked unless it is already, and wait for what comes of it."""
+        """Start the request unless it is running, and wait for its result."""
         with self._turn:
             question, kept = self._asking.get(key), self._kept.get(key)
             if question is None and kept is not None and time.monotonic() < kept.until:
-                return kept  # it was answered just now
+                return kept  # another thread has just cached it
             is_mine = question is None
             if question is None:
                 question = self._asking[key] = _Question()
@@ -114,7 +114,7 @@ class AnswerCache(Generic[Value]):
             self._answer(key, question, ask)
         began = question.began
         if not question.over.wait(None if within_s is None else max(began + within_s - time.monotonic(), 0.0)):
-            raise Late("the upstream has not answered yet")
+            raise Late("upstream has not answered yet")
         if question.error is not None:
             raise question.error
         assert question.kept is not None
@@ -137,5 +137,5 @@ def _in_background(act: Callable[[], None]) -> bool:
     try:
         threading.Thread(target=act, name="question", daemon=True).start()
     except RuntimeError:
-        return False  # no thread is to be had
+        return False  # the system cannot start another thread
     return True

@@ -14,19 +14,19 @@ from preheat.core.snapshot import File
 from preheat.library.blobs.ranges import ByteRange, merge
 from preheat.mirror.http.messages import BrokenOff
 
-# The end of a file, kept back until the digest fits: without it, no client takes the file for complete.
+# Bytes at a file's end that are sent only once the digest matches: without them, a client sees the file as incomplete.
 HELD_BACK = 64 << 10
-# Waiting readers are woken at once when they have waited for long, and else no more often than this.
+# Wake waiting readers at most this often.
 _BREATH_S = 0.01
-# What is not verified goes out in pieces of that size: between two of them it may turn out to be wrong.
+# Unverified bytes are sent in pieces of this size: between two pieces, the download may turn out to be wrong.
 _PIECE = 1 << 20
 
 
 class Arrival:
-    """See Watcher; readers come and go, in threads of their own, and the fetch goes on without any.
+    """Track one download (see Watcher) and its readers, each in its own thread; it continues without readers.
 
-    `ref` and `file` are those of the first who asked; `kept` is where the blob will be. Readers are broken off when
-    nothing has come for `silence_s` seconds.
+    `ref` and `file` come from the first request; `kept` is the blob's final path. A reader's response is aborted when
+    no bytes have arrived for `silence_s` seconds.
     """
 
     def __init__(self, ref: Ref, file: File, kept: Path, silence_s: float = 75.0) -> None:
@@ -47,7 +47,7 @@ class Arrival:
         self.stopped = False
         self._numbers = itertools.count()
 
-    # ---- what its fetch tells
+    # ---- called by the download
 
     def began(self, path: Path, here: Iterable[ByteRange]) -> None:
         """See Watcher."""
@@ -65,21 +65,21 @@ class Arrival:
                 self._changed.notify_all()
 
     def forgot(self, here: Iterable[ByteRange]) -> None:
-        """See Watcher. Who has read some of it already may have read what is wrong, and is broken off."""
+        """See Watcher. Abort all readers: the bytes that they have sent may be wrong."""
         with self._changed:
             self._here = merge(here)
             self._age += 1
             self._changed.notify_all()
 
     def wanted(self) -> int | None:
-        """See Watcher. Who waits is served in turns: one who follows the front waits again at once."""
+        """See Watcher. Rotate among the waiting readers, so that none of them starves the others."""
         with self._changed:
             waiting = list(dict.fromkeys(at for at in self._readers.values() if at is not None))
             self._turns += 1
             return waiting[self._turns % len(waiting)] if waiting else None
 
     def end(self, error: PreheatError | None) -> None:
-        """Learn that it is in the library, whole and verified; or, with an error, that it will not be."""
+        """Record that the file is complete, verified and in the library, or the error that ended the download."""
         with self._changed:
             self._whole, self._error = error is None, error
             if error is None:
@@ -87,41 +87,41 @@ class Arrival:
             self._changed.notify_all()
 
     def await_some(self, within_s: float) -> None:
-        """Wait until something is here, or that long."""
+        """Wait until the first bytes have arrived, at most `within_s` seconds."""
         with self._changed:
             self._changed.wait_for(lambda: self._here or self._error is not None, within_s)
 
-    # ---- what people ask
+    # ---- state
 
     @property
     def done(self) -> int:
-        """Bytes that are here."""
+        """Bytes downloaded so far."""
         with self._changed:
             return sum(stop - start for start, stop in self._here)
 
     @property
     def lonely_s(self) -> float:
-        """For how many seconds nobody has read it."""
+        """Seconds since the last reader left; 0 while there are readers."""
         with self._changed:
             return 0.0 if self._readers else time.monotonic() - self._left_at
 
     def stop(self) -> None:
-        """Have its fetch end; what came is kept, and gone on from when it is asked for again."""
+        """Ask the download to stop; the bytes so far are stored, and a later request resumes it."""
         self.stopped = True
 
     @property
     def spoilt(self) -> bool:
-        """Whether bytes that may have been handed out turned out to be wrong."""
+        """Whether bytes that may have been sent to a client turned out to be wrong."""
         with self._changed:
             return self._age > 0 or isinstance(self._error, IntegrityError)
 
     @property
     def clients(self) -> int:
-        """How many are reading."""
+        """Number of readers."""
         with self._changed:
             return len(self._readers)
 
-    # ---- what readers do
+    # ---- called by readers
 
     @property
     def verified(self) -> bool:
@@ -130,9 +130,9 @@ class Arrival:
             return self._whole
 
     def await_first(self, start: int, stop: int) -> int:
-        """Wait until something of an answer could be sent; return the age of the bytes, for `pieces`.
+        """Wait until part of bytes `start` to `stop` can be sent; return the age of the bytes, for `pieces`.
 
-        Raise what ended the fetch, so that it can be said while there is still a status to say it with.
+        Raise the error that ended the download, while the response can still have an error status.
         """
         with self._reading() as number:
             if start < stop:
@@ -141,10 +141,10 @@ class Arrival:
                 return self._age
 
     def pieces(self, start: int, stop: int, age: int) -> Generator[tuple[io.FileIO, int, int]]:
-        """Hand out bytes `start` up to `stop` as they come: a file, and the first and last of what to send of it.
+        """Yield bytes `start` to `stop` as they arrive: an open file, and the start and stop offsets to send from it.
 
-        An answer that ends with the file's last byte keeps the file's end back until the digest fits. Raise BrokenOff
-        when the rest will not come, or what was handed out before may be wrong.
+        A range that reaches the file's last 64 KiB gets them only once the digest matches. Raise BrokenOff if the rest
+        cannot be sent, or if bytes that were yielded before may be wrong.
         """
         try:
             with self._reading() as number:
@@ -163,7 +163,7 @@ class Arrival:
         return stop > self.file.size - HELD_BACK
 
     def _reach(self, number: int, at: int, stop: int, hold: bool, age: int | None) -> int:  # noqa: FBT001 - internal
-        """Wait for the byte `at`; say up to where all is here."""
+        """Wait for the byte `at`; return the end of the contiguous bytes from there."""
         with self._changed:
             silent_since, had = time.monotonic(), -1
             try:
@@ -180,9 +180,11 @@ class Arrival:
                     self._changed.wait(2 * _BREATH_S)
                     now, have = time.monotonic(), sum(part.stop - part.start for part in self._here)
                     silent_since, had = (now, have) if have != had else (silent_since, had)
-                    # When all is here its digest is being made, which takes as long as it takes.
+                    # Once all bytes have arrived, the digest is computed, which has no time limit.
                     if now - silent_since > self._silence_s and have < self.file.size:
-                        raise HubUnavailable(f"nothing of {self.file.path} has come for {self._silence_s:.0f} seconds")
+                        raise HubUnavailable(
+                            f"no bytes of {self.file.path} have arrived for {self._silence_s:.0f} seconds"
+                        )
             finally:
                 self._readers[number] = None
 
@@ -193,23 +195,23 @@ class Arrival:
             file = io.FileIO(path)
         except FileNotFoundError:
             try:
-                file = io.FileIO(self._kept)  # sealed meanwhile
+                file = io.FileIO(self._kept)  # sealed since
             except OSError as error:
-                raise BrokenOff(f"{self.file.path} has just left this mirror") from error
+                raise BrokenOff(f"{self.file.path} has just been removed from this mirror") from error
         with self._changed:
-            # What failed has lost its name, which another fetch may have taken by now.
+            # A failed download's name may belong to another download by now.
             if self._error is not None or age != self._age:
                 file.close()
                 raise BrokenOff(f"{self.file.path} turned out to be wrong")
         return file
 
     def enter(self, number: int) -> None:
-        """Count a reader in."""
+        """Add a reader."""
         with self._changed:
             self._readers[number] = None
 
     def leave(self, number: int) -> None:
-        """Count a reader out."""
+        """Remove a reader."""
         with self._changed:
             del self._readers[number]
             self._left_at = time.monotonic()
@@ -219,7 +221,7 @@ class Arrival:
 
 
 class _Reading:
-    """Counts a reader in, and out."""
+    """Add a reader, and remove it at the end of the block."""
 
     def __init__(self, arrival: Arrival, number: int) -> None:
         self._arrival = arrival
@@ -234,7 +236,7 @@ class _Reading:
 
 
 def _add(here: list[ByteRange], new: ByteRange) -> None:
-    """Add a range to others that are sorted and lie apart, in their place."""
+    """Merge a range into a sorted list of disjoint ranges, in place."""
     at = bisect_right(here, new)
     start, stop = new
     first = at
@@ -249,6 +251,6 @@ def _add(here: list[ByteRange], new: ByteRange) -> None:
 
 
 def _upto(here: list[ByteRange], at: int) -> int:
-    """Say up to where all is here, from `at` on."""
+    """Return the end of the contiguous bytes from `at`; `at` if that byte is missing."""
     place = bisect_right(here, at, key=lambda part: part.start)
     return max(at, here[place - 1].stop) if place else at

@@ -1,4 +1,4 @@
-"""Fetches: one download for each digest, for any number of clients."""
+"""Fetches: one download for each digest, shared by any number of clients."""
 
 import gc
 import threading
@@ -18,21 +18,21 @@ from preheat.mirror.upstream.spoiled_files import Spoilt
 from preheat.transfer.fetch import Policy, fetch
 from preheat.transfer.route import Lines, Way
 
-# More files than that are not fetched at once, apart from as many small ones; for one more, a fetch that no client has
-# waited for that long is stopped, or the client is told to come again.
+# Maximum concurrent downloads of large files, and separately of small ones. To start one more, a download that has had
+# no reader for `_LONELY_S` is stopped; without one, the client gets a 503 with Retry-After.
 MOST_FETCHES = 32
 _LONELY_S = 2.0
 _SOON_S = 0.25
-# A file whose bytes were wrong as often, one fetch after the other, is not fetched for a while: clients that begin
-# again by themselves would never end.
+# After this many downloads in a row with wrong bytes, a file is not downloaded for a while: clients that retry by
+# themselves would never stop.
 _WRONG_OFTEN, _WRONG_S = 2, 60.0
 _MOST_WRONG = 1_000
-_CONNECTIONS = 48  # of the first fetch; each has a buffer of up to 1 MiB
+_CONNECTIONS = 48  # for the first download, fewer for further ones; each has a buffer of up to 1 MiB
 
 
 @dataclass(frozen=True, slots=True)
 class UnderWay:
-    """A fetch: of which file, how many of its bytes are here, and how many clients read it now."""
+    """A download: its file, the bytes `done` of `size`, and the number of clients that read it now."""
 
     ref: Ref
     path: str
@@ -43,7 +43,7 @@ class UnderWay:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Answers with a file that was here, and with one that was not; files fetched; bytes of bodies from upstream."""
+    """Responses with a cached file (`hits`) and without (`misses`); downloads; bytes `received` from upstream."""
 
     hits: int = 0
     misses: int = 0
@@ -54,7 +54,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """What to fetch, and how: `helpers` as of `fetch`. `keep` writes down what it is for, beside it."""
+    """A file to download, and its sources; `helpers` as for `fetch`. `keep` records the snapshot in the library."""
 
     snapshot: Snapshot
     file: File
@@ -64,9 +64,9 @@ class Errand:
 
 
 class Fetches:
-    """Threads may share it. A fetch ends when its file is in the library or cannot be had, and not before.
+    """Run the downloads. One ends only when its file is in the library, or has failed.
 
-    Clients are broken off when nothing has come for `silence_s` seconds.
+    A client's response is aborted when no bytes have arrived for `silence_s` seconds. Thread-safe.
     """
 
     def __init__(self, library: Library, policy: Policy, on_event: Listener, silence_s: float = 75.0) -> None:
@@ -77,77 +77,81 @@ class Fetches:
         self._spoilt = Spoilt(library.root)
         self._turn = threading.Lock()
         self._arrivals: dict[Digest, Arrival] = {}
-        self._wrong: dict[Digest, tuple[int, float]] = {}  # how often in a row, and when last
+        self._wrong: dict[Digest, tuple[int, float]] = {}  # failures in a row, and the time of the last
         self._counts = Counts()
 
     def under_way(self) -> list[UnderWay]:
-        """List the fetches under way, in the order they began."""
+        """Return the running downloads, oldest first."""
         with self._turn:
             arrivals = list(self._arrivals.values())
         return [UnderWay(one.ref, one.file.path, one.done, one.file.size, one.clients) for one in arrivals]
 
     @property
     def counts(self) -> Counts:
-        """What was counted since the start."""
+        """Counts since the start."""
         with self._turn:
             return self._counts
 
     def hit(self) -> None:
-        """Count an answer with a file that was here."""
+        """Count a response with a cached file."""
         self._count(hits=1)
 
     def continues(self, file: File) -> bool:
-        """Whether a client may go on with what it has of a file: no bytes of it have turned out wrong."""
+        """Return whether a client may resume a partial file: none of its bytes have turned out to be wrong."""
         with self._turn:
             arrival = self._arrivals.get(file.digest)
         return not (arrival is not None and arrival.spoilt) and not self._spoilt.has(file.digest)
 
     def join(self, errand: Errand) -> Arrival:
-        """Return the fetch of a file, begun now if none is under way; raise HubUnavailable while there are too many."""
+        """Return a file's download, started if none is running.
+
+        Raise HubUnavailable if too many are running, IntegrityError if upstream has repeatedly sent wrong bytes or two
+        listings disagree on the size.
+        """
         file = errand.file
         with self._turn:
             arrival = self._arrivals.get(file.digest)
             times, at = self._wrong.get(file.digest, (0, 0.0))
             if arrival is None:
                 if times >= _WRONG_OFTEN and time.monotonic() - at < _WRONG_S:
-                    raise IntegrityError(f"{file.path}: the upstream has sent wrong bytes {times} times")
+                    raise IntegrityError(f"{file.path}: upstream has sent wrong bytes {times} times")
                 self._make_room(file)
                 arrival = Arrival(errand.snapshot.ref, file, self._library.path(file.digest), self._silence_s)
                 self._arrivals[file.digest] = arrival
                 self._library.watchers[file.digest] = arrival
                 self._begin(arrival, errand)
             elif arrival.file.size != file.size:
-                # By which of the two sizes an answer is complete will be known when the digest is.
+                # Only the digest will show which of the two sizes is right.
                 raise IntegrityError(
-                    f"{file.path}: it is being fetched, and was said to have {arrival.file.size} bytes"
+                    f"{file.path}: it is being downloaded, and is listed with {arrival.file.size} bytes elsewhere"
                 )
         self._count(misses=1)
         return arrival
 
     def _make_room(self, file: File) -> None:
-        """Stop a fetch that no client waits for, if a slot for one more file is needed; raise HubUnavailable."""
+        """Stop a download without readers if all slots are taken; raise HubUnavailable if there is none to stop."""
         alike = [one for one in self._arrivals.values() if (one.file.size > SMALL) == (file.size > SMALL)]
         going = sum(one.stopped for one in alike)
         if len(alike) - going < MOST_FETCHES:
             return
         lonely = [one for one in alike if not one.stopped and one.lonely_s >= _LONELY_S]
         if not lonely or going >= MOST_FETCHES:
-            raise HubUnavailable(f"this mirror fetches {MOST_FETCHES} files already", wait_s=5.0)
+            raise HubUnavailable(f"this mirror is already downloading {MOST_FETCHES} files", wait_s=5.0)
         max(lonely, key=lambda one: one.lonely_s).stop()
 
     def _begin(self, arrival: Arrival, errand: Errand) -> None:
         try:
             threading.Thread(target=self._fetch, args=(arrival, errand), name="arrival", daemon=True).start()
         except RuntimeError as error:
-            # No thread is to be had: nor would anybody ever end what is under way.
+            # The system cannot start another thread, so nothing would ever end this download.
             del self._arrivals[errand.file.digest]
             del self._library.watchers[errand.file.digest]
-            raise HubUnavailable("this mirror is too busy to fetch one more file", wait_s=5.0) from error
+            raise HubUnavailable("this mirror is too busy to download another file", wait_s=5.0) from error
 
     def _fetch(self, arrival: Arrival, errand: Errand) -> None:
         file = errand.file
         written, ended = threading.Event(), threading.Event()
-        error: PreheatError | None = PreheatError(f"{file.path}: this mirror has a fault")
+        error: PreheatError | None = PreheatError(f"{file.path}: internal error of this mirror")
         try:
             self._library.prepare(file.size - self._library.partial_size(file))
             beside = (arrival, errand, written, ended)
@@ -159,7 +163,7 @@ class Fetches:
             error = None
         except PreheatError as trouble:
             error = trouble.again()
-            self._on_event(Noted(f"{errand.snapshot.ref} {file.path}", f"not fetched: {error.message}"))
+            self._on_event(Noted(f"{errand.snapshot.ref} {file.path}", f"not downloaded: {error.message}"))
         finally:
             if arrival.spoilt or isinstance(error, IntegrityError):
                 self._spoilt.note(file.digest)
@@ -171,7 +175,7 @@ class Fetches:
             arrival.end(error)
             ended.set()
         if file.size > SMALL or error is not None:
-            # A fetch and the errors that it met hold each other, and with them files that are open.
+            # A download and its errors reference each other, and keep files open until they are collected.
             gc.collect()
 
     def _judge(self, file: File, *, wrong: bool) -> None:
@@ -182,9 +186,9 @@ class Fetches:
             self._wrong[file.digest] = times + 1, time.monotonic()
 
     def _write(self, arrival: Arrival, errand: Errand, written: threading.Event, ended: threading.Event) -> None:
-        """Write down what an errand is for, and claim the blob until it is here.
+        """Record the snapshot, and claim the blob until the download ends.
 
-        That waits for the disk, and clients wait for their first byte: so it is done beside, and after that.
+        Runs in its own thread, after the first bytes have arrived: it waits for the disk, and must not delay clients.
         """
         arrival.await_some(_SOON_S)
         try:
@@ -193,23 +197,23 @@ class Fetches:
                 written.set()
                 ended.wait()
         except PreheatError as error:
-            self._on_event(Noted(str(errand.snapshot.ref), f"not written down: {error.message}"))
+            self._on_event(Noted(str(errand.snapshot.ref), f"not recorded: {error.message}"))
         finally:
             written.set()
 
     def _share(self, file: File) -> int:
-        """Say how many connections a fetch may have, of those that all may."""
+        """Return how many connections a download may use."""
         with self._turn:
             others = len(self._arrivals)
-        worth = 1 + (file.size >> 19)  # half a mebibyte each, which is what a connection is asked for at least
+        worth = 1 + (file.size >> 19)  # at least 512 KiB for each connection
         return max(1, min(self._policy.connections, _CONNECTIONS // max(others, 1), worth))
 
     def _note(self, event: Event, arrival: Arrival) -> None:
         if arrival.stopped:
-            raise HubUnavailable("no client waits for it, and another file was asked for", wait_s=1.0)
+            raise HubUnavailable("stopped to make room for another file, as no client was reading it", wait_s=1.0)
         if isinstance(event, Received):
             self._count(received=event.size)
-        if not isinstance(event, Away):  # once a second for each fetch is too much
+        if not isinstance(event, Away):  # one a second for each download is too many
             self._on_event(event)
 
     def _count(self, **more: int) -> None:

@@ -1,4 +1,4 @@
-"""Private blobs: those that only private repositories brought, and proof that others have them too."""
+"""Private blobs: blobs downloaded only for private repositories, and proof that another repository has them."""
 
 import contextlib
 from pathlib import Path
@@ -16,7 +16,7 @@ _FRESH_S, _REFUSED_S = 86_400.0, 60.0
 
 
 def brought_privately(root: Path, file: File) -> list[str]:
-    """Return the hubs (`hf`, `ms`) whose private repositories alone have brought a blob to the library at `root`."""
+    """Return the hubs (`hf`, `ms`) for whose private repositories a blob was downloaded; none if the blob is public."""
     return [hub for hub in (HUGGING_FACE, MODELSCOPE) if _mark(root, hub, file).exists()]
 
 
@@ -25,11 +25,13 @@ def _mark(root: Path, hub: str, file: File) -> Path:
 
 
 class Possession:
-    """One empty file a blob, `mirror/private/HUB/ALGORITHM-HEX`, as long as nothing else has brought the blob.
+    """Mark each private blob with an empty file, `mirror/private/HUB/ALGORITHM-HEX`, until it turns out to be public.
 
-    To list a digest proves nothing: who knows it need not have the bytes. A blob that came for a private repository is
-    given for another upstream's repository only after that upstream has sent all of it. The hub that the repository is
-    private at lists digests only of bytes that were uploaded to it. Threads may share it.
+    A listed digest proves nothing, because anyone can copy a digest without having the bytes. So a blob that was
+    downloaded for a private repository is served for another upstream's repository only after that upstream has sent
+    all of its bytes. The hub of the private repository needs no such proof: it lists only digests of uploaded bytes.
+
+    Thread-safe.
     """
 
     def __init__(self, library: Library, upstreams: Upstreams) -> None:
@@ -38,22 +40,25 @@ class Possession:
         self._proved: AnswerCache[bool] = AnswerCache(lambda _proved: 0, heaviest=20_000)
 
     def note_private(self, file: File, told: Told) -> None:
-        """Keep that a blob is about to come for a private repository; raise HubUnavailable if that cannot be kept."""
+        """Mark a blob as private before its download; raise HubUnavailable if the mark cannot be written."""
         if self._library.has(file.digest):
             return
         try:
             write_whole(_mark(self._library.root, told.upstream.hub, file), b"")
         except OSError as error:
-            raise HubUnavailable(f"{file.path} is private, and that cannot be noted: {error}") from error
+            raise HubUnavailable(f"{file.path} is private, and the mark for it cannot be written: {error}") from error
 
     def require(self, told: Told, file: File) -> None:
-        """Raise IntegrityError or HubUnavailable unless the upstream that told of a file has its bytes."""
+        """Raise IntegrityError or HubUnavailable unless the upstream that listed a file has its bytes.
+
+        May download the whole file from that upstream; the result is cached.
+        """
         hubs = brought_privately(self._library.root, file)
         if not hubs:
             return
         if any(told.upstream is self._upstreams.origin(hub) for hub in hubs):
             if not told.privately:
-                self._forget(file)  # it is open at the very hub
+                self._forget(file)  # it is public at the hub itself
             return
         key = (file.digest, told.upstream.url, told.snapshot.ref.repo)
         self._proved.recall(key, lambda: _sends_all(told, file), _FRESH_S, _REFUSED_S)
@@ -81,5 +86,5 @@ def _sends_all(told: Told, file: File) -> bool:
     except PreheatError as error:
         raise HubUnavailable(f"{file.path}: {error.message}", wait_s=_REFUSED_S) from error
     if hashing.hexdigest() != file.digest.hex:
-        raise IntegrityError(f"{told.upstream.url} lists {file.path} with a digest that its bytes do not have")
+        raise IntegrityError(f"{told.upstream.url} lists a digest for {file.path} that does not match its bytes")
     return True

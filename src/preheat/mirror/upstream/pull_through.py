@@ -1,4 +1,4 @@
-"""Pull-through: find missing files upstream, and download them while they are served."""
+"""Pull-through: find missing files upstream, and download them while serving them."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +23,7 @@ from preheat.mirror.upstream.visibility import CLOSED, ELSEWHERE, OPEN, name_of
 
 @dataclass(frozen=True, slots=True)
 class Remembering:
-    """For how many seconds an upstream's word holds: what a name means, who may have the bytes, and a no."""
+    """Seconds for which upstream responses are cached: resolved refs, access, and refusals."""
 
     meaning_s: float = 60.0
     access_s: float = 300.0
@@ -31,7 +31,7 @@ class Remembering:
 
 
 class PullThrough:
-    """Threads may share it. The mirror has no token of its own for upstream: it asks with its clients'."""
+    """Resolve refs upstream, with the clients' tokens only, and serve and download files. Thread-safe."""
 
     def __init__(
         self,
@@ -53,10 +53,10 @@ class PullThrough:
         self._told: AnswerCache[Told] = AnswerCache(lambda told: len(told.snapshot.files))
 
     def find(self, ref: Ref, asker: Asker) -> ServedSnapshot | None:
-        """Find what `ref` means upstream, for whom asks; or here, where that is all there is.
+        """Resolve `ref` upstream for `asker`, else from the library and saved responses; None if it is not found.
 
-        An upstream that is late is waited for only where nothing is known of what it said before: a client waits ten
-        seconds for headers. Raise AccessDenied or HubUnavailable where neither can be said.
+        Clients time out after 10 seconds without headers, so a slow upstream is waited for only if no earlier response
+        is saved. Raise AccessDenied or HubUnavailable if neither source can answer.
         """
         if not self._upstreams.of(ref.hub):
             return self._kept.find(ref, asker.token)
@@ -80,7 +80,7 @@ class PullThrough:
         except AccessDenied as error:
             refused = error
         except HubError as error:
-            # Also for an answer that is none of a hub's: a captive portal's page, or a proxy's.
+            # Includes responses that are not a hub's: a captive portal's or proxy's page.
             found = self._last_known(ref, asker.token, error)
             if found is None and (not self._ledger.is_absent(ref) or self._gate.state(ref) == CLOSED):
                 raise
@@ -92,12 +92,12 @@ class PullThrough:
             raise refused
         return own
 
-    # ---- what a name means
+    # ---- resolving
 
     def _answers(self, ref: Ref, asker: Asker, within_s: float | None) -> Iterator[Told]:
-        """Ask one upstream after the other as anybody would, and the hub itself with the client's token after that.
+        """Yield each upstream's response, tried in turn without a token, then with the client's at the hub itself.
 
-        Give each answer in turn; raise HubError or IntegrityError where there is none, Late as `recall` does.
+        Raise HubError or IntegrityError if there is no response, Late as `recall` does.
         """
         errors: list[HubError | IntegrityError] = []
         answered = False
@@ -115,7 +115,7 @@ class PullThrough:
                 except (HubError, IntegrityError) as error:
                     errors.append(error)
                     if self._is_closed_at(upstream, ref):
-                        # Nobody else can say what a private repository is while its hub is away.
+                        # No other upstream can resolve a private repository while its hub is down.
                         raise
                     break
                 answered = True
@@ -138,24 +138,24 @@ class PullThrough:
         )
 
     def _learn(self, upstream: Upstream, ref: Ref, asker: Asker) -> Told:
-        """Ask upstream, and write down what it says: for a restart while it does not answer."""
+        """Resolve `ref` upstream, and save the response for outages and restarts."""
         told = self._upstreams.resolve(upstream, ref, asker)
         own = not self._gate.state(ref) and self._kept.recorded(ref)
         if told.privately and own:
-            return told  # its owner serves it to everybody; what only this client may know stays out of it
+            return told  # the operator's copy is public; keep this client's private view out of it
         with contextlib.suppress(LibraryError):
             if told.privately:
                 self._gate.note(ref, CLOSED)
             self._ledger.note(told.snapshot)
             if self._library.find(ref.at(told.snapshot.commit)) is not None:
-                self._library.record(told.snapshot, self._by)  # files of the commit came before its branch was named
+                self._library.record(told.snapshot, self._by)  # its files were downloaded before the branch was known
         return told
 
     def _last_known(self, ref: Ref, token: str, error: HubError) -> ServedSnapshot | None:
-        """Find what a name meant when somebody last said; of what is closed, only for whom it was opened before."""
+        """Return the last known snapshot; for a private repository, only if `token` has opened it before."""
         told = self._last(ref, token)
         if self._gate.state(ref) == CLOSED and not self._access.was_opened(ref, token):
-            # Its list was shown to this very token; its bytes still want a proof.
+            # The list was sent to this very token; the bytes still need proof of access.
             return replace(self._found(told, token), stale=not ref.pinned) if told is not None and token else None
         told = self._last(ref, "") or told
         if told is not None:
@@ -163,18 +163,18 @@ class PullThrough:
         found = self._kept.find(ref, token)
         if found is None:
             return None
-        # Of an upstream that is only late, bytes can still be had.
+        # An upstream that is merely slow can still send bytes.
         fetch = None if isinstance(error, Late) else _in_vain(error)
         return replace(found, stale=not ref.pinned, fetch=fetch)
 
     def _patiently(self, ref: Ref, asker: Asker) -> Callable[[File], Arriving]:
-        """Return what fetches a file as soon as upstream says which files there are."""
+        """Return a function that waits for upstream's file list, then downloads a file."""
 
         def fetch(file: File) -> Arriving:
             told = next(self._answers(ref, asker, None))
             found = self._found(told, asker.token)
             if found.fetch is None or not any(one.digest == file.digest for one in told.snapshot.files):
-                raise HubUnavailable(f"{file.path} is not here, and upstream has another by now", wait_s=1.0)
+                raise HubUnavailable(f"{file.path} is not downloaded, and upstream has changed", wait_s=1.0)
             found.admit(file)
             return found.fetch(file)
 
@@ -184,12 +184,12 @@ class PullThrough:
         keys = ((ref, upstream.url, name_of(token)) for upstream in self._upstreams.of(ref.hub))
         return next((told for key in keys if (told := self._told.last(key)) is not None), None)
 
-    # ---- what is given of it
+    # ---- serving
 
     def _found(self, told: Told, token: str, others: Iterable[Told] = ()) -> ServedSnapshot:
-        """Describe what was told; where that upstream does not give a file after all, `others` are asked for it."""
+        """Return a response as a ServedSnapshot; try `others` for a file that its upstream lists but does not serve."""
         snapshot, library, ref = told.snapshot, self._library, told.snapshot.ref
-        # What lay in the library before anything came through is its owner's to give.
+        # Versions that the operator added to the library are public.
         own = not self._gate.state(snapshot.ref) and self._kept.recorded(snapshot.ref)
         way: list[Told] = []
 
@@ -198,7 +198,7 @@ class PullThrough:
             if not (own and here):
                 way.append(self._admit(told, file, token, others))
                 if here:
-                    keep()  # the bytes came for another repository, and nothing will be fetched for this one
+                    keep()  # the blob was downloaded for another repository, so no download will record this one
 
         def keep() -> None:
             if not own and not self._gate.state(snapshot.ref):
@@ -231,7 +231,7 @@ class PullThrough:
         )
 
     def _admit(self, told: Told, file: File, token: str, others: Iterable[Told]) -> Told:
-        """Return through which answer a client may have a file: the first whose upstream gives it."""
+        """Return the first response whose upstream serves the file to this client."""
         try:
             return self._access.admit(told, file, token)
         except (NotFound, AccessDenied):
@@ -242,7 +242,7 @@ class PullThrough:
             raise
 
     def _name(self, snapshot: Snapshot) -> None:
-        """Record the branches of a commit: a client that takes a whole repository names its branch only once."""
+        """Record a commit's branches: a client that downloads a whole repository names the branch only once."""
         for revision, commit in self._ledger.revisions(snapshot.ref).items():
             if commit == snapshot.commit:
                 self._library.record(snapshot.named(snapshot.ref.at(revision)), self._by)
@@ -251,12 +251,12 @@ class PullThrough:
 def _in_vain(error: HubError) -> Callable[[File], Arriving]:
     def fetch(file: File) -> Arriving:
         wait_s = error.wait_s if isinstance(error, HubUnavailable) else None
-        raise HubUnavailable(f"{file.path} is not here, and {error.message}", hint=error.hint, wait_s=wait_s)
+        raise HubUnavailable(f"{file.path} is not downloaded, and {error.message}", hint=error.hint, wait_s=wait_s)
 
     return fetch
 
 
 def _until_silent(answers: Iterable[Told]) -> Iterator[Told]:
-    """Give the answers until one fails."""
+    """Yield the responses until one fails."""
     with contextlib.suppress(HubError, IntegrityError):
         yield from answers

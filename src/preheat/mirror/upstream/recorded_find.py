@@ -1,4 +1,4 @@
-"""Recorded find: find files by records and saved upstream responses, without asking upstream."""
+"""Recorded find: find files by records and saved upstream responses, without contacting upstream."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from preheat.mirror.upstream.visibility import CLOSED, ELSEWHERE, OPEN, Gate
 
 
 class Kept:
-    """Threads may share it. `gate` and `ledger` are those of the library."""
+    """Find snapshots in the library, with the library's `gate` and `ledger`. Thread-safe."""
 
     def __init__(self, library: Library) -> None:
         self.gate = Gate(library.root)
@@ -23,17 +23,20 @@ class Kept:
         self._spoilt = Spoilt(library.root)
 
     def find(self, ref: Ref, token: str = "") -> ServedSnapshot | None:
-        """Find what a ref meant last; raise AccessDenied for what upstream opens only to some, and not to `token`."""
+        """Find the snapshot that a ref last resolved to, or None.
+
+        Raise AccessDenied if the repository is private and `token` has not opened it before.
+        """
         recorded = self._library.find(ref)
         snapshot = recorded or self.ledger.find(ref)
         if snapshot is None:
             return None
         state = self.gate.state(ref)
         if state == CLOSED and not self.ledger.opened_to(ref, token):
-            raise AccessDenied(f"{ref} is not open to everybody, and this mirror cannot ask to whom it is")
+            raise AccessDenied(f"{ref} is private, and this mirror cannot check upstream whether your token opens it")
 
         def locate(file: File) -> Path | None:
-            # A list that nothing was fetched from proves nothing: its digests open no bytes of other repositories.
+            # A saved file list alone proves nothing: its digests must not open bytes of other repositories.
             strange = recorded is None or (state in (OPEN, ELSEWHERE) and brought_privately(self._library.root, file))
             return None if strange else self.place(file)
 
@@ -45,9 +48,9 @@ class Kept:
         )
 
     def recorded(self, ref: Ref) -> bool:
-        """Whether the library has any version of the repository."""
+        """Return whether the library has any version of the repository."""
         return bool(self._library.revisions(ref)) or self._library.find(ref) is not None
 
     def place(self, file: File) -> Path | None:
-        """Say where a file's bytes are, None where they are not here or not right."""
+        """Return the path of a file's blob; None if it is missing or damaged."""
         return self._library.path(file.digest) if self._library.sound(file) else None

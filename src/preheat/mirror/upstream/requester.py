@@ -1,4 +1,4 @@
-"""Requester: the client on whose behalf upstream is asked: its token, and the mirrors passed so far."""
+"""Requester: the client for which upstream is contacted: its token, and the mirrors passed so far."""
 
 import re
 from collections.abc import Mapping
@@ -11,22 +11,25 @@ _LONGEST_WAY = 8
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """`via` names the mirrors so far, the first one first."""
+    """A client's token and, in `via`, the names of the mirrors passed so far, the first one first."""
 
     token: str = ""
     via: tuple[str, ...] = ()
 
     def named(self, token: str) -> "Asker":
-        """Ask with another token, or none."""
+        """Return a copy with another token, or none."""
         return replace(self, token=token)
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Say through whom the question came (RFC 9110 section 7.6.3)."""
+        """The Via header for upstream (RFC 9110 section 7.6.3); empty without mirrors."""
         return {"Via": ", ".join(f"1.1 {name}" for name in self.via)} if self.via else {}
 
 
 def read_asker(request: Request, name: str) -> Asker | None:
-    """Say who asks the mirror `name`; None for a question that has been here, or at too many, and goes no further."""
+    """Return the requester as the mirror `name` passes it on.
+
+    Return None for a loop, or after eight mirrors: the request must not go upstream.
+    """
     via = tuple(re.findall(r"(?:^|,)\s*[0-9.]+ (preheat-[0-9a-f]{12})", request.headers.get("via", "")[:2000]))
     return None if name in via or len(via) >= _LONGEST_WAY else Asker(bearer(request), (*via, name))

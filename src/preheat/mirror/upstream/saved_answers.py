@@ -1,4 +1,4 @@
-"""Saved answers: what upstream returned, on disk: file lists, branches, and which token opened what."""
+"""Saved answers: upstream responses on disk: file lists, branches, and which token opened which repository."""
 
 import contextlib
 import hashlib
@@ -16,15 +16,18 @@ from preheat.library.records.records import Records
 
 _KEY_SIZE = 32
 _MOST_ABSENT = 10_000
-_MOST_TOLD = 1 << 30  # bytes of lists that no client may ever have fetched a file of
+_MOST_TOLD = 1 << 30  # bytes of file lists, many of which no client may ever use
 
 
 class Ledger:
-    """Folders below `mirror/` in the library: `told/HUB/SLUG/…` as records are, `opened/HUB/SLUG/NAME` for tokens.
+    """Save upstream responses below `mirror/` in the library.
 
-    A restarted mirror answers from it while no upstream does. It is never what the library itself has: `ls` does not
-    show it. Tokens are not written: NAME is an HMAC of one, with a key that only this user may read. A disk that
-    cannot be written or read makes the ledger forgetful, and never ends an answer. Threads may share it.
+    `told/HUB/SLUG/…` contains file lists, in the format of records; `opened/HUB/SLUG/NAME` is an empty file for each
+    token that opened a repository. Tokens are never written: NAME is an HMAC of the token, with a key that only this
+    user can read.
+
+    A restarted mirror serves from the ledger while no upstream answers. It is separate from the library's own versions:
+    `ls` does not list it. Disk errors lose entries, and never fail a response. Thread-safe.
     """
 
     def __init__(self, root: Path) -> None:
@@ -32,7 +35,7 @@ class Ledger:
         self._told = Records(self._root / "told")
 
     def note(self, snapshot: Snapshot) -> None:
-        """Keep which files a commit has, and that its ref means it."""
+        """Save a commit's file list, and the ref that resolved to it."""
         with contextlib.suppress(OSError):
             if self.find(snapshot.ref) != snapshot:
                 self._told.write(snapshot)
@@ -40,13 +43,13 @@ class Ledger:
             self._absent(snapshot.ref).unlink(missing_ok=True)
 
     def find(self, ref: Ref) -> Snapshot | None:
-        """Find what an upstream said last that `ref` means."""
+        """Return the snapshot that `ref` last resolved to upstream, or None."""
         with contextlib.suppress(OSError, LibraryError):
             return self._told.find(ref)
         return None
 
     def note_absent(self, ref: Ref) -> None:
-        """Keep that upstream knows no such repository or revision."""
+        """Save that upstream has no such repository or revision."""
         path = self._absent(ref)
         with contextlib.suppress(OSError):
             if not path.exists():
@@ -54,31 +57,31 @@ class Ledger:
                 self._forget_oldest(path.parent, "*", _MOST_ABSENT, lambda _status: 1)
 
     def is_absent(self, ref: Ref) -> bool:
-        """Whether upstream knew no such repository or revision when it was last asked."""
+        """Return whether upstream had no such repository or revision at the last check."""
         return self._absent(ref).exists()
 
     def revisions(self, ref: Ref) -> dict[str, str]:
-        """Say which branches and tags upstreams named, and at which commits."""
+        """Return the branches and tags that clients have resolved upstream, and their commits."""
         with contextlib.suppress(OSError):
             return self._told.revisions(ref)
         return {}
 
     def open_to(self, ref: Ref, token: str) -> None:
-        """Keep that this token opened a repository upstream."""
+        """Save that this token opened a repository upstream."""
         path = self._opened(ref, token, self._key(make=True))
         with contextlib.suppress(OSError):
             if path is not None and not path.exists():
                 write_whole(path, b"")
 
     def close_to(self, ref: Ref, token: str) -> None:
-        """Keep that this token opens the repository no more."""
+        """Save that this token no longer opens the repository."""
         path = self._opened(ref, token, self._key())
         with contextlib.suppress(OSError):
             if path is not None:
                 path.unlink(missing_ok=True)
 
     def opened_to(self, ref: Ref, token: str) -> bool:
-        """Whether that token opened the repository when an upstream was last asked."""
+        """Return whether this token opened the repository at the last check."""
         path = self._opened(ref, token, self._key())
         with contextlib.suppress(OSError):
             return path is not None and path.exists()
@@ -88,7 +91,7 @@ class Ledger:
         return self._root / "absent" / hashlib.sha256(str(ref).encode()).hexdigest()
 
     def _forget_oldest(self, root: Path, pattern: str, most: int, weigh: Callable[[os.stat_result], int]) -> None:
-        """Remove the oldest files until those that are left weigh no more than `most`."""
+        """Delete the oldest files until the others weigh at most `most`."""
         found = sorted((status.st_mtime, weigh(status), path) for path, status in _files(root, pattern))
         above = sum(weight for _, weight, _ in found) - most
         for _, weight, path in found:
@@ -116,7 +119,7 @@ class Ledger:
                     file.write(secrets.token_bytes(_KEY_SIZE))
                     file.flush()
                     with contextlib.suppress(FileExistsError):
-                        path.hardlink_to(aside)  # the first of two mirrors that start at once wins
+                        path.hardlink_to(aside)  # if two mirrors start at once, the first one's key wins
                     aside.unlink()
                 return path.read_bytes()
         return b""

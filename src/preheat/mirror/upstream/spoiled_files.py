@@ -1,4 +1,4 @@
-"""Spoiled files: those of which clients may have wrong bytes, on disk; such downloads are never resumed."""
+"""Spoiled files: files of which clients may hold wrong bytes; stored on disk, and never resumed."""
 
 import contextlib
 import time
@@ -11,17 +11,17 @@ _KEPT_S = 30 * 86_400.0
 
 
 class Spoilt:
-    """One empty file a digest, `mirror/spoilt/ALGORITHM-HEX`, for 30 days. Threads may share it.
+    """Store one empty file for each digest, `mirror/spoilt/ALGORITHM-HEX`, for 30 days. Thread-safe.
 
-    Clients as huggingface_hub resume by Range and check no digest: what they hold of a file whose bytes turned out
-    wrong would become a wrong file with a right end.
+    Clients such as huggingface_hub resume with Range and check no digest, so wrong bytes that they already hold would
+    stay in a file that looks complete.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root / "mirror" / "spoilt"
 
     def note(self, digest: Digest) -> None:
-        """Keep that wrong bytes under this digest may have been handed out."""
+        """Record that wrong bytes with this digest may have been sent to clients."""
         with contextlib.suppress(OSError):
             write_whole(self._path(digest), b"")
             for path in self._root.iterdir():
@@ -29,7 +29,7 @@ class Spoilt:
                     path.unlink(missing_ok=True)
 
     def has(self, digest: Digest) -> bool:
-        """Whether wrong bytes may have been handed out; a stat(2)."""
+        """Return whether wrong bytes with this digest may have been sent to clients; costs one stat(2)."""
         return self._path(digest).exists()
 
     def _path(self, digest: Digest) -> Path:

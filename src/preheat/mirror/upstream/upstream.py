@@ -1,4 +1,4 @@
-"""Upstream: the hub or other mirror that is asked for what a mirror lacks."""
+"""Upstream: the hub or other mirror from which a mirror downloads missing files."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from preheat.mirror.upstream.requester import Asker
 from preheat.transfer.route import Way
 
 _REST_S = 5.0
-# The hubs' own hosts: a client's token was given by one of these.
+# The hubs' own hosts, which issued the clients' tokens.
 _OWN = {
     HUGGING_FACE: frozenset(("huggingface.co", "hf.co")),
     MODELSCOPE: frozenset(("modelscope.cn", "www.modelscope.cn", "modelscope.ai", "www.modelscope.ai")),
@@ -23,7 +23,7 @@ _OWN = {
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """An endpoint of a hub (`hf` or `ms`); `connect` makes the hub there, for a client's token or none, and headers."""
+    """An endpoint of a hub (`hf` or `ms`); `connect` returns its Hub for a client's token ("" for none) and headers."""
 
     hub: str
     url: str
@@ -32,7 +32,7 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What an upstream said a ref means, and the hub there as it is for `asker`."""
+    """The snapshot that an upstream returned for a ref, and the hub as `asker` reaches it."""
 
     upstream: Upstream
     hub: Hub
@@ -46,21 +46,21 @@ class Told:
 
     @property
     def way(self) -> Way:
-        """The way to its bytes."""
+        """The route to the snapshot's bytes."""
         return Way(self.upstream.url, self.hub, self.snapshot)
 
     def with_token(self, token: str) -> "Told":
-        """Open its files with a client's token."""
+        """Return a copy that opens files with a client's token."""
         asker = self.asker.named(token)
         return replace(self, hub=self.upstream.connect(token, asker.headers), asker=asker)
 
 
 @dataclass(slots=True)
 class Upstreams:
-    """The upstreams in the order in which they are asked, the first named first.
+    """The upstreams, tried in the order given.
 
-    One that did not answer, or asked to slow down, is let rest for some seconds; an answer that one repository is in
-    trouble says nothing about others.
+    An upstream that does not answer, or asks to slow down, is not tried again for at least 5 seconds. An error about
+    one repository does not affect others. Thread-safe.
     """
 
     every: Sequence[Upstream]
@@ -68,21 +68,21 @@ class Upstreams:
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def of(self, hub: str) -> list[Upstream]:
-        """List those of a hub."""
+        """Return a hub's upstreams."""
         return [one for one in self.every if one.hub == hub]
 
     def origin(self, hub: str) -> Upstream | None:
-        """Return the one upstream of a hub that is shown clients' tokens: the hub itself, else the first named."""
+        """Return the only upstream of a hub that receives clients' tokens: the hub itself, else the first one given."""
         ours = self.of(hub)
         own = [one for one in ours if urlsplit(one.url).hostname in _OWN[hub]]
         return next(iter(own or ours), None)
 
     def tokens_for(self, upstream: Upstream, token: str) -> Sequence[str]:
-        """Return what is shown to an upstream, in order: nothing, then the client's token if it was given by it."""
+        """Return the tokens to try at an upstream, in order: none (""), then the client's if it belongs there."""
         return ("", token) if token and upstream is self.origin(upstream.hub) else ("",)
 
     def resolve(self, upstream: Upstream, ref: Ref, asker: Asker) -> Told:
-        """Ask one upstream what `ref` means, with the token that `asker` has or none; raise HubError."""
+        """Resolve `ref` at one upstream with the token of `asker`, if any; raise HubError."""
         with self._turn:
             rests = time.monotonic() < self._rests.get(upstream.url, 0.0)
         if rests:
@@ -96,9 +96,9 @@ class Upstreams:
             raise
 
     def helpers(self, told: Told) -> list[Callable[[], Way | None]]:
-        """Return what asks each of the others, when called, for the same snapshot.
+        """Return functions that each resolve the same snapshot at one of the other upstreams.
 
-        Of what needed a token nobody else is asked: they have no credentials for it, and its name is not theirs.
+        Empty for a private snapshot: the other upstreams have no credentials for it, and must not learn its name.
         """
         if told.privately:
             return []
@@ -112,7 +112,7 @@ class Upstreams:
 
 
 def gravest(errors: Iterable[HubError | IntegrityError]) -> HubError | IntegrityError | None:
-    """Return what to say when no upstream gave an answer: that one may know and is away, else that it is closed."""
+    """Return the error to report if no upstream succeeded: unavailable before denied, and denied before any other."""
     told = list(errors)
     for kind in (HubUnavailable, AccessDenied, HubError):
         found = next((one for one in told if isinstance(one, kind)), None)
@@ -127,6 +127,6 @@ def _finding(other: Upstream, ref: Ref, asker: Asker) -> Callable[[], Way | None
         try:
             return Way(other.url, hub, hub.resolve(ref))
         except PreheatError:
-            return None  # it was to help, and cannot
+            return None  # a helper is optional
 
     return find

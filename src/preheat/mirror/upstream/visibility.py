@@ -1,4 +1,4 @@
-"""Visibility: which repositories came through the mirror, and whether they are public or private upstream."""
+"""Visibility: which repositories the mirror downloaded, and whether they are public or private upstream."""
 
 import hashlib
 from pathlib import Path
@@ -8,22 +8,22 @@ from preheat.disk.temporary_file import write_whole
 from preheat.library.blobs.partial import disk_trouble
 from preheat.library.small_files import read_small
 
-# ELSEWHERE: open at an upstream that is not the hub itself, whose refusal says nothing about it.
+# ELSEWHERE: public at an upstream that is not the hub itself, so that upstream's refusals prove nothing.
 OPEN, CLOSED, ELSEWHERE = "open", "closed", "open elsewhere"
 
 
 class Gate:
-    """One small file a repository in the library, `mirror/HUB/SLUG`: `open`, `closed` or `open elsewhere`.
+    """Store one small file for each repository, `mirror/HUB/SLUG`: `open`, `closed` or `open elsewhere`.
 
-    What has none was put into the library by whoever runs the mirror, and is served to whoever reaches it. Tokens are
-    never written.
+    A repository without such a file was added to the library by the mirror's operator, and is served to every client.
+    Tokens are never written.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root / "mirror"
 
     def state(self, ref: Ref) -> str:
-        """Return the state of what came through, nothing of what did not; what cannot be read is closed."""
+        """Return a repository's state; "" if the mirror did not download it, `closed` if the file cannot be read."""
         try:
             told = read_small(self._path(ref)).decode("ascii", "replace").strip()
         except (FileNotFoundError, NotADirectoryError):
@@ -33,7 +33,7 @@ class Gate:
         return told if told in (OPEN, ELSEWHERE) else CLOSED
 
     def note(self, ref: Ref, state: str) -> None:
-        """Keep the state of a repository, on disk, before anything of it can be there."""
+        """Store a repository's state, before any of its files is stored; raise LibraryError if the disk refuses."""
         if self.state(ref) == state:
             return
         try:
@@ -46,5 +46,5 @@ class Gate:
 
 
 def name_of(token: str) -> str:
-    """Name a token so that nobody can use the name for it; nothing for none."""
+    """Return a token's SHA-256 in hex, to use as a key; "" for no token."""
     return hashlib.sha256(token.encode()).hexdigest() if token else ""
