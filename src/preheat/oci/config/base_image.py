@@ -19,7 +19,7 @@ _PROGRAMS = ("curl", "wget")
 
 @dataclass(frozen=True, slots=True)
 class BaseFindings:
-    """What a base image contains, in response to a BaseQuery.
+    """The answers to a BaseQuery.
 
     `folders` already exist. `clashes` are messages about paths where the base has the wrong kind of file. `python`
     is the path of an interpreter that can run the guard, and `version` is its version. `unread` are the digests of
