@@ -90,7 +90,7 @@ class LayoutTarget:
             self._write(self._folder / "oci-layout", _VERSION)
             lock = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                # Two builds may update the same index. The folder is locked, since its files are replaced.
+                # Two builds may update the same index. Lock the folder, since its files are replaced.
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 self._write(self._folder / "index.json", self._index(manifest))
             finally:

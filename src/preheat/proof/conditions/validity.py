@@ -38,7 +38,7 @@ def require_own_weights(in_use: Iterable[str], folders: Sequence[Path], files: S
             continue
         if _size(path) in sizes:
             raise CheckFailed(
-                f"the cold start read {path}, which existed before and has the size of a needed file",
+                f"the cold start read {path}, which existed before and has a needed file's size: it was not cold",
                 hint="move the file away, or make the app use HF_HOME",
             )
 

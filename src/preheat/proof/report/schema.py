@@ -24,7 +24,7 @@ def schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "The last line of preheat prove --json",
-        "description": "Times are seconds, sizes bytes, rates bytes per second, shares fractions. null: not measured.",
+        "description": "Times are seconds, sizes bytes, rates bytes/s, shares fractions of 1. null: not measured.",
         **_object(
             {
                 "event": {"const": "done"},

@@ -119,7 +119,7 @@ def _stage_row(name: str, stage: StartStage) -> tuple[str, ...]:
 def _remarks(report: Report) -> Iterator[str]:
     if report.bound is not None and report.reached is not None:
         yield (
-            f"without its download the cold start would be {report.bound:.1f}× faster;  "
+            f"without its download the cold start would be {report.bound:.1f}× faster; "
             f"{report.reached * 100:.0f} % of that bound is reached"
         )
     for condition in (PRELOADED, WARM):

@@ -213,7 +213,7 @@ def _outwait(using: "subprocess.Popen[bytes]", deadline: float, stopped: Callabl
     """Wait until a command ends. Return whether it ended before the deadline and before it was stopped."""
     while time.monotonic() < deadline and not stopped():
         with contextlib.suppress(subprocess.TimeoutExpired):
-            # Short enough for signals to be handled in time; an exit is noticed at once.
+            # Short, so that signals are handled in time; an exit ends the wait at once.
             using.wait(min(_LISTEN_S, max(0.0, deadline - time.monotonic())))
             return True
     return using.poll() is not None
