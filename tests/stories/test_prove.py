@@ -45,7 +45,7 @@ def test_the_table_says_it_to_people(preheat: Preheat, recipe: Recipe) -> None:
     assert told.status == 0, told.err
     lines = told.out.splitlines()
     # Over loopback, so small an app may be ready as soon without it.
-    assert re.search(r"\d× (sooner|later); 0 requests; ", lines[0])
+    assert re.search(r"\d× (faster|slower); 0 requests; ", lines[0])
     assert lines[0].startswith("talk starts in ")
     assert lines[2].split() == ["cold", "preloaded", "warm", "restart", "change"]
     names = [line.partition("  ")[0] for line in lines[3:]]
@@ -68,7 +68,7 @@ def test_the_library_that_is_here_is_neither_used_nor_changed(preheat: Preheat, 
 
 def test_a_gain_that_is_none_is_refused(preheat: Preheat, recipe: Recipe) -> None:
     recipe(app=APP.replace("sum(map(len, weights))", "9000023"))
-    failed(preheat("prove", *FEW), 8, "the cold start fetched nothing", "HF_HOME")
+    failed(preheat("prove", *FEW), 8, "the cold start downloaded nothing", "HF_HOME")
     assert contents_but_format(preheat) == {}
 
 
@@ -128,8 +128,8 @@ def test_stopped_it_leaves_neither_app_nor_files(preheat: Preheat, recipe: Recip
         ("", "does not say how it starts"),
         ('ready = "soon"\n[[needs]]\nref = "acme/tiny"', "soon is not a probe"),
         ('ready = "exec:no-such"\n[[needs]]\nref = "acme/tiny"', "command not found: no-such"),
-        ('ready = "tcp:1"\nfirst = "soon"\n[[needs]]\nref = "acme/tiny"', "'soon' is not a first use"),
-        ('ready = "tcp:1"\nfirst = "exec:a \'b"\n[[needs]]\nref = "acme/tiny"', "is not a first use"),
+        ('ready = "tcp:1"\nfirst = "soon"\n[[needs]]\nref = "acme/tiny"', "'soon' is not a valid first use"),
+        ('ready = "tcp:1"\nfirst = "exec:a \'b"\n[[needs]]\nref = "acme/tiny"', "is not a valid first use"),
         ('ready = "tcp:1"', "needs nothing that could be preloaded"),
     ],
 )

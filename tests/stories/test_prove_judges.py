@@ -23,7 +23,7 @@ def test_a_full_cache_under_a_cold_start_is_refused_with_the_file_it_read(prehea
     kept.write_bytes(bytes(9_000_000))
     cheat = f"\nmine = open({str(kept)!r}, 'rb')\nmine.read(); import time; time.sleep(0.6)\n"
     recipe("config.json", app=PLEASED.replace("\nclass Page", cheat + "\nclass Page"))
-    failed(preheat("prove", *FEW), 8, "the cold start read", "kept.bin", "there before")
+    failed(preheat("prove", *FEW), 8, "the cold start read", "kept.bin", "existed before")
     assert contents_but_format(preheat) == {}
 
 
@@ -68,7 +68,7 @@ def test_what_ci_asks_for_decides_the_status(preheat: Preheat, recipe: Recipe) -
     ("words", "said"),
     [
         (("--fail-if", "speed < 1"), "speed, which is not a figure"),
-        (("--conditions", "cold", "--fail-if", "preloaded.ready_s > 1"), "a preloaded start, and none is made"),
+        (("--conditions", "cold", "--fail-if", "preloaded.ready_s > 1"), "a preloaded start, but none is made"),
         (("--conditions", "hot"), "'hot' are not conditions"),
         (("--compare", "none.json"), "none.json cannot be read"),
         (("--report", "no/such/folder/p.html"), "cannot be written"),
@@ -102,7 +102,7 @@ def test_a_far_hub_is_imitated_from_the_library_and_every_output_says_so(
     assert 4e6 < told.last["limits"]["line"]["one"] < 12e6
     assert not hub.asked("")
     words = preheat("prove", *FEW, "--hub-rate", "90M", "--report", "zh.html", "--lang", "zh")
-    assert "imitated on this machine: 90.0 MB/s a connection" in words.out
+    assert "imitated on this machine: 90.0 MB/s per connection" in words.out
     assert "模拟的 hub" in (preheat.folder / "zh.html").read_text(encoding="utf-8")
 
 

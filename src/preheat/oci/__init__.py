@@ -1,1 +1,1 @@
-"""OCI images: read, built without a daemon, pushed."""
+"""OCI images: read base images, build without a daemon, push to registries."""

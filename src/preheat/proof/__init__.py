@@ -1,1 +1,1 @@
-"""How much sooner an app is ready: measured, explained and reported."""
+"""Measure, explain and report how much faster an app starts when preloaded."""

@@ -123,7 +123,7 @@ def test_files_that_models_have_are_not_taken_for_secrets(path: str) -> None:
         ("aws AKIAIOSFODNN7EXAMPLQ", "an AWS key"),
         ("-----BEGIN OPENSSH PRIVATE KEY-----", "a private key"),
         ("ms-01234567-89ab-cdef-0123-456789abcdef", "a ModelScope token"),
-        ("my own-token-here", "a token that is set here"),
+        ("my own-token-here", "a token from this environment"),
         ("hf_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", ""),
         ("HF_TOKEN=hf_...", ""),
         ("nothing at all", ""),

@@ -144,11 +144,11 @@ def test_what_cannot_be_mounted_is_sent_into_the_session_that_was_opened(tmp_pat
 @pytest.mark.parametrize(
     ("faults", "login", "words"),
     [
-        (Faults(auth="basic"), None, "takes no blobs|status 401|UNAUTHORIZED"),
-        (Faults(auth="token"), Login("me", "wrong"), "gives no token"),
-        (Faults(largest=1000), LOGIN, "does not take weights"),
-        (Faults(busy=100), LOGIN, "come again later"),
-        (Faults(forget=100), LOGIN, "does not get to"),
+        (Faults(auth="basic"), None, "rejected the upload of a blob|status 401|UNAUTHORIZED"),
+        (Faults(auth="token"), Login("me", "wrong"), "did not issue a token"),
+        (Faults(largest=1000), LOGIN, "rejected weights"),
+        (Faults(busy=100), LOGIN, "too many requests"),
+        (Faults(forget=100), LOGIN, "cannot upload"),
     ],
 )
 def test_a_registry_that_says_no_is_the_target_that_failed(
@@ -163,7 +163,7 @@ def test_a_registry_that_says_no_is_the_target_that_failed(
 
 def test_bytes_that_are_not_their_digest_are_the_source_that_failed(tmp_path: Path) -> None:
     lie = Local("weights", local(tmp_path).span, sha256("0" * 64))
-    with serving() as there, pytest.raises(ImageError, match="should be") as error:
+    with serving() as there, pytest.raises(ImageError, match="expected") as error:
         target(there).put(lie)
     assert error.value.end == "source"
     assert there.blobs == {}
@@ -194,7 +194,7 @@ def test_a_registry_that_stays_silent_is_the_source_that_failed() -> None:
     with serving() as there:
         described = pushed(there, BODY)
         there.faults.cut = [5] * 1000
-        with pytest.raises(ImageError, match="does not come from") as error:
+        with pytest.raises(ImageError, match="cannot download") as error:
             list(Remote(registry(there, "source")).content(described, "layer").pieces())
     assert error.value.end == "source"
 

@@ -34,7 +34,7 @@ def test_it_says_what_it_says(text: str, true: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "is not a figure's name"),
+        ("", "must be a figure's name"),
         ("ratio", "a comparison and a value"),
         ("ratio <", "a comparison and a value"),
         ("10 > ratio", "a comparison and a value"),
@@ -42,7 +42,7 @@ def test_it_says_what_it_says(text: str, true: bool) -> None:
         ("ratio < bound", "a comparison and a value"),
         ("ratio < 10; import os", "a comparison and a value"),
         ("ratio < -1", "a comparison and a value"),
-        ("speed < 10", "asks for speed, which is not a figure"),
+        ("speed < 10", "contains speed, which is not a figure"),
         ("hot.ready_s < 10", "which is not a figure"),
         ("cold.speed < 10", "which is not a figure"),
         ("ratio < 10parsecs", "parsecs is not a unit"),
@@ -57,7 +57,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_started(text: str, s
 
 
 def test_a_condition_that_is_not_tried_is_refused() -> None:
-    with pytest.raises(UsageError, match="a warm start, and none is made"):
+    with pytest.raises(UsageError, match="a warm start, but none is made"):
         read_criterion("warm.ready_s < 1", ("cold", "preloaded"))
 
 

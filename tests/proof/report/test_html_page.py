@@ -53,7 +53,7 @@ def test_it_needs_nothing_from_anywhere(language: str) -> None:
 
 def test_the_plain_sentence_comes_first() -> None:
     text = page(made())
-    assert text.index("talk starts in 2.00 s instead of 10.0 s: 5.0× sooner") < text.index("<svg")
+    assert text.index("talk starts in 2.00 s instead of 10.0 s: 5.0× faster") < text.index("<svg")
     assert "0 requests; 1.00 copies" in text
     assert "Imitated hub" in text
     assert "no GPU" in text
@@ -61,8 +61,8 @@ def test_the_plain_sentence_comes_first() -> None:
 
 
 def test_what_is_slower_is_said_so() -> None:
-    assert "talk starts in 20.0 s instead of 10.0 s: 2.0× later" in page(made((20.0,)))
-    assert "2.0× later" in sentence(made((20.0,)))
+    assert "talk starts in 20.0 s instead of 10.0 s: 2.0× slower" in page(made((20.0,)))
+    assert "2.0× slower" in sentence(made((20.0,)))
     assert "慢到原来的 2.0 倍" in page(made((20.0,)), "zh")
 
 

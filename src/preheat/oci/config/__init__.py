@@ -1,1 +1,1 @@
-"""How an image starts, and what it contains and says about itself."""
+"""Image configs: how a container starts, what an image contains, and its annotations."""

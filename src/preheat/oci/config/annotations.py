@@ -1,4 +1,4 @@
-"""Annotations: where an image's weights come from, as annotations and labels; pure."""
+"""Annotations: labels that record the source and license of an image's weights; pure."""
 
 import re
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 # https://github.com/opencontainers/image-spec/blob/v1.1.0/annotations.md
 _TITLE, _LICENSES = "org.opencontainers.image.title", "org.opencontainers.image.licenses"
 _BASE_NAME, _BASE_DIGEST = "org.opencontainers.image.base.name", "org.opencontainers.image.base.digest"
-# `license_name` has it where `license` says "other".
+# Model cards put the name in `license_name` if `license` is "other".
 _KEYS = ("license", "license_name")
 _SOURCES, _LOCK, _FORMAT = "preheat.sources", "preheat.lock", "preheat.layer-format"
 
@@ -14,7 +14,7 @@ _SOURCES, _LOCK, _FORMAT = "preheat.sources", "preheat.lock", "preheat.layer-for
 def notes(
     title: str, sources: Sequence[str], licenses: Sequence[str], lock_digest: str, layer_format: int
 ) -> dict[str, str]:
-    """Say what is in an image: `sources` are refs at their commits, `lock_digest` is its lock's."""
+    """Return an image's annotations. `sources` are refs pinned to a commit; `lock_digest` is its lock's digest."""
     said = {_TITLE: title, _SOURCES: " ".join(dict.fromkeys(sources)), _LOCK: lock_digest, _FORMAT: str(layer_format)}
     if licenses:
         said[_LICENSES] = " AND ".join(dict.fromkeys(licenses))
@@ -22,13 +22,13 @@ def notes(
 
 
 def base_notes(name: str, digest: str) -> dict[str, str]:
-    """Say what it was built on; a base that has no name elsewhere has none here."""
+    """Return the annotations that record the base image. The digest is omitted if the base has no name."""
     said = {_BASE_NAME: name, _BASE_DIGEST: digest if name else ""}
     return {key: value for key, value in said.items() if value}
 
 
 def license_of(readme: str) -> str:
-    """Read the licence from a model card's front matter, empty where it says none (hf.co/docs/hub/model-cards)."""
+    """Return the license from a model card's front matter, or "" if it has none (hf.co/docs/hub/model-cards)."""
     front = re.match(r"---\s*\n(.*?)\n---", readme, re.DOTALL)
     if not front:
         return ""

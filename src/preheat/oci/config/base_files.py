@@ -1,4 +1,4 @@
-"""Base files: what a base image has at which path, after all its layers; where its Python is."""
+"""Base files: the paths of a base image after all its layers are applied, and where its Python is."""
 
 import contextlib
 import hashlib
@@ -16,11 +16,11 @@ from preheat.oci.model.content import Content, chunks
 
 _LINK = "link "
 _MOST_LINKS = 40
-# OCI image specification 1.1, layer.md: what a layer takes away from those below it.
+# Whiteouts: files that remove paths of lower layers (OCI image specification 1.1, layer.md).
 _AWAY, _ALL_AWAY = ".wh.", ".wh..wh..opq"
 _PYTHON = re.compile(r"python(3\.\d+)")
 _OLDEST = (3, 8)
-_DAMAGED = "it is damaged: pull or save the base anew"
+_DAMAGED = "the base is damaged: pull or save it again"
 
 
 class Listing:
@@ -30,11 +30,11 @@ class Listing:
         self._overlay = Overlay()
 
     def kind(self, path: str) -> str:
-        """Say what is at `path` itself: folder, file, `link TARGET`, or nothing."""
+        """Return the kind of `path` without following links: folder, file, `link TARGET`, or "" if it is missing."""
         return self._overlay.kind(path)
 
     def resolve(self, path: str) -> str:
-        """Follow links, of folders on the way too; return the path that they lead to, empty for nowhere."""
+        """Resolve symlinks in every part of `path`; return the real path, or "" if it does not exist."""
         done, left = "", path.strip("/").split("/")
         for _ in range(_MOST_LINKS):
             while left:
@@ -59,7 +59,7 @@ class Listing:
         return ""
 
     def python(self, search: Iterable[str]) -> tuple[str, str]:
-        """Find a Python from 3.8 on in the folders `search`; return its path and version, empty for none."""
+        """Find Python 3.8 or later in the folders `search`; return its path and version, or two empty strings."""
         folders = list(search)
         for name in ("python3", "python"):
             for folder in folders:
@@ -73,13 +73,13 @@ class Listing:
         return "", ""
 
     def has(self, name: str, search: Iterable[str]) -> bool:
-        """Whether a program is in one of the folders `search`."""
+        """Return whether one of the folders `search` contains the program `name`."""
         return any(self.kind(self.resolve(f"{folder}/{name}")) == FILE for folder in search)
 
     def lay(self, content: Content, media_type: str) -> None:
-        """Lay one more layer on top; all its bytes are read, and hashed. Raise ImageError when it is not its digest's.
+        """Apply the next layer. Reads and hashes all its bytes.
 
-        The same where it cannot be read as a tar: what is laid then is no listing of anything.
+        Raise ImageError if the layer does not match its digest or is not a readable tar. The listing is then unusable.
         """
         self._overlay.begin()
         with reading_layer(content, media_type) as archive:
@@ -99,7 +99,7 @@ class Listing:
 
 
 def readable(media_type: str) -> bool:
-    """Whether a layer is in a form that can be read here: plain, or compressed by gzip."""
+    """Return whether layers of this media type can be read: uncompressed or gzip, but not zstd."""
     return not media_type.endswith("zstd")
 
 
@@ -107,10 +107,10 @@ def readable(media_type: str) -> bool:
 def reading_layer(
     content: Content, media_type: str, hint: str = _DAMAGED, *, verified: bool = True
 ) -> Iterator[TarEntries]:
-    """Read a layer as the tar that it is, unpacked where it is packed, and hash it to its end.
+    """Open a layer as a tar, decompressed if needed.
 
-    Raise ImageError, after the block too, when it is damaged or, if it is to be `verified`, has not the digest that the
-    image names it by.
+    Raise ImageError, possibly when the block ends, if the layer is damaged. With `verified`, the rest of the layer is
+    read when the block ends, and ImageError is also raised if it does not match its digest.
     """
     pieces = _Pieces(chunks(content.pieces()))
     try:
@@ -121,20 +121,22 @@ def reading_layer(
         raise ImageError(f"layer {content.digest} cannot be read: {error}", hint=hint, end=SOURCE) from error
     if verified and content.digest is not None and content.digest.hex != pieces.sha256.hexdigest():
         raise ImageError(
-            f"layer {content.digest} has other bytes: sha256:{pieces.sha256.hexdigest()}", hint=hint, end=SOURCE
+            f"layer {content.digest} does not match its digest: got sha256:{pieces.sha256.hexdigest()}",
+            hint=hint,
+            end=SOURCE,
         )
 
 
 def _unpacked(plain: io.BufferedReader, media_type: str) -> Readable:
     if plain.peek(2)[:2] != b"\x1f\x8b":
         if media_type.endswith("gzip"):
-            raise BadGzipFile("it is not compressed as it says")
+            raise BadGzipFile("its media type is gzip, but it is not compressed")
         return plain
     return GzipFile(fileobj=plain)
 
 
 class _Pieces(io.RawIOBase):
-    """Chunks as a file, hashed on their way."""
+    """A file over chunks of bytes, hashed as they are read."""
 
     def __init__(self, pieces: Iterator[memoryview]) -> None:
         self.sha256 = hashlib.sha256()
@@ -157,6 +159,6 @@ class _Pieces(io.RawIOBase):
         return count
 
     def exhaust(self) -> None:
-        """Read what is left, to hash it."""
+        """Hash the remaining bytes."""
         for piece in self._pieces:
             self.sha256.update(piece)

@@ -1,4 +1,4 @@
-"""Base image: the image to build on: read, and inspected."""
+"""Base image: read the image to build on, and inspect its files."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -19,10 +19,11 @@ _PROGRAMS = ("curl", "wget")
 
 @dataclass(frozen=True, slots=True)
 class BaseFindings:
-    """What a base has, of what was asked for.
+    """The answers to a BaseQuery.
 
-    `folders` are there already; `clashes` say in words what lies where a view would; `python` is the path of one that
-    the guard can run in, and its `version`; `unread` are layers that could not be looked into.
+    `folders` already exist. `clashes` are messages about paths where the base has the wrong kind of file. `python`
+    is the path of an interpreter that can run the guard, and `version` is its version. `unread` are the digests of
+    layers that could not be read.
     """
 
     folders: tuple[str, ...] = ()
@@ -34,22 +35,24 @@ class BaseFindings:
 
 
 def read_image(source: ImageSource, platform: Platform) -> Image:
-    """Read an image for `platform`. Raise ImageError when there is none, or it says that it is for another."""
+    """Read an image's manifest and config. Raise ImageError if it has none for `platform`."""
     document = source.document(None)
     if document.media_type in INDEXES:
         chosen = choose(read_index(document, source.name), platform, source.name)
         document = source.document(chosen.digest)
-        if document.media_type in INDEXES:  # an index of indexes: one step more is all there is
+        if document.media_type in INDEXES:  # an index may point to a second index, but not deeper
             chosen = choose(read_index(document, source.name), platform, source.name)
             document = source.document(chosen.digest)
     manifest = read_manifest(document, source.name)
     config = source.config(manifest.config)
     image = Image(read_json(config.body, source.name), manifest.layers, str(document.digest))
     if len(image.diff_ids) != len(image.layers):
-        raise ImageError(f"{source.name} has other layers than its config says", hint="another base", end=SOURCE)
+        raise ImageError(
+            f"{source.name} has a different number of layers than its config lists", hint="another base", end=SOURCE
+        )
     if image.platform.architecture and not platform.fits(image.platform.fields):
         raise ImageError(
-            f"{source.name} is for {image.platform}, and {platform} was asked for",
+            f"{source.name} is for {image.platform}, but {platform} was requested",
             hint=f"--platform {image.platform}, or another base",
             end=SOURCE,
         )
@@ -58,14 +61,14 @@ def read_image(source: ImageSource, platform: Platform) -> Image:
 
 @dataclass(frozen=True, slots=True)
 class BaseQuery:
-    """What is asked of a base: which `folders` it has, whether `files` can lie there, what is where it searches."""
+    """Questions about a base: which `folders` exist, whether `files` can be created, and the programs in `search`."""
 
     folders: tuple[str, ...]
     files: tuple[str, ...]
     search: tuple[str, ...]
 
     def key(self, layers: Sequence[Descriptor]) -> str:
-        """Name the answer: hexadecimal SHA-256 over what is asked, and of which layers."""
+        """Return a cache key: hexadecimal SHA-256 of the query and the layers."""
         said = ["preheat base 1", *(str(layer.digest) for layer in layers)]
         for asked in (self.folders, self.files, self.search):
             said += ["", *map(repr, asked)]
@@ -73,7 +76,7 @@ class BaseQuery:
 
 
 def look(image: Image, question: BaseQuery, content: Callable[[Descriptor], Content]) -> BaseFindings:
-    """Look into all layers. Raise ImageError when one is damaged."""
+    """Read all layers and return the findings. Raise ImageError if a layer is damaged."""
     listing, unread = Listing(), []
     for layer in image.layers:
         if readable(layer.media_type):
@@ -96,13 +99,13 @@ def _clashes(listing: Listing, question: BaseQuery) -> list[str]:
     for path in (*question.folders, *question.files):
         for folder in parents(path):
             if listing.kind(folder) not in ("", FOLDER):
-                found[folder] = f"/{folder} is a {_word(listing.kind(folder))} there, and a folder here"
+                found[folder] = f"/{folder} is a {_word(listing.kind(folder))} in the base, but a folder in this image"
     for path in question.folders:
         if listing.kind(path) not in ("", FOLDER):
-            found[path] = f"/{path} is a {_word(listing.kind(path))} there, and a folder here"
+            found[path] = f"/{path} is a {_word(listing.kind(path))} in the base, but a folder in this image"
     for path in question.files:
         if listing.kind(path) == FOLDER:
-            found[path] = f"/{path} is a folder there, and a file here"
+            found[path] = f"/{path} is a folder in the base, but a file in this image"
     return [found[path] for path in sorted(found)]
 
 

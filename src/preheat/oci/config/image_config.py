@@ -1,20 +1,20 @@
-"""Image config: a base's config with weights and guard added; pure (OCI image specification 1.1, config.md)."""
+"""Image config: the base's config with weights and guard added; pure (OCI image specification 1.1, config.md)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from preheat.oci.model.image import Fields
 
-# The same every day.
+# A fixed time keeps builds reproducible.
 _NO_TIME = "1970-01-01T00:00:00Z"
 _SECOND_NS = 1_000_000_000
-# A base's own command that only opens a shell or an interpreter starts no app.
+# A base whose command is only a shell or an interpreter starts no app.
 _IDLE = frozenset(("bash", "sh", "dash", "ash", "zsh", "python", "python3"))
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How docker asks whether the app is ready: moby's image specification 1.2, `Healthcheck`. Times are seconds."""
+    """Docker's health check: `Healthcheck` in moby's image specification 1.2. Times are in seconds."""
 
     test: tuple[str, ...]
     interval_s: int = 30
@@ -23,7 +23,7 @@ class Health:
     retries: int = 3
 
     def document(self) -> Fields:
-        """Write it as a config has it."""
+        """Return the health check as a config's JSON object, with times in nanoseconds."""
         return {
             "Test": list(self.test),
             "Interval": self.interval_s * _SECOND_NS,
@@ -35,9 +35,10 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Dress:
-    """What an image has beyond its base: `guard` are the words before the app's own, empty for none.
+    """Settings that an image adds to its base's config.
 
-    `command` is the recipe's; `asked` the one that was typed for this build, and wins.
+    `guard` is the guard's command line, which goes before the app's; empty for none. `command` is the recipe's command.
+    `asked` is the command given for this build, and overrides both the recipe's and the base's.
     """
 
     guard: tuple[str, ...] = ()
@@ -51,7 +52,7 @@ class Dress:
 
 
 def dressed(base: Fields, dress: Dress, layers: Sequence[tuple[str, str]]) -> Fields:
-    """Write the config; `layers` are the diff IDs of those on top, each with what is in it."""
+    """Return the new image's config. `layers` are the diff ID and description of each layer added to the base."""
     own = base.get("config")
     config: Fields = dict(own) if isinstance(own, dict) else {}
     config["Env"] = _env(config.get("Env"), dress.env)
@@ -82,17 +83,17 @@ def dressed(base: Fields, dress: Dress, layers: Sequence[tuple[str, str]]) -> Fi
             *({"created": _NO_TIME, "created_by": f"preheat build: {what}"} for _, what in layers),
         ],
     }
-    # docker's own notes on how the base was made are not true of this image.
+    # Docker's notes on how the base was built do not apply to this image.
     for name in ("container", "container_config", "id", "parent"):
         said.pop(name, None)
     return said
 
 
 def starts(base: Fields, dress: Dress) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Say entrypoint and command as they are started, the guard apart.
+    """Return the entrypoint and command, without the guard.
 
-    The base's own are kept where they start an app. Where they do not, the recipe's command is what starts. A command
-    that was asked for takes the place of the base's, as `docker run IMAGE COMMAND` does.
+    The base's own are used if they start an app; otherwise the recipe's command is used. `dress.asked` replaces the
+    base's command, as in `docker run IMAGE COMMAND`.
     """
     own = _fields(base.get("config"))
     entrypoint, command = _words(own.get("Entrypoint")), _words(own.get("Cmd"))
@@ -107,7 +108,7 @@ def starts(base: Fields, dress: Dress) -> tuple[tuple[str, ...], tuple[str, ...]
 
 
 def search_path(base: Fields) -> list[str]:
-    """Say in which folders a base looks for programs."""
+    """Return the folders of a base's PATH, relative to the root."""
     listed = _fields(base.get("config")).get("Env")
     for one in listed if isinstance(listed, list) else []:
         name, _, value = str(one).partition("=")
@@ -117,7 +118,7 @@ def search_path(base: Fields) -> list[str]:
 
 
 def work_folder(base: Fields) -> str:
-    """Say in which folder a base starts its app."""
+    """Return a base's working directory."""
     return str(_fields(base.get("config")).get("WorkingDir") or "/")
 
 

@@ -1,4 +1,4 @@
-"""Inspection: what a built image contains: its lock, and every file above the base, hashed."""
+"""Inspection: the lock of a built image, and the hash of every file above the base."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,18 +20,21 @@ _BY = "preheat build"
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """The lock's text, and the digests of all files, by every algorithm that a lock may name them by."""
+    """The text of an image's lock, and the digests of all its files in every algorithm that a lock may use."""
 
     lock: str = ""
     digests: frozenset[Digest] = field(default_factory=frozenset)
 
 
 def inspect(image: Image, content: Callable[[Descriptor], Content], told: Callable[[int], None]) -> Inspected:
-    """Hash all files of the layers that `build` put on top. Raise ImageError when one cannot be read, or none is so."""
+    """Hash all files in the layers that `build` added. Raise ImageError if a layer cannot be read.
+
+    `told` is called with the number of bytes after each chunk.
+    """
     lock, digests = "", set()
     for layer in own_layers(image):
-        # Each file in it is hashed, and says more than the layer's digest would.
-        with reading_layer(content(layer), layer.media_type, "build it anew", verified=False) as archive:
+        # All files are hashed one by one, so the layer's digest need not be verified.
+        with reading_layer(content(layer), layer.media_type, "build the image again", verified=False) as archive:
             for entry in archive:
                 name = normal(entry.name)
                 if name == _LOCK and entry.kind == FILE:
@@ -44,7 +47,7 @@ def inspect(image: Image, content: Callable[[Descriptor], Content], told: Callab
 
 
 def own_layers(image: Image) -> list[Descriptor]:
-    """Say which layers `build` put on top of the base."""
+    """Return the layers that `build` added to the base, or all layers if the history is incomplete."""
     history = image.config.get("history")
     made = [one for one in history if isinstance(one, dict)] if isinstance(history, list) else []
     with_layer = [str(one.get("created_by", "")) for one in made if not one.get("empty_layer")]
@@ -54,7 +57,7 @@ def own_layers(image: Image) -> list[Descriptor]:
 
 
 def _hashed(file: TarEntries, name: str, size: int, told: Callable[[int], None]) -> set[Digest]:
-    """Hash a file by SHA-256, and as git does where it is small or named so."""
+    """Return a file's SHA-256, and its git hash if it is small or its path names one."""
     algorithms = [SHA256, GIT_SHA1] if size <= _SMALL or f"/{GIT_SHA1}/" in name else [SHA256]
     hashes = [(algorithm, hasher(algorithm, size)) for algorithm in algorithms]
     while chunk := file.read(CHUNK):

@@ -1,4 +1,4 @@
-"""ModelPack: weights alone as an artifact (CNCF model-spec 0.0.7: docs/spec.md, config.md, annotations.md)."""
+"""ModelPack: weights alone, as an OCI artifact (CNCF model-spec 0.0.7: docs/spec.md, config.md, annotations.md)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -25,7 +25,7 @@ _FORMATS = {
 
 
 def model_config(name: str, annotations: Mapping[str, str], diff_ids: Sequence[str]) -> ImageDocument:
-    """Write the artifact's config."""
+    """Return the artifact's config."""
     licenses = annotations.get("org.opencontainers.image.licenses")
     descriptor: dict[str, object] = {"name": name, "sourceURL": annotations.get("preheat.sources", "")}
     if licenses:
@@ -39,7 +39,7 @@ def model_config(name: str, annotations: Mapping[str, str], diff_ids: Sequence[s
 
 
 def model_layer(layer: Layer, digest: str) -> Descriptor:
-    """Describe a layer: as weights where it has some, and by the file's path where it has just one."""
+    """Return a layer's descriptor: a media type for weights or other files, and the path if it has a single file."""
     weights = any(is_weights(entry.path) for entry in layer.entries)
     path = layer.entries[0].path if len(layer.entries) == 1 else ""
     media_type = _WEIGHTS if weights else _WEIGHT_CONFIG

@@ -1,9 +1,9 @@
-"""Secrets: files that never go into an image, by name and by content; pure."""
+"""Secrets: detect files that must not go into an image, by name and by content; pure."""
 
 import re
 from collections.abc import Collection
 
-# Files that hold what lets somebody in, and folders of them.
+# Files and folders that contain credentials.
 _NAMES = frozenset(
     (
         ".env",
@@ -23,7 +23,7 @@ _NAMES = frozenset(
 )
 _FOLDERS = frozenset((".git", ".ssh", ".aws", ".gnupg", ".docker", ".kube"))
 _TOKEN_FILES = re.compile(r"(?:^|/)(?:\.?huggingface/token|\.modelscope/credentials/.*|\.hf_token)$|^token$")
-# As those who give them out write them: their documents on leaked tokens.
+# Token formats, from the issuers' documentation of leaked tokens.
 _TOKENS = {
     "a Hugging Face token": rb"\bhf_[A-Za-z0-9]{34}\b",
     "a GitHub token": rb"\bgh[pousr]_[A-Za-z0-9]{36}\b|\bgithub_pat_[A-Za-z0-9_]{60,}",
@@ -35,14 +35,14 @@ _TOKENS = {
     "a private key": rb"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----",
 }
 _PATTERNS = {what: re.compile(pattern) for what, pattern in _TOKENS.items()}
-# Between `hf_` and its end a real one has many letters; what a page shows as an example has few.
+# Real tokens have many distinct characters; examples in documentation have few.
 _FEWEST_LETTERS = 12
-# What holds numbers and nothing else, and gigabytes of them.
+# Weight files contain gigabytes of numbers and no text.
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".onnx", ".gguf", ".ort", ".npz", ".npy", ".msgpack", ".h5")
 
 
 def secret_name(path: str) -> bool:
-    """Whether a file of that name is one that keeps secrets."""
+    """Return whether a file with this path usually contains secrets."""
     *folders, name = path.split("/")
     if name in _NAMES or (name.startswith(".env.") and not name.endswith((".example", ".sample", ".template"))):
         return True
@@ -50,14 +50,14 @@ def secret_name(path: str) -> bool:
 
 
 def is_weights(path: str) -> bool:
-    """Whether a file's name says that it holds weights, in which no text is looked for."""
+    """Return whether a path has a weights extension. Weights are not searched for secrets."""
     return path.lower().endswith(_WEIGHTS)
 
 
 def secret_in(body: bytes, own: Collection[str] = ()) -> str:
-    """Say in words what secret `body` has in it, empty for none; `own` are the tokens that are used here."""
+    """Return a description of the first secret found in `body`, or "". `own` are the tokens that this process uses."""
     if any(token and token.encode() in body for token in own):
-        return "a token that is set here"
+        return "a token from this environment"
     for what, pattern in _PATTERNS.items():
         for found in pattern.finditer(body):
             if what == "a private key" or len(set(found[0])) >= _FEWEST_LETTERS:

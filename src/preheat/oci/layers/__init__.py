@@ -1,1 +1,1 @@
-"""Files as tar layers whose bytes depend on nothing but the files."""
+"""Reproducible tar layers: the same files always give the same bytes."""

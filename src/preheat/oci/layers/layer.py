@@ -16,10 +16,10 @@ LARGE = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class LayerEntry:
-    """A path in the image, relative to its root, and what is there.
+    """A path in the image, relative to its root, and its contents.
 
-    A file's bytes are those of the blob `digest` at `source`, or `body`. `label` is what people know it by, where that
-    is not its path.
+    A file's bytes are either the blob `digest` at `source`, or `body`. `label` is the name to show to users, if it
+    is not the path.
     """
 
     path: str
@@ -34,38 +34,38 @@ class LayerEntry:
 
     @property
     def header(self) -> Header:
-        """Say what the archive says of it."""
+        """Return the entry's tar header."""
         return Header(self.path, self.kind, self.size, self.target, self.executable)
 
     @property
     def aligned(self) -> bool:
-        """Whether its bytes begin on a page."""
+        """Return whether the entry's bytes start on a page boundary."""
         return self.kind == FILE and self.size >= LARGE
 
 
 def blob_entry(path: str, size: int, digest: Digest, source: Path, label: str = "") -> LayerEntry:
-    """Put a blob of the library at `path`."""
+    """Return an entry for a blob of the library."""
     return LayerEntry(path, FILE, size=size, digest=digest, source=source, label=label)
 
 
 def file_entry(path: str, body: bytes, *, executable: bool = False) -> LayerEntry:
-    """Put a small file at `path`."""
+    """Return an entry for a small file."""
     return LayerEntry(path, FILE, size=len(body), body=body, executable=executable)
 
 
 def folder_entry(path: str) -> LayerEntry:
-    """Put a folder at `path`."""
+    """Return an entry for a folder."""
     return LayerEntry(path, FOLDER)
 
 
 def link_entry(path: str, target: str) -> LayerEntry:
-    """Put a symlink at `path`."""
+    """Return an entry for a symlink."""
     return LayerEntry(path, LINK, target=target)
 
 
 @dataclass(frozen=True)
 class Layer:
-    """See Content. `digest` is set where it is remembered from an earlier build."""
+    """See Content. `digest` is set if it is known from an earlier build."""
 
     name: str
     entries: tuple[LayerEntry, ...]
@@ -75,7 +75,7 @@ class Layer:
 
     @functools.cached_property
     def key(self) -> str:
-        """Hash what it is made of: hexadecimal SHA-256 of its description."""
+        """Return a cache key: hexadecimal SHA-256 of the layer's description."""
         lines = [f"preheat layer {FORMAT}", *(_described(entry) for entry in self.entries)]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -89,11 +89,11 @@ class Layer:
 
     @property
     def weight(self) -> int:
-        """Bytes of files in it."""
+        """Return the total size of the files in bytes."""
         return sum(entry.size for entry in self.entries)
 
     def known(self, digest: Digest, *, trusted: bool) -> "Layer":
-        """Say what it hashes to."""
+        """Return a copy of the layer with its digest set."""
         return replace(self, digest=digest, trusted=trusted)
 
     def pieces(self, start: int = 0) -> Iterator[Piece]:
@@ -125,5 +125,5 @@ def _described(entry: LayerEntry) -> str:
         case _:
             digest = entry.digest or f"sha256:{hashlib.sha256(entry.body).hexdigest()}"
             what = f"{digest} {entry.size}{' x' if entry.executable else ''}"
-    # Quoted, so that no path can look like the end of a line.
+    # Paths are quoted, so a path with a newline cannot imitate another line.
     return f"{entry.kind} {entry.path!r} {what!r}"

@@ -1,4 +1,4 @@
-"""Layer plan: which entries go into which layer; pure. Format: docs/adr/0012."""
+"""Layer plan: assign entries to layers; pure. Format: docs/adr/0012."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from preheat.core.errors import SOURCE, ImageError
 from preheat.oci.layers.layer import LARGE, Layer, LayerEntry
 from preheat.oci.layers.tar import BLOCK, FILE, PAGE
 
-# What overlay filesystems stack, and so what every runtime and registry takes.
+# The maximum of overlay filesystems, so every runtime and registry accepts this many.
 MOST_LAYERS = 127
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Entries that belong together: a need's view, or what is the app's own."""
+    """Entries that belong together: one need's view, or the app's own files."""
 
     name: str
     entries: tuple[LayerEntry, ...]
@@ -21,24 +21,24 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How many layers there may be, and how long in bytes one may be; 0 for as long as it likes."""
+    """The maximum number of layers, and the maximum size of one in bytes; 0 for no limit."""
 
     layers: int = MOST_LAYERS
     layer_size: int = 0
 
 
 def plan(groups: Sequence[Group], room: Room) -> list[Layer]:
-    """Make layers of all entries: large files first, the largest of them before others; then the groups.
+    """Return the layers for all entries: large files first, in descending size, then the groups.
 
-    Raise ImageError when a file is longer than a layer may be, or there is room for too few layers.
+    Raise ImageError if a file exceeds the maximum layer size, or if more layers are needed than `room` allows.
     """
     large = {entry.path: entry for group in groups for entry in group.entries if _stands_alone(entry)}
     ordered = sorted(large.values(), key=lambda entry: (-entry.size, entry.path.encode()))
     for entry in (entry for group in groups for entry in group.entries):
         if room.layer_size and _length(entry) + 2 * BLOCK > room.layer_size:
             raise ImageError(
-                f"{entry.label or entry.path} has {entry.size} bytes, and a layer may have {room.layer_size} in all",
-                hint="a file cannot be cut; leave it out, or choose a registry or --max-layer-size that takes it",
+                f"{entry.label or entry.path} has {entry.size} bytes; a layer may have at most {room.layer_size}",
+                hint="a file cannot be split: leave it out, raise --max-layer-size, or use another registry",
                 end=SOURCE,
             )
     rest = [
@@ -48,7 +48,7 @@ def plan(groups: Sequence[Group], room: Room) -> list[Layer]:
     ]
     alone = room.layers - len(rest)
     if len(ordered) > alone:
-        # The largest keep layers of their own: they are the ones worth not sending again.
+        # The largest files keep their own layers, since uploading them again costs the most.
         keep = max(alone - max(alone // 4, 1), 0)
         together = _cut(ordered[keep:], max(room.layer_size, 0))
         while keep and keep + len(together) > alone:
@@ -56,8 +56,8 @@ def plan(groups: Sequence[Group], room: Room) -> list[Layer]:
             together = _cut(ordered[keep:], room.layer_size)
         if keep + len(together) > alone:
             raise ImageError(
-                f"{len(ordered)} large files and {len(rest)} layers beside them do not fit into {room.layers} layers",
-                hint="a larger --max-layer-size, fewer --files, or a base with fewer layers",
+                f"{len(ordered)} large files and {len(rest)} other layers do not fit into {room.layers} layers",
+                hint="raise --max-layer-size, reduce --files, or use a base with fewer layers",
                 end=SOURCE,
             )
         rest = [*(Layer("large files", tuple(part)) for part in together), *rest]
@@ -70,7 +70,7 @@ def _stands_alone(entry: LayerEntry) -> bool:
 
 
 def _cut(entries: Iterable[LayerEntry], most: int) -> list[list[LayerEntry]]:
-    """Sort entries, and cut them where the next one would make a layer too long."""
+    """Sort entries, and start a new part before `most` bytes would be exceeded (0: no limit)."""
     parts: list[list[LayerEntry]] = []
     length = 0
     for entry in sorted(entries, key=lambda entry: entry.path.encode()):
@@ -83,7 +83,7 @@ def _cut(entries: Iterable[LayerEntry], most: int) -> list[list[LayerEntry]]:
 
 
 def _length(entry: LayerEntry) -> int:
-    """Say how long an entry is at most, header and padding included."""
+    """Return the maximum length of an entry in bytes, header and padding included."""
     names = len(entry.path.encode()) + len(entry.target.encode())
     return (
         2 * PAGE + _whole(names) + _whole(entry.size)

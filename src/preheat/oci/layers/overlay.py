@@ -1,4 +1,4 @@
-"""Overlay: the paths that remain when layers replace and remove what is in lower layers."""
+"""Overlay: the paths that remain when layers replace and remove paths of lower layers."""
 
 import posixpath
 from collections.abc import Iterator
@@ -7,13 +7,13 @@ from preheat.oci.layers.tar_reader import Damaged
 
 FOLDER, FILE = "folder", "file"
 MOST_PATHS = 2_000_000
-MOST_LETTERS = 256 << 20  # of all names together
+MOST_LETTERS = 256 << 20  # the total length of all names
 
 
 class _Place:
-    """What is at one path: its kind, empty for nothing, in which layer it was put, and what lies below it.
+    """A node for one path: its kind ("" for none), the layer that last changed it, and its children.
 
-    `cleared` is the last layer that took away all that older ones have below it: it need not be done again.
+    `cleared` is the last layer that removed all older children, so this is not repeated.
     """
 
     __slots__ = ("below", "cleared", "kind", "layer")
@@ -25,9 +25,9 @@ class _Place:
 
 
 class Overlay:
-    """A tree of places, relative to an image's root. Each method is linear in the path; layers, in their entries.
+    """A tree of paths, relative to an image's root. Methods cost time linear in the path, and per layer in its entries.
 
-    Raise Damaged where there are more paths than are kept.
+    Raise Damaged if the image has more paths than the limit.
     """
 
     def __init__(self) -> None:
@@ -37,16 +37,16 @@ class Overlay:
         self._letters = 0
 
     def begin(self) -> None:
-        """Begin the next layer."""
+        """Start the next layer."""
         self._layer += 1
 
     def kind(self, path: str) -> str:
-        """Say what is at `path` itself; nothing is empty."""
+        """Return the kind of `path`, or "" if it is missing."""
         place = self._find(path)
         return "" if place is None else place.kind
 
     def put(self, path: str, kind: str) -> None:
-        """Put something at `path`, and folders above it where nothing is yet."""
+        """Add `path`, and any missing folders above it."""
         place = self._root
         place.layer = self._layer
         for name in path.split("/"):
@@ -59,7 +59,7 @@ class Overlay:
         place.kind, place.layer = kind, self._layer
 
     def take_away(self, path: str) -> None:
-        """Take away what older layers have at `path` and below it."""
+        """Remove `path` and everything below it that comes from lower layers."""
         folder, _, name = path.rpartition("/")
         parent = self._find(folder)
         place = None if parent is None else parent.below.get(name)
@@ -71,7 +71,7 @@ class Overlay:
             self._clear(place)
 
     def take_away_below(self, folder: str) -> None:
-        """Take away all that older layers have below `folder`."""
+        """Remove everything below `folder` that comes from lower layers."""
         place = self._find(folder)
         if place is not None:
             self._clear(place)
@@ -99,7 +99,7 @@ class Overlay:
         self._count += 1
         self._letters += len(name)
         if self._count > MOST_PATHS or self._letters > MOST_LETTERS:
-            raise Damaged(f"with it, the base has more than {MOST_PATHS} paths, or too long ones")
+            raise Damaged(f"the base has more than {MOST_PATHS} paths, or their names are too long")
         place = parent.below[name] = _Place(self._layer)
         return place
 
@@ -109,5 +109,5 @@ def _names(path: str) -> Iterator[str]:
 
 
 def normal(name: str) -> str:
-    """Return a name in a tar as a path relative to the root: no `.`, no way out of it; empty for the root."""
+    """Normalize a name from a tar to a path relative to the root, without `.` or `..`; "" for the root."""
     return posixpath.normpath(f"/{name}").strip("/")

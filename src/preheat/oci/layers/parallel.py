@@ -5,15 +5,16 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-_GLANCE_S = 0.2  # a wait without an end may miss a signal
+_GLANCE_S = 0.2  # an indefinite wait may miss a signal
 Thing = TypeVar("Thing")
 Outcome = TypeVar("Outcome")
 
 
 def side_by_side(do: Callable[[Thing], Outcome], things: Sequence[Thing], threads: int) -> list[Outcome]:
-    """Return what `do` makes of each thing. Raise what it raised first; nothing more is begun then, or on Ctrl-C.
+    """Return `do(thing)` for each thing, in order.
 
-    The threads are daemons: whoever is interrupted does not wait for what is under way.
+    Re-raise the first exception. After it, or after Ctrl-C, no new calls start. The threads are daemons, so an
+    interrupted process does not wait for running calls.
     """
     if threads <= 1 or len(things) <= 1:
         return [do(thing) for thing in things]
@@ -31,7 +32,7 @@ def side_by_side(do: Callable[[Thing], Outcome], things: Sequence[Thing], thread
                 return
             try:
                 done.put((number, do(things[number])))
-            except BaseException as error:  # noqa: BLE001 - raised again by who waits
+            except BaseException as error:  # noqa: BLE001 - re-raised in the caller's thread
                 done.put(error)
                 return
 

@@ -1,4 +1,4 @@
-"""Reflink: share a range of another file's extents, where the filesystem can."""
+"""Reflink: share the extents of a range with another file, on filesystems that support it."""
 
 import fcntl
 import struct
@@ -7,10 +7,10 @@ _FICLONERANGE = 0x4020940D  # linux/fs.h: struct file_clone_range
 
 
 def clone(source: int, start: int, stop: int, target: int, at: int) -> bool:
-    """Put bytes of an open file at `at` of another without writing them; whether that was possible.
+    """Clone bytes `start` to `stop` of an open file to offset `at` of another. Return False if that is impossible.
 
-    `start` and `at` are multiples of the filesystem's block size, and so is `stop`, unless it is the source's end. See
-    ioctl_ficlonerange(2).
+    `start`, `at` and `stop` must be multiples of the filesystem's block size, except that `stop` may be the end of the
+    source (ioctl_ficlonerange(2)).
     """
     try:
         fcntl.ioctl(target, _FICLONERANGE, struct.pack("qQQQ", source, start, stop - start, at))

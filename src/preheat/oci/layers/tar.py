@@ -1,7 +1,7 @@
-"""Tar: headers of a layer's tar, written in one way only. Format: docs/adr/0012-layer-format.md.
+"""Tar: write the headers of a layer's tar reproducibly. Format: docs/adr/0012-layer-format.md.
 
-POSIX.1-2001 pax interchange format (pax(1), "ustar Interchange Format" and "pax Header Block"). No clock, no user and
-no umask has a say in them.
+POSIX.1-2001 pax interchange format (pax(1), "ustar Interchange Format" and "pax Header Block"). The output does not
+depend on the clock, the user or the umask.
 """
 
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ _LONGEST_NAME = 100
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """One entry: its path without a leading or trailing `/`, its kind, and for a link where it leads.
+    """One entry: path without leading or trailing `/`, kind, and the target of a link.
 
-    `executable` files have mode 0555 instead of 0444.
+    Executable files have mode 0555 instead of 0444.
     """
 
     path: str
@@ -31,9 +31,9 @@ class Header:
 
 
 def header(entry: Header, at: int = 0, *, aligned: bool = False) -> bytes:
-    """Write an entry's header for an archive that is `at` bytes long by now.
+    """Return an entry's header, for an archive that is `at` bytes long so far.
 
-    `aligned`: fill it up with a pax comment, so that the bytes behind it begin at a multiple of 4,096.
+    With `aligned`, a pax comment fills the header up, so the file's bytes start at a multiple of 4,096.
     """
     name = f"{entry.path}/" if entry.kind == FOLDER else entry.path
     records = {}
@@ -55,12 +55,12 @@ def header(entry: Header, at: int = 0, *, aligned: bool = False) -> bytes:
 
 
 def padding(size: int) -> bytes:
-    """Fill the last block of `size` bytes."""
+    """Return the zero bytes that complete the last block of `size` bytes."""
     return bytes(-size % BLOCK)
 
 
 def _filling(records: bytes, at: int) -> bytes:
-    """Make a comment that fills the pax body so far that the next entry's bytes begin on a page."""
+    """Return a pax comment long enough that the next entry's bytes start on a page boundary."""
     least = _whole(len(records) + len(_record("comment", b"")) + 8, BLOCK)
     total = _whole(at + 2 * BLOCK + least, PAGE) - at
     length = total - 2 * BLOCK - len(records)
@@ -69,7 +69,7 @@ def _filling(records: bytes, at: int) -> bytes:
 
 
 def _record(key: str, value: bytes) -> bytes:
-    """Write `LENGTH KEY=VALUE` and a newline, where LENGTH counts its own digits."""
+    """Return `LENGTH KEY=VALUE` and a newline; LENGTH includes its own digits."""
     rest = len(key.encode()) + len(value) + 3
     length = rest + 1
     while length != rest + len(str(length)):
@@ -102,7 +102,7 @@ def _plain(name: str) -> bool:
 
 
 def _short(name: str) -> bytes:
-    """Say a name for readers that know no pax: they get a front of it."""
+    """Return a truncated ASCII name for readers that do not support pax."""
     return name.encode("ascii", "replace")[:_LONGEST_NAME]
 
 

@@ -1,7 +1,7 @@
 """Tar reader: the entries of an untrusted tar, in one pass, with bounded memory and time.
 
-POSIX.1-2001 ustar and pax (pax(1)), and GNU's long names, sparse files and base-256 numbers (tar(5), GNU tar manual).
-Only what says where things lie is read: names, kinds, targets and sizes. Bounds are listed in docs/limits.md.
+Supports POSIX.1-2001 ustar and pax (pax(1)), and GNU's long names, sparse files and base-256 numbers (tar(5), GNU tar
+manual). Only names, kinds, targets and sizes are parsed. The bounds are listed in docs/limits.md.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Protocol
 BLOCK = 512
 FILE, HARD_LINK, LINK, FOLDER, OTHER = "file", "hard link", "link", "folder", "other"
 LARGEST_HEADER = 1 << 20  # bytes of one extended header or long name
-LONGEST_PATH = 4096  # bytes: PATH_MAX of limits.h
+LONGEST_PATH = 4096  # bytes, PATH_MAX of limits.h
 MOST_ENTRIES = 4_000_000  # headers of all kinds
 MOST_BYTES = 1 << 40  # unpacked
 _KINDS = {"1": HARD_LINK, "2": LINK, "3": OTHER, "4": OTHER, "5": FOLDER, "6": OTHER}
@@ -22,19 +22,19 @@ _SKIPPED_AT_ONCE = 1 << 20
 
 
 class Damaged(Exception):
-    """A tar is not one, or is larger than any that is meant to be read. The text says which, in words."""
+    """A file is not a valid tar, or exceeds a limit. The message contains the reason."""
 
 
 class Readable(Protocol):
-    """A file or stream of bytes; `read` returns fewer than asked for only at its end."""
+    """A file or stream of bytes. `read` returns fewer bytes than requested only at the end."""
 
     def read(self, size: int, /) -> bytes:
-        """Return the next bytes."""
+        """Return the next `size` bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class TarEntry:
-    """One entry: its name and target as they are written, its kind, and where its `size` bytes begin in the tar."""
+    """One entry: name and target as written, kind, and the offset `at` of its `size` bytes in the tar."""
 
     name: str
     kind: str
@@ -44,13 +44,13 @@ class TarEntry:
 
 
 class TarEntries:
-    """Iterate over the entries of a tar; `read` gives the bytes of the one that was returned last.
+    """Iterate over the entries of a tar; `read` returns the bytes of the current entry.
 
-    All methods raise Damaged, and what reading the file itself raises.
+    All methods raise Damaged, and any exception of the underlying file.
     """
 
     def __init__(self, file: Readable, seek: Callable[[int], object] | None = None) -> None:
-        """Read `file` from its start; `seek` goes to a place in it, where that can be had, instead of reading on."""
+        """Read `file` from its start. `seek`, if given, is used to skip contents."""
         self._file = file
         self._seek = seek
         self._at = 0
@@ -59,7 +59,7 @@ class TarEntries:
         self._count = 0
 
     def read(self, size: int) -> bytes:
-        """Return up to `size` bytes more of the entry; none at its end."""
+        """Return up to `size` more bytes of the current entry; empty at its end."""
         data = self._exactly(min(size, self._left))
         self._left -= len(data)
         return data
@@ -86,25 +86,25 @@ class TarEntries:
                 more = self._exactly(BLOCK)[504]
                 blocks += 1
                 if blocks > LARGEST_HEADER // BLOCK:
-                    raise Damaged("a sparse file in it has more pieces than are read")
+                    raise Damaged("a sparse file has too many pieces")
         name = said.get("GNU.sparse.name") or said.get("path") or _name(block)
         if "size" in said:
             size = _decimal(said["size"])
         what = _KINDS.get(kind, FILE)
         if what == FILE and name.endswith("/"):
-            what = FOLDER  # as tar wrote it before POSIX
+            what = FOLDER  # as tar wrote folders before POSIX
         size = size if what == FILE else 0
         if size > MOST_BYTES:
-            raise Damaged(f"it has a file of {size} bytes in it, and {MOST_BYTES} are read at most")
+            raise Damaged(f"a file has {size} bytes; the maximum is {MOST_BYTES}")
         self._left, self._pad = size, -size % BLOCK
         target = said.get("linkpath") or _text(block[157:257])
         for path in (name, target):
             if len(path) > LONGEST_PATH or "\0" in path:
-                raise Damaged(f"a name in it is longer than {LONGEST_PATH} bytes, or has a NUL in it")
+                raise Damaged(f"a name is longer than {LONGEST_PATH} bytes, or contains a NUL")
         return TarEntry(name, what, target if what in (LINK, HARD_LINK) else "", size, self._at)
 
     def _header(self) -> bytes | None:
-        """Return the next header's block; None at the end."""
+        """Return the block of the next header, or None at the end."""
         self._skip(self._left + self._pad)
         self._left = self._pad = 0
         self._count += 1
@@ -113,16 +113,16 @@ class TarEntries:
         block = self._file.read(BLOCK)
         self._at += len(block)
         if not block or block == bytes(BLOCK):
-            return None  # many programs leave out the two blocks of zeros at the end
+            return None  # many programs omit the two final blocks of zeros
         if len(block) < BLOCK:
-            raise Damaged("it ends in the middle of a header")
+            raise Damaged("the tar ends in the middle of a header")
         if not _sums_up(block):
-            raise Damaged("a header in it has a wrong checksum, or it is no tar")
+            raise Damaged("a header has a wrong checksum, or the file is not a tar")
         return block
 
     def _long(self, size: int) -> bytes:
         if size > LARGEST_HEADER:
-            raise Damaged(f"a header in it has {size} bytes, and {LARGEST_HEADER} are read at most")
+            raise Damaged(f"a header has {size} bytes; the maximum is {LARGEST_HEADER}")
         data = self._exactly(size)
         self._skip(-size % BLOCK)
         return data
@@ -131,52 +131,54 @@ class TarEntries:
         data = self._file.read(size) if size else b""
         self._at += len(data)
         if len(data) < size or self._at > MOST_BYTES:
-            raise Damaged("it ends too soon" if len(data) < size else f"it unpacks to more than {MOST_BYTES} bytes")
+            raise Damaged(
+                "the tar is truncated" if len(data) < size else f"the tar unpacks to more than {MOST_BYTES} bytes"
+            )
         return data
 
     def _skip(self, size: int) -> None:
         if self._seek is not None and size:
             self._seek(self._at + size - 1)
             self._at += size - 1
-            size = 1  # read, so that what is cut short is noticed
+            size = 1  # read one byte, to detect truncation
         while size:
             size -= len(self._exactly(min(size, _SKIPPED_AT_ONCE)))
 
 
 def _sums_up(block: bytes) -> bool:
     said, rest = _number(block[148:156]), block[:148] + b" " * 8 + block[156:]
-    # Old programs took the bytes for signed numbers.
+    # Old programs summed the bytes as signed numbers.
     return said == sum(rest) or said == sum(rest) - 256 * sum(byte > 127 for byte in rest)
 
 
 def _number(field: bytes) -> int:
-    """Read a number: octal digits, or GNU's base 256, whose negative ones are refused."""
+    """Parse a number: octal digits, or GNU's base 256. Negative numbers are rejected."""
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
     digits = field.replace(b"\0", b" ").strip()
     if not _OCTAL.fullmatch(digits):
-        raise Damaged("a number in a header is none")
+        raise Damaged("a header contains an invalid number")
     return int(digits or b"0", 8)
 
 
 def _decimal(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,19}", text):
-        raise Damaged("a size in a header is no number")
+        raise Damaged("a header contains an invalid size")
     return int(text)
 
 
 def _records(body: bytes) -> Iterator[tuple[str, str]]:
-    """Read `LENGTH KEY=VALUE` and a newline, again and again; only the keys that are wanted, in linear time."""
+    """Parse the records `LENGTH KEY=VALUE` of a pax header, in linear time; yield only the keys that are used."""
     at = 0
     while at < len(body) and body[at]:
         space = body.find(b" ", at, at + 8)
         digits = body[at:space] if space > 0 else b""
         if not re.fullmatch(rb"[0-9]{1,7}", digits):
-            raise Damaged("an extended header in it has a wrong length")
+            raise Damaged("an extended header has a wrong length")
         stop = at + int(digits)
         equals = body.find(b"=", space, stop)
         if stop > len(body) or equals < 0 or body[stop - 1 : stop] != b"\n":
-            raise Damaged("an extended header in it is cut short")
+            raise Damaged("an extended header is truncated")
         key = _text(body[space + 1 : equals])
         if key in _WANTED:
             yield key, body[equals + 1 : stop - 1].decode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""View entries: a folder with a view in it, as entries of a layer."""
+"""View entries: convert a folder with a view to entries of a layer."""
 
 import os
 import posixpath
@@ -8,21 +8,22 @@ from pathlib import Path
 from preheat.core.snapshot import File
 from preheat.oci.layers.layer import LARGE, LayerEntry, blob_entry, file_entry, folder_entry, link_entry
 
-# Where a layer of its own puts a file, whatever views it is in; what else of ours is beside it.
+# Contains the large files of all views, which are stored once, and preheat's own files.
 HOME = "opt/preheat"
 BlobAt = Callable[[str], File | None]
 
 
 def blob_path(file: File) -> str:
-    """Say where in an image a large file lies."""
+    """Return the path of a large file in the image."""
     return f"{HOME}/blobs/{file.digest.algorithm}/{file.digest.hex}"
 
 
 def read_tree(folder: Path, at: str, blob_at: BlobAt) -> Iterator[LayerEntry]:
-    """Tell the entries of what is in `folder`, for `at` in the image.
+    """Yield the entries of `folder`, which becomes the folder `at` in the image.
 
-    A symlink to a blob of the library, which `blob_at` says by its target, becomes the blob itself, or, where that is
-    large, a link to where it lies. Other links stay as they are: they lead to places in the same folder.
+    `blob_at` maps the target of a symlink to a file of the library, or None. A link to a small blob becomes the file
+    itself; a link to a large blob becomes a link to `blob_path`, followed by the blob. Other links, which point within
+    the folder, are kept.
     """
     yield folder_entry(at)
     for one in sorted(os.scandir(folder), key=lambda one: one.name):
@@ -49,7 +50,7 @@ def _link(at: Path, path: str, blob_at: BlobAt) -> Iterator[LayerEntry]:
 
 
 def parents(path: str) -> Iterator[str]:
-    """Name the folders above a path, from the top."""
+    """Yield the folders above a path, from the top."""
     parts = path.split("/")[:-1]
     for count in range(1, len(parts) + 1):
         yield "/".join(parts[:count])

@@ -1,4 +1,4 @@
-"""Write layer: write an image's content to a file in one pass, and hash it meanwhile."""
+"""Write layer: write an image's content to a file and hash it, in one pass."""
 
 import errno
 import hashlib
@@ -15,17 +15,17 @@ from preheat.oci.model.content import CHUNK, Content, FileSpan, opened, shorter
 
 Told = Callable[[int], None]
 _STEP = 4 << 20
-_AHEAD = 8  # steps that may be written and not hashed yet: they are in the page cache still
+_AHEAD = 8  # maximum number of steps written but not yet hashed: few enough to be still in the page cache
 _FLUSH = 32 << 20
 _CANNOT = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EIO)
 
 
 def pour(content: Content, out: int, at: int, told: Told) -> tuple[str, int]:
-    """Write `content` at byte `at` of the open file `out`, its end so far; tell bytes as they are done.
+    """Write `content` at offset `at`, the current end of the open file `out`.
 
-    Return the SHA-256 in hexadecimal digits of what was written, and how many bytes were shared and not written. Where
-    the digest can be trusted and extents can be shared, nothing is read. Raise OSError when it cannot be written,
-    ImageError when it cannot be read.
+    Return the hexadecimal SHA-256 of the content, and how many bytes were shared by reflink instead of written. If
+    extents can be shared and the digest is trusted, nothing is read. Raise OSError if writing fails, ImageError if
+    reading fails. `told` is called with the number of bytes after each step.
     """
     sharing = _sharing(content, out, at)
     if sharing and content.trusted and content.digest is not None:
@@ -51,13 +51,13 @@ def _pour(content: Content, out: int, at: int, told: Told, hashing: "_Hashing | 
             for start, stop in _steps(piece) if whole else _copied(source, piece, out, at):
                 to = at + stop - piece.start
                 if hashing is not None and whole:
-                    # Its extents are those of the source, whose bytes may be in the page cache already.
+                    # Shared extents belong to the source, whose bytes may already be in the page cache.
                     hashing.shared(source, start, stop, piece.path)
                 elif hashing is not None:
                     hashing.wrote(stop - start)
                 told(stop - start)
                 if to - flushed >= _FLUSH and not whole:
-                    # Has the kernel begin to write now, and not when all of it has to be on disk.
+                    # Start writeback now, to keep the final fsync short.
                     os.posix_fadvise(out, flushed, to - flushed, os.POSIX_FADV_DONTNEED)
                     flushed = to
         at += piece.stop - piece.start
@@ -71,7 +71,7 @@ def _steps(piece: FileSpan) -> Iterator[tuple[int, int]]:
 
 
 def _copied(source: int, piece: FileSpan, out: int, at: int) -> Iterator[tuple[int, int]]:
-    """Copy a piece to `at`; give what of it was copied, as its source counts. The kernel does it where it can."""
+    """Copy a piece to `at`, in the kernel if possible. Yield the ranges copied, as offsets in the source."""
     start, buffer = piece.start, memoryview(b"")
     while start < piece.stop:
         to, most = at + start - piece.start, min(_STEP, piece.stop - start)
@@ -93,7 +93,7 @@ def _copied(source: int, piece: FileSpan, out: int, at: int) -> Iterator[tuple[i
 
 
 def _sharing(content: Content, out: int, at: int) -> bool:
-    """Whether extents of the content's first piece on a page can be shared with `out`, tried on one page of it."""
+    """Return whether `out` can share extents with the content, by cloning one page of its first page-aligned piece."""
     if not content.local:
         return False
     here = at
@@ -112,14 +112,14 @@ def _on_pages(piece: FileSpan, at: int) -> bool:
 
 
 def write_all(out: int, data: memoryview, at: int) -> None:
-    """Write all of it at byte `at`. Raise OSError if it cannot be."""
+    """Write all of `data` at offset `at`. Raise OSError on failure."""
     while data:
         count = os.pwrite(out, data, at)
         data, at = data[count:], at + count
 
 
 class _Hashing:
-    """A thread that hashes what lies in files, in the order in which it is told of it."""
+    """A thread that hashes ranges of files in the order in which they are queued."""
 
     def __init__(self, out: int, at: int) -> None:
         self._out = out
@@ -140,19 +140,19 @@ class _Hashing:
         self._thread.join()
 
     def wrote(self, count: int) -> None:
-        """Have so many more bytes of what was written hashed, once they are worth a step."""
+        """Queue `count` more bytes of the output file, once a full step has been written."""
         self._done += count
         if self._done - self._told_of >= _STEP:
             self._tell()
 
     def shared(self, source: int, start: int, stop: int, path: Path) -> None:
-        """Have bytes hashed that were not written, but lie in an open file, which may be closed at once."""
+        """Queue bytes of an open source file that were shared, not written. The caller may close the file at once."""
         self._tell()
         self._jobs.put((os.dup(source), start, stop, path))
         self._done = self._told_of = self._done + stop - start
 
     def hexdigest(self) -> str:
-        """Say the hash, once all is in. Raise OSError or ImageError if something could not be read."""
+        """Return the hash when all queued bytes are done. Raise OSError or ImageError if reading failed."""
         self._tell()
         self._jobs.put(None)
         self._thread.join()
@@ -177,6 +177,10 @@ class _Hashing:
                 os.close(descriptor)
 
     def _feed(self, descriptor: int, start: int, stop: int, path: Path | None) -> None:
-        # What is written is ours alone; a source may be cut short by others.
+        # Only this process writes the output file; other processes may truncate a source.
         if feed(descriptor, start, stop, [self._hash], lambda: path is None) < stop:
-            raise shorter(path) if path is not None else OSError(errno.EIO, "it became shorter while it was written")
+            raise (
+                shorter(path)
+                if path is not None
+                else OSError(errno.EIO, "the file became shorter while it was being written")
+            )

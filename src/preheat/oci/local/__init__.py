@@ -1,1 +1,1 @@
-"""Image layouts and archives on disk."""
+"""Read and write image layouts and archives on disk."""

@@ -1,7 +1,7 @@
-"""Archive reader: an image in one tar: `oci-archive`, or `docker-archive` as `docker save` writes it.
+"""Archive reader: read an image from a tar: `oci-archive`, or `docker-archive` as written by `docker save`.
 
-manifest.json       of a docker-archive: [{"Config": FILE, "RepoTags": […], "Layers": [FILE, …]}]; a layer's file is
-                    its tar, plain or compressed (moby/docs: image/spec/v1.2.md)
+manifest.json       in a docker-archive: [{"Config": FILE, "RepoTags": […], "Layers": [FILE, …]}]; each layer's file
+                    is a tar, plain or compressed (moby/docs: image/spec/v1.2.md)
 """
 
 import hashlib
@@ -23,12 +23,12 @@ _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 def open_oci_archive(file: Path, tag: str) -> BlobReader:
-    """Open a layout in a tar. Raise ImageError when it is none."""
+    """Open an OCI layout in a tar. Raise ImageError if the file is not a readable tar."""
     return BlobReader(f"oci-archive:{file}", _members(file), tag)
 
 
 class DockerArchive:
-    """See Source: an image of a docker-archive, as a manifest would say it."""
+    """See ImageSource. An image in a docker-archive, with a manifest created for it."""
 
     def __init__(self, file: Path, tag: str) -> None:
         self.name = f"docker-archive:{file}" + (f":{tag}" if tag else "")
@@ -36,26 +36,32 @@ class DockerArchive:
         listed = _listed(self._body("manifest.json"), self.name)
         chosen = [one for one in listed if not tag or tag in one.names]
         if len(chosen) != 1:
-            there = ", ".join(name for one in listed for name in one.names) or "none with a name"
+            there = ", ".join(name for one in listed for name in one.names) or "no named images"
             raise ImageError(
-                f"{self.name} has {len(chosen) or 'no'} such images", hint=f"name one: it has {there}", end=SOURCE
+                f"{self.name} has {len(chosen) or 'no'} matching images",
+                hint=f"choose one by its name; the archive has: {there}",
+                end=SOURCE,
             )
         self._config = self._body(chosen[0].Config)
         rootfs = read_json(self._config, self.name).get("rootfs")
         diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
         if not isinstance(diff_ids, list) or len(diff_ids) != len(chosen[0].Layers):
-            raise ImageError(f"{self.name} has other layers than its config says", hint="save it anew", end=SOURCE)
+            raise ImageError(
+                f"{self.name} has a different number of layers than its config lists",
+                hint="save the image again",
+                end=SOURCE,
+            )
         self._spans: dict[Digest, FileSpan] = {}
         self._layers = [
             self._layer(path, str(diff_id)) for path, diff_id in zip(chosen[0].Layers, diff_ids, strict=True)
         ]
 
     def config(self, descriptor: Descriptor) -> ImageDocument:  # noqa: ARG002 - there is one
-        """See Source."""
+        """See ImageSource."""
         return ImageDocument(CONFIG, self._config)
 
     def document(self, digest: Digest | None) -> ImageDocument:  # noqa: ARG002 - there is one
-        """See Source."""
+        """See ImageSource."""
         manifest = {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
@@ -65,7 +71,7 @@ class DockerArchive:
         return ImageDocument(MANIFEST, write_json(manifest))
 
     def content(self, descriptor: Descriptor, name: str) -> Content:
-        """See Source."""
+        """See ImageSource."""
         return Local(name, self._spans[descriptor.digest], descriptor.digest)
 
     def _layer(self, path: str, diff_id: str) -> Descriptor:
@@ -75,7 +81,7 @@ class DockerArchive:
         if not front.startswith((_GZIP, _ZSTD)):
             digest, media_type = Digest.parse(diff_id), LAYER
         else:
-            # What it is called by says nothing of its compressed bytes.
+            # The diff ID is the digest of the uncompressed tar, so the compressed file must be hashed.
             hashing = hashlib.sha256()
             for chunk in chunks(iter([span])):
                 hashing.update(chunk)
@@ -87,7 +93,7 @@ class DockerArchive:
     def _span(self, path: str) -> FileSpan:
         span = self._find(path)
         if span is None:
-            raise ImageError(f"{self.name} lacks {path}", hint="save it anew", end=SOURCE)
+            raise ImageError(f"{self.name} does not contain {path}", hint="save the image again", end=SOURCE)
         return span
 
     def _body(self, path: str) -> bytes:
@@ -101,7 +107,7 @@ class _ManifestLine(msgspec.Struct):
 
     @property
     def names(self) -> list[str]:
-        """Its names; null stands for none."""
+        """Return the image's names. RepoTags is null for an image without names."""
         return self.RepoTags or []
 
 
@@ -109,11 +115,11 @@ def _listed(body: bytes, of: str) -> list[_ManifestLine]:
     try:
         return msgspec.json.decode(body, type=list[_ManifestLine])
     except msgspec.DecodeError as error:
-        raise ImageError(f"{of} has a manifest.json that makes no sense: {error}", end=SOURCE) from error
+        raise ImageError(f"{of} has an invalid manifest.json: {error}", end=SOURCE) from error
 
 
 def _members(file: Path) -> Find:
-    """Find where in the archive each file's bytes lie; links lead to the file that they name."""
+    """Return a function that maps a file's path in the archive to its bytes; links are resolved."""
     spans: dict[str, FileSpan] = {}
     links: dict[str, str] = {}
     try:
@@ -128,6 +134,6 @@ def _members(file: Path) -> Find:
                     links[name] = normal(entry.target)
     except (OSError, Damaged) as error:
         raise ImageError(
-            f"{file} is not an archive that can be read: {error}", hint="an archive is a plain tar", end=SOURCE
+            f"{file} is not a readable archive: {error}", hint="an archive must be an uncompressed tar", end=SOURCE
         ) from error
     return lambda name: spans.get(name) or spans.get(links.get(name, ""))

@@ -1,4 +1,4 @@
-"""Archive writer: write an image as one tar, and rename it when it is complete. See archive_reader.py."""
+"""Archive writer: write an image to a tar, and rename it when complete. See archive_reader.py."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ _NO_DIGEST = "0" * 64
 
 
 class ArchiveTarget:
-    """See Target. `docker` says in which of the two forms."""
+    """See Target. Writes a docker-archive if `docker`, else an oci-archive."""
 
     repository = ""
     parallel = 1
@@ -54,8 +54,8 @@ class ArchiveTarget:
             digest = sha256(found)
             if content.digest is not None and digest != content.digest:
                 raise ImageError(
-                    f"{content.name} is {digest}, and should be {content.digest}",
-                    hint="it is damaged where it comes from: fetch it anew, or preheat verify",
+                    f"{content.name} has the digest {digest}, expected {content.digest}",
+                    hint="the source is damaged: run preheat verify, or download it again",
                     end=SOURCE,
                 )
             self._at += content.size
@@ -103,7 +103,7 @@ class ArchiveTarget:
         return f"{value}.tar" if self._docker else f"blobs/sha256/{value}"
 
     def _header(self, value: str, size: int, at: int | None = None) -> bytes:
-        # Large contents begin on a page, so that their extents can be shared.
+        # Large blobs start on a page boundary, to share extents by reflink.
         return header(Header(self._member(value), size=size), self._at if at is None else at, aligned=size >= LARGE)
 
     def _write(self, body: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Blob reader: an image in a layout, as a folder or a tar, read by the names of its files."""
+"""Blob reader: read an image from a layout in a folder or a tar."""
 
 import hashlib
 from collections.abc import Callable
@@ -15,7 +15,7 @@ _LARGEST_DOCUMENT = 64 << 20
 
 
 class BlobReader:
-    """See Source. `find` says which bytes on this machine a file of the layout is."""
+    """See ImageSource. `find` maps the path of a file in the layout to its bytes on disk, or None."""
 
     def __init__(self, name: str, find: Find, tag: str) -> None:
         self.name = f"{name}:{tag}" if tag else name
@@ -23,26 +23,30 @@ class BlobReader:
         self._tag = tag
 
     def config(self, descriptor: Descriptor) -> ImageDocument:
-        """See Source."""
+        """See ImageSource."""
         return self.document(descriptor.digest)
 
     def document(self, digest: Digest | None) -> ImageDocument:
-        """See Source."""
+        """See ImageSource."""
         if digest is None:
             return self.document(self._chosen().digest)
         body = self._body(f"blobs/sha256/{digest.hex}")
         if sha256(hashlib.sha256(body).hexdigest()) != digest:
             raise ImageError(
-                f"{self.name} has a document that is not what its name says", hint="build or copy it anew", end=SOURCE
+                f"{self.name} has a document that does not match its digest",
+                hint="build or copy the image again",
+                end=SOURCE,
             )
         return ImageDocument(media_type_of(body, "", self.name), body)
 
     def content(self, descriptor: Descriptor, name: str) -> Content:
-        """See Source."""
+        """See ImageSource."""
         span = self._find(f"blobs/sha256/{descriptor.digest.hex}")
         if span is None or span.stop - span.start != descriptor.size:
             raise ImageError(
-                f"{self.name} lacks {descriptor.digest}, or has only a part of it", hint="copy it anew", end=SOURCE
+                f"{self.name} does not contain {descriptor.digest}, or only part of it",
+                hint="copy the image again",
+                end=SOURCE,
             )
         return Local(name, span, descriptor.digest)
 
@@ -51,14 +55,16 @@ class BlobReader:
         tags = [one.annotations.get(REF_NAME, "") for one in listed]
         found = [one for one, tag in zip(listed, tags, strict=True) if self._tag in ("", tag)]
         if len(found) != 1:
-            there = ", ".join(tag for tag in tags if tag) or "none that has a tag"
+            there = ", ".join(tag for tag in tags if tag) or "no tags"
             raise ImageError(
-                f"{self.name} has {len(found) or 'no'} such images", hint=f"name one: it has {there}", end=SOURCE
+                f"{self.name} has {len(found) or 'no'} matching images",
+                hint=f"choose one by its tag; the layout has: {there}",
+                end=SOURCE,
             )
         return found[0]
 
     def _body(self, name: str) -> bytes:
         span = self._find(name)
         if span is None or span.stop - span.start > _LARGEST_DOCUMENT:
-            raise ImageError(f"{self.name} has no {name} that can be read", hint="copy it anew", end=SOURCE)
+            raise ImageError(f"{self.name} has no readable {name}", hint="copy the image again", end=SOURCE)
         return b"".join(bytes(chunk) for chunk in chunks(iter([span])))

@@ -1,10 +1,10 @@
 """Layout: images in a folder (OCI image specification 1.1, image-layout.md).
 
     oci-layout                  {"imageLayoutVersion": "1.0.0"}
-    index.json                  an index; each of its manifests has its tag as `org.opencontainers.image.ref.name`
+    index.json                  an index; the tag of each manifest is in `org.opencontainers.image.ref.name`
     blobs/sha256/HEX            everything else, by digest
 
-A blob is written aside in the folder, put on disk and then named; the index is last, and replaced in one step.
+Blobs are written to temporary files, synced and renamed. The index is written last, and replaced atomically.
 """
 
 import contextlib
@@ -24,12 +24,12 @@ from preheat.oci.model.image import ImageDocument, read_json, write_json
 from preheat.oci.model.interfaces import HERE, SHARED, WRITTEN
 
 _VERSION = write_json({"imageLayoutVersion": "1.0.0"})
-_GLANCE_S = 0.2  # a wait without an end may miss a signal
-_BLOB = "blob"  # what a file aside is named for, before its digest is known
+_GLANCE_S = 0.2  # an indefinite wait may miss a signal
+_BLOB = "blob"  # prefix of temporary files, whose digest is not known yet
 
 
 def open_layout(folder: Path, tag: str) -> BlobReader:
-    """Open a layout to read an image from; raise ImageError when there is none."""
+    """Open a layout to read an image. Raise ImageError if the folder is not a layout."""
     if not (folder / "index.json").is_file():
         raise ImageError(f"{folder} is not an OCI layout: it has no index.json", hint="oci:DIR:TAG", end=SOURCE)
 
@@ -44,7 +44,7 @@ class LayoutTarget:
     """See Target."""
 
     repository = ""
-    # A layer is hashed by one core at a time, and disks take more than that.
+    # Hashing a layer is limited to one core, which most disks outpace.
     parallel = 2
 
     def __init__(self, folder: Path, tag: str, told: Told) -> None:
@@ -54,7 +54,7 @@ class LayoutTarget:
         self._told = told
         self._blobs = folder / "blobs" / "sha256"
         self._asides: list[Path] = []
-        # Disks take their time to say that all is on them; the next blob need not wait for that.
+        # The fsync of a blob is slow, so it runs while the next blob is written.
         self._naming = ThreadPoolExecutor(1)
         self._named: list[Future[None]] = []
         with _trouble(self.name):
@@ -71,8 +71,8 @@ class LayoutTarget:
             digest = sha256(found)
             if content.digest is not None and digest != content.digest:
                 raise ImageError(
-                    f"{content.name} is {digest}, and should be {content.digest}",
-                    hint="it is damaged where it comes from: fetch it anew, or preheat verify",
+                    f"{content.name} has the digest {digest}, expected {content.digest}",
+                    hint="the source is damaged: run preheat verify, or download it again",
                     end=SOURCE,
                 )
             os.fchmod(out, 0o644)
@@ -90,7 +90,7 @@ class LayoutTarget:
             self._write(self._folder / "oci-layout", _VERSION)
             lock = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                # Two builds into one layout add to one index. The folder stays what it is; its files are replaced.
+                # Two builds may update the same index. Lock the folder, since its files are replaced.
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 self._write(self._folder / "index.json", self._index(manifest))
             finally:
@@ -100,7 +100,7 @@ class LayoutTarget:
     def close(self) -> None:
         """See Target."""
         self._naming.shutdown(wait=True)
-        # Who is interrupted does not wait for what threads have under way; it is not left lying there either.
+        # After an interruption, the temporary files of threads that are still running must not be left behind.
         for path in tuple(self._asides):
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -149,7 +149,7 @@ class LayoutTarget:
 
     @contextlib.contextmanager
     def _aside(self) -> Iterator[tuple[Path, int]]:
-        """Open a file in the folder that nobody takes for a blob, locked as long as somebody writes it."""
+        """Open a locked temporary file in the layout, with a name that is not taken for a blob."""
         path, out = create(self._folder / _BLOB, 0o600)
         self._asides.append(path)
         try:
@@ -168,7 +168,7 @@ def _tag_of(listed: object) -> str:
 
 @contextlib.contextmanager
 def _trouble(name: str) -> Iterator[None]:
-    """Say what a disk said as what became of the image."""
+    """Convert OSError to ImageError."""
     try:
         yield
     except OSError as error:
@@ -176,9 +176,11 @@ def _trouble(name: str) -> Iterator[None]:
 
 
 def target_trouble(name: str, error: OSError) -> ImageError:
-    """Word what the disk said."""
+    """Return an ImageError for an OSError while writing an image."""
     said = os.strerror(error.errno).lower() if error.errno else str(error)
-    return ImageError(f"{name} cannot be written: {said}", hint="free some room, or name another place", end=TARGET)
+    return ImageError(
+        f"{name} cannot be written: {said}", hint="free some disk space, or choose another destination", end=TARGET
+    )
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,1 +1,1 @@
-"""The documents of the OCI image specification, as values."""
+"""Documents and names of the OCI image specification, as immutable values."""

@@ -1,4 +1,4 @@
-"""Content: bytes of an image as a sequence of pieces, so that none is in memory as a whole."""
+"""Content: bytes of an image as a sequence of pieces, which need not fit into memory."""
 
 import os
 from collections.abc import Iterator
@@ -26,35 +26,35 @@ Piece = bytes | FileSpan
 
 
 class Content(Protocol):
-    """A layer, or another blob of an image: from here or from a registry. Its pieces can be asked for again."""
+    """A layer or another blob of an image, local or in a registry. Its pieces can be read more than once."""
 
     @property
     def name(self) -> str:
-        """For people: what it is."""
+        """Return the name to show to users."""
 
     @property
     def size(self) -> int:
-        """Bytes in all."""
+        """Return the number of bytes."""
 
     @property
     def digest(self) -> Digest | None:
-        """Of all its bytes; None while nobody has hashed them."""
+        """Return the digest of all bytes, or None if they have not been hashed yet."""
 
     @property
     def trusted(self) -> bool:
-        """Whether the digest is known to be right without reading the bytes once more."""
+        """Return whether the digest is known to be correct without reading the bytes again."""
 
     @property
     def local(self) -> bool:
-        """Whether its bytes are on this machine."""
+        """Return whether the bytes are on this machine."""
 
     def pieces(self, start: int = 0) -> Iterator[Piece]:
-        """Tell the pieces, from byte `start` on. Raise ImageError when they cannot be had."""
+        """Yield the pieces from byte `start`. Raise ImageError if they cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """A range of a file: a blob of a layout or an archive."""
+    """A blob of a layout or an archive: a range of a file."""
 
     name: str
     span: FileSpan
@@ -74,7 +74,7 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class Small:
-    """A document that is in memory."""
+    """A document in memory."""
 
     name: str
     body: bytes
@@ -93,7 +93,7 @@ class Small:
 
 
 def after(pieces: Iterator[Piece], start: int) -> Iterator[Piece]:
-    """Leave out the first `start` bytes."""
+    """Skip the first `start` bytes of the pieces."""
     for piece in pieces:
         size = piece.stop - piece.start if isinstance(piece, FileSpan) else len(piece)
         if start >= size:
@@ -107,7 +107,7 @@ def after(pieces: Iterator[Piece], start: int) -> Iterator[Piece]:
 
 
 def chunks(pieces: Iterator[Piece], size: int = CHUNK) -> Iterator[memoryview]:
-    """Read the pieces; each chunk is overwritten by the next one."""
+    """Yield the pieces in chunks of up to `size` bytes. Each chunk may be overwritten by the next one."""
     buffer = memoryview(bytearray(size))
     for piece in pieces:
         if not isinstance(piece, FileSpan):
@@ -125,7 +125,7 @@ def chunks(pieces: Iterator[Piece], size: int = CHUNK) -> Iterator[memoryview]:
 
 
 def opened(path: Path) -> FileIO:
-    """Open a file that bytes of the image come from; raise ImageError when it cannot be."""
+    """Open a source file of an image. Raise ImageError if that fails."""
     try:
         return open(path, "rb", buffering=0)
     except OSError as error:
@@ -133,5 +133,5 @@ def opened(path: Path) -> FileIO:
 
 
 def shorter(path: Path) -> ImageError:
-    """Say that a file ended before it should have."""
-    return ImageError(f"{path} ends too soon", hint="preheat verify, or another base", end=SOURCE)
+    """Return an error for a source file that is shorter than expected."""
+    return ImageError(f"{path} is truncated", hint="run preheat verify, or use another base", end=SOURCE)

@@ -10,7 +10,7 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
-# docker's image manifest, version 2, schema 2.
+# Docker's image manifest, version 2, schema 2.
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
@@ -18,7 +18,7 @@ DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 
 INDEXES = frozenset((INDEX, DOCKER_LIST))
 MANIFESTS = frozenset((MANIFEST, DOCKER_MANIFEST))
-# The two forms have the same layers by different names.
+# Docker and OCI use different media types for the same layers.
 _TO_DOCKER = {
     LAYER: DOCKER_LAYER,
     f"{LAYER}+gzip": f"{DOCKER_LAYER}.gzip",
@@ -31,7 +31,7 @@ _TO_OCI = {docker: oci for oci, docker in _TO_DOCKER.items()}
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """What is said of a blob; `platform` is the document's own where it has one."""
+    """Digest, size and media type of a blob. `platform` is empty if the document has none."""
 
     media_type: str
     digest: Digest
@@ -40,7 +40,7 @@ class Descriptor:
     platform: Mapping[str, str] = field(default_factory=dict)
 
     def document(self) -> dict[str, object]:
-        """Write it as a document has it."""
+        """Return the descriptor as a JSON object."""
         said: dict[str, object] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
         if self.annotations:
             said["annotations"] = dict(self.annotations)
@@ -50,25 +50,25 @@ class Descriptor:
 
 
 def read_descriptor(document: object, of: str) -> Descriptor:
-    """Read one of `of`'s. Raise ImageError when it is none, or its digest is not a sha256."""
+    """Parse a descriptor in a document of `of`. Raise ImageError if it is invalid, or its digest is not SHA-256."""
     fields = document if isinstance(document, dict) else {}
     try:
         digest = Digest.parse(str(fields.get("digest", "")))
     except UsageError as error:
-        raise ImageError(f"{of} names a blob by {fields.get('digest')!r}", end=SOURCE) from error
+        raise ImageError(f"{of} contains an invalid digest: {fields.get('digest')!r}", end=SOURCE) from error
     size, media_type = fields.get("size"), fields.get("mediaType", "")
     if digest.algorithm != SHA256 or not isinstance(size, int) or size < 0 or not isinstance(media_type, str):
-        raise ImageError(f"{of} describes a blob in a way that cannot be meant", end=SOURCE)
+        raise ImageError(f"{of} contains an invalid descriptor of a blob", end=SOURCE)
     return Descriptor(media_type, digest, size, _words(fields.get("annotations")), _words(fields.get("platform")))
 
 
 def as_docker(media_type: str) -> str:
-    """Say what docker's form calls a blob of this kind."""
+    """Return Docker's media type for an OCI one."""
     return _TO_DOCKER.get(media_type, media_type)
 
 
 def as_oci(media_type: str) -> str:
-    """Say what OCI's form calls a blob of this kind."""
+    """Return OCI's media type for a Docker one."""
     return _TO_OCI.get(media_type, media_type)
 
 

@@ -27,27 +27,27 @@ Fields = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class ImageDocument:
-    """A small JSON document of a store, by its bytes."""
+    """A small JSON document of an image, with its exact bytes."""
 
     media_type: str
     body: bytes
 
     @property
     def digest(self) -> Digest:
-        """Hash it."""
+        """Return the digest of the bytes."""
         return sha256(hashlib.sha256(self.body).hexdigest())
 
     @property
     def descriptor(self) -> Descriptor:
-        """Describe it."""
+        """Return the descriptor."""
         return Descriptor(self.media_type, self.digest, len(self.body))
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image that was read: its config's fields as they are, and what its layers are.
+    """An image that was read: the fields of its config, and its layers.
 
-    `digest` is its manifest's; empty for `scratch`.
+    `digest` is the digest of its manifest, or "" for `scratch`.
     """
 
     config: Fields = field(default_factory=dict)
@@ -56,30 +56,32 @@ class Image:
 
     @property
     def diff_ids(self) -> tuple[str, ...]:
-        """Say what the layers hash to when they are not compressed."""
+        """Return the digests of the uncompressed layers."""
         rootfs = self.config.get("rootfs")
         listed = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
         return tuple(str(one) for one in listed) if isinstance(listed, list) else ()
 
     @property
     def platform(self) -> Platform:
-        """Say what it runs on."""
+        """Return the platform of the config."""
         return Platform(*(str(self.config.get(name, "")) for name in ("os", "architecture", "variant")))
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a manifest says: config and layers by descriptor."""
+    """The descriptors in a manifest."""
 
     config: Descriptor
     layers: tuple[Descriptor, ...]
 
 
 def read_manifest(document: ImageDocument, of: str) -> Manifest:
-    """Read an image's manifest, in OCI's form or docker's; raise ImageError when it is something else."""
+    """Parse an image's manifest, OCI or Docker. Raise ImageError if the document is anything else."""
     fields = read_json(document.body, of)
     if document.media_type not in MANIFESTS:
-        raise ImageError(f"{of} is a {document.media_type or 'document of no kind'}, and no image", end=SOURCE)
+        raise ImageError(
+            f"{of} is a {document.media_type or 'document without a media type'}, not an image", end=SOURCE
+        )
     layers = fields.get("layers")
     if not isinstance(layers, list):
         raise ImageError(f"the manifest of {of} has no layers", end=SOURCE)
@@ -88,7 +90,7 @@ def read_manifest(document: ImageDocument, of: str) -> Manifest:
 
 
 def read_index(document: ImageDocument, of: str) -> list[Descriptor]:
-    """Read an index, or docker's list of manifests."""
+    """Parse an index, or Docker's manifest list."""
     listed = read_json(document.body, of).get("manifests")
     if not isinstance(listed, list):
         raise ImageError(f"the index of {of} lists no manifests", end=SOURCE)
@@ -96,7 +98,7 @@ def read_index(document: ImageDocument, of: str) -> list[Descriptor]:
 
 
 def choose(index: list[Descriptor], platform: Platform, of: str) -> Descriptor:
-    """Choose the manifest for `platform`. Raise ImageError that says which there are when there is none."""
+    """Return the manifest for `platform`. If there is none, raise ImageError that lists the platforms of the index."""
     kinds = [one for one in index if one.media_type in MANIFESTS | INDEXES or not one.media_type]
     found = next((one for one in kinds if platform.fits(one.platform)), None)
     if found is None and len(kinds) == 1 and not kinds[0].platform:
@@ -112,15 +114,15 @@ def choose(index: list[Descriptor], platform: Platform, of: str) -> Descriptor:
 
 
 def read_json(body: bytes, of: str) -> Fields:
-    """Read a document's fields; raise ImageError when it is not an object."""
+    """Parse a JSON object. Raise ImageError if it is anything else."""
     try:
         return msgspec.json.decode(body, type=dict[str, object])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ImageError(f"a document of {of} makes no sense: {error}", end=SOURCE) from error
+        raise ImageError(f"a document of {of} is invalid: {error}", end=SOURCE) from error
 
 
 def media_type_of(body: bytes, said: str, of: str) -> str:
-    """Say what a document is: what it says itself, else what the store said, else what it looks like."""
+    """Return a document's media type: its `mediaType`, else the Content-Type `said`, else a guess from its fields."""
     fields = read_json(body, of)
     own = fields.get("mediaType")
     if isinstance(own, str) and own:
@@ -140,7 +142,7 @@ def write_manifest(
     docker: bool,
     artifact: str = "",
 ) -> ImageDocument:
-    """Write the manifest of an image, or of the artifact of kind `artifact`. docker's form has no annotations."""
+    """Return the manifest of an image, or of an artifact if `artifact` is set. Docker's format has no annotations."""
     name = as_docker if docker else as_oci
     said: Fields = {"schemaVersion": 2, "mediaType": name(MANIFEST)}
     if artifact:
@@ -156,15 +158,15 @@ def write_manifest(
 
 
 def write_json(fields: Mapping[str, object]) -> bytes:
-    """Write a document, the same bytes for the same fields."""
+    """Encode a JSON object; the same fields give the same bytes."""
     return msgspec.json.encode(fields)
 
 
 def layer_descriptor(digest: Digest, size: int, media_type: str = LAYER) -> Descriptor:
-    """Describe a layer of ours."""
+    """Return the descriptor of a layer."""
     return Descriptor(media_type, digest, size)
 
 
 def config_document(fields: Fields, media_type: str = CONFIG) -> ImageDocument:
-    """Write an image's config."""
+    """Return an image's config as a document."""
     return ImageDocument(media_type, write_json(fields))

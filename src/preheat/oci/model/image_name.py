@@ -1,4 +1,4 @@
-"""Image name: where an image is, in skopeo's syntax (containers-transports(5))."""
+"""Image name: the location of an image, in skopeo's syntax (containers-transports(5))."""
 
 import ipaddress
 import re
@@ -22,7 +22,7 @@ DOCKER_HUB = "docker.io"
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A repository at a registry, and a tag or digest in it."""
+    """A repository in a registry, with a tag or digest."""
 
     host: str
     repository: str
@@ -31,12 +31,12 @@ class Name:
 
     @property
     def reference(self) -> str:
-        """What the registry is asked for."""
+        """Return the digest if set, else the tag."""
         return self.digest or self.tag
 
     @property
     def loopback(self) -> bool:
-        """Whether the registry is on this machine."""
+        """Return whether the registry is on this machine."""
         host = re.sub(r":\d+$", "", self.host).strip("[]")
         if host == "localhost" or host.endswith(".localhost"):
             return True
@@ -51,7 +51,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class ImageName:
-    """Of one kind, with a folder or file and a tag, or with a name at a registry."""
+    """A location: a folder or file with a tag, or a name in a registry."""
 
     kind: str
     path: Path | None = None
@@ -65,7 +65,7 @@ class ImageName:
 
 
 def read_place(text: str) -> ImageName:
-    """Read where an image is; raise UsageError when nothing can be there."""
+    """Parse the location of an image. Raise UsageError if it is invalid."""
     kind, colon, rest = text.partition(":")
     if text == SCRATCH:
         return ImageName(SCRATCH)
@@ -74,15 +74,15 @@ def read_place(text: str) -> ImageName:
     if colon and kind in (LAYOUT, OCI_ARCHIVE, DOCKER_ARCHIVE):
         path, _, tag = rest.partition(":")
         if not path or (tag and kind != DOCKER_ARCHIVE and not _TAG.fullmatch(tag)):
-            raise UsageError(f"{text!r} is not a place for an image", hint=_HINT)
+            raise UsageError(f"{text!r} is not a valid image location", hint=_HINT)
         if tag and kind == DOCKER_ARCHIVE:
             read_name(tag)
         return ImageName(kind, read_path(path), tag)
-    raise UsageError(f"{text!r} is not a place for an image", hint=_HINT)
+    raise UsageError(f"{text!r} is not a valid image location", hint=_HINT)
 
 
 def read_name(text: str) -> Name:
-    """Read `[HOST/]REPOSITORY[:TAG][@DIGEST]` as docker does: without a host it is on Docker Hub."""
+    """Parse `[HOST/]REPOSITORY[:TAG][@DIGEST]` as Docker does; the default host is Docker Hub."""
     rest, at, digest = text.partition("@")
     head, slash, tail = rest.partition("/")
     if slash and (set(head) & set(".:") or head == "localhost"):
@@ -100,6 +100,6 @@ def read_name(text: str) -> Name:
         or (colon and not _TAG.fullmatch(tag))
     ):
         raise UsageError(
-            f"{text!r} is not the name of an image", hint="REGISTRY/REPOSITORY:TAG, in lower case but for the tag"
+            f"{text!r} is not a valid image name", hint="REGISTRY/REPOSITORY:TAG, lower case except for the tag"
         )
     return Name(host, path, tag or ("" if digest else "latest"), digest)

@@ -1,4 +1,4 @@
-"""Interfaces: the protocols of a place to read a base from, and of a place to write an image to."""
+"""Interfaces: protocols for reading a base image and for writing an image."""
 
 from typing import Protocol
 
@@ -7,39 +7,39 @@ from preheat.oci.model.content import Content
 from preheat.oci.model.descriptor import Descriptor
 from preheat.oci.model.image import ImageDocument
 
-# What became of a content that was put into a store.
+# The result of writing a content to a target. "here": the target already had it.
 HERE, SHARED, WRITTEN, SENT, MOUNTED = "here", "shared", "written", "sent", "mounted"
 
 
 class ImageSource(Protocol):
-    """An image to read. Its methods raise ImageError, whose end is the source."""
+    """An image to read. Methods raise ImageError with the source as its end."""
 
     name: str
 
     def document(self, digest: Digest | None) -> ImageDocument:
-        """Read the manifest or index that is named by a digest; the image's own first one without."""
+        """Read a manifest or index by its digest, or the image's top-level one for None."""
 
     def config(self, descriptor: Descriptor) -> ImageDocument:
         """Read an image's config."""
 
     def content(self, descriptor: Descriptor, name: str) -> Content:
-        """Say where the bytes of a blob can be had."""
+        """Return a blob's content."""
 
 
 class Target(Protocol):
-    """A place to write an image to. Blobs come first; nothing has a name there before `publish`."""
+    """A destination to write an image to. Blobs are written first; the image gets its name in `publish`."""
 
     name: str
     repository: str
-    """`HOST/REPOSITORY` of a registry, where blobs can be mounted from; empty elsewhere."""
+    """`HOST/REPOSITORY` of a registry, to mount blobs from; empty for other targets."""
     parallel: int
-    """How many contents are worth putting at once."""
+    """The number of contents to write at the same time."""
 
     def put(self, content: Content) -> tuple[Digest, str]:
-        """Have the content there: return its digest, and what that took."""
+        """Write a content if the target does not have it yet. Return its digest, and how it got there."""
 
     def publish(self, manifest: ImageDocument, config: ImageDocument) -> None:
-        """Give the image its name, once all that its manifest names is there."""
+        """Write the manifest under the image's name. All contents must have been written."""
 
     def close(self) -> None:
-        """Let go; what was not published has no name."""
+        """Release all resources. Without `publish`, the image has no name."""

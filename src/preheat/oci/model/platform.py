@@ -1,4 +1,4 @@
-"""Platform: operating system, architecture and variant, as Go and docker name them."""
+"""Platform: operating system, architecture and variant, named as in Go and Docker."""
 
 import platform as machine
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ _MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """`linux/amd64`, `linux/arm/v7`."""
+    """A platform, such as `linux/amd64` or `linux/arm/v7`."""
 
     os: str
     architecture: str
@@ -19,7 +19,7 @@ class Platform:
 
     @classmethod
     def parse(cls, text: str) -> "Platform":
-        """Read `OS/ARCHITECTURE[/VARIANT]`; raise UsageError when it is not that."""
+        """Parse `OS/ARCHITECTURE[/VARIANT]`. Raise UsageError if it is invalid."""
         parts = text.split("/")
         if not 2 <= len(parts) <= 3 or not all(parts):
             raise UsageError(f"{text!r} is not a platform", hint="--platform linux/amd64 or linux/arm64")
@@ -27,23 +27,23 @@ class Platform:
 
     @classmethod
     def of(cls, said: Mapping[str, str]) -> "Platform":
-        """Read what a document says."""
+        """Return the platform in a document's fields."""
         return cls(said.get("os", ""), said.get("architecture", ""), said.get("variant", ""))
 
     @classmethod
     def here(cls) -> "Platform":
-        """Say what containers on this machine run on."""
+        """Return the platform of containers on this machine."""
         return cls("linux", _MACHINES.get(machine.machine().lower(), machine.machine().lower()))
 
     def fits(self, said: Mapping[str, str]) -> bool:
-        """Whether an image that says this runs on it; arm64 is v8 whether it says so or not."""
+        """Return whether an image with these fields runs on this platform. A missing variant matches any variant."""
         other = Platform.of(said)
         same = (self.os, self.architecture) == (other.os, other.architecture)
         return same and (not self.variant or not other.variant or self.variant == other.variant)
 
     @property
     def fields(self) -> dict[str, str]:
-        """Say it as documents do."""
+        """Return the fields of a document."""
         return {"os": self.os, "architecture": self.architecture, "variant": self.variant}
 
     def __str__(self) -> str:

@@ -1,1 +1,1 @@
-"""A registry over HTTP: logins, pull and push."""
+"""Registries over HTTP: authentication, pull and push."""

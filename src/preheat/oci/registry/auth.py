@@ -1,7 +1,7 @@
-"""Auth: credentials for a registry: none, a login, or a token requested for the purpose.
+"""Auth: request headers for a registry: anonymous, with a login, or with a bearer token.
 
-distribution/distribution: docs/spec/auth/token.md and oauth.md. A login goes to the registry itself and to the place
-for tokens that it names, and only over TLS, or to this machine, or where plain HTTP was asked for.
+distribution/distribution: docs/spec/auth/token.md and oauth.md. A login is sent only to the registry and to the token
+server that it names, and only over TLS, to this machine, or if plain HTTP was requested.
 """
 
 import json
@@ -18,7 +18,7 @@ _CLIENT = "preheat"
 
 
 class Auth:
-    """Headers for one registry; safe to use from many threads."""
+    """Authorization headers for one registry. Thread-safe."""
 
     def __init__(self, transport: Transport, host: str, login: Login | None, *, plain: bool, end: str) -> None:
         self._transport = transport
@@ -31,20 +31,20 @@ class Auth:
         self._basic = False
 
     def headers(self, scope: str) -> dict[str, str]:
-        """Say what to show for `scope`, by what is known so far."""
+        """Return the headers for `scope`: a cached token, or the login if the registry uses basic authentication."""
         token = self._tokens.get(scope)
         if token:
             return {"Authorization": f"Bearer {token}"}
         return {"Authorization": self._login.basic} if self._basic and self._login else {}
 
     def answer(self, challenge: Challenge, scope: str, refused: dict[str, str]) -> bool:
-        """Get what a challenge asks for; whether there is something new to show than what was `refused`.
+        """Fulfil a challenge. Return whether `headers` now differ from the `refused` ones, so a retry may succeed.
 
-        Raise ImageError when the place for tokens says no.
+        Raise ImageError if the token server refuses.
         """
         with self._turn:
             if self.headers(scope) != refused:
-                return True  # another thread was here first
+                return True  # another thread has fulfilled it already
             if challenge.scheme == "basic":
                 self._basic = self._login is not None and bool(self._login.user)
             else:
@@ -83,7 +83,9 @@ class Auth:
         if not token or not str(token).isascii():
             why = read_errors(answer.body) or f"status {answer.status}"
             raise ImageError(
-                f"{self._host} gives no token: {why}", hint=f"docker login {self._host}, or podman login", end=self._end
+                f"{self._host} did not issue a token: {why}",
+                hint=f"docker login {self._host}, or podman login",
+                end=self._end,
             )
         return str(token)
 
@@ -93,11 +95,11 @@ class Auth:
             mine = Name(parts.netloc, "").loopback
         except ValueError:
             mine = False
-        # A registry on this machine is talked to without TLS unasked; that says nothing of where it leads.
+        # Plain HTTP is the default for a registry on this machine; that does not extend to its token server.
         asked_for = self._plain and not Name(self._host, "").loopback
         if parts.scheme != "https" and not mine and not asked_for:
             raise ImageError(
-                f"{self._host} wants the login sent to {realm}, without TLS",
-                hint=f"if you trust the line: --plain-http {self._host}",
+                f"{self._host} requests that the login be sent to {realm} without TLS",
+                hint=f"if you trust the network: --plain-http {self._host}",
                 end=self._end,
             )

@@ -1,10 +1,10 @@
-"""Credentials: logins stored by docker, podman and their helpers.
+"""Credentials: logins stored by docker, podman and their credential helpers.
 
     {"auths": {"ghcr.io": {"auth": base64 of USER:PASSWORD, "identitytoken": …}},
      "credHelpers": {"ghcr.io": NAME}, "credsStore": NAME}
 
 docker's config.json (docs.docker.com/reference/cli/docker/login) and containers-auth.json(5). A helper is the program
-`docker-credential-NAME`: `get` with the host on its stdin, JSON on its stdout.
+`docker-credential-NAME`: `get` reads the host from stdin and writes JSON to stdout.
 """
 
 import base64
@@ -18,15 +18,15 @@ from pathlib import Path
 from preheat.core.errors import ImageError
 from preheat.oci.model.image_name import DOCKER_HUB
 
-# The name that docker keeps its own hub's login by.
+# The key of Docker Hub's login in docker's config.json.
 _HUB_KEY = "https://index.docker.io/v1/"
-_TOKEN_USER = "<token>"  # noqa: S105 - what helpers say instead of a user when they hand out a token
+_TOKEN_USER = "<token>"  # noqa: S105 - the user name that helpers return with an identity token
 _HELPER_S = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A user and a password, or a token that is exchanged for others. Never shown."""
+    """A user and a password, or an identity token that is exchanged for access tokens. Not in the repr."""
 
     user: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
@@ -34,12 +34,12 @@ class Login:
 
     @property
     def basic(self) -> str:
-        """Say it as an Authorization header does (RFC 7617)."""
+        """Return the value of an Authorization header (RFC 7617)."""
         return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode("ascii")
 
 
 def find_login(host: str, repository: str, files: Sequence[Path], environ: Mapping[str, str]) -> Login | None:
-    """Find the login for a repository in the first of `files` that has one. Raise ImageError if a helper fails."""
+    """Return the login for a repository from the first of `files` that has one. Raise ImageError if a helper fails."""
     for path in files:
         try:
             document = json.loads(path.read_bytes())
@@ -68,7 +68,7 @@ def _find(document: dict[str, object], host: str, repository: str, environ: Mapp
 
 
 def _keys(host: str, repository: str) -> list[str]:
-    """Say by which names a login may be kept, the nearest first."""
+    """Return the keys under which a login may be stored, the most specific first."""
     if host == DOCKER_HUB:
         return [_HUB_KEY, "docker.io", "index.docker.io"]
     parts = repository.split("/")
@@ -88,7 +88,7 @@ def _read(entry: dict[str, object]) -> Login | None:
 
 def _ask(helper: str, host: str, environ: Mapping[str, str]) -> Login | None:
     if "/" in helper:
-        raise ImageError(f"{helper!r} is not the name of a credential helper", hint="check docker's config.json")
+        raise ImageError(f"{helper!r} is not a valid name of a credential helper", hint="check docker's config.json")
     program = f"docker-credential-{helper}"
     try:
         done = subprocess.run(
@@ -100,12 +100,12 @@ def _ask(helper: str, host: str, environ: Mapping[str, str]) -> Login | None:
             env=dict(environ),
         )
         if done.returncode:
-            return None  # it has none for this host
+            return None  # the helper has no login for this host
         said = json.loads(done.stdout)
         user, secret = str(said["Username"]), str(said["Secret"])
     except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, TypeError) as error:
         raise ImageError(
-            f"{program}, which keeps the login for {host}, does not say it",
-            hint="install it, or log in anew: docker login, podman login",
+            f"{program} failed to return the login for {host}",
+            hint="install the helper, or log in again: docker login, podman login",
         ) from error
     return Login(identity_token=secret) if user == _TOKEN_USER else Login(user, secret)

@@ -1,11 +1,11 @@
-"""Layer limits: the maximum layer size of well-known registries, from their documents; pure."""
+"""Layer limits: the maximum layer size of well-known registries, from their documentation; pure."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class LayerLimit:
-    """A registry by the end or front of its host's name, and how many bytes a layer may have there."""
+    """A registry, by its host or the end of its host's name, and its maximum layer size in bytes."""
 
     name: str
     host: str
@@ -23,5 +23,5 @@ _LIMITS = (
 
 
 def limit_of(host: str) -> LayerLimit | None:
-    """Say what is known of a registry; None when nothing is."""
+    """Return the limit of a registry, or None if it is not known."""
     return next((limit for limit in _LIMITS if host == limit.host or host.endswith(limit.host)), None)

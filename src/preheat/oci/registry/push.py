@@ -1,4 +1,4 @@
-"""Push: upload missing blobs, mount those of other repositories, and write the manifest last."""
+"""Push: upload missing blobs, mount blobs from other repositories, and write the manifest last."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +17,7 @@ Mounts = Mapping[Digest, Sequence[str]]
 
 
 class RegistryTarget:
-    """See Target. `mounts` says of digests in which repositories, as `HOST/REPOSITORY`, they may be already."""
+    """See Target. `mounts` maps digests to repositories, as `HOST/REPOSITORY`, that may already contain them."""
 
     parallel = 4
 
@@ -54,16 +54,18 @@ class RegistryTarget:
         reply = registry.ask(
             lambda shown: self._transport.send("PUT", url, {**headers, **shown}, manifest.body), url, push=True
         )
-        registry.expect(reply, {201}, f"{registry.name} does not take the manifest")
+        registry.expect(reply, {201}, f"{registry.name} rejected the manifest")
         said = header(reply.headers, "Docker-Content-Digest")
         if said and said != str(manifest.digest):
-            raise ImageError(f"{registry.name} has {said} now, and was given {manifest.digest}", end=registry.end)
+            raise ImageError(
+                f"{registry.name} stored the manifest as {said}, expected {manifest.digest}", end=registry.end
+            )
 
     def close(self) -> None:
         """See Target."""
 
     def _mount(self, digest: Digest, repository: str) -> tuple[bool, str]:
-        """Have the registry take a blob from another repository; whether it did, else where an upload can go."""
+        """Mount a blob from another repository. Return whether that worked, and the URL of an upload session or ""."""
         url = self._registry.url("blobs", "uploads", "")
         asked = with_query(url, mount=str(digest), **{"from": repository})
         reply = self._registry.ask(

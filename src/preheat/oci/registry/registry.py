@@ -28,9 +28,9 @@ _UNAUTHORISED = 401
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How to talk: `plain` without TLS; `end` is which end of a build the registry is, for errors.
+    """How to contact a registry: `plain` disables TLS, and `end` is its role in the build, for errors.
 
-    `patience` is for one that does not answer; that it is waited for is told to `on_event`.
+    `patience` is the retry policy; retries are reported to `on_event`.
     """
 
     plain: bool = False
@@ -40,7 +40,7 @@ class Manner:
 
 
 class Registry:
-    """Safe to use from many threads. Its methods raise ImageError; what may pass by itself was tried again by then."""
+    """A registry. Thread-safe. Methods raise ImageError after temporary failures were retried."""
 
     def __init__(self, transport: Transport, name: Name, login: Login | None, manner: Manner) -> None:
         self.name = name
@@ -53,27 +53,29 @@ class Registry:
         self._auth = Auth(transport, name.host, login, plain=manner.plain, end=manner.end)
 
     def url(self, *parts: str) -> str:
-        """Say where something of the repository is."""
+        """Return the URL of a part of the repository."""
         return self.base + "/".join((self.name.repository, *parts))
 
     def scope(self, *, push: bool, also: str = "") -> str:
-        """Say what is to be allowed: this repository, and to read `also`."""
+        """Return the scope to request: this repository, and read access to `also`."""
         mine = f"repository:{self.name.repository}:pull{',push' if push else ''}"
         return f"{mine} repository:{also}:pull" if also else mine
 
     def document(self, reference: str) -> ImageDocument:
-        """Read a manifest or index by its tag or digest, and see that a digest is what it hashes to."""
+        """Return a manifest or index by its tag or digest. Raise ImageError if it does not match the digest."""
         url = self.url("manifests", reference)
         reply = self.ask(lambda shown: self._transport.get(url, {"Accept": _DOCUMENTS, **shown}), url, push=False)
         self.expect(reply, {200}, f"{self.name.host}/{self.name.repository} at {reference}")
         if reference.startswith("sha256:") and hashlib.sha256(reply.body).hexdigest() != reference[7:]:
-            raise ImageError(f"{self.name.host} answers {reference} with something else", end=self.end)
+            raise ImageError(
+                f"{self.name.host} responded with a document that does not match {reference}", end=self.end
+            )
         return ImageDocument(
             media_type_of(reply.body, header(reply.headers, "Content-Type"), str(self.name)), reply.body
         )
 
     def blob(self, digest: Digest, start: int) -> Stream:
-        """Begin to read a blob, from byte `start` on. Raise HubUnavailable for what may pass."""
+        """Open a stream of a blob from byte `start`. Raise HubUnavailable for temporary failures."""
         url = self.url("blobs", str(digest))
         span = {"Range": f"bytes={start}-"} if start else {}
         stream = self._shown_in(
@@ -84,23 +86,23 @@ class Registry:
         status, headers = stream.status, stream.headers
         stream.close()
         if start and status == 200:
-            raise HubUnavailable(f"{self.name.host} sends a blob only from its beginning")
+            raise HubUnavailable(f"{self.name.host} does not support range requests for blobs")
         if status in _LATER:
             raise _later(self.name.host, status, headers)
         raise ImageError(
-            f"{self.name.host}/{self.name.repository} does not give {digest}: status {status}",
-            hint="is it all there? pull it with another client, or push it anew",
+            f"{self.name.host}/{self.name.repository} cannot serve {digest}: status {status}",
+            hint="check that the image is complete: pull it with another client, or push it again",
             end=self.end,
         )
 
     def has(self, digest: Digest) -> bool:
-        """Whether the repository has a blob, to be pushed to."""
+        """Return whether the repository has a blob. Requests push access."""
         url = self.url("blobs", str(digest))
         reply = self.ask(lambda shown: self._transport.send("HEAD", url, shown), url, push=True)
         return reply.status == 200
 
     def ask(self, send: Callable[[dict[str, str]], Reply], url: str, *, push: bool, also: str = "") -> Reply:
-        """Send a request with what is to be shown, again where that may help; return the answer."""
+        """Send a request with authorization headers, retry temporary failures, and return the response."""
         scope = self.scope(push=push, also=also)
 
         def once() -> Reply:
@@ -112,44 +114,48 @@ class Registry:
         return self.persist(once)
 
     def ask_once(self, send: Callable[[dict[str, str]], Reply], url: str) -> Reply:
-        """Send a request that cannot just be sent again. Raise HubUnavailable for what may pass."""
+        """Send a request that must not be repeated blindly. Raise HubUnavailable for temporary failures."""
         reply = self._shown_in(send, url, self.scope(push=True))
         if reply.status in _LATER:
             raise _later(self.name.host, reply.status, reply.headers)
         return reply
 
     def persist(self, ask: Callable[[], Answer]) -> Answer:
-        """Ask until patience is spent; what the line or the registry said becomes an ImageError."""
+        """Call `ask` until it succeeds or the retry policy gives up. HubError becomes ImageError."""
         try:
             return persist(ask, self._patience, self.name.host, self._on_event)
         except HubError as error:
-            was_there = isinstance(error, HubUnavailable) and error.seen
-            plain = not was_there and ("certificate" in error.message or "does not answer" in error.message)
-            hint = f"is it up? without TLS: --plain-http {self.name.host}" if plain else "try again later"
+            # Without any HTTP response it may be a registry that speaks no TLS.
+            plain = isinstance(error, HubUnavailable) and not error.status and not error.seen
+            hint = (
+                f"check that the registry is running; without TLS: --plain-http {self.name.host}"
+                if plain
+                else "try again later"
+            )
             raise ImageError(error.message, hint=hint, end=self.end) from error
 
     def wait(self, error: HubUnavailable, failures: int) -> None:
-        """Wait as long as asked for, or as patience says, before something is tried again."""
+        """Wait before a retry: as long as the registry requested, or the back-off of the retry policy."""
         time.sleep(self._patience.wait_s(failures, error.wait_s, random.random()))  # noqa: S311 - jitter, not a secret
 
     def expect(self, reply: Reply, statuses: set[int], what: str) -> None:
-        """See that an answer has one of `statuses`; raise ImageError in words if not."""
+        """Raise ImageError if a response has none of `statuses`. `what` is the start of the message."""
         if reply.status in statuses:
             return
         why = read_errors(reply.body) or f"status {reply.status}"
         match reply.status:
             case 401 | 403:
-                hint = f"docker login {self.name.host}, or podman login; or ask for the right to do it"
+                hint = f"docker login {self.name.host}, or podman login; or request access"
             case 404:
                 hint = "check the name and the tag"
             case 413:
-                hint = "it takes no such large layers: --max-layer-size, or another registry"
+                hint = "the layer is too large for it: use --max-layer-size, or another registry"
             case _:
-                hint = "the registry says so; its log may say more"
+                hint = "see the registry's log"
         raise ImageError(f"{what}: {why}", hint=hint, end=self.end)
 
     def _shown_in(self, send: Callable[[dict[str, str]], Answer], url: str, scope: str) -> Answer:
-        """Send, and send once more with what the registry asks to be shown. Nothing is shown to others."""
+        """Send a request, and retry once with credentials on 401. Other hosts never receive credentials."""
         ours = origin(url) == origin(self.base)
         shown = self._auth.headers(scope) if ours else {}
         answer = send(shown)
@@ -165,13 +171,13 @@ class Registry:
 
 
 def _status(answer: object) -> tuple[int, Mapping[str, str]]:
-    assert isinstance(answer, Reply | Stream), "these are what a transport answers with"
+    assert isinstance(answer, Reply | Stream), "a transport returns only these"
     return answer.status, answer.headers
 
 
 def _later(host: str, status: int, headers: Mapping[str, str]) -> HubUnavailable:
     said = header(headers, "Retry-After")
-    words = "asks to come again later" if status == 429 else f"has trouble of its own (status {status})"
+    words = "responded with 429 (too many requests)" if status == 429 else f"has a server error (status {status})"
     return HubUnavailable(
         f"{host} {words}", wait_s=float(said) if said.isascii() and said.isdigit() and len(said) < 10 else None
     )

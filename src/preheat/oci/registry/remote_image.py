@@ -1,4 +1,4 @@
-"""Remote image: an image in a registry, read on demand."""
+"""Remote image: read an image in a registry on demand."""
 
 from collections.abc import Iterator
 
@@ -14,28 +14,28 @@ _LARGEST_CONFIG = 64 << 20
 
 
 class Remote:
-    """See Source."""
+    """See ImageSource."""
 
     def __init__(self, registry: Registry) -> None:
         self.name = str(registry.name)
         self._registry = registry
 
     def document(self, digest: Digest | None) -> ImageDocument:
-        """See Source."""
+        """See ImageSource."""
         return self._registry.document(str(digest) if digest else self._registry.name.reference)
 
     def config(self, descriptor: Descriptor) -> ImageDocument:
-        """See Source."""
+        """See ImageSource."""
         if descriptor.size > _LARGEST_CONFIG:
             raise ImageError(f"the config of {self.name} has {descriptor.size} bytes", end=self._registry.end)
         body = b"".join(bytes(chunk) for chunk in chunks(self.content(descriptor, "config").pieces()))
         document = ImageDocument(descriptor.media_type, body)
         if document.digest != descriptor.digest:
-            raise ImageError(f"the config of {self.name} is not what its name says", end=self._registry.end)
+            raise ImageError(f"the config of {self.name} does not match its digest", end=self._registry.end)
         return document
 
     def content(self, descriptor: Descriptor, name: str) -> Content:
-        """See Source."""
+        """See ImageSource."""
         return RemoteBlob(name, self._registry, descriptor)
 
 
@@ -53,7 +53,7 @@ class RemoteBlob:
         self._descriptor = descriptor
 
     def pieces(self, start: int = 0) -> Iterator[Piece]:
-        """See Content. Where the line breaks, it goes on from there."""
+        """See Content. Interrupted downloads are resumed."""
         breaks = 0
         while start < self.size:
             before = start
@@ -62,12 +62,12 @@ class RemoteBlob:
                     start += len(piece)
                     yield piece
                 if start < self.size:
-                    raise HubUnavailable(f"{self._registry.name.host} stopped early")
+                    raise HubUnavailable(f"{self._registry.name.host} closed the connection early")
             except HubUnavailable as error:
                 breaks = breaks + 1 if start - before < CHUNK else 0
                 if breaks >= _BREAKS:
                     raise ImageError(
-                        f"{self.name} does not come from {self._registry.name}: {error.message}",
+                        f"cannot download {self.name} from {self._registry.name}: {error.message}",
                         hint="try again later",
                         end=self._registry.end,
                     ) from error

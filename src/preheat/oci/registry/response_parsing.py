@@ -8,14 +8,14 @@ from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 
 from preheat.core.errors import TARGET, ImageError
 
-# Possessive, and a name only where one begins: in time linear in the header's length.
+# Possessive quantifiers and the lookbehind keep matching linear in the header's length.
 _PAIR = re.compile(r'(?<![A-Za-z0-9_-])([A-Za-z0-9_-]{1,64}+)\s{0,8}+=\s{0,8}+(?:"((?:[^"\\]|\\.)*+)"|([^\s,"]++))')
 _LONGEST_HEADER = 16_384
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """What a registry wants to be shown: `basic`, or `bearer` with where tokens are given out (RFC 9110, 11.6.1)."""
+    """An authentication challenge: `basic`, or `bearer` with the URL of the token server (RFC 9110, 11.6.1)."""
 
     scheme: str
     realm: str = ""
@@ -24,11 +24,11 @@ class Challenge:
 
 
 def read_challenge(header: str) -> Challenge | None:
-    """Read a WWW-Authenticate header; None for what is not understood."""
+    """Parse a WWW-Authenticate header. Return None if it is not supported."""
     scheme, _, rest = header[:_LONGEST_HEADER].strip().partition(" ")
     said = {name.lower(): quoted or bare for name, quoted, bare in _PAIR.findall(rest)}
     try:
-        urlsplit(said.get("realm", "")).port  # noqa: B018 - raises where it is none
+        urlsplit(said.get("realm", "")).port  # noqa: B018 - raises if the port is invalid
     except ValueError:
         return None
     if scheme.lower() == "bearer" and said.get("realm"):
@@ -37,7 +37,7 @@ def read_challenge(header: str) -> Challenge | None:
 
 
 def read_errors(body: bytes) -> str:
-    """Say in one line what a registry's error document says; empty where there is none."""
+    """Return the messages of a registry's error document in one line, or "" if there are none."""
     try:
         listed = json.loads(body)["errors"]
         said = [str(one.get("message") or one.get("code") or "") for one in listed]
@@ -47,9 +47,10 @@ def read_errors(body: bytes) -> str:
 
 
 def read_offset(header: str) -> int | None:
-    """Read how many bytes of an upload have arrived from its Range header, `0-1023`.
+    """Return how many bytes of an upload have arrived, from its Range header, such as `0-1023`. None if it is invalid.
 
-    distribution, the registry that most are made from, says `0-0` when there are none; that it may be one is no loss.
+    The distribution registry, the base of most others, sends `0-0` for no bytes. If it does mean one byte, that byte is
+    sent again.
     """
     found = re.fullmatch(r"(?:bytes=)?0-(-?[0-9]{1,18})", header.strip())
     last = 0 if found is None else int(found[1])
@@ -57,28 +58,28 @@ def read_offset(header: str) -> int | None:
 
 
 def with_query(url: str, **more: str) -> str:
-    """Add to a URL's query; what is there may be signed, and stays as it is."""
+    """Add parameters to a URL's query. The existing query may be signed, so it is not changed."""
     parts = urlsplit(url)
     query = "&".join(part for part in (parts.query, urlencode(more)) if part)
     return urlunsplit(parts._replace(query=query))
 
 
 def resolved(url: str, location: str) -> str:
-    """Say where a Location header leads, from `url`. Raise ImageError where that is no address."""
+    """Resolve a Location header relative to `url`. Raise ImageError if it is not a valid URL."""
     try:
         found = urljoin(url, location)
-        urlsplit(found).port  # noqa: B018 - raises where it is none
+        urlsplit(found).port  # noqa: B018 - raises if the port is invalid
     except ValueError as error:
-        raise ImageError(f"the registry leads to an address that is none: {location[:100]!r}", end=TARGET) from error
+        raise ImageError(f"the registry redirects to an invalid address: {location[:100]!r}", end=TARGET) from error
     return found
 
 
 def origin(url: str) -> tuple[str, str]:
-    """Say whom a URL belongs to: scheme and host with port."""
+    """Return the origin of a URL: scheme and host with port."""
     parts = urlsplit(url)
     return parts.scheme, parts.netloc
 
 
 def header(headers: Mapping[str, str], name: str) -> str:
-    """Find a header, whatever the case of its name."""
+    """Return a header's value, ignoring case, or ""."""
     return next((value for key, value in headers.items() if key.lower() == name.lower()), "")

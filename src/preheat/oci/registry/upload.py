@@ -1,7 +1,7 @@
-"""Upload: one blob's upload to a registry, in pieces, resumed from the registry's offset.
+"""Upload: upload one blob to a registry in chunks, resumed from the registry's offset.
 
-OCI distribution specification 1.1, "Pushing a blob in chunks": POST gives the session's address, each PATCH answers
-with the next, PUT with the digest ends it.
+OCI distribution specification 1.1, "Pushing a blob in chunks": the response to POST contains the URL of the session,
+the response to each PATCH the next URL, and PUT with the digest completes the upload.
 """
 
 import hashlib
@@ -16,13 +16,13 @@ from preheat.oci.registry.registry import Registry
 from preheat.oci.registry.response_parsing import header, read_offset, resolved, with_query
 
 Told = Callable[[int], None]
-# A registry may ask for larger ones (OCI-Chunk-Min-Length), and a front before it for smaller ones (413).
+# A registry may require larger chunks (OCI-Chunk-Min-Length), and a proxy before it smaller ones (413).
 _CHUNK, _LEAST = 256 << 20, 4 << 20
 _ROUNDS = 6
 
 
 class Upload:
-    """Used once. What was sent is hashed as it goes, each byte once, however often it was sent."""
+    """A single upload. The bytes are hashed once while they are sent, even if some are sent again."""
 
     def __init__(self, registry: Registry, transport: Transport, content: Content, told: Told) -> None:
         self._registry = registry
@@ -34,9 +34,9 @@ class Upload:
         self._chunk = _CHUNK
 
     def send(self, location: str = "") -> Digest:
-        """Send it, into the session at `location` where one was begun; return the digest that the registry has it by.
+        """Upload the content, into the session at `location` if set. Return the digest.
 
-        Raise ImageError when the registry does not take it, or the bytes are not those of the content's digest.
+        Raise ImageError if the registry rejects it, or if the bytes do not match the content's digest.
         """
         failures = 0
         while True:
@@ -44,14 +44,14 @@ class Upload:
                 url = location or self._begin()
                 return self._finish(self._send_all(url))
             except HubUnavailable as error:
-                # The whole session is gone, or its end was not heard: from the beginning, some times.
+                # The session is lost, or the final response was: restart, a limited number of times.
                 failures, location = failures + 1, ""
                 if self._hashed == self._content.size and self._registry.has(found := sha256(self._hash.hexdigest())):
                     return found
                 if failures >= _ROUNDS:
                     raise ImageError(
-                        f"{self._content.name} does not get to {self._registry.name}: {error.message}",
-                        hint="run it again: what has arrived is not sent again",
+                        f"cannot upload {self._content.name} to {self._registry.name}: {error.message}",
+                        hint="run it again: uploaded layers are not sent again",
                         end=self._registry.end,
                     ) from error
 
@@ -60,7 +60,7 @@ class Upload:
         reply = self._registry.ask(
             lambda shown: self._transport.send("POST", url, {"Content-Length": "0", **shown}), url, push=True
         )
-        self._registry.expect(reply, {202}, f"{self._registry.name} takes no blobs")
+        self._registry.expect(reply, {202}, f"{self._registry.name} rejected the upload of a blob")
         least = header(reply.headers, "OCI-Chunk-Min-Length")
         if re.fullmatch("[0-9]{1,12}", least):
             self._chunk = max(self._chunk, int(least))
@@ -74,7 +74,7 @@ class Upload:
                 url, sent = self._send_one(url, sent)
                 silent = 0 if sent > before else silent + 1
                 if silent >= _ROUNDS:
-                    raise HubUnavailable("it takes nothing more")
+                    raise HubUnavailable("the registry accepts no more bytes")
             except HubUnavailable as error:
                 silent += 1
                 if silent >= _ROUNDS:
@@ -84,7 +84,7 @@ class Upload:
         return url
 
     def _send_one(self, url: str, sent: int) -> tuple[str, int]:
-        """Send the chunk from byte `sent` on; return the next address and how much is there then."""
+        """Send the chunk that starts at byte `sent`. Return the next URL, and the number of bytes that have arrived."""
         stop = min(sent + self._chunk, self._content.size)
         headers = {
             "Content-Type": "application/octet-stream",
@@ -100,28 +100,28 @@ class Upload:
         if reply.status in (401, 416):
             return self._arrived(url, sent)
         if reply.status == 404:
-            raise HubUnavailable("the upload was forgotten")
-        self._registry.expect(reply, {202, 201, 204}, f"{self._registry.name} does not take {self._content.name}")
+            raise HubUnavailable("the registry lost the upload")
+        self._registry.expect(reply, {202, 201, 204}, f"{self._registry.name} rejected {self._content.name}")
         arrived = read_offset(header(reply.headers, "Range"))
         return self._next(url, reply), stop if arrived is None else min(arrived, stop)
 
     def _arrived(self, url: str, otherwise: int) -> tuple[str, int]:
-        """Ask how much is there; a registry that is away is waited for."""
+        """Request the number of bytes that have arrived, with retries."""
         reply = self._registry.ask(lambda shown: self._transport.get(url, shown), url, push=True)
         if reply.status in (400, 404, 416):
-            raise HubUnavailable("the upload was forgotten")
-        self._registry.expect(reply, {204, 202, 200}, f"{self._registry.name} does not go on with {self._content.name}")
+            raise HubUnavailable("the registry lost the upload")
+        self._registry.expect(reply, {204, 202, 200}, f"{self._registry.name} cannot resume {self._content.name}")
         arrived = read_offset(header(reply.headers, "Range"))
         return self._next(url, reply), otherwise if arrived is None else min(arrived, self._content.size)
 
     def _finish(self, url: str) -> Digest:
         for _ in self._bytes(self._hashed, self._content.size):
-            pass  # what had arrived in an earlier session and was not read in this one
+            pass  # hash the bytes that arrived in an earlier session and were not read in this one
         digest = sha256(self._hash.hexdigest())
         if self._content.digest is not None and digest != self._content.digest:
             raise ImageError(
-                f"{self._content.name} is {digest}, and should be {self._content.digest}",
-                hint="it is damaged where it comes from: fetch it anew, or preheat verify",
+                f"{self._content.name} has the digest {digest}, expected {self._content.digest}",
+                hint="the source is damaged: run preheat verify, or download it again",
                 end=SOURCE,
             )
         last = with_query(url, digest=str(digest))
@@ -129,8 +129,8 @@ class Upload:
             lambda shown: self._transport.send("PUT", last, {"Content-Length": "0", **shown}), last
         )
         if reply.status == 404:
-            raise HubUnavailable("the upload was forgotten")
-        self._registry.expect(reply, {201, 204}, f"{self._registry.name} does not keep {self._content.name}")
+            raise HubUnavailable("the registry lost the upload")
+        self._registry.expect(reply, {201, 204}, f"{self._registry.name} did not store {self._content.name}")
         return digest
 
     def _bytes(self, start: int, stop: int) -> Iterator[memoryview]:

@@ -1,1 +1,1 @@
-"""Why a start is slow here, and what would help; pure."""
+"""Explain why an app starts slowly on this machine, and what would help; pure."""

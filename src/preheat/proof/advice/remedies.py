@@ -7,14 +7,14 @@ from preheat.proof.advice.symptoms import Endpoint, StorageFolder, Symptoms
 
 _MUCH = 1.3
 _FAR = frozenset(("nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "fuse.s3fs", "fuse.rclone", "9p", "ceph", "lustre"))
-_GONE_WITH_CONTAINER = "what lies there goes with the container"
+_GONE_WITH_CONTAINER = "its files are deleted with the container"
 
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """What is wrong, the seconds it costs a start, and the command that helps.
+    """A problem, the seconds that it costs a start, and the command that helps.
 
-    `seconds` is None for what keeps the app from starting at all: that comes first. `cause` names the kind.
+    `cause` is a stable identifier. `seconds` is None if the app cannot start at all; these come first.
     """
 
     cause: str
@@ -24,7 +24,7 @@ class Remedy:
 
 
 def remedies(symptoms: Symptoms) -> list[Remedy]:
-    """List what would help, what stands in the way first and then by the seconds saved."""
+    """Return what would help: problems that prevent a start first, then by the seconds saved."""
     found = [remedy for look in _LOOKS for remedy in look(symptoms)]
     return sorted(found, key=lambda remedy: (remedy.seconds is not None, -(remedy.seconds or 0.0)))
 
@@ -42,41 +42,41 @@ def _rate(rate: float) -> str:
 
 
 def _not_here(symptoms: Symptoms) -> Iterator[Remedy]:
-    """What is missing comes by the app's own one connection, at each start in a new place."""
+    """Yield remedies for missing weights, which the app downloads over one connection."""
     if not symptoms.missing:
         return
     size = f"{symptoms.missing / 1e6:.1f} MB are not in the library"
     pull = f"preheat pull{_app_of(symptoms)}"
     if symptoms.offline:
-        yield Remedy("offline-without-weights", f"{size}, and HF_HUB_OFFLINE keeps the app from fetching them", pull)
+        yield Remedy("offline-without-weights", f"{size}, and HF_HUB_OFFLINE stops the app from downloading them", pull)
     endpoint = _preferred(symptoms)
     if endpoint is None or endpoint.line is None or not endpoint.line.one:
         return
     line = endpoint.line
     yield Remedy(
         "not-preloaded",
-        f"{size}: the app fetches them itself, by one connection at {_rate(line.one)}",
+        f"{size}: the app downloads them itself, over one connection at {_rate(line.one)}",
         pull,
         symptoms.missing / line.one,
     )
     if line.many > line.one * _MUCH:
         yield Remedy(
             "one-connection",
-            f"{endpoint.url} gives one connection {_rate(line.one)}, and {line.connections} of them {_rate(line.many)}",
+            f"{endpoint.url}: {_rate(line.one)} over one connection, {_rate(line.many)} over {line.connections}",
             f"{pull} --connections {line.connections}",
             symptoms.missing / line.one - symptoms.missing / line.many,
         )
 
 
 def _endpoints(symptoms: Symptoms) -> Iterator[Remedy]:
-    """Whom to ask: who does not answer, and who would bring more than who is asked first."""
+    """Yield remedies for endpoints that fail, and for slow ones that come before a faster one."""
     for endpoint in symptoms.endpoints:
         if endpoint.error:
             said = f"{endpoint.url}: {endpoint.error}"
             blocks = _preferred(symptoms) is None and (symptoms.missing or not symptoms.files)
             elsewhere = f"preheat pull{_app_of(symptoms)} --endpoint {endpoint.hub}=URL"
             command = "hf auth login" if endpoint.denied and endpoint.hub == "hf" else elsewhere
-            # Who has another to turn to loses a moment only.
+            # With other endpoints left, a failing one costs only about a second.
             yield Remedy("hub-says-no", said, command, None if blocks else 1.0)
     first = _preferred(symptoms)
     if first is None or first.line is None or not first.line.many or not symptoms.missing:
@@ -86,7 +86,7 @@ def _endpoints(symptoms: Symptoms) -> Iterator[Remedy]:
     if best.line is not None and best.line.many > first.line.many * _MUCH:
         yield Remedy(
             "slower-endpoint",
-            f"{best.url} brings {_rate(best.line.many)}, {first.url}, which is asked first, {_rate(first.line.many)}",
+            f"{best.url} reaches {_rate(best.line.many)}, but {first.url}, which comes first, {_rate(first.line.many)}",
             f"preheat pull{_app_of(symptoms)} --endpoint {best.hub}={best.url}",
             symptoms.missing / first.line.many - symptoms.missing / best.line.many,
         )
@@ -94,16 +94,16 @@ def _endpoints(symptoms: Symptoms) -> Iterator[Remedy]:
 
 def _room(symptoms: Symptoms) -> Iterator[Remedy]:
     if symptoms.missing > symptoms.free_disk:
-        lacks = f"{symptoms.missing / 1e9:.1f} GB are to come, and {symptoms.free_disk / 1e9:.1f} GB are free"
+        lacks = f"needs {symptoms.missing / 1e9:.1f} GB, but only {symptoms.free_disk / 1e9:.1f} GB are free"
         yield Remedy("disk-full", f"{symptoms.library.path}: {lacks}", "preheat prune")
     if symptoms.speed is not None and symptoms.size > symptoms.free_memory:
-        said = f"{symptoms.size / 1e9:.1f} GB of weights, and {symptoms.free_memory / 1e9:.1f} GB of free memory"
+        said = f"{symptoms.size / 1e9:.1f} GB of weights, but only {symptoms.free_memory / 1e9:.1f} GB of free memory"
         seconds = symptoms.size / symptoms.speed.disk - symptoms.size / symptoms.speed.page_cache
         yield Remedy("memory-short", said, f"preheat run{_app_of(symptoms)} --mmap-weights", max(seconds, 0.0))
 
 
 def _places(symptoms: Symptoms) -> Iterator[Remedy]:
-    """Where things lie: what a new container lacks, what a network has in between, what has to be copied."""
+    """Yield remedies for folders that are lost with a container, on a network filesystem, or cannot be linked to."""
     line = (endpoint := _preferred(symptoms)) and endpoint.line
     again_s = symptoms.size / line.many if line and line.many else None
     if not symptoms.library.survives:
@@ -115,31 +115,31 @@ def _places(symptoms: Symptoms) -> Iterator[Remedy]:
     if symptoms.library.filesystem in _FAR and speed is not None:
         yield Remedy(
             "library-on-a-network",
-            f"{symptoms.library.path} is on {symptoms.library.filesystem}, which reads {_rate(speed.disk)}",
+            f"{symptoms.library.path} is on {symptoms.library.filesystem}, which reads at {_rate(speed.disk)}",
             f"preheat pull{_app_of(symptoms)} --library /var/lib/preheat",
             symptoms.size / speed.disk,
         )
     for path in symptoms.copied:
         yield Remedy(
             "view-copied",
-            f"no link leads from {path} to {symptoms.library.path}: it gets a second copy of everything",
+            f"{path} cannot be linked to {symptoms.library.path}: it gets a second copy of all files",
             f"preheat pull{_app_of(symptoms)} --library {path}/.preheat",
             symptoms.size / speed.disk if speed is not None else 0.0,
         )
 
 
 def _lost(cause: str, place: StorageFolder, volume: str, seconds: float | None) -> Remedy:
-    said = f"{place.path} is on {place.filesystem}: {_GONE_WITH_CONTAINER}, and comes again"
+    said = f"{place.path} is on {place.filesystem}: {_GONE_WITH_CONTAINER}, and downloaded again"
     return Remedy(cause, said, f"docker run {volume} IMAGE", seconds or 0.0)
 
 
 def _reading(symptoms: Symptoms) -> Iterator[Remedy]:
-    """What lies here has to be read, and what still asks the hub has to wait for it."""
+    """Yield remedies for weights that are not in the page cache, and for requests to the hub that are not needed."""
     speed, away = symptoms.speed, symptoms.size - symptoms.missing - symptoms.resident
     if speed is not None and away > symptoms.size * 0.05:
         yield Remedy(
             "page-cache-cold",
-            f"{away / 1e6:.1f} MB of the weights are not in the page cache; the disk reads {_rate(speed.disk)}",
+            f"{away / 1e6:.1f} MB of the weights are not in the page cache; the disk reads at {_rate(speed.disk)}",
             f"preheat run{_app_of(symptoms)}",
             max(0.0, away / speed.disk - away / speed.page_cache),
         )
@@ -147,7 +147,7 @@ def _reading(symptoms: Symptoms) -> Iterator[Remedy]:
     if symptoms.files and not symptoms.missing and not symptoms.offline and endpoint and endpoint.line:
         yield Remedy(
             "asks-the-hub",
-            f"all is here, and started by hand the app still asks {endpoint.url} for each of {symptoms.files} files",
+            f"all files are downloaded, but the app alone still sends {symptoms.files} requests to {endpoint.url}",
             f"preheat run{_app_of(symptoms)}",
             symptoms.files * endpoint.line.answer_s,
         )
@@ -155,10 +155,10 @@ def _reading(symptoms: Symptoms) -> Iterator[Remedy]:
 
 def _network(symptoms: Symptoms) -> Iterator[Remedy]:
     if symptoms.no_ca:
-        said = f"SSL_CERT_FILE names {symptoms.no_ca}, which is not there: no https address can be trusted"
+        said = f"SSL_CERT_FILE names {symptoms.no_ca}, which does not exist: no HTTPS certificate can be verified"
         yield Remedy("no-certificates", said, "unset SSL_CERT_FILE")
     if symptoms.proxied:
-        said = "a proxy is set, and NO_PROXY does not except localhost: an app that asks its own page never hears it"
+        said = "a proxy is set, but NO_PROXY does not include localhost: an app's requests to its own page fail"
         yield Remedy("proxy-before-localhost", said, "export NO_PROXY=localhost,127.0.0.1,::1")
 
 

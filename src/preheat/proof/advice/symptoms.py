@@ -8,7 +8,7 @@ from preheat.proof.limits.line_speed import Line
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One address of a hub: its line, or what it said instead; `denied` when a token could help."""
+    """One address of a hub, with its measured line or an error. `denied` is set if a token could help."""
 
     hub: str
     url: str
@@ -19,7 +19,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class StorageFolder:
-    """A folder that matters: its filesystem, and whether what lies there outlives a container that this is."""
+    """A folder that matters for the start. `survives` is False if its files are lost with the container."""
 
     path: str
     filesystem: str
@@ -28,11 +28,12 @@ class StorageFolder:
 
 @dataclass(frozen=True, slots=True)
 class Symptoms:
-    """An app named `app`, that needs `size` bytes in `files` files, of which `missing` are not in the library.
+    """Facts about an app named `app`. It needs `size` bytes in `files` files; `missing` bytes are not in the library.
 
-    `resident` are the bytes of them in the page cache. `copied` are places where views would be a second copy, since
-    no link reaches them. `offline` and `proxied` are what the environment says: the hub switched off; a proxy in the
-    way to the app's own page. `no_ca` is a file of certificates that is named and not there.
+    `resident` is the number of their bytes in the page cache. `copied` are folders where views would need copies, since
+    they cannot be linked to the library. `offline` is set if the environment disables the hub, `proxied` if a
+    proxy intercepts the app's requests to its own page. `no_ca` is the path of a configured but missing
+    certificate file.
     """
 
     app: str

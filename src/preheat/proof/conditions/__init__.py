@@ -1,1 +1,1 @@
-"""Cold, preloaded, warm: set up, and checked."""
+"""Set up and check the conditions of a start: cold, preloaded and warm."""

@@ -10,10 +10,10 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def untouched(folders: Sequence[Path], app: Path | None = None) -> Iterator[None]:
-    """Remove in the end what came to be in `folders` meanwhile, and put back what was replaced or removed.
+    """On exit, remove files that were added to `folders`, and restore files that were replaced or removed.
 
-    Where one is the app's whole folder, `app`, or above it, only what lies directly in it counts: others may be at
-    work below. What is written into a file, and not put in its place, is the app's own doing, and stays.
+    If a folder is `app`, the app's whole folder, or contains it, only the files directly in it count, since other
+    processes may work below. Files that are modified in place, not replaced, are not restored.
     """
     before: dict[Path, set[Path]] = {}
     with contextlib.ExitStack() as stack:
@@ -28,7 +28,7 @@ def untouched(folders: Sequence[Path], app: Path | None = None) -> Iterator[None
 
 
 def _everything(folder: Path, app: Path | None) -> set[Path]:
-    """List the folder, those above it that are not there, and all below it; links are not followed."""
+    """Return the folder, its existing parents, and everything below it. Symlinks are not followed."""
     found = {place for place in (folder, *folder.parents) if place.is_dir()}
     for where, folders, names in os.walk(folder):
         if _is_whole(folder, app):
@@ -43,7 +43,7 @@ def _is_whole(folder: Path, app: Path | None) -> bool:
 
 @contextlib.contextmanager
 def _kept(folder: Path, paths: Sequence[Path], app: Path | None) -> Iterator[None]:
-    """Keep each file by a second name beside the folder, and give it its first one back if that leads elsewhere."""
+    """Keep a second hard link to each file beside the folder. On exit, restore files that were replaced or removed."""
     if not paths:
         yield
         return
@@ -62,11 +62,11 @@ def _kept(folder: Path, paths: Sequence[Path], app: Path | None) -> Iterator[Non
 
 
 def _keep(path: Path, second: Path) -> bool:
-    """Whether it is a second name, and not a copy."""
+    """Link `path` to `second`, or copy it if that fails. Return whether it is a link."""
     try:
         os.link(path, second, follow_symlinks=False)
     except OSError:
-        # A filesystem without hard links, or another user's file.
+        # Hard links fail on some filesystems, and for files of other users.
         with contextlib.suppress(OSError):
             shutil.copy2(path, second, follow_symlinks=False)
         return False
@@ -87,7 +87,7 @@ def _give_back(path: Path, second: Path, *, linked: bool) -> None:
 
 
 def _remove(paths: set[Path]) -> None:
-    # The deepest first, so that folders are empty when their turn comes.
+    # Deepest first: folders must be empty when they are removed.
     for path in sorted(paths, key=lambda path: -len(path.parts)):
         with contextlib.suppress(OSError):
             if path.is_dir() and not path.is_symlink():

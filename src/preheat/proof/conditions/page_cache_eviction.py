@@ -1,4 +1,4 @@
-"""Page cache eviction: evict files, so that the next read is from disk, and check that they are gone."""
+"""Page cache eviction: evict files, to force the next read from disk, and count the bytes that stayed."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -13,26 +13,26 @@ _DROP = Path("/proc/sys/vm/drop_caches")
 
 @dataclass(frozen=True, slots=True)
 class EvictionResult:
-    """So many bytes of `size` stayed in the page cache although they were to go."""
+    """The bytes that stayed in the page cache, of the `size` bytes that should have been evicted."""
 
     size: int
     stayed: int
 
     @property
     def share(self) -> float:
-        """Say which part stayed, 0 to 1."""
+        """Return the fraction that stayed, 0 to 1."""
         return min(1.0, self.stayed / self.size) if self.size else 0.0
 
 
 def evict(folders: Iterable[Path]) -> EvictionResult:
-    """Drop the cached pages of all regular files below `folders`. See evict_files."""
+    """Evict all regular files below `folders` from the page cache. See evict_files."""
     return evict_files(list(regular_files(folders)))
 
 
 def evict_files(paths: Sequence[str]) -> EvictionResult:
-    """Drop the cached pages of files, as far as the kernel will (posix_fadvise(2)).
+    """Evict files from the page cache, as far as the kernel allows (posix_fadvise(2)).
 
-    Pages that are dirty are written first, where need be; those mapped, or of files that cannot be read, stay.
+    Dirty pages are written to disk first, if needed. Mapped pages, and files that cannot be read, stay.
     """
     for path in paths:
         _drop(path)
@@ -43,19 +43,19 @@ def evict_files(paths: Sequence[str]) -> EvictionResult:
 
 
 def drop_all_caches() -> None:
-    """Have the kernel drop the whole machine's page cache (proc_sys_vm(5)). Raise UsageError for who may not."""
+    """Drop the whole machine's page cache (proc_sys_vm(5)). Raise UsageError without the permission to."""
     os.sync()
     try:
         _DROP.write_text("1\n", encoding="ascii")
     except OSError as error:
         raise UsageError(
             "only root may drop the whole page cache",
-            hint="leave --drop-caches out: each file is then put out by itself",
+            hint="leave out --drop-caches: the app's files are then evicted one by one",
         ) from error
 
 
 def fill(folders: Iterable[Path]) -> None:
-    """Read all regular files below `folders`, so that the page cache holds them."""
+    """Read all regular files below `folders` into the page cache."""
     buffer = bytearray(1 << 20)
     for path in regular_files(folders):
         try:
@@ -83,6 +83,6 @@ def _drop(path: str, *, written: bool = False) -> None:
             os.fdatasync(descriptor)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     except OSError:
-        pass  # a pipe or a socket has no pages
+        pass  # pipes and sockets have no pages
     finally:
         os.close(descriptor)

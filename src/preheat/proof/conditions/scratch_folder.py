@@ -13,7 +13,7 @@ from preheat.library.blobs.file_lock import take
 
 @contextlib.contextmanager
 def fresh(workplace: Path, prefix: str = PROOF) -> Iterator[Path]:
-    """Make a new folder, and remove it afterwards. Its lock lasts until then, or until this process ends."""
+    """Create a temporary folder, and remove it afterwards. It is locked until then, or until the process ends."""
     folder, lock = _made(workplace, prefix)
     try:
         yield folder
@@ -23,7 +23,7 @@ def fresh(workplace: Path, prefix: str = PROOF) -> Iterator[Path]:
 
 
 def sweep(workplace: Path) -> None:
-    """Remove the folders that killed proofs and traces left: those whose lock nobody holds."""
+    """Remove the folders of proofs and traces that were killed, which are no longer locked."""
     for folder in (*workplace.glob(f"{PROOF}*"), *workplace.glob(f"{TRACE}*")):
         with contextlib.suppress(OSError):
             lock = take(folder / IN_USE)
@@ -33,7 +33,7 @@ def sweep(workplace: Path) -> None:
 
 
 def _made(workplace: Path, prefix: str) -> tuple[Path, int]:
-    """Make a folder and lock it. A sweep of another process may take it in between: then make another."""
+    """Create a folder and lock it. If a sweep of another process removes it in between, create another."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=workplace))
         with contextlib.suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Validity: whether a measured gain is real; reasons to reject it."""
+"""Validity: reject a measurement that is not valid, with a reason."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,24 +13,24 @@ _FETCHES_AT_LEAST = 0.5
 
 
 def require_fetched(fetched: int, weights: int) -> None:
-    """Raise CheckFailed when a cold start fetched nothing, or much less than the weights."""
+    """Raise CheckFailed if a cold start downloaded nothing, or less than half of the weights."""
     if not fetched:
         raise CheckFailed(
-            "the cold start fetched nothing, so this would prove nothing",
-            hint="does the app keep its models somewhere else than in HF_HOME?",
+            "the cold start downloaded nothing, so the comparison would be meaningless",
+            hint="check whether the app keeps its models outside HF_HOME",
         )
     if fetched < _FETCHES_AT_LEAST * weights:
         raise CheckFailed(
-            f"the cold start fetched {fetched / 1e6:.1f} MB of {weights / 1e6:.1f} MB, so it was not cold, or the "
-            "recipe names more than it loads",
-            hint="what else does the app read? in the recipe, name its files alone: files = […]",
+            f"the cold start downloaded {fetched / 1e6:.1f} MB of {weights / 1e6:.1f} MB, so it was not cold, or the "
+            "recipe lists files that the app does not load",
+            hint="check what the app reads; in the recipe, list only those files: files = […]",
         )
 
 
 def require_own_weights(in_use: Iterable[str], folders: Sequence[Path], files: Sequence[File]) -> None:
-    """Raise CheckFailed when a cold start used files outside `folders` that look like the needed ones.
+    """Raise CheckFailed if a cold start used files outside `folders` that look like the needed weights.
 
-    Alike is what has the size of a needed file of a megabyte or more, to the byte.
+    A file matches if it has exactly the size of a needed file of 1 MiB or more.
     """
     sizes = {file.size for file in files if file.size >= _WEIGHTY}
     for path in sorted(in_use):
@@ -38,17 +38,17 @@ def require_own_weights(in_use: Iterable[str], folders: Sequence[Path], files: S
             continue
         if _size(path) in sizes:
             raise CheckFailed(
-                f"the cold start read {path}, of the size of a needed file and there before: it was not cold",
-                hint="move that away, or have the app look in HF_HOME",
+                f"the cold start read {path}, which existed before and has a needed file's size: it was not cold",
+                hint="move the file away, or make the app use HF_HOME",
             )
 
 
 def require_evicted(evicted: EvictionResult, what: str) -> None:
-    """Raise CheckFailed when more stayed in the page cache than a start from disk may find there."""
+    """Raise CheckFailed if too much stayed in the page cache for a start from disk. `what` names the files."""
     if evicted.share > _STAYS_AT_MOST:
         raise CheckFailed(
             f"{evicted.share * 100:.0f} % of {what} stayed in the page cache, so the start would not be from disk",
-            hint="is it on tmpfs, or in use? --library on a disk, or as root --drop-caches, or --conditions cold,warm",
+            hint="use a --library on disk, not tmpfs; or --drop-caches as root, or --conditions cold,warm",
         )
 
 

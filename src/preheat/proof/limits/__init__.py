@@ -1,1 +1,1 @@
-"""The best that this machine and its line can do."""
+"""Measure the best rates and times that this machine and its network connection can reach."""

@@ -1,4 +1,4 @@
-"""Bare imports: time of the app's imports alone, which no preloading can beat."""
+"""Bare imports: time of the app's imports alone, a lower bound for every start."""
 
 import json
 import subprocess
@@ -19,13 +19,13 @@ _HANGS_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Bare:
-    """Which Python, and which modules the app itself imports before it is ready, in its order."""
+    """A Python, and the modules that the app itself imports before it is ready, in order."""
 
     python: str
     modules: Sequence[str]
 
     def time(self, environ: Mapping[str, str], folder: str) -> float | None:
-        """Say how long they take, from start to end; None where that cannot be told."""
+        """Return the seconds from start to end of a process that only imports them, or None if it fails."""
         command = [self.python, "-c", _TRY, json.dumps(list(self.modules))]
         began = time.monotonic()
         try:

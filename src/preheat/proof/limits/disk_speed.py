@@ -19,7 +19,7 @@ _HASHED = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """How fast files come from disk and from the page cache, by several readers, and how fast one core hashes."""
+    """Rates in bytes per second: reading from disk and page cache with several threads, and SHA-256 on one core."""
 
     disk: float
     page_cache: float
@@ -27,13 +27,13 @@ class Speed:
 
 
 def measure_speed(files: Sequence[Path]) -> Speed:
-    """Read files, first put out of the page cache and then from it, for some seconds at most."""
+    """Measure the rates with `files`: evicted from the page cache, then cached. Takes a few seconds at most."""
     evict_files([str(path) for path in files])
     return Speed(_read_all(files), _read_all(files), _hash())
 
 
 def _read_all(files: Sequence[Path]) -> float:
-    """Read as much as time allows; in the same order each time, so that a second reading finds the same."""
+    """Read files for a limited time and return the rate. The order is fixed, so a second call reads the same bytes."""
     began = time.monotonic()
     parts = list(_parts(files))
 

@@ -15,9 +15,9 @@ _GROW = 2
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Bytes a second by one connection and by `connections`; `answer_s` until a file's first byte came.
+    """Bytes per second over one connection and over `connections`; seconds to the first byte of a response.
 
-    `received` is what measuring it fetched, all of which the hub sent for nothing else.
+    `received` is the number of bytes downloaded for the measurement.
     """
 
     one: float
@@ -28,7 +28,7 @@ class Line:
 
 
 def measure_line(hub: Hub, snapshot: Snapshot, connections: int) -> Line:
-    """Fetch ranges of the largest file until they take long enough to tell; each is read to its end. See Hub.open."""
+    """Measure the line by downloading ranges of the largest file, of growing size. See Hub.open."""
     file = max(snapshot.files, key=lambda file: file.size)
     answer_s = _timed(lambda: _fetch(hub, snapshot, file, 0, min(file.size, 1)))
     one, received = _rate(hub, snapshot, file, 1)
@@ -37,7 +37,7 @@ def measure_line(hub: Hub, snapshot: Snapshot, connections: int) -> Line:
 
 
 def _rate(hub: Hub, snapshot: Snapshot, file: File, connections: int) -> tuple[float, int]:
-    """Say the best rate seen, and the bytes it took."""
+    """Return the best rate, and the bytes downloaded."""
     piece, received, best = _FIRST, 0, 0.0
     with ThreadPoolExecutor(connections) as pool:
         while True:

@@ -10,7 +10,7 @@ from preheat import __version__
 
 
 def describe_machine(folder: Path) -> dict[str, object]:
-    """Say which machine this is, the filesystem of `folder`, how busy it was, and when."""
+    """Return the hardware, the kernel, the filesystem of `folder`, the load, and the time."""
     memory = re.search(r"MemTotal:\s*(\d+)", _read("/proc/meminfo"))
     cpu = re.search(r"model name\s*:\s*(.*)", _read("/proc/cpuinfo"))
     return {
@@ -26,11 +26,11 @@ def describe_machine(folder: Path) -> dict[str, object]:
 
 
 def filesystem(folder: Path) -> str:
-    """Say which kind of filesystem `folder` lies on (proc_pid_mounts(5)); empty when that cannot be told."""
+    """Return the type of the filesystem of `folder` (proc_pid_mounts(5)), or "" if unknown."""
     place = next((one for one in (folder.absolute(), *folder.absolute().parents) if one.exists()), Path("/")).resolve()
     rows = (line.split() for line in _read("/proc/self/mounts").splitlines())
     mounts = [(_unescaped(row[1]), row[2]) for row in rows if len(row) > 2]
-    # Of mounts on one another the last is seen.
+    # Of mounts on the same path, the last one is visible.
     here = [(len(Path(at).parts), number, kind) for number, (at, kind) in enumerate(mounts) if place.is_relative_to(at)]
     return max(here)[2] if here else ""
 

@@ -1,1 +1,1 @@
-"""Figures, table, page, thresholds."""
+"""Reports: figures, table, HTML page and thresholds."""

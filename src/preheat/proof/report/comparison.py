@@ -1,4 +1,4 @@
-"""Comparison: a report against an older one; what got worse by more than the noise of both."""
+"""Comparison: figures of a report that got worse than in an older one by more than the noise of both."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from preheat.core.errors import UsageError
 from preheat.proof.report.json_figures import SCHEMA
 from preheat.proof.report.report import Report, spread
 
-# What is better the smaller it is, each with the least change that means something, in its own unit.
+# Figures where less is better, each with the smallest change that matters, in its own unit.
 _WATCHED: Mapping[str, float] = {
     "ready_s": 0.05,
     "first_s": 0.05,
@@ -21,14 +21,14 @@ _WATCHED: Mapping[str, float] = {
     "fetched": 1e6,
     "outbound": 0.5,
 }
-_CERTAIN = frozenset(("fetched", "outbound"))  # counted, not measured: they have no noise
+_CERTAIN = frozenset(("fetched", "outbound"))  # counted, not measured, so without noise
 _LEAST_NOISE = 0.05
-_NOISE_OF_ONE = 0.15  # a single start says nothing about its own noise
+_NOISE_OF_ONE = 0.15  # one start gives no measure of its own noise
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A figure of a condition, before and now; `allowed` is how much more it may be, as a part of what it was."""
+    """A figure of a condition, before and now. `allowed` is the tolerated increase, as a fraction of `before`."""
 
     condition: str
     figure: str
@@ -38,18 +38,18 @@ class Change:
 
     @property
     def worse(self) -> bool:
-        """Whether it is more than it may be."""
+        """Return whether the increase is too large, both relative and absolute."""
         return self.now > self.before * (1 + self.allowed) and self.now - self.before > _WATCHED[self.figure]
 
     @property
     def part(self) -> float | None:
-        """Say how much more it is, as a part of what it was."""
+        """Return the increase as a fraction of `before`, or None if `before` is 0."""
         return self.now / self.before - 1 if self.before else None
 
 
 @dataclass(frozen=True, slots=True)
 class Older:
-    """An older report's medians and spreads, by condition and figure; None is what was not taken."""
+    """An older report's medians and spreads, by condition and figure; None if not measured."""
 
     app: str
     imitated: object
@@ -58,8 +58,8 @@ class Older:
 
 
 def read_older(path: Path) -> Older:
-    """Read what `prove --json` printed, or its last line alone. Raise UsageError for anything else."""
-    wanted = UsageError(f"{path} is no report of prove", hint="preheat prove --json > old.json")
+    """Read the output of `prove --json`, or its last line. Raise UsageError for anything else."""
+    wanted = UsageError(f"{path} is not a report of preheat prove", hint="preheat prove --json > old.json")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -89,11 +89,11 @@ def _older(document: dict[str, Any], wanted: UsageError) -> Older:
 
 
 def compare(older: Older, report: Report) -> list[Change]:
-    """List what both have measured, condition by condition. Raise UsageError for reports that have no common ground."""
+    """Return the figures that both reports contain. Raise UsageError if they are of different apps or kinds of hub."""
     if older.app != report.app:
-        raise UsageError(f"the older report is about {older.app}, and not about {report.app}", hint="another --compare")
+        raise UsageError(f"the older report is about {older.app}, not {report.app}", hint="another --compare")
     if bool(older.imitated) != bool(report.imitated):
-        raise UsageError("one of the two reports is about an imitated hub, and the other is not", hint="--hub-rate")
+        raise UsageError("one report used an imitated hub, the other did not", hint="--hub-rate")
     return list(_changes(older, report))
 
 

@@ -30,7 +30,7 @@ _HINT = "--fail-if 'ratio < 10' --fail-if 'preloaded.outbound > 0'"
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """What was typed, read: the check fails when the figure compares so with `value` (seconds, bytes, parts of 1)."""
+    """A parsed threshold: the check fails if the comparison with `value` (seconds, bytes or a fraction) is true."""
 
     text: str
     name: str
@@ -38,18 +38,18 @@ class Criterion:
     value: float
 
     def holds(self, report: Report) -> bool:
-        """Whether it is true of a report. Raise CheckFailed when the figure was not measured."""
+        """Return whether the comparison is true of a report. Raise CheckFailed if the figure was not measured."""
         measured = figure(report, self.name)
         if measured is None:
             raise CheckFailed(
-                f"{self.text!r} cannot be judged: {self.name} was not measured",
-                hint="preheat prove says why, beside it",
+                f"{self.text!r} cannot be checked: {self.name} was not measured",
+                hint="the output of preheat prove gives the reason",
             )
         return _COMPARISONS[self.comparison](measured, self.value)
 
 
 def figure(report: Report, name: str) -> float | None:
-    """Look up a figure by the name that criteria use."""
+    """Return a figure by its name in thresholds, or None if it was not measured."""
     condition, dot, rest = name.partition(".")
     if dot:
         return report.over_limit(condition) if rest == "over_limit" else report.median(condition, rest)
@@ -58,10 +58,10 @@ def figure(report: Report, name: str) -> float | None:
 
 
 def read_criterion(text: str, conditions: Sequence[str] = CONDITIONS) -> Criterion:
-    """Read `NAME OP VALUE`. Raise UsageError for anything else, and for a condition that is not in `conditions`."""
+    """Parse `NAME OP VALUE`. Raise UsageError if it is invalid, or names a condition that is not in `conditions`."""
     found = _CRITERION.fullmatch(text.strip())
     if found is None:
-        raise UsageError(f"{text!r} is not a figure's name, a comparison and a value", hint=_HINT)
+        raise UsageError(f"{text!r} must be a figure's name, a comparison and a value", hint=_HINT)
     _check(found["name"], text, conditions)
     if found["unit"] not in _UNITS:
         raise UsageError(f"{text!r}: {found['unit']} is not a unit", hint="%, ms, s, m, h, kB, MB, GB")
@@ -72,8 +72,8 @@ def _check(name: str, text: str, conditions: Sequence[str]) -> None:
     condition, dot, rest = name.partition(".")
     if (not dot and name not in WHOLE) or (dot and (condition not in CONDITIONS or rest not in _OF_CONDITIONS)):
         raise UsageError(
-            f"{text!r} asks for {name}, which is not a figure",
-            hint=f"{', '.join(WHOLE)}, or preloaded.ready_s: all are in docs/proof.md",
+            f"{text!r} contains {name}, which is not a figure",
+            hint=f"{', '.join(WHOLE)}, or such as preloaded.ready_s: see docs/proof.md",
         )
     if dot and condition not in conditions:
-        raise UsageError(f"{text!r} asks for a {condition} start, and none is made", hint="name it in --conditions")
+        raise UsageError(f"{text!r} requires a {condition} start, but none is made", hint="add it to --conditions")

@@ -15,7 +15,7 @@ _Say = Callable[[float], str]
 
 
 def page(report: Report, language: str = "en") -> str:
-    """Make the page. Raise UsageError for a language that it does not speak."""
+    """Return the page. Raise UsageError for an unsupported language."""
     tongue = Tongue(language)
     template = Template(files("preheat.proof.report").joinpath("page.html").read_text(encoding="utf-8"))
     body = "\n".join(part for make in _PARTS for part in make(report, tongue))
@@ -127,7 +127,7 @@ def _side_by_side(report: Report, tongue: Tongue) -> Iterator[str]:
 
 
 def _said(tongue: Tongue) -> dict[str, _Say]:
-    """List the figures of the table, each with how it is said."""
+    """Return the figures of the table, each with its format function."""
     seconds, size, count = tongue.seconds, tongue.size, tongue.count
     return {
         "pull_s": seconds,
@@ -184,7 +184,7 @@ def _imports(report: Report, tongue: Tongue) -> Iterator[str]:
     yield "</section>"
 
 
-def _how(report: Report, tongue: Tongue) -> Iterator[str]:  # noqa: ARG001 - as the other parts
+def _how(report: Report, tongue: Tongue) -> Iterator[str]:  # noqa: ARG001 - same signature as the other parts
     yield f"<h2>{tongue.say('how')}</h2>"
     yield _paragraph(tongue.say("how_text"), "soft")
 

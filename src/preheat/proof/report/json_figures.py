@@ -7,7 +7,7 @@ SCHEMA = 1
 
 
 def figures(report: Report) -> dict[str, object]:
-    """Give medians by condition, their spread, stages and limits, and every timeline."""
+    """Return medians by condition, their spread, stages and limits, and every timeline."""
     conditions = report.conditions
     return {
         "schema": SCHEMA,

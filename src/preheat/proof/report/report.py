@@ -10,7 +10,7 @@ from preheat.proof.start.timeline import COLD, CONDITIONS, OFFLINE, PRELOADED, W
 
 Figure = Callable[[Timeline], float | None]
 
-# What is said of each condition, by the names that JSON and --fail-if use; units are in the name, else bytes or counts.
+# Figures of each condition, under their names in JSON and --fail-if. The unit is in the name, or else bytes or a count.
 FIGURES: Mapping[str, Figure] = {
     "ready_s": lambda one: one.ready_s,
     "first_s": lambda one: one.first_s,
@@ -39,10 +39,10 @@ _COUNTED = frozenset(("outbound", "lookups"))
 
 @dataclass(frozen=True, slots=True)
 class MachineLimits:
-    """What this machine and its line can do at best, measured between the starts.
+    """The best that this machine and its network connection can reach, measured between the starts.
 
-    `interpreter` and `imports` are seconds, one for each round: the bare Python, and the bare Python with the app's
-    imports, after eviction; `imports_warm` the same from the page cache.
+    `interpreter` and `imports` contain seconds per round, after eviction: Python alone, and Python with the app's
+    imports. `imports_warm` is the latter from the page cache.
     """
 
     line: Line | None = None
@@ -54,7 +54,7 @@ class MachineLimits:
 
 @dataclass(frozen=True, slots=True)
 class Imitated:
-    """A far hub that was imitated on this machine: bytes a second of each connection, seconds before each answer."""
+    """A far hub imitated on this machine: bytes per second per connection, and the delay of each response (s)."""
 
     rate: int
     rtt_s: float
@@ -62,10 +62,10 @@ class Imitated:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All timelines of a proof, the size in bytes of the weights it is about, and what they are held against.
+    """All timelines of a proof, the size of the weights in bytes, and the limits to compare with.
 
-    `unwatched` are seconds to ready of warm starts at which nothing looked, `copies` how often the weights lie on disk
-    once they are preloaded, `machine` what it was measured on.
+    `unwatched` are the seconds to ready of warm starts that were not observed. `copies` is the space that the
+    weights take on disk after preloading, as a multiple of their size. `machine` describes the hardware.
     """
 
     timelines: tuple[Timeline, ...]
@@ -80,73 +80,73 @@ class Report:
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """List the conditions that were tried, in their order."""
+        """Return the conditions that were measured, in order."""
         return tuple(condition for condition in CONDITIONS if self.of(condition))
 
     @property
     def rounds(self) -> int:
-        """Say how often each was tried."""
+        """Return the number of starts per condition."""
         return max((len(self.of(condition)) for condition in self.conditions), default=0)
 
     def of(self, condition: str) -> list[Timeline]:
-        """List one condition's timelines."""
+        """Return the timelines of a condition."""
         return [timeline for timeline in self.timelines if timeline.condition == condition]
 
     def taken(self, condition: str, figure: str) -> list[float]:
-        """List what was taken of a figure under a condition, in the order of the rounds."""
+        """Return the measured values of a figure under a condition, by round."""
         values = (FIGURES[figure](timeline) for timeline in self.of(condition))
         return [value for value in values if value is not None]
 
     def median(self, condition: str, figure: str) -> float | None:
-        """Return the median of a figure under a condition, the most of a counted one; None where it was not taken."""
+        """Return a figure's median, or the maximum of counts. None if it was not measured."""
         taken = self.taken(condition, figure)
         if figure in _COUNTED:
-            # Two rounds of three without a request are not "0 requests".
+            # If one of three rounds sent a request, the result is not "0 requests".
             return max(taken, default=None)
         return median(taken) if taken else None
 
     def typical(self, condition: str) -> Timeline:
-        """Give the timeline whose time to ready is nearest to the median."""
+        """Return the timeline whose time to ready is nearest to the median."""
         middle = self.median(condition, "ready_s") or 0.0
         return min(self.of(condition), key=lambda one: abs(one.ready_s - middle))
 
     @property
     def ratio(self) -> float | None:
-        """Say how many times sooner the app is ready when preloaded; None when not both were tried."""
+        """Return how many times faster a preloaded start is than a cold one; None unless both were measured."""
         cold, preloaded = self.median(COLD, "ready_s"), self.median(PRELOADED, "ready_s")
         return cold / preloaded if cold and preloaded else None
 
     @property
     def bound(self) -> float | None:
-        """Say how many times sooner it could be without its download: (download + start) / start, of cold starts."""
+        """Return how many times faster a cold start would be without its download; None if it is unknown."""
         cold, download = self.median(COLD, "ready_s"), self.median(COLD, "download_s")
         return cold / (cold - download) if cold and download and cold > download else None
 
     @property
     def reached(self) -> float | None:
-        """Say which part of the bound was reached; above 1 where starting preloaded saves more than the download."""
+        """Return the fraction of the bound that was reached; above 1 if preloading saves more than the download."""
         return self.ratio / self.bound if self.ratio and self.bound else None
 
     @property
     def overhead(self) -> float | None:
-        """Say what being measured cost, as a part of a start: warm starts watched and not, compared."""
+        """Return the cost of observation as a fraction of a start, from warm starts with and without it."""
         watched = self.median(WARM, "ready_s")
         return watched / median(self.unwatched) - 1 if watched and self.unwatched else None
 
     @property
     def online(self) -> tuple[Timeline, ...]:
-        """List the starts that were to be offline, and of which outbound attempts were counted."""
+        """Return the offline starts that made outbound attempts."""
         return tuple(one for one in self.timelines if one.condition in OFFLINE and one.traffic.outbound)
 
     @property
     def observed_s(self) -> float | None:
-        """Say for how long after first use the calls of offline starts were counted; None where they were not."""
+        """Return how many seconds after first use network calls of offline starts were counted; None if not at all."""
         times = [one.traffic.observed_s for one in self.timelines if one.condition in OFFLINE]
         counted = all(one.traffic.outbound is not None for one in self.timelines if one.condition in OFFLINE)
         return min(times) if times and counted else None
 
     def limit_s(self, condition: str) -> float | None:
-        """Say what a start cannot be sooner than: the bare imports, and reading the weights as fast as is possible."""
+        """Return the minimum time of a start: the bare imports, plus reading the weights at the best rate."""
         cold = condition in (COLD, PRELOADED)
         imports = self.limits.imports if cold else self.limits.imports_warm
         if not imports or self.limits.speed is None:
@@ -155,13 +155,13 @@ class Report:
         return median(imports) + self.weights / rate
 
     def over_limit(self, condition: str) -> float | None:
-        """Say how many times as long as that limit it takes."""
+        """Return the time to ready as a multiple of that limit."""
         ready, limit = self.median(condition, "ready_s"), self.limit_s(condition)
         return ready / limit if ready and limit else None
 
 
 def spread(values: list[float]) -> float | None:
-    """Say how far single values lie from their median at most, as a part of it; None for fewer than two."""
+    """Return the largest deviation from the median, as a fraction of it; None for fewer than two values."""
     if len(values) < 2:
         return None
     middle = median(values)

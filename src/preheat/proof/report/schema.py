@@ -17,14 +17,14 @@ _TEXT = {"type": "string"}
 
 
 def schema() -> dict[str, Any]:
-    """Say which members the document has, and of which kind."""
+    """Return the JSON Schema."""
     _, parts = msgspec.json.schema_components((Timeline, Span, Line, Speed, Imitated), ref_template="#/$defs/{name}")
     figures = dict.fromkeys(FIGURES, _MAYBE)
     of_condition = _object(figures)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "What preheat prove --json says last",
-        "description": "Times are seconds, sizes bytes, rates bytes a second, parts of 1. null: not measured.",
+        "title": "The last line of preheat prove --json",
+        "description": "Times are seconds, sizes bytes, rates bytes/s, shares fractions of 1. null: not measured.",
         **_object(
             {
                 "event": {"const": "done"},

@@ -7,16 +7,16 @@ from statistics import median
 from preheat.proof.report.report import Report
 from preheat.proof.start.timeline import COLD, PRELOADED, Span, Timeline, merged, until
 
-# In the order in which they are told. `rest` is what the app does by itself while none of the others is seen.
+# In output order. `rest` is the time in which no other stage is observed: the app's own work.
 BEFORE = ("resolve", "pull", "verify", "place")
 DURING = ("interpreter", "imports", "download", "read", "rest", "first-use")
 
 
 @dataclass(frozen=True, slots=True)
 class StartStage:
-    """What was done from when to when (seconds since the start; since the pull began, for what is before it).
+    """A stage and its spans, in seconds since the start, or since the pull began for stages before it.
 
-    `limit_s` is the least that it could take here, None where nothing was measured to hold it against.
+    `limit_s` is the minimum time on this machine, or None if it is unknown.
     """
 
     name: str
@@ -25,17 +25,17 @@ class StartStage:
 
     @property
     def seconds(self) -> float:
-        """Say how long it took."""
+        """Return the total duration in seconds."""
         return sum(span.seconds for span in self.spans)
 
     @property
     def share(self) -> float | None:
-        """Say how much of its limit it reached, 1 for all of it."""
+        """Return the limit as a fraction of the duration: 1 if the limit is reached."""
         return self.limit_s / self.seconds if self.limit_s is not None and self.seconds > 0 else None
 
 
 def stages_before(report: Report, timeline: Timeline) -> list[StartStage]:
-    """List what the pull before a preloaded start did."""
+    """Return the stages of the pull before a preloaded start."""
     pulled, line = timeline.pulled, report.limits.line
     if pulled is None:
         return []
@@ -51,7 +51,7 @@ def stages_before(report: Report, timeline: Timeline) -> list[StartStage]:
 
 
 def stages_during(report: Report, timeline: Timeline) -> list[StartStage]:
-    """List what a start did until it was ready, and its first use."""
+    """Return the stages of a start until it was ready, and its first use."""
     stages = list(_seen(report, timeline))
     known = merged(span for stage in stages for span in stage.spans)
     stages.append(StartStage("rest", _gaps(known, timeline.ready_s)))
@@ -79,7 +79,7 @@ def _seen(report: Report, timeline: Timeline) -> Iterator[StartStage]:
 
 
 def _gaps(spans: tuple[Span, ...], stop: float) -> tuple[Span, ...]:
-    """List what lies between spans, from 0 to `stop`."""
+    """Return the gaps between spans, from 0 to `stop`."""
     gaps, at = [], 0.0
     for span in until(spans, stop):
         gaps.append(Span(at, max(at, span.start)))

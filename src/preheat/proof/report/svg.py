@@ -1,4 +1,4 @@
-"""SVG: bars and waterfalls; positions are percentages, so that they fit a phone and a sheet of paper."""
+"""SVG: bars and waterfalls. Positions are percentages, to fit any width, from a phone to paper."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -9,7 +9,7 @@ _HEIGHT = 20
 
 
 def bar(value: float, singles: Sequence[float], most: float, kind: str, label: str) -> str:
-    """Draw a median with a mark for each single value, and their range; `most` is the whole width."""
+    """Return a bar for a median, with a mark for each value, and their range. `most` is the value at full width."""
     shapes = [_rect(0.0, value, most, kind)]
     if len(singles) > 1:
         low, high = min(singles), max(singles)
@@ -23,7 +23,7 @@ def bar(value: float, singles: Sequence[float], most: float, kind: str, label: s
 
 
 def spans(drawn: Iterable[Span], most: float, kind: str, label: str, mark: float | None = None) -> str:
-    """Draw when something was done, on a line that is `most` seconds long; `mark` is a moment worth a line."""
+    """Return spans on a time line of `most` seconds, with an optional `mark` at one moment."""
     shapes = [_rect(span.start, span.stop, most, kind) for span in drawn]
     if mark is not None:
         shapes.append(f'<line class="single" x1="{_at(mark, most)}" x2="{_at(mark, most)}" y1="0" y2="{_HEIGHT}"/>')
@@ -38,7 +38,7 @@ def _svg(shapes: Iterable[str], label: str) -> str:
 
 
 def _rect(start: float, stop: float, most: float, kind: str) -> str:
-    # Never narrower than can be seen: what is short is there all the same.
+    # Short spans are drawn with a minimum width, so they stay visible.
     width = max((stop - start) / most * 100 if most > 0 else 0.0, 0.25)
     return f'<rect class="{kind}" x="{_at(start, most)}" y="2" width="{width:.3f}%" height="{_HEIGHT - 4}"/>'
 

@@ -1,4 +1,4 @@
-"""Table: a report as plain text for people."""
+"""Table: a report as plain text."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,7 +12,7 @@ _NONE = "–"
 
 
 def table(report: Report) -> str:
-    """Lay the report out for people: the sentence, the conditions side by side, the stages and their limits."""
+    """Return the report as text: summary, conditions side by side, stages and their limits."""
     return "\n".join(
         [
             sentence(report),
@@ -28,7 +28,7 @@ def table(report: Report) -> str:
 
 
 def sentence(report: Report) -> str:
-    """Say in one sentence what was gained."""
+    """Return a summary in one sentence."""
     ready = {condition: report.median(condition, "ready_s") or 0.0 for condition in report.conditions}
     name = report.app or "the app"
     if report.ratio is None:
@@ -36,18 +36,18 @@ def sentence(report: Report) -> str:
     outbound = report.median(PRELOADED, "outbound")
     return (
         f"{name} starts in {say_seconds(ready[PRELOADED])} instead of {say_seconds(ready[COLD])}: "
-        + (f"{report.ratio:.1f}× sooner" if report.ratio >= 1 else f"{1 / report.ratio:.1f}× later")
+        + (f"{report.ratio:.1f}× faster" if report.ratio >= 1 else f"{1 / report.ratio:.1f}× slower")
         + ("" if outbound is None else f"; {outbound:.0f} requests")
         + ("" if report.copies is None else f"; {report.copies:.2f} copies of the weights on disk")
     )
 
 
 def imitation(report: Report) -> str:
-    """Say what was imitated of the hub, empty when nothing was."""
+    """Return a description of the imitated hub, or "" for a real one."""
     if report.imitated is None:
         return ""
-    rtt = f", each answer {report.imitated.rtt_s * 1000:.0f} ms late" if report.imitated.rtt_s else ""
-    return f"imitated on this machine: {say_size(report.imitated.rate)}/s a connection{rtt}"
+    rtt = f", each response delayed by {report.imitated.rtt_s * 1000:.0f} ms" if report.imitated.rtt_s else ""
+    return f"imitated on this machine: {say_size(report.imitated.rate)}/s per connection{rtt}"
 
 
 def _conditions(report: Report) -> Iterator[tuple[str, ...]]:
@@ -76,7 +76,7 @@ def _conditions(report: Report) -> Iterator[tuple[str, ...]]:
 
 
 def _counted(report: Report) -> str:
-    """Say until when requests were counted, or why not."""
+    """Return how long requests were counted, or why they were not."""
     uncounted = next((one.traffic.uncounted for one in report.timelines if one.traffic.uncounted), "")
     if uncounted:
         return f"not counted: {uncounted}"
@@ -85,7 +85,7 @@ def _counted(report: Report) -> str:
 
 
 def _change(report: Report, figure: str) -> str:
-    """Say how preloaded differs from cold."""
+    """Return the change from cold to preloaded."""
     cold, preloaded = report.median(COLD, figure), report.median(PRELOADED, figure)
     if cold is None or preloaded is None or not cold or figure == "fetched":
         return ""
@@ -119,7 +119,7 @@ def _stage_row(name: str, stage: StartStage) -> tuple[str, ...]:
 def _remarks(report: Report) -> Iterator[str]:
     if report.bound is not None and report.reached is not None:
         yield (
-            f"without its download the cold start would be {report.bound:.1f}× sooner; "
+            f"without its download the cold start would be {report.bound:.1f}× faster; "
             f"{report.reached * 100:.0f} % of that bound is reached"
         )
     for condition in (PRELOADED, WARM):
@@ -127,16 +127,16 @@ def _remarks(report: Report) -> Iterator[str]:
         if limit is not None and over is not None:
             yield f"{condition}: {over:.2f}× its bare imports and reading the weights ({say_seconds(limit)})"
     if report.overhead is not None:
-        cost = f"{report.overhead * 100:.1f} %" if report.overhead > 0 else "less than what starts differ by"
-        yield f"being measured costs a start {cost}"
+        cost = f"{report.overhead * 100:.1f} %" if report.overhead > 0 else "less than the noise"
+        yield f"the measurement slows a start by {cost}"
     speed, line = report.limits.speed, report.limits.line
     if speed is not None:
         rates = (("disk", speed.disk), ("page cache", speed.page_cache), ("sha256, one core", speed.sha256))
-        yield "at best here: " + ", ".join(f"{name} {say_size(rate)}/s" for name, rate in rates)
+        yield "best rates of this machine: " + ", ".join(f"{name} {say_size(rate)}/s" for name, rate in rates)
     if line is not None:
         yield (
-            f"the line: {say_size(line.one)}/s by one connection, {say_size(line.many)}/s by "
-            f"{line.connections}, {line.answer_s * 1000:.0f} ms to an answer"
+            f"the line: {say_size(line.one)}/s over one connection, {say_size(line.many)}/s over "
+            f"{line.connections}, {line.answer_s * 1000:.0f} ms to the first byte"
         )
 
 

@@ -10,24 +10,24 @@ LANGUAGES = ("en", "zh")
 
 
 class Tongue:
-    """One language. Raise UsageError for one that the phrases do not know."""
+    """The texts of one language. Raise UsageError for an unsupported language."""
 
     def __init__(self, language: str) -> None:
         if language not in LANGUAGES:
-            raise UsageError(f"the report does not speak {language!r}", hint=f"--lang {' or '.join(LANGUAGES)}")
+            raise UsageError(f"the report is not available in {language!r}", hint=f"--lang {' or '.join(LANGUAGES)}")
         self.language = language
         phrases = files("preheat.proof.report").joinpath("phrases.toml").read_text(encoding="utf-8")
         self._phrases: dict[str, str] = tomllib.loads(phrases)[language]
 
     def say(self, phrase: str, **values: object) -> str:
-        """Say a phrase, with its blanks filled in."""
+        """Return a phrase with its placeholders filled in."""
         text = self._phrases[phrase]
         for name, value in values.items():
             text = text.replace(f"{{{name}}}", str(value))
         return text
 
     def seconds(self, seconds: float) -> str:
-        """Say a time."""
+        """Return a duration as text."""
         if seconds < 120:
             return self.say("second", n=f"{seconds:.2f}" if seconds < 10 else f"{seconds:.1f}")
         minutes, rest = divmod(round(seconds), 60)
@@ -36,13 +36,13 @@ class Tongue:
         return self.say("hour", h=minutes // 60, m=minutes % 60)
 
     def size(self, size: float) -> str:
-        """Say bytes; units are the same in every language."""
+        """Return a size as text. Units are the same in all languages."""
         return say_size(size)
 
     def count(self, count: float) -> str:
-        """Say how many."""
+        """Return a count as text."""
         return f"{count:,.0f}"
 
     def percent(self, part: float) -> str:
-        """Say a part of one."""
+        """Return a fraction as a percentage."""
         return f"{part * 100:.0f} %"

@@ -1,1 +1,1 @@
-"""One timed start, observed from outside."""
+"""Time one start of an app, observed from outside."""

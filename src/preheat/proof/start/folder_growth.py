@@ -9,9 +9,10 @@ from preheat.proof.start.timeline import Span, merged
 
 
 class Growth:
-    """Look at `folder` again and again; then say when its files were written, and how much.
+    """Watch `folder` by polling, and report when its files were written, and how many bytes.
 
-    A file counts from when it was first seen to its last modification, under whatever names: its inode is followed.
+    A file's span is from its first sighting to its last modification. Files are identified by inode, so renames do not
+    matter.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -19,13 +20,13 @@ class Growth:
         self._first_seen: dict[int, float] = {}
 
     def look(self) -> None:
-        """Note what is new."""
+        """Record new files."""
         now = time.time()
         for inode in self._files():
             self._first_seen.setdefault(inode, now)
 
     def spans(self, began: float) -> tuple[Span, ...]:
-        """Say when files were written, in seconds since `began` of time.time()."""
+        """Return when files were written, in seconds since `began`, a time of time.time()."""
         return merged(
             Span(self._first_seen.get(inode, found.st_mtime) - began, found.st_mtime - began)
             for inode, found in self._files().items()
@@ -34,7 +35,7 @@ class Growth:
 
     @property
     def size(self) -> int:
-        """Say how many bytes lie there now, each file once."""
+        """Return the total size of the files now; hard links count once."""
         return sum(found.st_size for found in self._files().values())
 
     def _files(self) -> dict[int, os.stat_result]:
@@ -44,7 +45,7 @@ class Growth:
                 try:
                     status = Path(where, name).lstat()
                 except OSError:
-                    continue  # renamed meanwhile
+                    continue  # renamed or removed since the listing
                 if stat.S_ISREG(status.st_mode):
                     found[status.st_ino] = status
         return found

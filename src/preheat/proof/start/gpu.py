@@ -13,7 +13,7 @@ class _Memory(ctypes.Structure):
 
 
 class Gpus:
-    """The GPUs; `names` is empty where there are none, or no driver for them. Others' use of them counts too."""
+    """All GPUs; `names` is empty without a GPU or driver. Memory of other processes counts too."""
 
     def __init__(self, library: str = _LIBRARY) -> None:
         self.names: tuple[str, ...] = ()
@@ -25,11 +25,11 @@ class Gpus:
                 self._nvml = nvml
                 self._look(nvml)
         except (OSError, AttributeError):
-            pass  # no driver, or one from before these names
+            pass  # no driver, or one that is too old
 
     @property
     def used(self) -> int | None:
-        """Add up the bytes in use on all of them; None without a GPU, which is not 0."""
+        """Return the bytes in use on all GPUs, or None without a GPU."""
         if self._nvml is None or not self._devices:
             return None
         memory, used = _Memory(), 0
@@ -40,7 +40,7 @@ class Gpus:
         return used
 
     def close(self) -> None:
-        """Let go of the driver."""
+        """Shut down the driver's library."""
         if self._nvml is not None:
             self._nvml.nvmlShutdown()
             self._nvml = None

@@ -1,4 +1,4 @@
-"""Import times: parse the stopwatch's log of the app's Python; guard/shim/stopwatch.py has its format."""
+"""Import times: parse the stopwatch's log of the app's Python; guard/shim/stopwatch.py documents its format."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ _SLOWEST = 10
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One import: in nanoseconds of CLOCK_MONOTONIC, `own` without the imports inside it, which are deeper."""
+    """One import, in nanoseconds of CLOCK_MONOTONIC. `own` excludes nested imports, which have a greater `depth`."""
 
     name: str
     depth: int
@@ -24,7 +24,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class ImportLog:
-    """What one process noted: when it began to, which Python it is, and its imports in the order of their ends."""
+    """The imports of one process in the order in which they ended, the time when it started, and its Python."""
 
     began: int
     python: str
@@ -32,20 +32,20 @@ class ImportLog:
 
     @property
     def own(self) -> int:
-        """Say how long it imported in all."""
+        """Return the total import time in nanoseconds."""
         return sum(note.own for note in self.imports)
 
 
 def read_notes(folder: Path) -> list[ImportLog]:
-    """Read what each process noted there, who began first in front."""
+    """Return the logs in a folder, one per process, the earliest first."""
     found = (_read(path.read_text(encoding="utf-8", errors="replace")) for path in folder.glob("*.imports"))
     return sorted((notes for notes in found if notes), key=lambda notes: notes.began)
 
 
 def sum_up(processes: list[ImportLog], began: int, ready_s: float) -> Imports | None:
-    """Say what the imports took of a start that began at `began` nanoseconds; None when no Python noted anything.
+    """Return the import times of a start that began at `began` nanoseconds, or None without a log.
 
-    Of several processes that is the one that imported longest: others start short-lived helpers of their own.
+    Of several processes, the one with the longest imports is used; others are usually short-lived helpers.
     """
     if not processes:
         return None
@@ -61,7 +61,7 @@ def sum_up(processes: list[ImportLog], began: int, ready_s: float) -> Imports | 
 
 
 def outermost_names(processes: list[ImportLog], began: int, ready_s: float) -> tuple[str, tuple[str, ...]]:
-    """Say which Python the app runs in, and what it imports itself before it is ready, in order."""
+    """Return the app's Python, and the modules that it imports itself before it is ready, in order."""
     if not processes:
         return "", ()
     app = max(processes, key=lambda notes: notes.own)
@@ -78,7 +78,7 @@ def _read(text: str) -> ImportLog | None:
 
 
 def _forked(text: str) -> ImportLog | None:
-    """Read the notes of a process that did not begin by itself."""
+    """Parse the log of a forked process, which has no header."""
     notes = tuple(_notes(text.splitlines()))
     return ImportLog(notes[0].start, "", notes) if notes else None
 

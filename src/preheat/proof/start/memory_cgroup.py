@@ -1,4 +1,4 @@
-"""Memory cgroup: a cgroup for one start, so that the kernel counts peak memory, page cache included."""
+"""Memory cgroup: a cgroup for one start, to let the kernel count peak memory, page cache included."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ _CACHED = {1: "total_cache", 2: "file"}
 
 
 class MemoryCgroup:
-    """A cgroup below our own; `why` says why there is none. Close it when all that ran in it has ended."""
+    """A cgroup below this process's own, or the reason `why` it does not exist. Close it after its processes ended."""
 
     def __init__(self) -> None:
         self.why = ""
@@ -24,13 +24,13 @@ class MemoryCgroup:
             folder = Path(tempfile.mkdtemp(prefix="preheat-", dir=own))
             self._folder = folder
             if not (folder / _PEAKS[self._version]).is_file():
-                raise OSError(0, "the kernel counts no peak for it")
+                raise OSError(0, "the kernel does not record its peak")
         except OSError as error:
             self.why = f"no memory cgroup of its own: {(error.strerror or str(error)).lower()}"
             self.close()
 
     def take(self, pid: int) -> None:
-        """Move a process in; what it starts from then on is born there."""
+        """Move a process into the cgroup; its later children start there."""
         if self._folder is None:
             return
         try:
@@ -41,12 +41,12 @@ class MemoryCgroup:
 
     @property
     def peak(self) -> int | None:
-        """Say the most bytes it had at once, page cache included; None where there is no such cgroup."""
+        """Return the peak memory in bytes, page cache included, or None without a cgroup."""
         return None if self._folder is None else _number(self._folder / _PEAKS[self._version])
 
     @property
     def page_cache(self) -> int | None:
-        """Say how many bytes of page cache are charged to it now."""
+        """Return the bytes of page cache charged to the cgroup now."""
         if self._folder is None:
             return None
         try:
@@ -56,10 +56,10 @@ class MemoryCgroup:
         return next((int(line.split()[1]) for line in lines if line.split()[0] == _CACHED[self._version]), None)
 
     def close(self) -> None:
-        """Remove it."""
+        """Remove the cgroup."""
         if self._folder is not None:
             with contextlib.suppress(OSError):
-                os.rmdir(self._folder)  # noqa: PTH106 - its files are the kernel's, and go with it
+                os.rmdir(self._folder)  # noqa: PTH106 - the kernel removes its files
             self._folder = None
 
 

@@ -17,14 +17,14 @@ from preheat.proof.start.gpu import Gpus
 from preheat.proof.start.timeline import Span, merged
 
 _EVERY_S = 0.05
-_REST = 200  # after each look, so many times its own duration without it: none takes more than 0.5 % of a core
-_REST_OF_SOCKETS = 50  # their look is short, and has a moment to find
+_REST = 200  # pause after each sample, as a multiple of its CPU time: each kind takes at most 0.5 % of a core
+_REST_OF_SOCKETS = 50  # socket samples are short, and must catch a moment
 _REST_AT_MOST_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedResources:
-    """What to look at besides the processes: the weights' files, the folder that a cold start fills, the GPUs."""
+    """Resources to observe in addition to the processes: weight files, the folder that a cold start fills, the GPUs."""
 
     weights: Sequence[Path] = ()
     folder: Path | None = None
@@ -33,7 +33,7 @@ class ObservedResources:
 
 @dataclass(slots=True)
 class ResourceUse:
-    """What was seen so far; bytes, and seconds since the start."""
+    """The values observed so far, in bytes and in seconds since the start."""
 
     rss: int = 0
     pss: int = 0
@@ -46,13 +46,13 @@ class ResourceUse:
     in_use: set[str] = field(default_factory=set)
 
     def reading(self) -> tuple[Span, ...]:
-        """Say when the page cache came to hold more of the weights than before."""
+        """Return when more of the weights entered the page cache."""
         pairs = zip(self.resident, self.resident[1:], strict=False)
         return merged((Span(one[0], other[0]) for one, other in pairs if other[1] > one[1]), gap=0.2)
 
 
 class Observer:
-    """Look at the family of `pid`, from a thread, until closed; `began` is time.monotonic() of the start."""
+    """Sample the process tree of `pid` in a thread until closed. `began` is the time.monotonic() of the start."""
 
     def __init__(self, pid: int, began: float, subject: ObservedResources) -> None:
         self.seen = ResourceUse()
@@ -72,7 +72,7 @@ class Observer:
         self._thread.start()
 
     def close(self) -> ResourceUse:
-        """Look once more, while the family still lives, and no more then."""
+        """Stop the thread, and take a final sample while the processes still live."""
         if not self._closed.is_set():
             self._closed.set()
             self._thread.join()
@@ -81,7 +81,7 @@ class Observer:
         return self.seen
 
     def downloading(self) -> tuple[Span, ...]:
-        """Say when the folder that a cold start fills was written."""
+        """Return when the folder that a cold start fills was written to."""
         return self._growth.spans(self._born) if self._growth else ()
 
     def __enter__(self) -> Self:
@@ -98,7 +98,7 @@ class Observer:
         while not self._closed.wait(_EVERY_S):
             for look in self._looks:
                 if time.monotonic() >= due.get(look, 0.0):
-                    # Its own time on a processor: where it had to wait for one, nothing was taken from the app.
+                    # CPU time of this thread only: time spent waiting for a core is not taken from the app.
                     began = time.thread_time()
                     look()
                     took = time.thread_time() - began

@@ -5,18 +5,18 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-_PAGE_FAULTS_OWN, _PAGE_FAULTS_OF_CHILDREN = 9, 10  # fields of proc_pid_stat(5), counted behind the name
+_PAGE_FAULTS_OWN, _PAGE_FAULTS_OF_CHILDREN = 9, 10  # fields of proc_pid_stat(5), counted after the name
 _LISTENS = "0A"
 
 
 def proportional(pids: Iterable[int]) -> int:
-    """Add up the bytes that each process has for itself, and its share of what it shares (Pss, proc_pid_smaps(5))."""
+    """Return the total Pss in bytes: private memory, plus a proportional share of shared memory (proc_pid_smaps(5))."""
     found = (re.search(r"^Pss:\s*(\d+) kB", _read(f"/proc/{pid}/smaps_rollup"), re.MULTILINE) for pid in pids)
     return sum(int(pss[1]) * 1024 for pss in found if pss)
 
 
 def read_and_written(pids: Iterable[int]) -> tuple[int, int]:
-    """Add up the bytes fetched from disk and sent to one (proc_pid_io(5)), children that ended included."""
+    """Return the bytes read from and written to disk (proc_pid_io(5)), including children that ended."""
     read = written = 0
     for pid in pids:
         words = dict(line.split(": ") for line in _read(f"/proc/{pid}/io").splitlines() if ": " in line)
@@ -26,7 +26,7 @@ def read_and_written(pids: Iterable[int]) -> tuple[int, int]:
 
 
 def major_faults(pids: Iterable[int]) -> int:
-    """Add up the page faults that waited for a disk, children that ended included."""
+    """Return the number of page faults that waited for a disk, including children that ended."""
     faults = 0
     for pid in pids:
         fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
@@ -36,20 +36,20 @@ def major_faults(pids: Iterable[int]) -> int:
 
 
 def listening() -> frozenset[str]:
-    """List the inodes of all TCP sockets that listen (proc_pid_net(5))."""
+    """Return the inodes of all listening TCP sockets (proc_pid_net(5))."""
     lines = (_read("/proc/net/tcp") + _read("/proc/net/tcp6")).splitlines()
     rows = (line.split() for line in lines)
     return frozenset(row[9] for row in rows if len(row) > 9 and row[3] == _LISTENS)
 
 
 def holds_socket(pids: Iterable[int], inodes: frozenset[str]) -> bool:
-    """Whether one of these processes has one of these sockets open."""
+    """Return whether one of these processes has one of these sockets open."""
     names = {f"socket:[{inode}]" for inode in inodes}
     return any(target in names for pid in pids for target in _open_files(pid))
 
 
 def files_in_use(pids: Iterable[int]) -> set[str]:
-    """List the files that these processes have open or mapped."""
+    """Return the files that these processes have open or mapped."""
     paths: set[str] = set()
     for pid in pids:
         paths |= {target for target in _open_files(pid) if target.startswith("/")}

@@ -8,7 +8,7 @@ from preheat.proof.start.timeline import Pulled
 
 
 class PullClock:
-    """Listen to pulls one after the other, handing each event on; a need's pull begins where the last one ended."""
+    """An event listener that times consecutive pulls and forwards each event. A pull begins when the last one ends."""
 
     def __init__(self, on_event: Listener, now: Callable[[], float] = time.monotonic) -> None:
         self._on_event, self._now = on_event, now
@@ -17,7 +17,7 @@ class PullClock:
         self._last_received: float | None = None
 
     def __call__(self, event: Event) -> None:
-        """Take note of it."""
+        """Record the time of an event, and forward it."""
         if isinstance(event, Resolved):
             self._resolve_s += self._lap()
         elif isinstance(event, Received):
@@ -25,14 +25,14 @@ class PullClock:
         self._on_event(event)
 
     def ended(self) -> None:
-        """Say that the pull of a need has returned."""
+        """Record the end of a need's pull."""
         if self._last_received is not None:
             self._fetch_s += self._last_received - self._mark
             self._mark, self._last_received = self._last_received, None
         self._verify_s += self._lap()
 
     def pulled(self, place_s: float) -> Pulled:
-        """Say what all of it took, placing the views included."""
+        """Return the total times of all stages, including `place_s` for placing the views."""
         return Pulled(self._resolve_s, self._fetch_s, self._verify_s, place_s)
 
     def _lap(self) -> float:

@@ -9,20 +9,20 @@ OFFLINE = (PRELOADED, WARM, RESTART)
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A time in a start, in seconds since it began, half open."""
+    """A period of a start, in seconds since it began; `stop` is exclusive."""
 
     start: float
     stop: float
 
     @property
     def seconds(self) -> float:
-        """Say how long it is."""
+        """Return the duration."""
         return self.stop - self.start
 
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """What a pull took before the start, in seconds: asking, fetching, the verifying that was left, placing views."""
+    """Seconds of each stage of a pull before the start: resolve, download, verify the rest, place views."""
 
     resolve_s: float = 0.0
     fetch_s: float = 0.0
@@ -31,13 +31,13 @@ class Pulled:
 
     @property
     def seconds(self) -> float:
-        """Say how long all of it took."""
+        """Return the total duration."""
         return self.resolve_s + self.fetch_s + self.verify_s + self.place_s
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A package, how many modules of it were imported, and the seconds they took without what they import in turn."""
+    """A package, the number of its modules imported, and their import time in seconds without nested imports."""
 
     name: str
     seconds: float
@@ -46,7 +46,7 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Imports:
-    """What the app's Python did before and for its imports: when it began, when it imported, the slowest packages."""
+    """Python's start and imports: seconds until the interpreter ran, spans of imports, and the slowest packages."""
 
     interpreter_s: float
     spans: tuple[Span, ...]
@@ -55,13 +55,13 @@ class Imports:
 
     @property
     def seconds(self) -> float:
-        """Say how long it imported."""
+        """Return the total import time."""
         return sum(span.seconds for span in self.spans)
 
 
 @dataclass(frozen=True, slots=True)
 class WeightReads:
-    """How the weights came from disk into the page cache: when, how many bytes, how many page faults waited for it."""
+    """Reads of the weights from disk into the page cache: when, how many bytes, and major page faults."""
 
     spans: tuple[Span, ...] = ()
     size: int = 0
@@ -69,17 +69,17 @@ class WeightReads:
 
     @property
     def seconds(self) -> float:
-        """Say how long it read."""
+        """Return the total reading time."""
         return sum(span.seconds for span in self.spans)
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Bytes that moved, and calls to others.
+    """Bytes transferred, and network calls.
 
-    `outbound` is None where network calls could not be counted, and `uncounted` says why. `fetched` are bytes that
-    came over the network for it: the cold start's own, or those of the pull before a preloaded one. `observed_s` is for
-    how long after its first use the calls were counted.
+    `outbound` is None if network calls could not be counted; `uncounted` is the reason. `fetched` is the number of
+    bytes downloaded by a cold start, or by the pull before a preloaded one. `observed_s` is how long after first use
+    calls were counted.
     """
 
     fetched: int = 0
@@ -94,10 +94,10 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The most bytes that the app's family had: resident, in fair shares, by the cgroup's count, on the GPUs.
+    """Peak memory of the app's processes in bytes: RSS, PSS, by cgroup, and on GPUs.
 
-    `page_cache` is what it held of the weights in the end. None is what could not be told: there is no GPU, or no
-    cgroup of its own (`uncounted` says why).
+    `page_cache` is the part of the weights that was cached at the end. None means not measured: there is no GPU, or no
+    cgroup (`uncounted` is the reason).
     """
 
     rss: int = 0
@@ -110,11 +110,11 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """One start under one condition; seconds since the process was started, or, for a restart, since the crash.
+    """One start under one condition, in seconds since the process was started or, for a restart, since the crash.
 
-    `first_s` is None when the recipe names no first use; `pulled` when nothing was pulled before; `imports` when the
-    app is no Python that could be watched; `listening_s` when no listening socket of its was seen. `downloading` is
-    when a cold start fetched. `stayed` is the part of its files that was still in the page cache when it began.
+    `first_s` is None without a first use in the recipe, `pulled` without a pull before, `imports` if no Python could be
+    observed, `listening_s` if no listening socket was seen. `downloading` is when a cold start downloaded. `stayed` is
+    the fraction of its files that was still in the page cache at the start.
     """
 
     condition: str
@@ -131,12 +131,12 @@ class Timeline:
 
     @property
     def download_s(self) -> float:
-        """Say how long it fetched."""
+        """Return the total download time."""
         return sum(span.seconds for span in self.downloading)
 
 
 def merged(spans: Iterable[Span], gap: float = 0.0) -> tuple[Span, ...]:
-    """Join spans that overlap or lie at most `gap` seconds apart; give them in order."""
+    """Return the spans in order; spans that overlap or are at most `gap` seconds apart are joined."""
     joined: list[Span] = []
     for span in sorted(spans, key=lambda one: one.start):
         if joined and span.start <= joined[-1].stop + gap:
@@ -147,5 +147,5 @@ def merged(spans: Iterable[Span], gap: float = 0.0) -> tuple[Span, ...]:
 
 
 def until(spans: Sequence[Span], stop: float) -> tuple[Span, ...]:
-    """Cut off what comes after `stop`."""
+    """Return the spans without the time after `stop`."""
     return tuple(Span(span.start, min(span.stop, stop)) for span in spans if span.start < stop)

@@ -34,10 +34,10 @@ _QUIET = Output(stdout=None, stderr=None)
 
 @dataclass(frozen=True, slots=True)
 class Eyes:
-    """What watches a start: a witness of its network calls, a folder for its imports' notes, what else to look at.
+    """The instruments of a start: a witness of network calls, a folder for import logs, and resources to observe.
 
-    `tell` is called every few seconds, with those since the start, until the app is ready. The witness goes on counting
-    for `observe_s` seconds after its first use: much that phones home does so from a timer.
+    `tell` is called every few seconds with the seconds since the start, until the app is ready. The witness keeps
+    counting for `observe_s` seconds after first use, since telemetry is often sent by a timer.
     """
 
     witness: Witness | None = None
@@ -49,11 +49,11 @@ class Eyes:
 
 @dataclass(frozen=True, slots=True)
 class TimedStart:
-    """When the app was ready and had done its first real use, in seconds since it began; and what was seen of it.
+    """When the app was ready and had completed its first use, in seconds since it began, and the observations.
 
-    `began` is in nanoseconds of CLOCK_MONOTONIC, `page_cache` the bytes of the weights that it held in the end.
-    `observed_s` is for how long after its first use it was observed, less where it ended before; `own_ports` are those
-    that it and its children listened on in the end.
+    `began` is in nanoseconds of CLOCK_MONOTONIC. `page_cache` is how many bytes of the weights were cached at the end.
+    `observed_s` is how long the app was observed after first use, shorter if it exited. `own_ports` are the ports
+    that the app and its children listened on at the end.
     """
 
     ready_s: float
@@ -70,17 +70,17 @@ class TimedStart:
 
 
 def start_once(app: App, first: str, ready_within_s: float, eyes: Eyes | None = None) -> TimedStart:
-    """Start `app`, wait until it is ready, use it once with the command `first` (`exec:…`), stop it.
+    """Start `app`, wait until it is ready, use it once with the command `first` (`exec:…`), and stop it.
 
-    Without `eyes` nothing is looked at but the probe. Raise AppError with its last lines when it ends before, or is
-    not ready in time, or the first use fails.
+    Without `eyes`, nothing is observed but the probe. Raise AppError with the app's last output if it exits, is not
+    ready in time, or its first use fails.
     """
     with _running(app, eyes.witness if eyes else None) as (process, began):
         return _measured(app, first, ready_within_s, eyes, process, began)
 
 
 def restart_once(app: App, first: str, ready_within_s: float, eyes: Eyes | None = None) -> TimedStart:
-    """Start `app`, kill it when it is ready, and start it again at once: the time counts from the kill."""
+    """Start `app`, kill it when ready, and restart it at once. Times count from the kill."""
     with _running(app, None) as (process, began):
         _await(app, process, began + ready_within_s)
         crashed = time.monotonic()
@@ -92,16 +92,16 @@ def restart_once(app: App, first: str, ready_within_s: float, eyes: Eyes | None 
 
 @contextlib.contextmanager
 def _running(app: App, witness: Witness | None) -> Iterator[tuple[Process, float]]:
-    """Start it, say when that was, and stop it in the end."""
+    """Start the app, yield the process and its start time, and stop it at the end."""
     port = port_of(app.ready)
     holder = port_taken(port) if port is not None else None
     if holder is not None:
-        raise AppError(str(holder), hint="stop that first: its answers would be taken for the app's")
+        raise AppError(str(holder), hint="stop that process first: its responses would be mistaken for the app's")
     began = time.monotonic()
     try:
         process = Process(app, output=_QUIET, witness=witness)
     except CannotStart as error:
-        raise AppError(str(error), hint="is the command right?") from error
+        raise AppError(str(error), hint="check the command") from error
     try:
         yield process, began
     finally:
@@ -135,27 +135,27 @@ def _measured(
         process.stop()
     finally:
         cgroup.close()
-    # A restart's folder has the notes of the start before it too.
+    # After a restart, the folder also contains the logs of the killed start.
     notes = (one for one in read_notes(eyes.notes) if one.began >= started.began) if eyes.notes else ()
     return replace(started, notes=tuple(notes))
 
 
 def _observe(process: Process, seconds: float) -> float:
-    """Let the app run on, unasked; return for how long it did."""
+    """Let the app run unused for up to `seconds`. Return the actual duration in seconds."""
     began = time.monotonic()
     process.wait(seconds)
     return time.monotonic() - began
 
 
 def read_first(first: str) -> list[str]:
-    """Read a first use, `exec:COMMAND`; raise UsageError for anything else."""
+    """Parse a first use, `exec:COMMAND`. Raise UsageError if it is invalid."""
     kind, _, words = first.partition(":")
     try:
         command = shlex.split(words) if kind == "exec" else []
     except ValueError:
         command = []
     if not command:
-        raise UsageError(f"{first!r} is not a first use", hint='first = "exec:COMMAND"')
+        raise UsageError(f"{first!r} is not a valid first use", hint='first = "exec:COMMAND"')
     return command
 
 
@@ -168,10 +168,10 @@ def _await(app: App, process: Process, deadline: float, tell: Callable[[float], 
             tell(told - began)
         if not process.alive():
             reason = f"the app was never ready: it {describe_exit(process.status or 0)}"
-            raise AppError(reason, hint="its last words are above", tail=process.tail.lines(20))
+            raise AppError(reason, hint="its last output is above", tail=process.tail.lines(20))
         if time.monotonic() > deadline:
             raise AppError(
-                "the app was not ready in time", hint="more time: --ready-within 1h", tail=process.tail.lines(20)
+                "the app was not ready in time", hint="allow more time: --ready-within 1h", tail=process.tail.lines(20)
             )
         time.sleep(_GLANCE_S)
 
@@ -179,12 +179,12 @@ def _await(app: App, process: Process, deadline: float, tell: Callable[[float], 
 def use_once(
     command: list[str], app: App, within_s: float, process: Process, stopped: Callable[[], bool] = lambda: False
 ) -> None:
-    """Use the app that runs as `process`, by a command with the app's surroundings, until it ends or `stopped`.
+    """Run a command that uses the app, with the app's environment and folder, until it ends or `stopped` returns True.
 
-    Raise AppError when it fails, or does not end in time.
+    Raise AppError if it fails or does not end in time.
     """
     by_hand = f"try it by hand: {shlex.join(command)}"
-    # A file, and no pipe: what the command leaves behind may hold a pipe open for ever.
+    # A file instead of a pipe: background processes of the command could keep a pipe open forever.
     with tempfile.TemporaryFile() as said:
         try:
             using = subprocess.Popen(
@@ -210,10 +210,10 @@ def use_once(
 
 
 def _outwait(using: "subprocess.Popen[bytes]", deadline: float, stopped: Callable[[], bool]) -> bool:
-    """Wait until a command ends; whether it did before the deadline and before it was stopped."""
+    """Wait until a command ends. Return whether it ended before the deadline and before it was stopped."""
     while time.monotonic() < deadline and not stopped():
         with contextlib.suppress(subprocess.TimeoutExpired):
-            # As short as an ear for signals needs it; what ends is seen at once.
+            # Short, so that signals are handled in time; an exit ends the wait at once.
             using.wait(min(_LISTEN_S, max(0.0, deadline - time.monotonic())))
             return True
     return using.poll() is not None
