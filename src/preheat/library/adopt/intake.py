@@ -68,7 +68,7 @@ class Intake:
             why = f"it cannot be adopted: {os.strerror(error.errno or 0).lower()}"
             raise LibraryError(why, hint="--copy, if it can be read") from error
         finally:
-            # If this fails, prune removes the file.
+            # If this fails, prune removes the file later.
             with contextlib.suppress(OSError):
                 aside.unlink(missing_ok=True)
 
@@ -101,7 +101,7 @@ class Intake:
             os.fchmod(target, 0o444)
             # Needed for a hard link too: the source may have been written just before.
             os.fsync(target)
-            # The file stays locked until it has its name: otherwise, prune could remove it as left behind.
+            # The file stays locked until it has its name: prune could otherwise remove it as left behind.
             return Taken(digest, size, how if self._name(aside, digest, digests) else "here")
         finally:
             os.close(target)

@@ -67,9 +67,9 @@ class Claims:
                 path.unlink(missing_ok=True)
 
     def placed(self, at: Path, digests: Iterable[Digest]) -> None:
-        """Claim the blobs that links below `at` point to, or renew the view's claim. No claim for no blobs.
+        """Claim the blobs that links below `at` point to, or renew the claim of this view, if there are any blobs.
 
-        Do nothing if the library is read-only: then this machine cannot prune it either.
+        Do nothing if the library is read-only: this machine then cannot prune it either.
         """
         wanted = {str(digest) for digest in digests}
         with suppress(OSError):
@@ -108,7 +108,7 @@ class Claims:
                 claim = msgspec.json.decode(read_small(path), type=_Claim)
                 age_s = time.time() - path.stat().st_mtime
             except (FileNotFoundError, msgspec.DecodeError, ValueError, RecursionError):
-                continue  # removed since, or invalid: claims are written atomically, so this is not one
+                continue  # removed since, or not a claim: claims are written atomically, so they are never truncated
             except OSError as error:
                 if strict and error.errno in (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE):
                     raise disk_trouble(error, path) from error
@@ -132,7 +132,7 @@ def linked(folder: Path, blobs: Path) -> set[str]:
     root = os.path.realpath(blobs)
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
-            path = os.path.join(place, name)  # noqa: PTH118 - a view may have many thousands
+            path = os.path.join(place, name)  # noqa: PTH118 - faster than Path: a view may have thousands of files
             if os.path.islink(path):  # noqa: PTH114
                 end = os.path.realpath(path)
                 if end.startswith(root + os.sep):

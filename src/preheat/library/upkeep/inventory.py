@@ -20,9 +20,9 @@ class Blob:
 
 
 def names_by_blob(root: Path) -> dict[str, int]:
-    """Return the number of the blob of each name below `blobs/` (`algorithm:hex`); names of one blob share a number.
+    """Map each name below `blobs/`, as `algorithm:hex`, to a number that identifies its blob.
 
-    The numbers are inodes. Most filesystems return them with folder listings, which saves a stat(2) per blob.
+    The number is usually the inode, which most filesystems return in folder listings: this saves a stat(2) per blob.
     """
     listed: dict[str, int] = {}
     for algorithm in _folders(root):
@@ -35,7 +35,7 @@ def names_by_blob(root: Path) -> dict[str, int]:
                         listed[f"{algorithm.name}:{entry.name}"] = number
                         numbers.add(number)
         if len(numbers) < len(listed) - before:
-            # Names of one blob always differ in their algorithm, so these inode numbers are invalid, as on some FUSE.
+            # A blob has only one name per algorithm, so these inode numbers are invalid, as on some FUSE filesystems.
             return {str(name): number for number, blob in enumerate(inventory(root)) for name in blob.names}
     return listed
 

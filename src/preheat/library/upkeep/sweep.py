@@ -2,7 +2,7 @@
 
 It does not rely on locks. It moves a blob to `trash/`, then reads records and claims again, and puts the blob back if
 it is now in use. A process that needs blobs writes a claim before it checks for them: either the sweep sees the claim,
-or the process sees that the blob is missing, and downloads it. See docs/library-format.md for the proof.
+or the process sees that the blob is missing, and downloads it. docs/library-format.md explains why this is safe.
 """
 
 import contextlib
@@ -94,11 +94,11 @@ class Sweep:
         return SweepPlan(tuple(free), leftovers, tuple(held))
 
     def carry_out(self, plan: SweepPlan, wait: Callable[[float], object] = time.sleep) -> int:
-        """Remove what is in the plan; return the bytes freed. Keep blobs that are in use since the plan was made."""
+        """Remove the plan's blobs and files; return the bytes freed. Keep blobs that have come into use since."""
         trash = self._root / "trash"
         trash.mkdir(exist_ok=True)
-        # Only an optimization, because the plan may be old: it keeps most blobs that are in use out of the trash. The
-        # check in `_empty` is the one that makes removal safe.
+        # The plan may be old: this check keeps most blobs in use out of the trash, where readers would miss them. It is
+        # only an optimization; the check in `_empty` makes removal safe.
         held = self.holders().keys()
         for blob in plan.blobs:
             if any(str(name) in held for name in blob.names):
@@ -169,7 +169,7 @@ class Sweep:
         return holders
 
     def _leftovers(self, now: float) -> Iterable[tuple[Path, int]]:
-        """Yield old partials (a week), temporary files left by crashes, and quarantined blobs, with their sizes."""
+        """Yield partials unchanged for a week, files that crashes left behind, and quarantined blobs, with sizes."""
         found = [path for pattern in _LEFTOVERS for path in self._root.glob(pattern)]
         ours = [path for path in found if path.relative_to(self._root).parts[0] not in _NOT_OURS]
         for path in dict.fromkeys([*ours, *left_below(self._root / "views"), *self._outside()]):

@@ -69,7 +69,7 @@ def verify(
                             for name in blob.names:
                                 seals.note(name, path_of(name))
                         on_found(finding)
-        except BaseException as error:  # noqa: BLE001 - carried to the caller's thread, which raises it
+        except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
             failed.append(error)
 
     workers = [threading.Thread(target=work, daemon=True) for _ in range(threads or len(os.sched_getaffinity(0)))]
