@@ -163,7 +163,7 @@ def test_what_is_not_here_is_said_with_the_command_that_brings_it(library: Libra
     assert nothing.value.hint == "preheat pull hf:me/voice"
     library.record(Snapshot(Ref.parse("me/voice"), COMMIT, (small(), large())))
     kept(library, small(), SMALL)
-    with pytest.raises(NotPreloaded, match=r"without model\.bin"):
+    with pytest.raises(NotPreloaded, match=r"missing model\.bin"):
         library.require(Ref.parse("me/voice"))
     assert library.require(Ref.parse("me/voice"), ["*.json"]).files == (small(),)
 

@@ -175,7 +175,7 @@ def test_a_whisper_checkpoint_that_is_not_what_its_name_says_is_left_out(preheat
     write(preheat.folder / "whisper/mine.pt", MORE)
     told = adopted_in_part(preheat, preheat.folder / "whisper")
     assert "d3dd57d32accea0b295c96e26691aa14d8822fac7d9d27d5dc00b4ca2826dd03" in left_out(told)["tiny.en.pt"]
-    assert left_out(told)["mine.pt"] == "it is none of openai-whisper's checkpoints"
+    assert left_out(told)["mine.pt"] == "it is not an openai-whisper checkpoint"
     assert told.last["versions"] == 0
 
 
@@ -206,10 +206,10 @@ def test_dangling_links_loops_and_links_out_of_the_cache_are_left_out(preheat: P
     os.mkfifo(snapshot / "pipe")
     told = adopted_in_part(preheat, preheat.folder / "hub")
     reasons = left_out(told)
-    assert reasons["dangling"] == "it is a link to nothing"
-    assert reasons["loop"] == reasons["loop2"] == "it is a link in a loop"
-    assert "a link out of" in reasons["out"]
-    assert "a link out of" in reasons["folder"]
+    assert reasons["dangling"] == "it is a broken symlink"
+    assert reasons["loop"] == reasons["loop2"] == "it is a symlink loop"
+    assert "a symlink that points outside" in reasons["out"]
+    assert "a symlink that points outside" in reasons["folder"]
     assert reasons["pipe"] == "it is not a regular file"
     assert secret.stat().st_nlink == 1
     assert has(preheat, "acme/voice") == {"config.json": CONFIG}
@@ -230,7 +230,7 @@ def test_hostile_names_are_left_out_and_harm_nothing(preheat: Preheat, name: str
     home = hf_cache(preheat.folder / "hub", "acme/voice", {"config.json": CONFIG})
     (home / "snapshots" / COMMIT / name).symlink_to("config.json")
     told = adopted_in_part(preheat, preheat.folder / "hub")
-    assert list(left_out(told).values()) == ["its name cannot be a file's of a repository"]
+    assert list(left_out(told).values()) == ["its name is invalid for a file in a repository"]
     assert has(preheat, "acme/voice") == {"config.json": CONFIG}
 
 
@@ -263,7 +263,7 @@ def test_a_file_that_may_not_be_read_is_left_out(elsewhere: Path) -> None:
     blob.chmod(0o600)
     adoption, left = adopted_by_nobody(home, elsewhere / "theirs", copy=True)
     assert [(one.path, one.reason.partition(" (")[0]) for one in left] == [
-        (str(blob), "it cannot be taken: permission denied")
+        (str(blob), "it cannot be adopted: permission denied")
     ]
     assert adoption.files == 4
 
@@ -299,5 +299,5 @@ def test_what_is_left_out_is_named_with_its_reason_in_the_error(preheat: Preheat
     told = preheat("adopt", str(preheat.folder / "hub"))
     assert told.status == 5
     assert "1 left out" in told.err
-    assert "dangling: it is a link to nothing" in told.err.replace("\n", "")
+    assert "dangling: it is a broken symlink" in told.err.replace("\n", "")
     assert has(preheat, "acme/voice") == {"config.json": CONFIG}

@@ -161,7 +161,7 @@ def test_what_is_not_in_the_library_is_said_before_the_app_starts(
     recipe("open('started', 'w')")
     failed(preheat("run"), 5, "hf:acme/tiny is not in", "preheat pull hf:acme/tiny --files '*.json'")
     preheat("pull", "acme/tiny", "--files", "note.txt")
-    failed(preheat("run"), 5, "without", ".json", "preheat pull hf:acme/tiny --files '*.json'")
+    failed(preheat("run"), 5, "missing", ".json", "preheat pull hf:acme/tiny --files '*.json'")
     assert not (preheat.folder / "started").exists()
     assert not (preheat.library / "views").exists()
 

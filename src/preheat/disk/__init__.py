@@ -1,1 +1,1 @@
-"""Bytes of files: hashing, buffers, and pipes through which the kernel moves them."""
+"""File I/O: hashing, temporary files, buffers, and splicing from sockets to files."""

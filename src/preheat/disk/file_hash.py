@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 from preheat.core.digest import Hasher
 
 _WINDOW = 4 << 20
-_COPIED = 256 << 10  # stays in a core's cache, and is little where hundreds of threads do so
+_COPIED = 256 << 10  # fits into a core's cache, and is small enough for hundreds of threads at once
 _WORTH_MAPPING = 256 << 10
-_POPULATE_READ = 22  # linux/mman.h, since 5.14: map what is there, read what is not, and say if that fails
+_POPULATE_READ = 22  # MADV_POPULATE_READ in linux/mman.h, since 5.14: read and map all pages, or fail with an errno
 _FAILED = ctypes.c_void_p(-1).value
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -21,17 +21,17 @@ _libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 
 
 def always() -> bool:
-    """Say that nobody else writes to a file: it is ours, and has no other name."""
+    """Return True: the default `is_alone`, for a file that only this process can write to."""
     return True
 
 
 def feed(
     descriptor: int, start: int, stop: int, hashers: Iterable[Hasher], is_alone: Callable[[], bool] = always
 ) -> int:
-    """Give bytes `start` up to `stop` to all `hashers`; return where it ended, before `stop` if the file does.
+    """Update all `hashers` with bytes `start` to `stop` of a file; return the end offset, less than `stop` at EOF.
 
-    What is mapped must not become shorter meanwhile, or a signal ends this process: where `is_alone` says that somebody
-    may be writing to the file, it is copied. Raise OSError if it cannot be read. Other threads run meanwhile.
+    Maps the file if `is_alone` returns True, else reads it into a buffer: if another process truncates a mapped file,
+    SIGBUS kills this process. Releases the GIL. Raises OSError on read errors.
     """
     hashers = tuple(hashers)
     at = start
@@ -46,9 +46,9 @@ def feed(
 
 
 def _mapped(descriptor: int, start: int, stop: int, hashers: tuple[Hasher, ...]) -> int:
-    """Feed a window that is mapped; return its size, 0 where that cannot be.
+    """Hash a window through mmap; return its size, or 0 if it cannot be mapped and read.
 
-    Memory is only touched that the kernel has said it could read, so that a disk's error is no signal that ends us.
+    MADV_POPULATE_READ reads the pages first: a disk error is then an errno instead of a fatal SIGBUS.
     """
     first = start // mmap.PAGESIZE * mmap.PAGESIZE
     length = stop - first
@@ -69,7 +69,7 @@ def _mapped(descriptor: int, start: int, stop: int, hashers: tuple[Hasher, ...])
 
 
 def _copied(descriptor: int, start: int, stop: int, hashers: tuple[Hasher, ...]) -> int:
-    """Feed what is read; return how much there was."""
+    """Hash a window through read(2); return the number of bytes read."""
     buffer = memoryview(bytearray(min(_COPIED, stop - start)))
     at = start
     while at < stop and (count := os.preadv(descriptor, [buffer[: stop - at]], at)):

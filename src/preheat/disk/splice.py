@@ -1,6 +1,6 @@
-"""Splice: a pipe through which the kernel moves bytes from a socket to a file; see splice(2).
+"""Splice: move bytes from a socket to a file inside the kernel, through a pipe; see splice(2).
 
-That is one copy of them instead of two.
+This copies each byte once instead of twice.
 """
 
 import errno
@@ -12,9 +12,9 @@ _STEP = 64 << 10
 
 
 class Pipe:
-    """Room for `size` bytes. Not for several threads; what is in it is lost with it.
+    """A pipe with a capacity of `size` bytes. Not thread-safe; closing it discards its content.
 
-    Raise OSError where a user may not have so much: see /proc/sys/fs/pipe-max-size and pipe-user-pages-soft.
+    Raises OSError if the user's pipe limits are lower: /proc/sys/fs/pipe-max-size and pipe-user-pages-soft.
     """
 
     def __init__(self, size: int) -> None:
@@ -27,21 +27,21 @@ class Pipe:
             raise
 
     def take_in(self, descriptor: int, most: int) -> int:
-        """Move up to `most` bytes in from a socket or file; return how many, 0 at its end.
+        """Move up to `most` bytes from a socket or file into the pipe; return the number of bytes, 0 at EOF.
 
-        Raise BlockingIOError where a socket has none and does not wait, and OSError with one of `CANNOT` where nothing
-        can be spliced from.
+        Raise BlockingIOError if a non-blocking socket has no data, and OSError with an errno in `CANNOT` if the source
+        does not support splice.
         """
         count = os.splice(descriptor, self._in, most)
         self.held += count
         return count
 
     def put_in(self, data: bytes) -> None:
-        """Add bytes that this process does hold: few, or nobody is there to make room for the rest."""
+        """Write `data` into the pipe. It must fit: with no concurrent reader, a full pipe blocks forever."""
         self.held += os.write(self._in, data)
 
     def let_out(self, descriptor: int, at: int, count: int) -> None:
-        """Write the first `count` bytes it holds to `at` of a file; raise OSError if the disk will not have them."""
+        """Write the first `count` bytes of the pipe to a file at offset `at`; raise OSError if the write fails."""
         stop = at + count
         while at < stop:
             try:
@@ -55,18 +55,18 @@ class Pipe:
             at += moved
 
     def read(self, most: int) -> bytes:
-        """Take up to `most` of the bytes it holds out, for this process after all."""
+        """Read up to `most` bytes from the pipe into this process."""
         data = os.read(self._out, min(most, self.held))
         self.held -= len(data)
         return data
 
     def empty(self) -> None:
-        """Throw away what it holds."""
+        """Discard the pipe's content."""
         while self.held:
             self.read(_STEP)
 
     def _copy_out(self, descriptor: int, at: int, most: int) -> int:
-        """Write as everybody does, to a filesystem that is not written to in any other way."""
+        """Write with read(2) and pwrite(2), for filesystems that do not support splice."""
         data = memoryview(self.read(min(most, _STEP)))
         written = 0
         while written < len(data):
@@ -74,13 +74,13 @@ class Pipe:
         return written
 
     def close(self) -> None:
-        """Give its memory back."""
+        """Close both ends and free the pipe's buffer."""
         os.close(self._out)
         os.close(self._in)
 
 
 def make_pipe(size: int) -> Pipe | None:
-    """Return a pipe, or None where the kernel has no splicing, or this user may have no such pipe."""
+    """Return a pipe, or None if splice is not supported or the user's pipe limits are too low."""
     if not hasattr(os, "splice"):
         return None
     try:

@@ -1,7 +1,7 @@
-"""Temporary file: a file written beside its target, and the cleanup of those that a killed process left.
+"""Temporary file: write a file beside its target, and clean up temporary files of killed processes.
 
-All such names are made here: `.NAME.RANDOM.new` in the folder of NAME. The writer holds an flock(2) on the file until
-it has its name, so that others can see that it is in use. What nobody has locked was left behind, and may be removed.
+All temporary names have the form `.NAME.RANDOM.new`, in the folder of NAME. The writer holds an flock(2) on the file
+until it renames it. A temporary file without a lock was left behind and may be removed.
 """
 
 import contextlib
@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
-# Folders in a library that last as long as a proof or trace; a lock on the file `in-use` shows that it goes on.
+# Temporary folders of a proof or trace in a library; each has a file `in-use` that is locked while the process runs.
 PROOF, TRACE, IN_USE = "proof-", "trace-", "in-use"
 _RANDOM_BYTES = 6
 _FORM = re.compile(r"\.(.+)\.[0-9a-f]{12}\.new", re.DOTALL)
-_LONGEST_BYTES = 200  # of NAME, so that the rest fits into the 255 of a file's name
-# A symlink cannot be locked. It gets its name at once, so one this old was left behind.
+_LONGEST_BYTES = 200  # of NAME; a file name may have 255 bytes
+# A symlink cannot be locked, but it is renamed at once: one of this age was left behind.
 _LINK_AGE_S = 60.0
 _TRIES = 5
 _FOLDER_TRIES = 100
@@ -30,31 +30,31 @@ _Made = TypeVar("_Made")
 
 
 def beside(at: Path) -> Path:
-    """Return a new name beside `at`; containers may have one process number between them."""
+    """Return a new temporary path beside `at`. It is random, because processes in two containers may share a PID."""
     return at.with_name(f".{_name(at)}.{secrets.token_hex(_RANDOM_BYTES)}.new")
 
 
 def create(at: Path, mode: int = 0o666) -> tuple[Path, int]:
-    """Make a file beside `at`; return it with its descriptor, which holds its lock. Raise OSError."""
+    """Create a temporary file beside `at`; return its path and its locked descriptor. Raise OSError."""
     while True:
         path = beside(at)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         lock(descriptor)
         if _has(path, descriptor):
             return path, descriptor
-        os.close(descriptor)  # taken for one left behind, before it was locked
+        os.close(descriptor)  # another process removed it as left behind, before it was locked
 
 
 def lock(descriptor: int) -> None:
-    """Show that a file is in use until it is closed, where the filesystem can."""
+    """Lock a file until it is closed, if the filesystem supports locks, to mark it as in use."""
     with contextlib.suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def write_whole(path: Path, data: bytes) -> int:
-    """Write a file so that it is never seen in part: aside, to disk, renamed. Return its inode.
+    """Write a file atomically: to a temporary file, fsync, rename. Return its inode number. Raise OSError.
 
-    The file aside is locked as long as it is written, so that `prune` can tell one that a crash has left.
+    The temporary file is locked while it is written, which keeps `prune` from removing it.
     """
     aside, descriptor = _new(path)
     try:
@@ -71,14 +71,14 @@ def write_whole(path: Path, data: bytes) -> int:
 
 
 def put(at: Path, make: Callable[[Path], _Made]) -> _Made:
-    """Have `make` make a file beside `at`, and put it there in one step. Raise OSError; nothing is then left aside."""
+    """Create a file with `make` beside `at`, and rename it to `at`. On an error, remove it and raise OSError."""
     for tries_left in reversed(range(_TRIES)):
         path = beside(at)
         try:
             made = make(path)
             path.replace(at)
         except FileNotFoundError:
-            # Another process may have taken it for one left behind, before it was locked or had its name.
+            # Another process may have removed it as left behind, before it was locked or renamed.
             if not tries_left or path.exists() or not at.parent.is_dir():
                 _remove(path)
                 raise
@@ -91,7 +91,7 @@ def put(at: Path, make: Callable[[Path], _Made]) -> _Made:
 
 
 def left(folder: Path) -> list[Path]:
-    """List the files aside in `folder` that were left behind; none where it cannot be listed."""
+    """List the temporary files in `folder` that were left behind; empty if the folder cannot be read."""
     try:
         with os.scandir(folder) as entries:
             names = [one.name for one in entries if one.name.endswith(".new") and _FORM.fullmatch(one.name)]
@@ -101,25 +101,25 @@ def left(folder: Path) -> list[Path]:
 
 
 def left_below(folder: Path) -> list[Path]:
-    """List those in all folders below `folder` too; links to folders are not followed."""
+    """List the temporary files left behind in `folder` and all folders below it, without following symlinks."""
     return [path for place, _, _ in os.walk(folder) for path in left(Path(place))]
 
 
 def tidy(at: Path, among: Iterable[Path] | None = None) -> None:
-    """Remove what was to become `at` and was left behind, `among` what `left` has listed in its folder."""
+    """Remove temporary files for `at` that were left behind; `among` is the result of `left`, if already known."""
     for path in left(at.parent) if among is None else among:
         if is_for(path, at):
             _remove(path)
 
 
 def is_for(path: Path, at: Path) -> bool:
-    """Whether a file aside was to become `at`."""
+    """Return whether `path` is a temporary file for `at`."""
     found = _FORM.fullmatch(path.name)
     return found is not None and found[1] == _name(at)
 
 
 def is_left(path: Path) -> bool:
-    """Whether nobody is writing a file any more. False where that cannot be found out, as on some shares."""
+    """Return whether a temporary file was left behind. False if unknown, for example on shares without locks."""
     try:
         status = path.lstat()
         if stat.S_ISLNK(status.st_mode):
@@ -145,7 +145,7 @@ def _name(at: Path) -> str:
 def _new(path: Path) -> tuple[Path, int]:
     for _ in range(_FOLDER_TRIES):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):  # another process has just removed the folder, which was empty
+        with contextlib.suppress(FileNotFoundError):  # another process has just removed the empty folder
             return create(path)
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
 

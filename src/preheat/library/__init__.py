@@ -1,1 +1,1 @@
-"""Where models are kept: blobs by digest, and records of the versions that need them."""
+"""Library: the store of models, with blobs by digest and records of the versions that use them."""

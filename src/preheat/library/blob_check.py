@@ -1,4 +1,4 @@
-"""Blob check: whether a blob's file has changed since it was hashed; if so, hash it once and seal it again."""
+"""Blob check: detect whether a blob has changed since it was last hashed; if so, hash it again."""
 
 import threading
 from typing import TYPE_CHECKING
@@ -14,10 +14,10 @@ FileStat = tuple[int, int, int, int]
 
 
 class Soundness:
-    """Checks blobs of one library for a process that serves them for long. Safe for threads.
+    """Checks the blobs of one library for a long-running server. Thread-safe.
 
-    A check costs a stat(2) while nothing changed. `_turn` guards both dictionaries; a blob's own lock is held while it
-    is hashed, and `_turn` is not.
+    A check of an unchanged blob costs one stat(2). `_turn` guards both dictionaries. While a blob is hashed, only its
+    own lock is held.
     """
 
     def __init__(self, library: "Library") -> None:
@@ -27,9 +27,9 @@ class Soundness:
         self._turn = threading.Lock()
 
     def check(self, file: File) -> bool:
-        """Return whether the library has the file, with the right bytes. What is wrong is quarantined.
+        """Return whether the library has the file and its bytes are right; quarantine a corrupt blob.
 
-        Raise OSError if it cannot be read.
+        Raise OSError if the blob cannot be read.
         """
         name = str(file.digest)
         look = self._look(file)
@@ -42,7 +42,7 @@ class Soundness:
         with hashing:
             if not is_sound(self._library, file):
                 return False
-        if self._look(file) == look:  # else it changed while it was hashed, and is looked at again
+        if self._look(file) == look:  # otherwise it changed while it was hashed: the next call checks it again
             with self._turn:
                 self._known[name] = look
         return True
@@ -56,7 +56,7 @@ class Soundness:
 
 
 def is_sound(library: "Library", file: File) -> bool:
-    """Return whether a file's blob is what its digest says, as its seal shows, else as its bytes hash."""
+    """Return whether a file's blob exists and is correct; hash it only if its seal does not match."""
     if not library.has(file.digest):
         return False
     if not library.touched((file,)):

@@ -1,4 +1,4 @@
-"""Decoded files: the contents of small files, decoded once while the files are unchanged."""
+"""Decoded files: a cache of decoded small files, valid while the files are unchanged."""
 
 import os
 import threading
@@ -13,10 +13,10 @@ _LOCKS = 16
 
 
 class Decoded(Generic[Value]):
-    """Values by path, up to `heaviest` in all as `weigh` counts; what was read longest ago is dropped first.
+    """An LRU cache of decoded values by path, up to a total weight of `heaviest`. Thread-safe.
 
-    Every read costs a stat(2). A file with another inode, size, mtime or ctime is decoded anew. Threads may share it;
-    those that need the same file at once wait for one decode. What `decode` raises is raised and not kept.
+    Every read costs a stat(2). A file is decoded again when its inode, size, mtime or ctime changes. Threads that read
+    the same file at once wait for one decode. Exceptions of `decode` are raised and not cached.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Decoded(Generic[Value]):
         self._alone = [threading.Lock() for _ in range(_LOCKS)]
 
     def read(self, path: Path) -> Value | None:
-        """Return what the file holds, None if there is none."""
+        """Return the decoded content of the file, or None if the file is missing."""
         look = _look(path)
         known = self._known(path, look)
         if known is not None:
@@ -46,13 +46,13 @@ class Decoded(Generic[Value]):
         return known
 
     def wrote(self, path: Path, inode: int, value: Value) -> None:
-        """Keep what this process has just written to a new file with that inode, unless another replaced it since."""
+        """Cache the value of a file that this process just wrote, if the file still has the inode number `inode`."""
         look = _look(path)
         if look is not None and look[1] == inode:
             self._keep(path, look, value)
 
     def touch(self, path: Path) -> None:
-        """Set the file's times to now, and keep what is known of it; raise OSError."""
+        """Set the file's times to now without invalidating its cached value; raise OSError."""
         before = _look(path)
         os.utime(path)
         known, after = self._known(path, before), _look(path)
@@ -85,5 +85,5 @@ def _look(path: Path) -> _Look | None:
     try:
         status = path.stat()
     except OSError:
-        return None  # decoding it raises what there is to raise
+        return None  # `decode` raises the error
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,4 +1,4 @@
-"""Digest check: whether the bytes in the library match a snapshot's digests, for example those of a lock."""
+"""Digest check: compare the blobs in the library with a snapshot's digests, for example those of a lock."""
 
 import os
 from dataclasses import replace
@@ -13,11 +13,11 @@ from preheat.library.library import Library
 
 
 def held(library: Library, snapshot: Snapshot) -> Snapshot:
-    """Return the snapshot, each file by a digest that the library knows the same bytes by, where it has them.
+    """Return the snapshot, with the digest of each file replaced by one under which the library has the same bytes.
 
-    That is nearly always the file's own digest, and costs a stat(2). Where the commit is recorded with a digest of the
-    other algorithm, as another hub lists it, that blob is hashed once, and named by the file's own digest too if the
-    library can be written. Raise IntegrityError where the recorded blob has other bytes.
+    In most cases that is the file's own digest, which costs one stat(2). If the commit's record has a digest of the
+    other algorithm, because another hub listed it, hash that blob once; in a writable library, also add the file's own
+    digest as a name of the blob. Raise IntegrityError if the recorded blob has other bytes.
     """
     missing = {file.digest for file in library.missing(snapshot)}
     recorded = library.find(snapshot.ref.at(snapshot.commit)) if missing else None
@@ -30,7 +30,7 @@ def held(library: Library, snapshot: Snapshot) -> Snapshot:
 
 
 def require_held(library: Library, snapshot: Snapshot, hint: str) -> Snapshot:
-    """Return the snapshot as `held` does. Raise NotPreloaded for bytes that are missing, with `hint`, and as `held`."""
+    """Return the result of `held`, and raise its errors; raise NotPreloaded with `hint` if files are missing."""
     try:
         found = held(library, snapshot)
     except PreheatError as error:
@@ -41,7 +41,7 @@ def require_held(library: Library, snapshot: Snapshot, hint: str) -> Snapshot:
 
 
 def lacking(library: Library, snapshot: Snapshot) -> tuple[File, ...]:
-    """Return the files whose bytes the library lacks, each digest once; what it has of other bytes does not count."""
+    """Return the files that the library is missing or has with other bytes, one per digest."""
     try:
         return library.missing(held(library, snapshot))
     except IntegrityError:
@@ -53,7 +53,7 @@ def _known(library: Library, recorded: File | None, file: File) -> File:
         return file
     kindred = recorded.digest.algorithm == file.digest.algorithm or recorded.size != file.size
     if kindred or _hashed(library, recorded, file.digest) != file.digest.hex:
-        raise IntegrityError(f"{library.root} has other bytes for {file.path} than {file.digest}, which is locked")
+        raise IntegrityError(f"{file.path} in {library.root} does not match its locked digest {file.digest}")
     if not library.writable:
         return recorded
     at = library.path(file.digest)
@@ -61,7 +61,7 @@ def _known(library: Library, recorded: File | None, file: File) -> File:
         at.parent.mkdir(parents=True, exist_ok=True)
         name_too(library.path(recorded.digest), at)
     library.seals.note(file.digest, at)
-    library.seals.note(recorded.digest, library.path(recorded.digest))  # one name more changes its time of change
+    library.seals.note(recorded.digest, library.path(recorded.digest))  # the new hard link changed its ctime
     return file if library.has(file.digest) else recorded
 
 
@@ -71,7 +71,7 @@ def _hashed(library: Library, file: File, digest: Digest) -> str:
     with disk(path):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            feed(descriptor, 0, file.size, [hasher], lambda: False)  # an app may be writing to it: it is copied
+            feed(descriptor, 0, file.size, [hasher], lambda: False)  # an app may be writing to it: read, not mmap
         finally:
             os.close(descriptor)
     return hasher.hexdigest()

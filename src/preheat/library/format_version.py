@@ -1,4 +1,4 @@
-"""Format: which form a library's files have, in a file of its own: docs/library-format.md."""
+"""Format version: read and write the library's `format` file; see docs/library-format.md."""
 
 import errno
 from pathlib import Path
@@ -12,12 +12,12 @@ _FORMAT = "1"
 
 
 def write_format(root: Path) -> None:
-    """Say in a library which form it has. Raise OSError."""
+    """Write the `format` file of a library. Raise OSError."""
     write_whole(root / "format", f"{_FORMAT}\n".encode())
 
 
 def require_known_format(root: Path) -> None:
-    """Raise LibraryError if there is a library at `root` whose form is another one."""
+    """Raise LibraryError if the library at `root` has an unsupported format; do nothing if there is none."""
     try:
         found = read_small(root / "format").decode("ascii", "replace").strip()
     except OSError as error:
@@ -26,6 +26,6 @@ def require_known_format(root: Path) -> None:
         raise disk_trouble(error, root) from error
     if found != _FORMAT:
         raise LibraryError(
-            f"{root} is a library of format {found[:20]!r}, and this preheat knows format {_FORMAT}",
-            hint="use the preheat that wrote it, or another --library",
+            f"{root} has library format {found[:20]!r}, but this version of preheat supports only format {_FORMAT}",
+            hint="use the preheat version that wrote it, or choose another folder with --library",
         )

@@ -29,14 +29,14 @@ from preheat.library.records.shared_fs import shared
 if TYPE_CHECKING:
     from preheat.library.blob_check import Soundness
 
-_SPARE = 64 << 20  # left free for records, journals and everybody else
+_SPARE = 64 << 20  # bytes left free for records, journals and other programs
 
 
 class Library:
-    """Blobs by digest, records of snapshots, and partials on their way in, below one folder.
+    """A folder with blobs by digest, records of snapshots, and partial downloads.
 
-    Reading asks nothing of the folder but to be there; it is made by the first write. `watchers` are told of the
-    partials with their digests that begin here.
+    The first write creates the folder; reading works without write access. A partial whose digest is in `watchers`
+    reports its progress there.
     """
 
     def __init__(self, root: Path, state: Path | None = None) -> None:
@@ -53,44 +53,44 @@ class Library:
         require_known_format(root)
 
     def path(self, digest: Digest) -> Path:
-        """Say where the blob is, or would be."""
+        """Return the path of the blob; it need not exist."""
         return self._blobs.path(digest)
 
     def has(self, digest: Digest) -> bool:
-        """Whether the blob is here, whole and verified."""
+        """Return whether the library has the blob. Blobs are always complete and verified."""
         return self._blobs.has(digest)
 
     def holds(self, digest: Digest) -> bool:
-        """Whether the blob is here, for a caller that a record or claim entitles to it.
+        """Return whether the library has a blob that a record or claim of the caller protects.
 
-        A removal beside this process may just have moved it aside, and would put it back: then that is done now.
+        If a concurrent prune has moved the blob to the trash, move it back now instead of waiting for the prune.
         """
         return self.has(digest) or self._blobs.bring_back(digest, self.root / "trash") or self.has(digest)
 
     def held_path(self, digest: Digest) -> Path:
-        """Return where a blob is that a record or claim entitles the caller to; see `holds`."""
+        """Return the path of a blob that a record or claim protects, after restoring it like `holds`."""
         self.holds(digest)
         return self.path(digest)
 
     def missing(self, snapshot: Snapshot) -> tuple[File, ...]:
-        """Say which files' bytes are not here, each digest once."""
+        """Return the snapshot's files that are not in the library, one per digest."""
         by_digest = {file.digest: file for file in snapshot.files if not self.has(file.digest)}
         return tuple(by_digest.values())
 
     def find(self, ref: Ref) -> Snapshot | None:
-        """Find what `ref` meant when it was last recorded; some of its files may not be here."""
+        """Return the snapshot that `ref` last pointed to, or None; some of its files may be missing."""
         return self.records.find(ref)
 
     def revisions(self, ref: Ref) -> dict[str, str]:
-        """Say which branches and tags of the repository are known, and at which commits."""
+        """Return the commit of each known branch and tag of the repository."""
         return self.records.revisions(ref)
 
     def snapshots(self) -> Iterator[Snapshot]:
-        """Read all records, in no order."""
+        """Iterate over the snapshots of all records, in no order."""
         return self.records.all()
 
     def require(self, ref: Ref, patterns: Sequence[str] = ()) -> Snapshot:
-        """Return the recorded snapshot's files that match `patterns`, all of them here; raise NotPreloaded if not."""
+        """Return the recorded snapshot with the files that match `patterns`; raise NotPreloaded if one is missing."""
         command = f"preheat pull {ref}" + "".join(f" --files '{pattern}'" for pattern in patterns)
         snapshot = self.find(ref)
         if snapshot is None:
@@ -100,14 +100,14 @@ class Library:
         return wanted
 
     def require_files(self, snapshot: Snapshot, hint: str) -> None:
-        """Raise NotPreloaded if one of the snapshot's files is not here; `hint` says what would bring it."""
+        """Raise NotPreloaded with `hint` if a file of the snapshot is missing."""
         missing = [file for file in self.missing(snapshot) if not self.holds(file.digest)]
         if missing:
             names = f"{missing[0].path}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
-            raise NotPreloaded(f"{snapshot.ref} is in {self.root}, but without {names}", hint=hint)
+            raise NotPreloaded(f"{snapshot.ref} is incomplete in {self.root}: missing {names}", hint=hint)
 
     def prepare(self, size: int) -> None:
-        """Make the folder if need be, and raise NoSpace if `size` bytes more would not fit into it."""
+        """Create the folder if it is missing; raise NoSpace if the disk has no room for `size` more bytes."""
         try:
             self._partials.mkdir(parents=True, exist_ok=True)
             if not (self.root / "format").exists():
@@ -116,34 +116,34 @@ class Library:
         except OSError as error:
             raise disk_trouble(error, self.root) from error
         if not os.access(self.root, os.W_OK):
-            raise LibraryError(f"{self.root} cannot be written", hint="choose another place with --library")
+            raise LibraryError(f"{self.root} is not writable", hint="choose another folder with --library")
         if size + _SPARE > free:
             raise NoSpace(
-                f"{self.root} has {free / 1e9:.1f} GB free, and {size / 1e9:.1f} GB are to come",
-                hint="free some, or choose another place with --library",
+                f"needs {size / 1e9:.1f} GB, but {self.root} has only {free / 1e9:.1f} GB free",
+                hint="free some space, or choose another folder with --library",
             )
 
     def free(self) -> int:
-        """Say how many bytes its disk has room for, spare room apart; the folder need not be there yet."""
+        """Return the free bytes on the library's disk, minus a reserve of 64 MiB; the folder need not exist yet."""
         place = next(folder for folder in (self.root, *self.root.parents) if folder.is_dir())
         return max(shutil.disk_usage(place).free - _SPARE, 0)
 
     def partial_size(self, file: File) -> int:
-        """Say how many bytes on disk `file`'s partial takes already."""
+        """Return the disk usage of the partial of `file`, in bytes."""
         try:
             return self._partial_path(file.digest).stat().st_blocks * 512
         except (FileNotFoundError, NotADirectoryError):
             return 0
 
     def progress(self, file: File) -> int:
-        """Say how many bytes of `file` whoever is fetching it has so far."""
+        """Return how many bytes of `file` this or another process has downloaded so far, from its journal."""
         journal = self._partial_path(file.digest).with_suffix(".journal")
         return sum(stop - start for start, stop in Journal.read(journal, file.size, boot_id()).ranges)
 
     def begin(self, file: File) -> Partial | None:
-        """Open the partial of `file` for this process alone; None if the file is here by now.
+        """Open and lock the partial of `file`; return None if the library already has the file.
 
-        Raise Busy while another process is fetching it.
+        Raise Busy while another process is downloading it.
         """
         path = f"{self._partials}/{file.digest.algorithm}-{file.digest.hex}.part"
         try:
@@ -151,7 +151,7 @@ class Library:
         except OSError as error:
             raise disk_trouble(error, Path(path)) from error
         if descriptor is None:
-            raise Busy(f"another preheat is fetching {file.path}", hint="wait for it, or stop it")
+            raise Busy(f"another preheat process is downloading {file.path}", hint="wait for it, or stop it")
         if self.has(file.digest):
             with disk(Path(path)):
                 Path(path).unlink(missing_ok=True)
@@ -161,39 +161,39 @@ class Library:
         return Partial(Path(path), file, descriptor, self.watchers.get(file.digest))
 
     def keep(self, partial: Partial) -> None:
-        """Verify what arrived and give it its name. Raise IntegrityError if it is not what was asked for.
+        """Verify a partial and store it as a blob; raise IntegrityError if its digest is wrong.
 
-        The bytes are on disk then; the name is, once it is settled.
+        The bytes are then durable; call `settle` to make the name durable too.
         """
         self._blobs.keep(partial)
         self.seals.note(partial.file.digest, self.path(partial.file.digest))
 
     def settle(self) -> None:
-        """Put the names of what was kept on disk; thousands of small files share what that costs."""
+        """Make the names of all kept blobs durable; call it once for many small files, because fsync is slow."""
         self._blobs.settle()
 
     @contextlib.contextmanager
     def wanted(self, snapshot: Snapshot, at: Path | None = None) -> Iterator[None]:
-        """Keep the snapshot's blobs, here or on their way, from being pruned while it has no record yet.
+        """Protect the snapshot's blobs, also those still to be downloaded, from prune until its record is written.
 
-        `at` is what is made of them outside the library.
+        `at` is the output path outside the library, if there is one.
         """
         with contextlib.ExitStack() as until:
-            # Where no claim can be written, nothing can be pulled, and what is here can be used.
+            # In a read-only library no claim can be written, but its blobs can still be used.
             with contextlib.suppress(OSError):
                 until.enter_context(self.claims.pulling((file.digest for file in snapshot.files), at))
             yield
 
     def suspicious(self, snapshot: Snapshot) -> tuple[File, ...]:
-        """Return the files that are here and may have changed since their bytes were last hashed; see `touched`."""
+        """Return the snapshot's files that may have changed since they were last hashed; see `touched`."""
         return self.touched(snapshot.files)
 
     def touched(self, files: Iterable[File]) -> tuple[File, ...]:
-        """Return those of `files` that are here and do not look as they did when their bytes were last hashed.
+        """Return those of `files` whose blob may have changed since it was last hashed; missing blobs are skipped.
 
-        A stat(2) each and no more; only hashing tells whether the bytes changed. A file of another size, time of
-        modification or time of change is suspected, and one that was never sealed. In a library that this process
-        cannot write, a copy and what was never sealed are not: no app of this user can have changed them.
+        Costs one stat(2) per file, and reads no bytes: only hashing proves a change. A blob is returned if its size,
+        mtime or ctime changed, or if it was never sealed. In a read-only library, blobs with another inode (copies) or
+        without a seal are returned only if their size is wrong, because no app of this user can have changed them.
         """
         files = tuple(files)
         known = self.seals.all({str(file.digest) for file in files})
@@ -210,23 +210,23 @@ class Library:
         return tuple(found)
 
     def sound(self, file: File) -> bool:
-        """Return whether the file is here with the right bytes; what looks touched is hashed once, and quarantined.
+        """Return whether the library has the file and its bytes are right; quarantine a corrupt blob.
 
-        For who serves many: a stat(2) while nothing changed.
+        For servers: costs one stat(2) while the blob is unchanged, and hashes it once when it changes.
         """
         return self._soundness.check(file)
 
     @functools.cached_property
     def _soundness(self) -> "Soundness":
-        from preheat.library.blob_check import Soundness  # it hashes, which most commands have no use for
+        from preheat.library.blob_check import Soundness  # imported only by commands that hash
 
         return Soundness(self)
 
     @contextlib.contextmanager
     def linking(self, files: Sequence[File]) -> Iterator[None]:
-        """Seal anew, after the block, the blobs that it gave another name: that changes a file's time of change.
+        """Renew the seals of blobs that get a hard link inside the block, because a new link changes the ctime.
 
-        Only those that were untouched before and differ in nothing else.
+        Only blobs that matched their seal before, and whose inode, size and mtime are the same, are sealed again.
         """
         touched = set(self.touched(files))
         sound = {file.digest: self.held_path(file.digest).stat() for file in files if file not in touched}
@@ -241,23 +241,24 @@ class Library:
 
     @property
     def views(self) -> Path:
-        """Where views of apps lie: in the library, or where it cannot be written, in `state`, by the library's path."""
+        """The folder of apps' views: in the library, or for a read-only library in `state`, by a hash of its path."""
         if self._state is None or self.writable:
             return self.root / "views"
         return self._state / _short(self.root)
 
     @property
     def writable(self) -> bool:
-        """Whether something can be written here, or the folder be made: not on a read-only share or image layer."""
+        """Whether the library can be written or created; False on a read-only share or image layer."""
         at = self.root
         while not at.exists() and at != at.parent:
             at = at.parent
         return os.access(at, os.W_OK | os.X_OK)
 
     def record(self, snapshot: Snapshot, by: str = "") -> None:
-        """Write down which files the commit has and where its ref pointed, unless that is what is written already.
+        """Record the commit's files and the commit of its ref; do nothing if the record is up to date.
 
-        `by` is `records.MIRROR` for what clients of a mirror asked for. What came by hand, before or since, is by hand.
+        `by` is `records.MIRROR` for a version that a mirror downloaded for its clients. A version that was ever pulled
+        or adopted by hand keeps an empty `by`.
         """
         try:
             self.settle()
@@ -270,7 +271,7 @@ class Library:
             raise disk_trouble(error, self.root) from error
 
     def vouch(self, ref: Ref) -> None:
-        """Keep that somebody asked by hand for the commit that `ref` is pinned to: no mirror evicts it from now on."""
+        """Record that a user asked for the commit that `ref` is pinned to, so a mirror never evicts it."""
         if self.records.brought_by(ref) and self.writable:
             known = self.find(ref)
             if known is not None:
@@ -281,12 +282,12 @@ class Library:
 
     @functools.cached_property
     def _partials(self) -> Path:
-        """Where this machine's partials lie. On a share each has its own: no lock there is sure to keep another out."""
+        """The folder of this machine's partials: one per machine on a network share, where locks are unreliable."""
         return self.root / "partial" / machine() if shared(self.root) else self.root / "partial"
 
 
 def _short(root: Path) -> str:
-    """Name what is kept elsewhere for a library."""
+    """Return a short hash of a library's path, to name folders that belong to it but are outside it."""
     return hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
 
 

@@ -1,18 +1,18 @@
-"""Small files: read the library's own small files, whatever is at their paths now."""
+"""Small files: read the library's small files safely, even if a FIFO or device has replaced one."""
 
 import errno
 import os
 import stat
 from pathlib import Path
 
-_MOST = 64 << 20  # bytes; a record of 500,000 files has as many
+_MOST = 64 << 20  # bytes; the size of a record with 500,000 files
 _STEP = 1 << 20
 
 
 def read_small(path: Path | str, most: int = _MOST) -> bytes:
-    """Return the content of a regular file of at most `most` bytes; a FIFO or device is not waited for.
+    """Return the content of a regular file of at most `most` bytes; never block on a FIFO or device.
 
-    Raise OSError, with the path in it, for anything else.
+    Raise OSError with the path if it is not a regular file, too large, or unreadable.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     try:

@@ -195,7 +195,7 @@ def test_views_in_the_library_hold_their_blobs_without_a_claim(library: Library)
     (view / "model.bin").symlink_to(library.path(STRAY_FILE.digest))
     plan = Sweep(library.root).plan()
     assert not plan.blobs
-    assert [reason for _, reason in plan.held] == ["a view in the library leads to it"]
+    assert [reason for _, reason in plan.held] == ["a view in the library links to it"]
 
 
 def test_a_view_on_another_machine_holds_until_that_machine_is_forgotten(library: Library) -> None:

@@ -1,1 +1,1 @@
-"""Caches of other programs: read, and taken into the library."""
+"""Adopt: read the model caches of other programs, and add their files to the library."""

@@ -1,4 +1,4 @@
-"""Caches: what the readers of other programs' caches return: versions, files, and what was not understood."""
+"""Caches: what the readers of other programs' caches return: versions, files, and skipped entries."""
 
 import errno
 import hashlib
@@ -16,7 +16,7 @@ from preheat.core.snapshot import File
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A file of a repository: its path there, where its bytes lie, and what they must hash to, if the cache says."""
+    """A file of a repository: its path there, the file with its bytes, and its digest if the cache records it."""
 
     path: str
     source: Path
@@ -27,8 +27,8 @@ class Candidate:
 class CachedVersion:
     """A version of a repository in a cache.
 
-    `ref` names it as it is asked for; without a `commit`, the files make one. `revisions` are the branches and tags at
-    it; `listed` are all files of the commit, when the cache knows that much.
+    `ref` is the ref to record. An empty `commit` is replaced by a hash of the files. `revisions` are the branches and
+    tags that point to the commit; `listed` are all files of the commit, if the cache lists them.
     """
 
     ref: Ref
@@ -40,31 +40,34 @@ class CachedVersion:
 
 @dataclass(frozen=True, slots=True)
 class Odd:
-    """What lies in a cache and cannot be taken, and why."""
+    """An entry of a cache that cannot be adopted, and the reason."""
 
     path: Path
     reason: str
 
 
 def resolved(path: Path, root: Path) -> Path | Odd:
-    """Follow links to a regular file below `root`."""
+    """Follow symlinks to a regular file below `root`; return the file, or Odd if there is none."""
     try:
         end = path.resolve(strict=True)
         status = end.stat()
-    except RuntimeError:  # pathlib's word for it, up to Python 3.12
-        return Odd(path, "it is a link in a loop")
+    except RuntimeError:  # a symlink loop, up to Python 3.12
+        return Odd(path, "it is a symlink loop")
     except OSError as error:
-        reasons = {errno.ENOENT: "it is a link to nothing", errno.ELOOP: "it is a link in a loop"}
+        reasons = {errno.ENOENT: "it is a broken symlink", errno.ELOOP: "it is a symlink loop"}
         return Odd(path, reasons.get(error.errno or 0, f"it cannot be read: {os.strerror(error.errno or 0).lower()}"))
     if not end.is_relative_to(root.resolve()):
-        return Odd(path, f"it is a link out of {root}")
+        return Odd(path, f"it is a symlink that points outside {root}")
     if not stat.S_ISREG(status.st_mode):
         return Odd(path, "it is not a regular file")
     return end
 
 
 def files_below(folder: Path, skip: frozenset[str] = frozenset()) -> Iterator[tuple[str, Path] | Odd]:
-    """Walk a folder without following links to folders: each file's path with `/`, and the file; or what is odd."""
+    """Yield all files below a folder, each as its relative path with `/` and its full path, or Odd for invalid entries.
+
+    Symlinks to folders are not followed. `skip` are names at the top level to leave out.
+    """
 
     def listing(under: str) -> Iterator[tuple[str, Path] | Odd]:
         here = folder / under
@@ -89,16 +92,16 @@ def files_below(folder: Path, skip: frozenset[str] = frozenset()) -> Iterator[tu
 
 
 def hostile(path: str) -> str:
-    """Say why no repository can have a file of that path; nothing if one can."""
+    """Return why the path is invalid for a file of a repository; empty if it is valid."""
     try:
         File(path, 0, Digest("git-sha1", "0" * 40))
     except (PreheatError, UnicodeEncodeError):
-        return "its name cannot be a file's of a repository"
+        return "its name is invalid for a file in a repository"
     return ""
 
 
 def commit_of(files: Iterable[File]) -> str:
-    """Make a commit of the files, for a cache that knows none: the same files make the same one."""
+    """Return a commit hash computed from the files, for a cache without commits; the same files give the same hash."""
     naming = hashlib.sha1(usedforsecurity=False)
     for file in sorted(files, key=lambda file: file.path):
         naming.update(f"{file.digest} {file.size} {file.path}\0".encode())
@@ -106,7 +109,7 @@ def commit_of(files: Iterable[File]) -> str:
 
 
 def ref_of(text: str) -> Ref | None:
-    """Read a name; None for what cannot be one."""
+    """Parse a ref; return None if it is invalid."""
     try:
         return Ref.parse(text)
     except PreheatError:

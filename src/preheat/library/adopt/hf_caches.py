@@ -1,12 +1,12 @@
 """Hugging Face caches: read the layouts of huggingface_hub 0.20 to 2.4, and its local folders.
 
-    models--OWNER--NAME/refs/REVISION          the commit's 40 digits
-    models--OWNER--NAME/blobs/ETAG             a file, or since 1.32 a link to CACHE/blobs/FF/XET
-    models--OWNER--NAME/snapshots/COMMIT/PATH  a link to ../../blobs/ETAG; a file where links cannot be made
+    models--OWNER--NAME/refs/REVISION          the commit, 40 hex digits
+    models--OWNER--NAME/blobs/ETAG             a file, or since 1.32 a symlink to CACHE/blobs/FF/XET
+    models--OWNER--NAME/snapshots/COMMIT/PATH  a symlink to ../../blobs/ETAG; a file where symlinks are not supported
     models--OWNER--NAME/trees/COMMIT.json      since 1.22: all files of the commit, with their digests
 
-ETAG is a sha256, or git's name for a blob. A local folder has `.cache/huggingface/download/PATH.metadata`: commit, etag
-and time, a line each.
+ETAG is a sha256 or a git blob ID. A local folder has `.cache/huggingface/download/PATH.metadata`, with three lines:
+commit, etag and time.
 """
 
 import re
@@ -38,41 +38,41 @@ class _Tree(msgspec.Struct, frozen=True):
 
 
 def is_repository(folder: Path) -> bool:
-    """Whether a folder is one repository of such a cache."""
+    """Return whether a folder is a repository in a Hugging Face cache."""
     return bool(_REPO.fullmatch(folder.name)) and (folder / "snapshots").is_dir()
 
 
 def repositories(cache: Path) -> list[Path]:
-    """List the repositories of a cache."""
+    """List the repositories in a cache."""
     return sorted(folder for folder in cache.glob("*--*") if is_repository(folder))
 
 
 def read_repository(repo: Path) -> Iterator[CachedVersion | Odd]:
-    """Read the versions of one repository, and what is odd about it."""
+    """Yield the versions of a repository, and Odd for each entry that cannot be adopted."""
     match = _REPO.fullmatch(repo.name)
     kind = f"{match[1]}/" if match and match[1] != "models" else ""
     ref = ref_of(f"hf:{kind}{match[2].replace('--', '/', 1)}") if match else None
     if ref is None:
-        yield Odd(repo, "its name is no repository's")
+        yield Odd(repo, "its name is not a valid repository name")
         return
     for left in sorted((repo / "blobs").glob("*.incomplete")):
-        yield Odd(left, "it is a download that was not finished")
+        yield Odd(left, "it is an incomplete download")
     revisions: dict[str, list[str]] = {}
     for path in sorted((repo / "refs").rglob("*")):
         commit = _commit_in(path)
         if commit:
             revisions.setdefault(commit, []).append(path.relative_to(repo / "refs").as_posix())
         elif not path.is_dir():
-            yield Odd(path, "it names no commit")
+            yield Odd(path, "it does not contain a commit")
     for folder in sorted((repo / "snapshots").iterdir()):
         if not _COMMIT.fullmatch(folder.name) or folder.is_symlink() or not folder.is_dir():
-            yield Odd(folder, "it is no commit's")
+            yield Odd(folder, "its name is not a commit")
             continue
         yield from _version(repo, ref, folder, tuple(revisions.get(folder.name, ())))
 
 
 def read_local(folder: Path, ref: Ref) -> Iterator[CachedVersion | Odd]:
-    """Read a folder that a model was downloaded into, as `ref`'s; the digests are those noted beside the files."""
+    """Yield the version in a local download folder, as `ref`, and Odd entries; digests are from `.metadata` files."""
     notes = folder / ".cache" / "huggingface" / "download"
     candidates, commits = [], set()
     for one in files_below(folder, skip=frozenset((".cache", ".git", ".preheat"))):
@@ -104,21 +104,21 @@ def _version(repo: Path, ref: Ref, folder: Path, revisions: tuple[str, ...]) -> 
             yield one
             continue
         path, pointer = one
-        # Shared blobs lie in the cache, outside the repository's folder.
+        # Blobs shared by repositories are in the cache, outside the repository's folder.
         source = resolved(pointer, repo.parent)
         if isinstance(source, Odd):
             yield source
             continue
         named = _digest(pointer.readlink().name) if pointer.is_symlink() else None
         if named and path in expected and expected[path] != named:
-            yield Odd(pointer, f"it leads to {named}, and the commit has {expected[path]} there")
+            yield Odd(pointer, f"it points to {named}, but the commit lists {expected[path]}")
             continue
         candidates.append(Candidate(path, source, expected.get(path) or named))
     yield CachedVersion(ref, folder.name, revisions, tuple(candidates), listed)
 
 
 def _tree(path: Path) -> tuple[File, ...]:
-    """Read the list of all files of a commit; nothing, if there is none that can be read."""
+    """Read the list of all files of a commit; return an empty tuple if it is missing or invalid."""
     try:
         tree = msgspec.json.decode(read_small(path), type=_Tree)
         if tree.format_version != 1:

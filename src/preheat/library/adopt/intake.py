@@ -1,4 +1,4 @@
-"""Intake: make a blob of a file outside the library, after reading it once, and without a copy if possible."""
+"""Intake: add a file outside the library as a blob, reading it once, and without copying it if possible."""
 
 import contextlib
 import errno
@@ -23,15 +23,15 @@ _FICLONE = 0x40049409  # linux/fs.h: share the source's extents, copy-on-write
 _NO_REFLINK = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM)
 _STEP = 1 << 20
 _TELL_EVERY = 16 << 20
-# As for what is pulled: up to this size a blob is known by both digests.
+# Up to this size, blobs get names by both digests, as in a pull.
 _BOTH_UP_TO = 1 << 20
-# Hubs keep larger files in LFS, named by sha256.
+# Hubs store larger files in LFS, by sha256.
 _LFS_FROM = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A blob that was taken in: what it is, how (`reflink`, `hardlink`, `copy`, or `here` when it was here already)."""
+    """A file that is now a blob; `how` is `reflink`, `hardlink`, `copy`, or `here` if the blob already existed."""
 
     digest: Digest
     size: int
@@ -39,7 +39,7 @@ class Taken:
 
 
 class Intake:
-    """The way in, of one library. Safe for threads."""
+    """Adds files to one library; calls `on_read` with the number of bytes of each step. Thread-safe."""
 
     def __init__(
         self, root: Path, path_of: Callable[[Digest], Path], on_read: Callable[[int], None], *, copy: bool = False
@@ -50,11 +50,11 @@ class Intake:
         self._copy = copy
 
     def take(self, source: Path, expected: Digest | None) -> Taken:
-        """Take the regular file `source` in, if it is what is `expected`; what nobody expects is taken as it is.
+        """Add the regular file `source` as a blob, after verifying its `expected` digest, if given.
 
-        A reflink is hashed itself, and nobody else can write to it; a hard link is hashed and made read-only, for the
-        place it came from too; a copy is only made where that was asked for. Raise IntegrityError for other bytes,
-        or when the file changed meanwhile; LibraryError when it cannot be taken or read.
+        Try a reflink first; no other process can write to it. Otherwise create a copy if `copy` is set, or else a hard
+        link, which makes `source` read-only too. Raise IntegrityError if the digest is wrong or the file changes while
+        being read; LibraryError if it cannot be read or linked.
         """
         if expected is not None and self._path_of(expected).exists():
             return Taken(expected, self._path_of(expected).stat().st_size, "here")
@@ -65,10 +65,10 @@ class Intake:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
                 raise disk_trouble(error, self._aside) from error
-            why = f"it cannot be taken: {os.strerror(error.errno or 0).lower()}"
+            why = f"it cannot be adopted: {os.strerror(error.errno or 0).lower()}"
             raise LibraryError(why, hint="--copy, if it can be read") from error
         finally:
-            # What stays behind is known to prune.
+            # If this fails, prune removes the file later.
             with contextlib.suppress(OSError):
                 aside.unlink(missing_ok=True)
 
@@ -79,7 +79,7 @@ class Intake:
         how, target = self._link(source, descriptor, aside)
         try:
             if how == "hardlink":
-                before = os.fstat(descriptor)  # one more name is a change too
+                before = os.fstat(descriptor)  # the new hard link changed the ctime
             hashers = _hashers(before.st_size, expected)
             if how == "copy":
                 size = _copy(descriptor, target, hashers, self._on_read)
@@ -89,26 +89,28 @@ class Intake:
                 with lease(target) as is_held:
                     size = _hash(target, hashers, self._on_read, is_held)
             after = os.fstat(descriptor)
-            # Nobody else can write to a reflink: its bytes are what they are.
+            # A reflink cannot change: no other process has it open.
             if how != "reflink" and (_look(after) != _look(before) or size != before.st_size):
-                raise IntegrityError("it changed while it was read", hint="adopt it again when nobody writes to it")
+                raise IntegrityError(
+                    "it changed while it was read", hint="adopt it again when no program is writing to it"
+                )
             digests = {name: one.hexdigest() for name, one in hashers.items()}
             digest = expected or _usual(size, digests)
             if digests[digest.algorithm] != digest.hex:
                 raise IntegrityError(f"its bytes are {digest.algorithm}:{digests[digest.algorithm]}, not {digest}")
             os.fchmod(target, 0o444)
-            # A hard link's too: who wrote it may have done so a moment ago.
+            # Needed for a hard link too: the source may have been written just before.
             os.fsync(target)
-            # Still locked, or a prune would take it for what a crash has left.
+            # The file stays locked until it has its name: prune could otherwise remove it as left behind.
             return Taken(digest, size, how if self._name(aside, digest, digests) else "here")
         finally:
             os.close(target)
 
     def _link(self, source: Path, descriptor: int, aside: Path) -> tuple[str, int]:
-        """Make the file aside; return how, and a descriptor of it, which is locked as long as it is open."""
+        """Create the temporary file; return how it was made, and its open descriptor, which holds the lock."""
         target = take(aside, 0o600)
         if target is None:
-            raise LibraryError("a prune has just removed the file aside", hint="adopt it again")
+            raise LibraryError("a concurrent prune removed its temporary file", hint="adopt it again")
         try:
             fcntl.ioctl(target, _FICLONE, descriptor)
         except OSError as error:
@@ -122,7 +124,7 @@ class Intake:
         return "reflink", target
 
     def _name(self, aside: Path, digest: Digest, digests: dict[str, str]) -> bool:
-        """Give a verified file its names; say whether it had none before."""
+        """Rename a verified file to its blob paths; return False if the library already had the blob."""
         names = [Digest(algorithm, value) for algorithm, value in digests.items()]
         first = self._path_of(digest)
         twin = first if first.exists() else None
@@ -137,7 +139,7 @@ class Intake:
         for name in names:
             path = self._path_of(name)
             if path != twin and not path.exists():
-                with contextlib.suppress(FileNotFoundError):  # a prune beside this process has just moved the twin
+                with contextlib.suppress(FileNotFoundError):  # a concurrent prune has just moved the other name
                     name_too(twin, path)
         sync_folder(first.parent)
         if not first.exists():
@@ -146,22 +148,22 @@ class Intake:
 
 
 def _hard_link(source: Path, descriptor: int, aside: Path) -> int:
-    """Give the source one more name; return a descriptor of it, locked where nobody else has it locked."""
+    """Hard-link the source to `aside`; return a descriptor of it, locked unless another process holds the lock."""
     try:
         os.link(source, aside, follow_symlinks=False)
     except OSError as error:
         if error.errno not in (errno.EXDEV, *NO_LINK):
             raise
-        why = "it is on another filesystem" if error.errno == errno.EXDEV else "it cannot be linked here"
+        why = "it is on another filesystem" if error.errno == errno.EXDEV else "it cannot be hard-linked"
         raise LibraryError(why, hint="--copy") from error
     target = os.open(aside, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        # Where another process has the source locked, a prune cannot lock it either.
+        # If another process has locked the source, prune cannot lock it either.
         with contextlib.suppress(OSError):
             fcntl.flock(target, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not os.path.samestat(os.fstat(target), os.fstat(descriptor)):
-            raise IntegrityError("it changed while it was read", hint="adopt it again when nobody writes to it")
-        aside.lstat()  # a prune that came before the lock has removed it: said here, and not when it is to get its name
+            raise IntegrityError("it changed while it was read", hint="adopt it again when no program is writing to it")
+        aside.lstat()  # raises here, instead of at the rename, if a prune removed it before the lock
     except BaseException:
         os.close(target)
         raise
@@ -179,7 +181,7 @@ def _hash(
     on_read: Callable[[int], None],
     is_alone: Callable[[], bool] = always,
 ) -> int:
-    """Read a file once, from its front to its end; return its size."""
+    """Hash a file; return its size."""
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
     at = 0
     while True:
@@ -190,7 +192,7 @@ def _hash(
 
 
 def _copy(descriptor: int, to: int, hashers: dict[str, Hasher], on_read: Callable[[int], None]) -> int:
-    """Read a file once, and write it on; return its size."""
+    """Copy a file and hash it in the same pass; return its size."""
     buffer = make_buffer(_STEP)
     at = 0
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
@@ -210,6 +212,6 @@ def _look(status: os.stat_result) -> tuple[int, int, int, int]:
 
 
 def _usual(size: int, digests: dict[str, str]) -> Digest:
-    """Name a file as hubs would."""
+    """Return the digest that hubs would list for a file of this size."""
     algorithm = SHA256 if size >= _LFS_FROM else GIT_SHA1
     return Digest(algorithm, digests[algorithm])

@@ -1,11 +1,11 @@
-"""ModelScope caches: read three generations of layouts, all of real files, none with digests.
+"""ModelScope caches: read three generations of layouts, all with regular files and without digests.
 
     hub/OWNER/NAME/PATH                             the oldest; also CACHE/OWNER/NAME
-    models/OWNER/NAME/PATH                          clients up to 1.37; a `.` of the name is written `___`
+    models/OWNER/NAME/PATH                          clients up to 1.37; `.` in the name is replaced by `___`
     models/OWNER--NAME/snapshots/REVISION/PATH      since 1.38
 
-The first two have `.msc`, `.mdl` and `.mv`: the files as a pickled list, the name as a pickled dictionary, the revision
-as text.
+The first two also have `.msc` (the files, a pickled list), `.mdl` (the name, a pickled dictionary), and `.mv` (the
+revision, text).
 """
 
 import io
@@ -23,19 +23,19 @@ _UNFINISHED = (".incomplete", ".parallel_tmp", ".tmp")
 
 
 class _Plain(pickle.Unpickler):
-    """Reads lists, dictionaries and texts, and refuses to make anything else."""
+    """An unpickler for lists, dictionaries and strings only; it raises UnpicklingError for any class."""
 
     def find_class(self, module: str, name: str) -> object:
-        raise pickle.UnpicklingError(f"{module}.{name} is not plain")
+        raise pickle.UnpicklingError(f"class {module}.{name} is not allowed")
 
 
 def is_repository(folder: Path) -> bool:
-    """Whether a folder is one repository of such a cache."""
+    """Return whether a folder is a repository in a ModelScope cache."""
     return (folder / ".msc").is_file() or (folder / ".mdl").is_file() or _is_new(folder)
 
 
 def repositories(cache: Path) -> list[Path]:
-    """List the repositories of a cache: of `~/.cache/modelscope`, or of one of the folders in it."""
+    """List the repositories in a cache: `~/.cache/modelscope`, or one of the folders in it."""
     found = set()
     for base in (cache, cache / "hub", cache / "models", cache / "hub" / "models"):
         for folder in (*base.glob("*"), *base.glob("*/*")):
@@ -45,7 +45,7 @@ def repositories(cache: Path) -> list[Path]:
 
 
 def read_repository(repo: Path) -> Iterator[CachedVersion | Odd]:
-    """Read the versions of one repository, and what is odd about it."""
+    """Yield the versions of a repository, and Odd for each entry that cannot be adopted."""
     new = _is_new(repo)
     name = repo.name.replace("--", "/", 1) if new else f"{repo.parent.name}/{repo.name.replace('___', '.')}"
     told = _pickled(repo / ".mdl")
@@ -53,7 +53,7 @@ def read_repository(repo: Path) -> Iterator[CachedVersion | Odd]:
         name = told["id"]
     ref = ref_of(f"ms:{name}")
     if ref is None:
-        yield Odd(repo, "its name is no repository's")
+        yield Odd(repo, "its name is not a valid repository name")
         return
     if not new:
         revision = _revision(repo / ".mv") or ref.revision
@@ -62,7 +62,7 @@ def read_repository(repo: Path) -> Iterator[CachedVersion | Odd]:
     for folder in sorted((repo / "snapshots").iterdir()):
         at = ref_of(f"ms:{name}@{folder.name}")
         if at is None or folder.is_symlink() or not folder.is_dir():
-            yield Odd(folder, "it is no revision's")
+            yield Odd(folder, "its name is not a valid revision")
         else:
             yield from _version(folder, at, None)
 
@@ -75,7 +75,7 @@ def _version(folder: Path, ref: Ref, listed: frozenset[str] | None) -> Iterator[
             continue
         path, place = one
         if path.endswith(_UNFINISHED) or (listed is not None and path not in listed):
-            yield Odd(place, "it is a download that was not finished")
+            yield Odd(place, "it is an incomplete download")
             continue
         source = resolved(place, folder)
         if isinstance(source, Odd):
@@ -98,12 +98,12 @@ def _is_new(folder: Path) -> bool:
 def _pickled(path: Path) -> object:
     try:
         return _Plain(io.BytesIO(read_small(path))).load()
-    except Exception:  # noqa: BLE001 - a hostile pickle may raise anything; what cannot be read says nothing
+    except Exception:  # noqa: BLE001 - a malicious pickle may raise any exception
         return None
 
 
 def _listed(path: Path) -> frozenset[str] | None:
-    """Say which files the client thought whole; None if it left no list."""
+    """Return the files that the client had downloaded completely; None if it left no list."""
     entries = _pickled(path)
     if not isinstance(entries, list):
         return None

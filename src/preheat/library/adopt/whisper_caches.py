@@ -1,4 +1,4 @@
-"""Whisper caches: read the checkpoints of openai-whisper, `NAME.pt`; its own table has their sha256."""
+"""Whisper caches: read the checkpoints of openai-whisper, `NAME.pt`; their sha256 are in its source code."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,7 @@ from preheat.core.digest import sha256
 from preheat.core.ref import Ref
 from preheat.library.adopt.caches import CachedVersion, Candidate, Odd, resolved
 
-# openai-whisper 20250625, whisper/__init__.py, _MODELS: the sha256 is the address's last folder.
+# From _MODELS in whisper/__init__.py of openai-whisper 20250625: the sha256 is the last folder of the URL.
 _ADDRESS = "https://openaipublic.azureedge.net/main/whisper/models/{digest}/{name}"
 _SHA256 = {
     "tiny.en.pt": "d3dd57d32accea0b295c96e26691aa14d8822fac7d9d27d5dc00b4ca2826dd03",
@@ -26,17 +26,17 @@ _SHA256 = {
 
 
 def is_cache(folder: Path) -> bool:
-    """Whether a folder is such a cache: it has checkpoints of those names, and no other model's files."""
+    """Return whether a folder contains known checkpoints, and is named `whisper` or contains no other files."""
     names = {path.name for path in folder.glob("*") if not path.name.startswith(".")}
     return bool(names & _SHA256.keys()) and (folder.name == "whisper" or names <= _SHA256.keys())
 
 
 def read_cache(folder: Path) -> Iterator[CachedVersion | Odd]:
-    """Read the checkpoints, each as the file at its address, and what is odd."""
+    """Yield each checkpoint as a version of its URL, and Odd for all other files."""
     for path in sorted(folder.iterdir()):
         digest = _SHA256.get(path.name)
         if digest is None:
-            yield Odd(path, "it is none of openai-whisper's checkpoints")
+            yield Odd(path, "it is not an openai-whisper checkpoint")
             continue
         source = resolved(path, folder)
         if isinstance(source, Odd):

@@ -1,1 +1,1 @@
-"""Bytes: whole and verified, or on their way in."""
+"""Blobs: verified files by digest, and partial downloads."""

@@ -10,14 +10,14 @@ from pathlib import Path
 from preheat.core.digest import Digest
 from preheat.library.blobs.partial import Partial, disk, disk_trouble
 
-# A filesystem that has no such links, as exFAT, or no more of them for this file.
+# The filesystem does not support links, like exFAT, or the file has the maximum number of links.
 NO_LINK = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 
 
 class Blobs:
-    """Verified bytes, read-only, one file each, with a name for every digest they are known by.
+    """Read-only, verified files at `ALGORITHM/FF/HEX`, where FF is the first two digits of the digest.
 
-    `ALGORITHM/FF/HEX`, where FF is the digest's first two digits; the names of one blob are hard links.
+    A blob with several digests has one name for each; the names are hard links to the same file.
     """
 
     def __init__(self, root: Path) -> None:
@@ -25,15 +25,15 @@ class Blobs:
         self._unsettled: set[str] = set()
 
     def path(self, digest: Digest) -> Path:
-        """Say where the blob is, or would be."""
+        """Return the path of the blob; it need not exist."""
         return Path(self._place(digest))
 
     def has(self, digest: Digest) -> bool:
-        """Whether the blob is here: whole and verified, for nothing else has a name."""
+        """Return whether the blob exists. Blobs get their name only after verification."""
         return os.path.isfile(self._place(digest))
 
     def bring_back(self, digest: Digest, trash: Path) -> bool:
-        """Take a blob out of the trash again, if a removal under way has moved it there. Return whether it had."""
+        """Move a blob back from the trash, if a concurrent prune moved it there; return whether it did."""
         try:
             os.rename(trash / f"{digest.algorithm}-{digest.hex}", self._place(digest))
         except OSError:
@@ -41,15 +41,15 @@ class Blobs:
         return True
 
     def keep(self, partial: Partial) -> None:
-        """Seal what arrived and name it; the name is on disk once it is settled."""
+        """Verify a partial and rename it to its blob path; call `settle` to make the name durable."""
         first = self._place(partial.file.digest)
-        # Locked until it has its name, or another process could take it for a partial and write to it.
+        # Keep the lock until the rename: another process could otherwise open it as a partial and write to it.
         with partial.held(), disk(Path(first)):
             digests = partial.seal()
             others = {self._place(Digest(algorithm, value)) for algorithm, value in digests.items()} - {first}
             twin = next((other for other in others if os.path.exists(other)), None)
             if twin is not None:
-                with contextlib.suppress(FileNotFoundError):  # a prune beside this process has just moved the twin
+                with contextlib.suppress(FileNotFoundError):  # a concurrent prune has just moved the other name
                     _in_folder(first, functools.partial(name_too, twin))
             if twin is not None and os.path.exists(first):
                 partial.discard()
@@ -60,8 +60,8 @@ class Blobs:
         self._unsettled.add(os.path.dirname(first))
 
     def settle(self) -> None:
-        """Put the names that were given on disk."""
-        # Others may name more meanwhile, or be settling too.
+        """Sync the folders of the blobs that `keep` renamed, to make their names durable."""
+        # A copy, because other threads may add folders or settle at the same time.
         for folder in tuple(self._unsettled):
             self._unsettled.discard(folder)
             try:
@@ -70,12 +70,12 @@ class Blobs:
                 raise disk_trouble(error, Path(folder)) from error
 
     def _place(self, digest: Digest) -> str:
-        # A string: thousands of files ask, and a path costs four times as much.
+        # A string, because building a Path takes four times as long, and this runs for thousands of files.
         return f"{self._root}/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
 
 
 def _in_folder(at: str, act: Callable[[str], None]) -> None:
-    """Do what gives the name `at`; make its folder if that is what is missing."""
+    """Call `act(at)`; if its folder is missing, create the folder and call it again."""
     try:
         act(at)
     except FileNotFoundError:
@@ -84,9 +84,9 @@ def _in_folder(at: str, act: Callable[[str], None]) -> None:
 
 
 def name_too(blob: str | Path, at: str | Path) -> None:
-    """Give a blob one more name: a hard link, or a relative symlink.
+    """Add a name to a blob: a hard link, or else a relative symlink.
 
-    On a filesystem with neither, it has the name that it is asked for by, and no other.
+    On a filesystem that supports neither, do nothing: the blob keeps its one name.
     """
     for link, source in ((os.link, blob), (os.symlink, os.path.relpath(blob, os.path.dirname(at)))):
         try:
@@ -101,7 +101,7 @@ def name_too(blob: str | Path, at: str | Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Put a folder's names on disk; a filesystem that cannot is left to its own ways."""
+    """Fsync a folder, to make the names in it durable. Ignore filesystems that do not support that (EINVAL)."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""File lock: one process at a time for one partial."""
+"""File lock: exclusive access of one process to a partial."""
 
 import contextlib
 import errno
@@ -9,11 +9,11 @@ from pathlib import Path
 
 
 def take(path: Path | str, mode: int = 0o644) -> int | None:
-    """Open the file at `path`, made if need be, for this process alone; None while another has it.
+    """Open or create the file at `path`, and lock it; return the descriptor, or None while another process has it.
 
-    The descriptor is the lock: an flock(2) on the file itself, which ends when it is closed, by whatever end of the
-    process. A file beside it would be one more to make and remove for each of thousands, and ext4 searches long for an
-    inode among those just removed.
+    The lock is an flock(2) on the file itself. It ends when the descriptor is closed or the process exits. A separate
+    lock file would have to be created and removed for each of thousands of files, and ext4 takes long to allocate an
+    inode after many were removed.
     """
     try:
         descriptor = _opened(path, mode)
@@ -24,8 +24,8 @@ def take(path: Path | str, mode: int = 0o644) -> int | None:
     try:
         with contextlib.suppress(BlockingIOError, FileNotFoundError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever had it may have given it another name meanwhile, or none: then it is no partial any more.
-            if os.path.samestat(os.fstat(descriptor), os.stat(path)):  # noqa: PTH116 - thousands of them
+            # The previous owner may have renamed or removed it before releasing the lock: then it is no partial.
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):  # noqa: PTH116 - faster for thousands of files
                 taken, descriptor = descriptor, -1
                 return taken
     finally:
@@ -35,7 +35,7 @@ def take(path: Path | str, mode: int = 0o644) -> int | None:
 
 
 def _opened(path: Path | str, mode: int) -> int:
-    # A symlink is removed, not followed: in a library that a group shares, another user may have put it there.
+    # Remove a symlink instead of following it: in a library shared by a group, another user may have created it.
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         descriptor = os.open(path, flags, mode)
@@ -51,9 +51,9 @@ def _opened(path: Path | str, mode: int) -> int:
 
 
 def _writable_again(path: Path | str) -> bool:
-    """Let a partial be written that was sealed, but had no name yet when its process ended; not one that is in use.
+    """Make a partial writable that was sealed but not yet renamed when its process ended; False if it is in use.
 
-    Raise PermissionError if it is another user's.
+    Raise PermissionError if it belongs to another user.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:

@@ -1,12 +1,12 @@
-"""Journal: which bytes of a partial are written and which are durable; valid after a crash.
+"""Journal: which byte ranges of a partial are written, and which are durable; valid after a crash.
 
-Text, one line an entry, only ever appended to:
+An append-only text file with one entry per line:
 
-    preheat-journal 1 SIZE BOOT      the blob's size, and the boot of the machine that wrote the `w` lines
-    w START STOP                     written: true while that boot lasts, since the page cache outlives a process
-    d START STOP                     durable: the bytes were on disk before this line was
+    preheat-journal 1 SIZE BOOT      the blob's size, and the boot ID of the machine that wrote the `w` lines
+    w START STOP                     written: valid until a reboot, because the page cache outlives the process
+    d START STOP                     durable: the bytes were on disk before this line was written
 
-After `kill -9` both kinds hold; after a power cut, only `d`. A line cut short is no line.
+After `kill -9` both kinds are valid; after a power cut, only `d`. A truncated line is ignored.
 """
 
 import contextlib
@@ -26,9 +26,9 @@ _NUMBER = re.compile(r"[0-9]{1,20}")
 
 
 class Journal:
-    """The open journal of one partial. Any thread may tell what it `wrote`, or close it; all else is for one at a time.
+    """The open journal of one partial. `wrote` and `close` are thread-safe; call all else from one thread at a time.
 
-    `_turn` guards `_descriptor` and `_closed`; it is held while a new journal takes the place of the old one.
+    `_turn` guards `_descriptor` and `_closed`; it is held while a new journal replaces the old one.
     """
 
     def __init__(self, path: Path, size: int, boot: str) -> None:
@@ -43,12 +43,12 @@ class Journal:
 
     @classmethod
     def read(cls, path: Path, size: int, boot: str) -> Self:
-        """Take up the journal at `path`; one of another size, form or nobody's begins empty."""
+        """Read the journal at `path`; empty if it is missing, unreadable, or of another blob size or format."""
         journal = cls(path, size, boot)
         try:
             lines = read_small(path).decode("ascii", "replace").split("\n")[:-1]
         except OSError:
-            return journal  # what cannot be read says nothing: the file is fetched from its start
+            return journal  # the download then starts from the beginning
         header = lines[0].rsplit(" ", 1) if lines else [""]
         if header[0] == f"{_MAGIC} {size}":
             same_boot = header[-1] == boot
@@ -62,47 +62,47 @@ class Journal:
 
     @property
     def ranges(self) -> list[ByteRange]:
-        """The bytes that are there."""
+        """Return the ranges that are written, durable or not."""
         return merge([*self._durable, *self._written])
 
     def wrote(self, written: ByteRange) -> None:
-        """Note bytes that the kernel has taken."""
+        """Record a range that was written to the page cache."""
         self._append([f"w {written.start} {written.stop}"])
         self._written.append(written)
 
     def undurable(self) -> list[ByteRange]:
-        """Take out the ranges whose bytes may not be on disk yet, to hand to `synced` when they are."""
+        """Return the ranges that may not be durable yet; pass them to `synced` after an fsync."""
         written, self._written = self._written, []
         taken = merge(written)
-        self._durable += taken  # they stay counted as there; the line that says so follows in `synced`
+        self._durable += taken  # keeps them in `ranges`; `synced` writes their `d` lines
         return taken
 
     def synced(self, ranges: list[ByteRange]) -> None:
-        """Note bytes that are on disk; the note itself is there after `flush`."""
+        """Record ranges as durable; call `flush` to make the record itself durable."""
         self._append([f"d {start} {stop}" for start, stop in ranges])
 
     def flush(self) -> None:
-        """Wait until what was noted is on disk."""
+        """Sync the journal to disk."""
         with contextlib.suppress(Closed):
             if self._descriptor is not None:
                 with self._descriptor as number:
                     os.fdatasync(number)
 
     def only(self, ranges: list[ByteRange]) -> None:
-        """Claim nothing but `ranges` from now on, all of it as merely written: some bytes turned out to be wrong."""
+        """Replace the journal by one with only `ranges`, as written but not durable, after bytes turned out wrong."""
         with self._turn:
             self._durable, self._written = [], list(ranges)
             before, self._descriptor = self._descriptor, None if self._closed else self._begin()
         if before is not None:
-            before.close()  # a thread that is writing to it finishes first
+            before.close()  # closed after the last thread that is writing to it
 
     def remove(self) -> None:
-        """Forget everything, on disk too."""
+        """Close the journal and delete its file."""
         self.close()
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Ignore what is told from now on; what was told before is kept."""
+        """Close the journal: ignore later calls, and keep the file."""
         with self._turn:
             self._closed = True
             if self._descriptor is not None:
@@ -113,7 +113,7 @@ class Journal:
             os.write(number, _text(lines))
 
     def _opened(self) -> SharedDescriptor:
-        """Return the journal's file, begun now if need be. Raise Closed once there is nothing to tell it."""
+        """Return the journal's file; create it at the first call. Raise Closed after `close`."""
         descriptor = self._descriptor
         if descriptor is None:
             with self._turn:
@@ -123,11 +123,11 @@ class Journal:
         return descriptor
 
     def _begin(self) -> SharedDescriptor:
-        """Write what is known into a new journal, and put it in the old one's place in one step."""
+        """Write all known ranges to a new journal, and atomically replace the old one."""
         known = [f"d {start} {stop}" for start, stop in merge(self._durable)]
         known += [f"w {start} {stop}" for start, stop in merge(self._written)]
         aside = self.path.with_suffix(".journal.new")
-        # Made anew: what a crash has left goes, and a symlink of another user's is not followed.
+        # O_EXCL after unlink: replaces what a crash left behind, and never follows another user's symlink.
         aside.unlink(missing_ok=True)
         number = os.open(aside, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         descriptor = SharedDescriptor(number)
@@ -143,7 +143,7 @@ def _text(lines: list[str]) -> bytes:
 
 @functools.cache
 def boot_id() -> str:
-    """Name this boot of this machine, so that another one can tell. Linux's random(4), else always new."""
+    """Return the boot ID of this machine, see random(4); a random ID if the system has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:

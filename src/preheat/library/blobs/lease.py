@@ -1,4 +1,4 @@
-"""Lease: no other process can write or truncate a file while it is held; F_SETLEASE in fcntl(2)."""
+"""Lease: keep other processes from writing to or truncating a file; see F_SETLEASE in fcntl(2)."""
 
 import contextlib
 import fcntl
@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator
 
 @contextlib.contextmanager
 def lease(descriptor: int) -> Iterator[Callable[[], bool]]:
-    """Hold a file that is open to be read; the caller asks often whether it is still held, and lets go when it is not.
+    """Take a read lease on a file opened for reading; yield a function that returns whether it is still held.
 
-    Who wants to write to it waits for that answer. It is never held where somebody has it open for writing, where it is
-    another user's, or where the filesystem knows no leases.
+    Call it often: a process that opens the file for writing blocks until the call after that, which releases the lease.
+    The lease is not granted if the file is open for writing or owned by another user, or if the filesystem does not
+    support leases.
     """
     held = True
     try:
-        # The kernel tells the holder by SIGIO, which would end it; nobody minds this one.
+        # The kernel signals a lease break by SIGIO, which kills the process by default; SIGURG is ignored by default.
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError:

@@ -1,4 +1,4 @@
-"""Outside digest: the hashes of a file outside the library."""
+"""Outside digest: hash a file outside the library."""
 
 import os
 import stat
@@ -13,9 +13,9 @@ _STEP = 16 << 20
 
 
 def digests_of(path: Path, algorithms: Collection[str], on_read: Callable[[int], None]) -> frozenset[Digest]:
-    """Hash the regular file at `path`, links followed; nothing for what cannot be read or changes meanwhile.
+    """Return the digests of a regular file; empty if it cannot be read or changes while being read.
 
-    Costs one read of the file. `on_read` is told how many bytes were read.
+    Follows symlinks. Reads the file once for all algorithms. Calls `on_read` with the number of bytes of each step.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)

@@ -1,4 +1,4 @@
-"""Partial: an incomplete blob, and the byte ranges that it has."""
+"""Partial: an incomplete blob, and the byte ranges written so far."""
 
 import contextlib
 import ctypes
@@ -22,15 +22,15 @@ _SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
 
 
 class Partial:
-    """The bytes of one file so far; `descriptor` is of the file at `path`, already locked against other processes.
+    """A partially downloaded file; `descriptor` is the open file at `path`, already locked against other processes.
 
-    Safe for threads, as long as no two write the same byte. Hundreds of them write at once, so that is done without a
-    lock: a list's append is one step, and so is a write to a file that is only appended to. `_turn` guards the merging
-    of `_here`, `_tide`, and what becomes of the journal; it is taken before a journal's own lock. A file of up to a
-    mebibyte keeps no journal: that would cost more than fetching it again.
+    Thread-safe, as long as no two threads write the same byte. Writes take no lock, because hundreds of threads write
+    at once: appending to a list and to an O_APPEND file are atomic. `_turn` guards merging `_here`, replacing `_tide`,
+    and changes to the journal; it is acquired before the journal's own lock. A file of up to 1 MiB has no journal:
+    downloading it again costs less.
 
-    After `close`, `publish` or `discard`, writes are dropped and `seal` raises Busy. The lock on the file ends when the
-    last thread that was still using it has finished.
+    After `close`, `publish` or `discard`, writes are dropped and `seal` raises Busy. The file lock is released when the
+    last thread that uses the file has finished.
     """
 
     def __init__(self, path: Path, file: File, descriptor: int, watcher: Watcher | None = None) -> None:
@@ -54,7 +54,7 @@ class Partial:
             watcher.began(path, self._here)
 
     def _take_up(self, descriptor: int) -> Journal:
-        """Say what is there of the file; what has another size is begun anew."""
+        """Return the journal; if the file's size on disk is wrong, start over with an empty journal."""
         journal = Journal.read(self._path.with_suffix(".journal"), self.file.size, boot_id())
         if os.fstat(descriptor).st_size != self.file.size:
             journal.remove()
@@ -64,27 +64,27 @@ class Partial:
 
     @property
     def wanted(self) -> int | None:
-        """The byte that somebody waits for, if anybody does."""
+        """Return the offset that a reader is waiting for, or None."""
         return self._watcher.wanted() if self._watcher is not None else None
 
     @property
     def ranges(self) -> list[ByteRange]:
-        """The bytes that are here."""
+        """Return the ranges written so far."""
         with self._turn:
             known = len(self._here)
             merged = merge(self._here[:known])
-            self._here[:known] = merged  # what others append meanwhile stays behind it
+            self._here[:known] = merged  # keeps ranges that other threads have appended since
             return merged
 
     @property
     def gaps(self) -> list[ByteRange]:
-        """The bytes that are missing."""
+        """Return the missing ranges."""
         return gaps(self.file.size, self.ranges)
 
     def write(self, start: int, data: memoryview) -> None:
-        """Keep bytes that belong at `start`; once closed, drop them.
+        """Write `data` at offset `start`; do nothing once closed.
 
-        Raise NoSpace or LibraryError if the disk will not have them.
+        Raise NoSpace if the disk is full, and LibraryError for other disk errors.
         """
         stop = start + len(data)
         with contextlib.suppress(Closed), disk(self._path), self._descriptor as descriptor:
@@ -94,7 +94,7 @@ class Partial:
             self._wrote(ByteRange(start, stop))
 
     def write_from(self, pipe: Pipe, start: int, count: int) -> None:
-        """Do the same with bytes that a pipe holds."""
+        """Write `count` bytes from a pipe at offset `start`, like `write`."""
         with contextlib.suppress(Closed), disk(self._path), self._descriptor as descriptor:
             pipe.let_out(descriptor, start, count)
             self._wrote(ByteRange(start, start + count))
@@ -102,40 +102,40 @@ class Partial:
     def _wrote(self, part: ByteRange) -> None:
         self._here.append(part)
         if self._watcher is not None:
-            self._watcher.wrote(part)  # before the journal, whose first line goes to disk
+            self._watcher.wrote(part)  # before the journal, because its first entry waits for the disk
         if self._journal is not None:
             self._journal.wrote(part)
 
     def push(self, part: ByteRange) -> None:
-        """Have the kernel begin to put a part on disk now, instead of when the file is sealed."""
+        """Start writeback of a range now, instead of when the file is sealed. Does not wait."""
         if self._journal is not None:
             with contextlib.suppress(Closed), self._descriptor as descriptor:
                 _begin_writeback(descriptor, part)
 
     def sync(self) -> None:
-        """Put what arrived on disk, and say in the journal that it is there."""
+        """Sync the written ranges to disk, and record them in the journal as durable."""
         if self._journal is None:
             return
         with contextlib.suppress(Closed), disk(self._path), self._descriptor as descriptor:
             tide, ranges = self._tide, self._journal.undurable()
             os.fdatasync(descriptor)
             with self._turn:
-                if self._tide is tide:  # else some of them were found wrong meanwhile
+                if self._tide is tide:  # otherwise `forget` has dropped some of these ranges since
                     self._journal.synced(ranges)
             self._journal.flush()
 
     def follow(self) -> None:
-        """Hash on, up to the first gap, unless another thread is at it: the end is then not far from sealed."""
+        """Hash up to the first gap, unless another thread is hashing, to leave less work for `seal`."""
         if self.file.size > SMALL:
             with contextlib.suppress(Closed), disk(self._path), self._descriptor as descriptor:
                 missing = self.gaps
                 self._tide.rise(descriptor, missing[0].start if missing else self.file.size)
 
     def seal(self) -> dict[str, str]:
-        """Verify the whole file and put it on disk; return its digests, hexadecimal by algorithm.
+        """Verify the complete file, sync it to disk and make it read-only; return its hex digests by algorithm.
 
-        Raise IntegrityError if it is not what was asked for; it is then as it was, and has no name. Raise Busy if it
-        was closed before: it then belongs to whoever opens it next.
+        Raise IntegrityError if the digest is wrong; the partial is then unchanged. Raise Busy if it was closed: another
+        process may have opened it since.
         """
         with self.held() as descriptor, disk(self._path):
             digests = self._tide.finish(descriptor)
@@ -146,27 +146,27 @@ class Partial:
                     hint="its bytes were thrown away; pull again, or from another --endpoint",
                 )
             os.fsync(descriptor)
-            # At the very end: as long as it is a partial, others have to be able to find out who has it.
+            # Last, because other processes must be able to open the partial to see that it is locked.
             os.fchmod(descriptor, 0o444)
         return digests
 
     @contextlib.contextmanager
     def held(self) -> Iterator[int]:
-        """Keep the file open and locked until the block ends, even if another thread closes it meanwhile.
+        """Keep the file open and locked until the block ends, even if another thread closes the partial.
 
-        Raise Busy if it was closed before.
+        Raise Busy if it is already closed.
         """
         try:
             number = self._descriptor.__enter__()
         except Closed:
-            raise Busy(f"{self.file.path} was given up before it could be verified", hint="pull again") from None
+            raise Busy(f"the download of {self.file.path} was cancelled", hint="pull again") from None
         try:
             yield number
         finally:
             self._descriptor.__exit__()
 
     def forget(self, wrong: Iterable[ByteRange]) -> None:
-        """Take bytes for missing again."""
+        """Mark the ranges in `wrong` as missing."""
         with disk(self._path), self._turn:
             self._here = without(merge(self._here), merge(wrong))
             if self._journal is not None:
@@ -177,14 +177,14 @@ class Partial:
             self._watcher.forgot(here)
 
     def publish(self, at: str) -> None:
-        """Give the sealed bytes their name; the caller keeps it held since it sealed them."""
+        """Rename the sealed file to `at`. Call it inside the same `held` block as `seal`."""
         self._path.rename(at)
         if self._journal is not None:
             self._journal.remove()
         self._descriptor.close()
 
     def discard(self) -> None:
-        """Throw all of it away; once closed, nothing: the file may be another process's by now."""
+        """Delete the file and its journal; do nothing once closed, because another process may use the file by now."""
         with contextlib.suppress(Closed), disk(self._path), self._descriptor:
             self._path.unlink(missing_ok=True)
             if self._journal is not None:
@@ -192,15 +192,15 @@ class Partial:
             self._descriptor.close()
 
     def close(self) -> None:
-        """Let go; what arrived stays, to resume from."""
+        """Close the partial and keep its bytes, to resume the download later."""
         if self._journal is not None:
             self._journal.close()
         self._descriptor.close()
 
 
 def _allocate(descriptor: int, size: int) -> None:
-    """Make the file `size` bytes long, with room on disk for all of it where the filesystem can promise that."""
-    # fallocate(2) and not posix_fallocate(3), which on a filesystem that cannot would write every block.
+    """Set the file's size, and reserve disk space for it if the filesystem supports that."""
+    # Not posix_fallocate(3): without filesystem support, it writes every block.
     if size > SMALL and hasattr(_libc, "fallocate"):
         outcome = _libc.fallocate(descriptor, 0, ctypes.c_longlong(0), ctypes.c_longlong(size))
         trouble = ctypes.get_errno()
@@ -210,7 +210,7 @@ def _allocate(descriptor: int, size: int) -> None:
 
 
 def _begin_writeback(descriptor: int, part: ByteRange) -> None:
-    """Ask for writeback and do not wait for it; where nobody can be asked, the last fsync does all of it."""
+    """Start writeback without waiting; without sync_file_range(2), leave all of it to the final fsync."""
     if hasattr(_libc, "sync_file_range"):
         start, size = ctypes.c_longlong(part.start), ctypes.c_longlong(part.stop - part.start)
         _libc.sync_file_range(descriptor, start, size, _SYNC_FILE_RANGE_WRITE)
@@ -218,7 +218,7 @@ def _begin_writeback(descriptor: int, part: ByteRange) -> None:
 
 @contextlib.contextmanager
 def disk(path: Path) -> Iterator[None]:
-    """Convert an OSError of the block to LibraryError, or NoSpace, about `path`."""
+    """Convert an OSError raised in the block to NoSpace or LibraryError about `path`."""
     try:
         yield
     except OSError as error:
@@ -226,10 +226,10 @@ def disk(path: Path) -> Iterator[None]:
 
 
 def disk_trouble(error: OSError, path: Path) -> LibraryError:
-    """Convert an OSError about `path`, or about the path that the error itself names."""
+    """Convert an OSError to NoSpace or LibraryError about the path in the error, or else `path`."""
     named = error.filename2 or error.filename
     at = os.fsdecode(named) if isinstance(named, str | bytes) else path
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NoSpace(f"no space left for {at}", hint="free some, or choose another place with --library")
+        return NoSpace(f"no space left for {at}", hint="free some space, or choose another folder with --library")
     why = (error.strerror or os.strerror(error.errno or 0)).lower()
     return LibraryError(f"{at}: {why}", hint="check the library's disk and owner")

@@ -1,4 +1,4 @@
-"""Partial listener: the protocol of readers that follow a partial while its bytes arrive."""
+"""Partial listener: the protocol for readers that stream a partial while it downloads."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,16 +8,16 @@ from preheat.library.blobs.ranges import ByteRange
 
 
 class Watcher(Protocol):
-    """All methods are called by many threads at once, between two writes: none may wait."""
+    """Callbacks about one partial. Many threads call them at once, between writes: they must not block."""
 
     def began(self, path: Path, here: Iterable[ByteRange]) -> None:
-        """Learn where the bytes lie until they are sealed, and which are there from before."""
+        """Start with the partial at `path`, which already has the ranges `here`."""
 
     def wrote(self, written: ByteRange) -> None:
-        """Learn that bytes are there."""
+        """Handle a range that was written."""
 
     def forgot(self, here: Iterable[ByteRange]) -> None:
-        """Learn that some that were there are wrong, and that only `here` is left."""
+        """Handle the removal of wrong bytes; only the ranges `here` remain."""
 
     def wanted(self) -> int | None:
-        """Say which byte somebody waits for; None if nobody does."""
+        """Return the offset that a reader is waiting for, or None."""

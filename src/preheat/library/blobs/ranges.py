@@ -1,18 +1,18 @@
-"""Ranges: half-open byte ranges of a file: merge, gaps, difference."""
+"""Ranges: half-open byte ranges of a file; merge, gaps, difference, intersection."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
 
 class ByteRange(NamedTuple):
-    """Bytes `start` up to, not including, `stop`."""
+    """Bytes from `start` up to but not including `stop`."""
 
     start: int
     stop: int
 
 
 def merge(ranges: Iterable[ByteRange]) -> list[ByteRange]:
-    """Join what touches or overlaps; the result is sorted, and its ranges lie apart."""
+    """Merge ranges that touch or overlap; return them sorted."""
     merged: list[ByteRange] = []
     for start, stop in sorted(ranges):
         if start >= stop:
@@ -25,7 +25,7 @@ def merge(ranges: Iterable[ByteRange]) -> list[ByteRange]:
 
 
 def gaps(size: int, ranges: Iterable[ByteRange]) -> list[ByteRange]:
-    """Find what is missing of `size` bytes."""
+    """Return the ranges of a file of `size` bytes that `ranges` do not cover."""
     missing: list[ByteRange] = []
     at = 0
     for start, stop in merge(ranges):
@@ -40,13 +40,13 @@ def gaps(size: int, ranges: Iterable[ByteRange]) -> list[ByteRange]:
 
 
 def without(ranges: Iterable[ByteRange], removed: Iterable[ByteRange]) -> list[ByteRange]:
-    """Take `removed` out of `ranges`."""
+    """Return `ranges` minus `removed`."""
     listed = merge(ranges)
     end = listed[-1].stop if listed else 0
     return gaps(end, [*gaps(end, listed), *removed])
 
 
 def common(ranges: Iterable[ByteRange], others: Iterable[ByteRange]) -> list[ByteRange]:
-    """Find what is in both."""
+    """Return the intersection of both."""
     listed = merge(ranges)
     return without(listed, without(listed, others))

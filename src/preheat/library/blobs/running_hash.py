@@ -1,4 +1,4 @@
-"""Running hash: hashes the start of a file as far as it is complete, while bytes arrive in any order."""
+"""Running hash: hash a file up to its first gap while its bytes arrive in any order."""
 
 import threading
 
@@ -10,9 +10,9 @@ SMALL = 1 << 20
 
 
 class Tide:
-    """Hashes what is on disk up to a mark, once; safe for threads.
+    """Incremental hash of a partial; hashes each byte once. Thread-safe.
 
-    A small file is hashed by both algorithms, so that a hub that tells the other digest finds it too.
+    A file of up to 1 MiB is hashed by both algorithms, so hubs that list either digest share the blob.
     """
 
     def __init__(self, file: File) -> None:
@@ -23,7 +23,7 @@ class Tide:
         self._turn = threading.Lock()
 
     def rise(self, descriptor: int, stop: int) -> None:
-        """Hash up to `stop`, unless another thread is hashing."""
+        """Hash up to offset `stop`; return at once if another thread is hashing."""
         if self._turn.acquire(blocking=False):
             try:
                 self._rise(descriptor, stop)
@@ -31,7 +31,7 @@ class Tide:
                 self._turn.release()
 
     def finish(self, descriptor: int) -> dict[str, str]:
-        """Hash to the end; return the digests, hexadecimal by algorithm."""
+        """Hash to the end of the file; return the hex digests by algorithm."""
         with self._turn:
             self._rise(descriptor, self._size)
             return {algorithm: one.hexdigest() for algorithm, one in self._hashers.items()}

@@ -1,4 +1,4 @@
-"""Shared descriptor: an open file that several threads use, closed when the last of them has finished."""
+"""Shared descriptor: a reference-counted file descriptor, closed after its last user."""
 
 import os
 import threading
@@ -9,11 +9,11 @@ class Closed(Exception):
 
 
 class SharedDescriptor:
-    """A file descriptor with a count of its users. Safe for threads.
+    """A file descriptor with a count of its users. Thread-safe.
 
-    Use it with `with descriptor as number:`; inside, `number` refers to this file, whatever other threads do. After
-    `close`, entering raises Closed, and the last user closes the file. A number that is closed while a thread uses it
-    may be given to another file, and the thread would then write there.
+    Use it as `with descriptor as number:`; inside the block, the file stays open even if another thread calls `close`.
+    After `close`, entering raises Closed, and the last user closes the file. Without the count, the kernel could reuse
+    a closed number for another file, and a thread would write to that file.
     """
 
     def __init__(self, number: int) -> None:
@@ -39,11 +39,11 @@ class SharedDescriptor:
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called; users from before may still be at work."""
+        """Return whether `close` was called; threads that entered before may still use the file."""
         return self._closing
 
     def close(self) -> None:
-        """Let nobody use it from now on; return at once. Closing it twice does nothing."""
+        """Close the file after its last user, and refuse new users. Does not wait; may be called twice."""
         with self._turn:
             was_open, self._closing = not self._closing, True
             is_unused = was_open and not self._users

@@ -1,1 +1,1 @@
-"""What is known about blobs: versions, pins, claims, seals, scan results."""
+"""Metadata about blobs: records of versions, pins, claims, seals, scan results."""

@@ -1,4 +1,4 @@
-"""Claims: blobs in use that no record names: by pulls in progress, and by views made of links."""
+"""Claims: blobs that are in use without a record, by pulls in progress or by views made of links."""
 
 import errno
 import os
@@ -18,8 +18,8 @@ from preheat.library.blobs.partial import disk_trouble
 from preheat.library.small_files import read_small
 
 PULL, VIEW = "pull", "view"
-# After so long, a process on another machine is taken for dead, and a view there for gone: no pull takes a week, and a
-# view that is used is placed anew by every run.
+# The age in seconds at which a claim of another machine expires: no pull takes a week, and every run of an app renews
+# the claim of its view.
 _FORGOTTEN_AFTER_S = {PULL: 7 * 86400.0, VIEW: 90 * 86400.0}
 
 
@@ -33,7 +33,7 @@ class _Claim(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Blobs wanted by a pull, or by the view at `at`, on `machine`; `here` says whether that is this machine."""
+    """The blobs that a pull, or the view at `at`, needs on `machine`; `here` is True if that is this machine."""
 
     by: str
     machine: str
@@ -44,17 +44,16 @@ class Claim:
 
 
 class Claims:
-    """One JSON file a claim: `claims/MACHINE-RANDOM.json`; a view's has its name from the view's place."""
+    """The claims of a library: one JSON file each, `claims/MACHINE-RANDOM.json`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     @contextmanager
     def pulling(self, digests: Iterable[Digest], at: Path | None = None) -> Iterator[None]:
-        """Keep blobs from being pruned, here or not here yet, until the block ends or the process does.
+        """Protect blobs, downloaded or not, from prune until the block or the process ends.
 
-        `at` is what is made of them outside the library: should the process be killed, a prune looks there for what
-        was left aside.
+        `at` is the output path outside the library: if the process is killed, prune removes its temporary files there.
         """
         path = self._root / f"{_host()}-{secrets.token_hex(8)}.json"
         outside = "" if at is None else str(at.absolute())
@@ -63,14 +62,14 @@ class Claims:
         try:
             yield
         finally:
-            # One that stays ends with this process, and goes with the next prune.
+            # If it cannot be removed, the claim expires with this process, and the next prune removes it.
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
     def placed(self, at: Path, digests: Iterable[Digest]) -> None:
-        """Note that links below `at` lead to blobs. Where the library cannot be written, nobody can prune it from here.
+        """Claim the blobs that links below `at` point to, or renew the claim of this view, if there are any blobs.
 
-        A view placed anew keeps the claim from growing old; no blobs, if it has no links more, make none.
+        Do nothing if the library is read-only: this machine then cannot prune it either.
         """
         wanted = {str(digest) for digest in digests}
         with suppress(OSError):
@@ -83,24 +82,24 @@ class Claims:
                 self._write(path, _Claim(VIEW, _host(), sorted(wanted), at=str(at)))
 
     def __iter__(self) -> Iterator[Claim]:
-        """Read the claims that hold: of processes that live, and of views that are there or on other machines.
+        """Iterate over the valid claims: those of running processes, existing views, and recent ones of other machines.
 
-        Raise LibraryError for one that cannot be read: what it holds is not known.
+        Raise LibraryError for a claim that cannot be read, because its blobs are then unknown.
         """
         for claim, holds in self._all():
             if holds:
                 yield claim
 
     def abandoned(self) -> list[Path]:
-        """List what processes that have ended were making outside the library; without their claims it is not known."""
+        """Return the output paths outside the library of pulls whose process has ended. Call it before `tidy`."""
         dead = (claim for claim, holds in self._all(strict=False) if not holds)
         return [Path(claim.at) for claim in dead if claim.by == PULL and claim.at]
 
     def tidy(self, forget: str = "") -> None:
-        """Remove the claims that hold no more, and all views' of the machine to `forget`."""
+        """Remove expired claims, and the claims of all views on the machine named `forget`."""
         for claim, holds in self._all(strict=False):
             if not holds or (forget and claim.by == VIEW and claim.machine == forget):
-                with suppress(PermissionError):  # another user's, who tidies it
+                with suppress(PermissionError):  # another user's: that user's own prune removes it
                     claim.path.unlink(missing_ok=True)
 
     def _all(self, *, strict: bool = True) -> Iterator[tuple[Claim, bool]]:
@@ -109,14 +108,14 @@ class Claims:
                 claim = msgspec.json.decode(read_small(path), type=_Claim)
                 age_s = time.time() - path.stat().st_mtime
             except (FileNotFoundError, msgspec.DecodeError, ValueError, RecursionError):
-                continue  # gone meanwhile, or cut off: written by rename, so nobody's
+                continue  # removed since, or not a claim: claims are written atomically, so they are never truncated
             except OSError as error:
                 if strict and error.errno in (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE):
                     raise disk_trouble(error, path) from error
-                continue  # no file: nobody's either
+                continue  # not a regular file, so not a claim
             here = claim.machine == _host()
             if claim.by == VIEW and here:
-                holds = os.path.isdir(claim.at)  # noqa: PTH112 - never raises, whatever it says there
+                holds = os.path.isdir(claim.at)  # noqa: PTH112 - never raises, even for an invalid path
             elif claim.process.startswith(f"{_kernel()} "):
                 holds = _process(_pid(claim.process)) == claim.process
             else:
@@ -128,12 +127,12 @@ class Claims:
 
 
 def linked(folder: Path, blobs: Path) -> set[str]:
-    """Name the blobs that symlinks below `folder` lead to, as `algorithm:hex`."""
+    """Return the blobs that symlinks below `folder` point to, as `algorithm:hex`."""
     found = set()
     root = os.path.realpath(blobs)
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
-            path = os.path.join(place, name)  # noqa: PTH118 - a view may have many thousands
+            path = os.path.join(place, name)  # noqa: PTH118 - faster than Path: a view may have thousands of files
             if os.path.islink(path):  # noqa: PTH114
                 end = os.path.realpath(path)
                 if end.startswith(root + os.sep):
@@ -143,7 +142,7 @@ def linked(folder: Path, blobs: Path) -> set[str]:
 
 
 def machine() -> str:
-    """Name this machine as a file's name can: what its network calls it, and its boot, so that no two are alike."""
+    """Return a unique file name for this machine: its host name and the start of its boot ID."""
     return f"{_host()}-{_kernel()[:8]}"
 
 
@@ -152,7 +151,7 @@ def _host() -> str:
 
 
 def _process(pid: int) -> str:
-    """Name a process so that no other is ever meant: this kernel's boot, its family of numbers, number, start."""
+    """Return a unique ID of a process: boot ID, PID namespace, PID and start time."""
     try:
         started = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
     except (OSError, IndexError):

@@ -1,4 +1,4 @@
-"""Image cache: layers that builds have computed, so that the next build need not; can be deleted."""
+"""Image cache: the digests of layers that earlier builds have computed. Safe to delete."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -13,34 +13,34 @@ Fact = TypeVar("Fact")
 
 
 class LayerFact(msgspec.Struct, frozen=True):
-    """What a layer hashes to, by the key of its description (docs/adr/0012-layer-format.md)."""
+    """The digest and size of a layer, cached by the key of its description (docs/adr/0012-layer-format.md)."""
 
     digest: str
     size: int
     pushed: list[str] = []
-    """Repositories, as `HOST/REPOSITORY`, that had it; it can be mounted from there."""
+    """Repositories, as `HOST/REPOSITORY`, from which the layer can be mounted."""
 
 
 class Images:
-    """One small JSON file a fact: `images/KIND/FF/KEY.json` below the library's folder."""
+    """Cached facts, one small JSON file each: `images/KIND/FF/KEY.json` in the library."""
 
     def __init__(self, library: Path) -> None:
         self._root = library / "images"
 
     def layer(self, key: str) -> LayerFact | None:
-        """Find what a layer hashes to."""
+        """Return the digest and size of a layer, or None if not cached."""
         return self._read("layers", key, LayerFact)
 
     def keep_layer(self, key: str, fact: LayerFact) -> None:
-        """Remember it. Where the library cannot be written, the next build hashes again."""
+        """Cache a layer's digest and size. Do nothing if the library is read-only: the next build hashes again."""
         self._write("layers", key, fact)
 
     def base(self, key: str, form: type[Fact]) -> Fact | None:
-        """Find what was found in a base."""
+        """Return the cached fact about a base image, or None."""
         return self._read("bases", key, form)
 
     def keep_base(self, key: str, fact: object) -> None:
-        """Remember it, where that can be."""
+        """Cache a fact about a base image. Do nothing if the library is read-only."""
         self._write("bases", key, fact)
 
     def _read(self, kind: str, key: str, form: type[Fact]) -> Fact | None:
@@ -49,7 +49,7 @@ class Images:
             fact = msgspec.json.decode(body, type=form)
         except (OSError, msgspec.DecodeError, ValueError, RecursionError):
             return None
-        # Of another form than ours, fields could be missing that have an innocent default.
+        # Accept only files that encode to the same bytes: in another format, missing fields would get defaults.
         return fact if _written(fact) == body else None
 
     def _write(self, kind: str, key: str, fact: object) -> None:

@@ -8,7 +8,7 @@ from preheat.disk.temporary_file import write_whole
 
 
 class Pins:
-    """One small file a pinned commit: `pins/HUB/SLUG/COMMIT`; in it, the ref as it was typed."""
+    """Pinned commits, one small file each: `pins/HUB/SLUG/COMMIT`, which contains the ref as the user typed it."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -17,11 +17,11 @@ class Pins:
         return self.has(snapshot.ref, snapshot.commit)
 
     def has(self, ref: Ref, commit: str) -> bool:
-        """Whether a commit of the repository is pinned."""
+        """Return whether a commit of the repository is pinned."""
         return self._path(ref, commit).exists()
 
     def all(self) -> set[tuple[str, str, str]]:
-        """List hub, slug and commit of all pins."""
+        """Return hub, slug and commit of all pins."""
         return {(path.parts[-3], path.parts[-2], path.name) for path in self._root.glob("*/*/[!.]*")}
 
     def add(self, snapshot: Snapshot) -> None:
@@ -29,7 +29,7 @@ class Pins:
         write_whole(self._path(snapshot.ref, snapshot.commit), f"{snapshot.ref}\n".encode())
 
     def remove(self, snapshot: Snapshot) -> bool:
-        """Unpin a version; say whether it was pinned."""
+        """Unpin a version; return whether it was pinned."""
         path = self._path(snapshot.ref, snapshot.commit)
         try:
             path.unlink()

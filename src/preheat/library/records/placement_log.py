@@ -1,6 +1,6 @@
-"""Placement log: files that views placed outside the library, and users' own files that they found there.
+"""Placement log: files that views placed outside the library, and users' own files found there.
 
-Without them, a copy that preheat made could not be told from a file of the user's, which is never replaced.
+It distinguishes copies made by preheat from the user's own files, which preheat never replaces.
 """
 
 import os
@@ -22,9 +22,9 @@ _FORGOTTEN_AFTER_NS = 90 * 86400 * 10**9
 
 
 class Marks:
-    """Logs that are only appended to, each by one process: `placed/RANDOM.log`.
+    """Append-only logs, one per process: `placed/RANDOM.log`.
 
-    Read from all of `folders`, written to the first of them that can be written.
+    Reads the logs in all of `folders`, and writes to the first of them that is writable.
     """
 
     def __init__(self, *folders: Path) -> None:
@@ -32,11 +32,11 @@ class Marks:
         self._name = f"{secrets.token_hex(8)}.log"
 
     def also(self, folder: Path) -> None:
-        """Read the logs in `folder` too."""
+        """Also read the logs in `folder`."""
         self._folders = (*self._folders, folder)
 
     def below(self, folders: Iterable[str]) -> dict[str, tuple[Mark, ...]]:
-        """Return the marks of all paths below `folders`, absolute and without symlinks, the newest first."""
+        """Return the marks of each path below `folders`, newest first; `folders` are absolute, without symlinks."""
         starts = tuple({f"{_quoted(folder.rstrip('/'))}/" for folder in folders})
         found: dict[str, list[Mark]] = {}
         for log in self._logs():
@@ -50,11 +50,11 @@ class Marks:
         }
 
     def begin(self, files: Iterable[tuple[str, Digest]]) -> None:
-        """Note what is about to be placed, so that a kill before `note` does not make it look like the user's."""
+        """Log files before placing them: if the process is killed before `note`, they are not taken for the user's."""
         self._append(f"{BEGUN} {digest} 0 0 0 0 {time.time_ns()} {_quoted(path)}\n" for path, digest in files)
 
     def note(self, word: str, files: Iterable[tuple[str, Digest, Look]]) -> None:
-        """Note what lies at some paths now. Where no log can be written, nothing is noted."""
+        """Log the files that are now at some paths. Do nothing if no log can be written."""
         now_ns = time.time_ns()
         self._append(
             f"{word} {digest} {look.inode} {look.size} {look.mtime_ns} {look.ctime_ns} {now_ns} {_quoted(path)}\n"
@@ -62,7 +62,7 @@ class Marks:
         )
 
     def tidy(self) -> None:
-        """Merge many logs into one, without what is old and about paths that do not exist here."""
+        """Merge the logs into one if there are more than 64, without old marks of paths that no longer exist."""
         logs = self._logs()
         if len(logs) <= _MANY_LOGS:
             return
@@ -108,12 +108,12 @@ def _lines(log: Path) -> list[str]:
     try:
         first, *lines = read_small(log).decode("ascii", "replace").split("\n")[:-1]
     except (OSError, ValueError):
-        return []  # gone meanwhile, or cut off before its first line
+        return []  # removed since, or truncated before its first line
     return lines if first == _MAGIC else []
 
 
 def _read(head: str) -> Mark | None:
-    """Read a line up to its path; None for one that was cut off."""
+    """Parse the part of a line before its path; return None if it is truncated."""
     try:
         word, digest, inode, size, mtime_ns, ctime_ns, at_ns = head.split(" ")
         look = Look(int(inode), int(size), int(mtime_ns), int(ctime_ns))

@@ -1,4 +1,4 @@
-"""Records: the files of each commit, and the commit of each branch when last seen."""
+"""Records: the files of each commit, and the last known commit of each branch and tag."""
 
 import contextlib
 import hashlib
@@ -23,8 +23,8 @@ from preheat.library.small_files import read_small
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|git-sha1:[0-9a-f]{40}")
 _HUBS, _KINDS = (HUGGING_FACE, MODELSCOPE, URL, FOLDER), (MODEL, DATASET, SPACE)
-MIRROR = "mirror"  # fetched a version for its clients; a record without that was pulled or adopted by hand
-_LONGEST_NAME = 200  # bytes of a revision as a file's name, so that the file aside has room for more
+MIRROR = "mirror"  # `by` of a version that a mirror downloaded for clients; empty if pulled or adopted by hand
+_LONGEST_NAME = 200  # bytes of a revision in a file name, which leaves room for the suffix of the temporary file
 
 
 class _RecordFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,10 +60,10 @@ class _Lean(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class RecordSummary:
-    """A record as lists need it: which blobs a commit has, as `algorithm:hex` and bytes, without their paths.
+    """The parts of a record that lists need: the digests and sizes of a commit's files, without their paths.
 
-    `ref` is pinned to the commit; `revisions` are the branches and tags that were last seen at it. `by` is `MIRROR` for
-    what a mirror fetched for its clients, and empty for what was pulled or adopted by hand.
+    `ref` is pinned to the commit; `revisions` are the branches and tags that last pointed to it. `by` is `MIRROR` for a
+    version that a mirror downloaded for its clients, and empty for one that was pulled or adopted by hand.
     """
 
     ref: Ref
@@ -73,14 +73,14 @@ class RecordSummary:
 
 
 class Records:
-    """One JSON file a commit, one small text file a branch or tag: `HUB/SLUG/COMMIT.json`, `HUB/SLUG/refs/NAME`."""
+    """Records as files: `HUB/SLUG/COMMIT.json` per commit, and the text file `HUB/SLUG/refs/NAME` per branch or tag."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._decoded: Decoded[_Known] = Decoded(self._read, lambda known: 1 + len(known.snapshot.files))
 
     def write(self, snapshot: Snapshot, by: str = "") -> None:
-        """Keep the snapshot's list of files, where its ref pointed, and `by` whom the version came."""
+        """Write the snapshot's list of files and `by` (see `MIRROR`), and the commit that its ref points to."""
         ref = snapshot.ref
         files = [_RecordFile(file.path, file.size, str(file.digest)) for file in snapshot.files]
         record = _Record(ref.hub, ref.kind, ref.repo, snapshot.commit, files, by)
@@ -95,26 +95,26 @@ class Records:
             write_whole(folder / "refs" / name, said.encode())
 
     def find(self, ref: Ref) -> Snapshot | None:
-        """Find the snapshot that `ref` meant when it was last written; all its files, here or not."""
+        """Return the snapshot that `ref` last pointed to, or None. It lists all files, downloaded or not."""
         commit = ref.revision if ref.pinned else self._commit(ref)
         known = self._decoded.read(self._folder(ref) / f"{commit}.json") if commit else None
-        # Two folders' names may be one in a slug, and two repositories' where A is a.
+        # Two folders may have the same slug; so may two repositories, on a case-insensitive filesystem.
         return known.snapshot.named(ref) if known is not None and _same(known.snapshot.ref, ref) else None
 
     def brought_by(self, ref: Ref) -> str | None:
-        """Say by whom the commit that a ref is pinned to came; None if it is not here. See RecordSummary."""
+        """Return `by` of the commit that a ref is pinned to (see RecordSummary), or None if it has no record."""
         known = self._decoded.read(self._folder(ref) / f"{ref.revision}.json")
         return known.by if known is not None and _same(known.snapshot.ref, ref) else None
 
     def all(self) -> Iterator[Snapshot]:
-        """Read every record, each with its ref pinned to its commit; in no order."""
+        """Iterate over the snapshots of all records, each ref pinned to its commit, in no order."""
         for path in self._root.glob("*/*/[!.]*.json"):
             known = self._read(path)
             if known is not None:
                 yield known.snapshot
 
     def listed(self) -> Iterator[RecordSummary]:
-        """Read every record, but only what lists need; in no order."""
+        """Iterate over summaries of all records, in no order; this decodes less than `all`."""
         folders = [entry.path for hub in _listing(self._root) for entry in _listing(hub.path)]
         for folder in folders:
             known: dict[str, list[str]] | None = None
@@ -135,20 +135,20 @@ class Records:
                 yield RecordSummary(ref, tuple(sorted(known.get(record.commit, ()))), record.files, record.by)
 
     def used(self, ref: Ref) -> None:
-        """Note that the commit a ref is pinned to is used now; where that cannot be written, it is not noted."""
+        """Set the last use of the commit that a ref is pinned to; do nothing if the record is not writable."""
         with contextlib.suppress(OSError):
             self._decoded.touch(self._folder(ref) / f"{ref.revision}.json")
 
     def used_at(self, ref: Ref) -> float:
-        """Say when the commit a ref is pinned to was last used, or written; 0 if it is not here."""
-        # The record's own time: it costs no file more, survives a restart, and is not touched by reading the bytes.
+        """Return when the commit that a ref is pinned to was last used or written, in epoch seconds; 0 if no record."""
+        # The record's mtime: it needs no extra file, survives a restart, and does not change when blobs are read.
         try:
             return (self._folder(ref) / f"{ref.revision}.json").stat().st_mtime
         except OSError:
             return 0.0
 
     def remove(self, snapshot: Snapshot) -> None:
-        """Forget a commit, and the branches and tags that were last seen at it; names first, then what they mean."""
+        """Delete the record of a commit, after the branches and tags that point to it."""
         folder = self._folder(snapshot.ref)
         for revision, commit in self.revisions(snapshot.ref).items():
             if commit == snapshot.commit:
@@ -156,17 +156,17 @@ class Records:
         self.drop(snapshot)
 
     def drop(self, snapshot: Snapshot) -> None:
-        """Forget a commit that no branch or tag was last seen at."""
+        """Delete the record of a commit that no branch or tag points to."""
         folder = self._folder(snapshot.ref)
         (folder / f"{snapshot.commit}.json").unlink(missing_ok=True)
         for empty in (folder / "refs", folder):
             try:
                 empty.rmdir()
             except OSError:
-                break  # others are left
+                break  # not empty
 
     def revisions(self, ref: Ref) -> dict[str, str]:
-        """Say which branches and tags of the repository are known, and at which commits."""
+        """Return the commit of each known branch and tag of the repository."""
         found = {}
         for entry in _listing(self._folder(ref) / "refs"):
             if entry.name.startswith("."):
@@ -191,24 +191,24 @@ class Records:
         try:
             files = tuple(File(file.path, file.size, Digest.parse(file.digest)) for file in record.files)
             return _Known(Snapshot(ref, record.commit, files), record.by)
-        except (PreheatError, ValueError) as error:  # ValueError: a path that no file system can have
+        except (PreheatError, ValueError) as error:  # ValueError: an invalid path
             said = error.message if isinstance(error, PreheatError) else str(error)
             raise _not_a_record(path, said) from error
 
     def _ref(self, record: "_Record | _Lean", path: Path) -> Ref:
-        """Return the record's ref, pinned to its commit. Raise LibraryError if the record is not of this place."""
+        """Return the record's ref, pinned to its commit. Raise LibraryError if the record does not belong at `path`."""
         known = record.hub in _HUBS and record.kind in _KINDS and record.repo and _COMMIT.fullmatch(record.commit)
         if known:
             ref = Ref(record.hub, record.kind, record.repo, record.commit)
             with contextlib.suppress(ValueError):
                 if path == self._folder(ref) / f"{record.commit}.json":
                     return ref
-        raise _not_a_record(path, "it names another repository or commit than its path")
+        raise _not_a_record(path, "its repository or commit does not match its path")
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A record's snapshot, its ref pinned to its commit, and by whom it came."""
+    """A decoded record: its snapshot, with the ref pinned to the commit, and `by`."""
 
     snapshot: Snapshot
     by: str
@@ -222,7 +222,7 @@ def _same(one: Ref, other: Ref) -> bool:
 
 
 def _listing(folder: str | Path) -> list[os.DirEntry[str]]:
-    """List a folder; nothing, if it is none."""
+    """List a folder; return an empty list if it is missing or not a folder."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)
@@ -231,7 +231,7 @@ def _listing(folder: str | Path) -> list[os.DirEntry[str]]:
 
 
 def _name(revision: str) -> str:
-    """Return a revision as a file's name: percent-encoded, or, if that is too long, by its digest."""
+    """Return the file name of a revision: percent-encoded, or `~` and its sha256 if that is too long."""
     name = quote(revision, safe="", errors="surrogatepass")
     if name.startswith("."):
         name = f"%2E{name[1:]}"
@@ -241,7 +241,7 @@ def _name(revision: str) -> str:
 
 
 def _ref_file(path: Path) -> tuple[str, str]:
-    """Return the commit that a ref file names, and the revision if it says that too; empty if it names none."""
+    """Return the commit in a ref file, and the revision if the file contains it; both empty without a valid commit."""
     try:
         commit, _, revision = read_small(path).decode("utf-8", "replace").partition("\n")
     except (FileNotFoundError, NotADirectoryError):

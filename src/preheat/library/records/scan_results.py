@@ -1,4 +1,4 @@
-"""Scan results: what a scanner found in each blob, stored by digest."""
+"""Scan results: the findings of scanners, stored by blob digest."""
 
 from pathlib import Path
 
@@ -19,16 +19,16 @@ class _Form(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Verdicts:
-    """One small JSON file a blob: `ALGORITHM/FF/HEX.json` below `verdicts` in the library's folder.
+    """Scan verdicts, one small JSON file per blob: `verdicts/ALGORITHM/FF/HEX.json` in the library.
 
-    It outlives the blob: what was found in these bytes is so whenever they come again.
+    A verdict outlives its blob, because it stays valid if the same bytes are downloaded again.
     """
 
     def __init__(self, library: Path) -> None:
         self._root = library / "verdicts"
 
     def find(self, digest: Digest) -> ScanVerdict | None:
-        """Find what was found in a blob; None if nobody has looked, or what is kept makes no sense."""
+        """Return the verdict on a blob; None if it was not scanned, or its file is invalid."""
         try:
             form = msgspec.json.decode(read_small(self._path(digest)), type=_Form)
         except (OSError, msgspec.DecodeError, ValueError, RecursionError):
@@ -36,7 +36,7 @@ class Verdicts:
         return ScanVerdict(form.level, form.scanner, tuple(form.found), form.why) if form.level in LEVELS else None
 
     def keep(self, digest: Digest, verdict: ScanVerdict) -> None:
-        """Keep what was found; a later verdict takes the place of an earlier one."""
+        """Store a verdict; it replaces an earlier one."""
         form = _Form(verdict.level, verdict.scanner, list(verdict.found), verdict.why)
         try:
             write_whole(self._path(digest), msgspec.json.encode(form) + b"\n")

@@ -1,4 +1,4 @@
-"""Seals: the stat of each blob's file when it was last hashed, to detect changes without reading it."""
+"""Seals: the stat result of each blob when it was last hashed, to detect changes without reading the blob."""
 
 import os
 import secrets
@@ -17,7 +17,7 @@ _MANY_LOGS = 64
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """Size, times, inode and number of names of a file, and when its bytes were hashed, in seconds of the epoch."""
+    """Size, times, inode and link count of a file, and `at`, when it was hashed, in epoch seconds."""
 
     size: int
     mtime_ns: int
@@ -28,23 +28,23 @@ class Seal:
 
     @classmethod
     def of(cls, status: os.stat_result, at: float) -> "Seal":
-        """Seal a file that looks like this."""
+        """Return the seal of a file with this stat result."""
         return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_nlink, int(at))
 
     def broken(self, status: os.stat_result) -> bool:
-        """Whether the file was touched since, or is another one.
+        """Return whether the file was changed or replaced since it was sealed.
 
-        No program can set the time of change: it tells a write whose time of modification was set back, a file renamed
-        over this one, a copy, and also a name given or taken, which changes no byte.
+        Programs cannot set the ctime: it reveals a write whose mtime was set back, a file renamed over this one, and a
+        copy. Adding or removing a hard link changes it too, although no byte changes.
         """
         look = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         return look != (self.size, self.mtime_ns, self.ctime_ns)
 
 
 class Seals:
-    """Logs that are only ever appended to, each by one process: `seals/RANDOM.log`; the latest line on a blob counts.
+    """Append-only logs, one per process: `seals/RANDOM.log`; the latest line about a blob is valid.
 
-    A seal that is lost costs nothing but the chance to notice: only hashing says that bytes are right.
+    A lost seal does no harm beyond a missed change: only hashing proves that bytes are right.
     """
 
     def __init__(self, root: Path) -> None:
@@ -53,7 +53,7 @@ class Seals:
         self._begun = False
 
     def note(self, digest: Digest, path: Path) -> None:
-        """Seal a blob whose bytes were hashed just now. Where the library cannot be written, there is no seal."""
+        """Seal a blob that was just hashed. Do nothing if the library is read-only."""
         with suppress(OSError):
             seal = Seal.of(path.stat(), time.time())
             self._append(f"{digest} {_words(seal)}\n")
@@ -65,7 +65,7 @@ class Seals:
     def all(self, only: Collection[str] | None = None) -> dict[str, list[Seal]]:
         """Return all seals, or `only` those of some blobs, by `algorithm:hex`.
 
-        A file that looks as any of them says is as it was when it was hashed.
+        A file that matches any seal of its blob has not changed since it was hashed.
         """
         found: dict[str, list[Seal]] = {}
         for path in self._logs():
@@ -80,12 +80,15 @@ class Seals:
                 try:
                     seal = Seal(*map(int, rest.split(" ")))
                 except (TypeError, ValueError):
-                    continue  # cut short
+                    continue  # truncated
                 found.setdefault(name, []).append(seal)
         return found
 
     def tidy(self, here: Collection[str]) -> None:
-        """Write many logs into one, without what is no longer `here`. Who still appends to an old one loses lines."""
+        """Merge the logs into one if there are more than 64, with only the seals of the blobs in `here`.
+
+        A process that still appends to an old log loses those lines.
+        """
         logs = self._logs()
         if len(logs) <= _MANY_LOGS:
             return

@@ -1,1 +1,1 @@
-"""What each version costs, what can be removed, and hashing everything again."""
+"""Upkeep: the disk usage of each version, removal of unused blobs, and verification."""

@@ -11,7 +11,7 @@ from preheat.core.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """Bytes in the library: the names that lead to them, the first of which is a file and no link."""
+    """A blob with all its names, of which the first is not a symlink; `size` and `blocks` in bytes."""
 
     names: tuple[Digest, ...]
     size: int
@@ -20,9 +20,9 @@ class Blob:
 
 
 def names_by_blob(root: Path) -> dict[str, int]:
-    """Say for each name below `blobs/`, as `algorithm:hex`, by a number which blob it leads to.
+    """Map each name below `blobs/`, as `algorithm:hex`, to a number that identifies its blob.
 
-    Folders' listings tell the numbers on most filesystems, so that no blob is asked for itself.
+    The number is usually the inode, which most filesystems return in folder listings: this saves a stat(2) per blob.
     """
     listed: dict[str, int] = {}
     for algorithm in _folders(root):
@@ -35,13 +35,13 @@ def names_by_blob(root: Path) -> dict[str, int]:
                         listed[f"{algorithm.name}:{entry.name}"] = number
                         numbers.add(number)
         if len(numbers) < len(listed) - before:
-            # Two names of one blob differ in their algorithm: this listing makes its numbers up, as FUSE's may.
+            # A blob has only one name per algorithm, so these inode numbers are invalid, as on some FUSE filesystems.
             return {str(name): number for number, blob in enumerate(inventory(root)) for name in blob.names}
     return listed
 
 
 def _end(entry: os.DirEntry[str]) -> int:
-    """Say where a link leads, 0 if nowhere."""
+    """Return the inode number that a symlink points to; 0 if broken."""
     try:
         return entry.stat().st_ino
     except OSError:
@@ -49,14 +49,14 @@ def _end(entry: os.DirEntry[str]) -> int:
 
 
 def inventory(root: Path) -> Iterator[Blob]:
-    """Describe all blobs below `root`, in no order; each is asked for itself."""
+    """Yield all blobs below `root`, in no order. Costs a stat(2) per name."""
     found: dict[tuple[int, int], tuple[list[Digest], os.stat_result]] = {}
     for algorithm, entry in _entries(root):
         try:
             name = Digest(algorithm, entry.name)
             status = entry.stat()
         except (UsageError, OSError):
-            continue  # not ours, or gone since it was listed
+            continue  # not a blob, or removed since it was listed
         names, _ = found.setdefault((status.st_dev, status.st_ino), ([], status))
         names.insert(len(names) if entry.is_symlink() else 0, name)
     for names, status in found.values():

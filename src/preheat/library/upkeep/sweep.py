@@ -1,8 +1,8 @@
-"""Sweep: find blobs and leftovers that nothing needs, and remove them without racing with new users.
+"""Sweep: find and remove unused blobs and leftover files, without races with other processes.
 
-No lock is trusted. A blob is first moved aside, to `trash/`; then records and claims are read again, and what has come
-to be needed meanwhile is put back. Whoever wants blobs writes a claim first and looks for them after: either the sweep
-sees the claim, or the other one sees that the blob is gone, and fetches it. docs/library-format.md has the argument.
+It does not rely on locks. It moves a blob to `trash/`, then reads records and claims again, and puts the blob back if
+it is now in use. A process that needs blobs writes a claim before it checks for them: either the sweep sees the claim,
+or the process sees that the blob is missing, and downloads it. docs/library-format.md explains why this is safe.
 """
 
 import contextlib
@@ -37,12 +37,12 @@ _LEFTOVERS = (
     f"{PROOF}*",
     f"{TRACE}*",
 )
-_NOT_OURS = ("blobs", "views")  # nothing is written aside in the one, and the other has other programs' names
+_NOT_OURS = ("blobs", "views")  # blobs/ has no temporary files; views/ has names of other programs
 
 
 @dataclass(frozen=True, slots=True)
 class SweepPlan:
-    """What can go: blobs that nothing needs, files left behind. `held` blobs have no record and stay, and why."""
+    """What a sweep removes: unused blobs, and leftover files with their sizes. `held`: blobs it keeps, and why."""
 
     blobs: tuple[Blob, ...]
     leftovers: tuple[tuple[Path, int], ...]
@@ -50,14 +50,15 @@ class SweepPlan:
 
     @property
     def size(self) -> int:
-        """Bytes on disk that it frees."""
+        """Return the bytes that the plan frees on disk."""
         return sum(blob.blocks for blob in self.blobs) + sum(size for _, size in self.leftovers)
 
 
 class Sweep:
-    """Looks through one library, by its folder.
+    """Removes what is unused in the library at `root`.
 
-    `settle_s` is how old another machine's sight of it may be; by itself it is what the folder's filesystem suggests.
+    `settle_s` is how long other machines may cache an outdated state of the folder, in seconds; by default 65 on a
+    network filesystem, and 0 elsewhere.
     """
 
     def __init__(self, root: Path, settle_s: float | None = None) -> None:
@@ -69,10 +70,11 @@ class Sweep:
     def plan(
         self, *, young_s: float = 0.0, only: Iterable[str] | None = None, gone: Collection[Ref] = (), now: float = 0.0
     ) -> SweepPlan:
-        """Find what nothing needs, changed more than `young_s` ago; with `only`, of these blobs and no leftovers.
+        """Find blobs that no record or claim needs, and leftover files.
 
-        The versions in `gone`, refs pinned to their commits, need nothing any more.
-        Raise LibraryError for a record that cannot be read: what it needs is not known.
+        Blobs changed less than `young_s` seconds ago are kept. `only` limits the plan to these blobs (`algorithm:hex`),
+        without leftover files. The versions in `gone` count as removed; their refs are pinned to commits.
+        Raise LibraryError if a record cannot be read, because its blobs are then unknown.
         """
         now = now or time.time()
         wanted = None if only is None else frozenset(only)
@@ -92,17 +94,18 @@ class Sweep:
         return SweepPlan(tuple(free), leftovers, tuple(held))
 
     def carry_out(self, plan: SweepPlan, wait: Callable[[float], object] = time.sleep) -> int:
-        """Take it away; return how many bytes that freed. What came to be needed since the plan is put back."""
+        """Remove the plan's blobs and files; return the bytes freed. Keep blobs that have come into use since."""
         trash = self._root / "trash"
         trash.mkdir(exist_ok=True)
-        # The plan may be old. This spares most readers from meeting a blob in the trash; what follows is what is safe.
+        # The plan may be old: this check keeps most blobs in use out of the trash, where readers would miss them. It is
+        # only an optimization; the check in `_empty` makes removal safe.
         held = self.holders().keys()
         for blob in plan.blobs:
             if any(str(name) in held for name in blob.names):
                 continue
             for name in blob.names:
                 _move(self._path(name), trash / f"{name.algorithm}-{name.hex}")
-        # Listed before it is asked who needs them: what another sweep moves meanwhile is that one's to judge.
+        # List before reading records and claims: blobs that another sweep moves later are checked by that sweep.
         names = list(trash.glob("*-*"))
         if names and self._settle_s:
             wait(self._settle_s)
@@ -116,8 +119,8 @@ class Sweep:
         return freed
 
     def _empty(self, trash: Iterable[Path]) -> int:
-        """Put back what is needed after all, and remove the rest."""
-        # Claims first: who pulls writes the record, and only then lets go of the claim.
+        """Put back the blobs that are in use, and delete the others; return the bytes freed."""
+        # Claims before records: a pull writes its record before it removes its claim.
         held = self.holders().keys()
         needed = self._recorded() | held
         by_inode: dict[int, list[tuple[Path, Digest]]] = {}
@@ -134,7 +137,7 @@ class Sweep:
             try:
                 status = next((path for path, _ in names if not path.is_symlink()), names[0][0]).lstat()
             except FileNotFoundError:
-                continue  # another sweep beside this one has just removed it, and counts it
+                continue  # a concurrent sweep has just removed it, and counts its bytes
             for path, _ in names:
                 path.unlink(missing_ok=True)
             freed += status.st_blocks * 512 if status.st_nlink <= len(names) else 0
@@ -144,7 +147,7 @@ class Sweep:
         home = self._path(digest)
         home.parent.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(home):
-            path.unlink(missing_ok=True)  # fetched again meanwhile
+            path.unlink(missing_ok=True)  # downloaded again since
         else:
             _move(path, home)
 
@@ -152,21 +155,21 @@ class Sweep:
         return {file.digest for record in self._records.listed() if record.ref not in gone for file in record.files}
 
     def holders(self) -> dict[str, str]:
-        """Say who wants a blob besides the records, by `algorithm:hex`."""
+        """Return why blobs are in use without a record, by `algorithm:hex`."""
         blobs = self._root / "blobs"
-        holders = dict.fromkeys(linked(self._root / "views", blobs), "a view in the library leads to it")
+        holders = dict.fromkeys(linked(self._root / "views", blobs), "a view in the library links to it")
         for claim in self._claims:
             if claim.by == VIEW and claim.here:
-                who, names = f"the view {claim.at} leads to it", claim.digests & linked(Path(claim.at), blobs)
+                who, names = f"the view {claim.at} links to it", claim.digests & linked(Path(claim.at), blobs)
             elif claim.by == VIEW:
-                who, names = f"the view {claim.at} on {claim.machine} leads to it", claim.digests
+                who, names = f"the view {claim.at} on {claim.machine} links to it", claim.digests
             else:
-                who, names = f"a pull on {claim.machine} wants it", claim.digests
+                who, names = f"a pull on {claim.machine} needs it", claim.digests
             holders |= dict.fromkeys(names, who)
         return holders
 
     def _leftovers(self, now: float) -> Iterable[tuple[Path, int]]:
-        """Find partials that nobody has touched for a week, what crashes left aside, and what was quarantined."""
+        """Yield partials unchanged for a week, files that crashes left behind, and quarantined blobs, with sizes."""
         found = [path for pattern in _LEFTOVERS for path in self._root.glob(pattern)]
         ours = [path for path in found if path.relative_to(self._root).parts[0] not in _NOT_OURS]
         for path in dict.fromkeys([*ours, *left_below(self._root / "views"), *self._outside()]):
@@ -175,13 +178,13 @@ class Sweep:
                     yield path, _size(path)
 
     def _outside(self) -> Iterable[Path]:
-        """List what killed processes left beside what they were making elsewhere, as their claims say."""
+        """Yield temporary files of killed processes outside the library, at the output paths in their claims."""
         for place in self._claims.abandoned():
             yield from (path for path in left(place.parent) if is_for(path, place))
             yield from left_below(place)
 
     def _is_left(self, path: Path, now: float) -> bool:
-        """Whether nobody has a use for a file any more; a lock tells that of files aside, but on shares only age."""
+        """Return whether a file was left behind: temporary files by their lock, or on network shares by age only."""
         try:
             status = path.lstat()
         except FileNotFoundError:
@@ -210,7 +213,7 @@ class Sweep:
 
 
 def _inode(path: Path) -> int:
-    """Say which file a name in the trash is of; a link's own first name lies beside it."""
+    """Return the inode number of a blob in the trash; follow a symlink to its target, which is also in the trash."""
     if path.is_symlink():
         first = path.readlink()
         beside = path.with_name(f"{first.parts[-3]}-{first.name}")
@@ -224,7 +227,7 @@ def _move(path: Path, to: Path) -> None:
 
 
 def _size(path: Path) -> int:
-    """Count the bytes on disk that removing it frees."""
+    """Return the bytes that removing `path` frees on disk."""
     if path.is_dir() and not path.is_symlink():
         return sum(_size(Path(place, name)) for place, _, names in os.walk(path) for name in names)
     status = path.lstat()
@@ -239,7 +242,7 @@ def _remove(path: Path) -> None:
 
 
 def _drop_partial(path: Path) -> bool:
-    """Remove a partial with its journal, unless a process holds it."""
+    """Remove a partial and its journal, unless a process has it locked; return whether it was removed."""
     descriptor = take(path)
     if descriptor is None:
         return False

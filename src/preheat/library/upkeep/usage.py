@@ -1,4 +1,4 @@
-"""Usage: every version in the library, its size, and how much of that it shares."""
+"""Usage: the versions in the library, their sizes, and how much they share."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -13,10 +13,10 @@ from preheat.library.upkeep.inventory import names_by_blob
 
 @dataclass(frozen=True, slots=True)
 class VersionUsage:
-    """One recorded commit, and its bytes.
+    """A recorded commit and its disk usage, in bytes.
 
-    `size` is that of the blobs that are here, each once; `own` of it is needed by no other version, `missing` is to be
-    pulled yet. `revisions` are the branches and tags that were last seen at it.
+    `size` is the size of its downloaded blobs, each counted once; `own` is the part that no other version uses;
+    `missing` is still to be downloaded. `revisions` are the branches and tags that last pointed to the commit.
     """
 
     ref: Ref
@@ -29,13 +29,13 @@ class VersionUsage:
 
     @property
     def shared(self) -> int:
-        """Bytes that other versions need too."""
+        """Return the bytes that other versions use too."""
         return self.size - self.own
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """All versions, by name; `stored` bytes are on disk once for all of them, `apart` they would be without sharing."""
+    """All versions, sorted by name; they use `stored` bytes on disk, and would use `apart` bytes without sharing."""
 
     versions: tuple[VersionUsage, ...]
     stored: int
@@ -43,7 +43,7 @@ class Survey:
 
 
 def survey(records: Records, blobs: Path, pins: Pins) -> Survey:
-    """Read all records, and the names of all blobs; no blob is asked for itself."""
+    """Return the disk usage of all versions, from records and folder listings, usually without a stat(2) per blob."""
     here = names_by_blob(blobs)
     listed = list(records.listed())
     costs = [_blobs_of(record, here) for record in listed]
@@ -73,7 +73,7 @@ def survey(records: Records, blobs: Path, pins: Pins) -> Survey:
 
 
 def sharers(listed: Iterable[RecordSummary], here: dict[str, int]) -> dict[int, set[Ref]]:
-    """Say which versions need each blob."""
+    """Return the versions that use each blob; `here` is the result of `names_by_blob`."""
     found: dict[int, set[Ref]] = {}
     for record in listed:
         for file in record.files:
@@ -83,7 +83,7 @@ def sharers(listed: Iterable[RecordSummary], here: dict[str, int]) -> dict[int, 
 
 
 def _blobs_of(record: RecordSummary, here: dict[str, int]) -> tuple[dict[int, int], int]:
-    """Return the sizes of a version's blobs that are here, and the bytes that are not."""
+    """Return the sizes of a version's downloaded blobs, and the number of missing bytes."""
     present: dict[int, int] = {}
     absent: dict[str, int] = {}
     for file in record.files:

@@ -1,4 +1,4 @@
-"""Verification: hash every blob again on all cores, and quarantine corrupt ones."""
+"""Verification: hash blobs again on all cores, and quarantine corrupt ones."""
 
 import contextlib
 import errno
@@ -17,15 +17,15 @@ from preheat.library.blobs.lease import lease
 from preheat.library.records.seals import Seals
 from preheat.library.upkeep.inventory import Blob
 
-# How far ahead the kernel is told to read: more than its own guess, which keeps a fast disk waiting.
+# Bytes to read ahead: the kernel's default is too small for a fast disk.
 _AHEAD = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A blob that was looked at; `fault` says what is wrong with it, nothing if it is as it should be.
+    """The result for one blob; `fault` describes the problem, and is empty if the blob is correct.
 
-    `inode` is that of the file that was read; 0 where it could not be, which may pass.
+    `inode` is the inode number of the file that was read; 0 if it could not be read, which may be temporary.
     """
 
     blob: Blob
@@ -41,10 +41,11 @@ def verify(
     on_found: Callable[[Finding], None],
     threads: int = 0,
 ) -> None:
-    """Hash `blobs` by all their names, the largest first; say each one as it is done, and seal what is right.
+    """Hash `blobs` by all their names, the largest first, and seal the correct ones.
 
-    `on_read` hears how many bytes were read, `on_found` of each blob that is still there; both from many threads, one
-    at a time. The first exception they raise ends it.
+    Calls `on_read` with the number of bytes of each step, and `on_found` with the result for each blob that still
+    exists, from worker threads, but never two at a time. Raises the first exception of a callback, and stops then.
+    `threads` is one per CPU by default.
     """
     waiting = deque(sorted(blobs, key=lambda blob: -blob.size))
     speaking = threading.Lock()
@@ -68,7 +69,7 @@ def verify(
                             for name in blob.names:
                                 seals.note(name, path_of(name))
                         on_found(finding)
-        except BaseException as error:  # noqa: BLE001 - carried to the caller's thread, which raises it
+        except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
             failed.append(error)
 
     workers = [threading.Thread(target=work, daemon=True) for _ in range(threads or len(os.sched_getaffinity(0)))]
@@ -86,9 +87,9 @@ def verify(
 
 
 def quarantine(root: Path, finding: Finding, path_of: Callable[[Digest], Path]) -> Path | None:
-    """Move a rotten blob out of all its names, to `quarantine/`; None if it is not there any more.
+    """Move all names of a corrupt blob to `quarantine/`; return the new path, or None if the blob is gone.
 
-    What has its names by now may be another file, which somebody else has brought instead: that stays.
+    A file that has replaced the blob since, for example after another download, is kept.
     """
     if not finding.inode:
         return None
@@ -112,7 +113,7 @@ def _looked_at(
     on_read: Callable[[int], None],
     stop: Sequence[object],
 ) -> Finding | None:
-    """Say what is wrong; nothing, if nothing is; None if it was not read to its end, since it is gone."""
+    """Hash one blob; return the result, or None if the blob is gone or `stop` is not empty."""
     try:
         descriptor = os.open(path_of(blob.names[0]), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -140,13 +141,13 @@ def _looked_at(
         if stop:
             return None
     except OSError as error:
-        # A disk that cannot read it has lost it; anything else, as a share that does not answer, may pass.
+        # EIO means that the disk has lost the data; other errors may be temporary, like a share that does not respond.
         lost = error.errno == errno.EIO
         return Finding(blob, f"it cannot be read: {os.strerror(error.errno or 0).lower()}", inode if lost else 0)
     finally:
         os.close(descriptor)
     if at != blob.size and any(name.algorithm != "sha256" for name, _ in hashers):
-        # git's name is of the size too, which has changed since it was asked for.
-        return Finding(blob, f"it has {at} bytes, and had {blob.size} when it was listed", inode)
+        # A git digest includes the size, so the hash was started with a wrong size.
+        return Finding(blob, f"it has {at} bytes, but had {blob.size} when it was listed", inode)
     wrong = [f"{name.algorithm}:{one.hexdigest()}" for name, one in hashers if one.hexdigest() != name.hex]
     return Finding(blob, f"its bytes are {wrong[0]}" if wrong else "", inode)
