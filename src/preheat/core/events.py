@@ -9,7 +9,7 @@ from preheat.core.snapshot import File
 
 
 class Resolved(msgspec.Struct, frozen=True):
-    """A ref was resolved: `size` bytes in `files` files, of which `missing` bytes in `missing_files` files are missing."""
+    """A ref was resolved: `files` files, `size` bytes, of which `missing_files` files, `missing` bytes, are missing."""
 
     ref: Ref
     commit: str

@@ -11,7 +11,7 @@ from preheat.core.errors import HubError, HubUnavailable
 from preheat.net.proxies import Proxy
 
 _UP = "check that it is up and reachable, or try another: --endpoint hf=URL"
-_NO_NAME = "check the network connection and the name, or try another: --endpoint hf=URL"
+_NO_NAME = "check that this machine is online and the name is right, or try another: --endpoint hf=URL"
 # OpenSSL's reasons for a response that is not TLS.
 _NO_TLS = frozenset(("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "UNKNOWN_PROTOCOL"))
 # Proxies that send their own error pages in place of the hub's response.
