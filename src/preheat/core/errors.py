@@ -42,7 +42,7 @@ class NotFound(HubError):
 
 
 class AccessDenied(HubError):
-    """The hub requires a token, another token, or that its terms are accepted (`gated`)."""
+    """The hub requires a token, another token, or acceptance of terms. `gated`: it is the terms."""
 
     def __init__(self, message: str, *, hint: str = "", gated: bool = False) -> None:
         super().__init__(message, hint=hint)
@@ -98,7 +98,7 @@ class NoSpace(LibraryError):
 
 
 class Incomplete(LibraryError):
-    """Only a part of the work was done; `figures` are the counts of that part."""
+    """Only a part of the work was done. `figures`: the counts of that part."""
 
     def __init__(self, message: str, *, hint: str = "", figures: Mapping[str, object] | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -106,7 +106,7 @@ class Incomplete(LibraryError):
 
 
 class Occupied(LibraryError):
-    """A view's folder contains different files that preheat did not place; `paths` lists them all."""
+    """A view's paths are taken by other files that preheat did not place. `paths`: all of them."""
 
     def __init__(self, message: str, *, hint: str = "", paths: tuple[str, ...] = ()) -> None:
         super().__init__(message, hint=hint)

@@ -9,7 +9,7 @@ from preheat.core.snapshot import File
 
 
 class Resolved(msgspec.Struct, frozen=True):
-    """A ref was resolved: `files` files, `size` bytes, of which `missing_files` files, `missing` bytes, are missing."""
+    """A ref was resolved to `files` files (`size` bytes); `missing_files` of them (`missing` bytes) must be downloaded."""
 
     ref: Ref
     commit: str

@@ -48,7 +48,7 @@ def persist(
     what: str = "",
     on_event: Listener = lambda _: None,
 ) -> Answer:
-    """Return the result of `ask`; retry after HubUnavailable, and raise it when no attempts or time are left.
+    """Return the result of `ask`; retry after HubUnavailable, and raise it when attempts or time run out.
 
     A read timeout from a host that has never responded is not retried. Emit Retrying about `what` for each failure, and
     Away every second while waiting for a host that has responded before.

@@ -58,11 +58,11 @@ class Routes:
         return max((one for one in usable if one not in download.suspects), key=lambda one: one.rate, default=None)
 
     def hopeless(self, digest: Digest) -> bool:
-        """Whether no route has the blob, and none that might is awaited."""
+        """Whether no route has the blob and no further route is awaited."""
         return not self.awaited and not self.able(digest)
 
     def askable(self, among: Collection[Route], now: float) -> Callable[[File], bool]:
-        """Return a test whether any route of `among` can serve a file now; the test raises if the file is hopeless."""
+        """Return a predicate: whether a route of `among` can serve a file now. It raises `why(file)` if hopeless."""
 
         def is_askable(file: File) -> bool:
             if self.hopeless(file.digest):

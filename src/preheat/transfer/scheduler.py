@@ -56,7 +56,7 @@ class Scheduler:
         self._allowance = int(self._left * _IN_VAIN)
 
     def take(self) -> Flight | Download | None:
-        """Return a part to download or a file to verify and store; block until there is one; None at the end."""
+        """Return a part to download or a file to seal (verify and store); block until there is one; None at the end."""
         while True:
             with self.changed:
                 if self.stopping:
@@ -148,7 +148,7 @@ class Scheduler:
                 download.partial.close()
 
     def join(self, route: Route | None) -> None:
-        """Add a route that was awaited; None if there turned out to be no such route."""
+        """Add an awaited route; None if none was found."""
         with self.changed:
             self.routes.awaited -= 1
             if route is not None:

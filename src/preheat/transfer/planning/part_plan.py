@@ -43,7 +43,7 @@ def carve(gaps: list[ByteRange], size: int) -> tuple[ByteRange, list[ByteRange]]
 
 
 def urgent(gaps: list[ByteRange], wanted: int) -> list[ByteRange]:
-    """Move the gap that starts at, or is split at, byte `wanted` to the front; the others keep their order."""
+    """Move the missing bytes from `wanted` to the end of their gap to the front; the others keep their order."""
     for at, (start, stop) in enumerate(gaps):
         if start <= wanted < stop:
             front = [ByteRange(start, wanted)] if start < wanted else []
