@@ -9,7 +9,7 @@ from preheat.core.snapshot import File
 
 
 class Resolved(msgspec.Struct, frozen=True):
-    """A ref was resolved to `files` files (`size` bytes); `missing_files` of them (`missing` bytes) must be downloaded."""
+    """A ref was resolved to `files` files (`size` bytes); `missing_files` of them (`missing` bytes) are missing."""
 
     ref: Ref
     commit: str
