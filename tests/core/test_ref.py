@@ -98,11 +98,11 @@ def test_an_address_in_this_network_may_go_unencrypted(host: str) -> None:
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("https://example.org/f.bin", "does not say its digest"),
-        ("https://example.org/f.bin#md5=0", "does not say its digest"),
+        ("https://example.org/f.bin", "is not an address with a digest"),
+        ("https://example.org/f.bin#md5=0", "is not an address with a digest"),
         (f"https://example.org/f.bin#sha512={HEX}", "not an address with a digest"),
         (f"https:///f.bin#sha256={HEX}", "not an address"),
-        (f"https://example.org:99999/f.bin#sha256={HEX}", "does not say"),
+        (f"https://example.org:99999/f.bin#sha256={HEX}", "is not an address with a digest"),
         (f"https://exa mple.org/f.bin#sha256={HEX}", "not an address"),
         (f"https://example.org/#sha256={HEX}", "names no file"),
         (f"https://example.org/a/..#sha256={HEX}", "names no file"),

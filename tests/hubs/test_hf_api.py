@@ -80,16 +80,16 @@ def test_an_empty_repository_has_no_files_rather_than_unknown_ones() -> None:
 @pytest.mark.parametrize(
     ("document", "words"),
     [
-        (b"", "cannot be understood"),
-        (b"<html>login</html>", "cannot be understood"),
-        (b"[" * 100_000, "cannot be understood"),
-        (b'{"sha": 7}', "cannot be understood"),
+        (b"", "is invalid"),
+        (b"<html>login</html>", "is invalid"),
+        (b"[" * 100_000, "is invalid"),
+        (b'{"sha": 7}', "is invalid"),
         (b'{"id": "acme/tiny"}', "sha"),
-        (b'{"sha": "main"}', "not a commit"),
-        (b'{"sha": "../../../etc"}', "not a commit"),
+        (b'{"sha": "main"}', "invalid commit"),
+        (b'{"sha": "../../../etc"}', "invalid commit"),
         (
             json.dumps({"sha": COMMIT, "siblings": [{"rfilename": "a", "size": 1, "blobId": "xyz"}]}).encode(),
-            "a digest that is none",
+            "invalid digest",
         ),
     ],
 )

@@ -110,21 +110,21 @@ def test_reads_which_branches_and_tags_there_are() -> None:
 @pytest.mark.parametrize(
     ("document", "kind", "words"),
     [
-        (b"", HubError, "cannot be understood"),
-        (b"<html>login</html>", HubError, "cannot be understood"),
-        (b"[" * 100_000, HubError, "cannot be understood"),
-        (_json({"Code": 200, "Data": {"Files": [{"Type": "blob"}]}}), HubError, "cannot be understood"),
+        (b"", HubError, "is invalid"),
+        (b"<html>login</html>", HubError, "is invalid"),
+        (b"[" * 100_000, HubError, "is invalid"),
+        (_json({"Code": 200, "Data": {"Files": [{"Type": "blob"}]}}), HubError, "is invalid"),
         (_json({"Code": 200, "Data": {"Files": [{"Path": "a", "Size": 1}]}}), HubError, "without its size or sha256"),
         (_json({"Code": 200, "Data": {"Files": [{"Path": "a", "Sha256": HEX}]}}), HubError, "without its size"),
         (
             _json({"Code": 200, "Data": {"Files": [{"Path": "a", "Size": 1, "Sha256": "xyz"}]}}),
             HubError,
-            "that is none",
+            "invalid digest",
         ),
         (
             _json({"Code": 200, "Data": {"Files": [{"Path": "../a", "Size": 1, "Sha256": HEX}]}}),
             IntegrityError,
-            "cannot be",
+            "invalid path",
         ),
         (_json({"Code": 404, "Message": "gone", "Data": None}), NotFound, "gone"),
         (_json({"Code": 10010205001, "Message": "no such thing", "Data": None}), HubError, "no such thing"),

@@ -199,7 +199,7 @@ def test_a_file_whose_ranges_are_answered_oddly_is_read_whole(
 @pytest.mark.parametrize(
     ("fault", "kind", "words"),
     [
-        (_packed, HubError, "packed"),
+        (_packed, HubError, "compressed"),
         (lambda request, full: Answer(416, {"Content-Length": "0"}), IntegrityError, "fewer"),
     ],
 )
@@ -256,8 +256,8 @@ def _first_page(full: Answer, following: str) -> Answer:
         (refuses(403, "no"), AccessDenied, "denied"),
         (refuses(503, "later", Retry_After="3"), HubUnavailable, "503"),
         (refuses(418, "teapot"), HubError, "418"),
-        (_packed, HubError, "how large"),
-        (lambda request, full: Answer(206, {"Content-Length": "1"}, b"x"), HubError, "how large"),
+        (_packed, HubError, "file's size"),
+        (lambda request, full: Answer(206, {"Content-Length": "1"}, b"x"), HubError, "file's size"),
     ],
 )
 def test_an_address_that_does_not_answer_as_it_should_says_why(

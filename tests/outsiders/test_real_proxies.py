@@ -88,7 +88,7 @@ def test_a_proxy_that_does_not_speak_tls(preheat: Preheat) -> None:
     with squid() as url:
         told = preheat("pull", "acme/tiny", "--json", all_proxy=url.replace("http", "https"))
         assert told.status == 3
-        assert "does not speak TLS" in told.last["message"], told.last
+        assert "does not support TLS" in told.last["message"], told.last
 
 
 def test_mirror(proxy: str, preheat: Preheat, hub: FlakyHub, model: Path) -> None:

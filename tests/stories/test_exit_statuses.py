@@ -148,7 +148,7 @@ def without_home(preheat: Preheat, *words: str) -> subprocess.CompletedProcess[s
 def test_without_a_home_folder_the_hint_says_what_to_name(preheat: Preheat, words: tuple[str, ...]) -> None:
     told = without_home(preheat, *words)
     assert told.returncode == 2, told.stderr
-    assert "--library" in told.stderr or "write it out" in told.stderr
+    assert "--library" in told.stderr or "absolute path" in told.stderr
     assert list((preheat.folder / "somewhere").iterdir()) == []
 
 

@@ -83,7 +83,7 @@ def test_a_commit_of_modelscope_is_found_while_a_branch_has_its_files(
         elsewhere = ("--library", str(tmp_path / "too late"))
         told = preheat("pull", f"ms:acme/changing@{commit}", *elsewhere, MODELSCOPE_ENDPOINT=hub.url)
         assert told.status == 3
-        assert "has the files of that commit" in told.err
+        assert "contains the files of that commit" in told.err
         assert "preheat pull ms:acme/changing" in told.err
 
 

@@ -70,7 +70,7 @@ def test_an_answer_shorter_than_the_listing_says_is_refused(
 )
 def test_a_file_name_that_leads_out_is_refused(preheat: Preheat, hub: FlakyHub, path: str) -> None:
     hub.fails("/api/", says('"same.json"', f'"{path}"'))
-    failed(preheat("pull", "acme/tiny"), 4, "cannot be a file of a repository")
+    failed(preheat("pull", "acme/tiny"), 4, "invalid path or size")
     assert not hub.asked("/resolve/")
     assert not list(preheat.folder.rglob("outside"))
 
@@ -94,7 +94,7 @@ def test_a_hub_that_lists_a_file_twice_is_refused(preheat: Preheat, hub: FlakyHu
     hub.fails("/api/", says('"same.json"', '"config.json"'))
     told = preheat("pull", "acme/tiny")
     assert told.status == 4
-    assert "the hub names a file of hf:acme/tiny twice" in told.err
+    assert "the hub lists a file of hf:acme/tiny twice" in told.err
 
 
 # ---- failures that pass -------------------------------------------------------------------------------------------

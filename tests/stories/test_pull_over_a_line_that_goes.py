@@ -59,7 +59,7 @@ def test_a_line_that_stays_away_is_given_up_on_and_the_next_pull_goes_on(
     line.cut()
     told = running.ended()
     assert told.status == 3
-    assert "waited for 2 s" in told.last["message"]
+    assert "gave up after 2 s" in told.last["message"]
     assert "--patience" in told.last["hint"]
     line.restore()
     assert preheat("pull", "acme/tiny", "--endpoint", f"hf={line.url}").status == 0

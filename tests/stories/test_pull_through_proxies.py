@@ -146,7 +146,7 @@ def test_a_proxy_that_is_down_is_named(preheat: Preheat, hub: FlakyHub) -> None:
 def test_a_proxy_without_tls_is_told_from_one_with_it(preheat: Preheat) -> None:
     with proxying() as proxy:
         told = pull(preheat, https_proxy=proxy.url.replace("http:", "https:"))
-        failed(told, "does not speak TLS", "https_proxy=http://127.0.0.1:")
+        failed(told, "does not support TLS", "https_proxy=http://127.0.0.1:")
 
 
 def test_a_certificate_behind_a_proxy_is_told_from_the_proxys(preheat: Preheat, hub: FlakyHub) -> None:

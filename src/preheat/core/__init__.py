@@ -1,1 +1,1 @@
-"""The nouns that every room uses: refs, snapshots, digests, events and errors."""
+"""Types shared by all packages: refs, snapshots, digests, events and errors."""

@@ -13,13 +13,13 @@ _HEX_LENGTH = {SHA256: 64, GIT_SHA1: 40}
 
 
 class Hasher(Protocol):
-    """What hashlib's objects do that is needed here."""
+    """The part of hashlib's interface that preheat uses."""
 
     def update(self, data: bytes | bytearray | memoryview, /) -> None:
-        """Take in the bytes that follow."""
+        """Hash the next bytes."""
 
     def hexdigest(self) -> str:
-        """Say the hash of all bytes so far."""
+        """Return the hash of all bytes so far, in hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -27,7 +27,7 @@ class Digest:
     r"""An algorithm and a lower-case hexadecimal value, written `algorithm:hex`.
 
     `sha256` is FIPS 180-4 over the bytes; `git-sha1` is git's blob object name, SHA-1 over
-    `blob <size>\0` and the bytes (git-hash-object(1)), which hubs give for files outside LFS.
+    `blob <size>\0` and the bytes (git-hash-object(1)), which hubs use for files outside LFS.
     """
 
     algorithm: str
@@ -43,7 +43,7 @@ class Digest:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `algorithm:hex`; raise UsageError if it is not that."""
+        """Parse `algorithm:hex`; raise UsageError if it is invalid."""
         algorithm, _, value = text.partition(":")
         return cls(algorithm, value.lower())
 
@@ -51,22 +51,22 @@ class Digest:
         return f"{self.algorithm}:{self.hex}"
 
     def hasher(self, size: int) -> Hasher:
-        """Begin this digest's hash, for `size` bytes to come."""
+        """Return a hasher of this algorithm for `size` bytes."""
         return hasher(self.algorithm, size)
 
 
 def hasher(algorithm: str, size: int) -> Hasher:
-    """Begin the hash of `size` bytes to come by `algorithm`."""
+    """Return a new hasher of `algorithm`; `size` is the number of bytes it will get (git-sha1 hashes it first)."""
     if algorithm == SHA256:
         return hashlib.sha256()
     return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
 
 
 def sha256(value: str) -> Digest:
-    """Name a sha256 by its hexadecimal digits."""
+    """Return a sha256 digest from its hexadecimal digits."""
     return Digest(SHA256, value)
 
 
 def git_sha1(value: str) -> Digest:
-    """Name a git blob by its hexadecimal digits."""
+    """Return a git-sha1 digest from its hexadecimal digits."""
     return Digest(GIT_SHA1, value)

@@ -1,11 +1,11 @@
-"""Errors: what failed, with which thing, and what to type next."""
+"""Errors: the exceptions of preheat, with their exit status and a hint."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Self
 
 
 class PreheatError(Exception):
-    """Say what happened (`message`) and what to do about it (`hint`); `exit_status` is the command's."""
+    """Base of all errors: `message` describes the failure, `hint` what to do about it, `exit_status` is preheat's."""
 
     exit_status: ClassVar[int] = 1
 
@@ -15,26 +15,26 @@ class PreheatError(Exception):
         self.hint = hint
 
     def again(self) -> Self:
-        """Return one that says the same, without its history: what is raised more than once collects them all."""
+        """Return a copy without traceback and cause; an error raised twice would collect both tracebacks."""
         copy = type(self)(self.message, hint=self.hint)
         copy.__dict__.update(self.__dict__)
         return copy
 
 
 class UsageError(PreheatError):
-    """The words cannot be meant."""
+    """Invalid arguments or settings."""
 
     exit_status = 2
 
 
 class HubError(PreheatError):
-    """A hub said no."""
+    """A hub rejected a request, or its response is invalid."""
 
     exit_status = 3
 
 
 class NotFound(HubError):
-    """The hub has no such repository, revision or file. `hidden`: no repository, or one that it does not show."""
+    """The hub has no such repository, revision or file. `hidden`: the repository is missing or not visible."""
 
     def __init__(self, message: str, *, hint: str = "", hidden: bool = False) -> None:
         super().__init__(message, hint=hint)
@@ -42,7 +42,7 @@ class NotFound(HubError):
 
 
 class AccessDenied(HubError):
-    """The hub wants a token, another token, or terms accepted: then it is `gated`."""
+    """The hub requires a token, another token, or acceptance of terms. `gated`: it is the terms."""
 
     def __init__(self, message: str, *, hint: str = "", gated: bool = False) -> None:
         super().__init__(message, hint=hint)
@@ -50,10 +50,10 @@ class AccessDenied(HubError):
 
 
 class HubUnavailable(HubError):
-    """The hub did not answer, or asked to come again later. `wait_s` is how much later, when it said.
+    """The hub cannot be reached, or asked to retry later.
 
-    `status` is that of its answer, 0 if there was none. `silent`: it was waited for until the read timeout. `seen`: the
-    same host has answered this process before.
+    `wait_s`: seconds until a retry, if the hub sent them. `status`: the response's status, 0 without a response.
+    `silent`: the read timed out. `seen`: this process has had a response from the same host before.
     """
 
     def __init__(
@@ -74,31 +74,31 @@ class HubUnavailable(HubError):
 
 
 class NoRanges(HubError):
-    """The hub sends files whole or not at all."""
+    """The hub does not support range requests for a file."""
 
 
 class IntegrityError(PreheatError):
-    """The bytes are not the bytes asked for."""
+    """The bytes do not match the expected digest or size."""
 
     exit_status = 4
 
 
 class LibraryError(PreheatError):
-    """The library cannot give or take what was asked."""
+    """The library cannot be read or written, or lacks a requested model."""
 
     exit_status = 5
 
 
 class NotPreloaded(LibraryError):
-    """It is not in the library."""
+    """A model or file is missing from the library."""
 
 
 class NoSpace(LibraryError):
-    """The disk is full, or would be."""
+    """The disk has too little free space."""
 
 
 class Incomplete(LibraryError):
-    """Some of what was asked was done, and some was not. `figures` are those of what was done."""
+    """Only a part of the work was done. `figures`: the counts of that part."""
 
     def __init__(self, message: str, *, hint: str = "", figures: Mapping[str, object] | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -106,7 +106,7 @@ class Incomplete(LibraryError):
 
 
 class Occupied(LibraryError):
-    """Files that preheat did not place, with other bytes, lie where a view's are to be. `paths` are all of them."""
+    """A view's paths are taken by other files that preheat did not place. `paths`: all of them."""
 
     def __init__(self, message: str, *, hint: str = "", paths: tuple[str, ...] = ()) -> None:
         super().__init__(message, hint=hint)
@@ -114,14 +114,14 @@ class Occupied(LibraryError):
 
 
 class Busy(LibraryError):
-    """Another process holds it."""
+    """Another process holds the lock."""
 
 
 SOURCE, TARGET = "source", "target"
 
 
 class ImageError(PreheatError):
-    """An image cannot be read or written. `end` says which end failed: source or target; empty for neither."""
+    """An image cannot be read or written. `end`: the end that failed, `source` or `target`, or empty."""
 
     exit_status = 6
 
@@ -131,7 +131,7 @@ class ImageError(PreheatError):
 
 
 class AppError(PreheatError):
-    """The app did not start, would not stay, or went online. `tail` is the last it said."""
+    """The app did not start, did not keep running, or went online. `tail`: the last lines of its output."""
 
     exit_status = 7
 
@@ -141,6 +141,6 @@ class AppError(PreheatError):
 
 
 class CheckFailed(PreheatError):
-    """Looked at, and found wanting."""
+    """A check found a problem."""
 
     exit_status = 8

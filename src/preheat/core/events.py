@@ -1,4 +1,4 @@
-"""Events: facts that verbs report while they work; the listener decides how to print them."""
+"""Events: progress that verbs report while they work; the listener decides how to print them."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,7 +9,7 @@ from preheat.core.snapshot import File
 
 
 class Resolved(msgspec.Struct, frozen=True):
-    """A ref was found: `size` bytes in `files` files, of which `missing` bytes in `missing_files` are to come."""
+    """A ref was resolved to `files` files (`size` bytes); `missing_files` of them (`missing` bytes) are missing."""
 
     ref: Ref
     commit: str
@@ -20,28 +20,28 @@ class Resolved(msgspec.Struct, frozen=True):
 
 
 class Noted(msgspec.Struct, frozen=True):
-    """Something a person should know before it surprises them: `what` it is about, and what is so, in words."""
+    """A notice for the user: the subject (`what`) and the text (`said`)."""
 
     what: str
     said: str
 
 
 class Received(msgspec.Struct, frozen=True):
-    """`size` more bytes of `file` reached the disk."""
+    """`size` more bytes of `file` were written to disk."""
 
     file: File
     size: int
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """Another process is fetching `file`, and has `done` bytes of it."""
+    """Another process is downloading `file`, and has `done` bytes of it."""
 
     file: File
     done: int
 
 
 class Retrying(msgspec.Struct, frozen=True):
-    """A part of `file` failed for `reason` and is asked for again in `wait_s` seconds."""
+    """A request for `what` failed for `reason`, and is retried in `wait_s` seconds."""
 
     what: str
     reason: str
@@ -49,9 +49,9 @@ class Retrying(msgspec.Struct, frozen=True):
 
 
 class Away(msgspec.Struct, frozen=True):
-    """`what` cannot be reached any more, for `reason`: it is tried again in `wait_s` seconds, given up on in `left_s`.
+    """`what` has become unreachable, for `reason`: it is retried in `wait_s` seconds, and given up in `left_s`.
 
-    Emitted about once a second while it is waited for.
+    Emitted about once a second during the wait.
     """
 
     what: str
@@ -61,13 +61,13 @@ class Away(msgspec.Struct, frozen=True):
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """`file` is in the library, whole and verified."""
+    """`file` was verified and stored in the library."""
 
     file: File
 
 
 class Scanned(msgspec.Struct, frozen=True):
-    """`what` can run code when it is loaded: `level` is the verdict's on it, `said` the verdict in words."""
+    """The file `what` can run code when it is loaded: `level` is its verdict's level, `said` the verdict in words."""
 
     what: str
     level: str
@@ -75,9 +75,9 @@ class Scanned(msgspec.Struct, frozen=True):
 
 
 class Placed(msgspec.Struct, frozen=True):
-    """A view of `ref` was placed at `path`: so many files linked in each way, and so many bytes in a second copy.
+    """A view of `ref` was placed at `path`: `links` counts files per kind of link, `copied` the bytes copied.
 
-    What was in place before counts nowhere.
+    Files that were already in place are not counted.
     """
 
     ref: Ref
@@ -88,22 +88,22 @@ class Placed(msgspec.Struct, frozen=True):
 
 
 class MovedAside(msgspec.Struct, frozen=True):
-    """What lay at `path`, and preheat had not placed, is at `to` now."""
+    """A file at `path` that preheat had not placed was moved to `to`."""
 
     path: str
     to: str
 
 
 class Serving(msgspec.Struct, frozen=True):
-    """A server answers at `url`."""
+    """A server is ready at `url`."""
 
     url: str
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """A server answered a request with `status` and sent `sent` bytes of body; `path` is without secrets.
+    """A server responded to a request with `status` and `sent` bytes of body; secrets are removed from `path`.
 
-    `of_file` says that these were of a file of a model's, and not of a document about it.
+    `of_file`: the body was a model's file, not an API document.
     """
 
     client: str
@@ -117,9 +117,9 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class Evicted(msgspec.Struct, frozen=True):
-    """A mirror removed a version to keep its library below the cap: `size` bytes on disk are free again.
+    """A mirror evicted a version to keep its library below the size cap, which freed `size` bytes on disk.
 
-    `ref` is the repository on its default branch; `revisions` are the branches and tags that named the commit.
+    `ref` is the repository on its default branch; `revisions` are the branches and tags that pointed to the commit.
     """
 
     ref: Ref
@@ -129,7 +129,7 @@ class Evicted(msgspec.Struct, frozen=True):
 
 
 class AppChanged(msgspec.Struct, frozen=True):
-    """The app's life moved to `life` (starting, running, backoff, stopped, fatal); `detail` says why, in words."""
+    """The app's state changed to `life` (starting, running, backoff, stopped, fatal); `detail`: why, in words."""
 
     life: str
     detail: str
@@ -137,10 +137,10 @@ class AppChanged(msgspec.Struct, frozen=True):
 
 
 class NetworkSeen(msgspec.Struct, frozen=True):
-    """The app's whole process tree tried `outbound` times to reach others: connections and lookups of names together.
+    """The app and its child processes made `outbound` network requests: connections and DNS lookups.
 
-    `lookups` is how many of them were lookups. `places` says where, most tried first, with the names that were looked
-    up; `blind_spots` what could not be seen, in words: a count with any is no proof.
+    `lookups`: how many of them were DNS lookups. `places`: their destinations and the names looked up, most frequent
+    first. `blind_spots`: traffic that could not be observed, in words; with any of them, the counts prove nothing.
     """
 
     outbound: int
@@ -150,7 +150,7 @@ class NetworkSeen(msgspec.Struct, frozen=True):
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """`size` bytes in `files` files are to be read, to `purpose` them."""
+    """`size` bytes in `files` files will be read; `purpose` is a verb phrase, such as `verify`."""
 
     purpose: str
     files: int
@@ -164,9 +164,9 @@ class Read(msgspec.Struct, frozen=True):
 
 
 class Rotten(msgspec.Struct, frozen=True):
-    """The blob `digest` is not what its name says, for `reason`, and the files `paths` need it.
+    """The blob `digest` is corrupt, for `reason`, and the files `paths` need it.
 
-    It was moved to `moved_to`; it was not where that is empty, as the library cannot be written.
+    It was moved to `moved_to`; empty if the library is read-only, so that it was not moved.
     """
 
     digest: str
@@ -176,14 +176,14 @@ class Rotten(msgspec.Struct, frozen=True):
 
 
 class Mended(msgspec.Struct, frozen=True):
-    """The rotten blob `digest` is here again, whole and verified; `error` says why it is not."""
+    """The corrupt blob `digest` was downloaded again and verified; if that failed, `error` is the reason."""
 
     digest: str
     error: str
 
 
 class Adopted(msgspec.Struct, frozen=True):
-    """A version found in a cache is in the library: `size` bytes in `files` files; `links` counts how they came in."""
+    """A version from a cache was added to the library: `size` bytes in `files` files; `links` counts the link kinds."""
 
     ref: Ref
     commit: str
@@ -193,14 +193,14 @@ class Adopted(msgspec.Struct, frozen=True):
 
 
 class LeftOut(msgspec.Struct, frozen=True):
-    """Something in a cache was left where it is, for `reason`."""
+    """A file in a cache was not adopted, for `reason`."""
 
     path: str
     reason: str
 
 
 class Unneeded(msgspec.Struct, frozen=True):
-    """Nothing needs `what`, of `size` bytes on disk; or something holds it, for a reason."""
+    """`what`, of `size` bytes on disk, can be deleted; or it is kept for the reason `held`."""
 
     what: str
     size: int
@@ -208,7 +208,7 @@ class Unneeded(msgspec.Struct, frozen=True):
 
 
 class LayerPut(msgspec.Struct, frozen=True):
-    """A layer is where the image goes. `how`: it was here already, is shared, was written, sent or mounted."""
+    """A layer is at the image's target. `how`: already present, shared, written, sent or mounted."""
 
     name: str
     digest: str

@@ -18,17 +18,16 @@ _UV_TOOLS, _UV_COMMANDS = ".local/share/uv/tools", ".local/bin"
 
 
 def is_installed(module: str) -> bool:
-    """Return whether `module` can be imported here, without importing it."""
+    """Return whether `module` can be imported, without importing it."""
     return importlib.util.find_spec(module) is not None
 
 
 def how_to_install(distribution: str, prefix: Path | None = None, home: Path | None = None) -> str:
-    """Return the shell command that adds `distribution` to the environment that this preheat runs in.
+    """Return the shell command that installs `distribution` into the environment `prefix` (default: `sys.prefix`).
 
-    That environment is `prefix` (default: `sys.prefix`), its user's home is `home`.
-
-    pip, pipx and `uv tool` each have a way of their own. An extra (`preheat[scan]`) would not do: it needs the index or
-    folder that preheat came from, and pipx and uv would install a second preheat, or none.
+    The command uses pip, pipx or `uv tool`, whichever installed preheat; `home` is the user's home folder. It does not
+    use an extra (`preheat[scan]`): that requires the index or folder that preheat was installed from, and pipx and uv
+    would install a second preheat, or none.
     """
     prefix, home = prefix or Path(sys.prefix), home or Path.home()
     wanted = _with_bound(distribution)
@@ -39,12 +38,12 @@ def how_to_install(distribution: str, prefix: Path | None = None, home: Path | N
     if not is_installed("pip"):
         return _by_uv_pip(wanted, prefix)
     system = sys.prefix == sys.base_prefix and Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED").is_file()
-    # A preheat in such a Python was installed with this option too: without it, pip refuses.
+    # preheat itself was installed into this Python with the same option: pip refuses to install without it.
     return _line([], sys.executable, "-m", "pip", "install", *["--break-system-packages"] * system, wanted)
 
 
 def _with_bound(distribution: str) -> str:
-    """Return the requirement on `distribution` that preheat's own metadata states, without its marker."""
+    """Return `distribution` with the version bounds from preheat's metadata, without the marker."""
     try:
         stated = importlib.metadata.requires(_NAME) or []
     except importlib.metadata.PackageNotFoundError:
@@ -64,9 +63,10 @@ def _by_pipx(wanted: str, prefix: Path, home: Path) -> str:
 
 
 def _by_uv_tool(wanted: str, prefix: Path, home: Path) -> str:
-    """Install preheat once more from where it came, with all that was beside it: uv has no way to add one package.
+    """Return the command that reinstalls preheat, its earlier `--with` packages and `wanted`, from the same source.
 
-    Return an empty string if the receipt does not say from where, or if what it names is gone.
+    uv cannot add a package to an installed tool. Return an empty string if the receipt does not contain the source, or
+    if the source no longer exists.
     """
     try:
         tool = tomllib.loads((prefix / "uv-receipt.toml").read_text(encoding="utf-8"))["tool"]
@@ -92,7 +92,7 @@ def _by_uv_pip(wanted: str, prefix: Path) -> str:
 
 
 def _source(requirement: Mapping[str, Any]) -> list[str]:
-    """Return the words that name where a requirement of uv's receipt comes from; none if that is gone or unknown."""
+    """Return the uv arguments for a requirement of uv's receipt; empty if its source is missing or unknown."""
     extras = f"[{','.join(requirement['extras'])}]" if requirement.get("extras") else ""
     named = f"{requirement['name']}{extras}"
     if "editable" in requirement:
@@ -112,5 +112,5 @@ def _source(requirement: Mapping[str, Any]) -> list[str]:
 
 
 def _line(variables: Sequence[tuple[str, Path]], *words: str) -> str:
-    """Write a line for a shell: `variables`, set for this command alone, and its words."""
+    """Return a shell command: assignments of `variables` for this command, then its words, quoted."""
     return " ".join([*(f"{name}={shlex.quote(str(value))}" for name, value in variables), shlex.join(words)])

@@ -1,18 +1,18 @@
-"""Placement: what is known about a file in a view: who placed it, its digest, and its stat at that time."""
+"""Placement: the record of a file in a view: whether preheat or the user placed it, its digest and its stat."""
 
 import os
 from dataclasses import dataclass
 
 from preheat.core.digest import Digest
 
-# Placed by preheat; about to be; the user's own with the right bytes; the user's own with others, to be left.
+# Placed by preheat; about to be placed; the user's file with the same bytes; the user's file with other bytes (kept).
 OURS, BEGUN, THEIRS, KEPT = "ours", "begun", "theirs", "kept"
 WORDS = (OURS, BEGUN, THEIRS, KEPT)
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a file looks: its inode, size in bytes, and times of modification and of change, in ns of the epoch."""
+    """A file's stat: its inode, size in bytes, mtime and ctime in ns since the epoch."""
 
     inode: int = 0
     size: int = 0
@@ -21,19 +21,19 @@ class Look:
 
     @classmethod
     def of(cls, status: os.stat_result) -> "Look":
-        """Return the look of a file with this status."""
+        """Return the Look for a stat result."""
         return cls(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
     def resembles(self, other: "Look") -> bool:
-        """Return whether all but the time of change are equal, which a new name or another mode moves too."""
+        """Return whether all but the ctime are equal; a rename or chmod changes the ctime too."""
         return (self.inode, self.size, self.mtime_ns) == (other.inode, other.size, other.mtime_ns)
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One line about one path; of several, the newest counts. `at_ns` is when it was written, in ns of the epoch.
+    """A record of one path; the newest of several counts. `at_ns`: when it was written, in ns since the epoch.
 
-    A mark without a look, as one that was BEGUN, says whose the path is, and nothing about what lies there now.
+    A mark with an empty look, such as BEGUN, records who owns the path, but not the state of the file.
     """
 
     word: str

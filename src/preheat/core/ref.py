@@ -1,4 +1,4 @@
-"""Ref: the name of a model as a user types it; a branch in it may move."""
+"""Ref: the name of a model as a user types it; its revision may be a branch, which can move."""
 
 import hashlib
 import ipaddress
@@ -24,7 +24,7 @@ _KINDS = {
 _BRANCHES = {MODELSCOPE: "master"}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _LONGEST_SLUG, _LONGEST_NAME = 200, 255  # a file's name has at most 255 bytes: NAME_MAX of limits.h
-# What signs an address for a while; a record would keep it.
+# Query parameters of signed addresses: a record must not store them.
 _SIGNED = re.compile(
     r"signature|token|credential|password|secret|api-?key|x-amz-.*|x-goog-.*|sig|policy", re.IGNORECASE
 )
@@ -36,7 +36,7 @@ _HINT = "a model is owner/name[@revision], hf:datasets/owner/name, ms:owner/name
 class Ref:
     """A repository on a hub and a revision of it: branch, tag or commit.
 
-    Of `url`, the repository is the address with its `#sha256=`, which is also what pins it.
+    For the hub `url`, the repository is the address including `#sha256=`, which also pins it.
     """
 
     hub: str
@@ -46,7 +46,7 @@ class Ref:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `hf:owner/name@revision` and its kin; raise UsageError for anything else."""
+        """Parse a ref such as `hf:owner/name@revision`; raise UsageError if it is invalid."""
         scheme, colon, rest = text.partition(":")
         if not colon:
             scheme, rest = HUGGING_FACE, text
@@ -57,7 +57,7 @@ class Ref:
                 return cls._parse_url(text)
             case "file":
                 if any(0xD800 <= ord(letter) < 0xE000 for letter in rest):
-                    raise UsageError(f"{text!r} names a folder in letters that are not UTF-8", hint="rename it")
+                    raise UsageError(f"{text!r} names a folder whose name is not UTF-8", hint="rename it")
                 if not rest:
                     raise UsageError(f"{text!r} names no folder", hint="file:DIR")
                 return cls(FOLDER, MODEL, str(read_path(rest)))
@@ -86,19 +86,21 @@ class Ref:
             parts = urlsplit(address)
             host, port = parts.hostname or "", parts.port
         except (ValueError, UsageError) as error:
-            raise UsageError(f"{text!r} does not say its digest", hint="https://host/file#sha256=HEX") from error
+            raise UsageError(
+                f"{text!r} is not an address with a digest", hint="https://host/file#sha256=HEX"
+            ) from error
         if algorithm != SHA256 or not re.fullmatch(r"[!-~]+", address) or "\\" in address or not host or port == 0:
             raise UsageError(f"{text!r} is not an address with a digest", hint="https://host/file#sha256=HEX")
         if parts.username is not None or any(_SIGNED.fullmatch(name) for name, _ in parse_qsl(parts.query)):
-            # The message leaves the address out: it holds a secret.
+            # The message omits the address, since it contains a secret.
             raise UsageError(
-                f"the address at {host} holds a password or a signature, which would be kept in the record",
-                hint="use an address without; a hub's own name (hf:, ms:) for what needs a token",
+                f"the address at {host} contains a password or a signature, which would be stored in the record",
+                hint="use an address without one; for files that require a token, use hf: or ms:",
             )
         if not _file_name(parts.path):
             raise UsageError(f"{text!r} names no file", hint="https://host/file#sha256=HEX")
         if parts.scheme == "http" and not _near(host):
-            raise UsageError(f"{text!r} is not encrypted, and not in this network", hint="https://…")
+            raise UsageError(f"{text!r} is not encrypted, and not in the local network", hint="https://…")
         return cls(URL, MODEL, f"{address}#{digest.algorithm}={digest.hex}", digest.hex[:40])
 
     def __str__(self) -> str:
@@ -113,7 +115,7 @@ class Ref:
 
     @property
     def branch(self) -> str:
-        """The revision that is meant when none is said."""
+        """The default branch."""
         return _branch(self.hub)
 
     @property
@@ -123,25 +125,25 @@ class Ref:
 
     @property
     def address(self) -> str:
-        """Of a `url`: where to ask, without the digest."""
+        """For a `url`: the address without the digest."""
         return self.repo.partition("#")[0]
 
     @property
     def digest(self) -> Digest:
-        """Of a `url`: what the bytes there must hash to."""
+        """For a `url`: the expected digest of the file."""
         return Digest(SHA256, self.repo.rpartition("=")[2])
 
     @property
     def file_name(self) -> str:
-        """Of a `url`: the last segment of its path."""
+        """For a `url`: the last segment of its path."""
         return _file_name(urlsplit(self.address).path)
 
     @property
     def slug(self) -> str:
-        """One path segment for the repository: `models--owner--name`, as Hugging Face caches spell it.
+        """A folder name for the repository: `models--owner--name`, as in Hugging Face caches.
 
-        Of a `url`: `HOST--DIGEST--FILE`, with the digest of the whole address, at most 200 bytes. Any other that
-        would be too long for a file's name is shortened in the same way.
+        For a `url`: `HOST--DIGEST--FILE`, at most 200 bytes, with the digest of the whole address. Other names too
+        long for a file name are shortened in the same way.
         """
         if self.hub == URL:
             host = quote(urlsplit(self.address).netloc, safe="")
@@ -152,20 +154,22 @@ class Ref:
         return _short(f"{self.kind}s--{_short_digest(self.repo)}--", slug)
 
     def at(self, revision: str) -> "Ref":
-        """Name the same repository at another revision."""
+        """Return the same repository at another revision."""
         return replace(self, revision=revision)
 
 
 def read_path(text: str) -> Path:
-    """Return the absolute path that a person typed. Raise UsageError where its `~` names no home folder."""
+    """Return the absolute path for a path that a user typed. Raise UsageError if its `~` has no home folder."""
     try:
         return Path(text).expanduser().absolute()
     except RuntimeError as error:
-        raise UsageError(f"{text!r} begins with ~, and there is no such home folder", hint="write it out") from error
+        raise UsageError(
+            f"{text!r} begins with ~, but there is no such home folder", hint="use an absolute path"
+        ) from error
 
 
 def is_repository(ref: Ref) -> bool:
-    """Whether the repository's name is one that its hub could have: what came over a wire may be anything."""
+    """Whether the repository's name is valid on its hub; for refs from the network."""
     try:
         # The name alone, since `datasets/squad` would read as a model's owner and name.
         named = Ref.parse(f"{ref.hub}:{ref.repo}")
@@ -175,7 +179,7 @@ def is_repository(ref: Ref) -> bool:
 
 
 def is_revision(text: str) -> bool:
-    """Whether `text` could name a git branch, tag or commit (git-check-ref-format(1), the part that bites)."""
+    """Whether `text` is valid as a git branch, tag or commit (the main rules of git-check-ref-format(1))."""
     return bool(re.fullmatch(r"[^\x00-\x20\x7f~^:?*\[\\@]+", text)) and not re.search(
         r"\.\.|//|^/|/$|\.lock$|(^|/)\.|\.$", text
     )
@@ -186,14 +190,14 @@ def _branch(hub: str) -> str:
 
 
 def _file_name(path: str) -> str:
-    """Take the file's name out of an address; nothing when it could not be a file's."""
+    """Return the file name in the path of an address; empty if it is not a valid file name."""
     name = unquote(path.rpartition("/")[2])
     hostile = name in (".", "..") or re.search(r"[/\\\x00-\x1f\x7f]", name) or len(name.encode()) > 255
     return "" if hostile else name
 
 
 def _near(host: str) -> bool:
-    """Whether a host is this machine, or one of its own network's by the look of its name."""
+    """Whether a host is this machine or, judged by its address or name, in the local network."""
     try:
         return ipaddress.ip_address(host).is_private
     except ValueError:
@@ -201,7 +205,7 @@ def _near(host: str) -> bool:
 
 
 def _short(front: str, back: str) -> str:
-    """Join two, the second without its beginning if that would be too long: endings say more."""
+    """Join two texts, to at most 200 characters; the start of the second is cut off, as endings differ more."""
     return front + back[-(_LONGEST_SLUG - len(front)) :]
 
 

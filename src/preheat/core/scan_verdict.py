@@ -1,4 +1,4 @@
-"""Scan verdict: what a scanner found in a file that can run code when it is loaded."""
+"""Scan verdict: a scanner's findings for a file that can run code when it is loaded."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,13 @@ LEVELS = (CLEAN, SUSPICIOUS, DANGEROUS, UNSCANNED)
 
 @dataclass(frozen=True, slots=True)
 class ScanVerdict:
-    """How a file looked to `scanner`: its name and version.
+    """The verdict of `scanner` (name and version) on a file.
 
-    `clean`: it calls nothing, or what every checkpoint calls. `suspicious`: it calls names on neither of the scanner's
-    lists, as many honest checkpoints do, or it holds code. `dangerous`: it calls what no checkpoint should.
-    `unscanned`: the scanner could not read it. `found` names what it calls beyond the ordinary; `why` says what else it
-    holds, or why it was not scanned. A scanner knows what its lists know: clean is no promise.
+    Levels: `clean`: the file calls nothing, or only functions that every checkpoint calls. `suspicious`: it calls
+    functions on neither of the scanner's lists, as many honest checkpoints do, or it contains code. `dangerous`: it
+    calls functions that no checkpoint should call. `unscanned`: the scanner could not read it. `found`: unusual
+    functions that it calls. `why`: other findings, or why it was not scanned. A scanner is only as good as its lists:
+    `clean` is no guarantee.
     """
 
     level: str
@@ -23,7 +24,7 @@ class ScanVerdict:
 
     @property
     def unsafe(self) -> bool:
-        """Whether `refuse` refuses it: it is anything but clean."""
+        """Whether it is not clean, so that the scan policy `refuse` rejects it."""
         return self.level != CLEAN
 
     def __str__(self) -> str:

@@ -9,16 +9,16 @@ from preheat.core.digest import Digest
 from preheat.core.errors import IntegrityError, NotFound
 from preheat.core.ref import Ref
 
-# Without one of these, a pattern is the name of one file: traced recipes list thousands of them.
+# A pattern without these characters is a file name; traced recipes list thousands of names.
 _GLOB = frozenset("*?[")
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A path in a repository, its size in bytes and the digest its bytes must have.
+    """A file in a repository: its path, size in bytes and expected digest.
 
-    The path is relative, uses `/`, and cannot leave the folder it is placed in: anything else raises
-    IntegrityError, because only a broken or hostile hub says such a thing.
+    The path is relative, uses `/`, and cannot leave the folder it is placed in. Any other path raises IntegrityError,
+    because only a broken or hostile hub lists one.
     """
 
     path: str
@@ -37,14 +37,14 @@ class File:
             or not 0 <= self.size < 1 << 63
         ):
             raise IntegrityError(
-                f"the hub names a file {self.path!r} of {self.size} bytes, which cannot be a file of a repository",
+                f"the hub lists a file with an invalid path or size: {self.path!r}, {self.size} bytes",
                 hint="do not trust this hub; try another --endpoint",
             )
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The files of one commit. `ref` says what was asked for, `commit` what it meant."""
+    """The files of one commit: `ref` is the requested name, `commit` the commit that it resolved to."""
 
     ref: Ref
     commit: str
@@ -54,22 +54,22 @@ class Snapshot:
     def __post_init__(self) -> None:
         paths = {file.path: file for file in self.files}
         if len(paths) != len(self.files):
-            raise IntegrityError(f"the hub names a file of {self.ref} twice")
+            raise IntegrityError(f"the hub lists a file of {self.ref} twice")
         for path in paths:
             parent = path.rpartition("/")[0]
             while parent:
                 if parent in paths:
-                    raise IntegrityError(f"the hub says {parent!r} is both a file and a folder of {self.ref}")
+                    raise IntegrityError(f"the hub lists {parent!r} as both a file and a folder of {self.ref}")
                 parent = parent.rpartition("/")[0]
         object.__setattr__(self, "_by_path", paths)
 
     @property
     def size(self) -> int:
-        """Bytes in all files."""
+        """Total size of all files in bytes."""
         return sum(file.size for file in self.files)
 
     def named(self, ref: Ref) -> "Snapshot":
-        """Return the same commit under another of its names; O(1), as the files are shared."""
+        """Return the same commit under another ref; O(1), as the files are shared."""
         if ref == self.ref:
             return self
         twin = object.__new__(Snapshot)
@@ -78,9 +78,9 @@ class Snapshot:
         return twin
 
     def only(self, patterns: Sequence[str]) -> "Snapshot":
-        """Keep the files that match one of `patterns` (shell globs, `*` crosses `/`); no patterns keep all.
+        """Return the files that match one of `patterns` (shell globs; `*` also matches `/`); all without patterns.
 
-        Raise NotFound for a pattern that matches nothing.
+        Raise NotFound for a pattern without a match.
         """
         if not patterns:
             return self
@@ -99,27 +99,28 @@ class Snapshot:
         return replace(self, files=kept)
 
     def held_to(self, locked: "Snapshot") -> "Snapshot":
-        """Return these files, those that `locked` names with its digests: the bytes must have those, by any hash.
+        """Return these files with the digests of `locked` for the files that it lists.
 
-        Raise IntegrityError where a file that it names is missing, has another size, or is listed with another digest
-        of the same algorithm. A digest of another algorithm is not believed: only hashing can compare the two.
+        Raise IntegrityError if one of its files is missing here, or has another size or another digest of the same
+        algorithm. Digests of different algorithms cannot be compared; there the locked digest replaces the hub's, and
+        the download is verified against it.
         """
         for file in locked.files:
             listed = self.file(file.path)
             same_kind = listed is not None and listed.digest.algorithm == file.digest.algorithm
             if listed is None or listed.size != file.size or (same_kind and listed.digest != file.digest):
                 raise IntegrityError(
-                    f"{self.ref}: {file.path} is not what the lock says it is",
+                    f"{self.ref}: {file.path} does not match the lock",
                     hint="do not trust this hub; preheat lock --check lists what changed",
                 )
         return replace(self, files=tuple(locked.file(file.path) or file for file in self.files))
 
     def named_as(self, other: "Snapshot") -> "Snapshot":
-        """Return these files by the digests that `other` has for the same paths and sizes, by another algorithm."""
+        """Return these files with the digests of `other`, where its path and size match and its algorithm differs."""
         return replace(self, files=tuple(_named_as(file, other.file(file.path)) for file in self.files))
 
     def at_paths(self, of: "Snapshot") -> "Snapshot":
-        """Keep the files at the paths that `of` names, in its order, those that are here."""
+        """Return the files whose paths are also in `of`, in its order."""
         found = (self.file(file.path) for file in of.files)
         return replace(self, files=tuple(file for file in found if file is not None))
 

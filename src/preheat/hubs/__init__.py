@@ -1,1 +1,1 @@
-"""Where models come from: Hugging Face, ModelScope, a URL, a folder."""
+"""Model sources: Hugging Face, ModelScope, a URL, a folder."""

@@ -1,4 +1,4 @@
-"""Error boundary: convert an exception over a hub's invalid response to a hub error, so that the next hub is tried."""
+"""Error boundary: convert exceptions caused by a hub's invalid response to HubError, so the next hub is tried."""
 
 import functools
 from collections.abc import Callable
@@ -11,10 +11,7 @@ _Made = TypeVar("_Made")
 
 
 def blames_the_hub(method: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
-    """Have a method of a hub raise HubError for what cannot be read: numbers, addresses and texts of any size and kind.
-
-    Errors of ours pass as they are.
-    """
+    """Decorate a hub's method: exceptions from parsing its response become HubError; PreheatErrors pass unchanged."""
 
     @functools.wraps(method)
     def bounded(*given: _Given.args, **named: _Given.kwargs) -> _Made:
@@ -22,8 +19,8 @@ def blames_the_hub(method: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
             return method(*given, **named)
         except (ValueError, ArithmeticError, RecursionError, LookupError) as error:
             raise HubError(
-                f"the hub's answer cannot be understood: {type(error).__name__}: {str(error)[:200]!r}",
-                hint="try another --endpoint, or report it to whoever runs this one",
+                f"the hub's response is invalid: {type(error).__name__}: {str(error)[:200]!r}",
+                hint="try another --endpoint, or report it to the operator of this one",
             ) from error
 
     return bounded

@@ -1,4 +1,4 @@
-"""File range: part of a file over HTTP, from servers with range requests and from those without."""
+"""File range: read part of a file over HTTP, with or without the server's support for range requests."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -12,13 +12,13 @@ from preheat.hubs.hub import Reader
 from preheat.net.http import Transport
 from preheat.net.response import Stream
 
-_OTHER = "the file there is not the one listed; try another --endpoint"
+_OTHER = "the hub's file does not match its listing; try another --endpoint"
 _BUFFER = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class FileLocation:
-    """Where a file lies, what to say when asking for it there, and how to name it to people."""
+    """A file's address, the request headers for it, and its name in messages (`what`)."""
 
     url: str
     what: str
@@ -26,10 +26,7 @@ class FileLocation:
 
 
 class Ranges:
-    """Open parts of files through one transport; `read_error` says what another status than success means.
-
-    Threads may share it.
-    """
+    """Open parts of files through one transport; `read_error` converts an error status to an error. Thread-safe."""
 
     def __init__(self, transport: Transport, read_error: Callable[[Stream, str], PreheatError]) -> None:
         self._transport = transport
@@ -38,11 +35,11 @@ class Ranges:
         self._landings: dict[str, str] = {}
 
     def open(self, place: FileLocation, file: File, start: int, stop: int) -> Reader:
-        """Read bytes `start` up to, not including, `stop` of `file`, which lies there, and never one more.
+        """Return a reader for exactly the bytes `start` to `stop` (exclusive) of `file` at `place`.
 
-        Raise IntegrityError for an answer that is about other bytes. Raise NoRanges where a part was asked for and the
-        server sends everything, or a part that its headers do not describe as the one asked for; later calls for that
-        file ask for all of it. ModelScope has ranges for large files alone, so one file says nothing about others.
+        Raise IntegrityError for a response with other bytes. Raise NoRanges if the server ignores the range request or
+        its headers describe another range; later calls for that file request the whole file. This is tracked per file,
+        since ModelScope supports ranges for large files only.
         """
         if start >= stop:
             return _Empty()
@@ -58,17 +55,19 @@ class Ranges:
                 stream.status == 200 or (stream.status == 206 and not _is_part(stream, file, start, stop))
             ):
                 self._whole_only.add(file)
-                raise NoRanges(f"{file.path} can only be had whole there", hint="nothing to do: it only takes longer")
+                raise NoRanges(
+                    f"the hub serves {file.path} only as a whole", hint="nothing to do: it only takes longer"
+                )
             return self._part(stream, file, start, stop)
         except BaseException:
             stream.close()
             raise
 
     def _ask(self, place: FileLocation, asked: Mapping[str, str]) -> Stream:
-        """Ask where the file was found to lie, while that holds; else where the hub sends whoever asks.
+        """Request the redirect target known for `place` while it works, else the hub's address.
 
-        A hub answers for each part with a redirect, signed for an hour or so: that costs a round trip, and counts
-        against its limits. Where it leads, no credentials are sent.
+        Hubs redirect each request to an address that is signed for about an hour. Reusing it saves a round trip and
+        counts less against rate limits. No credentials are sent to it.
         """
         landing = self._landings.get(place.url)
         if landing is not None:
@@ -96,7 +95,7 @@ class Ranges:
                 _check_size(stream.headers, file)
                 _skip(stream, start, file)
             case _:
-                raise IntegrityError(f"{file.path} should have {file.size} bytes, the hub has fewer", hint=_OTHER)
+                raise IntegrityError(f"{file.path} should have {file.size} bytes, but the hub has fewer", hint=_OTHER)
         exact = stream.headers.get("Content-Length") == str(stop - start)
         return stream if exact else _Bounded(stream, stop - start)
 
@@ -107,7 +106,7 @@ def _origin(url: str) -> tuple[str, str]:
 
 
 class _Empty:
-    """No bytes, for which nobody needs to be asked."""
+    """A reader of an empty range, without a request."""
 
     prompt = True
 
@@ -124,7 +123,7 @@ class _Empty:
 
 
 class _Bounded:
-    """The first bytes of an answer that goes on."""
+    """A reader of the first `size` bytes of a longer response."""
 
     def __init__(self, stream: Stream, size: int) -> None:
         self._stream = stream
@@ -155,12 +154,12 @@ class _Bounded:
 
 
 def _check_plain(headers: Mapping[str, str], file: File) -> None:
-    """Refuse packed bytes: their places and their digest are not the file's."""
+    """Raise HubError for a compressed response: its offsets and digest are not those of the file."""
     encoding = headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("identity", ""):
         raise HubError(
-            f"asked for {file.path} as it is, the hub sends it packed ({encoding[:20]!r})",
-            hint="something on the way packs files; try another --endpoint",
+            f"the hub sends {file.path} compressed ({encoding[:20]!r}), although that was not requested",
+            hint="a proxy may compress files; try another --endpoint",
         )
 
 
@@ -168,37 +167,35 @@ def _check_range(headers: Mapping[str, str], file: File, start: int, stop: int) 
     said = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", headers.get("Content-Range", "").strip())
     if said is None or (int(said[1]), int(said[2]) + 1) != (start, stop) or said[3] not in ("*", str(file.size)):
         raise IntegrityError(
-            f"asked for bytes {start}-{stop - 1} of {file.size} of {file.path}, "
-            f"the hub sends {headers.get('Content-Range', 'some')[:100]!r}",
+            f"requested bytes {start}-{stop - 1} of {file.size} of {file.path}, "
+            f"but the hub sends {headers.get('Content-Range', 'some')[:100]!r}",
             hint=_OTHER,
         )
 
 
 def _is_part(stream: Stream, file: File, start: int, stop: int) -> bool:
-    """Whether a 206 answer's headers describe exactly the part that was asked for, as plain bytes."""
+    """Whether a 206 response's headers describe exactly the requested range, uncompressed."""
     length = stream.headers.get("Content-Length", "")
     try:
         _check_plain(stream.headers, file)
         _check_range(stream.headers, file, start, stop)
     except (HubError, IntegrityError):
         return False
-    # A server that promises fewer bytes than the range has would leave the reader to wait for the rest.
+    # With a Content-Length below the range's size, the reader would wait for the rest.
     return not length.isdecimal() or int(length) >= stop - start
 
 
 def _check_size(headers: Mapping[str, str], file: File) -> None:
     length = headers.get("Content-Length")
     if length is not None and length != str(file.size):
-        raise IntegrityError(f"{file.path} should have {file.size} bytes, the hub sends {length}", hint=_OTHER)
+        raise IntegrityError(f"{file.path} should have {file.size} bytes, but the hub sends {length}", hint=_OTHER)
 
 
 def _skip(stream: Stream, size: int, file: File) -> None:
-    """Read past what was not asked for: a hub that knows no ranges sends everything."""
+    """Read and discard `size` bytes: a hub without range requests sends the file from the start."""
     buffer = memoryview(bytearray(min(size, _BUFFER)))
     while size:
         count = stream.readinto(buffer[: min(size, len(buffer))])
         if count == 0:
-            raise HubUnavailable(
-                f"the hub ended its answer about {file.path} early", hint="pull again: it goes on where it was"
-            )
+            raise HubUnavailable(f"the hub ended its response for {file.path} early", hint="pull again to resume")
         size -= count

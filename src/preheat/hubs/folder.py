@@ -1,4 +1,4 @@
-"""Folder: a hub that is a folder on this machine, named `file:DIR`."""
+"""Folder: a local folder as a hub, named `file:DIR`."""
 
 import os
 import stat
@@ -17,7 +17,7 @@ from preheat.hubs.hub import Reader
 from preheat.hubs.listing_commit import listing_commit
 
 _SKIPPED = frozenset((".git", ".cache"))
-# Hubs keep larger files in LFS, named by sha256; what a folder says should look like what a hub would.
+# Hubs store larger files in LFS, with a sha256; a folder uses the same kinds of digests.
 _LFS_FROM = 1024 * 1024
 _CHUNK = 1024 * 1024
 _MOST_KNOWN = 10_000
@@ -25,9 +25,9 @@ _MOST_KNOWN = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """Resolve `file:` refs; the commit is made of the files, so that it is steady while they are.
+    """Resolve `file:` refs; the commit is a hash of the file list, so it changes only when the files change.
 
-    A file is read again only after its size, inode or time of change moved. Threads may share a Folder.
+    A file is hashed again only if its size, inode, mtime or ctime has changed. Thread-safe.
     """
 
     _known: dict[tuple[str, int, int, int, int], File] = field(default_factory=dict, init=False, repr=False)
@@ -36,24 +36,24 @@ class Folder:
     def resolve(self, ref: Ref) -> Snapshot:
         """See Hub.
 
-        Regular files, sorted by path; `.git` and `.cache` are left out. A link to a file inside counts as that file.
-        Any other link raises HubError, since to leave it out would be to keep half a model without a word.
+        Contains regular files, sorted by path, without `.git` and `.cache`. A link to a file inside counts as that
+        file. Any other link raises HubError, because skipping it could silently store an incomplete model.
         """
         root = Path(ref.repo)
         if not root.is_dir():
-            raise NotFound(f"{root} is not a folder", hint="file:DIR names a folder that is there")
+            raise NotFound(f"{root} is not a folder", hint="file:DIR must be an existing folder")
         try:
             files = tuple(self._file(root, path) for path in sorted(_paths(root)))
         except PermissionError as error:
-            raise AccessDenied(f"{error.filename} may not be read", hint="change its owner or mode") from error
+            raise AccessDenied(f"{error.filename} is not readable", hint="change its owner or mode") from error
         except OSError as error:
-            raise HubError(f"{root} cannot be read: {error}", hint="try again when nobody changes it") from error
+            raise HubError(f"{root} cannot be read: {error}", hint="try again when no process changes it") from error
         if len(self._known) > _MOST_KNOWN + 4 * len(files):
-            self._known.clear()  # what was known of files as they were before
+            self._known.clear()  # most entries are of earlier states of the files
         commit = listing_commit(files)
         if ref.revision not in ("main", commit):
             raise NotFound(
-                f"{root} is not at {ref.revision}: it is at {commit}", hint="a folder has only its present state"
+                f"{root} is not at {ref.revision}: it is at {commit}", hint="a folder has only its current state"
             )
         return Snapshot(ref, commit, files)
 
@@ -63,27 +63,29 @@ class Folder:
         try:
             reader = _Range(_inside(Path(snapshot.ref.repo), path), start, stop)
         except FileNotFoundError as error:
-            raise NotFound(f"{path} is gone", hint=f"preheat pull {snapshot.ref}, when nobody changes it") from error
+            raise NotFound(
+                f"{path} is gone", hint=f"preheat pull {snapshot.ref}, when no process changes it"
+            ) from error
         except PermissionError as error:
-            raise AccessDenied(f"{path} may not be read", hint="change its owner or mode") from error
+            raise AccessDenied(f"{path} is not readable", hint="change its owner or mode") from error
         except OSError as error:
-            raise HubError(f"{path} cannot be read: {error}", hint="is it still a file?") from error
+            raise HubError(f"{path} cannot be read: {error}", hint="check that it is still a file") from error
         return reader
 
     def unchanged(self, root: Path, file: File) -> bool:
-        """Whether a file that was listed in `root` still looks as it did; a stat(2)."""
+        """Whether a file listed in `root` is unchanged, judged by its stat; costs one stat(2)."""
         try:
             return self._known.get(_key(root / file.path)) == file
         except OSError:
             return False
 
     def _file(self, root: Path, path: str) -> File:
-        """Describe a file, by memory if it has not changed."""
+        """Return a file with its digest, from the cache if it has not changed."""
         full = root / path
         key = _key(full)
         known = self._known.get(key)
         if known is None:
-            # One at a time: fifty clients of a mirror that ask at once have it read once.
+            # Under a lock, so that 50 mirror clients at once make it hash the file only once.
             with self._turn:
                 known = self._known.get(key)
                 if known is None:
@@ -97,7 +99,7 @@ def _key(full: Path) -> tuple[str, int, int, int, int]:
 
 
 class _Range(FileIO):
-    """The bytes of a file from `start` up to, not including, `stop`."""
+    """A reader of the bytes `start` to `stop` (exclusive) of a local file."""
 
     prompt = True
 
@@ -125,7 +127,7 @@ class _Range(FileIO):
 
 
 def _paths(root: Path, under: str = "") -> Iterator[str]:
-    """Name the files below `root`, relative to it, in no order."""
+    """Yield the paths of the files below `root`, relative to it, in no particular order."""
     with os.scandir(root / under) as entries:
         for entry in entries:
             if entry.name in _SKIPPED:
@@ -135,7 +137,9 @@ def _paths(root: Path, under: str = "") -> Iterator[str]:
             if entry.is_symlink():
                 _inside(root, Path(entry.path))
                 if not entry.is_file():
-                    raise HubError(f"{entry.path} is a link to no file", hint="remove it, or copy what it leads to")
+                    raise HubError(
+                        f"{entry.path} is a link to no file", hint="remove it, or replace it by a copy of its target"
+                    )
                 yield path
             elif entry.is_dir():
                 yield from _paths(root, path)
@@ -148,26 +152,26 @@ def _require_name(root: Path, path: str) -> None:
         path.encode()
     except UnicodeEncodeError as error:
         raise HubError(
-            f"{os.fsencode(path)!r} in {root} is not a name in UTF-8", hint="rename it: hubs have only such"
+            f"the name {os.fsencode(path)!r} in {root} is not UTF-8", hint="rename the file: hubs require UTF-8"
         ) from error
 
 
 def _inside(root: Path, path: Path) -> Path:
-    """Follow links, as long as they end inside `root`."""
+    """Return the target of `path`, with all links followed. Raise HubError if it is outside `root`."""
     end = Path(os.path.realpath(path))
     if not end.is_relative_to(os.path.realpath(root)):
         raise HubError(
             f"{path} is a link out of {root}",
-            hint="name the folder that holds both, or make a copy without links: cp -rL",
+            hint="use the folder that contains both, or a copy without links: cp -rL",
         )
     return end
 
 
 def _read(full: Path, path: str) -> File:
-    """Read a file once, to know its size and digest."""
+    """Read a file once and return it with its size and digest."""
     with open(full, "rb", buffering=0) as source:
         if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
-            raise HubError(f"{full} is no longer a file", hint="try again when nobody changes it")
+            raise HubError(f"{full} is no longer a file", hint="try again when no process changes it")
         head = source.read(_CHUNK)
         while len(head) < _LFS_FROM and (more := source.read(_LFS_FROM - len(head))):
             head += more

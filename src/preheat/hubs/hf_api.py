@@ -25,14 +25,14 @@ from preheat.hubs.http_errors import one_line, read_temporary
 
 _LONGEST_LINK = 16_384
 _DISABLED = "Access to this resource is disabled."
-_OTHER_HUB = "ask another --endpoint, or report it to whoever runs this one"
+_OTHER_HUB = "try another --endpoint, or report it to the operator of this one"
 
 _Document = TypeVar("_Document")
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What a hub says of one revision. `files` is None when it kept sizes or digests to itself: ask the tree."""
+    """A hub's description of one revision. `files` is None if sizes or digests are missing: then list the tree."""
 
     commit: str
     private: bool
@@ -41,23 +41,23 @@ class Info:
 
 
 def read_info(body: bytes, ref: Ref) -> Info:
-    """Read the answer to `info_path`; raise HubError if it is none, IntegrityError if it is about another commit."""
+    """Parse a response for `info_path`; raise HubError if it is invalid, IntegrityError for another commit."""
     document = _decode(body, InfoDocument, f"description of {ref}")
     if not re.fullmatch(r"[0-9a-f]{40}", document.sha):
-        raise HubError(f"the hub says {ref} is at {document.sha!r}, which is not a commit", hint=_OTHER_HUB)
+        raise HubError(f"the hub returned an invalid commit for {ref}: {document.sha!r}", hint=_OTHER_HUB)
     if ref.pinned and document.sha != ref.revision:
-        raise IntegrityError(f"asked for {ref}, the hub answers with commit {document.sha}", hint=_OTHER_HUB)
+        raise IntegrityError(f"requested {ref}, but the hub responded with commit {document.sha}", hint=_OTHER_HUB)
     return Info(document.sha, bool(document.private), bool(document.gated), _files(document.siblings))
 
 
 def read_tree(body: bytes) -> tuple[File, ...]:
-    """Read the files in one page of the answer to `tree_path`; raise HubError if it is none."""
+    """Parse one page of a response for `tree_path`; raise HubError if it is invalid."""
     entries = _decode(body, list[HfEntry], "list of files")
     return tuple(_file_of_entry(entry) for entry in entries if entry.type == "file")
 
 
 def next_page(link: str | None) -> str | None:
-    """Return the URL of the next page in a `Link` header (RFC 8288); in time linear in its length."""
+    """Return the URL of the next page from a `Link` header (RFC 8288), or None; in linear time."""
     text = (link or "")[:_LONGEST_LINK]
     start = text.find("<")
     while start >= 0 and (stop := text.find(">", start)) >= 0:
@@ -72,16 +72,18 @@ def next_page(link: str | None) -> str | None:
 
 
 def read_error(status: int, headers: Mapping[str, str], what: str) -> PreheatError:
-    """Say what a status other than success means for `what`: a ref, or a file of one."""
+    """Return the error for a status other than success; `what` is the ref or file, for the message."""
     said = {name.lower(): value for name, value in headers.items()}
     code = said.get("x-error-code", "")
     message = one_line(said.get("x-error-message", ""))
-    token = "check the name; if it is private, set HF_TOKEN to a token that may read it"  # noqa: S105 - a hint, no token
+    token = "check the name; if it is private, set HF_TOKEN to a token that can read it"  # noqa: S105 - a hint, no token
     if message == _DISABLED:
-        return AccessDenied(f"{what}: the hub has disabled access to it", hint="ask its owner, or another --endpoint")
+        return AccessDenied(
+            f"{what}: the hub has disabled access to it", hint="ask its owner, or try another --endpoint"
+        )
     if code == GATED_REPO:
         return AccessDenied(
-            f"{what} is gated: its terms must be accepted first",
+            f"{what} is gated: you must accept its terms first",
             hint="accept the terms on its page, then set HF_TOKEN to a token of the same account",
             gated=True,
         )
@@ -92,7 +94,7 @@ def read_error(status: int, headers: Mapping[str, str], what: str) -> PreheatErr
     if code == REPO_NOT_FOUND or status == 404:
         return NotFound(f"{what}: the hub has no such repository", hint=token, hidden=code == REPO_NOT_FOUND)
     if status in (401, 403):
-        # The real hub says 401 for what does not exist as for what is private, so as not to tell which.
+        # huggingface.co returns 401 for missing and private repositories alike, so as not to reveal private names.
         because = f" ({message})" if message else ""
         return AccessDenied(f"{what}: the hub denies access, or has no such repository{because}", hint=token)
     return read_temporary(status, headers, what, "HF_TOKEN") or HubError(
@@ -104,7 +106,7 @@ def _decode(body: bytes, form: type[_Document], what: str) -> _Document:
     try:
         return msgspec.json.decode(body, type=form)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
-        raise HubError(f"the hub's {what} cannot be understood: {error}", hint=_OTHER_HUB) from error
+        raise HubError(f"the hub's {what} is invalid: {error}", hint=_OTHER_HUB) from error
 
 
 def _files(siblings: list[Sibling] | None) -> tuple[File, ...] | None:
@@ -136,22 +138,22 @@ def _file(path: str, size: int, algorithm: str, value: str) -> File:
     try:
         digest = Digest(algorithm, value)
     except UsageError as error:
-        raise HubError(f"the hub gives {path!r} a digest that is none: {error.message}", hint=_OTHER_HUB) from error
+        raise HubError(f"the hub returned an invalid digest for {path!r}: {error.message}", hint=_OTHER_HUB) from error
     return File(path, size, digest)
 
 
 def info_path(ref: Ref) -> str:
-    """Where a hub describes `ref`, with sizes and digests."""
+    """Return the API path of the description of `ref`, with sizes and digests."""
     return f"{_api(ref)}/revision/{quote(ref.revision, safe='')}?blobs=true"
 
 
 def tree_path(ref: Ref, commit: str) -> str:
-    """Where a hub lists all files of `commit`, the first page of them."""
+    """Return the API path of the file list of `commit`; its first page."""
     return f"{_api(ref)}/tree/{quote(commit, safe='')}?recursive=true&expand=false"
 
 
 def resolve_path(ref: Ref, commit: str, file_path: str) -> str:
-    """Where a hub keeps the bytes of a file."""
+    """Return the download path of a file."""
     prefix = "" if ref.kind == MODEL else f"{ref.kind}s/"
     return f"/{prefix}{quote(ref.repo)}/resolve/{quote(commit, safe='')}/{quote(file_path)}"
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-# What X-Error-Code says.
+# Values of the header X-Error-Code.
 REPO_NOT_FOUND = "RepoNotFound"
 REVISION_NOT_FOUND = "RevisionNotFound"
 ENTRY_NOT_FOUND = "EntryNotFound"
@@ -10,7 +10,7 @@ GATED_REPO = "GatedRepo"
 
 
 class SiblingLfs(msgspec.Struct, rename="camel", omit_defaults=True):
-    """What a description says of a file that LFS keeps."""
+    """A file's LFS entry in a description."""
 
     sha256: str | None = None
     size: int | None = None
@@ -36,7 +36,7 @@ class InfoDocument(msgspec.Struct):
 
 
 class EntryLfs(msgspec.Struct, rename="camel", omit_defaults=True):
-    """What a tree listing says of a file that LFS keeps."""
+    """A file's LFS entry in a tree listing."""
 
     oid: str
     size: int
@@ -44,7 +44,7 @@ class EntryLfs(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 class HfEntry(msgspec.Struct, omit_defaults=True):
-    """A line of a tree listing: a file, or a folder (`type` is `directory`)."""
+    """An entry of a tree listing: a file, or a folder (`type` is `directory`)."""
 
     type: str
     path: str

@@ -1,4 +1,4 @@
-"""HTTP errors of any hub: how long to wait before a retry, and which statuses are worth one."""
+"""HTTP errors of all hubs: the statuses to retry, and the wait before a retry."""
 
 import re
 from collections.abc import Mapping
@@ -8,11 +8,11 @@ from preheat.core.errors import HubUnavailable
 
 
 def read_temporary(status: int, headers: Mapping[str, str], what: str, token: str) -> HubUnavailable | None:
-    """Say what a status means for `what`, if it may pass by itself. `token` names the variable that has one."""
+    """Return the error for a temporary status, else None. `what`, `token` (a variable's name): for the message."""
     if status == 429:
         return HubUnavailable(
-            f"{what}: the hub asks to slow down",
-            hint=f"wait, use fewer --connections, or set {token}: accounts have a larger allowance",
+            f"{what}: the hub asked to slow down (429)",
+            hint=f"wait, use fewer --connections, or set {token}: accounts have higher limits",
             wait_s=read_wait_s(headers),
             status=status,
         )
@@ -27,27 +27,27 @@ def read_temporary(status: int, headers: Mapping[str, str], what: str, token: st
 
 
 def read_expired(status: int, what: str) -> HubUnavailable | None:
-    """Say what a denial means that the hub itself has not signed: whoever keeps its bytes denies an old address.
+    """Return the error for a 401 or 403 from the storage that a hub redirects to, else None.
 
-    Hubs redirect to addresses that are signed for some minutes. Asking the hub again brings a new one.
+    The redirect's signed address may have expired; a new request to the hub returns a new one.
     """
     if status not in (401, 403):
         return None
     return HubUnavailable(
-        f"{what}: where the hub sends for it, access is denied ({status}); its signed address may have expired",
-        hint="pull again: the hub signs a new one; or try another --endpoint",
+        f"{what}: the hub's storage denies access ({status}); its signed address may have expired",
+        hint="pull again to get a new address, or try another --endpoint",
         status=status,
     )
 
 
 def read_wait_s(headers: Mapping[str, str]) -> float | None:
-    """Hear how long the hub asks to wait; None if it does not say."""
+    """Return the wait that the hub asks for (Retry-After or RateLimit) in seconds, or None."""
     said = {name.lower(): value for name, value in headers.items()}
     after = said.get("retry-after", "")
     if re.fullmatch(r"\s*[0-9]{1,9}\s*", after):
         return float(after)
     try:
-        # Both times are the hub's, so that its clock and ours need not agree.
+        # The difference of two times of the hub does not depend on the local clock.
         waiting = parsedate_to_datetime(after) - parsedate_to_datetime(said.get("date", ""))
         return max(0.0, waiting.total_seconds())
     except (ValueError, TypeError, OverflowError):
@@ -58,6 +58,6 @@ def read_wait_s(headers: Mapping[str, str]) -> float | None:
 
 
 def one_line(text: str, most: int = 200) -> str:
-    """Make what a hub said fit on a line of ours."""
+    """Return a hub's text as one printable line of at most `most` characters."""
     line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     return line if len(line) <= most else line[: most - 1] + "…"

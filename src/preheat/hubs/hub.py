@@ -1,4 +1,4 @@
-"""Hub: the protocol of everything that resolves refs to snapshots and opens their files."""
+"""Hub: the interface of a model source: resolve a ref to a snapshot, and open its files."""
 
 from typing import Protocol
 
@@ -8,30 +8,31 @@ from preheat.disk.splice import Pipe
 
 
 class Reader(Protocol):
-    """Bytes on their way: as io.RawIOBase reads them."""
+    """A stream of bytes, with the read interface of io.RawIOBase."""
 
     @property
     def prompt(self) -> bool:
-        """Whether the last read found its bytes waiting, so that not where they come from was slow."""
+        """Whether the last read's bytes were already in a local buffer, so that the source is not the bottleneck."""
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill the front of `buffer`; return how many bytes, 0 at the end."""
+        """Read into the start of `buffer`; return how many bytes, 0 at EOF."""
 
     def pour(self, pipe: Pipe, most: int, /) -> int:
-        """Put up to `most` bytes into an empty `pipe`; return how many, 0 if they have to be read, or at the end."""
+        """Splice up to `most` bytes into an empty `pipe`; return how many, 0 if `readinto` must be used, or at EOF."""
 
     def close(self) -> None:
-        """Let go of the connection; call it however the reading went."""
+        """Release the connection; call it after errors too."""
 
 
 class Hub(Protocol):
-    """Resolve names, open files. Both raise HubError; `HubUnavailable` means that asking again may help."""
+    """A model source. Both methods raise HubError; after `HubUnavailable`, a retry may succeed."""
 
     def resolve(self, ref: Ref) -> Snapshot:
-        """Find the commit that `ref` means now, with all its files."""
+        """Return the commit that `ref` currently points to, with all its files."""
 
     def open(self, snapshot: Snapshot, file: File, start: int, stop: int) -> Reader:
-        """Read bytes `start` up to, not including, `stop` of `file`.
+        """Return a reader of the bytes `start` to `stop` (exclusive) of `file`.
 
-        Raise NoRanges, the first time, where only whole files can be had; later calls read past what was not asked for.
+        Raise NoRanges on the first call for a file without range requests; later calls download it from its start and
+        discard the bytes before `start`.
         """

@@ -15,12 +15,12 @@ from preheat.hubs.hub import Reader
 from preheat.net.http import HttpDocument, Transport
 from preheat.net.response import Stream
 
-# Of one listing: a repository of 300,000 files has 300 pages, and 90 MB of them.
+# Limits of one listing: a repository of 300,000 files has 300 pages with 90 MB in total.
 MOST_PAGES, MOST_FILES, MOST_BYTES = 2_000, 500_000, 256 << 20
 
 
 class HuggingFace:
-    """See Hub. One request resolves a ref; more only where the hub lists its files in pages."""
+    """See Hub. Resolving a ref takes one request, or more if the hub lists the files in pages."""
 
     def __init__(
         self, endpoint: str, transport: Transport, token: str = "", headers: Mapping[str, str] = MappingProxyType({})
@@ -67,7 +67,7 @@ class HuggingFace:
 
 def _denied(stream: Stream, what: str) -> PreheatError:
     if not any(name.lower().startswith("x-error-") for name in stream.headers):
-        # The hub says why; what it redirects to, a store of bytes, knows none of its words.
+        # The hub sends X-Error headers; the storage that it redirects to does not.
         expired = read_expired(stream.status, what)
         if expired is not None:
             return expired

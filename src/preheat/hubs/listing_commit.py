@@ -1,4 +1,4 @@
-"""Listing commit: a commit ID made from a file list, for hubs that have none."""
+"""Listing commit: derive a commit ID from a file list, for hubs without commits."""
 
 import hashlib
 from collections.abc import Iterable
@@ -7,9 +7,9 @@ from preheat.core.snapshot import File
 
 
 def listing_commit(files: Iterable[File]) -> str:
-    """Make 40 hexadecimal digits of the files, whatever their order: the same files make the same ones.
+    """Return 40 hexadecimal digits that depend only on the files, not on their order.
 
-    SHA-1 over `DIGEST SIZE PATH` and a NUL for each file, in the order of their paths.
+    They are the SHA-1 over `DIGEST SIZE PATH` and a NUL for each file, sorted by path.
     """
     naming = hashlib.sha1(usedforsecurity=False)
     for file in sorted(files, key=lambda file: file.path):

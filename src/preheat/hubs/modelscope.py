@@ -32,12 +32,12 @@ _MOST_WORDS = 64 << 10
 
 
 class ModelScope:
-    """See Hub. Threads may share it.
+    """See Hub. Thread-safe.
 
-    The hub names no commit for a whole tree, so a snapshot's is made of its listing: `listing_commit`. A ref pinned to
-    one is looked for among the branches and tags, and found if one of them has just those files. What the hub does
-    name is the commit that last changed each file. A file is asked for by branch, as the hub's own clients do, and by
-    that commit where the branch has moved on since `resolve`.
+    The hub has no commit for a whole tree, so a snapshot's commit is derived from its file list: `listing_commit`. A
+    pinned ref is resolved by comparing the file lists of all branches and tags with it. The hub does return the commit
+    that last changed each file. A file is requested by branch, as in ModelScope's own clients, and by that commit if
+    the branch has moved since `resolve`.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class ModelScope:
         self._transport = transport
         self._headers = {**headers, **({"Authorization": f"Bearer {token}"} if token else {})}
         self._ranges = Ranges(transport, self._denied)
-        # By a ref at its commit, and a path: the commit that last changed the file, and a branch that has it.
+        # (ref at its commit, path) -> (commit that last changed the file, branch that contains it)
         self._revisions: dict[tuple[Ref, str], tuple[str, str]] = {}
 
     @blames_the_hub
     def resolve(self, ref: Ref) -> Snapshot:
-        """See Hub. Files that the hub will not list all make a HubError, since half a model is none."""
+        """See Hub. Raise HubError if the hub cannot list all files, since an incomplete model is useless."""
         if not ref.pinned:
             return self._snapshot(ref, ref.revision)
         for revision in self._candidates(ref):
@@ -63,8 +63,8 @@ class ModelScope:
             if snapshot.commit == ref.revision:
                 return snapshot
         raise NotFound(
-            f"{ref}: no branch or tag of it has the files of that commit",
-            hint=f"preheat pull {ref.at(ref.branch)} for what it has now",
+            f"{ref}: no branch or tag contains the files of that commit",
+            hint=f"preheat pull {ref.at(ref.branch)} for the current version",
         )
 
     @blames_the_hub
@@ -96,7 +96,7 @@ class ModelScope:
         return snapshot
 
     def _candidates(self, ref: Ref) -> Iterator[str]:
-        """Name the revisions that may have the files: all branches and tags, and the commit, which our mirrors know."""
+        """Yield the revisions that may contain the files: branches, tags, and the commit (for preheat mirrors)."""
         yield from read_revisions(self._get(revisions_path(ref), str(ref)).body, str(ref))
         yield ref.revision
 
@@ -117,7 +117,7 @@ class ModelScope:
         raise HubError(f"the hub lists the files of {ref} without end", hint="try another --endpoint")
 
     def _walk(self, ref: Ref, revision: str) -> Iterator[ListedFile]:
-        """List all at once; where the hub cuts that short, folder by folder."""
+        """List all files with one request; if the hub truncates the list, folder by folder."""
         folders, asked = [""], 0
         while folders:
             folder = folders.pop()
@@ -129,7 +129,7 @@ class ModelScope:
                 if page.entries >= MOST_ENTRIES or any(not below.startswith(inside) for below in page.folders):
                     raise HubError(
                         f"{ref} has more files in the folder {folder or '/'} than its hub lists: {MOST_ENTRIES}",
-                        hint="take it from another hub, if one has it",
+                        hint="pull it from another hub, if one has it",
                     )
                 folders += [below for below in page.folders if below != folder]
             if asked > _MOST_PAGES:
@@ -142,8 +142,8 @@ class ModelScope:
         except AccessDenied as error:
             if not again:
                 raise
-            # It has just let us read the page before: modelscope_hub/_legacy_api.py, _request_repo_tree.
-            raise HubUnavailable(f"{error.message}, in the middle of its list", hint="try again") from error
+            # Temporary, since an earlier page was readable: modelscope_hub/_legacy_api.py, _request_repo_tree.
+            raise HubUnavailable(f"{error.message}, in the middle of its file list", hint="try again") from error
 
     # ---- asking
 
@@ -155,7 +155,7 @@ class ModelScope:
 
     def _denied(self, stream: Stream, what: str) -> PreheatError:
         if not re.match(r"application/json\b", stream.headers.get("Content-Type", "")):
-            # The hub says why in JSON; what it redirects to, a store of bytes, does not.
+            # The hub's errors are JSON; those of the storage that it redirects to are not.
             return read_expired(stream.status, what) or read_error(stream.status, stream.headers, b"", what)
         buffer = memoryview(bytearray(_MOST_WORDS))
         return read_error(stream.status, stream.headers, bytes(buffer[: stream.readinto(buffer)]), what)

@@ -15,14 +15,14 @@ from preheat.core.snapshot import File
 from preheat.hubs.http_errors import one_line, read_temporary
 from preheat.hubs.ms_documents import BLOB, OK, PAGE, TREE, EntriesDocument, MsEntry, Refusal, RevisionsDocument
 
-_OTHER_HUB = "ask another --endpoint, or report it to whoever runs this one"
+_OTHER_HUB = "try another --endpoint, or report it to the operator of this one"
 
 _Document = TypeVar("_Document", EntriesDocument, RevisionsDocument)
 
 
 @dataclass(frozen=True, slots=True)
 class ListedFile:
-    """A file as a hub lists it, and the commit that last changed it, if the hub says one."""
+    """A listed file, and the commit that last changed it (empty if unknown)."""
 
     file: File
     revision: str = ""
@@ -30,7 +30,7 @@ class ListedFile:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The files and folders in one answer; `entries` counts both, and what else there was."""
+    """The files and folders of one response; `entries` counts all entries, including other types."""
 
     files: tuple[ListedFile, ...]
     folders: tuple[str, ...]
@@ -38,7 +38,7 @@ class Page:
 
 
 def read_page(body: bytes, what: str) -> Page:
-    """Read the answer to `files_path` or `tree_path`; raise HubError if it is none."""
+    """Parse a response for `files_path` or `tree_path`; raise HubError if it is invalid."""
     document = _decode(body, EntriesDocument, what)
     data = document.data
     entries = data if isinstance(data, list) else ((data and data.files) or [])
@@ -50,7 +50,7 @@ def read_page(body: bytes, what: str) -> Page:
 
 
 def read_revisions(body: bytes, what: str) -> tuple[str, ...]:
-    """Read the branches, then the tags, in the answer to `revisions_path`."""
+    """Parse a response for `revisions_path`; return the branches, then the tags."""
     document = _decode(body, RevisionsDocument, what)
     both = document.data and document.data.revision_map
     if not both:
@@ -59,13 +59,13 @@ def read_revisions(body: bytes, what: str) -> tuple[str, ...]:
 
 
 def read_error(status: int, headers: Mapping[str, str], body: bytes, what: str) -> PreheatError:
-    """Say what a status other than success means for `what`: a ref, or a file of one."""
+    """Return the error for a status other than success; `what` is the ref or file, for the message."""
     try:
         message = one_line(msgspec.json.decode(body, type=Refusal).message or "")
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         message = ""
     because = f" ({message})" if message else ""
-    token = "check the name; if it is private, set MODELSCOPE_API_TOKEN to a token that may read it"  # noqa: S105 - a hint, no token
+    token = "check the name; if it is private, set MODELSCOPE_API_TOKEN to a token with read access"  # noqa: S105 - a hint, no token
     if status == 404:
         return NotFound(f"{what}: the hub has no such repository, revision or file{because}", hint=token)
     if status in (401, 403):
@@ -75,24 +75,24 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes, what: str) 
 
 
 def revisions_path(ref: Ref) -> str:
-    """Where a hub lists branches and tags."""
+    """Return the API path of the list of branches and tags."""
     return f"{_api(ref)}/revisions"
 
 
 def files_path(ref: Ref, revision: str, root: str = "", *, recursive: bool = True) -> str:
-    """Where a hub lists a model's files, or those below the folder `root`."""
+    """Return the API path of the list of a model's files, or of those below the folder `root`."""
     fields = {"Revision": revision, "Recursive": str(recursive)} | ({"Root": root} if root else {})
     return f"{_api(ref)}/repo/files?{urlencode(fields)}"
 
 
 def tree_path(ref: Ref, revision: str, page: int) -> str:
-    """Where a hub lists a dataset's files; the first page is 1, and one that is not full is the last."""
+    """Return the API path of a page of a dataset's files; page 1 is the first, a page that is not full the last."""
     fields = {"Revision": revision, "Recursive": "True", "PageNumber": page, "PageSize": PAGE}
     return f"{_api(ref)}/repo/tree?{urlencode(fields)}"
 
 
 def file_path(ref: Ref, revision: str, path: str) -> str:
-    """Where a hub keeps the bytes of a file."""
+    """Return the download path of a file."""
     return f"{_api(ref)}/repo?{urlencode({'Revision': revision, 'FilePath': path})}"
 
 
@@ -104,9 +104,9 @@ def _decode(body: bytes, form: type[_Document], what: str) -> _Document:
     try:
         document = msgspec.json.decode(body, type=form)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
-        raise HubError(f"the hub's answer about {what} cannot be understood: {error}", hint=_OTHER_HUB) from error
+        raise HubError(f"the hub's response for {what} is invalid: {error}", hint=_OTHER_HUB) from error
     if document.code != OK:
-        # An error with the status of a success; its code is then the status, or says nothing to us.
+        # An error sent with status 200: `code` is the real status, or a number of ModelScope's.
         status = document.code if 400 <= document.code < 600 else OK
         raise read_error(status, {}, body, what)
     return document
@@ -119,7 +119,7 @@ def _listed(entry: MsEntry) -> ListedFile:
         digest = Digest(SHA256, entry.sha256.lower())
     except UsageError as error:
         raise HubError(
-            f"the hub gives {entry.path!r} a digest that is none: {error.message}", hint=_OTHER_HUB
+            f"the hub returned an invalid digest for {entry.path!r}: {error.message}", hint=_OTHER_HUB
         ) from error
     revision = entry.revision or ""
     return ListedFile(

@@ -2,9 +2,9 @@
 
 import msgspec
 
-# A listing of a model's files has at most that many entries, and does not say so: modelscope_hub/constants.py.
+# The hub truncates a listing of a model's files to this many entries without notice: modelscope_hub/constants.py.
 MOST_ENTRIES = 3000
-# A page of a dataset's listing.
+# Entries per page of a dataset's listing.
 PAGE = 200
 
 OK = 200
@@ -12,7 +12,7 @@ BLOB, TREE = "blob", "tree"
 
 
 class MsEntry(msgspec.Struct, rename="pascal"):
-    """A line of a listing: a file, or a folder (`type` is `tree`). `revision` is the commit that last changed it."""
+    """An entry of a listing: a file, or a folder (`type` is `tree`). `revision` is the commit that last changed it."""
 
     path: str
     type: str = BLOB
@@ -23,13 +23,13 @@ class MsEntry(msgspec.Struct, rename="pascal"):
 
 
 class Entries(msgspec.Struct, rename="pascal"):
-    """A listing's lines."""
+    """The entries of a listing."""
 
     files: list[MsEntry] | None = None
 
 
 class EntriesDocument(msgspec.Struct, rename="pascal"):
-    """A listing."""
+    """A response with a listing."""
 
     code: int = OK
     message: str | None = None
@@ -51,13 +51,13 @@ class RevisionMap(msgspec.Struct, rename="pascal"):
 
 
 class Revisions(msgspec.Struct, rename="pascal"):
-    """What holds them."""
+    """The data of a RevisionsDocument."""
 
     revision_map: RevisionMap | None = None
 
 
 class RevisionsDocument(msgspec.Struct, rename="pascal"):
-    """What branches and tags there are."""
+    """A response with the branches and tags."""
 
     code: int = OK
     message: str | None = None
@@ -65,7 +65,7 @@ class RevisionsDocument(msgspec.Struct, rename="pascal"):
 
 
 class Refusal(msgspec.Struct, rename="pascal"):
-    """What is said with an error; `code` is the status or a number of the hub's own."""
+    """An error response; `code` is the status or one of ModelScope's error numbers."""
 
     code: int = 0
     message: str | None = None

@@ -1,4 +1,4 @@
-"""Url: a hub that is one file at any HTTP address, named by its digest."""
+"""Url: a single file at an HTTP address as a hub, identified by its digest."""
 
 import re
 
@@ -14,7 +14,7 @@ from preheat.net.response import Stream
 
 
 class Url:
-    """See Hub. The server need not know ranges, but must say the file's size."""
+    """See Hub. The server need not support range requests, but must send the file's size."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -22,7 +22,7 @@ class Url:
 
     @blames_the_hub
     def resolve(self, ref: Ref) -> Snapshot:
-        """See Hub. One byte is asked for, since a GET is answered where a HEAD is not."""
+        """See Hub. Requests one byte with GET, since some servers do not support HEAD."""
         stream = self._transport.stream(ref.address, {"Range": "bytes=0-0"})
         try:
             size = _size(stream, ref)
@@ -46,14 +46,14 @@ def _size(stream: Stream, ref: Ref) -> int:
         case 200 if re.fullmatch(r"\d{1,18}", length) and not packed:
             return int(length)
         case 200 | 206 | 416:
-            raise HubError(f"{ref.address} does not say how large it is", hint="take the file from another server")
+            raise HubError(f"{ref.address} does not send the file's size", hint="use another server")
         case _:
             raise _denied(stream, ref.address)
 
 
 def _denied(stream: Stream, what: str) -> PreheatError:
     if stream.status in (404, 410):
-        return NotFound(f"{what}: there is no such file", hint="check the address")
+        return NotFound(f"{what}: no such file", hint="check the address")
     if stream.status in (401, 403):
         return AccessDenied(f"{what}: access is denied", hint="use an address that needs no password")
     temporary = read_temporary(stream.status, stream.headers, what, "an account's token")

@@ -1,1 +1,1 @@
-"""HTTP connections, proxies and retries; nothing here knows a hub."""
+"""HTTP connections, proxies and retries, independent of any hub."""

@@ -1,4 +1,4 @@
-"""Race: connects to the address of a name that answers first (RFC 8305), and remembers which ones did not."""
+"""Happy Eyeballs: connect to the first address of a host that responds (RFC 8305), and remember slow ones."""
 
 import contextlib
 import errno
@@ -21,15 +21,15 @@ Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 
 
 def resolve(host: str, port: int) -> list[Address]:
-    """Return the addresses of a name, as the system prefers them. Raise socket.gaierror if it has none."""
+    """Return the addresses of a host in the system's order. Raise socket.gaierror if it has none."""
     found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys((family, place) for family, _, _, _, place in found))
 
 
 class Race:
-    """Threads may share it: what one connection learns of dead addresses and families, the others know.
+    """Connect to hosts with several addresses; thread-safe, and slow addresses are remembered for all threads.
 
-    After `delay_s` seconds without an answer, the next address is tried beside the one before.
+    The next address is tried in parallel after `delay_s` seconds without a response.
     """
 
     def __init__(self, find: Callable[[str, int], list[Address]] = resolve, delay_s: float = _DELAY_S) -> None:
@@ -40,10 +40,10 @@ class Race:
         self._turn = threading.Lock()
 
     def connect(self, host: str, port: int, timeout_s: float | None, options: Options) -> PlainSocket:
-        """Return a connection to the first address of `host` that answers.
+        """Return a connection to the first address of `host` that responds.
 
-        Raise socket.gaierror for a name without an address, TimeoutError if none answers, OSError if none can be
-        connected to, and Interrupted if this thread is interrupted.
+        Raise socket.gaierror for a host without an address, TimeoutError if no address responds, OSError if all
+        refuse, and Interrupted if this thread is interrupted.
         """
         waiting = self._order(self._find(host, port))
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -71,7 +71,7 @@ class Race:
                 line.close()
 
     def _order(self, addresses: Sequence[Address]) -> list[Address]:
-        """Put the families in turns, the resolver's first choice first, and what was late to the end."""
+        """Alternate the address families, the resolver's first choice first; slow addresses come last."""
         with self._turn:
             late, families = set(self._late), set(self._late_families)
         first = [one for one in addresses if one[0] == addresses[0][0]]
@@ -89,12 +89,12 @@ class Race:
 
 
 def _begin(address: Address, options: Options, running: dict[PlainSocket, Address]) -> OSError | None:
-    """Begin to connect; return the error where that cannot even begin."""
+    """Start to connect without blocking; return the error if that fails at once."""
     family, place = address
     try:
         line = PlainSocket(family, socket.SOCK_STREAM)
     except OSError as error:
-        return error  # this machine does not have the family
+        return error  # this machine does not support the address family
     try:
         for level, name, value in options:
             line.setsockopt(level, name, value)
@@ -109,7 +109,7 @@ def _begin(address: Address, options: Options, running: dict[PlainSocket, Addres
 
 
 def _ready(running: dict[PlainSocket, Address], deadline: float | None, delay_s: float | None) -> list[PlainSocket]:
-    """Return those that are connected or have failed, none if another is to be tried beside them."""
+    """Return the sockets that are connected or have failed; none after `delay_s` seconds. Raise TimeoutError."""
     left_s = None if deadline is None else deadline - time.monotonic()
     if left_s is not None and left_s <= 0:
         raise TimeoutError("timed out")

@@ -1,4 +1,4 @@
-"""HTTP: pooled connections with keep-alive; knows no hub."""
+"""HTTP client: pooled connections with keep-alive, redirects and proxies; independent of any hub."""
 
 import contextlib
 import socket
@@ -26,15 +26,15 @@ from preheat.net.response import Meter, Stream
 _REDIRECTS = 8
 _DIGEST_S = 300.0
 _CREDENTIALS = frozenset(("authorization", "cookie", "proxy-authorization"))
-_LEAST_RATE, _PIECE = 1024, 256 << 10  # bytes a second of a document that is late, and bytes of one read
+_LEAST_RATE, _PIECE = 1024, 256 << 10  # minimum bytes/s of a slow document; bytes per read
 
 
 @dataclass(frozen=True, slots=True)
 class Wires:
-    """How to reach the world: proxies by scheme (and `no`), an extra CA file, seconds to wait, and a fence.
+    """Network settings: proxies by scheme (and `no`), CA file, timeouts in seconds, connections, address fence.
 
-    Documents are of at most `largest_document` bytes; after `document_s` seconds one fails if it came at less than
-    1 KiB a second. Of what goes through a proxy only addresses are fenced in: the proxy looks up names.
+    Documents have at most `largest_document` bytes; a document that takes longer than `document_s` seconds fails if its
+    rate is below 1 KiB/s. Behind a proxy, the fence checks only IP addresses, since the proxy resolves names.
     """
 
     proxies: Mapping[str, str] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Wires:
 
 @dataclass(frozen=True, slots=True)
 class HttpDocument:
-    """A small answer, whole."""
+    """A complete response with a small body."""
 
     status: int
     headers: Mapping[str, str]
@@ -57,7 +57,7 @@ class HttpDocument:
 
 
 class Transport:
-    """Pools of connections, one for each way out; safe to use from many threads."""
+    """Connection pools, one per proxy and one for direct connections; thread-safe."""
 
     def __init__(self, wires: Wires) -> None:
         self._wires = wires
@@ -69,28 +69,28 @@ class Transport:
 
     @property
     def received(self) -> int:
-        """Bytes of all answers' bodies so far."""
+        """Bytes of all response bodies so far."""
         return self._meter.total
 
     def get(self, url: str, headers: Mapping[str, str]) -> HttpDocument:
-        """Ask for `url`, follow redirects, return the answer whatever its status.
+        """GET `url` and return the response, whatever its status; redirects are followed.
 
-        Credentials in `headers` are not sent on to another origin. Raise HubUnavailable if nobody answers.
+        Credentials in `headers` are not sent to another origin. Raise HubUnavailable if there is no response.
         """
         return self._whole(self._ask(url, headers))
 
     def stream(self, url: str, headers: Mapping[str, str]) -> Stream:
-        """Ask for `url` as `get` does, and hand the answer out as it comes."""
+        """GET `url` like `get`, but return the response as a stream."""
         answer = self._ask(url, headers)
         return Stream(answer.response, answer.url, self._meter, answer.proxy)
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | Iterable[memoryview] = b""
     ) -> HttpDocument:
-        """Ask for something by another method than GET; return the answer whatever its status.
+        """Send a request with another method than GET; return the response, whatever its status.
 
-        A body that is not bytes is sent as it comes, and its Content-Length has to be among `headers`. Only HEAD
-        follows redirects. Raise HubUnavailable if nobody answers.
+        An iterable `body` is streamed, and `headers` must contain its Content-Length. Redirects are followed for HEAD
+        only. Raise HubUnavailable if there is no response.
         """
         return self._whole(self._ask(url, headers, method, body))
 
@@ -119,16 +119,16 @@ class Transport:
             response.release_conn()
         self._meter.add(size)
         if size > largest:
-            raise HubError(f"{answer.url} answers with more than {largest >> 20} MiB where a list was expected")
+            raise HubError(f"{answer.url} sends more than {largest >> 20} MiB where a list was expected")
         if slow:
-            raise HubUnavailable(f"{answer.url} answers too slowly to be read", hint="try another --endpoint")
+            raise HubUnavailable(f"{answer.url} responds too slowly", hint="try another --endpoint")
         body = b"".join(pieces)
         return HttpDocument(response.status, response.headers, body)
 
     def _ask(
         self, url: str, headers: Mapping[str, str], method: str = "GET", body: bytes | Iterable[memoryview] = b""
     ) -> "_Answer":
-        """Send a request, and follow redirects, each by the proxy, and through the fence, that its address has."""
+        """Send a request and follow redirects; choose the proxy and check the fence for each address."""
         at, shown = url, {"User-Agent": f"preheat/{__version__}", "Accept-Encoding": "identity", **headers}
         for _ in range(_REDIRECTS + 1):
             try:
@@ -141,16 +141,16 @@ class Transport:
                 if not _same_origin(at, before):
                     shown = {name: value for name, value in shown.items() if name.lower() not in _CREDENTIALS}
             except ValueError as error:
-                # Those of an address, and those of what an answer contains.
+                # Either the address is invalid, or the content of the response.
                 if at == url and (isinstance(error, exceptions.LocationValueError) or not host_of(url)):
                     raise UsageError(
                         f"{url!r} is not an address", hint="an endpoint looks like https://huggingface.co"
                     ) from error
                 raise HubError(
-                    f"{host_of(url)} redirects to an invalid address, or its answer is invalid: {str(error)[:200]!r}",
+                    f"{host_of(url)} redirects to an invalid address, or its response is invalid: {str(error)[:200]!r}",
                     hint="try another --endpoint",
                 ) from error
-        raise HubError(f"{host_of(url)} redirects without end", hint="is the endpoint right? try another --endpoint")
+        raise HubError(f"{host_of(url)} redirects without end", hint="check the endpoint, or try another --endpoint")
 
     def _send(self, url: str, headers: Mapping[str, str], method: str, body: bytes | Iterable[memoryview]) -> "_Answer":
         wires, proxy = self._wires, self._proxy(url)
@@ -159,7 +159,7 @@ class Transport:
             response = self._pool(proxy).request(
                 method,
                 url,
-                # What was sent may take its receiver a while to digest.
+                # After an upload, the server may need longer to respond.
                 timeout=urllib3.Timeout(connect=wires.connect_s, read=wires.read_s if reading else _DIGEST_S),
                 redirect=False,
                 body=body or None,  # type: ignore[arg-type]  # a socket takes memory as it takes bytes
@@ -183,7 +183,7 @@ class Transport:
         return _Answer(response, url, proxy)
 
     def _proxy(self, url: str) -> Proxy | None:
-        """Choose the way to `url`; see that a fence lets it be named to a proxy, which looks its name up itself."""
+        """Return the proxy for `url`, or None; check the fence before the URL is sent to a proxy."""
         proxy = choose(url, self._wires.proxies)
         if proxy is not None and self._wires.fence is not None:
             parts = urlsplit(url)
@@ -207,7 +207,7 @@ class Transport:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """An answer, where it came from after redirects, and through which proxy."""
+    """A response, its URL after redirects and its proxy."""
 
     response: urllib3.BaseHTTPResponse
     url: str
@@ -225,7 +225,7 @@ def _same_origin(one: str, other: str) -> bool:
 
 
 def _let_go(response: urllib3.BaseHTTPResponse) -> None:
-    """Leave an answer whose body nobody needs; a short one is read, so that its connection can be used again."""
+    """Discard a response; a short body is read, so that the connection can be reused."""
     length = response.headers.get("Content-Length", "")
     if length.isdecimal() and len(length) < 6:
         with contextlib.suppress(exceptions.HTTPError, OSError, ValueError):
@@ -236,7 +236,7 @@ def _let_go(response: urllib3.BaseHTTPResponse) -> None:
 
 
 def _pool_classes(race: Race, fence: Fence | None) -> dict[str, type[HTTPConnectionPool]]:
-    """Return pools of connections whose reads can be interrupted, and which a fence checks as soon as they are made."""
+    """Return pool classes whose connections have interruptible reads and are checked by the fence once established."""
 
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:

@@ -1,7 +1,7 @@
 """Interrupt: end another thread's blocking reads without touching its sockets.
 
-A socket that one thread reads is never closed or shut down by another: what TLS has buffered would then be read as if
-it were content. Instead the reader waits on its socket and on a wake-up descriptor together, and ends its own read.
+A thread must not close or shut down a socket that another thread reads, because data in TLS' buffers could then be read
+as content. Instead the reader polls its socket and a wake-up descriptor together, and ends its own read.
 """
 
 import contextlib
@@ -17,13 +17,13 @@ Line = TypeVar("Line", bound=socket.socket)
 
 
 class Interrupted(OSError):
-    """Raised in a thread whose read was interrupted; the connection is then good for nothing more."""
+    """Raised in a thread whose read was interrupted; its connection cannot be used any more."""
 
 
 class Interrupt:
-    """A flag that other threads set, with a descriptor that wakes the thread it was made for from its waits.
+    """A flag that other threads set to interrupt the reads of one thread, with a descriptor that wakes the thread.
 
-    `heard` is the time.monotonic() at which that thread last received any byte. Close it when the thread ends.
+    `heard`: the time.monotonic() at which the thread last received bytes. Close it when the thread ends.
     """
 
     def __init__(self) -> None:
@@ -38,23 +38,23 @@ class Interrupt:
 
     @property
     def is_set(self) -> bool:
-        """Whether reads of this thread end by Interrupted."""
+        """Whether the thread's reads raise Interrupted."""
         return self._is_set
 
     @property
     def descriptor(self) -> int:
-        """A descriptor that is readable while it is set."""
+        """A file descriptor that is readable while the flag is set."""
         return self._wake
 
     def set(self) -> None:
-        """End the read that the thread waits in, and those it begins from now on, until `clear`."""
+        """Interrupt the thread's current read and all later ones until `clear`."""
         with self._turn:
             if not self._is_set and not self._closed:
                 self._is_set = True
                 os.write(self._ring, (1).to_bytes(8, "little"))
 
     def clear(self) -> None:
-        """Let the thread read again."""
+        """Allow the thread to read again."""
         with self._turn:
             if self._is_set and not self._closed:
                 os.read(self._wake, 8)
@@ -62,7 +62,7 @@ class Interrupt:
         self.heard = time.monotonic()
 
     def close(self) -> None:
-        """Give the descriptor back; setting it has no effect any more."""
+        """Close the descriptors; `set` has no effect afterwards."""
         with self._turn:
             self._closed = True
             for descriptor in {self._wake, self._ring}:
@@ -70,7 +70,7 @@ class Interrupt:
 
     @contextlib.contextmanager
     def guarding(self) -> Iterator[None]:
-        """Have it end the reads of the calling thread for as long as the `with` lasts."""
+        """Apply it to the reads of the calling thread within the `with` block."""
         _of_thread.interrupt = self
         try:
             yield
@@ -86,7 +86,7 @@ _of_thread = _OfThread()
 
 
 def wait_readable(line: socket.socket, timeout_s: float | None) -> None:
-    """Wait until `line` has something to read. Raise TimeoutError, or Interrupted if this thread is interrupted."""
+    """Wait until `line` is readable. Raise TimeoutError, or Interrupted if this thread is interrupted."""
     poll = select.poll()
     poll.register(line, select.POLLIN)
     interrupt = _of_thread.interrupt
@@ -100,7 +100,7 @@ def wait_readable(line: socket.socket, timeout_s: float | None) -> None:
 
 
 def wait_writable(lines: Sequence[Line], timeout_s: float | None) -> list[Line]:
-    """Return those of `lines` that can be written to, or have failed; none after `timeout_s` seconds.
+    """Return the sockets of `lines` that are writable or have failed; none after `timeout_s` seconds.
 
     Raise Interrupted if this thread is interrupted.
     """
@@ -117,7 +117,7 @@ def wait_writable(lines: Sequence[Line], timeout_s: float | None) -> list[Line]:
 
 
 def note_received() -> None:
-    """Note that this thread has received something just now."""
+    """Record that this thread has just received bytes."""
     interrupt = _of_thread.interrupt
     if interrupt is not None:
         interrupt.heard = time.monotonic()

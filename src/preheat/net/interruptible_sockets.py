@@ -1,7 +1,7 @@
 """Interruptible sockets: plain and TLS sockets whose reads another thread can end.
 
-Python's own sockets wait inside C, where nothing but their timeout ends the wait. These wait in `wait_readable`; while
-they read, the descriptor does not block, and TLS' own buffer is always emptied first.
+Python's sockets wait in C code, where only their timeout ends the wait. These wait in `wait_readable`. While they read,
+the descriptor is non-blocking, and TLS' buffer is always emptied first.
 """
 
 import socket
@@ -15,14 +15,14 @@ from preheat.net.interrupt import note_received, wait_readable
 
 
 class Waits(socket.socket):
-    """What both have in common: a timeout that is kept while the descriptor itself does not block.
+    """Base of both sockets: implements the timeout while the descriptor is non-blocking.
 
-    Until `head_until`, a time.monotonic(), all of an answer's headers have to be there, however they drip.
+    `head_until`: the time.monotonic() by which all headers of a response must have arrived.
     """
 
     head_until: float | None = None
 
-    # Set on the class: ssl makes its sockets without calling __init__.
+    # Class attributes, because ssl creates its sockets without calling __init__.
     _timeout_s: float | None = None
     _reads = False
 
@@ -52,7 +52,7 @@ class Waits(socket.socket):
             self._reads = True
 
     def _wait(self) -> None:
-        """Wait for something to read, as long as the timeout and `head_until` allow."""
+        """Wait until it is readable, within the timeout and `head_until`."""
         timeout_s = self._timeout_s
         if self.head_until is not None:
             left_s = self.head_until - time.monotonic()
@@ -70,7 +70,7 @@ class PlainSocket(Waits):
     """A TCP socket."""
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        """See socket.socket; raise Interrupted besides. Waits first, so that SO_RCVLOWAT has its effect."""
+        """See socket.socket; may also raise Interrupted. Polls before it reads, so that SO_RCVLOWAT takes effect."""
         self._to_read()
         while True:
             self._wait()
@@ -83,12 +83,12 @@ class PlainSocket(Waits):
 
 
 class TlsSocket(Waits, ssl.SSLSocket):
-    """A TLS connection; `waited` says whether the last read had to wait for its first bytes."""
+    """A TLS connection; `waited`: whether the last read had to wait for its first bytes."""
 
     waited = False
 
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
-        """See ssl.SSLSocket; fill the buffer with all records that are here; raise Interrupted besides."""
+        """See ssl.SSLSocket; reads all records that have arrived, up to the buffer's size; may raise Interrupted."""
         self._to_read()
         self.waited = False
         view = memoryview(buffer)[: nbytes or len(buffer)]
@@ -102,7 +102,7 @@ class TlsSocket(Waits, ssl.SSLSocket):
                 self.waited = True
                 self._wait()
             except ssl.SSLWantWriteError:
-                # A key update, which is rare and small: it goes out at once, or the read is tried again.
+                # A TLS key update, which is rare and small, has to be sent first: retry the read.
                 continue
             else:
                 if not count:
@@ -113,9 +113,9 @@ class TlsSocket(Waits, ssl.SSLSocket):
 
 
 def tls_context(ca_file: str | None) -> ssl.SSLContext:
-    """Return the context for all TLS connections of a transport, with its certificates loaded once.
+    """Return the TLS context for all connections of a transport.
 
-    `ca_file` takes the place of the system's certificates. Raise OSError if it cannot be read.
+    `ca_file` replaces the system's certificates. Raise OSError if it cannot be read.
     """
     context = create_urllib3_context()
     if ca_file is None:

@@ -1,4 +1,4 @@
-"""Proxies: the proxy for a request, by the environment's variables, and its credentials."""
+"""Proxies: choose the proxy for a request from the `*_proxy` variables, and parse its address."""
 
 import base64
 import ipaddress
@@ -10,14 +10,14 @@ from urllib.parse import unquote, urlsplit
 
 from preheat.core.errors import UsageError
 
-# `socks://` is what GNOME's settings write. Names are looked up by the proxy, as the far network knows more of them.
+# GNOME's settings write `socks://`. The proxy resolves names, since some are known only in its network.
 _SCHEMES = {"http": 80, "https": 443, "socks": 1080, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 _SOCKS = "socks"
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy that `variable` names. Its `url` has no password in it and may be shown to people."""
+    """A proxy from the environment variable `variable`. Its `url` contains no password and may be printed."""
 
     scheme: str
     host: str
@@ -34,12 +34,12 @@ class Proxy:
 
     @property
     def is_socks(self) -> bool:
-        """Whether it speaks SOCKS and not HTTP."""
+        """Whether it is a SOCKS proxy and not an HTTP proxy."""
         return self.scheme.startswith(_SOCKS)
 
     @property
     def headers(self) -> dict[str, str]:
-        """Return what an HTTP proxy requires of a client with a password (RFC 7617, in UTF-8)."""
+        """Return the headers with the credentials for an HTTP proxy (RFC 7617, in UTF-8); empty without any."""
         if not self.user and not self.password:
             return {}
         shown = base64.b64encode(f"{self.user}:{self.password}".encode("utf-8", "surrogateescape")).decode("ascii")
@@ -49,8 +49,8 @@ class Proxy:
 def choose(url: str, proxies: Mapping[str, str]) -> Proxy | None:
     """Return the proxy for `url`, None for a direct connection.
 
-    `proxies` maps `http`, `https`, `all` and `no` as the variables `http_proxy` … `no_proxy` do. Raise UsageError for
-    a variable that names no proxy.
+    `proxies` maps `http`, `https`, `all` and `no` to the values of the variables `http_proxy` … `no_proxy`. Raise
+    UsageError if the value is not a proxy's address.
     """
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
@@ -62,15 +62,15 @@ def choose(url: str, proxies: Mapping[str, str]) -> Proxy | None:
 
 
 def read_proxy(words: str, variable: str) -> Proxy:
-    """Read a proxy's address, which may lack its scheme, and may contain a user and a password, percent-encoded or not.
+    """Parse a proxy's address; the scheme is optional, a user and a password may be percent-encoded.
 
-    Raise UsageError if it is invalid; the password is not in its message.
+    Raise UsageError if it is invalid; the message does not contain the password.
     """
     before, separator, rest = words.partition("://")
     scheme = before.lower() if separator else "http"
     rest = rest if separator else words.removeprefix("//")
     if scheme not in _SCHEMES:
-        # What looks like a scheme may be a password.
+        # The message omits the scheme, as it may be part of a password.
         raise UsageError(
             f"{variable} does not name a proxy of a supported kind",
             hint=f"{variable}=http://HOST:PORT, or with https://, socks5:// or socks5h://",
@@ -87,10 +87,10 @@ def read_proxy(words: str, variable: str) -> Proxy:
 
 
 def bypasses(host: str, port: int, no_proxy: str) -> bool:
-    """Whether `no_proxy` excepts a host: by its name or one that it ends with, a pattern, an address or a net.
+    """Whether `no_proxy` matches a host: by host name, domain suffix, pattern, IP address or network.
 
-    What curl, requests and Go take is taken: entries are separated by commas or spaces, may have a port, a leading dot
-    or brackets; `*` alone excepts every host. Upper and lower case are the same.
+    Supports the syntax of curl, requests and Go: entries are separated by commas or spaces, and may have a port, a
+    leading dot or brackets; `*` alone matches every host. Case is ignored.
     """
     host = host.strip("[]").rstrip(".").lower()
     address = _address(host.partition("%")[0])
@@ -114,7 +114,7 @@ def bypasses(host: str, port: int, no_proxy: str) -> bool:
 
 
 def _split(entry: str) -> tuple[str, int | None]:
-    """Split an entry into its host or net and its port."""
+    """Split an entry into its host or network, and its port."""
     if found := re.fullmatch(r"\[([^\]]*)\](?::(\d{1,5}))?", entry):
         return found[1], int(found[2]) if found[2] else None
     if found := re.fullmatch(r"([^:]*):(\d{1,5})", entry):

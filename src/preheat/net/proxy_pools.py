@@ -10,12 +10,12 @@ from preheat.net.proxies import Proxy
 
 
 def is_forwarded(proxy: Proxy, url: str) -> bool:
-    """Whether the proxy itself reads and forwards requests for `url`, and is not merely a tunnel."""
+    """Whether the proxy itself reads and forwards requests for `url`, in contrast to a tunnel."""
     return not proxy.is_socks and not url.lower().startswith("https:")
 
 
 def through(proxy: Proxy, **options: Any) -> urllib3.PoolManager:
-    """Return the pools for a proxy; `options` are those of urllib3's PoolManager. Raise UsageError without PySocks."""
+    """Return urllib3's pools for a proxy; `options` are PoolManager's. Raise UsageError for SOCKS without PySocks."""
     if not proxy.is_socks:
         return urllib3.ProxyManager(proxy.url, proxy_headers=proxy.headers, **options)
     if importlib.util.find_spec("socks") is None:  # urllib3 would warn before it raises

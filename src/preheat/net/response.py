@@ -20,25 +20,25 @@ from preheat.net.network_errors import trouble
 from preheat.net.proxies import Proxy
 
 _LITTLE, _ENOUGH = 32 << 10, 256 << 10
-# What is poured leaves so much to be read: the standard library then sees the end of the answer that it waits for.
+# The last bytes are read, not spliced, so that the standard library sees the end of the response.
 _LAST = 512 << 10
 
 
 class Meter:
-    """A sum that many threads add to."""
+    """A thread-safe counter."""
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
         self.total = 0
 
     def add(self, count: int) -> None:
-        """Add to it."""
+        """Add `count` to the total."""
         with self._turn:
             self.total += count
 
 
 class Stream:
-    """A large answer, on its way; it came from `landed`, which is another address than was asked after a redirect."""
+    """A large response in progress; `landed` is its address after redirects."""
 
     prompt = False
 
@@ -51,8 +51,8 @@ class Stream:
         self.status = response.status
         self.landed = landed
         self.headers: Mapping[str, str] = response.headers
-        # urllib3 reads into bytes of its own and copies; below it lies the standard library's reader, which does not.
-        # Only for bodies of a told length: of others it cannot tell an end from a break.
+        # Read with the standard library's reader below urllib3, which avoids a copy. Only for bodies with a known
+        # length: for others, it cannot distinguish EOF from a broken connection.
         below = getattr(response, "_fp", None)
         told = isinstance(below, http.client.HTTPResponse) and below.length is not None
         self._plain: http.client.HTTPResponse | None = below if told else None
@@ -61,7 +61,7 @@ class Stream:
         self._bare = False
 
     def readinto(self, buffer: memoryview) -> int:
-        """See preheat.hubs.hub.Reader. Raise HubUnavailable when the line breaks, even if it breaks politely."""
+        """See preheat.hubs.hub.Reader. Raise HubUnavailable if the connection breaks or is closed early."""
         try:
             if self._plain is not None:
                 buffer = self._doze.over(buffer, self._plain.length or 0)
@@ -79,7 +79,7 @@ class Stream:
         return count
 
     def pour(self, pipe: Pipe, most: int) -> int:
-        """See preheat.hubs.hub.Reader. Only plain answers of a told length can be poured, and not their ends."""
+        """See preheat.hubs.hub.Reader. Return 0 with TLS, for bodies of unknown length, and near the end of a body."""
         plain = self._plain
         if plain is None or not self._pours or (plain.length or 0) < 2 * _LAST:
             return 0
@@ -95,7 +95,7 @@ class Stream:
         return count
 
     def _front(self, plain: http.client.HTTPResponse, pipe: Pipe, most: int) -> int:
-        """Pour what waits in the standard library's buffer; peek fills that if it is empty."""
+        """Move the standard library's buffer into the pipe; `peek` fills it if it is empty."""
         front = plain.fp.peek()
         if len(front) > most:
             return 0
@@ -111,15 +111,15 @@ class Stream:
         return count
 
     def close(self) -> None:
-        """Let go; an answer that was not read to its end takes its connection with it."""
+        """Close the response; unless it was read to its end, its connection is closed too."""
         self._response.close()
 
 
 class _Doze:
-    """Lets a reader sleep until there is enough to get up for, instead of waking it for every packet.
+    """Wake a reader only when enough bytes have arrived, not for every packet.
 
-    With hundreds of connections that is most of what a pull costs. See SO_RCVLOWAT in socket(7): poll(2) minds it since
-    Linux 2.6.28; Windows and TLS, which reads in records, go without.
+    With hundreds of connections, these wake-ups are most of the CPU cost of a pull. Uses SO_RCVLOWAT (socket(7)), which
+    poll(2) supports since Linux 2.6.28; it has no effect on Windows and on TLS, which is read in records.
     """
 
     def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
@@ -132,7 +132,7 @@ class _Doze:
 
     @property
     def plain(self) -> bool:
-        """Whether it can do any of this."""
+        """Whether the connection supports it: a plain TCP socket on Linux."""
         return self._line is not None
 
     @property
@@ -141,17 +141,17 @@ class _Doze:
         return self._tls is not None and not self._tls.waited
 
     def has(self, size: int) -> bool:
-        """Whether so much of the answer waits already as a read of `size` bytes would get up for."""
+        """Whether enough bytes have already arrived to wake a read of `size` bytes."""
         if self._line is None:
             return False
         fcntl.ioctl(self._line, termios.FIONREAD, self._waiting)
         return int.from_bytes(self._waiting, sys.byteorder) >= (self._enough if self._enough > 1 else size)
 
     def over(self, buffer: memoryview, left: int) -> memoryview:
-        """Say how much of `buffer` to fill next, of an answer that has `left` bytes to go.
+        """Return the part of `buffer` to fill next, when `left` bytes of the body remain, and set the wake-up size.
 
-        Never waits for more than is still to come: the standard library may ask more than once to fill a buffer, so
-        after it is full there must be as much to come as each of its waits is for.
+        The standard library may wait several times to fill one buffer, so the body must have at least one wake-up size
+        left after it; otherwise the last wait would time out.
         """
         if self._line is None:
             return buffer
@@ -164,13 +164,13 @@ class _Doze:
         return buffer
 
     def until(self, enough: int) -> None:
-        """Get up for so many bytes, or for the end."""
+        """Set the wake-up size: wake at `enough` bytes or EOF."""
         if self._line is not None and enough != self._enough:
             self._line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, enough)
             self._enough = enough
 
     def pour(self, pipe: Pipe, most: int) -> int:
-        """Wait, and move up to `most` bytes on; raise TimeoutError if none come."""
+        """Wait, then move up to `most` bytes into the pipe; return how many. Raise TimeoutError if none arrive."""
         if self._line is None:
             return 0
         while True:

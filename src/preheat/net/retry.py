@@ -1,4 +1,4 @@
-"""Retry: repeat a request with back-off, as long as that may help."""
+"""Retry: repeat a request with back-off and jitter while the failure may be temporary."""
 
 import random
 import time
@@ -10,16 +10,16 @@ from preheat.core.errors import HubUnavailable
 from preheat.core.events import Away, Listener, Retrying
 
 Answer = TypeVar("Answer")
-# Of a source that stays away, only so many failures are told one by one.
+# Retrying events per source before Away events replace them.
 TOLD = 3
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often to ask, and how long to wait between: doubling from `first_wait_s`, at most `longest_wait_s`.
+    """Number of attempts and waits between them: doubling from `first_wait_s`, at most `longest_wait_s` seconds.
 
-    A source that has answered before is given `lasting_s` seconds instead of a number of attempts: it may restart, or
-    the line to it may be gone for a while.
+    A source that has responded before is retried for `lasting_s` seconds instead of `attempts` times: it may be
+    restarting, or the network may be down for a while.
     """
 
     attempts: int = 5
@@ -28,10 +28,10 @@ class RetryPolicy:
     lasting_s: float = 300.0
 
     def wait_s(self, failures: int, asked_for_s: float | None, jitter: float) -> float:
-        """Return how long to wait after the `failures`-th failure in a row.
+        """Return the seconds to wait after the `failures`-th failure in a row.
 
-        `asked_for_s` is what the other end asked for (Retry-After) and wins up to `lasting_s`; `jitter` in [0, 1)
-        spreads many callers over half of the wait.
+        `asked_for_s` is the server's Retry-After, which is used up to `lasting_s`; `jitter` in [0, 1) spreads clients
+        over half of the wait.
         """
         if asked_for_s is not None:
             return min(asked_for_s, max(self.lasting_s, self.longest_wait_s))
@@ -48,10 +48,10 @@ def persist(
     what: str = "",
     on_event: Listener = lambda _: None,
 ) -> Answer:
-    """Return what `ask` returns; after HubUnavailable ask again, and raise it when patience is spent.
+    """Return the result of `ask`; retry after HubUnavailable, and raise it when attempts or time run out.
 
-    A host that has never answered and was waited for until the read timeout is not waited for a second time. Emit
-    Retrying about `what` for each failure, and Away every second while a host that has answered before is waited for.
+    A read timeout from a host that has never responded is not retried. Emit Retrying about `what` for each failure, and
+    Away every second while waiting for a host that has responded before.
     """
     failures, began = 0, time.monotonic()
     while True:
@@ -75,7 +75,7 @@ def persist(
 
 
 def _seconds(wait_s: float) -> Iterator[float]:
-    """Sleep for `wait_s` seconds; yield how many of them are over, first and after each second."""
+    """Sleep for `wait_s` seconds; yield the seconds passed, first 0 and then after each second."""
     began = time.monotonic()
     while (waited_s := time.monotonic() - began) < wait_s:
         yield waited_s

@@ -1,1 +1,1 @@
-"""Downloads parts of files over many connections, from every source, into the library."""
+"""Parallel downloads from all sources into the library, in parts."""

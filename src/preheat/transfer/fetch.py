@@ -27,7 +27,7 @@ from preheat.transfer.throughput import ThroughputGauge
 _PUSH_EVERY = 8 << 20
 _TELL_EVERY, _TELL_EVERY_S = 8 << 20, 0.25
 _FIRST, _FIRST_FAR = 6, 16
-_RATE_OF_ONE = 2_000_000  # bytes a second that any connection brings, where a rate is held to
+_RATE_OF_ONE = 2_000_000  # bytes/s assumed for each connection when there is a rate limit
 _GLANCE_S = 0.05
 _ABSENT_EVERY_S = 1.0
 _SYNC_EVERY_S, _SETTLE_EVERY_S = 1.0, 4.0
@@ -35,9 +35,9 @@ _SYNC_EVERY_S, _SETTLE_EVERY_S = 1.0, 4.0
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How hard to pull: at most `connections` for each route, `rate` bytes a second in all (0: any).
+    """Limits of a fetch: `connections` per route, and `rate` in bytes/s over all routes (0: unlimited).
 
-    `lines` carries what one fetch learns to the next.
+    `lines` passes what one fetch measured on to the next.
     """
 
     connections: int = 256
@@ -47,9 +47,9 @@ class Policy:
 
     @property
     def first(self) -> tuple[int, int]:
-        """With how many connections to begin, and with how many if the hub is far; few where a rate is held to.
+        """Initial connections to a near hub and to a far one; few with a rate limit.
 
-        What waits in the buffers of a connection is lost when the pull is interrupted.
+        Few, because an interrupted pull loses the bytes in each connection's buffers.
         """
         worth = max(1, int(self.rate / _RATE_OF_ONE)) if self.rate else _FIRST_FAR
         return min(_FIRST, worth), min(_FIRST_FAR, worth)
@@ -63,14 +63,14 @@ def fetch(
     on_event: Listener,
     helpers: Sequence[Callable[[], Way | None]] = (),
 ) -> None:
-    """Bring the `missing` files in; return when all are in the library, whole and verified.
+    """Download the `missing` files; return when all are verified and stored in the library.
 
-    `helpers` find further ways to the same bytes, each in a thread of its own, and join when they have. Threads ask
-    for parts, as many as the line turns out to be worth; the one that brings a file's last part seals it, so hashing
-    runs beside other downloads. Events are passed on in the calling thread, so a slow listener holds up nothing else.
-    What another process is fetching is
-    waited for, and taken over if that process dies. The first error that no other way mends ends the fetch and is
-    raised; what arrived by then is kept for the next one. A KeyboardInterrupt does not wait for reads under way.
+    Each function in `helpers` looks for one more source of the same bytes, in a separate thread, and the source is
+    used as soon as it is found. The number of connections is tuned to the measured rate. The thread that receives the
+    last part of a file also verifies it, so hashing overlaps with other downloads. `on_event` is called in the calling
+    thread; a slow listener does not delay downloads. A file that another process is downloading is waited for, and
+    downloaded here if that process dies. An error that no other source can make up for ends the fetch and is raised;
+    the bytes received so far are kept and resumed by the next fetch. KeyboardInterrupt interrupts reads in progress.
     """
     events: SimpleQueue[Event] = SimpleQueue()
     tell = events.put
@@ -98,7 +98,7 @@ def fetch(
 
 
 def _pass_on(events: "SimpleQueue[Event]", on_event: Listener) -> None:
-    """Pass on what the threads have told so far."""
+    """Pass all queued events to the listener."""
     while True:
         try:
             event = events.get_nowait()
@@ -108,7 +108,7 @@ def _pass_on(events: "SimpleQueue[Event]", on_event: Listener) -> None:
 
 
 def _watch(board: Scheduler, crew: "_Crew", patience: RetryPolicy, pass_on: Callable[[], None]) -> None:
-    """Keep as many threads at work as the routes are worth, and pass their events on, until all is done."""
+    """Tune the number of connections and threads and pass events on, until the fetch ends."""
     gauges: dict[Route, ThroughputGauge] = {}
     told_at = 0.0
     crew.man()
@@ -130,7 +130,7 @@ def _watch(board: Scheduler, crew: "_Crew", patience: RetryPolicy, pass_on: Call
 
 
 class _Crew:
-    """The threads that carry parts and seal files."""
+    """The threads that download parts and seal files."""
 
     def __init__(self, board: Scheduler, library: Library, limit: RateLimit, tell: Listener) -> None:
         self._board = board
@@ -140,7 +140,7 @@ class _Crew:
         self._threads: list[threading.Thread] = []
 
     def man(self) -> None:
-        """Have a thread for every connection that the routes may have; none is sent away, they wait for work."""
+        """Start threads until there is one per connection that the routes may have; idle threads are kept."""
         wanted = sum(route.ramp.count for route in self._board.routes if not route.left)
         for _ in range(wanted - len(self._threads)):
             if self._board.starving or self._board.ended.is_set():
@@ -150,7 +150,7 @@ class _Crew:
             thread.start()
 
     def leave(self, within_s: float = 0.5) -> None:
-        """Wait a moment for the threads to let go of what they hold."""
+        """Wait up to `within_s` seconds for the threads to end."""
         deadline = time.monotonic() + within_s
         for thread in self._threads:
             thread.join(max(deadline - time.monotonic(), 0.0))
@@ -171,13 +171,13 @@ class _Crew:
             self._board.fail(error)
 
     def _carry(self, flight: Flight, vessel: Vessel, interrupt: Interrupt) -> Download | None:
-        """Bring a part from its route to the disk; return its file if that was the last of it."""
+        """Download a part to disk; return its file if that was the last missing part."""
         error: HubError | IntegrityError | None = None
         flight.bind(interrupt)
         try:
             self._read(flight, vessel)
         except (HubError, IntegrityError) as trouble:
-            # What was broken off here is no fault of the hub's. That a hub has no ranges is told only once.
+            # A read that we interrupted is not the hub's error. NoRanges counts even then: it is raised only once.
             ours = flight.given_up or flight.at >= flight.stop
             error = trouble if not ours or isinstance(trouble, NoRanges) else None
         finally:
@@ -190,7 +190,7 @@ class _Crew:
     def _read(self, flight: Flight, vessel: Vessel) -> None:
         partial, route = flight.download.partial, flight.route
         pushed = told = flight.start
-        # What failed may have become slow: then what it used to bring says nothing.
+        # After a failure the route may be slower than its earlier rate.
         size, told_at = first_read(0.0 if route.failures else route.rate, vessel.size), time.monotonic()
         reader = route.open(partial.file.digest, flight.start, flight.stop)
         flight.answer_s = time.monotonic() - flight.began
@@ -201,7 +201,7 @@ class _Crew:
                 count = vessel.fill(reader, min(size, flight.stop - flight.at), whole=not flight.holes)
                 flight.reads = False
                 if count == 0:
-                    raise HubUnavailable(f"{route.way.name} ended its answer early", hint="pull again")
+                    raise HubUnavailable(f"{route.way.name} ended its response early", hint="pull again to resume")
                 count = flight.pledge(count)
                 vessel.leave(partial, flight.at, count, flight.holes)
                 flight.at += count
@@ -234,7 +234,7 @@ class _Crew:
 
 
 def _join(board: Scheduler, find: Callable[[], Way | None], policy: Policy) -> None:
-    """Add the way that `find` finds, beginning with few connections, for nobody asked for it by name."""
+    """Add the source that `find` returns; it starts with few connections, since the user did not choose it."""
     way = None
     try:
         way = find()
@@ -244,13 +244,13 @@ def _join(board: Scheduler, find: Callable[[], Way | None], policy: Policy) -> N
 
 
 def _sync_now_and_then(board: Scheduler, library: Library) -> None:
-    """Put what arrived on disk while more arrives, so that a power cut costs little, and the end is not a wait."""
+    """Sync partials to disk once a second, so that a power cut loses little and the final sync is short."""
     settled = time.monotonic()
     while not board.ended.wait(_SYNC_EVERY_S):
         try:
             for download in board.open_partials():
                 download.partial.sync()
-            # Small files may have come into every folder there is; each has to be synced by itself.
+            # Small files may be in any of the library's folders, and each folder needs a sync.
             if time.monotonic() - settled >= _SETTLE_EVERY_S:
                 library.settle()
                 settled = time.monotonic()

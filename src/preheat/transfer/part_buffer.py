@@ -6,14 +6,14 @@ from preheat.hubs.hub import Reader
 from preheat.library.blobs.partial import Partial
 from preheat.library.blobs.ranges import ByteRange, common
 
-# Large reads where there are few threads, small ones where hundreds must share the memory.
+# (threads, buffer bytes): large buffers for few threads, small ones for hundreds, to limit memory.
 _BUFFERS = ((8, 1 << 20), (32, 512 << 10), (1 << 30, 128 << 10))
-# One read for many small moves costs less than splicing each; and a pipe's memory is dear to those who may have little.
+# Below this buffer size, reading is cheaper than splicing, and pipe memory is limited per user.
 _WORTH_A_PIPE = 1 << 20
 
 
 class Vessel:
-    """It is filled, and what is in it is left somewhere, in turns. For one of `threads` threads, and no other."""
+    """A buffer that is filled from a reader and then written to a partial, in turns; for one of `threads` threads."""
 
     def __init__(self, threads: int) -> None:
         self.size = next(size for most, size in _BUFFERS if threads <= most)
@@ -21,7 +21,7 @@ class Vessel:
         self._pipe: Pipe | None = make_pipe(self.size) if self.size >= _WORTH_A_PIPE else None
 
     def fill(self, reader: Reader, most: int, *, whole: bool) -> int:
-        """Take up to `most` bytes in, which are left as a `whole` or in pieces; return how many, 0 at the end."""
+        """Read up to `most` bytes; return how many, 0 at EOF. `whole`: all of them will be written, without holes."""
         if self._pipe is not None:
             self._pipe.empty()
             if whole and (count := reader.pour(self._pipe, most)):
@@ -29,9 +29,9 @@ class Vessel:
         return reader.readinto(self._buffer[:most])
 
     def leave(self, partial: Partial, at: int, count: int, holes: tuple[ByteRange, ...] = ()) -> None:
-        """Write the first `count` bytes to `at` of a partial, if it has `holes` only what goes there. No more is kept.
+        """Write the first `count` bytes to offset `at` of a partial; with `holes`, only the bytes within those ranges.
 
-        Raise NoSpace or LibraryError if the disk will not have them.
+        Raise NoSpace or LibraryError if the write fails.
         """
         if self._pipe is not None and self._pipe.held:
             partial.write_from(self._pipe, at, count)
@@ -42,6 +42,6 @@ class Vessel:
             partial.write(at, self._buffer[:count])
 
     def close(self) -> None:
-        """Give its memory back."""
+        """Free its memory."""
         if self._pipe is not None:
             self._pipe.close()

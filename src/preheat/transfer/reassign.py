@@ -9,11 +9,11 @@ from preheat.transfer.planning.concurrency import HELD_BACK
 from preheat.transfer.route import Route
 from preheat.transfer.route_set import Routes
 
-_SLOW = 2.0  # times slower than its route's others usually are, before a flight is shed
+_SLOW = 2.0  # only flights this many times slower than usual on their route are shed
 
 
 class Handed(NamedTuple):
-    """What `giver` does not bring any more, and who is to bring it."""
+    """A range that moved from the flight `giver` to the route `taker`."""
 
     giver: Flight
     rest: ByteRange
@@ -21,9 +21,9 @@ class Handed(NamedTuple):
 
 
 def take_over(flights: Iterable[Flight], taker: Route, now: float, allowance: int) -> Handed | None:
-    """Take the end of the flight that would be the last to come in, if it is worth a new request.
+    """Move the end of the flight that would finish last to `taker`, if that is worth a new request; else None.
 
-    `allowance` is how many bytes may be sent in vain for that.
+    At most `allowance` bytes may be wasted by that.
     """
     slowest = max(
         (one for one in flights if one.left and not one.holes), key=lambda flight: flight.left_s(now), default=None
@@ -35,9 +35,9 @@ def take_over(flights: Iterable[Flight], taker: Route, now: float, allowance: in
 
 
 def rescue(flights: Iterable[Flight], routes: Routes, now: float, allowance: int) -> Handed | None:
-    """Take all that is left of a flight that lags far behind what a connection usually brings.
+    """Move the rest of a flight that is far slower than usual to a new connection; None if there is no such flight.
 
-    It takes the other's place, so that it counts for nothing how many there may be.
+    The new connection replaces the old one, so the maximum number of connections does not matter.
     """
     if not any(_may_lag(route) for route in routes):
         return None
@@ -53,17 +53,17 @@ def rescue(flights: Iterable[Flight], routes: Routes, now: float, allowance: int
 
 
 def _may_lag(route: Route) -> bool:
-    """Whether some of a route's connections may lag for TCP's reasons: near, it is soon back by itself.
+    """Whether replacing slow connections of a route can help.
 
-    Where each is held back, a new one brings no more, and the line may be what all of them share.
+    It cannot on a near route, where TCP recovers within milliseconds, nor on one where each connection is throttled.
     """
     return route.far and route.rate >= HELD_BACK
 
 
 def shed(flights: Iterable[Flight], route: Route, now: float, allowance: int) -> list[tuple[Flight, ByteRange]]:
-    """Take everything from a route's slowest flights, as many as it has too many; say what each leaves.
+    """Take the remaining range from a route's slowest flights, as many as exceed its count; return flights and ranges.
 
-    Only from those that are slow, for what is broken off was partly sent for nothing: at most `allowance` bytes of all.
+    Only slow flights are closed, since closing wastes the bytes in flight: at most `allowance` bytes in total.
     """
     if not _may_lag(route):
         return []

@@ -13,12 +13,12 @@ from preheat.transfer.planning.concurrency import Ramp
 from preheat.transfer.planning.part_plan import part_size
 
 _FAR_S = 0.005  # round trip
-_PAUSE_S = 0.5  # before asking again a hub that serves, but not so many connections, or few bytes each
-WORTH_ASKING = 64 << 10  # who brings less before it breaks has failed
+_PAUSE_S = 0.5  # pause after a hub refused one more connection, or closed one after few bytes
+WORTH_ASKING = 64 << 10  # a connection that breaks after fewer bytes counts as failed
 
 
 class Measured(NamedTuple):
-    """Bytes a second, and whether most of them waited here to be read: then this machine is the limit, not the line."""
+    """A rate in bytes/s. `prompt`: most bytes were already in local buffers, so this machine is the bottleneck."""
 
     rate: float
     prompt: bool
@@ -26,28 +26,30 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A hub, by a name for people, and its snapshot that holds the same bytes: digests decide what is the same."""
+    """A source: a hub, its display name, and its snapshot with files of the same digests."""
 
     name: str
     hub: Hub
     snapshot: Snapshot
 
     def files(self) -> dict[Digest, File]:
-        """Say which bytes it has, and under which paths."""
+        """Return the files of its snapshot by digest."""
         return {file.digest: file for file in self.snapshot.files}
 
 
 @dataclass(slots=True, eq=False)
 class Route:
-    """A way in use. The board's lock guards it.
+    """A source in use, with its record of speed and errors. The scheduler's lock guards it.
 
-    `heard` is the time.monotonic() at which any of its connections last brought bytes, `slowest_answer_s` the longest
-    that a first byte ever took. `answers` have begun; `received` are their bytes, of which `prompt` waited here to be
-    read: then not the line is the limit, but this machine. `whole_only` are the blobs that it sends whole or not at
-    all. `failures` counts those since the last byte, the last of them at `failed_at`; `rests_until` is when it may be
-    asked again; `left` says why it is not asked any more. `rate` is what one of its connections brings a second,
-    `answer_s` how long it waits for the first byte, `round_trip_s` the least that it ever waited. `first_far` is with
-    how many to begin at least if it is far.
+    Times are time.monotonic() seconds, sizes are bytes.
+
+    - `active`: connections in use. `answers`: responses that have begun. `received`: bytes of all responses, of which
+      `prompt` bytes were already in local buffers when they were read (this machine is the bottleneck).
+    - `rate`: bytes/s of one connection. `answer_s`: its usual time to first byte, `round_trip_s` the shortest and
+      `slowest_answer_s` the longest so far.
+    - `heard`: when bytes last arrived. `failures`: failures since then, the last of them at `failed_at`.
+      `rests_until`: when it may be used again. `left`: why it is no longer used; empty while it is.
+    - `whole_only`: blobs without range requests. `first_far`: minimum initial connections if it is far.
     """
 
     way: Way
@@ -75,27 +77,27 @@ class Route:
         self.files = self.way.files()
 
     def open(self, digest: Digest, start: int, stop: int) -> Reader:
-        """Ask for bytes `start` up to `stop` of the blob."""
+        """Request bytes `start` to `stop` (exclusive) of the blob."""
         return self.way.hub.open(self.way.snapshot, self.files[digest], start, stop)
 
     def answered(self, answer_s: float) -> None:
-        """Take in that an answer began, after so long."""
+        """Record that a response began after `answer_s` seconds."""
         self.answers += 1
         self.answer_s = self.answer_s or answer_s
         self.round_trip_s = min(self.round_trip_s or answer_s, answer_s)
         self.slowest_answer_s = max(self.slowest_answer_s, answer_s)
 
     def learn(self, rate: float, size: int, answer_s: float) -> None:
-        """Take in what a connection brought a second, over `size` bytes, and how long it waited for the first.
+        """Record a connection's `rate` in bytes/s over `size` bytes and its time to first byte.
 
-        A handful of bytes tells nothing.
+        Samples below 64 KiB are ignored.
         """
         if size >= WORTH_ASKING:
             self.rate = 0.7 * self.rate + 0.3 * rate if self.rate else rate
             self.answer_s = 0.7 * self.answer_s + 0.3 * answer_s if self.answer_s else answer_s
 
     def steer(self, said: Measured | None) -> bool:
-        """Take in what its connections bring now, if that can be said; tell whether a try with more was given up."""
+        """Tune the number of connections to the measured rate; return whether an increase was taken back."""
         if self.far:
             self.ramp = self.ramp.at_least(self.first_far)
         if said is None:
@@ -104,18 +106,18 @@ class Route:
         return before.trying == "more" and self.ramp.count < before.count
 
     def part_size(self, left: int, connections: int) -> int:
-        """Choose how much one of its connections asks for next; see `preheat.transfer.planning.part_plan.part_size`."""
+        """Choose the size of the next request in bytes; see `preheat.transfer.planning.part_plan.part_size`."""
         return part_size(self.rate, self.answer_s, left, connections)
 
     def stumble(
         self, error: HubUnavailable, brought: int, now: float, patience: RetryPolicy, serving: int = 0
     ) -> float | None:
-        """Take in that a line broke after `brought` bytes; return how many seconds to rest, None if that is known.
+        """Record a connection that broke after `brought` bytes; return the pause in seconds, None if already paused.
 
-        A hub that is down fails all its connections at once: that is one failure, not many. One that refuses more
-        while `serving` connections bring bytes serves no more than those, and has not failed. One that has served, or
-        whose host has answered, may be away for `patience.lasting_s`; a new one has `patience.attempts`, and one that
-        keeps silent none.
+        When a hub goes down, all its connections fail at once: that counts as one failure. A hub that refuses one more
+        connection while `serving` others receive bytes has reached its maximum, and has not failed. A hub that has
+        responded before may be unreachable for `patience.lasting_s` seconds. A new hub has `patience.attempts`
+        attempts, but only one if it does not respond at all.
         """
         if brought:
             return 0.0 if brought >= WORTH_ASKING else self._rest(_PAUSE_S, now)
@@ -140,17 +142,17 @@ class Route:
         return self._rest(wait_s, now)
 
     def left_s(self, patience: RetryPolicy, now: float) -> float:
-        """Return for how many seconds more it may be away."""
+        """Return for how many more seconds it may be unreachable before it is given up."""
         return max(self.heard, self.began) + patience.lasting_s - now
 
     @property
     def is_away(self) -> bool:
-        """Whether it has failed, and brought nothing since."""
+        """Whether it has failed and no bytes have arrived since."""
         return self.failures > 0 and self.heard < self.failed_at
 
     @property
     def most(self) -> int:
-        """How many connections it may have: one, to try it, while it is away."""
+        """Maximum number of connections; 1, as a probe, while it is away."""
         return 1 if self.is_away else self.ramp.count
 
     def _rest(self, wait_s: float, now: float) -> float:
@@ -159,28 +161,28 @@ class Route:
 
     @property
     def far(self) -> bool:
-        """Whether it takes TCP seconds there to grow to what a line can bring."""
+        """Whether its round trip is so long that TCP slow start takes seconds."""
         return self.round_trip_s >= _FAR_S
 
     def usable(self, digest: Digest, now: float) -> bool:
-        """Whether it can be asked for some of the blob now."""
+        """Whether a part of the blob can be requested from it now."""
         return not self.left and now >= self.rests_until and digest in self.files
 
 
 def _spent(error: HubUnavailable, patience: RetryPolicy) -> HubUnavailable:
-    waited = f"{error.message}; it was waited for {patience.lasting_s:.0f} s" if patience.lasting_s else error.message
-    hint = "what arrived is kept: pull again to go on, or wait longer with --patience 30m"
+    waited = f"{error.message}; gave up after {patience.lasting_s:.0f} s" if patience.lasting_s else error.message
+    hint = "pull again to resume the download, or wait longer with --patience 30m"
     return HubUnavailable(waited, hint=hint, status=error.status, seen=True)
 
 
 class Lines:
-    """What was learnt of each way, by its name, so that the next fetch over it begins where this one ended."""
+    """The measured connections and rate of each source, by name; the next fetch starts with them."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[Ramp, float, float]] = {}
 
     def route(self, way: Way, ceiling: int, first: int, first_far: int = 0) -> Route:
-        """Take a way into use; one that is new begins with `first` connections, or `first_far` if it is far."""
+        """Return a route for a source; a new one starts with `first` connections, or `first_far` if it is far."""
         known = self._known.get(way.name)
         if known is None:
             return Route(way, Ramp.of(ceiling, first), first_far=first_far)
@@ -188,5 +190,5 @@ class Lines:
         return Route(way, ramp, rate=rate, answer_s=answer_s)
 
     def learn(self, route: Route) -> None:
-        """Remember how a route ended."""
+        """Remember a route's connections and rate at the end of a fetch."""
         self._known[route.way.name] = (route.ramp.again(), route.rate, route.answer_s)

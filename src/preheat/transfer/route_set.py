@@ -10,7 +10,7 @@ from preheat.transfer.route import Route
 
 
 class Routes:
-    """The ways in use, those that were left among them; `awaited` more may still join."""
+    """All routes of a fetch, including those given up; `awaited` more may still join."""
 
     def __init__(self, first: Route) -> None:
         self._all = [first]
@@ -20,30 +20,30 @@ class Routes:
         return iter(self._all)
 
     def append(self, route: Route) -> None:
-        """Take one more into use."""
+        """Add a route."""
         self._all.append(route)
 
     def by_promise(self, now: float) -> list[Route]:
-        """List the routes that may have one more connection, the one whose connections bring most first."""
+        """List the routes with room for one more connection, fastest first."""
         open_ = (route for route in self if not route.left and now >= route.rests_until)
         return sorted((route for route in open_ if route.active < route.most), key=lambda one: -one.rate)
 
     @property
     def connections(self) -> int:
-        """How many connections those in use may have, all together."""
+        """Total connections that the routes in use may have."""
         return sum(route.ramp.count for route in self if not route.left)
 
     @property
     def all_left(self) -> bool:
-        """Whether there is none to wait for any more."""
+        """Whether all routes were given up."""
         return all(route.left for route in self)
 
     def able(self, digest: Digest) -> list[Route]:
-        """List the routes that have a blob and were not left."""
+        """List the routes in use that have a blob."""
         return [route for route in self if not route.left and digest in route.files]
 
     def may_ask(self, route: Route, download: Download, now: float) -> bool:
-        """Whether a route can be asked for more of a file now: not while others have it who were never doubted."""
+        """Whether parts of a file can be requested from a route now; from a suspect only if no other route has it."""
         digest = download.partial.file.digest
         if not route.usable(digest, now):
             return False
@@ -52,17 +52,17 @@ class Routes:
         return route not in download.suspects or set(self.able(digest)) <= download.suspects
 
     def fastest(self, download: Download, now: float) -> Route | None:
-        """Choose the route whose connections bring most, among those to ask for parts of a file now."""
+        """Return the fastest route that can serve parts of a file now, or None; suspects are left out."""
         digest = download.partial.file.digest
         usable = (one for one in self if one.usable(digest, now) and digest not in one.whole_only)
         return max((one for one in usable if one not in download.suspects), key=lambda one: one.rate, default=None)
 
     def hopeless(self, digest: Digest) -> bool:
-        """Whether nobody has the blob, nor will."""
+        """Whether no route has the blob and no further route is awaited."""
         return not self.awaited and not self.able(digest)
 
     def askable(self, among: Collection[Route], now: float) -> Callable[[File], bool]:
-        """Give the question whether any of the routes `among` has a file; it raises if nobody at all has, nor will."""
+        """Return a predicate: whether a route of `among` can serve a file now. It raises `why(file)` if hopeless."""
 
         def is_askable(file: File) -> bool:
             if self.hopeless(file.digest):
@@ -72,7 +72,7 @@ class Routes:
         return is_askable
 
     def why(self, file: File) -> Exception:
-        """Say why nobody has the file."""
+        """Return the error for a file that no route can serve."""
         told = next((route.error for route in self if route.error is not None), None)
         reasons = "; ".join(f"{route.way.name} {route.left}" for route in self if route.left)
-        return told or HubError(f"nobody has {file.path} any more: {reasons}", hint="try another --endpoint")
+        return told or HubError(f"no source has {file.path}: {reasons}", hint="try another --endpoint")

@@ -1,4 +1,4 @@
-"""Scheduler: which parts are left, which thread downloads which, and from where; shared by all threads."""
+"""Scheduler: assigns the missing parts of all files to threads and routes; shared by all threads."""
 
 import os
 import threading
@@ -23,16 +23,16 @@ from preheat.transfer.setbacks import forget_wrong, give_up_stalled, take_in
 from preheat.transfer.suspects import ask_again
 
 LOOK_AGAIN_S, _RESCUES_EVERY_S = 0.25, 0.05
-# Of all bytes wanted, so many may be sent in vain, for parts that change hands on a line that works.
+# Share of the requested bytes that may be wasted by moving parts between working connections.
 _IN_VAIN = 0.01
 _SIDE_BY_SIDE = max(1, min(len(os.sched_getaffinity(0)), 4))
 
 
 class Scheduler:
-    """All methods may be called from any thread; those that decide hold one lock.
+    """Assign parts to threads. All methods are thread-safe; scheduling decisions hold one lock (`changed`).
 
-    Under it nothing waits for a disk, a network or a listener: `on_event` only queues. Locks are taken in this order:
-    the board's, a flight's, an interrupt's.
+    No code waits for a disk, a network or a listener while it holds that lock: `on_event` only queues. Lock order:
+    the scheduler's, a flight's, an interrupt's.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Scheduler:
         self._allowance = int(self._left * _IN_VAIN)
 
     def take(self) -> Flight | Download | None:
-        """Hand out a part to carry or a file to seal; wait while only others have work; None when there is none."""
+        """Return a part to download or a file to seal (verify and store); block until there is one; None at the end."""
         while True:
             with self.changed:
                 if self.stopping:
@@ -71,7 +71,7 @@ class Scheduler:
                 if file is None:
                     if self._all_done():
                         return None
-                    # Who waits for a connection that nobody may have is no sign of too little work.
+                    # A thread that waits only because all connections are in use does not mean too little work.
                     self.starving |= has_room
                     self.changed.wait(LOOK_AGAIN_S)
                     continue
@@ -79,7 +79,7 @@ class Scheduler:
             self._begin(file)
 
     def landed(self, flight: Flight, error: HubError | IntegrityError | None) -> Download | None:
-        """Take a flight back, whole or broken; return its file if nothing of that is missing any more."""
+        """Record the end of a flight, complete or failed; return its file if no bytes of the file are missing."""
         with self.changed:
             download, route = flight.download, flight.route
             download.flights.discard(flight)
@@ -87,7 +87,7 @@ class Scheduler:
             brought = flight.at - flight.start
             if brought:
                 download.brought.append((ByteRange(flight.start, flight.at), route))
-            # Who was relieved before it brought anything has shown nothing, neither good nor bad.
+            # A flight that was replaced before its first byte is neither a success nor a failure of its route.
             if brought >= WORTH_ASKING or (error is None and brought):
                 route.failures = 0
                 route.learn(flight.rate(time.monotonic()), brought, flight.answer_s)
@@ -100,20 +100,23 @@ class Scheduler:
             return self._whole(flight)
 
     def kept(self, download: Download) -> None:
-        """Strike out a file that is in the library."""
+        """Remove a file that was stored in the library from the open downloads."""
         with self.changed:
             self._downloads.remove(download)
             for route in download.suspects:
-                # The whole is right without it: so what it gave was wrong.
+                # The digest is right without this route's bytes, so its bytes were wrong.
                 route.left = route.left or f"gave wrong bytes of {download.partial.file.path}"
             self._all_done()
 
     def wrong(self, download: Download, error: IntegrityError) -> None:
-        """Ask again for what made a wrong whole: of others, if others have it. Raise if nobody is left to ask."""
+        """Queue the suspect bytes of a file with a wrong digest again; raise IntegrityError if no route is left.
+
+        Another route is preferred. The partial is written without the lock held.
+        """
         with self.changed:
             again = ask_again(download, self.routes.able(download.partial.file.digest))
             names = ", ".join(sorted({route.way.name for _, route in download.brought})) or "this disk"
-        # It is being sealed, so that no other thread touches its partial meanwhile.
+        # No lock is needed: no other thread uses the partial of a file that is being sealed.
         gaps = forget_wrong(download, again, names, error)
         reason = f"{names} sent bytes with a wrong digest; some are requested again"
         self._on_event(Retrying(download.partial.file.path, reason, 0.0))
@@ -124,13 +127,13 @@ class Scheduler:
             self.changed.notify_all()
 
     def fail(self, error: BaseException) -> None:
-        """Stop everybody; the first error is the one to raise."""
+        """Stop all threads, and keep `error` for the caller unless there is an earlier one."""
         with self.changed:
             self.error = self.error or error
             self.stop()
 
     def stop(self) -> None:
-        """Stop everybody: no new part is handed out, and no read is waited for."""
+        """Stop all threads: assign no new parts and interrupt the reads in progress."""
         with self.changed:
             self.stopping = True
             self.ended.set()
@@ -139,13 +142,13 @@ class Scheduler:
             self.changed.notify_all()
 
     def close(self) -> None:
-        """Let go of what is not finished; what arrived of it stays."""
+        """Close all unfinished partials; the bytes received so far stay on disk."""
         with self.changed:
             for download in self._downloads:
                 download.partial.close()
 
     def join(self, route: Route | None) -> None:
-        """Take one more awaited way into use, or, with None, stop waiting for it."""
+        """Add an awaited route; None if none was found."""
         with self.changed:
             self.routes.awaited -= 1
             if route is not None:
@@ -156,18 +159,18 @@ class Scheduler:
             self.changed.notify_all()
 
     def open_partials(self) -> list[Download]:
-        """List the files on their way."""
+        """List the files that are being downloaded."""
         with self.changed:
             return list(self._downloads)
 
     def wake_the_stalled(self, now: float) -> None:
-        """Break off what has brought nothing for too long; its thread then gives the part back."""
+        """Interrupt connections that have received nothing for too long; their threads return the parts."""
         with self.changed:
             for event in give_up_stalled(self.flights(), self.routes, self._patience, now):
                 self._on_event(event)
 
     def steer(self, route: Route, said: Measured | None, now: float) -> None:
-        """Have as many connections to a route as it is worth by what is said of it; of too many the fastest stay."""
+        """Adjust a route's number of connections to the rate `said`; close the slowest if there are too many."""
         with self.changed:
             for flight, rest in shed(self.flights(), route, now, self._allowance) if route.steer(said) else ():
                 self._allowance -= flight.on_the_way(now, rest.start)
@@ -176,14 +179,14 @@ class Scheduler:
                 self._left += rest.stop - rest.start
 
     def _next(self, ready: Sequence[Route], now: float, *, has_room: bool) -> Flight | Download | None:
-        """Choose what to do with a route of those that are `ready` for one more connection, or without one."""
+        """Choose the next work, for a route of `ready` (room for one more connection) or without a connection."""
         handed = self._rescue(now)
         if handed is not None:
             return handed
-        # Those with fewest connections first: files that come side by side are hashed side by side.
+        # Fewest connections first: files that are downloaded in parallel are also hashed in parallel.
         waiting = sorted((one for one in self._downloads if one.gaps), key=lambda one: len(one.flights))
         askable = self.routes.askable(ready, now)
-        # A file is hashed by one core at a time: so that many large ones should come beside each other.
+        # Each file is hashed on one core, so download several large files at once.
         one_more = len(waiting) < _SIDE_BY_SIDE and self._left > _SIDE_BY_SIDE * LARGEST
         if has_room and one_more and self._files.has(now, askable):
             return None
@@ -204,7 +207,7 @@ class Scheduler:
 
     def _cut(self, route: Route, download: Download) -> Flight:
         if download.partial.file.digest in route.whole_only:
-            # It sends everything from the start whatever it is asked: let it, once.
+            # The server ignores range requests: request the whole span in one connection.
             holes, download.gaps = tuple(merge(download.gaps)), []
             self._left -= sum(stop - start for start, stop in holes)
             return self._fly(route, download, ByteRange(holes[0].start, holes[-1].stop), holes)
@@ -221,13 +224,13 @@ class Scheduler:
     def _rescue(self, now: float) -> Flight | None:
         if now < self._rescues_at:
             return None
-        # Few at a time: where all share one line, new connections bring no more than old ones.
+        # Few at a time: where all connections share one bottleneck, new ones are no faster.
         self._rescues_at = now + _RESCUES_EVERY_S
         handed = rescue(self.flights(), self.routes, now, self._allowance)
         if handed is None:
             return None
         flight = self._relieve(handed, now)
-        # It has longer to show what it can, or connections that are all slow would pass it round for ever.
+        # Allow more time before the next rescue, or equally slow connections would pass the part on forever.
         flight.settled_s = 2 * handed.giver.settled_s
         return flight
 
@@ -237,13 +240,13 @@ class Scheduler:
         return self._fly(handed.taker, handed.giver.download, handed.rest)
 
     def _leave(self, flight: Flight, rest: ByteRange) -> None:
-        """Wait no more for a flight of which nothing is wanted: it may be stuck where it cannot be woken."""
+        """Drop a flight that has no bytes left to download, even if its thread cannot be interrupted."""
         if rest.start == flight.at:
             flight.download.flights.discard(flight)
-            flight.break_off("another connection brings the rest")
+            flight.break_off("another connection downloads the rest")
 
     def _begin(self, file: File) -> None:
-        """Open a file that no other process has; this waits for the disk, so it holds no lock."""
+        """Open a file's partial, or put the file back if another process has it; call without the lock (disk I/O)."""
         partial, busy = None, False
         try:
             partial = self._library.begin(file)
@@ -273,7 +276,7 @@ class Scheduler:
             self.changed.notify_all()
 
     def _all_done(self) -> bool:
-        """Say whether there is nothing left to do, to those who wait for that too."""
+        """Return whether all work is done; if so, wake the waiting threads."""
         done = not self._files and not self._downloads and not self._beginning
         if done:
             self.ended.set()
@@ -281,7 +284,7 @@ class Scheduler:
         return done
 
     def _whole(self, flight: Flight) -> Download | None:
-        """Return the flight's file, if nothing of it is missing and nobody else has said so before."""
+        """Return the flight's file if it is complete; once per file, so that only one thread seals it."""
         download = flight.download
         if download.gaps or download.flights or download.sealing or self.stopping or flight.start == flight.stop:
             return None
@@ -296,5 +299,5 @@ class Scheduler:
             raise flight.route.error or error
 
     def flights(self) -> list[Flight]:
-        """List the parts on their way; the lock is held."""
+        """List the parts in progress; call with the lock held."""
         return [flight for download in self._downloads for flight in download.flights]

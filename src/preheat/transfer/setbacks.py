@@ -15,9 +15,9 @@ _SILENT_S = 5.0
 
 
 def give_up_stalled(flights: Iterable[Flight], routes: Routes, patience: RetryPolicy, now: float) -> Iterator[Retrying]:
-    """Break off the flights that have brought nothing for too long; yield an event for each.
+    """Interrupt the flights that have received nothing for too long; yield an event for each.
 
-    A route that is late while another serves the same file is given a rest.
+    A route that stalls while another serves the same file is paused.
     """
     for flight in flights:
         file, route = flight.download.partial.file, flight.route
@@ -32,7 +32,7 @@ def give_up_stalled(flights: Iterable[Flight], routes: Routes, patience: RetryPo
 
 
 def absence(routes: Routes, flights: Sequence[Flight], patience: RetryPolicy, now: float) -> Away | None:
-    """Return the event that says for how long nothing may come, None while any route brings bytes or has not failed."""
+    """Return an Away event if all routes have failed or gone silent; else None."""
     asked = [route for route in routes if not route.left]
     reasons = [_absent(route, [one for one in flights if one.route is route], now) for route in asked]
     if not asked or not all(reasons):
@@ -43,7 +43,7 @@ def absence(routes: Routes, flights: Sequence[Flight], patience: RetryPolicy, no
 
 
 def _absent(route: Route, flights: Sequence[Flight], now: float) -> str:
-    """Return in words how a route that has served before is away, empty while it is not."""
+    """Return why a route counts as away, in words; empty if it is not."""
     if route.is_away and route.error is not None:
         return route.error.message
     silent_s = min((flight.still_s(now) for flight in flights), default=0.0)
@@ -51,9 +51,9 @@ def _absent(route: Route, flights: Sequence[Flight], now: float) -> str:
 
 
 def forget_wrong(download: Download, again: list[ByteRange], names: str, error: IntegrityError) -> list[ByteRange]:
-    """Have a file take the ranges `again` for missing; return all its gaps. Not under the lock: it writes to disk.
+    """Mark the ranges `again` of a file as missing; return all its gaps. Call without the lock: it writes to disk.
 
-    Raise IntegrityError, with the file discarded, if there is nothing to ask for again; `names` are who sent it.
+    Without ranges, discard the file and raise IntegrityError; `names` lists the sources, for its message.
     """
     if not again:
         download.partial.discard()
@@ -65,7 +65,7 @@ def forget_wrong(download: Download, again: list[ByteRange], names: str, error: 
 def take_in(
     flight: Flight, error: HubError | IntegrityError, flights: Iterable[Flight], patience: RetryPolicy
 ) -> Retrying | None:
-    """Have a flight's route take in how its connection ended; return the event for it, None if that is known."""
+    """Record on a flight's route the error that ended its connection; return the event to emit, or None."""
     route, file = flight.route, flight.download.partial.file
     match error:
         case NoRanges():

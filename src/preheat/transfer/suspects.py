@@ -8,11 +8,11 @@ from preheat.transfer.route import Route
 
 
 def ask_again(download: Download, able: Sequence[Route]) -> list[ByteRange]:
-    """Choose what to ask again, of the routes that are `able` to give it; nothing when nobody is left to ask.
+    """Return the ranges to download again, from the routes `able` to serve them; empty to give up.
 
-    Bytes from before this process are doubted first, then those of one route at a time, as long as another can give
-    them; the one that brought least comes first, for to doubt it costs least. A route that is alone gets a second
-    chance: what was wrong may have been the line.
+    Bytes from before this process are suspected first. Then the bytes of one route at a time, if another route has the
+    file; the route that sent the fewest bytes comes first. A route that is alone gets a second chance, since the bytes
+    may have been damaged on the way.
     """
     if download.earlier:
         again, download.earlier = download.earlier, []
@@ -20,7 +20,7 @@ def ask_again(download: Download, able: Sequence[Route]) -> list[ByteRange]:
     suppliers = {route for _, route in download.brought} - download.doubted
     suspect = min(suppliers, key=download.brought_by, default=None)
     if suspect is not None and any(one is not suspect for one in able):
-        # Who was doubted before was doubted wrongly, or not alone: one suspect at a time.
+        # Earlier suspects were innocent, or not the only source of wrong bytes: suspect one route at a time.
         download.doubted.add(suspect)
         download.suspects = {suspect}
         again = merge(part for part, route in download.brought if route is suspect)

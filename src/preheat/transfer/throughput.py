@@ -7,11 +7,11 @@ _SETTLING_S, _ROUND_TRIPS, _SETTLING_AT_MOST_S = 0.1, 15, 1.5
 _GREW = 1.2
 _LONGEST_S = 1.5
 _AT_WORK, _MOST = 0.8, 0.8
-_ANSWER_WORTH = 64 << 10  # where files are small, answers are what takes the time
+_ANSWER_WORTH = 64 << 10  # each response counts as this many bytes: with small files, requests take most of the time
 
 
 class ThroughputGauge:
-    """Measures one route while its connections are at work, and at no other time."""
+    """Measure the rate of one route, only while its connections are busy."""
 
     def __init__(self, route: Route) -> None:
         self._route = route
@@ -22,11 +22,10 @@ class ThroughputGauge:
         self._received = self._prompt = self._answers = 0
 
     def read(self, now: float, *, loaded: bool) -> Measured | None:
-        """Say what the connections bring; None while that cannot be said yet.
+        """Return the rate of all connections together; None until it is steady.
 
-        It can be said when two looks in a row agree, some round trips after the count was changed: that long it takes
-        TCP until a new connection brings what it can. More connections than before that never come to bring anything
-        steady are measured as they are, in the end.
+        The rate is steady when two samples in a row agree, some round trips after the last change of the number of
+        connections (TCP slow start). After an increase, the latest sample is returned after 1.5 s even if unsteady.
         """
         route = self._route
         if self._count != route.ramp.count:

@@ -4,19 +4,19 @@ from dataclasses import dataclass, replace
 
 FEWEST = 4
 _BOLDLY, _FEW, _BOLDLY_FROM_FEW = 4, 8, 12
-_PAYS = 1.25  # times as much: then more connections were worth it
-_IN_STEP = 0.8  # of what as many of the connections before would bring: then still more may be
-HELD_BACK = 3e6  # bytes a second of one connection, below which it is most likely held back for being one
+_PAYS = 1.25  # an increase is kept if the rate grows by this factor
+_IN_STEP = 0.8  # and is followed by another if the rate per connection stays above this share
+HELD_BACK = 3e6  # bytes/s of one connection, below which a per-connection limit is likely
 
 
 @dataclass(frozen=True, slots=True)
 class Ramp:
-    """The number of connections in use, `count`, and what is known about others.
+    """The number of connections to use, `count`, and the state of the search for the best one.
 
-    It doubles, or takes many times as many where each brings little, while each new one brings about as much as those
-    before: then lines are held back one by one. Where more bring a little more it stays, where not it goes back to the
-    last count that paid. It tries fewer where fewer bring as much; and, settled, tries more again from time to time,
-    later each time, for lines change. `ceiling` is never passed.
+    While the rate grows in proportion to the connections, the count doubles, or grows 4 to 12 times if each connection
+    is slow. If the rate grows less, the count stays; if it hardly grows, the count returns to the last that paid off.
+    Fewer connections are tried where they reach the same rate. Once settled, more are tried from time to time, less
+    often each time, as network conditions change. `count` never exceeds `ceiling`.
     """
 
     count: int = 16
@@ -29,21 +29,21 @@ class Ramp:
 
     @classmethod
     def of(cls, ceiling: int, first: int = 16) -> "Ramp":
-        """Begin with `first`, below a ceiling."""
+        """Return a ramp that starts with `first` connections, or `ceiling` if that is lower."""
         count = min(first, ceiling)
         return cls(count=count, paid=count, ceiling=ceiling)
 
     def at_least(self, first: int) -> "Ramp":
-        """Begin with more, if nothing has been tried yet."""
+        """Return a ramp that starts with at least `first` connections, if nothing has been measured yet."""
         if self.trying != "first" or self.count >= first:
             return self
         return Ramp.of(self.ceiling, first)
 
     def step(self, rate: float, *, prompt: bool = False) -> "Ramp":
-        """Take in the rate that `count` connections brought since the last step, and decide on the next count.
+        """Return the next state, given the `rate` in bytes/s of `count` connections.
 
-        `prompt` says that most bytes waited here to be read: more connections would only wait beside them, unless they
-        are held back so much that this machine was merely late.
+        `prompt`: most bytes were already in local buffers when read. Then this machine is the bottleneck and more
+        connections do not help, unless each connection is below HELD_BACK.
         """
         prompt = prompt and rate >= HELD_BACK * self.count
         match self.trying:
@@ -57,14 +57,14 @@ class Ramp:
                 return known._more(rate) if in_step and not prompt else known._settle()
             case "more":
                 back = replace(self, count=self.paid)
-                # A little more is no reason to stay, but it is none to think that fewer would do.
+                # A small gain does not justify the increase, nor does it suggest that fewer would do.
                 return back._fewer() if rate < 1.02 * self.paid_rate else back._settle()
             case "fewer" if rate >= 0.95 * self.paid_rate:
                 return replace(self, paid=self.count, paid_rate=max(rate, self.paid_rate))._fewer()
             case "fewer":
                 return replace(self, count=self.paid)._settle()
             case _ if self.rests > 1:
-                # Settled: the line's own drift is followed slowly, so that a try is measured against today.
+                # Settled: average the rate, so that the next trial is compared with current conditions.
                 return replace(self, rests=self.rests - 1, paid_rate=0.5 * self.paid_rate + 0.5 * rate)
             case _ if prompt:
                 return replace(self, paid_rate=rate)._settle()
@@ -72,16 +72,16 @@ class Ramp:
                 return replace(self, rests=1)._more(max(rate, 1.0))
 
     def again(self) -> "Ramp":
-        """Begin anew with what was found out, for another transfer over the same line."""
+        """Return the initial state for the next fetch from the same source."""
         return self if self.rests > 1 << 29 else Ramp(self.paid, self.ceiling, paid=self.paid)
 
     def at_most(self, count: int) -> "Ramp":
-        """Use no more than `count` from now on: the hub refused more while it served as many."""
+        """Limit it to `count` for good: the hub refused more while it served that many."""
         count = max(1, min(count, self.count))
         return replace(self, count=count, paid=count, ceiling=count, trying="settled", rests=1 << 30)
 
     def halved(self) -> "Ramp":
-        """Use half as many from now on: the hub asked for less."""
+        """Halve the count for good: the hub asked to slow down."""
         count = max(1, self.count // 2)
         return replace(self, count=count, paid=count, ceiling=max(count, 1), trying="settled", rests=1 << 30)
 

@@ -7,7 +7,7 @@ from preheat.core.snapshot import File
 
 
 class Queue:
-    """Files in their order. One that another process has is put back, and looked at again after a while."""
+    """Files in the given order; a file that another process is downloading is put back and retried later."""
 
     def __init__(self, files: Iterable[File], look_again_s: float) -> None:
         self._files = deque(files)
@@ -21,11 +21,11 @@ class Queue:
         return iter(self._files)
 
     def has(self, now: float, askable: Callable[[File], bool]) -> bool:
-        """Whether there is a file to begin now."""
+        """Whether there is a file to start now."""
         return any(self._due(file, now) and askable(file) for file in self._files)
 
     def pop(self, now: float, askable: Callable[[File], bool]) -> File | None:
-        """Take out the first file that is to be begun now."""
+        """Remove and return the first file to start now, or None."""
         for at, file in enumerate(self._files):
             if self._due(file, now) and askable(file):
                 del self._files[at]
@@ -33,7 +33,7 @@ class Queue:
         return None
 
     def put_back(self, file: File, now: float) -> None:
-        """Put a file to the end, not to be looked at before a while has passed."""
+        """Append a file, due after `look_again_s` seconds."""
         self._not_before[file] = now + self._look_again_s
         self._files.append(file)
 

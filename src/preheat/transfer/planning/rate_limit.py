@@ -1,11 +1,11 @@
-"""Rate limit: at most so many bytes a second, over all connections together."""
+"""Rate limit: a maximum of bytes per second over all connections together."""
 
 import threading
 import time
 
 
 class RateLimit:
-    """Hand out leave to have received bytes; who is too early waits. `rate` is bytes a second, 0 for any."""
+    """Delay threads that receive more than `rate` bytes/s together; 0: unlimited. Thread-safe."""
 
     def __init__(self, rate: float = 0.0) -> None:
         self._rate = rate
@@ -13,12 +13,12 @@ class RateLimit:
         self._free_at = time.monotonic()
 
     def spend(self, size: int) -> None:
-        """Account for `size` received bytes; return when their time has come."""
+        """Count `size` received bytes; sleep while the rate is exceeded."""
         if not self._rate:
             return
         with self._turn:
             now = time.monotonic()
-            # Saved-up leave lasts a tenth of a second: enough to be smooth, too little for a burst.
+            # Allow at most 100 ms of unused budget, to avoid bursts.
             self._free_at = max(self._free_at, now - 0.1) + size / self._rate
             wait_s = self._free_at - now
         if wait_s > 0:
