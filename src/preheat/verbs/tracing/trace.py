@@ -70,8 +70,8 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
             seen = traced_start(app, workplace, lead, terms.watch, recorder, terms.wanted)
         except AppError:
             for one in reached(noted(workplace)):
-                by = " < ".join(one.modules) or "itself"
-                on_event(Noted(f"{one.host}:{one.port}", f"connection attempts by the app: {one.count}, from {by}"))
+                by = " < ".join(one.modules) or "the app"
+                on_event(Noted(f"{one.host}:{one.port}", f"connection attempts: {one.count}, from {by}"))
             raise
         subject = TracedApp(name, terms.path.absolute().parent, app.command)
         asking = Asking(terms.resolve, terms.wanted)
@@ -116,30 +116,30 @@ def _led(server: Server, environ: Mapping[str, str], workplace: Path, on_event: 
 def _remarks(inferred: Inferred, observation: Observation, seen: ObservedStart) -> tuple[str, ...]:
     """Return the remarks for the head of the recipe: how it was found, and what may be missing."""
     day = datetime.now(UTC).date().isoformat()
-    remarks = [f"Found by preheat trace on {day}, from one start. What only a later use needs is not in it."]
+    remarks = [f"Found by preheat trace on {day}, from one start. Files that only later use needs are not in it."]
     if not seen.notes.processes:
-        remarks.append("No Python told anything: started with -I or -E, or with an emptied environment, or none.")
+        remarks.append("No Python process was observed: none ran, or all ran with -I, -E or an empty environment.")
     if not observation.sees_native:
-        remarks.append("Opens by native code were looked for in /proc and may be missed: nothing was left out for it.")
+        remarks.append("Files opened by native code may be missed (/proc was polled), so no unread file was left out.")
     remarks += [
         f"hardly read: {one.path}: {one.read} of {one.size} bytes"
         for one in observation.opened
         if one.read is not None and one.size >= LARGE and one.read < _HARDLY * one.size
     ]
     remarks += [
-        f"{one.ref} lies outside this folder: preheat pull and run need --allow-place {one.at}"
+        f"{one.ref} is outside this folder: preheat pull and run need --allow-place {one.at}"
         for one in inferred.recipe.needs
         if Path(one.at).is_absolute()
     ]
     remarks += [f"left out: {one.what}: {one.size / 1e6:.1f} MB, {one.reason}" for one in inferred.left_out]
     remarks += [
-        f"made at the start, outside this folder: {made.path.removeprefix(cache)[1:]} in {variable}, {made.size} bytes"
+        f"written outside this folder: {made.path.removeprefix(cache)[1:]} in {variable}, {made.size} bytes"
         for variable, cache in observation.caches.items()
         for made in observation.made
         if made.path.startswith(f"{cache}/") and made.size >= 10_000
     ]
     remarks += [
-        f"tried to reach: {one.host} port {one.port}, {one.count} times, by {' < '.join(one.modules) or 'itself'}"
+        f"connection attempts: {one.host} port {one.port}, {one.count}, from {' < '.join(one.modules) or 'the app'}"
         for one in observation.reached
     ]
     return tuple(remarks)
