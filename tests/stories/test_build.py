@@ -299,7 +299,7 @@ def test_limits_are_told_before_the_first_byte(app: Preheat, base: str) -> None:
     told = build(app, base, "oci:out:v1", "--max-layer-size", "5M")
     assert "9000000 bytes" in failed(told, "ImageError", "source")
     told = build(app, base, "docker://ghcr.io/me/app:1", "--max-layer-size", "20G")
-    assert "GitHub's registry takes layers of 10.7 GB" in failed(told, "ImageError", "target")
+    assert "GitHub's registry accepts layers up to 10.7 GB" in failed(told, "ImageError", "target")
     assert not (app.folder / "out").exists()
 
 

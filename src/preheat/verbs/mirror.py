@@ -86,7 +86,7 @@ def mirror(
             found = shelf.find(ref)
             if found is not None:
                 return found
-            # None if this request has already passed through this mirror: mirrors that are each other's upstream.
+            # None if the request has already passed through this mirror (a cycle of upstreams) or too many mirrors.
             asker = read_asker(request, name)
             if through is not None and asker is not None:
                 found = through.find(ref, asker)

@@ -51,7 +51,7 @@ class Base:
 class Order:
     """What to build: `recipe.folder` is the app's folder in the image, `home` the recipe's folder on this machine.
 
-    `command` replaces the base's command. `status` is the guard's status address, empty for no guard. `layer_size` is
+    `command` replaces the recipe's and the base's command. `status` is the guard's status address, empty for no guard. `layer_size` is
     the maximum layer size in bytes, 0 for no limit. `at` is the path that is written on this machine, None for an image
     that is pushed to a registry.
     """
@@ -113,7 +113,7 @@ def find(base: Base, question: BaseQuery, library: Library, on_event: Listener) 
     images, key = Images(library.root), question.key(base.image.layers)
     found = images.base(key, BaseFindings)
     if found is None:
-        on_event(Reading("read the base", len(base.image.layers), sum(layer.size for layer in base.image.layers)))
+        on_event(Reading("inspect in the base", len(base.image.layers), sum(layer.size for layer in base.image.layers)))
         found = look(base.image, question, base.content)
         images.keep_base(key, found)
     if found.unread:
