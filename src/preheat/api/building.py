@@ -34,8 +34,8 @@ class ImageTerms:
     `base` and `output` are image names: `oci:DIR:TAG`, `oci-archive:FILE:TAG`, `docker-archive:FILE:NAME:TAG`,
     `docker://REGISTRY/REPOSITORY:TAG`; `base` may be `scratch`. `inside`: the app's folder in the image, by default the
     base's working directory. `platform`: `OS/ARCH`, by default this machine's. `max_layer_size`: bytes, 0 for the
-    registry's limit. `command`: replaces the recipe's and the base's command. `status`: the guard's status address in the container;
-    empty for no guard. `plain_http`: registries to connect to without TLS, as HOST or HOST:PORT.
+    registry's limit. `command`: replaces the recipe's and the base's command. `status`: the guard's status address in
+    the container; empty for no guard. `plain_http`: registries to connect to without TLS, as HOST or HOST:PORT.
     """
 
     base: str

@@ -64,7 +64,7 @@ def _pinned(need: Need, sources: Sequence[PullSource], on_event: Listener, patie
     source, told = resolve(sources, on_event, patience, lambda told: told if locked is None else told.held_to(locked))
     if source.ref.hub != need.ref.hub:
         # The commit belongs to the alias repository; the need's own hub does not know it.
-        on_event(Noted(str(need.ref), f"is pinned with the files of {source.ref}, because its own hub did not respond"))
+        on_event(Noted(str(need.ref), f"pinned with the files of {source.ref}, because its own hub did not respond"))
     wanted = told.only(need.files)
     return Pinned(need, replace(wanted, ref=need.ref))
 

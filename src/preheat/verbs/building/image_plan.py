@@ -51,9 +51,9 @@ class Base:
 class Order:
     """What to build: `recipe.folder` is the app's folder in the image, `home` the recipe's folder on this machine.
 
-    `command` replaces the recipe's and the base's command. `status` is the guard's status address, empty for no guard. `layer_size` is
-    the maximum layer size in bytes, 0 for no limit. `at` is the path that is written on this machine, None for an image
-    that is pushed to a registry.
+    `command` replaces the recipe's and the base's command. `status` is the guard's status address, empty for no guard.
+    `layer_size` is the maximum layer size in bytes, 0 for no limit. `at` is the path that is written on this machine,
+    None for an image that is pushed to a registry.
     """
 
     recipe: Recipe
