@@ -13,7 +13,7 @@ from preheat.verbs.upkeep.verify import verify
 
 Required = Sequence[tuple[Need, Snapshot]]
 
-_LOCKED = "preheat pull APP downloads what the lock names, and takes no other bytes"
+_LOCKED = "preheat pull APP downloads the files with the locked digests"
 
 
 def require(recipe: Recipe, library: Library, on_event: Listener) -> Required:

@@ -204,7 +204,7 @@ def _named(told: Snapshot, ref: Ref) -> Snapshot:
 
 
 def _is_same(ref: Ref, other: Ref) -> bool:
-    """Whether two refs name the same repository."""
+    """Return whether two refs name the same repository."""
     return (ref.hub, ref.kind, ref.repo) == (other.hub, other.kind, other.repo)
 
 

@@ -63,7 +63,9 @@ def _write(
         put(at / "Dockerfile", lambda aside: aside.write_text(text, encoding="utf-8"))
     except OSError as error:
         raise ImageError(
-            f"{at} cannot be written: {(error.strerror or str(error)).lower()}", hint="name another folder", end=TARGET
+            f"{at} cannot be written: {(error.strerror or str(error)).lower()}",
+            hint="choose another folder",
+            end=TARGET,
         ) from error
 
 

@@ -163,7 +163,7 @@ class _Placing:
         except OSError as error:
             raise LibraryError(
                 f"a view cannot be placed at {site.at}: {os.strerror(error.errno or 0).lower()}",
-                hint="name another folder, or check its disk and owner",
+                hint="choose another folder, or check its disk and owner",
             ) from error
         placement = placer.placement()
         leads = placement.leads or any(self._leads(piece) for piece in pieces)

@@ -60,7 +60,7 @@ class Found:
     sights: dict[Path, PathState] = field(default_factory=dict)
 
     def marks_of(self, path: Path) -> Sequence[Mark]:
-        """Return the marks of a path, the newest first."""
+        """Return the marks of a path, newest first."""
         return self.marks.get(with_real_folder(path, self.real), ())
 
 

@@ -189,7 +189,7 @@ class Starts:
             witness = error.message
 
         def tell(seconds: float) -> None:
-            fetched = f", {Growth(roots.caches).size / 1e6:.1f} MB fetched" if subject.folder else ""
+            fetched = f", {Growth(roots.caches).size / 1e6:.1f} MB downloaded" if subject.folder else ""
             self._on_event(Noted(self.recipe.name, f"starting for {seconds:.0f} s{fetched}"))
 
         seeing = None if isinstance(witness, str) else witness

@@ -135,7 +135,7 @@ def _served(seen: ObservedStart, library: Library, resolve: Callable[[Ref], Snap
     return tuple(found.values())
 
 
-# ---- from elsewhere
+# ---- from other servers
 
 
 def _loaded(

@@ -139,7 +139,7 @@ def _remarks(inferred: Inferred, observation: Observation, seen: ObservedStart) 
         if made.path.startswith(f"{cache}/") and made.size >= 10_000
     ]
     remarks += [
-        f"connection attempts: {one.host} port {one.port}, {one.count}, from {' < '.join(one.modules) or 'the app'}"
+        f"connection attempts: {one.count} to {one.host} port {one.port}, from {' < '.join(one.modules) or 'the app'}"
         for one in observation.reached
     ]
     return tuple(remarks)

@@ -35,7 +35,7 @@ _INSIDE = frozenset(
     ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "HF_DATASETS_CACHE", "HF_ASSETS_CACHE")
 )
 _GLANCE_S = 0.1
-_MOST_NOTED = 256 << 20  # bytes of one process's notes
+_MOST_NOTED = 256 << 20  # bytes of one process's log
 # stdout is reserved for the result of the trace.
 _TO_STDERR = Output(2, 2)
 _NO_PAGE_S, _SILENT_S = 3.0, 60.0

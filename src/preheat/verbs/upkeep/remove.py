@@ -1,4 +1,4 @@
-"""Remove: remove versions of a model, and the blobs that only they needed."""
+"""Remove: delete versions of a model, and the blobs that only they need."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
