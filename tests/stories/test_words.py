@@ -61,7 +61,7 @@ def test_it_tells_its_version(preheat: Preheat) -> None:
         (["pull"], "REF|APP"),
         (["pull", "a/b", "--loud"], "--loud"),
         (["pull", "a/b", "--connections", "many"], "many"),
-        (["pull", "a/b", "--connections", "0"], "0 connections"),
+        (["pull", "a/b", "--connections", "0"], "between 1 and 1024"),
         (["pull", "a/b", "--endpoint", "mirror.lan"], "'mirror.lan' is not an endpoint"),
         (["pull", "a/b", "--endpoint", "hf=mirror.lan"], "'hf=mirror.lan' is not an endpoint"),
         (["pull", "a/b", "--endpoint", "xx=http://mirror.lan"], "is not an endpoint"),
