@@ -141,10 +141,7 @@ def _served(seen: ObservedStart, library: Library, resolve: Callable[[Ref], Snap
 def _loaded(
     seen: ObservedStart, written: Mapping[str, float], disk: _Disk, resolve: Callable[[Ref], Snapshot | None]
 ) -> tuple[tuple[Loaded, ...], list[HubFile]]:
-    """Find the file that each download outside the mirror was written to.
-
-    Return the files from other servers, and those that turned out to be hub files.
-    """
+    """Return the files downloaded without the mirror: those from other servers, and those that a hub has."""
     loaded: list[Loaded] = []
     served: list[HubFile] = []
     own = tuple(f"{place}/" for place in (seen.lead.plain, seen.lead.secure) if place)
