@@ -170,11 +170,11 @@ def test_podman_starts_it_without_a_network_and_check_says_that_it_is_right(
 def test_check_finds_what_is_wrong_with_an_image(app: Preheat, base: str, python: bytes, tmp_path: Path) -> None:
     with podman():
         nothing = app("build", "--check", base, "--json")
-        assert (nothing.status, nothing.last["message"]) == (8, "there is no lock in it")
+        assert (nothing.status, nothing.last["message"]) == (8, "the image has no lock")
         fetching = starting(tmp_path / "fetching", python, b"print('Downloading shards: 0%', flush=True)\n" + APP)
         build(app, fetching, "oci:out:v1")
         told = app("build", "--check", f"oci:{app.folder}/out:v1", "--json")
-        assert (told.status, told.last["message"]) == (8, "it tries to fetch something: Downloading shards: 0%")
+        assert (told.status, told.last["message"]) == (8, "the app tries to download: Downloading shards: 0%")
         (app.folder / "preheat.toml").write_text(RECIPE.replace("{dir}/app.py", "{dir}/none.py"))
         build(app, base, "oci:out:v2")
         told = app("build", "--check", f"oci:{app.folder}/out:v2", "--json", "--ready-within", "20s")

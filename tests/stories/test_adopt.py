@@ -290,7 +290,7 @@ def test_a_cache_without_a_file_is_an_error(preheat: Preheat) -> None:
     (home / "snapshots" / COMMIT).mkdir(parents=True)
     told = preheat("adopt", str(preheat.folder / "hub"))
     assert told.status == 5
-    assert "holds no files to adopt" in told.err
+    assert "has no files to adopt" in told.err
 
 
 def test_what_is_left_out_is_named_with_its_reason_in_the_error(preheat: Preheat) -> None:

@@ -258,7 +258,7 @@ def test_secrets_are_refused_by_name_by_what_they_say_and_in_the_recipe(app: Pre
         assert token not in told.out + told.err
     (app.folder / "leak.toml").write_text(f'[app]\nname = "x"\nenv = {{ HF_TOKEN = "{token}" }}\n')
     told = app("build", "leak.toml", "--base", base, "--output", "oci:out:v1", "--json")
-    assert "the recipe has a Hugging Face token in it" in failed(told, "ImageError", "source")
+    assert "the recipe contains a Hugging Face token" in failed(told, "ImageError", "source")
     assert not (app.folder / "out").exists()
 
 
@@ -299,7 +299,7 @@ def test_limits_are_told_before_the_first_byte(app: Preheat, base: str) -> None:
     told = build(app, base, "oci:out:v1", "--max-layer-size", "5M")
     assert "9000000 bytes" in failed(told, "ImageError", "source")
     told = build(app, base, "docker://ghcr.io/me/app:1", "--max-layer-size", "20G")
-    assert "GitHub's registry takes layers of 10.7 GB" in failed(told, "ImageError", "target")
+    assert "GitHub's registry accepts layers up to 10.7 GB" in failed(told, "ImageError", "target")
     assert not (app.folder / "out").exists()
 
 
@@ -364,4 +364,4 @@ def test_a_dockerfile_has_the_same_in_links_that_cost_nothing(app: Preheat, base
     (app.folder / "mine").mkdir()
     (app.folder / "mine/file").touch()
     told = app("build", "--base", base, "--dockerfile", "mine", "--json")
-    assert "holds something else" in failed(told, "UsageError")
+    assert "contains other files" in failed(told, "UsageError")

@@ -79,7 +79,7 @@ def test_a_stale_lock_is_said_and_refused_where_asked(preheat: Preheat, app: Pat
         assert "stale" in told.err
     told = preheat("pull", "preheat.toml")
     assert told.status == 0
-    assert "stale, and used as far as it goes" in " ".join(told.err.split())
+    assert "stale, used only for the needs that it covers" in " ".join(told.err.split())
 
 
 def test_a_hub_that_has_other_bytes_under_the_pinned_commit_is_not_believed(

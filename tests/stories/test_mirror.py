@@ -108,10 +108,10 @@ def test_a_taken_port_is_said(preheat: Preheat) -> None:
         (["--folder", "me voice=."], "is not a model's name"),
         (["--pace", "fast"], "is not a size"),
         (["--pace", "0"], "pace"),
-        (["--upstream", "hf"], "is no upstream"),
-        (["--upstream", "hub=http://a"], "is no upstream"),
-        (["--upstream", "hf=ftp://a"], "is no upstream"),
-        (["--upstream", "hf=http://"], "is no upstream"),
+        (["--upstream", "hf"], "is not a valid upstream"),
+        (["--upstream", "hub=http://a"], "is not a valid upstream"),
+        (["--upstream", "hf=ftp://a"], "is not a valid upstream"),
+        (["--upstream", "hf=http://"], "is not a valid upstream"),
     ],
 )
 def test_words_that_cannot_be_meant_are_said(preheat: Preheat, words: list[str], said: str) -> None:

@@ -125,12 +125,12 @@ def test_stopped_it_leaves_neither_app_nor_files(preheat: Preheat, recipe: Recip
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("", "does not say how it starts"),
+        ("", "has no start command"),
         ('ready = "soon"\n[[needs]]\nref = "acme/tiny"', "soon is not a probe"),
         ('ready = "exec:no-such"\n[[needs]]\nref = "acme/tiny"', "command not found: no-such"),
         ('ready = "tcp:1"\nfirst = "soon"\n[[needs]]\nref = "acme/tiny"', "'soon' is not a valid first use"),
         ('ready = "tcp:1"\nfirst = "exec:a \'b"\n[[needs]]\nref = "acme/tiny"', "is not a valid first use"),
-        ('ready = "tcp:1"', "needs nothing that could be preloaded"),
+        ('ready = "tcp:1"', "has no needs to preload"),
     ],
 )
 def test_a_recipe_that_proves_nothing_is_refused(preheat: Preheat, words: str, said: str) -> None:

@@ -74,7 +74,7 @@ def test_what_ci_asks_for_decides_the_status(preheat: Preheat, recipe: Recipe) -
         (("--report", "no/such/folder/p.html"), "cannot be written"),
         (("--hub-rtt", "40ms"), "a round trip alone"),
         (("--hub-rate", "3M", "--endpoint", "hf=http://h"), "either imitated or asked"),
-        (("--runs", "0"), "0 rounds"),
+        (("--runs", "0"), "at least 1, not 0"),
     ],
 )
 def test_what_is_mistyped_is_said_before_anything_is_started(

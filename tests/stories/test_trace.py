@@ -160,7 +160,7 @@ def test_an_app_that_fails_is_told_with_its_last_words_and_leaves_no_recipe(trac
     write_app(traced, fails)
     told = traced("trace", "--", *SCRIPT)
     assert told.status == 7
-    assert "nltk.invalid:443: it tried to reach that, 1 times, by __main__" in " ".join(told.err.split())
+    assert "nltk.invalid:443: connection attempts: 1, from __main__" in " ".join(told.err.split())
     assert "no GPU here" in told.err
     assert not (traced.folder / "preheat.toml").exists()
     assert not list(traced.library.glob("trace-*")), "its workplace is removed"

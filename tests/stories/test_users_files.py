@@ -287,7 +287,7 @@ def test_adopted_files_stay_the_users(app: App) -> None:
 def test_two_needs_for_one_path_are_a_mistake(app: App) -> None:
     more = '[[needs]]\nref = "hf:acme/tiny"\nfiles = ["gpt.pth"]\nto = { "gpt.pth" = "config.yaml" }\n'
     app.recipe(more=f'{more}view = "flat"\nat = "./checkpoints"\n')
-    app.fails("pull", naming=("config.yaml", "both"), status=2)
+    app.fails("pull", naming=("config.yaml", "different files"), status=2)
 
 
 def test_killed_while_it_places_nothing_looks_foreign(app: App) -> None:

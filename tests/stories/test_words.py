@@ -61,7 +61,7 @@ def test_it_tells_its_version(preheat: Preheat) -> None:
         (["pull"], "REF|APP"),
         (["pull", "a/b", "--loud"], "--loud"),
         (["pull", "a/b", "--connections", "many"], "many"),
-        (["pull", "a/b", "--connections", "0"], "0 connections"),
+        (["pull", "a/b", "--connections", "0"], "between 1 and 1024"),
         (["pull", "a/b", "--endpoint", "mirror.lan"], "'mirror.lan' is not an endpoint"),
         (["pull", "a/b", "--endpoint", "hf=mirror.lan"], "'hf=mirror.lan' is not an endpoint"),
         (["pull", "a/b", "--endpoint", "xx=http://mirror.lan"], "is not an endpoint"),
@@ -109,7 +109,7 @@ def test_run_leaves_stdout_to_the_app_even_when_its_words_are_bad(preheat: Prehe
         ("HF_ENDPOINT", "mirror.lan", "'hf=mirror.lan' is not an endpoint"),
         ("HF_ENDPOINT", "http://[::1", "is not an address"),
         ("HF_ENDPOINT", "http://mirror.lan:99999", "is not an address"),
-        ("SSL_CERT_FILE", "/nowhere/ca.pem", "there is no file /nowhere/ca.pem"),
+        ("SSL_CERT_FILE", "/nowhere/ca.pem", "CA file not found: /nowhere/ca.pem"),
     ],
 )
 def test_surroundings_that_cannot_be_meant_are_named(preheat: Preheat, name: str, value: str, said: str) -> None:

@@ -124,7 +124,7 @@ def test_a_recipe_gives_files_and_folders_the_names_that_the_app_looks_for(prehe
 @pytest.mark.parametrize(
     ("view", "to", "said"),
     [
-        ("hf-cache", '{ "config.json" = "c.json" }', "have the names that its client asks for"),
+        ("hf-cache", '{ "config.json" = "c.json" }', "cannot be renamed"),
         ("flat", '{ "confg.json" = "c.json" }', "has no 'confg.json'"),
         ("flat", '{ "config.json" = "../../c.json" }', "cannot be"),
     ],

@@ -1,4 +1,4 @@
-"""The Python API: each verb of the command as a function, with the same words and the same results.
+"""The Python API: each command as a function, with the same terms and results.
 
     from preheat import api
 
@@ -6,13 +6,13 @@
     api.pull("openai/whisper-tiny.en", session=session)
     api.run(command=["python", "webui.py"], session=session)
 
-A `session` is settings and the environment; without one, each call makes its own of the defaults. It is told what
-happens: `Session(on_event=print)` prints the events of `preheat.core.events`. Errors are those of
-`preheat.core.errors`, each with a `message` and a `hint`. One session is not for several threads at once; several
-sessions are, and so are several processes with one library.
+A `session` holds the settings and the environment; without one, each call creates a session with default settings.
+`Session(on_event=print)` prints the events of `preheat.core.events`. Errors are those of `preheat.core.errors`, each
+with a `message` and a `hint`. A session must not be used by several threads at once; several sessions can, and several
+processes can share a library.
 
-An `app` is what the command takes: the path of a preheat.toml, the name of a recipe that comes with preheat, or None
-for the preheat.toml in the current folder. A model is a name like `hf:OWNER/NAME@REVISION` (docs/recipes.md).
+An `app` is what the command takes: the path of a preheat.toml, the name of a built-in recipe, or None for the
+preheat.toml in the current folder. A model is a name like `hf:OWNER/NAME@REVISION` (docs/recipes.md).
 """
 
 from __future__ import annotations
@@ -68,14 +68,14 @@ __all__ = [
 def pull(
     *what: str, files: Sequence[str] = (), views: Mapping[str, Folder] | None = None, session: Session | None = None
 ) -> Pulls:
-    """Download what is missing of models and of all that apps need, verify it and keep it; place what apps need.
+    """Download and verify the missing files of models and apps into the library; place the apps' views.
 
-    `files` are patterns: of a model, only the files that match one. `views` maps a layout (`hf-cache`, `flat`, …:
-    docs/views.md) to the folder in which the models are placed so. Nothing is downloaded that is in the library, or
-    lies in these places already.
+    `files`: patterns that select files of the models. `views`: maps a layout (`hf-cache`, `flat`, …: docs/views.md) to
+    the folder where the models are placed in it. Files that are already in the library or in these folders are not
+    downloaded.
 
-    Raise HubError where no hub has it, IntegrityError for bytes that are not what was promised, LibraryError for a full
-    disk and the like, Occupied where other files are in the way. What arrived by then is kept.
+    Raise HubError if no hub has the model, IntegrityError for bytes that do not match their digest, LibraryError for
+    example for a full disk, Occupied if other files are in the way. The next pull resumes an interrupted download.
     """
     from pathlib import Path
 
@@ -87,14 +87,14 @@ def pull(
 
 
 def look_ahead(*what: str, files: Sequence[str] = (), session: Session | None = None) -> list[Outlook]:
-    """Find out what `pull` would download, whether it fits and how long it would take; change nothing."""
+    """Report what `pull` would download, whether it fits on the disk, and how long it would take; change nothing."""
     from preheat.api.pulling import look_ahead_all
 
     return look_ahead_all(what, session or Session(), files)
 
 
 def lock(app: str | None = None, *, session: Session | None = None) -> Lock:
-    """Pin what an app needs to commits, sizes and digests, and write them beside its recipe. Raise HubError."""
+    """Pin an app's needs to commits, sizes and digests, and write the lock beside its recipe. Raise HubError."""
     from preheat.recipes.lock_file import lock_path
     from preheat.verbs.lock import keep_lock, pin
 
@@ -108,9 +108,9 @@ def lock(app: str | None = None, *, session: Session | None = None) -> Lock:
 def view(
     kind: str, folder: Folder, *refs: str, files: Sequence[str] = (), session: Session | None = None
 ) -> dict[str, str]:
-    """Place models of the library in a folder, as other programs look for them; return the variables that lead there.
+    """Place models from the library in a folder, in the layout `kind`; return the variables that point to it.
 
-    Raise NotPreloaded for what is not in the library, Occupied where other files are in the way.
+    Raise NotPreloaded for files that are not in the library, Occupied if other files are in the way.
     """
     from pathlib import Path
 
@@ -145,11 +145,11 @@ def run(
     guarding: Guarding | None = None,
     session: Session | None = None,
 ) -> int:
-    """Start an app offline on what the library has, watch it and start it again; return its exit status.
+    """Start an app offline with files from the library, restart it when it crashes; return its exit status.
 
-    `command` takes the place of the recipe's; with it alone and no recipe, the app has all that the library has. To be
-    called from the main thread: SIGTERM and SIGINT end the app. Raise AppError when it could not be kept alive,
-    NotPreloaded for what is not in the library.
+    `command` replaces the recipe's command; without a recipe, the app can use all models in the library. Call it from
+    the main thread: SIGTERM and SIGINT stop the app. Raise AppError if the app could not be kept running, NotPreloaded
+    for files that are not in the library.
     """
     from preheat.api.running import Guarding, app_to_run, run_app
 
@@ -158,9 +158,9 @@ def run(
 
 
 def build(app: str | None, terms: ImageTerms, *, session: Session | None = None) -> Built:
-    """Build a container image with the app's weights in it, without a daemon; see `preheat.api.building.ImageTerms`.
+    """Build a container image with the app's weights, without a daemon; see `preheat.api.building.ImageTerms`.
 
-    Raise ImageError, which says whether the base, the target or this machine failed, and NotPreloaded.
+    Raise ImageError, whose `end` is the side that failed, and NotPreloaded.
     """
     from preheat.api.building import build_image
 
@@ -170,9 +170,10 @@ def build(app: str | None, terms: ImageTerms, *, session: Session | None = None)
 def mirror(
     address: tuple[str, int] = ("127.0.0.1", 0), *, upstreams: Sequence[str] = (), session: Session | None = None
 ) -> Server:
-    """Return a server of the library in the hubs' own APIs, that fetches what is missing from `upstreams` (`HUB=URL`).
+    """Return a server with the hubs' APIs that serves the library, and downloads missing files from `upstreams`.
 
-    It is to be started and stopped: `server.start()`, `server.url`, `server.stop(grace_s)`. Port 0 is any free one.
+    An upstream is `HUB=URL`. Start and stop the server with `server.start()` and `server.stop(grace_s)`; its address is
+    `server.url`. Port 0 selects a free port.
     """
     from preheat.mirror.api.folders import Shelf
     from preheat.verbs.mirror import mirror as make
@@ -182,9 +183,10 @@ def mirror(
 
 
 def prove(app: str | None = None, proof: Proof | None = None, *, session: Session | None = None) -> Report:
-    """Start an app cold, preloaded, warm and after a crash, in turns; report the times and what they consist of.
+    """Start an app cold, preloaded, warm and after a crash, in each round; report the times and their parts.
 
-    Raise CheckFailed where preloading gained nothing, AppError where the app does not start.
+    Raise CheckFailed for an invalid start, for example a cold start that did not download, AppError if the app does not
+    start.
     """
     from preheat.api.proving import Proof, prove_app
 
@@ -193,10 +195,10 @@ def prove(app: str | None = None, proof: Proof | None = None, *, session: Sessio
 
 
 def adopt(folder: Folder, *, ref: str = "", copy: bool = False, session: Session | None = None) -> Adoption:
-    """Take what another program's cache has into the library, without download and without a second copy.
+    """Add the models in another program's cache to the library, without a download or a second copy.
 
-    `ref` names the model of a folder with one model's files. `copy` allows copies, where nothing can be linked. Files
-    that were left out are counted, not raised; each is an event with its reason.
+    `ref`: the name of the model, for a plain folder with one model's files. `copy`: copy files that cannot be linked.
+    Files that cannot be added raise no error: they are counted, and each is reported by an event with the reason.
     """
     from preheat.core.ref import Ref, read_path
     from preheat.verbs.upkeep.adopt import adopt as take
@@ -207,7 +209,7 @@ def adopt(folder: Folder, *, ref: str = "", copy: bool = False, session: Session
 
 
 def ls(*, session: Session | None = None) -> Survey:
-    """List the versions in the library, with what each really costs on disk, in bytes."""
+    """List the versions in the library, with the disk space of each in bytes."""
     from preheat.library.upkeep.usage import survey
 
     library = (session or Session()).library
@@ -215,9 +217,9 @@ def ls(*, session: Session | None = None) -> Survey:
 
 
 def verify(*refs: str, since_s: float = 0.0, session: Session | None = None) -> VerifyResult:
-    """Hash what the library has again, or what the models `refs` need; quarantine what is not what its name says.
+    """Hash all blobs of the library again, or those of the models `refs`; quarantine corrupt blobs.
 
-    What was found right in the last `since_s` seconds and is untouched is left out.
+    Unmodified blobs that were verified in the last `since_s` seconds are skipped.
     """
     from preheat.core.ref import Ref
     from preheat.verbs.upkeep.remove import recorded
@@ -229,7 +231,7 @@ def verify(*refs: str, since_s: float = 0.0, session: Session | None = None) -> 
 
 
 def remove(*refs: str, dry_run: bool = False, session: Session | None = None) -> Removal:
-    """Forget versions, and free what only they needed. Raise LibraryError for a pinned one, before anything goes."""
+    """Remove versions, and the blobs that only they need. Raise LibraryError, before any change, if one is pinned."""
     from preheat.core.ref import Ref
     from preheat.library.upkeep.sweep import Sweep
     from preheat.verbs.upkeep.remove import recorded
@@ -242,7 +244,7 @@ def remove(*refs: str, dry_run: bool = False, session: Session | None = None) ->
 
 
 def prune(*, old: bool = False, dry_run: bool = False, session: Session | None = None) -> Pruned:
-    """Free what no record needs, and what killed processes left; with `old`, versions that no branch is at any more."""
+    """Remove unneeded blobs and leftovers of killed processes; with `old`, also versions without a branch or tag."""
     from preheat.library.upkeep.sweep import Sweep
     from preheat.verbs.upkeep.prune import Shears
     from preheat.verbs.upkeep.prune import prune as cut

@@ -1,4 +1,4 @@
-"""Building: an image with an app's weights in it, and a look at one that was built."""
+"""Building: build an image with an app's weights, and check an existing image."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageTerms:
-    """What an image is to be; docs/images.md.
+    """Options of an image; see docs/images.md.
 
-    `base` and `output` are images' names: `oci:DIR:TAG`, `oci-archive:FILE:TAG`, `docker-archive:FILE:NAME:TAG`,
-    `docker://REGISTRY/REPOSITORY:TAG`; `base` may be `scratch`. `inside`: the app's folder in the image, default the
-    base's. `platform`: `OS/ARCH`, default this machine's. `max_layer_size`: bytes, 0 for what the registry takes.
-    `command`: in the place of the recipe's. `status`: the guard's address in the container; empty for no guard.
-    `plain_http`: registries, as HOST or HOST:PORT, to talk to without TLS.
+    `base` and `output` are image names: `oci:DIR:TAG`, `oci-archive:FILE:TAG`, `docker-archive:FILE:NAME:TAG`,
+    `docker://REGISTRY/REPOSITORY:TAG`; `base` may be `scratch`. `inside`: the app's folder in the image, by default the
+    base's working directory. `platform`: `OS/ARCH`, by default this machine's. `max_layer_size`: bytes, 0 for the
+    registry's limit. `command`: replaces the recipe's and the base's command. `status`: the guard's status address in
+    the container; empty for no guard. `plain_http`: registries to connect to without TLS, as HOST or HOST:PORT.
     """
 
     base: str
@@ -50,7 +50,7 @@ class ImageTerms:
 
 
 def build_image(app: str | None, session: Session, terms: ImageTerms) -> Built:
-    """Build the image of an app and put it where `terms.output` says. Raise as its verb does."""
+    """Build the image of an app and write it to `terms.output`. Raise as `preheat.verbs.building.build.build` does."""
     output = _read_output(terms)
     stores = ImageStores(session, terms.plain_http)
     order = _order(app, session, terms, stores, output)
@@ -61,13 +61,13 @@ def build_image(app: str | None, session: Session, terms: ImageTerms) -> Built:
         lambda mounts: stores.target(output, mounts, lambda size: session.on_event(Read(size))),
         session.on_event,
         tuple(session.config.tokens.values()),
-        # What docker loads from an archive is its own form of an image.
+        # docker load requires Docker's image format.
         docker=terms.format == "docker" or (order.form == IMAGE and output.kind == DOCKER_ARCHIVE),
     )
 
 
 def write_docker_context(app: str | None, session: Session, terms: ImageTerms, folder: Path) -> str:
-    """Write a Dockerfile and its context to `folder`, and build nothing; return the app's name."""
+    """Write a Dockerfile and its build context to `folder`, without building; return the app's name."""
     output = _read_output(terms) if terms.output else None
     order = _order(app, session, terms, ImageStores(session, terms.plain_http), output, folder)
     tokens = tuple(session.config.tokens.values())
@@ -76,7 +76,7 @@ def write_docker_context(app: str | None, session: Session, terms: ImageTerms, f
 
 
 def check_built(image: str, session: Session, terms: ImageTerms, within_s: float = 600.0) -> Checked:
-    """See that all is in an image that its lock says, and start it without a network. Raise ImageError, CheckFailed."""
+    """Check an image's files against its lock, and start it without network access. Raise ImageError, CheckFailed."""
     place = read_place(image)
     source = ImageStores(session, terms.plain_http).source(place)
     if source is None:
@@ -95,10 +95,10 @@ def _read_output(terms: ImageTerms) -> ImageName:
     if output.kind == SCRATCH:
         raise UsageError("an image cannot be written to scratch", hint="--output oci:DIR:TAG")
     if output.name is not None and output.name.digest:
-        raise UsageError(f"{output} names an image that is there", hint="name a tag: docker://REGISTRY/REPOSITORY:TAG")
+        raise UsageError(f"{output} is a digest, not a tag", hint="use a tag: docker://REGISTRY/REPOSITORY:TAG")
     if terms.format == "docker" and output.kind in (LAYOUT, OCI_ARCHIVE):
         raise UsageError(
-            "a layout holds images in OCI's form alone", hint="--format docker is for docker:// and docker-archive:"
+            "an OCI layout cannot contain Docker images", hint="use --format docker with docker:// or docker-archive:"
         )
     return output
 
@@ -127,7 +127,7 @@ def _order(
 
 
 def _inside(recipe: Recipe, app: str | None, folder: Path) -> Recipe:
-    """Read the recipe's own words once more, with the folder in the image for its `{dir}`; the needs stay."""
+    """Parse the recipe again with the folder in the image as `{dir}`, and keep its needs."""
     if app is not None and is_built_in(app):
         again = built_in(app, folder)
     else:
@@ -137,13 +137,13 @@ def _inside(recipe: Recipe, app: str | None, folder: Path) -> Recipe:
 
 
 def _layer_size(asked: int, output: ImageName | None) -> int:
-    """Say how long a layer may be: what was asked for, and no more than the registry is known to take."""
+    """Return the maximum layer size in bytes: the requested size, else the registry's known limit."""
     limit = limit_of(output.name.host) if output is not None and output.name is not None else None
     if limit is None:
         return asked
     if asked > limit.layer_size:
         raise ImageError(
-            f"{limit.name} takes layers of {say_size(limit.layer_size)}, and --max-layer-size is {say_size(asked)}",
+            f"{limit.name} accepts layers up to {say_size(limit.layer_size)}; --max-layer-size is {say_size(asked)}",
             hint=f"--max-layer-size {limit.layer_size}",
             end=TARGET,
         )

@@ -1,4 +1,4 @@
-"""Endpoints: whom to ask for a hub, and the tokens that belong to one origin: scheme, host and port."""
+"""Endpoints: the URLs of each hub, and the tokens for one origin (scheme, host and port)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ _LONGEST = 4096
 
 
 def read_endpoints(typed: Sequence[str], environ: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """Read `HUB=URL` words; a hub that none of them names has those of `environ`. Raise UsageError for others."""
+    """Parse `HUB=URL` words; hubs without one keep the URLs of `environ`. Raise UsageError for invalid words."""
     named: dict[str, list[str]] = {hub: [] for hub in environ}
     for words in (*typed, *(f"{hub}={url}" for hub, urls in environ.items() for url in urls)):
         hub, equals, url = words.partition("=")
@@ -21,14 +21,14 @@ def read_endpoints(typed: Sequence[str], environ: Mapping[str, Sequence[str]]) -
                 hint="--endpoint hf=https://hf-mirror.com, or HF_ENDPOINT=https://hf-mirror.com",
             )
         named[hub].append(url)
-    # What was typed takes the place of what the environment says.
+    # Options replace the endpoints from the environment.
     for hub in {words.partition("=")[0] for words in typed}:
         del named[hub][-len(environ[hub]) :]
     return {hub: tuple(urls) for hub, urls in named.items()}
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Return scheme, host and port of an address; of one that is none, the address itself in the host's place."""
+    """Return scheme, host and port of a URL; for an invalid URL, return the URL as the host."""
     try:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -38,10 +38,10 @@ def origin(url: str) -> tuple[str, str, int]:
 
 
 def read_token(words: str, url: str, place: str, environ: Mapping[str, str]) -> str:
-    """Read the token for `url` from a variable or a file. Raise UsageError that does not show it."""
+    """Read the token for `url` from a variable or a file. Raise UsageError, which does not contain the token."""
     kind, _, name = place.partition(":")
     if not url.startswith(("http://", "https://")) or kind not in ("env", "file") or not name:
-        raise UsageError(f"{words!r} does not say where a token is", hint=_HINT)
+        raise UsageError(f"{words!r} has no env:VARIABLE or file:PATH for the token", hint=_HINT)
     if kind == "env":
         token = environ.get(name, "")
     else:
@@ -52,5 +52,5 @@ def read_token(words: str, url: str, place: str, environ: Mapping[str, str]) -> 
             raise UsageError(f"{name} cannot be read: {(error.strerror or '').lower()}", hint=_HINT) from error
     token = token.strip()
     if not token or len(token) > _LONGEST or not all("!" <= letter <= "~" for letter in token):
-        raise UsageError(f"{place} has no token in it: one line of visible ASCII letters", hint=_HINT)
+        raise UsageError(f"{place} contains no token: it must be one line of visible ASCII characters", hint=_HINT)
     return token

@@ -1,4 +1,4 @@
-"""Image stores: layouts, archives and registries, opened by the names that people type."""
+"""Image stores: open layouts, archives and registries by the image names of the command line."""
 
 from collections.abc import Sequence
 
@@ -17,14 +17,14 @@ from preheat.oci.registry.remote_image import Remote
 
 
 class ImageStores:
-    """Opens stores for a session; those of `plain_http`, as HOST or HOST:PORT, without TLS."""
+    """Opens image stores for a session; registries in `plain_http` (HOST or HOST:PORT) without TLS."""
 
     def __init__(self, session: Session, plain_http: Sequence[str]) -> None:
         self._session = session
         self._plain_http = frozenset(plain_http)
 
     def source(self, place: ImageName) -> ImageSource | None:
-        """Open a place to read an image from; None is `scratch`. Raise ImageError when there is no image."""
+        """Open an image for reading; return None for `scratch`. Raise ImageError if there is no image."""
         if place.name is not None:
             return Remote(self._registry(place.name, SOURCE))
         if place.path is None:
@@ -38,7 +38,7 @@ class ImageStores:
                 return DockerArchive(place.path, place.tag)
 
     def target(self, place: ImageName, mounts: Mounts, told: Told) -> Target:
-        """Open a place to write an image to. Raise UsageError for one that nothing can be written to."""
+        """Open a target for writing an image. Raise UsageError for a target that cannot be written."""
         if place.name is not None:
             return RegistryTarget(self._registry(place.name, TARGET), self._session.transport, mounts, told)
         if place.path is None:
@@ -54,7 +54,7 @@ class ImageStores:
         return Registry(self._session.transport, name, login, manner)
 
     def _plain(self, name: Name) -> bool:
-        """Whether to talk without TLS: where that was asked for, or on this machine if it is understood there."""
+        """Return whether to use plain HTTP: if it was requested, or if a registry on loopback supports it."""
         if name.host in self._plain_http:
             return True
         if not name.loopback:
@@ -65,7 +65,7 @@ class ImageStores:
             return not self._speaks_tls(name)
 
     def _speaks_tls(self, name: Name) -> bool:
-        """Whether a registry answers over TLS, if only with a certificate that is not trusted."""
+        """Return whether a registry responds over TLS, even if its certificate is not trusted."""
         try:
             self._session.transport.get(f"https://{name.host}/v2/", {})
         except HubError as error:

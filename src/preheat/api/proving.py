@@ -1,4 +1,4 @@
-"""Proving: what preloading gains an app, measured."""
+"""Proving: measure how much faster an app starts when it is preloaded."""
 
 from __future__ import annotations
 
@@ -29,15 +29,16 @@ if TYPE_CHECKING:
     from preheat.library.library import Library
     from preheat.recipes.recipe import Need, Recipe
 
-_MANY = 64  # connections, to measure what the line brings
+_MANY = 64  # connections for measuring the download rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """What to prove, and how: see docs/proof.md. Times are seconds.
+    """Options of a proof; see docs/proof.md. Times are in seconds.
 
-    `rounds`: how often each of the `conditions` is tried. `observe_s`: for how long after first use outbound attempts
-    of offline starts are counted. `imitated`: a far hub to imitate from the library, in the place of the real ones.
+    `rounds`: how many starts to measure under each of the `conditions`. `observe_s`: how long after first use outbound
+    attempts of offline starts are counted. `imitated`: rate and round trip of a simulated hub that serves the library
+    in place of the real hubs.
     """
 
     rounds: int = 1
@@ -49,18 +50,18 @@ class Proof:
 
     def __post_init__(self) -> None:
         if self.rounds < 1:
-            raise UsageError(f"{self.rounds} rounds prove nothing", hint="--runs 3")
+            raise UsageError(f"the number of rounds must be at least 1, not {self.rounds}", hint="--runs 3")
         if not self.conditions or not set(self.conditions) <= set(CONDITIONS):
             raise UsageError(
-                f"{','.join(self.conditions)!r} are not conditions", hint=f"--conditions {','.join(CONDITIONS)}"
+                f"unknown conditions: {','.join(self.conditions)!r}", hint=f"--conditions {','.join(CONDITIONS)}"
             )
 
 
 def prove_app(recipe: Recipe, session: Session, proof: Proof) -> Report:
-    """Start the app cold, preloaded, warm and after a crash, in turns, and report the times.
+    """Start the app cold, preloaded, warm and after a crash, in each round, and report the times.
 
-    All that it lays out is removed, also when it is interrupted. Raise CheckFailed where the gain would be none,
-    AppError where the app does not start, UsageError or Occupied before anything is started.
+    All files that it creates are removed, even if it is interrupted. Raise CheckFailed for an invalid start, AppError
+    if the app does not start, UsageError or Occupied before anything is started.
     """
     require_inside(recipe, session.permissions)
     _require_free(recipe, session)
@@ -100,14 +101,14 @@ def _terms(session: Session, proof: Proof) -> ProveOptions:
 
 
 def _require_free(recipe: Recipe, session: Session) -> None:
-    """Say now, and not after an hour, that files are in the way, as far as it is known which files are to come."""
+    """Raise Occupied before any start if files are in the way of views, as far as the library knows the file lists."""
     if session.permissions.replace or session.permissions.keep:
         return
     here = []
     for need in recipe.needs:
         snapshot = session.library.find(need.ref) if need.at else None
         if snapshot is not None:
-            with contextlib.suppress(NotFound):  # an older version's record: the pull will say better
+            with contextlib.suppress(NotFound):  # the record is of an older version: the pull resolves it again
                 here.append((need, snapshot.only(need.files)))
     sites = sites_of(recipe, here, session.library, session.view, session.permissions)
     require_free(PlacementPlan(session.library, session.on_event).look(lay_out(sites, session.library)).conflicts)
@@ -115,7 +116,7 @@ def _require_free(recipe: Recipe, session: Session) -> None:
 
 @contextlib.contextmanager
 def _hub(recipe: Recipe, imitated: Imitated | None, session: Session) -> Iterator[None]:
-    """Put the imitated hub in the place of the real ones, where one is asked for."""
+    """Replace the session's endpoints with the imitated hub, if there is one."""
     if imitated is None:
         yield
         return

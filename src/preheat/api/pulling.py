@@ -1,6 +1,6 @@
-"""Pulling: models, and all that apps need, into the library and to where they are looked for.
+"""Pulling: download models and the needs of apps into the library, and place their views.
 
-What only some pulls do is imported where they do it: it is a tenth of a small one's time.
+Modules that only some pulls use are imported on use: importing them takes a tenth of the time of a small pull.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Pulls:
-    """What a pull brought: a snapshot of each model; in bytes, their `size`, and what of it was `fetched`.
+    """Result of a pull: a snapshot of each model; `size` and `fetched`, the part that was missing, are in bytes.
 
-    `received` counts the bytes that came over the network, answers of the hubs' APIs included.
+    `received` counts all bytes received from the network, including responses of the hubs' APIs.
     """
 
     snapshots: tuple[Snapshot, ...]
@@ -42,9 +42,9 @@ class Pulls:
 
 
 def pull_all(what: Sequence[str], session: Session, files: Sequence[str] = (), views: Views = ()) -> Pulls:
-    """Pull models and apps, by their names; of a model, the `files` that match a pattern. Then place the `views`.
+    """Pull models and apps by name, then place the `views`; `files` are patterns that select files of the models.
 
-    What lies in the places of apps and views is looked at first: bytes that are there are not downloaded.
+    Existing files in the folders of apps and views are checked first, and are not downloaded.
     """
     before = session.transport.received
     pulled: list[PullResult] = []
@@ -67,7 +67,7 @@ def pull_all(what: Sequence[str], session: Session, files: Sequence[str] = (), v
 
 
 def look_ahead_all(what: Sequence[str], session: Session, files: Sequence[str] = ()) -> list[Outlook]:
-    """Find out what `pull_all` would bring, need by need, and try the line for a moment; write nothing."""
+    """Report what `pull_all` would download for each need, and measure the download rate; write nothing."""
     from preheat.verbs.dry_run import look_ahead
 
     needs: list[Need] = []
@@ -80,9 +80,9 @@ def look_ahead_all(what: Sequence[str], session: Session, files: Sequence[str] =
 
 
 def pull_needs(recipe: Recipe, session: Session) -> list[PullResult]:
-    """Pull a recipe's needs. What has a place outside the library is looked for there first, before any download.
+    """Pull a recipe's needs. For needs with `at`, existing files in that folder are checked before any download.
 
-    Raise UsageError or Occupied where it could not be placed there.
+    Raise UsageError or Occupied if a need cannot be placed in its folder.
     """
     choices = {need: _choose(need, session) for need in recipe.needs if need.at}
     if choices:
@@ -96,7 +96,7 @@ def pull_needs(recipe: Recipe, session: Session) -> list[PullResult]:
 
 
 def _pull_ref(need: Need, views: Views, session: Session) -> PullResult:
-    """Pull a model, after a look at what already lies where its views are to be."""
+    """Pull a model, after checking existing files in the folders of its views."""
     if not views:
         return _pull(need, None, session)
     from preheat.verbs.placing.place import take_in
@@ -132,7 +132,7 @@ def _pull_app(recipe: Recipe, session: Session) -> list[PullResult]:
 def _sites_at(views: Views, snapshots: Sequence[Snapshot], session: Session) -> list[Site]:
     from preheat.verbs.view import site_at
 
-    # The pinned first: what a branch names is what it should mean after.
+    # Pinned commits first: views placed later win, and a branch must name the commit that was just pulled for it.
     ordered = sorted(snapshots, key=lambda one: not one.ref.pinned)
     return [
         site_at(snapshot, session.library, view, at, session.permissions) for view, at in views for snapshot in ordered
@@ -140,7 +140,7 @@ def _sites_at(views: Views, snapshots: Sequence[Snapshot], session: Session) -> 
 
 
 def _warn(recipe: Recipe, session: Session) -> None:
-    """Say what nobody has checked."""
+    """Emit a warning if the recipe is not verified."""
     verified, _, reason = recipe.verified.partition(":")
     if verified.strip() == "no":
         reason = reason.strip()

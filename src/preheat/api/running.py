@@ -1,4 +1,4 @@
-"""Running: an app, offline on what the library has, watched until it ends."""
+"""Running: run an app offline with files from the library, supervised until it ends."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guarding:
-    """How an app is watched; docs/guard.md. Times are seconds; addresses are `HOST:PORT`; empty is none.
+    """How the guard supervises an app; see docs/guard.md.
 
-    `ready`: when the app is ready, in the place of what its recipe says. `alive`: what shows that it still is. `front`:
-    the app's public port, held by the guard, so that with `standby` a new instance takes over before the old one ends.
-    `warm`: a request to make before the app counts as ready. `warm_up`: read the weights while the app starts.
+    Times are in seconds; addresses are `HOST:PORT`; an empty string means none. `ready`: the ready probe, replaces the
+    recipe's. `alive`: the liveness probe. `front`: the app's public address, held by the guard; with `standby`, a new
+    instance takes over before the old one stops. `warm`: a request to send before the app counts as ready. `warm_up`:
+    read the weights into the page cache while the app starts.
     """
 
     pull: bool = False
@@ -49,21 +50,23 @@ class Guarding:
 
     def __post_init__(self) -> None:
         if self.patience.max_restarts < 0:
-            raise UsageError(f"{self.patience.max_restarts} restarts cannot be had", hint="--max-restarts 0 or more")
+            raise UsageError(
+                f"the number of restarts must be at least 0, not {self.patience.max_restarts}", hint="--max-restarts 3"
+            )
 
 
 def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
-    """Start the recipe's command offline and keep it alive; return its exit status, or 128 and the signal's number.
+    """Start the recipe's command offline and keep it running; return its exit status, or 128 plus the signal's number.
 
-    Without needs, it has everything that the library has. Raise AppError when it could not be kept alive, NotPreloaded
-    and Occupied before it is started.
+    A recipe without needs can use all models in the library. Raise AppError if the app could not be kept running,
+    NotPreloaded and Occupied before it is started.
     """
     require_inside(recipe, session.permissions)
     if guarding.pull:
         from preheat.api.pulling import pull_needs
 
         pull_needs(recipe, session)
-    # The app speaks into a pipe, and Python keeps words for a pipe back until it has a page of them.
+    # The app's output goes to a pipe, which Python would otherwise buffer.
     environ = {"PYTHONUNBUFFERED": "1", **offline(session.config.environ), **_placed(recipe, session), **recipe.env}
     if guarding.mmap_weights:
         environ |= mapping_weights(environ)
@@ -91,7 +94,7 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
 
 
 def _placed(recipe: Recipe, session: Session) -> dict[str, str]:
-    """Place what the app needs; return the variables that lead there."""
+    """Place the app's needs; return the environment variables that point to the views."""
     library = session.library
     if recipe.needs:
         return place_needs(recipe, library, session.app_view, session.on_event, permissions=session.permissions)
@@ -101,7 +104,7 @@ def _placed(recipe: Recipe, session: Session) -> dict[str, str]:
 
 
 def _weights(recipe: Recipe, session: Session) -> tuple[str, ...]:
-    """List what the recipe's needs lie in, in the order in which it names them: the app will read it."""
+    """List the blobs of the recipe's needs, in the order in which the recipe lists them."""
     library = session.library
     found: list[File] = []
     for need in recipe.needs:
@@ -115,7 +118,7 @@ def _turn(path: str, need: Need) -> int:
 
 
 def app_to_run(app: str | None, command: tuple[str, ...], session: Session) -> Recipe:
-    """Find what to start: a recipe, a command, or a recipe with another command. Raise UsageError if it is none."""
+    """Return the recipe to run: APP's, APP's with another command, or one for the command alone. Raise UsageError."""
     if command and not command[0]:
         raise UsageError("the command's name is empty", hint="preheat run -- CMD; is a variable in it unset?")
     if command and not app and not Path(FILE_NAME).is_file():

@@ -1,6 +1,6 @@
-"""Session: the settings and environment of one use of the API, and the objects made from them on first use.
+"""Session: the settings and environment of API calls, and the objects created from them on first use.
 
-What only some verbs need is imported where it is made: a start from a full library opens no connection.
+Modules that only some verbs need are imported on use, to keep starts from a complete library fast.
 """
 
 from __future__ import annotations
@@ -38,11 +38,14 @@ _UPSTREAM_CONNECTIONS = 64
 
 
 def silent(event: Event) -> None:
-    """Listen to nothing."""
+    """Ignore the event."""
 
 
 class Session:
-    """What verbs work with, as `settings` and the environment say; `on_event` is told what they do."""
+    """Settings, environment and shared objects of the verbs; `on_event` is called with their events.
+
+    Not thread-safe: use one session per thread.
+    """
 
     def __init__(self, settings: Settings | None = None, on_event: Listener = silent) -> None:
         self.settings = settings or Settings()
@@ -51,34 +54,34 @@ class Session:
 
     @functools.cached_property
     def library(self) -> Library:
-        """Open the library that the settings name, else the user's own."""
+        """Return the library from the settings, else the user's default library. Raise UsageError if there is none."""
         from preheat.library.library import Library
 
         root = self.settings.library or self.config.library
         if root is None:
-            raise UsageError("this user has no home folder to keep a library in", hint="--library DIR, or set HOME")
+            raise UsageError("this user has no home folder for a library", hint="--library DIR, or set HOME")
         state = self.config.state
         return Library(root.absolute(), state / "views" if state is not None else None)
 
     @property
     def state(self) -> Path:
-        """Return the folder for what belongs to this user and to no library."""
+        """Return the folder for this user's state that is independent of a library."""
         if self.config.state is None:
             raise UsageError("this user has no home folder", hint="set HOME, or XDG_STATE_HOME")
         return self.config.state
 
     @property
     def patience(self) -> RetryPolicy:
-        """Say how long to wait for a server that fails, and for one that has answered before."""
+        """Return the retry policy: attempts, and how long to retry a server that has responded before."""
         from preheat.net.retry import RetryPolicy
 
         return RetryPolicy(attempts=_ATTEMPTS, lasting_s=self.settings.patience_s)
 
     @functools.cached_property
     def transport(self) -> Transport:
-        """Make the connections, through the environment's proxies and CA."""
+        """Return the HTTP transport, with the environment's proxies and CA file. Raise UsageError if it is missing."""
         if self.config.ca_file is not None and not self.config.ca_file.is_file():
-            raise UsageError(f"there is no file {self.config.ca_file}", hint=f"check {' and '.join(CA_FILES)}")
+            raise UsageError(f"CA file not found: {self.config.ca_file}", hint=f"check {' and '.join(CA_FILES)}")
         from preheat.net.http import Transport, Wires
 
         settings = self.settings
@@ -94,24 +97,24 @@ class Session:
 
     @property
     def own_tokens(self) -> dict[str, str]:
-        """Say in variables what an app that is led to another HF_HOME would have found in the user's own."""
+        """Return the token variables for an app that runs with another HF_HOME than the user's."""
         tokens = self.config.tokens
         return {"HF_TOKEN": tokens["hf"]} if "hf" in tokens else {}
 
     @functools.cached_property
     def endpoints(self) -> dict[str, tuple[str, ...]]:
-        """Say whom to ask for each hub, the preferred first: those that the settings name, else the environment's."""
+        """Return the endpoints of each hub, in order of preference: from the settings, else from the environment."""
         return read_endpoints(self.settings.endpoints, self.config.endpoints)
 
     @functools.cached_property
     def policy(self) -> Policy:
-        """Say how hard to pull."""
+        """Return the transfer policy: connections, rate limit and retries."""
         from preheat.transfer.fetch import Policy
 
         return Policy(self.settings.connections, self.settings.limit_rate, patience=self.patience)
 
     def sources(self, need: Need) -> list[PullSource]:
-        """List whom to ask for a need: its hub's endpoints, then those of the others that have the same."""
+        """List the sources of a need: its hub's endpoints, then those of its alias repositories."""
         from preheat.verbs.pull import PullSource
 
         return [
@@ -121,13 +124,13 @@ class Session:
         ]
 
     def wish(self, need: Need) -> Wish:
-        """Say what is wanted of a need."""
+        """Return the files to pull for a need."""
         from preheat.verbs.pull import Wish
 
         return Wish(need.files, self.settings.unsafe_files, need.locked, need.partly)
 
     def hub(self, ref: Ref, endpoint: str) -> Hub:
-        """Choose the hub that a ref names, at one of its endpoints."""
+        """Return the hub of a ref, at one of its endpoints."""
         match ref.hub:
             case "hf":
                 from preheat.hubs.huggingface import HuggingFace
@@ -147,9 +150,9 @@ class Session:
                 return Folder()
 
     def _token(self, hub: str, endpoint: str) -> str:
-        """Return the token for an endpoint: its own, else the hub's where it is the hub's first one.
+        """Return the token for an endpoint: its own, else the hub's token if it has the origin of the first endpoint.
 
-        HF_TOKEN was given for the endpoint that is preferred; a helper at another origin is never shown it.
+        HF_TOKEN is never sent to other origins: it was issued for the preferred endpoint.
         """
         own = self._tokens.get(origin(endpoint))
         first = self.endpoints.get(hub, (endpoint,))[0]
@@ -157,7 +160,7 @@ class Session:
 
     @functools.cached_property
     def _tokens(self) -> dict[tuple[str, str, int], str]:
-        """Read the tokens that the settings name, by origin."""
+        """Return the tokens from the settings, by origin."""
         tokens = {}
         for words in self.settings.tokens_for:
             url, _, place = words.rpartition("=")
@@ -166,19 +169,19 @@ class Session:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """List all tokens that this session may show to anybody: no output has them in it."""
+        """List all tokens of this session; they must not appear in any output."""
         return (*self.config.tokens.values(), *self._tokens.values())
 
     def upstreams(self, words: Sequence[str], tokens: Mapping[str, str] = MappingProxyType({})) -> list[Upstream]:
-        """Read whom a mirror asks for what it lacks, each behind a fence and with connections of its own.
+        """Parse a mirror's upstreams, each with its own connections and restricted to allowed addresses.
 
-        `tokens` by URL are shown to these upstreams instead of nothing; all others are the mirror's clients'. Raise
-        UsageError for a token without an upstream.
+        `tokens`: by URL, sent to an upstream for clients without a token. Raise UsageError for a token whose URL is not
+        an upstream.
         """
         behind = [self._upstream(one, tokens) for one in words]
         if unknown := tokens.keys() - {upstream.url.rstrip("/") for upstream in behind}:
             hint = "--upstream hf=URL --upstream-token URL=FILE"
-            raise UsageError(f"{min(unknown)} has a token and is no --upstream", hint=hint)
+            raise UsageError(f"{min(unknown)} has a token, but is not an --upstream", hint=hint)
         return behind
 
     def _upstream(self, words: str, tokens: Mapping[str, str]) -> Upstream:
@@ -191,7 +194,7 @@ class Session:
         hub, _, url = words.partition("=")
         if hub not in ("hf", "ms") or not url.startswith(("http://", "https://")) or not urlsplit(url).hostname:
             raise UsageError(
-                f"{words!r} is no upstream",
+                f"{words!r} is not a valid upstream",
                 hint="--upstream hf=https://huggingface.co, --upstream ms=https://modelscope.cn, or another mirror",
             )
         wires = Wires(
@@ -202,7 +205,7 @@ class Session:
             _UPSTREAM_CONNECTIONS,
             Fence(url),
         )
-        # One mirror serves many, so nobody may fill its memory.
+        # Limit the size of API documents, because a mirror serves many clients at once.
         transport = Transport(replace(wires, largest_document=48 << 20))
         make = HuggingFace if hub == "hf" else ModelScope
         kept = tokens.get(url.rstrip("/"), "")
@@ -210,7 +213,7 @@ class Session:
 
     @functools.cached_property
     def permissions(self) -> Permissions:
-        """Say what the user allows of their own ground."""
+        """Return the user's permissions for views outside the library."""
         from preheat.verbs.placing.allowed_places import Permissions
 
         settings = self.settings
@@ -218,9 +221,9 @@ class Session:
         return Permissions(settings.replace, settings.keep, places)
 
     def app_view(self, kind: str) -> View:
-        """Choose a layout for an app that `run` is to keep from writing the library.
+        """Return the layout `kind` for an app, with link types that let `run` make the library read-only for the app.
 
-        The same whether `pull` or `run` places it: a link that goes and comes would make its blob look touched.
+        `pull` and `run` must use the same link types: replacing a link would make its blob look modified.
         """
         from preheat.guard.kernel.read_only import can_shield
         from preheat.views.links import AUTO, SHIELDED
@@ -228,14 +231,14 @@ class Session:
         return self.view(kind, SHIELDED if can_shield() else AUTO)
 
     def image_view(self, kind: str) -> View:
-        """Choose a layout to be read into an image: as links, and without a time in it."""
+        """Return the layout `kind` for an image: with symlinks, and without timestamps."""
         from preheat.views.layouts.local_dir import LocalDir
         from preheat.views.links import SYMLINK
 
         return LocalDir((SYMLINK,), lambda: 0.0) if kind == LocalDir.kind else self.view(kind, (SYMLINK,))
 
     def view(self, kind: str, auto: tuple[str, ...] | None = None) -> View:
-        """Choose a layout by its name; `auto` is what the setting `link` means when it is `auto`."""
+        """Return the layout `kind`; `auto` are the link types to try if the setting `link` is `auto`."""
         from preheat.views.links import AUTO, read_ways
         from preheat.views.view_names import choose_view
 
@@ -243,9 +246,9 @@ class Session:
         return choose_view(kind, (auto or AUTO) if link == "auto" else read_ways(link))
 
     def recipe(self, words: str | None) -> Recipe:
-        """Read the recipe that APP names, else the one in this folder, its needs pinned as its lock says.
+        """Read the recipe of APP, by default the one in this folder, with its needs pinned by its lock.
 
-        Where recipe and lock do not fit, raise CheckFailed if the settings say `locked`, and say so if not.
+        If the lock is missing or stale, raise CheckFailed with the setting `locked`; else only report a stale lock.
         """
         from preheat.core.events import Noted
         from preheat.recipes.builtin_recipes import is_built_in, shipped_lock
@@ -262,18 +265,18 @@ class Session:
         if stale := lock.stale(recipe):
             if strict:
                 raise CheckFailed(f"{path} is stale: {'; '.join(stale)}", hint=_lock_command(words))
-            self.on_event(Noted(str(path), f"stale, and used as far as it goes: {'; '.join(stale)}"))
+            self.on_event(Noted(str(path), f"stale, used only for the needs that it covers: {'; '.join(stale)}"))
         return lock.apply(recipe)
 
     def names_app(self, words: str) -> bool:
-        """Whether `words` name an app, built in or by a path, and not a model."""
+        """Return whether `words` name an app (built-in or a path), not a model."""
         from preheat.recipes.builtin_recipes import is_built_in
         from preheat.recipes.recipe import names_recipe
 
         return is_built_in(words) or names_recipe(words)
 
     def unlocked_recipe(self, words: str | None) -> Recipe:
-        """Read the recipe that APP names, else the one in this folder, as it was written."""
+        """Read the recipe of APP, by default the one in this folder, without applying its lock."""
         from preheat.recipes.builtin_recipes import built_in, is_built_in
         from preheat.recipes.recipe import FILE_NAME, read_recipe
         from preheat.verbs.view import require_names
@@ -282,11 +285,11 @@ class Session:
         if words is not None and is_built_in(words):
             recipe = built_in(words, Path(folder or "").absolute())
         elif folder is not None and words is not None:
-            raise UsageError(f"{words} is no built-in recipe", hint="--dir is for those: preheat recipes lists them")
+            raise UsageError(f"{words} is not a built-in recipe", hint="--dir requires one: see preheat recipes")
         else:
             recipe = read_recipe(Path(words or FILE_NAME))
         for need in recipe.needs:
-            view = self.view(need.view)  # said now, and not when gigabytes have come for it
+            view = self.view(need.view)  # raises now, before the download
             require_names(view, need.to)
         return recipe
 

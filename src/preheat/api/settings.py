@@ -1,4 +1,4 @@
-"""Settings: options that every verb shares: the library, the hubs, connections and time-outs."""
+"""Settings: the options that all verbs share: the library, the hubs, connections and timeouts."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ MOST_CONNECTIONS = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How verbs work. What is left out is as in the command's options.
+    """Options of all verbs; the defaults are those of the command.
 
-    `library`: the folder that models are kept in; None for the user's own.
-    `endpoints`: `HUB=URL`, in the order in which they are asked.
-    `tokens_for`: `URL=env:VARIABLE` or `URL=file:PATH`, tokens that are shown to one endpoint alone.
-    `connections`: at most so many to each endpoint. `limit_rate`: bytes a second in all, 0 for no limit.
-    `connect_s`, `read_s`: seconds that a connection, and the next byte, may take.
-    `patience_s`: seconds that a server which has answered before may be away.
-    `unsafe_files`: what becomes of checkpoints that would run a stranger's code when they are loaded.
-    `link`: how a view's files are made of the library's.
-    `locked`: an app whose lock is missing or stale is an error.
-    `folder`: the app's folder, for recipes that come with preheat.
-    `replace`: move files aside that lie in a view's place and are not preheat's. `keep`: leave them, and place the
-    rest. Without either they are an error.
-    `allowed_places`: where views may lie outside the app's folder.
+    `library`: the folder of the library; None for the user's default.
+    `endpoints`: `HUB=URL`, in order of preference.
+    `tokens_for`: `URL=env:VARIABLE` or `URL=file:PATH`, tokens that are sent to this endpoint only.
+    `connections`: maximum connections to each endpoint. `limit_rate`: bytes per second in total, 0 for no limit.
+    `connect_s`, `read_s`: timeouts in seconds for connecting, and for the next byte of a response.
+    `patience_s`: how many seconds to retry a server that has responded before.
+    `unsafe_files`: how to treat checkpoints that can run untrusted code when they are loaded.
+    `link`: how files in views are linked to the library.
+    `locked`: fail if the lock of an app is missing or stale.
+    `folder`: the app's folder, for built-in recipes.
+    `replace`: move conflicting files in a view's folder aside. `keep`: leave them, and place the rest. Without either,
+    conflicting files are an error.
+    `allowed_places`: folders outside the app's folder where views may be placed.
 
-    Raise UsageError for what is invalid.
+    Raise UsageError for invalid values.
     """
 
     library: Path | None = None
@@ -53,9 +53,9 @@ class Settings:
     def __post_init__(self) -> None:
         if not 1 <= self.connections <= MOST_CONNECTIONS:
             hint = f"--connections 1 to {MOST_CONNECTIONS}"
-            raise UsageError(f"{self.connections} connections cannot be had", hint=hint)
+            raise UsageError(f"connections must be between 1 and {MOST_CONNECTIONS}, not {self.connections}", hint=hint)
         for seconds in (self.connect_s, self.read_s):
             if seconds <= 0:
                 raise UsageError(
-                    f"a timeout of {seconds:g} s lets nothing happen", hint="a time above 0: 500ms, 45s, 2m"
+                    f"a timeout must be greater than 0, not {seconds:g} s", hint="for example 500ms, 45s or 2m"
                 )

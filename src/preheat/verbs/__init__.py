@@ -1,1 +1,1 @@
-"""One story a file: what each verb does, in order. Start reading here."""
+"""One file for each verb, with its steps in order. Start reading here."""

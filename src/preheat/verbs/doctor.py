@@ -1,4 +1,4 @@
-"""Doctor: find what slows a start on this machine, and report what would help."""
+"""Doctor: find the causes of a slow start on this machine, and suggest remedies."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -26,9 +26,9 @@ _OF_THE_CONTAINER = frozenset(("overlay", "aufs", "tmpfs", "fuse.fuse-overlayfs"
 
 @dataclass(frozen=True, slots=True)
 class Surgery:
-    """What the doctor looks with: whom to ask for a need, how to measure a line, and what the environment says.
+    """Inputs of the doctor: the sources of a need, a function that measures a connection, and the environment.
 
-    `root` is where /.dockerenv and the like lie; `ca_file` the certificates that are named, if any.
+    `root` is the folder with container markers such as /.dockerenv; `ca_file` is the configured CA file, if any.
     """
 
     sources: Callable[[Need], Sequence[PullSource]]
@@ -42,18 +42,18 @@ class Surgery:
 def doctor(
     recipe: Recipe | None, library: Library, surgery: Surgery, on_event: Listener
 ) -> tuple[Symptoms, list[Remedy]]:
-    """Find out, measuring for some seconds and changing nothing. Return what is so, and what would help."""
+    """Return symptoms and remedies. Measures network and disk for a few seconds, and changes nothing."""
     symptoms = examine(recipe, library, surgery, on_event)
     return symptoms, remedies(symptoms)
 
 
 def examine(recipe: Recipe | None, library: Library, surgery: Surgery, on_event: Listener) -> Symptoms:
-    """Look at everything that a start may suffer from."""
+    """Measure and collect everything that can slow down a start."""
     needs = recipe.needs if recipe is not None else ()
     endpoints: list[Endpoint] = []
     files: dict[str, File] = {}
     for need in needs:
-        on_event(Noted(str(need.ref), "asking for it, and trying the line for a moment"))
+        on_event(Noted(str(need.ref), "resolving it, and measuring the download rate"))
         for endpoint, snapshot in _ask(need, library, surgery):
             if all(other.url != endpoint.url for other in endpoints):
                 endpoints.append(endpoint)
@@ -83,16 +83,16 @@ def examine(recipe: Recipe | None, library: Library, surgery: Surgery, on_event:
 
 
 def _told(endpoint: Endpoint) -> str:
-    """Say what was found out about an endpoint."""
+    """Describe the measurement of an endpoint."""
     line = endpoint.line
     if line is None:
-        return endpoint.error or "not measured: there is nothing to fetch"
-    rates = f"{line.one / 1e6:.1f} MB/s by one connection, {line.many / 1e6:.1f} MB/s by {line.connections}"
-    return f"{rates}, {line.answer_s * 1000:.0f} ms to an answer"
+        return endpoint.error or "not measured: no files to download"
+    rates = f"{line.one / 1e6:.1f} MB/s with 1 connection, {line.many / 1e6:.1f} MB/s with {line.connections}"
+    return f"{rates}, response time {line.answer_s * 1000:.0f} ms"
 
 
 def _ask(need: Need, library: Library, surgery: Surgery) -> list[tuple[Endpoint, tuple[File, ...]]]:
-    """Ask every source of a need; what is known of it from before counts where none answers."""
+    """Query every source of a need; fall back to the library's record of the files if all of them fail."""
     known = library.find(need.ref)
     asked: list[tuple[Endpoint, tuple[File, ...]]] = []
     for source in surgery.sources(need):
@@ -110,10 +110,10 @@ def _ask(need: Need, library: Library, surgery: Surgery) -> list[tuple[Endpoint,
 
 
 def _speed(here: Sequence[Path], on_event: Listener) -> Speed | None:
-    """Measure the disk with the largest of the files, which thereby leaves the page cache and comes back."""
+    """Measure disk speed by reading the largest file, which is evicted from the page cache first."""
     if not here:
         return None
-    on_event(Noted("the library's disk", "reading from it for some seconds at most"))
+    on_event(Noted("the library's disk", "measuring its read speed for a few seconds"))
     largest = max(here, key=lambda path: path.stat().st_size)
     return measure_speed([largest])
 
@@ -136,7 +136,7 @@ def _proxied(environ: Mapping[str, str]) -> bool:
 
 
 def _copied(recipe: Recipe | None, here: Sequence[Path]) -> tuple[str, ...]:
-    """List the places of views that no link reaches, by trying it with the smallest file."""
+    """List the view folders where links do not work, tested with the smallest file."""
     if recipe is None or not here:
         return ()
     smallest = min(here, key=lambda path: path.stat().st_size)

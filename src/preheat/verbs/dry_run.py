@@ -1,4 +1,4 @@
-"""Dry run: what a pull would download, and how long it would take, without downloading."""
+"""Dry run: report what a pull would download and how long it would take, without downloading."""
 
 import time
 from collections.abc import Sequence
@@ -20,10 +20,12 @@ _MOST = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a pull would find: bytes and files in all, of which `missing` are to come; `free` bytes on the disk.
+    """Estimate of a pull: `files` and `size` in all, the part that is `missing`, and the `free` disk space.
 
-    `rate` is what a few connections brought a second just now, and `seconds` what the rest would take at that; None
-    when nothing is missing. A pull may use more connections, and be sooner.
+    Sizes are in bytes.
+
+    `rate` is the download rate measured with 8 connections, in bytes per second, and `seconds` the time for the
+    missing bytes at that rate; both are None if nothing is missing. A pull may use more connections and be faster.
     """
 
     ref: Ref
@@ -38,16 +40,16 @@ class Outlook:
 
     @property
     def fits(self) -> bool:
-        """Whether the disk has room for it."""
+        """Whether the disk has enough free space for the missing bytes."""
         return self.missing < self.free
 
 
 def look_ahead(
     sources: Sequence[PullSource], library: Library, wish: Wish, on_event: Listener, patience: RetryPolicy = USUAL
 ) -> Outlook:
-    """Resolve the model, see what is here, and try the line for a moment; write nothing.
+    """Resolve the model, compare it with the library, and measure the download rate for 1.5 s; write nothing.
 
-    Raise AccessDenied where the files are gated for this token, as the pull itself would.
+    Raise AccessDenied if the files are gated for this token, as the pull itself would.
     """
     ref = sources[0].ref
     source, snapshot = resolve(sources, on_event, patience, lambda told: believed(told, ref, wish, library))
@@ -69,7 +71,7 @@ def look_ahead(
 
 
 def _try_line(hub: Hub, snapshot: Snapshot, file: File) -> float:
-    """Read from several places of a file for a moment, and let it go; return bytes a second."""
+    """Download parts of a file in parallel for 1.5 s and discard them; return bytes per second."""
     size = min(file.size, _MOST)
     step = max(size // _CONNECTIONS, 1)
     began = time.monotonic()

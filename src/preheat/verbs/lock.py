@@ -1,4 +1,4 @@
-"""Lock: pin a recipe's needs to commits, sizes and digests, or report which have moved."""
+"""Lock: pin a recipe's needs to commits, sizes and digests, or report which have changed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ SourcesOf = Callable[[Need], Sequence[PullSource]]
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A need whose files are not what they were: `was` and `now` are commits, the rest paths."""
+    """A need whose files have changed: `was` and `now` are commits, the other fields are paths."""
 
     ref: Ref
     was: str
@@ -31,15 +31,15 @@ class Moved:
 
 
 def pin(recipe: Recipe, sources_of: SourcesOf, on_event: Listener, patience: RetryPolicy = USUAL) -> Lock:
-    """Ask what each need means now. Nothing is fetched. Raise HubError where one cannot be had.
+    """Resolve each need to its current commit, without downloading any file. Raise HubError if one cannot be resolved.
 
-    Digests that a need is locked to already are what it means; raise IntegrityError where a hub says otherwise.
+    A need that is already locked keeps its digests: raise IntegrityError if a hub returns different ones.
     """
     return Lock(tuple(_pinned(need, sources_of(need), on_event, patience) for need in recipe.needs))
 
 
 def keep_lock(path: Path, lock: Lock) -> None:
-    """Write a lock beside its recipe, whole or not at all. Raise UsageError where it cannot be written."""
+    """Write a lock beside its recipe, atomically. Raise UsageError if it cannot be written."""
     try:
         tidy(path)
         write_whole(path, lock_text(lock, path.absolute().parent).encode())
@@ -50,7 +50,7 @@ def keep_lock(path: Path, lock: Lock) -> None:
 
 
 def moved(before: Lock, now: Lock) -> tuple[Moved, ...]:
-    """Compare two locks of one recipe: say which needs have other files by now."""
+    """Compare two locks of one recipe; return the needs whose commit or files changed."""
     found = []
     for new in now.needs:
         old = before.find(new.need)
@@ -60,11 +60,11 @@ def moved(before: Lock, now: Lock) -> tuple[Moved, ...]:
 
 
 def _pinned(need: Need, sources: Sequence[PullSource], on_event: Listener, patience: RetryPolicy) -> Pinned:
-    locked = need.locked  # by the lock that comes with a built-in recipe
+    locked = need.locked  # set for built-in recipes, which come with a lock
     source, told = resolve(sources, on_event, patience, lambda told: told if locked is None else told.held_to(locked))
     if source.ref.hub != need.ref.hub:
-        # Its commit would be the twin's, and nobody could ask the hub for that.
-        on_event(Noted(str(need.ref), f"is pinned as {source.ref} has it, for its own hub did not answer"))
+        # The commit belongs to the alias repository; the need's own hub does not know it.
+        on_event(Noted(str(need.ref), f"pinned with the files of {source.ref}, because its own hub did not respond"))
     wanted = told.only(need.files)
     return Pinned(need, replace(wanted, ref=need.ref))
 

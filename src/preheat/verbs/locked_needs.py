@@ -1,4 +1,4 @@
-"""Locked needs: a recipe's needs in the library, as its lock says, with bytes unchanged since hashing."""
+"""Locked needs: find a recipe's files in the library, with the digests from its lock, unchanged since hashing."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -13,24 +13,24 @@ from preheat.verbs.upkeep.verify import verify
 
 Required = Sequence[tuple[Need, Snapshot]]
 
-_LOCKED = "preheat pull APP downloads what the lock names, and takes no other bytes"
+_LOCKED = "preheat pull APP downloads the files with the locked digests"
 
 
 def require(recipe: Recipe, library: Library, on_event: Listener) -> Required:
-    """Find all that the recipe needs, named as the app asks for it; pinned commits first, so that branches win.
+    """Return a recipe's needs with their snapshots from the library, named by the revision that the app requests.
 
-    Every verb that uses a recipe's files has them from here. A file has the digest that the lock says, where there is
-    one, and is the file that had it when it was hashed: what looks touched is hashed again, and quarantined if it
-    changed. Raise NotPreloaded for what is not here, IntegrityError for bytes that are not what the lock says, and
-    where changed ones cannot be quarantined.
+    Pinned commits come first: views placed later win, and those are the branches. Every verb that uses a recipe's
+    files gets them here. Files match the lock's digests, if there is a lock. Blobs that look modified since they were
+    hashed are hashed again, and quarantined if they changed. Raise NotPreloaded for missing files, and IntegrityError
+    for files that do not match the lock or that changed and cannot be quarantined.
     """
     look_over(library, [snapshot for _, snapshot in _all(recipe, library)], on_event)
-    # What was quarantined is missing now.
+    # Look again: quarantined blobs are now missing.
     return sorted(_all(recipe, library), key=lambda one: not one[1].ref.pinned)
 
 
 def required(need: Need, library: Library) -> Snapshot:
-    """Return the files of a need, all of them here; of a locked one by the lock's digests. Raise as `require` does."""
+    """Return the snapshot of a need, with the lock's digests if it is locked. Raise as `require` does."""
     if need.locked is None:
         return library.require(need.ref, need.files)
     locked = need.locked
@@ -38,7 +38,7 @@ def required(need: Need, library: Library) -> Snapshot:
         recorded = library.find(need.ref)
         if recorded is None:
             return library.require(need.ref, need.files)
-        # The record's digests give way to the lock's: `require_held` holds its blobs against them.
+        # The lock's digests replace the recorded ones; `require_held` compares the blobs with them.
         wanted = recorded.only(need.files)
         named = (locked.file(file.path) or file for file in wanted.files)
         locked = replace(wanted, files=tuple(named))
@@ -46,9 +46,9 @@ def required(need: Need, library: Library) -> Snapshot:
 
 
 def look_over(library: Library, snapshots: Iterable[Snapshot], on_event: Listener) -> None:
-    """See that nobody wrote into the library's blobs; hash again what looks touched, and quarantine what is changed.
+    """Hash again the blobs that look modified, and quarantine those that changed; these are then missing.
 
-    What is quarantined is missing then. Raise IntegrityError where it cannot be, as the library cannot be written.
+    Raise IntegrityError if a blob changed and the library is read-only.
     """
     touched = [replace(snapshot, files=library.suspicious(snapshot)) for snapshot in snapshots]
     if not any(snapshot.files for snapshot in touched):
@@ -56,8 +56,8 @@ def look_over(library: Library, snapshots: Iterable[Snapshot], on_event: Listene
     left = verify(library, touched, 0, on_event).left
     if left and not library.writable:
         raise IntegrityError(
-            f"{library.root} has {left[0]}, and it is not what its name says",
-            hint="preheat verify, where the library can be written",
+            f"{left[0]} in {library.root} does not match its digest",
+            hint="run preheat verify on a machine that can write to the library",
         )
 
 
@@ -66,5 +66,5 @@ def _all(recipe: Recipe, library: Library) -> list[tuple[Need, Snapshot]]:
 
 
 def asked_for(need: Need, snapshot: Snapshot) -> Snapshot:
-    """Name it as the app does: by its branch, where a lock has pinned it."""
+    """Return the snapshot under the revision that the app requests: its branch, if a lock pinned the need."""
     return replace(snapshot, ref=snapshot.ref.at(need.asked_as)) if need.asked_as else snapshot

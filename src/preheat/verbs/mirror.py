@@ -32,19 +32,19 @@ from preheat.mirror.upstream.visibility import CLOSED
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
 
-# Clients wait for as long, and ask again themselves.
+# Clients wait about as long before they time out, and retry themselves.
 WHILE_CLIENTS_WAIT = RetryPolicy(attempts=5, first_wait_s=0.25, longest_wait_s=4.0, lasting_s=60.0)
 
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """How a mirror is kept: who may come in and what is served, what is borne with, and how large the library may be.
+    """Options of a mirror: access rules, request limits, library size cap and upstream behaviour.
 
-    `cap` is in bytes, 0 for none; `on_trouble` is told what keeps the library from being held below it.
-    `remembering` says for how long an upstream's word holds; `patience`, how long one is waited for that is away; `by`,
-    in whose name the library keeps what was fetched.
-    Clients are broken off when nothing of their file has come for `silence_s` seconds.
-    `hosts` are names by which a mirror that listens on loopback is reached, beside this machine's own.
+    `cap`: size cap of the library in bytes, 0 for no cap; `on_trouble` is called with each error that prevents
+    eviction below it. `remembering`: how long upstream responses are cached. `patience`: how upstream requests are
+    retried. `by`: the name under which the library records downloaded files. `silence_s`: close a client's connection
+    after this many seconds without data for its file. `hosts`: additional host names that are accepted when the mirror
+    listens on loopback.
     """
 
     settings: ReloadableSettings = field(default_factory=lambda: ReloadableSettings(Words()))
@@ -67,9 +67,9 @@ def mirror(
     upstreams: Sequence[Upstream] = (),
     house: House | None = None,
 ) -> Server:
-    """Return a server, to be started, of what lies in `shelf`, else in `library`, else with one of `upstreams`.
+    """Return a server, not yet started, that looks for files in `shelf`, then in `library`, then at the `upstreams`.
 
-    Raise UsageError if the cap is less than what is pinned.
+    Raise UsageError if the pinned models exceed the cap.
     """
     house = house or House()
     if house.cap:
@@ -86,7 +86,7 @@ def mirror(
             found = shelf.find(ref)
             if found is not None:
                 return found
-            # What has been here before came in a circle, of mirrors that name each other.
+            # None if the request has already passed through this mirror (a cycle of upstreams) or too many mirrors.
             asker = read_asker(request, name)
             if through is not None and asker is not None:
                 found = through.find(ref, asker)
@@ -102,7 +102,7 @@ def mirror(
         return full
 
     def shown(ref: Ref) -> bool:
-        # What only some may have is nobody else's business, and a folder's path is this machine's own.
+        # The status page must not reveal access-controlled models or local folder paths.
         return ref.hub in (HUGGING_FACE, MODELSCOPE) and settings.rules.admit(ref) and kept.gate.state(ref) != CLOSED
 
     def tell(event: Event) -> None:

@@ -19,7 +19,7 @@ from preheat.verbs.scan import REFUSE, WARN, look_into
 
 @dataclass(frozen=True, slots=True)
 class PullSource:
-    """Whom to ask for a model, and what it is called there; `name` is for people."""
+    """A hub to download a model from, and the model's ref at that hub; `name` is for display."""
 
     name: str
     hub: Hub
@@ -28,7 +28,7 @@ class PullSource:
 
 @dataclass(frozen=True, slots=True)
 class PullResult:
-    """What a pull brought: the files asked for, and how many of their bytes were not here before."""
+    """Result of a pull: the requested files, and the number of their bytes that had to be downloaded."""
 
     snapshot: Snapshot
     fetched: int
@@ -36,11 +36,11 @@ class PullResult:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is wanted of a model: the files that match `patterns`, all without any.
+    """The files to pull of a model: those that match `patterns`, or all if there are none.
 
-    `unsafe` says what to do about files that would run code of a stranger's when they are loaded. `locked` is what a
-    lock says the files are: their bytes must have its digests, whatever a hub says. It names all files wished for,
-    unless it is `partly`.
+    `unsafe`: how to treat files that can run untrusted code when they are loaded (REFUSE, WARN or ALLOW). `locked`: the
+    snapshot from the lock; files must match its digests, even if the hub returns others. It lists all files to pull,
+    unless `partly` is set.
     """
 
     patterns: Sequence[str] = ()
@@ -49,7 +49,7 @@ class Wish:
     partly: bool = False
 
     def of(self, snapshot: Snapshot) -> Snapshot:
-        """Keep the files wished for. Raise NotFound where one is missing, IntegrityError where the lock says other."""
+        """Return the requested files. Raise NotFound if one is missing, IntegrityError if one differs from the lock."""
         if self.locked is None:
             return snapshot.only(self.patterns)
         held = snapshot.held_to(self.locked)
@@ -58,9 +58,10 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What was resolved: the files wished for, and those of them that were missing then.
+    """A resolved model: the requested files, and those of them that were missing at that time.
 
-    `source` has them and told so; None where all of a recorded commit is here, and nobody had to be asked.
+    `source` is the hub that resolved it, and `told` its snapshot; both are None if all files of a recorded commit are
+    in the library, and no hub was asked.
     """
 
     wanted: Snapshot
@@ -70,7 +71,7 @@ class Choice:
 
 
 def choose(sources: Sequence[PullSource], library: Library, policy: Policy, on_event: Listener, wish: Wish) -> Choice:
-    """Resolve the model without pulling it; raise HubError or IntegrityError. See pull."""
+    """Resolve the model without downloading it; raise HubError or IntegrityError. See `pull`."""
     ref = sources[0].ref
     here = _here(ref, library, wish, on_event)
     if here is not None:
@@ -93,12 +94,12 @@ def pull(
     wish: Wish = Wish(),
     choice: Choice | None = None,
 ) -> PullResult:
-    """Resolve the model, fetch what is missing of the files wished for, verify and record it.
+    """Resolve the model, download its missing files, verify and record them.
 
-    The first source that answers says which files there are; the others help to bring those bytes, as far as they
-    have the same. A commit whose files are all here is not asked about; nor is anybody where a `choice` is given, which
-    `choose` has made of the same. Raise HubError, IntegrityError or LibraryError; what arrived by then is gone on from
-    next time.
+    The first source that responds provides the file list; the others are additional download sources for the files
+    that they have with the same digests. No hub is asked if all files of a pinned commit are in the library, or if
+    `choice` is given: the result of `choose` for the same model. Raise HubError, IntegrityError or LibraryError; the
+    next pull then resumes the download.
     """
     ref = sources[0].ref
     choice = choice or choose(sources, library, policy, on_event, wish)
@@ -109,7 +110,7 @@ def pull(
         look_into(wanted.files if wish.unsafe == REFUSE else (), library, wish.unsafe, on_event)
         return PullResult(wanted, 0)
     snapshot = _named(told, ref)
-    # The claim comes before the look: what is here then, stays.
+    # Claim the blobs before checking for them, so that a concurrent prune cannot remove them.
     with library.wanted(wanted):
         _look_over(library, wanted, on_event)
         missing = lacking(library, wanted)
@@ -119,10 +120,10 @@ def pull(
             library.prepare(sum(file.size - library.partial_size(file) for file in missing))
             helpers = [_finding(other, told) for other in sources if other is not source]
             fetch(missing, Way(source.name, source.hub, told), library, policy, on_event, helpers)
-        # What was missing before and was found elsewhere meanwhile is as new as what was fetched.
+        # Files that `take_in` found on disk since `choose` are new too, and must be scanned like downloaded ones.
         new = {file.digest: file for file in (*choice.missing, *missing)}.values()
         look_into(wanted.files if wish.unsafe == REFUSE else tuple(new), library, wish.unsafe, on_event)
-        # What another repository told of a commit is less than its record, if there is one.
+        # An existing record of the commit is more complete than the file list from an alias repository.
         known = None if _is_same(told.ref, ref) else library.find(ref) if ref.pinned else None
         library.record(known or snapshot)
     return PullResult(wanted, to_come)
@@ -130,30 +131,30 @@ def pull(
 
 def _look_over(library: Library, wanted: Snapshot, on_event: Listener) -> None:
     if library.touched(wanted.files):
-        from preheat.verbs.locked_needs import look_over  # most pulls have no use for it
+        from preheat.verbs.locked_needs import look_over  # imported here: most pulls do not need it
 
         look_over(library, [wanted], on_event)
 
 
 def _here(ref: Ref, library: Library, wish: Wish, on_event: Listener) -> Snapshot | None:
-    """Return the files wished for of a commit that is recorded, if all are here: a commit cannot move."""
+    """Return the requested files of a recorded commit, None if any is missing. A commit never changes."""
     known = library.find(ref) if ref.pinned else None
     if known is None:
         return None
     try:
         wanted = wish.of(known)
     except (NotFound, IntegrityError):
-        return None  # the hub may say better
+        return None  # the hub may have more files than the record
     _look_over(library, wanted, on_event)
     return None if lacking(library, wanted) else wanted
 
 
 def believed(told: Snapshot, ref: Ref, wish: Wish, library: Library) -> Snapshot:
-    """Hold what a source told of `ref` to what is known of it already, and return it so.
+    """Check a source's snapshot of `ref` against the lock and the library's record, and return the checked snapshot.
 
-    The lock's digests take the place of those told. Another repository's files stand for a pinned commit only by their
-    digests: those that the lock, or the commit's record, has too. Raise IntegrityError where a file is another one,
-    NotFound where nothing says which bytes the commit has.
+    The lock's digests replace those from the source. Files of an alias repository are accepted for a pinned commit
+    only if the lock or the commit's record lists them with the same digests. Raise IntegrityError if a file differs,
+    NotFound if neither the lock nor a record lists the digests of the commit.
     """
     told = told if wish.locked is None else told.held_to(wish.locked)
     if not ref.pinned or _is_same(told.ref, ref):
@@ -164,8 +165,8 @@ def believed(told: Snapshot, ref: Ref, wish: Wish, library: Library) -> Snapshot
     unknown = [file.path for file in wish.of(told).files if file.path not in vouched]
     if unknown:
         raise NotFound(
-            f"{told.ref} cannot stand in for {ref}: nothing says which bytes {unknown[0]} has at that commit",
-            hint="preheat lock, while the first hub answers: then digests say which bytes are the same",
+            f"{told.ref} cannot replace {ref}: the digest of {unknown[0]} at that commit is unknown",
+            hint="run preheat lock while the first hub is available, to record the digests",
         )
     return kept if known is None else kept.held_to(known.at_paths(kept))
 
@@ -176,19 +177,19 @@ def resolve(
     patience: RetryPolicy = USUAL,
     check: Callable[[Snapshot], Snapshot] = lambda told: told,
 ) -> tuple[PullSource, Snapshot]:
-    """Ask one source after the other; return the first that has the model, and what `check` makes of its snapshot.
+    """Try the sources in order; return the first that has the model, and its snapshot as `check` returns it.
 
-    A source whose snapshot `check` does not let pass is passed over. Raise the first source's error if none is left.
+    A source whose snapshot fails `check` is skipped. Raise the first source's error if all of them fail.
     """
     first: HubError | IntegrityError | None = None
-    # Who has others to turn to does not wait long for one.
+    # With other sources left, give up on each one earlier.
     patience = patience if len(sources) == 1 else RetryPolicy(attempts=2, lasting_s=0)
     for source in sources:
         try:
             told = persist(partial(source.hub.resolve, source.ref), patience, str(source.ref), on_event)
             snapshot = check(told)
         except (HubError, IntegrityError) as error:
-            # Whatever is wrong with one source, the next may be right.
+            # Try the next source, whatever the error is.
             first = first or error
         else:
             return source, snapshot
@@ -197,24 +198,24 @@ def resolve(
 
 
 def _named(told: Snapshot, ref: Ref) -> Snapshot:
-    """Give what a source told the name that was asked for: where a twin stood in, its files stand under that."""
+    """Return a source's snapshot under the requested ref; files of an alias repository get that ref, too."""
     stood_in = not _is_same(told.ref, ref)
     return replace(told, ref=ref, commit=ref.revision if stood_in and ref.pinned else told.commit)
 
 
 def _is_same(ref: Ref, other: Ref) -> bool:
-    """Whether two refs name the same repository."""
+    """Return whether two refs name the same repository."""
     return (ref.hub, ref.kind, ref.repo) == (other.hub, other.kind, other.repo)
 
 
 def _finding(other: PullSource, told: Snapshot) -> Callable[[], Way | None]:
-    """Return what asks another source, when called, for its own snapshot of the same."""
+    """Return a function that resolves the same model at another source, or returns None if that fails."""
     ref = other.ref.at(told.commit) if _is_same(other.ref, told.ref) else other.ref
 
     def find() -> Way | None:
         try:
             return Way(other.name, other.hub, other.hub.resolve(ref).named_as(told))
         except PreheatError:
-            return None  # it was to help, and cannot
+            return None  # it is only an additional source
 
     return find

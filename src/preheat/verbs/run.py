@@ -1,4 +1,4 @@
-"""Run: start an app offline with what is in the library, and keep it running."""
+"""Run: start an app offline with files from the library, and keep it running."""
 
 import os
 import time
@@ -23,10 +23,7 @@ from preheat.guard.witness.download_lines import Confessions
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How an app is watched.
-
-    With which patience, where its words go, whether its network calls are counted, and what stands around it.
-    """
+    """How to supervise an app: restart policy, output streams, network call counting, and guard setup."""
 
     patience: RestartPolicy = field(default_factory=RestartPolicy)
     output: Output = field(default_factory=Output)
@@ -37,11 +34,11 @@ class RunOptions:
 def run(app: App, watch: RunOptions, on_event: Listener) -> int:
     """Start `app`, restart it when it crashes, stop it on SIGINT and SIGTERM; return its exit status.
 
-    An app that is isolated has a network of its own; what it tries is counted where that can be. Raise AppError when it
-    could not be started, was never ready or spent its restarts.
+    An isolated app runs in its own network namespace; its outbound attempts are counted if the system permits. Raise
+    AppError if the app could not be started, was never ready, or used up its restarts.
     """
     if app.isolated and (reason := why_not()):
-        raise AppError(reason, hint="--network watch counts what it tries, and needs no permission")
+        raise AppError(reason, hint="--network watch counts outbound attempts, and needs no permission")
     witness = witness_for(app) if watch.network and (not app.isolated or Witness.available()) else None
     try:
         settings = GuardOptions(app, watch.patience, watch.stage)
@@ -49,25 +46,25 @@ def run(app: App, watch: RunOptions, on_event: Listener) -> int:
         output = replace(watch.output, confessions=heard)
         outcome = keep(settings, _telling(on_event), output=output, witness=witness)
     except AddressTaken as error:
-        raise AppError(str(error), hint="stop that, or name another address") from error
+        raise AppError(str(error), hint="stop that process, or choose another address") from error
     except ValueError as error:
         raise UsageError(str(error), hint="--ready http://127.0.0.1:7860/, tcp:7860, line:REGEX or exec:CMD") from error
     if witness is not None:
         on_event(network_seen(witness))
     for line in heard.lines() if heard is not None else ():
-        on_event(Noted("it said that it fetches something, in a start that was to be offline", line))
+        on_event(Noted("the app's output mentions a download, although this start is offline", line))
     if outcome.fatal:
         raise AppError(outcome.reason, hint=_hint(app, outcome), tail=outcome.tail)
     return outcome.status
 
 
 def mapping_weights(environ: Mapping[str, str]) -> dict[str, str]:
-    """Say which variables put the guard's shim before the app's own Python, and what it is to do there."""
+    """Return the environment variables that make the guard's Python shim memory-map weights in the app."""
     return _shimmed(environ) | {"PREHEAT_MMAP_WEIGHTS": "1"}
 
 
 def stopwatch(environ: Mapping[str, str], notes: Path) -> dict[str, str]:
-    """Say which variables have the app's own Python note its imports in the folder `notes`."""
+    """Return the environment variables that make the app's Python log its imports to the folder `notes`."""
     return _shimmed(environ) | {"PREHEAT_STOPWATCH": str(notes)}
 
 
@@ -78,17 +75,17 @@ def _shimmed(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def witness_for(app: App) -> Witness:
-    """Return a witness that takes the app's own port for its own. Raise AppError where nothing can be counted."""
+    """Return a witness that ignores connections to the app's own port. Raise AppError if calls cannot be counted."""
     available = Witness.available()
     if not available:
-        raise AppError(f"its network calls cannot be counted: {available.reason}", hint="leave --network out")
-    # A port that is chosen at each start is not known yet; behind a front, nobody asks the app's own.
+        raise AppError(f"its network calls cannot be counted: {available.reason}", hint="omit --network")
+    # A port that is chosen at each start is not known yet; with a front, only the guard connects to it.
     port = port_of(app.ready) if app.ready and PORT not in app.ready else None
     return Witness(own_ports=() if port is None else (port,))
 
 
 def network_seen(witness: Witness, own: frozenset[int] = frozenset()) -> NetworkSeen:
-    """Sum up what a witness saw, most tried first, without connections to the app's `own` ports on this machine."""
+    """Summarize outbound attempts, most frequent first, ignoring connections to the app's `own` ports on loopback."""
     attempts = [one for one in witness.attempts if one.lookup or not one.loopback or one.port not in own]
     places: dict[str, int] = {}
     for attempt in attempts:
@@ -100,7 +97,7 @@ def network_seen(witness: Witness, own: frozenset[int] = frozenset()) -> Network
 
 
 def _place(attempt: Attempt) -> str:
-    """Word where an attempt went: a name first, where one is known."""
+    """Describe the destination of an attempt, with the host name first if it is known."""
     address = attempt.address if attempt.port == 0 else f"{attempt.address}:{attempt.port}"
     if attempt.lookup:
         what = f"lookup of {attempt.name}" if attempt.name else "lookup of a name that could not be read"
@@ -126,9 +123,9 @@ def _telling(on_event: Listener) -> Callable[[Event], None]:
 
 def _hint(app: App, outcome: Outcome) -> str:
     if "not ready" in outcome.reason:
-        return f"does it answer at {app.ready}? more time: --ready-within 20m"
+        return f"does it respond at {app.ready}? more time: --ready-within 20m"
     if "taken" in outcome.reason:
-        return "stop that, or choose another port for the app"
+        return "stop that process, or choose another port for the app"
     if outcome.starts and not outcome.tail:
         return f"try it by hand: {' '.join(app.command)}"
-    return "its last words are above" if outcome.tail else "is the command right?"
+    return "the last lines of its output are above" if outcome.tail else "is the command right?"

@@ -17,10 +17,10 @@ _MOST_NAMED = 3
 
 
 def look_into(files: Iterable[File], library: Library, unsafe: str, on_event: Listener) -> None:
-    """Report what `files` run when they are loaded; `unsafe` is REFUSE, WARN or ALLOW (then nothing is scanned).
+    """Report files that can run code when they are loaded; `unsafe` is REFUSE, WARN or ALLOW (no scan).
 
-    With REFUSE, raise CheckFailed for the first file that is not clean. With WARN, each dangerous file is reported, and
-    the suspicious and the unscanned in one line each.
+    With REFUSE, raise CheckFailed for the first unsafe file. With WARN, emit one event for each dangerous file, one for
+    all suspicious files, and one for all files that could not be scanned.
     """
     if unsafe == ALLOW:
         return
@@ -39,10 +39,10 @@ def look_into(files: Iterable[File], library: Library, unsafe: str, on_event: Li
 
 
 def scan_files(files: Iterable[File], library: Library) -> Iterator[tuple[File, ScanVerdict]]:
-    """Yield the verdict on each of `files` that is in the library and could run code; record it by digest.
+    """Yield a verdict for each of `files` that is in the library and can run code; cache verdicts by digest.
 
-    A blob that the present scanner has looked into before is not looked into again. Without a scanner nothing is
-    recorded, since an earlier verdict is worth more than none.
+    A blob is scanned once for each scanner version. Without a scanner, verdicts are not cached, so that they do not
+    replace earlier ones.
     """
     verdicts, by = Verdicts(library.root), scanner()
     for file in files:
@@ -66,7 +66,7 @@ def scan_files(files: Iterable[File], library: Library) -> Iterator[tuple[File, 
 
 
 def _look(file: File, path: Path, library: Library) -> tuple[ScanVerdict | None, bool] | None:
-    """Return the verdict on a file's text, and whether it may run code; None if it is not here any more."""
+    """Return the verdict on a file's text, and whether it may run code; None if it is no longer in the library."""
     while True:
         try:
             with disk(path):
@@ -79,6 +79,6 @@ def _look(file: File, path: Path, library: Library) -> tuple[ScanVerdict | None,
 
 
 def _names(paths: list[str]) -> str:
-    """Name a few files, and count the rest."""
+    """Format a list of paths: the first three, and the number of the others."""
     named, rest = ", ".join(paths[:_MOST_NAMED]), len(paths) - _MOST_NAMED
     return f"{named} and {rest} more" if rest > 0 else named

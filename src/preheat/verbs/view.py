@@ -1,4 +1,4 @@
-"""View: place an app's needs where it looks for them."""
+"""View: place an app's needs in the folders where it looks for them."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -24,10 +24,10 @@ def place_needs(
     root: Path | None = None,
     permissions: Permissions = NO_PERMISSION,
 ) -> dict[str, str]:
-    """Place every need of `recipe`, all of which must be in the library; return the variables that point there.
+    """Place every need of `recipe` from the library; return the environment variables that point to the views.
 
-    A need without a place of its own goes below `root`, default `library.views` and the app's name. Raise NotPreloaded
-    or IntegrityError, as `require` does, and Occupied or UsageError as place_sites does, before anything is placed.
+    A need without `at` is placed below `root`, by default `library.views` and the app's name. Raise NotPreloaded or
+    IntegrityError as `require` does, and Occupied or UsageError as `place_sites` does, before anything is placed.
     """
     required = require(recipe, library, on_event)
     return place_sites(sites_of(recipe, required, library, view_of, permissions, root), library, on_event, permissions)
@@ -41,8 +41,8 @@ def sites_of(
     permissions: Permissions,
     root: Path | None = None,
 ) -> list[Site]:
-    """Return where a recipe's needs are placed, in the order in which they are; see place_needs."""
-    # What is pinned to a commit comes first: where a branch of it is needed too, the branch wins.
+    """Return the sites of a recipe's needs, in the order of placement; see `place_needs`."""
+    # Pinned commits come first: if the recipe also needs a branch of the same model, the branch wins.
     named = sorted(((need, asked_for(need, one)) for need, one in required), key=lambda one: not one[1].ref.pinned)
     inside = bounds(recipe.folder, permissions)
     own = root or library.views / recipe.name
@@ -56,33 +56,33 @@ def sites_of(
 
 
 def site_at(snapshot: Snapshot, library: Library, view: View, at: Path, permissions: Permissions) -> Site:
-    """Return a place that the user named: all below it is theirs, unless it is the library's own."""
+    """Return a site at a folder that the user chose; files there are protected, except in the library's views."""
     own = at.is_relative_to(library.views)
     return Site(snapshot, view, at, bounds=() if own else bounds(at, permissions))
 
 
 def require_names(view: View, to: Mapping[str, str]) -> None:
-    """Raise UsageError when `view` cannot have files under other names, and `to` has some."""
+    """Raise UsageError if `to` renames files and the layout `view` does not support that."""
     if to and not view.renames:
-        raise UsageError(f"files of a {view.kind} view have the names that its client asks for", hint="leave `to` out")
+        raise UsageError(f"files in a {view.kind} view cannot be renamed", hint="remove `to`")
 
 
 def place_all(
     snapshots: Iterable[Snapshot], name: str, library: Library, view_of: Callable[[str], View], on_event: Listener
 ) -> dict[str, str]:
-    """Place snapshots for an app without a recipe, each as its own hub's clients look for it, below `views/NAME`."""
+    """Place snapshots for an app without a recipe below `views/NAME`, each in its hub's cache layout."""
     environ: dict[str, str] = {}
     for snapshot in snapshots:
-        # ModelScope's new clients read the old layout too.
+        # New ModelScope clients can also read the old layout.
         kind = "modelscope-old" if snapshot.ref.hub == MODELSCOPE else "hf-cache"
         environ |= place_sites([Site(snapshot, view_of(kind), library.views / name / kind)], library, on_event)
     return environ
 
 
 def everything(library: Library) -> Iterable[Snapshot]:
-    """List what the library has, each snapshot with the files that are here, under every name it is known by.
+    """Yield each snapshot in the library, with its downloaded files only, once for each branch or tag that names it.
 
-    Those that no branch or tag names come first, so that what is placed last is what a name means.
+    Snapshots without a branch or tag come first, under their commit: what is placed last wins.
     """
     known = []
     for snapshot in library.snapshots():

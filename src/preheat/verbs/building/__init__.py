@@ -1,1 +1,1 @@
-"""`build`: an image with the weights in it."""
+"""`build`: write container images with an app's weights, and check them."""

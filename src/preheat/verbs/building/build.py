@@ -1,4 +1,4 @@
-"""Build: an image with the weights in it, on top of a base, without a daemon and without a copy."""
+"""Build: write an image with the weights on top of a base image, without a daemon or temporary copies."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,7 +30,7 @@ _MOST_REPOSITORIES = 8
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """The image's digest, its size and number of layers; bytes of layers by what became of them."""
+    """The image's digest, size in bytes and number of layers; `took` maps each way to store a layer to its bytes."""
 
     digest: str
     size: int
@@ -39,7 +39,7 @@ class Built:
 
 
 def open_base(source: ImageSource | None, platform: Platform, name: str = "") -> Base:
-    """Read what a base says of itself; `source` is None for `scratch`. Raise ImageError when it cannot be one."""
+    """Read the manifest and config of a base; `source` is None for `scratch`. Raise ImageError if it is unusable."""
     if source is None:
         return Base(Image({name: value for name, value in platform.fields.items() if value}))
     image = read_image(source, platform)
@@ -56,10 +56,10 @@ def build(
     *,
     docker: bool = False,
 ) -> Built:
-    """Build `order` into the target. Nothing is written before all is decided; nothing has a name before all is there.
+    """Build `order` and write it to the target: plan the whole image, then write its layers, then publish its name.
 
-    Raise NotPreloaded for what is not in the library, ImageError that says which end failed, IntegrityError for a blob
-    that is not what its name says.
+    Raise NotPreloaded for files that are not in the library, ImageError (its `end` is the side that failed: source or
+    target), and IntegrityError for a blob that does not match its digest.
     """
     with contextlib.ExitStack() as until:
         needed = until.enter_context(claimed(order, library, on_event))
@@ -69,11 +69,11 @@ def build(
 
 @contextlib.contextmanager
 def claimed(order: Order, library: Library, on_event: Listener) -> Iterator[Required]:
-    """Find all that the recipe needs, and keep it from being pruned. Raise NotPreloaded for what is not here."""
+    """Return the recipe's needs, protected from prune inside the `with` block. Raise NotPreloaded for missing files."""
     with contextlib.ExitStack() as until:
         for need in order.recipe.needs:
             until.enter_context(library.wanted(required(need, library), order.at))
-        # Once more: what was here before it was claimed may have gone since.
+        # Check again: a file may have been pruned before it was claimed.
         yield require(order.recipe, library, on_event)
 
 
@@ -98,7 +98,7 @@ def _build(
 def _put(order: Order, plan: ImagePlan, library: Library, target: Target, on_event: Listener, *, docker: bool) -> Built:
     base = [] if order.base.content is None else [order.base.content(one) for one in order.base.image.layers]
     contents: list[Content] = [*base, *plan.layers]
-    on_event(Reading("put into the image", len(contents), sum(one.size for one in contents)))
+    on_event(Reading("write to the image", len(contents), sum(one.size for one in contents)))
 
     def put(content: Content) -> tuple[str, str]:
         digest, how = target.put(content)
@@ -137,17 +137,17 @@ def _documents(
 
 
 def _known(layer: Layer, fact: LayerFact | None) -> Layer:
-    """Say of a layer what it hashes to, where an earlier build found out: nothing was touched since."""
+    """Return the layer with its digest from an earlier build, if there is one: its key covers all of its files."""
     if fact is None or fact.size != layer.size:
         return layer
     try:
         return layer.known(Digest.parse(fact.digest), trusted=True)
     except UsageError:
-        return layer  # what makes no sense is found out again
+        return layer  # an invalid record: compute the digest again
 
 
 def _remember(images: Images, layer: Layer, digest: str, repository: str) -> None:
-    """Keep what a layer hashes to, and which repository has it now."""
+    """Record a layer's digest, and the repository that now has it."""
     before = images.layer(layer.key)
     pushed = list(before.pushed) if before else []
     if repository and repository not in pushed:
@@ -158,7 +158,7 @@ def _remember(images: Images, layer: Layer, digest: str, repository: str) -> Non
 
 
 def _mounts(base: Base, layers: Iterable[Layer], facts: Iterable[LayerFact | None]) -> Mounts:
-    """Say where layers may be already: the base's in its own repository, ours where they were pushed to."""
+    """Return the repositories to mount each layer from: the base's repository, and those of earlier pushes."""
     found: dict[Digest, tuple[str, ...]] = {one.digest: (base.repository,) for one in base.image.layers}
     for layer, fact in zip(layers, facts, strict=True):
         if layer.digest is not None and fact is not None:

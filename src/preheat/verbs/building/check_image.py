@@ -24,7 +24,7 @@ _ANSWERS_WITHIN_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """How many files are as the lock says; how long the app took until it was ready, None where it was not started."""
+    """The number of files that match the lock, and the seconds until the app was ready; None if it was not started."""
 
     files: int
     ready_s: float | None
@@ -33,28 +33,28 @@ class Checked:
 def check_image(
     base: Base, place: str, ready_within_s: float, on_event: Listener, *, plain_http: bool = False
 ) -> Checked:
-    """Check the image that `base` reads and podman knows as `place`.
+    """Check the image that `base` reads; `place` is its name for podman.
 
-    Raise CheckFailed when something is missing, it fetches something, or is not ready in time; ImageError when it
-    cannot be read at all.
+    Raise CheckFailed if a file is missing, or if the app tries to download or is not ready in time; ImageError if the
+    image cannot be read.
     """
     files = _check_files(base, on_event)
     if not any(starts(base.image.config, Dress())):
-        on_event(Noted("check", "nothing starts in it: the files are all there is to it"))
+        on_event(Noted("check", "the image has no command to start: only its files were checked"))
         return Checked(files, None)
     if shutil.which("podman") is None:
-        on_event(Noted("podman", "is not here: the files are right, and the image was not started"))
+        on_event(Noted("podman", "not found: the files are correct, but the image was not started"))
         return Checked(files, None)
     return Checked(files, _start(base, place, ready_within_s, on_event, plain_http=plain_http))
 
 
 def _check_files(base: Base, on_event: Listener) -> int:
-    assert base.content is not None, "an image that is there"
+    assert base.content is not None, "not scratch"
     layers = own_layers(base.image)
     on_event(Reading("check", len(layers), sum(layer.size for layer in layers)))
     found = inspect(base.image, base.content, lambda size: on_event(Read(size)))
     if not found.lock:
-        raise CheckFailed("there is no lock in it", hint="was it built by preheat build?")
+        raise CheckFailed("the image has no lock", hint="was it built by preheat build?")
     with TemporaryDirectory(prefix="preheat-") as aside:
         path = Path(aside) / "preheat.lock"
         path.write_text(found.lock, encoding="utf-8")
@@ -64,7 +64,7 @@ def _check_files(base: Base, on_event: Listener) -> int:
     missing = [f"{file.path} of {ref}" for ref, file in wanted if file.digest not in found.digests]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise CheckFailed(f"{missing[0]}{more}: not in it as its lock says", hint="build it anew")
+        raise CheckFailed(f"{missing[0]}{more}: missing, or different from its lock", hint="build the image again")
     return len(wanted)
 
 
@@ -77,12 +77,12 @@ def _start(base: Base, place: str, within_s: float, on_event: Listener, *, plain
     try:
         asked = _question(base)
         if not asked:
-            on_event(Noted("check", f"nothing in it says when it is ready: it has to stay up for {_STAYS_S:.0f} s"))
+            on_event(Noted("check", f"the image has no health check: it must stay up for {_STAYS_S:.0f} s"))
         ready = _wait(container, asked, began, within_s)
         said = _logs(container)
         fetched = next((line for line in said.splitlines() if any(word in line for word in _FETCHES)), "")
         if fetched:
-            raise CheckFailed(f"it tries to fetch something: {fetched.strip()[:200]}", hint="add that to the recipe")
+            raise CheckFailed(f"the app tries to download: {fetched.strip()[:200]}", hint="add it to the recipe")
         return ready
     finally:
         _podman("rm", "--force", "--time", "5", container)
@@ -91,7 +91,7 @@ def _start(base: Base, place: str, within_s: float, on_event: Listener, *, plain
 
 
 def _question(base: Base) -> Sequence[str]:
-    """Say how to ask whether it is ready: by the health check that it has."""
+    """Return the command of the image's health check, empty if there is none."""
     config = base.image.config.get("config")
     health = config.get("Healthcheck") if isinstance(config, dict) else None
     test = health.get("Test") if isinstance(health, dict) else None
@@ -110,15 +110,15 @@ def _wait(container: str, asked: Sequence[str], began: float, within_s: float) -
         if not state.get("Running"):
             last = _logs(container).strip().splitlines()[-1:]
             raise CheckFailed(
-                f"it ended with {state.get('ExitCode')} before it was ready: {''.join(last)[:200]}",
-                hint="podman run --network=none says more",
+                f"the app exited with status {state.get('ExitCode')} before it was ready: {''.join(last)[:200]}",
+                hint="podman run --network=none shows its output",
             )
         if asked and _ask("exec", container, *asked, within_s=_ANSWERS_WITHIN_S).returncode == 0:
             return took
         if not asked and took >= _STAYS_S:
             return took
         if took >= within_s:
-            raise CheckFailed(f"it was not ready within {within_s:.0f} s", hint="more time: --ready-within 20m")
+            raise CheckFailed(f"the app was not ready within {within_s:.0f} s", hint="more time: --ready-within 20m")
         time.sleep(_LOOKS_EVERY_S)
 
 
@@ -131,7 +131,7 @@ def _podman(*words: str) -> str:
     done = _ask(*words)
     if done.returncode:
         last = "".join(done.stderr.strip().splitlines()[-1:])
-        raise ImageError(f"podman {words[0]} fails: {last}", hint="does podman run containers here?")
+        raise ImageError(f"podman {words[0]} failed: {last}", hint="can podman run containers on this machine?")
     return done.stdout
 
 

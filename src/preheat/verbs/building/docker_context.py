@@ -1,4 +1,4 @@
-"""Docker context: a Dockerfile with a folder of links, for users who build with docker."""
+"""Docker context: write a Dockerfile and a folder of links, for users who build with docker."""
 
 import shutil
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from preheat.views.links import COPY, HARDLINK, REFLINK, link
 from preheat.views.view_protocol import View
 
 _WAYS = (REFLINK, HARDLINK, COPY)
-_UNFINISHED = "# It is not written to its end: run preheat build --dockerfile again."
+_UNFINISHED = "# This file is incomplete: run preheat build --dockerfile again."
 
 
 def write_context(
@@ -31,9 +31,9 @@ def write_context(
     on_event: Listener,
     tokens: tuple[str, ...],
 ) -> None:
-    """Write `Dockerfile` and the layers' folders to `at`, which is empty, or was written so before.
+    """Write `Dockerfile` and one folder per layer to `at`: a new or empty folder, or a context written earlier.
 
-    Raise NotPreloaded and ImageError as `build` does, UsageError for a folder that holds something else.
+    Raise NotPreloaded and ImageError as `build` does, UsageError if the folder contains other files.
     """
     with claimed(order, library, on_event) as required:
         _write(order, at, library, view_of, on_event, tokens, required)
@@ -63,7 +63,9 @@ def _write(
         put(at / "Dockerfile", lambda aside: aside.write_text(text, encoding="utf-8"))
     except OSError as error:
         raise ImageError(
-            f"{at} cannot be written: {(error.strerror or str(error)).lower()}", hint="name another folder", end=TARGET
+            f"{at} cannot be written: {(error.strerror or str(error)).lower()}",
+            hint="choose another folder",
+            end=TARGET,
         ) from error
 
 
@@ -115,12 +117,12 @@ def _put(entry: LayerEntry, path: Path) -> None:
 def _require_ours(at: Path) -> None:
     ours = (at / "Dockerfile").is_file() and (at / "Dockerfile").read_text(errors="replace").startswith(MARK)
     if at.exists() and not ours and (not at.is_dir() or any(at.iterdir())):
-        raise UsageError(f"{at} holds something else", hint="--dockerfile DIR: a new folder, or an empty one")
+        raise UsageError(f"{at} contains other files", hint="--dockerfile DIR: a new or empty folder")
 
 
 def _clear(at: Path) -> None:
     at.mkdir(parents=True, exist_ok=True)
-    # Should this process be killed, the folder is known for one of ours, and nobody builds what is half there.
+    # Write an unfinished Dockerfile first: if this process is killed, docker refuses it and preheat can overwrite it.
     tidy(at / "Dockerfile")
     put(at / "Dockerfile", lambda aside: aside.write_text(f"{MARK}\n{_UNFINISHED}\n", encoding="utf-8"))
     if (at / "layers").is_dir():

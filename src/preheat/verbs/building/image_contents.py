@@ -1,4 +1,4 @@
-"""Image contents: an app's needs, in the layouts that it expects, as entries of an image."""
+"""Image contents: lay out an app's needs as entries of an image, in the layouts that the app expects."""
 
 import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ GUARD, LOCK = f"{HOME}/guard.pyz", f"{HOME}/preheat.lock"
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """Groups of entries, one for each need; all folders they lie in; the variables that lead there."""
+    """Groups of entries, one per need; all folders that contain them; the variables that point to them."""
 
     groups: tuple[Group, ...]
     folders: tuple[str, ...]
@@ -36,14 +36,14 @@ class Inside:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """All paths that are no folders."""
+        """Return the paths of all entries except folders."""
         return tuple(sorted({entry.path for group in self.groups for entry in group.entries}))
 
 
 def lay_out(recipe: Recipe, required: Required, library: Library, view_of: Callable[[str], View]) -> Inside:
-    """Lay the needs out as views, aside and as links alone, and read what became of them.
+    """Place the needs as views of links in a temporary folder, and return them as image entries.
 
-    `recipe.folder` is the app's folder in the image. A need without a place of its own lies below `/opt/preheat/views`.
+    `recipe.folder` is the app's folder in the image. Needs without `at` are placed below `/opt/preheat/views`.
     """
     found: dict[str, tuple[LayerEntry, str]] = {}
     folders: set[str] = set()
@@ -65,7 +65,7 @@ def lay_out(recipe: Recipe, required: Required, library: Library, view_of: Calla
                 if entry.kind == FOLDER:
                     folders |= {entry.path, *parents(entry.path)}
                 elif found.get(entry.path, (None,))[0] != entry:
-                    # What a later need has placed anew is that one's.
+                    # If two needs place the same path, the later one wins.
                     found[entry.path] = (entry, str(need.ref))
     names = list(dict.fromkeys(str(need.ref) for need, _ in required))
     groups = tuple(Group(name, tuple(entry for entry, of in found.values() if of == name)) for name in names)
@@ -74,7 +74,7 @@ def lay_out(recipe: Recipe, required: Required, library: Library, view_of: Calla
 
 
 def plain(required: Required, library: Library, top: str) -> Inside:
-    """Lay the needs out as plain files, for who mounts them as a volume: below `top`, which may be empty."""
+    """Return the needs as plain files below `top` (may be empty), for images that are mounted as a volume."""
     groups, folders = [], set()
     alone = len(required) == 1
     for need, snapshot in required:
@@ -87,30 +87,30 @@ def plain(required: Required, library: Library, top: str) -> Inside:
 
 
 def refuse_secrets(required: Required, library: Library, texts: Iterable[str], tokens: Sequence[str]) -> None:
-    """Look for what must not go into an image: in files' names, in what is not weights, in the recipe's own words.
+    """Search file names, the contents of small files other than weights, and `texts` for secrets.
 
-    Raise ImageError that says where it is, and never what.
+    Raise ImageError, which names the place of the secret but does not contain it.
     """
     for _, snapshot in required:
         for file in snapshot.files:
             if secret_name(file.path):
-                raise _secret(f"{snapshot.ref} has {file.path}, which is a file that keeps secrets")
+                raise _secret(f"{snapshot.ref} contains {file.path}, a file for secrets")
             if not is_weights(file.path) and file.size < LARGE:
                 what = secret_in(library.path(file.digest).read_bytes(), tokens)
                 if what:
-                    raise _secret(f"{file.path} of {snapshot.ref} has {what} in it")
+                    raise _secret(f"{file.path} of {snapshot.ref} contains {what}")
     for text in texts:
         if what := secret_in(text.encode(), tokens):
-            raise _secret(f"the recipe has {what} in it")
+            raise _secret(f"the recipe contains {what}")
 
 
 def lock_of(required: Required, folder: Path) -> str:
-    """Write down what is in the image: each need with its commit, and every file with size and digest."""
+    """Return the text of the image's lock: each need with its commit, and every file with size and digest."""
     return lock_text(Lock(tuple(Pinned(need, snapshot) for need, snapshot in required)), folder)
 
 
 def own_group(guard: bytes, lock: str, folders: Iterable[str]) -> Group:
-    """Put together what is neither view nor weights: the folders, the lock, and the guard where there is one."""
+    """Return the group of folders, lock and guard; `guard` may be empty."""
     entries = [file_entry(LOCK, lock.encode())]
     if guard:
         entries.append(file_entry(GUARD, guard, executable=True))
@@ -126,11 +126,13 @@ def _at(need: Need, recipe: Recipe) -> str:
         posixpath.join("/", str(recipe.folder), need.at) if need.at else f"/{HOME}/views/{need.view}"
     )
     if at == "/":
-        raise ImageError(f"{need.ref} cannot lie in the image's root", hint="at = … in the recipe, or --inside DIR")
+        raise ImageError(
+            f"{need.ref} cannot be placed in the image's root folder", hint="set `at` in the recipe, or --inside DIR"
+        )
     return at.lstrip("/")
 
 
 def _secret(message: str) -> ImageError:
     return ImageError(
-        f"{message}, and whoever pulls the image could read it", hint="leave it out: files = […]", end=SOURCE
+        f"{message}, which everyone who pulls the image could read", hint="exclude it: files = […]", end=SOURCE
     )

@@ -1,4 +1,4 @@
-"""Image plan: everything that an image consists of, decided before its first byte is written."""
+"""Image plan: decide the layers, config and annotations of an image before writing it."""
 
 import hashlib
 import re
@@ -35,7 +35,7 @@ IMAGE, MODELCAR, MODELPACK = "image", "modelcar", "modelpack"
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """An image to build on, where its bytes can be had, and the name that others know it by."""
+    """A base image: its manifest and config, a function that opens its layers (None for scratch), and its name."""
 
     image: Image = field(default_factory=Image)
     content: Callable[[Descriptor], Content] | None = None
@@ -43,17 +43,17 @@ class Base:
 
     @property
     def repository(self) -> str:
-        """Say where its layers can be mounted from: `HOST/REPOSITORY`."""
+        """Return the repository to mount its layers from, as `HOST/REPOSITORY`."""
         return re.sub(r"(:[^:/@]*)?(@.*)?$", "", self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to build: `recipe.folder` is the app's folder in the image, `home` the recipe's own on this machine.
+    """What to build: `recipe.folder` is the app's folder in the image, `home` the recipe's folder on this machine.
 
-    `command` is what was asked for in place of the base's; `status` is where the guard answers, empty for no guard.
-    `layer_size` is how long a layer may be, 0 for any length. `at` is what is written on this machine, None for an
-    image that goes to a registry.
+    `command` replaces the recipe's and the base's command. `status` is the guard's status address, empty for no guard.
+    `layer_size` is the maximum layer size in bytes, 0 for no limit. `at` is the path that is written on this machine,
+    None for an image that is pushed to a registry.
     """
 
     recipe: Recipe
@@ -68,7 +68,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class ImagePlan:
-    """The layers on top of the base, how the image starts, and what it says of itself."""
+    """The layers on top of the base, the config changes, and the annotations."""
 
     layers: tuple[Layer, ...]
     dress: Dress
@@ -78,9 +78,9 @@ class ImagePlan:
 def assemble(
     order: Order, required: Required, library: Library, view_of: Callable[[str], View], on_event: Listener
 ) -> ImagePlan:
-    """Decide. Raise ImageError where base and views want the same place, or the layers cannot be so long."""
+    """Return the plan of an image. Raise ImageError if views overlap files of the base, or the layers do not fit."""
     if what := secret_in(write_json(order.base.image.config)):
-        on_event(Noted("base", f"its config has {what} in it, which whoever pulls this image can read too"))
+        on_event(Noted("base", f"its config contains {what}, which everyone who pulls this image can read"))
     if order.form != IMAGE:
         return _volume(order, required, library)
     inside = lay_out(order.recipe, required, library, view_of)
@@ -90,7 +90,7 @@ def assemble(
     findings = find(order.base, BaseQuery(folders, files, search), library, on_event)
     if findings.clashes:
         raise ImageError(
-            f"base and views want the same place: {findings.clashes[0]}",
+            f"the base and the views use the same path: {findings.clashes[0]}",
             hint="another `at` in the recipe, or another --inside DIR",
             end=SOURCE,
         )
@@ -99,7 +99,7 @@ def assemble(
     dress = _dressed(order, findings, inside.environ, annotations, on_event)
     guard = _guard() if dress.guard else b""
     new = [folder for folder in folders if folder not in findings.folders]
-    if findings.unread:  # one of the base's own may be among them, and would get another owner
+    if findings.unread:  # unread layers may have some of these folders, whose owner must not change
         new = [folder for folder in new if folder.startswith(HOME)]
     own = own_group(guard, lock, new)
     room = Room(MOST_LAYERS - len(order.base.image.layers), order.layer_size)
@@ -107,22 +107,22 @@ def assemble(
 
 
 def find(base: Base, question: BaseQuery, library: Library, on_event: Listener) -> BaseFindings:
-    """Look into the base, unless that was done before."""
+    """Search the base's layers, or return the cached result of an earlier search."""
     if base.content is None:
         return BaseFindings()
     images, key = Images(library.root), question.key(base.image.layers)
     found = images.base(key, BaseFindings)
     if found is None:
-        on_event(Reading("look into", len(base.image.layers), sum(layer.size for layer in base.image.layers)))
+        on_event(Reading("inspect in the base", len(base.image.layers), sum(layer.size for layer in base.image.layers)))
         found = look(base.image, question, base.content)
         images.keep_base(key, found)
     if found.unread:
-        on_event(Noted("base", f"{len(found.unread)} layers of it are packed by zstd, and were not looked into"))
+        on_event(Noted("base", f"layers compressed with zstd, which were not read: {len(found.unread)}"))
     return found
 
 
 def _volume(order: Order, required: Required, library: Library) -> ImagePlan:
-    """The weights alone, as plain files."""
+    """Return the plan of an image with only the weights, as plain files."""
     inside = plain(required, library, "models" if order.form == MODELCAR else "")
     lock = lock_of(required, order.home)
     annotations = _notes(order, required, library, lock)
@@ -147,14 +147,14 @@ def _dressed(
     guard = _guard_words(order, findings.python) if started and findings.python and order.status else ()
     if order.status and not guard:
         why = (
-            f"nothing of Python from 3.8 on is in {order.base.name or 'the base'}"
+            f"{order.base.name or 'the base'} has no Python 3.8 or later"
             if started
-            else "nothing starts in it"
+            else "the image has no command to start"
         )
-        on_event(Noted("guard", f"left out, for {why}; entrypoint and command stay as they are"))
+        on_event(Noted("guard", f"omitted, because {why}; entrypoint and command are unchanged"))
     health = _health(recipe.ready, guard, order.status, findings)
     if recipe.ready and health is None:
-        on_event(Noted("health check", f"left out, for nothing in the base can ask {recipe.ready}"))
+        on_event(Noted("health check", f"omitted, because the base has no program that can check {recipe.ready}"))
     return Dress(
         guard, plainly.command, plainly.asked, plainly.folder, plainly.env, health, plainly.ports, plainly.labels
     )
@@ -166,7 +166,7 @@ def _guard_words(order: Order, python: str) -> tuple[str, ...]:
 
 
 def _health(ready: str, guard: Sequence[str], status: str, findings: BaseFindings) -> Health | None:
-    """Ask the guard where there is one; else have the probe run in the base, if it can be."""
+    """Return a health check that queries the guard, or else runs the probe in the base; None if neither is possible."""
     if guard:
         return Health(("CMD", guard[0], guard[1], "--check", status))
     if ready.startswith("exec:"):

@@ -1,1 +1,1 @@
-"""Views placed where apps look, without replacing a file of the user's."""
+"""Place views in the folders where apps look for models, without replacing the user's files."""

@@ -1,4 +1,4 @@
-"""Allowed places: views go inside the app's folder, and where the user allows it by name."""
+"""Allowed places: restrict views to the app's folder and the folders that the user allows."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,10 +15,10 @@ from preheat.views.view_protocol import Alias, Bytes, Piece, View, ViewNote
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What the user allows: other places than the app's folder, and what to do about their files in the way.
+    """What the user permits: `places` outside the app's folder, and how to treat conflicting files of the user.
 
-    `replace` moves those aside first, `keep` leaves them and places the rest. `relink` makes the user's files with the
-    same bytes links to blobs, as a proof needs them, which puts everything back.
+    `replace` moves them aside first, `keep` leaves them and places the rest. `relink` replaces the user's files with
+    the same bytes by links to blobs; only for a proof, which restores them.
     """
 
     replace: bool = False
@@ -32,10 +32,10 @@ NO_PERMISSION = Permissions()
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A snapshot to be placed as a view at a folder, its files under the names that `to` gives them.
+    """A snapshot to place as a view in the folder `at`; `to` maps files to other names.
 
-    `bounds` are the folders that nothing of it may leave; none for a folder of the library's own, where whatever lies
-    in the way is replaced.
+    `bounds` are the folders that all its paths must be in; empty for a folder in the library, where existing files are
+    replaced.
     """
 
     snapshot: Snapshot
@@ -45,19 +45,19 @@ class Site:
     bounds: tuple[str, ...] = ()
 
     def pieces(self, library: Library) -> tuple[Piece, ...]:
-        """Return what is to lie there."""
+        """Return the files, links and notes that make up the view."""
         recorded = library.find(self.snapshot.ref.at(self.snapshot.commit))
         whole = recorded is not None and len(recorded.files) == len(self.snapshot.files)
         return self.view.layout(renamed(self.snapshot, self.to), self.at, whole=whole)
 
 
 def bounds(folder: Path, permissions: Permissions) -> tuple[str, ...]:
-    """Return what may be written for `folder`, without symlinks: it and the places that the user allows."""
+    """Return the folders that may be written, as real paths: `folder` and the places that the user allows."""
     return tuple(os.path.realpath(place) for place in (folder, *permissions.places))
 
 
 def require_inside(recipe: Recipe, permissions: Permissions) -> None:
-    """Raise UsageError if a need's place lies outside the app's folder, and the user has not allowed it by name."""
+    """Raise UsageError if a need's `at` is outside the app's folder and the user has not allowed it."""
     inside = bounds(recipe.folder, permissions)
     for need in recipe.needs:
         if need.at and not _is_below(os.path.realpath(recipe.folder / need.at), inside):
@@ -65,7 +65,7 @@ def require_inside(recipe: Recipe, permissions: Permissions) -> None:
 
 
 def require_bounds(site: Site, pieces: Iterable[Piece]) -> dict[Path, str]:
-    """Return the real path of every folder that pieces lie in; raise UsageError for one outside the site's bounds."""
+    """Return the real path of every folder of the pieces; raise UsageError for one outside the site's bounds."""
     real: dict[Path, str] = {}
     for piece in pieces:
         for path in places_of(piece):
@@ -77,7 +77,7 @@ def require_bounds(site: Site, pieces: Iterable[Piece]) -> dict[Path, str]:
 
 
 def require_one_each(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> None:
-    """Raise UsageError where two of the sites have other bytes for one path."""
+    """Raise UsageError if two sites have different bytes for the same path."""
     taken: dict[Path, tuple[Site, Bytes]] = {}
     for site, pieces in sites:
         for piece in pieces:
@@ -87,14 +87,14 @@ def require_one_each(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> None:
             if other.file.digest == piece.file.digest:
                 continue
             raise UsageError(
-                f"{other_site.snapshot.ref} and {site.snapshot.ref} both have a file for {piece.pointer or piece.at}, "
-                "with other bytes",
-                hint="another `at` for one of them, or fewer `files`",
+                f"{other_site.snapshot.ref} and {site.snapshot.ref} have different files for "
+                f"{piece.pointer or piece.at}",
+                hint="set another `at` for one of them, or select fewer `files`",
             )
 
 
 def settled(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> list[tuple[Site, tuple[Piece, ...]]]:
-    """Leave out what gives way to a later site's: files that yield, and notes of which only the last counts."""
+    """Return the sites without pieces that another site overrides: files that yield, and earlier single notes."""
     firm = {piece.at for _, pieces in sites for piece in pieces if isinstance(piece, Bytes) and not piece.yields}
     last = {
         piece.at: id(piece) for _, pieces in sites for piece in pieces if isinstance(piece, ViewNote) and piece.single
@@ -114,7 +114,7 @@ def settled(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> list[tuple[Site, t
 
 
 def places_of(piece: Piece) -> tuple[Path, ...]:
-    """Name the paths that a piece takes."""
+    """Return the paths that a piece occupies."""
     match piece:
         case Bytes() if piece.pointer is not None:
             return (piece.pointer, piece.at)
@@ -123,7 +123,7 @@ def places_of(piece: Piece) -> tuple[Path, ...]:
 
 
 def with_real_folder(path: Path, real: Mapping[Path, str]) -> str:
-    """Return a path with the symlinks of its folder resolved, as marks name it."""
+    """Return a path with the symlinks of its folder resolved, the form that marks use."""
     return f"{real[path.parent].rstrip('/')}/{path.name}"
 
 
@@ -133,4 +133,4 @@ def _is_below(path: str, folders: Iterable[str]) -> bool:
 
 def _outside(what: str, path: Path, folder: Path) -> UsageError:
     real = os.path.realpath(path)
-    return UsageError(f"{what} leads out of {folder}, to {real}", hint=f"if you want files there: --allow-place {real}")
+    return UsageError(f"{what} is outside {folder}: it leads to {real}", hint=f"to allow it: --allow-place {real}")

@@ -1,4 +1,4 @@
-"""Place: lay out views where no file that preheat did not place is ever replaced."""
+"""Place: lay out views, and never replace a file that preheat did not place."""
 
 import contextlib
 import os
@@ -31,13 +31,13 @@ _SUFFIX = "before-preheat"
 def place_sites(
     sites: Sequence[Site], library: Library, on_event: Listener, permissions: Permissions = NO_PERMISSION
 ) -> dict[str, str]:
-    """Place snapshots, in their order; return the variables that make the layouts' clients look there.
+    """Place the snapshots in order; return the environment variables that point clients to the views.
 
-    All is looked at before anything is changed. Raise UsageError where a place leads out of its bounds, or two sites
-    have other bytes for one path; Occupied, which names all files in the way that preheat did not place, unless they
-    are to be kept or moved aside; LibraryError where a view cannot be placed.
+    All paths are checked before anything is changed. Raise UsageError if a path leads out of its bounds, or two sites
+    have different bytes for one path; Occupied, with all conflicting files that preheat did not place, unless
+    `permissions` keep them or move them aside; LibraryError if a view cannot be placed.
     """
-    # Claimed before it is looked at, so that nobody removes what a link is being made to.
+    # Claim the blobs before checking for them, so that a concurrent prune cannot remove them.
     with _wanted(sites, library):
         for site in sites:
             library.require_files(site.snapshot, f"preheat pull {site.snapshot.ref}")
@@ -53,7 +53,7 @@ def place_sites(
 
 @contextlib.contextmanager
 def _wanted(sites: Sequence[Site], library: Library) -> Iterator[None]:
-    """Keep what sites need from being pruned, and have prune know of the places."""
+    """Protect the blobs of the sites from prune, and register the sites' folders."""
     with contextlib.ExitStack() as until:
         for site in sites:
             until.enter_context(library.wanted(site.snapshot, None if _inside(site, library) else site.at))
@@ -61,21 +61,21 @@ def _wanted(sites: Sequence[Site], library: Library) -> Iterator[None]:
 
 
 def _inside(site: Site, library: Library) -> bool:
-    """Whether a site lies in the library, where it is looked through anyway."""
+    """Return whether a site is in the library's `views` folder, which prune always searches."""
     return site.at.is_relative_to(library.root / "views")
 
 
 def lay_out(sites: Sequence[Site], library: Library) -> list[tuple[Site, tuple[Piece, ...]]]:
-    """Return what is to lie where. Raise UsageError where two sites have other bytes for one path."""
+    """Return the pieces of each site. Raise UsageError if two sites have different bytes for the same path."""
     laid = settled([(site, site.pieces(library)) for site in sites])
     require_one_each(laid)
     return laid
 
 
 def take_in(sites: Sequence[Site], library: Library, on_event: Listener, permissions: Permissions) -> None:
-    """Look at what lies in the places of sites before it is downloaded; files with the right bytes become blobs.
+    """Check the sites' folders before a download; existing files with the right bytes become blobs.
 
-    Raise UsageError and Occupied as place_sites would, before gigabytes have come for it.
+    Raise UsageError and Occupied as `place_sites` would, but before anything is downloaded.
     """
     survey = PlacementPlan(library, on_event)
     found = survey.look([one for one in lay_out(sites, library) if one[0].bounds])
@@ -93,7 +93,7 @@ def take_in(sites: Sequence[Site], library: Library, on_event: Listener, permiss
 
 
 def note_theirs(survey: PlacementPlan, found: Found, library: Library) -> None:
-    """Note which files were found to be the user's own with the right bytes: they are not hashed again."""
+    """Mark the user's own files that have the right bytes, so that they are not hashed again."""
     looks = [(path, file, see(path).look) for path, file in found.same.items()]
     library.marks.note(
         THEIRS,
@@ -106,21 +106,21 @@ def note_theirs(survey: PlacementPlan, found: Found, library: Library) -> None:
 
 
 def require_free(conflicts: Sequence[Conflict]) -> None:
-    """Raise Occupied if anything is in the way, which names all of it."""
+    """Raise Occupied with all conflicts, if there are any."""
     if not conflicts:
         return
     whys = {str(one.place): one.why for one in conflicts}
     lines = "".join(f"\n  {path} ({why})" for path, why in whys.items())
-    what = "1 file lies" if len(whys) == 1 else f"{len(whys)} files lie"
+    what = "1 file" if len(whys) == 1 else f"{len(whys)} files"
     raise Occupied(
-        f"the view cannot be placed: {what} in its place that preheat did not put there:{lines}",
+        f"the view cannot be placed: {what} that preheat did not place would be replaced:{lines}",
         hint=f"--replace moves them aside first (NAME.{_SUFFIX}); --keep leaves them and places the rest",
         paths=tuple(whys),
     )
 
 
 class _Placing:
-    """One placing of several sites, of which those on the user's ground are looked at first."""
+    """Places several sites; checks those outside the library before it changes anything."""
 
     def __init__(self, library: Library, on_event: Listener, permissions: Permissions) -> None:
         self._library, self._on_event, self._permissions = library, on_event, permissions
@@ -128,7 +128,7 @@ class _Placing:
         self._found = Found()
 
     def look(self, laid: Sequence[tuple[Site, tuple[Piece, ...]]]) -> None:
-        """Look at all places; do with what is in the way what the user allowed. Raise Occupied if that is nothing."""
+        """Check all sites; keep or move aside conflicting files. Raise Occupied if neither is permitted."""
         found = self._found = self._survey.look(laid)
         if self._permissions.relink:
             found.same.clear()
@@ -146,12 +146,12 @@ class _Placing:
             require_free(found.conflicts)
 
     def unsettled(self, site: Site, pieces: Sequence[Piece]) -> list[Piece]:
-        """Return what of a site has to be laid: not what is there already, or is left."""
+        """Return the pieces of a site that have to be placed: those that are not in place and not kept."""
         placer = Placer(self._library.path, site.view)
         return [piece for piece in pieces if not (site.bounds and self._is_settled(piece, placer))]
 
     def lay(self, site: Site, pieces: Sequence[Piece], new: Sequence[Piece]) -> None:
-        """Place what is `new` of a site, and note what of it is preheat's. Raise LibraryError where it cannot be."""
+        """Place the `new` pieces of a site, and mark the files that preheat placed. Raise LibraryError on failure."""
         placer = Placer(self._library.held_path, site.view)
         try:
             if site.bounds:
@@ -163,7 +163,7 @@ class _Placing:
         except OSError as error:
             raise LibraryError(
                 f"a view cannot be placed at {site.at}: {os.strerror(error.errno or 0).lower()}",
-                hint="name another folder, or check its disk and owner",
+                hint="choose another folder, or check its disk and owner",
             ) from error
         placement = placer.placement()
         leads = placement.leads or any(self._leads(piece) for piece in pieces)
@@ -176,7 +176,7 @@ class _Placing:
         return Left(self._found.same.keys(), self._found.kept)
 
     def _is_settled(self, piece: Piece, placer: Placer) -> bool:
-        """Whether nothing has to be done for a piece; notes always have to be read."""
+        """Return whether a piece needs no change; notes always have to be read."""
         if not isinstance(piece, Bytes):
             return False
         left, pointer = self._left, piece.pointer
@@ -187,12 +187,12 @@ class _Placing:
         return piece.at in left or placer.stands(piece.file, piece.at)
 
     def _leads(self, piece: Piece) -> bool:
-        """Whether a piece that was there already is a symlink to a blob."""
+        """Return whether a piece was already in place as a symlink to a blob."""
         sight = self._found.sights.get(piece.at)
         return sight is not None and sight.blob is not None
 
     def _begun(self, pieces: Sequence[Piece]) -> Iterator[tuple[str, Digest]]:
-        """Name what is about to be placed."""
+        """Yield the path and digest of each file that will be placed."""
         left = self._left
         for piece in pieces:
             if isinstance(piece, Bytes) and piece.at not in left:
@@ -204,7 +204,7 @@ class _Placing:
                     yield self._real(piece.at), digest_of(body)
 
     def _note(self, pieces: Sequence[Piece], new: Sequence[Piece], written: Sequence[Path]) -> None:
-        """Note what was placed, and what of it is the user's own."""
+        """Mark the placed files as preheat's, and the existing files with the right bytes as the user's."""
         marks: dict[str, list[tuple[str, Digest, Look]]] = {OURS: [], THEIRS: []}
         left, laid = self._left, {piece.at for piece in new}
         for piece in pieces:
@@ -227,7 +227,7 @@ class _Placing:
 
 
 def _move_aside(path: Path) -> Path:
-    """Give what lies at `path` another name beside it, and return that. Raise LibraryError if it cannot be."""
+    """Rename the file at `path` to a free name in the same folder; return that. Raise LibraryError if it fails."""
     number = 1
     while os.path.lexists(aside := path.with_name(f"{path.name}.{_SUFFIX}{'' if number == 1 else f'.{number}'}")):
         number += 1

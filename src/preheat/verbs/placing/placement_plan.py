@@ -1,4 +1,4 @@
-"""Placement plan: inspect all paths where views will be, before anything is changed."""
+"""Placement plan: inspect all paths of views before anything is changed."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ _ASKED = (PlaceVerdict.OTHER, PlaceVerdict.CHANGED)
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A path that a file's bytes are to be at."""
+    """A path, and the file that will be placed there."""
 
     path: Path
     file: File
@@ -32,7 +32,7 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """What lies in the way at `path`, or above it at `blocked`, and why it stays; `digest` was to be there."""
+    """A file at `path`, or at its parent `blocked`, that prevents placing `digest` there; `why` describes it."""
 
     path: Path
     why: str
@@ -41,15 +41,15 @@ class Conflict:
 
     @property
     def place(self) -> Path:
-        """Say which path would have to go."""
+        """Return the path that would have to be moved."""
         return self.blocked or self.path
 
 
 @dataclass(slots=True)
 class Found:
-    """What was found: the user's own files with the same bytes, those they keep, and what is in the way.
+    """Result of an inspection: the user's files with the same bytes, the paths that they keep, and the conflicts.
 
-    `real` are the folders without symlinks; `marks` are by real path; `sights` are of files' paths.
+    `real` maps folders to their real paths; `marks` are by real path; `sights` are the states of files by path.
     """
 
     same: dict[Path, File] = field(default_factory=dict)
@@ -60,12 +60,12 @@ class Found:
     sights: dict[Path, PathState] = field(default_factory=dict)
 
     def marks_of(self, path: Path) -> Sequence[Mark]:
-        """Return the marks of a path, the newest first."""
+        """Return the marks of a path, newest first."""
         return self.marks.get(with_real_folder(path, self.real), ())
 
 
 class PlacementPlan:
-    """One look at some sites, all on the user's ground, at which nothing is changed."""
+    """Inspects sites in the user's folders, without changing anything."""
 
     def __init__(self, library: Library, on_event: Listener) -> None:
         self._library = library
@@ -75,10 +75,7 @@ class PlacementPlan:
         self._old = False
 
     def look(self, sites: Sequence[tuple[Site, Sequence[Piece]]]) -> Found:
-        """Return what lies there.
-
-        Raise UsageError where a folder leads out of its site's bounds.
-        """
+        """Return the state of all paths of the sites. Raise UsageError if a folder is outside its site's bounds."""
         found = self._found
         pieces = [piece for site, pieces in sites for piece in pieces]
         for site, some in sites:
@@ -94,7 +91,7 @@ class PlacementPlan:
         return found
 
     def _spots(self, piece: Bytes) -> Iterator[Spot]:
-        """Look at a file's paths; return those whose bytes have to be read."""
+        """Inspect a file's paths; yield those whose contents have to be hashed."""
         sights = self._found.sights
         for path in places_of(piece):
             sight = sights[path] = sights.get(path) or see(path)
@@ -131,22 +128,22 @@ class PlacementPlan:
             self._old = True
 
     def _read(self, unread: Sequence[Spot]) -> None:
-        """Hash what only its bytes can tell."""
+        """Hash the files that could not be identified from their metadata, and note the verdicts."""
         if not unread:
             return
         sights = {spot: see(spot.path) for spot in dict.fromkeys(unread)}
         size = sum(sight.look.size for sight in sights.values() if sight.look is not None)
-        self._on_event(Reading("compare with what is to be placed", len(sights), size))
+        self._on_event(Reading("compare with the files to place", len(sights), size))
         for spot, sight in sights.items():
             wanted = algorithms(sight, spot.file, self._found.marks_of(spot.path))
             content = digests_of(spot.path, wanted, lambda read: self._on_event(Read(read)))
             self._note_standing(spot, sight, self._judge(spot, sight, content))
 
     def take(self) -> dict[Digest, str]:
-        """Make blobs that the library lacks of the files found the same; return the ways in which they came in.
+        """Add the matching files to the library if it lacks them; return how each was added, by digest.
 
-        They are read again, since only what is hashed as it lies becomes a blob. What people edit is not linked to a
-        blob, and what cannot be linked is copied: less than a download. Raise NoSpace if the disk is full.
+        The files are hashed again while they are added. Small files, which users may edit, and files that cannot be
+        linked are copied, which is cheaper than a download. Raise NoSpace if the disk is full.
         """
         taken: dict[Digest, str] = {}
         for path, file in self._found.same.items():
@@ -155,12 +152,12 @@ class PlacementPlan:
         return taken
 
     def _take(self, path: Path, file: File) -> str:
-        """Make a file a blob; return how, nothing if it could not be."""
-        from preheat.library.adopt.intake import Intake  # what most commands have no use for
+        """Add a file to the library; return how it was added, empty if it could not be."""
+        from preheat.library.adopt.intake import Intake  # imported here: most commands do not need it
 
         library = self._library
         library.prepare(0)
-        # Before it may be a link to a blob: it stays the user's.
+        # Mark it as the user's before it may become a link to a blob.
         library.marks.note(THEIRS, [(with_real_folder(path, self._found.real), file.digest, Look())])
         for copy in (True,) if file.size <= EDITED_UP_TO else (False, True):
             intake = Intake(library.root, library.path, lambda read: self._on_event(Read(read)), copy=copy)
@@ -189,7 +186,7 @@ class PlacementPlan:
             self._found.kept.add(note.at)
             return
         wanted = note.settle(Before(None)) or b""
-        why = "says something else" if body is not None else "is no regular file"
+        why = "has other contents" if body is not None else "not a regular file"
         self._found.conflicts.append(Conflict(note.at, why, digest_of(wanted), sight.blocked))
 
     def _alias(self, alias: Alias) -> None:
@@ -200,12 +197,12 @@ class PlacementPlan:
         if marks and marks[0].word == KEPT:
             self._found.kept.add(alias.at)
             return
-        why = f"leads to {sight.target}" if sight.target else "is no symlink"
+        why = f"leads to {sight.target}" if sight.target else "not a symlink"
         digest = digest_of(os.fsencode(alias.target))
         self._found.conflicts.append(Conflict(alias.at, why, digest, sight.blocked))
 
     def is_ours(self, at: Path, body: bytes | None) -> bool:
-        """Return whether preheat wrote the small file that lies there."""
+        """Return whether preheat wrote the small file at this path."""
         if body is None or self._old:
             return self._old
         look = see(at).look
@@ -216,7 +213,7 @@ class PlacementPlan:
         )
 
     def is_noted(self, path: Path, file: File, sight: PathState) -> bool:
-        """Return whether it can be seen, without reading it, that `file` was placed at a path or found there."""
+        """Return whether metadata alone proves that `path` contains `file`: a link to its blob, or a current mark."""
         if sight.blob == file.digest:
             return True
         marks = self._found.marks_of(path)
@@ -226,7 +223,7 @@ class PlacementPlan:
         return mark.digest == file.digest and (mark.look == sight.look or self.is_blob(sight, mark.digest))
 
     def is_blob(self, sight: PathState, digest: Digest) -> bool:
-        """Return whether what was seen is the blob's own file."""
+        """Return whether the path is a hard link to the blob."""
         if sight.look is None or sight.names < 2 or sight.target:
             return False
         try:
@@ -236,7 +233,7 @@ class PlacementPlan:
         return (blob.st_ino, blob.st_dev) == (sight.look.inode, sight.device)
 
     def _is_any_blob(self, sight: PathState) -> bool:
-        """Return whether it is some blob's file; asked only where something is in the way. Costs a walk."""
+        """Return whether the path is a hard link to any blob. Called for conflicts only: it lists all blobs once."""
         if self._inodes is None:
             blobs = self._library.root / "blobs"
             self._inodes = {self._library.path(blob.names[0]).stat().st_ino for blob in inventory(blobs)}
@@ -244,26 +241,26 @@ class PlacementPlan:
 
 
 def digest_of(body: bytes) -> Digest:
-    """Name a small file's bytes."""
+    """Return the SHA-256 digest of a small file's contents."""
     naming = hasher(SHA256, len(body))
     naming.update(body)
     return Digest(SHA256, naming.hexdigest())
 
 
 def is_pointer(sight: PathState, piece: Bytes) -> bool:
-    """Return whether what was seen is the view's own symlink to the file that clients look for."""
+    """Return whether the path is the view's symlink from the name that clients open to the file."""
     return piece.pointer is not None and sight.target == os.path.relpath(piece.at, piece.pointer.parent)
 
 
 def _what(sight: PathState, file: File) -> str:
-    """Say in words what lies in the way."""
+    """Describe a conflicting file."""
     if sight.blocked is not None:
-        return "a file where a folder is to be"
+        return "a file where a folder is needed"
     if sight.target and not sight.regular:
         return f"a symlink to {sight.target}"
     if not sight.regular:
-        return "no regular file"
-    assert sight.look is not None, "something lies there"
+        return "not a regular file"
+    assert sight.look is not None, "the path exists"
     if sight.look.size != file.size:
         return f"{sight.look.size} bytes, not {file.size}"
-    return f"other bytes than {str(file.digest)[:20]}…"
+    return f"contents differ from {str(file.digest)[:20]}…"

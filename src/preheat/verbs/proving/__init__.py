@@ -1,1 +1,1 @@
-"""`prove`: timed starts under each condition."""
+"""`prove`: measure starts of an app under each condition."""

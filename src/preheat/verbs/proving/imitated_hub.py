@@ -1,4 +1,4 @@
-"""Imitated hub: a local server that is as slow as a distant hub; it serves what the library has."""
+"""Imitated hub: a local server that serves the library as slowly as a distant hub."""
 
 import contextlib
 import time
@@ -19,14 +19,15 @@ from preheat.verbs.locked_needs import required
 
 @contextlib.contextmanager
 def far_hub(recipe: Recipe, library: Library, imitated: Imitated) -> Iterator[str]:
-    """Serve what `recipe` needs for as long as the `with` lasts; give the URL, for every hub's API.
+    """Serve the needs of `recipe` inside the `with` block; yield the server's URL, which serves every hub's API.
 
-    Each connection is held to the rate by the kernel, each answer comes the round trip late; connecting costs no
-    round trip of its own. Raise NotPreloaded for what is not in the library, UsageError for what has no hub.
+    The kernel limits the rate of each connection; each response is delayed by one round trip, and connecting adds no
+    further delay. Raise NotPreloaded for files that are not in the library, UsageError for needs that do not come from
+    Hugging Face or ModelScope.
     """
     for need in recipe.needs:
         if need.ref.hub not in (HUGGING_FACE, MODELSCOPE):
-            raise UsageError(f"{need.ref} comes from no hub that could be imitated", hint="leave --hub-rate out")
+            raise UsageError(f"{need.ref} does not come from a hub that can be imitated", hint="omit --hub-rate")
         required(need, library)
 
     kept = Kept(library)

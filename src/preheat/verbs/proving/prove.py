@@ -1,4 +1,4 @@
-"""Prove: start an app cold, preloaded, warm and after a crash, in turns, and report the gain."""
+"""Prove: start an app cold, preloaded, warm and after a crash, in each round, and report the gain."""
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
@@ -32,12 +32,13 @@ from preheat.views.view_protocol import View
 
 @dataclass(frozen=True, slots=True)
 class ProveOptions:
-    """How to prove: how many rounds, under which conditions, in which surroundings.
+    """Options of a proof: number of rounds, conditions, and the app's environment.
 
-    `workplace` is a folder for the proof's own libraries and caches, all removed after; `pull` pulls a need into a
-    library, telling the listener, and returns how many bytes came over the network for it, answers of the API
-    included; `line` measures the line to the hub of a need. `drop_caches` puts the whole machine's page cache out.
-    `permissions` are about files of the user's in places of the app's own: all is as it was when the proof ends.
+    `workplace`: a folder for temporary libraries and caches, which are removed afterwards. `pull`: downloads a need
+    into a library, emits events to the listener, and returns the bytes received from the network, including API
+    responses. `line`: measures the connection to the hub of a need. `drop_caches`: drop the page cache of the whole
+    machine before each cold or preloaded start. `permissions`: how to treat the user's files in the app's folders; the
+    proof restores them when it ends.
     """
 
     rounds: int
@@ -54,7 +55,7 @@ class ProveOptions:
 
 @dataclass(slots=True)
 class _Found:
-    """What the rounds bring together."""
+    """Results collected over all rounds."""
 
     timelines: list[Timeline] = field(default_factory=list)
     unwatched: list[float] = field(default_factory=list)
@@ -64,10 +65,10 @@ class _Found:
 
 
 def prove(recipe: Recipe, terms: ProveOptions, view_of: Callable[[str], View], on_event: Listener) -> Report:
-    """Start the app under each condition in each round; raise CheckFailed when a gain would be none.
+    """Start the app under each condition in each round, and return the report. Raise CheckFailed for invalid starts.
 
-    Before every cold and preloaded start the app's virtual environment and the weights are put out of the page cache,
-    so that neither condition inherits what the other has read.
+    Before every cold and preloaded start, the app's virtual environment and the weights are evicted from the page
+    cache, because one condition must not profit from files that another one has read.
     """
     _check(recipe, terms)
     sweep(terms.workplace)
@@ -99,7 +100,7 @@ def _round(round_: int, starts: Starts, terms: ProveOptions, found: _Found, on_e
     used: set[str] = set()
     if COLD in terms.conditions:
         begin(COLD)
-        # What one start leaves in the app's own folder is not there for the next.
+        # Files that a start leaves in the app's folder must not be there for the next one.
         with fresh(terms.workplace) as folder, _untouched(starts.recipe):
             timeline, used = starts.cold(Roots(folder))
             found.timelines.append(timeline)
@@ -109,7 +110,7 @@ def _round(round_: int, starts: Starts, terms: ProveOptions, found: _Found, on_e
     with fresh(terms.workplace) as folder, _untouched(starts.recipe):
         begin(PRELOADED if PRELOADED in terms.conditions else "pull")
         library = Library(folder / "library")
-        # What the user's library has placed is no file of the user's own.
+        # Files placed from the user's library do not count as the user's own files.
         library.marks.also(terms.workplace / "placed")
         received, clock = _pull(starts.recipe, library, terms, on_event)
         snapshots = [(need, required(need, library)) for need in starts.recipe.needs]
@@ -155,7 +156,7 @@ def _limits(
     snapshots: Sequence[tuple[Need, Snapshot]],
     files: Sequence[File],
 ) -> MachineLimits:
-    """Measure what this machine can do at best: its line and disk once, the app's imports in every round."""
+    """Measure the limits of this machine: network and disk in the first round, the app's imports in every round."""
     line, speed = before.line, before.speed
     if line is None:
         need, snapshot = max(snapshots, key=lambda one: one[1].size)
@@ -181,21 +182,19 @@ def _limits(
 
 
 def _check(recipe: Recipe, terms: ProveOptions) -> None:
-    """Raise UsageError for a recipe that cannot be proved, before an hour is spent on it."""
+    """Raise UsageError for a recipe that cannot be proved, before any start."""
     if not recipe.command or not recipe.ready:
-        raise UsageError(
-            f"{recipe.name} does not say how it starts and when it is ready", hint="command, ready in [app]"
-        )
+        raise UsageError(f"{recipe.name} has no start command or no ready probe", hint="set command and ready in [app]")
     if not recipe.needs:
-        raise UsageError(f"{recipe.name} needs nothing that could be preloaded", hint="[[needs]] in its preheat.toml")
+        raise UsageError(f"{recipe.name} has no needs to preload", hint="add [[needs]] to its preheat.toml")
     try:
         parse_probe(recipe.ready, Tail(), env={**terms.surroundings.environ, **recipe.env}, cwd=str(recipe.folder))
     except ValueError as error:
-        raise UsageError(str(error), hint="ready in [app]") from error
+        raise UsageError(str(error), hint="correct ready in [app]") from error
     if recipe.first:
         read_first(recipe.first)
 
 
 def _copies(library: Path, copied: int, weights: int) -> float:
-    """Say how often the weights lie on disk: in the library, and what its views had to copy."""
+    """Return how many copies of the weights are on disk: bytes in the library and in views, per byte of weights."""
     return (Growth(library).size + copied) / weights if weights else 0.0

@@ -1,4 +1,4 @@
-"""Timed starts: one app, started under each condition of a proof."""
+"""Timed starts: start one app under each condition of a proof."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +29,7 @@ from preheat.verbs.run import network_seen, stopwatch, witness_for
 from preheat.verbs.view import place_needs
 from preheat.views.view_protocol import View
 
-# Where libraries keep what they fetch; each start has these in a folder of its own, and none of the user's.
+# Cache roots of download libraries; each start gets new ones, and never uses the user's.
 _ROOTS = {"HF_HOME": "hf", "MODELSCOPE_CACHE": "modelscope", "TORCH_HOME": "torch", "XDG_CACHE_HOME": "cache"}
 _CACHES = frozenset(
     (
@@ -46,31 +46,31 @@ _CACHES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """A folder for the cache roots of one start, and for the notes on its imports."""
+    """The folder for the cache roots and the import logs of one start."""
 
     folder: Path
 
     @property
     def notes(self) -> Path:
-        """Say where the stopwatch writes."""
+        """Return the folder for import logs."""
         return self.folder / "notes"
 
     @property
     def caches(self) -> Path:
-        """Say where the app's caches lie."""
+        """Return the folder that contains the app's caches."""
         return self.folder / "caches"
 
     def environ(self) -> dict[str, str]:
-        """Say which variables lead there."""
+        """Return the environment variables that point to the caches."""
         return {name: str(self.caches / folder) for name, folder in _ROOTS.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class AppEnvironment:
-    """What an app is started in: the environment, the variables that name the hubs, how long it may take to be ready.
+    """An app's environment: variables, hub endpoint variables, and the time limit until it is ready.
 
-    `secrets` are what a cold start needs to be let in at the hubs. `observe_s` is for how long after its first use a
-    start that is offline is observed for outbound attempts.
+    `secrets`: variables with hub tokens, set for cold starts only. `observe_s`: how many seconds after first use
+    outbound attempts of offline starts are counted.
     """
 
     environ: Mapping[str, str]
@@ -81,10 +81,10 @@ class AppEnvironment:
 
 
 class Starts:
-    """Start `recipe`'s app, as a person would without preheat and with it, and say what each start was like.
+    """Starts the app of `recipe`, without preheat and with it, and measures each start.
 
-    `imported` is which Python the app runs in and what it imports there, once a start has shown it; `copied` is how
-    many bytes the last views had to copy.
+    `imported`: the app's Python and the modules that it imports, known after the first start. `copied`: bytes that the
+    last views had to copy.
     """
 
     def __init__(
@@ -101,11 +101,11 @@ class Starts:
         self.copied = 0
         self._around = surroundings
         self._view_of, self._on_event, self._gpus = view_of, on_event, gpus
-        # The start is to be from the proof's own library; the proof puts the user's files back after.
+        # Starts use the proof's own library; the proof restores the user's files afterwards.
         self._permissions = replace(permissions, relink=True)
 
     def cold(self, roots: Roots) -> tuple[Timeline, set[str]]:
-        """Start as in a new container: nothing here, everything from the hub. Return the files it used too."""
+        """Start with empty caches, as in a new container. Return the timeline and the files that the app used."""
         around = self._around
         environ = online(around.environ, without=_CACHES) | roots.environ() | dict(around.endpoints)
         self._put_out([])
@@ -117,13 +117,13 @@ class Starts:
         return replace(timeline, downloading=started.downloading), started.seen.in_use if started.seen else set()
 
     def require_cold(self, timeline: Timeline, in_use: set[str], roots: Path, files: Sequence[File]) -> None:
-        """Raise CheckFailed when a cold start was none: it fetched too little, or used what was there before."""
+        """Raise CheckFailed if a start was not cold: it downloaded too little, or used weights from other folders."""
         own = [self.recipe.folder / need.at for need in self.recipe.needs if need.at]
         require_own_weights(in_use, [roots, *own], files)
         require_fetched(timeline.traffic.fetched, sum({file.digest: file.size for file in files}.values()))
 
     def preloaded(self, roots: Roots, library: Library, clock: PullClock, fetched: int) -> Timeline:
-        """Start switched offline on what was pulled, with nothing of it in the page cache."""
+        """Start offline from the pulled files, after evicting them from the page cache."""
         began = time.monotonic()
         environ = self._offline(roots, library)
         pulled = clock.pulled(time.monotonic() - began)
@@ -138,7 +138,7 @@ class Starts:
         return replace(timeline, pulled=pulled, stayed=evicted.share, reading=reading)
 
     def warm(self, condition: str, roots: Roots, library: Library) -> Timeline:
-        """Start with everything in the page cache; for a restart, kill it once and start it again."""
+        """Start with all files in the page cache; for RESTART, kill the app once and measure the restart."""
         environ = self._offline(roots, library)
         weights = self._weights(library)
         fill([library.root, *self._interpreter()])
@@ -147,13 +147,13 @@ class Starts:
         return self._timeline(condition, started, witness, 0)
 
     def unwatched(self, roots: Roots, library: Library) -> float:
-        """Start warm, with nothing looking but the probe; say when it was ready."""
+        """Start warm, observed only by the ready probe; return the seconds until it was ready."""
         app = self._app(self._offline(roots, library))
         fill([library.root, *self._interpreter()])
         return start_once(app, "", self._around.ready_within_s).ready_s
 
     def bare(self, bare: Bare, roots: Roots, *, evicted: bool) -> tuple[float, ...]:
-        """Time the app's Python with these imports alone, its environment in the page cache or not."""
+        """Time the app's Python with only these imports, with its environment cached or evicted from the page cache."""
         environ = online(self._around.environ, without=_CACHES) | roots.environ()
         if evicted:
             self._put_out([])
@@ -178,7 +178,7 @@ class Starts:
         subject: ObservedResources,
         start: Callable[..., TimedStart] = start_once,
     ) -> tuple[TimedStart, Witness | str]:
-        """Start it watched; return the witness too, or why there is none."""
+        """Start the app under observation; return the start and its witness, or the reason why there is no witness."""
         roots.caches.mkdir(parents=True, exist_ok=True)
         roots.notes.mkdir(parents=True, exist_ok=True)
         app = self._app({**environ, **stopwatch(environ, roots.notes)})
@@ -189,11 +189,11 @@ class Starts:
             witness = error.message
 
         def tell(seconds: float) -> None:
-            fetched = f", {Growth(roots.caches).size / 1e6:.1f} MB fetched" if subject.folder else ""
+            fetched = f", {Growth(roots.caches).size / 1e6:.1f} MB downloaded" if subject.folder else ""
             self._on_event(Noted(self.recipe.name, f"starting for {seconds:.0f} s{fetched}"))
 
         seeing = None if isinstance(witness, str) else witness
-        # A cold start is meant to go online; and where nothing counts, there is nothing to wait for.
+        # Do not wait after a cold start, which may go online, or if attempts cannot be counted.
         observe_s = self._around.observe_s if seeing is not None and subject.folder is None else 0.0
         eyes = Eyes(seeing, roots.notes, replace(subject, gpus=self._gpus), tell, observe_s)
         started = start(app, self.recipe.first, self._around.ready_within_s, eyes)
@@ -213,7 +213,7 @@ class Starts:
             condition=condition,
             ready_s=started.ready_s,
             first_s=started.first_s,
-            # Seen at the next look only; who answers, listened before.
+            # The port is polled, so the listening time may be seen late: the app listened before it was ready.
             listening_s=None if seen.listening_s is None else min(seen.listening_s, started.ready_s),
             imports=imports,
             reading=WeightReads(major_faults=seen.major_faults),
@@ -226,7 +226,7 @@ class Starts:
         )
 
     def _put_out(self, folders: Sequence[Path]) -> EvictionResult:
-        """Put the folders out of the page cache, and the app's environment; say how it went with the folders."""
+        """Evict the folders and the app's environment from the page cache; return the result for the folders."""
         evict(self._interpreter())
         return evict(folders)
 
@@ -236,7 +236,7 @@ class Starts:
         return [library.path(digest) for digest in digests]
 
     def _interpreter(self) -> list[Path]:
-        """Find the virtual environment that the command's program lies in, if it does."""
+        """Return the virtual environment that contains the command's program, or nothing if there is none."""
         home = Path(self.recipe.command[0]).parent.parent
         return [home] if (home / "pyvenv.cfg").is_file() else []
 

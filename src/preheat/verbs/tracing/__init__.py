@@ -1,1 +1,1 @@
-"""`trace`: one start of an app, observed, and its recipe."""
+"""`trace`: observe one start of an app, and write its recipe."""

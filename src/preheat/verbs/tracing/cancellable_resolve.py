@@ -1,4 +1,4 @@
-"""Cancellable resolve: resolve a ref for as long as the result is still wanted."""
+"""Cancellable resolve: resolve a ref, and give up when the user ends the trace."""
 
 import threading
 import time
@@ -13,10 +13,10 @@ _MORE_S = 10.0
 
 
 class Asking:
-    """Ask hubs by `resolve`, which may take minutes, and give up on them when the answer is no longer wanted.
+    """Calls `resolve`, which may take minutes, and abandons the call when the user ends the trace.
 
-    That is at once when all is hurried, and some seconds after the app was stopped. `cut_short` says whether a hub was
-    given up on.
+    It gives up immediately when `wanted` is hurried, and 10 s after the app was stopped. `cut_short` is set if a call
+    was abandoned.
     """
 
     def __init__(self, resolve: Callable[[Ref], Snapshot | None], wanted: Wanted) -> None:
@@ -25,17 +25,17 @@ class Asking:
         self.cut_short = False
 
     def __call__(self, ref: Ref) -> Snapshot | None:
-        """Return what a ref means, None when nobody knows. Raise what `resolve` raises."""
+        """Return the snapshot of a ref, None if it is unknown or the call was abandoned. Raise like `resolve`."""
         answers: list[Snapshot | None] = []
         errors: list[BaseException] = []
 
         def ask() -> None:
             try:
                 answers.append(self._resolve(ref))
-            except BaseException as error:  # noqa: BLE001 - raised again where it was asked for
+            except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
                 errors.append(error)
 
-        # What hangs on a hub that says nothing hangs in a thread of its own, which ends with the process.
+        # Run in a daemon thread, so that a hub that does not respond cannot block the exit.
         thread = threading.Thread(target=ask, name="asking", daemon=True)
         if not self._over():
             thread.start()

@@ -1,4 +1,4 @@
-"""Observe: combine the logs of a start with what is on disk after it, as an Observation."""
+"""Observe: combine the logs of a start with the files on disk after it into an Observation."""
 
 import os
 from collections import Counter
@@ -19,7 +19,7 @@ from preheat.recipes.inference.observation import HubFile, Loaded, Made, Observa
 from preheat.recipes.inference.trace_log import Reply, TraceLog, file_name
 from preheat.verbs.tracing.traced_start import ObservedStart
 
-# What hubs' clients write for themselves, and what is no use to anybody after.
+# Bookkeeping files of hub clients, and temporary files.
 _BOOKS = ("/refs/", "/trees/", "/.no_exist/", "/.locks/", "/.cache/huggingface/", "/__pycache__/", "/xet/", "/.git/")
 _BOOK_NAMES = (".lock", ".incomplete", ".log", ".metadata", ".msc", ".mdl", ".mv", ".tmp", ".pid", ".pyc", ".part")
 _SIGNS = frozenset(("CACHEDIR.TAG", ".gitignore", "version.txt", ".agent_harnesses.json"))
@@ -28,7 +28,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class TracedApp:
-    """What was started: its name and words, and the folder that is its `{dir}`."""
+    """The app that was started: its name, its command, and the folder that `{dir}` stands for."""
 
     name: str
     folder: Path
@@ -42,9 +42,9 @@ def observe(
     resolve: Callable[[Ref], Snapshot | None],
     hurried: Callable[[], bool] = lambda: False,
 ) -> Observation:
-    """Put it together. `resolve` asks a hub what a ref means, for what the app had from one past the mirror.
+    """Return the Observation of a start. `resolve` resolves refs that the app downloaded without the mirror.
 
-    Once it is `hurried`, no more files are read to be compared.
+    No more files are hashed once `hurried` returns True.
     """
     disk = _Disk(hurried)
     served = _served(seen, library, resolve)
@@ -72,21 +72,21 @@ def observe(
 
 
 class _Disk:
-    """Sizes and digests of what lies there now; each read once."""
+    """Reads sizes and digests of the files on disk; each file is hashed once per algorithm."""
 
     def __init__(self, hurried: Callable[[], bool]) -> None:
         self._hurried = hurried
         self._digests: dict[tuple[str, str], Digest] = {}
 
     def size(self, path: str) -> int | None:
-        """Say how large a file is; None when it is none."""
+        """Return the size of a file in bytes; None if it is not a file."""
         try:
             return os.path.getsize(path) if os.path.isfile(path) else None  # noqa: PTH113, PTH202 - thousands of them
         except OSError:
             return None
 
     def digest(self, path: str, algorithm: str) -> Digest | None:
-        """Hash a file; None when it cannot be read, or nobody waits for it any more."""
+        """Return the digest of a file; None if it cannot be read, or the trace is hurried."""
         key = (os.path.realpath(path), algorithm)
         if key not in self._digests:
             try:
@@ -106,7 +106,7 @@ class _Disk:
 
 
 def _served(seen: ObservedStart, library: Library, resolve: Callable[[Ref], Snapshot | None]) -> tuple[HubFile, ...]:
-    """List the files that the mirror gave, each under the branch that the app asked for, if it did."""
+    """List the files that the mirror served, each with the branch that the app requested, if any."""
     asked = [one for answer in seen.answered if answer.status < 300 and (one := asked_by(answer.path)) is not None]
     known: dict[Ref, Snapshot | None] = {}
 
@@ -135,13 +135,13 @@ def _served(seen: ObservedStart, library: Library, resolve: Callable[[Ref], Snap
     return tuple(found.values())
 
 
-# ---- from elsewhere
+# ---- from other servers
 
 
 def _loaded(
     seen: ObservedStart, written: Mapping[str, float], disk: _Disk, resolve: Callable[[Ref], Snapshot | None]
 ) -> tuple[tuple[Loaded, ...], list[HubFile]]:
-    """Find for each body that came past the mirror the file it was written to; tell the hubs' own apart."""
+    """Return the files downloaded without the mirror: those from other servers, and those that a hub has."""
     loaded: list[Loaded] = []
     served: list[HubFile] = []
     own = tuple(f"{place}/" for place in (seen.lead.plain, seen.lead.secure) if place)
@@ -167,7 +167,7 @@ def _loaded(
 
 
 def _origin(url: str, led_from: Mapping[str, str]) -> str:
-    """Go back to the address that was asked for first: where it led may not hold tomorrow."""
+    """Return the URL that was requested before any redirects: redirect targets may expire."""
     passed: set[str] = set()
     while url in led_from and url not in passed:
         passed.add(url)
@@ -176,7 +176,7 @@ def _origin(url: str, led_from: Mapping[str, str]) -> str:
 
 
 def _file_of(reply: Reply, origin: str, written: Mapping[str, float], taken: Iterable[str], disk: _Disk) -> str | None:
-    """Find the file that an answer's body went to: by its size and its name, else by its size alone."""
+    """Find the file that a response's body was written to: by size and name, else by size alone."""
     names = {file_name(url) for url in (reply.url, origin)} - {""}
     fit = [
         path
@@ -186,7 +186,7 @@ def _file_of(reply: Reply, origin: str, written: Mapping[str, float], taken: Ite
     named = [path for path in fit if path.rpartition("/")[2] in names]
     if named:
         return min(named, key=lambda path: abs(written[path] - reply.at))
-    # Small files are alike in size by chance, large ones hardly.
+    # Small files often have the same size by chance, large ones rarely.
     alike = [path for path in fit if reply.size is not None and reply.size > 4096]
     return alike[0] if len(alike) == 1 else None
 
@@ -195,7 +195,7 @@ def _file_of(reply: Reply, origin: str, written: Mapping[str, float], taken: Ite
 
 
 def _written(seen: ObservedStart) -> dict[str, float]:
-    """List what was written and is still there, by its present name, with when it was first written."""
+    """Return the files that were written and still exist, by current path, with the time of the first write."""
     found: dict[str, float] = {}
     for access in seen.notes.accesses:
         if access.wrote:
@@ -210,7 +210,7 @@ def _written(seen: ObservedStart) -> dict[str, float]:
 
 
 def _opened(seen: ObservedStart, served: Iterable[HubFile], loaded: set[str], disk: _Disk) -> Iterable[Opened]:
-    """List what was opened to be read, and is one of the files that came from somewhere."""
+    """List the downloaded files that were opened for reading."""
     first: dict[str, float] = {}
     for access in seen.notes.accesses:
         if not access.wrote:
@@ -219,7 +219,7 @@ def _opened(seen: ObservedStart, served: Iterable[HubFile], loaded: set[str], di
     read = {os.path.realpath(path) for path in first}
     for one in seen.opens:
         path = os.path.realpath(seen.notes.final(one.path))
-        # A copy reads too, and Python says of its own whether it was one.
+        # Copying a file opens it too; Python's log shows which opens were copies.
         if not one.wrote and (path not in copied or path in read):
             first.setdefault(path, one.at)
     algorithms: dict[int, set[str]] = {}
@@ -237,7 +237,7 @@ def _opened(seen: ObservedStart, served: Iterable[HubFile], loaded: set[str], di
 
 
 def _amounts(seen: ObservedStart) -> dict[str, int]:
-    """Say how much was read of each file, by its present name, where that was seen."""
+    """Return the bytes read of each file, by current path, if known."""
     found: dict[str, int] = {}
     for one in seen.opens:
         if one.read is not None:
@@ -247,7 +247,7 @@ def _amounts(seen: ObservedStart) -> dict[str, int]:
 
 
 def _apart(written: Iterable[str], folder: str, caches: Iterable[str], library: str) -> Iterable[str]:
-    """Keep what lies in the caches or in the app's folder, and not in a library there."""
+    """Yield the paths in the caches or in the app's folder, except those in a library in that folder."""
     for path in written:
         own = within(path, folder) is not None and within(path, library) is None
         if own or any(within(path, cache) is not None for cache in caches):
@@ -255,7 +255,7 @@ def _apart(written: Iterable[str], folder: str, caches: Iterable[str], library: 
 
 
 def _made(written: Iterable[str], served: Iterable[HubFile], loaded: Iterable[Loaded], disk: _Disk) -> Iterable[Made]:
-    """List what the start made for itself: neither fetched nor a hub client's books."""
+    """List the files that the start created, except downloads and hub clients' bookkeeping files."""
     digests = {one.file.digest for one in served}
     sizes = {one.file.size for one in served}
     fetched = {one.path for one in loaded}
@@ -282,13 +282,13 @@ def _local_dirs(written: Iterable[str]) -> frozenset[str]:
 
 
 def reached(notes: TraceLog) -> tuple[Reached, ...]:
-    """Sum up whom the app wanted to reach, beyond this machine, the most tried first."""
+    """Summarize the remote hosts that the app tried to reach, most frequent first."""
     counts: Counter[tuple[str, int, tuple[str, ...]]] = Counter()
     looked_up = {aim.modules for aim in notes.aims if aim.lookup}
-    # A name may be looked up for no port; whoever wanted it will have wanted the one that is told elsewhere.
+    # A DNS lookup may have no port; use the port of another attempt by the same modules to the same host.
     ports = {(aim.host, aim.modules): aim.port for aim in notes.aims if aim.port}
     for aim in notes.aims:
-        # What follows a look-up is the same wish, by another name.
+        # A connection after a DNS lookup by the same modules belongs to the same attempt.
         if not _own(aim.host) and (aim.lookup or aim.modules not in looked_up):
             counts[aim.host, aim.port or ports.get((aim.host, aim.modules), 0), aim.modules] += 1
     return tuple(Reached(host, port, modules, count) for (host, port, modules), count in counts.most_common())

@@ -1,4 +1,4 @@
-"""Trace: start an unmodified app once, and write its recipe and lock, and what was left out."""
+"""Trace: start an unmodified app once, and write its recipe and lock, with remarks on files left out."""
 
 import contextlib
 import ssl
@@ -31,10 +31,10 @@ _HARDLY = 0.1
 
 @dataclass(frozen=True, slots=True)
 class TraceOptions:
-    """How to trace: where the recipe goes, how to watch, and whom to ask.
+    """Options of a trace: the recipe's path, and how to observe the start.
 
-    `mirror` makes a server that pulls through into the library and tells its listener; `resolve` asks what a ref
-    means; `wanted` says that somebody has seen enough. `keep_unread` leaves nothing out.
+    `mirror`: returns a pull-through mirror that emits events to the listener. `resolve`: resolves a ref at its hub.
+    `wanted`: reports whether the user ended the trace. `keep_unread`: include files that the app did not read.
     """
 
     path: Path
@@ -47,7 +47,7 @@ class TraceOptions:
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """What came of it, and what it was made of."""
+    """Result of a trace: the inferred recipe, and the observations that it is based on."""
 
     inferred: Inferred
     observation: Observation
@@ -56,10 +56,10 @@ class Traced:
 
 
 def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: Listener) -> Traced:
-    """Start `app`, whose folder is its `cwd`, and write recipe and lock.
+    """Start `app` in its `cwd`, and write its recipe and lock.
 
-    Raise UsageError before anything is started where the recipe cannot be written; AppError when the app fails. What
-    it fetched through the mirror stays in the library.
+    Raise AppError if the app fails, UsageError if the recipe cannot be written. Files that the app downloaded through
+    the mirror stay in the library.
     """
     library.prepare(0)
     sweep(library.root)
@@ -70,8 +70,8 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
             seen = traced_start(app, workplace, lead, terms.watch, recorder, terms.wanted)
         except AppError:
             for one in reached(noted(workplace)):
-                by = " < ".join(one.modules) or "itself"
-                on_event(Noted(f"{one.host}:{one.port}", f"it tried to reach that, {one.count} times, by {by}"))
+                by = " < ".join(one.modules) or "the app"
+                on_event(Noted(f"{one.host}:{one.port}", f"connection attempts: {one.count}, from {by}"))
             raise
         subject = TracedApp(name, terms.path.absolute().parent, app.command)
         asking = Asking(terms.resolve, terms.wanted)
@@ -79,21 +79,24 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
     inferred = infer(observation, keep_unread=terms.keep_unread)
     remarks = _remarks(inferred, observation, seen)
     if asking.cut_short or terms.wanted.hurried():
-        said = "Ended early: not every hub was asked, and not every file was compared. Something may be missing."
+        said = "Ended early: not every hub was asked, and not every file was compared. Needs may be missing."
         remarks = (said, *remarks)
         on_event(Noted(terms.path.name, said))
     try:
         tidy(terms.path)
         write_whole(terms.path, recipe_text(inferred.recipe, remarks).encode(errors="replace"))
     except OSError as error:
-        raise UsageError(f"{terms.path} cannot be written: {error.strerror}", hint="-o FILE names another") from error
+        raise UsageError(f"{terms.path} cannot be written: {error.strerror}", hint="choose another: -o FILE") from error
     keep_lock(terms.path.with_suffix(lock_path(inferred.recipe).suffix), inferred.lock)
     return Traced(inferred, observation, seen, remarks)
 
 
 @contextlib.contextmanager
 def _led(server: Server, environ: Mapping[str, str], workplace: Path, on_event: Listener) -> Iterator[Lead]:
-    """Have the mirror answer, by TLS too where a certificate can be made, and the app trust others besides."""
+    """Run the mirror, over TLS too if a certificate can be created; yield its addresses.
+
+    The app's CA file then contains the mirror's certificate in addition to the usual ones.
+    """
     names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
     named = next((environ[name] for name in names if environ.get(name)), ssl.get_default_verify_paths().cafile)
     with server, contextlib.ExitStack() as stack:
@@ -102,7 +105,7 @@ def _led(server: Server, environ: Mapping[str, str], workplace: Path, on_event: 
             try:
                 own_tls = own(workplace, ("127.0.0.1",))
             except UsageError as error:
-                on_event(Noted("tls", f"{error.message}: modelscope up to 1.37 would ask its own hub; {error.hint}"))
+                on_event(Noted("tls", f"{error.message}: modelscope up to 1.37 will bypass the mirror; {error.hint}"))
             else:
                 trusted = workplace / "trusted.pem"
                 trusted_beside(place(workplace), Path(named), trusted)
@@ -111,32 +114,32 @@ def _led(server: Server, environ: Mapping[str, str], workplace: Path, on_event: 
 
 
 def _remarks(inferred: Inferred, observation: Observation, seen: ObservedStart) -> tuple[str, ...]:
-    """Say in words what a reader of the recipe should know of how it came about."""
+    """Return the remarks for the head of the recipe: how it was found, and what may be missing."""
     day = datetime.now(UTC).date().isoformat()
-    remarks = [f"Found by preheat trace on {day}, from one start. What only a later use needs is not in it."]
+    remarks = [f"Found by preheat trace on {day}, from one start. Files that only later use needs are not in it."]
     if not seen.notes.processes:
-        remarks.append("No Python told anything: started with -I or -E, or with an emptied environment, or none.")
+        remarks.append("No Python process was observed: none ran, or all ran with -I, -E or an empty environment.")
     if not observation.sees_native:
-        remarks.append("Opens by native code were looked for in /proc and may be missed: nothing was left out for it.")
+        remarks.append("Files opened by native code may be missed (/proc was polled), so no unread file was left out.")
     remarks += [
         f"hardly read: {one.path}: {one.read} of {one.size} bytes"
         for one in observation.opened
         if one.read is not None and one.size >= LARGE and one.read < _HARDLY * one.size
     ]
     remarks += [
-        f"{one.ref} lies outside this folder: preheat pull and run need --allow-place {one.at}"
+        f"{one.ref} is outside this folder: preheat pull and run need --allow-place {one.at}"
         for one in inferred.recipe.needs
         if Path(one.at).is_absolute()
     ]
     remarks += [f"left out: {one.what}: {one.size / 1e6:.1f} MB, {one.reason}" for one in inferred.left_out]
     remarks += [
-        f"made at the start, outside this folder: {made.path.removeprefix(cache)[1:]} in {variable}, {made.size} bytes"
+        f"written outside this folder: {made.path.removeprefix(cache)[1:]} in {variable}, {made.size} bytes"
         for variable, cache in observation.caches.items()
         for made in observation.made
         if made.path.startswith(f"{cache}/") and made.size >= 10_000
     ]
     remarks += [
-        f"tried to reach: {one.host} port {one.port}, {one.count} times, by {' < '.join(one.modules) or 'itself'}"
+        f"connection attempts: {one.count} to {one.host} port {one.port}, from {' < '.join(one.modules) or 'the app'}"
         for one in observation.reached
     ]
     return tuple(remarks)

@@ -1,4 +1,4 @@
-"""Traced start: start an app under every observer, until it was used, and return their logs."""
+"""Traced start: run an app under every observer until it is ready and has been used once, and return their logs."""
 
 import contextlib
 import os
@@ -29,24 +29,24 @@ from preheat.proof.start.trial import read_first, use_once
 from preheat.recipes.inference.trace_log import TraceLog, read_notes
 from preheat.recipes.offline_env import direct, online
 
-# Where an app's libraries keep what they fetch and make; each gets a new folder, or it would find the user's own.
+# Cache roots of download libraries; each gets a new folder, because the user's caches would hide downloads.
 _CACHES = {"HF_HOME": "hf", "XDG_CACHE_HOME": "xdg", "TORCH_HOME": "torch", "MODELSCOPE_CACHE": "modelscope"}
 _INSIDE = frozenset(
     ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "HF_DATASETS_CACHE", "HF_ASSETS_CACHE")
 )
 _GLANCE_S = 0.1
-_MOST_NOTED = 256 << 20  # bytes of one process's notes
-# stdout is for what the trace found.
+_MOST_NOTED = 256 << 20  # bytes of one process's log
+# stdout is reserved for the result of the trace.
 _TO_STDERR = Output(2, 2)
 _NO_PAGE_S, _SILENT_S = 3.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class TraceWatch:
-    """How to watch: until `ready` (found out where empty), `first` was done, and `settle_s` more.
+    """How long to observe an app: until the probe `ready` passes, the request `first` is done, plus `settle_s` seconds.
 
-    `opens` is by which means opens by native code are seen: fanotify, strace or proc; empty for the first of them that
-    is permitted.
+    `ready`: empty to detect readiness from listening ports. `within_s`: time limit until ready. `opens`: how to detect
+    files opened by native code: fanotify, strace or proc; empty for the first of them that is permitted.
     """
 
     ready: str = ""
@@ -58,7 +58,7 @@ class TraceWatch:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the person who traces wants by now: that the app is `stopped`, and that all else is `hurried` to its end."""
+    """Requests by the user during a trace: stop the app (`stopped`), and end all other work early (`hurried`)."""
 
     stopped: Callable[[], bool] = lambda: False
     hurried: Callable[[], bool] = lambda: False
@@ -66,9 +66,9 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """Where an app's hubs are to be found: `plain`, and `secure` for clients that insist on TLS, if they can be had.
+    """URLs of the mirror that replaces the app's hubs: `plain`, and `secure` for clients that require TLS.
 
-    `trusted` is a file of certificates, with that of `secure` among them.
+    `secure` may be empty. `trusted` is a CA file that includes the certificate of `secure`.
     """
 
     plain: str
@@ -78,9 +78,10 @@ class Lead:
 
 @dataclass(frozen=True, slots=True)
 class ObservedStart:
-    """What was seen: `ready` is the probe that said so, `ready_s` when; None for a program that came to its end.
+    """Logs of a start: `ready` is the probe that passed, `ready_s` the seconds until then, None if the program exited.
 
-    `how` is by which means opens by native code were seen; `attempts` are None where calls cannot be counted.
+    `how` names the method that detected opens by native code: fanotify, strace or proc. `lost` is set if some of them
+    were missed. `attempts` is None if network calls cannot be counted.
     """
 
     began: float
@@ -99,7 +100,7 @@ class ObservedStart:
 
 @dataclass(slots=True)
 class Recorder:
-    """Keeps what a mirror answered, and passes on the rest."""
+    """Collects the mirror's responses, and forwards all other events."""
 
     on_event: Listener
     answered: list[Answered] = field(default_factory=list)
@@ -108,16 +109,16 @@ class Recorder:
         """See Listener."""
         if isinstance(event, Answered):
             self.answered.append(event)
-        elif not isinstance(event, Serving):  # nobody else is served
+        elif not isinstance(event, Serving):  # the mirror's address is of no use to the user: only the app uses it
             self.on_event(event)
 
 
 def traced_start(
     app: App, workplace: Path, lead: Lead, watch: TraceWatch, recorder: Recorder, wanted: Wanted
 ) -> ObservedStart:
-    """Start `app`, led to its hubs by `lead`, its caches and the notes below `workplace`; stop it when all was seen.
+    """Start `app` with the hubs from `lead` and with caches and logs below `workplace`; stop it after its first use.
 
-    `wanted` says whether somebody wants it to end before. Raise AppError when it fails or is not ready in time.
+    `wanted` reports whether the user wants to end earlier. Raise AppError if the app fails or is not ready in time.
     """
     stopped = wanted.stopped
     notes = workplace / "notes"
@@ -142,7 +143,7 @@ def traced_start(
                 _use(watch, App(app.command, environ, app.cwd, ready), process, stopped)
             _settle(process, watch.settle_s, stopped)
             if not process.alive() and process.status and not stopped():
-                said = f"{describe_exit(process.status)} after it was ready: what it would have needed later is not in"
+                said = f"{describe_exit(process.status)} after it was ready: files that it needs later are not included"
                 recorder(Noted("the app", said))
         process.signal(signal.SIGTERM)
     finally:
@@ -167,19 +168,19 @@ def traced_start(
 
 
 def noted(workplace: Path) -> TraceLog:
-    """Read what the app's Pythons have noted so far."""
+    """Read the logs that the app's Python processes have written so far."""
     return read_notes(_texts((workplace / "notes").glob("*.trace")))
 
 
 def _texts(files: Iterable[Path]) -> Iterator[str]:
-    """Read what the app, which can write anything there, has left: regular files up to a size, and no others."""
+    """Read the log files, but only regular files up to 256 MiB: the app can write anything to this folder."""
     for path in files:
         with contextlib.suppress(OSError):
             yield read_small(path, _MOST_NOTED).decode("utf-8", "replace")
 
 
 def environment(environ: Mapping[str, str], caches: Mapping[str, str], notes: Path, lead: Lead) -> dict[str, str]:
-    """Lead an app's libraries to new caches and to a mirror, and have its Pythons noted."""
+    """Return an environment with new caches, the mirror as hub, and logging in the app's Python processes."""
     shim = str(Path(guard.__file__).parent / "shim")
     paths = [shim, *([environ["PYTHONPATH"]] if environ.get("PYTHONPATH") else [])]
     return {
@@ -197,14 +198,14 @@ def environment(environ: Mapping[str, str], caches: Mapping[str, str], notes: Pa
 
 
 def _insistent(lead: Lead) -> dict[str, str]:
-    """Lead modelscope up to 1.37, which takes no scheme and speaks TLS alone (modelscope/hub/utils/utils.py)."""
+    """Return variables for modelscope up to 1.37, which always uses https (modelscope/hub/utils/utils.py)."""
     return {"MODELSCOPE_DOMAIN": lead.secure.partition("://")[2], "REQUESTS_CA_BUNDLE": lead.trusted}
 
 
 def _eyes(how: str, folder: Path, root: Callable[[], int]) -> Opens | Strace:
-    """Begin to see what native code opens, by the means that misses least. Raise UsageError if `how` cannot be."""
+    """Observe files opened by native code, with the most complete method. Raise UsageError if `how` is unavailable."""
     if how != STRACE:
-        # Everywhere: an app may keep its files wherever it likes.
+        # Observe all of /, because an app can keep its files anywhere.
         opens = Opens(["/"], root, kernel=how != PROC)
         if opens.how == (how or FANOTIFY):
             return opens
@@ -213,15 +214,15 @@ def _eyes(how: str, folder: Path, root: Callable[[], int]) -> Opens | Strace:
         folder.mkdir()
         return Strace(str(folder))
     if how:
-        hint = "as root" if how == FANOTIFY else "is strace installed, and may it trace?"
-        raise UsageError(f"opens cannot be seen by {how} here", hint=hint)
+        hint = "run it as root" if how == FANOTIFY else "is strace installed, and is ptrace permitted?"
+        raise UsageError(f"file opens cannot be observed with {how} on this machine", hint=hint)
     return Opens(["/"], root, kernel=False)
 
 
 def _await(
     process: Process, app: App, watch: TraceWatch, began: float, on_event: Listener, stopped: Callable[[], bool]
 ) -> tuple[str, float | None]:
-    """Wait until it is ready, or has come to a good end; say by which probe, and after how many seconds."""
+    """Wait until the app is ready or exits with status 0; return the probe and the seconds, None if it exited."""
     known = _probe(watch.ready, process, app) if watch.ready else None
     listening: dict[int, float] = {}
     while not stopped():
@@ -230,7 +231,7 @@ def _await(
             if process.status:
                 raise AppError(
                     f"the app was never ready: it {describe_exit(process.status)}",
-                    hint="its last words are above",
+                    hint="the last lines of its output are above",
                     tail=process.tail.lines(20),
                 )
             return watch.ready, None
@@ -242,7 +243,7 @@ def _await(
         if now - began > watch.within_s:
             raise AppError(
                 f"the app was not ready within {watch.within_s:.0f} s",
-                hint="how is it known that it is? --ready http://127.0.0.1:7860/",
+                hint="set its ready probe: --ready http://127.0.0.1:7860/",
                 tail=process.tail.lines(20),
             )
         time.sleep(_GLANCE_S)
@@ -250,20 +251,20 @@ def _await(
 
 
 def _found_ready(process: Process, app: App, listening: dict[int, float], now: float) -> str:
-    """Find a port that one of the family listens on, and that answers; a page is better than a port."""
+    """Return a probe for a port that the app listens on: an http URL if it serves a page, else `tcp:PORT`."""
     for port in sorted(ports_of({member.pid for member in family(process.pid)})):
         since = listening.setdefault(port, now)
         page = f"http://127.0.0.1:{port}/"
         if _probe(page, process, app).ready():
             return page
-        # Who listens and says nothing is loading still, as gunicorn's master before its workers.
+        # A process that listens but does not respond is still loading, like gunicorn before its workers start.
         if now - since > _SILENT_S or (now - since > _NO_PAGE_S and _answers(port)):
             return f"tcp:{port}"
     return ""
 
 
 def _answers(port: int) -> bool:
-    """Whether who listens there says anything to a question, or hangs up on it."""
+    """Return whether the server on this port responds to a request or closes the connection."""
     try:
         with socket.create_connection(("127.0.0.1", port), _GLANCE_S * 10) as line:
             line.sendall(b"GET / HTTP/1.0\r\n\r\n")
@@ -276,7 +277,7 @@ def _answers(port: int) -> bool:
 
 
 def _use(watch: TraceWatch, app: App, process: Process, stopped: Callable[[], bool]) -> None:
-    """Use the app once. Whoever has it stopped meanwhile has seen enough."""
+    """Use the app once. Ignore failures after the user has stopped it."""
     try:
         use_once(read_first(watch.first), app, watch.within_s, process, stopped)
     except AppError:

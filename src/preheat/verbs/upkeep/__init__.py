@@ -1,1 +1,1 @@
-"""`adopt`, `verify`, `rm` and `prune`: the verbs that look after the library."""
+"""`adopt`, `verify`, `rm` and `prune`: maintain the library."""

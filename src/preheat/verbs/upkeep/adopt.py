@@ -1,4 +1,4 @@
-"""Adopt: take files of other programs' caches into the library, without a download or a second copy."""
+"""Adopt: add files from other programs' caches to the library, without a download or a second copy."""
 
 import os
 import threading
@@ -20,12 +20,12 @@ from preheat.library.adopt.intake import Intake, Taken
 from preheat.library.library import Library
 
 _THREADS = 4
-_GLANCE_S = 0.2  # a wait without an end may miss a signal
+_GLANCE_S = 0.2  # a wait without a timeout may miss a signal
 
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """What came of it: versions, files, bytes; `new` bytes were not here before, and `copied` ones were written."""
+    """Counts of an adoption; `size`, `new` (not in the library before) and `copied` are bytes, the others numbers."""
 
     versions: int
     files: int
@@ -38,17 +38,17 @@ class Adoption:
 def adopt(
     folder: Path, library: Library, on_event: Listener, ref: Ref | None = None, *, copy: bool = False
 ) -> Adoption:
-    """Take in all that the cache at `folder` has; or, with `ref`, a plain folder of that model's files.
+    """Add all models of the cache at `folder`; with `ref`, add a plain folder that contains that model's files.
 
-    What does not match its digest, is unfinished, or cannot be taken, is told and left where it is. `copy` makes copies
-    where nothing else is possible. Raise UsageError when nothing is known there; LibraryError when that
-    holds no files; NoSpace when the disk is full.
+    Files that are incomplete, do not match their digest, or cannot be added are reported and stay where they are. With
+    `copy`, files that cannot be linked are copied. Raise UsageError if `folder` is not a known kind of cache,
+    LibraryError if it has no files, NoSpace if the disk is full.
     """
     seen = list(_read(folder, ref))
     found = [one for one in seen if isinstance(one, CachedVersion)]
     odd = [one for one in seen if isinstance(one, Odd)]
     if not odd and not any(one.candidates for one in found):
-        raise LibraryError(f"{folder} holds no files to adopt", hint="name the folder that holds the downloaded models")
+        raise LibraryError(f"{folder} has no files to adopt", hint="name the folder with the downloaded models")
     library.prepare(0)
     sizes = {candidate.source: _size(candidate.source) for one in found for candidate in one.candidates}
     on_event(Reading("adopt", len(sizes), sum(sizes.values())))
@@ -76,16 +76,16 @@ def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:
-        return 0  # it is told when it is taken
+        return 0  # the error is reported when the file is added
 
 
 def _said(path: Path) -> str:
-    """Say a path that may not be UTF-8."""
+    """Return a printable form of a path that may not be UTF-8."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _read(folder: Path, ref: Ref | None) -> Iterator[CachedVersion | Odd]:
-    """Read the caches in a folder by its looks."""
+    """Detect which caches a folder contains, and read them."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder", hint="preheat adopt ~/.cache/huggingface")
     if ref is not None:
@@ -106,12 +106,12 @@ def _read(folder: Path, ref: Ref | None) -> Iterator[CachedVersion | Odd]:
             yield from whisper_caches.read_cache(place)
     if not known:
         raise UsageError(
-            f"{folder} is no cache that is known here", hint="--as owner/name, if it is a folder of one model's files"
+            f"{folder} is not a known kind of cache", hint="--as owner/name, if it is a folder with one model's files"
         )
 
 
 def _version(found: CachedVersion, library: Library, intake: Intake, tell: Listener) -> Adoption:
-    """Take one version in, and record it."""
+    """Add one version to the library, and record it."""
     known = library.find(found.ref.at(found.commit)) if found.commit else None
     listed = {file.path: file for file in found.listed or (known.files if known else ())}
     claimed = tuple(File(c.path, 0, c.digest) for c in found.candidates if c.digest is not None)
@@ -126,11 +126,12 @@ def _version(found: CachedVersion, library: Library, intake: Intake, tell: Liste
         for revision in found.revisions or (commit,):
             ref = found.ref.at(revision)
             here = library.find(ref)
-            # What the library has pulled since is newer than what an old cache remembers.
+            # A branch that was pulled into the library since is newer than the same branch in the cache.
             stale = here is not None and here.commit != commit
             library.record(Snapshot(found.ref.at(commit) if stale else ref, commit, files))
         if library.missing(Snapshot(found.ref.at(commit), commit, tuple(listed[path] for path in taken))):
-            # What was here already and had no digest to claim it by may have gone meanwhile; now a record keeps it.
+            # Files without a known digest could not be claimed, and may have been pruned: add them again, now that a
+            # record protects them.
             _take(found, library, intake, tell)
     links = Counter(one.how for one in taken.values())
     size = sum(one.size for one in taken.values())
@@ -141,7 +142,7 @@ def _version(found: CachedVersion, library: Library, intake: Intake, tell: Liste
 
 
 def _take(found: CachedVersion, library: Library, intake: Intake, tell: Listener) -> tuple[dict[str, Taken], int]:
-    """Take the files in, several at a time, each source once."""
+    """Add the files to the library, several at a time, each source file once."""
     alike: dict[tuple[Path, Digest | None], list[Candidate]] = {}
     for candidate in found.candidates:
         alike.setdefault((candidate.source, candidate.digest), []).append(candidate)
@@ -156,7 +157,7 @@ def _take(found: CachedVersion, library: Library, intake: Intake, tell: Listener
                     one = job.result()
                 except (IntegrityError, LibraryError) as error:
                     if type(error) not in (IntegrityError, LibraryError):
-                        raise  # the disk is full: that is not this file's fault
+                        raise  # such as NoSpace: not a problem of this file
                     left_out += len(jobs[job])
                     for candidate in jobs[job]:
                         hint = f" ({error.hint})" if error.hint else ""
@@ -172,13 +173,13 @@ def _take(found: CachedVersion, library: Library, intake: Intake, tell: Listener
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         finally:
-            # These are the user's, though they are links to blobs now.
+            # The files still belong to the user, although they are now links to blobs.
             library.marks.note(THEIRS, linked)
     return taken, left_out
 
 
 def _completed(jobs: Iterable[Future[Taken]]) -> Iterator[Future[Taken]]:
-    """Yield each job once it is done; Ctrl-C ends the wait."""
+    """Yield each job when it is done; Ctrl-C interrupts the wait."""
     waiting = set(jobs)
     while waiting:
         done, waiting = wait(waiting, _GLANCE_S, FIRST_COMPLETED)

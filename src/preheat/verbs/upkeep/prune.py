@@ -1,4 +1,4 @@
-"""Prune: remove what nothing needs any more."""
+"""Prune: remove blobs, leftovers and old versions that nothing needs any more."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ from preheat.library.records.claims import PULL
 from preheat.library.upkeep.sweep import Sweep
 from preheat.verbs.upkeep.remove import clear
 
-# What came so recently may be wanted by a preheat that is too old to say so.
+# Keep recent blobs: an old preheat that makes no claims may still be pulling them.
 YOUNG_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What goes: old versions, blobs, leftovers; and bytes on disk that it frees, or, of a dry run, would."""
+    """Removed versions, and numbers of blobs and leftovers; `size` is in bytes on disk. In a dry run, the same plan."""
 
     versions: tuple[Ref, ...]
     blobs: int
@@ -26,7 +26,7 @@ class Pruned:
 
 @dataclass(frozen=True, slots=True)
 class Shears:
-    """How much to prune: `old` versions too; blobs that are young; what views on the machine `forget` lead to."""
+    """What to prune: `old` versions too; blobs older than `young_s` seconds; claims of views on machine `forget`."""
 
     old: bool = False
     young_s: float = YOUNG_S
@@ -34,9 +34,9 @@ class Shears:
 
 
 def prune(library: Library, sweep: Sweep, shears: Shears, on_event: Listener, *, really: bool) -> Pruned:
-    """Free blobs that no record needs, and what was left behind; only say so, unless `really`.
+    """Remove blobs that no record needs, and leftovers of killed processes; only report them unless `really`.
 
-    A version is old when no branch or tag was last seen at it and it is not pinned.
+    A version is old if no branch or tag was last seen at its commit and it is not pinned.
     """
     old = _old(library) if shears.old else []
     refs = tuple(snapshot.ref for snapshot in old)
@@ -64,10 +64,10 @@ def _old(library: Library) -> list[Snapshot]:
 
 
 def _wanted_again(snapshot: Snapshot, library: Library) -> bool:
-    """Whether a pull brings this version, or has since it was looked at.
+    """Return whether a pull is downloading this version, or has done so since the version was listed as old.
 
-    A pull writes the record, then the branch, and only then removes its claim. So a record without a branch is looked
-    at first, the claims after it, and the branches again at the end: a pull shows in one of them.
+    A pull writes the record, then the branch, and then removes its claim. The caller has found the record without a
+    branch; this checks the claims and then the branches again, so that a concurrent pull shows in one of them.
     """
     digests = {str(file.digest) for file in snapshot.files}
     if any(claim.by == PULL and claim.digests & digests for claim in library.claims):

@@ -1,4 +1,4 @@
-"""Remove: remove versions of a model, and the blobs that only they needed."""
+"""Remove: delete versions of a model, and the blobs that only they need."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from preheat.library.upkeep.sweep import Sweep, SweepPlan
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What goes: versions, and bytes on disk; `size` is what was freed, or, of a dry run, would be."""
+    """The removed versions, and the freed bytes on disk; in a dry run, those that would be removed and freed."""
 
     versions: tuple[Ref, ...]
     size: int
 
 
 def recorded(ref: Ref, library: Library) -> Snapshot:
-    """Return the record that a ref means. Raise LibraryError if there is none."""
+    """Return the recorded snapshot of a ref. Raise LibraryError if there is none."""
     snapshot = library.find(ref)
     if snapshot is None:
-        raise LibraryError(f"{ref} is not in {library.root}", hint="preheat ls says what is")
+        raise LibraryError(f"{ref} is not in {library.root}", hint="preheat ls lists its models")
     return snapshot
 
 
@@ -35,21 +35,21 @@ def versions_of(ref: Ref, library: Library) -> list[Snapshot]:
         if record.ref.at("") == ref.at("") and (snapshot := library.find(record.ref)) is not None
     ]
     if not found:
-        raise LibraryError(f"{ref} is not in {library.root}", hint="preheat ls says what is")
+        raise LibraryError(f"{ref} is not in {library.root}", hint="preheat ls lists its models")
     return found
 
 
 def remove(
     versions: Sequence[Snapshot], library: Library, sweep: Sweep, on_event: Listener, *, really: bool
 ) -> Removal:
-    """Forget `versions`, and free the blobs that nothing else needs; only say so, unless `really`.
+    """Remove `versions`, and the blobs that nothing else needs; only report them unless `really`.
 
-    Raise LibraryError when one of them is pinned, before anything is changed.
+    Raise LibraryError if one of them is pinned, before anything is changed.
     """
     for snapshot in versions:
         if snapshot in library.pins:
             ref = snapshot.ref.at(snapshot.commit)
-            raise LibraryError(f"{ref} is pinned", hint=f"preheat unpin {ref}, if it is to go")
+            raise LibraryError(f"{ref} is pinned", hint=f"preheat unpin {ref}, then remove it")
     refs = tuple(snapshot.ref.at(snapshot.commit) for snapshot in versions)
     blobs = {str(file.digest) for snapshot in versions for file in snapshot.files}
     plan = sweep.plan(only=blobs, gone=refs)
@@ -60,7 +60,7 @@ def remove(
 
 
 def clear(plan: SweepPlan, sweep: Sweep, on_event: Listener, *, really: bool) -> int:
-    """Say what goes and what is held, and if `really`, take it away; return the bytes on disk."""
+    """Report the blobs and leftovers to remove, and those in use; remove them if `really`. Return the bytes on disk."""
     for blob in plan.blobs:
         on_event(Unneeded(str(blob.names[0]), blob.blocks, ""))
     for path, size in plan.leftovers:

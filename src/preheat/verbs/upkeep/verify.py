@@ -14,16 +14,16 @@ from preheat.library.upkeep.inventory import Blob, inventory
 from preheat.library.upkeep.verification import Finding, quarantine
 from preheat.library.upkeep.verification import verify as hash_again
 
-# Brings a file of a snapshot into the library again; raises PreheatError when it cannot.
+# Downloads a file of a snapshot into the library again; raises PreheatError if it cannot.
 Mend = Callable[[Snapshot, File], None]
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """How many blobs and bytes were hashed, and how many blobs were not, as they had been of late.
+    """Result of a verification: `blobs` and `size` (bytes) that were hashed, and `skipped` blobs, hashed recently.
 
-    `rotten` are the blobs found so or that could not be read; `left` those of them that are not here again, and those
-    that were to be mended and could not be; `mended` is what came anew.
+    `rotten`: blobs that are corrupt or unreadable. `left`: those of them that are still missing or unreadable, and
+    blobs that could not be downloaded again. `mended`: blobs that were downloaded again.
     """
 
     blobs: int
@@ -37,10 +37,10 @@ class VerifyResult:
 def verify(
     library: Library, only: Sequence[Snapshot] | None, since_s: float, on_event: Listener, mend: Mend | None = None
 ) -> VerifyResult:
-    """Hash all blobs, or those of the snapshots `only`, except those found right in the last `since_s` and untouched.
+    """Hash all blobs, or those of the snapshots `only`; skip unmodified blobs that were verified in the last `since_s`.
 
-    What is rotten loses its names, so that a pull brings it again, and lies in `quarantine/`; a library that cannot be
-    written is left as it is. With `mend`, what is or was rotten and is still needed is brought again.
+    Corrupt blobs move to `quarantine/`, so that a pull downloads them again; a read-only library is not changed. With
+    `mend`, quarantined blobs that are still needed are downloaded again.
     """
     wanted = None if only is None else {str(file.digest) for one in only for file in one.files}
     listed = [blob for blob in inventory(library.root / "blobs") if wanted is None or wanted & _names(blob)]
@@ -62,7 +62,7 @@ def verify(
     if library.writable and wanted is None:
         library.seals.tidy({name for blob in listed for name in _names(blob)})
     mended, unmended = _mend(library, mend, on_event) if mend else ((), ())
-    # What could not be read still has its name, and nobody knows whether it is right.
+    # Unreadable blobs keep their names, and may or may not be correct.
     left = [
         blob
         for blob in rotten
@@ -79,7 +79,7 @@ def verify(
 
 
 def _fresh(library: Library, since_s: float) -> frozenset[str]:
-    """Name the blobs that were hashed of late and look as they did then."""
+    """Return the digests of blobs that were hashed in the last `since_s` seconds and are unmodified since."""
     limit = time.time() - since_s
     fresh = set()
     for name, seals in library.seals.all().items():
@@ -93,9 +93,9 @@ def _fresh(library: Library, since_s: float) -> frozenset[str]:
 
 
 def _mend(library: Library, mend: Mend, on_event: Listener) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Bring again what was quarantined, is missing and needed; each by the first record that it can be had by.
+    """Download missing quarantined blobs that records still need, each from the first record that succeeds.
 
-    Return what came, and what did not.
+    Return the digests of the downloaded and of the failed blobs.
     """
     mended, unmended = [], []
     for path in sorted((library.root / "quarantine").glob("*-*")):
