@@ -79,7 +79,7 @@ class Crew:
         else:
             self._dismiss_spare()
             self.serving = self._new()
-        self._route()
+        self.route()
         return self.serving
 
     def renew(self) -> None:
@@ -94,7 +94,7 @@ class Crew:
 
         `settled`: the serving instance is ready, so a standby may start to load.
         """
-        self._route()
+        self.route()
         self._leaving = [thread for thread in self._leaving if thread.is_alive()]
         if self._spare is not None and not self._spare.process.alive():
             self._lose_spare(self._spare, "ended before it was ready")
@@ -103,7 +103,7 @@ class Crew:
         if self._renewing and self._spare is not None and self._spare.ready():
             leaving, self.serving, self._spare = self.serving, self._spare, None
             self._renewing = False
-            self._route()
+            self.route()
             assert leaving is not None
             thread = threading.Thread(target=self._drain, args=(leaving,), name="drain", daemon=True)
             self._leaving.append(thread)
@@ -113,6 +113,12 @@ class Crew:
         if wanted and self._spare is None and time.monotonic() >= self._spare_not_before:
             self._start_spare()
         return False
+
+    def route(self) -> None:
+        """Route new connections to the serving instance if it is ready, else to the waiting page."""
+        if self._front is not None:
+            serving = self.serving
+            self._front.route(serving.port if serving is not None and serving.ready() else None)
 
     def end_serving(self) -> None:
         """Stop the serving instance and its remaining processes."""
@@ -148,11 +154,6 @@ class Crew:
             ring=self._bell.ring,
             ask_every_s=self._patience.ask_every_s,
         )
-
-    def _route(self) -> None:
-        if self._front is not None:
-            serving = self.serving
-            self._front.route(serving.port if serving is not None and serving.ready() else None)
 
     def _start_spare(self) -> None:
         short = "" if self._renewing else self._too_little_memory()

@@ -160,6 +160,8 @@ class _Supervision:
             life, action = step(self._life, look, time.monotonic(), self._patience)
             if action in ("stop", "restart"):
                 self._crew.end_serving()
+            # Route first: a client that saw /readyz succeed is not to get the waiting page.
+            self._crew.route()
             self._note(look)
             self._move(life)
             if life.over:
