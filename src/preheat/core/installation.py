@@ -18,17 +18,17 @@ _UV_TOOLS, _UV_COMMANDS = ".local/share/uv/tools", ".local/bin"
 
 
 def is_installed(module: str) -> bool:
-    """Return whether `module` can be imported here, without importing it."""
+    """Return whether `module` can be imported, without importing it."""
     return importlib.util.find_spec(module) is not None
 
 
 def how_to_install(distribution: str, prefix: Path | None = None, home: Path | None = None) -> str:
     """Return the shell command that adds `distribution` to the environment that this preheat runs in.
 
-    That environment is `prefix` (default: `sys.prefix`), its user's home is `home`.
+    `prefix` is that environment (default: `sys.prefix`), `home` its user's home folder.
 
-    pip, pipx and `uv tool` each have a way of their own. An extra (`preheat[scan]`) would not do: it needs the index or
-    folder that preheat came from, and pipx and uv would install a second preheat, or none.
+    The command differs for pip, pipx and `uv tool`. An extra (`preheat[scan]`) does not work: it needs the index or
+    folder that preheat was installed from, and pipx and uv would install a second preheat, or none.
     """
     prefix, home = prefix or Path(sys.prefix), home or Path.home()
     wanted = _with_bound(distribution)
@@ -39,7 +39,7 @@ def how_to_install(distribution: str, prefix: Path | None = None, home: Path | N
     if not is_installed("pip"):
         return _by_uv_pip(wanted, prefix)
     system = sys.prefix == sys.base_prefix and Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED").is_file()
-    # A preheat in such a Python was installed with this option too: without it, pip refuses.
+    # In an externally managed Python, pip refuses to install without this option.
     return _line([], sys.executable, "-m", "pip", "install", *["--break-system-packages"] * system, wanted)
 
 
@@ -64,9 +64,10 @@ def _by_pipx(wanted: str, prefix: Path, home: Path) -> str:
 
 
 def _by_uv_tool(wanted: str, prefix: Path, home: Path) -> str:
-    """Install preheat once more from where it came, with all that was beside it: uv has no way to add one package.
+    """Return the command that reinstalls preheat with `wanted` added: uv cannot add a package to a tool.
 
-    Return an empty string if the receipt does not say from where, or if what it names is gone.
+    It installs from the same source, with the same other packages. Return an empty string if uv's receipt names no
+    source, or one that no longer exists.
     """
     try:
         tool = tomllib.loads((prefix / "uv-receipt.toml").read_text(encoding="utf-8"))["tool"]
@@ -92,7 +93,7 @@ def _by_uv_pip(wanted: str, prefix: Path) -> str:
 
 
 def _source(requirement: Mapping[str, Any]) -> list[str]:
-    """Return the words that name where a requirement of uv's receipt comes from; none if that is gone or unknown."""
+    """Return the arguments for the source of a requirement in uv's receipt; empty if it is missing or unknown."""
     extras = f"[{','.join(requirement['extras'])}]" if requirement.get("extras") else ""
     named = f"{requirement['name']}{extras}"
     if "editable" in requirement:
@@ -112,5 +113,5 @@ def _source(requirement: Mapping[str, Any]) -> list[str]:
 
 
 def _line(variables: Sequence[tuple[str, Path]], *words: str) -> str:
-    """Write a line for a shell: `variables`, set for this command alone, and its words."""
+    """Return a shell command line: `variables`, set for this command only, then the quoted `words`."""
     return " ".join([*(f"{name}={shlex.quote(str(value))}" for name, value in variables), shlex.join(words)])
