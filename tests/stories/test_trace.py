@@ -103,7 +103,7 @@ def test_a_second_trace_of_the_same_app_yields_the_same(traced: Preheat) -> None
     lock = (traced.folder / "preheat.lock").read_bytes()
     told = traced("trace", "--", *SCRIPT)
     assert told.status == 2
-    assert "is there already" in " ".join(told.err.split())
+    assert "exists already" in " ".join(told.err.split())
     assert traced("trace", "--force", "--", *SCRIPT).status == 0
     assert (traced.folder / "preheat.lock").read_bytes() == lock
 

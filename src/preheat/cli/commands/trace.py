@@ -25,10 +25,10 @@ from preheat.verbs.tracing.traced_start import TraceWatch, Wanted
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
-    """Do what `preheat trace` says."""
+    """Run `preheat trace`; return the exit status."""
     path = _target(options)
     if not options.command or not options.command[0]:
-        raise UsageError("there is nothing to trace", hint="preheat trace -- python webui.py")
+        raise UsageError("no command to trace", hint="preheat trace -- python webui.py")
     if options.name and not is_app_name(options.name):
         raise UsageError(f"{options.name!r} is not an app's name", hint="letters, digits and dashes")
     if options.first:
@@ -38,7 +38,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     enough: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal.signal gives them
-        # The first ends the app, the second all that takes long after it; the recipe is written with what is known.
+        # The first signal stops the app, the second the analysis after it; the recipe is written all the same.
         if len(enough) > 1:
             raise KeyboardInterrupt
         enough.append(number)
@@ -46,7 +46,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     def serve(on_event: Listener) -> Server:
         upstreams = [f"{hub}={url}" for hub in ("hf", "ms") for url in wiring.endpoints[hub]]
         behind = wiring.upstreams(upstreams)
-        # What the app needs was fetched for its user, so in nobody else's name.
+        # The files are downloaded for the app's user, so record them as the user's, not as the mirror's.
         house = House(patience=replace(WHILE_CLIENTS_WAIT, lasting_s=wiring.patience.lasting_s), by="")
         return mirror(("127.0.0.1", 0), wiring.library, Shelf({}), on_event, None, behind, house)
 
@@ -70,15 +70,15 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
 
 def _target(options: argparse.Namespace) -> Path:
-    """Say where the recipe goes; it never takes the place of one that somebody may have written by hand."""
+    """Return the path of the recipe to write; raise UsageError for an existing file, unless --force is set."""
     path = Path(options.output or FILE_NAME)
     if path.suffix != ".toml":
-        raise UsageError(f"{path} would not be known as a recipe", hint="-o preheat.toml")
+        raise UsageError(f"{path} has no recipe's suffix, .toml", hint="-o preheat.toml")
     if path.exists() and not options.force:
-        raise UsageError(f"{path} is there already", hint="-o FILE names another, --force writes over it")
+        raise UsageError(f"{path} exists already", hint="-o FILE for another file, or --force to overwrite it")
     if path.absolute().parent != Path.cwd():
-        # A recipe's app is started in the recipe's folder: words that are right here would not be there.
-        raise UsageError(f"{path} is not in this folder", hint=f"cd {path.parent}, and trace there")
+        # A recipe's app is started in the recipe's folder: relative paths in the command would not fit there.
+        raise UsageError(f"{path} is not in the current folder", hint=f"cd {path.parent}, and run preheat trace there")
     return path
 
 
@@ -133,9 +133,9 @@ def _words(traced: Traced, path: Path) -> str:
         place = f"{one.need.view}{' at ' + one.need.at if one.need.at else ''}"
         lines.append(f"needs {one.need.ref}: {size} in {len(one.snapshot.files)} files, {place}")
     lines += [f"left out {one.what}: {say_size(one.size)}, {one.reason}" for one in found.left_out]
-    lines += [f"makes {one.path}: {say_size(one.size)}" for one in traced.observation.made if one.size >= 10_000]
+    lines += [f"created {one.path}: {say_size(one.size)}" for one in traced.observation.made if one.size >= 10_000]
     lines += [
-        f"reached for {one.host}:{one.port}, {one.count} times, by {' < '.join(one.modules) or 'itself'}"
+        f"tried to reach {one.host}:{one.port} ({one.count}×), from {' < '.join(one.modules) or 'the app'}"
         for one in traced.observation.reached
     ]
     if seen.imports is not None and seen.imports.slowest:
@@ -143,8 +143,8 @@ def _words(traced: Traced, path: Path) -> str:
         lines.append(f"slowest imports: {slowest}")
     if seen.ready_s is not None:
         lines.append(f"ready after {say_seconds(seen.ready_s)}: {seen.ready}")
-    lines.append(f"opens by native code seen by {seen.how}; {seen.notes.processes} Pythons told of themselves")
+    lines.append(f"native opens traced by {seen.how}; Python processes traced: {seen.notes.processes}")
     if not found.lock.needs:
-        lines.append("it fetched nothing that was seen; is what it needs in its own folder already?")
+        lines.append("no downloads were seen; are the models already in the app's own folder?")
     lines.append(f"written: {path}, {path.with_suffix('.lock')}. Next: preheat run --network watch {path}")
     return "\n".join(lines)
