@@ -58,8 +58,8 @@ class Lock:
         new = [need for need in recipe.needs if self.find(need) is None]
         needs = set(recipe.needs)
         gone = [pinned.need for pinned in self.needs if pinned.need not in needs]
-        words = [f"{need.ref} is not locked as the recipe has it" for need in new]
-        return (*words, *(f"{need.ref} is locked, and not in the recipe so" for need in gone))
+        words = [f"{need.ref} in the recipe does not match the lock" for need in new]
+        return (*words, *(f"{need.ref} in the lock does not match the recipe" for need in gone))
 
     @property
     def whole(self) -> bool:
@@ -116,7 +116,7 @@ def understand_lock(path: Path, body: bytes, folder: Path) -> Lock:
     document = read_form(path, body, _LockDocument)
     try:
         if document.version != VERSION:
-            raise Misread(f"it is of version {document.version}, and this preheat knows {VERSION}", ("version",))
+            raise Misread(f"lock version {document.version} is not supported, only version {VERSION}", ("version",))
         return Lock(tuple(_pinned(need, index, folder) for index, need in enumerate(document.needs)))
     except Misread as error:
         raise mistake(path, body, error) from error

@@ -53,16 +53,16 @@ def read_form(path: Path, body: bytes, form: type[_Words]) -> _Words:
             where = (*where, unknown[1])
         raise mistake(path, body, Misread(message, where)) from error
     except RecursionError as error:
-        raise UsageError(f"{path} is nested too deeply", hint="its form is in docs/recipes.md") from error
+        raise UsageError(f"{path} is nested too deeply", hint="see docs/recipes.md for the format") from error
     except ValueError as error:
         # The TOML parser's message has the line; that for a number with too many digits has the reason only.
-        raise UsageError(f"{path}: {error}", hint="its form is in docs/recipes.md") from error
+        raise UsageError(f"{path}: {error}", hint="see docs/recipes.md for the format") from error
 
 
 def mistake(path: Path, body: bytes, found: Misread) -> UsageError:
     """Return a UsageError for the mistake, with its file and line."""
     line = line_of(body.decode("utf-8", "replace"), found.where)
-    return UsageError(f"{path}:{line}: {found.message}", hint="its form is in docs/recipes.md")
+    return UsageError(f"{path}:{line}: {found.message}", hint="see docs/recipes.md for the format")
 
 
 def line_of(text: str, where: Where) -> int:

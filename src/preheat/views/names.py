@@ -35,9 +35,7 @@ def renamed(snapshot: Snapshot, to: Mapping[str, str]) -> Snapshot:
     try:
         return replace(snapshot, files=tuple(_renamed(file, to) for file in snapshot.files))
     except IntegrityError as error:
-        raise UsageError(
-            f"to: {error.message}", hint="two files cannot have one path, and none may leave its folder"
-        ) from error
+        raise UsageError(f"to: {error.message}", hint="new paths must be unique and inside the view") from error
 
 
 def _renamed(file: File, to: Mapping[str, str]) -> File:

@@ -24,7 +24,7 @@ def describing(app: Build, asking: Build) -> tuple[tuple[str, str, Build, str], 
             "start an app once, and write the models that it needs to preheat.toml and preheat.lock",
             trace,
             """\
-  preheat trace -- python webui.py               stops once the app is ready; to use it first, end with Ctrl-C
+  preheat trace -- python webui.py               ends once the app is ready, or with Ctrl-C
   preheat trace -o webui.toml -- bash start_app.sh
   preheat trace --first 'exec:python say.py hello' -- python webui.py""",
         ),
