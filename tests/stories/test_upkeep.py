@@ -58,7 +58,7 @@ def test_ls_of_nothing_is_no_error(preheat: Preheat) -> None:
 def test_show_says_which_files_are_shared_with_whom(preheat: Preheat, voices: tuple[str, str]) -> None:
     files = {one["path"]: one["shared_with"] for one in preheat("show", voices[0], "--json").last["files"]}
     assert files == {"model.bin": [voices[1]], "config.json": [], "note.txt": []}
-    assert "model.bin  also file:" in preheat("show", voices[0]).out
+    assert "model.bin  also in file:" in preheat("show", voices[0]).out
 
 
 def test_what_is_not_here_can_be_neither_shown_pinned_nor_removed(preheat: Preheat) -> None:
