@@ -85,7 +85,7 @@ def test_the_pace_holds_back_and_is_called_a_test_aid(preheat: Preheat, other: P
     began = time.monotonic()
     assert other("pull", "me/slow", HF_ENDPOINT=url).status == 0
     assert time.monotonic() - began > 0.5
-    assert "test aid" in preheat("mirror", "--help").out
+    assert "for tests" in preheat("mirror", "--help").out
 
 
 def test_a_taken_port_is_said(preheat: Preheat) -> None:

@@ -163,9 +163,9 @@ def test_tls_by_a_certificate_made_here(preheat: Preheat) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--tls-cert", "c.pem"], "a certificate and its key"),
+        (["--tls-cert", "c.pem"], "--tls-cert needs --tls-key"),
         (["--tls-cert", "c.pem", "--tls-key", "k.pem"], "is no certificate and its key"),
-        (["--tls-cert", "c.pem", "--tls-key", "k.pem", "--tls-self-signed"], "or one made here"),
+        (["--tls-cert", "c.pem", "--tls-key", "k.pem", "--tls-self-signed"], "excludes --tls-self-signed"),
         (["--token-file", "nowhere"], "cannot be read"),
         (["--allow", "@nowhere"], "cannot be read"),
         (["--size-cap", "much"], "is not a size"),

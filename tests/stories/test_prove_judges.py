@@ -72,8 +72,8 @@ def test_what_ci_asks_for_decides_the_status(preheat: Preheat, recipe: Recipe) -
         (("--conditions", "hot"), "'hot' contains an unknown condition"),
         (("--compare", "none.json"), "none.json cannot be read"),
         (("--report", "no/such/folder/p.html"), "cannot be written"),
-        (("--hub-rtt", "40ms"), "a round trip alone"),
-        (("--hub-rate", "3M", "--endpoint", "hf=http://h"), "either imitated or asked"),
+        (("--hub-rtt", "40ms"), "--hub-rtt needs --hub-rate"),
+        (("--hub-rate", "3M", "--endpoint", "hf=http://h"), "exclude each other"),
         (("--runs", "0"), "0 rounds"),
     ],
 )
