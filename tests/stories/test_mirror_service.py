@@ -82,7 +82,7 @@ def test_lists_and_tokens_are_read_anew_while_it_runs(preheat: Preheat) -> None:
     denied.unlink()
     mirror.process.send_signal(signal.SIGHUP)
     mirror.until(lambda mirror: mirror.out.count('"what":"reload"') == 2)
-    assert "as before" in mirror.out
+    assert "settings unchanged" in mirror.out
     assert [get(model)[0], get(rows)[0]] == [403, 200]
     assert b"acme/tiny" not in get(f"{url}/status.json")[1]
     assert mirror.kill(signal.SIGTERM).status == 0
