@@ -14,30 +14,30 @@ from preheat.core.errors import UsageError
 HUGGING_FACE_ENDPOINT = "https://huggingface.co"
 MODELSCOPE_ENDPOINT = "https://modelscope.cn"
 
-# What is read, and what it means; docs/config.md is made of it, and a test holds it to `read_config`.
+# The variables that `read_config` reads. docs/config.md is generated from this; a test compares the two.
 VARIABLES = {
-    "PREHEAT_LIBRARY": "where models are kept, unless `--library` says; default `preheat/library` in the user's data",
-    "HF_ENDPOINT": f"the Hugging Face hub to ask, unless `--endpoint hf=URL` says; default `{HUGGING_FACE_ENDPOINT}`",
-    "HF_TOKEN": "the token for it",
-    "HUGGING_FACE_HUB_TOKEN": "the same, by its older name",
-    "HF_TOKEN_PATH": "the file that has the token, when neither is set; default `token` in `HF_HOME`",
-    "HF_HOME": "where Hugging Face's tools keep theirs; default `huggingface` in `XDG_CACHE_HOME`",
-    "MODELSCOPE_ENDPOINT": f"the ModelScope hub, unless `--endpoint ms=URL` says; default `{MODELSCOPE_ENDPOINT}`",
-    "MODELSCOPE_API_TOKEN": "the token for it",
-    "PREHEAT_MIRROR_TOKEN": "what `mirror` lets clients in by, beside those of `--token-file`; default: all may",
-    "HOME": "the user's home folder; default what passwd(5) says",
-    "XDG_CACHE_HOME": "the user's caches; default `~/.cache`",
-    "XDG_CONFIG_HOME": "the user's settings, where `containers/auth.json` may lie; default `~/.config`",
-    "HTTP_PROXY": "the proxy for `http:` addresses; like the next three, lower case is read too, and wins",
-    "HTTPS_PROXY": "the proxy for `https:` addresses",
-    "ALL_PROXY": "the proxy for what neither names; all three are described in [Behind a proxy](#behind-a-proxy)",
-    "NO_PROXY": "hosts to reach without a proxy, separated by commas or spaces",
-    "DOCKER_CONFIG": "the folder with docker's `config.json`, for registries' logins; default `~/.docker`",
-    "REGISTRY_AUTH_FILE": "a file with registries' logins, as podman and skopeo write it; asked first",
-    "XDG_RUNTIME_DIR": "where `containers/auth.json` lies, with the logins of podman and skopeo",
-    "SSL_CERT_FILE": "a file of certificates to trust instead of the system's",
-    "REQUESTS_CA_BUNDLE": "the same, where `SSL_CERT_FILE` is not set, as for requests and older `hf`",
-    "CURL_CA_BUNDLE": "the same, where neither is set, as for curl",
+    "PREHEAT_LIBRARY": "the library; `--library` overrides; default `preheat/library` in the user's data folder",
+    "HF_ENDPOINT": f"the Hugging Face endpoint; `--endpoint hf=URL` overrides; default `{HUGGING_FACE_ENDPOINT}`",
+    "HF_TOKEN": "the Hugging Face token",
+    "HUGGING_FACE_HUB_TOKEN": "the older name of `HF_TOKEN`",
+    "HF_TOKEN_PATH": "the file with the token, read if neither variable is set; default `token` in `HF_HOME`",
+    "HF_HOME": "the folder of Hugging Face's tools; default `huggingface` in `XDG_CACHE_HOME`",
+    "MODELSCOPE_ENDPOINT": f"the ModelScope endpoint; `--endpoint ms=URL` overrides; default `{MODELSCOPE_ENDPOINT}`",
+    "MODELSCOPE_API_TOKEN": "the ModelScope token",
+    "PREHEAT_MIRROR_TOKEN": "a token for clients of `mirror`, in addition to `--token-file`; default: none required",
+    "HOME": "the user's home folder; default: the one in passwd(5)",
+    "XDG_CACHE_HOME": "the user's cache folder; default `~/.cache`",
+    "XDG_CONFIG_HOME": "the user's settings folder, which may contain `containers/auth.json`; default `~/.config`",
+    "HTTP_PROXY": "the proxy for `http:` URLs; for this and the next three, the lower-case name takes precedence",
+    "HTTPS_PROXY": "the proxy for `https:` URLs",
+    "ALL_PROXY": "the proxy for URLs that neither variable covers; see [Behind a proxy](#behind-a-proxy)",
+    "NO_PROXY": "hosts to connect to without a proxy, separated by commas or spaces",
+    "DOCKER_CONFIG": "the folder with docker's `config.json`, for registry logins; default `~/.docker`",
+    "REGISTRY_AUTH_FILE": "a file with registry logins, as podman and skopeo write it; searched first",
+    "XDG_RUNTIME_DIR": "the folder that contains `containers/auth.json`, with the logins of podman and skopeo",
+    "SSL_CERT_FILE": "a file of CA certificates to trust instead of the system's",
+    "REQUESTS_CA_BUNDLE": "the same, if `SSL_CERT_FILE` is not set; requests and older versions of `hf` read it",
+    "CURL_CA_BUNDLE": "the same, if neither of these is set; curl reads it",
 }
 
 CA_FILES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -45,13 +45,12 @@ CA_FILES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Where the library lies, and what cannot lie there (`state`); whom to ask, with which token, through which proxy.
+    """The settings from the environment: folders, endpoints, tokens, proxies, certificates, registry logins.
 
-    Both are None where no variable names them and the user has no home folder: neither HOME nor an entry in passwd(5).
-
-    `proxies` maps `http`, `https`, `all` and `no` as the variables `http_proxy` … `no_proxy` do.
-    `logins` are the files that may have registries' logins. `environ` is the whole environment, for the programs that
-    are started.
+    `state` is the folder for files that do not belong in the library. `library` and `state` are None if no variable
+    names them and the user has no home folder (neither HOME nor an entry in passwd(5)). `endpoints` and `tokens` are
+    by hub: `hf`, `ms`. `proxies` maps `http`, `https`, `all` and `no` to the values of `http_proxy` … `no_proxy`.
+    `logins` are the files that may contain registry logins. `environ` is the whole environment, for child processes.
     """
 
     library: Path | None
@@ -66,12 +65,13 @@ class Config:
 
 
 def read_config(environ: Mapping[str, str] | None = None) -> Config:
-    """Read the environment (`environ`, default the process's own); of disk, HF's token file and CA files alone.
+    """Read the settings from `environ` (default: the process's environment).
 
-    Raise UsageError for a token that cannot be one.
+    From disk, this reads only Hugging Face's token file, and checks whether CA files exist. Raise UsageError for a
+    token with invalid characters.
     """
     env = os.environ if environ is None else environ
-    # requests takes a folder too, which is left to it.
+    # For requests, the value can also be a folder; preheat ignores folders.
     others = (env[name] for name in CA_FILES[1:] if Path(env.get(name) or "/").is_file())
     ca_file = env.get(CA_FILES[0]) or next(others, None)
     home = _home(env)
@@ -93,9 +93,9 @@ def read_config(environ: Mapping[str, str] | None = None) -> Config:
 
 
 def _proxies(env: Mapping[str, str]) -> dict[str, str]:
-    """Read `http_proxy` and its like. Lower case wins, also when it is empty.
+    """Return the proxy settings. The lower-case variable takes precedence, even if it is empty.
 
-    In a CGI program, `HTTP_PROXY` is what a client's `Proxy:` header said: CVE-2016-1000110.
+    In a CGI program, `HTTP_PROXY` is the value of the client's `Proxy:` header, so ignore it: CVE-2016-1000110.
     """
     found = {}
     for scheme in ("http", "https", "all", "no"):
@@ -106,7 +106,7 @@ def _proxies(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _home(env: Mapping[str, str]) -> Path | None:
-    """Return the user's home folder: what HOME says, else passwd(5); None where neither names one."""
+    """Return the user's home folder from HOME or passwd(5); None if neither has one."""
     if env.get("HOME"):
         return Path(env["HOME"])
     with contextlib.suppress(KeyError):
@@ -121,14 +121,14 @@ def _library(env: Mapping[str, str], home: Path | None) -> Path | None:
 
 
 def _below(env: Mapping[str, str], variable: str, home: Path | None, folder: str) -> list[Path]:
-    """Return the folder that a variable names, else the one in the user's home; nothing without a home."""
+    """Return the folder in a variable, else `folder` in the user's home; an empty list without a home."""
     if env.get(variable):
         return [Path(env[variable])]
     return [] if home is None else [home / folder]
 
 
 def _logins(env: Mapping[str, str], home: Path | None) -> tuple[Path, ...]:
-    """Say where logins may be: containers-auth.json(5), docker's config.json."""
+    """Return the files that may contain registry logins: containers-auth.json(5), docker's config.json."""
     named = [Path(env["REGISTRY_AUTH_FILE"])] if env.get("REGISTRY_AUTH_FILE") else []
     runtime = [Path(env["XDG_RUNTIME_DIR"], "containers", "auth.json")] if env.get("XDG_RUNTIME_DIR") else []
     podman = [folder / "containers" / "auth.json" for folder in _below(env, "XDG_CONFIG_HOME", home, ".config")]
@@ -148,13 +148,13 @@ def _modelscope_token(env: Mapping[str, str]) -> str:
 def _checked(token: str, what: str, hint: str) -> str:
     token = token.strip()
     if not all("!" <= character <= "~" for character in token):
-        # The HTTP client would say so too, and would say the token.
-        raise UsageError(f"{what} holds what no token can", hint=hint)
+        # The HTTP client would raise an error too, but with the token in its message.
+        raise UsageError(f"{what} contains an invalid character", hint=hint)
     return token
 
 
 def _token_file(env: Mapping[str, str], home: Path | None) -> str:
-    """Read the token that `hf auth login` keeps: huggingface_hub/constants.py, HF_TOKEN_PATH."""
+    """Read the token that `hf auth login` stores: huggingface_hub/constants.py, HF_TOKEN_PATH."""
     caches = [folder / "huggingface" for folder in _below(env, "XDG_CACHE_HOME", home, ".cache")]
     places = [Path(env["HF_HOME"])] if env.get("HF_HOME") else caches
     files = [Path(env["HF_TOKEN_PATH"])] if env.get("HF_TOKEN_PATH") else [place / "token" for place in places]

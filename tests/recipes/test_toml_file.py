@@ -67,7 +67,7 @@ def test_a_lock_that_is_none_says_on_which_line(tmp_path: Path) -> None:
         read_lock(path)
     assert f"{path}:6: " in caught.value.message
     path.write_text("version = 9\n")
-    with pytest.raises(UsageError, match=":1: it is of version 9"):
+    with pytest.raises(UsageError, match=":1: lock version 9 is not supported"):
         read_lock(path)
 
 

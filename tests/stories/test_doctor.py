@@ -62,7 +62,7 @@ def test_the_environment_is_looked_at_without_an_app(preheat: Preheat) -> None:
         "proxy-before-localhost": "export NO_PROXY=localhost,127.0.0.1,::1",
     }
     assert causes(preheat, HTTP_PROXY="http://127.0.0.1:9", NO_PROXY="localhost,127.0.0.1") == {}
-    assert preheat("doctor").out == "nothing was found that would make a start sooner\n"
+    assert preheat("doctor").out == "found nothing that would speed up a start\n"
 
 
 def test_people_read_seconds_and_commands(preheat: Preheat) -> None:

@@ -19,7 +19,7 @@ def test_what_is_here_is_not_to_come(preheat: Preheat, hub: FlakyHub) -> None:
     assert preheat("pull", "acme/tiny").status == 0
     told = preheat("pull", "acme/tiny", "--dry-run")
     assert told.status == 0
-    assert "all here" in told.out
+    assert "all cached" in told.out
 
 
 def test_files_that_are_gated_are_said_to_be(preheat: Preheat, hub: FlakyHub) -> None:

@@ -85,7 +85,7 @@ def test_the_pace_holds_back_and_is_called_a_test_aid(preheat: Preheat, other: P
     began = time.monotonic()
     assert other("pull", "me/slow", HF_ENDPOINT=url).status == 0
     assert time.monotonic() - began > 0.5
-    assert "test aid" in preheat("mirror", "--help").out
+    assert "for tests" in preheat("mirror", "--help").out
 
 
 def test_a_taken_port_is_said(preheat: Preheat) -> None:
@@ -103,8 +103,8 @@ def test_a_taken_port_is_said(preheat: Preheat) -> None:
         (["--listen", "somewhere"], "is not an address"),
         (["--listen", "127.0.0.1:99999"], "is not an address"),
         (["--listen", "192.0.2.1:0"], "cannot listen on"),
-        (["--folder", "voice"], "names no repository and folder"),
-        (["--folder", "me/voice=nowhere"], "names no repository and folder"),
+        (["--folder", "voice"], "is not a repository and an existing folder"),
+        (["--folder", "me/voice=nowhere"], "is not a repository and an existing folder"),
         (["--folder", "me voice=."], "is not a model's name"),
         (["--pace", "fast"], "is not a size"),
         (["--pace", "0"], "pace"),

@@ -82,7 +82,7 @@ def test_lists_and_tokens_are_read_anew_while_it_runs(preheat: Preheat) -> None:
     denied.unlink()
     mirror.process.send_signal(signal.SIGHUP)
     mirror.until(lambda mirror: mirror.out.count('"what":"reload"') == 2)
-    assert "as before" in mirror.out
+    assert "settings unchanged" in mirror.out
     assert [get(model)[0], get(rows)[0]] == [403, 200]
     assert b"acme/tiny" not in get(f"{url}/status.json")[1]
     assert mirror.kill(signal.SIGTERM).status == 0
@@ -163,14 +163,14 @@ def test_tls_by_a_certificate_made_here(preheat: Preheat) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--tls-cert", "c.pem"], "a certificate and its key"),
+        (["--tls-cert", "c.pem"], "--tls-cert needs --tls-key"),
         (["--tls-cert", "c.pem", "--tls-key", "k.pem"], "are not a matching certificate and key"),
-        (["--tls-cert", "c.pem", "--tls-key", "k.pem", "--tls-self-signed"], "or one made here"),
+        (["--tls-cert", "c.pem", "--tls-key", "k.pem", "--tls-self-signed"], "excludes --tls-self-signed"),
         (["--token-file", "nowhere"], "cannot be read"),
         (["--allow", "@nowhere"], "cannot be read"),
         (["--size-cap", "much"], "is not a size"),
-        (["--size-cap", "0"], "holds nothing"),
-        (["--max-connections", "0"], "cannot be had"),
+        (["--size-cap", "0"], "must be greater than 0"),
+        (["--max-connections", "0"], "must be between 1 and 65536"),
         (["--grace", "soon"], "is not a time"),
         (["--access-log", "/nowhere/log"], "cannot be written"),
     ],

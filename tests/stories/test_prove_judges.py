@@ -69,11 +69,11 @@ def test_what_ci_asks_for_decides_the_status(preheat: Preheat, recipe: Recipe) -
     [
         (("--fail-if", "speed < 1"), "speed, which is not a figure"),
         (("--conditions", "cold", "--fail-if", "preloaded.ready_s > 1"), "a preloaded start, but none is made"),
-        (("--conditions", "hot"), "'hot' are not conditions"),
+        (("--conditions", "hot"), "'hot' contains an unknown condition"),
         (("--compare", "none.json"), "none.json cannot be read"),
         (("--report", "no/such/folder/p.html"), "cannot be written"),
-        (("--hub-rtt", "40ms"), "a round trip alone"),
-        (("--hub-rate", "3M", "--endpoint", "hf=http://h"), "either imitated or asked"),
+        (("--hub-rtt", "40ms"), "--hub-rtt needs --hub-rate"),
+        (("--hub-rate", "3M", "--endpoint", "hf=http://h"), "exclude each other"),
         (("--runs", "0"), "at least 1, not 0"),
     ],
 )

@@ -44,7 +44,7 @@ def test_a_second_pull_asks_once_and_moves_nothing(preheat: Preheat, hub: FlakyH
     hub.recovers()
     told = preheat("pull", "acme/tiny", "hf:datasets/acme/rows")
     assert told.status == 0
-    assert "all here" in told.err
+    assert "all cached" in told.err
     assert [request.target.partition("?")[0] for request in hub.asked()] == [
         "/api/models/acme/tiny/revision/main",
         "/api/datasets/acme/rows/revision/main",

@@ -124,7 +124,7 @@ def test_a_hub_that_stumbles_twice_is_asked_a_third_time(preheat: Preheat, hub: 
     hub.fails("model.safetensors", refuses(503), times=2)
     told = preheat("pull", "acme/tiny")
     assert told.status == 0, told.err
-    assert "answered 500; again in" in told.err
+    assert "answered 500; retrying in" in told.err
 
 
 def test_a_hub_that_knows_no_ranges_still_serves(preheat: Preheat, hub: FlakyHub) -> None:

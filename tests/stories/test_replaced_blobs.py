@@ -74,7 +74,7 @@ def test_pull_brings_the_right_bytes_again(app: Preheat, change: Callable[[Path]
     change(blob)
     told = app("pull", "acme/tiny")
     assert told.status == 0, told.err
-    assert "rotten: sha256:" in told.err
+    assert "corrupt: sha256:" in told.err
     assert blob.read_bytes() == (app.folder / "original").read_bytes()
 
 

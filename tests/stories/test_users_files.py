@@ -271,7 +271,7 @@ def test_configurations_are_no_links_into_the_library(app: App) -> None:
     assert (app.at / "voices/low.pt").stat().st_nlink == 1
     told = app.preheat("verify")
     assert told.status == 0, told.err
-    assert "rotten" not in told.err
+    assert "corrupt" not in told.err
     app.fails("run", naming=("config.yaml",))
 
 

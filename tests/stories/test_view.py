@@ -86,8 +86,8 @@ def test_two_commits_lie_side_by_side(preheat: Preheat, model: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("hf-cache", "names no view and folder"),
-        ("hf-cache=", "names no view and folder"),
+        ("hf-cache", "is not a view and a folder"),
+        ("hf-cache=", "is not a view and a folder"),
         ("shelf=cache", "'shelf' is not a view"),
         ("hf-cache=file/cache", "file"),
     ],

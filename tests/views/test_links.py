@@ -156,9 +156,9 @@ def test_two_files_are_not_made_one_where_a_is_a(tmp_path: Path, fat: Path) -> N
     snapshot = keep(tmp_path / "library", files={"Vocab.txt": b"A", "vocab.txt": b"a"})
     place(Flat(), snapshot, blob_path(tmp_path / "library"), tmp_path / "at", whole=True)
     assert seen(tmp_path / "at") == {"Vocab.txt": b"A", "vocab.txt": b"a"}
-    with pytest.raises(LibraryError, match=r"Vocab\.txt and vocab\.txt are one name"):
+    with pytest.raises(LibraryError, match=r"Vocab\.txt and vocab\.txt have the same name"):
         place(Flat(), snapshot, blob_path(tmp_path / "library"), fat / "at", whole=True)
     assert (fat / "at/Vocab.txt").read_bytes() == b"A"
     snapshot = keep(tmp_path / "library", files={"A/x": b"A", "a/x": b"a"})
-    with pytest.raises(LibraryError, match="A/x and a/x are one name"):
+    with pytest.raises(LibraryError, match="A/x and a/x have the same name"):
         place(Flat(), snapshot, blob_path(tmp_path / "library"), fat / "other", whole=True)

@@ -37,7 +37,7 @@ def test_programs_are_told_what_was_linked_and_how(pulled: Preheat, model: Path)
 
 def test_people_are_told_of_copies_alone(pulled: Preheat) -> None:
     assert pulled("view", "flat", "at", "acme/tiny").err == ""
-    assert "12.0 MB were copied" in pulled("view", "flat", "other", "acme/tiny", "--link", "copy").err
+    assert "12.0 MB copied" in pulled("view", "flat", "other", "acme/tiny", "--link", "copy").err
 
 
 def test_what_is_not_in_the_library_is_said_before_anything_is_placed(pulled: Preheat) -> None:

@@ -1,1 +1,1 @@
-"""The command: words in, objects wired, results printed."""
+"""The command line: parse arguments, run a verb, print its events and results."""

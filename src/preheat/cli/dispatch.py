@@ -19,9 +19,9 @@ _UPKEEP = frozenset(("adopt", "ls", "pin", "prune", "rm", "show", "unpin", "veri
 
 
 def dispatch(options: argparse.Namespace) -> int:
-    """Do what the words say, say what came of it; return the exit status (docs/exit-codes.md)."""
+    """Run the verb, print its result or error, and return the exit status (docs/exit-codes.md)."""
     with contextlib.ExitStack() as closing:
-        # The app's stdout is its own.
+        # `run` leaves stdout to the app.
         speaking = console(
             json=options.json, loud=options.loud, out=sys.stderr if options.verb == "run" else sys.stdout
         )
@@ -41,12 +41,14 @@ def dispatch(options: argparse.Namespace) -> int:
             speaking.error(trouble)
             return trouble.exit_status
         except KeyboardInterrupt:
-            speaking.error(PreheatError("interrupted", hint="what arrived is kept: run it again to go on"))
+            speaking.error(
+                PreheatError("interrupted", hint="downloaded data is kept: run the same command again to resume")
+            )
             return _INTERRUPTED
 
 
 def _command(verb: str) -> Callable[[argparse.Namespace, Wiring], int]:
-    """Load the verb's own module, and none of the others."""
+    """Import only the module of this verb, and return its command."""
     room = "preheat.cli.commands.upkeep" if verb in _UPKEEP else "preheat.cli.commands"
     module = importlib.import_module(f"{room}.{verb.replace('-', '_')}")
     command: Callable[[argparse.Namespace, Wiring], int] = module.command
@@ -54,11 +56,11 @@ def _command(verb: str) -> Callable[[argparse.Namespace, Wiring], int]:
 
 
 def _trouble(error: OSError, options: argparse.Namespace) -> PreheatError:
-    """Convert what the system said, to a verb that expected nothing of the kind, to an error with the path in it."""
+    """Convert an unexpected OSError to an error with its path."""
     named = error.filename2 or error.filename
     if not isinstance(named, str | bytes):
         why = (error.strerror or str(error)).lower()
-        return PreheatError(f"{options.verb} failed: {why}", hint="preheat doctor, and try again")
+        return PreheatError(f"{options.verb} failed: {why}", hint="run preheat doctor, then try again")
     return disk_trouble(error, Path(os.fsdecode(named)))
 
 
@@ -66,7 +68,7 @@ def _check_folder() -> None:
     try:
         Path.cwd()
     except FileNotFoundError as error:
-        raise UsageError("the current folder was removed", hint="cd to one that is there") from error
+        raise UsageError("the current folder was removed", hint="cd to an existing folder") from error
 
 
 def _open_events(path: str) -> IO[str]:

@@ -1,4 +1,4 @@
-"""Main: the entry point. It imports little, so that --help starts about as fast as Python itself."""
+"""Main: the entry point. Imports little, to start --help about as fast as Python itself."""
 
 import gc
 import os
@@ -17,7 +17,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     try:
         status = _run(list(sys.argv[1:] if words is None else words))
     except KeyboardInterrupt:
-        # Before there was anybody to say it, or again while it was being said.
+        # Ctrl-C before the console existed, or while it printed the first interruption.
         status = _INTERRUPTED
     try:
         sys.stdout.flush()
@@ -27,7 +27,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(words: list[str]) -> int:
-    # Everything behind a bare `--` is the app's own command, and none of our business.
+    # Arguments after `--` are the app's own command, which argparse must not see.
     split = words.index("--") if "--" in words else len(words)
     try:
         options = parser().parse_args(words[:split])
@@ -38,8 +38,8 @@ def _run(words: list[str]) -> int:
         console(json="--json" in words[:split], loud=1, out=out).error(error)
         return error.exit_status
     options.command = words[split + 1 :]
-    # Here and not at the top: the verbs load the HTTP client and more, which --help has no use for. None of what they
-    # define is ever garbage, and looking for some among it would take as long as a tenth of them.
+    # Imported here because the verbs import the HTTP client and more, which --help does not need. The garbage collector
+    # is off during the import: it would find nothing, and takes a tenth of the import time.
     gc.disable()
     from preheat.cli.dispatch import dispatch
 

@@ -1,4 +1,4 @@
-"""Parser: the command line, as an argparse parser. Imports nothing heavy, since --help needs nothing more."""
+"""Parser: build the argparse parser of the command line. Imports only light modules, to keep --help fast."""
 
 import argparse
 from typing import NoReturn
@@ -23,15 +23,15 @@ def parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     whole = _Parser(
         prog="preheat",
-        description="Model weights ready ahead: pull them once, start any app from them in seconds, offline.",
+        description="Preload model weights: pull them once, then start any app from them in seconds, offline.",
         epilog="""\
 examples:
-  preheat pull openai/whisper-tiny.en            fetch a model, verified, over many connections
-  preheat run -- python webui.py                 start an app offline on what was pulled
-  preheat mirror --listen 0.0.0.0:8000           serve the library to the room: HF_ENDPOINT=http://HOST:8000
-  preheat prove preheat.toml                     start it cold and preloaded, and say what was gained
+  preheat pull openai/whisper-tiny.en            download and verify a model over many connections
+  preheat run -- python webui.py                 start an app offline with the pulled models
+  preheat mirror --listen 0.0.0.0:8000           serve the library; clients set HF_ENDPOINT=http://HOST:8000
+  preheat prove preheat.toml                     start it cold and preloaded, and report the speed-up
 
-`preheat VERB --help` says more. Documentation: docs/ and README.md.""",
+For details: preheat VERB --help. Documentation: docs/ and README.md.""",
         formatter_class=form,
     )
     whole.add_argument("--version", action="version", version=f"preheat {__version__}")
@@ -54,12 +54,12 @@ def _everywhere() -> _Parser:
     shared = _Parser(add_help=False)
     group = shared.add_argument_group("everywhere")
     group.add_argument(
-        "--library", metavar="DIR", help="where models are kept (PREHEAT_LIBRARY; default: the user's data folder)"
+        "--library", metavar="DIR", help="the library folder (PREHEAT_LIBRARY; default: in the user's data folder)"
     )
-    group.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
-    group.add_argument("--events", metavar="FILE", help="write the JSON objects to FILE, beside what is said here")
-    group.add_argument("-q", "--quiet", dest="loud", action="store_const", const=0, default=1, help="say errors only")
-    group.add_argument("-v", "--verbose", dest="loud", action="store_const", const=2, help="say more")
+    group.add_argument("--json", action="store_true", help="print one JSON object per line, for programs")
+    group.add_argument("--events", metavar="FILE", help="also write the JSON objects to FILE")
+    group.add_argument("-q", "--quiet", dest="loud", action="store_const", const=0, default=1, help="print only errors")
+    group.add_argument("-v", "--verbose", dest="loud", action="store_const", const=2, help="print more")
     return shared
 
 
@@ -68,15 +68,15 @@ def _ground(verb: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--replace",
         action="store_true",
-        help="move files aside that lie in a view's place and are not preheat's (NAME.before-preheat)",
+        help="move files aside that a view needs to replace and preheat did not place (NAME.before-preheat)",
     )
-    group.add_argument("--keep", action="store_true", help="leave such files, and place the rest of the view")
+    group.add_argument("--keep", action="store_true", help="keep such files, and place the rest of the view")
     verb.add_argument(
         "--allow-place",
         action="append",
         default=[],
         metavar="DIR",
-        help="let a view lie there too, outside the app's folder; repeatable",
+        help="also allow views in DIR, outside the app's folder; repeatable",
     )
 
 
@@ -86,7 +86,7 @@ def _placing(verb: argparse.ArgumentParser) -> None:
         "--link",
         choices=["auto", "reflink", "hardlink", "symlink", "copy"],
         default="auto",
-        help="how a view has the library's bytes (default auto: the first of them that works)",
+        help="how to link a view's files to the library (default auto: the first way that works)",
     )
 
 
@@ -98,10 +98,12 @@ def _pull(verb: argparse.ArgumentParser) -> None:
         help="a model (owner/name[@revision], file:DIR), a preheat.toml or a built-in recipe",
     )
     _dir(verb)
-    verb.add_argument("--files", action="append", default=[], metavar="GLOB", help="only files that match; repeatable")
+    verb.add_argument("--files", action="append", default=[], metavar="GLOB", help="only matching files; repeatable")
     verb.add_argument("--view", action="append", default=[], metavar="KIND=DIR", help="place a view: hf-cache=DIR")
     verb.add_argument(
-        "--dry-run", action="store_true", help="say what would come, whether it fits and how long it would take"
+        "--dry-run",
+        action="store_true",
+        help="show download size, free disk space and estimated time; download nothing",
     )
     _locked(verb)
     _placing(verb)
@@ -109,7 +111,7 @@ def _pull(verb: argparse.ArgumentParser) -> None:
 
 
 def _locked(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--locked", action="store_true", help="end with 8 if the lock is stale or not there")
+    verb.add_argument("--locked", action="store_true", help="fail (exit status 8) if the lock is missing or stale")
 
 
 def _app(verb: argparse.ArgumentParser) -> None:
@@ -120,46 +122,62 @@ def _app(verb: argparse.ArgumentParser) -> None:
 
 
 def _dir(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--dir", metavar="DIR", help="where the app of a built-in recipe lies (default: this folder)")
+    verb.add_argument(
+        "--dir", metavar="DIR", help="the app's folder, for a built-in recipe (default: the current folder)"
+    )
 
 
 def _run_verb(verb: argparse.ArgumentParser) -> None:
     _app(verb)
     verb.usage = "preheat run [APP] [options] [-- CMD ...]"
-    verb.add_argument("--pull", action="store_true", help="pull first what is not in the library")
+    verb.add_argument("--pull", action="store_true", help="pull missing files first")
     _locked(verb)
-    verb.add_argument("--ready", metavar="PROBE", help="when it is ready: http://…, tcp:PORT, line:REGEX or exec:CMD")
-    verb.add_argument("--alive", metavar="PROBE", help="whether, once ready, it still answers (default: as --ready)")
-    verb.add_argument("--hang-after", metavar="TIME", help="start it anew when it has not answered for so long")
+    verb.add_argument("--ready", metavar="PROBE", help="readiness probe: http://…, tcp:PORT, line:REGEX or exec:CMD")
+    verb.add_argument("--alive", metavar="PROBE", help="liveness probe, once ready (default: as --ready)")
+    verb.add_argument("--hang-after", metavar="TIME", help="restart the app if its liveness probe fails for TIME")
     verb.add_argument(
         "--ready-within", default="10m", metavar="TIME", help="give up if it is not ready by then (default 10m)"
     )
-    verb.add_argument("--stop-within", default="10s", metavar="TIME", help="time to stop in peace (default 10s)")
-    verb.add_argument("--max-restarts", type=int, default=3, metavar="N", help="restarts after crashes (default 3)")
-    verb.add_argument("--status", metavar="ADDR", help="answer /livez /readyz /startupz /metrics and a page there")
+    verb.add_argument("--stop-within", default="10s", metavar="TIME", help="grace period for stopping (default 10s)")
     verb.add_argument(
-        "--front", metavar="ADDR", help="hold the app's public port; the app listens on {port}, put into its words"
+        "--max-restarts", type=int, default=3, metavar="N", help="maximum restarts after crashes (default 3)"
     )
     verb.add_argument(
-        "--standby", action="store_true", help="keep a second instance loaded, to take over (needs --front)"
+        "--status", metavar="ADDR", help="serve /livez /readyz /startupz /metrics and a status page at ADDR"
     )
     verb.add_argument(
-        "--drain-within", default="30s", metavar="TIME", help="time for one that leaves to finish (default 30s)"
+        "--front",
+        metavar="ADDR",
+        help="listen on the app's public port; the app listens on {port}, inserted into its command",
     )
-    verb.add_argument("--warm", metavar="FILE", help="bring the files listed there into the page cache first")
     verb.add_argument(
-        "--no-warm-up", dest="warm_up", action="store_false", help="leave the recipe's weights where they are"
+        "--standby",
+        action="store_true",
+        help="keep a second instance loaded, to take over after a crash (needs --front)",
+    )
+    verb.add_argument(
+        "--drain-within",
+        default="30s",
+        metavar="TIME",
+        help="grace period for open connections of an instance that is replaced (default 30s)",
+    )
+    verb.add_argument("--warm", metavar="FILE", help="first read the files listed in FILE into the page cache")
+    verb.add_argument(
+        "--no-warm-up",
+        dest="warm_up",
+        action="store_false",
+        help="do not read the recipe's weights into the page cache",
     )
     verb.add_argument(
         "--mmap-weights",
         action="store_true",
-        help="have torch map checkpoints instead of copying them into memory (torch 2.1 or later)",
+        help="make torch memory-map checkpoints instead of copying them (torch 2.1 or later)",
     )
     verb.add_argument(
         "--network",
         choices=["free", "watch", "none"],
         default="free",
-        help="watch: count what it tries to reach; none: that, and a network of its own with nobody in it",
+        help="watch: count outbound attempts; none: also block them, in a network namespace with only loopback",
     )
     _placing(verb)
     pulling(verb)
@@ -169,9 +187,9 @@ def _serve_config(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("kind", choices=["systemd", "compose"], help="a unit file, or a compose file")
     _app(verb)
     _ground(verb)
-    verb.add_argument("--image", default="python:3.11-slim", metavar="IMAGE", help="what compose runs it in")
+    verb.add_argument("--image", default="python:3.11-slim", metavar="IMAGE", help="the image for compose")
     verb.add_argument("--status", default="127.0.0.1:7861", metavar="ADDR", help="the guard's status address")
-    verb.add_argument("--front", metavar="ADDR", help="have the guard hold the app's public port, as `run` does")
+    verb.add_argument("--front", metavar="ADDR", help="let the guard listen on the app's public port, as `run` does")
     verb.add_argument("--ready-within", default="10m", metavar="TIME", help="as `run` (default 10m)")
     verb.add_argument("--stop-within", default="10s", metavar="TIME", help="as `run` (default 10s)")
 
@@ -183,31 +201,31 @@ def _view(verb: argparse.ArgumentParser) -> None:
         help="the layout: hf-cache, local-dir, modelscope, modelscope-old, flat, whisper or torch-hub",
     )
     verb.add_argument("at", metavar="DIR", help="the folder to place it in")
-    verb.add_argument("refs", nargs="+", metavar="REF", help="a model that is in the library")
-    verb.add_argument("--files", action="append", default=[], metavar="GLOB", help="only files that match; repeatable")
+    verb.add_argument("refs", nargs="+", metavar="REF", help="a model in the library")
+    verb.add_argument("--files", action="append", default=[], metavar="GLOB", help="only matching files; repeatable")
     _placing(verb)
 
 
 _VERBS = (
     (
         "pull",
-        "fetch what is missing of a model, verify it, keep it",
+        "download a model's missing files, verify and store them",
         _pull,
         """\
   preheat pull openai/whisper-tiny.en
   preheat pull hf:IndexTeam/IndexTTS-2@740dcaff396282ffb241903d150ac011cd4b1ede --files '*.pth' --files '*.yaml'
   preheat pull openai/whisper-tiny.en --endpoint hf=http://mirror.lan:8000 --view hf-cache=./cache
-  preheat pull indextts2 --replace               move files of yours that are in the way to NAME.before-preheat""",
+  preheat pull indextts2 --replace               move your conflicting files to NAME.before-preheat""",
     ),
     (
         "run",
-        "start an app offline on what the library has; watch it, restart it",
+        "start an app offline from the library; watch and restart it",
         _run_verb,
         """\
-  preheat run                                    the app that ./preheat.toml describes
+  preheat run                                    the app in ./preheat.toml
   preheat run examples/speech_webui/preheat.toml --pull
   preheat run --ready tcp:7860 -- python webui.py
-  preheat run indextts2 --keep                   with your own gpt.pth or config.yaml, where you changed one
+  preheat run indextts2 --keep                   with your own changed gpt.pth or config.yaml
   preheat run --front 0.0.0.0:7860 --standby -- python webui.py --port {port}""",
     ),
     (
@@ -220,7 +238,7 @@ _VERBS = (
     ),
     (
         "view",
-        "lay models of the library out as other programs look for them",
+        "place models from the library in the layout that other programs expect",
         _view,
         """\
   preheat view hf-cache ./cache openai/whisper-tiny.en
@@ -229,7 +247,7 @@ _VERBS = (
     ),
     (
         "mirror",
-        "serve the library, and plain folders, as the hubs do; fetch what is not here, once for all",
+        "serve the library and plain folders with the hubs' APIs; download missing files once for all clients",
         mirroring,
         EXAMPLES,
     ),

@@ -10,7 +10,7 @@ from preheat.cli.typed_units import read_seconds, read_size
 
 
 class Wiring(Session):
-    """The session of one command line; the console listens to it, and says what came of it."""
+    """The session of one command line; its events and results go to the console."""
 
     def __init__(self, options: argparse.Namespace, console: Console) -> None:
         super().__init__(read_settings(options), console)
@@ -19,7 +19,7 @@ class Wiring(Session):
 
 
 def read_settings(options: argparse.Namespace) -> Settings:
-    """Read what was typed of them; a verb has only some of these options. Raise UsageError for what is invalid."""
+    """Return the settings for the options that the verb has. Raise UsageError for an invalid value."""
     given = vars(options)
     read = {
         "connections": int,

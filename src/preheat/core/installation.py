@@ -25,9 +25,10 @@ def is_installed(module: str) -> bool:
 def how_to_install(distribution: str, prefix: Path | None = None, home: Path | None = None) -> str:
     """Return the shell command that installs `distribution` into the environment `prefix` (default: `sys.prefix`).
 
-    The command uses pip, pipx or `uv tool`, whichever installed preheat; `home` is the user's home folder. It does not
-    use an extra (`preheat[scan]`): that requires the index or folder that preheat was installed from, and pipx and uv
-    would install a second preheat, or none.
+    `prefix` is that environment (default: `sys.prefix`), `home` its user's home folder.
+
+    The command differs for pip, pipx and `uv tool`. An extra (`preheat[scan]`) does not work: it needs the index or
+    folder that preheat was installed from, and pipx and uv would install a second preheat, or none.
     """
     prefix, home = prefix or Path(sys.prefix), home or Path.home()
     wanted = _with_bound(distribution)
@@ -38,7 +39,7 @@ def how_to_install(distribution: str, prefix: Path | None = None, home: Path | N
     if not is_installed("pip"):
         return _by_uv_pip(wanted, prefix)
     system = sys.prefix == sys.base_prefix and Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED").is_file()
-    # preheat itself was installed into this Python with the same option: pip refuses to install without it.
+    # In an externally managed Python, pip refuses to install without this option.
     return _line([], sys.executable, "-m", "pip", "install", *["--break-system-packages"] * system, wanted)
 
 
@@ -63,10 +64,10 @@ def _by_pipx(wanted: str, prefix: Path, home: Path) -> str:
 
 
 def _by_uv_tool(wanted: str, prefix: Path, home: Path) -> str:
-    """Return the command that reinstalls preheat, its earlier `--with` packages and `wanted`, from the same source.
+    """Return the command that reinstalls preheat with `wanted` added: uv cannot add a package to a tool.
 
-    uv cannot add a package to an installed tool. Return an empty string if the receipt does not contain the source, or
-    if the source no longer exists.
+    It installs from the same source, with the same other packages. Return an empty string if uv's receipt names no
+    source, or one that no longer exists.
     """
     try:
         tool = tomllib.loads((prefix / "uv-receipt.toml").read_text(encoding="utf-8"))["tool"]
@@ -92,7 +93,7 @@ def _by_uv_pip(wanted: str, prefix: Path) -> str:
 
 
 def _source(requirement: Mapping[str, Any]) -> list[str]:
-    """Return the uv arguments for a requirement of uv's receipt; empty if its source is missing or unknown."""
+    """Return the arguments for the source of a requirement in uv's receipt; empty if it is missing or unknown."""
     extras = f"[{','.join(requirement['extras'])}]" if requirement.get("extras") else ""
     named = f"{requirement['name']}{extras}"
     if "editable" in requirement:
@@ -112,5 +113,5 @@ def _source(requirement: Mapping[str, Any]) -> list[str]:
 
 
 def _line(variables: Sequence[tuple[str, Path]], *words: str) -> str:
-    """Return a shell command: assignments of `variables` for this command, then its words, quoted."""
+    """Return a shell command line: `variables`, set for this command only, then the quoted `words`."""
     return " ".join([*(f"{name}={shlex.quote(str(value))}" for name, value in variables), shlex.join(words)])

@@ -1,8 +1,8 @@
-"""Units: sizes and times for people, in decimal units, as for disks and network connections."""
+"""Units: format sizes and times for people; sizes in decimal units, as for disks and network links."""
 
 
 def say_size(size: float) -> str:
-    """Return a size in bytes as text: `138.7 MB`."""
+    """Format a size in bytes: `138.7 MB`."""
     for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
         if abs(size) >= unit:
             return f"{size / unit:.1f} {name}"
@@ -10,7 +10,7 @@ def say_size(size: float) -> str:
 
 
 def say_seconds(seconds: float) -> str:
-    """Return a time in seconds as text: `0.84 s`, `12.3 s`, `28 min 12 s`."""
+    """Format a time in seconds: `0.84 s`, `12.3 s`, `28 min 12 s`."""
     if seconds < 10:
         return f"{seconds:.2f} s"
     if seconds < 120:

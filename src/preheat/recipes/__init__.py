@@ -1,1 +1,1 @@
-"""What an app needs: preheat.toml and preheat.lock, read and written."""
+"""Recipes and locks: read and write preheat.toml and preheat.lock."""

@@ -1,4 +1,4 @@
-"""Built-in recipes: those that come with preheat, by name; the files are in `builtin/`."""
+"""Built-in recipes: the recipes in `builtin/`, by name."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -11,28 +11,28 @@ _SHIPPED = files("preheat.recipes") / "builtin"
 
 
 def names() -> tuple[str, ...]:
-    """List the recipes' names."""
+    """Return the names of the built-in recipes, sorted."""
     found = (entry.name for entry in _SHIPPED.iterdir() if entry.name.endswith(_SUFFIX))
     return tuple(sorted(name.removesuffix(_SUFFIX) for name in found))
 
 
 def is_built_in(words: str) -> bool:
-    """Whether `words` are the name of a recipe that comes with preheat; a path to one has a slash or a suffix."""
+    """Return whether `words` are the name of a built-in recipe; a path to a recipe has a slash or a suffix."""
     return words in names()
 
 
 def text_of(name: str) -> str:
-    """Read a recipe as it was written."""
+    """Return the TOML text of a built-in recipe."""
     return (_SHIPPED / f"{name}{_SUFFIX}").read_text(encoding="utf-8")
 
 
 def built_in(name: str, folder: Path) -> Recipe:
-    """Read a recipe, with `folder` for its `{dir}`; its lock lies there too."""
+    """Read a built-in recipe, with `folder` for its `{dir}` and its lock."""
     return understand(folder / f"{name}{_SUFFIX}", text_of(name).encode(), folder)
 
 
 def shipped_lock(name: str, folder: Path) -> Lock:
-    """Read the digests that come with a recipe; a lock of nothing where none are known."""
+    """Return the lock that comes with a built-in recipe; an empty lock if it has none."""
     shipped = _SHIPPED / f"{name}{_LOCK}"
     if not shipped.is_file():
         return Lock(())

@@ -1,7 +1,7 @@
 """Lock file: the commit of each need when it was pinned, and each file's size and digest.
 
-The file is TOML, made by `preheat lock` and meant to be compared, not edited: one line a file, in the order of the
-paths, so that a difference shows what moved. It names no endpoint and no path of the machine it was made on.
+The file is TOML, written by `preheat lock`, for diffs and not for editing: one line per file, sorted by path. It
+contains no endpoint and no absolute path.
 """
 
 from dataclasses import dataclass, field, replace
@@ -21,9 +21,9 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """A need as the recipe has it, and what it meant: `snapshot` has just the files that are needed.
+    """A need of the recipe, and the `snapshot` that it was pinned to, with only the files needed.
 
-    Some of them only, where it is `partly`: those whose digests are known; the others are what the commit says.
+    If `partly`, the snapshot has only the files with known digests; the commit alone determines the others.
     """
 
     need: Need
@@ -32,7 +32,7 @@ class Pinned:
 
     @property
     def pin(self) -> Need:
-        """The same need, with the ref at its commit and the digests of its files: nothing in it can move."""
+        """Return the need with its ref at the commit and with its files' digests, so that no branch can change it."""
         ref, asked_as = self.need.ref.at(self.snapshot.commit), "" if self.need.ref.pinned else self.need.ref.revision
         locked = replace(self.snapshot, ref=ref)
         return replace(self.need, ref=ref, asked_as=asked_as, locked=locked, partly=self.partly)
@@ -40,40 +40,40 @@ class Pinned:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A recipe's needs, pinned; in its order."""
+    """The pinned needs of a recipe, in the recipe's order."""
 
     needs: tuple[Pinned, ...]
     _by_need: dict[Need, Pinned] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # Of two equal needs the first counts.
+        # Of two equal needs, the first one applies.
         object.__setattr__(self, "_by_need", {pinned.need: pinned for pinned in reversed(self.needs)})
 
     def find(self, need: Need) -> Pinned | None:
-        """Return what a need of a recipe is pinned to; None if the lock has no such need."""
+        """Return the pin of a recipe's need; None if the lock does not contain the need."""
         return self._by_need.get(need)
 
     def stale(self, recipe: Recipe) -> tuple[str, ...]:
-        """Say in words where the recipe has moved away from the lock; nothing, when the lock is all of it."""
+        """Return a sentence for each difference between recipe and lock; empty if the lock is up to date."""
         new = [need for need in recipe.needs if self.find(need) is None]
         needs = set(recipe.needs)
         gone = [pinned.need for pinned in self.needs if pinned.need not in needs]
-        words = [f"{need.ref} is not locked as the recipe has it" for need in new]
-        return (*words, *(f"{need.ref} is locked, and not in the recipe so" for need in gone))
+        words = [f"{need.ref} in the recipe does not match the lock" for need in new]
+        return (*words, *(f"{need.ref} in the lock does not match the recipe" for need in gone))
 
     @property
     def whole(self) -> bool:
-        """Whether it says of every file which bytes it has."""
+        """Return whether the lock has a digest for every file."""
         return not any(pinned.partly for pinned in self.needs)
 
     def apply(self, recipe: Recipe) -> Recipe:
-        """Pin the recipe's needs, those that are in the lock."""
+        """Return the recipe with each need pinned that is in the lock."""
         pins = ((need, self.find(need)) for need in recipe.needs)
         return replace(recipe, needs=tuple(need if pinned is None else pinned.pin for need, pinned in pins))
 
 
 def lock_path(recipe: Recipe) -> Path:
-    """Say where a recipe's lock lies: beside it, by the same name: preheat.lock."""
+    """Return the path of a recipe's lock: next to it, with the suffix `.lock`."""
     return (recipe.path or recipe.folder / "preheat.toml").with_suffix(".lock")
 
 
@@ -101,7 +101,7 @@ class _LockDocument(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def read_lock(path: Path) -> Lock | None:
-    """Read a lock; None where there is none. Raise UsageError that names the file, the line and the mistake."""
+    """Read a lock; return None if there is none. Raise UsageError with the file, line and mistake."""
     try:
         body = read_body(path)
     except FileNotFoundError:
@@ -112,11 +112,11 @@ def read_lock(path: Path) -> Lock | None:
 
 
 def understand_lock(path: Path, body: bytes, folder: Path) -> Lock:
-    """Make a lock of `body`, the content of `path`, with `folder` for its `{dir}`. Raise UsageError as above."""
+    """Parse `body`, the content of `path`, with `folder` for its `{dir}`. Raise UsageError as `read_lock` does."""
     document = read_form(path, body, _LockDocument)
     try:
         if document.version != VERSION:
-            raise Misread(f"it is of version {document.version}, and this preheat knows {VERSION}", ("version",))
+            raise Misread(f"lock version {document.version} is not supported, only version {VERSION}", ("version",))
         return Lock(tuple(_pinned(need, index, folder) for index, need in enumerate(document.needs)))
     except Misread as error:
         raise mistake(path, body, error) from error

@@ -9,14 +9,16 @@ from preheat.core.ref import FOLDER, Ref
 from preheat.core.snapshot import File
 from preheat.recipes.lock_file import VERSION, Lock, Pinned
 
-_HEADER = "# what the refs of the recipe beside it meant when they were pinned: written by `preheat lock`, not by hand"
+_HEADER = (
+    "# The commit and files of each model in the recipe next to this lock. Written by `preheat lock`; do not edit."
+)
 
 
 def lock_text(lock: Lock, folder: Path) -> str:
-    """Return the text of a lock whose recipe lies in `folder`; equal locks give equal text.
+    """Return the text of a lock whose recipe is in `folder`; equal locks have equal text.
 
-    tomlkit escapes the strings, but does not assemble the document: adding to its arrays takes time that grows with
-    the square of their length (30,000 files: 86 s), and joining lines does not.
+    tomlkit only escapes the strings. Its arrays would take quadratic time (86 s for 30,000 files), so lines are joined
+    instead.
     """
     needs = (line for pinned in lock.needs for line in ("", "[[needs]]", *_need(pinned, folder)))
     return "\n".join((_HEADER, f"version = {VERSION}", *needs, ""))
@@ -59,7 +61,7 @@ def _key(name: str) -> str:
 
 
 def write_ref(ref: Ref, folder: Path) -> str:
-    """Write a ref so that it means the same on another machine, where `folder` lies elsewhere."""
+    """Return a ref as text, with `{dir}` for `folder`, for use on another machine."""
     if ref.hub == FOLDER and Path(ref.repo).is_relative_to(folder):
         return f"file:{Path('{dir}') / Path(ref.repo).relative_to(folder)}"
     return str(ref)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """An environment variable and the value that keeps a library off the network.
+    """An environment variable and the value that stops a library from using the network.
 
-    `source` is the file in which the library reads it, and the release in which it was seen there.
+    `source` is the file that reads the variable, and the release in which that was checked.
     """
 
     name: str
@@ -18,7 +18,7 @@ class Switch:
     stops: str = "telemetry"
 
 
-# Each was looked up in the released package. A program that does not know one ignores it.
+# Each was checked in the released package. Programs ignore variables that they do not know.
 KNOWN = (
     Switch("HF_HUB_OFFLINE", "1", "huggingface_hub", "huggingface_hub/constants.py, 2.4.0", "all requests to the hub"),
     Switch("TRANSFORMERS_OFFLINE", "1", "huggingface_hub", "huggingface_hub/constants.py, 2.4.0", "the same"),
@@ -37,13 +37,13 @@ KNOWN = (
     Switch("VLLM_DO_NOT_TRACK", "1", "vllm", "vllm/envs.py, 0.33.0"),
     Switch("RAY_USAGE_STATS_ENABLED", "0", "ray", "ray/_common/usage/usage_constants.py, 2.60.0"),
     Switch("NO_ALBUMENTATIONS_UPDATE", "1", "albumentations", "albumentations/__init__.py, 2.0.8", "update check"),
-    Switch("YOLO_OFFLINE", "true", "ultralytics", "ultralytics/utils/__init__.py, 8.4.190", "all it does by itself"),
+    Switch("YOLO_OFFLINE", "true", "ultralytics", "ultralytics/utils/__init__.py, 8.4.190", "all automatic requests"),
     Switch(
         "PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK",
         "True",
         "paddlex, paddleocr",
         "paddlex/utils/flags.py, 3.7.2",
-        "looking for a hub that answers",
+        "search for a reachable hub",
     ),
     Switch("WANDB_MODE", "offline", "wandb", "wandb/env.py, 0.31.0", "uploads of runs"),
     Switch("WANDB_ERROR_REPORTING", "false", "wandb", "wandb/env.py, 0.31.0", "error reports"),
@@ -63,7 +63,7 @@ KNOWN = (
         "true",
         "litellm",
         "litellm/litellm_core_utils/offline_mode.py, 1.110.2",
-        "all it fetches by itself",
+        "all automatic downloads",
     ),
     Switch("CREWAI_DISABLE_TELEMETRY", "true", "crewai", "crewai_core/telemetry.py, 1.15.30"),
     Switch("MEM0_TELEMETRY", "False", "mem0ai", "mem0/memory/telemetry.py, 2.2.1"),
@@ -80,17 +80,17 @@ _OWN = ("localhost", "127.0.0.1", "::1")
 
 
 def offline(environ: Mapping[str, str]) -> dict[str, str]:
-    """Switch everything off line, and let the app reach itself past any proxy (gradio asks its own page)."""
+    """Return `environ` with all libraries offline, and no proxy for localhost (gradio requests its own page)."""
     return {**direct(environ), **SWITCHES}
 
 
 def direct(environ: Mapping[str, str]) -> dict[str, str]:
-    """Let the app reach this machine itself past any proxy."""
+    """Return `environ` with no proxy for localhost."""
     names = [name for name in environ.get("NO_PROXY", environ.get("no_proxy", "")).split(",") if name.strip()]
     names += [name for name in _OWN if name not in names]
     return {**environ, "NO_PROXY": ",".join(names), "no_proxy": ",".join(names)}
 
 
 def online(environ: Mapping[str, str], without: frozenset[str] = frozenset()) -> dict[str, str]:
-    """Switch nothing off, as in a new container; leave the variables `without` out too."""
+    """Return `environ` without the offline switches, as in a new container, and without the variables `without`."""
     return {name: value for name, value in environ.items() if name not in SWITCHES and name not in without}

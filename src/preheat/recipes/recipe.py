@@ -1,4 +1,4 @@
-"""Recipe: what an app needs, where it looks for it, and how it starts."""
+"""Recipe: the models that an app needs, where it expects them, and how it starts."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +15,11 @@ FILE_NAME = "preheat.toml"
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A model that an app loads: which of its files, and in which layout it looks for them.
+    """A model that an app loads: its ref, the files needed, and the layout in which the app expects them.
 
-    `same` names repositories that hold the same bytes elsewhere; digests decide. `to` gives files and folders other
-    names in the view. `asked_as` is the branch or tag that the app asks for, where a lock has pinned `ref` since;
-    `locked`, which files the lock says that it needs, by their digests: all of them, unless the lock is `partly` one.
+    `same` lists other repositories with the same files, verified by digest. `to` renames files and folders in the
+    view. After a lock has pinned `ref` to a commit, `asked_as` is the branch or tag that the app requests, and `locked`
+    contains the files with their digests: all files, or only some of them if `partly`.
     """
 
     ref: Ref
@@ -37,8 +37,8 @@ class Need:
 class Recipe:
     """An app: `command` starts it, `ready` probes it, `first` is its first real use, `folder` is its `{dir}`.
 
-    `about` says for people what it is; `verified`, what of it was checked and how, and "no" when nothing was. `makes`
-    are paths of what its first start makes for itself, to be quicker later. `path` is the file it was read from.
+    `about` is a description for people. `verified` states how the recipe was checked, or "no". `makes` lists paths of
+    files that the app's first start creates, to speed up later starts. `path` is the file that it was read from.
     """
 
     name: str
@@ -80,27 +80,27 @@ class _RecipeDocument(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def names_recipe(words: str) -> bool:
-    """Whether `words` name a recipe, and not a model: a TOML file, there or not, or a folder with a preheat.toml."""
+    """Return whether `words` name a recipe, not a model: a `.toml` path, existing or not, or a folder with a recipe."""
     try:
         return words.endswith(".toml") or Path(words, FILE_NAME).is_file()
     except OSError:
-        return False  # no path could be like that
+        return False  # not a valid path
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a preheat.toml, with `{dir}` made its folder. Raise UsageError that names the file and the mistake."""
+    """Read a preheat.toml, with its folder for `{dir}`. Raise UsageError with the file and the mistake."""
     try:
         path = path / FILE_NAME if path.is_dir() else path
         body = read_body(path)
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"there is no recipe at {path}", hint="name a preheat.toml, or say what to start: preheat run -- CMD"
+            f"there is no recipe at {path}", hint="pass the path of a preheat.toml, or a command: preheat run -- CMD"
         ) from error
     return understand(path, body, path.absolute().parent)
 
 
 def understand(path: Path, body: bytes, folder: Path) -> Recipe:
-    """Make a recipe of `body`, the content of `path`, with `folder` for its `{dir}`. Raise UsageError as above."""
+    """Parse `body`, the content of `path`, with `folder` for its `{dir}`. Raise UsageError as `read_recipe` does."""
     document = read_form(path, body, _RecipeDocument)
     app = document.app
     try:
@@ -128,19 +128,19 @@ def understand(path: Path, body: bytes, folder: Path) -> Recipe:
 
 
 def is_app_name(words: str) -> bool:
-    """Whether an app can be called so: it names folders in the library."""
+    """Return whether `words` are valid as an app's name; it is used as a folder name in the library."""
     return bool(words) and "/" not in words and not words.startswith(".")
 
 
 def _check(app: _App) -> None:
     if unfit := _unfit(app):
-        raise Misread(f"{unfit!r} cannot be given to a program: no NUL; no = in a variable's name", ("app",))
+        raise Misread(f"{unfit!r} contains NUL, or is an invalid variable name", ("app",))
     if not is_app_name(app.name):
         raise Misread(f"{app.name!r} is not an app's name: letters, digits and dashes", ("app", "name"))
 
 
 def _unfit(app: _App) -> str | None:
-    """Find a word that execve(2) cannot take."""
+    """Return a word that execve(2) does not accept, or None."""
     words = (app.name, app.ready, app.first, *app.command, *app.env, *app.env.values())
     return next((word for word in words if "\0" in word), None) or next(
         (name for name in app.env if not name or "=" in name), None

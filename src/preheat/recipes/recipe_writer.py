@@ -12,7 +12,7 @@ _IN_ONE_LINE = 3
 
 
 def recipe_text(recipe: Recipe, remarks: Sequence[str] = ()) -> str:
-    """Write `recipe` as a preheat.toml in its folder, which reads back as the same recipe; `remarks` are comments."""
+    """Return the text of a preheat.toml that parses to the same recipe; `remarks` become comments at its top."""
     document = tomlkit.document()
     for remark in remarks:
         document.add(tomlkit.comment(_one_line(remark)))

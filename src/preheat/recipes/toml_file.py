@@ -23,7 +23,7 @@ _KEY = re.compile(rf"[ \t]*({_NAMES})[ \t]*=")
 
 
 class Misread(Exception):
-    """A mistake at a place: `where` are the keys and indices that lead there."""
+    """A mistake in a document; `where` is its path of keys and indices."""
 
     def __init__(self, message: str, where: Where) -> None:
         super().__init__(message)
@@ -32,7 +32,7 @@ class Misread(Exception):
 
 
 def read_body(path: Path) -> bytes:
-    """Return the content of a regular file; a FIFO or a device is not waited for. Raise OSError for anything else."""
+    """Return the content of a regular file. Raise OSError for anything else, without waiting for a FIFO or device."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -41,9 +41,9 @@ def read_body(path: Path) -> bytes:
 
 
 def read_form(path: Path, body: bytes, form: type[_Words]) -> _Words:
-    """Read `body`, the content of `path`, as `form`. Raise UsageError that names file, line and mistake."""
+    """Parse `body`, the content of `path`, as `form`. Raise UsageError with the file, line and mistake."""
     if len(body) > LARGEST:
-        raise UsageError(f"{path} has {len(body)} bytes, and {LARGEST} are read at most", hint="is it the right file?")
+        raise UsageError(f"{path} is larger than {LARGEST} bytes", hint="is it the right file?")
     try:
         return msgspec.toml.decode(body, type=form)
     except msgspec.ValidationError as error:
@@ -53,20 +53,20 @@ def read_form(path: Path, body: bytes, form: type[_Words]) -> _Words:
             where = (*where, unknown[1])
         raise mistake(path, body, Misread(message, where)) from error
     except RecursionError as error:
-        raise UsageError(f"{path} is nested too deeply", hint="its form is in docs/recipes.md") from error
+        raise UsageError(f"{path} is nested too deeply", hint="see docs/recipes.md for the format") from error
     except ValueError as error:
-        # The TOML parser says the line itself; a number of too many digits, what is wrong with it.
-        raise UsageError(f"{path}: {error}", hint="its form is in docs/recipes.md") from error
+        # The TOML parser's message has the line; that for a number with too many digits has the reason only.
+        raise UsageError(f"{path}: {error}", hint="see docs/recipes.md for the format") from error
 
 
 def mistake(path: Path, body: bytes, found: Misread) -> UsageError:
-    """Word a mistake with its file and line."""
+    """Return a UsageError for the mistake, with its file and line."""
     line = line_of(body.decode("utf-8", "replace"), found.where)
-    return UsageError(f"{path}:{line}: {found.message}", hint="its form is in docs/recipes.md")
+    return UsageError(f"{path}:{line}: {found.message}", hint="see docs/recipes.md for the format")
 
 
 def line_of(text: str, where: Where) -> int:
-    """Say on which line (from 1) `where` is, or what holds it as nearly as can be told."""
+    """Return the line (from 1) of `where`, or of the closest enclosing table or key that can be found."""
     best, best_depth = 1, 0
     table: Where = ()
     counts: dict[Where, int] = {}
@@ -83,14 +83,14 @@ def line_of(text: str, where: Where) -> int:
         else:
             continue
         depth = _common(place, where)
-        # A place deeper than asked for belongs to it as well, but says less than its own line.
+        # Of equal depths, keep the first line: it is that of `where` itself, not of a place inside it.
         if depth > best_depth:
             best, best_depth = number, depth
     return best
 
 
 def _resolved(names: Where, counts: dict[Where, int]) -> Where:
-    """Put into the path of a table which of many tables it lies in: `needs.to` after the second is `needs[1].to`."""
+    """Add the indices of arrays of tables to a path: `needs.to` after the second `[[needs]]` is `needs[1].to`."""
     place: Where = ()
     for name in names[:-1]:
         place = (*place, name)
@@ -113,6 +113,6 @@ def _parts(names: str) -> Where:
 
 
 def _where(place: str) -> Where:
-    """Read msgspec's `$.needs[0].to[...]`."""
+    """Parse the path in msgspec's messages: `$.needs[0].to[...]`."""
     steps = re.findall(r"\.([^.\[\]]+)|\[(\d+)\]", place)
     return tuple(int(index) if index else name for name, index in steps)

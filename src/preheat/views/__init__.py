@@ -1,1 +1,1 @@
-"""The library in the layouts that other programs expect, without a second copy."""
+"""Views: the library's files in the layouts that other programs expect, without a second copy."""

@@ -14,7 +14,7 @@ from preheat.core.errors import LibraryError, UsageError
 from preheat.disk.temporary_file import beside, lock, put, tidy
 
 REFLINK, HARDLINK, SYMLINK, COPY = "reflink", "hardlink", "symlink", "copy"
-# What `--link` takes, and the ways that each tries in turn.
+# The values of `--link`, each with the ways to try in order.
 WAYS = {
     "auto": (REFLINK, HARDLINK, SYMLINK, COPY),
     REFLINK: (REFLINK,),
@@ -23,10 +23,10 @@ WAYS = {
     COPY: (COPY,),
 }
 AUTO = WAYS["auto"]
-# For an app that is kept from writing the library's folder: a hard link would lead it around that.
+# For an app that must not write to the library: a hard link would let it change a blob.
 SHIELDED = (REFLINK, SYMLINK, COPY)
 _FICLONE = 0x40049409  # linux/fs.h: share the source's extents, copy-on-write
-# What filesystems say to a kind of link that they do not have: another way may work.
+# Errors of filesystems that do not support a kind of link; another way may work.
 _NOT_THIS_WAY = frozenset(
     (
         errno.EXDEV,
@@ -39,12 +39,12 @@ _NOT_THIS_WAY = frozenset(
         errno.EBADF,
     )
 )
-# How exactly times are kept: to 100 ns by some filesystems; by FAT and its kin to 10 ms, or even seconds.
+# Resolution of timestamps: 100 ns on some filesystems; on FAT and similar ones 10 ms, or even 2 s.
 _FINE_NS, _COARSE_NS, _COARSEST_NS = 1_000, 10_000_000, 2_000_000_000
 
 
 def read_ways(word: str) -> tuple[str, ...]:
-    """Say which ways to link a word of `--link` means, the first that works counting; raise UsageError for none."""
+    """Return the ways that a `--link` value stands for, in the order to try them; raise UsageError if it is unknown."""
     ways = WAYS.get(word)
     if ways is None:
         raise UsageError(f"{word!r} is not a way to link", hint=", ".join(WAYS))
@@ -52,10 +52,10 @@ def read_ways(word: str) -> tuple[str, ...]:
 
 
 def link(blob: Path, at: Path, ways: Sequence[str] = AUTO) -> str | None:
-    """Put `blob` at `at`, whose folder exists, in the first of `ways` that works; say which, None if it was so before.
+    """Link `blob` at `at` in the first of `ways` that works; return that way, or None if it was linked already.
 
-    Whatever else lies there is replaced in one step. A copy or reflink is a file of its own, which its owner may
-    write; it counts as the blob's while size and time of change are the blob's. Raise LibraryError when no way works.
+    The folder of `at` must exist. Any other file at `at` is replaced atomically. A copy or reflink is a separate,
+    writable file; while it has the blob's size and mtime, it counts as linked. Raise LibraryError if no way works.
     """
     if stands(blob, at, ways):
         return None
@@ -74,12 +74,12 @@ def link(blob: Path, at: Path, ways: Sequence[str] = AUTO) -> str | None:
 
 
 def stands(blob: Path, at: Path, ways: Sequence[str]) -> bool:
-    """Whether what lies at `at` is `blob` in one of `ways` already. Costs two or three stat(2)."""
+    """Return whether `blob` is linked at `at` in one of `ways` already. Costs two or three stat(2) calls."""
     return not _there(blob, at).isdisjoint(ways)
 
 
 def trial(blob: Path, folder: Path, ways: Sequence[str] = AUTO) -> str:
-    """Say which of `ways` works in `folder`, which is as it was afterwards. Raise OSError when none does."""
+    """Return the first of `ways` that works in `folder`, leaving no file behind. Raise OSError if none does."""
     tidy(folder / "preheat")
     aside = beside(folder / "preheat")
     try:
@@ -95,7 +95,7 @@ def trial(blob: Path, folder: Path, ways: Sequence[str] = AUTO) -> str:
 
 
 def _there(blob: Path, at: Path) -> set[str]:
-    """Say which links what is at `at` could be; a reflink cannot be told from a copy."""
+    """Return the kinds of link that `at` can be; a reflink looks the same as a copy."""
     try:
         theirs, ours = at.lstat(), blob.stat()
         if stat.S_ISLNK(theirs.st_mode):

@@ -1,4 +1,4 @@
-"""Names: files under names that differ from those in their repository."""
+"""Names: rename a snapshot's files for a view."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -8,7 +8,7 @@ from preheat.core.snapshot import File, Snapshot
 
 
 def by_last_name(snapshot: Snapshot, files: Iterable[File]) -> dict[str, File]:
-    """Name files by the last segment of their paths; raise LibraryError when two files want one name."""
+    """Map the last segment of each path to its file; raise LibraryError if two different files have the same name."""
     named: dict[str, File] = {}
     for file in files:
         name = file.path.rpartition("/")[2]
@@ -22,10 +22,10 @@ def by_last_name(snapshot: Snapshot, files: Iterable[File]) -> dict[str, File]:
 
 
 def renamed(snapshot: Snapshot, to: Mapping[str, str]) -> Snapshot:
-    """Give files other paths: a key names a file, or, with `/` at its end, a folder and all below it.
+    """Return the snapshot with its files renamed as `to` says.
 
-    The longest key that fits a file counts; `""` for a folder is the top. Raise UsageError for a key that nothing
-    fits, and for paths that cannot be.
+    A key is a file's path, or a folder's with `/` at its end; the longest matching key applies. The value `""` moves
+    a folder's files to the top. Raise UsageError if a key matches no file, or a new path is invalid or not unique.
     """
     for key in to:
         if not any(_fits(key, file.path) for file in snapshot.files):
@@ -35,9 +35,7 @@ def renamed(snapshot: Snapshot, to: Mapping[str, str]) -> Snapshot:
     try:
         return replace(snapshot, files=tuple(_renamed(file, to) for file in snapshot.files))
     except IntegrityError as error:
-        raise UsageError(
-            f"to: {error.message}", hint="two files cannot have one path, and none may leave its folder"
-        ) from error
+        raise UsageError(f"to: {error.message}", hint="new paths must be unique and inside the view") from error
 
 
 def _renamed(file: File, to: Mapping[str, str]) -> File:

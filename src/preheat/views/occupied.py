@@ -1,4 +1,4 @@
-"""Occupied: whether a view may replace what is at a path now; pure, reads no file."""
+"""Occupied: decide whether a view may replace the file at a path; pure, reads no file."""
 
 import enum
 import itertools
@@ -12,20 +12,20 @@ from preheat.views.path_state import PathState
 
 
 class PlaceVerdict(enum.Enum):
-    """What to do about a path: place there, leave what lies there, or ask."""
+    """The state of a path: free, placed by preheat, or the user's; decides whether the view replaces the file."""
 
-    FREE = "nothing lies there"
-    OURS = "preheat placed it, and nobody changed it"
-    SAME = "it is the user's, with the same bytes"
-    KEPT = "it is the user's, and they said to keep it"
-    OTHER = "it is the user's, with other bytes"
-    CHANGED = "preheat placed it, and it was changed since"
-    UNREAD = "only its bytes can tell"
+    FREE = "the path is free"
+    OURS = "preheat placed the file, and it is unchanged"
+    SAME = "the user's file, with the same bytes"
+    KEPT = "the user's file, to be kept"
+    OTHER = "the user's file, with other bytes"
+    CHANGED = "preheat placed the file, and it has been changed since"
+    UNREAD = "undecided until the file is read"
 
 
 @dataclass(frozen=True, slots=True)
 class KnownBlobs:
-    """What the library's blobs say about a file: whether it is a hard link to the wanted one, or to any."""
+    """Whether a file is a hard link to a blob: the `wanted` one, the one of its newest fitting mark, or `any`."""
 
     wanted: bool = False
     marked: bool = False
@@ -39,11 +39,11 @@ def judge(
     blobs: KnownBlobs = KnownBlobs(),
     content: Set[Digest] | None = None,
 ) -> PlaceVerdict:
-    """Decide what stands at a path where `wanted` is to be.
+    """Return the state of a path where a view needs the file `wanted`.
 
-    `marks` are those of the path, the newest first; `blobs.marked` says that the file is a hard link to the blob that
-    the newest mark which fits names. `content` are the digests of its bytes, None while they have not been read: then
-    UNREAD is returned where they are needed. See `algorithms` for which.
+    `marks` are the path's marks, newest first. `blobs.marked` means that the file is a hard link to the blob named by
+    the newest fitting mark. `content` contains the digests of the file's bytes, by the algorithms that `algorithms`
+    returns; with None, the verdict is UNREAD if the digests are needed.
     """
     if sight.look is None:
         return PlaceVerdict.OTHER if sight.blocked is not None else PlaceVerdict.FREE
@@ -60,25 +60,25 @@ def judge(
 
 
 def fitting(sight: PathState, marks: Sequence[Mark]) -> Mark | None:
-    """Return the newest mark that a file looks like, its time of change apart."""
+    """Return the newest mark that fits the file when ctime is ignored; None if none does."""
     look = sight.look
     return next((mark for mark in marks if look is not None and mark.look.resembles(look)), None)
 
 
 def algorithms(sight: PathState, wanted: File, marks: Sequence[Mark]) -> frozenset[str]:
-    """Say by which algorithms a file has to be hashed, so that `judge` can decide."""
+    """Return the hash algorithms whose digests `judge` needs for this file."""
     mark = fitting(sight, marks)
     named = [wanted.digest, *_begun(marks), *([mark.digest] if mark is not None else [])]
     return frozenset(digest.algorithm for digest in named)
 
 
 def _begun(marks: Sequence[Mark]) -> list[Digest]:
-    """Name what was about to be placed when a process ended; it may lie there by now."""
+    """Return the digests of files whose placing was interrupted; one of them may be at the path."""
     return [mark.digest for mark in itertools.takewhile(lambda mark: mark.word == BEGUN, marks)]
 
 
 def _known(mark: Mark, wanted: File) -> PlaceVerdict | None:
-    """Decide by a mark alone, if it says which bytes the file has."""
+    """Decide by the mark alone, or return None if the file's bytes must be read."""
     if mark.word == OURS:
         return PlaceVerdict.OURS
     return PlaceVerdict.SAME if mark.word == THEIRS and mark.digest == wanted.digest else None
@@ -90,7 +90,7 @@ def _by_content(
     mark = fitting(sight, marks)
     ours = mark is not None and mark.word == OURS
     look = sight.look
-    assert look is not None, "something lies there"
+    assert look is not None, "the path exists"
     begun = [] if sight.target else _begun(marks)
     if sight.regular and (look.size == wanted.size or ours or begun) and not _is_other(mark, wanted):
         if content is None:
@@ -102,16 +102,16 @@ def _by_content(
             return PlaceVerdict.OURS
     if next((one.word for one in marks if one.look != Look()), "") == KEPT:
         return PlaceVerdict.KEPT
-    # Before there were marks, views were made of hard links; what was adopted since has one.
+    # Views made before marks existed contain hard links without a mark; adopted files do have a mark.
     if blobs.any and not marks:
         return PlaceVerdict.OURS
     return PlaceVerdict.CHANGED if any(one.word == OURS for one in marks) else PlaceVerdict.OTHER
 
 
 def _is_other(mark: Mark | None, wanted: File) -> bool:
-    """Whether a mark already says that the file has other bytes."""
+    """Return whether a mark already proves that the file has other bytes."""
     if mark is None or mark.word not in (THEIRS, KEPT):
         return False
-    if mark.word == KEPT:  # its digest is the one that was not there
+    if mark.word == KEPT:  # its digest is of the file that was not placed
         return mark.digest == wanted.digest
     return mark.digest.algorithm == wanted.digest.algorithm and mark.digest != wanted.digest

@@ -1,4 +1,4 @@
-"""Path state: what is at a path where a view will have a file."""
+"""Path state: stat a path where a view will place a file."""
 
 import os
 import re
@@ -14,10 +14,10 @@ _BLOB = re.compile(rf".*/blobs/({SHA256}|{GIT_SHA1})/([0-9a-f]{{2}})/(\2[0-9a-f]
 
 @dataclass(frozen=True, slots=True)
 class PathState:
-    """What was seen at a path: `look` is that of the file itself, links followed; None where nothing lies there.
+    """The stat(2) facts of a path; `look` is None if the path does not exist.
 
-    `regular` says that it is a regular file, or leads to one; `target` is what a symlink says. `device` and `names` are
-    the file's filesystem and its number of hard links. `blocked` is a path above it that is no folder.
+    `look` is of the file itself, symlinks followed. `regular`: it is a regular file, or a symlink to one. `target` is
+    the symlink's target. `device` and `names` are st_dev and st_nlink. `blocked` is a parent path that is not a folder.
     """
 
     look: Look | None = None
@@ -29,7 +29,7 @@ class PathState:
 
     @property
     def blob(self) -> Digest | None:
-        """Name the blob of a library that a symlink leads to, there or not; nobody but preheat makes such links."""
+        """Return the digest of the blob that the symlink points to, even if dangling; only preheat makes these."""
         if (match := _BLOB.fullmatch(self.target)) is None or len(match[3]) not in (40, 64):
             return None
         if len(match[3]) != (64 if match[1] == SHA256 else 40):
@@ -38,7 +38,7 @@ class PathState:
 
 
 def see(path: Path) -> PathState:
-    """Look at a path. Costs one or two stat(2)."""
+    """Return the state of a path. Costs one or two stat(2) calls."""
     try:
         status = path.lstat()
         target = str(path.readlink()) if stat.S_ISLNK(status.st_mode) else ""

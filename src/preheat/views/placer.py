@@ -12,17 +12,17 @@ from preheat.disk.temporary_file import left, put, tidy
 from preheat.views.links import COPY, REFLINK, SYMLINK, link, stands
 from preheat.views.view_protocol import Alias, Before, BlobPath, Bytes, Piece, Placement, View, ViewNote
 
-EDITED_UP_TO = 1 << 20  # bytes; what people edit by hand is a configuration
+EDITED_UP_TO = 1 << 20  # bytes; files that people edit by hand are small, such as configurations
 
 
 def always(_: Path) -> bool:
-    """Say that preheat wrote what is there: a place of its own."""
+    """Return True: in a folder of preheat's own, preheat wrote every note."""
     return True
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What of a place stays as it is: the user's files with the same bytes, and other files that they want to keep."""
+    """Paths to leave as they are: the user's files with the `same` bytes, and other files `kept` at the user's wish."""
 
     same: Collection[Path] = field(default_factory=frozenset)
     kept: Collection[Path] = field(default_factory=frozenset)
@@ -32,9 +32,10 @@ class Left:
 
 
 def place(view: View, snapshot: Snapshot, blob_path: BlobPath, at: Path, *, whole: bool) -> Placement:
-    """Lay a snapshot out below `at`, a folder of preheat's own: whatever lies in the way is replaced.
+    """Place a snapshot below `at`, a folder of preheat's own: existing files are replaced.
 
-    All files must have blobs; `whole` if the commit has no others. Raise LibraryError where it cannot be placed.
+    All files must have blobs. `whole` means that the snapshot has all of the commit's files. Raise LibraryError if a
+    file cannot be placed.
     """
     placer = Placer(blob_path, view)
     placer.lay(view.layout(snapshot, at, whole=whole))
@@ -42,13 +43,13 @@ def place(view: View, snapshot: Snapshot, blob_path: BlobPath, at: Path, *, whol
 
 
 class Placer:
-    """Used for one placing of one view. What is right already is left as it is; `written` are notes that were not."""
+    """Places one view once. Correct files are left as they are; `written` lists the notes that were written."""
 
     def __init__(self, blob_path: BlobPath, view: View) -> None:
         self._blob_path = blob_path
         self._ways = tuple(view.ways)
         self._edited = view.edited
-        self._left: dict[Path, list[Path]] = {}  # by folder, what killed processes have left
+        self._left: dict[Path, list[Path]] = {}  # by folder: temporary files of killed processes
         self._names: dict[str, tuple[Path, File]] = {}
         self._links: Counter[str] = Counter()
         self._copied = 0
@@ -57,13 +58,13 @@ class Placer:
         self.written: list[Path] = []
 
     def stands(self, file: File, at: Path) -> bool:
-        """Whether a file's bytes are at `at` already, in a way that this view takes."""
+        """Return whether the file is linked at `at` already, in a way that this view accepts."""
         return stands(self._blob_path(file.digest), at, self._ways_of(file))
 
     def lay(self, pieces: Iterable[Piece], left: Left = Left(), is_ours: Callable[[Path], bool] = always) -> None:
-        """Place pieces in their order, but for what is `left`. Whatever else lies in the way is replaced.
+        """Place pieces in order, except at the paths in `left`; replace any other file that is in the way.
 
-        `is_ours` says of a note whether preheat wrote it. Raise LibraryError where a file cannot be placed.
+        `is_ours` returns whether preheat wrote the note at a path. Raise LibraryError if a file cannot be placed.
         """
         for piece in pieces:
             match piece:
@@ -77,7 +78,7 @@ class Placer:
                         self._note(piece, Before(read_note(piece.at), is_ours(piece.at), left.same))
 
     def put(self, file: File, at: Path) -> None:
-        """Put a file's bytes at `at`. Raise LibraryError when no way works, or its name is another's here."""
+        """Place a file at `at`. Raise LibraryError if no way to link works, or another file already has this name."""
         self._folder(at.parent)
         tidy(at, self._left[at.parent])
         self._require_own_name(file, at)
@@ -89,11 +90,11 @@ class Placer:
         if way == COPY:
             self._copied += file.size
         if way in self._ways and not self._is_edited(file):
-            # What worked once works for the rest: no need to hear every other way refused again.
+            # A way that worked once works for the other files too: try it first.
             self._ways = (way, *(other for other in self._ways if other != way))
 
     def point(self, at: Path, target: str) -> bool:
-        """Make `at` a symlink to `target`; whether symlinks can be had here at all."""
+        """Make `at` a symlink to `target`; return False if the filesystem has no symlinks."""
         self._folder(at.parent)
         tidy(at, self._left[at.parent])
         if at.is_symlink() and str(at.readlink()) == target:
@@ -107,13 +108,13 @@ class Placer:
         return True
 
     def write(self, at: Path, data: bytes) -> None:
-        """Make `at` a small file that holds `data`, in one step."""
+        """Write `data` to the file `at`, atomically."""
         self._folder(at.parent)
         tidy(at, self._left[at.parent])
         put(at, lambda aside: aside.write_bytes(data))
 
     def placement(self) -> Placement:
-        """Say what it came to."""
+        """Return the counts."""
         return Placement(dict(self._links), self._copied, self._leads)
 
     def _bytes(self, piece: Bytes, left: Left) -> None:
@@ -134,7 +135,7 @@ class Placer:
             self.written.append(note.at)
 
     def _ways_of(self, file: File) -> tuple[str, ...]:
-        """Say how a file may be linked: what people edit is a file of its own, where more than one way is allowed."""
+        """Return the ways to link a file; an edited file becomes a separate file where more than one way is allowed."""
         if self._is_edited(file):
             return tuple(way for way in (REFLINK, COPY) if way in self._ways)
         return self._ways
@@ -143,13 +144,13 @@ class Placer:
         return self._edited and len(self._ways) > 1 and COPY in self._ways and file.size <= EDITED_UP_TO
 
     def _require_own_name(self, file: File, at: Path) -> None:
-        """See that a filesystem that does not tell A from a does not make one file of two."""
+        """Raise LibraryError if two files would be one on a case-insensitive filesystem."""
         alike, other = self._names.setdefault(str(at).casefold(), (at, file))
         if alike == at or other.digest == file.digest:
             return
         if _one_name(alike, at):
             raise LibraryError(
-                f"{other.path} and {file.path} are one name on the filesystem of {at.parent}",
+                f"{other.path} and {file.path} have the same name on the case-insensitive filesystem of {at.parent}",
                 hint="choose one with --files, or another folder",
             )
 
@@ -160,7 +161,7 @@ class Placer:
 
 
 def read_note(at: Path) -> bytes | None:
-    """Read a small file; None if there is none, or something else."""
+    """Read a small regular file; return None if there is none or it cannot be read."""
     try:
         return None if at.is_symlink() or not at.is_file() else at.read_bytes()
     except OSError:
@@ -168,12 +169,12 @@ def read_note(at: Path) -> bytes | None:
 
 
 def _relative(at: Path, pointer: Path) -> str:
-    """Return what a symlink at `pointer` says to lead to `at`."""
+    """Return the relative target for a symlink at `pointer` to `at`."""
     return os.path.relpath(at, pointer.parent)
 
 
 def _one_name(alike: Path, at: Path) -> bool:
-    """Whether two paths that differ in case lead to one place: then only one of them is listed."""
+    """Return whether two paths that differ in case are the same file: then the folder lists only one of them."""
     level = next(level for level, parts in enumerate(zip(alike.parts, at.parts, strict=True)) if parts[0] != parts[1])
     folder = Path(*at.parts[:level])
     return at.parts[level] not in {path.name for path in folder.iterdir()} and (folder / at.parts[level]).exists()

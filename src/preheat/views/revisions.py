@@ -6,9 +6,9 @@ HUGGING_FACE_BRANCH, MODELSCOPE_BRANCH = "main", "master"
 
 
 def branch_for(ref: Ref, default: str) -> str:
-    """Say under which branch to place `ref` for clients whose default branch is `default`.
+    """Return the branch to place `ref` under, for clients whose default branch is `default`.
 
-    An app that names no revision asks for that one, be the ref pinned or another hub's; what was placed last is what
-    it gets.
+    An app that names no revision asks for the default branch, whether the ref is pinned or of another hub; it gets
+    the version that was placed last.
     """
     return default if ref.pinned or ref.revision == ref.branch else ref.revision

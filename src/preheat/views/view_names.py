@@ -1,4 +1,4 @@
-"""View names: a layout by the name that users type."""
+"""View names: look up a layout by the name that users type."""
 
 from preheat.core.errors import UsageError
 from preheat.views.layouts.flat import Flat
@@ -12,7 +12,7 @@ from preheat.views.view_protocol import View
 
 
 def choose_view(kind: str, ways: tuple[str, ...]) -> View:
-    """Choose a layout whose files are linked in the first of these ways that can be; raise UsageError if it is none."""
+    """Return the layout `kind`, to be linked in the first of `ways` that works; raise UsageError if it is unknown."""
     match kind:
         case "hf-cache":
             return HuggingFaceCache(ways)

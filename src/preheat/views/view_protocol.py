@@ -1,4 +1,4 @@
-"""View: the protocol of a layout: place a snapshot, and the environment variables that lead to it."""
+"""View: the protocol of a layout: the files to place, and the environment variables that point to them."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ BlobPath = Callable[[Digest], Path]
 
 @dataclass(frozen=True, slots=True)
 class Bytes:
-    """A file's bytes, at `at`.
+    """A file of the snapshot, placed at `at`.
 
-    `pointer` is where clients look for it, if that is elsewhere: a relative symlink to `at`, or the file itself where
-    there are no symlinks. A file that `yields` gives way to another version's at the same path.
+    `pointer` is the path that clients open, if it differs: a relative symlink to `at`, or the file itself on a
+    filesystem without symlinks. If `yields` is true, another version's file at the same path takes precedence.
     """
 
     at: Path
@@ -35,9 +35,9 @@ class Alias:
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What is in the place of a note: its `body`, None if there is none, and whether preheat wrote it.
+    """The content of a note before placing: its `body`, None if it does not exist, and whether preheat wrote it.
 
-    `theirs` are the user's own files of the view, which stay as they are.
+    `theirs` are the user's own files in the view, which are not replaced.
     """
 
     body: bytes | None
@@ -49,8 +49,9 @@ class Before:
 class ViewNote:
     """A small file that the layout's client reads and writes, at `at`.
 
-    `settle` returns what should be there, or None where what somebody else wrote contradicts that. A note `of` a file
-    says nothing about another file at that path. Of two notes that are `single`, with one path, the last counts.
+    `settle` returns the content to write, or None if it conflicts with content that preheat did not write. `of` is the
+    file that the note describes; the note is not written if the user keeps another file at that path. Of two `single`
+    notes with the same path, the last one is written.
     """
 
     at: Path
@@ -64,9 +65,9 @@ Piece = Bytes | Alias | ViewNote
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What placing came to: how many files were linked in which way, and how many bytes had to be copied.
+    """The counts of a placing: files by way of linking, and bytes copied.
 
-    What was in place already counts nowhere; `leads` says whether any of it, new or not, is a symlink to a blob.
+    Files that were in place already are not counted. `leads`: at least one file, new or not, is a symlink to a blob.
     """
 
     links: Mapping[str, int]
@@ -75,21 +76,22 @@ class Placement:
 
 
 class View(Protocol):
-    """One layout: a pure description of what lies where, which `placer.lay` carries out."""
+    """One layout: a pure description of its files, which `Placer.lay` places."""
 
     kind: str
     renames: bool
-    """Whether files may have other names here than in their repository."""
+    """Whether files in the view may have other names than in their repository."""
     edited: bool
-    """Whether people edit small files in it, which are copied then, so that no edit reaches the library."""
+    """Whether people edit small files in it; these are copied, to keep edits out of the library."""
     ways: Sequence[str]
-    """The ways to link, the first that works counting."""
+    """The ways to link, in the order to try them."""
 
     def layout(self, snapshot: Snapshot, at: Path, *, whole: bool) -> tuple[Piece, ...]:
-        """Return what lies below `at` for the snapshot's files; `whole` if the commit has no others.
+        """Return the pieces of the snapshot below `at`, in the order to place them.
 
-        In the order in which it is to be placed. Raise LibraryError where the layout cannot have them.
+        `whole` means that the snapshot has all of the commit's files. Raise LibraryError if the layout does not
+        support them.
         """
 
     def environ(self, at: Path) -> dict[str, str]:
-        """Say which variables make the layout's own client look below `at`."""
+        """Return the variables that make the layout's own client look below `at`."""

@@ -1,1 +1,1 @@
-"""One file a verb: its options as arguments of the verb's story."""
+"""One file per verb: convert its options, call the verb, and print the result."""

@@ -16,18 +16,18 @@ _HOW = {
     WRITTEN: "written",
     SENT: "sent",
     SHARED: "shared by reflink",
-    HERE: "there already",
-    MOUNTED: "there already, in another repository",
+    HERE: "existed already",
+    MOUNTED: "mounted from another repository",
 }
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
-    """Do what `preheat build` says."""
+    """Run `preheat build`; return the exit status."""
     if options.check:
         return _check(options, wiring)
     if not options.base or not (options.output or options.dockerfile):
         raise UsageError(
-            "a base and a place for the image are needed", hint="--base IMAGE --output WHERE; --base scratch for none"
+            "--base and --output are required", hint="--base IMAGE --output WHERE, or --base scratch for an empty base"
         )
     terms = _terms(options)
     if options.dockerfile:
@@ -61,7 +61,7 @@ def _check(options: argparse.Namespace, wiring: Wiring) -> int:
     ready = "" if checked.ready_s is None else f", ready after {say_seconds(checked.ready_s)} without a network"
     image = str(read_place(options.check))
     figures = {"image": image, "files": checked.files, "ready_s": checked.ready_s}
-    wiring.console.done(figures, f"{checked.files} files are as the lock in {image} says{ready}")
+    wiring.console.done(figures, f"{checked.files} files match the lock in {image}{ready}")
     return 0
 
 

@@ -17,7 +17,7 @@ _MANY = 64
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
-    """Do what `preheat doctor` says."""
+    """Run `preheat doctor`; return the exit status."""
     recipe = wiring.recipe(options.app) if options.app or Path(FILE_NAME).is_file() else None
 
     def line_of(source: PullSource, snapshot: Snapshot) -> Line:
@@ -25,7 +25,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
     config = wiring.config
     surgery = Surgery(wiring.sources, line_of, config.environ, options.app or "", config.ca_file)
-    # The certificates are one of the things to be looked at, and no reason to stop.
+    # doctor checks the certificates too, so a missing file must not end it here.
     if config.ca_file is not None and not config.ca_file.is_file():
         wiring.config = replace(config, ca_file=None)
     symptoms, found = doctor(recipe, wiring.library, surgery, wiring.console)
@@ -36,7 +36,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
 def _said(found: list[Remedy]) -> str:
     if not found:
-        return "nothing was found that would make a start sooner"
+        return "found nothing that would speed up a start"
     lines = []
     for remedy in found:
         seconds = "blocks" if remedy.seconds is None else say_seconds(remedy.seconds)

@@ -12,7 +12,7 @@ from preheat.verbs.lock import Moved, keep_lock, moved, pin
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
-    """Do what `preheat lock` says."""
+    """Run `preheat lock`; return the exit status."""
     recipe = wiring.unlocked_recipe(options.app)
     path = lock_path(recipe)
     before = read_lock(path)
@@ -31,7 +31,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
 
 def _check(recipe: Recipe, before: Lock | None, options: argparse.Namespace, wiring: Wiring) -> int:
-    """Say what has moved, here and upstream; write nothing."""
+    """Report changes of the recipe and upstream since the lock; write nothing. Raise CheckFailed if there are any."""
     again = f"preheat lock {options.app}" if options.app else "preheat lock"
     path = lock_path(recipe)
     if before is None:
@@ -41,7 +41,7 @@ def _check(recipe: Recipe, before: Lock | None, options: argparse.Namespace, wir
     lines = [*stale, *(_said(one) for one in changes)]
     wiring.console.done({"lock": str(path), "stale": stale, **_facts(now, changes)}, "\n".join(lines))
     if lines:
-        raise CheckFailed(f"{path} is not what is there now", hint=f"{again}, to take that")
+        raise CheckFailed(f"{path} is out of date", hint=f"{again} updates it")
     return 0
 
 

@@ -23,15 +23,15 @@ from preheat.mirror.status.access_log import AccessLog
 from preheat.mirror.upstream.pull_through import Remembering
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
 
-# Of each connection's thread: 512 of them fit where address space is limited (ulimit -v).
+# Bytes of stack per connection thread, so that 512 threads fit into a limited address space (ulimit -v).
 _STACK = 1 << 20
-# A bare number below this is most likely meant in gigabytes.
+# Bytes. A smaller number without a unit is most likely meant in gigabytes.
 _SMALLEST_CAP = 1_000_000
 _LONGER_S = 15.0
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
-    """Do what `preheat mirror` says."""
+    """Run `preheat mirror`; return the exit status."""
     threading.stack_size(_STACK)
     folders = dict(_folder_words(words) for words in options.folder)
     pace = read_size(options.pace) if options.pace else None
@@ -52,7 +52,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         wiring.console(Noted("cap", error.message))
 
     patience = replace(WHILE_CLIENTS_WAIT, lasting_s=wiring.patience.lasting_s)
-    # The fetch gives up by itself before that, unless another process has it.
+    # The download itself gives up earlier, unless another process is downloading the file.
     silence_s = max(patience.lasting_s, wiring.settings.connect_s + wiring.settings.read_s) + _LONGER_S
     house = House(
         settings, _limits(options), _cap(options), trouble, remembering, patience, silence_s=silence_s, hosts=hosts
@@ -70,9 +70,9 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
                 server.secure(settings.tls)
             if log is not None:
                 log.reopen()
-            said = "tokens, rules and certificate were read anew, and the access log opened anew"
+            said = "tokens, rules and certificate reloaded, access log reopened"
         except PreheatError as error:
-            said = f"as before, for {error.message}"
+            said = f"failed, settings unchanged: {error.message}"
         wiring.console(Noted("reload", said))
 
     server = mirror(read_address(options.listen), wiring.library, Shelf(folders), tell, pace, upstreams, house)
@@ -83,13 +83,13 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         if options.tls_self_signed:
             wiring.console(Noted("clients trust", f"SSL_CERT_FILE={place(wiring.state)}"))
         server.wait()
-    # A second Ctrl-C, or SIGTERM, waits no longer.
+    # A second Ctrl-C or SIGTERM ends the grace period.
     with contextlib.suppress(KeyboardInterrupt):
         server.stop(grace_s)
     if log is not None:
         log.close()
     if server.failed is not None:
-        raise PreheatError(f"{server.url} cannot be listened on any more: {server.failed}", hint="start it again")
+        raise PreheatError(f"the mirror stopped listening on {server.url}: {server.failed}", hint="restart it")
     wiring.console.done({"url": server.url}, "")
     return 0
 
@@ -107,7 +107,7 @@ def _words(options: argparse.Namespace, wiring: Wiring) -> Words:
 def _tls(options: argparse.Namespace, wiring: Wiring) -> Callable[[], ssl.SSLContext] | None:
     if bool(options.tls_cert) != bool(options.tls_key) or (options.tls_cert and options.tls_self_signed):
         raise UsageError(
-            "a certificate and its key, or one made here",
+            "--tls-cert needs --tls-key, and excludes --tls-self-signed",
             hint="--tls-cert FILE --tls-key FILE, or --tls-self-signed",
         )
     if options.tls_cert:
@@ -119,7 +119,7 @@ def _tls(options: argparse.Namespace, wiring: Wiring) -> Callable[[], ssl.SSLCon
 
 def _limits(options: argparse.Namespace) -> ServerLimits:
     if not 1 <= options.max_connections <= 65_536:
-        raise UsageError(f"{options.max_connections} connections cannot be had", hint="--max-connections 1 to 65536")
+        raise UsageError("--max-connections must be between 1 and 65536", hint="--max-connections 512")
     return ServerLimits(connections=options.max_connections)
 
 
@@ -128,7 +128,7 @@ def _cap(options: argparse.Namespace) -> int:
         return 0
     cap = read_size(options.size_cap)
     if not cap:
-        raise UsageError("a library of no bytes holds nothing", hint="--size-cap 200G")
+        raise UsageError("--size-cap must be greater than 0", hint="--size-cap 200G")
     if cap < _SMALLEST_CAP and options.size_cap.strip().isdigit():
         raise UsageError(
             f"--size-cap {options.size_cap} is {cap} bytes, too few for any model", hint=f"--size-cap {cap}G"
@@ -139,7 +139,7 @@ def _cap(options: argparse.Namespace) -> int:
 def _folder_words(words: str) -> tuple[str, Path]:
     name, equals, folder = words.partition("=")
     if not equals or not Path(folder).is_dir():
-        raise UsageError(f"{words!r} names no repository and folder", hint="--folder owner/name=DIR")
+        raise UsageError(f"{words!r} is not a repository and an existing folder", hint="--folder owner/name=DIR")
     return name, Path(folder).absolute()
 
 

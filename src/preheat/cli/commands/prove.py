@@ -21,11 +21,11 @@ from preheat.proof.start.timeline import CONDITIONS
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
-    """Do what `preheat prove` says."""
-    # A service's stop too removes what the proof has laid out.
+    """Run `preheat prove`; return the exit status."""
+    # SIGTERM ends the process by an exception, so that the proof removes its temporary files.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     recipe = wiring.recipe(options.app)
-    # All that could be mistyped is read before an hour is spent.
+    # Parse all options first: the runs can take an hour.
     proof = Proof(
         rounds=options.runs,
         conditions=_conditions(options.conditions),
@@ -44,7 +44,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     try:
         reasons = _reasons(report, criteria, older)
     except PreheatError as error:
-        # The figures took an hour, and are as good without the comparison.
+        # Print the figures even if the comparison fails: they took an hour.
         reasons, unjudged = [error.message], error
     reasons += [] if options.allow_outbound else _outbound(report)
     said = table(report)
@@ -59,15 +59,15 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 def _imitated(options: argparse.Namespace) -> Imitated | None:
     if not options.hub_rate:
         if options.hub_rtt:
-            raise UsageError("a round trip alone imitates no hub", hint="--hub-rate 3M --hub-rtt 40ms")
+            raise UsageError("--hub-rtt needs --hub-rate", hint="--hub-rate 3M --hub-rtt 40ms")
         return None
     if options.endpoint:
-        raise UsageError("a hub is either imitated or asked", hint="--hub-rate, or --endpoint")
+        raise UsageError("--hub-rate and --endpoint exclude each other", hint="leave one of them out")
     return Imitated(read_size(options.hub_rate), read_seconds(options.hub_rtt or "0"))
 
 
 def _reasons(report: Report, criteria: list[Criterion], older: Older | None) -> list[str]:
-    """List why the proof is to fail, in words."""
+    """Return a sentence for each reason why the proof fails."""
     reasons = [f"{criterion.text} is true" for criterion in criteria if criterion.holds(report)]
     for change in compare(older, report) if older else ():
         if change.worse:
@@ -80,7 +80,7 @@ def _reasons(report: Report, criteria: list[Criterion], older: Older | None) -> 
 
 
 def _outbound(report: Report) -> list[str]:
-    """List the starts that were to be offline and were not, each with where it went."""
+    """Return a sentence for each offline start that made outbound attempts, with their targets."""
     return [
         f"a {one.condition} start made {one.traffic.outbound} outbound attempt{'s'[: one.traffic.outbound != 1]}: "
         + "; ".join(one.traffic.places)
@@ -89,7 +89,7 @@ def _outbound(report: Report) -> list[str]:
 
 
 def _writable(words: str) -> Path:
-    """Name the file to write, and see now that it can be: an hour later would be too late."""
+    """Return the absolute path of the report; raise UsageError now, before the runs, if it cannot be written."""
     path = Path(words).absolute()
     if path.is_dir() or not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
         raise UsageError(f"{path} cannot be written", hint="--report proof.html")
@@ -97,16 +97,18 @@ def _writable(words: str) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write the page aside, and name it when it is whole."""
+    """Write the report atomically."""
     tidy(path)
     try:
         put(path, lambda aside: aside.write_text(text, encoding="utf-8"))
     except OSError as error:
-        raise PreheatError(f"{path} cannot be written: {error.strerror}", hint="--report FILE, elsewhere") from error
+        raise PreheatError(
+            f"{path} cannot be written: {error.strerror}", hint="--report FILE, in another folder"
+        ) from error
 
 
 def _conditions(words: str) -> tuple[str, ...]:
     named = {word.strip() for word in words.split(",")}
     if not named <= set(CONDITIONS):
-        raise UsageError(f"{words!r} are not conditions", hint=f"--conditions {','.join(CONDITIONS)}")
+        raise UsageError(f"{words!r} contains an unknown condition", hint=f"--conditions {','.join(CONDITIONS)}")
     return tuple(condition for condition in CONDITIONS if condition in named)

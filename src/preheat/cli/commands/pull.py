@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
-    """Do what `preheat pull` says."""
+    """Run `preheat pull`; return the exit status."""
     views = [_view_words(words, wiring) for words in options.view]
     if options.dry_run:
         return _look_ahead(options, wiring)
@@ -35,7 +35,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
 
 def _look_ahead(options: argparse.Namespace, wiring: Wiring) -> int:
-    """Say what a pull would do, need by need; end with 5 if it would not fit."""
+    """Report the downloads that each need requires; raise NoSpace if they do not fit on the disk."""
     outlooks = look_ahead_all(options.what, wiring, options.files)
     missing, free = sum(one.missing for one in outlooks), min((one.free for one in outlooks), default=0)
     figures = {
@@ -47,8 +47,8 @@ def _look_ahead(options: argparse.Namespace, wiring: Wiring) -> int:
     wiring.console.done(figures, "\n".join(_outlook_words(one) for one in outlooks))
     if missing >= free:
         raise NoSpace(
-            f"{say_size(missing)} are to come, and {wiring.library.root} has room for {say_size(free)}",
-            hint="free some, or choose another place with --library",
+            f"needs {say_size(missing)}, but {wiring.library.root} has only {say_size(free)} free",
+            hint="free some disk space, or choose another folder with --library",
         )
     return 0
 
@@ -56,15 +56,15 @@ def _look_ahead(options: argparse.Namespace, wiring: Wiring) -> int:
 def _outlook_words(one: "Outlook") -> str:
     words = f"{one.ref} at {one.commit[:12]}: {say_size(one.size)} in {one.files} files"
     if not one.missing:
-        return f"{words}, all here"
-    words += f", {say_size(one.missing)} to come"
+        return f"{words}, all cached"
+    words += f", {say_size(one.missing)} to download"
     if one.rate is not None and one.seconds is not None:
-        words += f"; at the {say_size(one.rate)}/s of 8 connections just now, {say_seconds(one.seconds)}"
+        words += f"; about {say_seconds(one.seconds)} at {say_size(one.rate)}/s, measured with 8 connections"
     return words
 
 
 def _view_words(words: str, wiring: Wiring) -> "tuple[View, Path]":
     kind, equals, folder = words.partition("=")
     if not equals or not folder:
-        raise UsageError(f"{words!r} names no view and folder", hint="--view hf-cache=DIR")
+        raise UsageError(f"{words!r} is not a view and a folder", hint="--view hf-cache=DIR")
     return wiring.view(kind), Path(folder).absolute()

@@ -11,7 +11,7 @@ from preheat.recipes.recipe import Recipe
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
-    """Do what `preheat recipes` says."""
+    """Run `preheat recipes`; return the exit status."""
     if options.name is not None:
         if not is_built_in(options.name):
             raise UsageError(f"there is no built-in recipe {options.name!r}", hint="preheat recipes lists them")
@@ -31,13 +31,13 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
 
 def _locked(recipe: Recipe) -> str:
-    """Say which of its files have to have digests that come with it."""
+    """Return a line about the digests in the recipe's shipped lock."""
     lock = shipped_lock(recipe.name, recipe.folder)
     count = sum(len(pinned.snapshot.files) for pinned in lock.needs)
     size = sum(pinned.snapshot.size for pinned in lock.needs)
     if not count:
-        return "digests: none come with it; preheat lock pins them as the hub lists them"
-    return f"digests: {count} files of {say_size(size)} are held to digests that come with it, the others to commits"
+        return "digests: none shipped; preheat lock pins those that the hub lists"
+    return f"digests: {count} files ({say_size(size)}) are checked against shipped digests, the others against commits"
 
 
 def _facts(recipe: Recipe) -> dict[str, object]:

@@ -9,7 +9,7 @@ from preheat.guard.model.life import RestartPolicy
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
-    """Do what `preheat run` says."""
+    """Run `preheat run`; return the exit status."""
     recipe = app_to_run(options.app, tuple(options.command), wiring)
     patience = RestartPolicy(
         ready_within_s=read_seconds(options.ready_within),

@@ -20,7 +20,7 @@ from preheat.verbs.view import place_needs
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
-    """Do what `preheat serve-config` says."""
+    """Run `preheat serve-config`; return the exit status."""
     recipe = wiring.recipe(options.app)
     if not recipe.command:
         raise UsageError(f"{recipe.name} has no command", hint="command = […] in [app]")
@@ -36,7 +36,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
 
 def _with_preheat(recipe: Recipe, options: argparse.Namespace, wiring: Wiring) -> Service:
-    """Have preheat itself start it: the library is checked and the views are placed at each start."""
+    """Return a service started by `preheat run`, which checks the library and places the views at each start."""
     words = [str(Path(sys.argv[0]).absolute()), "run", *_named(recipe, options), "--library", str(wiring.library.root)]
     front = ["--front", options.front] if options.front else []
     allowed = [word for place in wiring.permissions.places for word in ("--allow-place", str(place))]
@@ -59,7 +59,7 @@ def _named(recipe: Recipe, options: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _with_zip(recipe: Recipe, options: argparse.Namespace, wiring: Wiring) -> Service:
-    """Have the guard's zip start it: the image needs a Python, and nothing of preheat. The views are placed now."""
+    """Return a service started by the guard's zip file; its image needs only Python. Places the views now."""
     environ = place_needs(recipe, wiring.library, wiring.view, wiring.console, permissions=wiring.permissions)
     guard = wiring.library.root / "guard.pyz"
     write_guard_zip(guard)

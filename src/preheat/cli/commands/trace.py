@@ -15,11 +15,11 @@ from preheat.verbs.tracing.traced_start import TraceWatch, Wanted
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
-    """Do what `preheat trace` says."""
+    """Run `preheat trace`; return the exit status."""
     stops: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal.signal passes both
-        # The first one ends the app, the second what takes long after it; the recipe is written with what is known.
+        # The first signal stops the app, the second the analysis after it; the recipe is written all the same.
         if len(stops) > 1:
             raise KeyboardInterrupt
         stops.append(number)
@@ -97,9 +97,9 @@ def _words(traced: Traced, path: Path) -> str:
         place = f"{one.need.view}{' at ' + one.need.at if one.need.at else ''}"
         lines.append(f"needs {one.need.ref}: {size} in {len(one.snapshot.files)} files, {place}")
     lines += [f"left out {one.what}: {say_size(one.size)}, {one.reason}" for one in found.left_out]
-    lines += [f"makes {one.path}: {say_size(one.size)}" for one in traced.observation.made if one.size >= 10_000]
+    lines += [f"created {one.path}: {say_size(one.size)}" for one in traced.observation.made if one.size >= 10_000]
     lines += [
-        f"reached for {one.host}:{one.port}, {one.count} times, by {' < '.join(one.modules) or 'itself'}"
+        f"tried to reach {one.host}:{one.port} ({one.count}×), from {' < '.join(one.modules) or 'the app'}"
         for one in traced.observation.reached
     ]
     if seen.imports is not None and seen.imports.slowest:
@@ -107,8 +107,8 @@ def _words(traced: Traced, path: Path) -> str:
         lines.append(f"slowest imports: {slowest}")
     if seen.ready_s is not None:
         lines.append(f"ready after {say_seconds(seen.ready_s)}: {seen.ready}")
-    lines.append(f"opens by native code seen by {seen.how}; {seen.notes.processes} Pythons told of themselves")
+    lines.append(f"native opens traced by {seen.how}; Python processes traced: {seen.notes.processes}")
     if not found.lock.needs:
-        lines.append("it fetched nothing that was seen; is what it needs in its own folder already?")
+        lines.append("no downloads were seen; are the models already in the app's own folder?")
     lines.append(f"written: {path}, {path.with_suffix('.lock')}. Next: preheat run --network watch {path}")
     return "\n".join(lines)

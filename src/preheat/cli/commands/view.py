@@ -10,10 +10,10 @@ from preheat.verbs.view import site_at
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
-    """Do what `preheat view` says."""
+    """Run `preheat view`; return the exit status."""
     view = wiring.view(options.kind)
     at = read_path(options.at)
-    # All are looked for before any is placed. The pinned first: what a branch names is what it should mean after.
+    # Find all models before placing any. Place pinned ones first, so that a branch's files take precedence.
     snapshots = [wiring.library.require(Ref.parse(words), options.files) for words in options.refs]
     look_over(wiring.library, snapshots, wiring.console)
     snapshots.sort(key=lambda one: not one.ref.pinned)

@@ -1,1 +1,1 @@
-"""Options of each verb, as argparse needs them."""
+"""The argparse options of each verb."""

@@ -9,7 +9,7 @@ Build = Callable[[argparse.ArgumentParser], None]
 
 
 def imaging() -> tuple[tuple[str, str, Build, str], ...]:
-    """List the verbs: name, what it does, what adds its words, examples."""
+    """Return the verbs: name, help, function that adds the options, examples."""
     return (
         (
             "build",
@@ -31,30 +31,41 @@ def _build(verb: argparse.ArgumentParser) -> None:
     )
     places = "oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG or docker://REGISTRY/REPOSITORY:TAG"
     verb.add_argument("--base", metavar="IMAGE", help=f"the app's image: {places}, or scratch")
-    verb.add_argument("--output", metavar="WHERE", help="where the image goes, in the same words")
+    verb.add_argument("--output", metavar="WHERE", help="where to write the image, in the same notation")
     verb.add_argument("--dir", dest="inside", metavar="DIR", help="the app's folder in the image (default: the base's)")
     verb.add_argument(
-        "--platform", metavar="OS/ARCH", help="of a base for several: linux/arm64 (default: this machine's)"
+        "--platform",
+        metavar="OS/ARCH",
+        help="platform to use from a multi-platform base: linux/arm64 (default: this machine's)",
     )
     verb.add_argument(
         "--format",
         choices=["oci", "docker", "modelpack", "modelcar"],
         default="oci",
-        help="how it is written down; the last two are the weights alone, to be mounted as a volume (default oci)",
+        help="image format; the last two contain only the weights, to be mounted as a volume (default oci)",
     )
-    verb.add_argument("--max-layer-size", metavar="SIZE", help="cut layers of small files so that none is larger: 10G")
+    verb.add_argument("--max-layer-size", metavar="SIZE", help="split layers of small files at this size: 10G")
     verb.add_argument("--no-guard", dest="guard", action="store_false", help="start the app without the guard")
     verb.add_argument(
         "--status", default="127.0.0.1:7861", metavar="ADDR", help="the guard's status address in the container"
     )
-    verb.add_argument("--dockerfile", metavar="DIR", help="write a Dockerfile and its context there, and build nothing")
     verb.add_argument(
-        "--plain-http", action="append", default=[], metavar="HOST", help="talk to this registry without TLS"
+        "--dockerfile", metavar="DIR", help="write a Dockerfile and its context to DIR, and build nothing"
     )
     verb.add_argument(
-        "--check", metavar="IMAGE", help="start an image that was built, without a network, and see that all is in it"
+        "--plain-http",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="use HTTP without TLS for this registry; repeatable",
     )
     verb.add_argument(
-        "--ready-within", default="10m", metavar="TIME", help="with --check: it has to be ready by then (default 10m)"
+        "--check", metavar="IMAGE", help="start a built image without a network, and check that it is complete"
+    )
+    verb.add_argument(
+        "--ready-within",
+        default="10m",
+        metavar="TIME",
+        help="with --check: time limit until the app is ready (default 10m)",
     )
     reaching(verb, connections=32)

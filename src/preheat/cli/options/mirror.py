@@ -5,15 +5,15 @@ import argparse
 from preheat.cli.options.connection_options import reaching
 
 EXAMPLES = """\
-  preheat mirror --listen 0.0.0.0:8000           then, on every desk: export HF_ENDPOINT=http://HOST:8000
-  preheat mirror --folder me/my-voice=./voice    a folder as a repository
+  preheat mirror --listen 0.0.0.0:8000           then, on each client: export HF_ENDPOINT=http://HOST:8000
+  preheat mirror --folder me/my-voice=./voice    serve a folder as a repository
   preheat mirror --listen 0.0.0.0:8000 --upstream hf=https://huggingface.co --upstream ms=https://modelscope.cn
   preheat mirror --listen :8000 --upstream hf=https://huggingface.co --size-cap 200G --deny '*/*-GGUF'
   preheat mirror --listen :8443 --tls-self-signed --token-file /etc/preheat/tokens --access-log -"""
 
 
 def mirroring(verb: argparse.ArgumentParser) -> None:
-    """Add the words of `mirror`."""
+    """Add the options of `mirror`."""
     verb.add_argument("--listen", default="127.0.0.1:8000", metavar="ADDR", help="HOST:PORT (default 127.0.0.1:8000)")
     verb.add_argument(
         "--folder", action="append", default=[], metavar="NAME=DIR", help="serve a plain folder as owner/name"
@@ -23,24 +23,27 @@ def mirroring(verb: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="HUB=URL",
-        help="fetch from there what is not here: hf=https://huggingface.co, ms=…, or another mirror; repeatable",
+        help="download missing files from this hub or mirror: hf=https://huggingface.co, ms=…; repeatable",
     )
     verb.add_argument(
         "--upstream-token",
         action="append",
         default=[],
         metavar="URL=FILE",
-        help="show that --upstream the token in FILE, for all clients; their own tokens go to the hub itself alone",
+        help="send the token in FILE to that --upstream for all clients; clients' own tokens go only to the hub itself",
     )
     verb.add_argument(
-        "--remember", default="60s", metavar="TIME", help="ask upstream again what a branch means after TIME (60s)"
+        "--remember",
+        default="60s",
+        metavar="TIME",
+        help="check upstream for a branch's current commit again after TIME (default 60s)",
     )
-    verb.add_argument("--read-only", action="store_true", help="serve what is here and fetch nothing")
+    verb.add_argument("--read-only", action="store_true", help="serve only the library; download nothing")
     _keeping(verb)
     _securing(verb)
     reaching(verb, patience="1m")
     verb.add_argument(
-        "--pace", metavar="RATE", help="test aid: slow every connection to RATE (1M), as a far hub would be"
+        "--pace", metavar="RATE", help="for tests: limit each connection to RATE (1M), to imitate a distant hub"
     )
 
 
@@ -48,37 +51,41 @@ def _keeping(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--size-cap",
         metavar="SIZE",
-        help="keep the library below SIZE (200G): what was used longest ago goes, never what is pinned or in use",
+        help="keep the library below SIZE (200G): evict least recently used models, never pinned ones or those in use",
     )
     verb.add_argument(
         "--allow",
         action="append",
         default=[],
         metavar="GLOB",
-        help="serve only repositories that match: 'openai/*', 'ms:*'; @FILE reads such lines from a file; repeatable",
+        help="serve only matching repositories: 'openai/*', 'ms:*'; @FILE reads one pattern per line; repeatable",
     )
     verb.add_argument(
         "--deny",
         action="append",
         default=[],
         metavar="GLOB",
-        help="serve none that match, whatever is allowed; repeatable",
+        help="never serve matching repositories, even if allowed; repeatable",
     )
     verb.add_argument(
-        "--access-log", metavar="FILE", help="append a JSON object for each answer; - is stdout; never a token"
+        "--access-log", metavar="FILE", help="append one JSON object per response, without tokens; - is stdout"
     )
     verb.add_argument(
-        "--max-connections", type=int, default=512, metavar="N", help="at most N clients' connections (default 512)"
+        "--max-connections",
+        type=int,
+        default=512,
+        metavar="N",
+        help="maximum number of client connections (default 512)",
     )
     verb.add_argument(
         "--host",
         action="append",
         default=[],
         metavar="NAME",
-        help="a name in the Host of requests to a mirror on 127.0.0.1, as a proxy before it sends; repeatable",
+        help="accept this Host header on 127.0.0.1, for example the one that a reverse proxy sends; repeatable",
     )
     verb.add_argument(
-        "--grace", default="30s", metavar="TIME", help="when stopped, time for answers to finish (default 30s)"
+        "--grace", default="30s", metavar="TIME", help="grace period for open responses when stopped (default 30s)"
     )
 
 
@@ -86,17 +93,19 @@ def _securing(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--token-file",
         metavar="FILE",
-        help="let in only who shows a token from FILE, one a line (or PREHEAT_MIRROR_TOKEN), as HF_TOKEN and the like",
+        help="require a token from FILE, one per line (or PREHEAT_MIRROR_TOKEN); clients send it as HF_TOKEN",
     )
-    verb.add_argument("--tls-cert", metavar="FILE", help="speak TLS with this certificate, its chain behind it (PEM)")
-    verb.add_argument("--tls-key", metavar="FILE", help="the key of --tls-cert (PEM)")
+    verb.add_argument("--tls-cert", metavar="FILE", help="serve TLS with this certificate and its chain (PEM)")
+    verb.add_argument("--tls-key", metavar="FILE", help="private key of --tls-cert (PEM)")
     verb.add_argument(
-        "--tls-self-signed", action="store_true", help="speak TLS with a certificate made here, for clients to trust"
+        "--tls-self-signed",
+        action="store_true",
+        help="serve TLS with a generated certificate, which clients must trust",
     )
     verb.add_argument(
         "--tls-name",
         action="append",
         default=[],
         metavar="NAME",
-        help="a name or address that --tls-self-signed is for, beside this machine's own; repeatable",
+        help="another host name or address for the --tls-self-signed certificate; repeatable",
     )

@@ -7,7 +7,7 @@ Build = Callable[[argparse.ArgumentParser], None]
 
 
 def proving(app: Build, pulling: Build, ground: Build) -> tuple[tuple[str, str, Build, str], ...]:
-    """List the verbs: name, what it does, what adds its words, examples. The arguments add words they share."""
+    """Return the verbs: name, help, function that adds the options, examples. The arguments add shared options."""
 
     def prove(verb: argparse.ArgumentParser) -> None:
         app(verb)
@@ -22,41 +22,41 @@ def proving(app: Build, pulling: Build, ground: Build) -> tuple[tuple[str, str, 
     return (
         (
             "prove",
-            "start an app cold and preloaded, in turns, and say what was gained",
+            "start an app cold and preloaded, in turns, and report the speed-up",
             prove,
             """\
   preheat prove examples/speech_webui/preheat.toml --runs 3 --report proof.html
   preheat prove --endpoint hf=https://hf-mirror.com --json > today.json
-  preheat prove --hub-rate 3M --hub-rtt 40ms     against a far hub, imitated from the library
+  preheat prove --hub-rate 3M --hub-rtt 40ms     imitate a distant hub from the library
   preheat prove --compare last.json --fail-if 'ratio < 10'""",
         ),
         (
             "doctor",
-            "say why a start is slow here and what would help, the most seconds first",
+            "explain why a start is slow, and what would help most",
             doctor,
             """\
-  preheat doctor                                 the app that ./preheat.toml describes, or the machine alone
+  preheat doctor                                 the app in ./preheat.toml, or only the machine
   preheat doctor preheat.toml --endpoint hf=https://hf-mirror.com --endpoint hf=https://huggingface.co""",
         ),
     )
 
 
 def _prove(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--runs", type=int, default=1, metavar="N", help="rounds (default 1)")
+    verb.add_argument("--runs", type=int, default=1, metavar="N", help="number of rounds (default 1)")
     verb.add_argument(
         "--conditions",
         default="cold,preloaded,warm,restart",
         metavar="NAMES",
-        help="which of cold, preloaded, warm, restart to try (default all)",
+        help="conditions to measure: cold, preloaded, warm, restart (default: all)",
     )
-    verb.add_argument("--report", metavar="FILE", help="write a page with pictures there, one HTML file")
-    verb.add_argument("--lang", choices=["en", "zh"], default="en", help="the page's language (default en)")
+    verb.add_argument("--report", metavar="FILE", help="write a report with charts to this HTML file")
+    verb.add_argument("--lang", choices=["en", "zh"], default="en", help="language of the report (default en)")
     verb.add_argument(
         "--fail-if",
         action="append",
         default=[],
         metavar="TEST",
-        help="end with status 8 when it is true: 'ratio < 10'; repeatable (docs/proof.md has the names)",
+        help="exit status 8 if this is true: 'ratio < 10'; repeatable (docs/proof.md lists the names)",
     )
     verb.add_argument(
         "--observe",
@@ -67,19 +67,19 @@ def _prove(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--allow-outbound",
         action="store_true",
-        help="do not end with status 8 when a start that was to be offline made an outbound attempt",
+        help="do not fail (exit status 8) if an offline start made an outbound attempt",
     )
     verb.add_argument(
-        "--compare", metavar="FILE", help="an older --json output: end with status 8 when something became worse"
+        "--compare", metavar="FILE", help="compare with an older --json output; exit status 8 if a figure is worse"
     )
     verb.add_argument(
         "--hub-rate",
         metavar="RATE",
-        help="imitate a far hub from the library, each connection held to RATE (3M); every output says so",
+        help="imitate a distant hub from the library, at RATE per connection (3M); every output notes it",
     )
-    verb.add_argument("--hub-rtt", metavar="TIME", help="the imitated hub answers so much later (40ms)")
+    verb.add_argument("--hub-rtt", metavar="TIME", help="round-trip time of the imitated hub (40ms)")
     verb.add_argument(
-        "--drop-caches", action="store_true", help="as root: drop the whole page cache, not the app's files alone"
+        "--drop-caches", action="store_true", help="drop the whole page cache, not only the app's files (requires root)"
     )
     verb.add_argument(
         "--ready-within", default="30m", metavar="TIME", help="give up if it is not ready by then (default 30m)"

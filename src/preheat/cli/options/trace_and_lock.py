@@ -7,7 +7,7 @@ Build = Callable[[argparse.ArgumentParser], None]
 
 
 def describing(app: Build, asking: Build) -> tuple[tuple[str, str, Build, str], ...]:
-    """List the verbs: name, what it does, what adds its words, examples. `app` and `asking` add words they share."""
+    """Return the verbs: name, help, function that adds the options, examples. `app` and `asking` add shared options."""
 
     def trace(verb: argparse.ArgumentParser) -> None:
         _trace(verb)
@@ -21,57 +21,63 @@ def describing(app: Build, asking: Build) -> tuple[tuple[str, str, Build, str], 
     return (
         (
             "trace",
-            "start an app once, and write down what it needs: preheat.toml and preheat.lock",
+            "start an app once, and write the models that it needs to preheat.toml and preheat.lock",
             trace,
             """\
-  preheat trace -- python webui.py               stops it when it is ready; Ctrl-C when you have used it
+  preheat trace -- python webui.py               ends once the app is ready, or with Ctrl-C
   preheat trace -o webui.toml -- bash start_app.sh
   preheat trace --first 'exec:python say.py hello' -- python webui.py""",
         ),
         (
             "lock",
-            "pin what an app needs to commits, sizes and digests, in preheat.lock",
+            "pin the models that an app needs to commits, sizes and digests, in preheat.lock",
             lock,
             """\
-  preheat lock                                   pin what ./preheat.toml means now
-  preheat lock --check                           what has moved since? 8 if anything has""",
+  preheat lock                                   pin the current commits for ./preheat.toml
+  preheat lock --check                           exit status 8 if anything has changed since""",
         ),
         (
             "recipes",
-            "list the apps whose recipes come with preheat, or show one",
+            "list the built-in recipes, or show one",
             _recipes,
             """\
   preheat recipes
-  preheat recipes vllm > preheat.toml            begin your own with it
-  preheat pull indextts2 --dir ~/index-tts       use one as it is""",
+  preheat recipes vllm > preheat.toml            start your own from it
+  preheat pull indextts2 --dir ~/index-tts       use one unchanged""",
         ),
     )
 
 
 def _trace(verb: argparse.ArgumentParser) -> None:
     verb.usage = "preheat trace [-o preheat.toml] [options] -- CMD ..."
-    verb.add_argument("-o", "--output", metavar="FILE", help="the recipe to write (default preheat.toml); its lock too")
-    verb.add_argument("--force", action="store_true", help="write over a recipe that is there")
-    verb.add_argument("--name", metavar="NAME", help="what the app is called (default: the folder's name)")
-    verb.add_argument("--ready", metavar="PROBE", help="when it is ready (default: when a port of its answers)")
-    verb.add_argument("--first", metavar="EXEC", help="use it once then: exec:CMD; much is loaded only at first use")
-    verb.add_argument("--settle", default="5s", metavar="TIME", help="watch so long after that (default 5s)")
+    verb.add_argument(
+        "-o", "--output", metavar="FILE", help="the recipe to write, with its lock next to it (default preheat.toml)"
+    )
+    verb.add_argument("--force", action="store_true", help="overwrite an existing recipe")
+    verb.add_argument("--name", metavar="NAME", help="the app's name (default: the folder's name)")
+    verb.add_argument(
+        "--ready", metavar="PROBE", help="readiness probe (default: one of its ports accepts connections)"
+    )
+    verb.add_argument(
+        "--first", metavar="EXEC", help="first use, once it is ready: exec:CMD; many models are loaded only then"
+    )
+    verb.add_argument("--settle", default="5s", metavar="TIME", help="keep tracing for TIME after that (default 5s)")
     verb.add_argument(
         "--ready-within", default="30m", metavar="TIME", help="give up if it is not ready by then (default 30m)"
     )
     verb.add_argument(
         "--opens",
         choices=("fanotify", "strace", "proc"),
-        help="by which means to see what native code opens (default: the first of them that is permitted)",
+        help="how to trace files opened by native code (default: the first one that is permitted)",
     )
-    verb.add_argument("--keep-unread", action="store_true", help="keep what it downloaded and never opened")
+    verb.add_argument("--keep-unread", action="store_true", help="keep files that the app downloaded but never opened")
 
 
 def _lock(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
-        "--check", action="store_true", help="write nothing; say what has moved, and end with 8 if it has"
+        "--check", action="store_true", help="write nothing; report changes, with exit status 8 if there are any"
     )
 
 
 def _recipes(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("name", nargs="?", metavar="NAME", help="show this one, as a preheat.toml")
+    verb.add_argument("name", nargs="?", metavar="NAME", help="print this recipe as a preheat.toml")

@@ -7,20 +7,20 @@ Build = Callable[[argparse.ArgumentParser], None]
 
 
 def upkeep(pulling: Build) -> tuple[tuple[str, str, Build, str], ...]:
-    """List the verbs: name, what it does, what adds its words, examples. `pulling` adds the words for a pull."""
+    """Return the verbs: name, help, function that adds the options, examples. `pulling` adds the options of a pull."""
 
     def verify(verb: argparse.ArgumentParser) -> None:
-        verb.add_argument("refs", nargs="*", metavar="REF", help="only what these need (default: everything)")
+        verb.add_argument("refs", nargs="*", metavar="REF", help="verify only these models (default: all blobs)")
         verb.add_argument(
-            "--since", default="0s", metavar="TIME", help="leave out what was found right in this time: 24h"
+            "--since", default="0s", metavar="TIME", help="skip blobs that were verified within TIME: 24h"
         )
-        verb.add_argument("--mend", action="store_true", help="pull again what is rotten, by the records that need it")
+        verb.add_argument("--mend", action="store_true", help="download corrupt blobs again")
         pulling(verb)
 
     return (
         (
             "ls",
-            "list the versions in the library, with what each really costs",
+            "list the versions in the library, with their real disk usage",
             _ls,
             """\
   preheat ls
@@ -29,7 +29,7 @@ def upkeep(pulling: Build) -> tuple[tuple[str, str, Build, str], ...]:
         ),
         (
             "show",
-            "say of a version which files it has, and with whom it shares them",
+            "show a version's files, and which of them other versions share",
             _show,
             """\
   preheat show openai/whisper-tiny.en
@@ -37,46 +37,46 @@ def upkeep(pulling: Build) -> tuple[tuple[str, str, Build, str], ...]:
         ),
         (
             "pin",
-            "keep versions, whatever else goes",
+            "protect versions from removal",
             _pin,
             """\
-  preheat pin openai/whisper-tiny.en             the commit that main was last seen at""",
+  preheat pin openai/whisper-tiny.en             the commit of main when last seen""",
         ),
         (
             "unpin",
-            "let versions go again",
+            "allow removal of pinned versions again",
             _pin,
             """\
   preheat unpin openai/whisper-tiny.en""",
         ),
         (
             "rm",
-            "forget versions, and free what only they needed",
+            "remove versions, and free the disk space that only they use",
             _rm,
             """\
-  preheat rm openai/whisper-tiny.en              says what it would free
+  preheat rm openai/whisper-tiny.en              show what it would free
   preheat rm openai/whisper-tiny.en --yes""",
         ),
         (
             "prune",
-            "free what nothing needs any more",
+            "free disk space that no version needs",
             _prune,
             """\
-  preheat prune                                  says what it would free
-  preheat prune --old --yes                      versions that no branch or tag names, too""",
+  preheat prune                                  show what it would free
+  preheat prune --old --yes                      also versions that no branch or tag refers to""",
         ),
         (
             "verify",
-            "hash what the library has again; quarantine what is rotten, and mend it",
+            "hash the library's blobs; quarantine corrupt ones, and repair them with --mend",
             verify,
             """\
   preheat verify
-  preheat verify --since 24h                     go on after an interruption
+  preheat verify --since 24h                     continue after an interruption
   preheat verify openai/whisper-tiny.en --mend""",
         ),
         (
             "adopt",
-            "take other programs' caches into the library, without download and without a second copy",
+            "add other programs' caches to the library, without a download or a second copy",
             _adopt,
             """\
   preheat adopt ~/.cache/huggingface ~/.cache/modelscope ~/.cache/whisper
@@ -87,45 +87,51 @@ def upkeep(pulling: Build) -> tuple[tuple[str, str, Build, str], ...]:
 
 
 def _ls(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("refs", nargs="*", metavar="REF", help="only these models (default: all)")
+    verb.add_argument("refs", nargs="*", metavar="REF", help="list only these models (default: all)")
 
 
 def _show(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("ref", metavar="REF", help="a model that is in the library")
+    verb.add_argument("ref", metavar="REF", help="a model in the library")
 
 
 def _pin(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("refs", nargs="+", metavar="REF", help="a model that is in the library, and which version of it")
+    verb.add_argument("refs", nargs="+", metavar="REF", help="a model in the library, with its revision")
 
 
 def _removing(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--yes", action="store_true", help="do it; without, only say what would go")
+    verb.add_argument("--yes", action="store_true", help="remove; without it, only show what would be removed")
     verb.add_argument(
         "--settle",
         metavar="TIME",
-        help="wait so long before removing, for what other machines see to be new (default: 65s on a share, else 0s)",
+        help="wait for TIME before removing, for other machines' changes to appear (default: 65s on a share, else 0s)",
     )
 
 
 def _rm(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("refs", nargs="+", metavar="REF", help="a model, and which version of it")
+    verb.add_argument("refs", nargs="+", metavar="REF", help="a model, with its revision")
     verb.add_argument("--all", action="store_true", help="all versions of these models")
     _removing(verb)
 
 
 def _prune(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--old", action="store_true", help="also versions that no branch or tag names and no pin holds")
+    verb.add_argument(
+        "--old", action="store_true", help="also remove unpinned versions that no branch or tag refers to"
+    )
     verb.add_argument(
         "--younger",
         default="1h",
         metavar="TIME",
-        help="leave what came in this time (default 1h; it may be wanted yet)",
+        help="keep files added within TIME (default 1h), which may still be needed",
     )
-    verb.add_argument("--forget", default="", metavar="MACHINE", help="its views are gone: they hold nothing any more")
+    verb.add_argument(
+        "--forget", default="", metavar="MACHINE", help="ignore the views of MACHINE, which no longer exist"
+    )
     _removing(verb)
 
 
 def _adopt(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("folders", nargs="+", metavar="DIR", help="a cache of Hugging Face's, ModelScope's or whisper's")
-    verb.add_argument("--as", dest="ref", metavar="REF", help="DIR is a plain folder of this model's files")
-    verb.add_argument("--copy", action="store_true", help="copy what cannot be shared: from another filesystem")
+    verb.add_argument("folders", nargs="+", metavar="DIR", help="a cache of Hugging Face, ModelScope or whisper")
+    verb.add_argument("--as", dest="ref", metavar="REF", help="adopt DIR as a plain folder of this model's files")
+    verb.add_argument(
+        "--copy", action="store_true", help="copy files that cannot be linked, such as those on another filesystem"
+    )

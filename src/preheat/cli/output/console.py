@@ -17,26 +17,26 @@ _PROGRESS_EVERY_S = 0.5
 
 
 class Console(Protocol):
-    """Listens to events, and has the last word."""
+    """Prints events, and at the end the result or the error."""
 
     def __call__(self, event: Event) -> None:
-        """Say an event."""
+        """Print an event."""
 
     def done(self, figures: Mapping[str, object], sentence: str) -> None:
-        """Say what came of it."""
+        """Print the result: `figures` as JSON, or `sentence` for people."""
 
     def error(self, error: PreheatError) -> None:
-        """Say what went wrong, and what to do about it."""
+        """Print an error with its hint."""
 
     def hide(self, secrets: Collection[str]) -> None:
-        """Have these words in nothing that is said from now on."""
+        """Replace these secrets in all later output."""
 
     def close(self) -> None:
-        """Stop drawing."""
+        """Remove the progress bar."""
 
 
 class JsonLines:
-    """One object a line, each with `event`; progress at most twice a second."""
+    """Prints one JSON object per line, each with `event`; progress at most twice a second. Thread-safe."""
 
     def __init__(self, out: IO[str]) -> None:
         self._out = out
@@ -90,7 +90,7 @@ class JsonLines:
         """See Console."""
 
     def _line(self, event: str, facts: Mapping[str, object]) -> None:
-        # In one write, under a lock: servers and fetches speak from many threads.
+        # One write under a lock: servers and downloads emit events from many threads.
         with self._turn:
             said = clean_deeply(msgspec.to_builtins({"event": event, **facts}), self._secrets)
             self._out.write(msgspec.json.encode(said).decode() + "\n")
@@ -98,7 +98,7 @@ class JsonLines:
 
 
 class Both:
-    """Two consoles that are told the same."""
+    """Prints everything on two consoles."""
 
     def __init__(self, one: Console, other: Console) -> None:
         self._consoles = (one, other)
@@ -130,17 +130,20 @@ class Both:
 
 
 def console(*, json: bool, loud: int, out: IO[str] | None = None) -> Console:
-    """Choose how to speak. `out` is where JSON lines go, default stdout."""
+    """Return a console for JSON lines to `out` (default: stdout), or for people.
+
+    `loud` is 0 for errors and results only, 1 for normal and 2 for verbose output.
+    """
     if json:
         return JsonLines(out or sys.stdout)
-    # Only here: what draws for people takes longer to load than many a command to run.
+    # Imported only when needed: it takes longer to import than many commands take to run.
     from preheat.cli.output.human import People
 
     return People(loud)
 
 
 def _facts(error: PreheatError) -> dict[str, object]:
-    # What was done has the same fields in an error as in the end of a verb that did all of it.
+    # A partly completed verb has the same fields in its error as a completed one in `done`.
     done = error.figures if isinstance(error, Incomplete) else {}
     facts = done | {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
     if isinstance(error, AppError):

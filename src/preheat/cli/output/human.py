@@ -45,17 +45,17 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _LINES_EVERY_S, _AWAY_EVERY_S = 2.0, 15.0
-_NAMED = 3  # places, in one line
-_WORTH_SAYING = 1_000_000  # bytes copied: configurations always are
+_NAMED = 3  # outbound targets named in one line
+_WORTH_SAYING = 1_000_000  # bytes copied; configuration files are always copied
 
 
 class People:
-    """Sentences on stderr, with a bar where that is a terminal; `loud` 0 says errors and results only."""
+    """Prints sentences on stderr, with a progress bar on a terminal; `loud` 0 prints only errors and results."""
 
     def __init__(self, loud: int) -> None:
         self._loud = loud
         self._secrets: tuple[str, ...] = ()
-        # None where it was closed, as by `2>&-`.
+        # stderr is None if it is closed, as by `2>&-`.
         self._at_terminal = sys.stderr is not None and sys.stderr.isatty()
         self._pace: DownloadRate | None = None
         self._bar: Progress | None = None
@@ -76,31 +76,31 @@ class People:
             case Resolved() if event.missing_files:
                 self._say(
                     f"{event.ref} is at {event.commit[:12]}: {say_size(event.size)} in {event.files} files, "
-                    f"{say_size(event.missing)} to come"
+                    f"{say_size(event.missing)} to download"
                 )
                 self._pace = DownloadRate(event.missing, now)
                 self._said_at = now
             case Resolved():
-                self._say(f"{event.ref} is at {event.commit[:12]}: {say_size(event.size)}, all here")
+                self._say(f"{event.ref} is at {event.commit[:12]}: {say_size(event.size)}, all cached")
             case Waiting():
                 if now - self._said_at >= _LINES_EVERY_S:
                     self._said_at = now
                     of = f"{say_size(event.done)} of {say_size(event.file.size)}"
-                    self._say(f"  another preheat is fetching {event.file.path}: {of}")
+                    self._say(f"  another process is downloading {event.file.path}: {of}")
             case Away():
                 self._away(event, now)
             case Retrying():
-                self._say(f"{event.what}: {event.reason}; again in {say_seconds(event.wait_s)}")
+                self._say(f"{event.what}: {event.reason}; retrying in {say_seconds(event.wait_s)}")
             case Stored():
                 self._say(f"  {event.file.path} {say_size(event.file.size)} verified", at=2)
             case MovedAside():
-                self._say(f"moved aside: {event.path} is {event.to} now")
+                self._say(f"moved aside: {event.path} to {event.to}")
             case Placed() if event.copied >= _WORTH_SAYING:
-                self._say(f"{event.ref} is placed at {event.path} ({event.kind}): {say_size(event.copied)} were copied")
+                self._say(f"placed {event.ref} at {event.path} ({event.kind}): {say_size(event.copied)} copied")
             case Scanned() | Noted():
                 self._say(f"{event.what}: {event.said}")
             case Placed():
-                self._say(f"{event.ref} is placed at {event.path} ({event.kind})", at=2)
+                self._say(f"placed {event.ref} at {event.path} ({event.kind})", at=2)
             case Rotten() | Mended() | Adopted() | Evicted() | LeftOut() | Unneeded():
                 self._say(say_upkeep(event), at=2 if isinstance(event, Unneeded) else 1)
             case Serving():
@@ -144,8 +144,8 @@ class People:
             self._bar = None
 
     def _away(self, event: Away, now: float) -> None:
-        """Count down on a terminal; elsewhere, one line now and then."""
-        again = f"trying again in {_whole(event.wait_s)}" if event.wait_s > 0 else "trying again"
+        """Show a countdown on a terminal; elsewhere, print a line every 15 seconds."""
+        again = f"retrying in {_whole(event.wait_s)}" if event.wait_s > 0 else "retrying"
         words = f"{event.reason}: {again}, giving up in {_whole(event.left_s)}"
         if self._loud == 0:
             return
@@ -180,7 +180,7 @@ class People:
             self._bar.update(self._task, total=total, completed=done, words=words)
 
     def _say(self, sentence: str, at: int = 1, first: str = "", style: str = "") -> None:
-        """Say it if that is asked for, with a word in some style before it where there is a terminal."""
+        """Print the sentence if `loud` is at least `at`; `first` precedes it, on a terminal in this style."""
         if self._loud < at or sys.stderr is None:
             return
         sentence = clean(sentence, self._secrets)
@@ -193,7 +193,7 @@ class People:
 
     @functools.cached_property
     def _terminal(self) -> "Terminal":
-        # Only for a terminal: it takes longer to load than many a command to run.
+        # Imported only for a terminal: it takes longer to import than many commands take to run.
         from rich.console import Console as Terminal
 
         return Terminal(stderr=True, highlight=False, soft_wrap=True)
@@ -206,13 +206,13 @@ def _progress_words(pace: DownloadRate, now: float) -> str:
 
 
 def _whole(seconds: float) -> str:
-    """Say a time in whole seconds, as a countdown does."""
+    """Format a time in whole seconds, for a countdown."""
     minutes, rest = divmod(math.ceil(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _targets(places: tuple[str, ...]) -> str:
-    """Name the first places in a few words: a name and port, or which name was looked up."""
+    """Return the first targets in short form: host and port, or the name that was looked up."""
     named = list(dict.fromkeys(place.partition(" at ")[0].partition(" by ")[0] for place in places))
     more = ["…"] if len(named) > _NAMED else []
     return f" ({'; '.join(named[:_NAMED] + more)})" if named else ""

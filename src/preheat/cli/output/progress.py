@@ -1,4 +1,4 @@
-"""Progress: bytes so far, rate, and estimated time left."""
+"""Progress: bytes done, rate, and estimated time left."""
 
 from collections import deque
 
@@ -6,7 +6,7 @@ _WINDOW_S = 5.0
 
 
 class DownloadRate:
-    """Bytes over time; the rate is that of the last five seconds. Times are the caller's, in seconds."""
+    """Bytes over time, with the rate of the last five seconds. The caller passes the current time, in seconds."""
 
     def __init__(self, total: int, now: float) -> None:
         self.total = total
@@ -15,7 +15,7 @@ class DownloadRate:
         self._marks: deque[tuple[float, int]] = deque([(now, 0)])
 
     def add(self, size: int, now: float) -> None:
-        """Note bytes that came."""
+        """Add `size` received bytes."""
         self.done += size
         if now - self._marks[-1][0] >= 0.1:
             self._marks.append((now, self.done))
@@ -23,11 +23,11 @@ class DownloadRate:
                 self._marks.popleft()
 
     def rate(self, now: float) -> float:
-        """Say bytes a second."""
+        """Return the rate in bytes per second."""
         then, done = self._marks[0]
         return (self.done - done) / (now - then) if now > then else 0.0
 
     def left_s(self, now: float) -> float | None:
-        """Say how many seconds the rest will take, if anything comes at all."""
+        """Return the estimated seconds left; None if the rate is 0."""
         rate = self.rate(now)
         return max(self.total - self.done, 0) / rate if rate > 0 else None

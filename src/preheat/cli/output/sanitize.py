@@ -1,23 +1,23 @@
-"""Cleaning: words that came from outside, made fit for a terminal and a log: no controls, no passwords, no tokens."""
+"""Sanitize: remove control characters, passwords and tokens from text before it is printed or logged."""
 
 import re
 from collections.abc import Collection
 
-# ECMA-48 colours of an app's own words, which mean nothing elsewhere.
+# ECMA-48 colour sequences in an app's output, which are noise in messages.
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-# C0, DEL and C1 controls but newline and tab; Unicode's bidirectional controls (UAX 9), which reorder what is read;
-# what is no character.
+# C0, DEL and C1 controls except newline and tab; Unicode's bidirectional controls (UAX 9), which reorder text;
+# lone surrogates.
 _UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-# RFC 3986 section 3.2.1: what stands between // and @ of an address may be a password.
+# RFC 3986 section 3.2.1: the text between // and @ of a URL may contain a password.
 _LOGIN = re.compile(r"(?<=://)[^/\s@'\"]{1,512}@")
-# What the two hubs' tokens look like, whoever's they are.
+# The form of both hubs' tokens.
 _TOKEN = re.compile(r"\b(?:hf|api_org)_[A-Za-z0-9]{16,512}|\bms-[0-9a-f]{8}-[0-9a-f-]{27}")
 _HIDDEN = "[hidden]"
-_SHORTEST = 6  # letters: shorter secrets hide nothing, and would be found in any word
+_SHORTEST = 6  # characters: shorter secrets would match parts of ordinary words
 
 
 def clean(text: str, secrets: Collection[str] = ()) -> str:
-    r"""Return `text` with controls written out, as `\x1b`, and without logins, tokens and the known `secrets`."""
+    r"""Return `text` with control characters escaped, as `\x1b`, and without logins, tokens and the known `secrets`."""
     for secret in secrets:
         if len(secret) >= _SHORTEST:
             text = text.replace(secret, _HIDDEN)
@@ -26,7 +26,7 @@ def clean(text: str, secrets: Collection[str] = ()) -> str:
 
 
 def clean_deeply(said: object, secrets: Collection[str] = ()) -> object:
-    """Return a document with all its texts clean; keys too."""
+    """Return a document with all its strings cleaned, keys included."""
     match said:
         case str():
             return clean(said, secrets)

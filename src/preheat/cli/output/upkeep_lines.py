@@ -1,13 +1,13 @@
-"""Upkeep lines: the sentence for each event of the library's upkeep."""
+"""Upkeep lines: the sentence for each event of library maintenance."""
 
 from preheat.core.events import Adopted, Evicted, LeftOut, Mended, Rotten, Unneeded
 from preheat.core.units import say_size
 
-_WAYS = {"reflink": "shared by reflink", "hardlink": "linked", "copy": "copied", "here": "here already"}
+_WAYS = {"reflink": "shared by reflink", "hardlink": "linked", "copy": "copied", "here": "cached already"}
 
 
 def say_upkeep(event: Adopted | Evicted | LeftOut | Mended | Rotten | Unneeded) -> str:
-    """Say it in one sentence."""
+    """Return one sentence for the event."""
     match event:
         case Adopted():
             ways = ", ".join(f"{count} {_WAYS[way]}" for way, count in sorted(event.links.items()))
@@ -17,11 +17,11 @@ def say_upkeep(event: Adopted | Evicted | LeftOut | Mended | Rotten | Unneeded) 
         case LeftOut():
             return f"left out: {event.path}: {event.reason}"
         case Mended():
-            return f"mended: {event.digest}" if not event.error else f"not mended: {event.digest}: {event.error}"
+            return f"repaired: {event.digest}" if not event.error else f"not repaired: {event.digest}: {event.error}"
         case Rotten():
             used = f"; needed as {', '.join(event.paths)}" if event.paths else ""
-            moved = f"; moved to {event.moved_to}" if event.moved_to else "; left, as the library cannot be written"
-            return f"rotten: {event.digest}: {event.reason}{used}{moved}"
+            moved = f"; moved to {event.moved_to}" if event.moved_to else "; left in place, as the library is read-only"
+            return f"corrupt: {event.digest}: {event.reason}{used}{moved}"
         case _:
-            held = f": stays, {event.held}" if event.held else ""
+            held = f": kept, {event.held}" if event.held else ""
             return f"  {event.what} {say_size(event.size)}{held}"

@@ -1,1 +1,1 @@
-"""A recipe, made from what was observed of one start of an app; pure."""
+"""Inference: derive a recipe from one observed start of an app; pure."""

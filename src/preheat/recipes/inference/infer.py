@@ -1,4 +1,4 @@
-"""Infer: derive what an app needs from one observed start, and what to leave out, with reasons."""
+"""Infer: derive a recipe from one observed start, and list the files that it omits, with reasons."""
 
 import glob
 from collections.abc import Iterable, Sequence
@@ -25,14 +25,14 @@ from preheat.recipes.inference.observation import HubFile, Observation, Opened
 from preheat.recipes.lock_file import Lock, Pinned
 from preheat.recipes.recipe import Need, Recipe
 
-# What is smaller is kept though nobody opened it: to look whether it is there opens nothing.
+# Bytes. Smaller files are kept even if never opened: the app may check that they exist, which is no open.
 LARGE = 1_000_000
 _LATE = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
 class OmittedFile:
-    """A file of `size` bytes that the recipe does without, for `reason`."""
+    """A file of `size` bytes that the recipe omits, for `reason`."""
 
     what: str
     size: int
@@ -41,7 +41,7 @@ class OmittedFile:
 
 @dataclass(frozen=True, slots=True)
 class Inferred:
-    """A recipe with all that is needed, in the order in which it is read; its lock; and what was left out."""
+    """A recipe with its needs in the order in which the app reads them, its lock, and the omitted files."""
 
     recipe: Recipe
     lock: Lock
@@ -50,7 +50,7 @@ class Inferred:
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """A file of a snapshot, looked for at a place, first at `when` seconds."""
+    """A file of a snapshot that the app looked for at a place, first at `when` seconds after the start."""
 
     snapshot: Snapshot
     file: File
@@ -59,9 +59,9 @@ class _Use:
 
 
 def infer(seen: Observation, *, keep_unread: bool = False) -> Inferred:
-    """Make a recipe and its lock. Files that were had and never opened are left out, the small ones apart.
+    """Return a recipe and its lock. Large files that were downloaded but never opened are omitted.
 
-    With `keep_unread`, and where opens by native code could not be seen, nothing that came from a hub is left out.
+    With `keep_unread`, or if opens by native code could not be observed, no file from a hub is omitted.
     """
     left_out: list[OmittedFile] = []
     uses = [*_from_hubs(seen, left_out, keep=keep_unread or not seen.sees_native), *_from_elsewhere(seen, left_out)]
@@ -86,18 +86,18 @@ def infer(seen: Observation, *, keep_unread: bool = False) -> Inferred:
 
 
 def _pinned(where: str, uses: Sequence[_Use]) -> Pinned:
-    """Make one need of the files that lie together; in the order of their opens, which the warm-up keeps."""
+    """Return one need for files of one folder, in the order of their opens, which the warm-up uses."""
     snapshot, view = uses[0].snapshot, uses[0].place.view
     files = {use.file.path: use.file for use in uses}
     to = {use.file.path: use.place.name for use in uses if use.place.name and use.place.name != use.file.path}
-    # An address has one file, and needs no pattern for it.
+    # A URL is one file, and needs no pattern.
     patterns = () if snapshot.ref.hub == "url" else tuple(glob.escape(path) for path in files)
     need = Need(snapshot.ref, patterns, view, where, to=to)
     ordered = tuple(sorted(files.values(), key=lambda file: file.path))
     return Pinned(need, replace(snapshot, files=ordered))
 
 
-# ---- what came from hubs
+# ---- files from hubs
 
 
 def _from_hubs(seen: Observation, left_out: list[OmittedFile], *, keep: bool) -> Iterable[_Use]:
@@ -124,10 +124,10 @@ def _from_hubs(seen: Observation, left_out: list[OmittedFile], *, keep: bool) ->
 
 
 def _looked_for(served: HubFile, seen: Observation) -> list[tuple[LayoutPath, float]]:
-    """Say at which places the app looked for a file, and when first: in a hub's cache, and beyond it.
+    """Return the places where the app opened a file, each with the time of the first open.
 
-    What lies beyond may be another file with the same bytes, which the app brings itself: that is no reason not to have
-    it where a hub's client asks for it.
+    At most one place is in a hub's cache. A file outside may be the app's own, with the same bytes; so the place in the
+    hub's cache is returned in addition, since the hub's client needs the file there.
     """
     found: dict[LayoutPath, float] = {}
     paths: dict[LayoutPath, str] = {}
@@ -140,7 +140,7 @@ def _looked_for(served: HubFile, seen: Observation) -> list[tuple[LayoutPath, fl
     within = sorted((item for item in found.items() if item[0] not in beyond), key=lambda item: item[1])[:1]
     if not beyond:
         return within
-    # What it copied out of a hub's cache, it may ask the hub's client for again.
+    # The app may request a file from the hub's client again that it copied out of the hub's cache.
     sources = {target: source for source, target in seen.copied}
     for place, when in list(beyond.items()):
         source = sources.get(paths[place])
@@ -151,7 +151,7 @@ def _looked_for(served: HubFile, seen: Observation) -> list[tuple[LayoutPath, fl
 
 
 def _could_be(opened: Opened, served: HubFile, seen: Observation) -> bool:
-    """Whether an open was of this repository's file, and not of another's that has the same bytes."""
+    """Return whether this repository's file was opened, and not another repository's with the same bytes."""
     slug = served.ref.slug
     if "--" in opened.path and f"/{slug}/" not in opened.path:
         return not any(f"/{other.ref.slug}/" in opened.path for other in seen.served if other.ref != served.ref)
@@ -162,7 +162,7 @@ def _usual(ref: Ref) -> LayoutPath:
     return LayoutPath(MODELSCOPE if ref.hub == MODELSCOPE_HUB else HF_CACHE, "")
 
 
-# ---- what came from elsewhere
+# ---- files from other URLs
 
 
 def _from_elsewhere(seen: Observation, left_out: list[OmittedFile]) -> Iterable[_Use]:
@@ -189,7 +189,7 @@ def _from_elsewhere(seen: Observation, left_out: list[OmittedFile]) -> Iterable[
 
 
 def _variables_in_plain_use(seen: Observation) -> set[str]:
-    """Name the caches that hold more than what a layout of their own has: one variable leads to one place."""
+    """Return the cache variables whose folders contain files outside whisper's and torch hub's layouts."""
     return {
         name
         for name, cache in seen.caches.items()
@@ -198,11 +198,11 @@ def _variables_in_plain_use(seen: Observation) -> set[str]:
     }
 
 
-# ---- what it makes itself
+# ---- files that the app creates
 
 
 def _makes(seen: Observation) -> tuple[str, ...]:
-    """Name what the start made inside the app's folder, the same wherever that lies."""
+    """Return the files that the start created in the app's folder, relative to it, the largest first."""
     own = [
         made for made in seen.made if not any(within(made.path, cache) is not None for cache in seen.caches.values())
     ]

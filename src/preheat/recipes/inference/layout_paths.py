@@ -1,4 +1,4 @@
-"""Layout paths: the cache layout and folder that a path belongs to."""
+"""Layout paths: find the cache layout and folder that a path belongs to."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 HF_CACHE, MODELSCOPE, MODELSCOPE_OLD = "hf-cache", "modelscope", "modelscope-old"
 FLAT, LOCAL_DIR, WHISPER, TORCH_HUB = "flat", "local-dir", "whisper", "torch-hub"
 HUB_LAYOUTS = frozenset((HF_CACHE, MODELSCOPE, MODELSCOPE_OLD))
-# Where an app's caches go when a recipe has to keep some of them for it, below `{dir}`.
+# The folder below `{dir}` for the app's caches, if a recipe must place files in them.
 KEPT = ".preheat"
 
 _HF = re.compile(r"(?P<base>.*)/(?:models|datasets|spaces)--[^/]+/(?:snapshots/[0-9a-f]{40}/|blobs/[0-9a-f]{40,64}$)")
@@ -16,7 +16,7 @@ _MODELSCOPE = re.compile(r"(?P<base>.*)/(?:models|datasets)/[^/]+--[^/]+/snapsho
 
 @dataclass(frozen=True, slots=True)
 class LayoutPath:
-    """A layout, its folder, and for a file that has another name there than in its repository, that name."""
+    """A layout and its folder; `name` is the file's name there, if it differs from the one in the repository."""
 
     view: str
     base: str
@@ -24,7 +24,7 @@ class LayoutPath:
 
 
 def place_of(path: str, file: str, repo: str, local_dirs: Collection[str]) -> LayoutPath:
-    """Say how `path` holds `file` of the repository `repo`."""
+    """Return the layout and folder in which `path` is `file` of the repository `repo`."""
     if found := _HF.match(path):
         return LayoutPath(HF_CACHE, found["base"])
     if found := _MODELSCOPE.match(path):
@@ -41,7 +41,7 @@ def place_of(path: str, file: str, repo: str, local_dirs: Collection[str]) -> La
 
 
 def special(path: str, caches: Mapping[str, str]) -> LayoutPath | None:
-    """Say whether `path` is where whisper or torch hub keep what they load, below caches of the app's own."""
+    """Return the layout if `path` is in whisper's or torch hub's folder of the app's `caches`; else None."""
     for variable, view, below in (("XDG_CACHE_HOME", WHISPER, "whisper"), ("TORCH_HOME", TORCH_HUB, "hub/checkpoints")):
         base = caches.get(variable)
         if base is not None and path.rpartition("/")[0] == f"{base}/{below}":
@@ -50,14 +50,14 @@ def special(path: str, caches: Mapping[str, str]) -> LayoutPath | None:
 
 
 def within(path: str, folder: str) -> str | None:
-    """Say where in `folder` a path lies; None if it does not."""
+    """Return the path relative to `folder`; None if it is not inside."""
     if path == folder:
         return ""
     return path[len(folder) + 1 :] if path.startswith(f"{folder}/") else None
 
 
 def at(place: LayoutPath, folder: str, caches: Mapping[str, str]) -> tuple[str, str]:
-    """Write the place as a recipe does: where below `{dir}`, and the variable that has to lead there; or nothing."""
+    """Return a recipe's `at` for the place, and the variable that must point there; either can be empty."""
     for variable, cache in sorted(caches.items(), key=lambda item: -len(item[1])):
         below = within(place.base, cache)
         if below is not None:

@@ -1,4 +1,4 @@
-"""Observation: all that was recorded of one start of an app."""
+"""Observation: the record of one start of an app."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from preheat.core.snapshot import File
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
-    """A file that the app had from a hub; `ref` as it asked for it, at whatever revision it named."""
+    """A file that the app downloaded from a hub; `ref` has the revision that the app requested."""
 
     ref: Ref
     commit: str
@@ -19,7 +19,7 @@ class HubFile:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A file that the app had from an address of no hub, and where it wrote it; `size` in bytes."""
+    """A file that the app downloaded from a URL that is no hub's, and its path; `size` in bytes."""
 
     url: str
     path: str
@@ -30,9 +30,9 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A file that was opened to be read, `at` seconds after the start; `digests` are those that were worth making.
+    """A file that was opened for reading, `at` seconds after the start; `digests` are those that were computed.
 
-    `read` is how many of its `size` bytes were read or mapped, where that was seen.
+    `read` is how many of its `size` bytes were read or mapped; None if unknown.
     """
 
     path: str
@@ -44,7 +44,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A host that the app tried to reach: how often, and by which packages, the nearest first."""
+    """A host that the app tried to reach, how often, and the packages in the call stack, innermost first."""
 
     host: str
     port: int
@@ -54,7 +54,7 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A file that the start made for itself; `size` in bytes."""
+    """A file that the start created; `size` in bytes."""
 
     path: str
     size: int
@@ -62,11 +62,11 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """All of it.
+    """The record of one start.
 
-    `folder` is where the app was started; `caches` are the variables that were led to new folders, and those.
-    `copied` are copies from one path to another, `local_dirs` the folders that a hub's client keeps as its own.
-    `sees_native` says whether opens by native code were seen for sure, so that not seen is not opened.
+    `folder` is where the app was started. `caches` maps the variables that were set to new folders to these folders.
+    `copied` are copies (source, target), `local_dirs` the `local_dir` folders of hub clients. `sees_native`: opens by
+    native code were observed completely, so a file without an open was not opened.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Trace log: parse what the tracer wrote in the app's Pythons; guard/shim/tracer.py has its format."""
+"""Trace log: parse the logs of the tracer in the app's Python processes; format: guard/shim/tracer.py."""
 
 import json
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ class FileAccess:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer to an HTTP request of the app's; `size` is what it said of its body, `location` where it led on."""
+    """A response to an HTTP request of the app; `size` is its Content-Length, `location` its redirect target."""
 
     at: float
     method: str
@@ -31,7 +31,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """A host that was looked up, or connected to."""
+    """A host that was looked up or connected to."""
 
     host: str
     port: int
@@ -41,7 +41,7 @@ class Aim:
 
 @dataclass(frozen=True, slots=True)
 class TraceLog:
-    """All of it, in the order of time; `moved` are renames and links, from one path to another."""
+    """The entries of all processes, ordered by time; `moved` are renames and links (source, target)."""
 
     processes: int
     accesses: tuple[FileAccess, ...]
@@ -51,8 +51,8 @@ class TraceLog:
     aims: tuple[Aim, ...]
 
     def final(self, path: str) -> str:
-        """Say what a path is called after all renames."""
-        # Only forward in time, or a ring of renames would go on for ever.
+        """Return the path after all renames."""
+        # In order of time, so that a cycle of renames ends.
         for source, target in self.moved:
             if path == source:
                 path = target
@@ -60,7 +60,7 @@ class TraceLog:
 
 
 def read_notes(texts: Iterable[str]) -> TraceLog:
-    """Read the processes' files. What is cut off, as by a kill, is left out."""
+    """Parse the logs, one text per process. Truncated lines, as after a kill, are skipped."""
     processes = 0
     lines: list[list[Any]] = []
     for text in texts:
@@ -95,7 +95,7 @@ def _names(modules: list[Any]) -> tuple[str, ...]:
 
 
 def file_name(url: str) -> str:
-    """Return the last part of an address's path; empty where an app has noted what is no address."""
+    """Return the last segment of a URL's path; empty for an invalid URL."""
     try:
         return unquote(urlsplit(url).path.rpartition("/")[2])
     except ValueError:

@@ -1,1 +1,1 @@
-"""One file a layout, each described byte by byte at its top."""
+"""One file per layout; its docstring describes the format byte by byte."""

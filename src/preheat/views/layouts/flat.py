@@ -1,4 +1,4 @@
-"""Flat: the files in a folder under their own names, for apps that take a folder."""
+"""Flat: a plain folder with the repository's file names, for apps that take a folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from preheat.views.view_protocol import Bytes, Piece
 
 
 class Flat:
-    """See View. `at` is the folder that the app names."""
+    """See View. `at` is the folder that the app is configured with."""
 
     kind = "flat"
     renames = True
@@ -18,10 +18,10 @@ class Flat:
     def __init__(self, ways: Sequence[str] = AUTO) -> None:
         self.ways = ways
 
-    def layout(self, snapshot: Snapshot, at: Path, *, whole: bool) -> tuple[Piece, ...]:  # noqa: ARG002 - a folder has no list of what is missing
+    def layout(self, snapshot: Snapshot, at: Path, *, whole: bool) -> tuple[Piece, ...]:  # noqa: ARG002 - a folder has no list of missing files
         """See View."""
         return tuple(Bytes(at / file.path, file) for file in snapshot.files)
 
-    def environ(self, at: Path) -> dict[str, str]:  # noqa: ARG002 - nothing leads an app to a folder that it names
+    def environ(self, at: Path) -> dict[str, str]:  # noqa: ARG002 - the app itself names the folder
         """See View."""
         return {}

@@ -1,7 +1,7 @@
-"""Tree listing: what huggingface_hub 1.22 and later store of a commit, to detect missing files.
+"""Tree listing: the list of a commit's files that huggingface_hub 1.22 and later store, to detect missing files.
 
-`trees/COMMIT.json` (huggingface_hub/_tree_cache.py, TREE_CACHE_FORMAT_VERSION 1), indented by one. A client that finds
-it refuses a snapshot with files missing (IncompleteSnapshotError), so it belongs beside whole snapshots alone.
+`trees/COMMIT.json` (huggingface_hub/_tree_cache.py, TREE_CACHE_FORMAT_VERSION 1), indented by one space. With
+it, a client rejects a snapshot that lacks files (IncompleteSnapshotError); so write it for complete snapshots only.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from preheat.views.view_protocol import ViewNote
 
 
 def tree_note(snapshot: Snapshot, trees: Path) -> ViewNote:
-    """Describe a commit's listing in the folder `trees`; one that is there stays."""
+    """Return the note for a commit's listing in the folder `trees`; an existing listing is kept."""
     return ViewNote(
         trees / f"{snapshot.commit}.json",
         lambda before: tree_listing(snapshot) if before.body is None else before.body,
@@ -22,7 +22,7 @@ def tree_note(snapshot: Snapshot, trees: Path) -> ViewNote:
 
 
 def tree_listing(snapshot: Snapshot) -> bytes:
-    """Write a commit's listing as the client would."""
+    """Return a commit's listing, byte for byte as the client writes it."""
     files = {file.path: _entry(file) for file in sorted(snapshot.files, key=lambda file: file.path)}
     return json.dumps({"format_version": 1, "files": files}, indent=1).encode()
 
@@ -30,7 +30,7 @@ def tree_listing(snapshot: Snapshot) -> bytes:
 def _entry(file: File) -> dict[str, object]:
     if file.digest.algorithm != SHA256:
         return {"size": file.size, "blob_id": file.digest.hex}
-    # In git, such a file is a pointer: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+    # In git, an LFS file is a pointer file: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{file.digest.hex}\nsize {file.size}\n".encode()
     naming = hashlib.sha1(b"blob %d\0" % len(pointer), usedforsecurity=False)
     naming.update(pointer)

@@ -2,12 +2,12 @@
 
 As written by huggingface_hub 0.20 to 2.4 (file_download.py, `_create_symlink`, `_get_pointer_path`; constants.py):
 
-    models--OWNER--NAME/refs/BRANCH                the commit's 40 digits, and no newline: one makes every client miss
-    models--OWNER--NAME/blobs/ETAG                 sha256 for LFS files, git's blob SHA-1 for the others
+    models--OWNER--NAME/refs/BRANCH                the commit's 40 digits; with a newline, clients miss the commit
+    models--OWNER--NAME/blobs/ETAG                 SHA-256 of LFS files, git blob SHA-1 of other files
     models--OWNER--NAME/snapshots/COMMIT/PATH      a relative symlink to ../../blobs/ETAG
-    models--OWNER--NAME/trees/COMMIT.json          of whole snapshots: see hf_tree.py
+    models--OWNER--NAME/trees/COMMIT.json          for complete snapshots: see hf_tree.py
 
-Where there are no symlinks, the files themselves lie in the snapshot, as the client does it.
+On a filesystem without symlinks, the snapshot folder contains the files themselves, as the client writes them there.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from preheat.views.view_protocol import Before, Bytes, Piece, ViewNote
 
 
 class HuggingFaceCache:
-    """See View. `at` becomes a HF_HUB_CACHE."""
+    """See View. `at` is for HF_HUB_CACHE."""
 
     kind = "hf-cache"
     renames = False
@@ -38,7 +38,7 @@ class HuggingFaceCache:
         files = (Bytes(blobs / file.digest.hex, file, pointers / file.path) for file in snapshot.files)
         tree = (tree_note(snapshot, repo / "trees"),) if whole else ()
         branch = branch_for(snapshot.ref, HUGGING_FACE_BRANCH)
-        # Last: who finds the branch finds all of it.
+        # Last: a client that finds the branch must find all files.
         return (
             *files,
             *tree,

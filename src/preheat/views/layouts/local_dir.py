@@ -4,13 +4,13 @@ As written by huggingface_hub 0.23 to 2.4 (_local_folder.py):
 
     PATH
     .cache/huggingface/.gitignore                       *
-    .cache/huggingface/CACHEDIR.TAG                     from 1.9 on
+    .cache/huggingface/CACHEDIR.TAG                     since 1.9
     .cache/huggingface/download/PATH.metadata           three lines: commit, ETag, seconds since 1970
-    .cache/huggingface/trees/COMMIT.json                of whole snapshots: see hf_tree.py
-    .huggingface/…                                      .gitignore and metadata, where 0.23 and 0.24 look for them
+    .cache/huggingface/trees/COMMIT.json                for complete snapshots: see hf_tree.py
+    .huggingface/…                                      .gitignore and metadata for 0.23 and 0.24
 
-With the metadata, a client takes the files for its own and asks for nothing again. It stops to believe them when a
-file is newer by a second than its third line.
+With the metadata, a client treats the files as its own download and does not download them again. It ignores the
+metadata of a file whose mtime is more than one second later than the third line.
 """
 
 import time
@@ -32,7 +32,7 @@ Signature: 8a477f597d28d172789f06886806bc55
 
 
 class LocalDir:
-    """See View. `at` is the folder that the app names."""
+    """See View. `at` is the folder that the app is configured with."""
 
     kind = "local-dir"
     renames = False
@@ -59,7 +59,7 @@ class LocalDir:
             ]
         return (*pieces, *((tree_note(snapshot, home / "trees"),) if whole else ()))
 
-    def environ(self, at: Path) -> dict[str, str]:  # noqa: ARG002 - nothing leads a client to a folder that it names
+    def environ(self, at: Path) -> dict[str, str]:  # noqa: ARG002 - the client itself names the folder
         """See View."""
         return {}
 
@@ -69,9 +69,9 @@ def _constant(at: Path, body: bytes) -> ViewNote:
 
 
 def _described(file: File, commit: str, placed: Path, now: Callable[[], float], before: Before) -> bytes:
-    """Return a file's metadata; what is there, if it is of this file and believed by the client.
+    """Return a file's metadata; the existing content, if it is for this file and the client still trusts it.
 
-    What the client noted under another commit stays: the file is the same, and the client finds that out by its ETag.
+    Metadata that the client wrote for another commit is kept: the file is the same, as the client sees by its ETag.
     """
     said, etag, seconds, *_ = [*(before.body or b"").decode("utf-8", "replace").split("\n"), "", "", ""]
     try:

@@ -1,9 +1,9 @@
 """ModelScope cache: the layout of modelscope 1.38 and later (modelscope_hub/_download.py, 0.5).
 
-    models/OWNER--NAME/snapshots/REVISION/PATH          REVISION as the app says it, `master` when it says none
+    models/OWNER--NAME/snapshots/REVISION/PATH          REVISION as the app passes it, by default `master`
 
-An app that looks on line has each file hashed and compared with the hub's sha256; one with `local_files_only` takes
-what is there. Where the old layout is there too, the client prefers that.
+Online, the client hashes each file and compares it with the hub's SHA-256; with `local_files_only`, it uses the files
+unchecked. If the old layout exists too, the client prefers that one.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from preheat.views.view_protocol import Bytes, Piece
 
 
 class ModelScopeCache:
-    """See View. `at` becomes a MODELSCOPE_CACHE."""
+    """See View. `at` is for MODELSCOPE_CACHE."""
 
     kind = "modelscope"
     renames = False
@@ -27,13 +27,14 @@ class ModelScopeCache:
     def __init__(self, ways: Sequence[str] = AUTO) -> None:
         self.ways = ways
 
-    def layout(self, snapshot: Snapshot, at: Path, *, whole: bool) -> tuple[Piece, ...]:  # noqa: ARG002 - it has no list of what is missing
-        """See View. Raise LibraryError for what has no owner and name."""
+    def layout(self, snapshot: Snapshot, at: Path, *, whole: bool) -> tuple[Piece, ...]:  # noqa: ARG002 - it has no list of missing files
+        """See View. Raise LibraryError if the ref has no owner and name."""
         owner, name = owner_and_name(snapshot.ref)
         snapshots = at / f"{snapshot.ref.kind}s" / f"{owner}--{name}" / "snapshots"
         branch = branch_for(snapshot.ref, MODELSCOPE_BRANCH)
         pinned = snapshot.ref.pinned
-        # Who asks for a commit looks in a folder of that name. The branch's is the branch's own where both are placed.
+        # An app that asks for a commit opens the folder of that name. If a branch is placed too, its files take
+        # precedence in the branch's folder.
         return tuple(
             Bytes(snapshots / revision / file.path, file, yields=pinned and revision == branch)
             for revision in dict.fromkeys((branch, snapshot.ref.revision) if pinned else (branch,))
@@ -46,7 +47,7 @@ class ModelScopeCache:
 
 
 def owner_and_name(ref: Ref) -> tuple[str, str]:
-    """Take a repository's name apart; raise LibraryError when it has none that ModelScope's clients could ask for."""
+    """Return owner and name of a repository; raise LibraryError if it has none that ModelScope's clients support."""
     owner, slash, name = ref.repo.partition("/")
     if ref.hub not in (HUGGING_FACE, MODELSCOPE) or not slash:
         raise LibraryError(

@@ -1,12 +1,13 @@
 """ModelScope cache, old: the layout of modelscope up to 1.37 (hub/utils/caching.py, hub/file_download.py, 1.27).
 
-    models/OWNER/NAME/PATH              with every `.` of NAME as `___`; NAME as it is, if that differs, a symlink to it
-    models/OWNER/NAME/.msc              pickle: [{'Path': PATH, 'Revision': COMMIT}, …], the files that count
+    models/OWNER/NAME/PATH              with every `.` of NAME as `___`; NAME itself is then a symlink to it
+    models/OWNER/NAME/.msc              pickle: [{'Path': PATH, 'Revision': COMMIT}, …], the valid files
     models/OWNER/NAME/.mdl              pickle: {'id': 'OWNER/NAME'}
     models/OWNER/NAME/.mv               Revision:BRANCH,CreatedAt:SECONDS
 
-One revision of a repository at a time. A file is a hit when one of its COMMIT here and its COMMIT on the hub begins
-with the other; the hub's is the commit that changed the file last. With `local_files_only`, any entry will do.
+It stores one revision of a repository at a time. A file is a cache hit if its COMMIT in `.msc` and its COMMIT on the
+hub are equal, or one is a prefix of the other; on the hub, that is the commit that last changed the file. With
+`local_files_only`, any entry is a hit.
 """
 
 import io
@@ -25,7 +26,7 @@ _PROTOCOL = 4
 
 
 class OldModelScopeCache:
-    """See View. `at` becomes a MODELSCOPE_CACHE."""
+    """See View. `at` is for MODELSCOPE_CACHE."""
 
     kind = "modelscope-old"
     renames = False
@@ -34,8 +35,8 @@ class OldModelScopeCache:
     def __init__(self, ways: Sequence[str] = AUTO) -> None:
         self.ways = ways
 
-    def layout(self, snapshot: Snapshot, at: Path, *, whole: bool) -> tuple[Piece, ...]:  # noqa: ARG002 - it has no list of what is missing
-        """See View. Raise LibraryError for what has no owner and name."""
+    def layout(self, snapshot: Snapshot, at: Path, *, whole: bool) -> tuple[Piece, ...]:  # noqa: ARG002 - it has no list of missing files
+        """See View. Raise LibraryError if the ref has no owner and name."""
         owner, name = owner_and_name(snapshot.ref)
         models = at / f"{snapshot.ref.kind}s" / owner
         repo = models / name.replace(".", "___")
@@ -46,7 +47,7 @@ class OldModelScopeCache:
             *(Bytes(repo / file.path, file, yields=pinned) for file in snapshot.files),
             ViewNote(repo / ".mdl", partial(_name, f"{owner}/{name}"), single=True),
             ViewNote(repo / ".mv", partial(_version, branch), single=True),
-            # Last: what it names is there.
+            # Last: the files that it lists must exist.
             ViewNote(repo / ".msc", partial(_list, repo, mine)),
             *((Alias(models / name, repo.name),) if repo.name != name else ()),
         )
@@ -57,10 +58,10 @@ class OldModelScopeCache:
 
 
 class _NoObjects(pickle.Unpickler):
-    """Reads lists, dictionaries and strings alone: what lies in a cache is not to be run."""
+    """Reads only lists, dictionaries and strings: a pickle in a cache must not run code."""
 
     def find_class(self, module: str, name: str) -> object:
-        raise pickle.UnpicklingError(f"{module}.{name} has no place in a .msc")
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a .msc")
 
 
 def _name(name: str, before: Before) -> bytes | None:
@@ -72,18 +73,18 @@ def _name(name: str, before: Before) -> bytes | None:
 
 def _version(branch: str, before: Before) -> bytes | None:
     if before.body is not None and before.body.partition(b",")[0].strip() == f"Revision:{branch}".encode():
-        return before.body  # with the time when the client made it
+        return before.body  # with the creation time that the client wrote
     return f"Revision:{branch},CreatedAt:0".encode() if before.body is None or before.ours else None
 
 
 def _list(repo: Path, mine: dict[str, str], before: Before) -> bytes | None:
-    """Add files to what a `.msc` lists, of which those that exist stay; None if it cannot be read.
+    """Return a `.msc` with the files `mine` added and files that no longer exist removed; None if it is unreadable.
 
-    For the user's own files, the client's commits stay: the hub knows those.
+    The user's own files keep the commits that the client wrote, since the hub knows those.
     """
     listed = [] if before.body is None else _unpickled(before.body)
     try:
-        was = {str(entry["Path"]): str(entry["Revision"]) for entry in listed}  # type: ignore[attr-defined] # any other is an error
+        was = {str(entry["Path"]): str(entry["Revision"]) for entry in listed}  # type: ignore[attr-defined] # any other type raises
     except (TypeError, KeyError):
         if not before.ours:
             return None
@@ -97,8 +98,8 @@ def _list(repo: Path, mine: dict[str, str], before: Before) -> bytes | None:
 
 
 def _unpickled(body: bytes) -> object:
-    """Read a pickle of plain things; None from one that is not understood."""
+    """Read a pickle of lists, dictionaries and strings; return None if it is anything else."""
     try:
         return _NoObjects(io.BytesIO(body)).load()
-    except Exception:  # noqa: BLE001 - a broken pickle raises whatever it likes
+    except Exception:  # noqa: BLE001 - a broken pickle can raise any error
         return None

@@ -1,8 +1,8 @@
 """Torch hub: the layout of checkpoints by `torch.hub.load_state_dict_from_url` (torch/hub.py).
 
-    hub/checkpoints/NAME        NAME is the last segment of the address that the app loads
+    hub/checkpoints/NAME        NAME is the last segment of the URL that the app loads
 
-It is taken for right when it is there.
+An existing file is used without a check.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from preheat.views.view_protocol import Bytes, Piece
 
 
 class TorchHub:
-    """See View. `at` becomes a TORCH_HOME; folders of the repository do not count."""
+    """See View. `at` is for TORCH_HOME; the repository's folders are dropped."""
 
     kind = "torch-hub"
     renames = True
@@ -24,8 +24,8 @@ class TorchHub:
     def __init__(self, ways: Sequence[str] = AUTO) -> None:
         self.ways = ways
 
-    def layout(self, snapshot: Snapshot, at: Path, *, whole: bool) -> tuple[Piece, ...]:  # noqa: ARG002 - it has no list of what is missing
-        """See View. Raise LibraryError when two files have the same name."""
+    def layout(self, snapshot: Snapshot, at: Path, *, whole: bool) -> tuple[Piece, ...]:  # noqa: ARG002 - it has no list of missing files
+        """See View. Raise LibraryError if two files have the same name."""
         named = by_last_name(snapshot, snapshot.files)
         return tuple(Bytes(at / "hub" / "checkpoints" / name, file) for name, file in named.items())
 

@@ -2,7 +2,7 @@
 
     whisper/NAME.pt
 
-It is hashed at each start, and taken when the hash is the one in its address.
+whisper hashes the file at each start and accepts it if the hash is the one in the model's URL.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from preheat.views.view_protocol import Bytes, Piece
 
 
 class Whisper:
-    """See View. `at` becomes a XDG_CACHE_HOME, since whisper has no variable of its own; only `*.pt` files count."""
+    """See View. `at` is for XDG_CACHE_HOME, since whisper has no variable of its own; only `*.pt` files are placed."""
 
     kind = "whisper"
     renames = True
@@ -25,12 +25,12 @@ class Whisper:
     def __init__(self, ways: Sequence[str] = AUTO) -> None:
         self.ways = ways
 
-    def layout(self, snapshot: Snapshot, at: Path, *, whole: bool) -> tuple[Piece, ...]:  # noqa: ARG002 - it has no list of what is missing
-        """See View. Raise LibraryError when nothing in it is a whisper model."""
+    def layout(self, snapshot: Snapshot, at: Path, *, whole: bool) -> tuple[Piece, ...]:  # noqa: ARG002 - it has no list of missing files
+        """See View. Raise LibraryError if the snapshot has no whisper model."""
         models = by_last_name(snapshot, (file for file in snapshot.files if file.path.endswith(".pt")))
         if not models:
             raise LibraryError(
-                f"{snapshot.ref} has no .pt file, and whisper loads no other", hint="--view hf-cache=DIR"
+                f"{snapshot.ref} has no .pt file, and whisper loads only .pt files", hint="--view hf-cache=DIR"
             )
         return tuple(Bytes(at / "whisper" / name, file) for name, file in models.items())
 

@@ -1,1 +1,1 @@
-"""The verbs that look after the library."""
+"""The verbs that maintain the library."""

@@ -9,11 +9,11 @@ from preheat.core.ref import Ref, read_path
 from preheat.core.units import say_size
 from preheat.verbs.upkeep.adopt import adopt
 
-_FEW = 3  # of the files left out, in the last message
+_FEW = 3  # skipped files named in the last message
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
-    """Do what `preheat adopt` says."""
+    """Run `preheat adopt`; return the exit status."""
     left_out: list[LeftOut] = []
 
     def told(event: Event) -> None:
@@ -33,12 +33,12 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         f"{wiring.library.root}; {say_size(figures['new'])} new, {say_size(figures['copied'])} of it copied"
     )
     if figures["left_out"]:
-        # Each was named with its reason as it was found; a script that reads only the status must learn of it too.
+        # Each file has been reported by an event; fail too, for scripts that check only the exit status.
         reasons = "; ".join(f"{one.path}: {one.reason}" for one in left_out[:_FEW])
         more = f"; and {len(left_out) - _FEW} more" if len(left_out) > _FEW else ""
         raise Incomplete(
             f"{figures['left_out']} left out: {reasons}{more} ({said})",
-            hint="mend or remove these, and adopt again; what was adopted stays",
+            hint="repair or remove these files, then run adopt again; adopted files are kept",
             figures=figures,
         )
     wiring.console.done(figures | {"library": str(wiring.library.root)}, said if options.loud else "")

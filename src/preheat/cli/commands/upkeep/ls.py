@@ -10,7 +10,7 @@ from preheat.library.upkeep.usage import Survey, VersionUsage, survey
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
-    """Do what `preheat ls` says."""
+    """Run `preheat ls`; return the exit status."""
     library = wiring.library
     everything = survey(library.records, library.root / "blobs", library.pins)
     asked = {Ref.parse(words).at("") for words in options.refs}
@@ -18,7 +18,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     missing = asked - {one.ref.at("") for one in versions}
     if missing:
         name = sorted(str(ref) for ref in missing)[0]
-        raise NotPreloaded(f"{name} is not in {library.root}", hint="preheat ls lists what is")
+        raise NotPreloaded(f"{name} is not in {library.root}", hint="preheat ls lists all models")
     figures = {
         "versions": [_facts(version) for version in versions],
         "stored": everything.stored,
@@ -30,14 +30,14 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
 
 def table(versions: list[VersionUsage], everything: Survey) -> str:
-    """Lay the versions out, one a line, and sum up what sharing saves."""
+    """Return a table with one version per line, and a line on the disk space saved by sharing."""
     if not versions:
-        return "nothing is here"
-    rows = [("model", "version", "files", "size", "its own", "shared", "")]
+        return "the library is empty"
+    rows = [("model", "version", "files", "size", "unshared", "shared", "")]
     for one in versions:
         notes = ["pinned"] if one.pinned else []
         if one.missing:
-            notes.append(f"{say_size(one.missing)} not here")
+            notes.append(f"{say_size(one.missing)} missing")
         name = str(one.ref.at(one.ref.branch)) if one.ref.hub != "url" else one.ref.address
         sizes = (say_size(one.size), say_size(one.own), say_size(one.shared))
         rows.append((name, said(one), str(one.files), *sizes, ", ".join(notes)))
@@ -50,12 +50,12 @@ def table(versions: list[VersionUsage], everything: Survey) -> str:
         for row in rows
     ]
     saved = everything.apart - everything.stored
-    lines.append(f"{say_size(everything.stored)} on disk; {say_size(saved)} more if nothing were shared")
+    lines.append(f"{say_size(everything.stored)} on disk; {say_size(saved)} saved by sharing")
     return "\n".join(lines)
 
 
 def said(version: VersionUsage) -> str:
-    """Name a version by its branches and the front of its commit."""
+    """Return a version's branches and the first 12 digits of its commit."""
     commit = version.ref.revision[:12]
     return f"{', '.join(version.revisions)} {commit}".strip()
 

@@ -9,7 +9,7 @@ from preheat.verbs.upkeep.remove import recorded
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
-    """Do what `preheat pin` says."""
+    """Run `preheat pin`; return the exit status."""
     library = wiring.library
     snapshots = [recorded(Ref.parse(words), library) for words in options.refs]
     try:
@@ -18,5 +18,5 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     except OSError as error:
         raise disk_trouble(error, library.root) from error
     refs = [str(snapshot.ref.at(snapshot.commit)) for snapshot in snapshots]
-    wiring.console.done({"pinned": refs}, "\n".join(f"{ref} stays" for ref in refs) if options.loud else "")
+    wiring.console.done({"pinned": refs}, "\n".join(f"pinned {ref}" for ref in refs) if options.loud else "")
     return 0

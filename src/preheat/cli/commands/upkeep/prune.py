@@ -11,7 +11,7 @@ from preheat.verbs.upkeep.prune import Shears, prune
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
-    """Do what `preheat prune` says."""
+    """Run `preheat prune`; return the exit status."""
     library = wiring.library
     shears = Shears(options.old, read_seconds(options.younger), options.forget)
     try:
@@ -19,13 +19,13 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     except OSError as error:
         raise disk_trouble(error, library.root) from error
     versions = [str(ref) for ref in pruned.versions]
-    lines = [f"{name} {'is gone' if options.yes else 'would go'}" for name in versions]
+    lines = [f"{name} {'removed' if options.yes else 'would be removed'}" for name in versions]
     size = say_size(pruned.size)
     lines.append(
         f"{size} freed"
         if options.yes
-        else f"{size} would be freed: {pruned.blobs} blobs and {pruned.leftovers} leftovers that nothing needs; "
-        "--yes does it"
+        else f"{size} would be freed: {pruned.blobs} blobs and {pruned.leftovers} leftover files that nothing needs; "
+        "--yes removes them"
     )
     figures = {
         "versions": versions,
@@ -39,6 +39,6 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
 
 def sweep_of(options: argparse.Namespace, wiring: Wiring) -> Sweep:
-    """Make the sweep that the words ask for: patient where others may see late what is done here."""
+    """Return the sweep for these options; on a share it waits until other machines see the changes."""
     root = wiring.library.root
     return Sweep(root, read_seconds(options.settle) if options.settle else None)

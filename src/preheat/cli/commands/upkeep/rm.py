@@ -11,7 +11,7 @@ from preheat.verbs.upkeep.remove import recorded, remove, versions_of
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
-    """Do what `preheat rm` says."""
+    """Run `preheat rm`; return the exit status."""
     library = wiring.library
     refs = [Ref.parse(words) for words in options.refs]
     versions = {
@@ -26,9 +26,11 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     except OSError as error:
         raise disk_trouble(error, library.root) from error
     names = [str(ref) for ref in removal.versions]
-    lines = [f"{name} {'is gone' if options.yes else 'would go'}" for name in names]
+    lines = [f"{name} {'removed' if options.yes else 'would be removed'}" for name in names]
     lines.append(
-        f"{say_size(removal.size)} freed" if options.yes else f"{say_size(removal.size)} would be freed; --yes does it"
+        f"{say_size(removal.size)} freed"
+        if options.yes
+        else f"{say_size(removal.size)} would be freed; --yes removes them"
     )
     figures = {"versions": names, "size": removal.size, "done": options.yes}
     wiring.console.done(figures, "\n".join(lines) if options.loud else "")

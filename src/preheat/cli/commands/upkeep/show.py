@@ -11,7 +11,7 @@ from preheat.verbs.upkeep.remove import recorded
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
-    """Do what `preheat show` says."""
+    """Run `preheat show`; return the exit status."""
     library = wiring.library
     snapshot = recorded(Ref.parse(options.ref), library)
     ref = snapshot.ref.at(snapshot.commit)
@@ -25,10 +25,10 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         files.append((file, number is not None, others, facts | {"here": number is not None, "shared_with": others}))
     revisions = sorted(name for name, commit in library.revisions(ref).items() if commit == snapshot.commit)
     pinned = snapshot in library.pins
-    lines = [f"{ref}{' (pinned)' if pinned else ''}", *(f"  was {name} when last seen" for name in revisions)]
+    lines = [f"{ref}{' (pinned)' if pinned else ''}", *(f"  {name} when last seen" for name in revisions)]
     for file, is_here, others, _ in files:
-        note = "" if is_here else "  not here"
-        shared = f"  also {others[0]}{f' and {len(others) - 1} more' if len(others) > 1 else ''}" if others else ""
+        note = "" if is_here else "  not downloaded"
+        shared = f"  also in {others[0]}{f' and {len(others) - 1} more' if len(others) > 1 else ''}" if others else ""
         lines.append(f"  {say_size(file.size):>9}  {file.path}{note}{shared}")
     figures = {
         "ref": str(ref),

@@ -10,7 +10,7 @@ from preheat.verbs.upkeep.remove import recorded
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
-    """Do what `preheat unpin` says."""
+    """Run `preheat unpin`; return the exit status."""
     library = wiring.library
     snapshots = [recorded(Ref.parse(words), library) for words in options.refs]
     try:
@@ -20,6 +20,6 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     others = [str(one.ref.at(one.commit)) for one in snapshots if str(one.ref.at(one.commit)) not in freed]
     if others:
         raise Incomplete(f"{others[0]} is not pinned", hint="preheat ls shows the pins", figures={"unpinned": freed})
-    words = "\n".join(f"{ref} may go" for ref in freed)
+    words = "\n".join(f"unpinned {ref}" for ref in freed)
     wiring.console.done({"unpinned": freed}, words if options.loud else "")
     return 0

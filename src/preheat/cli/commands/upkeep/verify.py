@@ -17,7 +17,7 @@ from preheat.verbs.upkeep.verify import verify
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
-    """Do what `preheat verify` says."""
+    """Run `preheat verify`; return the exit status."""
     library = wiring.library
     only = [recorded(Ref.parse(words), library) for words in options.refs] or None
 
@@ -38,17 +38,19 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     }
     if verdict.left:
         raise CheckFailed(
-            f"{len(verdict.left)} of {verdict.blobs} blobs are rotten or could not be read: {_few(verdict.left)}",
-            hint="preheat verify --mend, or pull again" if library.writable else "verify where it can be written",
+            f"{len(verdict.left)} of {verdict.blobs} blobs are corrupt or unreadable: {_few(verdict.left)}",
+            hint="preheat verify --mend, or pull again"
+            if library.writable
+            else "run verify as a user who can write to the library",
         )
     if only and not verdict.blobs and not verdict.skipped and any(one.files for one in only):
         raise NotPreloaded(f"no file of {only[0].ref} is in {library.root}", hint=f"preheat pull {only[0].ref}")
     rate = say_size(verdict.size / seconds) if seconds else "0 B"
-    said = f"{verdict.blobs} blobs, {say_size(verdict.size)}, are right ({say_seconds(seconds)}, {rate}/s)"
+    said = f"{verdict.blobs} blobs, {say_size(verdict.size)}, are correct ({say_seconds(seconds)}, {rate}/s)"
     if verdict.mended:
-        said += f"; {len(verdict.mended)} mended"
+        said += f"; {len(verdict.mended)} repaired"
     if verdict.skipped:
-        said += f"; {verdict.skipped} were found right before"
+        said += f"; {verdict.skipped} were skipped, as verified before"
     wiring.console.done(figures, said if options.loud else "")
     return 0
 
