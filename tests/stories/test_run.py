@@ -78,7 +78,7 @@ def test_the_app_runs_offline_on_the_view_until_ctrl_c(
     hub.recovers()
     recipe("", f"http://127.0.0.1:{port}/")
     running = preheat.start("run", "--json", "--", *PYTHON, page, str(port))
-    running.until(lambda running: '"life":"running"' in running.err)
+    running.until(lambda running: '"life":"running"' in running.err and "\n" in running.out)
     seen = json.loads(running.out.splitlines()[0])
     assert seen["HF_HUB_OFFLINE"] == seen["TRANSFORMERS_OFFLINE"] == seen["HF_DATASETS_OFFLINE"] == "1"
     assert seen["MINE"] == str(preheat.folder)

@@ -37,7 +37,7 @@ class File:
             or not 0 <= self.size < 1 << 63
         ):
             raise IntegrityError(
-                f"the hub lists a file with an invalid path or size: {self.path!r}, {self.size} bytes",
+                f"{self.path!r} with {self.size} bytes cannot be a file: invalid path or size",
                 hint="do not trust this hub; try another --endpoint",
             )
 

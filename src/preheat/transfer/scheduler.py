@@ -29,10 +29,9 @@ _SIDE_BY_SIDE = max(1, min(len(os.sched_getaffinity(0)), 4))
 
 
 class Scheduler:
-    """Assign parts to threads. All methods are thread-safe; scheduling decisions hold one lock (`changed`).
+    """Assign parts to threads; thread-safe. Nothing waits for disk, network or listener under its lock, `changed`.
 
-    No code waits for a disk, a network or a listener while it holds that lock: `on_event` only queues. Lock order:
-    the scheduler's, a flight's, an interrupt's.
+    Lock order: the scheduler's, a flight's, an interrupt's.
     """
 
     def __init__(
@@ -109,10 +108,7 @@ class Scheduler:
             self._all_done()
 
     def wrong(self, download: Download, error: IntegrityError) -> None:
-        """Queue the suspect bytes of a file with a wrong digest again; raise IntegrityError if no route is left.
-
-        Another route is preferred. The partial is written without the lock held.
-        """
+        """Queue a file's suspect bytes again, by another route if possible; raise IntegrityError if none is left."""
         with self.changed:
             again = ask_again(download, self.routes.able(download.partial.file.digest))
             names = ", ".join(sorted({route.way.name for _, route in download.brought})) or "this disk"

