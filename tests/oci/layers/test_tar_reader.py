@@ -148,3 +148,12 @@ def test_whiteouts_cost_what_they_name_and_not_what_is_there() -> None:
         overlay.take_away_below("d")
     assert not overlay.kind("d/f0")
     assert overlay.kind("d") == "folder"
+
+
+@pytest.mark.parametrize(("kind", "read"), [(b"0", FILE), (b"\0", FOLDER)])
+def test_a_slash_makes_a_folder_only_of_a_file_from_before_posix(kind: bytes, read: str) -> None:
+    said = header(name=b"d/", kind=kind) + header(name=b"after")
+    assert [(entry.kind, entry.name.strip("/")) for entry in TarEntries(io.BytesIO(said))] == [
+        (read, "d"),
+        (FILE, "after"),
+    ]

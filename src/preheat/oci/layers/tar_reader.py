@@ -91,8 +91,9 @@ class TarEntries:
         if "size" in said:
             size = _decimal(said["size"])
         what = _KINDS.get(kind, FILE)
-        if what == FILE and name.endswith("/"):
-            what = FOLDER  # as tar wrote folders before POSIX
+        # Only the type of tars before POSIX: a "0" with a slash is a file with a body, for tarfile and containerd too.
+        if kind == "\0" and name.endswith("/"):
+            what = FOLDER
         size = size if what == FILE else 0
         if size > MOST_BYTES:
             raise Damaged(f"a file has {size} bytes; the maximum is {MOST_BYTES}")
