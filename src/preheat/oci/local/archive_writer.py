@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from preheat.core.digest import Digest, sha256
-from preheat.core.errors import SOURCE, ImageError
 from preheat.disk.temporary_file import create, tidy
 from preheat.oci.layers.layer import LARGE
 from preheat.oci.layers.tar import END, Header, header, padding
 from preheat.oci.layers.write_layer import Told, pour, write_all
 from preheat.oci.local.blob_reader import REF_NAME
 from preheat.oci.local.layout import target_trouble
-from preheat.oci.model.content import Content, Small
+from preheat.oci.model.content import Content, Small, require_digest
 from preheat.oci.model.image import Fields, ImageDocument, read_manifest, write_json
 from preheat.oci.model.interfaces import HERE, SHARED, WRITTEN
 
@@ -52,12 +51,7 @@ class ArchiveTarget:
             self._write(said)
             found, shared = pour(content, self._out, self._at, self._told)
             digest = sha256(found)
-            if content.digest is not None and digest != content.digest:
-                raise ImageError(
-                    f"{content.name} has the digest {digest}, expected {content.digest}",
-                    hint="the source is damaged: run preheat verify, or download it again",
-                    end=SOURCE,
-                )
+            require_digest(content, digest)
             self._at += content.size
             self._write(padding(content.size))
             if content.digest is None:

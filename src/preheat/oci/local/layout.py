@@ -19,7 +19,7 @@ from preheat.core.errors import SOURCE, TARGET, ImageError
 from preheat.disk.temporary_file import create, tidy
 from preheat.oci.layers.write_layer import Told, pour, write_all
 from preheat.oci.local.blob_reader import REF_NAME, BlobReader
-from preheat.oci.model.content import Content, FileSpan
+from preheat.oci.model.content import Content, FileSpan, require_digest
 from preheat.oci.model.image import ImageDocument, read_json, write_json
 from preheat.oci.model.interfaces import HERE, SHARED, WRITTEN
 
@@ -69,12 +69,7 @@ class LayoutTarget:
         with _trouble(self.name), self._aside() as (aside, out):
             found, shared = pour(content, out, 0, self._told)
             digest = sha256(found)
-            if content.digest is not None and digest != content.digest:
-                raise ImageError(
-                    f"{content.name} has the digest {digest}, expected {content.digest}",
-                    hint="the source is damaged: run preheat verify, or download it again",
-                    end=SOURCE,
-                )
+            require_digest(content, digest)
             os.fchmod(out, 0o644)
             self._named.append(self._naming.submit(self._give_name, os.dup(out), aside, self._blobs / digest.hex))
         return digest, SHARED if shared else WRITTEN

@@ -52,6 +52,16 @@ class Content(Protocol):
         """Yield the pieces from byte `start`. Raise ImageError if they cannot be read."""
 
 
+def require_digest(content: Content, digest: Digest) -> None:
+    """Raise ImageError if the bytes that were read have another digest than the content is known by."""
+    if content.digest is not None and digest != content.digest:
+        raise ImageError(
+            f"{content.name} has the digest {digest}, expected {content.digest}",
+            hint="the source is damaged: run preheat verify, or download it again",
+            end=SOURCE,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Local:
     """A blob of a layout or an archive: a range of a file."""

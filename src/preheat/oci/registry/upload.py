@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable, Iterator
 
 from preheat.core.digest import Digest, sha256
-from preheat.core.errors import SOURCE, HubUnavailable, ImageError
+from preheat.core.errors import HubUnavailable, ImageError
 from preheat.net.http import HttpDocument, Transport
-from preheat.oci.model.content import Content, chunks
+from preheat.oci.model.content import Content, chunks, require_digest
 from preheat.oci.registry.registry import Registry
 from preheat.oci.registry.response_parsing import header, read_offset, resolved, with_query
 
@@ -118,12 +118,7 @@ class Upload:
         for _ in self._bytes(self._hashed, self._content.size):
             pass  # hash the bytes that arrived in an earlier session and were not read in this one
         digest = sha256(self._hash.hexdigest())
-        if self._content.digest is not None and digest != self._content.digest:
-            raise ImageError(
-                f"{self._content.name} has the digest {digest}, expected {self._content.digest}",
-                hint="the source is damaged: run preheat verify, or download it again",
-                end=SOURCE,
-            )
+        require_digest(self._content, digest)
         last = with_query(url, digest=str(digest))
         reply = self._registry.ask_once(
             lambda shown: self._transport.send("PUT", last, {"Content-Length": "0", **shown}), last
