@@ -85,15 +85,14 @@ class Shelf:
             known = self._listings.get(folder)
         if known is not None and known.holds():
             return known.snapshot
-        ref = Ref(FOLDER, MODEL, str(folder))
-        if known is None:
-            self._hub.resolve(ref)  # hashes the files, which is no part of what a listing costs
         began, began_ns = time.monotonic(), time.time_ns()
-        snapshot = self._hub.resolve(ref)
+        snapshot = self._hub.resolve(Ref(FOLDER, MODEL, str(folder)))
         inner = {parent for file in snapshot.files for parent in PurePosixPath(file.path).parents}
         watched = sorted(inner | {PurePosixPath()})[:_MOST_FOLDERS]
         folders = _times([(folder / one, 0) for one in watched])
-        if any(began_ns - changed_ns < _TICK_NS for _, changed_ns in folders):
+        # New and changed files were hashed, which takes longer than a listing: the next one tells what that costs.
+        hashed = known is None or known.snapshot != snapshot
+        if hashed or any(began_ns - changed_ns < _TICK_NS for _, changed_ns in folders):
             folders = ()
         now = time.monotonic()
         with self._turn:
