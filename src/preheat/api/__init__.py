@@ -120,10 +120,11 @@ def view(
     from preheat.verbs.view import site_at
 
     session = session or Session()
+    at, layout = Path(folder).absolute(), session.view(kind)
+    # Find all models before placing any. Place pinned ones first, so that a branch's files take precedence.
     snapshots = [session.library.require(Ref.parse(words), list(files)) for words in refs]
     look_over(session.library, snapshots, session.on_event)
     snapshots.sort(key=lambda one: not one.ref.pinned)
-    at, layout = Path(folder).absolute(), session.view(kind)
     sites = [site_at(snapshot, session.library, layout, at, session.permissions) for snapshot in snapshots]
     return place_sites(sites, session.library, session.on_event, session.permissions)
 

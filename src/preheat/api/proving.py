@@ -53,7 +53,8 @@ class Proof:
             raise UsageError(f"the number of rounds must be at least 1, not {self.rounds}", hint="--runs 3")
         if not self.conditions or not set(self.conditions) <= set(CONDITIONS):
             raise UsageError(
-                f"unknown conditions: {','.join(self.conditions)!r}", hint=f"--conditions {','.join(CONDITIONS)}"
+                f"{','.join(self.conditions)!r} contains an unknown condition",
+                hint=f"--conditions {','.join(CONDITIONS)}",
             )
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from preheat.hubs.hub import Hub
     from preheat.library.library import Library
     from preheat.mirror.upstream.upstream import Upstream
-    from preheat.net.http import Transport
+    from preheat.net.http import Transport, Wires
     from preheat.net.retry import RetryPolicy
     from preheat.recipes.recipe import Need, Recipe
     from preheat.transfer.fetch import Policy
@@ -82,18 +82,16 @@ class Session:
         """Return the HTTP transport, with the environment's proxies and CA file. Raise UsageError if it is missing."""
         if self.config.ca_file is not None and not self.config.ca_file.is_file():
             raise UsageError(f"CA file not found: {self.config.ca_file}", hint=f"check {' and '.join(CA_FILES)}")
-        from preheat.net.http import Transport, Wires
+        from preheat.net.http import Transport
 
-        settings = self.settings
-        return Transport(
-            Wires(
-                self.config.proxies,
-                self.config.ca_file,
-                connect_s=settings.connect_s,
-                read_s=settings.read_s,
-                connections=settings.connections,
-            )
-        )
+        return Transport(self._wires(self.settings.connections))
+
+    def _wires(self, connections: int) -> Wires:
+        """Return what every connection needs: the environment's proxies and CA file, and the settings' timeouts."""
+        from preheat.net.http import Wires
+
+        settings, config = self.settings, self.config
+        return Wires(config.proxies, config.ca_file, settings.connect_s, settings.read_s, connections)
 
     @property
     def own_tokens(self) -> dict[str, str]:
@@ -189,7 +187,7 @@ class Session:
         from preheat.hubs.modelscope import ModelScope
         from preheat.mirror.upstream.upstream import Upstream
         from preheat.net.address_fence import Fence
-        from preheat.net.http import Transport, Wires
+        from preheat.net.http import Transport
 
         hub, _, url = words.partition("=")
         if hub not in ("hf", "ms") or not url.startswith(("http://", "https://")) or not urlsplit(url).hostname:
@@ -197,16 +195,9 @@ class Session:
                 f"{words!r} is not a valid upstream",
                 hint="--upstream hf=https://huggingface.co, --upstream ms=https://modelscope.cn, or another mirror",
             )
-        wires = Wires(
-            self.config.proxies,
-            self.config.ca_file,
-            self.settings.connect_s,
-            self.settings.read_s,
-            _UPSTREAM_CONNECTIONS,
-            Fence(url),
-        )
         # Limit the size of API documents, because a mirror serves many clients at once.
-        transport = Transport(replace(wires, largest_document=48 << 20))
+        wires = replace(self._wires(_UPSTREAM_CONNECTIONS), fence=Fence(url), largest_document=48 << 20)
+        transport = Transport(wires)
         make = HuggingFace if hub == "hf" else ModelScope
         kept = tokens.get(url.rstrip("/"), "")
         return Upstream(hub, url, lambda token, headers: make(url, transport, token or kept, headers))
