@@ -16,7 +16,7 @@ from tests.authority import authority
 
 COMMAND = Path(sys.executable).with_name("preheat")
 # No promise: it only keeps a hang from taking all the time there is.
-_HANGS_S = 60.0
+HANGS_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Running:
 
     def until(self, happens: Callable[["Running"], object]) -> None:
         """Wait until something is true of it."""
-        deadline = time.monotonic() + _HANGS_S
+        deadline = time.monotonic() + HANGS_S
         while not happens(self):
             assert self.process.poll() is None or happens(self), f"it ended: {self.out}{self.err}"
             assert time.monotonic() < deadline, f"it never came: {self.out}{self.err}"
@@ -82,9 +82,9 @@ class Running:
         self.process.send_signal(number)
         return self.ended()
 
-    def ended(self) -> Told:
+    def ended(self, within_s: float = HANGS_S) -> Told:
         """Wait for its end."""
-        status = self.process.wait(_HANGS_S)
+        status = self.process.wait(within_s)
         return Told(status, self.out, self.err)
 
 

@@ -153,6 +153,16 @@ def hangs_up_after(size: int) -> Fault:
     return fault
 
 
+def answers_after(seconds: float) -> Fault:
+    """Send nothing for so long, and then the whole answer."""
+
+    def fault(request: Request, full: Answer) -> Answer:
+        time.sleep(seconds)
+        return full
+
+    return fault
+
+
 def sends_less_by(size: int) -> Fault:
     """Send `size` bytes less than asked for, and say so politely."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import Preheat, Told
+from tests.command import HANGS_S, Preheat, Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,12 @@ def killed(call: str, part: str, after: int = 0) -> Fault:
     return Fault(call, "kill", part, after=after)
 
 
-def faulty(preheat: Preheat, fault: Fault | Sequence[Fault], *words: str) -> Told:
-    """Run the command on a disk that has such faults."""
+def faulty(preheat: Preheat, fault: Fault | Sequence[Fault], *words: str, within_s: float = HANGS_S) -> Told:
+    """Run the command on a disk that has such faults; it hangs if it has not ended after `within_s`."""
     before = preheat.env
     preheat.env = before | preloaded(*([fault] if isinstance(fault, Fault) else fault))
     try:
-        return preheat(*words)
+        return preheat.start(*words).ended(within_s)
     finally:
         preheat.env = before
 

@@ -30,21 +30,6 @@ def folder(at: Path, content: bytes) -> Path:
 
 
 @pytest.fixture
-def rooms(tmp_path: Path) -> Iterator[Rooms]:
-    """Give a function that starts a mirror on one library."""
-    opened: list[Room] = []
-
-    def room(*upstreams: str) -> Room:
-        one = Room(tmp_path / "library", *upstreams)
-        opened.append(one)
-        return one.open()
-
-    yield room
-    for one in opened:
-        one.server.stop(0.2)
-
-
-@pytest.fixture
 def first(tmp_path: Path) -> Iterator[FlakyHub]:
     """Give the hub that a private repository is at."""
     with FlakyHub({"acme/secret": folder(tmp_path / "secret", b"S" * 2_000_000)}) as hub:

@@ -4,17 +4,15 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from filecmp import cmp
 from pathlib import Path
 
 import pytest
 
-from preheat.mirror.http.messages import Answer, Request
 from tests.authority import authority
 from tests.command import Preheat
-from tests.flaky_hub import FlakyHub, flips_a_byte_at
+from tests.flaky_hub import FlakyHub, answers_after, flips_a_byte_at
 from tests.mirroring import mirroring as mirroring_of
 from tests.outsiders.conftest import Outsider
 from tests.outsiders.tokenizer import TOKENIZER
@@ -91,17 +89,13 @@ def test_huggingface_hub(
 
 
 @pytest.mark.parametrize("version", [HUGGING_FACE[1], HUGGING_FACE[-1]])
-@pytest.mark.parametrize("seconds", [8.0])
+@pytest.mark.parametrize("seconds", [8.0, 30.0])
 def test_behind_a_hub_that_is_late(
     outsider: Outsider, mirroring: Mirroring, hub: FlakyHub, model: Path, tmp_path: Path, version: str, seconds: float
 ) -> None:
     command = outsider(f"huggingface_hub=={version}").with_name("hf")
 
-    def late(request: Request, full: Answer) -> Answer:
-        time.sleep(seconds)
-        return full
-
-    hub.fails("", late)
+    hub.fails("", answers_after(seconds))
     url = mirroring(hub.url)
     weights = ("model.safetensors", "--local-dir", str(tmp_path / "here"))
     run(command, "download", "acme/tiny", *weights, env=client(tmp_path / "home", url))

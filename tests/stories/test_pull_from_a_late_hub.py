@@ -1,31 +1,19 @@
 """Pull, from a hub that answers late, as a proxy does that fetches a file first: right, and each byte is sent once."""
 
 import random
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from preheat.mirror.http.messages import Answer, Request
 from tests.command import Preheat
-from tests.flaky_hub import Fault, FlakyHub
+from tests.flaky_hub import FlakyHub, answers_after
 from tests.line import Line
 from tests.stories.kept import blobs
 
 SMALL, LARGE = 13_000_000, 98_000_000
 # Headers, TLS and what is on its way when a part changes hands.
 OVERHEAD = 1.1
-
-
-def late(seconds: float) -> Fault:
-    """Answer so much later."""
-
-    def fault(request: Request, full: Answer) -> Answer:
-        time.sleep(seconds)
-        return full
-
-    return fault
 
 
 @pytest.fixture(params=[SMALL])
@@ -56,22 +44,21 @@ def pulls_once(preheat: Preheat, hub: FlakyHub, weights: bytes, opens_after_s: f
         assert line.sent <= OVERHEAD * len(weights)
 
 
-@pytest.mark.parametrize("seconds", [0.0, 3.0])
+SLOW = (pytest.mark.slow, pytest.mark.timeout(400))
+
+
+@pytest.mark.parametrize(
+    ("weights", "seconds"),
+    [
+        *((SMALL, seconds) for seconds in (0.0, 3.0)),
+        *(pytest.param(size, seconds, marks=SLOW) for size in (SMALL, LARGE) for seconds in (8.0, 30.0)),
+    ],
+    indirect=["weights"],
+)
 def test_a_first_byte_that_is_late_costs_no_byte_twice(
     preheat: Preheat, late_hub: FlakyHub, weights: bytes, seconds: float
 ) -> None:
-    late_hub.fails("/resolve/", late(seconds))
-    pulls_once(preheat, late_hub, weights)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(400)
-@pytest.mark.parametrize("weights", [SMALL, LARGE], indirect=True)
-@pytest.mark.parametrize("seconds", [8.0, 30.0])
-def test_a_first_byte_that_is_very_late_costs_no_byte_twice(
-    preheat: Preheat, late_hub: FlakyHub, weights: bytes, seconds: float
-) -> None:
-    late_hub.fails("/resolve/", late(seconds))
+    late_hub.fails("/resolve/", answers_after(seconds))
     pulls_once(preheat, late_hub, weights)
 
 

@@ -23,6 +23,7 @@ from tests.flaky_hub import (
     WEIGHTS,
     Fault,
     FlakyHub,
+    answers_after,
     flips_a_byte_at,
     hangs_up_after,
     knows_no_ranges,
@@ -72,24 +73,11 @@ def right(library: Library, weights: Path) -> bool:
     return all(library.path(file.digest).read_bytes() == (weights / file.path).read_bytes() for file in snapshot.files)
 
 
-def answers_after(seconds: float) -> Fault:
-    """Say nothing for a long time."""
-
-    def fault(request: Request, full: Answer) -> Answer:
-        time.sleep(seconds)
-        return full
-
-    return fault
-
-
 def refuses_after(seconds: float) -> Fault:
     """Say nothing for a long time, and then no."""
 
-    def fault(request: Request, full: Answer) -> Answer:
-        time.sleep(seconds)
-        return refuses(503, "down")(request, full)
-
-    return fault
+    later, no = answers_after(seconds), refuses(503, "down")
+    return lambda request, full: no(request, later(request, full))
 
 
 def test_two_routes_share_the_work(tmp_path: Path, weights: Path) -> None:

@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from preheat.mirror.http.messages import Answer, Request
 from preheat.mirror.upstream.pull_through import Remembering
 from tests.flaky_hub import Fault, FlakyHub, refuses, says
-from tests.mirror.rooms import REMEMBERING, Room
+from tests.mirror.rooms import Room
 
 FILE = "/acme/tiny/resolve/main/config.json"
 INFO = "/api/models/acme/tiny"
@@ -34,21 +34,6 @@ def gated(request: Request, full: Answer) -> Answer:
 
 def bearer(token: str) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"}
-
-
-@pytest.fixture
-def rooms(tmp_path: Path) -> Iterator[Callable[..., Room]]:
-    """Give a function that opens a mirror behind others."""
-    opened: list[Room] = []
-
-    def room(*upstreams: str, remembering: Remembering = REMEMBERING) -> Room:
-        one = Room(tmp_path / "library", *upstreams, remembering=remembering)
-        opened.append(one)
-        return one.open()
-
-    yield room
-    for one in opened:
-        one.server.stop(0.2)
 
 
 Rooms = Callable[..., Room]

@@ -17,7 +17,7 @@ from preheat.mirror.upstream.arriving_blob import HELD_BACK
 from preheat.net.retry import RetryPolicy
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT
 from tests.authority import trust
-from tests.flaky_hub import FlakyHub, flips_a_byte_at, hangs_up_after, knows_no_ranges, refuses, says
+from tests.flaky_hub import FlakyHub, answers_after, flips_a_byte_at, hangs_up_after, knows_no_ranges, refuses, says
 from tests.mirror.rooms import Room
 
 WEIGHTS = "/acme/tiny/resolve/main/model.safetensors"
@@ -181,12 +181,7 @@ def test_a_late_upstream_is_not_waited_for_where_its_last_word_is_known(rooms: R
 def test_a_file_that_is_missing_is_waited_for_while_upstream_is_late(rooms: Rooms, hub: FlakyHub, model: Path) -> None:
     rooms(hub.url, name="one").ask("/acme/tiny/resolve/main/note.txt")
     room = rooms(hub.url, name="one")
-
-    def late(request: Request, full: Answer) -> Answer:
-        time.sleep(SOON_S + 1)
-        return full
-
-    hub.fails("", late)
+    hub.fails("", answers_after(SOON_S + 1))
     told = room.ask(WEIGHTS)
     assert (told.status, told.body) == (200, (model / "model.safetensors").read_bytes())
 

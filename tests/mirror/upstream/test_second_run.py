@@ -1,7 +1,7 @@
 """The second run: a mirror that restarts answers without a network what it answered with one."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,21 +14,6 @@ from tests.mirror.rooms import Room
 
 INFO = "/api/models/acme/tiny"
 Rooms = Callable[..., Room]
-
-
-@pytest.fixture
-def rooms(tmp_path: Path) -> Iterator[Rooms]:
-    """Give a function that starts a mirror on one library."""
-    opened: list[Room] = []
-
-    def room(*upstreams: str) -> Room:
-        one = Room(tmp_path / "library", *upstreams)
-        opened.append(one)
-        return one.open()
-
-    yield room
-    for one in opened:
-        one.server.stop(0.2)
 
 
 def take_all(room: Room, kind: str = "models", repo: str = "acme/tiny") -> dict[str, bytes]:
