@@ -29,7 +29,7 @@ from preheat.library.records.shared_fs import shared
 if TYPE_CHECKING:
     from preheat.library.blob_check import Soundness
 
-_SPARE = 64 << 20  # bytes left free for records, journals and other programs
+SPARE = 64 << 20  # bytes left free for records, journals and other programs
 
 
 class Library:
@@ -117,7 +117,7 @@ class Library:
             raise disk_trouble(error, self.root) from error
         if not os.access(self.root, os.W_OK):
             raise LibraryError(f"{self.root} is not writable", hint="choose another folder with --library")
-        if size + _SPARE > free:
+        if size + SPARE > free:
             raise NoSpace(
                 f"needs {size / 1e9:.1f} GB, but {self.root} has only {free / 1e9:.1f} GB free",
                 hint="free some space, or choose another folder with --library",
@@ -126,7 +126,7 @@ class Library:
     def free(self) -> int:
         """Return the free bytes on the library's disk, minus a reserve of 64 MiB; the folder need not exist yet."""
         place = next(folder for folder in (self.root, *self.root.parents) if folder.is_dir())
-        return max(shutil.disk_usage(place).free - _SPARE, 0)
+        return max(shutil.disk_usage(place).free - SPARE, 0)
 
     def partial_size(self, file: File) -> int:
         """Return the disk usage of the partial of `file`, in bytes."""

@@ -18,7 +18,7 @@ from preheat.proof.limits.disk_speed import Speed, measure_speed
 from preheat.proof.limits.line_speed import Line
 from preheat.proof.limits.machine import filesystem
 from preheat.recipes.recipe import Need, Recipe
-from preheat.verbs.pull import PullSource
+from preheat.verbs.pull_sources import PullSource
 from preheat.views.links import COPY, trial
 
 _OF_THE_CONTAINER = frozenset(("overlay", "aufs", "tmpfs", "fuse.fuse-overlayfs", "vfs"))

@@ -1,0 +1,185 @@
+"""Pull plan: what a pull downloads, takes over, and places, and what prevents it; made without changing anything."""
+
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from preheat.core.errors import IntegrityError, NoSpace, NotFound
+from preheat.core.events import Listener
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
+from preheat.core.units import say_size
+from preheat.library.digest_check import lacking
+from preheat.library.library import SPARE, Library
+from preheat.net.retry import USUAL, RetryPolicy
+from preheat.verbs.pull_sources import ALL_FILES, PullSource, Wish, believed, named, resolve
+
+if TYPE_CHECKING:
+    from preheat.verbs.placing.view_plan import ViewsPlan
+
+
+@dataclass(frozen=True, slots=True)
+class NeedPlan:
+    """What to download of one model: `wanted` are the requested files, `to_fetch` those to download, one per digest.
+
+    `missing` is the number of bytes to receive, without those of interrupted downloads. `source` is the hub that
+    resolved the model, and `told` its snapshot; both are None if all files of a recorded commit are in the library, and
+    no hub was asked. `rate` is the measured download rate in bytes per second, None if it was not measured.
+    """
+
+    sources: tuple[PullSource, ...]
+    wish: Wish
+    wanted: Snapshot
+    source: PullSource | None = None
+    told: Snapshot | None = None
+    to_fetch: tuple[File, ...] = ()
+    missing: int = 0
+    rate: float | None = None
+
+    @property
+    def ref(self) -> Ref:
+        """Return the requested ref."""
+        return self.sources[0].ref
+
+    @property
+    def commit(self) -> str:
+        """Return the commit of the requested files."""
+        return self.wanted.commit
+
+    @property
+    def size(self) -> int:
+        """Return the size of all requested files in bytes."""
+        return self.wanted.size
+
+    @property
+    def seconds(self) -> float | None:
+        """Return the time for the missing bytes at the measured rate; None if it was not measured."""
+        return self.missing / self.rate if self.rate else None
+
+
+@dataclass(frozen=True, slots=True)
+class DiskNeed:
+    """The bytes that a pull needs on the disk of the folder `at`, and the `free` ones, without a reserve of 64 MiB."""
+
+    at: Path
+    needed: int
+    free: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether the disk has enough free space."""
+        return self.needed <= self.free
+
+
+@dataclass(frozen=True, slots=True)
+class PullPlan:
+    """A pull of several models: what to download of each, the views to place, and the space needed on each disk.
+
+    The first of `disks` is the library's. Sizes are in bytes.
+    """
+
+    needs: tuple[NeedPlan, ...]
+    disks: tuple[DiskNeed, ...]
+    views: "ViewsPlan | None" = None
+
+    @property
+    def size(self) -> int:
+        """Return the size of all requested files."""
+        return sum(need.size for need in self.needs)
+
+    @property
+    def missing(self) -> int:
+        """Return the bytes to download: the total of the progress bar."""
+        return sum(need.missing for need in self.needs)
+
+    @property
+    def fits(self) -> bool:
+        """Whether all disks have enough free space."""
+        return all(disk.fits for disk in self.disks)
+
+    @property
+    def seconds(self) -> float | None:
+        """Return the time for all missing bytes at the measured rates; None if nothing is missing or measured."""
+        known = [need.seconds for need in self.needs if need.seconds is not None]
+        return sum(known) if known else None
+
+    def require(self) -> None:
+        """Raise Occupied if files of the user prevent a view, NoSpace if a disk has too little free space."""
+        if self.views is not None:
+            self.views.require()
+        for disk in self.disks:
+            if not disk.fits:
+                raise NoSpace(
+                    f"needs {say_size(disk.needed)}, but {disk.at} has only {say_size(disk.free)} free",
+                    hint="free some disk space, or choose another folder with --library",
+                )
+
+
+def plan_need(
+    sources: Sequence[PullSource],
+    library: Library,
+    on_event: Listener,
+    wish: Wish = ALL_FILES,
+    patience: RetryPolicy = USUAL,
+) -> NeedPlan:
+    """Resolve a model without downloading it. No hub is asked if all files of a pinned commit are in the library.
+
+    Raise HubError, IntegrityError, or AccessDenied if the files are gated for this token.
+    """
+    ref, several = sources[0].ref, tuple(sources)
+    here = _here(ref, library, wish)
+    if here is not None:
+        return NeedPlan(several, wish, here)
+    source, told = resolve(sources, on_event, patience, lambda told: believed(told, ref, wish, library))
+    return NeedPlan(several, wish, wish.of(named(told, ref)), source, told)
+
+
+def plan_pull(
+    needs: Iterable[NeedPlan], library: Library, views: "ViewsPlan | None" = None, *, naming: bool = False
+) -> PullPlan:
+    """Compare resolved models and their views with what is on the disks; return the plan.
+
+    A file that several models share is downloaded for the first of them only. `naming`: give blobs that the library
+    has under another digest this name too (see `held`); otherwise nothing is changed.
+    """
+    coming = {str(own.file.digest) for own in views.own} if views is not None else set()
+    planned, room = [], 0 if views is None else views.copied_in
+    for need in needs:
+        files = tuple(file for file in lacking(library, need.wanted, naming=naming) if str(file.digest) not in coming)
+        coming |= {str(file.digest) for file in files}
+        planned.append(replace(need, to_fetch=files, missing=sum(file.size - library.progress(file) for file in files)))
+        room += sum(max(file.size - library.partial_size(file), 0) for file in files)
+    return PullPlan(tuple(planned), _disks(library, room, views), views)
+
+
+def _here(ref: Ref, library: Library, wish: Wish) -> Snapshot | None:
+    """Return the requested files of a recorded commit, None if any is missing. A commit never changes."""
+    known = library.find(ref) if ref.pinned else None
+    if known is None:
+        return None
+    try:
+        wanted = wish.of(known)
+    except (NotFound, IntegrityError):
+        return None  # the hub may have more files than the record
+    return None if lacking(library, wanted, naming=False) else wanted
+
+
+def _disks(library: Library, room: int, views: "ViewsPlan | None") -> tuple[DiskNeed, ...]:
+    """Return the space needed on the library's disk, and on others where views are copied."""
+    needed = {_existing(library.root).stat().st_dev: (library.root, room)}
+    for view in () if views is None else views.views:
+        if view.copied:
+            device = _existing(view.at).stat().st_dev
+            at, before = needed.get(device, (view.at, 0))
+            needed[device] = at, before + view.copied
+    return tuple(
+        DiskNeed(at, size, max(shutil.disk_usage(_existing(at)).free - SPARE, 0)) for at, size in needed.values()
+    )
+
+
+def _existing(folder: Path) -> Path:
+    """Return the folder, or the nearest one above it that exists."""
+    return next(one for one in (folder, *folder.parents) if os.path.isdir(one))  # noqa: PTH112 - never raises
