@@ -24,7 +24,7 @@ def session(tmp_path: Path, hub: FlakyHub, monkeypatch: pytest.MonkeyPatch) -> a
 def test_what_is_pulled_is_listed_placed_verified_and_removed(
     session: api.Session, model: Path, tmp_path: Path
 ) -> None:
-    ahead = api.look_ahead(MODEL, session=session)
+    ahead = api.plan_pull(MODEL, session=session)
     assert ahead.fits
     pulls = api.pull(MODEL, session=session)
     assert pulls.size >= pulls.fetched == ahead.missing > 0
@@ -37,7 +37,7 @@ def test_what_is_pulled_is_listed_placed_verified_and_removed(
     environ = api.view("hf-cache", tmp_path / "cache", MODEL, session=session)
     assert environ["HF_HUB_CACHE"] == str(tmp_path / "cache")
     assert api.verify(MODEL, session=session).rotten == ()
-    assert api.remove(MODEL, dry_run=True, session=session).versions
+    assert api.plan_remove(MODEL, session=session).versions
     assert len(api.ls(session=session).versions) == 1
     assert api.remove(MODEL, session=session).versions == (version.ref,)
     assert not api.ls(session=session).versions

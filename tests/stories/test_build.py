@@ -239,7 +239,7 @@ def test_a_full_disk_is_the_target_and_leaves_nothing_named(app: Preheat, base: 
     with disk(app.folder / "small", "size=6m") as small:
         words = ("--base", base, "--output", where.format(small.mounted), "--json")
         told = app("build", *words, "--library", str(app.library), str(app.folder), inside=small.inside)
-        assert "no space" in failed(told, "ImageError", "target")
+        assert "has only 6.0 MB free" in failed(told, "ImageError", "target")
         left = [path.name for path in small.path.rglob("*") if path.is_file()]
         assert not [name for name in left if name in ("index.json", "out.tar") or name.endswith(".new")]
 

@@ -9,6 +9,7 @@ from preheat.core.errors import AccessDenied, PreheatError
 from preheat.core.events import Listener, Noted
 from preheat.core.ref import FOLDER
 from preheat.core.snapshot import File, Snapshot
+from preheat.disk.free_space import disk_need
 from preheat.guard.kernel.free_memory import free_memory
 from preheat.library.library import Library
 from preheat.proof.advice.remedies import Remedy, remedies
@@ -70,7 +71,7 @@ def examine(recipe: Recipe | None, library: Library, surgery: Surgery, on_event:
         missing=sum(file.size for file in missing),
         library=_place(library.root, surgery.root),
         cache=_place(_hf_home(surgery.environ), surgery.root),
-        free_disk=library.free(),
+        free_disk=disk_need(library.root, 0).free,
         free_memory=free_memory(),
         endpoints=tuple(endpoints),
         speed=_speed(here, on_event),

@@ -24,9 +24,9 @@ def require(recipe: Recipe, library: Library, on_event: Listener) -> Required:
     hashed are hashed again, and quarantined if they changed. Raise NotPreloaded for missing files, and IntegrityError
     for files that do not match the lock or that changed and cannot be quarantined.
     """
-    look_over(library, [snapshot for _, snapshot in _all(recipe, library)], on_event)
+    look_over(library, [snapshot for _, snapshot in all_required(recipe, library)], on_event)
     # Look again: quarantined blobs are now missing.
-    return sorted(_all(recipe, library), key=lambda one: not one[1].ref.pinned)
+    return all_required(recipe, library)
 
 
 def required(need: Need, library: Library) -> Snapshot:
@@ -61,8 +61,10 @@ def look_over(library: Library, snapshots: Iterable[Snapshot], on_event: Listene
         )
 
 
-def _all(recipe: Recipe, library: Library) -> list[tuple[Need, Snapshot]]:
-    return [(need, asked_for(need, required(need, library))) for need in recipe.needs]
+def all_required(recipe: Recipe, library: Library) -> Required:
+    """Return the result of `require`, without hashing any blob again."""
+    found = [(need, asked_for(need, required(need, library))) for need in recipe.needs]
+    return sorted(found, key=lambda one: not one[1].ref.pinned)
 
 
 def asked_for(need: Need, snapshot: Snapshot) -> Snapshot:

@@ -1,7 +1,5 @@
 """Pull plan: what a pull downloads, takes over, and places, and what prevents it; made without changing anything."""
 
-import os
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,9 +9,9 @@ from preheat.core.errors import IntegrityError, NoSpace, NotFound
 from preheat.core.events import Listener
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.core.units import say_size
+from preheat.disk.free_space import DiskNeed, disk_need, existing
 from preheat.library.digest_check import lacking
-from preheat.library.library import SPARE, Library
+from preheat.library.library import Library
 from preheat.net.retry import USUAL, RetryPolicy
 from preheat.verbs.pull_sources import ALL_FILES, PullSource, Wish, believed, named, resolve
 
@@ -61,20 +59,6 @@ class NeedPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class DiskNeed:
-    """The bytes that a pull needs on the disk of the folder `at`, and the `free` ones, without a reserve of 64 MiB."""
-
-    at: Path
-    needed: int
-    free: int
-
-    @property
-    def fits(self) -> bool:
-        """Whether the disk has enough free space."""
-        return self.needed <= self.free
-
-
-@dataclass(frozen=True, slots=True)
 class PullPlan:
     """A pull of several models: what to download of each, the views to place, and the space needed on each disk.
 
@@ -112,10 +96,7 @@ class PullPlan:
             self.views.require()
         for disk in self.disks:
             if not disk.fits:
-                raise NoSpace(
-                    f"needs {say_size(disk.needed)}, but {disk.at} has only {say_size(disk.free)} free",
-                    hint="free some disk space, or choose another folder with --library",
-                )
+                raise NoSpace(disk.shortage, hint="free some disk space, or choose another folder with --library")
 
 
 def plan_need(
@@ -169,17 +150,13 @@ def _here(ref: Ref, library: Library, wish: Wish) -> Snapshot | None:
 
 def _disks(library: Library, room: int, views: "ViewsPlan | None") -> tuple[DiskNeed, ...]:
     """Return the space needed on the library's disk, and on others where views are copied."""
-    needed = {_existing(library.root).stat().st_dev: (library.root, room)}
+    needed = {_device(library.root): (library.root, room)}
     for view in () if views is None else views.views:
         if view.copied:
-            device = _existing(view.at).stat().st_dev
-            at, before = needed.get(device, (view.at, 0))
-            needed[device] = at, before + view.copied
-    return tuple(
-        DiskNeed(at, size, max(shutil.disk_usage(_existing(at)).free - SPARE, 0)) for at, size in needed.values()
-    )
+            at, before = needed.get(_device(view.at), (view.at, 0))
+            needed[_device(view.at)] = at, before + view.copied
+    return tuple(disk_need(at, size) for at, size in needed.values())
 
 
-def _existing(folder: Path) -> Path:
-    """Return the folder, or the nearest one above it that exists."""
-    return next(one for one in (folder, *folder.parents) if os.path.isdir(one))  # noqa: PTH112 - never raises
+def _device(folder: Path) -> int:
+    return existing(folder).stat().st_dev

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from preheat.core.errors import LibraryError, UsageError
 from preheat.disk.filesystem import filesystem_of
+from preheat.disk.free_space import existing
 from preheat.disk.temporary_file import beside, lock, put, tidy
 
 REFLINK, HARDLINK, SYMLINK, COPY = "reflink", "hardlink", "symlink", "copy"
@@ -81,15 +82,10 @@ def foreseen(root: Path, folder: Path, ways: Sequence[str] = AUTO) -> str:
 
     It depends on the types of the filesystems only: `link` may find that one does not support it after all.
     """
-    kind, alone = filesystem_of(folder), _device(root) == _device(folder)
+    kind, alone = filesystem_of(folder), existing(root).stat().st_dev == existing(folder).stat().st_dev
     possible = {COPY} if kind in _LINKLESS else {COPY, SYMLINK, HARDLINK} if alone else {COPY, SYMLINK}
     possible |= {REFLINK} if alone and kind in _REFLINKING else set()
     return next((way for way in ways if way in possible), ways[-1])
-
-
-def _device(folder: Path) -> int:
-    """Return the device of a folder, or of the nearest one above it that exists."""
-    return next(one for one in (folder, *folder.parents) if one.exists()).stat().st_dev
 
 
 def stands(blob: Path, at: Path, ways: Sequence[str]) -> bool:
