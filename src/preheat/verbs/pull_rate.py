@@ -18,15 +18,17 @@ def with_rates(plan: PullPlan) -> PullPlan:
 
     A pull may use more connections and be faster. Raise AccessDenied if the files are gated for this token.
     """
-    rates: dict[str, float] = {}
-    needs = []
+    largest: dict[str, tuple[Hub, Snapshot, File]] = {}
     for need in plan.needs:
-        if need.to_fetch and need.source is not None and need.told is not None:
+        for file in need.to_fetch if need.source is not None and need.told is not None else ():
             name = need.source.name
-            largest = max(need.to_fetch, key=lambda file: file.size)
-            rates[name] = rates.get(name) or _rate(need.source.hub, need.told, largest)
-            need = replace(need, rate=rates[name])
-        needs.append(need)
+            if name not in largest or largest[name][2].size < file.size:
+                largest[name] = need.source.hub, need.told, file
+    rates = {name: _rate(*of) for name, of in largest.items()}
+    needs = [
+        replace(need, rate=rates[need.source.name]) if need.to_fetch and need.source is not None else need
+        for need in plan.needs
+    ]
     return replace(plan, needs=tuple(needs))
 
 
