@@ -49,6 +49,7 @@ def carry_out(plan: PullPlan, library: Library, policy: Policy, on_event: Listen
     `PullPlan.require` does, before anything is changed; raise HubError, IntegrityError or LibraryError if a download
     fails. The next pull then resumes it.
     """
+    plan.require()
     with ExitStack() as until:
         needs = [_claimed(need, library, policy, on_event, until) for need in plan.needs]
         plan = plan_pull(needs, library, plan.views, naming=True)

@@ -65,14 +65,16 @@ def adopt(plan: AdoptPlan, library: Library, on_event: Listener) -> Adoption:
 
 def adopted(plan: AdoptPlan) -> Adoption:
     """Return the counts that `adopt` will return for the plan, if no file is damaged."""
-    kept = [file for file in plan.files if file.how != LEFT_OUT]
+    by_source = {file.source: file for file in plan.files}
+    versions = [[by_source[candidate.source] for candidate in one.candidates] for one in plan.found]
+    kept = [[file for file in files if file.how != LEFT_OUT] for files in versions]
     return Adoption(
-        versions=len(plan.found),
-        files=len(kept),
-        size=sum(file.size for file in kept),
-        new=sum(file.size for file in kept if file.how != HERE),
+        versions=sum(bool(files) for files in kept),
+        files=sum(map(len, kept)),
+        size=sum(file.size for files in kept for file in files),
+        new=sum(file.size for file in plan.files if file.how not in (HERE, LEFT_OUT)),
         copied=plan.disk.needed,
-        left_out=len(plan.odd) + len(plan.files) - len(kept),
+        left_out=len(plan.odd) + sum(map(len, versions)) - sum(map(len, kept)),
     )
 
 

@@ -84,7 +84,8 @@ def _files(found: Sequence[CachedVersion], library: Library, *, copy: bool) -> t
         if source in files:
             continue
         if source.parent not in ways:
-            way = foreseen(source.parent, library.root, (REFLINK, HARDLINK, COPY))
+            # `Intake` copies what cannot be reflinked if it may, although a hard link may be possible.
+            way = foreseen(source.parent, library.root, (REFLINK, COPY) if copy else (REFLINK, HARDLINK, COPY))
             ways[source.parent] = LINK if way != COPY else COPY if copy else LEFT_OUT
         has = candidate.digest is not None and library.has(candidate.digest)
         files[source] = AdoptFile(source, _size(source), HERE if has else ways[source.parent])
