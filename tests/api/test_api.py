@@ -94,6 +94,23 @@ def test_a_cache_is_adopted_without_a_download(session: api.Session, model: Path
     assert (done.versions, done.left_out) == (1, 0)
 
 
+def test_plans_are_carried_out_and_checked_again(session: api.Session, model: Path, tmp_path: Path) -> None:
+    plan = api.plan_pull(MODEL, views={"flat": tmp_path / "placed"}, session=session)
+    assert not (tmp_path / "library").exists()
+    assert api.execute(plan, session=session).fetched == plan.missing
+    assert (tmp_path / "placed/config.json").exists()
+    assert api.execute(plan, session=session).fetched == 0, "it was carried out before"
+    removal = api.plan_remove(MODEL, session=session)
+    assert removal.size + sum(one.size for one in removal.kept_by) >= plan.missing
+    session.library.pins.add(removal.snapshots[0])
+    with pytest.raises(LibraryError, match="is pinned"):
+        api.execute(removal, session=session)
+    session.library.pins.remove(removal.snapshots[0])
+    assert api.execute(removal, session=session).size == removal.size
+    cache = api.plan_adopt(model, ref=MODEL, copy=True, session=session)
+    assert 0 < api.execute(cache, session=session).copied <= cache.disk.needed == cache.to_read
+
+
 def test_what_is_invalid_is_said_before_anything_is_done(tmp_path: Path) -> None:
     for wrong in ({"connections": 0}, {"connect_s": 0.0}, {"read_s": -1.0}):
         with pytest.raises(UsageError):

@@ -101,6 +101,7 @@ def built(app: Preheat, base: str, output: str) -> tuple[Told, Told]:
     return dry, told
 
 
+@pytest.mark.slow
 def test_only_the_layers_that_the_target_lacks_are_planned(app: Preheat, tmp_path: Path) -> None:
     base = layout(tmp_path / "bases", [layer({"app": None, "big": os.urandom(300_000)})], {"WorkingDir": "/app"})
     with serving() as registry:

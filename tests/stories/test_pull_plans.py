@@ -75,6 +75,7 @@ def test_all_needs_have_one_total_and_a_shared_file_counts_once(app: Preheat, th
     assert three.asked("/api/"), "branches may have moved"
 
 
+@pytest.mark.slow
 def test_the_rest_of_an_interrupted_pull_is_planned_and_downloaded(app: Preheat, three: FlakyHub) -> None:
     with FlakyHub({name: app.folder / name for name in NEEDS}, pace=2_000_000) as slow:
         running = app.start("pull", "app/preheat.toml", "--json", "--connections", "2", HF_ENDPOINT=slow.url)

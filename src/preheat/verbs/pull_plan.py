@@ -126,11 +126,13 @@ def plan_pull(
     A file that several models share is downloaded for the first of them only. `naming`: give blobs that the library
     has under another digest this name too (see `held`); otherwise nothing is changed.
     """
-    coming = {str(own.file.digest) for own in views.own} if views is not None else set()
+    coming = {own.file.digest for own in views.own} if views is not None else set()
     planned, room = [], 0 if views is None else views.copied_in
     for need in needs:
-        files = tuple(file for file in lacking(library, need.wanted, naming=naming) if str(file.digest) not in coming)
-        coming |= {str(file.digest) for file in files}
+        # Without a source, all files are in the library.
+        missing = lacking(library, need.wanted, naming=naming) if need.source is not None else ()
+        files = tuple(file for file in missing if file.digest not in coming)
+        coming |= {file.digest for file in files}
         planned.append(replace(need, to_fetch=files, missing=sum(file.size - library.progress(file) for file in files)))
         room += sum(max(file.size - library.partial_size(file), 0) for file in files)
     return PullPlan(tuple(planned), _disks(library, room, views), views)
