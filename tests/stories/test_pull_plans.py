@@ -111,10 +111,10 @@ def test_pinned_and_present_needs_ask_no_hub_and_are_placed(app: Preheat, three:
     for number in range(3):
         (app.folder / f"app/{number}/model.bin").unlink()
     three.recovers()
-    away = {"HF_ENDPOINT": "https://127.0.0.1:9"}
-    dry = app("pull", "app/preheat.toml", "--dry-run", "--json", **away)
+    away = "https://127.0.0.1:9"
+    dry = app("pull", "app/preheat.toml", "--dry-run", "--json", HF_ENDPOINT=away)
     assert (dry.status, dry.last["missing"]) == (0, 0)
-    told = app("pull", "app/preheat.toml", "--json", **away)
+    told = app("pull", "app/preheat.toml", "--json", HF_ENDPOINT=away)
     assert told.status == 0, told.out
     assert contents(app.folder / "app") == before
     assert three.asked() == []

@@ -20,8 +20,8 @@ def with_rates(plan: PullPlan) -> PullPlan:
     """
     largest: dict[str, tuple[Hub, Snapshot, File]] = {}
     for need in plan.needs:
-        for file in need.to_fetch if need.source is not None and need.told is not None else ():
-            name = need.source.name
+        if need.to_fetch and need.source is not None and need.told is not None:
+            file, name = max(need.to_fetch, key=lambda file: file.size), need.source.name
             if name not in largest or largest[name][2].size < file.size:
                 largest[name] = need.source.hub, need.told, file
     rates = {name: _rate(*of) for name, of in largest.items()}
