@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preheat.core.errors import IntegrityError, NoSpace, NotFound
+from preheat.core.errors import IntegrityError, LibraryError, NoSpace, NotFound
 from preheat.core.events import Listener
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
@@ -62,12 +62,13 @@ class NeedPlan:
 class PullPlan:
     """A pull of several models: what to download of each, the views to place, and the space needed on each disk.
 
-    The first of `disks` is the library's. Sizes are in bytes.
+    The first of `disks` is the library's; `writable`: this user can write to the library. Sizes are in bytes.
     """
 
     needs: tuple[NeedPlan, ...]
     disks: tuple[DiskNeed, ...]
     views: "ViewsPlan | None" = None
+    writable: bool = True
 
     @property
     def size(self) -> int:
@@ -91,7 +92,14 @@ class PullPlan:
         return sum(known) if known else None
 
     def require(self) -> None:
-        """Raise Occupied if files of the user prevent a view, NoSpace if a disk has too little free space."""
+        """Raise Occupied if files of the user prevent a view, NoSpace if a disk has too little free space.
+
+        Raise LibraryError if files are missing, and the library is read-only.
+        """
+        if not self.writable and any(need.to_fetch for need in self.needs):
+            raise LibraryError(
+                f"{self.disks[0].at} is read-only for this user", hint="choose another folder with --library"
+            )
         if self.views is not None:
             self.views.require()
         for disk in self.disks:
@@ -135,7 +143,7 @@ def plan_pull(
         coming |= {file.digest for file in files}
         planned.append(replace(need, to_fetch=files, missing=sum(file.size - library.progress(file) for file in files)))
         room += sum(max(file.size - library.partial_size(file), 0) for file in files)
-    return PullPlan(tuple(planned), _disks(library, room, views), views)
+    return PullPlan(tuple(planned), _disks(library, room, views), views, library.writable)
 
 
 def _here(ref: Ref, library: Library, wish: Wish) -> Snapshot | None:
