@@ -159,3 +159,21 @@ def test_files_of_the_user_are_part_of_the_plan(app: Preheat, three: FlakyHub) -
     assert [(one["path"], one["size"]) for one in dry.last["own"]] == [(f"{app.folder}/app/0/model.bin", SIZE)]
     assert dry.last["missing"] == planned(told) == told.last["fetched"] == 2 * SIZE + 2
     assert not three.asked("/one/resolve/.*/model.bin"), "it was at its place already"
+
+
+def test_a_view_is_planned_before_it_is_placed(app: Preheat) -> None:
+    assert app("pull", "acme/one").status == 0
+    write(app.folder / "app/config.json", b"mine")
+    words = ("view", "flat", "app", "acme/one", "--link", "copy", "--json")
+    before = settled(app.library), settled(app.folder / "app")
+    dry = app(*words, "--dry-run")
+    assert (settled(app.library), settled(app.folder / "app")) == before
+    told = app(*words)
+    assert (
+        (dry.status, dry.last["paths"]) == (told.status, told.last["paths"]) == (5, [f"{app.folder}/app/config.json"])
+    )
+    dry = app(*words, "--dry-run", "--keep")
+    told = app(*words, "--keep")
+    [placed] = [event for event in told.events if event["event"] == "placed"]
+    assert dry.last["views"][0]["copied"] == placed["copied"] == SIZE
+    assert dry.last["conflicts"][0]["path"] == f"{app.folder}/app/config.json"

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from preheat.api.plans import execute, plan_adopt, plan_build, plan_prune, plan_pull, plan_remove
+from preheat.api.plans import execute, plan_adopt, plan_build, plan_prune, plan_pull, plan_remove, plan_view
 from preheat.api.session import Session
 from preheat.api.settings import Settings
 
@@ -59,6 +59,7 @@ __all__ = [
     "plan_prune",
     "plan_pull",
     "plan_remove",
+    "plan_view",
     "prove",
     "prune",
     "pull",
@@ -108,21 +109,8 @@ def view(
 
     Raise NotPreloaded for files that are not in the library, Occupied if other files are in the way.
     """
-    from pathlib import Path
-
-    from preheat.core.ref import Ref
-    from preheat.verbs.locked_needs import look_over
-    from preheat.verbs.placing.place import place_sites
-    from preheat.verbs.view import site_at
-
     session = session or Session()
-    at, layout = Path(folder).absolute(), session.view(kind)
-    # Find all models before placing any. Place pinned ones first, so that a branch's files take precedence.
-    snapshots = [session.library.require(Ref.parse(words), list(files)) for words in refs]
-    look_over(session.library, snapshots, session.on_event)
-    snapshots.sort(key=lambda one: not one.ref.pinned)
-    sites = [site_at(snapshot, session.library, layout, at, session.permissions) for snapshot in snapshots]
-    return place_sites(sites, session.library, session.on_event, session.permissions)
+    return execute(plan_view(kind, folder, *refs, files=files, session=session), session=session)
 
 
 def trace(*command: str, terms: TraceTerms | None = None, session: Session | None = None) -> Traced:

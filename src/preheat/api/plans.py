@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from preheat.api.building import ImageTerms
     from preheat.api.pulling import Pulls
     from preheat.verbs.building.image_plan import ImagePlan
+    from preheat.verbs.placing.view_plan import ViewsPlan
     from preheat.verbs.pull_plan import PullPlan
     from preheat.verbs.upkeep.adopt import Adoption
     from preheat.verbs.upkeep.adopt_plan import AdoptPlan
@@ -54,6 +55,26 @@ def plan_pull(
 
         plan = with_rates(plan)
     return plan
+
+
+def plan_view(
+    kind: str, folder: Folder, *refs: str, files: Sequence[str] = (), session: Session | None = None
+) -> ViewsPlan:
+    """Return the plan to place models from the library in a folder: the bytes to copy, and files in the way."""
+    from pathlib import Path
+
+    from preheat.core.ref import Ref
+    from preheat.verbs.placing.view_plan import plan_views
+    from preheat.verbs.view import site_at
+
+    session = session or Session()
+    library, permissions = session.library, session.permissions
+    at, layout = Path(folder).absolute(), session.view(kind)
+    # Find all models before placing any. Place pinned ones first, so that a branch's files take precedence.
+    snapshots = [library.require(Ref.parse(words), list(files)) for words in refs]
+    snapshots.sort(key=lambda one: not one.ref.pinned)
+    sites = [site_at(snapshot, library, layout, at, permissions) for snapshot in snapshots]
+    return plan_views(sites, library, session.on_event, permissions)
 
 
 def plan_adopt(*folders: Folder, ref: str = "", copy: bool = False, session: Session | None = None) -> AdoptPlan:
@@ -99,10 +120,14 @@ def plan_prune(*, old: bool = False, session: Session | None = None) -> RemovalP
 @overload
 def execute(plan: PullPlan, *, session: Session | None = None) -> Pulls: ...
 @overload
+def execute(plan: ViewsPlan, *, session: Session | None = None) -> dict[str, str]: ...
+@overload
 def execute(plan: AdoptPlan, *, session: Session | None = None) -> Adoption: ...
 @overload
 def execute(plan: RemovalPlan, *, session: Session | None = None) -> Removal: ...
-def execute(plan: PullPlan | AdoptPlan | RemovalPlan, *, session: Session | None = None) -> Pulls | Adoption | Removal:
+def execute(
+    plan: PullPlan | ViewsPlan | AdoptPlan | RemovalPlan, *, session: Session | None = None
+) -> Pulls | dict[str, str] | Adoption | Removal:
     """Carry out a plan, with the settings of the session that it was made with; return and raise as its verb does.
 
     The plan may be old: what has changed since is checked first.
@@ -115,6 +140,12 @@ def execute(plan: PullPlan | AdoptPlan | RemovalPlan, *, session: Session | None
         from preheat.api.pulling import pull_all
 
         return pull_all(plan, session, session.transport.received)
+    from preheat.verbs.placing.view_plan import ViewsPlan
+
+    if isinstance(plan, ViewsPlan):
+        from preheat.verbs.view import carry_out_views
+
+        return carry_out_views(plan, library, on_event)
     from preheat.verbs.upkeep.adopt_plan import AdoptPlan
 
     if isinstance(plan, AdoptPlan):

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preheat.core.errors import IntegrityError, LibraryError, NoSpace, NotFound
+from preheat.core.errors import IntegrityError, LibraryError, NotFound
 from preheat.core.events import Listener
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.disk.free_space import DiskNeed, disk_need, existing
+from preheat.disk.free_space import DiskNeed, disk_needs, require_space
 from preheat.library.digest_check import lacking
 from preheat.library.library import Library
 from preheat.net.retry import USUAL, RetryPolicy
@@ -102,9 +101,7 @@ class PullPlan:
             )
         if self.views is not None:
             self.views.require()
-        for disk in self.disks:
-            if not disk.fits:
-                raise NoSpace(disk.shortage, hint="free some disk space, or choose another folder with --library")
+        require_space(self.disks)
 
 
 def plan_need(
@@ -143,7 +140,8 @@ def plan_pull(
         coming |= {file.digest for file in files}
         planned.append(replace(need, to_fetch=files, missing=sum(file.size - library.progress(file) for file in files)))
         room += sum(max(file.size - library.partial_size(file), 0) for file in files)
-    return PullPlan(tuple(planned), _disks(library, room, views), views, library.writable)
+    disks = disk_needs([(library.root, room), *(views.copies if views is not None else ())])
+    return PullPlan(tuple(planned), disks, views, library.writable)
 
 
 def _here(ref: Ref, library: Library, wish: Wish) -> Snapshot | None:
@@ -156,17 +154,3 @@ def _here(ref: Ref, library: Library, wish: Wish) -> Snapshot | None:
     except (NotFound, IntegrityError):
         return None  # the hub may have more files than the record
     return None if lacking(library, wanted, naming=False) else wanted
-
-
-def _disks(library: Library, room: int, views: "ViewsPlan | None") -> tuple[DiskNeed, ...]:
-    """Return the space needed on the library's disk, and on others where views are copied."""
-    needed = {_device(library.root): (library.root, room)}
-    for view in () if views is None else views.views:
-        if view.copied:
-            at, before = needed.get(_device(view.at), (view.at, 0))
-            needed[_device(view.at)] = at, before + view.copied
-    return tuple(disk_need(at, size) for at, size in needed.values())
-
-
-def _device(folder: Path) -> int:
-    return existing(folder).stat().st_dev

@@ -10,6 +10,7 @@ from preheat.core.errors import UsageError
 from preheat.core.units import say_seconds, say_size
 
 if TYPE_CHECKING:
+    from preheat.verbs.placing.view_plan import ViewsPlan
     from preheat.verbs.pull_plan import NeedPlan, PullPlan
     from preheat.views.view_protocol import View
 
@@ -49,15 +50,8 @@ def _report(plan: "PullPlan", wiring: Wiring) -> int:
         "disks": [
             {"path": str(disk.at), "needed": disk.needed, "free": disk.free, "fits": disk.fits} for disk in plan.disks
         ],
-        "views": [
-            {"kind": view.kind, "path": str(view.at), "files": view.files, "copied": view.copied}
-            for view in (views.views if views else ())
-        ],
-        "own": [
-            {"path": str(own.path), "size": own.file.size, "copied": own.copied} for own in (views.own if views else ())
-        ],
-        "conflicts": [{"path": str(one.place), "reason": one.why} for one in (views.conflicts if views else ())],
     }
+    figures |= view_facts(views) if views else {"views": [], "own": [], "conflicts": []}
     wiring.console.done(figures, "\n".join(_lines(plan)))
     plan.require()
     return 0
@@ -78,18 +72,33 @@ def _facts(need: "NeedPlan") -> dict[str, object]:
 
 def _lines(plan: "PullPlan") -> list[str]:
     lines = [_sentence(need) for need in plan.needs]
-    if plan.views is not None:
-        own, copied = plan.views.own, sum(view.copied for view in plan.views.views)
-        if own:
-            size = say_size(sum({one.file.digest: one.file.size for one in own}.values()))
-            lines.append(f"{size} in {len(own)} files at the views' paths already")
-        if copied:
-            lines.append(f"{say_size(copied)} to copy into views")
-        lines += [f"in the way: {one.place} ({one.why})" for one in plan.views.conflicts]
+    lines += view_lines(plan.views) if plan.views is not None else []
     if len(plan.needs) > 1:
         time = "" if plan.seconds is None else f"; about {say_seconds(plan.seconds)}"
         lines.append(f"{len(plan.needs)} models: {say_size(plan.size)}, {say_size(plan.missing)} to download{time}")
     return lines
+
+
+def view_facts(plan: "ViewsPlan") -> dict[str, object]:
+    """Return the views of a plan, the user's files in their places, and the conflicts, for JSON."""
+    return {
+        "views": [
+            {"kind": view.kind, "path": str(view.at), "files": view.files, "copied": view.copied} for view in plan.views
+        ],
+        "own": [{"path": str(own.path), "size": own.file.size, "copied": own.copied} for own in plan.own],
+        "conflicts": [{"path": str(one.place), "reason": one.why} for one in plan.conflicts],
+    }
+
+
+def view_lines(plan: "ViewsPlan") -> list[str]:
+    """Return the same as sentences, without the views that only link."""
+    lines, copied = [], sum(view.copied for view in plan.views)
+    if plan.own:
+        size = say_size(sum({own.file.digest: own.file.size for own in plan.own}.values()))
+        lines.append(f"{size} in {len(plan.own)} files at the views' paths already")
+    if copied:
+        lines.append(f"{say_size(copied)} to copy into views")
+    return lines + [f"in the way: {one.place} ({one.why})" for one in plan.conflicts]
 
 
 def _sentence(need: "NeedPlan") -> str:

@@ -18,7 +18,7 @@ from preheat.verbs.placing.place import claimed_sites, lay_out, place_sites, req
 from preheat.verbs.placing.placement_plan import Conflict, Found, PlacementPlan
 from preheat.views.links import COPY, HARDLINK, REFLINK, foreseen
 from preheat.views.path_state import see
-from preheat.views.placer import EDITED_UP_TO, Placer
+from preheat.views.placer import EDITED_UP_TO, Left, Placer
 from preheat.views.view_protocol import Bytes, Piece
 
 
@@ -61,6 +61,11 @@ class ViewsPlan:
     permissions: Permissions
 
     @property
+    def copies(self) -> list[tuple[Path, int]]:
+        """Return the folders of the views with bytes to copy, and how many."""
+        return [(view.at, view.copied) for view in self.views if view.copied]
+
+    @property
     def copied_in(self) -> int:
         """Return the bytes of the user's files that will be copied into the library."""
         return sum({one.file.digest: one.copied for one in self.own}.values())
@@ -98,20 +103,18 @@ class ViewsPlan:
         return place_sites(sites, library, on_event, self.permissions)
 
 
-def plan_views(
-    sites: Sequence[Site], library: Library, on_event: Listener, permissions: Permissions
-) -> ViewsPlan | None:
-    """Inspect the folders of the sites, and hash the user's files that may have the right bytes; None without sites.
+def plan_views(sites: Sequence[Site], library: Library, on_event: Listener, permissions: Permissions) -> ViewsPlan:
+    """Inspect the folders of the sites, and hash the user's files that may have the right bytes.
 
     Raise UsageError if a path is outside its bounds, or two sites have different bytes for one path.
     """
-    if not sites:
-        return None
     laid = lay_out(sites, library)
     survey = PlacementPlan(library, on_event)
     found = survey.look([one for one in laid if one[0].bounds])
     own = tuple(_own(path, file, survey, found, library) for path, file in found.same.items())
-    views = tuple(_view(site, pieces, found, library) for site, pieces in laid)
+    kept = found.kept | {one.path for one in found.conflicts} if permissions.keep else found.kept
+    left = Left(found.same.keys(), () if permissions.replace else kept)
+    views = tuple(_view(site, pieces, left, library) for site, pieces in laid)
     return ViewsPlan(tuple(sites), views, own, tuple(found.conflicts), permissions)
 
 
@@ -121,7 +124,7 @@ def _own(path: Path, file: File, survey: PlacementPlan, found: Found, library: L
     return OwnFile(path, with_real_folder(path, found.real), file, survey.is_noted(path, file, see(path)), copied)
 
 
-def _view(site: Site, pieces: Sequence[Piece], found: Found, library: Library) -> ViewPlan:
+def _view(site: Site, pieces: Sequence[Piece], left: Left, library: Library) -> ViewPlan:
     placer = Placer(library.path, site.view)
     ways = {}
     files = copied = 0
@@ -129,10 +132,10 @@ def _view(site: Site, pieces: Sequence[Piece], found: Found, library: Library) -
         if not isinstance(piece, Bytes):
             continue
         files += 1
-        path, some = piece.pointer or piece.at, placer.ways_of(piece.file)
+        some = placer.ways_of(piece.file)
         if some not in ways:
             ways[some] = foreseen(library.root, site.at, some)
-        theirs = path in found.same or path in found.kept or piece.at in found.same or piece.at in found.kept
+        theirs = piece.at in left or (piece.pointer is not None and piece.pointer in left)
         if ways[some] == COPY and not theirs and not placer.stands(piece.file, piece.at):
             copied += piece.file.size
     return ViewPlan(site.view.kind, site.at, files, copied)

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from preheat.core.errors import LibraryError, NoSpace, UsageError
+from preheat.core.errors import LibraryError, UsageError
 from preheat.core.ref import Ref
-from preheat.disk.free_space import DiskNeed, disk_need
+from preheat.disk.free_space import DiskNeed, disk_need, require_space
 from preheat.library.adopt import hf_caches, ms_caches, whisper_caches
 from preheat.library.adopt.caches import CachedVersion, Odd
 from preheat.library.library import Library
@@ -52,8 +52,7 @@ class AdoptPlan:
 
     def require(self) -> None:
         """Raise NoSpace if the library's disk has too little free space for the copies."""
-        if not self.disk.fits:
-            raise NoSpace(self.disk.shortage, hint="free some disk space, or choose another folder with --library")
+        require_space([self.disk])
 
 
 def plan_adopt(folders: Sequence[Path], library: Library, ref: Ref | None = None, *, copy: bool = False) -> AdoptPlan:
