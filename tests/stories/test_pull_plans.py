@@ -44,11 +44,13 @@ def recipe(folder: Path, *needs: str) -> None:
     (folder / "app/preheat.toml").write_text(f'[app]\nname = "talk"\ncommand = ["true"]\n{text}')
 
 
-def both(app: Preheat, *words: str, status: int = 0) -> tuple[Told, Told]:
-    """Run the dry run and then the pull; the first changes nothing."""
+def both(app: Preheat, *words: str, status: int = 0, hub: FlakyHub | None = None) -> tuple[Told, Told]:
+    """Run the dry run and then the pull; the first changes nothing. The hub then counts what it sent to the second."""
     before = settled(app.folder / "app"), settled(app.library)
     dry = app("pull", "app/preheat.toml", "--json", "--dry-run", *words)
     assert (settled(app.folder / "app"), settled(app.library)) == before
+    if hub is not None:
+        hub.recovers()
     told = app("pull", "app/preheat.toml", "--json", *words)
     assert (dry.status, told.status) == (status, status), dry.out + told.out
     return dry, told
@@ -65,9 +67,9 @@ def planned(told: Told) -> int:
 
 
 def test_all_needs_have_one_total_and_a_shared_file_counts_once(app: Preheat, three: FlakyHub) -> None:
-    dry, told = both(app)
+    dry, told = both(app, hub=three)
     total = 3 * SIZE + 2
-    assert dry.last["missing"] == planned(told) == told.last["fetched"] == total
+    assert dry.last["missing"] == planned(told) == told.last["fetched"] == three.sent("/resolve/") == total
     assert dry.last["size"] == 3 * (SIZE + 2)
     three.recovers()
     dry, told = both(app)
@@ -81,9 +83,9 @@ def test_the_rest_of_an_interrupted_pull_is_planned_and_downloaded(app: Preheat,
         running = app.start("pull", "app/preheat.toml", "--json", "--connections", "2", HF_ENDPOINT=slow.url)
         running.until(lambda running: '"event":"progress"' in running.out)
         running.kill(signal.SIGKILL)
-    dry, told = both(app)
+    dry, told = both(app, hub=three)
     assert 0 < dry.last["missing"] < 3 * SIZE
-    assert dry.last["missing"] == planned(told) == told.last["fetched"]
+    assert dry.last["missing"] == planned(told) == told.last["fetched"] == three.sent("/resolve/")
     three.recovers()
     assert both(app)[0].last["missing"] == 0
 

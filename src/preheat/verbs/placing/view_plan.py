@@ -15,7 +15,7 @@ from preheat.library.digest_check import held
 from preheat.library.library import Library
 from preheat.verbs.placing.allowed_places import Permissions, Site, with_real_folder
 from preheat.verbs.placing.place import claimed_sites, lay_out, place_sites, require_free
-from preheat.verbs.placing.placement_plan import Conflict, Found, PlacementPlan
+from preheat.verbs.placing.placement_plan import Conflict, PlacementPlan
 from preheat.views.links import COPY, HARDLINK, REFLINK, foreseen
 from preheat.views.path_state import see
 from preheat.views.placer import EDITED_UP_TO, Left, Placer
@@ -111,17 +111,27 @@ def plan_views(sites: Sequence[Site], library: Library, on_event: Listener, perm
     laid = lay_out(sites, library)
     survey = PlacementPlan(library, on_event)
     found = survey.look([one for one in laid if one[0].bounds])
-    own = tuple(_own(path, file, survey, found, library) for path, file in found.same.items())
+    ways = {at: foreseen(at, library.root, (REFLINK, HARDLINK, COPY)) for at in {path.parent for path in found.same}}
+    own = tuple(
+        OwnFile(
+            path,
+            with_real_folder(path, found.real),
+            file,
+            survey.is_noted(path, file, see(path)),
+            _copied(file, ways[path.parent], library),
+        )
+        for path, file in found.same.items()
+    )
     kept = found.kept | {one.path for one in found.conflicts} if permissions.keep else found.kept
     left = Left(found.same.keys(), () if permissions.replace else kept)
     views = tuple(_view(site, pieces, left, library) for site, pieces in laid)
     return ViewsPlan(tuple(sites), views, own, tuple(found.conflicts), permissions)
 
 
-def _own(path: Path, file: File, survey: PlacementPlan, found: Found, library: Library) -> OwnFile:
-    linked = file.size > EDITED_UP_TO and foreseen(path.parent, library.root, (REFLINK, HARDLINK, COPY)) != COPY
-    copied = 0 if linked or library.has(file.digest) else file.size
-    return OwnFile(path, with_real_folder(path, found.real), file, survey.is_noted(path, file, see(path)), copied)
+def _copied(file: File, way: str, library: Library) -> int:
+    """Return the bytes to copy to take a file into the library."""
+    linked = file.size > EDITED_UP_TO and way != COPY
+    return 0 if linked or library.has(file.digest) else file.size
 
 
 def _view(site: Site, pieces: Sequence[Piece], left: Left, library: Library) -> ViewPlan:
