@@ -33,9 +33,11 @@ def plan_prune(library: Library, sweep: Sweep, shears: Shears) -> RemovalPlan:
 
 def _old(library: Library) -> list[Snapshot]:
     pinned = library.pins.all()
-    return [
+    found = [
         snapshot
         for record in list(library.records.listed())
         if not record.revisions and (record.ref.hub, record.ref.slug, record.ref.revision) not in pinned
-        if (snapshot := library.find(record.ref)) is not None and not wanted_again(snapshot, library)
+        if (snapshot := library.find(record.ref)) is not None
     ]
+    again = {snapshot.ref for snapshot in wanted_again(found, library)}
+    return [snapshot for snapshot in found if snapshot.ref not in again]

@@ -67,9 +67,8 @@ def carry_out(plan: RemovalPlan, library: Library, sweep: Sweep, on_event: Liste
             library.records.drop(snapshot)
         else:
             library.records.remove(snapshot)
-    for snapshot in plan.snapshots if plan.old else ():
-        if wanted_again(snapshot, library):
-            library.records.write(snapshot)
+    for snapshot in wanted_again(plan.snapshots, library) if plan.old else ():
+        library.records.write(snapshot)
     if plan.forget is not None:
         library.claims.tidy(plan.forget)
         library.marks.tidy()
@@ -77,16 +76,21 @@ def carry_out(plan: RemovalPlan, library: Library, sweep: Sweep, on_event: Liste
     return Removal(plan.versions, len(plan.sweep.blobs), len(plan.sweep.leftovers), size, plan.kept_by)
 
 
-def wanted_again(snapshot: Snapshot, library: Library) -> bool:
-    """Return whether a pull is downloading this version, or has done so since the version was listed as old.
+def wanted_again(old: Sequence[Snapshot], library: Library) -> list[Snapshot]:
+    """Return the versions that a pull is downloading, or has downloaded since they were listed as old.
 
-    A pull writes the record, then the branch, and then removes its claim. The caller has found the record without a
+    A pull writes the record, then the branch, and then removes its claim. The caller has found the records without a
     branch; this checks the claims and then the branches again, so that a concurrent pull shows in one of them.
     """
-    digests = {str(file.digest) for file in snapshot.files}
-    if any(claim.by == PULL and claim.digests & digests for claim in library.claims):
-        return True
-    return snapshot.commit in library.revisions(snapshot.ref).values()
+    if not old:
+        return []
+    pulled = {digest for claim in library.claims if claim.by == PULL for digest in claim.digests}
+    return [
+        snapshot
+        for snapshot in old
+        if any(str(file.digest) in pulled for file in snapshot.files)
+        or snapshot.commit in library.revisions(snapshot.ref).values()
+    ]
 
 
 def _require_unpinned(versions: Sequence[Snapshot], library: Library) -> None:
