@@ -95,7 +95,7 @@ def view_lines(plan: "ViewsPlan") -> list[str]:
     lines, copied = [], sum(view.copied for view in plan.views)
     if plan.own:
         size = say_size(sum({own.file.digest: own.file.size for own in plan.own}.values()))
-        lines.append(f"{size} in {len(plan.own)} files at the views' paths already")
+        lines.append(f"{size} at the views' paths already (files: {len(plan.own)})")
     if copied:
         lines.append(f"{say_size(copied)} to copy into views")
     return lines + [f"in the way: {one.place} ({one.why})" for one in plan.conflicts]

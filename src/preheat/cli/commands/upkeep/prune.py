@@ -37,8 +37,7 @@ def removed(planning: Callable[[], RemovalPlan], sweep: Sweep, options: argparse
     lines.append(
         f"{say_size(size)} freed"
         if done
-        else f"{say_size(size)} would be freed: {blobs} blobs and {leftovers} leftover files that nothing needs; "
-        "--yes removes them"
+        else f"{say_size(size)} would be freed (blobs: {blobs}, leftover files: {leftovers}); --yes removes them"
     )
     lines += [f"  {say_size(one.size)} {'stay' if done else 'would stay'} on disk: {one.by}" for one in plan.kept_by]
     figures = {
