@@ -9,6 +9,7 @@ from pathlib import Path
 
 import platformdirs
 
+from preheat.core.cache_variables import hf_home
 from preheat.core.errors import UsageError
 
 HUGGING_FACE_ENDPOINT = "https://huggingface.co"
@@ -155,10 +156,8 @@ def _checked(token: str, what: str, hint: str) -> str:
 
 def _token_file(env: Mapping[str, str], home: Path | None) -> str:
     """Read the token that `hf auth login` stores: huggingface_hub/constants.py, HF_TOKEN_PATH."""
-    caches = [folder / "huggingface" for folder in _below(env, "XDG_CACHE_HOME", home, ".cache")]
-    places = [Path(env["HF_HOME"])] if env.get("HF_HOME") else caches
-    files = [Path(env["HF_TOKEN_PATH"])] if env.get("HF_TOKEN_PATH") else [place / "token" for place in places]
+    file = env.get("HF_TOKEN_PATH") or hf_home(env, home or Path("/nonexistent")) / "token"
     try:
-        return files[0].read_text(encoding="utf-8") if files else ""
+        return Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return ""
