@@ -152,6 +152,11 @@ class Report:
         counted = all(one.traffic.outbound is not None for one in self.timelines if one.condition in OFFLINE)
         return min(times) if times and counted else None
 
+    @property
+    def uncounted(self) -> str:
+        """Return the reason why network calls could not be counted, or ""."""
+        return next((one.traffic.uncounted for one in self.timelines if one.traffic.uncounted), "")
+
     def limit_s(self, condition: str) -> float | None:
         """Return the minimum time of a start: the bare imports, plus reading the weights at the best rate."""
         cold = condition in (COLD, PRELOADED)
