@@ -35,8 +35,8 @@ def po(language: str) -> Catalog:
         return read_po(file, locale=language)
 
 
-def forms(text: str | list[str] | tuple[str, ...]) -> tuple[str, ...]:
-    return (text,) if isinstance(text, str) else tuple(text)
+def forms(text: str | list[str] | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (text,) if isinstance(text, str) else tuple(text or ())
 
 
 def fields(text: str) -> set[str]:
