@@ -7,12 +7,10 @@ import pytest
 from preheat.core.cache_variables import CACHE_ROOTS, CACHE_VARIABLES, hf_home, lead_to_views, new_caches
 from preheat.verbs.tracing.traced_start import Lead, environment
 from preheat.views.links import AUTO
-from preheat.views.view_names import choose_view
-
-KINDS = ("hf-cache", "local-dir", "modelscope", "modelscope-old", "flat", "whisper", "torch-hub")
+from preheat.views.view_names import VIEWS, choose_view
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", VIEWS)
 def test_what_leads_to_a_view_is_in_the_table(kind: str) -> None:
     assert choose_view(kind, AUTO).environ(Path("/at")).keys() <= CACHE_VARIABLES
 
