@@ -145,7 +145,11 @@ def test_what_is_invalid_is_said_before_anything_is_done(tmp_path: Path) -> None
 def test_importing_it_loads_nothing_that_only_some_verbs_need() -> None:
     code = "import sys; import preheat.api; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert [name for name in ("urllib3", "ssl", "msgspec", "rich", "tomlkit", "h11") if name in loaded] == []
+    assert [
+        name
+        for name in ("urllib3", "ssl", "msgspec", "rich", "tomlkit", "h11", "jinja2", "platformdirs", "tempfile")
+        if name in loaded
+    ] == []
 
 
 def test_an_app_is_traced_into_a_recipe_of_what_it_reads(
