@@ -1,6 +1,5 @@
 """Snapshot: one commit of a repository, as a tuple of files."""
 
-import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -139,14 +138,3 @@ def _named_as(file: File, other: File | None) -> File:
 def _some(names: Iterable[str], most: int = 6) -> str:
     listed = sorted(names)
     return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
-
-
-def listing_commit(files: Iterable[File]) -> str:
-    """Return a commit for hubs and caches without commits: 40 hexadecimal digits that depend only on the files.
-
-    They are the SHA-1 over `DIGEST SIZE PATH` and a NUL for each file, sorted by path.
-    """
-    naming = hashlib.sha1(usedforsecurity=False)
-    for file in sorted(files, key=lambda file: file.path):
-        naming.update(f"{file.digest} {file.size} {file.path}\0".encode())
-    return naming.hexdigest()

@@ -13,9 +13,9 @@ from preheat.core.errors import IntegrityError, LibraryError, UsageError
 from preheat.core.events import Adopted, Event, LeftOut, Listener, Read, Reading
 from preheat.core.placement import THEIRS, Look
 from preheat.core.ref import Ref
-from preheat.core.snapshot import File, Snapshot, listing_commit
+from preheat.core.snapshot import File, Snapshot
 from preheat.library.adopt import hf_caches, ms_caches, whisper_caches
-from preheat.library.adopt.caches import CachedVersion, Candidate, Odd
+from preheat.library.adopt.caches import CachedVersion, Candidate, Odd, commit_of
 from preheat.library.adopt.intake import Intake, Taken
 from preheat.library.library import Library
 
@@ -122,7 +122,7 @@ def _version(found: CachedVersion, library: Library, intake: Intake, tell: Liste
         for path, one in taken.items():
             listed.setdefault(path, File(path, one.size, one.digest))
         files = tuple(listed[path] for path in sorted(listed))
-        commit = found.commit or listing_commit(files)
+        commit = found.commit or commit_of(files)
         for revision in found.revisions or (commit,):
             ref = found.ref.at(revision)
             here = library.find(ref)
