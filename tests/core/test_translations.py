@@ -10,6 +10,7 @@ from babel.messages.extract import extract_from_file
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
+from preheat.cli.parser import parser
 from preheat.core.translations import ENGLISH, LANGUAGES, LOCALE, catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,6 +75,11 @@ def test_a_missing_translation_and_a_wrong_field_are_found() -> None:
     translations.add("{size} missing", "还缺 {n}")
     assert "fields" in untranslated(Message("{size} missing"), translations)
     assert "no translation" in untranslated(Message("other"), translations)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_command_offers_each_language(language: str) -> None:
+    assert parser().parse_args(["prove", "--lang", language]).lang == language
 
 
 def test_texts_come_in_their_language_and_plural() -> None:

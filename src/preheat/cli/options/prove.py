@@ -3,8 +3,6 @@
 import argparse
 from collections.abc import Callable
 
-from preheat.core.translations import LANGUAGES
-
 Build = Callable[[argparse.ArgumentParser], None]
 
 
@@ -52,7 +50,7 @@ def _prove(verb: argparse.ArgumentParser) -> None:
         help="conditions to measure: cold, preloaded, warm, restart (default: all)",
     )
     verb.add_argument("--report", metavar="FILE", help="write a report with charts to this HTML file")
-    verb.add_argument("--lang", choices=LANGUAGES, default="en", help="language of the report (default en)")
+    verb.add_argument("--lang", choices=["en", "zh"], default="en", help="language of the report (default en)")
     verb.add_argument(
         "--fail-if",
         action="append",
