@@ -55,3 +55,16 @@ def test_a_ci_job_is_told_of_a_missing_lock_and_of_what_is_ready(tmp_path: Path,
     done = ran(script, tmp_path, hub)
     assert done.returncode == 0, done.stderr
     assert "preheat.toml: 12.0 MB ready" in done.stdout
+
+
+def test_a_command_runs_behind_a_mirror(tmp_path: Path, hub: FlakyHub) -> None:
+    client = f"""
+import os, urllib.request
+with urllib.request.urlopen(os.environ["HF_ENDPOINT"] + "/{MODEL}/resolve/main/config.json") as answer:
+    print(len(answer.read()), "bytes")
+raise SystemExit(7)
+"""
+    done = ran([sys.executable, str(ROOT / "examples/behind_a_mirror.py"), sys.executable, "-c", client], tmp_path, hub)
+    assert done.returncode == 7, done.stderr
+    assert done.stdout.endswith(" bytes\n")
+    assert list((tmp_path / "library/blobs").rglob("*"))

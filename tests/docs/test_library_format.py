@@ -12,7 +12,6 @@ from preheat.core.errors import HubUnavailable
 from preheat.core.events import Event
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.disk.splice import Pipe
 from preheat.hubs.folder import Folder
 from preheat.hubs.hub import Reader
 from preheat.library.library import Library
@@ -71,10 +70,6 @@ class _BrokenReader:
         count = self._reader.readinto(buffer[: self._left])
         self._left -= count
         return count
-
-    def pour(self, pipe: Pipe, most: int) -> int:
-        """See Reader."""
-        return 0
 
     def close(self) -> None:
         """See Reader."""

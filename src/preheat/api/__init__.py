@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from preheat.api.building import ImageTerms
+    from preheat.api.mirroring import MirrorTerms, RunningMirror
     from preheat.api.proving import Proof
     from preheat.api.pulling import Pulls
     from preheat.api.running import Guarding
     from preheat.api.tracing import TraceTerms
     from preheat.library.upkeep.usage import Survey
-    from preheat.mirror.http.server import Server
     from preheat.proof.report.report import Report
     from preheat.recipes.lock_file import Lock
     from preheat.verbs.building.build import Built
@@ -157,18 +157,23 @@ def build(
 
 
 def mirror(
-    address: tuple[str, int] = ("127.0.0.1", 0), *, upstreams: Sequence[str] = (), session: Session | None = None
-) -> Server:
-    """Return a server with the hubs' APIs that serves the library, and downloads missing files from `upstreams`.
+    address: tuple[str, int] = ("127.0.0.1", 0), terms: MirrorTerms | None = None, *, session: Session | None = None
+) -> RunningMirror:
+    """Return a mirror, not yet started, that serves the library in the hubs' own APIs; see `MirrorTerms`.
 
-    An upstream is `HUB=URL`. Start and stop the server with `server.start()` and `server.stop(grace_s)`; its address is
-    `server.url`. Port 0 selects a free port.
+        with api.mirror(("0.0.0.0", 8000), MirrorTerms(upstreams=("hf=https://huggingface.co",))) as running:
+            running.wait()
+
+    It serves between `start()` and `stop(grace_s)`, or inside the `with`, at `running.url`; port 0 selects a free port.
+    The session's timeouts, patience (60 s if it has none) and proxies apply to upstreams; its `on_event` is called from
+    many threads.
+
+    Raise UsageError for invalid terms, for files in them that cannot be read, and if the pinned models exceed the size
+    cap; LibraryError for a library that cannot be written; PreheatError for an address that is not available.
     """
-    from preheat.mirror.api.folders import Shelf
-    from preheat.verbs.mirror import mirror as make
+    from preheat.api.mirroring import MirrorTerms, RunningMirror
 
-    session = session or Session()
-    return make(address, session.library, Shelf({}), session.on_event, None, session.upstreams(upstreams))
+    return RunningMirror(address, terms or MirrorTerms(), session or Session())
 
 
 def prove(app: str | None = None, proof: Proof | None = None, *, session: Session | None = None) -> Report:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from preheat.verbs.pull_sources import PullSource, Wish
     from preheat.views.view_protocol import View
 
-_ATTEMPTS = 6
+_ATTEMPTS, _PATIENCE_S = 6, 300.0
 _UPSTREAM_CONNECTIONS = 64
 
 
@@ -75,7 +75,8 @@ class Session:
         """Return the retry policy: attempts, and how long to retry a server that has responded before."""
         from preheat.net.retry import RetryPolicy
 
-        return RetryPolicy(attempts=_ATTEMPTS, lasting_s=self.settings.patience_s)
+        lasting_s = self.settings.patience_s
+        return RetryPolicy(attempts=_ATTEMPTS, lasting_s=_PATIENCE_S if lasting_s is None else lasting_s)
 
     @functools.cached_property
     def transport(self) -> Transport:

@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 
 from preheat.core.errors import HubError, HubUnavailable, IntegrityError, NoRanges, PreheatError
 from preheat.core.snapshot import File
-from preheat.disk.splice import Pipe
 from preheat.hubs.hub import Reader
 from preheat.net.http import Transport
 from preheat.net.response import Stream
@@ -114,10 +113,6 @@ class _Empty:
         """See Reader."""
         return 0
 
-    def pour(self, pipe: Pipe, most: int, /) -> int:  # noqa: ARG002 - see Reader
-        """See Reader."""
-        return 0
-
     def close(self) -> None:
         """See Reader."""
 
@@ -139,12 +134,6 @@ class _Bounded:
         if not self._left:
             return 0
         count = self._stream.readinto(buffer[: self._left])
-        self._left -= count
-        return count
-
-    def pour(self, pipe: Pipe, most: int) -> int:
-        """See Reader."""
-        count = self._stream.pour(pipe, min(most, self._left))
         self._left -= count
         return count
 

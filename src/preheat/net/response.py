@@ -1,6 +1,5 @@
-"""Response: an HTTP response in progress, read into a buffer or spliced into a pipe."""
+"""Response: an HTTP response in progress, read into a buffer."""
 
-import contextlib
 import fcntl
 import http.client
 import socket
@@ -13,15 +12,11 @@ from collections.abc import Mapping
 import urllib3
 from urllib3 import exceptions
 
-from preheat.disk.splice import CANNOT, Pipe
-from preheat.net.interrupt import note_received, wait_readable
 from preheat.net.interruptible_sockets import TlsSocket
 from preheat.net.network_errors import trouble
 from preheat.net.proxies import Proxy
 
 _LITTLE, _ENOUGH = 32 << 10, 256 << 10
-# The last bytes are read, not spliced, so that the standard library sees the end of the response.
-_LAST = 512 << 10
 
 
 class Meter:
@@ -57,8 +52,6 @@ class Stream:
         told = isinstance(below, http.client.HTTPResponse) and below.length is not None
         self._plain: http.client.HTTPResponse | None = below if told else None
         self._doze = _Doze(response)
-        self._pours = told and self._doze.plain
-        self._bare = False
 
     def readinto(self, buffer: memoryview) -> int:
         """See preheat.hubs.hub.Reader. Raise HubUnavailable if the connection breaks or is closed early."""
@@ -68,7 +61,6 @@ class Stream:
                 waits = self._doze.has(len(buffer))
                 count = self._plain.readinto(buffer)
                 self.prompt = waits or self._doze.found_all
-                self._bare = False
             else:
                 count = self._response.readinto(buffer)
         except (exceptions.HTTPError, OSError, ValueError, http.client.HTTPException) as error:
@@ -76,38 +68,6 @@ class Stream:
         self._meter.add(count)
         if self._plain is not None and self._plain.isclosed():
             self._response.release_conn()
-        return count
-
-    def pour(self, pipe: Pipe, most: int) -> int:
-        """See preheat.hubs.hub.Reader. Return 0 with TLS, for bodies of unknown length, and near the end of a body."""
-        plain = self._plain
-        if plain is None or not self._pours or (plain.length or 0) < 2 * _LAST:
-            return 0
-        most = min(most, (plain.length or 0) - _LAST)
-        try:
-            count = self._poured(plain, pipe, most) if self._bare else self._front(plain, pipe, most)
-        except (exceptions.HTTPError, OSError, ValueError, http.client.HTTPException) as error:
-            self._pours = False
-            if isinstance(error, OSError) and error.errno in CANNOT:
-                return 0
-            raise trouble(self.landed, error, self._proxy) from error
-        self._meter.add(count)
-        return count
-
-    def _front(self, plain: http.client.HTTPResponse, pipe: Pipe, most: int) -> int:
-        """Move the standard library's buffer into the pipe; `peek` fills it if it is empty."""
-        front = plain.fp.peek()
-        if len(front) > most:
-            return 0
-        self._bare = True
-        pipe.put_in(plain.read(len(front)))
-        return len(front)
-
-    def _poured(self, plain: http.client.HTTPResponse, pipe: Pipe, most: int) -> int:
-        self._doze.until(min(most // 2, _ENOUGH))
-        self.prompt = self._doze.has(most)
-        count = self._doze.pour(pipe, most)
-        plain.length = (plain.length or 0) - count
         return count
 
     def close(self) -> None:
@@ -129,11 +89,6 @@ class _Doze:
         self._line: socket.socket | None = line if plain else None
         self._enough = 1
         self._waiting = bytearray(4)
-
-    @property
-    def plain(self) -> bool:
-        """Whether the connection supports it: a plain TCP socket on Linux."""
-        return self._line is not None
 
     @property
     def found_all(self) -> bool:
@@ -168,14 +123,3 @@ class _Doze:
         if self._line is not None and enough != self._enough:
             self._line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, enough)
             self._enough = enough
-
-    def pour(self, pipe: Pipe, most: int) -> int:
-        """Wait, then move up to `most` bytes into the pipe; return how many. Raise TimeoutError if none arrive."""
-        if self._line is None:
-            return 0
-        while True:
-            wait_readable(self._line, self._line.gettimeout())
-            with contextlib.suppress(BlockingIOError):
-                count = pipe.take_in(self._line.fileno(), most)
-                note_received()
-                return count

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from preheat.core.cache_variables import hf_home
 from preheat.core.errors import AccessDenied, PreheatError
 from preheat.core.events import Listener, Noted
 from preheat.core.ref import FOLDER
@@ -70,7 +71,7 @@ def examine(recipe: Recipe | None, library: Library, surgery: Surgery, on_event:
         files=len(files),
         missing=sum(file.size for file in missing),
         library=_place(library.root, surgery.root),
-        cache=_place(_hf_home(surgery.environ), surgery.root),
+        cache=_place(hf_home(surgery.environ, Path(surgery.environ.get("HOME") or "/root")), surgery.root),
         free_disk=disk_need(library.root, 0).free,
         free_memory=free_memory(),
         endpoints=tuple(endpoints),
@@ -123,11 +124,6 @@ def _place(path: Path, root: Path) -> StorageFolder:
     kind = filesystem(path)
     contained = any((root / mark).exists() for mark in (".dockerenv", "run/.containerenv"))
     return StorageFolder(str(path), kind, survives=not (contained and kind in _OF_THE_CONTAINER))
-
-
-def _hf_home(environ: Mapping[str, str]) -> Path:
-    default = Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or "/root") / ".cache") / "huggingface"
-    return Path(environ.get("HF_HOME") or default)
 
 
 def _proxied(environ: Mapping[str, str]) -> bool:

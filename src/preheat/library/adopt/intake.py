@@ -13,8 +13,8 @@ from preheat.core.digest import GIT_SHA1, SHA256, Digest, Hasher, hasher
 from preheat.core.errors import IntegrityError, LibraryError
 from preheat.disk.file_hash import always, feed
 from preheat.disk.huge_buffer import make_buffer
-from preheat.disk.temporary_file import beside
-from preheat.library.blobs.blobs import NO_LINK, name_too, sync_folder
+from preheat.disk.temporary_file import beside, sync_folder
+from preheat.library.blobs.blobs import NO_LINK, name_too
 from preheat.library.blobs.file_lock import take
 from preheat.library.blobs.lease import lease
 from preheat.library.blobs.partial import disk_trouble

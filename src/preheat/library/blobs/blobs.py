@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from preheat.core.digest import Digest
+from preheat.disk.temporary_file import sync_folder
 from preheat.library.blobs.partial import Partial, disk, disk_trouble
 
 # The filesystem does not support links, like exFAT, or the file has the maximum number of links.
@@ -98,15 +99,3 @@ def name_too(blob: str | Path, at: str | Path) -> None:
                 raise
         else:
             return
-
-
-def sync_folder(folder: Path) -> None:
-    """Fsync a folder, to make the names in it durable. Ignore filesystems that do not support that (EINVAL)."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise OSError(error.errno, error.strerror, str(folder)) from error
-    finally:
-        os.close(descriptor)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from preheat.core.errors import Busy, IntegrityError, LibraryError, NoSpace
 from preheat.core.snapshot import File
-from preheat.disk.splice import Pipe
 from preheat.library.blobs.journal import Journal, boot_id
 from preheat.library.blobs.partial_listener import Watcher
 from preheat.library.blobs.ranges import ByteRange, gaps, merge, without
@@ -92,12 +91,6 @@ class Partial:
             while at < stop:
                 at += os.pwrite(descriptor, data[at - start :], at)
             self._wrote(ByteRange(start, stop))
-
-    def write_from(self, pipe: Pipe, start: int, count: int) -> None:
-        """Write `count` bytes from a pipe at offset `start`, like `write`."""
-        with contextlib.suppress(Closed), disk(self._path), self._descriptor as descriptor:
-            pipe.let_out(descriptor, start, count)
-            self._wrote(ByteRange(start, start + count))
 
     def _wrote(self, part: ByteRange) -> None:
         self._here.append(part)

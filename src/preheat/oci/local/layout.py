@@ -16,7 +16,7 @@ from pathlib import Path
 
 from preheat.core.digest import Digest, sha256
 from preheat.core.errors import SOURCE, TARGET, ImageError
-from preheat.disk.temporary_file import create, tidy
+from preheat.disk.temporary_file import create, sync_folder, tidy
 from preheat.oci.layers.write_layer import Told, pour, write_all
 from preheat.oci.local.blob_reader import REF_NAME, BlobReader
 from preheat.oci.model.content import Content, FileSpan, require_digest
@@ -90,7 +90,7 @@ class LayoutTarget:
             for document in (config, manifest):
                 if not self.has(document.digest, len(document.body)):
                     self._write(self._blobs / document.digest.hex, document.body)
-            _sync_folder(self._blobs)
+            sync_folder(self._blobs)
             self._write(self._folder / "oci-layout", _VERSION)
             lock = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -99,7 +99,7 @@ class LayoutTarget:
                 self._write(self._folder / "index.json", self._index(manifest))
             finally:
                 os.close(lock)
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
 
     def close(self) -> None:
         """See Target."""
@@ -179,12 +179,3 @@ def target_trouble(name: str, error: OSError) -> ImageError:
     return ImageError(
         f"{name} cannot be written: {said}", hint="free some disk space, or choose another destination", end=TARGET
     )
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with contextlib.suppress(OSError):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,7 +12,6 @@ from preheat.oci.model.descriptor import (
     CONFIG,
     INDEX,
     INDEXES,
-    LAYER,
     MANIFEST,
     MANIFESTS,
     Descriptor,
@@ -160,11 +159,6 @@ def write_manifest(
 def write_json(fields: Mapping[str, object]) -> bytes:
     """Encode a JSON object; the same fields give the same bytes."""
     return msgspec.json.encode(fields)
-
-
-def layer_descriptor(digest: Digest, size: int, media_type: str = LAYER) -> Descriptor:
-    """Return the descriptor of a layer."""
-    return Descriptor(media_type, digest, size)
 
 
 def config_document(fields: Fields, media_type: str = CONFIG) -> ImageDocument:
