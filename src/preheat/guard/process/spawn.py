@@ -11,9 +11,10 @@ import warnings
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
-from preheat.guard.kernel.read_only import shield
+from preheat.guard.kernel import process_tree
 from preheat.guard.model.app import App
 from preheat.guard.process import warden
+from preheat.guard.process.enclosure import Enclosure
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 _NO_FOLDER, _NO_NETWORK = "folder", "network"
@@ -29,7 +30,10 @@ class CannotStart(Exception):
 
 @dataclass(frozen=True)
 class Born:
-    """A started app: the PIDs of the app and its warden, and the guard's ends of four pipes.
+    """A started app: the PIDs of the app, its warden, and the guard's own child, and the guard's ends of four pipes.
+
+    The warden is the ancestor of all of the app's processes; `child` is the warden or, if the warden is in a PID
+    namespace, the process that waits for it.
 
     `report` delivers the app's exit status as one line; closing `line` makes the warden kill the remaining processes.
     `door` is the socket to the door process in the app's network namespace, or None.
@@ -37,6 +41,8 @@ class Born:
 
     pid: int
     warden: int
+    child: int
+    enclosure: Enclosure
     stdout: int
     stderr: int
     report: int
@@ -56,25 +62,28 @@ def spawn(app: App) -> Born:
     its_line, line = os.pipe()
     birth, its_birth = os.pipe()
     door, its_door = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) if app.isolated else (None, None)
+    enclosure = Enclosure.of(app)
     ours, theirs = (stdout, stderr, report, line, birth), (its_stdout, its_stderr, its_report, its_line, its_birth)
     try:
         keeper = _fork()
     except OSError:
         _close(*ours, *theirs)
+        enclosure.end()
         raise
     if keeper == 0:
         try:
             # Leave the terminal's session: only the guard handles signals from the terminal.
             os.setsid()
             warden.adopt_orphans()
-            parent = os.getpid()
             if door is not None and its_door is not None:
                 door.close()
                 _isolate(its_door, its_birth)
+            enclosure.enter_pids(its_birth)
+            parent = os.getpid()
             child = os.fork()
             if child == 0:
-                _become(app, parent, its_stdout, its_stderr, its_birth)
-            warden.watch(child, its_line, its_report)
+                _become(app, enclosure, parent, its_stdout, its_stderr, its_birth)
+            warden.watch(child, its_line, its_report, lambda: enclosure.clear(child))
         finally:
             os._exit(1)
     _close(*theirs)
@@ -82,14 +91,16 @@ def spawn(app: App) -> Born:
         its_door.close()
     words = _read_all(birth).split()
     os.close(birth)
-    born = Born(int(words[0]) if words else 0, keeper, stdout, stderr, report, line, door)
+    its_warden = int(words.pop(0)) if enclosure.own_pids and words else keeper
     if len(words) != 1:
         _close(stdout, stderr, report, line)
         if door is not None:
             door.close()
         os.waitpid(keeper, 0)
+        enclosure.end()
         raise _cannot(app, words[1:])
-    return born
+    pid = process_tree.child_of(its_warden, int(words[0])) if enclosure.own_pids else int(words[0])
+    return Born(pid, its_warden, keeper, enclosure, stdout, stderr, report, line, door)
 
 
 def _isolate(its_door: socket.socket, its_birth: int) -> None:
@@ -104,7 +115,7 @@ def _isolate(its_door: socket.socket, its_birth: int) -> None:
     network_namespace.keep_door(its_door)
 
 
-def _become(app: App, parent: int, stdout: int, stderr: int, birth: int) -> None:
+def _become(app: App, enclosure: Enclosure, parent: int, stdout: int, stderr: int, birth: int) -> None:
     """Replace this process by the app; on failure, report the error to `birth` and exit. Never returns."""
     number, what = 0, ""
     try:
@@ -118,7 +129,7 @@ def _become(app: App, parent: int, stdout: int, stderr: int, birth: int) -> None
             # Python ignores these signals, and exec(2) would keep them ignored.
             if hasattr(signal, ignored):
                 signal.signal(getattr(signal, ignored), signal.SIG_DFL)
-        shield(app.read_only)
+        enclosure.enter(app.read_only)
         if app.cwd is not None:
             what = _NO_FOLDER
             os.chdir(app.cwd)
