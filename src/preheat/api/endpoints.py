@@ -48,8 +48,9 @@ def read_token(words: str, url: str, place: str, environ: Mapping[str, str]) -> 
         try:
             with open(read_path(name), "rb") as file:
                 token = file.read(_LONGEST + 1).decode("ascii", "replace")
-        except OSError as error:
-            raise UsageError(f"{name} cannot be read: {(error.strerror or '').lower()}", hint=_HINT) from error
+        except (OSError, ValueError) as error:
+            why = (getattr(error, "strerror", None) or str(error)).lower()
+            raise UsageError(f"{name} cannot be read: {why}", hint=_HINT) from error
     token = token.strip()
     if not token or len(token) > _LONGEST or not all("!" <= letter <= "~" for letter in token):
         raise UsageError(f"{place} contains no token: it must be one line of visible ASCII characters", hint=_HINT)

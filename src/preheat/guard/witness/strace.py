@@ -9,6 +9,7 @@ import itertools
 import os
 import re
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
@@ -101,8 +102,14 @@ class Strace:
 
 def _read_notes(path: str) -> Iterator[list[str]]:
     """Yield the lines that a log has at the time of the call, in batches; a running program may append more."""
-    with open(path, encoding="latin-1") as notes:
-        left = os.fstat(notes.fileno()).st_size
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return
+    with open(descriptor, encoding="latin-1") as notes:
+        status = os.fstat(descriptor)
+        # The app can write anything to this folder.
+        left = status.st_size if stat.S_ISREG(status.st_mode) else 0
         while left > 0:
             lines = list(itertools.islice(notes, _LINES))
             if not lines:
@@ -122,7 +129,7 @@ def _read(call: str, words: str, result: str) -> Iterator[tuple[str, int]]:
         if mapped is not None and "PROT_EXEC" not in mapped.group(2):
             yield path, int(mapped.group(1))
     else:
-        yield path, int(result)
+        yield path, int(result, 0)
 
 
 def _is_file(path: str) -> bool:
