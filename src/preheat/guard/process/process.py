@@ -88,8 +88,12 @@ class Process:
         # Start the pumps here, because threads of the keeper would inherit the witness's filter.
         for pipe, target in ((child.stdout, output.stdout), (child.stderr, output.stderr)):
             thread = threading.Thread(target=self._carry, args=(pipe, target), name="pump", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                self.stop(0.0)
+                raise
             self._pumps.append(thread)
-            thread.start()
 
     def alive(self) -> bool:
         """Return whether the started process runs, regardless of its children."""

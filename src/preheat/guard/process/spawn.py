@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 from preheat.guard.kernel import process_tree
+from preheat.guard.kernel.descriptors import restore_limit
 from preheat.guard.model.app import App
 from preheat.guard.process import warden
 from preheat.guard.process.enclosure import Enclosure
@@ -56,13 +58,14 @@ def spawn(app: App) -> Born:
         raise ValueError(f"{app.command[0]}: an argument cannot contain a null character")
     if not app.command[0]:
         raise CannotStart("'': there is no such command", NOT_FOUND)
-    stdout, its_stdout = os.pipe()
-    stderr, its_stderr = os.pipe()
-    report, its_report = os.pipe()
-    its_line, line = os.pipe()
-    birth, its_birth = os.pipe()
-    door, its_door = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) if app.isolated else (None, None)
-    enclosure = Enclosure.of(app)
+    pipes = _pipes(5)
+    (stdout, its_stdout), (stderr, its_stderr), (report, its_report), (its_line, line), (birth, its_birth) = pipes
+    try:
+        enclosure = Enclosure.of(app)
+        door, its_door = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) if app.isolated else (None, None)
+    except OSError:
+        _close(*itertools.chain(*pipes))
+        raise
     ours, theirs = (stdout, stderr, report, line, birth), (its_stdout, its_stderr, its_report, its_line, its_birth)
     try:
         keeper = _fork()
@@ -125,6 +128,7 @@ def _become(app: App, enclosure: Enclosure, parent: int, stdout: int, stderr: in
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
         _keep_to_oneself()
+        restore_limit()
         for ignored in ("SIGPIPE", "SIGXFSZ"):
             # Python ignores these signals, and exec(2) would keep them ignored.
             if hasattr(signal, ignored):
@@ -185,6 +189,16 @@ def _read_all(descriptor: int) -> bytes:
         if not more:
             return said
         said += more
+
+
+def _pipes(count: int) -> list[tuple[int, int]]:
+    made: list[tuple[int, int]] = []
+    try:
+        made.extend(os.pipe() for _ in range(count))
+    except OSError:
+        _close(*itertools.chain(*made))
+        raise
+    return made
 
 
 def _close(*descriptors: int) -> None:
