@@ -125,7 +125,8 @@ def _place(path: Path, root: Path) -> StorageFolder:
 
 
 def _hf_home(environ: Mapping[str, str]) -> Path:
-    default = Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or "/root") / ".cache") / "huggingface"
+    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - never raises
+    default = Path(environ.get("XDG_CACHE_HOME") or Path(home) / ".cache") / "huggingface"
     return Path(environ.get("HF_HOME") or default)
 
 
