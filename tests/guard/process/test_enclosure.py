@@ -73,6 +73,8 @@ attempt("joined below /proc", lambda: uncovered("/proc", lambda: joined(sys.argv
 attempt("asked", asked)
 attempt("asked below the cover", lambda: uncovered(sys.argv[2], asked))
 attempt("signalled", signalled)
+for place in {line.split()[4] for line in open("/proc/self/mountinfo") if " - cgroup" in line}:
+    attempt(f"made a cgroup in {place}", lambda: os.mkdir(place + "/preheat-escape"))
 attempt("core", lambda: os.close(os.open("/proc/sys/kernel/core_pattern", os.O_WRONLY)))
 print("tried all", os.getuid(), os.access(sys.argv[4], os.R_OK), flush=True)
 """

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 from contextlib import suppress
 from typing import Iterable, Iterator
 
@@ -14,6 +15,8 @@ from typing import Iterable, Iterator
 MOUNTS, USER, PIDS, NETWORK = 0x00020000, 0x10000000, 0x20000000, 0x40000000
 READ_ONLY, NO_SUID, NO_DEVICES, NO_EXEC, REMOUNT, BIND, RECURSIVE, SLAVE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 19
 _RELATIME = 1 << 21
+# mount_setattr(2): its number is the same on all architectures.
+_MOUNT_SETATTR, _HERE, _AT_RECURSIVE, _ATTRIBUTE_READ_ONLY = 442, -100, 0x8000, 1
 # Mount flags to preserve: nosuid, nodev, noexec, noatime and nodiratime have the same bits in statvfs(3).
 _KEPT = 2 | 4 | 8 | 1024 | 2048
 _ST_RELATIME = 4096
@@ -39,8 +42,13 @@ def mount(source: str, target: str, flags: int, kind: str = "none") -> None:
 
 
 def mount_read_only(folder: str) -> None:
-    """Mount a folder over itself, without permission to write."""
+    """Mount a folder over itself, without permission to write; before Linux 5.12, mounts below it stay writable."""
     mount(folder, folder, BIND | RECURSIVE)
+    attributes = struct.pack("=4Q", _ATTRIBUTE_READ_ONLY, 0, 0, 0)
+    where = (ctypes.c_int(_HERE), os.fsencode(folder), ctypes.c_uint(_AT_RECURSIVE))
+    size = ctypes.c_size_t(len(attributes))
+    if _libc().syscall(ctypes.c_long(_MOUNT_SETATTR), *where, attributes, size) == 0:
+        return
     known = os.statvfs(folder).f_flag
     flags = known & _KEPT | (_RELATIME if known & _ST_RELATIME else 0)
     mount("none", folder, BIND | REMOUNT | READ_ONLY | flags)
