@@ -20,13 +20,15 @@ _LOOK_S = 0.005
 def create() -> str:
     """Create a cgroup below this process's own; return its folder, or "" if that or `cgroup.kill` is not available."""
     own = _own()
-    if not own or not os.access(own, os.W_OK):
+    # Moving a process requires write permission to the common ancestor, which is this process's cgroup.
+    if not own or not os.access(f"{own}/cgroup.procs", os.W_OK):
         return ""
     try:
         folder = tempfile.mkdtemp(prefix="preheat-", dir=own)
     except OSError:
         return ""
-    if os.access(f"{folder}/cgroup.kill", os.W_OK) and _can_enter(folder):
+    # Below a cgroup for threads, no process can enter it ("domain invalid").
+    if os.access(f"{folder}/cgroup.kill", os.W_OK) and _lines(f"{folder}/cgroup.type") == ["domain"]:
         return folder
     _remove(folder)
     return ""
@@ -44,19 +46,6 @@ def end(folder: str) -> None:
         _write(f"{folder}/cgroup.kill", b"1")
     while not _remove(folder) and time.monotonic() < deadline:
         time.sleep(_LOOK_S)
-
-
-def _can_enter(folder: str) -> bool:
-    """Return whether a child process can move to the cgroup: that depends on its ancestors' permissions and types."""
-    child = os.fork()
-    if child:
-        return os.waitpid(child, 0)[1] == 0
-    status = 1
-    try:
-        enter(folder)
-        status = 0
-    finally:
-        os._exit(status)
 
 
 def _own() -> str:
