@@ -29,6 +29,9 @@ from preheat.guard.process import warden
 _SETTINGS = ("/proc/sys", "/sys")
 
 
+WARDEN = b"warden:"  # begins the line with the PID of the warden outside of its namespace
+
+
 @dataclass(frozen=True)
 class Enclosure:
     """How the processes of one start are kept together: the folder of a cgroup, or a PID namespace, or neither.
@@ -55,9 +58,9 @@ class Enclosure:
         return bool(self.cgroup) or self.own_pids
 
     def enter_pids(self, birth: int) -> None:
-        """Continue in a child process, the first in a new PID namespace; write its PID to `birth`. Raise OSError.
+        """Continue in a child process, the first in a new PID namespace. Raise OSError.
 
-        The calling process only waits for it, and then exits; if it is killed, the kernel kills the child.
+        Its PID is written to `birth`, after `WARDEN`. The calling process only waits for it, and then exits; if it is killed, the kernel kills the child.
         """
         if not self.own_pids:
             return
@@ -69,7 +72,7 @@ class Enclosure:
             namespaces.count_pids_from(outside)
             return
         try:
-            os.write(birth, b"%d\n" % first)
+            os.write(birth, WARDEN + b"%d\n" % first)
             warden.stand_by(first)
         finally:
             os._exit(1)

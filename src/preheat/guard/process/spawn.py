@@ -16,7 +16,7 @@ from preheat.guard.kernel import process_tree
 from preheat.guard.kernel.descriptors import restore_limit
 from preheat.guard.model.app import App
 from preheat.guard.process import warden
-from preheat.guard.process.enclosure import Enclosure
+from preheat.guard.process.enclosure import WARDEN, Enclosure
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 _NO_FOLDER, _NO_NETWORK = "folder", "network"
@@ -94,15 +94,20 @@ def spawn(app: App) -> Born:
         its_door.close()
     words = _read_all(birth).split()
     os.close(birth)
-    its_warden = int(words.pop(0)) if enclosure.own_pids and words else keeper
-    if len(words) != 1:
+    # The two processes write their lines in any order.
+    wardens = [word[len(WARDEN) :] for word in words if word.startswith(WARDEN)]
+    words = [word for word in words if not word.startswith(WARDEN)]
+    its_warden = int(wardens[0]) if wardens else keeper
+    pid = int(words[0]) if words else 0
+    if pid and wardens:
+        pid = process_tree.child_of(its_warden, pid)
+    if len(words) != 1 or pid == 0:
         _close(stdout, stderr, report, line)
         if door is not None:
             door.close()
         os.waitpid(keeper, 0)
         enclosure.end()
         raise _cannot(app, words[1:])
-    pid = process_tree.child_of(its_warden, int(words[0])) if enclosure.own_pids else int(words[0])
     return Born(pid, its_warden, keeper, enclosure, stdout, stderr, report, line, door)
 
 
