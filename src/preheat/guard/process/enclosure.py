@@ -60,7 +60,8 @@ class Enclosure:
     def enter_pids(self, birth: int) -> None:
         """Continue in a child process, the first in a new PID namespace. Raise OSError.
 
-        Its PID is written to `birth`, after `WARDEN`. The calling process only waits for it, and then exits; if it is killed, the kernel kills the child.
+        Its PID is written to `birth`, after `WARDEN`. The calling process only waits for it, and then exits; if it is
+        killed, the kernel kills the child.
         """
         if not self.own_pids:
             return
