@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Sequence
 
 from preheat.guard.kernel import cgroup, namespaces, unix_sockets
+from preheat.guard.kernel.quiet_fork import fork
 from preheat.guard.kernel.read_only import shield
 from preheat.guard.model.app import App
 from preheat.guard.process import warden
@@ -121,7 +122,7 @@ def weakness(app: App) -> str:
 @functools.lru_cache(maxsize=None)
 def _permits(isolated: bool, own_pids: bool) -> bool:
     """Return whether this process can create these namespaces; child processes try it."""
-    child = os.fork()
+    child = fork()
     if child:
         return os.waitpid(child, 0)[1] == 0
     status = 1

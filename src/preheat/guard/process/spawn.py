@@ -7,13 +7,12 @@ import itertools
 import os
 import signal
 import socket
-import sys
-import warnings
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
 from preheat.guard.kernel import process_tree
 from preheat.guard.kernel.descriptors import restore_limit
+from preheat.guard.kernel.quiet_fork import fork
 from preheat.guard.model.app import App
 from preheat.guard.process import warden
 from preheat.guard.process.enclosure import WARDEN, Enclosure
@@ -68,7 +67,7 @@ def spawn(app: App) -> Born:
         raise
     ours, theirs = (stdout, stderr, report, line, birth), (its_stdout, its_stderr, its_report, its_line, its_birth)
     try:
-        keeper = _fork()
+        keeper = fork()
     except OSError:
         _close(*ours, *theirs)
         enclosure.end()
@@ -176,15 +175,6 @@ def _cannot(app: App, words: list[bytes]) -> CannotStart:
     if number in (errno.ENOENT, errno.ENOTDIR):
         return CannotStart(f"{app.command[0]}: there is no such command", NOT_FOUND)
     return CannotStart(f"{app.command[0]}: {os.strerror(number)}", NOT_EXECUTABLE)
-
-
-def _fork() -> int:
-    with ExitStack() as quiet:
-        if sys.version_info >= (3, 12):
-            # Python warns that a fork in a threaded process may deadlock; the code in the child takes no locks.
-            quiet.enter_context(warnings.catch_warnings())
-            warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
 
 
 def _read_all(descriptor: int) -> bytes:
