@@ -19,7 +19,7 @@ from preheat.library.blobs.journal import Journal, boot_id
 from preheat.library.blobs.partial import Partial, disk, disk_trouble
 from preheat.library.blobs.partial_listener import Watcher
 from preheat.library.format_version import require_known_format, write_format
-from preheat.library.ownership import require_own_folders
+from preheat.library.ownership import FOLDERS, require_own_folders
 from preheat.library.records.claims import Claims, machine
 from preheat.library.records.pins import Pins
 from preheat.library.records.placement_log import Marks
@@ -30,11 +30,6 @@ from preheat.library.records.shared_fs import shared
 if TYPE_CHECKING:
     from preheat.library.blob_check import Soundness
 
-# The library's folders, with those that preheat.verbs, preheat.mirror and preheat.scan keep in it.
-_FOLDERS = (
-    "blobs", "blobs/sha256", "blobs/git-sha1", "claims", "images", "mirror", "partial", "pins", "placed", "quarantine",
-    "records", "seals", "starts", "trash", "verdicts", "views",
-)  # fmt: skip
 _SPARE = 64 << 20  # bytes left free for records, journals and other programs
 
 
@@ -57,7 +52,7 @@ class Library:
         self.marks = Marks(root / "placed", *elsewhere)
         self.watchers: dict[Digest, Watcher] = {}
         require_known_format(root)
-        require_own_folders(*(root / name for name in _FOLDERS))
+        require_own_folders(*(root / name for name in FOLDERS))
 
     def path(self, digest: Digest) -> Path:
         """Return the path of the blob; it need not exist."""
