@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
+from typing import Sequence
 
 from preheat.guard.kernel import namespaces
 
@@ -28,7 +29,7 @@ def bound() -> list[str]:
     return sorted(found)
 
 
-def hide(paths: list[str]) -> None:
+def hide(paths: Sequence[str]) -> None:
     """Mount /dev/null over each socket; the mount namespace must be a new one. Skip those that do not exist here."""
     for path in paths:
         with suppress(OSError):
