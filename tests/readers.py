@@ -155,7 +155,7 @@ WIRE = {
         b'{"config": %s, "layers": [%s]}' % (DESCRIPTOR, DESCRIPTOR),
     ),
     "index": Reader(lambda body: read_index(ImageDocument(INDEX, body), "x"), b'{"manifests": [%s]}' % DESCRIPTOR),
-    "tar": Reader(tar_entries, a_tar(), Damaged),
+    "tar": Reader(tar_entries, a_tar(), (Damaged,)),
     "kind": Reader(lambda body: kinds.kind_of(body, body), b"\x80\x04cos\nsystem\n"),
     "settings": Reader(lambda body: configured_code("a.json", body), b'{"auto_map": {"a": "b.c"}}'),
     "license": utf8(license_of, b"---\nlicense: mit\n---\n"),
@@ -216,7 +216,5 @@ TYPED = {
     "ranges": utf8(lambda said: read_ranges(said.splitlines()), b"/a\t0\t5\n", ValueError),
     "starts": on_disk(lambda at: History(str(at / "app")), "app", b"1.5\n2.5\n"),
 }
-LIBRARY = {
-    name: on_disk(lambda at, read=parser.read: read(at), parser.path, parser.honest) for name, parser in PARSERS.items()
-}
+LIBRARY = {name: on_disk(parser.read, parser.path, parser.honest) for name, parser in PARSERS.items()}
 READERS = WIRE | CLIENTS | APP | TYPED | {f"library's {name}": reader for name, reader in LIBRARY.items()}

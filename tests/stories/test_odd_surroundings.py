@@ -5,11 +5,13 @@ import json
 import pytest
 
 from preheat.library.library import Library
-from tests.command import Preheat
+from tests.command import Preheat, Told
 from tests.library.shelves import shelve
 
-# As where a locale's encoding is not UTF-8, but without the need to install such a locale.
-ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+def in_ascii(preheat: Preheat, *words: str, utf8: str = "0") -> Told:
+    """Run it as where a locale's encoding is not UTF-8, but without the need to install such a locale."""
+    return preheat(*words, LC_ALL="C", PYTHONUTF8=utf8, PYTHONCOERCECLOCALE="0")
 
 
 @pytest.fixture
@@ -35,17 +37,17 @@ def test_a_full_disk_behind_stdout_is_one_error(preheat: Preheat) -> None:
 
 
 def test_letters_that_the_locale_lacks_are_printed_as_escapes_and_json_is_utf_8(foreign: Preheat) -> None:
-    assert r"\u6f22" in foreign("ls", **ASCII).out
-    told = foreign("ls", "--json", **ASCII)
+    assert r"\u6f22" in in_ascii(foreign, "ls").out
+    told = in_ascii(foreign, "ls", "--json")
     assert (told.status, "漢" in json.dumps(told.last, ensure_ascii=False)) == (0, True), told.err
 
 
 def test_a_file_name_that_the_locale_cannot_spell_is_an_error_with_the_way_out(foreign: Preheat) -> None:
     commit = next((foreign.library / "records/hf/models--acme--voice").glob("*.json")).stem
     words = ("view", "flat", "at", f"acme/voice@{commit}")
-    told = foreign(*words, **ASCII)
+    told = in_ascii(foreign, *words)
     assert (told.status, "PYTHONUTF8=1" in told.err) == (2, True), told.err
-    assert foreign(*words, **ASCII | {"PYTHONUTF8": "1"}).status == 0
+    assert in_ascii(foreign, *words, utf8="1").status == 0
     assert (foreign.folder / "at/漢.txt").read_bytes() == b"a"
 
 
