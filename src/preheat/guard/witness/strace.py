@@ -29,9 +29,9 @@ _TRIED_S = 10.0
 # Logs not read within this time set `lost`.
 _READ_S = 120.0
 _LINES = 4096
-_LINE = re.compile(r"(\d+\.\d+) (\w+)\((.*)\) += (0x[0-9a-f]+|\d+)(?:<(.*)>)?$")
+_LINE = re.compile(r"(\d+\.\d+) (\w+)\((.*)\) += (0x[0-9a-f]{1,16}|[0-9]{1,20})(?:<(.*)>)?$")
 _FILE = re.compile(r"(?:^|, )\d+<([^<>]*)>")
-_MAPPED = re.compile(r"\w+, (\d+), ([A-Z_|]+), ")
+_MAPPED = re.compile(r"\w+, ([0-9]{1,20}), ([A-Z_|]+), ")
 _ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|.)", re.DOTALL)
 _LETTERS = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"f": b"\f", b"b": b"\b", b"a": b"\a"}
 
@@ -143,6 +143,6 @@ def _plain(shown: str) -> str:
         what = found.group(1)
         if what[:1] == b"x" and len(what) > 1:
             return bytes([int(what[1:], 16)])
-        return bytes([int(what, 8)]) if what.isdigit() else _LETTERS.get(what, what)
+        return bytes([int(what, 8) & 0xFF]) if what[:1] in b"01234567" else _LETTERS.get(what, what)
 
     return os.fsdecode(_ESCAPE.sub(byte, shown.encode("latin-1")))
