@@ -1,5 +1,8 @@
 """Words from outside do nothing to a terminal, and give no secret away."""
 
+import contextlib
+import io
+import json
 import unicodedata
 
 import pytest
@@ -7,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preheat.cli.output.sanitize import clean, clean_deeply
+from preheat.core.events import Answered
+from preheat.mirror.status.access_log import STDOUT, AccessLog
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub, refuses
 
@@ -54,3 +59,14 @@ def test_a_hub_that_echoes_the_token_does_not_get_it_shown(preheat: Preheat, hub
         assert told.status == 3
         assert token not in told.out + told.err
         assert "\u009b" not in told.out + told.err
+
+
+@given(st.text(st.characters(codec="latin-1")))
+def test_an_access_log_on_a_terminal_does_nothing_to_it(agent: str) -> None:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        AccessLog(STDOUT)(Answered("::1", "GET", "/a", 200, 5, 0.1, agent))
+    line = said.getvalue().removesuffix("\n")
+    assert json.loads(line)["agent"] == agent
+    assert line.replace("\x7f", "").isprintable()
+    assert line.isascii()

@@ -1,10 +1,10 @@
 """Endpoints: the URLs of each hub, and the tokens for one origin (scheme, host and port)."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from preheat.core.errors import UsageError
+from preheat.core.ref import read_path
 
 _HINT = "--token-for https://hub.lan=env:HUB_TOKEN, or --token-for https://hub.lan=file:PATH"
 _LONGEST = 4096
@@ -46,10 +46,11 @@ def read_token(words: str, url: str, place: str, environ: Mapping[str, str]) -> 
         token = environ.get(name, "")
     else:
         try:
-            with open(Path(name).expanduser(), "rb") as file:
+            with open(read_path(name), "rb") as file:
                 token = file.read(_LONGEST + 1).decode("ascii", "replace")
-        except OSError as error:
-            raise UsageError(f"{name} cannot be read: {(error.strerror or '').lower()}", hint=_HINT) from error
+        except (OSError, ValueError) as error:
+            why = (getattr(error, "strerror", None) or str(error)).lower()
+            raise UsageError(f"{name} cannot be read: {why}", hint=_HINT) from error
     token = token.strip()
     if not token or len(token) > _LONGEST or not all("!" <= letter <= "~" for letter in token):
         raise UsageError(f"{place} contains no token: it must be one line of visible ASCII characters", hint=_HINT)

@@ -16,6 +16,7 @@ from preheat.api.endpoints import origin, read_endpoints, read_token
 from preheat.api.settings import Settings
 from preheat.config import CA_FILES, Config, read_config
 from preheat.core.errors import CheckFailed, UsageError
+from preheat.core.ref import read_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -209,7 +210,7 @@ class Session:
         from preheat.verbs.placing.allowed_places import Permissions
 
         settings = self.settings
-        places = tuple(place.expanduser().absolute() for place in settings.allowed_places)
+        places = tuple(read_path(str(place)) for place in settings.allowed_places)
         return Permissions(settings.replace, settings.keep, places)
 
     def app_view(self, kind: str) -> View:

@@ -40,6 +40,10 @@ def dispatch(options: argparse.Namespace) -> int:
             trouble = _trouble(error, options)
             speaking.error(trouble)
             return trouble.exit_status
+        except UnicodeEncodeError as error:
+            unnamed = _unnamed(error)
+            speaking.error(unnamed)
+            return unnamed.exit_status
         except KeyboardInterrupt:
             speaking.error(
                 PreheatError("interrupted", hint="downloaded data is kept: run the same command again to resume")
@@ -62,6 +66,14 @@ def _trouble(error: OSError, options: argparse.Namespace) -> PreheatError:
         why = (error.strerror or str(error)).lower()
         return PreheatError(f"{options.verb} failed: {why}", hint="run preheat doctor, then try again")
     return disk_trouble(error, Path(os.fsdecode(named)))
+
+
+def _unnamed(error: UnicodeEncodeError) -> PreheatError:
+    """Convert the error about a file name that the locale cannot encode, or that contains half a character."""
+    return UsageError(
+        f"{error.object!a} cannot be the name of a file: it is not {error.encoding}",
+        hint="set PYTHONUTF8=1" if error.encoding != "utf-8" else "rename it",
+    )
 
 
 def _check_folder() -> None:

@@ -1,6 +1,7 @@
 """Main: the entry point. Imports little, to start --help about as fast as Python itself."""
 
 import gc
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -8,12 +9,15 @@ from typing import NoReturn
 
 from preheat.cli.parser import parser
 from preheat.core.errors import PreheatError
+from preheat.guard.process.standard_streams import open_closed_streams
 
 _INTERRUPTED = 130
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit with its status (docs/exit-codes.md)."""
+    open_closed_streams()
+    _print_any_text()
     try:
         status = _run(list(sys.argv[1:] if words is None else words))
     except KeyboardInterrupt:
@@ -21,9 +25,18 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         status = _INTERRUPTED
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        # The reader is gone, or the disk is full: Python would try again at exit, and print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = status if isinstance(error, BrokenPipeError) else status or 1
     sys.exit(status)
+
+
+def _print_any_text() -> None:
+    """Print characters that the locale's encoding lacks as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run(words: list[str]) -> int:

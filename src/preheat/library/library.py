@@ -20,6 +20,7 @@ from preheat.library.blobs.journal import Journal, boot_id
 from preheat.library.blobs.partial import Partial, disk, disk_trouble
 from preheat.library.blobs.partial_listener import Watcher
 from preheat.library.format_version import require_known_format, write_format
+from preheat.library.ownership import FOLDERS, require_own_folders
 from preheat.library.records.claims import Claims, machine
 from preheat.library.records.pins import Pins
 from preheat.library.records.placement_log import Marks
@@ -50,6 +51,7 @@ class Library:
         self.marks = Marks(root / "placed", *elsewhere)
         self.watchers: dict[Digest, Watcher] = {}
         require_known_format(root)
+        require_own_folders(*(root / name for name in FOLDERS))
 
     def path(self, digest: Digest) -> Path:
         """Return the path of the blob; it need not exist."""

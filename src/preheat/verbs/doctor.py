@@ -71,7 +71,7 @@ def examine(recipe: Recipe | None, library: Library, surgery: Surgery, on_event:
         files=len(files),
         missing=sum(file.size for file in missing),
         library=_place(library.root, surgery.root),
-        cache=_place(hf_home(surgery.environ, Path(surgery.environ.get("HOME") or "/root")), surgery.root),
+        cache=_place(hf_home(surgery.environ, _home(surgery.environ)), surgery.root),
         free_disk=disk_need(library.root, 0).free,
         free_memory=free_memory(),
         endpoints=tuple(endpoints),
@@ -124,6 +124,10 @@ def _place(path: Path, root: Path) -> StorageFolder:
     kind = filesystem(path)
     contained = any((root / mark).exists() for mark in (".dockerenv", "run/.containerenv"))
     return StorageFolder(str(path), kind, survives=not (contained and kind in _OF_THE_CONTAINER))
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - never raises
 
 
 def _proxied(environ: Mapping[str, str]) -> bool:

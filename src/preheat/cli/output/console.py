@@ -1,5 +1,6 @@
 """Console: print events, errors and results, as JSON lines for programs or as sentences for people."""
 
+import io
 import sys
 import threading
 import time
@@ -146,7 +147,10 @@ def console(*, json: bool, loud: int, out: IO[str] | None = None) -> Console:
     `loud` is 0 for errors and results only, 1 for normal and 2 for verbose output.
     """
     if json:
-        return JsonLines(out or sys.stdout)
+        out = out or sys.stdout
+        if isinstance(out, io.TextIOWrapper):
+            out.reconfigure(encoding="utf-8")  # in any locale: RFC 8259
+        return JsonLines(out)
     # Imported only when needed: it takes longer to import than many commands take to run.
     from preheat.cli.output.human import People
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from preheat.core.digest import Digest
 from preheat.disk.temporary_file import sync_folder
 from preheat.library.blobs.partial import Partial, disk, disk_trouble
+from preheat.library.ownership import require_own_folders
 
 # The filesystem does not support links, like exFAT, or the file has the maximum number of links.
 NO_LINK = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
@@ -44,6 +45,7 @@ class Blobs:
     def keep(self, partial: Partial) -> None:
         """Verify a partial and rename it to its blob path; call `settle` to make the name durable."""
         first = self._place(partial.file.digest)
+        require_own_folders(os.path.dirname(first))
         # Keep the lock until the rename: another process could otherwise open it as a partial and write to it.
         with partial.held(), disk(Path(first)):
             digests = partial.seal()

@@ -116,7 +116,7 @@ def read_json(body: bytes, of: str) -> Fields:
     """Parse a JSON object. Raise ImageError if it is anything else."""
     try:
         return msgspec.json.decode(body, type=dict[str, object])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ImageError(f"a document of {of} is invalid: {error}", end=SOURCE) from error
 
 
