@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from preheat.api.endpoints import origin, read_endpoints, read_token
 from preheat.api.settings import Settings
@@ -190,7 +189,7 @@ class Session:
         from preheat.net.http import Transport
 
         hub, _, url = words.partition("=")
-        if hub not in ("hf", "ms") or not url.startswith(("http://", "https://")) or not urlsplit(url).hostname:
+        if hub not in ("hf", "ms") or not url.startswith(("http://", "https://")) or not origin(url)[0]:
             raise UsageError(
                 f"{words!r} is not a valid upstream",
                 hint="--upstream hf=https://huggingface.co, --upstream ms=https://modelscope.cn, or another mirror",

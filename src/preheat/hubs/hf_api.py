@@ -11,6 +11,7 @@ import msgspec
 from preheat.core.digest import GIT_SHA1, SHA256, Digest
 from preheat.core.errors import AccessDenied, HubError, IntegrityError, NotFound, PreheatError, UsageError
 from preheat.core.ref import MODEL, Ref
+from preheat.core.secret_text import one_line
 from preheat.core.snapshot import File
 from preheat.hubs.hf_documents import (
     ENTRY_NOT_FOUND,
@@ -21,7 +22,7 @@ from preheat.hubs.hf_documents import (
     InfoDocument,
     Sibling,
 )
-from preheat.hubs.http_errors import one_line, read_temporary
+from preheat.hubs.http_errors import read_temporary
 
 _LONGEST_LINK = 16_384
 _DISABLED = "Access to this resource is disabled."

@@ -28,6 +28,7 @@ class HuggingFace:
         self._endpoint = endpoint.rstrip("/")
         self._transport = transport
         self._headers = {**headers, **({"Authorization": f"Bearer {token}"} if token else {})}
+        self.secrets = (token,) if token else ()
         self._ranges = Ranges(transport, _denied)
 
     @blames_the_hub

@@ -46,6 +46,7 @@ class ModelScope:
         self._endpoint = endpoint.rstrip("/")
         self._transport = transport
         self._headers = {**headers, **({"Authorization": f"Bearer {token}"} if token else {})}
+        self.secrets = (token,) if token else ()
         self._ranges = Ranges(transport, self._denied)
         # (ref at its commit, path) -> (commit that last changed the file, branch that contains it)
         self._revisions: dict[tuple[Ref, str], tuple[str, str]] = {}
@@ -157,5 +158,4 @@ class ModelScope:
         if not re.match(r"application/json\b", stream.headers.get("Content-Type", "")):
             # The hub's errors are JSON; those of the storage that it redirects to are not.
             return read_expired(stream.status, what) or read_error(stream.status, stream.headers, b"", what)
-        buffer = memoryview(bytearray(_MOST_WORDS))
-        return read_error(stream.status, stream.headers, bytes(buffer[: stream.readinto(buffer)]), what)
+        return read_error(stream.status, stream.headers, stream.words(_MOST_WORDS), what)

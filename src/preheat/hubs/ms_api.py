@@ -11,8 +11,9 @@ import msgspec
 from preheat.core.digest import SHA256, Digest
 from preheat.core.errors import AccessDenied, HubError, NotFound, PreheatError, UsageError
 from preheat.core.ref import DATASET, Ref
+from preheat.core.secret_text import one_line
 from preheat.core.snapshot import File
-from preheat.hubs.http_errors import one_line, read_temporary
+from preheat.hubs.http_errors import read_temporary
 from preheat.hubs.ms_documents import BLOB, OK, PAGE, TREE, EntriesDocument, MsEntry, Refusal, RevisionsDocument
 
 _OTHER_HUB = "try another --endpoint, or report it to the operator of this one"
