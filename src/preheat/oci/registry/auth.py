@@ -1,16 +1,18 @@
 """Auth: request headers for a registry: anonymous, with a login, or with a bearer token.
 
 distribution/distribution: docs/spec/auth/token.md and oauth.md. A login is sent only to the registry and to the token
-server that it names, and only over TLS, to this machine, or if plain HTTP was requested.
+server that it names, and only over TLS, from this machine to itself, or to hosts for which plain HTTP was requested.
 """
 
+import ipaddress
 import json
 import threading
+from collections.abc import Collection
 from urllib.parse import urlencode, urlsplit
 
 from preheat.core.errors import ImageError
+from preheat.core.secret_text import hide, one_line
 from preheat.net.http import HttpDocument, Transport
-from preheat.oci.model.image_name import Name
 from preheat.oci.registry.credentials import Login
 from preheat.oci.registry.response_parsing import Challenge, read_errors, with_query
 
@@ -20,11 +22,13 @@ _CLIENT = "preheat"
 class Auth:
     """Authorization headers for one registry. Thread-safe."""
 
-    def __init__(self, transport: Transport, host: str, login: Login | None, *, plain: bool, end: str) -> None:
+    def __init__(
+        self, transport: Transport, host: str, login: Login | None, *, plain_http: Collection[str] = (), end: str
+    ) -> None:
         self._transport = transport
         self._host = host
         self._login = login
-        self._plain = plain
+        self._plain_http = plain_http
         self._end = end
         self._turn = threading.Lock()
         self._tokens: dict[str, str] = {}
@@ -81,7 +85,7 @@ class Auth:
         except (ValueError, AttributeError, RecursionError):
             token = ""
         if not token or not str(token).isascii():
-            why = read_errors(answer.body) or f"status {answer.status}"
+            why = self.hide(read_errors(answer.body)) or f"status {answer.status}"
             raise ImageError(
                 f"{self._host} did not issue a token: {why}",
                 hint=f"docker login {self._host}, or podman login",
@@ -89,17 +93,31 @@ class Auth:
             )
         return str(token)
 
+    def hide(self, text: str) -> str:
+        """Remove the login and the tokens from text of the registry."""
+        login = self._login
+        own = (login.password, login.identity_token, login.basic.partition(" ")[2]) if login is not None else ()
+        return hide(text, [*own, *self._tokens.values()])
+
     def _require_safe(self, realm: str) -> None:
         parts = urlsplit(realm)
-        try:
-            mine = Name(parts.netloc, "").loopback
-        except ValueError:
-            mine = False
-        # Plain HTTP is the default for a registry on this machine; that does not extend to its token server.
-        asked_for = self._plain and not Name(self._host, "").loopback
-        if parts.scheme != "https" and not mine and not asked_for:
-            raise ImageError(
-                f"{self._host} requests that the login be sent to {realm} without TLS",
-                hint=f"if you trust the network: --plain-http {self._host}",
-                end=self._end,
-            )
+        place = parts.netloc.rpartition("@")[2]
+        here = is_loopback(place) and is_loopback(self._host)
+        # --plain-http REGISTRY covers a token server on the registry's host, at any port.
+        same = self._host in self._plain_http and parts.hostname == urlsplit(f"//{self._host}").hostname
+        if parts.scheme == "https" or here or same or place in self._plain_http:
+            return
+        raise ImageError(
+            f"{self._host} requests that the login be sent to {one_line(realm)} without TLS",
+            hint=f"if you trust the network: --plain-http {one_line(place)}",
+            end=self._end,
+        )
+
+
+def is_loopback(place: str) -> bool:
+    """Return whether a host, with or without a port, is an address of this machine, or localhost itself."""
+    host = urlsplit(f"//{place}").hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
