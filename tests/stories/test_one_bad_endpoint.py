@@ -26,7 +26,7 @@ QUICK = RetryPolicy(attempts=2, first_wait_s=0.01, longest_wait_s=0.02, lasting_
 @pytest.fixture
 def transport() -> Iterator[Transport]:
     """Give connections that do not wait for long."""
-    transport = Transport(trusting(Wires(connect_s=2, read_s=2, document_s=2)))
+    transport = Transport(trusting(Wires(connect_s=2, read_s=2, document_s=2, largest_document=4 << 20)))
     yield transport
     transport.close()
 

@@ -12,11 +12,9 @@ from preheat.hubs.file_range import FileLocation, Ranges
 from preheat.hubs.hf_api import info_path, next_page, read_error, read_info, read_tree, resolve_path, tree_path
 from preheat.hubs.http_errors import read_expired
 from preheat.hubs.hub import Reader
+from preheat.hubs.listing_limit import ListingLimit
 from preheat.net.http import HttpDocument, Transport
 from preheat.net.response import Stream
-
-# Limits of one listing: a repository of 300,000 files has 300 pages with 90 MB in total.
-MOST_PAGES, MOST_FILES, MOST_BYTES = 2_000, 500_000, 256 << 20
 
 
 class HuggingFace:
@@ -47,14 +45,15 @@ class HuggingFace:
     def _tree(self, ref: Ref, commit: str) -> tuple[File, ...]:
         files: list[File] = []
         url: str | None = f"{self._endpoint}{tree_path(ref, commit)}"
-        seen, size = set[str](), 0
+        seen, limit = set[str](), ListingLimit(ref)
         while url is not None:
-            if url in seen or len(seen) >= MOST_PAGES or len(files) > MOST_FILES or size > MOST_BYTES:
+            if url in seen:
                 raise HubError(f"the hub lists the files of {ref} without end", hint="try another --endpoint")
             seen.add(url)
             page = self._get(url, str(ref))
-            files += read_tree(page.body)
-            size += len(page.body)
+            listed = read_tree(page.body)
+            limit.add(len(listed), len(page.body))
+            files += listed
             link = next_page(page.headers.get("Link"))
             url = urljoin(url, link) if link else None
         return tuple(files)

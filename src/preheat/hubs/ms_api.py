@@ -42,6 +42,8 @@ def read_page(body: bytes, what: str) -> Page:
     """Parse a response for `files_path` or `tree_path`; raise HubError if it is invalid."""
     document = _decode(body, EntriesDocument, what)
     data = document.data
+    if isinstance(data, msgspec.UnsetType):
+        raise HubError(f"the hub's response for {what} is invalid: it has no list of files", hint=_OTHER_HUB)
     entries = data if isinstance(data, list) else ((data and data.files) or [])
     return Page(
         tuple(_listed(entry) for entry in entries if entry.type == BLOB),
