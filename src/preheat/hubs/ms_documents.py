@@ -33,7 +33,7 @@ class EntriesDocument(msgspec.Struct, rename="pascal"):
 
     code: int = OK
     message: str | None = None
-    data: Entries | list[MsEntry] | None | msgspec.UnsetType = msgspec.UNSET
+    data: Entries | list[MsEntry] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Revision(msgspec.Struct, rename="pascal"):

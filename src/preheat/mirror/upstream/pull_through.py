@@ -234,10 +234,13 @@ class PullThrough:
         """Return the first response whose upstream serves the file to this client."""
         try:
             return self._access.admit(told, file, token)
-        except (NotFound, AccessDenied):
+        except (HubError, IntegrityError) as error:
+            refused = isinstance(error, (NotFound, AccessDenied))
+            if not refused and (told.privately or self._gate.state(told.snapshot.ref) == CLOSED):
+                raise  # the other upstreams must not learn the name of a private repository
             for other in _until_silent(others):
                 if other.snapshot.commit == told.snapshot.commit and other.snapshot.file(file.path) == file:
-                    with contextlib.suppress(NotFound, AccessDenied):
+                    with contextlib.suppress(HubError, IntegrityError):
                         return self._access.admit(other, file, token)
             raise
 
