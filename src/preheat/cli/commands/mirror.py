@@ -18,7 +18,7 @@ from preheat.core.events import Event, Noted
 from preheat.mirror.access.certificate import given, names_of, own, place
 from preheat.mirror.access.reloadable import ReloadableSettings, Words
 from preheat.mirror.api.folders import Shelf
-from preheat.mirror.http.limits import ServerLimits
+from preheat.mirror.http.limits import ServerLimits, raise_descriptor_limit
 from preheat.mirror.status.access_log import AccessLog
 from preheat.mirror.upstream.pull_through import Remembering
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
@@ -120,7 +120,7 @@ def _tls(options: argparse.Namespace, wiring: Wiring) -> Callable[[], ssl.SSLCon
 def _limits(options: argparse.Namespace) -> ServerLimits:
     if not 1 <= options.max_connections <= 65_536:
         raise UsageError("--max-connections must be between 1 and 65536", hint="--max-connections 512")
-    return ServerLimits(connections=options.max_connections)
+    return ServerLimits(connections=options.max_connections, waiting=raise_descriptor_limit())
 
 
 def _cap(options: argparse.Namespace) -> int:
