@@ -86,9 +86,7 @@ class Crowd:
             next((one for one in self._idle if one.client == greediest), None)
             or next((one for one, since in self._idle.items() if since < silent), None)
             or self._slowest()
-            or next(
-                (one for one in reversed(self._busy) if one.client == greediest and most > counts[newcomer] + 1), None
-            )
+            or next((one for one in reversed(self._busy) if one.client == unfair), None)
             or next(iter(self._idle), None)
         )
 

@@ -76,7 +76,8 @@ class WaitingRoom(Generic[_Visitor]):
     """Watch connections until a request has arrived, then call `begin`.
 
     `waiting` connections may be silent, each for `idle_s` seconds, and `connections` may have sent a part of a request,
-    each for `head_s` seconds. Where there are more, the client that has most makes room. `enter` is thread-safe; one thread calls `look` in a loop, and `begin` is called in it.
+    each for `head_s` seconds. Where there are more, the client that has most makes room. `enter` is thread-safe; one
+    thread calls `look` in a loop, and `begin` is called in it.
     """
 
     def __init__(self, limits: ServerLimits, begin: Callable[[_Visitor], None]) -> None:

@@ -140,10 +140,10 @@ class Fetches:
         going = sum(one.stopped for one in alike)
         if len(alike) - going < MOST_FETCHES:
             return
-        dispensable = _dispensable([one for one in alike if not one.stopped], client)
-        if dispensable is None or going >= MOST_FETCHES:
+        least = dispensable([one for one in alike if not one.stopped], client)
+        if least is None or going >= MOST_FETCHES:
             raise HubUnavailable(f"this mirror is already downloading {MOST_FETCHES} files", wait_s=5.0)
-        dispensable.stop()
+        least.stop()
 
     def _begin(self, arrival: Arrival, errand: Errand) -> None:
         try:
@@ -228,7 +228,7 @@ class Fetches:
             self._counts = replace(now, **{name: getattr(now, name) + count for name, count in more.items()})
 
 
-def _dispensable(arrivals: Sequence[Arrival], newcomer: str) -> Arrival | None:
+def dispensable(arrivals: Sequence[Arrival], newcomer: str) -> Arrival | None:
     """Return the download to stop for a client: the longest one without readers, else the last of the greediest client.
 
     A client that has at least two more than the newcomer loses one that no other client reads.
