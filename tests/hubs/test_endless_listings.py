@@ -7,9 +7,9 @@ import pytest
 
 from preheat.core.errors import HubError
 from preheat.core.ref import Ref
-from preheat.hubs import listing_limit
+from preheat.hubs import listing
 from preheat.hubs.huggingface import HuggingFace
-from preheat.hubs.listing_limit import ListingLimit
+from preheat.hubs.listing import ListingLimit
 from preheat.hubs.modelscope import ModelScope
 from preheat.mirror.http.messages import Answer, Request
 from preheat.mirror.http.server import Server
@@ -43,8 +43,8 @@ def files(number: int) -> bytes:
 def test_a_listing_without_end_is_refused(
     page: Callable[[int], bytes], most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing_limit, "MOST_FILES", 50_000)
-    monkeypatch.setattr(listing_limit, "MOST_PAGES", 200)
+    monkeypatch.setattr(listing, "MOST_FILES", 50_000)
+    monkeypatch.setattr(listing, "MOST_PAGES", 200)
     asked: list[int] = []
     answer = endless(page, asked)
     with Server(("127.0.0.1", 0), answer, lambda _event: None, tls=authority().context) as server:
@@ -61,7 +61,7 @@ def ms_rows(number: int, *, kind: str) -> bytes:
 
 @pytest.mark.parametrize(("name", "kind"), [("ms:datasets/acme/rows", "blob"), ("ms:acme/tiny", "tree")])
 def test_a_modelscope_listing_without_end_is_refused(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing_limit, "MOST_FILES", 50_000)
+    monkeypatch.setattr(listing, "MOST_FILES", 50_000)
     asked: list[int] = []
 
     def answer(request: Request) -> Answer:
@@ -77,6 +77,6 @@ def test_a_modelscope_listing_without_end_is_refused(name: str, kind: str, monke
 
 
 def test_a_listing_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing_limit, "MOST_S", 0.0)
+    monkeypatch.setattr(listing, "MOST_S", 0.0)
     with pytest.raises(HubError, match="minutes"):
         ListingLimit(Ref.parse("hf:acme/tiny")).add(1, 1)

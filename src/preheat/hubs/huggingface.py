@@ -12,7 +12,7 @@ from preheat.hubs.file_range import FileLocation, Ranges
 from preheat.hubs.hf_api import info_path, next_page, read_error, read_info, read_tree, resolve_path, tree_path
 from preheat.hubs.http_errors import read_expired
 from preheat.hubs.hub import Reader
-from preheat.hubs.listing_limit import ListingLimit
+from preheat.hubs.listing import ListingLimit
 from preheat.net.http import HttpDocument, Transport
 from preheat.net.response import Stream
 

@@ -12,8 +12,7 @@ from preheat.hubs.error_boundary import blames_the_hub
 from preheat.hubs.file_range import FileLocation, Ranges
 from preheat.hubs.http_errors import read_expired
 from preheat.hubs.hub import Reader
-from preheat.hubs.listing_commit import listing_commit
-from preheat.hubs.listing_limit import ListingLimit
+from preheat.hubs.listing import ListingLimit, listing_commit
 from preheat.hubs.ms_api import (
     ListedFile,
     Page,

@@ -11,7 +11,7 @@ from typing import Protocol
 GLANCE_S = 0.2
 
 
-class Line(Protocol):
+class ClientLink(Protocol):
     """A connection's socket, as Crowd needs it."""
 
     def hang_up(self) -> None:
@@ -27,7 +27,7 @@ class OpenConnection(Protocol):
     client: str
 
     @property
-    def wire(self) -> Line:
+    def wire(self) -> ClientLink:
         """Its socket."""
 
 

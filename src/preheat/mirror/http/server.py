@@ -14,11 +14,11 @@ from typing import Protocol, Self
 from preheat.core.errors import PreheatError
 from preheat.core.events import Listener, Serving
 from preheat.mirror.http.connection import Connection, ConnectionTerms, serving
+from preheat.mirror.http.idle_connections import IdleConnections
 from preheat.mirror.http.limits import ServerLimits
 from preheat.mirror.http.messages import Answer, Request
 from preheat.mirror.http.open_connections import GLANCE_S, Crowd
 from preheat.mirror.http.receive_budget import Budget
-from preheat.mirror.http.waiting_room import WaitingRoom
 
 # From Linux's asm-generic/socket.h: limits a socket's bytes per second. Python has no name for it.
 _SO_MAX_PACING_RATE = 47
@@ -68,8 +68,8 @@ class Server:
         )
         self._tls = tls
         self._beside = beside
-        self._room = WaitingRoom(limits, self._begin)
-        self.crowd.waiting = self._room.__len__
+        self._idle = IdleConnections(limits, self._begin)
+        self.crowd.waiting = self._idle.__len__
         self._turning_away = threading.Semaphore(_MOST_TURNED_AWAY)
         self._socket = _listen(address)
         self._address = self._socket.getsockname()[:2]
@@ -118,9 +118,9 @@ class Server:
         if self._thread.is_alive():
             self.wait()
         self._socket.close()
-        self._room.close()
+        self._idle.close()
         self.crowd.hang_up(patience_s)
-        self._room.close()  # of those that paused meanwhile
+        self._idle.close()  # of those that paused meanwhile
         for companion in self._beside:
             companion.stop()
 
@@ -139,9 +139,9 @@ class Server:
 
     def _accept_all(self) -> None:
         self._socket.settimeout(0)
-        self._room.watch(self._socket, self._welcome)
+        self._idle.watch(self._socket, self._welcome)
         while not self.crowd.stopping and self.failed is None:
-            self._room.look()
+            self._idle.look()
 
     def _welcome(self) -> None:
         """Accept the connections that have arrived."""
@@ -152,14 +152,14 @@ class Server:
                 return
             except OSError as error:
                 if error.errno in _FOR_NOW:
-                    if not self._room.make_room():
+                    if not self._idle.make_room():
                         time.sleep(0.1)  # until other connections close
                 elif error.errno != errno.ECONNABORTED:
                     self.failed = None if self.crowd.stopping else error
                 return
             try:
                 connection = Connection(accepted, str(address[0]), self._terms, secure=self._tls is not None)
-                self._room.enter(connection)
+                self._idle.enter(connection)
             except OSError:
                 accepted.close()  # the client has disconnected already
 
@@ -182,7 +182,7 @@ class Server:
         self.crowd.leave(connection)
         if goes_on:
             try:
-                self._room.enter(connection)
+                self._idle.enter(connection)
             except (OSError, ValueError):
                 connection.hang_up()
 

@@ -1,4 +1,4 @@
-"""Waiting room: connections without a complete request, which wait for one without a thread each."""
+"""Idle connections: those without a complete request, which wait for one without a thread each."""
 
 import contextlib
 import selectors
@@ -15,7 +15,7 @@ _LOOK_EVERY_S = 1.0
 
 
 class Visitor(Protocol):
-    """A connection, as the waiting room needs it; `client` is whose it is."""
+    """A connection, as IdleConnections needs it; `client` is whose it is."""
 
     client: str
 
@@ -72,7 +72,7 @@ class _Queue(Generic[_Visitor]):
         return True
 
 
-class WaitingRoom(Generic[_Visitor]):
+class IdleConnections(Generic[_Visitor]):
     """Watch connections until a request has arrived, then call `begin`.
 
     `waiting` connections may be silent, each for `idle_s` seconds, and `connections` may have sent a part of a request,

@@ -77,7 +77,7 @@ def test_a_connection_without_a_request_costs_no_thread(place: Place) -> None:
     before = threading.active_count()
     idle = [place.client() for _ in range(300)]
     until(lambda: place.server.crowd.waiting() == 300)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
     for one in (idle[0], idle[299], idle[0]):
         one.sendall(_ASK)
         assert said(one) == b"200ok"
@@ -102,7 +102,7 @@ def test_requests_that_drip_cost_no_thread_and_have_an_end(place: Place) -> None
     before = threading.active_count()
     dripping = [place.client("127.0.0.2", b"GET / HT") for _ in range(30)]
     until(lambda: place.server.crowd.waiting() <= 10)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
     one = place.client(says=_ASK[:9])
     one.sendall(_ASK[9:])
     assert said(one) == b"200ok"
