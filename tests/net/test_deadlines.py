@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,7 @@ from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.modelscope import ModelScope
 from preheat.net.http import Transport, Wires
 from tests.authority import authority, trusting
+from tests.small_proxy import proxying
 
 QUICK = Wires(connect_s=0.25, read_s=0.25, document_s=0.2)
 
@@ -86,10 +88,20 @@ def test_a_redirect_is_followed_whose_body_drips() -> None:
         assert Transport(QUICK).get(url, {}).body == b"{}"
 
 
-def test_a_tunnel_whose_answer_drips_is_given_up() -> None:
+@pytest.mark.parametrize("secured", [True, False])
+def test_a_tunnel_whose_answer_drips_is_given_up(secured: bool) -> None:
     for head, drop in ((b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"), (b"HTTP/1.1 200 OK\r\n", b"A: b\r\n"), (b"", b"H")):
-        with scripted(dripping(head, drop)) as proxy, pytest.raises(HubUnavailable):
-            Transport(Wires({"https": proxy}, connect_s=0.25)).get("https://hub.example/", {})
+        with scripted(dripping(head, drop), secured=secured) as proxy, pytest.raises(HubUnavailable):
+            Transport(trusting(Wires({"https": proxy}, connect_s=0.25))).get("https://hub.example/", {})
+
+
+@pytest.mark.parametrize("secured", [True, False])
+@pytest.mark.parametrize("kind", ["a header", "a body", "trailers"])
+def test_an_answer_that_drips_through_a_proxy_is_given_up(kind: str, secured: bool) -> None:
+    with scripted(dripping(*DRIPS[kind]), secured=True) as url, proxying(tls=secured) as proxy:
+        wires = trusting(replace(QUICK, proxies={"https": proxy.url}))
+        with pytest.raises(HubError):
+            Transport(wires).get(url, {})
 
 
 def test_a_handshake_that_drips_is_given_up() -> None:

@@ -1,6 +1,7 @@
 """HTTP client: pooled connections with keep-alive, redirects and proxies; independent of any hub."""
 
 import socket
+import ssl
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,12 +18,12 @@ from preheat.core.errors import HubError, HubUnavailable
 from preheat.core.secret_text import one_line
 from preheat.net.address_fence import Fence
 from preheat.net.happy_eyeballs import Race, all_of
-from preheat.net.interruptible_sockets import Waits, tls_context
+from preheat.net.interruptible_sockets import Waits, line_of, tls_context
 from preheat.net.network_errors import host_of, is_malformed, refused_by_proxy, trouble
 from preheat.net.proxies import Proxy, choose
 from preheat.net.proxy_pools import is_forwarded, through
 from preheat.net.redirects import follow, let_go
-from preheat.net.response import Meter, Stream, keep_line, line_of
+from preheat.net.response import Meter, Stream, keep_line, kept_line
 
 _REDIRECTS = 8
 _DIGEST_S = 300.0
@@ -103,7 +104,7 @@ class Transport:
 
     def _whole(self, answer: "_Answer") -> HttpDocument:
         """Read a body within its size and its deadline; the socket itself checks the deadline if it can."""
-        wires, response, line = self._wires, answer.response, line_of(answer.response)
+        wires, response, line = self._wires, answer.response, kept_line(answer.response)
         pieces, size, began = [], 0, time.monotonic()
         try:
             while True:
@@ -246,7 +247,7 @@ def _pool_classes(race: Race, fence: Fence | None) -> dict[str, type[HTTPConnect
             return line
 
         def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as in urllib3
-            line = self.sock if isinstance(self.sock, Waits) else None
+            line = line_of(self.sock)
             if line is not None and isinstance(self.timeout, int | float):
                 line.until = time.monotonic() + self.timeout
             try:
@@ -260,11 +261,16 @@ def _pool_classes(race: Race, fence: Fence | None) -> dict[str, type[HTTPConnect
             if fence is not None:
                 fence.look(self.host, self.port or 0)
             super().connect()
-            if isinstance(self.sock, Waits):
-                self.sock.until = None
+            if (line := line_of(self.sock)) is not None:
+                line.until = None
 
     class Secure(Plain, HTTPSConnection):
-        pass
+        def _connect_tls_proxy(self, hostname: str, sock: socket.socket) -> ssl.SSLSocket:
+            until = sock.until if isinstance(sock, Waits) else None
+            secured = super()._connect_tls_proxy(hostname, sock)
+            if isinstance(secured, Waits):
+                secured.until = until
+            return secured
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain

@@ -118,6 +118,17 @@ class TlsSocket(Waits, ssl.SSLSocket):
         note_received()
         return filled
 
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """See ssl.SSLSocket; used for TLS within this connection."""
+        buffer = bytearray(buflen)
+        return bytes(buffer[: self.recv_into(buffer, None, flags)])
+
+
+def line_of(connected: object) -> Waits | None:
+    """Return the socket that implements the deadline of a connection; TLS through a TLS proxy wraps it."""
+    line = connected if isinstance(connected, Waits) else getattr(connected, "socket", None)
+    return line if isinstance(line, Waits) else None
+
 
 def tls_context(ca_file: str | None) -> ssl.SSLContext:
     """Return the TLS context for all connections of a transport.

@@ -49,8 +49,8 @@ def keep_line(response: Response, line: Waits | None) -> Response:
     return response
 
 
-def line_of(response: urllib3.BaseHTTPResponse) -> Waits | None:
-    """Return the socket of a response; None if its reads have no deadline, as with TLS to a proxy."""
+def kept_line(response: urllib3.BaseHTTPResponse) -> Waits | None:
+    """Return the socket of a response; None if its reads have no deadline, as over SOCKS."""
     line = getattr(response, "line", None)
     return line if isinstance(line, Waits) else None
 
@@ -58,7 +58,7 @@ def line_of(response: urllib3.BaseHTTPResponse) -> Waits | None:
 @contextlib.contextmanager
 def ending(response: urllib3.BaseHTTPResponse, within_s: float) -> Iterator[None]:
     """Raise TimeoutError in reads of the response after `within_s` seconds."""
-    line = line_of(response)
+    line = kept_line(response)
     if line is None:
         yield
         return
