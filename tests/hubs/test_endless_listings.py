@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from preheat.core.errors import HubError
+from preheat.core.events import Event, Noted
 from preheat.core.ref import Ref
 from preheat.hubs import listing
 from preheat.hubs.huggingface import HuggingFace
@@ -80,3 +81,12 @@ def test_a_listing_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(listing, "MOST_S", 0.0)
     with pytest.raises(HubError, match="minutes"):
         ListingLimit(Ref.parse("hf:acme/tiny")).add(1, 1)
+
+
+def test_a_long_listing_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "TELL_EVERY_S", 0.0)
+    told: list[Event] = []
+    limit = ListingLimit(Ref.parse("hf:acme/tiny"), told.append)
+    for _ in range(2):
+        limit.add(1_000, 90_000)
+    assert told[-1] == Noted("hf:acme/tiny", "the hub has listed 2000 files so far")

@@ -132,11 +132,13 @@ class Session:
             case "hf":
                 from preheat.hubs.huggingface import HuggingFace
 
-                return HuggingFace(endpoint, self.transport, self._token("hf", endpoint))
+                token = self._token("hf", endpoint)
+                return HuggingFace(endpoint, self.transport, token, on_event=self.on_event)
             case "ms":
                 from preheat.hubs.modelscope import ModelScope
 
-                return ModelScope(endpoint, self.transport, self._token("ms", endpoint))
+                token = self._token("ms", endpoint)
+                return ModelScope(endpoint, self.transport, token, on_event=self.on_event)
             case "url":
                 from preheat.hubs.url import Url
 

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from urllib.parse import urljoin
 
 from preheat.core.errors import HubError, PreheatError
+from preheat.core.events import Listener
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.error_boundary import blames_the_hub
@@ -21,10 +22,16 @@ class HuggingFace:
     """See Hub. Resolving a ref takes one request, or more if the hub lists the files in pages."""
 
     def __init__(
-        self, endpoint: str, transport: Transport, token: str = "", headers: Mapping[str, str] = MappingProxyType({})
+        self,
+        endpoint: str,
+        transport: Transport,
+        token: str = "",
+        headers: Mapping[str, str] = MappingProxyType({}),
+        on_event: Listener = lambda _: None,
     ) -> None:
         self._endpoint = endpoint.rstrip("/")
         self._transport = transport
+        self._on_event = on_event
         self._headers = {**headers, **({"Authorization": f"Bearer {token}"} if token else {})}
         self.secrets = (token,) if token else ()
         self._ranges = Ranges(transport, _denied)
@@ -45,7 +52,7 @@ class HuggingFace:
     def _tree(self, ref: Ref, commit: str) -> tuple[File, ...]:
         files: list[File] = []
         url: str | None = f"{self._endpoint}{tree_path(ref, commit)}"
-        seen, limit = set[str](), ListingLimit(ref)
+        seen, limit = set[str](), ListingLimit(ref, self._on_event)
         while url is not None:
             if url in seen:
                 raise HubError(f"the hub lists the files of {ref} without end", hint="try another --endpoint")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from preheat.core.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, NotFound, PreheatError
+from preheat.core.events import Listener
 from preheat.core.ref import DATASET, Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.error_boundary import blames_the_hub
@@ -41,10 +42,16 @@ class ModelScope:
     """
 
     def __init__(
-        self, endpoint: str, transport: Transport, token: str = "", headers: Mapping[str, str] = MappingProxyType({})
+        self,
+        endpoint: str,
+        transport: Transport,
+        token: str = "",
+        headers: Mapping[str, str] = MappingProxyType({}),
+        on_event: Listener = lambda _: None,
     ) -> None:
         self._endpoint = endpoint.rstrip("/")
         self._transport = transport
+        self._on_event = on_event
         self._headers = {**headers, **({"Authorization": f"Bearer {token}"} if token else {})}
         self.secrets = (token,) if token else ()
         self._ranges = Ranges(transport, self._denied)
@@ -110,7 +117,7 @@ class ModelScope:
             yield from self._walk(ref, revision)
 
     def _pages(self, ref: Ref, revision: str) -> Iterator[ListedFile]:
-        limit = ListingLimit(ref)
+        limit = ListingLimit(ref, self._on_event)
         for number in itertools.count(1):
             page = self._page(ref, tree_path(ref, revision, number), limit, again=number > 1)
             yield from page.files
@@ -119,7 +126,7 @@ class ModelScope:
 
     def _walk(self, ref: Ref, revision: str) -> Iterator[ListedFile]:
         """List all files with one request; if the hub truncates the list, folder by folder."""
-        folders, again, limit = [""], False, ListingLimit(ref)
+        folders, again, limit = [""], False, ListingLimit(ref, self._on_event)
         while folders:
             folder = folders.pop()
             page = self._page(ref, files_path(ref, revision, folder), limit, again=again)
