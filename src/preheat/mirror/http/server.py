@@ -160,7 +160,7 @@ class Server:
             try:
                 connection = Connection(accepted, str(address[0]), self._terms, secure=self._tls is not None)
                 self._idle.enter(connection)
-            except OSError:
+            except (OSError, ValueError, KeyError):
                 accepted.close()  # the client has disconnected already
 
     def _begin(self, connection: Connection) -> None:
@@ -183,7 +183,7 @@ class Server:
         if goes_on:
             try:
                 self._idle.enter(connection)
-            except (OSError, ValueError):
+            except (OSError, ValueError, KeyError):
                 connection.hang_up()
 
     def _turn_away(self, connection: Connection) -> None:
