@@ -196,8 +196,9 @@ class Session:
                 f"{words!r} is not a valid upstream",
                 hint="--upstream hf=https://huggingface.co, --upstream ms=https://modelscope.cn, or another mirror",
             )
-        # Limit the size of API documents, because a mirror serves many clients at once.
-        wires = replace(self._wires(_UPSTREAM_CONNECTIONS), fence=Fence(url), largest_document=48 << 20)
+        # Limit the size and time of API documents, because many clients of a mirror wait for them.
+        wires = self._wires(_UPSTREAM_CONNECTIONS)
+        wires = replace(wires, fence=Fence(url), largest_document=48 << 20, document_s=10.0)
         transport = Transport(wires)
         make = HuggingFace if hub == "hf" else ModelScope
         kept = tokens.get(url.rstrip("/"), "")

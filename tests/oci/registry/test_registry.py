@@ -219,6 +219,8 @@ REALMS = {
     ("localhost:5000", "http://attacker.example/token"): False,
     ("localhost:5000", "http://10.0.0.1/token"): False,
     ("localhost:5000", "http://127.0.0.1:99/token"): True,
+    ("127.0.0.1:5000", "http://[::1]:99/token"): True,
+    ("127.0.0.1:5000", "http://127.0.0.2/token"): False,
     ("127.0.0.1:5000", "http://evil.localhost/token"): False,
     ("127.0.0.1:5000", "http://127.0.0.1:1@attacker.example/token"): False,
     ("plain.lan:5000", "http://plain.lan:99/token"): True,

@@ -4,7 +4,6 @@ distribution/distribution: docs/spec/auth/token.md and oauth.md. A login is sent
 server that it names, and only over TLS, from this machine to itself, or to hosts for which plain HTTP was requested.
 """
 
-import ipaddress
 import json
 import threading
 from collections.abc import Collection
@@ -17,6 +16,7 @@ from preheat.oci.registry.credentials import Login
 from preheat.oci.registry.response_parsing import Challenge, read_errors, with_query
 
 _CLIENT = "preheat"
+_HERE = "localhost"
 
 
 class Auth:
@@ -102,10 +102,10 @@ class Auth:
     def _require_safe(self, realm: str) -> None:
         parts = urlsplit(realm)
         place = parts.netloc.rpartition("@")[2]
-        here = is_loopback(place) and is_loopback(self._host)
-        # --plain-http REGISTRY covers a token server on the registry's host, at any port.
-        same = self._host in self._plain_http and parts.hostname == urlsplit(f"//{self._host}").hostname
-        if parts.scheme == "https" or here or same or place in self._plain_http:
+        # A token server on the registry's own host, at any port: on this machine, or if plain HTTP was requested.
+        same = _host(place) == _host(self._host)
+        asked_for = _host(self._host) == _HERE or self._host in self._plain_http
+        if parts.scheme == "https" or (same and asked_for) or place in self._plain_http:
             return
         raise ImageError(
             f"{self._host} requests that the login be sent to {one_line(realm)} without TLS",
@@ -114,10 +114,7 @@ class Auth:
         )
 
 
-def is_loopback(place: str) -> bool:
-    """Return whether a host, with or without a port, is an address of this machine, or localhost itself."""
+def _host(place: str) -> str:
+    """Return the host of a place with or without a port; the usual names of this machine are one."""
     host = urlsplit(f"//{place}").hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return _HERE if host in ("localhost", "127.0.0.1", "::1") else host
