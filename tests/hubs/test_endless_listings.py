@@ -90,3 +90,15 @@ def test_a_long_listing_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(2):
         limit.add(1_000, 90_000)
     assert told[-1] == Noted("hf:acme/tiny", "the hub has listed 2000 files so far")
+
+
+def test_a_list_without_the_files_that_are_named_is_refused() -> None:
+    def answer(request: Request) -> Answer:
+        named = {"sha": _COMMIT, "siblings": [{"rfilename": "m.bin"}]}
+        body = json.dumps([] if "/tree/" in request.target else named).encode()
+        return Answer(200, {"Content-Length": str(len(body))}, body)
+
+    with Server(("127.0.0.1", 0), answer, lambda _event: None, tls=authority().context) as server:
+        hub = HuggingFace(server.url, Transport(trusting(Wires())))
+        with pytest.raises(HubError, match="lists none"):
+            hub.resolve(Ref.parse("hf:acme/tiny"))

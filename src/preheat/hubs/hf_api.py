@@ -33,12 +33,16 @@ _Document = TypeVar("_Document")
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """A hub's description of one revision. `files` is None if sizes or digests are missing: then list the tree."""
+    """A hub's description of one revision. `files` is None if sizes or digests are missing: then list the tree.
+
+    `named` is whether it names any file.
+    """
 
     commit: str
     private: bool
     gated: bool
     files: tuple[File, ...] | None
+    named: bool = False
 
 
 def read_info(body: bytes, ref: Ref) -> Info:
@@ -48,7 +52,8 @@ def read_info(body: bytes, ref: Ref) -> Info:
         raise HubError(f"the hub returned an invalid commit for {ref}: {document.sha!r}", hint=_OTHER_HUB)
     if ref.pinned and document.sha != ref.revision:
         raise IntegrityError(f"requested {ref}, but the hub responded with commit {document.sha}", hint=_OTHER_HUB)
-    return Info(document.sha, bool(document.private), bool(document.gated), _files(document.siblings))
+    files, named = _files(document.siblings), bool(document.siblings)
+    return Info(document.sha, bool(document.private), bool(document.gated), files, named)
 
 
 def read_tree(body: bytes) -> tuple[File, ...]:

@@ -41,6 +41,8 @@ class HuggingFace:
         """See Hub."""
         info = read_info(self._get(f"{self._endpoint}{info_path(ref)}", str(ref)).body, ref)
         files = info.files if info.files is not None else self._tree(ref, info.commit)
+        if info.named and not files:
+            raise HubError(f"the hub names files of {ref}, but lists none", hint="try another --endpoint")
         return Snapshot(ref, info.commit, files)
 
     @blames_the_hub
