@@ -15,7 +15,7 @@ from preheat.core.snapshot import Snapshot
 from preheat.guard.model.tail import Tail
 from preheat.guard.probes.probes import parse_probe
 from preheat.hubs.huggingface import HuggingFace
-from preheat.hubs.listing_commit import listing_commit
+from preheat.hubs.listing import listing_commit
 from preheat.hubs.modelscope import ModelScope
 from preheat.library.library import Library
 from preheat.mirror.api.folders import ServedSnapshot, Shelf

@@ -15,7 +15,7 @@ def read_endpoints(typed: Sequence[str], environ: Mapping[str, Sequence[str]]) -
     named: dict[str, list[str]] = {hub: [] for hub in environ}
     for words in (*typed, *(f"{hub}={url}" for hub, urls in environ.items() for url in urls)):
         hub, equals, url = words.partition("=")
-        if not equals or hub not in named or not url.startswith(("http://", "https://")):
+        if not equals or hub not in named or not url.startswith(("http://", "https://")) or not origin(url)[0]:
             raise UsageError(
                 f"{words!r} is not an endpoint",
                 hint="--endpoint hf=https://hf-mirror.com, or HF_ENDPOINT=https://hf-mirror.com",
@@ -28,11 +28,13 @@ def read_endpoints(typed: Sequence[str], environ: Mapping[str, Sequence[str]]) -
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Return scheme, host and port of a URL; for an invalid URL, return the URL as the host."""
+    """Return scheme, host and port of a URL; for an invalid URL, no scheme and the URL as the host."""
     try:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
+        return "", url, 0
+    if not parts.hostname:
         return "", url, 0
     return parts.scheme, (parts.hostname or "").lower().rstrip("."), port
 

@@ -12,7 +12,7 @@ from preheat.core.events import Noted
 from preheat.mirror.access.certificate import given, names_of, own, place
 from preheat.mirror.access.reloadable import ReloadableSettings, Words
 from preheat.mirror.api.folders import Shelf
-from preheat.mirror.http.limits import ServerLimits
+from preheat.mirror.http.limits import ServerLimits, raise_descriptor_limit
 from preheat.mirror.status.access_log import AccessLog
 from preheat.mirror.upstream.pull_through import Remembering
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
@@ -107,7 +107,7 @@ class RunningMirror:
             patience = replace(patience, lasting_s=settings.patience_s)
         return House(
             self._settings,
-            ServerLimits(connections=terms.max_connections),
+            ServerLimits(connections=terms.max_connections, waiting=raise_descriptor_limit()),
             terms.size_cap,
             lambda error: session.on_event(Noted("cap", error.message)),
             Remembering(meaning_s=terms.remember_s),

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from preheat.api.endpoints import origin, read_endpoints, read_token
 from preheat.api.settings import Settings
@@ -135,11 +134,13 @@ class Session:
             case "hf":
                 from preheat.hubs.huggingface import HuggingFace
 
-                return HuggingFace(endpoint, self.transport, self._token("hf", endpoint))
+                token = self._token("hf", endpoint)
+                return HuggingFace(endpoint, self.transport, token, on_event=self.on_event)
             case "ms":
                 from preheat.hubs.modelscope import ModelScope
 
-                return ModelScope(endpoint, self.transport, self._token("ms", endpoint))
+                token = self._token("ms", endpoint)
+                return ModelScope(endpoint, self.transport, token, on_event=self.on_event)
             case "url":
                 from preheat.hubs.url import Url
 
@@ -192,13 +193,14 @@ class Session:
         from preheat.net.http import Transport
 
         hub, _, url = words.partition("=")
-        if hub not in ("hf", "ms") or not url.startswith(("http://", "https://")) or not urlsplit(url).hostname:
+        if hub not in ("hf", "ms") or not url.startswith(("http://", "https://")) or not origin(url)[0]:
             raise UsageError(
                 f"{words!r} is not a valid upstream",
                 hint="--upstream hf=https://huggingface.co, --upstream ms=https://modelscope.cn, or another mirror",
             )
-        # Limit the size of API documents, because a mirror serves many clients at once.
-        wires = replace(self._wires(_UPSTREAM_CONNECTIONS), fence=Fence(url), largest_document=48 << 20)
+        # Limit the size and time of API documents, because many clients of a mirror wait for them.
+        wires = self._wires(_UPSTREAM_CONNECTIONS)
+        wires = replace(wires, fence=Fence(url), largest_document=48 << 20, document_s=10.0)
         transport = Transport(wires)
         make = HuggingFace if hub == "hf" else ModelScope
         kept = tokens.get(url.rstrip("/"), "")

@@ -1,5 +1,6 @@
 """Response: an HTTP response in progress, read into a buffer."""
 
+import contextlib
 import fcntl
 import http.client
 import socket
@@ -7,16 +8,19 @@ import ssl
 import sys
 import termios
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 import urllib3
 from urllib3 import exceptions
 
-from preheat.net.interruptible_sockets import TlsSocket
+from preheat.net.interruptible_sockets import TlsSocket, Waits
 from preheat.net.network_errors import trouble
 from preheat.net.proxies import Proxy
 
 _LITTLE, _ENOUGH = 32 << 10, 256 << 10
+_WORDS_S = 3.0  # for the body of an error
 
 
 class Meter:
@@ -30,6 +34,35 @@ class Meter:
         """Add `count` to the total."""
         with self._turn:
             self.total += count
+
+
+Response = TypeVar("Response", bound=urllib3.BaseHTTPResponse)
+
+
+def keep_line(response: Response, line: Waits | None) -> Response:
+    """Note the connection of a response, which urllib3 forgets if the server is about to close it."""
+    response.line = line  # type: ignore[attr-defined]
+    return response
+
+
+def kept_line(response: urllib3.BaseHTTPResponse) -> Waits | None:
+    """Return the socket of a response; None if its reads have no deadline, as over SOCKS."""
+    line = getattr(response, "line", None)
+    return line if isinstance(line, Waits) else None
+
+
+@contextlib.contextmanager
+def ending(response: urllib3.BaseHTTPResponse, within_s: float) -> Iterator[None]:
+    """Raise TimeoutError in reads of the response after `within_s` seconds."""
+    line = kept_line(response)
+    if line is None:
+        yield
+        return
+    line.until = time.monotonic() + within_s
+    try:
+        yield
+    finally:
+        line.until = None
 
 
 class Stream:
@@ -69,6 +102,14 @@ class Stream:
         if self._plain is not None and self._plain.isclosed():
             self._response.release_conn()
         return count
+
+    def words(self, most: int) -> bytes:
+        """Return up to `most` bytes of the body, as it is sent; fewer if the rest does not arrive in time."""
+        said = bytearray()
+        with contextlib.suppress(exceptions.HTTPError, OSError, ValueError), ending(self._response, _WORDS_S):
+            while len(said) < most and (piece := self._response.read1(most - len(said), decode_content=False)):
+                said += piece
+        return bytes(said)
 
     def close(self) -> None:
         """Close the response; unless it was read to its end, its connection is closed too."""
