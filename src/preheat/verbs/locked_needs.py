@@ -9,7 +9,6 @@ from preheat.core.snapshot import Snapshot
 from preheat.library.digest_check import require_held
 from preheat.library.library import Library
 from preheat.recipes.recipe import Need, Recipe
-from preheat.verbs.upkeep.verify import verify
 
 Required = Sequence[tuple[Need, Snapshot]]
 
@@ -53,6 +52,8 @@ def look_over(library: Library, snapshots: Iterable[Snapshot], on_event: Listene
     touched = [replace(snapshot, files=library.suspicious(snapshot)) for snapshot in snapshots]
     if not any(snapshot.files for snapshot in touched):
         return
+    from preheat.verbs.upkeep.verify import verify  # hardly ever needed, and the app waits for it
+
     left = verify(library, touched, 0, on_event).left
     if left and not library.writable:
         raise IntegrityError(
