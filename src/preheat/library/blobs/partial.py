@@ -92,6 +92,7 @@ class Partial:
             while at < stop:
                 at += os.pwrite(descriptor, data[at - start :], at)
             self._wrote(ByteRange(start, stop))
+            self._tide.flow(start, data)
 
     def write_from(self, pipe: Pipe, start: int, count: int) -> None:
         """Write `count` bytes from a pipe at offset `start`, like `write`."""
