@@ -18,7 +18,6 @@ from preheat.library.blobs.file_lock import take
 from preheat.library.blobs.journal import Journal, boot_id
 from preheat.library.blobs.partial import Partial, disk, disk_trouble
 from preheat.library.blobs.partial_listener import Watcher
-from preheat.library.blobs.running_hash import SMALL
 from preheat.library.format_version import require_known_format, write_format
 from preheat.library.records.claims import Claims, machine
 from preheat.library.records.pins import Pins
@@ -138,8 +137,6 @@ class Library:
 
     def progress(self, file: File) -> int:
         """Return how many bytes of `file` this or another process has downloaded so far, from its journal."""
-        if file.size <= SMALL:
-            return 0  # it has no journal
         journal = self._partial_path(file.digest).with_suffix(".journal")
         return sum(stop - start for start, stop in Journal.read(journal, file.size, boot_id()).ranges)
 
