@@ -24,10 +24,10 @@ def session(tmp_path: Path, hub: FlakyHub, monkeypatch: pytest.MonkeyPatch) -> a
 def test_what_is_pulled_is_listed_placed_verified_and_removed(
     session: api.Session, model: Path, tmp_path: Path
 ) -> None:
-    ahead = api.look_ahead(MODEL, session=session)
-    assert [one.missing > 0 and one.fits for one in ahead] == [True]
+    ahead = api.plan_pull(MODEL, session=session)
+    assert ahead.fits
     pulls = api.pull(MODEL, session=session)
-    assert pulls.size >= pulls.fetched == ahead[0].missing
+    assert pulls.size >= pulls.fetched == ahead.missing > 0
     assert pulls.received > pulls.fetched
     again = api.pull(MODEL, views={"flat": tmp_path / "placed"}, session=session)
     assert again.fetched == 0
@@ -37,7 +37,7 @@ def test_what_is_pulled_is_listed_placed_verified_and_removed(
     environ = api.view("hf-cache", tmp_path / "cache", MODEL, session=session)
     assert environ["HF_HUB_CACHE"] == str(tmp_path / "cache")
     assert api.verify(MODEL, session=session).rotten == ()
-    assert api.remove(MODEL, dry_run=True, session=session).versions
+    assert api.plan_remove(MODEL, session=session).versions
     assert len(api.ls(session=session).versions) == 1
     assert api.remove(MODEL, session=session).versions == (version.ref,)
     assert not api.ls(session=session).versions
@@ -92,6 +92,23 @@ def test_a_cache_is_adopted_without_a_download(session: api.Session, model: Path
     mine = api.Session(api.Settings(library=tmp_path / "mine"))
     done = api.adopt(model, ref=MODEL, copy=True, session=mine)
     assert (done.versions, done.left_out) == (1, 0)
+
+
+def test_plans_are_carried_out_and_checked_again(session: api.Session, model: Path, tmp_path: Path) -> None:
+    plan = api.plan_pull(MODEL, views={"flat": tmp_path / "placed"}, session=session)
+    assert not (tmp_path / "library").exists()
+    assert api.execute(plan, session=session).fetched == plan.missing
+    assert (tmp_path / "placed/config.json").exists()
+    assert api.execute(plan, session=session).fetched == 0, "it was carried out before"
+    removal = api.plan_remove(MODEL, session=session)
+    assert removal.size + sum(one.size for one in removal.kept_by) >= plan.missing
+    session.library.pins.add(removal.snapshots[0])
+    with pytest.raises(LibraryError, match="is pinned"):
+        api.execute(removal, session=session)
+    session.library.pins.remove(removal.snapshots[0])
+    assert api.execute(removal, session=session).size == removal.size
+    cache = api.plan_adopt(model, ref=MODEL, copy=True, session=session)
+    assert 0 < api.execute(cache, session=session).copied <= cache.disk.needed == cache.to_read
 
 
 def test_what_is_invalid_is_said_before_anything_is_done(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from preheat.hubs.hub import Reader
 from preheat.library.library import Library
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
-from preheat.verbs.pull import PullSource, pull
+from preheat.verbs.pull import pull
+from preheat.verbs.pull_sources import PullSource
 
 TEXT = (Path(__file__).parents[2] / "docs/library-format.md").read_text(encoding="utf-8")
 WORDS = {

@@ -25,7 +25,8 @@ from preheat.net.http import Transport, Wires
 from preheat.recipes.builtin_recipes import built_in, is_built_in, names, shipped_lock, text_of
 from preheat.recipes.recipe import Recipe
 from preheat.transfer.fetch import Policy
-from preheat.verbs.pull import PullSource, Wish, pull
+from preheat.verbs.pull import pull
+from preheat.verbs.pull_sources import PullSource, Wish
 from preheat.verbs.view import place_needs
 from preheat.views.layouts.flat import Flat
 from preheat.views.layouts.huggingface import HuggingFaceCache

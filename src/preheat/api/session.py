@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from preheat.recipes.recipe import Need, Recipe
     from preheat.transfer.fetch import Policy
     from preheat.verbs.placing.allowed_places import Permissions
-    from preheat.verbs.pull import PullSource, Wish
+    from preheat.verbs.pull_sources import PullSource, Wish
     from preheat.views.view_protocol import View
 
 _ATTEMPTS = 6
@@ -113,7 +113,7 @@ class Session:
 
     def sources(self, need: Need) -> list[PullSource]:
         """List the sources of a need: its hub's endpoints, then those of its alias repositories."""
-        from preheat.verbs.pull import PullSource
+        from preheat.verbs.pull_sources import PullSource
 
         return [
             PullSource(endpoint or ref.repo, self.hub(ref, endpoint), ref)
@@ -123,7 +123,7 @@ class Session:
 
     def wish(self, need: Need) -> Wish:
         """Return the files to pull for a need."""
-        from preheat.verbs.pull import Wish
+        from preheat.verbs.pull_sources import Wish
 
         return Wish(need.files, self.settings.unsafe_files, need.locked, need.partly)
 

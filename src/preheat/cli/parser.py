@@ -207,6 +207,7 @@ def _view(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("at", metavar="DIR", help="the folder to place it in")
     verb.add_argument("refs", nargs="+", metavar="REF", help="a model in the library")
     verb.add_argument("--files", action="append", default=[], metavar="GLOB", help="only matching files; repeatable")
+    verb.add_argument("--dry-run", action="store_true", help="show what is copied or in the way; place nothing")
     _placing(verb)
 
 

@@ -13,6 +13,7 @@ from preheat.core.digest import Digest
 from preheat.core.errors import Busy, LibraryError, NoSpace, NotPreloaded
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.disk.free_space import SPARE
 from preheat.library.blobs.blobs import Blobs
 from preheat.library.blobs.file_lock import take
 from preheat.library.blobs.journal import Journal, boot_id
@@ -28,8 +29,6 @@ from preheat.library.records.shared_fs import shared
 
 if TYPE_CHECKING:
     from preheat.library.blob_check import Soundness
-
-_SPARE = 64 << 20  # bytes left free for records, journals and other programs
 
 
 class Library:
@@ -117,16 +116,11 @@ class Library:
             raise disk_trouble(error, self.root) from error
         if not os.access(self.root, os.W_OK):
             raise LibraryError(f"{self.root} is not writable", hint="choose another folder with --library")
-        if size + _SPARE > free:
+        if size + SPARE > free:
             raise NoSpace(
                 f"needs {size / 1e9:.1f} GB, but {self.root} has only {free / 1e9:.1f} GB free",
                 hint="free some space, or choose another folder with --library",
             )
-
-    def free(self) -> int:
-        """Return the free bytes on the library's disk, minus a reserve of 64 MiB; the folder need not exist yet."""
-        place = next(folder for folder in (self.root, *self.root.parents) if folder.is_dir())
-        return max(shutil.disk_usage(place).free - _SPARE, 0)
 
     def partial_size(self, file: File) -> int:
         """Return the disk usage of the partial of `file`, in bytes."""

@@ -9,6 +9,7 @@ from preheat.core.errors import AccessDenied, PreheatError
 from preheat.core.events import Listener, Noted
 from preheat.core.ref import FOLDER
 from preheat.core.snapshot import File, Snapshot
+from preheat.disk.free_space import disk_need
 from preheat.guard.kernel.free_memory import free_memory
 from preheat.library.library import Library
 from preheat.proof.advice.remedies import Remedy, remedies
@@ -18,7 +19,7 @@ from preheat.proof.limits.disk_speed import Speed, measure_speed
 from preheat.proof.limits.line_speed import Line
 from preheat.proof.limits.machine import filesystem
 from preheat.recipes.recipe import Need, Recipe
-from preheat.verbs.pull import PullSource
+from preheat.verbs.pull_sources import PullSource
 from preheat.views.links import COPY, trial
 
 _OF_THE_CONTAINER = frozenset(("overlay", "aufs", "tmpfs", "fuse.fuse-overlayfs", "vfs"))
@@ -70,7 +71,7 @@ def examine(recipe: Recipe | None, library: Library, surgery: Surgery, on_event:
         missing=sum(file.size for file in missing),
         library=_place(library.root, surgery.root),
         cache=_place(_hf_home(surgery.environ), surgery.root),
-        free_disk=library.free(),
+        free_disk=disk_need(library.root, 0).free,
         free_memory=free_memory(),
         endpoints=tuple(endpoints),
         speed=_speed(here, on_event),

@@ -11,7 +11,19 @@ import msgspec
 from preheat.cli.output.progress import DownloadRate
 from preheat.cli.output.sanitize import clean_deeply
 from preheat.core.errors import AppError, ImageError, Incomplete, Occupied, PreheatError
-from preheat.core.events import Adopted, Event, Evicted, Placed, Read, Reading, Received, Resolved, Stored, Waiting
+from preheat.core.events import (
+    Adopted,
+    Event,
+    Evicted,
+    Placed,
+    Planned,
+    Read,
+    Reading,
+    Received,
+    Resolved,
+    Stored,
+    Waiting,
+)
 
 _PROGRESS_EVERY_S = 0.5
 
@@ -56,11 +68,10 @@ class JsonLines:
                     self._said_at = now
                     self._line("progress", _progress(pace, now))
             case Resolved():
-                self._pace = DownloadRate(event.missing, now)
                 self._line("resolved", msgspec.to_builtins(event) | {"ref": str(event.ref)})
-            case Reading():
-                self._pace = DownloadRate(event.size, now)
-                self._line("reading", msgspec.to_builtins(event))
+            case Planned() | Reading():
+                self._pace = DownloadRate(event.missing if isinstance(event, Planned) else event.size, now)
+                self._line(type(event).__name__.lower(), msgspec.to_builtins(event))
             case Placed() | Adopted() | Evicted():
                 self._line(type(event).__name__.lower(), msgspec.to_builtins(event) | {"ref": str(event.ref)})
             case Waiting():
