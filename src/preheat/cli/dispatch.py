@@ -18,8 +18,11 @@ _INTERRUPTED = 130
 _UPKEEP = frozenset(("adopt", "ls", "pin", "prune", "rm", "show", "unpin", "verify"))
 
 
-def dispatch(options: argparse.Namespace) -> int:
-    """Run the verb, print its result or error, and return the exit status (docs/exit-codes.md)."""
+Command = Callable[[argparse.Namespace, Wiring], int]
+
+
+def dispatch(options: argparse.Namespace, command: Command) -> int:
+    """Run the command, print its result or error, and return the exit status (docs/exit-codes.md)."""
     with contextlib.ExitStack() as closing:
         # `run` leaves stdout to the app.
         speaking = console(
@@ -30,7 +33,7 @@ def dispatch(options: argparse.Namespace) -> int:
                 speaking = Both(speaking, JsonLines(closing.enter_context(_open_events(options.events))))
             closing.callback(speaking.close)
             _check_folder()
-            return _command(options.verb)(options, Wiring(options, speaking))
+            return command(options, Wiring(options, speaking))
         except PreheatError as error:
             speaking.error(error)
             return error.exit_status
@@ -51,11 +54,11 @@ def dispatch(options: argparse.Namespace) -> int:
             return _INTERRUPTED
 
 
-def _command(verb: str) -> Callable[[argparse.Namespace, Wiring], int]:
+def command_of(verb: str) -> Command:
     """Import only the module of this verb, and return its command."""
     room = "preheat.cli.commands.upkeep" if verb in _UPKEEP else "preheat.cli.commands"
     module = importlib.import_module(f"{room}.{verb.replace('-', '_')}")
-    command: Callable[[argparse.Namespace, Wiring], int] = module.command
+    command: Command = module.command
     return command
 
 

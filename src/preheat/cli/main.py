@@ -43,7 +43,7 @@ def _run(words: list[str]) -> int:
     # Arguments after `--` are the app's own command, which argparse must not see.
     split = words.index("--") if "--" in words else len(words)
     try:
-        options = parser().parse_args(words[:split])
+        options = parser(words[0] if words else "").parse_args(words[:split])
     except PreheatError as error:
         from preheat.cli.output.console import console
 
@@ -54,8 +54,9 @@ def _run(words: list[str]) -> int:
     # Imported here because the verbs import the HTTP client and more, which --help does not need. The garbage collector
     # is off during the import: it would find nothing, and takes a tenth of the import time.
     gc.disable()
-    from preheat.cli.dispatch import dispatch
+    from preheat.cli.dispatch import command_of, dispatch
 
+    command = command_of(options.verb)
     gc.freeze()
     gc.enable()
-    return dispatch(options)
+    return dispatch(options, command)

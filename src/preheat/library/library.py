@@ -141,6 +141,8 @@ class Library:
 
         Raise Busy while another process is downloading it.
         """
+        if self.has(file.digest):
+            return None  # without a partial: several pulls of one repository would make one for each file of the others
         path = f"{self._partials}/{file.digest.algorithm}-{file.digest.hex}.part"
         try:
             descriptor = take(path)

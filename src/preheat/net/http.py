@@ -185,14 +185,14 @@ class Transport:
             failure = trouble(url, error, proxy)
             if isinstance(failure, HubUnavailable):
                 # A server that responds with nonsense is not merely away for a while.
-                failure.seen = host_of(url) in self._seen and not is_malformed(error)
+                failure.seen = _start(url) in self._seen and not is_malformed(error)
             raise failure from error
         if proxy is not None and is_forwarded(proxy, url):
             refused = refused_by_proxy(url, response.status, response.headers, proxy)
             if refused is not None:
                 let_go(response)
                 raise refused
-        self._seen.add(host_of(url))
+        self._seen.add(_start(url))
         return _Answer(response, url, proxy)
 
     def _proxy(self, url: str) -> Proxy | None:
@@ -225,6 +225,11 @@ class _Answer:
     response: urllib3.BaseHTTPResponse
     url: str
     proxy: Proxy | None
+
+
+def _start(url: str) -> str:
+    """Return the scheme, host and port of a valid address unparsed: parsing takes 50 µs, for each file."""
+    return "/".join(url.split("/", 3)[:3])
 
 
 def _pool_classes(race: Race, fence: Fence | None) -> dict[str, type[HTTPConnectionPool]]:

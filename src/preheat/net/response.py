@@ -21,6 +21,7 @@ from preheat.net.proxies import Proxy
 
 _LITTLE, _ENOUGH = 32 << 10, 256 << 10
 _WORDS_S = 3.0  # for the body of an error
+_RECORD = 17 << 10  # a TLS record: 16 KiB and its frame (RFC 8446, 5.2)
 
 
 class Meter:
@@ -120,14 +121,15 @@ class _Doze:
     """Wake a reader only when enough bytes have arrived, not for every packet.
 
     With hundreds of connections, these wake-ups are most of the CPU cost of a pull. Uses SO_RCVLOWAT (socket(7)), which
-    poll(2) supports since Linux 2.6.28; it has no effect on Windows and on TLS, which is read in records.
+    poll(2) supports since Linux 2.6.28. Under TLS it counts the encrypted bytes, of which a part of one record may
+    already be in OpenSSL's buffer.
     """
 
     def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
         line = getattr(response.connection, "sock", None)
         self._tls = line if isinstance(line, TlsSocket) else None
-        plain = sys.platform == "linux" and isinstance(line, socket.socket) and not isinstance(line, ssl.SSLSocket)
-        self._line: socket.socket | None = line if plain else None
+        known = self._tls is not None or not isinstance(line, ssl.SSLSocket)
+        self._line = line if sys.platform == "linux" and isinstance(line, socket.socket) and known else None
         self._enough = 1
         self._waiting = bytearray(4)
 
@@ -162,5 +164,6 @@ class _Doze:
     def until(self, enough: int) -> None:
         """Set the wake-up size: wake at `enough` bytes or EOF."""
         if self._line is not None and enough != self._enough:
-            self._line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, enough)
+            sure = enough if self._tls is None else max(enough - _RECORD, 1)
+            self._line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, sure)
             self._enough = enough

@@ -114,9 +114,9 @@ def _watch(board: Scheduler, crew: "_Crew", patience: RetryPolicy, pass_on: Call
     crew.man()
     while not board.ended.wait(_GLANCE_S):
         pass_on()
-        now = time.monotonic()
+        now, cpu_s, loaded = time.monotonic(), time.process_time(), not board.starving
         for route in board.routes:
-            said = gauges.setdefault(route, ThroughputGauge(route)).read(now, loaded=not board.starving)
+            said = gauges.setdefault(route, ThroughputGauge(route)).read(now, loaded=loaded, cpu_s=cpu_s)
             board.steer(route, said, now)
         board.starving = False
         board.wake_the_stalled(now)

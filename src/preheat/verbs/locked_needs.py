@@ -9,7 +9,6 @@ from preheat.core.snapshot import Snapshot
 from preheat.library.digest_check import require_held
 from preheat.library.library import Library
 from preheat.recipes.recipe import Need, Recipe
-from preheat.verbs.upkeep.verify import verify
 
 Required = Sequence[tuple[Need, Snapshot]]
 
@@ -55,6 +54,8 @@ def look_over(library: Library, snapshots: Iterable[Snapshot], on_event: Listene
     touched = {file.digest for file in library.touched(file for one in snapshots for file in one.files)}
     if not touched:
         return False
+    from preheat.verbs.upkeep.verify import verify  # hardly ever needed, and the app waits for it
+
     some = [replace(one, files=tuple(file for file in one.files if file.digest in touched)) for one in snapshots]
     checked = verify(library, some, 0, on_event)
     if checked.left and not library.writable:

@@ -84,10 +84,12 @@ def _claimed(need: NeedPlan, library: Library, policy: Policy, on_event: Listene
 
 
 def _look_over(library: Library, wanted: Snapshot, on_event: Listener) -> None:
-    if library.touched(wanted.files):
+    touched = library.touched(wanted.files)
+    if touched:
         from preheat.verbs.locked_needs import look_over  # imported here: most pulls do not need it
 
-        look_over(library, [wanted], on_event)
+        # It reads the seals again: since they were read, another pull may have stored and sealed some of these files.
+        look_over(library, [replace(wanted, files=touched)], on_event)
 
 
 def _pull(

@@ -47,7 +47,7 @@ class Blobs:
         first = self._place(partial.file.digest)
         require_own_folders(os.path.dirname(first))
         # Keep the lock until the rename: another process could otherwise open it as a partial and write to it.
-        with partial.held(), disk(Path(first)):
+        with partial.held(), disk(first):
             digests = partial.seal()
             others = {self._place(Digest(algorithm, value)) for algorithm, value in digests.items()} - {first}
             twin = next((other for other in others if os.path.exists(other)), None)
@@ -91,9 +91,9 @@ def name_too(blob: str | Path, at: str | Path) -> None:
 
     On a filesystem that supports neither, do nothing: the blob keeps its one name.
     """
-    for link, source in ((os.link, blob), (os.symlink, os.path.relpath(blob, os.path.dirname(at)))):
+    for link in (os.link, _relative_symlink):
         try:
-            link(source, at)
+            link(blob, at)
         except FileExistsError:
             return
         except OSError as error:
@@ -101,3 +101,7 @@ def name_too(blob: str | Path, at: str | Path) -> None:
                 raise
         else:
             return
+
+
+def _relative_symlink(blob: str | Path, at: str | Path) -> None:
+    os.symlink(os.path.relpath(blob, os.path.dirname(at)), at)
