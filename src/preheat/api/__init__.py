@@ -177,10 +177,12 @@ def mirror(
     `server.url`. Port 0 selects a free port.
     """
     from preheat.mirror.api.folders import Shelf
+    from preheat.verbs.mirror import House
     from preheat.verbs.mirror import mirror as make
 
     session = session or Session()
-    return make(address, session.library, Shelf({}), session.on_event, None, session.upstreams(upstreams))
+    house = House(unsafe=session.settings.unsafe_files)
+    return make(address, session.library, Shelf({}), session.on_event, None, session.upstreams(upstreams), house)
 
 
 def prove(app: str | None = None, proof: Proof | None = None, *, session: Session | None = None) -> Report:
@@ -199,14 +201,16 @@ def adopt(folder: Folder, *, ref: str = "", copy: bool = False, session: Session
     """Add the models in another program's cache to the library, without a download or a second copy.
 
     `ref`: the name of the model, for a plain folder with one model's files. `copy`: copy files that cannot be linked.
-    Files that cannot be added raise no error: they are counted, and each is reported by an event with the reason.
+    Files that cannot be added raise no error: they are counted, and each is reported by an event with the reason. Raise
+    CheckFailed if the session refuses unsafe files and a version has one; its files are then not recorded.
     """
     from preheat.core.ref import Ref, read_path
     from preheat.verbs.upkeep.adopt import adopt as take
 
     session = session or Session()
     named = Ref.parse(ref) if ref else None
-    return take(read_path(str(folder)), session.library, session.on_event, named, copy=copy)
+    unsafe = session.settings.unsafe_files
+    return take(read_path(str(folder)), session.library, session.on_event, named, copy=copy, unsafe=unsafe)
 
 
 def ls(*, session: Session | None = None) -> Survey:

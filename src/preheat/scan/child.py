@@ -13,7 +13,7 @@ import msgspec
 from preheat.core.scan_verdict import UNSCANNED
 from preheat.scan.archives import open_member, tar_members, unpacked, zip_members
 from preheat.scan.findings import ScanFindings
-from preheat.scan.kinds import HEAD, PICKLE_SUFFIXES, TAIL, UNREADABLE, kind_of
+from preheat.scan.kinds import CODE, HEAD, PICKLE_SUFFIXES, TAIL, UNREADABLE, kind_of
 from preheat.scan.pickles import look_into_pickle
 from preheat.scan.texts import GRAPHS, LAMBDA, TEMPLATE, code_by_name, configured_code, is_configuration
 
@@ -52,6 +52,8 @@ def _look_into(file: IO[bytes], name: str, findings: ScanFindings, depth: int) -
             _look_into_tar(file, findings, depth)
         case "numpy":
             _look_into_numpy(file, head, findings)
+        case _ if kind in CODE:
+            findings.holds.add(kind)
         case "hdf5":
             _search(file, LAMBDA, findings)
         case "gguf":

@@ -55,7 +55,15 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     # The download itself gives up earlier, unless another process is downloading the file.
     silence_s = max(patience.lasting_s, wiring.settings.connect_s + wiring.settings.read_s) + _LONGER_S
     house = House(
-        settings, _limits(options), _cap(options), trouble, remembering, patience, silence_s=silence_s, hosts=hosts
+        settings,
+        _limits(options),
+        _cap(options),
+        trouble,
+        remembering,
+        patience,
+        silence_s=silence_s,
+        hosts=hosts,
+        unsafe=wiring.settings.unsafe_files,
     )
 
     def tell(event: Event) -> None:

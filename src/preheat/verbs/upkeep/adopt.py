@@ -18,6 +18,7 @@ from preheat.library.adopt import hf_caches, ms_caches, whisper_caches
 from preheat.library.adopt.caches import CachedVersion, Candidate, Odd, commit_of
 from preheat.library.adopt.intake import Intake, Taken
 from preheat.library.library import Library
+from preheat.verbs.scan import REFUSE, WARN, look_into
 
 _THREADS = 4
 _GLANCE_S = 0.2  # a wait without a timeout may miss a signal
@@ -36,13 +37,20 @@ class Adoption:
 
 
 def adopt(
-    folder: Path, library: Library, on_event: Listener, ref: Ref | None = None, *, copy: bool = False
+    folder: Path,
+    library: Library,
+    on_event: Listener,
+    ref: Ref | None = None,
+    *,
+    copy: bool = False,
+    unsafe: str = WARN,
 ) -> Adoption:
     """Add all models of the cache at `folder`; with `ref`, add a plain folder that contains that model's files.
 
     Files that are incomplete, do not match their digest, or cannot be added are reported and stay where they are. With
-    `copy`, files that cannot be linked are copied. Raise UsageError if `folder` is not a known kind of cache,
-    LibraryError if it has no files, NoSpace if the disk is full.
+    `copy`, files that cannot be linked are copied. `unsafe`: how to treat files that can run untrusted code when they
+    are loaded; with REFUSE, raise CheckFailed before a version that has one is recorded. Raise UsageError if `folder`
+    is not a known kind of cache, LibraryError if it has no files, NoSpace if the disk is full.
     """
     seen = list(_read(folder, ref))
     found = [one for one in seen if isinstance(one, CachedVersion)]
@@ -61,7 +69,7 @@ def adopt(
             on_event(event)
 
     intake = Intake(library.root, library.path, lambda size: tell(Read(size)), copy=copy)
-    done = [_version(one, library, intake, tell) for one in found]
+    done = [_version(one, library, intake, tell, unsafe) for one in found]
     return Adoption(
         versions=sum(one.versions for one in done),
         files=sum(one.files for one in done),
@@ -110,7 +118,7 @@ def _read(folder: Path, ref: Ref | None) -> Iterator[CachedVersion | Odd]:
         )
 
 
-def _version(found: CachedVersion, library: Library, intake: Intake, tell: Listener) -> Adoption:
+def _version(found: CachedVersion, library: Library, intake: Intake, tell: Listener, unsafe: str) -> Adoption:
     """Add one version to the library, and record it."""
     known = library.find(found.ref.at(found.commit)) if found.commit else None
     listed = {file.path: file for file in found.listed or (known.files if known else ())}
@@ -122,6 +130,8 @@ def _version(found: CachedVersion, library: Library, intake: Intake, tell: Liste
         for path, one in taken.items():
             listed.setdefault(path, File(path, one.size, one.digest))
         files = tuple(listed[path] for path in sorted(listed))
+        new = [listed[path] for path, one in taken.items() if one.how != "here"]
+        look_into(files if unsafe == REFUSE else new, library, unsafe, tell)
         commit = found.commit or commit_of(files)
         for revision in found.revisions or (commit,):
             ref = found.ref.at(revision)

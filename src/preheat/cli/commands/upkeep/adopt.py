@@ -23,7 +23,8 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
     ref = Ref.parse(options.ref) if options.ref else None
     folders = [read_path(folder) for folder in options.folders]
-    done = [adopt(folder, wiring.library, told, ref, copy=options.copy) for folder in folders]
+    unsafe = wiring.settings.unsafe_files
+    done = [adopt(folder, wiring.library, told, ref, copy=options.copy, unsafe=unsafe) for folder in folders]
     figures = {
         name: sum(getattr(one, name) for one in done)
         for name in ("versions", "files", "size", "new", "copied", "left_out")
