@@ -1,4 +1,4 @@
-"""Secret rules: the token formats of gitleaks, and of the hubs. docs/adr/0018-secrets-by-gitleaks-rules.md.
+"""Secret rules: the token formats of gitleaks, and of the hubs. docs/adr/0019-secrets-by-gitleaks-rules.md.
 
 `gitleaks.toml` is the unchanged file of https://github.com/gitleaks/gitleaks, under the licence beside it.
 """

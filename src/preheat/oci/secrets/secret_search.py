@@ -43,7 +43,7 @@ class Readable(Protocol):
     """A file, or another source of bytes."""
 
     def read(self, size: int, /) -> bytes:
-        """Return up to `size` bytes; none at the end."""
+        """Return `size` bytes, fewer only at the end."""
 
 
 def secret_in_text(text: bytes, own: Collection[str] = ()) -> str:
@@ -69,7 +69,7 @@ def secret_in(file: Readable, own: Collection[str] = ()) -> str:
     """
     tail, step = b"", file.read(_STEP)
     while step:
-        following = file.read(_STEP)
+        following = file.read(_STEP) if len(step) == _STEP else b""
         body = tail + step if tail else step
         # What starts in the last bytes is complete in the next step only.
         whole = len(body) - (_OVERLAP if following else 0)
