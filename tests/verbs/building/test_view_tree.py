@@ -61,7 +61,7 @@ def in_image(tree: ViewTree) -> dict[str, object]:
 
 
 def _content(entry: LayerEntry) -> object:
-    return entry.target or (str(entry.source) if entry.source else entry.body)
+    return entry.target or entry.source or entry.body
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.kind)

@@ -39,7 +39,7 @@ _LONGEST_TEXT = 32 << 10
 _OWN = "a token from this environment"
 
 
-class Readable(Protocol):
+class ByteSource(Protocol):
     """A file, or another source of bytes."""
 
     def read(self, size: int, /) -> bytes:
@@ -62,7 +62,7 @@ def secret_in_text(text: bytes, own: Collection[str] = ()) -> str:
     return next((_said(rule) for rule in hits if rule.found_in(text)), "")
 
 
-def secret_in(file: Readable, own: Collection[str] = ()) -> str:
+def secret_in(file: ByteSource, own: Collection[str] = ()) -> str:
     """Return a description of the first secret in a file; "" if there is none. Reads it once, in steps of 1 MiB.
 
     Only the rules apply whose tokens show their issuer: others take hashes in data sets for secrets.

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from preheat.oci.secrets.secret_search import Readable
+from preheat.oci.secrets.secret_search import ByteSource
 
 _LARGEST_HEADER = 100 << 20  # the limit of safetensors
 _SMALL = 1 << 20
@@ -20,7 +20,7 @@ _TENSOR = re.compile(r"(?:^|/)data/\d+$")
 _GGUF, _GGUF_METADATA = b"GGUF", 64 << 20  # the metadata comes first, with the vocabulary
 
 
-def text_parts(file: BinaryIO) -> Iterator[Readable]:
+def text_parts(file: BinaryIO) -> Iterator[ByteSource]:
     """Yield the parts of an open file that can contain text, in order; read each before the next."""
     size = os.fstat(file.fileno()).st_size
     start = file.read(16) if size > _SMALL else b""
@@ -55,7 +55,7 @@ def _tensors(file: BinaryIO) -> list[tuple[int, int]]:
     return sorted((one.header_offset, one.header_offset + one.file_size) for one in stored)
 
 
-def _between(file: BinaryIO, left_out: list[tuple[int, int]], size: int) -> Iterator[Readable]:
+def _between(file: BinaryIO, left_out: list[tuple[int, int]], size: int) -> Iterator[ByteSource]:
     at = 0
     for start, stop in [*left_out, (size, size)]:
         if at < start:
@@ -71,7 +71,7 @@ class _Part:
         self._file, self._left = file, size
 
     def read(self, size: int, /) -> bytes:
-        """See Readable."""
+        """See ByteSource."""
         body = self._file.read(min(size, self._left))
         self._left -= len(body)
         return body
