@@ -33,7 +33,7 @@ _INSIDE = frozenset(
 )
 _BEFORE_INSIDE, _BEHIND = 160, 2048
 # A private key is not one run of letters: it has a line of its own before it.
-_KEY, _KEY_RULE = b"PRIVATE KEY", "private-key"
+_BEGIN, _KEY, _KEY_RULE = b"-----BEGIN", b"PRIVATE KEY", "private-key"
 _STEP, _OVERLAP = 1 << 20, 16 << 10
 _LONGEST_TEXT = 32 << 10
 _OWN = "a token from this environment"
@@ -86,7 +86,8 @@ def _search(body: bytes, whole: int) -> str:
     kinds, keyword = _own_formats()
     at = body.find(_KEY)
     while 0 <= at < whole:
-        if kinds[_KEY][0].found_in(body, max(at - _BEFORE_INSIDE, 0), at + _OVERLAP):
+        start = body.rfind(_BEGIN, max(at - _BEFORE_INSIDE, 0), at)
+        if start >= 0 and kinds[_KEY][0].starts_at(body, start, start + _OVERLAP):
             return _said(kinds[_KEY][0])
         at = body.find(_KEY, at + 1)
     runs = body.translate(_RUNS)
@@ -124,7 +125,7 @@ def _own_formats() -> tuple[dict[bytes, list[SecretRule]], re.Pattern[bytes]]:
             for word in rule.keywords:
                 kinds.setdefault(word.encode(), []).append(rule)
     words = [word.decode() for word in kinds if word != _KEY]
-    # A word that starts another one would hide it.
+    # The longest word is found, so it also has the rules of the words that it starts with.
     for word in words:
         for longer in words:
             if longer != word and longer.startswith(word):
