@@ -17,8 +17,8 @@ from preheat.net.http import Transport, Wires
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
-from preheat.verbs.scan import ALLOW
 from preheat.verbs.pull import PullSource, pull
+from preheat.verbs.scan import ALLOW
 from tests.authority import authority, connect, trusting
 
 REMEMBERING = Remembering()
