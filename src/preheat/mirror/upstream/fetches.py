@@ -71,11 +71,20 @@ class Errand:
 class Fetches:
     """Run the downloads. One ends only when its file is in the library, or has failed.
 
-    A client's response is aborted when no bytes have arrived for `silence_s` seconds. Thread-safe.
+    A client's response is aborted when no bytes have arrived for `silence_s` seconds. `check` is called with each
+    complete file before its last bytes are sent, which an exception prevents. Thread-safe.
     """
 
-    def __init__(self, library: Library, policy: Policy, on_event: Listener, silence_s: float = 75.0) -> None:
+    def __init__(
+        self,
+        library: Library,
+        policy: Policy,
+        on_event: Listener,
+        silence_s: float = 75.0,
+        check: Callable[[File], None] = lambda _file: None,
+    ) -> None:
         self._library = library
+        self._check = check
         self._policy = policy
         self._silence_s = silence_s
         self._on_event = on_event
@@ -166,6 +175,7 @@ class Fetches:
             fetch([file], errand.way, self._library, policy, lambda event: self._note(event, arrival), errand.helpers)
             written.wait()
             self._library.settle()
+            self._check(file)
             error = None
         except PreheatError as trouble:
             error = trouble.again()
