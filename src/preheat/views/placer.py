@@ -43,13 +43,16 @@ def place(view: View, snapshot: Snapshot, blob_path: BlobPath, at: Path, *, whol
 
 
 class Placer:
-    """Places one view once. Correct files are left as they are; `written` lists the notes that were written."""
+    """Places one view once. Correct files are left as they are; `written` lists the notes that were written.
 
-    def __init__(self, blob_path: BlobPath, view: View) -> None:
+    `folders` are the temporary files of killed processes by folder; placers that share it list each folder once.
+    """
+
+    def __init__(self, blob_path: BlobPath, view: View, folders: dict[Path, list[Path]] | None = None) -> None:
         self._blob_path = blob_path
         self._ways = tuple(view.ways)
         self._edited = view.edited
-        self._left: dict[Path, list[Path]] = {}  # by folder: temporary files of killed processes
+        self._left = {} if folders is None else folders
         self._names: dict[str, tuple[Path, File]] = {}
         self._links: Counter[str] = Counter()
         self._copied = 0

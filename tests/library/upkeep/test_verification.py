@@ -121,7 +121,7 @@ def test_a_blob_that_is_gone_meanwhile_is_no_fault(library: Library) -> None:
 
 
 def suspects(library: Library) -> list[str]:
-    return [file.path for file in library.suspicious(snapshot_of(library))]
+    return [file.path for file in library.touched(snapshot_of(library).files)]
 
 
 def test_nothing_is_suspicious_as_it_was_made_and_after_links_made_by_us(library: Library, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ It distinguishes copies made by preheat from the user's own files, which preheat
 import os
 import secrets
 import time
+from bisect import bisect
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -37,12 +38,14 @@ class Marks:
 
     def below(self, folders: Iterable[str]) -> dict[str, tuple[Mark, ...]]:
         """Return the marks of each path below `folders`, newest first; `folders` are absolute, without symlinks."""
-        starts = tuple({f"{_quoted(folder.rstrip('/'))}/" for folder in folders})
+        starts = _outermost(f"{_quoted(folder.rstrip('/'))}/" for folder in folders)
         found: dict[str, list[Mark]] = {}
         for log in self._logs():
             for line in _lines(log):
                 head, _, path = line.rpartition(" ")
-                if path.startswith(starts) and (mark := _read(head)) is not None:
+                # Only the last of the folders that sort before the path can contain it.
+                start = starts[bisect(starts, path) - 1] if starts else "?"
+                if path.startswith(start) and (mark := _read(head)) is not None:
                     found.setdefault(path, []).append(mark)
         return {
             os.fsdecode(unquote_to_bytes(path)): tuple(sorted(marks, key=lambda mark: -mark.at_ns))
@@ -102,6 +105,15 @@ class Marks:
                 finally:
                     os.close(log)
         return not body
+
+
+def _outermost(folders: Iterable[str]) -> list[str]:
+    """Return the folders that are in none of the others, sorted."""
+    found: list[str] = []
+    for folder in sorted(set(folders)):
+        if not found or not folder.startswith(found[-1]):
+            found.append(folder)
+    return found
 
 
 def _lines(log: Path) -> list[str]:

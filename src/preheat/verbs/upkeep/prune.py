@@ -1,5 +1,6 @@
 """Prune: remove blobs, leftovers and old versions that nothing needs any more."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from preheat.core.events import Listener
@@ -44,9 +45,8 @@ def prune(library: Library, sweep: Sweep, shears: Shears, on_event: Listener, *,
     if really:
         for snapshot in old:
             library.records.drop(snapshot)
-        for snapshot in old:
-            if _wanted_again(snapshot, library):
-                library.records.write(snapshot)
+        for snapshot in _wanted_again(old, library):
+            library.records.write(snapshot)
         library.claims.tidy(shears.forget)
         library.marks.tidy()
     size = clear(plan, sweep, on_event, really=really)
@@ -55,21 +55,28 @@ def prune(library: Library, sweep: Sweep, shears: Shears, on_event: Listener, *,
 
 def _old(library: Library) -> list[Snapshot]:
     pinned = library.pins.all()
-    return [
+    found = [
         snapshot
         for record in list(library.records.listed())
         if not record.revisions and (record.ref.hub, record.ref.slug, record.ref.revision) not in pinned
-        if (snapshot := library.find(record.ref)) is not None and not _wanted_again(snapshot, library)
+        if (snapshot := library.find(record.ref)) is not None
     ]
+    again = {snapshot.ref for snapshot in _wanted_again(found, library)}
+    return [snapshot for snapshot in found if snapshot.ref not in again]
 
 
-def _wanted_again(snapshot: Snapshot, library: Library) -> bool:
-    """Return whether a pull is downloading this version, or has done so since the version was listed as old.
+def _wanted_again(old: Sequence[Snapshot], library: Library) -> list[Snapshot]:
+    """Return the versions that a pull is downloading, or has downloaded since they were listed as old.
 
-    A pull writes the record, then the branch, and then removes its claim. The caller has found the record without a
+    A pull writes the record, then the branch, and then removes its claim. The caller has found the records without a
     branch; this checks the claims and then the branches again, so that a concurrent pull shows in one of them.
     """
-    digests = {str(file.digest) for file in snapshot.files}
-    if any(claim.by == PULL and claim.digests & digests for claim in library.claims):
-        return True
-    return snapshot.commit in library.revisions(snapshot.ref).values()
+    if not old:
+        return []
+    pulled = {digest for claim in library.claims if claim.by == PULL for digest in claim.digests}
+    return [
+        snapshot
+        for snapshot in old
+        if any(str(file.digest) in pulled for file in snapshot.files)
+        or snapshot.commit in library.revisions(snapshot.ref).values()
+    ]
