@@ -45,7 +45,7 @@ class Claim:
 
 
 class Claims:
-    """The claims of a library: one JSON file each, `claims/MACHINE-HEX.json`; HEX is random, or a view's own hash."""
+    """The claims of a library: one JSON file each, `claims/MACHINE-RANDOM.json`; a view's RANDOM is its hash."""
 
     def __init__(self, root: Path) -> None:
         self._root = root

@@ -1,0 +1,86 @@
+"""Append logs: a folder of text files with one fact a line, one file for each machine and user."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from preheat.disk.temporary_file import write_whole
+from preheat.library.records.claims import machine
+from preheat.library.small_files import read_small
+
+_MANY_LOGS = 64
+_MANY_LINES = 1000  # outdated ones
+
+
+class AppendLogs:
+    """The files `MACHINE-UID.log` and other `*.log` in all of `folders`; appends to the first that is writable.
+
+    Processes of one machine append to the same file: one write(2) with O_APPEND does not mix with another. Each file
+    begins with the line `magic`, and readers skip lines that they do not understand.
+    """
+
+    def __init__(self, magic: str, folders: Sequence[Path]) -> None:
+        self.folders = tuple(folders)
+        self._magic = magic
+        self._begun = False
+
+    def lines(self) -> Iterator[str]:
+        """Iterate over the lines of all logs; skip files that are no logs, or that cannot be read."""
+        for log in self._logs():
+            yield from self._read(log)
+
+    def append(self, lines: Iterable[str]) -> bool:
+        """Append lines in one write, each with its newline; return whether they were written."""
+        body = "".join(lines)
+        for folder in self.folders if body else ():
+            with suppress(OSError):
+                folder.mkdir(parents=True, exist_ok=True)
+                log = os.open(folder / _name(), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                try:
+                    data = f"{self._start(os.fstat(log).st_size)}{body}".encode("ascii")
+                    return os.write(log, data) == len(data)
+                finally:
+                    os.close(log)
+        return not body
+
+    def tidy(self, kept: Callable[[Iterable[str]], Sequence[str]]) -> None:
+        """Merge the logs into one if there are more than 64, or if many lines are outdated.
+
+        `kept` returns the lines that still count, without newlines. Lines that another process appends meanwhile are
+        lost.
+        """
+        logs = self._logs()
+        before = [line for log in logs for line in self._read(log)]
+        after = kept(before)
+        if len(logs) <= _MANY_LOGS and len(before) <= 2 * len(after) + _MANY_LINES:
+            return
+        body = "".join(f"{line}\n" for line in (self._magic, *after)).encode("ascii")
+        for folder in self.folders:
+            with suppress(OSError):
+                merged = folder / _name()
+                write_whole(merged, body)
+                for log in logs:
+                    if log != merged:
+                        with suppress(OSError):
+                            log.unlink()
+                return
+
+    def _start(self, size: int) -> str:
+        """Return what to write first: the magic line, or a newline, in case the last process was killed in a line."""
+        begun, self._begun = self._begun, True
+        return f"{self._magic}\n" if not size else "" if begun else "\n"
+
+    def _logs(self) -> list[Path]:
+        return [log for folder in self.folders for log in sorted(folder.glob("*.log"))]
+
+    def _read(self, log: Path) -> list[str]:
+        try:
+            first, *lines = read_small(log).decode("ascii", "replace").split("\n")[:-1]
+        except (OSError, ValueError):
+            return []  # removed since, or truncated before its first line
+        return lines if first == self._magic else []
+
+
+def _name() -> str:
+    return f"{machine()}-{os.getuid()}.log"
