@@ -23,6 +23,7 @@ class AppendLogs:
     def __init__(self, magic: str, folders: Sequence[Path]) -> None:
         self.folders = tuple(folders)
         self._magic = magic
+        self._name = f"{machine()}-{os.getuid()}.log"
         self._begun = False
 
     def lines(self) -> Iterator[str]:
@@ -36,7 +37,7 @@ class AppendLogs:
         for folder in self.folders if body else ():
             with suppress(OSError):
                 folder.mkdir(parents=True, exist_ok=True)
-                log = os.open(folder / _name(), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                log = os.open(folder / self._name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
                 try:
                     data = f"{self._start(os.fstat(log).st_size)}{body}".encode("ascii")
                     return os.write(log, data) == len(data)
@@ -58,7 +59,7 @@ class AppendLogs:
         body = "".join(f"{line}\n" for line in (self._magic, *after)).encode("ascii")
         for folder in self.folders:
             with suppress(OSError):
-                merged = folder / _name()
+                merged = folder / self._name
                 write_whole(merged, body)
                 for log in logs:
                     if log != merged:
@@ -80,7 +81,3 @@ class AppendLogs:
         except (OSError, ValueError):
             return []  # removed since, or truncated before its first line
         return lines if first == self._magic else []
-
-
-def _name() -> str:
-    return f"{machine()}-{os.getuid()}.log"

@@ -156,8 +156,9 @@ class _Placing:
 
     def unsettled(self, site: Site, pieces: Sequence[Piece]) -> list[Piece]:
         """Return the pieces of a site that have to be placed: those that are not in place and not kept."""
-        placer = Placer(self._library.path, site.view)
-        return [piece for piece in pieces if not (site.bounds and self._is_settled(piece, placer))]
+        placer = Placer(self._library.location, site.view)
+        is_settled = self._is_settled if site.bounds else _is_settled_here
+        return [piece for piece in pieces if not is_settled(piece, placer)]
 
     def lay(self, site: Site, pieces: Sequence[Piece], new: Sequence[Piece]) -> None:
         """Place the `new` pieces of a site, and mark the files that preheat placed. Raise LibraryError on failure."""
@@ -241,6 +242,11 @@ class _Placing:
 
     def _real(self, path: Path) -> str:
         return with_real_folder(path, self._found.real)
+
+
+def _is_settled_here(piece: Piece, placer: Placer) -> bool:
+    """Return whether a piece needs no change in a folder of preheat's own."""
+    return isinstance(piece, Bytes) and placer.settled(piece)
 
 
 def _move_aside(path: Path) -> Path:
