@@ -1,6 +1,7 @@
 """Claims: blobs that are in use without a record, by pulls in progress or by views made of links."""
 
 import errno
+import functools
 import hashlib
 import os
 import platform
@@ -150,6 +151,7 @@ def machine() -> str:
     return f"{_host()}-{_kernel()[:8]}"
 
 
+@functools.cache
 def _host() -> str:
     return "".join(c if c.isalnum() or c in "._" else "_" for c in platform.node())[:64] or "unknown"
 
@@ -168,6 +170,7 @@ def _pid(process: str) -> int:
     return int(number) if number.isdecimal() and len(number) < 10 else 0
 
 
+@functools.cache
 def _kernel() -> str:
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
