@@ -1,7 +1,7 @@
 """What each verb does to files, and how many functions it calls, grows as its work does: no faster."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,7 +9,6 @@ import pytest
 
 from preheat.cli.main import main
 from preheat.library.library import Library
-from tests.flaky_hub import FlakyHub
 from tests.growth.counting import grows_as_the_work, named_calls_of, operations
 from tests.library.shelves import shelve
 

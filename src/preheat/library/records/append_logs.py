@@ -1,6 +1,7 @@
 """Append logs: a folder of text files with one fact a line, one file for each machine and user."""
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -24,12 +25,36 @@ class AppendLogs:
         self.folders = tuple(folders)
         self._magic = magic
         self._name = f"{machine()}-{os.getuid()}.log"
+        self._turn = threading.Lock()  # guards `_at`: by log, its inode number, and the bytes that `news` has read
+        self._at: dict[Path, tuple[int, int]] = {}
         self._begun = False
 
     def lines(self) -> Iterator[str]:
         """Iterate over the lines of all logs; skip files that are no logs, or that cannot be read."""
         for log in self._logs():
             yield from self._read(log)
+
+    def news(self) -> tuple[bool, list[str]]:
+        """Return the lines that were appended since the last call; True with all lines if logs were replaced since."""
+        with self._turn:
+            looks = {}
+            for log in self._logs():
+                with suppress(OSError):
+                    looks[log] = log.stat()
+            replaced = any(
+                log not in looks or looks[log].st_ino != inode or looks[log].st_size < at
+                for log, (inode, at) in self._at.items()
+            )
+            if replaced:
+                self._at.clear()
+            lines = []
+            for log, look in looks.items():
+                _, at = self._at.get(log, (0, 0))
+                if look.st_size > at:
+                    new, more = self._read_on(log, at)
+                    lines += new
+                    self._at[log] = look.st_ino, at + more
+            return replaced, lines
 
     def append(self, lines: Iterable[str]) -> bool:
         """Append lines in one write, each with its newline; return whether they were written."""
@@ -76,8 +101,16 @@ class AppendLogs:
         return [log for folder in self.folders for log in sorted(folder.glob("*.log"))]
 
     def _read(self, log: Path) -> list[str]:
+        return self._read_on(log, 0)[0]
+
+    def _read_on(self, log: Path, start: int) -> tuple[list[str], int]:
+        """Return the whole lines of a log from byte `start`, and their size in bytes."""
         try:
-            first, *lines = read_small(log).decode("ascii", "replace").split("\n")[:-1]
-        except (OSError, ValueError):
-            return []  # removed since, or truncated before its first line
-        return lines if first == self._magic else []
+            body = read_small(log, start=start)
+        except OSError:
+            return [], 0  # removed since
+        body = body[: body.rfind(b"\n") + 1]
+        lines = body.decode("ascii", "replace").split("\n")[:-1]
+        if start:
+            return lines, len(body)
+        return (lines[1:], len(body)) if lines[:1] == [self._magic] else ([], len(body))

@@ -1,6 +1,7 @@
 """Seals: the stat result of each blob when it was last hashed, to detect changes without reading the blob."""
 
 import os
+import threading
 import time
 from collections.abc import Collection, Iterable
 from contextlib import suppress
@@ -45,6 +46,8 @@ class Seals:
 
     def __init__(self, root: Path) -> None:
         self._logs = AppendLogs("preheat-seals 1", (root,))
+        self._turn = threading.Lock()  # guards `_lines`: the rest of each blob's lines, by `algorithm:hex`
+        self._lines: dict[str, list[str]] = {}
 
     def note(self, digest: Digest, path: Path) -> None:
         """Seal a blob that was just hashed. Do nothing if the library is read-only."""
@@ -59,30 +62,42 @@ class Seals:
     def all(self, only: Collection[str] | None = None) -> dict[str, list[Seal]]:
         """Return all seals, or `only` those of some blobs, by `algorithm:hex`.
 
-        A file that matches any seal of its blob has not changed since it was hashed.
+        A file that matches any seal of its blob has not changed since it was hashed. Reads only what was appended to
+        the logs since the last call.
         """
-        return _seals(self._logs.lines(), only)
+        with self._turn:
+            replaced, news = self._logs.news()
+            if replaced:
+                self._lines.clear()
+            for line in news:
+                name, _, rest = line.partition(" ")
+                self._lines.setdefault(name, []).append(rest)
+            names = self._lines if only is None else self._lines.keys() & only
+            return {name: seals for name in names if (seals := _parsed(self._lines[name]))}
 
     def tidy(self, here: Collection[str]) -> None:
         """Merge the logs, with only the seals of the blobs in `here`, if they have many files or outdated lines."""
 
         def kept(lines: Iterable[str]) -> list[str]:
-            latest = ((name, max(seals, key=lambda seal: seal.at)) for name, seals in _seals(lines, here).items())
+            found: dict[str, list[str]] = {}
+            for line in lines:
+                name, _, rest = line.partition(" ")
+                if name in here:
+                    found.setdefault(name, []).append(rest)
+            parsed = ((name, _parsed(rests)) for name, rests in found.items())
+            latest = ((name, max(seals, key=lambda seal: seal.at)) for name, seals in parsed if seals)
             return [f"{name} {_words(seal)}" for name, seal in latest]
 
         self._logs.tidy(kept)
 
 
-def _seals(lines: Iterable[str], only: Collection[str] | None) -> dict[str, list[Seal]]:
-    """Parse the seals of all blobs, or of those in `only`; skip truncated lines."""
-    found: dict[str, list[Seal]] = {}
+def _parsed(lines: Iterable[str]) -> list[Seal]:
+    """Parse lines without their names; skip truncated ones."""
+    seals = []
     for line in lines:
-        name, _, rest = line.partition(" ")
-        if only is None or name in only:
-            with suppress(TypeError, ValueError):
-                seal = Seal(*map(int, rest.split(" ")))
-                found.setdefault(name, []).append(seal)
-    return found
+        with suppress(TypeError, ValueError):
+            seals.append(Seal(*map(int, line.split(" "))))
+    return seals
 
 
 def _words(seal: Seal) -> str:

@@ -77,7 +77,7 @@ class Fetches:
         self._on_event = on_event
         self._spoilt = Spoilt(library.root)
         self._turn = threading.Lock()  # guards the three below
-        self._ended = {small: threading.Condition(self._turn) for small in (True, False)}  # a download of that kind
+        self._small_ended = threading.Condition(self._turn)
         self._arrivals: dict[Digest, Arrival] = {}
         self._wrong: dict[Digest, tuple[int, float]] = {}  # failures in a row, and the time of the last
         self._counts = Counts()
@@ -120,7 +120,7 @@ class Fetches:
                 self._await_room(file)
                 arrival = self._arrivals.get(file.digest)  # begun by another request, while this one waited
                 if arrival is not None:
-                    self._ended[file.size <= SMALL].notify()
+                    self._small_ended.notify()
             new = arrival is None
             if arrival is None:
                 arrival = Arrival(errand.snapshot.ref, file, self._library.path(file.digest), self._silence_s)
@@ -137,13 +137,13 @@ class Fetches:
         return arrival
 
     def _await_room(self, file: File) -> None:
-        """Wait for a slot, as clients download more small files at once than there are slots; raise HubUnavailable."""
-        until = time.monotonic() + _ROOM_WITHIN_S
+        """Make room for a file; a small one waits for a slot, which is soon free. Raise HubUnavailable."""
+        until = time.monotonic() + (_ROOM_WITHIN_S if file.size <= SMALL else 0.0)
         while True:
             try:
                 return self._make_room(file)
             except HubUnavailable:
-                if not self._ended[file.size <= SMALL].wait(max(until - time.monotonic(), 0.0)):
+                if not self._small_ended.wait(max(until - time.monotonic(), 0.0)):
                     raise
 
     def _make_room(self, file: File) -> None:
@@ -171,7 +171,8 @@ class Fetches:
         with self._turn:
             del self._arrivals[file.digest]
             self._library.watchers.pop(file.digest, None)
-            self._ended[file.size <= SMALL].notify()
+            if file.size <= SMALL:
+                self._small_ended.notify()
 
     def _fetch(self, arrival: Arrival, errand: Errand) -> None:
         file = errand.file
