@@ -221,10 +221,13 @@ def _heads(ground: Ground) -> dict[str, float]:
     """Return what 2,000 HEAD requests for files of one repository cost a mirror."""
     ground.shelved(1, ground.size)
     command = ground.preheat("mirror", "--listen", "127.0.0.1:0", "--json")
-    mirror = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert mirror.stdout is not None
+    said = ground.at / "said"
+    with open(said, "w") as out:  # a file: each answer is an event, which would fill a pipe
+        mirror = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL)
     try:
-        host = next(told["url"] for told in map(json.loads, mirror.stdout) if "url" in told).removeprefix("http://")
+        while "\n" not in (told := said.read_text()):
+            time.sleep(0.05)
+        host = str(json.loads(told.splitlines()[0])["url"]).removeprefix("http://")
         client = http.client.HTTPConnection(host)
 
         def head(number: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from preheat.cli.main import main
+from preheat.core.ref import Ref
 from preheat.library.library import Library
 from tests.growth.counting import grows_as_the_work, named_calls_of, operations
 from tests.library.shelves import shelve
@@ -224,3 +225,33 @@ def test_a_verb_costs_as_much_more_as_it_has_to_do(
         if not grows_as_the_work(max(small[what], 4), large[what], TIMES)
     }
     assert not grown, "cost at two sizes"
+
+
+def _ls(place: Place) -> Callable[[], object]:
+    place.many_repositories()
+    return lambda: place("ls")
+
+
+def _pull(place: Place) -> Callable[[], object]:
+    commits = {name: Library(place.library).find(Ref.parse(name)) for name in place.many_repositories()}
+    return lambda: place("pull", *(f"{name}@{one.commit}" for name, one in commits.items() if one is not None))
+
+
+def _run(place: Place) -> Callable[[], object]:
+    recipe = place.recipe(*place.many_repositories())
+    return lambda: place("run", recipe)
+
+
+# A run asks six of these about the view, and reads the file into the page cache.
+@pytest.mark.parametrize(("make", "most"), [(_ls, 4), (_pull, 4), (_run, 11)])
+def test_round_trips_to_a_share_with_nothing_new(make: Verb, most: int, tmp_path: Path) -> None:
+    def cost(size: int) -> int:
+        place = Place(tmp_path / str(size), size)
+        work = make(place)
+        work()
+        with operations(place.library, shared=True) as count:
+            work()
+        # The folders of blobs, of which there are at most 512, are listed once.
+        return sum(count.values()) - sum(1 for _ in (place.library / "blobs").glob("*/*")) * (make is _ls)
+
+    assert cost(14) - cost(4) <= 10 * most
