@@ -68,7 +68,7 @@ def operations(below: Path = Path("/"), *, shared: bool = False) -> Iterator[Cou
         return call
 
     targets = [(os, name, kind) for kind, names in _OPERATIONS.items() for name in names]
-    targets += [(io, "open", "opens"), (builtins, "open", "opens")]  # type: ignore[list-item]  # modules all
+    targets += [(io, "open", "opens"), (builtins, "open", "opens")]
     try:
         for module, name, kind in targets:
             act = getattr(module, name)

@@ -96,7 +96,12 @@ def view_many_repositories(place: Place) -> Callable[[], object]:
 @verb
 def view_one_repository_after_the_other(place: Place) -> Callable[[], object]:
     names = place.many_repositories()
-    return lambda: [place("view", "--link", "symlink", "hf-cache", place.root / "view", name) for name in names]
+
+    def work() -> None:
+        for name in names:
+            place("view", "--link", "symlink", "hf-cache", place.root / "view", name)
+
+    return work
 
 
 @verb
