@@ -269,7 +269,6 @@ def main() -> None:
     options = words.parse_args()
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))  # the hub has all files open
-    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for verb in options.verbs:
         sizes = [int(size) for size in (options.needs if verb in _NEEDS else options.sizes).split(",")]
         row: dict[str, dict[str, dict[str, float]]] = {}
@@ -285,6 +284,7 @@ def main() -> None:
             name: exponent([(int(size), one["cpu_s"]) for size, one in all_.items()]) for name, all_ in row.items()
         }
         machine = describe(options.place or Path(tempfile.gettempdir())) | {"load": max(before, load())}
+        kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
         kept[verb] = {"unit": "repositories" if verb in _NEEDS else "files", "sides": row, "exponent": growth}
         kept[verb]["machine"] = machine
         print(json.dumps({verb: kept[verb]["sides"], "exponent": growth}), flush=True)

@@ -13,6 +13,7 @@ from preheat.library.library import Library
 from tests.growth.counting import grows_as_the_work, named_calls_of, operations
 from tests.library.shelves import shelve
 
+pytestmark = pytest.mark.slow  # each some seconds, as all calls are counted
 REPOSITORIES, FILES, TIMES = 10, 50, 4
 
 
