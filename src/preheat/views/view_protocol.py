@@ -8,7 +8,7 @@ from typing import Protocol
 from preheat.core.digest import Digest
 from preheat.core.snapshot import File, Snapshot
 
-BlobPath = Callable[[Digest], Path]
+BlobPath = Callable[[Digest], Path | str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class LayerEntry:
         return self.kind == FILE and self.size >= LARGE
 
 
-def blob_entry(path: str, size: int, digest: Digest, source: Path, label: str = "") -> LayerEntry:
+def blob_entry(path: str, size: int, digest: Digest, source: Path | str, label: str = "") -> LayerEntry:
     """Return an entry for a blob of the library."""
     return LayerEntry(path, FILE, size=size, digest=digest, source=str(source), label=label)
 

@@ -4,9 +4,11 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from preheat.core.digest import Digest
 from preheat.core.errors import IntegrityError, LibraryError
@@ -167,7 +169,12 @@ def _take(found: CachedVersion, library: Library, intake: Intake, tell: Listener
 
 def _completed(jobs: Iterable[Future[Taken]]) -> Iterator[Future[Taken]]:
     """Yield each job when it is done; Ctrl-C interrupts the wait."""
-    waiting = set(jobs)
+    done: SimpleQueue[Future[Taken]] = SimpleQueue()
+    waiting = 0
+    for job in jobs:
+        job.add_done_callback(done.put)
+        waiting += 1
     while waiting:
-        done, waiting = wait(waiting, _GLANCE_S, FIRST_COMPLETED)
-        yield from done
+        with suppress(Empty):
+            yield done.get(timeout=_GLANCE_S)
+            waiting -= 1
