@@ -182,7 +182,7 @@ class _Crew:
             error = trouble if not ours or isinstance(trouble, NoRanges) else None
         finally:
             flight.unbind()
-        whole = self._board.landed(flight, error)
+        whole = self._board.landed(flight, error, time.monotonic())
         if whole is None:
             flight.download.partial.follow()
         return whole

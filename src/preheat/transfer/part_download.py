@@ -17,7 +17,7 @@ SILENT_S, _SILENT_BESIDE_OTHERS_S = 20.0, 10.0
 # The first byte may take 3 times as long as the slowest first byte of its route so far.
 _FIRST_BYTE_S, _FIRST_BYTE_ELSEWHERE_S, _TIMES_THE_SLOWEST = 15.0, 4.0, 3.0
 # Closing a connection wastes the bytes in flight. Their number is estimated as 2 round trips at its rate, plus the
-# socket buffers.
+# socket buffers. A round trip includes the time in the line's queue.
 _ROUND_TRIPS_ON_THE_WAY, _KEPT_BY_ITS_ENDS = 2.0, 256 << 10
 _SETTLED_S = 0.4  # TCP slow start: do not judge a flight's rate before
 _LAGS = 4.0  # a flight lags if it is this many times slower than usual
@@ -61,6 +61,7 @@ class Flight:
     Its own thread advances `at`, and pledges bytes before it writes them. Other threads may lower `stop`, but not
     below `pledged`, so two threads never write the same byte. `holes`: the only ranges to write, for a file that the
     server sends whole. `reads`: its thread is waiting for the network. `given_up`: why it was interrupted, in words.
+    `answer_s`: its time to first byte. `round_trip_s`: the connection's current round trip; 0 if unknown.
     """
 
     download: Download
@@ -71,6 +72,7 @@ class Flight:
     at: int = 0
     pledged: int = 0
     answer_s: float = 0.0
+    round_trip_s: float = 0.0
     prompt: bool = False
     settled_s: float = _SETTLED_S
     began: float = field(default_factory=time.monotonic)
@@ -109,17 +111,26 @@ class Flight:
         """
         if now - self.began <= _SETTLED_S or self.left_s(now) <= _WORTH_S or self.prompt or self.at == self.start:
             return None
-        cut = split(self.at, self.stop, self.rate(now), other_rate or self.rate(now))
-        cut = self.at if cut - self.at < SMALLEST else cut
+        rate = self.rate(now)
+        cut = split(self.at, self.stop, rate, other_rate or rate)
+        if cut - self.at < SMALLEST:
+            # Little would be left for this connection: replace it, if the other one is much faster.
+            if rate * _LAGS > other_rate:
+                return None
+            cut = self.at
         if self.on_the_way(now, cut) > allowance:
             return None
         rest = self.give_up(cut)
         return rest if rest.start < rest.stop else None
 
-    def on_the_way(self, now: float, cut: int) -> int:
-        """Return how many bytes after `cut` may be in flight, and wasted if another connection requests them."""
-        ahead = int(self.rate(now) * self.answer_s * _ROUND_TRIPS_ON_THE_WAY) + _KEPT_BY_ITS_ENDS
-        return max(min(self.at + ahead, self.stop) - cut, 0) if cut > self.at else min(ahead, self.stop - self.at)
+    def on_the_way(self, now: float, cut: int, stop: int = 0) -> int:
+        """Return how many bytes from `cut` to `stop` are sent in vain if another connection requests them.
+
+        The server does not know of `cut`: when this connection has reached it, the bytes behind it are in flight.
+        `stop` is the end of the request, 0 for the flight's.
+        """
+        ahead = int(self.rate(now) * max(self.answer_s, self.round_trip_s) * _ROUND_TRIPS_ON_THE_WAY)
+        return max(min(ahead + _KEPT_BY_ITS_ENDS, (stop or self.stop) - max(cut, self.at)), 0)
 
     def stalled(self, now: float, *, elsewhere: bool = False) -> str:
         """Return why the connection counts as stalled, in words; empty if it does not.

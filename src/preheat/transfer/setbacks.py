@@ -1,6 +1,5 @@
 """Setbacks: stalled downloads and broken connections; the scheduler's lock is held."""
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from preheat.core.errors import HubError, HubUnavailable, IntegrityError, NoRanges
@@ -63,7 +62,7 @@ def forget_wrong(download: Download, again: list[ByteRange], names: str, error: 
 
 
 def take_in(
-    flight: Flight, error: HubError | IntegrityError, flights: Iterable[Flight], patience: RetryPolicy
+    flight: Flight, error: HubError | IntegrityError, flights: Iterable[Flight], patience: RetryPolicy, now: float
 ) -> Retrying | None:
     """Record on a flight's route the error that ended its connection; return the event to emit, or None."""
     route, file = flight.route, flight.download.partial.file
@@ -72,7 +71,7 @@ def take_in(
             route.whole_only.add(file.digest)
         case HubUnavailable():
             serving = sum(one.route is route and one.at > one.start and not one.given_up for one in flights)
-            wait_s = route.stumble(error, flight.at - flight.start, time.monotonic(), patience, serving)
+            wait_s = route.stumble(error, flight.at - flight.start, now, patience, serving)
             if wait_s is not None and not route.left and (route.failures <= TOLD or not route.is_away):
                 return Retrying(file.path, error.message, wait_s)
         case _:
