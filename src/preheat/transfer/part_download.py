@@ -15,7 +15,7 @@ _WORTH_S = 3.0
 # connections of the same route do receive bytes.
 SILENT_S, _SILENT_BESIDE_OTHERS_S = 20.0, 10.0
 # The first byte may take 3 times as long as the slowest first byte of its route so far.
-_FIRST_BYTE_S, _FIRST_BYTE_ELSEWHERE_S, _TIMES_THE_SLOWEST = 15.0, 4.0, 3.0
+_FIRST_BYTE_S, LEAST_PATIENCE_S, _TIMES_THE_SLOWEST = 15.0, 4.0, 3.0
 # Closing a connection wastes the bytes in flight. Their number is estimated as 2 round trips at its rate, plus the
 # socket buffers. A round trip includes the time in the line's queue.
 _ROUND_TRIPS_ON_THE_WAY, _KEPT_BY_ITS_ENDS = 2.0, 256 << 10
@@ -141,7 +141,7 @@ class Flight:
         still_s = self.still_s(now)
         others = self.route.heard > now - still_s / 2
         if self.at == self.start:
-            least_s = _FIRST_BYTE_ELSEWHERE_S if elsewhere else _FIRST_BYTE_S
+            least_s = LEAST_PATIENCE_S if elsewhere else _FIRST_BYTE_S
             patience_s = max(least_s, _TIMES_THE_SLOWEST * self.route.slowest_answer_s)
             late = (others or elsewhere) and still_s > patience_s
             return f"did not respond within {still_s:.0f} s" if late else ""

@@ -6,7 +6,7 @@ from preheat.core.errors import HubError, HubUnavailable, IntegrityError, NoRang
 from preheat.core.events import Away, Retrying
 from preheat.library.blobs.ranges import ByteRange
 from preheat.net.retry import TOLD, RetryPolicy
-from preheat.transfer.part_download import Download, Flight
+from preheat.transfer.part_download import LEAST_PATIENCE_S, Download, Flight
 from preheat.transfer.route import Route
 from preheat.transfer.route_set import Routes
 
@@ -19,9 +19,11 @@ def give_up_stalled(flights: Iterable[Flight], routes: Routes, patience: RetryPo
     A route that stalls while another serves the same file is paused.
     """
     for flight in flights:
+        if flight.given_up or flight.still_s(now) < LEAST_PATIENCE_S:
+            continue
         file, route = flight.download.partial.file, flight.route
         elsewhere = any(one is not route and one.heard > flight.began for one in routes.able(file.digest))
-        why = "" if flight.given_up else flight.stalled(now, elsewhere=elsewhere)
+        why = flight.stalled(now, elsewhere=elsewhere)
         if not why:
             continue
         flight.break_off(why)
