@@ -91,7 +91,7 @@ class Scheduler:
                 download.brought.append((ByteRange(flight.start, flight.at), route))
             # A flight that was replaced before its first byte is neither a success nor a failure of its route.
             if brought >= WORTH_ASKING or (error is None and brought):
-                route.failures = 0
+                route.served(flight.began)
                 route.learn(flight.rate(now), brought, flight.answer_s)
             if flight.at < flight.stop:
                 rest = [ByteRange(flight.at, flight.stop)]

@@ -45,7 +45,7 @@ def absence(routes: Routes, flights: Sequence[Flight], patience: RetryPolicy, no
 
 def _absent(route: Route, flights: Sequence[Flight], now: float) -> str:
     """Return why a route counts as away, in words; empty if it is not."""
-    if route.is_away and route.error is not None:
+    if route.error is not None and (route.is_away or (now < route.rests_until and not flights)):
         return route.error.message
     silent_s = min((flight.still_s(now) for flight in flights), default=0.0)
     return f"{route.way.name} has sent nothing for {silent_s:.0f} s" if route.heard and silent_s > _SILENT_S else ""
