@@ -1,5 +1,6 @@
 """Network errors: convert exceptions of urllib3, TLS and proxies; temporary ones become HubUnavailable."""
 
+import http.client
 import re
 import ssl
 from collections.abc import Mapping
@@ -37,7 +38,7 @@ def trouble(url: str, error: Exception, proxy: Proxy | None = None) -> HubError:
     late = isinstance(cause, (exceptions.TimeoutError, TimeoutError)) and not refused
     if proxy is None and isinstance(cause, exceptions.NameResolutionError):
         return HubUnavailable(f"{host}: its name was not found in DNS", hint=_NO_NAME)
-    said = "does not answer in time" if late else "does not answer"
+    said = "does not answer in time" if late else _ending(cause)
     if proxy is None:
         return HubUnavailable(f"{host} {said}", hint=_UP, silent=late)
     return HubUnavailable(
@@ -45,6 +46,20 @@ def trouble(url: str, error: Exception, proxy: Proxy | None = None) -> HubError:
         hint=f"check {proxy.variable}, or add the host to no_proxy to reach it directly",
         silent=late,
     )
+
+
+def _ending(error: BaseException) -> str:
+    """Return in words how the other end ended the connection, or that no connection was made."""
+    found = [error, *(inner for inner in (*error.args, error.__cause__, error.__context__) if inner is not None)]
+    text = " ".join(str(one) for one in found)
+    if any(isinstance(one, ConnectionResetError | BrokenPipeError) for one in found):
+        return "reset the connection"
+    if any(isinstance(one, http.client.RemoteDisconnected) for one in found):
+        return "closed the connection without a response"
+    if any(isinstance(one, http.client.IncompleteRead | exceptions.IncompleteRead) for one in found):
+        return "closed the connection before the end of its response"
+    refused = "Connection refused" in text
+    return f"does not answer{' (connection refused)' if refused else ''}"
 
 
 def refused_by_proxy(url: str, status: int, headers: Mapping[str, str], proxy: Proxy) -> HubError | None:

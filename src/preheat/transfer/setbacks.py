@@ -29,7 +29,9 @@ def give_up_stalled(flights: Iterable[Flight], routes: Routes, patience: RetryPo
         flight.break_off(why)
         if elsewhere:
             route.stumble(HubUnavailable(f"{route.way.name} {why}"), 0, now, patience)
-        yield Retrying(file.path, f"{route.way.name} {why}; requested again", 0.0)
+        yield Retrying(
+            file.path, f"{route.way.name} {why}; preheat closed the connection to request the rest again", 0.0
+        )
 
 
 def absence(routes: Routes, flights: Sequence[Flight], patience: RetryPolicy, now: float) -> Away | None:

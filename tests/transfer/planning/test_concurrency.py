@@ -1,5 +1,6 @@
 """Laws of the ramp: it finds the number of connections that a line is worth, and stays within its bounds."""
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -96,6 +97,6 @@ def test_a_hub_that_refuses_more_is_asked_for_more_less_and_less_often() -> None
             ramp = ramp.at_most(3)
         ramp = ramp.step(3e6)
         assert ramp.count <= 12
-    pauses = [later - sooner for sooner, later in zip(trials, trials[1:], strict=False)]
+    pauses = [later - sooner for sooner, later in itertools.pairwise(trials)]
     assert pauses == sorted(pauses)
     assert len(trials) < 12
