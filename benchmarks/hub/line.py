@@ -97,7 +97,7 @@ class Line:
         return self
 
     def carried(self) -> int:
-        """Count the bytes that have passed the bottleneck, without the headers of Ethernet, IP and TCP; 0 without one."""
+        """Count the bytes that passed the bottleneck, without headers of Ethernet, IP and TCP; 0 without one."""
         if self._narrow is None:
             return 0
         said = _run(f"tc -n {self._hub} -s qdisc show dev veth0")
