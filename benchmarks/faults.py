@@ -54,6 +54,16 @@ def meet(case: Case, side: Side, repo: Repo, work: Path, *, loud: bool, tls: boo
     return told | {"words": words}
 
 
+def tiny(work: Path) -> Repo:
+    """Make the model that is asked for."""
+    folder = work / "model"
+    folder.mkdir()
+    (folder / WEIGHT).write_bytes(os.urandom(_SIZE))
+    (folder / SMALL).write_bytes(os.urandom(1_000).hex().encode())
+    (folder / "note.txt").write_text("hm\n")
+    return read_repo("acme/tiny", folder)
+
+
 def _hostile(repo: Repo) -> Repo:
     entry = replace(repo.entries[SMALL], path=HOSTILE)
     return replace(repo, entries=repo.entries | {HOSTILE: entry})
@@ -130,12 +140,7 @@ def main() -> None:
     cases = [case for case in CASES if not options.fault or any(words in case.words for words in options.fault)]
     work = Path(tempfile.mkdtemp(prefix="preheat-faults-"))
     try:
-        folder = work / "model"
-        folder.mkdir()
-        (folder / WEIGHT).write_bytes(os.urandom(_SIZE))
-        (folder / SMALL).write_bytes(os.urandom(1_000).hex().encode())
-        (folder / "note.txt").write_text("hm\n")
-        repo = read_repo("acme/tiny", folder)
+        repo = tiny(work)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             meetings = {
                 (case.words, side.name): pool.submit(meet, case, side, repo, work, loud=trial, tls=not options.plain)

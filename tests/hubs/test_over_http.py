@@ -173,9 +173,14 @@ def _multipart(request: Request, full: Answer) -> Answer:
     return Answer(206, headers, body)
 
 
+def _no_range(request: Request, full: Answer) -> Answer:
+    return Answer(416, {"Content-Length": "0"}) if full.status == 206 else full
+
+
 @pytest.mark.parametrize(
     "fault",
     [
+        pytest.param(_no_range, id="416"),
         pytest.param(_odd(Content_Range="bytes 0-8/9000000"), id="shifted"),
         pytest.param(_odd(Content_Range="bytes 10-18/8"), id="another-size"),
         pytest.param(_odd(Content_Range="nonsense"), id="nonsense"),
@@ -196,11 +201,18 @@ def test_a_file_whose_ranges_are_answered_oddly_is_read_whole(
     assert _read(theirs.open(snapshot, file, 10, 19)) == (model / file.path).read_bytes()[10:19]
 
 
+SHORTER = {"Content-Length": "0", "Content-Range": "bytes */5"}
+
+
 @pytest.mark.parametrize(
     ("fault", "kind", "words"),
     [
         (_packed, HubError, "compressed"),
-        (lambda request, full: Answer(416, {"Content-Length": "0"}), IntegrityError, "fewer"),
+        (
+            lambda request, full: Answer(416, {"Content-Length": "0", "Content-Range": "bytes */5"}),
+            IntegrityError,
+            "fewer",
+        ),
     ],
 )
 def test_bytes_of_another_place_or_form_are_refused(

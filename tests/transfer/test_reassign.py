@@ -40,7 +40,7 @@ def download(tmp_path: Path) -> Download:
 
 def flying(download: Download, route: Route, start: int, brought: int) -> Flight:
     """Return a flight of 20 MB that began a second before 1.0, and has brought so much."""
-    flight = Flight(download, route, start, start + 20_000_000, began=0.0)
+    flight = Flight(download, route, start, start + 20_000_000, began=0.0, answer_s=0.02 if brought else 0.0)
     flight.pledge(brought)
     flight.at += brought
     download.flights.add(flight)
@@ -102,5 +102,8 @@ def test_no_more_are_shed_than_are_too_many_and_only_slow_ones(download: Downloa
 def test_no_part_changes_hands_when_too_much_would_be_sent_in_vain(download: Download, route: Route) -> None:
     slow = flying(download, route, 0, 1_000_000)
     assert Moves(100_000).rescue([flying(download, route, 50_000_000, 9_000_000), slow], Routes(route), 1.0) is None
-    flights = [flying(download, route, n * 20_000_000, brought) for n, brought in enumerate((9_000_000, 10, 20, 30))]
+    flights = [
+        flying(download, route, n * 20_000_000, brought)
+        for n, brought in enumerate((9_000_000, 100_000, 200_000, 300_000))
+    ]
     assert Moves(100_000).shed(flights, route, 1.0) == []

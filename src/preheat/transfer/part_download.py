@@ -17,8 +17,10 @@ SILENT_S, _SILENT_BESIDE_OTHERS_S = 20.0, 10.0
 # The first byte may take 3 times as long as the slowest first byte of its route so far.
 _FIRST_BYTE_S, LEAST_PATIENCE_S, _TIMES_THE_SLOWEST = 15.0, 4.0, 3.0
 # Closing a connection wastes the bytes in flight. Their number is estimated as 2 round trips at its rate, plus the
-# socket buffers. A round trip includes the time in the line's queue.
-_ROUND_TRIPS_ON_THE_WAY, _KEPT_BY_ITS_ENDS = 2.0, 256 << 10
+# socket buffers, which hold no more than some seconds' bytes. A round trip includes the time in the line's queue.
+_ROUND_TRIPS_ON_THE_WAY, _KEPT_BY_ITS_ENDS, _KEPT_S = 2.0, 256 << 10, 4.0
+# A read returns when its buffer is full: until then, so many bytes may have arrived, and it may take so many seconds.
+_UNSEEN, _UNSEEN_S = 16 << 10, 5.0
 _SETTLED_S = 0.4  # TCP slow start: do not judge a flight's rate before
 _LAGS = 4.0  # a flight lags if it is this many times slower than usual
 _LAG_S = 0.3  # and needs longer than this for the rest
@@ -109,7 +111,8 @@ class Flight:
         Return the range given up; None if it does not pay: the part is new or almost done, the bottleneck is this
         machine, or more than `allowance` bytes in flight would be wasted.
         """
-        if now - self.began <= _SETTLED_S or self.left_s(now) <= _WORTH_S or self.prompt or self.at == self.start:
+        new_s = self.answer_s + _UNSEEN_S if self.at == self.start else _SETTLED_S
+        if not self.answer_s or now - self.began <= new_s or self.left_s(now) <= _WORTH_S or self.prompt:
             return None
         rate = self.rate(now)
         cut = split(self.at, self.stop, rate, other_rate or rate)
@@ -129,8 +132,10 @@ class Flight:
         The server does not know of `cut`: when this connection has reached it, the bytes behind it are in flight.
         `stop` is the end of the request, 0 for the flight's.
         """
-        ahead = int(self.rate(now) * max(self.answer_s, self.round_trip_s) * _ROUND_TRIPS_ON_THE_WAY)
-        return max(min(ahead + _KEPT_BY_ITS_ENDS, (stop or self.stop) - max(cut, self.at)), 0)
+        rate = self.rate(now)
+        ahead = int(rate * max(self.answer_s, self.round_trip_s) * _ROUND_TRIPS_ON_THE_WAY)
+        kept = min(_KEPT_BY_ITS_ENDS, int(rate * _KEPT_S))
+        return max(min(ahead + kept, (stop or self.stop) - max(cut, self.at)), 0)
 
     def stalled(self, now: float, *, elsewhere: bool = False) -> str:
         """Return why the connection counts as stalled, in words; empty if it does not.
@@ -159,8 +164,9 @@ class Flight:
         return slow and not self.prompt and self.left_s(now) > _LAG_S
 
     def rate(self, now: float) -> float:
-        """Return the average rate so far in bytes/s."""
-        return (self.at - self.start) / max(now - self.began, 0.001)
+        """Return the average rate so far in bytes/s; at most that until the first read of a response has ended."""
+        size = self.at - self.start or (_UNSEEN if self.answer_s else 0)
+        return size / max(now - self.began, 0.001)
 
     def left_s(self, now: float) -> float:
         """Return the estimated seconds for the rest of the part."""

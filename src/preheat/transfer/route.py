@@ -15,6 +15,7 @@ from preheat.transfer.planning.part_plan import part_size
 
 _FAR_S = 0.005  # round trip
 _PAUSE_S = 0.5  # pause after a hub refused one more connection, or closed one after few bytes
+_DRIP_S, _LEAST_RATE = 20.0, 256  # seconds; bytes/s of a whole route
 _TOO_MANY = 429  # requests in a time, in contrast to connections at a time
 WORTH_ASKING = 64 << 10  # a connection that breaks after fewer bytes counts as failed
 
@@ -47,6 +48,7 @@ class Route:
 
     - `active`: connections in use. `answers`: responses that have begun. `received`: bytes of all responses, of which
       `prompt` bytes were already in local buffers when they were read (this machine is the bottleneck).
+    - `window`: the start of the current period in which drips are looked for, and the bytes and responses until then.
     - `rate`: bytes/s of one connection. `answer_s`: its usual time to first byte, `round_trip_s` the shortest and
       `slowest_answer_s` the longest so far.
     - `beside`: connections in use when the hub last refused one more; 0 if it has not, or since it was learned from.
@@ -72,6 +74,7 @@ class Route:
     failed_at: float = 0.0
     beside: int = 0
     refused_at: float = 0.0
+    window: tuple[float, int] = (0.0, 0)
     rests_until: float = 0.0
     first_far: int = 0
     whole_only: set[Digest] = field(default_factory=set)
@@ -160,6 +163,21 @@ class Route:
         elif self.failures >= patience.attempts or error.silent:
             self.left = error.message
         return self._rest(wait_s, now)
+
+    def drips(self, heard: float, now: float) -> str:
+        """Return in words that its connections together receive next to nothing, but are not silent; else empty.
+
+        `heard`: when a response last brought any bytes. Call it all the time while the route has connections.
+        """
+        began, before = self.window
+        # A small file takes as long as its response: each response counts as a large file's bytes.
+        sum_now = self.received + WORTH_ASKING * self.answers
+        if not self.active or not began or now - began >= _DRIP_S:
+            self.window = (now, sum_now)
+        size = sum_now - before
+        if not began or now - began < _DRIP_S or now - heard > _DRIP_S / 3 or size >= _LEAST_RATE * (now - began):
+            return ""
+        return f"sent next to nothing in {now - began:.0f} s"
 
     def left_s(self, patience: RetryPolicy, now: float) -> float:
         """Return for how many more seconds it may be unreachable before it is given up."""

@@ -19,7 +19,7 @@ from preheat.transfer.planning.part_plan import LARGEST, SMALLEST, carve
 from preheat.transfer.reassign import Handed, Moves
 from preheat.transfer.route import WORTH_ASKING, Measured, Route
 from preheat.transfer.route_set import Routes
-from preheat.transfer.setbacks import forget_wrong, give_up_stalled, take_in
+from preheat.transfer.setbacks import forget_wrong, give_up_stalled, leave_dripping, take_in
 from preheat.transfer.suspects import ask_again
 
 LOOK_AGAIN_S = 0.25
@@ -152,10 +152,13 @@ class Scheduler:
             self.routes.awaited -= 1
             if route is not None:
                 self.routes.append(route)
-            for download in self._downloads:
-                if self.error is None and not self.stopping and self.routes.hopeless(download.partial.file.digest):
-                    self.fail(self.routes.why(download.partial.file))
+            self._fail_the_hopeless()
             self.changed.notify_all()
+
+    def _fail_the_hopeless(self) -> None:
+        for download in self._downloads:
+            if self.error is None and not self.stopping and self.routes.hopeless(download.partial.file.digest):
+                self.fail(self.routes.why(download.partial.file))
 
     def open_partials(self) -> list[Download]:
         """List the files that are being downloaded."""
@@ -167,6 +170,8 @@ class Scheduler:
         with self.changed:
             for event in give_up_stalled(self.flights(), self.routes, self._patience, now):
                 self._on_event(event)
+            if leave_dripping(self.flights(), self.routes, now):
+                self._fail_the_hopeless()
 
     def steer(self, route: Route, said: Measured | None, now: float) -> None:
         """Adjust a route's number of connections to the rate `said`; close the slowest if there are too many."""
@@ -178,9 +183,9 @@ class Scheduler:
 
     def _next(self, ready: Sequence[Route], now: float, *, has_room: bool) -> Flight | Download | None:
         """Choose the next work, for a route of `ready` (room for one more connection) or without a connection."""
-        handed = self._rescue(now)
+        handed = self._moves.rescue(self.flights(), self.routes, now)
         if handed is not None:
-            return handed
+            return self._relieve(handed, now)
         # Fewest connections first: files that are downloaded in parallel are also hashed in parallel.
         waiting = sorted((one for one in self._downloads if one.gaps), key=lambda one: len(one.flights))
         askable = self.routes.askable(ready, now)
@@ -221,18 +226,12 @@ class Scheduler:
         route.active += 1
         return flight
 
-    def _rescue(self, now: float) -> Flight | None:
-        handed = self._moves.rescue(self.flights(), self.routes, now)
-        if handed is None:
-            return None
-        flight = self._relieve(handed, now)
+    def _relieve(self, handed: Handed, now: float) -> Flight:
+        self._leave(handed.giver, handed.rest)
+        flight = self._fly(handed.taker, handed.giver.download, handed.rest, now)
         # Allow more time before the next rescue, or equally slow connections would pass the part on forever.
         flight.settled_s = 2 * handed.giver.settled_s
         return flight
-
-    def _relieve(self, handed: Handed, now: float) -> Flight:
-        self._leave(handed.giver, handed.rest)
-        return self._fly(handed.taker, handed.giver.download, handed.rest, now)
 
     def _leave(self, flight: Flight, rest: ByteRange) -> None:
         """Drop a flight that has no bytes left to download, even if its thread cannot be interrupted."""

@@ -34,6 +34,23 @@ def give_up_stalled(flights: Iterable[Flight], routes: Routes, patience: RetryPo
         )
 
 
+def leave_dripping(flights: Sequence[Flight], routes: Routes, now: float) -> bool:
+    """Give up each route whose connections together receive next to nothing; return whether there was one."""
+    dripping = []
+    for route in routes:
+        heard = max((now - one.still_s(now) for one in flights if one.route is route and one.answer_s), default=0.0)
+        if not route.left and (why := route.drips(heard, now)):
+            dripping.append((route, why))
+    for route, why in dripping:
+        message = f"{route.way.name} {why}"
+        route.left = message
+        route.error = HubUnavailable(message, hint="try another --endpoint, or pull again later to resume")
+        for flight in flights:
+            if flight.route is route:
+                flight.break_off(why)
+    return bool(dripping)
+
+
 def absence(routes: Routes, flights: Sequence[Flight], patience: RetryPolicy, now: float) -> Away | None:
     """Return an Away event if all routes have failed or gone silent; else None."""
     asked = [route for route in routes if not route.left]
