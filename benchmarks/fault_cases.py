@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from benchmarks.hub import faulty
 from benchmarks.hub import odd_answers as odd
+from benchmarks.hub.answers import Said
 from benchmarks.hub.faulty import Delivery, Fault
 
 WEIGHT, SMALL, HOSTILE = "model.safetensors", "config.json", "../../../escaped.json"
@@ -125,7 +126,7 @@ _LISTINGS = (
 
 def _refuses_ranges(delivery: Delivery) -> None:
     if "range" in delivery.asked.headers:
-        return delivery.send(faulty.Said(416, {"Content-Length": "0"}), b"")
+        return delivery.send(Said(416, {"Content-Length": "0"}), b"")
     return delivery.honest()
 
 

@@ -3,29 +3,27 @@
 `make bench-faults` runs the same cases for all clients, and writes docs/faults.md.
 """
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-
 from benchmarks import faults, sides
 from benchmarks.fault_cases import CASES
 from benchmarks.hub.repo import Repo
 
 AT_ONCE = 24
 # preheat waits longer for a hub that is away if it is not told otherwise: docs/cli.md.
-WORDS = ("--patience", "15s", "--read-timeout", "20s")
+WORDS = ("--patience", "20s", "--read-timeout", "10s")
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, Any]]]:
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """What came of every case; many at a time, since most of them wait."""
     work = tmp_path_factory.mktemp("faults")
     repo = faults.tiny(work)
-    yield dict(zip((case.words for case in CASES), all_outcomes(repo, work), strict=True))
+    return dict(zip((case.words for case in CASES), all_outcomes(repo, work), strict=True))
 
 
 def all_outcomes(repo: Repo, work: Path) -> list[dict[str, Any]]:

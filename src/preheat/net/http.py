@@ -17,6 +17,7 @@ from preheat import __version__
 from preheat.core.errors import HubError, HubUnavailable, UsageError
 from preheat.net.address_fence import Fence
 from preheat.net.happy_eyeballs import Race
+from preheat.net.interim_responses import FinalResponse
 from preheat.net.interruptible_sockets import Waits, tls_context
 from preheat.net.network_errors import host_of, refused_by_proxy, trouble
 from preheat.net.proxies import Proxy, choose
@@ -239,6 +240,8 @@ def _pool_classes(race: Race, fence: Fence | None) -> dict[str, type[HTTPConnect
     """Return pool classes whose connections have interruptible reads and are checked by the fence once established."""
 
     class Plain(HTTPConnection):
+        response_class = FinalResponse
+
         def _new_conn(self) -> socket.socket:
             timeout_s = self.timeout if isinstance(self.timeout, int | float) else None
             try:
