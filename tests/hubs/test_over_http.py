@@ -1,6 +1,7 @@
 """Hubs over HTTP, with servers that lead astray: the token goes to the endpoint alone, and no trick is believed."""
 
 import gzip
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -286,3 +287,13 @@ def test_an_empty_file_at_an_address_has_no_bytes(hub: FlakyHub, transport: Tran
     snapshot = Url(transport).resolve(Ref.parse(f"{hub.url}/acme/tiny/resolve/main/empty.txt#sha256={empty}"))
     assert snapshot.files == (File("empty.txt", 0, sha256(empty)),)
     assert _read(Url(transport).open(snapshot, snapshot.files[0], 0, 0)) == b""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tcp_info")
+def test_a_reader_knows_its_connections_round_trip(asked: tuple[Hub, Ref]) -> None:
+    theirs, ref = asked
+    snapshot = theirs.resolve(ref)
+    reader = theirs.open(snapshot, _file(snapshot), 0, 100_000)
+    assert reader.readinto(memoryview(bytearray(100_000))) > 0
+    assert 0 < reader.round_trip_s < 60
+    reader.close()

@@ -107,6 +107,7 @@ class _Empty:
     """A reader of an empty range, without a request."""
 
     prompt = True
+    round_trip_s = 0.0
 
     def readinto(self, buffer: memoryview, /) -> int:  # noqa: ARG002 - see Reader
         """See Reader."""
@@ -131,6 +132,11 @@ class _Bounded:
     def prompt(self) -> bool:
         """See Reader."""
         return self._stream.prompt
+
+    @property
+    def round_trip_s(self) -> float:
+        """See Reader."""
+        return self._stream.round_trip_s
 
     def readinto(self, buffer: memoryview) -> int:
         """See Reader."""
