@@ -1,6 +1,7 @@
 """Faults: what each client does with each fault of a hub; writes results/faults.json and docs/faults.md.
 
 python -m benchmarks.faults                                  all of them, at most ten at a time
+python -m benchmarks.faults --side preheat --keep            one client; what is known of the others is kept
 python -m benchmarks.faults --fault 'cut once' --side preheat     a trial, which writes nothing
 python -m benchmarks.faults --plain                          over HTTP, which writes nothing either
 """
@@ -125,6 +126,7 @@ def main() -> None:
     form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     form.add_argument("--fault", action="append", default=[], metavar="WORDS", help="only those with these words")
     form.add_argument("--side", action="append", default=[], metavar="NAME", help="only those with this name in theirs")
+    form.add_argument("--keep", action="store_true", help="write what came of a trial, beside what is known")
     form.add_argument("--plain", action="store_true", help="over HTTP, not HTTPS")
     options = form.parse_args()
     here, absent = sides.gather(
@@ -135,7 +137,7 @@ def main() -> None:
         sides.aria2,
         sides.curl,
     )
-    trial = bool(options.fault or options.side or options.plain)
+    trial = bool(options.fault or options.side or options.plain) and not options.keep
     clients = [side for side in here if not options.side or any(name in side.name for name in options.side)]
     cases = [case for case in CASES if not options.fault or any(words in case.words for words in options.fault)]
     work = Path(tempfile.mkdtemp(prefix="preheat-faults-"))
@@ -156,7 +158,12 @@ def main() -> None:
             "patience_s": _PATIENCE_S,
             "absent": absent,
             "sides": [
-                {"name": side.name, "version": side.version, "command": side.say(Errand("HUB", repo, work / "into"))}
+                {
+                    "name": side.name,
+                    "version": side.version,
+                    "command": side.say(Errand("HUB", repo, work / "into")),
+                    "date": str(describe(work)["date"]),
+                }
                 for side in clients
             ],
             "outcomes": outcomes,
@@ -165,8 +172,31 @@ def main() -> None:
         shutil.rmtree(work, ignore_errors=True)
     if not trial:
         _RESULTS.parent.mkdir(exist_ok=True)
+        if options.keep and _RESULTS.exists():
+            told = _beside(json.loads(_RESULTS.read_text()), told)
         _RESULTS.write_text(json.dumps(told, indent=1) + "\n")
         _DOCUMENT.write_text(document(told))
+
+
+def _count(told: dict[str, Any]) -> str:
+    """Say how many of the faults each client got right."""
+    rights = [
+        f"{side['name']} {sum(came[side['name']]['words'].startswith('right') for came in ran)} of {len(ran)}"
+        for side in told["sides"]
+        for ran in [[came for came in told["outcomes"].values() if side["name"] in came]]
+    ]
+    return f"Right: {', '.join(rights)}."
+
+
+def _beside(known: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+    """Add what came now to what is known of other clients and faults."""
+    new = {side["name"] for side in told["sides"]}
+    there = {side["name"]: side for side in known["sides"]} | {side["name"]: side for side in told["sides"]}
+    outcomes = {
+        case.words: known["outcomes"].get(case.words, {}) | told["outcomes"].get(case.words, {}) for case in CASES
+    }
+    order = [*(name for name in ("preheat",) if name in new), *(name for name in there if name != "preheat")]
+    return told | {"sides": [there[name] for name in order], "outcomes": outcomes}
 
 
 def document(told: dict[str, Any]) -> str:
@@ -176,7 +206,10 @@ def document(told: dict[str, Any]) -> str:
     for fault, outcomes in told["outcomes"].items():
         cells = [outcomes[name]["words"] if name in outcomes else "–" for name in names]
         rows.append(f"| {fault} | {' | '.join(cells)} |")
-    versions = [f"- {side['name']} {side['version']}: `{side['command']}`" for side in told["sides"]]
+    versions = [
+        f"- {side['name']} {side['version']}, {side.get('date', '2026-11-23')}: `{side['command']}`"
+        for side in told["sides"]
+    ]
     machine = told["machine"]
     return "\n".join(
         [
@@ -187,7 +220,8 @@ def document(told: dict[str, Any]) -> str:
             "it comes, no setting changed. *Right*: all files are there, with the right bytes, and it said so.",
             f"*Fails*: it said so itself. *No end*: it was stopped after {told['patience_s']:.0f} s. *Leaves*: room",
             "taken on the disk by what is no right file; a client that resumes may go on from it. aria2c and curl list",
-            "no repositories, so they cannot be led astray by a file's name.",
+            "no repositories, so they cannot be led astray by a file's name. *Waits*: it was stopped while it counted down",
+            f"to its end, which `--patience` sets. –: not run. {_count(told)}",
             "",
             *rows,
             "",
