@@ -100,7 +100,7 @@ class SimulatedFetch:
         self._open: list[_Connection] = []
         self._queue: deque[tuple[_Connection, int]] = deque()
         self._queued = 0
-        self._kept = 0
+        self._kept: list[float] = []
 
     def run(self, tick_s: float) -> Outcome:
         """Fetch all; return what came of it."""
@@ -138,13 +138,13 @@ class SimulatedFetch:
     def _request(self, flight: Flight, now: float) -> None:
         traits, delay_s = self._traits, self._queued / self._traits.rate
         trips = 1 if self._kept else 1 + _HANDSHAKES
-        self._kept = max(self._kept - 1, 0)
+        window = self._kept.pop() if self._kept else _FIRST_WINDOW
         wire = self._wires.pop() if self._wires else Interrupt()
         flight.bind(wire)
         wire.heard = now
         # All that the server sends waits in the line's queue, handshakes too.
         opens_at = now + trips * traits.round_trip_s + (trips - 1) * delay_s + traits.late_s
-        self._open.append(_Connection(flight, flight.stop, opens_at, wire))
+        self._open.append(_Connection(flight, flight.stop, opens_at, wire, window=window))
         self.outcome.requests += 1
 
     def _deliver(self, now: float, tick_s: float) -> None:
@@ -179,7 +179,8 @@ class SimulatedFetch:
         flight = connection.flight
         self._open.remove(connection)
         connection.closed = True
-        self._kept += connection.sent >= connection.asked - flight.start and not flight.given_up
+        if connection.sent >= connection.asked - flight.start and not flight.given_up:
+            self._kept.append(connection.window)
         flight.unbind()
         self._wires.append(connection.interrupt)
         with self._board.changed:

@@ -11,6 +11,7 @@ from preheat.transfer.planning.part_plan import SMALLEST, split, urgent
 from preheat.transfer.route import Route
 
 _WORTH_S = 3.0
+_TRIPS_TO_START = 6.0  # round trips until a new connection has its first bytes and some speed
 # A connection is given up when it receives nothing for so long in the middle of a response; earlier if other
 # connections of the same route do receive bytes.
 SILENT_S, _SILENT_BESIDE_OTHERS_S = 20.0, 10.0
@@ -112,7 +113,8 @@ class Flight:
         machine, or more than `allowance` bytes in flight would be wasted.
         """
         new_s = self.answer_s + _UNSEEN_S if self.at == self.start else _SETTLED_S
-        if not self.answer_s or now - self.began <= new_s or self.left_s(now) <= _WORTH_S or self.prompt:
+        worth_s = max(_WORTH_S, _TRIPS_TO_START * max(self.round_trip_s, self.route.round_trip_s))
+        if not self.answer_s or now - self.began <= new_s or self.left_s(now) <= worth_s or self.prompt:
             return None
         rate = self.rate(now)
         cut = split(self.at, self.stop, rate, other_rate or rate)
@@ -132,7 +134,8 @@ class Flight:
         The server does not know of `cut`: when this connection has reached it, the bytes behind it are in flight.
         `stop` is the end of the request, 0 for the flight's.
         """
-        rate = self.rate(now)
+        # Since its first byte: the wait for that says nothing of what is in flight now.
+        rate = self.rate(now) * (now - self.began) / max(now - self.began - self.answer_s, 0.1)
         ahead = int(rate * max(self.answer_s, self.round_trip_s) * _ROUND_TRIPS_ON_THE_WAY)
         kept = min(_KEPT_BY_ITS_ENDS, int(rate * _KEPT_S))
         return max(min(ahead + kept, (stop or self.stop) - max(cut, self.at)), 0)
