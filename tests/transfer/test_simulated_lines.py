@@ -43,6 +43,10 @@ def obeys(ground: Ground, traits: LineTraits, files: list[File], ideal_s: float)
     size = sum(file.size for file in files)
     came = SimulatedFetch(traits.at(size / ideal_s), ground.library, files, ground.wires).run(max(ideal_s / 60, 0.05))
     assert came.carried <= WASTE * size, came
+    # No line is so odd that a fetch needs several times as long as its bytes, its delays and a few connections' caps.
+    assert (
+        came.seconds <= 2.5 * max(ideal_s, size / (4 * traits.cap)) + 30 * traits.round_trip_s + 4 * traits.late_s + 15
+    )
     # One tick may pass between two requests, and while a file is opened or sealed.
     assert came.idle <= 2, came
     assert not came.events, came.events
@@ -62,6 +66,8 @@ SECONDS = st.floats(0.5, 30.0)
 
 # 50 Mbit/s, 200 ms: each of 192 new connections took the end of another's part; 2.4 times the bytes.
 @example(LineTraits(round_trip_s=0.2, queue_s=1.5), [FILES[-1]], 13.0)
+# 8 Mbit/s, 6 s of buffer: more was in flight than the average rate of a new response told.
+@example(LineTraits(queue_s=6.0), [FILES[2]], 24.0)
 @given(LINES, SOME_FILES, SECONDS)
 @settings(max_examples=FEW, derandomize=True)
 def test_no_byte_is_sent_twice_and_the_line_is_never_idle(
