@@ -47,6 +47,7 @@ def _part(cells: list[dict[str, Any]]) -> list[str]:
     rows = [f"| line | floor | {' | '.join(names)} | preheat, of the best peer |", f"|---|{'---:|' * (len(names) + 2)}"]
     rows += [_row(cell, names) for cell in cells]
     versions = [f"- {side['name']} {side['version']}: `{side['command']}`" for side in cells[0]["sides"]]
+    loads = [run["load"] for cell in cells for side in cell["sides"] for run in side["runs"]]
     machine, dates = cells[0]["machine"], sorted(cell["machine"]["date"] for cell in cells)
     return [
         "## Lines",
@@ -60,7 +61,7 @@ def _part(cells: list[dict[str, Any]]) -> list[str]:
         *versions,
         "",
         f"<sub>{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}; "
-        f"{dates[0]} to {dates[-1]}.</sub>",
+        f"{dates[0]} to {dates[-1]}; load average {min(loads)} to {max(loads)}.</sub>",
         "",
     ]
 
