@@ -22,6 +22,8 @@ _FIRST_BYTE_S, LEAST_PATIENCE_S, _TIMES_THE_SLOWEST = 15.0, 4.0, 3.0
 _ROUND_TRIPS_ON_THE_WAY, _KEPT_BY_ITS_ENDS, _KEPT_S = 2.0, 256 << 10, 4.0
 # A read returns when its buffer is full: until then, so many bytes may have arrived, and it may take so many seconds.
 _UNSEEN, _UNSEEN_S = 16 << 10, 5.0
+# After so many seconds and round trips without a byte, little can be in flight.
+_DRY_S, _DRY_TRIPS, _KEPT_OF_THE_DRY = 4.0, 6.0, 64 << 10
 _SETTLED_S = 0.4  # TCP slow start: do not judge a flight's rate before
 _LAGS = 4.0  # a flight lags if it is this many times slower than usual
 _LAG_S = 0.3  # and needs longer than this for the rest
@@ -114,7 +116,7 @@ class Flight:
         """
         new_s = self.answer_s + _UNSEEN_S if self.at == self.start else _SETTLED_S
         worth_s = max(_WORTH_S, _TRIPS_TO_START * max(self.round_trip_s, self.route.round_trip_s))
-        if not self.answer_s or now - self.began <= new_s or self.left_s(now) <= worth_s or self.prompt:
+        if not self.answer_s or now - self.began <= new_s or self.left_s(now) <= worth_s or self._waits_for_us(now):
             return None
         rate = self.rate(now)
         cut = split(self.at, self.stop, rate, other_rate or rate)
@@ -128,6 +130,10 @@ class Flight:
         rest = self.give_up(cut)
         return rest if rest.start < rest.stop else None
 
+    def _waits_for_us(self, now: float) -> bool:
+        """Whether this machine is the bottleneck: bytes were there when they were read, and not long ago."""
+        return self.prompt and self.still_s(now) < _DRY_S
+
     def on_the_way(self, now: float, cut: int, stop: int = 0) -> int:
         """Return how many bytes from `cut` to `stop` are sent in vain if another connection requests them.
 
@@ -138,6 +144,9 @@ class Flight:
         rate = self.rate(now) * (now - self.began) / max(now - self.began - self.answer_s, 0.1)
         ahead = int(rate * max(self.answer_s, self.round_trip_s) * _ROUND_TRIPS_ON_THE_WAY)
         kept = min(_KEPT_BY_ITS_ENDS, int(rate * _KEPT_S))
+        if self.still_s(now) > max(_DRY_S, _DRY_TRIPS * max(self.answer_s, self.round_trip_s)):
+            # What was in flight would have arrived.
+            ahead, kept = 0, min(kept, _KEPT_OF_THE_DRY)
         return max(min(ahead + kept, (stop or self.stop) - max(cut, self.at)), 0)
 
     def stalled(self, now: float, *, elsewhere: bool = False) -> str:
