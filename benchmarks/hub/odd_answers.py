@@ -108,10 +108,10 @@ def chunked(delivery: Delivery) -> None:
 
 
 def endless(delivery: Delivery) -> None:
-    """Send zeros without end and without a length, at 4 MB/s."""
+    """Send zeros without end and without a length, at 20 MB/s."""
     with_headers(Content_Length=None, Connection="close")(delivery)
     while not delivery.hub.closing.wait(0.05):
-        delivery.raw(bytes(200_000))
+        delivery.raw(bytes(1_000_000))
     raise HangUp
 
 
