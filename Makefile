@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python
 
-.PHONY: help setup lock-dev check format test test-fast test-slow coverage wheel site release ci demo bench-pull bench-pull-slow bench-faults bench-lines bench-views bench-library bench-mirror bench-build guard bench-guard bench-trace clean bench-prove bench-ways docs-reports
+.PHONY: help setup lock-dev translations check format test test-fast test-slow coverage wheel site release ci demo bench-pull bench-pull-slow bench-faults bench-lines bench-views bench-library bench-mirror bench-build guard bench-guard bench-start bench-trace clean bench-prove bench-ways docs-reports
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -21,6 +21,13 @@ lock-dev: setup ## pin what developers need anew, with hashes, in requirements-d
 	  --no-header --no-emit-index-url --all-extras --group dev --output-file requirements-dev.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
 	  --no-header --no-emit-index-url --group docs --output-file requirements-docs.txt
+
+translations: setup ## put new messages into the catalogues in src/preheat/locale, and compile them
+	@mkdir -p build
+	$(BIN)/pybabel --quiet extract --mapping pyproject.toml --no-location --sort-output --output build/preheat.pot src
+	$(BIN)/pybabel --quiet update --domain preheat --input-file build/preheat.pot --output-dir src/preheat/locale \
+	  --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date
+	$(BIN)/pybabel --quiet compile --domain preheat --directory src/preheat/locale
 
 check: setup ## format, lint, strict types, import contracts
 	$(BIN)/ruff format --check .
@@ -109,6 +116,9 @@ guard: setup ## the guard as one file for any Python from 3.8 on: dist/guard.pyz
 bench-guard: setup ## what the guard costs and gains; VENV=PYTHON that has torch, transformers and gradio, root for a slow disk
 	$(RUN) -m benchmarks.bench_guard $(if $(VENV),--venv $(VENV))
 	$(RUN) docs/draw_guard.py
+
+bench-start: setup ## what `run` costs before the app runs, with 12 to 30,000 files in its view; 3 minutes
+	$(RUN) -m benchmarks.bench_start
 
 bench-trace: setup ## what tracing costs a start of the demo's page, which make demo has made; 3 minutes
 	$(RUN) -m benchmarks.bench_trace

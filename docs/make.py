@@ -12,7 +12,7 @@ from tree import architecture, modules
 from preheat.cli.parser import parser
 from preheat.config import VARIABLES
 from preheat.core import errors
-from preheat.proof.report.schema import schema
+from preheat.proof.report.json_figures import schema
 from preheat.recipes.offline_env import KNOWN, SWITCHES
 
 HERE = Path(__file__).resolve().parent

@@ -55,5 +55,10 @@ hypothesis.settings.load_profile("untimed")
 
 
 def pytest_configure() -> None:
-    """Take Ctrl-C again where the tests were started in the background, which has it ignored, in every child too."""
+    """Let every child take Ctrl-C, and a reload, where the tests were started in the background or by nohup.
+
+    A signal that is ignored stays ignored in children; one with a handler has its default action there.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)

@@ -52,10 +52,6 @@ class Line:
         for end in ends:
             _hang_up(end)
 
-    def restore_after(self, seconds: float) -> None:
-        """Take connections again so much later."""
-        threading.Timer(seconds, self.restore).start()
-
     def freeze(self) -> None:
         """Pass nothing on and answer nobody, as a line whose packets are lost."""
         self._flows.clear()

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
+from preheat.core.cache_variables import hf_home
 from preheat.core.errors import UsageError
 
 HUGGING_FACE_ENDPOINT = "https://huggingface.co"
@@ -70,6 +69,8 @@ def read_config(environ: Mapping[str, str] | None = None) -> Config:
     From disk, this reads only Hugging Face's token file, and checks whether CA files exist. Raise UsageError for a
     token with invalid characters.
     """
+    import platformdirs  # takes longer to import than the rest of the API
+
     env = os.environ if environ is None else environ
     # For requests, the value can also be a folder; preheat ignores folders.
     others = (env[name] for name in CA_FILES[1:] if Path(env.get(name) or "/").is_file())
@@ -117,6 +118,8 @@ def _home(env: Mapping[str, str]) -> Path | None:
 def _library(env: Mapping[str, str], home: Path | None) -> Path | None:
     if env.get("PREHEAT_LIBRARY"):
         return Path(env["PREHEAT_LIBRARY"])
+    import platformdirs
+
     return platformdirs.user_data_path("preheat") / "library" if home or env.get("XDG_DATA_HOME") else None
 
 
@@ -155,10 +158,8 @@ def _checked(token: str, what: str, hint: str) -> str:
 
 def _token_file(env: Mapping[str, str], home: Path | None) -> str:
     """Read the token that `hf auth login` stores: huggingface_hub/constants.py, HF_TOKEN_PATH."""
-    caches = [folder / "huggingface" for folder in _below(env, "XDG_CACHE_HOME", home, ".cache")]
-    places = [Path(env["HF_HOME"])] if env.get("HF_HOME") else caches
-    files = [Path(env["HF_TOKEN_PATH"])] if env.get("HF_TOKEN_PATH") else [place / "token" for place in places]
+    file = env.get("HF_TOKEN_PATH") or hf_home(env, home or Path("/nonexistent")) / "token"
     try:
-        return files[0].read_text(encoding="utf-8") if files else ""
+        return Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return ""

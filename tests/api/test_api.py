@@ -2,13 +2,16 @@
 
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from preheat import api
+from preheat.api.mirroring import MirrorTerms
 from preheat.core.errors import LibraryError, NotPreloaded, UsageError
-from preheat.core.events import Event
+from preheat.core.events import Event, Noted
 from tests.authority import authority
 from tests.flaky_hub import FlakyHub
 
@@ -24,10 +27,10 @@ def session(tmp_path: Path, hub: FlakyHub, monkeypatch: pytest.MonkeyPatch) -> a
 def test_what_is_pulled_is_listed_placed_verified_and_removed(
     session: api.Session, model: Path, tmp_path: Path
 ) -> None:
-    ahead = api.look_ahead(MODEL, session=session)
-    assert [one.missing > 0 and one.fits for one in ahead] == [True]
+    ahead = api.plan_pull(MODEL, session=session)
+    assert ahead.fits
     pulls = api.pull(MODEL, session=session)
-    assert pulls.size >= pulls.fetched == ahead[0].missing
+    assert pulls.size >= pulls.fetched == ahead.missing > 0
     assert pulls.received > pulls.fetched
     again = api.pull(MODEL, views={"flat": tmp_path / "placed"}, session=session)
     assert again.fetched == 0
@@ -37,7 +40,7 @@ def test_what_is_pulled_is_listed_placed_verified_and_removed(
     environ = api.view("hf-cache", tmp_path / "cache", MODEL, session=session)
     assert environ["HF_HUB_CACHE"] == str(tmp_path / "cache")
     assert api.verify(MODEL, session=session).rotten == ()
-    assert api.remove(MODEL, dry_run=True, session=session).versions
+    assert api.plan_remove(MODEL, session=session).versions
     assert len(api.ls(session=session).versions) == 1
     assert api.remove(MODEL, session=session).versions == (version.ref,)
     assert not api.ls(session=session).versions
@@ -79,19 +82,73 @@ ref = "{MODEL}"
 
 def test_a_mirror_serves_what_was_pulled_to_another_library(session: api.Session, tmp_path: Path) -> None:
     api.pull(MODEL, session=session)
-    server = api.mirror(session=session)
-    server.start()
-    try:
-        other = api.Session(api.Settings(library=tmp_path / "other", endpoints=(f"hf={server.url}",)))
+    with api.mirror(session=session) as running:
+        other = api.Session(api.Settings(library=tmp_path / "other", endpoints=(f"hf={running.url}",)))
         assert api.pull(MODEL, session=other).fetched > 0
-    finally:
-        server.stop(0.0)
+
+
+def test_a_mirror_reloads_logs_and_reports_what_happens(session: api.Session, tmp_path: Path) -> None:
+    told: list[Event] = []
+    session.on_event = told.append
+    (tmp_path / "tokens").write_text("a-first-token\n")
+    (tmp_path / "voice").mkdir()
+    (tmp_path / "voice/voice.bin").write_bytes(b"voice")
+    log = tmp_path / "access.log"
+    folders = {"me/voice": tmp_path / "voice"}
+    terms = MirrorTerms(folders=folders, token_file=tmp_path / "tokens", access_log=str(log))
+    with api.mirror(terms=terms, session=session) as running:
+        url = f"{running.url}/me/voice/resolve/main/voice.bin"
+        assert [fetched(url, token) for token in ("a-first-token", "another-token")] == [200, 401]
+        (tmp_path / "tokens").write_text("another-token\n")
+        log.rename(tmp_path / "rotated.log")
+        running.reload()
+        assert [fetched(url, token) for token in ("a-first-token", "another-token")] == [401, 200]
+        (tmp_path / "tokens").unlink()
+        running.reload()
+        assert fetched(url, "another-token") == 200
+    said = [event.said for event in told if isinstance(event, Noted) and event.what == "reload"]
+    assert [words.partition(" ")[0] for words in said] == ["tokens,", "failed,"]
+    assert [len(path.read_text().splitlines()) for path in (tmp_path / "rotated.log", log)] == [2, 3]
+
+
+def fetched(url: str, token: str) -> int:
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_a_mirror_without_patience_answers_while_upstream_is_away(tmp_path: Path) -> None:
+    settings = api.Settings(library=tmp_path / "library", connect_s=0.5, read_s=0.5, patience_s=0.0)
+    terms = MirrorTerms(upstreams=("hf=http://127.0.0.1:9",))
+    with api.mirror(terms=terms, session=api.Session(settings)) as running:
+        assert fetched(f"{running.url}/acme/tiny/resolve/main/config.json", "") in (502, 503, 504)
 
 
 def test_a_cache_is_adopted_without_a_download(session: api.Session, model: Path, tmp_path: Path) -> None:
     mine = api.Session(api.Settings(library=tmp_path / "mine"))
     done = api.adopt(model, ref=MODEL, copy=True, session=mine)
     assert (done.versions, done.left_out) == (1, 0)
+
+
+def test_plans_are_carried_out_and_checked_again(session: api.Session, model: Path, tmp_path: Path) -> None:
+    plan = api.plan_pull(MODEL, views={"flat": tmp_path / "placed"}, session=session)
+    assert not (tmp_path / "library").exists()
+    assert api.execute(plan, session=session).fetched == plan.missing
+    assert (tmp_path / "placed/config.json").exists()
+    assert api.execute(plan, session=session).fetched == 0, "it was carried out before"
+    removal = api.plan_remove(MODEL, session=session)
+    assert removal.size + sum(one.size for one in removal.kept_by) >= plan.missing
+    session.library.pins.add(removal.snapshots[0])
+    with pytest.raises(LibraryError, match="is pinned"):
+        api.execute(removal, session=session)
+    session.library.pins.remove(removal.snapshots[0])
+    assert api.execute(removal, session=session).size == removal.size
+    cache = api.plan_adopt(model, ref=MODEL, copy=True, session=session)
+    assert 0 < api.execute(cache, session=session).copied <= cache.disk.needed == cache.to_read
 
 
 def test_what_is_invalid_is_said_before_anything_is_done(tmp_path: Path) -> None:
@@ -105,7 +162,11 @@ def test_what_is_invalid_is_said_before_anything_is_done(tmp_path: Path) -> None
 def test_importing_it_loads_nothing_that_only_some_verbs_need() -> None:
     code = "import sys; import preheat.api; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert [name for name in ("urllib3", "ssl", "msgspec", "rich", "tomlkit", "h11") if name in loaded] == []
+    assert [
+        name
+        for name in ("urllib3", "ssl", "msgspec", "rich", "tomlkit", "h11", "jinja2", "platformdirs", "tempfile")
+        if name in loaded
+    ] == []
 
 
 def test_an_app_is_traced_into_a_recipe_of_what_it_reads(

@@ -37,8 +37,8 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(tmp_path: Path, hub: 
     assert (tmp_path / "hf-cache/models--openai--whisper-tiny.en/refs/main").is_file()
 
 
-def test_the_first_lines_of_the_document_run(tmp_path: Path, hub: FlakyHub) -> None:
-    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "docs/api.md").read_text(), re.DOTALL)
+def test_the_examples_of_the_document_run(tmp_path: Path, hub: FlakyHub) -> None:
+    code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs/api.md").read_text(), re.DOTALL))
     done = ran([sys.executable, "-c", code], tmp_path, hub)
     assert done.returncode == 0, done.stderr
     assert "9.0 MB downloaded" in done.stdout
@@ -55,3 +55,16 @@ def test_a_ci_job_is_told_of_a_missing_lock_and_of_what_is_ready(tmp_path: Path,
     done = ran(script, tmp_path, hub)
     assert done.returncode == 0, done.stderr
     assert "preheat.toml: 12.0 MB ready" in done.stdout
+
+
+def test_a_command_runs_behind_a_mirror(tmp_path: Path, hub: FlakyHub) -> None:
+    client = f"""
+import os, urllib.request
+with urllib.request.urlopen(os.environ["HF_ENDPOINT"] + "/{MODEL}/resolve/main/config.json") as answer:
+    print(len(answer.read()), "bytes")
+raise SystemExit(7)
+"""
+    done = ran([sys.executable, str(ROOT / "examples/behind_a_mirror.py"), sys.executable, "-c", client], tmp_path, hub)
+    assert done.returncode == 7, done.stderr
+    assert done.stdout.endswith(" bytes\n")
+    assert list((tmp_path / "library/blobs").rglob("*"))

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import itertools
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ import pytest
 from preheat.core.errors import HubUnavailable, IntegrityError, NoRanges, NotFound, UsageError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.disk.splice import Pipe
 from preheat.hubs.folder import Folder
 from preheat.hubs.hub import Hub, Reader
 from preheat.hubs.huggingface import HuggingFace
@@ -143,30 +141,6 @@ def test_opening_gives_exactly_the_bytes_asked_for(case: Case) -> None:
         truth, size = case.truth[file.path], file.size
         for start, stop in {(0, size), (0, size // 2), (size // 2, size), (size // 3, size // 2), (size, size)}:
             assert _read(case.hub.open(snapshot, file, start, stop)) == truth[start:stop]
-
-
-def test_bytes_that_are_poured_and_bytes_that_are_read_are_one_answer(case: Case) -> None:
-    snapshot = case.hub.resolve(case.ref)
-    file = snapshot.file("weights.bin")
-    assert file is not None
-    reader, pipe = case.hub.open(snapshot, file, 0, file.size), Pipe(1 << 18)
-    content, buffer, poured = bytearray(), memoryview(bytearray(70_000)), 0
-    for turn in itertools.count():
-        count = reader.pour(pipe, 50_000) if turn % 3 else 0
-        poured += count
-        if count:
-            assert pipe.held == count <= 50_000
-            content += pipe.read(count)
-        elif count := reader.readinto(buffer):
-            content += buffer[:count]
-        else:
-            break
-    reader.close()
-    pipe.close()
-    assert bytes(content) == case.truth["weights.bin"]
-    # What comes encrypted passes through no pipe.
-    encrypted = case.server is not None and case.server.url.startswith("https:")
-    assert poured == 0 if encrypted else poured > 100_000
 
 
 def test_a_snapshot_from_before_can_be_opened_by_a_hub_that_never_resolved_it(case: Case) -> None:

@@ -14,7 +14,25 @@ COMMIT = "0" * 40
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/x", "../x", "a/../b", "a//b", "./a", "a/", "a\\b", "a\x00b", "a\nb", "x" * 256, "\ud800"]
+    "path",
+    [
+        "",
+        "/x",
+        "../x",
+        "a/../b",
+        "a//b",
+        "./a",
+        "a/",
+        "a\\b",
+        "a\x00b",
+        "a\nb",
+        "x" * 256,
+        "é" * 128,
+        "x/" + "y" * 256,
+        "a/..",
+        "..",
+        "\ud800",
+    ],
 )
 def test_a_hostile_name_is_refused(path: str) -> None:
     with pytest.raises(IntegrityError):

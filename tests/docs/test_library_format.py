@@ -12,13 +12,13 @@ from preheat.core.errors import HubUnavailable
 from preheat.core.events import Event
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.disk.splice import Pipe
 from preheat.hubs.folder import Folder
 from preheat.hubs.hub import Reader
 from preheat.library.library import Library
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
-from preheat.verbs.pull import PullSource, pull
+from preheat.verbs.pull import pull
+from preheat.verbs.pull_sources import PullSource
 
 TEXT = (Path(__file__).parents[2] / "docs/library-format.md").read_text(encoding="utf-8")
 WORDS = {
@@ -71,10 +71,6 @@ class _BrokenReader:
         count = self._reader.readinto(buffer[: self._left])
         self._left -= count
         return count
-
-    def pour(self, pipe: Pipe, most: int) -> int:
-        """See Reader."""
-        return 0
 
     def close(self) -> None:
         """See Reader."""

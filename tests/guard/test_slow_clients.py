@@ -1,6 +1,5 @@
 """Slow clients, and too many of them, keep no prompt one out and take no descriptor that is needed."""
 
-import resource
 import socket
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from preheat.guard.net.port_relay import most_relayed
 from preheat.guard.net.small_http import HttpReply, listen, serve
 from tests.command import Preheat
 
@@ -63,9 +61,55 @@ def test_a_request_has_a_deadline_as_a_whole(status: int) -> None:
         assert ended
 
 
-def test_relayed_connections_leave_descriptors_for_what_the_guard_does() -> None:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    assert most_relayed() * 2 < soft
+RAISED = """
+import resource
+from preheat.guard.model.app import App
+from preheat.guard.net.port_relay import most_relayed
+from preheat.guard.process.process import Process
+resource.setrlimit(resource.RLIMIT_NOFILE, (300, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+most, limit = most_relayed(), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+app = Process(App(("sh", "-c", "ulimit -Sn")))
+app.wait(10)
+app.stop(1)
+print(most, limit)
+"""
+
+
+def test_relayed_connections_leave_descriptors_for_what_the_guard_does_and_the_app_keeps_its_own_limit() -> None:
+    done = subprocess.run([sys.executable, "-c", RAISED], stdout=subprocess.PIPE, text=True, check=True)
+    own, most, limit = map(int, done.stdout.split())
+    assert own == 300, "programs that use select(2) rely on it"
+    assert most * 2 < limit
+    assert limit > 300
+
+
+STARVED = """
+import os, resource
+from preheat.guard.model.app import App
+from preheat.guard.model.life import RestartPolicy
+from preheat.guard.supervise.supervisor import supervise
+
+taken = []
+def starve(event):
+    # When the app has crashed, nothing is left to start it with; at the third start there is again.
+    if getattr(event, "life", "") == "backoff" and not taken:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+        try:
+            while True: taken.append(os.dup(0))
+        except OSError: pass
+    elif getattr(event, "life", "") == "backoff":
+        for one in taken: os.close(one)
+    if getattr(event, "detail", ""): print(event.detail, flush=True)
+
+outcome = supervise(App(("sh", "-c", "[ -e mark ] || { : > mark; exit 3; }")), RestartPolicy(backoff_s=0.01), starve)
+print(outcome.starts, outcome.status)
+"""
+
+
+def test_a_guard_that_is_out_of_descriptors_tries_again(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", STARVED], stdout=subprocess.PIPE, text=True, check=True, cwd=tmp_path)
+    assert "could not be started: Too many open files" in done.stdout
+    assert done.stdout.endswith("3 0\n")
 
 
 def _port() -> int:

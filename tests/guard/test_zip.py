@@ -175,14 +175,16 @@ def test_no_request_is_lost_across_planned_restarts(standby: bool) -> None:
         askers = [threading.Thread(target=ask) for _ in range(4)]
         for asker in askers:
             asker.start()
-        for restart in (1, 2):
-            assert until(lambda: len(set(answers)) == restart, 20)  # noqa: B023 - asked at once
-            process.send_signal(signal.SIGHUP)
-            assert until(lambda: sum(b"new instance" in line for line in said) == restart, 30), said  # noqa: B023
-        assert until(lambda: len(set(answers)) == 3, 20)
-        over.set()
-        for asker in askers:
-            asker.join()
+        try:
+            for restart in (1, 2):
+                assert until(lambda: len(set(answers)) == restart, 20), answers  # noqa: B023 - asked at once
+                process.send_signal(signal.SIGHUP)
+                assert until(lambda: sum(b"new instance" in line for line in said) == restart, 30), said  # noqa: B023
+            assert until(lambda: len(set(answers)) == 3, 20), answers
+        finally:
+            over.set()
+            for asker in askers:
+                asker.join()
         process.terminate()
         process.wait(20)
         reader.join()

@@ -15,7 +15,7 @@ from preheat.core.events import Answered, Event
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs import ms_api
-from preheat.hubs.listing_commit import listing_commit
+from preheat.hubs.listing import listing_commit
 from preheat.hubs.modelscope import ModelScope
 from preheat.mirror.api import ms_answers
 from preheat.mirror.api.folders import ServedSnapshot

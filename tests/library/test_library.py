@@ -16,6 +16,7 @@ from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.library.blobs.ranges import ByteRange
 from preheat.library.library import Library
+from tests.growth.counting import named_calls_of
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SMALL = b"a small file\n"
@@ -50,6 +51,16 @@ def test_a_blob_is_read_only_and_equal(library: Library) -> None:
     path = library.path(large().digest)
     assert path.read_bytes() == LARGE
     assert stat.S_IMODE(path.stat().st_mode) == 0o444
+
+
+def test_files_that_another_pull_has_stored_are_not_opened_again(library: Library) -> None:
+    """Several pulls of one repository meet at each of its files: a look must do."""
+    files = {small(data): data for data in (b"%d" % number for number in range(20))}
+    for file, data in files.items():
+        kept(library, file, data)
+    calls = named_calls_of(lambda: [library.begin(file) for file in files])
+    assert calls["stat"] == len(files)
+    assert calls["open"] == calls["flock"] == calls["unlink"] == 0
 
 
 def test_a_small_blob_is_known_by_both_its_digests_and_stored_once(library: Library) -> None:

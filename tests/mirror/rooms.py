@@ -17,7 +17,8 @@ from preheat.net.http import Transport, Wires
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
-from preheat.verbs.pull import PullSource, pull
+from preheat.verbs.pull import pull
+from preheat.verbs.pull_sources import PullSource
 from tests.authority import authority, connect, trusting
 
 REMEMBERING = Remembering()

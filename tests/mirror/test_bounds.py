@@ -12,7 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from preheat.core.digest import sha256
 from preheat.core.events import Event
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File
 from preheat.library.library import Library
 from preheat.mirror.access.host_check import is_foreign, is_loopback
 from preheat.mirror.access.token_auth import TokenAuth
@@ -22,7 +25,8 @@ from preheat.mirror.http.receive_budget import Budget
 from preheat.mirror.http.server import Server
 from preheat.mirror.status.status_routes import greeting
 from preheat.mirror.upstream import fetches
-from tests.authority import connect
+from preheat.mirror.upstream.arriving_blob import Arrival
+from tests.authority import trust
 from tests.flaky_hub import FlakyHub, flips_a_byte_at, hangs_up_after
 from tests.mirror.rooms import Room
 
@@ -142,15 +146,16 @@ def many(tmp_path: Path) -> Iterator[FlakyHub]:
         yield hub
 
 
-def test_fetches_that_no_client_waits_for_make_room_and_small_files_have_their_own(
-    many: FlakyHub, tmp_path: Path
-) -> None:
+def test_a_client_with_all_fetches_makes_room_and_small_files_have_their_own(many: FlakyHub, tmp_path: Path) -> None:
     room = Room(tmp_path / "library", many.url).open()
     try:
         left: list[http.client.HTTPConnection] = []
 
         def ask_and_leave(number: int) -> None:
-            connection = connect(room.url)
+            host, port = room.url.rpartition("/")[2].split(":")
+            connection = http.client.HTTPSConnection(
+                host, int(port), timeout=30, source_address=("127.0.0.2", 0), context=trust()
+            )
             connection.request("GET", f"/acme/many/resolve/main/{number}.bin")
             left.append(connection)
 
@@ -161,15 +166,16 @@ def test_fetches_that_no_client_waits_for_make_room_and_small_files_have_their_o
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert room.ask("/acme/many/resolve/main/small.txt").body == b"small"
+        last = f"{fetches.MOST_FETCHES}.bin"
+        threading.Thread(target=lambda: room.ask(f"/acme/many/resolve/main/{last}"), daemon=True).start()
+        deadline = time.monotonic() + 20
+        while last not in [str(one["path"]) for one in room.under_way()]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        ask_and_leave(fetches.MOST_FETCHES + 1)  # the client that has most waits for one of its own to end
+        assert left[-1].getresponse().status == 503
         for connection in left:
             connection.close()
-        last = f"/acme/many/resolve/main/{fetches.MOST_FETCHES}.bin"
-        threading.Thread(target=lambda: room.ask(last), daemon=True).start()
-        deadline = time.monotonic() + 40
-        while not any(str(one["path"]) == last.rpartition("/")[2] for one in room.under_way()):
-            assert time.monotonic() < deadline
-            threading.Thread(target=lambda: room.ask(last), daemon=True).start()
-            time.sleep(1)
     finally:
         room.server.stop(0.2)
 
@@ -258,3 +264,26 @@ def test_a_page_that_points_its_own_name_here_reads_nothing(tmp_path: Path) -> N
         assert room.ask("/status.json", host="localhost:1").status == 200
     finally:
         room.server.stop(0.2)
+
+
+def arrivals(clients: list[str]) -> list[Arrival]:
+    ref = Ref.parse("hf:acme/many")
+    return [
+        Arrival(ref, File(str(at), 9, sha256(f"{at:064x}")), Path("nowhere"), client=client)
+        for at, client in enumerate(clients)
+    ]
+
+
+def test_a_fetch_without_readers_stops_before_one_with_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetches, "_LONELY_S", 0.0)
+    lonely = arrivals(["b"])
+    assert fetches.dispensable(lonely, "b") is lonely[0]
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=32), st.sampled_from("abc"))
+def test_only_a_client_with_more_than_its_share_loses_a_fetch(clients: list[str], newcomer: str) -> None:
+    going = fetches.dispensable(arrivals(clients), newcomer)
+    most = max(map(clients.count, clients))
+    assert (going is None) == (most <= clients.count(newcomer) + 1)
+    if going is not None:
+        assert clients.count(going.client) == most

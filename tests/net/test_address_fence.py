@@ -1,6 +1,7 @@
 """A hub outside leads to nothing that only this machine or its network can reach."""
 
 import ipaddress
+import socket
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from preheat.core.errors import HubError
 from preheat.net.address_fence import PUBLIC, Fence, kind_of
+from preheat.net.happy_eyeballs import Address, Race
 from preheat.net.http import Transport, Wires
 from tests.authority import trusting
 from tests.flaky_hub import FlakyHub, redirects_to
@@ -84,12 +86,66 @@ def test_before_the_endpoint_itself_was_reached_nothing_is_known_of_it() -> None
         Fence("http://mirror.lan:8000").check("store.lan", 8000, "192.168.1.6")
 
 
-@pytest.mark.parametrize(
-    "address",
-    ["168.63.129.16", "192.0.0.192", "fec0::1", "64:ff9b:1::a9fe:a9fe", "::169.254.169.254", "::7f00:1", "5f00::1"],
-)
+# A sample of each entry of the IANA registries that is not globally reachable, and of what wraps such an address.
+INSIDE = (
+    "168.63.129.16", "192.0.0.192", "192.0.0.8", "192.88.99.1", "198.19.0.1", "203.0.113.9", "240.0.0.1", "0.1.2.3",
+    "fec0::1", "64:ff9b:1::a9fe:a9fe", "64:ff9b:1:7f00:1::", "5f00::1", "100::1", "100:0:0:1::1", "2001:2::1",
+    "2001:1::1", "2001:db8::1", "3fff::1", "3fff:fff::1", "4000::1", "200::1", "ff02::1", "::a9fe:a9fe", "::7f00:1",
+    "::ffff:0:127.0.0.1", "::ffff:0:10.0.0.1", "::ffff:169.254.169.254", "64:ff9b::10.0.0.1", "2002:a00:1::",
+    "2002:a9fe:a9fe::", "2001:0:808:808::80ff:fffe", "2001:0:a00:1::f7f7:f7f7", "2606:4700::5efe:10.0.0.1",
+    "2606:4700::200:5efe:a9fe:a9fe",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("address", INSIDE)
 def test_special_networks_are_not_public(address: str) -> None:
     assert kind_of(address) != PUBLIC
+
+
+@pytest.mark.parametrize("address", ["2002:808:808::1", "64:ff9b::8.8.8.8", "2600::1", "2a00:1450::1", "192.31.196.1"])
+def test_other_networks_are_public(address: str) -> None:
+    assert kind_of(address) == PUBLIC
+
+
+@given(st.ip_addresses(v=4), st.sampled_from(["::ffff:{}", "::ffff:0:{}", "64:ff9b::{}", "2606:4700::5efe:{}"]))
+def test_an_address_in_another_is_of_the_same_kind(ip: ipaddress.IPv4Address, form: str) -> None:
+    assert kind_of(form.format(ip)) == kind_of(str(ip))
+
+
+@pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f.1", "0177.0.0.1", "[::1%25lo]", "127.0.0.1."])
+def test_other_spellings_of_an_address_are_known(host: str) -> None:
+    with pytest.raises(HubError, match="loopback address: refused"):
+        Fence("https://hub.example").look(host, 80)
+
+
+def places(*addresses: str) -> list[Address]:
+    return [(socket.AF_INET6 if ":" in one else socket.AF_INET, (one, 80)) for one in addresses]
+
+
+def test_of_a_name_inside_and_outside_only_the_outside_is_reached() -> None:
+    fence = Fence("https://hub.example")
+    assert fence.sift("cdn.example", 443, places("10.0.0.1", "8.8.8.8", "::1")) == places("8.8.8.8")
+    with pytest.raises(HubError, match="refused"):
+        fence.sift("cdn.example", 443, places("10.0.0.1", "127.0.0.1"))
+
+
+def test_a_hub_inside_and_outside_leads_outside_alone() -> None:
+    fence = Fence("http://mirror.lan:80")
+    both = places("2606:4700::1", "192.168.1.5", "127.0.0.1")
+    assert fence.sift("mirror.lan", 80, both) == both[:2]
+    with pytest.raises(HubError, match="refused"):
+        fence.sift("store.lan", 80, places("192.168.1.6"))
+
+
+def test_no_connection_is_made_to_an_address_that_is_refused() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as inside:
+        port = inside.getsockname()[1]
+        race = Race(lambda host, port: places("127.0.0.1"))
+        with pytest.raises(HubError, match="refused"):
+            race.connect("rebind.example", port, 1.0, (), Fence("https://hub.example").sift)
+        inside.settimeout(0.0)
+        with pytest.raises(BlockingIOError):
+            inside.accept()
 
 
 def test_a_name_that_moves_inside_is_refused() -> None:

@@ -28,6 +28,7 @@ class Faults:
     broken: int = 0  # 503 to so many PATCH
     cut: list[int] = field(default_factory=list)  # cut an upload, or a download, after so many bytes
     largest: int = 0  # 413 to a longer body
+    curt: bool = False  # it is not read before
     forget: int = 0  # so many sessions are lost at the first PATCH
     lose_put: int = 0  # so many last PUT are done, and not answered
     lie: bool = False  # blobs are something else
@@ -168,7 +169,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "GET":
             return self._at(204, repository, session)
         if faults.largest and length > faults.largest:
-            self._drop(length)
+            self.close_connection |= faults.curt
+            self._drop(0 if faults.curt else length)
             return self._say(413)
         if self.command == "PATCH":
             if faults.broken > 0:

@@ -1,11 +1,12 @@
 """Outsiders: other people's programs, each in an environment of its own, as judges of what we claim to speak."""
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -53,6 +54,19 @@ def _environment(*requirements: str) -> Path:
             pytest.skip(f"{requirements} cannot be installed here: {done.stderr.strip()[-300:]}")
         complete.write_text(wanted)
     return python
+
+
+def evaluator(python: Path, environ: Mapping[str, str], prelude: str) -> Callable[..., object]:
+    """Return a function that evaluates an expression after `prelude` in another Python, `inside` another program."""
+
+    def evaluate(expression: str, inside: tuple[str, ...] = ()) -> object:
+        script = f"{prelude}\nprint('\\n' + json.dumps({expression}))"
+        done = subprocess.run([*inside, python, "-c", script], env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        answer: object = json.loads(done.stdout.splitlines()[-1])
+        return answer
+
+    return evaluate
 
 
 class Served:

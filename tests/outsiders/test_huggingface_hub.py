@@ -1,8 +1,6 @@
 """The real huggingface_hub, three majors of it, reads the mirror without being told that it is one."""
 
-import json
 import os
-import subprocess
 from collections.abc import Callable
 from filecmp import cmp
 from pathlib import Path
@@ -13,7 +11,7 @@ from preheat.core.events import Answered
 from preheat.core.ref import Ref
 from preheat.hubs.folder import Folder
 from tests.authority import authority
-from tests.outsiders.conftest import Outsider, Served
+from tests.outsiders.conftest import Outsider, Served, evaluator
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -53,15 +51,7 @@ def client(python: Path, served: Served, tmp_path: Path) -> Client:
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         **authority().environ,
     }
-
-    def evaluate(expression: str) -> object:
-        script = f"{_PRELUDE}\nprint(json.dumps({expression}))"
-        done = subprocess.run([python, "-c", script], env=environ, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        answer: object = json.loads(done.stdout.splitlines()[-1])
-        return answer
-
-    return evaluate
+    return evaluator(python, environ, _PRELUDE)
 
 
 def _commit(served: Served) -> str:

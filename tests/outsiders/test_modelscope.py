@@ -1,6 +1,5 @@
 """The real modelscope, old and new, reads the mirror without being told that it is one; and our own client with it."""
 
-import json
 import os
 import subprocess
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from preheat.mirror.api.folders import Shelf
 from preheat.verbs.mirror import House, mirror
 from tests.authority import authority
 from tests.command import COMMAND
-from tests.outsiders.conftest import Outsider, Served
+from tests.outsiders.conftest import Outsider, Served, evaluator
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -50,15 +49,7 @@ def client(request: pytest.FixtureRequest, outsider: Outsider, served: Served, t
         environ["MODELSCOPE_ENABLE_DEFAULT_HASH_VALIDATION"] = "true"
     else:
         environ["MODELSCOPE_ENDPOINT"] = served.url
-
-    def evaluate(expression: str) -> object:
-        script = f"{_PRELUDE}\nprint('\\n' + json.dumps({expression}))"
-        done = subprocess.run([python, "-c", script], env=environ, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        answer: object = json.loads(done.stdout.splitlines()[-1])
-        return answer
-
-    return evaluate
+    return evaluator(python, environ, _PRELUDE)
 
 
 def _names(folder: Path) -> list[str]:

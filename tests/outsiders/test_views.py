@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from preheat.core.ref import Ref
 from preheat.hubs.folder import Folder
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
-from tests.outsiders.conftest import Outsider
+from tests.outsiders.conftest import Outsider, evaluator
 from tests.outsiders.tokenizer import TOKENIZER
 from tests.stories.disk import disk
 from tests.stories.kept import contents
@@ -49,15 +48,7 @@ def evaluating(python: Path, cache: Path, home: Path, prelude: str = PRELUDE) ->
         "HF_ENDPOINT": "http://127.0.0.1:1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }
-
-    def evaluate(expression: str, inside: tuple[str, ...] = ()) -> object:
-        script = f"{prelude}\nprint(json.dumps({expression}))"
-        done = subprocess.run([*inside, python, "-c", script], env=environ, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        answer: object = json.loads(done.stdout.splitlines()[-1])
-        return answer
-
-    return evaluate
+    return evaluator(python, environ, prelude)
 
 
 @pytest.fixture(scope="module")

@@ -62,5 +62,14 @@ def made(ready: Sequence[float] = (2.0,), app: str = "talk") -> Report:
         unwatched=(1.5,),
         copies=1.0,
         imitated=Imitated(1_000_000, 0.04),
-        machine={"cpu": "a <cpu>", "cores": 2, "memory": 25_000_000_000, "at": "2026-01-01T00:00Z", "preheat": "0"},
+        machine={
+            "cpu": "a <cpu>",
+            "cores": 2,
+            "memory": 25_000_000_000,
+            "kernel": "6.1",
+            "filesystem": "ext4",
+            "preheat": "0",
+            "at": "2026-01-01T00:00Z",
+            "load": 0.5,
+        },
     )

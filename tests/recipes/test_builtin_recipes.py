@@ -15,7 +15,7 @@ from preheat.core.snapshot import Snapshot
 from preheat.guard.model.tail import Tail
 from preheat.guard.probes.probes import parse_probe
 from preheat.hubs.huggingface import HuggingFace
-from preheat.hubs.listing_commit import listing_commit
+from preheat.hubs.listing import listing_commit
 from preheat.hubs.modelscope import ModelScope
 from preheat.library.library import Library
 from preheat.mirror.api.folders import ServedSnapshot, Shelf
@@ -25,7 +25,8 @@ from preheat.net.http import Transport, Wires
 from preheat.recipes.builtin_recipes import built_in, is_built_in, names, shipped_lock, text_of
 from preheat.recipes.recipe import Recipe
 from preheat.transfer.fetch import Policy
-from preheat.verbs.pull import PullSource, Wish, pull
+from preheat.verbs.pull import pull
+from preheat.verbs.pull_sources import PullSource, Wish
 from preheat.verbs.view import place_needs
 from preheat.views.layouts.flat import Flat
 from preheat.views.layouts.huggingface import HuggingFaceCache

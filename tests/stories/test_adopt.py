@@ -14,6 +14,7 @@ from preheat.core.events import Event, LeftOut
 from preheat.core.ref import Ref
 from preheat.library.library import Library
 from preheat.verbs.upkeep.adopt import Adoption, adopt
+from preheat.verbs.upkeep.adopt_plan import plan_adopt
 from tests.command import Preheat, Told
 from tests.flaky_hub import FlakyHub
 from tests.stories.caches import COMMIT, etag, hf_cache, ms_new, ms_old, write
@@ -251,7 +252,8 @@ def adopted_by_nobody(cache: Path, library: Path, *, copy: bool) -> tuple[Adopti
     events: list[Event] = []
     os.seteuid(65534)
     try:
-        adoption = adopt(cache, Library(library), events.append, copy=copy)
+        kept = Library(library)
+        adoption = adopt(plan_adopt([cache], kept, copy=copy), kept, events.append)
     finally:
         os.seteuid(0)
     return adoption, [event for event in events if isinstance(event, LeftOut)]

@@ -235,11 +235,14 @@ def test_a_registry_that_takes_nothing_is_the_target_and_has_no_tag(app: Preheat
 
 
 @pytest.mark.parametrize("where", ["oci:{}/out:v1", "oci-archive:{}/out.tar:v1"])
-def test_a_full_disk_is_the_target_and_leaves_nothing_named(app: Preheat, base: str, where: str) -> None:
-    with disk(app.folder / "small", "size=6m") as small:
+@pytest.mark.parametrize(("options", "said"), [("size=6m", "has only"), ("size=60m,nr_inodes=4", "no space")])
+def test_a_full_disk_is_the_target_and_leaves_nothing_named(
+    app: Preheat, base: str, where: str, options: str, said: str
+) -> None:
+    with disk(app.folder / "small", options.replace("4", "1") if ".tar" in where else options) as small:
         words = ("--base", base, "--output", where.format(small.mounted), "--json")
         told = app("build", *words, "--library", str(app.library), str(app.folder), inside=small.inside)
-        assert "no space" in failed(told, "ImageError", "target")
+        assert said in failed(told, "ImageError", "target")
         left = [path.name for path in small.path.rglob("*") if path.is_file()]
         assert not [name for name in left if name in ("index.json", "out.tar") or name.endswith(".new")]
 

@@ -102,7 +102,7 @@ def test_a_far_hub_is_imitated_from_the_library_and_every_output_says_so(
     assert 4e6 < told.last["limits"]["line"]["one"] < 12e6
     assert not hub.asked("")
     words = preheat("prove", *FEW, "--hub-rate", "90M", "--report", "zh.html", "--lang", "zh")
-    assert "imitated on this machine: 90.0 MB/s per connection" in words.out
+    assert "on this machine, limited to 90.0 MB/s per connection" in words.out
     assert "模拟的 hub" in (preheat.folder / "zh.html").read_text(encoding="utf-8")
 
 

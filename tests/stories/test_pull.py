@@ -101,6 +101,7 @@ def test_json_is_one_object_a_line_and_ends_with_done(preheat: Preheat) -> None:
     assert all(isinstance(event["event"], str) for event in told.events)
     assert [event["event"] for event in told.events if event["event"] != "progress"] == [
         "resolved",
+        "planned",
         *["stored"] * 6,
         "placed",
         "done",

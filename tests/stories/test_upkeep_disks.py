@@ -68,10 +68,24 @@ def test_from_another_filesystem_nothing_is_taken_until_copies_are_asked_for(pre
     assert {file.path: library.path(file.digest).read_bytes() for file in snapshot.files} == FILES
 
 
-def test_a_disk_that_fills_up_while_adopting_is_said_and_loses_nothing(preheat: Preheat) -> None:
+def test_a_disk_too_small_for_the_copies_is_said_before_the_first_byte(preheat: Preheat) -> None:
     hf_cache(preheat.folder / "hub", "acme/voice", {**FILES, "more.bin": os.urandom(90_000_000)})
     before = contents(preheat.folder / "hub")
     with disk(preheat.folder / "small", "size=80m") as small:
+        words = ("adopt", str(preheat.folder / "hub"), "--library", f"{small.mounted}/library", "--copy")
+        for more in ((), ("--dry-run",)):
+            told = preheat(*words, *more, inside=small.inside)
+            assert told.status == 5, told.err
+            assert "needs 93.0 MB" in told.err
+        assert not (small.path / "library").exists()
+    assert contents(preheat.folder / "hub") == before
+
+
+def test_a_disk_that_fills_up_while_adopting_is_said_and_loses_nothing(preheat: Preheat) -> None:
+    many = {f"voice-{number}.bin": os.urandom(20_000) for number in range(40)}
+    hf_cache(preheat.folder / "hub", "acme/voice", many)
+    before = contents(preheat.folder / "hub")
+    with disk(preheat.folder / "small", "size=80m,nr_inodes=60") as small:
         words = ("adopt", str(preheat.folder / "hub"), "--library", f"{small.mounted}/library", "--copy")
         told = preheat(*words, inside=small.inside)
         assert told.status == 5, told.err

@@ -107,8 +107,8 @@ def test_run_leaves_stdout_to_the_app_even_when_its_words_are_bad(preheat: Prehe
     ("name", "value", "said"),
     [
         ("HF_ENDPOINT", "mirror.lan", "'hf=mirror.lan' is not an endpoint"),
-        ("HF_ENDPOINT", "http://[::1", "is not an address"),
-        ("HF_ENDPOINT", "http://mirror.lan:99999", "is not an address"),
+        ("HF_ENDPOINT", "http://[::1", "is not an endpoint"),
+        ("HF_ENDPOINT", "http://mirror.lan:99999", "is not an endpoint"),
         ("SSL_CERT_FILE", "/nowhere/ca.pem", "CA file not found: /nowhere/ca.pem"),
     ],
 )

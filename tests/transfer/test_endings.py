@@ -15,7 +15,8 @@ from preheat.mirror.http.messages import Answer, Request
 from preheat.net.http import Transport, Wires
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
-from preheat.verbs.pull import PullSource, pull
+from preheat.verbs.pull import pull
+from preheat.verbs.pull_sources import PullSource
 from tests.authority import trusting
 from tests.flaky_hub import WEIGHTS, Fault, FlakyHub, answers_after, hangs_up_after, refuses
 from tests.line import Line
@@ -39,12 +40,21 @@ def hub(weights: Path) -> Iterator[FlakyHub]:
         yield hub
 
 
-def told(folder: Path, url: str, when_half: Callable[[], None] = lambda: None, *, read_s: float = 30.0) -> list[str]:
+def told(
+    folder: Path,
+    url: str,
+    when_half: Callable[[], None] = lambda: None,
+    *,
+    second_retry: Callable[[], None] = lambda: None,
+    read_s: float = 30.0,
+) -> list[str]:
     """Pull over one connection; return the reasons of all retries. `when_half` is called once in the middle."""
     events: list[Event] = []
 
     def listen(event: Event) -> None:
         events.append(event)
+        if isinstance(event, Retrying) and sum(isinstance(one, Retrying) for one in events) == 2:
+            second_retry()
         received = sum(one.size for one in events if isinstance(one, Received))
         if isinstance(event, Received) and received - event.size < 1_000_000 <= received:
             when_half()
@@ -79,13 +89,8 @@ def test_a_connection_that_is_reset_is_said_to_be_reset(tmp_path: Path, hub: Fla
 
 def test_a_refused_connection_is_said_to_be_refused(tmp_path: Path, hub: FlakyHub) -> None:
     with Line(hub.url) as line:
-
-        def cut_for_a_moment() -> None:
-            line.cut()
-            line.restore_after(0.5)
-
-        reasons = told(tmp_path, line.url, cut_for_a_moment)
-    assert any(f"{line.url} does not answer (connection refused)" in reason for reason in reasons[1:])
+        reasons = told(tmp_path, line.url, line.cut, second_retry=line.restore)
+    assert f"{line.url} does not answer (connection refused)" in reasons[1]
 
 
 def test_a_response_that_preheat_gives_up_is_said_to_be_late(tmp_path: Path, hub: FlakyHub) -> None:

@@ -17,7 +17,8 @@ from preheat.mirror.http.messages import Answer, Request
 from preheat.net.http import Transport, Wires
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
-from preheat.verbs.pull import PullSource, pull
+from preheat.verbs.pull import pull
+from preheat.verbs.pull_sources import PullSource
 from tests.authority import trusting
 from tests.flaky_hub import (
     WEIGHTS,

@@ -30,6 +30,27 @@ def watched(route: Route, rate: Callable[[float], float], until_s: float = 5.0) 
             yield now, said
 
 
+def asked(route: Route, cores: float, size: int) -> Measured:
+    """Let a route answer 500 requests of `size` bytes a second, while this process uses so many `cores`."""
+    gauge = ThroughputGauge(route)
+    for tick in range(100):
+        route.answers += int(500 * STEP_S)
+        route.received += int(500 * STEP_S) * size
+        said = gauge.read(tick * STEP_S, loaded=True, cpu_s=cores * tick * STEP_S)
+        if said is not None:
+            return said
+    raise AssertionError("it said nothing")
+
+
+def test_small_files_that_keep_this_process_busy_need_no_more_connections() -> None:
+    assert asked(a_route(), 1.0, 10_000).prompt
+    assert not asked(a_route(), 0.5, 10_000).prompt
+    assert not asked(a_route(), 1.0, 1_000_000).prompt  # large ones are hashed and decrypted on all cores
+    far = a_route()
+    far.round_trip_s = 0.05
+    assert not asked(far, 1.0, 10_000).prompt
+
+
 def test_what_is_steady_is_said_soon() -> None:
     now, said = next(watched(a_route(), lambda _: 100e6))
     assert now < 1

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from preheat.api.plans import execute, plan_adopt, plan_build, plan_prune, plan_pull, plan_remove, plan_view
 from preheat.api.session import Session
 from preheat.api.settings import Settings
 
@@ -27,19 +28,18 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from preheat.api.building import ImageTerms
+    from preheat.api.mirroring import MirrorTerms, RunningMirror
     from preheat.api.proving import Proof
     from preheat.api.pulling import Pulls
     from preheat.api.running import Guarding
     from preheat.api.tracing import TraceTerms
     from preheat.library.upkeep.usage import Survey
-    from preheat.mirror.http.server import Server
     from preheat.proof.report.report import Report
     from preheat.recipes.lock_file import Lock
     from preheat.verbs.building.build import Built
-    from preheat.verbs.dry_run import Outlook
+    from preheat.verbs.building.image_plan import ImagePlan
     from preheat.verbs.tracing.trace import Traced
     from preheat.verbs.upkeep.adopt import Adoption
-    from preheat.verbs.upkeep.prune import Pruned
     from preheat.verbs.upkeep.remove import Removal
     from preheat.verbs.upkeep.verify import VerifyResult
 
@@ -50,10 +50,16 @@ __all__ = [
     "Settings",
     "adopt",
     "build",
+    "execute",
     "lock",
-    "look_ahead",
     "ls",
     "mirror",
+    "plan_adopt",
+    "plan_build",
+    "plan_prune",
+    "plan_pull",
+    "plan_remove",
+    "plan_view",
     "prove",
     "prune",
     "pull",
@@ -77,20 +83,11 @@ def pull(
     Raise HubError if no hub has the model, IntegrityError for bytes that do not match their digest, LibraryError for
     example for a full disk, Occupied if other files are in the way. The next pull resumes an interrupted download.
     """
-    from pathlib import Path
-
     from preheat.api.pulling import pull_all
 
     session = session or Session()
-    placed = [(session.view(kind), Path(folder).absolute()) for kind, folder in (views or {}).items()]
-    return pull_all(what, session, files, placed)
-
-
-def look_ahead(*what: str, files: Sequence[str] = (), session: Session | None = None) -> list[Outlook]:
-    """Report what `pull` would download, whether it fits on the disk, and how long it would take; change nothing."""
-    from preheat.api.pulling import look_ahead_all
-
-    return look_ahead_all(what, session or Session(), files)
+    before = session.transport.received
+    return pull_all(plan_pull(*what, files=files, views=views, session=session), session, before)
 
 
 def lock(app: str | None = None, *, session: Session | None = None) -> Lock:
@@ -112,21 +109,8 @@ def view(
 
     Raise NotPreloaded for files that are not in the library, Occupied if other files are in the way.
     """
-    from pathlib import Path
-
-    from preheat.core.ref import Ref
-    from preheat.verbs.locked_needs import look_over
-    from preheat.verbs.placing.place import place_sites
-    from preheat.verbs.view import site_at
-
     session = session or Session()
-    at, layout = Path(folder).absolute(), session.view(kind)
-    # Find all models before placing any. Place pinned ones first, so that a branch's files take precedence.
-    snapshots = [session.library.require(Ref.parse(words), list(files)) for words in refs]
-    look_over(session.library, snapshots, session.on_event)
-    snapshots.sort(key=lambda one: not one.ref.pinned)
-    sites = [site_at(snapshot, session.library, layout, at, session.permissions) for snapshot in snapshots]
-    return place_sites(sites, session.library, session.on_event, session.permissions)
+    return execute(plan_view(kind, folder, *refs, files=files, session=session), session=session)
 
 
 def trace(*command: str, terms: TraceTerms | None = None, session: Session | None = None) -> Traced:
@@ -158,29 +142,38 @@ def run(
     return run_app(app_to_run(app, tuple(command), session), session, guarding or Guarding())
 
 
-def build(app: str | None, terms: ImageTerms, *, session: Session | None = None) -> Built:
+def build(
+    app: str | None, terms: ImageTerms, *, plan: ImagePlan | None = None, session: Session | None = None
+) -> Built:
     """Build a container image with the app's weights, without a daemon; see `preheat.api.building.ImageTerms`.
 
-    Raise ImageError, whose `end` is the side that failed, and NotPreloaded.
+    `plan`: the result of `plan_build` with the same arguments. Raise ImageError, whose `end` is the side that failed,
+    and NotPreloaded.
     """
-    from preheat.api.building import build_image
+    from preheat.api.building import ImageBuilder
 
-    return build_image(app, session or Session(), terms)
+    builder = ImageBuilder(app, session or Session(), terms)
+    return builder.build(plan or builder.plan())
 
 
 def mirror(
-    address: tuple[str, int] = ("127.0.0.1", 0), *, upstreams: Sequence[str] = (), session: Session | None = None
-) -> Server:
-    """Return a server with the hubs' APIs that serves the library, and downloads missing files from `upstreams`.
+    address: tuple[str, int] = ("127.0.0.1", 0), terms: MirrorTerms | None = None, *, session: Session | None = None
+) -> RunningMirror:
+    """Return a mirror, not yet started, that serves the library in the hubs' own APIs; see `MirrorTerms`.
 
-    An upstream is `HUB=URL`. Start and stop the server with `server.start()` and `server.stop(grace_s)`; its address is
-    `server.url`. Port 0 selects a free port.
+        with api.mirror(("0.0.0.0", 8000), MirrorTerms(upstreams=("hf=https://huggingface.co",))) as running:
+            running.wait()
+
+    It serves between `start()` and `stop(grace_s)`, or inside the `with`, at `running.url`; port 0 selects a free port.
+    The session's timeouts, patience (60 s if it has none) and proxies apply to upstreams; its `on_event` is called from
+    many threads.
+
+    Raise UsageError for invalid terms, for files in them that cannot be read, and if the pinned models exceed the size
+    cap; LibraryError for a library that cannot be written; PreheatError for an address that is not available.
     """
-    from preheat.mirror.api.folders import Shelf
-    from preheat.verbs.mirror import mirror as make
+    from preheat.api.mirroring import MirrorTerms, RunningMirror
 
-    session = session or Session()
-    return make(address, session.library, Shelf({}), session.on_event, None, session.upstreams(upstreams))
+    return RunningMirror(address, terms or MirrorTerms(), session or Session())
 
 
 def prove(app: str | None = None, proof: Proof | None = None, *, session: Session | None = None) -> Report:
@@ -195,18 +188,15 @@ def prove(app: str | None = None, proof: Proof | None = None, *, session: Sessio
     return prove_app(session.recipe(app), session, proof or Proof())
 
 
-def adopt(folder: Folder, *, ref: str = "", copy: bool = False, session: Session | None = None) -> Adoption:
-    """Add the models in another program's cache to the library, without a download or a second copy.
+def adopt(*folders: Folder, ref: str = "", copy: bool = False, session: Session | None = None) -> Adoption:
+    """Add the models in other programs' caches to the library, without a download or a second copy.
 
     `ref`: the name of the model, for a plain folder with one model's files. `copy`: copy files that cannot be linked.
-    Files that cannot be added raise no error: they are counted, and each is reported by an event with the reason.
+    Files that cannot be added raise no error: they are counted, and each is reported by an event with the reason. Raise
+    NoSpace if the disk has no room for the copies.
     """
-    from preheat.core.ref import Ref, read_path
-    from preheat.verbs.upkeep.adopt import adopt as take
-
     session = session or Session()
-    named = Ref.parse(ref) if ref else None
-    return take(read_path(str(folder)), session.library, session.on_event, named, copy=copy)
+    return execute(plan_adopt(*folders, ref=ref, copy=copy, session=session), session=session)
 
 
 def ls(*, session: Session | None = None) -> Survey:
@@ -231,25 +221,13 @@ def verify(*refs: str, since_s: float = 0.0, session: Session | None = None) -> 
     return hash_again(session.library, only, since_s, session.on_event)
 
 
-def remove(*refs: str, dry_run: bool = False, session: Session | None = None) -> Removal:
+def remove(*refs: str, session: Session | None = None) -> Removal:
     """Remove versions, and the blobs that only they need. Raise LibraryError, before any change, if one is pinned."""
-    from preheat.core.ref import Ref
-    from preheat.library.upkeep.sweep import Sweep
-    from preheat.verbs.upkeep.remove import recorded
-    from preheat.verbs.upkeep.remove import remove as forget
-
     session = session or Session()
-    library = session.library
-    versions = [recorded(Ref.parse(words), library) for words in refs]
-    return forget(versions, library, Sweep(library.root, None), session.on_event, really=not dry_run)
+    return execute(plan_remove(*refs, session=session), session=session)
 
 
-def prune(*, old: bool = False, dry_run: bool = False, session: Session | None = None) -> Pruned:
+def prune(*, old: bool = False, session: Session | None = None) -> Removal:
     """Remove unneeded blobs and leftovers of killed processes; with `old`, also versions without a branch or tag."""
-    from preheat.library.upkeep.sweep import Sweep
-    from preheat.verbs.upkeep.prune import Shears
-    from preheat.verbs.upkeep.prune import prune as cut
-
     session = session or Session()
-    sweep = Sweep(session.library.root, None)
-    return cut(session.library, sweep, Shears(old), session.on_event, really=not dry_run)
+    return execute(plan_prune(old=old, session=session), session=session)

@@ -16,15 +16,18 @@ from preheat.oci.model.platform import Platform
 from preheat.oci.registry.layer_limits import limit_of
 from preheat.recipes.builtin_recipes import built_in, is_built_in
 from preheat.recipes.recipe import Recipe, understand
-from preheat.verbs.building.build import build, open_base
+from preheat.verbs.building.build import carry_out, open_base, plan_image
 from preheat.verbs.building.check_image import check_image
 from preheat.verbs.building.docker_context import write_context
 from preheat.verbs.building.image_plan import IMAGE, Order
 
 if TYPE_CHECKING:
     from preheat.api.session import Session
+    from preheat.oci.model.interfaces import Target
+    from preheat.oci.registry.push import Mounts
     from preheat.verbs.building.build import Built
     from preheat.verbs.building.check_image import Checked
+    from preheat.verbs.building.image_plan import ImagePlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,21 +52,30 @@ class ImageTerms:
     plain_http: tuple[str, ...] = ()
 
 
-def build_image(app: str | None, session: Session, terms: ImageTerms) -> Built:
-    """Build the image of an app and write it to `terms.output`. Raise as `preheat.verbs.building.build.build` does."""
-    output = _read_output(terms)
-    stores = ImageStores(session, terms.plain_http)
-    order = _order(app, session, terms, stores, output)
-    return build(
-        order,
-        session.library,
-        session.image_view,
-        lambda mounts: stores.target(output, mounts, lambda size: session.on_event(Read(size))),
-        session.on_event,
-        tuple(session.config.tokens.values()),
+class ImageBuilder:
+    """Plans and builds the image of an app, at `terms.output`. Raise ImageError, NotPreloaded and UsageError."""
+
+    def __init__(self, app: str | None, session: Session, terms: ImageTerms) -> None:
+        self._session, self._terms = session, terms
+        self._output = _read_output(terms)
+        self._stores = ImageStores(session, terms.plain_http)
+        self._order = _order(app, session, terms, self._stores, self._output)
+
+    def plan(self) -> ImagePlan:
+        """Return the plan of the image; see `preheat.verbs.building.build.plan_image`."""
+        session = self._session
+        tokens = tuple(session.config.tokens.values())
+        return plan_image(self._order, session.library, session.image_view, self._target, session.on_event, tokens)
+
+    def build(self, plan: ImagePlan) -> Built:
+        """Write the image as planned; see `preheat.verbs.building.build.carry_out`."""
         # docker load requires Docker's image format.
-        docker=terms.format == "docker" or (order.form == IMAGE and output.kind == DOCKER_ARCHIVE),
-    )
+        docker = self._terms.format == "docker" or (self._order.form == IMAGE and self._output.kind == DOCKER_ARCHIVE)
+        session = self._session
+        return carry_out(plan, session.library, self.plan, self._target, session.on_event, docker=docker)
+
+    def _target(self, mounts: Mounts) -> Target:
+        return self._stores.target(self._output, mounts, lambda size: self._session.on_event(Read(size)))
 
 
 def write_docker_context(app: str | None, session: Session, terms: ImageTerms, folder: Path) -> str:

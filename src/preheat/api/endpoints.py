@@ -1,10 +1,10 @@
 """Endpoints: the URLs of each hub, and the tokens for one origin (scheme, host and port)."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from preheat.core.errors import UsageError
+from preheat.core.ref import read_path
 
 _HINT = "--token-for https://hub.lan=env:HUB_TOKEN, or --token-for https://hub.lan=file:PATH"
 _LONGEST = 4096
@@ -15,7 +15,7 @@ def read_endpoints(typed: Sequence[str], environ: Mapping[str, Sequence[str]]) -
     named: dict[str, list[str]] = {hub: [] for hub in environ}
     for words in (*typed, *(f"{hub}={url}" for hub, urls in environ.items() for url in urls)):
         hub, equals, url = words.partition("=")
-        if not equals or hub not in named or not url.startswith(("http://", "https://")):
+        if not equals or hub not in named or not url.startswith(("http://", "https://")) or not origin(url)[0]:
             raise UsageError(
                 f"{words!r} is not an endpoint",
                 hint="--endpoint hf=https://hf-mirror.com, or HF_ENDPOINT=https://hf-mirror.com",
@@ -28,11 +28,13 @@ def read_endpoints(typed: Sequence[str], environ: Mapping[str, Sequence[str]]) -
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Return scheme, host and port of a URL; for an invalid URL, return the URL as the host."""
+    """Return scheme, host and port of a URL; for an invalid URL, no scheme and the URL as the host."""
     try:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
+        return "", url, 0
+    if not parts.hostname:
         return "", url, 0
     return parts.scheme, (parts.hostname or "").lower().rstrip("."), port
 
@@ -46,10 +48,11 @@ def read_token(words: str, url: str, place: str, environ: Mapping[str, str]) -> 
         token = environ.get(name, "")
     else:
         try:
-            with open(Path(name).expanduser(), "rb") as file:
+            with open(read_path(name), "rb") as file:
                 token = file.read(_LONGEST + 1).decode("ascii", "replace")
-        except OSError as error:
-            raise UsageError(f"{name} cannot be read: {(error.strerror or '').lower()}", hint=_HINT) from error
+        except (OSError, ValueError) as error:
+            why = (getattr(error, "strerror", None) or str(error)).lower()
+            raise UsageError(f"{name} cannot be read: {why}", hint=_HINT) from error
     token = token.strip()
     if not token or len(token) > _LONGEST or not all("!" <= letter <= "~" for letter in token):
         raise UsageError(f"{place} contains no token: it must be one line of visible ASCII characters", hint=_HINT)

@@ -50,7 +50,7 @@ class ImageStores:
     def _registry(self, name: Name, end: str) -> Registry:
         config = self._session.config
         login = find_login(name.host, name.repository, config.logins, config.environ)
-        manner = Manner(self._plain(name), end, self._session.patience, self._session.on_event)
+        manner = Manner(self._plain(name), end, self._session.patience, self._session.on_event, self._plain_http)
         return Registry(self._session.transport, name, login, manner)
 
     def _plain(self, name: Name) -> bool:

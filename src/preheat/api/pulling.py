@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from preheat.core.events import Noted
 from preheat.core.ref import Ref
 from preheat.recipes.recipe import Need
-from preheat.verbs.pull import pull as pull_model
+from preheat.verbs.pull import asking, carry_out
+from preheat.verbs.pull_plan import plan_need, plan_pull
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from preheat.api.session import Session
     from preheat.core.snapshot import Snapshot
     from preheat.recipes.recipe import Recipe
-    from preheat.verbs.dry_run import Outlook
     from preheat.verbs.placing.allowed_places import Site
-    from preheat.verbs.pull import Choice, PullResult
+    from preheat.verbs.pull import PullResult
+    from preheat.verbs.pull_plan import NeedPlan, PullPlan
     from preheat.views.view_protocol import View
 
     Views = Sequence[tuple[View, Path]]
@@ -41,92 +42,75 @@ class Pulls:
     received: int
 
 
-def pull_all(what: Sequence[str], session: Session, files: Sequence[str] = (), views: Views = ()) -> Pulls:
-    """Pull models and apps by name, then place the `views`; `files` are patterns that select files of the models.
+def plan_all(what: Sequence[str], session: Session, files: Sequence[str] = (), views: Views = ()) -> PullPlan:
+    """Resolve models and apps by name, and plan their downloads and views; change nothing.
 
-    Existing files in the folders of apps and views are checked first, and are not downloaded.
+    `files` are patterns that select files of the models. Existing files in the folders of apps and views are checked,
+    and are not downloaded again. Raise HubError for a model, revision or file that no hub has, UsageError for a view
+    that is outside its folder.
     """
-    before = session.transport.received
-    pulled: list[PullResult] = []
+    needs: list[NeedPlan] = []
+    sites: list[Site] = []
     for words in what:
         if session.names_app(words):
-            pulled += _pull_app(session.recipe(words), session)
+            recipe = session.recipe(words)
+            _check(recipe, session)
+            some, theirs = _plan_recipe(recipe, session)
         else:
-            pulled.append(_pull_ref(Need(Ref.parse(words), tuple(files)), views, session))
+            some, theirs = [_plan_need(Need(Ref.parse(words), tuple(files)), session)], []
+        needs += some
+        sites += theirs
     if views:
-        from preheat.verbs.placing.place import place_sites
+        sites += _sites_at(views, [need.wanted for need in needs], session)
+    return _planned(needs, sites, session)
 
-        sites = _sites_at(views, [one.snapshot for one in pulled], session)
-        place_sites(sites, session.library, session.on_event, session.permissions)
+
+def pull_all(plan: PullPlan, session: Session, before: int = 0) -> Pulls:
+    """Download what the plan says, and place its views.
+
+    `before`: the bytes that the session had received before the plan was made. Raise LibraryError or Occupied, before
+    anything is changed, if the plan cannot be carried out; raise HubError or IntegrityError if a download fails.
+    """
+    pulled = _carry_out(plan, session)
+    if plan.views is not None:
+        plan.views.place(session.library, session.on_event)
     return Pulls(
         tuple(one.snapshot for one in pulled),
-        sum(one.snapshot.size for one in pulled),
+        plan.size,
         sum(one.fetched for one in pulled),
         session.transport.received - before,
     )
 
 
-def look_ahead_all(what: Sequence[str], session: Session, files: Sequence[str] = ()) -> list[Outlook]:
-    """Report what `pull_all` would download for each need, and measure the download rate; write nothing."""
-    from preheat.verbs.dry_run import look_ahead
-
-    needs: list[Need] = []
-    for words in what:
-        needs += session.recipe(words).needs if session.names_app(words) else [Need(Ref.parse(words), tuple(files))]
-    return [
-        look_ahead(session.sources(need), session.library, session.wish(need), session.on_event, session.patience)
-        for need in needs
-    ]
+def pull_needs(recipe: Recipe, session: Session) -> None:
+    """Pull a recipe's needs, without placing their views; raise as `plan_all` and `pull_all` do."""
+    _carry_out(_planned(*_plan_recipe(recipe, session), session), session)
 
 
-def pull_needs(recipe: Recipe, session: Session) -> list[PullResult]:
-    """Pull a recipe's needs. For needs with `at`, existing files in that folder are checked before any download.
-
-    Raise UsageError or Occupied if a need cannot be placed in its folder.
-    """
-    choices = {need: _choose(need, session) for need in recipe.needs if need.at}
-    if choices:
-        from preheat.verbs.placing.place import take_in
-        from preheat.verbs.view import sites_of
-
-        chosen = [(need, choice.wanted) for need, choice in choices.items()]
-        sites = sites_of(recipe, chosen, session.library, session.app_view, session.permissions)
-        take_in(sites, session.library, session.on_event, session.permissions)
-    return [_pull(need, choices.get(need), session) for need in recipe.needs]
+def _carry_out(plan: PullPlan, session: Session) -> tuple[PullResult, ...]:
+    return carry_out(plan, session.library, session.policy, session.on_event)
 
 
-def _pull_ref(need: Need, views: Views, session: Session) -> PullResult:
-    """Pull a model, after checking existing files in the folders of its views."""
-    if not views:
-        return _pull(need, None, session)
-    from preheat.verbs.placing.place import take_in
+def _planned(needs: Sequence[NeedPlan], sites: Sequence[Site], session: Session) -> PullPlan:
+    views = None
+    if sites:
+        from preheat.verbs.placing.view_plan import plan_views
 
-    choice = _choose(need, session)
-    take_in(_sites_at(views, [choice.wanted], session), session.library, session.on_event, session.permissions)
-    return _pull(need, choice, session)
+        views = plan_views(sites, session.library, session.on_event, session.permissions)
+    return plan_pull(needs, session.library, views)
 
 
-def _choose(need: Need, session: Session) -> Choice:
-    from preheat.verbs.pull import choose
-
-    return choose(session.sources(need), session.library, session.policy, session.on_event, session.wish(need))
-
-
-def _pull(need: Need, choice: Choice | None, session: Session) -> PullResult:
-    return pull_model(
-        session.sources(need), session.library, session.policy, session.on_event, session.wish(need), choice
-    )
+def _plan_need(need: Need, session: Session) -> NeedPlan:
+    wish, patience = session.wish(need), asking(session.policy)
+    return plan_need(session.sources(need), session.library, session.on_event, wish, patience)
 
 
-def _pull_app(recipe: Recipe, session: Session) -> list[PullResult]:
-    from preheat.verbs.placing.allowed_places import require_inside
-    from preheat.verbs.view import place_needs
+def _plan_recipe(recipe: Recipe, session: Session) -> tuple[list[NeedPlan], list[Site]]:
+    from preheat.verbs.view import sites_of
 
-    require_inside(recipe, session.permissions)
-    _warn(recipe, session)
-    pulled = pull_needs(recipe, session)
-    place_needs(recipe, session.library, session.app_view, session.on_event, permissions=session.permissions)
-    return pulled
+    needs = [_plan_need(need, session) for need in recipe.needs]
+    chosen = [(need, plan.wanted) for need, plan in zip(recipe.needs, needs, strict=True)]
+    return needs, sites_of(recipe, chosen, session.library, session.app_view, session.permissions)
 
 
 def _sites_at(views: Views, snapshots: Sequence[Snapshot], session: Session) -> list[Site]:
@@ -139,8 +123,11 @@ def _sites_at(views: Views, snapshots: Sequence[Snapshot], session: Session) -> 
     ]
 
 
-def _warn(recipe: Recipe, session: Session) -> None:
-    """Emit a warning if the recipe is not verified."""
+def _check(recipe: Recipe, session: Session) -> None:
+    """Raise UsageError if a view is outside its folder. Emit a warning if the recipe is not verified."""
+    from preheat.verbs.placing.allowed_places import require_inside
+
+    require_inside(recipe, session.permissions)
     verified, _, reason = recipe.verified.partition(":")
     if verified.strip() == "no":
         reason = reason.strip()

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from preheat.core.cache_variables import lead_to_views
 from preheat.core.errors import UsageError
 from preheat.guard.model.app import App
 from preheat.guard.model.life import RestartPolicy
@@ -67,7 +68,8 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
 
         pull_needs(recipe, session)
     # The app's output goes to a pipe, which Python would otherwise buffer.
-    environ = {"PYTHONUNBUFFERED": "1", **offline(session.config.environ), **_placed(recipe, session), **recipe.env}
+    environ = lead_to_views(offline(session.config.environ), _placed(recipe, session))
+    environ = {"PYTHONUNBUFFERED": "1", **environ, **recipe.env}
     if guarding.mmap_weights:
         environ |= mapping_weights(environ)
     app = App(

@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from preheat.api.endpoints import origin, read_endpoints, read_token
 from preheat.api.settings import Settings
 from preheat.config import CA_FILES, Config, read_config
 from preheat.core.errors import CheckFailed, UsageError
+from preheat.core.ref import read_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from preheat.recipes.recipe import Need, Recipe
     from preheat.transfer.fetch import Policy
     from preheat.verbs.placing.allowed_places import Permissions
-    from preheat.verbs.pull import PullSource, Wish
+    from preheat.verbs.pull_sources import PullSource, Wish
     from preheat.views.view_protocol import View
 
-_ATTEMPTS = 6
+_ATTEMPTS, _PATIENCE_S = 6, 300.0
 _UPSTREAM_CONNECTIONS = 64
 
 
@@ -75,7 +75,8 @@ class Session:
         """Return the retry policy: attempts, and how long to retry a server that has responded before."""
         from preheat.net.retry import RetryPolicy
 
-        return RetryPolicy(attempts=_ATTEMPTS, lasting_s=self.settings.patience_s)
+        lasting_s = self.settings.patience_s
+        return RetryPolicy(attempts=_ATTEMPTS, lasting_s=_PATIENCE_S if lasting_s is None else lasting_s)
 
     @functools.cached_property
     def transport(self) -> Transport:
@@ -113,7 +114,7 @@ class Session:
 
     def sources(self, need: Need) -> list[PullSource]:
         """List the sources of a need: its hub's endpoints, then those of its alias repositories."""
-        from preheat.verbs.pull import PullSource
+        from preheat.verbs.pull_sources import PullSource
 
         return [
             PullSource(endpoint or ref.repo, self.hub(ref, endpoint), ref)
@@ -123,7 +124,7 @@ class Session:
 
     def wish(self, need: Need) -> Wish:
         """Return the files to pull for a need."""
-        from preheat.verbs.pull import Wish
+        from preheat.verbs.pull_sources import Wish
 
         return Wish(need.files, self.settings.unsafe_files, need.locked, need.partly)
 
@@ -133,11 +134,13 @@ class Session:
             case "hf":
                 from preheat.hubs.huggingface import HuggingFace
 
-                return HuggingFace(endpoint, self.transport, self._token("hf", endpoint))
+                token = self._token("hf", endpoint)
+                return HuggingFace(endpoint, self.transport, token, on_event=self.on_event)
             case "ms":
                 from preheat.hubs.modelscope import ModelScope
 
-                return ModelScope(endpoint, self.transport, self._token("ms", endpoint))
+                token = self._token("ms", endpoint)
+                return ModelScope(endpoint, self.transport, token, on_event=self.on_event)
             case "url":
                 from preheat.hubs.url import Url
 
@@ -190,13 +193,14 @@ class Session:
         from preheat.net.http import Transport
 
         hub, _, url = words.partition("=")
-        if hub not in ("hf", "ms") or not url.startswith(("http://", "https://")) or not urlsplit(url).hostname:
+        if hub not in ("hf", "ms") or not url.startswith(("http://", "https://")) or not origin(url)[0]:
             raise UsageError(
                 f"{words!r} is not a valid upstream",
                 hint="--upstream hf=https://huggingface.co, --upstream ms=https://modelscope.cn, or another mirror",
             )
-        # Limit the size of API documents, because a mirror serves many clients at once.
-        wires = replace(self._wires(_UPSTREAM_CONNECTIONS), fence=Fence(url), largest_document=48 << 20)
+        # Limit the size and time of API documents, because many clients of a mirror wait for them.
+        wires = self._wires(_UPSTREAM_CONNECTIONS)
+        wires = replace(wires, fence=Fence(url), largest_document=48 << 20, document_s=10.0)
         transport = Transport(wires)
         make = HuggingFace if hub == "hf" else ModelScope
         kept = tokens.get(url.rstrip("/"), "")
@@ -208,7 +212,7 @@ class Session:
         from preheat.verbs.placing.allowed_places import Permissions
 
         settings = self.settings
-        places = tuple(place.expanduser().absolute() for place in settings.allowed_places)
+        places = tuple(read_path(str(place)) for place in settings.allowed_places)
         return Permissions(settings.replace, settings.keep, places)
 
     def app_view(self, kind: str) -> View:

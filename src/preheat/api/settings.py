@@ -22,7 +22,7 @@ class Settings:
     `tokens_for`: `URL=env:VARIABLE` or `URL=file:PATH`, tokens that are sent to this endpoint only.
     `connections`: maximum connections to each endpoint. `limit_rate`: bytes per second in total, 0 for no limit.
     `connect_s`, `read_s`: timeouts in seconds for connecting, and for the next byte of a response.
-    `patience_s`: how many seconds to retry a server that has responded before.
+    `patience_s`: how many seconds to retry a server that has responded before; None: 300, but 60 for a mirror.
     `unsafe_files`: how to treat checkpoints that can run untrusted code when they are loaded.
     `link`: how files in views are linked to the library.
     `locked`: fail if the lock of an app is missing or stale.
@@ -41,7 +41,7 @@ class Settings:
     limit_rate: int = 0
     connect_s: float = 10.0
     read_s: float = 45.0
-    patience_s: float = 300.0
+    patience_s: float | None = None
     unsafe_files: Literal["refuse", "warn", "allow"] = "warn"
     link: str = "auto"
     locked: bool = False

@@ -12,7 +12,7 @@ from preheat.mirror.api.folders import Shelf
 from preheat.proof.start.trial import read_first
 from preheat.recipes.recipe import FILE_NAME, Need, is_app_name
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
-from preheat.verbs.pull import resolve
+from preheat.verbs.pull_sources import resolve
 from preheat.verbs.tracing.trace import Traced, TraceOptions, trace
 from preheat.verbs.tracing.traced_start import TraceWatch, Wanted
 

@@ -18,8 +18,11 @@ _INTERRUPTED = 130
 _UPKEEP = frozenset(("adopt", "ls", "pin", "prune", "rm", "show", "unpin", "verify"))
 
 
-def dispatch(options: argparse.Namespace) -> int:
-    """Run the verb, print its result or error, and return the exit status (docs/exit-codes.md)."""
+Command = Callable[[argparse.Namespace, Wiring], int]
+
+
+def dispatch(options: argparse.Namespace, command: Command) -> int:
+    """Run the command, print its result or error, and return the exit status (docs/exit-codes.md)."""
     with contextlib.ExitStack() as closing:
         # `run` leaves stdout to the app.
         speaking = console(
@@ -30,7 +33,7 @@ def dispatch(options: argparse.Namespace) -> int:
                 speaking = Both(speaking, JsonLines(closing.enter_context(_open_events(options.events))))
             closing.callback(speaking.close)
             _check_folder()
-            return _command(options.verb)(options, Wiring(options, speaking))
+            return command(options, Wiring(options, speaking))
         except PreheatError as error:
             speaking.error(error)
             return error.exit_status
@@ -40,6 +43,10 @@ def dispatch(options: argparse.Namespace) -> int:
             trouble = _trouble(error, options)
             speaking.error(trouble)
             return trouble.exit_status
+        except UnicodeEncodeError as error:
+            unnamed = _unnamed(error)
+            speaking.error(unnamed)
+            return unnamed.exit_status
         except KeyboardInterrupt:
             speaking.error(
                 PreheatError("interrupted", hint="downloaded data is kept: run the same command again to resume")
@@ -47,11 +54,11 @@ def dispatch(options: argparse.Namespace) -> int:
             return _INTERRUPTED
 
 
-def _command(verb: str) -> Callable[[argparse.Namespace, Wiring], int]:
+def command_of(verb: str) -> Command:
     """Import only the module of this verb, and return its command."""
     room = "preheat.cli.commands.upkeep" if verb in _UPKEEP else "preheat.cli.commands"
     module = importlib.import_module(f"{room}.{verb.replace('-', '_')}")
-    command: Callable[[argparse.Namespace, Wiring], int] = module.command
+    command: Command = module.command
     return command
 
 
@@ -62,6 +69,14 @@ def _trouble(error: OSError, options: argparse.Namespace) -> PreheatError:
         why = (error.strerror or str(error)).lower()
         return PreheatError(f"{options.verb} failed: {why}", hint="run preheat doctor, then try again")
     return disk_trouble(error, Path(os.fsdecode(named)))
+
+
+def _unnamed(error: UnicodeEncodeError) -> PreheatError:
+    """Convert the error about a file name that the locale cannot encode, or that contains half a character."""
+    return UsageError(
+        f"{error.object!a} cannot be the name of a file: it is not {error.encoding}",
+        hint="set PYTHONUTF8=1" if error.encoding != "utf-8" else "rename it",
+    )
 
 
 def _check_folder() -> None:

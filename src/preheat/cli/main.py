@@ -1,6 +1,7 @@
 """Main: the entry point. Imports little, to start --help about as fast as Python itself."""
 
 import gc
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -8,12 +9,15 @@ from typing import NoReturn
 
 from preheat.cli.parser import parser
 from preheat.core.errors import PreheatError
+from preheat.guard.process.standard_streams import open_closed_streams
 
 _INTERRUPTED = 130
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit with its status (docs/exit-codes.md)."""
+    open_closed_streams()
+    _print_any_text()
     try:
         status = _run(list(sys.argv[1:] if words is None else words))
     except KeyboardInterrupt:
@@ -21,16 +25,25 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         status = _INTERRUPTED
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        # The reader is gone, or the disk is full: Python would try again at exit, and print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = status if isinstance(error, BrokenPipeError) else status or 1
     sys.exit(status)
+
+
+def _print_any_text() -> None:
+    """Print characters that the locale's encoding lacks as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run(words: list[str]) -> int:
     # Arguments after `--` are the app's own command, which argparse must not see.
     split = words.index("--") if "--" in words else len(words)
     try:
-        options = parser().parse_args(words[:split])
+        options = parser(words[0] if words else "").parse_args(words[:split])
     except PreheatError as error:
         from preheat.cli.output.console import console
 
@@ -41,8 +54,9 @@ def _run(words: list[str]) -> int:
     # Imported here because the verbs import the HTTP client and more, which --help does not need. The garbage collector
     # is off during the import: it would find nothing, and takes a tenth of the import time.
     gc.disable()
-    from preheat.cli.dispatch import dispatch
+    from preheat.cli.dispatch import command_of, dispatch
 
+    command = command_of(options.verb)
     gc.freeze()
     gc.enable()
-    return dispatch(options)
+    return dispatch(options, command)

@@ -37,7 +37,7 @@ def read_upstream_token(words: str) -> tuple[str, str]:
     url, _, name = words.rpartition("=")
     try:
         token = Path(name).expanduser().read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise UsageError(f"the token file {name!r} cannot be read", hint="--upstream-token URL=FILE") from error
     if not url.startswith(("http://", "https://")) or not re.fullmatch(r"[!-~]{1,4096}", token):
         raise UsageError(

@@ -1,1 +1,1 @@
-"""Types shared by all packages: refs, snapshots, digests, events and errors."""
+"""Types and texts shared by all packages: refs, snapshots, digests, events, errors, translations and pages."""

@@ -9,7 +9,7 @@ from preheat.core.errors import UsageError
 
 SHA256 = "sha256"
 GIT_SHA1 = "git-sha1"
-_HEX_LENGTH = {SHA256: 64, GIT_SHA1: 40}
+_HEX = {SHA256: re.compile("[0-9a-f]{64}"), GIT_SHA1: re.compile("[0-9a-f]{40}")}
 
 
 class Hasher(Protocol):
@@ -34,8 +34,8 @@ class Digest:
     hex: str
 
     def __post_init__(self) -> None:
-        length = _HEX_LENGTH.get(self.algorithm)
-        if length is None or not re.fullmatch(f"[0-9a-f]{{{length}}}", self.hex):
+        form = _HEX.get(self.algorithm)
+        if form is None or not form.fullmatch(self.hex):
             raise UsageError(
                 f"{self.algorithm}:{self.hex} is not a digest",
                 hint="a digest is sha256: and 64 hexadecimal digits, or git-sha1: and 40",

@@ -19,6 +19,15 @@ class Resolved(msgspec.Struct, frozen=True):
     missing: int
 
 
+class Planned(msgspec.Struct, frozen=True):
+    """A pull of `models` models (`size` bytes) begins, with `missing_files` files (`missing` bytes) to download."""
+
+    models: int
+    size: int
+    missing_files: int
+    missing: int
+
+
 class Noted(msgspec.Struct, frozen=True):
     """A notice for the user: the subject (`what`) and the text (`said`)."""
 
@@ -233,6 +242,7 @@ Event = (
     | LeftOut
     | Unneeded
     | Resolved
+    | Planned
     | Noted
     | Received
     | Waiting

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import os
 import re
 import shlex
 import sys
@@ -30,7 +31,7 @@ def how_to_install(distribution: str, prefix: Path | None = None, home: Path | N
     The command differs for pip, pipx and `uv tool`. An extra (`preheat[scan]`) does not work: it needs the index or
     folder that preheat was installed from, and pipx and uv would install a second preheat, or none.
     """
-    prefix, home = prefix or Path(sys.prefix), home or Path.home()
+    prefix, home = prefix or Path(sys.prefix), home or Path(os.path.expanduser("~"))  # noqa: PTH111 - never raises
     wanted = _with_bound(distribution)
     if (prefix / "pipx_metadata.json").is_file():
         return _by_pipx(wanted, prefix, home)

@@ -11,6 +11,9 @@ from preheat.core.ref import Ref
 
 # A pattern without these characters is a file name; traced recipes list thousands of names.
 _GLOB = frozenset("*?[")
+# A control character, a backslash, half of a surrogate pair, or a name that is empty, "." or "..".
+_INVALID = re.compile(r"[\x00-\x1f\\\ud800-\udfff]|(?:\A|/)\.{0,2}(?:/|\Z)")
+_LONGEST_NAME = 255  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +29,16 @@ class File:
     digest: Digest
 
     def __post_init__(self) -> None:
-        segments = self.path.split("/")
-        if (
-            any(
-                segment in ("", ".", "..") or len(segment.encode("utf-8", "surrogatepass")) > 255
-                for segment in segments
-            )
-            or "\\" in self.path
-            or any(ord(character) < 32 or 0xD800 <= ord(character) < 0xE000 for character in self.path)
-            or not 0 <= self.size < 1 << 63
-        ):
+        if _INVALID.search(self.path) or _has_long_name(self.path) or not 0 <= self.size < 1 << 63:
             raise IntegrityError(
                 f"{self.path!r} with {self.size} bytes cannot be a file: invalid path or size",
                 hint="do not trust this hub; try another --endpoint",
             )
+
+
+def _has_long_name(path: str) -> bool:
+    # UTF-8 has at most 4 bytes per character, so that most paths need not be encoded: a repository has thousands.
+    return 4 * len(path) > _LONGEST_NAME and any(len(name.encode()) > _LONGEST_NAME for name in path.split("/"))
 
 
 @dataclass(frozen=True, slots=True)

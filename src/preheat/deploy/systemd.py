@@ -32,6 +32,8 @@ def unit(service: Service) -> str:
         f"TimeoutStopSec={service.stop_within_s + 5:.0f}",
         "# The guard stops the app gracefully; systemd then kills any remaining processes.",
         "KillMode=mixed",
+        "# The guard keeps the app in a cgroup below its own, to kill all of its processes at once.",
+        "Delegate=yes",
         "# If the kernel kills the app because memory ran out, the guard restarts it, so keep the unit running.",
         "OOMPolicy=continue",
         "Restart=on-failure",

@@ -1,1 +1,1 @@
-"""File I/O: hashing, temporary files, buffers, and splicing from sockets to files."""
+"""File I/O: hashing, temporary files and buffers."""

@@ -51,12 +51,12 @@ def lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def write_whole(path: Path, data: bytes) -> int:
+def write_whole(path: Path, data: bytes, mode: int = 0o666) -> int:
     """Write a file atomically: to a temporary file, fsync, rename. Return its inode number. Raise OSError.
 
     The temporary file is locked while it is written, which keeps `prune` from removing it.
     """
-    aside, descriptor = _new(path)
+    aside, descriptor = _new(path, mode)
     try:
         with open(descriptor, "wb") as file:
             file.write(data)
@@ -88,6 +88,18 @@ def put(at: Path, make: Callable[[Path], _Made]) -> _Made:
         else:
             return made
     raise AssertionError("the last try raises")
+
+
+def sync_folder(folder: Path) -> None:
+    """Fsync a folder, to make the names in it durable. Ignore filesystems that do not support that (EINVAL)."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise OSError(error.errno, error.strerror, str(folder)) from error
+    finally:
+        os.close(descriptor)
 
 
 def left(folder: Path) -> list[Path]:
@@ -142,11 +154,11 @@ def _name(at: Path) -> str:
     return os.fsencode(at.name)[:_LONGEST_BYTES].decode("utf-8", "ignore")
 
 
-def _new(path: Path) -> tuple[Path, int]:
+def _new(path: Path, mode: int) -> tuple[Path, int]:
     for _ in range(_FOLDER_TRIES):
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):  # another process has just removed the empty folder
-            return create(path)
+            return create(path, mode)
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
 
 

@@ -8,6 +8,7 @@ from typing import List, NoReturn
 
 from preheat.guard.options import USAGE, read_address, read_settings
 from preheat.guard.process.pid1 import leave_process_1
+from preheat.guard.process.standard_streams import open_closed_streams
 from preheat.guard.setup import AddressTaken, keep
 from preheat.guard.supervise.supervisor import Changed, Event, Said
 
@@ -16,6 +17,7 @@ _WORDS, _APP = 2, 7  # docs/exit-codes.md
 
 def main(words: List[str]) -> NoReturn:
     """Supervise an app and exit with its status: 7 if supervision gave up, 2 if the command line is invalid."""
+    open_closed_streams()
     if words[:1] in ([], ["--help"], ["-h"]):
         print(USAGE, end="")
         sys.exit(0 if words else _WORDS)

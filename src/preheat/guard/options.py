@@ -159,7 +159,7 @@ def _config(path: str) -> dict[str, object]:
     try:
         with open(path, encoding="utf-8") as file:
             said = json.load(file)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from error
     if not isinstance(said, dict):
         raise ValueError(f"{path}: must contain a JSON object")

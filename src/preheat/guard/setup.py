@@ -10,6 +10,7 @@ from preheat.guard.model.app import PORT, App
 from preheat.guard.model.life import RestartPolicy
 from preheat.guard.options import GuardOptions, GuardSetup, read_address
 from preheat.guard.probes.probes import port_of
+from preheat.guard.process.enclosure import weakness
 from preheat.guard.process.process import Output
 from preheat.guard.status.app_status import AppStatus
 from preheat.guard.status.start_times import History
@@ -39,7 +40,7 @@ def keep(
 ) -> Outcome:
     """Supervise an app until it ends. Raise AddressTaken, and ValueError for invalid settings."""
     stage = settings.stage
-    app = fronted(settings.app, stage.front) if stage.front else settings.app
+    app = replace(fronted(settings.app, stage.front) if stage.front else settings.app, contained=True)
     if stage.standby and not stage.front:
         raise ValueError("--standby requires --front HOST:PORT: two instances cannot share one port")
     systemd = take_notify_socket()
@@ -52,6 +53,7 @@ def keep(
         ranges = _ranges(stage)
         board.paths = [one.path for one in ranges]
         warm: list[WarmUp] = []
+        escapes = [words for words in [weakness(app)] if words]
         terms = StandbyPolicy(stage.standby, stage.drain_within_s)
 
         def tell(event: Event) -> None:
@@ -61,6 +63,8 @@ def keep(
                 warm.append(_warm_up(ranges, closing))
             if isinstance(event, Changed):
                 _tell_systemd(systemd, event, settings.patience)
+            if isinstance(event, Changed) and event.life == "running" and escapes:
+                on_event(Said(escapes.pop()))
             if isinstance(event, Changed) and event.life == "running" and warm:
                 # A ready app has read its files: warming the rest would be useless.
                 warm[0].close()

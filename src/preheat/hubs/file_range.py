@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from preheat.core.errors import HubError, HubUnavailable, IntegrityError, NoRanges, PreheatError
+from preheat.core.secret_text import one_line
 from preheat.core.snapshot import File
-from preheat.disk.splice import Pipe
 from preheat.hubs.hub import Reader
 from preheat.net.http import Transport
 from preheat.net.response import Stream
@@ -113,10 +113,6 @@ class _Empty:
         """See Reader."""
         return 0
 
-    def pour(self, pipe: Pipe, most: int, /) -> int:  # noqa: ARG002 - see Reader
-        """See Reader."""
-        return 0
-
     def close(self) -> None:
         """See Reader."""
 
@@ -146,12 +142,6 @@ class _Bounded:
         self._left -= count
         return count
 
-    def pour(self, pipe: Pipe, most: int) -> int:
-        """See Reader."""
-        count = self._stream.pour(pipe, min(most, self._left))
-        self._left -= count
-        return count
-
     def close(self) -> None:
         """See Reader."""
         self._stream.close()
@@ -162,7 +152,7 @@ def _check_plain(headers: Mapping[str, str], file: File) -> None:
     encoding = headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("identity", ""):
         raise HubError(
-            f"the hub sends {file.path} compressed ({encoding[:20]!r}), although that was not requested",
+            f"the hub sends {file.path} compressed ({one_line(encoding, 20)!r}), although that was not requested",
             hint="a proxy may compress files; try another --endpoint",
         )
 
@@ -172,7 +162,7 @@ def _check_range(headers: Mapping[str, str], file: File, start: int, stop: int) 
     if said is None or (int(said[1]), int(said[2]) + 1) != (start, stop) or said[3] not in ("*", str(file.size)):
         raise IntegrityError(
             f"requested bytes {start}-{stop - 1} of {file.size} of {file.path}, "
-            f"but the hub sends {headers.get('Content-Range', 'some')[:100]!r}",
+            f"but the hub sends {one_line(headers.get('Content-Range', 'some'), 60)!r}",
             hint=_OTHER,
         )
 
@@ -197,7 +187,9 @@ def _is_part(stream: Stream, file: File, start: int, stop: int) -> bool:
 def _check_size(headers: Mapping[str, str], file: File) -> None:
     length = headers.get("Content-Length")
     if length is not None and length != str(file.size):
-        raise IntegrityError(f"{file.path} should have {file.size} bytes, but the hub sends {length}", hint=_OTHER)
+        raise IntegrityError(
+            f"{file.path} should have {file.size} bytes, but the hub sends {one_line(length, 60)}", hint=_OTHER
+        )
 
 
 def _skip(stream: Stream, size: int, file: File) -> None:

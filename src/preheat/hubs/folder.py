@@ -12,9 +12,8 @@ from preheat.core.digest import GIT_SHA1, SHA256, Digest, hasher
 from preheat.core.errors import AccessDenied, HubError, NotFound
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.disk.splice import CANNOT, Pipe
 from preheat.hubs.hub import Reader
-from preheat.hubs.listing_commit import listing_commit
+from preheat.hubs.listing import listing_commit
 
 _SKIPPED = frozenset((".git", ".cache"))
 # Hubs store larger files in LFS, with a sha256; a folder uses the same kinds of digests.
@@ -114,17 +113,6 @@ class _Range(FileIO):
         size = super().readinto(buffer[: self._left]) or 0
         self._left -= size
         return size
-
-    def pour(self, pipe: Pipe, most: int, /) -> int:
-        """See Reader."""
-        try:
-            count = pipe.take_in(self.fileno(), min(most, self._left))
-        except OSError as error:
-            if error.errno not in CANNOT:
-                raise
-            return 0
-        self._left -= count
-        return count
 
 
 def _paths(root: Path, under: str = "") -> Iterator[str]:

@@ -11,6 +11,7 @@ import msgspec
 from preheat.core.digest import GIT_SHA1, SHA256, Digest
 from preheat.core.errors import AccessDenied, HubError, IntegrityError, NotFound, PreheatError, UsageError
 from preheat.core.ref import MODEL, Ref
+from preheat.core.secret_text import one_line
 from preheat.core.snapshot import File
 from preheat.hubs.hf_documents import (
     ENTRY_NOT_FOUND,
@@ -21,7 +22,7 @@ from preheat.hubs.hf_documents import (
     InfoDocument,
     Sibling,
 )
-from preheat.hubs.http_errors import one_line, read_temporary
+from preheat.hubs.http_errors import read_temporary
 
 _LONGEST_LINK = 16_384
 _DISABLED = "Access to this resource is disabled."
@@ -32,12 +33,16 @@ _Document = TypeVar("_Document")
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """A hub's description of one revision. `files` is None if sizes or digests are missing: then list the tree."""
+    """A hub's description of one revision. `files` is None if sizes or digests are missing: then list the tree.
+
+    `named` is whether it names any file.
+    """
 
     commit: str
     private: bool
     gated: bool
     files: tuple[File, ...] | None
+    named: bool = False
 
 
 def read_info(body: bytes, ref: Ref) -> Info:
@@ -47,7 +52,8 @@ def read_info(body: bytes, ref: Ref) -> Info:
         raise HubError(f"the hub returned an invalid commit for {ref}: {document.sha!r}", hint=_OTHER_HUB)
     if ref.pinned and document.sha != ref.revision:
         raise IntegrityError(f"requested {ref}, but the hub responded with commit {document.sha}", hint=_OTHER_HUB)
-    return Info(document.sha, bool(document.private), bool(document.gated), _files(document.siblings))
+    files, named = _files(document.siblings), bool(document.siblings)
+    return Info(document.sha, bool(document.private), bool(document.gated), files, named)
 
 
 def read_tree(body: bytes) -> tuple[File, ...]:

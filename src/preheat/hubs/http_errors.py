@@ -55,9 +55,3 @@ def read_wait_s(headers: Mapping[str, str]) -> float | None:
     # Hugging Face's: RateLimit: "api";r=0;t=55 (draft-ietf-httpapi-ratelimit-headers).
     limit = re.search(r";\s*t=([0-9]{1,9})\b", said.get("ratelimit", ""))
     return float(limit[1]) if limit else None
-
-
-def one_line(text: str, most: int = 200) -> str:
-    """Return a hub's text as one printable line of at most `most` characters."""
-    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    return line if len(line) <= most else line[: most - 1] + "…"

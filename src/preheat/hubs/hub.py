@@ -4,7 +4,6 @@ from typing import Protocol
 
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.disk.splice import Pipe
 
 
 class Reader(Protocol):
@@ -20,9 +19,6 @@ class Reader(Protocol):
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Read into the start of `buffer`; return how many bytes, 0 at EOF."""
-
-    def pour(self, pipe: Pipe, most: int, /) -> int:
-        """Splice up to `most` bytes into an empty `pipe`; return how many, 0 if `readinto` must be used, or at EOF."""
 
     def close(self) -> None:
         """Release the connection; call it after errors too."""

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from urllib.parse import urljoin
 
 from preheat.core.errors import HubError, PreheatError
+from preheat.core.events import Listener
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.error_boundary import blames_the_hub
@@ -12,22 +13,27 @@ from preheat.hubs.file_range import FileLocation, Ranges
 from preheat.hubs.hf_api import info_path, next_page, read_error, read_info, read_tree, resolve_path, tree_path
 from preheat.hubs.http_errors import read_expired
 from preheat.hubs.hub import Reader
+from preheat.hubs.listing import ListingLimit
 from preheat.net.http import HttpDocument, Transport
 from preheat.net.response import Stream
-
-# Limits of one listing: a repository of 300,000 files has 300 pages with 90 MB in total.
-MOST_PAGES, MOST_FILES, MOST_BYTES = 2_000, 500_000, 256 << 20
 
 
 class HuggingFace:
     """See Hub. Resolving a ref takes one request, or more if the hub lists the files in pages."""
 
     def __init__(
-        self, endpoint: str, transport: Transport, token: str = "", headers: Mapping[str, str] = MappingProxyType({})
+        self,
+        endpoint: str,
+        transport: Transport,
+        token: str = "",
+        headers: Mapping[str, str] = MappingProxyType({}),
+        on_event: Listener = lambda _: None,
     ) -> None:
         self._endpoint = endpoint.rstrip("/")
         self._transport = transport
+        self._on_event = on_event
         self._headers = {**headers, **({"Authorization": f"Bearer {token}"} if token else {})}
+        self.secrets = (token,) if token else ()
         self._ranges = Ranges(transport, _denied)
 
     @blames_the_hub
@@ -35,6 +41,8 @@ class HuggingFace:
         """See Hub."""
         info = read_info(self._get(f"{self._endpoint}{info_path(ref)}", str(ref)).body, ref)
         files = info.files if info.files is not None else self._tree(ref, info.commit)
+        if info.named and not files:
+            raise HubError(f"the hub names files of {ref}, but lists none", hint="try another --endpoint")
         return Snapshot(ref, info.commit, files)
 
     @blames_the_hub
@@ -46,14 +54,15 @@ class HuggingFace:
     def _tree(self, ref: Ref, commit: str) -> tuple[File, ...]:
         files: list[File] = []
         url: str | None = f"{self._endpoint}{tree_path(ref, commit)}"
-        seen, size = set[str](), 0
+        seen, limit = set[str](), ListingLimit(ref, self._on_event)
         while url is not None:
-            if url in seen or len(seen) >= MOST_PAGES or len(files) > MOST_FILES or size > MOST_BYTES:
+            if url in seen:
                 raise HubError(f"the hub lists the files of {ref} without end", hint="try another --endpoint")
             seen.add(url)
             page = self._get(url, str(ref))
-            files += read_tree(page.body)
-            size += len(page.body)
+            listed = read_tree(page.body)
+            limit.add(len(listed), len(page.body))
+            files += listed
             link = next_page(page.headers.get("Link"))
             url = urljoin(url, link) if link else None
         return tuple(files)

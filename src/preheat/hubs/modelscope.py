@@ -1,17 +1,19 @@
 """ModelScope: a hub with the ModelScope API, over HTTP."""
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from preheat.core.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, NotFound, PreheatError
+from preheat.core.events import Listener
 from preheat.core.ref import DATASET, Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.error_boundary import blames_the_hub
 from preheat.hubs.file_range import FileLocation, Ranges
 from preheat.hubs.http_errors import read_expired
 from preheat.hubs.hub import Reader
-from preheat.hubs.listing_commit import listing_commit
+from preheat.hubs.listing import ListingLimit, listing_commit
 from preheat.hubs.ms_api import (
     ListedFile,
     Page,
@@ -27,7 +29,6 @@ from preheat.hubs.ms_documents import MOST_ENTRIES, PAGE
 from preheat.net.http import HttpDocument, Transport
 from preheat.net.response import Stream
 
-_MOST_PAGES = 5000
 _MOST_WORDS = 64 << 10
 
 
@@ -41,11 +42,18 @@ class ModelScope:
     """
 
     def __init__(
-        self, endpoint: str, transport: Transport, token: str = "", headers: Mapping[str, str] = MappingProxyType({})
+        self,
+        endpoint: str,
+        transport: Transport,
+        token: str = "",
+        headers: Mapping[str, str] = MappingProxyType({}),
+        on_event: Listener = lambda _: None,
     ) -> None:
         self._endpoint = endpoint.rstrip("/")
         self._transport = transport
+        self._on_event = on_event
         self._headers = {**headers, **({"Authorization": f"Bearer {token}"} if token else {})}
+        self.secrets = (token,) if token else ()
         self._ranges = Ranges(transport, self._denied)
         # (ref at its commit, path) -> (commit that last changed the file, branch that contains it)
         self._revisions: dict[tuple[Ref, str], tuple[str, str]] = {}
@@ -109,22 +117,22 @@ class ModelScope:
             yield from self._walk(ref, revision)
 
     def _pages(self, ref: Ref, revision: str) -> Iterator[ListedFile]:
-        for number in range(1, _MOST_PAGES + 1):
-            page = self._page(ref, tree_path(ref, revision, number), again=number > 1)
+        limit = ListingLimit(ref, self._on_event)
+        for number in itertools.count(1):
+            page = self._page(ref, tree_path(ref, revision, number), limit, again=number > 1)
             yield from page.files
             if page.entries < PAGE:
                 return
-        raise HubError(f"the hub lists the files of {ref} without end", hint="try another --endpoint")
 
     def _walk(self, ref: Ref, revision: str) -> Iterator[ListedFile]:
         """List all files with one request; if the hub truncates the list, folder by folder."""
-        folders, asked = [""], 0
+        folders, again, limit = [""], False, ListingLimit(ref, self._on_event)
         while folders:
             folder = folders.pop()
-            page = self._page(ref, files_path(ref, revision, folder), again=asked > 0)
-            asked += 1
+            page = self._page(ref, files_path(ref, revision, folder), limit, again=again)
+            again = True
             if page.entries >= MOST_ENTRIES:
-                page = self._page(ref, files_path(ref, revision, folder, recursive=False), again=True)
+                page = self._page(ref, files_path(ref, revision, folder, recursive=False), limit, again=True)
                 inside = f"{folder}/" if folder else ""
                 if page.entries >= MOST_ENTRIES or any(not below.startswith(inside) for below in page.folders):
                     raise HubError(
@@ -132,18 +140,19 @@ class ModelScope:
                         hint="pull it from another hub, if one has it",
                     )
                 folders += [below for below in page.folders if below != folder]
-            if asked > _MOST_PAGES:
-                raise HubError(f"the hub lists the files of {ref} without end", hint="try another --endpoint")
             yield from page.files
 
-    def _page(self, ref: Ref, path: str, *, again: bool) -> Page:
+    def _page(self, ref: Ref, path: str, limit: ListingLimit, *, again: bool) -> Page:
         try:
-            return read_page(self._get(path, str(ref)).body, str(ref))
+            body = self._get(path, str(ref)).body
+            page = read_page(body, str(ref))
         except AccessDenied as error:
             if not again:
                 raise
             # Temporary, since an earlier page was readable: modelscope_hub/_legacy_api.py, _request_repo_tree.
             raise HubUnavailable(f"{error.message}, in the middle of its file list", hint="try again") from error
+        limit.add(page.entries, len(body))
+        return page
 
     # ---- asking
 
@@ -157,5 +166,4 @@ class ModelScope:
         if not re.match(r"application/json\b", stream.headers.get("Content-Type", "")):
             # The hub's errors are JSON; those of the storage that it redirects to are not.
             return read_expired(stream.status, what) or read_error(stream.status, stream.headers, b"", what)
-        buffer = memoryview(bytearray(_MOST_WORDS))
-        return read_error(stream.status, stream.headers, bytes(buffer[: stream.readinto(buffer)]), what)
+        return read_error(stream.status, stream.headers, stream.words(_MOST_WORDS), what)

@@ -11,8 +11,9 @@ import msgspec
 from preheat.core.digest import SHA256, Digest
 from preheat.core.errors import AccessDenied, HubError, NotFound, PreheatError, UsageError
 from preheat.core.ref import DATASET, Ref
+from preheat.core.secret_text import one_line
 from preheat.core.snapshot import File
-from preheat.hubs.http_errors import one_line, read_temporary
+from preheat.hubs.http_errors import read_temporary
 from preheat.hubs.ms_documents import BLOB, OK, PAGE, TREE, EntriesDocument, MsEntry, Refusal, RevisionsDocument
 
 _OTHER_HUB = "try another --endpoint, or report it to the operator of this one"
@@ -41,6 +42,8 @@ def read_page(body: bytes, what: str) -> Page:
     """Parse a response for `files_path` or `tree_path`; raise HubError if it is invalid."""
     document = _decode(body, EntriesDocument, what)
     data = document.data
+    if isinstance(data, msgspec.UnsetType):
+        raise HubError(f"the hub's response for {what} is invalid: it has no list of files", hint=_OTHER_HUB)
     entries = data if isinstance(data, list) else ((data and data.files) or [])
     return Page(
         tuple(_listed(entry) for entry in entries if entry.type == BLOB),

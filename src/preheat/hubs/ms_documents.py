@@ -29,11 +29,11 @@ class Entries(msgspec.Struct, rename="pascal"):
 
 
 class EntriesDocument(msgspec.Struct, rename="pascal"):
-    """A response with a listing."""
+    """A response with a listing. Without `data` it is not a listing; null is an empty one."""
 
     code: int = OK
     message: str | None = None
-    data: Entries | list[MsEntry] | None = None
+    data: Entries | list[MsEntry] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Revision(msgspec.Struct, rename="pascal"):

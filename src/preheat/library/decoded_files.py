@@ -54,7 +54,7 @@ class Decoded(Generic[Value]):
     def touch(self, path: Path) -> None:
         """Set the file's times to now without invalidating its cached value; raise OSError."""
         before = _look(path)
-        os.utime(path)
+        os.utime(path, follow_symlinks=False)
         known, after = self._known(path, before), _look(path)
         if known is not None and before is not None and after is not None and before[:3] == after[:3]:
             self._keep(path, after, known)

@@ -12,19 +12,20 @@ from preheat.library.blobs.partial import disk
 from preheat.library.library import Library
 
 
-def held(library: Library, snapshot: Snapshot) -> Snapshot:
+def held(library: Library, snapshot: Snapshot, *, naming: bool = True) -> Snapshot:
     """Return the snapshot, with the digest of each file replaced by one under which the library has the same bytes.
 
     In most cases that is the file's own digest, which costs one stat(2). If the commit's record has a digest of the
-    other algorithm, because another hub listed it, hash that blob once; in a writable library, also add the file's own
-    digest as a name of the blob. Raise IntegrityError if the recorded blob has other bytes.
+    other algorithm, because another hub listed it, hash that blob; in a writable library, if `naming`, also add the
+    file's own digest as a name of the blob. Raise IntegrityError if the recorded blob has other bytes.
     """
     missing = {file.digest for file in library.missing(snapshot)}
     recorded = library.find(snapshot.ref.at(snapshot.commit)) if missing else None
     if recorded is None:
         return snapshot
     files = (
-        _known(library, recorded.file(file.path), file) if file.digest in missing else file for file in snapshot.files
+        _known(library, recorded.file(file.path), file, naming=naming) if file.digest in missing else file
+        for file in snapshot.files
     )
     return replace(snapshot, files=tuple(files))
 
@@ -40,21 +41,21 @@ def require_held(library: Library, snapshot: Snapshot, hint: str) -> Snapshot:
     return found
 
 
-def lacking(library: Library, snapshot: Snapshot) -> tuple[File, ...]:
-    """Return the files that the library is missing or has with other bytes, one per digest."""
+def lacking(library: Library, snapshot: Snapshot, *, naming: bool = True) -> tuple[File, ...]:
+    """Return the files that the library is missing or has with other bytes, one per digest. See `held`."""
     try:
-        return library.missing(held(library, snapshot))
+        return library.missing(held(library, snapshot, naming=naming))
     except IntegrityError:
         return library.missing(snapshot)
 
 
-def _known(library: Library, recorded: File | None, file: File) -> File:
+def _known(library: Library, recorded: File | None, file: File, *, naming: bool) -> File:
     if recorded is None or not library.has(recorded.digest):
         return file
     kindred = recorded.digest.algorithm == file.digest.algorithm or recorded.size != file.size
     if kindred or _hashed(library, recorded, file.digest) != file.digest.hex:
         raise IntegrityError(f"{file.path} in {library.root} does not match its locked digest {file.digest}")
-    if not library.writable:
+    if not naming or not library.writable:
         return recorded
     at = library.path(file.digest)
     with disk(at):

@@ -13,12 +13,14 @@ from preheat.core.digest import Digest
 from preheat.core.errors import Busy, LibraryError, NoSpace, NotPreloaded
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.disk.free_space import SPARE
 from preheat.library.blobs.blobs import Blobs
 from preheat.library.blobs.file_lock import take
 from preheat.library.blobs.journal import Journal, boot_id
 from preheat.library.blobs.partial import Partial, disk, disk_trouble
 from preheat.library.blobs.partial_listener import Watcher
 from preheat.library.format_version import require_known_format, write_format
+from preheat.library.ownership import FOLDERS, require_own_folders
 from preheat.library.records.claims import Claims, machine
 from preheat.library.records.pins import Pins
 from preheat.library.records.placement_log import Marks
@@ -28,8 +30,6 @@ from preheat.library.records.shared_fs import shared
 
 if TYPE_CHECKING:
     from preheat.library.blob_check import Soundness
-
-_SPARE = 64 << 20  # bytes left free for records, journals and other programs
 
 
 class Library:
@@ -51,6 +51,7 @@ class Library:
         self.marks = Marks(root / "placed", *elsewhere)
         self.watchers: dict[Digest, Watcher] = {}
         require_known_format(root)
+        require_own_folders(*(root / name for name in FOLDERS))
 
     def path(self, digest: Digest) -> Path:
         """Return the path of the blob; it need not exist."""
@@ -117,16 +118,11 @@ class Library:
             raise disk_trouble(error, self.root) from error
         if not os.access(self.root, os.W_OK):
             raise LibraryError(f"{self.root} is not writable", hint="choose another folder with --library")
-        if size + _SPARE > free:
+        if size + SPARE > free:
             raise NoSpace(
                 f"needs {size / 1e9:.1f} GB, but {self.root} has only {free / 1e9:.1f} GB free",
                 hint="free some space, or choose another folder with --library",
             )
-
-    def free(self) -> int:
-        """Return the free bytes on the library's disk, minus a reserve of 64 MiB; the folder need not exist yet."""
-        place = next(folder for folder in (self.root, *self.root.parents) if folder.is_dir())
-        return max(shutil.disk_usage(place).free - _SPARE, 0)
 
     def partial_size(self, file: File) -> int:
         """Return the disk usage of the partial of `file`, in bytes."""
@@ -145,6 +141,8 @@ class Library:
 
         Raise Busy while another process is downloading it.
         """
+        if self.has(file.digest):
+            return None  # without a partial: several pulls of one repository would make one for each file of the others
         path = f"{self._partials}/{file.digest.algorithm}-{file.digest.hex}.part"
         try:
             descriptor = take(path)

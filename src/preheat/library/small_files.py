@@ -5,6 +5,8 @@ import os
 import stat
 from pathlib import Path
 
+from preheat.library.ownership import open_to_read
+
 _MOST = 64 << 20  # bytes; the size of a record with 500,000 files
 _STEP = 1 << 20
 
@@ -12,9 +14,9 @@ _STEP = 1 << 20
 def read_small(path: Path | str, most: int = _MOST) -> bytes:
     """Return the content of a regular file of at most `most` bytes; never block on a FIFO or device.
 
-    Raise OSError with the path if it is not a regular file, too large, or unreadable.
+    Raise OSError with the path if it is not a regular file, too large, unreadable, or another user's symlink.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    descriptor = open_to_read(path)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

@@ -1,32 +1,53 @@
 """Address fence: blocks redirects from a hub into the user's private network."""
 
 import ipaddress
+import socket
 import threading
+from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
 from preheat.core.errors import HubError
+from preheat.net.happy_eyeballs import Address
 
 PUBLIC = "public"
-# Private networks that some versions of Python classify as public: Azure's host service, RFC 6890's protocol
-# assignments (with Oracle Cloud's metadata service), RFC 3879's site-local, RFC 8215's and RFC 9602's.
-_INSIDE = tuple(
-    map(ipaddress.ip_network, ("168.63.129.16/32", "192.0.0.0/24", "fec0::/10", "64:ff9b:1::/48", "5f00::/16"))
-)
+_LOOPBACK, _LINK_LOCAL, _PRIVATE = "loopback", "link-local", "private"
+# Everything else is public, in IPv6 only within _GLOBAL. From the IANA registries of special-purpose addresses
+# (iana-ipv4-special-registry, iana-ipv6-special-registry, multicast) as of 2025, and two cloud services' own addresses.
+# The standard library's is_global has other entries in each version of Python.
+_SPECIAL = {
+    _LOOPBACK: ("0.0.0.0/32", "127.0.0.0/8", "::/128", "::1/128"),
+    _LINK_LOCAL: ("169.254.0.0/16", "fe80::/10"),
+    _PRIVATE: (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16",
+        "168.63.129.16/32",  # Azure's host service
+        "192.0.0.0/24",  # RFC 6890, with Oracle Cloud's metadata service at 192.0.0.192
+        "192.88.99.0/24",  # RFC 7526, relays of 6to4
+        "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "198.18.0.0/15",  # documentation, benchmarks
+        "224.0.0.0/4", "240.0.0.0/4",
+        "2001::/23",  # RFC 2928: protocol assignments, benchmarks, ORCHID
+        "2001:db8::/32", "3fff::/20",  # documentation
+    ),
+}  # fmt: skip
+_NETWORKS = [(ipaddress.ip_network(words), kind) for kind, all_words in _SPECIAL.items() for words in all_words]
+_GLOBAL = ipaddress.IPv6Network("2000::/3")
+# IPv6 addresses that a gateway or the kernel translates to the IPv4 address in their last 32 bits: RFC 4291 sections
+# 2.5.5.1 and 2.5.5.2, RFC 2765 (IPv4-translated), RFC 6052.
+_TRANSLATED = tuple(map(ipaddress.IPv6Network, ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")))
+_ISATAP = frozenset((0x0000_5EFE, 0x0200_5EFE))  # RFC 5214 section 6.1
 
 
 class Fence:
-    """Allow redirects from one endpoint only to public addresses and to addresses of the endpoint's own kind.
+    """Allow connections from one endpoint only to public addresses and to addresses of the endpoint's own kinds.
 
-    Addresses are checked on the established connection, so DNS cannot return another address after the check.
-    Thread-safe.
+    The addresses that a name resolves to are checked before connecting to them, each time it is resolved, so DNS cannot
+    return another address after the check. Thread-safe.
     """
 
     def __init__(self, endpoint: str) -> None:
         parts = urlsplit(endpoint)
         self._host = (parts.hostname or "").lower()
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._kinds = {PUBLIC}
-        self._own = ""
+        self._own: frozenset[str] = frozenset()
         self._turn = threading.Lock()
 
     def look(self, host: str, port: int) -> None:
@@ -34,50 +55,81 @@ class Fence:
 
         Through a proxy this is the only check, since the proxy resolves the names.
         """
-        name = host.strip("[]").rstrip(".").lower()
+        name = _plain(host)
         try:
             local = name == "localhost" or name.endswith(".localhost")  # RFC 6761 section 6.3
-            address = "127.0.0.1" if local else str(ipaddress.ip_address(name))
-        except ValueError:
-            return  # a name: `check` is called with its address after connecting
+            address = "127.0.0.1" if local else _address(name)
+        except (ValueError, OSError):
+            return  # a name: `sift` is called with its addresses before connecting
         self.check(host, port, address)
 
     def check(self, host: str, port: int, address: str) -> None:
         """Raise HubError if `address`, which `host` resolved to, is not allowed."""
-        kind = kind_of(address)
+        self._require(host, port, [kind_of(address)])
+
+    def sift(self, host: str, port: int, addresses: Sequence[Address]) -> list[Address]:
+        """Return those `addresses` of `host` that are allowed; raise HubError if there are some, but none is."""
+        kinds = [kind_of(str(place[0])) for _, place in addresses]
+        allowed = self._require(host, port, kinds)
+        return [one for one, kind in zip(addresses, kinds, strict=True) if kind in allowed]
+
+    def _require(self, host: str, port: int, kinds: Sequence[str]) -> frozenset[str]:
+        """Return the allowed kinds for a host whose addresses have `kinds`; raise HubError if it has no other."""
         with self._turn:
-            if (host.strip("[]").rstrip(".").lower(), port) == (self._host.rstrip("."), self._port):
-                # The endpoint's first kind is final: a later move to a private address is DNS rebinding.
-                self._own = self._own or kind
-                if kind == self._own:
-                    self._kinds.add(kind)
-            if kind in self._kinds:
-                return
-        raise HubError(
-            f"{self._host} leads to {host}:{port}, which is a {kind} address: refused",
-            hint="do not trust this hub, or use that address as the --endpoint if it is yours",
-        )
+            own = (_plain(host), port) == (self._host.rstrip("."), self._port)
+            if own and not self._own:
+                # The endpoint's first kinds are final: a later move to a private address is DNS rebinding.
+                self._own = _believed(kinds)
+            # With a public address, it could lead its visitors to its private ones.
+            others = self._own if PUBLIC not in self._own else frozenset()
+        allowed = frozenset((PUBLIC,)) | (self._own if own else others)
+        if kinds and allowed.isdisjoint(kinds):
+            raise HubError(
+                f"{self._host} leads to {host}:{port}, which is a {kinds[0]} address: refused",
+                hint="do not trust this hub, or use that address as the --endpoint if it is yours",
+            )
+        return allowed
+
+
+def _believed(kinds: Iterable[str]) -> frozenset[str]:
+    """Return the kinds of an endpoint: a name with a public address may have a private one too, but not this host."""
+    found = frozenset(kinds)
+    return found - {_LOOPBACK, _LINK_LOCAL} if PUBLIC in found else found
+
+
+def _plain(host: str) -> str:
+    return host.strip("[]").rstrip(".").lower()
+
+
+def _address(name: str) -> str:
+    """Return an IP address in its usual form. Raise ValueError or OSError for a name."""
+    try:
+        return str(ipaddress.ip_address(name.partition("%")[0]))
+    except ValueError:
+        # The forms of inet_aton(3), such as 127.1 and 0x7f000001, which resolvers accept too.
+        return socket.inet_ntoa(socket.inet_aton(name))
 
 
 def kind_of(address: str) -> str:
-    """Return `loopback`, `link-local`, `public` or `private`, which includes all other addresses (RFC 6890)."""
+    """Return `loopback`, `link-local`, `public` or `private`, which includes all other special addresses."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
-        return "private"
-    if any(ip in net for net in _INSIDE if net.version == ip.version):
-        return "private"
-    if isinstance(ip, ipaddress.IPv6Address):
-        # IPv4 addresses embedded in IPv6 ones: RFC 4291 section 2.5.5, RFC 6052, RFC 3056, RFC 4380.
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if ip in ipaddress.ip_network("64:ff9b::/96"):
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if ip in ipaddress.ip_network("::/96") and int(ip) > 1:  # RFC 4291 section 2.5.5.1
-            inner = ipaddress.IPv4Address(int(ip))
-        if inner is not None:
-            return kind_of(str(inner))
-    if ip.is_loopback or ip.is_unspecified:
-        return "loopback"
-    if ip.is_link_local:
-        return "link-local"
-    return PUBLIC if ip.is_global and not ip.is_multicast else "private"
+        return _PRIVATE
+    if isinstance(ip, ipaddress.IPv6Address) and int(ip) > 1 and (inner := _embedded(ip)):
+        kinds = [kind_of(str(one)) for one in inner]
+        return next((kind for kind in kinds if kind != PUBLIC), PUBLIC)
+    found = next((kind for net, kind in _NETWORKS if ip in net), PUBLIC)
+    return _PRIVATE if found == PUBLIC and ip.version == 6 and ip not in _GLOBAL else found
+
+
+def _embedded(ip: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+    """Return the IPv4 addresses that packets to an IPv6 address may be sent to."""
+    last = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
+    if ip.sixtofour is not None:  # RFC 3056
+        return [ip.sixtofour]
+    if ip.teredo is not None:  # RFC 4380
+        return list(ip.teredo)
+    if any(ip in net for net in _TRANSLATED) or (int(ip) >> 32 & 0xFFFF_FFFF) in _ISATAP:
+        return [last]
+    return []

@@ -18,12 +18,18 @@ _DELAY_S = 0.25
 
 Options = Sequence[tuple[int, int, int | bytes]]
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]
+Sift = Callable[[str, int, Sequence[Address]], Sequence[Address]]
 
 
 def resolve(host: str, port: int) -> list[Address]:
     """Return the addresses of a host in the system's order. Raise socket.gaierror if it has none."""
     found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys((family, place) for family, _, _, _, place in found))
+
+
+def all_of(host: str, port: int, addresses: Sequence[Address]) -> Sequence[Address]:  # noqa: ARG001 - a Sift
+    """Return all `addresses`."""
+    return addresses
 
 
 class Race:
@@ -39,13 +45,15 @@ class Race:
         self._late_families: set[int] = set()
         self._turn = threading.Lock()
 
-    def connect(self, host: str, port: int, timeout_s: float | None, options: Options) -> PlainSocket:
-        """Return a connection to the first address of `host` that responds.
+    def connect(
+        self, host: str, port: int, timeout_s: float | None, options: Options, sift: Sift = all_of
+    ) -> PlainSocket:
+        """Return a connection to the first address of `host` that responds, of those that `sift` returns.
 
         Raise socket.gaierror for a host without an address, TimeoutError if no address responds, OSError if all
         refuse, and Interrupted if this thread is interrupted.
         """
-        waiting = self._order(self._find(host, port))
+        waiting = self._order(sift(host, port, self._find(host, port)))
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         running: dict[PlainSocket, Address] = {}
         error: OSError | None = None

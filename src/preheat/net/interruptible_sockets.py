@@ -17,10 +17,10 @@ from preheat.net.interrupt import note_received, wait_readable
 class Waits(socket.socket):
     """Base of both sockets: implements the timeout while the descriptor is non-blocking.
 
-    `head_until`: the time.monotonic() by which all headers of a response must have arrived.
+    `until`: the time.monotonic() after which reads raise TimeoutError, however many bytes arrive.
     """
 
-    head_until: float | None = None
+    until: float | None = None
 
     # Class attributes, because ssl creates its sockets without calling __init__.
     _timeout_s: float | None = None
@@ -52,14 +52,19 @@ class Waits(socket.socket):
             self._reads = True
 
     def _wait(self) -> None:
-        """Wait until it is readable, within the timeout and `head_until`."""
+        """Wait until it is readable, within the timeout and `until`."""
         timeout_s = self._timeout_s
-        if self.head_until is not None:
-            left_s = self.head_until - time.monotonic()
-            if left_s <= 0:
-                raise TimeoutError("timed out")
+        if self.until is not None:
+            left_s = self._left_s(self.until)
             timeout_s = left_s if timeout_s is None else min(timeout_s, left_s)
         wait_readable(self, timeout_s)
+
+    @staticmethod
+    def _left_s(until: float) -> float:
+        left_s = until - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("timed out")
+        return left_s
 
     def _to_write(self) -> None:
         if self._reads:
@@ -87,15 +92,19 @@ class TlsSocket(Waits, ssl.SSLSocket):
 
     waited = False
 
-    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
+    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:  # noqa: ARG002 - TLS has none
         """See ssl.SSLSocket; reads all records that have arrived, up to the buffer's size; may raise Interrupted."""
         self._to_read()
+        if self.until is not None:
+            self._left_s(self.until)  # a sender that never pauses is never waited for
         self.waited = False
         view = memoryview(buffer)[: nbytes or len(buffer)]
-        filled = 0
-        while filled < len(view):
+        filled, size = 0, len(view)
+        read: Any = self.read  # typeshed does not know that it returns a count if it has a buffer
+        while filled < size:
             try:
-                count = super().recv_into(view[filled:], None, flags)
+                # `read` returns one record of at most 16 KiB. `SSLSocket.recv_into` does the same at twice the cost.
+                count = read(size - filled, view[filled:])
             except (ssl.SSLWantReadError, BlockingIOError):
                 if filled:
                     break
@@ -110,6 +119,17 @@ class TlsSocket(Waits, ssl.SSLSocket):
                 filled += count
         note_received()
         return filled
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """See ssl.SSLSocket; used for TLS within this connection."""
+        buffer = bytearray(buflen)
+        return bytes(buffer[: self.recv_into(buffer, None, flags)])
+
+
+def line_of(connected: object) -> Waits | None:
+    """Return the socket that implements the deadline of a connection; TLS through a TLS proxy wraps it."""
+    line = connected if isinstance(connected, Waits) else getattr(connected, "socket", None)
+    return line if isinstance(line, Waits) else None
 
 
 def tls_context(ca_file: str | None) -> ssl.SSLContext:

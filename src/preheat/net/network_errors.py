@@ -39,6 +39,8 @@ def trouble(url: str, error: Exception, proxy: Proxy | None = None) -> HubError:
     if proxy is None and isinstance(cause, exceptions.NameResolutionError):
         return HubUnavailable(f"{host}: its name was not found in DNS", hint=_NO_NAME)
     said = "does not answer in time" if late else _ending(cause)
+    if is_malformed(error):
+        said = "answers with invalid HTTP"
     if proxy is None:
         return HubUnavailable(f"{host} {said}", hint=_UP, silent=late)
     return HubUnavailable(
@@ -60,6 +62,14 @@ def _ending(error: BaseException) -> str:
         return "closed the connection before the end of its response"
     refused = "Connection refused" in text
     return f"does not answer{' (connection refused)' if refused else ''}"
+
+
+def is_malformed(error: BaseException) -> bool:
+    """Return whether urllib3's exception is about a response that is not valid HTTP."""
+    if isinstance(error, (exceptions.InvalidHeader, exceptions.InvalidChunkLength, exceptions.DecodeError)):
+        return True
+    inner = error.args[1] if isinstance(error, exceptions.ProtocolError) and len(error.args) > 1 else None
+    return isinstance(inner, http.client.HTTPException) and not isinstance(inner, (OSError, http.client.IncompleteRead))
 
 
 def refused_by_proxy(url: str, status: int, headers: Mapping[str, str], proxy: Proxy) -> HubError | None:

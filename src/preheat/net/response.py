@@ -1,4 +1,4 @@
-"""Response: an HTTP response in progress, read into a buffer or spliced into a pipe."""
+"""Response: an HTTP response in progress, read into a buffer."""
 
 import contextlib
 import fcntl
@@ -9,21 +9,21 @@ import struct
 import sys
 import termios
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 import urllib3
 from urllib3 import exceptions
 
-from preheat.disk.splice import CANNOT, Pipe
-from preheat.net.interrupt import note_received, wait_readable
-from preheat.net.interruptible_sockets import TlsSocket
+from preheat.net.interruptible_sockets import TlsSocket, Waits
 from preheat.net.network_errors import trouble
 from preheat.net.proxies import Proxy
 
 _LITTLE, _ENOUGH = 32 << 10, 256 << 10
-# The last bytes are read, not spliced, so that the standard library sees the end of the response.
-_LAST = 512 << 10
 _TCP_INFO, _RTT, _RCV_RTT = 104, 68, 92  # bytes of struct tcp_info, and offsets in it
+_WORDS_S = 3.0  # for the body of an error
+_RECORD = 17 << 10  # a TLS record: 16 KiB and its frame (RFC 8446, 5.2)
 
 
 class Meter:
@@ -37,6 +37,35 @@ class Meter:
         """Add `count` to the total."""
         with self._turn:
             self.total += count
+
+
+Response = TypeVar("Response", bound=urllib3.BaseHTTPResponse)
+
+
+def keep_line(response: Response, line: Waits | None) -> Response:
+    """Note the connection of a response, which urllib3 forgets if the server is about to close it."""
+    response.line = line  # type: ignore[attr-defined]
+    return response
+
+
+def kept_line(response: urllib3.BaseHTTPResponse) -> Waits | None:
+    """Return the socket of a response; None if its reads have no deadline, as over SOCKS."""
+    line = getattr(response, "line", None)
+    return line if isinstance(line, Waits) else None
+
+
+@contextlib.contextmanager
+def ending(response: urllib3.BaseHTTPResponse, within_s: float) -> Iterator[None]:
+    """Raise TimeoutError in reads of the response after `within_s` seconds."""
+    line = kept_line(response)
+    if line is None:
+        yield
+        return
+    line.until = time.monotonic() + within_s
+    try:
+        yield
+    finally:
+        line.until = None
 
 
 class Stream:
@@ -59,8 +88,6 @@ class Stream:
         told = isinstance(below, http.client.HTTPResponse) and below.length is not None
         self._plain: http.client.HTTPResponse | None = below if told else None
         self._doze = _Doze(response)
-        self._pours = told and self._doze.plain
-        self._bare = False
 
     def readinto(self, buffer: memoryview) -> int:
         """See preheat.hubs.hub.Reader. Raise HubUnavailable if the connection breaks or is closed early."""
@@ -70,7 +97,6 @@ class Stream:
                 waits = self._doze.has(len(buffer))
                 count = self._plain.readinto(buffer)
                 self.prompt = waits or self._doze.found_all
-                self._bare = False
             else:
                 count = self._response.readinto(buffer)
         except (exceptions.HTTPError, OSError, ValueError, http.client.HTTPException) as error:
@@ -80,37 +106,13 @@ class Stream:
             self._response.release_conn()
         return count
 
-    def pour(self, pipe: Pipe, most: int) -> int:
-        """See preheat.hubs.hub.Reader. Return 0 with TLS, for bodies of unknown length, and near the end of a body."""
-        plain = self._plain
-        if plain is None or not self._pours or (plain.length or 0) < 2 * _LAST:
-            return 0
-        most = min(most, (plain.length or 0) - _LAST)
-        try:
-            count = self._poured(plain, pipe, most) if self._bare else self._front(plain, pipe, most)
-        except (exceptions.HTTPError, OSError, ValueError, http.client.HTTPException) as error:
-            self._pours = False
-            if isinstance(error, OSError) and error.errno in CANNOT:
-                return 0
-            raise trouble(self.landed, error, self._proxy) from error
-        self._meter.add(count)
-        return count
-
-    def _front(self, plain: http.client.HTTPResponse, pipe: Pipe, most: int) -> int:
-        """Move the standard library's buffer into the pipe; `peek` fills it if it is empty."""
-        front = plain.fp.peek()
-        if len(front) > most:
-            return 0
-        self._bare = True
-        pipe.put_in(plain.read(len(front)))
-        return len(front)
-
-    def _poured(self, plain: http.client.HTTPResponse, pipe: Pipe, most: int) -> int:
-        self._doze.until(min(most // 2, _ENOUGH))
-        self.prompt = self._doze.has(most)
-        count = self._doze.pour(pipe, most)
-        plain.length = (plain.length or 0) - count
-        return count
+    def words(self, most: int) -> bytes:
+        """Return up to `most` bytes of the body, as it is sent; fewer if the rest does not arrive in time."""
+        said = bytearray()
+        with contextlib.suppress(exceptions.HTTPError, OSError, ValueError), ending(self._response, _WORDS_S):
+            while len(said) < most and (piece := self._response.read1(most - len(said), decode_content=False)):
+                said += piece
+        return bytes(said)
 
     @property
     def round_trip_s(self) -> float:
@@ -126,22 +128,17 @@ class _Doze:
     """Wake a reader only when enough bytes have arrived, not for every packet.
 
     With hundreds of connections, these wake-ups are most of the CPU cost of a pull. Uses SO_RCVLOWAT (socket(7)), which
-    poll(2) supports since Linux 2.6.28; it has no effect on Windows and on TLS, which is read in records.
+    poll(2) supports since Linux 2.6.28. Under TLS it counts the encrypted bytes, of which a part of one record may
+    already be in OpenSSL's buffer.
     """
 
     def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
         line = getattr(response.connection, "sock", None)
-        self._tcp = line if isinstance(line, socket.socket) else None
         self._tls = line if isinstance(line, TlsSocket) else None
-        plain = sys.platform == "linux" and isinstance(line, socket.socket) and not isinstance(line, ssl.SSLSocket)
-        self._line: socket.socket | None = line if plain else None
+        known = self._tls is not None or not isinstance(line, ssl.SSLSocket)
+        self._line = line if sys.platform == "linux" and isinstance(line, socket.socket) and known else None
         self._enough = 1
         self._waiting = bytearray(4)
-
-    @property
-    def plain(self) -> bool:
-        """Whether the connection supports it: a plain TCP socket on Linux."""
-        return self._line is not None
 
     @property
     def found_all(self) -> bool:
@@ -154,10 +151,10 @@ class _Doze:
 
         The larger of tcp_info's tcpi_rtt and tcpi_rcv_rtt (linux/tcp.h): the latter is measured on what it receives.
         """
-        if sys.platform != "linux" or self._tcp is None:
+        if self._line is None:
             return 0.0
         try:
-            told = self._tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO)
+            told = self._line.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO)
         except OSError:
             return 0.0
         if len(told) < _TCP_INFO:
@@ -192,16 +189,6 @@ class _Doze:
     def until(self, enough: int) -> None:
         """Set the wake-up size: wake at `enough` bytes or EOF."""
         if self._line is not None and enough != self._enough:
-            self._line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, enough)
+            sure = enough if self._tls is None else max(enough - _RECORD, 1)
+            self._line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, sure)
             self._enough = enough
-
-    def pour(self, pipe: Pipe, most: int) -> int:
-        """Wait, then move up to `most` bytes into the pipe; return how many. Raise TimeoutError if none arrive."""
-        if self._line is None:
-            return 0
-        while True:
-            wait_readable(self._line, self._line.gettimeout())
-            with contextlib.suppress(BlockingIOError):
-                count = pipe.take_in(self._line.fileno(), most)
-                note_received()
-                return count

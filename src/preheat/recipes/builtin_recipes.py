@@ -1,13 +1,12 @@
 """Built-in recipes: the recipes in `builtin/`, by name."""
 
-from importlib.resources import files
 from pathlib import Path
 
 from preheat.recipes.lock_file import Lock, understand_lock
 from preheat.recipes.recipe import Recipe, understand
 
 _SUFFIX, _LOCK = ".toml", ".lock"
-_SHIPPED = files("preheat.recipes") / "builtin"
+_SHIPPED = Path(__file__).with_name("builtin")  # not importlib.resources, whose import takes 6 ms
 
 
 def names() -> tuple[str, ...]:

@@ -114,9 +114,9 @@ def _watch(board: Scheduler, crew: "_Crew", patience: RetryPolicy, pass_on: Call
     crew.man()
     while not board.ended.wait(_GLANCE_S):
         pass_on()
-        now = time.monotonic()
+        now, cpu_s, loaded = time.monotonic(), time.process_time(), not board.starving
         for route in board.routes:
-            said = gauges.setdefault(route, ThroughputGauge(route)).read(now, loaded=not board.starving)
+            said = gauges.setdefault(route, ThroughputGauge(route)).read(now, loaded=loaded, cpu_s=cpu_s)
             board.steer(route, said, now)
         board.starving = False
         board.wake_the_stalled(now)
@@ -161,7 +161,6 @@ class _Crew:
                 interrupt = Interrupt()
                 closing.callback(interrupt.close)
                 vessel = Vessel(len(self._threads))
-                closing.callback(vessel.close)
                 closing.enter_context(interrupt.guarding())
                 while (work := self._board.take()) is not None:
                     whole = self._carry(work, vessel, interrupt) if isinstance(work, Flight) else work
@@ -199,7 +198,7 @@ class _Crew:
         try:
             while flight.at < flight.stop and not self._board.stopping:
                 asked, flight.reads = time.monotonic(), True
-                count = vessel.fill(reader, min(size, flight.stop - flight.at), whole=not flight.holes)
+                count = vessel.fill(reader, min(size, flight.stop - flight.at))
                 flight.reads = False
                 if count == 0:
                     raise HubUnavailable(f"{route.way.name} ended its response early", hint="pull again to resume")

@@ -8,6 +8,7 @@ _GREW = 1.2
 _LONGEST_S = 1.5
 _AT_WORK, _MOST = 0.8, 0.8
 _ANSWER_WORTH = 64 << 10  # each response counts as this many bytes: with small files, requests take most of the time
+_BUSY = 0.85  # cores: Python code runs on one at a time
 
 
 class ThroughputGauge:
@@ -19,15 +20,16 @@ class ThroughputGauge:
         self._latest = 0.0
         self._before = 0.0
         self._since = 0.0
+        self._cpu_s = self._cpu_before_s = 0.0
         self._received = self._prompt = self._answers = 0
 
-    def read(self, now: float, *, loaded: bool) -> Measured | None:
+    def read(self, now: float, *, loaded: bool, cpu_s: float = 0.0) -> Measured | None:
         """Return the rate of all connections together; None until it is steady.
 
         The rate is steady when two samples in a row agree, some round trips after the last change of the number of
         connections (TCP slow start). After an increase, the latest sample is returned after 1.5 s even if unsteady.
         """
-        route = self._route
+        route, self._cpu_s = self._route, cpu_s
         if self._count != route.ramp.count:
             self._latest = now + _LONGEST_S if route.ramp.trying == "more" else float("inf")
         if not loaded or not route.round_trip_s or self._count != route.ramp.count:
@@ -37,8 +39,9 @@ class ThroughputGauge:
             self._begin(max(self._since, now))
         elif now - self._since >= _TICK_S:
             size = route.received - self._received
-            prompt = route.prompt - self._prompt > _MOST * size
-            rate = (size + _ANSWER_WORTH * (route.answers - self._answers)) / (now - self._since)
+            asked = _ANSWER_WORTH * (route.answers - self._answers)
+            prompt = route.prompt - self._prompt > _MOST * size or (asked > size and self._is_busy(now))
+            rate = (size + asked) / (now - self._since)
             before, self._before = self._before, rate
             self._begin(now)
             if before and rate <= _GREW * before:
@@ -52,6 +55,10 @@ class ThroughputGauge:
         """Whether connections that are too many since a decrease still finish their parts, and share the rate."""
         return self._route.active > max(self._count / _AT_WORK, self._count + 1)
 
+    def _is_busy(self, now: float) -> bool:
+        """Whether requests of a near route take all the time that this process has: more connections slow it down."""
+        return not self._route.far and self._cpu_s - self._cpu_before_s >= _BUSY * (now - self._since)
+
     def _begin(self, since: float) -> None:
-        route = self._route
+        route, self._cpu_before_s = self._route, self._cpu_s
         self._since, self._received, self._prompt, self._answers = since, route.received, route.prompt, route.answers

@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from preheat.core.cache_variables import hf_home
 from preheat.core.errors import AccessDenied, PreheatError
 from preheat.core.events import Listener, Noted
 from preheat.core.ref import FOLDER
 from preheat.core.snapshot import File, Snapshot
+from preheat.disk.free_space import disk_need
 from preheat.guard.kernel.free_memory import free_memory
 from preheat.library.library import Library
 from preheat.proof.advice.remedies import Remedy, remedies
@@ -18,7 +20,7 @@ from preheat.proof.limits.disk_speed import Speed, measure_speed
 from preheat.proof.limits.line_speed import Line
 from preheat.proof.limits.machine import filesystem
 from preheat.recipes.recipe import Need, Recipe
-from preheat.verbs.pull import PullSource
+from preheat.verbs.pull_sources import PullSource
 from preheat.views.links import COPY, trial
 
 _OF_THE_CONTAINER = frozenset(("overlay", "aufs", "tmpfs", "fuse.fuse-overlayfs", "vfs"))
@@ -69,8 +71,8 @@ def examine(recipe: Recipe | None, library: Library, surgery: Surgery, on_event:
         files=len(files),
         missing=sum(file.size for file in missing),
         library=_place(library.root, surgery.root),
-        cache=_place(_hf_home(surgery.environ), surgery.root),
-        free_disk=library.free(),
+        cache=_place(hf_home(surgery.environ, _home(surgery.environ)), surgery.root),
+        free_disk=disk_need(library.root, 0).free,
         free_memory=free_memory(),
         endpoints=tuple(endpoints),
         speed=_speed(here, on_event),
@@ -124,9 +126,8 @@ def _place(path: Path, root: Path) -> StorageFolder:
     return StorageFolder(str(path), kind, survives=not (contained and kind in _OF_THE_CONTAINER))
 
 
-def _hf_home(environ: Mapping[str, str]) -> Path:
-    default = Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or "/root") / ".cache") / "huggingface"
-    return Path(environ.get("HF_HOME") or default)
+def _home(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - never raises
 
 
 def _proxied(environ: Mapping[str, str]) -> bool:

@@ -13,7 +13,7 @@ from preheat.net.retry import USUAL, RetryPolicy
 from preheat.recipes.lock_file import Lock, Pinned
 from preheat.recipes.lock_writer import lock_text
 from preheat.recipes.recipe import Need, Recipe
-from preheat.verbs.pull import PullSource, resolve
+from preheat.verbs.pull_sources import PullSource, resolve
 
 SourcesOf = Callable[[Need], Sequence[PullSource]]
 

@@ -9,7 +9,6 @@ from preheat.core.snapshot import Snapshot
 from preheat.library.digest_check import require_held
 from preheat.library.library import Library
 from preheat.recipes.recipe import Need, Recipe
-from preheat.verbs.upkeep.verify import verify
 
 Required = Sequence[tuple[Need, Snapshot]]
 
@@ -24,9 +23,10 @@ def require(recipe: Recipe, library: Library, on_event: Listener) -> Required:
     hashed are hashed again, and quarantined if they changed. Raise NotPreloaded for missing files, and IntegrityError
     for files that do not match the lock or that changed and cannot be quarantined.
     """
-    look_over(library, [snapshot for _, snapshot in _all(recipe, library)], on_event)
-    # Look again: quarantined blobs are now missing.
-    return sorted(_all(recipe, library), key=lambda one: not one[1].ref.pinned)
+    found = all_required(recipe, library)
+    if look_over(library, [snapshot for _, snapshot in found], on_event):
+        found = all_required(recipe, library)  # quarantined blobs are now missing
+    return found
 
 
 def required(need: Need, library: Library) -> Snapshot:
@@ -45,24 +45,31 @@ def required(need: Need, library: Library) -> Snapshot:
     return require_held(library, locked, _LOCKED)
 
 
-def look_over(library: Library, snapshots: Iterable[Snapshot], on_event: Listener) -> None:
+def look_over(library: Library, snapshots: Iterable[Snapshot], on_event: Listener) -> bool:
     """Hash again the blobs that look modified, and quarantine those that changed; these are then missing.
 
-    Raise IntegrityError if a blob changed and the library is read-only.
+    Return whether any blob changed. Raise IntegrityError if one changed and the library is read-only.
     """
-    touched = [replace(snapshot, files=library.suspicious(snapshot)) for snapshot in snapshots]
-    if not any(snapshot.files for snapshot in touched):
-        return
-    left = verify(library, touched, 0, on_event).left
-    if left and not library.writable:
+    snapshots = tuple(snapshots)
+    touched = {file.digest for file in library.touched(file for one in snapshots for file in one.files)}
+    if not touched:
+        return False
+    from preheat.verbs.upkeep.verify import verify  # hardly ever needed, and the app waits for it
+
+    some = [replace(one, files=tuple(file for file in one.files if file.digest in touched)) for one in snapshots]
+    checked = verify(library, some, 0, on_event)
+    if checked.left and not library.writable:
         raise IntegrityError(
-            f"{left[0]} in {library.root} does not match its digest",
+            f"{checked.left[0]} in {library.root} does not match its digest",
             hint="run preheat verify on a machine that can write to the library",
         )
+    return bool(checked.rotten)
 
 
-def _all(recipe: Recipe, library: Library) -> list[tuple[Need, Snapshot]]:
-    return [(need, asked_for(need, required(need, library))) for need in recipe.needs]
+def all_required(recipe: Recipe, library: Library) -> Required:
+    """Return the result of `require`, without hashing any blob again."""
+    found = [(need, asked_for(need, required(need, library))) for need in recipe.needs]
+    return sorted(found, key=lambda one: not one[1].ref.pinned)
 
 
 def asked_for(need: Need, snapshot: Snapshot) -> Snapshot:

@@ -1,5 +1,6 @@
 """Mirror: serve the library and plain folders in the hubs' own APIs; with upstreams, download what is missing."""
 
+import functools
 import secrets
 import socket
 from collections.abc import Callable, Sequence
@@ -112,6 +113,7 @@ def mirror(
     look = StatusReader(Sources(library, tally, fetches, shown, house.cap))
     beside = [Evictor(library, house.cap, tell, house.on_trouble)] if house.cap else []
 
+    @functools.lru_cache(maxsize=64)
     def foreign(host: str) -> bool:
         return is_loopback(address[0]) and is_foreign(host, (*house.hosts, socket.gethostname()))
 

@@ -1,24 +1,31 @@
-"""Run: start an app offline with files from the library, and keep it running."""
+"""Run: start an app offline with files from the library, and keep it running.
+
+What only `--network` needs is imported where it is used, because the app starts after the imports.
+"""
+
+from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from preheat import guard
 from preheat.core.errors import AppError, UsageError
 from preheat.core.events import AppChanged, Listener, NetworkSeen, Noted
 from preheat.guard.model.app import PORT, App
 from preheat.guard.model.life import RestartPolicy
-from preheat.guard.net.network_namespace import why_not
 from preheat.guard.options import GuardOptions, GuardSetup
 from preheat.guard.probes.probes import port_of
 from preheat.guard.process.process import Output
 from preheat.guard.setup import AddressTaken, keep
 from preheat.guard.supervise.supervisor import Changed, Event, Outcome, Said
-from preheat.guard.witness.connections import Attempt, Witness
-from preheat.guard.witness.download_lines import Confessions
+
+if TYPE_CHECKING:
+    from preheat.guard.witness.connections import Attempt, Witness
+    from preheat.guard.witness.download_lines import Confessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +44,11 @@ def run(app: App, watch: RunOptions, on_event: Listener) -> int:
     An isolated app runs in its own network namespace; its outbound attempts are counted if the system permits. Raise
     AppError if the app could not be started, was never ready, or used up its restarts.
     """
-    if app.isolated and (reason := why_not()):
-        raise AppError(reason, hint="--network watch counts outbound attempts, and needs no permission")
-    witness = witness_for(app) if watch.network and (not app.isolated or Witness.available()) else None
+    if app.isolated:
+        _require_namespaces()
+    witness, heard = _watchers(app) if watch.network else (None, None)
     try:
         settings = GuardOptions(app, watch.patience, watch.stage)
-        heard = Confessions() if watch.network else None
         output = replace(watch.output, confessions=heard)
         outcome = keep(settings, _telling(on_event), output=output, witness=witness)
     except AddressTaken as error:
@@ -74,8 +80,24 @@ def _shimmed(environ: Mapping[str, str]) -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(paths)}
 
 
+def _require_namespaces() -> None:
+    from preheat.guard.net.network_namespace import why_not
+
+    if reason := why_not():
+        raise AppError(reason, hint="--network watch counts outbound attempts, and needs no permission")
+
+
+def _watchers(app: App) -> tuple[Witness | None, Confessions]:
+    from preheat.guard.witness.connections import Witness
+    from preheat.guard.witness.download_lines import Confessions
+
+    return witness_for(app) if not app.isolated or Witness.available() else None, Confessions()
+
+
 def witness_for(app: App) -> Witness:
     """Return a witness that ignores connections to the app's own port. Raise AppError if calls cannot be counted."""
+    from preheat.guard.witness.connections import Witness
+
     available = Witness.available()
     if not available:
         raise AppError(f"its network calls cannot be counted: {available.reason}", hint="omit --network")

@@ -8,11 +8,13 @@ from preheat.core.errors import UsageError
 from preheat.core.events import Listener
 from preheat.core.ref import MODELSCOPE
 from preheat.core.snapshot import Snapshot
+from preheat.disk.free_space import disk_needs, require_space
 from preheat.library.library import Library
 from preheat.recipes.recipe import Recipe
-from preheat.verbs.locked_needs import Required, asked_for, require
+from preheat.verbs.locked_needs import Required, asked_for, look_over, require
 from preheat.verbs.placing.allowed_places import NO_PERMISSION, Permissions, Site, bounds
 from preheat.verbs.placing.place import place_sites
+from preheat.verbs.placing.view_plan import ViewsPlan
 from preheat.views.view_protocol import View
 
 
@@ -53,6 +55,19 @@ def sites_of(
         at = recipe.folder / need.at if need.at else own / need.view
         sites.append(Site(snapshot, view, at, need.to, inside if need.at else ()))
     return sites
+
+
+def carry_out_views(plan: ViewsPlan, library: Library, on_event: Listener) -> dict[str, str]:
+    """Place the views of a plan; return the environment variables that point to them.
+
+    Blobs that look modified are hashed again first. Raise NotPreloaded if the library lacks a file, Occupied or NoSpace
+    before anything is changed.
+    """
+    plan.require()
+    require_space(disk_needs(plan.copies))
+    look_over(library, [site.snapshot for site in plan.sites], on_event)
+    plan.take(library, on_event)
+    return plan.place(library, on_event)
 
 
 def site_at(snapshot: Snapshot, library: Library, view: View, at: Path, permissions: Permissions) -> Site:

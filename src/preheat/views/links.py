@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from preheat.core.errors import LibraryError, UsageError
+from preheat.disk.filesystem import filesystem_of
+from preheat.disk.free_space import existing
 from preheat.disk.temporary_file import beside, lock, put, tidy
 
 REFLINK, HARDLINK, SYMLINK, COPY = "reflink", "hardlink", "symlink", "copy"
@@ -39,6 +41,8 @@ _NOT_THIS_WAY = frozenset(
         errno.EBADF,
     )
 )
+# Filesystems without hard links and symlinks, and those with reflinks.
+_LINKLESS, _REFLINKING = frozenset(("vfat", "msdos", "exfat")), frozenset(("bcachefs", "btrfs", "xfs"))
 # Resolution of timestamps: 100 ns on some filesystems; on FAT and similar ones 10 ms, or even 2 s.
 _FINE_NS, _COARSE_NS, _COARSEST_NS = 1_000, 10_000_000, 2_000_000_000
 
@@ -71,6 +75,17 @@ def link(blob: Path, at: Path, ways: Sequence[str] = AUTO) -> str | None:
         else:
             return way
     raise AssertionError("no ways were given")
+
+
+def foreseen(root: Path, folder: Path, ways: Sequence[str] = AUTO) -> str:
+    """Return the first of `ways` that will probably work in `folder` for blobs below `root`; nothing is tried.
+
+    It depends on the types of the filesystems only: `link` may find that one does not support it after all.
+    """
+    kind, alone = filesystem_of(folder), existing(root).stat().st_dev == existing(folder).stat().st_dev
+    possible = {COPY} if kind in _LINKLESS else {COPY, SYMLINK, HARDLINK} if alone else {COPY, SYMLINK}
+    possible |= {REFLINK} if alone and kind in _REFLINKING else set()
+    return next((way for way in ways if way in possible), ways[-1])
 
 
 def stands(blob: Path, at: Path, ways: Sequence[str]) -> bool:

@@ -59,7 +59,7 @@ class Placer:
 
     def stands(self, file: File, at: Path) -> bool:
         """Return whether the file is linked at `at` already, in a way that this view accepts."""
-        return stands(self._blob_path(file.digest), at, self._ways_of(file))
+        return stands(self._blob_path(file.digest), at, self.ways_of(file))
 
     def lay(self, pieces: Iterable[Piece], left: Left = Left(), is_ours: Callable[[Path], bool] = always) -> None:
         """Place pieces in order, except at the paths in `left`; replace any other file that is in the way.
@@ -82,7 +82,7 @@ class Placer:
         self._folder(at.parent)
         tidy(at, self._left[at.parent])
         self._require_own_name(file, at)
-        way = link(self._blob_path(file.digest), at, self._ways_of(file))
+        way = link(self._blob_path(file.digest), at, self.ways_of(file))
         self._leads |= way == SYMLINK or (way is None and at.is_symlink())
         if way is None:
             return
@@ -134,7 +134,7 @@ class Placer:
             self.write(note.at, body)
             self.written.append(note.at)
 
-    def _ways_of(self, file: File) -> tuple[str, ...]:
+    def ways_of(self, file: File) -> tuple[str, ...]:
         """Return the ways to link a file; an edited file becomes a separate file where more than one way is allowed."""
         if self._is_edited(file):
             return tuple(way for way in (REFLINK, COPY) if way in self._ways)

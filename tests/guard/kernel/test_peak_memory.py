@@ -53,7 +53,7 @@ os.wait()
 time.sleep(30)
 """
     process = Process(python(code), output=SILENT)
-    assert until(process.tail.lines)
+    assert until(lambda: len(" ".join(process.tail.lines()).split()) == 2), "unbuffered, its words come one by one"
     orphan = int(process.tail.lines()[0].split()[1])
     assert until(lambda: {process.pid, orphan} == {member.pid for member in process_tree.family(process.pid)})
     process.stop(1)

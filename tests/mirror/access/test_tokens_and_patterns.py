@@ -99,6 +99,9 @@ def test_a_token_that_cannot_be_one_is_said_without_saying_it(token: str) -> Non
         (Rules(allow=("datasets/*",)), "hf:datasets/a/b", True),
         (Rules(allow=("datasets/*",)), "hf:a/b", False),
         (Rules(deny=("a/b",)), "hf:a/b@0123456789012345678901234567890123456789", False),
+        (Rules(deny=("a/*",)), "hf:datasets/a/b", False),
+        (Rules(allow=("a/*",)), "hf:datasets/a/b", False),
+        (Rules(deny=("datasets/*",)), "hf:a/b", True),
     ],
 )
 def test_rules(rules: Rules, ref: str, served: bool) -> None:

@@ -161,13 +161,15 @@ def test_where_all_are_busy_one_more_is_asked_to_come_again() -> None:
 def test_who_holds_connections_without_a_word_keeps_nobody_out() -> None:
     busy = Busy(4)
     with busy.server:
-        silent = [socket.create_connection(("127.0.0.1", busy.port), timeout=10) for _ in range(4)]
+        silent = [socket.create_connection(("127.0.0.1", busy.port), timeout=10) for _ in range(8)]
+        for one in silent:
+            one.sendall(b"GET / HTTP")
         for _ in range(6):
             client = busy.connect()
             client.request("GET", "/")
             assert client.getresponse().read() == b"ok"
             client.close()
-        assert silent[0].recv(1) == b""
+        assert silent[0].recv(1) == b""  # too many have begun a request
         for one in silent:
             one.close()
 

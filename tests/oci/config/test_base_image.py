@@ -155,6 +155,7 @@ def test_what_is_written_in_each_form_is_read_back_the_same(form: str, tmp_path:
         if form == "layout"
         else ArchiveTarget(at, "me/x:v1" if docker else "v1", told.append, docker=docker)
     )
+    target.begin()
     digests = [target.put(one)[0] for one in contents]
     assert target.put(contents[0])[1] == HERE
     config = config_document(
@@ -182,6 +183,7 @@ def test_what_is_written_in_each_form_is_read_back_the_same(form: str, tmp_path:
 @pytest.mark.parametrize("docker", [True, False])
 def test_an_archive_that_was_not_finished_leaves_nothing(docker: bool, tmp_path: Path) -> None:
     target = ArchiveTarget(tmp_path / "x.tar", "", lambda _: None, docker=docker)
+    target.begin()
     target.put(Small("a", b"a" * 2000, ImageDocument("", b"a" * 2000).digest))
     target.close()
     assert list(tmp_path.iterdir()) == []
@@ -189,6 +191,7 @@ def test_an_archive_that_was_not_finished_leaves_nothing(docker: bool, tmp_path:
 
 def test_a_content_that_is_not_its_digest_gets_no_name(tmp_path: Path) -> None:
     target = LayoutTarget(tmp_path, "v1", lambda _: None)
+    target.begin()
     lie = Small("lie", b"something else", ImageDocument("", b"something").digest, trusted=False)
     with pytest.raises(ImageError, match="expected") as error:
         target.put(lie)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preheat.core.digest import Digest, sha256
-from preheat.core.errors import ImageError
+from preheat.core.errors import ImageError, PreheatError
 from preheat.core.events import Away, Event, Listener
 from preheat.net.http import Transport, Wires
 from preheat.net.retry import RetryPolicy
@@ -18,12 +18,14 @@ from preheat.oci.model.content import FileSpan, Local, Small, chunks
 from preheat.oci.model.descriptor import LAYER, Descriptor
 from preheat.oci.model.image import ImageDocument, config_document, write_manifest
 from preheat.oci.model.image_name import Name, read_name
+from preheat.oci.registry import registry as registry_module
 from preheat.oci.registry import upload
+from preheat.oci.registry.auth import Auth
 from preheat.oci.registry.credentials import Login, find_login
 from preheat.oci.registry.push import RegistryTarget
 from preheat.oci.registry.registry import Manner, Registry
 from preheat.oci.registry.remote_image import Remote
-from preheat.oci.registry.response_parsing import read_challenge, read_offset, with_query
+from preheat.oci.registry.response_parsing import Challenge, read_challenge, read_offset, with_query
 from tests.authority import trusting
 from tests.line import Line
 from tests.oci.small_registry import PASSWORD, USER, Faults, serving
@@ -35,7 +37,7 @@ LOGIN = Login(USER, PASSWORD)
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upload, "_CHUNK", 1_000_000)
+    monkeypatch.setattr(registry_module, "_CHUNK", 1_000_000)
     monkeypatch.setattr(upload, "_LEAST", 200_000)
 
 
@@ -69,6 +71,7 @@ FAULTS = {
     "503": Faults(broken=2),
     "cut": Faults(cut=[700_000, 10, 300_000]),
     "413 for large chunks": Faults(largest=300_000),
+    "413 before the chunk is read": Faults(largest=300_000, curt=True),
     "a forgotten session": Faults(forget=1),
     "an answer that was lost": Faults(lose_put=1),
     "all at once": Faults(auth="token", expire=1, busy=1, cut=[123_456], largest=600_000),
@@ -209,15 +212,41 @@ def test_a_login_is_shown_to_its_registry_and_to_no_other(tmp_path: Path) -> Non
         assert other.shown == [""]
 
 
-@pytest.mark.parametrize(("host", "plain"), [("ghcr.io", False), ("localhost:5000", True), ("127.0.0.1:5000", True)])
-@pytest.mark.parametrize("realm", ["http://attacker.example/token", "http://10.0.0.1/token"])
-def test_a_login_is_not_sent_to_a_place_without_tls(realm: str, host: str, plain: bool) -> None:
-    from preheat.oci.registry.auth import Auth
-    from preheat.oci.registry.response_parsing import Challenge
+REALMS = {
+    ("ghcr.io", "http://attacker.example/token"): False,
+    ("ghcr.io", "http://localhost:99/token"): False,
+    ("ghcr.io", "https://auth.example/token"): True,
+    ("localhost:5000", "http://attacker.example/token"): False,
+    ("localhost:5000", "http://10.0.0.1/token"): False,
+    ("localhost:5000", "http://127.0.0.1:99/token"): True,
+    ("127.0.0.1:5000", "http://[::1]:99/token"): True,
+    ("127.0.0.1:5000", "http://127.0.0.2/token"): False,
+    ("127.0.0.1:5000", "http://evil.localhost/token"): False,
+    ("127.0.0.1:5000", "http://127.0.0.1:1@attacker.example/token"): False,
+    ("plain.lan:5000", "http://plain.lan:99/token"): True,
+    ("plain.lan:5000", "http://auth.lan/token"): True,
+    ("plain.lan:5000", "http://attacker.example/token"): False,
+    ("plain.lan:5000", "http://plain.lan@attacker.example/token"): False,
+}
 
-    auth = Auth(Transport(trusting()), host, LOGIN, plain=plain, end="target")
-    with pytest.raises(ImageError, match="without TLS"):
+
+@pytest.mark.parametrize(("host", "realm"), REALMS)
+def test_a_login_is_sent_without_tls_only_where_that_was_asked_for(host: str, realm: str) -> None:
+    nowhere = Transport(Wires({"http": "http://127.0.0.1:1", "https": "http://127.0.0.1:1"}))
+    auth = Auth(nowhere, host, LOGIN, plain_http=("plain.lan:5000", "auth.lan"), end="target")
+    with pytest.raises(PreheatError, match="127.0.0.1:1" if REALMS[host, realm] else "without TLS"):
         auth.answer(Challenge("bearer", realm), "repository:x:pull", {})
+
+
+@pytest.mark.parametrize("realm", ["file:///etc/passwd", "/token", "http:///token", "data:,x", "ftp://a/b"])
+def test_a_token_server_that_is_none_is_not_asked(realm: str) -> None:
+    assert read_challenge(f'Bearer realm="{realm}"') is None
+
+
+def test_a_password_that_a_registry_sends_back_is_not_in_its_error() -> None:
+    auth = Auth(Transport(trusting()), "ghcr.io", LOGIN, end="target")
+    assert PASSWORD not in auth.hide(f"no, {PASSWORD}, {LOGIN.basic}")
+    assert LOGIN.basic.partition(" ")[2] not in auth.hide(f"no, {PASSWORD}, {LOGIN.basic}")
 
 
 def test_logins_are_found_as_docker_and_podman_keep_them(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from preheat.api.building import ImageTerms, build_image, check_built, write_docker_context
+from preheat.api.building import ImageBuilder, ImageTerms, check_built, write_docker_context
 from preheat.cli.typed_units import read_address, read_seconds, read_size
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import UsageError
@@ -11,6 +11,7 @@ from preheat.core.units import say_seconds, say_size
 from preheat.oci.model.image_name import read_place
 from preheat.oci.model.interfaces import HERE, MOUNTED, SENT, SHARED, WRITTEN
 from preheat.verbs.building.build import Built
+from preheat.verbs.building.image_plan import ImagePlan
 
 _HOW = {
     WRITTEN: "written",
@@ -35,9 +36,35 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         name = write_docker_context(options.app, wiring, terms, folder)
         wiring.console.done({"dockerfile": str(folder)}, f"docker build --tag {name} {folder}")
         return 0
-    built, output = build_image(options.app, wiring, terms), str(read_place(options.output))
+    builder, output = ImageBuilder(options.app, wiring, terms), str(read_place(options.output))
+    plan = builder.plan()
+    if options.dry_run:
+        return _report(plan, output, wiring)
+    built = builder.build(plan)
     figures = {"image": output, "digest": built.digest, "size": built.size, "layers": built.layers}
     wiring.console.done({**figures, "took": dict(built.took)}, _sentence(built, output))
+    return 0
+
+
+def _report(plan: ImagePlan, output: str, wiring: Wiring) -> int:
+    """Print the plan; raise ImageError if it does not fit on the disk."""
+    disk, parts = plan.disk, plan.parts
+    figures = {
+        "image": output,
+        "size": plan.size,
+        "missing": plan.to_write,
+        "layers": [
+            {"name": one.name, "size": one.size, "digest": str(one.digest or "") or None, "present": one.present}
+            for one in parts
+        ],
+        "needed": None if disk is None else disk.needed,
+        "free": None if disk is None else disk.free,
+        "fits": disk is None or disk.fits,
+    }
+    present = f"{say_size(plan.size - plan.to_write)} in {sum(one.present for one in parts)}"
+    words = f"{output}: {say_size(plan.size)} in {len(parts)} layers, of which {present} exist already"
+    wiring.console.done(figures, f"{words}; {say_size(plan.to_write)} to write")
+    plan.require()
     return 0
 
 

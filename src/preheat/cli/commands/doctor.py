@@ -11,7 +11,7 @@ from preheat.proof.advice.remedies import Remedy
 from preheat.proof.limits.line_speed import Line, measure_line
 from preheat.recipes.recipe import FILE_NAME
 from preheat.verbs.doctor import Surgery, doctor
-from preheat.verbs.pull import PullSource
+from preheat.verbs.pull_sources import PullSource
 
 _MANY = 64
 

@@ -2,6 +2,8 @@
 
 import argparse
 
+import msgspec
+
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import CheckFailed
 from preheat.core.units import say_size
@@ -48,17 +50,7 @@ def _check(recipe: Recipe, before: Lock | None, options: argparse.Namespace, wir
 def _facts(lock: Lock, changes: tuple[Moved, ...]) -> dict[str, object]:
     return {
         "needs": [{"ref": str(one.need.ref), "commit": one.snapshot.commit} for one in lock.needs],
-        "moved": [
-            {
-                "ref": str(one.ref),
-                "was": one.was,
-                "now": one.now,
-                "changed": one.changed,
-                "added": one.added,
-                "removed": one.removed,
-            }
-            for one in changes
-        ],
+        "moved": [msgspec.to_builtins(one) | {"ref": str(one.ref)} for one in changes],
     }
 
 

@@ -3,124 +3,62 @@
 import argparse
 import contextlib
 import signal
-import ssl
 import threading
-from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import FrameType
 
+from preheat.api.mirroring import MirrorTerms, RunningMirror
 from preheat.cli.typed_units import read_address, read_seconds, read_size, read_upstream_token
 from preheat.cli.wiring import Wiring
-from preheat.core.errors import PreheatError, UsageError
-from preheat.core.events import Event, Noted
-from preheat.mirror.access.certificate import given, names_of, own, place
-from preheat.mirror.access.reloadable import ReloadableSettings, Words
-from preheat.mirror.api.folders import Shelf
-from preheat.mirror.http.limits import ServerLimits
-from preheat.mirror.status.access_log import AccessLog
-from preheat.mirror.upstream.pull_through import Remembering
-from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
+from preheat.core.errors import UsageError
 
 # Bytes of stack per connection thread, so that 512 threads fit into a limited address space (ulimit -v).
 _STACK = 1 << 20
 # Bytes. A smaller number without a unit is most likely meant in gigabytes.
 _SMALLEST_CAP = 1_000_000
-_LONGER_S = 15.0
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Run `preheat mirror`; return the exit status."""
     threading.stack_size(_STACK)
-    folders = dict(_folder_words(words) for words in options.folder)
-    pace = read_size(options.pace) if options.pace else None
     grace_s = read_seconds(options.grace)
-    tokens = dict(read_upstream_token(one) for one in options.upstream_token)
-    upstreams = wiring.upstreams(options.upstream, tokens)
-    if options.read_only:
-        upstreams = []
-    elif upstreams:
-        wiring.library.prepare(0)
-    log = AccessLog(options.access_log) if options.access_log else None
-    settings = ReloadableSettings(_words(options, wiring))
-    remembering = Remembering(meaning_s=read_seconds(options.remember))
-
-    hosts = (*options.host, *options.tls_name)
-
-    def trouble(error: PreheatError) -> None:
-        wiring.console(Noted("cap", error.message))
-
-    patience = replace(WHILE_CLIENTS_WAIT, lasting_s=wiring.patience.lasting_s)
-    # The download itself gives up earlier, unless another process is downloading the file.
-    silence_s = max(patience.lasting_s, wiring.settings.connect_s + wiring.settings.read_s) + _LONGER_S
-    house = House(
-        settings, _limits(options), _cap(options), trouble, remembering, patience, silence_s=silence_s, hosts=hosts
-    )
-
-    def tell(event: Event) -> None:
-        if log is not None:
-            log(event)
-        wiring.console(event)
-
-    def reload(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal.signal gives them
-        try:
-            settings.reload()
-            if settings.tls is not None:
-                server.secure(settings.tls)
-            if log is not None:
-                log.reopen()
-            said = "tokens, rules and certificate reloaded, access log reopened"
-        except PreheatError as error:
-            said = f"failed, settings unchanged: {error.message}"
-        wiring.console(Noted("reload", said))
-
-    server = mirror(read_address(options.listen), wiring.library, Shelf(folders), tell, pace, upstreams, house)
+    running = RunningMirror(read_address(options.listen), _terms(options), wiring)
     signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, reload)
+    signal.signal(signal.SIGHUP, lambda _number, _frame: running.reload())
     with contextlib.suppress(KeyboardInterrupt):
-        server.start()
-        if options.tls_self_signed:
-            wiring.console(Noted("clients trust", f"SSL_CERT_FILE={place(wiring.state)}"))
-        server.wait()
+        running.start()
+        running.wait()
     # A second Ctrl-C or SIGTERM ends the grace period.
     with contextlib.suppress(KeyboardInterrupt):
-        server.stop(grace_s)
-    if log is not None:
-        log.close()
-    if server.failed is not None:
-        raise PreheatError(f"the mirror stopped listening on {server.url}: {server.failed}", hint="restart it")
-    wiring.console.done({"url": server.url}, "")
+        running.stop(grace_s)
+    wiring.console.done({"url": running.url}, "")
     return 0
 
 
-def _words(options: argparse.Namespace, wiring: Wiring) -> Words:
-    return Words(
-        wiring.config.mirror_token,
-        Path(options.token_file) if options.token_file else None,
-        tuple(options.allow),
-        tuple(options.deny),
-        _tls(options, wiring),
+def _terms(options: argparse.Namespace) -> MirrorTerms:
+    return MirrorTerms(
+        folders=dict(_folder_words(words) for words in options.folder),
+        upstreams=tuple(options.upstream),
+        upstream_tokens=dict(read_upstream_token(one) for one in options.upstream_token),
+        read_only=options.read_only,
+        remember_s=read_seconds(options.remember),
+        size_cap=_cap(options),
+        pace=read_size(options.pace) if options.pace else None,
+        token_file=_path(options.token_file),
+        allow=tuple(options.allow),
+        deny=tuple(options.deny),
+        tls_cert=_path(options.tls_cert),
+        tls_key=_path(options.tls_key),
+        tls_self_signed=options.tls_self_signed,
+        tls_names=tuple(options.tls_name),
+        hosts=tuple(options.host),
+        max_connections=options.max_connections,
+        access_log=options.access_log or "",
     )
 
 
-def _tls(options: argparse.Namespace, wiring: Wiring) -> Callable[[], ssl.SSLContext] | None:
-    if bool(options.tls_cert) != bool(options.tls_key) or (options.tls_cert and options.tls_self_signed):
-        raise UsageError(
-            "--tls-cert needs --tls-key, and excludes --tls-self-signed",
-            hint="--tls-cert FILE --tls-key FILE, or --tls-self-signed",
-        )
-    if options.tls_cert:
-        return partial(given, Path(options.tls_cert), Path(options.tls_key))
-    if options.tls_self_signed:
-        return partial(own, wiring.state, names_of(read_address(options.listen)[0], options.tls_name))
-    return None
-
-
-def _limits(options: argparse.Namespace) -> ServerLimits:
-    if not 1 <= options.max_connections <= 65_536:
-        raise UsageError("--max-connections must be between 1 and 65536", hint="--max-connections 512")
-    return ServerLimits(connections=options.max_connections)
+def _path(words: str | None) -> Path | None:
+    return Path(words) if words else None
 
 
 def _cap(options: argparse.Namespace) -> int:
@@ -140,7 +78,7 @@ def _folder_words(words: str) -> tuple[str, Path]:
     name, equals, folder = words.partition("=")
     if not equals or not Path(folder).is_dir():
         raise UsageError(f"{words!r} is not a repository and an existing folder", hint="--folder owner/name=DIR")
-    return name, Path(folder).absolute()
+    return name, Path(folder)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal.signal gives them

@@ -6,6 +6,8 @@ import signal
 import sys
 from pathlib import Path
 
+import msgspec
+
 from preheat.api.proving import Proof, prove_app
 from preheat.cli.typed_units import read_seconds, read_size
 from preheat.cli.wiring import Wiring
@@ -47,7 +49,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         reasons, unjudged = [error.message], error
     reasons += [] if options.allow_outbound else _outbound(report)
     said = table(report)
-    wiring.console.done(figures(report) | {"failed": reasons, "report": str(target or "")}, said)
+    wiring.console.done(msgspec.to_builtins(figures(report, reasons, str(target or ""))), said)
     if unjudged is not None:
         raise unjudged
     if reasons:

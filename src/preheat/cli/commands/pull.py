@@ -4,24 +4,24 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from preheat.api.pulling import look_ahead_all, pull_all
+from preheat.api.pulling import plan_all, pull_all
 from preheat.cli.wiring import Wiring
-from preheat.core.errors import NoSpace, UsageError
+from preheat.core.errors import UsageError
 from preheat.core.units import say_seconds, say_size
 
 if TYPE_CHECKING:
-    from preheat.verbs.dry_run import Outlook
+    from preheat.verbs.placing.view_plan import ViewsPlan
+    from preheat.verbs.pull_plan import NeedPlan, PullPlan
     from preheat.views.view_protocol import View
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Run `preheat pull`; return the exit status."""
     views = [_view_words(words, wiring) for words in options.view]
+    plan = plan_all(options.what, wiring, options.files, views)
     if options.dry_run:
-        return _look_ahead(options, wiring)
-    pulls = pull_all(options.what, wiring, options.files, views)
+        return _report(plan, wiring)
+    pulls = pull_all(plan, wiring)
     figures = {
         "snapshots": [{"ref": str(one.ref), "commit": one.commit} for one in pulls.snapshots],
         "size": pulls.size,
@@ -34,32 +34,80 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     return 0
 
 
-def _look_ahead(options: argparse.Namespace, wiring: Wiring) -> int:
-    """Report the downloads that each need requires; raise NoSpace if they do not fit on the disk."""
-    outlooks = look_ahead_all(options.what, wiring, options.files)
-    missing, free = sum(one.missing for one in outlooks), min((one.free for one in outlooks), default=0)
+def _report(plan: "PullPlan", wiring: Wiring) -> int:
+    """Print the plan and the time that it takes; raise as the pull would if it cannot be carried out."""
+    from preheat.verbs.pull_rate import with_rates
+
+    plan = with_rates(plan)
+    library, views = plan.disks[0], plan.views
     figures = {
-        "needs": [msgspec.to_builtins(one) | {"ref": str(one.ref), "fits": one.fits} for one in outlooks],
-        "missing": missing,
-        "free": free,
-        "fits": missing < free,
+        "needs": [_facts(need) | {"free": library.free, "fits": library.fits} for need in plan.needs],
+        "size": plan.size,
+        "missing": plan.missing,
+        "seconds": plan.seconds,
+        "free": library.free,
+        "fits": plan.fits,
+        "disks": [
+            {"path": str(disk.at), "needed": disk.needed, "free": disk.free, "fits": disk.fits} for disk in plan.disks
+        ],
     }
-    wiring.console.done(figures, "\n".join(_outlook_words(one) for one in outlooks))
-    if missing >= free:
-        raise NoSpace(
-            f"needs {say_size(missing)}, but {wiring.library.root} has only {say_size(free)} free",
-            hint="free some disk space, or choose another folder with --library",
-        )
+    figures |= view_facts(views) if views else {"views": [], "own": [], "conflicts": []}
+    wiring.console.done(figures, "\n".join(_lines(plan)))
+    plan.require()
     return 0
 
 
-def _outlook_words(one: "Outlook") -> str:
-    words = f"{one.ref} at {one.commit[:12]}: {say_size(one.size)} in {one.files} files"
-    if not one.missing:
+def _facts(need: "NeedPlan") -> dict[str, object]:
+    return {
+        "ref": str(need.ref),
+        "commit": need.commit,
+        "files": len(need.wanted.files),
+        "size": need.size,
+        "missing_files": len(need.to_fetch),
+        "missing": need.missing,
+        "rate": need.rate,
+        "seconds": need.seconds,
+    }
+
+
+def _lines(plan: "PullPlan") -> list[str]:
+    lines = [_sentence(need) for need in plan.needs]
+    lines += view_lines(plan.views) if plan.views is not None else []
+    if len(plan.needs) > 1:
+        time = "" if plan.seconds is None else f"; about {say_seconds(plan.seconds)}"
+        lines.append(f"{len(plan.needs)} models: {say_size(plan.size)}, {say_size(plan.missing)} to download{time}")
+    return lines
+
+
+def view_facts(plan: "ViewsPlan") -> dict[str, object]:
+    """Return the views of a plan, the user's files in their places, and the conflicts, for JSON."""
+    return {
+        "views": [
+            {"kind": view.kind, "path": str(view.at), "files": view.files, "copied": view.copied} for view in plan.views
+        ],
+        "own": [{"path": str(own.path), "size": own.file.size, "copied": own.copied} for own in plan.own],
+        "conflicts": [{"path": str(one.place), "reason": one.why} for one in plan.conflicts],
+    }
+
+
+def view_lines(plan: "ViewsPlan") -> list[str]:
+    """Return the same as sentences, without the views that only link."""
+    lines, copied = [], sum(view.copied for view in plan.views)
+    if plan.own:
+        size = say_size(sum({own.file.digest: own.file.size for own in plan.own}.values()))
+        lines.append(f"{size} at the views' paths already (files: {len(plan.own)})")
+    if copied:
+        lines.append(f"{say_size(copied)} to copy into views")
+    return lines + [f"in the way: {one.place} ({one.why})" for one in plan.conflicts]
+
+
+def _sentence(need: "NeedPlan") -> str:
+    words = f"{need.ref} at {need.commit[:12]}: {say_size(need.size)} in {len(need.wanted.files)} files"
+    if not need.missing:
         return f"{words}, all cached"
-    words += f", {say_size(one.missing)} to download"
-    if one.rate is not None and one.seconds is not None:
-        words += f"; about {say_seconds(one.seconds)} at {say_size(one.rate)}/s, measured with 8 connections"
+    words += f", {say_size(need.missing)} to download"
+    if need.rate is not None and need.seconds is not None:
+        words += f"; about {say_seconds(need.seconds)} at {say_size(need.rate)}/s, measured with 8 connections"
     return words
 
 

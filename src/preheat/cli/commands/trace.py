@@ -69,11 +69,8 @@ def _figures(traced: Traced, path: Path) -> dict[str, object]:
             {"path": one.path, "at_s": round(one.at, 3), "size": one.size, "read": one.read}
             for one in sorted(traced.observation.opened, key=lambda one: one.at)
         ],
-        "made": [{"path": one.path, "size": one.size} for one in traced.observation.made],
-        "reached": [
-            {"host": one.host, "port": one.port, "modules": one.modules, "count": one.count}
-            for one in traced.observation.reached
-        ],
+        "made": traced.observation.made,
+        "reached": traced.observation.reached,
         "calls": None
         if calls is None
         else [

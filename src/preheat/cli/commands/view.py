@@ -3,14 +3,23 @@
 import argparse
 
 from preheat import api
+from preheat.cli.commands.pull import view_facts, view_lines
 from preheat.cli.wiring import Wiring
 from preheat.core.ref import read_path
+from preheat.disk.free_space import disk_needs, require_space
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Run `preheat view`; return the exit status."""
     at = read_path(options.at)
-    environ = api.view(options.kind, at, *options.refs, files=options.files, session=wiring)
-    figures = {"kind": options.kind, "path": str(at), "environ": environ}
-    wiring.console.done(figures, "\n".join(f"{name}={value}" for name, value in environ.items()))
+    plan = api.plan_view(options.kind, at, *options.refs, files=options.files, session=wiring)
+    figures: dict[str, object] = {"kind": options.kind, "path": str(at)}
+    if options.dry_run:
+        files = sum(view.files for view in plan.views)
+        wiring.console.done(figures | view_facts(plan), "\n".join([f"{files} files to place", *view_lines(plan)]))
+        plan.require()
+        require_space(disk_needs(plan.copies))
+        return 0
+    environ = api.execute(plan, session=wiring)
+    wiring.console.done(figures | {"environ": environ}, "\n".join(f"{name}={value}" for name, value in environ.items()))
     return 0

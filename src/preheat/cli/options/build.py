@@ -32,6 +32,9 @@ def _build(verb: argparse.ArgumentParser) -> None:
     places = "oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG or docker://REGISTRY/REPOSITORY:TAG"
     verb.add_argument("--base", metavar="IMAGE", help=f"the app's image: {places}, or scratch")
     verb.add_argument("--output", metavar="WHERE", help="where to write the image, in the same notation")
+    verb.add_argument(
+        "--dry-run", action="store_true", help="show what would be written, and what exists already; write nothing"
+    )
     verb.add_argument("--dir", dest="inside", metavar="DIR", help="the app's folder in the image (default: the base's)")
     verb.add_argument(
         "--platform",

@@ -75,7 +75,7 @@ def _keeping(verb: argparse.ArgumentParser) -> None:
         type=int,
         default=512,
         metavar="N",
-        help="maximum number of client connections (default 512)",
+        help="maximum number of client connections with a request in progress (default 512)",
     )
     verb.add_argument(
         "--host",

@@ -132,6 +132,7 @@ def _prune(verb: argparse.ArgumentParser) -> None:
 def _adopt(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("folders", nargs="+", metavar="DIR", help="a cache of Hugging Face, ModelScope or whisper")
     verb.add_argument("--as", dest="ref", metavar="REF", help="adopt DIR as a plain folder of this model's files")
+    verb.add_argument("--dry-run", action="store_true", help="show what would be adopted, and change nothing")
     verb.add_argument(
         "--copy", action="store_true", help="copy files that cannot be linked, such as those on another filesystem"
     )

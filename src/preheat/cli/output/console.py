@@ -1,5 +1,6 @@
 """Console: print events, errors and results, as JSON lines for programs or as sentences for people."""
 
+import io
 import sys
 import threading
 import time
@@ -11,7 +12,19 @@ import msgspec
 from preheat.cli.output.progress import DownloadRate
 from preheat.cli.output.sanitize import clean_deeply
 from preheat.core.errors import AppError, ImageError, Incomplete, Occupied, PreheatError
-from preheat.core.events import Adopted, Event, Evicted, Placed, Read, Reading, Received, Resolved, Stored, Waiting
+from preheat.core.events import (
+    Adopted,
+    Event,
+    Evicted,
+    Placed,
+    Planned,
+    Read,
+    Reading,
+    Received,
+    Resolved,
+    Stored,
+    Waiting,
+)
 
 _PROGRESS_EVERY_S = 0.5
 
@@ -56,11 +69,10 @@ class JsonLines:
                     self._said_at = now
                     self._line("progress", _progress(pace, now))
             case Resolved():
-                self._pace = DownloadRate(event.missing, now)
                 self._line("resolved", msgspec.to_builtins(event) | {"ref": str(event.ref)})
-            case Reading():
-                self._pace = DownloadRate(event.size, now)
-                self._line("reading", msgspec.to_builtins(event))
+            case Planned() | Reading():
+                self._pace = DownloadRate(event.missing if isinstance(event, Planned) else event.size, now)
+                self._line(type(event).__name__.lower(), msgspec.to_builtins(event))
             case Placed() | Adopted() | Evicted():
                 self._line(type(event).__name__.lower(), msgspec.to_builtins(event) | {"ref": str(event.ref)})
             case Waiting():
@@ -135,7 +147,10 @@ def console(*, json: bool, loud: int, out: IO[str] | None = None) -> Console:
     `loud` is 0 for errors and results only, 1 for normal and 2 for verbose output.
     """
     if json:
-        return JsonLines(out or sys.stdout)
+        out = out or sys.stdout
+        if isinstance(out, io.TextIOWrapper):
+            out.reconfigure(encoding="utf-8")  # in any locale: RFC 8259
+        return JsonLines(out)
     # Imported only when needed: it takes longer to import than many commands take to run.
     from preheat.cli.output.human import People
 

@@ -25,6 +25,7 @@ from preheat.core.events import (
     NetworkSeen,
     Noted,
     Placed,
+    Planned,
     Read,
     Reading,
     Received,
@@ -78,10 +79,13 @@ class People:
                     f"{event.ref} is at {event.commit[:12]}: {say_size(event.size)} in {event.files} files, "
                     f"{say_size(event.missing)} to download"
                 )
-                self._pace = DownloadRate(event.missing, now)
-                self._said_at = now
             case Resolved():
                 self._say(f"{event.ref} is at {event.commit[:12]}: {say_size(event.size)}, all cached")
+            case Planned():
+                self._pace = DownloadRate(event.missing, now)
+                self._said_at = now
+                if event.models > 1 and event.missing_files:
+                    self._say(f"{event.models} models: {say_size(event.size)}, {say_size(event.missing)} to download")
             case Waiting():
                 if now - self._said_at >= _LINES_EVERY_S:
                     self._said_at = now

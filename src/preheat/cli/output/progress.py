@@ -11,7 +11,6 @@ class DownloadRate:
     def __init__(self, total: int, now: float) -> None:
         self.total = total
         self.done = 0
-        self._started = now
         self._marks: deque[tuple[float, int]] = deque([(now, 0)])
 
     def add(self, size: int, now: float) -> None:

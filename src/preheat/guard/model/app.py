@@ -17,7 +17,8 @@ class App:
     and `cwd` default to the guard's. `{port}` in `command`, the probes and the values of `env` stands for a port that
     the guard chooses. `read_only` folders are write-protected, even for root, where the guard is permitted to mount.
     `isolated` runs the app in its own network namespace, and only the port of its probe is reachable from outside
-    (guard/net/network_namespace.py).
+    (guard/net/network_namespace.py). `contained` keeps its processes together where permitted, so that none survives
+    even if it tries to (guard/process/enclosure.py).
     """
 
     command: tuple[str, ...]
@@ -27,6 +28,7 @@ class App:
     alive: str = ""
     read_only: tuple[str, ...] = ()
     isolated: bool = False
+    contained: bool = False
 
     def on(self, port: int) -> App:
         """Return the app with every `{port}` replaced by `port`."""

@@ -9,7 +9,6 @@ passes the connected socket to the guard outside (SCM_RIGHTS, unix(7)).
 from __future__ import annotations
 
 import array
-import ctypes
 import errno
 import os
 import signal
@@ -18,12 +17,12 @@ import struct
 import threading
 from contextlib import suppress
 
+from preheat.guard.kernel import namespaces
 from preheat.guard.kernel.ports import listeners_of
 from preheat.guard.net.port_relay import Front
 from preheat.guard.net.small_http import HttpReply
 
-# linux/sched.h, linux/sockios.h, net/if.h
-_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+# linux/sockios.h, net/if.h
 _SIOCSIFFLAGS = 0x8914
 _UP = 0x1 | 0x40  # IFF_UP, IFF_RUNNING
 _LOOK_EVERY_S = 0.05
@@ -56,19 +55,18 @@ def why_not() -> str:
 
 def enter() -> None:
     """Move this process, and the children it will start, to a new network that has only loopback. Raise OSError."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    user, group = os.geteuid(), os.getegid()
-    if libc.unshare(_CLONE_NEWNET) != 0:
-        if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), "unshare")
-        # Map the user and group to themselves: as the overflow user, the app could not read its files.
-        _write("/proc/self/setgroups", "deny")
-        _write("/proc/self/uid_map", f"{user} {user} 1")
-        _write("/proc/self/gid_map", f"{group} {group} 1")
+    try:
+        namespaces.unshare(namespaces.NETWORK)
+    except OSError:
+        namespaces.own_user(namespaces.NETWORK)
     import fcntl
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _UP))
+    if os.geteuid() == 0:
+        # The app gives up its privileges, but may serve on port 80 as before.
+        with suppress(OSError), open("/proc/sys/net/ipv4/ip_unprivileged_port_start", "wb", buffering=0) as first:
+            first.write(b"0")
 
 
 def keep_door(door: socket.socket) -> None:
@@ -170,8 +168,3 @@ class Publisher:
 
 def _gone(method: str, path: str) -> HttpReply:  # noqa: ARG001 - the signature that Front requires
     return HttpReply(503, "text/plain; charset=utf-8", b"the app does not respond\n")
-
-
-def _write(path: str, text: str) -> None:
-    with open(path, "wb") as file:
-        file.write(text.encode())

@@ -8,6 +8,7 @@ import threading
 from contextlib import suppress
 from typing import Callable, Dict, List
 
+from preheat.guard.kernel.descriptors import raise_limit
 from preheat.guard.net.small_http import HttpReply, WaitingRoom, listen
 
 _CHUNK = 64 * 1024
@@ -241,13 +242,9 @@ class Front:
 
 
 def most_relayed() -> int:
-    """Return the maximum number of relayed connections, from the limit of open files (RLIMIT_NOFILE)."""
-    import resource
-
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return _MOST_RELAYED
-    return max(16, min(_MOST_RELAYED, (soft - _RESERVED) // 2))
+    """Return the maximum number of relayed connections, after raising the limit of open files for them."""
+    limit = raise_limit(2 * _MOST_RELAYED + _RESERVED)
+    return max(16, min(_MOST_RELAYED, (limit - _RESERVED) // 2))
 
 
 def _reach(port: int) -> socket.socket:

@@ -132,7 +132,7 @@ def split_request(text: str) -> tuple[str, float, str, str]:
 
         try:
             json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{text}: {error}") from error
     return kind, float(within) if within else _WITHIN_S, url, body or ""
 

@@ -27,6 +27,7 @@ __all__ = ["CannotStart", "Output", "Process"]
 
 _GLANCE_S = 0.02
 _KILL_S = 5.0
+_WARDEN_S = 0.001
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,19 @@ class Process:
             raise child
         self.pid = child.pid
         self._warden = child.warden
+        self._child = child.child
+        self._enclosure = child.enclosure
         self._line = child.line
         self._publisher = self._published(child)
         # Start the pumps here, because threads of the keeper would inherit the witness's filter.
         for pipe, target in ((child.stdout, output.stdout), (child.stderr, output.stderr)):
             thread = threading.Thread(target=self._carry, args=(pipe, target), name="pump", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                self.stop(0.0)
+                raise
             self._pumps.append(thread)
-            thread.start()
 
     def alive(self) -> bool:
         """Return whether the started process runs, regardless of its children."""
@@ -124,11 +131,22 @@ class Process:
             if self._publisher is not None:
                 self._publisher.close()
             os.close(self._line)
-            os.waitpid(self._warden, 0)
+            self._dismiss_warden()
             self._keeper.join()
         for thread in self._pumps:
             # A process that survived may keep the pipe open; do not wait for it.
             thread.join(1.0)
+
+    def _dismiss_warden(self) -> None:
+        """Wait until the warden has killed what was left; do not wait long for processes that cannot be killed now."""
+        deadline = time.monotonic() + _KILL_S
+        while not os.waitpid(self._child, os.WNOHANG)[0]:
+            if time.monotonic() > deadline:
+                threading.Thread(target=os.waitpid, args=(self._child, 0), daemon=True).start()
+                break
+            time.sleep(_WARDEN_S)
+        # Also if the app has killed its warden.
+        self._enclosure.end()
 
     def _published(self, child: Born) -> Publisher | None:
         """Publish the port of the app's readiness probe, if the app runs in its own network namespace."""

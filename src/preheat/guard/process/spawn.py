@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import signal
 import socket
-import sys
-import warnings
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
-from preheat.guard.kernel.read_only import shield
+from preheat.guard.kernel import process_tree
+from preheat.guard.kernel.descriptors import restore_limit
+from preheat.guard.kernel.quiet_fork import fork
 from preheat.guard.model.app import App
 from preheat.guard.process import warden
+from preheat.guard.process.enclosure import WARDEN, Enclosure
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 _NO_FOLDER, _NO_NETWORK = "folder", "network"
@@ -29,7 +31,10 @@ class CannotStart(Exception):
 
 @dataclass(frozen=True)
 class Born:
-    """A started app: the PIDs of the app and its warden, and the guard's ends of four pipes.
+    """A started app: the PIDs of the app, its warden, and the guard's own child, and the guard's ends of four pipes.
+
+    The warden is the ancestor of all of the app's processes; `child` is the warden or, if the warden is in a PID
+    namespace, the process that waits for it.
 
     `report` delivers the app's exit status as one line; closing `line` makes the warden kill the remaining processes.
     `door` is the socket to the door process in the app's network namespace, or None.
@@ -37,6 +42,8 @@ class Born:
 
     pid: int
     warden: int
+    child: int
+    enclosure: Enclosure
     stdout: int
     stderr: int
     report: int
@@ -50,31 +57,35 @@ def spawn(app: App) -> Born:
         raise ValueError(f"{app.command[0]}: an argument cannot contain a null character")
     if not app.command[0]:
         raise CannotStart("'': there is no such command", NOT_FOUND)
-    stdout, its_stdout = os.pipe()
-    stderr, its_stderr = os.pipe()
-    report, its_report = os.pipe()
-    its_line, line = os.pipe()
-    birth, its_birth = os.pipe()
-    door, its_door = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) if app.isolated else (None, None)
+    pipes = _pipes(5)
+    (stdout, its_stdout), (stderr, its_stderr), (report, its_report), (its_line, line), (birth, its_birth) = pipes
+    try:
+        enclosure = Enclosure.of(app)
+        door, its_door = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) if app.isolated else (None, None)
+    except OSError:
+        _close(*itertools.chain(*pipes))
+        raise
     ours, theirs = (stdout, stderr, report, line, birth), (its_stdout, its_stderr, its_report, its_line, its_birth)
     try:
-        keeper = _fork()
+        keeper = fork()
     except OSError:
         _close(*ours, *theirs)
+        enclosure.end()
         raise
     if keeper == 0:
         try:
             # Leave the terminal's session: only the guard handles signals from the terminal.
             os.setsid()
             warden.adopt_orphans()
-            parent = os.getpid()
             if door is not None and its_door is not None:
                 door.close()
                 _isolate(its_door, its_birth)
+            enclosure.enter_pids(its_birth)
+            parent = os.getpid()
             child = os.fork()
             if child == 0:
-                _become(app, parent, its_stdout, its_stderr, its_birth)
-            warden.watch(child, its_line, its_report)
+                _become(app, enclosure, parent, its_stdout, its_stderr, its_birth)
+            warden.watch(child, its_line, its_report, lambda: enclosure.clear(child))
         finally:
             os._exit(1)
     _close(*theirs)
@@ -82,14 +93,21 @@ def spawn(app: App) -> Born:
         its_door.close()
     words = _read_all(birth).split()
     os.close(birth)
-    born = Born(int(words[0]) if words else 0, keeper, stdout, stderr, report, line, door)
-    if len(words) != 1:
+    # The two processes write their lines in any order.
+    wardens = [word[len(WARDEN) :] for word in words if word.startswith(WARDEN)]
+    words = [word for word in words if not word.startswith(WARDEN)]
+    its_warden = int(wardens[0]) if wardens else keeper
+    pid = int(words[0]) if words else 0
+    if pid and wardens:
+        pid = process_tree.child_of(its_warden, pid)
+    if len(words) != 1 or pid == 0:
         _close(stdout, stderr, report, line)
         if door is not None:
             door.close()
         os.waitpid(keeper, 0)
+        enclosure.end()
         raise _cannot(app, words[1:])
-    return born
+    return Born(pid, its_warden, keeper, enclosure, stdout, stderr, report, line, door)
 
 
 def _isolate(its_door: socket.socket, its_birth: int) -> None:
@@ -104,7 +122,7 @@ def _isolate(its_door: socket.socket, its_birth: int) -> None:
     network_namespace.keep_door(its_door)
 
 
-def _become(app: App, parent: int, stdout: int, stderr: int, birth: int) -> None:
+def _become(app: App, enclosure: Enclosure, parent: int, stdout: int, stderr: int, birth: int) -> None:
     """Replace this process by the app; on failure, report the error to `birth` and exit. Never returns."""
     number, what = 0, ""
     try:
@@ -114,11 +132,12 @@ def _become(app: App, parent: int, stdout: int, stderr: int, birth: int) -> None
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
         _keep_to_oneself()
+        restore_limit()
         for ignored in ("SIGPIPE", "SIGXFSZ"):
             # Python ignores these signals, and exec(2) would keep them ignored.
             if hasattr(signal, ignored):
                 signal.signal(getattr(signal, ignored), signal.SIG_DFL)
-        shield(app.read_only)
+        enclosure.enter(app.read_only)
         if app.cwd is not None:
             what = _NO_FOLDER
             os.chdir(app.cwd)
@@ -158,15 +177,6 @@ def _cannot(app: App, words: list[bytes]) -> CannotStart:
     return CannotStart(f"{app.command[0]}: {os.strerror(number)}", NOT_EXECUTABLE)
 
 
-def _fork() -> int:
-    with ExitStack() as quiet:
-        if sys.version_info >= (3, 12):
-            # Python warns that a fork in a threaded process may deadlock; the code in the child takes no locks.
-            quiet.enter_context(warnings.catch_warnings())
-            warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
-
-
 def _read_all(descriptor: int) -> bytes:
     said = b""
     while True:
@@ -174,6 +184,16 @@ def _read_all(descriptor: int) -> bytes:
         if not more:
             return said
         said += more
+
+
+def _pipes(count: int) -> list[tuple[int, int]]:
+    made: list[tuple[int, int]] = []
+    try:
+        made.extend(os.pipe() for _ in range(count))
+    except OSError:
+        _close(*itertools.chain(*made))
+        raise
+    return made
 
 
 def _close(*descriptors: int) -> None:

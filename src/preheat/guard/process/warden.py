@@ -14,13 +14,14 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from typing import Callable
 
 from preheat.guard.kernel import process_tree
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
-_SWEEP_S = 5.0
+_ROUNDS, _REST_S = 500, 0.05
 _ARG_START = 45  # of proc_pid_stat(5), counted from the state
 
 
@@ -36,10 +37,10 @@ def die_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def watch(app: int, line: int, report: int) -> None:
+def watch(app: int, line: int, report: int, clear: Callable[[], None]) -> None:
     """Run as the warden of the child process `app`, until EOF on `line`. Never returns.
 
-    Write the app's status to `report` when it ends; at EOF, kill all remaining processes.
+    Write the app's status to `report` when it ends; at EOF, call `clear`, which kills all remaining processes.
     """
     try:
         # This process has copies of the guard's objects: their finalisers must not run twice.
@@ -49,8 +50,7 @@ def watch(app: int, line: int, report: int) -> None:
         woken, waker = os.pipe()
         os.set_blocking(woken, False)
         os.set_blocking(waker, False)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
-            signal.signal(number, signal.SIG_IGN)
+        _ignore_signals()
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(waker)
         waiting = select.poll()
@@ -64,7 +64,19 @@ def watch(app: int, line: int, report: int) -> None:
                 break
             with suppress(BlockingIOError):
                 os.read(woken, 4096)
-        _sweep(app)
+        clear()
+    finally:
+        os._exit(0)
+
+
+def stand_by(first: int) -> None:
+    """Wait for the child process `first`, the warden in a PID namespace of its own. Never returns."""
+    try:
+        gc.disable()
+        _keep_only()
+        _be_called(f"preheat: waits for {first}")
+        _ignore_signals()
+        os.waitpid(first, 0)
     finally:
         os._exit(0)
 
@@ -90,22 +102,32 @@ def _reap(app: int, report: int, *, told: bool) -> bool:
     return told
 
 
-def _sweep(app: int) -> None:
-    """Kill all descendants repeatedly, until none is left or 5 seconds have passed."""
-    deadline = time.monotonic() + _SWEEP_S
+def sweep(app: int) -> None:
+    """Kill all descendants of this process, until none is left."""
     me = os.getpid()
-    while time.monotonic() < deadline:
-        left = [member.pid for member in process_tree.family(me) if member.pid != me and not member.dead]
-        # Without /proc, no descendants are found: kill the app's process group instead.
-        for pid in left or [-app]:
+    rounds = 0
+    while True:
+        # Orphans are this process's children. A process that forks all the time is found only by looking all the time.
+        children = process_tree.children(me)
+        if children is None:
+            # Without /proc, no descendants are found: kill the app's process group instead.
+            children = [one.pid for one in process_tree.family(me) if one.pid != me and not one.dead] or [-app]
+        for pid in children:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        with suppress(ChildProcessError):
+        try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
-        if not left:
+        except ChildProcessError:
             return
-        time.sleep(0.005)
+        rounds += 1
+        if rounds % _ROUNDS == 0:
+            time.sleep(_REST_S)  # for example for a process that waits for a disk
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _keep_only(*kept: int) -> None:

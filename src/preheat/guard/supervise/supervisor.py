@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from preheat.guard.witness.connections import Witness
 
 _TICK_S = 0.05
+_NO_RESOURCES = 71  # EX_OSERR of sysexits.h
 _SELDOM_S = 1.0
 
 
@@ -130,6 +131,7 @@ class _Supervision:
         self._began = time.monotonic()
         self._life = Life()
         self._cannot_start: CannotStart | None = None
+        self._failed: LifeSigns | None = None
         self._crew = Crew(
             app,
             patience,
@@ -187,10 +189,16 @@ class _Supervision:
         return "" if holder is None else str(holder)
 
     def _start(self) -> None:
+        self._failed = None
         try:
             instance = self._crew.start()
         except CannotStart as error:
             self._cannot_start = error
+            return
+        except (OSError, RuntimeError) as error:
+            # Too many open files, processes or threads: that may pass, so it counts as a crash.
+            why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+            self._failed = LifeSigns(alive=False, status=_NO_RESOURCES, cause=f"could not be started: {why}")
             return
         self._tell_start()
         # A promoted standby is ready already: run the next step at once, to report it.
@@ -228,6 +236,8 @@ class _Supervision:
     def _look(self) -> LifeSigns:
         if self._cannot_start is not None:
             return LifeSigns(alive=False, status=self._cannot_start.status, cannot_start=str(self._cannot_start))
+        if self._failed is not None and self._life.state != "backoff":
+            return self._failed
         serving = self._crew.serving
         if serving is None:
             return LifeSigns(alive=False)
@@ -252,6 +262,8 @@ class _Supervision:
     def _last_status(self) -> int:
         if self._cannot_start is not None:
             return self._cannot_start.status
+        if self._failed is not None:
+            return self._failed.status
         serving = self._crew.serving
         return shell_status(serving.process.status or 0) if serving is not None else 0
 

@@ -105,7 +105,7 @@ def _varlink(sent: bytes) -> list[NameLookup] | None:
             return [NameLookup(socket.inet_ntop(family, bytes(parameters["address"])))]
         if method in ("io.systemd.Resolve.ResolveRecord", "io.systemd.Resolve.ResolveService"):
             return [NameLookup(str(parameters.get("name") or parameters.get("domain")))]
-    except (ValueError, LookupError, TypeError, AttributeError, OSError):
+    except (ValueError, LookupError, TypeError, AttributeError, OSError, OverflowError, RecursionError):
         return []
     return None
 

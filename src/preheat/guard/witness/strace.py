@@ -9,6 +9,7 @@ import itertools
 import os
 import re
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
@@ -28,9 +29,9 @@ _TRIED_S = 10.0
 # Logs not read within this time set `lost`.
 _READ_S = 120.0
 _LINES = 4096
-_LINE = re.compile(r"(\d+\.\d+) (\w+)\((.*)\) += (0x[0-9a-f]+|\d+)(?:<(.*)>)?$")
+_LINE = re.compile(r"(\d+\.\d+) (\w+)\((.*)\) += (0x[0-9a-f]{1,16}|[0-9]{1,20})(?:<(.*)>)?$")
 _FILE = re.compile(r"(?:^|, )\d+<([^<>]*)>")
-_MAPPED = re.compile(r"\w+, (\d+), ([A-Z_|]+), ")
+_MAPPED = re.compile(r"\w+, ([0-9]{1,20}), ([A-Z_|]+), ")
 _ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|.)", re.DOTALL)
 _LETTERS = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"f": b"\f", b"b": b"\b", b"a": b"\a"}
 
@@ -101,8 +102,14 @@ class Strace:
 
 def _read_notes(path: str) -> Iterator[list[str]]:
     """Yield the lines that a log has at the time of the call, in batches; a running program may append more."""
-    with open(path, encoding="latin-1") as notes:
-        left = os.fstat(notes.fileno()).st_size
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return
+    with open(descriptor, encoding="latin-1") as notes:
+        status = os.fstat(descriptor)
+        # The app can write anything to this folder.
+        left = status.st_size if stat.S_ISREG(status.st_mode) else 0
         while left > 0:
             lines = list(itertools.islice(notes, _LINES))
             if not lines:
@@ -122,7 +129,7 @@ def _read(call: str, words: str, result: str) -> Iterator[tuple[str, int]]:
         if mapped is not None and "PROT_EXEC" not in mapped.group(2):
             yield path, int(mapped.group(1))
     else:
-        yield path, int(result)
+        yield path, int(result, 0)
 
 
 def _is_file(path: str) -> bool:
@@ -136,6 +143,6 @@ def _plain(shown: str) -> str:
         what = found.group(1)
         if what[:1] == b"x" and len(what) > 1:
             return bytes([int(what[1:], 16)])
-        return bytes([int(what, 8)]) if what.isdigit() else _LETTERS.get(what, what)
+        return bytes([int(what, 8) & 0xFF]) if what[:1] in b"01234567" else _LETTERS.get(what, what)
 
     return os.fsdecode(_ESCAPE.sub(byte, shown.encode("latin-1")))

@@ -13,12 +13,13 @@ from preheat.core.digest import GIT_SHA1, SHA256, Digest, Hasher, hasher
 from preheat.core.errors import IntegrityError, LibraryError
 from preheat.disk.file_hash import always, feed
 from preheat.disk.huge_buffer import make_buffer
-from preheat.disk.temporary_file import beside
-from preheat.library.blobs.blobs import NO_LINK, name_too, sync_folder
+from preheat.disk.temporary_file import beside, sync_folder
+from preheat.library.blobs.blobs import NO_LINK, name_too
 from preheat.library.blobs.file_lock import take
 from preheat.library.blobs.lease import lease
 from preheat.library.blobs.partial import disk_trouble
 
+ELSEWHERE = "it is on another filesystem"
 _FICLONE = 0x40049409  # linux/fs.h: share the source's extents, copy-on-write
 _NO_REFLINK = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM)
 _STEP = 1 << 20
@@ -154,7 +155,7 @@ def _hard_link(source: Path, descriptor: int, aside: Path) -> int:
     except OSError as error:
         if error.errno not in (errno.EXDEV, *NO_LINK):
             raise
-        why = "it is on another filesystem" if error.errno == errno.EXDEV else "it cannot be hard-linked"
+        why = ELSEWHERE if error.errno == errno.EXDEV else "it cannot be hard-linked"
         raise LibraryError(why, hint="--copy") from error
     target = os.open(aside, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from preheat.core.digest import Digest
+from preheat.disk.temporary_file import sync_folder
 from preheat.library.blobs.partial import Partial, disk, disk_trouble
+from preheat.library.ownership import require_own_folders
 
 # The filesystem does not support links, like exFAT, or the file has the maximum number of links.
 NO_LINK = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
@@ -43,8 +45,9 @@ class Blobs:
     def keep(self, partial: Partial) -> None:
         """Verify a partial and rename it to its blob path; call `settle` to make the name durable."""
         first = self._place(partial.file.digest)
+        require_own_folders(os.path.dirname(first))
         # Keep the lock until the rename: another process could otherwise open it as a partial and write to it.
-        with partial.held(), disk(Path(first)):
+        with partial.held(), disk(first):
             digests = partial.seal()
             others = {self._place(Digest(algorithm, value)) for algorithm, value in digests.items()} - {first}
             twin = next((other for other in others if os.path.exists(other)), None)
@@ -88,9 +91,9 @@ def name_too(blob: str | Path, at: str | Path) -> None:
 
     On a filesystem that supports neither, do nothing: the blob keeps its one name.
     """
-    for link, source in ((os.link, blob), (os.symlink, os.path.relpath(blob, os.path.dirname(at)))):
+    for link in (os.link, _relative_symlink):
         try:
-            link(source, at)
+            link(blob, at)
         except FileExistsError:
             return
         except OSError as error:
@@ -100,13 +103,5 @@ def name_too(blob: str | Path, at: str | Path) -> None:
             return
 
 
-def sync_folder(folder: Path) -> None:
-    """Fsync a folder, to make the names in it durable. Ignore filesystems that do not support that (EINVAL)."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise OSError(error.errno, error.strerror, str(folder)) from error
-    finally:
-        os.close(descriptor)
+def _relative_symlink(blob: str | Path, at: str | Path) -> None:
+    os.symlink(os.path.relpath(blob, os.path.dirname(at)), at)

@@ -7,6 +7,8 @@ import os
 import stat
 from pathlib import Path
 
+from preheat.disk.temporary_file import create
+
 
 def take(path: Path | str, mode: int = 0o644) -> int | None:
     """Open or create the file at `path`, and lock it; return the descriptor, or None while another process has it.
@@ -14,6 +16,8 @@ def take(path: Path | str, mode: int = 0o644) -> int | None:
     The lock is an flock(2) on the file itself. It ends when the descriptor is closed or the process exits. A separate
     lock file would have to be created and removed for each of thousands of files, and ext4 takes long to allocate an
     inode after many were removed.
+
+    A file of another user that is not locked is replaced by a new one: its owner could change it after it was verified.
     """
     try:
         descriptor = _opened(path, mode)
@@ -26,8 +30,11 @@ def take(path: Path | str, mode: int = 0o644) -> int | None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The previous owner may have renamed or removed it before releasing the lock: then it is no partial.
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):  # noqa: PTH116 - faster for thousands of files
-                taken, descriptor = descriptor, -1
-                return taken
+                if not _is_anothers(descriptor, path):
+                    taken, descriptor = descriptor, -1
+                    return taken
+                os.unlink(path)  # noqa: PTH108 - as above
+                return take(path, mode)
     finally:
         if descriptor >= 0:
             os.close(descriptor)
@@ -50,17 +57,35 @@ def _opened(path: Path | str, mode: int) -> int:
     return descriptor
 
 
-def _writable_again(path: Path | str) -> bool:
-    """Make a partial writable that was sealed but not yet renamed when its process ended; False if it is in use.
+def _is_anothers(descriptor: int, path: Path | str) -> bool:
+    """Return whether an open file belongs to another user."""
+    owner = os.fstat(descriptor).st_uid
+    if owner == os.geteuid():
+        return False
+    # On a filesystem that does not store owners, new files do not seem to be this user's either.
+    aside, new = create(Path(path))
+    try:
+        return os.fstat(new).st_uid != owner
+    finally:
+        os.close(new)
+        aside.unlink(missing_ok=True)
 
-    Raise PermissionError if it belongs to another user.
+
+def _writable_again(path: Path | str) -> bool:
+    """Make way for a new lock: False if the file is in use.
+
+    A partial that was sealed but not yet renamed when its process ended becomes writable; another user's is removed.
+    Raise PermissionError if it is not readable.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not os.path.samestat(os.fstat(descriptor), os.stat(path)):  # noqa: PTH116 - as above
             return False
-        os.fchmod(descriptor, 0o644)
+        if _is_anothers(descriptor, path):
+            os.unlink(path)  # noqa: PTH108 - as above
+        else:
+            os.fchmod(descriptor, 0o644)
     except (BlockingIOError, FileNotFoundError):
         return False
     finally:

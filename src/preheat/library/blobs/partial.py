@@ -10,7 +10,6 @@ from pathlib import Path
 
 from preheat.core.errors import Busy, IntegrityError, LibraryError, NoSpace
 from preheat.core.snapshot import File
-from preheat.disk.splice import Pipe
 from preheat.library.blobs.journal import Journal, boot_id
 from preheat.library.blobs.partial_listener import Watcher
 from preheat.library.blobs.ranges import ByteRange, gaps, merge, without
@@ -92,12 +91,7 @@ class Partial:
             while at < stop:
                 at += os.pwrite(descriptor, data[at - start :], at)
             self._wrote(ByteRange(start, stop))
-
-    def write_from(self, pipe: Pipe, start: int, count: int) -> None:
-        """Write `count` bytes from a pipe at offset `start`, like `write`."""
-        with contextlib.suppress(Closed), disk(self._path), self._descriptor as descriptor:
-            pipe.let_out(descriptor, start, count)
-            self._wrote(ByteRange(start, start + count))
+            self._tide.flow(start, data)
 
     def _wrote(self, part: ByteRange) -> None:
         self._here.append(part)
@@ -178,7 +172,7 @@ class Partial:
 
     def publish(self, at: str) -> None:
         """Rename the sealed file to `at`. Call it inside the same `held` block as `seal`."""
-        self._path.rename(at)
+        os.rename(self._path, at)  # noqa: PTH104 - Path.rename makes another Path, for each of thousands of files
         if self._journal is not None:
             self._journal.remove()
         self._descriptor.close()
@@ -217,7 +211,7 @@ def _begin_writeback(descriptor: int, part: ByteRange) -> None:
 
 
 @contextlib.contextmanager
-def disk(path: Path) -> Iterator[None]:
+def disk(path: Path | str) -> Iterator[None]:
     """Convert an OSError raised in the block to NoSpace or LibraryError about `path`."""
     try:
         yield
@@ -225,7 +219,7 @@ def disk(path: Path) -> Iterator[None]:
         raise disk_trouble(error, path) from error
 
 
-def disk_trouble(error: OSError, path: Path) -> LibraryError:
+def disk_trouble(error: OSError, path: Path | str) -> LibraryError:
     """Convert an OSError to NoSpace or LibraryError about the path in the error, or else `path`."""
     named = error.filename2 or error.filename
     at = os.fsdecode(named) if isinstance(named, str | bytes) else path

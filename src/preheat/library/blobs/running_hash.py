@@ -30,6 +30,17 @@ class Tide:
             finally:
                 self._turn.release()
 
+    def flow(self, start: int, data: memoryview) -> None:
+        """Hash `data`, written at offset `start`, if it is next and no other thread is hashing: it is in the cache."""
+        if start == self._at and self._turn.acquire(blocking=False):
+            try:
+                if start == self._at:
+                    for one in self._hashers.values():
+                        one.update(data)
+                    self._at += len(data)
+            finally:
+                self._turn.release()
+
     def finish(self, descriptor: int) -> dict[str, str]:
         """Hash to the end of the file; return the hex digests by algorithm."""
         with self._turn:

@@ -75,7 +75,7 @@ class Claims:
         with suppress(OSError):
             for claim, _ in self._all(strict=False):
                 if claim.by == VIEW and claim.here and claim.at == str(at) and wanted <= claim.digests:
-                    os.utime(claim.path)
+                    os.utime(claim.path, follow_symlinks=False)
                     return
             path = self._root / f"{_host()}-{secrets.token_hex(8)}.json"
             if wanted:

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote_to_bytes
 from preheat.core.digest import Digest
 from preheat.core.errors import UsageError
 from preheat.core.placement import BEGUN, WORDS, Look, Mark
+from preheat.library.ownership import open_to_append
 from preheat.library.small_files import read_small
 
 _MAGIC = "preheat-placed 1"
@@ -94,7 +95,7 @@ class Marks:
         for folder in self._folders if body else ():
             with suppress(OSError):
                 folder.mkdir(parents=True, exist_ok=True)
-                log = os.open(folder / self._name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                log = open_to_append(folder / self._name)
                 try:
                     first = "" if os.fstat(log).st_size else f"{_MAGIC}\n"
                     data = f"{first}{body}".encode("ascii")

@@ -18,6 +18,7 @@ from preheat.core.ref import DATASET, FOLDER, HUGGING_FACE, MODEL, MODELSCOPE, S
 from preheat.core.snapshot import File, Snapshot
 from preheat.disk.temporary_file import write_whole
 from preheat.library.decoded_files import Decoded
+from preheat.library.ownership import require_own_folders
 from preheat.library.small_files import read_small
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -87,6 +88,7 @@ class Records:
         folder = self._folder(ref)
         body = msgspec.json.format(msgspec.json.encode(record), indent=1)
         path = folder / f"{snapshot.commit}.json"
+        require_own_folders(folder.parent, folder, folder / "refs")
         inode = write_whole(path, body + b"\n")
         self._decoded.wrote(path, inode, _Known(snapshot.named(ref.at(snapshot.commit)), by))
         if not ref.pinned:

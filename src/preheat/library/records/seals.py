@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.core.digest import Digest
+from preheat.library.ownership import open_to_append
 from preheat.library.small_files import read_small
 
 _MAGIC = "preheat-seals 1"
@@ -106,7 +107,7 @@ class Seals:
         if not self._begun:
             self._root.mkdir(parents=True, exist_ok=True)
             lines, self._begun = f"{_MAGIC}\n{lines}", True
-        descriptor = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = open_to_append(self._log)
         try:
             os.write(descriptor, lines.encode("ascii"))
         finally:

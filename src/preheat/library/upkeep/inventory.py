@@ -1,6 +1,7 @@
 """Inventory: every blob in the library, with all its names."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,16 @@ from preheat.core.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A blob with all its names, of which the first is not a symlink; `size` and `blocks` in bytes."""
+    """A blob with all its names, of which the first is not a symlink; `size` and `blocks` in bytes.
+
+    `linked`: it also has hard links outside the library's `blobs/`, such as those in views.
+    """
 
     names: tuple[Digest, ...]
     size: int
     blocks: int
     changed_at: float
+    linked: bool = False
 
 
 def names_by_blob(root: Path) -> dict[str, int]:
@@ -51,16 +56,20 @@ def _end(entry: os.DirEntry[str]) -> int:
 def inventory(root: Path) -> Iterator[Blob]:
     """Yield all blobs below `root`, in no order. Costs a stat(2) per name."""
     found: dict[tuple[int, int], tuple[list[Digest], os.stat_result]] = {}
+    hard: Counter[tuple[int, int]] = Counter()
     for algorithm, entry in _entries(root):
         try:
             name = Digest(algorithm, entry.name)
             status = entry.stat()
         except (UsageError, OSError):
             continue  # not a blob, or removed since it was listed
-        names, _ = found.setdefault((status.st_dev, status.st_ino), ([], status))
+        key = (status.st_dev, status.st_ino)
+        names, _ = found.setdefault(key, ([], status))
         names.insert(len(names) if entry.is_symlink() else 0, name)
-    for names, status in found.values():
-        yield Blob(tuple(names), status.st_size, status.st_blocks * 512, max(status.st_mtime, status.st_ctime))
+        hard[key] += not entry.is_symlink()
+    for key, (names, status) in found.items():
+        changed_at, linked = max(status.st_mtime, status.st_ctime), status.st_nlink > hard[key]
+        yield Blob(tuple(names), status.st_size, status.st_blocks * 512, changed_at, linked)
 
 
 def _entries(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:

@@ -10,12 +10,13 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from preheat.core.digest import Digest
 from preheat.core.ref import Ref
+from preheat.disk.extents import shared_bytes
 from preheat.disk.temporary_file import IN_USE, PROOF, TRACE, is_for, is_left, left, left_below
 from preheat.library.blobs.file_lock import take
 from preheat.library.records.claims import VIEW, Claims, linked
@@ -42,16 +43,24 @@ _NOT_OURS = ("blobs", "views")  # blobs/ has no temporary files; views/ has name
 
 @dataclass(frozen=True, slots=True)
 class SweepPlan:
-    """What a sweep removes: unused blobs, and leftover files with their sizes. `held`: blobs it keeps, and why."""
+    """What a sweep removes: unused blobs, and leftover files with their sizes. `held`: blobs it keeps, and why.
+
+    `stays` maps blobs that it removes to the bytes that stay on disk, because files outside the library share them.
+    """
 
     blobs: tuple[Blob, ...]
     leftovers: tuple[tuple[Path, int], ...]
     held: tuple[tuple[Blob, str], ...]
+    stays: Mapping[Blob, int] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
         """Return the bytes that the plan frees on disk."""
-        return sum(blob.blocks for blob in self.blobs) + sum(size for _, size in self.leftovers)
+        return sum(self.frees(blob) for blob in self.blobs) + sum(size for _, size in self.leftovers)
+
+    def frees(self, blob: Blob) -> int:
+        """Return the bytes that the removal of a blob frees on disk."""
+        return blob.blocks - self.stays.get(blob, 0)
 
 
 class Sweep:
@@ -91,7 +100,8 @@ class Sweep:
             else:
                 free.append(blob)
         leftovers = () if wanted is not None else tuple(self._leftovers(now))
-        return SweepPlan(tuple(free), leftovers, tuple(held))
+        stays = {blob: blob.blocks if blob.linked else self._shared(blob) for blob in free}
+        return SweepPlan(tuple(free), leftovers, tuple(held), {blob: size for blob, size in stays.items() if size})
 
     def carry_out(self, plan: SweepPlan, wait: Callable[[float], object] = time.sleep) -> int:
         """Remove the plan's blobs and files; return the bytes freed. Keep blobs that have come into use since."""
@@ -138,9 +148,10 @@ class Sweep:
                 status = next((path for path, _ in names if not path.is_symlink()), names[0][0]).lstat()
             except FileNotFoundError:
                 continue  # a concurrent sweep has just removed it, and counts its bytes
+            size = status.st_blocks * 512
+            freed += size - min(shared_bytes(names[0][0]), size) if status.st_nlink <= len(names) else 0
             for path, _ in names:
                 path.unlink(missing_ok=True)
-            freed += status.st_blocks * 512 if status.st_nlink <= len(names) else 0
         return freed
 
     def _put_back(self, path: Path, digest: Digest) -> None:
@@ -207,6 +218,9 @@ class Sweep:
                 return age_s > _STALE_S or is_left(path)
             case _:
                 return age_s > _STALE_S
+
+    def _shared(self, blob: Blob) -> int:
+        return min(shared_bytes(self._path(blob.names[0])), blob.blocks)
 
     def _path(self, name: Digest) -> Path:
         return self._root / "blobs" / name.algorithm / name.hex[:2] / name.hex

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from preheat.core.digest import Digest
 from preheat.disk.file_hash import feed
-from preheat.library.blobs.blobs import sync_folder
+from preheat.disk.temporary_file import sync_folder
 from preheat.library.blobs.lease import lease
 from preheat.library.records.seals import Seals
 from preheat.library.upkeep.inventory import Blob

@@ -24,7 +24,8 @@ class Rules:
 
     def admit(self, ref: Ref) -> bool:
         """Return whether a repository is served, at any revision."""
-        if _matches(self.deny, ref):
+        # A denied owner's datasets and spaces are denied too; allowed ones must be named.
+        if _matches(self.deny, ref, ref.repo):
             return False
         return not self.allow or _matches(self.allow, ref)
 
@@ -41,7 +42,7 @@ def ruled(find: Callable[[Ref], _Found], rules: Callable[[], Rules]) -> Callable
     return found
 
 
-def _matches(patterns: tuple[str, ...], ref: Ref) -> bool:
+def _matches(patterns: tuple[str, ...], ref: Ref, *also: str) -> bool:
     whole = str(ref.at(ref.branch)).casefold()
-    bare = whole.partition(":")[2]
-    return any(fnmatchcase(name, pattern.casefold()) for pattern in patterns for name in (whole, bare))
+    names = (whole, whole.partition(":")[2], *(name.casefold() for name in also))
+    return any(fnmatchcase(name, pattern.casefold()) for pattern in patterns for name in names)

@@ -1,7 +1,6 @@
 """Certificate: load the mirror's TLS certificate, or create a self-signed one."""
 
 import ipaddress
-import os
 import socket
 import ssl
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from preheat.core.errors import PreheatError, UsageError
 from preheat.core.installation import how_to_install, is_installed
-from preheat.disk.temporary_file import create, tidy
+from preheat.disk.temporary_file import tidy, write_whole
 
 if TYPE_CHECKING:
     from cryptography.x509 import GeneralName
@@ -123,8 +122,10 @@ def _make(certificate: Path, key: Path, names: Sequence[str]) -> None:
     )
     form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     # Write the key first: a certificate without a key is created again.
-    _write(key, secret.private_bytes(serialization.Encoding.PEM, *form), 0o600)
-    _write(certificate, made.public_bytes(serialization.Encoding.PEM), 0o644)
+    for path in (key, certificate):
+        tidy(path)
+    write_whole(key, secret.private_bytes(serialization.Encoding.PEM, *form), 0o600)
+    write_whole(certificate, made.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
 def _name(name: str) -> "GeneralName":
@@ -134,13 +135,3 @@ def _name(name: str) -> "GeneralName":
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name.encode("idna").decode("ascii"))
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    tidy(path)
-    aside, descriptor = create(path, mode)
-    with open(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(descriptor)
-    aside.rename(path)

@@ -67,11 +67,6 @@ def write_entries(entries: Sequence[HfEntry]) -> bytes:
     return msgspec.json.encode(entries)
 
 
-def write_tree(snapshot: Snapshot, under: str = "", *, recursive: bool) -> bytes:
-    """Encode a tree in a single page, as `read_tree` parses it."""
-    return write_entries(list_tree(snapshot, under, recursive=recursive))
-
-
 def write_paths_info(snapshot: Snapshot, paths: Iterable[str]) -> bytes:
     """Encode the entries of some paths; missing ones are omitted."""
     return write_entries(list_paths(snapshot, paths))

@@ -66,7 +66,40 @@ class Wire:
             else:
                 return True
 
+    @property
+    def socket(self) -> socket.socket:
+        """The socket, to wait for its next bytes."""
+        return self._socket
+
     # ---- receiving
+
+    def is_quiet(self, within_s: float) -> bool:
+        """Wait for the first byte of a request; return whether none has arrived within `within_s` seconds."""
+        pending = isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
+        return not self._received and not pending and not _ready(self._socket, select.POLLIN, within_s)
+
+    def read_ahead(self) -> bool:
+        """Read what has arrived of a request's head, without waiting; return whether a thread can go on with it."""
+        try:
+            more = self._socket.recv(_READ)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        except OSError:
+            return True
+        self._take(more)
+        return not more or len(self._received) > self._limits.head_size or bool(self._end())
+
+    @property
+    def begun(self) -> bool:
+        """Whether a request has begun to arrive."""
+        return bool(self._received)
+
+    def _take(self, more: bytes) -> None:
+        begun = self.begun
+        self._received += more
+        # Empty lines before a request are ignored (RFC 9112 section 2.2).
+        while not begun and self._received[:2] == b"\r\n":
+            del self._received[:2]
 
     def head(self) -> bytes:
         """Read a request's head; b"" if the client disconnects first. Raise TooLong if it exceeds the limit."""
@@ -80,11 +113,8 @@ class Wire:
                 if begun:
                     raise ConnectionResetError("the client disconnected in the middle of its request")
                 return b""
-            self._received += more
+            self._take(more)
             if not begun:
-                # Empty lines before a request are ignored (RFC 9112 section 2.2).
-                while self._received[:2] == b"\r\n":
-                    del self._received[:2]
                 deadline = time.monotonic() + self._limits.head_s
         head = bytes(self._received[:end])
         del self._received[:end]

@@ -1,6 +1,7 @@
 """Connection: read a client's requests, respond to them in order, and report each."""
 
 import contextlib
+import ipaddress
 import re
 import socket
 import ssl
@@ -55,33 +56,62 @@ class ConnectionTerms:
 
 
 class Connection:
-    """Serve an accepted socket until either side closes it. `client` is its address, without the port."""
+    """Serve an accepted socket until either side closes it. `address` is the client's, without the port."""
 
-    def __init__(self, accepted: socket.socket, client: str, terms: ConnectionTerms) -> None:
+    def __init__(self, accepted: socket.socket, address: str, terms: ConnectionTerms, *, secure: bool = False) -> None:
         self.wire = Wire(accepted, terms.limits)
-        self._client = client
+        self.client = network_of(address)
+        self._address = address
         self._terms = terms
+        self._greeted = not secure
         self._keep = True
         self._head: Head | None = None
         self._since = time.monotonic()
 
-    def serve(self, tls: ssl.SSLContext | None) -> None:
-        """Serve requests until the connection ends; raise only for bugs."""
+    @property
+    def socket(self) -> socket.socket:
+        """See Visitor."""
+        return self.wire.socket
+
+    @property
+    def begun(self) -> bool:
+        """See Visitor."""
+        return self.wire.begun
+
+    def ready(self) -> bool:
+        """See Visitor; a TLS handshake needs a thread."""
+        return not self._greeted or self.wire.read_ahead()
+
+    def hang_up(self) -> None:
+        """See Visitor: close a connection that no thread serves."""
+        self.wire.cut()
+
+    def serve(self, tls: ssl.SSLContext | None) -> bool:
+        """Serve requests until the client pauses, or the connection ends; raise only for bugs.
+
+        Return whether it goes on: call this again when the client has sent something.
+        """
         cut = False
         try:
-            if tls is not None and not self.wire.greet(tls):
+            if not self._greeted and tls is not None and not self.wire.greet(tls):
                 self._refuse(refuse(400, "this mirror requires https"))
-                return
+                self._keep = False
+            self._greeted = True
             while self._keep and not self._terms.crowd.stopping:
+                if self.wire.is_quiet(self._terms.limits.linger_s):
+                    return True
                 self._one()
         except (OSError, TooLong):
             # Ignored: the client disconnected, timed out, or was disconnected to make room.
             cut = self._head is not None
-        finally:
-            if cut:
-                self.wire.cut()
-            else:
-                self.wire.close()
+        except BaseException:
+            self.wire.close()
+            raise
+        if cut:
+            self.wire.cut()
+        else:
+            self.wire.close()
+        return False
 
     def turn_away(self) -> None:
         """Respond with 503: too many connections are open."""
@@ -112,7 +142,7 @@ class Connection:
         self._keep = self._head.keep
         # A connection that still waits for its body counts as idle, so that it can be closed to make room.
         request = self._request(self._head)
-        with self._terms.crowd.answering(self.wire):
+        with self._terms.crowd.answering(self):
             if isinstance(request, Answer):
                 self._refuse(request)
                 return
@@ -124,7 +154,7 @@ class Connection:
             self._send(answer)
 
     def _request(self, head: Head) -> Request | Answer:
-        request = Request(head.method, head.target, head.fields, b"", self.wire.secure)
+        request = Request(head.method, head.target, head.fields, b"", self.wire.secure, self.client)
         if not head.length:
             return request
         if head.length > self._terms.limits.body_size:
@@ -189,7 +219,7 @@ class Connection:
         method, target = (head.method, redact(head.target)) if head else ("", "")
         agent = head.fields.get("user-agent", "") if head else ""
         of_file = isinstance(answer.body, Slice | Flow)
-        self._terms.on_event(Answered(self._client, method, target, answer.status, sent, seconds, agent, of_file))
+        self._terms.on_event(Answered(self._address, method, target, answer.status, sent, seconds, agent, of_file))
 
 
 def _written(answer: Answer, *, keep: bool, old: bool = False) -> bytes:
@@ -205,18 +235,30 @@ def _written(answer: Answer, *, keep: bool, old: bool = False) -> bytes:
     return "\r\n".join((*lines, "", "")).encode("latin-1", "replace")
 
 
-def serving(connection: Connection, tls: ssl.SSLContext | None, leave: Callable[[], None]) -> threading.Thread:
-    """Return a thread that serves a connection, then calls `leave`.
+def serving(connection: Connection, tls: ssl.SSLContext | None, leave: Callable[..., None]) -> threading.Thread:
+    """Return a thread that serves a connection, then calls `leave(goes_on=…)` with what `serve` returned.
 
     A bug prints a traceback and ends only that thread.
     """
 
     def serve() -> None:
+        goes_on = False
         try:
-            connection.serve(tls)
+            goes_on = connection.serve(tls)
         except Exception:  # noqa: BLE001 - the server continues; stderr has the traceback
             traceback.print_exc(file=sys.stderr)
         finally:
-            leave()
+            leave(goes_on=goes_on)
 
     return threading.Thread(target=serve, daemon=True)
+
+
+def network_of(address: str) -> str:
+    """Return whose an address is, for limits: an IPv4 address, or the first 64 bits of an IPv6 one."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
+    return str(ip.ipv4_mapped or ipaddress.IPv6Network((int(ip) >> 64 << 64, 64)))

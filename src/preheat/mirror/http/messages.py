@@ -15,13 +15,14 @@ MOST_FIELDS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A parsed request; header names are in lower case. `secure` requests came over TLS."""
+    """A parsed request; header names are in lower case. `secure` requests came over TLS; `client` is whose it is."""
 
     method: str
     target: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     secure: bool = False
+    client: str = ""
 
 
 def scheme_of(request: Request) -> str:

@@ -1,17 +1,18 @@
-"""Open connections: track open and busy connections, and make room for new ones."""
+"""Open connections: track the connections that have a thread, and make room for new ones."""
 
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 # Maximum wait at a time in a thread that must react to signals.
 GLANCE_S = 0.2
 
 
-class OpenConnection(Protocol):
-    """A connection, as Crowd needs it."""
+class ClientLink(Protocol):
+    """A connection's socket, as Crowd needs it."""
 
     def hang_up(self) -> None:
         """Shut it down from another thread."""
@@ -20,23 +21,35 @@ class OpenConnection(Protocol):
         """Return the bytes a second that the client receives of the current response, None if unknown."""
 
 
+class OpenConnection(Protocol):
+    """A connection, as Crowd needs it; `client` is whose it is."""
+
+    client: str
+
+    @property
+    def wire(self) -> ClientLink:
+        """Its socket."""
+
+
 # When all slots are taken, a client that receives less than this may be disconnected.
 _SLOW_RATE = 65_536
+_PAUSE_S = 1.0  # a shorter pause between two requests does not count against others
 
 
 class Crowd:
-    """Allow `most` connections at a time. Thread-safe."""
+    """Allow `most` connections with a thread at a time. Thread-safe."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._changed = threading.Condition()
-        self._idle: dict[OpenConnection, None] = {}  # longest idle first
-        self._busy: set[OpenConnection] = set()
+        self._idle: dict[OpenConnection, float] = {}  # since when, the longest idle first
+        self._busy: dict[OpenConnection, None] = {}  # longest busy first
+        self.waiting: Callable[[], int] = lambda: 0  # the number of connections without a thread
         self.stopping = False
         self.turned_away = 0
 
     def __len__(self) -> int:
-        return len(self._idle) + len(self._busy)
+        return len(self._idle) + len(self._busy) + self.waiting()
 
     @property
     def busy(self) -> int:
@@ -46,25 +59,39 @@ class Crowd:
     def enter(self, member: OpenConnection) -> bool:
         """Add a connection, as idle; return whether there was room.
 
-        If all slots are taken, disconnect the longest idle connection, else the one that receives slowest: clients that
-        hold connections open without requests, or receive very slowly, cannot block others.
+        If all slots are taken, disconnect the longest idle connection, else the one that receives slowest, else one of
+        the client that has most: clients that hold connections open without requests, receive very slowly, or open very
+        many, cannot block others.
         """
         with self._changed:
             if self.stopping:
                 return False
-            if len(self) >= self._most:
-                going = next(iter(self._idle), None) or self._slowest()
+            if len(self._idle) + len(self._busy) >= self._most:
+                going = self._dispensable(member.client)
                 if going is None:
                     self.turned_away += 1
                     return False
                 self._idle.pop(going, None)
-                self._busy.discard(going)
-                going.hang_up()
-            self._idle[member] = None
+                self._busy.pop(going, None)
+                going.wire.hang_up()
+            self._idle[member] = time.monotonic()
             return True
 
+    def _dispensable(self, newcomer: str) -> OpenConnection | None:
+        counts = Counter(one.client for one in (*self._idle, *self._busy))
+        greediest, most = counts.most_common(1)[0]
+        silent = time.monotonic() - _PAUSE_S
+        unfair = greediest if most > counts[newcomer] + 1 else None
+        return (
+            next((one for one in self._idle if one.client == greediest), None)
+            or next((one for one, since in self._idle.items() if since < silent), None)
+            or self._slowest()
+            or next((one for one in reversed(self._busy) if one.client == unfair), None)
+            or next(iter(self._idle), None)
+        )
+
     def _slowest(self) -> OpenConnection | None:
-        rates = [(rate, member) for member in self._busy if (rate := member.taking_rate()) is not None]
+        rates = [(rate, member) for member in self._busy if (rate := member.wire.taking_rate()) is not None]
         rate, slowest = min(rates, key=lambda pair: pair[0], default=(float("inf"), None))
         return slowest if rate < _SLOW_RATE else None
 
@@ -72,7 +99,7 @@ class Crowd:
         """Remove a connection."""
         with self._changed:
             self._idle.pop(member, None)
-            self._busy.discard(member)
+            self._busy.pop(member, None)
             self._changed.notify_all()
 
     @contextlib.contextmanager
@@ -82,14 +109,14 @@ class Crowd:
             if member not in self._idle:
                 raise ConnectionAbortedError("disconnected to make room")
             del self._idle[member]
-            self._busy.add(member)
+            self._busy[member] = None
         try:
             yield
         finally:
             with self._changed:
                 if member in self._busy:  # else it was disconnected to make room
-                    self._busy.discard(member)
-                    self._idle[member] = None
+                    self._busy.pop(member, None)
+                    self._idle[member] = time.monotonic()
                 self._changed.notify_all()
 
     def hang_up(self, patience_s: float) -> None:
@@ -97,10 +124,10 @@ class Crowd:
         with self._changed:
             self.stopping = True
             for member in self._idle:
-                member.hang_up()
+                member.wire.hang_up()
             deadline = time.monotonic() + patience_s
             while self._busy and (left_s := deadline - time.monotonic()) > 0:
                 self._changed.wait(min(left_s, GLANCE_S))
             for member in (*self._busy, *self._idle):
-                member.hang_up()
-            self._changed.wait_for(lambda: not len(self), 1.0)
+                member.wire.hang_up()
+            self._changed.wait_for(lambda: not self._idle and not self._busy, 1.0)

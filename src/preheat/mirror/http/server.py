@@ -8,11 +8,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol, Self
 
 from preheat.core.errors import PreheatError
 from preheat.core.events import Listener, Serving
 from preheat.mirror.http.connection import Connection, ConnectionTerms, serving
+from preheat.mirror.http.idle_connections import IdleConnections
 from preheat.mirror.http.limits import ServerLimits
 from preheat.mirror.http.messages import Answer, Request
 from preheat.mirror.http.open_connections import GLANCE_S, Crowd
@@ -66,6 +68,8 @@ class Server:
         )
         self._tls = tls
         self._beside = beside
+        self._idle = IdleConnections(limits, self._begin)
+        self.crowd.waiting = self._idle.__len__
         self._turning_away = threading.Semaphore(_MOST_TURNED_AWAY)
         self._socket = _listen(address)
         self._address = self._socket.getsockname()[:2]
@@ -114,7 +118,9 @@ class Server:
         if self._thread.is_alive():
             self.wait()
         self._socket.close()
+        self._idle.close()
         self.crowd.hang_up(patience_s)
+        self._idle.close()  # of those that paused meanwhile
         for companion in self._beside:
             companion.stop()
 
@@ -132,38 +138,53 @@ class Server:
             self._ended.set()
 
     def _accept_all(self) -> None:
+        self._socket.settimeout(0)
+        self._idle.watch(self._socket, self._welcome)
+        while not self.crowd.stopping and self.failed is None:
+            self._idle.look()
+
+    def _welcome(self) -> None:
+        """Accept the connections that have arrived."""
         while not self.crowd.stopping:
             try:
                 accepted, address = self._socket.accept()
+            except BlockingIOError:
+                return
             except OSError as error:
                 if error.errno in _FOR_NOW:
-                    time.sleep(0.1)  # until other connections close
-                    continue
-                if error.errno == errno.ECONNABORTED:
-                    continue
-                if not self.crowd.stopping:
-                    self.failed = error
+                    if not self._idle.make_room():
+                        time.sleep(0.1)  # until other connections close
+                elif error.errno != errno.ECONNABORTED:
+                    self.failed = None if self.crowd.stopping else error
                 return
-            self._welcome(accepted, str(address[0]))
+            try:
+                connection = Connection(accepted, str(address[0]), self._terms, secure=self._tls is not None)
+                self._idle.enter(connection)
+            except (OSError, ValueError, KeyError):
+                accepted.close()  # the client has disconnected already
 
-    def _welcome(self, accepted: socket.socket, client: str) -> None:
-        try:
-            connection = Connection(accepted, client, self._terms)
-        except OSError:
-            accepted.close()  # the client has disconnected already
-            return
-        room = self.crowd.enter(connection.wire)
+    def _begin(self, connection: Connection) -> None:
+        """Serve a connection that has sent something, in a thread."""
+        room = self.crowd.enter(connection)
         try:
             if room:
-                serving(connection, self._tls, lambda: self.crowd.leave(connection.wire)).start()
+                serving(connection, self._tls, partial(self._pause, connection)).start()
             elif self._tls is None and self._turning_away.acquire(blocking=False):
                 threading.Thread(target=self._turn_away, args=(connection,), daemon=True).start()
             else:
-                accepted.close()
+                connection.hang_up()
         except RuntimeError:
             # The system cannot start another thread for now.
-            self.crowd.leave(connection.wire)
-            accepted.close()
+            self.crowd.leave(connection)
+            connection.hang_up()
+
+    def _pause(self, connection: Connection, *, goes_on: bool) -> None:
+        self.crowd.leave(connection)
+        if goes_on:
+            try:
+                self._idle.enter(connection)
+            except (OSError, ValueError, KeyError):
+                connection.hang_up()
 
     def _turn_away(self, connection: Connection) -> None:
         try:

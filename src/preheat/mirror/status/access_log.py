@@ -1,6 +1,7 @@
 """Access log: write one JSON line for each response and eviction, without tokens."""
 
 import contextlib
+import json
 import sys
 import threading
 from datetime import UTC, datetime
@@ -45,9 +46,12 @@ class AccessLog:
         if facts is None:
             return
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = msgspec.json.encode({"time": now, **facts})
+        line = msgspec.json.encode({"time": now, **facts}).decode()
+        if not line.isascii():
+            # The log may be a terminal: C1 controls and letters that change the direction come from clients.
+            line = json.dumps(json.loads(line))
         with self._turn, contextlib.suppress(OSError, ValueError):
-            self._out.write(line.decode() + "\n")
+            self._out.write(line + "\n")
             self._out.flush()
 
     def _open(self) -> TextIO:

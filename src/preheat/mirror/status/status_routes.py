@@ -4,12 +4,12 @@ import re
 from collections.abc import Callable
 
 from preheat.core.errors import PreheatError
+from preheat.core.translations import ENGLISH, LANGUAGES
 from preheat.mirror.access.ms_login import login
 from preheat.mirror.access.token_auth import TokenAuth
 from preheat.mirror.http.messages import Answer, Refused, Request, refuse, scheme_of
 from preheat.mirror.status.metrics import TYPE, write_metrics
 from preheat.mirror.status.mirror_status import Standing, write_standing
-from preheat.mirror.status.page_phrases import preferred
 from preheat.mirror.status.status_page import POLICY, write_page, write_words
 
 _HTML, _TEXT, _JSON = "text/html; charset=utf-8", "text/plain; charset=utf-8", "application/json; charset=utf-8"
@@ -79,6 +79,19 @@ def greeting(door: Callable[[], TokenAuth], most: int) -> Callable[[Request], An
         return most if path.startswith("/api/") and "/paths-info/" in path else 0
 
     return greet
+
+
+def preferred(accept_language: str) -> str:
+    """Return the language that Accept-Language prefers (RFC 9110 section 12.5.4), English by default."""
+    best, chosen = 0.0, ENGLISH
+    for wish in accept_language.split(",")[:20]:
+        tag, _, rest = wish.strip().partition(";")
+        weight = re.fullmatch(r"\s*q=([01](?:\.\d{0,3})?)\s*", rest)
+        quality = float(weight[1]) if weight else 0.0 if rest else 1.0
+        language = tag.strip().lower().partition("-")[0]
+        if language in LANGUAGES and quality > best:
+            best, chosen = quality, language
+    return chosen
 
 
 def _front(request: Request, standing: Standing, url: str) -> Answer:

@@ -25,12 +25,13 @@ _PIECE = 1 << 20
 class Arrival:
     """Track one download (see Watcher) and its readers, each in its own thread; it continues without readers.
 
-    `ref` and `file` come from the first request; `kept` is the blob's final path. A reader's response is aborted when
-    no bytes have arrived for `silence_s` seconds.
+    `ref`, `file` and `client` come from the first request; `kept` is the blob's final path. A reader's response is
+    aborted when no bytes have arrived for `silence_s` seconds.
     """
 
-    def __init__(self, ref: Ref, file: File, kept: Path, silence_s: float = 75.0) -> None:
+    def __init__(self, ref: Ref, file: File, kept: Path, silence_s: float = 75.0, client: str = "") -> None:
         self.ref = ref
+        self.client = client
         self.file = file
         self._kept = kept
         self._silence_s = silence_s

@@ -3,6 +3,7 @@
 import gc
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,7 +20,7 @@ from preheat.transfer.fetch import Policy, fetch
 from preheat.transfer.route import Lines, Way
 
 # Maximum concurrent downloads of large files, and separately of small ones. To start one more, a download that has had
-# no reader for `_LONELY_S` is stopped; without one, the client gets a 503 with Retry-After.
+# no reader for `_LONELY_S` is stopped, else one of the client that has most; without one, the response is 503.
 MOST_FETCHES = 32
 _LONELY_S = 2.0
 _SOON_S = 0.25
@@ -54,13 +55,17 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """A file to download, and its sources; `helpers` as for `fetch`. `keep` records the snapshot in the library."""
+    """A file to download, and its sources; `helpers` as for `fetch`. `keep` records the snapshot in the library.
+
+    `client` is whose request it is.
+    """
 
     snapshot: Snapshot
     file: File
     way: Way
     helpers: Sequence[Callable[[], Way | None]] = ()
     keep: Callable[[], None] = lambda: None
+    client: str = ""
 
 
 class Fetches:
@@ -115,8 +120,9 @@ class Fetches:
             if arrival is None:
                 if times >= _WRONG_OFTEN and time.monotonic() - at < _WRONG_S:
                     raise IntegrityError(f"{file.path}: upstream has sent wrong bytes {times} times")
-                self._make_room(file)
-                arrival = Arrival(errand.snapshot.ref, file, self._library.path(file.digest), self._silence_s)
+                self._make_room(file, errand.client)
+                kept = self._library.path(file.digest)
+                arrival = Arrival(errand.snapshot.ref, file, kept, self._silence_s, errand.client)
                 self._arrivals[file.digest] = arrival
                 self._library.watchers[file.digest] = arrival
                 self._begin(arrival, errand)
@@ -128,16 +134,16 @@ class Fetches:
         self._count(misses=1)
         return arrival
 
-    def _make_room(self, file: File) -> None:
-        """Stop a download without readers if all slots are taken; raise HubUnavailable if there is none to stop."""
+    def _make_room(self, file: File, client: str) -> None:
+        """Stop a download if all slots are taken; raise HubUnavailable if there is none to stop."""
         alike = [one for one in self._arrivals.values() if (one.file.size > SMALL) == (file.size > SMALL)]
         going = sum(one.stopped for one in alike)
         if len(alike) - going < MOST_FETCHES:
             return
-        lonely = [one for one in alike if not one.stopped and one.lonely_s >= _LONELY_S]
-        if not lonely or going >= MOST_FETCHES:
+        least = dispensable([one for one in alike if not one.stopped], client)
+        if least is None or going >= MOST_FETCHES:
             raise HubUnavailable(f"this mirror is already downloading {MOST_FETCHES} files", wait_s=5.0)
-        max(lonely, key=lambda one: one.lonely_s).stop()
+        least.stop()
 
     def _begin(self, arrival: Arrival, errand: Errand) -> None:
         try:
@@ -220,3 +226,18 @@ class Fetches:
         with self._turn:
             now = self._counts
             self._counts = replace(now, **{name: getattr(now, name) + count for name, count in more.items()})
+
+
+def dispensable(arrivals: Sequence[Arrival], newcomer: str) -> Arrival | None:
+    """Return the download to stop for a client: the longest one without readers, else the last of the greediest client.
+
+    A client that has at least two more than the newcomer loses one that no other client reads.
+    """
+    lonely = [one for one in arrivals if one.lonely_s >= _LONELY_S]
+    if lonely:
+        return max(lonely, key=lambda one: one.lonely_s)
+    counts = Counter(one.client for one in arrivals)
+    greediest, most = counts.most_common(1)[0]
+    if most <= counts[newcomer] + 1:
+        return None
+    return next((one for one in reversed(arrivals) if one.client == greediest and one.clients <= 1), None)

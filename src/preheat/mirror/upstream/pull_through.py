@@ -63,7 +63,7 @@ class PullThrough:
         try:
             return self._find(ref, asker, SOON_S)
         except Late as late:
-            found = self._last_known(ref, asker.token, late)
+            found = self._last_known(ref, asker, late)
             if found is None:
                 return self._find(ref, asker, None)
             return found if found.fetch is not None else replace(found, fetch=self._patiently(ref, asker))
@@ -81,12 +81,12 @@ class PullThrough:
             refused = error
         except HubError as error:
             # Includes responses that are not a hub's: a captive portal's or proxy's page.
-            found = self._last_known(ref, asker.token, error)
+            found = self._last_known(ref, asker, error)
             if found is None and (not self._ledger.is_absent(ref) or self._gate.state(ref) == CLOSED):
                 raise
             return found
         else:
-            return self._found(told, asker.token, answers)
+            return self._found(told, asker, answers)
         own = self._kept.find(ref) if not self._gate.state(ref) else None
         if own is None and refused is not None:
             raise refused
@@ -151,15 +151,16 @@ class PullThrough:
                 self._library.record(told.snapshot, self._by)  # its files were downloaded before the branch was known
         return told
 
-    def _last_known(self, ref: Ref, token: str, error: HubError) -> ServedSnapshot | None:
-        """Return the last known snapshot; for a private repository, only if `token` has opened it before."""
+    def _last_known(self, ref: Ref, asker: Asker, error: HubError) -> ServedSnapshot | None:
+        """Return the last known snapshot; for a private repository, only if the client's token has opened it before."""
+        token = asker.token
         told = self._last(ref, token)
         if self._gate.state(ref) == CLOSED and not self._access.was_opened(ref, token):
             # The list was sent to this very token; the bytes still need proof of access.
-            return replace(self._found(told, token), stale=not ref.pinned) if told is not None and token else None
+            return replace(self._found(told, asker), stale=not ref.pinned) if told is not None and token else None
         told = self._last(ref, "") or told
         if told is not None:
-            return replace(self._found(told, token), stale=not ref.pinned)
+            return replace(self._found(told, asker), stale=not ref.pinned)
         found = self._kept.find(ref, token)
         if found is None:
             return None
@@ -172,7 +173,7 @@ class PullThrough:
 
         def fetch(file: File) -> Arriving:
             told = next(self._answers(ref, asker, None))
-            found = self._found(told, asker.token)
+            found = self._found(told, asker)
             if found.fetch is None or not any(one.digest == file.digest for one in told.snapshot.files):
                 raise HubUnavailable(f"{file.path} is not downloaded, and upstream has changed", wait_s=1.0)
             found.admit(file)
@@ -186,9 +187,9 @@ class PullThrough:
 
     # ---- serving
 
-    def _found(self, told: Told, token: str, others: Iterable[Told] = ()) -> ServedSnapshot:
+    def _found(self, told: Told, asker: Asker, others: Iterable[Told] = ()) -> ServedSnapshot:
         """Return a response as a ServedSnapshot; try `others` for a file that its upstream lists but does not serve."""
-        snapshot, library, ref = told.snapshot, self._library, told.snapshot.ref
+        snapshot, library, ref, token = told.snapshot, self._library, told.snapshot.ref, asker.token
         # Versions that the operator added to the library are public.
         own = not self._gate.state(snapshot.ref) and self._kept.recorded(snapshot.ref)
         way: list[Told] = []
@@ -219,7 +220,7 @@ class PullThrough:
             if through.privately:
                 self._possession.note_private(file, through)
             helpers = self._upstreams.helpers(through)
-            return self.fetches.join(Errand(snapshot, file, through.way, helpers, keep))
+            return self.fetches.join(Errand(snapshot, file, through.way, helpers, keep, asker.client))
 
         def revisions() -> dict[str, str]:
             return library.revisions(snapshot.ref) | (
@@ -234,10 +235,13 @@ class PullThrough:
         """Return the first response whose upstream serves the file to this client."""
         try:
             return self._access.admit(told, file, token)
-        except (NotFound, AccessDenied):
+        except (HubError, IntegrityError) as error:
+            refused = isinstance(error, (NotFound, AccessDenied))
+            if not refused and (told.privately or self._gate.state(told.snapshot.ref) == CLOSED):
+                raise  # the other upstreams must not learn the name of a private repository
             for other in _until_silent(others):
                 if other.snapshot.commit == told.snapshot.commit and other.snapshot.file(file.path) == file:
-                    with contextlib.suppress(NotFound, AccessDenied):
+                    with contextlib.suppress(HubError, IntegrityError):
                         return self._access.admit(other, file, token)
             raise
 

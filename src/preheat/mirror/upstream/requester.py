@@ -11,10 +11,14 @@ _LONGEST_WAY = 8
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """A client's token and, in `via`, the names of the mirrors passed so far, the first one first."""
+    """A client's token and, in `via`, the names of the mirrors passed so far, the first one first.
+
+    `client` is whose connection it is, for limits.
+    """
 
     token: str = ""
     via: tuple[str, ...] = ()
+    client: str = ""
 
     def named(self, token: str) -> "Asker":
         """Return a copy with another token, or none."""
@@ -32,4 +36,4 @@ def read_asker(request: Request, name: str) -> Asker | None:
     Return None for a loop, or after eight mirrors: the request must not go upstream.
     """
     via = tuple(re.findall(r"(?:^|,)\s*[0-9.]+ (preheat-[0-9a-f]{12})", request.headers.get("via", "")[:2000]))
-    return None if name in via or len(via) >= _LONGEST_WAY else Asker(bearer(request), (*via, name))
+    return None if name in via or len(via) >= _LONGEST_WAY else Asker(bearer(request), (*via, name), request.client)

@@ -13,6 +13,7 @@ from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.disk.temporary_file import create, write_whole
 from preheat.library.records.records import Records
+from preheat.library.small_files import read_small
 
 _KEY_SIZE = 32
 _MOST_ABSENT = 10_000
@@ -109,7 +110,7 @@ class Ledger:
     def _key(self, *, make: bool = False) -> bytes:
         path = self._root / "key"
         with contextlib.suppress(OSError):
-            key = path.read_bytes()
+            key = read_small(path, _KEY_SIZE)
             return key if len(key) == _KEY_SIZE else b""
         if make:
             with contextlib.suppress(OSError):
@@ -121,7 +122,7 @@ class Ledger:
                     with contextlib.suppress(FileExistsError):
                         path.hardlink_to(aside)  # if two mirrors start at once, the first one's key wins
                     aside.unlink()
-                return path.read_bytes()
+                return read_small(path, _KEY_SIZE)
         return b""
 
 

@@ -114,7 +114,7 @@ class _ManifestLine(msgspec.Struct):
 def _listed(body: bytes, of: str) -> list[_ManifestLine]:
     try:
         return msgspec.json.decode(body, type=list[_ManifestLine])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ImageError(f"{of} has an invalid manifest.json: {error}", end=SOURCE) from error
 
 

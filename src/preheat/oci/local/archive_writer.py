@@ -35,21 +35,32 @@ class ArchiveTarget:
         self._turn = threading.Lock()
         self._there: set[Digest] = set()
         self._at = 0
+        self._aside: Path | None = None
+        self._out = -1
+
+    def has(self, digest: Digest, size: int) -> bool:  # noqa: ARG002 - the digest is enough
+        """See Target. An archive is always written anew."""
+        return digest in self._there
+
+    def begin(self) -> None:
+        """See Target."""
         with self._trouble():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            tidy(file)
-            self._aside, self._out = create(file, 0o644)
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            tidy(self._file)
+            self._aside, self._out = create(self._file, 0o644)
 
     def put(self, content: Content) -> tuple[Digest, str]:
         """See Target."""
+        return self._put(content, self._told)
+
+    def _put(self, content: Content, told: Told) -> tuple[Digest, str]:
         with self._turn, self._trouble():
             if content.digest in self._there and content.digest is not None:
-                self._told(content.size)
                 return content.digest, HERE
             at = self._at
             said = self._header(content.digest.hex if content.digest else _NO_DIGEST, content.size)
             self._write(said)
-            found, shared = pour(content, self._out, self._at, self._told)
+            found, shared = pour(content, self._out, self._at, told)
             digest = sha256(found)
             require_digest(content, digest)
             self._at += content.size
@@ -61,7 +72,7 @@ class ArchiveTarget:
 
     def publish(self, manifest: ImageDocument, config: ImageDocument) -> None:
         """See Target."""
-        self.put(Small("config", config.body, config.digest))
+        self._put(Small("config", config.body, config.digest), _ignored)
         if self._docker:
             layers = [self._member(one.digest.hex) for one in read_manifest(manifest, self.name).layers]
             said: list[Fields] = [
@@ -73,7 +84,7 @@ class ArchiveTarget:
             ]
             last = {"manifest.json": _write_list(said)}
         else:
-            self.put(Small("manifest", manifest.body, manifest.digest))
+            self._put(Small("manifest", manifest.body, manifest.digest), _ignored)
             described = manifest.descriptor.document()
             if self._tag:
                 described["annotations"] = {REF_NAME: self._tag}
@@ -86,12 +97,14 @@ class ArchiveTarget:
                 self._write(header(Header(name, size=len(body))) + body + padding(len(body)))
             self._write(END)
             os.fsync(self._out)
+            assert self._aside is not None, "begun"
             self._aside.replace(self._file)
 
     def close(self) -> None:
         """See Target."""
-        os.close(self._out)
-        self._aside.unlink(missing_ok=True)
+        if self._aside is not None:
+            os.close(self._out)
+            self._aside.unlink(missing_ok=True)
 
     def _member(self, value: str) -> str:
         return f"{value}.tar" if self._docker else f"blobs/sha256/{value}"
@@ -110,6 +123,10 @@ class ArchiveTarget:
             yield
         except OSError as error:
             raise target_trouble(self.name, error) from error
+
+
+def _ignored(size: int) -> None:
+    """Do not count the bytes of a document as progress."""
 
 
 def _write_list(items: list[Fields]) -> bytes:

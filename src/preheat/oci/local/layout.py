@@ -16,7 +16,7 @@ from pathlib import Path
 
 from preheat.core.digest import Digest, sha256
 from preheat.core.errors import SOURCE, TARGET, ImageError
-from preheat.disk.temporary_file import create, tidy
+from preheat.disk.temporary_file import create, sync_folder, tidy
 from preheat.oci.layers.write_layer import Told, pour, write_all
 from preheat.oci.local.blob_reader import REF_NAME, BlobReader
 from preheat.oci.model.content import Content, FileSpan, require_digest
@@ -57,14 +57,23 @@ class LayoutTarget:
         # The fsync of a blob is slow, so it runs while the next blob is written.
         self._naming = ThreadPoolExecutor(1)
         self._named: list[Future[None]] = []
+
+    def has(self, digest: Digest, size: int) -> bool:
+        """See Target."""
+        try:
+            return (self._blobs / digest.hex).stat().st_size == size
+        except OSError:
+            return False
+
+    def begin(self) -> None:
+        """See Target."""
         with _trouble(self.name):
             self._blobs.mkdir(parents=True, exist_ok=True)
-            tidy(folder / _BLOB)
+            tidy(self._folder / _BLOB)
 
     def put(self, content: Content) -> tuple[Digest, str]:
         """See Target."""
-        if content.digest is not None and self._has(content.digest, content.size):
-            self._told(content.size)
+        if content.digest is not None and self.has(content.digest, content.size):
             return content.digest, HERE
         with _trouble(self.name), self._aside() as (aside, out):
             found, shared = pour(content, out, 0, self._told)
@@ -79,9 +88,9 @@ class LayoutTarget:
         self._settle()
         with _trouble(self.name):
             for document in (config, manifest):
-                if not self._has(document.digest, len(document.body)):
+                if not self.has(document.digest, len(document.body)):
                     self._write(self._blobs / document.digest.hex, document.body)
-            _sync_folder(self._blobs)
+            sync_folder(self._blobs)
             self._write(self._folder / "oci-layout", _VERSION)
             lock = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -90,7 +99,7 @@ class LayoutTarget:
                 self._write(self._folder / "index.json", self._index(manifest))
             finally:
                 os.close(lock)
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
 
     def close(self) -> None:
         """See Target."""
@@ -99,12 +108,6 @@ class LayoutTarget:
         for path in tuple(self._asides):
             with contextlib.suppress(OSError):
                 path.unlink()
-
-    def _has(self, digest: Digest, size: int) -> bool:
-        try:
-            return (self._blobs / digest.hex).stat().st_size == size
-        except OSError:
-            return False
 
     def _settle(self) -> None:
         named, self._named = self._named, []
@@ -176,12 +179,3 @@ def target_trouble(name: str, error: OSError) -> ImageError:
     return ImageError(
         f"{name} cannot be written: {said}", hint="free some disk space, or choose another destination", end=TARGET
     )
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with contextlib.suppress(OSError):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

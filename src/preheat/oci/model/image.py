@@ -12,7 +12,6 @@ from preheat.oci.model.descriptor import (
     CONFIG,
     INDEX,
     INDEXES,
-    LAYER,
     MANIFEST,
     MANIFESTS,
     Descriptor,
@@ -117,7 +116,7 @@ def read_json(body: bytes, of: str) -> Fields:
     """Parse a JSON object. Raise ImageError if it is anything else."""
     try:
         return msgspec.json.decode(body, type=dict[str, object])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ImageError(f"a document of {of} is invalid: {error}", end=SOURCE) from error
 
 
@@ -160,11 +159,6 @@ def write_manifest(
 def write_json(fields: Mapping[str, object]) -> bytes:
     """Encode a JSON object; the same fields give the same bytes."""
     return msgspec.json.encode(fields)
-
-
-def layer_descriptor(digest: Digest, size: int, media_type: str = LAYER) -> Descriptor:
-    """Return the descriptor of a layer."""
-    return Descriptor(media_type, digest, size)
 
 
 def config_document(fields: Fields, media_type: str = CONFIG) -> ImageDocument:

@@ -35,6 +35,12 @@ class Target(Protocol):
     parallel: int
     """The number of contents to write at the same time."""
 
+    def has(self, digest: Digest, size: int) -> bool:
+        """Return whether the target already has a blob, whose size is `size` bytes; change nothing."""
+
+    def begin(self) -> None:
+        """Prepare the target for writing; call it once, before the first `put`."""
+
     def put(self, content: Content) -> tuple[Digest, str]:
         """Write a content if the target does not have it yet. Return its digest, and how it got there."""
 

@@ -1,30 +1,34 @@
 """Auth: request headers for a registry: anonymous, with a login, or with a bearer token.
 
 distribution/distribution: docs/spec/auth/token.md and oauth.md. A login is sent only to the registry and to the token
-server that it names, and only over TLS, to this machine, or if plain HTTP was requested.
+server that it names, and only over TLS, from this machine to itself, or to hosts for which plain HTTP was requested.
 """
 
 import json
 import threading
+from collections.abc import Collection
 from urllib.parse import urlencode, urlsplit
 
 from preheat.core.errors import ImageError
+from preheat.core.secret_text import hide, one_line
 from preheat.net.http import HttpDocument, Transport
-from preheat.oci.model.image_name import Name
 from preheat.oci.registry.credentials import Login
 from preheat.oci.registry.response_parsing import Challenge, read_errors, with_query
 
 _CLIENT = "preheat"
+_HERE = "localhost"
 
 
 class Auth:
     """Authorization headers for one registry. Thread-safe."""
 
-    def __init__(self, transport: Transport, host: str, login: Login | None, *, plain: bool, end: str) -> None:
+    def __init__(
+        self, transport: Transport, host: str, login: Login | None, *, plain_http: Collection[str] = (), end: str
+    ) -> None:
         self._transport = transport
         self._host = host
         self._login = login
-        self._plain = plain
+        self._plain_http = plain_http
         self._end = end
         self._turn = threading.Lock()
         self._tokens: dict[str, str] = {}
@@ -81,7 +85,7 @@ class Auth:
         except (ValueError, AttributeError, RecursionError):
             token = ""
         if not token or not str(token).isascii():
-            why = read_errors(answer.body) or f"status {answer.status}"
+            why = self.hide(read_errors(answer.body)) or f"status {answer.status}"
             raise ImageError(
                 f"{self._host} did not issue a token: {why}",
                 hint=f"docker login {self._host}, or podman login",
@@ -89,17 +93,28 @@ class Auth:
             )
         return str(token)
 
+    def hide(self, text: str) -> str:
+        """Remove the login and the tokens from text of the registry."""
+        login = self._login
+        own = (login.password, login.identity_token, login.basic.partition(" ")[2]) if login is not None else ()
+        return hide(text, [*own, *self._tokens.values()])
+
     def _require_safe(self, realm: str) -> None:
         parts = urlsplit(realm)
-        try:
-            mine = Name(parts.netloc, "").loopback
-        except ValueError:
-            mine = False
-        # Plain HTTP is the default for a registry on this machine; that does not extend to its token server.
-        asked_for = self._plain and not Name(self._host, "").loopback
-        if parts.scheme != "https" and not mine and not asked_for:
-            raise ImageError(
-                f"{self._host} requests that the login be sent to {realm} without TLS",
-                hint=f"if you trust the network: --plain-http {self._host}",
-                end=self._end,
-            )
+        place = parts.netloc.rpartition("@")[2]
+        # A token server on the registry's own host, at any port: on this machine, or if plain HTTP was requested.
+        same = _host(place) == _host(self._host)
+        asked_for = _host(self._host) == _HERE or self._host in self._plain_http
+        if parts.scheme == "https" or (same and asked_for) or place in self._plain_http:
+            return
+        raise ImageError(
+            f"{self._host} requests that the login be sent to {one_line(realm)} without TLS",
+            hint=f"if you trust the network: --plain-http {one_line(place)}",
+            end=self._end,
+        )
+
+
+def _host(place: str) -> str:
+    """Return the host of a place with or without a port; the usual names of this machine are one."""
+    host = urlsplit(f"//{place}").hostname or ""
+    return _HERE if host in ("localhost", "127.0.0.1", "::1") else host

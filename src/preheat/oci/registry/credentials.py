@@ -43,7 +43,7 @@ def find_login(host: str, repository: str, files: Sequence[Path], environ: Mappi
     for path in files:
         try:
             document = json.loads(path.read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
         if isinstance(document, dict) and (found := _find(document, host, repository, environ)):
             return found
@@ -103,7 +103,7 @@ def _ask(helper: str, host: str, environ: Mapping[str, str]) -> Login | None:
             return None  # the helper has no login for this host
         said = json.loads(done.stdout)
         user, secret = str(said["Username"]), str(said["Secret"])
-    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, TypeError) as error:
+    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ImageError(
             f"{program} failed to return the login for {host}",
             hint="install the helper, or log in again: docker login, podman login",

@@ -29,25 +29,34 @@ class RegistryTarget:
         self._mounts = mounts
         self._told = told
 
+    def has(self, digest: Digest, size: int) -> bool:  # noqa: ARG002 - the digest is enough
+        """See Target."""
+        return self._registry.has(digest)
+
+    def begin(self) -> None:
+        """See Target."""
+
     def put(self, content: Content) -> tuple[Digest, str]:
         """See Target."""
+        return self._put(content, self._told)
+
+    def _put(self, content: Content, told: Told) -> tuple[Digest, str]:
         location = ""
         if content.digest is not None:
             if self._registry.has(content.digest):
-                self._told(content.size)
                 return content.digest, HERE
             for repository in self._mounts.get(content.digest, ()):
                 host, _, path = repository.partition("/")
                 if host == self._registry.name.host and path != self._registry.name.repository:
                     mounted, location = self._mount(content.digest, path)
                     if mounted:
-                        self._told(content.size)
+                        told(content.size)
                         return content.digest, MOUNTED
-        return Upload(self._registry, self._transport, content, self._told).send(location), SENT
+        return Upload(self._registry, self._transport, content, told).send(location), SENT
 
     def publish(self, manifest: ImageDocument, config: ImageDocument) -> None:
         """See Target."""
-        self.put(Small("config", config.body, config.digest))
+        self._put(Small("config", config.body, config.digest), lambda _size: None)
         registry = self._registry
         url = registry.url("manifests", registry.name.reference)
         headers = {"Content-Type": manifest.media_type}

@@ -3,7 +3,7 @@
 import hashlib
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from preheat.core.digest import Digest
@@ -24,33 +24,40 @@ _DOCUMENTS = ", ".join((INDEX, MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
 _HUB_HOST = "registry-1.docker.io"
 _LATER = frozenset((429, 500, 502, 503, 504))
 _UNAUTHORISED = 401
+_CHUNK = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Manner:
     """How to contact a registry: `plain` disables TLS, and `end` is its role in the build, for errors.
 
-    `patience` is the retry policy; retries are reported to `on_event`.
+    `plain_http` are the hosts that may receive a login without TLS, as HOST or HOST:PORT. `patience` is the retry
+    policy; retries are reported to `on_event`.
     """
 
     plain: bool = False
     end: str = ""
     patience: RetryPolicy = USUAL
     on_event: Listener = lambda _: None
+    plain_http: Collection[str] = ()
 
 
 class Registry:
-    """A registry. Thread-safe. Methods raise ImageError after temporary failures were retried."""
+    """A registry. Thread-safe. Methods raise ImageError after temporary failures were retried.
+
+    `chunk`: bytes to upload with one request at most, which uploads lower if the registry, or a proxy, rejects more.
+    """
 
     def __init__(self, transport: Transport, name: Name, login: Login | None, manner: Manner) -> None:
         self.name = name
         self.end = manner.end
+        self.chunk = _CHUNK
         self._transport = transport
         self._patience = manner.patience
         self._on_event = manner.on_event
         host = _HUB_HOST if name.host == DOCKER_HUB else name.host
         self.base = f"{'http' if manner.plain else 'https'}://{host}/v2/"
-        self._auth = Auth(transport, name.host, login, plain=manner.plain, end=manner.end)
+        self._auth = Auth(transport, name.host, login, plain_http=manner.plain_http, end=manner.end)
 
     def url(self, *parts: str) -> str:
         """Return the URL of a part of the repository."""
@@ -132,7 +139,7 @@ class Registry:
                 if plain
                 else "try again later"
             )
-            raise ImageError(error.message, hint=hint, end=self.end) from error
+            raise ImageError(self._auth.hide(error.message), hint=hint, end=self.end) from error
 
     def wait(self, error: HubUnavailable, failures: int) -> None:
         """Wait before a retry: as long as the registry requested, or the back-off of the retry policy."""
@@ -142,14 +149,16 @@ class Registry:
         """Raise ImageError if a response has none of `statuses`. `what` is the start of the message."""
         if reply.status in statuses:
             return
-        why = read_errors(reply.body) or f"status {reply.status}"
+        why = self._auth.hide(read_errors(reply.body)) or f"status {reply.status}"
         match reply.status:
             case 401 | 403:
                 hint = f"docker login {self.name.host}, or podman login; or request access"
             case 404:
                 hint = "check the name and the tag"
             case 413:
-                hint = "the layer is too large for it: use --max-layer-size, or another registry"
+                hint = (
+                    "it is too large for the registry, or a proxy before it: use --max-layer-size, or raise its limit"
+                )
             case _:
                 hint = "see the registry's log"
         raise ImageError(f"{what}: {why}", hint=hint, end=self.end)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 
 from preheat.core.errors import TARGET, ImageError
+from preheat.core.secret_text import one_line
 
 # Possessive quantifiers and the lookbehind keep matching linear in the header's length.
 _PAIR = re.compile(r'(?<![A-Za-z0-9_-])([A-Za-z0-9_-]{1,64}+)\s{0,8}+=\s{0,8}+(?:"((?:[^"\\]|\\.)*+)"|([^\s,"]++))')
@@ -28,10 +29,11 @@ def read_challenge(header: str) -> Challenge | None:
     scheme, _, rest = header[:_LONGEST_HEADER].strip().partition(" ")
     said = {name.lower(): quoted or bare for name, quoted, bare in _PAIR.findall(rest)}
     try:
-        urlsplit(said.get("realm", "")).port  # noqa: B018 - raises if the port is invalid
+        realm = urlsplit(said.get("realm", ""))
+        realm.port  # noqa: B018 - raises if the port is invalid
     except ValueError:
         return None
-    if scheme.lower() == "bearer" and said.get("realm"):
+    if scheme.lower() == "bearer" and realm.scheme in ("http", "https") and realm.hostname:
         return Challenge("bearer", said["realm"], said.get("service", ""), said.get("scope", ""))
     return Challenge("basic") if scheme.lower() == "basic" else None
 
@@ -43,7 +45,7 @@ def read_errors(body: bytes) -> str:
         said = [str(one.get("message") or one.get("code") or "") for one in listed]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ""
-    return "; ".join(dict.fromkeys(word for word in said if word))[:300]
+    return one_line("; ".join(dict.fromkeys(word for word in said if word)), 300)
 
 
 def read_offset(header: str) -> int | None:
@@ -70,7 +72,9 @@ def resolved(url: str, location: str) -> str:
         found = urljoin(url, location)
         urlsplit(found).port  # noqa: B018 - raises if the port is invalid
     except ValueError as error:
-        raise ImageError(f"the registry redirects to an invalid address: {location[:100]!r}", end=TARGET) from error
+        raise ImageError(
+            f"the registry redirects to an invalid address: {one_line(location, 100)!r}", end=TARGET
+        ) from error
     return found
 
 

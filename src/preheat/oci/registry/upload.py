@@ -16,8 +16,9 @@ from preheat.oci.registry.registry import Registry
 from preheat.oci.registry.response_parsing import header, read_offset, resolved, with_query
 
 Told = Callable[[int], None]
-# A registry may require larger chunks (OCI-Chunk-Min-Length), and a proxy before it smaller ones (413).
-_CHUNK, _LEAST = 256 << 20, 4 << 20
+# A registry may require larger chunks (OCI-Chunk-Min-Length), and a proxy before it smaller ones: nginx's default is
+# 1 MiB. It responds with 413 or, before it has read the request, just closes the connection.
+_LEAST = 256 << 10
 _ROUNDS = 6
 
 
@@ -31,7 +32,7 @@ class Upload:
         self._told = told
         self._hash = hashlib.sha256()
         self._hashed = 0
-        self._chunk = _CHUNK
+        self._least = _LEAST
 
     def send(self, location: str = "") -> Digest:
         """Upload the content, into the session at `location` if set. Return the digest.
@@ -63,7 +64,7 @@ class Upload:
         self._registry.expect(reply, {202}, f"{self._registry.name} rejected the upload of a blob")
         least = header(reply.headers, "OCI-Chunk-Min-Length")
         if re.fullmatch("[0-9]{1,12}", least):
-            self._chunk = max(self._chunk, int(least))
+            self._least = max(_LEAST, int(least))
         return self._next(url, reply)
 
     def _send_all(self, url: str) -> str:
@@ -81,11 +82,13 @@ class Upload:
                     raise
                 self._registry.wait(error, silent)
                 url, sent = self._arrived(url, before)
+                if sent == before and not error.status:
+                    self._shrink()
         return url
 
     def _send_one(self, url: str, sent: int) -> tuple[str, int]:
         """Send the chunk that starts at byte `sent`. Return the next URL, and the number of bytes that have arrived."""
-        stop = min(sent + self._chunk, self._content.size)
+        stop = min(sent + max(self._registry.chunk, self._least), self._content.size)
         headers = {
             "Content-Type": "application/octet-stream",
             "Content-Length": str(stop - sent),
@@ -94,8 +97,7 @@ class Upload:
         reply = self._registry.ask_once(
             lambda shown: self._transport.send("PATCH", url, {**headers, **shown}, self._bytes(sent, stop)), url
         )
-        if reply.status == 413 and self._chunk > _LEAST:
-            self._chunk = max(self._chunk // 4, _LEAST)
+        if reply.status == 413 and self._shrink():
             return self._arrived(url, sent)
         if reply.status in (401, 416):
             return self._arrived(url, sent)
@@ -104,6 +106,13 @@ class Upload:
         self._registry.expect(reply, {202, 201, 204}, f"{self._registry.name} rejected {self._content.name}")
         arrived = read_offset(header(reply.headers, "Range"))
         return self._next(url, reply), stop if arrived is None else min(arrived, stop)
+
+    def _shrink(self) -> bool:
+        """Upload in smaller chunks from now on; return whether that is possible."""
+        if self._registry.chunk <= self._least:
+            return False
+        self._registry.chunk = max(self._registry.chunk // 4, self._least)
+        return True
 
     def _arrived(self, url: str, otherwise: int) -> tuple[str, int]:
         """Request the number of bytes that have arrived, with retries."""

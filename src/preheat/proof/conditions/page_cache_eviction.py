@@ -26,7 +26,7 @@ class EvictionResult:
 
 def evict(folders: Iterable[Path]) -> EvictionResult:
     """Evict all regular files below `folders` from the page cache. See evict_files."""
-    return evict_files(list(regular_files(folders)))
+    return evict_files([path for path, _ in regular_files(folders)])
 
 
 def evict_files(paths: Sequence[str]) -> EvictionResult:
@@ -57,7 +57,7 @@ def drop_all_caches() -> None:
 def fill(folders: Iterable[Path]) -> None:
     """Read all regular files below `folders` into the page cache."""
     buffer = bytearray(1 << 20)
-    for path in regular_files(folders):
+    for path, _ in regular_files(folders):
         try:
             with open(path, "rb", buffering=0) as file:
                 while file.readinto(buffer):

@@ -24,16 +24,17 @@ def cached(paths: Iterable[str | Path], *, about: bool = False) -> int:
     return sum(_cached(path, _PLACES if about else 0) for path in paths)
 
 
-def regular_files(folders: Iterable[Path]) -> Iterator[str]:
-    """Yield the regular files below `folders`, unordered. Symlinks are not followed."""
+def regular_files(folders: Iterable[Path]) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the regular files below `folders` with their status, unordered. Symlinks are not followed."""
     for folder in folders:
         for where, _folders, names in os.walk(folder):
             for name in names:
                 path = os.path.join(where, name)  # noqa: PTH118 - tens of thousands of them
                 # Opening a pipe without a writer would block.
                 with contextlib.suppress(OSError):
-                    if stat.S_ISREG(os.lstat(path).st_mode):
-                        yield path
+                    status = os.lstat(path)
+                    if stat.S_ISREG(status.st_mode):
+                        yield path, status
 
 
 def _cached(path: str | Path, places: int) -> int:

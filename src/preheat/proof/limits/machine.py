@@ -27,7 +27,8 @@ def describe_machine(folder: Path) -> dict[str, object]:
 
 def filesystem(folder: Path) -> str:
     """Return the type of the filesystem of `folder` (proc_pid_mounts(5)), or "" if unknown."""
-    place = next((one for one in (folder.absolute(), *folder.absolute().parents) if one.exists()), Path("/")).resolve()
+    folders = (folder.absolute(), *folder.absolute().parents)
+    place = next((one for one in folders if os.path.exists(one)), Path("/")).resolve()  # noqa: PTH110 - never raises
     rows = (line.split() for line in _read("/proc/self/mounts").splitlines())
     mounts = [(_unescaped(row[1]), row[2]) for row in rows if len(row) > 2]
     # Of mounts on the same path, the last one is visible.

@@ -68,11 +68,11 @@ def read_older(path: Path) -> Older:
     for line in text.splitlines():
         try:
             documents.append(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
     try:
         documents = documents or [json.loads(text)]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise wanted from error
     done = [one for one in documents if isinstance(one, dict) and one.get("schema") == SCHEMA and "timelines" in one]
     if not done:

@@ -1,38 +1,45 @@
 """Report: medians and spread over all trials."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import median
+
+import msgspec
 
 from preheat.proof.limits.disk_speed import Speed
 from preheat.proof.limits.line_speed import Line
 from preheat.proof.start.timeline import COLD, CONDITIONS, OFFLINE, PRELOADED, WARM, Timeline
 
-Figure = Callable[[Timeline], float | None]
 
-# Figures of each condition, under their names in JSON and --fail-if. The unit is in the name, or else bytes or a count.
-FIGURES: Mapping[str, Figure] = {
-    "ready_s": lambda one: one.ready_s,
-    "first_s": lambda one: one.first_s,
-    "listening_s": lambda one: one.listening_s,
-    "interpreter_s": lambda one: one.imports.interpreter_s if one.imports else None,
-    "imports_s": lambda one: one.imports.seconds if one.imports else None,
-    "reading_s": lambda one: one.reading.seconds,
-    "download_s": lambda one: one.download_s,
-    "pull_s": lambda one: one.pulled.seconds if one.pulled else None,
-    "fetched": lambda one: one.traffic.fetched,
-    "outbound": lambda one: one.traffic.outbound,
-    "lookups": lambda one: one.traffic.lookups,
-    "disk_read": lambda one: one.traffic.disk_read,
-    "disk_written": lambda one: one.traffic.disk_written,
-    "weights_read": lambda one: one.reading.size,
-    "major_faults": lambda one: one.reading.major_faults,
-    "peak_rss": lambda one: one.memory.rss,
-    "peak_pss": lambda one: one.memory.pss,
-    "cgroup_peak": lambda one: one.memory.cgroup,
-    "page_cache": lambda one: one.memory.page_cache,
-    "video_memory": lambda one: one.memory.video,
-}
+class StartFigures(msgspec.Struct, forbid_unknown_fields=True):
+    """The figures of a start, by their names in JSON and --fail-if; the unit is in the name, or else bytes or a count.
+
+    None: not measured.
+    """
+
+    ready_s: float | None
+    first_s: float | None
+    listening_s: float | None
+    interpreter_s: float | None
+    imports_s: float | None
+    reading_s: float | None
+    download_s: float | None
+    pull_s: float | None
+    fetched: float | None
+    outbound: float | None
+    lookups: float | None
+    disk_read: float | None
+    disk_written: float | None
+    weights_read: float | None
+    major_faults: float | None
+    peak_rss: float | None
+    peak_pss: float | None
+    cgroup_peak: float | None
+    page_cache: float | None
+    video_memory: float | None
+
+
+FIGURES = StartFigures.__struct_fields__
 
 _COUNTED = frozenset(("outbound", "lookups"))
 
@@ -94,7 +101,7 @@ class Report:
 
     def taken(self, condition: str, figure: str) -> list[float]:
         """Return the measured values of a figure under a condition, by round."""
-        values = (FIGURES[figure](timeline) for timeline in self.of(condition))
+        values: Iterator[float | None] = (getattr(figures_of(timeline), figure) for timeline in self.of(condition))
         return [value for value in values if value is not None]
 
     def median(self, condition: str, figure: str) -> float | None:
@@ -145,6 +152,11 @@ class Report:
         counted = all(one.traffic.outbound is not None for one in self.timelines if one.condition in OFFLINE)
         return min(times) if times and counted else None
 
+    @property
+    def uncounted(self) -> str:
+        """Return the reason why network calls could not be counted, or ""."""
+        return next((one.traffic.uncounted for one in self.timelines if one.traffic.uncounted), "")
+
     def limit_s(self, condition: str) -> float | None:
         """Return the minimum time of a start: the bare imports, plus reading the weights at the best rate."""
         cold = condition in (COLD, PRELOADED)
@@ -158,6 +170,32 @@ class Report:
         """Return the time to ready as a multiple of that limit."""
         ready, limit = self.median(condition, "ready_s"), self.limit_s(condition)
         return ready / limit if ready and limit else None
+
+
+def figures_of(one: Timeline) -> StartFigures:
+    """Return the figures of one start."""
+    return StartFigures(
+        ready_s=one.ready_s,
+        first_s=one.first_s,
+        listening_s=one.listening_s,
+        interpreter_s=one.imports.interpreter_s if one.imports else None,
+        imports_s=one.imports.seconds if one.imports else None,
+        reading_s=one.reading.seconds,
+        download_s=one.download_s,
+        pull_s=one.pulled.seconds if one.pulled else None,
+        fetched=one.traffic.fetched,
+        outbound=one.traffic.outbound,
+        lookups=one.traffic.lookups,
+        disk_read=one.traffic.disk_read,
+        disk_written=one.traffic.disk_written,
+        weights_read=one.reading.size,
+        major_faults=one.reading.major_faults,
+        peak_rss=one.memory.rss,
+        peak_pss=one.memory.pss,
+        cgroup_peak=one.memory.cgroup,
+        page_cache=one.memory.page_cache,
+        video_memory=one.memory.video,
+    )
 
 
 def spread(values: list[float]) -> float | None:

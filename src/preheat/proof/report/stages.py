@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
+from typing import Literal, get_args
 
 from preheat.proof.report.report import Report
 from preheat.proof.start.timeline import COLD, PRELOADED, Span, Timeline, merged, until
 
 # In output order. `rest` is the time in which no other stage is observed: the app's own work.
-BEFORE = ("resolve", "pull", "verify", "place")
-DURING = ("interpreter", "imports", "download", "read", "rest", "first-use")
+Before = Literal["resolve", "pull", "verify", "place"]
+During = Literal["interpreter", "imports", "download", "read", "rest", "first-use"]
+BEFORE: tuple[Before, ...] = get_args(Before)
+DURING: tuple[During, ...] = get_args(During)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,7 @@ class StartStage:
     `limit_s` is the minimum time on this machine, or None if it is unknown.
     """
 
-    name: str
+    name: Before | During
     spans: tuple[Span, ...]
     limit_s: float | None = None
 
@@ -39,7 +42,7 @@ def stages_before(report: Report, timeline: Timeline) -> list[StartStage]:
     pulled, line = timeline.pulled, report.limits.line
     if pulled is None:
         return []
-    limits = {
+    limits: dict[Before, float | None] = {
         "resolve": line.answer_s if line else None,
         "pull": report.weights / line.many if line and line.many else None,
     }
@@ -57,7 +60,7 @@ def stages_during(report: Report, timeline: Timeline) -> list[StartStage]:
     stages.append(StartStage("rest", _gaps(known, timeline.ready_s)))
     if timeline.first_s is not None:
         stages.append(StartStage("first-use", (Span(timeline.ready_s, timeline.first_s),)))
-    return sorted((stage for stage in stages if stage.spans), key=lambda stage: DURING.index(stage.name))
+    return sorted((stage for stage in stages if stage.spans), key=lambda stage: (*BEFORE, *DURING).index(stage.name))
 
 
 def _seen(report: Report, timeline: Timeline) -> Iterator[StartStage]:

@@ -1,10 +1,10 @@
 """Folder growth: when files appeared in a folder that another process writes to."""
 
 import os
-import stat
 import time
 from pathlib import Path
 
+from preheat.proof.conditions.page_cache_residency import regular_files
 from preheat.proof.start.timeline import Span, merged
 
 
@@ -39,13 +39,4 @@ class Growth:
         return sum(found.st_size for found in self._files().values())
 
     def _files(self) -> dict[int, os.stat_result]:
-        found: dict[int, os.stat_result] = {}
-        for where, _folders, names in os.walk(self._folder):
-            for name in names:
-                try:
-                    status = Path(where, name).lstat()
-                except OSError:
-                    continue  # renamed or removed since the listing
-                if stat.S_ISREG(status.st_mode):
-                    found[status.st_ino] = status
-        return found
+        return {status.st_ino: status for _, status in regular_files([self._folder])}

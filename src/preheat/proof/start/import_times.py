@@ -1,14 +1,18 @@
 """Import times: parse the stopwatch's log of the app's Python; guard/shim/stopwatch.py documents its format."""
 
+import contextlib
+import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from preheat.library.small_files import read_small
 from preheat.proof.start.timeline import Imports, Package, Span, merged, until
 
 _GAP_S = 0.005
 _SLOWEST = 10
+_NUMBER = re.compile(r"-?[0-9]{1,20}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,15 @@ class ImportLog:
 
 def read_notes(folder: Path) -> list[ImportLog]:
     """Return the logs in a folder, one per process, the earliest first."""
-    found = (_read(path.read_text(encoding="utf-8", errors="replace")) for path in folder.glob("*.imports"))
+    found = (_read(text) for text in _texts(folder.glob("*.imports")))
     return sorted((notes for notes in found if notes), key=lambda notes: notes.began)
+
+
+def _texts(files: Iterable[Path]) -> Iterator[str]:
+    """Read the logs, but only regular files up to 64 MiB: the app can write anything to this folder."""
+    for path in files:
+        with contextlib.suppress(OSError):
+            yield read_small(path).decode("utf-8", "replace")
 
 
 def sum_up(processes: list[ImportLog], began: int, ready_s: float) -> Imports | None:
@@ -72,7 +83,7 @@ def outermost_names(processes: list[ImportLog], began: int, ready_s: float) -> t
 def _read(text: str) -> ImportLog | None:
     first, _, rest = text.partition("\n")
     began, _, python = first.removeprefix("# ").partition("\t")
-    if not first.startswith("# ") or not began.isdigit():
+    if not first.startswith("# ") or not _NUMBER.fullmatch(began):
         return _forked(text)
     return ImportLog(int(began), python, tuple(_notes(rest.splitlines())))
 
@@ -86,7 +97,7 @@ def _forked(text: str) -> ImportLog | None:
 def _notes(lines: Iterable[str]) -> Iterable[Note]:
     for line in lines:
         name, *numbers = line.split("\t")
-        if len(numbers) == 4 and all(number.lstrip("-").isdigit() for number in numbers):
+        if len(numbers) == 4 and all(map(_NUMBER.fullmatch, numbers)):
             yield Note(name, *map(int, numbers))
 
 

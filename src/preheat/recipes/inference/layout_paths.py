@@ -4,6 +4,8 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from preheat.core.cache_variables import TORCH_HOME, XDG_CACHE_HOME
+
 HF_CACHE, MODELSCOPE, MODELSCOPE_OLD = "hf-cache", "modelscope", "modelscope-old"
 FLAT, LOCAL_DIR, WHISPER, TORCH_HUB = "flat", "local-dir", "whisper", "torch-hub"
 HUB_LAYOUTS = frozenset((HF_CACHE, MODELSCOPE, MODELSCOPE_OLD))
@@ -42,7 +44,7 @@ def place_of(path: str, file: str, repo: str, local_dirs: Collection[str]) -> La
 
 def special(path: str, caches: Mapping[str, str]) -> LayoutPath | None:
     """Return the layout if `path` is in whisper's or torch hub's folder of the app's `caches`; else None."""
-    for variable, view, below in (("XDG_CACHE_HOME", WHISPER, "whisper"), ("TORCH_HOME", TORCH_HUB, "hub/checkpoints")):
+    for variable, view, below in ((XDG_CACHE_HOME, WHISPER, "whisper"), (TORCH_HOME, TORCH_HUB, "hub/checkpoints")):
         base = caches.get(variable)
         if base is not None and path.rpartition("/")[0] == f"{base}/{below}":
             return LayoutPath(view, base)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from preheat.core.digest import Digest, sha256
 from preheat.core.errors import UsageError
 from preheat.core.events import LayerPut, Listener, Reading
+from preheat.disk.free_space import disk_need, existing
 from preheat.library.library import Library
 from preheat.library.records.image_cache import Images, LayerFact
 from preheat.oci.config.base_image import read_image
@@ -22,7 +23,8 @@ from preheat.oci.model.platform import Platform
 from preheat.oci.registry.push import Mounts
 from preheat.verbs.building.image_contents import refuse_secrets
 from preheat.verbs.building.image_plan import MODELPACK, Base, ImagePlan, Order, assemble
-from preheat.verbs.locked_needs import Required, require, required
+from preheat.verbs.locked_needs import Required, all_required, require, required
+from preheat.views.links import COPY, REFLINK, foreseen
 from preheat.views.view_protocol import View
 
 _MOST_REPOSITORIES = 8
@@ -46,25 +48,57 @@ def open_base(source: ImageSource | None, platform: Platform, name: str = "") ->
     return Base(image, lambda descriptor: source.content(descriptor, f"layer {descriptor.digest}"), name)
 
 
-def build(
+def plan_image(
     order: Order,
     library: Library,
     view_of: Callable[[str], View],
     target_of: Callable[[Mounts], Target],
     on_event: Listener,
     tokens: Iterable[str] = (),
+) -> ImagePlan:
+    """Plan an image: its layers, and which of them the target already has. Nothing is written to the target.
+
+    Raise NotPreloaded for files that are not in the library, ImageError (its `end` is the side that failed: source or
+    target) if views overlap files of the base, or the image would contain a secret.
+    """
+    needed = all_required(order.recipe, library)
+    refuse_secrets(needed, library, _texts(order), tuple(tokens))
+    images = Images(library.root)
+    plan = assemble(order, needed, library, view_of, on_event)
+    plan = replace(plan, layers=tuple(_known(layer, images.layer(layer.key)) for layer in plan.layers))
+    with contextlib.closing(target_of({})) as target:
+        known = {part.digest: part.size for part in plan.parts if part.digest is not None}
+        has = side_by_side(lambda digest: target.has(digest, known[digest]), list(known), target.parallel)
+    plan = replace(plan, present=frozenset(digest for digest, there in zip(known, has, strict=True) if there))
+    if order.at is None:
+        return plan
+    shared = foreseen(library.root, existing(order.at), (REFLINK, COPY)) == REFLINK
+    return replace(plan, disk=disk_need(order.at, 0 if shared else plan.to_write, 0))
+
+
+def carry_out(
+    plan: ImagePlan,
+    library: Library,
+    replan: Callable[[], ImagePlan],
+    target_of: Callable[[Mounts], Target],
+    on_event: Listener,
     *,
     docker: bool = False,
 ) -> Built:
-    """Build `order` and write it to the target: plan the whole image, then write its layers, then publish its name.
+    """Write the layers of a plan to the target, then publish the image's name.
 
-    Raise NotPreloaded for files that are not in the library, ImageError (its `end` is the side that failed: source or
-    target), and IntegrityError for a blob that does not match its digest.
+    `replan` makes the plan again if the library's files have changed since. Raise NotPreloaded for files that are not
+    in the library any more, ImageError (its `end` is the side that failed: source or target), and IntegrityError for a
+    blob that does not match its digest.
     """
-    with contextlib.ExitStack() as until:
-        needed = until.enter_context(claimed(order, library, on_event))
-        refuse_secrets(needed, library, _texts(order), tuple(tokens))
-        return _build(order, needed, library, view_of, target_of, on_event, docker=docker)
+    with claimed(plan.order, library, on_event) as needed:
+        if list(needed) != list(plan.needed):
+            plan = replan()
+        plan.require()
+        facts = [Images(library.root).layer(layer.key) for layer in plan.layers]
+        with contextlib.closing(target_of(_mounts(plan.order.base, plan.layers, facts))) as target:
+            target.begin()
+            return _put(plan, library, target, on_event, docker=docker)
 
 
 @contextlib.contextmanager
@@ -77,28 +111,11 @@ def claimed(order: Order, library: Library, on_event: Listener) -> Iterator[Requ
         yield require(order.recipe, library, on_event)
 
 
-def _build(
-    order: Order,
-    needed: Required,
-    library: Library,
-    view_of: Callable[[str], View],
-    target_of: Callable[[Mounts], Target],
-    on_event: Listener,
-    *,
-    docker: bool,
-) -> Built:
-    images = Images(library.root)
-    plan = assemble(order, needed, library, view_of, on_event)
-    facts = [images.layer(layer.key) for layer in plan.layers]
-    plan = replace(plan, layers=tuple(map(_known, plan.layers, facts)))
-    with contextlib.closing(target_of(_mounts(order.base, plan.layers, facts))) as target:
-        return _put(order, plan, library, target, on_event, docker=docker)
-
-
-def _put(order: Order, plan: ImagePlan, library: Library, target: Target, on_event: Listener, *, docker: bool) -> Built:
+def _put(plan: ImagePlan, library: Library, target: Target, on_event: Listener, *, docker: bool) -> Built:
+    order = plan.order
     base = [] if order.base.content is None else [order.base.content(one) for one in order.base.image.layers]
     contents: list[Content] = [*base, *plan.layers]
-    on_event(Reading("write to the image", len(contents), sum(one.size for one in contents)))
+    on_event(Reading("write to the image", sum(not part.present for part in plan.parts), plan.to_write))
 
     def put(content: Content) -> tuple[str, str]:
         digest, how = target.put(content)

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from preheat.core.errors import SOURCE, ImageError
+from preheat.core.digest import Digest
+from preheat.core.errors import SOURCE, TARGET, ImageError
 from preheat.core.events import Listener, Noted, Reading
 from preheat.core.ref import Ref
 from preheat.deploy.guard_zip import write_guard_zip
+from preheat.disk.free_space import DiskNeed
 from preheat.guard.probes.probes import port_of
 from preheat.library.library import Library
 from preheat.library.records.image_cache import Images
@@ -67,12 +69,61 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class ImagePlan:
-    """The layers on top of the base, the config changes, and the annotations."""
+class ImagePart:
+    """A layer of an image, also one of the base: `present` if the target already has it. Its size is in bytes."""
 
+    name: str
+    size: int
+    digest: Digest | None
+    present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePlan:
+    """An image: the layers on top of the base, the config changes, and the annotations.
+
+    `needed` are the recipe's needs, whose files the layers contain. `present`: the layers that the target already has,
+    of the base too. `disk`: the space needed to write the others, None for a registry.
+    """
+
+    order: Order
+    needed: Required
     layers: tuple[Layer, ...]
     dress: Dress
     annotations: dict[str, str]
+    present: frozenset[Digest] = frozenset()
+    disk: DiskNeed | None = None
+
+    @property
+    def parts(self) -> tuple[ImagePart, ...]:
+        """Return all layers in order; of two with the same digest, the target has the second one already."""
+        base = self.order.base
+        inherited = base.image.layers if base.content is not None else ()
+        listed: list[tuple[str, int, Digest | None]] = [
+            (f"layer {one.digest}", one.size, one.digest) for one in inherited
+        ]
+        listed += [(layer.name, layer.size, layer.digest) for layer in self.layers]
+        seen, found = set(self.present), []
+        for name, size, digest in listed:
+            found.append(ImagePart(name, size, digest, digest in seen))
+            if digest is not None:
+                seen.add(digest)
+        return tuple(found)
+
+    @property
+    def size(self) -> int:
+        """Return the size of all layers in bytes."""
+        return sum(part.size for part in self.parts)
+
+    @property
+    def to_write(self) -> int:
+        """Return the bytes to write or send: the total of the progress bar. A registry may mount some of them."""
+        return sum(part.size for part in self.parts if not part.present)
+
+    def require(self) -> None:
+        """Raise ImageError if the disk has too little free space."""
+        if self.disk is not None and not self.disk.fits:
+            raise ImageError(self.disk.shortage, hint="free some disk space, or choose another --output", end=TARGET)
 
 
 def assemble(
@@ -103,7 +154,7 @@ def assemble(
         new = [folder for folder in new if folder.startswith(HOME)]
     own = own_group(guard, lock, new)
     room = Room(MOST_LAYERS - len(order.base.image.layers), order.layer_size)
-    return ImagePlan(tuple(plan([*inside.groups, own], room)), dress, annotations)
+    return ImagePlan(order, required, tuple(plan([*inside.groups, own], room)), dress, annotations)
 
 
 def find(base: Base, question: BaseQuery, library: Library, on_event: Listener) -> BaseFindings:
@@ -128,7 +179,7 @@ def _volume(order: Order, required: Required, library: Library) -> ImagePlan:
     annotations = _notes(order, required, library, lock)
     groups = [*inside.groups, *([own_group(b"", lock, inside.folders)] if order.form == MODELCAR else [])]
     room = Room(MOST_LAYERS - len(order.base.image.layers), order.layer_size)
-    return ImagePlan(tuple(plan(groups, room)), Dress(labels=annotations), annotations)
+    return ImagePlan(order, required, tuple(plan(groups, room)), Dress(labels=annotations), annotations)
 
 
 def _dressed(

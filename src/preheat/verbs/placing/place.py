@@ -2,13 +2,12 @@
 
 import contextlib
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from preheat.core.digest import Digest
 from preheat.core.errors import LibraryError, Occupied
-from preheat.core.events import Adopted, Listener, MovedAside, Placed
+from preheat.core.events import Listener, MovedAside, Placed
 from preheat.core.placement import KEPT, OURS, THEIRS, Look
 from preheat.library.library import Library
 from preheat.verbs.placing.allowed_places import (
@@ -38,7 +37,7 @@ def place_sites(
     `permissions` keep them or move them aside; LibraryError if a view cannot be placed.
     """
     # Claim the blobs before checking for them, so that a concurrent prune cannot remove them.
-    with _wanted(sites, library):
+    with claimed_sites(sites, library):
         for site in sites:
             library.require_files(site.snapshot, f"preheat pull {site.snapshot.ref}")
         laid = lay_out(sites, library)
@@ -52,7 +51,7 @@ def place_sites(
 
 
 @contextlib.contextmanager
-def _wanted(sites: Sequence[Site], library: Library) -> Iterator[None]:
+def claimed_sites(sites: Sequence[Site], library: Library) -> Iterator[None]:
     """Protect the blobs of the sites from prune, and register the sites' folders."""
     with contextlib.ExitStack() as until:
         for site in sites:
@@ -70,39 +69,6 @@ def lay_out(sites: Sequence[Site], library: Library) -> list[tuple[Site, tuple[P
     laid = settled([(site, site.pieces(library)) for site in sites])
     require_one_each(laid)
     return laid
-
-
-def take_in(sites: Sequence[Site], library: Library, on_event: Listener, permissions: Permissions) -> None:
-    """Check the sites' folders before a download; existing files with the right bytes become blobs.
-
-    Raise UsageError and Occupied as `place_sites` would, but before anything is downloaded.
-    """
-    survey = PlacementPlan(library, on_event)
-    found = survey.look([one for one in lay_out(sites, library) if one[0].bounds])
-    if not permissions.replace and not permissions.keep:
-        require_free(found.conflicts)
-    with _wanted(sites, library):
-        ways = survey.take()
-    note_theirs(survey, found, library)
-    for site in sites:
-        taken = {file.path: file for file in site.snapshot.files if file.digest in ways}.values()
-        if taken:
-            size = sum(file.size for file in taken)
-            counts = Counter(ways[file.digest] for file in taken)
-            on_event(Adopted(site.snapshot.ref, site.snapshot.commit, len(taken), size, dict(counts)))
-
-
-def note_theirs(survey: PlacementPlan, found: Found, library: Library) -> None:
-    """Mark the user's own files that have the right bytes, so that they are not hashed again."""
-    looks = [(path, file, see(path).look) for path, file in found.same.items()]
-    library.marks.note(
-        THEIRS,
-        [
-            (with_real_folder(path, found.real), file.digest, look)
-            for path, file, look in looks
-            if look is not None and not survey.is_noted(path, file, see(path))
-        ],
-    )
 
 
 def require_free(conflicts: Sequence[Conflict]) -> None:

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from preheat.core.digest import SHA256, Digest, hasher
-from preheat.core.errors import IntegrityError, LibraryError, NoSpace
 from preheat.core.events import Listener, Read, Reading
-from preheat.core.placement import BEGUN, KEPT, OURS, THEIRS, Look, Mark
+from preheat.core.placement import BEGUN, KEPT, OURS, Look, Mark
 from preheat.core.snapshot import File
 from preheat.library.blobs.outside_digest import digests_of
 from preheat.library.library import Library
@@ -16,7 +15,7 @@ from preheat.library.upkeep.inventory import inventory
 from preheat.verbs.placing.allowed_places import Site, places_of, require_bounds, with_real_folder
 from preheat.views.occupied import KnownBlobs, PlaceVerdict, algorithms, fitting, judge
 from preheat.views.path_state import PathState, see
-from preheat.views.placer import EDITED_UP_TO, read_note
+from preheat.views.placer import read_note
 from preheat.views.view_protocol import Alias, Before, Bytes, Piece, ViewNote
 
 _ASKED = (PlaceVerdict.OTHER, PlaceVerdict.CHANGED)
@@ -138,40 +137,6 @@ class PlacementPlan:
             wanted = algorithms(sight, spot.file, self._found.marks_of(spot.path))
             content = digests_of(spot.path, wanted, lambda read: self._on_event(Read(read)))
             self._note_standing(spot, sight, self._judge(spot, sight, content))
-
-    def take(self) -> dict[Digest, str]:
-        """Add the matching files to the library if it lacks them; return how each was added, by digest.
-
-        The files are hashed again while they are added. Small files, which users may edit, and files that cannot be
-        linked are copied, which is cheaper than a download. Raise NoSpace if the disk is full.
-        """
-        taken: dict[Digest, str] = {}
-        for path, file in self._found.same.items():
-            if not self._library.has(file.digest) and (how := self._take(path, file)):
-                taken[file.digest] = how
-        return taken
-
-    def _take(self, path: Path, file: File) -> str:
-        """Add a file to the library; return how it was added, empty if it could not be."""
-        from preheat.library.adopt.intake import Intake  # imported here: most commands do not need it
-
-        library = self._library
-        library.prepare(0)
-        # Mark it as the user's before it may become a link to a blob.
-        library.marks.note(THEIRS, [(with_real_folder(path, self._found.real), file.digest, Look())])
-        for copy in (True,) if file.size <= EDITED_UP_TO else (False, True):
-            intake = Intake(library.root, library.path, lambda read: self._on_event(Read(read)), copy=copy)
-            try:
-                how = intake.take(Path(os.path.realpath(path)), file.digest).how
-            except IntegrityError:
-                return ""
-            except NoSpace:
-                raise
-            except LibraryError:
-                continue
-            library.seals.note(file.digest, library.path(file.digest))
-            return how
-        return ""
 
     def _note(self, note: ViewNote) -> None:
         sight = see(note.at)

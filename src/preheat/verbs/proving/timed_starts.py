@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from preheat.core.cache_variables import CACHE_VARIABLES, new_caches
 from preheat.core.errors import AppError
 from preheat.core.events import Event, Listener, Noted, Placed
 from preheat.core.snapshot import File
@@ -29,20 +30,6 @@ from preheat.verbs.run import network_seen, stopwatch, witness_for
 from preheat.verbs.view import place_needs
 from preheat.views.view_protocol import View
 
-# Cache roots of download libraries; each start gets new ones, and never uses the user's.
-_ROOTS = {"HF_HOME": "hf", "MODELSCOPE_CACHE": "modelscope", "TORCH_HOME": "torch", "XDG_CACHE_HOME": "cache"}
-_CACHES = frozenset(
-    (
-        *_ROOTS,
-        "HF_HUB_CACHE",
-        "HUGGINGFACE_HUB_CACHE",
-        "TRANSFORMERS_CACHE",
-        "HF_ASSETS_CACHE",
-        "HF_XET_CACHE",
-        "HF_DATASETS_CACHE",
-    )
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Roots:
@@ -62,7 +49,7 @@ class Roots:
 
     def environ(self) -> dict[str, str]:
         """Return the environment variables that point to the caches."""
-        return {name: str(self.caches / folder) for name, folder in _ROOTS.items()}
+        return new_caches(self.caches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +94,7 @@ class Starts:
     def cold(self, roots: Roots) -> tuple[Timeline, set[str]]:
         """Start with empty caches, as in a new container. Return the timeline and the files that the app used."""
         around = self._around
-        environ = online(around.environ, without=_CACHES) | roots.environ() | dict(around.endpoints)
+        environ = online(around.environ, without=CACHE_VARIABLES) | roots.environ() | dict(around.endpoints)
         self._put_out([])
         own = [self.recipe.folder / need.at for need in self.recipe.needs if need.at]
         before = sum(Growth(folder).size for folder in own)
@@ -154,7 +141,7 @@ class Starts:
 
     def bare(self, bare: Bare, roots: Roots, *, evicted: bool) -> tuple[float, ...]:
         """Time the app's Python with only these imports, with its environment cached or evicted from the page cache."""
-        environ = online(self._around.environ, without=_CACHES) | roots.environ()
+        environ = online(self._around.environ, without=CACHE_VARIABLES) | roots.environ()
         if evicted:
             self._put_out([])
         took = bare.time(offline(environ) | self.recipe.env, str(self.recipe.folder))
@@ -163,7 +150,7 @@ class Starts:
     def _offline(self, roots: Roots, library: Library) -> dict[str, str]:
         self.copied = 0
         views = place_needs(self.recipe, library, self._view_of, self._tell, roots.folder / "views", self._permissions)
-        environ = {name: value for name, value in offline(self._around.environ).items() if name not in _CACHES}
+        environ = {name: value for name, value in offline(self._around.environ).items() if name not in CACHE_VARIABLES}
         return environ | roots.environ() | dict(self._around.endpoints) | views
 
     def _tell(self, event: Event) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from preheat import guard
+from preheat.core.cache_variables import CACHE_VARIABLES, new_caches
 from preheat.core.errors import AppError, UsageError
 from preheat.core.events import Answered, AppChanged, Event, Listener, Noted, Serving
 from preheat.guard.kernel.ports import ports_of
@@ -29,11 +30,6 @@ from preheat.proof.start.trial import read_first, use_once
 from preheat.recipes.inference.trace_log import TraceLog, read_notes
 from preheat.recipes.offline_env import direct, online
 
-# Cache roots of download libraries; each gets a new folder, because the user's caches would hide downloads.
-_CACHES = {"HF_HOME": "hf", "XDG_CACHE_HOME": "xdg", "TORCH_HOME": "torch", "MODELSCOPE_CACHE": "modelscope"}
-_INSIDE = frozenset(
-    ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "HF_DATASETS_CACHE", "HF_ASSETS_CACHE")
-)
 _GLANCE_S = 0.1
 _MOST_NOTED = 256 << 20  # bytes of one process's log
 # stdout is reserved for the result of the trace.
@@ -123,7 +119,8 @@ def traced_start(
     stopped = wanted.stopped
     notes = workplace / "notes"
     notes.mkdir(parents=True)
-    caches = {variable: str(workplace / name) for variable, name in _CACHES.items()}
+    # The user's caches would hide downloads.
+    caches = new_caches(workplace)
     environ = environment(app.env or {}, caches, notes, lead)
     witness = Witness() if Witness.available() else None
     held: list[Process] = []
@@ -184,7 +181,7 @@ def environment(environ: Mapping[str, str], caches: Mapping[str, str], notes: Pa
     shim = str(Path(guard.__file__).parent / "shim")
     paths = [shim, *([environ["PYTHONPATH"]] if environ.get("PYTHONPATH") else [])]
     return {
-        **direct(online(environ, without=_INSIDE)),
+        **direct(online(environ, without=CACHE_VARIABLES)),
         **caches,
         "HF_ENDPOINT": lead.plain,
         "MODELSCOPE_ENDPOINT": lead.plain,

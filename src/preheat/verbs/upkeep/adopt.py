@@ -9,15 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from preheat.core.digest import Digest
-from preheat.core.errors import IntegrityError, LibraryError, UsageError
+from preheat.core.errors import IntegrityError, LibraryError
 from preheat.core.events import Adopted, Event, LeftOut, Listener, Read, Reading
 from preheat.core.placement import THEIRS, Look
-from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.library.adopt import hf_caches, ms_caches, whisper_caches
-from preheat.library.adopt.caches import CachedVersion, Candidate, Odd, commit_of
-from preheat.library.adopt.intake import Intake, Taken
+from preheat.library.adopt.caches import CachedVersion, Candidate, commit_of
+from preheat.library.adopt.intake import ELSEWHERE, Intake, Taken
 from preheat.library.library import Library
+from preheat.verbs.upkeep.adopt_plan import HERE, LEFT_OUT, AdoptPlan
 
 _THREADS = 4
 _GLANCE_S = 0.2  # a wait without a timeout may miss a signal
@@ -35,24 +34,16 @@ class Adoption:
     left_out: int
 
 
-def adopt(
-    folder: Path, library: Library, on_event: Listener, ref: Ref | None = None, *, copy: bool = False
-) -> Adoption:
-    """Add all models of the cache at `folder`; with `ref`, add a plain folder that contains that model's files.
+def adopt(plan: AdoptPlan, library: Library, on_event: Listener) -> Adoption:
+    """Add the files of a plan to the library.
 
-    Files that are incomplete, do not match their digest, or cannot be added are reported and stay where they are. With
-    `copy`, files that cannot be linked are copied. Raise UsageError if `folder` is not a known kind of cache,
-    LibraryError if it has no files, NoSpace if the disk is full.
+    Files that are incomplete, do not match their digest, or cannot be added are reported and stay where they are.
+    Raise NoSpace if the disk has too little free space, before anything is changed, or if it is full.
     """
-    seen = list(_read(folder, ref))
-    found = [one for one in seen if isinstance(one, CachedVersion)]
-    odd = [one for one in seen if isinstance(one, Odd)]
-    if not odd and not any(one.candidates for one in found):
-        raise LibraryError(f"{folder} has no files to adopt", hint="name the folder with the downloaded models")
+    plan.require()
     library.prepare(0)
-    sizes = {candidate.source: _size(candidate.source) for one in found for candidate in one.candidates}
-    on_event(Reading("adopt", len(sizes), sum(sizes.values())))
-    for one in odd:
+    on_event(Reading("adopt", sum(file.is_read for file in plan.files), plan.to_read))
+    for one in plan.odd:
         on_event(LeftOut(_said(one.path), one.reason))
     speaking = threading.Lock()
 
@@ -60,54 +51,45 @@ def adopt(
         with speaking:
             on_event(event)
 
-    intake = Intake(library.root, library.path, lambda size: tell(Read(size)), copy=copy)
-    done = [_version(one, library, intake, tell) for one in found]
+    intake = Intake(library.root, library.path, lambda size: tell(Read(size)), copy=plan.copy)
+    done = [_version(one, library, intake, tell) for one in plan.found]
     return Adoption(
         versions=sum(one.versions for one in done),
         files=sum(one.files for one in done),
         size=sum(one.size for one in done),
         new=sum(one.new for one in done),
         copied=sum(one.copied for one in done),
-        left_out=len(odd) + sum(one.left_out for one in done),
+        left_out=len(plan.odd) + sum(one.left_out for one in done),
     )
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0  # the error is reported when the file is added
+def adopted(plan: AdoptPlan) -> Adoption:
+    """Return the counts that `adopt` will return for the plan, if no file is damaged."""
+    by_source = {file.source: file for file in plan.files}
+    versions = [[by_source[candidate.source] for candidate in one.candidates] for one in plan.found]
+    kept = [[file for file in files if file.how != LEFT_OUT] for files in versions]
+    return Adoption(
+        versions=sum(bool(files) for files in kept),
+        files=sum(map(len, kept)),
+        size=sum(file.size for files in kept for file in files),
+        new=sum(file.size for file in plan.files if file.how not in (HERE, LEFT_OUT)),
+        copied=plan.disk.needed,
+        left_out=len(plan.odd) + sum(map(len, versions)) - sum(map(len, kept)),
+    )
+
+
+def left_out(plan: AdoptPlan) -> Iterator[LeftOut]:
+    """Yield the files that the plan leaves out, with the reasons."""
+    for one in plan.odd:
+        yield LeftOut(_said(one.path), one.reason)
+    for file in plan.files:
+        if file.how == LEFT_OUT:
+            yield LeftOut(_said(file.source), f"{ELSEWHERE} (--copy)")
 
 
 def _said(path: Path) -> str:
     """Return a printable form of a path that may not be UTF-8."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def _read(folder: Path, ref: Ref | None) -> Iterator[CachedVersion | Odd]:
-    """Detect which caches a folder contains, and read them."""
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder", hint="preheat adopt ~/.cache/huggingface")
-    if ref is not None:
-        yield from hf_caches.read_local(folder, ref)
-        return
-    known = False
-    for place in (folder, folder / "hub", folder / "huggingface" / "hub"):
-        for repo in [place] if hf_caches.is_repository(place) else hf_caches.repositories(place):
-            known = True
-            yield from hf_caches.read_repository(repo)
-    for place in (folder, folder / "modelscope"):
-        for repo in [place] if ms_caches.is_repository(place) else ms_caches.repositories(place):
-            known = True
-            yield from ms_caches.read_repository(repo)
-    for place in (folder, folder / "whisper"):
-        if whisper_caches.is_cache(place):
-            known = True
-            yield from whisper_caches.read_cache(place)
-    if not known:
-        raise UsageError(
-            f"{folder} is not a known kind of cache", hint="--as owner/name, if it is a folder with one model's files"
-        )
 
 
 def _version(found: CachedVersion, library: Library, intake: Intake, tell: Listener) -> Adoption:

@@ -2,26 +2,14 @@
 
 from dataclasses import dataclass
 
-from preheat.core.events import Listener
-from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.library.library import Library
-from preheat.library.records.claims import PULL
 from preheat.library.upkeep.sweep import Sweep
-from preheat.verbs.upkeep.remove import clear
+from preheat.verbs.upkeep.removal_plan import RemovalPlan, keepers
+from preheat.verbs.upkeep.remove import wanted_again
 
 # Keep recent blobs: an old preheat that makes no claims may still be pulling them.
 YOUNG_S = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    """Removed versions, and numbers of blobs and leftovers; `size` is in bytes on disk. In a dry run, the same plan."""
-
-    versions: tuple[Ref, ...]
-    blobs: int
-    leftovers: int
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,43 +21,23 @@ class Shears:
     forget: str = ""
 
 
-def prune(library: Library, sweep: Sweep, shears: Shears, on_event: Listener, *, really: bool) -> Pruned:
-    """Remove blobs that no record needs, and leftovers of killed processes; only report them unless `really`.
+def plan_prune(library: Library, sweep: Sweep, shears: Shears) -> RemovalPlan:
+    """Plan to remove blobs that no record needs, and leftovers of killed processes.
 
     A version is old if no branch or tag was last seen at its commit and it is not pinned.
     """
     old = _old(library) if shears.old else []
-    refs = tuple(snapshot.ref for snapshot in old)
-    plan = sweep.plan(young_s=shears.young_s, gone=refs)
-    if really:
-        for snapshot in old:
-            library.records.drop(snapshot)
-        for snapshot in old:
-            if _wanted_again(snapshot, library):
-                library.records.write(snapshot)
-        library.claims.tidy(shears.forget)
-        library.marks.tidy()
-    size = clear(plan, sweep, on_event, really=really)
-    return Pruned(refs, len(plan.blobs), len(plan.leftovers), size)
+    plan = sweep.plan(young_s=shears.young_s, gone=tuple(snapshot.ref for snapshot in old))
+    return RemovalPlan(tuple(old), plan, keepers(old, plan, library), old=True, forget=shears.forget)
 
 
 def _old(library: Library) -> list[Snapshot]:
     pinned = library.pins.all()
-    return [
+    found = [
         snapshot
         for record in list(library.records.listed())
         if not record.revisions and (record.ref.hub, record.ref.slug, record.ref.revision) not in pinned
-        if (snapshot := library.find(record.ref)) is not None and not _wanted_again(snapshot, library)
+        if (snapshot := library.find(record.ref)) is not None
     ]
-
-
-def _wanted_again(snapshot: Snapshot, library: Library) -> bool:
-    """Return whether a pull is downloading this version, or has done so since the version was listed as old.
-
-    A pull writes the record, then the branch, and then removes its claim. The caller has found the record without a
-    branch; this checks the claims and then the branches again, so that a concurrent pull shows in one of them.
-    """
-    digests = {str(file.digest) for file in snapshot.files}
-    if any(claim.by == PULL and claim.digests & digests for claim in library.claims):
-        return True
-    return snapshot.commit in library.revisions(snapshot.ref).values()
+    again = {snapshot.ref for snapshot in wanted_again(found, library)}
+    return [snapshot for snapshot in found if snapshot.ref not in again]

@@ -4,19 +4,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from preheat.core.errors import LibraryError
-from preheat.core.events import Listener, Unneeded
+from preheat.core.events import Listener
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.library.library import Library
-from preheat.library.upkeep.sweep import Sweep, SweepPlan
+from preheat.library.records.claims import PULL
+from preheat.library.upkeep.sweep import Sweep
+from preheat.verbs.upkeep.removal_plan import Keeper, RemovalPlan, keepers
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """The removed versions, and the freed bytes on disk; in a dry run, those that would be removed and freed."""
+    """The removed versions, the numbers of removed blobs and leftovers, and the bytes that were freed on disk.
+
+    `kept_by`: what keeps other bytes of the versions on disk.
+    """
 
     versions: tuple[Ref, ...]
+    blobs: int
+    leftovers: int
     size: int
+    kept_by: tuple[Keeper, ...] = ()
 
 
 def recorded(ref: Ref, library: Library) -> Snapshot:
@@ -39,32 +47,54 @@ def versions_of(ref: Ref, library: Library) -> list[Snapshot]:
     return found
 
 
-def remove(
-    versions: Sequence[Snapshot], library: Library, sweep: Sweep, on_event: Listener, *, really: bool
-) -> Removal:
-    """Remove `versions`, and the blobs that nothing else needs; only report them unless `really`.
+def plan_removal(versions: Sequence[Snapshot], library: Library, sweep: Sweep) -> RemovalPlan:
+    """Plan to remove `versions`, and the blobs that nothing else needs. Raise LibraryError if one of them is pinned."""
+    _require_unpinned(versions, library)
+    refs = tuple(snapshot.ref.at(snapshot.commit) for snapshot in versions)
+    plan = sweep.plan(only={str(file.digest) for snapshot in versions for file in snapshot.files}, gone=refs)
+    return RemovalPlan(tuple(versions), plan, keepers(versions, plan, library))
 
-    Raise LibraryError if one of them is pinned, before anything is changed.
+
+def carry_out(plan: RemovalPlan, library: Library, sweep: Sweep, on_event: Listener) -> Removal:
+    """Remove what the plan lists, except what is in use by now.
+
+    Raise LibraryError if one of the versions has been pinned, before anything is changed.
     """
+    _require_unpinned(plan.snapshots, library)
+    plan.tell(on_event)
+    for snapshot in plan.snapshots:
+        if plan.old:
+            library.records.drop(snapshot)
+        else:
+            library.records.remove(snapshot)
+    for snapshot in wanted_again(plan.snapshots, library) if plan.old else ():
+        library.records.write(snapshot)
+    if plan.forget is not None:
+        library.claims.tidy(plan.forget)
+        library.marks.tidy()
+    size = sweep.carry_out(plan.sweep)
+    return Removal(plan.versions, len(plan.sweep.blobs), len(plan.sweep.leftovers), size, plan.kept_by)
+
+
+def wanted_again(old: Sequence[Snapshot], library: Library) -> list[Snapshot]:
+    """Return the versions that a pull is downloading, or has downloaded since they were listed as old.
+
+    A pull writes the record, then the branch, and then removes its claim. The caller has found the records without a
+    branch; this checks the claims and then the branches again, so that a concurrent pull shows in one of them.
+    """
+    if not old:
+        return []
+    pulled = {digest for claim in library.claims if claim.by == PULL for digest in claim.digests}
+    return [
+        snapshot
+        for snapshot in old
+        if any(str(file.digest) in pulled for file in snapshot.files)
+        or snapshot.commit in library.revisions(snapshot.ref).values()
+    ]
+
+
+def _require_unpinned(versions: Sequence[Snapshot], library: Library) -> None:
     for snapshot in versions:
         if snapshot in library.pins:
             ref = snapshot.ref.at(snapshot.commit)
             raise LibraryError(f"{ref} is pinned", hint=f"preheat unpin {ref}, then remove it")
-    refs = tuple(snapshot.ref.at(snapshot.commit) for snapshot in versions)
-    blobs = {str(file.digest) for snapshot in versions for file in snapshot.files}
-    plan = sweep.plan(only=blobs, gone=refs)
-    if really:
-        for snapshot in versions:
-            library.records.remove(snapshot)
-    return Removal(refs, clear(plan, sweep, on_event, really=really))
-
-
-def clear(plan: SweepPlan, sweep: Sweep, on_event: Listener, *, really: bool) -> int:
-    """Report the blobs and leftovers to remove, and those in use; remove them if `really`. Return the bytes on disk."""
-    for blob in plan.blobs:
-        on_event(Unneeded(str(blob.names[0]), blob.blocks, ""))
-    for path, size in plan.leftovers:
-        on_event(Unneeded(str(path), size, ""))
-    for blob, reason in plan.held:
-        on_event(Unneeded(str(blob.names[0]), blob.blocks, reason))
-    return sweep.carry_out(plan) if really else plan.size

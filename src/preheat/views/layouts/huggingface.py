@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from preheat.core.cache_variables import HF_HUB_CACHES
 from preheat.core.snapshot import Snapshot
 from preheat.views.layouts.hf_tree import tree_note
 from preheat.views.links import AUTO
@@ -47,7 +48,7 @@ class HuggingFaceCache:
 
     def environ(self, at: Path) -> dict[str, str]:
         """See View."""
-        return {"HF_HUB_CACHE": str(at), "HUGGINGFACE_HUB_CACHE": str(at)}
+        return dict.fromkeys(HF_HUB_CACHES, str(at))
 
 
 def _commit(commit: bytes, before: Before) -> bytes | None:

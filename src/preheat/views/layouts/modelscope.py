@@ -9,6 +9,7 @@ unchecked. If the old layout exists too, the client prefers that one.
 from collections.abc import Sequence
 from pathlib import Path
 
+from preheat.core.cache_variables import MODELSCOPE_CACHE
 from preheat.core.errors import LibraryError
 from preheat.core.ref import HUGGING_FACE, MODELSCOPE, Ref
 from preheat.core.snapshot import Snapshot
@@ -43,7 +44,7 @@ class ModelScopeCache:
 
     def environ(self, at: Path) -> dict[str, str]:
         """See View."""
-        return {"MODELSCOPE_CACHE": str(at)}
+        return {MODELSCOPE_CACHE: str(at)}
 
 
 def owner_and_name(ref: Ref) -> tuple[str, str]:

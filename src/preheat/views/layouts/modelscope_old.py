@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from preheat.core.cache_variables import MODELSCOPE_CACHE
 from preheat.core.snapshot import Snapshot
 from preheat.views.layouts.modelscope import owner_and_name
 from preheat.views.links import AUTO
@@ -54,7 +55,7 @@ class OldModelScopeCache:
 
     def environ(self, at: Path) -> dict[str, str]:
         """See View."""
-        return {"MODELSCOPE_CACHE": str(at)}
+        return {MODELSCOPE_CACHE: str(at)}
 
 
 class _NoObjects(pickle.Unpickler):

@@ -8,6 +8,7 @@ An existing file is used without a check.
 from collections.abc import Sequence
 from pathlib import Path
 
+from preheat.core.cache_variables import TORCH_HOME
 from preheat.core.snapshot import Snapshot
 from preheat.views.links import AUTO
 from preheat.views.names import by_last_name
@@ -31,4 +32,4 @@ class TorchHub:
 
     def environ(self, at: Path) -> dict[str, str]:
         """See View."""
-        return {"TORCH_HOME": str(at)}
+        return {TORCH_HOME: str(at)}

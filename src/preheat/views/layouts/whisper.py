@@ -8,6 +8,7 @@ whisper hashes the file at each start and accepts it if the hash is the one in t
 from collections.abc import Sequence
 from pathlib import Path
 
+from preheat.core.cache_variables import XDG_CACHE_HOME
 from preheat.core.errors import LibraryError
 from preheat.core.snapshot import Snapshot
 from preheat.views.links import AUTO
@@ -36,4 +37,4 @@ class Whisper:
 
     def environ(self, at: Path) -> dict[str, str]:
         """See View."""
-        return {"XDG_CACHE_HOME": str(at)}
+        return {XDG_CACHE_HOME: str(at)}

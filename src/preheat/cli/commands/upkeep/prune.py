@@ -1,38 +1,52 @@
 """The `preheat prune` command."""
 
 import argparse
+from collections.abc import Callable
 
 from preheat.cli.typed_units import read_seconds
 from preheat.cli.wiring import Wiring
 from preheat.core.units import say_size
 from preheat.library.blobs.partial import disk_trouble
 from preheat.library.upkeep.sweep import Sweep
-from preheat.verbs.upkeep.prune import Shears, prune
+from preheat.verbs.upkeep.prune import Shears, plan_prune
+from preheat.verbs.upkeep.removal_plan import RemovalPlan
+from preheat.verbs.upkeep.remove import carry_out
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Run `preheat prune`; return the exit status."""
-    library = wiring.library
     shears = Shears(options.old, read_seconds(options.younger), options.forget)
+    sweep = sweep_of(options, wiring)
+    return removed(lambda: plan_prune(wiring.library, sweep, shears), sweep, options, wiring)
+
+
+def removed(planning: Callable[[], RemovalPlan], sweep: Sweep, options: argparse.Namespace, wiring: Wiring) -> int:
+    """Plan a removal, and carry it out with `--yes`; print the result, and return the exit status."""
+    library, done = wiring.library, options.yes
     try:
-        pruned = prune(library, sweep_of(options, wiring), shears, wiring.console, really=options.yes)
+        plan = planning()
+        if done:
+            size = carry_out(plan, library, sweep, wiring.console).size
+        else:
+            plan.tell(wiring.console)
+            size = plan.size
     except OSError as error:
         raise disk_trouble(error, library.root) from error
-    versions = [str(ref) for ref in pruned.versions]
-    lines = [f"{name} {'removed' if options.yes else 'would be removed'}" for name in versions]
-    size = say_size(pruned.size)
+    versions, blobs, leftovers = [str(ref) for ref in plan.versions], len(plan.sweep.blobs), len(plan.sweep.leftovers)
+    lines = [f"{name} {'removed' if done else 'would be removed'}" for name in versions]
     lines.append(
-        f"{size} freed"
-        if options.yes
-        else f"{size} would be freed: {pruned.blobs} blobs and {pruned.leftovers} leftover files that nothing needs; "
-        "--yes removes them"
+        f"{say_size(size)} freed"
+        if done
+        else f"{say_size(size)} would be freed (blobs: {blobs}, leftover files: {leftovers}); --yes removes them"
     )
+    lines += [f"  {say_size(one.size)} {'stay' if done else 'would stay'} on disk: {one.by}" for one in plan.kept_by]
     figures = {
         "versions": versions,
-        "blobs": pruned.blobs,
-        "leftovers": pruned.leftovers,
-        "size": pruned.size,
-        "done": options.yes,
+        "blobs": blobs,
+        "leftovers": leftovers,
+        "size": size,
+        "kept_by": [{"by": one.by, "size": one.size} for one in plan.kept_by],
+        "done": done,
     }
     wiring.console.done(figures, "\n".join(lines) if options.loud else "")
     return 0

@@ -11,7 +11,8 @@ from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.core.units import say_seconds, say_size
 from preheat.recipes.recipe import Need
-from preheat.verbs.pull import Wish, pull
+from preheat.verbs.pull import pull
+from preheat.verbs.pull_sources import Wish
 from preheat.verbs.upkeep.remove import recorded
 from preheat.verbs.upkeep.verify import verify
 

@@ -1,0 +1,77 @@
+"""What `preheat run` with a full library costs before the app's first instruction, beside the bare command, in turns.
+
+Writes benchmarks/results/start.json and prints the table of docs/benchmarks.md.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks import corpus
+from benchmarks.machine import describe
+
+RESULTS = Path(__file__).parent / "results" / "start.json"
+COMMAND = Path(__file__).parents[1] / ".venv" / "bin" / "preheat"
+APP = ("/bin/sh", "-c", "date +%s.%N > first")
+FILES = (12, 3_000, 30_000)
+
+
+def main() -> None:
+    """Measure starts with each number of files in the view, in turns with the bare command."""
+    form = argparse.ArgumentParser(description=__doc__)
+    form.add_argument("--rounds", type=int, default=9)
+    form.add_argument("--files", type=int, action="append", help="files in the view; repeatable")
+    options = form.parse_args()
+    measured: dict[str, object] = {}
+    with tempfile.TemporaryDirectory(prefix="preheat-bench-", dir="/var/tmp") as name:
+        work = Path(name)
+        for count in options.files or FILES:
+            folder = _prepared(work / str(count), count)
+            starts = [(_start(folder, ()), _start(folder, (str(COMMAND), "run", "--"))) for _ in range(options.rounds)]
+            bare, ours = zip(*starts, strict=True)
+            measured[str(count)] = {"bare": bare, "run": ours}
+            print(f"| {count:,} | {_said(bare, 0)} | {_said(ours, 0)} | {_said(ours, 1)} |", flush=True)
+        machine = describe(work)
+    if options.rounds >= 5 and not options.files:
+        RESULTS.write_text(json.dumps({"machine": machine, "files": measured}, indent=1) + "\n")
+
+
+def _prepared(folder: Path, count: int) -> Path:
+    """Make a library that has `count` small files, and an app that needs them; its view is placed by a first start."""
+    corpus.small_files(folder / "model", count, count * 1_000)
+    (folder / "preheat.toml").write_text(f'[app]\nname = "bench"\n[[needs]]\nref = "file:{folder}/model"\n')
+    for words in (("pull", "preheat.toml"), ("run", "--", *APP)):
+        subprocess.run([COMMAND, *words], cwd=folder, env=_environ(folder), check=True, capture_output=True)
+    return folder
+
+
+def _start(folder: Path, words: tuple[str, ...]) -> tuple[float, float]:
+    """Start the app; return the seconds until its first instruction, and the CPU seconds of the whole start."""
+    (folder / "first").unlink(missing_ok=True)
+    spent, began = _cpu_s(), time.time()
+    subprocess.run([*words, *APP], cwd=folder, env=_environ(folder), check=True, capture_output=True)
+    return float((folder / "first").read_text()) - began, _cpu_s() - spent
+
+
+def _environ(folder: Path) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "HOME": str(folder), "PREHEAT_LIBRARY": str(folder / "library")}
+
+
+def _cpu_s() -> float:
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return children.ru_utime + children.ru_stime
+
+
+def _said(starts: tuple[tuple[float, float], ...], column: int) -> str:
+    values = [start[column] for start in starts]
+    return f"{statistics.median(values):.3f} ({min(values):.3f}–{max(values):.3f})"
+
+
+if __name__ == "__main__":
+    main()

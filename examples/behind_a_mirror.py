@@ -1,0 +1,23 @@
+"""Run a command with a mirror before the hub: what any of its processes downloads is kept, and downloaded once.
+
+    python examples/behind_a_mirror.py pytest tests/models
+
+The exit status is the command's.
+"""
+
+import os
+import subprocess
+import sys
+
+from preheat import api
+from preheat.api.mirroring import MirrorTerms
+
+
+def main(command: list[str]) -> int:
+    hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    with api.mirror(terms=MirrorTerms(upstreams=(f"hf={hub}",))) as running:
+        return subprocess.run(command, env={**os.environ, "HF_ENDPOINT": running.url}, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

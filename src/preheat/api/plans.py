@@ -1,0 +1,158 @@
+"""Plans: what a verb of the Python API will change, as a value, and its execution.
+
+A plan lists what is downloaded, taken over, placed, written or removed, with sizes in bytes, and what prevents it. The
+command's `--dry-run`, its disk check, its progress bar and its execution use the same plan.
+
+    plan = api.plan_pull("openai/whisper-tiny.en", session=session)
+    if plan.fits and plan.missing < 1_000_000_000:
+        api.execute(plan, session=session)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, overload
+
+from preheat.api.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from os import PathLike
+
+    from preheat.api.building import ImageTerms
+    from preheat.api.pulling import Pulls
+    from preheat.verbs.building.image_plan import ImagePlan
+    from preheat.verbs.placing.view_plan import ViewsPlan
+    from preheat.verbs.pull_plan import PullPlan
+    from preheat.verbs.upkeep.adopt import Adoption
+    from preheat.verbs.upkeep.adopt_plan import AdoptPlan
+    from preheat.verbs.upkeep.removal_plan import RemovalPlan
+    from preheat.verbs.upkeep.remove import Removal
+
+    Folder = str | PathLike[str]
+
+
+def plan_pull(
+    *what: str,
+    files: Sequence[str] = (),
+    views: Mapping[str, Folder] | None = None,
+    measured: bool = False,
+    session: Session | None = None,
+) -> PullPlan:
+    """Return the plan of a pull, with the same arguments: what to download, whether it fits, which views to place.
+
+    `measured`: also measure the download rate, in 1.5 s for each hub. Nothing is changed; `execute` carries it out.
+    Raise HubError for a model, revision or file that no hub has.
+    """
+    from pathlib import Path
+
+    from preheat.api.pulling import plan_all
+
+    session = session or Session()
+    placed = [(session.view(kind), Path(folder).absolute()) for kind, folder in (views or {}).items()]
+    plan = plan_all(what, session, files, placed)
+    if measured:
+        from preheat.verbs.pull_rate import with_rates
+
+        plan = with_rates(plan)
+    return plan
+
+
+def plan_view(
+    kind: str, folder: Folder, *refs: str, files: Sequence[str] = (), session: Session | None = None
+) -> ViewsPlan:
+    """Return the plan to place models from the library in a folder: the bytes to copy, and files in the way."""
+    from pathlib import Path
+
+    from preheat.core.ref import Ref
+    from preheat.verbs.placing.view_plan import plan_views
+    from preheat.verbs.view import site_at
+
+    session = session or Session()
+    library, permissions = session.library, session.permissions
+    at, layout = Path(folder).absolute(), session.view(kind)
+    # Find all models before placing any. Place pinned ones first, so that a branch's files take precedence.
+    snapshots = [library.require(Ref.parse(words), list(files)) for words in refs]
+    snapshots.sort(key=lambda one: not one.ref.pinned)
+    sites = [site_at(snapshot, library, layout, at, permissions) for snapshot in snapshots]
+    return plan_views(sites, library, session.on_event, permissions)
+
+
+def plan_adopt(*folders: Folder, ref: str = "", copy: bool = False, session: Session | None = None) -> AdoptPlan:
+    """Return the plan to add the models in other programs' caches to the library; see `adopt`."""
+    from preheat.core.ref import Ref, read_path
+    from preheat.verbs.upkeep.adopt_plan import plan_adopt as plan
+
+    session = session or Session()
+    named = Ref.parse(ref) if ref else None
+    return plan([read_path(str(folder)) for folder in folders], session.library, named, copy=copy)
+
+
+def plan_build(app: str | None, terms: ImageTerms, *, session: Session | None = None) -> ImagePlan:
+    """Return the plan of a container image: its layers, which of them exist already, and whether the others fit."""
+    from preheat.api.building import ImageBuilder
+
+    return ImageBuilder(app, session or Session(), terms).plan()
+
+
+def plan_remove(*refs: str, session: Session | None = None) -> RemovalPlan:
+    """Return the plan to remove versions, and the blobs that only they need: what it frees, and what keeps the rest.
+
+    Raise LibraryError if a version is pinned or not in the library.
+    """
+    from preheat.core.ref import Ref
+    from preheat.library.upkeep.sweep import Sweep
+    from preheat.verbs.upkeep.remove import plan_removal, recorded
+
+    library = (session or Session()).library
+    return plan_removal([recorded(Ref.parse(words), library) for words in refs], library, Sweep(library.root))
+
+
+def plan_prune(*, old: bool = False, session: Session | None = None) -> RemovalPlan:
+    """Return the plan to remove unneeded blobs and leftovers; with `old`, also versions without a branch or tag."""
+    from preheat.library.upkeep.sweep import Sweep
+    from preheat.verbs.upkeep.prune import Shears
+    from preheat.verbs.upkeep.prune import plan_prune as plan
+
+    library = (session or Session()).library
+    return plan(library, Sweep(library.root), Shears(old))
+
+
+@overload
+def execute(plan: PullPlan, *, session: Session | None = None) -> Pulls: ...
+@overload
+def execute(plan: ViewsPlan, *, session: Session | None = None) -> dict[str, str]: ...
+@overload
+def execute(plan: AdoptPlan, *, session: Session | None = None) -> Adoption: ...
+@overload
+def execute(plan: RemovalPlan, *, session: Session | None = None) -> Removal: ...
+def execute(
+    plan: PullPlan | ViewsPlan | AdoptPlan | RemovalPlan, *, session: Session | None = None
+) -> Pulls | dict[str, str] | Adoption | Removal:
+    """Carry out a plan, with the settings of the session that it was made with; return and raise as its verb does.
+
+    The plan may be old: what has changed since is checked first.
+    """
+    from preheat.verbs.pull_plan import PullPlan
+
+    session = session or Session()
+    library, on_event = session.library, session.on_event
+    if isinstance(plan, PullPlan):
+        from preheat.api.pulling import pull_all
+
+        return pull_all(plan, session, session.transport.received)
+    from preheat.verbs.placing.view_plan import ViewsPlan
+
+    if isinstance(plan, ViewsPlan):
+        from preheat.verbs.view import carry_out_views
+
+        return carry_out_views(plan, library, on_event)
+    from preheat.verbs.upkeep.adopt_plan import AdoptPlan
+
+    if isinstance(plan, AdoptPlan):
+        from preheat.verbs.upkeep.adopt import adopt as take
+
+        return take(plan, library, on_event)
+    from preheat.library.upkeep.sweep import Sweep
+    from preheat.verbs.upkeep.remove import carry_out
+
+    return carry_out(plan, library, Sweep(library.root), on_event)

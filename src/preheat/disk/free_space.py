@@ -1,0 +1,58 @@
+"""Free space: the bytes that a plan needs on a disk, and those that are free."""
+
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from preheat.core.errors import NoSpace
+from preheat.core.units import say_size
+
+SPARE = 64 << 20  # bytes left free for records, journals and other programs
+
+
+@dataclass(frozen=True, slots=True)
+class DiskNeed:
+    """The bytes that a plan needs on the disk of the folder `at`, and the `free` ones, without a reserve."""
+
+    at: Path
+    needed: int
+    free: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether the disk has enough free space."""
+        return self.needed <= self.free
+
+    @property
+    def shortage(self) -> str:
+        """Return a message for a disk with too little free space."""
+        return f"needs {say_size(self.needed)}, but {self.at} has only {say_size(self.free)} free"
+
+
+def disk_need(at: Path, needed: int, spare: int = SPARE) -> DiskNeed:
+    """Return the need of `needed` bytes at a folder, which need not exist yet; `spare` bytes are kept free."""
+    return DiskNeed(at, needed, max(shutil.disk_usage(existing(at)).free - spare, 0))
+
+
+def disk_needs(wanted: Iterable[tuple[Path, int]]) -> tuple[DiskNeed, ...]:
+    """Return the need of each disk, from folders and the bytes needed at each; a disk is named by its first folder."""
+    needed: dict[int, tuple[Path, int]] = {}
+    for at, size in wanted:
+        device = existing(at).stat().st_dev
+        first, before = needed.get(device, (at, 0))
+        needed[device] = first, before + size
+    return tuple(disk_need(at, size) for at, size in needed.values())
+
+
+def require_space(disks: Iterable[DiskNeed]) -> None:
+    """Raise NoSpace for the first disk with too little free space."""
+    for disk in disks:
+        if not disk.fits:
+            raise NoSpace(disk.shortage, hint="free some disk space, or choose another folder with --library")
+
+
+def existing(path: Path) -> Path:
+    """Return the folder, or the nearest one above it that exists."""
+    return next(one for one in (path, *path.parents) if os.path.isdir(one))  # noqa: PTH112 - never raises

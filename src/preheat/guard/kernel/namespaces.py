@@ -1,0 +1,133 @@
+"""Namespaces: move this process to user, mount, PID and network namespaces, and mount in them; see namespaces(7).
+
+All functions raise OSError if the kernel refuses.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from contextlib import suppress
+from typing import Iterable, Iterator
+
+# linux/sched.h, linux/mount.h
+MOUNTS, USER, PIDS, NETWORK = 0x00020000, 0x10000000, 0x20000000, 0x40000000
+READ_ONLY, NO_SUID, NO_DEVICES, NO_EXEC, REMOUNT, BIND, RECURSIVE, SLAVE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 19
+_RELATIME = 1 << 21
+# mount_setattr(2): its number is the same on all architectures.
+_MOUNT_SETATTR, _HERE, _AT_RECURSIVE, _ATTRIBUTE_READ_ONLY = 442, -100, 0x8000, 1
+# Mount flags to preserve: nosuid, nodev, noexec, noatime and nodiratime have the same bits in statvfs(3).
+_KEPT = 2 | 4 | 8 | 1024 | 2048
+_ST_RELATIME = 4096
+
+
+def unshare(kinds: int) -> None:
+    """Move this process to new namespaces of these kinds; with PIDS, only its future children."""
+    if _libc().unshare(kinds) != 0:
+        raise _error("unshare")
+
+
+def own_mounts() -> None:
+    """Enter a new mount namespace: later mounts of the host still appear in it, but mounts made here stay private."""
+    unshare(MOUNTS)
+    mount("none", "/", RECURSIVE | SLAVE)
+
+
+def mount(source: str, target: str, flags: int, kind: str = "none") -> None:
+    """Attach a file system, or a part of one with BIND, at `target`."""
+    words = (os.fsencode(source), os.fsencode(target), os.fsencode(kind))
+    if _libc().mount(*words, ctypes.c_ulong(flags), None) != 0:
+        raise _error("mount", target)
+
+
+def mount_read_only(folder: str) -> None:
+    """Mount a folder over itself, without permission to write; before Linux 5.12, mounts below it stay writable."""
+    mount(folder, folder, BIND | RECURSIVE)
+    attributes = struct.pack("=4Q", _ATTRIBUTE_READ_ONLY, 0, 0, 0)
+    where = (ctypes.c_int(_HERE), os.fsencode(folder), ctypes.c_uint(_AT_RECURSIVE))
+    size = ctypes.c_size_t(len(attributes))
+    if _libc().syscall(ctypes.c_long(_MOUNT_SETATTR), *where, attributes, size) == 0:
+        return
+    known = os.statvfs(folder).f_flag
+    flags = known & _KEPT | (_RELATIME if known & _ST_RELATIME else 0)
+    mount("none", folder, BIND | REMOUNT | READ_ONLY | flags)
+
+
+def mount_proc() -> None:
+    """Mount a /proc that shows the processes of this PID namespace. The mount namespace must be a new one."""
+    mount("proc", "/proc", NO_SUID | NO_DEVICES | NO_EXEC, "proc")
+
+
+def count_pids_from(pid: int) -> None:
+    """Let the next process in this PID namespace have a PID above `pid`, if the kernel supports that.
+
+    With the same PIDs after each start, an app would take its own old PID file for that of a running instance.
+    """
+    with suppress(OSError):
+        _write("/proc/sys/kernel/ns_last_pid", str(pid))
+
+
+def own_user(kinds: int = 0) -> None:
+    """Enter a new user namespace, and further ones of these `kinds`; only the user and group themselves are mapped."""
+    user, group = os.geteuid(), os.getegid()
+    unshare(USER | kinds)
+    # As the overflow user, the app could not read its files.
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"{user} {user} 1")
+    _write("/proc/self/gid_map", f"{group} {group} 1")
+
+
+def give_up_privileges() -> None:
+    """Enter new user and mount namespaces, where all users stay who they are, but root has no power over the host.
+
+    The mounts made before can then not be removed, and no namespace of the host can be entered.
+    """
+    if os.geteuid() != 0:
+        own_user(MOUNTS)
+        return
+    # Only a process outside may map users other than its own.
+    me = os.getpid()
+    entered, enter = os.pipe()
+    mapper = os.fork()
+    if mapper == 0:
+        status = 1
+        try:
+            os.close(enter)
+            if os.read(entered, 1):
+                for which in ("uid_map", "gid_map"):
+                    with open(f"/proc/self/{which}", encoding="ascii") as known:
+                        _write(f"/proc/{me}/{which}", "".join(f"{n} {n} {size}\n" for n, size in _ranges(known)))
+                status = 0
+        finally:
+            os._exit(status)
+    os.close(entered)
+    try:
+        unshare(USER | MOUNTS)
+        os.write(enter, b"!")
+    finally:
+        os.close(enter)
+        _, status = os.waitpid(mapper, 0)
+    if status:
+        raise OSError(1, "mapping users")
+
+
+def _ranges(lines: Iterable[str]) -> Iterator[tuple[int, int]]:
+    """Parse a uid_map or gid_map of user_namespaces(7); return the first ID and the size of each range."""
+    for line in lines:
+        first, _, size = line.split()
+        yield int(first), int(size)
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _error(call: str, path: str = "") -> OSError:
+    code = ctypes.get_errno()
+    return OSError(code, f"{call}: {os.strerror(code)}", path or None)
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "wb", buffering=0) as file:
+        file.write(text.encode("ascii"))

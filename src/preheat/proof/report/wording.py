@@ -1,0 +1,187 @@
+"""Wording: the sentences and table cells of a report in one language, for the table and the HTML page."""
+
+from collections.abc import Callable, Iterator
+from gettext import NullTranslations
+from statistics import median
+
+from preheat.core.units import say_size
+from preheat.proof.report.report import Report
+from preheat.proof.start.timeline import COLD, PRELOADED, WARM
+
+
+class Wording:
+    """Words a report. `names`: the names of conditions and stages."""
+
+    def __init__(self, report: Report, texts: NullTranslations) -> None:
+        self._report = report
+        self._ = texts.gettext
+        self._texts = texts
+        self.names = self._name_all()
+
+    def _name_all(self) -> dict[str, str]:
+        """Return the names of conditions and stages."""
+        _ = self._
+        return {
+            "cold": _("cold"),
+            "preloaded": _("preloaded"),
+            "warm": _("warm"),
+            "restart": _("restart"),
+            "resolve": _("query the hub"),
+            "pull": _("pull"),
+            "verify": _("verify the rest"),
+            "place": _("place views"),
+            "interpreter": _("interpreter"),
+            "imports": _("imports"),
+            "download": _("download"),
+            "read": _("read weights"),
+            "rest": _("the app's own work"),
+            "first-use": _("first use"),
+        }
+
+    def headline(self) -> str:
+        """Return the result in one sentence."""
+        _, report = self._, self._report
+        ready = {one: self.seconds(report.median(one, "ready_s") or 0.0) for one in report.conditions}
+        if report.ratio is None:
+            listed = ", ".join(f"{said} ({self.names[condition]})" for condition, said in ready.items())
+            return _("{app} starts in {all}").format(app=report.app, all=listed)
+        if report.ratio >= 1:
+            said, ratio = _("{app} starts in {preloaded} instead of {cold}: {ratio}× faster"), report.ratio
+        else:
+            said, ratio = _("{app} starts in {preloaded} instead of {cold}: {ratio}× slower"), 1 / report.ratio
+        return said.format(app=report.app, ratio=f"{ratio:.1f}", **ready)
+
+    def also(self) -> str:
+        """Return the requests and copies of a preloaded start, as far as they were counted."""
+        report = self._report
+        outbound, said = report.median(PRELOADED, "outbound"), []
+        if outbound is not None:
+            said.append(self._texts.ngettext("{n} request", "{n} requests", int(outbound)).format(n=int(outbound)))
+        if report.copies is not None:
+            said.append(self._("{copies} copies of the weights on disk").format(copies=f"{report.copies:.2f}"))
+        return self._("; ").join(said)
+
+    def imitated(self) -> str:
+        """Return a description of the imitated hub, or "" for a real one."""
+        _, imitated = self._, self._report.imitated
+        if imitated is None:
+            return ""
+        said = _("Imitated hub: on this machine, limited to {rate}/s per connection")
+        if imitated.rtt_s:
+            said += _(", each response delayed by {rtt}")
+        return said.format(rate=say_size(imitated.rate), rtt=f"{imitated.rtt_s * 1000:.0f} ms")
+
+    def measured(self) -> str:
+        """Return a description of the machine, or "" if it is unknown."""
+        machine = {name: str(value) for name, value in self._report.machine.items()}
+        if "at" not in machine:
+            return ""
+        memory = self._report.machine.get("memory")
+        machine["memory"] = say_size(memory) if isinstance(memory, int) else ""
+        return self._(
+            "Measured {at} with preheat {preheat} on {cores} cores, {memory}, Linux {kernel}, {filesystem}: {cpu}. "
+            "Load before: {load}."
+        ).format_map(machine)
+
+    def remarks(self) -> Iterator[str]:
+        """Yield a sentence for each comparison with a limit, and for the cost of the measurement."""
+        _, report = self._, self._report
+        if report.bound is not None and report.reached is not None:
+            yield _(
+                "Without its download a cold start would be {bound}× faster ({download} of {cold} are download); "
+                "{reached} of that bound is reached."
+            ).format(
+                bound=f"{report.bound:.1f}",
+                reached=percent(report.reached),
+                cold=self.seconds(report.median(COLD, "ready_s") or 0.0),
+                download=self.seconds(report.median(COLD, "download_s") or 0.0),
+            )
+        for condition in (PRELOADED, WARM):
+            limit, over = report.limit_s(condition), report.over_limit(condition)
+            if limit is not None and over is not None:
+                yield _(
+                    "A {condition} start takes {over}× as long as its bare imports and reading the weights ({limit})."
+                ).format(condition=self.names[condition], over=f"{over:.2f}", limit=self.seconds(limit))
+        if report.overhead is not None:
+            cost = _("The measurement slows a start by {overhead}.").format(overhead=f"{report.overhead * 100:.1f} %")
+            yield cost if report.overhead > 0 else _("The cost of the measurement is less than the noise.")
+
+    @property
+    def _both(self) -> bool:
+        return self._report.ratio is not None
+
+    def head(self) -> list[str]:
+        """Return the head of the table of figures."""
+        conditions = [self.names[one] for one in self._report.conditions]
+        return [self._("figure"), *conditions, *([self._("change")] if self._both else [])]
+
+    def rows(self) -> Iterator[tuple[str, list[str]]]:
+        """Yield each figure of the table with its cells: its name, its value by condition, and the change."""
+        report = self._report
+        for figure, (name, say) in self._figures().items():
+            values = [report.median(condition, figure) for condition in report.conditions]
+            if figure == "cgroup_peak" and not any(values):
+                continue
+            none = self._("no GPU") if figure == "video_memory" else "–"
+            cold, preloaded = report.median(COLD, figure), report.median(PRELOADED, figure)
+            compared = cold and preloaded is not None and figure != "fetched"
+            change = f"{(preloaded / cold - 1) * 100:+.1f} %" if compared and cold and preloaded is not None else ""
+            said = (none if value is None else say(value) for value in values)
+            yield figure, [name, *said, *([change] if self._both else [])]
+
+    def _figures(self) -> dict[str, tuple[str, Callable[[float], str]]]:
+        """Return the name and the format of each figure in the table."""
+        _, seconds = self._, self.seconds
+        return {
+            "pull_s": (_("pull, once"), seconds),
+            "ready_s": (_("start to page"), seconds),
+            "first_s": (_("start to first use"), seconds),
+            "fetched": (_("bytes fetched"), say_size),
+            "outbound": (_("outbound requests"), _count),
+            "peak_rss": (_("peak memory (RSS)"), say_size),
+            "peak_pss": (_("peak memory (PSS)"), say_size),
+            "cgroup_peak": (_("peak of its cgroup, page cache included"), say_size),
+            "page_cache": (_("weights in the page cache"), say_size),
+            "video_memory": (_("video memory"), say_size),
+            "disk_read": (_("read from disk"), say_size),
+            "disk_written": (_("written to disk"), say_size),
+            "major_faults": (_("major page faults"), _count),
+        }
+
+    def limits(self) -> Iterator[tuple[str, str]]:
+        """Yield the name and the value of each limit that was measured."""
+        _, limits = self._, self._report.limits
+        if limits.line is not None:
+            many = _("download from the hub, {connections} connections").format(connections=limits.line.connections)
+            yield _("download from the hub, one connection"), f"{say_size(limits.line.one)}/s"
+            yield many, f"{say_size(limits.line.many)}/s"
+            yield _("response time of the hub"), f"{limits.line.answer_s * 1000:.0f} ms"
+        if limits.speed is not None:
+            yield _("disk, sequential"), f"{say_size(limits.speed.disk)}/s"
+            yield _("page cache"), f"{say_size(limits.speed.page_cache)}/s"
+            yield _("sha256, one core"), f"{say_size(limits.speed.sha256)}/s"
+        if limits.interpreter:
+            yield _("bare Python, from disk"), self.seconds(median(limits.interpreter))
+        if limits.imports:
+            yield _("bare Python with the app's imports, from disk"), self.seconds(median(limits.imports))
+        if limits.imports_warm:
+            yield _("the same from the page cache"), self.seconds(median(limits.imports_warm))
+
+    def seconds(self, seconds: float) -> str:
+        """Return a duration as text."""
+        _ = self._
+        if seconds < 120:
+            return _("{n} s").format(n=f"{seconds:.2f}" if seconds < 10 else f"{seconds:.1f}")
+        minutes, rest = divmod(round(seconds), 60)
+        if minutes < 120:
+            return _("{m} min {s} s").format(m=minutes, s=rest)
+        return _("{h} h {m} min").format(h=minutes // 60, m=minutes % 60)
+
+
+def percent(part: float) -> str:
+    """Return a fraction as a percentage."""
+    return f"{part * 100:.0f} %"
+
+
+def _count(count: float) -> str:
+    return f"{count:,.0f}"

@@ -1,0 +1,173 @@
+"""View plan: the views that a pull will place, made before it downloads; nothing is changed."""
+
+import os
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from preheat.core.digest import Digest
+from preheat.core.errors import IntegrityError, LibraryError, NoSpace
+from preheat.core.events import Adopted, Listener, Read
+from preheat.core.placement import THEIRS, Look
+from preheat.core.snapshot import File
+from preheat.library.digest_check import held
+from preheat.library.library import Library
+from preheat.verbs.placing.allowed_places import Permissions, Site, with_real_folder
+from preheat.verbs.placing.place import claimed_sites, lay_out, place_sites, require_free
+from preheat.verbs.placing.placement_plan import Conflict, PlacementPlan
+from preheat.views.links import COPY, HARDLINK, REFLINK, foreseen
+from preheat.views.path_state import see
+from preheat.views.placer import EDITED_UP_TO, Left, Placer
+from preheat.views.view_protocol import Bytes, Piece
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFile:
+    """A file of the user that has the bytes of `file`, so that it is not downloaded.
+
+    `real` is its path without symlinks in its folder. `marked`: the library knows of it. `copied`: the bytes that the
+    library will copy, 0 if it can probably be linked.
+    """
+
+    path: Path
+    real: str
+    file: File
+    marked: bool
+    copied: int
+
+
+@dataclass(frozen=True, slots=True)
+class ViewPlan:
+    """A view: its layout, its folder, the number of its files, and the bytes that will be copied into it."""
+
+    kind: str
+    at: Path
+    files: int
+    copied: int
+
+
+@dataclass(frozen=True, slots=True)
+class ViewsPlan:
+    """The views of all models. `own`: the user's files at their paths that have the right bytes.
+
+    `conflicts`: other files at their paths, which `permissions` keep or move aside.
+    """
+
+    sites: tuple[Site, ...]
+    views: tuple[ViewPlan, ...]
+    own: tuple[OwnFile, ...]
+    conflicts: tuple[Conflict, ...]
+    permissions: Permissions
+
+    @property
+    def copies(self) -> list[tuple[Path, int]]:
+        """Return the folders of the views with bytes to copy, and how many."""
+        return [(view.at, view.copied) for view in self.views if view.copied]
+
+    @property
+    def copied_in(self) -> int:
+        """Return the bytes of the user's files that will be copied into the library."""
+        return sum({one.file.digest: one.copied for one in self.own}.values())
+
+    def require(self) -> None:
+        """Raise Occupied if files are in the way, unless they may be kept or moved aside."""
+        if not self.permissions.replace and not self.permissions.keep:
+            require_free(self.conflicts)
+
+    def take(self, library: Library, on_event: Listener) -> Collection[Digest]:
+        """Add the user's files to the library if it lacks them; return the digests of those that were added.
+
+        The files are hashed again while they are added. Small files, which users may edit, and files that cannot be
+        linked are copied, which is cheaper than a download. Raise NoSpace if the disk is full.
+        """
+        ways: dict[Digest, str] = {}
+        with claimed_sites(self.sites, library):
+            for one in self.own:
+                if not library.has(one.file.digest) and (how := _take(one, library, on_event)):
+                    ways[one.file.digest] = how
+        # Mark them as the user's, so that they are not hashed again.
+        new = [one for one in self.own if not one.marked or one.file.digest in ways]
+        looks = [(one.real, one.file.digest, see(one.path).look) for one in new]
+        library.marks.note(THEIRS, [(real, digest, look) for real, digest, look in looks if look is not None])
+        for site in self.sites:
+            taken = {file.path: file for file in site.snapshot.files if file.digest in ways}.values()
+            if taken:
+                size, counts = sum(file.size for file in taken), Counter(ways[file.digest] for file in taken)
+                on_event(Adopted(site.snapshot.ref, site.snapshot.commit, len(taken), size, dict(counts)))
+        return ways.keys()
+
+    def place(self, library: Library, on_event: Listener) -> dict[str, str]:
+        """Place the views; return and raise as `place_sites` does."""
+        sites = [replace(site, snapshot=held(library, site.snapshot)) for site in self.sites]
+        return place_sites(sites, library, on_event, self.permissions)
+
+
+def plan_views(sites: Sequence[Site], library: Library, on_event: Listener, permissions: Permissions) -> ViewsPlan:
+    """Inspect the folders of the sites, and hash the user's files that may have the right bytes.
+
+    Raise UsageError if a path is outside its bounds, or two sites have different bytes for one path.
+    """
+    laid = lay_out(sites, library)
+    survey = PlacementPlan(library, on_event)
+    found = survey.look([one for one in laid if one[0].bounds])
+    ways = {at: foreseen(at, library.root, (REFLINK, HARDLINK, COPY)) for at in {path.parent for path in found.same}}
+    own = tuple(
+        OwnFile(
+            path,
+            with_real_folder(path, found.real),
+            file,
+            survey.is_noted(path, file, see(path)),
+            _copied(file, ways[path.parent], library),
+        )
+        for path, file in found.same.items()
+    )
+    kept = found.kept | {one.path for one in found.conflicts} if permissions.keep else found.kept
+    left = Left(found.same.keys(), () if permissions.replace else kept)
+    views = tuple(_view(site, pieces, left, library) for site, pieces in laid)
+    return ViewsPlan(tuple(sites), views, own, tuple(found.conflicts), permissions)
+
+
+def _copied(file: File, way: str, library: Library) -> int:
+    """Return the bytes to copy to take a file into the library."""
+    linked = file.size > EDITED_UP_TO and way != COPY
+    return 0 if linked or library.has(file.digest) else file.size
+
+
+def _view(site: Site, pieces: Sequence[Piece], left: Left, library: Library) -> ViewPlan:
+    placer = Placer(library.path, site.view)
+    ways = {}
+    files = copied = 0
+    for piece in pieces:
+        if not isinstance(piece, Bytes):
+            continue
+        files += 1
+        some = placer.ways_of(piece.file)
+        if some not in ways:
+            ways[some] = foreseen(library.root, site.at, some)
+        theirs = piece.at in left or (piece.pointer is not None and piece.pointer in left)
+        if ways[some] == COPY and not theirs and not placer.stands(piece.file, piece.at):
+            copied += piece.file.size
+    return ViewPlan(site.view.kind, site.at, files, copied)
+
+
+def _take(one: OwnFile, library: Library, on_event: Listener) -> str:
+    """Add a file to the library; return how it was added, empty if it could not be."""
+    from preheat.library.adopt.intake import Intake  # imported here: most commands do not need it
+
+    library.prepare(0)
+    # Mark it as the user's before it may become a link to a blob.
+    library.marks.note(THEIRS, [(one.real, one.file.digest, Look())])
+    for copy in (True,) if one.file.size <= EDITED_UP_TO else (False, True):
+        intake = Intake(library.root, library.path, lambda read: on_event(Read(read)), copy=copy)
+        try:
+            how = intake.take(Path(os.path.realpath(one.path)), one.file.digest).how
+        except IntegrityError:
+            return ""
+        except NoSpace:
+            raise
+        except LibraryError:
+            continue
+        library.seals.note(one.file.digest, library.path(one.file.digest))
+        return how
+    return ""

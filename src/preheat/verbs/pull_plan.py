@@ -1,0 +1,156 @@
+"""Pull plan: what a pull downloads, takes over, and places, and what prevents it; made without changing anything."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from preheat.core.errors import IntegrityError, LibraryError, NotFound
+from preheat.core.events import Listener
+from preheat.core.ref import Ref
+from preheat.core.snapshot import File, Snapshot
+from preheat.disk.free_space import DiskNeed, disk_needs, require_space
+from preheat.library.digest_check import lacking
+from preheat.library.library import Library
+from preheat.net.retry import USUAL, RetryPolicy
+from preheat.verbs.pull_sources import ALL_FILES, PullSource, Wish, believed, named, resolve
+
+if TYPE_CHECKING:
+    from preheat.verbs.placing.view_plan import ViewsPlan
+
+
+@dataclass(frozen=True, slots=True)
+class NeedPlan:
+    """What to download of one model: `wanted` are the requested files, `to_fetch` those to download, one per digest.
+
+    `missing` is the number of bytes to receive, without those of interrupted downloads. `source` is the hub that
+    resolved the model, and `told` its snapshot; both are None if all files of a recorded commit are in the library, and
+    no hub was asked. `rate` is the measured download rate in bytes per second, None if it was not measured.
+    """
+
+    sources: tuple[PullSource, ...]
+    wish: Wish
+    wanted: Snapshot
+    source: PullSource | None = None
+    told: Snapshot | None = None
+    to_fetch: tuple[File, ...] = ()
+    missing: int = 0
+    rate: float | None = None
+
+    @property
+    def ref(self) -> Ref:
+        """Return the requested ref."""
+        return self.sources[0].ref
+
+    @property
+    def commit(self) -> str:
+        """Return the commit of the requested files."""
+        return self.wanted.commit
+
+    @property
+    def size(self) -> int:
+        """Return the size of all requested files in bytes."""
+        return self.wanted.size
+
+    @property
+    def seconds(self) -> float | None:
+        """Return the time for the missing bytes at the measured rate; None if it was not measured."""
+        return self.missing / self.rate if self.rate else None
+
+
+@dataclass(frozen=True, slots=True)
+class PullPlan:
+    """A pull of several models: what to download of each, the views to place, and the space needed on each disk.
+
+    The first of `disks` is the library's; `writable`: this user can write to the library. Sizes are in bytes.
+    """
+
+    needs: tuple[NeedPlan, ...]
+    disks: tuple[DiskNeed, ...]
+    views: "ViewsPlan | None" = None
+    writable: bool = True
+
+    @property
+    def size(self) -> int:
+        """Return the size of all requested files."""
+        return sum(need.size for need in self.needs)
+
+    @property
+    def missing(self) -> int:
+        """Return the bytes to download: the total of the progress bar."""
+        return sum(need.missing for need in self.needs)
+
+    @property
+    def fits(self) -> bool:
+        """Whether all disks have enough free space."""
+        return all(disk.fits for disk in self.disks)
+
+    @property
+    def seconds(self) -> float | None:
+        """Return the time for all missing bytes at the measured rates; None if nothing is missing or measured."""
+        known = [need.seconds for need in self.needs if need.seconds is not None]
+        return sum(known) if known else None
+
+    def require(self) -> None:
+        """Raise Occupied if files of the user prevent a view, NoSpace if a disk has too little free space.
+
+        Raise LibraryError if files are missing, and the library is read-only.
+        """
+        if not self.writable and any(need.to_fetch for need in self.needs):
+            raise LibraryError(
+                f"{self.disks[0].at} is read-only for this user", hint="choose another folder with --library"
+            )
+        if self.views is not None:
+            self.views.require()
+        require_space(self.disks)
+
+
+def plan_need(
+    sources: Sequence[PullSource],
+    library: Library,
+    on_event: Listener,
+    wish: Wish = ALL_FILES,
+    patience: RetryPolicy = USUAL,
+) -> NeedPlan:
+    """Resolve a model without downloading it. No hub is asked if all files of a pinned commit are in the library.
+
+    Raise HubError, IntegrityError, or AccessDenied if the files are gated for this token.
+    """
+    ref, several = sources[0].ref, tuple(sources)
+    here = _here(ref, library, wish)
+    if here is not None:
+        return NeedPlan(several, wish, here)
+    source, told = resolve(sources, on_event, patience, lambda told: believed(told, ref, wish, library))
+    return NeedPlan(several, wish, wish.of(named(told, ref)), source, told)
+
+
+def plan_pull(
+    needs: Iterable[NeedPlan], library: Library, views: "ViewsPlan | None" = None, *, naming: bool = False
+) -> PullPlan:
+    """Compare resolved models and their views with what is on the disks; return the plan.
+
+    A file that several models share is downloaded for the first of them only. `naming`: give blobs that the library
+    has under another digest this name too (see `held`); otherwise nothing is changed.
+    """
+    coming = {own.file.digest for own in views.own} if views is not None else set()
+    planned, room = [], 0 if views is None else views.copied_in
+    for need in needs:
+        # Without a source, all files are in the library.
+        missing = lacking(library, need.wanted, naming=naming) if need.source is not None else ()
+        files = tuple(file for file in missing if file.digest not in coming)
+        coming |= {file.digest for file in files}
+        planned.append(replace(need, to_fetch=files, missing=sum(file.size - library.progress(file) for file in files)))
+        room += sum(max(file.size - library.partial_size(file), 0) for file in files)
+    disks = disk_needs([(library.root, room), *(views.copies if views is not None else ())])
+    return PullPlan(tuple(planned), disks, views, library.writable)
+
+
+def _here(ref: Ref, library: Library, wish: Wish) -> Snapshot | None:
+    """Return the requested files of a recorded commit, None if any is missing. A commit never changes."""
+    known = library.find(ref) if ref.pinned else None
+    if known is None:
+        return None
+    try:
+        wanted = wish.of(known)
+    except (NotFound, IntegrityError):
+        return None  # the hub may have more files than the record
+    return None if lacking(library, wanted, naming=False) else wanted

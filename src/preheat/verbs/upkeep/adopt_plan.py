@@ -1,0 +1,124 @@
+"""Adopt plan: which files of other programs' caches the library lacks, and how it can take them; changes nothing."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from preheat.core.errors import LibraryError, UsageError
+from preheat.core.ref import Ref
+from preheat.disk.free_space import DiskNeed, disk_need, require_space
+from preheat.library.adopt import hf_caches, ms_caches, whisper_caches
+from preheat.library.adopt.caches import CachedVersion, Odd
+from preheat.library.library import Library
+from preheat.views.links import COPY, HARDLINK, REFLINK, foreseen
+
+HERE, LINK, LEFT_OUT = "here", "link", "left out"
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptFile:
+    """A file of a cache, and its size in bytes. `how`: HERE if the library has it, LINK, COPY or LEFT_OUT.
+
+    It is a forecast, from the types of the filesystems: a file without a known digest may turn out to be HERE.
+    """
+
+    source: Path
+    size: int
+    how: str
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the file will be read, to hash it."""
+        return self.how in (LINK, COPY)
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptPlan:
+    """The versions in the caches, each of their `files` once, and the `odd` entries that cannot be adopted.
+
+    `copy`: files that cannot be linked are copied. `disk`: the space that the copies need.
+    """
+
+    found: tuple[CachedVersion, ...]
+    odd: tuple[Odd, ...]
+    files: tuple[AdoptFile, ...]
+    disk: DiskNeed
+    copy: bool = False
+
+    @property
+    def to_read(self) -> int:
+        """Return the bytes to read: the total of the progress bar."""
+        return sum(file.size for file in self.files if file.is_read)
+
+    def require(self) -> None:
+        """Raise NoSpace if the library's disk has too little free space for the copies."""
+        require_space([self.disk])
+
+
+def plan_adopt(folders: Sequence[Path], library: Library, ref: Ref | None = None, *, copy: bool = False) -> AdoptPlan:
+    """Read the caches in `folders`; with `ref`, plain folders that contain that model's files.
+
+    Raise UsageError if a folder is not a known kind of cache, LibraryError if it has no files.
+    """
+    found: list[CachedVersion] = []
+    odd: list[Odd] = []
+    for folder in folders:
+        seen = list(_read(folder, ref))
+        versions = [one for one in seen if isinstance(one, CachedVersion)]
+        unfit = [one for one in seen if isinstance(one, Odd)]
+        if not unfit and not any(one.candidates for one in versions):
+            raise LibraryError(f"{folder} has no files to adopt", hint="name the folder with the downloaded models")
+        found += versions
+        odd += unfit
+    files = _files(found, library, copy=copy)
+    copied = sum(file.size for file in files if file.how == COPY)
+    return AdoptPlan(tuple(found), tuple(odd), files, disk_need(library.root, copied), copy)
+
+
+def _files(found: Sequence[CachedVersion], library: Library, *, copy: bool) -> tuple[AdoptFile, ...]:
+    ways: dict[Path, str] = {}
+    files: dict[Path, AdoptFile] = {}
+    for candidate in (candidate for one in found for candidate in one.candidates):
+        source = candidate.source
+        if source in files:
+            continue
+        if source.parent not in ways:
+            # `Intake` copies what cannot be reflinked if it may, although a hard link may be possible.
+            way = foreseen(source.parent, library.root, (REFLINK, COPY) if copy else (REFLINK, HARDLINK, COPY))
+            ways[source.parent] = LINK if way != COPY else COPY if copy else LEFT_OUT
+        has = candidate.digest is not None and library.has(candidate.digest)
+        files[source] = AdoptFile(source, _size(source), HERE if has else ways[source.parent])
+    return tuple(files.values())
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # the error is reported when the file is added
+
+
+def _read(folder: Path, ref: Ref | None) -> Iterator[CachedVersion | Odd]:
+    """Detect which caches a folder contains, and read them."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder", hint="preheat adopt ~/.cache/huggingface")
+    if ref is not None:
+        yield from hf_caches.read_local(folder, ref)
+        return
+    known = False
+    for place in (folder, folder / "hub", folder / "huggingface" / "hub"):
+        for repo in [place] if hf_caches.is_repository(place) else hf_caches.repositories(place):
+            known = True
+            yield from hf_caches.read_repository(repo)
+    for place in (folder, folder / "modelscope"):
+        for repo in [place] if ms_caches.is_repository(place) else ms_caches.repositories(place):
+            known = True
+            yield from ms_caches.read_repository(repo)
+    for place in (folder, folder / "whisper"):
+        if whisper_caches.is_cache(place):
+            known = True
+            yield from whisper_caches.read_cache(place)
+    if not known:
+        raise UsageError(
+            f"{folder} is not a known kind of cache", hint="--as owner/name, if it is a folder with one model's files"
+        )

@@ -1,0 +1,39 @@
+"""One table of cache variables: starts that are observed get new caches, whatever the user has set."""
+
+from pathlib import Path
+
+import pytest
+
+from preheat.core.cache_variables import CACHE_ROOTS, CACHE_VARIABLES, hf_home, lead_to_views, new_caches
+from preheat.verbs.tracing.traced_start import Lead, environment
+from preheat.views.links import AUTO
+from preheat.views.view_names import VIEWS, choose_view
+
+
+@pytest.mark.parametrize("kind", VIEWS)
+def test_what_leads_to_a_view_is_in_the_table(kind: str) -> None:
+    assert choose_view(kind, AUTO).environ(Path("/at")).keys() <= CACHE_VARIABLES
+
+
+def test_a_traced_start_sees_none_of_the_users_caches(tmp_path: Path) -> None:
+    users = dict.fromkeys(CACHE_VARIABLES, "/users")
+    caches = new_caches(tmp_path)
+    started = environment(users, caches, tmp_path / "notes", Lead("http://127.0.0.1:1"))
+    assert {name: started[name] for name in CACHE_VARIABLES if name in started} == caches
+    assert caches.keys() == CACHE_ROOTS.keys()
+
+
+def test_a_users_older_variable_does_not_lead_away_from_the_view() -> None:
+    view = {"HF_HUB_CACHE": "/view"}
+    led = lead_to_views({"TRANSFORMERS_CACHE": "/users", "HF_HUB_CACHE": "/users"}, view)
+    assert led == {"TRANSFORMERS_CACHE": "/view", "HF_HUB_CACHE": "/view"}
+    assert lead_to_views({}, view) == view
+    assert lead_to_views({"TRANSFORMERS_CACHE": "/users"}, {}) == {"TRANSFORMERS_CACHE": "/users"}
+
+
+def test_the_folder_of_hugging_faces_tools_is_found_as_they_do() -> None:
+    home = Path("/home/one")
+    assert hf_home({}, home) == home / ".cache/huggingface"
+    assert hf_home({"XDG_CACHE_HOME": "/cache"}, home) == Path("/cache/huggingface")
+    assert hf_home({"XDG_CACHE_HOME": "/cache", "HF_HOME": "/hf"}, home) == Path("/hf")
+    assert hf_home({"XDG_CACHE_HOME": "", "HF_HOME": ""}, home) == home / ".cache/huggingface"

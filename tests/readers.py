@@ -1,0 +1,220 @@
+"""Readers: everything that parses what comes from outside or lies on disk, each with an honest input of its own."""
+
+import atexit
+import io
+import os
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from preheat.api.endpoints import read_endpoints
+from preheat.cli.output.sanitize import clean
+from preheat.cli.typed_units import read_address, read_seconds, read_size, read_upstream_token
+from preheat.core.digest import Digest
+from preheat.core.errors import PreheatError
+from preheat.core.ref import Ref, is_revision
+from preheat.guard import options as guard_options
+from preheat.guard.model.tail import Tail
+from preheat.guard.probes.probes import parse_probe, port_of
+from preheat.guard.status.start_times import History
+from preheat.guard.warm_up import read_ranges
+from preheat.guard.witness import strace
+from preheat.guard.witness.name_lookups import asked_of
+from preheat.guard.witness.sockaddr import read_sockaddr
+from preheat.hubs import hf_api, ms_api
+from preheat.hubs.hf_api import next_page, read_info, read_tree
+from preheat.hubs.http_errors import read_wait_s
+from preheat.hubs.ms_api import read_page, read_revisions
+from preheat.mirror.api.file_answer import _range
+from preheat.mirror.api.request_url import asked_at, asked_by
+from preheat.mirror.http.limits import ServerLimits
+from preheat.mirror.http.messages import Refused, read_target
+from preheat.mirror.http.request_head import read_head
+from preheat.net.address_fence import kind_of
+from preheat.net.proxies import read_proxy
+from preheat.oci.config.annotations import license_of
+from preheat.oci.layers.tar_reader import Damaged, TarEntries
+from preheat.oci.model.descriptor import INDEX, MANIFEST
+from preheat.oci.model.image import ImageDocument, read_index, read_json, read_manifest
+from preheat.oci.model.image_name import read_name, read_place
+from preheat.oci.model.platform import Platform
+from preheat.oci.registry.response_parsing import read_challenge, read_errors, read_offset, resolved
+from preheat.proof.report.comparison import read_older
+from preheat.proof.report.fail_if import read_criterion
+from preheat.proof.start import import_times
+from preheat.recipes.inference.layout_paths import place_of
+from preheat.recipes.inference.trace_log import read_notes
+from preheat.recipes.lock_file import understand_lock
+from preheat.recipes.recipe import understand
+from preheat.scan import kinds
+from preheat.scan.texts import configured_code
+from tests.library.test_any_bytes import PARSERS
+
+# In memory where possible: 100,000 files are written to it.
+MEMORY = "/dev/shm"
+SCRATCH = Path(tempfile.mkdtemp(prefix="preheat-readers-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None))
+atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
+
+
+class Reader(NamedTuple):
+    """A parser, an input that it reads, and what it may raise for others."""
+
+    read: Callable[[bytes], object]
+    honest: bytes
+    errors: tuple[type[Exception], ...] = (PreheatError,)
+
+
+def latin(read: Callable[[str], object], honest: bytes, *errors: type[Exception]) -> Reader:
+    """A parser of text that may be any bytes, like a header."""
+    return Reader(lambda body: read(body.decode("latin-1")), honest, errors or (PreheatError,))
+
+
+def utf8(read: Callable[[str], object], honest: bytes, *errors: type[Exception]) -> Reader:
+    """A parser of words as a user types them, whose bytes need not be UTF-8."""
+    return Reader(lambda body: read(body.decode("utf-8", "surrogateescape")), honest, errors or (PreheatError,))
+
+
+def on_disk(read: Callable[[Path], object], name: str, honest: bytes, *errors: type[Exception]) -> Reader:
+    """A parser of a file; `read` gets its folder."""
+
+    folder = Path(tempfile.mkdtemp(dir=SCRATCH))
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+
+    def reading(body: bytes) -> object:
+        (folder / name).write_bytes(body)
+        return read(folder)
+
+    return Reader(reading, honest, errors or (PreheatError,))
+
+
+def tar_entries(body: bytes) -> None:
+    """Read all of a tar."""
+    entries = TarEntries(io.BytesIO(body))
+    for _ in entries:
+        while entries.read(65536):
+            pass
+
+
+def a_tar() -> bytes:
+    """A tar with a long name and a file."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        entry = tarfile.TarInfo("a" * 120)
+        entry.size = 3
+        archive.addfile(entry, io.BytesIO(b"abc"))
+    return made.getvalue()[:2560]
+
+
+TOKEN = SCRATCH / "token"
+TOKEN.write_text("secret")
+HERE = Path("/nowhere/preheat.toml")
+RECIPE = b'[app]\nname = "x"\ncommand = ["a"]\n[[needs]]\nref = "hf:acme/tiny@v1"\nfiles = ["*"]\nto = {"a" = "b"}\n'
+LOCK = (
+    b'version = 1\n[[needs]]\nref = "hf:acme/tiny"\ncommit = "%s"\nfiles = [\n    {path = "m.bin", size = 5, '
+    b'digest = "sha256:%s"},\n]\n' % (b"a" * 40, b"d" * 64)
+)
+INFO = b'{"sha": "%s", "siblings": [{"rfilename": "a", "size": 5, "blobId": "%s"}]}' % (b"a" * 40, b"b" * 40)
+PAGE = b'{"Code": 200, "Data": {"Files": [{"Path": "a", "Type": "blob", "Size": 5, "Sha256": "%s"}]}}' % (b"d" * 64)
+
+DESCRIPTOR = b'{"mediaType": "x", "digest": "sha256:%s", "size": 5}' % (b"d" * 64)
+QUERY = b'{"method": "io.systemd.Resolve.ResolveHostname", "parameters": {"name": "example.com"}}\0'
+CALL = (
+    b'1.5 openat(AT_FDCWD, "a", O_RDONLY) = 3</a/b\\303>\n2.5 mmap(NULL, 5, PROT_READ, MAP_SHARED, 3</a/b>, 0) = 0x7\n'
+)
+OLDER = b'{"schema": 1, "timelines": [], "app": "x", "spread": {"cold": {}}, "cold": {"ready_s": 1}}'
+HEAD = b"GET /a?b=%20 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
+
+# From hubs, mirrors and registries.
+WIRE = {
+    "info": Reader(lambda body: read_info(body, Ref.parse("acme/tiny")), INFO),
+    "tree": Reader(read_tree, b'[{"type": "file", "path": "a", "oid": "%s", "size": 5}]' % (b"b" * 40)),
+    "page": Reader(lambda body: read_page(body, "x"), PAGE),
+    "revisions": Reader(
+        lambda body: read_revisions(body, "x"), b'{"Code": 200, "Data": {"RevisionMap": {"Branches": []}}}'
+    ),
+    "link": latin(next_page, b'<http://x/?a=1>; rel="next"'),
+    "hf error": latin(
+        lambda said: hf_api.read_error(403, {"X-Error-Code": said, "X-Error-Message": said}, "x"), b"Gated"
+    ),
+    "ms error": Reader(lambda body: ms_api.read_error(404, {}, body, "x"), b'{"Code": 404, "Message": "m"}'),
+    "wait": latin(
+        lambda said: read_wait_s({"Retry-After": said, "Date": said, "RateLimit": said}),
+        b"Wed, 21 Oct 2015 07:28:00 GMT;t=55",
+    ),
+    "challenge": latin(read_challenge, b'Bearer realm="https://x/t",service="a"'),
+    "errors": Reader(read_errors, b'{"errors":[{"code":"X","message":"m"}]}'),
+    "offset": latin(read_offset, b"0-1023"),
+    "location": latin(lambda said: resolved("https://h/a", said), b"//h:5000/x?y=1"),
+    "address kind": latin(kind_of, b"fe80::1%eth0"),
+    "document": Reader(lambda body: read_json(body, "x"), b'{"a": 1}'),
+    "manifest": Reader(
+        lambda body: read_manifest(ImageDocument(MANIFEST, body), "x"),
+        b'{"config": %s, "layers": [%s]}' % (DESCRIPTOR, DESCRIPTOR),
+    ),
+    "index": Reader(lambda body: read_index(ImageDocument(INDEX, body), "x"), b'{"manifests": [%s]}' % DESCRIPTOR),
+    "tar": Reader(tar_entries, a_tar(), (Damaged,)),
+    "kind": Reader(lambda body: kinds.kind_of(body, body), b"\x80\x04cos\nsystem\n"),
+    "settings": Reader(lambda body: configured_code("a.json", body), b'{"auto_map": {"a": "b.c"}}'),
+    "license": utf8(license_of, b"---\nlicense: mit\n---\n"),
+}
+# From clients of the mirror.
+CLIENTS = {
+    "head": Reader(lambda body: read_head(body, ServerLimits()), HEAD, (Refused,)),
+    "target": latin(read_target, b"/acme/tiny/resolve/main/a?x=1&y=%20", Refused),
+    "asked by": latin(asked_by, b"/acme/tiny/resolve/main/a?x=1"),
+    "asked at": latin(asked_at, b"https://huggingface.co/acme/tiny/resolve/main/a"),
+    "range": latin(lambda said: _range(said, 1000), b"bytes=0-10"),
+}
+# From the app and what observes it.
+APP = {
+    "notes": utf8(lambda said: read_notes([said]), b'["open", 1.5, "/a", "r"]\n'),
+    "imports": on_disk(import_times.read_notes, "a.imports", b"# 5\tpython\nos\t0\t1\t2\t1\n"),
+    "calls": on_disk(lambda at: strace.Strace(str(at)).close(), "calls.1", CALL),
+    "output": Reader(lambda body: Tail().feed(1, body), b"a\nb"),
+    "sockaddr": Reader(read_sockaddr, bytes((2, 0, 0, 80, 127, 0, 0, 1)) + bytes(16)),
+    "resolved": Reader(lambda body: asked_of("/run/systemd/resolve/io.systemd.Resolve", body), QUERY),
+    "nscd": Reader(lambda body: asked_of("/run/nscd/socket", body), b"\2\0\0\0\4\0\0\0\4\0\0\0abc\0"),
+    "place of": utf8(lambda said: place_of(said, "a", "acme/tiny", ()), b"/x/models--acme--tiny/snapshots/main/a"),
+    "cleaned": utf8(lambda said: clean(said, ("secret",)), b"a\x1b[2Jb secret"),
+}
+# What users type, and files of theirs.
+TYPED = {
+    "recipe": Reader(lambda body: understand(HERE, body, HERE.parent), RECIPE),
+    "lock": Reader(lambda body: understand_lock(HERE, body, HERE.parent), LOCK),
+    "older": on_disk(lambda at: read_older(at / "old.json"), "old.json", OLDER),
+    "ref": utf8(lambda said: (Ref.parse(said).slug, is_revision(said)), b"hf:acme/tiny@v1"),
+    "file": utf8(lambda said: Ref.parse(said).slug, b"file:/a/b"),
+    "url": utf8(lambda said: Ref.parse(said).slug, b"https://h/f#sha256=" + b"d" * 64),
+    "digest": utf8(Digest.parse, b"sha256:" + b"d" * 64),
+    "size": utf8(read_size, b"1.5G"),
+    "seconds": utf8(read_seconds, b"10m"),
+    "address": utf8(read_address, b"[::1]:8000"),
+    "upstream token": utf8(read_upstream_token, b"https://h=" + str(TOKEN).encode()),
+    "endpoints": utf8(lambda said: read_endpoints([said], {"hf": ()}), b"hf=https://h/x"),
+    "proxy": utf8(lambda said: read_proxy(said, "https_proxy"), b"http://u:p%20@h:3128"),
+    "place": utf8(read_place, b"docker://h:5000/a/b:t"),
+    "name": utf8(read_name, b"h:5000/a/b:t@sha256:" + b"d" * 64),
+    "platform": utf8(Platform.parse, b"linux/arm64/v8"),
+    "criterion": utf8(read_criterion, b"preloaded.outbound > 0"),
+    "probe": utf8(
+        lambda said: (parse_probe(said, Tail()), port_of(said)), b"gradio@5s:http://127.0.0.1:1/x [1]", ValueError
+    ),
+    "line probe": utf8(lambda said: parse_probe(f"line:{said[:1000]}", Tail()), b"a+b", ValueError, FutureWarning),
+    "exec probe": utf8(lambda said: parse_probe(f"exec:{said[:1000]}", Tail()), b"true a 'b'", ValueError),
+    "guard's time": utf8(guard_options.read_time, b"40ms", ValueError),
+    "guard's address": utf8(guard_options.read_address, b"[::1]:80", ValueError),
+    "guard's words": utf8(lambda said: guard_options.read_settings(said.split(), {}), b"--status :1 -- a", ValueError),
+    "guard's file": on_disk(
+        lambda at: guard_options.read_settings(["--config", str(at / "guard.json"), "--", "a"], {}),
+        "guard.json",
+        b'{"status": ":1", "env": {"A": "b"}, "max_restarts": 3}',
+        ValueError,
+    ),
+    "ranges": utf8(lambda said: read_ranges(said.splitlines()), b"/a\t0\t5\n", ValueError),
+    "starts": on_disk(lambda at: History(str(at / "app")), "app", b"1.5\n2.5\n"),
+}
+LIBRARY = {name: on_disk(parser.read, parser.path, parser.honest) for name, parser in PARSERS.items()}
+READERS = WIRE | CLIENTS | APP | TYPED | {f"library's {name}": reader for name, reader in LIBRARY.items()}

@@ -1,0 +1,31 @@
+"""What the command imports before it starts an app, which waits for it."""
+
+import re
+
+from tests.command import Preheat
+from tests.flaky_hub import FlakyHub
+
+# A hub's client, what reads archives, and what only options of `run` need.
+_UNUSED = {
+    "importlib.resources",
+    "preheat.guard.net.network_namespace",
+    "preheat.guard.witness.connections",
+    "preheat.hubs.huggingface",
+    "preheat.net.http",
+    "preheat.verbs.upkeep.verify",
+    "ssl",
+    "urllib3",
+    "zipfile",
+}
+
+
+def test_run_with_a_full_library_imports_only_what_it_uses(preheat: Preheat, hub: FlakyHub) -> None:
+    preheat("pull", "acme/tiny", "--files", "*.json")
+    (preheat.folder / "preheat.toml").write_text(
+        '[app]\nname = "talk"\n[[needs]]\nref = "hf:acme/tiny"\nfiles = ["*.json"]'
+    )
+    told = preheat("run", "--", "/bin/true", PYTHONPROFILEIMPORTTIME="1")
+    imported = set(re.findall(r"^import time: .*\| +(\S+)$", told.err, re.MULTILINE))
+    assert told.status == 0, told.err
+    assert "preheat.verbs.run" in imported
+    assert not imported & _UNUSED
