@@ -59,6 +59,7 @@ class _BrokenReader:
     """Bytes that come until they do not."""
 
     prompt = False
+    round_trip_s = 0.0
 
     def __init__(self, reader: Reader, left: int) -> None:
         self._reader = reader
