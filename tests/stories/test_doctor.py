@@ -33,7 +33,7 @@ def causes(preheat: Preheat, *words: str, **env: str) -> dict[str, str]:
 
 def test_what_is_not_here_is_to_be_pulled_and_nothing_is_changed(preheat: Preheat, hub: FlakyHub) -> None:
     (preheat.folder / "preheat.toml").write_text(RECIPE)
-    assert causes(preheat)["not-preloaded"] == "preheat pull"
+    assert causes(preheat)["not-preloaded"] == "preheat pull preheat.toml"
     assert not preheat.library.exists()
     offline = causes(preheat, "preheat.toml", HF_HUB_OFFLINE="1")
     assert offline["offline-without-weights"] == "preheat pull preheat.toml"

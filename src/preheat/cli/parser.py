@@ -261,3 +261,5 @@ _VERBS = (
     *proving(_app, pulling, _ground),
     *upkeep(pulling),
 )
+
+VERBS = frozenset(name for name, *_ in _VERBS)
