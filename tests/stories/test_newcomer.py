@@ -21,7 +21,7 @@ def test_one_file_is_not_some_files(preheat: Preheat, hub: FlakyHub, model: Path
     words = ("acme/tiny", "--files", "model.safetensors")
     assert "9.0 MB in 1 file, " in preheat("pull", *words, "--dry-run").out
     assert "9.0 MB in 1 file, " in preheat("pull", *words).err
-    assert preheat("view", "flat", "app", *words, "--dry-run").out == "1 file to place\n"
+    assert preheat("view", "flat", "app", *words, "--dry-run").out == f"1 file in {preheat.folder}/app\n"
     assert preheat("verify").out.startswith("1 blob, 9.0 MB, verified ")
     assert preheat("verify", "--since", "1h").err == "", "nothing is left to announce"
     (preheat.folder / "voice").mkdir()
@@ -40,6 +40,9 @@ def test_a_locked_model_that_is_missing_is_pulled_by_the_hint(preheat: Preheat, 
     assert told.status == 5
     assert preheat(*hint(told.err)).status == 0
     assert preheat("run", "my app/preheat.toml").status == 0
+    (folder / "preheat.toml").write_text(RECIPE.replace("model.safetensors", "*.json"))
+    said = preheat("run", "my app/preheat.toml").err
+    assert "hf:acme/tiny differs from the lock; preheat lock 'my app/preheat.toml' updates it" in said
 
 
 @pytest.mark.parametrize("verb", ["rm", "prune"])

@@ -1,6 +1,7 @@
 """The `preheat lock` command."""
 
 import argparse
+from shlex import quote
 
 import msgspec
 
@@ -35,7 +36,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
 def _check(recipe: Recipe, before: Lock | None, options: argparse.Namespace, wiring: Wiring) -> int:
     """Report changes of the recipe and upstream since the lock; write nothing. Raise CheckFailed if there are any."""
-    again = f"preheat lock {options.app}" if options.app else "preheat lock"
+    again = f"preheat lock {quote(options.app)}" if options.app else "preheat lock"
     path = lock_path(recipe)
     if before is None:
         raise CheckFailed(f"{recipe.name} has no lock at {path}", hint=again)

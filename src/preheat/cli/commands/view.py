@@ -17,7 +17,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     figures: dict[str, object] = {"kind": options.kind, "path": str(at)}
     if options.dry_run:
         files = say_count(sum(view.files for view in plan.views), "file")
-        wiring.console.done(figures | view_facts(plan), "\n".join([f"{files} to place", *view_lines(plan)]))
+        wiring.console.done(figures | view_facts(plan), "\n".join([f"{files} in {at}", *view_lines(plan)]))
         plan.require()
         require_space(disk_needs(plan.copies))
         return 0
