@@ -70,7 +70,7 @@ def test_people_read_seconds_and_commands(preheat: Preheat) -> None:
     lines = preheat("doctor").out.splitlines()
     assert "9.0 MB are not in the library" in lines[0]
     assert lines[0].split()[1] == "s"
-    assert lines[1].strip() == "$ preheat pull"
+    assert lines[1].strip() == "$ preheat pull preheat.toml"
 
 
 @pytest.fixture
@@ -101,5 +101,5 @@ def test_a_view_that_would_be_a_second_copy_is_found(
     with image(preheat.folder / "fat", 64 << 20, *make, mount=mount) as at:
         place = f'view = "flat"\nat = "{at}"\n'
         (preheat.folder / "preheat.toml").write_text(RECIPE.replace("[[needs]]\n", f"[[needs]]\n{place}"))
-        assert causes(preheat)["view-copied"] == f"preheat pull --library {at}/.preheat"
+        assert causes(preheat)["view-copied"] == f"preheat pull preheat.toml --library {at}/.preheat"
         assert not list(at.iterdir())
