@@ -174,9 +174,15 @@ def usage(verb: argparse.ArgumentParser) -> str:
     words = []
     for action in verb._actions:
         if not action.option_strings:
-            name = str(action.metavar)
-            words.append({"+": f"{name} [{name} ...]", "?": f"[{name}]"}.get(str(action.nargs), name))
+            name = value(action)
+            shown = {"+": f"{name} [{name} ...]", "*": f"[{name} ...]", "?": f"[{name}]"}
+            words.append(shown.get(str(action.nargs), name))
     return " ".join((verb.prog, *words, "[options]"))
+
+
+def value(action: argparse.Action) -> str:
+    """Return the name of an action's value, or its choices as `{one|other}`."""
+    return str(action.metavar or "{" + "|".join(action.choices or ()) + "}")
 
 
 def options(actions: list[argparse.Action]) -> Iterator[str]:
@@ -184,8 +190,9 @@ def options(actions: list[argparse.Action]) -> Iterator[str]:
     for action in actions:
         if isinstance(action, argparse._HelpAction):
             continue
-        value = "" if action.nargs == 0 else " " + str(action.metavar or "{" + "\\|".join(action.choices or ()) + "}")
-        names = [f"`{name}{value}`" for name in action.option_strings] or [f"`{action.metavar}`".replace("|", "\\|")]
+        said = value(action).replace("|", "\\|")
+        after = "" if action.nargs == 0 else f" {said}"
+        names = [f"`{name}{after}`" for name in action.option_strings] or [f"`{said}`"]
         yield f"| {', '.join(names)} | {(action.help or '') % {'default': action.default}} |"
 
 

@@ -33,7 +33,7 @@ def causes(preheat: Preheat, *words: str, **env: str) -> dict[str, str]:
 
 def test_what_is_not_here_is_to_be_pulled_and_nothing_is_changed(preheat: Preheat, hub: FlakyHub) -> None:
     (preheat.folder / "preheat.toml").write_text(RECIPE)
-    assert causes(preheat)["not-preloaded"] == "preheat pull"
+    assert causes(preheat)["not-preloaded"] == "preheat pull preheat.toml"
     assert not preheat.library.exists()
     offline = causes(preheat, "preheat.toml", HF_HUB_OFFLINE="1")
     assert offline["offline-without-weights"] == "preheat pull preheat.toml"
@@ -70,7 +70,7 @@ def test_people_read_seconds_and_commands(preheat: Preheat) -> None:
     lines = preheat("doctor").out.splitlines()
     assert "9.0 MB are not in the library" in lines[0]
     assert lines[0].split()[1] == "s"
-    assert lines[1].strip() == "$ preheat pull"
+    assert lines[1].strip() == "$ preheat pull preheat.toml"
 
 
 @pytest.fixture
@@ -101,5 +101,5 @@ def test_a_view_that_would_be_a_second_copy_is_found(
     with image(preheat.folder / "fat", 64 << 20, *make, mount=mount) as at:
         place = f'view = "flat"\nat = "{at}"\n'
         (preheat.folder / "preheat.toml").write_text(RECIPE.replace("[[needs]]\n", f"[[needs]]\n{place}"))
-        assert causes(preheat)["view-copied"] == f"preheat pull --library {at}/.preheat"
+        assert causes(preheat)["view-copied"] == f"preheat pull preheat.toml --library {at}/.preheat"
         assert not list(at.iterdir())

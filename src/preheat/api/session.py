@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -260,7 +261,10 @@ class Session:
         if stale := lock.stale(recipe):
             if strict:
                 raise CheckFailed(f"{path} is stale: {'; '.join(stale)}", hint=_lock_command(words))
-            self.on_event(Noted(str(path), f"stale, used only for the needs that it covers: {'; '.join(stale)}"))
+            said = (
+                f"stale, used only for the needs that it covers: {'; '.join(stale)}; {_lock_command(words)} updates it"
+            )
+            self.on_event(Noted(str(path), said))
         return lock.apply(recipe)
 
     def names_app(self, words: str) -> bool:
@@ -290,4 +294,4 @@ class Session:
 
 
 def _lock_command(words: str | None) -> str:
-    return f"preheat lock {words}" if words else "preheat lock"
+    return f"preheat lock {quote(words)}" if words else "preheat lock"

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from preheat.cli.parser import parser
+from preheat.cli.parser import VERBS, parser
 from preheat.core.errors import PreheatError
 from preheat.guard.process.standard_streams import open_closed_streams
 
@@ -45,6 +45,8 @@ def _run(words: list[str]) -> int:
     try:
         options = parser(words[0] if words else "").parse_args(words[:split])
     except PreheatError as error:
+        if error.hint == "preheat --help" and not VERBS.isdisjoint(words[:1]):
+            error.hint = f"preheat {words[0]} --help"  # argparse reports unknown options as the whole command's error
         from preheat.cli.output.console import console
 
         out = sys.stderr if words[:1] == ["run"] else sys.stdout

@@ -103,7 +103,9 @@ def _pull(verb: argparse.ArgumentParser) -> None:
     )
     _dir(verb)
     verb.add_argument("--files", action="append", default=[], metavar="GLOB", help="only matching files; repeatable")
-    verb.add_argument("--view", action="append", default=[], metavar="KIND=DIR", help="place a view: hf-cache=DIR")
+    verb.add_argument(
+        "--view", action="append", default=[], metavar="KIND=DIR", help="place a view in DIR: hf-cache=DIR; repeatable"
+    )
     verb.add_argument(
         "--dry-run",
         action="store_true",
@@ -191,8 +193,12 @@ def _serve_config(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("kind", choices=["systemd", "compose"], help="a unit file, or a compose file")
     _app(verb)
     _ground(verb)
-    verb.add_argument("--image", default="python:3.11-slim", metavar="IMAGE", help="the image for compose")
-    verb.add_argument("--status", default="127.0.0.1:7861", metavar="ADDR", help="the guard's status address")
+    verb.add_argument(
+        "--image", default="python:3.11-slim", metavar="IMAGE", help="the image for compose (default %(default)s)"
+    )
+    verb.add_argument(
+        "--status", default="127.0.0.1:7861", metavar="ADDR", help="the guard's status address (default %(default)s)"
+    )
     verb.add_argument("--front", metavar="ADDR", help="let the guard listen on the app's public port, as `run` does")
     verb.add_argument("--ready-within", default="10m", metavar="TIME", help="as `run` (default 10m)")
     verb.add_argument("--stop-within", default="10s", metavar="TIME", help="as `run` (default 10s)")
@@ -261,3 +267,5 @@ _VERBS = (
     *proving(_app, pulling, _ground),
     *upkeep(pulling),
 )
+
+VERBS = frozenset(name for name, *_ in _VERBS)

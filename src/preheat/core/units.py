@@ -1,4 +1,4 @@
-"""Units: format sizes and times for people; sizes in decimal units, as for disks and network links."""
+"""Units: format sizes, counts and times for people; sizes in decimal units, as for disks and network links."""
 
 
 def say_size(size: float) -> str:
@@ -7,6 +7,11 @@ def say_size(size: float) -> str:
         if abs(size) >= unit:
             return f"{size / unit:.1f} {name}"
     return f"{size:.0f} B"
+
+
+def say_count(number: int, noun: str) -> str:
+    """Format a number of things: `1 file`, `2 files`. `noun` is the singular of one whose plural ends in s."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def say_seconds(seconds: float) -> str:

@@ -55,11 +55,11 @@ class Lock:
 
     def stale(self, recipe: Recipe) -> tuple[str, ...]:
         """Return a sentence for each difference between recipe and lock; empty if the lock is up to date."""
-        new = [need for need in recipe.needs if self.find(need) is None]
         needs = set(recipe.needs)
-        gone = [pinned.need for pinned in self.needs if pinned.need not in needs]
-        words = [f"{need.ref} in the recipe does not match the lock" for need in new]
-        return (*words, *(f"{need.ref} in the lock does not match the recipe" for need in gone))
+        new = dict.fromkeys(need.ref for need in recipe.needs if self.find(need) is None)
+        gone = dict.fromkeys(pinned.need.ref for pinned in self.needs if pinned.need not in needs)
+        words = [f"{ref} {'differs from' if ref in gone else 'is not in'} the lock" for ref in new]
+        return (*words, *(f"{ref} is not in the recipe" for ref in gone if ref not in new))
 
     @property
     def whole(self) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from shlex import quote
 
 from preheat.core.errors import IntegrityError
 from preheat.core.events import Listener
@@ -11,8 +12,6 @@ from preheat.library.library import Library
 from preheat.recipes.recipe import Need, Recipe
 
 Required = Sequence[tuple[Need, Snapshot]]
-
-_LOCKED = "preheat pull APP downloads the files with the locked digests"
 
 
 def require(recipe: Recipe, library: Library, on_event: Listener) -> Required:
@@ -29,8 +28,11 @@ def require(recipe: Recipe, library: Library, on_event: Listener) -> Required:
     return found
 
 
-def required(need: Need, library: Library) -> Snapshot:
-    """Return the snapshot of a need, with the lock's digests if it is locked. Raise as `require` does."""
+def required(need: Need, library: Library, app: str = "APP") -> Snapshot:
+    """Return the snapshot of a need, with the lock's digests if it is locked. Raise as `require` does.
+
+    `app` is what to type for the recipe in a hint.
+    """
     if need.locked is None:
         return library.require(need.ref, need.files)
     locked = need.locked
@@ -42,7 +44,7 @@ def required(need: Need, library: Library) -> Snapshot:
         wanted = recorded.only(need.files)
         named = (locked.file(file.path) or file for file in wanted.files)
         locked = replace(wanted, files=tuple(named))
-    return require_held(library, locked, _LOCKED)
+    return require_held(library, locked, f"preheat pull {app} downloads the files with the locked digests")
 
 
 def look_over(library: Library, snapshots: Iterable[Snapshot], on_event: Listener) -> bool:
@@ -68,7 +70,8 @@ def look_over(library: Library, snapshots: Iterable[Snapshot], on_event: Listene
 
 def all_required(recipe: Recipe, library: Library) -> Required:
     """Return the result of `require`, without hashing any blob again."""
-    found = [(need, asked_for(need, required(need, library))) for need in recipe.needs]
+    app = quote(str(recipe.path)) if recipe.path else f"{recipe.name} --dir {quote(str(recipe.folder))}"
+    found = [(need, asked_for(need, required(need, library, app))) for need in recipe.needs]
     return sorted(found, key=lambda one: not one[1].ref.pinned)
 
 

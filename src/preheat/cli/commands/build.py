@@ -7,7 +7,7 @@ from preheat.api.building import ImageBuilder, ImageTerms, check_built, write_do
 from preheat.cli.typed_units import read_address, read_seconds, read_size
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import UsageError
-from preheat.core.units import say_seconds, say_size
+from preheat.core.units import say_count, say_seconds, say_size
 from preheat.oci.model.image_name import read_place
 from preheat.oci.model.interfaces import HERE, MOUNTED, SENT, SHARED, WRITTEN
 from preheat.verbs.building.build import Built
@@ -62,7 +62,7 @@ def _report(plan: ImagePlan, output: str, wiring: Wiring) -> int:
         "fits": disk is None or disk.fits,
     }
     present = f"{say_size(plan.size - plan.to_write)} in {sum(one.present for one in parts)}"
-    words = f"{output}: {say_size(plan.size)} in {len(parts)} layers, of which {present} exist already"
+    words = f"{output}: {say_size(plan.size)} in {say_count(len(parts), 'layer')}, of which {present} exist already"
     wiring.console.done(figures, f"{words}; {say_size(plan.to_write)} to write")
     plan.require()
     return 0
@@ -88,10 +88,10 @@ def _check(options: argparse.Namespace, wiring: Wiring) -> int:
     ready = "" if checked.ready_s is None else f", ready after {say_seconds(checked.ready_s)} without a network"
     image = str(read_place(options.check))
     figures = {"image": image, "files": checked.files, "ready_s": checked.ready_s}
-    wiring.console.done(figures, f"{checked.files} files match the lock in {image}{ready}")
+    wiring.console.done(figures, f"{say_count(checked.files, 'file')} matched the lock in {image}{ready}")
     return 0
 
 
 def _sentence(built: Built, output: str) -> str:
     took = ", ".join(f"{say_size(size)} {_HOW[how]}" for how, size in sorted(built.took.items()) if size)
-    return f"{output} is {built.digest}\n{say_size(built.size)} in {built.layers} layers: {took}"
+    return f"{output} is {built.digest}\n{say_size(built.size)} in {say_count(built.layers, 'layer')}: {took}"

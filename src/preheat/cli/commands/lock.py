@@ -1,12 +1,13 @@
 """The `preheat lock` command."""
 
 import argparse
+from shlex import quote
 
 import msgspec
 
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import CheckFailed
-from preheat.core.units import say_size
+from preheat.core.units import say_count, say_size
 from preheat.recipes.builtin_recipes import is_built_in, shipped_lock
 from preheat.recipes.lock_file import Lock, lock_path, read_lock
 from preheat.recipes.recipe import Recipe
@@ -27,21 +28,23 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     changes = moved(before, lock) if before is not None else ()
     size = sum(pinned.snapshot.size for pinned in lock.needs)
     files = sum(len(pinned.snapshot.files) for pinned in lock.needs)
-    lines = [f"{path}: {len(lock.needs)} models, {files} files, {say_size(size)}", *(_said(one) for one in changes)]
+    counted = f"{say_count(len(lock.needs), 'model')}, {say_count(files, 'file')}, {say_size(size)}"
+    lines = [f"{path}: {counted}", *(_said(one) for one in changes)]
     wiring.console.done({"lock": str(path), "size": size, **_facts(lock, changes)}, "\n".join(lines))
     return 0
 
 
 def _check(recipe: Recipe, before: Lock | None, options: argparse.Namespace, wiring: Wiring) -> int:
     """Report changes of the recipe and upstream since the lock; write nothing. Raise CheckFailed if there are any."""
-    again = f"preheat lock {options.app}" if options.app else "preheat lock"
+    again = f"preheat lock {quote(options.app)}" if options.app else "preheat lock"
     path = lock_path(recipe)
     if before is None:
         raise CheckFailed(f"{recipe.name} has no lock at {path}", hint=again)
     now = pin(recipe, wiring.sources, wiring.console, wiring.patience)
     changes, stale = moved(before, now), before.stale(recipe)
     lines = [*stale, *(_said(one) for one in changes)]
-    wiring.console.done({"lock": str(path), "stale": stale, **_facts(now, changes)}, "\n".join(lines))
+    said = "\n".join(lines) or f"{path} is up to date"
+    wiring.console.done({"lock": str(path), "stale": stale, **_facts(now, changes)}, said)
     if lines:
         raise CheckFailed(f"{path} is out of date", hint=f"{again} updates it")
     return 0

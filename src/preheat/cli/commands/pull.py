@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from preheat.api.pulling import plan_all, pull_all
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import UsageError
-from preheat.core.units import say_seconds, say_size
+from preheat.core.units import say_count, say_seconds, say_size
 
 if TYPE_CHECKING:
     from preheat.verbs.placing.view_plan import ViewsPlan
@@ -102,7 +102,7 @@ def view_lines(plan: "ViewsPlan") -> list[str]:
 
 
 def _sentence(need: "NeedPlan") -> str:
-    words = f"{need.ref} at {need.commit[:12]}: {say_size(need.size)} in {len(need.wanted.files)} files"
+    words = f"{need.ref} at {need.commit[:12]}: {say_size(need.size)} in {say_count(len(need.wanted.files), 'file')}"
     if not need.missing:
         return f"{words}, all cached"
     words += f", {say_size(need.missing)} to download"

@@ -8,7 +8,7 @@ from types import FrameType
 from preheat.api.tracing import TraceTerms, trace_app
 from preheat.cli.typed_units import read_seconds
 from preheat.cli.wiring import Wiring
-from preheat.core.units import say_seconds, say_size
+from preheat.core.units import say_count, say_seconds, say_size
 from preheat.recipes.recipe import FILE_NAME
 from preheat.verbs.tracing.trace import Traced
 from preheat.verbs.tracing.traced_start import TraceWatch, Wanted
@@ -92,7 +92,7 @@ def _words(traced: Traced, path: Path) -> str:
     for one in found.lock.needs:
         size = say_size(sum(file.size for file in one.snapshot.files))
         place = f"{one.need.view}{' at ' + one.need.at if one.need.at else ''}"
-        lines.append(f"needs {one.need.ref}: {size} in {len(one.snapshot.files)} files, {place}")
+        lines.append(f"needs {one.need.ref}: {size} in {say_count(len(one.snapshot.files), 'file')}, {place}")
     lines += [f"left out {one.what}: {say_size(one.size)}, {one.reason}" for one in found.left_out]
     lines += [f"created {one.path}: {say_size(one.size)}" for one in traced.observation.made if one.size >= 10_000]
     lines += [

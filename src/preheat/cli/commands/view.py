@@ -6,6 +6,7 @@ from preheat import api
 from preheat.cli.commands.pull import view_facts, view_lines
 from preheat.cli.wiring import Wiring
 from preheat.core.ref import read_path
+from preheat.core.units import say_count
 from preheat.disk.free_space import disk_needs, require_space
 
 
@@ -15,8 +16,8 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     plan = api.plan_view(options.kind, at, *options.refs, files=options.files, session=wiring)
     figures: dict[str, object] = {"kind": options.kind, "path": str(at)}
     if options.dry_run:
-        files = sum(view.files for view in plan.views)
-        wiring.console.done(figures | view_facts(plan), "\n".join([f"{files} files to place", *view_lines(plan)]))
+        files = say_count(sum(view.files for view in plan.views), "file")
+        wiring.console.done(figures | view_facts(plan), "\n".join([f"{files} in {at}", *view_lines(plan)]))
         plan.require()
         require_space(disk_needs(plan.copies))
         return 0

@@ -50,7 +50,10 @@ def _build(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--max-layer-size", metavar="SIZE", help="split layers of small files at this size: 10G")
     verb.add_argument("--no-guard", dest="guard", action="store_false", help="start the app without the guard")
     verb.add_argument(
-        "--status", default="127.0.0.1:7861", metavar="ADDR", help="the guard's status address in the container"
+        "--status",
+        default="127.0.0.1:7861",
+        metavar="ADDR",
+        help="the guard's status address in the container (default %(default)s)",
     )
     verb.add_argument(
         "--dockerfile", metavar="DIR", help="write a Dockerfile and its context to DIR, and build nothing"

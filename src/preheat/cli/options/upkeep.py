@@ -101,7 +101,9 @@ def _pin(verb: argparse.ArgumentParser) -> None:
 
 
 def _removing(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--yes", action="store_true", help="remove; without it, only show what would be removed")
+    group = verb.add_mutually_exclusive_group()
+    group.add_argument("--yes", action="store_true", help="remove; without it, only show what would be removed")
+    group.add_argument("--dry-run", action="store_true", help="only show what would be removed (the default)")
     verb.add_argument(
         "--settle",
         metavar="TIME",
@@ -136,6 +138,6 @@ def _adopt(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--as", dest="ref", metavar="REF", help="adopt DIR as a plain folder of this model's files")
     verb.add_argument("--dry-run", action="store_true", help="show what would be adopted, and change nothing")
     verb.add_argument(
-        "--copy", action="store_true", help="copy files that cannot be linked, such as those on another filesystem"
+        "--copy", action="store_true", help="copy files instead of hard-linking them; required for another filesystem"
     )
     scanning(verb)

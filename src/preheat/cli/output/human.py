@@ -39,7 +39,7 @@ from preheat.core.events import (
     Unneeded,
     Waiting,
 )
-from preheat.core.units import say_seconds, say_size
+from preheat.core.units import say_count, say_seconds, say_size
 
 if TYPE_CHECKING:
     from rich.console import Console as Terminal
@@ -71,13 +71,14 @@ class People:
             case Received() | Read():
                 self._received(event, now)
             case Reading():
-                self._say(f"{say_size(event.size)} in {event.files} files to {event.purpose}")
+                if event.files:
+                    self._say(f"{say_size(event.size)} in {say_count(event.files, 'file')} to {event.purpose}")
                 self._pace = DownloadRate(event.size, now)
                 self._said_at = now
             case Resolved() if event.missing_files:
                 self._say(
-                    f"{event.ref} is at {event.commit[:12]}: {say_size(event.size)} in {event.files} files, "
-                    f"{say_size(event.missing)} to download"
+                    f"{event.ref} is at {event.commit[:12]}: {say_size(event.size)} in "
+                    f"{say_count(event.files, 'file')}, {say_size(event.missing)} to download"
                 )
             case Resolved():
                 self._say(f"{event.ref} is at {event.commit[:12]}: {say_size(event.size)}, all cached")
@@ -112,7 +113,8 @@ class People:
             case Answered():
                 self._say(f"{event.client} {event.method} {event.path} {event.status} {say_size(event.sent)}", at=2)
             case AppChanged():
-                self._say(f"app {event.life} after {say_seconds(event.seconds)}: {event.detail}")
+                why = f": {event.detail}" if event.detail else ""
+                self._say(f"app {event.life} after {say_seconds(event.seconds)}{why}")
             case NetworkSeen():
                 self._say(f"outbound attempts: {event.outbound}{_targets(event.places)}")
                 for line in (*event.places, *event.blind_spots):

@@ -1,7 +1,7 @@
 """Upkeep lines: the sentence for each event of library maintenance."""
 
 from preheat.core.events import Adopted, Evicted, LeftOut, Mended, Rotten, Unneeded
-from preheat.core.units import say_size
+from preheat.core.units import say_count, say_size
 
 _WAYS = {"reflink": "shared by reflink", "hardlink": "linked", "copy": "copied", "here": "cached already"}
 
@@ -11,7 +11,8 @@ def say_upkeep(event: Adopted | Evicted | LeftOut | Mended | Rotten | Unneeded) 
     match event:
         case Adopted():
             ways = ", ".join(f"{count} {_WAYS[way]}" for way, count in sorted(event.links.items()))
-            return f"{event.ref} at {event.commit[:12]}: {say_size(event.size)} in {event.files} files, {ways}"
+            size = f"{say_size(event.size)} in {say_count(event.files, 'file')}"
+            return f"{event.ref} at {event.commit[:12]}: {size}, {ways}"
         case Evicted():
             return f"evicted: {event.ref} at {event.commit[:12]}: {say_size(event.size)} freed"
         case LeftOut():

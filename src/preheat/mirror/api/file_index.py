@@ -5,6 +5,7 @@ from urllib.parse import quote, urlencode
 
 from preheat.core.ref import MODEL, MODELSCOPE
 from preheat.core.snapshot import File, Snapshot
+from preheat.core.units import say_count
 
 # The page may load nothing, and may not be framed.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -23,7 +24,7 @@ def write_index(snapshot: Snapshot) -> bytes:
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title><style>{_STYLE}</style></head>
 <body><h1>{title}</h1>
-<p>{len(snapshot.files)} files, {snapshot.size:,} bytes, at {escape(snapshot.commit)}</p>
+<p>{say_count(len(snapshot.files), "file")}, {snapshot.size:,} bytes, at {escape(snapshot.commit)}</p>
 <table>
 {rows}
 </table></body></html>

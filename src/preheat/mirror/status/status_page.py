@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from preheat.core.pages import render
-from preheat.core.units import say_size
+from preheat.core.units import say_count, say_size
 from preheat.mirror.status.mirror_status import Standing
 
 _FOLDER = Path(__file__).parent
@@ -41,13 +41,15 @@ def write_page(standing: Standing, url: str, language: str) -> str:
 
 def write_words(standing: Standing, url: str) -> str:
     """Return a short version for terminals."""
-    lines = [f"preheat mirror: {len(standing.models)} versions, {say_size(standing.stored)}", ""]
+    lines = [f"preheat mirror: {say_count(len(standing.models), 'version')}, {say_size(standing.stored)}", ""]
     lines += [f"  {one.ref}  {one.commit[:12]}  {say_size(one.size)}" for one in standing.models]
     lines += [
         f"  fetching {one.ref} {one.path}: {say_size(one.done)} of {say_size(one.size)}" for one in standing.under_way
     ]
     if standing.served.evicted:
-        lines.append(f"  evicted {standing.served.evicted} versions, {say_size(standing.served.evicted_size)}")
+        lines.append(
+            f"  evicted {say_count(standing.served.evicted, 'version')}, {say_size(standing.served.evicted_size)}"
+        )
     return "\n".join((*lines, *([""] if len(lines) > 2 else []), *ways_in(url), "")) + "\n"
 
 

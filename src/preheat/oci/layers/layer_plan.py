@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from preheat.core.errors import SOURCE, ImageError
+from preheat.core.units import say_count
 from preheat.oci.layers.layer import LARGE, Layer, LayerEntry
 from preheat.oci.layers.tar import BLOCK, FILE, PAGE
 
@@ -56,7 +57,8 @@ def plan(groups: Sequence[Group], room: Room) -> list[Layer]:
             together = _cut(ordered[keep:], room.layer_size)
         if keep + len(together) > alone:
             raise ImageError(
-                f"{len(ordered)} large files and {len(rest)} other layers do not fit into {room.layers} layers",
+                f"{say_count(len(ordered), 'large file')} and {say_count(len(rest), 'other layer')} "
+                f"do not fit into {say_count(room.layers, 'layer')}",
                 hint="raise --max-layer-size, reduce --files, or use a base with fewer layers",
                 end=SOURCE,
             )

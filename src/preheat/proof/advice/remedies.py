@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from preheat.core.units import say_count
 from preheat.proof.advice.symptoms import Endpoint, StorageFolder, Symptoms
 
 _MUCH = 1.3
@@ -33,6 +34,11 @@ def _app_of(symptoms: Symptoms) -> str:
     return f" {symptoms.app}" if symptoms.app else ""
 
 
+def _pull(symptoms: Symptoms) -> str:
+    """Return the command that pulls the app; unlike other verbs, pull has no default."""
+    return f"preheat pull {symptoms.app or ('preheat.toml' if symptoms.files else 'REF')}"
+
+
 def _preferred(symptoms: Symptoms) -> Endpoint | None:
     return next((endpoint for endpoint in symptoms.endpoints if endpoint.line is not None), None)
 
@@ -46,7 +52,7 @@ def _not_here(symptoms: Symptoms) -> Iterator[Remedy]:
     if not symptoms.missing:
         return
     size = f"{symptoms.missing / 1e6:.1f} MB are not in the library"
-    pull = f"preheat pull{_app_of(symptoms)}"
+    pull = _pull(symptoms)
     if symptoms.offline:
         yield Remedy("offline-without-weights", f"{size}, and HF_HUB_OFFLINE stops the app from downloading them", pull)
     endpoint = _preferred(symptoms)
@@ -74,7 +80,7 @@ def _endpoints(symptoms: Symptoms) -> Iterator[Remedy]:
         if endpoint.error:
             said = f"{endpoint.url}: {endpoint.error}"
             blocks = _preferred(symptoms) is None and (symptoms.missing or not symptoms.files)
-            elsewhere = f"preheat pull{_app_of(symptoms)} --endpoint {endpoint.hub}=URL"
+            elsewhere = f"{_pull(symptoms)} --endpoint {endpoint.hub}=URL"
             command = "hf auth login" if endpoint.denied and endpoint.hub == "hf" else elsewhere
             # With other endpoints left, a failing one costs only about a second.
             yield Remedy("hub-says-no", said, command, None if blocks else 1.0)
@@ -87,7 +93,7 @@ def _endpoints(symptoms: Symptoms) -> Iterator[Remedy]:
         yield Remedy(
             "slower-endpoint",
             f"{best.url} reaches {_rate(best.line.many)}, but {first.url}, which comes first, {_rate(first.line.many)}",
-            f"preheat pull{_app_of(symptoms)} --endpoint {best.hub}={best.url}",
+            f"{_pull(symptoms)} --endpoint {best.hub}={best.url}",
             symptoms.missing / first.line.many - symptoms.missing / best.line.many,
         )
 
@@ -116,14 +122,14 @@ def _places(symptoms: Symptoms) -> Iterator[Remedy]:
         yield Remedy(
             "library-on-a-network",
             f"{symptoms.library.path} is on {symptoms.library.filesystem}, which reads at {_rate(speed.disk)}",
-            f"preheat pull{_app_of(symptoms)} --library /var/lib/preheat",
+            f"{_pull(symptoms)} --library /var/lib/preheat",
             symptoms.size / speed.disk,
         )
     for path in symptoms.copied:
         yield Remedy(
             "view-copied",
             f"{path} cannot be linked to {symptoms.library.path}: it gets a second copy of all files",
-            f"preheat pull{_app_of(symptoms)} --library {path}/.preheat",
+            f"{_pull(symptoms)} --library {path}/.preheat",
             symptoms.size / speed.disk if speed is not None else 0.0,
         )
 
@@ -147,7 +153,8 @@ def _reading(symptoms: Symptoms) -> Iterator[Remedy]:
     if symptoms.files and not symptoms.missing and not symptoms.offline and endpoint and endpoint.line:
         yield Remedy(
             "asks-the-hub",
-            f"all files are downloaded, but the app alone still sends {symptoms.files} requests to {endpoint.url}",
+            "all files are downloaded, but the app alone still sends "
+            f"{say_count(symptoms.files, 'request')} to {endpoint.url}",
             f"preheat run{_app_of(symptoms)}",
             symptoms.files * endpoint.line.answer_s,
         )

@@ -10,6 +10,7 @@ from preheat.core.errors import LibraryError, Occupied
 from preheat.core.events import Listener, MovedAside, Placed
 from preheat.core.placement import KEPT, OURS, THEIRS, Look
 from preheat.core.snapshot import Snapshot
+from preheat.core.units import say_count
 from preheat.library.library import Library
 from preheat.verbs.placing.allowed_places import (
     NO_PERMISSION,
@@ -84,7 +85,7 @@ def require_free(conflicts: Sequence[Conflict]) -> None:
         return
     whys = {str(one.place): one.why for one in conflicts}
     lines = "".join(f"\n  {path} ({why})" for path, why in whys.items())
-    what = "1 file" if len(whys) == 1 else f"{len(whys)} files"
+    what = say_count(len(whys), "file")
     raise Occupied(
         f"the view cannot be placed: {what} that preheat did not place would be replaced:{lines}",
         hint=f"--replace moves them aside first (NAME.{_SUFFIX}); --keep leaves them and places the rest",

@@ -36,7 +36,7 @@ class AdoptFile:
 class AdoptPlan:
     """The versions in the caches, each of their `files` once, and the `odd` entries that cannot be adopted.
 
-    `copy`: files that cannot be linked are copied. `disk`: the space that the copies need.
+    `copy`: files that cannot be reflinked are copied, not hard-linked. `disk`: the space that the copies need.
     """
 
     found: tuple[CachedVersion, ...]

@@ -8,7 +8,8 @@ from preheat.cli.wiring import Wiring
 from preheat.core.errors import Incomplete
 from preheat.core.events import Event, LeftOut
 from preheat.core.ref import Ref, read_path
-from preheat.core.units import say_size
+from preheat.core.units import say_count, say_size
+from preheat.library.adopt.intake import ELSEWHERE
 from preheat.verbs.upkeep.adopt import adopt, adopted, left_out
 from preheat.verbs.upkeep.adopt_plan import plan_adopt
 
@@ -33,10 +34,12 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         plan.require()
     done = adopted(plan) if options.dry_run else adopt(plan, wiring.library, told, wiring.settings.unsafe_files)
     figures = asdict(done) | {"read": plan.to_read, "free": plan.disk.free}
+    # A file without a known digest may turn out to be in the library already.
+    most = "at most " if options.dry_run and done.new else ""
     said = (
-        f"{say_size(done.size)} in {done.files} files of {done.versions} versions "
-        f"{'can be adopted into' if options.dry_run else 'are in'} {wiring.library.root}; "
-        f"{say_size(done.new)} new, {say_size(done.copied)} of it copied"
+        f"{'can be adopted into' if options.dry_run else 'now in'} {wiring.library.root}: "
+        f"{say_size(done.size)} in {say_count(done.files, 'file')} of {say_count(done.versions, 'version')}; "
+        f"{most}{say_size(done.new)} new, {say_size(done.copied)} of it copied"
     )
     if done.left_out:
         raise _incomplete(missed, said, figures)
@@ -50,6 +53,8 @@ def _incomplete(missed: Sequence[LeftOut], said: str, figures: dict[str, object]
     more = f"; and {len(missed) - _FEW} more" if len(missed) > _FEW else ""
     return Incomplete(
         f"{figures['left_out']} left out: {reasons}{more} ({said})",
-        hint="repair or remove these files, then run adopt again; adopted files are kept",
+        hint="--copy copies files from another filesystem"
+        if any(one.reason.startswith(ELSEWHERE) for one in missed)
+        else "repair or remove these files, then run adopt again; adopted files are kept",
         figures=figures,
     )

@@ -17,7 +17,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     versions = [one for one in everything.versions if not asked or one.ref.at("") in asked]
     missing = asked - {one.ref.at("") for one in versions}
     if missing:
-        name = sorted(str(ref) for ref in missing)[0]
+        name = next(words for words in options.refs if Ref.parse(words).at("") in missing)
         raise NotPreloaded(f"{name} is not in {library.root}", hint="preheat ls lists all models")
     figures = {
         "versions": [_facts(version) for version in versions],

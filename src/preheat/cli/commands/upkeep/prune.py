@@ -34,11 +34,13 @@ def removed(planning: Callable[[], RemovalPlan], sweep: Sweep, options: argparse
         raise disk_trouble(error, library.root) from error
     versions, blobs, leftovers = [str(ref) for ref in plan.versions], len(plan.sweep.blobs), len(plan.sweep.leftovers)
     lines = [f"{name} {'removed' if done else 'would be removed'}" for name in versions]
-    lines.append(
-        f"{say_size(size)} freed"
-        if done
-        else f"{say_size(size)} would be freed (blobs: {blobs}, leftover files: {leftovers}); --yes removes them"
-    )
+    if not (versions or blobs or leftovers):
+        lines.append("nothing to remove")
+    elif done:
+        lines.append(f"{say_size(size)} freed")
+    else:
+        counts = f"blobs: {blobs}, leftover files: {leftovers}"
+        lines.append(f"{say_size(size)} would be freed ({counts}); --yes removes them")
     lines += [f"  {say_size(one.size)} {'stay' if done else 'would stay'} on disk: {one.by}" for one in plan.kept_by]
     figures = {
         "versions": versions,

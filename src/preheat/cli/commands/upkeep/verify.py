@@ -9,7 +9,7 @@ from preheat.cli.wiring import Wiring
 from preheat.core.errors import CheckFailed, NotPreloaded
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.core.units import say_seconds, say_size
+from preheat.core.units import say_count, say_seconds, say_size
 from preheat.recipes.recipe import Need
 from preheat.verbs.pull import pull
 from preheat.verbs.pull_sources import Wish
@@ -39,7 +39,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     }
     if verdict.left:
         raise CheckFailed(
-            f"{len(verdict.left)} of {verdict.blobs} blobs are corrupt or unreadable: {_few(verdict.left)}",
+            f"corrupt or unreadable: {len(verdict.left)} of {say_count(verdict.blobs, 'blob')}: {_few(verdict.left)}",
             hint="preheat verify --mend, or pull again"
             if library.writable
             else "run verify as a user who can write to the library",
@@ -47,11 +47,11 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     if only and not verdict.blobs and not verdict.skipped and any(one.files for one in only):
         raise NotPreloaded(f"no file of {only[0].ref} is in {library.root}", hint=f"preheat pull {only[0].ref}")
     rate = say_size(verdict.size / seconds) if seconds else "0 B"
-    said = f"{verdict.blobs} blobs, {say_size(verdict.size)}, are correct ({say_seconds(seconds)}, {rate}/s)"
+    said = f"{say_count(verdict.blobs, 'blob')}, {say_size(verdict.size)}, verified ({say_seconds(seconds)}, {rate}/s)"
     if verdict.mended:
         said += f"; {len(verdict.mended)} repaired"
     if verdict.skipped:
-        said += f"; {verdict.skipped} were skipped, as verified before"
+        said += f"; {say_count(verdict.skipped, 'blob')} skipped, as verified before"
     wiring.console.done(figures, said if options.loud else "")
     return 0
 
