@@ -8,6 +8,7 @@ from preheat.core.digest import SHA256
 from preheat.core.errors import IntegrityError
 from preheat.core.snapshot import File
 from preheat.mirror.api.folders import ServedSnapshot
+from preheat.mirror.http.lead import about_to_wait
 from preheat.mirror.http.messages import Answer, Flow, Request, Slice, refuse
 
 UNVERIFIED = "X-Preheat-Unverified"
@@ -56,6 +57,7 @@ def give_file(request: Request, found: ServedSnapshot, file: File) -> Answer | N
     if file.size == 0 and not empty:
         raise IntegrityError(f"{file.path} is listed as empty, but its digest is not that of an empty file")
     assert found.fetch is not None
+    about_to_wait()
     arriving = found.fetch(file)
     if empty:
         return Answer(status, headers, b"")  # no bytes to wait for

@@ -5,10 +5,7 @@ import ipaddress
 import re
 import socket
 import ssl
-import sys
-import threading
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from email.utils import formatdate
@@ -65,6 +62,7 @@ class Connection:
         self._terms = terms
         self._greeted = not secure
         self._keep = True
+        self._cut = False
         self._head: Head | None = None
         self._since = time.monotonic()
 
@@ -87,31 +85,35 @@ class Connection:
         self.wire.cut()
 
     def serve(self, tls: ssl.SSLContext | None) -> bool:
-        """Serve requests until the client pauses, or the connection ends; raise only for bugs.
+        """Serve the requests that have arrived; raise only for bugs.
 
-        Return whether it goes on: call this again when the client has sent something.
+        Return whether it goes on: call this again when the client has sent something. Otherwise call `end`.
         """
-        cut = False
         try:
-            if not self._greeted and tls is not None and not self.wire.greet(tls):
-                self._refuse(refuse(400, "this mirror requires https"))
-                self._keep = False
-            self._greeted = True
+            if self._greeted:
+                self._one()
+            else:
+                self._greet(tls)
             while self._keep and not self._terms.crowd.stopping:
-                if self.wire.is_quiet(self._terms.limits.linger_s):
+                if not self.wire.has_more():
                     return True
                 self._one()
         except (OSError, TooLong):
             # Ignored: the client disconnected, timed out, or was disconnected to make room.
-            cut = self._head is not None
-        except BaseException:
-            self.wire.close()
-            raise
-        if cut:
+            self._cut = self._head is not None
+        return False
+
+    def end(self) -> None:
+        """Close the connection."""
+        if self._cut:
             self.wire.cut()
         else:
             self.wire.close()
-        return False
+
+    def _greet(self, tls: ssl.SSLContext | None) -> None:
+        if tls is not None and not self.wire.greet(tls):
+            self._refuse(refuse(400, "this mirror requires https"))
+        self._greeted = True
 
     def turn_away(self) -> None:
         """Respond with 503: too many connections are open."""
@@ -233,24 +235,6 @@ def _written(answer: Answer, *, keep: bool, old: bool = False) -> bytes:
     elif old:
         lines.append("Connection: keep-alive")
     return "\r\n".join((*lines, "", "")).encode("latin-1", "replace")
-
-
-def serving(connection: Connection, tls: ssl.SSLContext | None, leave: Callable[..., None]) -> threading.Thread:
-    """Return a thread that serves a connection, then calls `leave(goes_on=…)` with what `serve` returned.
-
-    A bug prints a traceback and ends only that thread.
-    """
-
-    def serve() -> None:
-        goes_on = False
-        try:
-            goes_on = connection.serve(tls)
-        except Exception:  # noqa: BLE001 - the server continues; stderr has the traceback
-            traceback.print_exc(file=sys.stderr)
-        finally:
-            leave(goes_on=goes_on)
-
-    return threading.Thread(target=serve, daemon=True)
 
 
 def network_of(address: str) -> str:
