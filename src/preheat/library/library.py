@@ -212,7 +212,11 @@ class Library:
 
         For servers: costs one stat(2) while the blob is unchanged, and hashes it once when it changes.
         """
-        return self._soundness.check(file)
+        return self.sound_size(file) is not None
+
+    def sound_size(self, file: File) -> int | None:
+        """Return the size of the file's blob, in bytes, or None if it is not `sound`."""
+        return self._soundness.check(file, self._blobs.name(file.digest))
 
     @functools.cached_property
     def _soundness(self) -> "Soundness":

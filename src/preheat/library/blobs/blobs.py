@@ -28,28 +28,32 @@ class Blobs:
 
     def path(self, digest: Digest) -> Path:
         """Return the path of the blob; it need not exist."""
-        return Path(self._place(digest))
+        return Path(self.name(digest))
+
+    def name(self, digest: Digest) -> str:
+        """Return the same path as a string: building a Path takes four times as long."""
+        return f"{self._root}/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
 
     def has(self, digest: Digest) -> bool:
         """Return whether the blob exists. Blobs get their name only after verification."""
-        return os.path.isfile(self._place(digest))
+        return os.path.isfile(self.name(digest))
 
     def bring_back(self, digest: Digest, trash: Path) -> bool:
         """Move a blob back from the trash, if a concurrent prune moved it there; return whether it did."""
         try:
-            os.rename(trash / f"{digest.algorithm}-{digest.hex}", self._place(digest))
+            os.rename(trash / f"{digest.algorithm}-{digest.hex}", self.name(digest))
         except OSError:
             return False
         return True
 
     def keep(self, partial: Partial) -> None:
         """Verify a partial and rename it to its blob path; call `settle` to make the name durable."""
-        first = self._place(partial.file.digest)
+        first = self.name(partial.file.digest)
         require_own_folders(os.path.dirname(first))
         # Keep the lock until the rename: another process could otherwise open it as a partial and write to it.
         with partial.held(), disk(first):
             digests = partial.seal()
-            others = {self._place(Digest(algorithm, value)) for algorithm, value in digests.items()} - {first}
+            others = {self.name(Digest(algorithm, value)) for algorithm, value in digests.items()} - {first}
             twin = next((other for other in others if os.path.exists(other)), None)
             if twin is not None:
                 with contextlib.suppress(FileNotFoundError):  # a concurrent prune has just moved the other name
@@ -71,10 +75,6 @@ class Blobs:
                 sync_folder(Path(folder))
             except OSError as error:
                 raise disk_trouble(error, Path(folder)) from error
-
-    def _place(self, digest: Digest) -> str:
-        # A string, because building a Path takes four times as long, and this runs for thousands of files.
-        return f"{self._root}/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
 
 
 def _in_folder(at: str, act: Callable[[str], None]) -> None:

@@ -153,11 +153,20 @@ class Wire:
 
     def send(self, data: bytes, *, more: bool = False) -> None:
         """Send bytes; `more` means that further bytes follow at once."""
-        left = memoryview(data)
+        flags = _MORE if more and not self.secure else 0
+        try:
+            count = self._socket.send(data, flags)  # all of it, unless the client receives slowly
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            count = 0
+        self._pace.sent += count
+        if count < len(data):
+            self._send_rest(memoryview(data)[count:], flags)
+
+    def _send_rest(self, left: memoryview, flags: int) -> None:
         with self._pace.sending(self._socket):
             while left:
                 try:
-                    count = self._socket.send(left, 0 if self.secure or not more else _MORE)
+                    count = self._socket.send(left, flags)
                 except (BlockingIOError, ssl.SSLWantWriteError):
                     self._stall(select.POLLOUT)
                 except ssl.SSLWantReadError:

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from email.utils import formatdate
+from functools import lru_cache, partial
 from io import FileIO
-from typing import BinaryIO
 
 from preheat.core.events import Answered, Listener
 from preheat.mirror.http.client_socket import TooLong, Wire
@@ -19,7 +19,7 @@ from preheat.mirror.http.messages import Answer, Flow, Refused, Request, Slice, 
 from preheat.mirror.http.open_connections import Crowd
 from preheat.mirror.http.receive_budget import Budget
 from preheat.mirror.http.redact import redact
-from preheat.mirror.http.request_head import Head, read_head
+from preheat.mirror.http.request_head import Head, HeadReader
 
 # The statuses of RFC 9110 section 15 that a mirror uses.
 _REASONS = {
@@ -63,6 +63,7 @@ class Connection:
         self._greeted = not secure
         self._keep = True
         self._cut = False
+        self._heads = HeadReader(terms.limits)
         self._head: Head | None = None
         self._since = time.monotonic()
 
@@ -137,7 +138,7 @@ class Connection:
             return
         self._since = time.monotonic()
         try:
-            self._head = read_head(raw, self._terms.limits)
+            self._head = self._heads.read(raw)
         except Refused as refused:
             self._refuse(refused.answer)
             return
@@ -179,39 +180,46 @@ class Connection:
         self._send(answer)
 
     def _send(self, answer: Answer) -> None:
-        if self._head is not None and self._head.method == "HEAD":
-            answer = replace(answer, body=b"")
-        with contextlib.ExitStack() as closing:
-            file: BinaryIO | None = None
-            if isinstance(answer.body, Slice):
+        if self._head is not None and self._head.method == "HEAD" and answer.body:
+            answer = Answer(answer.status, answer.headers)
+        match answer.body:
+            case bytes() as body:
+                self._send_by(answer, lambda words: self.wire.send(words + body))
+            case Flow() as flow:
+                self._send_by(answer, partial(self._send_flow, flow))
+            case Slice(path, start, stop):
                 try:
-                    file = closing.enter_context(open(answer.body.path, "rb", buffering=0))
+                    file = FileIO(path)
                 except OSError:
-                    answer = refuse(404, "the file has just been removed from this mirror")
-            self._keep &= not self._terms.crowd.stopping and answer.headers.get("Connection") != "close"
-            words = _written(answer, keep=self._keep, old=self._head is not None and self._head.old)
-            before = self.wire.sent + len(words)
-            try:
-                match answer.body:
-                    case bytes():
-                        self.wire.send(words + answer.body)
-                    case Flow():
-                        self.wire.send(words)
-                        self._send_flow(answer.body)
-                    case Slice(_, start, stop) if file is not None and start < stop:
-                        self.wire.send(words, more=True)
-                        self._send_file(file, start, stop)
-                    case _:
-                        self.wire.send(words)
-            finally:
-                self._tell(answer, max(0, self.wire.sent - before))
+                    self._send(refuse(404, "the file has just been removed from this mirror"))
+                    return
+                with file:
+                    self._send_by(answer, partial(self._send_slice, file, start, stop))
 
-    def _send_flow(self, flow: Flow) -> None:
+    def _send_by(self, answer: Answer, send: Callable[[bytes], None]) -> None:
+        words = self._words(answer)
+        before = self.wire.sent + len(words)
+        try:
+            send(words)
+        finally:
+            self._tell(answer, max(0, self.wire.sent - before))
+
+    def _words(self, answer: Answer) -> bytes:
+        self._keep &= not self._terms.crowd.stopping and answer.headers.get("Connection") != "close"
+        return _written(answer, keep=self._keep, old=self._head is not None and self._head.old)
+
+    def _send_slice(self, file: FileIO, start: int, stop: int, words: bytes) -> None:
+        self.wire.send(words, more=start < stop)
+        if start < stop:
+            self._send_file(file, start, stop)
+
+    def _send_flow(self, flow: Flow, words: bytes) -> None:
+        self.wire.send(words)
         with contextlib.closing(flow.pieces()) as pieces:
             for file, start, stop in pieces:
                 self._send_file(file, start, stop)
 
-    def _send_file(self, file: BinaryIO | FileIO, start: int, stop: int) -> None:
+    def _send_file(self, file: FileIO, start: int, stop: int) -> None:
         if self.wire.send_file(file.fileno(), start, stop) < stop - start:
             # If the file was truncated, the client would wait for the rest: close the connection.
             raise ConnectionAbortedError("the file was truncated")
@@ -226,15 +234,21 @@ class Connection:
 
 def _written(answer: Answer, *, keep: bool, old: bool = False) -> bytes:
     """Encode status line and headers. Replaces CR, LF and NUL in values, so that no value can start another header."""
-    lines = [f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, '')}", "Server: preheat"]
-    lines.append(f"Date: {formatdate(usegmt=True)}")
-    headers = ((name, value) for name, value in answer.headers.items() if name != "Connection")
-    lines += [f"{name}: {_CONTROL.sub('?', value)}" for name, value in headers]
+    lines = [f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, '')}", "Server: preheat", _date(int(time.time()))]
+    fields = [f"{name}: {value}" for name, value in answer.headers.items() if name != "Connection"]
+    if _CONTROL.search("".join(fields)):
+        fields = [_CONTROL.sub("?", field) for field in fields]
+    lines += fields
     if not keep:
         lines.append("Connection: close")
     elif old:
         lines.append("Connection: keep-alive")
     return "\r\n".join((*lines, "", "")).encode("latin-1", "replace")
+
+
+@lru_cache(maxsize=2)
+def _date(now: int) -> str:
+    return f"Date: {formatdate(now, usegmt=True)}"
 
 
 def network_of(address: str) -> str:

@@ -53,9 +53,9 @@ class Lead:
         self._awake = threading.Event()
 
     def start(self) -> None:
-        """Start, in threads."""
-        threading.Thread(target=self._monitor, daemon=True, name="monitor").start()
-        self._begin_thread()
+        """Start, in threads; raise RuntimeError if the system cannot start them."""
+        threading.Thread(target=self._monitor, daemon=True).start()
+        threading.Thread(target=self._work, daemon=True).start()
 
     def stop(self) -> None:
         """End the parked threads; to be called when `over` returns True."""

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from preheat.core.errors import AccessDenied
+from preheat.core.errors import AccessDenied, IntegrityError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File
 from preheat.library.library import Library
@@ -52,5 +52,13 @@ class Kept:
         return bool(self._library.revisions(ref)) or self._library.find(ref) is not None
 
     def place(self, file: File) -> Path | None:
-        """Return the path of a file's blob; None if it is missing or damaged."""
-        return self._library.path(file.digest) if self._library.sound(file) else None
+        """Return the path of a file's blob; None if it is missing or damaged.
+
+        Raise IntegrityError if the listing has another size than the blob: the wrong response would look complete.
+        """
+        size = self._library.sound_size(file)
+        if size is None:
+            return None
+        if size != file.size:
+            raise IntegrityError(f"{file.path} is listed with {file.size} bytes, but its blob has {size}")
+        return self._library.path(file.digest)
