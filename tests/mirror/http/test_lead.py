@@ -114,6 +114,14 @@ def test_a_server_stops_while_requests_wait(desk: Desk) -> None:
     assert [one.recv(100) for one in waiting] == [b"", b""]
 
 
+def test_a_server_stops_while_its_leading_thread_waits(desk: Desk) -> None:
+    desk.client(_SLOW)
+    while not desk.threads:
+        time.sleep(0.0002)
+    desk.server.stop(0.0)
+    assert desk.server.crowd.busy == 1  # it did not wait for the end of that request
+
+
 def test_requests_that_came_in_one_tls_record_are_all_answered() -> None:
     def answer(request: Request) -> Answer:
         return Answer(200, {"Content-Length": "2"}, _TOLD)

@@ -51,6 +51,7 @@ class Lead:
         self._leader: _Turn | None = None
         self._parked: list[_Turn] = []
         self._awake = threading.Event()
+        self._ended = False
 
     def start(self) -> None:
         """Start, in threads; raise RuntimeError if the system cannot start them."""
@@ -59,7 +60,6 @@ class Lead:
 
     def stop(self) -> None:
         """End the parked threads; to be called when `over` returns True."""
-        self._awake.set()
         with self._lock:
             while self._parked:
                 self._parked.pop().parked.release()
@@ -123,6 +123,8 @@ class Lead:
                     self._step()
             finally:
                 if turn.leads:
+                    self._ended = True
+                    self._awake.set()
                     self._end()
             if turn.leads or not self._park(turn):
                 return
@@ -144,14 +146,14 @@ class Lead:
     def _monitor(self) -> None:
         """Let another thread lead when a request takes long; sleep while there is none."""
         quiet = 0
-        while not self._over():
+        while not self._ended:
             turn = self._leader
             number = turn.number if turn is not None else 0
             quiet = 0 if turn is not None and turn.busy else quiet + 1
             if quiet > _QUIET_LOOKS:
                 self._awake.clear()
                 turn = self._leader
-                if not (turn is not None and turn.busy) and not self._over():
+                if not (turn is not None and turn.busy) and not self._ended:
                     self._awake.wait()
                 quiet = 0
                 continue

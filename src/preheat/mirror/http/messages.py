@@ -36,7 +36,7 @@ def scheme_of(request: Request) -> str:
 class Slice:
     """Bytes `start` to `stop`, exclusive, of the file at `path`."""
 
-    path: Path
+    path: Path | str
     start: int
     stop: int
 
