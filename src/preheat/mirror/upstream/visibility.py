@@ -26,7 +26,10 @@ class Gate:
 
     def state(self, ref: Ref) -> str:
         """Return a repository's state; "" if the mirror did not download it, `closed` if the file cannot be read."""
-        return self._states.read(f"{self._root}/{ref.hub}/{ref.slug}") or ""
+        try:
+            return self._states.read(f"{self._root}/{ref.hub}/{ref.slug}") or ""
+        except OSError:
+            return CLOSED  # for this request: the next one reads the file again
 
     def note(self, ref: Ref, state: str) -> None:
         """Store a repository's state, before any of its files is stored; raise LibraryError if the disk refuses."""
@@ -46,8 +49,6 @@ def _read(path: Path) -> str | None:
         told = read_small(path).decode("ascii", "replace").strip()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except OSError:
-        return CLOSED
     return told if told in (OPEN, ELSEWHERE) else CLOSED
 
 
