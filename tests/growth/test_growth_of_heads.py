@@ -63,7 +63,7 @@ class Counted:
         assert (response.status, response.headers["Content-Length"]) == (200, "100")
 
     def close(self) -> None:
-        threading.setprofile(None)  # type: ignore[arg-type]  # typeshed lacks None
+        threading.setprofile(None)
         self._client.close()
         self._server.stop(0.2)
 
