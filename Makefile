@@ -91,7 +91,7 @@ bench-views: setup ## how long placing 5 GB takes, and what it costs, by layout 
 bench-library: setup ## what verify, ls, adopt and a version that shares 90 % cost; root for a cold page cache
 	$(RUN) -m benchmarks.bench_library
 
-bench-mirror: setup ## the mirror beside nginx and olah, its cold misses, 50 clients at once, and other servers; 10 minutes
+bench-mirror: setup ## the mirror beside nginx and olah, HEAD requests, its cold misses, 50 clients at once, and other servers; 10 minutes
 	$(RUN) -m benchmarks.bench_mirror
 
 bench-prove: setup ## whether prove keeps its own promises, on the demo's app; an idle machine, eight minutes

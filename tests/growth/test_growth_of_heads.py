@@ -19,7 +19,7 @@ from tests.library.shelves import keep
 
 _DATA = b"x" * 100
 _ROUND = 10
-_MOST_CALLS = 400  # of functions, Python's and C's; it was 1,000 with a thread a client
+_MOST_CALLS = 400  # of functions, Python's and C's; with a thread a client it was 900
 
 
 def _library(root: Path, count: int) -> Library:
