@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python
 
-.PHONY: help setup lock-dev translations check format test test-fast test-slow coverage wheel site release ci demo bench-pull bench-pull-slow bench-faults bench-views bench-library bench-mirror bench-build guard bench-guard bench-start bench-trace clean bench-prove bench-ways docs-reports
+.PHONY: help setup lock-dev translations check format test test-fast test-slow coverage wheel site release ci demo bench-pull bench-pull-slow bench-faults bench-lines bench-views bench-library bench-growth bench-mirror bench-build guard bench-guard bench-start bench-trace clean bench-prove bench-ways docs-reports
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -85,11 +85,17 @@ bench-pull-slow: setup ## the same at 1 MB/s a connection, where each peer takes
 bench-faults: setup ## what each client does with each fault of a hub
 	$(RUN) -m benchmarks.faults
 
+bench-lines: setup ## pull and its peers on 72 kinds of line, as root; hours. CELLS=8,20 measures those that begin so
+	$(RUN) -m benchmarks.bench_lines $(addprefix --cells ,$(CELLS))
+
 bench-views: setup ## how long placing 5 GB takes, and what it costs, by layout and kind of link; root for reflinks
 	$(RUN) -m benchmarks.bench_views
 
 bench-library: setup ## what verify, ls, adopt and a version that shares 90 % cost; root for a cold page cache
 	$(RUN) -m benchmarks.bench_library
+
+bench-growth: setup ## what each verb costs at three sizes, and how fast that grows; 15 minutes
+	$(RUN) -m benchmarks.bench_growth
 
 bench-mirror: setup ## the mirror beside nginx and olah, HEAD requests, its cold misses, 50 clients at once, and other servers; 10 minutes
 	$(RUN) -m benchmarks.bench_mirror

@@ -1,6 +1,7 @@
 """Faults: what each client does with each fault of a hub; writes results/faults.json and docs/faults.md.
 
 python -m benchmarks.faults                                  all of them, at most ten at a time
+python -m benchmarks.faults --side preheat --keep            one client; what is known of the others is kept
 python -m benchmarks.faults --fault 'cut once' --side preheat     a trial, which writes nothing
 python -m benchmarks.faults --plain                          over HTTP, which writes nothing either
 """
@@ -12,16 +13,15 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks import sides
-from benchmarks.hub import faulty
-from benchmarks.hub.faulty import Fault, FaultyHub
+from benchmarks.fault_cases import CASES, HOSTILE, SMALL, WEIGHT, Case
+from benchmarks.hub.faulty import FaultyHub
 from benchmarks.hub.repo import Repo, read_repo
 from benchmarks.machine import describe
 from benchmarks.sides import Errand, Side
@@ -30,42 +30,10 @@ from benchmarks.timed import Spent, run
 _ROOT = Path(__file__).parents[1]
 _RESULTS = Path(__file__).parent / "results" / "faults.json"
 _DOCUMENT = _ROOT / "docs" / "faults.md"
-_WEIGHT, _SMALL, _HOSTILE = "model.safetensors", "config.json", "../../../escaped.json"
 _SIZE = 12_000_000
 _PATIENCE_S = 60.0
 _AT_ONCE = 10
 _NOT_WORTH_TELLING = 50_000
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A fault, in words, and how it is made anew for each client."""
-
-    words: str
-    make: Callable[[], Fault]
-    hostile: bool = False
-
-
-_CASES = (
-    Case("none", lambda: faulty.Delivery.honest),
-    Case("each answer cut after 1 MB", lambda: faulty.cuts(_WEIGHT, 1_000_000, None)),
-    Case("cut once", lambda: faulty.cuts(_WEIGHT, 500_000, 1)),
-    Case("reset once", lambda: faulty.cuts(_WEIGHT, 500_000, 1, reset=True)),
-    Case("one answer stalls in the middle", lambda: faulty.stalls(_WEIGHT, 500_000, 1)),
-    Case("one answer drips, 10 bytes a second", lambda: faulty.drips(_WEIGHT, 1)),
-    Case("a byte of a weight flipped, once", lambda: faulty.flips(_WEIGHT, 100_000, 1)),
-    Case("a byte of a weight flipped, always", lambda: faulty.flips(_WEIGHT, 100_000, None)),
-    Case("a byte of a small file flipped, once", lambda: faulty.flips(_SMALL, 100, 1)),
-    Case("a byte of a small file flipped, always", lambda: faulty.flips(_SMALL, 100, None)),
-    Case("a weight too short, said to be whole", lambda: faulty.shortens(_WEIGHT, 1_000_000)),
-    Case("a weight longer than was listed", lambda: faulty.lengthens(_WEIGHT, 1_000_000)),
-    Case("429 five times, Retry-After: 1", lambda: faulty.refuses(5, 429, Retry_After="1")),
-    Case("503 three times", lambda: faulty.refuses(3, 503)),
-    Case("the hub knows no ranges", lambda: faulty.knows_no_ranges),
-    Case("redirects in a circle", lambda: faulty.redirects_to_itself),
-    Case("signed addresses expire after 2 s, answers end after 4 MB", lambda: faulty.signs),
-    Case(f"a file called {_HOSTILE}", lambda: faulty.Delivery.honest, hostile=True),
-)
 
 
 def meet(case: Case, side: Side, repo: Repo, work: Path, *, loud: bool, tls: bool) -> dict[str, Any]:
@@ -74,7 +42,7 @@ def meet(case: Case, side: Side, repo: Repo, work: Path, *, loud: bool, tls: boo
     place.mkdir(parents=True)
     if case.hostile:
         repo = _hostile(repo)
-    with FaultyHub(repo, case.make(), tls=tls) as hub:
+    with FaultyHub(repo, case.make(), case.documents(), tls=tls) as hub:
         errand = Errand(hub.url, repo, place)
         spent = run(side.command(errand), side.environment(errand), place / "said.txt", _PATIENCE_S)
     told = _outcome(place, repo, spent)
@@ -87,9 +55,19 @@ def meet(case: Case, side: Side, repo: Repo, work: Path, *, loud: bool, tls: boo
     return told | {"words": words}
 
 
+def tiny(work: Path) -> Repo:
+    """Make the model that is asked for."""
+    folder = work / "model"
+    folder.mkdir()
+    (folder / WEIGHT).write_bytes(os.urandom(_SIZE))
+    (folder / SMALL).write_bytes(os.urandom(1_000).hex().encode())
+    (folder / "note.txt").write_text("hm\n")
+    return read_repo("acme/tiny", folder)
+
+
 def _hostile(repo: Repo) -> Repo:
-    entry = replace(repo.entries[_SMALL], path=_HOSTILE)
-    return replace(repo, entries=repo.entries | {_HOSTILE: entry})
+    entry = replace(repo.entries[SMALL], path=HOSTILE)
+    return replace(repo, entries=repo.entries | {HOSTILE: entry})
 
 
 def _outcome(place: Path, repo: Repo, spent: Spent) -> dict[str, Any]:
@@ -118,6 +96,7 @@ def _outcome(place: Path, repo: Repo, spent: Spent) -> dict[str, Any]:
         "wrong": wrong,
         "left": left,
         "gave_up_on": spent.seconds >= _PATIENCE_S,
+        "counts_down": "giving up in" in spent.said,
     }
 
 
@@ -133,7 +112,7 @@ def _words(told: dict[str, Any]) -> str:
     if told.get("escaped"):
         return f"**writes outside its folder**, {after}"
     if told["gave_up_on"]:
-        return f"no end in {after}{left}"
+        return f"{'waits, counting down' if told['counts_down'] else 'no end'} in {after}{left}"
     if told["status"] == 0:
         if told["right"] and not told["wrong"]:
             return f"right, {after}"
@@ -147,27 +126,23 @@ def main() -> None:
     form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     form.add_argument("--fault", action="append", default=[], metavar="WORDS", help="only those with these words")
     form.add_argument("--side", action="append", default=[], metavar="NAME", help="only those with this name in theirs")
+    form.add_argument("--keep", action="store_true", help="write what came of a trial, beside what is known")
     form.add_argument("--plain", action="store_true", help="over HTTP, not HTTPS")
     options = form.parse_args()
     here, absent = sides.gather(
         sides.preheat,
         partial(sides.hf, "2.4.0", "hf 2.x"),
         partial(sides.hf, "0.36.2", "hf 0.36"),
-        partial(sides.modelscope, "1.40.0"),
+        partial(sides.modelscope, "1.40.2"),
         sides.aria2,
         sides.curl,
     )
-    trial = bool(options.fault or options.side or options.plain)
+    trial = bool(options.fault or options.side or options.plain) and not options.keep
     clients = [side for side in here if not options.side or any(name in side.name for name in options.side)]
-    cases = [case for case in _CASES if not options.fault or any(words in case.words for words in options.fault)]
+    cases = [case for case in CASES if not options.fault or any(words in case.words for words in options.fault)]
     work = Path(tempfile.mkdtemp(prefix="preheat-faults-"))
     try:
-        folder = work / "model"
-        folder.mkdir()
-        (folder / _WEIGHT).write_bytes(os.urandom(_SIZE))
-        (folder / _SMALL).write_bytes(os.urandom(1_000).hex().encode())
-        (folder / "note.txt").write_text("hm\n")
-        repo = read_repo("acme/tiny", folder)
+        repo = tiny(work)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             meetings = {
                 (case.words, side.name): pool.submit(meet, case, side, repo, work, loud=trial, tls=not options.plain)
@@ -183,7 +158,12 @@ def main() -> None:
             "patience_s": _PATIENCE_S,
             "absent": absent,
             "sides": [
-                {"name": side.name, "version": side.version, "command": side.say(Errand("HUB", repo, work / "into"))}
+                {
+                    "name": side.name,
+                    "version": side.version,
+                    "command": side.say(Errand("HUB", repo, work / "into")),
+                    "date": str(describe(work)["date"]),
+                }
                 for side in clients
             ],
             "outcomes": outcomes,
@@ -192,8 +172,31 @@ def main() -> None:
         shutil.rmtree(work, ignore_errors=True)
     if not trial:
         _RESULTS.parent.mkdir(exist_ok=True)
+        if options.keep and _RESULTS.exists():
+            told = _beside(json.loads(_RESULTS.read_text()), told)
         _RESULTS.write_text(json.dumps(told, indent=1) + "\n")
         _DOCUMENT.write_text(document(told))
+
+
+def _count(told: dict[str, Any]) -> str:
+    """Say how many of the faults each client got right."""
+    rights = [
+        f"{side['name']} {sum(came[side['name']]['words'].startswith('right') for came in ran)} of {len(ran)}"
+        for side in told["sides"]
+        for ran in [[came for came in told["outcomes"].values() if side["name"] in came]]
+    ]
+    return f"Right: {', '.join(rights)}."
+
+
+def _beside(known: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+    """Add what came now to what is known of other clients and faults."""
+    new = {side["name"] for side in told["sides"]}
+    there = {side["name"]: side for side in known["sides"]} | {side["name"]: side for side in told["sides"]}
+    outcomes = {
+        case.words: known["outcomes"].get(case.words, {}) | told["outcomes"].get(case.words, {}) for case in CASES
+    }
+    order = [*(name for name in ("preheat",) if name in new), *(name for name in there if name != "preheat")]
+    return told | {"sides": [there[name] for name in order], "outcomes": outcomes}
 
 
 def document(told: dict[str, Any]) -> str:
@@ -203,7 +206,10 @@ def document(told: dict[str, Any]) -> str:
     for fault, outcomes in told["outcomes"].items():
         cells = [outcomes[name]["words"] if name in outcomes else "–" for name in names]
         rows.append(f"| {fault} | {' | '.join(cells)} |")
-    versions = [f"- {side['name']} {side['version']}: `{side['command']}`" for side in told["sides"]]
+    versions = [
+        f"- {side['name']} {side['version']}, {side.get('date', '2026-11-23')}: `{side['command']}`"
+        for side in told["sides"]
+    ]
     machine = told["machine"]
     return "\n".join(
         [
@@ -214,7 +220,8 @@ def document(told: dict[str, Any]) -> str:
             "it comes, no setting changed. *Right*: all files are there, with the right bytes, and it said so.",
             f"*Fails*: it said so itself. *No end*: it was stopped after {told['patience_s']:.0f} s. *Leaves*: room",
             "taken on the disk by what is no right file; a client that resumes may go on from it. aria2c and curl list",
-            "no repositories, so they cannot be led astray by a file's name.",
+            "no repositories, so they cannot be led astray by a file's name. *Waits*: it was stopped as it counted",
+            f"down to its end, which `--patience` sets. –: not run. {_count(told)}",
             "",
             *rows,
             "",

@@ -1,5 +1,6 @@
-"""Plot: bars that lie on their sides, in SVG that reads on light and on dark paper."""
+"""Plot: bars that lie on their sides, and lines of growth, in SVG that reads on light and on dark paper."""
 
+import math
 from collections.abc import Sequence
 from html import escape
 
@@ -42,3 +43,31 @@ def _bar(name: str, y: int, lengths: tuple[float, float, float], said: str) -> l
         f'<path class="spread" d="M{_LEFT + least:.1f} {middle} H{_LEFT + most:.1f}"/>',
         f'<text x="{_LEFT + most + 8:.1f}" y="{y + 14}">{said}</text>',
     ]
+
+
+def lines(groups: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> str:
+    """Draw small charts of costs `(size, seconds)`, both axes logarithmic, and a dashed line that grows as the work."""
+    across, width, height, pad = 4, _WIDTH // 4, 150, 30
+    drawn = []
+    for number, (title, points) in enumerate(groups):
+        left, top = number % across * width, number // across * height
+        least = min(size for size, _ in points), min(cost for _, cost in points)
+        decades = max(2.0, math.log10(max(cost for _, cost in points) / least[1]))
+        scale = (width - 2 * pad) / max(2.0, math.log10(points[-1][0] / least[0])), (height - 2 * pad) / decades
+
+        def at(size: float, cost: float, least=least, scale=scale, left=left, top=top) -> str:
+            x = left + pad + math.log10(size / least[0]) * scale[0]
+            return f"{x:.1f},{top + height - pad / 2 - math.log10(cost / least[1]) * scale[1]:.1f}"
+
+        (size, _), (first, cost) = points[-1], points[0]
+        drawn += [
+            f'<text class="title" x="{left + 8}" y="{top + 14}">{escape(title)}</text>',
+            f'<path class="work" d="M{at(first, cost)} L{at(size, cost * size / first)}"/>',
+            f'<path class="cost" d="M{" L".join(at(*point) for point in points)}"/>',
+            f'<text x="{left + pad}" y="{top + 30}">{points[0][1]:.2f} → {points[-1][1]:.2f} s</text>',
+        ]
+    y = -(-len(groups) // across) * height
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {y}" width="{_WIDTH}" height="{y}">'
+    style = ".work, .cost { fill: none; stroke: #999; stroke-dasharray: 4 4 }"
+    style += " .cost { stroke: #d9622b; stroke-width: 2; stroke-dasharray: none }"
+    return "\n".join([head, f"<style>{_STYLE} {style} text {{ font-size: 11px }}</style>", *drawn, "</svg>\n"])

@@ -70,6 +70,7 @@ class Turns:
         environ = side.environment(errand)
         prefix = self._line.prefix if self._line else []
         requests, sent = hub.total()
+        carried = self._line.carried() if self._line else 0
         spent = run([*prefix, *side.command(errand)], environ, log, self._within_s)
         after_requests, after_sent = settled(hub)
         figures: Figures = {
@@ -78,13 +79,14 @@ class Turns:
             "peak_rss": spent.peak_rss,
             "requests": after_requests - requests,
             "sent": after_sent - sent,
+            "carried": self._line.carried() - carried if self._line else 0,
             "load": load(),
             "whole": spent.status == 0 and holds(errand.into, self._repo),
         }
         words = "" if figures["whole"] else f"  NOT WHOLE (status {spent.status}): {spent.said[-300:]!r}"
         print(
             f"  {side.name:24} {spent.seconds:8.2f} s  {spent.cpu_s:6.2f} CPU-s  {spent.peak_rss / 1e6:5.0f} MB"
-            f"  {figures['requests']} requests  load {figures['load']}{words}",
+            f"  {figures['requests']} requests  {_times(figures, self._repo)}load {figures['load']}{words}",
             flush=True,
         )
         return figures
@@ -107,6 +109,12 @@ def summary(side: Side, command: str, came: list[Figures]) -> Figures:
             values = [float(str(one[key])) for one in good]
             told[key] = {"median": statistics.median(values), "least": min(values), "most": max(values)}
     return told
+
+
+def _times(figures: Figures, repo: Repo) -> str:
+    """Say how often the bytes went over the line, if it counts them."""
+    carried = int(str(figures["carried"]))
+    return f"{carried / repo.size:5.2f}x over the line  " if carried > 0 else ""
 
 
 def empty(folder: Path) -> Path:

@@ -37,7 +37,7 @@ to stderr; `--events FILE` writes them to a file, with or without `--json`. Size
 - A server that never answered is not waited for: most likely its address is wrong or this machine is offline, and you
   want to know that at once. A refused connection or a name without an address is retried for about 6 seconds; an
   address that keeps silent costs one timeout.
-- `Retry-After` is honoured for as long as patience lasts.
+- `Retry-After` is honoured for as long as patience lasts; a longer one is an error at once, with the time to wait.
 
 Exit statuses: [exit-codes.md](exit-codes.md). Environment: [config.md](config.md). Recipes: [recipes.md](recipes.md).
 """

@@ -1,5 +1,6 @@
 """FlakyHub: a small real hub, on a real socket, that fails where it is told to, and knows what it was asked."""
 
+import math
 import re
 import threading
 import time
@@ -108,6 +109,45 @@ class FlakyHub:
 def refuses(status: int, message: str = "", code: str = "", **headers: str) -> Fault:
     """Say no, as the hub does: `Retry_After="1"` becomes the header."""
     return lambda request, full: refuse(status, message, code, **headers)
+
+
+def grants(requests: int, window_s: float, status: int = 429, *, says_when: bool = True) -> Fault:
+    """Serve so many requests in each window, and refuse the others until it ends; with Retry-After, or without."""
+    turn, opened, used = threading.Lock(), 0.0, 0
+
+    def fault(request: Request, full: Answer) -> Answer:
+        nonlocal opened, used
+        with turn:
+            now = time.monotonic()
+            if now - opened >= window_s:
+                opened, used = now, 0
+            used += 1
+            left_s = math.ceil(opened + window_s - now)
+            granted = used <= requests
+        told = {"Retry-After": str(left_s)} if says_when else {}
+        return full if granted else refuse(status, "Too many requests.", **told)
+
+    return fault
+
+
+def bears(connections: int, status: int = 503) -> Fault:
+    """Answer so many requests at a time, and refuse the others."""
+    turn, busy = threading.Lock(), 0
+
+    def fault(request: Request, full: Answer) -> Answer:
+        nonlocal busy
+        with turn:
+            busy += 1
+            granted = busy <= connections
+        try:
+            if granted:
+                time.sleep(0.1)
+            return full if granted else refuse(status, "busy")
+        finally:
+            with turn:
+                busy -= 1
+
+    return fault
 
 
 def wants_token(token: str) -> Fault:

@@ -27,7 +27,7 @@ class Delivery:
         self.hub = hub
         self.asked = asked
         self.said = said
-        self._connection = connection
+        self.connection = connection
         self.body = said.body
         if said.entry is not None:
             with open(said.entry.place, "rb") as file:
@@ -50,20 +50,24 @@ class Delivery:
 
     def send(self, said: Said, body: bytes) -> None:
         """Send this instead."""
-        self._connection.sendall(head(said) + (b"" if self.is_head else body))
+        self.connection.sendall(head(said) + (b"" if self.is_head else body))
+
+    def raw(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self.connection.sendall(data)
 
     def slowly(self, said: Said, body: bytes, rate: int, step: int) -> None:
         """Send this at `rate` bytes a second, `step` at a time."""
-        self._connection.sendall(head(said))
+        self.connection.sendall(head(said))
         for at in range(0, len(body), step):
-            self._connection.sendall(body[at : at + step])
+            self.connection.sendall(body[at : at + step])
             if self.hub.closing.wait(step / rate):
                 raise HangUp
 
     def reset(self) -> None:
         """Break the connection as a crashed middlebox does."""
         time.sleep(0.2)  # what was sent should have arrived
-        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         raise HangUp
 
 
@@ -71,12 +75,13 @@ Fault = Callable[[Delivery], None]
 
 
 class FaultyHub:
-    """Serves a repo with a fault, inside a `with`; the fault sends every answer that brings a file, or none does."""
+    """Serves a repo with a fault, inside a `with`; it sends all answers that bring a file, `documents` the others."""
 
-    def __init__(self, repo: Repo, fault: Fault, *, tls: bool = False) -> None:
+    def __init__(self, repo: Repo, fault: Fault, documents: Fault | None = None, *, tls: bool = False) -> None:
         self._tls = authority().context if tls else None
         self._repo = repo
         self._fault = fault
+        self._documents = documents or Delivery.honest
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port = self._listening.getsockname()[1]
         self.closing = threading.Event()
@@ -103,18 +108,28 @@ class FaultyHub:
                 connection.shutdown(socket.SHUT_RDWR)
         self._listening.close()
 
+    def go_away(self, seconds: float) -> None:
+        """Break all connections, refuse new ones, and come back after a time."""
+        for connection in (self._listening, *self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        if not self.closing.wait(seconds):
+            self._listening = socket.create_server(("127.0.0.1", self.port), backlog=256)
+            threading.Thread(target=self._accept, daemon=True).start()
+
     def _accept(self) -> None:
+        listening = self._listening
         with contextlib.suppress(OSError):
             while not self.closing.is_set():
-                connection, _ = self._listening.accept()
-                self._connections.add(connection)
+                connection, _ = listening.accept()
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         with contextlib.suppress(HangUp, OSError, ValueError), connection, self._spoken(connection) as line:
+            self._connections.add(line)
             for one in asked(line):
                 self._answer(line, one)
-        self._connections.discard(connection)
 
     def _spoken(self, connection: socket.socket) -> contextlib.AbstractContextManager[socket.socket]:
         if self._tls is None:
@@ -128,14 +143,14 @@ class FaultyHub:
                 return Delivery(self, connection, one, Said(403, {"Content-Length": "0"})).honest()
             return _in_pieces(Delivery(self, connection, one, say(self._one, f"/{target}", one.headers)))
         delivery = Delivery(self, connection, one, say(self._one, one.target, one.headers))
-        return self._fault(delivery) if delivery.path else delivery.honest()
+        return self._fault(delivery) if delivery.path else self._documents(delivery)
 
     @property
     def _one(self) -> dict[str, Repo]:
         return {self._repo.name: self._repo}
 
 
-class _Times:
+class Times:
     """How often a fault still happens."""
 
     def __init__(self, times: int | None) -> None:
@@ -152,7 +167,7 @@ class _Times:
 
 def cuts(path: str, after: int, times: int | None, *, reset: bool = False) -> Fault:
     """End each answer that is longer than `after` there."""
-    more = _Times(times)
+    more = Times(times)
 
     def fault(delivery: Delivery) -> None:
         if delivery.path == path and not delivery.is_head and len(delivery.body) > after and more.again():
@@ -167,7 +182,7 @@ def cuts(path: str, after: int, times: int | None, *, reset: bool = False) -> Fa
 
 def stalls(path: str, after: int, times: int | None) -> Fault:
     """Say no more after some bytes, and keep the line."""
-    more = _Times(times)
+    more = Times(times)
 
     def fault(delivery: Delivery) -> None:
         if delivery.path == path and not delivery.is_head and more.again():
@@ -181,7 +196,7 @@ def stalls(path: str, after: int, times: int | None) -> Fault:
 
 def drips(path: str, times: int | None) -> Fault:
     """Send ten bytes a second: never silent, never done."""
-    more = _Times(times)
+    more = Times(times)
 
     def fault(delivery: Delivery) -> None:
         if delivery.path == path and not delivery.is_head and more.again():
@@ -193,7 +208,7 @@ def drips(path: str, times: int | None) -> Fault:
 
 def flips(path: str, place: int, times: int | None) -> Fault:
     """Turn one bit over."""
-    more = _Times(times)
+    more = Times(times)
 
     def fault(delivery: Delivery) -> None:
         at = place - delivery.said.start
@@ -239,7 +254,7 @@ def lengthens(path: str, size: int) -> Fault:
 
 def refuses(times: int, status: int, **headers: str) -> Fault:
     """Refuse the first requests for files."""
-    more = _Times(times)
+    more = Times(times)
     told = {name.replace("_", "-"): value for name, value in headers.items()} | {"Content-Length": "0"}
 
     def fault(delivery: Delivery) -> None:
@@ -254,7 +269,7 @@ def knows_no_ranges(delivery: Delivery) -> None:
     """Send the whole file, whatever part of it was asked for."""
     whole = say(delivery.hub._one, delivery.asked.target, {**delivery.asked.headers, "range": ""})
     whole.headers.pop("Accept-Ranges")
-    Delivery(delivery.hub, delivery._connection, delivery.asked, whole).honest()
+    Delivery(delivery.hub, delivery.connection, delivery.asked, whole).honest()
 
 
 def redirects_to_itself(delivery: Delivery) -> None:

@@ -1,14 +1,16 @@
-"""Line: two network namespaces, and a round trip between them that takes as long as is asked for.
+"""Line: two network namespaces, and between them a round trip, and if asked for a bottleneck with a buffer, and losses.
 
 What the client sends goes through a pair of TUN devices, where each packet waits; what the hub sends goes straight
 through a veth pair. TCP sees the round trip as a whole, with its slow start, and the packets that pass through Python
-are requests and acknowledgements alone, so the line itself carries as much as loopback does.
+are requests and acknowledgements alone, so the line itself carries as much as loopback does. The bottleneck is the
+kernel's token bucket at the hub's end of the pair; packets are lost by chance at the client's end, after it.
 """
 
 import contextlib
 import ctypes
 import fcntl
 import os
+import re
 import select
 import signal
 import struct
@@ -16,11 +18,22 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 _TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 _HUB, _CLIENT = "10.79.0.1", "10.79.0.2"
 _MTU = 1500
+_HEADERS = 66  # bytes of Ethernet, IP and TCP in each packet
+
+
+@dataclass(frozen=True, slots=True)
+class Bottleneck:
+    """`rate` bytes/s for all connections, with a queue of `buffer_s` seconds; a share `loss` of packets is lost."""
+
+    rate: int = 0
+    buffer_s: float = 0.0
+    loss: float = 0.0
 
 
 class NoLine(Exception):
@@ -32,10 +45,11 @@ class Line:
 
     address = _HUB
 
-    def __init__(self, round_trip_s: float) -> None:
+    def __init__(self, round_trip_s: float, narrow: Bottleneck | None = None) -> None:
         if os.geteuid() != 0 or not Path("/dev/net/tun").exists():
             raise NoLine("needs root and /dev/net/tun")
         self._round_trip_s = round_trip_s
+        self._narrow = narrow
         self._hub, self._client = f"bench-hub-{os.getpid()}", f"bench-cli-{os.getpid()}"
         self._delayer = 0
 
@@ -66,6 +80,8 @@ class Line:
             near, far = _tun(client), _tun(hub)
             _ip(f"-n {client} route add {_HUB}/32 dev slow0 src {_CLIENT}")
             _ip(f"-n {hub} route add {_CLIENT}/32 dev veth0 src {_HUB}")
+            if self._narrow is not None:
+                self._restrict(self._narrow)
             self._delayer = os.fork()
             if self._delayer == 0:
                 try:
@@ -79,6 +95,29 @@ class Line:
             self.__exit__()
             raise NoLine(str(error)) from error
         return self
+
+    def carried(self) -> int:
+        """Count the bytes that passed the bottleneck, without headers of Ethernet, IP and TCP; 0 without one."""
+        if self._narrow is None:
+            return 0
+        said = _run(f"tc -n {self._hub} -s qdisc show dev veth0")
+        size, packets = re.search(r"Sent (\d+) bytes (\d+) pkt", said).groups()  # type: ignore[union-attr]
+        return int(size) - _HEADERS * int(packets)
+
+    def _restrict(self, narrow: Bottleneck) -> None:
+        """Set up the bottleneck, and CUBIC, which fills buffers as most servers do; the default differs by machine."""
+        _ip(f"-n {self._hub} route change {_CLIENT}/32 dev veth0 src {_HUB} congctl cubic")
+        if narrow.rate:
+            burst = max(narrow.rate // 250, 16 << 10)
+            queue = f"tbf rate {8 * narrow.rate}bit burst {burst} limit {int(narrow.rate * narrow.buffer_s) + burst}"
+            _run(f"tc -n {self._hub} qdisc add dev veth0 root {queue}")
+        else:
+            _run(f"tc -n {self._hub} qdisc add dev veth0 root pfifo limit 100000")
+        if narrow.loss:
+            # One packet at a time: with segmentation offload, one loss would be that of many packets.
+            _ip(f"-n {self._hub} link set dev veth0 gso_max_segs 1")
+            chance = f"-m statistic --mode random --probability {narrow.loss}"
+            _run(f"ip netns exec {self._client} iptables -A INPUT -i veth0 {chance} -j DROP")
 
     def __exit__(self, *exception: object) -> None:
         if self._delayer:
@@ -110,7 +149,11 @@ def _tun(space: str) -> int:
 
 
 def _ip(words: str) -> None:
-    subprocess.run(["ip", *words.split()], check=True, capture_output=True)
+    _run(f"ip {words}")
+
+
+def _run(words: str) -> str:
+    return subprocess.run(words.split(), check=True, capture_output=True, text=True).stdout
 
 
 def _delay(near: int, far: int, seconds: float) -> None:

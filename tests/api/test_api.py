@@ -14,6 +14,7 @@ from preheat.core.errors import LibraryError, NotPreloaded, UsageError
 from preheat.core.events import Event, Noted
 from tests.authority import authority
 from tests.flaky_hub import FlakyHub
+from tests.guard.apps import until
 
 MODEL = "acme/tiny"
 
@@ -100,6 +101,8 @@ def test_a_mirror_reloads_logs_and_reports_what_happens(session: api.Session, tm
         url = f"{running.url}/me/voice/resolve/main/voice.bin"
         assert [fetched(url, token) for token in ("a-first-token", "another-token")] == [200, 401]
         (tmp_path / "tokens").write_text("another-token\n")
+        # A response is logged after it has been sent.
+        assert until(lambda: len(log.read_text().splitlines()) == 2)
         log.rename(tmp_path / "rotated.log")
         running.reload()
         assert [fetched(url, token) for token in ("a-first-token", "another-token")] == [401, 200]

@@ -32,6 +32,7 @@ WORDS = {
     "APP": "[^/]+",
     "VIEW": "[a-z-]+",
     "MACHINE": "[A-Za-z0-9._-]+",
+    "UID": "[0-9]+",
     "RANDOM": "[a-z0-9_]+",
     "…": ".+",
 }
@@ -58,6 +59,7 @@ class _BrokenReader:
     """Bytes that come until they do not."""
 
     prompt = False
+    round_trip_s = 0.0
 
     def __init__(self, reader: Reader, left: int) -> None:
         self._reader = reader
@@ -130,7 +132,7 @@ def test_a_library_made_by_a_pull_has_nothing_that_is_not_named(model: Path, tmp
         "records/HUB/SLUG/COMMIT.json",
         "records/HUB/SLUG/refs/REVISION",
         "views/APP/VIEW/…",
-        "seals/RANDOM.log",
+        "seals/MACHINE-UID.log",
         "verdicts/ALGORITHM/FF/HEX.json",
     }
     assert (library / "format").read_text() == "1\n"

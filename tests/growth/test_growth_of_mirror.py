@@ -16,8 +16,8 @@ from preheat.mirror.api.hf_routes import answer
 from preheat.mirror.http.messages import Request
 from preheat.mirror.upstream.recorded_find import Kept
 from preheat.mirror.upstream.saved_answers import Ledger
-from tests.growth.counting import calls_of, named_calls_of
-from tests.library.shelves import keep
+from tests.growth.counting import calls_of, grows_as_the_work, named_calls_of
+from tests.library.shelves import file_of, keep
 
 _DATA = b"x" * 100
 _HEAD = Request("HEAD", "/acme/many/resolve/main/part-0.bin")
@@ -52,6 +52,24 @@ def test_a_head_costs_the_same_at_any_size(tmp_path: Path, finding: Callable[[Pa
         return min(calls_of(lambda: answer(_HEAD, find)) for _ in range(20))
 
     assert cost(300) <= cost(3) * 1.05
+
+
+def test_the_first_head_of_each_file_costs_the_same_at_any_size(tmp_path: Path) -> None:
+    def cost(count: int) -> int:
+        library = Library(tmp_path / str(count))
+        for number in range(count):
+            keep(library, file_of(f"part-{number}.bin", b"%d" % number), b"%d" % number)
+        files = tuple(file_of(f"part-{number}.bin", b"%d" % number) for number in range(count))
+        library.record(Snapshot(Ref.parse("hf:acme/many"), "a" * 40, files))
+        find = Kept(Library(library.root)).find
+
+        def ask() -> None:
+            for number in range(count):
+                assert answer(Request("HEAD", f"/acme/many/resolve/main/part-{number}.bin"), find).status == 200
+
+        return calls_of(ask)
+
+    assert grows_as_the_work(cost(20), cost(100), 5)
 
 
 def test_a_record_is_decoded_once_while_its_file_is_unchanged(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Hubs over HTTP, with servers that lead astray: the token goes to the endpoint alone, and no trick is believed."""
 
 import gzip
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -173,9 +174,14 @@ def _multipart(request: Request, full: Answer) -> Answer:
     return Answer(206, headers, body)
 
 
+def _no_range(request: Request, full: Answer) -> Answer:
+    return Answer(416, {"Content-Length": "0"}) if full.status == 206 else full
+
+
 @pytest.mark.parametrize(
     "fault",
     [
+        pytest.param(_no_range, id="416"),
         pytest.param(_odd(Content_Range="bytes 0-8/9000000"), id="shifted"),
         pytest.param(_odd(Content_Range="bytes 10-18/8"), id="another-size"),
         pytest.param(_odd(Content_Range="nonsense"), id="nonsense"),
@@ -196,11 +202,18 @@ def test_a_file_whose_ranges_are_answered_oddly_is_read_whole(
     assert _read(theirs.open(snapshot, file, 10, 19)) == (model / file.path).read_bytes()[10:19]
 
 
+SHORTER = {"Content-Length": "0", "Content-Range": "bytes */5"}
+
+
 @pytest.mark.parametrize(
     ("fault", "kind", "words"),
     [
         (_packed, HubError, "compressed"),
-        (lambda request, full: Answer(416, {"Content-Length": "0"}), IntegrityError, "fewer"),
+        (
+            lambda request, full: Answer(416, {"Content-Length": "0", "Content-Range": "bytes */5"}),
+            IntegrityError,
+            "fewer",
+        ),
     ],
 )
 def test_bytes_of_another_place_or_form_are_refused(
@@ -274,3 +287,13 @@ def test_an_empty_file_at_an_address_has_no_bytes(hub: FlakyHub, transport: Tran
     snapshot = Url(transport).resolve(Ref.parse(f"{hub.url}/acme/tiny/resolve/main/empty.txt#sha256={empty}"))
     assert snapshot.files == (File("empty.txt", 0, sha256(empty)),)
     assert _read(Url(transport).open(snapshot, snapshot.files[0], 0, 0)) == b""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tcp_info")
+def test_a_reader_knows_its_connections_round_trip(asked: tuple[Hub, Ref]) -> None:
+    theirs, ref = asked
+    snapshot = theirs.resolve(ref)
+    reader = theirs.open(snapshot, _file(snapshot), 0, 100_000)
+    assert reader.readinto(memoryview(bytearray(100_000))) > 0
+    assert 0 < reader.round_trip_s < 60
+    reader.close()

@@ -19,6 +19,7 @@ from preheat.transfer.fetch import Policy
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
 from preheat.verbs.pull import pull
 from preheat.verbs.pull_sources import PullSource
+from preheat.verbs.scan import ALLOW
 from tests.authority import authority, connect, trusting
 
 REMEMBERING = Remembering()
@@ -65,7 +66,7 @@ class Room:
         self._transport = Transport(trusting(Wires(connect_s=2.0, read_s=5.0)))
         behind = [self._upstream(url) for url in upstreams]
         settings = ReloadableSettings(Words(tls=lambda: authority().context))
-        house = House(settings, remembering=remembering, patience=patience)
+        house = House(settings, remembering=remembering, patience=patience, unsafe=ALLOW)
         self.server = mirror(address, self.library, Shelf({}), self.events.append, upstreams=behind, house=house)
         self.url = self.server.url
 

@@ -17,7 +17,9 @@ from pathlib import Path
 import pytest
 
 from preheat.core.scan_verdict import CLEAN, DANGEROUS, SUSPICIOUS, UNSCANNED, ScanVerdict
-from preheat.scan.scan_file import look_at_text, may_run_code, scan
+from preheat.scan import archives
+from preheat.scan.child import look
+from preheat.scan.scan_file import look_at_text, may_run_code
 
 
 class Call:
@@ -44,6 +46,16 @@ def tarred(name: str, body: bytes) -> bytes:
         entry = tarfile.TarInfo(name)
         entry.size = len(body)
         archive.addfile(entry, io.BytesIO(body))
+    return whole.getvalue()
+
+
+def linked(name: str, target: str) -> bytes:
+    """Return a tar with a symlink."""
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w") as archive:
+        entry = tarfile.TarInfo(name)
+        entry.type, entry.linkname = tarfile.SYMTYPE, target
+        archive.addfile(entry)
     return whole.getvalue()
 
 
@@ -84,6 +96,21 @@ FOUND = {
     "xz": ("x.joblib", lzma.compress(EVIL[4])),
     "lzma": ("x.joblib", lzma.compress(EVIL[4], lzma.FORMAT_ALONE)),
     "zlib": ("x.joblib", zlib.compress(EVIL[4], 1)),
+    "second stream of gzip": ("x.gz", gzip.compress(pickle.dumps(1)) + gzip.compress(EVIL[4])),
+    "second stream of xz": ("x.joblib", lzma.compress(pickle.dumps(1)) + lzma.compress(EVIL[4])),
+    "second stream of bzip2": ("x.joblib", bz2.compress(pickle.dumps(1)) + bz2.compress(EVIL[4])),
+    "three layers of gzip": ("x.gz", gzip.compress(gzip.compress(gzip.compress(EVIL[4])))),
+    "cut off behind the call": ("x.pkl", EVIL[4][:-1]),
+    "an unknown opcode behind the call": ("x.pkl", EVIL[2][:-1] + b"\xff."),
+    "protocol 0 behind protocol 4": ("x.pkl", pickle.dumps(1, 4) + EVIL[0]),
+    "names from the memo": ("x.pkl", b"\x80\x04\x8c\x05posix\x94\x8c\x06system\x9400h\x00h\x01\x93(S'true'\ntR."),
+    "names as byte strings": ("x.pkl", b"\x80\x04U\x05posixU\x06system\x93(S'true'\ntR."),
+    "an escaped name": ("x.pkl", b"\x80\x04Vposix\nV\\u0073ystem\n\x93(S'true'\ntR."),
+    "a class made by INST": ("x.pkl", b"(S'true'\niposix\nsystem\n."),
+    "torch's rebuild with another function": (
+        "x.pt",
+        zipped(("a/data.pkl", b"\x80\x02ctorch._tensor\n_rebuild_from_type_v2\n(cposix\nsystem\nU\x04true\x85}tR.")),
+    ),
 }
 NOT_READ = {
     "wrong checksum": changed(TORCH, DIRECTORY, 16, b"\0\0\0\0"),
@@ -104,6 +131,19 @@ HOLDS = {
     "wheel": ("x.whl", zipped(("package/__init__.py", b"import os"))),
     "extension registry": ("x.pkl", b"\x80\x02\x82\x01."),
     "pickle in a string": ("x.pkl", pickle.dumps({"w": EVIL[4]}, 4)),
+    "pickle in strings in strings": ("x.pkl", pickle.dumps(pickle.dumps(pickle.dumps(EVIL[4], 4), 4), 4)),
+    "pickle in a text": ("x.pkl", pickle.dumps({"w": EVIL[2].decode("latin1")}, 2)),
+    "torch's loader of a string": ("x.pkl", b"\x80\x04ctorch.storage\n_load_from_bytes\nC\x01x\x85R."),
+    "a dotted name": ("x.pkl", b"\x80\x04\x8c\x05torch\x8c\x09os.system\x93(S'true'\ntR."),
+    "another rebuild of torch": ("x.pt", zipped(("a/data.pkl", b"\x80\x02ctorch._utils\n_rebuild_x\n(tR."))),
+    "keras, escaped": ("x.keras", zipped(("config.json", b'{"class_name": "\\u004cambda"}'))),
+    "keras, another module": ("x.keras", zipped(("config.json", b'{"module": "os", "class_name": "function"}'))),
+    "archive for torchserve": ("x.mar", zipped(("handler.py", b"import os"))),
+    "program": ("weights", b"\x7fELF\x02\x01\x01" + b"\0" * 100),
+    "Windows program": ("x.dat", b"MZ" + b"\0" * 58 + b"\x40\0\0\0PE\0\0" + b"\0" * 50),
+    "script": ("start", b"#!/usr/bin/env python3\nimport os\n"),
+    "member outside": ("x.zip", zipped(("../../.bashrc", b"id"))),
+    "link outside": ("x.nemo", linked("weights", "../../../etc/passwd")),
     "unknown name": ("x.pkl", b"cidlelib.run\nManageSocket\n(tR."),
 }
 
@@ -112,7 +152,13 @@ def _looked_into(tmp_path: Path, name: str, body: bytes) -> ScanVerdict:
     blob = tmp_path / "blob"
     blob.write_bytes(body)
     assert may_run_code(blob, name)
-    return scan(blob, name)
+    return _verdict(blob, name)
+
+
+def _verdict(blob: Path, name: str) -> ScanVerdict:
+    """Scan in this process: that another one gives the same verdicts is tested in test_scan_file.py."""
+    report = look(blob, name)
+    return ScanVerdict(report["level"], found=tuple(report.get("found", ())), why=report.get("why", ""))
 
 
 @pytest.mark.parametrize("case", FOUND)
@@ -144,6 +190,14 @@ def test_code_in_other_formats_is_named(tmp_path: Path, case: str) -> None:
         ("tokenizer_config.json", b'{"chat_template": "{{ cycler.__init__.__globals__ }}"}'),
         ("chat_template.jinja", b"{{ ().__class__ }}"),
         ("hparams.yaml", b"!!python/object/apply:os.system ['true']"),
+        ("hparams.yaml", b"%TAG ! tag:yaml.org,2002:python/\n---\na: !object/apply:os.system ['true']"),
+        ("config.yaml", b"model:\n  _target_: os.system\n  command: true"),
+        ("config.json", b'{"\\u0061uto_map": {"AutoModel": "x.X"}}'),
+        ("config.json", '{"auto_map": {"AutoModel": "x.X"}}'.encode("utf-16")),
+        ("config.json", '{"auto_map": {"AutoModel": "x.X"}}'.encode("utf-32-be")),
+        ("config.json", b'{"custom_pipelines": {"x": {"impl": "code.X"}}}'),
+        ("model_index.json", b'{"_class_name": ["pipeline", "Mine"]}'),
+        ("modules.json", b'[{"idx": 0, "type": "custom_st.Transformer"}]'),
     ],
 )
 def test_code_and_configuration_that_loads_code_is_named(tmp_path: Path, name: str, body: bytes) -> None:
@@ -161,6 +215,10 @@ def test_code_and_configuration_that_loads_code_is_named(tmp_path: Path, name: s
         ("README.md", b"Rome wasn't built in a day.\n"),
         ("model.safetensors", struct.pack("<Q", 2) + b"{}" + b"\0" * 4096),
         ("tokenizer.model", b"\x0a\x0e\x0a\x05<unk>" * 50),
+        ("modules.json", b'[{"idx": 0, "type": "sentence_transformers.models.Transformer"}]'),
+        ("model_index.json", b'{"_class_name": "FluxPipeline", "unet": ["diffusers", "UNet"]}'),
+        ("config.yaml", b"model:\n  _target_: nemo.collections.tts.models.FastPitch"),
+        ("sbom.json", b'{"name": "__init__", "bases": "__bases__"}'),
         ("audio.wav", b"RIFF\x24\x08\0\0WAVEfmt "),
         ("x.npy", array_of_objects(b"").replace(b"'|O'", b"'<f4")),
     ],
@@ -168,4 +226,39 @@ def test_code_and_configuration_that_loads_code_is_named(tmp_path: Path, name: s
 def test_ordinary_files_are_clean(tmp_path: Path, name: str, body: bytes) -> None:
     (tmp_path / "blob").write_bytes(body)
     assert look_at_text(tmp_path / "blob", name, len(body)) is None
-    assert not may_run_code(tmp_path / "blob", name) or scan(tmp_path / "blob", name).level == CLEAN
+    assert not may_run_code(tmp_path / "blob", name) or _verdict(tmp_path / "blob", name).level == CLEAN
+
+
+# ---- bounds
+
+
+def test_archives_are_bounded_in_size_number_and_nesting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "_LONGEST_MEMBER", 1 << 20)
+    monkeypatch.setattr(archives, "_MOST_MEMBERS", 3)
+    zeros = bytes(2 << 20)
+    nested = EVIL[4]
+    for _ in range(6):
+        nested = zipped(("x", nested))
+    bombs = {
+        "gzip": gzip.compress(zeros),
+        "several streams": gzip.compress(bytes(700_000)) * 2,
+        "deflated member": zipped(("x.pkl", zeros), how=zipfile.ZIP_DEFLATED),
+        "members of a zip": zipped(*((f"{number}", b"") for number in range(4))),
+        "members of a tar": tarred("x", b"")[:512] * 4 + bytes(1024),
+        "nested": nested,
+    }
+    for case, body in bombs.items():
+        assert _looked_into(tmp_path, "x.bin", body).level == UNSCANNED, case
+
+
+def test_a_zip_with_too_many_members_is_not_read(tmp_path: Path) -> None:
+    one = zipped(("x", b""))
+    entry = one[one.index(DIRECTORY) : one.index(b"PK\x05\x06")]
+    count = 100_001
+    start = one.index(DIRECTORY)
+    zip64 = struct.pack("<4sQHHIIQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, len(entry) * count, start)
+    locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, start + len(entry) * count, 1)
+    end = struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    verdict = _looked_into(tmp_path, "x.pt", one[:start] + entry * count + zip64 + locator + end)
+    assert verdict.level == UNSCANNED
+    assert "more than 100000 members" in verdict.why

@@ -66,7 +66,7 @@ def test_a_planted_pickle_is_found_and_not_run(tmp_path: Path, planted: Runs, na
     told = _scanned(tmp_path, name, pickle.dumps({"weights": [1, 2], "x": planted}, protocol))
     assert (told.level, told.found) == (DANGEROUS, ("posix.system",))
     assert told.unsafe
-    assert told.scanner == scanner() != ""
+    assert told.scanner == scanner(name) != ""
     assert str(told) == "dangerous: it calls posix.system"
     assert not (tmp_path / "it-ran").exists()
 
@@ -175,11 +175,36 @@ def test_verdicts_are_kept_by_blob_and_not_asked_for_twice(tmp_path: Path, plant
     told = {file.path: verdict.level for file, verdict in scan_files(files, library)}
     assert told == {"good.pt": CLEAN, "evil.bin": DANGEROUS}
     evil = next(file for file in files if file.path == "evil.bin")
-    marked = ScanVerdict(DANGEROUS, scanner(), ("kept.before",))
+    marked = ScanVerdict(DANGEROUS, scanner(evil.path), ("kept.before",))
     Verdicts(library.root).keep(evil.digest, marked)
     assert dict(scan_files(files, library))[evil] == marked
     Verdicts(library.root).keep(evil.digest, ScanVerdict(CLEAN, "picklescan 0.0.1"))
     assert dict(scan_files(files, library))[evil].found == ("posix.system",), "a newer scanner looks again"
+
+
+def test_the_same_bytes_by_another_name_are_scanned_again(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    for name in ("a.bin", "b.onnx"):
+        (model / name).write_bytes(b"\x0a\x08location\x12\x10../../etc/passwd")
+    files = Folder().resolve(Ref.parse(f"file:{model}")).files
+    library = Library(tmp_path / "library")
+    place = library.path(files[0].digest)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes((model / "a.bin").read_bytes())
+    assert {file.path: verdict.level for file, verdict in scan_files(files, library)}["b.onnx"] == SUSPICIOUS
+
+
+def test_a_script_is_reported_once(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "run.py").write_text("#!/usr/bin/env python3\n")
+    files = Folder().resolve(Ref.parse(f"file:{model}")).files
+    library = Library(tmp_path / "library")
+    place = library.path(files[0].digest)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes((model / "run.py").read_bytes())
+    assert [verdict.level for _, verdict in scan_files(files, library)] == [SUSPICIOUS]
 
 
 def test_a_verdict_is_read_back_as_it_was(tmp_path: Path) -> None:

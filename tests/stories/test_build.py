@@ -248,7 +248,7 @@ def test_a_full_disk_is_the_target_and_leaves_nothing_named(
 
 
 def test_secrets_are_refused_by_name_by_what_they_say_and_in_the_recipe(app: Preheat, base: str) -> None:
-    token = "hf_AbCdEfGhIjKlMnOpQrStUvWxYz01234567"
+    token = "hf_QwErTyUiOpAsDfGhJkLzXcVbNm01234567"
     places = {".env": "x", "sub/.netrc": "x", "config.json": f'{{"token": "{token}"}}'}
     for number, (path, words) in enumerate(places.items()):
         folder = app.folder / f"leak-{number}"
@@ -261,7 +261,7 @@ def test_secrets_are_refused_by_name_by_what_they_say_and_in_the_recipe(app: Pre
         assert token not in told.out + told.err
     (app.folder / "leak.toml").write_text(f'[app]\nname = "x"\nenv = {{ HF_TOKEN = "{token}" }}\n')
     told = app("build", "leak.toml", "--base", base, "--output", "oci:out:v1", "--json")
-    assert "the recipe contains a Hugging Face token" in failed(told, "ImageError", "source")
+    assert "the recipe contains a secret (huggingface-token)" in failed(told, "ImageError", "source")
     assert not (app.folder / "out").exists()
 
 

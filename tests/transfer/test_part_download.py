@@ -57,7 +57,7 @@ def test_no_byte_is_written_by_two(story: list[tuple[str, int]]) -> None:
 
 def test_nobody_is_judged_by_the_first_bytes_after_the_headers(tmp_path: Path) -> None:
     flying = flight(tmp_path)
-    flying.began = 100.0
+    flying.began, flying.answer_s = 100.0, 0.01
     flying.at = flying.pledged = 1
     # A byte in ten milliseconds: ten seconds for the rest, if it went on so.
     assert flying.left_s(100.01) > 9
@@ -67,6 +67,6 @@ def test_nobody_is_judged_by_the_first_bytes_after_the_headers(tmp_path: Path) -
 
 def test_nothing_is_handed_over_when_too_much_would_be_sent_in_vain(tmp_path: Path) -> None:
     flying = flight(tmp_path)
-    flying.began = 100.0
+    flying.began, flying.answer_s = 100.0, 0.01
     flying.at = flying.pledged = 1
-    assert flying.hand_over(1e6, 100.5, 10) is None
+    assert flying.hand_over(1e6, 100.5, 3) is None

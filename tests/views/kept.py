@@ -1,6 +1,6 @@
 """Kept: a small library for views: blobs as the real one keeps them, and a snapshot of a model, made by hand."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +8,6 @@ from preheat.core.digest import GIT_SHA1, SHA256, Digest, hasher
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.folder import Folder
-from preheat.views.view_protocol import BlobPath
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MODEL: Mapping[str, bytes] = {
@@ -20,7 +19,7 @@ MODEL: Mapping[str, bytes] = {
 }
 
 
-def blob_path(library: Path) -> BlobPath:
+def blob_path(library: Path) -> Callable[[Digest], Path]:
     """Say where blobs lie, as docs/library-format.md has it."""
     return lambda digest: library / "blobs" / digest.algorithm / digest.hex[:2] / digest.hex
 

@@ -193,7 +193,8 @@ def adopt(*folders: Folder, ref: str = "", copy: bool = False, session: Session 
 
     `ref`: the name of the model, for a plain folder with one model's files. `copy`: copy files that cannot be linked.
     Files that cannot be added raise no error: they are counted, and each is reported by an event with the reason. Raise
-    NoSpace if the disk has no room for the copies.
+    NoSpace if the disk has no room for the copies; CheckFailed if the session refuses unsafe files and a version has
+    one: its files are then not recorded.
     """
     session = session or Session()
     return execute(plan_adopt(*folders, ref=ref, copy=copy, session=session), session=session)

@@ -115,6 +115,7 @@ class RunningMirror:
             # The download itself gives up earlier, unless another process is downloading the file.
             silence_s=max(patience.lasting_s, settings.connect_s + settings.read_s) + _LONGER_S,
             hosts=(*terms.hosts, *terms.tls_names),
+            unsafe=settings.unsafe_files,
         )
 
     @property

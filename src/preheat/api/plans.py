@@ -151,7 +151,7 @@ def execute(
     if isinstance(plan, AdoptPlan):
         from preheat.verbs.upkeep.adopt import adopt as take
 
-        return take(plan, library, on_event)
+        return take(plan, library, on_event, session.settings.unsafe_files)
     from preheat.library.upkeep.sweep import Sweep
     from preheat.verbs.upkeep.remove import carry_out
 

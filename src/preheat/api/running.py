@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from preheat.core.cache_variables import lead_to_views
 from preheat.core.errors import UsageError
+from preheat.core.snapshot import GLOB
 from preheat.guard.model.app import App
 from preheat.guard.model.life import RestartPolicy
 from preheat.guard.options import GuardSetup
 from preheat.guard.process.pid1 import leave_process_1
 from preheat.recipes.offline_env import offline
 from preheat.recipes.recipe import FILE_NAME, Recipe
-from preheat.verbs.locked_needs import look_over, required
+from preheat.verbs.locked_needs import look_over, require
 from preheat.verbs.placing.allowed_places import require_inside
+from preheat.verbs.placing.place import place_sites
 from preheat.verbs.run import RunOptions, mapping_weights, run
-from preheat.verbs.view import everything, place_all, place_needs
+from preheat.verbs.view import everything, place_all, sites_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from preheat.api.session import Session
     from preheat.core.snapshot import File
+    from preheat.library.library import Library
     from preheat.recipes.recipe import Need
+    from preheat.verbs.locked_needs import Required
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +75,8 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
 
         pull_needs(recipe, session)
     # The app's output goes to a pipe, which Python would otherwise buffer.
-    environ = lead_to_views(offline(session.config.environ), _placed(recipe, session))
+    needed = require(recipe, session.library, session.on_event)
+    environ = lead_to_views(offline(session.config.environ), _placed(recipe, needed, session))
     environ = {"PYTHONUNBUFFERED": "1", **environ, **recipe.env}
     if guarding.mmap_weights:
         environ |= mapping_weights(environ)
@@ -89,34 +97,43 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
         drain_within_s=guarding.drain_within_s,
         warm=guarding.warm,
         history=str(session.library.root / "starts" / recipe.name),
-        weights=_weights(recipe, session) if guarding.warm_up else (),
+        weights=_weights(recipe, needed, session.library) if guarding.warm_up else (),
     )
     leave_process_1()
     return run(app, RunOptions(guarding.patience, network=guarding.network != "free", stage=stage), session.on_event)
 
 
-def _placed(recipe: Recipe, session: Session) -> dict[str, str]:
+def _placed(recipe: Recipe, needed: Required, session: Session) -> dict[str, str]:
     """Place the app's needs; return the environment variables that point to the views."""
-    library = session.library
+    library, permissions = session.library, session.permissions
     if recipe.needs:
-        return place_needs(recipe, library, session.app_view, session.on_event, permissions=session.permissions)
+        sites = sites_of(recipe, needed, library, session.app_view, permissions)
+        return place_sites(sites, library, session.on_event, permissions)
     snapshots = list(everything(library))
     look_over(library, snapshots, session.on_event)
     return place_all(snapshots, recipe.name, library, session.app_view, session.on_event)
 
 
-def _weights(recipe: Recipe, session: Session) -> tuple[str, ...]:
+def _weights(recipe: Recipe, needed: Required, library: Library) -> tuple[str, ...]:
     """List the blobs of the recipe's needs, in the order in which the recipe lists them."""
-    library = session.library
+    turns = {need: turn for turn, need in enumerate(recipe.needs)}
     found: list[File] = []
-    for need in recipe.needs:
-        files = required(need, library).files
-        found += sorted(files, key=lambda file: _turn(file.path, need)) if need.files else files
-    return tuple(str(library.path(file.digest)) for file in found)
+    for need, snapshot in sorted(needed, key=lambda one: turns[one[0]]):
+        files = snapshot.files
+        found += sorted(files, key=_turns(need)) if need.files else files
+    return tuple(library.location(file.digest) for file in found)
 
 
-def _turn(path: str, need: Need) -> int:
-    return next(index for index, pattern in enumerate(need.files) if fnmatchcase(path, pattern))
+def _turns(need: Need) -> Callable[[File], int]:
+    """Return a function that returns the place of a file in the need's list of names and patterns."""
+    names = {pattern: turn for turn, pattern in reversed(tuple(enumerate(need.files)))}
+    globs = [(turn, re.compile(translate(name)).match) for name, turn in names.items() if GLOB.intersection(name)]
+
+    def turn(file: File) -> int:
+        matching = [turn for turn, match in globs if match(file.path)]
+        return min([*matching, names.get(file.path, len(need.files))])
+
+    return turn
 
 
 def app_to_run(app: str | None, command: tuple[str, ...], session: Session) -> Recipe:

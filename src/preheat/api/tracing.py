@@ -66,7 +66,8 @@ def trace_app(command: tuple[str, ...], session: Session, terms: TraceTerms) -> 
     def serve(on_event: Listener) -> Server:
         behind = session.upstreams([f"{hub}={url}" for hub in ("hf", "ms") for url in session.endpoints[hub]])
         # What the app downloads is its user's, as if pulled by hand: no mirror evicts it.
-        house = House(patience=replace(WHILE_CLIENTS_WAIT, lasting_s=session.patience.lasting_s), by="")
+        patience = replace(WHILE_CLIENTS_WAIT, lasting_s=session.patience.lasting_s)
+        house = House(patience=patience, by="", unsafe=session.settings.unsafe_files)
         return mirror(("127.0.0.1", 0), session.library, Shelf({}), on_event, None, behind, house)
 
     def ask(ref: Ref) -> Snapshot | None:

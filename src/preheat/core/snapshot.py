@@ -10,7 +10,7 @@ from preheat.core.errors import IntegrityError, NotFound
 from preheat.core.ref import Ref
 
 # A pattern without these characters is a file name; traced recipes list thousands of names.
-_GLOB = frozenset("*?[")
+GLOB = frozenset("*?[")
 # A control character, a backslash, half of a surrogate pair, or a name that is empty, "." or "..".
 _INVALID = re.compile(r"[\x00-\x1f\\\ud800-\udfff]|(?:\A|/)\.{0,2}(?:/|\Z)")
 _LONGEST_NAME = 255  # bytes
@@ -84,7 +84,7 @@ class Snapshot:
         if not patterns:
             return self
         names = {pattern for pattern in patterns if pattern in self._by_path}
-        globs = {pattern: re.compile(translate(pattern)) for pattern in patterns if _GLOB.intersection(pattern)}
+        globs = {pattern: re.compile(translate(pattern)) for pattern in patterns if GLOB.intersection(pattern)}
         for pattern in patterns:
             if pattern in names or (pattern in globs and any(map(globs[pattern].match, self._by_path))):
                 continue

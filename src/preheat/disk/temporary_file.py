@@ -51,8 +51,8 @@ def lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def write_whole(path: Path, data: bytes, mode: int = 0o666) -> int:
-    """Write a file atomically: to a temporary file, fsync, rename. Return its inode number. Raise OSError.
+def write_whole(path: Path, data: bytes, mode: int = 0o666, *, durable: bool = True) -> int:
+    """Write a file atomically: to a temporary file, fsync if `durable`, rename. Return its inode number. Raise OSError.
 
     The temporary file is locked while it is written, which keeps `prune` from removing it.
     """
@@ -61,7 +61,8 @@ def write_whole(path: Path, data: bytes, mode: int = 0o666) -> int:
         with open(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
             aside.rename(path)
             return os.fstat(file.fileno()).st_ino
     except BaseException:

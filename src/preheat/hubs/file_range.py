@@ -51,9 +51,7 @@ class Ranges:
                 raise self._read_error(stream, place.what)
             if stream.status == 200 and not plain:
                 _check_plain(stream.headers, file)
-            if not plain and (
-                stream.status == 200 or (stream.status == 206 and not _is_part(stream, file, start, stop))
-            ):
+            if not plain and not _is_part(stream, file, start, stop):
                 self._whole_only.add(file)
                 raise NoRanges(
                     f"the hub serves {file.path} only as a whole", hint="nothing to do: it only takes longer"
@@ -109,6 +107,7 @@ class _Empty:
     """A reader of an empty range, without a request."""
 
     prompt = True
+    round_trip_s = 0.0
 
     def readinto(self, buffer: memoryview, /) -> int:  # noqa: ARG002 - see Reader
         """See Reader."""
@@ -129,6 +128,11 @@ class _Bounded:
     def prompt(self) -> bool:
         """See Reader."""
         return self._stream.prompt
+
+    @property
+    def round_trip_s(self) -> float:
+        """See Reader."""
+        return self._stream.round_trip_s
 
     def readinto(self, buffer: memoryview) -> int:
         """See Reader."""
@@ -164,7 +168,12 @@ def _check_range(headers: Mapping[str, str], file: File, start: int, stop: int) 
 
 
 def _is_part(stream: Stream, file: File, start: int, stop: int) -> bool:
-    """Whether a 206 response's headers describe exactly the requested range, uncompressed."""
+    """Whether the headers describe exactly the requested range, uncompressed, or a file that is too short for it."""
+    if stream.status == 416:
+        said = re.fullmatch(r"bytes \*/(\d{1,18})", stream.headers.get("Content-Range", "").strip())
+        return said is not None and int(said[1]) < stop
+    if stream.status != 206:
+        return False
     length = stream.headers.get("Content-Length", "")
     try:
         _check_plain(stream.headers, file)

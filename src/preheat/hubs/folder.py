@@ -101,6 +101,7 @@ class _Range(FileIO):
     """A reader of the bytes `start` to `stop` (exclusive) of a local file."""
 
     prompt = True
+    round_trip_s = 0.0
 
     def __init__(self, path: Path, start: int, stop: int) -> None:
         super().__init__(path)

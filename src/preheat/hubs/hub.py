@@ -13,6 +13,10 @@ class Reader(Protocol):
     def prompt(self) -> bool:
         """Whether the last read's bytes were already in a local buffer, so that the source is not the bottleneck."""
 
+    @property
+    def round_trip_s(self) -> float:
+        """The connection's current round trip in seconds, with its time in the line's queues; 0 if unknown."""
+
     def readinto(self, buffer: memoryview, /) -> int:
         """Read into the start of `buffer`; return how many bytes, 0 at EOF."""
 

@@ -57,9 +57,9 @@ class Library:
         """Return the path of the blob; it need not exist."""
         return self._blobs.path(digest)
 
-    def name(self, digest: Digest) -> str:
-        """Return the same path as a string: building a Path takes four times as long."""
-        return self._blobs.name(digest)
+    def location(self, digest: Digest) -> str:
+        """Return the path of the blob as a string, which is faster for thousands of files; it need not exist."""
+        return self._blobs.location(digest)
 
     def has(self, digest: Digest) -> bool:
         """Return whether the library has the blob. Blobs are always complete and verified."""
@@ -175,20 +175,17 @@ class Library:
         self._blobs.settle()
 
     @contextlib.contextmanager
-    def wanted(self, snapshot: Snapshot, at: Path | None = None) -> Iterator[None]:
-        """Protect the snapshot's blobs, also those still to be downloaded, from prune until its record is written.
+    def wanted(self, *snapshots: Snapshot, at: Path | None = None) -> Iterator[None]:
+        """Protect the snapshots' blobs, also those still to be downloaded, from prune until the records are written.
 
         `at` is the output path outside the library, if there is one.
         """
         with contextlib.ExitStack() as until:
             # In a read-only library no claim can be written, but its blobs can still be used.
             with contextlib.suppress(OSError):
-                until.enter_context(self.claims.pulling((file.digest for file in snapshot.files), at))
+                digests = dict.fromkeys(file.digest for snapshot in snapshots for file in snapshot.files)
+                until.enter_context(self.claims.pulling(digests, at))
             yield
-
-    def suspicious(self, snapshot: Snapshot) -> tuple[File, ...]:
-        """Return the snapshot's files that may have changed since they were last hashed; see `touched`."""
-        return self.touched(snapshot.files)
 
     def touched(self, files: Iterable[File]) -> tuple[File, ...]:
         """Return those of `files` whose blob may have changed since it was last hashed; missing blobs are skipped.
@@ -203,7 +200,7 @@ class Library:
         found = []
         for file in files:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                status = self.path(file.digest).stat()
+                status = self._blobs.stat(file.digest)
                 seals = known.get(str(file.digest), [])
                 broken = all(seal.broken(status) for seal in seals)
                 broken &= writable or any(seal.inode == status.st_ino for seal in seals)
@@ -216,7 +213,7 @@ class Library:
 
         For servers: costs one stat(2) while the blob is unchanged, and hashes it once when it changes.
         """
-        return self._soundness.check(file, self.name(file.digest))
+        return self._soundness.check(file, self.location(file.digest))
 
     @functools.cached_property
     def _soundness(self) -> "Soundness":

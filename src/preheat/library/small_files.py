@@ -11,8 +11,8 @@ _MOST = 64 << 20  # bytes; the size of a record with 500,000 files
 _STEP = 1 << 20
 
 
-def read_small(path: Path | str, most: int = _MOST) -> bytes:
-    """Return the content of a regular file of at most `most` bytes; never block on a FIFO or device.
+def read_small(path: Path | str, most: int = _MOST, start: int = 0) -> bytes:
+    """Return the content of a regular file from byte `start`, at most `most` bytes; never block on a FIFO or device.
 
     Raise OSError with the path if it is not a regular file, too large, unreadable, or another user's symlink.
     """
@@ -21,6 +21,8 @@ def read_small(path: Path | str, most: int = _MOST) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
+        if start:
+            os.lseek(descriptor, start, os.SEEK_SET)
         chunks, size = [], 0
         while chunk := os.read(descriptor, _STEP):
             chunks.append(chunk)

@@ -18,6 +18,7 @@ from preheat.core.errors import HubError, HubUnavailable
 from preheat.core.secret_text import one_line
 from preheat.net.address_fence import Fence
 from preheat.net.happy_eyeballs import Race, all_of
+from preheat.net.interim_responses import FinalResponse
 from preheat.net.interruptible_sockets import Waits, line_of, tls_context
 from preheat.net.network_errors import host_of, is_malformed, refused_by_proxy, trouble
 from preheat.net.proxies import Proxy, choose
@@ -236,6 +237,8 @@ def _pool_classes(race: Race, fence: Fence | None) -> dict[str, type[HTTPConnect
     """Return pool classes whose connections have interruptible reads and are checked by the fence once established."""
 
     class Plain(HTTPConnection):
+        response_class = FinalResponse
+
         def _new_conn(self) -> socket.socket:
             timeout_s = self.timeout if isinstance(self.timeout, int | float) else None
             sift = all_of if fence is None else fence.sift

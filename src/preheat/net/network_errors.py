@@ -38,7 +38,7 @@ def trouble(url: str, error: Exception, proxy: Proxy | None = None) -> HubError:
     late = isinstance(cause, (exceptions.TimeoutError, TimeoutError)) and not refused
     if proxy is None and isinstance(cause, exceptions.NameResolutionError):
         return HubUnavailable(f"{host}: its name was not found in DNS", hint=_NO_NAME)
-    said = "does not answer in time" if late else "does not answer"
+    said = "does not answer in time" if late else _ending(cause)
     if is_malformed(error):
         said = "answers with invalid HTTP"
     if proxy is None:
@@ -48,6 +48,20 @@ def trouble(url: str, error: Exception, proxy: Proxy | None = None) -> HubError:
         hint=f"check {proxy.variable}, or add the host to no_proxy to reach it directly",
         silent=late,
     )
+
+
+def _ending(error: BaseException) -> str:
+    """Return in words how the other end ended the connection, or that no connection was made."""
+    found = [error, *(inner for inner in (*error.args, error.__cause__, error.__context__) if inner is not None)]
+    text = " ".join(str(one) for one in found)
+    if any(isinstance(one, ConnectionResetError | BrokenPipeError) for one in found):
+        return "reset the connection"
+    if any(isinstance(one, http.client.RemoteDisconnected) for one in found):
+        return "closed the connection without a response"
+    if any(isinstance(one, http.client.IncompleteRead | exceptions.IncompleteRead) for one in found):
+        return "closed the connection before the end of its response"
+    refused = "Connection refused" in text
+    return f"does not answer{' (connection refused)' if refused else ''}"
 
 
 def is_malformed(error: BaseException) -> bool:

@@ -5,6 +5,7 @@ import fcntl
 import http.client
 import socket
 import ssl
+import struct
 import sys
 import termios
 import threading
@@ -20,6 +21,7 @@ from preheat.net.network_errors import trouble
 from preheat.net.proxies import Proxy
 
 _LITTLE, _ENOUGH = 32 << 10, 256 << 10
+_TCP_INFO, _RTT, _RCV_RTT = 104, 68, 92  # bytes of struct tcp_info, and offsets in it
 _WORDS_S = 3.0  # for the body of an error
 _RECORD = 17 << 10  # a TLS record: 16 KiB and its frame (RFC 8446, 5.2)
 
@@ -112,6 +114,11 @@ class Stream:
                 said += piece
         return bytes(said)
 
+    @property
+    def round_trip_s(self) -> float:
+        """See preheat.hubs.hub.Reader."""
+        return self._doze.round_trip_s
+
     def close(self) -> None:
         """Close the response; unless it was read to its end, its connection is closed too."""
         self._response.close()
@@ -137,6 +144,24 @@ class _Doze:
     def found_all(self) -> bool:
         """Whether the last read of a TLS connection found its bytes waiting."""
         return self._tls is not None and not self._tls.waited
+
+    @property
+    def round_trip_s(self) -> float:
+        """The connection's current round trip in seconds, with its time in queues; 0 if the kernel does not report it.
+
+        The larger of tcp_info's tcpi_rtt and tcpi_rcv_rtt (linux/tcp.h): the latter is measured on what it receives.
+        """
+        if self._line is None:
+            return 0.0
+        try:
+            told = self._line.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO)
+        except OSError:
+            return 0.0
+        if len(told) < _TCP_INFO:
+            return 0.0
+        own_us: int = struct.unpack_from("I", told, _RTT)[0]
+        received_us: int = struct.unpack_from("I", told, _RCV_RTT)[0]
+        return max(own_us, received_us) / 1e6
 
     def has(self, size: int) -> bool:
         """Whether enough bytes have already arrived to wake a read of `size` bytes."""

@@ -17,8 +17,8 @@ _HEADER = (
 def lock_text(lock: Lock, folder: Path) -> str:
     """Return the text of a lock whose recipe is in `folder`; equal locks have equal text.
 
-    tomlkit only escapes the strings. Its arrays would take quadratic time (86 s for 30,000 files), so lines are joined
-    instead.
+    tomlkit only escapes strings that need it. Its arrays would take quadratic time (86 s for 30,000 files), so lines
+    are joined instead.
     """
     needs = (line for pinned in lock.needs for line in ("", "[[needs]]", *_need(pinned, folder)))
     return "\n".join((_HEADER, f"version = {VERSION}", *needs, ""))
@@ -53,6 +53,8 @@ def _array(words: Iterable[str]) -> str:
 
 
 def _string(text: str) -> str:
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
     return tomlkit.string(text).as_string()
 
 

@@ -1,6 +1,7 @@
 """Archives: scan the members of zip and tar files, and compressed streams."""
 
 import io
+import posixpath
 import struct
 import tarfile
 import zipfile
@@ -11,6 +12,7 @@ from preheat.scan.kinds import TAIL, unpack
 
 _MOST_MEMBERS = 100_000
 _LONGEST_MEMBER = 512 << 20
+_OUTSIDE = "a member that is unpacked outside the archive's folder"
 _ENCRYPTED = 1
 _READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
@@ -31,6 +33,8 @@ def zip_members(file: IO[bytes], findings: ScanFindings) -> "list[zipfile.ZipInf
         if len(set(names)) != len(names):
             findings.unread.add("it is a zip with two members of the same name")
         for one in listed:
+            if not _stays_inside(one.filename):
+                findings.holds.add(_OUTSIDE)
             if trouble := _trouble(file, one):
                 findings.unread.add(f"it is a zip whose {one.filename!r} {trouble}")
     file.seek(0)
@@ -60,6 +64,11 @@ def tar_members(file: IO[bytes], findings: ScanFindings) -> "list[tuple[str, int
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
             for member in archive:
+                # A hard link is relative to the archive, a symlink to its own folder.
+                folder = posixpath.dirname(member.name) if member.issym() else ""
+                linked = posixpath.join(folder, member.linkname) if member.issym() or member.islnk() else ""
+                if not (_stays_inside(member.name) and _stays_inside(linked)):
+                    findings.holds.add(_OUTSIDE)
                 if member.isreg():
                     found.append((member.name, member.offset_data, member.size))
                 if len(found) > _MOST_MEMBERS:
@@ -68,6 +77,11 @@ def tar_members(file: IO[bytes], findings: ScanFindings) -> "list[tuple[str, int
     except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError) as error:
         findings.unread.add(f"it is a tar that cannot be read: {type(error).__name__}")
     return found
+
+
+def _stays_inside(name: str) -> bool:
+    name = posixpath.normpath(name.replace("\\", "/"))
+    return not (name.startswith(("/", "../")) or name == "..")
 
 
 def unpacked(kind: str, file: IO[bytes], findings: ScanFindings) -> IO[bytes] | None:

@@ -10,10 +10,9 @@ from typing import IO, Any
 
 import msgspec
 
-from preheat.core.scan_verdict import UNSCANNED
 from preheat.scan.archives import open_member, tar_members, unpacked, zip_members
 from preheat.scan.findings import ScanFindings
-from preheat.scan.kinds import HEAD, PICKLE_SUFFIXES, TAIL, UNREADABLE, kind_of
+from preheat.scan.kinds import CODE, HEAD, PICKLE_SUFFIXES, TAIL, UNREADABLE, kind_of
 from preheat.scan.pickles import look_into_pickle
 from preheat.scan.texts import GRAPHS, LAMBDA, TEMPLATE, code_by_name, configured_code, is_configuration
 
@@ -25,10 +24,13 @@ _OBJECTS = re.compile(rb"'descr'\s*:\s*(?:'[|=<>]?O|\[.*'[|=<>]?O)")
 
 
 def look(path: Path, name: str) -> dict[str, Any]:
-    """Scan a file, called `name` in its repository; return the fields of the report."""
+    """Scan a file, called `name` in its repository; return the fields of the report, also if the scan fails."""
     findings = ScanFindings()
-    with open(path, "rb") as file:
-        _look_into(file, name, findings, 0)
+    try:
+        with open(path, "rb") as file:
+            _look_into(file, name, findings, 0)
+    except Exception as error:  # noqa: BLE001 - a file on which the scanner fails is not known to be harmless
+        findings.unread.add(f"the scanner failed: {type(error).__name__}")
     return findings.report
 
 
@@ -52,6 +54,8 @@ def _look_into(file: IO[bytes], name: str, findings: ScanFindings, depth: int) -
             _look_into_tar(file, findings, depth)
         case "numpy":
             _look_into_numpy(file, head, findings)
+        case _ if kind in CODE:
+            findings.holds.add(kind)
         case "hdf5":
             _search(file, LAMBDA, findings)
         case "gguf":
@@ -169,11 +173,7 @@ def main() -> None:
 
         resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    try:
-        report = look(Path(sys.argv[1]), sys.argv[2])
-    except Exception as error:  # noqa: BLE001 - a file on which the scanner fails is not known to be harmless
-        report = {"level": UNSCANNED, "why": f"the scanner failed: {type(error).__name__}"}
-    sys.stdout.buffer.write(msgspec.json.encode(report))
+    sys.stdout.buffer.write(msgspec.json.encode(look(Path(sys.argv[1]), sys.argv[2])))
 
 
 if __name__ == "__main__":

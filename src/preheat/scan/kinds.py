@@ -12,6 +12,8 @@ from collections.abc import Callable
 HEAD, TAIL = 4096, 22 + (1 << 16)
 
 PICKLE, ZIP, TAR, NUMPY, HDF5, GGUF = "pickle", "zip", "tar", "numpy", "hdf5", "gguf"
+PROGRAM, SCRIPT = "a program or a compiled library", "a script"
+CODE = frozenset((PROGRAM, SCRIPT))
 # Files that torch.load, pickle.load and joblib.load open as pickles, whatever their first bytes are.
 PICKLE_SUFFIXES = frozenset((".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib", ".th", ".dill"))
 # The first bytes of each format, from its specification.
@@ -25,6 +27,13 @@ _MAGIC = {
     b"\x28\xb5\x2f\xfd": "zstd",
     b"\x04\x22\x4d\x18": "lz4",
     b"7z\xbc\xaf\x27\x1c": "7z",
+    b"\x7fELF": PROGRAM,
+    b"\xfe\xed\xfa\xce": PROGRAM,
+    b"\xfe\xed\xfa\xcf": PROGRAM,
+    b"\xce\xfa\xed\xfe": PROGRAM,
+    b"\xcf\xfa\xed\xfe": PROGRAM,
+    b"\xca\xfe\xba\xbe": PROGRAM,
+    b"#!/": SCRIPT,
 }
 UNREADABLE = frozenset(("zstd", "lz4", "7z"))
 _UNPACKERS: dict[str, Callable[[], "zlib._Decompress | bz2.BZ2Decompressor | lzma.LZMADecompressor"]] = {
@@ -34,6 +43,7 @@ _UNPACKERS: dict[str, Callable[[], "zlib._Decompress | bz2.BZ2Decompressor | lzm
     "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=1 << 28),
     "lzma": lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=1 << 28),
 }
+_SEVERAL_STREAMS = frozenset(("gzip", "bzip2", "xz"))
 _BROKEN = (zlib.error, OSError, EOFError, ValueError, lzma.LZMAError)
 # Opcodes that call something; all others build data.
 _CALLS = frozenset(("REDUCE", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "BUILD"))
@@ -47,6 +57,8 @@ def kind_of(head: bytes, tail: bytes = b"") -> str:
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
             return kind
+    if head[:2] == b"MZ" and head[(at := int.from_bytes(head[60:64], "little")) : at + 4] == b"PE\0\0":
+        return PROGRAM
     # A zip is read from its end, so it may start with any bytes.
     if head.startswith(b"PK\x03\x04") or b"PK\x05\x06" in tail or b"PK\x05\x06" in head:
         return ZIP
@@ -96,13 +108,23 @@ def unpacked_start(kind: str, head: bytes, most: int = HEAD) -> bytes:
 
 
 def unpack(kind: str, packed: bytes, most: int) -> bytes | None:
-    """Decompress the first stream of `packed`; None if it is broken, or longer than `most` bytes."""
-    unpacker = _UNPACKERS[kind]()
-    try:
-        body = unpacker.decompress(packed, most + 1)
-    except (*_BROKEN, MemoryError):
-        return None
-    return body if len(body) <= most and unpacker.eof else None
+    """Decompress all streams of `packed`; None if the first one is broken, or all are longer than `most` bytes.
+
+    Python's own readers of gzip, bzip2 and xz continue with a second stream, and ignore other bytes behind it.
+    """
+    bodies: list[bytes] = []
+    while packed:
+        unpacker = _UNPACKERS[kind]()
+        try:
+            body = unpacker.decompress(packed, most + 1)
+        except (*_BROKEN, MemoryError):
+            return b"".join(bodies) if bodies else None
+        most -= len(body)
+        if most < 0 or not unpacker.eof:
+            return None
+        bodies.append(body)
+        packed = unpacker.unused_data.lstrip(b"\0") if kind in _SEVERAL_STREAMS else b""
+    return b"".join(bodies)
 
 
 def _looks_packed(kind: str, head: bytes) -> bool:

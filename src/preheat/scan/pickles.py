@@ -1,5 +1,6 @@
 """Pickles: list the names that a pickle imports, and look them up in picklescan's lists."""
 
+import contextlib
 import io
 import logging
 import pickletools
@@ -9,6 +10,8 @@ from typing import IO, Any
 from preheat.scan.findings import ScanFindings
 from preheat.scan.kinds import is_pickle
 
+_TEXT = frozenset(("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"))
+_DEEPEST = 4
 # Names from picklescan's SafetyLevel.
 _DANGEROUS, _SUSPICIOUS = "Dangerous", "Suspicious"
 _UNREAD = re.compile(r"Invalid file|could not parse .*\.(pkl|pickle|joblib|dill) as pickle")
@@ -86,20 +89,28 @@ def _parses(file: IO[bytes]) -> bool:
         return False
 
 
-def _look_closer(file: IO[bytes], findings: ScanFindings) -> None:
+def _look_closer(file: IO[bytes], findings: ScanFindings, depth: int = 0) -> None:
     """Add what picklescan does not check: registered extensions, and pickles inside a pickle's strings."""
     from picklescan.scanner import scan_pickle_bytes
 
-    try:
-        for opcode, argument, _ in pickletools.genops(file):
-            if opcode.name in _EXTENSIONS:
-                findings.suspicious.add(f"copyreg extension {argument}")
-            elif opcode.name in _DATA:
-                inner = (
-                    argument if isinstance(argument, bytes | bytearray) else str(argument).encode("latin1", "ignore")
-                )
-                if len(inner) > 10 and is_pickle(bytes(inner[:4096])):
-                    inside = scan_pickle_bytes(io.BytesIO(bytes(inner)), "a string of the file")
+    # The loop ends with pickletools' error at the end of the file, or at bytes that are no pickle.
+    with contextlib.suppress(Exception):  # picklescan has already reported the unreadable part
+        while True:
+            for opcode, argument, _ in pickletools.genops(file):
+                if opcode.name in _EXTENSIONS:
+                    findings.suspicious.add(f"copyreg extension {argument}")
+                elif (inner := _pickle_in(opcode.name, argument)) and depth < _DEEPEST:
+                    inside = scan_pickle_bytes(io.BytesIO(inner), "a string of the file")
                     findings.suspicious |= {f"{one.module}.{one.name} (in a string)" for one in inside.globals}
-    except Exception:  # noqa: BLE001 - picklescan has already reported the unreadable part
-        return
+                    _look_closer(io.BytesIO(inner), findings, depth + 1)
+
+
+def _pickle_in(opcode: str, argument: object) -> bytes:
+    """Return the pickle that an opcode's string contains; empty if there is none."""
+    if opcode in _DATA:
+        inner = bytes(argument) if isinstance(argument, bytes | bytearray) else str(argument).encode("latin1", "ignore")
+        return inner if len(inner) > 10 and is_pickle(inner[:4096]) else b""
+    # Text is a pickle only if it has the marker of protocol 2 or later.
+    marked = opcode in _TEXT and isinstance(argument, str) and argument[:1] == "\x80"
+    inner = str(argument).encode("latin1", "ignore") if marked else b""
+    return inner if is_pickle(inner[:4096]) else b""

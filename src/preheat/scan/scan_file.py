@@ -1,5 +1,6 @@
 """Scan file: run picklescan in a separate process, to find code that runs when a file is loaded."""
 
+import functools
 import importlib.metadata
 import os
 import signal
@@ -15,7 +16,7 @@ from preheat.scan.kinds import HEAD, PICKLE_SUFFIXES, TAIL, kind_of
 from preheat.scan.texts import GRAPHS, code_by_name, configured_code, is_configuration
 
 # Increase this number when preheat's own rules change, so that files are scanned again.
-_RULES = 2
+_RULES = 3
 _SCANNER = "picklescan"
 _PATIENCE_S = 300.0
 
@@ -50,11 +51,21 @@ def look_at_text(path: Path, name: str, size: int) -> ScanVerdict | None:
     return ScanVerdict(SUSPICIOUS, why=f"it contains {', '.join(holds)}") if holds else None
 
 
-def scanner() -> str:
-    """Return the scanner's name and version; "" if it is not installed."""
-    if not is_installed(_SCANNER):
+def scanner(name: str = "") -> str:
+    """Return the scanner's name and version, and the extension of `name` if it matters; "" if it is not installed.
+
+    The same bytes by another name may have another verdict: an ONNX graph that is called `.bin` is not a graph.
+    """
+    if not (version := _version()):
         return ""
-    return f"{_SCANNER} {importlib.metadata.version(_SCANNER)}, rules {_RULES}"
+    suffix = PurePosixPath(name).suffix.lower()
+    by_name = f", {suffix}" if suffix in PICKLE_SUFFIXES | GRAPHS.keys() else ""
+    return f"{_SCANNER} {version}, rules {_RULES}{by_name}"
+
+
+@functools.cache
+def _version() -> str:
+    return importlib.metadata.version(_SCANNER) if is_installed(_SCANNER) else ""
 
 
 def scan(path: Path, name: str) -> ScanVerdict:
@@ -62,13 +73,15 @@ def scan(path: Path, name: str) -> ScanVerdict:
 
     The file may be made to break the scanner, so it runs in another process, with limits on memory and time.
     """
-    by = scanner()
+    by = scanner(name)
     if not by:
         return ScanVerdict(UNSCANNED, why=f"{_SCANNER} is not installed: {how_to_install(_SCANNER)}")
     command = [sys.executable, "-P", "-m", "preheat.scan.child", str(path), PurePosixPath(name).name]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_PATIENCE_S, check=False, stdin=subprocess.DEVNULL)
         report = msgspec.json.decode(done.stdout, type=_Report)
+    except OSError as error:  # such as too many processes
+        return ScanVerdict(UNSCANNED, why=f"the scanner could not be started: {(error.strerror or '').lower()}")
     except subprocess.TimeoutExpired:
         return ScanVerdict(UNSCANNED, by, why=f"the scanner did not finish within {_PATIENCE_S:.0f} s")
     except msgspec.DecodeError:

@@ -25,6 +25,8 @@ _CODE = {
 _JSON = (
     (rb'"auto_map"\s*:', "auto_map, which names code to load"),
     (rb'"(?:plugins|allow_remote)"\s*:\s*(?:\[\s*"|true)', "plugins, which name code to load"),
+    (rb'"custom_pipelines"\s*:', "custom_pipelines, which name code to load"),
+    (rb'"_class_name"\s*:\s*\[', "a pipeline class from the repository's own code"),
 )
 TEMPLATE = (
     rb"__(?:class|mro|bases?|globals|subclasses|builtins|import|init|getattribute)__",
@@ -32,20 +34,33 @@ TEMPLATE = (
 )
 # Keras stores a Lambda layer's code like this, in HDF5 and in JSON.
 LAMBDA = (rb'"?__lambda__|"class_name"\s*:\s*"Lambda"', "a Keras Lambda layer, which contains code")
+# Keras imports the module that a layer names; its own are in `keras` and `builtins`.
+_KERAS_MODULE = (
+    rb'"module"\s*:\s*"(?!keras[."]|builtins")[\w.]+"\s*,\s*"class_name"',
+    "a Keras layer that imports another module",
+)
+# sentence-transformers imports each of these classes.
+_MODULES = (rb'"type"\s*:\s*"(?!sentence_transformers\.)\w+\.[\w.]+"', "modules of the repository's own code")
+# Hydra calls whatever this names; configurations of honest models name classes of their own framework.
+_TARGET = (
+    rb"_target_[\"']?\s*:\s*[\"']?(?:os|posix|nt|sys|builtins|subprocess|shutil|importlib|runpy|ctypes|pickle|code|pty)\.",
+    "a Hydra target that runs code",
+)
 # Graphs whose operations call Python or access files: TensorFlow's by name; ONNX's external data, whose location must
 # be a file next to the model (onnx.proto3, TensorProto.external_data).
 GRAPHS = {
     ".pb": (rb"PyFunc|\bReadFile\b|\bWriteFile\b", "operations that call Python or access files"),
     ".onnx": (rb"(?:^|[^\w./])(?:\.\./)+\w|location\x12[\x01-\x7f]/", "paths outside its folder"),
 }
-_YAML = (rb"!!?python/", "YAML tags that create Python objects")
+_ESCAPED = re.compile(rb"\\u00([2-7][0-9A-Fa-f])")
+_YAML = (rb"!!?python/|tag:yaml\.org,2002:python/", "YAML tags that create Python objects")
 _LOOKS: dict[str, tuple[tuple[bytes, str], ...]] = {
-    ".json": (*_JSON, LAMBDA, TEMPLATE),
+    ".json": (*_JSON, LAMBDA, _KERAS_MODULE, _TARGET, TEMPLATE),
     ".jinja": (TEMPLATE,),
     ".jinja2": (TEMPLATE,),
     ".j2": (TEMPLATE,),
-    ".yaml": (_YAML, TEMPLATE),
-    ".yml": (_YAML, TEMPLATE),
+    ".yaml": (_YAML, _TARGET, TEMPLATE),
+    ".yml": (_YAML, _TARGET, TEMPLATE),
 }
 
 
@@ -62,4 +77,26 @@ def is_configuration(path: str, size: int) -> bool:
 def configured_code(path: str, body: bytes) -> tuple[str, ...]:
     """Return descriptions of the settings in a configuration file that make a loader run code."""
     looks = _LOOKS.get(PurePosixPath(path).suffix.lower(), ())
-    return tuple(words for pattern, words in looks if re.search(pattern, body))
+    if PurePosixPath(path).name == "modules.json":
+        looks = (*looks, _MODULES)
+    plain = _plain(body)
+    if b"{{" not in plain and b"{%" not in plain:
+        looks = tuple(look for look in looks if look is not TEMPLATE)
+    return tuple(words for pattern, words in looks if re.search(pattern, plain))
+
+
+def _plain(body: bytes) -> bytes:
+    """Return a text in UTF-8, without escapes of ASCII letters: JSON may have both."""
+    if b"\0" in body[:4] or body[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        body = body.decode(_utf(body[:4]), "replace").encode("utf-8", "replace")
+    if b"\\u00" in body:
+        body = _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), body)
+    return body
+
+
+def _utf(start: bytes) -> str:
+    """Return the encoding of a JSON text that is not UTF-8, by its first four bytes."""
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-32" if start in (b"\xff\xfe\0\0", b"\0\0\xfe\xff") else "utf-16"
+    order = "be" if start[:1] == b"\0" else "le"
+    return f"utf-{32 if start.count(0) == 3 else 16}-{order}"

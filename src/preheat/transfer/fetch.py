@@ -181,7 +181,7 @@ class _Crew:
             error = trouble if not ours or isinstance(trouble, NoRanges) else None
         finally:
             flight.unbind()
-        whole = self._board.landed(flight, error)
+        whole = self._board.landed(flight, error, time.monotonic())
         if whole is None:
             flight.download.partial.follow()
         return whole
@@ -194,6 +194,7 @@ class _Crew:
         reader = route.open(partial.file.digest, flight.start, flight.stop)
         flight.answer_s = time.monotonic() - flight.began
         route.answered(flight.answer_s)
+        flight.round_trip_s = reader.round_trip_s
         try:
             while flight.at < flight.stop and not self._board.stopping:
                 asked, flight.reads = time.monotonic(), True
@@ -216,6 +217,7 @@ class _Crew:
                 if flight.at - told >= _TELL_EVERY or now - told_at >= _TELL_EVERY_S:
                     self.tell(Received(partial.file, flight.at - told))
                     told, told_at = flight.at, now
+                    flight.round_trip_s = reader.round_trip_s
         finally:
             reader.close()
             if flight.at > told:

@@ -11,14 +11,19 @@ from preheat.transfer.planning.part_plan import SMALLEST, split, urgent
 from preheat.transfer.route import Route
 
 _WORTH_S = 3.0
+_TRIPS_TO_START = 6.0  # round trips until a new connection has its first bytes and some speed
 # A connection is given up when it receives nothing for so long in the middle of a response; earlier if other
 # connections of the same route do receive bytes.
 SILENT_S, _SILENT_BESIDE_OTHERS_S = 20.0, 10.0
 # The first byte may take 3 times as long as the slowest first byte of its route so far.
-_FIRST_BYTE_S, _FIRST_BYTE_ELSEWHERE_S, _TIMES_THE_SLOWEST = 15.0, 4.0, 3.0
+_FIRST_BYTE_S, LEAST_PATIENCE_S, _TIMES_THE_SLOWEST = 15.0, 4.0, 3.0
 # Closing a connection wastes the bytes in flight. Their number is estimated as 2 round trips at its rate, plus the
-# socket buffers.
-_ROUND_TRIPS_ON_THE_WAY, _KEPT_BY_ITS_ENDS = 2.0, 256 << 10
+# socket buffers, which hold no more than some seconds' bytes. A round trip includes the time in the line's queue.
+_ROUND_TRIPS_ON_THE_WAY, _KEPT_BY_ITS_ENDS, _KEPT_S = 2.0, 256 << 10, 4.0
+# A read returns when its buffer is full: until then, so many bytes may have arrived, and it may take so many seconds.
+_UNSEEN, _UNSEEN_S = 16 << 10, 5.0
+# After so many seconds and round trips without a byte, little can be in flight.
+_DRY_S, _DRY_TRIPS, _KEPT_OF_THE_DRY = 4.0, 6.0, 64 << 10
 _SETTLED_S = 0.4  # TCP slow start: do not judge a flight's rate before
 _LAGS = 4.0  # a flight lags if it is this many times slower than usual
 _LAG_S = 0.3  # and needs longer than this for the rest
@@ -61,6 +66,7 @@ class Flight:
     Its own thread advances `at`, and pledges bytes before it writes them. Other threads may lower `stop`, but not
     below `pledged`, so two threads never write the same byte. `holes`: the only ranges to write, for a file that the
     server sends whole. `reads`: its thread is waiting for the network. `given_up`: why it was interrupted, in words.
+    `answer_s`: its time to first byte. `round_trip_s`: the connection's current round trip; 0 if unknown.
     """
 
     download: Download
@@ -71,6 +77,7 @@ class Flight:
     at: int = 0
     pledged: int = 0
     answer_s: float = 0.0
+    round_trip_s: float = 0.0
     prompt: bool = False
     settled_s: float = _SETTLED_S
     began: float = field(default_factory=time.monotonic)
@@ -107,19 +114,40 @@ class Flight:
         Return the range given up; None if it does not pay: the part is new or almost done, the bottleneck is this
         machine, or more than `allowance` bytes in flight would be wasted.
         """
-        if now - self.began <= _SETTLED_S or self.left_s(now) <= _WORTH_S or self.prompt or self.at == self.start:
+        new_s = self.answer_s + _UNSEEN_S if self.at == self.start else _SETTLED_S
+        worth_s = max(_WORTH_S, _TRIPS_TO_START * max(self.round_trip_s, self.route.round_trip_s))
+        if not self.answer_s or now - self.began <= new_s or self.left_s(now) <= worth_s or self._waits_for_us(now):
             return None
-        cut = split(self.at, self.stop, self.rate(now), other_rate or self.rate(now))
-        cut = self.at if cut - self.at < SMALLEST else cut
+        rate = self.rate(now)
+        cut = split(self.at, self.stop, rate, other_rate or rate)
+        if cut - self.at < SMALLEST:
+            # Little would be left for this connection: replace it, if the other one is much faster.
+            if rate * _LAGS > other_rate:
+                return None
+            cut = self.at
         if self.on_the_way(now, cut) > allowance:
             return None
         rest = self.give_up(cut)
         return rest if rest.start < rest.stop else None
 
-    def on_the_way(self, now: float, cut: int) -> int:
-        """Return how many bytes after `cut` may be in flight, and wasted if another connection requests them."""
-        ahead = int(self.rate(now) * self.answer_s * _ROUND_TRIPS_ON_THE_WAY) + _KEPT_BY_ITS_ENDS
-        return max(min(self.at + ahead, self.stop) - cut, 0) if cut > self.at else min(ahead, self.stop - self.at)
+    def _waits_for_us(self, now: float) -> bool:
+        """Whether this machine is the bottleneck: bytes were there when they were read, and not long ago."""
+        return self.prompt and self.still_s(now) < _DRY_S
+
+    def on_the_way(self, now: float, cut: int, stop: int = 0) -> int:
+        """Return how many bytes from `cut` to `stop` are sent in vain if another connection requests them.
+
+        The server does not know of `cut`: when this connection has reached it, the bytes behind it are in flight.
+        `stop` is the end of the request, 0 for the flight's.
+        """
+        # Since its first byte: the wait for that says nothing of what is in flight now.
+        rate = self.rate(now) * (now - self.began) / max(now - self.began - self.answer_s, 0.1)
+        ahead = int(rate * max(self.answer_s, self.round_trip_s) * _ROUND_TRIPS_ON_THE_WAY)
+        kept = min(_KEPT_BY_ITS_ENDS, int(rate * _KEPT_S))
+        if self.still_s(now) > max(_DRY_S, _DRY_TRIPS * max(self.answer_s, self.round_trip_s)):
+            # What was in flight would have arrived.
+            ahead, kept = 0, min(kept, _KEPT_OF_THE_DRY)
+        return max(min(ahead + kept, (stop or self.stop) - max(cut, self.at)), 0)
 
     def stalled(self, now: float, *, elsewhere: bool = False) -> str:
         """Return why the connection counts as stalled, in words; empty if it does not.
@@ -130,7 +158,7 @@ class Flight:
         still_s = self.still_s(now)
         others = self.route.heard > now - still_s / 2
         if self.at == self.start:
-            least_s = _FIRST_BYTE_ELSEWHERE_S if elsewhere else _FIRST_BYTE_S
+            least_s = LEAST_PATIENCE_S if elsewhere else _FIRST_BYTE_S
             patience_s = max(least_s, _TIMES_THE_SLOWEST * self.route.slowest_answer_s)
             late = (others or elsewhere) and still_s > patience_s
             return f"did not respond within {still_s:.0f} s" if late else ""
@@ -148,8 +176,9 @@ class Flight:
         return slow and not self.prompt and self.left_s(now) > _LAG_S
 
     def rate(self, now: float) -> float:
-        """Return the average rate so far in bytes/s."""
-        return (self.at - self.start) / max(now - self.began, 0.001)
+        """Return the average rate so far in bytes/s; at most that until the first read of a response has ended."""
+        size = self.at - self.start or (_UNSEEN if self.answer_s else 0)
+        return size / max(now - self.began, 0.001)
 
     def left_s(self, now: float) -> float:
         """Return the estimated seconds for the rest of the part."""

@@ -9,6 +9,7 @@ from preheat.transfer.planning.concurrency import HELD_BACK
 from preheat.transfer.route import Route
 from preheat.transfer.route_set import Routes
 
+_RESCUES_EVERY_S = 0.05
 _SLOW = 2.0  # only flights this many times slower than usual on their route are shed
 
 
@@ -20,36 +21,69 @@ class Handed(NamedTuple):
     taker: Route
 
 
-def take_over(flights: Iterable[Flight], taker: Route, now: float, allowance: int) -> Handed | None:
-    """Move the end of the flight that would finish last to `taker`, if that is worth a new request; else None.
+class Moves:
+    """Choose parts to move between working connections; at most `allowance` bytes are sent in vain by all moves."""
 
-    At most `allowance` bytes may be wasted by that.
-    """
-    slowest = max(
-        (one for one in flights if one.left and not one.holes), key=lambda flight: flight.left_s(now), default=None
-    )
-    if slowest is None or slowest.download.partial.file.digest in taker.whole_only:
+    def __init__(self, allowance: int) -> None:
+        self.allowance = allowance
+        self._rescues_at = 0.0
+
+    def take_over(self, flights: Iterable[Flight], taker: Route, now: float) -> Handed | None:
+        """Move the end of the flight that would finish last to `taker`, if that is worth a new request; else None."""
+        slowest = max(
+            (one for one in flights if one.left and not one.holes), key=lambda flight: flight.left_s(now), default=None
+        )
+        if slowest is None or slowest.download.partial.file.digest in taker.whole_only:
+            return None
+        rest = slowest.hand_over(taker.rate, now, self.allowance)
+        return None if rest is None else self._moved(Handed(slowest, rest, taker), now)
+
+    def rescue(self, flights: Iterable[Flight], routes: Routes, now: float) -> Handed | None:
+        """Move the rest of a flight that is far slower than usual to a new connection; None if there is none.
+
+        The new connection replaces the old one, so the maximum number of connections does not matter. Few are moved at
+        a time: where all connections share one bottleneck, new ones are no faster.
+        """
+        if now < self._rescues_at or not any(_may_lag(route) for route in routes):
+            return None
+        self._rescues_at = now + _RESCUES_EVERY_S
+        for flight in flights:
+            taker = routes.fastest(flight.download, now) if not flight.holes else None
+            if taker is None or flight.on_the_way(now, flight.at) > self.allowance:
+                continue
+            if _may_lag(taker) and flight.lags(taker.rate, now):
+                rest = flight.give_up(flight.at)
+                if rest.start < rest.stop:
+                    return self._moved(Handed(flight, rest, taker), now)
         return None
-    rest = slowest.hand_over(taker.rate, now, allowance)
-    return None if rest is None else Handed(slowest, rest, taker)
 
+    def shed(self, flights: Iterable[Flight], route: Route, now: float) -> list[tuple[Flight, ByteRange]]:
+        """Take the remaining range from a route's slowest flights, as many as exceed its count.
 
-def rescue(flights: Iterable[Flight], routes: Routes, now: float, allowance: int) -> Handed | None:
-    """Move the rest of a flight that is far slower than usual to a new connection; None if there is no such flight.
+        Return flights and ranges. Only slow flights are closed, since closing sends bytes in vain.
+        """
+        if not _may_lag(route):
+            return []
+        own = sorted((one for one in flights if one.route is route and not one.holes), key=lambda one: one.rate(now))
+        slow = [
+            one
+            for one in own[: max(route.active - route.ramp.count, 0)]
+            if one.rate(now) * _SLOW < route.rate and not one.prompt
+        ]
+        given = []
+        for one in slow:
+            in_vain = one.on_the_way(now, one.at)
+            if in_vain > self.allowance:
+                break
+            self.allowance -= in_vain
+            given.append((one, one.give_up(one.at)))
+        return [(flight, rest) for flight, rest in given if rest.start < rest.stop]
 
-    The new connection replaces the old one, so the maximum number of connections does not matter.
-    """
-    if not any(_may_lag(route) for route in routes):
-        return None
-    for flight in flights:
-        taker = routes.fastest(flight.download, now) if not flight.holes else None
-        if taker is None or flight.on_the_way(now, flight.at) > allowance:
-            continue
-        if _may_lag(taker) and flight.lags(taker.rate, now):
-            rest = flight.give_up(flight.at)
-            if rest.start < rest.stop:
-                return Handed(flight, rest, taker)
-    return None
+    def _moved(self, handed: Handed, now: float) -> Handed:
+        giver = handed.giver
+        # The giver's range is already shortened: count what it still had been asked for.
+        self.allowance -= giver.on_the_way(now, handed.rest.start, handed.rest.stop)
+        return handed
 
 
 def _may_lag(route: Route) -> bool:
@@ -58,25 +92,3 @@ def _may_lag(route: Route) -> bool:
     It cannot on a near route, where TCP recovers within milliseconds, nor on one where each connection is throttled.
     """
     return route.far and route.rate >= HELD_BACK
-
-
-def shed(flights: Iterable[Flight], route: Route, now: float, allowance: int) -> list[tuple[Flight, ByteRange]]:
-    """Take the remaining range from a route's slowest flights, as many as exceed its count; return flights and ranges.
-
-    Only slow flights are closed, since closing wastes the bytes in flight: at most `allowance` bytes in total.
-    """
-    if not _may_lag(route):
-        return []
-    own = sorted((one for one in flights if one.route is route and not one.holes), key=lambda one: one.rate(now))
-    slow = [
-        one
-        for one in own[: max(route.active - route.ramp.count, 0)]
-        if one.rate(now) * _SLOW < route.rate and not one.prompt
-    ]
-    given = []
-    for one in slow:
-        allowance -= one.on_the_way(now, one.at)
-        if allowance < 0:
-            break
-        given.append((one, one.give_up(one.at)))
-    return [(flight, rest) for flight, rest in given if rest.start < rest.stop]

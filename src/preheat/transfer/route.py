@@ -1,5 +1,6 @@
 """Route: one source of a snapshot's bytes, and its record of speed and errors."""
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from preheat.transfer.planning.part_plan import part_size
 
 _FAR_S = 0.005  # round trip
 _PAUSE_S = 0.5  # pause after a hub refused one more connection, or closed one after few bytes
+_DRIP_S, _LEAST_RATE = 20.0, 256  # seconds; bytes/s of a whole route
+_TOO_MANY = 429  # requests in a time, in contrast to connections at a time
 WORTH_ASKING = 64 << 10  # a connection that breaks after fewer bytes counts as failed
 
 
@@ -45,8 +48,10 @@ class Route:
 
     - `active`: connections in use. `answers`: responses that have begun. `received`: bytes of all responses, of which
       `prompt` bytes were already in local buffers when they were read (this machine is the bottleneck).
+    - `window`: the start of the current period in which drips are looked for, and the bytes and responses until then.
     - `rate`: bytes/s of one connection. `answer_s`: its usual time to first byte, `round_trip_s` the shortest and
       `slowest_answer_s` the longest so far.
+    - `beside`: connections in use when the hub last refused one more; 0 if it has not, or since it was learned from.
     - `heard`: when bytes last arrived. `failures`: failures since then, the last of them at `failed_at`.
       `rests_until`: when it may be used again. `left`: why it is no longer used; empty while it is.
     - `whole_only`: blobs without range requests. `first_far`: minimum initial connections if it is far.
@@ -67,6 +72,9 @@ class Route:
     heard: float = 0.0
     failures: int = 0
     failed_at: float = 0.0
+    beside: int = 0
+    refused_at: float = 0.0
+    window: tuple[float, int] = (0.0, 0)
     rests_until: float = 0.0
     first_far: int = 0
     whole_only: set[Digest] = field(default_factory=set)
@@ -96,6 +104,16 @@ class Route:
             self.rate = 0.7 * self.rate + 0.3 * rate if self.rate else rate
             self.answer_s = 0.7 * self.answer_s + 0.3 * answer_s if self.answer_s else answer_s
 
+    def served(self, flight_began: float) -> None:
+        """Record a response that brought bytes, to a request made at `flight_began`.
+
+        If the hub has refused one more connection since that request, it bears no more than were in use then.
+        """
+        self.failures = 0
+        if self.beside and flight_began < self.refused_at:
+            self.ramp = self.ramp.at_most(self.beside)
+            self.beside = 0
+
     def steer(self, said: Measured | None) -> bool:
         """Tune the number of connections to the measured rate; return whether an increase was taken back."""
         if self.far:
@@ -121,7 +139,9 @@ class Route:
         """
         if brought:
             return 0.0 if brought >= WORTH_ASKING else self._rest(_PAUSE_S, now)
-        if serving:
+        if error.wait_s is None or error.status != _TOO_MANY:
+            self.beside, self.refused_at = self.active, now
+        if serving and error.status != _TOO_MANY:
             self.ramp = self.ramp.at_most(serving)
             return self._rest(min(error.wait_s or _PAUSE_S, patience.longest_wait_s), now)
         if error.wait_s is not None:
@@ -134,12 +154,30 @@ class Route:
         wait_s = patience.wait_s(self.failures, error.wait_s, 0.5)
         if self.heard or (error.seen and not error.silent):
             left_s = self.left_s(patience, now)
+            if (error.wait_s or 0.0) > left_s > 0:
+                self.left, self.error = error.message, _too_long(error, left_s)
+                return self._rest(0.0, now)
             wait_s = min(wait_s, max(left_s, 0.0))
             if left_s <= 0 or patience.attempts < 2:
                 self.left, self.error = error.message, _spent(error, patience)
         elif self.failures >= patience.attempts or error.silent:
             self.left = error.message
         return self._rest(wait_s, now)
+
+    def drips(self, heard: float, now: float) -> str:
+        """Return in words that its connections together receive next to nothing, but are not silent; else empty.
+
+        `heard`: when a response last brought any bytes. Call it all the time while the route has connections.
+        """
+        began, before = self.window
+        # A small file takes as long as its response: each response counts as a large file's bytes.
+        sum_now = self.received + WORTH_ASKING * self.answers
+        if not self.active or not began or now - began >= _DRIP_S:
+            self.window = (now, sum_now)
+        size = sum_now - before
+        if not began or now - began < _DRIP_S or now - heard > _DRIP_S / 3 or size >= _LEAST_RATE * (now - began):
+            return ""
+        return f"sent next to nothing in {now - began:.0f} s"
 
     def left_s(self, patience: RetryPolicy, now: float) -> float:
         """Return for how many more seconds it may be unreachable before it is given up."""
@@ -173,6 +211,12 @@ def _spent(error: HubUnavailable, patience: RetryPolicy) -> HubUnavailable:
     waited = f"{error.message}; gave up after {patience.lasting_s:.0f} s" if patience.lasting_s else error.message
     hint = "pull again to resume the download, or wait longer with --patience 30m"
     return HubUnavailable(waited, hint=hint, status=error.status, seen=True)
+
+
+def _too_long(error: HubUnavailable, left_s: float) -> HubUnavailable:
+    waits = f"{error.message}; it asks to wait {error.wait_s:.0f} s, longer than the {left_s:.0f} s left"
+    hint = f"pull again after that time, or wait: --patience {math.ceil((error.wait_s or 0) / 60) + 1}m"
+    return HubUnavailable(waits, hint=hint, status=error.status, seen=True)
 
 
 class Lines:

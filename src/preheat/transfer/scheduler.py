@@ -16,13 +16,13 @@ from preheat.net.retry import RetryPolicy
 from preheat.transfer.part_download import Download, Flight
 from preheat.transfer.planning.file_queue import Queue
 from preheat.transfer.planning.part_plan import LARGEST, SMALLEST, carve
-from preheat.transfer.reassign import Handed, rescue, shed, take_over
+from preheat.transfer.reassign import Handed, Moves
 from preheat.transfer.route import WORTH_ASKING, Measured, Route
 from preheat.transfer.route_set import Routes
-from preheat.transfer.setbacks import forget_wrong, give_up_stalled, take_in
+from preheat.transfer.setbacks import forget_wrong, give_up_stalled, leave_dripping, take_in
 from preheat.transfer.suspects import ask_again
 
-LOOK_AGAIN_S, _RESCUES_EVERY_S = 0.25, 0.05
+LOOK_AGAIN_S = 0.25
 # Share of the requested bytes that may be wasted by moving parts between working connections.
 _IN_VAIN = 0.01
 _SIDE_BY_SIDE = max(1, min(len(os.sched_getaffinity(0)), 4))
@@ -50,34 +50,37 @@ class Scheduler:
         self._downloads: list[Download] = []
         self._sealable: deque[Download] = deque()
         self._beginning = 0
-        self._rescues_at = 0.0
         self._left = sum(file.size for file in files)
-        self._allowance = int(self._left * _IN_VAIN)
+        self._moves = Moves(int(self._left * _IN_VAIN))
 
     def take(self) -> Flight | Download | None:
         """Return a part to download or a file to seal (verify and store); block until there is one; None at the end."""
         while True:
             with self.changed:
-                if self.stopping:
-                    return None
-                now = time.monotonic()
-                ready = self.routes.by_promise(now)
-                has_room = bool(ready) or self.routes.all_left
-                work = self._next(ready, now, has_room=has_room)
-                if work is not None:
-                    return work
-                file = self._files.pop(now, self.routes.askable(ready, now)) if has_room else None
-                if file is None:
-                    if self._all_done():
+                work = None if self.stopping else self.offer(time.monotonic())
+                if work is None:
+                    if self.stopping or self._all_done():
                         return None
-                    # A thread that waits only because all connections are in use does not mean too little work.
-                    self.starving |= has_room
                     self.changed.wait(LOOK_AGAIN_S)
                     continue
-                self._beginning += 1
-            self._begin(file)
+            if not isinstance(work, File):
+                return work
+            self.begin(work)
 
-    def landed(self, flight: Flight, error: HubError | IntegrityError | None) -> Download | None:
+    def offer(self, now: float) -> Flight | Download | File | None:
+        """Return a part to download, a file to seal or to `begin`, or None; call with the lock held. Never blocks."""
+        ready = self.routes.by_promise(now)
+        has_room = bool(ready) or self.routes.all_left
+        work = self._next(ready, now, has_room=has_room)
+        if work is not None or not has_room:
+            return work
+        file = self._files.pop(now, self.routes.askable(ready, now))
+        # A thread that waits only because all connections are in use does not mean too little work.
+        self.starving |= file is None and not self._all_done()
+        self._beginning += file is not None
+        return file
+
+    def landed(self, flight: Flight, error: HubError | IntegrityError | None, now: float) -> Download | None:
         """Record the end of a flight, complete or failed; return its file if no bytes of the file are missing."""
         with self.changed:
             download, route = flight.download, flight.route
@@ -88,14 +91,14 @@ class Scheduler:
                 download.brought.append((ByteRange(flight.start, flight.at), route))
             # A flight that was replaced before its first byte is neither a success nor a failure of its route.
             if brought >= WORTH_ASKING or (error is None and brought):
-                route.failures = 0
-                route.learn(flight.rate(time.monotonic()), brought, flight.answer_s)
+                route.served(flight.began)
+                route.learn(flight.rate(now), brought, flight.answer_s)
             if flight.at < flight.stop:
                 rest = [ByteRange(flight.at, flight.stop)]
                 download.gaps[:0] = common(rest, flight.holes) if flight.holes else rest
                 self.changed.notify_all()
             if error is not None:
-                self._failed(flight, error)
+                self._failed(flight, error, now)
             return self._whole(flight)
 
     def kept(self, download: Download) -> None:
@@ -149,10 +152,13 @@ class Scheduler:
             self.routes.awaited -= 1
             if route is not None:
                 self.routes.append(route)
-            for download in self._downloads:
-                if self.error is None and not self.stopping and self.routes.hopeless(download.partial.file.digest):
-                    self.fail(self.routes.why(download.partial.file))
+            self._fail_the_hopeless()
             self.changed.notify_all()
+
+    def _fail_the_hopeless(self) -> None:
+        for download in self._downloads:
+            if self.error is None and not self.stopping and self.routes.hopeless(download.partial.file.digest):
+                self.fail(self.routes.why(download.partial.file))
 
     def open_partials(self) -> list[Download]:
         """List the files that are being downloaded."""
@@ -164,21 +170,22 @@ class Scheduler:
         with self.changed:
             for event in give_up_stalled(self.flights(), self.routes, self._patience, now):
                 self._on_event(event)
+            if leave_dripping(self.flights(), self.routes, now):
+                self._fail_the_hopeless()
 
     def steer(self, route: Route, said: Measured | None, now: float) -> None:
         """Adjust a route's number of connections to the rate `said`; close the slowest if there are too many."""
         with self.changed:
-            for flight, rest in shed(self.flights(), route, now, self._allowance) if route.steer(said) else ():
-                self._allowance -= flight.on_the_way(now, rest.start)
+            for flight, rest in self._moves.shed(self.flights(), route, now) if route.steer(said) else ():
                 self._leave(flight, rest)
                 flight.download.gaps[:0] = [rest]
                 self._left += rest.stop - rest.start
 
     def _next(self, ready: Sequence[Route], now: float, *, has_room: bool) -> Flight | Download | None:
         """Choose the next work, for a route of `ready` (room for one more connection) or without a connection."""
-        handed = self._rescue(now)
+        handed = self._moves.rescue(self.flights(), self.routes, now)
         if handed is not None:
-            return handed
+            return self._relieve(handed, now)
         # Fewest connections first: files that are downloaded in parallel are also hashed in parallel.
         waiting = sorted((one for one in self._downloads if one.gaps), key=lambda one: len(one.flights))
         askable = self.routes.askable(ready, now)
@@ -189,51 +196,42 @@ class Scheduler:
         for route in ready:
             for download in waiting:
                 if self.routes.may_ask(route, download, now):
-                    return self._cut(route, download)
+                    return self._cut(route, download, now)
         if self._sealable:
             return self._sealable.popleft()
         if not has_room or self._files.has(now, askable):
             return None
         for route in ready:
             flights = (flight for flight in self.flights() if self.routes.may_ask(route, flight.download, now))
-            taken = take_over(flights, route, now, self._allowance)
+            taken = self._moves.take_over(flights, route, now)
             if taken is not None:
                 return self._relieve(taken, now)
         return None
 
-    def _cut(self, route: Route, download: Download) -> Flight:
+    def _cut(self, route: Route, download: Download, now: float) -> Flight:
         if download.partial.file.digest in route.whole_only:
             # The server ignores range requests: request the whole span in one connection.
             holes, download.gaps = tuple(merge(download.gaps)), []
             self._left -= sum(stop - start for start, stop in holes)
-            return self._fly(route, download, ByteRange(holes[0].start, holes[-1].stop), holes)
+            return self._fly(route, download, ByteRange(holes[0].start, holes[-1].stop), now, holes)
         part, download.gaps = carve(download.gaps_by_need, route.part_size(self._left, self.routes.connections))
         self._left -= part.stop - part.start
-        return self._fly(route, download, part)
+        return self._fly(route, download, part, now)
 
-    def _fly(self, route: Route, download: Download, part: ByteRange, holes: tuple[ByteRange, ...] = ()) -> Flight:
-        flight = Flight(download, route, part.start, part.stop, holes)
+    def _fly(
+        self, route: Route, download: Download, part: ByteRange, now: float, holes: tuple[ByteRange, ...] = ()
+    ) -> Flight:
+        flight = Flight(download, route, part.start, part.stop, holes, began=now)
         download.flights.add(flight)
         route.active += 1
         return flight
 
-    def _rescue(self, now: float) -> Flight | None:
-        if now < self._rescues_at:
-            return None
-        # Few at a time: where all connections share one bottleneck, new ones are no faster.
-        self._rescues_at = now + _RESCUES_EVERY_S
-        handed = rescue(self.flights(), self.routes, now, self._allowance)
-        if handed is None:
-            return None
-        flight = self._relieve(handed, now)
+    def _relieve(self, handed: Handed, now: float) -> Flight:
+        self._leave(handed.giver, handed.rest)
+        flight = self._fly(handed.taker, handed.giver.download, handed.rest, now)
         # Allow more time before the next rescue, or equally slow connections would pass the part on forever.
         flight.settled_s = 2 * handed.giver.settled_s
         return flight
-
-    def _relieve(self, handed: Handed, now: float) -> Flight:
-        self._allowance -= handed.giver.on_the_way(now, handed.rest.start)
-        self._leave(handed.giver, handed.rest)
-        return self._fly(handed.taker, handed.giver.download, handed.rest)
 
     def _leave(self, flight: Flight, rest: ByteRange) -> None:
         """Drop a flight that has no bytes left to download, even if its thread cannot be interrupted."""
@@ -241,7 +239,7 @@ class Scheduler:
             flight.download.flights.discard(flight)
             flight.break_off("another connection downloads the rest")
 
-    def _begin(self, file: File) -> None:
+    def begin(self, file: File) -> None:
         """Open a file's partial, or put the file back if another process has it; call without the lock (disk I/O)."""
         partial, busy = None, False
         try:
@@ -287,8 +285,8 @@ class Scheduler:
         download.sealing = True
         return download
 
-    def _failed(self, flight: Flight, error: HubError | IntegrityError) -> None:
-        event = take_in(flight, error, self.flights(), self._patience)
+    def _failed(self, flight: Flight, error: HubError | IntegrityError, now: float) -> None:
+        event = take_in(flight, error, self.flights(), self._patience, now)
         if event is not None:
             self._on_event(event)
         if self.routes.hopeless(flight.download.partial.file.digest):

@@ -1,13 +1,12 @@
 """Setbacks: stalled downloads and broken connections; the scheduler's lock is held."""
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from preheat.core.errors import HubError, HubUnavailable, IntegrityError, NoRanges
 from preheat.core.events import Away, Retrying
 from preheat.library.blobs.ranges import ByteRange
 from preheat.net.retry import TOLD, RetryPolicy
-from preheat.transfer.part_download import Download, Flight
+from preheat.transfer.part_download import LEAST_PATIENCE_S, Download, Flight
 from preheat.transfer.route import Route
 from preheat.transfer.route_set import Routes
 
@@ -20,15 +19,36 @@ def give_up_stalled(flights: Iterable[Flight], routes: Routes, patience: RetryPo
     A route that stalls while another serves the same file is paused.
     """
     for flight in flights:
+        if flight.given_up or flight.still_s(now) < LEAST_PATIENCE_S:
+            continue
         file, route = flight.download.partial.file, flight.route
         elsewhere = any(one is not route and one.heard > flight.began for one in routes.able(file.digest))
-        why = "" if flight.given_up else flight.stalled(now, elsewhere=elsewhere)
+        why = flight.stalled(now, elsewhere=elsewhere)
         if not why:
             continue
         flight.break_off(why)
         if elsewhere:
             route.stumble(HubUnavailable(f"{route.way.name} {why}"), 0, now, patience)
-        yield Retrying(file.path, f"{route.way.name} {why}; requested again", 0.0)
+        yield Retrying(
+            file.path, f"{route.way.name} {why}; preheat closed the connection to request the rest again", 0.0
+        )
+
+
+def leave_dripping(flights: Sequence[Flight], routes: Routes, now: float) -> bool:
+    """Give up each route whose connections together receive next to nothing; return whether there was one."""
+    dripping = []
+    for route in routes:
+        heard = max((now - one.still_s(now) for one in flights if one.route is route and one.answer_s), default=0.0)
+        if not route.left and (why := route.drips(heard, now)):
+            dripping.append((route, why))
+    for route, why in dripping:
+        message = f"{route.way.name} {why}"
+        route.left = message
+        route.error = HubUnavailable(message, hint="try another --endpoint, or pull again later to resume")
+        for flight in flights:
+            if flight.route is route:
+                flight.break_off(why)
+    return bool(dripping)
 
 
 def absence(routes: Routes, flights: Sequence[Flight], patience: RetryPolicy, now: float) -> Away | None:
@@ -44,7 +64,7 @@ def absence(routes: Routes, flights: Sequence[Flight], patience: RetryPolicy, no
 
 def _absent(route: Route, flights: Sequence[Flight], now: float) -> str:
     """Return why a route counts as away, in words; empty if it is not."""
-    if route.is_away and route.error is not None:
+    if route.error is not None and (route.is_away or (now < route.rests_until and not flights)):
         return route.error.message
     silent_s = min((flight.still_s(now) for flight in flights), default=0.0)
     return f"{route.way.name} has sent nothing for {silent_s:.0f} s" if route.heard and silent_s > _SILENT_S else ""
@@ -63,7 +83,7 @@ def forget_wrong(download: Download, again: list[ByteRange], names: str, error: 
 
 
 def take_in(
-    flight: Flight, error: HubError | IntegrityError, flights: Iterable[Flight], patience: RetryPolicy
+    flight: Flight, error: HubError | IntegrityError, flights: Iterable[Flight], patience: RetryPolicy, now: float
 ) -> Retrying | None:
     """Record on a flight's route the error that ended its connection; return the event to emit, or None."""
     route, file = flight.route, flight.download.partial.file
@@ -72,7 +92,7 @@ def take_in(
             route.whole_only.add(file.digest)
         case HubUnavailable():
             serving = sum(one.route is route and one.at > one.start and not one.given_up for one in flights)
-            wait_s = route.stumble(error, flight.at - flight.start, time.monotonic(), patience, serving)
+            wait_s = route.stumble(error, flight.at - flight.start, now, patience, serving)
             if wait_s is not None and not route.left and (route.failures <= TOLD or not route.is_away):
                 return Retrying(file.path, error.message, wait_s)
         case _:

@@ -35,7 +35,7 @@ class ThroughputGauge:
         if not loaded or not route.round_trip_s or self._count != route.ramp.count:
             self._count, self._before = route.ramp.count, 0.0
             self._begin(now + min(max(_SETTLING_S, _ROUND_TRIPS * route.round_trip_s), _SETTLING_AT_MOST_S))
-        elif self._since > now or (route.active < _AT_WORK * self._count and now < self._latest):
+        elif self._since > now or (route.active < _AT_WORK * self._count and now < self._latest) or self._is_crowded:
             self._begin(max(self._since, now))
         elif now - self._since >= _TICK_S:
             size = route.received - self._received
@@ -49,6 +49,11 @@ class ThroughputGauge:
             if now >= self._latest:
                 return Measured(rate, prompt)
         return None
+
+    @property
+    def _is_crowded(self) -> bool:
+        """Whether connections that are too many since a decrease still finish their parts, and share the rate."""
+        return self._route.active > max(self._count / _AT_WORK, self._count + 1)
 
     def _is_busy(self, now: float) -> bool:
         """Whether requests of a near route take all the time that this process has: more connections slow it down."""

@@ -4,11 +4,12 @@ import functools
 import secrets
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from preheat.core.errors import PreheatError
 from preheat.core.events import Event, Listener
 from preheat.core.ref import HUGGING_FACE, MODELSCOPE, Ref
+from preheat.core.snapshot import File
 from preheat.library.library import Library
 from preheat.library.records.records import MIRROR
 from preheat.mirror.access.allow_deny import ruled
@@ -32,9 +33,12 @@ from preheat.mirror.upstream.upstream import Upstream, Upstreams
 from preheat.mirror.upstream.visibility import CLOSED
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
+from preheat.verbs.scan import REFUSE, WARN, look_into
 
 # Clients wait about as long before they time out, and retry themselves.
 WHILE_CLIENTS_WAIT = RetryPolicy(attempts=5, first_wait_s=0.25, longest_wait_s=4.0, lasting_s=60.0)
+
+_MOST_CHECKED = 100_000  # files remembered as checked; each takes about 200 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,8 @@ class House:
     eviction below it. `remembering`: how long upstream responses are cached. `patience`: how upstream requests are
     retried. `by`: the name under which the library records downloaded files. `silence_s`: close a client's connection
     after this many seconds without data for its file. `hosts`: additional host names that are accepted when the mirror
-    listens on loopback.
+    listens on loopback. `unsafe`: how to treat files of the library that can run untrusted code when they are loaded
+    (REFUSE, WARN or ALLOW).
     """
 
     settings: ReloadableSettings = field(default_factory=lambda: ReloadableSettings(Words()))
@@ -57,6 +62,7 @@ class House:
     by: str = MIRROR
     silence_s: float = 75.0
     hosts: tuple[str, ...] = ()
+    unsafe: str = WARN
 
 
 def mirror(
@@ -77,7 +83,9 @@ def mirror(
         require_cap(library, house.cap, on_event)
     kept = Kept(library)
     settings, tally, uses = house.settings, RequestCounter(), Uses(library.records)
-    fetches = Fetches(library, Policy(connections=64, patience=house.patience), on_event, house.silence_s)
+    check = _check(library, house.unsafe, on_event)
+    policy = Policy(connections=64, patience=house.patience)
+    fetches = Fetches(library, policy, on_event, house.silence_s, check)
     through = PullThrough(library, Upstreams(upstreams), fetches, house.remembering, house.by) if upstreams else None
 
     name = f"preheat-{secrets.token_hex(6)}"
@@ -95,6 +103,8 @@ def mirror(
                 found = kept.find(ref, bearer(request) if asker is not None else "")
             if found is not None:
                 uses.note(found.snapshot)
+                if house.unsafe == REFUSE:
+                    found = replace(found, prove=_both(found.prove, check))
             return found
 
         full = answer(request, ruled(find, lambda: settings.rules))
@@ -122,3 +132,21 @@ def mirror(
     server = Server(address, received, tell, pace, limits=house.limits, tls=settings.tls, beside=beside, greet=greet)
     look.crowd = server.crowd
     return server
+
+
+def _check(library: Library, unsafe: str, on_event: Listener) -> Callable[[File], None]:
+    """Return a function that scans a file of the library, each once; with REFUSE, it raises CheckFailed if unsafe."""
+
+    @functools.lru_cache(_MOST_CHECKED)
+    def check(file: File) -> None:
+        look_into([file], library, unsafe, on_event)
+
+    return check
+
+
+def _both(first: Callable[[File], None], second: Callable[[File], None]) -> Callable[[File], None]:
+    def prove(file: File) -> None:
+        first(file)
+        second(file)
+
+    return prove

@@ -44,7 +44,7 @@ def scan_files(files: Iterable[File], library: Library) -> Iterator[tuple[File, 
     A blob is scanned once for each scanner version. Without a scanner, verdicts are not cached, so that they do not
     replace earlier ones.
     """
-    verdicts, by = Verdicts(library.root), scanner()
+    verdicts = Verdicts(library.root)
     for file in files:
         if not library.has(file.digest):
             continue
@@ -57,12 +57,13 @@ def scan_files(files: Iterable[File], library: Library) -> Iterator[tuple[File, 
             yield file, text
         if not runs_code:
             continue
-        verdict = verdicts.find(file.digest)
+        verdict, by = verdicts.find(file.digest), scanner(file.path)
         if verdict is None or (by and verdict.scanner != by):
             verdict = scan(path, file.path)
             if by:
                 verdicts.keep(file.digest, verdict)
-        yield file, verdict
+        if text is None or verdict.level != SUSPICIOUS:  # a script is suspicious by its name already
+            yield file, verdict
 
 
 def _look(file: File, path: Path, library: Library) -> tuple[ScanVerdict | None, bool] | None:

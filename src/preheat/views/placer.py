@@ -43,14 +43,18 @@ def place(view: View, snapshot: Snapshot, blob_path: BlobPath, at: Path, *, whol
 
 
 class Placer:
-    """Places one view once. Correct files are left as they are; `written` lists the notes that were written."""
+    """Places one view once. Correct files are left as they are; `written` lists the notes that were written.
 
-    def __init__(self, blob_path: BlobPath, view: View) -> None:
+    `folders` are the temporary files of killed processes by folder; placers that share it list each folder once.
+    """
+
+    def __init__(self, blob_path: BlobPath, view: View, folders: dict[Path, list[Path]] | None = None) -> None:
         self._blob_path = blob_path
         self._ways = tuple(view.ways)
         self._edited = view.edited
-        self._left: dict[Path, list[Path]] = {}  # by folder: temporary files of killed processes
+        self._left = {} if folders is None else folders
         self._names: dict[str, tuple[Path, File]] = {}
+        self._relatives: dict[tuple[str, str], str] = {}
         self._links: Counter[str] = Counter()
         self._copied = 0
         self._leads = False
@@ -60,6 +64,16 @@ class Placer:
     def stands(self, file: File, at: Path) -> bool:
         """Return whether the file is linked at `at` already, in a way that this view accepts."""
         return stands(self._blob_path(file.digest), at, self.ways_of(file))
+
+    def settled(self, piece: Bytes) -> bool:
+        """Return whether a file and its pointer are in place already. Costs three system calls."""
+        if piece.pointer is not None:
+            try:
+                if os.readlink(piece.pointer) != self._relative(piece.at, piece.pointer):  # noqa: PTH115 - a Path is slow
+                    return False
+            except OSError:
+                return False
+        return self.stands(piece.file, piece.at)
 
     def lay(self, pieces: Iterable[Piece], left: Left = Left(), is_ours: Callable[[Path], bool] = always) -> None:
         """Place pieces in order, except at the paths in `left`; replace any other file that is in the way.
@@ -82,7 +96,7 @@ class Placer:
         self._folder(at.parent)
         tidy(at, self._left[at.parent])
         self._require_own_name(file, at)
-        way = link(self._blob_path(file.digest), at, self.ways_of(file))
+        way = link(Path(self._blob_path(file.digest)), at, self.ways_of(file))
         self._leads |= way == SYMLINK or (way is None and at.is_symlink())
         if way is None:
             return
@@ -123,7 +137,7 @@ class Placer:
             if piece.at not in left:
                 self.put(piece.file, piece.at)
         elif pointer not in left:
-            self._symlinks = self._symlinks and self.point(pointer, _relative(piece.at, pointer))
+            self._symlinks = self._symlinks and self.point(pointer, self._relative(piece.at, pointer))
             at = piece.at if self._symlinks else pointer
             if at not in left:
                 self.put(piece.file, at)
@@ -154,6 +168,15 @@ class Placer:
                 hint="choose one with --files, or another folder",
             )
 
+    def _relative(self, at: Path, pointer: Path) -> str:
+        """Return the relative target for a symlink at `pointer` to `at`."""
+        # As strings: a Path and its hash take longer than the rest, and a view may have 30,000 files.
+        folder, _, name = str(at).rpartition("/")
+        folders = folder, str(pointer).rpartition("/")[0]
+        if folders not in self._relatives:
+            self._relatives[folders] = os.path.relpath(*folders)
+        return f"{self._relatives[folders]}/{name}"
+
     def _folder(self, folder: Path) -> None:
         if folder not in self._left:
             folder.mkdir(parents=True, exist_ok=True)
@@ -166,11 +189,6 @@ def read_note(at: Path) -> bytes | None:
         return None if at.is_symlink() or not at.is_file() else at.read_bytes()
     except OSError:
         return None
-
-
-def _relative(at: Path, pointer: Path) -> str:
-    """Return the relative target for a symlink at `pointer` to `at`."""
-    return os.path.relpath(at, pointer.parent)
 
 
 def _one_name(alike: Path, at: Path) -> bool:

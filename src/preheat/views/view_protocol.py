@@ -8,7 +8,7 @@ from typing import Protocol
 from preheat.core.digest import Digest
 from preheat.core.snapshot import File, Snapshot
 
-BlobPath = Callable[[Digest], Path]
+BlobPath = Callable[[Digest], Path | str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +33,25 @@ class Alias:
     target: str
 
 
+def modified_s(path: Path) -> float | None:
+    """Return when a file was modified, in seconds since 1970; None if it does not exist or cannot be read."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Before:
     """The content of a note before placing: its `body`, None if it does not exist, and whether preheat wrote it.
 
-    `theirs` are the user's own files in the view, which are not replaced.
+    `theirs` are the user's own files in the view, which are not replaced. `modified_s` looks up a file of the view.
     """
 
     body: bytes | None
     ours: bool = True
     theirs: Collection[Path] = ()
+    modified_s: Callable[[Path], float | None] = modified_s
 
 
 @dataclass(frozen=True, slots=True)

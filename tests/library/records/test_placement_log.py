@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,12 +64,27 @@ def test_where_the_first_folder_cannot_be_written_the_second_is(tmp_path: Path) 
     Marks(tmp_path / "library").note(OURS, [("/app/b", DIGEST, LOOK)])
 
 
-def test_many_logs_become_one_that_says_the_same(tmp_path: Path) -> None:
+def test_processes_of_a_machine_append_to_one_log_even_where_one_was_killed_in_a_line(tmp_path: Path) -> None:
+    Marks(tmp_path).note(OURS, [("/app/a", DIGEST, LOOK)])
+    (log,) = tmp_path.glob("*.log")
+    log.write_bytes(log.read_bytes() + b"ours sha2")
+    Marks(tmp_path).note(OURS, [("/app/b", DIGEST, LOOK)])
+    assert list(tmp_path.iterdir()) == [log]
+    assert set(Marks(tmp_path).below(["/app"])) == {"/app/a", "/app/b"}
+
+
+@pytest.mark.parametrize("logs", [70, 1])
+def test_many_logs_or_old_lines_become_one_log_that_says_the_same(tmp_path: Path, logs: int) -> None:
     (tmp_path / "a").touch()
-    for number in range(70):
-        Marks(tmp_path / "placed").note(OURS, [(f"{tmp_path}/a", DIGEST, Look(number))])
     marks = Marks(tmp_path / "placed")
+    for number in range(70 if logs > 1 else 1100):
+        marks.note(OURS, [(f"{tmp_path}/a", DIGEST, Look(number))])
+        if logs > 1:  # as other machines would
+            (log,) = (tmp_path / "placed").glob("*-*.log")
+            log.rename(log.with_name(f"{number}.log"))
+            marks = Marks(tmp_path / "placed")
+    (last,) = marks.below([str(tmp_path)])[f"{tmp_path}/a"][:1]
     marks.tidy()
     assert len(list((tmp_path / "placed").iterdir())) == 1
     (mark,) = marks.below([str(tmp_path)])[f"{tmp_path}/a"]
-    assert mark.look == Look(69)
+    assert mark == last

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from preheat.core.errors import UsageError
 from preheat.oci.config.annotations import license_of, notes
 from preheat.oci.config.image_config import Dress, Health, dressed, starts, work_folder
-from preheat.oci.config.secrets import secret_in, secret_name
 from preheat.oci.model.image import Fields
 from preheat.oci.model.image_name import ImageName, Name, read_name, read_place
 from preheat.oci.model.platform import Platform
@@ -83,59 +82,6 @@ def test_what_the_base_says_is_kept_and_what_is_ours_is_added() -> None:
     ]
     assert "container_config" not in said
     assert work_folder(base) == "/srv"
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        ".env",
-        "app/.env",
-        ".env.local",
-        ".netrc",
-        ".git/config",
-        "sub/.git/HEAD",
-        "token",
-        "huggingface/token",
-        ".ssh/id_rsa",
-        "id_ed25519",
-        ".docker/config.json",
-        ".aws/credentials",
-        ".git-credentials",
-        "stored_tokens",
-    ],
-)
-def test_files_that_keep_secrets_are_known_by_name(path: str) -> None:
-    assert secret_name(path)
-
-
-@pytest.mark.parametrize(
-    "path", ["config.json", ".gitattributes", ".gitignore", ".env.example", "tokenizer.json", "tokens/token.txt"]
-)
-def test_files_that_models_have_are_not_taken_for_secrets(path: str) -> None:
-    assert not secret_name(path)
-
-
-@pytest.mark.parametrize(
-    ("body", "what"),
-    [
-        ("token: hf_AbCdEfGhIjKlMnOpQrStUvWxYz01234567", "a Hugging Face token"),
-        ("ghp_0123456789abcdefghijABCDEFGHIJ456789", "a GitHub token"),
-        ("aws AKIAIOSFODNN7EXAMPLQ", "an AWS key"),
-        ("-----BEGIN OPENSSH PRIVATE KEY-----", "a private key"),
-        ("ms-01234567-89ab-cdef-0123-456789abcdef", "a ModelScope token"),
-        ("my own-token-here", "a token from this environment"),
-        ("hf_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", ""),
-        ("HF_TOKEN=hf_...", ""),
-        ("nothing at all", ""),
-    ],
-)
-def test_secrets_are_known_by_what_they_look_like(body: str, what: str) -> None:
-    assert secret_in(body.encode(), ["own-token-here"]) == what
-
-
-@given(st.binary(max_size=2000))
-def test_no_bytes_confuse_who_looks_for_secrets(body: bytes) -> None:
-    secret_in(body)
 
 
 @pytest.mark.parametrize(

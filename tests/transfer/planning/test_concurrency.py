@@ -1,5 +1,6 @@
 """Laws of the ramp: it finds the number of connections that a line is worth, and stays within its bounds."""
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -86,3 +87,16 @@ def test_a_hub_that_asks_for_less_gets_less_for_good() -> None:
     for _ in range(50):
         ramp = ramp.step(1e9)
         assert ramp.count <= 128
+
+
+def test_a_hub_that_refuses_more_is_asked_for_more_less_and_less_often() -> None:
+    ramp, trials = settled(lambda count: count * 1e6), []
+    for step in range(6_000):
+        if ramp.count > 3:
+            trials.append(step)
+            ramp = ramp.at_most(3)
+        ramp = ramp.step(3e6)
+        assert ramp.count <= 12
+    pauses = [later - sooner for sooner, later in itertools.pairwise(trials)]
+    assert pauses == sorted(pauses)
+    assert len(trials) < 12

@@ -55,9 +55,14 @@ def pulling(verb: argparse.ArgumentParser) -> None:
         help="maximum connections per endpoint; the number used is tuned automatically (default 256)",
     )
     verb.add_argument("--limit-rate", metavar="RATE", help="maximum total download rate in bytes per second: 50M")
+    scanning(verb)
+
+
+def scanning(verb: argparse.ArgumentParser) -> None:
+    """Add the option of a verb that adds files to the library."""
     verb.add_argument(
         "--unsafe-files",
         choices=["refuse", "warn", "allow"],
         default="warn",
-        help="how to handle checkpoints that can run arbitrary code when loaded (default warn)",
+        help="how to handle files that can run arbitrary code when loaded (default warn)",
     )

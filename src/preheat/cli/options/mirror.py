@@ -2,7 +2,7 @@
 
 import argparse
 
-from preheat.cli.options.connection_options import reaching
+from preheat.cli.options.connection_options import reaching, scanning
 
 EXAMPLES = """\
   preheat mirror --listen 0.0.0.0:8000           then, on each client: export HF_ENDPOINT=http://HOST:8000
@@ -39,6 +39,7 @@ def mirroring(verb: argparse.ArgumentParser) -> None:
         help="check upstream for a branch's current commit again after TIME (default 60s)",
     )
     verb.add_argument("--read-only", action="store_true", help="serve only the library; download nothing")
+    scanning(verb)
     _keeping(verb)
     _securing(verb)
     reaching(verb, patience="1m")

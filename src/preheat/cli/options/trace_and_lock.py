@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Callable
 
+from preheat.cli.options.connection_options import scanning
+
 Build = Callable[[argparse.ArgumentParser], None]
 
 
@@ -12,6 +14,7 @@ def describing(app: Build, asking: Build) -> tuple[tuple[str, str, Build, str], 
     def trace(verb: argparse.ArgumentParser) -> None:
         _trace(verb)
         asking(verb)
+        scanning(verb)
 
     def lock(verb: argparse.ArgumentParser) -> None:
         app(verb)

@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Callable
 
+from preheat.cli.options.connection_options import scanning
+
 Build = Callable[[argparse.ArgumentParser], None]
 
 
@@ -136,3 +138,4 @@ def _adopt(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--copy", action="store_true", help="copy files that cannot be linked, such as those on another filesystem"
     )
+    scanning(verb)

@@ -26,34 +26,38 @@ class Blobs:
         self._root = str(root)
         self._unsettled: set[str] = set()
 
+    def location(self, digest: Digest) -> str:
+        """Return the path of the blob as a string: for thousands of files, building a Path takes four times as long."""
+        return f"{self._root}/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
+
     def path(self, digest: Digest) -> Path:
         """Return the path of the blob; it need not exist."""
-        return Path(self.name(digest))
-
-    def name(self, digest: Digest) -> str:
-        """Return the same path as a string: building a Path takes four times as long."""
-        return f"{self._root}/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
+        return Path(self.location(digest))
 
     def has(self, digest: Digest) -> bool:
         """Return whether the blob exists. Blobs get their name only after verification."""
-        return os.path.isfile(self.name(digest))
+        return os.path.isfile(self.location(digest))
+
+    def stat(self, digest: Digest) -> os.stat_result:
+        """Return the stat result of the blob; raise FileNotFoundError if it is missing."""
+        return os.stat(self.location(digest))
 
     def bring_back(self, digest: Digest, trash: Path) -> bool:
         """Move a blob back from the trash, if a concurrent prune moved it there; return whether it did."""
         try:
-            os.rename(trash / f"{digest.algorithm}-{digest.hex}", self.name(digest))
+            os.rename(trash / f"{digest.algorithm}-{digest.hex}", self.location(digest))
         except OSError:
             return False
         return True
 
     def keep(self, partial: Partial) -> None:
         """Verify a partial and rename it to its blob path; call `settle` to make the name durable."""
-        first = self.name(partial.file.digest)
+        first = self.location(partial.file.digest)
         require_own_folders(os.path.dirname(first))
         # Keep the lock until the rename: another process could otherwise open it as a partial and write to it.
         with partial.held(), disk(first):
             digests = partial.seal()
-            others = {self.name(Digest(algorithm, value)) for algorithm, value in digests.items()} - {first}
+            others = {self.location(Digest(algorithm, value)) for algorithm, value in digests.items()} - {first}
             twin = next((other for other in others if os.path.exists(other)), None)
             if twin is not None:
                 with contextlib.suppress(FileNotFoundError):  # a concurrent prune has just moved the other name

@@ -1,6 +1,8 @@
 """Claims: blobs that are in use without a record, by pulls in progress or by views made of links."""
 
 import errno
+import functools
+import hashlib
 import os
 import platform
 import secrets
@@ -44,7 +46,7 @@ class Claim:
 
 
 class Claims:
-    """The claims of a library: one JSON file each, `claims/MACHINE-RANDOM.json`."""
+    """The claims of a library: one JSON file each, `claims/MACHINE-RANDOM.json`; a view's RANDOM is its hash."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -58,7 +60,8 @@ class Claims:
         path = self._root / f"{_host()}-{secrets.token_hex(8)}.json"
         outside = "" if at is None else str(at.absolute())
         wanted = [str(digest) for digest in digests]
-        self._write(path, _Claim(PULL, _host(), wanted, process=_process(os.getpid()), at=outside))
+        # Not durable: after a crash, the process has ended, and the claim with it.
+        self._write(path, _Claim(PULL, _host(), wanted, process=_process(os.getpid()), at=outside), durable=False)
         try:
             yield
         finally:
@@ -69,17 +72,19 @@ class Claims:
     def placed(self, at: Path, digests: Iterable[Digest]) -> None:
         """Claim the blobs that links below `at` point to, or renew the claim of this view, if there are any blobs.
 
-        Do nothing if the library is read-only: this machine then cannot prune it either.
+        Reads no other claim: the file's name follows from the claim. Do nothing if the library is read-only: this
+        machine then cannot prune it either.
         """
-        wanted = {str(digest) for digest in digests}
+        wanted = sorted({str(digest) for digest in digests})
+        if not wanted:
+            return
+        named = hashlib.sha256(os.fsencode("\n".join((str(at), *wanted)))).hexdigest()[:16]
+        path = self._root / f"{_host()}-{named}.json"
         with suppress(OSError):
-            for claim, _ in self._all(strict=False):
-                if claim.by == VIEW and claim.here and claim.at == str(at) and wanted <= claim.digests:
-                    os.utime(claim.path, follow_symlinks=False)
-                    return
-            path = self._root / f"{_host()}-{secrets.token_hex(8)}.json"
-            if wanted:
-                self._write(path, _Claim(VIEW, _host(), sorted(wanted), at=str(at)))
+            try:
+                os.utime(path, follow_symlinks=False)
+            except FileNotFoundError:
+                self._write(path, _Claim(VIEW, _host(), wanted, at=str(at)))
 
     def __iter__(self) -> Iterator[Claim]:
         """Iterate over the valid claims: those of running processes, existing views, and recent ones of other machines.
@@ -122,8 +127,8 @@ class Claims:
                 holds = age_s < _FORGOTTEN_AFTER_S.get(claim.by, 0)
             yield Claim(claim.by, claim.machine, claim.at, here, frozenset(claim.digests), path), holds
 
-    def _write(self, path: Path, claim: _Claim) -> None:
-        write_whole(path, msgspec.json.format(msgspec.json.encode(claim), indent=1) + b"\n")
+    def _write(self, path: Path, claim: _Claim, *, durable: bool = True) -> None:
+        write_whole(path, msgspec.json.format(msgspec.json.encode(claim), indent=1) + b"\n", durable=durable)
 
 
 def linked(folder: Path, blobs: Path) -> set[str]:
@@ -146,6 +151,7 @@ def machine() -> str:
     return f"{_host()}-{_kernel()[:8]}"
 
 
+@functools.cache
 def _host() -> str:
     return "".join(c if c.isalnum() or c in "._" else "_" for c in platform.node())[:64] or "unknown"
 
@@ -164,6 +170,7 @@ def _pid(process: str) -> int:
     return int(number) if number.isdecimal() and len(number) < 10 else 0
 
 
+@functools.cache
 def _kernel() -> str:
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()

@@ -1,19 +1,15 @@
 """Seals: the stat result of each blob when it was last hashed, to detect changes without reading the blob."""
 
 import os
-import secrets
+import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.core.digest import Digest
-from preheat.library.ownership import open_to_append
-from preheat.library.small_files import read_small
-
-_MAGIC = "preheat-seals 1"
-_MANY_LOGS = 64
+from preheat.library.records.append_logs import AppendLogs
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +39,21 @@ class Seal:
 
 
 class Seals:
-    """Append-only logs, one per process: `seals/RANDOM.log`; the latest line about a blob is valid.
+    """Append-only logs: `seals/MACHINE-UID.log`, see AppendLogs; the latest line about a blob is valid.
 
     A lost seal does no harm beyond a missed change: only hashing proves that bytes are right.
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
-        self._log = root / f"{secrets.token_hex(8)}.log"
-        self._begun = False
+        self._logs = AppendLogs("preheat-seals 1", (root,))
+        self._turn = threading.Lock()  # guards `_lines`: the rest of each blob's lines, by `algorithm:hex`
+        self._lines: dict[str, list[str]] = {}
 
     def note(self, digest: Digest, path: Path) -> None:
         """Seal a blob that was just hashed. Do nothing if the library is read-only."""
         with suppress(OSError):
             seal = Seal.of(path.stat(), time.time())
-            self._append(f"{digest} {_words(seal)}\n")
+            self._logs.append((f"{digest} {_words(seal)}\n",))
 
     def read(self) -> dict[str, Seal]:
         """Return the latest seal of each blob, by `algorithm:hex`."""
@@ -66,52 +62,42 @@ class Seals:
     def all(self, only: Collection[str] | None = None) -> dict[str, list[Seal]]:
         """Return all seals, or `only` those of some blobs, by `algorithm:hex`.
 
-        A file that matches any seal of its blob has not changed since it was hashed.
+        A file that matches any seal of its blob has not changed since it was hashed. Reads only what was appended to
+        the logs since the last call.
         """
-        found: dict[str, list[Seal]] = {}
-        for path in self._logs():
-            try:
-                first, *lines = read_small(path).decode("ascii", "replace").split("\n")[:-1]
-            except (OSError, ValueError):
-                continue
-            for line in lines if first == _MAGIC else ():
+        with self._turn:
+            replaced, news = self._logs.news()
+            if replaced:
+                self._lines.clear()
+            for line in news:
                 name, _, rest = line.partition(" ")
-                if only is not None and name not in only:
-                    continue
-                try:
-                    seal = Seal(*map(int, rest.split(" ")))
-                except (TypeError, ValueError):
-                    continue  # truncated
-                found.setdefault(name, []).append(seal)
-        return found
+                self._lines.setdefault(name, []).append(rest)
+            names = self._lines if only is None else self._lines.keys() & only
+            return {name: seals for name in names if (seals := _parsed(self._lines[name]))}
 
     def tidy(self, here: Collection[str]) -> None:
-        """Merge the logs into one if there are more than 64, with only the seals of the blobs in `here`.
+        """Merge the logs, with only the seals of the blobs in `here`, if they have many files or outdated lines."""
 
-        A process that still appends to an old log loses those lines.
-        """
-        logs = self._logs()
-        if len(logs) <= _MANY_LOGS:
-            return
-        lines = [f"{name} {_words(seal)}\n" for name, seal in self.read().items() if name in here]
-        with suppress(OSError):
-            self._append("".join(lines))
-            for path in logs:
-                if path != self._log:
-                    path.unlink(missing_ok=True)
+        def kept(lines: Iterable[str]) -> list[str]:
+            found: dict[str, list[str]] = {}
+            for line in lines:
+                name, _, rest = line.partition(" ")
+                if name in here:
+                    found.setdefault(name, []).append(rest)
+            parsed = ((name, _parsed(rests)) for name, rests in found.items())
+            latest = ((name, max(seals, key=lambda seal: seal.at)) for name, seals in parsed if seals)
+            return [f"{name} {_words(seal)}" for name, seal in latest]
 
-    def _logs(self) -> list[Path]:
-        return sorted(self._root.glob("*.log"))
+        self._logs.tidy(kept)
 
-    def _append(self, lines: str) -> None:
-        if not self._begun:
-            self._root.mkdir(parents=True, exist_ok=True)
-            lines, self._begun = f"{_MAGIC}\n{lines}", True
-        descriptor = open_to_append(self._log)
-        try:
-            os.write(descriptor, lines.encode("ascii"))
-        finally:
-            os.close(descriptor)
+
+def _parsed(lines: Iterable[str]) -> list[Seal]:
+    """Parse lines without their names; skip truncated ones."""
+    seals = []
+    for line in lines:
+        with suppress(TypeError, ValueError):
+            seals.append(Seal(*map(int, line.split(" "))))
+    return seals
 
 
 def _words(seal: Seal) -> str:

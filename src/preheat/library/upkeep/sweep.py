@@ -169,9 +169,12 @@ class Sweep:
         """Return why blobs are in use without a record, by `algorithm:hex`."""
         blobs = self._root / "blobs"
         holders = dict.fromkeys(linked(self._root / "views", blobs), "a view in the library links to it")
+        links: dict[str, set[str]] = {}  # by folder: many claims may be about one
         for claim in self._claims:
             if claim.by == VIEW and claim.here:
-                who, names = f"the view {claim.at} links to it", claim.digests & linked(Path(claim.at), blobs)
+                if claim.at not in links:
+                    links[claim.at] = linked(Path(claim.at), blobs)
+                who, names = f"the view {claim.at} links to it", claim.digests & links[claim.at]
             elif claim.by == VIEW:
                 who, names = f"the view {claim.at} on {claim.machine} links to it", claim.digests
             else:

@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, quote
 
 import msgspec
 
-from preheat.core.errors import AccessDenied, HubUnavailable, NoSpace, NotFound, PreheatError
+from preheat.core.errors import AccessDenied, CheckFailed, HubUnavailable, NoSpace, NotFound, PreheatError
 from preheat.core.ref import DATASET, HUGGING_FACE, MODEL, MODELSCOPE, SPACE, Ref, is_repository, is_revision
 from preheat.hubs.hf_documents import ENTRY_NOT_FOUND, GATED_REPO, REPO_NOT_FOUND, REVISION_NOT_FOUND
 from preheat.mirror.api import hf_answers, ms_routes
@@ -48,6 +48,8 @@ def _answer_error(error: PreheatError, *, known: bool) -> Answer:
             return refuse(404, error.message, REPO_NOT_FOUND)
         case AccessDenied():
             return refuse(403 if known else 401, error.message, GATED_REPO if error.gated else "")
+        case CheckFailed():
+            return refuse(403, error.message)
         case NoSpace():
             return refuse(507, error.message)
         case HubUnavailable():

@@ -2,7 +2,7 @@
 
 import re
 
-from preheat.core.errors import AccessDenied, HubUnavailable, NoSpace, NotFound, PreheatError
+from preheat.core.errors import AccessDenied, CheckFailed, HubUnavailable, NoSpace, NotFound, PreheatError
 from preheat.core.ref import DATASET, MODEL, MODELSCOPE, Ref, is_repository, is_revision
 from preheat.core.snapshot import File
 from preheat.hubs.ms_documents import PAGE
@@ -131,6 +131,8 @@ def _answer_error(error: PreheatError, *, known: bool) -> Answer:
             return _refuse(404, error.message)
         case AccessDenied():
             return _refuse(403 if known else 401, error.message)
+        case CheckFailed():
+            return _refuse(403, error.message)
         case NoSpace():
             return _refuse(507, error.message)
         case HubUnavailable():

@@ -24,6 +24,7 @@ from preheat.transfer.route import Lines, Way
 MOST_FETCHES = 32
 _LONELY_S = 2.0
 _SOON_S = 0.25
+_ROOM_WITHIN_S = 3.0
 # After this many downloads in a row with wrong bytes, a file is not downloaded for a while: clients that retry by
 # themselves would never stop.
 _WRONG_OFTEN, _WRONG_S = 2, 60.0
@@ -71,16 +72,26 @@ class Errand:
 class Fetches:
     """Run the downloads. One ends only when its file is in the library, or has failed.
 
-    A client's response is aborted when no bytes have arrived for `silence_s` seconds. Thread-safe.
+    A client's response is aborted when no bytes have arrived for `silence_s` seconds. `check` is called with each
+    complete file before its last bytes are sent, which an exception prevents. Thread-safe.
     """
 
-    def __init__(self, library: Library, policy: Policy, on_event: Listener, silence_s: float = 75.0) -> None:
+    def __init__(
+        self,
+        library: Library,
+        policy: Policy,
+        on_event: Listener,
+        silence_s: float = 75.0,
+        check: Callable[[File], None] = lambda _file: None,
+    ) -> None:
         self._library = library
+        self._check = check
         self._policy = policy
         self._silence_s = silence_s
         self._on_event = on_event
         self._spoilt = Spoilt(library.root)
-        self._turn = threading.Lock()
+        self._turn = threading.Lock()  # guards the three below
+        self._small_ended = threading.Condition(self._turn)
         self._arrivals: dict[Digest, Arrival] = {}
         self._wrong: dict[Digest, tuple[int, float]] = {}  # failures in a row, and the time of the last
         self._counts = Counts()
@@ -120,19 +131,35 @@ class Fetches:
             if arrival is None:
                 if times >= _WRONG_OFTEN and time.monotonic() - at < _WRONG_S:
                     raise IntegrityError(f"{file.path}: upstream has sent wrong bytes {times} times")
-                self._make_room(file, errand.client)
+                self._await_room(file, errand.client)
+                arrival = self._arrivals.get(file.digest)  # begun by another request, while this one waited
+                if arrival is not None:
+                    self._small_ended.notify()
+            new = arrival is None
+            if arrival is None:
                 kept = self._library.path(file.digest)
                 arrival = Arrival(errand.snapshot.ref, file, kept, self._silence_s, errand.client)
                 self._arrivals[file.digest] = arrival
                 self._library.watchers[file.digest] = arrival
-                self._begin(arrival, errand)
             elif arrival.file.size != file.size:
                 # Only the digest will show which of the two sizes is right.
                 raise IntegrityError(
                     f"{file.path}: it is being downloaded, and is listed with {arrival.file.size} bytes elsewhere"
                 )
+        if new:
+            self._begin(arrival, errand)
         self._count(misses=1)
         return arrival
+
+    def _await_room(self, file: File, client: str) -> None:
+        """Make room for a file; a small one waits for a slot, which is soon free. Raise HubUnavailable."""
+        until = time.monotonic() + (_ROOM_WITHIN_S if file.size <= SMALL else 0.0)
+        while True:
+            try:
+                return self._make_room(file, client)
+            except HubUnavailable:
+                if not self._small_ended.wait(max(until - time.monotonic(), 0.0)):
+                    raise
 
     def _make_room(self, file: File, client: str) -> None:
         """Stop a download if all slots are taken; raise HubUnavailable if there is none to stop."""
@@ -149,10 +176,18 @@ class Fetches:
         try:
             threading.Thread(target=self._fetch, args=(arrival, errand), name="arrival", daemon=True).start()
         except RuntimeError as error:
-            # The system cannot start another thread, so nothing would ever end this download.
-            del self._arrivals[errand.file.digest]
-            del self._library.watchers[errand.file.digest]
-            raise HubUnavailable("this mirror is too busy to download another file", wait_s=5.0) from error
+            # The system cannot start another thread, so nothing else would ever end this download.
+            busy = HubUnavailable("this mirror is too busy to download another file", wait_s=5.0)
+            self._forget(errand.file)
+            arrival.end(busy)
+            raise busy from error
+
+    def _forget(self, file: File) -> None:
+        with self._turn:
+            del self._arrivals[file.digest]
+            self._library.watchers.pop(file.digest, None)
+            if file.size <= SMALL:
+                self._small_ended.notify()
 
     def _fetch(self, arrival: Arrival, errand: Errand) -> None:
         file = errand.file
@@ -166,6 +201,7 @@ class Fetches:
             fetch([file], errand.way, self._library, policy, lambda event: self._note(event, arrival), errand.helpers)
             written.wait()
             self._library.settle()
+            self._check(file)
             error = None
         except PreheatError as trouble:
             error = trouble.again()
@@ -175,8 +211,7 @@ class Fetches:
                 self._spoilt.note(file.digest)
             with self._turn:
                 self._judge(file, wrong=isinstance(error, IntegrityError))
-                del self._arrivals[file.digest]
-                self._library.watchers.pop(file.digest, None)
+            self._forget(file)
             self._count(fetched=error is None, failed=error is not None)
             arrival.end(error)
             ended.set()

@@ -59,4 +59,4 @@ class Kept:
             return None
         if size != file.size:
             raise IntegrityError(f"{file.path} is listed with {file.size} bytes, but its blob has {size}")
-        return self._library.name(file.digest)
+        return self._library.location(file.digest)

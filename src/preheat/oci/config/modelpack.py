@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 from preheat.core.digest import sha256
-from preheat.oci.config.secrets import is_weights
 from preheat.oci.layers.layer import Layer
 from preheat.oci.model.descriptor import Descriptor
 from preheat.oci.model.image import ImageDocument, write_json
@@ -13,6 +12,20 @@ _CONFIG = "application/vnd.cncf.model.config.v1+json"
 _WEIGHTS = "application/vnd.cncf.model.weight.v1.tar"
 _WEIGHT_CONFIG = "application/vnd.cncf.model.weight.config.v1.tar"
 _FILE_PATH = "org.cncf.model.filepath"
+_WEIGHT_SUFFIXES = (
+    ".safetensors",
+    ".bin",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".onnx",
+    ".gguf",
+    ".ort",
+    ".npz",
+    ".npy",
+    ".msgpack",
+    ".h5",
+)
 _FORMATS = {
     ".safetensors": "safetensors",
     ".gguf": "gguf",
@@ -40,7 +53,7 @@ def model_config(name: str, annotations: Mapping[str, str], diff_ids: Sequence[s
 
 def model_layer(layer: Layer, digest: str) -> Descriptor:
     """Return a layer's descriptor: a media type for weights or other files, and the path if it has a single file."""
-    weights = any(is_weights(entry.path) for entry in layer.entries)
+    weights = any(entry.path.lower().endswith(_WEIGHT_SUFFIXES) for entry in layer.entries)
     path = layer.entries[0].path if len(layer.entries) == 1 else ""
     media_type = _WEIGHTS if weights else _WEIGHT_CONFIG
     said = {_FILE_PATH: path} if path else {}

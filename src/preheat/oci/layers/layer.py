@@ -18,8 +18,8 @@ LARGE = 4 << 20
 class LayerEntry:
     """A path in the image, relative to its root, and its contents.
 
-    A file's bytes are either the blob `digest` at `source`, or `body`. `label` is the name to show to users, if it
-    is not the path.
+    A file's bytes are either the blob `digest` at the path `source`, or `body`. `source` is a text, since there may be
+    300,000 entries and a Path takes three times the memory. `label` is the name to show, if it is not the path.
     """
 
     path: str
@@ -27,7 +27,7 @@ class LayerEntry:
     target: str = ""
     size: int = 0
     digest: Digest | None = None
-    source: Path | None = None
+    source: str = ""
     body: bytes = b""
     executable: bool = False
     label: str = field(default="", compare=False)
@@ -43,9 +43,9 @@ class LayerEntry:
         return self.kind == FILE and self.size >= LARGE
 
 
-def blob_entry(path: str, size: int, digest: Digest, source: Path, label: str = "") -> LayerEntry:
+def blob_entry(path: str, size: int, digest: Digest, source: Path | str, label: str = "") -> LayerEntry:
     """Return an entry for a blob of the library."""
-    return LayerEntry(path, FILE, size=size, digest=digest, source=source, label=label)
+    return LayerEntry(path, FILE, size=size, digest=digest, source=str(source), label=label)
 
 
 def file_entry(path: str, body: bytes, *, executable: bool = False) -> LayerEntry:
@@ -76,8 +76,10 @@ class Layer:
     @functools.cached_property
     def key(self) -> str:
         """Return a cache key: hexadecimal SHA-256 of the layer's description."""
-        lines = [f"preheat layer {FORMAT}", *(_described(entry) for entry in self.entries)]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        described = hashlib.sha256(f"preheat layer {FORMAT}".encode())
+        for entry in self.entries:
+            described.update(f"\n{_described(entry)}".encode())
+        return described.hexdigest()
 
     @functools.cached_property
     def size(self) -> int:
@@ -105,8 +107,8 @@ class Layer:
         for entry in self.entries:
             said = header(entry.header, at, aligned=entry.aligned)
             yield said
-            if entry.source is not None:
-                yield FileSpan(entry.source, 0, entry.size)
+            if entry.source:
+                yield FileSpan(Path(entry.source), 0, entry.size)
             elif entry.body:
                 yield entry.body
             fill = padding(entry.size)

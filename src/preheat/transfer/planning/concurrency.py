@@ -6,6 +6,7 @@ FEWEST = 4
 _BOLDLY, _FEW, _BOLDLY_FROM_FEW = 4, 8, 12
 _PAYS = 1.25  # an increase is kept if the rate grows by this factor
 _IN_STEP = 0.8  # and is followed by another if the rate per connection stays above this share
+_REFUSED_PAUSES = 8  # after a refusal, the pause before more connections are tried is so many times longer
 HELD_BACK = 3e6  # bytes/s of one connection, below which a per-connection limit is likely
 
 
@@ -76,9 +77,10 @@ class Ramp:
         return self if self.rests > 1 << 29 else Ramp(self.paid, self.ceiling, paid=self.paid)
 
     def at_most(self, count: int) -> "Ramp":
-        """Limit it to `count` for good: the hub refused more while it served that many."""
+        """Settle on `count` at most: the hub refused more while it served that many. Try more only much later."""
         count = max(1, min(count, self.count))
-        return replace(self, count=count, paid=count, ceiling=count, trying="settled", rests=1 << 30)
+        rests, pause = _REFUSED_PAUSES * self.pause, min(2 * self.pause, 128)
+        return replace(self, count=count, paid=count, paid_rate=0.0, trying="settled", rests=rests, pause=pause)
 
     def halved(self) -> "Ramp":
         """Halve the count for good: the hub asked to slow down."""

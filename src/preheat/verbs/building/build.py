@@ -104,9 +104,7 @@ def carry_out(
 @contextlib.contextmanager
 def claimed(order: Order, library: Library, on_event: Listener) -> Iterator[Required]:
     """Return the recipe's needs, protected from prune inside the `with` block. Raise NotPreloaded for missing files."""
-    with contextlib.ExitStack() as until:
-        for need in order.recipe.needs:
-            until.enter_context(library.wanted(required(need, library), order.at))
+    with library.wanted(*(required(need, library) for need in order.recipe.needs), at=order.at):
         # Check again: a file may have been pruned before it was claimed.
         yield require(order.recipe, library, on_event)
 

@@ -106,8 +106,8 @@ def _put(entry: LayerEntry, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if entry.kind == LINK:
         path.symlink_to(entry.target)
-    elif entry.source is not None:
-        if link(entry.source, path, _WAYS) != HARDLINK:
+    elif entry.source:
+        if link(Path(entry.source), path, _WAYS) != HARDLINK:
             path.chmod(0o444)
     else:
         path.write_bytes(entry.body)

@@ -4,23 +4,25 @@ import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from preheat.core.digest import Digest
 from preheat.core.errors import SOURCE, ImageError
 from preheat.core.snapshot import File
 from preheat.library.library import Library
-from preheat.oci.config.secrets import is_weights, secret_in, secret_name
-from preheat.oci.layers.layer import LARGE, LayerEntry, blob_entry, file_entry, folder_entry
+from preheat.oci.layers.layer import LayerEntry, blob_entry, file_entry, folder_entry
 from preheat.oci.layers.layer_plan import Group
-from preheat.oci.layers.tar import FOLDER
-from preheat.oci.layers.view_entries import HOME, parents, read_tree
+from preheat.oci.layers.view_entries import HOME, parents
+from preheat.oci.model.content import opened
+from preheat.oci.secrets.secret_names import secret_name
+from preheat.oci.secrets.secret_search import secret_in, secret_in_text
+from preheat.oci.secrets.text_parts import text_parts
 from preheat.recipes.lock_file import Lock, Pinned
 from preheat.recipes.lock_writer import lock_text
 from preheat.recipes.recipe import Need, Recipe
+from preheat.verbs.building.view_tree import ViewTree
 from preheat.verbs.locked_needs import Required
 from preheat.verbs.view import require_names
 from preheat.views.names import renamed
-from preheat.views.placer import place
 from preheat.views.view_protocol import View
 
 GUARD, LOCK = f"{HOME}/guard.pyz", f"{HOME}/preheat.lock"
@@ -41,36 +43,28 @@ class Inside:
 
 
 def lay_out(recipe: Recipe, required: Required, library: Library, view_of: Callable[[str], View]) -> Inside:
-    """Place the needs as views of links in a temporary folder, and return them as image entries.
+    """Return the views of the needs as image entries.
 
     `recipe.folder` is the app's folder in the image. Needs without `at` are placed below `/opt/preheat/views`.
     """
-    found: dict[str, tuple[LayerEntry, str]] = {}
+    tree = ViewTree(library.path)
     folders: set[str] = set()
     environ: dict[str, str] = {}
-    blobs = {str(library.path(file.digest).absolute()): file for _, one in required for file in one.files}
-    with TemporaryDirectory(prefix="preheat-") as aside:
-        trees: dict[str, Path] = {}
-        for need, snapshot in required:
-            view = view_of(need.view)
-            require_names(view, need.to)
-            at = _at(need, recipe)
-            tree = trees.setdefault(at, Path(aside) / str(len(trees)))
-            tree.mkdir(exist_ok=True)
-            recorded = library.find(snapshot.ref.at(snapshot.commit))
-            whole = recorded is not None and len(recorded.files) == len(snapshot.files)
-            place(view, renamed(snapshot, need.to), library.path, tree, whole=whole)
-            environ |= view.environ(Path("/", at))
-            for entry in read_tree(tree, at, blobs.get):
-                if entry.kind == FOLDER:
-                    folders |= {entry.path, *parents(entry.path)}
-                elif found.get(entry.path, (None,))[0] != entry:
-                    # If two needs place the same path, the later one wins.
-                    found[entry.path] = (entry, str(need.ref))
-    names = list(dict.fromkeys(str(need.ref) for need, _ in required))
-    groups = tuple(Group(name, tuple(entry for entry, of in found.values() if of == name)) for name in names)
-    folders |= {folder for path in found for folder in parents(path)}
-    return Inside(groups, tuple(sorted(folders - {""})), environ)
+    for need, snapshot in required:
+        view = view_of(need.view)
+        require_names(view, need.to)
+        at = _at(need, recipe)
+        recorded = library.find(snapshot.ref.at(snapshot.commit))
+        whole = recorded is not None and len(recorded.files) == len(snapshot.files)
+        tree.lay(view.layout(renamed(snapshot, need.to), Path("/", at), whole=whole), str(need.ref))
+        folders |= {at, *parents(at)}
+        environ |= view.environ(Path("/", at))
+    groups: dict[str, list[LayerEntry]] = {str(need.ref): [] for need, _ in required}
+    for entry, name in tree.entries():
+        groups[name].append(entry)
+        folders.update(parents(entry.path))
+    laid = tuple(Group(name, tuple(entries)) for name, entries in groups.items())
+    return Inside(laid, tuple(sorted(folders)), environ)
 
 
 def plain(required: Required, library: Library, top: str) -> Inside:
@@ -87,20 +81,23 @@ def plain(required: Required, library: Library, top: str) -> Inside:
 
 
 def refuse_secrets(required: Required, library: Library, texts: Iterable[str], tokens: Sequence[str]) -> None:
-    """Search file names, the contents of small files other than weights, and `texts` for secrets.
+    """Search file names, the contents of files except tensors, and `texts` for secrets.
 
     Raise ImageError, which names the place of the secret but does not contain it.
     """
+    clean: set[Digest] = set()
     for _, snapshot in required:
         for file in snapshot.files:
             if secret_name(file.path):
                 raise _secret(f"{snapshot.ref} contains {file.path}, a file for secrets")
-            if not is_weights(file.path) and file.size < LARGE:
-                what = secret_in(library.path(file.digest).read_bytes(), tokens)
+            if file.digest not in clean:
+                with opened(library.path(file.digest)) as blob:
+                    what = next(filter(None, (secret_in(part, tokens) for part in text_parts(blob))), "")
                 if what:
                     raise _secret(f"{file.path} of {snapshot.ref} contains {what}")
+                clean.add(file.digest)
     for text in texts:
-        if what := secret_in(text.encode(), tokens):
+        if what := secret_in_text(text.encode(), tokens):
             raise _secret(f"the recipe contains {what}")
 
 

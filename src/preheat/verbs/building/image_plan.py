@@ -19,13 +19,13 @@ from preheat.library.records.image_cache import Images
 from preheat.oci.config.annotations import base_notes, license_of, notes
 from preheat.oci.config.base_image import BaseFindings, BaseQuery, look
 from preheat.oci.config.image_config import Dress, Health, search_path, starts
-from preheat.oci.config.secrets import secret_in
 from preheat.oci.layers.layer import FORMAT, Layer
 from preheat.oci.layers.layer_plan import MOST_LAYERS, Room, plan
 from preheat.oci.layers.view_entries import HOME
 from preheat.oci.model.content import Content
 from preheat.oci.model.descriptor import Descriptor
 from preheat.oci.model.image import Image, write_json
+from preheat.oci.secrets.secret_search import secret_in_text
 from preheat.recipes.offline_env import offline
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.building.image_contents import GUARD, LOCK, lay_out, lock_of, own_group, plain
@@ -130,7 +130,7 @@ def assemble(
     order: Order, required: Required, library: Library, view_of: Callable[[str], View], on_event: Listener
 ) -> ImagePlan:
     """Return the plan of an image. Raise ImageError if views overlap files of the base, or the layers do not fit."""
-    if what := secret_in(write_json(order.base.image.config)):
+    if what := secret_in_text(write_json(order.base.image.config)):
         on_event(Noted("base", f"its config contains {what}, which everyone who pulls this image can read"))
     if order.form != IMAGE:
         return _volume(order, required, library)

@@ -9,6 +9,7 @@ from preheat.core.digest import Digest
 from preheat.core.errors import LibraryError, Occupied
 from preheat.core.events import Listener, MovedAside, Placed
 from preheat.core.placement import KEPT, OURS, THEIRS, Look
+from preheat.core.snapshot import Snapshot
 from preheat.library.library import Library
 from preheat.verbs.placing.allowed_places import (
     NO_PERMISSION,
@@ -44,7 +45,10 @@ def place_sites(
         placing = _Placing(library, on_event, permissions)
         placing.look([one for one in laid if one[0].bounds])
         new = [(site, placing.unsettled(site, pieces)) for site, pieces in laid]
-        with library.linking([piece.file for _, pieces in new for piece in pieces if isinstance(piece, Bytes)]):
+        with (
+            placing.claiming(),
+            library.linking([piece.file for _, pieces in new for piece in pieces if isinstance(piece, Bytes)]),
+        ):
             for (site, pieces), (_, some) in zip(laid, new, strict=True):
                 placing.lay(site, pieces, some)
     return {name: value for site in sites for name, value in site.view.environ(site.at).items()}
@@ -52,10 +56,13 @@ def place_sites(
 
 @contextlib.contextmanager
 def claimed_sites(sites: Sequence[Site], library: Library) -> Iterator[None]:
-    """Protect the blobs of the sites from prune, and register the sites' folders."""
+    """Protect the blobs of the sites from prune, and register the sites' folders: one claim for each folder."""
+    wanted: dict[Path | None, list[Snapshot]] = {}
+    for site in sites:
+        wanted.setdefault(None if _inside(site, library) else site.at, []).append(site.snapshot)
     with contextlib.ExitStack() as until:
-        for site in sites:
-            until.enter_context(library.wanted(site.snapshot, None if _inside(site, library) else site.at))
+        for at, snapshots in wanted.items():
+            until.enter_context(library.wanted(*snapshots, at=at))
         yield
 
 
@@ -92,6 +99,8 @@ class _Placing:
         self._library, self._on_event, self._permissions = library, on_event, permissions
         self._survey = PlacementPlan(library, on_event)
         self._found = Found()
+        self._folders: dict[Path, list[Path]] = {}  # see Placer
+        self._linked: dict[Path, set[Digest]] = {}  # by site folder: blobs that symlinks there lead to
 
     def look(self, laid: Sequence[tuple[Site, tuple[Piece, ...]]]) -> None:
         """Check all sites; keep or move aside conflicting files. Raise Occupied if neither is permitted."""
@@ -113,12 +122,13 @@ class _Placing:
 
     def unsettled(self, site: Site, pieces: Sequence[Piece]) -> list[Piece]:
         """Return the pieces of a site that have to be placed: those that are not in place and not kept."""
-        placer = Placer(self._library.path, site.view)
-        return [piece for piece in pieces if not (site.bounds and self._is_settled(piece, placer))]
+        placer = Placer(self._library.location, site.view)
+        is_settled = self._is_settled if site.bounds else _is_settled_here
+        return [piece for piece in pieces if not is_settled(piece, placer)]
 
     def lay(self, site: Site, pieces: Sequence[Piece], new: Sequence[Piece]) -> None:
         """Place the `new` pieces of a site, and mark the files that preheat placed. Raise LibraryError on failure."""
-        placer = Placer(self._library.held_path, site.view)
+        placer = Placer(self._library.held_path, site.view, self._folders)
         try:
             if site.bounds:
                 self._library.marks.begin(self._begun(new))
@@ -132,10 +142,18 @@ class _Placing:
                 hint="choose another folder, or check its disk and owner",
             ) from error
         placement = placer.placement()
-        leads = placement.leads or any(self._leads(piece) for piece in pieces)
-        if not _inside(site, self._library):
-            self._library.claims.placed(site.at, [file.digest for file in site.snapshot.files] if leads else ())
+        if not _inside(site, self._library) and (placement.leads or any(map(self._leads, pieces))):
+            self._linked.setdefault(site.at, set()).update(file.digest for file in site.snapshot.files)
         self._on_event(Placed(site.snapshot.ref, site.view.kind, str(site.at), placement.links, placement.copied))
+
+    @contextlib.contextmanager
+    def claiming(self) -> Iterator[None]:
+        """Claim the blobs of the views that contain symlinks to them when the block ends, once for each folder."""
+        try:
+            yield
+        finally:
+            for at, digests in self._linked.items():
+                self._library.claims.placed(at, digests)
 
     @property
     def _left(self) -> Left:
@@ -190,6 +208,11 @@ class _Placing:
 
     def _real(self, path: Path) -> str:
         return with_real_folder(path, self._found.real)
+
+
+def _is_settled_here(piece: Piece, placer: Placer) -> bool:
+    """Return whether a piece needs no change in a folder of preheat's own."""
+    return isinstance(piece, Bytes) and placer.settled(piece)
 
 
 def _move_aside(path: Path) -> Path:

@@ -4,9 +4,11 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from preheat.core.digest import Digest
 from preheat.core.errors import IntegrityError, LibraryError
@@ -16,6 +18,7 @@ from preheat.core.snapshot import File, Snapshot
 from preheat.library.adopt.caches import CachedVersion, Candidate, commit_of
 from preheat.library.adopt.intake import ELSEWHERE, Intake, Taken
 from preheat.library.library import Library
+from preheat.verbs.scan import REFUSE, WARN, look_into
 from preheat.verbs.upkeep.adopt_plan import HERE, LEFT_OUT, AdoptPlan
 
 _THREADS = 4
@@ -34,11 +37,13 @@ class Adoption:
     left_out: int
 
 
-def adopt(plan: AdoptPlan, library: Library, on_event: Listener) -> Adoption:
+def adopt(plan: AdoptPlan, library: Library, on_event: Listener, unsafe: str = WARN) -> Adoption:
     """Add the files of a plan to the library.
 
     Files that are incomplete, do not match their digest, or cannot be added are reported and stay where they are.
-    Raise NoSpace if the disk has too little free space, before anything is changed, or if it is full.
+    `unsafe`: how to treat files that can run untrusted code when they are loaded; with REFUSE, raise CheckFailed before
+    a version that has one is recorded. Raise NoSpace if the disk has too little free space, before anything is changed,
+    or if it is full.
     """
     plan.require()
     library.prepare(0)
@@ -52,7 +57,7 @@ def adopt(plan: AdoptPlan, library: Library, on_event: Listener) -> Adoption:
             on_event(event)
 
     intake = Intake(library.root, library.path, lambda size: tell(Read(size)), copy=plan.copy)
-    done = [_version(one, library, intake, tell) for one in plan.found]
+    done = [_version(one, library, intake, tell, unsafe) for one in plan.found]
     return Adoption(
         versions=sum(one.versions for one in done),
         files=sum(one.files for one in done),
@@ -92,7 +97,7 @@ def _said(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _version(found: CachedVersion, library: Library, intake: Intake, tell: Listener) -> Adoption:
+def _version(found: CachedVersion, library: Library, intake: Intake, tell: Listener, unsafe: str) -> Adoption:
     """Add one version to the library, and record it."""
     known = library.find(found.ref.at(found.commit)) if found.commit else None
     listed = {file.path: file for file in found.listed or (known.files if known else ())}
@@ -104,6 +109,8 @@ def _version(found: CachedVersion, library: Library, intake: Intake, tell: Liste
         for path, one in taken.items():
             listed.setdefault(path, File(path, one.size, one.digest))
         files = tuple(listed[path] for path in sorted(listed))
+        new = [listed[path] for path, one in taken.items() if one.how != "here"]
+        look_into(files if unsafe == REFUSE else new, library, unsafe, tell)
         commit = found.commit or commit_of(files)
         for revision in found.revisions or (commit,):
             ref = found.ref.at(revision)
@@ -162,7 +169,12 @@ def _take(found: CachedVersion, library: Library, intake: Intake, tell: Listener
 
 def _completed(jobs: Iterable[Future[Taken]]) -> Iterator[Future[Taken]]:
     """Yield each job when it is done; Ctrl-C interrupts the wait."""
-    waiting = set(jobs)
+    done: SimpleQueue[Future[Taken]] = SimpleQueue()
+    waiting = 0
+    for job in jobs:
+        job.add_done_callback(done.put)
+        waiting += 1
     while waiting:
-        done, waiting = wait(waiting, _GLANCE_S, FIRST_COMPLETED)
-        yield from done
+        with suppress(Empty):
+            yield done.get(timeout=_GLANCE_S)
+            waiting -= 1

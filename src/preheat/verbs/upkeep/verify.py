@@ -1,7 +1,7 @@
 """Verify: hash the library again, quarantine corrupt blobs, and download them again."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -49,6 +49,7 @@ def verify(
     on_event(Reading("verify", len(blobs), sum(blob.size for blob in blobs)))
     rotten: list[Blob] = []
     unread: list[Blob] = []
+    users: dict[str, list[tuple[Snapshot, File]]] = {}
 
     def found(finding: Finding) -> None:
         if finding.fault:
@@ -56,7 +57,9 @@ def verify(
                 unread.append(finding.blob)
             rotten.append(finding.blob)
             moved = quarantine(library.root, finding, library.path) if library.writable else None
-            on_event(_rotten(library, finding, "" if moved is None else str(moved)))
+            if not users:
+                users.update(_users(library))
+            on_event(_rotten(users, finding, "" if moved is None else str(moved)))
 
     hash_again(blobs, library.path, library.seals, lambda size: on_event(Read(size)), found)
     if library.writable and wanted is None:
@@ -98,10 +101,12 @@ def _mend(library: Library, mend: Mend, on_event: Listener) -> tuple[tuple[str, 
     Return the digests of the downloaded and of the failed blobs.
     """
     mended, unmended = [], []
-    for path in sorted((library.root / "quarantine").glob("*-*")):
+    rotten = sorted((library.root / "quarantine").glob("*-*"))
+    users = _users(library) if rotten else {}
+    for path in rotten:
         algorithm, _, value = path.name.rpartition("-")
         why = ""
-        for snapshot, file in _users(library, f"{algorithm}:{value}"):
+        for snapshot, file in users.get(f"{algorithm}:{value}", ()):
             if library.has(file.digest):
                 why = ""
                 break
@@ -120,15 +125,18 @@ def _mend(library: Library, mend: Mend, on_event: Listener) -> tuple[tuple[str, 
     return tuple(mended), tuple(unmended)
 
 
-def _users(library: Library, digest: str) -> list[tuple[Snapshot, File]]:
-    return [
-        (snapshot, file) for snapshot in library.snapshots() for file in snapshot.files if str(file.digest) == digest
-    ]
+def _users(library: Library) -> dict[str, list[tuple[Snapshot, File]]]:
+    """Return the files that need each blob, by `algorithm:hex`."""
+    found: dict[str, list[tuple[Snapshot, File]]] = {}
+    for snapshot in library.snapshots():
+        for file in snapshot.files:
+            found.setdefault(str(file.digest), []).append((snapshot, file))
+    return found
 
 
-def _rotten(library: Library, finding: Finding, moved_to: str) -> Rotten:
+def _rotten(users: Mapping[str, Sequence[tuple[Snapshot, File]]], finding: Finding, moved_to: str) -> Rotten:
     paths = {
-        f"{snapshot.ref} {file.path}" for name in finding.blob.names for snapshot, file in _users(library, str(name))
+        f"{snapshot.ref} {file.path}" for name in finding.blob.names for snapshot, file in users.get(str(name), ())
     }
     return Rotten(str(finding.blob.names[0]), finding.fault, tuple(sorted(paths)), moved_to)
 

@@ -74,9 +74,10 @@ def _described(file: File, commit: str, placed: Path, now: Callable[[], float], 
     Metadata that the client wrote for another commit is kept: the file is the same, as the client sees by its ETag.
     """
     said, etag, seconds, *_ = [*(before.body or b"").decode("utf-8", "replace").split("\n"), "", "", ""]
+    modified_s = before.modified_s(placed)
     try:
-        believed = placed.stat().st_mtime - 1 <= float(seconds)
-    except (OSError, ValueError):
+        believed = modified_s is not None and modified_s - 1 <= float(seconds)
+    except ValueError:
         believed = False
     if before.body is not None and believed and etag == file.digest.hex and (said == commit or not before.ours):
         return before.body

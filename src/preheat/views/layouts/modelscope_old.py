@@ -90,7 +90,7 @@ def _list(repo: Path, mine: dict[str, str], before: Before) -> bytes | None:
         if not before.ours:
             return None
         was = {}
-    there = {path: said for path, said in was.items() if (repo / path).exists()}
+    there = {path: said for path, said in was.items() if before.modified_s(repo / path) is not None}
     theirs = {path: said for path, said in there.items() if repo / path in before.theirs}
     entries = there | mine | theirs
     if before.body is not None and entries == was:

@@ -31,7 +31,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         for event in left_out(plan):
             told(event)
         plan.require()
-    done = adopted(plan) if options.dry_run else adopt(plan, wiring.library, told)
+    done = adopted(plan) if options.dry_run else adopt(plan, wiring.library, told, wiring.settings.unsafe_files)
     figures = asdict(done) | {"read": plan.to_read, "free": plan.disk.free}
     said = (
         f"{say_size(done.size)} in {done.files} files of {done.versions} versions "

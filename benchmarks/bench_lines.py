@@ -1,0 +1,140 @@
+"""Bench lines: `preheat pull` and its peers on every kind of line; writes results/lines.json, the table and a picture.
+
+python -m benchmarks.bench_lines                             the whole grid: hours, as root
+python -m benchmarks.bench_lines --cells 8,20,1.5 --cells 2,200  cells whose first figures these are; results are kept
+python -m benchmarks.bench_lines --cells 8,20,1.5 --only curl --trial      a trial, which writes nothing
+"""
+
+import argparse
+import itertools
+import json
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from benchmarks import corpus, sides
+from benchmarks.hub.line import Bottleneck, Line
+from benchmarks.hub.repo import Repo, read_repo
+from benchmarks.hub.serving import Manner
+from benchmarks.lines_report import RESULTS, write_report
+from benchmarks.machine import describe, load
+from benchmarks.sides import Side
+from benchmarks.turns import Turns
+
+_WITHIN_S = 60.0
+_FILLS_S, _MOST = 13.0, 800_000_000
+_RATES, _ROUND_TRIPS, _BUFFERS = (2.0, 8.0, 50.0, 800.0), (20.0, 200.0), (0.1, 1.5, 6.0)
+_CAPS, _LOSSES = (0.0, 1.0), (0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A kind of line: Mbit/s in all, ms there and back, s of buffer, MB/s a connection (0: any), % of packets lost."""
+
+    rate: float
+    round_trip: float
+    buffer: float
+    cap: float
+    loss: float
+
+    @property
+    def figures(self) -> tuple[float, ...]:
+        """What it is chosen by."""
+        return self.rate, self.round_trip, self.buffer, self.cap, self.loss
+
+    @property
+    def words(self) -> str:
+        """Say it in a row of the table."""
+        cap = f", {self.cap:g} MB/s a connection" if self.cap else ""
+        loss = f", {self.loss:g} % lost" if self.loss else ""
+        return f"{self.rate:g} Mbit/s, {self.round_trip:g} ms, buffer {self.buffer:g} s{cap}{loss}"
+
+    @property
+    def size(self) -> int:
+        """How many bytes take so long that the start is not all there is."""
+        return min(int(self.rate * 125_000 * _FILLS_S), _MOST)
+
+    def line(self) -> Line:
+        """Lay it."""
+        narrow = Bottleneck(int(self.rate * 125_000), self.buffer, self.loss / 100)
+        return Line(self.round_trip / 1000, narrow)
+
+
+def grid() -> Iterator[Cell]:
+    """List all cells; where the line carries no more than one connection may, a cap makes no other cell."""
+    for figures in itertools.product(_RATES, _ROUND_TRIPS, _BUFFERS, _CAPS, _LOSSES):
+        cell = Cell(*figures)
+        if not cell.cap or cell.rate > 8 * cell.cap:
+            yield cell
+
+
+def measure(cell: Cell, everybody: list[Side], rounds: int, work: Path, *, tls: bool) -> dict[str, object]:
+    """Let all pull over a line, in turns."""
+    print(f"{cell.words}: {cell.size / 1e6:.1f} MB (load {load()})", flush=True)
+    repo = _repo(cell.size, work)
+    with cell.line() as line:
+        turns = Turns(repo, Manner(pace=int(cell.cap * 1e6), tls=tls), work, line, _WITHIN_S)
+        came = turns.take((side, rounds) for side in everybody)
+    return {
+        "words": cell.words, "figures": cell.figures, "size": repo.size, "rate": cell.rate * 125_000,
+        "within_s": _WITHIN_S, "tls": tls, "machine": describe(work), "sides": came,
+    }  # fmt: skip
+
+
+def _repo(size: int, work: Path) -> Repo:
+    folder = work / f"model-{size}"
+    if not folder.exists():
+        folder.mkdir()
+        corpus.fill(folder / "model.safetensors", size * 3 // 4)
+        corpus.fill(folder / "vae.safetensors", size - size * 3 // 4)
+        (folder / "config.json").write_text('{"model_type": "tiny"}\n')
+    return read_repo("acme/line", folder)
+
+
+def main() -> None:
+    """Measure the cells asked for; keep what came of them beside what is known of the others."""
+    form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    form.add_argument("--cells", action="append", metavar="Mbit,ms,s,MB,%", help="those that begin so; repeatable")
+    form.add_argument("--rounds", type=int, default=1, help="how often each has its turn")
+    form.add_argument("--only", action="append", default=[], metavar="PEER", help="ours and these")
+    form.add_argument("--plain", action="store_true", help="over HTTP, not HTTPS")
+    form.add_argument("--trial", action="store_true", help="write nothing")
+    form.add_argument("--work", type=Path, default=Path("/var/tmp"), help="a disk with 3 GB to spare")
+    options = form.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that hubs, namespaces and folders go with us
+    chosen = [tuple(float(figure) for figure in words.split(",")) for words in options.cells or [""] if words]
+    cells = [cell for cell in grid() if not chosen or any(cell.figures[: len(one)] == one for one in chosen)]
+    peers, absent = sides.gather(
+        partial(sides.hf, "2.4.0", "hf 2.x"),
+        partial(sides.hf, "0.36.2", "hf 0.36"),
+        partial(sides.modelscope, "1.40.2"),
+        sides.aria2,
+        sides.curl,
+    )
+    everybody = [sides.preheat(), *(side for side in peers if not options.only or side.name in options.only)]
+    work = Path(tempfile.mkdtemp(prefix="preheat-lines-", dir=options.work))
+    try:
+        for cell in cells:
+            told = measure(cell, everybody, options.rounds, work, tls=not options.plain)
+            if not options.trial:
+                _keep(cell, told)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    for words in absent:
+        print(words)
+
+
+def _keep(cell: Cell, told: dict[str, object]) -> None:
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"cells": {}}
+    kept["cells"][cell.words] = told
+    RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+    write_report()
+
+
+if __name__ == "__main__":
+    main()

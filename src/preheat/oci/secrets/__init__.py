@@ -1,0 +1,1 @@
+"""Find credentials that must not go into an image: in file names, files and texts."""

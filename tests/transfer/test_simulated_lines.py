@@ -1,0 +1,84 @@
+"""Laws of a fetch on any line that neither breaks nor lies: no byte is sent twice, and the line is never idle."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from preheat.core.digest import sha256
+from preheat.core.snapshot import File
+from preheat.library.library import Library
+from preheat.net.interrupt import Interrupt
+from tests.transfer.simulated_line import LineTraits, SimulatedFetch
+
+FILES = [File(f"{size}.bin", size, sha256(f"{size:064x}")) for size in (700_000, 6_000_000, 24_000_000, 80_000_000)]
+WASTE = 1.02
+# LINES=100000 tries so many.
+FEW, MANY = 40, int(os.environ.get("LINES", "500"))
+
+
+class Ground:
+    """What simulated fetches share, so that each costs no more than its decisions."""
+
+    def __init__(self, folder: Path) -> None:
+        self.library = Library(folder)
+        self.library.prepare(0)
+        self.wires = [Interrupt() for _ in range(300)]
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """A library with partials that are allocated once."""
+    ground = Ground(tmp_path_factory.mktemp("simulated"))
+    yield ground
+    for wire in ground.wires:
+        wire.close()
+
+
+def obeys(ground: Ground, traits: LineTraits, files: list[File], ideal_s: float) -> None:
+    """Fetch files over such a line, whose rate is set so that the bytes alone take `ideal_s`."""
+    size = sum(file.size for file in files)
+    came = SimulatedFetch(traits.at(size / ideal_s), ground.library, files, ground.wires).run(max(ideal_s / 60, 0.05))
+    assert came.carried <= WASTE * size, came
+    # No line is so odd that a fetch needs several times as long as its bytes, its delays and a few connections' caps.
+    assert (
+        came.seconds <= 2.5 * max(ideal_s, size / (4 * traits.cap)) + 30 * traits.round_trip_s + 4 * traits.late_s + 15
+    )
+    # One tick may pass between two requests, and while a file is opened or sealed.
+    assert came.idle <= 2, came
+    assert not came.events, came.events
+
+
+LINES = st.builds(
+    LineTraits,
+    round_trip_s=st.sampled_from([0.02, 0.2]) | st.floats(0.001, 0.5),
+    queue_s=st.sampled_from([0.1, 1.5, 6.0]) | st.floats(0.01, 8.0),
+    cap=st.sampled_from([float("inf"), 1e6]) | st.floats(0.1e6, 20e6),
+    late_s=st.sampled_from([0.0, 3.0]) | st.floats(0.0, 20.0),
+    lump_s=st.sampled_from([0.0, 1.0]) | st.floats(0.1, 4.0),
+)
+SOME_FILES = st.lists(st.sampled_from(FILES), min_size=1, max_size=3, unique=True)
+SECONDS = st.floats(0.5, 30.0)
+
+
+# 50 Mbit/s, 200 ms: each of 192 new connections took the end of another's part; 2.4 times the bytes.
+@example(LineTraits(round_trip_s=0.2, queue_s=1.5), [FILES[-1]], 13.0)
+# 8 Mbit/s, 6 s of buffer: more was in flight than the average rate of a new response told.
+@example(LineTraits(queue_s=6.0), [FILES[2]], 24.0)
+@given(LINES, SOME_FILES, SECONDS)
+@settings(max_examples=FEW, derandomize=True)
+def test_no_byte_is_sent_twice_and_the_line_is_never_idle(
+    ground: Ground, traits: LineTraits, files: list[File], ideal_s: float
+) -> None:
+    obeys(ground, traits, files, ideal_s)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0 if "LINES" in os.environ else 120)
+@given(LINES, SOME_FILES, SECONDS)
+@settings(max_examples=MANY)
+def test_nor_is_it_on_many_more_lines(ground: Ground, traits: LineTraits, files: list[File], ideal_s: float) -> None:
+    obeys(ground, traits, files, ideal_s)
