@@ -167,7 +167,8 @@ class Server:
             return self._lead.serve(partial(self._serve, connection), partial(self._idle.unwatch, connection))
         self._idle.unwatch(connection)
         try:
-            if self._tls is None and self._turning_away.acquire(blocking=False):
+            is_plain = self._tls is None and not self.crowd.stopping
+            if is_plain and self._turning_away.acquire(blocking=False):
                 threading.Thread(target=self._turn_away, args=(connection,), daemon=True).start()
             else:
                 connection.hang_up()
