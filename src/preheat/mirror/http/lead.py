@@ -18,9 +18,9 @@ _here = threading.local()
 
 
 class _Turn:
-    """A thread that has, or had, the lead; its fields are guarded by the lock of its Lead."""
+    """A thread that has, or had, the lead; its fields are guarded by the lock of its Leadership."""
 
-    def __init__(self, lead: "Lead") -> None:
+    def __init__(self, lead: "Leadership") -> None:
         self.lead = lead
         self.leads = True
         self.number = 0  # counts the connections that it served
@@ -37,7 +37,7 @@ def about_to_wait() -> None:
         turn.lead.pass_on(turn)
 
 
-class Lead:
+class Leadership:
     """Call `step` in a loop, by one thread at a time, until `over` returns True; then call `end`.
 
     `step` waits for events and serves them with `serve`. It must return as soon as `serve` returns False.

@@ -16,7 +16,7 @@ from preheat.core.errors import PreheatError
 from preheat.core.events import Listener, Serving
 from preheat.mirror.http.connection import Connection, ConnectionTerms
 from preheat.mirror.http.idle_connections import IdleConnections
-from preheat.mirror.http.lead import Lead
+from preheat.mirror.http.lead import Leadership
 from preheat.mirror.http.limits import ServerLimits
 from preheat.mirror.http.messages import Answer, Request
 from preheat.mirror.http.open_connections import GLANCE_S, Crowd
@@ -79,7 +79,7 @@ class Server:
             self._hold_to(pace)
         self._ended = threading.Event()
         self._started = False
-        self._lead = Lead(self._idle.look, self._is_over, self._ended.set)
+        self._lead = Leadership(self._idle.look, self._is_over, self._ended.set)
 
     @property
     def url(self) -> str:
