@@ -182,3 +182,9 @@ def test_an_app_is_traced_into_a_recipe_of_what_it_reads(
     assert 'name = "app"' in Path("preheat.toml").read_text()
     with pytest.raises(UsageError, match="exists already"):
         api.trace(sys.executable, "-c", "pass", session=session)
+
+
+@pytest.mark.parametrize("word", ["Refuse", "", "no"])
+def test_a_misspelt_word_for_unsafe_files_does_not_mean_to_accept_them(word: str) -> None:
+    with pytest.raises(UsageError, match="unsafe_files must be one of refuse, warn, allow"):
+        api.Settings(unsafe_files=word)  # type: ignore[arg-type] # callers may have no type checker

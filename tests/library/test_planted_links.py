@@ -1,6 +1,7 @@
 """What another member of a group has put into a library is not followed, and not continued."""
 
 import contextlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -182,3 +183,16 @@ def test_the_times_of_earlier_starts_are_no_reason_to_wait(tmp_path: Path, make:
 def test_only_sane_times_of_earlier_starts_are_believed(tmp_path: Path) -> None:
     (tmp_path / "app").write_text("1.5\nnan\ninf\n-3\n1e300\n2.5\n")
     assert History(str(tmp_path / "app")).earlier_s == (1.5, 2.5)
+
+
+@needs_root
+def test_a_claim_of_another_user_does_not_say_where_leftovers_are_removed(library: Library, tmp_path: Path) -> None:
+    claims = library.root / "claims"
+    claims.mkdir()
+    for name in ("own", "theirs"):
+        (claims / f"{name}.json").write_text(
+            json.dumps({"by": "pull", "machine": "", "digests": [], "at": str(tmp_path / name)})
+        )
+        os.utime(claims / f"{name}.json", (0, 0))
+    os.chown(claims / "theirs.json", SOMEBODY, SOMEBODY)
+    assert library.claims.abandoned() == [tmp_path / "own"]

@@ -1,14 +1,17 @@
 """A pull is one plan: the dry run, the disk check, the progress bar and the transfer have the same figures."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from preheat.mirror.http.messages import Answer, Request
 from tests.command import Preheat, Told
-from tests.flaky_hub import FlakyHub
+from tests.flaky_hub import Fault, FlakyHub
 from tests.stories.caches import write
 from tests.stories.disk import disk
 from tests.stories.kept import blobs, contents, settled
@@ -54,6 +57,20 @@ def both(app: Preheat, *words: str, status: int = 0, hub: FlakyHub | None = None
     told = app("pull", "app/preheat.toml", "--json", *words)
     assert (dry.status, told.status) == (status, status), dry.out + told.out
     return dry, told
+
+
+def lists_config(size: int) -> Fault:
+    """List config.json with another size, and its right digest."""
+
+    def fault(request: Request, full: Answer) -> Answer:
+        assert isinstance(full.body, bytes)
+        document = json.loads(full.body)
+        [listed] = [one for one in document["siblings"] if one["rfilename"] == "config.json"]
+        listed["size"] = size
+        body = json.dumps(document).encode()
+        return replace(full, headers={**full.headers, "Content-Length": str(len(body))}, body=body)
+
+    return fault
 
 
 def planned(told: Told) -> int:
@@ -179,3 +196,18 @@ def test_a_view_is_planned_before_it_is_placed(app: Preheat) -> None:
     [placed] = [event for event in told.events if event["event"] == "placed"]
     assert dry.last["views"][0]["copied"] == placed["copied"] == SIZE
     assert dry.last["conflicts"][0]["path"] == f"{app.folder}/app/config.json"
+
+
+@pytest.mark.parametrize("size", [1, 7, 10**18])
+def test_a_need_that_lists_the_file_of_another_with_a_false_size_is_not_recorded(
+    app: Preheat, three: FlakyHub, size: int
+) -> None:
+    """The other need's download has verified the digest, so that the size is all that can be false."""
+    three.fails("/api/models/acme/two", lists_config(size))
+    recipe(app.folder, "acme/one", "acme/two")
+    for _ in range(2):
+        told = app("pull", "app/preheat.toml")
+        assert (told.status, "config.json is listed with" in told.err) == (4, True), told.err
+        assert not list(app.library.glob("records/hf/*two"))
+    three.recovers()
+    assert app("pull", "app/preheat.toml").status == 0

@@ -117,6 +117,22 @@ def test_adopted_files_are_scanned_too(preheat: Preheat, model: Path) -> None:
     assert [event["what"] for event in told.events if event["event"] == "scanned"] == ["voices/evil.pth"]
 
 
+def test_run_refuses_an_unsafe_file_that_was_pulled_before(preheat: Preheat, model: Path) -> None:
+    (preheat.folder / "app").mkdir()
+    (preheat.folder / "app/preheat.toml").write_text(
+        '[app]\nname = "talk"\ncommand = ["touch", "it-started"]\n[[needs]]\nref = "acme/tiny"\n'
+    )
+    assert preheat("pull", "acme/tiny", "--files", "good.pt", "--unsafe-files", "refuse").status == 0
+    # The commit is recorded already, so its record lists the file that is refused now.
+    assert preheat("pull", "app/preheat.toml", "--unsafe-files", "refuse").status == 8
+    told = preheat("run", "app/preheat.toml", "--unsafe-files", "refuse")
+    assert told.status == 8, told.err
+    assert "voices/evil.pth is refused" in told.err
+    assert not (preheat.folder / "app/it-started").exists()
+    assert preheat("run", "app/preheat.toml").status == 0
+    assert (preheat.folder / "app/it-started").exists()
+
+
 @pytest.mark.slow
 def test_a_traced_app_gets_no_unsafe_file_if_they_are_refused(preheat: Preheat, model: Path) -> None:
     program = (

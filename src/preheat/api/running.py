@@ -24,10 +24,10 @@ from preheat.verbs.run import RunOptions, mapping_weights, run
 from preheat.verbs.view import everything, place_all, sites_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from preheat.api.session import Session
-    from preheat.core.snapshot import File
+    from preheat.core.snapshot import File, Snapshot
     from preheat.library.library import Library
     from preheat.recipes.recipe import Need
     from preheat.verbs.locked_needs import Required
@@ -67,7 +67,7 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
     """Start the recipe's command offline and keep it running; return its exit status, or 128 plus the signal's number.
 
     A recipe without needs can use all models in the library. Raise AppError if the app could not be kept running,
-    NotPreloaded and Occupied before it is started.
+    NotPreloaded and Occupied before it is started, CheckFailed if the settings refuse unsafe files and a need has one.
     """
     require_inside(recipe, session.permissions)
     if guarding.pull:
@@ -76,6 +76,7 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
         pull_needs(recipe, session)
     # The app's output goes to a pipe, which Python would otherwise buffer.
     needed = require(recipe, session.library, session.on_event)
+    _refuse_unsafe([snapshot for _, snapshot in needed], session)
     environ = lead_to_views(offline(session.config.environ), _placed(recipe, needed, session))
     environ = {"PYTHONUNBUFFERED": "1", **environ, **recipe.env}
     if guarding.mmap_weights:
@@ -111,7 +112,20 @@ def _placed(recipe: Recipe, needed: Required, session: Session) -> dict[str, str
         return place_sites(sites, library, session.on_event, permissions)
     snapshots = list(everything(library))
     look_over(library, snapshots, session.on_event)
+    _refuse_unsafe(snapshots, session)
     return place_all(snapshots, recipe.name, library, session.app_view, session.on_event)
+
+
+def _refuse_unsafe(snapshots: Iterable[Snapshot], session: Session) -> None:
+    """Raise CheckFailed for a file that can run code when it is loaded, if the settings refuse such files.
+
+    A pull reports them when they arrive. The library may also have files that were pulled without this setting.
+    """
+    if session.settings.unsafe_files == "refuse":
+        from preheat.verbs.scan import REFUSE, look_into  # hardly ever needed, and the app waits for it
+
+        for snapshot in snapshots:
+            look_into(snapshot.files, session.library, REFUSE, session.on_event)
 
 
 def _weights(recipe: Recipe, needed: Required, library: Library) -> tuple[str, ...]:

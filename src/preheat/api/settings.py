@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from preheat.core.errors import UsageError
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOST_CONNECTIONS = 1024
+Unsafe = Literal["refuse", "warn", "allow"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,7 @@ class Settings:
     connect_s: float = 10.0
     read_s: float = 45.0
     patience_s: float | None = None
-    unsafe_files: Literal["refuse", "warn", "allow"] = "warn"
+    unsafe_files: Unsafe = "warn"
     link: str = "auto"
     locked: bool = False
     folder: Path | None = None
@@ -54,6 +55,11 @@ class Settings:
         if not 1 <= self.connections <= MOST_CONNECTIONS:
             hint = f"--connections 1 to {MOST_CONNECTIONS}"
             raise UsageError(f"connections must be between 1 and {MOST_CONNECTIONS}, not {self.connections}", hint=hint)
+        if self.unsafe_files not in get_args(Unsafe):  # a misspelt "refuse" must not mean "warn"
+            raise UsageError(
+                f"unsafe_files must be one of {', '.join(get_args(Unsafe))}, not {self.unsafe_files!r}",
+                hint='unsafe_files="refuse"',
+            )
         for seconds in (self.connect_s, self.read_s):
             if seconds <= 0:
                 raise UsageError(

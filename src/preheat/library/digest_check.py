@@ -1,6 +1,8 @@
 """Digest check: compare the blobs in the library with a snapshot's digests, for example those of a lock."""
 
+import contextlib
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 
 from preheat.core.digest import Digest
@@ -47,6 +49,21 @@ def lacking(library: Library, snapshot: Snapshot, *, naming: bool = True) -> tup
         return library.missing(held(library, snapshot, naming=naming))
     except IntegrityError:
         return library.missing(snapshot)
+
+
+def require_sizes(library: Library, files: Iterable[File]) -> None:
+    """Raise IntegrityError if a file is listed with another size than that of its blob, which costs one stat(2) each.
+
+    Files that were downloaded with this list have its sizes. Others are only known by their digests.
+    """
+    for file in files:
+        with contextlib.suppress(OSError):  # missing: its download reports that
+            size = library.path(file.digest).stat().st_size
+            if size != file.size:
+                raise IntegrityError(
+                    f"{file.path} is listed with {file.size} bytes, but the bytes with its digest are {size}",
+                    hint="do not trust this hub; use another --endpoint",
+                )
 
 
 def _known(library: Library, recorded: File | None, file: File, *, naming: bool) -> File:

@@ -12,7 +12,7 @@ import msgspec
 
 from preheat.scan.archives import open_member, tar_members, unpacked, zip_members
 from preheat.scan.findings import ScanFindings
-from preheat.scan.kinds import CODE, HEAD, PICKLE_SUFFIXES, TAIL, UNREADABLE, kind_of
+from preheat.scan.kinds import CODE, GGUF, HDF5, HEAD, NUMPY, PICKLE_SUFFIXES, TAIL, UNREADABLE, ZIP_END, kind_of
 from preheat.scan.pickles import look_into_pickle
 from preheat.scan.texts import GRAPHS, LAMBDA, TEMPLATE, code_by_name, configured_code, is_configuration
 
@@ -39,7 +39,8 @@ def _look_into(file: IO[bytes], name: str, findings: ScanFindings, depth: int) -
     file.seek(0)
     head = file.read(HEAD)
     file.seek(max(size - TAIL, 0))
-    kind = kind_of(head, file.read(TAIL))
+    tail = file.read(TAIL)
+    kind = kind_of(head, tail)
     file.seek(0)
     if not head:
         return
@@ -47,6 +48,9 @@ def _look_into(file: IO[bytes], name: str, findings: ScanFindings, depth: int) -
         findings.unread.add(f"archives are nested more than {_DEEPEST} deep in it")
         return
     suffix = PurePosixPath(name).suffix.lower()
+    if kind in (NUMPY, HDF5, GGUF) and ZIP_END in tail:
+        _look_into_zip(file, findings, depth)  # such a file may be a zip too, since a zip is read from its end
+        file.seek(0)
     match kind:
         case "zip":
             _look_into_zip(file, findings, depth)

@@ -14,6 +14,7 @@ HEAD, TAIL = 4096, 22 + (1 << 16)
 PICKLE, ZIP, TAR, NUMPY, HDF5, GGUF = "pickle", "zip", "tar", "numpy", "hdf5", "gguf"
 PROGRAM, SCRIPT = "a program or a compiled library", "a script"
 CODE = frozenset((PROGRAM, SCRIPT))
+ZIP_END = b"PK\x05\x06"  # the record at the end of a zip
 # Files that torch.load, pickle.load and joblib.load open as pickles, whatever their first bytes are.
 PICKLE_SUFFIXES = frozenset((".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib", ".th", ".dill"))
 # The first bytes of each format, from its specification.
@@ -60,7 +61,7 @@ def kind_of(head: bytes, tail: bytes = b"") -> str:
     if head[:2] == b"MZ" and head[(at := int.from_bytes(head[60:64], "little")) : at + 4] == b"PE\0\0":
         return PROGRAM
     # A zip is read from its end, so it may start with any bytes.
-    if head.startswith(b"PK\x03\x04") or b"PK\x05\x06" in tail or b"PK\x05\x06" in head:
+    if head.startswith(b"PK\x03\x04") or ZIP_END in tail or ZIP_END in head:
         return ZIP
     if is_tar_header(head[:512]):
         return TAR

@@ -16,7 +16,7 @@ from preheat.scan.kinds import HEAD, PICKLE_SUFFIXES, TAIL, kind_of
 from preheat.scan.texts import GRAPHS, code_by_name, configured_code, is_configuration
 
 # Increase this number when preheat's own rules change, so that files are scanned again.
-_RULES = 3
+_RULES = 4
 _SCANNER = "picklescan"
 _PATIENCE_S = 300.0
 

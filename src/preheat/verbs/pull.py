@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from preheat.core.digest import Digest
 from preheat.core.events import Listener, Planned, Resolved
 from preheat.core.snapshot import Snapshot
-from preheat.library.digest_check import lacking
+from preheat.library.digest_check import lacking, require_sizes
 from preheat.library.library import Library
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy, fetch
@@ -100,6 +100,8 @@ def _pull(
     if need.to_fetch and source is not None and told is not None:
         helpers = [finding(other, told) for other in need.sources if other is not source]
         fetch(need.to_fetch, Way(source.name, source.hub, told), library, policy, on_event, helpers)
+    if told is not None:
+        require_sizes(library, set(wanted.files) - set(need.to_fetch))
     new = {file.digest: file for file in (*need.to_fetch, *(file for file in wanted.files if file.digest in taken))}
     look_into(wanted.files if unsafe == REFUSE else new.values(), library, unsafe, on_event)
     if told is None:

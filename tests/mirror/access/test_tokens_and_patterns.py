@@ -139,3 +139,14 @@ def test_settings_are_read_anew_and_stay_as_they_were_if_they_cannot_be(tmp_path
         broken.write_text(before)
         assert settings.door.tokens == ("of-the-environment", "second-token")
         assert settings.rules.deny == ("worse/*", "bad/*")
+
+
+def test_a_file_without_end_is_not_read_and_changes_nothing(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("first-token-123456\n")
+    settings = ReloadableSettings(Words(token_file=tokens))
+    tokens.unlink()
+    tokens.symlink_to("/dev/zero")
+    with pytest.raises(UsageError, match="larger than 16 MiB"):
+        settings.reload()
+    assert settings.door.opens("first-token-123456")

@@ -96,9 +96,12 @@ class Claims:
                 yield claim
 
     def abandoned(self) -> list[Path]:
-        """Return the output paths outside the library of pulls whose process has ended. Call it before `tidy`."""
+        """Return the output paths outside the library of this user's pulls whose process has ended, before `tidy`.
+
+        In a library that a group shares, another member's claim may name any folder of this user.
+        """
         dead = (claim for claim, holds in self._all(strict=False) if not holds)
-        return [Path(claim.at) for claim in dead if claim.by == PULL and claim.at]
+        return [Path(claim.at) for claim in dead if claim.by == PULL and claim.at and _is_own(claim.path)]
 
     def tidy(self, forget: str = "") -> None:
         """Remove expired claims, and the claims of all views on the machine named `forget`."""
@@ -129,6 +132,13 @@ class Claims:
 
     def _write(self, path: Path, claim: _Claim, *, durable: bool = True) -> None:
         write_whole(path, msgspec.json.format(msgspec.json.encode(claim), indent=1) + b"\n", durable=durable)
+
+
+def _is_own(path: Path) -> bool:
+    try:
+        return path.lstat().st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def linked(folder: Path, blobs: Path) -> set[str]:

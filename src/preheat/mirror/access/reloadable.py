@@ -10,6 +10,7 @@ from preheat.mirror.access.allow_deny import Rules
 from preheat.mirror.access.token_auth import TokenAuth
 
 _FILE = "@"
+_MOST = 16 << 20  # bytes of a file of tokens or patterns
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,11 @@ def _patterns(words: tuple[str, ...]) -> tuple[str, ...]:
 def _listed(path: Path) -> tuple[str, ...]:
     """Return the lines of a file, without empty lines and those that start with `#`."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        with path.open("rb") as file:
+            body = file.read(_MOST + 1)  # not all of it: /dev/zero has no end
+        if len(body) > _MOST:
+            raise UsageError(f"{path} is larger than {_MOST >> 20} MiB", hint="use a text file, one entry per line")
+        lines = [line.strip() for line in body.decode().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read", hint="use a text file, one entry per line") from error
     return tuple(line for line in lines if line and not line.startswith("#"))
