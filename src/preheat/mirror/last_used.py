@@ -3,6 +3,7 @@
 import threading
 import time
 
+from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.library.records.records import Records
 
@@ -17,16 +18,15 @@ class Uses:
     def __init__(self, records: Records) -> None:
         self._records = records
         self._turn = threading.Lock()
-        self._noted: dict[tuple[str, ...], float] = {}
+        self._noted: dict[Ref, float] = {}
 
     def note(self, snapshot: Snapshot) -> None:
         """Record that a version is used now."""
-        ref, now = snapshot.ref, time.monotonic()
-        version = ref.hub, ref.kind, ref.repo, snapshot.commit
+        ref, now = snapshot.ref.at(snapshot.commit), time.monotonic()
         with self._turn:
-            if now - self._noted.get(version, float("-inf")) < _NOTED_EVERY_S:
+            if now - self._noted.get(ref, float("-inf")) < _NOTED_EVERY_S:
                 return
             if len(self._noted) >= _MOST:
                 self._noted.clear()
-            self._noted[version] = now
-        self._records.used(ref.at(snapshot.commit))
+            self._noted[ref] = now
+        self._records.used(ref)

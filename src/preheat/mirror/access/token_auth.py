@@ -77,11 +77,8 @@ def _shown(request: Request) -> Iterable[str]:
 
 
 def _cookie(request: Request) -> str:
-    shown = request.headers.get("cookie")
-    if not shown:
-        return ""
     try:
-        cookies = SimpleCookie(shown)
+        cookies = SimpleCookie(request.headers.get("cookie", ""))
     except CookieError:
         return ""
     return cookies[COOKIE].value if COOKIE in cookies else ""
