@@ -37,7 +37,7 @@ _SYNC_EVERY_S, _SETTLE_EVERY_S = 1.0, 4.0
 class Policy:
     """Limits of a fetch: `connections` per route, and `rate` in bytes/s over all routes (0: unlimited).
 
-    `lines` passes what one fetch measured on to the next.
+    `lines` stores the speeds that a fetch measured, for the next fetch.
     """
 
     connections: int = 256
@@ -47,9 +47,10 @@ class Policy:
 
     @property
     def first(self) -> tuple[int, int]:
-        """Initial connections to a near hub and to a far one; few with a rate limit.
+        """The initial number of connections to a near hub, and to a far one.
 
-        Few, because an interrupted pull loses the bytes in each connection's buffers.
+        With a rate limit, both numbers are small, since an interrupted pull loses the bytes in each connection's
+        buffers.
         """
         worth = max(1, int(self.rate / _RATE_OF_ONE)) if self.rate else _FIRST_FAR
         return min(_FIRST, worth), min(_FIRST_FAR, worth)
@@ -65,12 +66,14 @@ def fetch(
 ) -> None:
     """Download the `missing` files; return when all are verified and stored in the library.
 
-    Each function in `helpers` looks for one more source of the same bytes, in a separate thread, and the source is
-    used as soon as it is found. The number of connections is tuned to the measured rate. The thread that receives the
-    last part of a file also verifies it, so hashing overlaps with other downloads. `on_event` is called in the calling
-    thread; a slow listener does not delay downloads. A file that another process is downloading is waited for, and
-    downloaded here if that process dies. An error that no other source can make up for ends the fetch and is raised;
-    the bytes received so far are kept and resumed by the next fetch. KeyboardInterrupt interrupts reads in progress.
+    Each function in `helpers` looks for one more source of the same bytes, in a separate thread. The source is used as
+    soon as it is found. The number of connections is tuned to the measured rate. The thread that receives the last part
+    of a file also verifies the file, so hashing overlaps with other downloads. `on_event` is called in the calling
+    thread, and a slow listener does not delay downloads.
+
+    If another process is downloading a file, wait for it, and download the file here if that process dies. If a file
+    cannot be downloaded from any source, raise the error; the next fetch resumes from the bytes received so far.
+    KeyboardInterrupt interrupts reads in progress.
     """
     events: SimpleQueue[Event] = SimpleQueue()
     tell = events.put
@@ -130,7 +133,7 @@ def _watch(board: Scheduler, crew: "_Crew", patience: RetryPolicy, pass_on: Call
 
 
 class _Crew:
-    """The threads that download parts and seal files."""
+    """The threads that download parts of files. They also seal complete files: verify and store them."""
 
     def __init__(self, board: Scheduler, library: Library, limit: RateLimit, tell: Listener) -> None:
         self._board = board
@@ -170,7 +173,7 @@ class _Crew:
             self._board.fail(error)
 
     def _carry(self, flight: Flight, vessel: Vessel, interrupt: Interrupt) -> Download | None:
-        """Download a part to disk; return its file if that was the last missing part."""
+        """Download a part to disk. Return the part's file if the file is now complete, to be sealed by this thread."""
         error: HubError | IntegrityError | None = None
         flight.bind(interrupt)
         try:
@@ -235,7 +238,7 @@ class _Crew:
 
 
 def _join(board: Scheduler, find: Callable[[], Way | None], policy: Policy) -> None:
-    """Add the source that `find` returns; it starts with few connections, since the user did not choose it."""
+    """Add the source that `find` returns. It gets few connections at first, since the user did not choose it."""
     way = None
     try:
         way = find()

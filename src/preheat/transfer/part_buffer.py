@@ -10,18 +10,21 @@ _BUFFERS = ((8, 1 << 20), (32, 512 << 10), (1 << 30, 128 << 10))
 
 
 class Vessel:
-    """A buffer that is filled from a reader and then written to a partial, in turns; for one of `threads` threads."""
+    """The buffer of one thread: it is filled from a reader, written to a partial, filled again, and so on.
+
+    `threads`: the number of threads; the more there are, the smaller is each one's buffer.
+    """
 
     def __init__(self, threads: int) -> None:
         self.size = next(size for most, size in _BUFFERS if threads <= most)
         self._buffer = make_buffer(self.size)
 
     def fill(self, reader: Reader, most: int) -> int:
-        """Read up to `most` bytes; return how many, 0 at EOF."""
+        """Read up to `most` bytes; return the number of bytes read, 0 at EOF."""
         return reader.readinto(self._buffer[:most])
 
     def leave(self, partial: Partial, at: int, count: int, holes: tuple[ByteRange, ...] = ()) -> None:
-        """Write the first `count` bytes to offset `at` of a partial; with `holes`, only the bytes within those ranges.
+        """Write the first `count` bytes to offset `at` of a partial. If there are `holes`, write only these ranges.
 
         Raise NoSpace or LibraryError if the write fails.
         """

@@ -33,9 +33,10 @@ _LAG_S = 0.3  # and needs longer than this for the rest
 class Download:
     """A file that is being downloaded. The scheduler's lock guards it.
 
-    `gaps`: ranges not requested yet. `brought`: ranges received, each with its route. `earlier`: ranges from before
-    this process. `suspects`: routes that may have sent wrong bytes, unused for this file while another route has it.
-    `doubted`: all routes that have been suspects. `failures`: wrong digests so far.
+    `gaps`: ranges not requested yet. `flights`: parts in progress. `brought`: ranges received, each with its route.
+    `earlier`: ranges that an earlier process received. `suspects`: routes that may have sent wrong bytes of this file;
+    they are not used for it while another route has it. `doubted`: all routes that have ever been suspects. `failures`:
+    how often the complete file had the wrong digest. `sealing`: a thread verifies the file, or is about to.
     """
 
     partial: Partial
@@ -50,7 +51,7 @@ class Download:
 
     @property
     def gaps_by_need(self) -> list[ByteRange]:
-        """The gaps, with the bytes that a reader is waiting for first."""
+        """The gaps in order of request: first the bytes that a reader of the file is waiting for."""
         wanted = self.partial.wanted
         return self.gaps if wanted is None else urgent(self.gaps, wanted)
 
@@ -61,12 +62,14 @@ class Download:
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """A request in progress for bytes `at` to `stop` (exclusive), from `route`.
+    """The download of one part of a file, in progress: bytes `start` to `stop` (exclusive), from `route`.
 
-    Its own thread advances `at`, and pledges bytes before it writes them. Other threads may lower `stop`, but not
-    below `pledged`, so two threads never write the same byte. `holes`: the only ranges to write, for a file that the
-    server sends whole. `reads`: its thread is waiting for the network. `given_up`: why it was interrupted, in words.
-    `answer_s`: its time to first byte. `round_trip_s`: the connection's current round trip; 0 if unknown.
+    One thread, the flight's own, downloads the part. It advances `at`, the next byte to write, and pledges bytes before
+    writing them. Other threads may lower `stop`, but not below `pledged`, so two threads never write the same byte.
+
+    `holes`: if the server can only send the whole file, the ranges that are missing; only these are written. `reads`:
+    the flight's thread is waiting for the network. `given_up`: why the flight was interrupted, in words. `answer_s`:
+    time to first byte. `round_trip_s`: the connection's round-trip time in seconds; 0 if unknown.
     """
 
     download: Download
@@ -90,13 +93,13 @@ class Flight:
         self.at = self.pledged = self.start
 
     def pledge(self, count: int) -> int:
-        """Reserve up to `count` bytes at `at` for this thread to write; return how many."""
+        """Reserve up to `count` bytes from `at` on for this thread to write; return the number of bytes reserved."""
         with self._turn:
             self.pledged = min(self.at + count, max(self.stop, self.at))
             return self.pledged - self.at
 
     def give_up(self, cut: int) -> ByteRange:
-        """Give up the bytes after `cut`, or after `pledged` if that is larger; return that range."""
+        """Give up the range from `cut` to the end, but no pledged bytes. Return the range given up; it may be empty."""
         with self._turn:
             cut = max(cut, self.pledged)
             rest = ByteRange(cut, max(self.stop, cut))
@@ -111,8 +114,8 @@ class Flight:
     def hand_over(self, other_rate: float, now: float, allowance: int) -> ByteRange | None:
         """Give up the end of the part to a connection with `other_rate` bytes/s, if that saves seconds.
 
-        Return the range given up; None if it does not pay: the part is new or almost done, the bottleneck is this
-        machine, or more than `allowance` bytes in flight would be wasted.
+        Return the range given up. Return None if the part is too new or almost done, if this machine is the bottleneck,
+        or if more than `allowance` bytes that are already on the way would be wasted.
         """
         new_s = self.answer_s + _UNSEEN_S if self.at == self.start else _SETTLED_S
         worth_s = max(_WORTH_S, _TRIPS_TO_START * max(self.round_trip_s, self.route.round_trip_s))
@@ -131,14 +134,14 @@ class Flight:
         return rest if rest.start < rest.stop else None
 
     def _waits_for_us(self, now: float) -> bool:
-        """Whether this machine is the bottleneck: bytes were there when they were read, and not long ago."""
+        """Whether this machine is the bottleneck: the last bytes were in local buffers when read, a short time ago."""
         return self.prompt and self.still_s(now) < _DRY_S
 
     def on_the_way(self, now: float, cut: int, stop: int = 0) -> int:
-        """Return how many bytes from `cut` to `stop` are sent in vain if another connection requests them.
+        """Estimate how many bytes are wasted if this connection is closed at `cut` and another requests the rest.
 
-        The server does not know of `cut`: when this connection has reached it, the bytes behind it are in flight.
-        `stop` is the end of the request, 0 for the flight's.
+        The server does not know `cut`, and goes on to send the bytes after it. When this connection has received the
+        bytes up to `cut`, more are already on the way. `stop`: the end of the request; 0 for the end of this flight.
         """
         # Since its first byte: the wait for that says nothing of what is in flight now.
         rate = self.rate(now) * (now - self.began) / max(now - self.began - self.answer_s, 0.1)
@@ -150,10 +153,11 @@ class Flight:
         return max(min(ahead + kept, (stop or self.stop) - max(cut, self.at)), 0)
 
     def stalled(self, now: float, *, elsewhere: bool = False) -> str:
-        """Return why the connection counts as stalled, in words; empty if it does not.
+        """Return in words why the connection counts as stalled; empty if it is not stalled.
 
         Only time spent waiting for the network counts, not disk writes or the rate limit. The first byte may take 3
-        times as long as the route's slowest so far. The limit is lower if another route serves the file (`elsewhere`).
+        times as long as the slowest first byte of the route so far, and at least 15 s. With `elsewhere`, when another
+        route serves the file, the minimum is 4 s.
         """
         still_s = self.still_s(now)
         others = self.route.heard > now - still_s / 2
@@ -169,14 +173,14 @@ class Flight:
     def lags(self, usual_rate: float, now: float) -> bool:
         """Whether a new connection with `usual_rate` bytes/s would finish the part much earlier.
 
-        After packet loss, TCP takes seconds to speed up again. A connection without its first byte does not lag: the
-        server may need that long to respond.
+        That may be so after packet loss, since TCP takes seconds to speed up again. A connection that has not received
+        its first byte does not lag, since the server may need that long to respond.
         """
         slow = self.at > self.start and now - self.began > self.settled_s and self.rate(now) * _LAGS < usual_rate
         return slow and not self.prompt and self.left_s(now) > _LAG_S
 
     def rate(self, now: float) -> float:
-        """Return the average rate so far in bytes/s; at most that until the first read of a response has ended."""
+        """Return the average rate so far in bytes/s. Until the first read has ended, it is an upper estimate."""
         size = self.at - self.start or (_UNSEEN if self.answer_s else 0)
         return size / max(now - self.began, 0.001)
 
@@ -186,7 +190,7 @@ class Flight:
         return self.left / rate if rate > 0 else (now - self.began) + 1.0
 
     def still_s(self, now: float) -> float:
-        """Return for how many seconds its thread has been waiting for the network."""
+        """Return for how many seconds the flight's thread has been waiting for the network."""
         interrupt = self.interrupt
         return now - interrupt.heard if interrupt is not None and self.reads else 0.0
 
@@ -206,7 +210,7 @@ class Flight:
                 interrupt.clear()
 
     def break_off(self, why: str) -> None:
-        """Interrupt its thread's read; `why` is the reason in words."""
+        """Interrupt the read of the flight's thread; `why` is the reason in words."""
         with self._turn:
             self.given_up = self.given_up or why
             if self.interrupt is not None:

@@ -22,14 +22,20 @@ class Handed(NamedTuple):
 
 
 class Moves:
-    """Choose parts to move between working connections; at most `allowance` bytes are sent in vain by all moves."""
+    """Choose parts to move between working connections.
+
+    A move wastes the bytes that are already on the way to the old connection. All moves together may waste `allowance`.
+    """
 
     def __init__(self, allowance: int) -> None:
         self.allowance = allowance
         self._rescues_at = 0.0
 
     def take_over(self, flights: Iterable[Flight], taker: Route, now: float) -> Handed | None:
-        """Move the end of the flight that would finish last to `taker`, if that is worth a new request; else None."""
+        """Move the end of the part that would be finished last to the route `taker`.
+
+        Return None, and move nothing, if that is not worth a new request.
+        """
         slowest = max(
             (one for one in flights if one.left and not one.holes), key=lambda flight: flight.left_s(now), default=None
         )
@@ -39,10 +45,11 @@ class Moves:
         return None if rest is None else self._moved(Handed(slowest, rest, taker), now)
 
     def rescue(self, flights: Iterable[Flight], routes: Routes, now: float) -> Handed | None:
-        """Move the rest of a flight that is far slower than usual to a new connection; None if there is none.
+        """Move the rest of one part whose download is far slower than usual to a new connection.
 
-        The new connection replaces the old one, so the maximum number of connections does not matter. Few are moved at
-        a time: where all connections share one bottleneck, new ones are no faster.
+        Return None if no download is that slow. The new connection replaces the old one, so the maximum number of
+        connections does not matter. Only one part is moved each 50 ms: if all connections share one bottleneck, new
+        connections are no faster.
         """
         if now < self._rescues_at or not any(_may_lag(route) for route in routes):
             return None
@@ -58,9 +65,10 @@ class Moves:
         return None
 
     def shed(self, flights: Iterable[Flight], route: Route, now: float) -> list[tuple[Flight, ByteRange]]:
-        """Take the remaining range from a route's slowest flights, as many as exceed its count.
+        """Stop the slowest downloads of a route that has too many connections.
 
-        Return flights and ranges. Only slow flights are closed, since closing sends bytes in vain.
+        Return each flight that was stopped, with the range that it had not received. Downloads that are not slow
+        continue, since closing a connection wastes the bytes that are already on the way.
         """
         if not _may_lag(route):
             return []
@@ -89,6 +97,7 @@ class Moves:
 def _may_lag(route: Route) -> bool:
     """Whether replacing slow connections of a route can help.
 
-    It cannot on a near route, where TCP recovers within milliseconds, nor on one where each connection is throttled.
+    It does not help if the hub is near, since TCP then recovers within milliseconds, or if the rate of each connection
+    is limited.
     """
     return route.far and route.rate >= HELD_BACK

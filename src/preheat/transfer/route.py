@@ -29,14 +29,14 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A source: a hub, its display name, and its snapshot with files of the same digests."""
+    """A source of blobs: a hub, its display name, and a snapshot on that hub that contains the blobs."""
 
     name: str
     hub: Hub
     snapshot: Snapshot
 
     def files(self) -> dict[Digest, File]:
-        """Return the files of its snapshot by digest."""
+        """Return the files of the snapshot by digest."""
         return {file.digest: file for file in self.snapshot.files}
 
 
@@ -48,13 +48,15 @@ class Route:
 
     - `active`: connections in use. `answers`: responses that have begun. `received`: bytes of all responses, of which
       `prompt` bytes were already in local buffers when they were read (this machine is the bottleneck).
-    - `window`: the start of the current period in which drips are looked for, and the bytes and responses until then.
-    - `rate`: bytes/s of one connection. `answer_s`: its usual time to first byte, `round_trip_s` the shortest and
-      `slowest_answer_s` the longest so far.
-    - `beside`: connections in use when the hub last refused one more; 0 if it has not, or since it was learned from.
+    - `window`: when the current period of `drips` began, and the bytes and responses of the route until then.
+    - `rate`: bytes/s of one connection. `answer_s`: the usual time to first byte. `round_trip_s`: the shortest time
+      to first byte so far. `slowest_answer_s`: the longest so far.
+    - `beside`: connections in use when the hub last refused one more, at `refused_at`. 0 if the hub has refused none,
+      or if `served` has already lowered the maximum.
     - `heard`: when bytes last arrived. `failures`: failures since then, the last of them at `failed_at`.
-      `rests_until`: when it may be used again. `left`: why it is no longer used; empty while it is.
-    - `whole_only`: blobs without range requests. `first_far`: minimum initial connections if it is far.
+    - `rests_until`: when a pause of the route ends. `left`: why the route was given up; empty while it is in use.
+    - `whole_only`: blobs that the hub serves without range requests. `first_far`: the minimum of initial connections
+      if the hub is far.
     """
 
     way: Way
@@ -105,9 +107,10 @@ class Route:
             self.answer_s = 0.7 * self.answer_s + 0.3 * answer_s if self.answer_s else answer_s
 
     def served(self, flight_began: float) -> None:
-        """Record a response that brought bytes, to a request made at `flight_began`.
+        """Record that a request made at `flight_began` brought bytes.
 
-        If the hub has refused one more connection since that request, it bears no more than were in use then.
+        If the hub refused one more connection after that request, the hub accepts no more connections than were in use
+        at the refusal. Then lower the maximum to that number.
         """
         self.failures = 0
         if self.beside and flight_began < self.refused_at:
@@ -115,7 +118,7 @@ class Route:
             self.beside = 0
 
     def steer(self, said: Measured | None) -> bool:
-        """Tune the number of connections to the measured rate; return whether an increase was taken back."""
+        """Tune the number of connections to a measured rate, if there is one. Return whether an increase was undone."""
         if self.far:
             self.ramp = self.ramp.at_least(self.first_far)
         if said is None:
@@ -130,12 +133,13 @@ class Route:
     def stumble(
         self, error: HubUnavailable, brought: int, now: float, patience: RetryPolicy, serving: int = 0
     ) -> float | None:
-        """Record a connection that broke after `brought` bytes; return the pause in seconds, None if already paused.
+        """Record that a connection broke after `brought` bytes.
 
-        When a hub goes down, all its connections fail at once: that counts as one failure. A hub that refuses one more
-        connection while `serving` others receive bytes has reached its maximum, and has not failed. A hub that has
-        responded before may be unreachable for `patience.lasting_s` seconds. A new hub has `patience.attempts`
-        attempts, but only one if it does not respond at all.
+        Return the length of the route's pause in seconds; None if the route was already paused. When a hub goes down,
+        all its connections fail at once, and this counts as one failure. A hub that refuses one more connection while
+        `serving` others receive bytes has not failed, but has reached its maximum. A hub that has responded before may
+        be unreachable for `patience.lasting_s` seconds. A hub that has not responded yet gets `patience.attempts`
+        attempts, or only one if it remains silent.
         """
         if brought:
             return 0.0 if brought >= WORTH_ASKING else self._rest(_PAUSE_S, now)
@@ -165,9 +169,10 @@ class Route:
         return self._rest(wait_s, now)
 
     def drips(self, heard: float, now: float) -> str:
-        """Return in words that its connections together receive next to nothing, but are not silent; else empty.
+        """Return a reason, in words, if the route's connections are not silent, but receive next to nothing; else "".
 
-        `heard`: when a response last brought any bytes. Call it all the time while the route has connections.
+        `heard`: when any of the connections last received bytes. Call this method regularly while the route has
+        connections, since it compares the bytes received at different times.
         """
         began, before = self.window
         # A small file takes as long as its response: each response counts as a large file's bytes.
@@ -180,17 +185,17 @@ class Route:
         return f"sent next to nothing in {now - began:.0f} s"
 
     def left_s(self, patience: RetryPolicy, now: float) -> float:
-        """Return for how many more seconds it may be unreachable before it is given up."""
+        """Return for how many more seconds the hub may be unreachable before the route is given up."""
         return max(self.heard, self.began) + patience.lasting_s - now
 
     @property
     def is_away(self) -> bool:
-        """Whether it has failed and no bytes have arrived since."""
+        """Whether the route has failed, and no bytes have arrived since the last failure."""
         return self.failures > 0 and self.heard < self.failed_at
 
     @property
     def most(self) -> int:
-        """Maximum number of connections; 1, as a probe, while it is away."""
+        """Maximum number of connections. While the route is away, only 1, to find out whether the hub responds."""
         return 1 if self.is_away else self.ramp.count
 
     def _rest(self, wait_s: float, now: float) -> float:
@@ -199,11 +204,11 @@ class Route:
 
     @property
     def far(self) -> bool:
-        """Whether its round trip is so long that TCP slow start takes seconds."""
+        """Whether the round trip to the hub is so long that TCP slow start takes seconds."""
         return self.round_trip_s >= _FAR_S
 
     def usable(self, digest: Digest, now: float) -> bool:
-        """Whether a part of the blob can be requested from it now."""
+        """Whether the route has the blob, is in use, and is not paused now."""
         return not self.left and now >= self.rests_until and digest in self.files
 
 
@@ -220,13 +225,16 @@ def _too_long(error: HubUnavailable, left_s: float) -> HubUnavailable:
 
 
 class Lines:
-    """The measured connections and rate of each source, by name; the next fetch starts with them."""
+    """The number of connections and the rate that were measured for each source, as a start for the next fetch."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[Ramp, float, float]] = {}
 
     def route(self, way: Way, ceiling: int, first: int, first_far: int = 0) -> Route:
-        """Return a route for a source; a new one starts with `first` connections, or `first_far` if it is far."""
+        """Return a route for a source. A known source starts with the values that were measured before.
+
+        A new source starts with `first` connections, and with at least `first_far` if its hub turns out to be far.
+        """
         known = self._known.get(way.name)
         if known is None:
             return Route(way, Ramp.of(ceiling, first), first_far=first_far)

@@ -10,7 +10,7 @@ from preheat.transfer.route import Route
 
 
 class Routes:
-    """All routes of a fetch, including those given up; `awaited` more may still join."""
+    """All routes of a fetch, including those given up. `awaited` is the number of routes that may still join."""
 
     def __init__(self, first: Route) -> None:
         self._all = [first]
@@ -43,7 +43,11 @@ class Routes:
         return [route for route in self if not route.left and digest in route.files]
 
     def may_ask(self, route: Route, download: Download, now: float) -> bool:
-        """Whether parts of a file can be requested from a route now; from a suspect only if no other route has it."""
+        """Whether a part of a file can be requested from a route now.
+
+        A route that may have sent wrong bytes of the file is used only if all routes that have the file are suspects. A
+        route without range requests gets one request for the file at a time.
+        """
         digest = download.partial.file.digest
         if not route.usable(digest, now):
             return False
@@ -52,17 +56,20 @@ class Routes:
         return route not in download.suspects or set(self.able(digest)) <= download.suspects
 
     def fastest(self, download: Download, now: float) -> Route | None:
-        """Return the fastest route that can serve parts of a file now, or None; suspects are left out."""
+        """Return the fastest route that can serve parts of a file now; None without one. Suspects are left out."""
         digest = download.partial.file.digest
         usable = (one for one in self if one.usable(digest, now) and digest not in one.whole_only)
         return max((one for one in usable if one not in download.suspects), key=lambda one: one.rate, default=None)
 
     def hopeless(self, digest: Digest) -> bool:
-        """Whether no route has the blob and no further route is awaited."""
+        """Whether no route in use has the blob, and no other route may still join the fetch."""
         return not self.awaited and not self.able(digest)
 
     def askable(self, among: Collection[Route], now: float) -> Callable[[File], bool]:
-        """Return a predicate: whether a route of `among` can serve a file now. It raises `why(file)` if hopeless."""
+        """Return a function that returns whether any route of `among` can serve a file now.
+
+        The function raises the error `why(file)` if no route has the file, and no other route may still join the fetch.
+        """
 
         def is_askable(file: File) -> bool:
             if self.hopeless(file.digest):

@@ -29,9 +29,10 @@ _SIDE_BY_SIDE = max(1, min(len(os.sched_getaffinity(0)), 4))
 
 
 class Scheduler:
-    """Assign parts to threads; thread-safe. Nothing waits for disk, network or listener under its lock, `changed`.
+    """Assign the missing parts of files to threads; thread-safe.
 
-    Lock order: the scheduler's, a flight's, an interrupt's.
+    To seal a file is to verify it and store it in the library. No thread waits for a disk, the network or a listener
+    while it holds the scheduler's lock, `changed`. Lock order: the scheduler's, a flight's, an interrupt's.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Scheduler:
         self._moves = Moves(int(self._left * _IN_VAIN))
 
     def take(self) -> Flight | Download | None:
-        """Return a part to download or a file to seal (verify and store); block until there is one; None at the end."""
+        """Wait for a part to download or a file to seal, and return it. Return None at the end of the fetch."""
         while True:
             with self.changed:
                 work = None if self.stopping else self.offer(time.monotonic())
@@ -68,7 +69,7 @@ class Scheduler:
             self.begin(work)
 
     def offer(self, now: float) -> Flight | Download | File | None:
-        """Return a part to download, a file to seal or to `begin`, or None; call with the lock held. Never blocks."""
+        """Return a part to download, a file to seal or to `begin`, or None. Never blocks. Call with the lock held."""
         ready = self.routes.by_promise(now)
         has_room = bool(ready) or self.routes.all_left
         work = self._next(ready, now, has_room=has_room)
@@ -81,7 +82,10 @@ class Scheduler:
         return file
 
     def landed(self, flight: Flight, error: HubError | IntegrityError | None, now: float) -> Download | None:
-        """Record the end of a flight, complete or failed; return its file if no bytes of the file are missing."""
+        """Record the end of a part's download. Return the file if it is complete, for the caller to seal; else None.
+
+        `error`: why the download failed. Raise it, or an earlier one, if no route can serve the file any more.
+        """
         with self.changed:
             download, route = flight.download, flight.route
             download.flights.discard(flight)
@@ -102,7 +106,7 @@ class Scheduler:
             return self._whole(flight)
 
     def kept(self, download: Download) -> None:
-        """Remove a file that was stored in the library from the open downloads."""
+        """Record that a file is now in the library. Give up routes whose bytes of the file proved to be wrong."""
         with self.changed:
             self._downloads.remove(download)
             for route in download.suspects:
@@ -111,7 +115,7 @@ class Scheduler:
             self._all_done()
 
     def wrong(self, download: Download, error: IntegrityError) -> None:
-        """Queue a file's suspect bytes again, by another route if possible; raise IntegrityError if none is left."""
+        """Queue bytes of a file with a wrong digest again, see ask_again. Raise IntegrityError if it gives up."""
         with self.changed:
             again = ask_again(download, self.routes.able(download.partial.file.digest))
             names = ", ".join(sorted({route.way.name for _, route in download.brought})) or "this disk"
@@ -147,7 +151,7 @@ class Scheduler:
                 download.partial.close()
 
     def join(self, route: Route | None) -> None:
-        """Add an awaited route; None if none was found."""
+        """Add a route that was awaited. `route` is None if no source was found."""
         with self.changed:
             self.routes.awaited -= 1
             if route is not None:
@@ -166,7 +170,7 @@ class Scheduler:
             return list(self._downloads)
 
     def wake_the_stalled(self, now: float) -> None:
-        """Interrupt connections that have received nothing for too long; their threads return the parts."""
+        """Interrupt connections that have received nothing for too long. The missing bytes are then requested again."""
         with self.changed:
             for event in give_up_stalled(self.flights(), self.routes, self._patience, now):
                 self._on_event(event)
@@ -174,7 +178,7 @@ class Scheduler:
                 self._fail_the_hopeless()
 
     def steer(self, route: Route, said: Measured | None, now: float) -> None:
-        """Adjust a route's number of connections to the rate `said`; close the slowest if there are too many."""
+        """Adjust a route's number of connections to the measured rate `said`. Close slow connections if too many."""
         with self.changed:
             for flight, rest in self._moves.shed(self.flights(), route, now) if route.steer(said) else ():
                 self._leave(flight, rest)
@@ -182,7 +186,7 @@ class Scheduler:
                 self._left += rest.stop - rest.start
 
     def _next(self, ready: Sequence[Route], now: float, *, has_room: bool) -> Flight | Download | None:
-        """Choose the next work, for a route of `ready` (room for one more connection) or without a connection."""
+        """Choose a part for a route of `ready`, the routes with room for one more connection, or a file to seal."""
         handed = self._moves.rescue(self.flights(), self.routes, now)
         if handed is not None:
             return self._relieve(handed, now)
@@ -234,13 +238,13 @@ class Scheduler:
         return flight
 
     def _leave(self, flight: Flight, rest: ByteRange) -> None:
-        """Drop a flight that has no bytes left to download, even if its thread cannot be interrupted."""
+        """Forget a flight whose bytes were all given to another one, even if its thread cannot be interrupted now."""
         if rest.start == flight.at:
             flight.download.flights.discard(flight)
             flight.break_off("another connection downloads the rest")
 
     def begin(self, file: File) -> None:
-        """Open a file's partial, or put the file back if another process has it; call without the lock (disk I/O)."""
+        """Open a file's partial, or requeue the file if another process has it. Call without the lock (disk I/O)."""
         partial, busy = None, False
         try:
             partial = self._library.begin(file)
@@ -278,7 +282,7 @@ class Scheduler:
         return done
 
     def _whole(self, flight: Flight) -> Download | None:
-        """Return the flight's file if it is complete; once per file, so that only one thread seals it."""
+        """Return the file of a flight if the file is complete. Only one thread gets the file, and must seal it."""
         download = flight.download
         if download.gaps or download.flights or download.sealing or self.stopping or flight.start == flight.stop:
             return None

@@ -14,9 +14,9 @@ _SILENT_S = 5.0
 
 
 def give_up_stalled(flights: Iterable[Flight], routes: Routes, patience: RetryPolicy, now: float) -> Iterator[Retrying]:
-    """Interrupt the flights that have received nothing for too long; yield an event for each.
+    """Interrupt the downloads of parts that have received nothing for too long; yield an event for each.
 
-    A route that stalls while another serves the same file is paused.
+    If another route that has the same file has received bytes in the meantime, the stalled route is also paused.
     """
     for flight in flights:
         if flight.given_up or flight.still_s(now) < LEAST_PATIENCE_S:
@@ -35,7 +35,7 @@ def give_up_stalled(flights: Iterable[Flight], routes: Routes, patience: RetryPo
 
 
 def leave_dripping(flights: Sequence[Flight], routes: Routes, now: float) -> bool:
-    """Give up each route whose connections together receive next to nothing; return whether there was one."""
+    """Give up each route whose connections together receive next to nothing; return whether any was given up."""
     dripping = []
     for route in routes:
         heard = max((now - one.still_s(now) for one in flights if one.route is route and one.answer_s), default=0.0)
@@ -63,7 +63,7 @@ def absence(routes: Routes, flights: Sequence[Flight], patience: RetryPolicy, no
 
 
 def _absent(route: Route, flights: Sequence[Flight], now: float) -> str:
-    """Return why a route counts as away, in words; empty if it is not."""
+    """Return in words why a route counts as unreachable; empty if the route does not."""
     if route.error is not None and (route.is_away or (now < route.rests_until and not flights)):
         return route.error.message
     silent_s = min((flight.still_s(now) for flight in flights), default=0.0)
@@ -71,9 +71,10 @@ def _absent(route: Route, flights: Sequence[Flight], now: float) -> str:
 
 
 def forget_wrong(download: Download, again: list[ByteRange], names: str, error: IntegrityError) -> list[ByteRange]:
-    """Mark the ranges `again` of a file as missing; return all its gaps. Call without the lock: it writes to disk.
+    """Mark the ranges `again` of a file as missing, and return all missing ranges of the file.
 
-    Without ranges, discard the file and raise IntegrityError; `names` lists the sources, for its message.
+    If `again` is empty, discard the file and raise IntegrityError. The message of the error contains `names`, the names
+    of the sources. Call this function without the scheduler's lock, since it writes to disk.
     """
     if not again:
         download.partial.discard()
@@ -85,7 +86,11 @@ def forget_wrong(download: Download, again: list[ByteRange], names: str, error: 
 def take_in(
     flight: Flight, error: HubError | IntegrityError, flights: Iterable[Flight], patience: RetryPolicy, now: float
 ) -> Retrying | None:
-    """Record on a flight's route the error that ended its connection; return the event to emit, or None."""
+    """Update a route after `error` ended the download of one part, `flight`. Return an event to emit, or None.
+
+    NoRanges: the route must send the whole file. HubUnavailable: the route pauses, or is given up. Any other error: the
+    route is no longer used for the file. `flights` are all parts in progress.
+    """
     route, file = flight.route, flight.download.partial.file
     match error:
         case NoRanges():

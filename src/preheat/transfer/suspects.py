@@ -8,11 +8,13 @@ from preheat.transfer.route import Route
 
 
 def ask_again(download: Download, able: Sequence[Route]) -> list[ByteRange]:
-    """Return the ranges to download again, from the routes `able` to serve them; empty to give up.
+    """Return which ranges of a file with a wrong digest to download again; empty to give up.
 
-    Bytes from before this process are suspected first. Then the bytes of one route at a time, if another route has the
-    file; the route that sent the fewest bytes comes first. A route that is alone gets a second chance, since the bytes
-    may have been damaged on the way.
+    First, request the bytes again that an earlier process downloaded. Next, if another route has the file, request the
+    bytes of one route again, starting with the route that sent the fewest. If there is no such route and this is the
+    first wrong digest, request the whole file a second time, since the network may have damaged the bytes.
+
+    `able`: the routes that have the file.
     """
     if download.earlier:
         again, download.earlier = download.earlier, []

@@ -24,10 +24,13 @@ class ThroughputGauge:
         self._received = self._prompt = self._answers = 0
 
     def read(self, now: float, *, loaded: bool, cpu_s: float = 0.0) -> Measured | None:
-        """Return the rate of all connections together; None until it is steady.
+        """Return the rate of all connections of the route together; None until that rate is steady.
 
-        The rate is steady when two samples in a row agree, some round trips after the last change of the number of
-        connections (TCP slow start). After an increase, the latest sample is returned after 1.5 s even if unsteady.
+        Sampling starts some round trips after a change of the number of connections, to skip TCP slow start. The rate
+        is steady when two samples in a row agree. If the number was increased, the latest sample is returned after
+        1.5 s, even if the rate is not steady.
+
+        `loaded`: there is enough work for all connections. `cpu_s`: the CPU time of this process so far, in seconds.
         """
         route, self._cpu_s = self._route, cpu_s
         if self._count != route.ramp.count:
@@ -52,11 +55,11 @@ class ThroughputGauge:
 
     @property
     def _is_crowded(self) -> bool:
-        """Whether connections that are too many since a decrease still finish their parts, and share the rate."""
+        """Whether more connections than allowed still finish their parts after a decrease, and share the rate."""
         return self._route.active > max(self._count / _AT_WORK, self._count + 1)
 
     def _is_busy(self, now: float) -> bool:
-        """Whether requests of a near route take all the time that this process has: more connections slow it down."""
+        """Whether the hub is near and this process is out of CPU time, so that more connections would slow it down."""
         return not self._route.far and self._cpu_s - self._cpu_before_s >= _BUSY * (now - self._since)
 
     def _begin(self, since: float) -> None:

@@ -14,10 +14,14 @@ HELD_BACK = 3e6  # bytes/s of one connection, below which a per-connection limit
 class Ramp:
     """The number of connections to use, `count`, and the state of the search for the best one.
 
-    While the rate grows in proportion to the connections, the count doubles, or grows 4 to 12 times if each connection
-    is slow. If the rate grows less, the count stays; if it hardly grows, the count returns to the last that paid off.
-    Fewer connections are tried where they reach the same rate. Once settled, more are tried from time to time, less
-    often each time, as network conditions change. `count` never exceeds `ceiling`.
+    - While the rate grows in proportion to the number of connections, the count doubles. If each connection is slow,
+      the count is multiplied by 4 or 12 instead.
+    - If the rate grows by a quarter or more, but not in proportion, the count stays. If it grows by less, the count
+      returns to `paid`, the last count that was worth it.
+    - If more connections brought no gain at all, the count is halved, as long as that does not lower the rate.
+    - After that, the search has settled: more connections are tried only from time to time, and less and less often.
+
+    `count` never exceeds `ceiling`.
     """
 
     count: int = 16
@@ -35,7 +39,7 @@ class Ramp:
         return cls(count=count, paid=count, ceiling=ceiling)
 
     def at_least(self, first: int) -> "Ramp":
-        """Return a ramp that starts with at least `first` connections, if nothing has been measured yet."""
+        """Return this ramp; if nothing has been measured yet, one that starts with at least `first` connections."""
         if self.trying != "first" or self.count >= first:
             return self
         return Ramp.of(self.ceiling, first)
@@ -77,13 +81,13 @@ class Ramp:
         return self if self.rests > 1 << 29 else Ramp(self.paid, self.ceiling, paid=self.paid)
 
     def at_most(self, count: int) -> "Ramp":
-        """Settle on `count` at most: the hub refused more while it served that many. Try more only much later."""
+        """Settle on at most `count` connections, since the hub refused more than these. Try more only much later."""
         count = max(1, min(count, self.count))
         rests, pause = _REFUSED_PAUSES * self.pause, min(2 * self.pause, 128)
         return replace(self, count=count, paid=count, paid_rate=0.0, trying="settled", rests=rests, pause=pause)
 
     def halved(self) -> "Ramp":
-        """Halve the count for good: the hub asked to slow down."""
+        """Halve the number of connections, and never increase it again, since the hub asked to slow down."""
         count = max(1, self.count // 2)
         return replace(self, count=count, paid=count, ceiling=max(count, 1), trying="settled", rests=1 << 30)
 

@@ -7,7 +7,7 @@ from preheat.core.snapshot import File
 
 
 class Queue:
-    """Files in the given order; a file that another process is downloading is put back and retried later."""
+    """The files that are not started yet. A file that another process is downloading is put back, and tried later."""
 
     def __init__(self, files: Iterable[File], look_again_s: float) -> None:
         self._files = deque(files)

@@ -31,7 +31,7 @@ def part_size(rate: float, answer_s: float, left: int, connections: int) -> int:
 
 
 def carve(gaps: list[ByteRange], size: int) -> tuple[ByteRange, list[ByteRange]]:
-    """Cut a part of about `size` bytes off the front of `gaps`; return it and the remaining gaps.
+    """Cut a part of about `size` bytes off the front of `gaps`; return the part and the remaining gaps.
 
     A remainder of up to half of `size` is included in the part.
     """
@@ -43,7 +43,7 @@ def carve(gaps: list[ByteRange], size: int) -> tuple[ByteRange, list[ByteRange]]
 
 
 def urgent(gaps: list[ByteRange], wanted: int) -> list[ByteRange]:
-    """Move the missing bytes from `wanted` to the end of their gap to the front; the others keep their order."""
+    """Put first the missing bytes from offset `wanted` to the end of that gap. Keep the order of all other bytes."""
     for at, (start, stop) in enumerate(gaps):
         if start <= wanted < stop:
             front = [ByteRange(start, wanted)] if start < wanted else []
@@ -54,7 +54,8 @@ def urgent(gaps: list[ByteRange], wanted: int) -> list[ByteRange]:
 def split(at: int, stop: int, own_rate: float, other_rate: float) -> int:
     """Return where to divide the range `at` to `stop` between two connections so that both finish together.
 
-    `own_rate` is that of the connection that continues at `at`, `other_rate` that of the one that takes the rest.
+    `own_rate` is the rate of the connection that continues at `at`. `other_rate` is the rate of the connection that
+    takes the rest.
     """
     share = own_rate / (own_rate + other_rate) if own_rate + other_rate > 0 else 0.5
     return at + int((stop - at) * share)
@@ -63,7 +64,7 @@ def split(at: int, stop: int, own_rate: float, other_rate: float) -> int:
 def first_read(rate: float, most: int) -> int:
     """Return the size in bytes of a connection's first read: 1/20 s at `rate` bytes/s (0: unknown), at most `most`.
 
-    This is about where `read_size` settles.
+    On a steady connection, `read_size` later settles on about this size.
     """
     return min(max(int(rate / 20), _SMALLEST_READ), most)
 
