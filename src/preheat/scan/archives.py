@@ -18,7 +18,7 @@ _READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfil
 
 
 def zip_members(file: IO[bytes], findings: ScanFindings) -> "list[zipfile.ZipInfo]":
-    """Return the files of a zip; add to `findings` any ambiguity that makes readers see different contents."""
+    """Return the files of a zip. If programs could read different contents from the zip, add that to `findings`."""
     try:
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
@@ -47,7 +47,7 @@ def zip_members(file: IO[bytes], findings: ScanFindings) -> "list[zipfile.ZipInf
 
 
 def open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, findings: ScanFindings) -> IO[bytes] | None:
-    """Open a member for random access; if it cannot be read completely, return None and add that to `findings`."""
+    """Open a member of a zip. If the member is too large or cannot be read, return None and add that to `findings`."""
     if member.file_size > _LONGEST_MEMBER and member.compress_type != zipfile.ZIP_STORED:
         findings.unread.add(f"{member.filename!r} in it unpacks to more than {_LONGEST_MEMBER >> 20} MiB")
         return None
@@ -85,7 +85,7 @@ def _stays_inside(name: str) -> bool:
 
 
 def unpacked(kind: str, file: IO[bytes], findings: ScanFindings) -> IO[bytes] | None:
-    """Decompress a stream into memory; if it is broken or too long, return None and add that to `findings`."""
+    """Decompress a file into memory. If its data is broken or too long, return None and add that to `findings`."""
     body = unpack(kind, file.read(_LONGEST_MEMBER), _LONGEST_MEMBER)
     if body is None:
         findings.unread.add(f"it is {kind} data that is broken, or unpacks to more than {_LONGEST_MEMBER >> 20} MiB")
@@ -94,7 +94,7 @@ def unpacked(kind: str, file: IO[bytes], findings: ScanFindings) -> IO[bytes] | 
 
 
 def _trouble(file: IO[bytes], member: zipfile.ZipInfo) -> str:
-    """Return why readers may disagree about a member; "" if they cannot."""
+    """Return why programs may read a member differently, or cannot read it; "" if all read the same."""
     if member.flag_bits & _ENCRYPTED:
         return "is encrypted"
     if member.compress_type not in _READABLE:

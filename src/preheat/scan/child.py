@@ -24,7 +24,7 @@ _OBJECTS = re.compile(rb"'descr'\s*:\s*(?:'[|=<>]?O|\[.*'[|=<>]?O)")
 
 
 def look(path: Path, name: str) -> dict[str, Any]:
-    """Scan a file, called `name` in its repository; return the fields of the report, also if the scan fails."""
+    """Scan a file, called `name` in its repository. Return the fields of the report, even if the scan fails."""
     findings = ScanFindings()
     try:
         with open(path, "rb") as file:
@@ -117,7 +117,7 @@ def _look_into_member(file: IO[bytes], name: str, size: int, findings: ScanFindi
 
 
 def _look_into_numpy(file: IO[bytes], head: bytes, findings: ScanFindings) -> None:
-    """Scan an object array, which is a pickle behind a header of version, length and description (numpy.lib.format)."""
+    """Scan an array of objects (numpy.lib.format): a header of version, length and description, and then a pickle."""
     wide = head[6:7] in (b"\x02", b"\x03")
     end = (12 if wide else 10) + int.from_bytes(head[8:12] if wide else head[8:10], "little")
     if end > len(head):

@@ -10,7 +10,11 @@ _MOST_NAMES = 20
 
 @dataclass(slots=True)
 class ScanFindings:
-    """Names that a file calls, by level; `holds` describes other code, `unread` the parts that cannot be scanned."""
+    """What the scan of a file found.
+
+    `dangerous` and `suspicious` are the names of functions and classes that the file imports or calls. `holds`
+    describes other code in the file. `unread` describes the parts that could not be scanned, and why.
+    """
 
     dangerous: set[str] = field(default_factory=set)
     suspicious: set[str] = field(default_factory=set)
@@ -19,7 +23,7 @@ class ScanFindings:
 
     @property
     def report(self) -> dict[str, Any]:
-        """The fields of the report: the worst level counts; unreadable is worse than suspicious."""
+        """The fields of the report. Its level is the worst of: dangerous, unscanned, suspicious, clean."""
         if self.dangerous:
             return {"level": DANGEROUS, "found": _listed(self.dangerous)}
         if self.unread:
@@ -31,6 +35,6 @@ class ScanFindings:
 
 
 def _listed(words: set[str], most: int = _MOST_NAMES) -> list[str]:
-    """Return printable, shortened names for one line: the file's author chose them."""
+    """Return the words sorted, printable and shortened, since the author of the scanned file may have chosen them."""
     clear = sorted("".join(letter if letter.isprintable() else "?" for letter in word)[:100] for word in words)
     return clear[:most] + ([f"and {len(clear) - most} more"] if len(clear) > most else [])

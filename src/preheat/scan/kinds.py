@@ -54,7 +54,7 @@ _IDENTIFIERS = re.compile(r"[A-Za-z_][\w.]* [A-Za-z_][\w.]*")
 
 
 def kind_of(head: bytes, tail: bytes = b"") -> str:
-    """Return the type of a file with this start and end; "" for types that no loader runs or unpacks."""
+    """Return the type of a file from its first and last bytes; "" for types that no loader runs or unpacks."""
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
             return kind
@@ -82,8 +82,8 @@ def is_tar_header(block: bytes) -> bool:
 def is_pickle(head: bytes) -> bool:
     """Return whether bytes start like a pickle: with a protocol marker, or opcodes that import or call something.
 
-    Protocols 0 and 1 have no magic bytes, so the opcodes are parsed as far as they are valid. Text whose first letters
-    happen to be opcodes is not a pickle: an import must name a module and a name, and something must be called.
+    Protocols 0 and 1 have no magic bytes, so the opcodes are parsed as far as they are valid. The first letters of a
+    text may happen to be opcodes. So an import counts only if it names a module and a name.
     """
     if len(head) > 1 and head[0] == 0x80 and 2 <= head[1] <= 5:
         return True
@@ -101,7 +101,7 @@ def is_pickle(head: bytes) -> bool:
 
 
 def unpacked_start(kind: str, head: bytes, most: int = HEAD) -> bytes:
-    """Return the first bytes of the decompressed `head`; b"" if it cannot be decompressed."""
+    """Decompress `head` and return up to `most` bytes; b"" if `head` cannot be decompressed."""
     try:
         return _UNPACKERS[kind]().decompress(head, most)
     except _BROKEN:
@@ -109,9 +109,11 @@ def unpacked_start(kind: str, head: bytes, most: int = HEAD) -> bytes:
 
 
 def unpack(kind: str, packed: bytes, most: int) -> bytes | None:
-    """Decompress all streams of `packed`; None if the first one is broken, or all are longer than `most` bytes.
+    """Decompress all streams of `packed`, as Python's own readers do, and join them.
 
-    Python's own readers of gzip, bzip2 and xz continue with a second stream, and ignore other bytes behind it.
+    Return None if the first stream is broken, if any stream is cut short, or if the result is longer than `most` bytes.
+    Like Python's readers of gzip, bzip2 and xz, continue with the next stream, and ignore trailing bytes that are no
+    stream.
     """
     bodies: list[bytes] = []
     while packed:

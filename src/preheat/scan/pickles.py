@@ -20,7 +20,7 @@ _DATA = frozenset(("BINBYTES", "BINBYTES8", "SHORT_BINBYTES", "BYTEARRAY8", "BIN
 
 
 class _Warnings(logging.Handler):
-    """Collect picklescan's warnings: only these report that it could not read something."""
+    """Collect picklescan's warnings. Only the warnings report what picklescan could not read."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -34,8 +34,9 @@ class _Warnings(logging.Handler):
 def look_into_pickle(file: IO[bytes], suffix: str, findings: ScanFindings, *, announced: bool) -> None:
     """Add the names that a pickle calls to `findings`.
 
-    `announced` means that its first bytes or its name mark it as a pickle. Otherwise, and unless it parses to its end,
-    only dangerous names count: a word list that starts with "cat" and "foo" parses as the import of `at.foo`.
+    `announced`: the file's first bytes or its name mark the file as a pickle. If it is not announced and cannot be
+    parsed up to a STOP opcode, add only dangerous names. The reason is that the file may be a text: a word list that
+    starts with "cat" and "foo" parses as the import of `at.foo`.
     """
     # From the extra `scan`: this module must be importable without it.
     from picklescan.scanner import scan_bytes, scan_pickle_bytes  # type: ignore[import-untyped] # it has no types
@@ -90,7 +91,7 @@ def _parses(file: IO[bytes]) -> bool:
 
 
 def _look_closer(file: IO[bytes], findings: ScanFindings, depth: int = 0) -> None:
-    """Add what picklescan does not check: registered extensions, and pickles inside a pickle's strings."""
+    """Add findings that picklescan does not check: registered extensions, and pickles in the strings of a pickle."""
     from picklescan.scanner import scan_pickle_bytes
 
     # The loop ends with pickletools' error at the end of the file, or at bytes that are no pickle.

@@ -30,7 +30,7 @@ class _Report(msgspec.Struct, frozen=True):
 def may_run_code(path: Path, name: str) -> bool:
     """Return whether the file at `path`, called `name` in its repository, should be scanned.
 
-    Checks the first 4 KiB and the last 64 KiB, and the name for loaders that go by it.
+    Checks the first 4 KiB and the last 64 KiB, and also the name, since some loaders choose the format by name.
     """
     if PurePosixPath(name).suffix.lower() in PICKLE_SUFFIXES | GRAPHS.keys():
         return True
@@ -41,9 +41,9 @@ def may_run_code(path: Path, name: str) -> bool:
 
 
 def look_at_text(path: Path, name: str, size: int) -> ScanVerdict | None:
-    """Return a verdict on code, and on configuration that makes a loader run code; None for other files.
+    """Return a verdict if the file is code, or configuration that makes a loader run code; else None.
 
-    Cheap, and dependent on the name: so the verdict is not cached, and no other process is started.
+    The check is cheap and depends on the file's name. So it runs in this process, and the verdict is not cached.
     """
     holds = [code] if (code := code_by_name(name)) else []
     if is_configuration(name, size):
@@ -52,9 +52,9 @@ def look_at_text(path: Path, name: str, size: int) -> ScanVerdict | None:
 
 
 def scanner(name: str = "") -> str:
-    """Return the scanner's name and version, and the extension of `name` if it matters; "" if it is not installed.
+    """Return the scanner's name and version, and the extension of `name` if it matters; "" if no scanner is installed.
 
-    The same bytes by another name may have another verdict: an ONNX graph that is called `.bin` is not a graph.
+    The extension matters if the verdict depends on it: an ONNX graph that is called `.bin` is not scanned as a graph.
     """
     if not (version := _version()):
         return ""
@@ -69,9 +69,10 @@ def _version() -> str:
 
 
 def scan(path: Path, name: str) -> ScanVerdict:
-    """Scan the file at `path`, called `name` in its repository; return a verdict, also if the scanner fails.
+    """Scan the file at `path`, called `name` in its repository. Return a verdict, even if the scanner fails.
 
-    The file may be made to break the scanner, so it runs in another process, with limits on memory and time.
+    A malicious file may try to break the scanner. So the scanner runs in another process, with limits on memory and
+    time.
     """
     by = scanner(name)
     if not by:

@@ -65,7 +65,7 @@ _LOOKS: dict[str, tuple[tuple[bytes, str], ...]] = {
 
 
 def code_by_name(path: str) -> str:
-    """Return the kind of code in a file of this name; "" if it is none."""
+    """Return the kind of code that a file of this name contains; "" if the name is not one of code."""
     return _CODE.get(PurePosixPath(path).suffix.lower(), "")
 
 
@@ -86,7 +86,7 @@ def configured_code(path: str, body: bytes) -> tuple[str, ...]:
 
 
 def _plain(body: bytes) -> bytes:
-    """Return a text in UTF-8, without escapes of ASCII letters: JSON may have both."""
+    """Convert a text to UTF-8, and replace escapes of ASCII letters. JSON may have other encodings and such escapes."""
     if b"\0" in body[:4] or body[:2] in (b"\xff\xfe", b"\xfe\xff"):
         body = body.decode(_utf(body[:4]), "replace").encode("utf-8", "replace")
     if b"\\u00" in body:
@@ -95,7 +95,7 @@ def _plain(body: bytes) -> bytes:
 
 
 def _utf(start: bytes) -> str:
-    """Return the encoding of a JSON text that is not UTF-8, by its first four bytes."""
+    """Return the encoding of a JSON text that is not UTF-8, detected from its first four bytes."""
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-32" if start in (b"\xff\xfe\0\0", b"\0\0\xfe\xff") else "utf-16"
     order = "be" if start[:1] == b"\0" else "le"
