@@ -13,9 +13,9 @@ _GONE_WITH_CONTAINER = "its files are deleted with the container"
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """A problem, the seconds that it costs a start, and the command that helps.
+    """A problem, the seconds that the problem costs each start, and the command that helps.
 
-    `cause` is a stable identifier. `seconds` is None if the app cannot start at all; these come first.
+    `cause` is a stable identifier. `seconds` is None if the app cannot start at all; such remedies come first.
     """
 
     cause: str
@@ -25,7 +25,7 @@ class Remedy:
 
 
 def remedies(symptoms: Symptoms) -> list[Remedy]:
-    """Return what would help: problems that prevent a start first, then by the seconds saved."""
+    """Return the remedies: first those for problems that prevent a start, then those that save the most seconds."""
     found = [remedy for look in _LOOKS for remedy in look(symptoms)]
     return sorted(found, key=lambda remedy: (remedy.seconds is not None, -(remedy.seconds or 0.0)))
 
@@ -35,7 +35,7 @@ def _app_of(symptoms: Symptoms) -> str:
 
 
 def _pull(symptoms: Symptoms) -> str:
-    """Return the command that pulls the app; unlike other verbs, pull has no default."""
+    """Return the command that pulls the app's files. It names what to pull, since `pull` has no default."""
     return f"preheat pull {symptoms.app or ('preheat.toml' if symptoms.files else 'REF')}"
 
 
@@ -75,7 +75,7 @@ def _not_here(symptoms: Symptoms) -> Iterator[Remedy]:
 
 
 def _endpoints(symptoms: Symptoms) -> Iterator[Remedy]:
-    """Yield remedies for endpoints that fail, and for slow ones that come before a faster one."""
+    """Yield remedies for endpoints that fail, and for slow endpoints that are tried before a faster one."""
     for endpoint in symptoms.endpoints:
         if endpoint.error:
             said = f"{endpoint.url}: {endpoint.error}"
@@ -109,7 +109,7 @@ def _room(symptoms: Symptoms) -> Iterator[Remedy]:
 
 
 def _places(symptoms: Symptoms) -> Iterator[Remedy]:
-    """Yield remedies for folders that are lost with a container, on a network filesystem, or cannot be linked to."""
+    """Yield remedies for folders that are deleted with a container, are on a network filesystem, or need copies."""
     line = (endpoint := _preferred(symptoms)) and endpoint.line
     again_s = symptoms.size / line.many if line and line.many else None
     if not symptoms.library.survives:
@@ -140,7 +140,7 @@ def _lost(cause: str, place: StorageFolder, volume: str, seconds: float | None) 
 
 
 def _reading(symptoms: Symptoms) -> Iterator[Remedy]:
-    """Yield remedies for weights that are not in the page cache, and for requests to the hub that are not needed."""
+    """Yield remedies for weights that are not in the page cache, and for needless requests to the hub."""
     speed, away = symptoms.speed, symptoms.size - symptoms.missing - symptoms.resident
     if speed is not None and away > symptoms.size * 0.05:
         yield Remedy(

@@ -8,7 +8,10 @@ from preheat.proof.limits.line_speed import Line
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One address of a hub, with its measured line or an error. `denied` is set if a token could help."""
+    """One address of a hub. `line` is the measured connection to it, or `error` is the reason why there is none.
+
+    `denied` is set if a token could help.
+    """
 
     hub: str
     url: str
@@ -28,12 +31,12 @@ class StorageFolder:
 
 @dataclass(frozen=True, slots=True)
 class Symptoms:
-    """Facts about an app named `app`. It needs `size` bytes in `files` files; `missing` bytes are not in the library.
+    """Facts about an app named `app`, and its environment.
 
-    `resident` is the number of their bytes in the page cache. `copied` are folders where views would need copies, since
-    they cannot be linked to the library. `offline` is set if the environment disables the hub, `proxied` if a
-    proxy intercepts the app's requests to its own page. `no_ca` is the path of a configured but missing
-    certificate file.
+    The app needs `size` bytes in `files` files. Of these bytes, `missing` are not in the library, and `resident` are in
+    the page cache. `copied` are folders where views would need copies, since files there cannot be links to the
+    library. `offline` is set if the environment disables the hub. `proxied` is set if a proxy intercepts the app's
+    requests to its own page. `no_ca` is the path of a certificate file that is configured, but missing.
     """
 
     app: str

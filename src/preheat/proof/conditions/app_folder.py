@@ -12,8 +12,9 @@ from pathlib import Path
 def untouched(folders: Sequence[Path], app: Path | None = None) -> Iterator[None]:
     """On exit, remove files that were added to `folders`, and restore files that were replaced or removed.
 
-    If a folder is `app`, the app's whole folder, or contains it, only the files directly in it count, since other
-    processes may work below. Files that are modified in place, not replaced, are not restored.
+    `app` is the app's whole folder. If one of `folders` is that folder or a parent of it, only the files directly in
+    that one are restored, since other processes may work in its subfolders. Files that are modified in place, instead
+    of replaced, are not restored.
     """
     before: dict[Path, set[Path]] = {}
     with contextlib.ExitStack() as stack:
@@ -62,7 +63,7 @@ def _kept(folder: Path, paths: Sequence[Path], app: Path | None) -> Iterator[Non
 
 
 def _keep(path: Path, second: Path) -> bool:
-    """Link `path` to `second`, or copy it if that fails. Return whether it is a link."""
+    """Make `second` a hard link to `path`, or a copy if that fails. Return whether `second` is a hard link."""
     try:
         os.link(path, second, follow_symlinks=False)
     except OSError:

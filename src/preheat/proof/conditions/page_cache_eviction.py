@@ -13,7 +13,7 @@ _DROP = Path("/proc/sys/vm/drop_caches")
 
 @dataclass(frozen=True, slots=True)
 class EvictionResult:
-    """The bytes that stayed in the page cache, of the `size` bytes that should have been evicted."""
+    """How many of the `size` bytes that should have been evicted stayed in the page cache."""
 
     size: int
     stayed: int
@@ -43,7 +43,7 @@ def evict_files(paths: Sequence[str]) -> EvictionResult:
 
 
 def drop_all_caches() -> None:
-    """Drop the whole machine's page cache (proc_sys_vm(5)). Raise UsageError without the permission to."""
+    """Drop the whole machine's page cache (proc_sys_vm(5)). Raise UsageError if the process lacks the permission."""
     os.sync()
     try:
         _DROP.write_text("1\n", encoding="ascii")

@@ -54,7 +54,10 @@ def _cached(path: str | Path, places: int) -> int:
 
 
 def _resident_pages(mapped: mmap.mmap, pages: int, places: int) -> int:
-    """Return the number of resident pages, estimated from `places` evenly spread windows for large files (0: exact)."""
+    """Return the number of the file's pages that are in the page cache.
+
+    For large files, estimate the number from `places` evenly spread windows; with 0, count all pages.
+    """
     window = pages if not places or pages <= places * _WINDOW else _WINDOW
     starts = [0] if window == pages else [(pages - window) * place // (places - 1) for place in range(places)]
     answer, here = ctypes.create_string_buffer(window), 0

@@ -13,7 +13,7 @@ from preheat.library.blobs.file_lock import take
 
 @contextlib.contextmanager
 def fresh(workplace: Path, prefix: str = PROOF) -> Iterator[Path]:
-    """Create a temporary folder, and remove it afterwards. It is locked until then, or until the process ends."""
+    """Create a temporary folder, and remove it on exit. The folder is locked until then, or until the process ends."""
     folder, lock = _made(workplace, prefix)
     try:
         yield folder
@@ -23,7 +23,7 @@ def fresh(workplace: Path, prefix: str = PROOF) -> Iterator[Path]:
 
 
 def sweep(workplace: Path) -> None:
-    """Remove the folders of proofs and traces that were killed, which are no longer locked."""
+    """Remove the folders of proofs and traces that were killed. Such folders are no longer locked."""
     for folder in (*workplace.glob(f"{PROOF}*"), *workplace.glob(f"{TRACE}*")):
         with contextlib.suppress(OSError):
             lock = take(folder / IN_USE)

@@ -19,13 +19,17 @@ _HANGS_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Bare:
-    """A Python, and the modules that the app itself imports before it is ready, in order."""
+    """The app's Python interpreter, and the modules that the app itself imports before it is ready, in order."""
 
     python: str
     modules: Sequence[str]
 
     def time(self, environ: Mapping[str, str], folder: str) -> float | None:
-        """Return the seconds from start to end of a process that only imports them, or None if it fails."""
+        """Run a process that only imports the modules, and return its duration in seconds.
+
+        Modules that cannot be imported are skipped. The exit status is ignored. Return None only if the process cannot
+        be started, or does not end in time.
+        """
         command = [self.python, "-c", _TRY, json.dumps(list(self.modules))]
         began = time.monotonic()
         try:

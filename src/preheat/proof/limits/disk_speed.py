@@ -27,7 +27,7 @@ class Speed:
 
 
 def measure_speed(files: Sequence[Path]) -> Speed:
-    """Measure the rates with `files`: evicted from the page cache, then cached. Takes a few seconds at most."""
+    """Measure the rates with `files`, first from disk, then from the page cache. Takes a few seconds at most."""
     evict_files([str(path) for path in files])
     return Speed(_read_all(files), _read_all(files), _hash())
 

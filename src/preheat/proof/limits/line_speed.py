@@ -15,9 +15,10 @@ _GROW = 2
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Bytes per second over one connection and over `connections`; seconds to the first byte of a response.
+    """The measured speed of the connection to a hub.
 
-    `received` is the number of bytes downloaded for the measurement.
+    `one` and `many` are bytes/s over one connection and over `connections` of them. `answer_s` is the time in seconds
+    of a request for one byte. `received` is the number of bytes downloaded for the measurement.
     """
 
     one: float
@@ -28,7 +29,10 @@ class Line:
 
 
 def measure_line(hub: Hub, snapshot: Snapshot, connections: int) -> Line:
-    """Measure the line by downloading ranges of the largest file, of growing size. See Hub.open."""
+    """Measure the connection to a hub: download larger and larger ranges of the snapshot's largest file.
+
+    Raise HubError as Hub.open does.
+    """
     file = max(snapshot.files, key=lambda file: file.size)
     answer_s = _timed(lambda: _fetch(hub, snapshot, file, 0, min(file.size, 1)))
     one, received = _rate(hub, snapshot, file, 1)
@@ -37,7 +41,7 @@ def measure_line(hub: Hub, snapshot: Snapshot, connections: int) -> Line:
 
 
 def _rate(hub: Hub, snapshot: Snapshot, file: File, connections: int) -> tuple[float, int]:
-    """Return the best rate, and the bytes downloaded."""
+    """Return the best rate in bytes/s over this number of connections, and the number of bytes downloaded."""
     piece, received, best = _FIRST, 0, 0.0
     with ThreadPoolExecutor(connections) as pool:
         while True:

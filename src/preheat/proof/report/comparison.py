@@ -1,4 +1,4 @@
-"""Comparison: figures of a report that got worse than in an older one by more than the noise of both."""
+"""Comparison: find figures that are worse than in an older report, by more than the noise of both reports."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ _NOISE_OF_ONE = 0.15  # one start gives no measure of its own noise
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A figure of a condition, before and now. `allowed` is the tolerated increase, as a fraction of `before`."""
+    """A figure under one condition, in the older report and now. `allowed` is the tolerated fraction of increase."""
 
     condition: str
     figure: str
@@ -49,7 +49,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Older:
-    """An older report's medians and spreads, by condition and figure; None if not measured."""
+    """The medians and spreads of an older report, by condition and figure. None for figures that were not measured."""
 
     app: str
     imitated: object

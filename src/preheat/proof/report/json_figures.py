@@ -31,7 +31,7 @@ class LimitFigures(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class StageFigures(msgspec.Struct, forbid_unknown_fields=True):
-    """A stage of the start that is nearest to the median, or of the pull before it."""
+    """A stage of the typical start (the one nearest to the median), or of the pull before that start."""
 
     name: Before | During
     before_start: bool

@@ -12,9 +12,10 @@ from preheat.proof.start.timeline import COLD, CONDITIONS, OFFLINE, PRELOADED, W
 
 
 class StartFigures(msgspec.Struct, forbid_unknown_fields=True):
-    """The figures of a start, by their names in JSON and --fail-if; the unit is in the name, or else bytes or a count.
+    """The figures of a start. The fields have the names of the figures in JSON and in `--fail-if`.
 
-    None: not measured.
+    The unit is part of the name, such as `_s` for seconds. Figures without a unit are bytes or counts. None: not
+    measured.
     """
 
     ready_s: float | None
@@ -48,8 +49,9 @@ _COUNTED = frozenset(("outbound", "lookups"))
 class MachineLimits:
     """The best that this machine and its network connection can reach, measured between the starts.
 
-    `interpreter` and `imports` contain seconds per round, after eviction: Python alone, and Python with the app's
-    imports. `imports_warm` is the latter from the page cache.
+    All lists contain seconds, one value per round. `interpreter` is the time to start Python, `imports` the time to
+    start Python and to import the app's modules, both after eviction from the page cache. `imports_warm` is like
+    `imports`, but from the page cache.
     """
 
     line: Line | None = None
@@ -61,7 +63,7 @@ class MachineLimits:
 
 @dataclass(frozen=True, slots=True)
 class Imitated:
-    """A far hub imitated on this machine: bytes per second per connection, and the delay of each response (s)."""
+    """A far hub that is imitated on this machine: bytes/s per connection, and the delay of each response in seconds."""
 
     rate: int
     rtt_s: float
@@ -105,7 +107,7 @@ class Report:
         return [value for value in values if value is not None]
 
     def median(self, condition: str, figure: str) -> float | None:
-        """Return a figure's median, or the maximum of counts. None if it was not measured."""
+        """Return the median of a figure, or its maximum if the figure is a count. None if it was not measured."""
         taken = self.taken(condition, figure)
         if figure in _COUNTED:
             # If one of three rounds sent a request, the result is not "0 requests".
@@ -125,7 +127,7 @@ class Report:
 
     @property
     def bound(self) -> float | None:
-        """Return how many times faster a cold start would be without its download; None if it is unknown."""
+        """Return how many times faster a cold start would be without the download; None if unknown."""
         cold, download = self.median(COLD, "ready_s"), self.median(COLD, "download_s")
         return cold / (cold - download) if cold and download and cold > download else None
 
@@ -136,7 +138,7 @@ class Report:
 
     @property
     def overhead(self) -> float | None:
-        """Return the cost of observation as a fraction of a start, from warm starts with and without it."""
+        """Return by which fraction observation slows a start, from warm starts with and without observation."""
         watched = self.median(WARM, "ready_s")
         return watched / median(self.unwatched) - 1 if watched and self.unwatched else None
 
@@ -147,7 +149,10 @@ class Report:
 
     @property
     def observed_s(self) -> float | None:
-        """Return how many seconds after first use network calls of offline starts were counted; None if not at all."""
+        """Return for how many seconds after first use the network calls of offline starts were counted.
+
+        None if they were not counted.
+        """
         times = [one.traffic.observed_s for one in self.timelines if one.condition in OFFLINE]
         counted = all(one.traffic.outbound is not None for one in self.timelines if one.condition in OFFLINE)
         return min(times) if times and counted else None
@@ -167,7 +172,7 @@ class Report:
         return median(imports) + self.weights / rate
 
     def over_limit(self, condition: str) -> float | None:
-        """Return the time to ready as a multiple of that limit."""
+        """Return the median time to ready as a multiple of `limit_s`; None if either is unknown."""
         ready, limit = self.median(condition, "ready_s"), self.limit_s(condition)
         return ready / limit if ready and limit else None
 

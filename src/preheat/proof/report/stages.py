@@ -17,7 +17,7 @@ DURING: tuple[During, ...] = get_args(During)
 
 @dataclass(frozen=True, slots=True)
 class StartStage:
-    """A stage and its spans, in seconds since the start, or since the pull began for stages before it.
+    """A stage and its spans. Spans are in seconds since the start; for stages of the pull, since the pull began.
 
     `limit_s` is the minimum time on this machine, or None if it is unknown.
     """

@@ -36,7 +36,7 @@ def sentence(report: Report) -> str:
 
 
 def _note(report: Report, figure: str) -> str:
-    """Return what a figure's row does not say."""
+    """Return the remark that follows a figure's row."""
     match figure:
         case "pull_s":
             return "before the start, not counted in it"

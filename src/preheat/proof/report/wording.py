@@ -10,7 +10,7 @@ from preheat.proof.start.timeline import COLD, PRELOADED, WARM
 
 
 class Wording:
-    """Words a report. `names`: the names of conditions and stages."""
+    """The words for a report in one language. `names`: the names of conditions and stages."""
 
     def __init__(self, report: Report, texts: NullTranslations) -> None:
         self._report = report
@@ -111,7 +111,7 @@ class Wording:
         return self._report.ratio is not None
 
     def head(self) -> list[str]:
-        """Return the head of the table of figures."""
+        """Return the header row of the table of figures."""
         conditions = [self.names[one] for one in self._report.conditions]
         return [self._("figure"), *conditions, *([self._("change")] if self._both else [])]
 

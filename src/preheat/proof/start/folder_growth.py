@@ -9,7 +9,7 @@ from preheat.proof.start.timeline import Span, merged
 
 
 class Growth:
-    """Watch `folder` by polling, and report when its files were written, and how many bytes.
+    """Watch `folder` by polling, to find out when files in it were written, and their size.
 
     A file's span is from its first sighting to its last modification. Files are identified by inode, so renames do not
     matter.
@@ -26,7 +26,7 @@ class Growth:
             self._first_seen.setdefault(inode, now)
 
     def spans(self, began: float) -> tuple[Span, ...]:
-        """Return when files were written, in seconds since `began`, a time of time.time()."""
+        """Return when files were written, in seconds since `began`. `began` is a time.time() value."""
         return merged(
             Span(self._first_seen.get(inode, found.st_mtime) - began, found.st_mtime - began)
             for inode, found in self._files().items()

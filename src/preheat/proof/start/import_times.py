@@ -56,7 +56,8 @@ def _texts(files: Iterable[Path]) -> Iterator[str]:
 def sum_up(processes: list[ImportLog], began: int, ready_s: float) -> Imports | None:
     """Return the import times of a start that began at `began` nanoseconds, or None without a log.
 
-    Of several processes, the one with the longest imports is used; others are usually short-lived helpers.
+    If several processes wrote logs, use the process with the longest imports. The others are usually short-lived
+    helpers.
     """
     if not processes:
         return None
@@ -72,7 +73,7 @@ def sum_up(processes: list[ImportLog], began: int, ready_s: float) -> Imports | 
 
 
 def outermost_names(processes: list[ImportLog], began: int, ready_s: float) -> tuple[str, tuple[str, ...]]:
-    """Return the app's Python, and the modules that it imports itself before it is ready, in order."""
+    """Return the app's Python interpreter, and the modules that the app itself imports before it is ready, in order."""
     if not processes:
         return "", ()
     app = max(processes, key=lambda notes: notes.own)

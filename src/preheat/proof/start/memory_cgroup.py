@@ -12,7 +12,10 @@ _CACHED = {1: "total_cache", 2: "file"}
 
 
 class MemoryCgroup:
-    """A cgroup below this process's own, or the reason `why` it does not exist. Close it after its processes ended."""
+    """A cgroup below this process's own. If it cannot be created, `why` is the reason.
+
+    Call `close` after the processes in the cgroup ended.
+    """
 
     def __init__(self) -> None:
         self.why = ""

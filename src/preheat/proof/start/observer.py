@@ -52,7 +52,7 @@ class ResourceUse:
 
 
 class Observer:
-    """Sample the process tree of `pid` in a thread until closed. `began` is the time.monotonic() of the start."""
+    """Sample the process tree of `pid` in a thread until `close`. `began` is the time.monotonic() of the start."""
 
     def __init__(self, pid: int, began: float, subject: ObservedResources) -> None:
         self.seen = ResourceUse()
@@ -72,7 +72,7 @@ class Observer:
         self._thread.start()
 
     def close(self) -> ResourceUse:
-        """Stop the thread, and take a final sample while the processes still live."""
+        """Stop the thread, and take a final sample. Call this while the processes are still running."""
         if not self._closed.is_set():
             self._closed.set()
             self._thread.join()

@@ -8,7 +8,7 @@ from preheat.proof.start.timeline import Pulled
 
 
 class PullClock:
-    """An event listener that times consecutive pulls and forwards each event. A pull begins when the last one ends."""
+    """An event listener that times consecutive pulls and forwards each event. A pull begins when the last pull ends."""
 
     def __init__(self, on_event: Listener, now: Callable[[], float] = time.monotonic) -> None:
         self._on_event, self._now = on_event, now
@@ -25,7 +25,7 @@ class PullClock:
         self._on_event(event)
 
     def ended(self) -> None:
-        """Record the end of a need's pull."""
+        """Record that the pull of one need ended. The time since the last received bytes counts as verification."""
         if self._last_received is not None:
             self._fetch_s += self._last_received - self._mark
             self._mark, self._last_received = self._last_received, None

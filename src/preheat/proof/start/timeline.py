@@ -37,7 +37,7 @@ class Pulled:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A package, the number of its modules imported, and their import time in seconds without nested imports."""
+    """A package: how many of its modules were imported, and their import time in seconds without nested imports."""
 
     name: str
     seconds: float
@@ -46,7 +46,7 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Imports:
-    """Python's start and imports: seconds until the interpreter ran, spans of imports, and the slowest packages."""
+    """Python's start and imports: seconds until the interpreter ran, when it imported, and the slowest packages."""
 
     interpreter_s: float
     spans: tuple[Span, ...]
@@ -78,8 +78,8 @@ class Traffic:
     """Bytes transferred, and network calls.
 
     `outbound` is None if network calls could not be counted; `uncounted` is the reason. `fetched` is the number of
-    bytes downloaded by a cold start, or by the pull before a preloaded one. `observed_s` is how long after first use
-    calls were counted.
+    bytes downloaded by a cold start, or by the pull before a preloaded one. For `observed_s` seconds after first use,
+    network calls were counted.
     """
 
     fetched: int = 0
@@ -96,8 +96,8 @@ class Traffic:
 class Memory:
     """Peak memory of the app's processes in bytes: RSS, PSS, by cgroup, and on GPUs.
 
-    `page_cache` is the part of the weights that was cached at the end. None means not measured: there is no GPU, or no
-    cgroup (`uncounted` is the reason).
+    `page_cache` is how many bytes of the weights were in the page cache at the end. None means not measured, since
+    there is no GPU, or no cgroup. `uncounted` is the reason why there is no cgroup.
     """
 
     rss: int = 0
@@ -110,11 +110,11 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """One start under one condition, in seconds since the process was started or, for a restart, since the crash.
+    """One start under one condition. Times are seconds since the process was started; for a restart, since the crash.
 
-    `first_s` is None without a first use in the recipe, `pulled` without a pull before, `imports` if no Python could be
-    observed, `listening_s` if no listening socket was seen. `downloading` is when a cold start downloaded. `stayed` is
-    the fraction of its files that was still in the page cache at the start.
+    `first_s` is None if the recipe has no first use. `pulled` is None if there was no pull before the start. `imports`
+    is None if no Python process could be observed. `listening_s` is None if no listening socket was seen. `downloading`
+    is when a cold start downloaded. `stayed` is the fraction of the files that eviction left in the page cache.
     """
 
     condition: str
@@ -147,5 +147,5 @@ def merged(spans: Iterable[Span], gap: float = 0.0) -> tuple[Span, ...]:
 
 
 def until(spans: Sequence[Span], stop: float) -> tuple[Span, ...]:
-    """Return the spans without the time after `stop`."""
+    """Return the spans, cut off at the time `stop`."""
     return tuple(Span(span.start, min(span.stop, stop)) for span in spans if span.start < stop)

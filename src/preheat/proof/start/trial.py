@@ -34,10 +34,10 @@ _QUIET = Output(stdout=None, stderr=None)
 
 @dataclass(frozen=True, slots=True)
 class Eyes:
-    """The instruments of a start: a witness of network calls, a folder for import logs, and resources to observe.
+    """The instruments of a start: a counter of network calls (witness), a folder for import logs, resources to observe.
 
-    `tell` is called every few seconds with the seconds since the start, until the app is ready. The witness keeps
-    counting for `observe_s` seconds after first use, since telemetry is often sent by a timer.
+    Until the app is ready, `tell` is called every few seconds with the seconds since the start. The witness counts for
+    another `observe_s` seconds after first use, since apps often send telemetry by a timer.
     """
 
     witness: Witness | None = None
@@ -52,8 +52,8 @@ class TimedStart:
     """When the app was ready and had completed its first use, in seconds since it began, and the observations.
 
     `began` is in nanoseconds of CLOCK_MONOTONIC. `page_cache` is how many bytes of the weights were cached at the end.
-    `observed_s` is how long the app was observed after first use, shorter if it exited. `own_ports` are the ports
-    that the app and its children listened on at the end.
+    `observed_s` is how long the app was observed after first use; the observation ends early if the app exits.
+    `own_ports` are the ports that the app and its children listened on at the end.
     """
 
     ready_s: float
@@ -72,8 +72,8 @@ class TimedStart:
 def start_once(app: App, first: str, ready_within_s: float, eyes: Eyes | None = None) -> TimedStart:
     """Start `app`, wait until it is ready, use it once with the command `first` (`exec:…`), and stop it.
 
-    Without `eyes`, nothing is observed but the probe. Raise AppError with the app's last output if it exits, is not
-    ready in time, or its first use fails.
+    Without `eyes`, only the readiness probe is observed. Raise AppError with the app's last output if the app exits or
+    is not ready in time, or if the first use fails.
     """
     with _running(app, eyes.witness if eyes else None) as (process, began):
         return _measured(app, first, ready_within_s, eyes, process, began)
