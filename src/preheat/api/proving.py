@@ -102,7 +102,10 @@ def _terms(session: Session, proof: Proof) -> ProveOptions:
 
 
 def _require_free(recipe: Recipe, session: Session) -> None:
-    """Raise Occupied before any start if files are in the way of views, as far as the library knows the file lists."""
+    """Raise Occupied if a view could not be placed because of other files, before the app is started.
+
+    Only versions in the library are checked, since the files of the others are not known yet.
+    """
     if session.permissions.replace or session.permissions.keep:
         return
     here = []

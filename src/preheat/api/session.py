@@ -97,7 +97,10 @@ class Session:
 
     @property
     def own_tokens(self) -> dict[str, str]:
-        """Return the token variables for an app that runs with another HF_HOME than the user's."""
+        """Return the environment variable HF_TOKEN, if there is a token, for an app whose HF_HOME is not the user's.
+
+        The app would not find the user's stored token in that HF_HOME.
+        """
         tokens = self.config.tokens
         return {"HF_TOKEN": tokens["hf"]} if "hf" in tokens else {}
 

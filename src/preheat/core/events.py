@@ -192,7 +192,10 @@ class Mended(msgspec.Struct, frozen=True):
 
 
 class Adopted(msgspec.Struct, frozen=True):
-    """A version from a cache was added to the library: `size` bytes in `files` files; `links` counts the link kinds."""
+    """A version from a cache was added to the library: `size` bytes in `files` files.
+
+    `links` is the number of files by the way in which they were added, such as `reflink` or `copy`.
+    """
 
     ref: Ref
     commit: str
@@ -209,7 +212,7 @@ class LeftOut(msgspec.Struct, frozen=True):
 
 
 class Unneeded(msgspec.Struct, frozen=True):
-    """`what`, of `size` bytes on disk, can be deleted; or it is kept for the reason `held`."""
+    """`what` can be deleted, which frees `size` bytes. If `held` is not empty, `what` is kept for that reason."""
 
     what: str
     size: int

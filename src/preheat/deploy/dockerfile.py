@@ -59,5 +59,5 @@ def _words(words: Sequence[str]) -> str:
 
 
 def _quoted(value: str) -> str:
-    """Quote for docker, with each dollar sign escaped, which would start a variable."""
+    """Quote a value for a Dockerfile. Dollar signs are escaped, since docker would expand them as variables."""
     return json.dumps(value, ensure_ascii=False).replace("$", "\\$")

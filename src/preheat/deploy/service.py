@@ -10,7 +10,8 @@ class Service:
     """The contents of a service file.
 
     `command` starts the guard with all arguments; `check` is a command that exits with 0 when the app is ready;
-    `folders` must exist at the same paths where the service runs; `ports` are the app's. Times are the guard's.
+    `folders` must exist at the same paths where the service runs. `ports` are the ports that the app listens on.
+    `ready_within_s` and `stop_within_s` are the limits that the guard applies to the app, in seconds.
     """
 
     name: str

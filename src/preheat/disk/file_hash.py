@@ -21,7 +21,7 @@ _libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 
 
 def always() -> bool:
-    """Return True: the default `is_alone`, for a file that only this process can write to."""
+    """Return True. This is the default for `is_alone`: no other process can write to the file."""
     return True
 
 

@@ -15,7 +15,7 @@ class Reader(Protocol):
 
     @property
     def round_trip_s(self) -> float:
-        """The connection's current round trip in seconds, with its time in the line's queues; 0 if unknown."""
+        """The connection's current round-trip time in seconds, including queueing on the network; 0 if unknown."""
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Read into the start of `buffer`; return how many bytes, 0 at EOF."""

@@ -1,4 +1,7 @@
-"""ModelScope API documents, shared by client and mirror: modelscope/hub/api.py, modelscope_hub/_legacy_api.py."""
+"""ModelScope API documents: the JSON types that preheat's ModelScope client and its mirror both use.
+
+Their fields are those of modelscope/hub/api.py and modelscope_hub/_legacy_api.py.
+"""
 
 import msgspec
 

@@ -147,9 +147,10 @@ class _Doze:
 
     @property
     def round_trip_s(self) -> float:
-        """The connection's current round trip in seconds, with its time in queues; 0 if the kernel does not report it.
+        """The connection's current round-trip time in seconds, including queueing; 0 if the kernel does not report it.
 
-        The larger of tcp_info's tcpi_rtt and tcpi_rcv_rtt (linux/tcp.h): the latter is measured on what it receives.
+        It is the larger of tcp_info's tcpi_rtt and tcpi_rcv_rtt (linux/tcp.h). The kernel measures tcpi_rcv_rtt from
+        received data.
         """
         if self._line is None:
             return 0.0

@@ -21,9 +21,10 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """A need of the recipe, and the `snapshot` that it was pinned to, with only the files needed.
+    """A need of the recipe, and the `snapshot` that it was pinned to. The snapshot lists only the files needed.
 
-    If `partly`, the snapshot has only the files with known digests; the commit alone determines the others.
+    If `partly`, the snapshot lists only the files whose digests are known. The other files are pinned only by the
+    commit.
     """
 
     need: Need

@@ -43,9 +43,10 @@ def place(view: View, snapshot: Snapshot, blob_path: BlobPath, at: Path, *, whol
 
 
 class Placer:
-    """Places one view once. Correct files are left as they are; `written` lists the notes that were written.
+    """Places the files of one view; use a new Placer each time. Files that are already correct are not changed.
 
-    `folders` are the temporary files of killed processes by folder; placers that share it list each folder once.
+    `written` lists the small files, such as refs, that were written. `folders` caches, for each folder, the temporary
+    files that killed processes left in it. Placers that share `folders` list each folder only once.
     """
 
     def __init__(self, blob_path: BlobPath, view: View, folders: dict[Path, list[Path]] | None = None) -> None:
@@ -149,7 +150,11 @@ class Placer:
             self.written.append(note.at)
 
     def ways_of(self, file: File) -> tuple[str, ...]:
-        """Return the ways to link a file; an edited file becomes a separate file where more than one way is allowed."""
+        """Return the ways to link a file, in order of preference.
+
+        Users edit small files in some views. If such a view allows more than one way, a small file becomes a separate
+        file (reflink or copy), so that an edit does not change the blob.
+        """
         if self._is_edited(file):
             return tuple(way for way in (REFLINK, COPY) if way in self._ways)
         return self._ways

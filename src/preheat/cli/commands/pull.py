@@ -80,7 +80,7 @@ def _lines(plan: "PullPlan") -> list[str]:
 
 
 def view_facts(plan: "ViewsPlan") -> dict[str, object]:
-    """Return the views of a plan, the user's files in their places, and the conflicts, for JSON."""
+    """Return a plan's views, conflicts, and the user's own files that already are where a view needs them, for JSON."""
     return {
         "views": [
             {"kind": view.kind, "path": str(view.at), "files": view.files, "copied": view.copied} for view in plan.views

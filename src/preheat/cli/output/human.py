@@ -186,7 +186,10 @@ class People:
             self._bar.update(self._task, total=total, completed=done, words=words)
 
     def _say(self, sentence: str, at: int = 1, first: str = "", style: str = "") -> None:
-        """Print the sentence if `loud` is at least `at`; `first` precedes it, on a terminal in this style."""
+        """Print a sentence, unless the user asked for less output than level `at`.
+
+        `first`: a word to print before the sentence; `style` is its style on a terminal.
+        """
         if self._loud < at or sys.stderr is None:
             return
         sentence = clean(sentence, self._secrets)

@@ -1,12 +1,12 @@
 """Hugging Face caches: read the layouts of huggingface_hub 0.20 to 2.4, and its local folders.
 
     models--OWNER--NAME/refs/REVISION          the commit, 40 hex digits
-    models--OWNER--NAME/blobs/ETAG             a file, or since 1.32 a symlink to CACHE/blobs/FF/XET
+    models--OWNER--NAME/blobs/ETAG             a file, or since 1.32 a symlink to CACHE/blobs/FF/XET_HASH
     models--OWNER--NAME/snapshots/COMMIT/PATH  a symlink to ../../blobs/ETAG; a file where symlinks are not supported
     models--OWNER--NAME/trees/COMMIT.json      since 1.22: all files of the commit, with their digests
 
-ETAG is a sha256 or a git blob ID. A local folder has `.cache/huggingface/download/PATH.metadata`, with three lines:
-commit, etag and time.
+ETAG is a sha256 or a git blob ID. XET_HASH is the file's hash in the hub's Xet storage, and FF are its first two
+digits. A local folder has `.cache/huggingface/download/PATH.metadata`, with three lines: commit, etag and time.
 """
 
 import re

@@ -50,7 +50,10 @@ class Marks:
         self._logs.append(f"{BEGUN} {digest} 0 0 0 0 {time.time_ns()} {_quoted(path)}\n" for path, digest in files)
 
     def note(self, word: str, files: Iterable[tuple[str, Digest, Look]]) -> None:
-        """Log the files that are now at some paths. Do nothing if no log can be written."""
+        """Log for each path which file is there now, and the file's stat. Do nothing if no log can be written.
+
+        `word`: who placed the files, one of core.placement.WORDS.
+        """
         now_ns = time.time_ns()
         self._logs.append(
             f"{word} {digest} {look.inode} {look.size} {look.mtime_ns} {look.ctime_ns} {now_ns} {_quoted(path)}\n"

@@ -13,10 +13,11 @@ _Found = TypeVar("_Found")
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Globs over `owner/name`, `datasets/owner/name`, or with the hub, `hf:owner/name`; `*` matches `/` too.
+    """Globs that select repositories: `owner/name`, `datasets/owner/name`, or `hf:owner/name` for one hub.
 
-    Repositories that match `deny` are never served; if there is any `allow` pattern, only those that match it are. Case
-    is ignored, as the hubs do, so that another spelling does not bypass a rule.
+    `*` also matches `/`. Repositories that match a `deny` pattern are never served. If there are `allow` patterns, only
+    repositories that match one of them are served. Upper and lower case are equal, as on the hubs, so that another
+    spelling does not bypass a rule.
     """
 
     allow: tuple[str, ...] = ()
@@ -31,7 +32,7 @@ class Rules:
 
 
 def ruled(find: Callable[[Ref], _Found], rules: Callable[[], Rules]) -> Callable[[Ref], _Found]:
-    """Return a `find` that raises Refused (403) for repositories that the current rules exclude."""
+    """Wrap `find` so that it raises Refused (status 403) for repositories that the current rules exclude."""
 
     def found(ref: Ref) -> _Found:
         if not rules().admit(ref):

@@ -32,7 +32,10 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The snapshot that an upstream returned for a ref, and the hub as `asker` reaches it."""
+    """The snapshot that an upstream returned for a ref.
+
+    `hub` opens the snapshot's files on the upstream, with the token of `asker`, if it has one.
+    """
 
     upstream: Upstream
     hub: Hub

@@ -29,7 +29,7 @@ class Inspected:
 def inspect(image: Image, content: Callable[[Descriptor], Content], told: Callable[[int], None]) -> Inspected:
     """Hash all files in the layers that `build` added. Raise ImageError if a layer cannot be read.
 
-    `told` is called with the number of bytes after each chunk.
+    After each chunk that was hashed, `told` is called with the chunk's size in bytes.
     """
     lock, digests = "", set()
     for layer in own_layers(image):

@@ -93,7 +93,11 @@ def _copied(source: int, piece: FileSpan, out: int, at: int) -> Iterator[tuple[i
 
 
 def _sharing(content: Content, out: int, at: int) -> bool:
-    """Return whether `out` can share extents with the content, by cloning one page of its first page-aligned piece."""
+    """Return whether `out` can share extents with the files of the content.
+
+    To find out, clone one page of the first file section that is page-aligned, also in `out`, and at least a page long.
+    Only the first 64 MiB are searched for such a section.
+    """
     if not content.local:
         return False
     here = at

@@ -29,10 +29,11 @@ _CHUNK = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How to contact a registry: `plain` disables TLS, and `end` is its role in the build, for errors.
+    """How to contact a registry. `plain` disables TLS.
 
-    `plain_http` are the hosts that may receive a login without TLS, as HOST or HOST:PORT. `patience` is the retry
-    policy; retries are reported to `on_event`.
+    `end` is the registry's role in the build, `source` or `target`; an ImageError contains it. `plain_http` are the
+    hosts that may receive a login without TLS, as HOST or HOST:PORT. `patience` is the retry policy. `on_event`
+    receives an event for each retry.
     """
 
     plain: bool = False

@@ -126,8 +126,8 @@ def _from_hubs(seen: Observation, left_out: list[OmittedFile], *, keep: bool) ->
 def _looked_for(served: HubFile, seen: Observation) -> list[tuple[LayoutPath, float]]:
     """Return the places where the app opened a file, each with the time of the first open.
 
-    At most one place is in a hub's cache. A file outside may be the app's own, with the same bytes; so the place in the
-    hub's cache is returned in addition, since the hub's client needs the file there.
+    At most one of the places is in a hub's cache. A place outside the hub's cache may belong to the app's own copy of
+    the file. So the place in the hub's cache is returned too: the hub's client looks for the file there.
     """
     found: dict[LayoutPath, float] = {}
     paths: dict[LayoutPath, str] = {}

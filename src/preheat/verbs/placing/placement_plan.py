@@ -31,7 +31,10 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A file at `path`, or at its parent `blocked`, that prevents placing `digest` there; `why` describes it."""
+    """The blob `digest` cannot be placed at `path`, because another file is there; `why` describes that file.
+
+    If the other file is at a parent of `path`, where a folder is needed, `blocked` is that parent.
+    """
 
     path: Path
     why: str
@@ -213,7 +216,7 @@ def digest_of(body: bytes) -> Digest:
 
 
 def is_pointer(sight: PathState, piece: Bytes) -> bool:
-    """Return whether the path is the view's symlink from the name that clients open to the file."""
+    """Return whether the path is the symlink that the view needs at `piece.pointer`, which points to `piece.at`."""
     return piece.pointer is not None and sight.target == os.path.relpath(piece.at, piece.pointer.parent)
 
 

@@ -141,7 +141,7 @@ def _served(seen: ObservedStart, library: Library, resolve: Callable[[Ref], Snap
 def _loaded(
     seen: ObservedStart, written: Mapping[str, float], disk: _Disk, resolve: Callable[[Ref], Snapshot | None]
 ) -> tuple[tuple[Loaded, ...], list[HubFile]]:
-    """Return the files downloaded without the mirror: those from other servers, and those that a hub has."""
+    """Return the files that the app downloaded without the mirror: those that no hub has, and those that a hub has."""
     loaded: list[Loaded] = []
     served: list[HubFile] = []
     own = tuple(f"{place}/" for place in (seen.lead.plain, seen.lead.secure) if place)

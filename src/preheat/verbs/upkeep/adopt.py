@@ -41,9 +41,9 @@ def adopt(plan: AdoptPlan, library: Library, on_event: Listener, unsafe: str = W
     """Add the files of a plan to the library.
 
     Files that are incomplete, do not match their digest, or cannot be added are reported and stay where they are.
-    `unsafe`: how to treat files that can run untrusted code when they are loaded; with REFUSE, raise CheckFailed before
-    a version that has one is recorded. Raise NoSpace if the disk has too little free space, before anything is changed,
-    or if it is full.
+    `unsafe`: how to treat files that can run untrusted code when they are loaded. With REFUSE, raise CheckFailed at the
+    first version that contains such a file, and do not record that version. Raise NoSpace before anything is changed if
+    the disk has too little free space, and later if the disk becomes full.
     """
     plan.require()
     library.prepare(0)
