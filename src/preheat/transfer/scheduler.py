@@ -29,10 +29,9 @@ _SIDE_BY_SIDE = max(1, min(len(os.sched_getaffinity(0)), 4))
 
 
 class Scheduler:
-    """Assign the missing parts of files to threads; thread-safe.
+    """Assign the missing parts of files to threads; thread-safe. To seal a file is to verify and store it.
 
-    To seal a file is to verify it and store it in the library. No thread waits for a disk, the network or a listener
-    while it holds the scheduler's lock, `changed`. Lock order: the scheduler's, a flight's, an interrupt's.
+    Nothing waits for disk, network or listener under the lock `changed`. Lock order: its, a flight's, an interrupt's.
     """
 
     def __init__(
@@ -82,9 +81,9 @@ class Scheduler:
         return file
 
     def landed(self, flight: Flight, error: HubError | IntegrityError | None, now: float) -> Download | None:
-        """Record the end of a part's download. Return the file if it is complete, for the caller to seal; else None.
+        """Record the end of a part's download, with its error if it failed. Return the file if it is complete.
 
-        `error`: why the download failed. Raise it, or an earlier one, if no route can serve the file any more.
+        Raise the error, or an earlier one, if no route can serve the file any more.
         """
         with self.changed:
             download, route = flight.download, flight.route
