@@ -204,6 +204,7 @@ def test_says_what_an_error_means(status: int, headers: dict[str, str], kind: ty
         ({"Retry-After": "Wed, 21 Oct 2015 07:28:10 GMT", "Date": "Wed, 21 Oct 2015 07:28:00 GMT"}, 10.0),
         ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT", "Date": "Wed, 21 Oct 2015 07:28:10 GMT"}, 0.0),
         ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "7\x1f"}, 7.0),  # white space to a regular expression, but not to float()
         ({"RateLimit": '"api";r=0;t=55'}, 55.0),
     ],
 )

@@ -44,8 +44,8 @@ def read_wait_s(headers: Mapping[str, str]) -> float | None:
     """Return the wait that the hub asks for (Retry-After or RateLimit) in seconds, or None."""
     said = {name.lower(): value for name, value in headers.items()}
     after = said.get("retry-after", "")
-    if re.fullmatch(r"\s*[0-9]{1,9}\s*", after):
-        return float(after)
+    if seconds := re.fullmatch(r"\s*([0-9]{1,9})\s*", after):
+        return float(seconds[1])
     try:
         # The difference of two times of the hub does not depend on the local clock.
         waiting = parsedate_to_datetime(after) - parsedate_to_datetime(said.get("date", ""))
