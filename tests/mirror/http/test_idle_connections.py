@@ -4,8 +4,7 @@ import contextlib
 import resource
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,15 +15,9 @@ from preheat.mirror.http.limits import ServerLimits
 from preheat.mirror.http.messages import Answer, Request
 from preheat.mirror.http.server import Server
 from tests.authority import authority, connect
+from tests.guard.apps import until
 
 _ASK = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 class Place:
@@ -76,20 +69,20 @@ def said(client: socket.socket) -> bytes:
 def test_a_connection_without_a_request_costs_no_thread(place: Place) -> None:
     before = threading.active_count()
     idle = [place.client() for _ in range(300)]
-    until(lambda: place.server.crowd.waiting() == 300)
+    assert until(lambda: place.server.crowd.waiting() == 300, 20)
     assert threading.active_count() <= before
     for one in (idle[0], idle[299], idle[0]):
         one.sendall(_ASK)
         assert said(one) == b"200ok"
-        until(lambda: place.server.crowd.waiting() == 300)  # it waits again
+        assert until(lambda: place.server.crowd.waiting() == 300, 20)  # it waits again
     idle[5].close()
-    until(lambda: len(place.server.crowd) == 299)
+    assert until(lambda: len(place.server.crowd) == 299, 20)
 
 
 @pytest.mark.parametrize("place", [ServerLimits(waiting=10)], indirect=True)
 def test_the_client_with_the_most_waiting_connections_makes_room(place: Place) -> None:
     many = [place.client("127.0.0.2") for _ in range(10)]
-    until(lambda: place.server.crowd.waiting() == 10)
+    assert until(lambda: place.server.crowd.waiting() == 10, 20)
     few = [place.client() for _ in range(5)]
     assert [one.recv(1) for one in many[:5]] == [b""] * 5
     for one in (*few, *many[5:]):
@@ -101,7 +94,7 @@ def test_the_client_with_the_most_waiting_connections_makes_room(place: Place) -
 def test_requests_that_drip_cost_no_thread_and_have_an_end(place: Place) -> None:
     before = threading.active_count()
     dripping = [place.client("127.0.0.2", b"GET / HT") for _ in range(30)]
-    until(lambda: place.server.crowd.waiting() <= 10)
+    assert until(lambda: place.server.crowd.waiting() <= 10, 20)
     assert threading.active_count() <= before
     one = place.client(says=_ASK[:9])
     one.sendall(_ASK[9:])
@@ -113,7 +106,7 @@ def test_requests_that_drip_cost_no_thread_and_have_an_end(place: Place) -> None
 @pytest.mark.parametrize("place", [ServerLimits()], indirect=True)
 def test_without_descriptors_a_waiting_connection_makes_room(place: Place) -> None:
     waiting = [place.client() for _ in range(20)]
-    until(lambda: place.server.crowd.waiting() == 20)
+    assert until(lambda: place.server.crowd.waiting() == 20, 20)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     late = [socket.socket() for _ in range(3)]
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())), hard))
@@ -139,7 +132,7 @@ def test_a_connection_that_waits_too_long_is_closed(place: Place) -> None:
 def test_a_client_with_all_places_makes_room_for_another(place: Place) -> None:
     for _ in range(4):
         place.client("127.0.0.2", _ASK.replace(b" / ", b" /slow "))
-    until(lambda: place.server.crowd.busy == 4)
+    assert until(lambda: place.server.crowd.busy == 4, 20)
     assert said(place.client("127.0.0.2", _ASK))[:3] == b"503"
     others = [place.client("127.0.0.3", _ASK), place.client("127.0.0.1", _ASK)]
     assert [said(one) for one in others] == [b"200ok"] * 2
@@ -155,7 +148,7 @@ def test_a_tls_connection_is_served_after_it_has_waited() -> None:
         for _ in range(2):
             client.request("GET", "/")
             assert client.getresponse().read() == b"ok"
-            until(lambda: server.crowd.waiting() == 1)
+            assert until(lambda: server.crowd.waiting() == 1, 20)
         client.close()
 
 
