@@ -57,14 +57,19 @@ def sites_of(
     return sites
 
 
+def require_placeable(plan: ViewsPlan) -> None:
+    """Raise Occupied if files are in the way of the views, NoSpace if a disk has no room for their copies."""
+    plan.require()
+    require_space(disk_needs(plan.copies))
+
+
 def carry_out_views(plan: ViewsPlan, library: Library, on_event: Listener) -> dict[str, str]:
     """Place the views of a plan; return the environment variables that point to them.
 
     Blobs that look modified are hashed again first. Raise NotPreloaded if the library lacks a file, Occupied or NoSpace
     before anything is changed.
     """
-    plan.require()
-    require_space(disk_needs(plan.copies))
+    require_placeable(plan)
     look_over(library, [site.snapshot for site in plan.sites], on_event)
     plan.take(library, on_event)
     return plan.place(library, on_event)

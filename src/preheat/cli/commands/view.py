@@ -7,7 +7,7 @@ from preheat.cli.commands.pull import view_facts, view_lines
 from preheat.cli.wiring import Wiring
 from preheat.core.ref import read_path
 from preheat.core.units import say_count
-from preheat.disk.free_space import disk_needs, require_space
+from preheat.verbs.view import require_placeable
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -18,8 +18,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     if options.dry_run:
         files = say_count(sum(view.files for view in plan.views), "file")
         wiring.console.done(figures | view_facts(plan), "\n".join([f"{files} in {at}", *view_lines(plan)]))
-        plan.require()
-        require_space(disk_needs(plan.copies))
+        require_placeable(plan)
         return 0
     environ = api.execute(plan, session=wiring)
     wiring.console.done(figures | {"environ": environ}, "\n".join(f"{name}={value}" for name, value in environ.items()))
