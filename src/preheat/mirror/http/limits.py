@@ -3,6 +3,8 @@
 import sys
 from dataclasses import dataclass
 
+from preheat.guard.kernel.descriptors import raise_limit
+
 _MOST_DESCRIPTORS, _MOST_WAITING, _LEAST_WAITING = 65_536, 16_384, 64
 
 
@@ -36,12 +38,5 @@ def raise_descriptor_limit() -> int:
     """Raise this process's limit of open files as far as it may; return how many connections may wait within it."""
     if sys.platform == "win32":
         return _MOST_WAITING
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-        soft = most
     # Half is left for connections with a request, files and upstreams.
-    return max(_LEAST_WAITING, min(_MOST_WAITING, soft // 2 if soft > 0 else _MOST_WAITING))
+    return max(_LEAST_WAITING, min(_MOST_WAITING, raise_limit(_MOST_DESCRIPTORS) // 2))
