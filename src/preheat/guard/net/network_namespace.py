@@ -19,6 +19,7 @@ from contextlib import suppress
 
 from preheat.guard.kernel import namespaces
 from preheat.guard.kernel.ports import listeners_of
+from preheat.guard.kernel.quiet_fork import fork
 from preheat.guard.net.port_relay import Front
 from preheat.guard.net.small_http import HttpReply
 
@@ -35,7 +36,7 @@ def why_not() -> str:
     if not hasattr(os, "fork") or not os.path.exists("/proc/self/ns/net"):
         return "network isolation requires Linux network namespaces"
     ours, its = os.pipe()
-    child = os.fork()
+    child = fork()
     if child == 0:
         number = 0
         try:
