@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import plot
+from benchmarks.document import DOCUMENT, fill
 
-ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "growth.json"
-_DOCUMENT = ROOT / "docs" / "benchmarks.md"
-_PICTURE = ROOT / "docs" / "pictures" / "growth.svg"
+_PICTURE = DOCUMENT.parent / "pictures" / "growth.svg"
 _OPEN, _SHUT = "<!-- growth: made by benchmarks/growth_report.py from results/growth.json -->", "<!-- end of growth -->"
 _STEEP = 1.15
 _TITLES = {
@@ -49,9 +48,7 @@ def write_report() -> None:
     parts = [_ABOUT, "", f"![what each verb costs at three sizes](pictures/{_PICTURE.name})", ""]
     for unit in ("files", "repositories"):
         parts += _table(unit, {verb: row for verb, row in shown.items() if row["unit"] == unit})
-    before, _, after = _DOCUMENT.read_text().partition(_OPEN)
-    _, _, after = after.partition(_SHUT)
-    _DOCUMENT.write_text(f"{before.rstrip()}\n\n{_OPEN}\n\n" + "\n".join(parts) + f"\n{_SHUT}{after or chr(10)}")
+    DOCUMENT.write_text(fill(DOCUMENT.read_text(), _OPEN, _SHUT, "\n".join(parts)))
 
 
 def _name(verb: str, row: dict[str, Any]) -> str:

@@ -8,10 +8,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from benchmarks.document import DOCUMENT, fill
+
 RESULTS = Path(__file__).parent / "results" / "lines.json"
-_DOCUMENT = ROOT / "docs" / "benchmarks.md"
-_PICTURE = ROOT / "docs" / "pictures" / "lines.svg"
+_PICTURE = DOCUMENT.parent / "pictures" / "lines.svg"
 _OPEN, _SHUT = "<!-- lines: made by benchmarks/lines_report.py from results/lines.json -->", "<!-- end of lines -->"
 _CELLS = 72
 _WIDTH, _LEFT, _ROW, _RIGHT = 860, 400, 24, 40
@@ -34,12 +34,7 @@ def write_report() -> None:
     told = json.loads(RESULTS.read_text())
     cells = sorted(told["cells"].values(), key=lambda cell: -_against_best(cell))
     _PICTURE.write_text(_picture(cells))
-    text = _DOCUMENT.read_text()
-    if _OPEN not in text:
-        text = text.replace("<!-- mirror: made", f"{_OPEN}\n{_SHUT}\n\n<!-- mirror: made", 1)
-    before, _, rest = text.partition(_OPEN)
-    after = rest.partition(_SHUT)[2]
-    _DOCUMENT.write_text(before + "\n".join([_OPEN, "", *_part(cells), _SHUT]) + after)
+    DOCUMENT.write_text(fill(DOCUMENT.read_text(), _OPEN, _SHUT, "\n".join(_part(cells))))
 
 
 def _part(cells: list[dict[str, Any]]) -> list[str]:

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from benchmarks.document import DOCUMENT, fill
+
 RESULTS = Path(__file__).parent / "results" / "mirror.json"
-_DOCUMENT = ROOT / "docs" / "benchmarks.md"
 _OPEN, _SHUT = "<!-- mirror: made by benchmarks/mirror_report.py from results/mirror.json -->", "<!-- end of mirror -->"
 _ABOUT = """\
 ## Mirror
@@ -21,9 +21,7 @@ cache."""
 
 def write_report(rows: dict[str, Any]) -> None:
     """Write the part of docs/benchmarks.md about the mirror."""
-    before, _, after = _DOCUMENT.read_text().partition(_OPEN)
-    _, _, after = after.partition(_SHUT)
-    _DOCUMENT.write_text(f"{before.rstrip()}\n\n{_OPEN}\n\n{_ABOUT}\n\n{tables(rows)}\n\n{_SHUT}{after or chr(10)}")
+    DOCUMENT.write_text(fill(DOCUMENT.read_text(), _OPEN, _SHUT, f"{_ABOUT}\n\n{tables(rows)}\n"))
 
 
 def tables(rows: dict[str, Any]) -> str:

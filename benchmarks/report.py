@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import plot
+from benchmarks.document import DOCUMENT, fill
 
-ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "pull.json"
-_DOCUMENT = ROOT / "docs" / "benchmarks.md"
-_PICTURE = ROOT / "docs" / "pictures" / "pull.svg"
+_PICTURE = DOCUMENT.parent / "pictures" / "pull.svg"
 _OPEN, _SHUT = "<!-- pull: made by benchmarks/report.py from benchmarks/results/pull.json -->", "<!-- end of pull -->"
 _ORDER = ("slow", "far", "far-https", "loopback", "https", "small", "small-https", "kill")
 _ABOUT = """\
@@ -46,13 +45,8 @@ def write_report(results: Path = RESULTS) -> None:
         parts += ["", _machine(row), ""]
     parts += [*(f"- {line}" for line in rows.get("absent", [])), "", "### What was called", ""]
     parts += _commands(there)
-    before, _, after = _document().partition(_OPEN)
-    _, _, after = after.partition(_SHUT)
-    _DOCUMENT.write_text(f"{before}{_OPEN}\n\n" + "\n".join(parts) + f"\n{_SHUT}{after}")
-
-
-def _document() -> str:
-    return _DOCUMENT.read_text() if _DOCUMENT.exists() else f"{_ABOUT}\n{_OPEN}{_SHUT}\n"
+    text = DOCUMENT.read_text() if DOCUMENT.exists() else _ABOUT
+    DOCUMENT.write_text(fill(text, _OPEN, _SHUT, "\n".join(parts)))
 
 
 def _table(name: str, row: dict[str, Any]) -> list[str]:
