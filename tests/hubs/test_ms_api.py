@@ -13,9 +13,8 @@ from preheat.core.digest import sha256
 from preheat.core.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, NotFound, PreheatError
 from preheat.core.events import Answered, Event
 from preheat.core.ref import Ref
-from preheat.core.snapshot import File, Snapshot
+from preheat.core.snapshot import File, Snapshot, listing_commit
 from preheat.hubs import ms_api
-from preheat.hubs.listing import listing_commit
 from preheat.hubs.modelscope import ModelScope
 from preheat.mirror.api import ms_answers
 from preheat.mirror.api.folders import ServedSnapshot

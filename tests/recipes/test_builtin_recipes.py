@@ -11,11 +11,10 @@ import pytest
 from preheat.core.errors import IntegrityError
 from preheat.core.events import Event, Placed
 from preheat.core.ref import FOLDER, Ref
-from preheat.core.snapshot import Snapshot
+from preheat.core.snapshot import Snapshot, listing_commit
 from preheat.guard.model.tail import Tail
 from preheat.guard.probes.probes import parse_probe
 from preheat.hubs.huggingface import HuggingFace
-from preheat.hubs.listing import listing_commit
 from preheat.hubs.modelscope import ModelScope
 from preheat.library.library import Library
 from preheat.mirror.api.folders import ServedSnapshot, Shelf

@@ -1,5 +1,6 @@
 """Snapshot: one commit of a repository, as a tuple of files."""
 
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -126,6 +127,17 @@ class Snapshot:
     def file(self, path: str) -> File | None:
         """Return the file at `path`, or None; O(1)."""
         return self._by_path.get(path)
+
+
+def listing_commit(files: Iterable[File]) -> str:
+    """Return a commit ID for a list of files without one: 40 hexadecimal digits that do not depend on the order.
+
+    They are the SHA-1 over `DIGEST SIZE PATH` and a NUL for each file, sorted by path.
+    """
+    naming = hashlib.sha1(usedforsecurity=False)
+    for file in sorted(files, key=lambda file: file.path):
+        naming.update(f"{file.digest} {file.size} {file.path}\0".encode())
+    return naming.hexdigest()
 
 
 def _named_as(file: File, other: File | None) -> File:

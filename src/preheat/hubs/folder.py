@@ -11,9 +11,8 @@ from pathlib import Path
 from preheat.core.digest import GIT_SHA1, SHA256, Digest, hasher
 from preheat.core.errors import AccessDenied, HubError, NotFound
 from preheat.core.ref import Ref
-from preheat.core.snapshot import File, Snapshot
+from preheat.core.snapshot import File, Snapshot, listing_commit
 from preheat.hubs.hub import Reader
-from preheat.hubs.listing import listing_commit
 
 _SKIPPED = frozenset((".git", ".cache"))
 # Hubs store larger files in LFS, with a sha256; a folder uses the same kinds of digests.

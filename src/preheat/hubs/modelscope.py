@@ -8,12 +8,12 @@ from types import MappingProxyType
 from preheat.core.errors import AccessDenied, HubError, HubUnavailable, IntegrityError, NotFound, PreheatError
 from preheat.core.events import Listener
 from preheat.core.ref import DATASET, Ref
-from preheat.core.snapshot import File, Snapshot
+from preheat.core.snapshot import File, Snapshot, listing_commit
 from preheat.hubs.error_boundary import blames_the_hub
 from preheat.hubs.file_range import FileLocation, Ranges
 from preheat.hubs.http_errors import read_expired
 from preheat.hubs.hub import Reader
-from preheat.hubs.listing import ListingLimit, listing_commit
+from preheat.hubs.listing import ListingLimit
 from preheat.hubs.ms_api import (
     ListedFile,
     Page,

@@ -1,10 +1,9 @@
 """Caches: what the readers of other programs' caches return: versions, files, and skipped entries."""
 
 import errno
-import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,14 +97,6 @@ def hostile(path: str) -> str:
     except (PreheatError, UnicodeEncodeError):
         return "its name is invalid for a file in a repository"
     return ""
-
-
-def commit_of(files: Iterable[File]) -> str:
-    """Return a commit hash computed from the files, for a cache without commits; the same files give the same hash."""
-    naming = hashlib.sha1(usedforsecurity=False)
-    for file in sorted(files, key=lambda file: file.path):
-        naming.update(f"{file.digest} {file.size} {file.path}\0".encode())
-    return naming.hexdigest()
 
 
 def ref_of(text: str) -> Ref | None:

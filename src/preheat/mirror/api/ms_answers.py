@@ -10,8 +10,7 @@ import msgspec
 from preheat.core.digest import SHA256, sha256
 from preheat.core.errors import HubError, HubUnavailable
 from preheat.core.ref import Ref
-from preheat.core.snapshot import File
-from preheat.hubs.listing import listing_commit
+from preheat.core.snapshot import File, listing_commit
 from preheat.hubs.ms_documents import BLOB, MOST_ENTRIES, OK, TREE, MsEntry
 from preheat.mirror.api.folders import ServedSnapshot
 

@@ -14,8 +14,8 @@ from preheat.core.digest import Digest
 from preheat.core.errors import IntegrityError, LibraryError
 from preheat.core.events import Adopted, Event, LeftOut, Listener, Read, Reading
 from preheat.core.placement import THEIRS, Look
-from preheat.core.snapshot import File, Snapshot
-from preheat.library.adopt.caches import CachedVersion, Candidate, commit_of
+from preheat.core.snapshot import File, Snapshot, listing_commit
+from preheat.library.adopt.caches import CachedVersion, Candidate
 from preheat.library.adopt.intake import ELSEWHERE, Intake, Taken
 from preheat.library.library import Library
 from preheat.verbs.scan import REFUSE, WARN, look_into
@@ -111,7 +111,7 @@ def _version(found: CachedVersion, library: Library, intake: Intake, tell: Liste
         files = tuple(listed[path] for path in sorted(listed))
         new = [listed[path] for path, one in taken.items() if one.how != "here"]
         look_into(files if unsafe == REFUSE else new, library, unsafe, tell)
-        commit = found.commit or commit_of(files)
+        commit = found.commit or listing_commit(files)
         for revision in found.revisions or (commit,):
             ref = found.ref.at(revision)
             here = library.find(ref)
