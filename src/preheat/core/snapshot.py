@@ -80,23 +80,33 @@ class Snapshot:
     def only(self, patterns: Sequence[str]) -> "Snapshot":
         """Return the files that match one of `patterns` (shell globs; `*` also matches `/`); all without patterns.
 
-        Raise NotFound for a pattern without a match.
+        A pattern that begins with `!` excludes the files that match the rest of it; if all patterns do, all other files
+        are returned. Raise NotFound for a pattern without a match, and if every file is excluded.
         """
-        if not patterns:
-            return self
+        excluding = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+        including = [pattern for pattern in patterns if not pattern.startswith("!")]
+        kept = self._matching(including, required=True) if including else self.files
+        if excluding:
+            excluded = set(self._matching(excluding, required=False))
+            kept = tuple(file for file in kept if file not in excluded)
+            if not kept and self.files:
+                raise NotFound(f"{self.ref} has no file that is not excluded", hint=f"it has {self._names()}")
+        return replace(self, files=kept) if patterns else self
+
+    def _matching(self, patterns: Sequence[str], *, required: bool) -> tuple[File, ...]:
+        """Return the files that match one of `patterns`. If `required`, raise NotFound for one without a match."""
         names = {pattern for pattern in patterns if pattern in self._by_path}
         globs = {pattern: re.compile(translate(pattern)) for pattern in patterns if GLOB.intersection(pattern)}
-        for pattern in patterns:
+        for pattern in patterns if required else ():
             if pattern in names or (pattern in globs and any(map(globs[pattern].match, self._by_path))):
                 continue
-            raise NotFound(
-                f"{self.ref} has no file that matches {pattern!r}",
-                hint=f"it has {_some(file.path for file in self.files)}",
-            )
-        kept = tuple(
+            raise NotFound(f"{self.ref} has no file that matches {pattern!r}", hint=f"it has {self._names()}")
+        return tuple(
             file for file in self.files if file.path in names or any(glob.match(file.path) for glob in globs.values())
         )
-        return replace(self, files=kept)
+
+    def _names(self) -> str:
+        return _some(file.path for file in self.files)
 
     def held_to(self, locked: "Snapshot") -> "Snapshot":
         """Return these files with the digests of `locked` for the files that it lists.
