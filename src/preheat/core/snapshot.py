@@ -14,7 +14,7 @@ from preheat.core.ref import Ref
 GLOB = frozenset("*?[")
 # A control character, a backslash, half of a surrogate pair, or a name that is empty, "." or "..".
 _INVALID = re.compile(r"[\x00-\x1f\\\ud800-\udfff]|(?:\A|/)\.{0,2}(?:/|\Z)")
-_LONGEST_NAME = 255  # bytes
+NAME_MAX = 255  # bytes, of limits.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class File:
 
 def _has_long_name(path: str) -> bool:
     # UTF-8 has at most 4 bytes per character, so that most paths need not be encoded: a repository has thousands.
-    return 4 * len(path) > _LONGEST_NAME and any(len(name.encode()) > _LONGEST_NAME for name in path.split("/"))
+    return 4 * len(path) > NAME_MAX and any(len(name.encode()) > NAME_MAX for name in path.split("/"))
 
 
 @dataclass(frozen=True, slots=True)
