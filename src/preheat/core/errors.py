@@ -73,6 +73,10 @@ class HubUnavailable(HubError):
         self.seen = seen
 
 
+class MirrorBusy(HubUnavailable):
+    """A mirror has no room for a request now; its upstreams are not to blame."""
+
+
 class NoRanges(HubError):
     """The hub does not support range requests for a file."""
 

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from preheat.core.fair_share import greediest
+
 # Maximum wait at a time in a thread that must react to signals.
 GLANCE_S = 0.2
 
@@ -79,11 +81,10 @@ class Crowd:
 
     def _dispensable(self, newcomer: str) -> OpenConnection | None:
         counts = Counter(one.client for one in (*self._idle, *self._busy))
-        greediest, most = counts.most_common(1)[0]
+        most, unfair = greediest(counts), greediest(counts, newcomer)
         silent = time.monotonic() - _PAUSE_S
-        unfair = greediest if most > counts[newcomer] + 1 else None
         return (
-            next((one for one in self._idle if one.client == greediest), None)
+            next((one for one in self._idle if one.client == most), None)
             or next((one for one, since in self._idle.items() if since < silent), None)
             or self._slowest()
             or next((one for one in reversed(self._busy) if one.client == unfair), None)
