@@ -71,7 +71,6 @@ class Crowd:
             if len(self._idle) + len(self._busy) >= self._most:
                 going = self._dispensable(member.client)
                 if going is None:
-                    self.turned_away += 1
                     return False
                 self._idle.pop(going, None)
                 self._busy.pop(going, None)
@@ -95,6 +94,11 @@ class Crowd:
         rates = [(rate, member) for member in self._busy if (rate := member.wire.taking_rate()) is not None]
         rate, slowest = min(rates, key=lambda pair: pair[0], default=(float("inf"), None))
         return slowest if rate < _SLOW_RATE else None
+
+    def turn_away(self) -> None:
+        """Count a connection that was turned away."""
+        with self._changed:
+            self.turned_away += 1
 
     def leave(self, member: OpenConnection) -> None:
         """Remove a connection."""
