@@ -94,6 +94,7 @@ def test_a_file_of_two_types_is_looked_into_as_a_pickle_too(tmp_path: Path, body
     [
         b"\n".join(b"cat cos cosine nt\xc3\xa9 os ios code coding csys trace types test tests".split()) + b"\n",
         b"the\n" + b"cos\ncosine\ntable\nios\nbus\nRoss\n" * 500,
+        b"the\nlincos\nline\nlinen\nlinenr\nlineto\nlink_beat_force\nlink_beat_get\nlink_beat_request\nlink_create\n",
         b"the\ncnt\ncount\nboston\nprint\nfoo\nbios\nsystem\n(int\nradios\nfoo\n(see ios\nthe\nhobby\n",
         NOISE * 4,
         FLOATS * 40,

@@ -60,9 +60,11 @@ class _Search:
                     raise _TooMany
                 match event:
                     case Name(module, name, instance):
+                        if instance_of and not (instance and module == instance_of):
+                            break  # a mark nearer to the instance has its arguments
                         names.add((module, name))
-                        called |= instance and instance_of in ("", module)
-                    case Call(behind) if not instance_of:
+                        called |= instance and not word
+                    case Call(behind):
                         called |= not word or self._has_arguments(at, behind)
                     case End():
                         break

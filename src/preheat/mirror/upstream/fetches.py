@@ -24,6 +24,9 @@ from preheat.transfer.route import Lines, Way
 # no reader for `_LONELY_S` is stopped, else one of the client that has most; without one, the response is 503.
 MOST_FETCHES = 32
 _LONELY_S = 2.0
+# A download that has had no reader for this long stops in any case: a client could make a mirror download all that its
+# upstream has. The client that left because it restarts is back sooner, and later requests resume the partial file.
+ABANDONED_S = 300.0
 _SOON_S = 0.25
 _ROOM_WITHIN_S = 3.0
 # After this many downloads in a row with wrong bytes, a file is not downloaded for a while: clients that retry by
@@ -251,6 +254,8 @@ class Fetches:
         return max(1, min(self._policy.connections, _CONNECTIONS // max(others, 1), worth))
 
     def _note(self, event: Event, arrival: Arrival) -> None:
+        if arrival.lonely_s >= ABANDONED_S:
+            raise HubUnavailable(f"stopped, as no client has read it for {ABANDONED_S / 60:.0f} minutes", wait_s=1.0)
         if arrival.stopped:
             raise HubUnavailable("stopped to make room for another file, as no client was reading it", wait_s=1.0)
         if isinstance(event, Received):
