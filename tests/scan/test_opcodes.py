@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from preheat.core.scan_verdict import CLEAN, DANGEROUS
 from preheat.scan import opcodes
 from preheat.scan.child import look
-from preheat.scan.opcodes import BrokenPickle, End, Name, events
+from preheat.scan.opcodes import BrokenPickle, End, PickledName, events
 from preheat.scan.pickles import is_pickle
 from preheat.scan.scan_file import may_run_code
 from tests.scan.test_evasions import EVIL
@@ -63,7 +63,7 @@ class Held:
 def test_all_names_of_a_pickle_are_found(protocol: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opcodes, "_STEP", 64)
     body = pickle.dumps([b"x" * size, OrderedDict(a=1), Held(), "y" * size, 2**80, 1.5, PurePosixPath("y")], protocol)
-    found = {f"{event.module} {event.name}" for event in events(io.BytesIO(body * 2)) if isinstance(event, Name)}
+    found = {f"{event.module} {event.name}" for event in events(io.BytesIO(body * 2)) if isinstance(event, PickledName)}
     by_text = {str(argument) for opcode, argument, _ in pickletools.genops(body) if opcode.name == "GLOBAL"}
     assert by_text <= found
     assert {"collections OrderedDict", "tests.scan.test_opcodes Held", "pathlib PurePosixPath"} <= found

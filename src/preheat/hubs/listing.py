@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from preheat.core.errors import HubError, MirrorBusy
 from preheat.core.events import Listener, Noted
-from preheat.core.fair_share import greediest
 from preheat.core.ref import Ref
+from preheat.net.fair_share import greediest
 
 # A repository of 300,000 files has 300 pages with 90 MB in total.
 MOST_PAGES, MOST_FILES, MOST_BYTES, MOST_S = 2_000, 500_000, 256 << 20, 1800.0

@@ -17,8 +17,8 @@ from preheat import __version__
 from preheat.core.errors import HubError, HubUnavailable, PreheatError
 from preheat.core.secret_text import one_line
 from preheat.net.address_fence import Fence
+from preheat.net.final_response import FinalResponse
 from preheat.net.happy_eyeballs import Race, all_of
-from preheat.net.interim_responses import FinalResponse
 from preheat.net.interruptible_sockets import Waits, line_of, tls_context
 from preheat.net.network_errors import host_of, is_malformed, refused_by_proxy, trouble
 from preheat.net.proxies import Proxy, choose
@@ -131,7 +131,7 @@ class Transport:
         except (exceptions.ReadTimeoutError, TimeoutError) as error:
             # `silent`: an attempt takes long, and a host that does this has little chance to succeed at the next one.
             failure = HubUnavailable(
-                f"{host_of(answer.url)} responds too slowly", hint="try another --endpoint", silent=True
+                f"{host_of(answer.url)} responds too slowly", hint="try another --endpoint", silent=True, answered=True
             )
             raise failure from error
         except (exceptions.HTTPError, OSError, ValueError) as error:

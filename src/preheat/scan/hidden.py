@@ -9,7 +9,7 @@ import io
 import re
 from typing import IO
 
-from preheat.scan.opcodes import UNKNOWN, BrokenPickle, Call, CutPickle, End, Name, events
+from preheat.scan.opcodes import UNKNOWN, BrokenPickle, CutPickle, End, PickledCall, PickledName, events
 
 _STEP = 8 << 20
 _LONGEST = 256  # bytes of an import's opcode, and before it
@@ -59,12 +59,12 @@ class _Search:
                 if self._events > _MOST_EVENTS:
                     raise _TooMany
                 match event:
-                    case Name(module, name, instance):
+                    case PickledName(module, name, instance):
                         if instance_of and not (instance and module == instance_of):
                             break  # a mark nearer to the instance has its arguments
                         names.add((module, name))
                         called |= instance and not word
-                    case Call(behind):
+                    case PickledCall(behind):
                         called |= not word or self._has_arguments(at, behind)
                     case End():
                         break

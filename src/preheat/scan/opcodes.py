@@ -56,7 +56,7 @@ class CutPickle(BrokenPickle):
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
+class PickledName:
     """An imported name: `called` if the opcode calls it too (INST), `spelled` if the opcode itself contains it."""
 
     module: str
@@ -66,7 +66,7 @@ class Name:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class PickledCall:
     """A call of something on the stack; `at` is the offset of its opcode."""
 
     at: int
@@ -104,7 +104,7 @@ class End:
     at: int
 
 
-Event = Name | Call | Extension | Held | Marker | End
+Event = PickledName | PickledCall | Extension | Held | Marker | End
 UNKNOWN = "unknown"  # a name that is computed when the pickle is loaded
 
 
@@ -189,7 +189,7 @@ class _Walk:
                 yield End(self._base + index)
                 return self._base + index
             elif code == _STACK_GLOBAL:
-                yield Name(before or UNKNOWN, last or UNKNOWN, spelled=False)
+                yield PickledName(before or UNKNOWN, last or UNKNOWN, spelled=False)
                 before, last, widths = None, None, self._named()
             elif code in _EXTENSIONS:
                 yield Extension(int.from_bytes(self._argument(index, _EXTENSIONS[code]), "little"))
@@ -206,14 +206,14 @@ class _Walk:
             elif code == FRAME:
                 index += len(self._argument(index, 8))
             elif code in _CALLS:
-                yield Call(self._base + index - 1)
+                yield PickledCall(self._base + index - 1)
                 before, last = None, None
             elif code in _LINES:
                 start = self._base + index
                 line, index = self._line(index)
                 if code in (_GLOBAL, _INST):
                     name, index = self._line(index)
-                    yield Name(_decoded(line, "utf-8"), _decoded(name, "utf-8"), called=code == _INST)
+                    yield PickledName(_decoded(line, "utf-8"), _decoded(name, "utf-8"), called=code == _INST)
                     before, last, widths = last, None, self._named()
                 else:
                     value, content = _value(code, line)

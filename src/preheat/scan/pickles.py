@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import IO
 
 from preheat.scan.findings import ScanFindings
-from preheat.scan.opcodes import BrokenPickle, Call, CutPickle, End, Extension, Held, Marker, Name, events
+from preheat.scan.opcodes import BrokenPickle, CutPickle, End, Extension, Held, Marker, PickledCall, PickledName, events
 
 _DEEPEST = 4
 _LONGEST_TEXT = 64 << 20
@@ -40,15 +40,15 @@ def is_pickle(file: IO[bytes], start: int = 0, stop: int | None = None, most: in
             match event:
                 case Marker():
                     return True
-                case Name(module, name, _, True) if not (_is_identifier(module) and _is_identifier(name)):
+                case PickledName(module, name, _, True) if not (_is_identifier(module) and _is_identifier(name)):
                     return False
-                case Name(_, _, True):
+                case PickledName(_, _, True):
                     return True
-                case Call():
+                case PickledCall():
                     return True
                 case End() if named:
                     return True
-                case Name() | Extension():
+                case PickledName() | Extension():
                     named = True
     except CutPickle:
         return limit < stop
@@ -106,7 +106,7 @@ def _names(
     try:
         for event in events(file, start, stop):
             match event:
-                case Name(module, name):
+                case PickledName(module, name):
                     names.add((module, name))
                 case Extension(number):
                     findings.suspicious.add(f"copyreg extension {number}")

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from preheat.core.fair_share import greediest
 from preheat.mirror.http.limits import ServerLimits
+from preheat.net.fair_share import greediest
 
 _LOOK_EVERY_S = 1.0
 

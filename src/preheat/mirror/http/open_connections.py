@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from preheat.core.fair_share import greediest
+from preheat.net.fair_share import greediest
 
 # Maximum wait at a time in a thread that must react to signals.
 GLANCE_S = 0.2

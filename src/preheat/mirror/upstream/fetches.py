@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from preheat.core.digest import Digest
 from preheat.core.errors import HubUnavailable, IntegrityError, MirrorBusy, PreheatError
 from preheat.core.events import Away, Event, Listener, Noted, Received
-from preheat.core.fair_share import greediest
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.library.blobs.running_hash import SMALL
 from preheat.library.library import Library
 from preheat.mirror.upstream.arriving_blob import Arrival
 from preheat.mirror.upstream.spoiled_files import Spoilt
+from preheat.net.fair_share import greediest
 from preheat.transfer.fetch import Policy, fetch
 from preheat.transfer.route import Lines, Way
 

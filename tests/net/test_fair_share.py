@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.core.fair_share import greediest
+from preheat.net.fair_share import greediest
 
 
 @given(st.dictionaries(st.sampled_from("abcd"), st.integers(1, 9)), st.sampled_from("abcd"), st.integers(1, 9))
