@@ -76,18 +76,25 @@ class Session:
 
     @functools.cached_property
     def transport(self) -> Transport:
-        """Return the HTTP transport, with the environment's proxies and CA file. Raise UsageError if it is missing."""
-        if self.config.ca_file is not None and not self.config.ca_file.is_file():
-            raise UsageError(f"CA file not found: {self.config.ca_file}", hint=f"check {' and '.join(CA_FILES)}")
+        """Return the HTTP transport, with the environment's proxies and CA file, or raise UsageError."""
         from preheat.net.http import Transport
 
         return Transport(self.wires(self.settings.connections))
 
     def wires(self, connections: int) -> Wires:
         """Return what every connection needs: the environment's proxies and CA file, and the settings' timeouts."""
+        from preheat.disk.regular_file import open_regular, why
         from preheat.net.http import Wires
 
         settings, config = self.settings, self.config
+        if config.ca_file is not None:
+            try:
+                open_regular(config.ca_file).close()
+            except OSError as error:
+                raise UsageError(
+                    f"the CA file {config.ca_file} cannot be read: {why(error)}",
+                    hint=f"check {' and '.join(CA_FILES)}",
+                ) from error
         return Wires(config.proxies, config.ca_file, settings.connect_s, settings.read_s, connections)
 
     @property
