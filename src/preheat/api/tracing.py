@@ -79,6 +79,6 @@ def trace_app(command: tuple[str, ...], session: Session, terms: TraceTerms) -> 
             return None
 
     app = App(command, {**session.own_tokens, **session.config.environ}, str(Path.cwd()))
-    options = TraceOptions(terms.output, terms.watch, serve, ask, terms.wanted, terms.keep_unread)
+    options = TraceOptions(terms.output, terms.watch, serve, ask, terms.wanted, terms.keep_unread, session.secrets)
     name = terms.name or terms.output.absolute().parent.name.strip(".") or "app"
     return trace(app, name, session.library, options, session.on_event)
