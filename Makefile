@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python
 
-.PHONY: help setup lock-dev translations check format test test-fast test-slow coverage wheel site release ci demo bench-pull bench-pull-slow bench-faults bench-lines bench-views bench-library bench-growth bench-mirror bench-build guard bench-guard bench-start bench-trace clean bench-prove bench-ways docs-reports
+.PHONY: help setup lock-dev translations check format test test-fast test-slow coverage wheel site release ci demo bench-pull bench-pull-slow bench-faults bench-lines bench-views bench-library bench-growth bench-mirror bench-build guard bench-guard bench-limits bench-start bench-trace clean bench-prove bench-ways docs-reports
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -119,6 +119,9 @@ guard: setup ## the guard as one file for any Python from 3.8 on: dist/guard.pyz
 bench-guard: setup ## what the guard costs and gains; VENV=PYTHON that has torch, transformers and gradio, root for a slow disk
 	$(RUN) -m benchmarks.bench_guard $(if $(VENV),--venv $(VENV))
 	$(RUN) docs/draw_guard.py
+
+bench-limits: setup ## an honest client beside 512 bad ones, 10,000 idle connections, the checks of `run` with 9 GB; 3 minutes
+	$(RUN) -m benchmarks.bench_limits
 
 bench-start: setup ## what `run` costs before the app runs, with 12 to 30,000 files in its view; 3 minutes
 	$(RUN) -m benchmarks.bench_start
