@@ -239,7 +239,7 @@ def test_what_the_app_tries_to_reach_is_counted(preheat: Preheat, code: str, out
         (b"[app", "at end of document"),
         (b"", "app"),
         (b'[app]\nname = "talk"\ncomand = ["true"]', "comand"),
-        (b'[app]\nname = "talk"\ncommand = "true"', "preheat.toml:3: Expected `array`"),
+        (b'[app]\nname = "talk"\ncommand = "true"', "preheat.toml:3: command must be a list in brackets"),
         (b'[app]\nname = "../talk"\ncommand = ["true"]', "is not an app's name"),
         (b'[app]\nname = "talk"\ncommand = []', "no command"),
         (b'[app]\nname = "talk"\ncommand = ["true"]\n[[needs]]\nref = "s3:talk"', "s3:"),

@@ -34,6 +34,20 @@ def port_taken(port: int) -> Holder | None:
     return Holder(port, pid, process_tree.name(pid) if pid else "")
 
 
+def port_of_others(port: int, pids: set[int]) -> Holder | None:
+    """Return the process that listens on a local TCP port, unless one of `pids` does; None if nobody is known to.
+
+    The owner of a socket is unknown if it runs in another network namespace, such as a container.
+    """
+    sockets = set(_listeners(port))
+    if not sockets or any(link in sockets for pid in pids for link in _links(pid)):
+        return None
+    pid = _owner(sockets)
+    if not pid and any(not _is_readable(one) for one in pids):
+        return None  # one of the app's own processes runs as another user
+    return Holder(port, pid, process_tree.name(pid) if pid else "")
+
+
 def ports_of(pids: set[int]) -> set[int]:
     """Return the TCP ports on which these processes listen."""
     held = {link for pid in pids for link in _links(pid)}
@@ -94,6 +108,16 @@ def _links(pid: int) -> Iterator[str]:
     except OSError:
         return iter(())
     return (_link(f"{folder}/{name}") for name in names)
+
+
+def _is_readable(pid: int) -> bool:
+    try:
+        os.listdir(f"/proc/{pid}/fd")
+    except PermissionError:
+        return False
+    except OSError:
+        pass  # it has ended
+    return True
 
 
 def _link(path: str) -> str:

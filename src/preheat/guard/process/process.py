@@ -108,6 +108,10 @@ class Process:
         """Wait for the process to end, at most `within_s` seconds; return whether it has ended."""
         return self._ended.wait(within_s)
 
+    def pids(self) -> set[int]:
+        """Return the PIDs of all live processes of the app."""
+        return {member.pid for member in self._left()}
+
     def signal(self, number: int) -> None:
         """Send a signal to the app's process group, and to descendants that left the group."""
         # The app is reaped only when it is dismissed, so its process group ID cannot be reused before.

@@ -12,7 +12,7 @@ from preheat.guard.model.exit_words import describe_exit
 from preheat.guard.model.life import LifeSigns
 from preheat.guard.model.wakeup import Ring
 from preheat.guard.probes.probe_loop import Lookout
-from preheat.guard.probes.probes import parse_probe
+from preheat.guard.process.own_probe import own_probe
 from preheat.guard.process.process import Output, Process
 from preheat.guard.supervise.diagnosis import diagnose, likeness
 
@@ -34,8 +34,10 @@ class Instance:
         witness: Witness | None,
         ring: Ring,
         ask_every_s: float = 5.0,
+        say: Callable[[str], None] = lambda _words: None,
     ) -> None:
         self._ask_every_s = ask_every_s
+        self._say = say
         self.port = port
         self.app = app if port is None else app.on(port)
         self.began = time.monotonic()
@@ -81,5 +83,10 @@ class Instance:
     def _lookout(self, text: str, ring: Ring, *, each_time: bool) -> Lookout | None:
         if not text:
             return None
-        probe = parse_probe(text, self.process.tail, env=self.app.env, cwd=self.app.cwd, each_time=each_time)
+        probe = own_probe(
+            text,
+            self.process,
+            lambda other: self._say(f"{other}: what answers there is not the app"),
+            each_time=each_time,
+        )
         return Lookout(probe, then_every_s=self._ask_every_s, on_change=ring)

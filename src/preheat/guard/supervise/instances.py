@@ -153,6 +153,7 @@ class Crew:
             witness=self._witness,
             ring=self._bell.ring,
             ask_every_s=self._patience.ask_every_s,
+            say=self._say,
         )
 
     def _start_spare(self) -> None:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from preheat.core.errors import AppError, UsageError
-from preheat.guard.kernel.ports import port_taken, ports_of
+from preheat.guard.kernel.ports import Holder, port_taken, ports_of
 from preheat.guard.kernel.process_tree import family
 from preheat.guard.model.app import App
 from preheat.guard.model.exit_words import describe_exit
-from preheat.guard.probes.probes import parse_probe, port_of
+from preheat.guard.probes.probes import port_of
+from preheat.guard.process.own_probe import own_probe
 from preheat.guard.process.process import CannotStart, Output, Process
 from preheat.guard.witness.connections import Witness
 from preheat.proof.conditions.page_cache_residency import cached
@@ -160,12 +161,15 @@ def read_first(first: str) -> list[str]:
 
 
 def _await(app: App, process: Process, deadline: float, tell: Callable[[float], None] | None = None) -> None:
-    probe = parse_probe(app.ready, process.tail, env=app.env, cwd=app.cwd)
+    others: list[Holder] = []
+    probe = own_probe(app.ready, process, others.append)
     began = told = time.monotonic()
     while not probe.ready():
         if tell is not None and time.monotonic() - told > _TELL_EVERY_S:
             told = time.monotonic()
             tell(told - began)
+        if others:
+            raise AppError(str(others[0]), hint="stop that process, or choose another port for the app")
         if not process.alive():
             reason = f"the app was never ready: it {describe_exit(process.status or 0)}"
             raise AppError(reason, hint="its last output is above", tail=process.tail.lines(20))

@@ -1,0 +1,51 @@
+"""Own probe: a probe of an app that does not take another program's port for the app's."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from preheat.guard.kernel.ports import Holder, port_of_others
+from preheat.guard.kernel.process_tree import name
+from preheat.guard.probes.probes import Probe, parse_probe, port_of
+from preheat.guard.process.process import Process
+
+# These programs start an app whose port is held by a service of theirs.
+_LAUNCHERS = frozenset(("docker", "podman", "nerdctl", "docker-compose", "kubectl", "ssh"))
+
+
+class OwnPortProbe:
+    """Ready when `probe` is ready and no process but the app's listens on the local port that it connects to.
+
+    Once that has been verified, it is not verified again. `on_other` is called once with the process that has the port.
+    """
+
+    def __init__(self, probe: Probe, port: int, process: Process, on_other: Callable[[Holder], None]) -> None:
+        self._probe = probe
+        self._port = port
+        self._process = process
+        self._on_other = on_other
+        self._verified = self._told = False
+
+    def ready(self) -> bool:
+        """See Probe."""
+        if not self._probe.ready():
+            return False
+        if not self._verified:
+            pids = self._process.pids()
+            other = None if _LAUNCHERS.intersection(map(name, pids)) else port_of_others(self._port, pids)
+            if other is not None and not self._told:
+                self._told = True
+                self._on_other(other)
+            self._verified = other is None
+        return self._verified
+
+
+def own_probe(
+    text: str, process: Process, on_other: Callable[[Holder], None] = lambda _other: None, *, each_time: bool = False
+) -> Probe:
+    """Return the probe `text` of the app that runs in `process`; raise ValueError as `parse_probe` does."""
+    app = process.app
+    probe = parse_probe(text, process.tail, env=app.env, cwd=app.cwd, each_time=each_time)
+    # In a network namespace of its own, nobody else can listen.
+    port = None if app.isolated else port_of(text)
+    return probe if port is None else OwnPortProbe(probe, port, process, on_other)

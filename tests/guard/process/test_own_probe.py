@@ -1,0 +1,78 @@
+"""An app is ready when its own processes hold the port, and not when another program answers there."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from preheat.guard.kernel.ports import Holder
+from preheat.guard.model.app import App
+from preheat.guard.process.own_probe import own_probe
+from preheat.guard.process.process import Process
+from tests.guard.apps import free_port
+
+SERVER = """
+import http.server, sys
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def server(tmp_path: Path, port: int) -> str:
+    """The command of a server, as a shell reads it."""
+    (tmp_path / "server.py").write_text(SERVER)
+    return f"'{sys.executable}' '{tmp_path}/server.py' {port} 2>/dev/null"
+
+
+@pytest.fixture
+def other(server: str, port: int) -> Iterator[None]:
+    """Another program that answers at the port."""
+    with subprocess.Popen(f"exec {server}", shell=True) as running:
+        _until_open(port)
+        yield
+        running.kill()
+
+
+def _until_open(port: int) -> None:
+    while True:
+        with socket.socket() as line:
+            if not line.connect_ex(("127.0.0.1", port)):
+                return
+        time.sleep(0.02)
+
+
+@pytest.mark.usefixtures("other")
+@pytest.mark.parametrize("text", ["http://127.0.0.1:{}/", "tcp:{}"])
+def test_the_page_of_another_program_is_not_the_apps(text: str, port: int) -> None:
+    process = Process(App(("sleep", "60")))
+    others: list[Holder] = []
+    try:
+        probe = own_probe(text.format(port), process, others.append)
+        assert not probe.ready()
+        assert not probe.ready()
+        assert [(one.port, one.name.startswith("python")) for one in others] == [(port, True)]
+    finally:
+        process.stop(0.0)
+
+
+@pytest.mark.parametrize(
+    "script", ["exec {}", "{} & wait", "setsid sh -c '{} &'; sleep 60"], ids=["itself", "a child", "a daemon"]
+)
+def test_a_page_of_the_apps_own_processes_is_its_page(script: str, server: str, port: int) -> None:
+    process = Process(App(("sh", "-c", script.format(server.replace("'", '"') if "'" in script else server))))
+    others: list[Holder] = []
+    try:
+        _until_open(port)
+        assert own_probe(f"http://127.0.0.1:{port}/", process, others.append).ready()
+        assert others == []
+    finally:
+        process.stop(0.0)
