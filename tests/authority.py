@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from preheat.net.http import Wires
+from preheat.net.http import NetworkSettings
 
 _NAMES = ("localhost", "hub.test", "proxy.test")
 # The last is the hub's end of the long line in benchmarks/.
@@ -63,9 +63,9 @@ def _made() -> Authority:
     return _make(folder)
 
 
-def trusting(wires: Wires | None = None) -> Wires:
-    """Return `wires` with the authority trusted."""
-    return replace(wires or Wires(), ca_file=authority().ca_file)
+def trusting(settings: NetworkSettings | None = None) -> NetworkSettings:
+    """Return `settings` with the authority trusted."""
+    return replace(settings or NetworkSettings(), ca_file=authority().ca_file)
 
 
 def trust() -> ssl.SSLContext:

@@ -20,7 +20,7 @@ from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.huggingface import HuggingFace
 from preheat.mirror.http.messages import Answer, Request, refuse
 from preheat.mirror.status.access_log import STDOUT, AccessLog
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from tests.authority import trusting
 from tests.command import Preheat
 from tests.flaky_hub import Fault, FlakyHub, refuses
@@ -98,7 +98,7 @@ def echoes(kind: str) -> Fault:
 def test_no_exception_of_a_hub_that_echoes_the_token_holds_it(pattern: str, kind: str, hub: FlakyHub) -> None:
     ref, file = Ref.parse("hf:acme/tiny"), File("a.bin", 9, sha256("0" * 64))
     hub.fails(pattern, echoes(kind))
-    source = HuggingFace(hub.url, Transport(trusting(Wires(read_s=2, document_s=1))), TOKEN)
+    source = HuggingFace(hub.url, Transport(trusting(NetworkSettings(read_s=2, document_s=1))), TOKEN)
     with pytest.raises(PreheatError) as caught:
         source.resolve(ref) if pattern.startswith("/api") else source.open(Snapshot(ref, "1" * 40, (file,)), file, 1, 3)
     shown = "".join(traceback.format_exception(caught.value)) + caught.value.message + caught.value.hint

@@ -1,4 +1,4 @@
-"""Odd answers: more ways in which a hub fails: odd ranges and encodings, limits of requests, silence."""
+"""InvalidEntry answers: more ways in which a hub fails: odd ranges and encodings, limits of requests, silence."""
 
 import gzip
 import socket

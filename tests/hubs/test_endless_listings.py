@@ -14,7 +14,7 @@ from preheat.hubs.listing import ListingLimit
 from preheat.hubs.modelscope import ModelScope
 from preheat.mirror.http.messages import Answer, Request
 from preheat.mirror.http.server import Server
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from tests.authority import authority, trusting
 
 _COMMIT = "a" * 40
@@ -49,7 +49,7 @@ def test_a_listing_without_end_is_refused(
     asked: list[int] = []
     answer = endless(page, asked)
     with Server(("127.0.0.1", 0), answer, lambda _event: None, tls=authority().context) as server:
-        hub = HuggingFace(server.url, Transport(trusting(Wires())))
+        hub = HuggingFace(server.url, Transport(trusting(NetworkSettings())))
         with pytest.raises(HubError, match="without end"):
             hub.resolve(Ref.parse("hf:acme/tiny"))
     assert len(asked) <= most
@@ -71,7 +71,7 @@ def test_a_modelscope_listing_without_end_is_refused(name: str, kind: str, monke
         return Answer(200, {"Content-Length": str(len(body))}, body)
 
     with Server(("127.0.0.1", 0), answer, lambda _event: None, tls=authority().context) as server:
-        hub = ModelScope(server.url, Transport(trusting(Wires())))
+        hub = ModelScope(server.url, Transport(trusting(NetworkSettings())))
         with pytest.raises(HubError, match=r"without end|more files"):
             hub.resolve(Ref.parse(name))
     assert len(asked) < 40
@@ -99,6 +99,6 @@ def test_a_list_without_the_files_that_are_named_is_refused() -> None:
         return Answer(200, {"Content-Length": str(len(body))}, body)
 
     with Server(("127.0.0.1", 0), answer, lambda _event: None, tls=authority().context) as server:
-        hub = HuggingFace(server.url, Transport(trusting(Wires())))
+        hub = HuggingFace(server.url, Transport(trusting(NetworkSettings())))
         with pytest.raises(HubError, match="lists none"):
             hub.resolve(Ref.parse("hf:acme/tiny"))

@@ -10,7 +10,7 @@ import pytest
 
 from preheat.core.digest import sha256
 from preheat.core.errors import LibraryError
-from preheat.core.placement import OURS, Look
+from preheat.core.placement import OURS, StatFields
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.guard.status.start_times import History
@@ -18,7 +18,7 @@ from preheat.library.blobs.file_lock import take
 from preheat.library.blobs.journal import Journal
 from preheat.library.blobs.ranges import ByteRange
 from preheat.library.library import Library
-from preheat.library.records.placement_log import Marks
+from preheat.library.records.placement_log import PlacementLog
 from preheat.library.records.seals import Seals
 
 SOMEBODY = 61001
@@ -62,11 +62,11 @@ def seal_twice(library: Library) -> None:
 
 
 def mark_twice(library: Library) -> None:
-    marks = Marks(library.root / "placed")
-    marks.note(OURS, [("/x", FILE.digest, Look())])
+    marks = PlacementLog(library.root / "placed")
+    marks.note(OURS, [("/x", FILE.digest, StatFields())])
     for log in (library.root / "placed").iterdir():
         plant(log, library.root.parent / "precious")
-    marks.note(OURS, [("/x", FILE.digest, Look())])
+    marks.note(OURS, [("/x", FILE.digest, StatFields())])
 
 
 # A place where a symlink is planted, and what writes there.

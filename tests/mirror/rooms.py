@@ -13,7 +13,7 @@ from preheat.mirror.access.reloadable import ReloadableSettings, Words
 from preheat.mirror.api.folders import Shelf
 from preheat.mirror.upstream.pull_through import Remembering
 from preheat.mirror.upstream.upstream import Upstream
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
@@ -63,7 +63,7 @@ class Room:
     ) -> None:
         self.library = Library(folder)
         self.events: list[Event] = []
-        self._transport = Transport(trusting(Wires(connect_s=2.0, read_s=5.0)))
+        self._transport = Transport(trusting(NetworkSettings(connect_s=2.0, read_s=5.0)))
         behind = [self._upstream(url) for url in upstreams]
         settings = ReloadableSettings(Words(tls=lambda: authority().context))
         house = House(settings, remembering=remembering, patience=patience, unsafe=ALLOW)

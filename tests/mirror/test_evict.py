@@ -155,7 +155,7 @@ def test_what_came_through_the_mirror_and_was_then_pulled_by_hand_stays(library:
     if how == "recorded again":
         library.record(snapshot)
     else:
-        library.vouch(snapshot.ref.at(snapshot.commit))
+        library.keep_for_user(snapshot.ref.at(snapshot.commit))
     library.record(snapshot, MIRROR)  # a client's again
     os.utime(record_of(library, snapshot), (0, 0))
     assert evict(Library(library.root), 1000) == (0, 0)

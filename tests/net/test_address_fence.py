@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from preheat.core.errors import HubError
 from preheat.net.address_fence import PUBLIC, Fence, kind_of
 from preheat.net.happy_eyeballs import Address, Race
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from tests.authority import trusting
 from tests.flaky_hub import FlakyHub, redirects_to
 from tests.small_proxy import proxying
@@ -74,11 +74,11 @@ def test_a_hub_in_the_room_leads_into_the_room_and_outside_but_not_to_this_machi
 
 def test_an_address_that_is_refused_is_not_even_knocked_at() -> None:
     fence = Fence("https://hub.example")
-    fence.look("hub.example", 443)
-    fence.look("93.184.215.14", 443)
+    fence.check_host("hub.example", 443)
+    fence.check_host("93.184.215.14", 443)
     for address in ("127.0.0.1", "[::1]", "169.254.169.254"):
         with pytest.raises(HubError, match="refused"):
-            fence.look(address, 80)
+            fence.check_host(address, 80)
 
 
 def test_before_the_endpoint_itself_was_reached_nothing_is_known_of_it() -> None:
@@ -115,7 +115,7 @@ def test_an_address_in_another_is_of_the_same_kind(ip: ipaddress.IPv4Address, fo
 @pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f.1", "0177.0.0.1", "[::1%25lo]", "127.0.0.1."])
 def test_other_spellings_of_an_address_are_known(host: str) -> None:
     with pytest.raises(HubError, match="loopback address: refused"):
-        Fence("https://hub.example").look(host, 80)
+        Fence("https://hub.example").check_host(host, 80)
 
 
 def places(*addresses: str) -> list[Address]:
@@ -160,10 +160,10 @@ def test_a_name_that_moves_inside_is_refused() -> None:
 def test_a_proxy_is_not_asked_for_addresses_inside(hub: FlakyHub) -> None:
     port = hub.url.rpartition(":")[2]
     with proxying() as proxy:
-        wires = trusting(Wires({"https": proxy.url}, fence=Fence("https://hub.example")))
+        settings = trusting(NetworkSettings({"https": proxy.url}, fence=Fence("https://hub.example")))
         for host in ("127.0.0.1", "localhost", "LOCALHOST.", "a.localhost"):
             with pytest.raises(HubError, match="loopback address: refused"):
-                Transport(wires).get(f"https://{host}:{port}/acme/tiny/resolve/main/config.json", {})
+                Transport(settings).get(f"https://{host}:{port}/acme/tiny/resolve/main/config.json", {})
         assert proxy.asked == []
 
 
@@ -174,8 +174,8 @@ def test_a_redirect_that_leads_inside_is_not_followed(hub: FlakyHub) -> None:
         # By a name, the hub is where it is; what it leads to is then looked at as if the hub were outside.
         fence = Fence(f"http://elsewhere.example:{port}")
         with pytest.raises(HubError, match="loopback address: refused"):
-            Transport(trusting(Wires(fence=fence))).get(f"{hub.url}/acme/tiny/resolve/main/config.json", {})
+            Transport(trusting(NetworkSettings(fence=fence))).get(f"{hub.url}/acme/tiny/resolve/main/config.json", {})
         assert inside.asked() == []
-        own = Transport(trusting(Wires(fence=Fence(hub.url))))
+        own = Transport(trusting(NetworkSettings(fence=Fence(hub.url))))
         assert own.get(f"{hub.url}/acme/tiny/resolve/main/config.json", {}).status == 404
         assert len(inside.asked()) == 1

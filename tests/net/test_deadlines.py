@@ -15,11 +15,11 @@ from preheat.core.errors import HubError, HubUnavailable
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.modelscope import ModelScope
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from tests.authority import authority, trusting
 from tests.small_proxy import proxying
 
-QUICK = Wires(connect_s=0.25, read_s=0.25, document_s=0.2)
+QUICK = NetworkSettings(connect_s=0.25, read_s=0.25, document_s=0.2)
 
 
 @contextlib.contextmanager
@@ -92,16 +92,16 @@ def test_a_redirect_is_followed_whose_body_drips() -> None:
 def test_a_tunnel_whose_answer_drips_is_given_up(secured: bool) -> None:
     for head, drop in ((b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"), (b"HTTP/1.1 200 OK\r\n", b"A: b\r\n"), (b"", b"H")):
         with scripted(dripping(head, drop), secured=secured) as proxy, pytest.raises(HubUnavailable):
-            Transport(trusting(Wires({"https": proxy}, connect_s=0.25))).get("https://hub.example/", {})
+            Transport(trusting(NetworkSettings({"https": proxy}, connect_s=0.25))).get("https://hub.example/", {})
 
 
 @pytest.mark.parametrize("secured", [True, False])
 @pytest.mark.parametrize("kind", ["a header", "a body", "trailers"])
 def test_an_answer_that_drips_through_a_proxy_is_given_up(kind: str, secured: bool) -> None:
     with scripted(dripping(*DRIPS[kind]), secured=True) as url, proxying(tls=secured) as proxy:
-        wires = trusting(replace(QUICK, proxies={"https": proxy.url}))
+        settings = trusting(replace(QUICK, proxies={"https": proxy.url}))
         with pytest.raises(HubError):
-            Transport(wires).get(url, {})
+            Transport(settings).get(url, {})
 
 
 def test_a_handshake_that_drips_is_given_up() -> None:

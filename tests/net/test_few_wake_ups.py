@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from tests.authority import authority
 from tests.growth.counting import named_calls_of
 
@@ -30,7 +30,7 @@ def test_a_slow_response_wakes_its_reader_rarely_and_arrives_whole() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = threading.Thread(target=_send_slowly, args=(listening, arrived))
         server.start()
-        transport = Transport(Wires(ca_file=authority().ca_file, read_s=20))
+        transport = Transport(NetworkSettings(ca_file=authority().ca_file, read_s=20))
         stream = transport.stream(f"https://127.0.0.1:{listening.getsockname()[1]}/", {})
 
         def read(until: int) -> None:

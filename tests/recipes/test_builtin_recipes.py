@@ -20,7 +20,7 @@ from preheat.library.library import Library
 from preheat.mirror.api.folders import ServedSnapshot, Shelf
 from preheat.mirror.api.hf_routes import answer
 from preheat.mirror.http.server import Server
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from preheat.recipes.builtin_recipes import built_in, is_built_in, names, shipped_lock, text_of
 from preheat.recipes.recipe import Recipe
 from preheat.transfer.fetch import Policy
@@ -79,7 +79,7 @@ def test_it_can_be_pulled_and_placed(name: str, tmp_path: Path) -> None:
     placed: list[Event] = []
     library = Library(tmp_path / "library")
     with stand_ins(recipe, tmp_path) as url:
-        transport = Transport(trusting(Wires(connections=4)))
+        transport = Transport(trusting(NetworkSettings(connections=4)))
         for need in recipe.needs:
             hub = HuggingFace(url, transport) if need.ref.hub == "hf" else ModelScope(url, transport)
             pull([PullSource(url, hub, need.ref)], library, Policy(4), placed.append, Wish(need.files))
@@ -149,7 +149,7 @@ def test_a_built_in_recipe_is_pulled_by_the_digests_that_come_with_it(tmp_path: 
     """The stand-ins have other bytes: with the shipped digests, nothing of them is taken."""
     recipe = shipped_lock("indextts2", tmp_path).apply(built_in("indextts2", tmp_path / "app"))
     with stand_ins(recipe, tmp_path) as url:
-        hub = HuggingFace(url, Transport(trusting(Wires(connections=4))))
+        hub = HuggingFace(url, Transport(trusting(NetworkSettings(connections=4))))
         for need in recipe.needs:
             if need.locked is not None:
                 wish = Wish(need.files, locked=need.locked, partly=need.partly)

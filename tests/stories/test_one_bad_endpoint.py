@@ -10,7 +10,7 @@ from preheat.core.ref import Ref
 from preheat.hubs.huggingface import HuggingFace
 from preheat.hubs.modelscope import ModelScope
 from preheat.library.library import Library
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
 from preheat.verbs.pull import pull
@@ -27,7 +27,7 @@ QUICK = RetryPolicy(attempts=2, first_wait_s=0.01, longest_wait_s=0.02, lasting_
 @pytest.fixture
 def transport() -> Iterator[Transport]:
     """Give connections that do not wait for long."""
-    transport = Transport(trusting(Wires(connect_s=2, read_s=2, document_s=2, largest_document=4 << 20)))
+    transport = Transport(trusting(NetworkSettings(connect_s=2, read_s=2, document_s=2, largest_document=4 << 20)))
     yield transport
     transport.close()
 

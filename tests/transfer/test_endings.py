@@ -12,7 +12,7 @@ from preheat.core.ref import Ref
 from preheat.hubs.huggingface import HuggingFace
 from preheat.library.library import Library
 from preheat.mirror.http.messages import Answer, Request
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
 from preheat.verbs.pull import pull
@@ -60,7 +60,7 @@ def told(
             when_half()
 
     policy = Policy(connections=1, patience=RetryPolicy(lasting_s=10.0, first_wait_s=0.05))
-    hub = HuggingFace(url, Transport(trusting(Wires(read_s=read_s))))
+    hub = HuggingFace(url, Transport(trusting(NetworkSettings(read_s=read_s))))
     pull([PullSource(url, hub, REF)], Library(folder / "library"), policy, listen)
     return [event.reason for event in events if isinstance(event, Retrying)]
 
@@ -106,7 +106,7 @@ def test_what_ends_with_the_fetch_is_blamed_on_no_one(tmp_path: Path, hub: Flaky
 
     hub.fails("config.json", fails_at_last)
     events: list[Event] = []
-    source = PullSource(hub.url, HuggingFace(hub.url, Transport(trusting(Wires()))), REF)
+    source = PullSource(hub.url, HuggingFace(hub.url, Transport(trusting(NetworkSettings()))), REF)
     with pytest.raises(HubError, match="config"):
         pull([source], Library(tmp_path / "library"), Policy(connections=4), events.append)
     assert any(isinstance(event, Received) for event in events)

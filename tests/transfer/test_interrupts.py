@@ -13,7 +13,7 @@ import pytest
 
 from preheat.core.errors import HubError
 from preheat.mirror.access.certificate import own, place
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from preheat.net.interrupt import Interrupt
 
 BODY = random.Random(7).randbytes(4 << 20)
@@ -77,7 +77,7 @@ def _read_until_interrupted(transport: Transport, url: str, interrupt: Interrupt
 @pytest.mark.slow
 def test_a_thousand_interruptions_over_tls_never_yield_wrong_bytes(served: tuple[str, Path]) -> None:
     url, certificate = served
-    transport = Transport(Wires(ca_file=certificate))
+    transport = Transport(NetworkSettings(ca_file=certificate))
     complete = 0
     for number in range(1000):
         interrupt = Interrupt()
@@ -95,7 +95,7 @@ def test_a_thousand_interruptions_over_tls_never_yield_wrong_bytes(served: tuple
 
 def test_an_interrupt_reaches_a_request_that_waits_for_its_first_byte(served: tuple[str, Path]) -> None:
     url, certificate = served
-    transport = Transport(Wires(ca_file=certificate))
+    transport = Transport(NetworkSettings(ca_file=certificate))
     interrupt = Interrupt()
     interrupt.set()
     assert _read_until_interrupted(transport, url, interrupt) == b""

@@ -14,7 +14,7 @@ from preheat.core.ref import Ref
 from preheat.hubs.huggingface import HuggingFace
 from preheat.library.library import Library
 from preheat.mirror.http.messages import Answer, Request
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
 from preheat.verbs.pull import pull
@@ -59,7 +59,7 @@ def second(weights: Path) -> Iterator[FlakyHub]:
 
 
 def source(hub: FlakyHub) -> PullSource:
-    return PullSource(hub.url, HuggingFace(hub.url, Transport(trusting(Wires(read_s=30)))), REF)
+    return PullSource(hub.url, HuggingFace(hub.url, Transport(trusting(NetworkSettings(read_s=30)))), REF)
 
 
 def pulled(folder: Path, *hubs: FlakyHub, policy: Policy = QUICK) -> tuple[Library, list[Event]]:

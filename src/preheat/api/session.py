@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from preheat.hubs.hub import Hub
     from preheat.library.library import Library
     from preheat.mirror.upstream.upstream import Upstream
-    from preheat.net.http import Transport, Wires
+    from preheat.net.http import NetworkSettings, Transport
     from preheat.net.retry import RetryPolicy
     from preheat.recipes.recipe import Need, Recipe
     from preheat.transfer.fetch import Policy
@@ -86,14 +86,14 @@ class Session:
             raise UsageError(f"CA file not found: {self.config.ca_file}", hint=f"check {' and '.join(CA_FILES)}")
         from preheat.net.http import Transport
 
-        return Transport(self._wires(self.settings.connections))
+        return Transport(self._network_settings(self.settings.connections))
 
-    def _wires(self, connections: int) -> Wires:
+    def _network_settings(self, connections: int) -> NetworkSettings:
         """Return what every connection needs: the environment's proxies and CA file, and the settings' timeouts."""
-        from preheat.net.http import Wires
+        from preheat.net.http import NetworkSettings
 
         settings, config = self.settings, self.config
-        return Wires(config.proxies, config.ca_file, settings.connect_s, settings.read_s, connections)
+        return NetworkSettings(config.proxies, config.ca_file, settings.connect_s, settings.read_s, connections)
 
     @property
     def own_tokens(self) -> dict[str, str]:
@@ -203,9 +203,9 @@ class Session:
                 hint="--upstream hf=https://huggingface.co, --upstream ms=https://modelscope.cn, or another mirror",
             )
         # Limit the size and time of API documents, because many clients of a mirror wait for them.
-        wires = self._wires(_UPSTREAM_CONNECTIONS)
-        wires = replace(wires, fence=Fence(url), largest_document=48 << 20, document_s=10.0)
-        transport = Transport(wires)
+        network = self._network_settings(_UPSTREAM_CONNECTIONS)
+        network = replace(network, fence=Fence(url), largest_document=48 << 20, document_s=10.0)
+        transport = Transport(network)
         make = HuggingFace if hub == "hf" else ModelScope
         kept = tokens.get(url.rstrip("/"), "")
         return Upstream(hub, url, lambda token, headers: make(url, transport, token or kept, headers))

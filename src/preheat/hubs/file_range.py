@@ -62,7 +62,7 @@ class Ranges:
             raise
 
     def _ask(self, place: FileLocation, asked: Mapping[str, str]) -> Stream:
-        """Request the redirect target known for `place` while it works, else the hub's address.
+        """Request a file from the redirect target that an earlier request found, or from the hub if that fails.
 
         Hubs redirect each request to an address that is signed for about an hour. Reusing it saves a round trip and
         counts less against rate limits. No credentials are sent to it.

@@ -1,4 +1,4 @@
-"""Listing: how much a repository's list of files may be over all its pages."""
+"""Listing: limit a repository's file list: its pages, files, bytes and seconds."""
 
 import time
 

@@ -163,7 +163,7 @@ class Evictor:
         """Delete a version's record; return the branches and tags that named it, None if it must stay after all."""
         library = self._library
         snapshot = library.find(version.ref)
-        if snapshot is None or snapshot in library.pins or library.records.brought_by(version.ref) != MIRROR:
+        if snapshot is None or snapshot in library.pins or library.records.added_by(version.ref) != MIRROR:
             return None
         named = sorted(name for name, commit in library.revisions(version.ref).items() if commit == snapshot.commit)
         library.records.remove(snapshot)

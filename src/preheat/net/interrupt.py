@@ -70,7 +70,7 @@ class Interrupt:
 
     @contextlib.contextmanager
     def guarding(self) -> Iterator[None]:
-        """Apply it to the reads of the calling thread within the `with` block."""
+        """Let it interrupt the calling thread's reads within the `with` block."""
         _of_thread.interrupt = self
         try:
             yield

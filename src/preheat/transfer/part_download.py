@@ -55,7 +55,7 @@ class Download:
         wanted = self.partial.wanted
         return self.gaps if wanted is None else urgent(self.gaps, wanted)
 
-    def brought_by(self, route: Route) -> int:
+    def added_by(self, route: Route) -> int:
         """Return how many bytes of the file came from a route."""
         return sum(part.stop - part.start for part, bringer in self.brought if bringer is route)
 

@@ -20,7 +20,7 @@ def ask_again(download: Download, able: Sequence[Route]) -> list[ByteRange]:
         again, download.earlier = download.earlier, []
         return again
     suppliers = {route for _, route in download.brought} - download.doubted
-    suspect = min(suppliers, key=download.brought_by, default=None)
+    suspect = min(suppliers, key=download.added_by, default=None)
     if suspect is not None and any(one is not suspect for one in able):
         # Earlier suspects were innocent, or not the only source of wrong bytes: suspect one route at a time.
         download.doubted.add(suspect)

@@ -7,7 +7,7 @@ from shlex import quote
 from preheat.core.errors import IntegrityError
 from preheat.core.events import Listener
 from preheat.core.snapshot import Snapshot
-from preheat.library.digest_check import require_held
+from preheat.library.digest_check import require_known
 from preheat.library.library import Library
 from preheat.recipes.recipe import Need, Recipe
 
@@ -40,11 +40,11 @@ def required(need: Need, library: Library, app: str = "APP") -> Snapshot:
         recorded = library.find(need.ref)
         if recorded is None:
             return library.require(need.ref, need.files)
-        # The lock's digests replace the recorded ones; `require_held` compares the blobs with them.
+        # The lock's digests replace the recorded ones; `require_known` compares the blobs with them.
         wanted = recorded.only(need.files)
         named = (locked.file(file.path) or file for file in wanted.files)
         locked = replace(wanted, files=tuple(named))
-    return require_held(library, locked, f"preheat pull {app} downloads the files with the locked digests")
+    return require_known(library, locked, f"preheat pull {app} downloads the files with the locked digests")
 
 
 def look_over(library: Library, snapshots: Iterable[Snapshot], on_event: Listener) -> bool:

@@ -52,13 +52,13 @@ def carry_out(plan: PullPlan, library: Library, policy: Policy, on_event: Listen
     plan.require()
     with ExitStack() as until:
         needs = [_claimed(need, library, policy, on_event, until) for need in plan.needs]
-        plan = plan_pull(needs, library, plan.views, naming=True)
+        plan = plan_pull(needs, library, plan.views, add_names=True)
         plan.require()
         taken: Collection[Digest] = ()
         if plan.views is not None and plan.views.own:
             taken = plan.views.take(library, on_event)
             # Files that could not be taken, because they have changed, are downloaded.
-            plan = plan_pull(needs, library, replace(plan.views, own=()), naming=True)
+            plan = plan_pull(needs, library, replace(plan.views, own=()), add_names=True)
             plan.require()
         for need in plan.needs:
             count, missing = len(need.wanted.files), len(need.to_fetch)
@@ -105,7 +105,7 @@ def _pull(
     new = {file.digest: file for file in (*need.to_fetch, *(file for file in wanted.files if file.digest in taken))}
     look_into(wanted.files if unsafe == REFUSE else new.values(), library, unsafe, on_event)
     if told is None:
-        library.vouch(wanted.ref)
+        library.keep_for_user(wanted.ref)
     else:
         # An existing record of the commit is more complete than the file list from an alias repository.
         known = None if is_same(told.ref, need.ref) else library.find(need.ref) if need.ref.pinned else None

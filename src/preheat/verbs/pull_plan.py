@@ -124,18 +124,18 @@ def plan_need(
 
 
 def plan_pull(
-    needs: Iterable[NeedPlan], library: Library, views: "ViewsPlan | None" = None, *, naming: bool = False
+    needs: Iterable[NeedPlan], library: Library, views: "ViewsPlan | None" = None, *, add_names: bool = False
 ) -> PullPlan:
     """Compare resolved models and their views with what is on the disks; return the plan.
 
-    A file that several models share is downloaded for the first of them only. `naming`: give blobs that the library
-    has under another digest this name too (see `held`); otherwise nothing is changed.
+    A file that several models share is downloaded for the first of them only. `add_names`: give blobs that the library
+    has under another digest this name too (see `with_known_digests`); otherwise nothing is changed.
     """
     coming = {own.file.digest for own in views.own} if views is not None else set()
     planned, room = [], 0 if views is None else views.copied_in
     for need in needs:
         # Without a source, all files are in the library.
-        missing = lacking(library, need.wanted, naming=naming) if need.source is not None else ()
+        missing = lacking(library, need.wanted, add_names=add_names) if need.source is not None else ()
         files = tuple(file for file in missing if file.digest not in coming)
         coming |= {file.digest for file in files}
         planned.append(replace(need, to_fetch=files, missing=sum(file.size - library.progress(file) for file in files)))
@@ -153,4 +153,4 @@ def _here(ref: Ref, library: Library, wish: Wish) -> Snapshot | None:
         wanted = wish.of(known)
     except (NotFound, IntegrityError):
         return None  # the hub may have more files than the record
-    return None if lacking(library, wanted, naming=False) else wanted
+    return None if lacking(library, wanted, add_names=False) else wanted

@@ -47,11 +47,11 @@ _LINKLESS, _REFLINKING = frozenset(("vfat", "msdos", "exfat")), frozenset(("bcac
 _FINE_NS, _COARSE_NS, _COARSEST_NS = 1_000, 10_000_000, 2_000_000_000
 
 
-def read_ways(word: str) -> tuple[str, ...]:
+def read_ways(value: str) -> tuple[str, ...]:
     """Return the ways that a `--link` value stands for, in the order to try them; raise UsageError if it is unknown."""
-    ways = WAYS.get(word)
+    ways = WAYS.get(value)
     if ways is None:
-        raise UsageError(f"{word!r} is not a way to link", hint=", ".join(WAYS))
+        raise UsageError(f"{value!r} is not a way to link", hint=", ".join(WAYS))
     return ways
 
 

@@ -7,7 +7,7 @@ import pytest
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.library.library import Library
-from preheat.library.upkeep.inventory import inventory, names_by_blob
+from preheat.library.upkeep.inventory import blob_numbers, inventory
 from preheat.library.upkeep.usage import Survey, survey
 from tests.library.shelves import file_of, keep, shelve
 
@@ -49,7 +49,7 @@ def test_second_names_that_are_links_lead_to_the_same_blob(library: Library) -> 
     first, second = (library.path(file_of("x", SMALL, lfs=lfs).digest) for lfs in (True, False))
     second.unlink()
     second.symlink_to(Path("../..") / first.relative_to(library.root / "blobs"))
-    names = names_by_blob(library.root / "blobs")
+    names = blob_numbers(library.root / "blobs")
     assert len(set(names.values())) == 1
     [blob] = inventory(library.root / "blobs")
     assert [name.algorithm for name in blob.names] == ["sha256", "git-sha1"]

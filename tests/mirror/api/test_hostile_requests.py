@@ -17,7 +17,7 @@ from preheat.mirror.upstream.fetches import Fetches
 from preheat.mirror.upstream.pull_through import PullThrough, Remembering
 from preheat.mirror.upstream.requester import Asker
 from preheat.mirror.upstream.upstream import Upstream, Upstreams
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from preheat.transfer.fetch import Policy
 from tests.authority import trusting
 from tests.flaky_hub import FlakyHub
@@ -45,7 +45,7 @@ class Behind:
 
     def __init__(self, folder: Path, hub: FlakyHub) -> None:
         self.library = Library(folder)
-        transport = Transport(trusting(Wires(connect_s=2.0, read_s=5.0)))
+        transport = Transport(trusting(NetworkSettings(connect_s=2.0, read_s=5.0)))
         upstream = Upstream("hf", hub.url, lambda token, headers: HuggingFace(hub.url, transport, token, headers))
         fetches = Fetches(self.library, Policy(connections=4), lambda _event: None)
         self._through = PullThrough(self.library, Upstreams([upstream]), fetches, Remembering(1.0, 1.0, 0.0))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from preheat.core.digest import Digest, sha256
 from preheat.core.errors import ImageError, PreheatError
 from preheat.core.events import Away, Event, Listener
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from preheat.net.retry import RetryPolicy
 from preheat.oci.model.content import FileSpan, Local, Small, chunks
 from preheat.oci.model.descriptor import LAYER, Descriptor
@@ -43,7 +43,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def registry(there: Small_, end: str = "target", login: Login | None = LOGIN, repository: str = "me/app") -> Registry:
     patience = RetryPolicy(attempts=4, first_wait_s=0.01, longest_wait_s=0.02)
-    transport = Transport(trusting(Wires(read_s=5)))
+    transport = Transport(trusting(NetworkSettings(read_s=5)))
     return Registry(
         transport, Name(there.host, repository, "v1"), login, Manner(plain=not there.tls, end=end, patience=patience)
     )
@@ -51,7 +51,7 @@ def registry(there: Small_, end: str = "target", login: Login | None = LOGIN, re
 
 def target(there: Small_, mounts: dict[Digest, list[str]] | None = None, login: Login | None = LOGIN) -> RegistryTarget:
     return RegistryTarget(
-        registry(there, login=login), Transport(trusting(Wires(read_s=5))), mounts or {}, lambda _: None
+        registry(there, login=login), Transport(trusting(NetworkSettings(read_s=5))), mounts or {}, lambda _: None
     )
 
 
@@ -106,7 +106,7 @@ def test_a_registry_that_restarts_is_waited_for(tmp_path: Path) -> None:
                 line.restore()
 
         patience = RetryPolicy(first_wait_s=0.05, longest_wait_s=0.1)
-        transport = Transport(trusting(Wires(read_s=5)))
+        transport = Transport(trusting(NetworkSettings(read_s=5)))
         manner = Manner(end="target", patience=patience, on_event=once(comes_back))
         name = Name(there.host, "me/app", "v1")
         digest, _ = RegistryTarget(Registry(transport, name, None, manner), transport, {}, goes).put(local(tmp_path))
@@ -232,7 +232,7 @@ REALMS = {
 
 @pytest.mark.parametrize(("host", "realm"), REALMS)
 def test_a_login_is_sent_without_tls_only_where_that_was_asked_for(host: str, realm: str) -> None:
-    nowhere = Transport(Wires({"http": "http://127.0.0.1:1", "https": "http://127.0.0.1:1"}))
+    nowhere = Transport(NetworkSettings({"http": "http://127.0.0.1:1", "https": "http://127.0.0.1:1"}))
     auth = Auth(nowhere, host, LOGIN, plain_http=("plain.lan:5000", "auth.lan"), end="target")
     with pytest.raises(PreheatError, match="127.0.0.1:1" if REALMS[host, realm] else "without TLS"):
         auth.answer(Challenge("bearer", realm), "repository:x:pull", {})

@@ -14,7 +14,7 @@ from preheat.core.errors import IntegrityError, LibraryError
 from preheat.disk.file_hash import always, feed
 from preheat.disk.huge_buffer import make_buffer
 from preheat.disk.temporary_file import beside, sync_folder
-from preheat.library.blobs.blobs import NO_LINK, name_too
+from preheat.library.blobs.blobs import NO_LINK, add_name
 from preheat.library.blobs.file_lock import take
 from preheat.library.blobs.lease import lease
 from preheat.library.blobs.partial import disk_trouble
@@ -31,8 +31,8 @@ _LFS_FROM = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """A file that is now a blob; `how` is `reflink`, `hardlink`, `copy`, or `here` if the blob already existed."""
+class AddedBlob:
+    """A file that is now a blob. `how`: `reflink`, `hardlink` or `copy`; `here` if the blob already existed."""
 
     digest: Digest
     size: int
@@ -50,7 +50,7 @@ class Intake:
         self._on_read = on_read
         self._copy = copy
 
-    def take(self, source: Path, expected: Digest | None) -> Taken:
+    def take(self, source: Path, expected: Digest | None) -> AddedBlob:
         """Add the regular file `source` as a blob, after verifying its `expected` digest, if given.
 
         Try a reflink first; no other process can write to it. Otherwise create a copy if `copy` is set, or else a hard
@@ -58,7 +58,7 @@ class Intake:
         being read; LibraryError if it cannot be read or linked.
         """
         if expected is not None and self._path_of(expected).exists():
-            return Taken(expected, self._path_of(expected).stat().st_size, "here")
+            return AddedBlob(expected, self._path_of(expected).stat().st_size, "here")
         aside = beside(self._aside / "adopt")
         try:
             with open(os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
@@ -73,7 +73,7 @@ class Intake:
             with contextlib.suppress(OSError):
                 aside.unlink(missing_ok=True)
 
-    def _take(self, source: Path, descriptor: int, aside: Path, expected: Digest | None) -> Taken:
+    def _take(self, source: Path, descriptor: int, aside: Path, expected: Digest | None) -> AddedBlob:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
             raise LibraryError("it is not a regular file")
@@ -91,7 +91,7 @@ class Intake:
                     size = _hash(target, hashers, self._on_read, is_held)
             after = os.fstat(descriptor)
             # A reflink cannot change: no other process has it open.
-            if how != "reflink" and (_look(after) != _look(before) or size != before.st_size):
+            if how != "reflink" and (_stat(after) != _stat(before) or size != before.st_size):
                 raise IntegrityError(
                     "it changed while it was read", hint="adopt it again when no program is writing to it"
                 )
@@ -103,7 +103,7 @@ class Intake:
             # Needed for a hard link too: the source may have been written just before.
             os.fsync(target)
             # The file stays locked until it has its name: prune could otherwise remove it as left behind.
-            return Taken(digest, size, how if self._name(aside, digest, digests) else "here")
+            return AddedBlob(digest, size, how if self._name(aside, digest, digests) else "here")
         finally:
             os.close(target)
 
@@ -141,7 +141,7 @@ class Intake:
             path = self._path_of(name)
             if path != twin and not path.exists():
                 with contextlib.suppress(FileNotFoundError):  # a concurrent prune has just moved the other name
-                    name_too(twin, path)
+                    add_name(twin, path)
         sync_folder(first.parent)
         if not first.exists():
             aside.rename(first)
@@ -208,7 +208,7 @@ def _copy(descriptor: int, to: int, hashers: dict[str, Hasher], on_read: Callabl
     return at
 
 
-def _look(status: os.stat_result) -> tuple[int, int, int, int]:
+def _stat(status: os.stat_result) -> tuple[int, int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 

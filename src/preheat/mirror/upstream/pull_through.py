@@ -205,7 +205,7 @@ class PullThrough:
             if not own and not self._gate.state(snapshot.ref):
                 self._gate.note(ref, OPEN if told.upstream is self._upstreams.origin(ref.hub) else ELSEWHERE)
             known = library.find(snapshot.ref)
-            if known == snapshot and (self._by or not library.records.brought_by(ref.at(snapshot.commit))):
+            if known == snapshot and (self._by or not library.records.added_by(ref.at(snapshot.commit))):
                 return
             library.record(snapshot, self._by)
             if known is None:

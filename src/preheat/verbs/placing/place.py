@@ -8,7 +8,7 @@ from pathlib import Path
 from preheat.core.digest import Digest
 from preheat.core.errors import LibraryError, Occupied
 from preheat.core.events import Listener, MovedAside, Placed
-from preheat.core.placement import KEPT, OURS, THEIRS, Look
+from preheat.core.placement import KEPT, OURS, THEIRS, StatFields
 from preheat.core.snapshot import Snapshot
 from preheat.core.units import say_count
 from preheat.library.library import Library
@@ -116,7 +116,7 @@ class _Placing:
             found.kept.clear()
         elif self._permissions.keep:
             found.kept |= {conflict.path for conflict in found.conflicts}
-            looks = [(conflict, see(conflict.path).look or Look()) for conflict in found.conflicts]
+            looks = [(conflict, see(conflict.path).look or StatFields()) for conflict in found.conflicts]
             self._library.marks.note(KEPT, [(self._real(one.path), one.digest, look) for one, look in looks])
         else:
             require_free(found.conflicts)
@@ -190,7 +190,7 @@ class _Placing:
 
     def _note(self, pieces: Sequence[Piece], new: Sequence[Piece], written: Sequence[Path]) -> None:
         """Mark the placed files as preheat's, and the existing files with the right bytes as the user's."""
-        marks: dict[str, list[tuple[str, Digest, Look]]] = {OURS: [], THEIRS: []}
+        marks: dict[str, list[tuple[str, Digest, StatFields]]] = {OURS: [], THEIRS: []}
         left, laid = self._left, {piece.at for piece in new}
         for piece in pieces:
             if not isinstance(piece, Bytes):
@@ -203,9 +203,9 @@ class _Placing:
                 if not self._survey.is_noted(path, piece.file, sight):
                     marks[THEIRS if path in left else OURS].append((self._real(path), piece.file.digest, sight.look))
         for path in written:
-            marks[OURS].append((self._real(path), digest_of(path.read_bytes()), Look.of(path.stat())))
-        for word, files in marks.items():
-            self._library.marks.note(word, files)
+            marks[OURS].append((self._real(path), digest_of(path.read_bytes()), StatFields.of(path.stat())))
+        for state, files in marks.items():
+            self._library.marks.note(state, files)
 
     def _real(self, path: Path) -> str:
         return with_real_folder(path, self._found.real)

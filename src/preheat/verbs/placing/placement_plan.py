@@ -7,7 +7,7 @@ from pathlib import Path
 
 from preheat.core.digest import SHA256, Digest, hasher
 from preheat.core.events import Listener, Read, Reading
-from preheat.core.placement import BEGUN, KEPT, OURS, Look, Mark
+from preheat.core.placement import BEGUN, KEPT, OURS, Mark, StatFields
 from preheat.core.snapshot import File
 from preheat.library.blobs.outside_digest import digests_of
 from preheat.library.library import Library
@@ -150,7 +150,7 @@ class PlacementPlan:
         if body is not None and note.settle(Before(body, ours, self._found.same)) is not None:
             return
         marks = self._found.marks_of(note.at)
-        if marks and marks[0].word == KEPT:
+        if marks and marks[0].state == KEPT:
             self._found.kept.add(note.at)
             return
         wanted = note.settle(Before(None)) or b""
@@ -162,7 +162,7 @@ class PlacementPlan:
         if (sight.look is None and sight.blocked is None) or sight.target == alias.target:
             return
         marks = self._found.marks_of(alias.at)
-        if marks and marks[0].word == KEPT:
+        if marks and marks[0].state == KEPT:
             self._found.kept.add(alias.at)
             return
         why = f"leads to {sight.target}" if sight.target else "not a symlink"
@@ -176,7 +176,7 @@ class PlacementPlan:
         look = see(at).look
         digest = digest_of(body)
         return any(
-            (mark.word == OURS and mark.look == look) or (mark.word == BEGUN and mark.digest == digest)
+            (mark.state == OURS and mark.look == look) or (mark.state == BEGUN and mark.digest == digest)
             for mark in self._found.marks_of(at)
         )
 
@@ -186,7 +186,7 @@ class PlacementPlan:
             return True
         marks = self._found.marks_of(path)
         mark = fitting(sight, marks)
-        if mark is None or mark != next((one for one in marks if one.look != Look()), None):
+        if mark is None or mark != next((one for one in marks if one.look != StatFields()), None):
             return False
         return mark.digest == file.digest and (mark.look == sight.look or self.is_blob(sight, mark.digest))
 

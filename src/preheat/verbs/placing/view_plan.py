@@ -9,9 +9,9 @@ from pathlib import Path
 from preheat.core.digest import Digest
 from preheat.core.errors import IntegrityError, LibraryError, NoSpace
 from preheat.core.events import Adopted, Listener, Read
-from preheat.core.placement import THEIRS, Look
+from preheat.core.placement import THEIRS, StatFields
 from preheat.core.snapshot import File
-from preheat.library.digest_check import held
+from preheat.library.digest_check import with_known_digests
 from preheat.library.library import Library
 from preheat.verbs.placing.allowed_places import Permissions, Site, with_real_folder
 from preheat.verbs.placing.place import claimed_sites, lay_out, place_sites, require_free
@@ -99,7 +99,7 @@ class ViewsPlan:
 
     def place(self, library: Library, on_event: Listener) -> dict[str, str]:
         """Place the views; return and raise as `place_sites` does."""
-        sites = [replace(site, snapshot=held(library, site.snapshot)) for site in self.sites]
+        sites = [replace(site, snapshot=with_known_digests(library, site.snapshot)) for site in self.sites]
         return place_sites(sites, library, on_event, self.permissions)
 
 
@@ -157,7 +157,7 @@ def _take(one: OwnFile, library: Library, on_event: Listener) -> str:
 
     library.prepare(0)
     # Mark it as the user's before it may become a link to a blob.
-    library.marks.note(THEIRS, [(one.real, one.file.digest, Look())])
+    library.marks.note(THEIRS, [(one.real, one.file.digest, StatFields())])
     for copy in (True,) if one.file.size <= EDITED_UP_TO else (False, True):
         intake = Intake(library.root, library.path, lambda read: on_event(Read(read)), copy=copy)
         try:

@@ -111,7 +111,7 @@ def _round(round_: int, starts: Starts, terms: ProveOptions, found: _Found, on_e
         begin(PRELOADED if PRELOADED in terms.conditions else "pull")
         library = Library(folder / "library")
         # Files placed from the user's library do not count as the user's own files.
-        library.marks.also(terms.workplace / "placed")
+        library.marks.read_also(terms.workplace / "placed")
         received, clock = _pull(starts.recipe, library, terms, on_event)
         snapshots = [(need, required(need, library)) for need in starts.recipe.needs]
         files = [file for _, snapshot in snapshots for file in snapshot.files]

@@ -13,10 +13,10 @@ from queue import Empty, SimpleQueue
 from preheat.core.digest import Digest
 from preheat.core.errors import IntegrityError, LibraryError
 from preheat.core.events import Adopted, Event, LeftOut, Listener, Read, Reading
-from preheat.core.placement import THEIRS, Look
+from preheat.core.placement import THEIRS, StatFields
 from preheat.core.snapshot import File, Snapshot, listing_commit
 from preheat.library.adopt.caches import CachedVersion, Candidate
-from preheat.library.adopt.intake import ELSEWHERE, Intake, Taken
+from preheat.library.adopt.intake import ELSEWHERE, AddedBlob, Intake
 from preheat.library.library import Library
 from preheat.verbs.scan import REFUSE, WARN, look_into
 from preheat.verbs.upkeep.adopt_plan import HERE, LEFT_OUT, AdoptPlan
@@ -130,13 +130,13 @@ def _version(found: CachedVersion, library: Library, intake: Intake, tell: Liste
     return Adoption(1, len(taken), size, sum(one.size for one in fresh), copied, left_out)
 
 
-def _take(found: CachedVersion, library: Library, intake: Intake, tell: Listener) -> tuple[dict[str, Taken], int]:
+def _take(found: CachedVersion, library: Library, intake: Intake, tell: Listener) -> tuple[dict[str, AddedBlob], int]:
     """Add the files to the library, several at a time, each source file once."""
     alike: dict[tuple[Path, Digest | None], list[Candidate]] = {}
     for candidate in found.candidates:
         alike.setdefault((candidate.source, candidate.digest), []).append(candidate)
-    taken: dict[str, Taken] = {}
-    linked: list[tuple[str, Digest, Look]] = []
+    taken: dict[str, AddedBlob] = {}
+    linked: list[tuple[str, Digest, StatFields]] = []
     left_out = 0
     with ThreadPoolExecutor(_THREADS) as pool:
         jobs = {pool.submit(intake.take, source, digest): ones for (source, digest), ones in alike.items()}
@@ -155,7 +155,7 @@ def _take(found: CachedVersion, library: Library, intake: Intake, tell: Listener
                 if one.how != "here":
                     library.seals.note(one.digest, library.path(one.digest))
                 if one.how == "hardlink":
-                    linked.append((os.path.realpath(jobs[job][0].source), one.digest, Look()))
+                    linked.append((os.path.realpath(jobs[job][0].source), one.digest, StatFields()))
                 for candidate in jobs[job]:
                     taken[candidate.path] = replace(one, how="here") if candidate is not jobs[job][0] else one
         except BaseException:
@@ -167,9 +167,9 @@ def _take(found: CachedVersion, library: Library, intake: Intake, tell: Listener
     return taken, left_out
 
 
-def _completed(jobs: Iterable[Future[Taken]]) -> Iterator[Future[Taken]]:
+def _completed(jobs: Iterable[Future[AddedBlob]]) -> Iterator[Future[AddedBlob]]:
     """Yield each job when it is done; Ctrl-C interrupts the wait."""
-    done: SimpleQueue[Future[Taken]] = SimpleQueue()
+    done: SimpleQueue[Future[AddedBlob]] = SimpleQueue()
     waiting = 0
     for job in jobs:
         job.add_done_callback(done.put)

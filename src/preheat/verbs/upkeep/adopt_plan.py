@@ -8,7 +8,7 @@ from preheat.core.errors import LibraryError, UsageError
 from preheat.core.ref import Ref
 from preheat.disk.free_space import DiskNeed, disk_need, require_space
 from preheat.library.adopt import hf_caches, ms_caches, whisper_caches
-from preheat.library.adopt.caches import CachedVersion, Odd
+from preheat.library.adopt.caches import CachedVersion, InvalidEntry
 from preheat.library.library import Library
 from preheat.views.links import COPY, HARDLINK, REFLINK, foreseen
 
@@ -40,7 +40,7 @@ class AdoptPlan:
     """
 
     found: tuple[CachedVersion, ...]
-    odd: tuple[Odd, ...]
+    odd: tuple[InvalidEntry, ...]
     files: tuple[AdoptFile, ...]
     disk: DiskNeed
     copy: bool = False
@@ -61,11 +61,11 @@ def plan_adopt(folders: Sequence[Path], library: Library, ref: Ref | None = None
     Raise UsageError if a folder is not a known kind of cache, LibraryError if it has no files.
     """
     found: list[CachedVersion] = []
-    odd: list[Odd] = []
+    odd: list[InvalidEntry] = []
     for folder in folders:
         seen = list(_read(folder, ref))
         versions = [one for one in seen if isinstance(one, CachedVersion)]
-        unfit = [one for one in seen if isinstance(one, Odd)]
+        unfit = [one for one in seen if isinstance(one, InvalidEntry)]
         if not unfit and not any(one.candidates for one in versions):
             raise LibraryError(f"{folder} has no files to adopt", hint="name the folder with the downloaded models")
         found += versions
@@ -98,7 +98,7 @@ def _size(path: Path) -> int:
         return 0  # the error is reported when the file is added
 
 
-def _read(folder: Path, ref: Ref | None) -> Iterator[CachedVersion | Odd]:
+def _read(folder: Path, ref: Ref | None) -> Iterator[CachedVersion | InvalidEntry]:
     """Detect which caches a folder contains, and read them."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder", hint="preheat adopt ~/.cache/huggingface")
