@@ -1,4 +1,4 @@
-"""InvalidEntry answers: more ways in which a hub fails: odd ranges and encodings, limits of requests, silence."""
+"""Odd answers: more ways in which a hub fails: odd ranges and encodings, limits of requests, silence."""
 
 import gzip
 import socket

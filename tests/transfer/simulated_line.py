@@ -18,7 +18,7 @@ from preheat.net.interrupt import Interrupt
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
 from preheat.transfer.part_download import Download, Flight
-from preheat.transfer.route import Lines, Way
+from preheat.transfer.route import MeasuredSpeeds, Way
 from preheat.transfer.scheduler import Scheduler
 from preheat.transfer.throughput import ThroughputGauge
 
@@ -90,7 +90,7 @@ class SimulatedFetch:
         self._wires = wires
         snapshot = Snapshot(Ref.parse("me/x"), "0" * 40, tuple(files))
         policy = Policy()
-        self._route = Lines().route(Way("line", Folder(), snapshot), policy.connections, *policy.first)
+        self._route = MeasuredSpeeds().route(Way("line", Folder(), snapshot), policy.connections, *policy.first)
         self._route.began = 0.0
         self.outcome = Outcome()
         self._board = Scheduler(
@@ -141,7 +141,7 @@ class SimulatedFetch:
         window = self._kept.pop() if self._kept else _FIRST_WINDOW
         wire = self._wires.pop() if self._wires else Interrupt()
         flight.bind(wire)
-        wire.heard = now
+        wire.received_at = now
         # All that the server sends waits in the line's queue, handshakes too.
         opens_at = now + trips * traits.round_trip_s + (trips - 1) * delay_s + traits.late_s
         self._open.append(_Connection(flight, flight.stop, opens_at, wire, window=window))
@@ -172,7 +172,7 @@ class SimulatedFetch:
         count = flight.pledge(count)
         flight.at += count
         route.received += count
-        route.heard = connection.interrupt.heard = now
+        route.received_at = connection.interrupt.received_at = now
 
     def _end(self, connection: _Connection, now: float) -> None:
         """Close the connection, or keep it for the next request; what is under way to it still takes its time."""
@@ -184,7 +184,7 @@ class SimulatedFetch:
         flight.unbind()
         self._wires.append(connection.interrupt)
         with self._board.changed:
-            whole = self._board.landed(flight, None, now)
+            whole = self._board.part_ended(flight, None, now)
         if whole is not None:
             self._seal(whole)
 
@@ -224,7 +224,7 @@ class SimulatedFetch:
         if board.ended.is_set():
             return
         said = self._gauge.read(now, loaded=not board.starving)
-        board.steer(route, said, now)
+        board.tune(route, said, now)
         board.starving = False
         board.wake_the_stalled(now)
         if route.left:

@@ -52,7 +52,7 @@ def test_who_lags_far_behind_is_relieved_of_all_that_is_left(download: Download,
     slow = flying(download, route, 0, 1_000_000)
     handed = Moves(PLENTY).rescue([flying(download, route, 50_000_000, 9_000_000), slow], Routes(route), 1.0)
     assert handed is not None
-    assert handed.giver is slow
+    assert handed.from_flight is slow
     assert handed.rest == (1_000_000, 20_000_000)
     assert slow.stop == slow.at
 

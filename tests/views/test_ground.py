@@ -28,7 +28,7 @@ from preheat.views.layouts.modelscope_old import OldModelScopeCache
 from preheat.views.layouts.torch_hub import TorchHub
 from preheat.views.layouts.whisper import Whisper
 from preheat.views.links import WAYS
-from preheat.views.view_protocol import Bytes, View
+from preheat.views.view_protocol import PlacedFile, View
 from tests.views.kept import COMMIT, MODEL, keep
 
 VIEWS = [HuggingFaceCache, LocalDir, ModelScopeCache, OldModelScopeCache, Flat, Whisper, TorchHub]
@@ -50,16 +50,16 @@ class Ground:
         self.events: list[Event] = []
 
     @property
-    def pieces(self) -> list[Bytes]:
+    def pieces(self) -> list[PlacedFile]:
         layout = self.view.layout(self.snapshot, self.at, whole=True)
-        return [piece for piece in layout if isinstance(piece, Bytes)]
+        return [piece for piece in layout if isinstance(piece, PlacedFile)]
 
     def place(self, permissions: Permissions = NO_PERMISSION, snapshot: Snapshot | None = None) -> None:
         self.events.clear()
         site = site_at(snapshot or self.snapshot, self.library, self.view, self.at, permissions)
         place_sites([site], self.library, self.events.append, permissions)
 
-    def lay(self, piece: Bytes, state: str, at: Path | None = None) -> None:
+    def lay(self, piece: PlacedFile, state: str, at: Path | None = None) -> None:
         """Put something of the user's where a file is to be."""
         at, right = at or piece.pointer or piece.at, self.library.path(piece.file.digest).read_bytes()
         if state == "absent" or os.path.lexists(at):
@@ -105,7 +105,7 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
-def _is_right(ground: Ground, piece: Bytes, at: Path | None = None) -> bool:
+def _is_right(ground: Ground, piece: PlacedFile, at: Path | None = None) -> bool:
     at = at or piece.pointer or piece.at
     return at.is_file() and at.read_bytes() == ground.library.path(piece.file.digest).read_bytes()
 

@@ -33,7 +33,7 @@ class KnownBlobs:
 
 
 def judge(
-    sight: PathState,
+    current: PathState,
     wanted: File,
     marks: Sequence[Mark] = (),
     blobs: KnownBlobs = KnownBlobs(),
@@ -45,29 +45,29 @@ def judge(
     the newest fitting mark. `content` contains the digests of the file's bytes, by the algorithms that `algorithms`
     returns; with None, the verdict is UNREAD if the digests are needed.
     """
-    if sight.look is None:
-        return PlaceVerdict.OTHER if sight.blocked is not None else PlaceVerdict.FREE
-    if sight.blob is not None:
+    if current.look is None:
+        return PlaceVerdict.OTHER if current.blocked is not None else PlaceVerdict.FREE
+    if current.blob is not None:
         return PlaceVerdict.OURS
     if blobs.wanted:
         return PlaceVerdict.SAME if marks and marks[0].state == THEIRS else PlaceVerdict.OURS
-    mark = fitting(sight, marks)
-    if mark is not None and (mark.look == sight.look or blobs.marked):
+    mark = fitting(current, marks)
+    if mark is not None and (mark.look == current.look or blobs.marked):
         known = _known(mark, wanted)
         if known is not None:
             return known
-    return _by_content(sight, wanted, marks, blobs, content)
+    return _by_content(current, wanted, marks, blobs, content)
 
 
-def fitting(sight: PathState, marks: Sequence[Mark]) -> Mark | None:
+def fitting(current: PathState, marks: Sequence[Mark]) -> Mark | None:
     """Return the newest mark that fits the file when ctime is ignored; None if none does."""
-    look = sight.look
+    look = current.look
     return next((mark for mark in marks if look is not None and mark.look.resembles(look)), None)
 
 
-def algorithms(sight: PathState, wanted: File, marks: Sequence[Mark]) -> frozenset[str]:
+def algorithms(current: PathState, wanted: File, marks: Sequence[Mark]) -> frozenset[str]:
     """Return the hash algorithms whose digests `judge` needs for this file."""
-    mark = fitting(sight, marks)
+    mark = fitting(current, marks)
     named = [wanted.digest, *_begun(marks), *([mark.digest] if mark is not None else [])]
     return frozenset(digest.algorithm for digest in named)
 
@@ -85,19 +85,19 @@ def _known(mark: Mark, wanted: File) -> PlaceVerdict | None:
 
 
 def _by_content(
-    sight: PathState, wanted: File, marks: Sequence[Mark], blobs: KnownBlobs, content: Set[Digest] | None
+    current: PathState, wanted: File, marks: Sequence[Mark], blobs: KnownBlobs, content: Set[Digest] | None
 ) -> PlaceVerdict:
-    mark = fitting(sight, marks)
+    mark = fitting(current, marks)
     ours = mark is not None and mark.state == OURS
-    look = sight.look
+    look = current.look
     assert look is not None, "the path exists"
-    begun = [] if sight.target else _begun(marks)
-    if sight.regular and (look.size == wanted.size or ours or begun) and not _is_other(mark, wanted):
+    begun = [] if current.target else _begun(marks)
+    if current.regular and (look.size == wanted.size or ours or begun) and not _is_other(mark, wanted):
         if content is None:
             return PlaceVerdict.UNREAD
         if wanted.digest in content:
             placed = any(one.state in (OURS, BEGUN) and one.digest == wanted.digest for one in marks)
-            return PlaceVerdict.OURS if placed and not sight.target else PlaceVerdict.SAME
+            return PlaceVerdict.OURS if placed and not current.target else PlaceVerdict.SAME
         if (mark is not None and ours and mark.digest in content) or not content.isdisjoint(begun):
             return PlaceVerdict.OURS
     if next((one.state for one in marks if one.look != StatFields()), "") == KEPT:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from preheat.core.errors import ImageError
 from preheat.oci.config.base_files import Listing
-from preheat.oci.config.base_image import BaseFindings, BaseQuery, look, read_image
+from preheat.oci.config.base_image import BaseFindings, BaseQuery, inspect_base, read_image
 from preheat.oci.layers.overlay import FOLDER
 from preheat.oci.local.archive_reader import DockerArchive, open_oci_archive
 from preheat.oci.local.archive_writer import ArchiveTarget
@@ -31,7 +31,7 @@ def listing(*layers: Files) -> Listing:
     found = Listing()
     for files in layers:
         body = gzip.compress(layer(files))
-        found.lay(Small("layer", body, ImageDocument("", body).digest), f"{LAYER}+gzip")
+        found.apply(Small("layer", body, ImageDocument("", body).digest), f"{LAYER}+gzip")
     return found
 
 
@@ -80,7 +80,7 @@ def test_what_lies_where_a_view_would_is_a_clash_and_a_folder_is_not(tmp_path: P
     layout(tmp_path, [layer(files)])
     source = open_layout(tmp_path, "base")
     question = BaseQuery(("app", "opt/preheat"), ("app/checkpoints/gpt.pth", "srv/models/config.json", "new"), ())
-    found = look(read_image(source, AMD), question, lambda one: source.content(one, "layer"))
+    found = inspect_base(read_image(source, AMD), question, lambda one: source.content(one, "layer"))
     assert found.folders == ("app",)
     assert [clash.split(" ")[0] for clash in found.clashes] == ["/app/checkpoints", "/opt", "/srv/models/config.json"]
 

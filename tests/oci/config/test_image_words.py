@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preheat.core.errors import UsageError
-from preheat.oci.config.annotations import license_of, notes
-from preheat.oci.config.image_config import Dress, Health, dressed, starts, work_folder
+from preheat.oci.config.annotations import image_annotations, license_of
+from preheat.oci.config.image_config import ConfigAdditions, Health, add_to_config, starts, work_folder
 from preheat.oci.model.image import Fields
 from preheat.oci.model.image_name import ImageName, Name, read_name, read_place
 from preheat.oci.model.platform import Platform
@@ -34,7 +34,7 @@ RECIPE = ("python", "webui.py")
 def test_the_base_starts_its_own_app_and_the_recipe_the_one_that_it_does_not_start(
     own: dict[str, object], asked: tuple[str, ...], started: tuple[tuple[str, ...], tuple[str, ...]]
 ) -> None:
-    assert starts({"config": own}, Dress(command=RECIPE, asked=asked)) == started
+    assert starts({"config": own}, ConfigAdditions(command=RECIPE, given_command=asked)) == started
 
 
 def test_what_the_base_says_is_kept_and_what_is_ours_is_added() -> None:
@@ -54,10 +54,10 @@ def test_what_the_base_says_is_kept_and_what_is_ours_is_added() -> None:
         "rootfs": {"type": "layers", "diff_ids": ["sha256:a"]},
         "history": [{"created_by": "theirs"}],
     }
-    dress = Dress(
+    additions = ConfigAdditions(
         GUARD, RECIPE, (), "/app", {"HF_HUB_OFFLINE": "1"}, Health(("CMD", "x")), (7860,), {"preheat.lock": "sha256:l"}
     )
-    said = dressed(base, dress, [("sha256:b", "weights")])
+    said = add_to_config(base, additions, [("sha256:b", "weights")])
     assert said["config"] == {
         "User": "1000",
         "WorkingDir": "/srv",
@@ -148,6 +148,6 @@ def test_licences_are_read_from_model_cards() -> None:
     assert license_of("---\nlanguage: en\nlicense: apache-2.0\n---\n# Hi\n") == "apache-2.0"
     assert license_of("---\nlicense: other\nlicense_name: bilibili-1.0\n---\n") == "bilibili-1.0"
     assert license_of("# no front matter\nlicense: mit\n") == ""
-    said = notes("app", ["hf:a/b@c", "hf:a/b@c"], ["mit", "mit", "apache-2.0"], "sha256:x", 1)
+    said = image_annotations("app", ["hf:a/b@c", "hf:a/b@c"], ["mit", "mit", "apache-2.0"], "sha256:x", 1)
     assert said["org.opencontainers.image.licenses"] == "mit AND apache-2.0"
     assert said["preheat.sources"] == "hf:a/b@c"

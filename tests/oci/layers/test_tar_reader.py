@@ -96,7 +96,7 @@ def test_zeros_that_unpack_without_end_are_not_held() -> None:
     """A long header of zeros is refused by its size, before any of it is unpacked."""
     packed = gzip.compress(header(size=base_256(6 << 30), kind=b"x") + bytes(64 << 20))
     with pytest.raises(ImageError, match="the maximum is"):
-        Listing().lay(Small("layer", packed, sha256("0" * 64)), f"{LAYER}+gzip")
+        Listing().apply(Small("layer", packed, sha256("0" * 64)), f"{LAYER}+gzip")
 
 
 def test_a_layer_that_is_not_its_digest_is_no_listing() -> None:
@@ -105,7 +105,7 @@ def test_a_layer_that_is_not_its_digest_is_no_listing() -> None:
         (Path(folder) / "layer").write_bytes(body)
         wrong = Local("layer", FileSpan(Path(folder) / "layer", 0, len(body)), sha256("0" * 64))
         with pytest.raises(ImageError, match="does not match its digest"):
-            Listing().lay(wrong, f"{LAYER}+gzip")
+            Listing().apply(wrong, f"{LAYER}+gzip")
 
 
 PATHS = st.lists(st.sampled_from("abc"), min_size=1, max_size=3).map("/".join)
@@ -124,7 +124,7 @@ def test_what_is_taken_away_is_what_older_layers_put(layers: list[list[tuple[str
                 for depth in range(len(parts)):
                     model["/".join(parts[: depth + 1])] = number
             else:
-                (overlay.take_away if act == "away" else overlay.take_away_below)(path)
+                (overlay.remove if act == "away" else overlay.remove_below)(path)
                 gone = [
                     one
                     for one, by in model.items()
@@ -144,8 +144,8 @@ def test_whiteouts_cost_what_they_name_and_not_what_is_there() -> None:
         overlay.put(f"d/f{number}", "file")
     overlay.begin()
     for number in range(3000):
-        overlay.take_away(f"d/f{number}")
-        overlay.take_away_below("d")
+        overlay.remove(f"d/f{number}")
+        overlay.remove_below("d")
     assert not overlay.kind("d/f0")
     assert overlay.kind("d") == "folder"
 

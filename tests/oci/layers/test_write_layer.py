@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from preheat.core.errors import ImageError
-from preheat.oci.layers.write_layer import pour
+from preheat.oci.layers.write_layer import write_content
 from preheat.oci.model.content import FileSpan, Local
 
 
@@ -25,7 +25,7 @@ def test_what_is_poured_is_told_and_hashed(tmp_path: Path, there: str) -> None:
         blob.write(body)
         blob.flush()
         local = Local("x", FileSpan(Path(blob.name), 100, len(body) - 7), None)
-        found, shared = pour(local, out.fileno(), 0, told.append)
+        found, shared = write_content(local, out.fileno(), 0, told.append)
     assert (tmp_path / "out").read_bytes() == body[100:-7]
     assert (found, shared, sum(told)) == (hashlib.sha256(body[100:-7]).hexdigest(), 0, len(body) - 107)
 
@@ -33,7 +33,7 @@ def test_what_is_poured_is_told_and_hashed(tmp_path: Path, there: str) -> None:
 def test_a_source_that_is_shorter_than_was_said_is_an_error_of_the_source(tmp_path: Path) -> None:
     (tmp_path / "blob").write_bytes(bytes(10_000_000))
     with open(tmp_path / "out", "w+b") as out, pytest.raises(ImageError) as error:
-        pour(Local("x", FileSpan(tmp_path / "blob", 0, 10_000_001), None), out.fileno(), 0, lambda _: None)
+        write_content(Local("x", FileSpan(tmp_path / "blob", 0, 10_000_001), None), out.fileno(), 0, lambda _: None)
     assert error.value.end == "source"
 
 

@@ -23,7 +23,7 @@ from preheat.oci.registry import upload
 from preheat.oci.registry.auth import Auth
 from preheat.oci.registry.credentials import Login, find_login
 from preheat.oci.registry.push import RegistryTarget
-from preheat.oci.registry.registry import Manner, Registry
+from preheat.oci.registry.registry import Registry, RegistryOptions
 from preheat.oci.registry.remote_image import Remote
 from preheat.oci.registry.response_parsing import Challenge, read_challenge, read_offset, with_query
 from tests.authority import trusting
@@ -45,7 +45,10 @@ def registry(there: Small_, end: str = "target", login: Login | None = LOGIN, re
     patience = RetryPolicy(attempts=4, first_wait_s=0.01, longest_wait_s=0.02)
     transport = Transport(trusting(NetworkSettings(read_s=5)))
     return Registry(
-        transport, Name(there.host, repository, "v1"), login, Manner(plain=not there.tls, end=end, patience=patience)
+        transport,
+        Name(there.host, repository, "v1"),
+        login,
+        RegistryOptions(plain=not there.tls, end=end, patience=patience),
     )
 
 
@@ -107,9 +110,9 @@ def test_a_registry_that_restarts_is_waited_for(tmp_path: Path) -> None:
 
         patience = RetryPolicy(first_wait_s=0.05, longest_wait_s=0.1)
         transport = Transport(trusting(NetworkSettings(read_s=5)))
-        manner = Manner(end="target", patience=patience, on_event=once(comes_back))
+        options = RegistryOptions(end="target", patience=patience, on_event=once(comes_back))
         name = Name(there.host, "me/app", "v1")
-        digest, _ = RegistryTarget(Registry(transport, name, None, manner), transport, {}, goes).put(local(tmp_path))
+        digest, _ = RegistryTarget(Registry(transport, name, None, options), transport, {}, goes).put(local(tmp_path))
         assert there.blobs[str(digest)] == BODY
         assert any(isinstance(event, Away) for event in events)
 

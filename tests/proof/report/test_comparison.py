@@ -7,13 +7,13 @@ import msgspec
 import pytest
 
 from preheat.core.errors import UsageError
-from preheat.proof.report.comparison import Older, compare, read_older
+from preheat.proof.report.comparison import OlderReport, compare, read_older
 from preheat.proof.report.json_figures import figures
 from preheat.proof.report.report import Report
 from tests.proof.made import made
 
 
-def kept(report: Report, folder: Path) -> Older:
+def kept(report: Report, folder: Path) -> OlderReport:
     """Write a report as `--json` does, and read it again."""
     lines = [{"event": "trial-started", "condition": "cold"}, figures(report)]
     path = folder / "old.json"
@@ -56,7 +56,7 @@ def test_another_app_or_an_imitated_hub_are_not_compared(tmp_path: Path) -> None
     with pytest.raises(UsageError, match="about talk, not sing"):
         compare(older, made(app="sing"))
     with pytest.raises(UsageError, match="imitated"):
-        compare(Older(older.app, None, older.medians, older.spreads), made())
+        compare(OlderReport(older.app, None, older.medians, older.spreads), made())
 
 
 @pytest.mark.parametrize("text", ["", "not json", "[1, 2]", '{"event": "done"}', '{"schema": 1, "timelines": []}'])

@@ -72,7 +72,10 @@ def read_repository(repo: Path) -> Iterator[CachedVersion | InvalidEntry]:
 
 
 def read_local(folder: Path, ref: Ref) -> Iterator[CachedVersion | InvalidEntry]:
-    """Yield the version in a local download folder, as `ref`, and invalid entries; digests are from `.metadata` files."""
+    """Yield the version in a local download folder, as `ref`, and its invalid entries.
+
+    The files' digests are those in the `.metadata` files.
+    """
     notes = folder / ".cache" / "huggingface" / "download"
     candidates, commits = [], set()
     for one in files_below(folder, skip=frozenset((".cache", ".git", ".preheat"))):

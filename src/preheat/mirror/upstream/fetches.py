@@ -17,7 +17,7 @@ from preheat.library.library import Library
 from preheat.mirror.upstream.arriving_blob import Arrival
 from preheat.mirror.upstream.spoiled_files import Spoilt
 from preheat.transfer.fetch import Policy, fetch
-from preheat.transfer.route import Lines, Way
+from preheat.transfer.route import MeasuredSpeeds, Way
 
 # Maximum concurrent downloads of large files, and separately of small ones. To start one more, a download that has had
 # no reader for `_LONELY_S` is stopped, else one of the client that has most; without one, the response is 503.
@@ -197,7 +197,7 @@ class Fetches:
             self._library.prepare(file.size - self._library.partial_size(file))
             beside = (arrival, errand, written, ended)
             threading.Thread(target=self._write, args=beside, name="errand", daemon=True).start()
-            policy = replace(self._policy, connections=self._share(file), lines=Lines())
+            policy = replace(self._policy, connections=self._share(file), lines=MeasuredSpeeds())
             fetch([file], errand.way, self._library, policy, lambda event: self._note(event, arrival), errand.helpers)
             written.wait()
             self._library.settle()

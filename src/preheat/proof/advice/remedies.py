@@ -26,7 +26,7 @@ class Remedy:
 
 def remedies(symptoms: Symptoms) -> list[Remedy]:
     """Return the remedies: first those for problems that prevent a start, then those that save the most seconds."""
-    found = [remedy for look in _LOOKS for remedy in look(symptoms)]
+    found = [remedy for look in _CHECKS for remedy in look(symptoms)]
     return sorted(found, key=lambda remedy: (remedy.seconds is not None, -(remedy.seconds or 0.0)))
 
 
@@ -47,7 +47,7 @@ def _rate(rate: float) -> str:
     return f"{rate / 1e6:.1f} MB/s"
 
 
-def _not_here(symptoms: Symptoms) -> Iterator[Remedy]:
+def _not_downloaded(symptoms: Symptoms) -> Iterator[Remedy]:
     """Yield remedies for missing weights, which the app downloads over one connection."""
     if not symptoms.missing:
         return
@@ -98,7 +98,7 @@ def _endpoints(symptoms: Symptoms) -> Iterator[Remedy]:
         )
 
 
-def _room(symptoms: Symptoms) -> Iterator[Remedy]:
+def _space(symptoms: Symptoms) -> Iterator[Remedy]:
     if symptoms.missing > symptoms.free_disk:
         lacks = f"needs {symptoms.missing / 1e9:.1f} GB, but only {symptoms.free_disk / 1e9:.1f} GB are free"
         yield Remedy("disk-full", f"{symptoms.library.path}: {lacks}", "preheat prune")
@@ -108,7 +108,7 @@ def _room(symptoms: Symptoms) -> Iterator[Remedy]:
         yield Remedy("memory-short", said, f"preheat run{_app_of(symptoms)} --mmap-weights", max(seconds, 0.0))
 
 
-def _places(symptoms: Symptoms) -> Iterator[Remedy]:
+def _folders(symptoms: Symptoms) -> Iterator[Remedy]:
     """Yield remedies for folders that are deleted with a container, are on a network filesystem, or need copies."""
     line = (endpoint := _preferred(symptoms)) and endpoint.line
     again_s = symptoms.size / line.many if line and line.many else None
@@ -169,4 +169,11 @@ def _network(symptoms: Symptoms) -> Iterator[Remedy]:
         yield Remedy("proxy-before-localhost", said, "export NO_PROXY=localhost,127.0.0.1,::1")
 
 
-_LOOKS: tuple[Callable[[Symptoms], Iterator[Remedy]], ...] = (_not_here, _endpoints, _room, _places, _reading, _network)
+_CHECKS: tuple[Callable[[Symptoms], Iterator[Remedy]], ...] = (
+    _not_downloaded,
+    _endpoints,
+    _space,
+    _folders,
+    _reading,
+    _network,
+)

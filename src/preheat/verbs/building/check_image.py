@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from preheat.core.errors import CheckFailed, ImageError
 from preheat.core.events import Listener, Noted, Read, Reading
-from preheat.oci.config.image_config import Dress, starts
+from preheat.oci.config.image_config import ConfigAdditions, starts
 from preheat.oci.config.inspection import inspect, own_layers
 from preheat.recipes.lock_file import read_lock
 from preheat.verbs.building.image_plan import Base
@@ -39,7 +39,7 @@ def check_image(
     image cannot be read.
     """
     files = _check_files(base, on_event)
-    if not any(starts(base.image.config, Dress())):
+    if not any(starts(base.image.config, ConfigAdditions())):
         on_event(Noted("check", "the image has no command to start: only its files were checked"))
         return Checked(files, None)
     if shutil.which("podman") is None:

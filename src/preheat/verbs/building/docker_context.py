@@ -6,7 +6,7 @@ from pathlib import Path
 
 from preheat.core.errors import TARGET, ImageError, UsageError
 from preheat.core.events import Listener
-from preheat.deploy.dockerfile import MARK, Baking, dockerfile
+from preheat.deploy.dockerfile import MARK, DockerfileContents, dockerfile
 from preheat.disk.temporary_file import put, tidy
 from preheat.library.library import Library
 from preheat.oci.config.image_config import starts
@@ -69,10 +69,10 @@ def _write(
         ) from error
 
 
-def _baking(order: Order, plan: ImagePlan, folders: list[str]) -> Baking:
-    dress = plan.dress
-    entrypoint, command = starts(order.base.image.config, dress)
-    health = dress.health
+def _baking(order: Order, plan: ImagePlan, folders: list[str]) -> DockerfileContents:
+    additions = plan.additions
+    entrypoint, command = starts(order.base.image.config, additions)
+    health = additions.health
     times = (
         f"--interval={health.interval_s}s --timeout={health.timeout_s}s --start-period={health.start_period_s}s "
         f"--retries={health.retries}"
@@ -80,14 +80,14 @@ def _baking(order: Order, plan: ImagePlan, folders: list[str]) -> Baking:
         else ""
     )
     scratch = order.base.content is None
-    return Baking(
+    return DockerfileContents(
         base=order.base.name or ("scratch" if scratch else ""),
         folders=folders,
-        env=dress.env,
-        labels=dress.labels,
-        ports=dress.ports,
-        work_folder=dress.folder if scratch else "",
-        entrypoint=(*dress.guard, *entrypoint),
+        env=additions.env,
+        labels=additions.labels,
+        ports=additions.ports,
+        work_folder=additions.folder if scratch else "",
+        entrypoint=(*additions.guard, *entrypoint),
         command=command,
         health=health.test if health else (),
         health_times=times,

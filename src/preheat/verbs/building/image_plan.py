@@ -16,11 +16,11 @@ from preheat.disk.free_space import DiskNeed
 from preheat.guard.probes.probes import port_of
 from preheat.library.library import Library
 from preheat.library.records.image_cache import Images
-from preheat.oci.config.annotations import base_notes, license_of, notes
-from preheat.oci.config.base_image import BaseFindings, BaseQuery, look
-from preheat.oci.config.image_config import Dress, Health, search_path, starts
+from preheat.oci.config.annotations import base_annotations, image_annotations, license_of
+from preheat.oci.config.base_image import BaseFindings, BaseQuery, inspect_base
+from preheat.oci.config.image_config import ConfigAdditions, Health, search_path, starts
 from preheat.oci.layers.layer import FORMAT, Layer
-from preheat.oci.layers.layer_plan import MOST_LAYERS, Room, plan
+from preheat.oci.layers.layer_plan import MOST_LAYERS, LayerBudget, plan
 from preheat.oci.layers.view_entries import HOME
 from preheat.oci.model.content import Content
 from preheat.oci.model.descriptor import Descriptor
@@ -89,7 +89,7 @@ class ImagePlan:
     order: Order
     needed: Required
     layers: tuple[Layer, ...]
-    dress: Dress
+    additions: ConfigAdditions
     annotations: dict[str, str]
     present: frozenset[Digest] = frozenset()
     disk: DiskNeed | None = None
@@ -147,14 +147,14 @@ def assemble(
         )
     lock = lock_of(required, order.home)
     annotations = _notes(order, required, library, lock)
-    dress = _dressed(order, findings, inside.environ, annotations, on_event)
-    guard = _guard() if dress.guard else b""
+    additions = _dressed(order, findings, inside.environ, annotations, on_event)
+    guard = _guard() if additions.guard else b""
     new = [folder for folder in folders if folder not in findings.folders]
     if findings.unread:  # unread layers may have some of these folders, whose owner must not change
         new = [folder for folder in new if folder.startswith(HOME)]
     own = own_group(guard, lock, new)
-    room = Room(MOST_LAYERS - len(order.base.image.layers), order.layer_size)
-    return ImagePlan(order, required, tuple(plan([*inside.groups, own], room)), dress, annotations)
+    budget = LayerBudget(MOST_LAYERS - len(order.base.image.layers), order.layer_size)
+    return ImagePlan(order, required, tuple(plan([*inside.groups, own], budget)), additions, annotations)
 
 
 def find(base: Base, question: BaseQuery, library: Library, on_event: Listener) -> BaseFindings:
@@ -165,7 +165,7 @@ def find(base: Base, question: BaseQuery, library: Library, on_event: Listener) 
     found = images.base(key, BaseFindings)
     if found is None:
         on_event(Reading("inspect in the base", len(base.image.layers), sum(layer.size for layer in base.image.layers)))
-        found = look(base.image, question, base.content)
+        found = inspect_base(base.image, question, base.content)
         images.keep_base(key, found)
     if found.unread:
         on_event(Noted("base", f"layers compressed with zstd, which were not read: {len(found.unread)}"))
@@ -178,17 +178,17 @@ def _volume(order: Order, required: Required, library: Library) -> ImagePlan:
     lock = lock_of(required, order.home)
     annotations = _notes(order, required, library, lock)
     groups = [*inside.groups, *([own_group(b"", lock, inside.folders)] if order.form == MODELCAR else [])]
-    room = Room(MOST_LAYERS - len(order.base.image.layers), order.layer_size)
-    return ImagePlan(order, required, tuple(plan(groups, room)), Dress(labels=annotations), annotations)
+    budget = LayerBudget(MOST_LAYERS - len(order.base.image.layers), order.layer_size)
+    return ImagePlan(order, required, tuple(plan(groups, budget)), ConfigAdditions(labels=annotations), annotations)
 
 
 def _dressed(
     order: Order, findings: BaseFindings, environ: Mapping[str, str], labels: dict[str, str], on_event: Listener
-) -> Dress:
+) -> ConfigAdditions:
     recipe = order.recipe
-    plainly = Dress(
+    plainly = ConfigAdditions(
         command=recipe.command,
-        asked=order.command,
+        given_command=order.command,
         folder=str(recipe.folder),
         env={**offline({}), **environ, **recipe.env},
         ports=_ports(recipe.ready),
@@ -206,8 +206,15 @@ def _dressed(
     health = _health(recipe.ready, guard, order.status, findings)
     if recipe.ready and health is None:
         on_event(Noted("health check", f"omitted, because the base has no program that can check {recipe.ready}"))
-    return Dress(
-        guard, plainly.command, plainly.asked, plainly.folder, plainly.env, health, plainly.ports, plainly.labels
+    return ConfigAdditions(
+        guard,
+        plainly.command,
+        plainly.given_command,
+        plainly.folder,
+        plainly.env,
+        health,
+        plainly.ports,
+        plainly.labels,
     )
 
 
@@ -249,8 +256,8 @@ def _notes(order: Order, required: Required, library: Library, lock: str) -> dic
     sources = [str(snapshot.ref.at(snapshot.commit)) for _, snapshot in required]
     licenses = [license_ for _, one in required if (license_ := _license(one.ref.at(one.commit), library))]
     digest = f"sha256:{hashlib.sha256(lock.encode()).hexdigest()}"
-    said = notes(order.recipe.name, sources, licenses, digest, FORMAT)
-    return {**said, **base_notes(order.base.name, order.base.image.digest)}
+    said = image_annotations(order.recipe.name, sources, licenses, digest, FORMAT)
+    return {**said, **base_annotations(order.base.name, order.base.image.digest)}
 
 
 def _license(ref: Ref, library: Library) -> str:

@@ -23,8 +23,8 @@ from preheat.verbs.placing.allowed_places import (
 )
 from preheat.verbs.placing.placement_plan import Conflict, Found, PlacementPlan, digest_of, is_pointer
 from preheat.views.path_state import see
-from preheat.views.placer import Left, Placer, read_note
-from preheat.views.view_protocol import Before, Bytes, Piece, ViewNote
+from preheat.views.placer import Placer, Untouched, read_note
+from preheat.views.view_protocol import Piece, PlacedFile, PriorNote, ViewNote
 
 _SUFFIX = "before-preheat"
 
@@ -48,7 +48,7 @@ def place_sites(
         new = [(site, placing.unsettled(site, pieces)) for site, pieces in laid]
         with (
             placing.claiming(),
-            library.linking([piece.file for _, pieces in new for piece in pieces if isinstance(piece, Bytes)]),
+            library.linking([piece.file for _, pieces in new for piece in pieces if isinstance(piece, PlacedFile)]),
         ):
             for (site, pieces), (_, some) in zip(laid, new, strict=True):
                 placing.lay(site, pieces, some)
@@ -143,7 +143,7 @@ class _Placing:
                 hint="choose another folder, or check its disk and owner",
             ) from error
         placement = placer.placement()
-        if not _inside(site, self._library) and (placement.leads or any(map(self._leads, pieces))):
+        if not _inside(site, self._library) and (placement.has_symlinks or any(map(self._leads, pieces))):
             self._linked.setdefault(site.at, set()).update(file.digest for file in site.snapshot.files)
         self._on_event(Placed(site.snapshot.ref, site.view.kind, str(site.at), placement.links, placement.copied))
 
@@ -157,34 +157,34 @@ class _Placing:
                 self._library.claims.placed(at, digests)
 
     @property
-    def _left(self) -> Left:
-        return Left(self._found.same.keys(), self._found.kept)
+    def _left(self) -> Untouched:
+        return Untouched(self._found.same.keys(), self._found.kept)
 
     def _is_settled(self, piece: Piece, placer: Placer) -> bool:
         """Return whether a piece needs no change; notes always have to be read."""
-        if not isinstance(piece, Bytes):
+        if not isinstance(piece, PlacedFile):
             return False
         left, pointer = self._left, piece.pointer
         if pointer is not None and pointer in left:
             return True
-        if pointer is not None and not is_pointer(self._found.sights[pointer], piece):
+        if pointer is not None and not is_pointer(self._found.current_states[pointer], piece):
             return False
         return piece.at in left or placer.stands(piece.file, piece.at)
 
     def _leads(self, piece: Piece) -> bool:
         """Return whether a piece was already in place as a symlink to a blob."""
-        sight = self._found.sights.get(piece.at)
-        return sight is not None and sight.blob is not None
+        current = self._found.current_states.get(piece.at)
+        return current is not None and current.blob is not None
 
     def _begun(self, pieces: Sequence[Piece]) -> Iterator[tuple[str, Digest]]:
         """Yield the path and digest of each file that will be placed."""
         left = self._left
         for piece in pieces:
-            if isinstance(piece, Bytes) and piece.at not in left:
+            if isinstance(piece, PlacedFile) and piece.at not in left:
                 yield self._real(piece.at), piece.file.digest
             elif isinstance(piece, ViewNote) and piece.at not in left and piece.of not in left.kept:
                 there = read_note(piece.at)
-                body = piece.settle(Before(there, self._survey.is_ours(piece.at, there), left.same))
+                body = piece.settle(PriorNote(there, self._survey.is_ours(piece.at, there), left.same))
                 if body is not None and body != there:
                     yield self._real(piece.at), digest_of(body)
 
@@ -193,15 +193,15 @@ class _Placing:
         marks: dict[str, list[tuple[str, Digest, StatFields]]] = {OURS: [], THEIRS: []}
         left, laid = self._left, {piece.at for piece in new}
         for piece in pieces:
-            if not isinstance(piece, Bytes):
+            if not isinstance(piece, PlacedFile):
                 continue
             for path in places_of(piece):
-                before = self._found.sights.get(path)
-                sight = see(path) if before is None or piece.at in laid else before
-                if sight.look is None or path in left.kept or is_pointer(sight, piece):
+                before = self._found.current_states.get(path)
+                current = see(path) if before is None or piece.at in laid else before
+                if current.look is None or path in left.kept or is_pointer(current, piece):
                     continue
-                if not self._survey.is_noted(path, piece.file, sight):
-                    marks[THEIRS if path in left else OURS].append((self._real(path), piece.file.digest, sight.look))
+                if not self._survey.is_noted(path, piece.file, current):
+                    marks[THEIRS if path in left else OURS].append((self._real(path), piece.file.digest, current.look))
         for path in written:
             marks[OURS].append((self._real(path), digest_of(path.read_bytes()), StatFields.of(path.stat())))
         for state, files in marks.items():
@@ -213,7 +213,7 @@ class _Placing:
 
 def _is_settled_here(piece: Piece, placer: Placer) -> bool:
     """Return whether a piece needs no change in a folder of preheat's own."""
-    return isinstance(piece, Bytes) and placer.settled(piece)
+    return isinstance(piece, PlacedFile) and placer.settled(piece)
 
 
 def _move_aside(path: Path) -> Path:

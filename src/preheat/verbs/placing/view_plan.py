@@ -16,10 +16,10 @@ from preheat.library.library import Library
 from preheat.verbs.placing.allowed_places import Permissions, Site, with_real_folder
 from preheat.verbs.placing.place import claimed_sites, lay_out, place_sites, require_free
 from preheat.verbs.placing.placement_plan import Conflict, PlacementPlan
-from preheat.views.links import COPY, HARDLINK, REFLINK, foreseen
+from preheat.views.links import COPY, HARDLINK, REFLINK, likely_way
 from preheat.views.path_state import see
-from preheat.views.placer import EDITED_UP_TO, Left, Placer
-from preheat.views.view_protocol import Bytes, Piece
+from preheat.views.placer import EDITED_UP_TO, Placer, Untouched
+from preheat.views.view_protocol import Piece, PlacedFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def plan_views(sites: Sequence[Site], library: Library, on_event: Listener, perm
     laid = lay_out(sites, library)
     survey = PlacementPlan(library, on_event)
     found = survey.look([one for one in laid if one[0].bounds])
-    ways = {at: foreseen(at, library.root, (REFLINK, HARDLINK, COPY)) for at in {path.parent for path in found.same}}
+    ways = {at: likely_way(at, library.root, (REFLINK, HARDLINK, COPY)) for at in {path.parent for path in found.same}}
     own = tuple(
         OwnFile(
             path,
@@ -123,7 +123,7 @@ def plan_views(sites: Sequence[Site], library: Library, on_event: Listener, perm
         for path, file in found.same.items()
     )
     kept = found.kept | {one.path for one in found.conflicts} if permissions.keep else found.kept
-    left = Left(found.same.keys(), () if permissions.replace else kept)
+    left = Untouched(found.same.keys(), () if permissions.replace else kept)
     views = tuple(_view(site, pieces, left, library) for site, pieces in laid)
     return ViewsPlan(tuple(sites), views, own, tuple(found.conflicts), permissions)
 
@@ -134,17 +134,17 @@ def _copied(file: File, way: str, library: Library) -> int:
     return 0 if linked or library.has(file.digest) else file.size
 
 
-def _view(site: Site, pieces: Sequence[Piece], left: Left, library: Library) -> ViewPlan:
+def _view(site: Site, pieces: Sequence[Piece], left: Untouched, library: Library) -> ViewPlan:
     placer = Placer(library.path, site.view)
     ways = {}
     files = copied = 0
     for piece in pieces:
-        if not isinstance(piece, Bytes):
+        if not isinstance(piece, PlacedFile):
             continue
         files += 1
         some = placer.ways_of(piece.file)
         if some not in ways:
-            ways[some] = foreseen(library.root, site.at, some)
+            ways[some] = likely_way(library.root, site.at, some)
         theirs = piece.at in left or (piece.pointer is not None and piece.pointer in left)
         if ways[some] == COPY and not theirs and not placer.stands(piece.file, piece.at):
             copied += piece.file.size

@@ -14,11 +14,11 @@ from preheat.library.library import Library
 from preheat.proof.conditions.app_folder import untouched
 from preheat.proof.conditions.page_cache_eviction import drop_all_caches
 from preheat.proof.conditions.scratch_folder import fresh, sweep
-from preheat.proof.limits.bare_imports import Bare
+from preheat.proof.limits.bare_imports import BareImports
 from preheat.proof.limits.disk_speed import measure_speed
 from preheat.proof.limits.line_speed import Line
 from preheat.proof.report.report import Imitated, MachineLimits, Report
-from preheat.proof.start.folder_growth import Growth
+from preheat.proof.start.folder_growth import FolderGrowth
 from preheat.proof.start.gpu import Gpus
 from preheat.proof.start.pull_times import PullClock
 from preheat.proof.start.timeline import COLD, CONDITIONS, PRELOADED, RESTART, WARM, Timeline
@@ -166,15 +166,15 @@ def _limits(
         paths = [library.path(file.digest) for file in {file.digest: file for file in files}.values()]
         speed = measure_speed(paths)
     python, names = starts.imported
-    bare = replace(before, line=line, speed=speed)
+    bare_imports = replace(before, line=line, speed=speed)
     if not python:
-        return bare
+        return bare_imports
     with fresh(terms.workplace) as folder:
-        interpreter = starts.bare(Bare(python, ()), Roots(folder), evicted=True)
-        imports = starts.bare(Bare(python, names), Roots(folder), evicted=True)
-        warm = starts.bare(Bare(python, names), Roots(folder), evicted=False)
+        interpreter = starts.bare_imports(BareImports(python, ()), Roots(folder), evicted=True)
+        imports = starts.bare_imports(BareImports(python, names), Roots(folder), evicted=True)
+        warm = starts.bare_imports(BareImports(python, names), Roots(folder), evicted=False)
     return replace(
-        bare,
+        bare_imports,
         interpreter=(*before.interpreter, *interpreter),
         imports=(*before.imports, *imports),
         imports_warm=(*before.imports_warm, *warm),
@@ -197,4 +197,4 @@ def _check(recipe: Recipe, terms: ProveOptions) -> None:
 
 def _copies(library: Path, copied: int, weights: int) -> float:
     """Return how many copies of the weights are on disk: bytes in the library and in views, per byte of weights."""
-    return (Growth(library).size + copied) / weights if weights else 0.0
+    return (FolderGrowth(library).size + copied) / weights if weights else 0.0

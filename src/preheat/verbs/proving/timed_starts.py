@@ -14,14 +14,14 @@ from preheat.guard.witness.connections import Witness
 from preheat.library.library import Library
 from preheat.proof.conditions.page_cache_eviction import EvictionResult, evict, fill
 from preheat.proof.conditions.validity import require_evicted, require_fetched, require_own_weights
-from preheat.proof.limits.bare_imports import Bare
-from preheat.proof.start.folder_growth import Growth
+from preheat.proof.limits.bare_imports import BareImports
+from preheat.proof.start.folder_growth import FolderGrowth
 from preheat.proof.start.gpu import Gpus
 from preheat.proof.start.import_times import outermost_names, sum_up
 from preheat.proof.start.observer import ObservedResources, ResourceUse
 from preheat.proof.start.pull_times import PullClock
 from preheat.proof.start.timeline import COLD, PRELOADED, RESTART, Memory, Timeline, Traffic, WeightReads
-from preheat.proof.start.trial import Eyes, TimedStart, restart_once, start_once
+from preheat.proof.start.trial import Instruments, TimedStart, restart_once, start_once
 from preheat.recipes.offline_env import offline, online
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.locked_needs import required
@@ -97,9 +97,9 @@ class Starts:
         environ = online(around.environ, without=CACHE_VARIABLES) | roots.environ() | dict(around.endpoints)
         self._put_out([])
         own = [self.recipe.folder / need.at for need in self.recipe.needs if need.at]
-        before = sum(Growth(folder).size for folder in own)
+        before = sum(FolderGrowth(folder).size for folder in own)
         started, witness = self._start(environ | dict(around.secrets), roots, ObservedResources(folder=roots.caches))
-        fetched = Growth(roots.caches).size + sum(Growth(folder).size for folder in own) - before
+        fetched = FolderGrowth(roots.caches).size + sum(FolderGrowth(folder).size for folder in own) - before
         timeline = self._timeline(COLD, started, witness, fetched)
         return replace(timeline, downloading=started.downloading), started.seen.in_use if started.seen else set()
 
@@ -139,12 +139,12 @@ class Starts:
         fill([library.root, *self._interpreter()])
         return start_once(app, "", self._around.ready_within_s).ready_s
 
-    def bare(self, bare: Bare, roots: Roots, *, evicted: bool) -> tuple[float, ...]:
+    def bare_imports(self, bare_imports: BareImports, roots: Roots, *, evicted: bool) -> tuple[float, ...]:
         """Time the app's Python with only these imports, with its environment cached or evicted from the page cache."""
         environ = online(self._around.environ, without=CACHE_VARIABLES) | roots.environ()
         if evicted:
             self._put_out([])
-        took = bare.time(offline(environ) | self.recipe.env, str(self.recipe.folder))
+        took = bare_imports.time(offline(environ) | self.recipe.env, str(self.recipe.folder))
         return () if took is None else (took,)
 
     def _offline(self, roots: Roots, library: Library) -> dict[str, str]:
@@ -176,14 +176,14 @@ class Starts:
             witness = error.message
 
         def tell(seconds: float) -> None:
-            fetched = f", {Growth(roots.caches).size / 1e6:.1f} MB downloaded" if subject.folder else ""
+            fetched = f", {FolderGrowth(roots.caches).size / 1e6:.1f} MB downloaded" if subject.folder else ""
             self._on_event(Noted(self.recipe.name, f"starting for {seconds:.0f} s{fetched}"))
 
         seeing = None if isinstance(witness, str) else witness
         # Do not wait after a cold start, which may go online, or if attempts cannot be counted.
         observe_s = self._around.observe_s if seeing is not None and subject.folder is None else 0.0
-        eyes = Eyes(seeing, roots.notes, replace(subject, gpus=self._gpus), tell, observe_s)
-        started = start(app, self.recipe.first, self._around.ready_within_s, eyes)
+        instruments = Instruments(seeing, roots.notes, replace(subject, gpus=self._gpus), tell, observe_s)
+        started = start(app, self.recipe.first, self._around.ready_within_s, instruments)
         if not isinstance(witness, str):
             witness.close()
         if started.notes:

@@ -10,7 +10,7 @@ from preheat.disk.free_space import DiskNeed, disk_need, require_space
 from preheat.library.adopt import hf_caches, ms_caches, whisper_caches
 from preheat.library.adopt.caches import CachedVersion, InvalidEntry
 from preheat.library.library import Library
-from preheat.views.links import COPY, HARDLINK, REFLINK, foreseen
+from preheat.views.links import COPY, HARDLINK, REFLINK, likely_way
 
 HERE, LINK, LEFT_OUT = "here", "link", "left out"
 
@@ -84,7 +84,7 @@ def _files(found: Sequence[CachedVersion], library: Library, *, copy: bool) -> t
             continue
         if source.parent not in ways:
             # `Intake` copies what cannot be reflinked if it may, although a hard link may be possible.
-            way = foreseen(source.parent, library.root, (REFLINK, COPY) if copy else (REFLINK, HARDLINK, COPY))
+            way = likely_way(source.parent, library.root, (REFLINK, COPY) if copy else (REFLINK, HARDLINK, COPY))
             ways[source.parent] = LINK if way != COPY else COPY if copy else LEFT_OUT
         has = candidate.digest is not None and library.has(candidate.digest)
         files[source] = AdoptFile(source, _size(source), HERE if has else ways[source.parent])
