@@ -28,7 +28,7 @@ from preheat.recipes.offline_env import direct, offline
 from preheat.recipes.recipe import read_recipe
 from preheat.transfer.fetch import Policy
 from preheat.verbs.pull import pull
-from preheat.verbs.pull_sources import PullSource, Wish
+from preheat.verbs.pull_sources import FileSelection, PullSource
 from preheat.verbs.tracing.traced_start import Lead, environment
 from preheat.verbs.view import place
 from preheat.views.layouts.huggingface import HuggingFaceCache
@@ -56,7 +56,9 @@ def placed(workplace: Path) -> dict[str, str]:
     environ: dict[str, str] = {}
     for need in read_recipe(DEMO).needs:
         folder = Ref.parse(f"file:{HUB / need.ref.repo}")
-        told = pull([PullSource("the demo's hub", Folder(), folder)], library, Policy(4), silent, Wish(need.files))
+        told = pull(
+            [PullSource("the demo's hub", Folder(), folder)], library, Policy(4), silent, FileSelection(need.files)
+        )
         # Placed as the hub's repository, by which name the page asks for it.
         snapshot = replace(told.snapshot, ref=need.ref)
         environ |= place(snapshot, library, HuggingFaceCache(), workplace / "cache", silent)

@@ -14,7 +14,7 @@ from preheat.library.library import Library
 from preheat.oci.local.layout import LayoutTarget
 from preheat.recipes.recipe import Need, Recipe
 from preheat.verbs.building.build import carry_out, plan_image
-from preheat.verbs.building.image_plan import Base, ImagePlan, Order
+from preheat.verbs.building.image_plan import Base, BuildOrder, ImagePlan
 from preheat.views.layouts.huggingface import HuggingFaceCache
 from preheat.views.links import SYMLINK
 from tests.growth.counting import calls_of, grows_as_the_work
@@ -52,7 +52,7 @@ def _build(root: Path, count: int) -> tuple[Counter[str], int]:
         keep(library, files[-1], data)
     library.record(Snapshot(ref, "a" * 40, tuple(files)))
     recipe = Recipe("app", Path("/app"), needs=(Need(ref),))
-    order = Order(recipe, Base())
+    order = BuildOrder(recipe, Base())
 
     def work() -> None:
         def target(_mounts: object) -> LayoutTarget:

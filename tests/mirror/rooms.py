@@ -16,7 +16,7 @@ from preheat.mirror.upstream.upstream import Upstream
 from preheat.net.http import NetworkSettings, Transport
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
-from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
+from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, MirrorOptions, mirror
 from preheat.verbs.pull import pull
 from preheat.verbs.pull_sources import PullSource
 from preheat.verbs.scan import ALLOW
@@ -66,8 +66,8 @@ class Room:
         self._transport = Transport(trusting(NetworkSettings(connect_s=2.0, read_s=5.0)))
         behind = [self._upstream(url) for url in upstreams]
         settings = ReloadableSettings(Words(tls=lambda: authority().context))
-        house = House(settings, remembering=remembering, patience=patience, unsafe=ALLOW)
-        self.server = mirror(address, self.library, Shelf({}), self.events.append, upstreams=behind, house=house)
+        options = MirrorOptions(settings, remembering=remembering, patience=patience, unsafe=ALLOW)
+        self.server = mirror(address, self.library, Shelf({}), self.events.append, upstreams=behind, options=options)
         self.url = self.server.url
 
     def open(self) -> Self:

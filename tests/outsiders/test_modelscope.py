@@ -12,7 +12,7 @@ from preheat.core.events import Answered, Event
 from preheat.library.library import Library
 from preheat.mirror.access.reloadable import ReloadableSettings, Words
 from preheat.mirror.api.folders import Shelf
-from preheat.verbs.mirror import House, mirror
+from preheat.verbs.mirror import MirrorOptions, mirror
 from tests.authority import authority
 from tests.command import COMMAND
 from tests.outsiders.conftest import Outsider, Served, evaluator
@@ -140,8 +140,8 @@ def test_what_our_own_client_has_pulled_is_served_from_the_library(
     command = [str(COMMAND), "pull", "ms:acme/tiny", "--library", str(library.root)]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    house = House(ReloadableSettings(Words(tls=lambda: authority().context)))
-    with mirror(("127.0.0.1", 0), library, Shelf({}), events.append, house=house) as server:
+    options = MirrorOptions(ReloadableSettings(Words(tls=lambda: authority().context)))
+    with mirror(("127.0.0.1", 0), library, Shelf({}), events.append, options=options) as server:
         environ["MODELSCOPE_ENDPOINT"] = server.url
         script = f"{_PRELUDE}\nprint('\\n' + snapshot_download('acme/tiny'))"
         python = outsider(f"modelscope=={NEW}")

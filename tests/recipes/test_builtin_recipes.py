@@ -25,7 +25,7 @@ from preheat.recipes.builtin_recipes import built_in, is_built_in, names, shippe
 from preheat.recipes.recipe import Recipe
 from preheat.transfer.fetch import Policy
 from preheat.verbs.pull import pull
-from preheat.verbs.pull_sources import PullSource, Wish
+from preheat.verbs.pull_sources import FileSelection, PullSource
 from preheat.verbs.view import place_needs
 from preheat.views.layouts.flat import Flat
 from preheat.views.layouts.huggingface import HuggingFaceCache
@@ -82,7 +82,7 @@ def test_it_can_be_pulled_and_placed(name: str, tmp_path: Path) -> None:
         transport = Transport(trusting(NetworkSettings(connections=4)))
         for need in recipe.needs:
             hub = HuggingFace(url, transport) if need.ref.hub == "hf" else ModelScope(url, transport)
-            pull([PullSource(url, hub, need.ref)], library, Policy(4), placed.append, Wish(need.files))
+            pull([PullSource(url, hub, need.ref)], library, Policy(4), placed.append, FileSelection(need.files))
     place_needs(recipe, library, lambda kind: LAYOUTS[kind](), placed.append)
     assert len([event for event in placed if isinstance(event, Placed)]) == len(recipe.needs)
 
@@ -152,7 +152,7 @@ def test_a_built_in_recipe_is_pulled_by_the_digests_that_come_with_it(tmp_path: 
         hub = HuggingFace(url, Transport(trusting(NetworkSettings(connections=4))))
         for need in recipe.needs:
             if need.locked is not None:
-                wish = Wish(need.files, locked=need.locked, partly=need.partly)
+                selection = FileSelection(need.files, locked=need.locked, partly=need.partly)
                 with pytest.raises(IntegrityError, match="does not match the lock"):
-                    pull([PullSource(url, hub, need.ref)], Library(tmp_path / "library"), Policy(4), print, wish)
+                    pull([PullSource(url, hub, need.ref)], Library(tmp_path / "library"), Policy(4), print, selection)
     assert not list((tmp_path / "library").rglob("*.json"))

@@ -9,7 +9,7 @@ import pytest
 from preheat.library.library import Library
 from preheat.proof.limits.line_speed import Line
 from preheat.proof.limits.machine import filesystem
-from preheat.verbs.doctor import Surgery, doctor
+from preheat.verbs.doctor import DoctorInputs, doctor
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.stories.kept import contents
@@ -85,8 +85,8 @@ def in_memory() -> Iterator[Path]:
 
 def test_a_library_that_goes_with_its_container_is_found(tmp_path: Path, in_memory: Path) -> None:
     def at(root: Path) -> list[str]:
-        surgery = Surgery(lambda need: (), lambda source, snapshot: Line(1, 1, 1, 1), {"HOME": "/root"}, root=root)
-        return [remedy.cause for remedy in doctor(None, Library(in_memory / "library"), surgery, lambda event: None)[1]]
+        inputs = DoctorInputs(lambda need: (), lambda source, snapshot: Line(1, 1, 1, 1), {"HOME": "/root"}, root=root)
+        return [remedy.cause for remedy in doctor(None, Library(in_memory / "library"), inputs, lambda event: None)[1]]
 
     assert "library-not-kept" not in at(tmp_path)
     (tmp_path / ".dockerenv").touch()

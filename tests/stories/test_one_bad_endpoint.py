@@ -14,7 +14,7 @@ from preheat.net.http import NetworkSettings, Transport
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
 from preheat.verbs.pull import pull
-from preheat.verbs.pull_sources import PullSource, Wish, resolve
+from preheat.verbs.pull_sources import FileSelection, PullSource, resolve
 from tests.authority import trusting
 from tests.command import Preheat
 from tests.flaky_hub import WEIGHTS, FlakyHub
@@ -40,7 +40,7 @@ def source(url: str, transport: Transport) -> PullSource:
 def test_the_next_endpoint_is_asked(kind: str, transport: Transport, hub: FlakyHub, tmp_path: Path) -> None:
     with answering(HOSTILE[kind]) as bad:
         sources = [source(bad, transport), source(hub.url, transport)]
-        told = pull(sources, Library(tmp_path / "l"), Policy(4), lambda _event: None, Wish(("*.json",)))
+        told = pull(sources, Library(tmp_path / "l"), Policy(4), lambda _event: None, FileSelection(("*.json",)))
         assert told.fetched > 0
 
 

@@ -15,7 +15,7 @@ from preheat.mirror.api.folders import Shelf
 from preheat.mirror.http.limits import ServerLimits, raise_descriptor_limit
 from preheat.mirror.status.access_log import AccessLog
 from preheat.mirror.upstream.pull_through import Remembering
-from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
+from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, MirrorOptions, mirror
 
 if TYPE_CHECKING:
     import ssl
@@ -101,11 +101,11 @@ class RunningMirror:
             address, session.library, shelf, self._tell, terms.pace, upstreams, self._house(terms, session)
         )
 
-    def _house(self, terms: MirrorTerms, session: Session) -> House:
+    def _house(self, terms: MirrorTerms, session: Session) -> MirrorOptions:
         settings, patience = session.settings, WHILE_CLIENTS_WAIT
         if settings.patience_s is not None:
             patience = replace(patience, lasting_s=settings.patience_s)
-        return House(
+        return MirrorOptions(
             self._settings,
             ServerLimits(connections=terms.max_connections, waiting=raise_descriptor_limit()),
             terms.size_cap,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from preheat.core.events import Noted
 from preheat.core.ref import Ref
 from preheat.recipes.recipe import Need
-from preheat.verbs.pull import asking, carry_out
+from preheat.verbs.pull import carry_out, resolve_policy
 from preheat.verbs.pull_plan import plan_need, plan_pull
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ def _planned(needs: Sequence[NeedPlan], sites: Sequence[Site], session: Session)
 
 
 def _plan_need(need: Need, session: Session) -> NeedPlan:
-    wish, patience = session.wish(need), asking(session.policy)
-    return plan_need(session.sources(need), session.library, session.on_event, wish, patience)
+    selection, patience = session.selection(need), resolve_policy(session.policy)
+    return plan_need(session.sources(need), session.library, session.on_event, selection, patience)
 
 
 def _plan_recipe(recipe: Recipe, session: Session) -> tuple[list[NeedPlan], list[Site]]:

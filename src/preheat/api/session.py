@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from preheat.recipes.recipe import Need, Recipe
     from preheat.transfer.fetch import Policy
     from preheat.verbs.placing.allowed_places import Permissions
-    from preheat.verbs.pull_sources import PullSource, Wish
+    from preheat.verbs.pull_sources import FileSelection, PullSource
     from preheat.views.view_protocol import View
 
 _ATTEMPTS, _PATIENCE_S = 6, 300.0
@@ -126,11 +126,11 @@ class Session:
             for endpoint in self.endpoints.get(ref.hub, ("",))
         ]
 
-    def wish(self, need: Need) -> Wish:
+    def selection(self, need: Need) -> FileSelection:
         """Return the files to pull for a need."""
-        from preheat.verbs.pull_sources import Wish
+        from preheat.verbs.pull_sources import FileSelection
 
-        return Wish(need.files, self.settings.unsafe_files, need.locked, need.partly)
+        return FileSelection(need.files, self.settings.unsafe_files, need.locked, need.partly)
 
     def hub(self, ref: Ref, endpoint: str) -> Hub:
         """Return the hub of a ref, at one of its endpoints."""

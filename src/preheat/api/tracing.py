@@ -11,7 +11,7 @@ from preheat.guard.model.app import App
 from preheat.mirror.api.folders import Shelf
 from preheat.proof.start.trial import read_first
 from preheat.recipes.recipe import FILE_NAME, Need, is_app_name
-from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
+from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, MirrorOptions, mirror
 from preheat.verbs.pull_sources import resolve
 from preheat.verbs.tracing.trace import Traced, TraceOptions, trace
 from preheat.verbs.tracing.traced_start import TraceWatch, Wanted
@@ -67,8 +67,8 @@ def trace_app(command: tuple[str, ...], session: Session, terms: TraceTerms) -> 
         behind = session.upstreams([f"{hub}={url}" for hub in ("hf", "ms") for url in session.endpoints[hub]])
         # What the app downloads is its user's, as if pulled by hand: no mirror evicts it.
         patience = replace(WHILE_CLIENTS_WAIT, lasting_s=session.patience.lasting_s)
-        house = House(patience=patience, by="", unsafe=session.settings.unsafe_files)
-        return mirror(("127.0.0.1", 0), session.library, Shelf({}), on_event, None, behind, house)
+        options = MirrorOptions(patience=patience, by="", unsafe=session.settings.unsafe_files)
+        return mirror(("127.0.0.1", 0), session.library, Shelf({}), on_event, None, behind, options)
 
     def ask(ref: Ref) -> Snapshot | None:
         try:

@@ -179,13 +179,8 @@ class Route:
         sum_now = self.received + WORTH_ASKING * self.answers
         if not self.active or not began or now - began >= _TRICKLE_S:
             self.window = (now, sum_now)
-        size = sum_now - before
-        if (
-            not began
-            or now - began < _TRICKLE_S
-            or now - received_at > _TRICKLE_S / 3
-            or size >= _LEAST_RATE * (now - began)
-        ):
+        size, period_s = sum_now - before, now - began
+        if not began or period_s < _TRICKLE_S or now - received_at > _TRICKLE_S / 3 or size >= _LEAST_RATE * period_s:
             return ""
         return f"sent next to nothing in {period_s:.0f} s"
 

@@ -68,9 +68,9 @@ def _absent(route: Route, flights: Sequence[Flight], now: float) -> str:
     if route.error is not None and (route.is_unreachable or (now < route.paused_until and not flights)):
         return route.error.message
     silent_s = min((flight.still_s(now) for flight in flights), default=0.0)
-    return (
-        f"{route.way.name} has sent nothing for {silent_s:.0f} s" if route.received_at and silent_s > _SILENT_S else ""
-    )
+    if not route.received_at or silent_s <= _SILENT_S:
+        return ""
+    return f"{route.way.name} has sent nothing for {silent_s:.0f} s"
 
 
 def forget_wrong(download: Download, again: list[ByteRange], names: str, error: IntegrityError) -> list[ByteRange]:

@@ -27,7 +27,7 @@ _OF_THE_CONTAINER = frozenset(("overlay", "aufs", "tmpfs", "fuse.fuse-overlayfs"
 
 
 @dataclass(frozen=True, slots=True)
-class Surgery:
+class DoctorInputs:
     """Inputs of the doctor: the sources of a need, a function that measures a connection, and the environment.
 
     `root` is the folder with container markers such as /.dockerenv; `ca_file` is the configured CA file, if any.
@@ -42,49 +42,49 @@ class Surgery:
 
 
 def doctor(
-    recipe: Recipe | None, library: Library, surgery: Surgery, on_event: Listener
+    recipe: Recipe | None, library: Library, inputs: DoctorInputs, on_event: Listener
 ) -> tuple[Symptoms, list[Remedy]]:
     """Return symptoms and remedies. Measures network and disk for a few seconds, and changes nothing."""
-    symptoms = examine(recipe, library, surgery, on_event)
+    symptoms = examine(recipe, library, inputs, on_event)
     return symptoms, remedies(symptoms)
 
 
-def examine(recipe: Recipe | None, library: Library, surgery: Surgery, on_event: Listener) -> Symptoms:
+def examine(recipe: Recipe | None, library: Library, inputs: DoctorInputs, on_event: Listener) -> Symptoms:
     """Measure and collect everything that can slow down a start."""
     needs = recipe.needs if recipe is not None else ()
     endpoints: list[Endpoint] = []
     files: dict[str, File] = {}
     for need in needs:
         on_event(Noted(str(need.ref), "resolving it, and measuring the download rate"))
-        for endpoint, snapshot in _ask(need, library, surgery):
+        for endpoint, snapshot in _query_sources(need, library, inputs):
             if all(other.url != endpoint.url for other in endpoints):
                 endpoints.append(endpoint)
             files |= {str(file.digest): file for file in snapshot} if snapshot else {}
     for endpoint in endpoints:
-        on_event(Noted(endpoint.url, _told(endpoint)))
+        on_event(Noted(endpoint.url, _describe_endpoint(endpoint)))
     missing = [file for file in files.values() if not library.has(file.digest)]
     here = [library.path(file.digest) for file in files.values() if library.has(file.digest)]
     resident = cached(here)
     return Symptoms(
-        app=surgery.app,
+        app=inputs.app,
         size=sum(file.size for file in files.values()),
         files=len(files),
         missing=sum(file.size for file in missing),
-        library=_place(library.root, surgery.root),
-        cache=_place(hf_home(surgery.environ, _home(surgery.environ)), surgery.root),
+        library=_place(library.root, inputs.root),
+        cache=_place(hf_home(inputs.environ, _home(inputs.environ)), inputs.root),
         free_disk=disk_need(library.root, 0).free,
         free_memory=free_memory(),
         endpoints=tuple(endpoints),
         speed=_speed(here, on_event),
         resident=resident,
         copied=_copied(recipe, here),
-        offline=surgery.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"),
-        proxied=_proxied(surgery.environ),
-        no_ca=str(surgery.ca_file) if surgery.ca_file and not surgery.ca_file.is_file() else "",
+        offline=inputs.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"),
+        proxied=_proxied(inputs.environ),
+        no_ca=str(inputs.ca_file) if inputs.ca_file and not inputs.ca_file.is_file() else "",
     )
 
 
-def _told(endpoint: Endpoint) -> str:
+def _describe_endpoint(endpoint: Endpoint) -> str:
     """Describe the measurement of an endpoint."""
     line = endpoint.line
     if line is None:
@@ -93,15 +93,15 @@ def _told(endpoint: Endpoint) -> str:
     return f"{rates}, response time {line.answer_s * 1000:.0f} ms"
 
 
-def _ask(need: Need, library: Library, surgery: Surgery) -> list[tuple[Endpoint, tuple[File, ...]]]:
-    """Query every source of a need; fall back to the library's record of the files if all of them fail."""
+def _query_sources(need: Need, library: Library, inputs: DoctorInputs) -> list[tuple[Endpoint, tuple[File, ...]]]:
+    """Return the files of a need at each source; if all sources fail, those in the library's record."""
     known = library.find(need.ref)
     asked: list[tuple[Endpoint, tuple[File, ...]]] = []
-    for source in surgery.sources(need):
+    for source in inputs.sources(need):
         try:
             snapshot = source.hub.resolve(source.ref)
             wanted = snapshot.only(need.files)
-            line = surgery.line(source, wanted) if source.ref.hub != FOLDER and wanted.size else None
+            line = inputs.line(source, wanted) if source.ref.hub != FOLDER and wanted.size else None
             asked.append((Endpoint(source.ref.hub, source.name, line), wanted.files))
         except PreheatError as error:
             denied = isinstance(error, AccessDenied)

@@ -25,7 +25,7 @@ from preheat.guard.supervise.supervisor import Changed, Event, Outcome, Said
 
 if TYPE_CHECKING:
     from preheat.guard.witness.connections import Attempt, Witness
-    from preheat.guard.witness.download_lines import Confessions
+    from preheat.guard.witness.download_lines import DownloadLines
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def run(app: App, watch: RunOptions, on_event: Listener) -> int:
     witness, heard = _watchers(app) if watch.network else (None, None)
     try:
         settings = GuardOptions(app, watch.patience, watch.stage)
-        output = replace(watch.output, confessions=heard)
+        output = replace(watch.output, download_lines=heard)
         outcome = keep(settings, _telling(on_event), output=output, witness=witness)
     except AddressTaken as error:
         raise AppError(str(error), hint="stop that process, or choose another address") from error
@@ -87,11 +87,11 @@ def _require_namespaces() -> None:
         raise AppError(reason, hint="--network watch counts outbound attempts, and needs no permission")
 
 
-def _watchers(app: App) -> tuple[Witness | None, Confessions]:
+def _watchers(app: App) -> tuple[Witness | None, DownloadLines]:
     from preheat.guard.witness.connections import Witness
-    from preheat.guard.witness.download_lines import Confessions
+    from preheat.guard.witness.download_lines import DownloadLines
 
-    return witness_for(app) if not app.isolated or Witness.available() else None, Confessions()
+    return witness_for(app) if not app.isolated or Witness.available() else None, DownloadLines()
 
 
 def witness_for(app: App) -> Witness:

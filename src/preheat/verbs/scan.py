@@ -16,7 +16,7 @@ REFUSE, WARN, ALLOW = "refuse", "warn", "allow"
 _MOST_NAMED = 3
 
 
-def look_into(files: Iterable[File], library: Library, unsafe: str, on_event: Listener) -> None:
+def scan_and_report(files: Iterable[File], library: Library, unsafe: str, on_event: Listener) -> None:
     """Report files that can run code when they are loaded; `unsafe` is REFUSE, WARN or ALLOW (no scan).
 
     With REFUSE, raise CheckFailed for the first unsafe file. With WARN, emit one event for each dangerous file, one for

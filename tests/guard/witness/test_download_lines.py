@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.guard.witness.download_lines import Confessions, confesses
+from preheat.guard.witness.download_lines import DownloadLines, reports_download
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from preheat.guard.witness.download_lines import Confessions, confesses
     ],
 )
 def test_what_says_so_is_heard(line: str) -> None:
-    assert confesses(line)
+    assert reports_download(line)
 
 
 @pytest.mark.parametrize(
@@ -38,13 +38,13 @@ def test_what_says_so_is_heard(line: str) -> None:
     ],
 )
 def test_what_denies_it_or_says_something_else_is_not(line: str) -> None:
-    assert not confesses(line)
+    assert not reports_download(line)
 
 
 @given(st.lists(st.integers(1, 9)), st.sampled_from([b"\n", b"\r", b"\r\n"]))
 def test_a_line_is_heard_in_whatever_pieces_it_comes(cuts: list[int], end: bytes) -> None:
     said = b"begin" + end + "Downloading müde.bin: 12%|█ | 1/9 [00:01, 2MB/s]".encode() + end + b"Loading" + end
-    heard = Confessions()
+    heard = DownloadLines()
     at = 0
     for cut in [*cuts, len(said)]:
         heard.feed(7, said[at : at + cut])

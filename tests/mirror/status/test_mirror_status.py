@@ -12,7 +12,7 @@ from preheat.library.library import Library
 from preheat.mirror.access.reloadable import ReloadableSettings, Words
 from preheat.mirror.api.folders import Shelf
 from preheat.mirror.upstream.visibility import CLOSED, OPEN, Gate
-from preheat.verbs.mirror import House, mirror
+from preheat.verbs.mirror import MirrorOptions, mirror
 from tests.library.shelves import shelve
 
 
@@ -34,9 +34,9 @@ def url(tmp_path: Path) -> Iterator[str]:
     Gate(library.root).note(Ref.parse("hf:acme/secret"), CLOSED)
     (tmp_path / "voice").mkdir()
     (tmp_path / "voice" / "voice.bin").write_bytes(b"voice" * 1000)
-    house = House(ReloadableSettings(Words(deny=("evil/*",))))
+    options = MirrorOptions(ReloadableSettings(Words(deny=("evil/*",))))
     shelf = Shelf({"me/voice": tmp_path / "voice"})
-    with mirror(("127.0.0.1", 0), library, shelf, lambda event: None, house=house) as server:
+    with mirror(("127.0.0.1", 0), library, shelf, lambda event: None, options=options) as server:
         yield server.url
 
 

@@ -48,12 +48,12 @@ def blob(digest: object) -> Path:
 
 
 def on_disk(folder: Path) -> dict[str, object]:
-    found: dict[str, object] = {}
+    results: dict[str, object] = {}
     for top, folders, names in os.walk(folder):
         for name in [*names, *(one for one in folders if Path(top, one).is_symlink())]:
             path = Path(top, name)
-            found[str(path.relative_to(folder))] = str(path.readlink()) if path.is_symlink() else path.read_bytes()
-    return found
+            results[str(path.relative_to(folder))] = str(path.readlink()) if path.is_symlink() else path.read_bytes()
+    return results
 
 
 def in_image(tree: ViewTree) -> dict[str, object]:

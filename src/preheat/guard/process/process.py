@@ -21,7 +21,7 @@ from preheat.guard.process.spawn import Born, CannotStart, spawn
 if TYPE_CHECKING:
     from preheat.guard.net.network_namespace import Publisher
     from preheat.guard.witness.connections import Witness
-    from preheat.guard.witness.download_lines import Confessions
+    from preheat.guard.witness.download_lines import DownloadLines
 
 __all__ = ["CannotStart", "Output", "Process"]
 
@@ -34,12 +34,12 @@ _WARDEN_S = 0.001
 class Output:
     """The descriptors to which an app's output is copied unchanged; None only stores it in the tail.
 
-    `confessions`, if given, receives the output too.
+    `download_lines`, if given, receives the output too.
     """
 
     stdout: int | None = 1
     stderr: int | None = 2
-    confessions: Confessions | None = None
+    download_lines: DownloadLines | None = None
 
 
 def _never() -> bool:
@@ -64,7 +64,7 @@ class Process:
         self.app = app
         self.tail = Tail()
         self._witness = witness
-        self._confessions = output.confessions
+        self._download_lines = output.download_lines
         self._on_end = on_end
         self._status: int | None = None
         self._ended = threading.Event()
@@ -191,8 +191,8 @@ class Process:
 
     def _hear(self, pipe: int, chunk: bytes) -> None:
         self.tail.feed(pipe, chunk)
-        if self._confessions is not None:
-            self._confessions.feed(pipe, chunk)
+        if self._download_lines is not None:
+            self._download_lines.feed(pipe, chunk)
 
     def _carry(self, pipe: int, target: int | None) -> None:
         try:

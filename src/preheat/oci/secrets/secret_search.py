@@ -146,7 +146,7 @@ def _any(words: Iterable[str]) -> str:
 
 
 def _without_escapes(body: bytes) -> bytes:
-    """Replace `\\n` and `\\t` in JSON strings, whose letters would count as part of the next word."""
+    r"""Replace `\n` and `\t` in JSON strings: their letters would count as part of the next word."""
     return body.replace(rb"\n", b"  ").replace(rb"\t", b"  ")
 
 

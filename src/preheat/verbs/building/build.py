@@ -22,7 +22,7 @@ from preheat.oci.model.interfaces import ImageSource, Target
 from preheat.oci.model.platform import Platform
 from preheat.oci.registry.push import Mounts
 from preheat.verbs.building.image_contents import refuse_secrets
-from preheat.verbs.building.image_plan import MODELPACK, Base, ImagePlan, Order, assemble
+from preheat.verbs.building.image_plan import MODELPACK, Base, BuildOrder, ImagePlan, assemble
 from preheat.verbs.locked_needs import Required, all_required, require, required
 from preheat.views.links import COPY, REFLINK, likely_way
 from preheat.views.view_protocol import View
@@ -49,7 +49,7 @@ def open_base(source: ImageSource | None, platform: Platform, name: str = "") ->
 
 
 def plan_image(
-    order: Order,
+    order: BuildOrder,
     library: Library,
     view_of: Callable[[str], View],
     target_of: Callable[[Mounts], Target],
@@ -102,7 +102,7 @@ def carry_out(
 
 
 @contextlib.contextmanager
-def claimed(order: Order, library: Library, on_event: Listener) -> Iterator[Required]:
+def claimed(order: BuildOrder, library: Library, on_event: Listener) -> Iterator[Required]:
     """Return the recipe's needs, protected from prune inside the `with` block. Raise NotPreloaded for missing files."""
     with library.wanted(*(required(need, library) for need in order.recipe.needs), at=order.at):
         # Check again: a file may have been pruned before it was claimed.
@@ -135,7 +135,7 @@ def _put(plan: ImagePlan, library: Library, target: Target, on_event: Listener, 
 
 
 def _documents(
-    order: Order, plan: ImagePlan, digests: list[str], *, docker: bool
+    order: BuildOrder, plan: ImagePlan, digests: list[str], *, docker: bool
 ) -> tuple[ImageDocument, ImageDocument]:
     if order.form == MODELPACK:
         config = model_config(order.recipe.name, plan.annotations, digests)
@@ -181,6 +181,6 @@ def _mounts(base: Base, layers: Iterable[Layer], facts: Iterable[LayerFact | Non
     return found
 
 
-def _texts(order: Order) -> list[str]:
+def _texts(order: BuildOrder) -> list[str]:
     recipe = order.recipe
     return [*recipe.command, *order.command, recipe.ready, *(f"{name}={value}" for name, value in recipe.env.items())]

@@ -75,7 +75,7 @@ def _start(base: Base, place: str, within_s: float, on_event: Listener, *, plain
     began = time.monotonic()
     container = _podman("run", "--detach", "--network=none", image).split()[-1]
     try:
-        asked = _question(base)
+        asked = _health_command(base)
         if not asked:
             on_event(Noted("check", f"the image has no health check: it must stay up for {_STAYS_S:.0f} s"))
         ready = _wait(container, asked, began, within_s)
@@ -90,7 +90,7 @@ def _start(base: Base, place: str, within_s: float, on_event: Listener, *, plain
             _podman("rmi", "--force", image)
 
 
-def _question(base: Base) -> Sequence[str]:
+def _health_command(base: Base) -> Sequence[str]:
     """Return the command of the image's health check, empty if there is none."""
     config = base.image.config.get("config")
     health = config.get("Healthcheck") if isinstance(config, dict) else None

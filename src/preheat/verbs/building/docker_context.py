@@ -14,7 +14,7 @@ from preheat.oci.layers.layer import Layer, LayerEntry
 from preheat.oci.layers.tar import FOLDER, LINK
 from preheat.verbs.building.build import claimed
 from preheat.verbs.building.image_contents import refuse_secrets
-from preheat.verbs.building.image_plan import ImagePlan, Order, assemble
+from preheat.verbs.building.image_plan import BuildOrder, ImagePlan, assemble
 from preheat.verbs.locked_needs import Required
 from preheat.views.links import COPY, HARDLINK, REFLINK, link
 from preheat.views.view_protocol import View
@@ -24,7 +24,7 @@ _UNFINISHED = "# This file is incomplete: run preheat build --dockerfile again."
 
 
 def write_context(
-    order: Order,
+    order: BuildOrder,
     at: Path,
     library: Library,
     view_of: Callable[[str], View],
@@ -40,7 +40,7 @@ def write_context(
 
 
 def _write(
-    order: Order,
+    order: BuildOrder,
     at: Path,
     library: Library,
     view_of: Callable[[str], View],
@@ -59,7 +59,7 @@ def _write(
         for number, layer in enumerate(plan.layers):
             folders.append(f"layers/{number:03}")
             _lay(layer, at / folders[-1])
-        text = dockerfile(_baking(order, plan, folders))
+        text = dockerfile(_dockerfile_contents(order, plan, folders))
         put(at / "Dockerfile", lambda aside: aside.write_text(text, encoding="utf-8"))
     except OSError as error:
         raise ImageError(
@@ -69,7 +69,7 @@ def _write(
         ) from error
 
 
-def _baking(order: Order, plan: ImagePlan, folders: list[str]) -> DockerfileContents:
+def _dockerfile_contents(order: BuildOrder, plan: ImagePlan, folders: list[str]) -> DockerfileContents:
     additions = plan.additions
     entrypoint, command = starts(order.base.image.config, additions)
     health = additions.health

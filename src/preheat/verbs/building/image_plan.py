@@ -50,7 +50,7 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class BuildOrder:
     """What to build: `recipe.folder` is the app's folder in the image, `home` the recipe's folder on this machine.
 
     `command` replaces the recipe's and the base's command. `status` is the guard's status address, empty for no guard.
@@ -86,7 +86,7 @@ class ImagePlan:
     of the base too. `disk`: the space needed to write the others, None for a registry.
     """
 
-    order: Order
+    order: BuildOrder
     needed: Required
     layers: tuple[Layer, ...]
     additions: ConfigAdditions
@@ -127,7 +127,7 @@ class ImagePlan:
 
 
 def assemble(
-    order: Order, required: Required, library: Library, view_of: Callable[[str], View], on_event: Listener
+    order: BuildOrder, required: Required, library: Library, view_of: Callable[[str], View], on_event: Listener
 ) -> ImagePlan:
     """Return the plan of an image. Raise ImageError if views overlap files of the base, or the layers do not fit."""
     if what := secret_in_text(write_json(order.base.image.config)):
@@ -147,7 +147,7 @@ def assemble(
         )
     lock = lock_of(required, order.home)
     annotations = _notes(order, required, library, lock)
-    additions = _dressed(order, findings, inside.environ, annotations, on_event)
+    additions = _config_additions(order, findings, inside.environ, annotations, on_event)
     guard = _guard() if additions.guard else b""
     new = [folder for folder in folders if folder not in findings.folders]
     if findings.unread:  # unread layers may have some of these folders, whose owner must not change
@@ -172,7 +172,7 @@ def find(base: Base, question: BaseQuery, library: Library, on_event: Listener) 
     return found
 
 
-def _volume(order: Order, required: Required, library: Library) -> ImagePlan:
+def _volume(order: BuildOrder, required: Required, library: Library) -> ImagePlan:
     """Return the plan of an image with only the weights, as plain files."""
     inside = plain(required, library, "models" if order.form == MODELCAR else "")
     lock = lock_of(required, order.home)
@@ -182,11 +182,11 @@ def _volume(order: Order, required: Required, library: Library) -> ImagePlan:
     return ImagePlan(order, required, tuple(plan(groups, budget)), ConfigAdditions(labels=annotations), annotations)
 
 
-def _dressed(
-    order: Order, findings: BaseFindings, environ: Mapping[str, str], labels: dict[str, str], on_event: Listener
+def _config_additions(
+    order: BuildOrder, findings: BaseFindings, environ: Mapping[str, str], labels: dict[str, str], on_event: Listener
 ) -> ConfigAdditions:
     recipe = order.recipe
-    plainly = ConfigAdditions(
+    additions = ConfigAdditions(
         command=recipe.command,
         given_command=order.command,
         folder=str(recipe.folder),
@@ -194,8 +194,8 @@ def _dressed(
         ports=_ports(recipe.ready),
         labels=labels,
     )
-    started = any(starts(order.base.image.config, plainly))
-    guard = _guard_words(order, findings.python) if started and findings.python and order.status else ()
+    started = any(starts(order.base.image.config, additions))
+    guard = _guard_command(order, findings.python) if started and findings.python and order.status else ()
     if order.status and not guard:
         why = (
             f"{order.base.name or 'the base'} has no Python 3.8 or later"
@@ -208,17 +208,17 @@ def _dressed(
         on_event(Noted("health check", f"omitted, because the base has no program that can check {recipe.ready}"))
     return ConfigAdditions(
         guard,
-        plainly.command,
-        plainly.given_command,
-        plainly.folder,
-        plainly.env,
+        additions.command,
+        additions.given_command,
+        additions.folder,
+        additions.env,
         health,
-        plainly.ports,
-        plainly.labels,
+        additions.ports,
+        additions.labels,
     )
 
 
-def _guard_words(order: Order, python: str) -> tuple[str, ...]:
+def _guard_command(order: BuildOrder, python: str) -> tuple[str, ...]:
     ready = ("--ready", order.recipe.ready) if order.recipe.ready else ()
     return (python, f"/{GUARD}", *ready, "--status", order.status, "--name", order.recipe.name, "--")
 
@@ -252,7 +252,7 @@ def _guard() -> bytes:
         return path.read_bytes()
 
 
-def _notes(order: Order, required: Required, library: Library, lock: str) -> dict[str, str]:
+def _notes(order: BuildOrder, required: Required, library: Library, lock: str) -> dict[str, str]:
     sources = [str(snapshot.ref.at(snapshot.commit)) for _, snapshot in required]
     licenses = [license_ for _, one in required if (license_ := _license(one.ref.at(one.commit), library))]
     digest = f"sha256:{hashlib.sha256(lock.encode()).hexdigest()}"

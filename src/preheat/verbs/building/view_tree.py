@@ -26,7 +26,7 @@ class ViewTree:
         self._folders: set[str] = set()
 
     def lay(self, pieces: Iterable[Piece], need: str) -> None:
-        """Add the pieces of a need, whose paths are absolute. Of two needs with the same path, the later one wins.
+        """Add the pieces of a need, whose paths are absolute. A path of an earlier need is replaced.
 
         Raise ImageError if a path would be both a file and a folder.
         """

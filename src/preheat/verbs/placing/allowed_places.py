@@ -93,8 +93,8 @@ def require_one_each(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> None:
             )
 
 
-def settled(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> list[tuple[Site, tuple[Piece, ...]]]:
-    """Return the sites without pieces that another site overrides: files that yield, and earlier single notes."""
+def without_overridden(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> list[tuple[Site, tuple[Piece, ...]]]:
+    """Return the sites without overridden pieces: files that yield to another site's, and earlier `single` notes."""
     firm = {piece.at for _, pieces in sites for piece in pieces if isinstance(piece, PlacedFile) and not piece.yields}
     last = {
         piece.at: id(piece) for _, pieces in sites for piece in pieces if isinstance(piece, ViewNote) and piece.single

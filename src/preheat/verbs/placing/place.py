@@ -18,8 +18,8 @@ from preheat.verbs.placing.allowed_places import (
     Site,
     places_of,
     require_one_each,
-    settled,
     with_real_folder,
+    without_overridden,
 )
 from preheat.verbs.placing.placement_plan import Conflict, Found, PlacementPlan, digest_of, is_pointer
 from preheat.views.path_state import see
@@ -45,7 +45,7 @@ def place_sites(
         laid = lay_out(sites, library)
         placing = _Placing(library, on_event, permissions)
         placing.look([one for one in laid if one[0].bounds])
-        new = [(site, placing.unsettled(site, pieces)) for site, pieces in laid]
+        new = [(site, placing.to_place(site, pieces)) for site, pieces in laid]
         with (
             placing.claiming(),
             library.linking([piece.file for _, pieces in new for piece in pieces if isinstance(piece, PlacedFile)]),
@@ -74,7 +74,7 @@ def _inside(site: Site, library: Library) -> bool:
 
 def lay_out(sites: Sequence[Site], library: Library) -> list[tuple[Site, tuple[Piece, ...]]]:
     """Return the pieces of each site. Raise UsageError if two sites have different bytes for the same path."""
-    laid = settled([(site, site.pieces(library)) for site in sites])
+    laid = without_overridden([(site, site.pieces(library)) for site in sites])
     require_one_each(laid)
     return laid
 
@@ -104,7 +104,7 @@ class _Placing:
         self._linked: dict[Path, set[Digest]] = {}  # by site folder: blobs that symlinks there lead to
 
     def look(self, laid: Sequence[tuple[Site, tuple[Piece, ...]]]) -> None:
-        """Check all sites; keep or move aside conflicting files. Raise Occupied if neither is permitted."""
+        """Inspect all sites; keep conflicting files or move them aside. Raise Occupied if neither is permitted."""
         found = self._found = self._survey.look(laid)
         if self._permissions.relink:
             found.same.clear()
@@ -121,7 +121,7 @@ class _Placing:
         else:
             require_free(found.conflicts)
 
-    def unsettled(self, site: Site, pieces: Sequence[Piece]) -> list[Piece]:
+    def to_place(self, site: Site, pieces: Sequence[Piece]) -> list[Piece]:
         """Return the pieces of a site that have to be placed: those that are not in place and not kept."""
         placer = Placer(self._library.location, site.view)
         is_settled = self._is_settled if site.bounds else _is_settled_here

@@ -22,7 +22,7 @@ _ASKED = (PlaceVerdict.OTHER, PlaceVerdict.CHANGED)
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class PlannedFile:
     """A path, and the file that will be placed there."""
 
     path: Path
@@ -83,7 +83,7 @@ class PlacementPlan:
         for site, some in sites:
             found.real |= require_bounds(site, some)
         found.marks = self._library.marks.below(os.path.realpath(site.at) for site, _ in sites)
-        unread = [spot for piece in pieces if isinstance(piece, PlacedFile) for spot in self._spots(piece)]
+        unread = [planned for piece in pieces if isinstance(piece, PlacedFile) for planned in self._spots(piece)]
         self._read(unread)
         for piece in pieces:
             if isinstance(piece, ViewNote) and piece.of not in found.kept:
@@ -92,54 +92,54 @@ class PlacementPlan:
                 self._alias(piece)
         return found
 
-    def _spots(self, piece: PlacedFile) -> Iterator[Spot]:
+    def _spots(self, piece: PlacedFile) -> Iterator[PlannedFile]:
         """Inspect a file's paths; yield those whose contents have to be hashed."""
         current_states = self._found.current_states
         for path in places_of(piece):
             current = current_states[path] = current_states.get(path) or see(path)
             if not is_pointer(current, piece):
-                yield from self._look(Spot(path, piece.file), current)
+                yield from self._inspect(PlannedFile(path, piece.file), current)
 
-    def _look(self, spot: Spot, current: PathState) -> Iterable[Spot]:
-        standing = self._judge(spot, current, None)
-        if standing is PlaceVerdict.UNREAD:
-            return (spot,)
-        self._note_standing(spot, current, standing)
+    def _inspect(self, planned: PlannedFile, current: PathState) -> Iterable[PlannedFile]:
+        verdict = self._judge(planned, current, None)
+        if verdict is PlaceVerdict.UNREAD:
+            return (planned,)
+        self._note_verdict(planned, current, verdict)
         return ()
 
-    def _judge(self, spot: Spot, current: PathState, content: frozenset[Digest] | None) -> PlaceVerdict:
-        marks = self._found.marks_of(spot.path)
+    def _judge(self, planned: PlannedFile, current: PathState, content: frozenset[Digest] | None) -> PlaceVerdict:
+        marks = self._found.marks_of(planned.path)
         mark = fitting(current, marks)
         marked = mark is not None and self.is_blob(current, mark.digest)
-        blobs = KnownBlobs(self.is_blob(current, spot.file.digest), marked)
-        standing = judge(current, spot.file, marks, blobs, content)
-        if standing in _ASKED and current.names > 1 and self._is_any_blob(current):
-            return judge(current, spot.file, marks, replace(blobs, any=True), content)
-        return standing
+        blobs = KnownBlobs(self.is_blob(current, planned.file.digest), marked)
+        verdict = judge(current, planned.file, marks, blobs, content)
+        if verdict in _ASKED and current.names > 1 and self._is_any_blob(current):
+            return judge(current, planned.file, marks, replace(blobs, any=True), content)
+        return verdict
 
-    def _note_standing(self, spot: Spot, current: PathState, standing: PlaceVerdict) -> None:
-        found, file = self._found, spot.file
-        if standing is PlaceVerdict.SAME:
-            found.same[spot.path] = file
-        elif standing is PlaceVerdict.KEPT:
-            found.kept.add(spot.path)
-        elif standing in _ASKED:
-            what = _what(current, file) if standing is PlaceVerdict.OTHER else "changed since preheat placed it"
-            found.conflicts.append(Conflict(spot.path, what, file.digest, current.blocked))
-        elif standing is PlaceVerdict.OURS and not found.marks:
+    def _note_verdict(self, planned: PlannedFile, current: PathState, verdict: PlaceVerdict) -> None:
+        found, file = self._found, planned.file
+        if verdict is PlaceVerdict.SAME:
+            found.same[planned.path] = file
+        elif verdict is PlaceVerdict.KEPT:
+            found.kept.add(planned.path)
+        elif verdict in _ASKED:
+            what = _what(current, file) if verdict is PlaceVerdict.OTHER else "changed since preheat placed it"
+            found.conflicts.append(Conflict(planned.path, what, file.digest, current.blocked))
+        elif verdict is PlaceVerdict.OURS and not found.marks:
             self._old = True
 
-    def _read(self, unread: Sequence[Spot]) -> None:
+    def _read(self, unread: Sequence[PlannedFile]) -> None:
         """Hash the files that could not be identified from their metadata, and note the verdicts."""
         if not unread:
             return
-        current_states = {spot: see(spot.path) for spot in dict.fromkeys(unread)}
+        current_states = {planned: see(planned.path) for planned in dict.fromkeys(unread)}
         size = sum(current.look.size for current in current_states.values() if current.look is not None)
         self._on_event(Reading("compare with the files to place", len(current_states), size))
-        for spot, current in current_states.items():
-            wanted = algorithms(current, spot.file, self._found.marks_of(spot.path))
-            content = digests_of(spot.path, wanted, lambda read: self._on_event(Read(read)))
-            self._note_standing(spot, current, self._judge(spot, current, content))
+        for planned, current in current_states.items():
+            wanted = algorithms(current, planned.file, self._found.marks_of(planned.path))
+            content = digests_of(planned.path, wanted, lambda read: self._on_event(Read(read)))
+            self._note_verdict(planned, current, self._judge(planned, current, content))
 
     def _note(self, note: ViewNote) -> None:
         current = see(note.at)

@@ -18,7 +18,7 @@ from preheat.core.snapshot import File, Snapshot, listing_commit
 from preheat.library.adopt.caches import CachedVersion, Candidate
 from preheat.library.adopt.intake import ELSEWHERE, AddedBlob, Intake
 from preheat.library.library import Library
-from preheat.verbs.scan import REFUSE, WARN, look_into
+from preheat.verbs.scan import REFUSE, WARN, scan_and_report
 from preheat.verbs.upkeep.adopt_plan import HERE, LEFT_OUT, AdoptPlan
 
 _THREADS = 4
@@ -48,8 +48,8 @@ def adopt(plan: AdoptPlan, library: Library, on_event: Listener, unsafe: str = W
     plan.require()
     library.prepare(0)
     on_event(Reading("adopt", sum(file.is_read for file in plan.files), plan.to_read))
-    for one in plan.odd:
-        on_event(LeftOut(_said(one.path), one.reason))
+    for one in plan.invalid:
+        on_event(LeftOut(_printable(one.path), one.reason))
     speaking = threading.Lock()
 
     def tell(event: Event) -> None:
@@ -64,7 +64,7 @@ def adopt(plan: AdoptPlan, library: Library, on_event: Listener, unsafe: str = W
         size=sum(one.size for one in done),
         new=sum(one.new for one in done),
         copied=sum(one.copied for one in done),
-        left_out=len(plan.odd) + sum(one.left_out for one in done),
+        left_out=len(plan.invalid) + sum(one.left_out for one in done),
     )
 
 
@@ -79,20 +79,20 @@ def adopted(plan: AdoptPlan) -> Adoption:
         size=sum(file.size for files in kept for file in files),
         new=sum(file.size for file in plan.files if file.how not in (HERE, LEFT_OUT)),
         copied=plan.disk.needed,
-        left_out=len(plan.odd) + sum(map(len, versions)) - sum(map(len, kept)),
+        left_out=len(plan.invalid) + sum(map(len, versions)) - sum(map(len, kept)),
     )
 
 
 def left_out(plan: AdoptPlan) -> Iterator[LeftOut]:
     """Yield the files that the plan leaves out, with the reasons."""
-    for one in plan.odd:
-        yield LeftOut(_said(one.path), one.reason)
+    for one in plan.invalid:
+        yield LeftOut(_printable(one.path), one.reason)
     for file in plan.files:
         if file.how == LEFT_OUT:
-            yield LeftOut(_said(file.source), f"{ELSEWHERE} (--copy)")
+            yield LeftOut(_printable(file.source), f"{ELSEWHERE} (--copy)")
 
 
-def _said(path: Path) -> str:
+def _printable(path: Path) -> str:
     """Return a printable form of a path that may not be UTF-8."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
@@ -110,7 +110,7 @@ def _version(found: CachedVersion, library: Library, intake: Intake, tell: Liste
             listed.setdefault(path, File(path, one.size, one.digest))
         files = tuple(listed[path] for path in sorted(listed))
         new = [listed[path] for path, one in taken.items() if one.how != "here"]
-        look_into(files if unsafe == REFUSE else new, library, unsafe, tell)
+        scan_and_report(files if unsafe == REFUSE else new, library, unsafe, tell)
         commit = found.commit or listing_commit(files)
         for revision in found.revisions or (commit,):
             ref = found.ref.at(revision)
@@ -150,7 +150,7 @@ def _take(found: CachedVersion, library: Library, intake: Intake, tell: Listener
                     left_out += len(jobs[job])
                     for candidate in jobs[job]:
                         hint = f" ({error.hint})" if error.hint else ""
-                        tell(LeftOut(_said(candidate.source), error.message + hint))
+                        tell(LeftOut(_printable(candidate.source), error.message + hint))
                     continue
                 if one.how != "here":
                     library.seals.note(one.digest, library.path(one.digest))

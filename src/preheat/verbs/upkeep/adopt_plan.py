@@ -19,7 +19,7 @@ HERE, LINK, LEFT_OUT = "here", "link", "left out"
 class AdoptFile:
     """A file of a cache, and its size in bytes. `how`: HERE if the library has it, LINK, COPY or LEFT_OUT.
 
-    It is a forecast, from the types of the filesystems: a file without a known digest may turn out to be HERE.
+    `how` is a forecast from the types of the filesystems: a file without a known digest may turn out to be HERE.
     """
 
     source: Path
@@ -34,13 +34,13 @@ class AdoptFile:
 
 @dataclass(frozen=True, slots=True)
 class AdoptPlan:
-    """The versions in the caches, each of their `files` once, and the `odd` entries that cannot be adopted.
+    """The versions in the caches, each of their `files` once, and the `invalid` entries that cannot be adopted.
 
     `copy`: files that cannot be reflinked are copied, not hard-linked. `disk`: the space that the copies need.
     """
 
     found: tuple[CachedVersion, ...]
-    odd: tuple[InvalidEntry, ...]
+    invalid: tuple[InvalidEntry, ...]
     files: tuple[AdoptFile, ...]
     disk: DiskNeed
     copy: bool = False
@@ -61,7 +61,7 @@ def plan_adopt(folders: Sequence[Path], library: Library, ref: Ref | None = None
     Raise UsageError if a folder is not a known kind of cache, LibraryError if it has no files.
     """
     found: list[CachedVersion] = []
-    odd: list[InvalidEntry] = []
+    invalid: list[InvalidEntry] = []
     for folder in folders:
         seen = list(_read(folder, ref))
         versions = [one for one in seen if isinstance(one, CachedVersion)]
@@ -69,10 +69,10 @@ def plan_adopt(folders: Sequence[Path], library: Library, ref: Ref | None = None
         if not unfit and not any(one.candidates for one in versions):
             raise LibraryError(f"{folder} has no files to adopt", hint="name the folder with the downloaded models")
         found += versions
-        odd += unfit
+        invalid += unfit
     files = _files(found, library, copy=copy)
     copied = sum(file.size for file in files if file.how == COPY)
-    return AdoptPlan(tuple(found), tuple(odd), files, disk_need(library.root, copied), copy)
+    return AdoptPlan(tuple(found), tuple(invalid), files, disk_need(library.root, copied), copy)
 
 
 def _files(found: Sequence[CachedVersion], library: Library, *, copy: bool) -> tuple[AdoptFile, ...]:

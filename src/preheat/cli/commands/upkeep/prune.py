@@ -8,16 +8,16 @@ from preheat.cli.wiring import Wiring
 from preheat.core.units import say_size
 from preheat.library.blobs.partial import disk_trouble
 from preheat.library.upkeep.sweep import Sweep
-from preheat.verbs.upkeep.prune import Shears, plan_prune
+from preheat.verbs.upkeep.prune import PruneOptions, plan_prune
 from preheat.verbs.upkeep.removal_plan import RemovalPlan
 from preheat.verbs.upkeep.remove import carry_out
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Run `preheat prune`; return the exit status."""
-    shears = Shears(options.old, read_seconds(options.younger), options.forget)
+    prune_options = PruneOptions(options.old, read_seconds(options.younger), options.forget)
     sweep = sweep_of(options, wiring)
-    return removed(lambda: plan_prune(wiring.library, sweep, shears), sweep, options, wiring)
+    return removed(lambda: plan_prune(wiring.library, sweep, prune_options), sweep, options, wiring)
 
 
 def removed(planning: Callable[[], RemovalPlan], sweep: Sweep, options: argparse.Namespace, wiring: Wiring) -> int:

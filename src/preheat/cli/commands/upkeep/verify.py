@@ -12,7 +12,7 @@ from preheat.core.snapshot import File, Snapshot
 from preheat.core.units import say_count, say_seconds, say_size
 from preheat.recipes.recipe import Need
 from preheat.verbs.pull import pull
-from preheat.verbs.pull_sources import Wish
+from preheat.verbs.pull_sources import FileSelection
 from preheat.verbs.upkeep.remove import recorded
 from preheat.verbs.upkeep.verify import verify
 
@@ -24,7 +24,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
     def mend(snapshot: Snapshot, file: File) -> None:
         need = Need(snapshot.ref.at(snapshot.commit), (glob.escape(file.path),))
-        pull(wiring.sources(need), library, wiring.policy, wiring.console, Wish(need.files))
+        pull(wiring.sources(need), library, wiring.policy, wiring.console, FileSelection(need.files))
 
     began = time.monotonic()
     verdict = verify(library, only, read_seconds(options.since), wiring.console, mend if options.mend else None)
