@@ -169,11 +169,11 @@ mapped.close(); print("closed"); time.sleep(60)
 """
     app = python(code, cwd=str(tmp_path))
     instance = Instance(app, None, output=Output(None, None), witness=None, ring=lambda: None)
-    board = AppStatus("x", paths=[str(file) for file in (*files, tmp_path / "gone")], life=Life("starting"))
-    board.began(instance.process.pid, instance.began)
+    app_status = AppStatus("x", paths=[str(file) for file in (*files, tmp_path / "gone")], life=Life("starting"))
+    app_status.began(instance.process.pid, instance.began)
     try:
-        assert until(lambda: board.progress() == Progress("loading two", 33))
+        assert until(lambda: app_status.progress() == Progress("loading two", 33))
         assert until(lambda: "closed" in instance.tail())
-        assert board.progress() == Progress("loading two", 33)
+        assert app_status.progress() == Progress("loading two", 33)
     finally:
         instance.end(1, lambda: False)

@@ -37,15 +37,15 @@ class ImageStores:
             case _:
                 return DockerArchive(place.path, place.tag)
 
-    def target(self, place: ImageName, mounts: Mounts, told: OnBytes) -> Target:
+    def target(self, place: ImageName, mounts: Mounts, on_bytes: OnBytes) -> Target:
         """Open a target for writing an image. Raise UsageError for a target that cannot be written."""
         if place.name is not None:
-            return RegistryTarget(self._registry(place.name, TARGET), self._session.transport, mounts, told)
+            return RegistryTarget(self._registry(place.name, TARGET), self._session.transport, mounts, on_bytes)
         if place.path is None:
             raise UsageError(f"an image cannot be written to {place}", hint="--output oci:DIR:TAG")
         if place.kind == LAYOUT:
-            return LayoutTarget(place.path, place.tag, told)
-        return ArchiveTarget(place.path, place.tag, told, docker=place.kind == DOCKER_ARCHIVE)
+            return LayoutTarget(place.path, place.tag, on_bytes)
+        return ArchiveTarget(place.path, place.tag, on_bytes, docker=place.kind == DOCKER_ARCHIVE)
 
     def _registry(self, name: Name, end: str) -> Registry:
         config = self._session.config

@@ -1,4 +1,4 @@
-"""Mirroring: serve the library, and what it lacks from upstream, until the mirror is stopped."""
+"""Mirroring: serve the library, and download missing files from upstreams, until the mirror is stopped."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LONGER_S = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MirrorTerms:
-    """What a mirror serves, from where, and to whom; see docs/mirror.md.
+    """Options of a mirror; see docs/mirror.md.
 
     `folders`: plain folders to serve, by repository name. `upstreams`: `HUB=URL`, where missing files are downloaded.
     `upstream_tokens`: by upstream URL, sent for clients without a token. `read_only`: download nothing.
@@ -98,10 +98,10 @@ class RunningMirror:
         )
         shelf = Shelf({name: folder.absolute() for name, folder in terms.folders.items()})
         self._server: Server = mirror(
-            address, session.library, shelf, self._tell, terms.pace, upstreams, self._house(terms, session)
+            address, session.library, shelf, self._tell, terms.pace, upstreams, self._options(terms, session)
         )
 
-    def _house(self, terms: MirrorTerms, session: Session) -> MirrorOptions:
+    def _options(self, terms: MirrorTerms, session: Session) -> MirrorOptions:
         settings, patience = session.settings, WHILE_CLIENTS_WAIT
         if settings.patience_s is not None:
             patience = replace(patience, lasting_s=settings.patience_s)
@@ -141,10 +141,10 @@ class RunningMirror:
                 self._server.secure(self._settings.tls)
             if self._log is not None:
                 self._log.reopen()
-            said = "tokens, rules and certificate reloaded, access log reopened"
+            outcome = "tokens, rules and certificate reloaded, access log reopened"
         except PreheatError as error:
-            said = f"failed, settings unchanged: {error.message}"
-        self._session.on_event(Noted("reload", said))
+            outcome = f"failed, settings unchanged: {error.message}"
+        self._session.on_event(Noted("reload", outcome))
 
     def stop(self, grace_s: float = 30.0) -> None:
         """Let running responses finish within `grace_s` seconds, then close all connections.

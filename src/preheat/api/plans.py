@@ -130,7 +130,7 @@ def execute(
 ) -> Pulls | dict[str, str] | Adoption | Removal:
     """Carry out a plan, with the settings of the session that it was made with; return and raise as its verb does.
 
-    The plan may be old: what has changed since is checked first.
+    The plan may be old: the library and the disks are checked again first.
     """
     from preheat.verbs.pull_plan import PullPlan
 

@@ -119,7 +119,7 @@ def _placed(recipe: Recipe, needed: Required, session: Session) -> dict[str, str
 def _refuse_unsafe(snapshots: Iterable[Snapshot], session: Session) -> None:
     """Raise CheckFailed for a file that can run code when it is loaded, if the settings refuse such files.
 
-    A pull reports them when they arrive. The library may also have files that were pulled without this setting.
+    A pull checks the files that it downloads; the library may have others, pulled without this setting.
     """
     if session.settings.unsafe_files == "refuse":
         from preheat.verbs.scan import REFUSE, scan_and_report  # hardly ever needed, and the app waits for it
@@ -151,7 +151,10 @@ def _turns(need: Need) -> Callable[[File], int]:
 
 
 def app_to_run(app: str | None, command: tuple[str, ...], session: Session) -> Recipe:
-    """Return the recipe to run: APP's, APP's with another command, or one for the command alone. Raise UsageError."""
+    """Return the recipe of `app`, with `command` in place of its own if given; without `app`, one for `command` alone.
+
+    Raise UsageError if there is no command.
+    """
     if command and not command[0]:
         raise UsageError("the command's name is empty", hint="preheat run -- CMD; is a variable in it unset?")
     if command and not app and not Path(FILE_NAME).is_file():

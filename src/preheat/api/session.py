@@ -89,7 +89,7 @@ class Session:
         return Transport(self._network_settings(self.settings.connections))
 
     def _network_settings(self, connections: int) -> NetworkSettings:
-        """Return what every connection needs: the environment's proxies and CA file, and the settings' timeouts."""
+        """Return the settings of connections: the environment's proxies and CA file, and the session's timeouts."""
         from preheat.net.http import NetworkSettings
 
         settings, config = self.settings, self.config
@@ -97,9 +97,9 @@ class Session:
 
     @property
     def own_tokens(self) -> dict[str, str]:
-        """Return the environment variable HF_TOKEN, if there is a token, for an app whose HF_HOME is not the user's.
+        """Return HF_TOKEN as an environment variable for an app with its own HF_HOME; empty without a token.
 
-        The app would not find the user's stored token in that HF_HOME.
+        In that HF_HOME, the app would not find the token that the user has stored.
         """
         tokens = self.config.tokens
         return {"HF_TOKEN": tokens["hf"]} if "hf" in tokens else {}
@@ -264,10 +264,10 @@ class Session:
         if stale := lock.stale(recipe):
             if strict:
                 raise CheckFailed(f"{path} is stale: {'; '.join(stale)}", hint=_lock_command(words))
-            said = (
+            note = (
                 f"stale, used only for the needs that it covers: {'; '.join(stale)}; {_lock_command(words)} updates it"
             )
-            self.on_event(Noted(str(path), said))
+            self.on_event(Noted(str(path), note))
         return lock.apply(recipe)
 
     def names_app(self, words: str) -> bool:

@@ -4,12 +4,12 @@ import argparse
 from typing import NoReturn
 
 from preheat import __version__
-from preheat.cli.options.build import imaging
-from preheat.cli.options.connection_options import asking, pulling
-from preheat.cli.options.mirror import EXAMPLES, mirroring
-from preheat.cli.options.prove import proving
-from preheat.cli.options.trace_and_lock import describing
-from preheat.cli.options.upkeep import upkeep
+from preheat.cli.options.build import image_verbs
+from preheat.cli.options.connection_options import add_download_options, add_hub_options
+from preheat.cli.options.mirror import EXAMPLES, add_mirror_options
+from preheat.cli.options.prove import proof_verbs
+from preheat.cli.options.trace_and_lock import recipe_verbs
+from preheat.cli.options.upkeep import upkeep_verbs
 from preheat.core.errors import UsageError
 
 
@@ -21,7 +21,7 @@ class _Parser(argparse.ArgumentParser):
 def parser(verb: str = "") -> argparse.ArgumentParser:
     """Return the parser of the whole command line; it raises UsageError instead of exiting.
 
-    If `verb` is a verb, the parser knows no other: all of them take 15 ms, for which an app that is started would wait.
+    If `verb` is a verb, only its options are added: those of all verbs take 15 ms, which would delay an app's start.
     """
     form = argparse.RawDescriptionHelpFormatter
     whole = _Parser(
@@ -38,7 +38,7 @@ For details: preheat VERB --help. Documentation: docs/ and README.md.""",
         formatter_class=form,
     )
     whole.add_argument("--version", action="version", version=f"preheat {__version__}")
-    everywhere = _everywhere()
+    common = _common_options()
     verbs = whole.add_subparsers(dest="verb", metavar="VERB", required=True)
     known = [one for one in _VERBS if one[0] == verb] or _VERBS
     for name, words, build, examples in known:
@@ -48,13 +48,13 @@ For details: preheat VERB --help. Documentation: docs/ and README.md.""",
             description=f"{words[0].upper()}{words[1:]}.",
             epilog=f"examples:\n{examples}",
             formatter_class=form,
-            parents=[everywhere],
+            parents=[common],
         )
         build(one)
     return whole
 
 
-def _everywhere() -> _Parser:
+def _common_options() -> _Parser:
     shared = _Parser(add_help=False)
     group = shared.add_argument_group("everywhere")
     group.add_argument(
@@ -67,7 +67,7 @@ def _everywhere() -> _Parser:
     return shared
 
 
-def _ground(verb: argparse.ArgumentParser) -> None:
+def _add_place_options(verb: argparse.ArgumentParser) -> None:
     group = verb.add_mutually_exclusive_group()
     group.add_argument(
         "--replace",
@@ -84,8 +84,8 @@ def _ground(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def _placing(verb: argparse.ArgumentParser) -> None:
-    _ground(verb)
+def _add_link_option(verb: argparse.ArgumentParser) -> None:
+    _add_place_options(verb)
     verb.add_argument(
         "--link",
         choices=["auto", "reflink", "hardlink", "symlink", "copy"],
@@ -101,7 +101,7 @@ def _pull(verb: argparse.ArgumentParser) -> None:
         metavar="REF|APP",
         help="a model (owner/name[@revision], file:DIR), a preheat.toml or a built-in recipe",
     )
-    _dir(verb)
+    _add_dir_option(verb)
     verb.add_argument("--files", action="append", default=[], metavar="GLOB", help="only matching files; repeatable")
     verb.add_argument(
         "--view", action="append", default=[], metavar="KIND=DIR", help="place a view in DIR: hf-cache=DIR; repeatable"
@@ -111,33 +111,33 @@ def _pull(verb: argparse.ArgumentParser) -> None:
         action="store_true",
         help="show download size, free disk space and estimated time; download nothing",
     )
-    _locked(verb)
-    _placing(verb)
-    pulling(verb)
+    _add_locked_option(verb)
+    _add_link_option(verb)
+    add_download_options(verb)
 
 
-def _locked(verb: argparse.ArgumentParser) -> None:
+def _add_locked_option(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--locked", action="store_true", help="fail (exit status 8) if the lock is missing or stale")
 
 
-def _app(verb: argparse.ArgumentParser) -> None:
+def _add_app_argument(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "app", nargs="?", metavar="APP", help="a preheat.toml (default: the one in this folder) or a built-in recipe"
     )
-    _dir(verb)
+    _add_dir_option(verb)
 
 
-def _dir(verb: argparse.ArgumentParser) -> None:
+def _add_dir_option(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--dir", metavar="DIR", help="the app's folder, for a built-in recipe (default: the current folder)"
     )
 
 
-def _run_verb(verb: argparse.ArgumentParser) -> None:
-    _app(verb)
+def _add_run_options(verb: argparse.ArgumentParser) -> None:
+    _add_app_argument(verb)
     verb.usage = "preheat run [APP] [options] [-- CMD ...]"
     verb.add_argument("--pull", action="store_true", help="pull missing files first")
-    _locked(verb)
+    _add_locked_option(verb)
     verb.add_argument("--ready", metavar="PROBE", help="readiness probe: http://…, tcp:PORT, line:REGEX or exec:CMD")
     verb.add_argument("--alive", metavar="PROBE", help="liveness probe, once ready (default: as --ready)")
     verb.add_argument("--hang-after", metavar="TIME", help="restart the app if its liveness probe fails for TIME")
@@ -185,14 +185,14 @@ def _run_verb(verb: argparse.ArgumentParser) -> None:
         default="free",
         help="watch: count outbound attempts; none: also block them, in a network namespace with only loopback",
     )
-    _placing(verb)
-    pulling(verb)
+    _add_link_option(verb)
+    add_download_options(verb)
 
 
 def _serve_config(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("kind", choices=["systemd", "compose"], help="a unit file, or a compose file")
-    _app(verb)
-    _ground(verb)
+    _add_app_argument(verb)
+    _add_place_options(verb)
     verb.add_argument(
         "--image", default="python:3.11-slim", metavar="IMAGE", help="the image for compose (default %(default)s)"
     )
@@ -214,7 +214,7 @@ def _view(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("refs", nargs="+", metavar="REF", help="a model in the library")
     verb.add_argument("--files", action="append", default=[], metavar="GLOB", help="only matching files; repeatable")
     verb.add_argument("--dry-run", action="store_true", help="show what is copied or in the way; place nothing")
-    _placing(verb)
+    _add_link_option(verb)
 
 
 _VERBS = (
@@ -231,7 +231,7 @@ _VERBS = (
     (
         "run",
         "start an app offline from the library; watch and restart it",
-        _run_verb,
+        _add_run_options,
         """\
   preheat run                                    the app in ./preheat.toml
   preheat run examples/speech_webui/preheat.toml --pull
@@ -259,13 +259,13 @@ _VERBS = (
     (
         "mirror",
         "serve the library and plain folders with the hubs' APIs; download missing files once for all clients",
-        mirroring,
+        add_mirror_options,
         EXAMPLES,
     ),
-    *describing(_app, asking),
-    *imaging(),
-    *proving(_app, pulling, _ground),
-    *upkeep(pulling),
+    *recipe_verbs(_add_app_argument, add_hub_options),
+    *image_verbs(),
+    *proof_verbs(_add_app_argument, add_download_options, _add_place_options),
+    *upkeep_verbs(add_download_options),
 )
 
 VERBS = frozenset(name for name, *_ in _VERBS)

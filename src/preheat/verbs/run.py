@@ -21,7 +21,7 @@ from preheat.guard.options import GuardOptions, GuardSetup
 from preheat.guard.probes.probes import port_of
 from preheat.guard.process.process import Output
 from preheat.guard.setup import AddressTaken, keep
-from preheat.guard.supervise.supervisor import Changed, Event, Outcome, Said
+from preheat.guard.supervise.supervisor import Changed, Event, Notice, Outcome
 
 if TYPE_CHECKING:
     from preheat.guard.witness.connections import Attempt, Witness
@@ -113,9 +113,9 @@ def network_seen(witness: Witness, own: frozenset[int] = frozenset()) -> Network
     for attempt in attempts:
         place = _place(attempt)
         places[place] = places.get(place, 0) + attempt.count
-    said = tuple(f"{place} ({count})" for place, count in sorted(places.items(), key=lambda item: -item[1]))
+    destinations = tuple(f"{place} ({count})" for place, count in sorted(places.items(), key=lambda item: -item[1]))
     lookups = sum(attempt.count for attempt in attempts if attempt.lookup)
-    return NetworkSeen(sum(attempt.count for attempt in attempts), lookups, said, witness.blind_spots)
+    return NetworkSeen(sum(attempt.count for attempt in attempts), lookups, destinations, witness.blind_spots)
 
 
 def _place(attempt: Attempt) -> str:
@@ -137,7 +137,7 @@ def _telling(on_event: Listener) -> Callable[[Event], None]:
     def tell(event: Event) -> None:
         if isinstance(event, Changed):
             on_event(AppChanged(event.life, event.detail, event.seconds))
-        elif isinstance(event, Said):
+        elif isinstance(event, Notice):
             on_event(AppChanged("running", event.words, time.monotonic() - began))
 
     return tell

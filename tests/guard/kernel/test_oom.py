@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from preheat.guard.kernel.free_memory import free_memory
-from preheat.guard.kernel.oom import Victims, memory_cgroup, victims
+from preheat.guard.kernel.oom import OomKills, memory_cgroup, oom_kills
 from preheat.guard.process.process import Output
 from preheat.guard.supervise.instance import Instance
 from tests.guard.apps import SILENT, python
@@ -37,7 +37,7 @@ def test_version_2_is_read_in_a_container_of_its_own(tmp_path: Path) -> None:
             "proc/vmstat": "nr_free 1\noom_kill 8\n",
         },
     )
-    assert victims("self", root) == Victims(in_cgroup=3, on_machine=8, limit=512_000_000)
+    assert oom_kills("self", root) == OomKills(in_cgroup=3, on_machine=8, limit=512_000_000)
     assert free_memory(root) == 212_000_000
 
 
@@ -54,7 +54,7 @@ def test_version_2_is_read_below_a_service_and_without_a_limit(tmp_path: Path) -
             "proc/meminfo": "MemAvailable: 8000 kB\n",
         },
     )
-    assert victims("self", root) == Victims()
+    assert oom_kills("self", root) == OomKills()
     assert free_memory(root) == 8_192_000
 
 
@@ -70,19 +70,19 @@ def test_version_1_is_read_where_only_the_containers_own_part_is_mounted(tmp_pat
         },
     )
     assert memory_cgroup("self", root) == (str(tmp_path / "sys/fs/cgroup/memory"), 1)
-    assert victims("self", root) == Victims(in_cgroup=2)
+    assert oom_kills("self", root) == OomKills(in_cgroup=2)
 
 
 def test_a_machine_that_tells_nothing_counts_nothing(tmp_path: Path) -> None:
-    assert victims("self", str(tmp_path)) == Victims()
+    assert oom_kills("self", str(tmp_path)) == OomKills()
     assert free_memory(str(tmp_path)) == 0
 
 
 def test_only_kills_since_then_count() -> None:
-    before = Victims(in_cgroup=1, on_machine=4)
+    before = OomKills(in_cgroup=1, on_machine=4)
     assert not before.since(before)
-    assert "memory cgroup (limit 64 MB)" in Victims(2, 5, 64_000_000).since(before)
-    assert "on this machine" in Victims(1, 5).since(before)
+    assert "memory cgroup (limit 64 MB)" in OomKills(2, 5, 64_000_000).since(before)
+    assert "on this machine" in OomKills(1, 5).since(before)
 
 
 def test_a_kill_for_want_of_memory_is_told_from_any_other(tmp_path: Path) -> None:

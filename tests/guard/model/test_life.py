@@ -144,8 +144,8 @@ def test_the_reason_of_a_fatal_end_says_how_it_ended_and_how_often_it_was_tried(
     assert life.detail == "killed by SIGKILL (out of memory?); started 4 times"
 
 
-def failed(status: int, likeness: str) -> LifeSigns:
-    return LifeSigns(alive=False, status=status, likeness=likeness)
+def failed(status: int, end_kind: str) -> LifeSigns:
+    return LifeSigns(alive=False, status=status, end_kind=end_kind)
 
 
 def test_a_start_up_that_fails_in_the_same_way_is_not_tried_for_ever() -> None:
@@ -198,5 +198,5 @@ def test_chance_only_ever_shortens_a_wait_and_never_by_more_than_the_jitter(
 
 
 def test_without_a_limit_restarts_are_never_spent() -> None:
-    assert not RestartPolicy(max_restarts=-1).spent(10**6)
-    assert RestartPolicy(max_restarts=2).spent(2)
+    assert not RestartPolicy(max_restarts=-1).used_up(10**6)
+    assert RestartPolicy(max_restarts=2).used_up(2)

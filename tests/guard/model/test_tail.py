@@ -49,9 +49,9 @@ def test_a_progress_bar_shows_as_a_terminal_shows_it() -> None:
 
 def test_a_line_is_seen_though_it_scrolled_away_in_the_same_breath() -> None:
     tail = Tail()
-    sight = tail.watch(re.compile("Running on .*7860"))
+    matcher = tail.watch(re.compile("Running on .*7860"))
     tail.feed(1, b"Running on http://127.0.0.1:7860\n" + b"noise\n" * 500)
-    assert sight.seen
+    assert matcher.seen
 
 
 def test_a_line_that_was_already_said_is_seen() -> None:
@@ -63,8 +63,8 @@ def test_a_line_that_was_already_said_is_seen() -> None:
 
 def test_a_line_is_seen_before_it_ends_and_over_two_pieces() -> None:
     tail = Tail()
-    sight = tail.watch(re.compile("ready>"))
+    matcher = tail.watch(re.compile("ready>"))
     tail.feed(1, b"rea")
-    assert not sight.seen
+    assert not matcher.seen
     tail.feed(1, b"dy> ")
-    assert sight.seen
+    assert matcher.seen

@@ -15,7 +15,7 @@ import pytest
 
 from preheat.guard.kernel.ports import port_taken
 from preheat.guard.model.tail import Tail
-from preheat.guard.probes.probe_loop import Lookout
+from preheat.guard.probes.probe_loop import ProbeLoop
 from preheat.guard.probes.probes import HttpProbe, parse_probe, port_of
 from preheat.guard.process.process import Process
 from tests.guard.apps import SILENT, free_port, python, until
@@ -180,7 +180,7 @@ time.sleep(60)
 
 def test_a_lookout_remembers_when_it_first_heard_yes() -> None:
     tail = Tail()
-    lookout = Lookout(parse_probe("line:up", tail), every_s=0.01)
+    lookout = ProbeLoop(parse_probe("line:up", tail), every_s=0.01)
     time.sleep(0.05)
     assert not lookout.ready()
     before = time.monotonic()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.guard.supervise.diagnosis import diagnose, likeness
+from preheat.guard.supervise.diagnosis import diagnose, end_kind
 
 
 @pytest.mark.parametrize(
@@ -33,10 +33,10 @@ def test_words_that_mean_nothing_known_are_not_interpreted() -> None:
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9))
 def test_two_ends_of_one_kind_are_alike_whatever_their_numbers(one: int, two: int) -> None:
-    assert likeness("ended with status 1", (f"at 0x{one:x}: line {one}",)) == likeness(
+    assert end_kind("ended with status 1", (f"at 0x{one:x}: line {one}",)) == end_kind(
         "ended with status 1", (f"at 0x{two:x}: line {two}",)
     )
 
 
 def test_ends_of_different_kinds_are_not_alike() -> None:
-    assert likeness("ended with status 1", ("KeyError: a",)) != likeness("ended with status 1", ("KeyError: b",))
+    assert end_kind("ended with status 1", ("KeyError: a",)) != end_kind("ended with status 1", ("KeyError: b",))

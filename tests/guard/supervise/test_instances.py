@@ -19,7 +19,7 @@ from preheat.guard.net.port_relay import Front
 from preheat.guard.net.small_http import listen, serve
 from preheat.guard.status.app_status import AppStatus
 from preheat.guard.supervise.instances import StandbyPolicy
-from preheat.guard.supervise.supervisor import AppStarted, Event, Outcome, Said, SupervisorParts, supervise
+from preheat.guard.supervise.supervisor import AppStarted, Event, Notice, Outcome, SupervisorParts, supervise
 from tests.guard.apps import SILENT, until
 
 # Loads for a while, then answers with its pid; /slow takes its time, /hang holds its only thread for good.
@@ -48,7 +48,7 @@ class Supervised:
     """A supervision in a thread, and what it told."""
 
     front: Front
-    board: AppStatus
+    app_status: AppStatus
     events: list[Event] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
     outcome: list[Outcome] = field(default_factory=list)
@@ -73,7 +73,7 @@ class Supervised:
         return [event.pid for event in self.events if isinstance(event, AppStarted)]
 
     def said(self, words: str) -> bool:
-        return any(words in event.words for event in self.events if isinstance(event, Said))
+        return any(words in event.words for event in self.events if isinstance(event, Notice))
 
 
 @contextmanager
@@ -92,19 +92,19 @@ def but_first(code: str) -> Iterator[None]:
 def supervised(
     *, terms: StandbyPolicy = ALONE, patience: RestartPolicy = QUICK, env: dict[str, str] | None = None, alive: str = ""
 ) -> Iterator[Supervised]:
-    board = AppStatus("web")
-    front = Front("127.0.0.1", 0, board.answer_waiting)
-    life = Supervised(front, board)
+    app_status = AppStatus("web")
+    front = Front("127.0.0.1", 0, app_status.answer_waiting)
+    life = Supervised(front, app_status)
     app = App(
         (sys.executable, "-I", "-S", "-c", WEB, "{port}"),
         env={**os.environ, **(env or {})},
         ready="http://127.0.0.1:{port}/",
         alive=alive,
     )
-    around = SupervisorParts(board, front, terms)
+    parts = SupervisorParts(app_status, front, terms)
 
     def live() -> None:
-        outcome = supervise(app, patience, life.events.append, output=SILENT, stop=life.stop.is_set, around=around)
+        outcome = supervise(app, patience, life.events.append, output=SILENT, stop=life.stop.is_set, parts=parts)
         life.outcome.append(outcome)
 
     thread = threading.Thread(target=live)
@@ -140,14 +140,14 @@ def test_after_a_crash_the_front_answers_until_it_is_back() -> None:
 def test_one_that_stands_by_takes_over_at_once_after_a_crash() -> None:
     with supervised(terms=StandbyPolicy(standby=True), env={"LOADS_S": "0.4"}) as life:
         assert until(life.pid)
-        assert until(lambda: life.board.spare)
+        assert until(lambda: life.app_status.spare)
         first = life.pid()
         os.kill(first, signal.SIGKILL)
         assert until(lambda: life.pid() not in (0, first))
         # The second was loaded before; a third now loads to stand by in its turn.
-        assert life.board.life.restarts == 1
+        assert life.app_status.life.restarts == 1
         assert "the standby takes over" in str(life.events)
-        assert until(lambda: life.board.spare)
+        assert until(lambda: life.app_status.spare)
 
 
 @pytest.mark.slow
@@ -191,7 +191,7 @@ def test_a_standby_that_never_gets_ready_is_ended(tmp_path: Path) -> None:
 def test_the_status_address_tells_the_truth_at_every_stage() -> None:
     with supervised(env={"LOADS_S": "0.8"}) as life:
         listener = listen("127.0.0.1", 0)
-        serve(listener, life.board.answer)
+        serve(listener, life.app_status.answer)
 
         def ask(path: str, method: str = "GET") -> tuple[int, bytes]:
             connection = http.client.HTTPConnection("127.0.0.1", listener.getsockname()[1], timeout=10)

@@ -30,11 +30,11 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         wiring.config = replace(config, ca_file=None)
     symptoms, found = doctor(recipe, wiring.library, inputs, wiring.console)
     figures = {"app": recipe.name if recipe else "", "remedies": found, "symptoms": symptoms}
-    wiring.console.done(figures, _said(found))
+    wiring.console.done(figures, _lines(found))
     return 0
 
 
-def _said(found: list[Remedy]) -> str:
+def _lines(found: list[Remedy]) -> str:
     if not found:
         return "found nothing that would speed up a start"
     lines = []

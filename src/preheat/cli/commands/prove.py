@@ -48,8 +48,8 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         # Print the figures even if the comparison fails: they took an hour.
         reasons, unjudged = [error.message], error
     reasons += [] if options.allow_outbound else _outbound(report)
-    said = table(report)
-    wiring.console.done(msgspec.to_builtins(figures(report, reasons, str(target or ""))), said)
+    sentence = table(report)
+    wiring.console.done(msgspec.to_builtins(figures(report, reasons, str(target or ""))), sentence)
     if unjudged is not None:
         raise unjudged
     if reasons:

@@ -46,7 +46,7 @@ def watch(app: int, line: int, report: int, clear: Callable[[], None]) -> None:
         # This process has copies of the guard's objects: their finalisers must not run twice.
         gc.disable()
         _keep_only(line, report)
-        _be_called(f"preheat: supervises {app}")
+        _set_name(f"preheat: supervises {app}")
         woken, waker = os.pipe()
         os.set_blocking(woken, False)
         os.set_blocking(waker, False)
@@ -74,7 +74,7 @@ def stand_by(first: int) -> None:
     try:
         gc.disable()
         _keep_only()
-        _be_called(f"preheat: waits for {first}")
+        _set_name(f"preheat: waits for {first}")
         _ignore_signals()
         os.waitpid(first, 0)
     finally:
@@ -146,7 +146,7 @@ def _keep_only(*kept: int) -> None:
                 os.open(os.devnull, os.O_RDWR)
 
 
-def _be_called(name: str) -> None:
+def _set_name(name: str) -> None:
     """Change the name that ps(1) shows, so that killing the guard by its command line does not match the warden."""
     if not _prctl(_PR_SET_NAME, b"preheat-warden"):
         return

@@ -45,6 +45,6 @@ def diagnose(tail: tuple[str, ...]) -> str:
     return ""
 
 
-def likeness(ending: str, tail: tuple[str, ...]) -> str:
+def end_kind(ending: str, tail: tuple[str, ...]) -> str:
     """Return a text that is equal for ends of the same kind, with numbers and addresses replaced."""
     return re.sub(_CHANGING, "N", "\n".join((ending, *tail[-1:])))

@@ -34,13 +34,13 @@ class DownloadLines:
             *lines, begun = re.split(rb"[\r\n]", self._begun.get(stream, b"") + chunk)
             self._begun[stream] = begun[-4096:]
             for line in lines:
-                self._hear(line.decode("utf-8", "replace").strip()[:_LONGEST])
+                self._add_line(line.decode("utf-8", "replace").strip()[:_LONGEST])
 
     def lines(self) -> tuple[str, ...]:
         """Return the lines; progress bars without their figures."""
         with self._lock:
             return tuple(self._lines)
 
-    def _hear(self, line: str) -> None:
+    def _add_line(self, line: str) -> None:
         if len(self._lines) < _MOST and reports_download(line):
             self._lines[re.sub(r":?\s*\d+%\|.*", "", line)] = None

@@ -185,10 +185,10 @@ def use_once(
     """
     by_hand = f"try it by hand: {shlex.join(command)}"
     # A file instead of a pipe: background processes of the command could keep a pipe open forever.
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as errors:
         try:
             using = subprocess.Popen(
-                command, cwd=app.cwd, env=app.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said
+                command, cwd=app.cwd, env=app.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors
             )
         except OSError as error:
             raise AppError(f"the app's first use could not be tried: {error.strerror}", hint=by_hand) from error
@@ -203,9 +203,9 @@ def use_once(
         if not ended:
             raise AppError("the app's first use did not end in time", hint=by_hand, tail=process.tail.lines(20))
         if using.returncode != 0:
-            size = said.seek(0, os.SEEK_END)
-            said.seek(max(0, size - _OUTPUT_TAIL))
-            last = said.read().decode(errors="replace").splitlines()[-10:]
+            size = errors.seek(0, os.SEEK_END)
+            errors.seek(max(0, size - _OUTPUT_TAIL))
+            last = errors.read().decode(errors="replace").splitlines()[-10:]
             raise AppError("the app's first use failed", hint=by_hand, tail=(*process.tail.lines(10), *last))
 
 

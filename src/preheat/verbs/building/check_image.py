@@ -79,8 +79,8 @@ def _start(base: Base, place: str, within_s: float, on_event: Listener, *, plain
         if not asked:
             on_event(Noted("check", f"the image has no health check: it must stay up for {_STAYS_S:.0f} s"))
         ready = _wait(container, asked, began, within_s)
-        said = _logs(container)
-        fetched = next((line for line in said.splitlines() if any(word in line for word in _FETCHES)), "")
+        logs = _logs(container)
+        fetched = next((line for line in logs.splitlines() if any(word in line for word in _FETCHES)), "")
         if fetched:
             raise CheckFailed(f"the app tries to download: {fetched.strip()[:200]}", hint="add it to the recipe")
         return ready

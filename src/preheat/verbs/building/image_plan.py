@@ -256,8 +256,8 @@ def _notes(order: BuildOrder, required: Required, library: Library, lock: str) -
     sources = [str(snapshot.ref.at(snapshot.commit)) for _, snapshot in required]
     licenses = [license_ for _, one in required if (license_ := _license(one.ref.at(one.commit), library))]
     digest = f"sha256:{hashlib.sha256(lock.encode()).hexdigest()}"
-    said = image_annotations(order.recipe.name, sources, licenses, digest, FORMAT)
-    return {**said, **base_annotations(order.base.name, order.base.image.digest)}
+    annotations = image_annotations(order.recipe.name, sources, licenses, digest, FORMAT)
+    return {**annotations, **base_annotations(order.base.name, order.base.image.digest)}
 
 
 def _license(ref: Ref, library: Library) -> str:

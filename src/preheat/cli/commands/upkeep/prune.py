@@ -50,11 +50,11 @@ def removed(planning: Callable[[], RemovalPlan], sweep: Sweep, options: argparse
         "kept_by": [{"by": one.by, "size": one.size} for one in plan.kept_by],
         "done": done,
     }
-    wiring.console.done(figures, "\n".join(lines) if options.loud else "")
+    wiring.console.done(figures, "\n".join(lines) if options.verbosity else "")
     return 0
 
 
 def sweep_of(options: argparse.Namespace, wiring: Wiring) -> Sweep:
-    """Return the sweep for these options; on a share it waits until other machines see the changes."""
+    """Return the sweep for these options; on a network share, it waits until other machines see its changes."""
     root = wiring.library.root
     return Sweep(root, read_seconds(options.settle) if options.settle else None)
