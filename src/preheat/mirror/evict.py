@@ -75,7 +75,7 @@ def choose(
 
 
 def require_cap(library: Library, cap: int, on_event: Listener) -> None:
-    """Raise UsageError if pinned versions exceed `cap` bytes; emit an event if the versions never evicted exceed it."""
+    """Raise UsageError if pinned versions exceed `cap` bytes; emit an event if those never to be evicted exceed it."""
     by_name = {str(name): blob for blob in inventory(library.root / "blobs") for name in blob.names}
     pins = library.pins.all()
     pinned: set[Blob] = set()

@@ -191,7 +191,7 @@ class _Downloaders:
 
     def _read(self, flight: Flight, buffer: PartBuffer) -> None:
         partial, route = flight.download.partial, flight.route
-        pushed = told = flight.start
+        written_back = reported = flight.start
         # After a failure the route may be slower than its earlier rate.
         size, reported_at = first_read(0.0 if route.failures else route.rate, buffer.size), time.monotonic()
         reader = route.open(partial.file.digest, flight.start, flight.stop)
@@ -214,18 +214,18 @@ class _Downloaders:
                 flight.prompt = reader.prompt
                 route.prompt += count if flight.prompt else 0
                 self._limit.spend(count)
-                if flight.at - pushed >= _PUSH_EVERY:
-                    partial.push(ByteRange(pushed, flight.at))
-                    pushed = flight.at
-                if flight.at - told >= _TELL_EVERY or now - reported_at >= _TELL_EVERY_S:
-                    self.tell(Received(partial.file, flight.at - told))
-                    told, reported_at = flight.at, now
+                if flight.at - written_back >= _PUSH_EVERY:
+                    partial.push(ByteRange(written_back, flight.at))
+                    written_back = flight.at
+                if flight.at - reported >= _TELL_EVERY or now - reported_at >= _TELL_EVERY_S:
+                    self.tell(Received(partial.file, flight.at - reported))
+                    reported, reported_at = flight.at, now
                     flight.round_trip_s = reader.round_trip_s
         finally:
             reader.close()
-            if flight.at > told:
-                self.tell(Received(partial.file, flight.at - told))
-        partial.push(ByteRange(pushed, flight.at))
+            if flight.at > reported:
+                self.tell(Received(partial.file, flight.at - reported))
+        partial.push(ByteRange(written_back, flight.at))
 
     def _seal(self, download: Download) -> None:
         try:

@@ -80,6 +80,6 @@ class Routes:
 
     def why(self, file: File) -> Exception:
         """Return the error for a file that no route can serve."""
-        told = next((route.error for route in self if route.error is not None), None)
+        error = next((route.error for route in self if route.error is not None), None)
         reasons = "; ".join(f"{route.way.name} {route.left}" for route in self if route.left)
-        return told or HubError(f"no source has {file.path}: {reasons}", hint="try another --endpoint")
+        return error or HubError(f"no source has {file.path}: {reasons}", hint="try another --endpoint")

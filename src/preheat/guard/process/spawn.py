@@ -190,12 +190,12 @@ def _start_error(app: App, words: list[bytes]) -> CannotStart:
 
 
 def _read_all(descriptor: int) -> bytes:
-    said = b""
+    data = b""
     while True:
         more = os.read(descriptor, 4096)
         if not more:
-            return said
-        said += more
+            return data
+        data += more
 
 
 def _pipes(count: int) -> list[tuple[int, int]]:

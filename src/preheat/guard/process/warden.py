@@ -56,9 +56,9 @@ def watch(app: int, line: int, report: int, clear: Callable[[], None]) -> None:
         waiting = select.poll()
         for end in (line, woken):
             waiting.register(end, select.POLLIN)
-        told = False
+        reported = False
         while True:
-            told = _reap(app, report, told=told)
+            reported = _reap(app, report, reported=reported)
             happened = [end for end, _ in waiting.poll()]
             if line in happened:
                 break
@@ -81,25 +81,25 @@ def stand_by(first: int) -> None:
         os._exit(0)
 
 
-def _reap(app: int, report: int, *, told: bool) -> bool:
+def _reap(app: int, report: int, *, reported: bool) -> bool:
     """Reap ended children except the app; return whether the app's end was reported.
 
     The app stays a zombie, so that its process group ID is not reused.
     """
-    while not told:
+    while not reported:
         try:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
-            return told
+            return reported
         if ended is None:
-            return told
+            return reported
         if ended.si_pid == app:
             status = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
             with suppress(OSError):
                 os.write(report, b"%d\n" % status)
             return True
         os.waitpid(ended.si_pid, 0)
-    return told
+    return reported
 
 
 def sweep(app: int) -> None:

@@ -186,9 +186,9 @@ def _hash(
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
     at = 0
     while True:
-        told, at = at, feed(descriptor, at, at + _TELL_EVERY, hashers.values(), is_alone)
-        on_read(at - told)
-        if at - told < _TELL_EVERY:
+        start, at = at, feed(descriptor, at, at + _TELL_EVERY, hashers.values(), is_alone)
+        on_read(at - start)
+        if at - start < _TELL_EVERY:
             return at
 
 

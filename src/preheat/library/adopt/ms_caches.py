@@ -48,9 +48,9 @@ def read_repository(repo: Path) -> Iterator[CachedVersion | InvalidEntry]:
     """Yield the versions of a repository, and InvalidEntry for each entry that cannot be adopted."""
     new = _is_new(repo)
     name = repo.name.replace("--", "/", 1) if new else f"{repo.parent.name}/{repo.name.replace('___', '.')}"
-    told = _pickled(repo / ".mdl")
-    if isinstance(told, dict) and isinstance(told.get("id"), str):
-        name = told["id"]
+    properties = _pickled(repo / ".mdl")
+    if isinstance(properties, dict) and isinstance(properties.get("id"), str):
+        name = properties["id"]
     ref = ref_of(f"ms:{name}")
     if ref is None:
         yield InvalidEntry(repo, "its name is not a valid repository name")

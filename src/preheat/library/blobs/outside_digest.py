@@ -29,9 +29,9 @@ def digests_of(path: Path, algorithms: Collection[str], on_read: Callable[[int],
         at = 0
         with lease(descriptor) as is_alone:
             while True:
-                told, at = at, feed(descriptor, at, at + _STEP, hashers.values(), is_alone)
-                on_read(at - told)
-                if at - told < _STEP:
+                start, at = at, feed(descriptor, at, at + _STEP, hashers.values(), is_alone)
+                on_read(at - start)
+                if at - start < _STEP:
                     break
         after = os.fstat(descriptor)
         if at != before.st_size or (after.st_mtime_ns, after.st_ctime_ns) != (before.st_mtime_ns, before.st_ctime_ns):

@@ -93,8 +93,8 @@ class Records:
         self._decoded.wrote(path, inode, _Known(snapshot.named(ref.at(snapshot.commit)), by))
         if not ref.pinned:
             name = _name(ref.revision)
-            said = f"{snapshot.commit}\n{ref.revision}\n" if name.startswith("~") else f"{snapshot.commit}\n"
-            write_whole(folder / "refs" / name, said.encode())
+            text = f"{snapshot.commit}\n{ref.revision}\n" if name.startswith("~") else f"{snapshot.commit}\n"
+            write_whole(folder / "refs" / name, text.encode())
 
     def find(self, ref: Ref) -> Snapshot | None:
         """Return the snapshot that `ref` last pointed to, or None. It lists all files, downloaded or not."""
@@ -194,8 +194,8 @@ class Records:
             files = tuple(File(file.path, file.size, Digest.parse(file.digest)) for file in record.files)
             return _Known(Snapshot(ref, record.commit, files), record.by)
         except (PreheatError, ValueError) as error:  # ValueError: an invalid path
-            said = error.message if isinstance(error, PreheatError) else str(error)
-            raise _not_a_record(path, said) from error
+            text = error.message if isinstance(error, PreheatError) else str(error)
+            raise _not_a_record(path, text) from error
 
     def _ref(self, record: "_Record | _SummaryForm", path: Path) -> Ref:
         """Return the record's ref, pinned to its commit. Raise LibraryError if the record does not belong at `path`."""

@@ -58,7 +58,7 @@ class Counts:
 class Errand:
     """A file to download, and its sources; `helpers` as for `fetch`. `keep` records the snapshot in the library.
 
-    `client` is whose request it is.
+    `client`: the network of the client that requested it (see `network_of`), for limits.
     """
 
     snapshot: Snapshot
@@ -264,7 +264,7 @@ class Fetches:
 
 
 def dispensable(arrivals: Sequence[Arrival], newcomer: str) -> Arrival | None:
-    """Return the download to stop for a client: the longest one without readers, else the last of the greediest client.
+    """Return the download to stop for a `newcomer`: the longest without readers, else the last of the busiest client's.
 
     A client that has at least two more than the newcomer loses one that no other client reads.
     """

@@ -161,11 +161,11 @@ def read_first(first: str) -> list[str]:
 
 def _await(app: App, process: Process, deadline: float, tell: Callable[[float], None] | None = None) -> None:
     probe = parse_probe(app.ready, process.tail, env=app.env, cwd=app.cwd)
-    began = told = time.monotonic()
+    began = reported = time.monotonic()
     while not probe.ready():
-        if tell is not None and time.monotonic() - told > _TELL_EVERY_S:
-            told = time.monotonic()
-            tell(told - began)
+        if tell is not None and time.monotonic() - reported > _TELL_EVERY_S:
+            reported = time.monotonic()
+            tell(reported - began)
         if not process.alive():
             reason = f"the app was never ready: it {describe_exit(process.status or 0)}"
             raise AppError(reason, hint="its last output is above", tail=process.tail.lines(20))
