@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from preheat.disk.filesystem import filesystem_of
 from preheat.library.library import Library
 from preheat.proof.limits.line_speed import Line
-from preheat.proof.limits.machine import filesystem
 from preheat.verbs.doctor import DoctorInputs, doctor
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
@@ -77,7 +77,7 @@ def test_people_read_seconds_and_commands(preheat: Preheat) -> None:
 def in_memory() -> Iterator[Path]:
     """A folder on tmpfs."""
     shared = Path("/dev/shm")
-    if filesystem(shared) != "tmpfs":
+    if filesystem_of(shared) != "tmpfs":
         pytest.skip("/dev/shm is not on tmpfs here")
     with tempfile.TemporaryDirectory(dir=shared) as folder:
         yield Path(folder)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from preheat.proof.limits.machine import filesystem
+from preheat.disk.filesystem import filesystem_of
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.stories.proved import APP, Recipe, contents_but_format, failed, recipe
@@ -35,7 +35,7 @@ def test_a_cold_start_that_fetches_a_part_is_refused(preheat: Preheat, recipe: R
 def test_weights_that_stay_in_memory_are_no_start_from_disk(preheat: Preheat, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json")
     with tempfile.TemporaryDirectory(dir="/dev/shm") as library:
-        if filesystem(Path(library)) != "tmpfs":
+        if filesystem_of(Path(library)) != "tmpfs":
             pytest.skip("/dev/shm is not on tmpfs here")
         told = preheat("prove", "--observe=0s", "--conditions=preloaded", "--library", library)
         failed(told, 8, "100 % of the weights stayed in the page cache")

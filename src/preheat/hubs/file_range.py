@@ -3,13 +3,13 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from preheat.core.errors import HubError, HubUnavailable, IntegrityError, NoRanges, PreheatError
 from preheat.core.secret_text import one_line
 from preheat.core.snapshot import File
 from preheat.hubs.hub import Reader
 from preheat.net.http import Transport
+from preheat.net.redirects import same_origin
 from preheat.net.response import Stream
 
 _OTHER = "the hub's file does not match its listing; try another --endpoint"
@@ -79,7 +79,7 @@ class Ranges:
             stream.close()
             self._landings.pop(place.url, None)
         stream = self._transport.stream(place.url, {**place.headers, **headers})
-        if stream.status in (200, 206) and _origin(stream.landed) != _origin(place.url):
+        if stream.status in (200, 206) and not same_origin(stream.landed, place.url):
             self._landings[place.url] = stream.landed
         return stream
 
@@ -96,11 +96,6 @@ class Ranges:
                 raise IntegrityError(f"{file.path} should have {file.size} bytes, but the hub has fewer", hint=_OTHER)
         exact = stream.headers.get("Content-Length") == str(stop - start)
         return stream if exact else _Bounded(stream, stop - start)
-
-
-def _origin(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.netloc
 
 
 class _Empty:

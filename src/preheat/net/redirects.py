@@ -17,7 +17,7 @@ _REST_S = 1.0  # for the rest of a redirect's response
 def follow(url: str, location: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
     """Return the address and headers of the next request. Raise ValueError for an invalid address."""
     to = urljoin(url, location)
-    if _same_origin(to, url):
+    if same_origin(to, url):
         return to, headers
     return to, {name: value for name, value in headers.items() if name.lower() not in _CREDENTIALS}
 
@@ -33,7 +33,8 @@ def let_go(response: urllib3.BaseHTTPResponse) -> None:
     response.close()
 
 
-def _same_origin(one: str, other: str) -> bool:
+def same_origin(one: str, other: str) -> bool:
+    """Return whether two URLs have the same scheme, host and port."""
     first, second = (urllib3.util.parse_url(url) for url in (one, other))
     default = {"http": 80, "https": 443}
     return (first.scheme, first.host, first.port or default.get(first.scheme or "")) == (

@@ -10,6 +10,7 @@ from preheat.core.errors import AccessDenied, PreheatError
 from preheat.core.events import Listener, Noted
 from preheat.core.ref import FOLDER
 from preheat.core.snapshot import File, Snapshot
+from preheat.disk.filesystem import filesystem_of
 from preheat.disk.free_space import disk_need
 from preheat.guard.kernel.free_memory import free_memory
 from preheat.library.library import Library
@@ -18,7 +19,6 @@ from preheat.proof.advice.symptoms import Endpoint, StorageFolder, Symptoms
 from preheat.proof.conditions.page_cache_residency import cached
 from preheat.proof.limits.disk_speed import Speed, measure_speed
 from preheat.proof.limits.line_speed import Line
-from preheat.proof.limits.machine import filesystem
 from preheat.recipes.recipe import Need, Recipe
 from preheat.verbs.pull_sources import PullSource
 from preheat.views.links import COPY, trial
@@ -121,7 +121,7 @@ def _speed(here: Sequence[Path], on_event: Listener) -> Speed | None:
 
 
 def _place(path: Path, root: Path) -> StorageFolder:
-    kind = filesystem(path)
+    kind = filesystem_of(path)
     contained = any((root / mark).exists() for mark in (".dockerenv", "run/.containerenv"))
     return StorageFolder(str(path), kind, survives=not (contained and kind in _OF_THE_CONTAINER))
 

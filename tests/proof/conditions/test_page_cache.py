@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from preheat.core.errors import CheckFailed
+from preheat.disk.filesystem import filesystem_of
 from preheat.proof.conditions.page_cache_eviction import EvictionResult, evict, fill
 from preheat.proof.conditions.page_cache_residency import cached, regular_files
 from preheat.proof.conditions.validity import require_evicted
-from preheat.proof.limits.machine import filesystem
 
-ON_DISK = pytest.mark.skipif(filesystem(Path("/tmp")) == "tmpfs", reason="/tmp is on tmpfs, whose files are its cache")
+ON_DISK = pytest.mark.skipif(filesystem_of(Path("/tmp")) == "tmpfs", reason="/tmp is on tmpfs")
 
 
 @pytest.fixture

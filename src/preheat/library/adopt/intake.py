@@ -11,7 +11,7 @@ from pathlib import Path
 
 from preheat.core.digest import GIT_SHA1, SHA256, Digest, Hasher, hasher
 from preheat.core.errors import IntegrityError, LibraryError
-from preheat.disk.file_hash import always, feed
+from preheat.disk.file_hash import feed_all
 from preheat.disk.huge_buffer import make_buffer
 from preheat.disk.temporary_file import beside, sync_folder
 from preheat.library.blobs.blobs import NO_LINK, add_name
@@ -23,7 +23,6 @@ ELSEWHERE = "it is on another filesystem"
 _FICLONE = 0x40049409  # linux/fs.h: share the source's extents, copy-on-write
 _NO_REFLINK = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM)
 _STEP = 1 << 20
-_TELL_EVERY = 16 << 20
 # Up to this size, blobs get names by both digests, as in a pull.
 _BOTH_UP_TO = 1 << 20
 # Hubs store larger files in LFS, by sha256.
@@ -85,10 +84,10 @@ class Intake:
             if how == "copy":
                 size = _copy(descriptor, target, hashers, self._on_read)
             elif how == "reflink":
-                size = _hash(target, hashers, self._on_read)
+                size = feed_all(target, hashers.values(), self._on_read)
             else:
                 with lease(target) as is_held:
-                    size = _hash(target, hashers, self._on_read, is_held)
+                    size = feed_all(target, hashers.values(), self._on_read, is_held)
             after = os.fstat(descriptor)
             # A reflink cannot change: no other process has it open.
             if how != "reflink" and (_stat(after) != _stat(before) or size != before.st_size):
@@ -174,22 +173,6 @@ def _hard_link(source: Path, descriptor: int, aside: Path) -> int:
 def _hashers(size: int, expected: Digest | None) -> dict[str, Hasher]:
     algorithms = {SHA256, GIT_SHA1} if size <= _BOTH_UP_TO else {SHA256, expected.algorithm if expected else SHA256}
     return {algorithm: hasher(algorithm, size) for algorithm in sorted(algorithms)}
-
-
-def _hash(
-    descriptor: int,
-    hashers: dict[str, Hasher],
-    on_read: Callable[[int], None],
-    is_alone: Callable[[], bool] = always,
-) -> int:
-    """Hash a file; return its size."""
-    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-    at = 0
-    while True:
-        start, at = at, feed(descriptor, at, at + _TELL_EVERY, hashers.values(), is_alone)
-        on_read(at - start)
-        if at - start < _TELL_EVERY:
-            return at
 
 
 def _copy(descriptor: int, to: int, hashers: dict[str, Hasher], on_read: Callable[[int], None]) -> int:

@@ -133,8 +133,8 @@ def _check(
         with lease(descriptor) as is_held:
             while not stop:
                 os.posix_fadvise(descriptor, end, _AHEAD, os.POSIX_FADV_WILLNEED)
-                report_read, at = at, feed(descriptor, at, end, [one for _, one in hashers], is_held)
-                on_read(at - report_read)
+                start, at = at, feed(descriptor, at, end, [one for _, one in hashers], is_held)
+                on_read(at - start)
                 if at < end:
                     break
                 end += _AHEAD

@@ -12,6 +12,7 @@ from preheat.core.errors import HubError, HubUnavailable, ImageError
 from preheat.core.events import Listener
 from preheat.net.http import HttpDocument as Reply
 from preheat.net.http import Transport
+from preheat.net.redirects import same_origin
 from preheat.net.response import Stream
 from preheat.net.retry import USUAL, Answer, RetryPolicy, persist
 from preheat.oci.model.descriptor import DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST
@@ -19,7 +20,7 @@ from preheat.oci.model.image import ImageDocument, media_type_of
 from preheat.oci.model.image_name import DOCKER_HUB, Name
 from preheat.oci.registry.auth import Auth
 from preheat.oci.registry.credentials import Login
-from preheat.oci.registry.response_parsing import header, origin, read_challenge, read_errors
+from preheat.oci.registry.response_parsing import header, read_challenge, read_errors
 
 _DOCUMENTS = ", ".join((INDEX, MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
 _HUB_HOST = "registry-1.docker.io"
@@ -167,7 +168,7 @@ class Registry:
 
     def _send_authorized(self, send: Callable[[dict[str, str]], Answer], url: str, scope: str) -> Answer:
         """Send a request, and retry once with credentials on 401. Other hosts never receive credentials."""
-        ours = origin(url) == origin(self.base)
+        ours = same_origin(url, self.base)
         shown = self._auth.headers(scope) if ours else {}
         answer = send(shown)
         status, headers = _status(answer)

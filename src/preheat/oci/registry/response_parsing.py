@@ -78,12 +78,6 @@ def resolved(url: str, location: str) -> str:
     return found
 
 
-def origin(url: str) -> tuple[str, str]:
-    """Return the origin of a URL: scheme and host with port."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.netloc
-
-
 def header(headers: Mapping[str, str], name: str) -> str:
     """Return a header's value, ignoring case, or ""."""
     return next((value for key, value in headers.items() if key.lower() == name.lower()), "")
