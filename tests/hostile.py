@@ -1,4 +1,4 @@
-"""Hostile: answers that no hub should give, and a server that gives them over TLS."""
+"""Hostile: responses that no hub should send, and a server that sends them over TLS."""
 
 import contextlib
 import gzip
@@ -19,7 +19,7 @@ MANY = "9" * 5000
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[str]:
-    """Answer every request with the same bytes, over TLS."""
+    """Respond to every request with the same bytes, over TLS."""
     listening = socket.create_server(("127.0.0.1", 0))
     context = authority().context
 
@@ -111,7 +111,7 @@ HOSTILE = {
 
 
 def with_headers(status: int = 0, **headers: str) -> Fault:
-    """Answer with other headers: `Content_Range="…"`."""
+    """Respond with other headers: `Content_Range="…"`."""
 
     def fault(request: Request, full: Answer) -> Answer:
         said = {name.replace("_", "-"): value for name, value in headers.items()}

@@ -81,7 +81,7 @@ def operations(below: Path = Path("/"), *, shared: bool = False) -> Iterator[Cou
 
 
 def grows_as_the_work(small: int, large: int, times: int) -> bool:
-    """Return whether `large`, the cost of `times` as much work as `small` cost, stays below the steepest exponent."""
+    """Return whether the cost grows at most in proportion: `large` is for `times` the work of `small`."""
     return bool(large <= small * times**STEEPEST)
 
 

@@ -1,4 +1,4 @@
-"""Building an image of many small files costs as much more as there are more files; each is opened twice."""
+"""The cost of building an image is linear in its files; each file is opened twice."""
 
 import hashlib
 import sys
@@ -33,7 +33,7 @@ sys.addaudithook(_hook)  # cannot be removed, and costs little
 
 @contextmanager
 def _events() -> Iterator[Counter[str]]:
-    """Count the audit events of all threads: opens, links, removals, folders made and listed."""
+    """Count the audit events of all threads: opens, links, removals, folders created and listed."""
     global _counting
     _counting = counted = Counter[str]()
     try:
@@ -69,7 +69,7 @@ def _build(root: Path, count: int) -> tuple[Counter[str], int]:
     return counted, calls
 
 
-def test_an_image_of_small_files_costs_as_much_more_as_it_has_more_of_them(tmp_path: Path) -> None:
+def test_building_cost_grows_linearly_with_small_files(tmp_path: Path) -> None:
     _build(tmp_path / "first", 3)  # imports and compiled patterns
     (few, few_calls), (many, many_calls) = _build(tmp_path / "few", 20), _build(tmp_path / "many", 200)
     assert grows_as_the_work(few_calls, many_calls, 10)

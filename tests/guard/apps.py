@@ -50,14 +50,14 @@ def guarding(app: App) -> "subprocess.Popen[bytes]":
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a port on which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def until(happens: Callable[[], object], within_s: float = 10.0) -> bool:
-    """Wait until something is true; whether it came to be."""
+    """Wait until a condition is true; return whether it became true."""
     deadline = time.monotonic() + within_s
     while not happens():
         if time.monotonic() > deadline:
@@ -67,7 +67,7 @@ def until(happens: Callable[[], object], within_s: float = 10.0) -> bool:
 
 
 def runs(pid: int) -> bool:
-    """Whether a process still lives; a zombie does not."""
+    """Return whether a process is running; a zombie is not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:

@@ -62,8 +62,10 @@ def _common_options() -> _Parser:
     )
     group.add_argument("--json", action="store_true", help="print one JSON object per line, for programs")
     group.add_argument("--events", metavar="FILE", help="also write the JSON objects to FILE")
-    group.add_argument("-q", "--quiet", dest="loud", action="store_const", const=0, default=1, help="print only errors")
-    group.add_argument("-v", "--verbose", dest="loud", action="store_const", const=2, help="print more")
+    group.add_argument(
+        "-q", "--quiet", dest="verbosity", action="store_const", const=0, default=1, help="print only errors"
+    )
+    group.add_argument("-v", "--verbose", dest="verbosity", action="store_const", const=2, help="print more")
     return shared
 
 

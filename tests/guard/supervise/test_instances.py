@@ -1,4 +1,4 @@
-"""Planned restarts, and one that stands by: whole lives of a real web app behind a front."""
+"""Planned restarts and standby instances: whole lives of a real web app behind a front."""
 
 import http.client
 import os
@@ -45,7 +45,7 @@ ALONE = StandbyPolicy()
 
 @dataclass
 class Supervised:
-    """A supervision in a thread, and what it told."""
+    """A supervision in a thread, and its events."""
 
     front: Front
     app_status: AppStatus
@@ -78,7 +78,7 @@ class Supervised:
 
 @contextmanager
 def but_first(code: str) -> Iterator[None]:
-    """Have the web app run some code before it loads."""
+    """Make the web app run some code before it loads."""
     global WEB
     before = WEB
     WEB = code + before
@@ -117,7 +117,7 @@ def supervised(
         front.close()
 
 
-def test_the_front_answers_503_while_it_loads_and_then_lets_through() -> None:
+def test_the_front_answers_503_while_the_app_loads_and_then_relays() -> None:
     with supervised(env={"LOADS_S": "0.6"}) as life:
         status, page = life.get()
         assert status == 503
@@ -127,7 +127,7 @@ def test_the_front_answers_503_while_it_loads_and_then_lets_through() -> None:
     assert life.outcome[0].reason == "stopped by SIGTERM"
 
 
-def test_after_a_crash_the_front_answers_until_it_is_back() -> None:
+def test_after_a_crash_the_front_answers_until_the_app_is_back() -> None:
     with supervised() as life:
         assert until(life.pid)
         first = life.pid()
@@ -137,7 +137,7 @@ def test_after_a_crash_the_front_answers_until_it_is_back() -> None:
         assert len(life.starts) == 2
 
 
-def test_one_that_stands_by_takes_over_at_once_after_a_crash() -> None:
+def test_a_standby_takes_over_at_once_after_a_crash() -> None:
     with supervised(terms=StandbyPolicy(standby=True), env={"LOADS_S": "0.4"}) as life:
         assert until(life.pid)
         assert until(lambda: life.app_status.spare)
@@ -151,7 +151,7 @@ def test_one_that_stands_by_takes_over_at_once_after_a_crash() -> None:
 
 
 @pytest.mark.slow
-def test_one_that_hangs_is_found_out_and_started_anew() -> None:
+def test_a_hanging_app_is_detected_and_restarted() -> None:
     patience = RestartPolicy(ready_within_s=20, stop_within_s=0.2, backoff_s=0.05, hang_after_s=0.1, ask_every_s=0.2)
     with supervised(patience=patience, env={"ONE_THREAD": "1"}) as life:
         assert until(life.pid)
@@ -176,7 +176,7 @@ def test_a_standby_that_always_dies_is_given_up_and_the_app_stays(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_standby_that_never_gets_ready_is_ended(tmp_path: Path) -> None:
+def test_a_standby_that_never_becomes_ready_is_ended(tmp_path: Path) -> None:
     mark = str(tmp_path / "m")
     stuck = f"import os, time\nif os.path.exists({mark!r}): time.sleep(600)\nopen({mark!r}, 'w')\n"
     patience = RestartPolicy(ready_within_s=3, stop_within_s=1, max_restarts=-1, backoff_s=60, ask_every_s=0.2)
@@ -188,7 +188,7 @@ def test_a_standby_that_never_gets_ready_is_ended(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_status_address_tells_the_truth_at_every_stage() -> None:
+def test_the_status_address_is_right_at_every_stage() -> None:
     with supervised(env={"LOADS_S": "0.8"}) as life:
         listener = listen("127.0.0.1", 0)
         serve(listener, life.app_status.answer)
