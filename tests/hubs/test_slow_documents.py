@@ -1,4 +1,4 @@
-"""A document that drips ends with an error, and one that is merely slow does not."""
+"""A document that drips ends with an error; one that is merely slow does not."""
 
 import contextlib
 import socket
@@ -13,7 +13,7 @@ from tests.authority import authority, trusting
 
 
 def served(size: int, pause_s: float) -> str:
-    """Serve one answer a byte at a time; return its address."""
+    """Serve one response a byte at a time; return its address."""
     listening = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -31,7 +31,7 @@ def served(size: int, pause_s: float) -> str:
     return f"http://127.0.0.1:{listening.getsockname()[1]}/"
 
 
-def test_a_document_that_drips_is_given_up() -> None:
+def test_a_dripping_document_is_abandoned() -> None:
     transport = Transport(NetworkSettings(document_s=0.3))
     with pytest.raises(HubUnavailable, match="too slowly"):
         transport.get(served(1_000_000, 0.05), {})
@@ -39,7 +39,7 @@ def test_a_document_that_drips_is_given_up() -> None:
 
 
 @pytest.mark.parametrize("secured", [True, False])
-def test_headers_that_drip_are_given_up(secured: bool) -> None:
+def test_dripping_headers_are_abandoned(secured: bool) -> None:
     listening = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -59,7 +59,7 @@ def test_headers_that_drip_are_given_up(secured: bool) -> None:
     transport.close()
 
 
-def test_a_document_that_comes_in_time_byte_by_byte_is_read() -> None:
+def test_a_slow_document_that_is_complete_in_time_is_read() -> None:
     transport = Transport(NetworkSettings())
     assert transport.get(served(20, 0.01), {}).body == b"x" * 20
     transport.close()

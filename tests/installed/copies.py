@@ -1,4 +1,4 @@
-"""Copies: preheat as users have it: built, and installed by each of their installers into an empty environment."""
+"""Copies: preheat as users get it: built, and installed by each installer into an empty environment."""
 
 import os
 import shutil
@@ -61,7 +61,7 @@ def install(kind: str, wheel: Path, folder: Path) -> Copy:
 
 
 def environment() -> dict[str, str]:
-    """Return this process's environment, without what would lead a command back into its own virtual environment."""
+    """Return this process's environment, without the variables of its own virtual environment."""
     return {
         name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")
     }

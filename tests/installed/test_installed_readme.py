@@ -35,7 +35,7 @@ def shown(name: str) -> list[str]:
     return [command for kind, text in blocks(name) if kind == "console" for command in commands(text)]
 
 
-def test_both_readmes_show_the_same_commands_and_each_is_run_or_has_a_reason() -> None:
+def test_both_readmes_show_the_same_commands_and_each_is_run_or_skipped_with_a_reason() -> None:
     assert shown("README.md") == shown("README.zh-CN.md")
     others = [command for command in shown("README.md") if not command.startswith("preheat ")]
     assert set(others) == set(OF_THE_CLONE)
@@ -54,7 +54,7 @@ def python(installed: Preheat) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_each_command_works_in_the_order_of_the_readme(installed: Preheat, hub: FlakyHub, python: Path) -> None:
+def test_the_commands_work_in_the_order_of_the_readme(installed: Preheat, hub: FlakyHub, python: Path) -> None:
     # What is public in the README, and what stands in for it here.
     here = {"7860": str(free_port()), "8000": str(free_port()), "https://huggingface.co": hub.url}
     library = installed.folder / "library"
@@ -101,7 +101,7 @@ def _mapped(text: str, here: dict[str, str]) -> str:
 
 
 def _lasts(running: Running, verb: str, here: dict[str, str]) -> None:
-    """Wait until its page answers, and stop it."""
+    """Wait until its page responds, and stop it."""
     page = answer(running, f"http://127.0.0.1:{here['7860' if verb == 'run' else '8000']}/")
     assert (b"bytes are loaded" if verb == "run" else b"openai/whisper-tiny.en") in page
     told = running.kill(signal.SIGTERM)

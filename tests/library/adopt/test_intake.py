@@ -1,4 +1,4 @@
-"""What is taken in from elsewhere is what was read, or is left where it is."""
+"""A file from outside becomes a blob with the bytes that were read, or stays where it is."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ SIZE = 40_000_000
 
 
 @pytest.mark.parametrize("copy", [False, True])
-def test_a_file_that_changes_while_it_is_read_is_left_out(tmp_path: Path, copy: bool) -> None:
+def test_a_file_that_changes_while_being_read_is_left_out(tmp_path: Path, copy: bool) -> None:
     library, source = tmp_path / "library", tmp_path / "model.bin"
     (library / "partial").mkdir(parents=True)
     source.write_bytes(bytes(SIZE))
@@ -39,7 +39,7 @@ def test_a_file_that_changes_while_it_is_read_is_left_out(tmp_path: Path, copy: 
     assert list((library / "partial").iterdir()) == []
 
 
-def test_a_file_that_is_cut_short_while_it_is_read_is_left_out_and_no_signal_ends_it(tmp_path: Path) -> None:
+def test_a_file_truncated_while_being_read_is_left_out_without_a_signal(tmp_path: Path) -> None:
     library, source = tmp_path / "library", tmp_path / "model.bin"
     (library / "partial").mkdir(parents=True)
     source.write_bytes(bytes(SIZE))

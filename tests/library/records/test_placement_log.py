@@ -14,7 +14,7 @@ DIGEST, OTHER = sha256("a" * 64), git_sha1("b" * 40)
 LOOK = StatFields(12, 5000, 1_700_000_000_123_456_789, 1_700_000_001_000_000_000)
 
 
-def test_the_newest_of_all_logs_comes_first(tmp_path: Path) -> None:
+def test_the_newest_mark_of_all_logs_comes_first(tmp_path: Path) -> None:
     for state, digest in ((OURS, DIGEST), (KEPT, OTHER), (THEIRS, DIGEST)):
         PlacementLog(tmp_path).note(state, [("/app/gpt.pth", digest, LOOK)])
     found = PlacementLog(tmp_path).below(["/app"])
@@ -25,7 +25,7 @@ def test_the_newest_of_all_logs_comes_first(tmp_path: Path) -> None:
     ]
 
 
-def test_only_marks_below_the_folders_asked_for_are_read(tmp_path: Path) -> None:
+def test_only_marks_below_the_requested_folders_are_read(tmp_path: Path) -> None:
     marks = PlacementLog(tmp_path)
     marks.begin([(path, DIGEST) for path in ("/app/a", "/app/deep/b", "/app2/c", "/other/d")])
     assert sorted(marks.below(["/app"])) == ["/app/a", "/app/deep/b"]
@@ -35,7 +35,7 @@ def test_only_marks_below_the_folders_asked_for_are_read(tmp_path: Path) -> None
 
 
 @given(name=st.binary(min_size=1, max_size=40).filter(lambda name: b"/" not in name and b"\0" not in name))
-def test_any_name_that_a_file_can_have_is_read_again(name: bytes, tmp_path_factory: object) -> None:
+def test_any_file_name_is_read_back(name: bytes, tmp_path_factory: object) -> None:
     assert hasattr(tmp_path_factory, "mktemp")
     marks = PlacementLog(tmp_path_factory.mktemp("marks"))
     path = "/app/" + name.decode("utf-8", "surrogateescape")
@@ -43,7 +43,7 @@ def test_any_name_that_a_file_can_have_is_read_again(name: bytes, tmp_path_facto
     assert list(marks.below(["/app"])) == [path]
 
 
-def test_a_log_that_was_cut_off_or_is_another_thing_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+def test_a_truncated_or_invalid_log_is_read_as_far_as_it_is_valid(tmp_path: Path) -> None:
     PlacementLog(tmp_path).note(OURS, [("/app/a", DIGEST, LOOK), ("/app/b", DIGEST, LOOK)])
     (log,) = tmp_path.glob("*.log")
     body = log.read_bytes()
@@ -56,7 +56,7 @@ def test_a_log_that_was_cut_off_or_is_another_thing_is_read_as_far_as_it_goes(tm
     assert PlacementLog(tmp_path).below(["/app"]) == {}
 
 
-def test_where_the_first_folder_cannot_be_written_the_second_is(tmp_path: Path) -> None:
+def test_the_second_folder_is_used_if_the_first_is_not_writable(tmp_path: Path) -> None:
     (tmp_path / "library").write_text("no folder")
     marks = PlacementLog(tmp_path / "library", tmp_path / "state")
     marks.note(OURS, [("/app/a", DIGEST, LOOK)])
@@ -64,7 +64,7 @@ def test_where_the_first_folder_cannot_be_written_the_second_is(tmp_path: Path) 
     PlacementLog(tmp_path / "library").note(OURS, [("/app/b", DIGEST, LOOK)])
 
 
-def test_processes_of_a_machine_append_to_one_log_even_where_one_was_killed_in_a_line(tmp_path: Path) -> None:
+def test_processes_of_a_machine_append_to_one_log_even_after_a_kill_within_a_line(tmp_path: Path) -> None:
     PlacementLog(tmp_path).note(OURS, [("/app/a", DIGEST, LOOK)])
     (log,) = tmp_path.glob("*.log")
     log.write_bytes(log.read_bytes() + b"ours sha2")
@@ -74,7 +74,7 @@ def test_processes_of_a_machine_append_to_one_log_even_where_one_was_killed_in_a
 
 
 @pytest.mark.parametrize("logs", [70, 1])
-def test_many_logs_or_old_lines_become_one_log_that_says_the_same(tmp_path: Path, logs: int) -> None:
+def test_many_logs_or_old_lines_are_merged_into_one_equivalent_log(tmp_path: Path, logs: int) -> None:
     (tmp_path / "a").touch()
     marks = PlacementLog(tmp_path / "placed")
     for number in range(70 if logs > 1 else 1100):
