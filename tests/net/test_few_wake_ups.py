@@ -24,7 +24,7 @@ def _send_slowly(listening: socket.socket, arrived: threading.Event) -> None:
         arrived.wait(30)  # so that the end of the body is not the end of the connection
 
 
-def test_a_slow_response_wakes_its_reader_rarely_and_arrives_whole() -> None:
+def test_a_slow_response_wakes_its_reader_rarely_and_arrives_completely() -> None:
     arrived = threading.Event()
     buffer, received = memoryview(bytearray(_BUFFER)), bytearray()
     with socket.create_server(("127.0.0.1", 0)) as listening:

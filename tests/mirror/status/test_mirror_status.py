@@ -1,4 +1,4 @@
-"""What the mirror tells of itself: what is whose, and nothing of what only some may know."""
+"""The mirror's status: versions and downloads of public repositories only."""
 
 import json
 import urllib.request
@@ -18,7 +18,7 @@ from tests.library.shelves import shelve
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    """Where a mirror answers that has models of all kinds."""
+    """The URL of a mirror that has models of all kinds."""
     library = Library(tmp_path / "library")
     for name in (
         "hf:acme/own",
@@ -46,7 +46,7 @@ def get(url: str, accept: str = "*/*") -> bytes:
         return body
 
 
-def test_what_only_some_may_have_is_on_no_list(url: str) -> None:
+def test_private_repositories_are_on_no_list(url: str) -> None:
     told = json.loads(get(f"{url}/status.json"))
     named = {model["ref"] for model in told["library"]["models"]}
     assert named == {"hf:acme/own", "hf:acme/open", "ms:acme/own", "hf:datasets/acme/rows"}
@@ -57,7 +57,7 @@ def test_what_only_some_may_have_is_on_no_list(url: str) -> None:
                 assert hidden not in said
 
 
-def test_what_is_given_is_counted_and_documents_are_not_files(url: str) -> None:
+def test_served_bytes_are_counted_and_documents_are_not_files(url: str) -> None:
     get(f"{url}/me/voice/resolve/main/voice.bin")
     get(f"{url}/api/models/acme/own")
     told = json.loads(get(f"{url}/status.json"))
