@@ -1,4 +1,4 @@
-"""Real proxies: squid and tinyproxy, as Debian packages them, each started on a port of this machine."""
+"""Real proxies: squid and tinyproxy from Debian's packages, each on a port of this machine."""
 
 import contextlib
 import hashlib
@@ -60,7 +60,7 @@ def squid(login: str = "", *, tls: bool = False) -> Iterator[str]:
 
 @contextmanager
 def tinyproxy(login: str = "", upstream: str = "") -> Iterator[str]:
-    """Run tinyproxy, which may require `login` and ask another proxy, `user:password@host:port`."""
+    """Run tinyproxy; it may require `login`, and use another proxy, `user:password@host:port`."""
     program = _program("tinyproxy")
     with tempfile.TemporaryDirectory(prefix="tinyproxy-") as name:
         folder, port = Path(name), free_port()

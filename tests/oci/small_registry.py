@@ -20,7 +20,7 @@ USER, PASSWORD = "me", "very secret"
 
 @dataclass
 class Faults:
-    """What goes wrong; counts go down as it does."""
+    """The faults to come; the counts decrease."""
 
     auth: str = ""  # basic or token
     expire: int = 0  # so many times, a token that was good is no longer
@@ -36,7 +36,7 @@ class Faults:
 
 
 class Registry:
-    """What it holds, by repository and digest, and what it was asked: `METHOD path`."""
+    """Its blobs, by repository and digest, and its requests: `METHOD path`."""
 
     def __init__(self, faults: Faults, *, tls: bool) -> None:
         self.faults = faults
@@ -53,16 +53,16 @@ class Registry:
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """The URL of the registry."""
         return f"{'https' if self.tls else 'http'}://{self.host}"
 
     @property
     def received(self) -> int:
-        """Bytes of blobs that it has."""
+        """Bytes of its blobs."""
         return sum(map(len, self.blobs.values()))
 
     def keep(self, repository: str, body: bytes) -> str:
-        """Put a blob there."""
+        """Store a blob."""
         digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
         self.blobs[digest] = body
         self.repositories.setdefault(repository, set()).add(digest)
@@ -71,7 +71,7 @@ class Registry:
 
 @contextmanager
 def serving(faults: Faults | None = None, *, tls: bool = True) -> Iterator[Registry]:
-    """Serve one, over TLS as registries do, or over HTTP."""
+    """Serve a registry, over TLS as real ones do, or over HTTP."""
     registry = Registry(faults or Faults(), tls=tls)
 
     class Handler(_Handler):
@@ -97,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
     its: Registry
 
     def log_message(self, *_words: object) -> None:
-        """Say nothing."""
+        """Do not log."""
 
     def do_GET(self) -> None:
         self._answer()

@@ -1,4 +1,4 @@
-"""How an image starts, what it says of itself, what never goes into it, and where it can lie."""
+"""Image configs, annotations, secret names, image names and platforms."""
 
 from pathlib import Path
 
@@ -31,13 +31,13 @@ RECIPE = ("python", "webui.py")
         ({"Entrypoint": ["/start.sh"], "Cmd": ["serve"]}, ("train",), (("/start.sh",), ("train",))),
     ],
 )
-def test_the_base_starts_its_own_app_and_the_recipe_the_one_that_it_does_not_start(
+def test_the_base_starts_its_own_app_and_else_the_recipe_does(
     own: dict[str, object], asked: tuple[str, ...], started: tuple[tuple[str, ...], tuple[str, ...]]
 ) -> None:
     assert starts({"config": own}, ConfigAdditions(command=RECIPE, given_command=asked)) == started
 
 
-def test_what_the_base_says_is_kept_and_what_is_ours_is_added() -> None:
+def test_the_bases_config_is_kept_and_ours_is_added() -> None:
     base: Fields = {
         "architecture": "amd64",
         "os": "linux",
@@ -97,7 +97,7 @@ def test_what_the_base_says_is_kept_and_what_is_ours_is_added() -> None:
         (f"docker://r.lan/x@sha256:{'0' * 64}", ImageName("docker", name=Name("r.lan", "x", "", f"sha256:{'0' * 64}"))),
     ],
 )
-def test_a_place_is_read(text: str, place: ImageName) -> None:
+def test_an_image_name_is_parsed(text: str, place: ImageName) -> None:
     assert read_place(text) == place
 
 
@@ -105,14 +105,14 @@ def test_a_place_is_read(text: str, place: ImageName) -> None:
     "text",
     ["", "oci:", "oci:/a:b:c/d", "docker:ubuntu", "docker://UPPER/x/Y", "docker://r/x@sha256:1", "tar:/x", "/a/b"],
 )
-def test_what_is_no_place_is_refused_with_what_is(text: str) -> None:
+def test_an_invalid_image_name_is_rejected_with_a_hint(text: str) -> None:
     with pytest.raises(UsageError) as error:
         read_place(text)
     assert error.value.hint
 
 
 @given(st.text(max_size=80))
-def test_any_name_is_read_or_refused(text: str) -> None:
+def test_any_text_is_an_image_name_or_rejected(text: str) -> None:
     try:
         name = read_name(text)
     except UsageError:
@@ -120,7 +120,7 @@ def test_any_name_is_read_or_refused(text: str) -> None:
     assert read_name(str(name)) == name
 
 
-def test_this_machine_is_told_from_others() -> None:
+def test_loopback_registries_are_recognized() -> None:
     loopback = ["localhost:5000", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000", "x.localhost"]
     assert all(Name(host, "x").loopback for host in loopback)
     assert not any(Name(host, "x").loopback for host in ("ghcr.io", "localhost.example.com", "10.0.0.1:5000", "[::2]"))
@@ -135,7 +135,7 @@ def test_well_known_registries_have_limits() -> None:
     assert limit_of("registry.lan:5000") is None
 
 
-def test_a_platform_is_read_and_fits_what_says_less() -> None:
+def test_a_platform_is_parsed_and_fits_a_less_specific_one() -> None:
     assert str(Platform.parse("linux/arm/v7")) == "linux/arm/v7"
     assert Platform.parse("linux/arm64").fits({"os": "linux", "architecture": "arm64", "variant": "v8"})
     assert not Platform.parse("linux/arm/v7").fits({"os": "linux", "architecture": "arm", "variant": "v6"})

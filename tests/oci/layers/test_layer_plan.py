@@ -1,4 +1,4 @@
-"""Which entries go into which layer: everything once, nothing too long, no more than there may be."""
+"""Assigning entries to layers: each entry once, within the limits of size and number."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def entry(number: int, size: int) -> LayerEntry:
 
 
 @given(SIZES, st.integers(30, 127))
-def test_every_entry_is_in_one_layer_and_there_are_no_more_than_there_may_be(sizes: list[int], most: int) -> None:
+def test_every_entry_is_in_one_layer_and_the_number_is_within_the_limit(sizes: list[int], most: int) -> None:
     layers = plan(groups(sizes), LayerBudget(most))
     paths = [entry.path for layer in layers for entry in layer.entries]
     assert sorted(paths) == sorted({entry.path for group in groups(sizes) for entry in group.entries})
@@ -38,31 +38,31 @@ def test_every_entry_is_in_one_layer_and_there_are_no_more_than_there_may_be(siz
 
 
 @given(SIZES)
-def test_a_large_file_has_a_layer_of_its_own_while_there_is_room(sizes: list[int]) -> None:
+def test_a_large_file_has_its_own_layer_while_there_is_room(sizes: list[int]) -> None:
     layers = plan(groups(sizes), LayerBudget())
     alone = [layer for layer in layers if len(layer.entries) == 1 and layer.entries[0].size >= LARGE]
     assert len(alone) == sum(size >= LARGE for size in sizes)
 
 
 @given(st.lists(st.integers(0, 300_000), max_size=60), st.integers(400_000, 2_000_000))
-def test_no_layer_is_longer_than_it_may_be(sizes: list[int], most: int) -> None:
+def test_no_layer_exceeds_the_size_limit(sizes: list[int], most: int) -> None:
     assert all(layer.size <= most for layer in plan(groups(sizes), LayerBudget(layer_size=most)))
 
 
 @given(SIZES)
-def test_the_same_entries_make_the_same_layers_in_whatever_order_they_come(sizes: list[int]) -> None:
+def test_the_order_of_entries_does_not_change_the_layers(sizes: list[int]) -> None:
     there = groups(sizes)
     turned = [Group(group.name, tuple(reversed(group.entries))) for group in there]
     assert [layer.key for layer in plan(there, LayerBudget())] == [layer.key for layer in plan(turned, LayerBudget())]
 
 
-def test_a_file_that_is_longer_than_a_layer_may_be_is_refused_with_its_name() -> None:
+def test_a_file_larger_than_a_layer_may_be_is_rejected_by_name() -> None:
     with pytest.raises(ImageError, match="f/000 has 11000000000 bytes") as refused:
         plan(groups([11_000_000_000]), LayerBudget(layer_size=10 << 30))
     assert refused.value.end == "source"
 
 
-def test_more_large_files_than_layers_keep_the_largest_apart() -> None:
+def test_with_more_large_files_than_layers_the_largest_keep_their_own() -> None:
     sizes = [LARGE + number for number in range(200)]
     layers = plan(groups(sizes, 500), LayerBudget(50))
     assert len(layers) <= 50
