@@ -18,7 +18,7 @@ def test_flaky(number, request):
 
 
 def run(folder: Path, number: int) -> "subprocess.CompletedProcess[str]":
-    """Run that many tests in `folder` that fail once each; the list is beside it."""
+    """Run this many tests in `folder` that fail once each; the list is beside it."""
     folder.mkdir()
     (folder / "test_flaky.py").write_text(FLAKY.format(number=number))
     words = ["-p", "tests.reruns", "--reruns", "1", "--list-reruns=../reruns", "-c", "/dev/null", "--rootdir", "."]
