@@ -1,4 +1,4 @@
-"""Outsiders: other people's programs, each in an environment of its own, as judges of what we claim to speak."""
+"""Outsiders: other people's programs, each in its own environment, to check the formats and APIs that we support."""
 
 import hashlib
 import json
@@ -70,7 +70,7 @@ def evaluator(python: Path, environ: Mapping[str, str], prelude: str) -> Callabl
 
 
 class Served:
-    """A mirror with a model and a dataset on it, and what it was asked."""
+    """A mirror with a model and a dataset, and the requests that it received."""
 
     def __init__(self, folder: Path, url: str, events: list[Event]) -> None:
         self.folder = folder

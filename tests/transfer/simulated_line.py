@@ -42,7 +42,7 @@ class LineTraits:
     lump_s: float = 0.0
 
     def at(self, rate: float) -> "LineTraits":
-        """Return the same line with another rate."""
+        """Return a line with another rate."""
         return replace(self, rate=rate)
 
     def carries(self, now: float, tick_s: float) -> float:
@@ -58,7 +58,7 @@ class LineTraits:
 
 @dataclass(slots=True, eq=False)
 class _Connection:
-    """A request on its way to the end of its response; `asked` is its end as the server knows it."""
+    """A request until the end of its response; `asked` is the end that the server knows."""
 
     flight: Flight
     asked: int
@@ -72,7 +72,7 @@ class _Connection:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a fetch: seconds, bytes that the line carried, connections at most, and ticks without a request."""
+    """The result of a fetch: seconds, bytes that the line carried, most connections, and ticks without a request."""
 
     seconds: float = 0.0
     carried: int = 0
@@ -103,7 +103,7 @@ class SimulatedFetch:
         self._kept: list[float] = []
 
     def run(self, tick_s: float) -> Outcome:
-        """Fetch all; return what came of it."""
+        """Fetch all files; return the outcome."""
         now = 0.0
         try:
             while not self._board.ended.is_set() and now < _DUE_S:
@@ -119,7 +119,7 @@ class SimulatedFetch:
         return self.outcome
 
     def _man(self, now: float) -> None:
-        """Give each thread that waits what there is to do."""
+        """Give each waiting thread a part to download."""
         board, route = self._board, self._route
         while len(self._open) < route.ramp.count and not board.ended.is_set():
             with board.changed:
@@ -175,7 +175,7 @@ class SimulatedFetch:
         route.received_at = connection.interrupt.received_at = now
 
     def _end(self, connection: _Connection, now: float) -> None:
-        """Close the connection, or keep it for the next request; what is under way to it still takes its time."""
+        """Close the connection, or keep it for the next request; bytes in flight still take their time."""
         flight = connection.flight
         self._open.remove(connection)
         connection.closed = True
@@ -193,7 +193,7 @@ class SimulatedFetch:
         whole.partial.close()
 
     def _send(self, now: float, tick_s: float) -> None:
-        """Let the servers send what windows, caps and the queue admit; a full queue halves the window."""
+        """Let the servers send as far as windows, caps and the queue permit; a full queue halves the window."""
         traits = self._traits
         room = max(int(traits.rate * traits.queue_s), 2 * int(traits.rate * tick_s), 10 * _SEGMENT)
         ready = [one for one in self._open if now >= one.opens_at and one.sent < one.asked - one.flight.start]

@@ -1,4 +1,4 @@
-"""Laws of a fetch on any line that neither breaks nor lies: no byte is sent twice, and the line is never idle."""
+"""Properties of a fetch on any working line: no byte is sent twice, and the line is never idle."""
 
 import os
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ FEW, MANY = 40, int(os.environ.get("LINES", "500"))
 
 
 class Ground:
-    """What simulated fetches share, so that each costs no more than its decisions."""
+    """The library and files that simulated fetches share, so that each costs no more than its decisions."""
 
     def __init__(self, folder: Path) -> None:
         self.library = Library(folder)
@@ -39,7 +39,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
 
 
 def obeys(ground: Ground, traits: LineTraits, files: list[File], ideal_s: float) -> None:
-    """Fetch files over such a line, whose rate is set so that the bytes alone take `ideal_s`."""
+    """Fetch files over a line with these traits, whose rate is set so that the bytes alone take `ideal_s`."""
     size = sum(file.size for file in files)
     came = SimulatedFetch(traits.at(size / ideal_s), ground.library, files, ground.wires).run(max(ideal_s / 60, 0.05))
     assert came.carried <= WASTE * size, came
@@ -80,5 +80,7 @@ def test_no_byte_is_sent_twice_and_the_line_is_never_idle(
 @pytest.mark.timeout(0 if "LINES" in os.environ else 120)
 @given(LINES, SOME_FILES, SECONDS)
 @settings(max_examples=MANY)
-def test_nor_is_it_on_many_more_lines(ground: Ground, traits: LineTraits, files: list[File], ideal_s: float) -> None:
+def test_the_same_holds_on_many_more_lines(
+    ground: Ground, traits: LineTraits, files: list[File], ideal_s: float
+) -> None:
     obeys(ground, traits, files, ideal_s)
