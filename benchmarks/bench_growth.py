@@ -49,7 +49,7 @@ class Ground:
 
     @property
     def library(self) -> str:
-        """Where the library is."""
+        """The library's folder."""
         return str(self.at / "library")
 
     def folder(self) -> Path:
@@ -86,11 +86,11 @@ class Ground:
 
     @property
     def names(self) -> list[str]:
-        """The repositories that `shelved` made."""
+        """The repositories that `shelved` created."""
         return [f"bench/m{number}" for number in range(self.size)]
 
     def preheat(self, *words: str | Path) -> list[str]:
-        """The words of a command on this library."""
+        """Return the arguments of a command on this library."""
         return [COMMAND, str(words[0]), "--library", self.library, *map(str, words[1:])]
 
     def first(self, *words: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""What tracing costs a start: the demo's page, preloaded, untraced and under each eye, in turns.
+"""The cost of tracing a start: the demo's page, preloaded, untraced and with each observer, alternately.
 
 Needs what `make demo` has made. Writes benchmarks/results/trace.json and prints the table of docs/benchmarks.md.
 """
@@ -47,11 +47,11 @@ WITHIN_S = 300.0
 
 
 def silent(event: Event) -> None:
-    """Hear nothing."""
+    """Ignore the event."""
 
 
 def placed(workplace: Path) -> dict[str, str]:
-    """Bring the demo's weights into a library and lay them out; say which variables lead there."""
+    """Store the demo's weights in a library and place them; return the environment variables of the views."""
     library = Library(workplace / "library")
     environ: dict[str, str] = {}
     for need in read_recipe(DEMO).needs:
@@ -66,7 +66,7 @@ def placed(workplace: Path) -> dict[str, str]:
 
 
 def start(app: App, side: str, workplace: Path, number: int) -> float:
-    """Start the page until it is ready, and stop it; say how many seconds that took."""
+    """Start the page until it is ready, and stop it; return the seconds until it was ready."""
     tracer, opens, calls = SIDES[side]
     environ = dict(app.env or {})
     if tracer:
