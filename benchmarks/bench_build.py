@@ -53,7 +53,7 @@ def measure(folder: Path, size: int, runs: int, only: list[str]) -> Figures:
     """Measure all rows."""
     task = prepare(folder, size)
     figures: Figures = {"machine": describe(folder), "size": size, "files": _FILES}
-    # A program's peak is never told to be less than what the one had that started it.
+    # The kernel never reports a program's peak below that of its parent.
     figures["least_peak_rss"] = run(["true"], os.environ, folder / "said.txt", 60).peak_rss
     with dockerd(folder / "docker") as docker:
         sides = [one for one in builders(docker) if not only or one.name in only]

@@ -106,7 +106,9 @@ def main() -> None:
     form.add_argument("--trial", action="store_true", help="write nothing")
     form.add_argument("--work", type=Path, default=Path("/var/tmp"), help="a disk with 3 GB to spare")
     options = form.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that hubs, namespaces and folders go with us
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # so that hubs, namespaces and folders are removed at the end
     chosen = [tuple(float(figure) for figure in words.split(",")) for words in options.cells or [""] if words]
     cells = [cell for cell in grid() if not chosen or any(cell.figures[: len(one)] == one for one in chosen)]
     peers, absent = sides.gather(

@@ -207,7 +207,7 @@ def main() -> None:
     form.add_argument("--scale", type=float, default=1.0, help="smaller files, for a trial that is not kept")
     form.add_argument("--work", type=Path, default=Path("/var/tmp"), help="a disk with 4 GB to spare")
     options = form.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and folders go with us
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and folders are removed at the end
     measured: Figures = {}
     with _folder(options.work) as work:
         bench = Bench(work, options.rounds, options.scale)

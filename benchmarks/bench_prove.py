@@ -5,7 +5,7 @@
 One proof against a far hub at 1 MB/s a connection (imitated, on this machine) says how much sooner a preloaded start
 is, how much of what there is to gain that is, and how far it is from its limit. Two more, of three rounds each and
 without cold starts, say whether two proofs agree within the spread they state, and what being measured costs a start.
-Wants an idle machine, about eight minutes, and the demo's app (`make demo` installs it). `--trial` takes a faster hub
+It requires an idle machine, 8 minutes, and the demo's app (`make demo` installs it). `--trial` takes a faster hub
 and one round, to see that all of it works; its figures mean nothing.
 """
 

@@ -150,7 +150,7 @@ def _killed(side: Side, repo: Repo, work: Path) -> Figures:
         "left": left,
         "had": had,
         "left_again": left_again,
-        # Who had put nothing into files had nothing to ask for again, of those.
+        # Clients that had written nothing to files are not compared.
         "again_of_files": again / had if had > left / 100 else None,
         "again_of_hub": max(0, left + left_again - repo.size) / left,
         "left_behind": max(0, over),
@@ -176,7 +176,9 @@ def main() -> None:
     form.add_argument("--only", action="append", default=[], metavar="PEER", help="ours and these; for a trial")
     form.add_argument("--work", type=Path, default=Path("/var/tmp"), help="a disk with 6 GB to spare")
     options = form.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that hubs, namespaces and folders go with us
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # so that hubs, namespaces and folders are removed at the end
     with _folder(options.work) as work:
         bench = Bench(work, options.rounds, options.scale, options.only)
         rows = options.rows or (["slow"] if options.slow else ["far", "loopback", "small", "kill", *_HTTPS])

@@ -80,7 +80,7 @@ def _outcome(place: Path, repo: Repo, spent: Spent) -> dict[str, Any]:
         if not path.is_file() or path == place / "said.txt" or path.is_relative_to(place / "home"):
             continue
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        # A blob is named by its digest; what is called so and is not so is as wrong as a file.
+        # A blob is named by its digest: one with other bytes is as wrong as a file.
         claims = path.name in names or (re.fullmatch(r"[0-9a-f]{64}", path.name) and "library" in path.parts)
         if digest in wanted:
             right.add(digest)
@@ -148,7 +148,7 @@ def main() -> None:
                 (case.words, side.name): pool.submit(meet, case, side, repo, work, loud=trial, tls=not options.plain)
                 for case in cases
                 for side in clients
-                if not (case.hostile and side.verifies == "nothing")  # these are told their names by us
+                if not (case.hostile and side.verifies == "nothing")  # preheat passes these clients the file names
             }
             outcomes: dict[str, dict[str, Any]] = {case.words: {} for case in cases}
             for (words, name), meeting in meetings.items():

@@ -76,7 +76,7 @@ def nginx(place: Place) -> Iterator[Mirror]:
         raise NotHere("nginx is not here (apt-get install nginx-light)")
     port = free_port()
     conf = place.work / "nginx.conf"
-    # As root, its workers would be somebody who may not read what is ours alone.
+    # Started by root, its workers would change to a user that cannot read these files.
     user = "user root; " if os.geteuid() == 0 else ""
     conf.write_text(_NGINX.format(user=user, work=place.work, port=port, folder=place.folder))
     version = _said(program, "-v").rpartition("/")[2]

@@ -22,7 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from preheat.net.http import NetworkSettings
 
 _NAMES = ("localhost", "hub.test", "proxy.test")
-# The last is the hub's end of the long line in benchmarks/.
+# The last address is the hub's, in the network namespace of benchmarks/.
 _ADDRESSES = ("127.0.0.1", "127.0.0.2", "::1", "10.79.0.1")
 
 

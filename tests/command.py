@@ -15,7 +15,7 @@ from typing import Any
 from tests.authority import authority
 
 COMMAND = Path(sys.executable).with_name("preheat")
-# No promise: it only keeps a hang from taking all the time there is.
+# Not part of any test: it only ends a hanging command.
 HANGS_S = 60.0
 
 
@@ -97,7 +97,7 @@ class Preheat:
         self.library = folder / "library"
         self.env = {"PATH": os.environ["PATH"], "HOME": str(folder), "HF_ENDPOINT": endpoint} | authority().environ
         self._running: list[Running] = []
-        self._numbers = itertools.count()  # each command its own, from whichever thread it is started
+        self._numbers = itertools.count()  # a separate one for each command, also in threads
 
     def __call__(self, *words: str, inside: tuple[str, ...] = (), **env: str) -> Told:
         """Run it until it ends. `inside` is a command prefix that runs it, such as `unshare`."""

@@ -22,7 +22,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder like a model repository: 12 MB of weights in two files, and small files of all kinds."""
     folder = tmp_path_factory.mktemp("model")
     (folder / "voices" / "deep").mkdir(parents=True)
-    # The same bytes in every run: now and then chance makes some that look like a broken pickle to the scanner.
+    # The same bytes in every run: some random bytes look like a broken pickle to the scanner.
     chance = random.Random(1)
     (folder / "model.safetensors").write_bytes(chance.randbytes(9_000_000))
     (folder / "voices" / "deep" / "low.bin").write_bytes(chance.randbytes(3_000_000))
@@ -49,7 +49,7 @@ def preheat(hub: FlakyHub, tmp_path: Path) -> Iterator[Preheat]:
     preheat.close()
 
 
-# How long an example takes says more of the machine than of the code.
+# The time of an example depends more on the machine than on the code.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 

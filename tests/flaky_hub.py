@@ -17,7 +17,7 @@ from preheat.mirror.http.messages import Answer, Flow, Request, Slice, refuse
 from preheat.mirror.http.server import Server
 from tests.authority import authority
 
-# Gets the request and the honest answer to it.
+# Called with the request and the right response.
 Fault = Callable[[Request, Answer], Answer]
 
 WEIGHTS = r"/resolve/.*\.(bin|safetensors)$"
@@ -87,7 +87,7 @@ class FlakyHub:
             rule = next(strikes, None)
             if rule is not None:
                 rule.times -= 1
-        # Beside others, for a fault may take its time.
+        # In a separate thread, since a fault may take long.
         return full if rule is None else rule.fault(request, full)
 
     def _note(self, event: Event) -> None:

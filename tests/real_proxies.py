@@ -25,7 +25,7 @@ _NCSA = Path("/usr/lib/squid/basic_ncsa_auth")
 def squid(login: str = "", *, tls: bool = False) -> Iterator[str]:
     """Run squid, which requires `login`, `user:password`, if there is one; its URL has none. `tls`: to the proxy."""
     program = _program("squid")
-    # Started by root it becomes another user, who may not look into root's folders.
+    # Started by root, it changes to another user, which cannot enter root's folders.
     with tempfile.TemporaryDirectory(prefix="squid-") as name:
         folder, port = Path(name), free_port()
         folder.chmod(0o755)

@@ -40,7 +40,7 @@ class Bucket:
         """Return when `size` bytes may go."""
         with self._turn:
             now = time.monotonic()
-            # A line that was idle has saved up nothing but this.
+            # The most unused budget that an idle line keeps.
             free_at = max(now - 0.02, _RATE.unpack(self._free_at[:])[0])
             self._free_at[:] = _RATE.pack(free_at + size / self._rate)
         if free_at > now:

@@ -150,7 +150,7 @@ def check(figures: dict, hub_sent: list[dict]) -> None:
         f"bytes fetched at most 1.01 of the weights ({preloaded['fetched'] / weights:.5f})": preloaded["fetched"]
         <= 1.01 * weights,
         f"the hub sent what was counted ({sent:,} bytes, {counted:,} counted)": abs(sent - counted)
-        <= 0.02 * sent,  # what a connection holds that is broken off was sent, and never arrived
+        <= 0.02 * sent,  # bytes in flight on a closed connection were sent, but never arrived
     }
     gain = f"of what there is to gain, (download + start) / start = {bound:.1f}, 90 % at least ({reached:.0%})"
     hold(promises, {gain: reached >= 0.9})

@@ -158,7 +158,7 @@ def test_an_unknown_repository_is_not_found(case: Case) -> None:
         with pytest.raises(NotFound):
             case.hub.resolve(ref)
     snapshot = case.hub.resolve(case.ref)
-    if case.ref.hub != "url":  # which has but one file, and no names to ask for
+    if case.ref.hub != "url":  # which has only one file, without a name
         gone = File("gone.bin", 3, snapshot.files[0].digest)
         with pytest.raises(NotFound):
             case.hub.open(snapshot, gone, 0, 3)

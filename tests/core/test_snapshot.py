@@ -65,7 +65,7 @@ def test_patterns_select_files_and_a_pattern_without_match_is_an_error() -> None
         snapshot.only(["*.bin", "*.pt"])
 
 
-# ---- held to a lock
+# ---- with a lock
 
 _SHA256, _GIT = st.from_regex(r"[0-9a-f]{64}", fullmatch=True), st.from_regex(r"[0-9a-f]{40}", fullmatch=True)
 _FILES = st.dictionaries(

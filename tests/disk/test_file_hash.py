@@ -38,7 +38,7 @@ def test_the_hash_is_that_of_the_files_bytes(tmp_path: Path, size: int, start: i
 
 
 def test_a_file_that_cannot_be_mapped_is_read(tmp_path: Path) -> None:
-    # A file of proc's says that it has no bytes, and has some.
+    # A file in /proc has the size 0 and some bytes.
     descriptor = os.open("/proc/self/status", os.O_RDONLY)
     hashing = hashlib.sha256()
     try:

@@ -40,7 +40,7 @@ def test_every_room_has_a_one_line_description() -> None:
         path.parent.relative_to(SOURCE).as_posix(): path.read_text(encoding="utf-8") for path in _modules("__init__")
     }
     wrong = {room: text for room, text in rooms.items() if not re.fullmatch(r'"""[A-Z`].*\."""\n', text)}
-    # The package's own has the version, and the API's is what its users import.
+    # The package's own contains the version, and the API's the functions that users import.
     assert set(wrong) == {".", "api"}
 
 
@@ -59,7 +59,7 @@ def test_class_names_are_unique() -> None:
 
 
 def test_file_names_are_unique() -> None:
-    # A verb has its story, its command and its options; a hub and the layout of its own client have one name.
+    # A verb, its command and its options share a name; so do a hub and the layout of its client.
     verbs = {path.stem for path in (SOURCE / "cli/commands").rglob("*.py")} | {"upkeep"}
     layouts = {path.stem for path in (SOURCE / "views/layouts").glob("*.py")}
     places = defaultdict(list)

@@ -8,7 +8,7 @@ from pathlib import Path
 from preheat.config import VARIABLES, read_config
 
 ROOT = Path(__file__).resolve().parents[2]
-# Their names in lower case, and a variable that only says who asks.
+# Lower-case names, and a variable that only marks a CGI program.
 UNSAID = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "REQUEST_METHOD"}
 
 

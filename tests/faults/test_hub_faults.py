@@ -14,7 +14,7 @@ from benchmarks.fault_cases import CASES
 from benchmarks.hub.repo import Repo
 
 AT_ONCE = 24
-# preheat waits longer for a hub that is away if it is not told otherwise: docs/cli.md.
+# By default, preheat waits longer for an unreachable hub: docs/cli.md.
 WORDS = ("--patience", "20s", "--read-timeout", "10s")
 
 

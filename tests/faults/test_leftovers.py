@@ -21,7 +21,7 @@ command = ["python3", "app.py"]
 [[needs]]
 ref = "acme/tiny"
 """
-# A verb, the call that is its process's last, whether the verb itself tidies when it runs again.
+# A verb, the call that kills its process, and whether the verb itself cleans up when it runs again.
 Case = tuple[tuple[str, ...], Fault, bool]
 CASES: dict[str, Case] = {
     "pull": (("pull", "hf:datasets/acme/rows"), killed("rename", "/records/"), False),
@@ -67,7 +67,7 @@ def asides(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*.new") if not path.is_dir()]
 
 
-# A lock is a small file beside its recipe, where the next `lock` looks; the library does not know of it.
+# The next `lock` removes it: the library does not know about files beside a recipe.
 @pytest.mark.parametrize("case", [case for case in CASES if case != "lock"])
 def test_prune_removes_temporary_files_of_killed_processes(app: Preheat, case: str) -> None:
     words, fault, _ = CASES[case]
@@ -160,7 +160,7 @@ def test_a_temporary_file_removed_too_early_is_created_again(tmp_path: Path) -> 
         path.write_bytes(b"whole")
         made.append(path)
         if len(made) == 1:
-            path.unlink()  # as another process's tidying would
+            path.unlink()  # as another process would, cleaning up
 
     temporary_file.put(tmp_path / "file", make)
     assert (tmp_path / "file").read_bytes() == b"whole"

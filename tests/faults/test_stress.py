@@ -120,7 +120,7 @@ def test_all_verbs_at_once_on_a_slow_disk_give_right_results(preheat: Preheat, m
         crowd.run("rm goes", "rm", "acme/goes", "--yes")
 
     def come_back() -> None:
-        # Nobody removes it, and prune takes old versions alone.
+        # No verb removes it, and prune removes only old versions.
         crowd.run("pull returns", "pull", "acme/returns")
         told = crowd.run("show", "show", "acme/returns", "--json")
         crowd.see("all of it is here", all(one["here"] for one in told.last.get("files", [])))

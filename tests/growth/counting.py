@@ -13,7 +13,7 @@ from typing import Any
 
 # Above this exponent the cost grows faster than the work.
 STEEPEST = 1.15
-# What the functions of `os` do to files: on a network share each call is at least one round trip.
+# File operations of `os`: on a network share, each call is at least one round trip.
 _OPERATIONS = {
     "opens": ("open",),
     "stats": ("stat", "lstat", "access", "readlink"),

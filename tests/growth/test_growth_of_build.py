@@ -76,6 +76,6 @@ def test_building_cost_grows_linearly_with_small_files(tmp_path: Path) -> None:
     new = {event: (many[event] - few[event]) / 180 for event in many}
     assert new["open"] <= 2.1, "one to search it for secrets, one to copy it"
     changes = ("os.symlink", "os.remove", "os.mkdir", "os.rename", "os.scandir")
-    # The hook also hears the threads that other tests have left, a few times.
+    # The hook also counts a few events of threads left by other tests.
     beside = [event for event in changes if new.get(event, 0) > 0.1]
     assert not beside, "no file is placed on disk to lay it out"

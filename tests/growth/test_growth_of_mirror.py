@@ -29,7 +29,7 @@ def _library(root: Path, count: int) -> Library:
     files = tuple(File(f"part-{number}.bin", len(_DATA), digest) for number in range(count))
     keep(library, files[0], _DATA)
     library.record(Snapshot(Ref.parse("hf:acme/many"), "a" * 40, files))
-    return Library(root)  # which has read nothing yet
+    return Library(root)  # which has no cached state yet
 
 
 def _in_library(root: Path, count: int) -> Find:
@@ -87,7 +87,7 @@ def test_a_record_is_decoded_once_while_its_file_is_unchanged(tmp_path: Path) ->
 
     assert named_calls_of(ask)["decode"] >= 1
     assert named_calls_of(ask_often)["_read"] == 0
-    library.records.used(Ref.parse("hf:acme/many").at("a" * 40))  # noted once a minute
+    library.records.used(Ref.parse("hf:acme/many").at("a" * 40))  # recorded once a minute
     assert named_calls_of(ask)["_read"] == 0
     Library(library.root).record(Snapshot(Ref.parse("hf:acme/many"), "b" * 40, ()))  # as another process does
     assert answer(_HEAD, kept.find).status == 404

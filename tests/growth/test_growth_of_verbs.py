@@ -13,7 +13,7 @@ from preheat.library.library import Library
 from tests.growth.counting import grows_as_the_work, named_calls_of, operations
 from tests.library.shelves import shelve
 
-pytestmark = pytest.mark.slow  # each some seconds, as all calls are counted
+pytestmark = pytest.mark.slow  # each takes seconds, since all calls are counted
 REPOSITORIES, FILES, TIMES = 10, 50, 4
 
 
@@ -248,7 +248,7 @@ def _run(place: Place) -> Callable[[], object]:
     return lambda: place("run", recipe)
 
 
-# A run asks six of these about the view, and reads the file into the page cache.
+# A run does six of these for the view, and reads the file into the page cache.
 @pytest.mark.parametrize(("make", "most"), [(_ls, 4), (_pull, 4), (_run, 11)])
 def test_a_second_pull_over_a_share_costs_few_round_trips(make: Verb, most: int, tmp_path: Path) -> None:
     def cost(size: int) -> int:

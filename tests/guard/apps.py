@@ -14,7 +14,7 @@ from preheat.guard.process.process import Output
 SILENT = Output(stdout=None, stderr=None)
 SRC = str(Path(__file__).parents[2] / "src")
 
-# Supervises the words after it; says what happens on stderr, ends with the outcome's status.
+# Supervises the command in its arguments; prints events to stderr, exits with the outcome's status.
 GUARD = """
 import sys
 from preheat.guard.model.app import App

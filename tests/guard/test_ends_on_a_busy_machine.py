@@ -87,7 +87,7 @@ def test_logs_that_a_program_keeps_writing_are_read_up_to_their_length(tmp_path:
     notes = tmp_path / "calls"
     notes.mkdir()
     writing = subprocess.Popen(["sh", "-c", f"exec >{notes}/calls.1; exec yes '{line}'"], start_new_session=True)
-    stopping = threading.Timer(2.0, os.killpg, (writing.pid, signal.SIGSTOP))  # the disk is not endless
+    stopping = threading.Timer(2.0, os.killpg, (writing.pid, signal.SIGSTOP))  # the disk has limited space
     try:
         assert until(lambda: (notes / "calls.1").exists() and (notes / "calls.1").stat().st_size > 1_000_000)
         strace = Strace(str(notes))
@@ -124,7 +124,7 @@ def test_a_dripping_page_is_not_ready_and_blocks_nothing(monkeypatch: pytest.Mon
 
 
 def test_a_member_of_a_family_is_known_by_its_parents_and_its_session(tmp_path: Path) -> None:
-    # A grandchild whose parent has ended, and who has not left the session.
+    # A grandchild in the same session whose parent has ended.
     script = "(sleep 20 >/dev/null & echo $!); sleep 20"
     with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True) as root:
         assert root.stdout is not None

@@ -70,7 +70,7 @@ def test_a_cached_file_is_not_read_again(cold: Path) -> None:
     warm = WarmUp([FileRange(str(cold))], lambda: PLENTY)
     assert warm.wait(30)
     assert warm.read + warm.found == cold.stat().st_size
-    # At most one chunk of the eight: where the kernel has just taken a page back.
+    # At most one of the eight chunks, in which the kernel has just evicted a page.
     assert warm.read <= cold.stat().st_size // 8
 
 
@@ -127,7 +127,7 @@ def test_a_real_list_of_many_files_is_read_in_its_order(tmp_path: Path) -> None:
 
 def test_the_guard_warms_the_listed_files_while_the_app_starts_and_reports_it(cold: Path, tmp_path: Path) -> None:
     (tmp_path / "list").write_text(f"{cold}\n")
-    # It goes on loading until the file is there: a slow disk takes its time.
+    # It loads until the file exists, however slow the disk is.
     loaded = tmp_path / "loaded"
     code = f"import os, time\nwhile not os.path.exists({str(loaded)!r}): time.sleep(0.01)\nprint('up'); time.sleep(1)"
     app = [sys.executable, "-I", "-S", "-u", "-c", code]

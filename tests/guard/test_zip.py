@@ -100,13 +100,13 @@ def test_stopping_a_deaf_app_takes_no_longer_than_the_grace_period() -> None:
         began = time.monotonic()
         process.terminate()
         process.wait(20)
-        assert 0.5 <= time.monotonic() - began < 3  # the figure itself is the benchmark's
+        assert 0.5 <= time.monotonic() - began < 3  # the benchmark measures the time itself
         assert process.returncode == 128 + signal.SIGTERM
 
 
 @pytest.mark.slow
 def test_a_signal_is_never_lost() -> None:
-    # Between Python's look for signals and its sleep there is a moment in which one could be slept over.
+    # A signal that arrives between Python's check for signals and its sleep could be missed.
     for turn in range(60):
         code = "print('up', flush=True); import time; time.sleep(60)"
         with start("--stop-within", "5s", "--ready", "line:up", "--", *PYTHON, code) as process:
@@ -137,11 +137,11 @@ def test_systemd_is_notified_of_ready_and_stopping(tmp_path: Path) -> None:
 
 
 def test_times_use_a_monotonic_clock() -> None:
-    # The wall clock may be set while it waits; nothing in the guard that waits asks it.
+    # The wall clock may be set during a wait; no wait in the guard uses it.
     guard = Path(__file__).parents[2] / "src/preheat/guard"
     sources = [path for path in guard.rglob("*.py") if "shim" not in path.parts]
     waits = [path.name for path in sources if "time.time()" in path.read_text().replace("`at` is time.time()", "")]
-    assert sorted(waits) == ["connection_counts.py", "file_opens.py"]  # they note when something was seen
+    assert sorted(waits) == ["connection_counts.py", "file_opens.py"]  # they record when an event was observed
 
 
 @pytest.mark.parametrize("standby", [True, pytest.param(False, marks=pytest.mark.slow)])

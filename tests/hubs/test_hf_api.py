@@ -16,7 +16,7 @@ from preheat.core.snapshot import File, Snapshot
 from preheat.hubs import hf_api
 from preheat.mirror.api import hf_answers
 
-# Written by hand after the answers of the real hub, with invented names and digests.
+# Written like the responses of the real hub, with invented names and digests.
 GOLDEN = Path(__file__).parents[1] / "golden" / "hf"
 COMMIT = "740dcaff396282ffb241903d150ac011cd4b1ede"
 REF = Ref.parse("acme/tiny")
@@ -160,7 +160,7 @@ def test_api_paths_are_those_of_the_hub() -> None:
         ('<https://hub/?a=1,2>; rel="prev", <https://hub/?a=2;3>; rel="next"', "https://hub/?a=2;3"),
         ("</page/2>; title=two; rel=next", "/page/2"),
         ('<https://hub/>; rel="last"', None),
-        # Each of these took a backtracking pattern minutes to hours.
+        # A backtracking pattern would take minutes to hours for each of these.
         ("<" * 60_000, None),
         ("<>;" + " " * 60_000, None),
         ("<>" + "; rel=" * 10_000, None),

@@ -28,7 +28,7 @@ REF = Ref.parse("ms:acme/tiny")
 HEX = "5f6c1d3a2b4e8f7091a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708"
 COMMIT = "740dcaff396282ffb241903d150ac011cd4b1ede"
 
-# Written by hand after the answers of the real hub, with invented names and digests.
+# Written like the responses of the real hub, with invented names and digests.
 FILES = {
     "Code": 200,
     "Data": {
@@ -213,7 +213,7 @@ def test_the_order_of_a_listing_does_not_change_its_commit(files: list[File]) ->
     assert listing_commit(files) == "2a508d2d1f8214d46cdec25b3cc2fc61a382f0fb"
 
 
-# ---- listings that the hub cuts short
+# ---- truncated listings
 
 
 def _honest(request: Request, full: Answer) -> Answer:
@@ -258,7 +258,7 @@ def test_more_files_in_one_folder_than_the_hub_lists_raise_an_error() -> None:
 
 
 def test_a_dataset_of_any_size_is_read_page_by_page() -> None:
-    paths = [f"a/{name:05}.wav" for name in range(3_399)]  # with its folder, a number of full pages
+    paths = [f"a/{name:05}.wav" for name in range(3_399)]  # together with its folder, a whole number of pages
     with _serving(paths) as (hub, events):
         snapshot = hub.resolve(Ref.parse("ms:datasets/acme/rows"))
     assert [file.path for file in snapshot.files] == paths

@@ -24,7 +24,7 @@ class Copy:
     command: Path
     python: Path
     installer: Path
-    # What the installer is told by the environment; its user may not have it set any more when preheat prints a hint.
+    # The installer's variables, which may be unset again when preheat prints a hint.
     told: dict[str, str] = field(default_factory=dict)
 
 

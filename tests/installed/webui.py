@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.command import Preheat, Running
 
-# Of the standard library alone, for any Python. Words: REPOSITORY FILE… --port PORT, as far as they are given.
+# Standard library only, for any Python. Optional arguments: REPOSITORY FILE… --port PORT.
 CODE = """
 import http.server, json, os, sys, urllib.request
 

@@ -148,7 +148,7 @@ def a_loop(at: Path) -> None:
 
 
 def a_disk_error(at: Path) -> None:
-    at.symlink_to("/proc/self/mem")  # opens, and fails to be read with EIO, for root too
+    at.symlink_to("/proc/self/mem")  # can be opened, but reading fails with EIO, even for root
 
 
 @pytest.mark.parametrize("name", PARSERS)

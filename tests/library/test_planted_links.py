@@ -69,7 +69,7 @@ def mark_twice(library: Library) -> None:
     marks.note(OURS, [("/x", FILE.digest, StatFields())])
 
 
-# A place where a symlink is planted, and what writes there.
+# A path where a symlink is planted, and a function that writes there.
 WRITERS: dict[str, tuple[str, Callable[[Library], object]]] = {
     "partial": (f"{PART}.part", download),
     "journal": (

@@ -174,7 +174,7 @@ def test_a_client_with_all_downloads_makes_room_and_small_files_have_their_own_s
         while last not in [str(one["path"]) for one in room.under_way()]:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        ask_and_leave(fetches.MOST_FETCHES + 1)  # the client that has most waits for one of its own to end
+        ask_and_leave(fetches.MOST_FETCHES + 1)  # the client that has most waits for one of its own downloads
         assert left[-1].getresponse().status == 503
         for connection in left:
             connection.close()

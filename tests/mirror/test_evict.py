@@ -156,7 +156,7 @@ def test_a_version_pulled_by_hand_after_the_mirror_downloaded_it_stays(library: 
         library.record(snapshot)
     else:
         library.keep_for_user(snapshot.ref.at(snapshot.commit))
-    library.record(snapshot, MIRROR)  # a client's again
+    library.record(snapshot, MIRROR)  # downloaded for a client again
     os.utime(record_of(library, snapshot), (0, 0))
     assert evict(Library(library.root), 1000) == (0, 0)
 

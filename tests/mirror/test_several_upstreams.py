@@ -49,9 +49,11 @@ def test_a_clients_token_is_never_sent_to_another_upstream(rooms: Rooms, first: 
         assert room.ask("/acme/none/resolve/main/weights.bin", **OWNER).status == 403
         assert room.ask("/acme/other/resolve/main/weights.bin", **OWNER).status == 200
         assert tokens_at(second) == []
-        assert second.asked("secret") == []  # nor is the name of what is private
+        assert second.asked("secret") == []  # nor is the name of the private repository
         first.__exit__()
-        assert rooms(first.url, second.url).ask(SECRET, **OWNER).status == 200  # it is here, and was opened to her
+        assert (
+            rooms(first.url, second.url).ask(SECRET, **OWNER).status == 200
+        )  # it is cached, and her token has opened it
         assert tokens_at(second) == []
 
 
@@ -61,7 +63,7 @@ def test_another_upstream_does_not_decide_what_a_private_repository_contains(
     with FlakyHub({"acme/secret": folder(tmp_path / "false", b"E" * 2_000_000)}) as second:
         room = rooms(first.url, second.url)
         assert room.ask(SECRET, **OWNER).body == b"S" * 2_000_000
-        assert room.ask(SECRET).body == b"E" * 2_000_000  # what the second has under the name is open to all
+        assert room.ask(SECRET).body == b"E" * 2_000_000  # the second upstream's repository of that name is public
         assert room.ask(SECRET, **OWNER).body == b"S" * 2_000_000
         first.__exit__()
         again = rooms(first.url, second.url)

@@ -86,7 +86,7 @@ def test_before_the_endpoint_was_reached_only_public_addresses_are_allowed() -> 
         Fence("http://mirror.lan:8000").check("store.lan", 8000, "192.168.1.6")
 
 
-# A sample of each entry of the IANA registries that is not globally reachable, and of what wraps such an address.
+# A sample of each non-global entry of the IANA registries, and of addresses that embed one.
 INSIDE = (
     "168.63.129.16", "192.0.0.192", "192.0.0.8", "192.88.99.1", "198.19.0.1", "203.0.113.9", "240.0.0.1", "0.1.2.3",
     "fec0::1", "64:ff9b:1::a9fe:a9fe", "64:ff9b:1:7f00:1::", "5f00::1", "100::1", "100:0:0:1::1", "2001:2::1",
@@ -171,7 +171,7 @@ def test_a_redirect_to_a_private_address_is_not_followed(hub: FlakyHub) -> None:
     with FlakyHub({}) as inside:
         hub.fails(r"/resolve/", redirects_to(inside.url))
         port = hub.url.rpartition(":")[2]
-        # By a name, the hub is where it is; what it leads to is then looked at as if the hub were outside.
+        # The hub's name resolves to loopback; its redirects are then checked as for a public hub.
         fence = Fence(f"http://elsewhere.example:{port}")
         with pytest.raises(HubError, match="loopback address: refused"):
             Transport(trusting(NetworkSettings(fence=fence))).get(f"{hub.url}/acme/tiny/resolve/main/config.json", {})

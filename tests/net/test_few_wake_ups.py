@@ -21,7 +21,7 @@ def _send_slowly(listening: socket.socket, arrived: threading.Event) -> None:
         for at in range(0, len(BODY), _RECORD):
             line.sendall(BODY[at : at + _RECORD])
             time.sleep(0.0005)
-        arrived.wait(30)  # so that the end of the body is not the end of the connection
+        arrived.wait(30)  # keep-alive, so that the body does not end with the connection
 
 
 def test_a_slow_response_wakes_its_reader_rarely_and_arrives_completely() -> None:

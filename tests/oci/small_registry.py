@@ -23,14 +23,14 @@ class Faults:
     """The faults to come; the counts decrease."""
 
     auth: str = ""  # basic or token
-    expire: int = 0  # so many times, a token that was good is no longer
-    busy: int = 0  # 429 to so many requests
-    broken: int = 0  # 503 to so many PATCH
-    cut: list[int] = field(default_factory=list)  # cut an upload, or a download, after so many bytes
-    largest: int = 0  # 413 to a longer body
-    curt: bool = False  # it is not read before
-    forget: int = 0  # so many sessions are lost at the first PATCH
-    lose_put: int = 0  # so many last PUT are done, and not answered
+    expire: int = 0  # this many times, a valid token expires
+    busy: int = 0  # 429 for this many requests
+    broken: int = 0  # 503 for this many PATCH requests
+    cut: list[int] = field(default_factory=list)  # cut an upload or a download after this many bytes
+    largest: int = 0  # 413 for a longer body
+    curt: bool = False  # without reading it
+    forget: int = 0  # this many sessions are lost at the first PATCH
+    lose_put: int = 0  # this many final PUT requests succeed without a response
     lie: bool = False  # blobs are something else
     no_mount: bool = False
 
@@ -226,7 +226,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _at(self, status: int, repository: str, session: str) -> None:
         arrived = len(self.its.uploads[session])
-        # As distribution does: an address with a state in its query, and a range of 0-0 when nothing is there.
+        # Like distribution: a URL with a state in its query, and the range 0-0 for an empty upload.
         last = max(arrived - 1, 0)
         headers = {"Location": f"/v2/{repository}/blobs/uploads/{session}?_state=a%2Fb", "Range": f"0-{last}"}
         self._say(status, headers)

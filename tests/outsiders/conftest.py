@@ -87,7 +87,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     (folder / "empty.txt").touch()
     (folder / "voices" / "müde & froh #1.txt").write_text("hmm\n")
     (folder / "voices" / "deep" / "low.bin").write_bytes(bytes(range(256)) * 8)
-    # Above 10 MB clients change their ways: progress, resume, parts.
+    # Above 10 MB, clients use other methods: progress, resume, parts.
     (folder / "model.safetensors").write_bytes(b"".join(i.to_bytes(4, "big") for i in range(3_000_000)))
     events: list[Event] = []
     shelf = Shelf(dict.fromkeys(("acme/tiny", "solo", "datasets/acme/rows"), folder))

@@ -168,7 +168,7 @@ def test_a_missing_file_does_not_close_the_connection(client: Client, tmp_path: 
         "EntryNotFoundError",
         "RemoteEntryNotFoundError",
     )
-    # And it is remembered, so that the next start does not ask.
+    # The client remembers it, so that the next start sends no request.
     assert (tmp_path / "hf/hub/models--acme--tiny/.no_exist" / _commit(served) / "adapter_config.json").exists()
     assert client("[file_exists('acme/tiny', f) for f in ('config.json', 'adapter_config.json')]") == [True, False]
 

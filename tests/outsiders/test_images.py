@@ -22,7 +22,7 @@ from tests.outsiders.test_guard_in_containers import docker, podman, works
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-# Reads its weights through both views, and answers with what it found; says which user it is.
+# Reads its weights through both views, and responds with the result and its user.
 APP = b"""
 import hashlib, http.server, os
 from pathlib import Path
@@ -89,7 +89,7 @@ def starting(at: Path, python: bytes, app: bytes) -> str:
 
 @pytest.fixture
 def app(preheat: Preheat) -> Preheat:
-    # How podman runs containers on this machine, where CI had to say it.
+    # Options that podman needs on this machine, as set by CI.
     preheat.env.update({name: os.environ[name] for name in ("CONTAINERS_CONF",) if name in os.environ})
     (preheat.folder / "preheat.toml").write_text(RECIPE)
     assert preheat("pull", "acme/tiny", "--quiet").status == 0
@@ -188,7 +188,7 @@ def test_docker_loads_and_runs_it_and_its_health_check_turns_healthy(
     with docker(short) as command:
         build(app, base, "docker-archive:load.tar:acme/demo:1")
         run(*command, "load", "--input", app.folder / "load.tar")
-        # Every 30 s is too rarely for a test: the words of the check are the image's, the times are not.
+        # The image's interval of 30 s is too long for a test: only its command is used.
         test = json.loads(run(*command, "inspect", "--format", "{{json .Config.Healthcheck}}", "acme/demo:1"))
         assert (test["Interval"], test["Timeout"], test["Retries"]) == (30_000_000_000, 10_000_000_000, 3)
         name = run(*command, "run", "--detach", "--network=none", "--health-interval=1s", "acme/demo:1").strip()
@@ -288,7 +288,7 @@ def test_containerd_pulls_it(app: Preheat, base: str, tmp_path: Path, short: Pat
     need("containerd", "ctr")
     if os.geteuid() != 0:
         pytest.skip("containerd wants root")
-    # `ctr --plain-http` is what its users type for a registry of their own.
+    # Users type `ctr --plain-http` for their own registry.
     with registry(tmp_path / "registry", tls=False) as host, containerd(short / "c") as command:
         for form, tag in (("oci", "1"), ("docker", "2")):
             build(app, base, f"docker://{host}/acme/demo:{tag}", "--format", form)

@@ -23,7 +23,7 @@ NFS_CORE_PARAM {{ Protocols = 3; Bind_addr = 10.77.0.2; NFS_Port = 12049; Enable
 EXPORT {{ Export_Id = 1; Path = {path}; Pseudo = /models; Access_Type = RW; Squash = No_Root_Squash; SecType = sys;
   Protocols = 3; Transports = TCP; FSAL {{ Name = VFS; }} }}
 """
-# A network and a /run of their own, so that nothing outside is touched; the names of mounts stay visible below.
+# A separate network and /run, so that nothing outside is changed; mounts stay visible below.
 _SERVE = """
 set -e
 ip link set lo up
@@ -123,7 +123,7 @@ def test_what_one_machine_pulls_the_other_lists_verifies_and_does_not_prune(
     one, two = machines
     done(start(preheat, one, "pull", f"file:{model}"))
     assert "12.0 MB on disk" in done(start(preheat, two, "ls"))
-    # Each takes its model away and brings it back while the other does the same with the one that shares all of it.
+    # Each machine removes and pulls its model while the other does the same with one that shares all files.
     twin = tmp_path / "twin"
     shutil.copytree(model, twin)
     for _ in range(2):

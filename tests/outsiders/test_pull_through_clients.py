@@ -125,7 +125,7 @@ def test_modelscope(
     version: str,
 ) -> None:
     python = outsider(f"modelscope=={version}")
-    if version == OLD_MODELSCOPE:  # which knows https alone
+    if version == OLD_MODELSCOPE:  # which supports only https
         url = mirroring(hub.url, "--tls-self-signed", "--tls-name", "localhost")
         certificate = tmp_path / ".local/state/preheat/mirror.pem"
         host = f"localhost:{url.rpartition(':')[2]}"

@@ -34,7 +34,7 @@ def name_of_error(call, *args, **kwargs):
     return None
 """
 
-# What a person evaluates in a Python of theirs that has a library of theirs.
+# An expression, evaluated in a user's Python with its own library.
 Evaluate = Callable[..., object]
 
 
@@ -71,7 +71,7 @@ def placed(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
         assert preheat("pull", "acme/tiny", *some, "--view", "hf-cache=subset").status == 0
         assert preheat("pull", "acme/tiny", "hf:datasets/acme/rows", "--view", "hf-cache=cache").status == 0
     yield folder
-    # What an app may not do to what is shared.
+    # Changes of shared files that an app must not make.
     assert preheat.library.is_dir()
 
 

@@ -14,7 +14,7 @@ from preheat.recipes.lock_writer import lock_text
 from preheat.recipes.recipe import Need, Recipe
 from preheat.verbs.lock import keep_lock, moved
 
-# Names as hubs have them, and as nobody should: quotes, backslash-free, spaces, control characters above 31.
+# Usual and unusual file names: quotes, spaces, control characters above 31; no backslash.
 SEGMENT = st.text(
     st.characters(min_codepoint=32, exclude_characters="/\\", exclude_categories=["Cs"]), min_size=1, max_size=12
 )
@@ -46,7 +46,7 @@ def pinned(draw: st.DrawFn) -> Pinned:
     return Pinned(need, Snapshot(need.ref, draw(HEX), files))
 
 
-# Needs that are alike in every word mean the same.
+# Needs with equal fields are the same need.
 LOCKS = st.lists(pinned(), max_size=4, unique_by=lambda one: repr(one.need)).map(lambda needs: Lock(tuple(needs)))
 
 

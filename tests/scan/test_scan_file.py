@@ -115,7 +115,7 @@ def test_compressed_pickles_are_found(tmp_path: Path, planted: Runs, pack: Calla
 def test_a_truncated_or_malicious_pickle_is_never_clean(tmp_path: Path, planted: Runs) -> None:
     whole = pickle.dumps({"a": [1.0] * 100}, 4)
     assert _scanned(tmp_path, "model.pkl", whole[:50]).level == UNSCANNED
-    # It says that a string of 16 TB follows.
+    # The opcode announces a string of 16 TB.
     assert _scanned(tmp_path, "model.pkl", b"\x80\x04\x8d" + (1 << 44).to_bytes(8, "little") + b"x").level == UNSCANNED
     assert _scanned(tmp_path, "model.pkl", pickle.dumps(planted)[:-1] + b"\xff").level == DANGEROUS
     broken = bytearray(_zipped(pickle.dumps(planted, 2)))

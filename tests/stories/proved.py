@@ -10,7 +10,7 @@ from tests.command import Preheat, Told
 from tests.guard.apps import free_port
 from tests.stories.kept import contents
 
-# An app as apps are: it fetches its weights into HF_HOME at each start, unless it is told to be offline.
+# A typical app: it downloads its weights into HF_HOME at each start, unless HF_HUB_OFFLINE is set.
 APP = """
 import http.client, http.server, os, pathlib, sys
 

@@ -180,7 +180,7 @@ def test_a_whisper_checkpoint_with_wrong_bytes_is_left_out(preheat: Preheat) -> 
     assert told.last["versions"] == 0
 
 
-# ---- what caches should not hold
+# ---- invalid cache entries
 
 
 def test_a_file_with_a_wrong_digest_is_left_out_and_the_rest_adopted(preheat: Preheat) -> None:

@@ -130,7 +130,7 @@ def test_a_second_build_writes_nothing_and_another_machine_gets_the_same_digest(
     again = build(app, base, "oci:out:v2").last
     assert again["digest"] == first["digest"]
     assert set(again["took"]) == {"here"}
-    # Another day, another user's ways, another library that was filled in another order.
+    # Another date, umask and user, and another library filled in another order.
     other = app.folder / "other"
     other.mkdir()
     (other / "preheat.toml").write_text(RECIPE)
@@ -157,7 +157,7 @@ def test_a_changed_file_changes_one_layer(app: Preheat, base: str, hub: Any, mod
     build(app, base, "oci:out:v2")
     image = Layout(app.folder / "out", "v2")
     new = [one for one in image.manifest["layers"] if one["digest"] not in before]
-    # The small files, once in each view; the large one's layer is the old one.
+    # Only the small files of both views; the large file's layer is unchanged.
     assert sum(one["size"] for one in new) < 7_000_000
 
 
@@ -276,7 +276,7 @@ def test_a_build_killed_at_any_moment_leaves_no_image_name_and_few_temporary_fil
         running = app.start("build", "--base", base, "--output", "oci:out:v1", "--json", "--events", f"said-{wait}")
         running.until(lambda one, wait=wait: one.out.count("\n") >= wait or one.process.poll() is not None)  # type: ignore[misc]  # one each
         running.kill(signal_)
-        # Who is asked to end leaves nothing; what a kill leaves, the next build cleans up.
+        # A terminated build leaves nothing; leftovers of a killed one are removed by the next.
         assert signal_ == signal.SIGKILL or not list((app.folder / "out").glob(".preheat*"))
         for blob in (app.folder / "out/blobs/sha256").glob("*"):
             assert hashlib.sha256(blob.read_bytes()).hexdigest() == blob.name

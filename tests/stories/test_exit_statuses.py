@@ -93,7 +93,7 @@ def test_a_failed_repair_is_an_error(preheat: Preheat, hub: FlakyHub) -> None:
     blob.chmod(0o644)
     blob.write_bytes(b"?" * blob.stat().st_size)
     assert preheat("verify").status == 8
-    # It is in quarantine now, and the hub cannot be reached: asked to mend, and nothing is mended.
+    # The blob is in quarantine now, and the hub is unreachable, so that the repair fails.
     told = preheat("verify", "--mend", HF_ENDPOINT="http://127.0.0.1:9")
     assert told.status == 8, told.out + told.err
     assert preheat("verify", "--mend").status == 0

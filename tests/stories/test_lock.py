@@ -38,7 +38,7 @@ def test_a_lock_pins_the_files_that_are_pulled_and_run(
     assert preheat("lock").status == 0
     assert (app / "preheat.lock").read_text() == text, "the same twice"
 
-    # On another machine, by way of another library.
+    # On another machine, with another library.
     other = tmp_path / "other"
     shutil.copytree(app, other, ignore=shutil.ignore_patterns("library", "said*"))
     library = ("--library", str(tmp_path / "elsewhere"))

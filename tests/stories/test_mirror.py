@@ -137,9 +137,9 @@ def test_a_missing_file_is_downloaded_once_for_all_clients(
     assert told.status == 0, told.err
     (snapshot,) = (other.folder / "cache/models--acme--tiny/snapshots").iterdir()
     assert contents(snapshot) == contents(model)
-    # All but the empty file, which nobody needs to ask for.
+    # All but the empty file, which needs no request.
     assert contents(preheat.library / "blobs").items() <= contents(other.library / "blobs").items()
-    # Two files are the same, and the dataset is the model again.
+    # Two files are equal, and the dataset has the same files as the model.
     assert hub.sent("/resolve/") < 1.5 * 12_000_000
     hub.__exit__()
     third = Preheat(other.folder / "cache", "http://127.0.0.1:1")

@@ -104,7 +104,7 @@ def test_a_running_response_is_completed_when_the_mirror_is_stopped(preheat: Pre
 
 def test_a_second_signal_ends_the_grace_period(preheat: Preheat, tmp_path: Path) -> None:
     (tmp_path / "slow").mkdir()
-    # More than the kernel takes in advance.
+    # More than the kernel's socket buffers hold.
     (tmp_path / "slow/weights.bin").write_bytes(bytes(60_000_000))
     mirror, url = mirroring(preheat, "--folder", f"me/slow={tmp_path}/slow", "--pace", "10K", "--grace", "50s")
     connection = connect(url)

@@ -93,7 +93,7 @@ class Client(threading.Thread):
 
     def _raw(self) -> socket.socket:
         raw = socket.create_connection(("127.0.0.1", int(self._url.rpartition(":")[2])))
-        # Half of them speak no TLS.
+        # Half of the requests are plain HTTP.
         return raw if self._choose.random() < 0.5 else trust().wrap_socket(raw, server_hostname="127.0.0.1")
 
     def _note(self, right: bool, what: str) -> None:

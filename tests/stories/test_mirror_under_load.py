@@ -114,7 +114,7 @@ def test_thousands_of_requests_leave_nothing_behind(preheat: Preheat, hub: Flaky
             try:
                 told = ask(url, target, chance.choice(["GET", "GET", "GET", "HEAD"]), **headers)
             except (OSError, http.client.HTTPException):
-                continue  # broken off before its head
+                continue  # interrupted before the response's head
             body = files[name]
             if told.status == 206 and told.body and "x-preheat-unverified" not in told.headers:
                 right = body[start:].startswith(told.body)
@@ -133,7 +133,7 @@ def test_thousands_of_requests_leave_nothing_behind(preheat: Preheat, hub: Flaky
     assert "Traceback" not in mirror.err
     assert peak(mirror) < LEAST_MEMORY
     _settles(lambda: _threads(mirror) <= threads + 2)
-    # A fetch of a small file leaves some until Python comes to collect them.
+    # A download of a small file leaves some until the garbage collector runs.
     _settles(lambda: _open_files(mirror) <= files_open + 20)
     # Connections to upstream stay open for the next fetch, up to a number.
     _settles(lambda: len(_open(mirror)) < files_open + 64 + 20)

@@ -64,7 +64,7 @@ def test_a_modelscope_model_is_the_same_after_a_mirror_and_a_second_pull(
         assert told.last["snapshots"][0]["commit"] == commit
     for room in ("blobs", "records"):
         assert contents(other.library / room) == contents(preheat.library / room)
-    # What came from one hub is not passed off as the other's, whoever has the name there.
+    # A model of one hub is not served as the other hub's model of that name.
     assert other("pull", "hf:acme/tiny", HF_ENDPOINT=url).status == 3
 
 

@@ -137,7 +137,7 @@ def test_a_library_filled_by_a_bad_mirror_does_not_match_the_lock(
 def test_a_library_with_the_bytes_by_the_other_digest_matches_the_lock(preheat: Preheat, pinned: FlakyHub) -> None:
     pinned.fails("/api/models/", lists_weights(size=len(GOOD), blobId=git_sha1(GOOD)))
     assert preheat("pull", "acme/pinned").status == 0
-    # As another hub's clients leave it: named by that digest, and by no other.
+    # As after a pull from another hub: only under that digest.
     (other,) = (preheat.library / "blobs" / "sha256").rglob(hashlib.sha256(GOOD).hexdigest())
     other.unlink()
     for _ in range(2):

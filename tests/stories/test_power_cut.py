@@ -53,7 +53,7 @@ def arrived(library: Path) -> int:
     """Count the bytes that a library has, with partials, by this boot's journals."""
     found = 0
     for path in library.glob("partial/*.part"):
-        with suppress(FileNotFoundError):  # it has become a blob meanwhile
+        with suppress(FileNotFoundError):  # it was renamed to a blob meanwhile
             found += _here(path)
     return found + sum(path.stat().st_size for path in library.glob("blobs/sha256/*/*"))
 
@@ -105,11 +105,11 @@ def test_after_a_power_cut_every_named_file_is_right_and_every_claim_durable(tmp
             for part in library.glob("partial/*.part"):
                 body, true = part.read_bytes(), truth.get(part.name.partition("-")[2].removesuffix(".part"))
                 if true is None or len(body) != len(true):
-                    continue  # a small file, or one whose length had not reached the disk: it begins anew
+                    continue  # a small file, or one whose length had not reached the disk: its download restarts
                 for start, stop in Journal.read(part.with_suffix(".journal"), len(body), "another boot").ranges:
                     assert body[start:stop] == true[start:stop]
                     kept += stop - start
-            # The last five seconds may be lost, and nothing before them.
+            # Only the last five seconds may be lost.
             assert kept >= five_ago
             survived.append(kept)
         copy.unlink()

@@ -46,7 +46,7 @@ def test_the_table_shows_the_result_to_people(preheat: Preheat, recipe: Recipe) 
     told = preheat("prove", "--observe=0s", "preheat.toml")
     assert told.status == 0, told.err
     lines = told.out.splitlines()
-    # Over loopback, so small an app may be ready as soon without it.
+    # Over loopback, so small an app may be ready as fast without preheat.
     assert re.search(r"\d× (faster|slower); 0 requests; ", lines[0])
     assert lines[0].startswith("talk starts in ")
     assert lines[2].split() == ["cold", "preloaded", "warm", "restart", "change"]
@@ -64,7 +64,7 @@ def test_the_existing_library_is_neither_used_nor_changed(preheat: Preheat, hub:
     before = contents(preheat.library)
     assert preheat("prove", *FEW).status == 0
     assert contents(preheat.library) == before
-    # Once by the app, once by the pull, and what measuring the line took.
+    # Once by the app, once by the pull, and the bytes for measuring the line.
     assert hub.sent("model.safetensors") >= 18_000_000
 
 

@@ -13,7 +13,7 @@ from tests.stories.proved import APP, Recipe, contents_but_format, failed, recip
 __all__ = ["recipe"]
 
 FEW = ("--conditions=cold,preloaded", "--observe=0s")
-# Its first use goes well whatever it has loaded.
+# Its first use succeeds whatever it has loaded.
 PLEASED = APP.replace("sum(map(len, weights))", "9000023")
 
 
@@ -98,7 +98,7 @@ def test_a_far_hub_is_imitated_from_the_library_and_every_output_says_so(
     assert told.status == 0, told.err
     assert told.last["imitated"] == {"rate": 9_000_000, "rtt_s": 0.1}
     assert "Imitated hub" in (preheat.folder / "proof.html").read_text()
-    # 9 MB by one connection at 9 MB/s, and two answers that come late.
+    # 9 MB over one connection at 9 MB/s, and two delayed responses.
     assert told.last["cold"]["ready_s"] - told.last["preloaded"]["ready_s"] > 0.6
     assert told.last["limits"]["line"]["answer_s"] >= 0.1
     assert 4e6 < told.last["limits"]["line"]["one"] < 12e6

@@ -24,7 +24,7 @@ timer = threading.Timer(DELAY, home)
 timer.daemon = True
 timer.start()
 """
-# Its own helper, on a port that it has not told anybody.
+# Its own helper process, on a port that is not in the recipe.
 TALKS_TO_ITSELF = """
 import socket
 helper = socket.create_server(("127.0.0.1", 0))

@@ -28,7 +28,7 @@ def test_many_files_arrive_over_several_connections_verified_and_equal(
         algorithm, _, value = name.partition("/")
         if algorithm == "sha256":
             assert hashlib.sha256(body).hexdigest() == Path(value).name
-    # Both large files came in parts, and no byte of them twice.
+    # Both large files were downloaded in parts, each byte once.
     assert len(hub.asked(WEIGHTS)) > 2
     assert hub.sent(WEIGHTS) == 12_000_000
     assert partials(preheat.library) == []
@@ -82,7 +82,7 @@ def test_a_commit_can_be_requested(preheat: Preheat, hub: FlakyHub, model: Path)
     told = preheat("pull", f"acme/tiny@{commit}", "--view", "hf-cache=cache", "--json")
     assert told.last["snapshots"] == [{"ref": f"hf:acme/tiny@{commit}", "commit": commit}]
     assert hub.asked(f"/resolve/{commit}/")
-    # An app that names no revision asks for main, and what was placed last is what it gets.
+    # An app without a revision requests main, and gets the version placed last.
     assert (preheat.folder / "cache/models--acme--tiny/refs/main").read_text() == commit
 
 

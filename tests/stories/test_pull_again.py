@@ -121,7 +121,7 @@ def test_too_little_disk_space_is_reported_before_any_download(preheat: Preheat,
 
 def test_a_disk_that_becomes_full_keeps_the_received_bytes(preheat: Preheat, hub: FlakyHub, near: FlakyHub) -> None:
     with disk(preheat.folder / "disk", "size=90m") as small:
-        # One connection, one file after the other: those that have begun have been promised their room.
+        # One connection, one file after the other: started files have their disk space allocated.
         words = ("pull", "acme/tiny", "--library", f"{small.mounted}/library", "--json", "--connections", "1")
         running = preheat.start(*words, inside=small.inside)
         running.until(lambda running: _most(running) > 1_000_000)

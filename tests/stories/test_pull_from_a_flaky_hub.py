@@ -36,7 +36,7 @@ def failed(told: Told, status: int, *words: str) -> None:
         assert word in said
 
 
-# ---- lies ---------------------------------------------------------------------------------------------------------
+# ---- wrong data-------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "place"), [("model.safetensors", 4_000_000), ("note.txt", 1)])
@@ -49,7 +49,7 @@ def test_a_flipped_byte_never_gets_a_name(preheat: Preheat, hub: FlakyHub, model
     assert (model / name).read_bytes() not in blobs(preheat.library).values()
     assert not (preheat.folder / "cache").exists()
     assert contents(preheat.library / "records") == {}
-    # What was wrong is not gone on from: the next pull gets it whole.
+    # Wrong bytes are not resumed: the next pull downloads the whole file.
     hub.recovers()
     assert preheat("pull", "acme/tiny").status == 0
     assert hub.sent(name) == (model / name).stat().st_size
@@ -95,7 +95,7 @@ def test_a_hub_that_lists_a_file_twice_is_rejected(preheat: Preheat, hub: FlakyH
     assert "the hub lists a file of hf:acme/tiny twice" in told.err
 
 
-# ---- failures that pass -------------------------------------------------------------------------------------------
+# ---- temporary failures-----------------------------------------------------------------------------------------
 
 
 def test_a_broken_connection_is_resumed_where_it_broke(preheat: Preheat, hub: FlakyHub) -> None:
@@ -145,7 +145,7 @@ def test_a_hub_with_wrong_range_headers_works(preheat: Preheat, hub: FlakyHub, m
     assert (model / "model.safetensors").read_bytes() in blobs(preheat.library).values()
 
 
-# ---- failures that stay -------------------------------------------------------------------------------------------
+# ---- permanent failures-----------------------------------------------------------------------------------------
 
 
 def test_an_unreachable_hub_is_given_up(preheat: Preheat) -> None:

@@ -12,7 +12,7 @@ from tests.line import Line
 from tests.stories.kept import blobs
 
 SMALL, LARGE = 13_000_000, 98_000_000
-# Headers, TLS and what is on its way when a part changes hands.
+# Headers, TLS, and bytes in flight when a part is moved.
 OVERHEAD = 1.1
 
 

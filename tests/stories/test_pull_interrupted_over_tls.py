@@ -89,5 +89,5 @@ def test_interruptions_leave_no_wrong_byte(preheat: Preheat, line: Line, weights
 def test_twenty_interruptions_leave_no_wrong_byte(preheat: Preheat, line: Line, weights: bytes) -> None:
     interrupted(preheat, line, 20)
     assert weights in blobs(preheat.library).values()
-    # What waited in buffers of connections is lost each time, and no more.
+    # Each interruption loses only the bytes in the connections' buffers.
     assert line.sent < SIZE + 20 * 4_000_000

@@ -73,7 +73,7 @@ def test_an_unreachable_hub_is_tried_with_one_connection(preheat: Preheat, line:
     running.until(lambda _: line.sent > SIZE / 4)
     line.freeze()
     line.hang_up()
-    # All that were broken off ask once more, and learn that nobody answers.
+    # Each interrupted connection retries once, without a response.
     running.until(lambda told: told.out.count('{"event":"away"') > 2)
     before = line.opened
     running.until(lambda told: told.out.count('{"event":"away"') > 5)

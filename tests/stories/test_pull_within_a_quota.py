@@ -33,7 +33,7 @@ def test_a_quota_is_waited_for_and_the_wait_is_shown(preheat: Preheat, many: Fla
     assert away, "the wait is not shown"
     assert "slow down" in away[0]["reason"]
     assert away[0]["wait_s"] <= 3
-    # Asking while the quota is spent would only lengthen the wait at some hubs.
+    # At some hubs, requests beyond the quota would only lengthen the wait.
     assert len(many.asked("/resolve/")) < FILES + 25
 
 
@@ -48,7 +48,7 @@ def test_the_number_of_connections_settles_at_the_hubs_limit(
     told = preheat("pull", "acme/many", "--endpoint", f"hf={many.url}", "--json")
     assert told.status == 0, told.out
     assert len(set(blobs(preheat.library).values())) == FILES
-    # One wave of requests finds out how many it bears, and is not sent again for each file.
+    # One wave of requests finds the hub's limit; it is not repeated for each file.
     assert len(many.asked("/resolve/")) <= FILES + 12
 
 

@@ -15,7 +15,7 @@ from tests.guard.apps import free_port, runs
 
 PYTHON = (sys.executable, "-I", "-S", "-u")
 
-# A page that answers what it sees of its surroundings.
+# A page that responds with its environment.
 PAGE = """
 import http.server, json, os, sys
 
@@ -67,7 +67,7 @@ def failed(told: Told, status: int, *words: str) -> None:
         assert word in told.err
 
 
-# ---- all is well --------------------------------------------------------------------------------------------------
+# ---- success------------------------------------------------------------------------------------------------
 
 
 def test_the_app_runs_offline_on_the_view_until_ctrl_c(
@@ -152,7 +152,7 @@ def test_an_app_without_restarts_passes_its_status_on(preheat: Preheat, ending: 
     assert told.status == status
 
 
-# ---- all is not well ----------------------------------------------------------------------------------------------
+# ---- failures--------------------------------------------------------------------------------------------
 
 
 def test_missing_files_are_reported_before_the_app_starts(preheat: Preheat, recipe: Callable[..., Path]) -> None:
@@ -228,7 +228,7 @@ def test_outbound_attempts_of_the_app_are_counted(preheat: Preheat, code: str, o
     assert (seen["outbound"], seen["lookups"]) == (outbound, 0)
 
 
-# ---- words that cannot be meant -----------------------------------------------------------------------------------
+# ---- invalid options---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

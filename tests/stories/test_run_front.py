@@ -53,7 +53,7 @@ def get(address: str, path: str = "/") -> tuple[int, bytes]:
 
 def test_an_unmodified_app_is_fronted_reported_and_replaced_as_planned(tmp_path: Path) -> None:
     front, status = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-    # The probe asks the public port, as a recipe's does: it is asked at the app's own.
+    # The probe names the public port, as in recipes: it is sent to the app's own port.
     words = ["--front", front, "--status", status, "--ready", f"http://{front}/"]
     with running(tmp_path, *words) as process:
         assert until(lambda: get(status, "/readyz")[0] == 200, 60), (tmp_path / "events").read_text()

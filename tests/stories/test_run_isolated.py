@@ -20,7 +20,7 @@ from tests.guard.apps import free_port
 needs_isolation = pytest.mark.skipif(bool(why_not()), reason=why_not())
 needs_witness = pytest.mark.skipif(not Witness.available(), reason=Witness.available().reason)
 
-# A page that answers whether it could reach the address it was given.
+# A page that responds whether it could reach a given address.
 PAGE = """
 import http.server, socket, sys
 
@@ -142,7 +142,7 @@ def test_other_users_can_isolate_apps_too_if_the_system_permits_it(tmp_path: Pat
         "from preheat.guard.net.network_namespace import enter, why_not\n"
         "'loaded while it can be read'.encode('idna')\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "ctypes.CDLL(None).prctl(4, 1)\n"  # PR_SET_DUMPABLE, as it is for whoever was never root
+        "ctypes.CDLL(None).prctl(4, 1)\n"  # PR_SET_DUMPABLE, as for users that were never root
         "reason = why_not()\n"
         "if reason: raise SystemExit('skip: ' + reason)\n"
         "enter(); assert os.geteuid() == 65534\n"

@@ -57,7 +57,7 @@ def test_a_malicious_checkpoint_is_rejected_or_allowed_if_requested(preheat: Pre
     told = preheat("pull", "acme/tiny", "--unsafe-files", "allow", "--json")
     assert told.status == 0
     assert not [event for event in told.events if event["event"] == "scanned"]
-    # And what is here by now is refused as well.
+    # Files that are in the library by now are refused too.
     assert preheat("pull", "acme/tiny", "--unsafe-files", "refuse").status == 8
 
 

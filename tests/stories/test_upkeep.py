@@ -124,7 +124,7 @@ def test_prune_keeps_new_files(preheat: Preheat, voices: tuple[str, str]) -> Non
 def test_concurrent_prunes_removals_and_pulls_lose_nothing(preheat: Preheat, hub: FlakyHub) -> None:
     assert preheat("pull", "acme/tiny").status == 0
     for _ in range(4):
-        # Its blobs lose their record here, and are wanted again there.
+        # Its blobs lose their record, and another version needs them again.
         others = [
             preheat.start("rm", "acme/tiny", "--yes"),
             preheat.start("pull", "hf:datasets/acme/rows", "--json"),

@@ -128,7 +128,7 @@ def test_no_verb_overwrites_in_any_layout(app: App, kind: str) -> None:
     assert app.preheat("pull", "acme/tiny", "--view", f"{kind}=like").status == 0
     like = app.preheat.folder / "like"
     weights = [path for path in contents(like) if path.endswith((".pth", ".pt"))]
-    # Where clients look through a link, at what it leads to.
+    # Clients follow a link and check its target.
     places = {str((like / path).resolve().relative_to(like.resolve())) for path in weights if kind == "hf-cache"}
     for path in (*weights, *(places or ())):
         target = app.at / path
@@ -171,7 +171,7 @@ def test_compose_files_are_written_without_overwriting(app: App) -> None:
     assert "--allow-place /data --keep" in told.out
 
 
-# ---- what lies in place already is not downloaded
+# ---- files already in place are not downloaded
 
 
 def hub_files(app: App, *, but: str = "") -> int:

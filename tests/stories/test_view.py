@@ -22,7 +22,7 @@ def test_placing_twice_changes_nothing(preheat: Preheat) -> None:
     words = ("pull", "acme/tiny", "--view", "hf-cache=cache")
     assert preheat(*words).status == 0
     cache = preheat.folder / "cache"
-    # A ref is written anew each time, since it may move; its words stay.
+    # A ref is rewritten each time, since it may move; its content is the same.
     before = {name: was for name, was in settled(cache).items() if "/refs/" not in name}
     assert preheat(*words).status == 0
     assert {name: was for name, was in settled(cache).items() if "/refs/" not in name} == before

@@ -134,7 +134,7 @@ def test_a_removed_current_folder_is_reported(preheat: Preheat) -> None:
 
 def test_ctrl_c_is_handled_before_anything_has_started(preheat: Preheat) -> None:
     running = preheat.start("pull", "acme/tiny", PYTHONPROFILEIMPORTTIME="1")
-    # What it still loads then takes far longer than we do. Before, it would be Python's own start.
+    # The command still loads modules then, which takes longer than this. Earlier, Python itself would be starting.
     running.until(lambda running: "urllib3.exceptions" in running.err)
     told = running.kill(signal.SIGINT)
     assert told.status == 130, told.err

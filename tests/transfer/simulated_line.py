@@ -142,7 +142,7 @@ class SimulatedFetch:
         wire = self._wires.pop() if self._wires else Interrupt()
         flight.bind(wire)
         wire.received_at = now
-        # All that the server sends waits in the line's queue, handshakes too.
+        # All bytes from the server wait in the line's queue, also handshakes.
         opens_at = now + trips * traits.round_trip_s + (trips - 1) * delay_s + traits.late_s
         self._open.append(_Connection(flight, flight.stop, opens_at, wire, window=window))
         self.outcome.requests += 1
@@ -216,7 +216,7 @@ class SimulatedFetch:
             self._queued += size
             self.outcome.carried += size
             self._queue.append((one, size))
-        if ready:  # the next tick begins with another one
+        if ready:  # the next tick starts with another connection
             self._open.append(self._open.pop(0))
 
     def _watch(self, now: float) -> None:

@@ -59,7 +59,7 @@ def test_no_flight_is_judged_by_the_first_bytes_after_the_headers(tmp_path: Path
     flying = flight(tmp_path)
     flying.began, flying.answer_s = 100.0, 0.01
     flying.at = flying.pledged = 1
-    # A byte in ten milliseconds: ten seconds for the rest, if it went on so.
+    # A byte in ten milliseconds: at this rate, ten seconds for the rest.
     assert flying.left_s(100.01) > 9
     assert flying.hand_over(1e6, 100.01, 1 << 30) is None
     assert flying.hand_over(1e6, 100.5, 1 << 30) is not None

@@ -120,7 +120,7 @@ def test_a_stalled_route_is_abandoned_within_seconds(
     began = time.monotonic()
     library, _ = pulled(tmp_path, first, second)
     assert right(library, weights)
-    assert time.monotonic() - began < 25  # not one of its answers was waited for
+    assert time.monotonic() - began < 25  # no response of it was waited for
 
 
 def test_a_route_with_an_invalid_listing_is_not_used(
@@ -187,7 +187,7 @@ def test_a_slow_route_does_not_delay_the_end(tmp_path: Path, weights: Path, seco
         began = time.monotonic()
         library, _ = pulled(tmp_path, slow, second)
         assert right(library, weights)
-        # Its first parts alone would take it a minute.
+        # Its first parts alone would take a minute.
         assert time.monotonic() - began < 30
 
 

@@ -185,7 +185,7 @@ def test_files_placed_by_preheat_are_replaced_by_the_next_version(make: type, wa
     ground.place(snapshot=new)
     ground.snapshot = new
     assert all(_is_right(ground, piece) for piece in ground.pieces)
-    # A version that is gone from the library is preheat's all the same.
+    # A version removed from the library still counts as placed by preheat.
     for blob in (folder / "library/blobs").rglob("*"):
         if blob.is_file() and not blob.read_bytes().startswith(b"new "):
             blob.unlink()
@@ -197,10 +197,10 @@ def test_files_placed_by_preheat_are_replaced_by_the_next_version(make: type, wa
 def test_a_view_of_an_earlier_preheat_counts_as_its_own(make: type, way: str, folder: Path) -> None:
     ground = Ground(folder, make, way)
     ground.place()
-    shutil.rmtree(folder / "library/placed")  # which it did not write
+    shutil.rmtree(folder / "library/placed")  # which preheat did not write
     ground.place()
     if way == "copy" or (way == "auto" and ground.view.edited):
-        return  # a copy says nothing of who made it
+        return  # a copy does not show who made it
     shutil.rmtree(folder / "library/placed", ignore_errors=True)
     new = keep(folder / "library", files={**{p: b"new " + b for p, b in MODEL.items()}, "empty.txt": b""}, commit=OTHER)
     ground.library.record(new)

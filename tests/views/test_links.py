@@ -94,7 +94,7 @@ def test_a_modified_copy_is_placed_again(blob: Path, tmp_path: Path) -> None:
     at = tmp_path / "at"
     link(blob, at, (COPY,))
     at.write_bytes(b"theirs")
-    # Sooner after it was sealed than some filesystems can tell.
+    # Within the timestamp resolution of some filesystems after sealing.
     os.utime(at, ns=(10**18, 10**18 + 1_234_567))
     assert link(blob, at, AUTO) is not None
     assert at.read_bytes() == b"sealed"

@@ -84,7 +84,7 @@ def test_an_app_without_a_recipe_can_use_the_whole_library(preheat: Preheat, hub
     assert told.status == 0, told.err
     hf, ms = told.out.split()
     (snapshot,) = (Path(hf) / "models--acme--tiny/snapshots").iterdir()
-    # Only some files were pulled by that name; the others are here by another, and cost nothing.
+    # Only some files were pulled by that name; the others are in the library by another.
     assert seen(snapshot)["config.json"] == (model / "config.json").read_bytes()
     placed = {name: body for name, body in seen(Path(ms) / "models/acme/tiny").items() if not name.startswith(".")}
     assert placed == seen(model)
@@ -146,7 +146,7 @@ def test_a_read_only_library_can_be_used_by_any_user(hub: FlakyHub, open_folder:
     app.mkdir()
     need = '[[needs]]\nref = "hf:acme/tiny"\nview = "flat"\nat = "here"\n'
     (app / "preheat.toml").write_text(f'[app]\nname = "reader"\ncommand = ["cat", "here/config.json"]\n{need}')
-    # A mount of our own, over the library, that nobody else sees.
+    # A private mount over the library.
     library = preheat.library
     read_only = f"mount --bind '{library}' '{library}' && mount -o remount,bind,ro '{library}' && "
     inside = ("unshare", "--mount", "sh", "-c", read_only + 'exec "$@"', "sh")

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 BODY = b"as it was sealed" * 1000
 NOBODY = 65534
 LINKS = ["reflink", "hardlink", "symlink", "copy"]
-# A shell, since the interpreter of these tests may be one that nobody else can reach.
+# A shell, since other users may be unable to run the tests' interpreter.
 APP = ("sh", "-c", 'LC_ALL=C; printf scribbled 1<>"$0" || true')
 
 pytestmark = [
@@ -91,7 +91,7 @@ def stage(request: pytest.FixtureRequest, open_folder: Path) -> Stage:
 def test_a_user_never_changes_the_library(stage: Stage, link: str, seen: Seen) -> None:
     stage.view(link)
     if link in ("reflink", "copy"):
-        # The app's own file, then; elsewhere the view's files stay root's, as the library's do.
+        # There the app owns the file; elsewhere the view's files belong to root, like the library's.
         os.chown(stage.placed, NOBODY, NOBODY)
     told = subprocess.run(
         [*APP, stage.placed], user=NOBODY, group=NOBODY, extra_groups=[], capture_output=True, text=True, check=True
@@ -121,7 +121,7 @@ def test_root_under_run_is_prevented_wherever_possible(
         stage = Stage(folder)
     recipe = f'[app]\nname = "scribbler"\n[[needs]]\nref = "{stage.model}"\nview = "flat"\nat = "view"\n'
     (stage.preheat.folder / "preheat.toml").write_text(recipe)
-    # Whatever it was placed as before.
+    # Whichever kind of link it was before.
     stage.view("copy" if link == "reflink" else "hardlink")
     app = ("--", *APP, str(stage.placed))
     told = stage.preheat("run", "--link", link, "--max-restarts", "0", *app)
@@ -132,17 +132,17 @@ def test_root_under_run_is_prevented_wherever_possible(
     if link != "hardlink":
         assert stage.blob == BODY
     else:
-        # Nothing stops that; so it is noticed before the next start, put away, and said.
+        # It cannot be prevented; it is detected before the next start, quarantined and reported.
         told = stage.preheat("run", "--link", link, *app)
         assert told.status == 5, told.err
         assert "preheat pull" in told.err
         assert {path.read_bytes()[:9] for path in (stage.preheat.library / "quarantine").iterdir()} == {b"scribbled"}
         assert stage.preheat("pull", stage.model).status == 0
-        # What the app wrote is in its own place still, and the user's to keep or to replace.
+        # The file that the app wrote is still there, and counts as the user's.
         assert stage.preheat("run", "--max-restarts", "0", *app).status == 5
         assert stage.preheat("run", "--max-restarts", "0", "--replace", *app).status == 0
         assert stage.blob == BODY
-    # The mounts were the app's alone.
+    # Only the app saw the mounts.
     assert str(stage.preheat.library) not in Path("/proc/self/mountinfo").read_text()
 
 

@@ -31,8 +31,7 @@ _SIDE_BY_SIDE = max(1, min(len(os.sched_getaffinity(0)), 4))
 class Scheduler:
     """Assign the missing parts of files to threads; thread-safe. To seal a file is to verify and store it.
 
-    No thread waits for a disk, the network or a listener while it holds the lock `changed`. Lock order: `changed`, then
-    a flight's lock, then an interrupt's.
+    No I/O and no listener runs under the lock `changed`. Lock order: `changed`, a flight's lock, an interrupt's lock.
     """
 
     def __init__(

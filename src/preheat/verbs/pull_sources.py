@@ -89,7 +89,7 @@ def resolve(
             listed = persist(partial(source.hub.resolve, source.ref), patience, str(source.ref), on_event)
             snapshot = check(listed)
         except (HubError, IntegrityError) as error:
-            # Try the next source, whatever the error is.
+            # After any error, try the next source.
             first = first or error
         else:
             return source, snapshot

@@ -60,7 +60,7 @@ def judge(
 
 
 def fitting(current: PathState, marks: Sequence[Mark]) -> Mark | None:
-    """Return the newest mark that fits the file when ctime is ignored; None if none does."""
+    """Return the newest mark whose stat fields, except the ctime, are those of the file; None if there is none."""
     look = current.look
     return next((mark for mark in marks if look is not None and mark.look.resembles(look)), None)
 

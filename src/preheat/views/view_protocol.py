@@ -97,10 +97,10 @@ class View(Protocol):
     """The ways to link, in the order to try them."""
 
     def layout(self, snapshot: Snapshot, at: Path, *, whole: bool) -> tuple[Piece, ...]:
-        """Return the pieces of the snapshot below `at`, in the order to place them.
+        """Return the files, links and notes of the view below `at`, in the order to place them.
 
-        `whole` means that the snapshot has all of the commit's files. Raise LibraryError if the layout does not
-        support them.
+        `whole` means that the snapshot has all of the commit's files. Raise LibraryError for files that the layout
+        does not support.
         """
 
     def environ(self, at: Path) -> dict[str, str]:

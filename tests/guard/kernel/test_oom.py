@@ -94,7 +94,7 @@ def test_an_out_of_memory_kill_is_distinguished_from_another_death(tmp_path: Pat
         pytest.skip("no memory cgroup can be made here")
     try:
         inside = f"open('{group}/cgroup.procs', 'w').write(str(__import__('os').getpid()))\n"
-        # Its supervisor shall see the same cgroup, as it would in a container.
+        # The supervisor must see the same cgroup, as in a container.
         guard = f"""
 {inside}
 import sys

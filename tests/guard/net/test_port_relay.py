@@ -148,5 +148,5 @@ def test_a_client_that_does_not_read_does_not_fill_the_relays_memory() -> None:
                         sent += behind.send(b"x" * 65536)
                 except TimeoutError:
                     pass
-                # What the kernel holds in four socket buffers, and a quarter of a megabyte of ours.
+                # The kernel's four socket buffers, and 256 KiB of the relay.
                 assert sent < 40_000_000

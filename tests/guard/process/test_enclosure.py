@@ -49,7 +49,7 @@ if os.fork() == 0:
     os._exit(0)
 time.sleep(60)
 """
-# What an isolated app can try to get out; each line of its output is what it managed.
+# The ways in which an isolated app can try to escape; it prints a line for each that worked.
 BREAKOUT = r"""
 import ctypes, os, socket, sys
 libc = ctypes.CDLL(None, use_errno=True)

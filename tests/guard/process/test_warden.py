@@ -10,7 +10,7 @@ from preheat.guard.kernel import process_tree
 from preheat.guard.process.process import Process
 from tests.guard.apps import SILENT, guarding, python, runs, until
 
-# A grandchild that daemonises as they do: forks twice, with a session of its own, deaf, its words elsewhere.
+# A typical daemon: it forks twice, has its own session, ignores signals, and redirects its output.
 DAEMONISING = r"""
 import os, signal, time
 if os.fork() == 0:
@@ -109,7 +109,7 @@ def test_the_app_inherits_no_descriptor_of_the_guard() -> None:
     process.stop(1)
     os.close(reader)
     os.close(writer)
-    assert process.tail.lines() == ("[0, 1, 2, 3]",)  # 3 is the folder that it lists
+    assert process.tail.lines() == ("[0, 1, 2, 3]",)  # 3 is the descriptor of the folder that it lists
 
 
 def test_signals_that_python_ignores_have_their_default_action_in_the_app() -> None:
@@ -117,7 +117,7 @@ def test_signals_that_python_ignores_have_their_default_action_in_the_app() -> N
     process.wait(10)
     process.stop(1)
     ignored = int(process.tail.lines()[0], 16)
-    # Python ignores SIGPIPE and SIGXFSZ by itself, as this one does; what it found otherwise, it would show here.
+    # Python ignores SIGPIPE and SIGXFSZ by itself; other ignored signals would be shown here.
     own = Path("/proc/self/status").read_text().split("SigIgn:")[1].split()[0]
     assert ignored == int(own, 16)
 

@@ -22,7 +22,7 @@ from preheat.guard.supervise.instances import StandbyPolicy
 from preheat.guard.supervise.supervisor import AppStarted, Event, Notice, Outcome, SupervisorParts, supervise
 from tests.guard.apps import SILENT, until
 
-# Loads for a while, then answers with its pid; /slow takes its time, /hang holds its only thread for good.
+# Loads for a while, then responds with its PID; /slow takes long, /hang blocks its only thread forever.
 WEB = """
 import http.server, os, sys, time
 time.sleep(float(os.environ.get("LOADS_S", "0.2")))
@@ -60,7 +60,7 @@ class Supervised:
             answer = connection.getresponse()
             return answer.status, answer.read()
         except (OSError, http.client.HTTPException):
-            return 0, b""  # it died with our question in its hands
+            return 0, b""  # it died while handling this request
         finally:
             connection.close()
 
@@ -144,7 +144,7 @@ def test_a_standby_takes_over_at_once_after_a_crash() -> None:
         first = life.pid()
         os.kill(first, signal.SIGKILL)
         assert until(lambda: life.pid() not in (0, first))
-        # The second was loaded before; a third now loads to stand by in its turn.
+        # The second instance was loaded before; a third now loads as the standby.
         assert life.app_status.life.restarts == 1
         assert "the standby takes over" in str(life.events)
         assert until(lambda: life.app_status.spare)
@@ -164,7 +164,7 @@ def test_a_hanging_app_is_detected_and_restarted() -> None:
 
 
 def test_a_standby_that_always_dies_is_given_up_and_the_app_stays(tmp_path: Path) -> None:
-    # Only the first start finds the mark missing.
+    # Only at the first start is the file missing.
     once = f"import os\nif os.path.exists({str(tmp_path / 'm')!r}): os._exit(3)\nopen({str(tmp_path / 'm')!r}, 'w')\n"
     patience = RestartPolicy(max_restarts=1, backoff_s=0.01)
     with but_first(once), supervised(terms=StandbyPolicy(standby=True), patience=patience) as life:
@@ -205,7 +205,7 @@ def test_the_status_address_is_right_at_every_stage() -> None:
         assert b'"phase": "starting"' in ask("/startupz")[1]
         assert until(life.pid)
         assert [ask(path)[0] for path in ("/livez", "/readyz", "/startupz?x")] == [200, 200, 200]
-        os.kill(life.pid(), signal.SIGSTOP)  # neither answers nor dies
+        os.kill(life.pid(), signal.SIGSTOP)  # neither responds nor exits
         assert until(lambda: ask("/readyz")[0] == 503, 30)
         assert [ask(path)[0] for path in ("/livez", "/startupz")] == [200, 200]
         metrics = ask("/metrics")[1].decode()

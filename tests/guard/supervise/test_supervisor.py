@@ -17,7 +17,7 @@ from tests.guard.apps import SILENT, free_port, guarding, python, runs, until
 
 QUICK = RestartPolicy(ready_within_s=5, stop_within_s=1, max_restarts=2, backoff_s=0.02, jitter=0.0)
 
-# A grandchild in the group, deaf to requests, so that only a stop of the whole group ends it.
+# A grandchild in the group that ignores SIGTERM, so that only SIGKILL to the whole group ends it.
 FAMILY = """
 import subprocess, sys, time
 deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); signal.signal(2, signal.SIG_IGN); time.sleep(60)"

@@ -22,7 +22,7 @@ from tests.guard.apps import SILENT, python
 
 watched = pytest.mark.skipif(not (can := Witness.available()), reason=can.reason or "available")
 
-# In the app: a DNS question by hand, and a socket that is connected to a resolver.
+# In the app: a DNS query as bytes, and a socket connected to a resolver.
 ASKING = """
 import ctypes, os, socket, struct, sys
 
@@ -105,7 +105,7 @@ ctypes.CDLL(None).sendmmsg(line.fileno(), headers, 3, 0)
     ],
 )
 def test_a_name_is_read_from_a_stream(sends: str) -> None:
-    try:  # a resolver's port that anybody may have
+    try:  # the port of a resolver that needs no root
         listener = socket.create_server(("127.0.0.1", 5355))
     except OSError:
         pytest.skip("port 5355 is taken")

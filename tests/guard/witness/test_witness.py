@@ -154,7 +154,7 @@ threads = [threading.Thread(target=go) for _ in range(8)]
 
 
 def test_signals_that_interrupt_a_connect_do_not_count_it_twice(witness: Witness) -> None:
-    # Datagrams: a TCP connect that waits for its answer is made anew by the kernel itself, and strace counts two too.
+    # Datagrams: the kernel itself restarts an interrupted TCP connect, and strace counts two as well.
     code = """
 import signal, socket
 signal.signal(signal.SIGALRM, lambda *_: None)

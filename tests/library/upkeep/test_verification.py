@@ -102,7 +102,7 @@ def test_a_quarantined_blob_has_no_name_and_can_be_downloaded_again(library: Lib
     assert not any(library.has(name) for name in blob.names)
     keep(library, file, SMALL)
     assert library.missing(snapshot_of(library)) == ()
-    # Another file has its names by now, which somebody has brought instead.
+    # Another process has stored another file under its names meanwhile.
     assert quarantine(library.root, rotten, library.path) is None
     assert library.missing(snapshot_of(library)) == ()
 

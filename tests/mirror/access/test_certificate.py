@@ -34,7 +34,7 @@ def served(weights: Path, tls: ssl.SSLContext) -> Server:
 
 def get(server: Server, trusted: Path) -> bytes:
     trust = ssl.create_default_context(cafile=trusted)
-    # As strict as Python 3.13 is without being asked.
+    # As strict as Python 3.13 is by default.
     trust.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
     port = int(server.url.rpartition(":")[2])
     connection = http.client.HTTPSConnection("127.0.0.1", port, context=trust, timeout=20)

@@ -61,7 +61,7 @@ def test_the_page_has_the_same_tags_for_any_file_name(name: str) -> None:
         snapshot = Snapshot(Ref.parse("acme/tiny"), COMMIT, (File(name, 1, sha256("5f" * 32)),))
         body = write_index(snapshot).decode()
     except (PreheatError, UnicodeEncodeError):
-        return  # no hub's client lets such a name in
+        return  # clients of hubs reject such a name
     assert re.findall(r"<(\w+)", body.partition("<body>")[2]) == ["h1", "p", "table", "tr", "td", "a", "bdi", "td"]
 
 

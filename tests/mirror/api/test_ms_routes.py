@@ -99,7 +99,7 @@ def _file_target(path: str, revision: str = "master") -> str:
 def test_serves_a_file_or_a_range_of_it() -> None:
     told = _ask(_file_target("voices/müde & #1?.bin"))
     assert (told.status, told.body) == (200, Slice(Path("/kept/voices/müde & #1?.bin"), 0, 100))
-    # The new client checks what comes against this.
+    # The new client compares the downloaded file with this.
     assert told.headers["X-Linked-Etag"] == f'"{HEX}"'
     told = _ask(_file_target("config.json"), range="bytes=0-9")
     assert (told.status, told.headers["Content-Range"]) == (206, "bytes 0-9/10")
@@ -185,7 +185,7 @@ def test_a_folder_on_the_shelf_is_served_to_both_kinds_of_client(tmp_path: Path)
     shelf = Shelf({"acme/tiny": tmp_path, "datasets/acme/rows": tmp_path})
     listed = _document(answer(Request("GET", f"{MODEL}/repo/files?Revision=master&Recursive=True"), shelf.find))
     (entry,) = listed["Data"]["Files"]
-    # Hugging Face names small files by git's digest, ModelScope by sha256: both are true.
+    # Hugging Face lists small files by git's digest, ModelScope by sha256: both are right.
     assert entry["Sha256"] == hashlib.sha256(b"hello\n").hexdigest()
     info = answer(Request("GET", "/api/models/acme/tiny?blobs=true"), shelf.find)
     assert isinstance(info.body, bytes)

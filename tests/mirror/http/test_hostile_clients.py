@@ -169,7 +169,7 @@ def test_silent_connections_do_not_block_other_clients() -> None:
             client.request("GET", "/")
             assert client.getresponse().read() == b"ok"
             client.close()
-        assert silent[0].recv(1) == b""  # too many have begun a request
+        assert silent[0].recv(1) == b""  # too many connections have begun a request
         for one in silent:
             one.close()
 

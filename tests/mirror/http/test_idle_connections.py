@@ -136,7 +136,7 @@ def test_a_client_with_all_places_makes_room_for_another(place: Place) -> None:
     assert said(place.client("127.0.0.2", _ASK))[:3] == b"503"
     others = [place.client("127.0.0.3", _ASK), place.client("127.0.0.1", _ASK)]
     assert [said(one) for one in others] == [b"200ok"] * 2
-    assert place.server.crowd.busy >= 2  # no more were cut off than were needed
+    assert place.server.crowd.busy >= 2  # no more were disconnected than necessary
 
 
 def test_a_tls_connection_is_served_after_it_has_waited() -> None:

@@ -201,7 +201,7 @@ def test_a_client_that_receives_too_slowly_is_disconnected(
         with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as raw:
             raw.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             for _ in range(100):
-                raw.recv(1000)  # some, but too little
+                raw.recv(1000)  # some bytes, but too few
                 time.sleep(0.01)
             assert isinstance(told.get(timeout=10), Serving)
             answered = told.get(timeout=10)
@@ -381,7 +381,7 @@ def test_the_pace_limits_each_connection(tmp_path: Path) -> None:
         connection.request("GET", "/acme/tiny/resolve/main/weights.bin")
         assert connection.getresponse().read() == WEIGHTS
         connection.close()
-        # 3 MB at 2 MB/s; the kernel lets the first burst go at once.
+        # 3 MB at 2 MB/s; the kernel sends the first burst at once.
         assert 0.7 < time.monotonic() - since < 5
 
 

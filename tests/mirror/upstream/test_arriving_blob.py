@@ -113,7 +113,7 @@ def test_a_part_is_sent_as_it_arrives_but_not_after_it_was_found_wrong(tmp_path:
         coming.arrival.forgot([])
         with pytest.raises(BrokenOff):
             next(pieces)
-    # Who comes after that has had nothing wrong.
+    # A client that comes after that has received no wrong byte.
     coming.write(0, SIZE)
     assert coming.read(10, end) == BODY[10:end]
 

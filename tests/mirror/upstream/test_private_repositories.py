@@ -44,7 +44,7 @@ def test_a_private_repository_is_visible_only_to_clients_that_upstream_shows_it(
     room = rooms(hub.url)
     assert room.ask(FILE).headers["x-error-code"] == "RepoNotFound"
     assert room.ask(FILE, **bearer(ALICE)).status == 200
-    # It is here now, and still nobody else's.
+    # It is cached now, and still private.
     for target in (FILE, INFO, f"{INFO}/tree/main", f"{INFO}/refs"):
         assert room.ask(target).status == 404
         assert room.ask(target, **bearer(EVE)).status == 404
@@ -98,7 +98,7 @@ def test_a_private_repository_stays_closed_when_upstream_is_down(rooms: Rooms, h
     assert "x-preheat-stale" in first.ask(FILE, **bearer(ALICE)).headers
     assert first.ask(FILE).status == 503
     assert first.ask(FILE, **bearer(BOB)).status == 503
-    # The ledger knows which token was allowed, and not the token.
+    # The ledger recognizes the token, but does not contain it.
     second = rooms(hub.url)
     assert second.ask(FILE, **bearer(ALICE)).status == 200
     assert second.ask(FILE).status == 503

@@ -90,7 +90,7 @@ def test_a_late_client_joins_the_download_and_a_leaving_one_does_not_stop_it(roo
     early.close()
     late = room.ask(WEIGHTS)
     assert (late.status, len(late.body), late.whole) == (200, 9_000_000, True)
-    # Once, but for what was under way on slow lines that quicker ones took over from.
+    # Once, except for bytes in flight on slow connections whose parts were moved to faster ones.
     assert paced.sent(r"/resolve/") < 1.3 * 9_000_000
     assert room.under_way() == []
 
@@ -155,7 +155,7 @@ def test_an_outage_midway_aborts_the_response_and_the_download_is_resumed(
     assert hub.sent(r"model\.safetensors$") < len(weights) - brought + 1_000_000
 
 
-# ---- who is late
+# ---- slow upstreams
 
 
 def test_a_slow_upstream_is_not_waited_for_if_its_last_response_is_saved(rooms: Rooms, hub: FlakyHub) -> None:
@@ -167,7 +167,7 @@ def test_a_slow_upstream_is_not_waited_for_if_its_last_response_is_saved(rooms: 
         return full
 
     rooms(hub.url, name="one").ask(WEIGHTS)
-    # Started again, so that nothing is known but what is on disk.
+    # Restarted, so that only the state on disk is known.
     room = rooms(hub.url, name="one")
     hub.fails("", late)
     head = room.ask(WEIGHTS, "HEAD")
@@ -186,7 +186,7 @@ def test_a_missing_file_waits_for_a_slow_upstream(rooms: Rooms, hub: FlakyHub, m
     assert (told.status, told.body) == (200, (model / "model.safetensors").read_bytes())
 
 
-# ---- who lies
+# ---- wrong data
 
 
 def test_bytes_with_a_wrong_digest_are_no_complete_response_and_not_kept(rooms: Rooms, hub: FlakyHub) -> None:
@@ -197,7 +197,7 @@ def test_bytes_with_a_wrong_digest_are_no_complete_response_and_not_kept(rooms: 
     assert not told.whole or told.status == 502
     assert len(told.body) <= 9_000_000 - HELD_BACK
     while room.under_way():
-        time.sleep(0.01)  # it asks once more for all of it, which may have been spoilt on the way
+        time.sleep(0.01)  # it requests the whole file once more, since the network may have damaged it
     assert list((room.library.root / "blobs").rglob("*")) == []
     hub.recovers()
     assert room.ask(WEIGHTS).whole
@@ -222,7 +222,7 @@ def test_another_upstream_repairs_a_file_that_one_corrupts(rooms: Rooms, hub: Fl
     with FlakyHub({"acme/tiny": model}) as honest:
         room = rooms(hub.url, honest.url)
         hub.fails(r"model\.safetensors$", flips_a_byte_at(5_000_000))
-        for _ in range(3):  # who has had a wrong byte is broken off, and asks again
+        for _ in range(3):  # a client that received a wrong byte is disconnected, and retries
             told = room.ask(WEIGHTS)
             if told.whole and told.status == 200:
                 break
@@ -240,7 +240,7 @@ def test_an_upstream_that_lists_paths_outside_is_rejected(rooms: Rooms, hub: Fla
     assert rooms(hub.url).ask("/acme/tiny/resolve/main/note.txt").status == 502
 
 
-# ---- who is away
+# ---- outages
 
 
 def test_while_upstream_is_down_the_last_known_commit_is_served_and_marked(rooms: Rooms, hub: FlakyHub) -> None:

@@ -105,7 +105,7 @@ def test_a_repository_unknown_upstream_is_not_found_during_an_outage(rooms: Room
     hub.fails("", refuses(502))
     again = rooms(hub.url)
     assert [(told.status, told.headers.get("x-error-code")) for told in map(again.ask, absent)] == before
-    assert again.ask("/api/models/acme/other").status == 503  # nobody asked for that before
+    assert again.ask("/api/models/acme/other").status == 503  # not requested before
     hub.recovers()
     assert rooms(hub.url).ask(f"{INFO}/revision/main").status == 200
 

@@ -71,7 +71,7 @@ def test_links_are_followed_and_loops_end() -> None:
 )
 def test_python_3_8_and_later_is_found(files: Files, found: tuple[str, str] | None) -> None:
     search = ["app/bin", "usr/bin"]
-    # The app's own environment comes first in its PATH; any that can run the guard will do.
+    # The app's own environment comes first in its PATH; the first Python that can run the guard is used.
     assert listing(files).python(search) == (found or ("/usr/bin/python3", "3.12"))
 
 

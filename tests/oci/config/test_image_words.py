@@ -65,7 +65,7 @@ def test_the_bases_config_is_kept_and_ours_is_added() -> None:
         "Entrypoint": [*GUARD, "/start.sh"],
         "ExposedPorts": {"22/tcp": {}, "7860/tcp": {}},
         "Labels": {"theirs": "1", "preheat.lock": "sha256:l"},
-        # The write-up's own: 30 s, 10 s, 60 s and three tries.
+        # As in the specification: 30 s, 10 s, 60 s and three retries.
         "Healthcheck": {
             "Test": ["CMD", "x"],
             "Interval": 30_000_000_000,

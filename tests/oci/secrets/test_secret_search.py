@@ -114,7 +114,7 @@ def _example(parsed: Any, chance: random.Random) -> str:
             case "LITERAL":
                 out += chr(said)
             case "IN":
-                # Padding is at the end of real tokens only.
+                # Real tokens have padding at the end only.
                 kind, value = chance.choice([one for one in said if one[1] != ord("=")])
                 if str(kind) == "RANGE":
                     out += chr(chance.randint(*value))
@@ -188,7 +188,7 @@ def test_tensors_are_not_searched_and_everything_else_is(tmp_path: Path) -> None
     assert _parts(safe)
     safe.write_bytes(struct.pack("<Q", 2) + b"{}" + bytes(STEP) + token)
     assert _parts(safe) == ""
-    # By its content alone: a name proves nothing.
+    # By content only: names prove nothing.
     other = tmp_path / "y.safetensors"
     other.write_bytes(bytes(2 * STEP) + token)
     assert _parts(other)

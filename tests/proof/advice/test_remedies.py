@@ -15,7 +15,7 @@ from preheat.proof.limits.line_speed import Line
 
 LINE = Line(1e6, 1e6, 64, 0.2)
 HUB = Endpoint("hf", "https://hub", LINE)
-# All is here, in the page cache, and nobody is asked.
+# All files are in the page cache, and no hub is queried.
 WELL = Symptoms(
     app="app.toml",
     size=100_000_000,

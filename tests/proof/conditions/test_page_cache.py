@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 @ON_DISK
 def test_eviction_works_even_for_a_file_just_written(folder: Path) -> None:
-    # The kernel may take single clean pages back at any time, and does: never all of what was read is asked for.
+    # The kernel evicts single clean pages at any time, so nearly all pages are enough.
     assert cached([folder / "one.bin"]) >= 900_000
     evicted = evict([folder])
     assert evicted.size == 3_000_000
@@ -71,7 +71,7 @@ def test_a_large_file_is_sampled_accurately(tmp_path: Path) -> None:
     evict([tmp_path])
     assert cached([path], about=True) == 0
     with open(path, "rb", buffering=0) as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)  # no more than is asked for
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)  # no more than requested
         file.read(50 << 20)
     assert cached([path], about=True) == pytest.approx(50 << 20, rel=0.05)
     assert cached([path]) == pytest.approx(50 << 20, rel=0.05)

@@ -128,7 +128,7 @@ def test_a_tree_listing_names_a_large_file_by_its_pointer(library: Path) -> None
         ("hf:acme/tiny", "main"),
         ("hf:acme/tiny@v1", "v1"),
         ("hf:acme/tiny@refs/pr/1", "refs/pr/1"),
-        # An app that names no revision is to find what was pinned.
+        # An app without a revision must find the pinned version.
         (f"hf:acme/tiny@{COMMIT}", "main"),
         # ModelScope's default branch is this client's default branch.
         ("ms:acme/tiny", "main"),
@@ -208,7 +208,7 @@ def test_old_modelscope_keeps_listing_existing_files(library: Path, at: Path) ->
 def test_a_pickle_in_a_cache_is_never_run(library: Path, at: Path, tmp_path: Path) -> None:
     repo = at / "models/acme/tiny"
     repo.mkdir(parents=True)
-    # What pickle.dumps makes of an object whose __reduce__ says (pathlib.Path.touch, (…,)).
+    # The pickle of an object whose __reduce__ returns (pathlib.Path.touch, (…,)).
     (repo / ".msc").write_bytes(b"cpathlib\nPath.touch\n(cpathlib\nPath\n(V%s\ntRtR." % bytes(tmp_path / "ran"))
     place(OldModelScopeCache(), library, keep(library, "ms:acme/tiny"), at)
     assert not (tmp_path / "ran").exists()

@@ -51,7 +51,7 @@ class Tail:
             return tuple(_text(line) for line in lines[-count:]) if count else ()
 
     def watch(self, pattern: re.Pattern[str]) -> LineMatcher:
-        """Return a Sight of `pattern`, matched against the stored lines and all later ones."""
+        """Return a matcher of `pattern`, applied to the stored lines and all later ones."""
         matcher = LineMatcher(pattern)
         with self._lock:
             for line in (*self._lines, *self._begun.values()):

@@ -52,7 +52,7 @@ class PlacementLog:
     def note(self, state: str, files: Iterable[tuple[str, Digest, StatFields]]) -> None:
         """Log the digest and stat of the file at each path. Do nothing if no log can be written.
 
-        `state`: who placed the files, one of core.placement.WORDS.
+        `state`: who placed the files, one of core.placement.STATES.
         """
         now_ns = time.time_ns()
         self._logs.append(

@@ -61,7 +61,7 @@ class Server:
         greet: Callable[[Request], Answer | int] | None = None,
     ) -> None:
         self.crowd = Crowd(limits.connections)
-        self.failed: OSError | None = None  # the error that ended it, if it was not stopped
+        self.failed: OSError | None = None  # the error that ended the server; None if `stop` did
         bodies = Budget(limits.bodies_size)
         self._terms = ConnectionTerms(
             answer, on_event, limits, self.crowd, greet or (lambda _request: limits.body_size), bodies
@@ -120,7 +120,7 @@ class Server:
         self._socket.close()
         self._idle.close()
         self.crowd.hang_up(patience_s)
-        self._idle.close()  # of those that paused meanwhile
+        self._idle.close()  # also connections that became idle meanwhile
         for companion in self._beside:
             companion.stop()
 

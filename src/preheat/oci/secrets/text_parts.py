@@ -44,8 +44,8 @@ def _safetensors_header(start: bytes, size: int) -> int:
 def _tensors(file: BinaryIO) -> list[tuple[int, int]]:
     """Return where the uncompressed tensors of a zip start and stop, in order.
 
-    Each range starts at the header of its member and has the size of the tensor: reading the header's length would cost
-    a seek, and the few bytes at the tensor's end that are searched instead do no harm.
+    Each range starts at the member's header and has the size of the tensor. So it includes the header, and the last
+    bytes of the tensor are outside: finding the exact start would need one more read per tensor.
     """
     try:
         with zipfile.ZipFile(file) as archive:

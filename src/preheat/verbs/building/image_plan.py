@@ -82,8 +82,8 @@ class ImagePart:
 class ImagePlan:
     """An image: the layers on top of the base, the config changes, and the annotations.
 
-    `needed` are the recipe's needs, whose files the layers contain. `present`: the layers that the target already has,
-    of the base too. `disk`: the space needed to write the others, None for a registry.
+    `needed` are the recipe's needs, whose files the layers contain. `present`: the digests of the layers, including the
+    base's, that the target already has. `disk`: the space needed to write the others, None for a registry.
     """
 
     order: BuildOrder
