@@ -2,7 +2,7 @@
 
     python -m benchmarks.bench_growth [VERB …] [--sizes 300,3000,30000] [--needs 10,100,1000] [--place DIR]
 
-A verb of `--sizes` works on one repository of so many small files; a verb of `--needs` on so many repositories of one
+A verb of `--sizes` works on one repository of N small files; a verb of `--needs` on N repositories of one
 file each. The cost is the CPU seconds of the command and its children, so that other work on the machine counts less;
 the exponent is that of the last two sizes: 1 is as the work.
 """

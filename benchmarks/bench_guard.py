@@ -2,8 +2,8 @@
 
     python -m benchmarks.bench_guard [cost] [cold] [crash] [renew] [stop] [--venv PYTHON] [--runs N]
 
-`cold` and `crash` want a Python that has torch, transformers, gradio and safetensors, and `cold` wants root and a disk
-that the blkio cgroup (version 1) can throttle; what cannot be measured here says so.
+`cold` and `crash` require a Python with torch, transformers, gradio and safetensors; `cold` also requires root and a
+disk that the blkio cgroup (version 1) can throttle. Rows that cannot be measured are reported.
 """
 
 import argparse

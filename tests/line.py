@@ -13,7 +13,7 @@ _PIECE = 64 << 10
 class Line:
     """Relays TCP between clients and the hub at `url`, between `with` and its end; TLS passes through as it is.
 
-    Each connection begins `opens_after_s` late. `sent` counts what clients were sent.
+    Each connection begins `opens_after_s` late. `sent` counts the bytes sent to clients.
     """
 
     def __init__(self, url: str, opens_after_s: float = 0.0) -> None:

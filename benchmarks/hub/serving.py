@@ -32,7 +32,7 @@ _LONG_STEP = 4 << 20
 class Manner:
     """How the hub serves: bytes a second for each connection, and for all together; 0 is as fast as it can.
 
-    With `tls`, nginx stands before it and speaks TLS.
+    With `tls`, nginx is in front of it and adds TLS.
     """
 
     pace: int = 0

@@ -1,6 +1,6 @@
 """Speech WebUI: a page that speaks typed text and transcribes speech.
 
-It fetches its weights when it starts, as such pages do, and knows nothing of preheat.
+It downloads its weights when it starts, as such pages do, and does not use preheat.
 """
 
 import argparse

@@ -266,7 +266,7 @@ def test_a_dataset_of_any_size_is_read_page_by_page() -> None:
 
 
 def test_a_denial_in_the_middle_of_a_list_is_retried() -> None:
-    """The real hub does that now and then, its own client says."""
+    """The real hub sometimes does this, as a comment in its own client says."""
     paths = [f"a/{name:05}.wav" for name in range(500)]
 
     def denies(request: Request, full: Answer) -> Answer:

@@ -241,7 +241,7 @@ def test_more_bytes_than_requested_are_not_passed_on(asked: tuple[Hub, Ref], hub
 
 
 def test_a_list_in_pages_is_read_to_its_end(hub: FlakyHub, store: FlakyHub, transport: Transport) -> None:
-    """And a page at another address is not told the token."""
+    """The token is not sent to a page at another address."""
     hub.fails("/revision/", _without_files)
     hub.fails(r"/tree/.*expand=false$", lambda request, full: _first_page(full, store.url + request.target + "&page=2"))
     snapshot = HuggingFace(hub.url, transport, TOKEN).resolve(Ref.parse("acme/tiny"))

@@ -54,7 +54,7 @@ def test_a_blob_is_read_only_and_has_the_same_bytes(library: Library) -> None:
 
 
 def test_files_that_another_pull_has_stored_are_not_opened_again(library: Library) -> None:
-    """Several pulls of one repository meet at each of its files: a look must do."""
+    """Several pulls of one repository meet at each of its files, so checking a stored file must be cheap."""
     files = {small(data): data for data in (b"%d" % number for number in range(20))}
     for file, data in files.items():
         kept(library, file, data)

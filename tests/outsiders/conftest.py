@@ -26,9 +26,9 @@ Outsider = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def outsider() -> Outsider:
-    """Give a function from pinned requirements to the Python that has them: `outsider("huggingface_hub==0.36.0")`.
+    """Return a function from pinned requirements to a Python with them: `outsider("huggingface_hub==0.36.0")`.
 
-    The environment is made once and kept while the requirements stay the same. Where no package index can be reached,
+    The environment is created once, and reused while the requirements are the same. If no package index can be reached,
     the test is skipped.
     """
     return _environment

@@ -1,4 +1,4 @@
-"""The compose file, judged by the compose specification's own schema and by a real YAML reader."""
+"""The compose file is valid by the compose specification's schema, and a real YAML reader parses it."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Images as skopeo, umoci, podman, docker, docker-registry and containerd see them; what is not here is skipped."""
+"""Images as skopeo, umoci, podman, docker, docker-registry and containerd read them; missing programs are skipped."""
 
 import contextlib
 import hashlib
@@ -78,7 +78,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory, python: bytes) -> str:
-    """An image with a Python, and an app that looks at its weights, as a user who owns nothing."""
+    """An image with a Python, and an app that reads its weights, as an unprivileged user."""
     return starting(tmp_path_factory.mktemp("base") / "layout", python, APP)
 
 
@@ -126,7 +126,7 @@ def test_skopeo_reads_and_copies_every_form(app: Preheat, base: str) -> None:
         assert all(hashlib.sha256(path.read_bytes()).hexdigest() == path.name for path in layers)
 
 
-def test_umoci_unpacks_the_tree_that_was_meant(app: Preheat, base: str, model: Path) -> None:
+def test_umoci_unpacks_the_expected_tree(app: Preheat, base: str, model: Path) -> None:
     need("umoci")
     build(app, base, "oci:out:v1")
     rootless = [] if os.geteuid() == 0 else ["--rootless"]
@@ -145,9 +145,7 @@ def test_umoci_unpacks_the_tree_that_was_meant(app: Preheat, base: str, model: P
     }
 
 
-def test_podman_starts_it_without_a_network_and_check_says_that_it_is_right(
-    app: Preheat, base: str, model: Path
-) -> None:
+def test_podman_starts_it_without_a_network_and_check_succeeds(app: Preheat, base: str, model: Path) -> None:
     with podman() as command:
         build(app, base, "oci:out:v1")
         place = f"oci:{app.folder}/out:v1"
@@ -167,7 +165,7 @@ def test_podman_starts_it_without_a_network_and_check_says_that_it_is_right(
         assert image not in run(*command, "images", "--quiet", "--no-trunc")
 
 
-def test_check_finds_what_is_wrong_with_an_image(app: Preheat, base: str, python: bytes, tmp_path: Path) -> None:
+def test_check_finds_faults_of_an_image(app: Preheat, base: str, python: bytes, tmp_path: Path) -> None:
     with podman():
         nothing = app("build", "--check", base, "--json")
         assert (nothing.status, nothing.last["message"]) == (8, "the image has no lock")
@@ -225,7 +223,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def registry(folder: Path, *, tls: bool = True) -> Iterator[str]:
-    """Start a docker-registry of our own, over TLS or HTTP."""
+    """Start a separate docker-registry, over TLS or HTTP."""
     need("docker-registry")
     folder.mkdir()
     host = f"127.0.0.1:{free_port()}"
@@ -254,7 +252,7 @@ def answers(host: str) -> bool:
     return True
 
 
-def test_docker_registry_takes_gives_and_deletes_it(app: Preheat, base: str, tmp_path: Path) -> None:
+def test_docker_registry_stores_serves_and_deletes_it(app: Preheat, base: str, tmp_path: Path) -> None:
     need("skopeo")
     with registry(tmp_path / "registry") as host:
         first = build(app, base, f"docker://{host}/acme/demo:1").last
@@ -299,7 +297,7 @@ def test_containerd_pulls_it(app: Preheat, base: str, tmp_path: Path, short: Pat
 
 @contextlib.contextmanager
 def containerd(folder: Path) -> Iterator[list[str]]:
-    """Start a containerd of our own."""
+    """Start a separate containerd."""
     folder.mkdir()
     (folder / "config.toml").write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
     at = f"{folder}/socket"

@@ -1,4 +1,4 @@
-"""Torch itself, under the shim: what it loads is mapped."""
+"""Torch with the shim maps the checkpoints that it loads."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Two machines and one library on a real NFS server: nfs-ganesha serves it, and each machine has a mount of its own."""
+"""Two machines and one library on a real NFS server: nfs-ganesha, with a separate mount for each machine."""
 
 import os
 import shutil
@@ -117,7 +117,7 @@ def test_two_machines_that_pull_at_once_lose_nothing(
     assert not [path for path in (tmp_path / "export/library/partial").rglob("*") if path.suffix == ".part"]
 
 
-def test_what_one_machine_pulls_the_other_lists_verifies_and_does_not_prune(
+def test_one_machine_lists_verifies_and_does_not_prune_what_the_other_pulls(
     preheat: Preheat, machines: tuple[Machine, Machine], model: Path, tmp_path: Path
 ) -> None:
     one, two = machines
@@ -139,7 +139,7 @@ def test_what_one_machine_pulls_the_other_lists_verifies_and_does_not_prune(
     done(start(preheat, one, "verify"))
 
 
-def test_a_rotten_blob_is_found_and_mended_from_the_other_machine(
+def test_a_corrupt_blob_is_found_and_repaired_from_the_other_machine(
     preheat: Preheat, machines: tuple[Machine, Machine], model: Path, tmp_path: Path
 ) -> None:
     one, two = machines

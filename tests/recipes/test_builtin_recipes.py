@@ -146,7 +146,7 @@ def test_the_shipped_digests_are_of_needed_files(name: str, tmp_path: Path) -> N
 
 
 def test_a_built_in_recipe_is_pulled_by_its_shipped_digests(tmp_path: Path) -> None:
-    """The stand-ins have other bytes: with the shipped digests, nothing of them is taken."""
+    """The local files have other bytes, so with the shipped digests, all of them are rejected."""
     recipe = shipped_lock("indextts2", tmp_path).apply(built_in("indextts2", tmp_path / "app"))
     with stand_ins(recipe, tmp_path) as url:
         hub = HuggingFace(url, Transport(trusting(NetworkSettings(connections=4))))

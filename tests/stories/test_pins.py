@@ -184,7 +184,7 @@ def _twin_recipe(preheat: Preheat, ref: str) -> None:
 def test_an_aliass_branch_is_not_the_pinned_commit_unless_the_digests_match(
     preheat: Preheat, hub: FlakyHub, model: Path
 ) -> None:
-    """A recipe pins a commit; its hub is away, and the twin's branch could be anything."""
+    """A recipe pins a commit; its hub is down, and the alias repository's branch may have other files."""
     commit = preheat("pull", "acme/tiny", "--json").last["snapshots"][0]["commit"]
     shutil.rmtree(preheat.library)
     _twin_recipe(preheat, f"hf:acme/tiny@{commit}")

@@ -20,7 +20,7 @@ PLEASED = APP.replace("sum(map(len, weights))", "9000023")
 def test_a_cold_start_with_cached_files_is_rejected_with_the_file_that_it_read(
     preheat: Preheat, recipe: Recipe
 ) -> None:
-    """The app keeps its weights where no fresh folder can be put under it, and fetches a little for show."""
+    """The app keeps its weights outside the cache folders that a proof replaces, and downloads a few bytes."""
     kept = preheat.folder / "kept.bin"
     kept.write_bytes(bytes(9_000_000))
     cheat = f"\nmine = open({str(kept)!r}, 'rb')\nmine.read(); import time; time.sleep(0.6)\n"
@@ -109,7 +109,7 @@ def test_a_far_hub_is_imitated_from_the_library_and_every_output_says_so(
 
 
 def test_an_apps_own_folder_is_restored(preheat: Preheat, recipe: Recipe) -> None:
-    """A flat view lies in the app's own folder: what a proof puts there goes with it."""
+    """A flat view is in the app's own folder: files that a proof places there are removed at its end."""
     fetching = APP.replace('os.environ["HF_HOME"], "hub"', '"checkpoints"')
     reading = fetching.replace('os.environ["HF_HUB_CACHE"], "models--acme--tiny"', '"checkpoints"').replace(
         'repository / "snapshots" / repository.joinpath("refs/main").read_text() / name', "repository / name"

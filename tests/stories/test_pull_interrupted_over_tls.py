@@ -58,7 +58,7 @@ def test_a_pull_at_a_megabyte_per_second_over_tls_is_right(
 def interrupted(preheat: Preheat, line: Line, times: int) -> None:
     """Pull, and interrupt it this many times at random moments while bytes arrive; then let it end.
 
-    See that each pull goes on from where the one before said that it was.
+    Check that each pull resumes at the bytes that the one before reported.
     """
     chance = random.Random(9)
     words = ("pull", "acme/held", "--json", "--endpoint", f"hf={line.url}", "--limit-rate", "3M")

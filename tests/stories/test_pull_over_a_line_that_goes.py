@@ -83,7 +83,7 @@ def test_an_unreachable_hub_is_tried_with_one_connection(preheat: Preheat, line:
 
 
 def test_the_next_model_of_a_command_is_waited_for_too(preheat: Preheat, line: Line, model: Path) -> None:
-    """The hub goes away between two models: the first has shown that it was there."""
+    """The hub fails between two models, after it has responded for the first one."""
     with FlakyHub({"acme/one": model, "acme/two": model}) as hub, Line(hub.url) as both:
         gone = threading.Event()
 

@@ -143,7 +143,7 @@ def test_pinned_and_present_needs_contact_no_hub_and_are_placed(app: Preheat, th
 def test_one_disk_check_covers_all_needs_and_the_copies_in_views(
     app: Preheat, three: FlakyHub, room: float, link: str, needed: str
 ) -> None:
-    """There is room for two of the models, or for all of them without the copies in the views."""
+    """The disk has space for two of the models, or for all three without the copies in the views."""
     kept_free = 64 << 20
     with disk(app.folder / "small", f"size={(kept_free + int(room * SIZE)) // 1024}k") as small:
         (small.path / "preheat.toml").write_bytes((app.folder / "app/preheat.toml").read_bytes())
@@ -202,7 +202,7 @@ def test_a_view_is_planned_before_it_is_placed(app: Preheat) -> None:
 def test_a_need_that_lists_another_needs_file_with_a_wrong_size_is_not_recorded(
     app: Preheat, three: FlakyHub, size: int
 ) -> None:
-    """The other need's download has verified the digest, so that the size is all that can be false."""
+    """The other need's download verifies the digest, so only the size can be wrong."""
     three.fails("/api/models/acme/two", lists_config(size))
     recipe(app.folder, "acme/one", "acme/two")
     for _ in range(2):

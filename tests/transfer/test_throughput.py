@@ -58,7 +58,7 @@ def test_a_steady_rate_is_reported_soon() -> None:
 
 
 def test_a_growing_rate_is_not_reported() -> None:
-    """As TCP does in its slow start: twice as much every fifth of a second, for two seconds."""
+    """As in TCP slow start: the rate doubles every fifth of a second, for two seconds."""
     now, said = next(watched(a_route(), lambda now: 100e6 * 2.0 ** (5 * min(now, 2.0))))
     assert now > 2
     assert said.rate > 90e9

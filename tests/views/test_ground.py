@@ -239,7 +239,7 @@ def test_an_edit_in_place_does_not_reach_the_library(folder: Path) -> None:
 def test_after_a_kill_while_placing_no_file_counts_as_the_users(
     make: type, when: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The process ends before the marks of what it placed are written; the next version still finds its own files."""
+    """The process ends before it writes the marks; the next version still recognizes preheat's files."""
     ground = Ground(folder, make, "copy")
     if when != "begin":
         monkeypatch.setattr(ground.library.marks, "note", lambda *_: None)

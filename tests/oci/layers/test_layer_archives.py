@@ -62,7 +62,7 @@ def test_the_header_of_a_single_file_layer_is_one_page() -> None:
 
 
 def test_the_format_has_not_changed() -> None:
-    """Its digests lie in registries: another one needs another number, and an ADR."""
+    """Registries store layers by their digests: another format needs another number, and an ADR."""
     entries = (
         file_entry("app/checkpoints/config.json", b"{}\n"),
         folder_entry("app/checkpoints"),

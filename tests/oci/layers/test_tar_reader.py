@@ -113,7 +113,7 @@ PATHS = st.lists(st.sampled_from("abc"), min_size=1, max_size=3).map("/".join)
 
 @given(st.lists(st.lists(st.tuples(st.sampled_from(["put", "away", "below"]), PATHS), max_size=8), max_size=4))
 def test_removals_affect_only_paths_of_older_layers(layers: list[list[tuple[str, str]]]) -> None:
-    """Against a plain model: a set of paths, each with the layer that put it."""
+    """Compare with a simple model: a set of paths, each with the layer that added it."""
     overlay, model = Overlay(), dict[str, int]()
     for number, layer in enumerate(layers):
         overlay.begin()
@@ -137,7 +137,7 @@ def test_removals_affect_only_paths_of_older_layers(layers: list[list[tuple[str,
 
 
 def test_the_cost_of_whiteouts_depends_on_what_they_name_only() -> None:
-    """Counted, not timed: the places that are looked at."""
+    """Count the nodes that are visited, instead of measuring time."""
     overlay = Overlay()
     overlay.begin()
     for number in range(3000):
