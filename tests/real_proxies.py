@@ -89,7 +89,7 @@ def _give_to(user: str, folder: Path) -> None:
 
 
 def _hashed(password: str) -> str:
-    """Hash as basic_ncsa_auth reads it: {SHA} is for Apache, so MD5 in hex, which it knows too."""
+    """Return the password in a form that basic_ncsa_auth reads: MD5 in hex."""
     return hashlib.md5(password.encode("latin-1")).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Diagnosis: find the reason why an app ended in its last output, as pure functions."""
+"""Diagnosis: find in an app's last output the reason why it ended; pure."""
 
 from __future__ import annotations
 
