@@ -163,7 +163,7 @@ def data_in(folder: Path) -> int:
 
 
 def _inodes(folder: Path) -> dict[int, tuple[Path, int]]:
-    """Find files, each once however many names it has."""
+    """Return the inodes of files: each file once, also with several hard links."""
     found = {}
     for path in folder.rglob("*"):
         if path.is_file() and not path.is_symlink():

@@ -55,7 +55,7 @@ def test_a_bad_endpoint_alone_ends_with_a_hub_error(
             resolve(alone, lambda _event: None, QUICK)
 
 
-@pytest.mark.parametrize("kind", ["a redirect to a port that is none", "a link to a file", "no HTTP"])
+@pytest.mark.parametrize("kind", ["a redirect to an invalid port", "a link to a file", "no HTTP"])
 def test_the_command_reports_it_without_a_traceback(kind: str, preheat: Preheat, hub: FlakyHub) -> None:
     with answering(HOSTILE[kind]) as bad:
         words = ("pull", "acme/tiny", "--files", "*.json", "--json", "--endpoint", f"hf={bad}")
