@@ -1,12 +1,13 @@
 """Several upstreams: tried in turn; a client's token goes only to the hub; none reveals another's private files."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from preheat.hubs.hub import Hub
 from preheat.mirror.http.messages import Answer, Request
+from preheat.mirror.upstream.requester import Asker
 from preheat.mirror.upstream.upstream import Upstream, Upstreams
 from tests.flaky_hub import FlakyHub, flips_a_byte_at, refuses
 from tests.mirror.rooms import Room, ask
@@ -117,8 +118,8 @@ def test_a_repository_only_at_the_second_upstream_is_open_after_a_restart(
     assert ask(rooms(first.url, second.url).url, other).status == 200
 
 
-def test_the_hub_itself_is_the_origin_of_tokens_wherever_it_is_listed() -> None:
-    def connect(token: str, headers: Mapping[str, str]) -> Hub:
+def test_the_hub_itself_is_the_origin_of_tokens_wherever_it_is_named() -> None:
+    def connect(asker: Asker) -> Hub:
         raise NotImplementedError
 
     peer, hub, other = (

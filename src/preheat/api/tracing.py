@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from preheat.api.upstreams import CONNECTIONS, read_upstreams
 from preheat.core.errors import HubError, UsageError
 from preheat.guard.model.app import App
 from preheat.mirror.api.folders import Shelf
@@ -65,8 +66,9 @@ def trace_app(command: tuple[str, ...], session: Session, terms: TraceTerms) -> 
         raise UsageError("there is nothing to trace", hint="preheat trace -- python webui.py")
 
     def serve(on_event: Listener) -> Server:
-        behind = session.upstreams([f"{hub}={url}" for hub in ("hf", "ms") for url in session.endpoints[hub]])
-        # Models that the app downloads are recorded as pulled by the user, so that no mirror evicts them.
+        words = [f"{hub}={url}" for hub in ("hf", "ms") for url in session.endpoints[hub]]
+        behind = read_upstreams(words, {}, session.network_settings(CONNECTIONS))
+        # What the app downloads is its user's, as if pulled by hand: no mirror evicts it.
         patience = replace(WHILE_CLIENTS_WAIT, lasting_s=session.patience.lasting_s)
         options = MirrorOptions(patience=patience, by="", unsafe=session.settings.unsafe_files)
         return mirror(("127.0.0.1", 0), session.library, Shelf({}), on_event, None, behind, options)
@@ -78,6 +80,6 @@ def trace_app(command: tuple[str, ...], session: Session, terms: TraceTerms) -> 
             return None
 
     app = App(command, {**session.own_tokens, **session.config.environ}, str(Path.cwd()))
-    options = TraceOptions(terms.output, terms.watch, serve, ask, terms.wanted, terms.keep_unread)
+    options = TraceOptions(terms.output, terms.watch, serve, ask, terms.wanted, terms.keep_unread, session.secrets)
     name = terms.name or terms.output.absolute().parent.name.strip(".") or "app"
     return trace(app, name, session.library, options, session.on_event)

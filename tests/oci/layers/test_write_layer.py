@@ -43,12 +43,12 @@ def test_a_full_disk_is_an_error_and_does_not_hang(tmp_path: Path) -> None:
 import resource, sys
 from pathlib import Path
 from preheat.oci.model.content import Local, FileSpan as Span
-from preheat.oci.layers.write_layer import pour
+from preheat.oci.layers.write_layer import write_content
 resource.setrlimit(resource.RLIMIT_FSIZE, (9_000_000, 9_000_000))
 import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 with open(sys.argv[2], "w+b") as out:
     try:
-        pour(Local("x", Span(Path(sys.argv[1]), 0, 50_000_000), None), out.fileno(), 0, lambda _: None)
+        write_content(Local("x", Span(Path(sys.argv[1]), 0, 50_000_000), None), out.fileno(), 0, lambda _: None)
     except OSError as error:
         print(error.errno)
 """

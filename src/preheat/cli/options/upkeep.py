@@ -27,6 +27,7 @@ def upkeep_verbs(add_download_options: Build) -> tuple[tuple[str, str, Build, st
             """\
   preheat ls
   preheat ls openai/whisper-tiny.en
+  preheat ls 'openai/*'
   preheat ls --json""",
         ),
         (
@@ -89,7 +90,9 @@ def upkeep_verbs(add_download_options: Build) -> tuple[tuple[str, str, Build, st
 
 
 def _ls(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("refs", nargs="*", metavar="REF", help="list only these models (default: all)")
+    verb.add_argument(
+        "refs", nargs="*", metavar="REF|GLOB", help="list only these models, also by glob: 'openai/*' (default: all)"
+    )
 
 
 def _show(verb: argparse.ArgumentParser) -> None:
