@@ -42,10 +42,10 @@ def hub_error(url: str, error: Exception, proxy: Proxy | None = None) -> HubErro
         return HubUnavailable(f"{host}: its name was not found in DNS", hint=_NO_NAME)
     ending = "does not answer in time" if late else _how_it_ended(cause)
     if is_malformed(error):
-        said = "answers with invalid HTTP"
-    answered = said in ("answers with invalid HTTP", _CUT)
+        ending = "answers with invalid HTTP"
+    answered = ending in ("answers with invalid HTTP", _CUT)
     if proxy is None:
-        return HubUnavailable(f"{host} {said}", hint=_AGAIN if answered else _UP, silent=late, answered=answered)
+        return HubUnavailable(f"{host} {ending}", hint=_AGAIN if answered else _UP, silent=late, answered=answered)
     return HubUnavailable(
         f"{host} {ending} through the proxy {proxy.url}",
         hint=f"check {proxy.variable}, or add the host to no_proxy to reach it directly",
