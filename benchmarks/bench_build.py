@@ -32,7 +32,7 @@ Figures = dict[str, object]
 
 
 def main() -> None:
-    """Measure, print and keep."""
+    """Measure, print and store the results."""
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("--size", type=int, default=2_000_000_000)
     words.add_argument("--runs", type=int, default=3)
@@ -50,10 +50,10 @@ def main() -> None:
 
 
 def measure(folder: Path, size: int, runs: int, only: list[str]) -> Figures:
-    """Measure all of it."""
+    """Measure all rows."""
     task = prepare(folder, size)
     figures: Figures = {"machine": describe(folder), "size": size, "files": _FILES}
-    # A program's peak is never told to be less than what the one had that started it.
+    # The kernel never reports a program's peak below that of its parent.
     figures["least_peak_rss"] = run(["true"], os.environ, folder / "said.txt", 60).peak_rss
     with dockerd(folder / "docker") as docker:
         sides = [one for one in builders(docker) if not only or one.name in only]
@@ -80,7 +80,7 @@ def prepare(folder: Path, size: int) -> Task:
 
 
 def turns(folder: Path, task: Task, sides: list[Builder], runs: int) -> list[Figures]:
-    """Have the sides build one after the other, each into an empty folder; say medians and spreads."""
+    """Let the builders build one after the other, each into an empty folder; return medians and spreads."""
     came: dict[str, list[Figures]] = {}
     here = [side for side in sides if side.here()]
     for side in sides:
@@ -130,7 +130,7 @@ def once(folder: Path, task: Task, side: Builder) -> Figures:
 
 
 def summary(name: str, came: list[Figures]) -> Figures:
-    """Say medians and spreads of the runs that did it."""
+    """Return medians and spreads of the successful runs."""
     good = [one for one in came if not one["failed"]]
     said: Figures = {"name": name, "n": len(good), "failed": len(came) - len(good)}
     for key in ("seconds", "on_disk_s", "written", "cpu_s", "peak_rss"):
@@ -197,7 +197,7 @@ def reflinks(folder: Path, size: int) -> Figures:
 
 
 def digests(folder: Path) -> Figures:
-    """Build the same small image in other circumstances; all must have one digest."""
+    """Build the same small image under other conditions; all must have one digest."""
     task = prepare(folder / "small", 100_000_000)
     found: dict[str, str] = {}
 
@@ -241,7 +241,7 @@ def digests(folder: Path) -> Figures:
 
 
 class Disk:
-    """What the disk under a folder has been given to write since."""
+    """The bytes written to a folder's disk since this object was created."""
 
     def __init__(self, folder: Path) -> None:
         device = folder.stat().st_dev
@@ -250,7 +250,7 @@ class Disk:
         self._before = self._sectors()
 
     def written(self) -> int:
-        """Bytes."""
+        """Return the bytes written."""
         return (self._sectors() - self._before) * 512
 
     def _sectors(self) -> int:
@@ -258,7 +258,7 @@ class Disk:
 
 
 def told(*words: str | Path) -> dict[str, object]:
-    """Run preheat to its end; return the last object it told."""
+    """Run preheat until it ends; return the last JSON object."""
     done = subprocess.run([COMMAND, *words, "--json"], capture_output=True, text=True, check=False)
     last: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
     if done.returncode:
@@ -267,7 +267,7 @@ def told(*words: str | Path) -> dict[str, object]:
 
 
 def empty(folder: Path) -> None:
-    """Empty a folder, and have the disk be quiet."""
+    """Empty a folder, and wait until the disk is idle."""
     subprocess.run(["rm", "-rf", str(folder)], check=False)
     folder.mkdir(parents=True)
     os.sync()
@@ -275,7 +275,7 @@ def empty(folder: Path) -> None:
 
 
 def into_memory(folder: Path) -> None:
-    """Read all files below a folder: what one side reads, another has pushed out of the page cache by what it wrote."""
+    """Read all files below a folder into the page cache, from which another builder's writes may have evicted them."""
     buffer = bytearray(1 << 20)
     for path in folder.rglob("*"):
         if path.is_file():
@@ -285,12 +285,12 @@ def into_memory(folder: Path) -> None:
 
 
 def used(folder: Path) -> int:
-    """Bytes of all files below a folder."""
+    """Return the bytes of all files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    """Say values as median and extremes."""
+    """Format values as median and extremes."""
     named = {"median": statistics.median(values), "least": min(values), "most": max(values)}
     return {name: round(value, 3) for name, value in named.items()}
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.bench_growth [VERB …] [--sizes 300,3000,30000] [--needs 10,100,1000] [--place DIR]
 
-A verb of `--sizes` works on one repository of so many small files; a verb of `--needs` on so many repositories of one
+A verb of `--sizes` works on one repository of N small files; a verb of `--needs` on N repositories of one
 file each. The cost is the CPU seconds of the command and its children, so that other work on the machine counts less;
 the exponent is that of the last two sizes: 1 is as the work.
 """
@@ -49,7 +49,7 @@ class Ground:
 
     @property
     def library(self) -> str:
-        """Where the library is."""
+        """The library's folder."""
         return str(self.at / "library")
 
     def folder(self) -> Path:
@@ -86,11 +86,11 @@ class Ground:
 
     @property
     def names(self) -> list[str]:
-        """The repositories that `shelved` made."""
+        """The repositories that `shelved` created."""
         return [f"bench/m{number}" for number in range(self.size)]
 
     def preheat(self, *words: str | Path) -> list[str]:
-        """The words of a command on this library."""
+        """Return the arguments of a command on this library."""
         return [COMMAND, str(words[0]), "--library", self.library, *map(str, words[1:])]
 
     def first(self, *words: str | Path) -> None:

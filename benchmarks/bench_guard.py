@@ -2,8 +2,8 @@
 
     python -m benchmarks.bench_guard [cost] [cold] [crash] [renew] [stop] [--venv PYTHON] [--runs N]
 
-`cold` and `crash` want a Python that has torch, transformers, gradio and safetensors, and `cold` wants root and a disk
-that the blkio cgroup (version 1) can throttle; what cannot be measured here says so.
+`cold` and `crash` require a Python with torch, transformers, gradio and safetensors; `cold` also requires root and a
+disk that the blkio cgroup (version 1) can throttle. Rows that cannot be measured are reported.
 """
 
 import argparse
@@ -30,7 +30,7 @@ Figures = dict[str, object]
 
 
 def spread(seconds: Iterable[float], unit: float = 1000) -> dict[str, float]:
-    """Say a row of times as median and extremes, in milliseconds."""
+    """Format a row of times as median and extremes, in milliseconds."""
     times = sorted(seconds)
     return {
         name: round(unit * f(times), 2) for name, f in (("median", statistics.median), ("least", min), ("most", max))
@@ -38,7 +38,7 @@ def spread(seconds: Iterable[float], unit: float = 1000) -> dict[str, float]:
 
 
 def cost(zipped: Path, runs: int) -> Figures:
-    """Measure what it costs to start an app under it, and to have it there."""
+    """Measure the cost of starting an app under the guard, and of keeping it there."""
     print_time = ("date", "+%s.%N")
     sides = {
         "bare": bare("-c", f"import os; os.execvp('date', {list(print_time)!r})"),
@@ -196,12 +196,12 @@ def crash(zipped: Path, runs: int, python: str) -> Figures:
 
 
 def serving(guarded: Guarded) -> int:
-    """Find the app's first instance: the oldest of the wardens' children."""
+    """Return the app's first instance: the oldest child of the wardens."""
     return min(pid for warden in children(guarded.process.pid) for pid in children(warden))
 
 
 def renew(zipped: Path, runs: int) -> Figures:
-    """Restart as planned under 50 requests a second, and count what is lost."""
+    """Do a planned restart under 50 requests per second, and count the lost ones."""
     port, answers, over = free_port(), [], threading.Event()
     words = ["--front", f"127.0.0.1:{port}", "--ready", "http://127.0.0.1:{port}/", "--standby"]
     guarded = Guarded(zipped, *words, "--", *bare("-c", WEB, "{port}"), env={"LOADS_S": "1"})
@@ -238,7 +238,7 @@ def renew(zipped: Path, runs: int) -> Figures:
 
 
 def stop(zipped: Path, runs: int) -> Figures:
-    """Stop apps that listen to SIGTERM and apps that do not."""
+    """Stop apps that handle SIGTERM, and apps that ignore it."""
     deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
     came: dict[str, list[float]] = {"deaf": [], "polite": []}
     for _ in range(runs):

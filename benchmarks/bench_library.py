@@ -35,14 +35,14 @@ Figures = dict[str, object]
 
 
 def preheat(*words: str | Path) -> dict[str, object]:
-    """Run the command to its end; return the last object it told."""
+    """Run the command until it ends; return the last JSON object."""
     done = subprocess.run([COMMAND, *words, "--json"], capture_output=True, text=True, check=True)
     last: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
     return last
 
 
 def spread(values: list[float], digits: int = 3) -> dict[str, float]:
-    """Say values as median and extremes."""
+    """Format values as median and extremes."""
     named = {"median": statistics.median(values), "least": min(values), "most": max(values)}
     return {name: round(value, digits) for name, value in named.items()}
 
@@ -113,7 +113,7 @@ def _told_rate(told: dict[str, object]) -> float:
 
 
 def _on_all_cores(work: Callable[[int], int]) -> float:
-    """Return bytes a second of `work`, which gets a worker's number and says how many bytes it did."""
+    """Return the bytes per second of `work`, which gets a worker's number and returns the bytes that it processed."""
     cores = len(os.sched_getaffinity(0))
     done = [0] * cores
 
@@ -213,7 +213,7 @@ def adopt(folder: Path, size: int, runs: int) -> Figures:
 
 
 def _counted() -> tuple[int, int]:
-    """Say what ended children of this process have read from disks, and written to them: proc(5), io."""
+    """Return the bytes that ended children of this process have read from and written to disks: proc(5), io."""
     told = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
     return int(told["read_bytes"]), int(told["write_bytes"])
 

@@ -44,23 +44,23 @@ class Cell:
 
     @property
     def figures(self) -> tuple[float, ...]:
-        """What it is chosen by."""
+        """The cell's figures, as in the file of results."""
         return self.rate, self.round_trip, self.buffer, self.cap, self.loss
 
     @property
     def words(self) -> str:
-        """Say it in a row of the table."""
+        """Format the cell for the table."""
         cap = f", {self.cap:g} MB/s a connection" if self.cap else ""
         loss = f", {self.loss:g} % lost" if self.loss else ""
         return f"{self.rate:g} Mbit/s, {self.round_trip:g} ms, buffer {self.buffer:g} s{cap}{loss}"
 
     @property
     def size(self) -> int:
-        """How many bytes take so long that the start is not all there is."""
+        """Return a number of bytes large enough that the start of the transfer matters little."""
         return min(int(self.rate * 125_000 * _FILLS_S), _MOST)
 
     def line(self) -> Line:
-        """Lay it."""
+        """Create the line."""
         narrow = Bottleneck(int(self.rate * 125_000), self.buffer, self.loss / 100)
         return Line(self.round_trip / 1000, narrow)
 
@@ -74,7 +74,7 @@ def grid() -> Iterator[Cell]:
 
 
 def measure(cell: Cell, everybody: list[Side], rounds: int, work: Path, *, tls: bool) -> dict[str, object]:
-    """Let all pull over a line, in turns."""
+    """Let all clients pull over a line, alternately."""
     print(f"{cell.words}: {cell.size / 1e6:.1f} MB (load {load()})", flush=True)
     repo = _repo(cell.size, work)
     with cell.line() as line:
@@ -97,7 +97,7 @@ def _repo(size: int, work: Path) -> Repo:
 
 
 def main() -> None:
-    """Measure the cells asked for; keep what came of them beside what is known of the others."""
+    """Measure the requested cells; merge the results with earlier ones."""
     form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     form.add_argument("--cells", action="append", metavar="Mbit,ms,s,MB,%", help="those that begin so; repeatable")
     form.add_argument("--rounds", type=int, default=1, help="how often each has its turn")
@@ -106,7 +106,9 @@ def main() -> None:
     form.add_argument("--trial", action="store_true", help="write nothing")
     form.add_argument("--work", type=Path, default=Path("/var/tmp"), help="a disk with 3 GB to spare")
     options = form.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that hubs, namespaces and folders go with us
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # so that hubs, namespaces and folders are removed at the end
     chosen = [tuple(float(figure) for figure in words.split(",")) for words in options.cells or [""] if words]
     cells = [cell for cell in grid() if not chosen or any(cell.figures[: len(one)] == one for one in chosen)]
     peers, absent = sides.gather(

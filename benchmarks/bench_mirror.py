@@ -41,7 +41,7 @@ _REPOS, _FILES, _COLD = 5, 6, 3_000_000
 
 
 class Bench:
-    """The hub, its models, and where they lie."""
+    """The hub, its models, and their folders."""
 
     def __init__(self, work: Path, rounds: int, scale: float) -> None:
         self.rounds = rounds
@@ -57,7 +57,7 @@ class Bench:
 
     @property
     def place(self) -> Place:
-        """Where a side works: a folder of its own."""
+        """Create a folder for a server."""
         return Place(self.hub.url, self._warm, Path(tempfile.mkdtemp(dir=self.work)))
 
     def measure(self, row: str) -> Figures:
@@ -166,7 +166,7 @@ class Bench:
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    """Say the median and the extremes."""
+    """Format median and extremes."""
     return {"median": statistics.median(values), "least": min(values), "most": max(values), "n": len(values)}
 
 
@@ -199,7 +199,7 @@ def _folder(at: Path) -> Iterator[Path]:
 
 
 def main() -> None:
-    """Measure the rows asked for; keep the result if it was a whole run."""
+    """Measure the requested rows; store the result of a complete run."""
     form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     every = ("warm", "servers", "tls", "cold", "crowd", "cold-https", "crowd-https")
     form.add_argument("rows", nargs="*", choices=[*every, []], metavar="ROW", help="only these")
@@ -207,7 +207,7 @@ def main() -> None:
     form.add_argument("--scale", type=float, default=1.0, help="smaller files, for a trial that is not kept")
     form.add_argument("--work", type=Path, default=Path("/var/tmp"), help="a disk with 4 GB to spare")
     options = form.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and folders go with us
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and folders are removed at the end
     measured: Figures = {}
     with _folder(options.work) as work:
         bench = Bench(work, options.rounds, options.scale)

@@ -1,11 +1,11 @@
-"""Bench prove: whether prove keeps what it promises, on the demo's app.
+"""Bench prove: whether the results of prove are accurate, on the demo's app.
 
     python -m benchmarks.bench_prove [--trial]
 
 One proof against a far hub at 1 MB/s a connection (imitated, on this machine) says how much sooner a preloaded start
 is, how much of what there is to gain that is, and how far it is from its limit. Two more, of three rounds each and
 without cold starts, say whether two proofs agree within the spread they state, and what being measured costs a start.
-Wants an idle machine, about eight minutes, and the demo's app (`make demo` installs it). `--trial` takes a faster hub
+It requires an idle machine, 8 minutes, and the demo's app (`make demo` installs it). `--trial` takes a faster hub
 and one round, to see that all of it works; its figures mean nothing.
 """
 
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def prove(url: str, folder: Path, conditions: str, rounds: int) -> dict:
-    """Prove the demo's app; give the figures."""
+    """Prove the demo's app; return the figures."""
     command = [
         *(demo.PREHEAT, "prove", str(demo.RECIPE), f"--endpoint=hf={url}", f"--library={folder / 'library'}"),
         *(f"--conditions={conditions}", f"--runs={rounds}", "--json"),
@@ -73,7 +73,7 @@ def prove(url: str, folder: Path, conditions: str, rounds: int) -> dict:
 
 
 def overhead(proofs: list[dict]) -> float:
-    """Say what being measured costs a warm start, over all rounds of all proofs, each beside its own unwatched one."""
+    """Return the cost of observation for a warm start, over all rounds, each compared with its own unobserved start."""
     pairs = []
     for proof in proofs:
         watched = [one["ready_s"] for one in proof["timelines"] if one["condition"] == "warm"]
@@ -82,7 +82,7 @@ def overhead(proofs: list[dict]) -> float:
 
 
 def agree(one: dict, other: dict, condition: str) -> dict:
-    """Say how far two proofs' medians lie apart, and what they state as their spread."""
+    """Return the distance between two proofs' medians, and the spreads that they state."""
     first, second = one[condition]["ready_s"], other[condition]["ready_s"]
     stated = [proof["spread"][condition]["ready_s"] or 0.0 for proof in (one, other)]
     return {"condition": condition, "apart": abs(first - second) / min(first, second), "stated": sum(stated)}

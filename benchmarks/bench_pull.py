@@ -48,7 +48,7 @@ _HTTPS = ("far-https", "https", "small-https")
 
 
 class Bench:
-    """One run of the benchmark: where it works, what it pulls, who takes part."""
+    """One run of the benchmark: its folder, its models and its clients."""
 
     def __init__(self, work: Path, rounds: int, scale: float, only: list[str]) -> None:
         self.work = work
@@ -82,13 +82,13 @@ class Bench:
         return self._repos[_SMALL]
 
     def slow(self) -> list[Figures]:
-        """Each peer once: they take over eight minutes."""
+        """Each client once: the slowest take over eight minutes."""
         turns = Turns(self.big, Manner(pace=1_000_000, rate=200_000_000), self.work)
         peers = [side for side in (*self.hub_clients, *self.others) if "parts" not in side.name]
         return turns.take([(self.ours, self.rounds), *((side, 1) for side in peers)])
 
     def far(self, *, tls: bool = False) -> list[Figures]:
-        """Everybody over the long line; the floor speaks no TLS."""
+        """All clients over the long line; the floor does not support TLS."""
         with Line(_ROUND_TRIP_S) as line:
             turns = Turns(self.big, Manner(pace=50_000_000, tls=tls), self.work, line)
             floors = () if tls else (_floor(_FAR_FLOOR),)
@@ -96,19 +96,19 @@ class Bench:
             return turns.take((side, min(self.rounds, 3)) for side in everybody)
 
     def loopback(self, *, tls: bool = False) -> list[Figures]:
-        """Everybody on the shortest of lines, and the floor beside them, where it is plain."""
+        """All clients over loopback, and the floor, if TLS is off."""
         turns = Turns(self.big, Manner(tls=tls), self.work)
         floors = [] if tls else [_floor(connections) for connections in _FLOOR_CONNECTIONS]
         return turns.take((side, self.rounds) for side in (*floors, self.ours, *self.hub_clients, *self.others))
 
     def small_files(self, *, tls: bool = False) -> list[Figures]:
-        """Hub clients alone: they have to find out what there is."""
+        """Only hub clients, which also list the files."""
         with Line(_ROUND_TRIP_S) as line:
             turns = Turns(self.small, Manner(tls=tls), self.work, line, keeping=True)
             return turns.take((side, min(self.rounds, 3)) for side in (self.ours, *self.hub_clients))
 
     def kill(self) -> list[Figures]:
-        """Each killed when half of the bytes have left the hub, and started again."""
+        """Each client is killed when half of the bytes have been sent, and started again."""
         resuming = [sides.curl("--continue-at", "-")] if any("curl" in side.name for side in self.others) else []
         told: list[Figures] = []
         for side in (self.ours, *self.hub_clients, *self.others, *resuming):
@@ -134,7 +134,7 @@ def _floor(connections: int) -> Side:
 
 
 def _killed(side: Side, repo: Repo, work: Path) -> Figures:
-    """Kill a pull at half, do it again, and count what was asked for a second time."""
+    """Kill a pull at half, repeat it, and count the bytes requested again."""
     errand = Errand("", repo, empty(work / "into"))
     with Hub({repo.name: repo}, Manner(pace=50_000_000)) as hub:
         errand = Errand(hub.url, repo, errand.into)
@@ -150,7 +150,7 @@ def _killed(side: Side, repo: Repo, work: Path) -> Figures:
         "left": left,
         "had": had,
         "left_again": left_again,
-        # Who had put nothing into files had nothing to ask for again, of those.
+        # Clients that had written nothing to files are not compared.
         "again_of_files": again / had if had > left / 100 else None,
         "again_of_hub": max(0, left + left_again - repo.size) / left,
         "left_behind": max(0, over),
@@ -167,7 +167,7 @@ def _killed(side: Side, repo: Repo, work: Path) -> Figures:
 
 
 def main() -> None:
-    """Measure the rows asked for; keep the result if it was a whole run."""
+    """Measure the requested rows; store the result of a complete run."""
     form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     form.add_argument("--slow", action="store_true", help="the row at 1 MB/s a connection, and no other")
     form.add_argument("--rows", action="append", choices=[*_TITLES], help="only these; repeatable")
@@ -176,7 +176,9 @@ def main() -> None:
     form.add_argument("--only", action="append", default=[], metavar="PEER", help="ours and these; for a trial")
     form.add_argument("--work", type=Path, default=Path("/var/tmp"), help="a disk with 6 GB to spare")
     options = form.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that hubs, namespaces and folders go with us
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # so that hubs, namespaces and folders are removed at the end
     with _folder(options.work) as work:
         bench = Bench(work, options.rounds, options.scale, options.only)
         rows = options.rows or (["slow"] if options.slow else ["far", "loopback", "small", "kill", *_HTTPS])

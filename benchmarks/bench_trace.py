@@ -1,4 +1,4 @@
-"""What tracing costs a start: the demo's page, preloaded, untraced and under each eye, in turns.
+"""The cost of tracing a start: the demo's page, preloaded, untraced and with each observer, alternately.
 
 Needs what `make demo` has made. Writes benchmarks/results/trace.json and prints the table of docs/benchmarks.md.
 """
@@ -28,7 +28,7 @@ from preheat.recipes.offline_env import direct, offline
 from preheat.recipes.recipe import read_recipe
 from preheat.transfer.fetch import Policy
 from preheat.verbs.pull import pull
-from preheat.verbs.pull_sources import PullSource, Wish
+from preheat.verbs.pull_sources import FileSelection, PullSource
 from preheat.verbs.tracing.traced_start import Lead, environment
 from preheat.verbs.view import place
 from preheat.views.layouts.huggingface import HuggingFaceCache
@@ -47,16 +47,18 @@ WITHIN_S = 300.0
 
 
 def silent(event: Event) -> None:
-    """Hear nothing."""
+    """Ignore the event."""
 
 
 def placed(workplace: Path) -> dict[str, str]:
-    """Bring the demo's weights into a library and lay them out; say which variables lead there."""
+    """Store the demo's weights in a library and place them; return the environment variables of the views."""
     library = Library(workplace / "library")
     environ: dict[str, str] = {}
     for need in read_recipe(DEMO).needs:
         folder = Ref.parse(f"file:{HUB / need.ref.repo}")
-        told = pull([PullSource("the demo's hub", Folder(), folder)], library, Policy(4), silent, Wish(need.files))
+        told = pull(
+            [PullSource("the demo's hub", Folder(), folder)], library, Policy(4), silent, FileSelection(need.files)
+        )
         # Placed as the hub's repository, by which name the page asks for it.
         snapshot = replace(told.snapshot, ref=need.ref)
         environ |= place(snapshot, library, HuggingFaceCache(), workplace / "cache", silent)
@@ -64,7 +66,7 @@ def placed(workplace: Path) -> dict[str, str]:
 
 
 def start(app: App, side: str, workplace: Path, number: int) -> float:
-    """Start the page until it is ready, and stop it; say how many seconds that took."""
+    """Start the page until it is ready, and stop it; return the seconds until it was ready."""
     tracer, opens, calls = SIDES[side]
     environ = dict(app.env or {})
     if tracer:

@@ -43,7 +43,7 @@ _STEP = 1 << 20
 
 
 def fill(library: Library, size: int, files: int) -> Snapshot:
-    """Put a model of random bytes into the library."""
+    """Store a model of random bytes in the library."""
     kept = []
     library.prepare(size)
     for number in range(files):
@@ -69,7 +69,7 @@ def fill(library: Library, size: int, files: int) -> Snapshot:
 
 
 def used(folder: Path, library: Path) -> int:
-    """Count the bytes that a view takes on disk, without those of the library's own files that it links to."""
+    """Return a view's disk usage in bytes, without the library's files that it links to."""
     mine = {(path.lstat().st_dev, path.lstat().st_ino) for path in (library / "blobs").rglob("*")}
     seen = {(s.st_dev, s.st_ino): s for path in folder.rglob("*") for s in [path.lstat()] if path.is_file()}
     return sum(s.st_blocks * 512 for inode, s in seen.items() if inode not in mine)
@@ -78,7 +78,7 @@ def used(folder: Path, library: Path) -> int:
 def measure(
     library: Library, snapshot: Snapshot, layout: Layout, link: str, at: Path, rounds: int
 ) -> tuple[float, ...]:
-    """Place the model anew in each round, and again; return both times in seconds, medians, and the bytes it took."""
+    """Place the model from scratch in each round, and again; return median seconds of both, and the bytes on disk."""
     first, again, cost = [], [], 0
     for _ in range(rounds):
         view = layout(WAYS[link])

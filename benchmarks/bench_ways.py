@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def measure(work: Path) -> list[dict]:
-    """Take each way once; say the seconds it took, the bytes that are on disk for it, and those over the far line."""
+    """Measure each way once; return the seconds, the bytes on disk, and the bytes over the distant line."""
     library, near = work / "library", work / "near"
     rows = []
     with demo.slow_hub() as far:
@@ -95,7 +95,7 @@ def from_mirror(library: Path, near: Path) -> None:
 
 
 def view(at: Path, library: Path, *words: str) -> None:
-    """Lay out what the app needs, as its own download would have."""
+    """Place the app's files as its own download would."""
     for need in tomllib.loads(demo.RECIPE.read_text(encoding="utf-8"))["needs"]:
         files = [f"--files={pattern}" for pattern in need["files"]]
         preheat("view", "hf-cache", str(at), need["ref"], *files, *words, f"--library={library}")
@@ -116,7 +116,7 @@ def call(*command: str) -> None:
 
 
 def size(folder: Path) -> int:
-    """Count the bytes that a folder takes by itself: what other names share counts nowhere."""
+    """Return a folder's own disk usage in bytes, without files that have links elsewhere."""
     files = (path.lstat() for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     return sum(found.st_blocks * 512 for found in files if found.st_nlink == 1)
 

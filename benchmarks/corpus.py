@@ -1,4 +1,4 @@
-"""Corpus: what is pulled. Random bytes, so that nothing along the way can shorten them."""
+"""Corpus: the files to pull; random bytes, so that nothing can compress them."""
 
 import os
 import random
@@ -8,7 +8,7 @@ _STEP = 8 << 20
 
 
 def weights(folder: Path, size: int = 497_000_000, count: int = 4) -> Path:
-    """Make a model as they are: a few large files, a few small."""
+    """Make a model of typical size: a few large files, a few small ones."""
     folder.mkdir(parents=True)
     for number in range(1, count + 1):
         fill(folder / f"model-{number:05}-of-{count:05}.safetensors", size)

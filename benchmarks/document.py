@@ -1,4 +1,4 @@
-"""Document: the parts of docs/benchmarks.md that the reports write, each between two marks."""
+"""Document: write a report's part of docs/benchmarks.md, between its two marks."""
 
 from pathlib import Path
 

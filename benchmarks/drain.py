@@ -18,7 +18,7 @@ _AT_ONCE = 1 << 20
 
 
 class _Line:
-    """One connection, and the answer that it is in the middle of."""
+    """One connection, and its response in progress."""
 
     def __init__(self, address: tuple[str, int], ask: bytes) -> None:
         self.socket = socket.create_connection(address, timeout=30)
@@ -35,7 +35,7 @@ class _Line:
         self.socket.setblocking(False)
 
     def take(self, buffer: memoryview) -> tuple[int, bool]:
-        """Take what is there; say how many bytes of body that was, and whether the answer is whole."""
+        """Read the available bytes; return the size of the body part, and whether the response is complete."""
         body = 0
         if not self._left:
             self._head += self.socket.recv(65536)
@@ -64,7 +64,7 @@ class _Line:
 
 
 def drain(url: str, connections: int, answers: int) -> dict[str, object]:
-    """Ask `answers` times in all over so many connections; say what came of it."""
+    """Send `answers` requests in total over the connections; return the counts."""
     parts = urlsplit(url)
     address = (str(parts.hostname), parts.port or 80)
     ask = f"GET {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: */*\r\n\r\n".replace("? ", " ")

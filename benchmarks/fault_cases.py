@@ -1,4 +1,4 @@
-"""Fault cases: the faults of a hub that clients meet, in words, and what preheat owes its user in each."""
+"""Fault cases: the faults of a hub that clients meet, described, and the expected result of preheat."""
 
 import threading
 from collections.abc import Callable

@@ -37,7 +37,7 @@ _NOT_WORTH_TELLING = 50_000
 
 
 def meet(case: Case, side: Side, repo: Repo, work: Path, *, loud: bool, tls: bool) -> dict[str, Any]:
-    """Let a client meet a fault; say what came of it."""
+    """Run a client against a fault; return the outcome."""
     place = work / re.sub(r"\W+", "-", f"{case.words} {side.name}") / "in" / "the" / "deep" / "of"
     place.mkdir(parents=True)
     if case.hostile:
@@ -56,7 +56,7 @@ def meet(case: Case, side: Side, repo: Repo, work: Path, *, loud: bool, tls: boo
 
 
 def tiny(work: Path) -> Repo:
-    """Make the model that is asked for."""
+    """Make the model to download."""
     folder = work / "model"
     folder.mkdir()
     (folder / WEIGHT).write_bytes(os.urandom(_SIZE))
@@ -71,7 +71,7 @@ def _hostile(repo: Repo) -> Repo:
 
 
 def _outcome(place: Path, repo: Repo, spent: Spent) -> dict[str, Any]:
-    """Look at what lies there: right files, wrong files that have a file's name, and the rest."""
+    """Examine the client's folder: right files, wrong files under a file's name, and others."""
     wanted = {entry.sha256: entry.size for entry in repo.entries.values()}
     names = {path.rpartition("/")[2] for path in repo.entries}
     right, wrong, left = set(), [], 0
@@ -80,7 +80,7 @@ def _outcome(place: Path, repo: Repo, spent: Spent) -> dict[str, Any]:
         if not path.is_file() or path == place / "said.txt" or path.is_relative_to(place / "home"):
             continue
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        # A blob is named by its digest; what is called so and is not so is as wrong as a file.
+        # A blob is named by its digest: one with other bytes is as wrong as a file.
         claims = path.name in names or (re.fullmatch(r"[0-9a-f]{64}", path.name) and "library" in path.parts)
         if digest in wanted:
             right.add(digest)
@@ -101,7 +101,7 @@ def _outcome(place: Path, repo: Repo, spent: Spent) -> dict[str, Any]:
 
 
 def _escaped(place: Path, work: Path) -> list[Path]:
-    """Find the hostile file anywhere but in the client's own folder."""
+    """Find the malicious file anywhere outside the client's own folder."""
     found = [path for path in place.parents[3].rglob("escaped.json") if not path.is_relative_to(place)]
     return [*found, *(path for path in (work / "escaped.json",) if path.exists())]
 
@@ -122,7 +122,7 @@ def _words(told: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Let every client meet every fault."""
+    """Run every client against every fault."""
     form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     form.add_argument("--fault", action="append", default=[], metavar="WORDS", help="only those with these words")
     form.add_argument("--side", action="append", default=[], metavar="NAME", help="only those with this name in theirs")
@@ -148,7 +148,7 @@ def main() -> None:
                 (case.words, side.name): pool.submit(meet, case, side, repo, work, loud=trial, tls=not options.plain)
                 for case in cases
                 for side in clients
-                if not (case.hostile and side.verifies == "nothing")  # these are told their names by us
+                if not (case.hostile and side.verifies == "nothing")  # preheat passes these clients the file names
             }
             outcomes: dict[str, dict[str, Any]] = {case.words: {} for case in cases}
             for (words, name), meeting in meetings.items():
@@ -179,7 +179,7 @@ def main() -> None:
 
 
 def _count(told: dict[str, Any]) -> str:
-    """Say how many of the faults each client got right."""
+    """Return how many faults each client handled correctly."""
     rights = [
         f"{side['name']} {sum(came[side['name']]['words'].startswith('right') for came in ran)} of {len(ran)}"
         for side in told["sides"]
@@ -189,7 +189,7 @@ def _count(told: dict[str, Any]) -> str:
 
 
 def _beside(known: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
-    """Add what came now to what is known of other clients and faults."""
+    """Merge new results with those of other clients and faults."""
     new = {side["name"] for side in told["sides"]}
     there = {side["name"]: side for side in known["sides"]} | {side["name"]: side for side in told["sides"]}
     outcomes = {

@@ -1,4 +1,4 @@
-"""Floor: the least that a verified pull onto disk can take here, written straight down: receive, hash, sync.
+"""Floor: the minimum time of a verified pull to disk on this machine: receive, hash, sync, and nothing else.
 
 A few connections fill preallocated files from plain sockets; a thread a file hashes what has arrived without a gap;
 what is written is handed to the disk at once, so that the sync at the end has little left. No resume, no retries, no
@@ -22,7 +22,7 @@ _SYNC_FILE_RANGE_WRITE = 2
 
 
 class _File:
-    """A file on its way in, and the hash that follows its front."""
+    """A file being received, and the hash of its contiguous start."""
 
     def __init__(self, path: Path, url_path: str, size: int) -> None:
         self.url_path = url_path
@@ -84,7 +84,7 @@ def _receive(address: tuple[str, int], parts: "queue.SimpleQueue[tuple[_File, in
 
 
 def main() -> None:
-    """Fetch `REPO` from `URL` into `DIR` over `N` connections; say the digests."""
+    """Download `REPO` from `URL` into `DIR` over `N` connections; print the digests."""
     url, repo, into, connections = sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
     into.mkdir(parents=True)
     with urllib.request.urlopen(f"{url}/api/models/{repo}/revision/main?blobs=true") as answer:

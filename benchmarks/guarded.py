@@ -1,4 +1,4 @@
-"""Guarded: a guard from the zip, as the benchmark sees it from outside."""
+"""Guarded: a guard from the zip, observed by the benchmark from outside."""
 
 import http.client
 import os
@@ -18,7 +18,7 @@ def bare(*words: str) -> list[str]:
 
 
 class Guarded:
-    """A guard that runs; its words are on `said`."""
+    """A running guard; its output is in `said`."""
 
     def __init__(self, zipped: Path, *words: str, env: dict[str, str] | None = None, group: Path | None = None) -> None:
         def join() -> None:
@@ -44,7 +44,7 @@ class Guarded:
             self.said.append((time.monotonic(), line.decode("utf-8", "replace").rstrip()))
 
     def until(self, pattern: str, count: int = 1, within_s: float = 180) -> float:
-        """Wait until it has said something `count` times; when that was."""
+        """Wait until it has printed a text `count` times; return the time."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             found = [at for at, line in tuple(self.said) if re.search(pattern, line)]
@@ -56,7 +56,7 @@ class Guarded:
         raise RuntimeError(f"it never said {pattern!r}: {self.said[-20:]}")
 
     def end(self) -> float:
-        """Stop it; how long that took."""
+        """Stop it; return the seconds that this took."""
         began = time.monotonic()
         self.process.terminate()
         self.process.wait(60)

@@ -1,4 +1,4 @@
-"""Image builders: who builds the same image, and how each is asked; the floor is one write, hashed beside it."""
+"""Image builders: programs that build the same image, with their commands; the floor is one write, hashed meanwhile."""
 
 import contextlib
 import hashlib
@@ -30,7 +30,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Builder:
-    """A side: its name, whether it can run here, and its commands one after the other."""
+    """A program: its name, whether it can run on this machine, and its commands in order."""
 
     name: str
     here: Callable[[], bool]
@@ -39,19 +39,19 @@ class Builder:
 
 
 def preheat_words(task: Task, layout: str = "layout") -> list[str]:
-    """Say how preheat is asked."""
+    """Return preheat's command."""
     output = f"oci:{task.into}/{layout}:v1"
     words = ["--base", "scratch", "--output", output, "--library", str(task.library), "--json"]
     return [str(COMMAND), "build", str(task.recipe), *words]
 
 
 def forget(task: Task) -> None:
-    """Have preheat know of no layer that it built before."""
+    """Delete preheat's cache of layers of earlier builds."""
     shutil.rmtree(task.library / "images", ignore_errors=True)
 
 
 def builders(docker: str | None) -> list[Builder]:
-    """List the sides; `docker` is the socket of a daemon, None where there is none."""
+    """List the programs; `docker` is the socket of a daemon, None without one."""
     return [
         Builder(
             "floor", lambda: True, lambda task: [[sys.executable, "-m", "benchmarks.image_builders", *_ends(task)]]
@@ -106,7 +106,7 @@ def _docker(task: Task, socket: str) -> list[list[str]]:
 
 
 def _forget_docker(socket: str) -> None:
-    """Have docker know of nothing that it built before, or it only says so."""
+    """Delete docker's build cache, so that it builds the image again."""
     subprocess.run(["/usr/bin/docker", "-H", socket, "rmi", "-f", "bench"], capture_output=True, check=False)
     for what in ("builder", "system"):
         subprocess.run(["/usr/bin/docker", "-H", socket, what, "prune", "-af"], capture_output=True, check=False)

@@ -1,4 +1,4 @@
-"""Machine: what a figure was measured on."""
+"""Machine: the machine on which figures were measured."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def describe(folder: Path) -> dict[str, object]:
-    """Say the machine, and the filesystem of `folder`, where everything is written."""
+    """Describe the machine, and the filesystem of `folder`, to which all files are written."""
     cpu = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
     memory = re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())
     kind = subprocess.run(
@@ -28,5 +28,5 @@ def describe(folder: Path) -> dict[str, object]:
 
 
 def load() -> float:
-    """Say how busy the machine has been in the last minute."""
+    """Return the load average of the last minute."""
     return round(os.getloadavg()[0], 2)

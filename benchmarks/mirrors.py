@@ -1,4 +1,4 @@
-"""Mirrors: the servers that are set beside `preheat mirror`, each a process, started as its own manual says."""
+"""Mirrors: the servers that are compared with `preheat mirror`, each started as its own manual describes."""
 
 import contextlib
 import os
@@ -32,7 +32,7 @@ http {{
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """A server under measurement: where its file is, and the number of its process."""
+    """A server under measurement: the URL of its file, and its PID."""
 
     name: str
     version: str
@@ -42,13 +42,13 @@ class Mirror:
 
     @property
     def peak_rss(self) -> int:
-        """The most memory that its process, and those it started, have had at once, each by itself, added up."""
+        """Return the sum of the peak memory of its process and of the processes that it started."""
         return sum(_peak(pid) for pid in (self.pid, *_children(self.pid)))
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where everything lies: the hub that is mirrored, a folder with the file, and one to work in."""
+    """The folders: of the hub that is mirrored, of the file, and for work."""
 
     hub: str
     folder: Path
@@ -60,7 +60,7 @@ Start = Callable[[Place], contextlib.AbstractContextManager[Mirror]]
 
 @contextlib.contextmanager
 def preheat(place: Place, *more: str) -> Iterator[Mirror]:
-    """Ours, as this tree has it."""
+    """The mirror of this source tree."""
     port = free_port()
     words = [str(PREHEAT), "mirror", "-q", "--listen", f"127.0.0.1:{port}", "--upstream", f"hf={place.hub}", *more]
     path = f"{MODEL}/resolve/main/{FILE}"
@@ -70,13 +70,13 @@ def preheat(place: Place, *more: str) -> Iterator[Mirror]:
 
 @contextlib.contextmanager
 def nginx(place: Place) -> Iterator[Mirror]:
-    """The limit: nginx with sendfile, a process a core."""
+    """The limit: nginx with sendfile, one process per core."""
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if program is None:
         raise NotHere("nginx is not here (apt-get install nginx-light)")
     port = free_port()
     conf = place.work / "nginx.conf"
-    # As root, its workers would be somebody who may not read what is ours alone.
+    # Started by root, its workers would change to a user that cannot read these files.
     user = "user root; " if os.geteuid() == 0 else ""
     conf.write_text(_NGINX.format(user=user, work=place.work, port=port, folder=place.folder))
     version = _said(program, "-v").rpartition("/")[2]
@@ -86,7 +86,7 @@ def nginx(place: Place) -> Iterator[Mirror]:
 
 @contextlib.contextmanager
 def olah(place: Place) -> Iterator[Mirror]:
-    """The peer: another mirror that one runs oneself. Its hub is asked little once it is warm."""
+    """The peer: another self-hosted mirror. Once warm, it sends its hub few requests."""
     python = environment("olah==0.5.4")
     port, behind = free_port(), free_port()
     hub = [str(PREHEAT), "mirror", "-q", "--listen", f"127.0.0.1:{behind}", "--folder", f"{MODEL}={place.folder}"]
@@ -104,7 +104,7 @@ def olah(place: Place) -> Iterator[Mirror]:
 
 
 def static(name: str, *requirements: str) -> Start:
-    """Return how one of `static_servers.py` is started, in an environment of its own."""
+    """Return a function that starts a server of `static_servers.py` in its own environment."""
 
     @contextlib.contextmanager
     def start(place: Place) -> Iterator[Mirror]:
@@ -130,7 +130,7 @@ SERVERS: dict[str, Start] = {
 
 
 def free_port() -> int:
-    """Find a port that nobody has."""
+    """Return a port on which no process listens."""
     with socket.create_server(("127.0.0.1", 0)) as found:
         return int(found.getsockname()[1])
 

@@ -1,4 +1,4 @@
-"""Sides: the programs that are set beside each other, each as its own manual says to call it."""
+"""Sides: the programs that are compared, each called as its own manual describes."""
 
 import hashlib
 import os
@@ -19,12 +19,12 @@ _KEPT = ROOT / ".outsiders"
 
 
 class NotHere(Exception):
-    """A peer that this machine has not, and cannot get."""
+    """A program that is not installed and cannot be installed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """What is to be fetched: a repo from a hub, into an empty folder."""
+    """The download: a repo from a hub, into an empty folder."""
 
     url: str
     repo: Repo
@@ -33,7 +33,7 @@ class Errand:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A program: its name, the version it says it has, and how it is called."""
+    """A program: its name, its version, and its command."""
 
     name: str
     version: str
@@ -49,7 +49,7 @@ class Side:
         return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", **trusted, **self.environ(errand)}
 
     def say(self, errand: Errand) -> str:
-        """Say the command as one would type it, with names for what differs from run to run."""
+        """Format the command as a user would type it, with names for the parts that differ between runs."""
         words = [f"{name}={value}" for name, value in self.environ(errand).items()] + self.command(errand)
         said = " ".join(words).replace(str(errand.into), "DIR").replace(errand.url, "HUB")
         said = said.replace(str(authority().ca_file), "CA")
@@ -57,7 +57,7 @@ class Side:
 
 
 def preheat() -> Side:
-    """Return ours, as this tree has it."""
+    """Return preheat of this source tree."""
     command = ROOT / ".venv" / "bin" / "preheat"
     version = _said([str(command), "--version"]).removeprefix("preheat ")
     commit = _said(["git", "-C", str(ROOT), "describe", "--always", "--dirty"])
@@ -103,7 +103,7 @@ def modelscope(version: str, parallels: int = 1) -> Side:
 
 
 def aria2() -> Side:
-    """Return aria2c, which is given the list of files."""
+    """Return aria2c, which gets the list of files."""
     program = _program("aria2c")
     words = ["--no-conf", "-q", "-x16", "-s16", "-k1M", "-j5", "--allow-overwrite=true"]
 
@@ -118,7 +118,7 @@ def aria2() -> Side:
 
 
 def curl(*more: str) -> Side:
-    """Return curl with --parallel, which is given the list of files."""
+    """Return curl with --parallel, which gets the list of files."""
     program = _program("curl")
 
     def command(e: Errand) -> list[str]:
@@ -131,7 +131,7 @@ def curl(*more: str) -> Side:
 
 
 def environment(*requirements: str) -> Path:
-    """Return the Python that has these requirements, in an environment of its own, made once; see tests/outsiders."""
+    """Return its whole environment, with its own home folder."""
     wanted = "\n".join((f"python {sys.version}", *requirements)) + "\n"
     name = requirements[0].replace("==", "-").replace("/", "-")
     home = _KEPT / f"{name}-{hashlib.sha256(wanted.encode()).hexdigest()[:8]}"
@@ -152,7 +152,7 @@ def environment(*requirements: str) -> Path:
 
 
 def gather(*makers: Callable[[], Side]) -> tuple[list[Side], list[str]]:
-    """Return the sides that are here, and what is to be said of those that are not."""
+    """Return the installed programs, and messages about the others."""
     here, absent = [], []
     for make in makers:
         try:

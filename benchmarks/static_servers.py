@@ -2,7 +2,7 @@
 
     PYTHON benchmarks/static_servers.py NAME FILE PORT
 
-For ADR 7: what the mirror's own server is set beside. Imports nothing of preheat.
+For ADR 7: the servers that the mirror's own is compared with. Imports nothing of preheat.
 """
 
 import http.server

@@ -1,4 +1,4 @@
-"""Timed: one run of a program, and what it took."""
+"""Timed: one run of a program, with its time, CPU and memory."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a program took; CPU and memory are its own and its waited-for children's, nobody else's."""
+    """The cost of a program; CPU and memory are those of it and its waited-for children."""
 
     status: int
     seconds: float
@@ -28,7 +28,7 @@ def run(
     within_s: float,
     enough: Callable[[], bool] = lambda: False,
 ) -> Spent:
-    """Run a command to its end; kill -9 it and its group after `within_s`, or once there is `enough`."""
+    """Run a command until it ends; kill it and its group after `within_s`, or when `enough()` is true."""
     with open(log, "wb") as out:
         begun = time.monotonic()
         child = subprocess.Popen(

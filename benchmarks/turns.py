@@ -1,4 +1,4 @@
-"""Turns: sides one after the other, each into an empty folder on a quiet disk, and what came of it."""
+"""Turns: programs that run alternately, each into an empty folder on an idle disk, and their results."""
 
 import contextlib
 import os
@@ -44,7 +44,7 @@ class Turns:
         self._within_s = within_s
 
     def take(self, sides: Iterable[tuple[Side, int]]) -> list[Figures]:
-        """Run each side as often as it says, taking turns; say medians and spreads."""
+        """Run each program as often as requested, alternately; return medians and spreads."""
         wanted = list(sides)
         with Hub(self._repo_alone, self._manner, self._line) as hub:
             came: dict[str, list[Figures]] = {side.name: [] for side, _ in wanted}
@@ -93,7 +93,7 @@ class Turns:
 
 
 def summary(side: Side, command: str, came: list[Figures]) -> Figures:
-    """Say medians and spreads of the runs that brought everything; one that did not is counted, and not timed."""
+    """Return medians and spreads of the complete runs; an incomplete one is counted, and not timed."""
     good = [one for one in came if one["whole"]]
     told: Figures = {
         "name": side.name,
@@ -112,13 +112,13 @@ def summary(side: Side, command: str, came: list[Figures]) -> Figures:
 
 
 def _times(figures: Figures, repo: Repo) -> str:
-    """Say how often the bytes went over the line, if it counts them."""
+    """Return how often the bytes went over the line, if it counts them."""
     carried = int(str(figures["carried"]))
     return f"{carried / repo.size:5.2f}x over the line  " if carried > 0 else ""
 
 
 def empty(folder: Path) -> Path:
-    """Empty a folder and wait for the disk, so that nobody pays for what another left to be written."""
+    """Empty a folder and wait for the disk, so that no program pays for another one's writes."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     os.sync()
@@ -127,7 +127,7 @@ def empty(folder: Path) -> Path:
 
 
 def settled(hub: Hub) -> tuple[int, int]:
-    """Say a hub's counts once they stand still."""
+    """Return a hub's counts once they no longer change."""
     before, now = (-1, -1), hub.total()
     while before != now:
         time.sleep(0.05)
@@ -163,7 +163,7 @@ def data_in(folder: Path) -> int:
 
 
 def _inodes(folder: Path) -> dict[int, tuple[Path, int]]:
-    """Find files, each once however many names it has."""
+    """Return the inodes of files: each file once, also with several hard links."""
     found = {}
     for path in folder.rglob("*"):
         if path.is_file() and not path.is_symlink():

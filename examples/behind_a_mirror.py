@@ -1,4 +1,4 @@
-"""Run a command with a mirror before the hub: what any of its processes downloads is kept, and downloaded once.
+"""Run a command with a mirror in front of the hub: all downloads of its processes are stored, and downloaded once.
 
     python examples/behind_a_mirror.py pytest tests/models
 

@@ -1,4 +1,4 @@
-"""Have a CI job's models ready before its tests start: pull what the lock pins, fail when the lock is stale.
+"""Download a CI job's models before its tests start: pull the locked files, fail if the lock is stale.
 
     python examples/warm_ci.py path/to/preheat.toml
 

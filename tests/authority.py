@@ -1,4 +1,4 @@
-"""Authority: a certificate authority made once per test run, and the certificate that all test servers show."""
+"""Authority: a certificate authority, created once per test run, and the certificate of all test servers."""
 
 import atexit
 import functools
@@ -19,16 +19,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from preheat.net.http import Wires
+from preheat.net.http import NetworkSettings
 
 _NAMES = ("localhost", "hub.test", "proxy.test")
-# The last is the hub's end of the long line in benchmarks/.
+# The last address is the hub's, in the network namespace of benchmarks/.
 _ADDRESSES = ("127.0.0.1", "127.0.0.2", "::1", "10.79.0.1")
 
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """The files of one authority: what clients trust, and what servers show with which key."""
+    """The files of one authority: the CA file for clients, and the certificate and key of servers."""
 
     ca_file: Path
     certificate: Path
@@ -36,14 +36,14 @@ class Authority:
 
     @property
     def context(self) -> ssl.SSLContext:
-        """Return a new context for a server."""
+        """Return a new TLS context for a server."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, self.key)
         return context
 
     @property
     def environ(self) -> dict[str, str]:
-        """Return the variables by which Python, requests and curl trust it."""
+        """Return the environment variables that make Python, requests and curl trust the authority."""
         return dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), str(self.ca_file))
 
 
@@ -51,7 +51,7 @@ _turn = threading.Lock()
 
 
 def authority() -> Authority:
-    """Return the authority, which is made at the first call; its folder goes when the process ends."""
+    """Return the authority; the first call creates it, and its folder is removed when the process ends."""
     with _turn:
         return _made()
 
@@ -63,18 +63,18 @@ def _made() -> Authority:
     return _make(folder)
 
 
-def trusting(wires: Wires | None = None) -> Wires:
-    """Return `wires` with the authority trusted."""
-    return replace(wires or Wires(), ca_file=authority().ca_file)
+def trusting(settings: NetworkSettings | None = None) -> NetworkSettings:
+    """Return `settings` with the authority trusted."""
+    return replace(settings or NetworkSettings(), ca_file=authority().ca_file)
 
 
 def trust() -> ssl.SSLContext:
-    """Return a context for a client in this process."""
+    """Return a TLS context for a client in this process."""
     return ssl.create_default_context(cafile=authority().ca_file)
 
 
 def connect(url: str, timeout_s: float = 30.0) -> http.client.HTTPConnection:
-    """Return a connection to the origin of `url`, over TLS if that says so."""
+    """Return a connection to the origin of `url`, over TLS for https."""
     parts = urlsplit(url)
     if parts.scheme == "https":
         return http.client.HTTPSConnection(str(parts.hostname), parts.port, timeout=timeout_s, context=trust())
@@ -82,7 +82,7 @@ def connect(url: str, timeout_s: float = 30.0) -> http.client.HTTPConnection:
 
 
 def secured(server: http.server.HTTPServer) -> str:
-    """Have a server of the standard library speak TLS; return its URL."""
+    """Make a server of the standard library use TLS; return its URL."""
     # The handshake takes place at the first read, in the connection's own thread.
     server.socket = authority().context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     return f"https://127.0.0.1:{server.server_address[1]}"

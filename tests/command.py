@@ -1,4 +1,4 @@
-"""Preheat: the command as a person or a program runs it: a process of its own, with an environment of its own."""
+"""Preheat: run the command as users and programs do: in its own process, with its own environment."""
 
 import itertools
 import json
@@ -15,13 +15,13 @@ from typing import Any
 from tests.authority import authority
 
 COMMAND = Path(sys.executable).with_name("preheat")
-# No promise: it only keeps a hang from taking all the time there is.
+# Not part of any test: it only ends a hanging command.
 HANGS_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """How the command ended, and what it said."""
+    """The result of the command: exit status, stdout and stderr."""
 
     status: int
     out: str
@@ -29,17 +29,17 @@ class Told:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """Read stdout as one JSON object a line."""
+        """Parse stdout as one JSON object per line."""
         return [json.loads(line) for line in self.out.splitlines()]
 
     @property
     def last(self) -> dict[str, Any]:
-        """Read the last JSON object."""
+        """Return the last JSON object."""
         return self.events[-1]
 
 
 class Running:
-    """A command that has not ended yet; what it says is collected in files, so that no pipe fills up."""
+    """A command that is still running; its output goes to files, so that no pipe fills up."""
 
     def __init__(self, words: tuple[str, ...], env: Mapping[str, str], cwd: Path, at: Path) -> None:
         self._out, self._err = at.with_suffix(".out"), at.with_suffix(".err")
@@ -50,16 +50,16 @@ class Running:
 
     @property
     def out(self) -> str:
-        """What is on stdout so far."""
+        """The output on stdout so far."""
         return self._out.read_text()
 
     @property
     def err(self) -> str:
-        """What is on stderr so far."""
+        """The output on stderr so far."""
         return self._err.read_text()
 
     def until(self, happens: Callable[["Running"], object]) -> None:
-        """Wait until something is true of it."""
+        """Wait until a condition on the running command is true."""
         deadline = time.monotonic() + HANGS_S
         while not happens(self):
             assert self.process.poll() is None or happens(self), f"it ended: {self.out}{self.err}"
@@ -67,7 +67,7 @@ class Running:
             time.sleep(0.01)
 
     def event(self, name: str, said: Callable[["Running"], str] = lambda running: running.out) -> dict[str, Any]:
-        """Wait for the first JSON object of that name, and read it."""
+        """Wait for the first JSON object with this event name, and return it."""
 
         def found(running: "Running") -> list[str]:
             lines = said(running).split("\n")[:-1]
@@ -78,18 +78,18 @@ class Running:
         return event
 
     def kill(self, number: int = signal.SIGKILL) -> Told:
-        """Send it a signal, and wait for its end."""
+        """Send it a signal, and wait until it ends."""
         self.process.send_signal(number)
         return self.ended()
 
     def ended(self, within_s: float = HANGS_S) -> Told:
-        """Wait for its end."""
+        """Wait until it ends."""
         status = self.process.wait(within_s)
         return Told(status, self.out, self.err)
 
 
 class Preheat:
-    """Run the command in `folder`, with a library there, and an environment with next to nothing in it."""
+    """Run the command in `folder`, with a library there and an almost empty environment."""
 
     def __init__(self, folder: Path, endpoint: str) -> None:
         self.command = COMMAND
@@ -97,10 +97,10 @@ class Preheat:
         self.library = folder / "library"
         self.env = {"PATH": os.environ["PATH"], "HOME": str(folder), "HF_ENDPOINT": endpoint} | authority().environ
         self._running: list[Running] = []
-        self._numbers = itertools.count()  # each command its own, from whichever thread it is started
+        self._numbers = itertools.count()  # a separate one for each command, also in threads
 
     def __call__(self, *words: str, inside: tuple[str, ...] = (), **env: str) -> Told:
-        """Run it to its end. `inside` are the words of a command that runs others."""
+        """Run it until it ends. `inside` is a command prefix that runs it, such as `unshare`."""
         return self.start(*words, inside=inside, **env).ended()
 
     def start(self, *words: str, inside: tuple[str, ...] = (), **env: str) -> Running:
@@ -114,7 +114,7 @@ class Preheat:
         return running
 
     def close(self) -> None:
-        """End what a failed test has left running."""
+        """Kill processes that a failed test has left running."""
         for running in self._running:
             if running.process.poll() is None:
                 running.process.terminate()

@@ -1,4 +1,4 @@
-"""What all tests share: their order, and a model, a hub and a command for those that tell a story."""
+"""Shared by all tests: their order, and a model, a hub and a command for the stories."""
 
 import random
 import signal
@@ -13,16 +13,16 @@ from tests.flaky_hub import FlakyHub
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the fast tests first, so that what is simply broken says so within seconds."""
+    """Run the fast tests first, so that simple breakage shows within seconds."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
 
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder like a model's repository: 12 MB of weights in two files, and small files of all kinds."""
+    """A folder like a model repository: 12 MB of weights in two files, and small files of all kinds."""
     folder = tmp_path_factory.mktemp("model")
     (folder / "voices" / "deep").mkdir(parents=True)
-    # The same bytes in every run: now and then chance makes some that look like a broken pickle to the scanner.
+    # The same bytes in every run: some random bytes look like a broken pickle to the scanner.
     chance = random.Random(1)
     (folder / "model.safetensors").write_bytes(chance.randbytes(9_000_000))
     (folder / "voices" / "deep" / "low.bin").write_bytes(chance.randbytes(3_000_000))
@@ -36,20 +36,20 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def hub(model: Path) -> Iterator[FlakyHub]:
-    """A hub that has the folder as the model `acme/tiny` and as the dataset `acme/rows`."""
+    """A hub that serves the folder as the model `acme/tiny` and as the dataset `acme/rows`."""
     with FlakyHub({"acme/tiny": model, "datasets/acme/rows": model}) as hub:
         yield hub
 
 
 @pytest.fixture
 def preheat(hub: FlakyHub, tmp_path: Path) -> Iterator[Preheat]:
-    """The command, with that hub for its hub."""
+    """The command, with this hub as its endpoint."""
     preheat = Preheat(tmp_path, hub.url)
     yield preheat
     preheat.close()
 
 
-# How long an example takes says more of the machine than of the code.
+# The time of an example depends more on the machine than on the code.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 

@@ -1,4 +1,4 @@
-"""FlakyHub: a small real hub, on a real socket, that fails where it is told to, and knows what it was asked."""
+"""FlakyHub: a small real hub on a real socket, with faults on demand; it records its requests."""
 
 import math
 import re
@@ -17,7 +17,7 @@ from preheat.mirror.http.messages import Answer, Flow, Request, Slice, refuse
 from preheat.mirror.http.server import Server
 from tests.authority import authority
 
-# Gets the request and the honest answer to it.
+# Called with the request and the right response.
 Fault = Callable[[Request, Answer], Answer]
 
 WEIGHTS = r"/resolve/.*\.(bin|safetensors)$"
@@ -25,7 +25,7 @@ WEIGHTS = r"/resolve/.*\.(bin|safetensors)$"
 
 @dataclass(slots=True)
 class _Rule:
-    """A fault, for which targets, and how often it is still to strike."""
+    """A fault, the targets that it applies to, and how many more times."""
 
     pattern: str
     fault: Fault
@@ -33,7 +33,7 @@ class _Rule:
 
 
 class FlakyHub:
-    """Serve folders by their repositories' names, as the Hugging Face hub would; between `with` and its end.
+    """Serve folders by their repository names, with the Hugging Face API, inside a `with`.
 
     Over HTTPS, as real hubs do, with the certificate of tests.authority; over HTTP with `tls=False`.
     """
@@ -56,12 +56,12 @@ class FlakyHub:
         self._server.stop(patience_s=0.5)
 
     def fails(self, pattern: str, fault: Fault, times: int = 1_000_000) -> None:
-        """Answer requests whose target holds `pattern`, a regular expression, with `fault`, that many times."""
+        """Apply `fault` to requests whose target matches the regular expression `pattern`, this many times."""
         with self._turn:
             self._rules.append(_Rule(pattern, fault, times))
 
     def recovers(self) -> None:
-        """Fail no more, and forget what was asked."""
+        """Remove all faults, and forget the requests so far."""
         self._settled()
         with self._turn:
             self._rules.clear()
@@ -69,12 +69,12 @@ class FlakyHub:
             self._answered.clear()
 
     def asked(self, pattern: str = "") -> list[Request]:
-        """List the requests whose target holds `pattern`."""
+        """Return the requests whose target matches `pattern`."""
         with self._turn:
             return [request for request in self._requests if re.search(pattern, request.target)]
 
     def sent(self, pattern: str = "") -> int:
-        """Count the bytes of the bodies that answered such requests."""
+        """Return the bytes of the response bodies of such requests."""
         self._settled()
         with self._turn:
             return sum(event.sent for event in self._answered if re.search(pattern, event.path))
@@ -87,7 +87,7 @@ class FlakyHub:
             rule = next(strikes, None)
             if rule is not None:
                 rule.times -= 1
-        # Beside others, for a fault may take its time.
+        # In a separate thread, since a fault may take long.
         return full if rule is None else rule.fault(request, full)
 
     def _note(self, event: Event) -> None:
@@ -96,7 +96,7 @@ class FlakyHub:
                 self._answered.append(event)
 
     def _settled(self) -> None:
-        """Wait until all requests are answered: the count of an answer follows its last byte."""
+        """Wait until all responses are complete: a response is counted after its last byte."""
         deadline = time.monotonic() + 30
         while True:
             with self._turn:
@@ -107,12 +107,12 @@ class FlakyHub:
 
 
 def refuses(status: int, message: str = "", code: str = "", **headers: str) -> Fault:
-    """Say no, as the hub does: `Retry_After="1"` becomes the header."""
+    """Respond with an error status; `Retry_After="1"` becomes the header."""
     return lambda request, full: refuse(status, message, code, **headers)
 
 
 def grants(requests: int, window_s: float, status: int = 429, *, says_when: bool = True) -> Fault:
-    """Serve so many requests in each window, and refuse the others until it ends; with Retry-After, or without."""
+    """Serve this many requests in each time window, and refuse others, with or without Retry-After."""
     turn, opened, used = threading.Lock(), 0.0, 0
 
     def fault(request: Request, full: Answer) -> Answer:
@@ -131,7 +131,7 @@ def grants(requests: int, window_s: float, status: int = 429, *, says_when: bool
 
 
 def bears(connections: int, status: int = 503) -> Fault:
-    """Answer so many requests at a time, and refuse the others."""
+    """Serve this many requests at a time, and refuse others."""
     turn, busy = threading.Lock(), 0
 
     def fault(request: Request, full: Answer) -> Answer:
@@ -151,7 +151,7 @@ def bears(connections: int, status: int = 503) -> Fault:
 
 
 def wants_token(token: str) -> Fault:
-    """Deny whoever has not that token, as the hub does."""
+    """Refuse requests without this token, as the hub does."""
 
     def fault(request: Request, full: Answer) -> Answer:
         if request.headers.get("authorization") == f"Bearer {token}":
@@ -162,7 +162,7 @@ def wants_token(token: str) -> Fault:
 
 
 def says(old: str, new: str) -> Fault:
-    """Lie: say `new` where the answer has `old`."""
+    """Replace `old` by `new` in the response."""
 
     def fault(request: Request, full: Answer) -> Answer:
         body = _bytes(full).replace(old.encode(), new.encode())
@@ -172,7 +172,7 @@ def says(old: str, new: str) -> Fault:
 
 
 def flips_a_byte_at(place: int) -> Fault:
-    """Send the file with one bit turned over at `place`, if that is in what was asked for."""
+    """Flip one bit at offset `place`, if it is in the requested range."""
 
     def fault(request: Request, full: Answer) -> Answer:
         body = bytearray(_bytes(full))
@@ -185,7 +185,7 @@ def flips_a_byte_at(place: int) -> Fault:
 
 
 def hangs_up_after(size: int) -> Fault:
-    """Promise the whole answer, send `size` bytes of it, and cut the line."""
+    """Announce the whole response, send `size` bytes of it, and close the connection."""
 
     def fault(request: Request, full: Answer) -> Answer:
         return replace(full, headers={**full.headers, "Connection": "close"}, body=_bytes(full)[:size])
@@ -194,7 +194,7 @@ def hangs_up_after(size: int) -> Fault:
 
 
 def answers_after(seconds: float) -> Fault:
-    """Send nothing for so long, and then the whole answer."""
+    """Wait this long, then send the whole response."""
 
     def fault(request: Request, full: Answer) -> Answer:
         time.sleep(seconds)
@@ -204,7 +204,7 @@ def answers_after(seconds: float) -> Fault:
 
 
 def sends_less_by(size: int) -> Fault:
-    """Send `size` bytes less than asked for, and say so politely."""
+    """Send `size` bytes less than requested, with a matching Content-Length."""
 
     def fault(request: Request, full: Answer) -> Answer:
         body = _bytes(full)[:-size]
@@ -218,7 +218,7 @@ def sends_less_by(size: int) -> Fault:
 
 
 def knows_no_ranges(request: Request, full: Answer) -> Answer:
-    """Send the whole file whatever part of it was asked for."""
+    """Send the whole file, whatever range was requested."""
     if not isinstance(full.body, Slice):
         return full
     size = full.body.path.stat().st_size
@@ -227,7 +227,7 @@ def knows_no_ranges(request: Request, full: Answer) -> Answer:
 
 
 def redirects_to(url: str) -> Fault:
-    """Send the client to the same path at another address."""
+    """Redirect the client to the same path at another address."""
     return lambda request, full: Answer(302, {"Location": f"{url}{request.target}", "Content-Length": "0"})
 
 

@@ -1,4 +1,4 @@
-"""Hostile: answers that no hub should give, and a server that gives them over TLS."""
+"""Hostile: responses that no hub should send, and a server that sends them over TLS."""
 
 import contextlib
 import gzip
@@ -19,7 +19,7 @@ MANY = "9" * 5000
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[str]:
-    """Answer every request with the same bytes, over TLS."""
+    """Respond to every request with the same bytes, over TLS."""
     listening = socket.create_server(("127.0.0.1", 0))
     context = authority().context
 
@@ -62,39 +62,39 @@ def listing(path: str = "model.safetensors", size: object = 5, sha: str = "0" * 
 
 
 HOSTILE = {
-    "a redirect to a port that is none": redirect("https://hub.example:99999/"),
+    "a redirect to an invalid port": redirect("https://hub.example:99999/"),
     "a redirect to a port of 5000 digits": redirect(f"https://hub.example:{MANY}/"),
-    "a redirect to half an address": redirect("https://[::1/"),
+    "a redirect to a truncated address": redirect("https://[::1/"),
     "a redirect to no host": redirect("https:///x"),
     "a redirect to another scheme": redirect("ftp://hub.example/"),
-    "a redirect to a host of 300 letters": redirect(f"https://{'a' * 300}.example/"),
-    "a redirect to odd letters": b"HTTP/1.1 302 No\r\nLocation: https://\xff\xfe..\xc3/\r\nContent-Length: 0\r\n\r\n",
+    "a redirect to a host of 300 characters": redirect(f"https://{'a' * 300}.example/"),
+    "a redirect to raw bytes": b"HTTP/1.1 302 No\r\nLocation: https://\xff\xfe..\xc3/\r\nContent-Length: 0\r\n\r\n",
     "a redirect to itself": redirect("/x"),
     "a status of 5000 digits": f"HTTP/1.1 {MANY} OK\r\n\r\n".encode(),
     "a length of 5000 digits": f"HTTP/1.1 200 OK\r\nContent-Length: {MANY}\r\n\r\n{{}}".encode(),
-    "a length below zero": b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n{}",
+    "a negative length": b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n{}",
     "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
-    "a chunk of 5000 digits": f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{MANY}\r\n{{}}".encode(),
-    "a chunk that is no number": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}",
-    "a packed answer that is not": document(b"{}", "Content-Encoding: gzip"),
-    "a waiting time of 5000 digits": f"HTTP/1.1 429 No\r\nRetry-After: {MANY}\r\nContent-Length: 0\r\n\r\n".encode(),
-    "a date that is none": b"HTTP/1.1 503 No\r\nRetry-After: Fri, 99 Foo 99999 99:99:99\r\nContent-Length: 0\r\n\r\n",
-    "a header without end": b"HTTP/1.1 200 OK\r\nA: " + b"a" * 200_000,
+    "a chunk size of 5000 digits": f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{MANY}\r\n{{}}".encode(),
+    "an invalid chunk size": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}",
+    "a response falsely marked as gzip": document(b"{}", "Content-Encoding: gzip"),
+    "a Retry-After of 5000 digits": f"HTTP/1.1 429 No\r\nRetry-After: {MANY}\r\nContent-Length: 0\r\n\r\n".encode(),
+    "an invalid date": b"HTTP/1.1 503 No\r\nRetry-After: Fri, 99 Foo 99999 99:99:99\r\nContent-Length: 0\r\n\r\n",
+    "an endless header": b"HTTP/1.1 200 OK\r\nA: " + b"a" * 200_000,
     "too many headers": b"HTTP/1.1 200 OK\r\n" + b"A: a\r\n" * 500 + b"\r\n",
     "no HTTP": b"SSH-2.0-OpenSSH_9.2\r\n",
     "nothing": b"",
     "no JSON": document(b"<html>"),
     "JSON in JSON in JSON": document(b"[" * 100_000),
-    "no text": document(b'{"sha": "\xff\xfe"}'),
+    "invalid UTF-8": document(b'{"sha": "\xff\xfe"}'),
     "a number of 5000 digits": document(f'{{"sha": "{"1" * 40}", "siblings": [{{"size": {MANY}}}]}}'.encode()),
-    "a file outside": listing("../../x"),
-    "a file of half a letter": document(listing().partition(b"\r\n\r\n")[2].replace(b"model", b"\\ud800")),
-    "a file below zero": listing(size=-1),
-    "a file of more than there is": listing(size=1 << 80),
-    "a digest that is none": listing(sha="zz"),
+    "a path outside the folder": listing("../../x"),
+    "a path with half of a surrogate pair": document(listing().partition(b"\r\n\r\n")[2].replace(b"model", b"\\ud800")),
+    "a negative file size": listing(size=-1),
+    "an impossible file size": listing(size=1 << 80),
+    "an invalid digest": listing(sha="zz"),
     "access denied": b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n",
-    "a redirect that is no address": redirect("http+unix://%2Fvar%2Frun%2Fdocker.sock/x"),
-    "a redirect of 60,000 letters": redirect("/" + "a" * 60_000),
+    "a redirect to a socket": redirect("http+unix://%2Fvar%2Frun%2Fdocker.sock/x"),
+    "a redirect of 60,000 characters": redirect("/" + "a" * 60_000),
     "a gzip bomb": document(gzip.compress(bytes(16 << 20)), "Content-Encoding: gzip"),
     "a hundred encodings": document(b"{}", f"Content-Encoding: {','.join(['gzip'] * 100)}"),
     "an unknown encoding": document(b"{}", "Content-Encoding: br"),
@@ -102,8 +102,8 @@ HOSTILE = {
     "a header with NUL": b"HTTP/1.1 200 OK\r\nA\0: b\0\r\n\r\n",
     "lines that end with LF": b"HTTP/1.1 200 OK\nContent-Length: 3\n\nabc",
     "another version of HTTP": b"HTTP/9.9 200 OK\r\n\r\n",
-    "a status that is no number": b"HTTP/1.1 abc X\r\n\r\n",
-    "interim answers alone": b"HTTP/1.1 100 Continue\r\n\r\n" * 1000,
+    "an invalid status": b"HTTP/1.1 abc X\r\n\r\n",
+    "only interim responses": b"HTTP/1.1 100 Continue\r\n\r\n" * 1000,
     "half a body": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
     "a link to a file": document(b'{"sha": "' + b"1" * 40 + b'"}', 'Link: <file:///etc/passwd>; rel="next"'),
     "a link to nowhere": document(b'{"sha": "' + b"1" * 40 + b'"}', 'Link: <https://[::1>; rel="next"'),
@@ -111,7 +111,7 @@ HOSTILE = {
 
 
 def with_headers(status: int = 0, **headers: str) -> Fault:
-    """Answer with other headers: `Content_Range="…"`."""
+    """Respond with other headers: `Content_Range="…"`."""
 
     def fault(request: Request, full: Answer) -> Answer:
         said = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -122,12 +122,12 @@ def with_headers(status: int = 0, **headers: str) -> Fault:
 
 FAULTS = {
     "a range of 5000 digits": with_headers(Content_Range=f"bytes 0-{MANY}/{MANY}"),
-    "a range that is none": with_headers(Content_Range="bytes x-y/z"),
+    "an invalid range": with_headers(Content_Range="bytes x-y/z"),
     "a range of other units": with_headers(Content_Range="lines 0-1/2"),
-    "a range in odd digits": with_headers(Content_Range="bytes \u0660-\u0661/\u0662"),
-    "a redirect to a port that is none": with_headers(302, Location="https://hub.example:99999/", Content_Length="0"),
-    "a redirect to half an address": with_headers(302, Location="https://[::1/", Content_Length="0"),
-    "a status that nobody knows": refuses(599),
+    "a range in Arabic digits": with_headers(Content_Range="bytes \u0660-\u0661/\u0662"),
+    "a redirect to an invalid port": with_headers(302, Location="https://hub.example:99999/", Content_Length="0"),
+    "a redirect to a truncated address": with_headers(302, Location="https://[::1/", Content_Length="0"),
+    "an unknown status": refuses(599),
     "a denial": refuses(403),
-    "a redirect to where nobody listens": with_headers(302, Location="https://127.0.0.1:1/", Content_Length="0"),
+    "a redirect to a closed port": with_headers(302, Location="https://127.0.0.1:1/", Content_Length="0"),
 }

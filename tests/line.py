@@ -1,4 +1,4 @@
-"""Line: a relay in front of a hub, whose connections begin late, and which goes away and comes back as it is told."""
+"""Line: a relay in front of a hub, with a delay for new connections, that can be cut and restored."""
 
 import contextlib
 import socket
@@ -13,7 +13,7 @@ _PIECE = 64 << 10
 class Line:
     """Relays TCP between clients and the hub at `url`, between `with` and its end; TLS passes through as it is.
 
-    Each connection begins `opens_after_s` late. `sent` counts what clients were sent.
+    Each connection begins `opens_after_s` late. `sent` counts the bytes sent to clients.
     """
 
     def __init__(self, url: str, opens_after_s: float = 0.0) -> None:
@@ -53,15 +53,15 @@ class Line:
             _hang_up(end)
 
     def freeze(self) -> None:
-        """Pass nothing on and answer nobody, as a line whose packets are lost."""
+        """Pass no bytes on and accept nothing, like a connection whose packets are lost."""
         self._flows.clear()
 
     def thaw(self) -> None:
-        """Pass on again what waits."""
+        """Pass on the waiting bytes again."""
         self._flows.set()
 
     def restore(self) -> None:
-        """Take connections, at the address that it had before."""
+        """Accept connections again, at the same address."""
         listening = socket.create_server(self._address, backlog=512)
         self._address = listening.getsockname()
         self._listening = listening

@@ -72,7 +72,7 @@ class NarrowLine:
             hub.shutdown(socket.SHUT_RDWR)
 
     def _carry(self) -> None:
-        """Let one piece after the other through, each at its time."""
+        """Pass on one piece after the other, each at its time."""
         free_at = time.monotonic()
         while True:
             with self._changed:

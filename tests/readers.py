@@ -1,4 +1,4 @@
-"""Readers: everything that parses what comes from outside or lies on disk, each with an honest input of its own."""
+"""Readers: every parser of untrusted data, each with a valid input."""
 
 import atexit
 import io
@@ -63,7 +63,7 @@ atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 
 
 class Reader(NamedTuple):
-    """A parser, an input that it reads, and what it may raise for others."""
+    """A parser, a valid input, and the errors that it may raise for others."""
 
     read: Callable[[bytes], object]
     honest: bytes
@@ -76,7 +76,7 @@ def latin(read: Callable[[str], object], honest: bytes, *errors: type[Exception]
 
 
 def utf8(read: Callable[[str], object], honest: bytes, *errors: type[Exception]) -> Reader:
-    """A parser of words as a user types them, whose bytes need not be UTF-8."""
+    """A parser of command line arguments, whose bytes need not be UTF-8."""
     return Reader(lambda body: read(body.decode("utf-8", "surrogateescape")), honest, errors or (PreheatError,))
 
 
@@ -102,7 +102,7 @@ def tar_entries(body: bytes) -> None:
 
 
 def a_tar() -> bytes:
-    """A tar with a long name and a file."""
+    """Make a tar with a long name and a file."""
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as archive:
         entry = tarfile.TarInfo("a" * 120)

@@ -1,4 +1,4 @@
-"""Real proxies: squid and tinyproxy, as Debian packages them, each started on a port of this machine."""
+"""Real proxies: squid and tinyproxy from Debian's packages, each on a port of this machine."""
 
 import contextlib
 import hashlib
@@ -25,7 +25,7 @@ _NCSA = Path("/usr/lib/squid/basic_ncsa_auth")
 def squid(login: str = "", *, tls: bool = False) -> Iterator[str]:
     """Run squid, which requires `login`, `user:password`, if there is one; its URL has none. `tls`: to the proxy."""
     program = _program("squid")
-    # Started by root it becomes another user, who may not look into root's folders.
+    # Started by root, it changes to another user, which cannot enter root's folders.
     with tempfile.TemporaryDirectory(prefix="squid-") as name:
         folder, port = Path(name), free_port()
         folder.chmod(0o755)
@@ -60,7 +60,7 @@ def squid(login: str = "", *, tls: bool = False) -> Iterator[str]:
 
 @contextmanager
 def tinyproxy(login: str = "", upstream: str = "") -> Iterator[str]:
-    """Run tinyproxy, which may require `login` and ask another proxy, `user:password@host:port`."""
+    """Run tinyproxy; it may require `login`, and use another proxy, `user:password@host:port`."""
     program = _program("tinyproxy")
     with tempfile.TemporaryDirectory(prefix="tinyproxy-") as name:
         folder, port = Path(name), free_port()
@@ -89,7 +89,7 @@ def _give_to(user: str, folder: Path) -> None:
 
 
 def _hashed(password: str) -> str:
-    """Hash as basic_ncsa_auth reads it: {SHA} is for Apache, so MD5 in hex, which it knows too."""
+    """Return the password in a form that basic_ncsa_auth reads: MD5 in hex."""
     return hashlib.md5(password.encode("latin-1")).hexdigest()
 
 

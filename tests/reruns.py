@@ -17,7 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Listen to reports, if there is a file for them."""
+    """Listen to reports, if a file for them is given."""
     path = config.getoption("--list-reruns")
     # With xdist, reports reach the process that distributes the tests.
     if path and not hasattr(config, "workerinput"):
@@ -35,14 +35,14 @@ class _Reruns:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the names down; before the closing line is printed, which tells the exit status by its colour."""
+        """Write the names, before the summary line is printed, whose colour shows the exit status."""
         with self._path.open("a", encoding="utf-8") as file:
             file.writelines(f"{name}\n" for name in self._here)
         if len(self._all()) > MOST and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """List them, with those of the calls before this one."""
+        """List the names, with those of earlier calls."""
         names = self._all()
         if names:
             terminalreporter.section("tests that were tried again")

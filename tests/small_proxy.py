@@ -1,4 +1,4 @@
-"""A small proxy over HTTP, HTTPS or SOCKS, that fails where it is told to, and knows what it was asked."""
+"""A small proxy over HTTP, HTTPS or SOCKS, with faults on demand; it records its requests."""
 
 import contextlib
 import select
@@ -17,7 +17,7 @@ _CONNECTED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 @dataclass
 class SmallProxy:
-    """What it was asked, as `METHOD target`; with the credentials it was shown, and what goes wrong.
+    """Its requests as `METHOD target`, the credentials that it received, and its faults.
 
     `answer` are bytes that it sends instead of connecting, that often; `cut` are numbers of bytes after which a
     connection is cut, one a connection. `names` is where every name leads.
@@ -34,7 +34,7 @@ class SmallProxy:
 
 @contextmanager
 def proxying(*, tls: bool = False, socks: bool = False, **faults: object) -> Iterator[SmallProxy]:
-    """Run one on a port of this machine; `faults` are fields of SmallProxy."""
+    """Run a proxy on a port of this machine; `faults` are fields of SmallProxy."""
     proxy = SmallProxy(**faults)  # type: ignore[arg-type]
     listening = socket.create_server(("127.0.0.1", 0))
     scheme = "socks5" if socks else "https" if tls else "http"
@@ -94,7 +94,7 @@ def _http(client: socket.socket, proxy: SmallProxy) -> None:
 
 
 def _socks(client: socket.socket, proxy: SmallProxy) -> None:
-    """Speak SOCKS 5 (RFC 1928, and RFC 1929 for a login)."""
+    """Implement SOCKS 5 (RFC 1928, and RFC 1929 for a login)."""
     version, methods = _exactly(client, 2)
     assert version == 5
     offered = _exactly(client, methods)

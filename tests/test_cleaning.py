@@ -1,4 +1,4 @@
-"""Words from outside do nothing to a terminal, and give no secret away."""
+"""Text from outside cannot control a terminal, and shows no secret."""
 
 import contextlib
 import io
@@ -20,14 +20,14 @@ from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.huggingface import HuggingFace
 from preheat.mirror.http.messages import Answer, Request, refuse
 from preheat.mirror.status.access_log import STDOUT, AccessLog
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from tests.authority import trusting
 from tests.command import Preheat
 from tests.flaky_hub import Fault, FlakyHub, refuses
 
 
 @given(st.text())
-def test_nothing_that_is_clean_controls_a_terminal(text: str) -> None:
+def test_cleaned_text_does_not_control_a_terminal(text: str) -> None:
     said = clean(text)
     assert all(one in "\n\t" or unicodedata.category(one) not in ("Cc", "Cs") for one in said)
     assert not set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069") & set(said)
@@ -35,7 +35,7 @@ def test_nothing_that_is_clean_controls_a_terminal(text: str) -> None:
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40))
-def test_plain_words_stay_as_they_are(text: str) -> None:
+def test_plain_text_stays_as_it_is(text: str) -> None:
     if "_" not in text and "@" not in text and "-" not in text:
         assert clean(text) == text
 
@@ -52,23 +52,23 @@ def test_plain_words_stay_as_they_are(text: str) -> None:
         ("a \u009b2J and \u202etxt", "a \\x9b2J and \\u202etxt"),
     ],
 )
-def test_what_is_taken_out(said: str, left: str) -> None:
+def test_control_characters_are_removed(said: str, left: str) -> None:
     assert clean(said) == left
 
 
-def test_secrets_that_are_known_are_hidden_in_whole_documents() -> None:
+def test_known_secrets_are_hidden_in_whole_documents() -> None:
     said = {"a": ["x topsecret y", {"topsecret": 1}], "b": ("topsecret",), "n": 5}
     assert "topsecret" not in str(clean_deeply(said, ["topsecret"]))
 
 
 @pytest.mark.parametrize("secret", ["a-token-of-no-known-form", "it's/a%token\\"])
 @given(before=st.text(max_size=300), most=st.integers(20, 200))
-def test_a_text_that_was_cut_shows_no_part_of_a_secret(secret: str, before: str, most: int) -> None:
+def test_a_truncated_text_shows_no_part_of_a_secret(secret: str, before: str, most: int) -> None:
     said = hide(one_line(f"{before} {secret}", most), [secret])
     assert secret[:6] not in said
 
 
-def test_a_colour_does_not_split_a_secret() -> None:
+def test_a_colour_sequence_does_not_split_a_secret() -> None:
     assert "topsecret" not in clean("top\x1b[31msecret", ["topsecret"])
 
 
@@ -76,7 +76,7 @@ TOKEN = "a-token-of-no-known-form"
 
 
 def echoes(kind: str) -> Fault:
-    """Answer with the token that the request shows."""
+    """Respond with the token of the request."""
 
     def fault(request: Request, full: Answer) -> Answer:
         token = request.headers.get("authorization", "").rpartition(" ")[2]
@@ -95,17 +95,17 @@ def echoes(kind: str) -> Fault:
 
 @pytest.mark.parametrize("kind", ["an error", "a code", "a redirect", "a commit", "a length", "a charset"])
 @pytest.mark.parametrize("pattern", ["/api/models/", "/resolve/"])
-def test_no_exception_of_a_hub_that_echoes_the_token_holds_it(pattern: str, kind: str, hub: FlakyHub) -> None:
+def test_no_exception_for_a_hub_that_echoes_the_token_contains_it(pattern: str, kind: str, hub: FlakyHub) -> None:
     ref, file = Ref.parse("hf:acme/tiny"), File("a.bin", 9, sha256("0" * 64))
     hub.fails(pattern, echoes(kind))
-    source = HuggingFace(hub.url, Transport(trusting(Wires(read_s=2, document_s=1))), TOKEN)
+    source = HuggingFace(hub.url, Transport(trusting(NetworkSettings(read_s=2, document_s=1))), TOKEN)
     with pytest.raises(PreheatError) as caught:
         source.resolve(ref) if pattern.startswith("/api") else source.open(Snapshot(ref, "1" * 40, (file,)), file, 1, 3)
     shown = "".join(traceback.format_exception(caught.value)) + caught.value.message + caught.value.hint
     assert TOKEN[:8] not in shown.replace(f'TOKEN = "{TOKEN}"', "")
 
 
-def test_a_hub_that_echoes_the_token_does_not_get_it_shown(preheat: Preheat, hub: FlakyHub) -> None:
+def test_an_echoed_token_is_not_shown(preheat: Preheat, hub: FlakyHub) -> None:
     token = "a-token-of-no-known-form"
     hub.fails("/api/models/", refuses(403, f"no, {token} \u009b2J"))
     for words in ((), ("--json",)):
@@ -116,7 +116,7 @@ def test_a_hub_that_echoes_the_token_does_not_get_it_shown(preheat: Preheat, hub
 
 
 @given(st.text(st.characters(codec="latin-1")))
-def test_an_access_log_on_a_terminal_does_nothing_to_it(agent: str) -> None:
+def test_an_access_log_cannot_control_a_terminal(agent: str) -> None:
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         AccessLog(STDOUT)(Answered("::1", "GET", "/a", 200, 5, 0.1, agent))

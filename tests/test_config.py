@@ -1,4 +1,4 @@
-"""Config: what variables mean, also where two name the same thing."""
+"""Config: the meaning of environment variables, also of conflicting ones."""
 
 import pytest
 
@@ -17,7 +17,7 @@ from preheat.config import read_config
         ({"http_proxy": "a", "REQUEST_METHOD": "GET"}, {"http": "a"}),
     ],
 )
-def test_lower_case_names_of_proxies_win_and_a_client_cannot_set_one(
+def test_lower_case_proxy_variables_take_precedence_and_a_client_cannot_set_one(
     environ: dict[str, str], proxies: dict[str, str]
 ) -> None:
     assert read_config({"HOME": "/home/me", **environ}).proxies == proxies

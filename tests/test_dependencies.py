@@ -1,4 +1,4 @@
-"""Dependencies: what the package imports is what it says that it needs, so that an installed copy has it."""
+"""Dependencies: every imported package is declared, so that an installed copy has it."""
 
 import ast
 import re
@@ -22,7 +22,7 @@ OPTIONAL = {_name(one) for extra in PROJECT["optional-dependencies"].values() fo
 
 
 def _imports(tree: ast.AST, at_once: bool = True) -> Iterator[tuple[str, bool]]:
-    """Yield each imported top-level module, and whether it is imported as soon as the file is."""
+    """Yield each imported top-level module, and whether it is imported at module level."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             for other in node.orelse:
@@ -40,7 +40,7 @@ def _foreign(path: Path) -> set[tuple[str, bool]]:
     return {(name, at_once) for name, at_once in found if name not in sys.stdlib_module_names and name != "preheat"}
 
 
-def test_every_package_that_is_imported_is_a_dependency_or_of_an_extra() -> None:
+def test_every_imported_package_is_a_dependency_or_in_an_extra() -> None:
     imported = {name: path for path in SOURCE.rglob("*.py") for name, _ in _foreign(path)}
     unknown = {name: str(path) for name, path in imported.items() if name not in REQUIRED | OPTIONAL}
     assert unknown == {}
@@ -52,7 +52,7 @@ def test_a_package_of_an_extra_is_imported_only_inside_functions() -> None:
     assert {path: name for path, name in early.items() if name not in REQUIRED} == {}
 
 
-def test_the_check_finds_imports_wherever_they_stand() -> None:
+def test_the_check_finds_all_imports() -> None:
     text = """
 import os, numpy.linalg
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Here:
     assert found == {"os": True, "numpy": True, "yaml": True, "inside": True, "lazily": False}
 
 
-def test_developers_packages_are_pinned_by_version_and_hash_and_name_no_index() -> None:
+def test_development_packages_are_pinned_by_version_and_hash_and_name_no_index() -> None:
     text = (ROOT / "requirements-dev.txt").read_text(encoding="utf-8")
     assert "://" not in text
     assert not re.search(r"^\s*--(?!hash=sha256:)", text, re.MULTILINE)
@@ -81,6 +81,6 @@ def test_developers_packages_are_pinned_by_version_and_hash_and_name_no_index() 
     assert {_name(one) for one in pinned} >= REQUIRED | OPTIONAL
 
 
-def test_version_stands_in_one_place() -> None:
+def test_the_version_is_in_one_place() -> None:
     assert PROJECT["dynamic"] == ["version"]
     assert "version" not in PROJECT

@@ -1,4 +1,4 @@
-"""Every reader of what comes from outside, on what it never meant to read: an error of ours, and in no time."""
+"""Every parser of untrusted data, on damaged data: an error of ours, in bounded time."""
 
 import contextlib
 import random
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.readers import READERS
 
-# What readers break on: depth, digits, letters of other alphabets, halves of letters, length.
+# Usual problems of parsers: depth, digits, other alphabets, surrogates, length.
 STRANGE = (
     b"[" * 100_000, b"{a=" * 50_000, b'{"a":' * 50_000, b"9" * 5000, b"1e999", b"\xb2", "٣".encode(), b"\xff", b"\x9c",
     b"\\ud800", b"\0", b"\x1b[2J", b"<" * 60_000, b"a" * 60_000, b'="' + b"\\" * 30_000, b"http://[bad/", b":99999/",
@@ -25,7 +25,7 @@ def read(name: str, body: bytes) -> None:
 
 
 def strange(chance: random.Random, seed: bytes) -> bytes:
-    """Change something good in a few places."""
+    """Change a valid input in a few places."""
     body = bytearray(seed)
     for _ in range(chance.randint(1, 4)):
         at = chance.randrange(len(body) + 1)
@@ -42,7 +42,7 @@ def strange(chance: random.Random, seed: bytes) -> bytes:
 
 
 def corpus(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
-    """The same inputs for the same seed, shared out evenly."""
+    """Return the same inputs for the same seed, evenly distributed over the parsers."""
     chance = random.Random(seed)
     names = list(READERS)
     for number in range(count):
@@ -51,12 +51,12 @@ def corpus(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_what_is_good_is_read(name: str) -> None:
+def test_valid_inputs_are_parsed(name: str) -> None:
     READERS[name].read(READERS[name].honest)
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_each_strange_thing_alone_and_in_the_middle(name: str) -> None:
+def test_each_unusual_value_alone_and_in_the_middle(name: str) -> None:
     seed = READERS[name].honest
     for one in STRANGE:
         read(name, one)

@@ -1,4 +1,4 @@
-"""Answers: what the stand-in hub says in the Hugging Face and ModelScope APIs; written apart from preheat's mirror."""
+"""Answers: responses of the stand-in hub in the Hugging Face and ModelScope APIs; independent of preheat's mirror."""
 
 import json
 import re
@@ -13,7 +13,7 @@ _PAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """An answer: a head, then either `body` or bytes `start` up to `stop` of `entry`."""
+    """A response: a head, then either `body` or bytes `start` up to `stop` of `entry`."""
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
@@ -24,7 +24,7 @@ class Said:
 
 
 def say(repos: Mapping[str, Repo], target: str, headers: Mapping[str, str]) -> Said:
-    """Answer a request; header names come in lower case."""
+    """Respond to a request; header names are in lower case."""
     path, _, query = target.partition("?")
     fields = {name: values[-1] for name, values in parse_qs(query).items()}
     segments = [unquote(segment) for segment in path.strip("/").split("/")]

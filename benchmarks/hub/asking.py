@@ -1,4 +1,4 @@
-"""Asking: requests as they come off a connection, one after the other."""
+"""Asking: read successive requests from a connection."""
 
 import http
 import socket
@@ -18,7 +18,7 @@ class Asked:
 
 
 def asked(connection: socket.socket) -> Iterator[Asked]:
-    """Read requests until the client hangs up; raise ValueError at what is none."""
+    """Yield requests until the client disconnects; raise ValueError for an invalid one."""
     waiting = b""
     while True:
         while b"\r\n\r\n" not in waiting:
@@ -39,7 +39,7 @@ def asked(connection: socket.socket) -> Iterator[Asked]:
 
 
 def head(said: Said) -> bytes:
-    """Write the head of an answer."""
+    """Return the head of a response."""
     lines = [f"HTTP/1.1 {said.status} {http.HTTPStatus(said.status).phrase}"]
     lines += [f"{name}: {value}" for name, value in said.headers.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

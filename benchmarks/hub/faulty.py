@@ -1,4 +1,4 @@
-"""Faulty: a hub that fails in one way, on real sockets."""
+"""Faulty: a hub with one fault, on real sockets."""
 
 import contextlib
 import socket
@@ -17,11 +17,11 @@ _SIGNED_FOR_S = 2.0
 
 
 class HangUp(Exception):
-    """The hub ends the connection here."""
+    """The hub closes the connection here."""
 
 
 class Delivery:
-    """An answer about to be sent, that a fault may send otherwise."""
+    """A response about to be sent, which a fault may change."""
 
     def __init__(self, hub: "FaultyHub", connection: socket.socket, asked: Asked, said: Said) -> None:
         self.hub = hub
@@ -36,20 +36,20 @@ class Delivery:
 
     @property
     def path(self) -> str:
-        """The file that it brings, if any."""
+        """The file of the response, if any."""
         return self.said.entry.path if self.said.entry else ""
 
     @property
     def is_head(self) -> bool:
-        """Whether only the head was asked for."""
+        """Whether the request was HEAD."""
         return self.asked.method == "HEAD"
 
     def honest(self) -> None:
-        """Send what was asked for."""
+        """Send the right response."""
         self.send(self.said, self.body)
 
     def send(self, said: Said, body: bytes) -> None:
-        """Send this instead."""
+        """Send this response instead."""
         self.connection.sendall(head(said) + (b"" if self.is_head else body))
 
     def raw(self, data: bytes) -> None:
@@ -57,7 +57,7 @@ class Delivery:
         self.connection.sendall(data)
 
     def slowly(self, said: Said, body: bytes, rate: int, step: int) -> None:
-        """Send this at `rate` bytes a second, `step` at a time."""
+        """Send the response at `rate` bytes per second, `step` bytes at a time."""
         self.connection.sendall(head(said))
         for at in range(0, len(body), step):
             self.connection.sendall(body[at : at + step])
@@ -65,7 +65,7 @@ class Delivery:
                 raise HangUp
 
     def reset(self) -> None:
-        """Break the connection as a crashed middlebox does."""
+        """Reset the connection, like a crashed middlebox."""
         time.sleep(0.2)  # what was sent should have arrived
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         raise HangUp
@@ -89,12 +89,12 @@ class FaultyHub:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL where it listens."""
         return f"{self.scheme}://127.0.0.1:{self.port}"
 
     @property
     def scheme(self) -> str:
-        """Whether it speaks TLS."""
+        """`https` if it uses TLS."""
         return "http" if self._tls is None else "https"
 
     def __enter__(self) -> "FaultyHub":
@@ -109,7 +109,7 @@ class FaultyHub:
         self._listening.close()
 
     def go_away(self, seconds: float) -> None:
-        """Break all connections, refuse new ones, and come back after a time."""
+        """Reset all connections, refuse new ones, and return after a time."""
         for connection in (self._listening, *self._connections):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -151,7 +151,7 @@ class FaultyHub:
 
 
 class Times:
-    """How often a fault still happens."""
+    """How often a fault still occurs."""
 
     def __init__(self, times: int | None) -> None:
         self._left = times
@@ -166,7 +166,7 @@ class Times:
 
 
 def cuts(path: str, after: int, times: int | None, *, reset: bool = False) -> Fault:
-    """End each answer that is longer than `after` there."""
+    """Close the connection after `after` bytes of each longer response."""
     more = Times(times)
 
     def fault(delivery: Delivery) -> None:
@@ -181,7 +181,7 @@ def cuts(path: str, after: int, times: int | None, *, reset: bool = False) -> Fa
 
 
 def stalls(path: str, after: int, times: int | None) -> Fault:
-    """Say no more after some bytes, and keep the line."""
+    """Stop sending after some bytes, and keep the connection open."""
     more = Times(times)
 
     def fault(delivery: Delivery) -> None:
@@ -195,7 +195,7 @@ def stalls(path: str, after: int, times: int | None) -> Fault:
 
 
 def drips(path: str, times: int | None) -> Fault:
-    """Send ten bytes a second: never silent, never done."""
+    """Send ten bytes per second: never silent, never complete."""
     more = Times(times)
 
     def fault(delivery: Delivery) -> None:
@@ -207,7 +207,7 @@ def drips(path: str, times: int | None) -> Fault:
 
 
 def flips(path: str, place: int, times: int | None) -> Fault:
-    """Turn one bit over."""
+    """Flip one bit."""
     more = Times(times)
 
     def fault(delivery: Delivery) -> None:
@@ -222,7 +222,7 @@ def flips(path: str, place: int, times: int | None) -> Fault:
 
 
 def shortens(path: str, size: int) -> Fault:
-    """Send a file that lacks its end, as if that were all of it."""
+    """Send a file without its end, with a matching Content-Length."""
 
     def fault(delivery: Delivery) -> None:
         if delivery.path != path or delivery.is_head:
@@ -240,7 +240,7 @@ def shortens(path: str, size: int) -> Fault:
 
 
 def lengthens(path: str, size: int) -> Fault:
-    """Send a file with more at its end than was listed."""
+    """Send a file with more bytes than listed."""
 
     def fault(delivery: Delivery) -> None:
         entry = delivery.said.entry
@@ -266,19 +266,19 @@ def refuses(times: int, status: int, **headers: str) -> Fault:
 
 
 def knows_no_ranges(delivery: Delivery) -> None:
-    """Send the whole file, whatever part of it was asked for."""
+    """Send the whole file, whatever range was requested."""
     whole = say(delivery.hub._one, delivery.asked.target, {**delivery.asked.headers, "range": ""})
     whole.headers.pop("Accept-Ranges")
     Delivery(delivery.hub, delivery.connection, delivery.asked, whole).honest()
 
 
 def redirects_to_itself(delivery: Delivery) -> None:
-    """Send the client round in a circle."""
+    """Redirect the client in a loop."""
     delivery.send(Said(302, {"Location": f"{delivery.hub.url}{delivery.asked.target}", "Content-Length": "0"}), b"")
 
 
 def signs(delivery: Delivery) -> None:
-    """Send the client for weights to an address, on another host, that is good for two seconds."""
+    """Redirect the client, for weights, to an address on another host that is valid for two seconds."""
     if delivery.said.entry is None or not delivery.said.entry.is_lfs:
         return delivery.honest()
     kept = {name: value for name, value in delivery.said.headers.items() if name.startswith(("X-", "ETag"))}

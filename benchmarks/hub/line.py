@@ -70,7 +70,7 @@ class Line:
             for space in (hub, client):
                 _ip(f"netns add {space}")
                 _ip(f"-n {space} link set lo up")
-                # What comes one way and is answered the other would be dropped as forged.
+                # Else the kernel drops packets that arrive and are answered over different interfaces.
                 loose = [f"net.ipv4.conf.{which}.rp_filter=0" for which in ("all", "default")]
                 subprocess.run(["ip", "netns", "exec", space, "sysctl", "-qw", *loose], check=True)
             _ip(f"link add veth0 netns {hub} type veth peer name veth0 netns {client}")

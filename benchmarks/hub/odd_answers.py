@@ -1,4 +1,4 @@
-"""Odd answers: more ways in which a hub fails: odd ranges and encodings, limits of requests, silence."""
+"""Odd answers: more faults of a hub: wrong ranges and encodings, limits of requests, silence."""
 
 import gzip
 import socket
@@ -16,7 +16,7 @@ _PAGE = b"<!doctype html><html><body><h1>Sign in</h1><p>This network needs you t
 
 
 def always(send: Callable[[Delivery], None], path: str = "", times: int | None = None) -> Fault:
-    """Answer so, for one file or all, that often; honestly otherwise."""
+    """Respond like this for one file or all, this many times; correctly otherwise."""
     more = Times(times)
 
     def fault(delivery: Delivery) -> None:
@@ -28,7 +28,7 @@ def always(send: Callable[[Delivery], None], path: str = "", times: int | None =
 
 
 def for_seconds(send: Callable[[Delivery], None], seconds: float) -> Fault:
-    """Answer so for a time, from the first request on."""
+    """Respond like this for a time, from the first request on."""
     began: list[float] = []
 
     def fault(delivery: Delivery) -> None:
@@ -39,7 +39,7 @@ def for_seconds(send: Callable[[Delivery], None], seconds: float) -> Fault:
 
 
 def with_headers(**headers: str | None) -> Callable[[Delivery], None]:
-    """Send the right bytes under other headers; None takes one away."""
+    """Send the right bytes with other headers; None removes one."""
 
     def send(delivery: Delivery) -> None:
         told = dict(delivery.said.headers)
@@ -53,13 +53,13 @@ def with_headers(**headers: str | None) -> Callable[[Delivery], None]:
 
 
 def shifted(delivery: Delivery) -> None:
-    """Describe another range than the one that was asked for, and is sent."""
+    """Announce another range than the one that is sent."""
     start, stop = delivery.said.start + 1, delivery.said.stop + 1
     with_headers(Content_Range=f"bytes {start}-{stop - 1}/{stop + 7}")(delivery)
 
 
 def of_size(more: int) -> Callable[[Delivery], None]:
-    """Send more bytes of the file than asked for, or fewer, and describe them rightly."""
+    """Send more or fewer bytes of the file than requested, with a matching Content-Range."""
 
     def send(delivery: Delivery) -> None:
         said = delivery.said
@@ -87,14 +87,14 @@ def multipart(delivery: Delivery) -> None:
 
 
 def zipped(delivery: Delivery) -> None:
-    """Compress what was asked for, although nobody asked for that."""
+    """Compress the response, although that was not requested."""
     body = gzip.compress(delivery.body, 1)
     told = {"Content-Encoding": "gzip", "Content-Length": str(len(body))}
     delivery.send(replace(delivery.said, headers=delivery.said.headers | told), body)
 
 
 def unmeasured(delivery: Delivery) -> None:
-    """Send no length: the end of the connection is the end of the body."""
+    """Send no Content-Length: the end of the connection is the end of the body."""
     with_headers(Content_Length=None, Connection="close")(delivery)
     raise HangUp
 
@@ -116,12 +116,12 @@ def endless(delivery: Delivery) -> None:
 
 
 def zeros(delivery: Delivery) -> None:
-    """Send zeros in place of the bytes."""
+    """Send zeros instead of the bytes."""
     delivery.send(delivery.said, bytes(len(delivery.body)))
 
 
 def web_page(delivery: Delivery) -> None:
-    """Send a page, as the gate of a hotel's network does."""
+    """Send a web page, as a captive portal does."""
     delivery.send(Said(200, {"Content-Type": "text/html", "Content-Length": str(len(_PAGE))}), _PAGE)
 
 
@@ -137,13 +137,13 @@ def redirect(location: str) -> Callable[[Delivery], None]:
 
 
 def never(delivery: Delivery) -> None:
-    """Say nothing."""
+    """Send nothing."""
     delivery.hub.closing.wait()
     raise HangUp
 
 
 def late(seconds: float) -> Callable[[Delivery], None]:
-    """Say nothing for a time, and then the answer."""
+    """Send nothing for a time, and then the response."""
 
     def send(delivery: Delivery) -> None:
         delivery.hub.closing.wait(seconds)
@@ -153,7 +153,7 @@ def late(seconds: float) -> Callable[[Delivery], None]:
 
 
 def dripping_head(delivery: Delivery) -> None:
-    """Send the head a byte every two seconds."""
+    """Send the head, one byte every two seconds."""
     for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 400:
         delivery.raw(bytes((byte,)))
         if delivery.hub.closing.wait(2):
@@ -162,12 +162,12 @@ def dripping_head(delivery: Delivery) -> None:
 
 
 def dripping(delivery: Delivery) -> None:
-    """Send the body a byte every two seconds."""
+    """Send the body, one byte every two seconds."""
     delivery.slowly(delivery.said, delivery.body, 1, 2)
 
 
 def garbage(delivery: Delivery) -> None:
-    """Send what is no HTTP."""
+    """Send bytes that are no HTTP."""
     delivery.raw(b"\x00\x01\x02 what? \r\n\r\n")
     raise HangUp
 
@@ -190,7 +190,7 @@ def cut_in_the_middle(delivery: Delivery) -> None:
 
 
 def bears(connections: int, *, reset: bool = False, refusal: int = 503) -> Fault:
-    """Serve so many requests at a time; refuse or reset the others."""
+    """Serve this many requests at a time; refuse or reset the others."""
     room = threading.Semaphore(connections)
 
     def fault(delivery: Delivery) -> None:
@@ -206,7 +206,7 @@ def bears(connections: int, *, reset: bool = False, refusal: int = 503) -> Fault
 
 
 def quota(requests: int, window_s: float, *, says_when: bool) -> Fault:
-    """Serve so many requests in any window, and refuse more."""
+    """Serve this many requests in each time window, and refuse more."""
     served: deque[float] = deque()
     turn = threading.Lock()
 
@@ -227,7 +227,7 @@ def quota(requests: int, window_s: float, *, says_when: bool) -> Fault:
 
 
 def every_second(send: Callable[[Delivery], None]) -> Fault:
-    """Answer every second request so."""
+    """Respond like this to every second request."""
     turn, count = threading.Lock(), 0
 
     def fault(delivery: Delivery) -> None:
@@ -241,6 +241,6 @@ def every_second(send: Callable[[Delivery], None]) -> Fault:
 
 
 def hang_up_hard(delivery: Delivery) -> None:
-    """Reset the connection in place of an answer."""
+    """Reset the connection instead of responding."""
     delivery.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     raise HangUp

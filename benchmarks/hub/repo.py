@@ -1,4 +1,4 @@
-"""Repo: a folder, as a hub describes it."""
+"""Repo: a folder, with the descriptions of a hub."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ _WEIGHTS = (".safetensors", ".bin", ".pt")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file that can be asked for, with the names that git and LFS have for it."""
+    """A downloadable file, with its names in git and LFS."""
 
     path: str
     size: int
@@ -20,12 +20,12 @@ class Entry:
 
     @property
     def is_lfs(self) -> bool:
-        """Whether a hub would keep it in LFS."""
+        """Whether a hub would store it in LFS."""
         return self.size >= _LFS_FROM or self.path.endswith(_WEIGHTS)
 
     @property
     def etag(self) -> str:
-        """The name that the hub tells for its bytes."""
+        """The ETag that the hub sends."""
         return self.sha256 if self.is_lfs else self.git_sha1
 
 
@@ -39,12 +39,12 @@ class Repo:
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """The bytes of all files."""
         return sum(entry.size for entry in self.entries.values())
 
 
 def read_repo(name: str, folder: Path) -> Repo:
-    """Describe a folder, reading every byte of it once."""
+    """Describe a folder, reading every byte once."""
     entries = {}
     for place in sorted(path for path in folder.rglob("*") if path.is_file()):
         entry = _entry(place.relative_to(folder).as_posix(), place)

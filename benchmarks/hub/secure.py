@@ -35,7 +35,7 @@ http {{
 
 
 class NoNginx(Exception):
-    """nginx is not here."""
+    """nginx is not installed."""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Serving: a hub of several processes, that sends files by sendfile and can be made slow as a far one is."""
+"""Serving: a hub of several processes that sends files by sendfile, and can be as slow as a distant one."""
 
 import argparse
 import contextlib
@@ -32,7 +32,7 @@ _LONG_STEP = 4 << 20
 class Manner:
     """How the hub serves: bytes a second for each connection, and for all together; 0 is as fast as it can.
 
-    With `tls`, nginx stands before it and speaks TLS.
+    With `tls`, nginx is in front of it and adds TLS.
     """
 
     pace: int = 0
@@ -60,18 +60,18 @@ class Hub:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL where it listens."""
         host, port = self._listening.getsockname()
         return self._secure_url or f"http://{host}:{port}"
 
     @property
     def plain_url(self) -> str:
-        """Where it listens itself, behind any TLS."""
+        """The URL without TLS in front."""
         host, port = self._listening.getsockname()
         return f"http://{host}:{port}"
 
     def total(self) -> tuple[int, int]:
-        """Say how many requests came, and how many bytes of files left."""
+        """Return the number of requests, and the bytes of files sent."""
         return self._counts.total()
 
     def __enter__(self) -> "Hub":
@@ -107,7 +107,7 @@ class Hub:
 
 
 class _Worker:
-    """One process: a thread a connection, which spends its life in sendfile."""
+    """One process with a thread per connection, which sends files by sendfile."""
 
     def __init__(self, number: int, repos: Mapping[str, Repo], counts: Counts, bucket: Bucket | None) -> None:
         self._number = number
@@ -165,7 +165,7 @@ def _unsent(connection: socket.socket) -> int:
 
 
 def main() -> None:
-    """Serve folders until stdin ends: the first line out is the address, then a line of counts for each line in."""
+    """Serve folders until stdin ends: print the URL, then a line of counts for each input line."""
     form = argparse.ArgumentParser(description=__doc__)
     form.add_argument("folders", nargs="+", metavar="OWNER/NAME=DIR")
     form.add_argument("--pace", type=int, default=0, help="bytes a second for each connection")

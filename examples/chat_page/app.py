@@ -18,14 +18,14 @@ PAGE = """<!doctype html><meta charset="utf-8"><title>Chat page</title>
 
 
 class Chat:
-    """The model, and how it is asked."""
+    """The model, and a method to ask it."""
 
     def __init__(self) -> None:
         self._tokenizer = AutoTokenizer.from_pretrained(MODEL)
         self._model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.bfloat16)
 
     def answer(self, question: str) -> str:
-        """Answer in one short go, the same every time."""
+        """Generate a short answer, always the same for one question."""
         asked = self._tokenizer.apply_chat_template(
             [{"role": "user", "content": question}], add_generation_prompt=True, return_tensors="pt", return_dict=True
         )
@@ -35,7 +35,7 @@ class Chat:
 
 
 def page_for(chat: Chat) -> type[BaseHTTPRequestHandler]:
-    """Make the page around the model."""
+    """Build the page for the model."""
 
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

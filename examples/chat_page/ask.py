@@ -1,4 +1,4 @@
-"""Ask: the first real user of the chat page. Standard library only."""
+"""Ask: a first use of the chat page. Standard library only."""
 
 import sys
 import urllib.parse
@@ -8,7 +8,7 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def main() -> int:
-    """Ask one question; fail when what comes back is no answer."""
+    """Ask one question; fail if the response contains no answer."""
     page, question = sys.argv[1:]
     with OPENER.open(f"{page}?{urllib.parse.urlencode({'ask': question})}", timeout=120) as answer:
         said = answer.read().decode().partition("<p>")[2].partition("</p>")[0]

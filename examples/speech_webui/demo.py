@@ -135,7 +135,7 @@ def answered() -> list[dict]:
 
 
 def check(figures: dict, hub_sent: list[dict]) -> None:
-    """Hold the table against what was promised; a demo that cannot fail shows nothing."""
+    """Check the figures against the claims; a demo that cannot fail shows nothing."""
     cold, preloaded, weights = figures["cold"], figures["preloaded"], figures["weights"]
     sent = sum(event["sent"] for event in hub_sent)
     counted = cold["fetched"] + preloaded["fetched"] + figures["limits"]["line"]["received"]
@@ -150,7 +150,7 @@ def check(figures: dict, hub_sent: list[dict]) -> None:
         f"bytes fetched at most 1.01 of the weights ({preloaded['fetched'] / weights:.5f})": preloaded["fetched"]
         <= 1.01 * weights,
         f"the hub sent what was counted ({sent:,} bytes, {counted:,} counted)": abs(sent - counted)
-        <= 0.02 * sent,  # what a connection holds that is broken off was sent, and never arrived
+        <= 0.02 * sent,  # bytes in flight on a closed connection were sent, but never arrived
     }
     gain = f"of what there is to gain, (download + start) / start = {bound:.1f}, 90 % at least ({reached:.0%})"
     hold(promises, {gain: reached >= 0.9})
@@ -176,7 +176,7 @@ def check_again(seconds: float, asked: list[dict]) -> None:
 
 
 def time_of(*command: str) -> float:
-    """Say the median of five runs, in seconds."""
+    """Return the median of five runs, in seconds."""
     times = []
     for _ in range(5):
         began = time.monotonic()
@@ -225,7 +225,7 @@ def page(once: bool) -> int:
 
 
 def check_offline(log: Path) -> None:
-    """Hold the page's whole life against what was promised: nobody was asked for anything."""
+    """Check that the page made no outbound attempt in its whole life."""
     found = [event for event in map(json.loads, log.read_text().splitlines()) if event["event"] == "network-seen"]
     if not found:
         sys.exit("the page's outbound attempts were not counted")
@@ -236,7 +236,7 @@ def check_offline(log: Path) -> None:
 
 
 def wait_for(log: Path, process: subprocess.Popen, event: str, **facts: str) -> dict:
-    """Wait until the program's log has such an event."""
+    """Wait until the program's log contains this event."""
     while process.poll() is None:
         for line in log.read_text().splitlines() if log.exists() else []:
             with contextlib.suppress(json.JSONDecodeError):

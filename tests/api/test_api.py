@@ -1,4 +1,4 @@
-"""The Python API does what the command does, with values in the place of words."""
+"""The Python API does the same as the command, with values instead of words."""
 
 import subprocess
 import sys
@@ -25,9 +25,7 @@ def session(tmp_path: Path, hub: FlakyHub, monkeypatch: pytest.MonkeyPatch) -> a
     return api.Session(api.Settings(library=tmp_path / "library", endpoints=(f"hf={hub.url}",), connections=4))
 
 
-def test_what_is_pulled_is_listed_placed_verified_and_removed(
-    session: api.Session, model: Path, tmp_path: Path
-) -> None:
+def test_pulled_models_can_be_listed_verified_and_removed(session: api.Session, model: Path, tmp_path: Path) -> None:
     ahead = api.plan_pull(MODEL, session=session)
     assert ahead.fits
     pulls = api.pull(MODEL, session=session)
@@ -48,7 +46,7 @@ def test_what_is_pulled_is_listed_placed_verified_and_removed(
     assert api.prune(session=session).versions == ()
 
 
-def test_a_session_is_told_what_happens(tmp_path: Path, hub: FlakyHub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_receives_all_events(tmp_path: Path, hub: FlakyHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(authority().ca_file))
     told: list[Event] = []
     settings = api.Settings(library=tmp_path / "library", endpoints=(f"hf={hub.url}",))
@@ -56,7 +54,7 @@ def test_a_session_is_told_what_happens(tmp_path: Path, hub: FlakyHub, monkeypat
     assert {type(event).__name__ for event in told} >= {"Resolved", "Received"}
 
 
-def test_an_app_is_locked_and_run_with_what_it_needs(
+def test_an_app_is_locked_and_run_with_its_needs(
     session: api.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = tmp_path / "app/preheat.toml"
@@ -81,14 +79,14 @@ ref = "{MODEL}"
         api.run(session=session)
 
 
-def test_a_mirror_serves_what_was_pulled_to_another_library(session: api.Session, tmp_path: Path) -> None:
+def test_a_mirror_serves_models_pulled_to_another_library(session: api.Session, tmp_path: Path) -> None:
     api.pull(MODEL, session=session)
     with api.mirror(session=session) as running:
         other = api.Session(api.Settings(library=tmp_path / "other", endpoints=(f"hf={running.url}",)))
         assert api.pull(MODEL, session=other).fetched > 0
 
 
-def test_a_mirror_reloads_logs_and_reports_what_happens(session: api.Session, tmp_path: Path) -> None:
+def test_a_mirror_reloads_its_settings_logs_and_reports_failures(session: api.Session, tmp_path: Path) -> None:
     told: list[Event] = []
     session.on_event = told.append
     (tmp_path / "tokens").write_text("a-first-token\n")
@@ -124,7 +122,7 @@ def fetched(url: str, token: str) -> int:
             return error.code
 
 
-def test_a_mirror_without_patience_answers_while_upstream_is_away(tmp_path: Path) -> None:
+def test_a_mirror_without_patience_responds_while_upstream_is_down(tmp_path: Path) -> None:
     settings = api.Settings(library=tmp_path / "library", connect_s=0.5, read_s=0.5, patience_s=0.0)
     terms = MirrorTerms(upstreams=("hf=http://127.0.0.1:9",))
     with api.mirror(terms=terms, session=api.Session(settings)) as running:
@@ -137,7 +135,7 @@ def test_a_cache_is_adopted_without_a_download(session: api.Session, model: Path
     assert (done.versions, done.left_out) == (1, 0)
 
 
-def test_plans_are_carried_out_and_checked_again(session: api.Session, model: Path, tmp_path: Path) -> None:
+def test_plans_are_executed_and_checked_again(session: api.Session, model: Path, tmp_path: Path) -> None:
     plan = api.plan_pull(MODEL, views={"flat": tmp_path / "placed"}, session=session)
     assert not (tmp_path / "library").exists()
     assert api.execute(plan, session=session).fetched == plan.missing
@@ -154,7 +152,7 @@ def test_plans_are_carried_out_and_checked_again(session: api.Session, model: Pa
     assert 0 < api.execute(cache, session=session).copied <= cache.disk.needed == cache.to_read
 
 
-def test_what_is_invalid_is_said_before_anything_is_done(tmp_path: Path) -> None:
+def test_invalid_arguments_raise_before_anything_is_done(tmp_path: Path) -> None:
     for wrong in ({"connections": 0}, {"connect_s": 0.0}, {"read_s": -1.0}):
         with pytest.raises(UsageError):
             api.Settings(**wrong)
@@ -162,7 +160,7 @@ def test_what_is_invalid_is_said_before_anything_is_done(tmp_path: Path) -> None
         api.remove(MODEL, session=api.Session(api.Settings(library=tmp_path / "none")))
 
 
-def test_importing_it_loads_nothing_that_only_some_verbs_need() -> None:
+def test_importing_the_api_does_not_load_modules_of_single_verbs() -> None:
     code = "import sys; import preheat.api; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert [
@@ -172,7 +170,7 @@ def test_importing_it_loads_nothing_that_only_some_verbs_need() -> None:
     ] == []
 
 
-def test_an_app_is_traced_into_a_recipe_of_what_it_reads(
+def test_tracing_an_app_writes_a_recipe_of_the_files_it_reads(
     session: api.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "app").mkdir()
@@ -185,6 +183,6 @@ def test_an_app_is_traced_into_a_recipe_of_what_it_reads(
 
 
 @pytest.mark.parametrize("word", ["Refuse", "", "no"])
-def test_a_misspelt_word_for_unsafe_files_does_not_mean_to_accept_them(word: str) -> None:
+def test_a_misspelt_unsafe_files_policy_is_an_error(word: str) -> None:
     with pytest.raises(UsageError, match="unsafe_files must be one of refuse, warn, allow"):
         api.Settings(unsafe_files=word)  # type: ignore[arg-type] # callers may have no type checker

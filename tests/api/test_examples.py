@@ -1,4 +1,4 @@
-"""The examples of the Python API run as they stand, with another hub in the place of the public one."""
+"""The examples of the Python API run unchanged, against a local hub."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def ran(words: list[str], folder: Path, hub: FlakyHub) -> "subprocess.CompletedP
     return subprocess.run(words, cwd=folder, env={**os.environ, **own}, capture_output=True, text=True, check=False)
 
 
-def test_the_notebook_runs_from_its_first_cell_to_its_last(tmp_path: Path, hub: FlakyHub) -> None:
+def test_the_notebook_runs_from_the_first_cell_to_the_last(tmp_path: Path, hub: FlakyHub) -> None:
     cells = json.loads((ROOT / "examples/notebook.ipynb").read_text())["cells"]
     code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     done = ran([sys.executable, "-c", code], tmp_path, hub)
@@ -37,14 +37,14 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(tmp_path: Path, hub: 
     assert (tmp_path / "hf-cache/models--openai--whisper-tiny.en/refs/main").is_file()
 
 
-def test_the_examples_of_the_document_run(tmp_path: Path, hub: FlakyHub) -> None:
+def test_the_examples_in_the_document_run(tmp_path: Path, hub: FlakyHub) -> None:
     code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs/api.md").read_text(), re.DOTALL))
     done = ran([sys.executable, "-c", code], tmp_path, hub)
     assert done.returncode == 0, done.stderr
     assert "9.0 MB downloaded" in done.stdout
 
 
-def test_a_ci_job_is_told_of_a_missing_lock_and_of_what_is_ready(tmp_path: Path, hub: FlakyHub) -> None:
+def test_the_ci_example_reports_a_missing_lock_and_what_is_ready(tmp_path: Path, hub: FlakyHub) -> None:
     script = [sys.executable, str(ROOT / "examples/warm_ci.py")]
     (tmp_path / "preheat.toml").write_text(f'[app]\nname = "job"\n\n[[needs]]\nref = "{MODEL}"\n')
     without = ran(script, tmp_path, hub)

@@ -1,4 +1,4 @@
-"""What every hub promises, asked of each of them: the same questions, over real sockets and a real disk."""
+"""The contract of the Hub protocol, run against every implementation, over real sockets and a real disk."""
 
 import contextlib
 import hashlib
@@ -28,7 +28,7 @@ KINDS += [f"huggingface{PLAIN}", f"modelscope{PLAIN}", f"url{PLAIN}"]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A hub, what it has, how it would be asked for what it has not, and how to make it name what no file may be."""
+    """A hub, its content, a ref that it lacks, and a way to make it list an invalid file name."""
 
     hub: Hub
     ref: Ref
@@ -104,21 +104,21 @@ def _read(reader: Reader, most: int = 10_000_000) -> bytes:
 
 
 def _open(hub: Hub, snapshot: Snapshot, file: File, start: int, stop: int) -> Reader:
-    """Open as `fetch` does: NoRanges is said once."""
+    """Open as `fetch` does: NoRanges is raised only once."""
     try:
         return hub.open(snapshot, file, start, stop)
     except NoRanges:
         return hub.open(snapshot, file, start, stop)
 
 
-def test_resolving_twice_gives_equal_snapshots(case: Case) -> None:
+def test_resolving_twice_returns_equal_snapshots(case: Case) -> None:
     snapshot = case.hub.resolve(case.ref)
     assert snapshot.ref == case.ref
     assert case.hub.resolve(case.ref) == snapshot
     assert len(snapshot.commit) == 40
 
 
-def test_a_snapshot_names_all_files_with_their_sizes_and_digests(case: Case) -> None:
+def test_a_snapshot_lists_all_files_with_sizes_and_digests(case: Case) -> None:
     snapshot = case.hub.resolve(case.ref)
     assert {file.path: file.size for file in snapshot.files} == {path: len(truth) for path, truth in case.truth.items()}
     for file in snapshot.files:
@@ -127,7 +127,7 @@ def test_a_snapshot_names_all_files_with_their_sizes_and_digests(case: Case) -> 
         assert hasher.hexdigest() == file.digest.hex
 
 
-def test_what_a_ref_meant_can_be_asked_for_by_its_commit(case: Case) -> None:
+def test_a_resolved_ref_can_be_requested_by_its_commit(case: Case) -> None:
     snapshot = case.hub.resolve(case.ref)
     pinned = case.ref.at(snapshot.commit)
     assert pinned.pinned
@@ -135,7 +135,7 @@ def test_what_a_ref_meant_can_be_asked_for_by_its_commit(case: Case) -> None:
     assert (again.commit, again.files) == (snapshot.commit, snapshot.files)
 
 
-def test_opening_gives_exactly_the_bytes_asked_for(case: Case) -> None:
+def test_open_returns_exactly_the_requested_bytes(case: Case) -> None:
     snapshot = case.hub.resolve(case.ref)
     for file in snapshot.files:
         truth, size = case.truth[file.path], file.size
@@ -143,7 +143,7 @@ def test_opening_gives_exactly_the_bytes_asked_for(case: Case) -> None:
             assert _read(case.hub.open(snapshot, file, start, stop)) == truth[start:stop]
 
 
-def test_a_snapshot_from_before_can_be_opened_by_a_hub_that_never_resolved_it(case: Case) -> None:
+def test_an_old_snapshot_can_be_opened_by_a_hub_that_never_resolved_it(case: Case) -> None:
     snapshot = case.hub.resolve(case.ref)
     file = snapshot.files[-1]
     fresh = case.hub
@@ -153,18 +153,18 @@ def test_a_snapshot_from_before_can_be_opened_by_a_hub_that_never_resolved_it(ca
     assert _read(fresh.open(snapshot, file, 0, file.size)) == case.truth[file.path]
 
 
-def test_what_is_unknown_is_not_found(case: Case) -> None:
+def test_an_unknown_repository_is_not_found(case: Case) -> None:
     for ref in case.unknown:
         with pytest.raises(NotFound):
             case.hub.resolve(ref)
     snapshot = case.hub.resolve(case.ref)
-    if case.ref.hub != "url":  # which has but one file, and no names to ask for
+    if case.ref.hub != "url":  # which has only one file, without a name
         gone = File("gone.bin", 3, snapshot.files[0].digest)
         with pytest.raises(NotFound):
             case.hub.open(snapshot, gone, 0, 3)
 
 
-def test_a_reader_can_be_closed_at_any_time_and_the_hub_asked_again(case: Case) -> None:
+def test_a_reader_can_be_closed_at_any_time_and_the_hub_used_again(case: Case) -> None:
     snapshot = case.hub.resolve(case.ref)
     file = snapshot.file("weights.bin")
     assert file is not None
@@ -177,7 +177,7 @@ def test_a_reader_can_be_closed_at_any_time_and_the_hub_asked_again(case: Case) 
     assert _read(case.hub.open(snapshot, file, 5, 1_000_000)) == case.truth["weights.bin"][5:1_000_000]
 
 
-def test_hostile_names_are_refused(case: Case, folder: Path) -> None:
+def test_invalid_file_names_are_rejected(case: Case, folder: Path) -> None:
     try:
         with pytest.raises((IntegrityError, UsageError)):
             case.hostile()
@@ -185,7 +185,7 @@ def test_hostile_names_are_refused(case: Case, folder: Path) -> None:
         (folder / "a\nb").unlink(missing_ok=True)
 
 
-def test_a_server_without_ranges_is_told_of_once_and_read_past(case: Case) -> None:
+def test_a_server_without_ranges_raises_once_and_is_then_read_from_the_start(case: Case) -> None:
     if case.server is None:
         pytest.skip("no server, so always ranges")
     snapshot = case.hub.resolve(case.ref)
@@ -200,7 +200,7 @@ def test_a_server_without_ranges_is_told_of_once_and_read_past(case: Case) -> No
         assert _read(_open(case.hub, snapshot, file, start, stop)) == truth[start:stop]
 
 
-def test_a_line_that_breaks_may_be_tried_again(case: Case) -> None:
+def test_a_broken_connection_raises_a_retryable_error(case: Case) -> None:
     if case.server is None:
         pytest.skip("no server, so no line")
     snapshot = case.hub.resolve(case.ref)

@@ -1,4 +1,4 @@
-"""One table of cache variables: starts that are observed get new caches, whatever the user has set."""
+"""Cache variables: an observed start gets new caches, whatever variables the user has set."""
 
 from pathlib import Path
 
@@ -11,11 +11,11 @@ from preheat.views.view_names import VIEWS, choose_view
 
 
 @pytest.mark.parametrize("kind", VIEWS)
-def test_what_leads_to_a_view_is_in_the_table(kind: str) -> None:
+def test_every_variable_of_a_view_is_a_known_cache_variable(kind: str) -> None:
     assert choose_view(kind, AUTO).environ(Path("/at")).keys() <= CACHE_VARIABLES
 
 
-def test_a_traced_start_sees_none_of_the_users_caches(tmp_path: Path) -> None:
+def test_a_traced_start_sees_no_cache_of_the_user(tmp_path: Path) -> None:
     users = dict.fromkeys(CACHE_VARIABLES, "/users")
     caches = new_caches(tmp_path)
     started = environment(users, caches, tmp_path / "notes", Lead("http://127.0.0.1:1"))
@@ -23,7 +23,7 @@ def test_a_traced_start_sees_none_of_the_users_caches(tmp_path: Path) -> None:
     assert caches.keys() == CACHE_ROOTS.keys()
 
 
-def test_a_users_older_variable_does_not_lead_away_from_the_view() -> None:
+def test_the_users_older_variable_does_not_override_the_view() -> None:
     view = {"HF_HUB_CACHE": "/view"}
     led = lead_to_views({"TRANSFORMERS_CACHE": "/users", "HF_HUB_CACHE": "/users"}, view)
     assert led == {"TRANSFORMERS_CACHE": "/view", "HF_HUB_CACHE": "/view"}
@@ -31,7 +31,7 @@ def test_a_users_older_variable_does_not_lead_away_from_the_view() -> None:
     assert lead_to_views({"TRANSFORMERS_CACHE": "/users"}, {}) == {"TRANSFORMERS_CACHE": "/users"}
 
 
-def test_the_folder_of_hugging_faces_tools_is_found_as_they_do() -> None:
+def test_the_folder_of_hugging_face_tools_is_the_one_they_use() -> None:
     home = Path("/home/one")
     assert hf_home({}, home) == home / ".cache/huggingface"
     assert hf_home({"XDG_CACHE_HOME": "/cache"}, home) == Path("/cache/huggingface")

@@ -1,4 +1,4 @@
-"""Installation: the command that adds a package, by what pipx and uv write down. tests/installed tries the commands."""
+"""Installation: the command that adds a package, from the metadata of pipx and uv; tests/installed runs it."""
 
 import sys
 from pathlib import Path
@@ -30,13 +30,13 @@ def pipx(folder: Path) -> Path:
     return folder / "venvs/preheat"
 
 
-def test_plain_environment_names_its_own_python() -> None:
+def test_a_plain_environment_uses_its_own_python() -> None:
     assert how_to_install("picklescan") == f"{sys.executable} -m pip install {SCANNER}"
     assert how_to_install("cryptography").endswith("'cryptography>=44'")
     assert how_to_install("numpy").endswith(" numpy"), "no bound is known"
 
 
-def test_pipx_is_told_its_home_only_where_it_would_not_look(home: Path, tmp_path: Path) -> None:
+def test_pipx_gets_its_home_only_if_it_is_not_the_default(home: Path, tmp_path: Path) -> None:
     assert how_to_install("picklescan", pipx(home / ".local/pipx"), home) == f"pipx inject preheat {SCANNER}"
     assert how_to_install("picklescan", pipx(home / ".local/share/pipx"), home) == f"pipx inject preheat {SCANNER}"
     elsewhere = pipx(tmp_path / "my pipx")
@@ -64,7 +64,7 @@ def test_uv_tool_keeps_the_source_of_preheat(home: Path, requirement: str, sourc
     assert told == f"uv tool install --with {SCANNER} {source.replace('HERE', str(home))}"
 
 
-def test_uv_tool_keeps_what_was_installed_beside_it_its_python_and_its_folders(home: Path) -> None:
+def test_uv_tool_keeps_other_packages_the_python_and_the_folders(home: Path) -> None:
     receipt = """
 requirements = [
     { name = "preheat", specifier = "==0.1" },
@@ -91,11 +91,11 @@ entrypoints = [{ name = "preheat", install-path = "/opt/bin/preheat", from = "pr
         "",
     ],
 )
-def test_uv_tool_whose_source_is_gone_or_unknown_has_the_package_added_in_place(home: Path, receipt: str) -> None:
+def test_uv_tool_with_a_missing_or_unknown_source_installs_in_place(home: Path, receipt: str) -> None:
     prefix = uv_tool(home, receipt)
     assert how_to_install("picklescan", prefix, home) == f"uv pip install --python {prefix} {SCANNER}"
 
 
-def test_module_is_found_without_being_imported() -> None:
+def test_a_module_is_found_without_importing_it() -> None:
     assert is_installed("json")
     assert not is_installed("no_such_module")

@@ -1,4 +1,4 @@
-"""Refs mean what people type, and nothing that could leave a folder is a ref."""
+"""Refs: parse what users type; no ref can name a path outside its folder."""
 
 import pytest
 from hypothesis import given
@@ -26,7 +26,7 @@ HEX = "5f6c1d3a2b4e8f7091a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708"
         ("ms:datasets/acme/rows@v1", "ms:datasets/acme/rows@v1", "datasets--acme--rows"),
     ],
 )
-def test_a_ref_is_read_and_said_back(text: str, said: str, slug: str) -> None:
+def test_parsing_and_formatting_a_ref_are_inverse(text: str, said: str, slug: str) -> None:
     ref = Ref.parse(text)
     assert (str(ref), ref.slug) == (said, slug)
     assert Ref.parse(said) == ref
@@ -52,13 +52,13 @@ def test_a_ref_is_read_and_said_back(text: str, said: str, slug: str) -> None:
         *("ms:", "ms:tiny", "ms:a/..", "ms:spaces/a/b", "ms:a/b@", "ms:a/b@x y"),
     ],
 )
-def test_what_cannot_be_a_ref_is_refused(text: str) -> None:
+def test_invalid_refs_are_rejected(text: str) -> None:
     with pytest.raises(UsageError):
         Ref.parse(text)
 
 
 @given(st.text())
-def test_no_text_makes_a_slug_that_leaves_its_folder(text: str) -> None:
+def test_no_text_makes_a_slug_outside_its_folder(text: str) -> None:
     try:
         slug = Ref.parse(text).slug
     except PreheatError:
@@ -73,7 +73,7 @@ def test_only_a_commit_is_pinned() -> None:
     assert not Ref.parse("a/b").pinned
 
 
-def test_an_address_is_pinned_by_its_digest_and_keeps_its_own_name() -> None:
+def test_an_address_is_pinned_by_its_digest_and_keeps_its_file_name() -> None:
     ref = Ref.parse(f"https://example.org/models/voice%20one.onnx?download=true#sha256={HEX.upper()}")
     assert str(ref) == f"https://example.org/models/voice%20one.onnx?download=true#sha256={HEX}"
     assert Ref.parse(str(ref)) == ref
@@ -91,7 +91,7 @@ def test_two_addresses_never_share_a_slug() -> None:
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", "[::1]:80", "192.168.1.20", "nas", "nas.local"])
-def test_an_address_in_this_network_may_go_unencrypted(host: str) -> None:
+def test_an_address_in_the_local_network_may_be_unencrypted(host: str) -> None:
     assert Ref.parse(f"http://{host}/f.bin#sha256={HEX}").file_name == "f.bin"
 
 
@@ -111,7 +111,7 @@ def test_an_address_in_this_network_may_go_unencrypted(host: str) -> None:
         (f"http://8.8.8.8/f.bin#sha256={HEX}", "not encrypted"),
     ],
 )
-def test_an_address_that_will_not_do_says_why(address: str, words: str) -> None:
+def test_the_error_for_an_invalid_address_contains_the_reason(address: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         Ref.parse(address)
 
@@ -126,7 +126,7 @@ def test_an_address_that_will_not_do_says_why(address: str, words: str) -> None:
         ),
     ],
 )
-def test_an_address_with_a_secret_in_it_is_refused_without_saying_the_secret(address: str) -> None:
+def test_an_address_with_a_secret_is_rejected_without_showing_the_secret(address: str) -> None:
     with pytest.raises(UsageError, match="a password or a signature") as caught:
         Ref.parse(f"{address}#sha256={HEX}")
     assert "hush" not in caught.value.message

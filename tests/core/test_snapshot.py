@@ -1,4 +1,4 @@
-"""A snapshot cannot name a file that would be placed outside its folder."""
+"""A snapshot cannot contain a file that would be placed outside its folder."""
 
 import pytest
 from hypothesis import given
@@ -34,13 +34,13 @@ COMMIT = "0" * 40
         "\ud800",
     ],
 )
-def test_a_hostile_name_is_refused(path: str) -> None:
+def test_an_invalid_file_name_is_rejected(path: str) -> None:
     with pytest.raises(IntegrityError):
         File(path, 1, DIGEST)
 
 
 @given(st.text(min_size=1))
-def test_every_name_that_passes_stays_below_its_folder(path: str) -> None:
+def test_every_valid_name_stays_below_its_folder(path: str) -> None:
     try:
         file = File(path, 1, DIGEST)
     except IntegrityError:
@@ -49,13 +49,13 @@ def test_every_name_that_passes_stays_below_its_folder(path: str) -> None:
     assert ".." not in file.path.split("/")
 
 
-def test_a_file_cannot_be_a_folder_too_nor_be_there_twice() -> None:
+def test_a_path_cannot_be_a_file_and_a_folder_or_occur_twice() -> None:
     for paths in (("a", "a"), ("a", "a/b"), ("a/b/c", "a/b")):
         with pytest.raises(IntegrityError):
             Snapshot(Ref.parse("me/x"), COMMIT, tuple(File(path, 1, DIGEST) for path in paths))
 
 
-def test_patterns_choose_files_and_one_that_matches_nothing_is_an_error() -> None:
+def test_patterns_select_files_and_a_pattern_without_match_is_an_error() -> None:
     snapshot = Snapshot(
         Ref.parse("me/x"), COMMIT, tuple(File(path, 1, DIGEST) for path in ("a.bin", "b/c.bin", "d.txt"))
     )
@@ -65,7 +65,7 @@ def test_patterns_choose_files_and_one_that_matches_nothing_is_an_error() -> Non
         snapshot.only(["*.bin", "*.pt"])
 
 
-# ---- held to a lock
+# ---- with a lock
 
 _SHA256, _GIT = st.from_regex(r"[0-9a-f]{64}", fullmatch=True), st.from_regex(r"[0-9a-f]{40}", fullmatch=True)
 _FILES = st.dictionaries(
@@ -83,7 +83,7 @@ def _snapshot(files: dict[str, tuple[int, Digest]]) -> Snapshot:
 
 
 @given(_FILES, _FILES)
-def test_a_snapshot_held_to_a_lock_has_the_locks_digests_or_is_refused(
+def test_a_snapshot_gets_the_digests_of_its_lock_or_is_rejected(
     listed: dict[str, tuple[int, Digest]], locked: dict[str, tuple[int, Digest]]
 ) -> None:
     told, lock = _snapshot(listed), _snapshot(locked)

@@ -1,4 +1,4 @@
-"""Each text of the code has a translation with the same fields, in the catalogue and in its compiled form."""
+"""Each text in the code has a translation with the same fields, in the catalogue and in its compiled form."""
 
 import re
 from io import BytesIO
@@ -14,14 +14,14 @@ from preheat.cli.parser import parser
 from preheat.core.translations import ENGLISH, LANGUAGES, LOCALE, catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
-# Looking first is many times faster than extracting from each file.
+# Searching for the marks first is many times faster than extracting from each file.
 MARKED = re.compile(r"\b(?:_|gettext|ngettext)\(")
 TRANSLATED = [language for language in LANGUAGES if language != ENGLISH]
 
 
 @pytest.fixture(scope="module")
 def extracted() -> Catalog:
-    """All texts that the code and the templates mark."""
+    """Return all texts that the code and the templates mark for translation."""
     texts = Catalog()
     for pattern, method in (("*.py", "python"), ("*.html", "jinja2")):
         for path in (ROOT / "src/preheat").rglob(pattern):
@@ -45,7 +45,7 @@ def fields(text: str) -> set[str]:
 
 
 def untranslated(message: Message, translations: Catalog) -> str:
-    """Return what is wrong with a text's translation; empty if nothing is."""
+    """Return the fault of a text's translation, or ""."""
     found = translations.get(message.id)
     if found is None or found.fuzzy or not all(forms(found.string)):
         return f"{message.id!r} has no translation: make translations"
@@ -54,7 +54,7 @@ def untranslated(message: Message, translations: Catalog) -> str:
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
-def test_each_text_is_translated(language: str, extracted: Catalog) -> None:
+def test_every_text_is_translated(language: str, extracted: Catalog) -> None:
     translations = po(language)
     texts = [message for message in extracted if message.id]
     assert len(texts) > 80
@@ -64,13 +64,13 @@ def test_each_text_is_translated(language: str, extracted: Catalog) -> None:
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
-def test_the_compiled_catalogue_is_that_of_its_source(language: str) -> None:
+def test_the_compiled_catalogue_matches_its_source(language: str) -> None:
     compiled = BytesIO()
     write_mo(compiled, po(language))
     assert (LOCALE / language / "LC_MESSAGES/preheat.mo").read_bytes() == compiled.getvalue(), "make translations"
 
 
-def test_a_missing_translation_and_a_wrong_field_are_found() -> None:
+def test_a_missing_translation_and_a_wrong_field_are_detected() -> None:
     translations = Catalog(locale="zh")
     translations.add("{size} missing", "还缺 {n}")
     assert "fields" in untranslated(Message("{size} missing"), translations)
@@ -78,11 +78,11 @@ def test_a_missing_translation_and_a_wrong_field_are_found() -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_command_offers_each_language(language: str) -> None:
+def test_the_command_offers_every_language(language: str) -> None:
     assert parser().parse_args(["prove", "--lang", language]).lang == language
 
 
-def test_texts_come_in_their_language_and_plural() -> None:
+def test_texts_are_translated_including_plurals() -> None:
     assert catalogue("en").gettext("{size} missing") == "{size} missing"
     assert catalogue("zh").gettext("{size} missing") == "还缺 {size}"
     assert catalogue("en").ngettext("{n} request", "{n} requests", 1) == "{n} request"

@@ -1,4 +1,4 @@
-"""Unit files and compose files, and what they must carry unharmed."""
+"""Unit files and compose files, and the values that they must preserve."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ USUAL = Service(
 )
 
 
-def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+def test_systemd_analyze_finds_no_fault_in_the_unit(tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd-analyze here")
     for renews in (False, True):
@@ -39,7 +39,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
         assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_guard_has_a_minute_more_than_it_gives_the_app_and_systemd_leaves_restarts_to_it() -> None:
+def test_systemd_waits_a_minute_longer_than_the_guard_and_leaves_restarts_to_it() -> None:
     text = unit(replace(USUAL, ready_within_s=1200.0, stop_within_s=20.0))
     for line in ("Type=notify", "TimeoutStartSec=1260", "TimeoutStopSec=25", "OOMPolicy=continue"):
         assert f"\n{line}\n" in text
@@ -47,18 +47,18 @@ def test_the_guard_has_a_minute_more_than_it_gives_the_app_and_systemd_leaves_re
     assert "\nExecReload=kill -HUP $MAINPID\n" in unit(replace(USUAL, renews=True))
 
 
-def test_words_of_a_unit_mean_what_they_meant() -> None:
+def test_arguments_in_a_unit_keep_their_meaning() -> None:
     line = next(line for line in unit(USUAL).splitlines() if line.startswith("ExecStart="))
     assert '"echo \\"$$HOME\\" 100%% \\\\ \'it\'s\' ;#&| é\\t."' in line
     assert line.endswith(' "" {port} "a b"')
 
 
-def test_what_no_unit_can_say_is_refused() -> None:
+def test_values_that_a_unit_file_cannot_contain_are_rejected() -> None:
     with pytest.raises(UsageError, match="cannot be written in a unit file"):
         unit(replace(USUAL, command=("/bin/sh", "-c", "one\ntwo")))
 
 
-def test_a_compose_file_says_every_word_as_a_json_string_with_its_dollars_doubled() -> None:
+def test_a_compose_file_quotes_every_word_as_json_and_doubles_dollar_signs() -> None:
     lines = compose(USUAL, "python:3.11-slim").splitlines()
     at = lines.index("    entrypoint:") + 1
     words = [json.loads(line.strip()[2:]) for line in lines[at : at + len(NASTY)]]

@@ -1,4 +1,4 @@
-"""Feeding: what a hash is given is what lies on disk, however it lies there."""
+"""File hash: the hashers get the bytes that are on disk, mapped or read."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ WINDOW = 4 << 20
         (WINDOW + 100, 1, 3 * WINDOW),
     ],
 )
-def test_it_gives_the_bytes_that_are_there(tmp_path: Path, size: int, start: int, stop: int) -> None:
+def test_the_hash_is_that_of_the_files_bytes(tmp_path: Path, size: int, start: int, stop: int) -> None:
     data = os.urandom(size)
     (tmp_path / "file").write_bytes(data)
     hashing, also = hashlib.sha256(), hashlib.sha1(usedforsecurity=False)
@@ -37,8 +37,8 @@ def test_it_gives_the_bytes_that_are_there(tmp_path: Path, size: int, start: int
     assert also.hexdigest() == hashlib.sha1(data[start:stop], usedforsecurity=False).hexdigest()
 
 
-def test_what_cannot_be_mapped_is_read(tmp_path: Path) -> None:
-    # A file of proc's says that it has no bytes, and has some.
+def test_a_file_that_cannot_be_mapped_is_read(tmp_path: Path) -> None:
+    # A file in /proc has the size 0 and some bytes.
     descriptor = os.open("/proc/self/status", os.O_RDONLY)
     hashing = hashlib.sha256()
     try:
@@ -47,7 +47,7 @@ def test_what_cannot_be_mapped_is_read(tmp_path: Path) -> None:
         os.close(descriptor)
 
 
-def test_what_cannot_be_read_is_an_error_and_no_signal(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_an_error_not_a_signal(tmp_path: Path) -> None:
     descriptor = os.open(tmp_path, os.O_RDONLY)
     try:
         with pytest.raises(IsADirectoryError):

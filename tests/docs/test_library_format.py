@@ -1,4 +1,4 @@
-"""docs/library-format.md names everything that is in a library."""
+"""docs/library-format.md names every file that a library can contain."""
 
 import json
 import re
@@ -40,7 +40,7 @@ BIG, SMALL = 3_000_000, b'{"sample_rate": 22050}\n'
 
 
 class Breaking:
-    """A hub whose lines break after some bytes, and stay broken."""
+    """A hub whose connections break after some bytes, every time."""
 
     def __init__(self, hub: Folder, after: int) -> None:
         self._hub = hub
@@ -56,7 +56,7 @@ class Breaking:
 
 
 class _BrokenReader:
-    """Bytes that come until they do not."""
+    """A reader that raises after some bytes."""
 
     prompt = False
     round_trip_s = 0.0
@@ -80,7 +80,7 @@ class _BrokenReader:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """Make a folder with a large file, a twin of it, a small and an empty file."""
+    """Make a folder with a large file, a copy of it, a small and an empty file."""
     folder = tmp_path / "a voice, müde"
     (folder / "twins").mkdir(parents=True)
     large = bytes(range(256)) * (BIG // 256)
@@ -108,7 +108,7 @@ def documented() -> dict[str, re.Pattern[str]]:
 
 
 def met(library: Path) -> set[str]:
-    """Find which documented paths a library has; one that is not documented fails."""
+    """Return which documented paths a library has; fail for an undocumented one."""
     kinds = documented()
     found = set()
     for path in library.rglob("*"):
@@ -121,7 +121,7 @@ def met(library: Path) -> set[str]:
     return found
 
 
-def test_a_library_made_by_a_pull_has_nothing_that_is_not_named(model: Path, tmp_path: Path) -> None:
+def test_a_pulled_library_contains_only_documented_paths(model: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "preheat.toml"
     recipe.write_text(f'[app]\nname = "voice"\n[[needs]]\nref = "file:{model}"\n', encoding="utf-8")
     library = tmp_path / "library"
@@ -138,7 +138,7 @@ def test_a_library_made_by_a_pull_has_nothing_that_is_not_named(model: Path, tmp
     assert (library / "format").read_text() == "1\n"
 
 
-def test_a_pull_that_broke_leaves_a_partial_and_a_journal_of_the_form_given(model: Path, tmp_path: Path) -> None:
+def test_an_interrupted_pull_leaves_a_partial_and_a_journal_as_documented(model: Path, tmp_path: Path) -> None:
     library = Library(tmp_path / "library")
     told: list[Event] = []
     source = PullSource("breaking", Breaking(Folder(), BIG // 2), Ref.parse(f"file:{model}"))
@@ -157,7 +157,7 @@ def test_a_pull_that_broke_leaves_a_partial_and_a_journal_of_the_form_given(mode
     assert journal.with_suffix(".part").stat().st_size == size
 
 
-def test_blobs_have_the_names_and_modes_that_are_promised(model: Path, tmp_path: Path) -> None:
+def test_blobs_have_the_documented_names_and_modes(model: Path, tmp_path: Path) -> None:
     library = tmp_path / "library"
     preheat("pull", f"file:{model}", "--library", library)
     blobs = [path for path in (library / "blobs").rglob("*") if path.is_file()]

@@ -1,4 +1,4 @@
-"""What the documents say of words, errors and variables is what the code says."""
+"""The documents about options, errors and variables match the code."""
 
 import subprocess
 import sys
@@ -8,12 +8,12 @@ from pathlib import Path
 from preheat.config import VARIABLES, read_config
 
 ROOT = Path(__file__).resolve().parents[2]
-# Their names in lower case, and a variable that only says who asks.
+# Lower-case names, and a variable that only marks a CGI program.
 UNSAID = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "REQUEST_METHOD"}
 
 
 class Asked(Mapping[str, str]):
-    """An environment that has nothing, and remembers what it was asked for."""
+    """An empty environment that records which variables are read."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
@@ -34,14 +34,14 @@ class Asked(Mapping[str, str]):
         return 0
 
 
-def test_the_documents_made_from_the_code_are_up_to_date() -> None:
+def test_the_generated_documents_are_up_to_date() -> None:
     made = subprocess.run(
         [sys.executable, str(ROOT / "docs/make.py"), "--check"], capture_output=True, text=True, timeout=60, check=False
     )
     assert made.returncode == 0, made.stderr
 
 
-def test_every_variable_that_is_read_is_described_and_no_other() -> None:
+def test_exactly_the_variables_that_are_read_are_documented() -> None:
     environment = Asked()
     read_config(environment)
     assert environment.names - UNSAID == set(VARIABLES)

@@ -1,4 +1,4 @@
-"""Both READMEs say what is there, and the same."""
+"""Both READMEs are true, and equal in content."""
 
 import re
 from pathlib import Path
@@ -28,14 +28,14 @@ def commands(name: str) -> list[str]:
 
 
 @BOTH
-def test_what_it_links_to_is_there(name: str) -> None:
+def test_its_links_exist(name: str) -> None:
     links = re.findall(r"\]\(([^):]+)\)", text(name))
     assert [link for link in links if not (ROOT / link).exists()] == []
     assert {ENGLISH, CHINESE} - {name} <= set(links)
 
 
 @BOTH
-def test_its_commands_are_words_that_are_understood(name: str) -> None:
+def test_its_commands_can_be_parsed(name: str) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for command in commands(name):
         program, *words = re.findall(r"'[^']*'|\S+", command)
@@ -47,18 +47,18 @@ def test_its_commands_are_words_that_are_understood(name: str) -> None:
 
 
 @BOTH
-def test_its_recipe_is_read(name: str, tmp_path: Path) -> None:
+def test_its_recipe_can_be_read(name: str, tmp_path: Path) -> None:
     [recipe] = blocks(name, "toml")
     (tmp_path / "preheat.toml").write_text(recipe, encoding="utf-8")
     assert read_recipe(tmp_path).needs
 
 
-def test_the_two_show_the_same_figures_commands_and_recipe() -> None:
+def test_both_have_the_same_figures_commands_and_recipe() -> None:
     assert blocks(ENGLISH, "") == blocks(CHINESE, "")
     assert commands(ENGLISH) == commands(CHINESE)
     assert blocks(ENGLISH, "toml") == blocks(CHINESE, "toml")
     assert text(ENGLISH).count("\n- ") == text(CHINESE).count("\n- ")
 
 
-def test_the_picture_is_light() -> None:
+def test_the_picture_is_small() -> None:
     assert (ROOT / "docs/pictures/speech-webui.png").stat().st_size < 300_000

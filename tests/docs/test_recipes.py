@@ -1,4 +1,4 @@
-"""docs/recipes.md has the words that a recipe has."""
+"""docs/recipes.md documents every key of a recipe."""
 
 import json
 import re
@@ -20,12 +20,12 @@ def words(section: str) -> list[str]:
     return re.findall(r"^\| `(\w+)` \|", TEXT.partition(f"## {section}")[2].partition("\n## ")[0], re.MULTILINE)
 
 
-def test_the_tables_have_the_words_that_are_read() -> None:
+def test_the_tables_list_exactly_the_known_keys() -> None:
     assert words("[app]") == [field.name for field in msgspec.structs.fields(_App)]
     assert words("[[needs]]") == [field.name for field in msgspec.structs.fields(_RecipeNeed)]
 
 
-def test_the_recipe_shown_is_read_and_uses_every_word(tmp_path: Path) -> None:
+def test_the_example_recipe_is_valid_and_uses_every_key(tmp_path: Path) -> None:
     shown = TEXT.partition("```toml\n")[2].partition("```")[0]
     (tmp_path / "preheat.toml").write_text(shown, encoding="utf-8")
     recipe = read_recipe(tmp_path)
@@ -47,6 +47,6 @@ def test_the_schema_names_every_field() -> None:
 
 
 @pytest.mark.parametrize("probe", re.findall(r"`((?:https?|tcp|line|exec):[^`…]+)`", TEXT.partition("## Probes")[2]))
-def test_the_probes_shown_are_read(probe: str) -> None:
+def test_the_example_probes_are_valid(probe: str) -> None:
     filled = probe.replace("HOST", "127.0.0.1").replace("PORT", "7860").replace("COMMAND", "true")
     assert parse_probe(filled, Tail()) is not None

@@ -1,4 +1,4 @@
-"""Faults of a disk, preloaded: what a process's own system calls on chosen files answer."""
+"""Disk faults by a preloaded library: chosen system calls of a process on chosen files fail or wait."""
 
 import errno
 import functools
@@ -36,22 +36,22 @@ def slow_disk(part: str, wait_ms: int = 50) -> Fault:
 
 
 def unreadable(part: str) -> Fault:
-    """Let a disk have lost what lies in a file."""
+    """Make reads of a file fail with EIO."""
     return Fault("read", errno.EIO, part)
 
 
 def full_disk(part: str, after: int = 0) -> Fault:
-    """Let a disk be full after so many writes."""
+    """Make a disk full after this many writes."""
     return Fault("write", errno.ENOSPC, part, after=after)
 
 
 def killed(call: str, part: str, after: int = 0) -> Fault:
-    """End the process without a warning at a call."""
+    """Kill the process at a call."""
     return Fault(call, "kill", part, after=after)
 
 
 def faulty(preheat: Preheat, fault: Fault | Sequence[Fault], *words: str, within_s: float = HANGS_S) -> Told:
-    """Run the command on a disk that has such faults; it hangs if it has not ended after `within_s`."""
+    """Run the command with these faults; it counts as hanging if it has not ended after `within_s`."""
     before = preheat.env
     preheat.env = before | preloaded(*([fault] if isinstance(fault, Fault) else fault))
     try:
@@ -61,7 +61,7 @@ def faulty(preheat: Preheat, fault: Fault | Sequence[Fault], *words: str, within
 
 
 def preloaded(*faults: Fault) -> dict[str, str]:
-    """Return the variables that make a process meet these faults; skip where there is no C compiler."""
+    """Return the variables that give a process these faults; skip the test without a C compiler."""
     rules = (f"{one.call} {one.action} {one.after} {one.times} {one.part}" for one in faults)
     return {"LD_PRELOAD": _library(), "FAULTS": "\n".join(rules)}
 

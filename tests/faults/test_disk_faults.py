@@ -1,4 +1,4 @@
-"""A disk that is slow, full or broken: pulls do not fail by themselves, and what fails says why and can be repeated."""
+"""A slow, full or broken disk: pulls do not fail needlessly; errors contain the reason, and a retry succeeds."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ from tests.stories.caches import hf_cache
 
 @pytest.fixture
 def shards(tmp_path: Path) -> Iterator[FlakyHub]:
-    """A hub with a model of many files that are a little larger than those that keep no journal."""
+    """A hub with a model of many files just large enough to have journals."""
     folder = tmp_path / "shards"
     folder.mkdir()
     for number in range(240):
@@ -27,7 +27,7 @@ def shards(tmp_path: Path) -> Iterator[FlakyHub]:
 
 
 def failed(told: Told, *words: str) -> None:
-    """See that the library was said to be the trouble, in words."""
+    """Check that the command failed with a LibraryError."""
     assert told.status == 5, told.out + told.err
     assert "Traceback" not in told.err
     for word in words:
@@ -35,7 +35,7 @@ def failed(told: Told, *words: str) -> None:
 
 
 def held_up(preheat: Preheat, hub: FlakyHub) -> Path:
-    """Have a pull be killed on its way; return the folder of partials."""
+    """Kill a pull on its way; return the folder of partials."""
     running = preheat.start("pull", "acme/tiny", "--limit-rate", "3M", "--json")
     running.until(lambda one: one.out.count('"event":"progress"') > 2)
     running.kill()
@@ -45,7 +45,7 @@ def held_up(preheat: Preheat, hub: FlakyHub) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_pulls_of_many_files_to_a_slow_disk_never_fail(preheat: Preheat, shards: FlakyHub) -> None:
+def test_pulls_of_many_files_to_a_slow_disk_succeed(preheat: Preheat, shards: FlakyHub) -> None:
     preheat.env["HF_ENDPOINT"] = shards.url
     for number in range(3):
         library = preheat.folder / f"library-{number}"
@@ -56,13 +56,13 @@ def test_pulls_of_many_files_to_a_slow_disk_never_fail(preheat: Preheat, shards:
         assert not kept.missing(kept.require(Ref.parse("acme/shards")))
 
 
-def test_a_pull_to_a_slow_disk_brings_all(preheat: Preheat) -> None:
+def test_a_pull_to_a_slow_disk_downloads_everything(preheat: Preheat) -> None:
     told = faulty(preheat, slow_disk(f"{preheat.library}/"), "pull", "acme/tiny")
     assert told.status == 0, told.err
     assert preheat("verify").status == 0
 
 
-def test_calls_that_signals_interrupt_are_made_again(preheat: Preheat) -> None:
+def test_system_calls_interrupted_by_signals_are_retried(preheat: Preheat) -> None:
     faults = [Fault(call, errno.EINTR, f"{preheat.library}/", 1, 3) for call in ("read", "write", "open")]
     told = faulty(preheat, faults, "pull", "acme/tiny")
     assert told.status == 0, told.err
@@ -70,7 +70,7 @@ def test_calls_that_signals_interrupt_are_made_again(preheat: Preheat) -> None:
 
 
 @pytest.mark.parametrize("part", [".part", ".journal"])
-def test_a_partial_that_cannot_be_read_is_said_and_the_next_pull_goes_on(
+def test_an_unreadable_partial_is_reported_and_the_next_pull_succeeds(
     preheat: Preheat, hub: FlakyHub, part: str
 ) -> None:
     held_up(preheat, hub)
@@ -91,7 +91,7 @@ def test_a_claim_that_cannot_be_removed_stays_until_the_next_prune(preheat: Preh
 
 
 @pytest.mark.parametrize("after", [0, 1, 5, 40])
-def test_a_full_disk_is_said_and_the_next_pull_goes_on(preheat: Preheat, after: int) -> None:
+def test_a_full_disk_is_reported_and_the_next_pull_resumes(preheat: Preheat, after: int) -> None:
     failed(faulty(preheat, full_disk(f"{preheat.library}/", after), "pull", "acme/tiny"), "no space left", "hint:")
     assert preheat("pull", "acme/tiny").status == 0
     assert preheat("verify").status == 0
@@ -100,7 +100,7 @@ def test_a_full_disk_is_said_and_the_next_pull_goes_on(preheat: Preheat, after: 
 @pytest.mark.slow
 @pytest.mark.parametrize("call", ["open", "read", "create", "write", "sync", "rename", "link", "unlink"])
 @pytest.mark.parametrize("after", [0, 3])
-def test_a_broken_disk_is_said_wherever_it_breaks(preheat: Preheat, call: str, after: int) -> None:
+def test_a_broken_disk_is_reported_wherever_it_breaks(preheat: Preheat, call: str, after: int) -> None:
     told = faulty(preheat, Fault(call, errno.EIO, f"{preheat.library}/", after), "pull", "acme/tiny")
     if told.status:
         failed(told, "input/output error")
@@ -111,7 +111,7 @@ def test_a_broken_disk_is_said_wherever_it_breaks(preheat: Preheat, call: str, a
 @pytest.mark.slow
 @pytest.mark.parametrize("call", ["open", "read", "create", "write", "rename", "unlink", "sync"])
 @pytest.mark.parametrize("verb", ["ls", "show", "pin", "verify", "rm", "prune", "adopt", "view"])
-def test_no_verb_meets_a_broken_disk_with_a_traceback(preheat: Preheat, verb: str, call: str) -> None:
+def test_no_verb_shows_a_traceback_on_a_broken_disk(preheat: Preheat, verb: str, call: str) -> None:
     assert preheat("pull", "acme/tiny").status == 0
     (preheat.library / "blobs/sha256/00").mkdir(exist_ok=True)
     (preheat.library / "blobs/sha256/00" / ("00" * 32)).write_bytes(b"stray")

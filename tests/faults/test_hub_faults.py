@@ -1,4 +1,4 @@
-"""The matrix of a hub's faults, for preheat alone: right where the bytes can be had, an error elsewhere, never wrong.
+"""Every fault of a hub, for preheat alone: the files are right, or there is an error; never wrong bytes.
 
 `make bench-faults` runs the same cases for all clients, and writes docs/faults.md.
 """
@@ -14,20 +14,20 @@ from benchmarks.fault_cases import CASES
 from benchmarks.hub.repo import Repo
 
 AT_ONCE = 24
-# preheat waits longer for a hub that is away if it is not told otherwise: docs/cli.md.
+# By default, preheat waits longer for an unreachable hub: docs/cli.md.
 WORDS = ("--patience", "20s", "--read-timeout", "10s")
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What came of every case; many at a time, since most of them wait."""
+    """Return the outcome of every case; many run at a time, since most of them wait."""
     work = tmp_path_factory.mktemp("faults")
     repo = faults.tiny(work)
     return dict(zip((case.words for case in CASES), all_outcomes(repo, work), strict=True))
 
 
 def all_outcomes(repo: Repo, work: Path) -> list[dict[str, Any]]:
-    """Let the command meet each fault."""
+    """Run the command against each fault."""
     ours = sides.preheat()
     hasty = replace(ours, command=lambda errand: [*ours.command(errand), *WORDS])
     # The slowest first, so that the last ones do not wait for each other.
@@ -39,7 +39,7 @@ def all_outcomes(repo: Repo, work: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_no_fault_is_without_end_or_leaves_a_wrong_file(outcomes: dict[str, dict[str, Any]]) -> None:
+def test_every_fault_ends_and_none_leaves_a_wrong_file(outcomes: dict[str, dict[str, Any]]) -> None:
     assert not [words for words, came in outcomes.items() if came["gave_up_on"]]
     assert not [words for words, came in outcomes.items() if came["wrong"] or came.get("escaped")]
     assert not [words for words, came in outcomes.items() if came["status"] == 0 and not came["right"]]
@@ -47,6 +47,6 @@ def test_no_fault_is_without_end_or_leaves_a_wrong_file(outcomes: dict[str, dict
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_what_can_be_had_is_right(outcomes: dict[str, dict[str, Any]]) -> None:
+def test_available_files_are_downloaded_despite_faults(outcomes: dict[str, dict[str, Any]]) -> None:
     failed = [case.words for case in CASES if case.right and not outcomes[case.words]["right"]]
     assert not failed

@@ -1,4 +1,4 @@
-"""Leftovers: what a process that was killed had written aside goes with the next prune, or when its verb runs again."""
+"""Leftovers: temporary files of a killed process are removed by the next prune, or when its verb runs again."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ command = ["python3", "app.py"]
 [[needs]]
 ref = "acme/tiny"
 """
-# A verb, the call that is its process's last, whether the verb itself tidies when it runs again.
+# A verb, the call that kills its process, and whether the verb itself cleans up when it runs again.
 Case = tuple[tuple[str, ...], Fault, bool]
 CASES: dict[str, Case] = {
     "pull": (("pull", "hf:datasets/acme/rows"), killed("rename", "/records/"), False),
@@ -51,7 +51,7 @@ CASES: dict[str, Case] = {
 
 @pytest.fixture
 def app(preheat: Preheat) -> Preheat:
-    """A model that is pulled, a recipe that needs it, and another program's cache."""
+    """A pulled model, a recipe that needs it, and another program's cache."""
     (preheat.folder / "preheat.toml").write_text(RECIPE)
     assert preheat("pull", "acme/tiny").status == 0
     hf_cache(preheat.folder / "hub", "acme/voice", {"model.bin": os.urandom(3_000_000), "config.json": b"{}"})
@@ -67,9 +67,9 @@ def asides(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*.new") if not path.is_dir()]
 
 
-# A lock is a small file beside its recipe, where the next `lock` looks; the library does not know of it.
+# The next `lock` removes it: the library does not know about files beside a recipe.
 @pytest.mark.parametrize("case", [case for case in CASES if case != "lock"])
-def test_what_a_killed_process_left_aside_goes_with_the_next_prune(app: Preheat, case: str) -> None:
+def test_prune_removes_temporary_files_of_killed_processes(app: Preheat, case: str) -> None:
     words, fault, _ = CASES[case]
     assert faulty(app, fault, *spelled(app, words)).status == -signal.SIGKILL
     assert asides(app.folder)
@@ -81,7 +81,7 @@ def test_what_a_killed_process_left_aside_goes_with_the_next_prune(app: Preheat,
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if CASES[case][2]])
-def test_a_verb_that_runs_again_removes_what_it_had_left_outside_the_library(app: Preheat, case: str) -> None:
+def test_a_verb_that_runs_again_removes_its_leftovers_outside_the_library(app: Preheat, case: str) -> None:
     words, fault, _ = CASES[case]
     again = spelled(app, words)
     assert faulty(app, fault, *again).status == -signal.SIGKILL
@@ -91,14 +91,14 @@ def test_a_verb_that_runs_again_removes_what_it_had_left_outside_the_library(app
     assert [path for path in asides(app.folder) if not path.is_relative_to(app.library)] == []
 
 
-def test_a_journal_that_a_killed_pull_was_beginning_goes_with_the_next_pull(preheat: Preheat) -> None:
+def test_the_next_pull_removes_a_journal_that_a_killed_pull_had_begun(preheat: Preheat) -> None:
     assert faulty(preheat, killed("rename", ".journal"), "pull", "acme/tiny").status == -signal.SIGKILL
     assert asides(preheat.folder)
     assert preheat("pull", "acme/tiny").status == 0
     assert asides(preheat.folder) == []
 
 
-def test_folders_of_killed_proofs_and_traces_go_with_the_next_prune(app: Preheat) -> None:
+def test_the_next_prune_removes_folders_of_killed_proofs_and_traces(app: Preheat) -> None:
     for name in ("proof-killed", "trace-killed", "proof-going-on"):
         (app.library / name / "caches").mkdir(parents=True)
         (app.library / name / "caches/weights").write_bytes(bytes(100_000))
@@ -115,7 +115,7 @@ def test_folders_of_killed_proofs_and_traces_go_with_the_next_prune(app: Preheat
 # ---- the names themselves
 
 
-def test_what_is_being_written_is_not_taken_for_left(tmp_path: Path) -> None:
+def test_a_file_that_is_being_written_is_not_a_leftover(tmp_path: Path) -> None:
     path, descriptor = temporary_file.create(tmp_path / "file")
     assert temporary_file.left(tmp_path) == []
     os.close(descriptor)
@@ -127,7 +127,7 @@ def test_what_is_being_written_is_not_taken_for_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a" * 255, "漢" * 85, "ab" + "漢" * 80, "x.tar"])
-def test_every_name_of_a_file_has_a_name_aside_that_is_found_again(tmp_path: Path, name: str) -> None:
+def test_the_temporary_name_of_every_file_name_is_recognized(tmp_path: Path, name: str) -> None:
     temporary_file.put(tmp_path / name, lambda path: path.write_bytes(b"1"))
     path, descriptor = temporary_file.create(tmp_path / name)
     os.close(descriptor)
@@ -139,12 +139,12 @@ def test_every_name_of_a_file_has_a_name_aside_that_is_found_again(tmp_path: Pat
 @pytest.mark.parametrize(
     "name", ["notes.new", ".notes.new", ".notes.0123456789ab.news", "x.0123456789ab.new", ".a.b.new"]
 )
-def test_files_that_only_look_alike_are_nobodys_leftovers(tmp_path: Path, name: str) -> None:
+def test_files_with_similar_names_are_not_leftovers(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     assert temporary_file.left(tmp_path) == []
 
 
-def test_a_symlink_aside_is_left_behind_only_once_it_is_old(tmp_path: Path) -> None:
+def test_a_temporary_symlink_is_a_leftover_only_once_it_is_old(tmp_path: Path) -> None:
     path = temporary_file.beside(tmp_path / "link")
     path.symlink_to("nowhere")
     assert not temporary_file.is_left(path)
@@ -153,14 +153,14 @@ def test_a_symlink_aside_is_left_behind_only_once_it_is_old(tmp_path: Path) -> N
     assert temporary_file.is_left(path)
 
 
-def test_what_was_taken_for_left_before_it_had_its_name_is_made_again(tmp_path: Path) -> None:
+def test_a_temporary_file_removed_too_early_is_created_again(tmp_path: Path) -> None:
     made: list[Path] = []
 
     def make(path: Path) -> None:
         path.write_bytes(b"whole")
         made.append(path)
         if len(made) == 1:
-            path.unlink()  # as another process's tidying would
+            path.unlink()  # as another process would, cleaning up
 
     temporary_file.put(tmp_path / "file", make)
     assert (tmp_path / "file").read_bytes() == b"whole"
@@ -168,7 +168,7 @@ def test_what_was_taken_for_left_before_it_had_its_name_is_made_again(tmp_path: 
 
 
 @pytest.mark.parametrize("error", [OSError(28, "full"), KeyboardInterrupt(), FileNotFoundError(2, "no source")])
-def test_what_cannot_be_made_leaves_nothing(tmp_path: Path, error: BaseException) -> None:
+def test_a_failed_creation_leaves_no_file(tmp_path: Path, error: BaseException) -> None:
     def make(path: Path) -> None:
         path.write_bytes(b"part")
         raise error

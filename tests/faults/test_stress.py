@@ -1,4 +1,4 @@
-"""Stress: all that people and services do to one library at once, on a slow disk, and nothing is wrong."""
+"""Stress: all verbs at once on one library, on a slow disk, and every result is right."""
 
 import hashlib
 import http.client
@@ -43,7 +43,7 @@ def models(tmp_path: Path) -> Iterator[FlakyHub]:
 
 
 class Crowd:
-    """Verbs that run again and again, each in a thread of its own, until the time is up or one is wrong."""
+    """Verbs that run repeatedly, each in its own thread, until the time is up or a result is wrong."""
 
     def __init__(self, preheat: Preheat) -> None:
         self._preheat = preheat
@@ -53,7 +53,7 @@ class Crowd:
         self.done: Counter[str] = Counter()
 
     def run(self, name: str, *words: str, may: tuple[str, ...] = ()) -> Told:
-        """Run a verb. It may fail by one of the reasons that `may` names, and by no other."""
+        """Run a verb. It may fail only for one of the reasons in `may`."""
         told = self._preheat(*words)
         self.done[name] += 1
         excused = told.status == 5 and any(reason in told.err + told.out for reason in may)
@@ -62,13 +62,13 @@ class Crowd:
         return told
 
     def see(self, name: str, holds: object) -> None:
-        """Note an answer that is wrong."""
+        """Record a wrong result."""
         self.done[name] += 1
         if not holds:
             self.wrong.append(name)
 
     def again(self, act: Callable[[], object]) -> None:
-        """Do it in a thread of its own, again and again."""
+        """Run a function repeatedly in its own thread."""
 
         def work() -> None:
             try:
@@ -80,7 +80,7 @@ class Crowd:
         self._threads.append(threading.Thread(target=work))
 
     def wait(self) -> None:
-        """Start, and wait until all have ended."""
+        """Start all threads, and wait until they have ended."""
         for thread in self._threads:
             thread.start()
         for thread in self._threads:
@@ -88,7 +88,7 @@ class Crowd:
 
 
 def fetched(url: str, path: str) -> tuple[int, str]:
-    """Ask a mirror for a file; return its status and the hash of its bytes."""
+    """Request a file from a mirror; return the status and the hash of the bytes."""
     connection = connect(url)
     try:
         connection.request("GET", path)
@@ -102,7 +102,7 @@ def fetched(url: str, path: str) -> tuple[int, str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_all_verbs_at_once_on_a_slow_disk_are_right(preheat: Preheat, models: FlakyHub) -> None:
+def test_all_verbs_at_once_on_a_slow_disk_give_right_results(preheat: Preheat, models: FlakyHub) -> None:
     preheat.env |= {"HF_ENDPOINT": models.url} | preloaded(slow_disk(f"{preheat.library}/", 20))
     hf_cache(preheat.folder / "cache", "acme/voice", VOICE)
     assert preheat("pull", "acme/kept").status == 0
@@ -120,7 +120,7 @@ def test_all_verbs_at_once_on_a_slow_disk_are_right(preheat: Preheat, models: Fl
         crowd.run("rm goes", "rm", "acme/goes", "--yes")
 
     def come_back() -> None:
-        # Nobody removes it, and prune takes old versions alone.
+        # No verb removes it, and prune removes only old versions.
         crowd.run("pull returns", "pull", "acme/returns")
         told = crowd.run("show", "show", "acme/returns", "--json")
         crowd.see("all of it is here", all(one["here"] for one in told.last.get("files", [])))

@@ -13,7 +13,7 @@ from typing import Any
 
 # Above this exponent the cost grows faster than the work.
 STEEPEST = 1.15
-# What the functions of `os` do to files: on a network share each call is at least one round trip.
+# File operations of `os`: on a network share, each call is at least one round trip.
 _OPERATIONS = {
     "opens": ("open",),
     "stats": ("stat", "lstat", "access", "readlink"),
@@ -81,7 +81,7 @@ def operations(below: Path = Path("/"), *, shared: bool = False) -> Iterator[Cou
 
 
 def grows_as_the_work(small: int, large: int, times: int) -> bool:
-    """Return whether `large`, the cost of `times` as much work as `small` cost, stays below the steepest exponent."""
+    """Return whether the cost grows at most in proportion: `large` is for `times` the work of `small`."""
     return bool(large <= small * times**STEEPEST)
 
 

@@ -1,4 +1,4 @@
-"""Building an image of many small files costs as much more as there are more files; each is opened twice."""
+"""The cost of building an image is linear in its files; each file is opened twice."""
 
 import hashlib
 import sys
@@ -14,7 +14,7 @@ from preheat.library.library import Library
 from preheat.oci.local.layout import LayoutTarget
 from preheat.recipes.recipe import Need, Recipe
 from preheat.verbs.building.build import carry_out, plan_image
-from preheat.verbs.building.image_plan import Base, ImagePlan, Order
+from preheat.verbs.building.image_plan import Base, BuildOrder, ImagePlan
 from preheat.views.layouts.huggingface import HuggingFaceCache
 from preheat.views.links import SYMLINK
 from tests.growth.counting import calls_of, grows_as_the_work
@@ -33,7 +33,7 @@ sys.addaudithook(_hook)  # cannot be removed, and costs little
 
 @contextmanager
 def _events() -> Iterator[Counter[str]]:
-    """Count the audit events of all threads: opens, links, removals, folders made and listed."""
+    """Count the audit events of all threads: opens, links, removals, folders created and listed."""
     global _counting
     _counting = counted = Counter[str]()
     try:
@@ -52,7 +52,7 @@ def _build(root: Path, count: int) -> tuple[Counter[str], int]:
         keep(library, files[-1], data)
     library.record(Snapshot(ref, "a" * 40, tuple(files)))
     recipe = Recipe("app", Path("/app"), needs=(Need(ref),))
-    order = Order(recipe, Base())
+    order = BuildOrder(recipe, Base())
 
     def work() -> None:
         def target(_mounts: object) -> LayoutTarget:
@@ -69,13 +69,13 @@ def _build(root: Path, count: int) -> tuple[Counter[str], int]:
     return counted, calls
 
 
-def test_an_image_of_small_files_costs_as_much_more_as_it_has_more_of_them(tmp_path: Path) -> None:
+def test_building_cost_grows_linearly_with_small_files(tmp_path: Path) -> None:
     _build(tmp_path / "first", 3)  # imports and compiled patterns
     (few, few_calls), (many, many_calls) = _build(tmp_path / "few", 20), _build(tmp_path / "many", 200)
     assert grows_as_the_work(few_calls, many_calls, 10)
     new = {event: (many[event] - few[event]) / 180 for event in many}
     assert new["open"] <= 2.1, "one to search it for secrets, one to copy it"
     changes = ("os.symlink", "os.remove", "os.mkdir", "os.rename", "os.scandir")
-    # The hook also hears the threads that other tests have left, a few times.
+    # The hook also counts a few events of threads left by other tests.
     beside = [event for event in changes if new.get(event, 0) > 0.1]
     assert not beside, "no file is placed on disk to lay it out"

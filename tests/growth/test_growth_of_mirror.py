@@ -1,4 +1,4 @@
-"""A request for a file costs the mirror the same, however many files its repository has."""
+"""A request for a file costs the mirror the same, however many files the repository has."""
 
 import hashlib
 import os
@@ -29,7 +29,7 @@ def _library(root: Path, count: int) -> Library:
     files = tuple(File(f"part-{number}.bin", len(_DATA), digest) for number in range(count))
     keep(library, files[0], _DATA)
     library.record(Snapshot(Ref.parse("hf:acme/many"), "a" * 40, files))
-    return Library(root)  # which has read nothing yet
+    return Library(root)  # which has no cached state yet
 
 
 def _in_library(root: Path, count: int) -> Find:
@@ -45,7 +45,9 @@ def _in_folder(root: Path, count: int) -> Find:
 
 
 @pytest.mark.parametrize("finding", [_in_library, _in_folder])
-def test_a_head_costs_the_same_at_any_size(tmp_path: Path, finding: Callable[[Path, int], Find]) -> None:
+def test_a_head_request_costs_the_same_for_any_repository_size(
+    tmp_path: Path, finding: Callable[[Path, int], Find]
+) -> None:
     def cost(count: int) -> int:
         find = finding(tmp_path / str(count), count)
         assert answer(_HEAD, find).status == 200
@@ -54,7 +56,7 @@ def test_a_head_costs_the_same_at_any_size(tmp_path: Path, finding: Callable[[Pa
     assert cost(300) <= cost(3) * 1.05
 
 
-def test_the_first_head_of_each_file_costs_the_same_at_any_size(tmp_path: Path) -> None:
+def test_the_first_head_request_of_each_file_costs_the_same_for_any_size(tmp_path: Path) -> None:
     def cost(count: int) -> int:
         library = Library(tmp_path / str(count))
         for number in range(count):
@@ -85,14 +87,14 @@ def test_a_record_is_decoded_once_while_its_file_is_unchanged(tmp_path: Path) ->
 
     assert named_calls_of(ask)["decode"] >= 1
     assert named_calls_of(ask_often)["_read"] == 0
-    library.records.used(Ref.parse("hf:acme/many").at("a" * 40))  # noted once a minute
+    library.records.used(Ref.parse("hf:acme/many").at("a" * 40))  # recorded once a minute
     assert named_calls_of(ask)["_read"] == 0
     Library(library.root).record(Snapshot(Ref.parse("hf:acme/many"), "b" * 40, ()))  # as another process does
     assert answer(_HEAD, kept.find).status == 404
     assert named_calls_of(lambda: answer(_HEAD, kept.find))["_read"] == 0
 
 
-def test_what_an_upstream_said_is_decoded_once_too(tmp_path: Path) -> None:
+def test_a_saved_upstream_response_is_decoded_once(tmp_path: Path) -> None:
     files = tuple(File(f"part-{number}.bin", 1, sha256(f"{number:064x}")) for number in range(30))
     snapshot = Snapshot(Ref.parse("hf:acme/many"), "a" * 40, files)
     ledger = Ledger(tmp_path)
@@ -101,7 +103,7 @@ def test_what_an_upstream_said_is_decoded_once_too(tmp_path: Path) -> None:
     assert named_calls_of(lambda: [again.find(snapshot.ref) for _ in range(20)])["_read"] == 1
 
 
-def test_a_change_in_a_folder_is_seen_at_once(tmp_path: Path) -> None:
+def test_a_change_in_a_served_folder_is_noticed_at_once(tmp_path: Path) -> None:
     find = _in_folder(tmp_path / "folder", 300)
     answer(_HEAD, find)
     (tmp_path / "folder" / "part-0.bin").write_bytes(b"other")

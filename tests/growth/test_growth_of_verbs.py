@@ -1,4 +1,4 @@
-"""What each verb does to files, and how many functions it calls, grows as its work does: no faster."""
+"""File operations and function calls of each verb grow no faster than its work."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -13,12 +13,12 @@ from preheat.library.library import Library
 from tests.growth.counting import grows_as_the_work, named_calls_of, operations
 from tests.library.shelves import shelve
 
-pytestmark = pytest.mark.slow  # each some seconds, as all calls are counted
+pytestmark = pytest.mark.slow  # each takes seconds, since all calls are counted
 REPOSITORIES, FILES, TIMES = 10, 50, 4
 
 
 class Place:
-    """A library, a recipe, and what a verb needs beside them, for `size` files or repositories."""
+    """A library, a recipe, and a verb's other inputs, for `size` files or repositories."""
 
     def __init__(self, root: Path, size: int) -> None:
         self.root, self.size = root, size
@@ -65,7 +65,7 @@ VERBS: dict[str, Verb] = {}
 
 
 def verb(make: Verb) -> Verb:
-    """List a function that prepares a verb's work, and returns it."""
+    """Register a function that prepares a verb's work and returns it."""
     VERBS[make.__name__.strip("_")] = make
     return make
 
@@ -200,7 +200,7 @@ def build_many_files(place: Place) -> Callable[[], object]:
 
 
 def _cost(make: Verb, place: Place, capsys: pytest.CaptureFixture[str]) -> Counter[str]:
-    """Return how often a verb called functions, and did each kind of operation."""
+    """Return the number of function calls and of each kind of file operation of a verb."""
     work = make(place)
     capsys.readouterr()
     with operations() as count:
@@ -212,13 +212,13 @@ def _cost(make: Verb, place: Place, capsys: pytest.CaptureFixture[str]) -> Count
 
 @pytest.fixture(scope="module", autouse=True)
 def _imported(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Run each verb once, so that what it imports is not counted."""
+    """Run each verb once, so that imports are not counted."""
     for name, make in VERBS.items():
         make(Place(tmp_path_factory.mktemp("first") / name, 2))()
 
 
 @pytest.mark.parametrize("make", VERBS.values(), ids=VERBS.keys())
-def test_a_verb_costs_as_much_more_as_it_has_to_do(
+def test_the_cost_of_a_verb_grows_no_faster_than_its_work(
     make: Verb, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     size = FILES if make.__name__.endswith("files") else REPOSITORIES
@@ -248,9 +248,9 @@ def _run(place: Place) -> Callable[[], object]:
     return lambda: place("run", recipe)
 
 
-# A run asks six of these about the view, and reads the file into the page cache.
+# A run does six of these for the view, and reads the file into the page cache.
 @pytest.mark.parametrize(("make", "most"), [(_ls, 4), (_pull, 4), (_run, 11)])
-def test_round_trips_to_a_share_with_nothing_new(make: Verb, most: int, tmp_path: Path) -> None:
+def test_a_second_pull_over_a_share_costs_few_round_trips(make: Verb, most: int, tmp_path: Path) -> None:
     def cost(size: int) -> int:
         place = Place(tmp_path / str(size), size)
         work = make(place)

@@ -1,4 +1,4 @@
-"""A lock of many files, and of many needs, costs as much more as it is longer."""
+"""The cost of locks is linear in their files and needs."""
 
 from pathlib import Path
 
@@ -29,14 +29,14 @@ def _many_needs(needs: int) -> Lock:
     return Lock(tuple(Pinned(Need(ref), Snapshot(ref, COMMIT, _files(1))) for ref in refs))
 
 
-def test_writing_a_lock_grows_with_its_files() -> None:
+def test_writing_a_lock_grows_linearly_with_its_files() -> None:
     small, large = _one_need(30), _one_need(300)
     assert grows_as_the_work(
         calls_of(lambda: lock_text(small, Path("/app"))), calls_of(lambda: lock_text(large, Path("/app"))), 10
     )
 
 
-def test_keeping_files_by_name_grows_with_their_number() -> None:
+def test_selecting_files_by_name_grows_linearly() -> None:
     def cost(count: int) -> int:
         snapshot = Snapshot(Ref.parse("hf:owner/name"), COMMIT, _files(count))
         names = [file.path for file in snapshot.files]
@@ -45,7 +45,7 @@ def test_keeping_files_by_name_grows_with_their_number() -> None:
     assert grows_as_the_work(cost(30), cost(300), 10)
 
 
-def test_finding_files_by_path_grows_with_their_number() -> None:
+def test_finding_files_by_path_grows_linearly() -> None:
     def cost(count: int) -> int:
         snapshot = Snapshot(Ref.parse("hf:owner/name"), COMMIT, _files(count))
         return calls_of(lambda: [snapshot.file(file.path) for file in snapshot.files])
@@ -54,7 +54,7 @@ def test_finding_files_by_path_grows_with_their_number() -> None:
 
 
 @pytest.mark.parametrize("question", ["stale", "apply"])
-def test_comparing_a_lock_with_its_recipe_grows_with_its_needs(question: str) -> None:
+def test_comparing_a_lock_with_its_recipe_grows_linearly_with_needs(question: str) -> None:
     def cost(count: int) -> int:
         lock = _many_needs(count)
         recipe = Recipe("app", Path("/app"), needs=tuple(pinned.need for pinned in lock.needs))

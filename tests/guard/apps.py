@@ -14,7 +14,7 @@ from preheat.guard.process.process import Output
 SILENT = Output(stdout=None, stderr=None)
 SRC = str(Path(__file__).parents[2] / "src")
 
-# Supervises the words after it; says what happens on stderr, ends with the outcome's status.
+# Supervises the command in its arguments; prints events to stderr, exits with the outcome's status.
 GUARD = """
 import sys
 from preheat.guard.model.app import App
@@ -50,14 +50,14 @@ def guarding(app: App) -> "subprocess.Popen[bytes]":
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a port on which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def until(happens: Callable[[], object], within_s: float = 10.0) -> bool:
-    """Wait until something is true; whether it came to be."""
+    """Wait until a condition is true; return whether it became true."""
     deadline = time.monotonic() + within_s
     while not happens():
         if time.monotonic() > deadline:
@@ -67,7 +67,7 @@ def until(happens: Callable[[], object], within_s: float = 10.0) -> bool:
 
 
 def runs(pid: int) -> bool:
-    """Whether a process still lives; a zombie does not."""
+    """Return whether a process is running; a zombie is not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:

@@ -1,4 +1,4 @@
-"""What watches an app comes to an end, whatever others do meanwhile; the tests' own limit of time is the judge."""
+"""Observation of an app ends, whatever other processes do; the tests' own time limit decides."""
 
 import os
 import signal
@@ -38,14 +38,14 @@ def busy(tmp_path: Path) -> Iterator[Path]:
 
 
 def child(tmp_path: Path, pids: list[int]) -> None:
-    """Read and write a file in a program of its own."""
+    """Read and write a file in a separate program."""
     (tmp_path / "read.bin").write_bytes(b"x" * 9000)
     script = f"sleep 0.3; exec 5<{tmp_path}/read.bin; : >{tmp_path}/made; sleep 0.5"
     with subprocess.Popen(["sh", "-c", script]) as program:
         pids.append(program.pid)
 
 
-def test_kernels_queue_that_others_fill_is_read_to_an_end(tmp_path: Path, busy: Path) -> None:
+def test_a_kernel_queue_that_others_fill_is_read_to_its_end(tmp_path: Path, busy: Path) -> None:
     pids: list[int] = []
     watching = Opens([str(tmp_path)], lambda: pids[0] if pids else 0)
     if watching.how != FANOTIFY:
@@ -59,7 +59,7 @@ def test_kernels_queue_that_others_fill_is_read_to_an_end(tmp_path: Path, busy: 
     assert busy.exists()
 
 
-def test_queue_that_is_too_long_is_given_up_and_said_to_be(
+def test_a_queue_that_is_too_long_is_abandoned_and_reported(
     tmp_path: Path, busy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_opens, "_DRAIN_S", 0.0)
@@ -74,7 +74,7 @@ def test_queue_that_is_too_long_is_given_up_and_said_to_be(
     assert busy.exists()
 
 
-def test_looking_into_proc_ends_too(tmp_path: Path, busy: Path) -> None:
+def test_polling_proc_ends_too(tmp_path: Path, busy: Path) -> None:
     pids: list[int] = []
     watching = Opens([str(tmp_path)], lambda: pids[0] if pids else 0, kernel=False)
     child(tmp_path, pids)
@@ -82,12 +82,12 @@ def test_looking_into_proc_ends_too(tmp_path: Path, busy: Path) -> None:
     assert busy.exists()
 
 
-def test_notes_that_a_program_goes_on_writing_are_read_to_where_they_were(tmp_path: Path) -> None:
+def test_logs_that_a_program_keeps_writing_are_read_up_to_their_length(tmp_path: Path) -> None:
     line = f'1700000000.000000 openat(AT_FDCWD</>, "x", O_RDONLY) = 3<{tmp_path}/x.bin>'
     notes = tmp_path / "calls"
     notes.mkdir()
     writing = subprocess.Popen(["sh", "-c", f"exec >{notes}/calls.1; exec yes '{line}'"], start_new_session=True)
-    stopping = threading.Timer(2.0, os.killpg, (writing.pid, signal.SIGSTOP))  # the disk is not endless
+    stopping = threading.Timer(2.0, os.killpg, (writing.pid, signal.SIGSTOP))  # the disk has limited space
     try:
         assert until(lambda: (notes / "calls.1").exists() and (notes / "calls.1").stat().st_size > 1_000_000)
         strace = Strace(str(notes))
@@ -100,7 +100,7 @@ def test_notes_that_a_program_goes_on_writing_are_read_to_where_they_were(tmp_pa
         writing.wait()
 
 
-def test_page_that_drips_is_not_ready_and_keeps_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dripping_page_is_not_ready_and_blocks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "_TIMEOUT_S", 0.5)
     over = threading.Event()
 
@@ -123,8 +123,8 @@ def test_page_that_drips_is_not_ready_and_keeps_nobody(monkeypatch: pytest.Monke
         thread.join()
 
 
-def test_member_of_a_family_is_known_by_its_parents_and_by_its_session(tmp_path: Path) -> None:
-    # A grandchild whose parent has ended, and who has not left the session.
+def test_a_member_of_a_family_is_known_by_its_parents_and_its_session(tmp_path: Path) -> None:
+    # A grandchild in the same session whose parent has ended.
     script = "(sleep 20 >/dev/null & echo $!); sleep 20"
     with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True) as root:
         assert root.stdout is not None

@@ -44,7 +44,7 @@ print(sys.version_info[:2], "done")
 def old_python() -> str | None:
     places = [shutil.which("python3.8"), *sorted(map(str, Path.home().glob(".pyenv/versions/3.8*/bin/python")))]
     for place in places:
-        # A version switcher's shim may be on PATH with nothing behind it.
+        # A version manager's shim may be in PATH without an interpreter.
         if place and subprocess.run([place, "-c", "import ctypes"], capture_output=True, check=False).returncode == 0:
             return place
     return None

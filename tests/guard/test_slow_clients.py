@@ -1,4 +1,4 @@
-"""Slow clients, and too many of them, keep no prompt one out and take no descriptor that is needed."""
+"""Slow clients, and too many of them, do not block fast ones, nor use up descriptors."""
 
 import socket
 import subprocess
@@ -32,7 +32,7 @@ def status() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("words", [b"G", b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"])
-def test_a_hundred_slow_clients_do_not_keep_a_prompt_one_out(status: int, words: bytes) -> None:
+def test_a_hundred_slow_clients_do_not_block_a_fast_one(status: int, words: bytes) -> None:
     with ExitStack() as until:
         slow = [until.enter_context(socket.create_connection(("127.0.0.1", status))) for _ in range(100)]
         for _ in range(3):
@@ -44,11 +44,11 @@ def test_a_hundred_slow_clients_do_not_keep_a_prompt_one_out(status: int, words:
             assert ask(status) == b"200"
 
 
-def test_a_request_has_a_deadline_as_a_whole(status: int) -> None:
+def test_a_whole_request_has_a_deadline(status: int) -> None:
     with socket.create_connection(("127.0.0.1", status), 30) as slow:
         slow.settimeout(0.5)
         ended = False
-        for _ in range(60):  # far longer than a request may take, and never silent for long
+        for _ in range(60):  # far longer than a request may take, with short pauses only
             try:
                 slow.send(b"G")
                 ended = slow.recv(1) == b""
@@ -75,7 +75,7 @@ print(most, limit)
 """
 
 
-def test_relayed_connections_leave_descriptors_for_what_the_guard_does_and_the_app_keeps_its_own_limit() -> None:
+def test_relayed_connections_leave_descriptors_for_the_guard_and_the_app_keeps_its_limit() -> None:
     done = subprocess.run([sys.executable, "-c", RAISED], stdout=subprocess.PIPE, text=True, check=True)
     own, most, limit = map(int, done.stdout.split())
     assert own == 300, "programs that use select(2) rely on it"
@@ -106,7 +106,7 @@ print(outcome.starts, outcome.status)
 """
 
 
-def test_a_guard_that_is_out_of_descriptors_tries_again(tmp_path: Path) -> None:
+def test_a_guard_without_free_descriptors_retries(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", STARVED], stdout=subprocess.PIPE, text=True, check=True, cwd=tmp_path)
     assert "could not be started: Too many open files" in done.stdout
     assert done.stdout.endswith("3 0\n")
@@ -130,7 +130,7 @@ def _until(happens: Callable[[], object]) -> None:
         time.sleep(0.1)
 
 
-def test_a_front_full_of_idle_connections_refuses_politely_and_the_app_stays_ready(
+def test_a_front_full_of_idle_connections_rejects_new_ones_and_the_app_stays_ready(
     preheat: Preheat, tmp_path: Path
 ) -> None:
     (tmp_path / "web.py").write_text(

@@ -1,4 +1,4 @@
-"""Warm-up: what is read, what is left alone, and when it stops."""
+"""Warm-up: the files that it reads and skips, and when it stops."""
 
 import ctypes
 import mmap
@@ -26,7 +26,7 @@ PAGE = mmap.PAGESIZE
 
 @pytest.fixture
 def cold(tmp_path: Path) -> Path:
-    """A file of 32 MB, on disk and not in memory."""
+    """A file of 32 MB, on disk and not in the page cache."""
     path = tmp_path / "weights"
     path.write_bytes(os.urandom(1 << 20) * 32)
     drop(path)
@@ -42,7 +42,7 @@ def drop(path: Path) -> None:
 
 
 def cached(path: Path) -> int:
-    """Count the pages of a file that are in memory: mincore(2), which unlike a read brings nothing in."""
+    """Count a file's pages in the page cache: mincore(2), which unlike a read loads none."""
     size = path.stat().st_size
     with path.open("rb") as file, mmap.mmap(file.fileno(), size, flags=mmap.MAP_PRIVATE) as mapped:
         here = ctypes.c_char.from_buffer(mapped)
@@ -54,39 +54,39 @@ def cached(path: Path) -> int:
 
 
 def is_in_memory(path: Path) -> bool:
-    """Whether as good as all of a file is: the kernel may take single clean pages back at any time, and does."""
+    """Return whether nearly all of a file is cached: the kernel may evict single clean pages at any time."""
     return cached(path) > path.stat().st_size // PAGE * 9 // 10
 
 
-def test_everything_on_the_list_is_in_memory_afterwards(cold: Path) -> None:
+def test_every_listed_file_is_cached_afterwards(cold: Path) -> None:
     warm = WarmUp([FileRange(str(cold))], lambda: PLENTY)
     assert warm.wait(30)
     assert is_in_memory(cold)
     assert (warm.read + warm.found, warm.why) == (cold.stat().st_size, "")
 
 
-def test_what_is_in_memory_already_is_not_read_again(cold: Path) -> None:
+def test_a_cached_file_is_not_read_again(cold: Path) -> None:
     cold.read_bytes()
     warm = WarmUp([FileRange(str(cold))], lambda: PLENTY)
     assert warm.wait(30)
     assert warm.read + warm.found == cold.stat().st_size
-    # At most one chunk of the eight: where the kernel has just taken a page back.
+    # At most one of the eight chunks, in which the kernel has just evicted a page.
     assert warm.read <= cold.stat().st_size // 8
 
 
-def test_only_the_range_that_is_wanted_is_read(cold: Path) -> None:
+def test_only_the_listed_range_is_read(cold: Path) -> None:
     warm = WarmUp([FileRange(str(cold), 8 << 20, 12 << 20)], lambda: PLENTY)
     assert warm.wait(30)
     assert warm.read + warm.found == 4 << 20
 
 
-def test_it_never_takes_memory_that_somebody_uses(cold: Path) -> None:
+def test_it_never_uses_memory_that_others_need(cold: Path) -> None:
     warm = WarmUp([FileRange(str(cold))], lambda: 64 << 20)
     assert warm.wait(30)
     assert (warm.read, warm.why) == (0, "not enough free memory")
 
 
-def test_memory_that_runs_short_on_the_way_ends_it_there(tmp_path: Path) -> None:
+def test_it_stops_when_memory_runs_short(tmp_path: Path) -> None:
     path = tmp_path / "big"
     path.write_bytes(b"x" * (160 << 20))
     drop(path)
@@ -99,7 +99,7 @@ def test_memory_that_runs_short_on_the_way_ends_it_there(tmp_path: Path) -> None
     assert warm.why
 
 
-def test_a_list_that_is_older_than_the_app_does_no_harm(cold: Path, tmp_path: Path) -> None:
+def test_a_list_with_missing_files_is_accepted(cold: Path, tmp_path: Path) -> None:
     gone, empty = str(tmp_path / "gone"), tmp_path / "empty"
     empty.touch()
     warm = WarmUp(
@@ -110,12 +110,12 @@ def test_a_list_that_is_older_than_the_app_does_no_harm(cold: Path, tmp_path: Pa
     assert warm.why == ""
 
 
-def test_a_list_is_read_with_ranges_and_without() -> None:
+def test_a_list_is_parsed_with_and_without_ranges() -> None:
     lines = ["# order of the last start\n", "/a b\n", "\n", "/c\t4096\t8192\n"]
     assert read_ranges(lines) == [FileRange("/a b"), FileRange("/c", 4096, 8192)]
 
 
-def test_a_real_list_of_many_files_is_taken_in_its_order(tmp_path: Path) -> None:
+def test_a_real_list_of_many_files_is_read_in_its_order(tmp_path: Path) -> None:
     if shutil.which("find") is None:
         pytest.skip("no find")
     found = subprocess.run(["find", Path(os.__file__).parent, "-name", "*.py"], capture_output=True, check=True)
@@ -125,9 +125,9 @@ def test_a_real_list_of_many_files_is_taken_in_its_order(tmp_path: Path) -> None
     assert warm.read + warm.found == sum(Path(one.path).stat().st_size for one in ranges)
 
 
-def test_the_guard_warms_the_listed_files_while_the_app_starts_and_says_so(cold: Path, tmp_path: Path) -> None:
+def test_the_guard_warms_the_listed_files_while_the_app_starts_and_reports_it(cold: Path, tmp_path: Path) -> None:
     (tmp_path / "list").write_text(f"{cold}\n")
-    # It goes on loading until the file is there: a slow disk takes its time.
+    # It loads until the file exists, however slow the disk is.
     loaded = tmp_path / "loaded"
     code = f"import os, time\nwhile not os.path.exists({str(loaded)!r}): time.sleep(0.01)\nprint('up'); time.sleep(1)"
     app = [sys.executable, "-I", "-S", "-u", "-c", code]
@@ -140,7 +140,7 @@ def test_the_guard_warms_the_listed_files_while_the_app_starts_and_says_so(cold:
     assert re.search(r"guard: warm-up: \d+ MB read from disk", said)
 
 
-def test_an_app_that_is_ready_first_ends_the_warm_up_which_says_so(tmp_path: Path) -> None:
+def test_an_app_that_is_ready_first_stops_the_warm_up_which_is_reported(tmp_path: Path) -> None:
     slow = tmp_path / "never-filled"
     os.mkfifo(slow)
     (tmp_path / "list").write_text(f"{slow}\n")
@@ -149,7 +149,7 @@ def test_an_app_that_is_ready_first_ends_the_warm_up_which_says_so(tmp_path: Pat
     assert "guard: warm-up: 0 MB read from disk, 0 MB already cached; stopped early: the app is ready" in done.stderr
 
 
-def test_progress_is_the_part_of_the_known_bytes_that_lies_behind() -> None:
+def test_progress_is_the_fraction_of_the_known_bytes_before_the_current_file() -> None:
     order = (Step("/lib.so", 10), Step("/w/model", 80), Step("/w/voice", 10))
     assert progress(order, 0, 1.0, ()) == Progress("importing", 0, None)
     assert progress(order, 2, 1.0, (9.0, 3.0, 5.0)) == Progress("loading model", 10, 4.0)
@@ -157,7 +157,7 @@ def test_progress_is_the_part_of_the_known_bytes_that_lies_behind() -> None:
     assert progress((), 0, 1.0, ()) == Progress("starting", None, None)
 
 
-def test_progress_follows_what_the_app_opens_and_never_goes_back(tmp_path: Path) -> None:
+def test_progress_follows_the_files_that_the_app_opens_and_never_decreases(tmp_path: Path) -> None:
     files = [tmp_path / name for name in ("one", "two", "three")]
     for file in files:
         file.write_bytes(b"x" * 8192)
@@ -169,11 +169,11 @@ mapped.close(); print("closed"); time.sleep(60)
 """
     app = python(code, cwd=str(tmp_path))
     instance = Instance(app, None, output=Output(None, None), witness=None, ring=lambda: None)
-    board = AppStatus("x", paths=[str(file) for file in (*files, tmp_path / "gone")], life=Life("starting"))
-    board.began(instance.process.pid, instance.began)
+    app_status = AppStatus("x", paths=[str(file) for file in (*files, tmp_path / "gone")], life=Life("starting"))
+    app_status.began(instance.process.pid, instance.began)
     try:
-        assert until(lambda: board.progress() == Progress("loading two", 33))
+        assert until(lambda: app_status.progress() == Progress("loading two", 33))
         assert until(lambda: "closed" in instance.tail())
-        assert board.progress() == Progress("loading two", 33)
+        assert app_status.progress() == Progress("loading two", 33)
     finally:
         instance.end(1, lambda: False)

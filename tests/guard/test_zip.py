@@ -1,4 +1,4 @@
-"""The guard as one file: the same words in any Python, and what it makes of bad input."""
+"""The guard as one file: the same behaviour in any Python, and its errors for invalid input."""
 
 import http.client
 import json
@@ -21,14 +21,14 @@ from tests.guard.zipped import guard, guard_zip, start
 PYTHON = (sys.executable, "-I", "-S", "-u", "-c")
 
 
-def test_it_needs_nothing_but_itself_and_passes_the_apps_status_on() -> None:
+def test_it_needs_nothing_else_and_passes_the_apps_status_on() -> None:
     for python in filter(None, (sys.executable, old_python())):
         done = guard("--max-restarts", "0", "--", "sh", "-c", "echo out; echo err >&2; exit 5", python=python)
         assert (done.returncode, done.stdout) == (5, "out\n"), done.stderr
         assert "err\n" in done.stderr
 
 
-def test_it_is_the_same_file_every_time_whoever_writes_it(tmp_path: Path) -> None:
+def test_the_zip_is_reproducible(tmp_path: Path) -> None:
     code = f"""
 import decimal, email.message, json, logging, unittest
 from pathlib import Path
@@ -39,7 +39,7 @@ write_guard_zip(Path({str(tmp_path / "again")!r}))
     assert (tmp_path / "again").read_bytes() == Path(guard_zip()).read_bytes()
 
 
-def test_it_can_be_told_by_a_file_and_the_line_wins(tmp_path: Path) -> None:
+def test_it_reads_a_config_file_and_the_command_line_takes_precedence(tmp_path: Path) -> None:
     config = tmp_path / "guard.json"
     words = {"command": [*PYTHON, "import os; print(os.environ['X'], os.getcwd()); 1 / 0"], "max-restarts": 5}
     config.write_text(json.dumps({**words, "env": {"X": "y"}, "cwd": str(tmp_path), "ready": "line:never"}))
@@ -63,21 +63,21 @@ def test_it_can_be_told_by_a_file_and_the_line_wins(tmp_path: Path) -> None:
         (["--warm", "/nowhere", "--", "true"], "No such file"),
     ],
 )
-def test_words_that_cannot_be_meant_are_refused_in_clear_words(words: list[str], said: str) -> None:
+def test_invalid_options_are_rejected_with_clear_messages(words: list[str], said: str) -> None:
     done = guard(*words)
     assert said in done.stderr
     assert done.returncode in (2, 7)
     assert "Traceback" not in done.stderr
 
 
-def test_a_command_that_is_not_there_or_not_executable_is_fatal_at_once(tmp_path: Path) -> None:
+def test_a_missing_or_non_executable_command_is_fatal_at_once(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no program")
     assert "no such command" in guard("--", "nowhere-to-be-found").stderr
     done = guard("--", str(tmp_path / "text"))
     assert (done.returncode, "Permission denied" in done.stderr) == (7, True)
 
 
-def test_an_address_that_is_taken_is_told_with_who_has_it() -> None:
+def test_a_taken_address_is_reported_with_its_owner() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         for option in ("--status", "--front"):
@@ -86,13 +86,13 @@ def test_an_address_that_is_taken_is_told_with_who_has_it() -> None:
             assert f"is taken by {Path(sys.executable).name[:15]} (pid {os.getpid()})" in done.stderr
 
 
-def test_an_app_that_fills_its_pipe_with_what_is_no_text_is_passed_on() -> None:
+def test_binary_output_that_fills_the_pipe_is_passed_on() -> None:
     code = "import sys; sys.stdout.buffer.write(bytes(range(256)) * 4000)"
     done = subprocess.run([sys.executable, guard_zip(), "--", *PYTHON, code], capture_output=True, check=False)
     assert done.stdout == bytes(range(256)) * 4000
 
 
-def test_sigterm_to_gone_takes_no_longer_than_the_grace_even_of_the_deaf() -> None:
+def test_stopping_a_deaf_app_takes_no_longer_than_the_grace_period() -> None:
     deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
     with start("--stop-within", "500ms", "--", *PYTHON, deaf) as process:
         assert process.stdout is not None
@@ -100,13 +100,13 @@ def test_sigterm_to_gone_takes_no_longer_than_the_grace_even_of_the_deaf() -> No
         began = time.monotonic()
         process.terminate()
         process.wait(20)
-        assert 0.5 <= time.monotonic() - began < 3  # the figure itself is the benchmark's
+        assert 0.5 <= time.monotonic() - began < 3  # the benchmark measures the time itself
         assert process.returncode == 128 + signal.SIGTERM
 
 
 @pytest.mark.slow
-def test_a_signal_is_not_lost_whenever_it_comes() -> None:
-    # Between Python's look for signals and its sleep there is a moment in which one could be slept over.
+def test_a_signal_is_never_lost() -> None:
+    # A signal that arrives between Python's check for signals and its sleep could be missed.
     for turn in range(60):
         code = "print('up', flush=True); import time; time.sleep(60)"
         with start("--stop-within", "5s", "--ready", "line:up", "--", *PYTHON, code) as process:
@@ -118,7 +118,7 @@ def test_a_signal_is_not_lost_whenever_it_comes() -> None:
             assert process.wait(20) == 143
 
 
-def test_systemd_is_told_when_it_is_ready_and_when_it_stops(tmp_path: Path) -> None:
+def test_systemd_is_notified_of_ready_and_stopping(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(10)
@@ -136,12 +136,12 @@ def test_systemd_is_told_when_it_is_ready_and_when_it_stops(tmp_path: Path) -> N
     assert out.startswith(b"False\n")
 
 
-def test_times_are_by_a_clock_that_cannot_jump() -> None:
-    # The wall clock may be set while it waits; nothing in the guard that waits asks it.
+def test_times_use_a_monotonic_clock() -> None:
+    # The wall clock may be set during a wait; no wait in the guard uses it.
     guard = Path(__file__).parents[2] / "src/preheat/guard"
     sources = [path for path in guard.rglob("*.py") if "shim" not in path.parts]
     waits = [path.name for path in sources if "time.time()" in path.read_text().replace("`at` is time.time()", "")]
-    assert sorted(waits) == ["connection_counts.py", "file_opens.py"]  # they note when something was seen
+    assert sorted(waits) == ["connection_counts.py", "file_opens.py"]  # they record when an event was observed
 
 
 @pytest.mark.parametrize("standby", [True, pytest.param(False, marks=pytest.mark.slow)])
@@ -201,7 +201,7 @@ def test_the_history_of_starts_is_kept_for_the_next_guard(tmp_path: Path) -> Non
     assert len(history.read_text().split()) == 2
 
 
-def test_a_killed_guard_leaves_nothing_of_a_fronted_pair() -> None:
+def test_a_killed_guard_leaves_no_process_of_a_fronted_pair() -> None:
     address = f"127.0.0.1:{free_port()}"
     words = ["--front", address, "--standby", "--ready", "http://127.0.0.1:{port}/", "--status", "127.0.0.1:0"]
     with start(*words, "--", *PYTHON, "print(__import__('os').getpid(), flush=True)\n" + WEB, "{port}") as process:

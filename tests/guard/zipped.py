@@ -11,14 +11,14 @@ from preheat.deploy.guard_zip import write_guard_zip
 
 @cache
 def guard_zip() -> str:
-    """Write it once a session."""
+    """Write it once per session."""
     path = Path(tempfile.mkdtemp(prefix="guard-zip-")) / "guard.pyz"
     write_guard_zip(path)
     return str(path)
 
 
 def start(*words: str, python: str = sys.executable, env: dict[str, str] | None = None) -> "subprocess.Popen[bytes]":
-    """Start a guard from the zip, in a session of its own."""
+    """Start a guard from the zip, in its own session."""
     return subprocess.Popen(
         [python, guard_zip(), *words],
         env=env,
@@ -30,7 +30,7 @@ def start(*words: str, python: str = sys.executable, env: dict[str, str] | None 
 
 
 def guard(*words: str, python: str = sys.executable, cwd: str | None = None) -> "subprocess.CompletedProcess[str]":
-    """Run a guard to its end."""
+    """Run a guard until it ends."""
     done = subprocess.run(
         [python, guard_zip(), *words], capture_output=True, cwd=cwd, check=False, timeout=60, stdin=subprocess.DEVNULL
     )

@@ -1,4 +1,4 @@
-"""A hub whose listing has always one page more ends a resolve, after a bounded number of pages."""
+"""A hub that always lists one more page ends a resolve, after a bounded number of pages."""
 
 import json
 from collections.abc import Callable
@@ -14,14 +14,14 @@ from preheat.hubs.listing import ListingLimit
 from preheat.hubs.modelscope import ModelScope
 from preheat.mirror.http.messages import Answer, Request
 from preheat.mirror.http.server import Server
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from tests.authority import authority, trusting
 
 _COMMIT = "a" * 40
 
 
 def endless(page: Callable[[int], bytes], asked: list[int]) -> Callable[[Request], Answer]:
-    """Answer with a page, and where the next one is."""
+    """Respond with a page and a link to the next one."""
 
     def answer(request: Request) -> Answer:
         if "/tree/" not in request.target:
@@ -41,7 +41,7 @@ def files(number: int) -> bytes:
 
 
 @pytest.mark.parametrize(("page", "most"), [(files, 3), (lambda _number: b"[]", 200)])
-def test_a_listing_without_end_is_refused(
+def test_an_endless_listing_is_rejected(
     page: Callable[[int], bytes], most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "MOST_FILES", 50_000)
@@ -49,7 +49,7 @@ def test_a_listing_without_end_is_refused(
     asked: list[int] = []
     answer = endless(page, asked)
     with Server(("127.0.0.1", 0), answer, lambda _event: None, tls=authority().context) as server:
-        hub = HuggingFace(server.url, Transport(trusting(Wires())))
+        hub = HuggingFace(server.url, Transport(trusting(NetworkSettings())))
         with pytest.raises(HubError, match="without end"):
             hub.resolve(Ref.parse("hf:acme/tiny"))
     assert len(asked) <= most
@@ -61,7 +61,7 @@ def ms_rows(number: int, *, kind: str) -> bytes:
 
 
 @pytest.mark.parametrize(("name", "kind"), [("ms:datasets/acme/rows", "blob"), ("ms:acme/tiny", "tree")])
-def test_a_modelscope_listing_without_end_is_refused(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_modelscope_listing_is_rejected(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "MOST_FILES", 50_000)
     asked: list[int] = []
 
@@ -71,13 +71,13 @@ def test_a_modelscope_listing_without_end_is_refused(name: str, kind: str, monke
         return Answer(200, {"Content-Length": str(len(body))}, body)
 
     with Server(("127.0.0.1", 0), answer, lambda _event: None, tls=authority().context) as server:
-        hub = ModelScope(server.url, Transport(trusting(Wires())))
+        hub = ModelScope(server.url, Transport(trusting(NetworkSettings())))
         with pytest.raises(HubError, match=r"without end|more files"):
             hub.resolve(Ref.parse(name))
     assert len(asked) < 40
 
 
-def test_a_listing_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_listing_that_takes_too_long_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "MOST_S", 0.0)
     with pytest.raises(HubError, match="minutes"):
         ListingLimit(Ref.parse("hf:acme/tiny")).add(1, 1)
@@ -92,13 +92,13 @@ def test_a_long_listing_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told[-1] == Noted("hf:acme/tiny", "the hub has listed 2000 files so far")
 
 
-def test_a_list_without_the_files_that_are_named_is_refused() -> None:
+def test_a_list_without_the_named_files_is_rejected() -> None:
     def answer(request: Request) -> Answer:
         named = {"sha": _COMMIT, "siblings": [{"rfilename": "m.bin"}]}
         body = json.dumps([] if "/tree/" in request.target else named).encode()
         return Answer(200, {"Content-Length": str(len(body))}, body)
 
     with Server(("127.0.0.1", 0), answer, lambda _event: None, tls=authority().context) as server:
-        hub = HuggingFace(server.url, Transport(trusting(Wires())))
+        hub = HuggingFace(server.url, Transport(trusting(NetworkSettings())))
         with pytest.raises(HubError, match="lists none"):
             hub.resolve(Ref.parse("hf:acme/tiny"))

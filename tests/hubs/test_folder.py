@@ -1,4 +1,4 @@
-"""A folder is a hub: what lies in it is what it says, and nothing outside is reached."""
+"""A folder as a hub: it lists its own files, and reads nothing outside."""
 
 import hashlib
 import os
@@ -47,7 +47,7 @@ def test_lists_files_in_order_with_sizes_and_digests(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("size", "algorithm"), [(MIB - 1, "git-sha1"), (MIB, "sha256"), (3 * MIB + 5, "sha256")])
-def test_large_files_are_named_as_a_hub_names_them(tmp_path: Path, size: int, algorithm: str) -> None:
+def test_large_files_have_the_same_kind_of_digest_as_on_a_hub(tmp_path: Path, size: int, algorithm: str) -> None:
     content = os.urandom(size)
     (tmp_path / "f").write_bytes(content)
     (file,) = Folder().resolve(_ref(tmp_path)).files
@@ -56,14 +56,14 @@ def test_large_files_are_named_as_a_hub_names_them(tmp_path: Path, size: int, al
     assert (file.size, file.digest.algorithm, file.digest.hex) == (size, algorithm, hasher.hexdigest())
 
 
-def test_the_folders_of_tools_are_left_out(tmp_path: Path) -> None:
+def test_folders_of_tools_are_left_out(tmp_path: Path) -> None:
     for name in (".git/config", ".cache/huggingface/download/a.metadata", "sub/.git/HEAD", ".gitattributes"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
     assert [file.path for file in Folder().resolve(_ref(tmp_path)).files] == [".gitattributes"]
 
 
-def test_the_commit_is_steady_until_a_file_changes(tmp_path: Path) -> None:
+def test_the_commit_changes_only_when_a_file_changes(tmp_path: Path) -> None:
     hub = Folder()
     (tmp_path / "a").write_text("one")
     first = hub.resolve(_ref(tmp_path))
@@ -77,7 +77,7 @@ def test_the_commit_is_steady_until_a_file_changes(tmp_path: Path) -> None:
         hub.resolve(_ref(tmp_path).at(first.commit))
 
 
-def test_an_unchanged_file_is_not_read_again(tmp_path: Path) -> None:
+def test_an_unchanged_file_is_not_hashed_again(tmp_path: Path) -> None:
     hub = Folder()
     (tmp_path / "a").write_text("one")
     before = hub.resolve(_ref(tmp_path)).files[0]
@@ -85,7 +85,9 @@ def test_an_unchanged_file_is_not_read_again(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=20_000), st.integers(0, 20_000), st.integers(0, 20_000))
-def test_a_range_is_that_slice(tmp_path_factory: pytest.TempPathFactory, content: bytes, start: int, stop: int) -> None:
+def test_a_range_is_that_slice_of_the_file(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, start: int, stop: int
+) -> None:
     root = tmp_path_factory.mktemp("range")
     (root / "f").write_bytes(content)
     start, stop = sorted((min(start, len(content)), min(stop, len(content))))
@@ -93,7 +95,7 @@ def test_a_range_is_that_slice(tmp_path_factory: pytest.TempPathFactory, content
     assert _read(hub, hub.resolve(_ref(root)), "f", start, stop) == content[start:stop]
 
 
-def test_a_link_inside_counts_as_its_file(tmp_path: Path) -> None:
+def test_a_link_to_a_file_inside_counts_as_that_file(tmp_path: Path) -> None:
     (tmp_path / "blobs").mkdir()
     (tmp_path / "blobs" / "b").write_text("weights")
     (tmp_path / "model.bin").symlink_to("blobs/b")
@@ -101,7 +103,7 @@ def test_a_link_inside_counts_as_its_file(tmp_path: Path) -> None:
     assert _read(hub, hub.resolve(_ref(tmp_path)), "model.bin") == b"weights"
 
 
-def test_a_link_out_is_refused_and_not_silently_left_out(tmp_path: Path) -> None:
+def test_a_link_to_the_outside_is_an_error_and_not_left_out_silently(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("s")
     root = tmp_path / "root"
     root.mkdir()
@@ -110,7 +112,7 @@ def test_a_link_out_is_refused_and_not_silently_left_out(tmp_path: Path) -> None
         Folder().resolve(_ref(root))
 
 
-def test_a_link_put_in_after_the_listing_is_not_followed_out(tmp_path: Path) -> None:
+def test_a_link_created_after_the_listing_is_not_followed_outside(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("s")
     root = tmp_path / "root"
     root.mkdir()
@@ -124,25 +126,25 @@ def test_a_link_put_in_after_the_listing_is_not_followed_out(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("target", ["nowhere", ".", "sub"])
-def test_a_link_to_no_file_is_refused(tmp_path: Path, target: str) -> None:
+def test_a_link_to_a_missing_file_is_an_error(tmp_path: Path, target: str) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "link").symlink_to(target)
     with pytest.raises(HubError, match="a link to no file"):
         Folder().resolve(_ref(tmp_path))
 
 
-def test_what_is_no_file_is_left_alone(tmp_path: Path) -> None:
+def test_entries_that_are_no_regular_files_are_ignored(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert Folder().resolve(_ref(tmp_path)).files == ()
 
 
-def test_names_that_no_hub_could_have_are_refused(tmp_path: Path) -> None:
+def test_names_that_hubs_do_not_allow_are_rejected(tmp_path: Path) -> None:
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.bin")).touch()
     with pytest.raises(HubError, match="UTF-8"):
         Folder().resolve(_ref(tmp_path))
 
 
-def test_a_name_over_two_lines_is_refused(tmp_path: Path) -> None:
+def test_a_name_with_a_newline_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "a\nb").touch()
     with pytest.raises(IntegrityError):
         Folder().resolve(_ref(tmp_path))

@@ -1,4 +1,4 @@
-"""The Hugging Face forms: the documented ones are read, ours are read back, and nothing else is believed."""
+"""The Hugging Face API: documented responses are parsed, ours are read back, and anything else is rejected."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from preheat.core.snapshot import File, Snapshot
 from preheat.hubs import hf_api
 from preheat.mirror.api import hf_answers
 
-# Written by hand after the answers of the real hub, with invented names and digests.
+# Written like the responses of the real hub, with invented names and digests.
 GOLDEN = Path(__file__).parents[1] / "golden" / "hf"
 COMMIT = "740dcaff396282ffb241903d150ac011cd4b1ede"
 REF = Ref.parse("acme/tiny")
@@ -62,18 +62,18 @@ def _golden(name: str) -> bytes:
     return (GOLDEN / name).read_bytes()
 
 
-def test_reads_what_the_hub_says_of_a_revision() -> None:
+def test_parses_the_description_of_a_revision() -> None:
     info = hf_api.read_info(_golden("revision-blobs.json"), REF)
     assert (info.commit, info.private, info.gated) == (COMMIT, False, True)
     assert info.files == FILES
 
 
-def test_leaves_the_files_to_the_tree_when_a_mirror_keeps_sizes_to_itself() -> None:
+def test_files_without_sizes_are_left_to_the_tree_listing() -> None:
     assert hf_api.read_info(_golden("revision-plain.json"), REF).files is None
     assert hf_api.read_tree(_golden("tree-recursive.json")) == FILES
 
 
-def test_an_empty_repository_has_no_files_rather_than_unknown_ones() -> None:
+def test_an_empty_repository_has_no_files_and_is_not_unknown() -> None:
     assert hf_api.read_info(json.dumps({"sha": COMMIT, "siblings": []}).encode(), REF).files == ()
 
 
@@ -93,12 +93,12 @@ def test_an_empty_repository_has_no_files_rather_than_unknown_ones() -> None:
         ),
     ],
 )
-def test_says_why_a_description_is_none(document: bytes, words: str) -> None:
+def test_an_invalid_description_raises_with_the_reason(document: bytes, words: str) -> None:
     with pytest.raises(HubError, match=words):
         hf_api.read_info(document, REF)
 
 
-def test_a_path_that_leads_out_is_refused() -> None:
+def test_a_path_that_leaves_the_folder_is_rejected() -> None:
     sibling = {"rfilename": "../../.bashrc", "size": 1, "blobId": "0" * 40}
     with pytest.raises(IntegrityError):
         hf_api.read_info(json.dumps({"sha": COMMIT, "siblings": [sibling]}).encode(), REF)
@@ -110,7 +110,7 @@ def test_a_listed_file_must_have_a_size() -> None:
 
 
 @given(_snapshots)
-def test_what_is_written_is_read_back(snapshot: Snapshot) -> None:
+def test_the_mirrors_documents_are_read_back(snapshot: Snapshot) -> None:
     info = hf_api.read_info(hf_answers.write_info(snapshot), snapshot.ref)
     assert (info.commit, info.files) == (snapshot.commit, snapshot.files)
     in_order = tuple(sorted(snapshot.files, key=lambda file: file.path))
@@ -118,7 +118,7 @@ def test_what_is_written_is_read_back(snapshot: Snapshot) -> None:
 
 
 @given(_snapshots)
-def test_walking_folder_by_folder_finds_what_recursion_lists(snapshot: Snapshot) -> None:
+def test_listing_folder_by_folder_finds_the_same_as_a_recursive_listing(snapshot: Snapshot) -> None:
     walked, folders = [], [""]
     while folders:
         for entry in hf_answers.list_tree(snapshot, folders.pop(), recursive=False):
@@ -130,7 +130,7 @@ def test_walking_folder_by_folder_finds_what_recursion_lists(snapshot: Snapshot)
 
 
 @given(_refs, st.text("abé/ #?%-", min_size=1), _paths)
-def test_paths_are_plain_ascii_and_unquote_to_what_was_meant(ref: Ref, revision: str, path: str) -> None:
+def test_api_paths_are_ascii_and_decode_to_the_original_names(ref: Ref, revision: str, path: str) -> None:
     url = hf_api.resolve_path(ref, revision, path)
     assert url.isascii()
     assert " " not in url
@@ -141,7 +141,7 @@ def test_paths_are_plain_ascii_and_unquote_to_what_was_meant(ref: Ref, revision:
     assert parts.path.count("/") == prefix.count("/") + 2 + len(path.split("/"))
 
 
-def test_paths_are_those_of_the_hub() -> None:
+def test_api_paths_are_those_of_the_hub() -> None:
     pull_request = Ref.parse("hf:datasets/acme/rows@refs/pr/1")
     assert hf_api.info_path(pull_request) == "/api/datasets/acme/rows/revision/refs%2Fpr%2F1?blobs=true"
     assert hf_api.tree_path(REF, COMMIT) == f"/api/models/acme/tiny/tree/{COMMIT}?recursive=true&expand=false"
@@ -160,7 +160,7 @@ def test_paths_are_those_of_the_hub() -> None:
         ('<https://hub/?a=1,2>; rel="prev", <https://hub/?a=2;3>; rel="next"', "https://hub/?a=2;3"),
         ("</page/2>; title=two; rel=next", "/page/2"),
         ('<https://hub/>; rel="last"', None),
-        # Each of these took a backtracking pattern minutes to hours.
+        # A backtracking pattern would take minutes to hours for each of these.
         ("<" * 60_000, None),
         ("<>;" + " " * 60_000, None),
         ("<>" + "; rel=" * 10_000, None),
@@ -189,7 +189,7 @@ def test_finds_the_next_page(link: str | None, page: str | None) -> None:
         (418, {}, HubError, "418"),
     ],
 )
-def test_says_what_an_error_means(status: int, headers: dict[str, str], kind: type[HubError], words: str) -> None:
+def test_errors_are_explained(status: int, headers: dict[str, str], kind: type[HubError], words: str) -> None:
     error = hf_api.read_error(status, headers, "hf:acme/tiny")
     assert type(error) is kind
     assert error.message.startswith("hf:acme/tiny")
@@ -208,7 +208,7 @@ def test_says_what_an_error_means(status: int, headers: dict[str, str], kind: ty
         ({"RateLimit": '"api";r=0;t=55'}, 55.0),
     ],
 )
-def test_hears_how_long_to_wait(headers: dict[str, str], wait_s: float | None) -> None:
+def test_parses_the_time_to_wait(headers: dict[str, str], wait_s: float | None) -> None:
     error = hf_api.read_error(429, headers, "hf:acme/tiny")
     assert isinstance(error, HubUnavailable)
     assert error.wait_s == wait_s
@@ -220,7 +220,7 @@ def test_hears_how_long_to_wait(headers: dict[str, str], wait_s: float | None) -
         st.sampled_from(["X-Error-Code", "X-Error-Message", "Retry-After", "Date", "RateLimit"]), st.text()
     ),
 )
-def test_any_error_fits_on_a_line(status: int, headers: dict[str, str]) -> None:
+def test_any_error_message_fits_on_a_line(status: int, headers: dict[str, str]) -> None:
     error = hf_api.read_error(status, headers, "hf:acme/tiny")
     assert isinstance(error, HubError)
     assert error.message.isprintable()
@@ -228,7 +228,7 @@ def test_any_error_fits_on_a_line(status: int, headers: dict[str, str]) -> None:
 
 
 @given(st.sampled_from(["revision-blobs.json", "tree-recursive.json"]), st.data())
-def test_a_damaged_document_gives_an_error_of_ours_or_a_true_value(name: str, data: st.DataObject) -> None:
+def test_a_damaged_document_raises_our_error_or_gives_a_valid_value(name: str, data: st.DataObject) -> None:
     document = _golden(name)
     start = data.draw(st.integers(0, len(document)))
     stop = data.draw(st.integers(start, min(len(document), start + 40)))
@@ -240,7 +240,7 @@ def test_a_damaged_document_gives_an_error_of_ours_or_a_true_value(name: str, da
             assert isinstance(error, HubError | IntegrityError)  # noqa: PT017 - which of our errors is the question
 
 
-def test_an_lfs_file_is_named_by_its_pointer_as_git_does() -> None:
+def test_an_lfs_file_is_named_by_its_pointer_as_in_git() -> None:
     content = b"hello\n"
     file = File("a.bin", len(content), Digest("sha256", hashlib.sha256(content).hexdigest()))
     pointer = hf_answers.lfs_pointer(file)

@@ -16,7 +16,7 @@ from preheat.hubs.huggingface import HuggingFace
 from preheat.hubs.listing import ListingLimit, ListingMemory, ListingShare
 from preheat.mirror.http.messages import Answer, Request
 from preheat.mirror.http.server import Server
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from tests.authority import authority, trusting
 
 REF = Ref.parse("hf:acme/tiny")
@@ -107,7 +107,7 @@ def test_endless_lists_take_no_more_than_the_budget_and_others_are_read() -> Non
 
     memory = ListingMemory(32 * MIB)
     with Server(("127.0.0.1", 0), answer, lambda _event: None, tls=authority().context) as server:
-        hub = partial(HuggingFace, server.url, Transport(trusting(Wires())), "", {})
+        hub = partial(HuggingFace, server.url, Transport(trusting(NetworkSettings())), "", {})
         for client in "ab":
             limit = partial(ListingLimit, memory=memory, client=client)
             with pytest.raises(MirrorBusy, match="too many long lists"):

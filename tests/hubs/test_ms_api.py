@@ -1,4 +1,4 @@
-"""The ModelScope forms: the documented ones are read, ours are read back, and nothing else is believed."""
+"""The ModelScope API: documented responses are parsed, ours are read back, and anything else is rejected."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ REF = Ref.parse("ms:acme/tiny")
 HEX = "5f6c1d3a2b4e8f7091a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708"
 COMMIT = "740dcaff396282ffb241903d150ac011cd4b1ede"
 
-# Written by hand after the answers of the real hub, with invented names and digests.
+# Written like the responses of the real hub, with invented names and digests.
 FILES = {
     "Code": 200,
     "Data": {
@@ -88,7 +88,7 @@ def _json(document: object) -> bytes:
     return json.dumps(document).encode()
 
 
-def test_reads_what_the_hub_lists() -> None:
+def test_parses_a_listing() -> None:
     page = ms_api.read_page(_json(FILES), str(REF))
     assert page.files == (
         ms_api.ListedFile(File("config.json", 51, sha256(HEX)), COMMIT),
@@ -97,7 +97,7 @@ def test_reads_what_the_hub_lists() -> None:
     assert (page.folders, page.entries) == (("qwen",), 3)
 
 
-def test_reads_which_branches_and_tags_there_are() -> None:
+def test_parses_the_branches_and_tags() -> None:
     assert ms_api.read_revisions(_json(REVISIONS), str(REF)) == ("master", "dev", "v1.0.0")
     assert ms_api.read_revisions(
         _json({"Code": 200, "Data": {"RevisionMap": {"Branches": [{"Revision": "x", "CreatedAt": None}]}}}), str(REF)
@@ -129,7 +129,7 @@ def test_reads_which_branches_and_tags_there_are() -> None:
         (_json({"Code": 10010205001, "Message": "no such thing", "Data": None}), HubError, "no such thing"),
     ],
 )
-def test_says_why_a_listing_is_none(document: bytes, kind: type[PreheatError], words: str) -> None:
+def test_an_invalid_listing_raises_with_the_reason(document: bytes, kind: type[PreheatError], words: str) -> None:
     with pytest.raises(kind, match=words):
         ms_api.read_page(document, str(REF))
 
@@ -145,7 +145,7 @@ def test_says_why_a_listing_is_none(document: bytes, kind: type[PreheatError], w
         (418, HubError),
     ],
 )
-def test_says_what_an_error_means_in_the_hubs_own_words(status: int, kind: type[HubError]) -> None:
+def test_errors_are_explained_with_the_hubs_own_message(status: int, kind: type[HubError]) -> None:
     error = ms_api.read_error(status, {"Retry-After": "7"}, _json({"Code": status, "Message": "the\nreason"}), "ms:a/b")
     assert type(error) is kind
     assert error.message.startswith("ms:a/b")
@@ -156,7 +156,7 @@ def test_says_what_an_error_means_in_the_hubs_own_words(status: int, kind: type[
 
 
 @given(st.integers(400, 599), st.binary(max_size=300))
-def test_any_error_fits_on_a_line(status: int, body: bytes) -> None:
+def test_any_error_message_fits_on_a_line(status: int, body: bytes) -> None:
     error = ms_api.read_error(status, {}, body, "ms:a/b")
     assert isinstance(error, HubError)
     assert error.message.isprintable()
@@ -164,7 +164,7 @@ def test_any_error_fits_on_a_line(status: int, body: bytes) -> None:
 
 
 @given(st.data())
-def test_a_damaged_listing_gives_an_error_of_ours_or_a_true_value(data: st.DataObject) -> None:
+def test_a_damaged_listing_raises_our_error_or_gives_a_valid_value(data: st.DataObject) -> None:
     document = _json(FILES)
     start = data.draw(st.integers(0, len(document)))
     stop = data.draw(st.integers(start, min(len(document), start + 40)))
@@ -176,7 +176,7 @@ def test_a_damaged_listing_gives_an_error_of_ours_or_a_true_value(data: st.DataO
 
 
 @given(st.text("ab/é漢 #?%+&=", min_size=1), st.text("abé/ +&=-", min_size=1))
-def test_addresses_are_plain_ascii_and_say_what_was_meant(path: str, revision: str) -> None:
+def test_api_paths_are_ascii_and_decode_to_the_original_names(path: str, revision: str) -> None:
     url = ms_api.file_path(REF, revision, path)
     assert url.isascii()
     parts = urlsplit(url)
@@ -192,7 +192,7 @@ def _none_is_a_folder(paths: list[str]) -> bool:
 
 
 @given(st.lists(_paths, max_size=8, unique=True).filter(_none_is_a_folder))
-def test_what_is_written_is_read_back_and_folder_by_folder_is_all_of_it(paths: list[str]) -> None:
+def test_the_mirrors_documents_are_read_back_folder_by_folder(paths: list[str]) -> None:
     files = tuple(File(path, 1, sha256(HEX)) for path in sorted(paths))
     found = ServedSnapshot(Snapshot(REF, COMMIT, files), lambda file: None)
     page = ms_api.read_page(ms_answers.write_entries(ms_answers.list_files(found, recursive=True)), "")
@@ -213,7 +213,7 @@ def test_the_order_of_a_listing_does_not_change_its_commit(files: list[File]) ->
     assert listing_commit(files) == "2a508d2d1f8214d46cdec25b3cc2fc61a382f0fb"
 
 
-# ---- listings that the hub cuts short
+# ---- truncated listings
 
 
 def _honest(request: Request, full: Answer) -> Answer:
@@ -240,7 +240,7 @@ def _serving(
     transport.close()
 
 
-def test_more_files_than_the_hub_lists_at_once_are_all_found() -> None:
+def test_a_truncated_listing_is_completed_folder_by_folder() -> None:
     paths = [f"{folder}/{name:04}.npy" for folder in ("a", "b/c", "b/d", "e") for name in range(1_600)] + ["top.json"]
     with _serving(paths) as (hub, events):
         snapshot = hub.resolve(REF)
@@ -249,7 +249,7 @@ def test_more_files_than_the_hub_lists_at_once_are_all_found() -> None:
     assert snapshot.commit == listing_commit(snapshot.files)
 
 
-def test_more_files_in_one_folder_than_the_hub_lists_are_an_error_and_not_half_a_model() -> None:
+def test_more_files_in_one_folder_than_the_hub_lists_raise_an_error() -> None:
     with (
         _serving([f"a/{name:04}.npy" for name in range(3_100)]) as (hub, _),
         pytest.raises(HubError, match="more files"),
@@ -258,15 +258,15 @@ def test_more_files_in_one_folder_than_the_hub_lists_are_an_error_and_not_half_a
 
 
 def test_a_dataset_of_any_size_is_read_page_by_page() -> None:
-    paths = [f"a/{name:05}.wav" for name in range(3_399)]  # with its folder, a number of full pages
+    paths = [f"a/{name:05}.wav" for name in range(3_399)]  # together with its folder, a whole number of pages
     with _serving(paths) as (hub, events):
         snapshot = hub.resolve(Ref.parse("ms:datasets/acme/rows"))
     assert [file.path for file in snapshot.files] == paths
     assert len([event for event in events if isinstance(event, Answered)]) == 18
 
 
-def test_a_denial_in_the_middle_of_a_list_is_no_denial() -> None:
-    """The real hub does that now and then, its own client says."""
+def test_a_denial_in_the_middle_of_a_list_is_retried() -> None:
+    """The real hub sometimes does this, as a comment in its own client says."""
     paths = [f"a/{name:05}.wav" for name in range(500)]
 
     def denies(request: Request, full: Answer) -> Answer:
@@ -277,7 +277,7 @@ def test_a_denial_in_the_middle_of_a_list_is_no_denial() -> None:
 
 
 @pytest.mark.parametrize("moved", [refuse(404, "no such file"), Answer(200, {"Content-Length": "2"}, b"yz")])
-def test_a_file_of_a_branch_that_moved_on_is_asked_for_by_the_commit_that_changed_it_last(moved: Answer) -> None:
+def test_a_file_of_a_moved_branch_is_requested_by_the_commit_that_changed_it_last(moved: Answer) -> None:
     def moves(request: Request, full: Answer) -> Answer:
         if "FilePath=" not in request.target:
             return full
@@ -292,7 +292,7 @@ def test_a_file_of_a_branch_that_moved_on_is_asked_for_by_the_commit_that_change
         reader.close()
 
 
-def test_a_hub_that_knows_files_by_branches_alone_says_what_is_wrong_with_the_branch() -> None:
+def test_a_hub_that_supports_only_branches_reports_what_is_wrong_with_the_branch() -> None:
     def moves(request: Request, full: Answer) -> Answer:
         if "FilePath=" not in request.target:
             return full

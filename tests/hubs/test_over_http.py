@@ -1,4 +1,4 @@
-"""Hubs over HTTP, with servers that lead astray: the token goes to the endpoint alone, and no trick is believed."""
+"""Hubs over HTTP, with hostile servers: the token goes only to the endpoint, and wrong responses are rejected."""
 
 import gzip
 import sys
@@ -34,7 +34,7 @@ def transport() -> Iterator[Transport]:
 
 @pytest.fixture
 def store(model: Path) -> Iterator[FlakyHub]:
-    """Where the hub sends for its bytes: another port of the same host."""
+    """The storage that the hub redirects to: another port of the same host."""
     with FlakyHub({"acme/tiny": model, "datasets/acme/rows": model}) as store:
         yield store
 
@@ -59,7 +59,7 @@ def _read(reader: Reader) -> bytes:
     return content
 
 
-def test_the_token_goes_to_the_endpoint_and_not_where_it_redirects_to(
+def test_the_token_goes_to_the_endpoint_and_not_to_redirect_targets(
     asked: tuple[Hub, Ref], hub: FlakyHub, store: FlakyHub, model: Path
 ) -> None:
     theirs, ref = asked
@@ -77,7 +77,7 @@ def test_the_token_goes_to_the_endpoint_and_not_where_it_redirects_to(
         assert not {"authorization", "cookie"} & set(request.headers)
 
 
-def test_the_hub_is_asked_once_where_a_file_lies_not_for_each_part(
+def test_the_redirect_target_of_a_file_is_reused_for_its_parts(
     asked: tuple[Hub, Ref], hub: FlakyHub, store: FlakyHub, model: Path
 ) -> None:
     theirs, ref = asked
@@ -97,7 +97,7 @@ def test_the_hub_is_asked_once_where_a_file_lies_not_for_each_part(
     assert _read(theirs.open(snapshot, file, 0, 1_000)) == whole[:1_000], "a store that is down is not insisted on"
 
 
-def test_nothing_asks_for_xet(asked: tuple[Hub, Ref], hub: FlakyHub) -> None:
+def test_no_request_is_for_xet(asked: tuple[Hub, Ref], hub: FlakyHub) -> None:
     theirs, ref = asked
     snapshot = theirs.resolve(ref)
     _read(theirs.open(snapshot, _file(snapshot, "note.txt"), 0, 4))
@@ -110,7 +110,7 @@ def _expired(request: Request, full: Answer) -> Answer:
     return Answer(403, {"Content-Type": "application/xml", "Content-Length": str(len(body))}, body)
 
 
-def test_an_address_that_has_expired_is_asked_for_again_and_is_no_denial(
+def test_an_expired_signed_address_is_requested_again_and_is_no_denial(
     asked: tuple[Hub, Ref], hub: FlakyHub, store: FlakyHub, model: Path
 ) -> None:
     theirs, ref = asked
@@ -123,7 +123,7 @@ def test_an_address_that_has_expired_is_asked_for_again_and_is_no_denial(
     assert _read(theirs.open(snapshot, file, 0, file.size)) == (model / file.path).read_bytes()
 
 
-def test_a_hub_that_denies_access_is_believed(asked: tuple[Hub, Ref], hub: FlakyHub) -> None:
+def test_a_denial_by_the_hub_is_final(asked: tuple[Hub, Ref], hub: FlakyHub) -> None:
     theirs, ref = asked
     snapshot = theirs.resolve(ref)
     denies = refuses(403, "not for you") if ref.hub == "hf" else _denies_in_json
@@ -140,7 +140,7 @@ def _denies_in_json(request: Request, full: Answer) -> Answer:
     return Answer(403, {"Content-Type": "application/json", "Content-Length": str(len(body))}, body)
 
 
-def test_redirects_without_end_end(asked: tuple[Hub, Ref], hub: FlakyHub) -> None:
+def test_an_endless_redirect_ends(asked: tuple[Hub, Ref], hub: FlakyHub) -> None:
     theirs, ref = asked
     snapshot = theirs.resolve(ref)
     hub.fails("", redirects_to(hub.url))
@@ -155,7 +155,7 @@ def _packed(request: Request, full: Answer) -> Answer:
 
 
 def _odd(**odd: str | None) -> Fault:
-    """Answer range requests with other headers; None drops one."""
+    """Respond to range requests with other headers; None removes one."""
 
     def fault(request: Request, full: Answer) -> Answer:
         if full.status != 206:
@@ -190,7 +190,7 @@ def _no_range(request: Request, full: Answer) -> Answer:
         pytest.param(_multipart, id="multipart"),
     ],
 )
-def test_a_file_whose_ranges_are_answered_oddly_is_read_whole(
+def test_a_file_with_wrong_range_headers_is_read_as_a_whole(
     asked: tuple[Hub, Ref], hub: FlakyHub, model: Path, fault: Fault
 ) -> None:
     theirs, ref = asked
@@ -216,7 +216,7 @@ SHORTER = {"Content-Length": "0", "Content-Range": "bytes */5"}
         ),
     ],
 )
-def test_bytes_of_another_place_or_form_are_refused(
+def test_bytes_of_another_range_or_encoding_are_rejected(
     asked: tuple[Hub, Ref], hub: FlakyHub, fault: Fault, kind: type[Exception], words: str
 ) -> None:
     theirs, ref = asked
@@ -226,7 +226,7 @@ def test_bytes_of_another_place_or_form_are_refused(
         theirs.open(snapshot, _file(snapshot), 10, 19)
 
 
-def test_more_than_was_asked_for_is_not_passed_on(asked: tuple[Hub, Ref], hub: FlakyHub, model: Path) -> None:
+def test_more_bytes_than_requested_are_not_passed_on(asked: tuple[Hub, Ref], hub: FlakyHub, model: Path) -> None:
     theirs, ref = asked
     snapshot = theirs.resolve(ref)
     file = _file(snapshot)
@@ -273,7 +273,7 @@ def _first_page(full: Answer, following: str) -> Answer:
         (lambda request, full: Answer(206, {"Content-Length": "1"}, b"x"), HubError, "file's size"),
     ],
 )
-def test_an_address_that_does_not_answer_as_it_should_says_why(
+def test_an_invalid_response_raises_with_the_reason(
     hub: FlakyHub, transport: Transport, fault: Fault, kind: type[Exception], words: str
 ) -> None:
     ref = Ref.parse(f"{hub.url}/acme/tiny/resolve/main/note.txt#sha256={'0' * 64}")
@@ -290,7 +290,7 @@ def test_an_empty_file_at_an_address_has_no_bytes(hub: FlakyHub, transport: Tran
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="tcp_info")
-def test_a_reader_knows_its_connections_round_trip(asked: tuple[Hub, Ref]) -> None:
+def test_a_reader_reports_its_connections_round_trip_time(asked: tuple[Hub, Ref]) -> None:
     theirs, ref = asked
     snapshot = theirs.resolve(ref)
     reader = theirs.open(snapshot, _file(snapshot), 0, 100_000)

@@ -1,4 +1,4 @@
-"""A document that drips ends with an error, and one that is merely slow does not."""
+"""A document that drips ends with an error; one that is merely slow does not."""
 
 import contextlib
 import socket
@@ -8,12 +8,12 @@ import time
 import pytest
 
 from preheat.core.errors import HubUnavailable
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from tests.authority import authority, trusting
 
 
 def served(size: int, pause_s: float) -> str:
-    """Serve one answer a byte at a time; return its address."""
+    """Serve one response a byte at a time; return its address."""
     listening = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -31,15 +31,15 @@ def served(size: int, pause_s: float) -> str:
     return f"http://127.0.0.1:{listening.getsockname()[1]}/"
 
 
-def test_a_document_that_drips_is_given_up() -> None:
-    transport = Transport(Wires(document_s=0.3))
+def test_a_dripping_document_is_abandoned() -> None:
+    transport = Transport(NetworkSettings(document_s=0.3))
     with pytest.raises(HubUnavailable, match="too slowly"):
         transport.get(served(1_000_000, 0.05), {})
     transport.close()
 
 
 @pytest.mark.parametrize("secured", [True, False])
-def test_headers_that_drip_are_given_up(secured: bool) -> None:
+def test_dripping_headers_are_abandoned(secured: bool) -> None:
     listening = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -53,13 +53,13 @@ def test_headers_that_drip_are_given_up(secured: bool) -> None:
                     time.sleep(0.05)
 
     threading.Thread(target=serve, daemon=True).start()
-    transport = Transport(trusting(Wires(read_s=0.5)))
+    transport = Transport(trusting(NetworkSettings(read_s=0.5)))
     with pytest.raises(HubUnavailable, match="in time"):
         transport.get(f"{'https' if secured else 'http'}://127.0.0.1:{listening.getsockname()[1]}/", {})
     transport.close()
 
 
-def test_a_document_that_comes_in_time_byte_by_byte_is_read() -> None:
-    transport = Transport(Wires())
+def test_a_slow_document_that_is_complete_in_time_is_read() -> None:
+    transport = Transport(NetworkSettings())
     assert transport.get(served(20, 0.01), {}).body == b"x" * 20
     transport.close()

@@ -1,4 +1,4 @@
-"""What the tests of installed copies share: a wheel, a copy by each installer, and the command from there."""
+"""Shared by the tests of installed copies: a wheel, a copy by each installer, and the command from there."""
 
 import os
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]
 def copy(
     request: pytest.FixtureRequest, distributions: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Copy:
-    """An installed copy that tests leave as it is."""
+    """An installed copy that tests do not change."""
     return install(request.param, distributions[1], tmp_path_factory.mktemp("copy"))
 
 
@@ -38,7 +38,7 @@ def own_copy(request: pytest.FixtureRequest, distributions: tuple[Path, Path], t
 
 @pytest.fixture
 def hub(model: Path) -> Iterator[FlakyHub]:
-    """A hub that has the folder under the names that the README and the tests use."""
+    """A hub with the repositories that the README and the tests use."""
     with FlakyHub({"acme/tiny": model, "openai/whisper-tiny.en": model}) as hub:
         yield hub
 

@@ -1,4 +1,4 @@
-"""Copies: preheat as users have it: built, and installed by each of their installers into an empty environment."""
+"""Copies: preheat as users get it: built, and installed by each installer into an empty environment."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ class Copy:
     command: Path
     python: Path
     installer: Path
-    # What the installer is told by the environment; its user may not have it set any more when preheat prints a hint.
+    # The installer's variables, which may be unset again when preheat prints a hint.
     told: dict[str, str] = field(default_factory=dict)
 
 
@@ -61,7 +61,7 @@ def install(kind: str, wheel: Path, folder: Path) -> Copy:
 
 
 def environment() -> dict[str, str]:
-    """Return this process's environment, without what would lead a command back into its own virtual environment."""
+    """Return this process's environment, without the variables of its own virtual environment."""
     return {
         name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")
     }

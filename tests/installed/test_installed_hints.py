@@ -1,4 +1,4 @@
-"""Hints: what a hint tells to type, typed in each kind of installation, makes the verb work that needed it."""
+"""Hints: the command in a hint, typed in each kind of installation, makes the failed verb work."""
 
 import signal
 import subprocess
@@ -14,13 +14,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 @pytest.fixture
 def own(own_copy: Copy, preheat: Preheat) -> Preheat:
-    """The command of a copy that nobody else uses."""
+    """The command of a copy that no other test uses."""
     preheat.command = own_copy.command
     return preheat
 
 
 def typed(command: str, copy: Copy, folder: Path) -> None:
-    """Type a command into a shell that finds the installer, and knows nothing of where it installed."""
+    """Type a command into a shell that finds the installer, but not the installation."""
     env = environment()
     env["PATH"] = f"{copy.installer.parent}:{env['PATH']}"
     done = subprocess.run(

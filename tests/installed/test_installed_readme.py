@@ -16,9 +16,9 @@ from tests.guard.apps import free_port
 from tests.installed.copies import ROOT
 from tests.installed.webui import answer, write_webui
 
-# Commands of the clone, which no installed copy has, and where they are run instead.
+# Commands that work only in the source tree, and the test that runs them instead.
 OF_THE_CLONE = {"make demo": "tests/stories/test_demo.py", "make test": "what runs this test"}
-# Verbs that go on until they are stopped.
+# Verbs that run until they are stopped.
 LASTING = ("run", "mirror")
 PATH = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -35,7 +35,7 @@ def shown(name: str) -> list[str]:
     return [command for kind, text in blocks(name) if kind == "console" for command in commands(text)]
 
 
-def test_both_readmes_show_the_same_commands_and_each_is_run_or_has_a_reason() -> None:
+def test_both_readmes_show_the_same_commands_and_each_is_run_or_skipped_with_a_reason() -> None:
     assert shown("README.md") == shown("README.zh-CN.md")
     others = [command for command in shown("README.md") if not command.startswith("preheat ")]
     assert set(others) == set(OF_THE_CLONE)
@@ -54,8 +54,8 @@ def python(installed: Preheat) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_each_command_works_in_the_order_of_the_readme(installed: Preheat, hub: FlakyHub, python: Path) -> None:
-    # What is public in the README, and what stands in for it here.
+def test_the_commands_work_in_the_order_of_the_readme(installed: Preheat, hub: FlakyHub, python: Path) -> None:
+    # Public names in the README, and the local ones that replace them.
     here = {"7860": str(free_port()), "8000": str(free_port()), "https://huggingface.co": hub.url}
     library = installed.folder / "library"
     ran = []
@@ -69,7 +69,7 @@ def test_each_command_works_in_the_order_of_the_readme(installed: Preheat, hub: 
             if verb in LASTING:
                 _lasts(installed.start(verb, *words), verb, here)
             else:
-                # Each of its starts is otherwise observed for 30 s more.
+                # The default is to observe each start for another 30 s.
                 told = installed(verb, *words, *(["--observe", "0s"] if verb == "prove" else []))
                 assert told.status == 0, f"{command}: {told.out}{told.err}"
             ran.append(command)
@@ -101,7 +101,7 @@ def _mapped(text: str, here: dict[str, str]) -> str:
 
 
 def _lasts(running: Running, verb: str, here: dict[str, str]) -> None:
-    """Wait until its page answers, and stop it."""
+    """Wait until its page responds, and stop it."""
     page = answer(running, f"http://127.0.0.1:{here['7860' if verb == 'run' else '8000']}/")
     assert (b"bytes are loaded" if verb == "run" else b"openai/whisper-tiny.en") in page
     told = running.kill(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Shares: what an installed copy brings for shells and for `man`."""
+"""Shares: the shell completions and man pages of an installed copy."""
 
 import shutil
 import subprocess
@@ -41,7 +41,7 @@ def test_man_shows_every_verb(copy: Copy) -> None:
     assert path.read_text().startswith('.TH PREHEAT 1 ""')
 
 
-def test_zsh_is_told_of_every_verb(copy: Copy) -> None:
+def test_zsh_completes_every_verb(copy: Copy) -> None:
     text = (copy.python.parents[1] / "share/zsh/site-functions/_preheat").read_text()
     assert text.startswith("#compdef preheat")
     assert "serve-config" in text

@@ -45,7 +45,7 @@ def test_wheel_and_sdist_have_every_file(distributions: tuple[Path, Path]) -> No
 
 def test_every_module_is_importable(copy: Copy, tmp_path: Path) -> None:
     names = [".".join(("preheat", *name.split("/"))).removesuffix(".__init__") for name in MODULES]
-    # Not the one that is there for its effect on an app's Python.
+    # Except the one that changes the Python which imports it.
     names = [name for name in names if not name.endswith(".sitecustomize")]
     code = (
         "import importlib, sys\n"
@@ -84,7 +84,7 @@ def test_upkeep_verbs(installed: Preheat, model: Path) -> None:
     assert len(installed("ls", "--json").last["versions"]) == 1
 
 
-def test_app_is_traced_locked_and_run_offline(installed: Preheat) -> None:
+def test_an_app_is_traced_locked_and_run_offline(installed: Preheat) -> None:
     port = free_port()
     write_webui(installed.folder, "acme/tiny", ["model.safetensors", "config.json"])
     command = ["python3", "-u", "webui.py", "--port", str(port)]
@@ -99,7 +99,7 @@ def test_app_is_traced_locked_and_run_offline(installed: Preheat) -> None:
     assert stopped(running) == 128 + signal.SIGTERM
 
 
-def test_gain_is_proved(installed: Preheat) -> None:
+def test_prove_measures_a_gain(installed: Preheat) -> None:
     write_recipe(installed, free_port())
     told = installed("prove", "--observe", "0s", "--report", "proof.html", "--json")
     assert told.status == 0, told.out + told.err
@@ -109,7 +109,7 @@ def test_gain_is_proved(installed: Preheat) -> None:
     assert "</html>" in page
 
 
-def test_doctor_looks_at_the_app(installed: Preheat) -> None:
+def test_doctor_examines_the_app(installed: Preheat) -> None:
     write_recipe(installed, free_port())
     told = installed("doctor", "preheat.toml")
     assert told.status == 0, told.err
@@ -121,7 +121,7 @@ def test_built_in_recipes_are_listed(installed: Preheat) -> None:
     assert "indextts2" in told.out
 
 
-def test_image_is_built(installed: Preheat, tmp_path: Path) -> None:
+def test_an_image_is_built(installed: Preheat, tmp_path: Path) -> None:
     write_recipe(installed, 7860)
     (installed.folder / "preheat.toml").write_text(
         '[app]\nname = "tiny"\ncommand = ["python3", "{dir}/webui.py"]\nready = "http://127.0.0.1:7860/"\n'
@@ -143,7 +143,7 @@ def test_service_files_are_written(installed: Preheat) -> None:
         assert str(installed.folder) in told.out
 
 
-def test_mirror_serves_its_page_and_what_was_pulled(installed: Preheat) -> None:
+def test_the_mirror_serves_its_page_and_pulled_models(installed: Preheat) -> None:
     assert installed("pull", "acme/tiny").status == 0
     mirror = installed.start("mirror", "--listen", "127.0.0.1:0", "--json")
     url = mirror.event("serving")["url"]
@@ -153,7 +153,7 @@ def test_mirror_serves_its_page_and_what_was_pulled(installed: Preheat) -> None:
     assert stopped(mirror) == 0
 
 
-def test_no_verb_is_left_out() -> None:
+def test_every_verb_is_tested() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     assert sorted(set(re.findall(r'installed(?:\.start)?\("([a-z][a-z-]*)"', text)) & set(VERBS)) == VERBS
 

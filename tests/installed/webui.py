@@ -1,4 +1,4 @@
-"""Webui: a tiny app as apps are. It downloads its weights into the cache at its first start, and then serves a page."""
+"""Webui: a small app that downloads its weights into the cache at its first start, and then serves a page."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.command import Preheat, Running
 
-# Of the standard library alone, for any Python. Words: REPOSITORY FILE… --port PORT, as far as they are given.
+# Standard library only, for any Python. Optional arguments: REPOSITORY FILE… --port PORT.
 CODE = """
 import http.server, json, os, sys, urllib.request
 
@@ -64,7 +64,7 @@ def write_webui(folder: Path, repository: str, files: list[str]) -> None:
 
 
 def write_recipe(preheat: Preheat, port: int) -> None:
-    """Write the app with a recipe, and what uses it first."""
+    """Write the app with a recipe, and a program that uses it once."""
     files = ["model.safetensors", "config.json", "same.json"]
     write_webui(preheat.folder, "acme/tiny", files)
     (preheat.folder / "first.py").write_text(FIRST)
@@ -77,7 +77,7 @@ def write_recipe(preheat: Preheat, port: int) -> None:
 
 
 def answer(running: Running, url: str) -> bytes:
-    """Wait until something answers at `url`, and return its body."""
+    """Wait until a server responds at `url`, and return the body."""
     bodies: list[bytes] = []
 
     def answers(_: Running) -> bool:

@@ -1,4 +1,4 @@
-"""Shelves: libraries with models in them, made without a hub."""
+"""Shelves: libraries with models in them, created without a hub."""
 
 import hashlib
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ def file_of(path: str, data: bytes, *, lfs: bool | None = None) -> File:
 
 
 def keep(library: Library, file: File, data: bytes) -> None:
-    """Bring bytes in, as a pull does."""
+    """Store bytes, as a pull does."""
     library.prepare(0)
     partial = library.begin(file)
     if partial is not None:
@@ -29,7 +29,7 @@ def keep(library: Library, file: File, data: bytes) -> None:
 
 
 def shelve(library: Library, name: str, files: Mapping[str, bytes], commit: str = "") -> Snapshot:
-    """Keep and record a version."""
+    """Store and record a version."""
     listed = tuple(file_of(path, data) for path, data in sorted(files.items()))
     for file in listed:
         keep(library, file, files[file.path])

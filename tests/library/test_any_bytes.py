@@ -1,4 +1,4 @@
-"""Laws of the library's parsers: whatever bytes lie there, they return a value or raise LibraryError, and end."""
+"""The library's parsers, on any bytes: they return a value or raise LibraryError, in bounded time."""
 
 import json
 import os
@@ -33,7 +33,7 @@ FOLDER = "records/hf/models--acme--voice"
 
 @dataclass(frozen=True)
 class Parser:
-    """A file below a library's folder, an honest content of it, and what reads it."""
+    """A file below a library's folder, a valid content of it, and the function that reads it."""
 
     path: str
     honest: bytes
@@ -41,7 +41,7 @@ class Parser:
 
 
 def trouble(parser: Parser, at: Path) -> LibraryError | None:
-    """Read; return what was raised, if it is a LibraryError."""
+    """Call the parser; return the LibraryError that it raised, if any."""
     try:
         parser.read(at)
     except LibraryError as error:
@@ -96,7 +96,7 @@ PARSERS = {
 
 @st.composite
 def damaged(draw: st.DrawFn, honest: bytes) -> bytes:
-    """Return any bytes, or the honest ones with some of them flipped, cut out, doubled or replaced."""
+    """Return random bytes, or the valid ones with some flipped, removed, doubled or replaced."""
     body = bytearray(honest)
     for _ in range(draw(st.integers(0, 4))):
         at, size = draw(st.integers(0, len(body))), draw(st.integers(0, 12))
@@ -126,7 +126,7 @@ def damaged(draw: st.DrawFn, honest: bytes) -> bytes:
 @pytest.mark.parametrize("name", PARSERS)
 @given(data=st.data())
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_bytes_are_a_value_or_a_library_error(tmp_path: Path, name: str, data: st.DataObject) -> None:
+def test_any_bytes_give_a_value_or_a_library_error(tmp_path: Path, name: str, data: st.DataObject) -> None:
     parser = PARSERS[name]
     at = tmp_path / parser.path
     at.parent.mkdir(parents=True, exist_ok=True)
@@ -148,12 +148,14 @@ def a_loop(at: Path) -> None:
 
 
 def a_disk_error(at: Path) -> None:
-    at.symlink_to("/proc/self/mem")  # opens, and fails to be read with EIO, for root too
+    at.symlink_to("/proc/self/mem")  # can be opened, but reading fails with EIO, even for root
 
 
 @pytest.mark.parametrize("name", PARSERS)
 @pytest.mark.parametrize("make", [a_folder, a_fifo, a_loop, a_disk_error])
-def test_what_is_no_file_is_a_value_or_a_library_error(tmp_path: Path, name: str, make: Callable[[Path], None]) -> None:
+def test_an_entry_that_is_no_file_gives_a_value_or_a_library_error(
+    tmp_path: Path, name: str, make: Callable[[Path], None]
+) -> None:
     parser = PARSERS[name]
     at = tmp_path / parser.path
     at.parent.mkdir(parents=True, exist_ok=True)
@@ -169,7 +171,7 @@ def test_what_is_no_file_is_a_value_or_a_library_error(tmp_path: Path, name: str
     )
 )
 @settings(max_examples=100, deadline=None)
-def test_every_revision_has_a_ref_file_of_its_own_and_is_listed_by_its_name(
+def test_every_revision_has_its_own_ref_file_and_is_listed_by_name(
     tmp_path_factory: pytest.TempPathFactory, revision: str
 ) -> None:
     library = Library(tmp_path_factory.mktemp("library"))
@@ -185,7 +187,7 @@ def test_every_revision_has_a_ref_file_of_its_own_and_is_listed_by_its_name(
         assert library.find(REF) == main
 
 
-def test_a_record_under_another_repositorys_path_is_not_believed(tmp_path: Path) -> None:
+def test_a_record_under_another_repositorys_path_is_rejected(tmp_path: Path) -> None:
     library = Library(tmp_path)
     snapshot = shelve(library, "acme/voice", {"a.txt": b"a"})
     here = tmp_path / FOLDER / f"{snapshot.commit}.json"

@@ -1,4 +1,4 @@
-"""Decoded: a file is decoded once while it is unchanged, and what is kept is bounded."""
+"""Decoded files: a file is decoded once while it is unchanged, and the cache is bounded."""
 
 import threading
 from pathlib import Path
@@ -9,7 +9,7 @@ from preheat.library.decoded_files import Decoded
 
 
 class Decoding:
-    """Reads files as text, and counts."""
+    """Decode files as text, and count the calls."""
 
     def __init__(self, heaviest: int = 100) -> None:
         self.count = 0
@@ -32,7 +32,7 @@ def replace_whole(path: Path, text: str) -> None:
     aside.rename(path)
 
 
-def test_a_file_is_decoded_again_only_when_it_was_replaced(tmp_path: Path) -> None:
+def test_a_file_is_decoded_again_only_after_it_was_replaced(tmp_path: Path) -> None:
     decoding, path = Decoding(), tmp_path / "file"
     assert decoding.decoded.read(path) is None
     replace_whole(path, "one")
@@ -47,7 +47,7 @@ def test_a_file_is_decoded_again_only_when_it_was_replaced(tmp_path: Path) -> No
     assert decoding.decoded.read(path) is None
 
 
-def test_what_cannot_be_decoded_is_raised_each_time(tmp_path: Path) -> None:
+def test_a_decoding_error_is_raised_each_time(tmp_path: Path) -> None:
     decoding, path = Decoding(), tmp_path / "file"
     replace_whole(path, "bad")
     for _ in range(2):
@@ -56,7 +56,7 @@ def test_what_cannot_be_decoded_is_raised_each_time(tmp_path: Path) -> None:
     assert decoding.count == 2
 
 
-def test_what_was_read_longest_ago_is_dropped(tmp_path: Path) -> None:
+def test_the_least_recently_read_entry_is_evicted(tmp_path: Path) -> None:
     decoding = Decoding(heaviest=100)
     paths = [tmp_path / str(number) for number in range(20)]
     for path in paths:
@@ -69,7 +69,7 @@ def test_what_was_read_longest_ago_is_dropped(tmp_path: Path) -> None:
     assert decoding.count == before + 1
 
 
-def test_what_this_process_wrote_is_known_unless_another_has_replaced_it(tmp_path: Path) -> None:
+def test_a_value_written_by_this_process_is_cached_unless_another_process_replaced_the_file(tmp_path: Path) -> None:
     decoding, path = Decoding(), tmp_path / "file"
     replace_whole(path, "mine")
     inode = path.stat().st_ino

@@ -1,4 +1,4 @@
-"""The library names only what is whole and verified, and finds what it has recorded."""
+"""The library has only complete and verified blobs, and finds what it has recorded."""
 
 import hashlib
 import os
@@ -46,7 +46,7 @@ def library(tmp_path: Path) -> Library:
     return Library(tmp_path / "library")
 
 
-def test_a_blob_is_read_only_and_equal(library: Library) -> None:
+def test_a_blob_is_read_only_and_has_the_same_bytes(library: Library) -> None:
     kept(library, large(), LARGE)
     path = library.path(large().digest)
     assert path.read_bytes() == LARGE
@@ -54,7 +54,7 @@ def test_a_blob_is_read_only_and_equal(library: Library) -> None:
 
 
 def test_files_that_another_pull_has_stored_are_not_opened_again(library: Library) -> None:
-    """Several pulls of one repository meet at each of its files: a look must do."""
+    """Several pulls of one repository meet at each of its files, so checking a stored file must be cheap."""
     files = {small(data): data for data in (b"%d" % number for number in range(20))}
     for file, data in files.items():
         kept(library, file, data)
@@ -63,13 +63,13 @@ def test_files_that_another_pull_has_stored_are_not_opened_again(library: Librar
     assert calls["open"] == calls["flock"] == calls["unlink"] == 0
 
 
-def test_a_small_blob_is_known_by_both_its_digests_and_stored_once(library: Library) -> None:
+def test_a_small_blob_has_both_digests_and_is_stored_once(library: Library) -> None:
     kept(library, small(), SMALL)
     other = library.path(sha256(hashlib.sha256(SMALL).hexdigest()))
     assert other.samefile(library.path(small().digest))
 
 
-def test_wrong_bytes_never_have_a_name_and_leave_nothing_behind(library: Library) -> None:
+def test_wrong_bytes_never_get_a_name_and_leave_no_file(library: Library) -> None:
     library.prepare(0)
     partial = library.begin(large())
     assert partial is not None
@@ -86,7 +86,7 @@ def test_wrong_bytes_never_have_a_name_and_leave_nothing_behind(library: Library
     ]
 
 
-def test_what_was_wrong_can_be_asked_for_again_and_the_rest_stays(library: Library) -> None:
+def test_wrong_bytes_can_be_requested_again_and_the_rest_stays(library: Library) -> None:
     library.prepare(0)
     partial = library.begin(large())
     assert partial is not None
@@ -105,7 +105,7 @@ def test_what_was_wrong_can_be_asked_for_again_and_the_rest_stays(library: Libra
     assert library.path(large().digest).read_bytes() == LARGE
 
 
-def test_what_arrived_is_there_after_letting_go(library: Library) -> None:
+def test_received_bytes_are_kept_after_closing(library: Library) -> None:
     library.prepare(0)
     first = library.begin(large())
     assert first is not None
@@ -120,7 +120,7 @@ def test_what_arrived_is_there_after_letting_go(library: Library) -> None:
     assert library.path(large().digest).read_bytes() == LARGE
 
 
-def test_a_partial_of_the_wrong_length_is_begun_anew(library: Library) -> None:
+def test_a_partial_of_the_wrong_length_is_started_over(library: Library) -> None:
     library.prepare(0)
     first = library.begin(large())
     assert first is not None
@@ -134,7 +134,7 @@ def test_a_partial_of_the_wrong_length_is_begun_anew(library: Library) -> None:
     again.close()
 
 
-def test_only_one_at_a_time_may_fetch_a_file(library: Library) -> None:
+def test_only_one_process_at_a_time_can_download_a_file(library: Library) -> None:
     library.prepare(0)
     first = library.begin(large())
     assert first is not None
@@ -145,12 +145,12 @@ def test_only_one_at_a_time_may_fetch_a_file(library: Library) -> None:
     assert library.begin(large()) is None
 
 
-def test_an_empty_file_is_kept_like_any_other(library: Library) -> None:
+def test_an_empty_file_is_stored_like_any_other(library: Library) -> None:
     kept(library, small(b""), b"")
     assert library.has(small(b"").digest)
 
 
-def test_a_record_gives_the_snapshot_back_by_branch_and_by_commit(library: Library) -> None:
+def test_a_record_returns_the_snapshot_by_branch_and_by_commit(library: Library) -> None:
     snapshot = Snapshot(Ref.parse("me/voice"), COMMIT, (small(), large()))
     library.record(snapshot)
     assert library.find(Ref.parse("me/voice")) == snapshot
@@ -168,7 +168,7 @@ def test_a_branch_with_a_slash_is_found_again(library: Library) -> None:
     assert library.find(snapshot.ref) == snapshot
 
 
-def test_what_is_not_here_is_said_with_the_command_that_brings_it(library: Library) -> None:
+def test_the_error_for_a_missing_model_contains_the_pull_command(library: Library) -> None:
     with pytest.raises(NotPreloaded) as nothing:
         library.require(Ref.parse("me/voice"))
     assert nothing.value.hint == "preheat pull hf:me/voice"
@@ -179,19 +179,19 @@ def test_what_is_not_here_is_said_with_the_command_that_brings_it(library: Libra
     assert library.require(Ref.parse("me/voice"), ["*.json"]).files == (small(),)
 
 
-def test_a_disk_that_is_too_small_is_said_before_the_first_byte(library: Library) -> None:
+def test_a_disk_that_is_too_small_is_reported_before_the_first_byte(library: Library) -> None:
     with pytest.raises(NoSpace):
         library.prepare(1 << 60)
 
 
-def test_a_library_of_another_format_is_left_alone(library: Library) -> None:
+def test_a_library_of_another_format_is_not_changed(library: Library) -> None:
     library.prepare(0)
     (library.root / "format").write_text("2\n")
     with pytest.raises(LibraryError, match="format '2'"):
         Library(library.root)
 
 
-def test_a_broken_record_is_an_error_and_not_an_empty_model(library: Library) -> None:
+def test_a_damaged_record_is_an_error_and_not_an_empty_model(library: Library) -> None:
     library.record(Snapshot(Ref.parse("me/voice"), COMMIT, (small(),)))
     path = next(library.root.rglob(f"{COMMIT}.json"))
     path.write_bytes(path.read_bytes()[:40])
@@ -199,12 +199,12 @@ def test_a_broken_record_is_an_error_and_not_an_empty_model(library: Library) ->
         library.find(Ref.parse("me/voice"))
 
 
-def test_a_digest_of_the_wrong_form_is_refused() -> None:
+def test_an_invalid_digest_is_rejected() -> None:
     with pytest.raises(Exception, match="not a digest"):
         Digest.parse("sha256:zz")
 
 
-def test_two_folders_whose_names_are_one_in_a_slug_are_not_taken_for_each_other(library: Library) -> None:
+def test_two_folders_with_the_same_slug_are_not_confused(library: Library) -> None:
     one, other = Ref.parse("file:/models/a/b"), Ref.parse("file:/models/a--b")
     assert one.slug == other.slug
     library.record(Snapshot(other, "3" * 40, ()))
@@ -212,7 +212,7 @@ def test_two_folders_whose_names_are_one_in_a_slug_are_not_taken_for_each_other(
     assert library.find(one) is None
 
 
-def test_what_was_sealed_when_its_process_ended_is_gone_on_from_by_any_user() -> None:
+def test_a_sealed_partial_of_a_killed_process_is_resumed_by_any_user() -> None:
     code = """
 import os, sys
 from preheat.library.blobs.file_lock import take

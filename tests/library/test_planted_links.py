@@ -1,4 +1,4 @@
-"""What another member of a group has put into a library is not followed, and not continued."""
+"""Files and links that another member of a group planted in a library are not followed or continued."""
 
 import contextlib
 import json
@@ -10,7 +10,7 @@ import pytest
 
 from preheat.core.digest import sha256
 from preheat.core.errors import LibraryError
-from preheat.core.placement import OURS, Look
+from preheat.core.placement import OURS, StatFields
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.guard.status.start_times import History
@@ -18,7 +18,7 @@ from preheat.library.blobs.file_lock import take
 from preheat.library.blobs.journal import Journal
 from preheat.library.blobs.ranges import ByteRange
 from preheat.library.library import Library
-from preheat.library.records.placement_log import Marks
+from preheat.library.records.placement_log import PlacementLog
 from preheat.library.records.seals import Seals
 
 SOMEBODY = 61001
@@ -38,7 +38,7 @@ def library(tmp_path: Path) -> Library:
 
 
 def plant(at: Path, target: Path) -> None:
-    """Put a symlink there, as another user where that is possible."""
+    """Create a symlink, as another user if possible."""
     at.parent.mkdir(parents=True, exist_ok=True)
     at.unlink(missing_ok=True)
     at.symlink_to(target)
@@ -62,14 +62,14 @@ def seal_twice(library: Library) -> None:
 
 
 def mark_twice(library: Library) -> None:
-    marks = Marks(library.root / "placed")
-    marks.note(OURS, [("/x", FILE.digest, Look())])
+    marks = PlacementLog(library.root / "placed")
+    marks.note(OURS, [("/x", FILE.digest, StatFields())])
     for log in (library.root / "placed").iterdir():
         plant(log, library.root.parent / "precious")
-    marks.note(OURS, [("/x", FILE.digest, Look())])
+    marks.note(OURS, [("/x", FILE.digest, StatFields())])
 
 
-# A place where a symlink is planted, and what writes there.
+# A path where a symlink is planted, and a function that writes there.
 WRITERS: dict[str, tuple[str, Callable[[Library], object]]] = {
     "partial": (f"{PART}.part", download),
     "journal": (
@@ -113,7 +113,7 @@ def test_a_planted_symlink_is_not_read_through(library: Library, name: str) -> N
 
 @needs_root
 @pytest.mark.parametrize("name", ["blobs", "records", "partial", "seals", "views"])
-def test_a_folder_of_the_library_that_another_user_made_a_symlink_is_refused(library: Library, name: str) -> None:
+def test_a_folder_of_the_library_that_is_another_users_symlink_is_rejected(library: Library, name: str) -> None:
     (library.root.parent / "private").mkdir()
     if name == "partial":
         (library.root / name).rmdir()
@@ -127,7 +127,7 @@ def test_a_folder_of_the_library_that_another_user_made_a_symlink_is_refused(lib
 
 @needs_root
 @pytest.mark.parametrize("folder", [f"blobs/sha256/{FILE.digest.hex[:2]}", RECORDS, f"{RECORDS}/refs"])
-def test_a_folder_deeper_in_the_library_is_not_written_through(library: Library, folder: str) -> None:
+def test_a_deeper_folder_of_the_library_is_not_written_through(library: Library, folder: str) -> None:
     private = library.root.parent / "private"
     private.mkdir()
     plant(library.root / folder, private)
@@ -143,7 +143,7 @@ def test_a_folder_deeper_in_the_library_is_not_written_through(library: Library,
 
 @needs_root
 @pytest.mark.parametrize("mode", [0o666, 0o644])
-def test_a_partial_of_another_user_is_replaced_since_its_owner_may_still_write(library: Library, mode: int) -> None:
+def test_a_partial_of_another_user_is_replaced_because_its_owner_may_still_write(library: Library, mode: int) -> None:
     path = library.root / f"{PART}.part"
     path.write_bytes(b"EVIL")
     path.chmod(mode)
@@ -166,27 +166,27 @@ def test_a_partial_that_another_user_is_downloading_is_left_alone(library: Libra
     os.close(theirs)
 
 
-def test_a_fifo_is_no_partial(tmp_path: Path) -> None:
+def test_a_fifo_is_not_used_as_a_partial(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(OSError, match="regular"):
         take(tmp_path / "fifo")
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_the_times_of_earlier_starts_are_no_reason_to_wait(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_a_fifo_in_place_of_the_start_times_does_not_block(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "app")
     history = History(str(tmp_path / "app"))
     assert history.earlier_s == ()
     history.add(2.0)
 
 
-def test_only_sane_times_of_earlier_starts_are_believed(tmp_path: Path) -> None:
+def test_only_plausible_times_of_earlier_starts_are_used(tmp_path: Path) -> None:
     (tmp_path / "app").write_text("1.5\nnan\ninf\n-3\n1e300\n2.5\n")
     assert History(str(tmp_path / "app")).earlier_s == (1.5, 2.5)
 
 
 @needs_root
-def test_a_claim_of_another_user_does_not_say_where_leftovers_are_removed(library: Library, tmp_path: Path) -> None:
+def test_a_claim_of_another_user_does_not_choose_where_leftovers_are_removed(library: Library, tmp_path: Path) -> None:
     claims = library.root / "claims"
     claims.mkdir()
     for name in ("own", "theirs"):

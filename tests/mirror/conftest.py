@@ -1,4 +1,4 @@
-"""What tests of a mirror share: mirrors on one library, started one after the other."""
+"""Shared by tests of a mirror: mirrors on one library, started one after the other."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.mirror.rooms import Room
 
 @pytest.fixture
 def rooms(tmp_path: Path) -> Iterator[Callable[..., Room]]:
-    """Give a function that starts a mirror on one library, with `upstreams` and a Room's options."""
+    """Return a function that starts a mirror on one library, with `upstreams` and a Room's options."""
     opened: list[Room] = []
 
     def room(*upstreams: str, **options: object) -> Room:

@@ -1,4 +1,4 @@
-"""Rooms: a mirror with a library of its own, in this process, and what a client is told by it."""
+"""Rooms: a mirror with its own library, in this process, and a client of it."""
 
 import http.client
 import json
@@ -13,10 +13,10 @@ from preheat.mirror.access.reloadable import ReloadableSettings, Words
 from preheat.mirror.api.folders import Shelf
 from preheat.mirror.upstream.pull_through import Remembering
 from preheat.mirror.upstream.upstream import Upstream
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
-from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
+from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, MirrorOptions, mirror
 from preheat.verbs.pull import pull
 from preheat.verbs.pull_sources import PullSource
 from preheat.verbs.scan import ALLOW
@@ -26,7 +26,7 @@ REMEMBERING = Remembering()
 
 
 class Told:
-    """An answer, as far as it came."""
+    """A response, as far as it arrived."""
 
     def __init__(self, status: int, headers: dict[str, str], body: bytes, *, whole: bool) -> None:
         self.status = status
@@ -36,7 +36,7 @@ class Told:
 
 
 def ask(url: str, target: str, method: str = "GET", **headers: str) -> Told:
-    """Ask a mirror, and read what comes."""
+    """Send a request to a mirror, and read the response."""
     connection = connect(url)
     connection.request(method, target, headers={name.replace("_", "-"): value for name, value in headers.items()})
     response = connection.getresponse()
@@ -51,7 +51,7 @@ def ask(url: str, target: str, method: str = "GET", **headers: str) -> Told:
 
 
 class Room:
-    """A mirror, and whom it asks."""
+    """A mirror, its library and its upstreams."""
 
     def __init__(
         self,
@@ -63,29 +63,29 @@ class Room:
     ) -> None:
         self.library = Library(folder)
         self.events: list[Event] = []
-        self._transport = Transport(trusting(Wires(connect_s=2.0, read_s=5.0)))
+        self._transport = Transport(trusting(NetworkSettings(connect_s=2.0, read_s=5.0)))
         behind = [self._upstream(url) for url in upstreams]
         settings = ReloadableSettings(Words(tls=lambda: authority().context))
-        house = House(settings, remembering=remembering, patience=patience, unsafe=ALLOW)
-        self.server = mirror(address, self.library, Shelf({}), self.events.append, upstreams=behind, house=house)
+        options = MirrorOptions(settings, remembering=remembering, patience=patience, unsafe=ALLOW)
+        self.server = mirror(address, self.library, Shelf({}), self.events.append, upstreams=behind, options=options)
         self.url = self.server.url
 
     def open(self) -> Self:
-        """Begin to answer."""
+        """Start serving."""
         self.server.start()
         return self
 
     def ask(self, target: str, method: str = "GET", **headers: str) -> Told:
-        """Ask it."""
+        """Send it a request."""
         return ask(self.url, target, method, **headers)
 
     def under_way(self) -> list[dict[str, object]]:
-        """List what it fetches."""
+        """List its running downloads."""
         fetches: list[dict[str, object]] = json.loads(self.ask("/status.json").body)["fetches"]
         return fetches
 
     def pull(self, words: str, url: str) -> None:
-        """Put a model into its library by hand."""
+        """Pull a model into its library, as a user does."""
         ref = Ref.parse(words)
         source = PullSource(url, HuggingFace(url, self._transport), ref)
         pull([source], self.library, Policy(connections=4), self.events.append)

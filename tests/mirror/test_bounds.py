@@ -1,4 +1,4 @@
-"""What one client can hold of a mirror is bounded: places, bodies, fetches, names; each as docs/limits.md says."""
+"""The resources that one client can hold are bounded: connections, bodies, downloads, names; see docs/limits.md."""
 
 import http.client
 import socket
@@ -59,7 +59,7 @@ def announced(path: str, *fields: str, size: int = 4_000_000) -> bytes:
     return "\r\n".join(lines).encode()
 
 
-def test_no_body_is_waited_for_before_the_token_is_shown() -> None:
+def test_no_body_is_read_before_the_token_is_checked() -> None:
     with served(well, ServerLimits(), TokenAuth((TOKEN,))) as server:
         port = port_of(server)
         assert first_line(port, announced(PATHS)) == b"HTTP/1.1 401 Unauthorized"
@@ -69,12 +69,12 @@ def test_no_body_is_waited_for_before_the_token_is_shown() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/acme/tiny/resolve/main/config.json", "/api/models/acme/tiny", "/api/v1/login"])
-def test_no_body_is_read_where_none_is_meant(path: str) -> None:
+def test_no_body_is_read_for_routes_without_one(path: str) -> None:
     with served(well, ServerLimits()) as server:
         assert first_line(port_of(server), announced(path)) == b"HTTP/1.1 200 OK"
 
 
-def test_bodies_that_do_not_come_keep_nobody_out() -> None:
+def test_slow_bodies_do_not_block_other_clients() -> None:
     with served(well, ServerLimits(connections=8)) as server, ExitStack() as open_ones:
         for _ in range(16):
             raw = open_ones.enter_context(socket.create_connection(("127.0.0.1", port_of(server)), timeout=10))
@@ -93,7 +93,7 @@ def test_all_bodies_together_have_a_budget() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 300_000), st.booleans()), max_size=30))
-def test_a_budget_is_never_exceeded_and_comes_back(takings: list[tuple[int, bool]]) -> None:
+def test_a_budget_is_never_exceeded_and_is_returned(takings: list[tuple[int, bool]]) -> None:
     budget = Budget(500_000)
     held: list[tuple[int, ExitStack]] = []
     for size, release in takings:
@@ -109,7 +109,7 @@ def test_a_budget_is_never_exceeded_and_comes_back(takings: list[tuple[int, bool
         assert room
 
 
-def test_a_client_that_takes_its_answer_slowly_makes_room(tmp_path: Path) -> None:
+def test_a_client_that_receives_slowly_makes_room(tmp_path: Path) -> None:
     large = tmp_path / "large"
     with large.open("wb") as file:
         file.truncate(200 << 20)
@@ -136,7 +136,7 @@ def test_a_client_that_takes_its_answer_slowly_makes_room(tmp_path: Path) -> Non
 
 @pytest.fixture
 def many(tmp_path: Path) -> Iterator[FlakyHub]:
-    """A hub with more large files than are fetched at once, which sends a little of each and then nothing for long."""
+    """A hub with more large files than parallel downloads, which sends a little of each and then pauses."""
     folder = tmp_path / "many"
     folder.mkdir()
     for number in range(fetches.MOST_FETCHES + 2):
@@ -146,7 +146,9 @@ def many(tmp_path: Path) -> Iterator[FlakyHub]:
         yield hub
 
 
-def test_a_client_with_all_fetches_makes_room_and_small_files_have_their_own(many: FlakyHub, tmp_path: Path) -> None:
+def test_a_client_with_all_downloads_makes_room_and_small_files_have_their_own_slots(
+    many: FlakyHub, tmp_path: Path
+) -> None:
     room = Room(tmp_path / "library", many.url).open()
     try:
         left: list[http.client.HTTPConnection] = []
@@ -172,7 +174,7 @@ def test_a_client_with_all_fetches_makes_room_and_small_files_have_their_own(man
         while last not in [str(one["path"]) for one in room.under_way()]:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        ask_and_leave(fetches.MOST_FETCHES + 1)  # the client that has most waits for one of its own to end
+        ask_and_leave(fetches.MOST_FETCHES + 1)  # the client that has most waits for one of its own downloads
         assert left[-1].getresponse().status == 503
         for connection in left:
             connection.close()
@@ -180,7 +182,7 @@ def test_a_client_with_all_fetches_makes_room_and_small_files_have_their_own(man
         room.server.stop(0.2)
 
 
-def test_a_file_that_keeps_turning_out_wrong_is_refused_for_a_while(hub: FlakyHub, tmp_path: Path) -> None:
+def test_a_file_that_is_repeatedly_wrong_is_refused_for_a_while(hub: FlakyHub, tmp_path: Path) -> None:
     weights = "/acme/tiny/resolve/main/model.safetensors"
     room = Room(tmp_path / "library", hub.url).open()
     try:
@@ -197,7 +199,7 @@ def test_a_file_that_keeps_turning_out_wrong_is_refused_for_a_while(hub: FlakyHu
         room.server.stop(0.2)
 
 
-def test_what_was_given_of_a_wrong_file_is_not_continued_also_after_a_restart(
+def test_a_file_with_wrong_bytes_is_not_resumed_even_after_a_restart(
     hub: FlakyHub, model: Path, tmp_path: Path
 ) -> None:
     weights, body = "/acme/tiny/resolve/main/model.safetensors", (model / "model.safetensors").read_bytes()
@@ -221,7 +223,7 @@ def test_what_was_given_of_a_wrong_file_is_not_continued_also_after_a_restart(
             room.server.stop(0.2)
 
 
-def test_a_file_that_only_broke_off_is_continued(hub: FlakyHub, model: Path, tmp_path: Path) -> None:
+def test_an_interrupted_file_is_resumed(hub: FlakyHub, model: Path, tmp_path: Path) -> None:
     weights, body = "/acme/tiny/resolve/main/model.safetensors", (model / "model.safetensors").read_bytes()
     room = Room(tmp_path / "library", hub.url).open()
     try:
@@ -244,18 +246,18 @@ def test_a_file_that_only_broke_off_is_continued(hub: FlakyHub, model: Path, tmp
         ("evil.example.org:8000", True), ("127.0.0.1.evil.org", True), ("localhost.evil.org.", True),
     ],
 )  # fmt: skip
-def test_a_mirror_on_loopback_is_not_reached_by_names_that_others_can_register(host: str, foreign: bool) -> None:
+def test_a_mirror_on_loopback_rejects_public_host_names(host: str, foreign: bool) -> None:
     assert is_foreign(host, ("Mirror.example.com",)) is foreign
 
 
 @pytest.mark.parametrize(
     ("address", "loopback"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("", False)]
 )
-def test_which_addresses_only_this_machine_reaches(address: str, loopback: bool) -> None:
+def test_loopback_addresses_are_recognized(address: str, loopback: bool) -> None:
     assert is_loopback(address) is loopback
 
 
-def test_a_page_that_points_its_own_name_here_reads_nothing(tmp_path: Path) -> None:
+def test_a_page_that_rebinds_its_name_reads_nothing(tmp_path: Path) -> None:
     Library(tmp_path / "library").prepare(0)
     room = Room(tmp_path / "library").open()
     try:
@@ -274,14 +276,14 @@ def arrivals(clients: list[str]) -> list[Arrival]:
     ]
 
 
-def test_a_fetch_without_readers_stops_before_one_with_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_without_readers_stops_before_one_with_readers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetches, "_LONELY_S", 0.0)
     lonely = arrivals(["b"])
     assert fetches.dispensable(lonely, "b") is lonely[0]
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=32), st.sampled_from("abc"))
-def test_only_a_client_with_more_than_its_share_loses_a_fetch(clients: list[str], newcomer: str) -> None:
+def test_only_a_client_with_more_than_its_share_loses_a_download(clients: list[str], newcomer: str) -> None:
     going = fetches.dispensable(arrivals(clients), newcomer)
     most = max(map(clients.count, clients))
     assert (going is None) == (most <= clients.count(newcomer) + 1)

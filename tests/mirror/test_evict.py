@@ -1,4 +1,4 @@
-"""Evict: the library stays below its cap, at the cost of nothing that is pinned, used, held or was pulled by hand."""
+"""Evict: the library stays below its cap, and nothing that is pinned, in use or pulled by hand is evicted."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def library(tmp_path: Path) -> Library:
 
 
 def keep(library: Library, name: str, *contents: bytes, age_s: float, by: str = MIRROR) -> Snapshot:
-    """Put a version into the library that was last used so long ago, as a client's that came through the mirror."""
+    """Store a version as if downloaded for a client, last used so many seconds ago."""
     files = {f"{number}.bin": content for number, content in enumerate(contents)}
     snapshot = shelve(library, f"hf:acme/{name}", files)
     library.records.write(snapshot, by)
@@ -47,7 +47,7 @@ def record_of(library: Library, snapshot: Snapshot) -> Path:
 
 
 def told(library: Library, cap: int) -> list[Event]:
-    """Evict once; return what was told of it."""
+    """Evict once; return the events."""
     events: list[Event] = []
     freed = Evictor(library, cap, events.append, lambda error: pytest.fail(error.message)).once()
     assert freed == sum(event.size for event in events if isinstance(event, Evicted))
@@ -55,7 +55,7 @@ def told(library: Library, cap: int) -> list[Event]:
 
 
 def evict(library: Library, cap: int) -> tuple[int, int]:
-    """Evict once; return how many versions went, and how many bytes that freed."""
+    """Evict once; return the number of evicted versions, and the bytes freed."""
     went = [event for event in told(library, cap) if isinstance(event, Evicted)]
     return len(went), sum(event.size for event in went)
 
@@ -68,12 +68,12 @@ def blob() -> bytes:
     return os.urandom(_BLOB)
 
 
-def test_below_the_cap_nothing_goes(library: Library) -> None:
+def test_below_the_cap_nothing_is_evicted(library: Library) -> None:
     keep(library, "a", blob(), age_s=9000)
     assert evict(library, 2 * _BLOB) == (0, 0)
 
 
-def test_the_longest_unused_goes_first_and_no_more_than_must(library: Library) -> None:
+def test_the_least_recently_used_versions_are_evicted_first_and_no_more_than_needed(library: Library) -> None:
     for name, age_s in (("b", 8000), ("a", 9000), ("c", 7000)):
         keep(library, name, blob(), age_s=age_s)
     versions, size = evict(library, 5 * _BLOB // 2)
@@ -83,7 +83,7 @@ def test_the_longest_unused_goes_first_and_no_more_than_must(library: Library) -
     assert all(library.missing(snapshot) == () for snapshot in library.snapshots())
 
 
-def test_what_was_asked_for_lately_stays_even_after_a_restart(library: Library) -> None:
+def test_a_recently_requested_version_stays_even_after_a_restart(library: Library) -> None:
     old = keep(library, "a", blob(), age_s=9000)
     keep(library, "b", blob(), age_s=8000)
     Uses(library.records).note(old)
@@ -91,13 +91,13 @@ def test_what_was_asked_for_lately_stays_even_after_a_restart(library: Library) 
     assert names(library) == "a"
 
 
-def test_what_was_used_a_moment_ago_stays_though_it_is_too_much(library: Library) -> None:
+def test_a_version_used_a_moment_ago_stays_even_above_the_cap(library: Library) -> None:
     keep(library, "a", blob(), age_s=1)
     assert evict(library, 1000) == (0, 0)
     assert names(library) == "a"
 
 
-def test_pins_and_what_is_held_stay(library: Library, tmp_path: Path) -> None:
+def test_pinned_and_held_versions_stay(library: Library, tmp_path: Path) -> None:
     pinned, viewed, pulled = (keep(library, name, blob(), age_s=9000) for name in "abc")
     keep(library, "d", blob(), age_s=1000)
     library.pins.add(pinned)
@@ -113,7 +113,7 @@ def test_pins_and_what_is_held_stay(library: Library, tmp_path: Path) -> None:
     assert names(library) == "ab"
 
 
-def test_bytes_that_another_version_needs_are_kept_for_it(library: Library) -> None:
+def test_bytes_that_another_version_needs_are_kept(library: Library) -> None:
     shared = blob()
     keep(library, "a", shared, blob(), age_s=9000)
     keep(library, "b", shared, blob(), age_s=10)
@@ -123,7 +123,7 @@ def test_bytes_that_another_version_needs_are_kept_for_it(library: Library) -> N
     assert library.missing(left) == ()
 
 
-def test_what_would_free_nothing_is_left_whole(library: Library) -> None:
+def test_a_version_whose_eviction_frees_nothing_stays(library: Library) -> None:
     shared = blob()
     keep(library, "a", shared, age_s=9000)
     keep(library, "b", blob(), age_s=8000)
@@ -132,7 +132,7 @@ def test_what_would_free_nothing_is_left_whole(library: Library) -> None:
     assert names(library) == "ac"
 
 
-def test_what_was_pulled_by_hand_stays_though_it_was_used_longest_ago(library: Library) -> None:
+def test_a_version_pulled_by_hand_stays_even_if_least_recently_used(library: Library) -> None:
     keep(library, "a", blob(), age_s=90_000, by="")
     keep(library, "b", blob(), age_s=8000)
     assert evict(library, 1000)[0] == 1
@@ -150,18 +150,18 @@ def test_a_record_of_an_older_preheat_counts_as_pulled_by_hand(library: Library)
 
 
 @pytest.mark.parametrize("how", ["recorded again", "vouched for"])
-def test_what_came_through_the_mirror_and_was_then_pulled_by_hand_stays(library: Library, how: str) -> None:
+def test_a_version_pulled_by_hand_after_the_mirror_downloaded_it_stays(library: Library, how: str) -> None:
     snapshot = keep(library, "a", blob(), age_s=9000)
     if how == "recorded again":
         library.record(snapshot)
     else:
-        library.vouch(snapshot.ref.at(snapshot.commit))
-    library.record(snapshot, MIRROR)  # a client's again
+        library.keep_for_user(snapshot.ref.at(snapshot.commit))
+    library.record(snapshot, MIRROR)  # downloaded for a client again
     os.utime(record_of(library, snapshot), (0, 0))
     assert evict(Library(library.root), 1000) == (0, 0)
 
 
-def test_each_version_that_goes_is_told_logged_and_counted(library: Library, tmp_path: Path) -> None:
+def test_each_eviction_is_reported_logged_and_counted(library: Library, tmp_path: Path) -> None:
     first, second = keep(library, "a", blob(), age_s=9000), keep(library, "b", blob(), blob(), age_s=8000)
     events = told(library, 1000)
     assert [(event.ref, event.commit, event.revisions) for event in events if isinstance(event, Evicted)] == [
@@ -182,7 +182,7 @@ def test_each_version_that_goes_is_told_logged_and_counted(library: Library, tmp
     assert [one.version.commit for one in tally.served.evictions] == [second.commit, first.commit]
 
 
-def test_a_cap_that_cannot_be_kept_is_told_once_until_it_is_kept(library: Library) -> None:
+def test_a_cap_that_cannot_be_kept_is_reported_once_until_it_is_kept(library: Library) -> None:
     keep(library, "a", blob(), age_s=9000, by="")
     events: list[Event] = []
     evictor = Evictor(library, 1000, events.append, lambda error: pytest.fail(error.message))
@@ -193,7 +193,7 @@ def test_a_cap_that_cannot_be_kept_is_told_once_until_it_is_kept(library: Librar
     assert "199.7 kB above" in event.said
 
 
-def test_a_cap_below_what_is_pinned_is_refused_and_one_below_what_came_by_hand_told(library: Library) -> None:
+def test_a_cap_below_the_pinned_size_is_refused_and_one_below_other_kept_versions_reported(library: Library) -> None:
     events: list[Event] = []
     pinned, shared = keep(library, "a", os.urandom(3_000_000), age_s=1), blob()
     keep(library, "b", shared, age_s=1, by="")
@@ -210,7 +210,7 @@ def test_a_cap_below_what_is_pinned_is_refused_and_one_below_what_came_by_hand_t
     assert len(events) == 1
 
 
-def test_choosing_what_goes_grows_with_the_versions() -> None:
+def test_choosing_versions_grows_linearly() -> None:
     def cost(count: int) -> int:
         digests = [Digest("sha256", f"{number:064x}") for number in range(count)]
         blobs = [Blob((digest,), 10, 4096, 0.0) for digest in digests]
@@ -229,7 +229,7 @@ _AGES = st.lists(st.tuples(st.integers(0, 20), st.booleans(), st.booleans()), ma
 
 
 @given(_AGES, st.integers(0, 20))
-def test_candidates_are_the_free_in_the_order_of_their_use(told: list[tuple[int, bool, bool]], before: int) -> None:
+def test_candidates_are_the_unpinned_versions_in_order_of_use(told: list[tuple[int, bool, bool]], before: int) -> None:
     versions = [
         EvictableVersion(
             Ref.parse(f"hf:acme/m{number}").at(f"{number:040x}"), frozenset((f"sha256:{number}",)), float(used_at)

@@ -1,4 +1,4 @@
-"""One bad upstream of several: whatever it answers, the mirror asks the next, and its client gets the file."""
+"""One bad upstream of several: whatever it responds, the next one is tried, and the client gets the file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,21 +13,21 @@ Rooms = Callable[..., Room]
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_the_next_upstream_is_asked(kind: str, rooms: Rooms, hub: FlakyHub) -> None:
+def test_the_next_upstream_is_tried(kind: str, rooms: Rooms, hub: FlakyHub) -> None:
     with answering(HOSTILE[kind]) as bad:
         told = rooms(bad, hub.url).ask("/acme/tiny/resolve/main/config.json")
         assert (told.status, told.whole) == (200, True)
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_alone_it_ends_with_an_answer_of_the_mirror(kind: str, rooms: Rooms) -> None:
+def test_a_bad_upstream_alone_gives_an_error_response_of_the_mirror(kind: str, rooms: Rooms) -> None:
     with answering(HOSTILE[kind]) as bad:
         told = rooms(bad).ask("/acme/tiny/resolve/main/config.json")
         assert told.status in (401, 403, 404, 502, 503, 504)
 
 
 @pytest.mark.parametrize("kind", FAULTS)
-def test_a_file_that_one_upstream_spoils_comes_from_the_next(
+def test_a_file_corrupted_by_one_upstream_comes_from_the_next(
     kind: str, rooms: Rooms, hub: FlakyHub, model: Path
 ) -> None:
     with FlakyHub({"acme/tiny": model}) as twin:

@@ -1,4 +1,4 @@
-"""Several upstreams: each is asked in turn, a client's token goes to the hub alone, none opens another's files."""
+"""Several upstreams: tried in turn; a client's token goes only to the hub; none reveals another's private files."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,7 +32,7 @@ def folder(at: Path, content: bytes) -> Path:
 
 @pytest.fixture
 def first(tmp_path: Path) -> Iterator[FlakyHub]:
-    """Give the hub that a private repository is at."""
+    """Return the hub that has a private repository."""
     with FlakyHub({"acme/secret": folder(tmp_path / "secret", b"S" * 2_000_000)}) as hub:
         hub.fails(r"acme/secret", private)
         yield hub
@@ -42,7 +42,7 @@ def tokens_at(hub: FlakyHub) -> list[str]:
     return [request.headers["authorization"] for request in hub.asked() if "authorization" in request.headers]
 
 
-def test_a_clients_token_is_never_shown_to_another_upstream(rooms: Rooms, first: FlakyHub, tmp_path: Path) -> None:
+def test_a_clients_token_is_never_sent_to_another_upstream(rooms: Rooms, first: FlakyHub, tmp_path: Path) -> None:
     with FlakyHub({"acme/other": folder(tmp_path / "other", b"o" * 2_000_000)}) as second:
         second.fails(r"acme/secret|acme/none", refuses(401))
         room = rooms(first.url, second.url)
@@ -50,19 +50,21 @@ def test_a_clients_token_is_never_shown_to_another_upstream(rooms: Rooms, first:
         assert room.ask("/acme/none/resolve/main/weights.bin", **OWNER).status == 403
         assert room.ask("/acme/other/resolve/main/weights.bin", **OWNER).status == 200
         assert tokens_at(second) == []
-        assert second.asked("secret") == []  # nor is the name of what is private
+        assert second.asked("secret") == []  # nor is the name of the private repository
         first.__exit__()
-        assert rooms(first.url, second.url).ask(SECRET, **OWNER).status == 200  # it is here, and was opened to her
+        assert (
+            rooms(first.url, second.url).ask(SECRET, **OWNER).status == 200
+        )  # it is cached, and her token has opened it
         assert tokens_at(second) == []
 
 
-def test_another_upstream_does_not_say_what_a_private_repository_is(
+def test_another_upstream_does_not_decide_what_a_private_repository_contains(
     rooms: Rooms, first: FlakyHub, tmp_path: Path
 ) -> None:
     with FlakyHub({"acme/secret": folder(tmp_path / "false", b"E" * 2_000_000)}) as second:
         room = rooms(first.url, second.url)
         assert room.ask(SECRET, **OWNER).body == b"S" * 2_000_000
-        assert room.ask(SECRET).body == b"E" * 2_000_000  # what the second has under the name is open to all
+        assert room.ask(SECRET).body == b"E" * 2_000_000  # the second upstream's repository of that name is public
         assert room.ask(SECRET, **OWNER).body == b"S" * 2_000_000
         first.__exit__()
         again = rooms(first.url, second.url)
@@ -70,7 +72,7 @@ def test_another_upstream_does_not_say_what_a_private_repository_is(
         assert b"S" not in again.ask(SECRET).body
 
 
-def test_a_digest_that_another_upstream_lists_opens_no_private_file(
+def test_a_digest_listed_by_another_upstream_opens_no_private_file(
     rooms: Rooms, first: FlakyHub, tmp_path: Path
 ) -> None:
     alias = "/evil/alias/resolve/main/weights.bin"
@@ -89,7 +91,9 @@ def test_a_digest_that_another_upstream_lists_opens_no_private_file(
         assert alone.ask(SECRET, **OWNER).status == 200
 
 
-def test_an_upstream_that_sends_all_of_a_private_file_has_it(rooms: Rooms, first: FlakyHub, tmp_path: Path) -> None:
+def test_an_upstream_that_sends_all_of_a_private_file_is_allowed_to_serve_it(
+    rooms: Rooms, first: FlakyHub, tmp_path: Path
+) -> None:
     alias = "/fair/alias/resolve/main/weights.bin"
     with FlakyHub({"fair/alias": folder(tmp_path / "alias", b"S" * 2_000_000)}) as second:
         room = rooms(first.url, second.url)
@@ -102,7 +106,9 @@ def test_an_upstream_that_sends_all_of_a_private_file_has_it(rooms: Rooms, first
         assert rooms().ask(SECRET).status == 401
 
 
-def test_what_only_the_second_has_is_open_after_a_restart(rooms: Rooms, first: FlakyHub, tmp_path: Path) -> None:
+def test_a_repository_only_at_the_second_upstream_is_open_after_a_restart(
+    rooms: Rooms, first: FlakyHub, tmp_path: Path
+) -> None:
     other = "/acme/other/resolve/main/weights.bin"
     first.fails(r"acme/other", refuses(401, "Repository not found", "RepoNotFound"))
     with FlakyHub({"acme/other": folder(tmp_path / "other", b"o" * 2_000_000)}) as second:

@@ -1,4 +1,4 @@
-"""A hub outside leads to nothing that only this machine or its network can reach."""
+"""A public hub cannot lead to addresses that only this machine or its network can reach."""
 
 import ipaddress
 import socket
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from preheat.core.errors import HubError
 from preheat.net.address_fence import PUBLIC, Fence, kind_of
 from preheat.net.happy_eyeballs import Address, Race
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from tests.authority import trusting
 from tests.flaky_hub import FlakyHub, redirects_to
 from tests.small_proxy import proxying
@@ -43,18 +43,18 @@ from tests.small_proxy import proxying
         ("::ffff:93.184.215.14", "public"),
     ],
 )
-def test_knows_what_kind_an_address_is(address: str, kind: str) -> None:
+def test_the_kind_of_an_address_is_known(address: str, kind: str) -> None:
     assert kind_of(address) == kind
 
 
 @given(st.ip_addresses())
-def test_only_what_everybody_can_reach_is_public(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+def test_only_globally_reachable_addresses_are_public(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
     if kind_of(str(ip)) == PUBLIC and ip.version == 4:
         kinds = ("private", "loopback", "link_local", "multicast", "reserved")
         assert [kind for kind in kinds if getattr(ip, f"is_{kind}")] == []
 
 
-def test_a_hub_outside_leads_outside_alone() -> None:
+def test_a_public_hub_leads_only_to_public_addresses() -> None:
     fence = Fence("https://hub.example")
     fence.check("hub.example", 443, "93.184.215.14")
     fence.check("cdn.example", 443, "93.184.215.15")
@@ -63,7 +63,7 @@ def test_a_hub_outside_leads_outside_alone() -> None:
             fence.check("cdn.example", 443, address)
 
 
-def test_a_hub_in_the_room_leads_into_the_room_and_outside_but_not_to_this_machine() -> None:
+def test_a_hub_in_the_local_network_leads_there_and_outside_but_not_to_this_machine() -> None:
     fence = Fence("http://mirror.lan:8000/")
     fence.check("mirror.lan", 8000, "192.168.1.5")
     fence.check("store.lan", 9000, "192.168.1.6")
@@ -72,21 +72,21 @@ def test_a_hub_in_the_room_leads_into_the_room_and_outside_but_not_to_this_machi
         fence.check("localhost", 6379, "127.0.0.1")
 
 
-def test_an_address_that_is_refused_is_not_even_knocked_at() -> None:
+def test_no_connection_to_a_forbidden_address_is_attempted() -> None:
     fence = Fence("https://hub.example")
-    fence.look("hub.example", 443)
-    fence.look("93.184.215.14", 443)
+    fence.check_host("hub.example", 443)
+    fence.check_host("93.184.215.14", 443)
     for address in ("127.0.0.1", "[::1]", "169.254.169.254"):
         with pytest.raises(HubError, match="refused"):
-            fence.look(address, 80)
+            fence.check_host(address, 80)
 
 
-def test_before_the_endpoint_itself_was_reached_nothing_is_known_of_it() -> None:
+def test_before_the_endpoint_was_reached_only_public_addresses_are_allowed() -> None:
     with pytest.raises(HubError):
         Fence("http://mirror.lan:8000").check("store.lan", 8000, "192.168.1.6")
 
 
-# A sample of each entry of the IANA registries that is not globally reachable, and of what wraps such an address.
+# A sample of each non-global entry of the IANA registries, and of addresses that embed one.
 INSIDE = (
     "168.63.129.16", "192.0.0.192", "192.0.0.8", "192.88.99.1", "198.19.0.1", "203.0.113.9", "240.0.0.1", "0.1.2.3",
     "fec0::1", "64:ff9b:1::a9fe:a9fe", "64:ff9b:1:7f00:1::", "5f00::1", "100::1", "100:0:0:1::1", "2001:2::1",
@@ -108,28 +108,28 @@ def test_other_networks_are_public(address: str) -> None:
 
 
 @given(st.ip_addresses(v=4), st.sampled_from(["::ffff:{}", "::ffff:0:{}", "64:ff9b::{}", "2606:4700::5efe:{}"]))
-def test_an_address_in_another_is_of_the_same_kind(ip: ipaddress.IPv4Address, form: str) -> None:
+def test_an_embedded_address_has_its_own_kind(ip: ipaddress.IPv4Address, form: str) -> None:
     assert kind_of(form.format(ip)) == kind_of(str(ip))
 
 
 @pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f.1", "0177.0.0.1", "[::1%25lo]", "127.0.0.1."])
-def test_other_spellings_of_an_address_are_known(host: str) -> None:
+def test_other_spellings_of_an_address_are_recognized(host: str) -> None:
     with pytest.raises(HubError, match="loopback address: refused"):
-        Fence("https://hub.example").look(host, 80)
+        Fence("https://hub.example").check_host(host, 80)
 
 
 def places(*addresses: str) -> list[Address]:
     return [(socket.AF_INET6 if ":" in one else socket.AF_INET, (one, 80)) for one in addresses]
 
 
-def test_of_a_name_inside_and_outside_only_the_outside_is_reached() -> None:
+def test_of_a_name_with_public_and_private_addresses_only_public_ones_are_used() -> None:
     fence = Fence("https://hub.example")
     assert fence.sift("cdn.example", 443, places("10.0.0.1", "8.8.8.8", "::1")) == places("8.8.8.8")
     with pytest.raises(HubError, match="refused"):
         fence.sift("cdn.example", 443, places("10.0.0.1", "127.0.0.1"))
 
 
-def test_a_hub_inside_and_outside_leads_outside_alone() -> None:
+def test_a_hub_with_public_and_private_addresses_leads_only_to_public_ones() -> None:
     fence = Fence("http://mirror.lan:80")
     both = places("2606:4700::1", "192.168.1.5", "127.0.0.1")
     assert fence.sift("mirror.lan", 80, both) == both[:2]
@@ -137,7 +137,7 @@ def test_a_hub_inside_and_outside_leads_outside_alone() -> None:
         fence.sift("store.lan", 80, places("192.168.1.6"))
 
 
-def test_no_connection_is_made_to_an_address_that_is_refused() -> None:
+def test_no_connection_is_made_to_a_forbidden_address() -> None:
     with socket.create_server(("127.0.0.1", 0)) as inside:
         port = inside.getsockname()[1]
         race = Race(lambda host, port: places("127.0.0.1"))
@@ -148,7 +148,7 @@ def test_no_connection_is_made_to_an_address_that_is_refused() -> None:
             inside.accept()
 
 
-def test_a_name_that_moves_inside_is_refused() -> None:
+def test_a_name_that_changes_to_a_private_address_is_rejected() -> None:
     fence = Fence("https://hub.example")
     fence.check("hub.example", 443, "93.184.215.14")
     for address in ("127.0.0.1", "10.0.0.1", "169.254.169.254"):
@@ -157,25 +157,25 @@ def test_a_name_that_moves_inside_is_refused() -> None:
     fence.check("hub.example", 443, "2606:2800:21f:cb07:6820:80da:af6b:8b2c")
 
 
-def test_a_proxy_is_not_asked_for_addresses_inside(hub: FlakyHub) -> None:
+def test_a_proxy_is_not_asked_for_private_addresses(hub: FlakyHub) -> None:
     port = hub.url.rpartition(":")[2]
     with proxying() as proxy:
-        wires = trusting(Wires({"https": proxy.url}, fence=Fence("https://hub.example")))
+        settings = trusting(NetworkSettings({"https": proxy.url}, fence=Fence("https://hub.example")))
         for host in ("127.0.0.1", "localhost", "LOCALHOST.", "a.localhost"):
             with pytest.raises(HubError, match="loopback address: refused"):
-                Transport(wires).get(f"https://{host}:{port}/acme/tiny/resolve/main/config.json", {})
+                Transport(settings).get(f"https://{host}:{port}/acme/tiny/resolve/main/config.json", {})
         assert proxy.asked == []
 
 
-def test_a_redirect_that_leads_inside_is_not_followed(hub: FlakyHub) -> None:
+def test_a_redirect_to_a_private_address_is_not_followed(hub: FlakyHub) -> None:
     with FlakyHub({}) as inside:
         hub.fails(r"/resolve/", redirects_to(inside.url))
         port = hub.url.rpartition(":")[2]
-        # By a name, the hub is where it is; what it leads to is then looked at as if the hub were outside.
+        # The hub's name resolves to loopback; its redirects are then checked as for a public hub.
         fence = Fence(f"http://elsewhere.example:{port}")
         with pytest.raises(HubError, match="loopback address: refused"):
-            Transport(trusting(Wires(fence=fence))).get(f"{hub.url}/acme/tiny/resolve/main/config.json", {})
+            Transport(trusting(NetworkSettings(fence=fence))).get(f"{hub.url}/acme/tiny/resolve/main/config.json", {})
         assert inside.asked() == []
-        own = Transport(trusting(Wires(fence=Fence(hub.url))))
+        own = Transport(trusting(NetworkSettings(fence=Fence(hub.url))))
         assert own.get(f"{hub.url}/acme/tiny/resolve/main/config.json", {}).status == 404
         assert len(inside.asked()) == 1

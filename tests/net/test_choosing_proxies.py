@@ -1,4 +1,4 @@
-"""Proxies: which one is asked, and what its address means."""
+"""Proxies: which one is chosen, and how its address is parsed."""
 
 from contextlib import suppress
 
@@ -44,7 +44,7 @@ HERE = "no_proxy"
         (" , ,hub.example", "hub.example", 443),
     ],
 )
-def test_no_proxy_excepts(entry: str, host: str, port: int) -> None:
+def test_no_proxy_matches_hosts(entry: str, host: str, port: int) -> None:
     assert bypasses(host, port, entry)
 
 
@@ -66,12 +66,12 @@ def test_no_proxy_excepts(entry: str, host: str, port: int) -> None:
         (".", "hub.example", 443),
     ],
 )
-def test_no_proxy_does_not_except(entry: str, host: str, port: int) -> None:
+def test_no_proxy_does_not_match_other_hosts(entry: str, host: str, port: int) -> None:
     assert not bypasses(host, port, entry)
 
 
 @given(st.text(), st.text(), st.integers(0, 65535))
-def test_no_entry_is_too_odd(entry: str, host: str, port: int) -> None:
+def test_any_no_proxy_entry_is_accepted(entry: str, host: str, port: int) -> None:
     assert bypasses(host, port, entry) in (True, False)
 
 
@@ -97,7 +97,7 @@ def test_no_entry_is_too_odd(entry: str, host: str, port: int) -> None:
         ("socks://127.0.0.1:1080/", "socks5h://127.0.0.1:1080", ("", "")),
     ],
 )
-def test_a_proxys_address_is_read(words: str, url: str, login: tuple[str, str]) -> None:
+def test_a_proxys_address_is_parsed(words: str, url: str, login: tuple[str, str]) -> None:
     proxy = read_proxy(words, "https_proxy")
     assert (proxy.url, (proxy.user, proxy.password)) == (url, login)
 
@@ -109,7 +109,7 @@ def test_a_proxys_address_is_read(words: str, url: str, login: tuple[str, str]) 
         "quic://joe:s3cret@proxy", "http://", "joe:s3cret://proxy", "http://joe:s3cret@a b:1", "http://joe:s3cret@proxy:0",
     ],
 )  # fmt: skip
-def test_an_invalid_address_names_its_variable_and_no_password(words: str) -> None:
+def test_an_invalid_address_error_names_the_variable_and_not_the_password(words: str) -> None:
     with pytest.raises(UsageError) as error:
         read_proxy(words, "https_proxy")
     said = error.value.message + error.value.hint
@@ -118,12 +118,12 @@ def test_an_invalid_address_names_its_variable_and_no_password(words: str) -> No
 
 
 @given(st.text(max_size=40))
-def test_any_words_are_a_proxy_or_an_error(words: str) -> None:
+def test_any_text_is_a_proxy_or_an_error(words: str) -> None:
     with suppress(UsageError):
         assert 1 <= read_proxy(words, "http_proxy").port <= 65535
 
 
-def test_each_scheme_has_its_proxy_and_all_the_rest() -> None:
+def test_each_scheme_has_its_proxy_and_all_proxy_is_the_default() -> None:
     proxies = {"http": "one:1", "https": "two:2", "all": "socks5://three:3", "no": "near.example"}
 
     def port(url: str, **more: str) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from preheat.core.errors import HubUnavailable
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 
 CUT = "closed the connection before the end of its response"
 INVALID = "answers with invalid HTTP"
@@ -69,17 +69,17 @@ def served() -> Iterator[Callable[[bytes], str]]:
 def test_a_response_that_is_cut_off_or_invalid_is_named(served: Callable[[bytes], str], case: str) -> None:
     response, words = RESPONSES[case]
     with pytest.raises(HubUnavailable, match=words) as caught:
-        Transport(Wires()).get(served(response), {})
+        Transport(NetworkSettings()).get(served(response), {})
     assert caught.value.answered
     assert "reachable" not in caught.value.hint
 
 
 @pytest.mark.parametrize("case", VALID)
 def test_valid_forms_are_read(served: Callable[[bytes], str], case: str) -> None:
-    assert Transport(Wires()).get(served(VALID[case]), {}).body == b"abc"
+    assert Transport(NetworkSettings()).get(served(VALID[case]), {}).body == b"abc"
 
 
 def test_a_connection_without_a_response_is_no_answer(served: Callable[[bytes], str]) -> None:
     with pytest.raises(HubUnavailable, match=r"without a response|reset") as caught:
-        Transport(Wires()).get(served(b""), {})
+        Transport(NetworkSettings()).get(served(b""), {})
     assert not caught.value.answered

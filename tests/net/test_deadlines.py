@@ -1,4 +1,4 @@
-"""Whatever drips has an end: heads, documents, errors, redirects, tunnels and handshakes have deadlines as a whole."""
+"""Everything that drips has a deadline: headers, documents, errors, redirects, tunnels and handshakes."""
 
 import contextlib
 import itertools
@@ -15,16 +15,16 @@ from preheat.core.errors import HubError, HubUnavailable
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.modelscope import ModelScope
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from tests.authority import authority, trusting
 from tests.small_proxy import proxying
 
-QUICK = Wires(connect_s=0.25, read_s=0.25, document_s=0.2)
+QUICK = NetworkSettings(connect_s=0.25, read_s=0.25, document_s=0.2)
 
 
 @contextlib.contextmanager
 def scripted(*answers: Iterable[bytes], secured: bool = False, pause_s: float = 0.02) -> Iterator[str]:
-    """Answer each connection with the next of `answers`, piece by piece; yield the address."""
+    """Respond to each connection with the next of `answers`, piece by piece; yield the address."""
     listening = socket.create_server(("127.0.0.1", 0))
     tls = authority().context if secured else None
 
@@ -71,45 +71,45 @@ DRIPS = {
 
 @pytest.mark.parametrize("secured", [True, False])
 @pytest.mark.parametrize("kind", DRIPS)
-def test_an_answer_that_drips_is_given_up(kind: str, secured: bool) -> None:
+def test_a_dripping_response_is_abandoned(kind: str, secured: bool) -> None:
     with scripted(dripping(*DRIPS[kind]), secured=secured) as url, pytest.raises(HubError):
         Transport(trusting(QUICK)).get(url, {})
 
 
-def test_an_endless_answer_that_never_pauses_is_given_up() -> None:
+def test_an_endless_response_without_a_pause_is_abandoned() -> None:
     fast = itertools.chain([CHUNKED + b"0\r\n"], itertools.repeat(b"A: b\r\n" * 1000))
     with scripted(fast, pause_s=0.0) as url, pytest.raises(HubError):
         Transport(QUICK).get(url, {})
 
 
-def test_a_redirect_is_followed_whose_body_drips() -> None:
+def test_a_redirect_with_a_dripping_body_is_followed() -> None:
     moved = b"HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 90000\r\n\r\n"
     with scripted(dripping(moved), [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"]) as url:
         assert Transport(QUICK).get(url, {}).body == b"{}"
 
 
 @pytest.mark.parametrize("secured", [True, False])
-def test_a_tunnel_whose_answer_drips_is_given_up(secured: bool) -> None:
+def test_a_tunnel_with_a_dripping_response_is_abandoned(secured: bool) -> None:
     for head, drop in ((b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"), (b"HTTP/1.1 200 OK\r\n", b"A: b\r\n"), (b"", b"H")):
         with scripted(dripping(head, drop), secured=secured) as proxy, pytest.raises(HubUnavailable):
-            Transport(trusting(Wires({"https": proxy}, connect_s=0.25))).get("https://hub.example/", {})
+            Transport(trusting(NetworkSettings({"https": proxy}, connect_s=0.25))).get("https://hub.example/", {})
 
 
 @pytest.mark.parametrize("secured", [True, False])
 @pytest.mark.parametrize("kind", ["a header", "a body", "trailers"])
-def test_an_answer_that_drips_through_a_proxy_is_given_up(kind: str, secured: bool) -> None:
+def test_a_dripping_response_through_a_proxy_is_abandoned(kind: str, secured: bool) -> None:
     with scripted(dripping(*DRIPS[kind]), secured=True) as url, proxying(tls=secured) as proxy:
-        wires = trusting(replace(QUICK, proxies={"https": proxy.url}))
+        settings = trusting(replace(QUICK, proxies={"https": proxy.url}))
         with pytest.raises(HubError):
-            Transport(wires).get(url, {})
+            Transport(settings).get(url, {})
 
 
-def test_a_handshake_that_drips_is_given_up() -> None:
+def test_a_dripping_handshake_is_abandoned() -> None:
     with scripted(dripping(b"\x16\x03\x03\x20\x00\x02", b"\0")) as url, pytest.raises(HubUnavailable):
         Transport(QUICK).get(url.replace("http:", "https:"), {})
 
 
-def test_an_error_about_a_file_whose_body_drips_is_given_up() -> None:
+def test_an_error_response_with_a_dripping_body_is_abandoned() -> None:
     denied = b"HTTP/1.1 403 No\r\nContent-Type: application/json\r\nContent-Length: 90000\r\n\r\n"
     ref, file = Ref.parse("ms:acme/tiny"), File("a.bin", 3, sha256("0" * 64))
     with scripted(*[dripping(denied)] * 2) as url, pytest.raises(HubError):

@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from tests.authority import authority
 from tests.growth.counting import named_calls_of
 
@@ -21,16 +21,16 @@ def _send_slowly(listening: socket.socket, arrived: threading.Event) -> None:
         for at in range(0, len(BODY), _RECORD):
             line.sendall(BODY[at : at + _RECORD])
             time.sleep(0.0005)
-        arrived.wait(30)  # so that the end of the body is not the end of the connection
+        arrived.wait(30)  # keep-alive, so that the body does not end with the connection
 
 
-def test_a_slow_response_wakes_its_reader_rarely_and_arrives_whole() -> None:
+def test_a_slow_response_wakes_its_reader_rarely_and_arrives_completely() -> None:
     arrived = threading.Event()
     buffer, received = memoryview(bytearray(_BUFFER)), bytearray()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = threading.Thread(target=_send_slowly, args=(listening, arrived))
         server.start()
-        transport = Transport(Wires(ca_file=authority().ca_file, read_s=20))
+        transport = Transport(NetworkSettings(ca_file=authority().ca_file, read_s=20))
         stream = transport.stream(f"https://127.0.0.1:{listening.getsockname()[1]}/", {})
 
         def read(until: int) -> None:

@@ -1,4 +1,4 @@
-"""Of a name's addresses the first that answers is taken, and one that leads nowhere costs a moment, once."""
+"""The first address of a host that responds is used; one without a response costs a moment, once."""
 
 import contextlib
 import socket
@@ -12,7 +12,7 @@ from preheat.net.interrupt import Interrupt, Interrupted
 
 @contextlib.contextmanager
 def listening(family: socket.AddressFamily, host: str) -> Iterator[Address]:
-    """An address that takes connections."""
+    """An address that accepts connections."""
     try:
         server = socket.create_server((host, 0), family=family, backlog=64)
     except OSError:
@@ -23,7 +23,7 @@ def listening(family: socket.AddressFamily, host: str) -> Iterator[Address]:
 
 @contextlib.contextmanager
 def leading_nowhere(family: socket.AddressFamily, host: str) -> Iterator[Address]:
-    """An address that answers nobody: its queue is full, so that the kernel drops what comes."""
+    """An address that does not respond: its queue is full, so the kernel drops new connections."""
     try:
         server = socket.create_server((host, 0), family=family, backlog=0)
     except OSError:
@@ -39,7 +39,7 @@ def leading_nowhere(family: socket.AddressFamily, host: str) -> Iterator[Address
 
 
 @pytest.mark.parametrize(("family", "host"), [(socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.2")])
-def test_an_address_that_leads_nowhere_is_waited_for_once(family: socket.AddressFamily, host: str) -> None:
+def test_an_address_without_a_response_is_waited_for_once(family: socket.AddressFamily, host: str) -> None:
     with leading_nowhere(family, host) as dead, listening(socket.AF_INET, "127.0.0.1") as live:
         race = Race(lambda _host, _port: [dead, live], delay_s=1.0)
         for timeout_s in (30.0, 0.9, 0.9):  # less than the delay
@@ -48,7 +48,7 @@ def test_an_address_that_leads_nowhere_is_waited_for_once(family: socket.Address
                 assert line.gettimeout() == timeout_s
 
 
-def test_a_dead_family_is_tried_last_whatever_its_addresses() -> None:
+def test_a_dead_address_family_is_tried_last_for_all_addresses() -> None:
     with (
         leading_nowhere(socket.AF_INET6, "::1") as dead,
         leading_nowhere(socket.AF_INET6, "::1") as other,
@@ -60,7 +60,7 @@ def test_a_dead_family_is_tried_last_whatever_its_addresses() -> None:
         race.connect("cdn.test", 443, 0.9, ()).close()
 
 
-def test_an_address_that_refuses_is_passed_over_at_once() -> None:
+def test_an_address_that_refuses_is_skipped_at_once() -> None:
     with listening(socket.AF_INET, "127.0.0.1") as refusing:
         pass
     with listening(socket.AF_INET, "127.0.0.1") as live:
@@ -70,7 +70,7 @@ def test_an_address_that_refuses_is_passed_over_at_once() -> None:
         race.connect("hub.test", 443, 20.0, ())
 
 
-def test_where_no_address_answers_that_is_a_timeout_and_it_can_be_interrupted() -> None:
+def test_without_a_response_from_any_address_it_times_out_and_can_be_interrupted() -> None:
     with leading_nowhere(socket.AF_INET, "127.0.0.2") as dead:
         race = Race(lambda _host, _port: [dead, dead], delay_s=0.01)
         with pytest.raises(TimeoutError):
@@ -82,6 +82,6 @@ def test_where_no_address_answers_that_is_a_timeout_and_it_can_be_interrupted() 
         interrupt.close()
 
 
-def test_a_name_without_an_address_is_said_to_be_one() -> None:
+def test_a_name_without_an_address_raises_gaierror() -> None:
     with pytest.raises(socket.gaierror):
         Race().connect("nobody.invalid", 443, 5.0, ())

@@ -1,4 +1,4 @@
-"""Patience asks again only where that may help, waits as long as it was told to, and gives up."""
+"""Retry: only temporary failures are retried, with the requested waits, and within limits."""
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,7 @@ from preheat.net.retry import RetryPolicy, persist
 QUICK = RetryPolicy(attempts=3, first_wait_s=0.001)
 
 
-def test_it_goes_on_after_a_failure_that_may_pass() -> None:
+def test_a_temporary_failure_is_retried() -> None:
     answers: list[Exception | str] = [HubUnavailable("down"), HubUnavailable("down"), "up"]
 
     def ask() -> str:
@@ -22,7 +22,7 @@ def test_it_goes_on_after_a_failure_that_may_pass() -> None:
     assert persist(ask, QUICK) == "up"
 
 
-def test_it_gives_up_when_patience_is_spent() -> None:
+def test_it_gives_up_when_attempts_are_used_up() -> None:
     asked = []
 
     def ask() -> None:
@@ -34,7 +34,7 @@ def test_it_gives_up_when_patience_is_spent() -> None:
     assert len(asked) == 3
 
 
-def test_a_no_is_final() -> None:
+def test_a_permanent_error_is_final() -> None:
     asked = []
 
     def ask() -> None:
@@ -53,6 +53,6 @@ def test_waits_grow_and_stay_within_bounds(failures: int, jitter: float) -> None
 
 
 @given(st.floats(0, 10_000), st.floats(0, 0.999))
-def test_what_the_hub_asks_for_wins_while_patience_lasts(asked: float, jitter: float) -> None:
+def test_retry_after_is_used_while_the_time_limit_permits(asked: float, jitter: float) -> None:
     patience = RetryPolicy()
     assert patience.wait_s(1, asked, jitter) == min(asked, patience.lasting_s)

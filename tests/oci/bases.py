@@ -1,4 +1,4 @@
-"""Bases: small images in a layout, written by hand and by none of our code, to build on."""
+"""Bases: small images in a layout to build on, written without preheat's code."""
 
 import gzip
 import hashlib
@@ -12,7 +12,7 @@ Files = Mapping[str, bytes | str | None]
 
 
 def layer(files: Files) -> bytes:
-    """Make a layer's tar: a file for bytes, a link for a string, a folder for nothing."""
+    """Make a layer's tar from paths: bytes give a file, a string a link, None a folder."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for path, what in files.items():
@@ -36,7 +36,7 @@ def layout(
     architecture: str = "amd64",
     packed: bool = False,
 ) -> str:
-    """Write an image of these layers' tars; return the place it has."""
+    """Write an image with these layers; return its image name."""
     blobs = at / "blobs/sha256"
     blobs.mkdir(parents=True, exist_ok=True)
 
@@ -71,7 +71,7 @@ def layout(
 
 
 def python_layer(folder: Path) -> bytes:
-    """Make a layer with this machine's Python, a shell, and what both are linked with, at usr/bin/python3."""
+    """Make a layer with this machine's Python at usr/bin/python3, a shell, and their libraries."""
     import subprocess
     import sys
     import sysconfig

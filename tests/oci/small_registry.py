@@ -20,23 +20,23 @@ USER, PASSWORD = "me", "very secret"
 
 @dataclass
 class Faults:
-    """What goes wrong; counts go down as it does."""
+    """The faults to come; the counts decrease."""
 
     auth: str = ""  # basic or token
-    expire: int = 0  # so many times, a token that was good is no longer
-    busy: int = 0  # 429 to so many requests
-    broken: int = 0  # 503 to so many PATCH
-    cut: list[int] = field(default_factory=list)  # cut an upload, or a download, after so many bytes
-    largest: int = 0  # 413 to a longer body
-    curt: bool = False  # it is not read before
-    forget: int = 0  # so many sessions are lost at the first PATCH
-    lose_put: int = 0  # so many last PUT are done, and not answered
+    expire: int = 0  # this many times, a valid token expires
+    busy: int = 0  # 429 for this many requests
+    broken: int = 0  # 503 for this many PATCH requests
+    cut: list[int] = field(default_factory=list)  # cut an upload or a download after this many bytes
+    largest: int = 0  # 413 for a longer body
+    curt: bool = False  # without reading it
+    forget: int = 0  # this many sessions are lost at the first PATCH
+    lose_put: int = 0  # this many final PUT requests succeed without a response
     lie: bool = False  # blobs are something else
     no_mount: bool = False
 
 
 class Registry:
-    """What it holds, by repository and digest, and what it was asked: `METHOD path`."""
+    """Its blobs, by repository and digest, and its requests: `METHOD path`."""
 
     def __init__(self, faults: Faults, *, tls: bool) -> None:
         self.faults = faults
@@ -53,16 +53,16 @@ class Registry:
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """The URL of the registry."""
         return f"{'https' if self.tls else 'http'}://{self.host}"
 
     @property
     def received(self) -> int:
-        """Bytes of blobs that it has."""
+        """Bytes of its blobs."""
         return sum(map(len, self.blobs.values()))
 
     def keep(self, repository: str, body: bytes) -> str:
-        """Put a blob there."""
+        """Store a blob."""
         digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
         self.blobs[digest] = body
         self.repositories.setdefault(repository, set()).add(digest)
@@ -71,7 +71,7 @@ class Registry:
 
 @contextmanager
 def serving(faults: Faults | None = None, *, tls: bool = True) -> Iterator[Registry]:
-    """Serve one, over TLS as registries do, or over HTTP."""
+    """Serve a registry, over TLS as real ones do, or over HTTP."""
     registry = Registry(faults or Faults(), tls=tls)
 
     class Handler(_Handler):
@@ -97,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
     its: Registry
 
     def log_message(self, *_words: object) -> None:
-        """Say nothing."""
+        """Do not log."""
 
     def do_GET(self) -> None:
         self._answer()
@@ -226,7 +226,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _at(self, status: int, repository: str, session: str) -> None:
         arrived = len(self.its.uploads[session])
-        # As distribution does: an address with a state in its query, and a range of 0-0 when nothing is there.
+        # Like distribution: a URL with a state in its query, and the range 0-0 for an empty upload.
         last = max(arrived - 1, 0)
         headers = {"Location": f"/v2/{repository}/blobs/uploads/{session}?_state=a%2Fb", "Range": f"0-{last}"}
         self._say(status, headers)

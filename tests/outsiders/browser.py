@@ -13,14 +13,14 @@ _CLIENT = Path(__file__).parents[2] / "examples/speech_webui/screenshot.py"
 
 
 class Page:
-    """A tab."""
+    """A browser tab."""
 
     def __init__(self, client: Any, session: str) -> None:
         self._client = client
         self._session = session
 
     def open(self, url: str) -> None:
-        """Go to an address."""
+        """Go to a URL."""
         self._client.order(self._session, "url", {"url": url})
 
     def run(self, script: str) -> Any:
@@ -28,17 +28,17 @@ class Page:
         return self._client.script(self._session, script)
 
     def until(self, question: str) -> None:
-        """Ask the page until it says yes."""
+        """Evaluate an expression in the page until it is true."""
         self._client.wait_for(self._session, f"return {question}", question)
 
     def tell(self, command: str, **words: object) -> Any:
-        """Give Chromium an order of its DevTools protocol."""
+        """Send Chromium a command of its DevTools protocol."""
         return self._client.order(self._session, "goog/cdp/execute", {"cmd": command, "params": words})
 
 
 @contextmanager
 def chromium(host: str) -> Iterator[Page]:
-    """Start one that can reach `host` and nothing else; skip where there is none."""
+    """Start Chromium so that it can reach only `host`; skip the test if it is not installed."""
     if not (shutil.which("chromium") or shutil.which("google-chrome")) or not shutil.which("chromedriver"):
         pytest.skip("chromium and chromedriver are not here (apt-get install chromium chromium-driver)")
     spec = importlib.util.spec_from_file_location("screenshot", _CLIENT)

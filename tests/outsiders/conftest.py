@@ -1,4 +1,4 @@
-"""Outsiders: other people's programs, each in an environment of its own, as judges of what we claim to speak."""
+"""Outsiders: other people's programs, each in its own environment, to check the formats and APIs that we support."""
 
 import hashlib
 import json
@@ -26,9 +26,9 @@ Outsider = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def outsider() -> Outsider:
-    """Give a function from pinned requirements to the Python that has them: `outsider("huggingface_hub==0.36.0")`.
+    """Return a function from pinned requirements to a Python with them: `outsider("huggingface_hub==0.36.0")`.
 
-    The environment is made once and kept while the requirements stay the same. Where no package index can be reached,
+    The environment is created once, and reused while the requirements are the same. If no package index can be reached,
     the test is skipped.
     """
     return _environment
@@ -70,7 +70,7 @@ def evaluator(python: Path, environ: Mapping[str, str], prelude: str) -> Callabl
 
 
 class Served:
-    """A mirror with a model and a dataset on it, and what it was asked."""
+    """A mirror with a model and a dataset, and the requests that it received."""
 
     def __init__(self, folder: Path, url: str, events: list[Event]) -> None:
         self.folder = folder
@@ -87,7 +87,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     (folder / "empty.txt").touch()
     (folder / "voices" / "müde & froh #1.txt").write_text("hmm\n")
     (folder / "voices" / "deep" / "low.bin").write_bytes(bytes(range(256)) * 8)
-    # Above 10 MB clients change their ways: progress, resume, parts.
+    # Above 10 MB, clients use other methods: progress, resume, parts.
     (folder / "model.safetensors").write_bytes(b"".join(i.to_bytes(4, "big") for i in range(3_000_000)))
     events: list[Event] = []
     shelf = Shelf(dict.fromkeys(("acme/tiny", "solo", "datasets/acme/rows"), folder))

@@ -1,4 +1,4 @@
-"""Matrix: what the tests of it share: the client in its environment, the model in its views, and the notes."""
+"""Matrix: shared by its tests: the client in its environment, the model in its views, and the results."""
 
 import json
 import os
@@ -22,7 +22,7 @@ SUBSET = ("*.json", "voices/*")
 
 
 def record(client: str, column: str, said: str) -> None:
-    """Note a cell of the table in docs/views.md, for docs/matrix.py, and hold the table to it."""
+    """Record a cell of the table in docs/views.md, for docs/matrix.py, and compare it with the table."""
     notes: dict[str, dict[str, str]] = json.loads(NOTES.read_text()) if NOTES.is_file() else {}
     notes.setdefault(client, {})[column] = said
     NOTES.write_text(json.dumps(notes, indent=1))
@@ -37,7 +37,7 @@ stale: list[str] = []
 
 
 class Placed:
-    """The model that is served, in a library, and views of it."""
+    """The served model, in a library, and views of it."""
 
     def __init__(self, served: Served, folder: Path) -> None:
         self.served = served
@@ -50,19 +50,19 @@ class Placed:
         return snapshot
 
     def fetched(self) -> str:
-        """Say which files were sent since the last time this was asked."""
+        """Return the files that were sent since the last call."""
         bodies = [e.path for e in self.served.events if isinstance(e, Answered) and e.sent and "/resolve/" in e.path]
         self.served.events.clear()
         return "hit" if not bodies else f"fetches {len(bodies)} of {len(self.snapshot.files)} files"
 
     def same(self, folder: Path, files: tuple[str, ...] = WHOLE) -> bool:
-        """Whether a folder has the model's bytes, and no other files but a client's own."""
+        """Return whether a folder has the model's bytes, and no files except a client's own."""
         theirs = {name: body for name, body in seen(folder).items() if not name.startswith(".")}
         return theirs == {f.path: (self.served.folder / f.path).read_bytes() for f in self.snapshot.only(files).files}
 
 
 class Client:
-    """An environment of an outsider's own, and no more of the machine's than PATH."""
+    """A client's own environment, with only PATH from this machine."""
 
     def __init__(self, python: Path, home: Path, prelude: str) -> None:
         self._python = python
@@ -70,7 +70,7 @@ class Client:
         self._prelude = prelude
 
     def __call__(self, expression: str, **environ: str) -> str:
-        """Evaluate an expression there; return it as text, or the error's name in angle brackets."""
+        """Evaluate an expression in the client; return it as text, or the error's name in angle brackets."""
         script = (
             f"import sys\n{self._prelude}\ntry:\n    said = str(({expression}))\n"
             "except Exception as error:\n    said = f'<{type(error).__name__}>'\n"

@@ -1,4 +1,4 @@
-"""ModelScopeHub: a folder in ModelScope's API, as far as its clients need to look whether what they have is right.
+"""ModelScopeHub: a folder in ModelScope's API, as far as its clients need it to check their files.
 
 Over TLS, since modelscope up to 1.37 knows no other. Paths and documents as in modelscope 1.27 (hub/api.py) and
 modelscope_hub 0.5 (_legacy_api.py).
@@ -18,7 +18,7 @@ BRANCH = "master"
 
 
 class ModelScopeHub:
-    """Serves `folder` as the model `name`; `revisions` says which commit changed a file last, `commit` if not said."""
+    """Serves `folder` as the model `name`; `revisions`: the commit that last changed a file, by default `commit`."""
 
     def __init__(self, folder: Path, name: str, commit: str) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""Caches that the real clients wrote become library content without a byte from the hub."""
+"""Caches written by the real clients become part of the library without a byte from the hub."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ DOWNLOADS = "import huggingface_hub; huggingface_hub.snapshot_download('acme/tin
 
 
 @pytest.mark.parametrize("version", ["0.36.2", "1.33.0", "2.4.0"])
-def test_what_huggingface_hub_has_fetched_is_not_fetched_again(
+def test_models_downloaded_by_huggingface_hub_are_not_downloaded_again(
     version: str, tmp_path: Path, outsider: Outsider, preheat: Preheat, hub: FlakyHub
 ) -> None:
     home = tmp_path / "home"

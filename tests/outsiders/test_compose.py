@@ -1,4 +1,4 @@
-"""The compose file, judged by the compose specification's own schema and by a real YAML reader."""
+"""The compose file is valid by the compose specification's schema, and a real YAML reader parses it."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ print(json.dumps(said))
 @pytest.mark.slow
 def test_the_specifications_schema_accepts_it_and_yaml_reads_every_word(outsider: Outsider, tmp_path: Path) -> None:
     python = outsider("jsonschema==4.26.0", "pyyaml==6.0.3")
-    # The last compose that was written in Python carries the specification's schema.
+    # The last Python release of compose contains the specification's schema.
     pip = [str(python), "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(tmp_path)]
     got = subprocess.run([*pip, "docker-compose==1.29.2"], capture_output=True, text=True, check=False)
     wheels = list(tmp_path.glob("*.whl"))

@@ -1,4 +1,4 @@
-"""The guard as process 1, under podman and under dockerd: nothing is installed, what is not here is skipped."""
+"""The guard as PID 1 under podman and dockerd; tests are skipped where these are missing."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def works(*words: str) -> bool:
 
 
 class Engine:
-    """podman or docker, with an image that has this machine's Python and the guard, and nothing else."""
+    """podman or docker, with an image that contains this machine's Python and the guard, and nothing else."""
 
     def __init__(self, name: str, command: tuple[str, ...], image: str) -> None:
         self.name = name
@@ -57,7 +57,7 @@ class Engine:
 
 
 def root_file_system(path: Path) -> None:
-    """Write a tar of Python, its library, the C libraries that it is linked with, and the guard."""
+    """Write a tar of Python, its library, their C libraries, and the guard."""
     python = Path(sys.executable).resolve()
     linked = subprocess.run(["ldd", str(python)], capture_output=True, text=True, check=True).stdout.split()
     extra = Path(sysconfig.get_path("stdlib")) / "lib-dynload"
@@ -91,7 +91,7 @@ def podman() -> Iterator[tuple[str, ...]]:
 
 @contextmanager
 def docker(folder: Path) -> Iterator[tuple[str, ...]]:
-    """Start a dockerd of our own, which touches no firewall and nobody else's images."""
+    """Start a separate dockerd that changes no firewall and no images of others."""
     if shutil.which("dockerd") is None or shutil.which("docker") is None or os.geteuid() != 0:
         pytest.skip("no dockerd that can be started here")
     socket = f"unix://{folder}/docker.sock"
@@ -147,9 +147,7 @@ def ready(engine: Engine, container: str) -> bool:
     return engine.run("exec", container, "/python3", "/guard.pyz", "--check", START[1]).returncode == 0
 
 
-def test_as_process_1_it_reaps_answers_health_checks_and_stops_as_it_is_asked_to(
-    engine: Engine, container: str
-) -> None:
+def test_as_pid_1_it_reaps_orphans_answers_health_checks_and_stops_when_asked(engine: Engine, container: str) -> None:
     assert until(lambda: ready(engine, container), 60), engine("logs", container)
     processes = engine.run("exec", container, "/python3", "-c", PROCESSES).stdout.split()
     assert "Z" not in processes
@@ -163,7 +161,7 @@ def test_as_process_1_it_reaps_answers_health_checks_and_stops_as_it_is_asked_to
     assert engine("inspect", "-f", "{{.State.ExitCode}}", container) == "143"
 
 
-def test_an_app_that_is_killed_in_its_container_is_started_again(engine: Engine, container: str) -> None:
+def test_an_app_killed_in_its_container_is_restarted(engine: Engine, container: str) -> None:
     assert until(lambda: ready(engine, container), 60), engine("logs", container)
     engine.run("exec", container, "/python3", "-c", KILL)
     assert until(lambda: "start 2" in both(engine, container), 60)

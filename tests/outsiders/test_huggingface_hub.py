@@ -1,4 +1,4 @@
-"""The real huggingface_hub, three majors of it, reads the mirror without being told that it is one."""
+"""The real huggingface_hub, three major versions, uses the mirror as if it were the hub."""
 
 import os
 from collections.abc import Callable
@@ -64,7 +64,7 @@ def test_downloads_a_file_of_a_branch(client: Client, served: Served) -> None:
     assert path.parent.name == _commit(served)
 
 
-def test_downloads_a_large_file_whole(client: Client, served: Served) -> None:
+def test_downloads_a_large_file_completely(client: Client, served: Served) -> None:
     path = Path(str(client("hf_hub_download('acme/tiny', 'model.safetensors')")))
     assert cmp(path, served.folder / "model.safetensors", shallow=False)
     # The blob is named by its digest, so the ETag was the sha256 and not something of ours.
@@ -89,7 +89,7 @@ def test_downloads_a_snapshot(client: Client, served: Served, repo: str) -> None
     assert all(cmp(path / name, served.folder / name, shallow=False) for name in ours)
 
 
-def test_places_a_snapshot_in_a_folder(client: Client, served: Served, tmp_path: Path) -> None:
+def test_downloads_a_snapshot_into_a_folder(client: Client, served: Served, tmp_path: Path) -> None:
     client(
         f"snapshot_download('acme/tiny', local_dir={str(tmp_path / 'here')!r}, allow_patterns=['*.json', 'voices/*'])"
     )
@@ -97,9 +97,7 @@ def test_places_a_snapshot_in_a_folder(client: Client, served: Served, tmp_path:
     assert not (tmp_path / "here/model.safetensors").exists()
 
 
-def test_takes_up_a_broken_download_where_it_ended(
-    python: Path, client: Client, served: Served, tmp_path: Path
-) -> None:
+def test_resumes_an_interrupted_download(python: Path, client: Client, served: Served, tmp_path: Path) -> None:
     if "0.36" not in str(python):
         pytest.skip("later versions begin again in a new process")
     whole = Path(str(client("hf_hub_download('acme/tiny', 'model.safetensors')")))
@@ -148,7 +146,7 @@ def test_lists_a_tree(client: Client) -> None:
     assert len(everything) == 7
 
 
-def test_says_what_it_knows_of_paths(client: Client) -> None:
+def test_describes_the_requested_paths(client: Client) -> None:
     told = client(
         "[(type(p).__name__, p.path, getattr(p, 'size', None), bool(getattr(p, 'lfs', None)))"
         " for p in get_paths_info('acme/tiny', ['voices', 'voices/müde & froh #1.txt', 'model.safetensors', 'nope'])]"
@@ -160,22 +158,22 @@ def test_says_what_it_knows_of_paths(client: Client) -> None:
     ]
 
 
-def test_says_which_branches_there_are(client: Client, served: Served) -> None:
+def test_lists_the_branches(client: Client, served: Served) -> None:
     told = client("[(b.name, b.ref, b.target_commit) for b in list_repo_refs('acme/tiny').branches]")
     assert told == [["main", "refs/heads/main", _commit(served)]]
 
 
-def test_a_file_that_is_not_there_is_no_broken_connection(client: Client, tmp_path: Path, served: Served) -> None:
+def test_a_missing_file_does_not_close_the_connection(client: Client, tmp_path: Path, served: Served) -> None:
     assert client("name_of_error(hf_hub_download, 'acme/tiny', 'adapter_config.json')") in (
         "EntryNotFoundError",
         "RemoteEntryNotFoundError",
     )
-    # And it is remembered, so that the next start does not ask.
+    # The client remembers it, so that the next start sends no request.
     assert (tmp_path / "hf/hub/models--acme--tiny/.no_exist" / _commit(served) / "adapter_config.json").exists()
     assert client("[file_exists('acme/tiny', f) for f in ('config.json', 'adapter_config.json')]") == [True, False]
 
 
-def test_what_is_not_there_has_its_own_error(client: Client) -> None:
+def test_a_missing_repository_has_its_own_error(client: Client) -> None:
     assert client("name_of_error(hf_hub_download, 'acme/none', 'config.json')") == "RepositoryNotFoundError"
     assert client("name_of_error(model_info, 'acme/none')") == "RepositoryNotFoundError"
     assert client("name_of_error(snapshot_download, 'acme/none')") == "RepositoryNotFoundError"
@@ -194,7 +192,7 @@ def test_what_is_not_there_has_its_own_error(client: Client) -> None:
     ]
 
 
-def test_reads_through_the_file_system(client: Client) -> None:
+def test_reads_through_the_file_system_api(client: Client) -> None:
     told = client(
         "[HfFileSystem().cat('acme/tiny/config.json').decode(),"
         " sorted(HfFileSystem().glob('acme/tiny/voices/**/*.bin'))]"

@@ -1,4 +1,4 @@
-"""Images as skopeo, umoci, podman, docker, docker-registry and containerd see them; what is not here is skipped."""
+"""Images as skopeo, umoci, podman, docker, docker-registry and containerd read them; missing programs are skipped."""
 
 import contextlib
 import hashlib
@@ -22,7 +22,7 @@ from tests.outsiders.test_guard_in_containers import docker, podman, works
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-# Reads its weights through both views, and answers with what it found; says which user it is.
+# Reads its weights through both views, and responds with the result and its user.
 APP = b"""
 import hashlib, http.server, os
 from pathlib import Path
@@ -78,7 +78,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory, python: bytes) -> str:
-    """An image with a Python, and an app that looks at its weights, as a user who owns nothing."""
+    """An image with a Python, and an app that reads its weights, as an unprivileged user."""
     return starting(tmp_path_factory.mktemp("base") / "layout", python, APP)
 
 
@@ -89,7 +89,7 @@ def starting(at: Path, python: bytes, app: bytes) -> str:
 
 @pytest.fixture
 def app(preheat: Preheat) -> Preheat:
-    # How podman runs containers on this machine, where CI had to say it.
+    # Options that podman needs on this machine, as set by CI.
     preheat.env.update({name: os.environ[name] for name in ("CONTAINERS_CONF",) if name in os.environ})
     (preheat.folder / "preheat.toml").write_text(RECIPE)
     assert preheat("pull", "acme/tiny", "--quiet").status == 0
@@ -126,7 +126,7 @@ def test_skopeo_reads_and_copies_every_form(app: Preheat, base: str) -> None:
         assert all(hashlib.sha256(path.read_bytes()).hexdigest() == path.name for path in layers)
 
 
-def test_umoci_unpacks_the_tree_that_was_meant(app: Preheat, base: str, model: Path) -> None:
+def test_umoci_unpacks_the_expected_tree(app: Preheat, base: str, model: Path) -> None:
     need("umoci")
     build(app, base, "oci:out:v1")
     rootless = [] if os.geteuid() == 0 else ["--rootless"]
@@ -145,9 +145,7 @@ def test_umoci_unpacks_the_tree_that_was_meant(app: Preheat, base: str, model: P
     }
 
 
-def test_podman_starts_it_without_a_network_and_check_says_that_it_is_right(
-    app: Preheat, base: str, model: Path
-) -> None:
+def test_podman_starts_it_without_a_network_and_check_succeeds(app: Preheat, base: str, model: Path) -> None:
     with podman() as command:
         build(app, base, "oci:out:v1")
         place = f"oci:{app.folder}/out:v1"
@@ -167,7 +165,7 @@ def test_podman_starts_it_without_a_network_and_check_says_that_it_is_right(
         assert image not in run(*command, "images", "--quiet", "--no-trunc")
 
 
-def test_check_finds_what_is_wrong_with_an_image(app: Preheat, base: str, python: bytes, tmp_path: Path) -> None:
+def test_check_finds_faults_of_an_image(app: Preheat, base: str, python: bytes, tmp_path: Path) -> None:
     with podman():
         nothing = app("build", "--check", base, "--json")
         assert (nothing.status, nothing.last["message"]) == (8, "the image has no lock")
@@ -188,7 +186,7 @@ def test_docker_loads_and_runs_it_and_its_health_check_turns_healthy(
     with docker(short) as command:
         build(app, base, "docker-archive:load.tar:acme/demo:1")
         run(*command, "load", "--input", app.folder / "load.tar")
-        # Every 30 s is too rarely for a test: the words of the check are the image's, the times are not.
+        # The image's interval of 30 s is too long for a test: only its command is used.
         test = json.loads(run(*command, "inspect", "--format", "{{json .Config.Healthcheck}}", "acme/demo:1"))
         assert (test["Interval"], test["Timeout"], test["Retries"]) == (30_000_000_000, 10_000_000_000, 3)
         name = run(*command, "run", "--detach", "--network=none", "--health-interval=1s", "acme/demo:1").strip()
@@ -225,7 +223,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def registry(folder: Path, *, tls: bool = True) -> Iterator[str]:
-    """Start a docker-registry of our own, over TLS or HTTP."""
+    """Start a separate docker-registry, over TLS or HTTP."""
     need("docker-registry")
     folder.mkdir()
     host = f"127.0.0.1:{free_port()}"
@@ -254,7 +252,7 @@ def answers(host: str) -> bool:
     return True
 
 
-def test_docker_registry_takes_gives_and_deletes_it(app: Preheat, base: str, tmp_path: Path) -> None:
+def test_docker_registry_stores_serves_and_deletes_it(app: Preheat, base: str, tmp_path: Path) -> None:
     need("skopeo")
     with registry(tmp_path / "registry") as host:
         first = build(app, base, f"docker://{host}/acme/demo:1").last
@@ -288,7 +286,7 @@ def test_containerd_pulls_it(app: Preheat, base: str, tmp_path: Path, short: Pat
     need("containerd", "ctr")
     if os.geteuid() != 0:
         pytest.skip("containerd wants root")
-    # `ctr --plain-http` is what its users type for a registry of their own.
+    # Users type `ctr --plain-http` for their own registry.
     with registry(tmp_path / "registry", tls=False) as host, containerd(short / "c") as command:
         for form, tag in (("oci", "1"), ("docker", "2")):
             build(app, base, f"docker://{host}/acme/demo:{tag}", "--format", form)
@@ -299,7 +297,7 @@ def test_containerd_pulls_it(app: Preheat, base: str, tmp_path: Path, short: Pat
 
 @contextlib.contextmanager
 def containerd(folder: Path) -> Iterator[list[str]]:
-    """Start a containerd of our own."""
+    """Start a separate containerd."""
     folder.mkdir()
     (folder / "config.toml").write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
     at = f"{folder}/socket"

@@ -1,4 +1,4 @@
-"""Torch itself, under the shim: what it loads is mapped."""
+"""Torch with the shim maps the checkpoints that it loads."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from preheat.verbs.run import mapping_weights
 from tests.outsiders.conftest import Outsider
 from tests.outsiders.test_matrix_of_small_caches import WHISPER
 
-# Says whether a checkpoint that it has loaded is mapped.
+# Prints whether a loaded checkpoint is mapped.
 LOADS = """
 import sys, torch
 path = sys.argv[1]

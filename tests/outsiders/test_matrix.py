@@ -42,7 +42,7 @@ def placed(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Placed:
 
 
 class HuggingFaceClient(Client):
-    """huggingface_hub, off line unless it is given an endpoint."""
+    """huggingface_hub, offline unless it gets an endpoint."""
 
     def __init__(self, version: str, outsider: Outsider, home: Path) -> None:
         self.name = f"huggingface_hub {version}"
@@ -64,7 +64,7 @@ def hf(
 
 
 def every_way(placed: Placed, files: tuple[str, ...] = WHOLE, more: str = "") -> str:
-    """Load each file, then all at once; say the folder."""
+    """Load each file, then all at once; return the folder."""
     names = [file.path for file in placed.snapshot.only(files).files]
     return f"[hf_hub_download('acme/tiny', name{more}) for name in {names}] and snapshot_download('acme/tiny'{more})"
 

@@ -49,7 +49,7 @@ def torch(outsider: Outsider, tmp_path_factory: pytest.TempPathFactory) -> Clien
 
 @pytest.fixture(scope="module")
 def checkpoint(torch: Client, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The smallest model that whisper itself makes, in a folder of its own."""
+    """The smallest model that whisper itself creates, in its own folder."""
     folder = tmp_path_factory.mktemp("checkpoint")
     dims = "whisper.model.ModelDimensions(80, 8, 8, 1, 1, 16, 8, 8, 1, 1)"
     saved = f"dict(dims=vars({dims}), model_state_dict=whisper.model.Whisper({dims}).state_dict())"

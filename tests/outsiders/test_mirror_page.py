@@ -22,7 +22,7 @@ NAME = "<img src=x onerror=\"document.title='owned'\">.bin"
 
 
 class Room:
-    """A mirror that is fetching a large file from a slow upstream, for a client that reads it."""
+    """A mirror that is downloading a large file from a slow upstream, for a client that reads it."""
 
     def __init__(self, preheat: Preheat, folder: Path) -> None:
         assert preheat("pull", "acme/tiny").status == 0
@@ -64,7 +64,7 @@ def page() -> Iterator[Page]:
         yield page
 
 
-def test_the_page_lives_escapes_and_fits(room: Room, page: Page) -> None:
+def test_the_page_updates_itself_escapes_names_and_fits(room: Room, page: Page) -> None:
     page.open(room.url)
     page.until("document.querySelector('progress') !== null")
     # It is the same page that is brought up to date: the script may run, and the style applies.
@@ -89,7 +89,7 @@ def test_the_page_lives_escapes_and_fits(room: Room, page: Page) -> None:
     page.until("!document.getElementById('gone').hidden")
 
 
-def test_a_reader_of_chinese_is_spoken_to_in_chinese(room: Room, page: Page) -> None:
+def test_a_chinese_browser_gets_the_chinese_page(room: Room, page: Page) -> None:
     page.tell("Network.enable")
     page.tell("Network.setExtraHTTPHeaders", headers={"Accept-Language": "zh-CN,zh;q=0.9"})
     page.open(room.url)

@@ -1,4 +1,4 @@
-"""Real clients of a mirror that wants a token, speaks TLS, and serves for long."""
+"""Real clients of a mirror that requires a token and uses TLS."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ def asked(python: Path, script: str, at: Path, **env: str) -> "subprocess.Comple
 
 
 @pytest.mark.parametrize("version", ["0.23.5", "0.36.2", "2.4.0"])
-def test_huggingface_hub_shows_its_token_over_tls(
+def test_huggingface_hub_sends_its_token_over_tls(
     preheat: Preheat, outsider: Outsider, tmp_path: Path, version: str, model: Path
 ) -> None:
     pytest.importorskip("cryptography", reason="preheat[tls] is not installed")
@@ -69,7 +69,7 @@ def test_modelscope_old_and_new_over_tls(
 
 
 @pytest.mark.parametrize("version", ["1.27.0", "1.40.2"])
-def test_modelscope_shows_its_token(
+def test_modelscope_sends_its_token(
     preheat: Preheat, outsider: Outsider, tmp_path: Path, version: str, model: Path
 ) -> None:
     pytest.importorskip("cryptography", reason="preheat[tls] is not installed")
@@ -93,7 +93,7 @@ def test_modelscope_shows_its_token(
     assert TOKEN not in mirror.kill(signal.SIGTERM).out
 
 
-def test_curl_sees_words_and_a_file(preheat: Preheat, tmp_path: Path, model: Path) -> None:
+def test_curl_gets_the_text_page_and_a_file(preheat: Preheat, tmp_path: Path, model: Path) -> None:
     mirror, url = mirroring(preheat, "--folder", f"acme/tiny={model}")
     curl = ["curl", "-qsf", "--max-time", "20", "--cacert", str(authority().ca_file)]
     words = subprocess.run([*curl, url], capture_output=True, text=True, check=True).stdout

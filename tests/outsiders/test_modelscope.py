@@ -1,4 +1,4 @@
-"""The real modelscope, old and new, reads the mirror without being told that it is one; and our own client with it."""
+"""The real modelscope, old and new, uses the mirror as if it were the hub; and our own client with it."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from preheat.core.events import Answered, Event
 from preheat.library.library import Library
 from preheat.mirror.access.reloadable import ReloadableSettings, Words
 from preheat.mirror.api.folders import Shelf
-from preheat.verbs.mirror import House, mirror
+from preheat.verbs.mirror import MirrorOptions, mirror
 from tests.authority import authority
 from tests.command import COMMAND
 from tests.outsiders.conftest import Outsider, Served, evaluator
@@ -40,7 +40,7 @@ def name_of_error(call, *args, **kwargs):
 
 @pytest.fixture(params=[OLD, NEW])
 def client(request: pytest.FixtureRequest, outsider: Outsider, served: Served, tmp_path: Path) -> Client:
-    """Give a function that evaluates an expression where modelscope is installed and sees only the mirror."""
+    """Return a function that evaluates an expression with modelscope, which sees only the mirror."""
     python = outsider(f"modelscope=={request.param}")
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "MODELSCOPE_CACHE": str(tmp_path / "ms")}
     environ |= authority().environ
@@ -53,7 +53,7 @@ def client(request: pytest.FixtureRequest, outsider: Outsider, served: Served, t
 
 
 def _names(folder: Path) -> list[str]:
-    """List the files that are the repository's, and not the client's own notes."""
+    """List the repository's files, without the client's own."""
     names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return sorted(name.as_posix() for name in names if not name.name.startswith("."))
 
@@ -68,12 +68,12 @@ def test_downloads_a_snapshot(client: Client, served: Served) -> None:
     assert _equal(path, served)
 
 
-def test_downloads_a_snapshot_by_the_branch_that_is_always_there(client: Client, served: Served) -> None:
+def test_downloads_a_snapshot_by_the_default_branch(client: Client, served: Served) -> None:
     path = Path(str(client("snapshot_download('acme/tiny', revision='master')")))
     assert _equal(path, served)
 
 
-def test_places_chosen_files_in_a_folder(client: Client, served: Served, tmp_path: Path) -> None:
+def test_downloads_selected_files_into_a_folder(client: Client, served: Served, tmp_path: Path) -> None:
     here = tmp_path / "here"
     client(f"snapshot_download('acme/tiny', local_dir={str(here)!r}, allow_patterns=['*.json', 'voices/*'])")
     assert _names(here) == ["config.json", "voices/deep/low.bin", "voices/müde & froh #1.txt"]
@@ -97,7 +97,7 @@ def test_downloads_a_dataset(client: Client, served: Served) -> None:
     assert cmp(str(one), served.folder / "voices/deep/low.bin", shallow=False)
 
 
-def test_a_second_start_brings_no_bytes(client: Client, served: Served) -> None:
+def test_a_second_start_downloads_nothing(client: Client, served: Served) -> None:
     first = client("snapshot_download('acme/tiny')")
     served.events.clear()
     assert client("snapshot_download('acme/tiny')") == first
@@ -106,7 +106,7 @@ def test_a_second_start_brings_no_bytes(client: Client, served: Served) -> None:
     assert not [path for path in asked if "FilePath=" in path]
 
 
-def test_takes_up_a_broken_download_where_it_ended(client: Client, served: Served, tmp_path: Path) -> None:
+def test_resumes_an_interrupted_download(client: Client, served: Served, tmp_path: Path) -> None:
     here = tmp_path / "here"
     here.mkdir()
     for partial in (here / "._____temp/model.safetensors", here / "model.safetensors.incomplete"):
@@ -119,14 +119,14 @@ def test_takes_up_a_broken_download_where_it_ended(client: Client, served: Serve
     assert (206, 7_000_000) in sent
 
 
-def test_what_is_not_there_is_an_error_and_no_wait(client: Client) -> None:
+def test_a_missing_repository_is_an_error_without_a_wait(client: Client) -> None:
     assert client("name_of_error(snapshot_download, 'acme/none')") is not None
     assert client("name_of_error(snapshot_download, 'acme/tiny', revision='v9')") is not None
     assert client("name_of_error(model_file_download, 'acme/tiny', 'none.bin')") is not None
     assert client("name_of_error(dataset_snapshot_download, 'acme/none')") is not None
 
 
-def test_what_our_own_client_has_pulled_is_served_from_the_library(
+def test_models_pulled_by_our_client_are_served_from_the_library(
     outsider: Outsider, served: Served, tmp_path: Path
 ) -> None:
     events: list[Event] = []
@@ -140,8 +140,8 @@ def test_what_our_own_client_has_pulled_is_served_from_the_library(
     command = [str(COMMAND), "pull", "ms:acme/tiny", "--library", str(library.root)]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    house = House(ReloadableSettings(Words(tls=lambda: authority().context)))
-    with mirror(("127.0.0.1", 0), library, Shelf({}), events.append, house=house) as server:
+    options = MirrorOptions(ReloadableSettings(Words(tls=lambda: authority().context)))
+    with mirror(("127.0.0.1", 0), library, Shelf({}), events.append, options=options) as server:
         environ["MODELSCOPE_ENDPOINT"] = server.url
         script = f"{_PRELUDE}\nprint('\\n' + snapshot_download('acme/tiny'))"
         python = outsider(f"modelscope=={NEW}")

@@ -1,4 +1,4 @@
-"""Two machines and one library on a real NFS server: nfs-ganesha serves it, and each machine has a mount of its own."""
+"""Two machines and one library on a real NFS server: nfs-ganesha, with a separate mount for each machine."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ NFS_CORE_PARAM {{ Protocols = 3; Bind_addr = 10.77.0.2; NFS_Port = 12049; Enable
 EXPORT {{ Export_Id = 1; Path = {path}; Pseudo = /models; Access_Type = RW; Squash = No_Root_Squash; SecType = sys;
   Protocols = 3; Transports = TCP; FSAL {{ Name = VFS; }} }}
 """
-# A network and a /run of their own, so that nothing outside is touched; the names of mounts stay visible below.
+# A separate network and /run, so that nothing outside is changed; mounts stay visible below.
 _SERVE = """
 set -e
 ip link set lo up
@@ -117,13 +117,13 @@ def test_two_machines_that_pull_at_once_lose_nothing(
     assert not [path for path in (tmp_path / "export/library/partial").rglob("*") if path.suffix == ".part"]
 
 
-def test_what_one_machine_pulls_the_other_lists_verifies_and_does_not_prune(
+def test_one_machine_lists_verifies_and_does_not_prune_what_the_other_pulls(
     preheat: Preheat, machines: tuple[Machine, Machine], model: Path, tmp_path: Path
 ) -> None:
     one, two = machines
     done(start(preheat, one, "pull", f"file:{model}"))
     assert "12.0 MB on disk" in done(start(preheat, two, "ls"))
-    # Each takes its model away and brings it back while the other does the same with the one that shares all of it.
+    # Each machine removes and pulls its model while the other does the same with one that shares all files.
     twin = tmp_path / "twin"
     shutil.copytree(model, twin)
     for _ in range(2):
@@ -139,7 +139,7 @@ def test_what_one_machine_pulls_the_other_lists_verifies_and_does_not_prune(
     done(start(preheat, one, "verify"))
 
 
-def test_a_rotten_blob_is_found_and_mended_from_the_other_machine(
+def test_a_corrupt_blob_is_found_and_repaired_from_the_other_machine(
     preheat: Preheat, machines: tuple[Machine, Machine], model: Path, tmp_path: Path
 ) -> None:
     one, two = machines

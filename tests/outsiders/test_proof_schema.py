@@ -1,4 +1,4 @@
-"""What `prove --json` says is of the form that docs/proof-schema.json describes, judged by jsonschema."""
+"""The output of `prove --json` is valid by docs/proof-schema.json, as checked by jsonschema."""
 
 import subprocess
 from pathlib import Path
@@ -24,9 +24,7 @@ print([f"{error.json_path}: {error.message}" for error in judge(schema).iter_err
 
 @pytest.mark.slow
 @pytest.mark.parametrize("conditions", ["cold,preloaded,warm,restart", "preloaded"])
-def test_its_last_line_is_of_the_form_that_is_written_down(
-    preheat: Preheat, recipe: Recipe, outsider: Outsider, conditions: str
-) -> None:
+def test_its_last_line_is_valid(preheat: Preheat, recipe: Recipe, outsider: Outsider, conditions: str) -> None:
     recipe("model.safetensors", "config.json")
     told = preheat("prove", "--observe=0s", f"--conditions={conditions}", "--json")
     assert told.status == 0, told.err

@@ -1,4 +1,4 @@
-"""Real clients, old and new, through a mirror that has nothing yet: each gets all, and upstream sends it once."""
+"""Real clients, old and new, through an empty mirror: each gets all files, and upstream sends them once."""
 
 import json
 import os
@@ -29,14 +29,14 @@ Mirroring = Callable[..., str]
 
 @pytest.fixture(params=["behind the hub", "behind another mirror"])
 def url(request: pytest.FixtureRequest, mirroring: Mirroring, hub: FlakyHub) -> str:
-    """Start a mirror with nothing in it, behind the hub or behind another that has nothing either."""
+    """Start an empty mirror, with the hub or another empty mirror as its upstream."""
     first = mirroring(hub.url)
     return first if request.param == "behind the hub" else mirroring(first, "--library", "second")
 
 
 @pytest.fixture
 def mirroring(preheat: Preheat) -> Mirroring:
-    """Give a function that starts a mirror behind an endpoint, for both hubs, and says where it answers."""
+    """Return a function that starts a mirror with an endpoint as upstream, for both hubs, and returns its URL."""
 
     def start(upstream: str, *words: str) -> str:
         behind = ["--upstream", f"hf={upstream}", "--upstream", f"ms={upstream}"]
@@ -62,14 +62,14 @@ def client(home: Path, url: str, **more: str) -> dict[str, str]:
 
 
 def run(*words: str | Path, env: dict[str, str], cwd: Path | None = None) -> str:
-    """Run a client; return what it said last."""
+    """Run a client; return the last line of its output."""
     done = subprocess.run(words, env=env, cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return (done.stdout.splitlines() or [""])[-1]
 
 
 def sent_once(hub: FlakyHub) -> None:
-    """See that upstream sent the weights, 12 MB, once and not twice; lines that stand still are taken over from."""
+    """Check that upstream sent the weights, 12 MB, once; parts of stalled connections may be sent twice."""
     assert hub.sent(r"/resolve/|FilePath=") < 1.5 * 12_000_000
 
 
@@ -125,7 +125,7 @@ def test_modelscope(
     version: str,
 ) -> None:
     python = outsider(f"modelscope=={version}")
-    if version == OLD_MODELSCOPE:  # which knows https alone
+    if version == OLD_MODELSCOPE:  # which supports only https
         url = mirroring(hub.url, "--tls-self-signed", "--tls-name", "localhost")
         certificate = tmp_path / ".local/state/preheat/mirror.pem"
         host = f"localhost:{url.rpartition(':')[2]}"
@@ -210,7 +210,7 @@ def test_wrong_bytes_reach_no_clients_cache(
 
 @pytest.fixture(autouse=True)
 def _quiet(tmp_path: Path) -> Iterator[None]:
-    """See that no mirror had a fault meanwhile."""
+    """Check that no mirror had an internal error."""
     yield
     for said in tmp_path.glob("said-*.err"):
         assert "Traceback" not in said.read_text()

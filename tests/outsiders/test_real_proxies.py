@@ -1,4 +1,4 @@
-"""Everything that reaches the network, through real proxies: squid and tinyproxy, with a password, over TLS."""
+"""Every verb that uses the network, through real proxies: squid and tinyproxy, with a password, over TLS."""
 
 import contextlib
 import json
@@ -41,7 +41,7 @@ KINDS: dict[str, Start] = {
 
 @pytest.fixture(params=KINDS)
 def proxy(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A proxy that requires a password, with the password."""
+    """A proxy that requires a password, and its URL with the password."""
     with KINDS[request.param](LOGIN) as url:
         yield url.replace("://", f"://{LOGIN}@")
 

@@ -1,4 +1,4 @@
-"""The second run: real clients take a whole repository over TLS; then the network is cut and the mirror restarts."""
+"""The second run: real clients download a repository over TLS; then the network is cut and the mirror restarts."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def service(preheat: Preheat) -> Service:
 
 
 def restarts(service: Service, hub: FlakyHub) -> Iterator[str]:
-    """Start it without a network in the three ways that there are; the hub is gone for good."""
+    """Restart it without a network in each of the three ways; the hub is stopped for good."""
     upstream = ("--upstream", f"hf={hub.url}", "--upstream", f"ms={hub.url}")
     hub.__exit__()
     for name, words in (("read-only", (*upstream, "--read-only")), ("alone", ()), ("upstream down", upstream)):
@@ -159,7 +159,7 @@ print(" | ".join(told))
 
 
 @pytest.mark.parametrize("version", ["0.36.2", "2.4.0"])
-def test_whatever_was_asked_once_is_answered_the_same_without_a_network(
+def test_every_earlier_request_gets_the_same_response_without_a_network(
     outsider: Outsider, service: Service, model: Path, tmp_path: Path, version: str
 ) -> None:
     python = outsider(f"huggingface_hub=={version}")

@@ -1,4 +1,4 @@
-"""Real clients' programs, unmodified, traced once: the recipe that comes of it has what they read, and runs offline."""
+"""Unmodified programs with real clients are traced once: the recipe has the files that they read; they run offline."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def traced(preheat: Preheat, hub: FlakyHub) -> Preheat:
 
 
 def trace_and_replay(preheat: Preheat, hub: FlakyHub, command: list[str]) -> tuple[dict[str, Any], Told]:
-    """Trace a program, take what it left behind away, and start it again with the cable out."""
+    """Trace a program, remove its files, and start it again without a network."""
     told = preheat("trace", "--json", "--settle", "1s", "--", *command)
     assert told.status == 0, told.err
     figures: dict[str, Any] = json.loads(told.out.splitlines()[-1])
@@ -178,7 +178,7 @@ print(model.model.is_multilingual)
 
 @pytest.fixture
 def demo(preheat: Preheat) -> Iterator[FlakyHub]:
-    """The demo's two repositories, where `make demo` has made them."""
+    """The demo's two repositories, if `make demo` has created them."""
     if not (WEIGHTS / "faster-whisper-tiny.en" / "model.bin").is_file() or not (DEMO / ".venv").is_dir():
         pytest.skip("the demo's app and weights are made by make demo")
     folders = {f"preheat-demo/{path.name}": path for path in WEIGHTS.iterdir()}

@@ -1,4 +1,4 @@
-"""Programs on torch, unmodified, traced once and replayed with no network: a text model, a pipeline, embeddings.
+"""Unmodified torch programs, traced once and run again without a network: a text model, a pipeline, embeddings.
 
 Their weights are real ones out of Python packages, in the forms that the hub has them in; the pipeline's are made here.
 """
@@ -75,7 +75,7 @@ def stack(outsider: Outsider) -> Path:
 
 @pytest.fixture(scope="module")
 def repositories(stack: Path) -> dict[str, Path]:
-    """Lay the three repositories out, once; each with a large file that nobody reads."""
+    """Write the three repositories, once; each with a large file that no program reads."""
     home = KEPT / "traced-weights-1"
     with FileLock(KEPT / "traced-weights.lock"):
         if not (home / "complete").is_file():
@@ -133,6 +133,6 @@ def test_a_program_on_torch_is_traced_exactly_and_replayed(
 
 
 def _ended(preheat: Preheat, *words: str) -> Told:
-    """Run it, with all the time that loading torch takes on a busy machine."""
+    """Run it, with enough time for loading torch on a busy machine."""
     running = preheat.start(*words)
     return Told(running.process.wait(240), running.out, running.err)

@@ -1,4 +1,4 @@
-"""The real huggingface_hub and transformers read the view that a pull has placed, with no network to turn to."""
+"""The real huggingface_hub and transformers read a placed view without a network."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def name_of_error(call, *args, **kwargs):
     return None
 """
 
-# What a person evaluates in a Python of theirs that has a library of theirs.
+# An expression, evaluated in a user's Python with its own library.
 Evaluate = Callable[..., object]
 
 
@@ -63,7 +63,7 @@ def version(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def placed(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the view `cache`, of all of a model and a dataset, and `subset`, of a few files."""
+    """A folder with the view `cache`, of a whole model and dataset, and `subset`, of a few files."""
     folder = tmp_path_factory.mktemp("placed")
     with FlakyHub({"acme/tiny": model, "datasets/acme/rows": model}) as hub:
         preheat = Preheat(folder, hub.url)
@@ -71,7 +71,7 @@ def placed(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
         assert preheat("pull", "acme/tiny", *some, "--view", "hf-cache=subset").status == 0
         assert preheat("pull", "acme/tiny", "hf:datasets/acme/rows", "--view", "hf-cache=cache").status == 0
     yield folder
-    # What an app may not do to what is shared.
+    # Changes of shared files that an app must not make.
     assert preheat.library.is_dir()
 
 
@@ -131,11 +131,11 @@ def test_finds_a_subset(subset: Evaluate, version: str, model: Path, commit: str
     assert all((model / name).read_bytes() == body for name, body in here.items())
 
 
-def test_a_file_that_was_not_pulled_is_missed_and_not_asked_for(subset: Evaluate) -> None:
+def test_a_file_that_was_not_pulled_is_missing_and_not_requested(subset: Evaluate) -> None:
     assert subset("name_of_error(hf_hub_download, 'acme/tiny', 'model.safetensors')") == "LocalEntryNotFoundError"
 
 
-def test_looks_without_asking(whole: Evaluate, commit: str) -> None:
+def test_looks_without_a_request(whole: Evaluate, commit: str) -> None:
     found = whole(
         "[try_to_load_from_cache('acme/tiny', 'config.json'),"
         f" try_to_load_from_cache('acme/tiny', 'config.json', revision='{commit}'),"
@@ -147,7 +147,7 @@ def test_looks_without_asking(whole: Evaluate, commit: str) -> None:
     assert found[2] is None
 
 
-def test_scans_it_and_finds_nothing_wrong(whole: Evaluate, commit: str) -> None:
+def test_scans_it_and_finds_no_fault(whole: Evaluate, commit: str) -> None:
     scanned = whole(
         "(lambda cache: [[str(w) for w in cache.warnings],"
         " [[r.repo_type, r.repo_id, r.nb_files, [[v.commit_hash, sorted(v.refs)] for v in r.revisions]]"
@@ -179,7 +179,7 @@ def test_reads_it_from_another_filesystem(python: Path, hub: FlakyHub, preheat: 
     assert told == [digest.digest.hex, digest.digest.hex, 0]
 
 
-def test_runs_on_the_library_without_a_word_to_the_network(python: Path, hub: FlakyHub, preheat: Preheat) -> None:
+def test_uses_the_library_without_a_network_request(python: Path, hub: FlakyHub, preheat: Preheat) -> None:
     assert preheat("pull", "acme/tiny").status == 0
     hub.recovers()
     code = "from huggingface_hub import snapshot_download; print(snapshot_download('acme/tiny'))"

@@ -1,4 +1,4 @@
-"""Made: a report as a proof could have brought it, five times sooner preloaded than cold."""
+"""Made: a report as a proof could return it, five times faster preloaded than cold."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ _IMPORTS = Imports(
 
 
 def made(ready: Sequence[float] = (2.0,), app: str = "talk") -> Report:
-    """Make one; `ready` are the preloaded starts' seconds, one for each round."""
+    """Make a report; `ready` are the preloaded starts' seconds, one for each round."""
     cold = Timeline(
         COLD,
         10.0,

@@ -1,4 +1,4 @@
-"""The recipes that come with preheat: each can be read, pulled and placed, from a hub of small stand-ins."""
+"""The built-in recipes: each can be read, pulled and placed, from a local hub with small files."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,12 +20,12 @@ from preheat.library.library import Library
 from preheat.mirror.api.folders import ServedSnapshot, Shelf
 from preheat.mirror.api.hf_routes import answer
 from preheat.mirror.http.server import Server
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from preheat.recipes.builtin_recipes import built_in, is_built_in, names, shipped_lock, text_of
 from preheat.recipes.recipe import Recipe
 from preheat.transfer.fetch import Policy
 from preheat.verbs.pull import pull
-from preheat.verbs.pull_sources import PullSource, Wish
+from preheat.verbs.pull_sources import FileSelection, PullSource
 from preheat.verbs.view import place_needs
 from preheat.views.layouts.flat import Flat
 from preheat.views.layouts.huggingface import HuggingFaceCache
@@ -45,14 +45,14 @@ LAYOUTS: dict[str, type[View]] = {
 EACH = pytest.mark.parametrize("name", names())
 
 
-def test_those_that_are_promised_are_there() -> None:
+def test_the_documented_recipes_exist() -> None:
     assert set(names()) >= NAMED
     assert not is_built_in("acme/tiny")
     assert not is_built_in("./indextts2")
 
 
 @EACH
-def test_it_says_what_it_is_and_what_of_it_was_checked(name: str, tmp_path: Path) -> None:
+def test_each_has_a_description_and_states_how_it_was_verified(name: str, tmp_path: Path) -> None:
     recipe = built_in(name, tmp_path)
     assert recipe.name == name
     assert recipe.about
@@ -72,23 +72,23 @@ def test_it_says_what_it_is_and_what_of_it_was_checked(name: str, tmp_path: Path
 
 
 @EACH
-def test_it_can_be_pulled_and_placed(name: str, tmp_path: Path) -> None:
+def test_each_can_be_pulled_and_placed(name: str, tmp_path: Path) -> None:
     recipe = built_in(name, tmp_path / "app")
     if recipe.needs[0].ref.hub == "url":
         pytest.skip("its weights are at a fixed address, which no stand-in can have")
     placed: list[Event] = []
     library = Library(tmp_path / "library")
     with stand_ins(recipe, tmp_path) as url:
-        transport = Transport(trusting(Wires(connections=4)))
+        transport = Transport(trusting(NetworkSettings(connections=4)))
         for need in recipe.needs:
             hub = HuggingFace(url, transport) if need.ref.hub == "hf" else ModelScope(url, transport)
-            pull([PullSource(url, hub, need.ref)], library, Policy(4), placed.append, Wish(need.files))
+            pull([PullSource(url, hub, need.ref)], library, Policy(4), placed.append, FileSelection(need.files))
     place_needs(recipe, library, lambda kind: LAYOUTS[kind](), placed.append)
     assert len([event for event in placed if isinstance(event, Placed)]) == len(recipe.needs)
 
 
-def test_indextts_finds_all_it_looks_for_where_it_looks(tmp_path: Path) -> None:
-    test_it_can_be_pulled_and_placed("indextts2", tmp_path)
+def test_indextts_finds_all_its_files_where_it_looks(tmp_path: Path) -> None:
+    test_each_can_be_pulled_and_placed("indextts2", tmp_path)
     checkpoints = tmp_path / "app" / "checkpoints_2"
     for path in (
         "gpt.pth",
@@ -105,7 +105,7 @@ def test_indextts_finds_all_it_looks_for_where_it_looks(tmp_path: Path) -> None:
 
 @contextmanager
 def stand_ins(recipe: Recipe, workplace: Path) -> Iterator[str]:
-    """Serve a small file for each that the recipe names, and one that it leaves out, at whatever commit it names."""
+    """Serve a small file for each one in the recipe, and one more, at any commit that the recipe names."""
     pins: dict[tuple[str, str], Snapshot] = {}
     folders = {}
     for need in recipe.needs:
@@ -133,7 +133,7 @@ def stand_ins(recipe: Recipe, workplace: Path) -> Iterator[str]:
 
 
 @EACH
-def test_the_digests_that_come_with_it_are_of_files_that_it_needs(name: str, tmp_path: Path) -> None:
+def test_the_shipped_digests_are_of_needed_files(name: str, tmp_path: Path) -> None:
     recipe, lock = built_in(name, tmp_path), shipped_lock(name, tmp_path)
     applied = lock.apply(recipe)
     assert sum(need.locked is not None for need in applied.needs) == len(lock.needs), "each is of a need as it stands"
@@ -145,14 +145,14 @@ def test_the_digests_that_come_with_it_are_of_files_that_it_needs(name: str, tmp
             assert need.partly or (not globs and len(need.files) == len(need.locked.files))
 
 
-def test_a_built_in_recipe_is_pulled_by_the_digests_that_come_with_it(tmp_path: Path) -> None:
-    """The stand-ins have other bytes: with the shipped digests, nothing of them is taken."""
+def test_a_built_in_recipe_is_pulled_by_its_shipped_digests(tmp_path: Path) -> None:
+    """The local files have other bytes, so with the shipped digests, all of them are rejected."""
     recipe = shipped_lock("indextts2", tmp_path).apply(built_in("indextts2", tmp_path / "app"))
     with stand_ins(recipe, tmp_path) as url:
-        hub = HuggingFace(url, Transport(trusting(Wires(connections=4))))
+        hub = HuggingFace(url, Transport(trusting(NetworkSettings(connections=4))))
         for need in recipe.needs:
             if need.locked is not None:
-                wish = Wish(need.files, locked=need.locked, partly=need.partly)
+                selection = FileSelection(need.files, locked=need.locked, partly=need.partly)
                 with pytest.raises(IntegrityError, match="does not match the lock"):
-                    pull([PullSource(url, hub, need.ref)], Library(tmp_path / "library"), Policy(4), print, wish)
+                    pull([PullSource(url, hub, need.ref)], Library(tmp_path / "library"), Policy(4), print, selection)
     assert not list((tmp_path / "library").rglob("*.json"))

@@ -1,4 +1,4 @@
-"""A lock says what a recipe meant, the same on every machine."""
+"""A lock pins a recipe, the same on every machine."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from preheat.recipes.lock_writer import lock_text
 from preheat.recipes.recipe import Need, Recipe
 from preheat.verbs.lock import keep_lock, moved
 
-# Names as hubs have them, and as nobody should: quotes, backslash-free, spaces, control characters above 31.
+# Usual and unusual file names: quotes, spaces, control characters above 31; no backslash.
 SEGMENT = st.text(
     st.characters(min_codepoint=32, exclude_characters="/\\", exclude_categories=["Cs"]), min_size=1, max_size=12
 )
@@ -46,12 +46,12 @@ def pinned(draw: st.DrawFn) -> Pinned:
     return Pinned(need, Snapshot(need.ref, draw(HEX), files))
 
 
-# Needs that are alike in every word mean the same.
+# Needs with equal fields are the same need.
 LOCKS = st.lists(pinned(), max_size=4, unique_by=lambda one: repr(one.need)).map(lambda needs: Lock(tuple(needs)))
 
 
 @given(lock=LOCKS)
-def test_what_is_written_is_read_back(tmp_path_factory: object, lock: Lock) -> None:
+def test_a_written_lock_is_read_back_the_same(tmp_path_factory: object, lock: Lock) -> None:
     path = Path(tmp_path_factory.mktemp("lock")) / "preheat.lock"  # type: ignore[attr-defined]
     keep_lock(path, lock)
     assert read_lock(path) == lock
@@ -59,7 +59,7 @@ def test_what_is_written_is_read_back(tmp_path_factory: object, lock: Lock) -> N
 
 
 @given(lock=LOCKS)
-def test_an_applied_lock_moves_nothing_that_it_does_not_know(lock: Lock) -> None:
+def test_applying_a_lock_leaves_other_needs_unchanged(lock: Lock) -> None:
     recipe = Recipe("talk", Path("/app"), needs=tuple(one.need for one in lock.needs))
     assert lock.stale(recipe) == ()
     for need, pin in zip(recipe.needs, lock.apply(recipe).needs, strict=True):
@@ -74,11 +74,11 @@ def test_an_applied_lock_moves_nothing_that_it_does_not_know(lock: Lock) -> None
 
 
 @given(lock=LOCKS)
-def test_what_has_not_moved_is_not_said_to_have(lock: Lock) -> None:
+def test_an_unchanged_need_is_not_reported_as_moved(lock: Lock) -> None:
     assert moved(lock, lock) == ()
 
 
-def test_a_folder_beside_the_recipe_means_the_same_elsewhere(tmp_path: Path) -> None:
+def test_a_folder_next_to_the_recipe_is_stored_relative_to_it(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     for folder in (here, there):
         folder.mkdir()
@@ -92,14 +92,14 @@ def test_a_folder_beside_the_recipe_means_the_same_elsewhere(tmp_path: Path) -> 
     assert str(tmp_path) not in (here / "preheat.lock").read_text()
 
 
-def test_one_line_a_file_in_the_order_of_paths(tmp_path: Path) -> None:
+def test_there_is_one_line_per_file_in_the_order_of_paths(tmp_path: Path) -> None:
     ref = Ref.parse("acme/one")
     files = tuple(File(path, 3, git_sha1("0" * 40)) for path in ("b", "a/c", "a/b"))
     text = lock_text(Lock((Pinned(Need(ref), Snapshot(ref, "1" * 40, files)),)), tmp_path)
     assert [line.split('"')[1] for line in text.splitlines() if "digest" in line] == ["a/b", "a/c", "b"]
 
 
-def test_it_lies_beside_its_recipe(tmp_path: Path) -> None:
+def test_the_lock_is_next_to_its_recipe(tmp_path: Path) -> None:
     recipe = Recipe("talk", tmp_path, path=tmp_path / "talk.toml")
     assert lock_path(recipe) == tmp_path / "talk.lock"
     assert lock_path(replace(recipe, path=None)) == tmp_path / "preheat.lock"

@@ -1,4 +1,4 @@
-"""The switches: each is one variable, with a source, and set for the app unless its recipe sets it."""
+"""Offline switches: each has a variable and a source, and is set for the app unless the recipe sets it."""
 
 import re
 
@@ -14,7 +14,7 @@ def test_each_switch_is_listed_once_with_the_file_and_release_that_reads_it() ->
         assert re.fullmatch(r"[\w/]+\.(py|md), \d+(\.\d+)+", switch.source), switch.source
 
 
-def test_libraries_that_phone_home_are_switched_off_and_on_again() -> None:
+def test_telemetry_is_switched_off_and_restored() -> None:
     environ = offline({"PATH": "/bin", "ORT_DISABLE_TELEMETRY": "0"})
     assert environ["ORT_DISABLE_TELEMETRY"] == "1"
     assert environ["RAY_USAGE_STATS_ENABLED"] == "0"

@@ -1,4 +1,4 @@
-"""A mistake in a TOML file is named with its line."""
+"""A mistake in a TOML file is reported with its line."""
 
 from pathlib import Path
 
@@ -49,7 +49,7 @@ files = [
         ('A = "1"', "A = ", 5, "not valid TOML"),
     ],
 )
-def test_a_mistake_in_a_recipe_is_named_with_its_line(
+def test_a_mistake_in_a_recipe_is_reported_with_its_line(
     tmp_path: Path, old: str, new: str, line: int, words: str
 ) -> None:
     path = tmp_path / "preheat.toml"
@@ -87,7 +87,7 @@ def test_a_view_that_is_none_is_named_with_its_line(tmp_path: Path) -> None:
     assert "did you mean hf-cache?" in caught.value.hint
 
 
-def test_a_lock_that_is_none_says_on_which_line(tmp_path: Path) -> None:
+def test_an_invalid_lock_is_reported_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "preheat.lock"
     file = f'{{ path = "../etc/passwd", size = 1, digest = "git-sha1:{1:040d}" }}'
     path.write_text(f'version = 1\n\n[[needs]]\nref = "hf:acme/one"\ncommit = "{"0" * 40}"\nfiles = [\n  {file},\n]\n')
@@ -103,7 +103,7 @@ NAME = st.from_regex(r"[a-z]{1,4}", fullmatch=True)
 
 
 @given(st.lists(st.lists(NAME, min_size=1, max_size=4, unique=True), max_size=5), st.data())
-def test_every_key_of_a_table_of_many_is_found_on_its_line(tables: list[list[str]], data: st.DataObject) -> None:
+def test_the_line_of_every_key_in_an_array_of_tables_is_found(tables: list[list[str]], data: st.DataObject) -> None:
     lines, places = ["# front"], {}
     for index, names in enumerate(tables):
         lines += ["", "[[needs]]"]

@@ -1,4 +1,4 @@
-"""What is dressed up as harmless is looked into by its bytes; nothing that runs code is called clean."""
+"""Disguised files are scanned by their bytes; no file that runs code is reported as clean."""
 
 import bz2
 import gzip
@@ -23,7 +23,7 @@ from preheat.scan.scan_file import look_at_text, may_run_code
 
 
 class Call:
-    """An object that calls os.system when it is unpickled; nothing here ever unpickles it."""
+    """An object that calls os.system when it is unpickled; no test unpickles it."""
 
     def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
         return os.system, ("true",)
@@ -159,24 +159,24 @@ def _looked_into(tmp_path: Path, name: str, body: bytes) -> ScanVerdict:
 
 
 def _verdict(blob: Path, name: str) -> ScanVerdict:
-    """Scan in this process: that another one gives the same verdicts is tested in test_scan_file.py."""
+    """Scan in this process; test_scan_file.py checks that a separate process gives the same verdicts."""
     report = look(blob, name)
     return ScanVerdict(report["level"], found=tuple(report.get("found", ())), why=report.get("why", ""))
 
 
 @pytest.mark.parametrize("case", FOUND)
-def test_a_dressed_up_pickle_is_dangerous(tmp_path: Path, case: str) -> None:
+def test_a_disguised_pickle_is_dangerous(tmp_path: Path, case: str) -> None:
     verdict = _looked_into(tmp_path, *FOUND[case])
     assert (verdict.level, verdict.found) == (DANGEROUS, ("posix.system",))
 
 
 @pytest.mark.parametrize("case", NOT_READ)
-def test_what_readers_could_read_differently_is_not_called_clean(tmp_path: Path, case: str) -> None:
+def test_an_ambiguous_archive_is_not_clean(tmp_path: Path, case: str) -> None:
     assert _looked_into(tmp_path, "x.pt", NOT_READ[case]).level in (UNSCANNED, DANGEROUS)
 
 
 @pytest.mark.parametrize("case", HOLDS)
-def test_code_in_other_formats_is_named(tmp_path: Path, case: str) -> None:
+def test_code_in_other_formats_is_found(tmp_path: Path, case: str) -> None:
     verdict = _looked_into(tmp_path, *HOLDS[case])
     assert verdict.level == SUSPICIOUS
     assert verdict.unsafe
@@ -203,7 +203,7 @@ def test_code_in_other_formats_is_named(tmp_path: Path, case: str) -> None:
         ("modules.json", b'[{"idx": 0, "type": "custom_st.Transformer"}]'),
     ],
 )
-def test_code_and_configuration_that_loads_code_is_named(tmp_path: Path, name: str, body: bytes) -> None:
+def test_code_and_configuration_that_loads_code_is_found(tmp_path: Path, name: str, body: bytes) -> None:
     (tmp_path / "blob").write_bytes(body)
     verdict = look_at_text(tmp_path / "blob", name, len(body))
     assert verdict is not None

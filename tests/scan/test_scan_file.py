@@ -1,4 +1,4 @@
-"""A file that would run code is found by whoever looks, and looking runs none of it."""
+"""A file that would run code is found, and scanning it runs none."""
 
 import bz2
 import gzip
@@ -72,25 +72,25 @@ def test_a_planted_pickle_is_found_and_not_run(tmp_path: Path, planted: Runs, na
 
 
 @pytest.mark.parametrize("name", ["s2mel.pth", "model.bin", "x.pkl"])
-def test_a_planted_pickle_is_found_in_a_zip_of_torchs(tmp_path: Path, planted: Runs, name: str) -> None:
+def test_a_planted_pickle_is_found_in_a_torch_zip(tmp_path: Path, planted: Runs, name: str) -> None:
     told = _scanned(tmp_path, name, _zipped(pickle.dumps([planted], 2)))
     assert (told.level, told.found) == (DANGEROUS, ("posix.system",))
 
 
-def test_what_every_checkpoint_has_is_clean(tmp_path: Path) -> None:
+def test_an_ordinary_checkpoint_is_clean(tmp_path: Path) -> None:
     told = _scanned(tmp_path, "model.pt", _zipped(pickle.dumps(OrderedDict(a=1), 2)))
     assert (told.level, told.found, str(told)) == (CLEAN, (), "clean")
     assert told.unsafe == (told.level != CLEAN)
 
 
-def test_what_nobody_knows_is_suspicious_and_named(tmp_path: Path) -> None:
+def test_an_unknown_function_is_suspicious_and_named(tmp_path: Path) -> None:
     told = _scanned(tmp_path, "model.pkl", pickle.dumps(Path("x")))
     assert told.level == SUSPICIOUS
     assert told.found == ("pathlib.PosixPath",)
     assert told.unsafe == (told.level != CLEAN)
 
 
-def test_weights_that_are_no_pickle_are_clean_whatever_their_name(tmp_path: Path) -> None:
+def test_weights_in_other_formats_are_clean_whatever_their_name(tmp_path: Path) -> None:
     assert _scanned(tmp_path, "model.bin", bytes(range(256)) * 5000).level == CLEAN
     assert _scanned(tmp_path, "empty.bin", b"").level == CLEAN
 
@@ -106,16 +106,16 @@ def _tarred(content: bytes) -> bytes:
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zlib.compress, _tarred, _zipped])
 @pytest.mark.parametrize("name", ["model.joblib", "weights.dat", "a.tar.gz", "checkpoint"])
-def test_packed_pickles_are_found(tmp_path: Path, planted: Runs, pack: Callable[[bytes], bytes], name: str) -> None:
+def test_compressed_pickles_are_found(tmp_path: Path, planted: Runs, pack: Callable[[bytes], bytes], name: str) -> None:
     told = _scanned(tmp_path, name, pack(pickle.dumps(planted)))
     assert (told.level, told.found) == (DANGEROUS, ("posix.system",))
     assert _scanned(tmp_path, name, pack(pickle.dumps([1, 2]))).level == CLEAN
 
 
-def test_a_pickle_cut_short_or_made_to_break_the_scanner_is_never_called_clean(tmp_path: Path, planted: Runs) -> None:
+def test_a_truncated_or_malicious_pickle_is_never_clean(tmp_path: Path, planted: Runs) -> None:
     whole = pickle.dumps({"a": [1.0] * 100}, 4)
     assert _scanned(tmp_path, "model.pkl", whole[:50]).level == UNSCANNED
-    # It says that a string of 16 TB follows.
+    # The opcode announces a string of 16 TB.
     assert _scanned(tmp_path, "model.pkl", b"\x80\x04\x8d" + (1 << 44).to_bytes(8, "little") + b"x").level == UNSCANNED
     assert _scanned(tmp_path, "model.pkl", pickle.dumps(planted)[:-1] + b"\xff").level == DANGEROUS
     broken = bytearray(_zipped(pickle.dumps(planted, 2)))
@@ -123,14 +123,14 @@ def test_a_pickle_cut_short_or_made_to_break_the_scanner_is_never_called_clean(t
     assert _scanned(tmp_path, "model.pth", bytes(broken)).level in (UNSCANNED, DANGEROUS)
 
 
-def test_names_that_a_file_chose_stay_on_their_line(tmp_path: Path) -> None:
+def test_names_chosen_by_a_file_stay_on_one_line(tmp_path: Path) -> None:
     hostile = b"c" + b"o" * 300 + b"\nx\x1b[2J\x07\n."
     told = _scanned(tmp_path, "model.pkl", hostile)
     assert str(told).isprintable()
     assert len(str(told)) < 200
 
 
-def test_files_that_run_nothing_are_left_alone(tmp_path: Path) -> None:
+def test_files_that_run_nothing_are_not_scanned(tmp_path: Path) -> None:
     (tmp_path / "blob").write_bytes(b"{}")
     assert not may_run_code(tmp_path / "blob", "config.json")
     assert not may_run_code(tmp_path / "blob", "model.safetensors")
@@ -139,7 +139,7 @@ def test_files_that_run_nothing_are_left_alone(tmp_path: Path) -> None:
     assert may_run_code(tmp_path / "blob", "config.json"), "a pickle by another name is one still"
 
 
-def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
+def test_without_the_extra_the_verdict_has_the_install_command(tmp_path: Path) -> None:
     (tmp_path / "x.pth").write_bytes(pickle.dumps(1))
     program = (
         "import sys; sys.modules['picklescan'] = None\n"
@@ -155,7 +155,7 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
 
 
 def _library(tmp_path: Path, planted: Runs) -> tuple[Library, tuple[File, ...]]:
-    """Make a library that has a harmless and a planted file, as a pull would leave it."""
+    """Make a library that has a harmless and a malicious file, as after a pull."""
     model = tmp_path / "model"
     model.mkdir()
     (model / "config.json").write_text("{}")
@@ -170,7 +170,7 @@ def _library(tmp_path: Path, planted: Runs) -> tuple[Library, tuple[File, ...]]:
     return library, files
 
 
-def test_verdicts_are_kept_by_blob_and_not_asked_for_twice(tmp_path: Path, planted: Runs) -> None:
+def test_verdicts_are_cached_by_blob(tmp_path: Path, planted: Runs) -> None:
     library, files = _library(tmp_path, planted)
     told = {file.path: verdict.level for file, verdict in scan_files(files, library)}
     assert told == {"good.pt": CLEAN, "evil.bin": DANGEROUS}
@@ -219,7 +219,7 @@ def test_a_script_is_reported_once(tmp_path: Path) -> None:
     assert [verdict.level for _, verdict in scan_files(files, library)] == [SUSPICIOUS]
 
 
-def test_a_verdict_is_read_back_as_it_was(tmp_path: Path) -> None:
+def test_a_verdict_is_read_back_the_same(tmp_path: Path) -> None:
     verdicts, digest = Verdicts(tmp_path), git_sha1("a" * 40)
     assert verdicts.find(digest) is None
     verdict = ScanVerdict(UNSCANNED, "picklescan 1.0.5", ("a.b", "c.d"), "too long")
@@ -230,5 +230,5 @@ def test_a_verdict_is_read_back_as_it_was(tmp_path: Path) -> None:
     assert verdicts.find(digest) is None
 
 
-def test_a_file_that_is_not_here_has_no_verdict(tmp_path: Path) -> None:
+def test_a_missing_file_has_no_verdict(tmp_path: Path) -> None:
     assert list(scan_files([File("x.pth", 3, git_sha1("a" * 40))], Library(tmp_path))) == []

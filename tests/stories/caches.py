@@ -1,4 +1,4 @@
-"""Caches as other programs write them: the layouts of huggingface_hub, ModelScope and whisper, laid out by hand."""
+"""Caches of other programs: the layouts of huggingface_hub, ModelScope and whisper, written by hand."""
 
 import json
 import os
@@ -11,12 +11,12 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def etag(data: bytes, *, lfs: bool) -> str:
-    """Name bytes as a hub does."""
+    """Return the name that a hub gives to bytes."""
     return sha256(data).hexdigest() if lfs else sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
 def write(path: Path, data: bytes) -> Path:
-    """Write a file, and the folders to it."""
+    """Write a file and its parent folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return path
@@ -31,7 +31,7 @@ def hf_cache(
     shared: bool = False,
     tree: bool = False,
 ) -> Path:
-    """Lay out a repository as huggingface_hub does; `shared` as since 1.32: blobs in the cache, by another hash."""
+    """Write a repository as huggingface_hub does; `shared`: as since 1.32, with blobs in the cache by another hash."""
     home = cache / f"models--{repo.replace('/', '--')}"
     listed = {}
     for name, data in files.items():
@@ -63,7 +63,7 @@ def hf_cache(
 
 
 def ms_old(home: Path, repo: str, files: Mapping[str, bytes], revision: str = "master") -> Path:
-    """Lay out a repository as ModelScope's clients up to 1.37 do, in the folder that is its own."""
+    """Write a repository as ModelScope's clients up to 1.37 do, in its own folder."""
     for name, data in files.items():
         write(home / name, data)
     write(home / ".msc", pickle.dumps([{"Path": name, "Revision": "ab" * 20} for name in files], protocol=4))
@@ -73,7 +73,7 @@ def ms_old(home: Path, repo: str, files: Mapping[str, bytes], revision: str = "m
 
 
 def ms_new(cache: Path, repo: str, files: Mapping[str, bytes], revision: str = "master") -> Path:
-    """Lay out a repository as ModelScope's clients since 1.38 do."""
+    """Write a repository as ModelScope's clients since 1.38 do."""
     home = cache / "models" / repo.replace("/", "--")
     for name, data in files.items():
         write(home / "snapshots" / revision / name, data)

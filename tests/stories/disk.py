@@ -1,4 +1,4 @@
-"""Disk: a small filesystem of one's own, to fill up, to write-protect, or to be another one than the library's."""
+"""Disk: a small separate filesystem, to fill up, to make read-only, or to differ from the library's."""
 
 import subprocess
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 
 
 class Disk:
-    """A tmpfs in a mount namespace: programs are run `inside`, and it is looked at from outside at `path`."""
+    """A tmpfs in a mount namespace: programs are run `inside`; tests inspect it from outside at `path`."""
 
     def __init__(self, keeper: int, mounted: Path) -> None:
         self.inside = (
@@ -26,7 +26,7 @@ class Disk:
 
 @contextmanager
 def disk(at: Path, options: str) -> Iterator[Disk]:
-    """Mount one at a folder; skip the test where the kernel does not let us."""
+    """Mount a disk at a folder; skip the test if the kernel does not permit it."""
     at.mkdir()
     mount = f"mount -t tmpfs -o {options} preheat-test '{at}' && echo mounted && exec sleep 600"
     with subprocess.Popen(

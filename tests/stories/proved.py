@@ -1,4 +1,4 @@
-"""Proved: an app as apps are, with its recipe, for the stories of prove."""
+"""Proved: a typical app with its recipe, for the stories of prove."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from tests.command import Preheat, Told
 from tests.guard.apps import free_port
 from tests.stories.kept import contents
 
-# An app as apps are: it fetches its weights into HF_HOME at each start, unless it is told to be offline.
+# A typical app: it downloads its weights into HF_HOME at each start, unless HF_HUB_OFFLINE is set.
 APP = """
 import http.client, http.server, os, pathlib, sys
 
@@ -57,7 +57,7 @@ Recipe = Callable[..., int]
 
 @pytest.fixture
 def recipe(preheat: Preheat) -> Recipe:
-    """Give a function that writes the app with its recipe, and returns its port."""
+    """Return a function that writes the app with its recipe, and returns its port."""
 
     def write(*files: str, ref: str = "hf:acme/tiny", app: str = APP, view: str = "", port: int | None = None) -> int:
         port = port or free_port()
@@ -78,12 +78,12 @@ def recipe(preheat: Preheat) -> Recipe:
 
 
 def contents_but_format(preheat: Preheat) -> dict[str, bytes]:
-    """Read what a proof has left in the library's folder, besides that it is one."""
+    """Read the files that a proof left in the library's folder, without the format file."""
     return {name: body for name, body in contents(preheat.library).items() if name != "format"}
 
 
 def failed(told: Told, status: int, *words: str) -> None:
-    """Whether it ended as it should: with that status, those words and a hint, and no traceback."""
+    """Return whether it ended with this status, these words and a hint, and no traceback."""
     assert told.status == status, told.out + told.err
     assert "Traceback" not in told.err
     assert "hint:" in told.err

@@ -1,4 +1,4 @@
-"""Adopt, end to end: caches of other programs become content of the library; nothing is fetched, written or lost."""
+"""Adopt, end to end: caches of other programs become part of the library; nothing is downloaded, changed or lost."""
 
 import hashlib
 import os
@@ -49,7 +49,7 @@ def has(preheat: Preheat, ref: str) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("tree", [False, True])
-def test_a_hugging_face_cache_is_taken_in_by_its_own_digests(
+def test_a_hugging_face_cache_is_adopted_by_its_own_digests(
     preheat: Preheat, hub: FlakyHub, *, shared: bool, tree: bool
 ) -> None:
     cache = preheat.folder / "hub"
@@ -61,7 +61,7 @@ def test_a_hugging_face_cache_is_taken_in_by_its_own_digests(
     assert not hub.asked()
 
 
-def test_adopting_writes_no_second_copy_and_leaves_the_cache_usable(preheat: Preheat) -> None:
+def test_adopting_makes_no_second_copy_and_leaves_the_cache_usable(preheat: Preheat) -> None:
     cache = preheat.folder / "hub"
     home = hf_cache(cache, "acme/voice", FILES)
     before, looks = contents(home), settled(home)
@@ -74,7 +74,7 @@ def test_adopting_writes_no_second_copy_and_leaves_the_cache_usable(preheat: Pre
         assert any(path.samefile(blob) for path in home.rglob("*"))
 
 
-def test_adopting_again_takes_nothing_and_reads_nothing(preheat: Preheat) -> None:
+def test_adopting_again_adds_nothing_and_reads_nothing(preheat: Preheat) -> None:
     cache = preheat.folder / "hub"
     hf_cache(cache, "acme/voice", FILES)
     adopted(preheat, cache)
@@ -84,7 +84,7 @@ def test_adopting_again_takes_nothing_and_reads_nothing(preheat: Preheat) -> Non
     assert event["links"] == {"here": 5}
 
 
-def test_after_adopting_a_pull_moves_nothing(preheat: Preheat, hub: FlakyHub, model: Path) -> None:
+def test_after_adopting_a_pull_downloads_nothing(preheat: Preheat, hub: FlakyHub, model: Path) -> None:
     files = {path.relative_to(model).as_posix(): path.read_bytes() for path in model.rglob("*") if path.is_file()}
     hf_cache(preheat.folder / "hub", "acme/tiny", files)
     adopted(preheat, preheat.folder / "hub")
@@ -94,7 +94,7 @@ def test_after_adopting_a_pull_moves_nothing(preheat: Preheat, hub: FlakyHub, mo
     assert not hub.asked("/resolve/")
 
 
-def test_a_cache_with_its_list_of_files_knows_what_it_lacks(preheat: Preheat) -> None:
+def test_a_cache_with_a_file_list_reports_its_missing_files(preheat: Preheat) -> None:
     home = hf_cache(preheat.folder / "hub", "acme/voice", FILES, tree=True)
     (home / "snapshots" / COMMIT / "model.bin").unlink()
     adopted(preheat, preheat.folder / "hub")
@@ -104,7 +104,7 @@ def test_a_cache_with_its_list_of_files_knows_what_it_lacks(preheat: Preheat) ->
     assert [file.path for file in Library(preheat.library).missing(snapshot)] == ["model.bin"]
 
 
-def test_a_cache_copied_without_links_is_taken_too(preheat: Preheat) -> None:
+def test_a_cache_copied_without_links_is_adopted_too(preheat: Preheat) -> None:
     home = hf_cache(preheat.folder / "hub", "acme/voice", FILES)
     for pointer in [path for path in (home / "snapshots").rglob("*") if path.is_symlink()]:
         data = pointer.read_bytes()
@@ -114,7 +114,7 @@ def test_a_cache_copied_without_links_is_taken_too(preheat: Preheat) -> None:
     assert has(preheat, "acme/voice") == FILES
 
 
-def test_an_old_cache_does_not_set_a_branch_back_that_was_pulled_since(preheat: Preheat, hub: FlakyHub) -> None:
+def test_an_old_cache_does_not_reset_a_branch_pulled_since(preheat: Preheat, hub: FlakyHub) -> None:
     assert preheat("pull", "acme/tiny").status == 0
     here = Library(preheat.library).find(Ref.parse("acme/tiny"))
     hf_cache(preheat.folder / "hub", "acme/tiny", FILES)
@@ -131,7 +131,7 @@ LAYOUTS: dict[str, Callable[[Path], Path]] = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_modelscope_caches_of_three_generations_are_taken_in(preheat: Preheat, layout: str) -> None:
+def test_modelscope_caches_of_three_generations_are_adopted(preheat: Preheat, layout: str) -> None:
     cache = preheat.folder / "modelscope"
     LAYOUTS[layout](cache)
     told = adopted(preheat, cache)
@@ -139,7 +139,7 @@ def test_modelscope_caches_of_three_generations_are_taken_in(preheat: Preheat, l
     assert told.last["left_out"] == 0
 
 
-def test_files_that_modelscope_had_not_finished_are_left_out(preheat: Preheat) -> None:
+def test_incomplete_modelscope_downloads_are_left_out(preheat: Preheat) -> None:
     home = ms_old(preheat.folder / "ms/models/iic/voice", "iic/voice", {"config.json": CONFIG})
     write(home / "model.bin", WEIGHTS)
     new = ms_new(preheat.folder / "ms", "iic/other", {"config.json": CONFIG})
@@ -149,7 +149,7 @@ def test_files_that_modelscope_had_not_finished_are_left_out(preheat: Preheat) -
     assert has(preheat, "ms:iic/voice") == has(preheat, "ms:iic/other") == {"config.json": CONFIG}
 
 
-def test_a_pickle_that_would_run_something_is_not_run(preheat: Preheat) -> None:
+def test_a_malicious_pickle_is_not_run(preheat: Preheat) -> None:
     class Evil:
         def __reduce__(self) -> tuple[Any, ...]:
             return os.mkdir, (str(preheat.folder / "evil"),)
@@ -161,7 +161,7 @@ def test_a_pickle_that_would_run_something_is_not_run(preheat: Preheat) -> None:
     assert has(preheat, "ms:iic/voice") == {"config.json": CONFIG}
 
 
-def test_a_plain_folder_is_taken_in_as_the_model_it_is_said_to_be(preheat: Preheat) -> None:
+def test_a_plain_folder_is_adopted_as_the_given_model(preheat: Preheat) -> None:
     folder = preheat.folder / "checkpoints"
     for name, data in FILES.items():
         write(folder / name, data)
@@ -198,10 +198,10 @@ def test_a_whisper_checkpoint_that_is_not_what_its_name_says_is_left_out(preheat
     assert told.last["versions"] == 0
 
 
-# ---- what caches should not hold
+# ---- invalid cache entries
 
 
-def test_what_does_not_match_its_digest_is_left_out_and_the_rest_taken(preheat: Preheat) -> None:
+def test_a_file_with_a_wrong_digest_is_left_out_and_the_rest_adopted(preheat: Preheat) -> None:
     home = hf_cache(preheat.folder / "hub", "acme/voice", FILES)
     rotten = home / "blobs" / etag(WEIGHTS, lfs=True)
     rotten.write_bytes(WEIGHTS[:-1] + b"?")
@@ -213,7 +213,7 @@ def test_what_does_not_match_its_digest_is_left_out_and_the_rest_taken(preheat: 
     assert not list((preheat.library / "partial").iterdir())
 
 
-def test_dangling_links_loops_and_links_out_of_the_cache_are_left_out(preheat: Preheat) -> None:
+def test_broken_links_loops_and_links_out_of_the_cache_are_left_out(preheat: Preheat) -> None:
     home = hf_cache(preheat.folder / "hub", "acme/voice", {"config.json": CONFIG})
     secret = write(preheat.folder / "secret", b"mine")
     snapshot = home / "snapshots" / COMMIT
@@ -234,7 +234,7 @@ def test_dangling_links_loops_and_links_out_of_the_cache_are_left_out(preheat: P
     assert has(preheat, "acme/voice") == {"config.json": CONFIG}
 
 
-def test_half_downloads_and_what_is_no_commit_are_left_out(preheat: Preheat) -> None:
+def test_incomplete_downloads_and_invalid_commits_are_left_out(preheat: Preheat) -> None:
     home = hf_cache(preheat.folder / "hub", "acme/voice", {"config.json": CONFIG})
     write(home / "blobs" / f"{'1' * 64}.0a1b2c3d.incomplete", b"half")
     write(home / "refs" / "broken", b"not a commit")
@@ -245,7 +245,7 @@ def test_half_downloads_and_what_is_no_commit_are_left_out(preheat: Preheat) -> 
 
 
 @pytest.mark.parametrize("name", ["a\\b", "line\nfeed", b"\xff\xfe".decode(errors="surrogateescape")])
-def test_hostile_names_are_left_out_and_harm_nothing(preheat: Preheat, name: str) -> None:
+def test_invalid_names_are_left_out_and_do_no_harm(preheat: Preheat, name: str) -> None:
     home = hf_cache(preheat.folder / "hub", "acme/voice", {"config.json": CONFIG})
     (home / "snapshots" / COMMIT / name).symlink_to("config.json")
     told = adopted_in_part(preheat, preheat.folder / "hub")
@@ -255,7 +255,7 @@ def test_hostile_names_are_left_out_and_harm_nothing(preheat: Preheat, name: str
 
 @pytest.fixture
 def elsewhere() -> Iterator[Path]:
-    """A folder that everybody can reach, with a place that everybody can write to; only root can tell these stories."""
+    """A folder that every user can reach, with a writable subfolder; only root can run these tests."""
     if os.getuid():
         pytest.skip("only root can be somebody else")
     folder = Path(tempfile.mkdtemp(prefix="preheat-test-"))
@@ -277,7 +277,7 @@ def adopted_by_nobody(cache: Path, library: Path, *, copy: bool) -> tuple[Adopti
     return adoption, [event for event in events if isinstance(event, LeftOut)]
 
 
-def test_a_file_that_may_not_be_read_is_left_out(elsewhere: Path) -> None:
+def test_an_unreadable_file_is_left_out(elsewhere: Path) -> None:
     home = hf_cache(elsewhere / "hub", "acme/voice", FILES)
     blob = home / "blobs" / etag(WEIGHTS, lfs=True)
     blob.chmod(0o600)
@@ -288,7 +288,7 @@ def test_a_file_that_may_not_be_read_is_left_out(elsewhere: Path) -> None:
     assert adoption.files == 4
 
 
-def test_another_owners_files_are_copied_when_asked_for_and_never_made_read_only(elsewhere: Path) -> None:
+def test_another_users_files_are_copied_if_requested_and_never_made_read_only(elsewhere: Path) -> None:
     home = hf_cache(elsewhere / "hub", "acme/voice", FILES)
     adopted_by_nobody(home, elsewhere / "theirs", copy=False)
     assert {path.stat().st_mode & 0o777 for path in (home / "blobs").iterdir()} == {0o644}
@@ -297,7 +297,7 @@ def test_another_owners_files_are_copied_when_asked_for_and_never_made_read_only
     assert {path.stat().st_mode & 0o777 for path in (home / "blobs").iterdir()} == {0o644}
 
 
-def test_what_is_no_cache_is_said_and_left_alone(preheat: Preheat) -> None:
+def test_a_folder_that_is_no_cache_is_an_error_and_unchanged(preheat: Preheat) -> None:
     (preheat.folder / "photos").mkdir()
     told = preheat("adopt", str(preheat.folder / "photos"))
     assert told.status == 2
@@ -305,7 +305,7 @@ def test_what_is_no_cache_is_said_and_left_alone(preheat: Preheat) -> None:
     assert preheat("adopt", str(preheat.folder / "nowhere")).status == 2
 
 
-def test_a_cache_without_a_file_is_an_error(preheat: Preheat) -> None:
+def test_a_cache_without_files_is_an_error(preheat: Preheat) -> None:
     home = hf_cache(preheat.folder / "hub", "acme/voice", {})
     (home / "snapshots" / COMMIT).mkdir(parents=True)
     told = preheat("adopt", str(preheat.folder / "hub"))
@@ -313,7 +313,7 @@ def test_a_cache_without_a_file_is_an_error(preheat: Preheat) -> None:
     assert "has no files to adopt" in told.err
 
 
-def test_what_is_left_out_is_named_with_its_reason_in_the_error(preheat: Preheat) -> None:
+def test_the_error_names_left_out_files_with_the_reason(preheat: Preheat) -> None:
     home = hf_cache(preheat.folder / "hub", "acme/voice", {"config.json": CONFIG})
     (home / "snapshots" / COMMIT / "dangling").symlink_to("../../blobs/" + "0" * 64)
     told = preheat("adopt", str(preheat.folder / "hub"))

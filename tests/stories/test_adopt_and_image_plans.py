@@ -1,4 +1,4 @@
-"""The dry runs of `adopt` and `build` have the figures of what is then read, copied and written."""
+"""The dry runs of `adopt` and `build` show the same figures as the execution."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,7 @@ at = "checkpoints"
 
 
 def read(told: Told) -> int:
-    """Return how many bytes were read or written, by the progress, which may not exceed its total."""
+    """Return how many bytes were read or written by the progress events, which must not exceed the total."""
     names = [event["event"] for event in told.events]
     start = len(names) - 1 - names[::-1].index("reading")
     total = told.events[start]["size"]
@@ -33,7 +33,7 @@ def read(told: Told) -> int:
     return int(total)
 
 
-def test_what_a_cache_adds_is_planned(preheat: Preheat) -> None:
+def test_the_plan_of_adopt_lists_the_files_to_add(preheat: Preheat) -> None:
     """One file is in the library, and one of two caches is on another disk."""
     hf_cache(preheat.folder / "hub", "acme/voice", {"model.bin": WEIGHTS, "config.json": b"{}"})
     assert preheat("adopt", "hub").status == 0
@@ -81,13 +81,13 @@ def use(preheat: Preheat, name: str, **files: bytes) -> None:
 
 
 def written(app: Preheat) -> dict[str, tuple[int, int, int]]:
-    """Describe the library and the image, but not what the library remembers of base images."""
+    """Describe the library and the image, without the library's cached facts about base images."""
     found = {**settled(app.library), **settled(app.folder / "out")}
     return {path: state for path, state in found.items() if not path.startswith("images/")}
 
 
 def built(app: Preheat, base: str, output: str) -> tuple[Told, Told]:
-    """Plan an image and build it; the total of the progress is what the plan lists, and what was written."""
+    """Plan an image and build it; compare the progress total with the plan and with the bytes written."""
     words = ("build", "--base", base, "--output", output, "--no-guard", "--json")
     before = written(app)
     dry = app(*words, "--dry-run")
@@ -102,7 +102,7 @@ def built(app: Preheat, base: str, output: str) -> tuple[Told, Told]:
 
 
 @pytest.mark.slow
-def test_only_the_layers_that_the_target_lacks_are_planned(app: Preheat, tmp_path: Path) -> None:
+def test_the_plan_lists_only_layers_that_the_target_lacks(app: Preheat, tmp_path: Path) -> None:
     base = layout(tmp_path / "bases", [layer({"app": None, "big": os.urandom(300_000)})], {"WorkingDir": "/app"})
     with serving() as registry:
         outputs = ("oci:out:v{}", f"docker://{registry.host}/me/app:{{}}")
@@ -116,7 +116,7 @@ def test_only_the_layers_that_the_target_lacks_are_planned(app: Preheat, tmp_pat
             assert dry.last["layers"][0]["present"], "the base"
 
 
-def test_an_archive_that_does_not_fit_is_not_begun(app: Preheat) -> None:
+def test_an_archive_that_does_not_fit_is_not_started(app: Preheat) -> None:
     with disk(app.folder / "small", "size=1m") as small:
         words = ("build", "--base", "scratch", "--output", f"oci-archive:{small.mounted}/out.tar:v1", "--json")
         for more in (("--dry-run",), ()):

@@ -1,4 +1,4 @@
-"""A recipe's places: inside the app's folder, or where the user allows it by name; never where a stranger likes."""
+"""Views are placed inside the app's folder, or where the user allows it; never where another person's recipe wants."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ KEY = "ssh-ed25519 the owner's own key\n"
 
 
 class Home:
-    """A user's home, with a stranger's app in it, whose model would be a key to the machine."""
+    """A user's home with a malicious app, whose view would be in the user's SSH folder."""
 
     def __init__(self, folder: Path) -> None:
         self.preheat = Preheat(folder, "http://127.0.0.1:9")
@@ -40,7 +40,7 @@ VERBS = [("pull",), ("run",), ("run", "--pull"), ("prove",), ("serve-config", "c
 
 @pytest.mark.parametrize("words", VERBS, ids=" ".join)
 @pytest.mark.parametrize("at", ["../../.ssh", "{home}", "link", "link/deeper", "sub/../../../.ssh"])
-def test_a_place_outside_the_apps_folder_is_refused(home: Home, words: tuple[str, ...], at: str) -> None:
+def test_a_place_outside_the_apps_folder_is_rejected(home: Home, words: tuple[str, ...], at: str) -> None:
     (home.app / "link").symlink_to("../../.ssh")
     home.recipe(at.replace("{home}", str(home.ssh)))
     told = home.preheat(*words, "src/app/preheat.toml")
@@ -50,7 +50,7 @@ def test_a_place_outside_the_apps_folder_is_refused(home: Home, words: tuple[str
     assert not (home.preheat.library / "records").exists(), "nothing was pulled for it"
 
 
-def test_a_symlink_in_a_place_leads_nowhere_else(home: Home) -> None:
+def test_a_symlink_in_a_place_does_not_lead_elsewhere(home: Home) -> None:
     (home.model / "keys").mkdir()
     (home.model / "authorized_keys").rename(home.model / "keys/new")
     (home.app / "weights").mkdir()
@@ -66,7 +66,7 @@ def test_a_symlink_in_a_place_leads_nowhere_else(home: Home) -> None:
     assert (home.ssh / "new").exists()
 
 
-def test_a_place_that_is_allowed_still_keeps_the_users_files(home: Home) -> None:
+def test_an_allowed_place_still_keeps_the_users_files(home: Home) -> None:
     home.recipe("../../.ssh")
     told = home.preheat("pull", "src/app/preheat.toml", "--allow-place", ".ssh")
     assert told.status == 5, told.err
@@ -75,14 +75,14 @@ def test_a_place_that_is_allowed_still_keeps_the_users_files(home: Home) -> None
 
 
 @pytest.mark.parametrize("words", [("pull",), ("run", "--pull", "--max-restarts", "0")], ids=" ".join)
-def test_a_place_that_the_user_allows_is_used(home: Home, words: tuple[str, ...], tmp_path: Path) -> None:
+def test_an_allowed_place_is_used(home: Home, words: tuple[str, ...], tmp_path: Path) -> None:
     home.recipe("../weights")
     told = home.preheat(*words, "src/app/preheat.toml", "--allow-place", str(tmp_path / "src"))
     assert told.status == 0, told.err
     assert (tmp_path / "src/weights/authorized_keys").exists()
 
 
-def test_a_place_in_a_folder_that_is_a_symlink_itself_is_inside(home: Home, tmp_path: Path) -> None:
+def test_a_place_in_a_folder_that_is_itself_a_symlink_is_inside(home: Home, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").symlink_to(home.app)
     home.recipe("weights")
     told = home.preheat("pull", "elsewhere/preheat.toml")

@@ -1,4 +1,4 @@
-"""Build, end to end: an image from the library, the same every day, and nothing of it where something is wrong."""
+"""Build, end to end: a reproducible image from the library, and no image after an error."""
 
 import hashlib
 import io
@@ -35,7 +35,7 @@ PYTHON: Files = {"usr/bin/python3": "python3.11", "usr/bin/python3.11": b"#!", "
 
 @pytest.fixture
 def app(preheat: Preheat) -> Preheat:
-    """A recipe and what it needs, pulled."""
+    """A recipe and its needs, pulled."""
     (preheat.folder / "preheat.toml").write_text(RECIPE)
     assert preheat("pull", "preheat.toml", "--quiet").status == 0
     shutil.rmtree(preheat.folder / "checkpoints", ignore_errors=True)
@@ -52,7 +52,7 @@ def build(preheat: Preheat, base: str, output: str, *words: str) -> Told:
 
 
 class Layout:
-    """An image in a layout, read with json and tarfile alone."""
+    """An image in a layout, read only with json and tarfile."""
 
     def __init__(self, at: Path, tag: str) -> None:
         self._blobs = at / "blobs/sha256"
@@ -72,7 +72,7 @@ class Layout:
         return document
 
     def unpack(self, at: Path) -> Path:
-        """Lay the layers over each other, as a runtime does."""
+        """Apply the layers in order, as a runtime does."""
         at.mkdir()
         for one in self.manifest["layers"]:
             with tarfile.open(fileobj=io.BytesIO(self.body(one["digest"]))) as tar:
@@ -115,7 +115,7 @@ def test_an_image_has_the_views_the_guard_and_the_lock_and_starts_the_app_offlin
     assert len(image.config["rootfs"]["diff_ids"]) == len(image.manifest["layers"])
 
 
-def test_every_file_can_be_read_by_any_user_and_has_no_time_and_no_owner(app: Preheat, base: str) -> None:
+def test_every_file_is_readable_by_any_user_and_has_no_time_or_owner(app: Preheat, base: str) -> None:
     build(app, base, "oci:out:v1", "--max-layer-size", "20M")
     image = Layout(app.folder / "out", "v1")
     for one in image.manifest["layers"][1:]:
@@ -125,12 +125,12 @@ def test_every_file_can_be_read_by_any_user_and_has_no_time_and_no_owner(app: Pr
         assert {one.mode for one in members} <= {0o444, 0o555, 0o755, 0o777}
 
 
-def test_built_again_nothing_is_written_and_elsewhere_the_digest_is_the_same(app: Preheat, base: str) -> None:
+def test_a_second_build_writes_nothing_and_another_machine_gets_the_same_digest(app: Preheat, base: str) -> None:
     first = build(app, base, "oci:out:v1").last
     again = build(app, base, "oci:out:v2").last
     assert again["digest"] == first["digest"]
     assert set(again["took"]) == {"here"}
-    # Another day, another user's ways, another library that was filled in another order.
+    # Another date, umask and user, and another library filled in another order.
     other = app.folder / "other"
     other.mkdir()
     (other / "preheat.toml").write_text(RECIPE)
@@ -145,7 +145,7 @@ def test_built_again_nothing_is_written_and_elsewhere_the_digest_is_the_same(app
     assert told.last["digest"] == first["digest"], told.err
 
 
-def test_a_file_that_changed_takes_one_layer_with_it(app: Preheat, base: str, hub: Any, model: Path) -> None:
+def test_a_changed_file_changes_one_layer(app: Preheat, base: str, hub: Any, model: Path) -> None:
     build(app, base, "oci:out:v1")
     before = {one["digest"] for one in Layout(app.folder / "out", "v1").manifest["layers"]}
     copied = app.folder / "next"
@@ -157,12 +157,12 @@ def test_a_file_that_changed_takes_one_layer_with_it(app: Preheat, base: str, hu
     build(app, base, "oci:out:v2")
     image = Layout(app.folder / "out", "v2")
     new = [one for one in image.manifest["layers"] if one["digest"] not in before]
-    # The small files, once in each view; the large one's layer is the old one.
+    # Only the small files of both views; the large file's layer is unchanged.
     assert sum(one["size"] for one in new) < 7_000_000
 
 
 @pytest.mark.parametrize("tls", [True, False], ids=["https", "http"])
-def test_it_goes_to_a_registry_and_from_there_to_the_next(app: Preheat, base: str, tls: bool) -> None:
+def test_it_is_pushed_to_a_registry_and_copied_to_another(app: Preheat, base: str, tls: bool) -> None:
     with serving(Faults(auth="token", cut=[2_000_000]), tls=tls) as registry:
         (app.folder / ".docker").mkdir()
         login = {"auths": {registry.host: {"username": "me", "password": "very secret"}}}
@@ -179,7 +179,7 @@ def test_it_goes_to_a_registry_and_from_there_to_the_next(app: Preheat, base: st
 
 
 def failed(told: Told, kind: str, end: str = "") -> str:
-    """See that it ended with an error of that kind and end, and a hint; say its message."""
+    """Check that it ended with an error of this kind and end, and a hint; return the message."""
     error = told.last
     assert error["event"] == "error", told.out
     assert (error["kind"], error.get("end", "")) == (kind, end), error
@@ -188,20 +188,22 @@ def failed(told: Told, kind: str, end: str = "") -> str:
     return message
 
 
-def test_what_is_not_in_the_library_is_said_before_anything_is_written(preheat: Preheat, base: str) -> None:
+def test_missing_files_are_reported_before_anything_is_written(preheat: Preheat, base: str) -> None:
     (preheat.folder / "preheat.toml").write_text(RECIPE)
     assert "acme/tiny" in failed(build(preheat, base, "oci:out:v1"), "NotPreloaded")
     assert not (preheat.folder / "out").exists()
 
 
 @pytest.mark.parametrize("files", [{"app/checkpoints": b"a file"}, {"app/checkpoints": "/data"}])
-def test_a_base_that_wants_the_same_place_is_refused(app: Preheat, tmp_path: Path, files: Files) -> None:
+def test_a_base_with_files_at_the_views_paths_is_rejected(app: Preheat, tmp_path: Path, files: Files) -> None:
     clashing = layout(tmp_path / "clash", [layer(PYTHON), layer(files)], {"WorkingDir": "/app"})
     assert "/app/checkpoints" in failed(build(app, clashing, "oci:out:v1"), "ImageError", "source")
     assert not (app.folder / "out").exists()
 
 
-def test_a_damaged_layer_of_the_base_is_the_source_and_nothing_has_a_name(app: Preheat, tmp_path: Path) -> None:
+def test_a_damaged_layer_of_the_base_is_an_error_of_the_source_and_no_image_is_named(
+    app: Preheat, tmp_path: Path
+) -> None:
     place = layout(tmp_path / "bad", [layer(PYTHON), layer({"x": os.urandom(100_000)})], {"WorkingDir": "/app"})
     layers = [path for path in (tmp_path / "bad/blobs/sha256").iterdir() if path.stat().st_size > 100_000]
     body = bytearray(layers[0].read_bytes())
@@ -211,12 +213,12 @@ def test_a_damaged_layer_of_the_base_is_the_source_and_nothing_has_a_name(app: P
     assert not (app.folder / "out/index.json").exists()
 
 
-def test_a_base_for_another_platform_is_refused(app: Preheat, tmp_path: Path) -> None:
+def test_a_base_for_another_platform_is_rejected(app: Preheat, tmp_path: Path) -> None:
     place = layout(tmp_path / "arm", [layer(PYTHON)], architecture="s390x")
     assert "linux/s390x" in failed(build(app, place, "oci:out:v1", "--platform", "linux/amd64"), "ImageError", "source")
 
 
-def test_a_base_without_a_python_keeps_its_entrypoint_and_gets_no_guard(app: Preheat, tmp_path: Path) -> None:
+def test_a_base_without_python_keeps_its_entrypoint_and_gets_no_guard(app: Preheat, tmp_path: Path) -> None:
     files: Files = {"app": None, "start.sh": b"#!/bin/sh", "usr/bin/curl": b""}
     place = layout(tmp_path / "plain", [layer(files)], {"WorkingDir": "/app", "Entrypoint": ["/start.sh"]})
     told = build(app, place, "oci:out:v1")
@@ -227,7 +229,7 @@ def test_a_base_without_a_python_keeps_its_entrypoint_and_gets_no_guard(app: Pre
     assert config["Healthcheck"]["Test"] == ["CMD", "curl", "-fsS", "-o", "/dev/null", "http://127.0.0.1:7860/"]
 
 
-def test_a_registry_that_takes_nothing_is_the_target_and_has_no_tag(app: Preheat, base: str) -> None:
+def test_a_registry_that_rejects_uploads_is_the_failed_end_and_gets_no_tag(app: Preheat, base: str) -> None:
     with serving(Faults(largest=1000)) as registry:
         told = build(app, base, f"docker://{registry.host}/me/app:1")
         assert "rejected" in failed(told, "ImageError", "target")
@@ -236,7 +238,7 @@ def test_a_registry_that_takes_nothing_is_the_target_and_has_no_tag(app: Preheat
 
 @pytest.mark.parametrize("where", ["oci:{}/out:v1", "oci-archive:{}/out.tar:v1"])
 @pytest.mark.parametrize(("options", "said"), [("size=6m", "has only"), ("size=60m,nr_inodes=4", "no space")])
-def test_a_full_disk_is_the_target_and_leaves_nothing_named(
+def test_a_full_disk_is_the_failed_end_and_no_image_is_named(
     app: Preheat, base: str, where: str, options: str, said: str
 ) -> None:
     with disk(app.folder / "small", options.replace("4", "1") if ".tar" in where else options) as small:
@@ -247,7 +249,7 @@ def test_a_full_disk_is_the_target_and_leaves_nothing_named(
         assert not [name for name in left if name in ("index.json", "out.tar") or name.endswith(".new")]
 
 
-def test_secrets_are_refused_by_name_by_what_they_say_and_in_the_recipe(app: Preheat, base: str) -> None:
+def test_secrets_are_rejected_by_file_name_content_and_recipe(app: Preheat, base: str) -> None:
     token = "hf_QwErTyUiOpAsDfGhJkLzXcVbNm01234567"
     places = {".env": "x", "sub/.netrc": "x", "config.json": f'{{"token": "{token}"}}'}
     for number, (path, words) in enumerate(places.items()):
@@ -267,14 +269,14 @@ def test_secrets_are_refused_by_name_by_what_they_say_and_in_the_recipe(app: Pre
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGINT])
-def test_killed_at_any_moment_it_names_nothing_and_leaves_nothing_for_long(
+def test_a_build_killed_at_any_moment_leaves_no_image_name_and_few_temporary_files(
     app: Preheat, base: str, signal_: signal.Signals
 ) -> None:
     for wait in (1, 2, 3):
         running = app.start("build", "--base", base, "--output", "oci:out:v1", "--json", "--events", f"said-{wait}")
         running.until(lambda one, wait=wait: one.out.count("\n") >= wait or one.process.poll() is not None)  # type: ignore[misc]  # one each
         running.kill(signal_)
-        # Who is asked to end leaves nothing; what a kill leaves, the next build cleans up.
+        # A terminated build leaves nothing; leftovers of a killed one are removed by the next.
         assert signal_ == signal.SIGKILL or not list((app.folder / "out").glob(".preheat*"))
         for blob in (app.folder / "out/blobs/sha256").glob("*"):
             assert hashlib.sha256(blob.read_bytes()).hexdigest() == blob.name
@@ -283,7 +285,7 @@ def test_killed_at_any_moment_it_names_nothing_and_leaves_nothing_for_long(
 
 
 @pytest.mark.slow
-def test_two_builds_at_once_into_one_layout_both_have_their_tag(app: Preheat, base: str) -> None:
+def test_two_concurrent_builds_into_one_layout_both_get_their_tag(app: Preheat, base: str) -> None:
     words = ("build", "--base", base, "--json", "--output")
     running = [app.start(*words, f"oci:out:v{number}") for number in range(3)]
     assert [one.ended().status for one in running] == [0, 0, 0]
@@ -291,14 +293,14 @@ def test_two_builds_at_once_into_one_layout_both_have_their_tag(app: Preheat, ba
 
 
 @pytest.mark.parametrize("words", [b"", b"{", b'{"digest": "nonsense", "size": 9005568}', b'{"size": 1}'])
-def test_what_is_remembered_and_makes_no_sense_is_found_out_again(app: Preheat, base: str, words: bytes) -> None:
+def test_a_damaged_cache_is_computed_again(app: Preheat, base: str, words: bytes) -> None:
     digest = build(app, base, "oci:out:v1").last["digest"]
     for fact in (app.library / "images").rglob("*.json"):
         fact.write_bytes(words)
     assert build(app, base, "oci:other:v1").last["digest"] == digest
 
 
-def test_limits_are_told_before_the_first_byte(app: Preheat, base: str) -> None:
+def test_limits_are_reported_before_the_first_byte(app: Preheat, base: str) -> None:
     told = build(app, base, "oci:out:v1", "--max-layer-size", "5M")
     assert "9000000 bytes" in failed(told, "ImageError", "source")
     told = build(app, base, "docker://ghcr.io/me/app:1", "--max-layer-size", "20G")
@@ -318,14 +320,14 @@ def test_limits_are_told_before_the_first_byte(app: Preheat, base: str) -> None:
         ("--check", "scratch"),
     ],
 )
-def test_words_that_cannot_be_meant_are_refused(preheat: Preheat, words: tuple[str, ...]) -> None:
+def test_invalid_options_are_rejected(preheat: Preheat, words: tuple[str, ...]) -> None:
     (preheat.folder / "preheat.toml").write_text(RECIPE)
     told = preheat("build", *words, "--json")
     failed(told, "UsageError")
     assert told.status == 2
 
 
-def test_check_finds_a_file_that_is_not_as_the_lock_says(app: Preheat) -> None:
+def test_check_finds_a_file_that_differs_from_the_lock(app: Preheat) -> None:
     (app.folder / "preheat.toml").write_text(RECIPE.partition("[[needs]]")[0] + '[[needs]]\nref = "acme/tiny"\n')
     assert build(app, "scratch", "oci:out:v1", "--format", "modelcar").status == 0
     assert app("build", "--check", "oci:out:v1", "--json").last["files"] == 7
@@ -354,7 +356,7 @@ def test_weights_alone_are_plain_files_for_a_volume(app: Preheat, form: str, mod
         assert image.config["modelfs"]["diffIds"] == [one["digest"] for one in image.manifest["layers"]]
 
 
-def test_a_dockerfile_has_the_same_in_links_that_cost_nothing(app: Preheat, base: str) -> None:
+def test_a_dockerfile_context_has_the_same_files_as_links(app: Preheat, base: str) -> None:
     told = app("build", "--base", base, "--dockerfile", "context", "--json")
     assert told.status == 0, told.out
     text = (app.folder / "context/Dockerfile").read_text()

@@ -1,4 +1,4 @@
-"""Doctor, end to end: what is provoked is found, and nothing is changed."""
+"""Doctor, end to end: problems are found, and nothing is changed."""
 
 import tempfile
 from collections.abc import Iterator
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from preheat.disk.filesystem import filesystem_of
 from preheat.library.library import Library
 from preheat.proof.limits.line_speed import Line
-from preheat.proof.limits.machine import filesystem
-from preheat.verbs.doctor import Surgery, doctor
+from preheat.verbs.doctor import DoctorInputs, doctor
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.stories.kept import contents
@@ -25,13 +25,15 @@ files = ["model.safetensors", "config.json"]
 
 
 def causes(preheat: Preheat, *words: str, **env: str) -> dict[str, str]:
-    """Say what was found, each with the command that helps."""
+    """Return the problems found, each with the command that helps."""
     told = preheat("doctor", *words, "--json", inside=(), **env)
     assert told.status == 0, told.err
     return {remedy["cause"]: remedy["command"] for remedy in told.last["remedies"]}
 
 
-def test_what_is_not_here_is_to_be_pulled_and_nothing_is_changed(preheat: Preheat, hub: FlakyHub) -> None:
+def test_missing_files_are_reported_with_the_pull_command_and_nothing_is_changed(
+    preheat: Preheat, hub: FlakyHub
+) -> None:
     (preheat.folder / "preheat.toml").write_text(RECIPE)
     assert causes(preheat)["not-preloaded"] == "preheat pull preheat.toml"
     assert not preheat.library.exists()
@@ -46,7 +48,7 @@ def test_what_is_not_here_is_to_be_pulled_and_nothing_is_changed(preheat: Prehea
     assert contents(preheat.library) == before
 
 
-def test_a_hub_that_does_not_answer_is_said_with_what_to_type(preheat: Preheat) -> None:
+def test_an_unreachable_hub_is_reported_with_a_command(preheat: Preheat) -> None:
     (preheat.folder / "preheat.toml").write_text(RECIPE.replace("acme/tiny", "acme/none"))
     told = preheat("doctor")
     assert told.status == 0
@@ -54,7 +56,7 @@ def test_a_hub_that_does_not_answer_is_said_with_what_to_type(preheat: Preheat) 
     assert "blocks" in told.out
 
 
-def test_the_environment_is_looked_at_without_an_app(preheat: Preheat) -> None:
+def test_the_environment_is_examined_without_an_app(preheat: Preheat) -> None:
     assert causes(preheat) == {}
     found = causes(preheat, HTTP_PROXY="http://127.0.0.1:9", SSL_CERT_FILE="/none.pem")
     assert found == {
@@ -77,16 +79,16 @@ def test_people_read_seconds_and_commands(preheat: Preheat) -> None:
 def in_memory() -> Iterator[Path]:
     """A folder on tmpfs."""
     shared = Path("/dev/shm")
-    if filesystem(shared) != "tmpfs":
+    if filesystem_of(shared) != "tmpfs":
         pytest.skip("/dev/shm is not on tmpfs here")
     with tempfile.TemporaryDirectory(dir=shared) as folder:
         yield Path(folder)
 
 
-def test_a_library_that_goes_with_its_container_is_found(tmp_path: Path, in_memory: Path) -> None:
+def test_a_library_that_is_deleted_with_its_container_is_found(tmp_path: Path, in_memory: Path) -> None:
     def at(root: Path) -> list[str]:
-        surgery = Surgery(lambda need: (), lambda source, snapshot: Line(1, 1, 1, 1), {"HOME": "/root"}, root=root)
-        return [remedy.cause for remedy in doctor(None, Library(in_memory / "library"), surgery, lambda event: None)[1]]
+        inputs = DoctorInputs(lambda need: (), lambda source, snapshot: Line(1, 1, 1, 1), {"HOME": "/root"}, root=root)
+        return [remedy.cause for remedy in doctor(None, Library(in_memory / "library"), inputs, lambda event: None)[1]]
 
     assert "library-not-kept" not in at(tmp_path)
     (tmp_path / ".dockerenv").touch()

@@ -1,4 +1,4 @@
-"""A command ends with 0 only when everything that was asked was done, and never with a traceback."""
+"""A command exits with 0 only if everything requested was done, and never shows a traceback."""
 
 import os
 import pwd
@@ -21,7 +21,7 @@ def blobs(library: Path) -> list[Path]:
 
 
 def weights(library: Path) -> Path:
-    """The file behind the model's largest blob."""
+    """The file of the model's largest blob."""
     return max(blobs(library), key=lambda path: path.stat().st_size)
 
 
@@ -38,14 +38,14 @@ def weights(library: Path) -> Path:
         ("view", "flat", "view", "acme/nowhere"),
     ],
 )
-def test_what_is_not_there_is_an_error(preheat: Preheat, words: tuple[str, ...]) -> None:
+def test_a_missing_model_is_an_error(preheat: Preheat, words: tuple[str, ...]) -> None:
     assert preheat("pull", "acme/tiny").status == 0
     told = preheat(*words, "--json")
     assert (told.status, told.last["event"]) == (5, "error")
     assert told.last["message"]
 
 
-def test_unpinning_two_of_which_one_is_pinned_says_which_was_not(preheat: Preheat) -> None:
+def test_unpinning_two_models_of_which_one_is_pinned_names_the_other(preheat: Preheat) -> None:
     assert preheat("pull", "acme/tiny").status == 0
     assert preheat("pull", "hf:datasets/acme/rows").status == 0
     assert preheat("pin", "acme/tiny").status == 0
@@ -55,7 +55,7 @@ def test_unpinning_two_of_which_one_is_pinned_says_which_was_not(preheat: Prehea
     assert "datasets/acme/rows" in told.last["message"]
 
 
-def test_verifying_a_model_of_which_no_file_is_here_is_an_error(preheat: Preheat) -> None:
+def test_verifying_a_model_without_files_in_the_library_is_an_error(preheat: Preheat) -> None:
     assert preheat("pull", "acme/tiny").status == 0
     shutil.rmtree(preheat.library / "blobs")
     assert preheat("verify", "acme/tiny").status == 5
@@ -77,7 +77,7 @@ def test_a_blob_that_is_no_file_is_quarantined_and_pulled_again(preheat: Preheat
     assert blob.read_bytes() == data
 
 
-def test_a_blob_that_cannot_be_read_is_not_called_right(preheat: Preheat) -> None:
+def test_an_unreadable_blob_is_not_reported_as_correct(preheat: Preheat) -> None:
     assert preheat("pull", "acme/tiny").status == 0
     blob = weights(preheat.library)
     blob.unlink()
@@ -87,13 +87,13 @@ def test_a_blob_that_cannot_be_read_is_not_called_right(preheat: Preheat) -> Non
     assert "unreadable" in told.err
 
 
-def test_what_was_to_be_mended_and_could_not_be_is_an_error(preheat: Preheat, hub: FlakyHub) -> None:
+def test_a_failed_repair_is_an_error(preheat: Preheat, hub: FlakyHub) -> None:
     assert preheat("pull", "acme/tiny").status == 0
     blob = weights(preheat.library)
     blob.chmod(0o644)
     blob.write_bytes(b"?" * blob.stat().st_size)
     assert preheat("verify").status == 8
-    # It is in quarantine now, and the hub cannot be reached: asked to mend, and nothing is mended.
+    # The blob is in quarantine now, and the hub is unreachable, so that the repair fails.
     told = preheat("verify", "--mend", HF_ENDPOINT="http://127.0.0.1:9")
     assert told.status == 8, told.out + told.err
     assert preheat("verify", "--mend").status == 0
@@ -101,9 +101,7 @@ def test_what_was_to_be_mended_and_could_not_be_is_an_error(preheat: Preheat, hu
 
 
 @pytest.mark.parametrize("revision", [".", "..", "a/../b", ".hidden", "x.lock", "a/.b"])
-def test_a_revision_that_git_has_none_of_is_refused_and_spoils_nothing(
-    preheat: Preheat, hub: FlakyHub, revision: str
-) -> None:
+def test_an_invalid_revision_is_rejected_and_changes_nothing(preheat: Preheat, hub: FlakyHub, revision: str) -> None:
     told = preheat("pull", f"acme/tiny@{revision}")
     assert told.status == 2
     assert not hub.asked()
@@ -113,7 +111,7 @@ def test_a_revision_that_git_has_none_of_is_refused_and_spoils_nothing(
 
 @pytest.mark.parametrize("verb", ["show", "pull", "rm", "pin", "verify"])
 @pytest.mark.parametrize("revision", ["a" * 300, "漢" * 90])
-def test_a_long_revision_is_no_traceback(preheat: Preheat, verb: str, revision: str) -> None:
+def test_a_long_revision_gives_no_traceback(preheat: Preheat, verb: str, revision: str) -> None:
     assert preheat("pull", "acme/tiny").status == 0
     told = preheat(verb, f"acme/tiny@{revision}")
     assert "Traceback" not in told.err
@@ -145,14 +143,14 @@ def without_home(preheat: Preheat, *words: str) -> subprocess.CompletedProcess[s
     "words",
     [("ls",), ("pull", "acme/tiny"), ("adopt", "~/cache"), ("pull", "file:~/x"), ("view", "flat", "~/x", "a/b")],
 )
-def test_without_a_home_folder_the_hint_says_what_to_name(preheat: Preheat, words: tuple[str, ...]) -> None:
+def test_without_a_home_folder_the_hint_names_the_option(preheat: Preheat, words: tuple[str, ...]) -> None:
     told = without_home(preheat, *words)
     assert told.returncode == 2, told.stderr
     assert "--library" in told.stderr or "absolute path" in told.stderr
     assert list((preheat.folder / "somewhere").iterdir()) == []
 
 
-def test_without_a_home_folder_a_named_library_is_enough(preheat: Preheat) -> None:
+def test_without_a_home_folder_a_named_library_works(preheat: Preheat) -> None:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o777)
         for words in (("pull", "acme/tiny"), ("ls",), ("view", "flat", folder + "/view", "acme/tiny"), ("verify",)):

@@ -1,4 +1,4 @@
-"""Lock, end to end: pinned once, the same everywhere, and what moves is said."""
+"""Lock, end to end: pinned once, the same everywhere; changes are reported."""
 
 import shutil
 from pathlib import Path
@@ -27,7 +27,9 @@ def app(preheat: Preheat) -> Path:
     return preheat.folder
 
 
-def test_a_lock_pins_what_is_pulled_and_run(preheat: Preheat, hub: FlakyHub, app: Path, tmp_path: Path) -> None:
+def test_a_lock_pins_the_files_that_are_pulled_and_run(
+    preheat: Preheat, hub: FlakyHub, app: Path, tmp_path: Path
+) -> None:
     told = preheat("lock", "--json")
     assert told.status == 0, told.err
     text = (app / "preheat.lock").read_text()
@@ -36,7 +38,7 @@ def test_a_lock_pins_what_is_pulled_and_run(preheat: Preheat, hub: FlakyHub, app
     assert preheat("lock").status == 0
     assert (app / "preheat.lock").read_text() == text, "the same twice"
 
-    # On another machine, by way of another library.
+    # On another machine, with another library.
     other = tmp_path / "other"
     shutil.copytree(app, other, ignore=shutil.ignore_patterns("library", "said*"))
     library = ("--library", str(tmp_path / "elsewhere"))
@@ -45,9 +47,7 @@ def test_a_lock_pins_what_is_pulled_and_run(preheat: Preheat, hub: FlakyHub, app
     assert preheat("run", str(other), "--locked", *library).status == 0
 
 
-def test_a_lock_keeps_what_was_pinned_when_the_branch_moves(
-    preheat: Preheat, model: Path, tmp_path: Path, app: Path
-) -> None:
+def test_a_lock_keeps_its_pins_when_the_branch_moves(preheat: Preheat, model: Path, tmp_path: Path, app: Path) -> None:
     repo = tmp_path / "repo"
     shutil.copytree(model, repo)
     with FlakyHub({"acme/tiny": repo}) as hub:
@@ -65,7 +65,7 @@ def test_a_lock_keeps_what_was_pinned_when_the_branch_moves(
         assert preheat("lock", "--check").status == 0
 
 
-def test_a_stale_lock_is_said_and_refused_where_asked(preheat: Preheat, app: Path) -> None:
+def test_a_stale_lock_is_reported_and_rejected_if_requested(preheat: Preheat, app: Path) -> None:
     told = preheat("pull", "preheat.toml", "--locked")
     assert told.status == 8
     assert "has no lock" in told.err
@@ -82,9 +82,7 @@ def test_a_stale_lock_is_said_and_refused_where_asked(preheat: Preheat, app: Pat
     assert "stale, used only for the needs that it covers" in " ".join(told.err.split())
 
 
-def test_a_hub_that_has_other_bytes_under_the_pinned_commit_is_not_believed(
-    preheat: Preheat, hub: FlakyHub, app: Path
-) -> None:
+def test_a_hub_with_other_bytes_for_the_pinned_commit_is_rejected(preheat: Preheat, hub: FlakyHub, app: Path) -> None:
     assert preheat("lock").status == 0
     hub.fails("/api/models/", says('"size":9000000', '"size":9000001'))
     told = preheat("pull", "preheat.toml")
@@ -93,7 +91,7 @@ def test_a_hub_that_has_other_bytes_under_the_pinned_commit_is_not_believed(
     assert not (app / "weights").exists()
 
 
-def test_a_lock_that_cannot_be_read_names_its_line(preheat: Preheat, app: Path) -> None:
+def test_an_unreadable_lock_is_reported_with_its_line(preheat: Preheat, app: Path) -> None:
     assert preheat("lock").status == 0
     lock = app / "preheat.lock"
     lock.write_text(lock.read_text().replace("git-sha1:", "md5:", 1))
@@ -102,7 +100,7 @@ def test_a_lock_that_cannot_be_read_names_its_line(preheat: Preheat, app: Path) 
     assert "preheat.lock:" in told.err
 
 
-def test_a_built_in_recipe_is_named_wherever_an_app_is(preheat: Preheat, hub: FlakyHub) -> None:
+def test_a_built_in_recipe_can_be_used_wherever_an_app_can(preheat: Preheat, hub: FlakyHub) -> None:
     listed = preheat("recipes", "--json").last["recipes"]
     assert {"indextts2", "vllm"} <= {recipe["name"] for recipe in listed}
     shown = preheat("recipes", "vllm")

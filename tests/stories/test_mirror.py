@@ -1,4 +1,4 @@
-"""Mirror, end to end: one machine's library is another's hub."""
+"""Mirror, end to end: the library of one machine is the hub of another."""
 
 import contextlib
 import http.client
@@ -22,7 +22,7 @@ from tests.stories.kept import contents
 
 @pytest.fixture
 def other(preheat: Preheat) -> Iterator[Preheat]:
-    """Another machine: a folder and a library of its own, and no hub."""
+    """Another machine: its own folder and library, and no hub."""
     folder = preheat.folder / "other"
     folder.mkdir()
     other = Preheat(folder, "http://127.0.0.1:1")
@@ -30,7 +30,9 @@ def other(preheat: Preheat) -> Iterator[Preheat]:
     other.close()
 
 
-def test_from_library_to_mirror_to_library_nothing_is_lost(preheat: Preheat, other: Preheat, model: Path) -> None:
+def test_from_library_to_mirror_to_library_all_bytes_are_the_same(
+    preheat: Preheat, other: Preheat, model: Path
+) -> None:
     assert preheat("pull", "acme/tiny", "hf:datasets/acme/rows").status == 0
     mirror, url = mirroring(preheat)
     told = other("pull", "acme/tiny", "hf:datasets/acme/rows", "--view", "hf-cache=cache", HF_ENDPOINT=url)
@@ -54,7 +56,9 @@ def test_a_commit_is_served_by_its_name(preheat: Preheat, other: Preheat) -> Non
     assert "no such revision" in told.err
 
 
-def test_what_is_pulled_while_it_runs_is_served_at_once(preheat: Preheat, other: Preheat, hub: FlakyHub) -> None:
+def test_a_model_pulled_while_the_mirror_runs_is_served_at_once(
+    preheat: Preheat, other: Preheat, hub: FlakyHub
+) -> None:
     _, url = mirroring(preheat)
     assert other("pull", "acme/tiny", "--files", "*.json", HF_ENDPOINT=url).status == 3
     assert preheat("pull", "acme/tiny", "--files", "*.json").status == 0
@@ -71,14 +75,16 @@ def test_a_folder_is_served_as_a_repository(preheat: Preheat, other: Preheat, mo
     assert mirror.kill(signal.SIGINT).status == 0
 
 
-def test_a_mirror_of_nothing_knows_nothing(preheat: Preheat, other: Preheat) -> None:
+def test_an_empty_mirror_serves_nothing(preheat: Preheat, other: Preheat) -> None:
     _, url = mirroring(preheat)
     told = other("pull", "acme/tiny", HF_ENDPOINT=url)
     assert told.status == 3
     assert "no such repository" in told.err
 
 
-def test_the_pace_holds_back_and_is_called_a_test_aid(preheat: Preheat, other: Preheat, tmp_path: Path) -> None:
+def test_the_pace_limits_the_rate_and_is_described_as_a_test_aid(
+    preheat: Preheat, other: Preheat, tmp_path: Path
+) -> None:
     (tmp_path / "slow").mkdir()
     (tmp_path / "slow/weights.bin").write_bytes(os.urandom(1_000_000))
     _, url = mirroring(preheat, "--folder", f"me/slow={tmp_path}/slow", "--pace", "1M")
@@ -88,7 +94,7 @@ def test_the_pace_holds_back_and_is_called_a_test_aid(preheat: Preheat, other: P
     assert "for tests" in preheat("mirror", "--help").out
 
 
-def test_a_taken_port_is_said(preheat: Preheat) -> None:
+def test_a_taken_port_is_reported(preheat: Preheat) -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
         told = preheat("mirror", "--listen", f"127.0.0.1:{port}")
@@ -114,7 +120,7 @@ def test_a_taken_port_is_said(preheat: Preheat) -> None:
         (["--upstream", "hf=http://"], "is not a valid upstream"),
     ],
 )
-def test_words_that_cannot_be_meant_are_said(preheat: Preheat, words: list[str], said: str) -> None:
+def test_invalid_options_are_reported(preheat: Preheat, words: list[str], said: str) -> None:
     listen = [] if "--listen" in words else ["--listen", "127.0.0.1:0"]
     told = preheat("mirror", *listen, *words)
     assert told.status in (1, 2)
@@ -123,7 +129,7 @@ def test_words_that_cannot_be_meant_are_said(preheat: Preheat, words: list[str],
     assert "Traceback" not in told.err
 
 
-def test_what_a_mirror_lacks_it_fetches_once_for_the_whole_room(
+def test_a_missing_file_is_downloaded_once_for_all_clients(
     preheat: Preheat, other: Preheat, hub: FlakyHub, model: Path
 ) -> None:
     _, url = mirroring(preheat, "--upstream", f"hf={hub.url}")
@@ -131,9 +137,9 @@ def test_what_a_mirror_lacks_it_fetches_once_for_the_whole_room(
     assert told.status == 0, told.err
     (snapshot,) = (other.folder / "cache/models--acme--tiny/snapshots").iterdir()
     assert contents(snapshot) == contents(model)
-    # All but the empty file, which nobody needs to ask for.
+    # All but the empty file, which needs no request.
     assert contents(preheat.library / "blobs").items() <= contents(other.library / "blobs").items()
-    # Two files are the same, and the dataset is the model again.
+    # Two files are equal, and the dataset has the same files as the model.
     assert hub.sent("/resolve/") < 1.5 * 12_000_000
     hub.__exit__()
     third = Preheat(other.folder / "cache", "http://127.0.0.1:1")
@@ -141,13 +147,13 @@ def test_what_a_mirror_lacks_it_fetches_once_for_the_whole_room(
     assert told.status == 0, told.err
 
 
-def test_a_mirror_that_is_read_only_fetches_nothing(preheat: Preheat, other: Preheat, hub: FlakyHub) -> None:
+def test_a_read_only_mirror_downloads_nothing(preheat: Preheat, other: Preheat, hub: FlakyHub) -> None:
     _, url = mirroring(preheat, "--upstream", f"hf={hub.url}", "--read-only")
     assert other("pull", "acme/tiny", HF_ENDPOINT=url).status == 3
     assert hub.asked() == []
 
 
-def test_mirrors_stand_behind_each_other(preheat: Preheat, other: Preheat, hub: FlakyHub, model: Path) -> None:
+def test_a_mirror_can_be_the_upstream_of_another(preheat: Preheat, other: Preheat, hub: FlakyHub, model: Path) -> None:
     _, first = mirroring(preheat, "--upstream", f"hf={hub.url}")
     _, second = mirroring(preheat, "--upstream", f"hf={first}", "--library", str(preheat.folder / "second"))
     told = other("pull", "acme/tiny", "--endpoint", f"hf={second}", "--endpoint", f"hf={first}", "--view", "flat=here")
@@ -156,7 +162,7 @@ def test_mirrors_stand_behind_each_other(preheat: Preheat, other: Preheat, hub: 
     assert hub.sent("/resolve/") < 1.5 * 12_000_000
 
 
-def test_a_mirror_that_was_killed_goes_on_where_it_was(preheat: Preheat, tmp_path: Path) -> None:
+def test_a_killed_mirror_resumes_its_downloads(preheat: Preheat, tmp_path: Path) -> None:
     (tmp_path / "large").mkdir()
     (tmp_path / "large/weights.bin").write_bytes(os.urandom(20_000_000))
     with FlakyHub({"acme/large": tmp_path / "large"}, pace=300_000) as hub:
@@ -172,7 +178,7 @@ def test_a_mirror_that_was_killed_goes_on_where_it_was(preheat: Preheat, tmp_pat
         assert hub.sent("/resolve/") < 1.5 * 20_000_000
 
 
-def test_two_mirrors_of_one_library_fetch_a_file_once(preheat: Preheat, hub: FlakyHub, model: Path) -> None:
+def test_two_mirrors_of_one_library_download_a_file_once(preheat: Preheat, hub: FlakyHub, model: Path) -> None:
     urls = [mirroring(preheat, "--upstream", f"hf={hub.url}")[1] for _ in range(2)]
     with ThreadPoolExecutor(4) as clients:
         told = list(clients.map(lambda url: ask(url, "/acme/tiny/resolve/main/model.safetensors"), urls * 2))
@@ -181,11 +187,11 @@ def test_two_mirrors_of_one_library_fetch_a_file_once(preheat: Preheat, hub: Fla
 
 
 def arrived(preheat: Preheat) -> int:
-    """Say how many bytes the partials in a library take on disk."""
+    """Return the bytes of the partials in a library on disk."""
     return sum(path.stat().st_blocks * 512 for path in preheat.library.glob("partial/*.part"))
 
 
 def ask_anyway(url: str, target: str) -> None:
-    """Ask a mirror that may not live to answer."""
+    """Send a request to a mirror that may be killed meanwhile."""
     with contextlib.suppress(OSError, http.client.HTTPException):
         ask(url, target)

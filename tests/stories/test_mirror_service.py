@@ -1,4 +1,4 @@
-"""Mirror as a service, end to end: who may come in, what is said of it, and how it is read anew and stopped."""
+"""The mirror as a service, end to end: access, status, reload and shutdown."""
 
 import json
 import os
@@ -20,7 +20,7 @@ TOKEN = "a-token-of-the-room"
 
 
 def get(url: str, tls: ssl.SSLContext | None = None, **fields: str) -> tuple[int, bytes]:
-    """Ask; say the status and the body."""
+    """Send a request; return the status and the body."""
     asked = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in fields.items()})
     try:
         with urllib.request.urlopen(asked, timeout=20, context=tls or trust()) as answer:
@@ -31,14 +31,14 @@ def get(url: str, tls: ssl.SSLContext | None = None, **fields: str) -> tuple[int
 
 
 def until_written(log: Path, lines: int) -> None:
-    """Wait for an access log to have so many lines: each follows the last byte of its answer."""
+    """Wait until an access log has this many lines: each follows the last byte of its response."""
     deadline = time.monotonic() + 20
     while not log.is_file() or len(log.read_text().splitlines()) < lines:
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.01)
 
 
-def test_a_token_is_wanted_shown_and_told_to_nobody(preheat: Preheat) -> None:
+def test_a_token_is_required_accepted_and_never_shown(preheat: Preheat) -> None:
     assert preheat("pull", "acme/tiny").status == 0
     tokens, log = preheat.folder / "tokens", preheat.folder / "access.jsonl"
     tokens.write_text(f"# of the room\n{TOKEN}\n")
@@ -65,7 +65,7 @@ def test_a_token_is_wanted_shown_and_told_to_nobody(preheat: Preheat) -> None:
     assert sum(line["sent"] for line in lines) > 24_000_000
 
 
-def test_lists_and_tokens_are_read_anew_while_it_runs(preheat: Preheat) -> None:
+def test_lists_and_tokens_are_reloaded_while_it_runs(preheat: Preheat) -> None:
     assert preheat("pull", "acme/tiny", "hf:datasets/acme/rows").status == 0
     denied, log = preheat.folder / "denied", preheat.folder / "access.jsonl"
     denied.write_text("datasets/*\n")
@@ -88,7 +88,7 @@ def test_lists_and_tokens_are_read_anew_while_it_runs(preheat: Preheat) -> None:
     assert mirror.kill(signal.SIGTERM).status == 0
 
 
-def test_an_answer_under_way_is_finished_when_it_is_stopped(preheat: Preheat, tmp_path: Path) -> None:
+def test_a_running_response_is_completed_when_the_mirror_is_stopped(preheat: Preheat, tmp_path: Path) -> None:
     (tmp_path / "slow").mkdir()
     weights = os.urandom(3_000_000)
     (tmp_path / "slow/weights.bin").write_bytes(weights)
@@ -102,9 +102,9 @@ def test_an_answer_under_way_is_finished_when_it_is_stopped(preheat: Preheat, tm
     connection.close()
 
 
-def test_a_second_signal_waits_no_longer(preheat: Preheat, tmp_path: Path) -> None:
+def test_a_second_signal_ends_the_grace_period(preheat: Preheat, tmp_path: Path) -> None:
     (tmp_path / "slow").mkdir()
-    # More than the kernel takes in advance.
+    # More than the kernel's socket buffers hold.
     (tmp_path / "slow/weights.bin").write_bytes(bytes(60_000_000))
     mirror, url = mirroring(preheat, "--folder", f"me/slow={tmp_path}/slow", "--pace", "10K", "--grace", "50s")
     connection = connect(url)
@@ -128,7 +128,7 @@ def test_a_second_signal_waits_no_longer(preheat: Preheat, tmp_path: Path) -> No
     connection.close()
 
 
-def test_the_library_is_kept_below_its_cap_and_the_page_says_so(preheat: Preheat) -> None:
+def test_the_library_stays_below_its_cap_and_the_page_shows_it(preheat: Preheat) -> None:
     assert preheat("pull", "acme/tiny").status == 0
     mirror, url = mirroring(preheat, "--size-cap", "20M")
     told = json.loads(get(f"{url}/status.json")[1])
@@ -142,7 +142,7 @@ def test_the_library_is_kept_below_its_cap_and_the_page_says_so(preheat: Preheat
     assert mirror.kill(signal.SIGTERM).status == 0
 
 
-def test_tls_by_a_certificate_made_here(preheat: Preheat) -> None:
+def test_tls_with_a_self_signed_certificate(preheat: Preheat) -> None:
     pytest.importorskip("cryptography", reason="preheat[tls] is not installed")
     assert preheat("pull", "acme/tiny").status == 0
     mirror, url = mirroring(preheat, "--tls-self-signed", "--tls-name", "mirror.lan", tls=False)
@@ -175,7 +175,7 @@ def test_tls_by_a_certificate_made_here(preheat: Preheat) -> None:
         (["--access-log", "/nowhere/log"], "cannot be written"),
     ],
 )
-def test_words_that_cannot_be_meant_are_said(preheat: Preheat, words: list[str], said: str) -> None:
+def test_invalid_options_are_reported(preheat: Preheat, words: list[str], said: str) -> None:
     told = preheat("mirror", "--listen", "127.0.0.1:0", *words)
     assert told.status == 2
     assert said in told.err
@@ -183,7 +183,7 @@ def test_words_that_cannot_be_meant_are_said(preheat: Preheat, words: list[str],
     assert "Traceback" not in told.err
 
 
-def test_a_cap_below_what_is_pinned_is_refused_with_the_figure(preheat: Preheat) -> None:
+def test_a_cap_below_the_pinned_size_is_rejected_with_the_figure(preheat: Preheat) -> None:
     assert preheat("pull", "acme/tiny").status == 0
     assert preheat("pin", "acme/tiny").status == 0
     told = preheat("mirror", "--listen", "127.0.0.1:0", "--size-cap", "5M")
@@ -192,7 +192,7 @@ def test_a_cap_below_what_is_pinned_is_refused_with_the_figure(preheat: Preheat)
     assert "preheat unpin" in told.err
 
 
-def test_what_was_pulled_by_hand_outlives_any_cap(preheat: Preheat) -> None:
+def test_models_pulled_by_hand_are_never_evicted(preheat: Preheat) -> None:
     assert preheat("pull", "acme/tiny").status == 0
     mirror, _ = mirroring(preheat, "--size-cap", "5M")
     event = mirror.event("noted")

@@ -1,4 +1,4 @@
-"""Mirror, for long: thousands of requests of all kinds, and it is as it was before."""
+"""A mirror that runs for long: thousands of requests of all kinds leave no trace."""
 
 import contextlib
 import http.client
@@ -23,7 +23,7 @@ _MODEL = "/acme/tiny/resolve/main"
 
 
 def status(pid: int, field: str) -> int:
-    """Read a figure from the kernel's word on a process."""
+    """Read a figure from /proc/PID/status."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(f"{field}:")).split()[1])
 
@@ -33,7 +33,7 @@ def open_files(pid: int) -> int:
 
 
 class Client(threading.Thread):
-    """Asks for one thing after the other, by chance, and notes what was wrong."""
+    """A client that sends random requests, and records wrong responses."""
 
     def __init__(self, url: str, weights: bytes, seed: int) -> None:
         super().__init__(daemon=True)
@@ -93,7 +93,7 @@ class Client(threading.Thread):
 
     def _raw(self) -> socket.socket:
         raw = socket.create_connection(("127.0.0.1", int(self._url.rpartition(":")[2])))
-        # Half of them speak no TLS.
+        # Half of the requests are plain HTTP.
         return raw if self._choose.random() < 0.5 else trust().wrap_socket(raw, server_hostname="127.0.0.1")
 
     def _note(self, right: bool, what: str) -> None:
@@ -101,7 +101,7 @@ class Client(threading.Thread):
             self.wrong.append(what)
 
 
-def test_thousands_of_requests_leave_it_as_it_was(preheat: Preheat, model: Path) -> None:
+def test_thousands_of_requests_leave_it_unchanged(preheat: Preheat, model: Path) -> None:
     assert preheat("pull", "acme/tiny").status == 0
     mirror, url = mirroring(preheat, "-q", "--size-cap", "1G")
     pid, weights = mirror.process.pid, (model / "model.safetensors").read_bytes()

@@ -1,4 +1,4 @@
-"""A mirror under load: fifty clients cost upstream one file, and after thousands of questions nothing is left over."""
+"""A mirror under load: fifty clients cause one download, and thousands of requests leave no leftovers."""
 
 import contextlib
 import hashlib
@@ -28,7 +28,7 @@ LEAST_MEMORY = 200_000_000
 
 @pytest.fixture
 def large(tmp_path: Path) -> Iterator[Path]:
-    """A folder with one large file that no compression makes small."""
+    """A folder with one large incompressible file."""
     folder = tmp_path / "large"
     folder.mkdir()
     block = os.urandom(5_000_000)
@@ -40,12 +40,12 @@ def large(tmp_path: Path) -> Iterator[Path]:
 
 
 def peak(running: Running) -> int:
-    """Say how many bytes of memory a process had at most."""
+    """Return the peak memory of a process in bytes."""
     status = Path(f"/proc/{running.process.pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
-def test_fifty_clients_of_one_cold_file_cost_upstream_the_file_once(preheat: Preheat, large: Path) -> None:
+def test_fifty_clients_of_one_uncached_file_cause_one_download(preheat: Preheat, large: Path) -> None:
     with FlakyHub({"acme/large": large}) as hub:
         mirror, url = mirroring(preheat, "--upstream", f"hf={hub.url}")
         wanted = hashlib.sha256((large / "weights.bin").read_bytes()).hexdigest()
@@ -76,7 +76,7 @@ def test_fifty_clients_of_one_cold_file_cost_upstream_the_file_once(preheat: Pre
         assert mirror.err == ""
 
 
-def test_after_thousands_of_questions_nothing_is_left_over(preheat: Preheat, hub: FlakyHub, model: Path) -> None:
+def test_thousands_of_requests_leave_nothing_behind(preheat: Preheat, hub: FlakyHub, model: Path) -> None:
     mirror, url = mirroring(preheat, "--upstream", f"hf={hub.url}", "--remember", "500ms")
     files = {path.relative_to(model).as_posix(): path.read_bytes() for path in model.rglob("*") if path.is_file()}
     ask(url, "/acme/tiny/resolve/main/note.txt")
@@ -85,7 +85,7 @@ def test_after_thousands_of_questions_nothing_is_left_over(preheat: Preheat, hub
     ended = threading.Event()
 
     def weather() -> None:
-        """Break the hub in one way after another."""
+        """Give the hub one fault after another."""
         faults = (refuses(503), hangs_up_after(50_000), flips_a_byte_at(100_000), knows_no_ranges, refuses(404))
         for number in range(1_000_000):
             hub.recovers()
@@ -114,7 +114,7 @@ def test_after_thousands_of_questions_nothing_is_left_over(preheat: Preheat, hub
             try:
                 told = ask(url, target, chance.choice(["GET", "GET", "GET", "HEAD"]), **headers)
             except (OSError, http.client.HTTPException):
-                continue  # broken off before its head
+                continue  # interrupted before the response's head
             body = files[name]
             if told.status == 206 and told.body and "x-preheat-unverified" not in told.headers:
                 right = body[start:].startswith(told.body)
@@ -133,7 +133,7 @@ def test_after_thousands_of_questions_nothing_is_left_over(preheat: Preheat, hub
     assert "Traceback" not in mirror.err
     assert peak(mirror) < LEAST_MEMORY
     _settles(lambda: _threads(mirror) <= threads + 2)
-    # A fetch of a small file leaves some until Python comes to collect them.
+    # A download of a small file leaves some until the garbage collector runs.
     _settles(lambda: _open_files(mirror) <= files_open + 20)
     # Connections to upstream stay open for the next fetch, up to a number.
     _settles(lambda: len(_open(mirror)) < files_open + 64 + 20)

@@ -1,4 +1,4 @@
-"""What people read who type each verb for the first time: numbers that agree, and hints that work as they are typed."""
+"""The messages that first-time users read: numbers agree, and hints work as typed."""
 
 import os
 import shlex
@@ -13,11 +13,11 @@ RECIPE = '[app]\nname = "talk"\ncommand = ["true"]\n[[needs]]\nref = "hf:acme/ti
 
 
 def hint(error: str) -> list[str]:
-    """Read the hint of an error as the words that a shell makes of its command."""
+    """Return the hint of an error, split as a shell splits its command."""
     return shlex.split(error.partition("hint: preheat ")[2].partition(" downloads")[0])
 
 
-def test_one_file_is_not_some_files(preheat: Preheat, hub: FlakyHub, model: Path) -> None:
+def test_singular_and_plural_agree(preheat: Preheat, hub: FlakyHub, model: Path) -> None:
     words = ("acme/tiny", "--files", "model.safetensors")
     assert "9.0 MB in 1 file, " in preheat("pull", *words, "--dry-run").out
     assert "9.0 MB in 1 file, " in preheat("pull", *words).err
@@ -30,7 +30,7 @@ def test_one_file_is_not_some_files(preheat: Preheat, hub: FlakyHub, model: Path
     assert "3 B in 1 file of 1 version; " in said
 
 
-def test_a_locked_model_that_is_missing_is_pulled_by_the_hint(preheat: Preheat, hub: FlakyHub) -> None:
+def test_the_hint_pulls_a_missing_locked_model(preheat: Preheat, hub: FlakyHub) -> None:
     folder = preheat.folder / "my app"
     folder.mkdir()
     (folder / "preheat.toml").write_text(RECIPE)
@@ -46,7 +46,7 @@ def test_a_locked_model_that_is_missing_is_pulled_by_the_hint(preheat: Preheat, 
 
 
 @pytest.mark.parametrize("verb", ["rm", "prune"])
-def test_a_removal_has_a_dry_run_as_other_verbs_have(preheat: Preheat, hub: FlakyHub, verb: str) -> None:
+def test_rm_has_a_dry_run_like_other_verbs(preheat: Preheat, hub: FlakyHub, verb: str) -> None:
     assert preheat("prune", "--dry-run").out == "nothing to remove\n"
     assert preheat("pull", "acme/tiny").status == 0
     words = ("acme/tiny",) if verb == "rm" else ("--old",)
@@ -61,11 +61,11 @@ def test_an_unknown_option_leads_to_the_help_of_its_verb(preheat: Preheat) -> No
     assert "hint: preheat --help" in preheat("--force").err
 
 
-def test_a_model_that_is_not_there_is_named_as_it_was_typed(preheat: Preheat) -> None:
+def test_a_missing_model_is_named_as_it_was_typed(preheat: Preheat) -> None:
     assert preheat("ls", "acme/none").err.startswith("preheat: acme/none is not in ")
 
 
-def test_files_of_another_filesystem_are_adopted_by_the_hint(preheat: Preheat, tmp_path: Path) -> None:
+def test_the_hint_adopts_files_of_another_filesystem(preheat: Preheat, tmp_path: Path) -> None:
     elsewhere = Path("/dev/shm")
     if not elsewhere.is_dir() or elsewhere.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("there is no other filesystem here")

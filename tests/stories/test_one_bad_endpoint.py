@@ -1,4 +1,4 @@
-"""One bad endpoint of several: whatever it answers, the next is asked, and the pull ends well."""
+"""One bad endpoint of several: whatever it responds, the next one is tried, and the pull succeeds."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +10,11 @@ from preheat.core.ref import Ref
 from preheat.hubs.huggingface import HuggingFace
 from preheat.hubs.modelscope import ModelScope
 from preheat.library.library import Library
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
 from preheat.verbs.pull import pull
-from preheat.verbs.pull_sources import PullSource, Wish, resolve
+from preheat.verbs.pull_sources import FileSelection, PullSource, resolve
 from tests.authority import trusting
 from tests.command import Preheat
 from tests.flaky_hub import WEIGHTS, FlakyHub
@@ -26,8 +26,8 @@ QUICK = RetryPolicy(attempts=2, first_wait_s=0.01, longest_wait_s=0.02, lasting_
 
 @pytest.fixture
 def transport() -> Iterator[Transport]:
-    """Give connections that do not wait for long."""
-    transport = Transport(trusting(Wires(connect_s=2, read_s=2, document_s=2, largest_document=4 << 20)))
+    """Return a transport with short timeouts."""
+    transport = Transport(trusting(NetworkSettings(connect_s=2, read_s=2, document_s=2, largest_document=4 << 20)))
     yield transport
     transport.close()
 
@@ -37,16 +37,16 @@ def source(url: str, transport: Transport) -> PullSource:
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_the_next_endpoint_is_asked(kind: str, transport: Transport, hub: FlakyHub, tmp_path: Path) -> None:
+def test_the_next_endpoint_is_tried(kind: str, transport: Transport, hub: FlakyHub, tmp_path: Path) -> None:
     with answering(HOSTILE[kind]) as bad:
         sources = [source(bad, transport), source(hub.url, transport)]
-        told = pull(sources, Library(tmp_path / "l"), Policy(4), lambda _event: None, Wish(("*.json",)))
+        told = pull(sources, Library(tmp_path / "l"), Policy(4), lambda _event: None, FileSelection(("*.json",)))
         assert told.fetched > 0
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
 @pytest.mark.parametrize(("make", "name"), [(HuggingFace, "hf:acme/tiny"), (ModelScope, "ms:acme/tiny")])
-def test_alone_it_ends_with_an_error_of_the_hub(
+def test_a_bad_endpoint_alone_ends_with_a_hub_error(
     kind: str, make: type[HuggingFace | ModelScope], name: str, transport: Transport
 ) -> None:
     with answering(HOSTILE[kind]) as bad:
@@ -55,8 +55,8 @@ def test_alone_it_ends_with_an_error_of_the_hub(
             resolve(alone, lambda _event: None, QUICK)
 
 
-@pytest.mark.parametrize("kind", ["a redirect to a port that is none", "a link to a file", "no HTTP"])
-def test_the_command_says_so_without_a_traceback(kind: str, preheat: Preheat, hub: FlakyHub) -> None:
+@pytest.mark.parametrize("kind", ["a redirect to an invalid port", "a link to a file", "no HTTP"])
+def test_the_command_reports_it_without_a_traceback(kind: str, preheat: Preheat, hub: FlakyHub) -> None:
     with answering(HOSTILE[kind]) as bad:
         words = ("pull", "acme/tiny", "--files", "*.json", "--json", "--endpoint", f"hf={bad}")
         told = preheat(*words, "--endpoint", f"hf={hub.url}")
@@ -72,7 +72,7 @@ def twin(model: Path) -> Iterator[FlakyHub]:
 
 
 @pytest.mark.parametrize("kind", FAULTS)
-def test_a_source_with_bad_answers_about_bytes_is_left_for_the_next(
+def test_a_source_with_wrong_file_responses_is_replaced_by_the_next(
     kind: str, transport: Transport, hub: FlakyHub, twin: FlakyHub, tmp_path: Path
 ) -> None:
     hub.fails(WEIGHTS, FAULTS[kind])

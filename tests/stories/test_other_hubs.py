@@ -1,4 +1,4 @@
-"""Pull, end to end, from hubs that are not Hugging Face's: ModelScope, and any server that has the file."""
+"""Pull, end to end, from ModelScope and from plain servers."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ def twin(model: Path) -> Iterator[FlakyHub]:
 
 @pytest.fixture
 def other(preheat: Preheat) -> Iterator[Preheat]:
-    """Another machine: a folder and a library of its own, and no hub."""
+    """Another machine: its own folder and library, and no hub."""
     folder = preheat.folder / "other"
     folder.mkdir()
     other = Preheat(folder, "http://127.0.0.1:1")
@@ -51,7 +51,7 @@ def test_pulls_a_model_and_a_dataset_of_modelscope(
     assert again.last["fetched"] == 0
 
 
-def test_from_hub_to_library_to_mirror_to_library_a_modelscope_model_stays_what_it_is(
+def test_a_modelscope_model_is_the_same_after_a_mirror_and_a_second_pull(
     preheat: Preheat, other: Preheat, twin: FlakyHub
 ) -> None:
     told = preheat("pull", "ms:acme/tiny", "--json", MODELSCOPE_ENDPOINT=twin.url)
@@ -64,7 +64,7 @@ def test_from_hub_to_library_to_mirror_to_library_a_modelscope_model_stays_what_
         assert told.last["snapshots"][0]["commit"] == commit
     for room in ("blobs", "records"):
         assert contents(other.library / room) == contents(preheat.library / room)
-    # What came from one hub is not passed off as the other's, whoever has the name there.
+    # A model of one hub is not served as the other hub's model of that name.
     assert other("pull", "hf:acme/tiny", HF_ENDPOINT=url).status == 3
 
 
@@ -87,9 +87,7 @@ def test_a_commit_of_modelscope_is_found_while_a_branch_has_its_files(
         assert "preheat pull ms:acme/changing" in told.err
 
 
-def test_a_private_model_of_modelscope_needs_its_token_and_no_other(
-    preheat: Preheat, twin: FlakyHub, hub: FlakyHub
-) -> None:
+def test_a_private_model_of_modelscope_needs_its_own_token(preheat: Preheat, twin: FlakyHub, hub: FlakyHub) -> None:
     twin.fails("", wants_token(TOKEN))
     told = preheat("pull", "ms:acme/tiny", MODELSCOPE_ENDPOINT=twin.url, HF_TOKEN="another")
     assert told.status == 3
@@ -103,7 +101,7 @@ def test_a_private_model_of_modelscope_needs_its_token_and_no_other(
     assert TOKEN not in str(hub.asked())
 
 
-def test_a_wrong_byte_of_modelscopes_is_never_kept(preheat: Preheat, twin: FlakyHub, model: Path) -> None:
+def test_wrong_bytes_of_modelscope_are_never_kept(preheat: Preheat, twin: FlakyHub, model: Path) -> None:
     twin.fails(f"{BYTES}model.safetensors", flips_a_byte_at(5_000_000))
     told = preheat("pull", "ms:acme/tiny", MODELSCOPE_ENDPOINT=twin.url)
     assert told.status == 4
@@ -114,7 +112,7 @@ def test_a_wrong_byte_of_modelscopes_is_never_kept(preheat: Preheat, twin: Flaky
     assert _view(preheat) == contents(model)
 
 
-def test_what_one_hub_will_not_give_comes_from_the_one_that_has_the_same(
+def test_a_model_refused_by_one_hub_comes_from_its_alias_on_another(
     preheat: Preheat, hub: FlakyHub, twin: FlakyHub, model: Path
 ) -> None:
     (preheat.folder / "preheat.toml").write_text(
@@ -146,9 +144,7 @@ def test_pulls_a_file_at_an_address(preheat: Preheat, hub: FlakyHub, model: Path
     assert preheat("pull", _address(hub, model, path), "--json").last["fetched"] == 0
 
 
-def test_a_server_that_knows_no_ranges_and_hangs_up_is_got_the_better_of(
-    preheat: Preheat, hub: FlakyHub, model: Path
-) -> None:
+def test_a_server_without_ranges_that_disconnects_still_works(preheat: Preheat, hub: FlakyHub, model: Path) -> None:
     hub.fails(WEIGHTS, hangs_up_after(3_000_000), times=2)
     hub.fails(WEIGHTS, knows_no_ranges)
     told = preheat("pull", _address(hub, model))
@@ -156,7 +152,7 @@ def test_a_server_that_knows_no_ranges_and_hangs_up_is_got_the_better_of(
     assert (model / "model.safetensors").read_bytes() in blobs(preheat.library).values()
 
 
-def test_a_file_that_is_not_what_the_address_says_is_refused(preheat: Preheat, hub: FlakyHub, model: Path) -> None:
+def test_a_file_with_a_wrong_digest_is_rejected(preheat: Preheat, hub: FlakyHub, model: Path) -> None:
     address = _address(hub, model).partition("#")[0]
     told = preheat("pull", f"{address}#sha256={'0' * 64}")
     assert told.status == 4

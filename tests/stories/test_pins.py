@@ -1,4 +1,4 @@
-"""Pins, end to end: what a lock says is what is pulled, placed, started and built, whoever serves it."""
+"""Pins, end to end: the locked files are pulled, placed, started and built, whichever hub serves them."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ def repo(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pinned(preheat: Preheat, repo: Path) -> Iterator[FlakyHub]:
-    """A hub, and an app whose lock was written while the hub was honest."""
+    """A hub, and an app whose lock was written while the hub was correct."""
     (preheat.folder / "preheat.toml").write_text(RECIPE)
     with FlakyHub({"acme/pinned": repo}) as hub:
         preheat.env["HF_ENDPOINT"] = hub.url
@@ -54,7 +54,7 @@ def git_sha1(body: bytes) -> str:
 
 
 def lists_weights(**said: Any) -> Fault:
-    """Describe weights.bin in the API's own words as `said`, and the rest honestly."""
+    """List weights.bin with `said` in the API's form, and the rest correctly."""
 
     def fault(request: Request, full: Answer) -> Answer:
         assert isinstance(full.body, bytes)
@@ -70,7 +70,7 @@ def lists_weights(**said: Any) -> Fault:
 
 
 def sends(body: bytes) -> Fault:
-    """Send the same part of other bytes."""
+    """Send the same range of other bytes."""
 
     def fault(request: Request, full: Answer) -> Answer:
         assert isinstance(full.body, Slice)
@@ -87,14 +87,12 @@ def turns_evil(hub: FlakyHub, algorithm: str) -> None:
 
 
 def run(preheat: Preheat, *words: str) -> Told:
-    """Start it with no hub to be had."""
+    """Start it without a reachable hub."""
     return preheat("run", *words, HF_ENDPOINT="http://127.0.0.1:9")
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "git-sha1"])
-def test_other_bytes_do_not_pass_the_lock_by_whichever_digest_the_hub_lists_them(
-    preheat: Preheat, pinned: FlakyHub, algorithm: str
-) -> None:
+def test_other_bytes_do_not_match_the_lock_by_either_digest(preheat: Preheat, pinned: FlakyHub, algorithm: str) -> None:
     turns_evil(pinned, algorithm)
     for words in (("--locked",), ()):
         told = preheat("pull", "preheat.toml", *words)
@@ -106,7 +104,7 @@ def test_other_bytes_do_not_pass_the_lock_by_whichever_digest_the_hub_lists_them
     assert run(preheat, "--locked").status == 0
 
 
-def test_a_hub_that_lists_the_right_bytes_by_the_other_digest_is_pulled_from_and_recorded(
+def test_a_hub_that_lists_the_right_bytes_by_the_other_digest_is_used_and_recorded(
     preheat: Preheat, pinned: FlakyHub
 ) -> None:
     pinned.fails("/api/models/", lists_weights(size=len(GOOD), blobId=git_sha1(GOOD)))
@@ -119,7 +117,7 @@ def test_a_hub_that_lists_the_right_bytes_by_the_other_digest_is_pulled_from_and
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "git-sha1"])
-def test_a_library_that_a_bad_mirror_has_filled_is_not_what_the_lock_says(
+def test_a_library_filled_by_a_bad_mirror_does_not_match_the_lock(
     preheat: Preheat, pinned: FlakyHub, algorithm: str
 ) -> None:
     turns_evil(pinned, algorithm)
@@ -136,12 +134,10 @@ def test_a_library_that_a_bad_mirror_has_filled_is_not_what_the_lock_says(
     assert run(preheat, "--locked").status == 0
 
 
-def test_a_library_that_knows_the_bytes_by_the_other_digest_has_what_the_lock_says(
-    preheat: Preheat, pinned: FlakyHub
-) -> None:
+def test_a_library_with_the_bytes_by_the_other_digest_matches_the_lock(preheat: Preheat, pinned: FlakyHub) -> None:
     pinned.fails("/api/models/", lists_weights(size=len(GOOD), blobId=git_sha1(GOOD)))
     assert preheat("pull", "acme/pinned").status == 0
-    # As another hub's clients leave it: named by that digest, and by no other.
+    # As after a pull from another hub: only under that digest.
     (other,) = (preheat.library / "blobs" / "sha256").rglob(hashlib.sha256(GOOD).hexdigest())
     other.unlink()
     for _ in range(2):
@@ -163,7 +159,7 @@ def _claims(commit: str) -> Fault:
 # ---- commits
 
 
-def test_a_hub_that_answers_another_commit_is_not_believed_and_the_next_is_asked(
+def test_a_hub_that_returns_another_commit_is_rejected_and_the_next_one_is_tried(
     preheat: Preheat, hub: FlakyHub, model: Path
 ) -> None:
     commit = preheat("pull", "acme/tiny", "--json").last["snapshots"][0]["commit"]
@@ -185,8 +181,10 @@ def _twin_recipe(preheat: Preheat, ref: str) -> None:
     )
 
 
-def test_a_twins_branch_is_no_pinned_commit_unless_digests_say_so(preheat: Preheat, hub: FlakyHub, model: Path) -> None:
-    """A recipe pins a commit; its hub is away, and the twin's branch could be anything."""
+def test_an_aliass_branch_is_not_the_pinned_commit_unless_the_digests_match(
+    preheat: Preheat, hub: FlakyHub, model: Path
+) -> None:
+    """A recipe pins a commit; its hub is down, and the alias repository's branch may have other files."""
     commit = preheat("pull", "acme/tiny", "--json").last["snapshots"][0]["commit"]
     shutil.rmtree(preheat.library)
     _twin_recipe(preheat, f"hf:acme/tiny@{commit}")

@@ -1,4 +1,4 @@
-"""A power cut at any moment: what has a name is whole, and what the journal claims is on the disk.
+"""A power cut at any moment: every named file is complete, and the journal claims only durable bytes.
 
 A filesystem in a file is mounted, a pull fills it, and the file is copied while it does: each copy is what a disk would
 hold had the power gone at that moment.
@@ -38,7 +38,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def mounted(image: Path, at: Path) -> Iterator[Path]:
-    """Mount a filesystem in a file; skip the test where that may not be."""
+    """Mount a filesystem in a file; skip the test if that is not permitted."""
     at.mkdir(exist_ok=True)
     done = subprocess.run(["mount", "-o", "loop", image, at], capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -50,10 +50,10 @@ def mounted(image: Path, at: Path) -> Iterator[Path]:
 
 
 def arrived(library: Path) -> int:
-    """Count the bytes that a library holds or is getting, by this boot's journals."""
+    """Count the bytes that a library has, with partials, by this boot's journals."""
     found = 0
     for path in library.glob("partial/*.part"):
-        with suppress(FileNotFoundError):  # it has become a blob meanwhile
+        with suppress(FileNotFoundError):  # it was renamed to a blob meanwhile
             found += _here(path)
     return found + sum(path.stat().st_size for path in library.glob("blobs/sha256/*/*"))
 
@@ -66,7 +66,7 @@ def _here(part: Path) -> int:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_after_a_power_cut_nothing_named_is_wrong_and_no_claim_is_a_lie(tmp_path: Path, weights: Path) -> None:
+def test_after_a_power_cut_every_named_file_is_right_and_every_claim_durable(tmp_path: Path, weights: Path) -> None:
     if os.geteuid() != 0 or shutil.which("mkfs.ext4") is None:
         pytest.skip("mounting a filesystem from a file needs root and mkfs.ext4")
     image, at = tmp_path / "disk.img", tmp_path / "disk"
@@ -105,11 +105,11 @@ def test_after_a_power_cut_nothing_named_is_wrong_and_no_claim_is_a_lie(tmp_path
             for part in library.glob("partial/*.part"):
                 body, true = part.read_bytes(), truth.get(part.name.partition("-")[2].removesuffix(".part"))
                 if true is None or len(body) != len(true):
-                    continue  # a small file, or one whose length had not reached the disk: it begins anew
+                    continue  # a small file, or one whose length had not reached the disk: its download restarts
                 for start, stop in Journal.read(part.with_suffix(".journal"), len(body), "another boot").ranges:
                     assert body[start:stop] == true[start:stop]
                     kept += stop - start
-            # The last five seconds may be lost, and nothing before them.
+            # Only the last five seconds may be lost.
             assert kept >= five_ago
             survived.append(kept)
         copy.unlink()

@@ -1,4 +1,4 @@
-"""Prove, end to end: a real app, started cold from a hub and preloaded from a library, in turns."""
+"""Prove, end to end: a real app, started cold from a hub and preloaded from a library, alternately."""
 
 import re
 import signal
@@ -16,7 +16,9 @@ __all__ = ["recipe"]
 FEW = ("--conditions=cold,preloaded", "--observe=0s")
 
 
-def test_the_gain_is_measured_and_the_network_counted(preheat: Preheat, hub: FlakyHub, recipe: Recipe) -> None:
+def test_the_speed_up_is_measured_and_network_requests_are_counted(
+    preheat: Preheat, hub: FlakyHub, recipe: Recipe
+) -> None:
     recipe("model.safetensors", "config.json")
     told = preheat("prove", *FEW, "--runs", "2", "--json")
     assert told.status == 0, told.out + told.err
@@ -39,12 +41,12 @@ def test_the_gain_is_measured_and_the_network_counted(preheat: Preheat, hub: Fla
     assert not list(preheat.library.glob("proof-*"))
 
 
-def test_the_table_says_it_to_people(preheat: Preheat, recipe: Recipe) -> None:
+def test_the_table_shows_the_result_to_people(preheat: Preheat, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json")
     told = preheat("prove", "--observe=0s", "preheat.toml")
     assert told.status == 0, told.err
     lines = told.out.splitlines()
-    # Over loopback, so small an app may be ready as soon without it.
+    # Over loopback, so small an app may be ready as fast without preheat.
     assert re.search(r"\d× (faster|slower); 0 requests; ", lines[0])
     assert lines[0].startswith("talk starts in ")
     assert lines[2].split() == ["cold", "preloaded", "warm", "restart", "change"]
@@ -55,24 +57,24 @@ def test_the_table_says_it_to_people(preheat: Preheat, recipe: Recipe) -> None:
     assert "round 1 of 1: preloaded" in told.err
 
 
-def test_the_library_that_is_here_is_neither_used_nor_changed(preheat: Preheat, hub: FlakyHub, recipe: Recipe) -> None:
+def test_the_existing_library_is_neither_used_nor_changed(preheat: Preheat, hub: FlakyHub, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json")
     preheat("pull", "acme/tiny")
     hub.recovers()
     before = contents(preheat.library)
     assert preheat("prove", *FEW).status == 0
     assert contents(preheat.library) == before
-    # Once by the app, once by the pull, and what measuring the line took.
+    # Once by the app, once by the pull, and the bytes for measuring the line.
     assert hub.sent("model.safetensors") >= 18_000_000
 
 
-def test_a_gain_that_is_none_is_refused(preheat: Preheat, recipe: Recipe) -> None:
+def test_an_invalid_gain_is_rejected(preheat: Preheat, recipe: Recipe) -> None:
     recipe(app=APP.replace("sum(map(len, weights))", "9000023"))
     failed(preheat("prove", *FEW), 8, "the cold start downloaded nothing", "HF_HOME")
     assert contents_but_format(preheat) == {}
 
 
-def test_an_app_that_is_never_ready_is_told_with_its_last_words(preheat: Preheat, recipe: Recipe) -> None:
+def test_an_app_that_is_never_ready_is_reported_with_its_last_output(preheat: Preheat, recipe: Recipe) -> None:
     recipe(app="import sys; sys.exit('no voice found')")
     failed(preheat("prove", *FEW), 7, "never ready", "   | no voice found")
     recipe(app="import time; print('still loading', flush=True); time.sleep(60)")
@@ -80,7 +82,7 @@ def test_an_app_that_is_never_ready_is_told_with_its_last_words(preheat: Preheat
     assert contents_but_format(preheat) == {}
 
 
-def test_a_first_use_that_fails_is_no_gain(preheat: Preheat, recipe: Recipe) -> None:
+def test_a_failed_first_use_is_an_error(preheat: Preheat, recipe: Recipe) -> None:
     recipe("model.safetensors")
     failed(preheat("prove", *FEW), 7, "first use failed", "first.py")
     path = preheat.folder / "preheat.toml"
@@ -90,13 +92,13 @@ def test_a_first_use_that_fails_is_no_gain(preheat: Preheat, recipe: Recipe) -> 
     failed(preheat("prove", *FEW, "--ready-within", "2s"), 7, "first use did not end in time")
 
 
-def test_needs_that_are_nowhere_are_said(preheat: Preheat, recipe: Recipe) -> None:
+def test_unavailable_needs_are_reported(preheat: Preheat, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json", ref="hf:acme/none")
     failed(preheat("prove", *FEW), 3, "hf:acme/none")
     assert contents_but_format(preheat) == {}
 
 
-def test_what_a_killed_proof_has_left_the_next_one_removes(preheat: Preheat, recipe: Recipe) -> None:
+def test_leftovers_of_a_killed_proof_are_removed_by_the_next(preheat: Preheat, recipe: Recipe) -> None:
     tells = preheat.folder / "pid"
     recipe(app=f"import os, time; open({str(tells)!r}, 'w').write(str(os.getpid())); time.sleep(60)")
     running = preheat.start("prove", *FEW)
@@ -109,7 +111,9 @@ def test_what_a_killed_proof_has_left_the_next_one_removes(preheat: Preheat, rec
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_stopped_it_leaves_neither_app_nor_files(preheat: Preheat, recipe: Recipe, number: int, status: int) -> None:
+def test_a_stopped_proof_leaves_neither_app_nor_files(
+    preheat: Preheat, recipe: Recipe, number: int, status: int
+) -> None:
     tells = preheat.folder / "pid"
     recipe(app=f"import os, time; open({str(tells)!r}, 'w').write(str(os.getpid())); time.sleep(60)")
     running = preheat.start("prove", *FEW)
@@ -133,7 +137,7 @@ def test_stopped_it_leaves_neither_app_nor_files(preheat: Preheat, recipe: Recip
         ('ready = "tcp:1"', "has no needs to preload"),
     ],
 )
-def test_a_recipe_that_proves_nothing_is_refused(preheat: Preheat, words: str, said: str) -> None:
+def test_a_recipe_that_cannot_be_proved_is_rejected(preheat: Preheat, words: str, said: str) -> None:
     (preheat.folder / "preheat.toml").write_text(f'[app]\nname = "talk"\ncommand = ["true"]\n{words}\n')
     failed(preheat("prove", *FEW), 2, said)
     assert contents_but_format(preheat) == {}

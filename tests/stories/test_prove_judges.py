@@ -1,11 +1,11 @@
-"""Prove, as a judge: what it refuses, flags, imitates and writes down."""
+"""Prove: invalid starts that it rejects, and thresholds, imitated hubs and reports."""
 
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from preheat.proof.limits.machine import filesystem
+from preheat.disk.filesystem import filesystem_of
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.stories.proved import APP, Recipe, contents_but_format, failed, recipe
@@ -13,12 +13,14 @@ from tests.stories.proved import APP, Recipe, contents_but_format, failed, recip
 __all__ = ["recipe"]
 
 FEW = ("--conditions=cold,preloaded", "--observe=0s")
-# Its first use goes well whatever it has loaded.
+# Its first use succeeds whatever it has loaded.
 PLEASED = APP.replace("sum(map(len, weights))", "9000023")
 
 
-def test_a_full_cache_under_a_cold_start_is_refused_with_the_file_it_read(preheat: Preheat, recipe: Recipe) -> None:
-    """The app keeps its weights where no fresh folder can be put under it, and fetches a little for show."""
+def test_a_cold_start_with_cached_files_is_rejected_with_the_file_that_it_read(
+    preheat: Preheat, recipe: Recipe
+) -> None:
+    """The app keeps its weights outside the cache folders that a proof replaces, and downloads a few bytes."""
     kept = preheat.folder / "kept.bin"
     kept.write_bytes(bytes(9_000_000))
     cheat = f"\nmine = open({str(kept)!r}, 'rb')\nmine.read(); import time; time.sleep(0.6)\n"
@@ -27,7 +29,7 @@ def test_a_full_cache_under_a_cold_start_is_refused_with_the_file_it_read(prehea
     assert contents_but_format(preheat) == {}
 
 
-def test_a_cold_start_that_fetches_a_part_is_refused(preheat: Preheat, recipe: Recipe) -> None:
+def test_a_cold_start_that_downloads_only_a_part_is_rejected(preheat: Preheat, recipe: Recipe) -> None:
     recipe("config.json", app=PLEASED)
     failed(preheat("prove", *FEW), 8, "of 9.0 MB, so it was not cold")
 
@@ -35,14 +37,14 @@ def test_a_cold_start_that_fetches_a_part_is_refused(preheat: Preheat, recipe: R
 def test_weights_that_stay_in_memory_are_no_start_from_disk(preheat: Preheat, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json")
     with tempfile.TemporaryDirectory(dir="/dev/shm") as library:
-        if filesystem(Path(library)) != "tmpfs":
+        if filesystem_of(Path(library)) != "tmpfs":
             pytest.skip("/dev/shm is not on tmpfs here")
         told = preheat("prove", "--observe=0s", "--conditions=preloaded", "--library", library)
         failed(told, 8, "100 % of the weights stayed in the page cache")
         assert preheat("prove", "--observe=0s", "--conditions=warm", "--library", library).status == 0
 
 
-def test_a_slowed_app_is_flagged(preheat: Preheat, recipe: Recipe) -> None:
+def test_a_slower_app_is_flagged(preheat: Preheat, recipe: Recipe) -> None:
     port = recipe("model.safetensors", "config.json")
     told = preheat("prove", "--observe=0s", "--conditions=warm", "--json")
     assert told.status == 0, told.err
@@ -54,7 +56,7 @@ def test_a_slowed_app_is_flagged(preheat: Preheat, recipe: Recipe) -> None:
     assert "talk starts in" in told.out
 
 
-def test_what_ci_asks_for_decides_the_status(preheat: Preheat, recipe: Recipe) -> None:
+def test_thresholds_decide_the_exit_status(preheat: Preheat, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json")
     told = preheat("prove", *FEW, "--fail-if", "ratio < 0.001", "--fail-if", "cold.fetched > 100", "--json")
     failed_with = next(event for event in told.events if event["event"] == "done")["failed"]
@@ -77,7 +79,7 @@ def test_what_ci_asks_for_decides_the_status(preheat: Preheat, recipe: Recipe) -
         (("--runs", "0"), "at least 1, not 0"),
     ],
 )
-def test_what_is_mistyped_is_said_before_anything_is_started(
+def test_a_mistyped_option_is_reported_before_anything_is_started(
     preheat: Preheat, hub: FlakyHub, recipe: Recipe, words: tuple[str, ...], said: str
 ) -> None:
     recipe("model.safetensors")
@@ -96,7 +98,7 @@ def test_a_far_hub_is_imitated_from_the_library_and_every_output_says_so(
     assert told.status == 0, told.err
     assert told.last["imitated"] == {"rate": 9_000_000, "rtt_s": 0.1}
     assert "Imitated hub" in (preheat.folder / "proof.html").read_text()
-    # 9 MB by one connection at 9 MB/s, and two answers that come late.
+    # 9 MB over one connection at 9 MB/s, and two delayed responses.
     assert told.last["cold"]["ready_s"] - told.last["preloaded"]["ready_s"] > 0.6
     assert told.last["limits"]["line"]["answer_s"] >= 0.1
     assert 4e6 < told.last["limits"]["line"]["one"] < 12e6
@@ -106,8 +108,8 @@ def test_a_far_hub_is_imitated_from_the_library_and_every_output_says_so(
     assert "模拟的 hub" in (preheat.folder / "zh.html").read_text(encoding="utf-8")
 
 
-def test_an_app_with_a_folder_of_its_own_gets_it_back_as_it_was(preheat: Preheat, recipe: Recipe) -> None:
-    """A flat view lies in the app's own folder: what a proof puts there goes with it."""
+def test_an_apps_own_folder_is_restored(preheat: Preheat, recipe: Recipe) -> None:
+    """A flat view is in the app's own folder: files that a proof places there are removed at its end."""
     fetching = APP.replace('os.environ["HF_HOME"], "hub"', '"checkpoints"')
     reading = fetching.replace('os.environ["HF_HUB_CACHE"], "models--acme--tiny"', '"checkpoints"').replace(
         'repository / "snapshots" / repository.joinpath("refs/main").read_text() / name', "repository / name"

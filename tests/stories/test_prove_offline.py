@@ -1,4 +1,4 @@
-"""Prove, end to end: an offline start that reaches for others is an error, also when it does so long after."""
+"""Prove, end to end: an offline start that goes online is an error, even long after readiness."""
 
 import pytest
 
@@ -24,7 +24,7 @@ timer = threading.Timer(DELAY, home)
 timer.daemon = True
 timer.start()
 """
-# Its own helper, on a port that it has not told anybody.
+# Its own helper process, on a port that is not in the recipe.
 TALKS_TO_ITSELF = """
 import socket
 helper = socket.create_server(("127.0.0.1", 0))
@@ -33,7 +33,7 @@ socket.create_connection(helper.getsockname()).close()
 WARM = ("prove", "--conditions=warm")
 
 
-def test_request_from_a_timer_after_first_use_fails_the_proof(preheat: Preheat, recipe: Recipe) -> None:
+def test_a_request_from_a_timer_after_first_use_fails_the_proof(preheat: Preheat, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json", app="DELAY = 2.0" + PHONES_HOME + APP)
     told = preheat(*WARM, "--observe=5s", "--json")
     assert told.status == 8
@@ -49,18 +49,18 @@ def test_request_from_a_timer_after_first_use_fails_the_proof(preheat: Preheat, 
     assert "offline starts: until 5." in told.out
 
 
-def test_window_that_ends_before_the_request_does_not_see_it(preheat: Preheat, recipe: Recipe) -> None:
+def test_an_observation_that_ends_before_the_request_does_not_see_it(preheat: Preheat, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json", app="DELAY = 600.0" + PHONES_HOME + APP)
     assert preheat(*WARM, "--observe=1s").status == 0
 
 
-def test_connection_within_the_app_is_not_outbound(preheat: Preheat, recipe: Recipe) -> None:
+def test_a_connection_within_the_app_is_not_outbound(preheat: Preheat, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json", app=TALKS_TO_ITSELF + APP)
     told = preheat(*WARM, "--observe=0s", "--json")
     assert told.status == 0, told.err
     assert told.last["warm"]["outbound"] == 0
 
 
-def test_window_that_is_no_time_is_refused(preheat: Preheat, recipe: Recipe) -> None:
+def test_an_invalid_observation_time_is_rejected(preheat: Preheat, recipe: Recipe) -> None:
     recipe("model.safetensors", "config.json")
     failed(preheat(*WARM, "--observe=soon"), 2, "soon")

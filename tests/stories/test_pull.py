@@ -28,18 +28,18 @@ def test_many_files_arrive_over_several_connections_verified_and_equal(
         algorithm, _, value = name.partition("/")
         if algorithm == "sha256":
             assert hashlib.sha256(body).hexdigest() == Path(value).name
-    # Both large files came in parts, and no byte of them twice.
+    # Both large files were downloaded in parts, each byte once.
     assert len(hub.asked(WEIGHTS)) > 2
     assert hub.sent(WEIGHTS) == 12_000_000
     assert partials(preheat.library) == []
 
 
-def test_the_same_bytes_under_two_names_come_once(preheat: Preheat, hub: FlakyHub) -> None:
+def test_the_same_bytes_under_two_names_are_downloaded_once(preheat: Preheat, hub: FlakyHub) -> None:
     assert preheat("pull", "acme/tiny").status == 0
     assert len(hub.asked(r"/(config|same)\.json$")) == 1
 
 
-def test_a_second_pull_asks_once_and_moves_nothing(preheat: Preheat, hub: FlakyHub) -> None:
+def test_a_second_pull_sends_one_request_and_downloads_nothing(preheat: Preheat, hub: FlakyHub) -> None:
     preheat("pull", "acme/tiny", "hf:datasets/acme/rows")
     hub.recovers()
     told = preheat("pull", "acme/tiny", "hf:datasets/acme/rows")
@@ -51,13 +51,13 @@ def test_a_second_pull_asks_once_and_moves_nothing(preheat: Preheat, hub: FlakyH
     ]
 
 
-def test_what_two_repositories_share_comes_once(preheat: Preheat, hub: FlakyHub) -> None:
+def test_bytes_shared_by_two_repositories_are_downloaded_once(preheat: Preheat, hub: FlakyHub) -> None:
     assert preheat("pull", "acme/tiny").status == 0
     assert preheat("pull", "hf:datasets/acme/rows").status == 0
     assert hub.sent(WEIGHTS) == 12_000_000
 
 
-def test_only_the_files_asked_for_come(preheat: Preheat, hub: FlakyHub) -> None:
+def test_only_the_requested_files_are_downloaded(preheat: Preheat, hub: FlakyHub) -> None:
     told = preheat("pull", "acme/tiny", "--files", "voices/*", "--files", "config.json", "--json")
     assert told.status == 0
     assert {event["path"] for event in told.events if event["event"] == "stored"} == {
@@ -69,7 +69,7 @@ def test_only_the_files_asked_for_come(preheat: Preheat, hub: FlakyHub) -> None:
     assert not hub.asked("model.safetensors")
 
 
-def test_a_pattern_that_matches_nothing_is_said_before_anything_comes(preheat: Preheat, hub: FlakyHub) -> None:
+def test_a_pattern_without_a_match_is_reported_before_any_download(preheat: Preheat, hub: FlakyHub) -> None:
     told = preheat("pull", "acme/tiny", "--files", "*.gguf")
     assert told.status == 3
     assert "no file that matches '*.gguf'" in told.err
@@ -77,16 +77,16 @@ def test_a_pattern_that_matches_nothing_is_said_before_anything_comes(preheat: P
     assert not hub.asked("/resolve/")
 
 
-def test_a_commit_can_be_asked_for(preheat: Preheat, hub: FlakyHub, model: Path) -> None:
+def test_a_commit_can_be_requested(preheat: Preheat, hub: FlakyHub, model: Path) -> None:
     commit = commit_of(model)
     told = preheat("pull", f"acme/tiny@{commit}", "--view", "hf-cache=cache", "--json")
     assert told.last["snapshots"] == [{"ref": f"hf:acme/tiny@{commit}", "commit": commit}]
     assert hub.asked(f"/resolve/{commit}/")
-    # An app that names no revision asks for main, and what was placed last is what it gets.
+    # An app without a revision requests main, and gets the version placed last.
     assert (preheat.folder / "cache/models--acme--tiny/refs/main").read_text() == commit
 
 
-def test_a_folder_is_pulled_as_a_hub_would_be(preheat: Preheat, model: Path) -> None:
+def test_a_folder_is_pulled_like_a_hub(preheat: Preheat, model: Path) -> None:
     told = preheat("pull", f"file:{model}", "--json")
     assert told.status == 0
     assert told.last["commit" if "commit" in told.last else "snapshots"] == [
@@ -95,7 +95,7 @@ def test_a_folder_is_pulled_as_a_hub_would_be(preheat: Preheat, model: Path) -> 
     assert preheat("pull", f"file:{model}", "--json").last["fetched"] == 0
 
 
-def test_json_is_one_object_a_line_and_ends_with_done(preheat: Preheat) -> None:
+def test_json_has_one_object_per_line_and_ends_with_done(preheat: Preheat) -> None:
     told = preheat("pull", "acme/tiny", "--json", "--view", "hf-cache=cache")
     assert told.err == ""
     assert all(isinstance(event["event"], str) for event in told.events)
@@ -126,7 +126,7 @@ def test_json_ends_with_error(preheat: Preheat) -> None:
     assert told.last["hint"]
 
 
-def test_events_can_be_written_beside_what_people_read(preheat: Preheat) -> None:
+def test_events_can_be_written_to_a_file_besides_the_output_for_people(preheat: Preheat) -> None:
     told = preheat("pull", "acme/tiny", "--events", "events.jsonl")
     assert "12.0 MB" in told.err
     lines = (preheat.folder / "events.jsonl").read_text().splitlines()
@@ -134,12 +134,12 @@ def test_events_can_be_written_beside_what_people_read(preheat: Preheat) -> None
     assert str(preheat.library) in told.out
 
 
-def test_quiet_says_nothing_when_all_is_well(preheat: Preheat) -> None:
+def test_quiet_prints_nothing_on_success(preheat: Preheat) -> None:
     told = preheat("pull", "acme/tiny", "-q")
     assert (told.status, told.out, told.err) == (0, "", "")
 
 
-def test_a_slow_pull_tells_how_far_it_is(preheat: Preheat, model: Path) -> None:
+def test_a_slow_pull_shows_its_progress(preheat: Preheat, model: Path) -> None:
     with FlakyHub({"acme/tiny": model}, pace=500_000) as far:
         told = preheat("pull", "acme/tiny", "--json", "--connections", "8", HF_ENDPOINT=far.url)
     assert told.status == 0
@@ -150,7 +150,7 @@ def test_a_slow_pull_tells_how_far_it_is(preheat: Preheat, model: Path) -> None:
     assert progress[-1]["left_s"] >= 0
 
 
-def test_another_endpoint_is_asked_instead(preheat: Preheat, hub: FlakyHub) -> None:
+def test_another_endpoint_is_used_instead(preheat: Preheat, hub: FlakyHub) -> None:
     told = preheat("pull", "acme/tiny", "--endpoint", f"hf={hub.url}/", HF_ENDPOINT="http://127.0.0.1:1")
     assert told.status == 0, told.err
 
@@ -169,9 +169,7 @@ def test_the_needs_of_a_recipe_are_pulled_and_placed(preheat: Preheat) -> None:
     assert preheat("pull", "app").status == 0
 
 
-def test_a_recipe_with_a_view_that_nobody_knows_is_refused_before_anything_comes(
-    preheat: Preheat, hub: FlakyHub
-) -> None:
+def test_a_recipe_with_an_unknown_view_is_rejected_before_any_download(preheat: Preheat, hub: FlakyHub) -> None:
     recipe = preheat.folder / "preheat.toml"
     recipe.write_text('[app]\nname = "talk"\n[[needs]]\nref = "hf:acme/tiny"\nview = "shelf"\n')
     for words in (("pull", "preheat.toml"), ("run", "--pull", "--", "true")):
@@ -182,7 +180,7 @@ def test_a_recipe_with_a_view_that_nobody_knows_is_refused_before_anything_comes
 
 
 @pytest.mark.parametrize("moves", ["a file changes", "a file is added"])
-def test_a_branch_that_moved_brings_only_what_is_new(preheat: Preheat, tmp_path: Path, moves: str) -> None:
+def test_a_moved_branch_downloads_only_the_new_files(preheat: Preheat, tmp_path: Path, moves: str) -> None:
     repository = tmp_path / "repository"
     repository.mkdir()
     (repository / "weights.bin").write_bytes(b"w" * 2_000_000)

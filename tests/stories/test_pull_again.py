@@ -1,4 +1,4 @@
-"""Pull, broken off and begun again: by kill -9, by Ctrl-C, by a full disk, and by another pull beside it."""
+"""Interrupted pulls are resumed: after kill -9, Ctrl-C, a full disk, or beside another pull."""
 
 import hashlib
 import os
@@ -20,20 +20,20 @@ from tests.stories.kept import blobs, contents, partials, settled
 
 @pytest.fixture
 def hub(model: Path) -> Iterator[FlakyHub]:
-    """A hub that is far away: 1 MB/s a connection."""
+    """A distant hub: 1 MB/s per connection."""
     with FlakyHub({"acme/tiny": model}, pace=1_000_000) as hub:
         yield hub
 
 
 @pytest.fixture
 def near(model: Path) -> Iterator[FlakyHub]:
-    """The same hub, in this room."""
+    """The same hub, without a rate limit."""
     with FlakyHub({"acme/tiny": model}) as hub:
         yield hub
 
 
 def begun(preheat: Preheat, *words: str) -> Running:
-    """Start a pull that takes seconds, and wait until some of it has come."""
+    """Start a pull that takes seconds, and wait until some bytes have arrived."""
     running = preheat.start("pull", "acme/tiny", "--json", "--connections", "4", "--limit-rate", "2M", *words)
     running.until(lambda running: '"done":' in running.out and _most(running) > 1_000_000)
     return running
@@ -45,7 +45,7 @@ def _most(running: Running) -> int:
 
 
 def missing(library: Path) -> int:
-    """Count the bytes of weights that a library still lacks, by its journals (docs/library-format.md)."""
+    """Count the bytes of weights that a library lacks, by its journals (docs/library-format.md)."""
     here = 0
     for size in (9_000_000, 3_000_000):
         if any(len(body) == size for body in blobs(library).values()):
@@ -56,7 +56,7 @@ def missing(library: Path) -> int:
     return 12_000_000 - here
 
 
-def test_after_kill_9_only_the_gaps_are_asked_for(preheat: Preheat, hub: FlakyHub, near: FlakyHub, model: Path) -> None:
+def test_after_kill_9_only_the_gaps_are_requested(preheat: Preheat, hub: FlakyHub, near: FlakyHub, model: Path) -> None:
     assert begun(preheat).kill(signal.SIGKILL).status == -signal.SIGKILL
     lacking = missing(preheat.library)
     assert 0 < lacking < 11_000_000
@@ -68,7 +68,7 @@ def test_after_kill_9_only_the_gaps_are_asked_for(preheat: Preheat, hub: FlakyHu
     assert contents(snapshot) == contents(model)
 
 
-def test_killed_again_and_again_it_still_ends_well(preheat: Preheat, hub: FlakyHub, near: FlakyHub) -> None:
+def test_a_pull_killed_repeatedly_still_succeeds(preheat: Preheat, hub: FlakyHub, near: FlakyHub) -> None:
     lacking = 12_000_001
     for _ in range(3):
         begun(preheat).kill(signal.SIGKILL)
@@ -79,7 +79,7 @@ def test_killed_again_and_again_it_still_ends_well(preheat: Preheat, hub: FlakyH
     assert partials(preheat.library) == []
 
 
-def test_ctrl_c_says_so_and_keeps_what_came(preheat: Preheat, hub: FlakyHub, near: FlakyHub) -> None:
+def test_ctrl_c_is_reported_and_keeps_the_received_bytes(preheat: Preheat, hub: FlakyHub, near: FlakyHub) -> None:
     told = begun(preheat).kill(signal.SIGINT)
     assert told.status == 130
     assert told.err == ""
@@ -93,14 +93,14 @@ def test_ctrl_c_says_so_and_keeps_what_came(preheat: Preheat, hub: FlakyHub, nea
     assert partials(preheat.library) == []
 
 
-def test_two_pulls_at_once_both_end_well_and_fetch_once(preheat: Preheat, hub: FlakyHub) -> None:
+def test_two_concurrent_pulls_both_succeed_and_download_once(preheat: Preheat, hub: FlakyHub) -> None:
     both = [preheat.start("pull", "acme/tiny", "--connections", "8") for _ in range(2)]
     assert [running.ended().status for running in both] == [0, 0], [running.err for running in both]
     assert hub.sent(WEIGHTS) == 12_000_000
     assert partials(preheat.library) == []
 
 
-def test_a_pull_takes_over_from_one_that_dies_beside_it(preheat: Preheat, hub: FlakyHub) -> None:
+def test_a_pull_takes_over_from_one_that_dies_meanwhile(preheat: Preheat, hub: FlakyHub) -> None:
     first = begun(preheat)
     second = preheat.start("pull", "acme/tiny", "--json", "--connections", "8")
     second.event("resolved")
@@ -109,7 +109,7 @@ def test_a_pull_takes_over_from_one_that_dies_beside_it(preheat: Preheat, hub: F
     assert partials(preheat.library) == []
 
 
-def test_too_small_a_disk_is_said_before_anything_comes(preheat: Preheat, hub: FlakyHub) -> None:
+def test_too_little_disk_space_is_reported_before_any_download(preheat: Preheat, hub: FlakyHub) -> None:
     with disk(preheat.folder / "disk", "size=70m") as small:
         told = preheat("pull", "acme/tiny", "--library", f"{small.mounted}/library", inside=small.inside)
         assert told.status == 5
@@ -119,9 +119,9 @@ def test_too_small_a_disk_is_said_before_anything_comes(preheat: Preheat, hub: F
         assert blobs(small.path / "library") == {}
 
 
-def test_a_disk_that_fills_up_in_the_middle_keeps_what_came(preheat: Preheat, hub: FlakyHub, near: FlakyHub) -> None:
+def test_a_disk_that_becomes_full_keeps_the_received_bytes(preheat: Preheat, hub: FlakyHub, near: FlakyHub) -> None:
     with disk(preheat.folder / "disk", "size=90m") as small:
-        # One connection, one file after the other: those that have begun have been promised their room.
+        # One connection, one file after the other: started files have their disk space allocated.
         words = ("pull", "acme/tiny", "--library", f"{small.mounted}/library", "--json", "--connections", "1")
         running = preheat.start(*words, inside=small.inside)
         running.until(lambda running: _most(running) > 1_000_000)
@@ -142,7 +142,7 @@ def test_a_disk_that_fills_up_in_the_middle_keeps_what_came(preheat: Preheat, hu
         assert partials(small.path / "library") == []
 
 
-def test_a_library_that_cannot_be_written_says_so(preheat: Preheat, hub: FlakyHub) -> None:
+def test_a_read_only_library_is_reported(preheat: Preheat, hub: FlakyHub) -> None:
     with disk(preheat.folder / "disk", "size=1m,ro") as protected:
         told = preheat("pull", "acme/tiny", "--library", f"{protected.mounted}/library", inside=protected.inside)
     assert told.status == 5
@@ -151,7 +151,7 @@ def test_a_library_that_cannot_be_written_says_so(preheat: Preheat, hub: FlakyHu
     assert not hub.asked("/resolve/")
 
 
-def test_a_library_of_a_newer_format_is_left_alone(preheat: Preheat, near: FlakyHub) -> None:
+def test_a_library_of_a_newer_format_is_not_changed(preheat: Preheat, near: FlakyHub) -> None:
     assert preheat("pull", "acme/tiny", "--files", "*.json", HF_ENDPOINT=near.url).status == 0
     (preheat.library / "format").write_text("2\n")
     before = settled(preheat.library)
@@ -164,7 +164,7 @@ def test_a_library_of_a_newer_format_is_left_alone(preheat: Preheat, near: Flaky
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_killed_at_any_moment_it_leaves_a_library_in_which_all_that_has_a_name_is_right(
+def test_killed_at_any_moment_it_leaves_a_library_with_only_right_named_files(
     preheat: Preheat, hub: FlakyHub, near: FlakyHub, model: Path
 ) -> None:
     chance = random.Random(11)

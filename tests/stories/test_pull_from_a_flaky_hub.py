@@ -1,4 +1,4 @@
-"""Pull, when the hub lies, fails, denies, or is not there."""
+"""Pull from a hub that sends wrong data, fails, denies access, or is unreachable."""
 
 import socket
 from dataclasses import replace
@@ -27,7 +27,7 @@ TOKEN = "hf_Kq7vSecretOfMine"
 
 
 def failed(told: Told, status: int, *words: str) -> None:
-    """Whether it ended as it should: with that status, those words and a hint, and no traceback."""
+    """Return whether it ended with this status, these words and a hint, and no traceback."""
     assert told.status == status, told.out + told.err
     assert "Traceback" not in told.out + told.err
     said = told.err or told.last["message"] + " hint: " + told.last["hint"]
@@ -36,7 +36,7 @@ def failed(told: Told, status: int, *words: str) -> None:
         assert word in said
 
 
-# ---- lies ---------------------------------------------------------------------------------------------------------
+# ---- wrong data-------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "place"), [("model.safetensors", 4_000_000), ("note.txt", 1)])
@@ -49,7 +49,7 @@ def test_a_flipped_byte_never_gets_a_name(preheat: Preheat, hub: FlakyHub, model
     assert (model / name).read_bytes() not in blobs(preheat.library).values()
     assert not (preheat.folder / "cache").exists()
     assert contents(preheat.library / "records") == {}
-    # What was wrong is not gone on from: the next pull gets it whole.
+    # Wrong bytes are not resumed: the next pull downloads the whole file.
     hub.recovers()
     assert preheat("pull", "acme/tiny").status == 0
     assert hub.sent(name) == (model / name).stat().st_size
@@ -57,9 +57,7 @@ def test_a_flipped_byte_never_gets_a_name(preheat: Preheat, hub: FlakyHub, model
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "note.txt"])
-def test_an_answer_shorter_than_the_listing_says_is_refused(
-    preheat: Preheat, hub: FlakyHub, model: Path, name: str
-) -> None:
+def test_a_response_shorter_than_listed_is_rejected(preheat: Preheat, hub: FlakyHub, model: Path, name: str) -> None:
     hub.fails(name, sends_less_by(5))
     failed(preheat("pull", "acme/tiny"), 4, name)
     assert (model / name).read_bytes() not in blobs(preheat.library).values()
@@ -68,7 +66,7 @@ def test_an_answer_shorter_than_the_listing_says_is_refused(
 @pytest.mark.parametrize(
     "path", ["../../outside", "/etc/outside", "a/../../outside", "a\\\\outside", "a\\u0000b", "x" * 300]
 )
-def test_a_file_name_that_leads_out_is_refused(preheat: Preheat, hub: FlakyHub, path: str) -> None:
+def test_a_file_name_that_leaves_the_folder_is_rejected(preheat: Preheat, hub: FlakyHub, path: str) -> None:
     hub.fails("/api/", says('"same.json"', f'"{path}"'))
     failed(preheat("pull", "acme/tiny"), 4, "invalid path or size")
     assert not hub.asked("/resolve/")
@@ -84,23 +82,23 @@ def test_a_file_name_that_leads_out_is_refused(preheat: Preheat, hub: FlakyHub, 
         ("{", "<html>"),
     ],
 )
-def test_a_listing_that_makes_no_sense_is_said_so(preheat: Preheat, hub: FlakyHub, old: str, new: str) -> None:
+def test_an_invalid_listing_is_reported(preheat: Preheat, hub: FlakyHub, old: str, new: str) -> None:
     hub.fails("/api/", says(old, new))
     told = preheat("pull", "acme/tiny")
     failed(told, 4 if "size" in old else 3, "hub")
 
 
-def test_a_hub_that_lists_a_file_twice_is_refused(preheat: Preheat, hub: FlakyHub) -> None:
+def test_a_hub_that_lists_a_file_twice_is_rejected(preheat: Preheat, hub: FlakyHub) -> None:
     hub.fails("/api/", says('"same.json"', '"config.json"'))
     told = preheat("pull", "acme/tiny")
     assert told.status == 4
     assert "the hub lists a file of hf:acme/tiny twice" in told.err
 
 
-# ---- failures that pass -------------------------------------------------------------------------------------------
+# ---- temporary failures-----------------------------------------------------------------------------------------
 
 
-def test_a_line_that_breaks_in_the_middle_heals_where_it_broke(preheat: Preheat, hub: FlakyHub) -> None:
+def test_a_broken_connection_is_resumed_where_it_broke(preheat: Preheat, hub: FlakyHub) -> None:
     hub.fails("model.safetensors", hangs_up_after(300_000), times=3)
     told = preheat("pull", "acme/tiny", "--json")
     assert told.status == 0, told.out
@@ -109,7 +107,7 @@ def test_a_line_that_breaks_in_the_middle_heals_where_it_broke(preheat: Preheat,
     assert hub.sent("model.safetensors") == 9_000_000
 
 
-def test_a_hub_that_is_overloaded_is_asked_again_when_it_says(preheat: Preheat, hub: FlakyHub) -> None:
+def test_an_overloaded_hub_is_retried_after_the_requested_wait(preheat: Preheat, hub: FlakyHub) -> None:
     hub.fails("/api/", refuses(429, Retry_After="1"), times=1)
     hub.fails("low.bin", refuses(429, Retry_After="1"), times=1)
     told = preheat("pull", "acme/tiny", "--json")
@@ -119,7 +117,7 @@ def test_a_hub_that_is_overloaded_is_asked_again_when_it_says(preheat: Preheat, 
     assert "slow down" in retrying[0]["reason"]
 
 
-def test_a_hub_that_stumbles_twice_is_asked_a_third_time(preheat: Preheat, hub: FlakyHub) -> None:
+def test_a_hub_that_fails_twice_is_tried_a_third_time(preheat: Preheat, hub: FlakyHub) -> None:
     hub.fails("/api/", refuses(500), times=2)
     hub.fails("model.safetensors", refuses(503), times=2)
     told = preheat("pull", "acme/tiny")
@@ -127,16 +125,14 @@ def test_a_hub_that_stumbles_twice_is_asked_a_third_time(preheat: Preheat, hub: 
     assert "answered 500; retrying in" in told.err
 
 
-def test_a_hub_that_knows_no_ranges_still_serves(preheat: Preheat, hub: FlakyHub) -> None:
+def test_a_hub_without_ranges_works(preheat: Preheat, hub: FlakyHub) -> None:
     hub.fails("low.bin", knows_no_ranges)
     told = preheat("pull", "acme/tiny", "--files", "*low.bin", "--connections", "2")
     assert told.status == 0, told.err
 
 
 @pytest.mark.parametrize("odd", [None, "bytes 0-8/9000000", "nonsense"])
-def test_a_hub_that_misdescribes_its_ranges_still_serves(
-    preheat: Preheat, hub: FlakyHub, model: Path, odd: str | None
-) -> None:
+def test_a_hub_with_wrong_range_headers_works(preheat: Preheat, hub: FlakyHub, model: Path, odd: str | None) -> None:
     def misdescribes(request: Request, full: Answer) -> Answer:
         if full.status != 206:
             return full
@@ -149,10 +145,10 @@ def test_a_hub_that_misdescribes_its_ranges_still_serves(
     assert (model / "model.safetensors").read_bytes() in blobs(preheat.library).values()
 
 
-# ---- failures that stay -------------------------------------------------------------------------------------------
+# ---- permanent failures-----------------------------------------------------------------------------------------
 
 
-def test_a_hub_that_is_not_there_is_given_up_on(preheat: Preheat) -> None:
+def test_an_unreachable_hub_is_given_up(preheat: Preheat) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{nobody.getsockname()[1]}"
@@ -160,7 +156,9 @@ def test_a_hub_that_is_not_there_is_given_up_on(preheat: Preheat) -> None:
     assert not preheat.library.exists()
 
 
-def test_a_line_that_always_breaks_is_given_up_on_and_what_came_is_kept(preheat: Preheat, hub: FlakyHub) -> None:
+def test_a_connection_that_always_breaks_is_given_up_and_received_bytes_are_kept(
+    preheat: Preheat, hub: FlakyHub
+) -> None:
     hub.fails("model.safetensors", hangs_up_after(0))
     failed(preheat("pull", "acme/tiny", "--patience", "3s"), 3, "127.0.0.1")
     hub.recovers()
@@ -177,18 +175,18 @@ def test_a_line_that_always_breaks_is_given_up_on_and_what_came_is_kept(preheat:
         ("file:nowhere", ["nowhere is not a folder"]),
     ],
 )
-def test_what_is_not_there_is_named(preheat: Preheat, ref: str, words: list[str]) -> None:
+def test_a_missing_repository_is_named(preheat: Preheat, ref: str, words: list[str]) -> None:
     failed(preheat("pull", ref), 3, *words)
     assert not preheat.library.exists()
 
 
-def test_a_gated_model_says_what_to_do(preheat: Preheat, hub: FlakyHub) -> None:
+def test_a_gated_model_has_a_hint(preheat: Preheat, hub: FlakyHub) -> None:
     hub.fails("/api/", refuses(403, "Access to model acme/tiny is restricted.", "GatedRepo"))
     failed(preheat("pull", "acme/tiny"), 3, "gated", "accept the terms", "HF_TOKEN")
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_denial_says_what_to_do(preheat: Preheat, hub: FlakyHub, status: int) -> None:
+def test_a_denial_has_a_hint(preheat: Preheat, hub: FlakyHub, status: int) -> None:
     hub.fails("/api/", refuses(status, "You shall not pass"))
     failed(preheat("pull", "acme/tiny", "--json"), 3, "denies access", "You shall not pass", "HF_TOKEN")
 
@@ -202,19 +200,19 @@ def test_a_hub_that_denies_a_file_of_a_public_listing_is_believed(preheat: Prehe
 
 
 def continued_at(url: str) -> Fault:
-    """Say that the list goes on elsewhere."""
+    """Send a link to the next page of the list at another address."""
     return lambda request, full: replace(
         full, headers={**full.headers, "Link": f'<{url}>; rel="next"', "Content-Length": "2"}, body=b"[]"
     )
 
 
 def unsaid(told: Told, preheat: Preheat) -> None:
-    """Whether the token is nowhere: not in what was said, not in what was written."""
+    """Return whether the token is neither in the output nor in any file."""
     assert TOKEN not in told.out + told.err
     assert not [name for name, body in contents(preheat.library).items() if TOKEN.encode() in body]
 
 
-def test_the_token_opens_what_is_private_and_is_never_told(preheat: Preheat, hub: FlakyHub) -> None:
+def test_the_token_opens_private_models_and_is_never_shown(preheat: Preheat, hub: FlakyHub) -> None:
     hub.fails("", wants_token(TOKEN))
     told = preheat("pull", "acme/tiny", "-v", HF_TOKEN=TOKEN)
     assert told.status == 0, told.err
@@ -222,7 +220,7 @@ def test_the_token_opens_what_is_private_and_is_never_told(preheat: Preheat, hub
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", " "])
-def test_the_token_is_found_where_hf_keeps_it(preheat: Preheat, hub: FlakyHub, ending: str) -> None:
+def test_the_token_is_found_where_hf_stores_it(preheat: Preheat, hub: FlakyHub, ending: str) -> None:
     hub.fails("", wants_token(TOKEN))
     home = preheat.folder / ".cache/huggingface"
     home.mkdir(parents=True)
@@ -233,7 +231,7 @@ def test_the_token_is_found_where_hf_keeps_it(preheat: Preheat, hub: FlakyHub, e
 
 
 @pytest.mark.parametrize("wrong", [TOKEN, f"{TOKEN}\nX-Other: 1", f"{TOKEN}\x01", f"{TOKEN}é", f"a {TOKEN}"])
-def test_a_wrong_token_is_denied_without_being_told(preheat: Preheat, hub: FlakyHub, wrong: str) -> None:
+def test_a_wrong_token_is_denied_without_being_shown(preheat: Preheat, hub: FlakyHub, wrong: str) -> None:
     hub.fails("", wants_token("hf_theirs"))
     for words in ((), ("--json", "-v")):
         told = preheat("pull", "acme/tiny", *words, HF_TOKEN=wrong)
@@ -265,6 +263,6 @@ def test_the_next_page_of_a_listing_is_requested_from_the_endpoint_and_nowhere_e
     unsaid(told, preheat)
 
 
-def test_a_redirect_without_end_is_left(preheat: Preheat, hub: FlakyHub) -> None:
+def test_an_endless_redirect_ends(preheat: Preheat, hub: FlakyHub) -> None:
     hub.fails("/resolve/", redirects_to(hub.url))
     failed(preheat("pull", "acme/tiny", "--files", "config.json"), 3, "redirects without end")

@@ -1,4 +1,4 @@
-"""Pull, from a hub that answers late, as a proxy does that fetches a file first: right, and each byte is sent once."""
+"""Pull from a hub that responds late, like a proxy that downloads the file first: no byte is sent twice."""
 
 import random
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ from tests.line import Line
 from tests.stories.kept import blobs
 
 SMALL, LARGE = 13_000_000, 98_000_000
-# Headers, TLS and what is on its way when a part changes hands.
+# Headers, TLS, and bytes in flight when a part is moved.
 OVERHEAD = 1.1
 
 
 @pytest.fixture(params=[SMALL])
 def weights(request: pytest.FixtureRequest, tmp_path: Path) -> bytes:
-    """The file of the model, of so many bytes."""
+    """The file of the model, of this many bytes."""
     folder = tmp_path / "weights"
     folder.mkdir()
     body = random.Random(3).randbytes(request.param)
@@ -28,14 +28,14 @@ def weights(request: pytest.FixtureRequest, tmp_path: Path) -> bytes:
 
 @pytest.fixture
 def late_hub(weights: bytes, tmp_path: Path) -> Iterator[FlakyHub]:
-    """A hub that has them."""
+    """A hub that has it."""
     assert weights
     with FlakyHub({"acme/late": tmp_path / "weights"}) as hub:
         yield hub
 
 
 def pulls_once(preheat: Preheat, hub: FlakyHub, weights: bytes, opens_after_s: float = 0.0) -> None:
-    """Pull through a line, and see that the bytes are right and were sent once."""
+    """Pull through a relay; check that the bytes are right and were sent once."""
     with Line(hub.url, opens_after_s) as line:
         running = preheat.start("pull", "acme/late", "--endpoint", f"hf={line.url}")
         status = running.process.wait(300)
@@ -55,7 +55,7 @@ SLOW = (pytest.mark.slow, pytest.mark.timeout(400))
     ],
     indirect=["weights"],
 )
-def test_a_first_byte_that_is_late_costs_no_byte_twice(
+def test_a_late_first_byte_causes_no_second_transfer(
     preheat: Preheat, late_hub: FlakyHub, weights: bytes, seconds: float
 ) -> None:
     late_hub.fails("/resolve/", answers_after(seconds))
@@ -65,5 +65,7 @@ def test_a_first_byte_that_is_late_costs_no_byte_twice(
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("weights", [SMALL, LARGE], indirect=True)
-def test_connections_that_open_late_cost_no_byte_twice(preheat: Preheat, late_hub: FlakyHub, weights: bytes) -> None:
+def test_connections_that_open_late_cause_no_second_transfer(
+    preheat: Preheat, late_hub: FlakyHub, weights: bytes
+) -> None:
     pulls_once(preheat, late_hub, weights, opens_after_s=5.0)

@@ -1,4 +1,4 @@
-"""Pull over TLS, held to a rate or interrupted again and again: the bytes are right, and few are sent twice."""
+"""Pull over TLS, with a rate limit or many interruptions: the bytes are right, and few are sent twice."""
 
 import random
 import signal
@@ -18,7 +18,7 @@ SIZE = 24_000_000
 
 @pytest.fixture
 def weights(tmp_path: Path) -> bytes:
-    """The one file of a model."""
+    """The only file of a model."""
     folder = tmp_path / "weights"
     folder.mkdir()
     body = random.Random(5).randbytes(SIZE)
@@ -28,14 +28,14 @@ def weights(tmp_path: Path) -> bytes:
 
 @pytest.fixture
 def line(weights: bytes, tmp_path: Path) -> Iterator[Line]:
-    """A line to a hub that has it."""
+    """A relay to a hub that has it."""
     assert weights
     with FlakyHub({"acme/held": tmp_path / "weights"}) as hub, Line(hub.url) as line:
         yield line
 
 
 @pytest.mark.timeout(120)
-def test_a_rate_that_is_held_to_ends_right_over_tls(preheat: Preheat, line: Line, weights: bytes) -> None:
+def test_a_rate_limited_pull_over_tls_is_right(preheat: Preheat, line: Line, weights: bytes) -> None:
     words = ("pull", "acme/held", "--endpoint", f"hf={line.url}", "--limit-rate", "4M")
     told = preheat(*words)
     assert told.status == 0, told.err
@@ -46,7 +46,9 @@ def test_a_rate_that_is_held_to_ends_right_over_tls(preheat: Preheat, line: Line
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("turn", range(4))
-def test_a_megabyte_a_second_ends_right_over_tls(preheat: Preheat, line: Line, weights: bytes, turn: int) -> None:
+def test_a_pull_at_a_megabyte_per_second_over_tls_is_right(
+    preheat: Preheat, line: Line, weights: bytes, turn: int
+) -> None:
     running = preheat.start("pull", "acme/held", "--endpoint", f"hf={line.url}", "--limit-rate", "1M")
     assert running.process.wait(120) == 0, f"{turn}: {running.err}"
     assert weights in blobs(preheat.library).values()
@@ -54,9 +56,9 @@ def test_a_megabyte_a_second_ends_right_over_tls(preheat: Preheat, line: Line, w
 
 
 def interrupted(preheat: Preheat, line: Line, times: int) -> None:
-    """Pull, and interrupt it so many times at random moments while bytes come; then let it end.
+    """Pull, and interrupt it this many times at random moments while bytes arrive; then let it end.
 
-    See that each pull goes on from where the one before said that it was.
+    Check that each pull resumes at the bytes that the one before reported.
     """
     chance = random.Random(9)
     words = ("pull", "acme/held", "--json", "--endpoint", f"hf={line.url}", "--limit-rate", "3M")
@@ -87,5 +89,5 @@ def test_interruptions_leave_no_wrong_byte(preheat: Preheat, line: Line, weights
 def test_twenty_interruptions_leave_no_wrong_byte(preheat: Preheat, line: Line, weights: bytes) -> None:
     interrupted(preheat, line, 20)
     assert weights in blobs(preheat.library).values()
-    # What waited in buffers of connections is lost each time, and no more.
+    # Each interruption loses only the bytes in the connections' buffers.
     assert line.sent < SIZE + 20 * 4_000_000

@@ -1,4 +1,4 @@
-"""Pull, when the hub restarts or the line to it is gone for a while: it waits, counts down, and goes on."""
+"""Pull while the hub restarts or the connection is lost: it waits with a countdown, and resumes."""
 
 import os
 import pty
@@ -23,20 +23,20 @@ SIZE = 12_000_000
 
 @pytest.fixture
 def line(model: Path) -> Iterator[Line]:
-    """A line to a hub with the model, slow enough to go away in the middle."""
+    """A relay to a hub with the model, slow enough to be cut in the middle."""
     with FlakyHub({"acme/tiny": model}, pace=PACE) as hub, Line(hub.url) as line:
         yield line
 
 
 def pulling(preheat: Preheat, line: Line, *words: str) -> Running:
-    """Begin to pull; return when a quarter has come."""
+    """Start a pull; return when a quarter has arrived."""
     running = preheat.start("pull", "acme/tiny", "--json", "--connections", "2", "--endpoint", f"hf={line.url}", *words)
     running.until(lambda _: line.sent > SIZE / 4)
     return running
 
 
 @pytest.mark.parametrize("gone", ["refused", "silent"])
-def test_a_line_that_comes_back_is_waited_for(preheat: Preheat, line: Line, model: Path, gone: str) -> None:
+def test_a_lost_connection_that_returns_is_waited_for(preheat: Preheat, line: Line, model: Path, gone: str) -> None:
     running = pulling(preheat, line)
     line.cut() if gone == "refused" else line.freeze()
     first = running.event("away")
@@ -52,7 +52,7 @@ def test_a_line_that_comes_back_is_waited_for(preheat: Preheat, line: Line, mode
     assert line.sent < 1.1 * SIZE
 
 
-def test_a_line_that_stays_away_is_given_up_on_and_the_next_pull_goes_on(
+def test_a_lost_connection_that_stays_away_is_given_up_and_the_next_pull_resumes(
     preheat: Preheat, line: Line, model: Path
 ) -> None:
     running = pulling(preheat, line, "--patience", "2s")
@@ -67,13 +67,13 @@ def test_a_line_that_stays_away_is_given_up_on_and_the_next_pull_goes_on(
     assert line.sent < 1.1 * SIZE
 
 
-def test_a_hub_that_is_away_is_tried_over_one_connection(preheat: Preheat, line: Line) -> None:
+def test_an_unreachable_hub_is_tried_with_one_connection(preheat: Preheat, line: Line) -> None:
     words = ("--json", "--connect-timeout", "1s", "--endpoint", f"hf={line.url}")
     running = preheat.start("pull", "acme/tiny", *words)
     running.until(lambda _: line.sent > SIZE / 4)
     line.freeze()
     line.hang_up()
-    # All that were broken off ask once more, and learn that nobody answers.
+    # Each interrupted connection retries once, without a response.
     running.until(lambda told: told.out.count('{"event":"away"') > 2)
     before = line.opened
     running.until(lambda told: told.out.count('{"event":"away"') > 5)
@@ -83,7 +83,7 @@ def test_a_hub_that_is_away_is_tried_over_one_connection(preheat: Preheat, line:
 
 
 def test_the_next_model_of_a_command_is_waited_for_too(preheat: Preheat, line: Line, model: Path) -> None:
-    """The hub goes away between two models: the first has shown that it was there."""
+    """The hub fails between two models, after it has responded for the first one."""
     with FlakyHub({"acme/one": model, "acme/two": model}) as hub, Line(hub.url) as both:
         gone = threading.Event()
 
@@ -102,7 +102,7 @@ def test_the_next_model_of_a_command_is_waited_for_too(preheat: Preheat, line: L
         assert told.status == 0, told.out
 
 
-def test_a_terminal_counts_down(preheat: Preheat, line: Line) -> None:
+def test_a_terminal_shows_a_countdown(preheat: Preheat, line: Line) -> None:
     ours, theirs = pty.openpty()
     words = ["pull", "acme/tiny", "--library", str(preheat.library), "--connections", "2"]
     command = [str(preheat.command), *words, "--endpoint", f"hf={line.url}", "--patience", "4s"]
@@ -134,7 +134,7 @@ def test_a_terminal_counts_down(preheat: Preheat, line: Line) -> None:
 # ---- a hub that never was there --------------------------------------------------------------------------------------
 
 
-def test_a_hub_that_never_answered_is_not_waited_for(preheat: Preheat) -> None:
+def test_a_hub_that_never_responded_is_not_waited_for(preheat: Preheat) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         url = f"https://127.0.0.1:{nobody.getsockname()[1]}"
@@ -144,7 +144,7 @@ def test_a_hub_that_never_answered_is_not_waited_for(preheat: Preheat) -> None:
     assert not [event for event in told.events if event["event"] == "away"]
 
 
-def test_a_name_without_an_address_is_said_to_be_one(preheat: Preheat) -> None:
+def test_a_name_without_an_address_is_reported(preheat: Preheat) -> None:
     told = preheat("pull", "acme/tiny", "--json", "--endpoint", "hf=https://nobody.invalid")
     assert told.status == 3
     assert "name was not found" in told.last["message"]

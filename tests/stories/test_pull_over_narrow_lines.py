@@ -1,4 +1,4 @@
-"""Pull, over lines with a bottleneck and a queue: each byte of the files is sent once, however long the queue is."""
+"""Pull through a bottleneck with a queue: each byte is sent once, however long the queue is."""
 
 import random
 from pathlib import Path

@@ -48,7 +48,7 @@ def recipe(folder: Path, *needs: str) -> None:
 
 
 def both(app: Preheat, *words: str, status: int = 0, hub: FlakyHub | None = None) -> tuple[Told, Told]:
-    """Run the dry run and then the pull; the first changes nothing. The hub then counts what it sent to the second."""
+    """Run the dry run, which must change nothing, and then the pull; return both with the bytes that the hub sent."""
     before = settled(app.folder / "app"), settled(app.library)
     dry = app("pull", "app/preheat.toml", "--json", "--dry-run", *words)
     assert (settled(app.folder / "app"), settled(app.library)) == before
@@ -74,7 +74,7 @@ def lists_config(size: int) -> Fault:
 
 
 def planned(told: Told) -> int:
-    """Return the total of the progress, which is that of the only plan."""
+    """Return the total of the progress, which must be that of the only plan."""
     names = [event["event"] for event in told.events]
     assert names.count("planned") == 1
     start = names.index("planned")
@@ -123,7 +123,7 @@ def test_a_missing_need_is_an_error_before_the_first_byte(app: Preheat, three: F
     assert blobs(app.library) == {}
 
 
-def test_pinned_and_present_needs_ask_no_hub_and_are_placed(app: Preheat, three: FlakyHub) -> None:
+def test_pinned_and_present_needs_contact_no_hub_and_are_placed(app: Preheat, three: FlakyHub) -> None:
     assert app("lock", "app/preheat.toml").status == 0
     assert app("pull", "app/preheat.toml").status == 0
     before = contents(app.folder / "app")
@@ -143,7 +143,7 @@ def test_pinned_and_present_needs_ask_no_hub_and_are_placed(app: Preheat, three:
 def test_one_disk_check_covers_all_needs_and_the_copies_in_views(
     app: Preheat, three: FlakyHub, room: float, link: str, needed: str
 ) -> None:
-    """There is room for two of the models, or for all of them without the copies in the views."""
+    """The disk has space for two of the models, or for all three without the copies in the views."""
     kept_free = 64 << 20
     with disk(app.folder / "small", f"size={(kept_free + int(room * SIZE)) // 1024}k") as small:
         (small.path / "preheat.toml").write_bytes((app.folder / "app/preheat.toml").read_bytes())
@@ -199,10 +199,10 @@ def test_a_view_is_planned_before_it_is_placed(app: Preheat) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 10**18])
-def test_a_need_that_lists_the_file_of_another_with_a_false_size_is_not_recorded(
+def test_a_need_that_lists_another_needs_file_with_a_wrong_size_is_not_recorded(
     app: Preheat, three: FlakyHub, size: int
 ) -> None:
-    """The other need's download has verified the digest, so that the size is all that can be false."""
+    """The other need's download verifies the digest, so only the size can be wrong."""
     three.fails("/api/models/acme/two", lists_config(size))
     recipe(app.folder, "acme/one", "acme/two")
     for _ in range(2):

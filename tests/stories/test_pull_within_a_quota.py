@@ -1,4 +1,4 @@
-"""Pull, from a hub that grants few requests at a time or in a window: it waits, shows that it waits, and ends right."""
+"""Pull from a hub with a limit of concurrent or windowed requests: it waits, shows that it waits, and succeeds."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_a_quota_is_waited_for_and_the_wait_is_shown(preheat: Preheat, many: Fla
     assert away, "the wait is not shown"
     assert "slow down" in away[0]["reason"]
     assert away[0]["wait_s"] <= 3
-    # Asking while the quota is spent would only lengthen the wait at some hubs.
+    # At some hubs, requests beyond the quota would only lengthen the wait.
     assert len(many.asked("/resolve/")) < FILES + 25
 
 
@@ -41,16 +41,18 @@ def test_a_quota_is_waited_for_and_the_wait_is_shown(preheat: Preheat, many: Fla
     ("connections", "status"),
     [(1, 429), (3, 503), *(pytest.param(*one, marks=pytest.mark.slow) for one in ((1, 503), (3, 429)))],
 )
-def test_what_the_hub_bears_is_settled_on(preheat: Preheat, many: FlakyHub, connections: int, status: int) -> None:
+def test_the_number_of_connections_settles_at_the_hubs_limit(
+    preheat: Preheat, many: FlakyHub, connections: int, status: int
+) -> None:
     many.fails("/resolve/", bears(connections, status))
     told = preheat("pull", "acme/many", "--endpoint", f"hf={many.url}", "--json")
     assert told.status == 0, told.out
     assert len(set(blobs(preheat.library).values())) == FILES
-    # One wave of requests finds out how many it bears, and is not sent again for each file.
+    # One wave of requests finds the hub's limit; it is not repeated for each file.
     assert len(many.asked("/resolve/")) <= FILES + 12
 
 
-def test_a_wait_beyond_all_patience_is_an_error_at_once(preheat: Preheat, many: FlakyHub) -> None:
+def test_a_wait_beyond_the_time_limit_is_an_error_at_once(preheat: Preheat, many: FlakyHub) -> None:
     many.fails("/resolve/", grants(5, 3_600.0))
     told = preheat("pull", "acme/many", "--endpoint", f"hf={many.url}", "--json")
     assert told.status == 3

@@ -1,4 +1,4 @@
-"""What `rm` and `prune` promise to free is what they free, and what keeps the rest has a name."""
+"""`rm` and `prune` free the bytes that they announce, and name what keeps the rest."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ def model(folder: Path, name: str, **files: bytes) -> str:
 
 
 class Removing:
-    """A library on a small disk of its own, whose free space is measured."""
+    """A library on a small separate disk, whose free space is measured."""
 
     def __init__(self, preheat: Preheat, at: Path, inside: tuple[str, ...], seen: Path) -> None:
         self._preheat, self._at, self._inside, self._seen = preheat, at, inside, seen
@@ -34,7 +34,7 @@ class Removing:
         return told
 
     def frees(self, *words: str) -> tuple[int, dict[str, int]]:
-        """Plan a removal and carry it out; return the bytes freed, and what keeps others."""
+        """Plan a removal and execute it; return the bytes freed, and what keeps others."""
         plan = self(*words).last
         before = os.statvfs(self._seen)
         done = self(*words, "--yes").last
@@ -51,7 +51,7 @@ def on(small: Disk, preheat: Preheat) -> Removing:
 
 
 @pytest.mark.parametrize("link", ["hardlink", "symlink", "copy"])
-def test_a_view_keeps_what_it_links_to(preheat: Preheat, link: str) -> None:
+def test_a_view_keeps_the_files_that_it_links_to(preheat: Preheat, link: str) -> None:
     ref = model(preheat.folder, "voice", model_bin=os.urandom(SIZE))
     with disk(preheat.folder / "small", "size=120m") as small:
         there = on(small, preheat)
@@ -82,7 +82,7 @@ def test_versions_that_share_files_keep_them(preheat: Preheat) -> None:
         assert there.frees("rm", two)[0] >= SIZE
 
 
-def test_an_adopted_cache_keeps_its_files_and_prune_says_so(preheat: Preheat) -> None:
+def test_an_adopted_cache_keeps_its_files_and_prune_reports_it(preheat: Preheat) -> None:
     with disk(preheat.folder / "small", "size=120m") as small:
         write(small.path / "checkpoints/model.bin", os.urandom(SIZE))
         there = on(small, preheat)
@@ -108,7 +108,7 @@ def test_reflinks_share_their_extents(preheat: Preheat) -> None:
         shutil.rmtree(at / "app")
 
 
-def test_people_read_what_stays_and_why(preheat: Preheat) -> None:
+def test_people_read_which_bytes_stay_and_why(preheat: Preheat) -> None:
     ref = model(preheat.folder, "voice", model_bin=os.urandom(SIZE))
     assert preheat("pull", ref, "--view", "flat=app", "--link", "hardlink").status == 0
     said = preheat("rm", ref).out

@@ -1,4 +1,4 @@
-"""An app changes the library's files behind our back: the next verb notices, and gives the right bytes."""
+"""An app changes the library's files: the next verb detects it, and uses the right bytes."""
 
 import os
 import urllib.request
@@ -69,7 +69,7 @@ def app(preheat: Preheat, model: Path) -> Preheat:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_pull_brings_the_right_bytes_again(app: Preheat, change: Callable[[Path], None]) -> None:
+def test_pull_downloads_the_right_bytes_again(app: Preheat, change: Callable[[Path], None]) -> None:
     blob = weights(app.library)
     change(blob)
     told = app("pull", "acme/tiny")

@@ -1,4 +1,4 @@
-"""Run, end to end: real apps, offline on what the library has, watched and restarted."""
+"""Run, end to end: real apps, offline with the library's files, monitored and restarted."""
 
 import json
 import signal
@@ -15,7 +15,7 @@ from tests.guard.apps import free_port, runs
 
 PYTHON = (sys.executable, "-I", "-S", "-u")
 
-# A page that answers what it sees of its surroundings.
+# A page that responds with its environment.
 PAGE = """
 import http.server, json, os, sys
 
@@ -36,14 +36,14 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Page).serve_forever()
 
 @pytest.fixture
 def page(preheat: Preheat) -> str:
-    """The page's file, as a word of a command."""
+    """The page's file, as an argument of a command."""
     (preheat.folder / "page.py").write_text(PAGE)
     return str(preheat.folder / "page.py")
 
 
 @pytest.fixture
 def recipe(preheat: Preheat) -> Callable[..., Path]:
-    """Give a function that writes a preheat.toml for an app that runs some Python."""
+    """Return a function that writes a preheat.toml for an app that runs some Python."""
 
     def write(code: str, ready: str = "", needs: str = 'ref = "hf:acme/tiny"\nfiles = ["*.json"]') -> Path:
         (preheat.folder / "app.py").write_text(code)
@@ -59,7 +59,7 @@ def recipe(preheat: Preheat) -> Callable[..., Path]:
 
 
 def failed(told: Told, status: int, *words: str) -> None:
-    """Whether it ended as it should: with that status, those words and a hint, and no traceback of ours."""
+    """Return whether it ended with this status, these words and a hint, and no traceback of preheat."""
     assert told.status == status, told.out + told.err
     assert "preheat/cli" not in told.err
     assert "hint:" in told.err
@@ -67,7 +67,7 @@ def failed(told: Told, status: int, *words: str) -> None:
         assert word in told.err
 
 
-# ---- all is well --------------------------------------------------------------------------------------------------
+# ---- success------------------------------------------------------------------------------------------------
 
 
 def test_the_app_runs_offline_on_the_view_until_ctrl_c(
@@ -108,20 +108,20 @@ def test_sigterm_stops_it_as_a_service_is_stopped(preheat: Preheat, page: str) -
         assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def test_an_app_that_chose_to_end_passes_its_status_on(preheat: Preheat) -> None:
+def test_an_app_that_exits_passes_its_status_on(preheat: Preheat) -> None:
     told = preheat("run", "--", *PYTHON, "-c", "print('done it')")
     assert told.status == 0
     assert told.out == "done it\n"
 
 
-def test_a_command_without_a_recipe_sees_all_that_is_whole(preheat: Preheat, model: Path) -> None:
+def test_a_command_without_a_recipe_can_use_all_complete_models(preheat: Preheat, model: Path) -> None:
     preheat("pull", "acme/tiny", "hf:datasets/acme/rows")
     code = "import os; print(sorted(os.listdir(os.environ['HF_HUB_CACHE'])))"
     told = preheat("run", "--", *PYTHON, "-c", code)
     assert told.out == "['datasets--acme--rows', 'models--acme--tiny']\n"
 
 
-def test_pull_brings_what_is_missing_first(preheat: Preheat, recipe: Callable[..., Path]) -> None:
+def test_run_with_pull_downloads_missing_files_first(preheat: Preheat, recipe: Callable[..., Path]) -> None:
     recipe("import os; print(os.listdir(os.environ['HF_HUB_CACHE']))")
     told = preheat("run", "--pull")
     assert told.status == 0, told.err
@@ -135,7 +135,7 @@ def test_events_can_be_written_to_a_file(preheat: Preheat) -> None:
     assert lines[-1] == {"event": "done", "status": 0}
 
 
-def test_a_crash_is_followed_by_a_new_start(preheat: Preheat, recipe: Callable[..., Path]) -> None:
+def test_a_crashed_app_is_restarted(preheat: Preheat, recipe: Callable[..., Path]) -> None:
     recipe(
         "import os, sys\nif not os.path.exists('crashed'):\n    open('crashed', 'w')\n    sys.exit(3)\nprint('fine')",
         needs="",
@@ -147,17 +147,15 @@ def test_a_crash_is_followed_by_a_new_start(preheat: Preheat, recipe: Callable[.
 
 
 @pytest.mark.parametrize(("ending", "status"), [("sys.exit(3)", 3), ("os.kill(os.getpid(), 11)", 139)])
-def test_an_app_that_is_not_to_be_restarted_passes_its_status_on(preheat: Preheat, ending: str, status: int) -> None:
+def test_an_app_without_restarts_passes_its_status_on(preheat: Preheat, ending: str, status: int) -> None:
     told = preheat("run", "--max-restarts", "0", "--", *PYTHON, "-c", f"import os, sys; {ending}")
     assert told.status == status
 
 
-# ---- all is not well ----------------------------------------------------------------------------------------------
+# ---- failures--------------------------------------------------------------------------------------------
 
 
-def test_what_is_not_in_the_library_is_said_before_the_app_starts(
-    preheat: Preheat, recipe: Callable[..., Path]
-) -> None:
+def test_missing_files_are_reported_before_the_app_starts(preheat: Preheat, recipe: Callable[..., Path]) -> None:
     recipe("open('started', 'w')")
     failed(preheat("run"), 5, "hf:acme/tiny is not in", "preheat pull hf:acme/tiny --files '*.json'")
     preheat("pull", "acme/tiny", "--files", "note.txt")
@@ -166,7 +164,7 @@ def test_what_is_not_in_the_library_is_said_before_the_app_starts(
     assert not (preheat.library / "views").exists()
 
 
-def test_the_command_it_hints_at_is_the_one_that_helps(preheat: Preheat, recipe: Callable[..., Path]) -> None:
+def test_the_command_in_the_hint_solves_the_problem(preheat: Preheat, recipe: Callable[..., Path]) -> None:
     recipe("")
     hint = preheat("run", "--json").err.splitlines()[-1]
     words = json.loads(hint)["hint"].replace("'", "").split()
@@ -175,20 +173,20 @@ def test_the_command_it_hints_at_is_the_one_that_helps(preheat: Preheat, recipe:
     assert preheat("run").status == 0
 
 
-def test_an_app_that_crashes_again_and_again_is_given_up_on(preheat: Preheat) -> None:
+def test_an_app_that_crashes_repeatedly_is_given_up(preheat: Preheat) -> None:
     code = "import sys; print('no voice found', file=sys.stderr); sys.exit(3)"
     told = preheat("run", "--max-restarts", "1", "--", *PYTHON, "-c", code)
     failed(told, 7, "ended with status 3; started 2 times", "   | no voice found")
 
 
-def test_an_app_that_is_never_ready_is_given_up_on(preheat: Preheat) -> None:
+def test_an_app_that_is_never_ready_is_given_up(preheat: Preheat) -> None:
     code = "import time; print('still loading'); time.sleep(60)"
     ready = f"http://127.0.0.1:{free_port()}/"
     told = preheat("run", "--ready", ready, "--ready-within", "1s", "--", *PYTHON, "-c", code)
     failed(told, 7, "not ready", "   | still loading", "--ready-within")
 
 
-def test_a_port_that_is_taken_is_said_before_the_app_starts(preheat: Preheat) -> None:
+def test_a_taken_port_is_reported_before_the_app_starts(preheat: Preheat) -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
         told = preheat("run", "--ready", f"tcp:{port}", "--", *PYTHON, "-c", "open('started', 'w')")
@@ -197,12 +195,12 @@ def test_a_port_that_is_taken_is_said_before_the_app_starts(preheat: Preheat) ->
 
 
 @pytest.mark.parametrize("command", ["no-such-program", "./note.txt", "."])
-def test_a_command_that_cannot_be_started_is_said(preheat: Preheat, command: str) -> None:
+def test_a_command_that_cannot_be_started_is_reported(preheat: Preheat, command: str) -> None:
     (preheat.folder / "note.txt").write_text("hm")
     failed(preheat("run", "--", command), 7, command)
 
 
-def test_the_apps_own_words_stay_its_own(preheat: Preheat) -> None:
+def test_the_apps_own_arguments_are_not_parsed(preheat: Preheat) -> None:
     code = "import sys; print('{\"event\": \"mine\"}'); print('[bold]loud[/bold]', file=sys.stderr)"
     told = preheat("run", "--json", "--", *PYTHON, "-c", code)
     assert told.out == '{"event": "mine"}\n'
@@ -221,7 +219,7 @@ def test_the_apps_own_words_stay_its_own(preheat: Preheat) -> None:
         ("import socket; [socket.socket().connect_ex(('127.0.0.1', 1)) for _ in range(3)]", 3),
     ],
 )
-def test_what_the_app_tries_to_reach_is_counted(preheat: Preheat, code: str, outbound: int) -> None:
+def test_outbound_attempts_of_the_app_are_counted(preheat: Preheat, code: str, outbound: int) -> None:
     told = preheat("run", "--network", "watch", "--json", "--", *PYTHON, "-c", code)
     if "cannot be counted" in told.err:
         pytest.skip(told.err)
@@ -230,7 +228,7 @@ def test_what_the_app_tries_to_reach_is_counted(preheat: Preheat, code: str, out
     assert (seen["outbound"], seen["lookups"]) == (outbound, 0)
 
 
-# ---- words that cannot be meant -----------------------------------------------------------------------------------
+# ---- invalid options---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -251,7 +249,7 @@ def test_what_the_app_tries_to_reach_is_counted(preheat: Preheat, code: str, out
         (b'[app]\nname = "ta\\u0000lk"\ncommand = ["true"]', "preheat.toml"),
     ],
 )
-def test_a_recipe_with_a_mistake_is_refused_and_the_place_named(preheat: Preheat, recipe: bytes, said: str) -> None:
+def test_a_recipe_with_a_mistake_is_rejected_with_its_line(preheat: Preheat, recipe: bytes, said: str) -> None:
     (preheat.folder / "preheat.toml").write_bytes(recipe)
     failed(preheat("run"), 2, said)
 
@@ -271,5 +269,5 @@ def test_a_recipe_with_a_mistake_is_refused_and_the_place_named(preheat: Preheat
         (["--", ""], "the command's name is empty"),
     ],
 )
-def test_words_that_cannot_be_meant_are_said(preheat: Preheat, words: list[str], said: str) -> None:
+def test_invalid_options_are_reported(preheat: Preheat, words: list[str], said: str) -> None:
     failed(preheat("run", *words), 2, said)

@@ -1,4 +1,4 @@
-"""run with a front and a status address, end to end."""
+"""Run with a front and a status address, end to end."""
 
 import http.client
 import json
@@ -51,9 +51,9 @@ def get(address: str, path: str = "/") -> tuple[int, bytes]:
         connection.close()
 
 
-def test_an_unmodified_app_is_held_reported_and_replaced_as_planned(tmp_path: Path) -> None:
+def test_an_unmodified_app_is_fronted_reported_and_replaced_as_planned(tmp_path: Path) -> None:
     front, status = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-    # The probe asks the public port, as a recipe's does: it is asked at the app's own.
+    # The probe names the public port, as in recipes: it is sent to the app's own port.
     words = ["--front", front, "--status", status, "--ready", f"http://{front}/"]
     with running(tmp_path, *words) as process:
         assert until(lambda: get(status, "/readyz")[0] == 200, 60), (tmp_path / "events").read_text()
@@ -70,7 +70,7 @@ def test_an_unmodified_app_is_held_reported_and_replaced_as_planned(tmp_path: Pa
     assert events[-1] == {"event": "done", "status": 143}
 
 
-def test_an_address_that_is_taken_is_told_before_the_app_is_started(tmp_path: Path) -> None:
+def test_a_taken_address_is_reported_before_the_app_is_started(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         for option in ("--front", "--status"):
@@ -81,7 +81,7 @@ def test_an_address_that_is_taken_is_told_before_the_app_is_started(tmp_path: Pa
             assert f"(pid {os.getpid()})" in said["message"]
 
 
-def test_a_standby_without_a_front_is_refused_with_what_to_type(tmp_path: Path) -> None:
+def test_a_standby_without_a_front_is_rejected_with_a_hint(tmp_path: Path) -> None:
     with running(tmp_path, "--standby") as process:
         assert process.wait(30) == 2
     assert "--front" in (tmp_path / "events").read_text()

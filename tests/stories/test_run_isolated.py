@@ -1,4 +1,4 @@
-"""Run without a network: the app can reach nobody, is reached at its port, and what it tries is said."""
+"""Run without a network: the app can connect nowhere, its port is published, and its attempts are reported."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from tests.guard.apps import free_port
 needs_isolation = pytest.mark.skipif(bool(why_not()), reason=why_not())
 needs_witness = pytest.mark.skipif(not Witness.available(), reason=Witness.available().reason)
 
-# A page that answers whether it could reach the address it was given.
+# A page that responds whether it could reach a given address.
 PAGE = """
 import http.server, socket, sys
 
@@ -47,7 +47,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Page).serve_forever()
 
 @pytest.fixture
 def somebody() -> Iterator[int]:
-    """A port of this machine that somebody listens on."""
+    """A port of this machine on which a server listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
@@ -75,7 +75,7 @@ def counted(running: Running) -> dict[str, object]:
 
 
 @needs_isolation
-def test_an_isolated_app_is_reached_and_reaches_nobody_which_a_free_one_does(preheat: Preheat, somebody: int) -> None:
+def test_an_isolated_app_is_reachable_and_reaches_nothing_unlike_a_free_one(preheat: Preheat, somebody: int) -> None:
     port = free_port()
     control = started(preheat, "watch", somebody, port)
     assert ask(port, "/try") == "reached"
@@ -89,7 +89,7 @@ def test_an_isolated_app_is_reached_and_reaches_nobody_which_a_free_one_does(pre
 
 @needs_isolation
 @needs_witness
-def test_a_zero_stands_beside_a_count_that_is_not_zero(preheat: Preheat, somebody: int) -> None:
+def test_zero_lookups_are_shown_beside_a_nonzero_count(preheat: Preheat, somebody: int) -> None:
     port = free_port()
     quiet = started(preheat, "none", somebody, port)
     assert counted(quiet)["outbound"] == 0
@@ -102,7 +102,7 @@ def test_a_zero_stands_beside_a_count_that_is_not_zero(preheat: Preheat, somebod
 
 
 @needs_isolation
-def test_behind_a_front_it_is_reached_too(preheat: Preheat, somebody: int) -> None:
+def test_it_is_reachable_behind_a_front_too(preheat: Preheat, somebody: int) -> None:
     (preheat.folder / "page.py").write_text(PAGE)
     port = free_port()
     command = (sys.executable, "-I", "-S", "-u", "page.py", "{port}", str(somebody))
@@ -116,7 +116,7 @@ def test_behind_a_front_it_is_reached_too(preheat: Preheat, somebody: int) -> No
 
 
 @needs_isolation
-def test_a_crashed_isolated_app_is_started_anew_and_leaves_nobody_behind(preheat: Preheat, tmp_path: Path) -> None:
+def test_a_crashed_isolated_app_is_restarted_and_leaves_no_process_behind(preheat: Preheat, tmp_path: Path) -> None:
     (tmp_path / "once.py").write_text(
         "import os, sys\nif not os.path.exists('mark'):\n    open('mark', 'w'); sys.exit(3)\nprint('second')\n"
     )
@@ -126,7 +126,7 @@ def test_a_crashed_isolated_app_is_started_anew_and_leaves_nobody_behind(preheat
 
 
 @needs_isolation
-def test_an_app_that_says_it_downloads_is_told_of_and_another_is_not(preheat: Preheat) -> None:
+def test_an_app_that_reports_a_download_causes_a_notice_and_another_does_not(preheat: Preheat) -> None:
     for words, found in (("Downloading model.bin", True), ("Loading model.bin", False)):
         told = preheat("run", "--network", "none", "--json", "--", sys.executable, "-I", "-c", f"print({words!r})")
         assert told.status == 0, told.err
@@ -134,7 +134,7 @@ def test_an_app_that_says_it_downloads_is_told_of_and_another_is_not(preheat: Pr
 
 
 @needs_isolation
-def test_whoever_is_not_root_can_be_isolated_too_where_the_system_lets_them(tmp_path: Path) -> None:
+def test_other_users_can_isolate_apps_too_if_the_system_permits_it(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("this is tried as root for somebody else, and as somebody else by all the others")
     code = (
@@ -142,7 +142,7 @@ def test_whoever_is_not_root_can_be_isolated_too_where_the_system_lets_them(tmp_
         "from preheat.guard.net.network_namespace import enter, why_not\n"
         "'loaded while it can be read'.encode('idna')\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "ctypes.CDLL(None).prctl(4, 1)\n"  # PR_SET_DUMPABLE, as it is for whoever was never root
+        "ctypes.CDLL(None).prctl(4, 1)\n"  # PR_SET_DUMPABLE, as for users that were never root
         "reason = why_not()\n"
         "if reason: raise SystemExit('skip: ' + reason)\n"
         "enter(); assert os.geteuid() == 65534\n"

@@ -1,4 +1,4 @@
-"""What the command imports before it starts an app, which waits for it."""
+"""The modules that the command imports before it starts an app, which waits for that."""
 
 import re
 
@@ -19,7 +19,7 @@ _UNUSED = {
 }
 
 
-def test_run_with_a_full_library_imports_only_what_it_uses(preheat: Preheat, hub: FlakyHub) -> None:
+def test_run_with_a_complete_library_imports_only_what_it_uses(preheat: Preheat, hub: FlakyHub) -> None:
     preheat("pull", "acme/tiny", "--files", "*.json")
     (preheat.folder / "preheat.toml").write_text(
         '[app]\nname = "talk"\n[[needs]]\nref = "hf:acme/tiny"\nfiles = ["*.json"]'

@@ -1,4 +1,4 @@
-"""serve-config, end to end: what it writes is what runs."""
+"""serve-config, end to end: the files that it writes work."""
 
 import json
 import shutil
@@ -35,7 +35,7 @@ def serve_config(*words: str, library: Path) -> "subprocess.CompletedProcess[str
     )
 
 
-def test_a_unit_is_written_that_systemd_accepts(app: Path, tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit(app: Path, tmp_path: Path) -> None:
     done = serve_config("systemd", str(app), library=tmp_path / "library")
     assert done.returncode == 0, done.stderr
     assert f"run {app}" in done.stdout
@@ -47,7 +47,7 @@ def test_a_unit_is_written_that_systemd_accepts(app: Path, tmp_path: Path) -> No
         assert (judged.returncode, judged.stderr) == (0, "")
 
 
-def test_what_a_compose_file_starts_and_checks_works_as_it_stands(app: Path, tmp_path: Path) -> None:
+def test_the_commands_of_a_compose_file_work_unchanged(app: Path, tmp_path: Path) -> None:
     status = f"127.0.0.1:{free_port()}"
     done = serve_config("compose", str(app), "--status", status, "--json", library=tmp_path / "library")
     assert done.returncode == 0, done.stderr
@@ -66,7 +66,7 @@ def test_what_a_compose_file_starts_and_checks_works_as_it_stands(app: Path, tmp
     assert guard.returncode == 143
 
 
-def test_a_recipe_without_a_command_is_refused(app: Path, tmp_path: Path) -> None:
+def test_a_recipe_without_a_command_is_rejected(app: Path, tmp_path: Path) -> None:
     app.write_text('[app]\nname = "web"\n')
     done = serve_config("compose", str(app), library=tmp_path / "library")
     assert done.returncode == 2

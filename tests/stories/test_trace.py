@@ -1,4 +1,4 @@
-"""Trace, end to end: an app that is watched once can be started anywhere, without the network."""
+"""Trace, end to end: an app that was observed once can be started anywhere, without the network."""
 
 import json
 import sys
@@ -48,14 +48,14 @@ SCRIPT = (sys.executable, "-u", "app.py")
 
 @pytest.fixture
 def traced(preheat: Preheat, hub: FlakyHub) -> Preheat:
-    """The command, in a folder of an app, with a hub that has the other hub's name too."""
+    """The command, in an app's folder, with a hub that also stands in for the other hub."""
     preheat.env["MODELSCOPE_ENDPOINT"] = hub.url
     return preheat
 
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Iterator[str]:
-    """A server of no hub's, with a file of 20 kB."""
+    """A plain server with a file of 20 kB."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     (folder / "voice.wav").write_bytes(bytes(range(256)) * 80)

@@ -26,7 +26,7 @@ __all__ = ["traced"]
 pytestmark = pytest.mark.timeout(90)
 
 READS = "open(get('model.safetensors'), 'rb').read(); print('done')"
-# The whole machine's files, by programs that come and go: as others build and test beside us.
+# Short-lived programs that open files everywhere, like builds and tests on the same machine.
 BUSY = "while :; do cat /etc/hostname /etc/passwd /etc/group >/dev/null; /bin/true; done"
 
 

@@ -1,4 +1,4 @@
-"""Pull, end to end, of a model in which somebody has planted code: it is told, or refused, and never run."""
+"""Pull a model with malicious code, end to end: it is reported or rejected, and never run."""
 
 import http.client
 import os
@@ -31,7 +31,7 @@ class Planted:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A folder with a harmless checkpoint and one that leaves a mark when it is loaded."""
+    """A folder with a harmless checkpoint, and one that creates a file when it is loaded."""
     folder = tmp_path / "planted"
     (folder / "voices").mkdir(parents=True)
     (folder / "config.json").write_text("{}")
@@ -40,7 +40,7 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_planted_checkpoint_is_told_and_kept(preheat: Preheat, model: Path, tmp_path: Path) -> None:
+def test_a_malicious_checkpoint_is_reported_and_kept(preheat: Preheat, model: Path, tmp_path: Path) -> None:
     told = preheat("pull", "acme/tiny")
     assert told.status == 0, told.err
     assert "voices/evil.pth: dangerous: it calls posix.system" in " ".join(told.err.split())
@@ -49,7 +49,7 @@ def test_a_planted_checkpoint_is_told_and_kept(preheat: Preheat, model: Path, tm
     assert not (tmp_path / "it-ran").exists()
 
 
-def test_a_planted_checkpoint_is_refused_when_asked_to_and_allowed_when_asked_to(preheat: Preheat, model: Path) -> None:
+def test_a_malicious_checkpoint_is_rejected_or_allowed_if_requested(preheat: Preheat, model: Path) -> None:
     told = preheat("pull", "acme/tiny", "--unsafe-files", "refuse", "--json")
     assert told.status == 8
     assert (told.last["kind"], "voices/evil.pth" in told.last["message"]) == ("CheckFailed", True)
@@ -57,13 +57,11 @@ def test_a_planted_checkpoint_is_refused_when_asked_to_and_allowed_when_asked_to
     told = preheat("pull", "acme/tiny", "--unsafe-files", "allow", "--json")
     assert told.status == 0
     assert not [event for event in told.events if event["event"] == "scanned"]
-    # And what is here by now is refused as well.
+    # Files that are in the library by now are refused too.
     assert preheat("pull", "acme/tiny", "--unsafe-files", "refuse").status == 8
 
 
-def test_what_is_safe_is_pulled_by_whoever_refuses_and_not_talked_about_otherwise(
-    preheat: Preheat, model: Path
-) -> None:
+def test_safe_files_pass_the_refuse_policy_without_a_message(preheat: Preheat, model: Path) -> None:
     (model / "voices" / "evil.pth").unlink()
     told = preheat("pull", "acme/tiny", "--json")
     assert told.status == 0, told.out

@@ -1,4 +1,4 @@
-"""Upkeep, end to end: what versions cost and share, what can go and what stays, while others pull and run."""
+"""Upkeep, end to end: disk usage and sharing, removal and protection, while other commands pull and run."""
 
 import os
 import time
@@ -37,7 +37,7 @@ def whole(library: Path) -> bool:
     return not any(kept.missing(snapshot) for snapshot in kept.snapshots())
 
 
-def test_ls_says_what_each_version_costs_and_shares(preheat: Preheat, voices: tuple[str, str]) -> None:
+def test_ls_shows_the_size_and_the_shared_bytes_of_each_version(preheat: Preheat, voices: tuple[str, str]) -> None:
     told = preheat("ls", "--json")
     costs = {one["ref"]: (one["size"], one["own"], one["shared"]) for one in told.last["versions"]}
     assert costs[voices[0]] == (2_004_002, 4_002, 2_000_000)
@@ -51,24 +51,26 @@ def test_ls_says_what_each_version_costs_and_shares(preheat: Preheat, voices: tu
     ]
 
 
-def test_ls_of_nothing_is_no_error(preheat: Preheat) -> None:
+def test_ls_of_an_empty_library_is_no_error(preheat: Preheat) -> None:
     assert preheat("ls").out == "the library is empty\n"
 
 
-def test_show_says_which_files_are_shared_with_whom(preheat: Preheat, voices: tuple[str, str]) -> None:
+def test_show_lists_the_versions_that_share_a_file(preheat: Preheat, voices: tuple[str, str]) -> None:
     files = {one["path"]: one["shared_with"] for one in preheat("show", voices[0], "--json").last["files"]}
     assert files == {"model.bin": [voices[1]], "config.json": [], "note.txt": []}
     assert "model.bin  also in file:" in preheat("show", voices[0]).out
 
 
-def test_what_is_not_here_can_be_neither_shown_pinned_nor_removed(preheat: Preheat) -> None:
+def test_a_missing_version_cannot_be_shown_pinned_or_removed(preheat: Preheat) -> None:
     for verb in ("show", "pin", "unpin", "rm"):
         told = preheat(verb, "acme/nothing")
         assert told.status == 5
         assert "preheat ls" in told.err
 
 
-def test_rm_first_says_and_then_frees_what_only_that_version_needed(preheat: Preheat, voices: tuple[str, str]) -> None:
+def test_rm_first_reports_and_then_frees_the_bytes_of_one_version_only(
+    preheat: Preheat, voices: tuple[str, str]
+) -> None:
     before = settled(preheat.library)
     plan = preheat("rm", voices[1], "--json").last
     assert settled(preheat.library) == before
@@ -90,7 +92,7 @@ def test_a_pinned_version_is_not_removed(preheat: Preheat, voices: tuple[str, st
     assert not blobs(preheat.library)
 
 
-def test_prune_takes_old_versions_only_when_asked_and_never_pinned_ones(
+def test_prune_removes_old_versions_only_if_requested_and_never_pinned_ones(
     preheat: Preheat, voices: tuple[str, str]
 ) -> None:
     folder = Path(voices[1].removeprefix("file:"))
@@ -110,7 +112,7 @@ def test_prune_takes_old_versions_only_when_asked_and_never_pinned_ones(
     assert whole(preheat.library)
 
 
-def test_prune_leaves_what_came_just_now(preheat: Preheat, voices: tuple[str, str]) -> None:
+def test_prune_keeps_new_files(preheat: Preheat, voices: tuple[str, str]) -> None:
     stray = preheat.library / "blobs/sha256/00"
     stray.mkdir(parents=True)
     (stray / ("00" * 32)).write_bytes(b"stray")
@@ -119,10 +121,10 @@ def test_prune_leaves_what_came_just_now(preheat: Preheat, voices: tuple[str, st
     assert (stray / ("00" * 32)).exists()
 
 
-def test_prunes_and_removals_beside_pulls_lose_nothing(preheat: Preheat, hub: FlakyHub) -> None:
+def test_concurrent_prunes_removals_and_pulls_lose_nothing(preheat: Preheat, hub: FlakyHub) -> None:
     assert preheat("pull", "acme/tiny").status == 0
     for _ in range(4):
-        # Its blobs lose their record here, and are wanted again there.
+        # Its blobs lose their record, and another version needs them again.
         others = [
             preheat.start("rm", "acme/tiny", "--yes"),
             preheat.start("pull", "hf:datasets/acme/rows", "--json"),
@@ -139,7 +141,7 @@ def test_prunes_and_removals_beside_pulls_lose_nothing(preheat: Preheat, hub: Fl
     assert not list((preheat.library / "claims").iterdir())
 
 
-def test_a_pull_under_way_keeps_what_it_found_here(preheat: Preheat, hub: FlakyHub) -> None:
+def test_a_running_pull_keeps_the_files_that_it_found(preheat: Preheat, hub: FlakyHub) -> None:
     assert preheat("pull", "acme/tiny", "--files", "voices/*").status == 0
     hub.fails(r"/resolve/.*/model\.safetensors$", slow, times=1)
     pulling = preheat.start("pull", "hf:datasets/acme/rows", "--json")
@@ -151,7 +153,7 @@ def test_a_pull_under_way_keeps_what_it_found_here(preheat: Preheat, hub: FlakyH
 
 
 def slow(request: Request, full: Answer) -> Answer:
-    """Answer late."""
+    """Respond late."""
     time.sleep(2)
     return full
 
@@ -173,7 +175,7 @@ def rotten(library: Path, size: int) -> Path:
     return path
 
 
-def test_a_rotten_blob_is_quarantined_and_a_pull_brings_it_again(preheat: Preheat, hub: FlakyHub) -> None:
+def test_a_corrupt_blob_is_quarantined_and_a_pull_downloads_it_again(preheat: Preheat, hub: FlakyHub) -> None:
     assert preheat("pull", "acme/tiny").status == 0
     before = blobs(preheat.library)
     path = rotten(preheat.library, 9_000_000)
@@ -190,7 +192,7 @@ def test_a_rotten_blob_is_quarantined_and_a_pull_brings_it_again(preheat: Prehea
     assert preheat("verify").status == 0
 
 
-def test_mending_brings_what_is_rotten_from_the_hub_and_nothing_else(preheat: Preheat, hub: FlakyHub) -> None:
+def test_mend_downloads_only_corrupt_blobs_from_the_hub(preheat: Preheat, hub: FlakyHub) -> None:
     assert preheat("pull", "acme/tiny").status == 0
     before = blobs(preheat.library)
     for size in (9_000_000, 23):
@@ -203,7 +205,7 @@ def test_mending_brings_what_is_rotten_from_the_hub_and_nothing_else(preheat: Pr
     assert blobs(preheat.library) == before
 
 
-def test_what_cannot_be_mended_is_said_and_mended_later(preheat: Preheat, voices: tuple[str, str]) -> None:
+def test_a_failed_repair_is_reported_and_repaired_later(preheat: Preheat, voices: tuple[str, str]) -> None:
     rotten(preheat.library, 500_000)
     folder = Path(voices[1].removeprefix("file:"))
     folder.rename(folder.with_name("away"))
@@ -215,9 +217,7 @@ def test_what_cannot_be_mended_is_said_and_mended_later(preheat: Preheat, voices
     assert whole(preheat.library)
 
 
-def test_verify_goes_on_where_it_was_and_looks_at_one_model_when_asked(
-    preheat: Preheat, voices: tuple[str, str]
-) -> None:
+def test_verify_resumes_and_can_check_one_model(preheat: Preheat, voices: tuple[str, str]) -> None:
     assert preheat("verify", voices[0], "--json").last["blobs"] == 3
     assert preheat("verify", "--json").last["skipped"] == 0
     again = preheat("verify", "--since", "1h", "--json").last
@@ -226,7 +226,7 @@ def test_verify_goes_on_where_it_was_and_looks_at_one_model_when_asked(
     assert preheat("verify", "--since", "1h").status == 8
 
 
-def test_verify_tells_how_far_it_is(preheat: Preheat, hub: FlakyHub) -> None:
+def test_verify_shows_its_progress(preheat: Preheat, hub: FlakyHub) -> None:
     preheat("pull", "acme/tiny")
     events = preheat("verify", "--json").events
     assert events[0] == {"event": "reading", "purpose": "verify", "files": 6, "size": 12_000_031}
@@ -237,7 +237,7 @@ def test_verify_tells_how_far_it_is(preheat: Preheat, hub: FlakyHub) -> None:
 
 
 def read_only(preheat: Preheat) -> tuple[str, ...]:
-    """Give the words of a command that runs others where the library is mounted read-only."""
+    """Return the prefix of a command that runs another with the library mounted read-only."""
     mount = f"mount --bind '{preheat.library}' '{preheat.library}' && mount -o remount,bind,ro '{preheat.library}'"
     inside = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh")
     probe = preheat("--version", inside=inside)
@@ -246,7 +246,7 @@ def read_only(preheat: Preheat) -> tuple[str, ...]:
     return inside
 
 
-def test_a_read_only_library_can_be_listed_shown_verified_and_pruned_in_words(
+def test_a_read_only_library_can_be_listed_shown_verified_and_its_prune_planned(
     preheat: Preheat, voices: tuple[str, str]
 ) -> None:
     before = contents(preheat.library)
@@ -264,7 +264,7 @@ def test_a_read_only_library_can_be_listed_shown_verified_and_pruned_in_words(
     assert "read-only" in told.err
 
 
-def test_apps_start_on_a_read_only_library_and_their_views_lie_outside(preheat: Preheat, hub: FlakyHub) -> None:
+def test_apps_start_on_a_read_only_library_with_views_outside_it(preheat: Preheat, hub: FlakyHub) -> None:
     assert preheat("pull", "acme/tiny").status == 0
     before = contents(preheat.library)
     inside = read_only(preheat)

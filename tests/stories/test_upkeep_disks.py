@@ -1,4 +1,4 @@
-"""Upkeep on disks that are not what one would wish: without links, full, another one than the cache's."""
+"""Upkeep on unusual disks: without links, full, or different from the cache's."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ FILES = {"model.bin": WEIGHTS, "config.json": CONFIG}
 
 @contextmanager
 def image(at: Path, size: int, *make: str, mount: tuple[str, ...] = ("mount",)) -> Iterator[Path]:
-    """Mount a filesystem of its own in a file; skip where that cannot be had."""
+    """Mount a separate filesystem in a file; skip the test if that is not permitted."""
     if os.getuid() or not all(shutil.which(program) for program in (make[0], mount[0], "losetup")):
         pytest.skip(f"{make[0]}, {mount[0]} and a right to mount are needed")
     file = at.with_suffix(".img")
@@ -52,7 +52,7 @@ LINKLESS = pytest.mark.parametrize(
 )
 
 
-def test_from_another_filesystem_nothing_is_taken_until_copies_are_asked_for(preheat: Preheat) -> None:
+def test_files_of_another_filesystem_are_adopted_only_as_copies(preheat: Preheat) -> None:
     with disk(preheat.folder / "other", "size=50m") as other:
         hf_cache(other.path / "hub", "acme/voice", FILES)
         words = ("adopt", f"{other.mounted}/hub", "--library", str(preheat.library), "--json")
@@ -68,7 +68,7 @@ def test_from_another_filesystem_nothing_is_taken_until_copies_are_asked_for(pre
     assert {file.path: library.path(file.digest).read_bytes() for file in snapshot.files} == FILES
 
 
-def test_a_disk_too_small_for_the_copies_is_said_before_the_first_byte(preheat: Preheat) -> None:
+def test_too_little_space_for_the_copies_is_reported_before_the_first_byte(preheat: Preheat) -> None:
     hf_cache(preheat.folder / "hub", "acme/voice", {**FILES, "more.bin": os.urandom(90_000_000)})
     before = contents(preheat.folder / "hub")
     with disk(preheat.folder / "small", "size=80m") as small:
@@ -81,7 +81,7 @@ def test_a_disk_too_small_for_the_copies_is_said_before_the_first_byte(preheat: 
     assert contents(preheat.folder / "hub") == before
 
 
-def test_a_disk_that_fills_up_while_adopting_is_said_and_loses_nothing(preheat: Preheat) -> None:
+def test_a_disk_that_becomes_full_while_adopting_is_reported_and_loses_nothing(preheat: Preheat) -> None:
     many = {f"voice-{number}.bin": os.urandom(20_000) for number in range(40)}
     hf_cache(preheat.folder / "hub", "acme/voice", many)
     before = contents(preheat.folder / "hub")
@@ -109,7 +109,7 @@ def test_a_full_disk_can_be_pruned(preheat: Preheat, hub: FlakyHub) -> None:
 
 
 @LINKLESS
-def test_a_filesystem_without_links_keeps_a_library(
+def test_a_library_works_on_a_filesystem_without_links(
     preheat: Preheat, hub: FlakyHub, make: tuple[str, ...], mount: tuple[str, ...]
 ) -> None:
     with image(preheat.folder / "stick", 120_000_000, *make, mount=mount) as stick:
@@ -141,7 +141,7 @@ def test_a_cache_on_a_filesystem_without_links_is_adopted_by_copies(
             assert preheat("verify", "--library", str(library)).status == 0
 
 
-def test_where_the_filesystem_can_a_reflink_keeps_the_library_from_later_writes(preheat: Preheat) -> None:
+def test_a_reflink_protects_the_library_from_later_writes(preheat: Preheat) -> None:
     with image(preheat.folder / "disk", 400_000_000, "mkfs.xfs", "-q", "-m", "reflink=1") as at:
         home = hf_cache(at / "hub", "acme/voice", FILES)
         told = preheat("adopt", str(at / "hub"), "--library", str(at / "library"), "--json")

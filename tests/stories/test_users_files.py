@@ -1,4 +1,4 @@
-"""The user's own files, end to end: used machines have most of an app's weights already, and some that differ."""
+"""The user's own files, end to end: machines often have most of an app's weights, and some that differ."""
 
 import hashlib
 import os
@@ -36,7 +36,7 @@ def app(tmp_path: Path) -> Iterator["App"]:
 
 
 class App:
-    """An app in a folder, with a recipe whose weights lie in `checkpoints`."""
+    """An app in a folder, with a recipe whose weights are in `checkpoints`."""
 
     def __init__(self, tmp: Path, hub: FlakyHub) -> None:
         self.preheat = Preheat(tmp, hub.url)
@@ -53,7 +53,7 @@ class App:
         (self.folder / "preheat.toml").write_text(f'[app]\nname = "talk"\n{words}{more}')
 
     def own(self, **files: bytes) -> None:
-        """Put files of the user's into the app's place."""
+        """Put files of the user into the app's folder."""
         for name, data in files.items():
             path = self.at / name.replace("__", "/").replace("_", ".")
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def test_weights_of_another_version_are_not_overwritten(app: App) -> None:
     assert app.hub.sent("s2mel.pth") == 0, "it was here"
 
 
-def test_what_the_user_trained_is_not_overwritten_by_run(app: App) -> None:
+def test_weights_trained_by_the_user_are_not_overwritten_by_run(app: App) -> None:
     assert app("pull").status == 0
     (app.at / "gpt.pth").unlink()
     app.own(gpt_pth=b"fine-tuned")
@@ -111,7 +111,7 @@ def test_what_the_user_trained_is_not_overwritten_by_run(app: App) -> None:
     }
 
 
-def test_programs_are_told_of_all_files_in_the_way(app: App) -> None:
+def test_programs_get_the_list_of_all_files_in_the_way(app: App) -> None:
     app.own(gpt_pth=b"mine", config_yaml=b"mine")
     told = app("pull", "--json")
     assert told.status == 5
@@ -123,12 +123,12 @@ def test_programs_are_told_of_all_files_in_the_way(app: App) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_in_every_layout_no_verb_overwrites(app: App, kind: str) -> None:
+def test_no_verb_overwrites_in_any_layout(app: App, kind: str) -> None:
     app.recipe(kind)
     assert app.preheat("pull", "acme/tiny", "--view", f"{kind}=like").status == 0
     like = app.preheat.folder / "like"
     weights = [path for path in contents(like) if path.endswith((".pth", ".pt"))]
-    # Where clients look through a link, at what it leads to.
+    # Clients follow a link and check its target.
     places = {str((like / path).resolve().relative_to(like.resolve())) for path in weights if kind == "hf-cache"}
     for path in (*weights, *(places or ())):
         target = app.at / path
@@ -150,7 +150,7 @@ def test_in_every_layout_no_verb_overwrites(app: App, kind: str) -> None:
     }
 
 
-def test_a_proof_puts_back_what_it_moved_aside(app: App) -> None:
+def test_a_proof_restores_the_files_that_it_moved_aside(app: App) -> None:
     app.own(gpt_pth=b"mine", s2mel_pth=FILES["s2mel.pth"])
     before = settled(app.folder)
     told = app("prove", "--observe=0s", "--conditions=preloaded", "--replace")
@@ -171,7 +171,7 @@ def test_compose_files_are_written_without_overwriting(app: App) -> None:
     assert "--allow-place /data --keep" in told.out
 
 
-# ---- what lies in place already is not downloaded
+# ---- files already in place are not downloaded
 
 
 def hub_files(app: App, *, but: str = "") -> int:
@@ -200,7 +200,7 @@ def hf_local(at: Path) -> None:
 @pytest.mark.parametrize(
     ("view", "make"), [("flat", hf_local), ("local-dir", hf_local), ("flat", modelscope_local)], ids=str
 )
-def test_a_folder_that_another_client_filled_is_taken_in(app: App, view: str, make: object) -> None:
+def test_a_folder_filled_by_another_client_is_used(app: App, view: str, make: object) -> None:
     assert callable(make)
     make(app.at)
     app.recipe(view)
@@ -216,7 +216,7 @@ def test_a_folder_that_another_client_filled_is_taken_in(app: App, view: str, ma
         assert (app.at / ".msc").read_bytes() == b"theirs"
 
 
-def test_hugging_faces_cache_is_taken_in(app: App) -> None:
+def test_the_hugging_face_cache_is_used(app: App) -> None:
     commit = app.preheat("pull", "acme/tiny", "--dry-run", "--json").last["needs"][0]["commit"]
     for shared in (False, True):
         shutil.rmtree(app.at, ignore_errors=True)
@@ -234,7 +234,7 @@ def test_hugging_faces_cache_is_taken_in(app: App) -> None:
 
 
 @pytest.mark.parametrize(("view", "place"), [("whisper", "whisper/low.pt"), ("torch-hub", "hub/checkpoints/gpt.pth")])
-def test_caches_of_single_checkpoints_are_taken_in(app: App, view: str, place: str) -> None:
+def test_caches_of_single_checkpoints_are_used(app: App, view: str, place: str) -> None:
     app.recipe(view)
     name = next(name for name in FILES if name.endswith(place.rpartition("/")[2]))
     path = app.at / place
@@ -247,7 +247,7 @@ def test_caches_of_single_checkpoints_are_taken_in(app: App, view: str, place: s
     assert path.stat().st_ino == inode
 
 
-def test_a_model_pulled_by_hand_into_a_view_is_looked_for_there(app: App) -> None:
+def test_a_model_pulled_by_hand_into_a_view_is_found_there(app: App) -> None:
     hf_local(app.at)
     told = app.preheat("pull", "acme/tiny", "--view", "local-dir=app/checkpoints")
     assert told.status == 0, told.err
@@ -255,7 +255,7 @@ def test_a_model_pulled_by_hand_into_a_view_is_looked_for_there(app: App) -> Non
     assert "linked" in told.err or "reflink" in told.err
 
 
-def test_run_pulls_only_what_is_not_there(app: App) -> None:
+def test_run_with_pull_downloads_only_missing_files(app: App) -> None:
     app.own(gpt_pth=FILES["gpt.pth"])
     told = app("run", "--pull", "--max-restarts", "0")
     assert told.status == 0, told.err
@@ -263,7 +263,7 @@ def test_run_pulls_only_what_is_not_there(app: App) -> None:
     assert contents(app.at) == FILES
 
 
-def test_configurations_are_no_links_into_the_library(app: App) -> None:
+def test_configurations_are_not_links_into_the_library(app: App) -> None:
     app.own(config_yaml=FILES["config.yaml"], gpt_pth=FILES["gpt.pth"])
     assert app("pull").status == 0
     with open(app.at / "config.yaml", "r+b") as file:
@@ -275,7 +275,7 @@ def test_configurations_are_no_links_into_the_library(app: App) -> None:
     app.fails("run", naming=("config.yaml",))
 
 
-def test_adopted_files_stay_the_users(app: App) -> None:
+def test_adopted_files_still_belong_to_the_user(app: App) -> None:
     other = {**FILES, "gpt.pth": b"5" * 2_200_000}
     for name, data in other.items():
         app.own(**{name.replace("/", "__").replace(".", "_"): data})
@@ -284,13 +284,13 @@ def test_adopted_files_stay_the_users(app: App) -> None:
     assert (app.at / "gpt.pth").read_bytes() == other["gpt.pth"]
 
 
-def test_two_needs_for_one_path_are_a_mistake(app: App) -> None:
+def test_two_needs_for_one_path_are_an_error(app: App) -> None:
     more = '[[needs]]\nref = "hf:acme/tiny"\nfiles = ["gpt.pth"]\nto = { "gpt.pth" = "config.yaml" }\n'
     app.recipe(more=f'{more}view = "flat"\nat = "./checkpoints"\n')
     app.fails("pull", naming=("config.yaml", "different files"), status=2)
 
 
-def test_killed_while_it_places_nothing_looks_foreign(app: App) -> None:
+def test_after_a_kill_while_placing_no_file_counts_as_the_users(app: App) -> None:
     assert app.preheat("pull", "acme/tiny").status == 0
     for _ in range(8):
         running = app.preheat.start("run", "app/preheat.toml", "--link", "copy", "--max-restarts", "0")

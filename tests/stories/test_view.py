@@ -1,4 +1,4 @@
-"""View, end to end: what a pull lays out for other programs, and what it costs."""
+"""View, end to end: the files that a pull places for other programs, and their disk usage."""
 
 from pathlib import Path
 
@@ -18,18 +18,18 @@ def snapshot(cache: Path) -> Path:
     return one
 
 
-def test_placed_twice_it_changes_nothing(preheat: Preheat) -> None:
+def test_placing_twice_changes_nothing(preheat: Preheat) -> None:
     words = ("pull", "acme/tiny", "--view", "hf-cache=cache")
     assert preheat(*words).status == 0
     cache = preheat.folder / "cache"
-    # A ref is written anew each time, since it may move; its words stay.
+    # A ref is rewritten each time, since it may move; its content is the same.
     before = {name: was for name, was in settled(cache).items() if "/refs/" not in name}
     assert preheat(*words).status == 0
     assert {name: was for name, was in settled(cache).items() if "/refs/" not in name} == before
     assert not [name for name in settled(cache) if name.endswith(".new")]
 
 
-def test_a_branch_is_forty_digits_and_no_newline(preheat: Preheat) -> None:
+def test_a_branch_file_has_forty_digits_and_no_newline(preheat: Preheat) -> None:
     preheat("pull", "acme/tiny", "--view", "hf-cache=cache")
     cache = preheat.folder / "cache"
     written = (repository(cache) / "refs/main").read_bytes()
@@ -37,7 +37,7 @@ def test_a_branch_is_forty_digits_and_no_newline(preheat: Preheat) -> None:
     assert written.decode() == snapshot(cache).name
 
 
-def test_it_costs_no_second_copy(preheat: Preheat) -> None:
+def test_a_view_uses_no_second_copy(preheat: Preheat) -> None:
     preheat("pull", "acme/tiny", "--view", "hf-cache=cache")
     pointer = snapshot(preheat.folder / "cache") / "model.safetensors"
     assert not pointer.readlink().is_absolute()
@@ -47,7 +47,7 @@ def test_it_costs_no_second_copy(preheat: Preheat) -> None:
     assert pointer.read_bytes() == blob.read_bytes()
 
 
-def test_on_another_filesystem_it_points_to_the_library(preheat: Preheat, model: Path) -> None:
+def test_on_another_filesystem_it_links_to_the_library(preheat: Preheat, model: Path) -> None:
     with disk(preheat.folder / "disk", "size=1m") as other:
         told = preheat("pull", "acme/tiny", "--view", f"hf-cache={other.mounted}/cache", inside=other.inside)
         assert told.status == 0, told.err
@@ -59,7 +59,7 @@ def test_on_another_filesystem_it_points_to_the_library(preheat: Preheat, model:
         assert contents(snapshot(cache)) == contents(model)
 
 
-def test_what_was_removed_is_put_right_and_what_was_changed_is_the_users(preheat: Preheat, model: Path) -> None:
+def test_removed_files_are_placed_again_and_changed_files_are_the_users(preheat: Preheat, model: Path) -> None:
     words = ("pull", "acme/tiny", "--view", "hf-cache=cache")
     preheat(*words)
     pointer = snapshot(preheat.folder / "cache") / "model.safetensors"
@@ -74,7 +74,7 @@ def test_what_was_removed_is_put_right_and_what_was_changed_is_the_users(preheat
     assert contents(pointer.parent) == contents(model) | {"config.json.before-preheat": b"mine"}
 
 
-def test_two_commits_lie_side_by_side(preheat: Preheat, model: Path) -> None:
+def test_two_commits_exist_side_by_side(preheat: Preheat, model: Path) -> None:
     preheat("pull", "acme/tiny", "--files", "config.json", "--view", "hf-cache=cache")
     preheat("pull", "acme/tiny", "--files", "note.txt", "--view", "hf-cache=cache")
     preheat("pull", "hf:datasets/acme/rows", "--files", "note.txt", "--view", "hf-cache=cache")
@@ -92,7 +92,7 @@ def test_two_commits_lie_side_by_side(preheat: Preheat, model: Path) -> None:
         ("hf-cache=file/cache", "file"),
     ],
 )
-def test_a_view_that_cannot_be_placed_says_so(preheat: Preheat, words: str, said: str) -> None:
+def test_a_view_that_cannot_be_placed_is_reported(preheat: Preheat, words: str, said: str) -> None:
     (preheat.folder / "file").touch()
     told = preheat("pull", "acme/tiny", "--files", "*.json", "--view", words)
     assert told.status == (5 if "file/" in words else 2), told.err

@@ -1,4 +1,4 @@
-"""The command's words: what helps, what is refused, and that no mistake of a person's ends in a traceback."""
+"""The command line: help, rejected arguments, and no traceback after a user's mistake."""
 
 import json
 import os
@@ -18,12 +18,12 @@ VERBS = ["pull", "run", "mirror", "prove"]
 
 @pytest.fixture
 def preheat(tmp_path: Path) -> Preheat:
-    """The command, with no hub at all."""
+    """The command, without a hub."""
     return Preheat(tmp_path, "http://127.0.0.1:1")
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_help_has_examples_that_are_read_as_they_are_written(preheat: Preheat, verb: str) -> None:
+def test_the_examples_in_help_can_be_parsed(preheat: Preheat, verb: str) -> None:
     told = preheat(verb, "--help")
     assert told.status == 0
     examples = told.out.partition("\nexamples:\n")[2].splitlines()
@@ -40,7 +40,7 @@ def test_help_lists_every_verb_and_loads_nothing_heavy(preheat: Preheat) -> None
 
 
 @pytest.mark.parametrize("module", sorted(Path(commands.__path__[0]).glob("[a-z]*.py")), ids=lambda path: path.stem)
-def test_every_verb_that_opens_connections_takes_timeouts_and_patience(preheat: Preheat, module: Path) -> None:
+def test_every_verb_that_opens_connections_has_timeouts_and_patience(preheat: Preheat, module: Path) -> None:
     opens = re.search(
         r"wiring\.(transport|policy|sources|endpoints|upstreams)|preheat\.api\.(\w+ing|image_stores) import",
         module.read_text(),
@@ -50,7 +50,7 @@ def test_every_verb_that_opens_connections_takes_timeouts_and_patience(preheat: 
         assert (option in said) == bool(opens)
 
 
-def test_it_tells_its_version(preheat: Preheat) -> None:
+def test_it_prints_its_version(preheat: Preheat) -> None:
     assert preheat("--version").out.startswith("preheat 0.")
 
 
@@ -78,7 +78,7 @@ def test_it_tells_its_version(preheat: Preheat) -> None:
         (["mirror", "--listen", "here"], "'here' is not an address"),
     ],
 )
-def test_words_that_cannot_be_meant_are_refused_with_a_hint(preheat: Preheat, words: list[str], said: str) -> None:
+def test_invalid_arguments_are_rejected_with_a_hint(preheat: Preheat, words: list[str], said: str) -> None:
     told = preheat(*words)
     assert told.status == 2, told.err
     assert told.out == ""
@@ -89,7 +89,7 @@ def test_words_that_cannot_be_meant_are_refused_with_a_hint(preheat: Preheat, wo
 
 
 @pytest.mark.parametrize("words", [["pull"], ["mirror", "--listen", "here"]])
-def test_with_json_even_bad_words_are_told_as_an_object(preheat: Preheat, words: list[str]) -> None:
+def test_with_json_a_usage_error_is_an_object(preheat: Preheat, words: list[str]) -> None:
     told = preheat(*words, "--json")
     assert (told.status, told.err) == (2, "")
     assert told.last["event"] == "error"
@@ -97,7 +97,7 @@ def test_with_json_even_bad_words_are_told_as_an_object(preheat: Preheat, words:
     assert told.last["hint"]
 
 
-def test_run_leaves_stdout_to_the_app_even_when_its_words_are_bad(preheat: Preheat) -> None:
+def test_run_leaves_stdout_to_the_app_even_after_a_usage_error(preheat: Preheat) -> None:
     told = preheat("run", "--json", "--loud", "--", "true")
     assert (told.status, told.out) == (2, "")
     assert json.loads(told.err)["kind"] == "UsageError"
@@ -112,7 +112,7 @@ def test_run_leaves_stdout_to_the_app_even_when_its_words_are_bad(preheat: Prehe
         ("SSL_CERT_FILE", "/nowhere/ca.pem", "the CA file /nowhere/ca.pem cannot be read"),
     ],
 )
-def test_surroundings_that_cannot_be_meant_are_named(preheat: Preheat, name: str, value: str, said: str) -> None:
+def test_invalid_environment_variables_are_named(preheat: Preheat, name: str, value: str, said: str) -> None:
     told = preheat("pull", "acme/tiny", inside=("env", f"{name}={value}"))
     assert told.status == 2
     assert told.err.startswith("preheat: ")
@@ -120,7 +120,7 @@ def test_surroundings_that_cannot_be_meant_are_named(preheat: Preheat, name: str
     assert "hint:" in told.err
 
 
-def test_a_folder_that_was_removed_is_named(preheat: Preheat) -> None:
+def test_a_removed_current_folder_is_reported(preheat: Preheat) -> None:
     gone = preheat.folder / "gone"
     gone.mkdir()
     for words in (["pull", "file:x"], ["run", "--", "true"]):
@@ -132,16 +132,16 @@ def test_a_folder_that_was_removed_is_named(preheat: Preheat) -> None:
         assert "Traceback" not in told.stderr
 
 
-def test_ctrl_c_is_heard_before_anything_has_begun(preheat: Preheat) -> None:
+def test_ctrl_c_is_handled_before_anything_has_started(preheat: Preheat) -> None:
     running = preheat.start("pull", "acme/tiny", PYTHONPROFILEIMPORTTIME="1")
-    # What it still loads then takes far longer than we do. Before, it would be Python's own start.
+    # The command still loads modules then, which takes longer than this. Earlier, Python itself would be starting.
     running.until(lambda running: "urllib3.exceptions" in running.err)
     told = running.kill(signal.SIGINT)
     assert told.status == 130, told.err
     assert "Traceback" not in told.err
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(preheat: Preheat, model: Path) -> None:
+def test_a_closed_pipe_is_no_error(preheat: Preheat, model: Path) -> None:
     with FlakyHub({"acme/tiny": model}) as hub:
         reading, writing = os.pipe()
         os.close(reading)
@@ -158,7 +158,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(preheat: Preheat, model: Path
     assert told.stderr == ""
 
 
-def test_without_a_stderr_it_says_nothing_and_ends_as_it_should(preheat: Preheat, tmp_path: Path) -> None:
+def test_without_a_stderr_it_prints_nothing_and_ends_normally(preheat: Preheat, tmp_path: Path) -> None:
     done = subprocess.run(
         ["sh", "-c", f"exec {COMMAND} pull ./nowhere.toml 2>&-"], cwd=tmp_path, env=preheat.env, capture_output=True
     )

@@ -18,7 +18,7 @@ from preheat.net.interrupt import Interrupt
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
 from preheat.transfer.part_download import Download, Flight
-from preheat.transfer.route import Lines, Way
+from preheat.transfer.route import MeasuredSpeeds, Way
 from preheat.transfer.scheduler import Scheduler
 from preheat.transfer.throughput import ThroughputGauge
 
@@ -42,7 +42,7 @@ class LineTraits:
     lump_s: float = 0.0
 
     def at(self, rate: float) -> "LineTraits":
-        """Return the same line with another rate."""
+        """Return a line with another rate."""
         return replace(self, rate=rate)
 
     def carries(self, now: float, tick_s: float) -> float:
@@ -58,7 +58,7 @@ class LineTraits:
 
 @dataclass(slots=True, eq=False)
 class _Connection:
-    """A request on its way to the end of its response; `asked` is its end as the server knows it."""
+    """A request until the end of its response; `asked` is the end that the server knows."""
 
     flight: Flight
     asked: int
@@ -72,7 +72,7 @@ class _Connection:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a fetch: seconds, bytes that the line carried, connections at most, and ticks without a request."""
+    """The result of a fetch: seconds, bytes that the line carried, most connections, and ticks without a request."""
 
     seconds: float = 0.0
     carried: int = 0
@@ -90,7 +90,7 @@ class SimulatedFetch:
         self._wires = wires
         snapshot = Snapshot(Ref.parse("me/x"), "0" * 40, tuple(files))
         policy = Policy()
-        self._route = Lines().route(Way("line", Folder(), snapshot), policy.connections, *policy.first)
+        self._route = MeasuredSpeeds().route(Way("line", Folder(), snapshot), policy.connections, *policy.first)
         self._route.began = 0.0
         self.outcome = Outcome()
         self._board = Scheduler(
@@ -103,7 +103,7 @@ class SimulatedFetch:
         self._kept: list[float] = []
 
     def run(self, tick_s: float) -> Outcome:
-        """Fetch all; return what came of it."""
+        """Fetch all files; return the outcome."""
         now = 0.0
         try:
             while not self._board.ended.is_set() and now < _DUE_S:
@@ -119,7 +119,7 @@ class SimulatedFetch:
         return self.outcome
 
     def _man(self, now: float) -> None:
-        """Give each thread that waits what there is to do."""
+        """Give each waiting thread a part to download."""
         board, route = self._board, self._route
         while len(self._open) < route.ramp.count and not board.ended.is_set():
             with board.changed:
@@ -141,8 +141,8 @@ class SimulatedFetch:
         window = self._kept.pop() if self._kept else _FIRST_WINDOW
         wire = self._wires.pop() if self._wires else Interrupt()
         flight.bind(wire)
-        wire.heard = now
-        # All that the server sends waits in the line's queue, handshakes too.
+        wire.received_at = now
+        # All bytes from the server wait in the line's queue, also handshakes.
         opens_at = now + trips * traits.round_trip_s + (trips - 1) * delay_s + traits.late_s
         self._open.append(_Connection(flight, flight.stop, opens_at, wire, window=window))
         self.outcome.requests += 1
@@ -172,10 +172,10 @@ class SimulatedFetch:
         count = flight.pledge(count)
         flight.at += count
         route.received += count
-        route.heard = connection.interrupt.heard = now
+        route.received_at = connection.interrupt.received_at = now
 
     def _end(self, connection: _Connection, now: float) -> None:
-        """Close the connection, or keep it for the next request; what is under way to it still takes its time."""
+        """Close the connection, or keep it for the next request; bytes in flight still take their time."""
         flight = connection.flight
         self._open.remove(connection)
         connection.closed = True
@@ -184,7 +184,7 @@ class SimulatedFetch:
         flight.unbind()
         self._wires.append(connection.interrupt)
         with self._board.changed:
-            whole = self._board.landed(flight, None, now)
+            whole = self._board.part_ended(flight, None, now)
         if whole is not None:
             self._seal(whole)
 
@@ -193,7 +193,7 @@ class SimulatedFetch:
         whole.partial.close()
 
     def _send(self, now: float, tick_s: float) -> None:
-        """Let the servers send what windows, caps and the queue admit; a full queue halves the window."""
+        """Let the servers send as far as windows, caps and the queue permit; a full queue halves the window."""
         traits = self._traits
         room = max(int(traits.rate * traits.queue_s), 2 * int(traits.rate * tick_s), 10 * _SEGMENT)
         ready = [one for one in self._open if now >= one.opens_at and one.sent < one.asked - one.flight.start]
@@ -216,7 +216,7 @@ class SimulatedFetch:
             self._queued += size
             self.outcome.carried += size
             self._queue.append((one, size))
-        if ready:  # the next tick begins with another one
+        if ready:  # the next tick starts with another connection
             self._open.append(self._open.pop(0))
 
     def _watch(self, now: float) -> None:
@@ -224,7 +224,7 @@ class SimulatedFetch:
         if board.ended.is_set():
             return
         said = self._gauge.read(now, loaded=not board.starving)
-        board.steer(route, said, now)
+        board.tune(route, said, now)
         board.starving = False
         board.wake_the_stalled(now)
         if route.left:

@@ -1,4 +1,4 @@
-"""Each way in which a request can end: what is told names the side that ended it and why, or nothing is told."""
+"""Every way in which a request can end: the event names the side that ended it and the reason, or there is none."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from preheat.core.ref import Ref
 from preheat.hubs.huggingface import HuggingFace
 from preheat.library.library import Library
 from preheat.mirror.http.messages import Answer, Request
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
 from preheat.verbs.pull import pull
@@ -35,7 +35,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def hub(weights: Path) -> Iterator[FlakyHub]:
-    """A hub that has it, at 6 MB/s a connection."""
+    """A hub that has the model, at 6 MB/s per connection."""
     with FlakyHub({"acme/tiny": weights}, pace=6_000_000) as hub:
         yield hub
 
@@ -60,7 +60,7 @@ def told(
             when_half()
 
     policy = Policy(connections=1, patience=RetryPolicy(lasting_s=10.0, first_wait_s=0.05))
-    hub = HuggingFace(url, Transport(trusting(Wires(read_s=read_s))))
+    hub = HuggingFace(url, Transport(trusting(NetworkSettings(read_s=read_s))))
     pull([PullSource(url, hub, REF)], Library(folder / "library"), policy, listen)
     return [event.reason for event in events if isinstance(event, Retrying)]
 
@@ -73,40 +73,42 @@ def told(
         (refuses(429, Retry_After="0"), "the hub asked to slow down (429)"),
     ],
 )
-def test_what_the_hub_ends_is_said_to_be_its_own(tmp_path: Path, hub: FlakyHub, fault: Fault, words: str) -> None:
+def test_a_response_ended_by_the_hub_is_reported_as_such(
+    tmp_path: Path, hub: FlakyHub, fault: Fault, words: str
+) -> None:
     hub.fails(WEIGHTS, fault, times=1)
     reasons = told(tmp_path, hub.url)
     assert len(reasons) == 1
     assert words in reasons[0]
 
 
-def test_a_connection_that_is_reset_is_said_to_be_reset(tmp_path: Path, hub: FlakyHub) -> None:
+def test_a_reset_connection_is_reported_as_reset(tmp_path: Path, hub: FlakyHub) -> None:
     with Line(hub.url) as line:
         reasons = told(tmp_path, line.url, line.hang_up)
     assert len(reasons) == 1
     assert reasons[0] in (f"{line.url} reset the connection", f"{line.url} ended its response early")
 
 
-def test_a_refused_connection_is_said_to_be_refused(tmp_path: Path, hub: FlakyHub) -> None:
+def test_a_refused_connection_is_reported_as_refused(tmp_path: Path, hub: FlakyHub) -> None:
     with Line(hub.url) as line:
         reasons = told(tmp_path, line.url, line.cut, second_retry=line.restore)
     assert f"{line.url} does not answer (connection refused)" in reasons[1]
 
 
-def test_a_response_that_preheat_gives_up_is_said_to_be_late(tmp_path: Path, hub: FlakyHub) -> None:
+def test_a_response_that_preheat_gives_up_is_reported_as_late(tmp_path: Path, hub: FlakyHub) -> None:
     hub.fails("resolve/.*config.json", answers_after(2.0), times=1)
     reasons = told(tmp_path, hub.url, read_s=0.8)
     assert len(reasons) == 1
     assert "does not answer in time" in reasons[0]
 
 
-def test_what_ends_with_the_fetch_is_blamed_on_no_one(tmp_path: Path, hub: FlakyHub) -> None:
+def test_a_read_that_ends_with_the_fetch_is_not_reported(tmp_path: Path, hub: FlakyHub) -> None:
     def fails_at_last(request: Request, full: Answer) -> Answer:
         return refuses(404, "gone", "EntryNotFound")(request, answers_after(0.7)(request, full))
 
     hub.fails("config.json", fails_at_last)
     events: list[Event] = []
-    source = PullSource(hub.url, HuggingFace(hub.url, Transport(trusting(Wires()))), REF)
+    source = PullSource(hub.url, HuggingFace(hub.url, Transport(trusting(NetworkSettings()))), REF)
     with pytest.raises(HubError, match="config"):
         pull([source], Library(tmp_path / "library"), Policy(connections=4), events.append)
     assert any(isinstance(event, Received) for event in events)

@@ -1,4 +1,4 @@
-"""Interrupting a read over TLS never changes what is read, and a late or slow hub is waited for without waste."""
+"""Interrupting a read over TLS never yields wrong bytes, and a slow hub is waited for without waste."""
 
 import contextlib
 import random
@@ -13,14 +13,14 @@ import pytest
 
 from preheat.core.errors import HubError
 from preheat.mirror.access.certificate import own, place
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from preheat.net.interrupt import Interrupt
 
 BODY = random.Random(7).randbytes(4 << 20)
 
 
 class _Drips(BaseRequestHandler):
-    """Answers each request with the body, in pieces of random sizes with pauses between them."""
+    """A server that sends the body in pieces of random sizes with pauses between them."""
 
     def handle(self) -> None:
         with contextlib.suppress(OSError):
@@ -44,7 +44,7 @@ class _Server(ThreadingTCPServer):
         self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Stay silent: clients of this test hang up."""
+        """Ignore errors: clients of this test disconnect."""
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _read_until_interrupted(transport: Transport, url: str, interrupt: Interrupt) -> bytes:
-    """Return what was read before the interruption, or all."""
+    """Return the bytes read before the interruption, or all."""
     got = bytearray()
     buffer = memoryview(bytearray(1 << 16))
     with interrupt.guarding():
@@ -77,7 +77,7 @@ def _read_until_interrupted(transport: Transport, url: str, interrupt: Interrupt
 @pytest.mark.slow
 def test_a_thousand_interruptions_over_tls_never_yield_wrong_bytes(served: tuple[str, Path]) -> None:
     url, certificate = served
-    transport = Transport(Wires(ca_file=certificate))
+    transport = Transport(NetworkSettings(ca_file=certificate))
     complete = 0
     for number in range(1000):
         interrupt = Interrupt()
@@ -95,7 +95,7 @@ def test_a_thousand_interruptions_over_tls_never_yield_wrong_bytes(served: tuple
 
 def test_an_interrupt_reaches_a_request_that_waits_for_its_first_byte(served: tuple[str, Path]) -> None:
     url, certificate = served
-    transport = Transport(Wires(ca_file=certificate))
+    transport = Transport(NetworkSettings(ca_file=certificate))
     interrupt = Interrupt()
     interrupt.set()
     assert _read_until_interrupted(transport, url, interrupt) == b""

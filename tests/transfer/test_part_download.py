@@ -1,4 +1,4 @@
-"""Laws of a flight: what two threads share of a file, each byte is one's to write, whatever they do when."""
+"""Properties of a flight: each byte is written by one thread only, whatever the threads do."""
 
 import tempfile
 from pathlib import Path
@@ -37,7 +37,7 @@ def flight(folder: Path) -> Flight:
         )
     )
 )
-def test_no_byte_is_written_by_two(story: list[tuple[str, int]]) -> None:
+def test_no_byte_is_written_by_two_threads(story: list[tuple[str, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         flying = flight(Path(folder))
     given_away: set[int] = set()
@@ -55,17 +55,17 @@ def test_no_byte_is_written_by_two(story: list[tuple[str, int]]) -> None:
                 flying.at += count
 
 
-def test_nobody_is_judged_by_the_first_bytes_after_the_headers(tmp_path: Path) -> None:
+def test_no_flight_is_judged_by_the_first_bytes_after_the_headers(tmp_path: Path) -> None:
     flying = flight(tmp_path)
     flying.began, flying.answer_s = 100.0, 0.01
     flying.at = flying.pledged = 1
-    # A byte in ten milliseconds: ten seconds for the rest, if it went on so.
+    # A byte in ten milliseconds: at this rate, ten seconds for the rest.
     assert flying.left_s(100.01) > 9
     assert flying.hand_over(1e6, 100.01, 1 << 30) is None
     assert flying.hand_over(1e6, 100.5, 1 << 30) is not None
 
 
-def test_nothing_is_handed_over_when_too_much_would_be_sent_in_vain(tmp_path: Path) -> None:
+def test_no_part_is_moved_when_too_many_bytes_in_flight_would_be_wasted(tmp_path: Path) -> None:
     flying = flight(tmp_path)
     flying.began, flying.answer_s = 100.0, 0.01
     flying.at = flying.pledged = 1

@@ -1,4 +1,4 @@
-"""A fetch leaves routes that stall, slow, lie or fail, and brings the right bytes from the others."""
+"""A fetch abandons routes that stall, are slow, send wrong bytes or fail, and downloads from the others."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from preheat.core.ref import Ref
 from preheat.hubs.huggingface import HuggingFace
 from preheat.library.library import Library
 from preheat.mirror.http.messages import Answer, Request
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
 from preheat.verbs.pull import pull
@@ -59,7 +59,7 @@ def second(weights: Path) -> Iterator[FlakyHub]:
 
 
 def source(hub: FlakyHub) -> PullSource:
-    return PullSource(hub.url, HuggingFace(hub.url, Transport(trusting(Wires(read_s=30)))), REF)
+    return PullSource(hub.url, HuggingFace(hub.url, Transport(trusting(NetworkSettings(read_s=30)))), REF)
 
 
 def pulled(folder: Path, *hubs: FlakyHub, policy: Policy = QUICK) -> tuple[Library, list[Event]]:
@@ -75,7 +75,7 @@ def right(library: Library, weights: Path) -> bool:
 
 
 def refuses_after(seconds: float) -> Fault:
-    """Say nothing for a long time, and then no."""
+    """Wait a long time, then refuse."""
 
     later, no = answers_after(seconds), refuses(503, "down")
     return lambda request, full: no(request, later(request, full))
@@ -105,7 +105,7 @@ def test_two_routes_share_the_work(tmp_path: Path, weights: Path) -> None:
         pytest.param(knows_no_ranges, id="knows-no-ranges"),
     ],
 )
-def test_a_route_that_fails_is_left_for_the_other(
+def test_a_failing_route_is_abandoned_for_the_other(
     fault: Fault, tmp_path: Path, weights: Path, first: FlakyHub, second: FlakyHub
 ) -> None:
     first.fails(WEIGHTS, fault)
@@ -113,24 +113,26 @@ def test_a_route_that_fails_is_left_for_the_other(
     assert right(library, weights)
 
 
-def test_a_route_that_stalls_is_left_within_seconds(
+def test_a_stalled_route_is_abandoned_within_seconds(
     tmp_path: Path, weights: Path, first: FlakyHub, second: FlakyHub
 ) -> None:
     first.fails(WEIGHTS, answers_after(25.0))
     began = time.monotonic()
     library, _ = pulled(tmp_path, first, second)
     assert right(library, weights)
-    assert time.monotonic() - began < 25  # not one of its answers was waited for
+    assert time.monotonic() - began < 25  # no response of it was waited for
 
 
-def test_a_route_that_lists_nonsense_is_none(tmp_path: Path, weights: Path, first: FlakyHub, second: FlakyHub) -> None:
+def test_a_route_with_an_invalid_listing_is_not_used(
+    tmp_path: Path, weights: Path, first: FlakyHub, second: FlakyHub
+) -> None:
     second.fails("/api/", says('"model.bin"', '"../model.bin"'))
     library, _ = pulled(tmp_path, first, second)
     assert right(library, weights)
     assert second.sent(WEIGHTS) == 0
 
 
-def test_a_hub_that_falls_silent_is_given_up(tmp_path: Path, weights: Path) -> None:
+def test_a_hub_that_stops_sending_is_given_up(tmp_path: Path, weights: Path) -> None:
     with FlakyHub({"acme/tiny": weights}, pace=2_000_000) as hub:
         hub.fails(WEIGHTS, answers_after(1.5), times=8)
         hub.fails(WEIGHTS, refuses_after(1.5))
@@ -138,7 +140,9 @@ def test_a_hub_that_falls_silent_is_given_up(tmp_path: Path, weights: Path) -> N
             pulled(tmp_path, hub)
 
 
-def test_a_liar_among_the_routes_is_found_out(tmp_path: Path, weights: Path, first: FlakyHub, second: FlakyHub) -> None:
+def test_a_route_that_sends_wrong_bytes_is_found(
+    tmp_path: Path, weights: Path, first: FlakyHub, second: FlakyHub
+) -> None:
     second.fails(WEIGHTS, flips_a_byte_at(SIZE - 10))
     library, told = pulled(tmp_path, first, second)
     assert right(library, weights)
@@ -148,7 +152,7 @@ def test_a_liar_among_the_routes_is_found_out(tmp_path: Path, weights: Path, fir
     assert lied == (brought > SIZE + 10_000)
 
 
-def test_when_all_agree_on_wrong_bytes_the_error_names_them(
+def test_when_all_routes_agree_on_wrong_bytes_the_error_names_them(
     tmp_path: Path, weights: Path, first: FlakyHub, second: FlakyHub
 ) -> None:
     for hub in (first, second):
@@ -161,7 +165,9 @@ def test_when_all_agree_on_wrong_bytes_the_error_names_them(
     assert first.url in wrong.value.message or second.url in wrong.value.message
 
 
-def test_a_byte_flipped_once_by_the_only_route_is_healed(tmp_path: Path, weights: Path, first: FlakyHub) -> None:
+def test_a_byte_flipped_once_by_the_only_route_is_downloaded_again(
+    tmp_path: Path, weights: Path, first: FlakyHub
+) -> None:
     honest: list[bool] = []
 
     def once(request: Request, full: Answer) -> Answer:
@@ -176,16 +182,16 @@ def test_a_byte_flipped_once_by_the_only_route_is_healed(tmp_path: Path, weights
     assert any(isinstance(event, Retrying) and "digest" in event.reason for event in told)
 
 
-def test_a_slow_route_does_not_hold_up_the_end(tmp_path: Path, weights: Path, second: FlakyHub) -> None:
+def test_a_slow_route_does_not_delay_the_end(tmp_path: Path, weights: Path, second: FlakyHub) -> None:
     with FlakyHub({"acme/tiny": weights}, pace=50_000) as slow:
         began = time.monotonic()
         library, _ = pulled(tmp_path, slow, second)
         assert right(library, weights)
-        # Its first parts alone would take it a minute.
+        # Its first parts alone would take a minute.
         assert time.monotonic() - began < 30
 
 
-def test_a_route_with_other_bytes_under_the_same_name_helps_with_nothing(
+def test_a_route_with_other_bytes_under_the_same_name_is_not_used(
     tmp_path: Path, weights: Path, first: FlakyHub, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     other = tmp_path_factory.mktemp("other")
@@ -198,7 +204,7 @@ def test_a_route_with_other_bytes_under_the_same_name_helps_with_nothing(
         assert twin.sent(WEIGHTS) == 0
 
 
-def test_the_first_source_that_answers_decides(tmp_path: Path, weights: Path, second: FlakyHub) -> None:
+def test_the_first_source_that_responds_decides_the_files(tmp_path: Path, weights: Path, second: FlakyHub) -> None:
     with FlakyHub({}) as empty:
         library, _ = pulled(tmp_path, empty, second)
     assert right(library, weights)
@@ -210,7 +216,7 @@ def test_a_hub_that_stays_down_ends_the_pull_with_its_error(tmp_path: Path, firs
         pulled(tmp_path, first)
 
 
-def test_a_limit_is_kept_over_all_connections(tmp_path: Path, first: FlakyHub) -> None:
+def test_the_rate_limit_applies_to_all_connections_together(tmp_path: Path, first: FlakyHub) -> None:
     began = time.monotonic()
     pulled(tmp_path, first, policy=Policy(connections=8, rate=12e6))
     assert time.monotonic() - began > 0.8 * SIZE / 12e6

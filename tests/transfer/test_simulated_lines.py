@@ -1,4 +1,4 @@
-"""Laws of a fetch on any line that neither breaks nor lies: no byte is sent twice, and the line is never idle."""
+"""Properties of a fetch on any working line: no byte is sent twice, and the line is never idle."""
 
 import os
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from tests.transfer.simulated_line import LineTraits, SimulatedFetch
 
 FILES = [File(f"{size}.bin", size, sha256(f"{size:064x}")) for size in (700_000, 6_000_000, 24_000_000, 80_000_000)]
 WASTE = 1.02
-# LINES=100000 tries so many.
+# LINES=100000 tries that many lines.
 FEW, MANY = 40, int(os.environ.get("LINES", "500"))
 
 
 class Ground:
-    """What simulated fetches share, so that each costs no more than its decisions."""
+    """The library and files that simulated fetches share, so that each costs no more than its decisions."""
 
     def __init__(self, folder: Path) -> None:
         self.library = Library(folder)
@@ -39,11 +39,11 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
 
 
 def obeys(ground: Ground, traits: LineTraits, files: list[File], ideal_s: float) -> None:
-    """Fetch files over such a line, whose rate is set so that the bytes alone take `ideal_s`."""
+    """Fetch files over a line with these traits, whose rate is set so that the bytes alone take `ideal_s`."""
     size = sum(file.size for file in files)
     came = SimulatedFetch(traits.at(size / ideal_s), ground.library, files, ground.wires).run(max(ideal_s / 60, 0.05))
     assert came.carried <= WASTE * size, came
-    # No line is so odd that a fetch needs several times as long as its bytes, its delays and a few connections' caps.
+    # On no line does a fetch take several times as long as its bytes, delays and connection caps require.
     assert (
         came.seconds <= 2.5 * max(ideal_s, size / (4 * traits.cap)) + 30 * traits.round_trip_s + 4 * traits.late_s + 15
     )
@@ -66,7 +66,7 @@ SECONDS = st.floats(0.5, 30.0)
 
 # 50 Mbit/s, 200 ms: each of 192 new connections took the end of another's part; 2.4 times the bytes.
 @example(LineTraits(round_trip_s=0.2, queue_s=1.5), [FILES[-1]], 13.0)
-# 8 Mbit/s, 6 s of buffer: more was in flight than the average rate of a new response told.
+# 8 Mbit/s, 6 s of buffer: more bytes were in flight than a new response's average rate suggests.
 @example(LineTraits(queue_s=6.0), [FILES[2]], 24.0)
 @given(LINES, SOME_FILES, SECONDS)
 @settings(max_examples=FEW, derandomize=True)
@@ -80,5 +80,7 @@ def test_no_byte_is_sent_twice_and_the_line_is_never_idle(
 @pytest.mark.timeout(0 if "LINES" in os.environ else 120)
 @given(LINES, SOME_FILES, SECONDS)
 @settings(max_examples=MANY)
-def test_nor_is_it_on_many_more_lines(ground: Ground, traits: LineTraits, files: list[File], ideal_s: float) -> None:
+def test_the_same_holds_on_many_more_lines(
+    ground: Ground, traits: LineTraits, files: list[File], ideal_s: float
+) -> None:
     obeys(ground, traits, files, ideal_s)

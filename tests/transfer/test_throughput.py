@@ -1,4 +1,4 @@
-"""A gauge speaks once connections bring what they can, and not before."""
+"""A gauge reports a rate once it is steady, and not before."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,7 +20,7 @@ def a_route() -> Route:
 
 
 def watched(route: Route, rate: Callable[[float], float], until_s: float = 5.0) -> Iterator[tuple[float, Measured]]:
-    """Let a route bring `rate(now)` bytes a second; give what its gauge says, and when."""
+    """Let a route receive `rate(now)` bytes/s; yield the results of its gauge, with their times."""
     gauge = ThroughputGauge(route)
     for tick in range(int(until_s / STEP_S)):
         now = tick * STEP_S
@@ -31,7 +31,7 @@ def watched(route: Route, rate: Callable[[float], float], until_s: float = 5.0) 
 
 
 def asked(route: Route, cores: float, size: int) -> Measured:
-    """Let a route answer 500 requests of `size` bytes a second, while this process uses so many `cores`."""
+    """Let a route respond to 500 requests of `size` bytes per second, while this process uses `cores` cores."""
     gauge = ThroughputGauge(route)
     for tick in range(100):
         route.answers += int(500 * STEP_S)
@@ -51,39 +51,39 @@ def test_small_files_that_keep_this_process_busy_need_no_more_connections() -> N
     assert not asked(far, 1.0, 10_000).prompt
 
 
-def test_what_is_steady_is_said_soon() -> None:
+def test_a_steady_rate_is_reported_soon() -> None:
     now, said = next(watched(a_route(), lambda _: 100e6))
     assert now < 1
     assert 80e6 < said.rate < 120e6  # ticks are coarse
 
 
-def test_nothing_is_said_while_it_still_grows() -> None:
-    """As TCP does in its slow start: twice as much every fifth of a second, for two seconds."""
+def test_a_growing_rate_is_not_reported() -> None:
+    """As in TCP slow start: the rate doubles every fifth of a second, for two seconds."""
     now, said = next(watched(a_route(), lambda now: 100e6 * 2.0 ** (5 * min(now, 2.0))))
     assert now > 2
     assert said.rate > 90e9
 
 
-def test_a_far_route_is_given_more_round_trips_than_a_near_one() -> None:
+def test_a_far_route_gets_more_round_trips_than_a_near_one() -> None:
     near, far = a_route(), a_route()
     far.round_trip_s = 0.08
     assert next(watched(far, lambda _: 1e6))[0] > next(watched(near, lambda _: 1e6))[0] + 0.5
 
 
-def test_connections_that_have_nothing_to_do_say_nothing() -> None:
+def test_idle_connections_report_nothing() -> None:
     route = a_route()
     route.active = 9
     assert not list(watched(route, lambda _: 1e6))
 
 
-def test_more_connections_that_never_come_to_work_are_found_out() -> None:
+def test_connections_that_never_get_work_are_noticed() -> None:
     route = a_route()
     route.ramp = replace(route.ramp, count=64, trying="more")
     now, _ = next(watched(route, lambda _: 1e6))
     assert 1 < now < 3
 
 
-def test_it_says_when_bytes_wait_to_be_read() -> None:
+def test_it_reports_when_bytes_wait_in_local_buffers() -> None:
     route = a_route()
 
     def brings(_: float) -> float:
@@ -93,7 +93,7 @@ def test_it_says_when_bytes_wait_to_be_read() -> None:
     assert next(watched(route, brings))[1].prompt
 
 
-def test_small_files_count_by_their_answers() -> None:
+def test_small_files_count_by_their_responses() -> None:
     route = a_route()
 
     def brings(_: float) -> float:

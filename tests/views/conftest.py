@@ -1,4 +1,4 @@
-"""Filesystems that have what the machine's own may lack, and a folder that is open to all."""
+"""Filesystems with features that the machine's own may lack, and a folder open to all users."""
 
 import subprocess
 import tempfile
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def xfs() -> Iterator[Path]:
-    """A filesystem that has reflinks, which the machine's own may lack; anybody may enter it."""
+    """A filesystem with reflinks, open to all users."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         image, at = Path(folder, "image"), Path(folder, "at")
@@ -28,7 +28,7 @@ def xfs() -> Iterator[Path]:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that anybody may enter, which those of pytest are not."""
+    """A folder that all users may enter, unlike those of pytest."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)

@@ -1,4 +1,4 @@
-"""Kept: a small library for views: blobs as the real one keeps them, and a snapshot of a model, made by hand."""
+"""Kept: a small library for views, with blobs at the real paths, and a snapshot written by hand."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -20,14 +20,14 @@ MODEL: Mapping[str, bytes] = {
 
 
 def blob_path(library: Path) -> Callable[[Digest], Path]:
-    """Say where blobs lie, as docs/library-format.md has it."""
+    """Return the path of a blob, as docs/library-format.md describes."""
     return lambda digest: library / "blobs" / digest.algorithm / digest.hex[:2] / digest.hex
 
 
 def keep(
     library: Path, ref: str = "hf:acme/tiny", files: Mapping[str, bytes] = MODEL, commit: str = COMMIT
 ) -> Snapshot:
-    """Put files into the library, those of 1,000 bytes and more by sha256, as of LFS."""
+    """Store files; those of 1,000 bytes and more by sha256, like LFS files."""
     kept = []
     for path, body in files.items():
         algorithm = SHA256 if len(body) >= 1000 else GIT_SHA1
@@ -44,12 +44,12 @@ def keep(
 
 
 def seen(folder: Path) -> dict[str, bytes]:
-    """Read all files below a folder, through links."""
+    """Read all files below a folder, following links."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def keep_folder(library: Path, folder: Path, ref: str) -> Snapshot:
-    """Put a folder's files into the library, under the commit that a mirror of the folder gives them."""
+    """Store a folder's files, under the commit that a mirror of the folder gives them."""
     snapshot = replace(Folder().resolve(Ref.parse(f"file:{folder}")), ref=Ref.parse(ref))
     for file in snapshot.files:
         blob = blob_path(library)(file.digest)

@@ -1,4 +1,4 @@
-"""A law for every layout: whatever lies in its places, nothing of the user's is lost, and the second time is silent."""
+"""For every layout: no file of the user's is ever lost, whatever it is, and placing again changes nothing."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ from preheat.views.layouts.modelscope_old import OldModelScopeCache
 from preheat.views.layouts.torch_hub import TorchHub
 from preheat.views.layouts.whisper import Whisper
 from preheat.views.links import WAYS
-from preheat.views.view_protocol import Bytes, View
+from preheat.views.view_protocol import PlacedFile, View
 from tests.views.kept import COMMIT, MODEL, keep
 
 VIEWS = [HuggingFaceCache, LocalDir, ModelScopeCache, OldModelScopeCache, Flat, Whisper, TorchHub]
@@ -37,7 +37,7 @@ OTHER = "f" * 40
 
 
 class Ground:
-    """A library, a view, and a folder of the user's that it is placed in."""
+    """A library, a view, and a folder of the user's where the view is placed."""
 
     def __init__(self, folder: Path, make: type, way: str) -> None:
         self.library = Library(folder / "library")
@@ -50,17 +50,17 @@ class Ground:
         self.events: list[Event] = []
 
     @property
-    def pieces(self) -> list[Bytes]:
+    def pieces(self) -> list[PlacedFile]:
         layout = self.view.layout(self.snapshot, self.at, whole=True)
-        return [piece for piece in layout if isinstance(piece, Bytes)]
+        return [piece for piece in layout if isinstance(piece, PlacedFile)]
 
     def place(self, permissions: Permissions = NO_PERMISSION, snapshot: Snapshot | None = None) -> None:
         self.events.clear()
         site = site_at(snapshot or self.snapshot, self.library, self.view, self.at, permissions)
         place_sites([site], self.library, self.events.append, permissions)
 
-    def lay(self, piece: Bytes, state: str, at: Path | None = None) -> None:
-        """Put something of the user's where a file is to be."""
+    def lay(self, piece: PlacedFile, state: str, at: Path | None = None) -> None:
+        """Write a file of the user's where a view's file belongs."""
         at, right = at or piece.pointer or piece.at, self.library.path(piece.file.digest).read_bytes()
         if state == "absent" or os.path.lexists(at):
             return
@@ -87,7 +87,7 @@ class Ground:
                 (at / "own").write_text("the user's")
 
     def state(self) -> dict[str, tuple[int, int, bytes | str]]:
-        """Describe everything in both folders so that any change shows."""
+        """Describe all files in both folders, so that any change shows."""
         return {str(path): _state(path) for top in (self.at, self.mine) for path in top.rglob("*")}
 
 
@@ -105,7 +105,7 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
-def _is_right(ground: Ground, piece: Bytes, at: Path | None = None) -> bool:
+def _is_right(ground: Ground, piece: PlacedFile, at: Path | None = None) -> bool:
     at = at or piece.pointer or piece.at
     return at.is_file() and at.read_bytes() == ground.library.path(piece.file.digest).read_bytes()
 
@@ -113,7 +113,7 @@ def _is_right(ground: Ground, piece: Bytes, at: Path | None = None) -> bool:
 @pytest.mark.parametrize("make", VIEWS, ids=lambda make: make.kind)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_nothing_of_the_users_is_lost(make: type, data: st.DataObject) -> None:
+def test_no_file_of_the_users_is_lost(make: type, data: st.DataObject) -> None:
     folder = Path(tempfile.mkdtemp())
     try:
         ground = Ground(folder, make, data.draw(st.sampled_from(["auto", "hardlink", "symlink", "copy"])))
@@ -154,7 +154,7 @@ def _hold(ground: Ground) -> None:
 
 
 @pytest.mark.parametrize("make", VIEWS, ids=lambda make: make.kind)
-def test_what_is_kept_stays_until_it_is_to_be_replaced(make: type, folder: Path) -> None:
+def test_kept_files_stay_until_they_are_to_be_replaced(make: type, folder: Path) -> None:
     ground = Ground(folder, make, "auto")
     piece = next(one for one in ground.pieces if one.file.path == "weights.pt")
     at = piece.pointer or piece.at
@@ -176,7 +176,7 @@ def test_what_is_kept_stays_until_it_is_to_be_replaced(make: type, folder: Path)
 
 @pytest.mark.parametrize("make", VIEWS, ids=lambda make: make.kind)
 @pytest.mark.parametrize("way", ["auto", "hardlink", "symlink", "copy"])
-def test_what_preheat_placed_gives_way_to_the_next_version(make: type, way: str, folder: Path) -> None:
+def test_files_placed_by_preheat_are_replaced_by_the_next_version(make: type, way: str, folder: Path) -> None:
     ground = Ground(folder, make, way)
     ground.place()
     files = {path: b"new " + body for path, body in MODEL.items()}
@@ -185,7 +185,7 @@ def test_what_preheat_placed_gives_way_to_the_next_version(make: type, way: str,
     ground.place(snapshot=new)
     ground.snapshot = new
     assert all(_is_right(ground, piece) for piece in ground.pieces)
-    # A version that is gone from the library is preheat's all the same.
+    # A version removed from the library still counts as placed by preheat.
     for blob in (folder / "library/blobs").rglob("*"):
         if blob.is_file() and not blob.read_bytes().startswith(b"new "):
             blob.unlink()
@@ -194,13 +194,13 @@ def test_what_preheat_placed_gives_way_to_the_next_version(make: type, way: str,
 
 @pytest.mark.parametrize("make", VIEWS, ids=lambda make: make.kind)
 @pytest.mark.parametrize("way", ["auto", "hardlink", "symlink", "copy"])
-def test_a_view_of_an_earlier_preheat_is_its_own(make: type, way: str, folder: Path) -> None:
+def test_a_view_of_an_earlier_preheat_counts_as_its_own(make: type, way: str, folder: Path) -> None:
     ground = Ground(folder, make, way)
     ground.place()
-    shutil.rmtree(folder / "library/placed")  # which it did not write
+    shutil.rmtree(folder / "library/placed")  # which preheat did not write
     ground.place()
     if way == "copy" or (way == "auto" and ground.view.edited):
-        return  # a copy says nothing of who made it
+        return  # a copy does not show who made it
     shutil.rmtree(folder / "library/placed", ignore_errors=True)
     new = keep(folder / "library", files={**{p: b"new " + b for p, b in MODEL.items()}, "empty.txt": b""}, commit=OTHER)
     ground.library.record(new)
@@ -209,7 +209,7 @@ def test_a_view_of_an_earlier_preheat_is_its_own(make: type, way: str, folder: P
 
 @pytest.mark.parametrize("make", VIEWS, ids=lambda make: make.kind)
 @pytest.mark.parametrize("way", ["auto", "symlink", "copy"])
-def test_an_edit_of_what_was_placed_is_the_users(make: type, way: str, folder: Path) -> None:
+def test_an_edited_file_counts_as_the_users(make: type, way: str, folder: Path) -> None:
     ground = Ground(folder, make, way)
     ground.place()
     piece = next(one for one in ground.pieces if one.file.path == "weights.pt")
@@ -236,10 +236,10 @@ def test_an_edit_in_place_does_not_reach_the_library(folder: Path) -> None:
 
 @pytest.mark.parametrize("make", [HuggingFaceCache, Flat, OldModelScopeCache], ids=lambda make: make.kind)
 @pytest.mark.parametrize("when", ["begin", "lay", "note"])
-def test_a_kill_while_placing_makes_nothing_foreign(
+def test_after_a_kill_while_placing_no_file_counts_as_the_users(
     make: type, when: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The process ends before the marks of what it placed are written; the next version still finds its own files."""
+    """The process ends before it writes the marks; the next version still recognizes preheat's files."""
     ground = Ground(folder, make, "copy")
     if when != "begin":
         monkeypatch.setattr(ground.library.marks, "note", lambda *_: None)
@@ -262,7 +262,7 @@ def _killed(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_file_where_a_folder_is_to_be_is_moved_aside(folder: Path) -> None:
+def test_a_file_in_the_place_of_a_folder_is_moved_aside(folder: Path) -> None:
     ground = Ground(folder, Flat, "auto")
     ground.at.mkdir()
     (ground.at / "voices").write_text("mine")
@@ -273,7 +273,7 @@ def test_a_file_where_a_folder_is_to_be_is_moved_aside(folder: Path) -> None:
     assert (ground.at / "voices.before-preheat").read_text() == "mine"
 
 
-def test_replaced_twice_there_are_two_names(folder: Path) -> None:
+def test_a_second_replacement_gets_another_name(folder: Path) -> None:
     ground = Ground(folder, Flat, "auto")
     ground.place()
     for number in ("first", "second", "third"):
@@ -288,7 +288,7 @@ def test_replaced_twice_there_are_two_names(folder: Path) -> None:
     }
 
 
-def test_where_no_marks_can_be_written_placing_works(folder: Path) -> None:
+def test_placing_works_where_no_marks_can_be_written(folder: Path) -> None:
     ground = Ground(folder, Flat, "copy")
     (folder / "library/placed").write_text("no folder")
     ground.place()
@@ -312,7 +312,7 @@ def test_the_commit_of_another_ref_in_a_cache_is_the_users(folder: Path) -> None
     assert ref.with_name("main.before-preheat").read_text() == OTHER
 
 
-def test_a_pinned_version_and_a_branch_settle_who_is_first(folder: Path) -> None:
+def test_the_last_placed_of_a_pinned_version_and_a_branch_wins(folder: Path) -> None:
     ground = Ground(folder, ModelScopeCache, "auto")
     pinned = replace(ground.snapshot, ref=ground.snapshot.ref.at(COMMIT))
     new = keep(folder / "library", files={**MODEL, "config.json": b"{}"}, commit=OTHER)

@@ -1,4 +1,4 @@
-"""Links: which way is taken where, and what becomes of what lies there already."""
+"""Links: the kind of link that is used where, and existing files."""
 
 import contextlib
 import os
@@ -29,7 +29,7 @@ def blob(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def fat(tmp_path: Path) -> Iterator[Path]:
-    """A filesystem without links, that does not tell A from a; each kernel has another."""
+    """A filesystem without links and case-insensitive; the type depends on the kernel."""
     image, at = tmp_path / "image", tmp_path / "fat"
     at.mkdir()
     with open(image, "wb") as file:
@@ -62,7 +62,7 @@ def how(blob: Path, at: Path) -> str:
 
 @pytest.mark.parametrize("before", ["nothing", HARDLINK, SYMLINK, COPY, "another file", "a dangling link"])
 @pytest.mark.parametrize("way", [HARDLINK, SYMLINK, COPY])
-def test_a_way_asked_for_is_the_way_it_is(blob: Path, tmp_path: Path, before: str, way: str) -> None:
+def test_a_requested_kind_of_link_is_used(blob: Path, tmp_path: Path, before: str, way: str) -> None:
     at = tmp_path / "at"
     match before:
         case "another file":
@@ -80,7 +80,7 @@ def test_a_way_asked_for_is_the_way_it_is(blob: Path, tmp_path: Path, before: st
 
 
 @pytest.mark.parametrize("before", [HARDLINK, SYMLINK, COPY])
-def test_auto_leaves_what_is_right_as_it_is(blob: Path, tmp_path: Path, before: str) -> None:
+def test_auto_leaves_correct_files_as_they_are(blob: Path, tmp_path: Path, before: str) -> None:
     link(blob, tmp_path / "at", (before,))
     assert link(blob, tmp_path / "at", AUTO) is None
 
@@ -90,22 +90,22 @@ def test_a_shielded_app_gets_no_hard_link(blob: Path, tmp_path: Path) -> None:
     assert link(blob, tmp_path / "at", SHIELDED) in ("reflink", SYMLINK)
 
 
-def test_a_copy_that_was_written_is_made_anew(blob: Path, tmp_path: Path) -> None:
+def test_a_modified_copy_is_placed_again(blob: Path, tmp_path: Path) -> None:
     at = tmp_path / "at"
     link(blob, at, (COPY,))
     at.write_bytes(b"theirs")
-    # Sooner after it was sealed than some filesystems can tell.
+    # Within the timestamp resolution of some filesystems after sealing.
     os.utime(at, ns=(10**18, 10**18 + 1_234_567))
     assert link(blob, at, AUTO) is not None
     assert at.read_bytes() == b"sealed"
 
 
-def test_a_copy_is_its_owners_to_write(blob: Path, tmp_path: Path) -> None:
+def test_a_copy_is_writable_by_its_owner(blob: Path, tmp_path: Path) -> None:
     link(blob, tmp_path / "at", (COPY,))
     assert (tmp_path / "at").stat().st_mode & 0o200
 
 
-def test_too_many_hard_links_are_no_end(blob: Path, tmp_path: Path) -> None:
+def test_a_blob_with_the_maximum_number_of_links_is_placed_otherwise(blob: Path, tmp_path: Path) -> None:
     names = tmp_path / "names"
     names.mkdir()
     with contextlib.suppress(OSError):
@@ -116,21 +116,21 @@ def test_too_many_hard_links_are_no_end(blob: Path, tmp_path: Path) -> None:
     assert link(blob, tmp_path / "at", AUTO) == SYMLINK
 
 
-def test_a_folder_in_the_way_is_said_and_nothing_is_left_behind(blob: Path, tmp_path: Path) -> None:
+def test_a_folder_in_the_way_is_reported_and_no_file_is_left_behind(blob: Path, tmp_path: Path) -> None:
     (tmp_path / "at").mkdir()
     with pytest.raises(LibraryError, match="is a directory"):
         link(blob, tmp_path / "at", AUTO)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["at", "library"]
 
 
-def test_a_way_that_does_not_work_says_what_would(blob: Path, fat: Path) -> None:
+def test_a_kind_of_link_that_fails_is_reported_with_one_that_works(blob: Path, fat: Path) -> None:
     with pytest.raises(LibraryError, match="cannot be a hardlink") as caught:
         link(blob, fat / "at", (HARDLINK,))
     assert "--link copy" in caught.value.hint
     assert list(fat.iterdir()) == []
 
 
-def test_words_that_mean_no_way_are_refused() -> None:
+def test_unknown_kinds_of_link_are_rejected() -> None:
     assert read_ways("auto") == AUTO
     with pytest.raises(UsageError, match="'hard' is not a way to link"):
         read_ways("hard")
@@ -138,7 +138,7 @@ def test_words_that_mean_no_way_are_refused() -> None:
 
 
 @pytest.mark.parametrize("view", [HuggingFaceCache(), LocalDir(), Flat()], ids=lambda view: view.kind)
-def test_without_links_there_are_copies_once(
+def test_without_links_files_are_copied_once(
     view: HuggingFaceCache | LocalDir | Flat, tmp_path: Path, fat: Path
 ) -> None:
     snapshot = keep(tmp_path / "library")
@@ -152,7 +152,7 @@ def test_without_links_there_are_copies_once(
     assert (again.copied, dict(again.links)) == (0, {})
 
 
-def test_two_files_are_not_made_one_where_a_is_a(tmp_path: Path, fat: Path) -> None:
+def test_two_files_are_not_merged_on_a_case_insensitive_filesystem(tmp_path: Path, fat: Path) -> None:
     snapshot = keep(tmp_path / "library", files={"Vocab.txt": b"A", "vocab.txt": b"a"})
     place(Flat(), snapshot, blob_path(tmp_path / "library"), tmp_path / "at", whole=True)
     assert seen(tmp_path / "at") == {"Vocab.txt": b"A", "vocab.txt": b"a"}

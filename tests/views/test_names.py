@@ -1,4 +1,4 @@
-"""Laws of other names."""
+"""Renaming files in a view."""
 
 import pytest
 from hypothesis import given
@@ -23,22 +23,22 @@ def names(snapshot: Snapshot) -> list[str]:
 
 
 @given(paths)
-def test_without_other_names_nothing_changes(path: str) -> None:
+def test_without_a_mapping_nothing_changes(path: str) -> None:
     assert renamed(snapshot(path), {}) == snapshot(path)
 
 
 @given(paths, paths)
-def test_a_file_gets_its_name(path: str, name: str) -> None:
+def test_a_file_is_renamed(path: str, name: str) -> None:
     assert names(renamed(snapshot(path), {path: name})) == [name]
 
 
 @given(paths, paths, paths)
-def test_a_folder_takes_all_below_it_along(folder: str, path: str, to: str) -> None:
+def test_a_folder_is_renamed_with_all_files_below_it(folder: str, path: str, to: str) -> None:
     assert names(renamed(snapshot(f"{folder}/{path}"), {f"{folder}/": f"{to}/"})) == [f"{to}/{path}"]
     assert names(renamed(snapshot(f"{folder}/{path}"), {f"{folder}/": ""})) == [path]
 
 
-def test_what_indextts_looks_for_can_be_said() -> None:
+def test_the_names_that_indextts_needs_can_be_expressed() -> None:
     assert names(
         renamed(
             snapshot("semantic_codec/model.safetensors", "README.md"),
@@ -47,7 +47,7 @@ def test_what_indextts_looks_for_can_be_said() -> None:
     ) == ["semantic_codec_model.safetensors", "README.md"]
 
 
-def test_the_longest_key_counts() -> None:
+def test_the_longest_key_applies() -> None:
     to = {"a/": "folder/", "a/b/": "deeper/", "a/b/c": "file"}
     assert names(renamed(snapshot("a/x", "a/b/x", "a/b/c"), to)) == ["folder/x", "deeper/x", "file"]
 
@@ -66,6 +66,6 @@ def test_the_longest_key_counts() -> None:
         ({"a/x": "b/x"}, "both a file and a folder"),
     ],
 )
-def test_names_that_cannot_be_are_refused(to: dict[str, str], said: str) -> None:
+def test_invalid_names_are_rejected(to: dict[str, str], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         renamed(snapshot("a/x", "b"), to)

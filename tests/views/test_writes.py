@@ -1,4 +1,4 @@
-"""What becomes of the library when an app writes into a view: by each kind of link, as user, as root, and under `run`.
+"""Whether an app that writes into a view changes the library: by kind of link, as user, as root, and under `run`.
 
 A cell of the table in docs/views.md is what was seen here; `python docs/matrix.py` writes it from writes.json.
 """
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 BODY = b"as it was sealed" * 1000
 NOBODY = 65534
 LINKS = ["reflink", "hardlink", "symlink", "copy"]
-# A shell, since the interpreter of these tests may be one that nobody else can reach.
+# A shell, since other users may be unable to run the tests' interpreter.
 APP = ("sh", "-c", 'LC_ALL=C; printf scribbled 1<>"$0" || true')
 
 pytestmark = [
@@ -27,7 +27,7 @@ pytestmark = [
 
 
 class Seen:
-    """What was seen, by kind of link and who wrote."""
+    """The results, by kind of link and writing user."""
 
     def __init__(self) -> None:
         self.cells: dict[str, dict[str, str]] = {}
@@ -46,7 +46,7 @@ def seen() -> Iterator[Seen]:
 
 
 class Stage:
-    """A library with one file in it, and a view of that, in a folder that anybody may enter."""
+    """A library with one file, and a view of it in a folder that all users may enter."""
 
     def __init__(self, folder: Path) -> None:
         (folder / "model").mkdir()
@@ -67,7 +67,7 @@ class Stage:
         assert told.status == 0, told.err
 
     def outcome(self, said: str) -> str:
-        """Say what became of it."""
+        """Describe the result."""
         if self.blob != BODY:
             return "**reaches the library**"
         if self.placed.read_bytes() != BODY:
@@ -88,10 +88,10 @@ def stage(request: pytest.FixtureRequest, open_folder: Path) -> Stage:
 
 
 @pytest.mark.parametrize(("stage", "link"), [(link, link) for link in LINKS], indirect=["stage"], ids=LINKS)
-def test_a_user_never_reaches_the_library(stage: Stage, link: str, seen: Seen) -> None:
+def test_a_user_never_changes_the_library(stage: Stage, link: str, seen: Seen) -> None:
     stage.view(link)
     if link in ("reflink", "copy"):
-        # The app's own file, then; elsewhere the view's files stay root's, as the library's do.
+        # There the app owns the file; elsewhere the view's files belong to root, like the library's.
         os.chown(stage.placed, NOBODY, NOBODY)
     told = subprocess.run(
         [*APP, stage.placed], user=NOBODY, group=NOBODY, extra_groups=[], capture_output=True, text=True, check=True
@@ -102,7 +102,7 @@ def test_a_user_never_reaches_the_library(stage: Stage, link: str, seen: Seen) -
 
 
 @pytest.mark.parametrize(("stage", "link"), [(link, link) for link in LINKS], indirect=["stage"], ids=LINKS)
-def test_root_reaches_the_library_through_links(stage: Stage, link: str, seen: Seen) -> None:
+def test_root_changes_the_library_through_links(stage: Stage, link: str, seen: Seen) -> None:
     stage.view(link)
     told = subprocess.run([*APP, stage.placed], capture_output=True, text=True, check=True)
     said = stage.outcome(told.stderr)
@@ -112,7 +112,7 @@ def test_root_reaches_the_library_through_links(stage: Stage, link: str, seen: S
 
 @pytest.mark.parametrize("stage", ["symlink"], indirect=True)
 @pytest.mark.parametrize("link", [*LINKS, "auto"])
-def test_root_under_run_is_stopped_wherever_it_may_be(
+def test_root_under_run_is_prevented_wherever_possible(
     stage: Stage, link: str, seen: Seen, request: pytest.FixtureRequest
 ) -> None:
     if link == "reflink":
@@ -121,7 +121,7 @@ def test_root_under_run_is_stopped_wherever_it_may_be(
         stage = Stage(folder)
     recipe = f'[app]\nname = "scribbler"\n[[needs]]\nref = "{stage.model}"\nview = "flat"\nat = "view"\n'
     (stage.preheat.folder / "preheat.toml").write_text(recipe)
-    # Whatever it was placed as before.
+    # Whichever kind of link it was before.
     stage.view("copy" if link == "reflink" else "hardlink")
     app = ("--", *APP, str(stage.placed))
     told = stage.preheat("run", "--link", link, "--max-restarts", "0", *app)
@@ -132,21 +132,21 @@ def test_root_under_run_is_stopped_wherever_it_may_be(
     if link != "hardlink":
         assert stage.blob == BODY
     else:
-        # Nothing stops that; so it is noticed before the next start, put away, and said.
+        # It cannot be prevented; it is detected before the next start, quarantined and reported.
         told = stage.preheat("run", "--link", link, *app)
         assert told.status == 5, told.err
         assert "preheat pull" in told.err
         assert {path.read_bytes()[:9] for path in (stage.preheat.library / "quarantine").iterdir()} == {b"scribbled"}
         assert stage.preheat("pull", stage.model).status == 0
-        # What the app wrote is in its own place still, and the user's to keep or to replace.
+        # The file that the app wrote is still there, and counts as the user's.
         assert stage.preheat("run", "--max-restarts", "0", *app).status == 5
         assert stage.preheat("run", "--max-restarts", "0", "--replace", *app).status == 0
         assert stage.blob == BODY
-    # The mounts were the app's alone.
+    # Only the app saw the mounts.
     assert str(stage.preheat.library) not in Path("/proc/self/mountinfo").read_text()
 
 
-def test_a_view_that_is_placed_by_pull_and_by_run_is_never_hashed_again(open_folder: Path) -> None:
+def test_a_view_placed_by_pull_and_by_run_is_never_hashed_again(open_folder: Path) -> None:
     stage = Stage(open_folder)
     recipe = f'[app]\nname = "reader"\n[[needs]]\nref = "{stage.model}"\nview = "flat"\nat = "view"\n'
     (open_folder / "preheat.toml").write_text(recipe)
@@ -157,7 +157,7 @@ def test_a_view_that_is_placed_by_pull_and_by_run_is_never_hashed_again(open_fol
         assert '"event":"reading","purpose":"verify"' not in told.err
 
 
-def test_the_document_says_what_was_seen(seen: Seen) -> None:
+def test_the_document_matches_the_results(seen: Seen) -> None:
     if set(seen.cells) != set(LINKS):
         pytest.skip("not all of it could be seen here")
     page = (ROOT / "docs/views.md").read_text(encoding="utf-8")

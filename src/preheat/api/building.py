@@ -19,7 +19,7 @@ from preheat.recipes.recipe import Recipe, understand
 from preheat.verbs.building.build import carry_out, open_base, plan_image
 from preheat.verbs.building.check_image import check_image
 from preheat.verbs.building.docker_context import write_context
-from preheat.verbs.building.image_plan import IMAGE, Order
+from preheat.verbs.building.image_plan import IMAGE, BuildOrder
 
 if TYPE_CHECKING:
     from preheat.api.session import Session
@@ -122,11 +122,11 @@ def _order(
     stores: ImageStores,
     output: ImageName | None,
     folder: Path | None = None,
-) -> Order:
+) -> BuildOrder:
     at = read_place(terms.base)
     recipe = session.recipe(app)
     base = open_base(stores.source(at), _platform(terms), "" if at.name is None else str(at.name))
-    return Order(
+    return BuildOrder(
         recipe=_inside(recipe, app, Path("/", terms.inside or work_folder(base.image.config))),
         base=base,
         form=IMAGE if terms.format in ("oci", "docker") else terms.format,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from preheat.api.session import Session
 from preheat.core.errors import SOURCE, TARGET, HubError, HubUnavailable, UsageError
-from preheat.oci.layers.write_layer import Told
+from preheat.oci.layers.write_layer import OnBytes
 from preheat.oci.local.archive_reader import DockerArchive, open_oci_archive
 from preheat.oci.local.archive_writer import ArchiveTarget
 from preheat.oci.local.layout import LayoutTarget, open_layout
@@ -12,7 +12,7 @@ from preheat.oci.model.image_name import DOCKER_ARCHIVE, LAYOUT, ImageName, Name
 from preheat.oci.model.interfaces import ImageSource, Target
 from preheat.oci.registry.credentials import find_login
 from preheat.oci.registry.push import Mounts, RegistryTarget
-from preheat.oci.registry.registry import Manner, Registry
+from preheat.oci.registry.registry import Registry, RegistryOptions
 from preheat.oci.registry.remote_image import Remote
 
 
@@ -37,21 +37,22 @@ class ImageStores:
             case _:
                 return DockerArchive(place.path, place.tag)
 
-    def target(self, place: ImageName, mounts: Mounts, told: Told) -> Target:
+    def target(self, place: ImageName, mounts: Mounts, on_bytes: OnBytes) -> Target:
         """Open a target for writing an image. Raise UsageError for a target that cannot be written."""
         if place.name is not None:
-            return RegistryTarget(self._registry(place.name, TARGET), self._session.transport, mounts, told)
+            return RegistryTarget(self._registry(place.name, TARGET), self._session.transport, mounts, on_bytes)
         if place.path is None:
             raise UsageError(f"an image cannot be written to {place}", hint="--output oci:DIR:TAG")
         if place.kind == LAYOUT:
-            return LayoutTarget(place.path, place.tag, told)
-        return ArchiveTarget(place.path, place.tag, told, docker=place.kind == DOCKER_ARCHIVE)
+            return LayoutTarget(place.path, place.tag, on_bytes)
+        return ArchiveTarget(place.path, place.tag, on_bytes, docker=place.kind == DOCKER_ARCHIVE)
 
     def _registry(self, name: Name, end: str) -> Registry:
         config = self._session.config
         login = find_login(name.host, name.repository, config.logins, config.environ)
-        manner = Manner(self._plain(name), end, self._session.patience, self._session.on_event, self._plain_http)
-        return Registry(self._session.transport, name, login, manner)
+        session = self._session
+        options = RegistryOptions(self._plain(name), end, session.patience, session.on_event, self._plain_http)
+        return Registry(session.transport, name, login, options)
 
     def _plain(self, name: Name) -> bool:
         """Return whether to use plain HTTP: if it was requested, or if a registry on loopback supports it."""

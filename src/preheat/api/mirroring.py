@@ -1,4 +1,4 @@
-"""Mirroring: serve the library, and what it lacks from upstream, until the mirror is stopped."""
+"""Mirroring: serve the library, and download missing files from upstreams, until the mirror is stopped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from preheat.mirror.api.folders import Shelf
 from preheat.mirror.http.limits import ServerLimits, raise_descriptor_limit
 from preheat.mirror.status.access_log import AccessLog
 from preheat.mirror.upstream.pull_through import Remembering
-from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
+from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, MirrorOptions, mirror
 
 if TYPE_CHECKING:
     import ssl
@@ -32,7 +32,7 @@ _LONGER_S = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MirrorTerms:
-    """What a mirror serves, from where, and to whom; see docs/mirror.md.
+    """Options of a mirror; see docs/mirror.md.
 
     `folders`: plain folders to serve, by repository name. `upstreams`: `HUB=URL`, where missing files are downloaded.
     `upstream_tokens`: by upstream URL, sent for clients without a token. `read_only`: download nothing.
@@ -86,7 +86,7 @@ class RunningMirror:
     def __init__(self, address: tuple[str, int], terms: MirrorTerms, session: Session) -> None:
         """See `preheat.api.mirror`."""
         self._terms, self._session = terms, session
-        upstreams = read_upstreams(terms.upstreams, terms.upstream_tokens, session.wires(CONNECTIONS))
+        upstreams = read_upstreams(terms.upstreams, terms.upstream_tokens, session.network_settings(CONNECTIONS))
         if terms.read_only:
             upstreams = []
         elif upstreams:
@@ -99,14 +99,14 @@ class RunningMirror:
         )
         shelf = Shelf({name: folder.absolute() for name, folder in terms.folders.items()})
         self._server: Server = mirror(
-            address, session.library, shelf, self._tell, terms.pace, upstreams, self._house(terms, session)
+            address, session.library, shelf, self._tell, terms.pace, upstreams, self._options(terms, session)
         )
 
-    def _house(self, terms: MirrorTerms, session: Session) -> House:
+    def _options(self, terms: MirrorTerms, session: Session) -> MirrorOptions:
         settings, patience = session.settings, WHILE_CLIENTS_WAIT
         if settings.patience_s is not None:
             patience = replace(patience, lasting_s=settings.patience_s)
-        return House(
+        return MirrorOptions(
             self._settings,
             ServerLimits(connections=terms.max_connections, waiting=raise_descriptor_limit()),
             terms.size_cap,
@@ -142,10 +142,10 @@ class RunningMirror:
                 self._server.secure(self._settings.tls)
             if self._log is not None:
                 self._log.reopen()
-            said = "tokens, rules and certificate reloaded, access log reopened"
+            outcome = "tokens, rules and certificate reloaded, access log reopened"
         except PreheatError as error:
-            said = f"failed, settings unchanged: {error.message}"
-        self._session.on_event(Noted("reload", said))
+            outcome = f"failed, settings unchanged: {error.message}"
+        self._session.on_event(Noted("reload", outcome))
 
     def stop(self, grace_s: float = 30.0) -> None:
         """Let running responses finish within `grace_s` seconds, then close all connections.

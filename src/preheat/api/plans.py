@@ -110,11 +110,11 @@ def plan_remove(*refs: str, session: Session | None = None) -> RemovalPlan:
 def plan_prune(*, old: bool = False, session: Session | None = None) -> RemovalPlan:
     """Return the plan to remove unneeded blobs and leftovers; with `old`, also versions without a branch or tag."""
     from preheat.library.upkeep.sweep import Sweep
-    from preheat.verbs.upkeep.prune import Shears
+    from preheat.verbs.upkeep.prune import PruneOptions
     from preheat.verbs.upkeep.prune import plan_prune as plan
 
     library = (session or Session()).library
-    return plan(library, Sweep(library.root), Shears(old))
+    return plan(library, Sweep(library.root), PruneOptions(old))
 
 
 @overload
@@ -130,7 +130,7 @@ def execute(
 ) -> Pulls | dict[str, str] | Adoption | Removal:
     """Carry out a plan, with the settings of the session that it was made with; return and raise as its verb does.
 
-    The plan may be old: what has changed since is checked first.
+    The plan may be old: the library and the disks are checked again first.
     """
     from preheat.verbs.pull_plan import PullPlan
 

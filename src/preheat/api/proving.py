@@ -74,7 +74,7 @@ def prove_app(recipe: Recipe, session: Session, proof: Proof) -> Report:
 def _terms(session: Session, proof: Proof) -> ProveOptions:
     def pull_need(need: Need, library: Library, on_event: Listener) -> int:
         before = session.transport.received
-        pull(session.sources(need), library, session.policy, on_event, session.wish(need))
+        pull(session.sources(need), library, session.policy, on_event, session.selection(need))
         return session.transport.received - before
 
     def line_of(need: Need, snapshot: Snapshot) -> Line:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from preheat.core.events import Noted
 from preheat.core.ref import Ref
 from preheat.recipes.recipe import Need
-from preheat.verbs.pull import asking, carry_out
+from preheat.verbs.pull import carry_out, resolve_policy
 from preheat.verbs.pull_plan import plan_need, plan_pull
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def plan_all(what: Sequence[str], session: Session, files: Sequence[str] = (), v
 
 
 def pull_all(plan: PullPlan, session: Session, before: int = 0) -> Pulls:
-    """Download what the plan says, and place its views.
+    """Download the plan's missing files, and place its views.
 
     `before`: the bytes that the session had received before the plan was made. Raise LibraryError or Occupied, before
     anything is changed, if the plan cannot be carried out; raise HubError or IntegrityError if a download fails.
@@ -101,8 +101,8 @@ def _planned(needs: Sequence[NeedPlan], sites: Sequence[Site], session: Session)
 
 
 def _plan_need(need: Need, session: Session) -> NeedPlan:
-    wish, patience = session.wish(need), asking(session.policy)
-    return plan_need(session.sources(need), session.library, session.on_event, wish, patience)
+    selection, patience = session.selection(need), resolve_policy(session.policy)
+    return plan_need(session.sources(need), session.library, session.on_event, selection, patience)
 
 
 def _plan_recipe(recipe: Recipe, session: Session) -> tuple[list[NeedPlan], list[Site]]:
@@ -116,7 +116,7 @@ def _plan_recipe(recipe: Recipe, session: Session) -> tuple[list[NeedPlan], list
 def _sites_at(views: Views, snapshots: Sequence[Snapshot], session: Session) -> list[Site]:
     from preheat.verbs.view import site_at
 
-    # Pinned commits first: views placed later win, and a branch must name the commit that was just pulled for it.
+    # Pinned commits first: views placed later replace earlier ones, and the branch must lead to the commit pulled now.
     ordered = sorted(snapshots, key=lambda one: not one.ref.pinned)
     return [
         site_at(snapshot, session.library, view, at, session.permissions) for view, at in views for snapshot in ordered

@@ -17,11 +17,11 @@ from preheat.guard.options import GuardSetup
 from preheat.guard.process.pid1 import leave_process_1
 from preheat.recipes.offline_env import offline
 from preheat.recipes.recipe import FILE_NAME, Recipe
-from preheat.verbs.locked_needs import look_over, require
+from preheat.verbs.locked_needs import rehash_modified, require
 from preheat.verbs.placing.allowed_places import require_inside
 from preheat.verbs.placing.place import place_sites
 from preheat.verbs.run import RunOptions, mapping_weights, run
-from preheat.verbs.view import everything, place_all, sites_of
+from preheat.verbs.view import all_snapshots, place_all, sites_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -110,8 +110,8 @@ def _placed(recipe: Recipe, needed: Required, session: Session) -> dict[str, str
     if recipe.needs:
         sites = sites_of(recipe, needed, library, session.app_view, permissions)
         return place_sites(sites, library, session.on_event, permissions)
-    snapshots = list(everything(library))
-    look_over(library, snapshots, session.on_event)
+    snapshots = list(all_snapshots(library))
+    rehash_modified(library, snapshots, session.on_event)
     _refuse_unsafe(snapshots, session)
     return place_all(snapshots, recipe.name, library, session.app_view, session.on_event)
 
@@ -119,13 +119,13 @@ def _placed(recipe: Recipe, needed: Required, session: Session) -> dict[str, str
 def _refuse_unsafe(snapshots: Iterable[Snapshot], session: Session) -> None:
     """Raise CheckFailed for a file that can run code when it is loaded, if the settings refuse such files.
 
-    A pull reports them when they arrive. The library may also have files that were pulled without this setting.
+    A pull checks the files that it downloads; the library may have others, pulled without this setting.
     """
     if session.settings.unsafe_files == "refuse":
-        from preheat.verbs.scan import REFUSE, look_into  # hardly ever needed, and the app waits for it
+        from preheat.verbs.scan import REFUSE, scan_and_report  # hardly ever needed, and the app waits for it
 
         for snapshot in snapshots:
-            look_into(snapshot.files, session.library, REFUSE, session.on_event)
+            scan_and_report(snapshot.files, session.library, REFUSE, session.on_event)
 
 
 def _weights(recipe: Recipe, needed: Required, library: Library) -> tuple[str, ...]:
@@ -151,7 +151,10 @@ def _turns(need: Need) -> Callable[[File], int]:
 
 
 def app_to_run(app: str | None, command: tuple[str, ...], session: Session) -> Recipe:
-    """Return the recipe to run: APP's, APP's with another command, or one for the command alone. Raise UsageError."""
+    """Return the recipe of `app`, with `command` in place of its own if given; without `app`, one for `command` alone.
+
+    Raise UsageError if there is no command.
+    """
     if command and not command[0]:
         raise UsageError("the command's name is empty", hint="preheat run -- CMD; is a variable in it unset?")
     if command and not app and not Path(FILE_NAME).is_file():

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from preheat.hubs.hub import Hub
     from preheat.hubs.listing import ListingLimit
     from preheat.library.library import Library
-    from preheat.net.http import Transport, Wires
+    from preheat.net.http import NetworkSettings, Transport
     from preheat.net.retry import RetryPolicy
     from preheat.recipes.recipe import Need, Recipe
     from preheat.transfer.fetch import Policy
     from preheat.verbs.placing.allowed_places import Permissions
-    from preheat.verbs.pull_sources import PullSource, Wish
+    from preheat.verbs.pull_sources import FileSelection, PullSource
     from preheat.views.view_protocol import View
 
 _ATTEMPTS, _PATIENCE_S = 6, 300.0
@@ -80,12 +80,12 @@ class Session:
         """Return the HTTP transport, with the environment's proxies and CA file, or raise UsageError."""
         from preheat.net.http import Transport
 
-        return Transport(self.wires(self.settings.connections))
+        return Transport(self.network_settings(self.settings.connections))
 
-    def wires(self, connections: int) -> Wires:
+    def network_settings(self, connections: int) -> NetworkSettings:
         """Return what every connection needs: the environment's proxies and CA file, and the settings' timeouts."""
         from preheat.disk.regular_file import open_regular, why
-        from preheat.net.http import Wires
+        from preheat.net.http import NetworkSettings
 
         settings, config = self.settings, self.config
         if config.ca_file is not None:
@@ -96,13 +96,13 @@ class Session:
                     f"the CA file {config.ca_file} cannot be read: {why(error)}",
                     hint=f"check {' and '.join(CA_FILES)}",
                 ) from error
-        return Wires(config.proxies, config.ca_file, settings.connect_s, settings.read_s, connections)
+        return NetworkSettings(config.proxies, config.ca_file, settings.connect_s, settings.read_s, connections)
 
     @property
     def own_tokens(self) -> dict[str, str]:
-        """Return the environment variable HF_TOKEN, if there is a token, for an app whose HF_HOME is not the user's.
+        """Return HF_TOKEN as an environment variable for an app with its own HF_HOME; empty without a token.
 
-        The app would not find the user's stored token in that HF_HOME.
+        In that HF_HOME, the app would not find the token that the user has stored.
         """
         tokens = self.config.tokens
         return {"HF_TOKEN": tokens["hf"]} if "hf" in tokens else {}
@@ -129,11 +129,11 @@ class Session:
             for endpoint in self.endpoints.get(ref.hub, ("",))
         ]
 
-    def wish(self, need: Need) -> Wish:
+    def selection(self, need: Need) -> FileSelection:
         """Return the files to pull for a need."""
-        from preheat.verbs.pull_sources import Wish
+        from preheat.verbs.pull_sources import FileSelection
 
-        return Wish(need.files, self.settings.unsafe_files, need.locked, need.partly)
+        return FileSelection(need.files, self.settings.unsafe_files, need.locked, need.partly)
 
     def hub(self, ref: Ref, endpoint: str) -> Hub:
         """Return the hub of a ref, at one of its endpoints."""
@@ -239,10 +239,10 @@ class Session:
         if stale := lock.stale(recipe):
             if strict:
                 raise CheckFailed(f"{path} is stale: {'; '.join(stale)}", hint=_lock_command(words))
-            said = (
+            note = (
                 f"stale, used only for the needs that it covers: {'; '.join(stale)}; {_lock_command(words)} updates it"
             )
-            self.on_event(Noted(str(path), said))
+            self.on_event(Noted(str(path), note))
         return lock.apply(recipe)
 
     def names_app(self, words: str) -> bool:

@@ -1,4 +1,4 @@
-"""The story of `trace`: one start of an app, observed, and written down as its recipe and lock."""
+"""Tracing: start an app once, observe it, and write its recipe and lock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from preheat.guard.model.app import App
 from preheat.mirror.api.folders import Shelf
 from preheat.proof.start.trial import read_first
 from preheat.recipes.recipe import FILE_NAME, Need, is_app_name
-from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
+from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, MirrorOptions, mirror
 from preheat.verbs.pull_sources import resolve
 from preheat.verbs.tracing.trace import Traced, TraceOptions, trace
 from preheat.verbs.tracing.traced_start import TraceWatch, Wanted
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceTerms:
-    """How to trace an app; docs/trace.md.
+    """Options of a trace; see docs/trace.md.
 
-    `output`: the recipe, in the current folder; `force` overwrites one that exists. `name`: the app's, default the
-    folder's. `watch`: when the app is ready, what to do then, and for how many seconds to watch it. `wanted`: whether
-    the user wants the app stopped by now. `keep_unread`: keep needs that the app downloaded and did not read.
+    `output`: the recipe's path, in the current folder; `force` overwrites an existing one. `name`: the app's name, by
+    default the folder's. `watch`: how to detect that the app is ready, how to use it then, and how many seconds to
+    observe it. `wanted`: reports whether the user wants to end the trace. `keep_unread`: keep needs that the app
+    downloaded and did not read.
     """
 
     output: Path = Path(FILE_NAME)
@@ -57,7 +58,7 @@ class TraceTerms:
 
 
 def trace_app(command: tuple[str, ...], session: Session, terms: TraceTerms) -> Traced:
-    """Start the command, observe what it downloads and reads, and write a recipe and a lock of that.
+    """Start the command, observe what it downloads and reads, and write the recipe and the lock.
 
     Raise UsageError for an empty command, AppError for an app that could not be started.
     """
@@ -66,11 +67,11 @@ def trace_app(command: tuple[str, ...], session: Session, terms: TraceTerms) -> 
 
     def serve(on_event: Listener) -> Server:
         words = [f"{hub}={url}" for hub in ("hf", "ms") for url in session.endpoints[hub]]
-        behind = read_upstreams(words, {}, session.wires(CONNECTIONS))
+        behind = read_upstreams(words, {}, session.network_settings(CONNECTIONS))
         # What the app downloads is its user's, as if pulled by hand: no mirror evicts it.
         patience = replace(WHILE_CLIENTS_WAIT, lasting_s=session.patience.lasting_s)
-        house = House(patience=patience, by="", unsafe=session.settings.unsafe_files)
-        return mirror(("127.0.0.1", 0), session.library, Shelf({}), on_event, None, behind, house)
+        options = MirrorOptions(patience=patience, by="", unsafe=session.settings.unsafe_files)
+        return mirror(("127.0.0.1", 0), session.library, Shelf({}), on_event, None, behind, options)
 
     def ask(ref: Ref) -> Snapshot | None:
         try:

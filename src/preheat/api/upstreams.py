@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
     from preheat.hubs.hub import Hub
     from preheat.mirror.upstream.requester import Asker
-    from preheat.net.http import Wires
+    from preheat.net.http import NetworkSettings
 
 CONNECTIONS = 64
 
 
-def read_upstreams(words: Sequence[str], tokens: Mapping[str, str], wires: Wires) -> list[Upstream]:
+def read_upstreams(words: Sequence[str], tokens: Mapping[str, str], network: NetworkSettings) -> list[Upstream]:
     """Parse a mirror's upstreams, each with its own connections and restricted to allowed addresses.
 
     `tokens`: by URL, sent to an upstream for clients without a token. Raise UsageError for a token whose URL is not an
     upstream.
     """
     memory = ListingMemory()
-    behind = [_upstream(one, tokens, wires, memory) for one in words]
+    behind = [_upstream(one, tokens, network, memory) for one in words]
     if unknown := tokens.keys() - {upstream.url.rstrip("/") for upstream in behind}:
         hint = "--upstream hf=URL --upstream-token URL=FILE"
         raise UsageError(f"{min(unknown)} has a token, but is not an --upstream", hint=hint)
     return behind
 
 
-def _upstream(words: str, tokens: Mapping[str, str], wires: Wires, memory: ListingMemory) -> Upstream:
+def _upstream(words: str, tokens: Mapping[str, str], network: NetworkSettings, memory: ListingMemory) -> Upstream:
     hub, _, url = words.partition("=")
     if hub not in ("hf", "ms") or not url.startswith(("http://", "https://")) or not origin(url)[0]:
         raise UsageError(
@@ -47,7 +47,7 @@ def _upstream(words: str, tokens: Mapping[str, str], wires: Wires, memory: Listi
             hint="--upstream hf=https://huggingface.co, --upstream ms=https://modelscope.cn, or another mirror",
         )
     # Limit the size and time of API documents, because many clients of a mirror wait for them.
-    transport = Transport(replace(wires, fence=Fence(url), largest_document=48 << 20, document_s=10.0))
+    transport = Transport(replace(network, fence=Fence(url), largest_document=48 << 20, document_s=10.0))
     make = HuggingFace if hub == "hf" else ModelScope
     kept = tokens.get(url.rstrip("/"), "")
 

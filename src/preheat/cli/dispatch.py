@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from preheat.cli.output.console import Both, JsonLines, console
+from preheat.cli.output.console import JsonLines, TwoConsoles, console
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import PreheatError, UsageError
 from preheat.disk.regular_file import open_to_write, why
@@ -28,11 +28,11 @@ def dispatch(options: argparse.Namespace, command: Command) -> int:
     with contextlib.ExitStack() as closing:
         # `run` leaves stdout to the app.
         speaking = console(
-            json=options.json, loud=options.loud, out=sys.stderr if options.verb == "run" else sys.stdout
+            json=options.json, verbosity=options.verbosity, out=sys.stderr if options.verb == "run" else sys.stdout
         )
         try:
             if options.events:
-                speaking = Both(speaking, JsonLines(closing.enter_context(_open_events(options.events))))
+                speaking = TwoConsoles(speaking, JsonLines(closing.enter_context(_open_events(options.events))))
             closing.callback(speaking.close)
             _check_folder()
             return command(options, Wiring(options, speaking))
@@ -42,11 +42,11 @@ def dispatch(options: argparse.Namespace, command: Command) -> int:
         except BrokenPipeError:
             return 1
         except OSError as error:
-            trouble = _trouble(error, options)
+            trouble = _with_path(error, options)
             speaking.error(trouble)
             return trouble.exit_status
         except UnicodeEncodeError as error:
-            unnamed = _unnamed(error)
+            unnamed = _unencodable_name(error)
             speaking.error(unnamed)
             return unnamed.exit_status
         except KeyboardInterrupt:
@@ -64,7 +64,7 @@ def command_of(verb: str) -> Command:
     return command
 
 
-def _trouble(error: OSError, options: argparse.Namespace) -> PreheatError:
+def _with_path(error: OSError, options: argparse.Namespace) -> PreheatError:
     """Convert an unexpected OSError to an error with its path."""
     named = error.filename2 or error.filename
     if not isinstance(named, str | bytes):
@@ -73,8 +73,8 @@ def _trouble(error: OSError, options: argparse.Namespace) -> PreheatError:
     return disk_trouble(error, Path(os.fsdecode(named)))
 
 
-def _unnamed(error: UnicodeEncodeError) -> PreheatError:
-    """Convert the error about a file name that the locale cannot encode, or that contains half a character."""
+def _unencodable_name(error: UnicodeEncodeError) -> PreheatError:
+    """Convert the error about a file name that the locale cannot encode, or that contains half of a surrogate pair."""
     return UsageError(
         f"{error.object!a} cannot be the name of a file: it is not {error.encoding}",
         hint="set PYTHONUTF8=1" if error.encoding != "utf-8" else "rename it",

@@ -50,7 +50,7 @@ def _run(words: list[str]) -> int:
         from preheat.cli.output.console import console
 
         out = sys.stderr if words[:1] == ["run"] else sys.stdout
-        console(json="--json" in words, loud=1, out=out).error(error)
+        console(json="--json" in words, verbosity=1, out=out).error(error)
         return error.exit_status
     options.command = command
     # Imported here because the verbs import the HTTP client and more, which --help does not need. The garbage collector

@@ -5,13 +5,20 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from preheat import __version__
-from preheat.cli.options.build import imaging
-from preheat.cli.options.connection_options import asking, pulling
-from preheat.cli.options.mirror import EXAMPLES, mirroring
-from preheat.cli.options.prove import proving
-from preheat.cli.options.pull_and_view import in_folder, locking, placing, pull, replacing, view
-from preheat.cli.options.trace_and_lock import describing
-from preheat.cli.options.upkeep import upkeep
+from preheat.cli.options.build import image_verbs
+from preheat.cli.options.connection_options import add_download_options, add_hub_options
+from preheat.cli.options.mirror import EXAMPLES, add_mirror_options
+from preheat.cli.options.prove import proof_verbs
+from preheat.cli.options.pull_and_view import (
+    add_dir_option,
+    add_link_option,
+    add_locked_option,
+    add_place_options,
+    pull,
+    view,
+)
+from preheat.cli.options.trace_and_lock import recipe_verbs
+from preheat.cli.options.upkeep import upkeep_verbs
 from preheat.core.errors import UsageError, did_you_mean
 
 
@@ -47,7 +54,7 @@ class Parser(argparse.ArgumentParser):
 def parser(verb: str = "") -> Parser:
     """Return the parser of the whole command line; it raises UsageError instead of exiting.
 
-    If `verb` is a verb, the parser knows no other: all of them take 15 ms, for which an app that is started would wait.
+    If `verb` is a verb, only its options are added: those of all verbs take 15 ms, which would delay an app's start.
     """
     form = argparse.RawDescriptionHelpFormatter
     whole = Parser(
@@ -64,7 +71,7 @@ For details: preheat VERB --help. Documentation: docs/ and README.md.""",
         formatter_class=form,
     )
     whole.add_argument("-V", "--version", action="version", version=f"preheat {__version__}")
-    everywhere = _everywhere()
+    common = _common_options()
     verbs = whole.add_subparsers(dest="verb", metavar="VERB", required=True)
     known = [one for one in _VERBS if one[0] == verb] or _VERBS
     for name, words, build, examples in known:
@@ -74,14 +81,14 @@ For details: preheat VERB --help. Documentation: docs/ and README.md.""",
             description=f"{words[0].upper()}{words[1:]}.",
             epilog=f"examples:\n{examples}",
             formatter_class=form,
-            parents=[everywhere],
+            parents=[common],
         )
         build(one)
         whole.verbs[name] = one
     return whole
 
 
-def _everywhere() -> Parser:
+def _common_options() -> Parser:
     shared = Parser(add_help=False)
     group = shared.add_argument_group("everywhere")
     group.add_argument(
@@ -89,23 +96,25 @@ def _everywhere() -> Parser:
     )
     group.add_argument("--json", action="store_true", help="print one JSON object per line, for programs")
     group.add_argument("--events", metavar="FILE", help="also write the JSON objects to FILE")
-    group.add_argument("-q", "--quiet", dest="loud", action="store_const", const=0, default=1, help="print only errors")
-    group.add_argument("-v", "--verbose", dest="loud", action="store_const", const=2, help="print more")
+    group.add_argument(
+        "-q", "--quiet", dest="verbosity", action="store_const", const=0, default=1, help="print only errors"
+    )
+    group.add_argument("-v", "--verbose", dest="verbosity", action="store_const", const=2, help="print more")
     return shared
 
 
-def _app(verb: argparse.ArgumentParser) -> None:
+def _add_app_argument(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "app", nargs="?", metavar="APP", help="a preheat.toml (default: the one in this folder) or a built-in recipe"
     )
-    in_folder(verb)
+    add_dir_option(verb)
 
 
-def _run_verb(verb: argparse.ArgumentParser) -> None:
-    _app(verb)
+def _add_run_options(verb: argparse.ArgumentParser) -> None:
+    _add_app_argument(verb)
     verb.usage = "preheat run [APP] [options] [-- CMD ...]"
     verb.add_argument("--pull", action="store_true", help="pull missing files first")
-    locking(verb)
+    add_locked_option(verb)
     verb.add_argument("--ready", metavar="PROBE", help="readiness probe: http://…, tcp:PORT, line:REGEX or exec:CMD")
     verb.add_argument("--alive", metavar="PROBE", help="liveness probe, once ready (default: as --ready)")
     verb.add_argument("--hang-after", metavar="TIME", help="restart the app if its liveness probe fails for TIME")
@@ -153,14 +162,14 @@ def _run_verb(verb: argparse.ArgumentParser) -> None:
         default="free",
         help="watch: count outbound attempts; none: also block them, in a network namespace with only loopback",
     )
-    placing(verb)
-    pulling(verb)
+    add_link_option(verb)
+    add_download_options(verb)
 
 
 def _serve_config(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("kind", choices=["systemd", "compose"], help="a unit file, or a compose file")
-    _app(verb)
-    replacing(verb)
+    _add_app_argument(verb)
+    add_place_options(verb)
     verb.add_argument(
         "--image", default="python:3.11-slim", metavar="IMAGE", help="the image for compose (default %(default)s)"
     )
@@ -187,7 +196,7 @@ _VERBS = (
     (
         "run",
         "start an app offline from the library; watch and restart it",
-        _run_verb,
+        _add_run_options,
         """\
   preheat run                                    the app in ./preheat.toml
   preheat run examples/speech_webui/preheat.toml --pull
@@ -215,13 +224,13 @@ _VERBS = (
     (
         "mirror",
         "serve the library and plain folders with the hubs' APIs; download missing files once for all clients",
-        mirroring,
+        add_mirror_options,
         EXAMPLES,
     ),
-    *describing(_app, asking),
-    *imaging(),
-    *proving(_app, pulling, replacing),
-    *upkeep(pulling),
+    *recipe_verbs(_add_app_argument, add_hub_options),
+    *image_verbs(),
+    *proof_verbs(_add_app_argument, add_download_options, add_place_options),
+    *upkeep_verbs(add_download_options),
 )
 
 VERBS = frozenset(name for name, *_ in _VERBS)

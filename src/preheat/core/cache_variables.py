@@ -8,7 +8,8 @@ MODELSCOPE_CACHE, TORCH_HOME, XDG_CACHE_HOME = "MODELSCOPE_CACHE", "TORCH_HOME",
 # The roots, each with a short name for its folder.
 CACHE_ROOTS = {"HF_HOME": "hf", MODELSCOPE_CACHE: "modelscope", TORCH_HOME: "torch", XDG_CACHE_HOME: "cache"}
 _TRANSFORMERS_CACHE = "TRANSFORMERS_CACHE"
-# Each of these leads a library out of its root, into a cache of the user's.
+# Each of these names the cache of some files, and takes precedence over the roots: left set, it would lead a library to
+# the user's cache.
 _INSIDE = (*HF_HUB_CACHES, _TRANSFORMERS_CACHE, "HF_DATASETS_CACHE", "HF_ASSETS_CACHE", "HF_XET_CACHE")
 CACHE_VARIABLES = frozenset((*CACHE_ROOTS, *_INSIDE))
 
@@ -21,7 +22,7 @@ def new_caches(folder: Path) -> dict[str, str]:
 def lead_to_views(environ: Mapping[str, str], views: Mapping[str, str]) -> dict[str, str]:
     """Return `environ` with the variables of placed views.
 
-    transformers before 5 prefers TRANSFORMERS_CACHE to HF_HUB_CACHE, so the user's, if there is one, is changed too.
+    transformers before 5 prefers TRANSFORMERS_CACHE to HF_HUB_CACHE; if it is set, it gets the same value.
     """
     hub_cache = views.get(HF_HUB_CACHES[0])
     older = {_TRANSFORMERS_CACHE: hub_cache} if hub_cache and environ.get(_TRANSFORMERS_CACHE) else {}

@@ -15,7 +15,7 @@ class PreheatError(Exception):
         self.hint = hint
 
     def again(self) -> Self:
-        """Return a copy without traceback and cause; an error raised twice would collect both tracebacks."""
+        """Return a copy without traceback and cause, to be raised again: one raised twice collects both tracebacks."""
         copy = type(self)(self.message, hint=self.hint)
         copy.__dict__.update(self.__dict__)
         return copy
@@ -42,7 +42,7 @@ class NotFound(HubError):
 
 
 class AccessDenied(HubError):
-    """The hub requires a token, another token, or acceptance of terms. `gated`: it is the terms."""
+    """The hub requires a token, another token, or acceptance of terms. `gated`: the terms are not accepted."""
 
     def __init__(self, message: str, *, hint: str = "", gated: bool = False) -> None:
         super().__init__(message, hint=hint)

@@ -212,7 +212,7 @@ class LeftOut(msgspec.Struct, frozen=True):
 
 
 class Unneeded(msgspec.Struct, frozen=True):
-    """`what` can be deleted, which frees `size` bytes. If `held` is not empty, `what` is kept for that reason."""
+    """`what` can be deleted, which frees `size` bytes; or it is kept, and `held` is the reason."""
 
     what: str
     size: int

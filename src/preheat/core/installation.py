@@ -24,7 +24,7 @@ def is_installed(module: str) -> bool:
 
 
 def how_to_install(distribution: str, prefix: Path | None = None, home: Path | None = None) -> str:
-    """Return the shell command that installs `distribution` into the environment `prefix` (default: `sys.prefix`).
+    """Return the shell command that installs `distribution` into an environment of preheat.
 
     `prefix` is that environment (default: `sys.prefix`), `home` its user's home folder.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def render(template: Path, language: str, values: Mapping[str, object]) -> str:
-    """Return the page that `template` makes of `values`; templates also have `_`, `ngettext`, `lang` and `say_size`."""
+    """Render `template` with `values`; templates can also use `_`, `ngettext`, `lang` and `say_size`."""
     return _environment(template.parent, language).get_template(template.name).render(values)
 
 

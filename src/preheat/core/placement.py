@@ -7,11 +7,11 @@ from preheat.core.digest import Digest
 
 # Placed by preheat; about to be placed; the user's file with the same bytes; the user's file with other bytes (kept).
 OURS, BEGUN, THEIRS, KEPT = "ours", "begun", "theirs", "kept"
-WORDS = (OURS, BEGUN, THEIRS, KEPT)
+STATES = (OURS, BEGUN, THEIRS, KEPT)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class StatFields:
     """A file's stat: its inode, size in bytes, mtime and ctime in ns since the epoch."""
 
     inode: int = 0
@@ -20,23 +20,23 @@ class Look:
     ctime_ns: int = 0
 
     @classmethod
-    def of(cls, status: os.stat_result) -> "Look":
-        """Return the Look for a stat result."""
+    def of(cls, status: os.stat_result) -> "StatFields":
+        """Return the fields of a stat result."""
         return cls(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
-    def resembles(self, other: "Look") -> bool:
+    def resembles(self, other: "StatFields") -> bool:
         """Return whether all but the ctime are equal; a rename or chmod changes the ctime too."""
         return (self.inode, self.size, self.mtime_ns) == (other.inode, other.size, other.mtime_ns)
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A record of one path; the newest of several counts. `at_ns`: when it was written, in ns since the epoch.
+    """A record of one path; the newest for a path is valid. `at_ns`: when it was written, in ns since the epoch.
 
-    A mark with an empty look, such as BEGUN, records who owns the path, but not the state of the file.
+    A mark without stat fields, such as BEGUN, records who owns the path, but not the state of the file.
     """
 
-    word: str
+    state: str
     digest: Digest
-    look: Look
+    look: StatFields
     at_ns: int

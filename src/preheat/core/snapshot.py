@@ -72,10 +72,10 @@ class Snapshot:
         """Return the same commit under another ref; O(1), as the files are shared."""
         if ref == self.ref:
             return self
-        twin = object.__new__(Snapshot)
+        copy = object.__new__(Snapshot)
         for name, value in (("ref", ref), ("commit", self.commit), ("files", self.files), ("_by_path", self._by_path)):
-            object.__setattr__(twin, name, value)
-        return twin
+            object.__setattr__(copy, name, value)
+        return copy
 
     def only(self, patterns: Sequence[str]) -> "Snapshot":
         """Return the files that match one of `patterns` (shell globs; `*` also matches `/`); all without patterns.
@@ -109,11 +109,11 @@ class Snapshot:
         return _some(file.path for file in self.files)
 
     def held_to(self, locked: "Snapshot") -> "Snapshot":
-        """Return these files with the digests of `locked` for the files that it lists.
+        """Return this snapshot, with `locked`'s digests for the files that `locked` lists.
 
-        Raise IntegrityError if one of its files is missing here, or has another size or another digest of the same
-        algorithm. Digests of different algorithms cannot be compared; there the locked digest replaces the hub's, and
-        the download is verified against it.
+        Raise IntegrityError if this snapshot lacks one of the locked files, or has it with another size or with another
+        digest of the same algorithm. Digests of different algorithms cannot be compared: the download is then verified
+        against the locked one.
         """
         for file in locked.files:
             listed = self.file(file.path)
@@ -126,7 +126,7 @@ class Snapshot:
         return replace(self, files=tuple(locked.file(file.path) or file for file in self.files))
 
     def named_as(self, other: "Snapshot") -> "Snapshot":
-        """Return these files with the digests of `other`, where its path and size match and its algorithm differs."""
+        """Return this snapshot, with `other`'s digests for files of the same path and size whose algorithm differs."""
         return replace(self, files=tuple(_named_as(file, other.file(file.path)) for file in self.files))
 
     def at_paths(self, of: "Snapshot") -> "Snapshot":

@@ -8,8 +8,8 @@ MARK = "# Written by preheat build --dockerfile: docker build --tag NAME DIR"
 
 
 @dataclass(frozen=True, slots=True)
-class Baking:
-    """The contents of a Dockerfile; `base` is an image's name, empty for a build argument.
+class DockerfileContents:
+    """The contents of a Dockerfile; `base` is an image's name, or empty to use the build argument BASE.
 
     `folders` are next to the Dockerfile. `health` is a health check in the form of an image's config, `health_times`
     its options.
@@ -27,34 +27,34 @@ class Baking:
     health_times: str = ""
 
 
-def dockerfile(baking: Baking) -> str:
+def dockerfile(contents: DockerfileContents) -> str:
     """Return the Dockerfile."""
     lines = [MARK]
-    if not baking.base:
+    if not contents.base:
         lines += ["# The base image has no name that docker can pull: pass --build-arg BASE=NAME", "ARG BASE"]
-    lines.append(f"FROM {baking.base or '${BASE}'}")
-    lines += [f"COPY --chown=0:0 {folder}/ /" for folder in baking.folders]
-    lines += [f"ENV {name}={_quoted(value)}" for name, value in sorted(baking.env.items())]
-    lines += [f"LABEL {_quoted(name)}={_quoted(value)}" for name, value in sorted(baking.labels.items())]
-    lines += [f"EXPOSE {port}" for port in baking.ports]
-    if baking.work_folder:
-        lines.append(f"WORKDIR {baking.work_folder}")
-    if baking.health:
-        lines.append(f"HEALTHCHECK {baking.health_times} \\\n  {_check(baking.health)}")
-    if baking.entrypoint:
-        lines.append(f"ENTRYPOINT {_words(baking.entrypoint)}")
+    lines.append(f"FROM {contents.base or '${BASE}'}")
+    lines += [f"COPY --chown=0:0 {folder}/ /" for folder in contents.folders]
+    lines += [f"ENV {name}={_quoted(value)}" for name, value in sorted(contents.env.items())]
+    lines += [f"LABEL {_quoted(name)}={_quoted(value)}" for name, value in sorted(contents.labels.items())]
+    lines += [f"EXPOSE {port}" for port in contents.ports]
+    if contents.work_folder:
+        lines.append(f"WORKDIR {contents.work_folder}")
+    if contents.health:
+        lines.append(f"HEALTHCHECK {contents.health_times} \\\n  {_check(contents.health)}")
+    if contents.entrypoint:
+        lines.append(f"ENTRYPOINT {_exec_form(contents.entrypoint)}")
     # Setting ENTRYPOINT resets the base image's CMD, so CMD is written even if it is unchanged.
-    if baking.command:
-        lines.append(f"CMD {_words(baking.command)}")
+    if contents.command:
+        lines.append(f"CMD {_exec_form(contents.command)}")
     return "\n".join(lines) + "\n"
 
 
 def _check(test: Sequence[str]) -> str:
     kind, *words = test
-    return f"CMD {words[0]}" if kind == "CMD-SHELL" else f"CMD {_words(words)}"
+    return f"CMD {words[0]}" if kind == "CMD-SHELL" else f"CMD {_exec_form(words)}"
 
 
-def _words(words: Sequence[str]) -> str:
+def _exec_form(words: Sequence[str]) -> str:
     return json.dumps(list(words), ensure_ascii=False)
 
 

@@ -18,13 +18,13 @@ def unit(service: Service) -> str:
     lines = [
         f"# /etc/systemd/system/{service.name}.service, or ~/.config/systemd/user/ and systemctl --user.",
         "[Unit]",
-        f"Description={_said(service.name)}, supervised by preheat",
+        f"Description={_one_line(service.name)}, supervised by preheat",
         "",
         "[Service]",
         "# The guard notifies systemd when the app is ready; units ordered after this one wait for that.",
         "Type=notify",
         "NotifyAccess=main",
-        f"WorkingDirectory={_said(str(service.folder))}",
+        f"WorkingDirectory={_one_line(str(service.folder))}",
         *environment,
         f"ExecStart={' '.join(map(_quoted, service.command))}",
         *(reload if service.renews else []),
@@ -49,7 +49,7 @@ def unit(service: Service) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _said(text: str) -> str:
+def _one_line(text: str) -> str:
     if "\n" in text or "\r" in text:
         raise UsageError(f"{text!r} cannot be written in a unit file", hint="remove the line break")
     return text.replace("%", "%%")
@@ -57,7 +57,7 @@ def _said(text: str) -> str:
 
 def _quoted(word: str) -> str:
     """Quote as systemd.service(5) and systemd.syntax(7) require: % and $ doubled, the rest as in C."""
-    word = _said(word).replace("$", "$$")
+    word = _one_line(word).replace("$", "$$")
     if _PLAIN.fullmatch(word):
         return word
     return '"' + word.replace("\\", "\\\\").replace('"', '\\"').replace("\t", "\\t") + '"'

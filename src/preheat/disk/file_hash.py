@@ -10,6 +10,7 @@ from preheat.core.digest import Hasher
 _WINDOW = 4 << 20
 _COPIED = 256 << 10  # fits into a core's cache, and is small enough for hundreds of threads at once
 _WORTH_MAPPING = 256 << 10
+_REPORT_EVERY = 16 << 20
 _POPULATE_READ = 22  # MADV_POPULATE_READ in linux/mman.h, since 5.14: read and map all pages, or fail with an errno
 _FAILED = ctypes.c_void_p(-1).value
 
@@ -43,6 +44,25 @@ def feed(
         if not fed:
             break
     return at
+
+
+def feed_all(
+    descriptor: int,
+    hashers: Iterable[Hasher],
+    on_read: Callable[[int], None],
+    is_alone: Callable[[], bool] = always,
+) -> int:
+    """Update `hashers` with a whole file, as `feed` does; return its size.
+
+    Calls `on_read` with the number of bytes of each step.
+    """
+    hashers, at = tuple(hashers), 0
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+    while True:
+        start, at = at, feed(descriptor, at, at + _REPORT_EVERY, hashers, is_alone)
+        on_read(at - start)
+        if at - start < _REPORT_EVERY:
+            return at
 
 
 def _mapped(descriptor: int, start: int, stop: int, hashers: tuple[Hasher, ...]) -> int:

@@ -14,7 +14,7 @@ SPARE = 64 << 20  # bytes left free for records, journals and other programs
 
 @dataclass(frozen=True, slots=True)
 class DiskNeed:
-    """The bytes that a plan needs on the disk of the folder `at`, and the `free` ones, without a reserve."""
+    """The bytes that a plan needs on the disk of the folder `at`, and those that are free, minus a reserve."""
 
     at: Path
     needed: int
@@ -32,12 +32,12 @@ class DiskNeed:
 
 
 def disk_need(at: Path, needed: int, spare: int = SPARE) -> DiskNeed:
-    """Return the need of `needed` bytes at a folder, which need not exist yet; `spare` bytes are kept free."""
+    """Return the need of `needed` bytes in the folder `at`, which need not exist; `spare` is the reserve in bytes."""
     return DiskNeed(at, needed, max(shutil.disk_usage(existing(at)).free - spare, 0))
 
 
 def disk_needs(wanted: Iterable[tuple[Path, int]]) -> tuple[DiskNeed, ...]:
-    """Return the need of each disk, from folders and the bytes needed at each; a disk is named by its first folder."""
+    """Add up the bytes `wanted` in each folder for each disk; the first folder on a disk represents it in messages."""
     needed: dict[int, tuple[Path, int]] = {}
     for at, size in wanted:
         device = existing(at).stat().st_dev
@@ -54,5 +54,5 @@ def require_space(disks: Iterable[DiskNeed]) -> None:
 
 
 def existing(path: Path) -> Path:
-    """Return the folder, or the nearest one above it that exists."""
+    """Return the nearest existing folder: `path` itself, or one of its parents."""
     return next(one for one in (path, *path.parents) if os.path.isdir(one))  # noqa: PTH112 - never raises

@@ -10,7 +10,7 @@ from preheat.guard.options import USAGE, read_address, read_settings
 from preheat.guard.process.pid1 import leave_process_1
 from preheat.guard.process.standard_streams import open_closed_streams
 from preheat.guard.setup import AddressTaken, keep
-from preheat.guard.supervise.supervisor import Changed, Event, Said
+from preheat.guard.supervise.supervisor import Changed, Event, Notice
 
 _WORDS, _APP = 2, 7  # docs/exit-codes.md
 
@@ -52,19 +52,19 @@ def _check(words: List[str]) -> int:
         host, port = read_address(words[0])
         with socket.create_connection((host, port), 5.0) as asking:
             asking.sendall(b"GET /readyz HTTP/1.1\r\nHost: guard\r\n\r\n")
-            said = asking.makefile("rb").read().decode("utf-8", "replace")
+            response = asking.makefile("rb").read().decode("utf-8", "replace")
     except (OSError, ValueError) as error:
         _say(str(error))
         return 1
     # `docker inspect` shows this as the health check's log.
-    print(said.partition("\r\n\r\n")[2], end="")
-    return 0 if " 200 " in said.partition("\r\n")[0] else 1
+    print(response.partition("\r\n\r\n")[2], end="")
+    return 0 if " 200 " in response.partition("\r\n")[0] else 1
 
 
 def _tell(event: Event) -> None:
     if isinstance(event, Changed) and event.life != "fatal":
         _say(f"{event.life}{': ' if event.detail else ''}{event.detail}")
-    elif isinstance(event, Said):
+    elif isinstance(event, Notice):
         _say(event.words)
 
 

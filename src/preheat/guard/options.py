@@ -66,38 +66,38 @@ def read_settings(words: Sequence[str], env: Mapping[str, str]) -> GuardOptions:
     Raise ValueError with a message for the user.
     """
     split = list(words).index("--") if "--" in words else len(words)
-    said = _options(words[:split])
+    options = _options(words[:split])
     command = list(words[split + 1 :])
-    if "config" in said:
-        said = {**_config(str(said.pop("config"))), **said}
-    command = command or _words(said.pop("command", []))
-    said.pop("command", None)
+    if "config" in options:
+        options = {**_config(str(options.pop("config"))), **options}
+    command = command or _words(options.pop("command", []))
+    options.pop("command", None)
     if not command:
         raise ValueError("no command given: add -- COMMAND")
-    more = said.pop("env", {})
+    more = options.pop("env", {})
     if not isinstance(more, dict):
         raise ValueError("env must be an object of names and values")
-    cwd = said.pop("cwd", None)
+    cwd = options.pop("cwd", None)
     app = App(
         tuple(command),
         env={**env, **{str(name): str(value) for name, value in more.items()}},
         cwd=None if cwd is None else str(cwd),
-        ready=str(said.pop("ready", "")),
-        alive=str(said.pop("alive", "")),
+        ready=str(options.pop("ready", "")),
+        alive=str(options.pop("alive", "")),
     )
-    patience = _patience(said)
-    drain_s = read_time(str(said.pop("drain_within", "30s")))
+    patience = _patience(options)
+    drain_s = read_time(str(options.pop("drain_within", "30s")))
     stage = GuardSetup(
-        name=str(said.pop("name", "")) or command[0].rpartition("/")[2],
-        status=str(said.pop("status", "")),
-        front=str(said.pop("front", "")),
-        standby=said.pop("standby", False) is True,
+        name=str(options.pop("name", "")) or command[0].rpartition("/")[2],
+        status=str(options.pop("status", "")),
+        front=str(options.pop("front", "")),
+        standby=options.pop("standby", False) is True,
         drain_within_s=drain_s,
-        warm=str(said.pop("warm", "")),
-        history=str(said.pop("history", "")),
+        warm=str(options.pop("warm", "")),
+        history=str(options.pop("history", "")),
     )
-    if said:
-        raise ValueError(f"unknown option {sorted(said)[0]!r}\n\n{USAGE}")
+    if options:
+        raise ValueError(f"unknown option {sorted(options)[0]!r}\n\n{USAGE}")
     return GuardOptions(app, patience, stage)
 
 
@@ -119,23 +119,23 @@ def read_address(text: str) -> tuple[str, int]:
     return found[1] or found[2] or "0.0.0.0", int(found[3])  # noqa: S104 - the user chose all interfaces
 
 
-def _patience(said: dict[str, object]) -> RestartPolicy:
+def _patience(options: dict[str, object]) -> RestartPolicy:
     usual = RestartPolicy()
 
     def time(name: str, otherwise: float) -> float:
-        return read_time(str(said.pop(name))) if name in said else otherwise
+        return read_time(str(options.pop(name))) if name in options else otherwise
 
     return replace(
         usual,
         ready_within_s=time("ready_within", usual.ready_within_s),
         stop_within_s=time("stop_within", usual.stop_within_s),
         hang_after_s=time("hang_after", usual.hang_after_s),
-        max_restarts=_whole("max_restarts", said.pop("max_restarts", usual.max_restarts)),
+        max_restarts=_whole("max_restarts", options.pop("max_restarts", usual.max_restarts)),
     )
 
 
 def _options(words: Sequence[str]) -> dict[str, object]:
-    said: dict[str, object] = {}
+    options: dict[str, object] = {}
     left = list(words)
     while left:
         word = left.pop(0)
@@ -144,14 +144,14 @@ def _options(words: Sequence[str]) -> dict[str, object]:
             raise ValueError(f"{word!r} is not an option; the command comes after --\n\n{USAGE}")
         name = name[2:].replace("-", "_")
         if name == "standby" and not equals:
-            said[name] = True
+            options[name] = True
         elif equals:
-            said[name] = value
+            options[name] = value
         elif left:
-            said[name] = left.pop(0)
+            options[name] = left.pop(0)
         else:
             raise ValueError(f"{word} requires a value\n\n{USAGE}")
-    return said
+    return options
 
 
 def _config(path: str) -> dict[str, object]:
@@ -159,12 +159,12 @@ def _config(path: str) -> dict[str, object]:
 
     try:
         with open_text(path) as file:
-            said = json.load(file)
+            options = json.load(file)
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from error
-    if not isinstance(said, dict):
+    if not isinstance(options, dict):
         raise ValueError(f"{path}: must contain a JSON object")
-    return {str(name).replace("-", "_"): value for name, value in said.items()}
+    return {str(name).replace("-", "_"): value for name, value in options.items()}
 
 
 def _words(value: object) -> list[str]:

@@ -16,7 +16,7 @@ from preheat.guard.process.process import Output
 from preheat.guard.status.app_status import AppStatus
 from preheat.guard.status.start_times import History
 from preheat.guard.supervise.instances import StandbyPolicy
-from preheat.guard.supervise.supervisor import AppStarted, Changed, Event, Outcome, Said, SupervisorParts, supervise
+from preheat.guard.supervise.supervisor import AppStarted, Changed, Event, Notice, Outcome, SupervisorParts, supervise
 from preheat.guard.systemd_notify import notify, take_notify_socket, without_notify_socket
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ def keep(
     if app.env is not None:
         app = replace(app, env=without_notify_socket(app.env))
     with ExitStack() as closing:
-        board = AppStatus(stage.name, _app_url(settings.app, stage), history=History(stage.history))
-        front = _front(stage, board, closing)
-        _status(stage, board, closing)
+        app_status = AppStatus(stage.name, _app_url(settings.app, stage), history=History(stage.history))
+        front = _front(stage, app_status, closing)
+        _status(stage, app_status, closing)
         ranges = _ranges(stage)
-        board.paths = [one.path for one in ranges]
+        app_status.paths = [one.path for one in ranges]
         warm: list[WarmUp] = []
         escapes = [words for words in [weakness(app)] if words]
         terms = StandbyPolicy(stage.standby, stage.drain_within_s)
@@ -65,14 +65,14 @@ def keep(
             if isinstance(event, Changed):
                 _tell_systemd(systemd, event, settings.patience)
             if isinstance(event, Changed) and event.life == "running" and escapes:
-                on_event(Said(escapes.pop()))
+                on_event(Notice(escapes.pop()))
             if isinstance(event, Changed) and event.life == "running" and warm:
                 # A ready app has read its files: warming the rest would be useless.
                 warm[0].close()
                 read, found = warm[0].read / 1e6, warm[0].found / 1e6
                 early = "" if warm[0].wait(0) else "; stopped early: the app is ready"
                 if read or early:
-                    on_event(Said(f"warm-up: {read:.0f} MB read from disk, {found:.0f} MB already cached{early}"))
+                    on_event(Notice(f"warm-up: {read:.0f} MB read from disk, {found:.0f} MB already cached{early}"))
 
         return supervise(
             app,
@@ -80,7 +80,7 @@ def keep(
             tell,
             witness=witness,
             output=output,
-            around=SupervisorParts(board, front, terms),
+            parts=SupervisorParts(app_status, front, terms),
         )
 
 
@@ -101,21 +101,21 @@ def fronted(app: App, address: str) -> App:
     return replace(app, env=env, ready=moved(app.ready) or f"tcp:{PORT}", alive=moved(app.alive))
 
 
-def _front(stage: GuardSetup, board: AppStatus, closing: ExitStack) -> Front | None:
+def _front(stage: GuardSetup, app_status: AppStatus, closing: ExitStack) -> Front | None:
     if not stage.front:
         return None
     from preheat.guard.net.port_relay import Front
 
     host, port = read_address(stage.front)
     try:
-        front = Front(host, port, board.answer_waiting)
+        front = Front(host, port, app_status.answer_waiting)
     except OSError as error:
         raise AddressTaken(_taken(stage.front, port, error)) from error
     closing.callback(front.close)
     return front
 
 
-def _status(stage: GuardSetup, board: AppStatus, closing: ExitStack) -> None:
+def _status(stage: GuardSetup, app_status: AppStatus, closing: ExitStack) -> None:
     if stage.status:
         from preheat.guard.net.small_http import listen, serve
 
@@ -125,7 +125,7 @@ def _status(stage: GuardSetup, board: AppStatus, closing: ExitStack) -> None:
         except OSError as error:
             raise AddressTaken(_taken(stage.status, port, error)) from error
 
-        closing.callback(serve(listener, board.answer))
+        closing.callback(serve(listener, app_status.answer))
 
 
 def _ranges(stage: GuardSetup) -> list[FileRange]:

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from preheat.core.errors import HubError, HubUnavailable, IntegrityError, NoRanges, PreheatError
 from preheat.core.secret_text import one_line
 from preheat.core.snapshot import File
 from preheat.hubs.hub import Reader
 from preheat.net.http import Transport
+from preheat.net.redirects import same_origin
 from preheat.net.response import Stream
 
 _OTHER = "the hub's file does not match its listing; try another --endpoint"
@@ -61,8 +61,8 @@ class Ranges:
             stream.close()
             raise
 
-    def _ask(self, place: FileLocation, asked: Mapping[str, str]) -> Stream:
-        """Request the redirect target known for `place` while it works, else the hub's address.
+    def _ask(self, place: FileLocation, headers: Mapping[str, str]) -> Stream:
+        """Request a file from the redirect target of an earlier request, or from the hub if that no longer responds.
 
         Hubs redirect each request to an address that is signed for about an hour. Reusing it saves a round trip and
         counts less against rate limits. No credentials are sent to it.
@@ -70,7 +70,7 @@ class Ranges:
         landing = self._landings.get(place.url)
         if landing is not None:
             try:
-                stream = self._transport.stream(landing, asked)
+                stream = self._transport.stream(landing, headers)
             except HubError:
                 self._landings.pop(place.url, None)
                 raise
@@ -78,8 +78,8 @@ class Ranges:
                 return stream
             stream.close()
             self._landings.pop(place.url, None)
-        stream = self._transport.stream(place.url, {**place.headers, **asked})
-        if stream.status in (200, 206) and _origin(stream.landed) != _origin(place.url):
+        stream = self._transport.stream(place.url, {**place.headers, **headers})
+        if stream.status in (200, 206) and not same_origin(stream.landed, place.url):
             self._landings[place.url] = stream.landed
         return stream
 
@@ -96,11 +96,6 @@ class Ranges:
                 raise IntegrityError(f"{file.path} should have {file.size} bytes, but the hub has fewer", hint=_OTHER)
         exact = stream.headers.get("Content-Length") == str(stop - start)
         return stream if exact else _Bounded(stream, stop - start)
-
-
-def _origin(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.netloc
 
 
 class _Empty:
@@ -158,8 +153,8 @@ def _check_plain(headers: Mapping[str, str], file: File) -> None:
 
 
 def _check_range(headers: Mapping[str, str], file: File, start: int, stop: int) -> None:
-    said = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", headers.get("Content-Range", "").strip())
-    if said is None or (int(said[1]), int(said[2]) + 1) != (start, stop) or said[3] not in ("*", str(file.size)):
+    found = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", headers.get("Content-Range", "").strip())
+    if found is None or (int(found[1]), int(found[2]) + 1) != (start, stop) or found[3] not in ("*", str(file.size)):
         raise IntegrityError(
             f"requested bytes {start}-{stop - 1} of {file.size} of {file.path}, "
             f"but the hub sends {one_line(headers.get('Content-Range', 'some'), 60)!r}",
@@ -170,8 +165,8 @@ def _check_range(headers: Mapping[str, str], file: File, start: int, stop: int) 
 def _is_part(stream: Stream, file: File, start: int, stop: int) -> bool:
     """Whether the headers describe exactly the requested range, uncompressed, or a file that is too short for it."""
     if stream.status == 416:
-        said = re.fullmatch(r"bytes \*/(\d{1,18})", stream.headers.get("Content-Range", "").strip())
-        return said is not None and int(said[1]) < stop
+        found = re.fullmatch(r"bytes \*/(\d{1,18})", stream.headers.get("Content-Range", "").strip())
+        return found is not None and int(found[1]) < stop
     if stream.status != 206:
         return False
     length = stream.headers.get("Content-Length", "")

@@ -33,9 +33,9 @@ _Document = TypeVar("_Document")
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """A hub's description of one revision. `files` is None if sizes or digests are missing: then list the tree.
+    """A hub's description of one revision. `files` is None if it lacks sizes or digests: then list the tree.
 
-    `named` is whether it names any file.
+    `named`: whether it contains the name of any file.
     """
 
     commit: str
@@ -79,9 +79,9 @@ def next_page(link: str | None) -> str | None:
 
 def read_error(status: int, headers: Mapping[str, str], what: str) -> PreheatError:
     """Return the error for a status other than success; `what` is the ref or file, for the message."""
-    said = {name.lower(): value for name, value in headers.items()}
-    code = said.get("x-error-code", "")
-    message = one_line(said.get("x-error-message", ""))
+    lower = {name.lower(): value for name, value in headers.items()}
+    code = lower.get("x-error-code", "")
+    message = one_line(lower.get("x-error-message", ""))
     token = "check the name; if it is private, set HF_TOKEN to a token that can read it"  # noqa: S105 - a hint, no token
     if message == _DISABLED:
         return AccessDenied(

@@ -42,16 +42,16 @@ def read_expired(status: int, what: str) -> HubUnavailable | None:
 
 def read_wait_s(headers: Mapping[str, str]) -> float | None:
     """Return the wait that the hub asks for (Retry-After or RateLimit) in seconds, or None."""
-    said = {name.lower(): value for name, value in headers.items()}
-    after = said.get("retry-after", "")
+    lower = {name.lower(): value for name, value in headers.items()}
+    after = lower.get("retry-after", "")
     if seconds := re.fullmatch(r"\s*([0-9]{1,9})\s*", after):
         return float(seconds[1])
     try:
         # The difference of two times of the hub does not depend on the local clock.
-        waiting = parsedate_to_datetime(after) - parsedate_to_datetime(said.get("date", ""))
+        waiting = parsedate_to_datetime(after) - parsedate_to_datetime(lower.get("date", ""))
         return max(0.0, waiting.total_seconds())
     except (ValueError, TypeError, OverflowError):
         pass
-    # Hugging Face's: RateLimit: "api";r=0;t=55 (draft-ietf-httpapi-ratelimit-headers).
-    limit = re.search(r";\s*t=([0-9]{1,9})\b", said.get("ratelimit", ""))
+    # As Hugging Face sends it: RateLimit: "api";r=0;t=55 (draft-ietf-httpapi-ratelimit-headers).
+    limit = re.search(r";\s*t=([0-9]{1,9})\b", lower.get("ratelimit", ""))
     return float(limit[1]) if limit else None

@@ -123,20 +123,20 @@ class ModelScope:
 
     def _pages(self, ref: Ref, revision: str, limit: ListingLimit) -> Iterator[ListedFile]:
         for number in itertools.count(1):
-            page = self._page(ref, tree_path(ref, revision, number), limit, again=number > 1)
+            page = self._page(ref, tree_path(ref, revision, number), limit, is_later_page=number > 1)
             yield from page.files
             if page.entries < PAGE:
                 return
 
     def _walk(self, ref: Ref, revision: str, limit: ListingLimit) -> Iterator[ListedFile]:
         """List all files with one request; if the hub truncates the list, folder by folder."""
-        folders, again = [""], False
+        folders, is_later_page = [""], False
         while folders:
             folder = folders.pop()
-            page = self._page(ref, files_path(ref, revision, folder), limit, again=again)
-            again = True
+            page = self._page(ref, files_path(ref, revision, folder), limit, is_later_page=is_later_page)
+            is_later_page = True
             if page.entries >= MOST_ENTRIES:
-                page = self._page(ref, files_path(ref, revision, folder, recursive=False), limit, again=True)
+                page = self._page(ref, files_path(ref, revision, folder, recursive=False), limit, is_later_page=True)
                 inside = f"{folder}/" if folder else ""
                 if page.entries >= MOST_ENTRIES or any(not below.startswith(inside) for below in page.folders):
                     raise HubError(
@@ -146,20 +146,20 @@ class ModelScope:
                 folders += [below for below in page.folders if below != folder]
             yield from page.files
 
-    def _page(self, ref: Ref, path: str, limit: ListingLimit, *, again: bool) -> Page:
+    def _page(self, ref: Ref, path: str, limit: ListingLimit, *, is_later_page: bool) -> Page:
         try:
             body = self._get(path, str(ref), limit).body
             limit.parsing(body)
             page = read_page(body, str(ref))
         except AccessDenied as error:
-            if not again:
+            if not is_later_page:
                 raise
             # Temporary, since an earlier page was readable: modelscope_hub/_legacy_api.py, _request_repo_tree.
             raise HubUnavailable(f"{error.message}, in the middle of its file list", hint="try again") from error
         limit.add(page.entries, len(body), MS_FILE)
         return page
 
-    # ---- asking
+    # ---- requests
 
     def _get(self, path: str, what: str, limit: ListingLimit) -> HttpDocument:
         document = self._transport.get(f"{self._endpoint}{path}", self._headers, limit.arrived)
@@ -171,4 +171,4 @@ class ModelScope:
         if not re.match(r"application/json\b", stream.headers.get("Content-Type", "")):
             # The hub's errors are JSON; those of the storage that it redirects to are not.
             return read_expired(stream.status, what) or read_error(stream.status, stream.headers, b"", what)
-        return read_error(stream.status, stream.headers, stream.words(_MOST_WORDS), what)
+        return read_error(stream.status, stream.headers, stream.read_start(_MOST_WORDS), what)

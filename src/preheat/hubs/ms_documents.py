@@ -32,7 +32,7 @@ class Entries(msgspec.Struct, rename="pascal"):
 
 
 class EntriesDocument(msgspec.Struct, rename="pascal"):
-    """A response with a listing. Without `data` it is not a listing; null is an empty one."""
+    """A response with a listing. Without `data`, it is an error; null is an empty listing."""
 
     code: int = OK
     message: str | None = None

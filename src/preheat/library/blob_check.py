@@ -32,22 +32,22 @@ class Soundness:
         Raise OSError if the blob cannot be read.
         """
         name = str(file.digest)
-        look = self._look(file)
-        if look is None:
+        stat = self._stat(file)
+        if stat is None:
             return False
         with self._turn:
-            if self._known.get(name) == look:
+            if self._known.get(name) == stat:
                 return True
             hashing = self._hashing.setdefault(name, threading.Lock())
         with hashing:
             if not is_sound(self._library, file):
                 return False
-        if self._look(file) == look:  # otherwise it changed while it was hashed: the next call checks it again
+        if self._stat(file) == stat:  # otherwise it changed while it was hashed: the next call checks it again
             with self._turn:
-                self._known[name] = look
+                self._known[name] = stat
         return True
 
-    def _look(self, file: File) -> FileStat | None:
+    def _stat(self, file: File) -> FileStat | None:
         try:
             status = self._library.path(file.digest).stat()
         except OSError:

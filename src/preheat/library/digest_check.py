@@ -9,33 +9,33 @@ from preheat.core.digest import Digest
 from preheat.core.errors import IntegrityError, PreheatError
 from preheat.core.snapshot import File, Snapshot
 from preheat.disk.file_hash import feed
-from preheat.library.blobs.blobs import name_too
+from preheat.library.blobs.blobs import add_name
 from preheat.library.blobs.partial import disk
 from preheat.library.library import Library
 
 
-def held(library: Library, snapshot: Snapshot, *, naming: bool = True) -> Snapshot:
-    """Return the snapshot, with the digest of each file replaced by one under which the library has the same bytes.
+def with_known_digests(library: Library, snapshot: Snapshot, *, add_names: bool = True) -> Snapshot:
+    """Return the snapshot with, for each file, a digest by which the library has its blob, if it has one.
 
-    In most cases that is the file's own digest, which costs one stat(2). If the commit's record has a digest of the
-    other algorithm, because another hub listed it, hash that blob; in a writable library, if `naming`, also add the
-    file's own digest as a name of the blob. Raise IntegrityError if the recorded blob has other bytes.
+    Usually that is the listed digest: one stat(2) per file. If the library's record of the commit has a digest of the
+    other algorithm, because another hub listed that, hash the blob and compare. If `add_names`, and the library is
+    writable, also make the listed digest a name of the blob. Raise IntegrityError if the blob has other bytes.
     """
     missing = {file.digest for file in library.missing(snapshot)}
     recorded = library.find(snapshot.ref.at(snapshot.commit)) if missing else None
     if recorded is None:
         return snapshot
     files = (
-        _known(library, recorded.file(file.path), file, naming=naming) if file.digest in missing else file
+        _known(library, recorded.file(file.path), file, add_names=add_names) if file.digest in missing else file
         for file in snapshot.files
     )
     return replace(snapshot, files=tuple(files))
 
 
-def require_held(library: Library, snapshot: Snapshot, hint: str) -> Snapshot:
-    """Return the result of `held`, and raise its errors; raise NotPreloaded with `hint` if files are missing."""
+def require_known(library: Library, snapshot: Snapshot, hint: str) -> Snapshot:
+    """Return `with_known_digests`, and raise its errors; raise NotPreloaded with `hint` if files are missing."""
     try:
-        found = held(library, snapshot)
+        found = with_known_digests(library, snapshot)
     except PreheatError as error:
         error.hint = error.hint or hint
         raise
@@ -43,18 +43,18 @@ def require_held(library: Library, snapshot: Snapshot, hint: str) -> Snapshot:
     return found
 
 
-def lacking(library: Library, snapshot: Snapshot, *, naming: bool = True) -> tuple[File, ...]:
-    """Return the files that the library is missing or has with other bytes, one per digest. See `held`."""
+def lacking(library: Library, snapshot: Snapshot, *, add_names: bool = True) -> tuple[File, ...]:
+    """Return the files that the library lacks or has with other bytes, one per digest; see `with_known_digests`."""
     try:
-        return library.missing(held(library, snapshot, naming=naming))
+        return library.missing(with_known_digests(library, snapshot, add_names=add_names))
     except IntegrityError:
         return library.missing(snapshot)
 
 
 def require_sizes(library: Library, files: Iterable[File]) -> None:
-    """Raise IntegrityError if a file is listed with another size than that of its blob, which costs one stat(2) each.
+    """Raise IntegrityError if a file's listed size differs from the size of the blob with its digest.
 
-    Files that were downloaded with this list have its sizes. Others are only known by their digests.
+    The listing may be wrong: only a download with this listing checks its sizes. Costs one stat(2) per file.
     """
     for file in files:
         with contextlib.suppress(OSError):  # missing: its download reports that
@@ -66,18 +66,18 @@ def require_sizes(library: Library, files: Iterable[File]) -> None:
                 )
 
 
-def _known(library: Library, recorded: File | None, file: File, *, naming: bool) -> File:
+def _known(library: Library, recorded: File | None, file: File, *, add_names: bool) -> File:
     if recorded is None or not library.has(recorded.digest):
         return file
     kindred = recorded.digest.algorithm == file.digest.algorithm or recorded.size != file.size
     if kindred or _hashed(library, recorded, file.digest) != file.digest.hex:
         raise IntegrityError(f"{file.path} in {library.root} does not match its locked digest {file.digest}")
-    if not naming or not library.writable:
+    if not add_names or not library.writable:
         return recorded
     at = library.path(file.digest)
     with disk(at):
         at.parent.mkdir(parents=True, exist_ok=True)
-        name_too(library.path(recorded.digest), at)
+        add_name(library.path(recorded.digest), at)
     library.seals.note(file.digest, at)
     library.seals.note(recorded.digest, library.path(recorded.digest))  # the new hard link changed its ctime
     return file if library.has(file.digest) else recorded

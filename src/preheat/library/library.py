@@ -23,7 +23,7 @@ from preheat.library.format_version import require_known_format, write_format
 from preheat.library.ownership import FOLDERS, require_own_folders
 from preheat.library.records.claims import Claims, machine
 from preheat.library.records.pins import Pins
-from preheat.library.records.placement_log import Marks
+from preheat.library.records.placement_log import PlacementLog
 from preheat.library.records.records import Records
 from preheat.library.records.seals import Seals
 from preheat.library.records.shared_fs import shared
@@ -48,7 +48,7 @@ class Library:
         self.claims = Claims(root / "claims")
         self.seals = Seals(root / "seals")
         elsewhere = () if state is None else (state.parent / "placed" / _short(root),)
-        self.marks = Marks(root / "placed", *elsewhere)
+        self.marks = PlacementLog(root / "placed", *elsewhere)
         self.watchers: dict[Digest, Watcher] = {}
         require_known_format(root)
         require_own_folders(*(root / name for name in FOLDERS))
@@ -188,7 +188,7 @@ class Library:
             yield
 
     def touched(self, files: Iterable[File]) -> tuple[File, ...]:
-        """Return those of `files` whose blob may have changed since it was last hashed; missing blobs are skipped.
+        """Return the `files` whose blob may have changed since it was last hashed; skip missing blobs.
 
         Costs one stat(2) per file, and reads no bytes: only hashing proves a change. A blob is returned if its size,
         mtime or ctime changed, or if it was never sealed. In a read-only library, blobs with another inode (copies) or
@@ -261,7 +261,7 @@ class Library:
         """
         try:
             self.settle()
-            before = self.records.brought_by(snapshot.ref.at(snapshot.commit))
+            before = self.records.added_by(snapshot.ref.at(snapshot.commit))
             by = by if before is None or before == by else ""
             if before == by and self.records.find(snapshot.ref) == snapshot:
                 return
@@ -269,9 +269,9 @@ class Library:
         except OSError as error:
             raise disk_trouble(error, self.root) from error
 
-    def vouch(self, ref: Ref) -> None:
+    def keep_for_user(self, ref: Ref) -> None:
         """Record that a user asked for the commit that `ref` is pinned to, so a mirror never evicts it."""
-        if self.records.brought_by(ref) and self.writable:
+        if self.records.added_by(ref) and self.writable:
             known = self.find(ref)
             if known is not None:
                 self.record(known)

@@ -1,4 +1,4 @@
-"""Ownership: in a library that a group shares, follow no symlink of another user, and continue no file of one.
+"""Ownership: in a library that a group shares, follow no symlink of another user, and append to no file of theirs.
 
 Another member could otherwise lead a process to a file outside the library, or keep a file open and change it after it
 was verified. Symlinks of this user and of root are followed: a library's folders may be on several disks.
@@ -21,7 +21,7 @@ _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK 
 
 
 def open_to_read(path: Path | str) -> int:
-    """Open a file and return its descriptor, without waiting for a FIFO. Raise OSError, also for another's symlink."""
+    """Open a file and return its descriptor; never wait for a FIFO. Raise OSError, also for another user's symlink."""
     try:
         return os.open(path, _READ | os.O_NOFOLLOW)
     except OSError as error:
@@ -33,7 +33,7 @@ def open_to_read(path: Path | str) -> int:
 
 
 def open_to_append(path: Path) -> int:
-    """Open or create a log, and return its descriptor. Raise OSError, also for a symlink or what is no file."""
+    """Open or create a log, and return its descriptor. Raise OSError, also for a symlink or a device."""
     descriptor = os.open(path, _APPEND, 0o644)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

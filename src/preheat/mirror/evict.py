@@ -75,7 +75,7 @@ def choose(
 
 
 def require_cap(library: Library, cap: int, on_event: Listener) -> None:
-    """Raise UsageError if pinned versions exceed `cap` bytes; emit an event if the versions never evicted exceed it."""
+    """Raise UsageError if pinned versions exceed `cap` bytes; emit an event if those never to be evicted exceed it."""
     by_name = {str(name): blob for blob in inventory(library.root / "blobs") for name in blob.names}
     pins = library.pins.all()
     pinned: set[Blob] = set()
@@ -163,7 +163,7 @@ class Evictor:
         """Delete a version's record; return the branches and tags that named it, None if it must stay after all."""
         library = self._library
         snapshot = library.find(version.ref)
-        if snapshot is None or snapshot in library.pins or library.records.brought_by(version.ref) != MIRROR:
+        if snapshot is None or snapshot in library.pins or library.records.added_by(version.ref) != MIRROR:
             return None
         named = sorted(name for name, commit in library.revisions(version.ref).items() if commit == snapshot.commit)
         library.records.remove(snapshot)

@@ -28,7 +28,9 @@ _SPECIAL = {
         "2001:db8::/32", "3fff::/20",  # documentation
     ),
 }  # fmt: skip
-_NETWORKS = [(ipaddress.ip_network(words), kind) for kind, all_words in _SPECIAL.items() for words in all_words]
+_NETWORKS = [
+    (ipaddress.ip_network(read_start), kind) for kind, all_words in _SPECIAL.items() for read_start in all_words
+]
 _GLOBAL = ipaddress.IPv6Network("2000::/3")
 # IPv6 addresses that a gateway or the kernel translates to the IPv4 address in their last 32 bits: RFC 4291 sections
 # 2.5.5.1 and 2.5.5.2, RFC 2765 (IPv4-translated), RFC 6052.
@@ -37,10 +39,10 @@ _ISATAP = frozenset((0x0000_5EFE, 0x0200_5EFE))  # RFC 5214 section 6.1
 
 
 class Fence:
-    """Allow connections from one endpoint only to public addresses and to addresses of the endpoint's own kinds.
+    """Decide where an endpoint may redirect to: to public addresses, and to addresses of the endpoint's own kinds.
 
-    The addresses that a name resolves to are checked before connecting to them, each time it is resolved, so DNS cannot
-    return another address after the check. Thread-safe.
+    A host's addresses are checked each time its name is resolved, before the connection: DNS cannot return another
+    address after the check. Thread-safe.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -50,10 +52,10 @@ class Fence:
         self._own: frozenset[str] = frozenset()
         self._turn = threading.Lock()
 
-    def look(self, host: str, port: int) -> None:
-        """Raise HubError if `host` is an IP address (or localhost) that is not allowed, before any connection is made.
+    def check_host(self, host: str, port: int) -> None:
+        """Raise HubError if `host` is an IP address (or localhost) that is not allowed.
 
-        Through a proxy this is the only check, since the proxy resolves the names.
+        With a proxy, which resolves names itself, this is the only check.
         """
         name = _plain(host)
         try:
@@ -68,19 +70,19 @@ class Fence:
         self._require(host, port, [kind_of(address)])
 
     def sift(self, host: str, port: int, addresses: Sequence[Address]) -> list[Address]:
-        """Return those `addresses` of `host` that are allowed; raise HubError if there are some, but none is."""
+        """Return the allowed ones of the `addresses` of `host`; raise HubError if all are forbidden."""
         kinds = [kind_of(str(place[0])) for _, place in addresses]
         allowed = self._require(host, port, kinds)
         return [one for one, kind in zip(addresses, kinds, strict=True) if kind in allowed]
 
     def _require(self, host: str, port: int, kinds: Sequence[str]) -> frozenset[str]:
-        """Return the allowed kinds for a host whose addresses have `kinds`; raise HubError if it has no other."""
+        """Return the kinds of address that `host` may have; raise HubError if none of its `kinds` is among them."""
         with self._turn:
             own = (_plain(host), port) == (self._host.rstrip("."), self._port)
             if own and not self._own:
                 # The endpoint's first kinds are final: a later move to a private address is DNS rebinding.
-                self._own = _believed(kinds)
-            # With a public address, it could lead its visitors to its private ones.
+                self._own = _own_kinds(kinds)
+            # An endpoint with a public address must not redirect to private ones, which are in the user's network.
             others = self._own if PUBLIC not in self._own else frozenset()
         allowed = frozenset((PUBLIC,)) | (self._own if own else others)
         if kinds and allowed.isdisjoint(kinds):
@@ -91,8 +93,8 @@ class Fence:
         return allowed
 
 
-def _believed(kinds: Iterable[str]) -> frozenset[str]:
-    """Return the kinds of an endpoint: a name with a public address may have a private one too, but not this host."""
+def _own_kinds(kinds: Iterable[str]) -> frozenset[str]:
+    """Return the kinds of an endpoint's addresses; if one is public, loopback and link-local ones do not count."""
     found = frozenset(kinds)
     return found - {_LOOPBACK, _LINK_LOCAL} if PUBLIC in found else found
 

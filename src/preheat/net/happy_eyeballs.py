@@ -64,13 +64,13 @@ class Race:
                     if not running:
                         continue
                 for line in _ready(running, deadline, self._delay_s if waiting else None):
-                    trouble = line.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                    if not trouble:
+                    hub_error = line.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                    if not hub_error:
                         won = running.pop(line)
                         self._learn(won, running.values())
                         line.settimeout(timeout_s)
                         return line
-                    error = OSError(trouble, os.strerror(trouble))
+                    error = OSError(hub_error, os.strerror(hub_error))
                     del running[line]
                     line.close()
             raise error or OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))

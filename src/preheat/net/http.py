@@ -20,11 +20,11 @@ from preheat.net.address_fence import Fence
 from preheat.net.final_response import FinalResponse
 from preheat.net.happy_eyeballs import Race, all_of
 from preheat.net.interruptible_sockets import Waits, line_of, tls_context
-from preheat.net.network_errors import host_of, is_malformed, refused_by_proxy, trouble
+from preheat.net.network_errors import host_of, hub_error, is_malformed, refused_by_proxy
 from preheat.net.proxies import Proxy, choose
 from preheat.net.proxy_pools import is_forwarded, through
 from preheat.net.redirects import follow, let_go
-from preheat.net.response import Meter, Stream, keep_line, kept_line
+from preheat.net.response import Meter, Stream, attach_socket, socket_of
 
 _REDIRECTS = 8
 _DIGEST_S = 300.0
@@ -33,7 +33,7 @@ _LONGEST_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Wires:
+class NetworkSettings:
     """Network settings: proxies by scheme (and `no`), CA file, timeouts in seconds, connections, address fence.
 
     Documents have at most `largest_document` bytes. A document must arrive within `document_s` seconds, plus one second
@@ -63,9 +63,9 @@ class HttpDocument:
 class Transport:
     """Connection pools, one per proxy and one for direct connections; thread-safe."""
 
-    def __init__(self, wires: Wires) -> None:
-        self._wires = wires
-        self._tls = tls_context(str(wires.ca_file) if wires.ca_file else None)
+    def __init__(self, settings: NetworkSettings) -> None:
+        self._settings = settings
+        self._tls = tls_context(str(settings.ca_file) if settings.ca_file else None)
         self._pools: dict[Proxy | None, urllib3.PoolManager] = {}
         self._seen: set[str] = set()
         self._race = Race()
@@ -84,7 +84,7 @@ class Transport:
         `arrived` is called with the size of each piece of the body; an exception ends the request. Credentials in
         `headers` are not sent to another origin. Raise HubUnavailable if there is no response.
         """
-        return self._whole(self._ask(url, headers), arrived)
+        return self._read_body(self._ask(url, headers), arrived)
 
     def stream(self, url: str, headers: Mapping[str, str]) -> Stream:
         """GET `url` like `get`, but return the response as a stream."""
@@ -99,20 +99,20 @@ class Transport:
         An iterable `body` is streamed, and `headers` must contain its Content-Length. Redirects are followed for HEAD
         only. Raise HubUnavailable if there is no response.
         """
-        return self._whole(self._ask(url, headers, method, body))
+        return self._read_body(self._ask(url, headers, method, body))
 
     def close(self) -> None:
         """Close all idle connections."""
         for pool in self._pools.values():
             pool.clear()
 
-    def _whole(self, answer: "_Answer", arrived: Callable[[int], None] = lambda _size: None) -> HttpDocument:
+    def _read_body(self, answer: "_Answer", arrived: Callable[[int], None] = lambda _size: None) -> HttpDocument:
         """Read a body within its size and its deadline; the socket itself checks the deadline if it can."""
-        wires, response, line = self._wires, answer.response, kept_line(answer.response)
+        settings, response, line = self._settings, answer.response, socket_of(answer.response)
         pieces, size, began = [], 0, time.monotonic()
         try:
             while True:
-                until = began + min(wires.document_s + size / _LEAST_RATE, _LONGEST_S)
+                until = began + min(settings.document_s + size / _LEAST_RATE, _LONGEST_S)
                 if line is not None:
                     line.until = until
                 elif time.monotonic() > until:
@@ -122,20 +122,20 @@ class Transport:
                 pieces.append(piece)
                 size += len(piece)
                 arrived(len(piece))
-                if size > wires.largest_document:
+                if size > settings.largest_document:
                     response.close()
-                    most = f"{wires.largest_document >> 20} MiB"
+                    most = f"{settings.largest_document >> 20} MiB"
                     raise HubError(f"{host_of(answer.url)} sends more than {most} where a list was expected")
                 if not piece:
                     return HttpDocument(response.status, response.headers, b"".join(pieces))
         except (exceptions.ReadTimeoutError, TimeoutError) as error:
-            # `silent`: an attempt takes long, and a host that does this has little chance to succeed at the next one.
+            # `silent`, so that it is not retried: an attempt takes long, and the next one would hardly be faster.
             failure = HubUnavailable(
                 f"{host_of(answer.url)} responds too slowly", hint="try another --endpoint", silent=True, answered=True
             )
             raise failure from error
         except (exceptions.HTTPError, OSError, ValueError) as error:
-            raise trouble(answer.url, error, answer.proxy) from error
+            raise hub_error(answer.url, error, answer.proxy) from error
         except PreheatError:
             response.close()
             raise
@@ -173,14 +173,14 @@ class Transport:
         raise HubError(f"{host_of(url)} redirects without end", hint="check the endpoint, or try another --endpoint")
 
     def _send(self, url: str, headers: Mapping[str, str], method: str, body: bytes | Iterable[memoryview]) -> "_Answer":
-        wires, proxy = self._wires, self._proxy(url)
+        settings, proxy = self._settings, self._proxy(url)
         reading = method in ("GET", "HEAD")
         try:
             response = self._pool(proxy).request(
                 method,
                 url,
                 # After an upload, the server may need longer to respond.
-                timeout=urllib3.Timeout(connect=wires.connect_s, read=wires.read_s if reading else _DIGEST_S),
+                timeout=urllib3.Timeout(connect=settings.connect_s, read=settings.read_s if reading else _DIGEST_S),
                 redirect=False,
                 body=body or None,  # type: ignore[arg-type]  # a socket takes memory as it takes bytes
                 headers=headers,
@@ -190,9 +190,9 @@ class Transport:
         except exceptions.LocationValueError:
             raise
         except (exceptions.HTTPError, OSError) as error:
-            failure = trouble(url, error, proxy)
+            failure = hub_error(url, error, proxy)
             if isinstance(failure, HubUnavailable):
-                # A server that responds with nonsense is not merely away for a while.
+                # A server whose response is not HTTP will not recover by waiting.
                 failure.seen = _start(url) in self._seen and not is_malformed(error)
             raise failure from error
         if proxy is not None and is_forwarded(proxy, url):
@@ -205,23 +205,25 @@ class Transport:
 
     def _proxy(self, url: str) -> Proxy | None:
         """Return the proxy for `url`, or None; check the fence before the URL is sent to a proxy."""
-        proxy = choose(url, self._wires.proxies)
-        if proxy is not None and self._wires.fence is not None:
+        proxy = choose(url, self._settings.proxies)
+        if proxy is not None and self._settings.fence is not None:
             parts = urlsplit(url)
-            self._wires.fence.look(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+            self._settings.fence.check_host(
+                parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+            )
         return proxy
 
     def _pool(self, proxy: Proxy | None) -> urllib3.PoolManager:
         if proxy not in self._pools:
-            wires = self._wires
-            timeout = urllib3.Timeout(connect=wires.connect_s, read=wires.read_s)
+            settings = self._settings
+            timeout = urllib3.Timeout(connect=settings.connect_s, read=settings.read_s)
             if proxy is None:
-                pool = urllib3.PoolManager(maxsize=wires.connections, timeout=timeout, ssl_context=self._tls)
+                pool = urllib3.PoolManager(maxsize=settings.connections, timeout=timeout, ssl_context=self._tls)
             else:
                 tls = {"ssl_context": self._tls} | ({} if proxy.is_socks else {"proxy_ssl_context": self._tls})
-                pool = through(proxy, maxsize=wires.connections, timeout=timeout, **tls)
+                pool = through(proxy, maxsize=settings.connections, timeout=timeout, **tls)
             if proxy is None or not proxy.is_socks:
-                pool.pool_classes_by_scheme = _pool_classes(self._race, wires.fence if proxy is None else None)
+                pool.pool_classes_by_scheme = _pool_classes(self._race, settings.fence if proxy is None else None)
             self._pools[proxy] = pool
         return self._pools[proxy]
 
@@ -241,7 +243,7 @@ def _start(url: str) -> str:
 
 
 def _pool_classes(race: Race, fence: Fence | None) -> dict[str, type[HTTPConnectionPool]]:
-    """Return pool classes whose connections have interruptible reads and are checked by the fence once established."""
+    """Return pool classes whose reads can be interrupted, and which connect only to hosts that the fence allows."""
 
     class Plain(HTTPConnection):
         response_class = FinalResponse
@@ -270,11 +272,11 @@ def _pool_classes(race: Race, fence: Fence | None) -> dict[str, type[HTTPConnect
             finally:
                 if line is not None:
                     line.until = None
-            return keep_line(response, line)
+            return attach_socket(response, line)
 
         def connect(self) -> None:
             if fence is not None:
-                fence.look(self.host, self.port or 0)
+                fence.check_host(self.host, self.port or 0)
             super().connect()
             if (line := line_of(self.sock)) is not None:
                 line.until = None

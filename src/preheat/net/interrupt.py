@@ -23,7 +23,7 @@ class Interrupted(OSError):
 class Interrupt:
     """A flag that other threads set to interrupt the reads of one thread, with a descriptor that wakes the thread.
 
-    `heard`: the time.monotonic() at which the thread last received bytes. Close it when the thread ends.
+    `received_at`: the time.monotonic() at which the thread last received bytes. Close it when the thread ends.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Interrupt:
             os.set_blocking(self._wake, False)
         self._turn = threading.Lock()
         self._is_set = self._closed = False
-        self.heard = time.monotonic()
+        self.received_at = time.monotonic()
 
     @property
     def is_set(self) -> bool:
@@ -59,7 +59,7 @@ class Interrupt:
             if self._is_set and not self._closed:
                 os.read(self._wake, 8)
             self._is_set = False
-        self.heard = time.monotonic()
+        self.received_at = time.monotonic()
 
     def close(self) -> None:
         """Close the descriptors; `set` has no effect afterwards."""
@@ -70,7 +70,7 @@ class Interrupt:
 
     @contextlib.contextmanager
     def guarding(self) -> Iterator[None]:
-        """Apply it to the reads of the calling thread within the `with` block."""
+        """Let it interrupt the calling thread's reads within the `with` block."""
         _of_thread.interrupt = self
         try:
             yield
@@ -120,4 +120,4 @@ def note_received() -> None:
     """Record that this thread has just received bytes."""
     interrupt = _of_thread.interrupt
     if interrupt is not None:
-        interrupt.heard = time.monotonic()
+        interrupt.received_at = time.monotonic()

@@ -52,7 +52,7 @@ class Waits(socket.socket):
             self._reads = True
 
     def _wait(self) -> None:
-        """Wait until it is readable, within the timeout and `until`."""
+        """Wait until the socket is readable, for at most its timeout, and not beyond `until`."""
         timeout_s = self._timeout_s
         if self.until is not None:
             left_s = self._left_s(self.until)
@@ -127,7 +127,7 @@ class TlsSocket(Waits, ssl.SSLSocket):
 
 
 def line_of(connected: object) -> Waits | None:
-    """Return the socket that implements the deadline of a connection; TLS through a TLS proxy wraps it."""
+    """Return the socket that implements `until`; for TLS inside TLS to a proxy, it is the outer connection's."""
     line = connected if isinstance(connected, Waits) else getattr(connected, "socket", None)
     return line if isinstance(line, Waits) else None
 

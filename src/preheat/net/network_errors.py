@@ -22,16 +22,16 @@ _PROXY_WORDS = re.compile(r"\b(squid|tinyproxy|privoxy|zscaler|bluecoat|mcafee w
 _LATER = frozenset((408, 429, 500, 502, 503, 504))
 
 
-def trouble(url: str, error: Exception, proxy: Proxy | None = None) -> HubError:
+def hub_error(url: str, error: Exception, proxy: Proxy | None = None) -> HubError:
     """Return the HubError for an exception raised while connecting to `url` or reading its response."""
     cause: BaseException = error.reason if isinstance(error, exceptions.MaxRetryError) and error.reason else error
     host = host_of(url)
     if isinstance(cause, exceptions.ResponseError):
         return HubError(f"{host} redirects without end", hint="check the endpoint, or try another --endpoint")
     if proxy is not None and isinstance(cause, exceptions.ProxyError):
-        return _proxy_trouble(host, cause.original_error, proxy)
+        return _proxy_error(host, cause.original_error, proxy)
     if isinstance(cause, (exceptions.SSLError, ssl.SSLError)):
-        return _tls_trouble(host, cause)
+        return _tls_error(host, cause)
     refused = isinstance(cause, exceptions.NewConnectionError)  # a subclass of urllib3's timeout error
     if proxy is not None and refused and proxy.is_socks:
         return HubUnavailable(
@@ -40,22 +40,22 @@ def trouble(url: str, error: Exception, proxy: Proxy | None = None) -> HubError:
     late = isinstance(cause, (exceptions.TimeoutError, TimeoutError)) and not refused
     if proxy is None and isinstance(cause, exceptions.NameResolutionError):
         return HubUnavailable(f"{host}: its name was not found in DNS", hint=_NO_NAME)
-    said = "does not answer in time" if late else _ending(cause)
+    ending = "does not answer in time" if late else _how_it_ended(cause)
     if is_malformed(error):
-        said = "answers with invalid HTTP"
-    answered = said in ("answers with invalid HTTP", _CUT)
+        ending = "answers with invalid HTTP"
+    answered = ending in ("answers with invalid HTTP", _CUT)
     if proxy is None:
-        return HubUnavailable(f"{host} {said}", hint=_AGAIN if answered else _UP, silent=late, answered=answered)
+        return HubUnavailable(f"{host} {ending}", hint=_AGAIN if answered else _UP, silent=late, answered=answered)
     return HubUnavailable(
-        f"{host} {said} through the proxy {proxy.url}",
+        f"{host} {ending} through the proxy {proxy.url}",
         hint=f"check {proxy.variable}, or add the host to no_proxy to reach it directly",
         silent=late,
         answered=answered,
     )
 
 
-def _ending(error: BaseException) -> str:
-    """Return in words how the other end ended the connection, or that no connection was made."""
+def _how_it_ended(error: BaseException) -> str:
+    """Describe how the server ended the connection, or that none was made: the rest of a sentence about the host."""
     found = [error, *(inner for inner in (*error.args, error.__cause__, error.__context__) if inner is not None)]
     text = " ".join(str(one) for one in found)
     if any(isinstance(one, ConnectionResetError | BrokenPipeError) for one in found):
@@ -80,8 +80,8 @@ def is_malformed(error: BaseException) -> bool:
 
 def refused_by_proxy(url: str, status: int, headers: Mapping[str, str], proxy: Proxy) -> HubError | None:
     """Return the error for a plain HTTP response that comes from the proxy itself; None if it is the hub's."""
-    said = {name.lower(): value for name, value in headers.items()}
-    own = "x-squid-error" in said or _PROXY_WORDS.search(said.get("server", "")) is not None
+    ending = {name.lower(): value for name, value in headers.items()}
+    own = "x-squid-error" in ending or _PROXY_WORDS.search(ending.get("server", "")) is not None
     if status == 407 or (own and status in (401, 403, *_LATER)):
         return _refused(host_of(url), status, proxy)
     return None
@@ -96,21 +96,21 @@ def host_of(url: str) -> str:
     return f"{address.scheme}://{address.netloc}"
 
 
-def _proxy_trouble(host: str, error: BaseException, proxy: Proxy) -> HubError:
+def _proxy_error(host: str, error: BaseException, proxy: Proxy) -> HubError:
     if found := re.search(r"Tunnel connection failed: (\d{3})", str(error)):
         return _refused(host, int(found[1]), proxy)
     if isinstance(error, (exceptions.SSLError, ssl.SSLError)):
         inner = error.args[0] if isinstance(error, exceptions.SSLError) and error.args else error
         if isinstance(inner, ssl.SSLError) and inner.reason in _NO_TLS:
             return HubError(
-                f"the proxy {proxy.url} does not support TLS", hint=f"{proxy.variable}=http://{_place(proxy)}"
+                f"the proxy {proxy.url} does not support TLS", hint=f"{proxy.variable}=http://{_host_and_port(proxy)}"
             )
-        return _tls_trouble(f"the proxy {proxy.url}", error)
+        return _tls_error(f"the proxy {proxy.url}", error)
     late = isinstance(error, (exceptions.TimeoutError, TimeoutError))
     refused = isinstance(error, exceptions.NewConnectionError)
-    said = "does not answer in time" if late and not refused else "does not answer"
+    ending = "does not answer in time" if late and not refused else "does not answer"
     return HubUnavailable(
-        f"the proxy {proxy.url} on the way to {host} {said}",
+        f"the proxy {proxy.url} on the way to {host} {ending}",
         hint=f"check {proxy.variable}, or add the host to no_proxy to reach it directly",
     )
 
@@ -123,7 +123,7 @@ def _refused(host: str, status: int, proxy: Proxy) -> HubError:
         why = "rejects the user or password" if known else "requires a user and a password"
         return HubError(
             f"{what} {why} (status {status})",
-            hint=f"{proxy.variable}={proxy.scheme}://USER:PASSWORD@{_place(proxy)}, with @ : / as %40 %3A %2F",
+            hint=f"{proxy.variable}={proxy.scheme}://USER:PASSWORD@{_host_and_port(proxy)}, with @ : / as %40 %3A %2F",
         )
     if status in _LATER:
         return HubUnavailable(
@@ -137,11 +137,11 @@ def _refused(host: str, status: int, proxy: Proxy) -> HubError:
     )
 
 
-def _place(proxy: Proxy) -> str:
+def _host_and_port(proxy: Proxy) -> str:
     return proxy.url.partition("://")[2]
 
 
-def _tls_trouble(what: str, error: BaseException) -> HubError:
+def _tls_error(what: str, error: BaseException) -> HubError:
     """Return the error for a TLS failure: no TLS at all, an untrusted certificate, or a broken connection."""
     inner = error.args[0] if isinstance(error, exceptions.SSLError) and error.args else error
     if isinstance(inner, ssl.SSLError) and inner.reason in _NO_TLS:

@@ -55,20 +55,20 @@ def choose(url: str, proxies: Mapping[str, str]) -> Proxy | None:
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
     kind = scheme if proxies.get(scheme) else "all"
-    words = proxies.get(kind, "").strip()
-    if not words or bypasses(parts.hostname or "", parts.port or _SCHEMES.get(scheme, 0), proxies.get("no", "")):
+    read_start = proxies.get(kind, "").strip()
+    if not read_start or bypasses(parts.hostname or "", parts.port or _SCHEMES.get(scheme, 0), proxies.get("no", "")):
         return None
-    return read_proxy(words, f"{kind}_proxy")
+    return read_proxy(read_start, f"{kind}_proxy")
 
 
-def read_proxy(words: str, variable: str) -> Proxy:
+def read_proxy(read_start: str, variable: str) -> Proxy:
     """Parse a proxy's address; the scheme is optional, a user and a password may be percent-encoded.
 
     Raise UsageError if it is invalid; the message does not contain the password.
     """
-    before, separator, rest = words.partition("://")
+    before, separator, rest = read_start.partition("://")
     scheme = before.lower() if separator else "http"
-    rest = rest if separator else words.removeprefix("//")
+    rest = rest if separator else read_start.removeprefix("//")
     if scheme not in _SCHEMES:
         # The message omits the scheme, as it may be part of a password.
         raise UsageError(
@@ -122,16 +122,16 @@ def _split(entry: str) -> tuple[str, int | None]:
     return entry, None
 
 
-def _address(words: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _address(read_start: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        address = ipaddress.ip_address(words)
+        address = ipaddress.ip_address(read_start)
     except ValueError:
         return None
     return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address
 
 
-def _net(words: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+def _net(read_start: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     try:
-        return ipaddress.ip_network(words, strict=False)
+        return ipaddress.ip_network(read_start, strict=False)
     except ValueError:
         return None

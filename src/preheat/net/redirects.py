@@ -8,7 +8,7 @@ from urllib.parse import urljoin
 import urllib3
 from urllib3 import exceptions
 
-from preheat.net.response import ending, kept_line
+from preheat.net.response import ending, socket_of
 
 _CREDENTIALS = frozenset(("authorization", "cookie", "proxy-authorization"))
 _REST_S = 1.0  # for the rest of a redirect's response
@@ -17,7 +17,7 @@ _REST_S = 1.0  # for the rest of a redirect's response
 def follow(url: str, location: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
     """Return the address and headers of the next request. Raise ValueError for an invalid address."""
     to = urljoin(url, location)
-    if _same_origin(to, url):
+    if same_origin(to, url):
         return to, headers
     return to, {name: value for name, value in headers.items() if name.lower() not in _CREDENTIALS}
 
@@ -25,7 +25,7 @@ def follow(url: str, location: str, headers: Mapping[str, str]) -> tuple[str, Ma
 def let_go(response: urllib3.BaseHTTPResponse) -> None:
     """Discard a response; a short body that arrives soon is read, so that the connection can be reused."""
     length = response.headers.get("Content-Length", "")
-    if kept_line(response) is not None and re.fullmatch("[0-9]{1,5}", length):
+    if socket_of(response) is not None and re.fullmatch("[0-9]{1,5}", length):
         with contextlib.suppress(exceptions.HTTPError, OSError, ValueError), ending(response, _REST_S):
             response.read(decode_content=False)
             response.release_conn()
@@ -33,7 +33,8 @@ def let_go(response: urllib3.BaseHTTPResponse) -> None:
     response.close()
 
 
-def _same_origin(one: str, other: str) -> bool:
+def same_origin(one: str, other: str) -> bool:
+    """Return whether two URLs have the same scheme, host and port."""
     first, second = (urllib3.util.parse_url(url) for url in (one, other))
     default = {"http": 80, "https": 443}
     return (first.scheme, first.host, first.port or default.get(first.scheme or "")) == (

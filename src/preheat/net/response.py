@@ -17,12 +17,12 @@ import urllib3
 from urllib3 import exceptions
 
 from preheat.net.interruptible_sockets import TlsSocket, Waits
-from preheat.net.network_errors import trouble
+from preheat.net.network_errors import hub_error
 from preheat.net.proxies import Proxy
 
 _LITTLE, _ENOUGH = 32 << 10, 256 << 10
 _TCP_INFO, _RTT, _RCV_RTT = 104, 68, 92  # bytes of struct tcp_info, and offsets in it
-_WORDS_S = 3.0  # for the body of an error
+_ERROR_BODY_S = 3.0  # for the body of an error
 _RECORD = 17 << 10  # a TLS record: 16 KiB and its frame (RFC 8446, 5.2)
 
 
@@ -42,14 +42,14 @@ class Meter:
 Response = TypeVar("Response", bound=urllib3.BaseHTTPResponse)
 
 
-def keep_line(response: Response, line: Waits | None) -> Response:
-    """Note the connection of a response, which urllib3 forgets if the server is about to close it."""
+def attach_socket(response: Response, line: Waits | None) -> Response:
+    """Store the socket `line` in a response: urllib3 drops it if the server is about to close the connection."""
     response.line = line  # type: ignore[attr-defined]
     return response
 
 
-def kept_line(response: urllib3.BaseHTTPResponse) -> Waits | None:
-    """Return the socket of a response; None if its reads have no deadline, as over SOCKS."""
+def socket_of(response: urllib3.BaseHTTPResponse) -> Waits | None:
+    """Return the socket stored in a response; None if it does not support deadlines, as over SOCKS."""
     line = getattr(response, "line", None)
     return line if isinstance(line, Waits) else None
 
@@ -57,7 +57,7 @@ def kept_line(response: urllib3.BaseHTTPResponse) -> Waits | None:
 @contextlib.contextmanager
 def ending(response: urllib3.BaseHTTPResponse, within_s: float) -> Iterator[None]:
     """Raise TimeoutError in reads of the response after `within_s` seconds."""
-    line = kept_line(response)
+    line = socket_of(response)
     if line is None:
         yield
         return
@@ -85,47 +85,47 @@ class Stream:
         # Read with the standard library's reader below urllib3, which avoids a copy. Only for bodies with a known
         # length: for others, it cannot distinguish EOF from a broken connection.
         below = getattr(response, "_fp", None)
-        told = isinstance(below, http.client.HTTPResponse) and below.length is not None
-        self._plain: http.client.HTTPResponse | None = below if told else None
-        self._doze = _Doze(response)
+        has_length = isinstance(below, http.client.HTTPResponse) and below.length is not None
+        self._plain: http.client.HTTPResponse | None = below if has_length else None
+        self._threshold = _ReadThreshold(response)
 
     def readinto(self, buffer: memoryview) -> int:
         """See preheat.hubs.hub.Reader. Raise HubUnavailable if the connection breaks or is closed early."""
         try:
             if self._plain is not None:
-                buffer = self._doze.over(buffer, self._plain.length or 0)
-                waits = self._doze.has(len(buffer))
+                buffer = self._threshold.over(buffer, self._plain.length or 0)
+                waits = self._threshold.has(len(buffer))
                 count = self._plain.readinto(buffer)
-                self.prompt = waits or self._doze.found_all
+                self.prompt = waits or self._threshold.found_all
             else:
                 count = self._response.readinto(buffer)
         except (exceptions.HTTPError, OSError, ValueError, http.client.HTTPException) as error:
-            raise trouble(self.landed, error, self._proxy) from error
+            raise hub_error(self.landed, error, self._proxy) from error
         self._meter.add(count)
         if self._plain is not None and self._plain.isclosed():
             self._response.release_conn()
         return count
 
-    def words(self, most: int) -> bytes:
-        """Return up to `most` bytes of the body, as it is sent; fewer if the rest does not arrive in time."""
-        said = bytearray()
-        with contextlib.suppress(exceptions.HTTPError, OSError, ValueError), ending(self._response, _WORDS_S):
-            while len(said) < most and (piece := self._response.read1(most - len(said), decode_content=False)):
-                said += piece
-        return bytes(said)
+    def read_start(self, most: int) -> bytes:
+        """Return up to `most` bytes of an error's body, not decompressed; fewer if the rest does not arrive in time."""
+        body = bytearray()
+        with contextlib.suppress(exceptions.HTTPError, OSError, ValueError), ending(self._response, _ERROR_BODY_S):
+            while len(body) < most and (piece := self._response.read1(most - len(body), decode_content=False)):
+                body += piece
+        return bytes(body)
 
     @property
     def round_trip_s(self) -> float:
         """See preheat.hubs.hub.Reader."""
-        return self._doze.round_trip_s
+        return self._threshold.round_trip_s
 
     def close(self) -> None:
         """Close the response; unless it was read to its end, its connection is closed too."""
         self._response.close()
 
 
-class _Doze:
-    """Wake a reader only when enough bytes have arrived, not for every packet.
+class _ReadThreshold:
+    """Wake a blocked reader only when enough bytes have arrived, not for every packet.
 
     With hundreds of connections, these wake-ups are most of the CPU cost of a pull. Uses SO_RCVLOWAT (socket(7)), which
     poll(2) supports since Linux 2.6.28. Under TLS it counts the encrypted bytes, of which a part of one record may
@@ -142,7 +142,7 @@ class _Doze:
 
     @property
     def found_all(self) -> bool:
-        """Whether the last read of a TLS connection found its bytes waiting."""
+        """Whether the last read of a TLS connection did not have to wait."""
         return self._tls is not None and not self._tls.waited
 
     @property
@@ -155,17 +155,17 @@ class _Doze:
         if self._line is None:
             return 0.0
         try:
-            told = self._line.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO)
+            info = self._line.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO)
         except OSError:
             return 0.0
-        if len(told) < _TCP_INFO:
+        if len(info) < _TCP_INFO:
             return 0.0
-        own_us: int = struct.unpack_from("I", told, _RTT)[0]
-        received_us: int = struct.unpack_from("I", told, _RCV_RTT)[0]
+        own_us: int = struct.unpack_from("I", info, _RTT)[0]
+        received_us: int = struct.unpack_from("I", info, _RCV_RTT)[0]
         return max(own_us, received_us) / 1e6
 
     def has(self, size: int) -> bool:
-        """Whether enough bytes have already arrived to wake a read of `size` bytes."""
+        """Whether enough bytes have arrived, so that a read of `size` bytes would not wait."""
         if self._line is None:
             return False
         fcntl.ioctl(self._line, termios.FIONREAD, self._waiting)

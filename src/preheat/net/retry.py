@@ -10,7 +10,7 @@ from preheat.core.errors import HubUnavailable
 from preheat.core.events import Away, Listener, Retrying
 
 Answer = TypeVar("Answer")
-# Retrying events per source before Away events replace them.
+# Retrying events for one source; after them, only Away events are emitted.
 TOLD = 3
 
 

@@ -41,7 +41,7 @@ _KERAS_MODULE = (
 )
 # sentence-transformers imports each of these classes.
 _MODULES = (rb'"type"\s*:\s*"(?!sentence_transformers\.)\w+\.[\w.]+"', "modules of the repository's own code")
-# Hydra calls whatever this names; configurations of honest models name classes of their own framework.
+# Hydra calls the function in this setting; harmless models name classes of their own framework.
 _TARGET = (
     rb"_target_[\"']?\s*:\s*[\"']?(?:os|posix|nt|sys|builtins|subprocess|shutil|importlib|runpy|ctypes|pickle|code|pty)\.",
     "a Hydra target that runs code",

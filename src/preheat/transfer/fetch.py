@@ -14,12 +14,12 @@ from preheat.library.blobs.ranges import ByteRange
 from preheat.library.library import Library
 from preheat.net.interrupt import Interrupt
 from preheat.net.retry import RetryPolicy
-from preheat.transfer.part_buffer import Vessel
+from preheat.transfer.part_buffer import PartBuffer
 from preheat.transfer.part_download import Download, Flight
 from preheat.transfer.planning.concurrency import FEWEST
 from preheat.transfer.planning.part_plan import first_read, order, read_size
 from preheat.transfer.planning.rate_limit import RateLimit
-from preheat.transfer.route import Lines, Route, Way
+from preheat.transfer.route import MeasuredSpeeds, Route, Way
 from preheat.transfer.scheduler import Scheduler
 from preheat.transfer.setbacks import absence
 from preheat.transfer.throughput import ThroughputGauge
@@ -42,7 +42,7 @@ class Policy:
 
     connections: int = 256
     rate: float = 0.0
-    lines: Lines = field(default_factory=Lines)
+    lines: MeasuredSpeeds = field(default_factory=MeasuredSpeeds)
     patience: RetryPolicy = field(default_factory=lambda: RetryPolicy(attempts=6))
 
     @property
@@ -81,17 +81,17 @@ def fetch(
     board = Scheduler(
         order(missing), policy.lines.route(way, policy.connections, first, first_far), library, policy.patience, tell
     )
-    crew = _Crew(board, library, RateLimit(policy.rate), tell)
+    downloaders = _Downloaders(board, library, RateLimit(policy.rate), tell)
     syncing = threading.Thread(target=_sync_now_and_then, args=(board, library), name="sync", daemon=True)
     board.routes.awaited = len(helpers)
     for find in helpers:
         threading.Thread(target=_join, args=(board, find, policy), name="helper", daemon=True).start()
     try:
         syncing.start()
-        _watch(board, crew, policy.patience, lambda: _pass_on(events, on_event))
+        _watch(board, downloaders, policy.patience, lambda: _pass_on(events, on_event))
     finally:
         board.stop()
-        crew.leave()
+        downloaders.leave()
         board.close()
     _pass_on(events, on_event)
     for route in board.routes:
@@ -110,29 +110,29 @@ def _pass_on(events: "SimpleQueue[Event]", on_event: Listener) -> None:
         on_event(event)
 
 
-def _watch(board: Scheduler, crew: "_Crew", patience: RetryPolicy, pass_on: Callable[[], None]) -> None:
+def _watch(board: Scheduler, downloaders: "_Downloaders", patience: RetryPolicy, pass_on: Callable[[], None]) -> None:
     """Tune the number of connections and threads and pass events on, until the fetch ends."""
     gauges: dict[Route, ThroughputGauge] = {}
-    told_at = 0.0
-    crew.man()
+    reported_at = 0.0
+    downloaders.start_threads()
     while not board.ended.wait(_GLANCE_S):
         pass_on()
         now, cpu_s, loaded = time.monotonic(), time.process_time(), not board.starving
         for route in board.routes:
-            said = gauges.setdefault(route, ThroughputGauge(route)).read(now, loaded=loaded, cpu_s=cpu_s)
-            board.steer(route, said, now)
+            measured = gauges.setdefault(route, ThroughputGauge(route)).read(now, loaded=loaded, cpu_s=cpu_s)
+            board.tune(route, measured, now)
         board.starving = False
         board.wake_the_stalled(now)
-        if now - told_at >= _ABSENT_EVERY_S:
-            told_at = now
+        if now - reported_at >= _ABSENT_EVERY_S:
+            reported_at = now
             with board.changed:
                 away = absence(board.routes, board.flights(), patience, now)
             if away is not None:
-                crew.tell(away)
-        crew.man()
+                downloaders.tell(away)
+        downloaders.start_threads()
 
 
-class _Crew:
+class _Downloaders:
     """The threads that download parts of files. They also seal complete files: verify and store them."""
 
     def __init__(self, board: Scheduler, library: Library, limit: RateLimit, tell: Listener) -> None:
@@ -142,7 +142,7 @@ class _Crew:
         self.tell = tell
         self._threads: list[threading.Thread] = []
 
-    def man(self) -> None:
+    def start_threads(self) -> None:
         """Start threads until there is one per connection that the routes may have; idle threads are kept."""
         wanted = sum(route.ramp.count for route in self._board.routes if not route.left)
         for _ in range(wanted - len(self._threads)):
@@ -163,37 +163,37 @@ class _Crew:
             with contextlib.ExitStack() as closing:
                 interrupt = Interrupt()
                 closing.callback(interrupt.close)
-                vessel = Vessel(len(self._threads))
+                buffer = PartBuffer(len(self._threads))
                 closing.enter_context(interrupt.guarding())
                 while (work := self._board.take()) is not None:
-                    whole = self._carry(work, vessel, interrupt) if isinstance(work, Flight) else work
+                    whole = self._download_part(work, buffer, interrupt) if isinstance(work, Flight) else work
                     if whole is not None:
                         self._seal(whole)
         except BaseException as error:  # noqa: BLE001 - carried to the caller's thread, which raises it
             self._board.fail(error)
 
-    def _carry(self, flight: Flight, vessel: Vessel, interrupt: Interrupt) -> Download | None:
+    def _download_part(self, flight: Flight, buffer: PartBuffer, interrupt: Interrupt) -> Download | None:
         """Download a part to disk. Return the part's file if the file is now complete, to be sealed by this thread."""
         error: HubError | IntegrityError | None = None
         flight.bind(interrupt)
         try:
-            self._read(flight, vessel)
+            self._read(flight, buffer)
         except (HubError, IntegrityError) as trouble:
             # A read that we interrupted is not the hub's error. NoRanges counts even then: it is raised only once.
             ours = flight.given_up or flight.at >= flight.stop
             error = trouble if not ours or isinstance(trouble, NoRanges) else None
         finally:
             flight.unbind()
-        whole = self._board.landed(flight, error, time.monotonic())
+        whole = self._board.part_ended(flight, error, time.monotonic())
         if whole is None:
             flight.download.partial.follow()
         return whole
 
-    def _read(self, flight: Flight, vessel: Vessel) -> None:
+    def _read(self, flight: Flight, buffer: PartBuffer) -> None:
         partial, route = flight.download.partial, flight.route
-        pushed = told = flight.start
+        written_back = reported = flight.start
         # After a failure the route may be slower than its earlier rate.
-        size, told_at = first_read(0.0 if route.failures else route.rate, vessel.size), time.monotonic()
+        size, reported_at = first_read(0.0 if route.failures else route.rate, buffer.size), time.monotonic()
         reader = route.open(partial.file.digest, flight.start, flight.stop)
         flight.answer_s = time.monotonic() - flight.began
         route.answered(flight.answer_s)
@@ -201,31 +201,31 @@ class _Crew:
         try:
             while flight.at < flight.stop and not self._board.stopping:
                 asked, flight.reads = time.monotonic(), True
-                count = vessel.fill(reader, min(size, flight.stop - flight.at))
+                count = buffer.fill(reader, min(size, flight.stop - flight.at))
                 flight.reads = False
                 if count == 0:
                     raise HubUnavailable(f"{route.way.name} ended its response early", hint="pull again to resume")
                 count = flight.pledge(count)
-                vessel.leave(partial, flight.at, count, flight.holes)
+                buffer.write(partial, flight.at, count, flight.holes)
                 flight.at += count
-                now = route.heard = time.monotonic()
-                size = read_size(size, now - asked, vessel.size)
+                now = route.received_at = time.monotonic()
+                size = read_size(size, now - asked, buffer.size)
                 route.received += count
                 flight.prompt = reader.prompt
                 route.prompt += count if flight.prompt else 0
                 self._limit.spend(count)
-                if flight.at - pushed >= _PUSH_EVERY:
-                    partial.push(ByteRange(pushed, flight.at))
-                    pushed = flight.at
-                if flight.at - told >= _TELL_EVERY or now - told_at >= _TELL_EVERY_S:
-                    self.tell(Received(partial.file, flight.at - told))
-                    told, told_at = flight.at, now
+                if flight.at - written_back >= _PUSH_EVERY:
+                    partial.push(ByteRange(written_back, flight.at))
+                    written_back = flight.at
+                if flight.at - reported >= _TELL_EVERY or now - reported_at >= _TELL_EVERY_S:
+                    self.tell(Received(partial.file, flight.at - reported))
+                    reported, reported_at = flight.at, now
                     flight.round_trip_s = reader.round_trip_s
         finally:
             reader.close()
-            if flight.at > told:
-                self.tell(Received(partial.file, flight.at - told))
-        partial.push(ByteRange(pushed, flight.at))
+            if flight.at > reported:
+                self.tell(Received(partial.file, flight.at - reported))
+        partial.push(ByteRange(written_back, flight.at))
 
     def _seal(self, download: Download) -> None:
         try:

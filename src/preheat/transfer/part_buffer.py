@@ -9,10 +9,10 @@ from preheat.library.blobs.ranges import ByteRange, common
 _BUFFERS = ((8, 1 << 20), (32, 512 << 10), (1 << 30, 128 << 10))
 
 
-class Vessel:
+class PartBuffer:
     """The buffer of one thread: it is filled from a reader, written to a partial, filled again, and so on.
 
-    `threads`: the number of threads; the more there are, the smaller is each one's buffer.
+    `threads`: the number of threads; with more threads, each buffer is smaller.
     """
 
     def __init__(self, threads: int) -> None:
@@ -23,7 +23,7 @@ class Vessel:
         """Read up to `most` bytes; return the number of bytes read, 0 at EOF."""
         return reader.readinto(self._buffer[:most])
 
-    def leave(self, partial: Partial, at: int, count: int, holes: tuple[ByteRange, ...] = ()) -> None:
+    def write(self, partial: Partial, at: int, count: int, holes: tuple[ByteRange, ...] = ()) -> None:
         """Write the first `count` bytes to offset `at` of a partial. If there are `holes`, write only these ranges.
 
         Raise NoSpace or LibraryError if the write fails.

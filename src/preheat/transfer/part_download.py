@@ -19,11 +19,11 @@ SILENT_S, _SILENT_BESIDE_OTHERS_S = 20.0, 10.0
 _FIRST_BYTE_S, LEAST_PATIENCE_S, _TIMES_THE_SLOWEST = 15.0, 4.0, 3.0
 # Closing a connection wastes the bytes in flight. Their number is estimated as 2 round trips at its rate, plus the
 # socket buffers, which hold no more than some seconds' bytes. A round trip includes the time in the line's queue.
-_ROUND_TRIPS_ON_THE_WAY, _KEPT_BY_ITS_ENDS, _KEPT_S = 2.0, 256 << 10, 4.0
-# A read returns when its buffer is full: until then, so many bytes may have arrived, and it may take so many seconds.
-_UNSEEN, _UNSEEN_S = 16 << 10, 5.0
-# After so many seconds and round trips without a byte, little can be in flight.
-_DRY_S, _DRY_TRIPS, _KEPT_OF_THE_DRY = 4.0, 6.0, 64 << 10
+_ROUND_TRIPS_ON_THE_WAY, _SOCKET_BUFFERS, _SOCKET_BUFFERS_S = 2.0, 256 << 10, 4.0
+# A read returns only when its buffer is full: before, this many bytes may have arrived, within this many seconds.
+_UNREAD, _UNREAD_S = 16 << 10, 5.0
+# After this many seconds and round trips without a byte, few bytes can be in flight.
+_IDLE_S, _IDLE_TRIPS, _SOCKET_BUFFERS_IDLE = 4.0, 6.0, 64 << 10
 _SETTLED_S = 0.4  # TCP slow start: do not judge a flight's rate before
 _LAGS = 4.0  # a flight lags if it is this many times slower than usual
 _LAG_S = 0.3  # and needs longer than this for the rest
@@ -33,7 +33,7 @@ _LAG_S = 0.3  # and needs longer than this for the rest
 class Download:
     """A file that is being downloaded. The scheduler's lock guards it.
 
-    `gaps`: ranges not requested yet. `flights`: parts in progress. `brought`: ranges received, each with its route.
+    `gaps`: ranges not requested yet. `flights`: parts in progress. `received`: ranges received, each with its route.
     `earlier`: ranges that an earlier process received. `suspects`: routes that may have sent wrong bytes of this file;
     they are not used for it while another route has it. `doubted`: all routes that have ever been suspects. `failures`:
     how often the complete file had the wrong digest. `sealing`: a thread verifies the file, or is about to.
@@ -42,7 +42,7 @@ class Download:
     partial: Partial
     gaps: list[ByteRange]
     flights: set["Flight"] = field(default_factory=set)
-    brought: list[tuple[ByteRange, Route]] = field(default_factory=list)
+    received: list[tuple[ByteRange, Route]] = field(default_factory=list)
     earlier: list[ByteRange] = field(default_factory=list)
     suspects: set[Route] = field(default_factory=set)
     doubted: set[Route] = field(default_factory=set)
@@ -55,9 +55,9 @@ class Download:
         wanted = self.partial.wanted
         return self.gaps if wanted is None else urgent(self.gaps, wanted)
 
-    def brought_by(self, route: Route) -> int:
+    def added_by(self, route: Route) -> int:
         """Return how many bytes of the file came from a route."""
-        return sum(part.stop - part.start for part, bringer in self.brought if bringer is route)
+        return sum(part.stop - part.start for part, bringer in self.received if bringer is route)
 
 
 @dataclass(slots=True, eq=False)
@@ -117,7 +117,7 @@ class Flight:
         Return the range given up. Return None if the part is too new or almost done, if this machine is the bottleneck,
         or if more than `allowance` bytes that are already on the way would be wasted.
         """
-        new_s = self.answer_s + _UNSEEN_S if self.at == self.start else _SETTLED_S
+        new_s = self.answer_s + _UNREAD_S if self.at == self.start else _SETTLED_S
         worth_s = max(_WORTH_S, _TRIPS_TO_START * max(self.round_trip_s, self.route.round_trip_s))
         if not self.answer_s or now - self.began <= new_s or self.left_s(now) <= worth_s or self._waits_for_us(now):
             return None
@@ -135,7 +135,7 @@ class Flight:
 
     def _waits_for_us(self, now: float) -> bool:
         """Whether this machine is the bottleneck: the last bytes were in local buffers when read, a short time ago."""
-        return self.prompt and self.still_s(now) < _DRY_S
+        return self.prompt and self.still_s(now) < _IDLE_S
 
     def on_the_way(self, now: float, cut: int, stop: int = 0) -> int:
         """Estimate how many bytes are wasted if this connection is closed at `cut` and another requests the rest.
@@ -143,13 +143,13 @@ class Flight:
         The server does not know `cut`, and goes on to send the bytes after it. When this connection has received the
         bytes up to `cut`, more are already on the way. `stop`: the end of the request; 0 for the end of this flight.
         """
-        # Since its first byte: the wait for that says nothing of what is in flight now.
+        # The rate since the first byte: the wait for that byte says nothing about the bytes in flight now.
         rate = self.rate(now) * (now - self.began) / max(now - self.began - self.answer_s, 0.1)
         ahead = int(rate * max(self.answer_s, self.round_trip_s) * _ROUND_TRIPS_ON_THE_WAY)
-        kept = min(_KEPT_BY_ITS_ENDS, int(rate * _KEPT_S))
-        if self.still_s(now) > max(_DRY_S, _DRY_TRIPS * max(self.answer_s, self.round_trip_s)):
-            # What was in flight would have arrived.
-            ahead, kept = 0, min(kept, _KEPT_OF_THE_DRY)
+        kept = min(_SOCKET_BUFFERS, int(rate * _SOCKET_BUFFERS_S))
+        if self.still_s(now) > max(_IDLE_S, _IDLE_TRIPS * max(self.answer_s, self.round_trip_s)):
+            # By now, bytes that were in flight would have arrived.
+            ahead, kept = 0, min(kept, _SOCKET_BUFFERS_IDLE)
         return max(min(ahead + kept, (stop or self.stop) - max(cut, self.at)), 0)
 
     def stalled(self, now: float, *, elsewhere: bool = False) -> str:
@@ -160,7 +160,7 @@ class Flight:
         route serves the file, the minimum is 4 s.
         """
         still_s = self.still_s(now)
-        others = self.route.heard > now - still_s / 2
+        others = self.route.received_at > now - still_s / 2
         if self.at == self.start:
             least_s = LEAST_PATIENCE_S if elsewhere else _FIRST_BYTE_S
             patience_s = max(least_s, _TIMES_THE_SLOWEST * self.route.slowest_answer_s)
@@ -181,7 +181,7 @@ class Flight:
 
     def rate(self, now: float) -> float:
         """Return the average rate so far in bytes/s. Until the first read has ended, it is an upper estimate."""
-        size = self.at - self.start or (_UNSEEN if self.answer_s else 0)
+        size = self.at - self.start or (_UNREAD if self.answer_s else 0)
         return size / max(now - self.began, 0.001)
 
     def left_s(self, now: float) -> float:
@@ -192,7 +192,7 @@ class Flight:
     def still_s(self, now: float) -> float:
         """Return for how many seconds the flight's thread has been waiting for the network."""
         interrupt = self.interrupt
-        return now - interrupt.heard if interrupt is not None and self.reads else 0.0
+        return now - interrupt.received_at if interrupt is not None and self.reads else 0.0
 
     def bind(self, interrupt: Interrupt) -> None:
         """Make the flight interruptible, with the interrupt of the thread that downloads it."""

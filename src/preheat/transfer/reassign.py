@@ -13,12 +13,12 @@ _RESCUES_EVERY_S = 0.05
 _SLOW = 2.0  # only flights this many times slower than usual on their route are shed
 
 
-class Handed(NamedTuple):
-    """A range that moved from the flight `giver` to the route `taker`."""
+class MovedPart(NamedTuple):
+    """A range that moved from the flight `from_flight` to the route `to_route`."""
 
-    giver: Flight
+    from_flight: Flight
     rest: ByteRange
-    taker: Route
+    to_route: Route
 
 
 class Moves:
@@ -31,20 +31,20 @@ class Moves:
         self.allowance = allowance
         self._rescues_at = 0.0
 
-    def take_over(self, flights: Iterable[Flight], taker: Route, now: float) -> Handed | None:
-        """Move the end of the part that would be finished last to the route `taker`.
+    def take_over(self, flights: Iterable[Flight], to_route: Route, now: float) -> MovedPart | None:
+        """Move the end of the part that would be finished last to the route `to_route`.
 
         Return None, and move nothing, if that is not worth a new request.
         """
         slowest = max(
             (one for one in flights if one.left and not one.holes), key=lambda flight: flight.left_s(now), default=None
         )
-        if slowest is None or slowest.download.partial.file.digest in taker.whole_only:
+        if slowest is None or slowest.download.partial.file.digest in to_route.whole_only:
             return None
-        rest = slowest.hand_over(taker.rate, now, self.allowance)
-        return None if rest is None else self._moved(Handed(slowest, rest, taker), now)
+        rest = slowest.hand_over(to_route.rate, now, self.allowance)
+        return None if rest is None else self._count_waste(MovedPart(slowest, rest, to_route), now)
 
-    def rescue(self, flights: Iterable[Flight], routes: Routes, now: float) -> Handed | None:
+    def rescue(self, flights: Iterable[Flight], routes: Routes, now: float) -> MovedPart | None:
         """Move the rest of one part whose download is far slower than usual to a new connection.
 
         Return None if no download is that slow. The new connection replaces the old one, so the maximum number of
@@ -55,13 +55,13 @@ class Moves:
             return None
         self._rescues_at = now + _RESCUES_EVERY_S
         for flight in flights:
-            taker = routes.fastest(flight.download, now) if not flight.holes else None
-            if taker is None or flight.on_the_way(now, flight.at) > self.allowance:
+            to_route = routes.fastest(flight.download, now) if not flight.holes else None
+            if to_route is None or flight.on_the_way(now, flight.at) > self.allowance:
                 continue
-            if _may_lag(taker) and flight.lags(taker.rate, now):
+            if _may_lag(to_route) and flight.lags(to_route.rate, now):
                 rest = flight.give_up(flight.at)
                 if rest.start < rest.stop:
-                    return self._moved(Handed(flight, rest, taker), now)
+                    return self._count_waste(MovedPart(flight, rest, to_route), now)
         return None
 
     def shed(self, flights: Iterable[Flight], route: Route, now: float) -> list[tuple[Flight, ByteRange]]:
@@ -87,11 +87,11 @@ class Moves:
             given.append((one, one.give_up(one.at)))
         return [(flight, rest) for flight, rest in given if rest.start < rest.stop]
 
-    def _moved(self, handed: Handed, now: float) -> Handed:
-        giver = handed.giver
-        # The giver's range is already shortened: count what it still had been asked for.
-        self.allowance -= giver.on_the_way(now, handed.rest.start, handed.rest.stop)
-        return handed
+    def _count_waste(self, moved: MovedPart, now: float) -> MovedPart:
+        from_flight = moved.from_flight
+        # The flight's own range is shortened already: pass the end of its request.
+        self.allowance -= from_flight.on_the_way(now, moved.rest.start, moved.rest.stop)
+        return moved
 
 
 def _may_lag(route: Route) -> bool:

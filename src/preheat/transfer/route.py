@@ -15,7 +15,7 @@ from preheat.transfer.planning.part_plan import part_size
 
 _FAR_S = 0.005  # round trip
 _PAUSE_S = 0.5  # pause after a hub refused one more connection, or closed one after few bytes
-_DRIP_S, _LEAST_RATE = 20.0, 256  # seconds; bytes/s of a whole route
+_TRICKLE_S, _LEAST_RATE = 20.0, 256  # seconds; bytes/s of a whole route
 _TOO_MANY = 429  # requests in a time, in contrast to connections at a time
 WORTH_ASKING = 64 << 10  # a connection that breaks after fewer bytes counts as failed
 
@@ -48,13 +48,13 @@ class Route:
 
     - `active`: connections in use. `answers`: responses that have begun. `received`: bytes of all responses, of which
       `prompt` bytes were already in local buffers when they were read (this machine is the bottleneck).
-    - `window`: when the current period of `drips` began, and the bytes and responses of the route until then.
+    - `window`: when the current period of `trickles` began, and the bytes and responses of the route until then.
     - `rate`: bytes/s of one connection. `answer_s`: the usual time to first byte. `round_trip_s`: the shortest time
       to first byte so far. `slowest_answer_s`: the longest so far.
-    - `beside`: connections in use when the hub last refused one more, at `refused_at`. 0 if the hub has refused none,
-      or if `served` has already lowered the maximum.
-    - `heard`: when bytes last arrived. `failures`: failures since then, the last of them at `failed_at`.
-    - `rests_until`: when a pause of the route ends. `left`: why the route was given up; empty while it is in use.
+    - `used_when_refused`: connections in use when the hub last refused one more, at `refused_at`. 0 if the hub has
+      refused none, or if `served` has already lowered the maximum.
+    - `received_at`: when bytes last arrived. `failures`: failures since then, the last of them at `failed_at`.
+    - `paused_until`: when a pause of the route ends. `left`: why the route was given up; empty while it is in use.
     - `whole_only`: blobs that the hub serves without range requests. `first_far`: the minimum of initial connections
       if the hub is far.
     """
@@ -71,13 +71,13 @@ class Route:
     round_trip_s: float = 0.0
     slowest_answer_s: float = 0.0
     began: float = field(default_factory=time.monotonic)
-    heard: float = 0.0
+    received_at: float = 0.0
     failures: int = 0
     failed_at: float = 0.0
-    beside: int = 0
+    used_when_refused: int = 0
     refused_at: float = 0.0
     window: tuple[float, int] = (0.0, 0)
-    rests_until: float = 0.0
+    paused_until: float = 0.0
     first_far: int = 0
     whole_only: set[Digest] = field(default_factory=set)
     left: str = ""
@@ -113,27 +113,27 @@ class Route:
         at the refusal. Then lower the maximum to that number.
         """
         self.failures = 0
-        if self.beside and flight_began < self.refused_at:
-            self.ramp = self.ramp.at_most(self.beside)
-            self.beside = 0
+        if self.used_when_refused and flight_began < self.refused_at:
+            self.ramp = self.ramp.at_most(self.used_when_refused)
+            self.used_when_refused = 0
 
-    def steer(self, said: Measured | None) -> bool:
+    def tune(self, measured: Measured | None) -> bool:
         """Tune the number of connections to a measured rate, if there is one. Return whether an increase was undone."""
         if self.far:
             self.ramp = self.ramp.at_least(self.first_far)
-        if said is None:
+        if measured is None:
             return False
-        before, self.ramp = self.ramp, self.ramp.step(said.rate, prompt=said.prompt)
+        before, self.ramp = self.ramp, self.ramp.step(measured.rate, prompt=measured.prompt)
         return before.trying == "more" and self.ramp.count < before.count
 
     def part_size(self, left: int, connections: int) -> int:
         """Choose the size of the next request in bytes; see `preheat.transfer.planning.part_plan.part_size`."""
         return part_size(self.rate, self.answer_s, left, connections)
 
-    def stumble(
-        self, error: HubUnavailable, brought: int, now: float, patience: RetryPolicy, serving: int = 0
+    def connection_broke(
+        self, error: HubUnavailable, received: int, now: float, patience: RetryPolicy, serving: int = 0
     ) -> float | None:
-        """Record that a connection broke after `brought` bytes.
+        """Record that a connection broke after `received` bytes.
 
         Return the length of the route's pause in seconds; None if the route was already paused. When a hub goes down,
         all its connections fail at once, and this counts as one failure. A hub that refuses one more connection while
@@ -141,65 +141,65 @@ class Route:
         be unreachable for `patience.lasting_s` seconds. A hub that has not responded yet gets `patience.attempts`
         attempts, or only one if it remains silent.
         """
-        if brought:
-            return 0.0 if brought >= WORTH_ASKING else self._rest(_PAUSE_S, now)
+        if received:
+            return 0.0 if received >= WORTH_ASKING else self._rest(_PAUSE_S, now)
         if error.wait_s is None or error.status != _TOO_MANY:
-            self.beside, self.refused_at = self.active, now
+            self.used_when_refused, self.refused_at = self.active, now
         if serving and error.status != _TOO_MANY:
             self.ramp = self.ramp.at_most(serving)
             return self._rest(min(error.wait_s or _PAUSE_S, patience.longest_wait_s), now)
         if error.wait_s is not None:
             self.ramp = self.ramp.halved()
-        if now < self.rests_until:
+        if now < self.paused_until:
             return None
         self.failures += 1
         self.failed_at = now
         self.error = error
         wait_s = patience.wait_s(self.failures, error.wait_s, 0.5)
-        if self.heard or (error.seen and not error.silent):
+        if self.received_at or (error.seen and not error.silent):
             left_s = self.left_s(patience, now)
             if (error.wait_s or 0.0) > left_s > 0:
                 self.left, self.error = error.message, _too_long(error, left_s)
                 return self._rest(0.0, now)
             wait_s = min(wait_s, max(left_s, 0.0))
             if left_s <= 0 or patience.attempts < 2:
-                self.left, self.error = error.message, _spent(error, patience)
+                self.left, self.error = error.message, _gave_up(error, patience)
         elif self.failures >= patience.attempts or error.silent:
             self.left = error.message
         return self._rest(wait_s, now)
 
-    def drips(self, heard: float, now: float) -> str:
+    def trickles(self, received_at: float, now: float) -> str:
         """Return a reason, in words, if the route's connections are not silent, but receive next to nothing; else "".
 
-        `heard`: when any of the connections last received bytes. Call this method regularly while the route has
+        `received_at`: when any of the connections last received bytes. Call this method regularly while the route has
         connections, since it compares the bytes received at different times.
         """
         began, before = self.window
         # A small file takes as long as its response: each response counts as a large file's bytes.
         sum_now = self.received + WORTH_ASKING * self.answers
-        if not self.active or not began or now - began >= _DRIP_S:
+        if not self.active or not began or now - began >= _TRICKLE_S:
             self.window = (now, sum_now)
-        size = sum_now - before
-        if not began or now - began < _DRIP_S or now - heard > _DRIP_S / 3 or size >= _LEAST_RATE * (now - began):
+        size, period_s = sum_now - before, now - began
+        if not began or period_s < _TRICKLE_S or now - received_at > _TRICKLE_S / 3 or size >= _LEAST_RATE * period_s:
             return ""
-        return f"sent next to nothing in {now - began:.0f} s"
+        return f"sent next to nothing in {period_s:.0f} s"
 
     def left_s(self, patience: RetryPolicy, now: float) -> float:
         """Return for how many more seconds the hub may be unreachable before the route is given up."""
-        return max(self.heard, self.began) + patience.lasting_s - now
+        return max(self.received_at, self.began) + patience.lasting_s - now
 
     @property
-    def is_away(self) -> bool:
+    def is_unreachable(self) -> bool:
         """Whether the route has failed, and no bytes have arrived since the last failure."""
-        return self.failures > 0 and self.heard < self.failed_at
+        return self.failures > 0 and self.received_at < self.failed_at
 
     @property
     def most(self) -> int:
         """Maximum number of connections. While the route is away, only 1, to find out whether the hub responds."""
-        return 1 if self.is_away else self.ramp.count
+        return 1 if self.is_unreachable else self.ramp.count
 
     def _rest(self, wait_s: float, now: float) -> float:
-        self.rests_until = max(self.rests_until, now + wait_s)
+        self.paused_until = max(self.paused_until, now + wait_s)
         return wait_s
 
     @property
@@ -209,10 +209,10 @@ class Route:
 
     def usable(self, digest: Digest, now: float) -> bool:
         """Whether the route has the blob, is in use, and is not paused now."""
-        return not self.left and now >= self.rests_until and digest in self.files
+        return not self.left and now >= self.paused_until and digest in self.files
 
 
-def _spent(error: HubUnavailable, patience: RetryPolicy) -> HubUnavailable:
+def _gave_up(error: HubUnavailable, patience: RetryPolicy) -> HubUnavailable:
     waited = f"{error.message}; gave up after {patience.lasting_s:.0f} s" if patience.lasting_s else error.message
     hint = "pull again to resume the download, or wait longer with --patience 30m"
     return HubUnavailable(waited, hint=hint, status=error.status, seen=True)
@@ -224,7 +224,7 @@ def _too_long(error: HubUnavailable, left_s: float) -> HubUnavailable:
     return HubUnavailable(waits, hint=hint, status=error.status, seen=True)
 
 
-class Lines:
+class MeasuredSpeeds:
     """The number of connections and the rate that were measured for each source, as a start for the next fetch."""
 
     def __init__(self) -> None:

@@ -23,9 +23,9 @@ class Routes:
         """Add a route."""
         self._all.append(route)
 
-    def by_promise(self, now: float) -> list[Route]:
+    def by_speed(self, now: float) -> list[Route]:
         """List the routes with room for one more connection, fastest first."""
-        open_ = (route for route in self if not route.left and now >= route.rests_until)
+        open_ = (route for route in self if not route.left and now >= route.paused_until)
         return sorted((route for route in open_ if route.active < route.most), key=lambda one: -one.rate)
 
     @property
@@ -34,11 +34,11 @@ class Routes:
         return sum(route.ramp.count for route in self if not route.left)
 
     @property
-    def all_left(self) -> bool:
+    def all_given_up(self) -> bool:
         """Whether all routes were given up."""
         return all(route.left for route in self)
 
-    def able(self, digest: Digest) -> list[Route]:
+    def having(self, digest: Digest) -> list[Route]:
         """List the routes in use that have a blob."""
         return [route for route in self if not route.left and digest in route.files]
 
@@ -53,7 +53,7 @@ class Routes:
             return False
         if digest in route.whole_only and any(flight.route is route for flight in download.flights):
             return False
-        return route not in download.suspects or set(self.able(digest)) <= download.suspects
+        return route not in download.suspects or set(self.having(digest)) <= download.suspects
 
     def fastest(self, download: Download, now: float) -> Route | None:
         """Return the fastest route that can serve parts of a file now; None without one. Suspects are left out."""
@@ -63,7 +63,7 @@ class Routes:
 
     def hopeless(self, digest: Digest) -> bool:
         """Whether no route in use has the blob, and no other route may still join the fetch."""
-        return not self.awaited and not self.able(digest)
+        return not self.awaited and not self.having(digest)
 
     def askable(self, among: Collection[Route], now: float) -> Callable[[File], bool]:
         """Return a function that returns whether any route of `among` can serve a file now.
@@ -80,6 +80,6 @@ class Routes:
 
     def why(self, file: File) -> Exception:
         """Return the error for a file that no route can serve."""
-        told = next((route.error for route in self if route.error is not None), None)
+        error = next((route.error for route in self if route.error is not None), None)
         reasons = "; ".join(f"{route.way.name} {route.left}" for route in self if route.left)
-        return told or HubError(f"no source has {file.path}: {reasons}", hint="try another --endpoint")
+        return error or HubError(f"no source has {file.path}: {reasons}", hint="try another --endpoint")

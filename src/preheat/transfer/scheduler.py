@@ -16,22 +16,22 @@ from preheat.net.retry import RetryPolicy
 from preheat.transfer.part_download import Download, Flight
 from preheat.transfer.planning.file_queue import Queue
 from preheat.transfer.planning.part_plan import LARGEST, SMALLEST, carve
-from preheat.transfer.reassign import Handed, Moves
+from preheat.transfer.reassign import MovedPart, Moves
 from preheat.transfer.route import WORTH_ASKING, Measured, Route
 from preheat.transfer.route_set import Routes
-from preheat.transfer.setbacks import forget_wrong, give_up_stalled, leave_dripping, take_in
+from preheat.transfer.setbacks import forget_wrong, give_up_stalled, give_up_trickling, record_error
 from preheat.transfer.suspects import ask_again
 
 LOOK_AGAIN_S = 0.25
 # Share of the requested bytes that may be wasted by moving parts between working connections.
-_IN_VAIN = 0.01
+_MAY_WASTE = 0.01
 _SIDE_BY_SIDE = max(1, min(len(os.sched_getaffinity(0)), 4))
 
 
 class Scheduler:
     """Assign the missing parts of files to threads; thread-safe. To seal a file is to verify and store it.
 
-    Nothing waits for disk, network or listener under the lock `changed`. Lock order: its, a flight's, an interrupt's.
+    No I/O and no listener runs under the lock `changed`. Lock order: `changed`, a flight's lock, an interrupt's lock.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Scheduler:
         self._sealable: deque[Download] = deque()
         self._beginning = 0
         self._left = sum(file.size for file in files)
-        self._moves = Moves(int(self._left * _IN_VAIN))
+        self._moves = Moves(int(self._left * _MAY_WASTE))
 
     def take(self) -> Flight | Download | None:
         """Wait for a part to download or a file to seal, and return it. Return None at the end of the fetch."""
@@ -69,8 +69,8 @@ class Scheduler:
 
     def offer(self, now: float) -> Flight | Download | File | None:
         """Return a part to download, a file to seal or to `begin`, or None. Never blocks. Call with the lock held."""
-        ready = self.routes.by_promise(now)
-        has_room = bool(ready) or self.routes.all_left
+        ready = self.routes.by_speed(now)
+        has_room = bool(ready) or self.routes.all_given_up
         work = self._next(ready, now, has_room=has_room)
         if work is not None or not has_room:
             return work
@@ -80,7 +80,7 @@ class Scheduler:
         self._beginning += file is not None
         return file
 
-    def landed(self, flight: Flight, error: HubError | IntegrityError | None, now: float) -> Download | None:
+    def part_ended(self, flight: Flight, error: HubError | IntegrityError | None, now: float) -> Download | None:
         """Record the end of a part's download, with its error if it failed. Return the file if it is complete.
 
         Raise the error, or an earlier one, if no route can serve the file any more.
@@ -89,13 +89,13 @@ class Scheduler:
             download, route = flight.download, flight.route
             download.flights.discard(flight)
             route.active -= 1
-            brought = flight.at - flight.start
-            if brought:
-                download.brought.append((ByteRange(flight.start, flight.at), route))
+            received = flight.at - flight.start
+            if received:
+                download.received.append((ByteRange(flight.start, flight.at), route))
             # A flight that was replaced before its first byte is neither a success nor a failure of its route.
-            if brought >= WORTH_ASKING or (error is None and brought):
+            if received >= WORTH_ASKING or (error is None and received):
                 route.served(flight.began)
-                route.learn(flight.rate(now), brought, flight.answer_s)
+                route.learn(flight.rate(now), received, flight.answer_s)
             if flight.at < flight.stop:
                 rest = [ByteRange(flight.at, flight.stop)]
                 download.gaps[:0] = common(rest, flight.holes) if flight.holes else rest
@@ -116,8 +116,8 @@ class Scheduler:
     def wrong(self, download: Download, error: IntegrityError) -> None:
         """Queue bytes of a file with a wrong digest again, see ask_again. Raise IntegrityError if it gives up."""
         with self.changed:
-            again = ask_again(download, self.routes.able(download.partial.file.digest))
-            names = ", ".join(sorted({route.way.name for _, route in download.brought})) or "this disk"
+            again = ask_again(download, self.routes.having(download.partial.file.digest))
+            names = ", ".join(sorted({route.way.name for _, route in download.received})) or "this disk"
         # No lock is needed: no other thread uses the partial of a file that is being sealed.
         gaps = forget_wrong(download, again, names, error)
         reason = f"{names} sent bytes with a wrong digest; some are requested again"
@@ -173,22 +173,22 @@ class Scheduler:
         with self.changed:
             for event in give_up_stalled(self.flights(), self.routes, self._patience, now):
                 self._on_event(event)
-            if leave_dripping(self.flights(), self.routes, now):
+            if give_up_trickling(self.flights(), self.routes, now):
                 self._fail_the_hopeless()
 
-    def steer(self, route: Route, said: Measured | None, now: float) -> None:
-        """Adjust a route's number of connections to the measured rate `said`. Close slow connections if too many."""
+    def tune(self, route: Route, measured: Measured | None, now: float) -> None:
+        """Tune a route's number of connections to its measured rate. Close slow connections if there are too many."""
         with self.changed:
-            for flight, rest in self._moves.shed(self.flights(), route, now) if route.steer(said) else ():
+            for flight, rest in self._moves.shed(self.flights(), route, now) if route.tune(measured) else ():
                 self._leave(flight, rest)
                 flight.download.gaps[:0] = [rest]
                 self._left += rest.stop - rest.start
 
     def _next(self, ready: Sequence[Route], now: float, *, has_room: bool) -> Flight | Download | None:
         """Choose a part for a route of `ready`, the routes with room for one more connection, or a file to seal."""
-        handed = self._moves.rescue(self.flights(), self.routes, now)
-        if handed is not None:
-            return self._relieve(handed, now)
+        moved = self._moves.rescue(self.flights(), self.routes, now)
+        if moved is not None:
+            return self._take_over(moved, now)
         # Fewest connections first: files that are downloaded in parallel are also hashed in parallel.
         waiting = sorted((one for one in self._downloads if one.gaps), key=lambda one: len(one.flights))
         askable = self.routes.askable(ready, now)
@@ -208,7 +208,7 @@ class Scheduler:
             flights = (flight for flight in self.flights() if self.routes.may_ask(route, flight.download, now))
             taken = self._moves.take_over(flights, route, now)
             if taken is not None:
-                return self._relieve(taken, now)
+                return self._take_over(taken, now)
         return None
 
     def _cut(self, route: Route, download: Download, now: float) -> Flight:
@@ -216,12 +216,12 @@ class Scheduler:
             # The server ignores range requests: request the whole span in one connection.
             holes, download.gaps = tuple(merge(download.gaps)), []
             self._left -= sum(stop - start for start, stop in holes)
-            return self._fly(route, download, ByteRange(holes[0].start, holes[-1].stop), now, holes)
+            return self._start_flight(route, download, ByteRange(holes[0].start, holes[-1].stop), now, holes)
         part, download.gaps = carve(download.gaps_by_need, route.part_size(self._left, self.routes.connections))
         self._left -= part.stop - part.start
-        return self._fly(route, download, part, now)
+        return self._start_flight(route, download, part, now)
 
-    def _fly(
+    def _start_flight(
         self, route: Route, download: Download, part: ByteRange, now: float, holes: tuple[ByteRange, ...] = ()
     ) -> Flight:
         flight = Flight(download, route, part.start, part.stop, holes, began=now)
@@ -229,11 +229,11 @@ class Scheduler:
         route.active += 1
         return flight
 
-    def _relieve(self, handed: Handed, now: float) -> Flight:
-        self._leave(handed.giver, handed.rest)
-        flight = self._fly(handed.taker, handed.giver.download, handed.rest, now)
+    def _take_over(self, moved: MovedPart, now: float) -> Flight:
+        self._leave(moved.from_flight, moved.rest)
+        flight = self._start_flight(moved.to_route, moved.from_flight.download, moved.rest, now)
         # Allow more time before the next rescue, or equally slow connections would pass the part on forever.
-        flight.settled_s = 2 * handed.giver.settled_s
+        flight.settled_s = 2 * moved.from_flight.settled_s
         return flight
 
     def _leave(self, flight: Flight, rest: ByteRange) -> None:
@@ -289,7 +289,7 @@ class Scheduler:
         return download
 
     def _failed(self, flight: Flight, error: HubError | IntegrityError, now: float) -> None:
-        event = take_in(flight, error, self.flights(), self._patience, now)
+        event = record_error(flight, error, self.flights(), self._patience, now)
         if event is not None:
             self._on_event(event)
         if self.routes.hopeless(flight.download.partial.file.digest):

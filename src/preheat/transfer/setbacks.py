@@ -22,24 +22,25 @@ def give_up_stalled(flights: Iterable[Flight], routes: Routes, patience: RetryPo
         if flight.given_up or flight.still_s(now) < LEAST_PATIENCE_S:
             continue
         file, route = flight.download.partial.file, flight.route
-        elsewhere = any(one is not route and one.heard > flight.began for one in routes.able(file.digest))
+        elsewhere = any(one is not route and one.received_at > flight.began for one in routes.having(file.digest))
         why = flight.stalled(now, elsewhere=elsewhere)
         if not why:
             continue
         flight.break_off(why)
         if elsewhere:
-            route.stumble(HubUnavailable(f"{route.way.name} {why}"), 0, now, patience)
+            route.connection_broke(HubUnavailable(f"{route.way.name} {why}"), 0, now, patience)
         yield Retrying(
             file.path, f"{route.way.name} {why}; preheat closed the connection to request the rest again", 0.0
         )
 
 
-def leave_dripping(flights: Sequence[Flight], routes: Routes, now: float) -> bool:
+def give_up_trickling(flights: Sequence[Flight], routes: Routes, now: float) -> bool:
     """Give up each route whose connections together receive next to nothing; return whether any was given up."""
     dripping = []
     for route in routes:
-        heard = max((now - one.still_s(now) for one in flights if one.route is route and one.answer_s), default=0.0)
-        if not route.left and (why := route.drips(heard, now)):
+        responding = [one for one in flights if one.route is route and one.answer_s]
+        received_at = max((now - one.still_s(now) for one in responding), default=0.0)
+        if not route.left and (why := route.trickles(received_at, now)):
             dripping.append((route, why))
     for route, why in dripping:
         message = f"{route.way.name} {why}"
@@ -59,15 +60,17 @@ def absence(routes: Routes, flights: Sequence[Flight], patience: RetryPolicy, no
         return None
     last, reason = max(zip(asked, reasons, strict=True), key=lambda pair: pair[0].left_s(patience, now))
     left_s = max(last.left_s(patience, now), 0.0)
-    return Away(last.way.name, reason, min(max(last.rests_until - now, 0.0), left_s), left_s)
+    return Away(last.way.name, reason, min(max(last.paused_until - now, 0.0), left_s), left_s)
 
 
 def _absent(route: Route, flights: Sequence[Flight], now: float) -> str:
     """Return in words why a route counts as unreachable; empty if the route does not."""
-    if route.error is not None and (route.is_away or (now < route.rests_until and not flights)):
+    if route.error is not None and (route.is_unreachable or (now < route.paused_until and not flights)):
         return route.error.message
     silent_s = min((flight.still_s(now) for flight in flights), default=0.0)
-    return f"{route.way.name} has sent nothing for {silent_s:.0f} s" if route.heard and silent_s > _SILENT_S else ""
+    if not route.received_at or silent_s <= _SILENT_S:
+        return ""
+    return f"{route.way.name} has sent nothing for {silent_s:.0f} s"
 
 
 def forget_wrong(download: Download, again: list[ByteRange], names: str, error: IntegrityError) -> list[ByteRange]:
@@ -83,7 +86,7 @@ def forget_wrong(download: Download, again: list[ByteRange], names: str, error: 
     return download.partial.gaps
 
 
-def take_in(
+def record_error(
     flight: Flight, error: HubError | IntegrityError, flights: Iterable[Flight], patience: RetryPolicy, now: float
 ) -> Retrying | None:
     """Update a route after `error` ended the download of one part, `flight`. Return an event to emit, or None.
@@ -97,8 +100,8 @@ def take_in(
             route.whole_only.add(file.digest)
         case HubUnavailable():
             serving = sum(one.route is route and one.at > one.start and not one.given_up for one in flights)
-            wait_s = route.stumble(error, flight.at - flight.start, now, patience, serving)
-            if wait_s is not None and not route.left and (route.failures <= TOLD or not route.is_away):
+            wait_s = route.connection_broke(error, flight.at - flight.start, now, patience, serving)
+            if wait_s is not None and not route.left and (route.failures <= TOLD or not route.is_unreachable):
                 return Retrying(file.path, error.message, wait_s)
         case _:
             route.files.pop(file.digest, None)

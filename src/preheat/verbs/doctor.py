@@ -10,6 +10,7 @@ from preheat.core.errors import AccessDenied, PreheatError
 from preheat.core.events import Listener, Noted
 from preheat.core.ref import FOLDER
 from preheat.core.snapshot import File, Snapshot
+from preheat.disk.filesystem import filesystem_of
 from preheat.disk.free_space import disk_need
 from preheat.guard.kernel.free_memory import free_memory
 from preheat.library.library import Library
@@ -18,7 +19,6 @@ from preheat.proof.advice.symptoms import Endpoint, StorageFolder, Symptoms
 from preheat.proof.conditions.page_cache_residency import cached
 from preheat.proof.limits.disk_speed import Speed, measure_speed
 from preheat.proof.limits.line_speed import Line
-from preheat.proof.limits.machine import filesystem
 from preheat.recipes.recipe import Need, Recipe
 from preheat.verbs.pull_sources import PullSource
 from preheat.views.links import COPY, trial
@@ -27,7 +27,7 @@ _OF_THE_CONTAINER = frozenset(("overlay", "aufs", "tmpfs", "fuse.fuse-overlayfs"
 
 
 @dataclass(frozen=True, slots=True)
-class Surgery:
+class DoctorInputs:
     """Inputs of the doctor: the sources of a need, a function that measures a connection, and the environment.
 
     `root` is the folder with container markers such as /.dockerenv; `ca_file` is the configured CA file, if any.
@@ -42,49 +42,49 @@ class Surgery:
 
 
 def doctor(
-    recipe: Recipe | None, library: Library, surgery: Surgery, on_event: Listener
+    recipe: Recipe | None, library: Library, inputs: DoctorInputs, on_event: Listener
 ) -> tuple[Symptoms, list[Remedy]]:
     """Return symptoms and remedies. Measures network and disk for a few seconds, and changes nothing."""
-    symptoms = examine(recipe, library, surgery, on_event)
+    symptoms = examine(recipe, library, inputs, on_event)
     return symptoms, remedies(symptoms)
 
 
-def examine(recipe: Recipe | None, library: Library, surgery: Surgery, on_event: Listener) -> Symptoms:
+def examine(recipe: Recipe | None, library: Library, inputs: DoctorInputs, on_event: Listener) -> Symptoms:
     """Measure and collect everything that can slow down a start."""
     needs = recipe.needs if recipe is not None else ()
     endpoints: list[Endpoint] = []
     files: dict[str, File] = {}
     for need in needs:
         on_event(Noted(str(need.ref), "resolving it, and measuring the download rate"))
-        for endpoint, snapshot in _ask(need, library, surgery):
+        for endpoint, snapshot in _query_sources(need, library, inputs):
             if all(other.url != endpoint.url for other in endpoints):
                 endpoints.append(endpoint)
             files |= {str(file.digest): file for file in snapshot} if snapshot else {}
     for endpoint in endpoints:
-        on_event(Noted(endpoint.url, _told(endpoint)))
+        on_event(Noted(endpoint.url, _describe_endpoint(endpoint)))
     missing = [file for file in files.values() if not library.has(file.digest)]
     here = [library.path(file.digest) for file in files.values() if library.has(file.digest)]
     resident = cached(here)
     return Symptoms(
-        app=surgery.app,
+        app=inputs.app,
         size=sum(file.size for file in files.values()),
         files=len(files),
         missing=sum(file.size for file in missing),
-        library=_place(library.root, surgery.root),
-        cache=_place(hf_home(surgery.environ, _home(surgery.environ)), surgery.root),
+        library=_place(library.root, inputs.root),
+        cache=_place(hf_home(inputs.environ, _home(inputs.environ)), inputs.root),
         free_disk=disk_need(library.root, 0).free,
         free_memory=free_memory(),
         endpoints=tuple(endpoints),
         speed=_speed(here, on_event),
         resident=resident,
         copied=_copied(recipe, here),
-        offline=surgery.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"),
-        proxied=_proxied(surgery.environ),
-        no_ca=str(surgery.ca_file) if surgery.ca_file and not surgery.ca_file.is_file() else "",
+        offline=inputs.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"),
+        proxied=_proxied(inputs.environ),
+        no_ca=str(inputs.ca_file) if inputs.ca_file and not inputs.ca_file.is_file() else "",
     )
 
 
-def _told(endpoint: Endpoint) -> str:
+def _describe_endpoint(endpoint: Endpoint) -> str:
     """Describe the measurement of an endpoint."""
     line = endpoint.line
     if line is None:
@@ -93,15 +93,15 @@ def _told(endpoint: Endpoint) -> str:
     return f"{rates}, response time {line.answer_s * 1000:.0f} ms"
 
 
-def _ask(need: Need, library: Library, surgery: Surgery) -> list[tuple[Endpoint, tuple[File, ...]]]:
-    """Query every source of a need; fall back to the library's record of the files if all of them fail."""
+def _query_sources(need: Need, library: Library, inputs: DoctorInputs) -> list[tuple[Endpoint, tuple[File, ...]]]:
+    """Return the files of a need at each source; if all sources fail, those in the library's record."""
     known = library.find(need.ref)
     asked: list[tuple[Endpoint, tuple[File, ...]]] = []
-    for source in surgery.sources(need):
+    for source in inputs.sources(need):
         try:
             snapshot = source.hub.resolve(source.ref)
             wanted = snapshot.only(need.files)
-            line = surgery.line(source, wanted) if source.ref.hub != FOLDER and wanted.size else None
+            line = inputs.line(source, wanted) if source.ref.hub != FOLDER and wanted.size else None
             asked.append((Endpoint(source.ref.hub, source.name, line), wanted.files))
         except PreheatError as error:
             denied = isinstance(error, AccessDenied)
@@ -121,7 +121,7 @@ def _speed(here: Sequence[Path], on_event: Listener) -> Speed | None:
 
 
 def _place(path: Path, root: Path) -> StorageFolder:
-    kind = filesystem(path)
+    kind = filesystem_of(path)
     contained = any((root / mark).exists() for mark in (".dockerenv", "run/.containerenv"))
     return StorageFolder(str(path), kind, survives=not (contained and kind in _OF_THE_CONTAINER))
 

@@ -61,11 +61,13 @@ def moved(before: Lock, now: Lock) -> tuple[Moved, ...]:
 
 def _pinned(need: Need, sources: Sequence[PullSource], on_event: Listener, patience: RetryPolicy) -> Pinned:
     locked = need.locked  # set for built-in recipes, which come with a lock
-    source, told = resolve(sources, on_event, patience, lambda told: told if locked is None else told.held_to(locked))
+    source, listed = resolve(
+        sources, on_event, patience, lambda listed: listed if locked is None else listed.held_to(locked)
+    )
     if source.ref.hub != need.ref.hub:
         # The commit belongs to the alias repository; the need's own hub does not know it.
         on_event(Noted(str(need.ref), f"pinned with the files of {source.ref}, because its own hub did not respond"))
-    wanted = told.only(need.files)
+    wanted = listed.only(need.files)
     return Pinned(need, replace(wanted, ref=need.ref))
 
 

@@ -7,7 +7,7 @@ from shlex import quote
 from preheat.core.errors import IntegrityError
 from preheat.core.events import Listener
 from preheat.core.snapshot import Snapshot
-from preheat.library.digest_check import require_held
+from preheat.library.digest_check import require_known
 from preheat.library.library import Library
 from preheat.recipes.recipe import Need, Recipe
 
@@ -17,13 +17,13 @@ Required = Sequence[tuple[Need, Snapshot]]
 def require(recipe: Recipe, library: Library, on_event: Listener) -> Required:
     """Return a recipe's needs with their snapshots from the library, named by the revision that the app requests.
 
-    Pinned commits come first: views placed later win, and those are the branches. Every verb that uses a recipe's
-    files gets them here. Files match the lock's digests, if there is a lock. Blobs that look modified since they were
-    hashed are hashed again, and quarantined if they changed. Raise NotPreloaded for missing files, and IntegrityError
-    for files that do not match the lock or that changed and cannot be quarantined.
+    Pinned commits come first, so that the views of branches, which are placed later, replace theirs. Every verb that
+    uses a recipe's files gets them here. Files match the lock's digests, if there is a lock. Blobs that look modified
+    since they were hashed are hashed again, and quarantined if they changed. Raise NotPreloaded for missing files, and
+    IntegrityError for files that do not match the lock or that changed and cannot be quarantined.
     """
     found = all_required(recipe, library)
-    if look_over(library, [snapshot for _, snapshot in found], on_event):
+    if rehash_modified(library, [snapshot for _, snapshot in found], on_event):
         found = all_required(recipe, library)  # quarantined blobs are now missing
     return found
 
@@ -40,14 +40,14 @@ def required(need: Need, library: Library, app: str = "APP") -> Snapshot:
         recorded = library.find(need.ref)
         if recorded is None:
             return library.require(need.ref, need.files)
-        # The lock's digests replace the recorded ones; `require_held` compares the blobs with them.
+        # The lock's digests replace the recorded ones; `require_known` compares the blobs with them.
         wanted = recorded.only(need.files)
         named = (locked.file(file.path) or file for file in wanted.files)
         locked = replace(wanted, files=tuple(named))
-    return require_held(library, locked, f"preheat pull {app} downloads the files with the locked digests")
+    return require_known(library, locked, f"preheat pull {app} downloads the files with the locked digests")
 
 
-def look_over(library: Library, snapshots: Iterable[Snapshot], on_event: Listener) -> bool:
+def rehash_modified(library: Library, snapshots: Iterable[Snapshot], on_event: Listener) -> bool:
     """Hash again the blobs that look modified, and quarantine those that changed; these are then missing.
 
     Return whether any blob changed. Raise IntegrityError if one changed and the library is read-only.
@@ -71,10 +71,10 @@ def look_over(library: Library, snapshots: Iterable[Snapshot], on_event: Listene
 def all_required(recipe: Recipe, library: Library) -> Required:
     """Return the result of `require`, without hashing any blob again."""
     app = quote(str(recipe.path)) if recipe.path else f"{recipe.name} --dir {quote(str(recipe.folder))}"
-    found = [(need, asked_for(need, required(need, library, app))) for need in recipe.needs]
+    found = [(need, as_requested(need, required(need, library, app))) for need in recipe.needs]
     return sorted(found, key=lambda one: not one[1].ref.pinned)
 
 
-def asked_for(need: Need, snapshot: Snapshot) -> Snapshot:
+def as_requested(need: Need, snapshot: Snapshot) -> Snapshot:
     """Return the snapshot under the revision that the app requests: its branch, if a lock pinned the need."""
     return replace(snapshot, ref=snapshot.ref.at(need.asked_as)) if need.asked_as else snapshot

@@ -33,7 +33,7 @@ from preheat.mirror.upstream.upstream import Upstream, Upstreams
 from preheat.mirror.upstream.visibility import CLOSED
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy
-from preheat.verbs.scan import REFUSE, WARN, look_into
+from preheat.verbs.scan import REFUSE, WARN, scan_and_report
 
 # Clients wait about as long before they time out, and retry themselves.
 WHILE_CLIENTS_WAIT = RetryPolicy(attempts=5, first_wait_s=0.25, longest_wait_s=4.0, lasting_s=60.0)
@@ -42,7 +42,7 @@ _MOST_CHECKED = 100_000  # files remembered as checked; each takes about 200 byt
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class MirrorOptions:
     """Options of a mirror: access rules, request limits, library size cap and upstream behaviour.
 
     `cap`: size cap of the library in bytes, 0 for no cap; `on_trouble` is called with each error that prevents
@@ -72,21 +72,23 @@ def mirror(
     on_event: Listener,
     pace: int | None = None,
     upstreams: Sequence[Upstream] = (),
-    house: House | None = None,
+    options: MirrorOptions | None = None,
 ) -> Server:
     """Return a server, not yet started, that looks for files in `shelf`, then in `library`, then at the `upstreams`.
 
     Raise UsageError if the pinned models exceed the cap.
     """
-    house = house or House()
-    if house.cap:
-        require_cap(library, house.cap, on_event)
+    options = options or MirrorOptions()
+    if options.cap:
+        require_cap(library, options.cap, on_event)
     kept = Kept(library)
-    settings, tally, uses = house.settings, RequestCounter(), Uses(library.records)
-    check = _check(library, house.unsafe, on_event)
-    policy = Policy(connections=64, patience=house.patience)
-    fetches = Fetches(library, policy, on_event, house.silence_s, check)
-    through = PullThrough(library, Upstreams(upstreams), fetches, house.remembering, house.by) if upstreams else None
+    settings, tally, uses = options.settings, RequestCounter(), Uses(library.records)
+    check = _check(library, options.unsafe, on_event)
+    policy = Policy(connections=64, patience=options.patience)
+    fetches = Fetches(library, policy, on_event, options.silence_s, check)
+    through = (
+        PullThrough(library, Upstreams(upstreams), fetches, options.remembering, options.by) if upstreams else None
+    )
 
     name = f"preheat-{secrets.token_hex(6)}"
 
@@ -103,7 +105,7 @@ def mirror(
                 found = kept.find(ref, bearer(request) if asker is not None else "")
             if found is not None:
                 uses.note(found.snapshot)
-                if house.unsafe == REFUSE:
+                if options.unsafe == REFUSE:
                     found = replace(found, prove=_both(found.prove, check))
             return found
 
@@ -120,21 +122,21 @@ def mirror(
         tally(event)
         on_event(event)
 
-    look = StatusReader(Sources(library, tally, fetches, shown, house.cap))
-    beside = [Evictor(library, house.cap, tell, house.on_trouble)] if house.cap else []
+    look = StatusReader(Sources(library, tally, fetches, shown, options.cap))
+    beside = [Evictor(library, options.cap, tell, options.on_trouble)] if options.cap else []
 
     @functools.lru_cache(maxsize=64)
     def foreign(host: str) -> bool:
-        return is_loopback(address[0]) and is_foreign(host, (*house.hosts, socket.gethostname()))
+        return is_loopback(address[0]) and is_foreign(host, (*options.hosts, socket.gethostname()))
 
     received = reception(reply, look, lambda: settings.door, lambda: server.url, foreign)
-    greet = greeting(lambda: settings.door, house.limits.body_size)
+    greet = greeting(lambda: settings.door, options.limits.body_size)
     server = Server(
         address,
         received,
         tell,
         pace,
-        limits=house.limits,
+        limits=options.limits,
         tls=settings.tls,
         beside=beside,
         greet=greet,
@@ -149,7 +151,7 @@ def _check(library: Library, unsafe: str, on_event: Listener) -> Callable[[File]
 
     @functools.lru_cache(_MOST_CHECKED)
     def check(file: File) -> None:
-        look_into([file], library, unsafe, on_event)
+        scan_and_report([file], library, unsafe, on_event)
 
     return check
 

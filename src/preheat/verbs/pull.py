@@ -13,8 +13,8 @@ from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy, fetch
 from preheat.transfer.route import Way
 from preheat.verbs.pull_plan import NeedPlan, PullPlan, plan_need, plan_pull
-from preheat.verbs.pull_sources import ALL_FILES, PullSource, Wish, finding, is_same, named
-from preheat.verbs.scan import REFUSE, look_into
+from preheat.verbs.pull_sources import ALL_FILES, FileSelection, PullSource, is_same, named, source_finder
+from preheat.verbs.scan import REFUSE, scan_and_report
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +26,23 @@ class PullResult:
 
 
 def pull(
-    sources: Sequence[PullSource], library: Library, policy: Policy, on_event: Listener, wish: Wish = ALL_FILES
+    sources: Sequence[PullSource],
+    library: Library,
+    policy: Policy,
+    on_event: Listener,
+    selection: FileSelection = ALL_FILES,
 ) -> PullResult:
     """Plan the pull of one model, and carry it out. Raise as `plan_need` and `carry_out` do.
 
     The first source that responds provides the file list; the others are additional download sources for the files
     that they have with the same digests.
     """
-    need = plan_need(sources, library, on_event, wish, asking(policy))
+    need = plan_need(sources, library, on_event, selection, resolve_policy(policy))
     return carry_out(plan_pull([need], library), library, policy, on_event)[0]
 
 
-def asking(policy: Policy) -> RetryPolicy:
-    """Return the retry policy for resolving a model."""
+def resolve_policy(policy: Policy) -> RetryPolicy:
+    """Return the retry policy for resolving a model, from that for downloading it."""
     return RetryPolicy(lasting_s=policy.patience.lasting_s)
 
 
@@ -52,13 +56,13 @@ def carry_out(plan: PullPlan, library: Library, policy: Policy, on_event: Listen
     plan.require()
     with ExitStack() as until:
         needs = [_claimed(need, library, policy, on_event, until) for need in plan.needs]
-        plan = plan_pull(needs, library, plan.views, naming=True)
+        plan = plan_pull(needs, library, plan.views, add_names=True)
         plan.require()
         taken: Collection[Digest] = ()
         if plan.views is not None and plan.views.own:
             taken = plan.views.take(library, on_event)
             # Files that could not be taken, because they have changed, are downloaded.
-            plan = plan_pull(needs, library, replace(plan.views, own=()), naming=True)
+            plan = plan_pull(needs, library, replace(plan.views, own=()), add_names=True)
             plan.require()
         for need in plan.needs:
             count, missing = len(need.wanted.files), len(need.to_fetch)
@@ -76,7 +80,7 @@ def _claimed(need: NeedPlan, library: Library, policy: Policy, on_event: Listene
         _look_over(library, need.wanted, on_event)
         if not lacking(library, need.wanted):
             return need
-        need = plan_need(need.sources, library, on_event, need.wish, asking(policy))
+        need = plan_need(need.sources, library, on_event, need.selection, resolve_policy(policy))
     # Claim the blobs before checking for them, so that a concurrent prune cannot remove them.
     until.enter_context(library.wanted(need.wanted))
     _look_over(library, need.wanted, on_event)
@@ -86,28 +90,28 @@ def _claimed(need: NeedPlan, library: Library, policy: Policy, on_event: Listene
 def _look_over(library: Library, wanted: Snapshot, on_event: Listener) -> None:
     touched = library.touched(wanted.files)
     if touched:
-        from preheat.verbs.locked_needs import look_over  # imported here: most pulls do not need it
+        from preheat.verbs.locked_needs import rehash_modified  # imported here: most pulls do not need it
 
         # It reads the seals again: since they were read, another pull may have stored and sealed some of these files.
-        look_over(library, [replace(wanted, files=touched)], on_event)
+        rehash_modified(library, [replace(wanted, files=touched)], on_event)
 
 
 def _pull(
     need: NeedPlan, library: Library, policy: Policy, on_event: Listener, taken: Collection[Digest]
 ) -> PullResult:
     """Download, scan and record one model. The files with the digests `taken` are new in the library too."""
-    wanted, source, told, unsafe = need.wanted, need.source, need.told, need.wish.unsafe
-    if need.to_fetch and source is not None and told is not None:
-        helpers = [finding(other, told) for other in need.sources if other is not source]
-        fetch(need.to_fetch, Way(source.name, source.hub, told), library, policy, on_event, helpers)
-    if told is not None:
+    wanted, source, listed, unsafe = need.wanted, need.source, need.listed, need.selection.unsafe
+    if need.to_fetch and source is not None and listed is not None:
+        helpers = [source_finder(other, listed) for other in need.sources if other is not source]
+        fetch(need.to_fetch, Way(source.name, source.hub, listed), library, policy, on_event, helpers)
+    if listed is not None:
         require_sizes(library, set(wanted.files) - set(need.to_fetch))
     new = {file.digest: file for file in (*need.to_fetch, *(file for file in wanted.files if file.digest in taken))}
-    look_into(wanted.files if unsafe == REFUSE else new.values(), library, unsafe, on_event)
-    if told is None:
-        library.vouch(wanted.ref)
+    scan_and_report(wanted.files if unsafe == REFUSE else new.values(), library, unsafe, on_event)
+    if listed is None:
+        library.keep_for_user(wanted.ref)
     else:
         # An existing record of the commit is more complete than the file list from an alias repository.
-        known = None if is_same(told.ref, need.ref) else library.find(need.ref) if need.ref.pinned else None
-        library.record(known or named(told, need.ref))
+        known = None if is_same(listed.ref, need.ref) else library.find(need.ref) if need.ref.pinned else None
+        library.record(known or named(listed, need.ref))
     return PullResult(wanted, need.missing)

@@ -12,7 +12,7 @@ from preheat.disk.free_space import DiskNeed, disk_needs, require_space
 from preheat.library.digest_check import lacking
 from preheat.library.library import Library
 from preheat.net.retry import USUAL, RetryPolicy
-from preheat.verbs.pull_sources import ALL_FILES, PullSource, Wish, believed, named, resolve
+from preheat.verbs.pull_sources import ALL_FILES, FileSelection, PullSource, checked, named, resolve
 
 if TYPE_CHECKING:
     from preheat.verbs.placing.view_plan import ViewsPlan
@@ -23,15 +23,15 @@ class NeedPlan:
     """What to download of one model: `wanted` are the requested files, `to_fetch` those to download, one per digest.
 
     `missing` is the number of bytes to receive, without those of interrupted downloads. `source` is the hub that
-    resolved the model, and `told` its snapshot; both are None if all files of a recorded commit are in the library, and
-    no hub was asked. `rate` is the measured download rate in bytes per second, None if it was not measured.
+    resolved the model, and `listed` its snapshot; both are None if all files of a recorded commit are in the library,
+    and no hub was queried. `rate` is the measured download rate in bytes per second, None if it was not measured.
     """
 
     sources: tuple[PullSource, ...]
-    wish: Wish
+    selection: FileSelection
     wanted: Snapshot
     source: PullSource | None = None
-    told: Snapshot | None = None
+    listed: Snapshot | None = None
     to_fetch: tuple[File, ...] = ()
     missing: int = 0
     rate: float | None = None
@@ -108,7 +108,7 @@ def plan_need(
     sources: Sequence[PullSource],
     library: Library,
     on_event: Listener,
-    wish: Wish = ALL_FILES,
+    selection: FileSelection = ALL_FILES,
     patience: RetryPolicy = USUAL,
 ) -> NeedPlan:
     """Resolve a model without downloading it. No hub is asked if all files of a pinned commit are in the library.
@@ -116,26 +116,26 @@ def plan_need(
     Raise HubError, IntegrityError, or AccessDenied if the files are gated for this token.
     """
     ref, several = sources[0].ref, tuple(sources)
-    here = _here(ref, library, wish)
+    here = _here(ref, library, selection)
     if here is not None:
-        return NeedPlan(several, wish, here)
-    source, told = resolve(sources, on_event, patience, lambda told: believed(told, ref, wish, library))
-    return NeedPlan(several, wish, wish.of(named(told, ref)), source, told)
+        return NeedPlan(several, selection, here)
+    source, listed = resolve(sources, on_event, patience, lambda listed: checked(listed, ref, selection, library))
+    return NeedPlan(several, selection, selection.of(named(listed, ref)), source, listed)
 
 
 def plan_pull(
-    needs: Iterable[NeedPlan], library: Library, views: "ViewsPlan | None" = None, *, naming: bool = False
+    needs: Iterable[NeedPlan], library: Library, views: "ViewsPlan | None" = None, *, add_names: bool = False
 ) -> PullPlan:
-    """Compare resolved models and their views with what is on the disks; return the plan.
+    """Compare resolved models and their views with the library and the disks' free space; return the plan.
 
-    A file that several models share is downloaded for the first of them only. `naming`: give blobs that the library
-    has under another digest this name too (see `held`); otherwise nothing is changed.
+    A file that several models share is downloaded for the first of them only. `add_names`: give blobs that the library
+    has under another digest this name too (see `with_known_digests`); otherwise nothing is changed.
     """
     coming = {own.file.digest for own in views.own} if views is not None else set()
     planned, room = [], 0 if views is None else views.copied_in
     for need in needs:
         # Without a source, all files are in the library.
-        missing = lacking(library, need.wanted, naming=naming) if need.source is not None else ()
+        missing = lacking(library, need.wanted, add_names=add_names) if need.source is not None else ()
         files = tuple(file for file in missing if file.digest not in coming)
         coming |= {file.digest for file in files}
         planned.append(replace(need, to_fetch=files, missing=sum(file.size - library.progress(file) for file in files)))
@@ -144,13 +144,13 @@ def plan_pull(
     return PullPlan(tuple(planned), disks, views, library.writable)
 
 
-def _here(ref: Ref, library: Library, wish: Wish) -> Snapshot | None:
+def _here(ref: Ref, library: Library, selection: FileSelection) -> Snapshot | None:
     """Return the requested files of a recorded commit, None if any is missing. A commit never changes."""
     known = library.find(ref) if ref.pinned else None
     if known is None:
         return None
     try:
-        wanted = wish.of(known)
+        wanted = selection.of(known)
     except (NotFound, IntegrityError):
         return None  # the hub may have more files than the record
-    return None if lacking(library, wanted, naming=False) else wanted
+    return None if lacking(library, wanted, add_names=False) else wanted

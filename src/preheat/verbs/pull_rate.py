@@ -20,10 +20,10 @@ def with_rates(plan: PullPlan) -> PullPlan:
     """
     largest: dict[str, tuple[Hub, Snapshot, File]] = {}
     for need in plan.needs:
-        if need.to_fetch and need.source is not None and need.told is not None:
+        if need.to_fetch and need.source is not None and need.listed is not None:
             file, name = max(need.to_fetch, key=lambda file: file.size), need.source.name
             if name not in largest or largest[name][2].size < file.size:
-                largest[name] = need.source.hub, need.told, file
+                largest[name] = need.source.hub, need.listed, file
     rates = {name: _rate(*of) for name, of in largest.items()}
     needs = [
         replace(need, rate=rates[need.source.name]) if need.to_fetch and need.source is not None else need

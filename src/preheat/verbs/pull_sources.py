@@ -25,7 +25,7 @@ class PullSource:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class FileSelection:
     """The files to pull of a model: those that match `patterns`, or all if there are none.
 
     `unsafe`: how to treat files that can run untrusted code when they are loaded (REFUSE, WARN or ALLOW). `locked`: the
@@ -46,26 +46,26 @@ class Wish:
         return held.only(self.patterns) if self.partly else held.at_paths(self.locked)
 
 
-ALL_FILES = Wish()
+ALL_FILES = FileSelection()
 
 
-def believed(told: Snapshot, ref: Ref, wish: Wish, library: Library) -> Snapshot:
+def checked(listed: Snapshot, ref: Ref, selection: FileSelection, library: Library) -> Snapshot:
     """Check a source's snapshot of `ref` against the lock and the library's record, and return the checked snapshot.
 
     The lock's digests replace those from the source. Files of an alias repository are accepted for a pinned commit
     only if the lock or the commit's record lists them with the same digests. Raise IntegrityError if a file differs,
     NotFound if neither the lock nor a record lists the digests of the commit.
     """
-    told = told if wish.locked is None else told.held_to(wish.locked)
-    if not ref.pinned or is_same(told.ref, ref):
-        return told
+    listed = listed if selection.locked is None else listed.held_to(selection.locked)
+    if not ref.pinned or is_same(listed.ref, ref):
+        return listed
     known = library.find(ref)
-    vouched = {file.path for one in (wish.locked, known) if one is not None for file in one.files}
-    kept = replace(told, files=tuple(file for file in told.files if file.path in vouched))
-    unknown = [file.path for file in wish.of(told).files if file.path not in vouched]
+    vouched = {file.path for one in (selection.locked, known) if one is not None for file in one.files}
+    kept = replace(listed, files=tuple(file for file in listed.files if file.path in vouched))
+    unknown = [file.path for file in selection.of(listed).files if file.path not in vouched]
     if unknown:
         raise NotFound(
-            f"{told.ref} cannot replace {ref}: the digest of {unknown[0]} at that commit is unknown",
+            f"{listed.ref} cannot replace {ref}: the digest of {unknown[0]} at that commit is unknown",
             hint="run preheat lock while the first hub is available, to record the digests",
         )
     return kept if known is None else kept.held_to(known.at_paths(kept))
@@ -75,7 +75,7 @@ def resolve(
     sources: Sequence[PullSource],
     on_event: Listener,
     patience: RetryPolicy = USUAL,
-    check: Callable[[Snapshot], Snapshot] = lambda told: told,
+    check: Callable[[Snapshot], Snapshot] = lambda listed: listed,
 ) -> tuple[PullSource, Snapshot]:
     """Try the sources in order; return the first that has the model, and its snapshot as `check` returns it.
 
@@ -86,10 +86,10 @@ def resolve(
     patience = patience if len(sources) == 1 else RetryPolicy(attempts=2, lasting_s=0)
     for source in sources:
         try:
-            told = persist(partial(source.hub.resolve, source.ref), patience, str(source.ref), on_event)
-            snapshot = check(told)
+            listed = persist(partial(source.hub.resolve, source.ref), patience, str(source.ref), on_event)
+            snapshot = check(listed)
         except (HubError, IntegrityError) as error:
-            # Try the next source, whatever the error is.
+            # After any error, try the next source.
             first = first or error
         else:
             return source, snapshot
@@ -97,10 +97,10 @@ def resolve(
     raise first
 
 
-def named(told: Snapshot, ref: Ref) -> Snapshot:
-    """Return a source's snapshot under the requested ref; files of an alias repository get that ref, too."""
-    stood_in = not is_same(told.ref, ref)
-    return replace(told, ref=ref, commit=ref.revision if stood_in and ref.pinned else told.commit)
+def named(listed: Snapshot, ref: Ref) -> Snapshot:
+    """Return a source's snapshot under the requested `ref`, also if it is of an alias repository."""
+    stood_in = not is_same(listed.ref, ref)
+    return replace(listed, ref=ref, commit=ref.revision if stood_in and ref.pinned else listed.commit)
 
 
 def is_same(ref: Ref, other: Ref) -> bool:
@@ -108,13 +108,13 @@ def is_same(ref: Ref, other: Ref) -> bool:
     return (ref.hub, ref.kind, ref.repo) == (other.hub, other.kind, other.repo)
 
 
-def finding(other: PullSource, told: Snapshot) -> Callable[[], Way | None]:
+def source_finder(other: PullSource, listed: Snapshot) -> Callable[[], Way | None]:
     """Return a function that resolves the same model at another source, or returns None if that fails."""
-    ref = other.ref.at(told.commit) if is_same(other.ref, told.ref) else other.ref
+    ref = other.ref.at(listed.commit) if is_same(other.ref, listed.ref) else other.ref
 
     def find() -> Way | None:
         try:
-            return Way(other.name, other.hub, other.hub.resolve(ref).named_as(told))
+            return Way(other.name, other.hub, other.hub.resolve(ref).named_as(listed))
         except PreheatError:
             return None  # it is only an additional source
 

@@ -21,11 +21,11 @@ from preheat.guard.options import GuardOptions, GuardSetup
 from preheat.guard.probes.probes import port_of
 from preheat.guard.process.process import Output
 from preheat.guard.setup import AddressTaken, keep
-from preheat.guard.supervise.supervisor import Changed, Event, Outcome, Said
+from preheat.guard.supervise.supervisor import Changed, Event, Notice, Outcome
 
 if TYPE_CHECKING:
     from preheat.guard.witness.connections import Attempt, Witness
-    from preheat.guard.witness.download_lines import Confessions
+    from preheat.guard.witness.download_lines import DownloadLines
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def run(app: App, watch: RunOptions, on_event: Listener) -> int:
     witness, heard = _watchers(app) if watch.network else (None, None)
     try:
         settings = GuardOptions(app, watch.patience, watch.stage)
-        output = replace(watch.output, confessions=heard)
+        output = replace(watch.output, download_lines=heard)
         outcome = keep(settings, _telling(on_event), output=output, witness=witness)
     except AddressTaken as error:
         raise AppError(str(error), hint="stop that process, or choose another address") from error
@@ -87,11 +87,11 @@ def _require_namespaces() -> None:
         raise AppError(reason, hint="--network watch counts outbound attempts, and needs no permission")
 
 
-def _watchers(app: App) -> tuple[Witness | None, Confessions]:
+def _watchers(app: App) -> tuple[Witness | None, DownloadLines]:
     from preheat.guard.witness.connections import Witness
-    from preheat.guard.witness.download_lines import Confessions
+    from preheat.guard.witness.download_lines import DownloadLines
 
-    return witness_for(app) if not app.isolated or Witness.available() else None, Confessions()
+    return witness_for(app) if not app.isolated or Witness.available() else None, DownloadLines()
 
 
 def witness_for(app: App) -> Witness:
@@ -113,9 +113,9 @@ def network_seen(witness: Witness, own: frozenset[int] = frozenset()) -> Network
     for attempt in attempts:
         place = _place(attempt)
         places[place] = places.get(place, 0) + attempt.count
-    said = tuple(f"{place} ({count})" for place, count in sorted(places.items(), key=lambda item: -item[1]))
+    destinations = tuple(f"{place} ({count})" for place, count in sorted(places.items(), key=lambda item: -item[1]))
     lookups = sum(attempt.count for attempt in attempts if attempt.lookup)
-    return NetworkSeen(sum(attempt.count for attempt in attempts), lookups, said, witness.blind_spots)
+    return NetworkSeen(sum(attempt.count for attempt in attempts), lookups, destinations, witness.blind_spots)
 
 
 def _place(attempt: Attempt) -> str:
@@ -137,7 +137,7 @@ def _telling(on_event: Listener) -> Callable[[Event], None]:
     def tell(event: Event) -> None:
         if isinstance(event, Changed):
             on_event(AppChanged(event.life, event.detail, event.seconds))
-        elif isinstance(event, Said):
+        elif isinstance(event, Notice):
             on_event(AppChanged("running", event.words, time.monotonic() - began))
 
     return tell

@@ -19,7 +19,7 @@ _MOST_NAMED = 3
 _MOST_S = 900.0  # for all files together
 
 
-def look_into(files: Iterable[File], library: Library, unsafe: str, on_event: Listener) -> None:
+def scan_and_report(files: Iterable[File], library: Library, unsafe: str, on_event: Listener) -> None:
     """Report files that can run code when they are loaded; `unsafe` is REFUSE, WARN or ALLOW (no scan).
 
     With REFUSE, raise CheckFailed for the first unsafe file. With WARN, emit one event for each dangerous file, one for

@@ -11,7 +11,7 @@ from preheat.core.snapshot import Snapshot
 from preheat.disk.free_space import disk_needs, require_space
 from preheat.library.library import Library
 from preheat.recipes.recipe import Recipe
-from preheat.verbs.locked_needs import Required, asked_for, look_over, require
+from preheat.verbs.locked_needs import Required, as_requested, rehash_modified, require
 from preheat.verbs.placing.allowed_places import NO_PERMISSION, Permissions, Site, bounds
 from preheat.verbs.placing.place import place_sites
 from preheat.verbs.placing.view_plan import ViewsPlan
@@ -45,7 +45,7 @@ def sites_of(
 ) -> list[Site]:
     """Return the sites of a recipe's needs, in the order of placement; see `place_needs`."""
     # Pinned commits come first: if the recipe also needs a branch of the same model, the branch wins.
-    named = sorted(((need, asked_for(need, one)) for need, one in required), key=lambda one: not one[1].ref.pinned)
+    named = sorted(((need, as_requested(need, one)) for need, one in required), key=lambda one: not one[1].ref.pinned)
     inside = bounds(recipe.folder, permissions)
     own = root or library.views / recipe.name
     sites = []
@@ -70,7 +70,7 @@ def carry_out_views(plan: ViewsPlan, library: Library, on_event: Listener) -> di
     before anything is changed.
     """
     require_placeable(plan)
-    look_over(library, [site.snapshot for site in plan.sites], on_event)
+    rehash_modified(library, [site.snapshot for site in plan.sites], on_event)
     plan.take(library, on_event)
     return plan.place(library, on_event)
 
@@ -99,7 +99,7 @@ def place_all(
     return environ
 
 
-def everything(library: Library) -> Iterable[Snapshot]:
+def all_snapshots(library: Library) -> Iterable[Snapshot]:
     """Yield each snapshot in the library, with its downloaded files only, once for each branch or tag that names it.
 
     Snapshots without a branch or tag come first, under their commit: what is placed last wins.

@@ -47,11 +47,11 @@ _LINKLESS, _REFLINKING = frozenset(("vfat", "msdos", "exfat")), frozenset(("bcac
 _FINE_NS, _COARSE_NS, _COARSEST_NS = 1_000, 10_000_000, 2_000_000_000
 
 
-def read_ways(word: str) -> tuple[str, ...]:
+def read_ways(value: str) -> tuple[str, ...]:
     """Return the ways that a `--link` value stands for, in the order to try them; raise UsageError if it is unknown."""
-    ways = WAYS.get(word)
+    ways = WAYS.get(value)
     if ways is None:
-        raise UsageError(f"{word!r} is not a way to link", hint=", ".join(WAYS))
+        raise UsageError(f"{value!r} is not a way to link", hint=", ".join(WAYS))
     return ways
 
 
@@ -77,7 +77,7 @@ def link(blob: Path, at: Path, ways: Sequence[str] = AUTO) -> str | None:
     raise AssertionError("no ways were given")
 
 
-def foreseen(root: Path, folder: Path, ways: Sequence[str] = AUTO) -> str:
+def likely_way(root: Path, folder: Path, ways: Sequence[str] = AUTO) -> str:
     """Return the first of `ways` that will probably work in `folder` for blobs below `root`; nothing is tried.
 
     It depends on the types of the filesystems only: `link` may find that one does not support it after all.
@@ -90,7 +90,7 @@ def foreseen(root: Path, folder: Path, ways: Sequence[str] = AUTO) -> str:
 
 def stands(blob: Path | str, at: Path, ways: Sequence[str]) -> bool:
     """Return whether `blob` is linked at `at` in one of `ways` already. Costs two or three stat(2) calls."""
-    return not _there(blob, at).isdisjoint(ways)
+    return not _possible_ways(blob, at).isdisjoint(ways)
 
 
 def trial(blob: Path, folder: Path, ways: Sequence[str] = AUTO) -> str:
@@ -109,8 +109,8 @@ def trial(blob: Path, folder: Path, ways: Sequence[str] = AUTO) -> str:
         aside.unlink(missing_ok=True)
 
 
-def _there(blob: Path | str, at: Path) -> set[str]:
-    """Return the kinds of link that `at` can be; a reflink looks the same as a copy."""
+def _possible_ways(blob: Path | str, at: Path) -> set[str]:
+    """Return the kinds of link that the file at `at` may be; a reflink cannot be told from a copy."""
     try:
         theirs, ours = os.lstat(at), os.stat(blob)  # noqa: PTH116 - faster than Path's
         if stat.S_ISLNK(theirs.st_mode):

@@ -22,7 +22,7 @@ def by_last_name(snapshot: Snapshot, files: Iterable[File]) -> dict[str, File]:
 
 
 def renamed(snapshot: Snapshot, to: Mapping[str, str]) -> Snapshot:
-    """Return the snapshot with its files renamed as `to` says.
+    """Return the snapshot with its files renamed by `to`.
 
     A key is a file's path, or a folder's with `/` at its end; the longest matching key applies. The value `""` moves
     a folder's files to the top. Raise UsageError if a key matches no file, or a new path is invalid or not unique.

@@ -6,7 +6,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from preheat.core.digest import Digest
-from preheat.core.placement import BEGUN, KEPT, OURS, THEIRS, Look, Mark
+from preheat.core.placement import BEGUN, KEPT, OURS, THEIRS, Mark, StatFields
 from preheat.core.snapshot import File
 from preheat.views.path_state import PathState
 
@@ -33,7 +33,7 @@ class KnownBlobs:
 
 
 def judge(
-    sight: PathState,
+    current: PathState,
     wanted: File,
     marks: Sequence[Mark] = (),
     blobs: KnownBlobs = KnownBlobs(),
@@ -45,73 +45,73 @@ def judge(
     the newest fitting mark. `content` contains the digests of the file's bytes, by the algorithms that `algorithms`
     returns; with None, the verdict is UNREAD if the digests are needed.
     """
-    if sight.look is None:
-        return PlaceVerdict.OTHER if sight.blocked is not None else PlaceVerdict.FREE
-    if sight.blob is not None:
+    if current.look is None:
+        return PlaceVerdict.OTHER if current.blocked is not None else PlaceVerdict.FREE
+    if current.blob is not None:
         return PlaceVerdict.OURS
     if blobs.wanted:
-        return PlaceVerdict.SAME if marks and marks[0].word == THEIRS else PlaceVerdict.OURS
-    mark = fitting(sight, marks)
-    if mark is not None and (mark.look == sight.look or blobs.marked):
+        return PlaceVerdict.SAME if marks and marks[0].state == THEIRS else PlaceVerdict.OURS
+    mark = fitting(current, marks)
+    if mark is not None and (mark.look == current.look or blobs.marked):
         known = _known(mark, wanted)
         if known is not None:
             return known
-    return _by_content(sight, wanted, marks, blobs, content)
+    return _by_content(current, wanted, marks, blobs, content)
 
 
-def fitting(sight: PathState, marks: Sequence[Mark]) -> Mark | None:
-    """Return the newest mark that fits the file when ctime is ignored; None if none does."""
-    look = sight.look
+def fitting(current: PathState, marks: Sequence[Mark]) -> Mark | None:
+    """Return the newest mark whose stat fields, except the ctime, are those of the file; None if there is none."""
+    look = current.look
     return next((mark for mark in marks if look is not None and mark.look.resembles(look)), None)
 
 
-def algorithms(sight: PathState, wanted: File, marks: Sequence[Mark]) -> frozenset[str]:
+def algorithms(current: PathState, wanted: File, marks: Sequence[Mark]) -> frozenset[str]:
     """Return the hash algorithms whose digests `judge` needs for this file."""
-    mark = fitting(sight, marks)
+    mark = fitting(current, marks)
     named = [wanted.digest, *_begun(marks), *([mark.digest] if mark is not None else [])]
     return frozenset(digest.algorithm for digest in named)
 
 
 def _begun(marks: Sequence[Mark]) -> list[Digest]:
     """Return the digests of files whose placing was interrupted; one of them may be at the path."""
-    return [mark.digest for mark in itertools.takewhile(lambda mark: mark.word == BEGUN, marks)]
+    return [mark.digest for mark in itertools.takewhile(lambda mark: mark.state == BEGUN, marks)]
 
 
 def _known(mark: Mark, wanted: File) -> PlaceVerdict | None:
     """Decide by the mark alone, or return None if the file's bytes must be read."""
-    if mark.word == OURS:
+    if mark.state == OURS:
         return PlaceVerdict.OURS
-    return PlaceVerdict.SAME if mark.word == THEIRS and mark.digest == wanted.digest else None
+    return PlaceVerdict.SAME if mark.state == THEIRS and mark.digest == wanted.digest else None
 
 
 def _by_content(
-    sight: PathState, wanted: File, marks: Sequence[Mark], blobs: KnownBlobs, content: Set[Digest] | None
+    current: PathState, wanted: File, marks: Sequence[Mark], blobs: KnownBlobs, content: Set[Digest] | None
 ) -> PlaceVerdict:
-    mark = fitting(sight, marks)
-    ours = mark is not None and mark.word == OURS
-    look = sight.look
+    mark = fitting(current, marks)
+    ours = mark is not None and mark.state == OURS
+    look = current.look
     assert look is not None, "the path exists"
-    begun = [] if sight.target else _begun(marks)
-    if sight.regular and (look.size == wanted.size or ours or begun) and not _is_other(mark, wanted):
+    begun = [] if current.target else _begun(marks)
+    if current.regular and (look.size == wanted.size or ours or begun) and not _is_other(mark, wanted):
         if content is None:
             return PlaceVerdict.UNREAD
         if wanted.digest in content:
-            placed = any(one.word in (OURS, BEGUN) and one.digest == wanted.digest for one in marks)
-            return PlaceVerdict.OURS if placed and not sight.target else PlaceVerdict.SAME
+            placed = any(one.state in (OURS, BEGUN) and one.digest == wanted.digest for one in marks)
+            return PlaceVerdict.OURS if placed and not current.target else PlaceVerdict.SAME
         if (mark is not None and ours and mark.digest in content) or not content.isdisjoint(begun):
             return PlaceVerdict.OURS
-    if next((one.word for one in marks if one.look != Look()), "") == KEPT:
+    if next((one.state for one in marks if one.look != StatFields()), "") == KEPT:
         return PlaceVerdict.KEPT
     # Views made before marks existed contain hard links without a mark; adopted files do have a mark.
     if blobs.any and not marks:
         return PlaceVerdict.OURS
-    return PlaceVerdict.CHANGED if any(one.word == OURS for one in marks) else PlaceVerdict.OTHER
+    return PlaceVerdict.CHANGED if any(one.state == OURS for one in marks) else PlaceVerdict.OTHER
 
 
 def _is_other(mark: Mark | None, wanted: File) -> bool:
     """Return whether a mark already proves that the file has other bytes."""
-    if mark is None or mark.word not in (THEIRS, KEPT):
+    if mark is None or mark.state not in (THEIRS, KEPT):
         return False
-    if mark.word == KEPT:  # its digest is of the file that was not placed
+    if mark.state == KEPT:  # its digest is of the file that was not placed
         return mark.digest == wanted.digest
     return mark.digest.algorithm == wanted.digest.algorithm and mark.digest != wanted.digest

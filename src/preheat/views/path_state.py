@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preheat.core.digest import GIT_SHA1, SHA256, Digest
-from preheat.core.placement import Look
+from preheat.core.placement import StatFields
 
 _BLOB = re.compile(rf".*/blobs/({SHA256}|{GIT_SHA1})/([0-9a-f]{{2}})/(\2[0-9a-f]{{38,62}})")
 
@@ -20,7 +20,7 @@ class PathState:
     the symlink's target. `device` and `names` are st_dev and st_nlink. `blocked` is a parent path that is not a folder.
     """
 
-    look: Look | None = None
+    look: StatFields | None = None
     regular: bool = False
     target: str = ""
     device: int = 0
@@ -50,5 +50,5 @@ def see(path: Path) -> PathState:
         try:
             status = path.stat()
         except OSError:
-            return PathState(Look.of(status), target=target)
-    return PathState(Look.of(status), stat.S_ISREG(status.st_mode), target, status.st_dev, status.st_nlink)
+            return PathState(StatFields.of(status), target=target)
+    return PathState(StatFields.of(status), stat.S_ISREG(status.st_mode), target, status.st_dev, status.st_nlink)

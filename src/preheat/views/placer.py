@@ -10,19 +10,19 @@ from preheat.core.errors import LibraryError
 from preheat.core.snapshot import File, Snapshot
 from preheat.disk.temporary_file import left, put, tidy
 from preheat.views.links import COPY, REFLINK, SYMLINK, link, stands
-from preheat.views.view_protocol import Alias, Before, BlobPath, Bytes, Piece, Placement, View, ViewNote
+from preheat.views.view_protocol import Alias, BlobPath, Piece, PlacedFile, Placement, PriorNote, View, ViewNote
 
 EDITED_UP_TO = 1 << 20  # bytes; files that people edit by hand are small, such as configurations
 
 
 def always(_: Path) -> bool:
-    """Return True: in a folder of preheat's own, preheat wrote every note."""
+    """Return True: the `is_ours` for preheat's own folders, where preheat wrote every note."""
     return True
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """Paths to leave as they are: the user's files with the `same` bytes, and other files `kept` at the user's wish."""
+class Untouched:
+    """Paths to leave as they are: the user's files with the `same` bytes, and others that the user wants `kept`."""
 
     same: Collection[Path] = field(default_factory=frozenset)
     kept: Collection[Path] = field(default_factory=frozenset)
@@ -58,7 +58,7 @@ class Placer:
         self._relatives: dict[tuple[str, str], str] = {}
         self._links: Counter[str] = Counter()
         self._copied = 0
-        self._leads = False
+        self._has_symlinks = False
         self._symlinks = True
         self.written: list[Path] = []
 
@@ -66,8 +66,8 @@ class Placer:
         """Return whether the file is linked at `at` already, in a way that this view accepts."""
         return stands(self._blob_path(file.digest), at, self.ways_of(file))
 
-    def settled(self, piece: Bytes) -> bool:
-        """Return whether a file and its pointer are in place already. Costs three system calls."""
+    def settled(self, piece: PlacedFile) -> bool:
+        """Return whether a file, and the symlink that clients open, are in place already. Costs three system calls."""
         if piece.pointer is not None:
             try:
                 if os.readlink(piece.pointer) != self._relative(piece.at, piece.pointer):  # noqa: PTH115 - a Path is slow
@@ -76,21 +76,23 @@ class Placer:
                 return False
         return self.stands(piece.file, piece.at)
 
-    def lay(self, pieces: Iterable[Piece], left: Left = Left(), is_ours: Callable[[Path], bool] = always) -> None:
+    def lay(
+        self, pieces: Iterable[Piece], left: Untouched = Untouched(), is_ours: Callable[[Path], bool] = always
+    ) -> None:
         """Place pieces in order, except at the paths in `left`; replace any other file that is in the way.
 
         `is_ours` returns whether preheat wrote the note at a path. Raise LibraryError if a file cannot be placed.
         """
         for piece in pieces:
             match piece:
-                case Bytes():
+                case PlacedFile():
                     self._bytes(piece, left)
                 case Alias():
                     if piece.at not in left:
                         self.point(piece.at, piece.target)
                 case ViewNote():
                     if piece.at not in left and piece.of not in left.kept:
-                        self._note(piece, Before(read_note(piece.at), is_ours(piece.at), left.same))
+                        self._note(piece, PriorNote(read_note(piece.at), is_ours(piece.at), left.same))
 
     def put(self, file: File, at: Path) -> None:
         """Place a file at `at`. Raise LibraryError if no way to link works, or another file already has this name."""
@@ -98,7 +100,7 @@ class Placer:
         tidy(at, self._left[at.parent])
         self._require_own_name(file, at)
         way = link(Path(self._blob_path(file.digest)), at, self.ways_of(file))
-        self._leads |= way == SYMLINK or (way is None and at.is_symlink())
+        self._has_symlinks |= way == SYMLINK or (way is None and at.is_symlink())
         if way is None:
             return
         self._links[way] += 1
@@ -130,9 +132,9 @@ class Placer:
 
     def placement(self) -> Placement:
         """Return the counts."""
-        return Placement(dict(self._links), self._copied, self._leads)
+        return Placement(dict(self._links), self._copied, self._has_symlinks)
 
-    def _bytes(self, piece: Bytes, left: Left) -> None:
+    def _bytes(self, piece: PlacedFile, left: Untouched) -> None:
         pointer = piece.pointer
         if pointer is None:
             if piece.at not in left:
@@ -143,7 +145,7 @@ class Placer:
             if at not in left:
                 self.put(piece.file, at)
 
-    def _note(self, note: ViewNote, before: Before) -> None:
+    def _note(self, note: ViewNote, before: PriorNote) -> None:
         body = note.settle(before)
         if body is not None and body != before.body:
             self.write(note.at, body)

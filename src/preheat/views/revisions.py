@@ -8,7 +8,7 @@ HUGGING_FACE_BRANCH, MODELSCOPE_BRANCH = "main", "master"
 def branch_for(ref: Ref, default: str) -> str:
     """Return the branch to place `ref` under, for clients whose default branch is `default`.
 
-    An app that names no revision asks for the default branch, whether the ref is pinned or of another hub; it gets
-    the version that was placed last.
+    For a pinned ref, or one of another hub, it is the default branch, since that is what an app without a revision
+    requests: the app gets the version that was placed last.
     """
     return default if ref.pinned or ref.revision == ref.branch else ref.revision

@@ -12,7 +12,7 @@ BlobPath = Callable[[Digest], Path | str]
 
 
 @dataclass(frozen=True, slots=True)
-class Bytes:
+class PlacedFile:
     """A file of the snapshot, placed at `at`.
 
     `pointer` is the path that clients open, if it differs: a relative symlink to `at`, or the file itself on a
@@ -42,8 +42,8 @@ def modified_s(path: Path) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
-    """The content of a note before placing: its `body`, None if it does not exist, and whether preheat wrote it.
+class PriorNote:
+    """A note before placing: its `body` (None if it does not exist), and whether preheat wrote it (`ours`).
 
     `theirs` are the user's own files in the view, which are not replaced. `modified_s` looks up a file of the view.
     """
@@ -64,24 +64,25 @@ class ViewNote:
     """
 
     at: Path
-    settle: Callable[["Before"], bytes | None]
+    settle: Callable[["PriorNote"], bytes | None]
     of: Path | None = None
     single: bool = False
 
 
-Piece = Bytes | Alias | ViewNote
+Piece = PlacedFile | Alias | ViewNote
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The counts of a placing: files by way of linking, and bytes copied.
+    """The counts of a placement: the files by kind of link, and the bytes copied.
 
-    Files that were in place already are not counted. `leads`: at least one file, new or not, is a symlink to a blob.
+    Files that were in place already are not counted. `has_symlinks`: at least one file, new or old, is a symlink to a
+    blob.
     """
 
     links: Mapping[str, int]
     copied: int
-    leads: bool = False
+    has_symlinks: bool = False
 
 
 class View(Protocol):
@@ -96,10 +97,10 @@ class View(Protocol):
     """The ways to link, in the order to try them."""
 
     def layout(self, snapshot: Snapshot, at: Path, *, whole: bool) -> tuple[Piece, ...]:
-        """Return the pieces of the snapshot below `at`, in the order to place them.
+        """Return the files, links and notes of the view below `at`, in the order to place them.
 
-        `whole` means that the snapshot has all of the commit's files. Raise LibraryError if the layout does not
-        support them.
+        `whole` means that the snapshot has all of the commit's files. Raise LibraryError for files that the layout
+        does not support.
         """
 
     def environ(self, at: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Out of memory: told from any other death, by what the kernel counts."""
+"""Out-of-memory kills are distinguished from other deaths by the kernel's counters."""
 
 import os
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from preheat.guard.kernel.free_memory import free_memory
-from preheat.guard.kernel.oom import Victims, memory_cgroup, victims
+from preheat.guard.kernel.oom import OomKills, memory_cgroup, oom_kills
 from preheat.guard.process.process import Output
 from preheat.guard.supervise.instance import Instance
 from tests.guard.apps import SILENT, python
@@ -16,14 +16,14 @@ V1 = Path("/sys/fs/cgroup/memory")
 
 
 def machine(root: Path, cgroup: str, mountinfo: str, files: dict[str, str]) -> str:
-    """Lay out a machine's files below `root`."""
+    """Write the /proc and /sys files of a machine below `root`."""
     for name, text in {"proc/self/cgroup": cgroup, "proc/self/mountinfo": mountinfo, **files}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     return str(root)
 
 
-def test_version_2_is_read_in_a_container_of_its_own(tmp_path: Path) -> None:
+def test_cgroup_version_2_is_read_in_a_container_of_its_own(tmp_path: Path) -> None:
     root = machine(
         tmp_path,
         "0::/\n",
@@ -37,11 +37,11 @@ def test_version_2_is_read_in_a_container_of_its_own(tmp_path: Path) -> None:
             "proc/vmstat": "nr_free 1\noom_kill 8\n",
         },
     )
-    assert victims("self", root) == Victims(in_cgroup=3, on_machine=8, limit=512_000_000)
+    assert oom_kills("self", root) == OomKills(in_cgroup=3, on_machine=8, limit=512_000_000)
     assert free_memory(root) == 212_000_000
 
 
-def test_version_2_is_read_below_a_service_and_without_a_limit(tmp_path: Path) -> None:
+def test_cgroup_version_2_is_read_below_a_service_and_without_a_limit(tmp_path: Path) -> None:
     folder = "sys/fs/cgroup/system.slice/app.service"
     root = machine(
         tmp_path,
@@ -54,11 +54,11 @@ def test_version_2_is_read_below_a_service_and_without_a_limit(tmp_path: Path) -
             "proc/meminfo": "MemAvailable: 8000 kB\n",
         },
     )
-    assert victims("self", root) == Victims()
+    assert oom_kills("self", root) == OomKills()
     assert free_memory(root) == 8_192_000
 
 
-def test_version_1_is_read_where_only_the_containers_own_part_is_mounted(tmp_path: Path) -> None:
+def test_cgroup_version_1_is_read_if_only_the_containers_part_is_mounted(tmp_path: Path) -> None:
     root = machine(
         tmp_path,
         "5:cpu,cpuacct:/docker/abc\n4:memory:/docker/abc\n0::/\n",
@@ -70,22 +70,22 @@ def test_version_1_is_read_where_only_the_containers_own_part_is_mounted(tmp_pat
         },
     )
     assert memory_cgroup("self", root) == (str(tmp_path / "sys/fs/cgroup/memory"), 1)
-    assert victims("self", root) == Victims(in_cgroup=2)
+    assert oom_kills("self", root) == OomKills(in_cgroup=2)
 
 
-def test_a_machine_that_tells_nothing_counts_nothing(tmp_path: Path) -> None:
-    assert victims("self", str(tmp_path)) == Victims()
+def test_a_machine_without_counters_counts_nothing(tmp_path: Path) -> None:
+    assert oom_kills("self", str(tmp_path)) == OomKills()
     assert free_memory(str(tmp_path)) == 0
 
 
-def test_only_kills_since_then_count() -> None:
-    before = Victims(in_cgroup=1, on_machine=4)
+def test_only_kills_since_the_first_count_are_reported() -> None:
+    before = OomKills(in_cgroup=1, on_machine=4)
     assert not before.since(before)
-    assert "memory cgroup (limit 64 MB)" in Victims(2, 5, 64_000_000).since(before)
-    assert "on this machine" in Victims(1, 5).since(before)
+    assert "memory cgroup (limit 64 MB)" in OomKills(2, 5, 64_000_000).since(before)
+    assert "on this machine" in OomKills(1, 5).since(before)
 
 
-def test_a_kill_for_want_of_memory_is_told_from_any_other(tmp_path: Path) -> None:
+def test_an_out_of_memory_kill_is_distinguished_from_another_death(tmp_path: Path) -> None:
     group = V1 / f"preheat-test-{os.getpid()}"
     try:
         group.mkdir()
@@ -94,7 +94,7 @@ def test_a_kill_for_want_of_memory_is_told_from_any_other(tmp_path: Path) -> Non
         pytest.skip("no memory cgroup can be made here")
     try:
         inside = f"open('{group}/cgroup.procs', 'w').write(str(__import__('os').getpid()))\n"
-        # Its supervisor shall see the same cgroup, as it would in a container.
+        # The supervisor must see the same cgroup, as in a container.
         guard = f"""
 {inside}
 import sys
@@ -125,7 +125,7 @@ print(look.status, look.cause)
         group.rmdir()
 
 
-def test_a_plain_kill_is_not_taken_for_want_of_memory() -> None:
+def test_a_plain_kill_is_not_reported_as_out_of_memory() -> None:
     app = python("import os; os.kill(os.getpid(), 9)")
     instance = Instance(app, None, output=SILENT, witness=None, ring=lambda: None)
     instance.process.wait(10)

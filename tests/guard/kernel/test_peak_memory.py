@@ -1,4 +1,4 @@
-"""The peak, of real memory in real processes."""
+"""The peak memory of real processes."""
 
 import time
 
@@ -10,7 +10,7 @@ from tests.guard.apps import SILENT, python, until
 MB = 1_000_000
 
 
-def test_the_peak_is_what_parent_and_child_had_at_once() -> None:
+def test_the_peak_is_the_sum_of_parent_and_child_at_one_time() -> None:
     code = """
 import subprocess, sys, time
 mine = b"x" * 60_000_000
@@ -24,7 +24,7 @@ subprocess.run([sys.executable, "-I", "-S", "-c", child])
     assert 140 * MB < peak.peak_rss < 200 * MB
 
 
-def test_a_peak_between_two_looks_is_not_missed() -> None:
+def test_a_peak_between_two_samples_is_not_missed() -> None:
     code = "import time; x = b'x' * 90_000_000; del x; print('gone'); time.sleep(30)"
     process = Process(python(code), output=SILENT)
     assert until(process.tail.lines)
@@ -34,14 +34,14 @@ def test_a_peak_between_two_looks_is_not_missed() -> None:
     process.stop(1)
 
 
-def test_a_process_that_is_gone_has_no_peak() -> None:
+def test_a_process_that_has_ended_has_no_peak() -> None:
     process = Process(python("pass"), output=SILENT)
     process.wait(10)
     process.stop(1)
     assert Peak(process.pid).close() == 0
 
 
-def test_a_family_holds_those_whose_parent_died() -> None:
+def test_a_family_includes_processes_whose_parent_died() -> None:
     code = """
 import os, time
 if os.fork() == 0:

@@ -1,4 +1,4 @@
-"""Laws of an app's life."""
+"""Properties of the life cycle of an app."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ times = st.lists(st.tuples(st.floats(0, 20), looks), max_size=60)
 
 
 def live(patience: RestartPolicy, seen: list[tuple[float, LifeSigns]]) -> list[tuple[float, Life, Action]]:
-    """Step through what is seen, each after a pause."""
+    """Call `step` with each observation, each after a pause."""
     life, now, steps = Life(), 0.0, []
     for pause, look in seen:
         now += pause
@@ -34,7 +34,7 @@ def starts(steps: list[tuple[float, Life, Action]]) -> int:
 
 
 @given(patiences, times)
-def test_an_app_that_is_never_steady_is_never_started_more_often_than_allowed(
+def test_an_app_that_is_never_steady_is_not_started_more_often_than_allowed(
     patience: RestartPolicy, seen: list[tuple[float, LifeSigns]]
 ) -> None:
     never_steady = replace(patience, steady_after_s=1e9)
@@ -42,7 +42,7 @@ def test_an_app_that_is_never_steady_is_never_started_more_often_than_allowed(
 
 
 @given(patiences, times)
-def test_every_further_round_of_restarts_is_paid_for_by_a_steady_time(
+def test_restarts_are_granted_again_only_after_a_steady_time(
     patience: RestartPolicy, seen: list[tuple[float, LifeSigns]]
 ) -> None:
     steps = live(patience, seen)
@@ -51,7 +51,7 @@ def test_every_further_round_of_restarts_is_paid_for_by_a_steady_time(
 
 
 @given(patiences, times)
-def test_the_starts_that_a_life_counts_are_the_starts_that_were_ordered(
+def test_the_start_count_equals_the_number_of_start_actions(
     patience: RestartPolicy, seen: list[tuple[float, LifeSigns]]
 ) -> None:
     steps = live(patience, seen)
@@ -59,7 +59,7 @@ def test_the_starts_that_a_life_counts_are_the_starts_that_were_ordered(
 
 
 @given(patiences, times)
-def test_what_is_over_stays_over(patience: RestartPolicy, seen: list[tuple[float, LifeSigns]]) -> None:
+def test_a_final_state_never_changes(patience: RestartPolicy, seen: list[tuple[float, LifeSigns]]) -> None:
     ended: Life | None = None
     for _, life, action in live(patience, seen):
         if ended is not None:
@@ -69,7 +69,7 @@ def test_what_is_over_stays_over(patience: RestartPolicy, seen: list[tuple[float
 
 
 @given(patiences, times)
-def test_a_backoff_is_waited_out(patience: RestartPolicy, seen: list[tuple[float, LifeSigns]]) -> None:
+def test_the_back_off_is_waited_for(patience: RestartPolicy, seen: list[tuple[float, LifeSigns]]) -> None:
     before = Life()
     for now, life, action in live(patience, seen):
         if before.state == "backoff" and action == "start":
@@ -78,7 +78,7 @@ def test_a_backoff_is_waited_out(patience: RestartPolicy, seen: list[tuple[float
 
 
 @given(st.integers(0, 10_000), patiences)
-def test_a_backoff_never_shrinks_and_never_passes_its_most(restarts: int, patience: RestartPolicy) -> None:
+def test_the_back_off_never_shrinks_and_never_exceeds_its_maximum(restarts: int, patience: RestartPolicy) -> None:
     assert patience.backoff(restarts) <= patience.backoff(restarts + 1) <= patience.backoff_at_most_s
 
 
@@ -90,7 +90,7 @@ def dead(status: int) -> LifeSigns:
     return LifeSigns(alive=False, status=status)
 
 
-def test_ready_for_a_second_and_dead_again_does_not_give_restarts_back() -> None:
+def test_being_ready_for_a_second_does_not_reset_the_restart_count() -> None:
     seen = [(0.0, alive())]
     for _ in range(9):
         seen += [(1.0, alive(ready=True)), (1.0, dead(1)), (60.0, dead(1))]
@@ -99,14 +99,14 @@ def test_ready_for_a_second_and_dead_again_does_not_give_restarts_back() -> None
     assert steps[-1][1].state == "fatal"
 
 
-def test_ready_for_long_gives_the_restarts_back() -> None:
+def test_being_ready_for_long_resets_the_restart_count() -> None:
     seen = [(0.0, alive())]
     for _ in range(9):
         seen += [(1.0, alive(ready=True)), (31.0, dead(1)), (60.0, dead(1))]
     assert starts(live(RestartPolicy(max_restarts=1), seen)) == 10
 
 
-def test_a_break_in_readiness_begins_the_steady_time_anew() -> None:
+def test_a_break_in_readiness_restarts_the_steady_time() -> None:
     life = Life("running", since=0.0, restarts=2, starts=3)
     life, _ = step(life, alive(ready=False), 20.0, RestartPolicy())
     life, _ = step(life, alive(ready=True), 40.0, RestartPolicy())
@@ -115,7 +115,7 @@ def test_a_break_in_readiness_begins_the_steady_time_anew() -> None:
     assert life.restarts == 0
 
 
-def test_an_app_that_ends_well_is_not_started_again_ready_or_not() -> None:
+def test_an_app_that_exits_with_0_is_not_restarted_ready_or_not() -> None:
     for state in ("starting", "running"):
         life, action = step(Life(state, starts=1), dead(0), 1.0, RestartPolicy())
         assert (life.state, action, life.over) == ("stopped", "nothing", True)
@@ -135,20 +135,20 @@ def test_an_app_that_is_not_ready_in_time_is_stopped_for_good() -> None:
     assert (life.state, action, life.detail) == ("fatal", "stop", "not ready within 5 s")
 
 
-def test_a_life_ended_from_outside_is_over() -> None:
+def test_a_life_stopped_from_outside_is_over() -> None:
     assert stopped(Life("running", starts=1), 3.0, "stopped by SIGINT").over
 
 
-def test_the_reason_of_a_fatal_end_says_how_it_ended_and_how_often_it_was_tried() -> None:
+def test_the_reason_of_a_fatal_end_has_the_exit_and_the_number_of_starts() -> None:
     life, _ = step(Life("running", starts=4, restarts=3), dead(-9), 1.0, RestartPolicy())
     assert life.detail == "killed by SIGKILL (out of memory?); started 4 times"
 
 
-def failed(status: int, likeness: str) -> LifeSigns:
-    return LifeSigns(alive=False, status=status, likeness=likeness)
+def failed(status: int, end_kind: str) -> LifeSigns:
+    return LifeSigns(alive=False, status=status, end_kind=end_kind)
 
 
-def test_a_start_up_that_fails_in_the_same_way_is_not_tried_for_ever() -> None:
+def test_start_ups_that_fail_in_the_same_way_are_not_retried_forever() -> None:
     seen = [(0.0, alive())]
     for _ in range(20):
         seen += [(1.0, alive()), (1.0, failed(1, "bad config")), (60.0, alive())]
@@ -157,7 +157,7 @@ def test_a_start_up_that_fails_in_the_same_way_is_not_tried_for_ever() -> None:
     assert steps[-1][1].detail == "ended with status 1; 3 times in a row in the same way, before the app was ready"
 
 
-def test_failures_that_differ_or_come_after_it_was_ready_are_tried_again() -> None:
+def test_different_failures_and_failures_after_readiness_are_retried() -> None:
     differing = [(0.0, alive())]
     used = [(0.0, alive())]
     for count in range(9):
@@ -167,7 +167,7 @@ def test_failures_that_differ_or_come_after_it_was_ready_are_tried_again() -> No
     assert starts(live(unlimited, differing)) == starts(live(unlimited, used)) == 10
 
 
-def test_what_is_silent_for_too_long_is_started_anew_and_that_counts() -> None:
+def test_a_silent_app_is_restarted_and_the_restart_counts() -> None:
     patience = RestartPolicy(hang_after_s=10, max_restarts=1)
     life = Life("running", since=0.0, starts=1)
     assert step(life, LifeSigns(alive=True, ready=False, silent_s=9.9), 20.0, patience)[1] == "nothing"
@@ -179,7 +179,7 @@ def test_what_is_silent_for_too_long_is_started_anew_and_that_counts() -> None:
     assert (life.state, action) == ("fatal", "stop")
 
 
-def test_one_that_stands_by_takes_over_without_a_wait_and_is_paid_for() -> None:
+def test_a_standby_takes_over_without_a_wait_and_counts_as_a_restart() -> None:
     life = Life("running", since=0.0, starts=1)
     life, action = step(life, LifeSigns(alive=False, status=1, spare=True), 5.0, RestartPolicy())
     assert (life.state, action, life.restarts, life.starts) == ("starting", "start", 1, 2)
@@ -188,7 +188,7 @@ def test_one_that_stands_by_takes_over_without_a_wait_and_is_paid_for() -> None:
 
 
 @given(st.integers(0, 8), st.floats(0, 1, exclude_max=True), patiences)
-def test_chance_only_ever_shortens_a_wait_and_never_by_more_than_the_jitter(
+def test_jitter_only_shortens_a_wait_and_by_at_most_its_share(
     restarts: int, chance: float, patience: RestartPolicy
 ) -> None:
     unlimited = replace(patience, max_restarts=-1)
@@ -197,6 +197,6 @@ def test_chance_only_ever_shortens_a_wait_and_never_by_more_than_the_jitter(
     assert whole * (1 - patience.jitter) <= life.until <= whole
 
 
-def test_without_a_limit_restarts_are_never_spent() -> None:
-    assert not RestartPolicy(max_restarts=-1).spent(10**6)
-    assert RestartPolicy(max_restarts=2).spent(2)
+def test_without_a_limit_restarts_are_never_used_up() -> None:
+    assert not RestartPolicy(max_restarts=-1).used_up(10**6)
+    assert RestartPolicy(max_restarts=2).used_up(2)

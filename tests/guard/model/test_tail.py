@@ -1,4 +1,4 @@
-"""The tail: bounded, in order, and a lookout for lines."""
+"""The tail: bounded, in order, with matchers for lines."""
 
 import re
 
@@ -9,7 +9,7 @@ from preheat.guard.model.tail import MOST_BYTES, MOST_LINES, Tail
 
 
 @given(st.lists(st.binary(max_size=300), max_size=40))
-def test_however_it_is_cut_the_lines_are_the_same(chunks: list[bytes]) -> None:
+def test_the_lines_are_the_same_however_the_output_is_cut(chunks: list[bytes]) -> None:
     in_pieces, at_once = Tail(), Tail()
     for chunk in chunks:
         in_pieces.feed(1, chunk)
@@ -33,7 +33,7 @@ def test_long_lines_do_not_fill_the_memory() -> None:
     assert sum(map(len, tail.lines())) <= 3 * MOST_BYTES
 
 
-def test_two_streams_do_not_break_each_others_lines() -> None:
+def test_two_streams_do_not_mix_within_a_line() -> None:
     tail = Tail()
     tail.feed(1, b"one ")
     tail.feed(2, b"two\n")
@@ -41,30 +41,30 @@ def test_two_streams_do_not_break_each_others_lines() -> None:
     assert tail.lines() == ("two", "one three")
 
 
-def test_a_progress_bar_shows_as_a_terminal_shows_it() -> None:
+def test_a_progress_bar_is_stored_as_a_terminal_shows_it() -> None:
     tail = Tail()
     tail.feed(1, b"10%\r50%\r100%\ndone\r\n")
     assert tail.lines() == ("100%", "done")
 
 
-def test_a_line_is_seen_though_it_scrolled_away_in_the_same_breath() -> None:
+def test_a_line_is_matched_even_if_it_scrolls_away_at_once() -> None:
     tail = Tail()
-    sight = tail.watch(re.compile("Running on .*7860"))
+    matcher = tail.watch(re.compile("Running on .*7860"))
     tail.feed(1, b"Running on http://127.0.0.1:7860\n" + b"noise\n" * 500)
-    assert sight.seen
+    assert matcher.seen
 
 
-def test_a_line_that_was_already_said_is_seen() -> None:
+def test_a_stored_line_is_matched_later() -> None:
     tail = Tail()
     tail.feed(1, b"ready\n")
     assert tail.watch(re.compile("^ready$")).seen
     assert not tail.watch(re.compile("steady")).seen
 
 
-def test_a_line_is_seen_before_it_ends_and_over_two_pieces() -> None:
+def test_a_line_is_matched_before_it_ends_and_across_two_chunks() -> None:
     tail = Tail()
-    sight = tail.watch(re.compile("ready>"))
+    matcher = tail.watch(re.compile("ready>"))
     tail.feed(1, b"rea")
-    assert not sight.seen
+    assert not matcher.seen
     tail.feed(1, b"dy> ")
-    assert sight.seen
+    assert matcher.seen

@@ -1,4 +1,4 @@
-"""The front: one port, whoever is behind it."""
+"""The port relay: one public port for changing instances."""
 
 import http.client
 import os
@@ -28,7 +28,7 @@ def fronting() -> Iterator[Front]:
 
 @contextmanager
 def echoing() -> Iterator[int]:
-    """Send back all that comes, and say goodbye when the other has."""
+    """Send back all that is received, and shut down after the other side has."""
     server = socket.create_server(("127.0.0.1", 0))
 
     def echo(client: socket.socket) -> None:
@@ -50,7 +50,7 @@ def echoing() -> Iterator[int]:
     server.close()
 
 
-def test_until_somebody_is_ready_everything_is_answered_with_the_page() -> None:
+def test_until_an_instance_is_ready_every_request_gets_the_waiting_page() -> None:
     with fronting() as front:
         for method, body in (("GET", None), ("POST", b"x" * 300_000), ("HEAD", None)):
             connection = http.client.HTTPConnection("127.0.0.1", front.port, timeout=10)
@@ -61,7 +61,7 @@ def test_until_somebody_is_ready_everything_is_answered_with_the_page() -> None:
             connection.close()
 
 
-def test_bytes_pass_unread_in_both_directions_and_both_may_say_goodbye_first() -> None:
+def test_bytes_pass_unchanged_in_both_directions_and_either_side_may_close_first() -> None:
     blob = os.urandom(5_000_000)
     with fronting() as front, echoing() as port:
         front.route(port)
@@ -79,7 +79,7 @@ def test_bytes_pass_unread_in_both_directions_and_both_may_say_goodbye_first() -
         assert until(lambda: front.connections(port) == 0)
 
 
-def test_a_connection_stays_with_whom_it_began_and_new_ones_go_to_the_new() -> None:
+def test_a_connection_stays_with_its_instance_and_new_ones_go_to_the_new_instance() -> None:
     with fronting() as front, echoing() as old, echoing() as new:
         front.route(old)
         with socket.create_connection(("127.0.0.1", front.port), timeout=10) as first:
@@ -95,7 +95,7 @@ def test_a_connection_stays_with_whom_it_began_and_new_ones_go_to_the_new() -> N
         assert until(lambda: front.connections(old) == front.connections(new) == 0)
 
 
-def test_many_connections_at_once_all_get_their_own_bytes() -> None:
+def test_many_connections_at_once_each_get_their_own_bytes() -> None:
     with fronting() as front, echoing() as port:
         front.route(port)
         clients = [socket.create_connection(("127.0.0.1", front.port), timeout=10) for _ in range(60)]
@@ -110,7 +110,7 @@ def test_many_connections_at_once_all_get_their_own_bytes() -> None:
         assert until(lambda: front.connections(port) == 0)
 
 
-def test_an_app_that_is_gone_though_it_was_routed_to_is_answered_for() -> None:
+def test_a_request_for_an_instance_that_has_ended_gets_a_response() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with fronting() as front:
@@ -122,7 +122,7 @@ def test_an_app_that_is_gone_though_it_was_routed_to_is_answered_for() -> None:
         assert front.connections(port) == 0
 
 
-def test_an_app_that_breaks_off_breaks_the_connection_off() -> None:
+def test_an_instance_that_resets_a_connection_resets_the_clients() -> None:
     server = socket.create_server(("127.0.0.1", 0))
     with fronting() as front, server:
         front.route(server.getsockname()[1])
@@ -133,7 +133,7 @@ def test_an_app_that_breaks_off_breaks_the_connection_off() -> None:
         assert until(lambda: front.connections(server.getsockname()[1]) == 0)
 
 
-def test_a_client_that_does_not_read_does_not_make_the_front_hoard() -> None:
+def test_a_client_that_does_not_read_does_not_fill_the_relays_memory() -> None:
     server = socket.create_server(("127.0.0.1", 0))
     with fronting() as front, server:
         front.route(server.getsockname()[1])
@@ -148,5 +148,5 @@ def test_a_client_that_does_not_read_does_not_make_the_front_hoard() -> None:
                         sent += behind.send(b"x" * 65536)
                 except TimeoutError:
                     pass
-                # What the kernel holds in four socket buffers, and a quarter of a megabyte of ours.
+                # The kernel's four socket buffers, and 256 KiB of the relay.
                 assert sent < 40_000_000

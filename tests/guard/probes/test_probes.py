@@ -1,4 +1,4 @@
-"""Probes, asked of real servers, lines and commands."""
+"""Probes of real servers, output lines and commands."""
 
 import socket
 import ssl
@@ -15,14 +15,14 @@ import pytest
 
 from preheat.guard.kernel.ports import port_taken
 from preheat.guard.model.tail import Tail
-from preheat.guard.probes.probe_loop import Lookout
+from preheat.guard.probes.probe_loop import ProbeLoop
 from preheat.guard.probes.probes import HttpProbe, parse_probe, port_of
 from preheat.guard.process.process import Process
 from tests.guard.apps import SILENT, free_port, python, until
 
 
 class Answer(BaseHTTPRequestHandler):
-    """Answers GET /NNN with status NNN."""
+    """A server that responds to GET /NNN with status NNN."""
 
     def do_GET(self) -> None:
         self.send_response(int(self.path.strip("/?") or 200))
@@ -53,7 +53,7 @@ def ready(text: str) -> bool:
     return parse_probe(text, Tail()).ready()
 
 
-def test_a_url_is_ready_when_it_answers_well_and_only_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_is_ready_exactly_when_it_responds_with_success(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with serving() as port:
         url = f"http://127.0.0.1:{port}"
@@ -63,13 +63,13 @@ def test_a_url_is_ready_when_it_answers_well_and_only_then(monkeypatch: pytest.M
     assert not ready(url)
 
 
-def test_a_url_is_not_ready_when_what_answers_is_no_web_server() -> None:
+def test_a_url_is_not_ready_if_the_server_does_not_speak_http() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=lambda: server.accept()[0].close()).start()
         assert not ready(f"http://127.0.0.1:{server.getsockname()[1]}/")
 
 
-def test_https_is_ready_with_a_certificate_that_nobody_knows(tmp_path: Path) -> None:
+def test_https_is_ready_with_an_untrusted_certificate(tmp_path: Path) -> None:
     made = subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-keyout", "k", "-out", "c"],
         cwd=tmp_path,
@@ -92,7 +92,7 @@ def test_a_port_is_ready_when_it_accepts() -> None:
     assert not ready(f"tcp:{port}")
 
 
-def test_a_line_is_ready_when_it_was_said() -> None:
+def test_a_line_is_ready_when_it_was_printed() -> None:
     tail = Tail()
     probe = parse_probe(r"line:Running on .*:\d+", tail)
     assert not probe.ready()
@@ -127,12 +127,12 @@ def test_a_command_is_ready_when_it_succeeds(tmp_path: Path) -> None:
         ("exec:nowhere-to-be-found", "command not found: nowhere-to-be-found"),
     ],
 )
-def test_what_is_no_probe_is_refused_in_clear_words(text: str, words: str) -> None:
+def test_an_invalid_probe_is_rejected_with_a_clear_message(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         parse_probe(text, Tail())
 
 
-def test_a_url_is_taken_apart() -> None:
+def test_a_url_is_parsed_into_its_parts() -> None:
     assert parse_probe("http://[::1]:80/a?b#c", Tail()) == HttpProbe(tls=False, host="::1", port=80, target="/a?b")
     assert parse_probe("https://h?q=1", Tail()) == HttpProbe(tls=True, host="h", port=443, target="/?q=1")
 
@@ -152,7 +152,7 @@ def test_a_url_is_taken_apart() -> None:
         ("", None),
     ],
 )
-def test_a_probe_knows_which_port_of_this_machine_it_asks(text: str, port: int | None) -> None:
+def test_a_probe_knows_its_local_port(text: str, port: int | None) -> None:
     assert port_of(text) == port
 
 
@@ -178,9 +178,9 @@ time.sleep(60)
     assert port_taken(port) is None
 
 
-def test_a_lookout_remembers_when_it_first_heard_yes() -> None:
+def test_a_probe_loop_stores_the_time_of_the_first_success() -> None:
     tail = Tail()
-    lookout = Lookout(parse_probe("line:up", tail), every_s=0.01)
+    lookout = ProbeLoop(parse_probe("line:up", tail), every_s=0.01)
     time.sleep(0.05)
     assert not lookout.ready()
     before = time.monotonic()

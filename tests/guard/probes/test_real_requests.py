@@ -1,4 +1,4 @@
-"""Real requests, made to servers that answer as gradio, vLLM and text-to-speech servers do."""
+"""Real requests to servers that respond as gradio, vLLM and text-to-speech servers do."""
 
 import io
 import json
@@ -27,7 +27,7 @@ def sound(samples: int = 800) -> bytes:
 
 
 class Models(BaseHTTPRequestHandler):
-    """Gradio below /gradio_api, an older one below /call, an OpenAI-style server below /v1, sound at /tts."""
+    """A server with Gradio at /gradio_api, an older one at /call, OpenAI-style at /v1, sound at /tts."""
 
     asked: list[tuple[str, object]]
 
@@ -93,7 +93,7 @@ def ready(text: str) -> bool:
     return parse_probe(text, Tail(), each_time=True).ready()
 
 
-def test_a_gradio_call_is_made_and_waited_for() -> None:
+def test_a_gradio_call_is_made_and_its_result_awaited() -> None:
     with serving() as (url, asked):
         assert ready(f'gradio:{url}/say ["hi", 3]')
         assert asked == [("/gradio_api/call/say", {"data": ["hi", 3]})]
@@ -102,7 +102,7 @@ def test_a_gradio_call_is_made_and_waited_for() -> None:
         assert not ready(f"gradio:{url}/nowhere")
 
 
-def test_a_token_is_asked_of_an_openai_style_server_that_has_no_chat() -> None:
+def test_an_openai_style_server_without_chat_is_asked_for_a_completion() -> None:
     with serving() as (url, asked):
         assert ready(f"openai:{url}/v1")
         assert [path for path, _ in asked] == ["/v1/chat/completions", "/v1/completions"]
@@ -110,7 +110,7 @@ def test_a_token_is_asked_of_an_openai_style_server_that_has_no_chat() -> None:
         assert not ready(f"openai:{url}/nowhere")
 
 
-def test_sound_is_believed_when_it_is_whole() -> None:
+def test_sound_counts_as_ready_only_if_it_is_complete() -> None:
     with serving() as (url, asked):
         assert ready(f"wav:{url}/tts?text=hi")
         assert ready(f'wav:{url}/v1/audio/speech {{"input": "hi"}}')
@@ -118,21 +118,21 @@ def test_sound_is_believed_when_it_is_whole() -> None:
         assert not any(ready(f"wav:{url}{path}") for path in ("/silence", "/cut", "/v1/models", "/nowhere"))
 
 
-def test_sound_that_is_streamed_does_not_know_its_length() -> None:
+def test_streamed_sound_has_no_known_length() -> None:
     streamed = bytearray(sound())
     streamed[40:44] = b"\xff\xff\xff\xff"
     assert whole_wav(bytes(streamed))
     assert not whole_wav(b"RIFF")
 
 
-def test_an_answer_that_drips_in_is_not_waited_for_beyond_the_deadline() -> None:
+def test_a_dripping_response_is_abandoned_at_the_deadline() -> None:
     with serving() as (url, _):
         began = time.monotonic()
         assert not ready(f"wav@0.5s:{url}/drip")
         assert time.monotonic() - began < 10
 
 
-def test_after_its_first_answer_a_real_request_is_not_made_again_and_again() -> None:
+def test_after_its_first_success_a_real_request_is_not_repeated() -> None:
     with serving() as (url, asked):
         probe = parse_probe(f"gradio:{url}/say", Tail())
         assert all(probe.ready() for _ in range(5))
@@ -140,7 +140,7 @@ def test_after_its_first_answer_a_real_request_is_not_made_again_and_again() -> 
     assert not probe.ready()
 
 
-def test_a_real_request_knows_its_port_and_bad_ones_are_refused() -> None:
+def test_a_real_request_knows_its_port_and_invalid_ones_are_rejected() -> None:
     assert port_of("openai@60s:http://127.0.0.1:8000/v1") == 8000
     for text, words in (("wav:7860", "is not a real request"), ("gradio:http://h:1/x [", "Expecting value")):
         with pytest.raises(ValueError, match=words):

@@ -1,4 +1,4 @@
-"""An app that means to cannot leave processes behind, nor its network, where the kernel has the means to prevent it."""
+"""An app cannot leave processes behind or leave its network, even on purpose, where the kernel can prevent it."""
 
 import fcntl
 import os
@@ -49,7 +49,7 @@ if os.fork() == 0:
     os._exit(0)
 time.sleep(60)
 """
-# What an isolated app can try to get out; each line of its output is what it managed.
+# The ways in which an isolated app can try to escape; it prints a line for each that worked.
 BREAKOUT = r"""
 import ctypes, os, socket, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -82,7 +82,7 @@ needs_isolation = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
 
 def app(code: str, kind: str, *words: str, cwd: Path | None = None) -> App:
-    """An app in this kind of enclosure; skips the test where the system does not permit it."""
+    """An app in this kind of enclosure; skip the test if the system does not permit it."""
     command = (sys.executable, "-I", "-S", "-u", "-c", code, *words)
     made = App(command, cwd=str(cwd) if cwd else None, contained=kind == "cgroup", isolated=kind == "namespaces")
     enclosure = Enclosure.of(made) if kind != "none" and not (made.isolated and why_not()) else Enclosure()
@@ -94,7 +94,7 @@ def app(code: str, kind: str, *words: str, cwd: Path | None = None) -> App:
 
 
 def gone(held: Path) -> Callable[[], bool]:
-    """Whether no process has the lock any more."""
+    """Return whether no process holds the lock any more."""
 
     def is_gone() -> bool:
         with held.open("w") as file:
@@ -124,7 +124,7 @@ def test_a_detached_process_that_kills_the_warden_is_ended_too(tmp_path: Path, k
 
 
 @pytest.mark.parametrize("kind", ["cgroup", "namespaces", "none"])
-def test_a_guard_that_is_killed_takes_such_processes_along(tmp_path: Path, kind: str) -> None:
+def test_killing_the_guard_ends_such_processes_too(tmp_path: Path, kind: str) -> None:
     made = app(CHAIN, kind, cwd=tmp_path)
     code = (
         "import sys, time; from preheat.guard.model.app import App; from preheat.guard.process.process import Process\n"
@@ -151,7 +151,7 @@ def test_a_cgroup_is_removed_with_the_app(tmp_path: Path) -> None:
 
 
 @needs_isolation
-def test_the_pid_of_an_app_in_a_namespace_is_the_one_that_the_guard_can_use(tmp_path: Path) -> None:
+def test_the_pid_of_an_app_in_a_namespace_is_usable_by_the_guard(tmp_path: Path) -> None:
     code = "import os, time; print(os.getpid(), len(os.listdir(f'/proc/{os.getpid()}/fd'))); time.sleep(60)"
     made = app(code, "namespaces", cwd=tmp_path)
     pids = set()
@@ -167,7 +167,7 @@ def test_the_pid_of_an_app_in_a_namespace_is_the_one_that_the_guard_can_use(tmp_
 
 
 @needs_isolation
-def test_an_isolated_app_finds_no_way_out(tmp_path: Path) -> None:
+def test_an_isolated_app_cannot_reach_the_network(tmp_path: Path) -> None:
     listens = tmp_path / "socket"
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as daemon:
         daemon.bind(str(listens))
@@ -182,7 +182,7 @@ def test_an_isolated_app_finds_no_way_out(tmp_path: Path) -> None:
     assert process.tail.lines() == (f"tried all {os.getuid()} True",)
 
 
-def test_what_cannot_be_prevented_here_is_one_sentence() -> None:
+def test_a_missing_permission_is_reported_in_one_sentence() -> None:
     made = App(("true",), contained=True)
     enclosure = Enclosure.of(made)
     enclosure.end()

@@ -1,4 +1,4 @@
-"""A process: started, heard, ended with all its group."""
+"""A process: started, observed, and ended with its whole group."""
 
 import os
 import signal
@@ -27,21 +27,21 @@ print(child.pid)
 """
 
 
-def test_says_how_it_ended() -> None:
+def test_reports_its_exit_status() -> None:
     process = Process(python("raise SystemExit(3)"), output=SILENT)
     assert process.wait(10)
     assert (process.alive(), process.status) == (False, 3)
     process.stop()
 
 
-def test_says_which_signal_ended_it() -> None:
+def test_reports_the_signal_that_ended_it() -> None:
     process = Process(python("import os; os.kill(os.getpid(), 9)"), output=SILENT)
     assert process.wait(10)
     assert process.status == -9
     process.stop()
 
 
-def test_one_that_is_deaf_to_the_request_is_killed_after_the_grace() -> None:
+def test_a_process_that_ignores_sigterm_is_killed_after_the_grace_period() -> None:
     process = Process(python(STUBBORN), output=SILENT)
     assert until(process.tail.lines)
     began = time.monotonic()
@@ -50,7 +50,7 @@ def test_one_that_is_deaf_to_the_request_is_killed_after_the_grace() -> None:
     assert process.status == -signal.SIGKILL
 
 
-def test_hurry_cuts_the_grace_short() -> None:
+def test_hurry_shortens_the_grace_period() -> None:
     process = Process(python(STUBBORN), output=SILENT)
     assert until(process.tail.lines)
     began = time.monotonic()
@@ -58,7 +58,7 @@ def test_hurry_cuts_the_grace_short() -> None:
     assert time.monotonic() - began < 5
 
 
-def test_the_request_gives_time_to_end_well() -> None:
+def test_sigterm_gives_time_to_end_cleanly() -> None:
     code = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(0)); print('up'); time.sleep(60)"
     process = Process(python(code), output=SILENT)
     assert until(process.tail.lines)
@@ -66,7 +66,7 @@ def test_the_request_gives_time_to_end_well() -> None:
     assert process.status == 0
 
 
-def test_a_grandchild_is_given_the_grace_that_its_parent_did_not_need() -> None:
+def test_a_grandchild_gets_the_whole_grace_period() -> None:
     slow = "import signal,sys,time\ndef end(*_):\n time.sleep(.3); print('saved'); sys.exit()\n"
     slow += "signal.signal(15, end); print('set', flush=True); time.sleep(60)"
     process = Process(python(WITH_CHILD.format(code=slow, then="time.sleep(60)")), output=SILENT)
@@ -84,14 +84,14 @@ def test_no_orphan_is_left_in_the_group(then: str) -> None:
     assert process_tree.group(process.pid) == []
 
 
-def test_it_leads_a_session_of_its_own() -> None:
+def test_it_leads_its_own_session() -> None:
     process = Process(python("import os; print(os.getsid(0), os.getpgrp())"), output=SILENT)
     process.wait(10)
     process.stop()
     assert process.tail.lines() == (f"{process.pid} {process.pid}",)
 
 
-def test_its_output_passes_byte_for_byte_however_much_it_is(tmp_path: Path) -> None:
+def test_its_output_is_copied_byte_for_byte(tmp_path: Path) -> None:
     blob = os.urandom(3_000_000)
     (tmp_path / "blob").write_bytes(blob)
     code = "import sys; b = open('blob', 'rb').read(); sys.stdout.buffer.write(b); sys.stderr.buffer.write(b[::-1])"
@@ -103,7 +103,7 @@ def test_its_output_passes_byte_for_byte_however_much_it_is(tmp_path: Path) -> N
     assert (tmp_path / "err").read_bytes() == blob[::-1]
 
 
-def test_a_listener_that_goes_away_does_not_hang_the_app() -> None:
+def test_a_closed_output_target_does_not_block_the_app() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     process = Process(python("print('x' * 1_000_000); print('end')"), output=Output(writer, None))
@@ -114,7 +114,7 @@ def test_a_listener_that_goes_away_does_not_hang_the_app() -> None:
     assert process.tail.lines(1) == ("end",)
 
 
-def test_a_listener_that_is_not_blocking_gets_everything() -> None:
+def test_a_non_blocking_output_target_gets_everything() -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     process = Process(python("print('x' * 1_000_000)"), output=Output(writer, None))
@@ -127,7 +127,7 @@ def test_a_listener_that_is_not_blocking_gets_everything() -> None:
     assert bytes(got) == b"x" * 1_000_000 + b"\n"
 
 
-def test_a_command_that_is_not_there_cannot_start() -> None:
+def test_a_missing_command_cannot_start() -> None:
     with pytest.raises(CannotStart, match=r"^nowhere-to-be-found: there is no such command$") as caught:
         Process(App(("nowhere-to-be-found",)))
     assert caught.value.status == 127
@@ -140,24 +140,24 @@ def test_a_file_that_is_no_program_cannot_start(tmp_path: Path) -> None:
     assert caught.value.status == 126
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_working_directory_is_named(tmp_path: Path) -> None:
     with pytest.raises(CannotStart, match=r"gone is not a folder"):
         Process(python("pass", cwd=str(tmp_path / "gone")))
 
 
-def test_words_that_cannot_be_a_command_are_refused() -> None:
+def test_an_invalid_command_line_is_rejected() -> None:
     with pytest.raises(ValueError, match="null"):
         Process(App(("true", "a\0b")))
 
 
-def test_the_environment_is_the_one_given() -> None:
+def test_the_environment_is_the_given_one() -> None:
     process = Process(App(("/usr/bin/env",), env={"ONLY": "this"}), output=SILENT)
     process.wait(10)
     process.stop()
     assert process.tail.lines() == ("ONLY=this",)
 
 
-def test_it_outlives_the_thread_that_asked_for_it() -> None:
+def test_it_outlives_the_thread_that_started_it() -> None:
     processes: list[Process] = []
     thread = threading.Thread(target=lambda: processes.append(Process(python("import time; time.sleep(60)"))))
     thread.start()
@@ -167,7 +167,7 @@ def test_it_outlives_the_thread_that_asked_for_it() -> None:
     processes[0].stop(1)
 
 
-def test_it_is_killed_when_the_guard_is(tmp_path: Path) -> None:
+def test_it_is_killed_when_the_guard_is_killed(tmp_path: Path) -> None:
     code = (
         "import sys, time; from preheat.guard.model.app import App; from preheat.guard.process.process import Process\n"
         "print(Process(App(('sleep', '60'))).pid, flush=True); time.sleep(60)"
@@ -181,7 +181,7 @@ def test_it_is_killed_when_the_guard_is(tmp_path: Path) -> None:
     assert until(lambda: not runs(pid))
 
 
-def test_stopping_twice_is_stopping_once() -> None:
+def test_stopping_twice_is_the_same_as_stopping_once() -> None:
     process = Process(python("import time; time.sleep(60)"), output=SILENT)
     process.stop(1)
     process.stop(1)
@@ -200,6 +200,6 @@ def test_stopping_twice_is_stopping_once() -> None:
         (-99, "killed by signal 99", 227),
     ],
 )
-def test_an_ending_is_told_in_words_and_as_a_shell_would(returncode: int, words: str, status: int) -> None:
+def test_an_exit_is_described_in_words_and_as_a_shell_status(returncode: int, words: str, status: int) -> None:
     assert describe_exit(returncode) == words
     assert shell_status(returncode) == status

@@ -1,4 +1,4 @@
-"""Nobody is left behind, however the guard ends."""
+"""No process is left behind, however the guard ends."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from preheat.guard.kernel import process_tree
 from preheat.guard.process.process import Process
 from tests.guard.apps import SILENT, guarding, python, runs, until
 
-# A grandchild that daemonises as they do: forks twice, with a session of its own, deaf, its words elsewhere.
+# A typical daemon: it forks twice, has its own session, ignores signals, and redirects its output.
 DAEMONISING = r"""
 import os, signal, time
 if os.fork() == 0:
@@ -43,7 +43,7 @@ def killed(guard: "subprocess.Popen[bytes]", *, everyone_who_sounds_like_it: boo
         guard.kill()
 
 
-def test_a_guard_that_is_killed_takes_a_daemonised_grandchild_along() -> None:
+def test_killing_the_guard_ends_a_daemonised_grandchild() -> None:
     for everyone in (False, True):
         with guarding(python(DAEMONISING)) as guard:
             assert guard.stdout is not None
@@ -64,7 +64,7 @@ def test_a_stop_ends_a_daemonised_grandchild_too() -> None:
     assert not runs(of["app"])
 
 
-def test_an_app_that_forks_and_goes_leaves_nothing_behind() -> None:
+def test_an_app_that_forks_and_exits_leaves_no_process_behind() -> None:
     process = Process(python(DAEMONISING.rpartition("time.sleep")[0]), output=SILENT)
     assert until(lambda: any(line.startswith("daemon") for line in process.tail.lines()))
     daemon = next(int(line.split()[1]) for line in process.tail.lines() if line.startswith("daemon"))
@@ -72,7 +72,7 @@ def test_an_app_that_forks_and_goes_leaves_nothing_behind() -> None:
     assert until(lambda: not runs(daemon))
 
 
-def test_orphans_that_end_are_reaped_while_the_app_goes_on() -> None:
+def test_orphans_are_reaped_while_the_app_runs() -> None:
     code = """
 import os, time
 for _ in range(20):
@@ -90,7 +90,7 @@ time.sleep(60)
     process.stop(1)
 
 
-def test_a_warden_that_is_killed_takes_the_app_along_and_is_told_as_a_death() -> None:
+def test_killing_the_warden_ends_the_app_and_counts_as_its_death() -> None:
     process = Process(python("import time; print('up'); time.sleep(60)"), output=SILENT)
     assert until(process.tail.lines)
     warden = next(member.parent for member in process_tree.members() if member.pid == process.pid)
@@ -101,7 +101,7 @@ def test_a_warden_that_is_killed_takes_the_app_along_and_is_told_as_a_death() ->
     process.stop(1)
 
 
-def test_the_app_gets_no_descriptor_of_the_guards() -> None:
+def test_the_app_inherits_no_descriptor_of_the_guard() -> None:
     reader, writer = os.pipe()
     os.set_inheritable(writer, True)
     process = Process(python("import os; print(sorted(map(int, os.listdir('/proc/self/fd'))))"), output=SILENT)
@@ -109,15 +109,15 @@ def test_the_app_gets_no_descriptor_of_the_guards() -> None:
     process.stop(1)
     os.close(reader)
     os.close(writer)
-    assert process.tail.lines() == ("[0, 1, 2, 3]",)  # 3 is the folder that it lists
+    assert process.tail.lines() == ("[0, 1, 2, 3]",)  # 3 is the descriptor of the folder that it lists
 
 
-def test_signals_that_python_ignores_mean_to_the_app_what_they_mean_to_any_program() -> None:
+def test_signals_that_python_ignores_have_their_default_action_in_the_app() -> None:
     process = Process(python("print(open('/proc/self/status').read().split('SigIgn:')[1].split()[0])"), output=SILENT)
     process.wait(10)
     process.stop(1)
     ignored = int(process.tail.lines()[0], 16)
-    # Python ignores SIGPIPE and SIGXFSZ by itself, as this one does; what it found otherwise, it would show here.
+    # Python ignores SIGPIPE and SIGXFSZ by itself; other ignored signals would be shown here.
     own = Path("/proc/self/status").read_text().split("SigIgn:")[1].split()[0]
     assert ignored == int(own, 16)
 
@@ -142,7 +142,7 @@ time.sleep(60)
 """
 
 
-def test_process_1_reaps_passes_signals_on_and_ends_as_the_guard_does() -> None:
+def test_pid_1_reaps_passes_signals_on_and_exits_as_the_guard_does() -> None:
     src = str(Path(__file__).parents[3] / "src")
     with subprocess.Popen([sys.executable, "-c", INIT], env={"PYTHONPATH": src, **os.environ}, stdout=-1) as init:
         assert init.stdout is not None

@@ -1,4 +1,4 @@
-"""The shim sets torch's reading right, and is in nobody's way."""
+"""The shim makes torch map checkpoints, and disturbs nothing else."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ def test_the_environments_own_sitecustomize_still_runs(tmp_path: Path) -> None:
     assert told.stdout.split() == [str(tmp_path / "sitecustomize.py")] * 2
 
 
-def test_a_python_that_has_no_torch_starts_as_ever() -> None:
+def test_a_python_without_torch_starts_as_usual() -> None:
     environ = {"PATH": os.environ["PATH"], **mapping_weights({})}
     told = subprocess.run(
         [sys.executable, "-c", "import json; print(json.dumps(1))"],

@@ -1,10 +1,10 @@
-"""Diagnosis: last words that everybody has seen, and what they mean."""
+"""Diagnosis: common last lines of output, and their meaning."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.guard.supervise.diagnosis import diagnose, likeness
+from preheat.guard.supervise.diagnosis import diagnose, end_kind
 
 
 @pytest.mark.parametrize(
@@ -23,20 +23,20 @@ from preheat.guard.supervise.diagnosis import diagnose, likeness
         ("ImportError: cannot import name 'x' from 'a.b' (/x.py)", "a.b has no x: the app requires another version"),
     ],
 )
-def test_known_last_words_are_put_plainly(line: str, meaning: str) -> None:
+def test_known_last_lines_are_explained(line: str, meaning: str) -> None:
     assert diagnose(("Traceback (most recent call last):", line, "")).startswith(meaning)
 
 
-def test_words_that_mean_nothing_known_are_not_interpreted() -> None:
+def test_unknown_last_lines_are_not_interpreted() -> None:
     assert diagnose(("all is well", "good bye")) == ""
 
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9))
-def test_two_ends_of_one_kind_are_alike_whatever_their_numbers(one: int, two: int) -> None:
-    assert likeness("ended with status 1", (f"at 0x{one:x}: line {one}",)) == likeness(
+def test_two_failures_of_one_kind_are_equal_whatever_their_numbers(one: int, two: int) -> None:
+    assert end_kind("ended with status 1", (f"at 0x{one:x}: line {one}",)) == end_kind(
         "ended with status 1", (f"at 0x{two:x}: line {two}",)
     )
 
 
-def test_ends_of_different_kinds_are_not_alike() -> None:
-    assert likeness("ended with status 1", ("KeyError: a",)) != likeness("ended with status 1", ("KeyError: b",))
+def test_failures_of_different_kinds_differ() -> None:
+    assert end_kind("ended with status 1", ("KeyError: a",)) != end_kind("ended with status 1", ("KeyError: b",))

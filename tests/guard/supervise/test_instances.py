@@ -1,4 +1,4 @@
-"""Planned restarts, and one that stands by: whole lives of a real web app behind a front."""
+"""Planned restarts and standby instances: whole lives of a real web app behind a front."""
 
 import http.client
 import os
@@ -19,10 +19,10 @@ from preheat.guard.net.port_relay import Front
 from preheat.guard.net.small_http import listen, serve
 from preheat.guard.status.app_status import AppStatus
 from preheat.guard.supervise.instances import StandbyPolicy
-from preheat.guard.supervise.supervisor import AppStarted, Event, Outcome, Said, SupervisorParts, supervise
+from preheat.guard.supervise.supervisor import AppStarted, Event, Notice, Outcome, SupervisorParts, supervise
 from tests.guard.apps import SILENT, until
 
-# Loads for a while, then answers with its pid; /slow takes its time, /hang holds its only thread for good.
+# Loads for a while, then responds with its PID; /slow takes long, /hang blocks its only thread forever.
 WEB = """
 import http.server, os, sys, time
 time.sleep(float(os.environ.get("LOADS_S", "0.2")))
@@ -45,10 +45,10 @@ ALONE = StandbyPolicy()
 
 @dataclass
 class Supervised:
-    """A supervision in a thread, and what it told."""
+    """A supervision in a thread, and its events."""
 
     front: Front
-    board: AppStatus
+    app_status: AppStatus
     events: list[Event] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
     outcome: list[Outcome] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Supervised:
             answer = connection.getresponse()
             return answer.status, answer.read()
         except (OSError, http.client.HTTPException):
-            return 0, b""  # it died with our question in its hands
+            return 0, b""  # it died while handling this request
         finally:
             connection.close()
 
@@ -73,12 +73,12 @@ class Supervised:
         return [event.pid for event in self.events if isinstance(event, AppStarted)]
 
     def said(self, words: str) -> bool:
-        return any(words in event.words for event in self.events if isinstance(event, Said))
+        return any(words in event.words for event in self.events if isinstance(event, Notice))
 
 
 @contextmanager
 def but_first(code: str) -> Iterator[None]:
-    """Have the web app run some code before it loads."""
+    """Make the web app run some code before it loads."""
     global WEB
     before = WEB
     WEB = code + before
@@ -92,19 +92,19 @@ def but_first(code: str) -> Iterator[None]:
 def supervised(
     *, terms: StandbyPolicy = ALONE, patience: RestartPolicy = QUICK, env: dict[str, str] | None = None, alive: str = ""
 ) -> Iterator[Supervised]:
-    board = AppStatus("web")
-    front = Front("127.0.0.1", 0, board.answer_waiting)
-    life = Supervised(front, board)
+    app_status = AppStatus("web")
+    front = Front("127.0.0.1", 0, app_status.answer_waiting)
+    life = Supervised(front, app_status)
     app = App(
         (sys.executable, "-I", "-S", "-c", WEB, "{port}"),
         env={**os.environ, **(env or {})},
         ready="http://127.0.0.1:{port}/",
         alive=alive,
     )
-    around = SupervisorParts(board, front, terms)
+    parts = SupervisorParts(app_status, front, terms)
 
     def live() -> None:
-        outcome = supervise(app, patience, life.events.append, output=SILENT, stop=life.stop.is_set, around=around)
+        outcome = supervise(app, patience, life.events.append, output=SILENT, stop=life.stop.is_set, parts=parts)
         life.outcome.append(outcome)
 
     thread = threading.Thread(target=live)
@@ -117,7 +117,7 @@ def supervised(
         front.close()
 
 
-def test_the_front_answers_503_while_it_loads_and_then_lets_through() -> None:
+def test_the_front_answers_503_while_the_app_loads_and_then_relays() -> None:
     with supervised(env={"LOADS_S": "0.6"}) as life:
         status, page = life.get()
         assert status == 503
@@ -127,7 +127,7 @@ def test_the_front_answers_503_while_it_loads_and_then_lets_through() -> None:
     assert life.outcome[0].reason == "stopped by SIGTERM"
 
 
-def test_after_a_crash_the_front_answers_until_it_is_back() -> None:
+def test_after_a_crash_the_front_answers_until_the_app_is_back() -> None:
     with supervised() as life:
         assert until(life.pid)
         first = life.pid()
@@ -137,21 +137,21 @@ def test_after_a_crash_the_front_answers_until_it_is_back() -> None:
         assert len(life.starts) == 2
 
 
-def test_one_that_stands_by_takes_over_at_once_after_a_crash() -> None:
+def test_a_standby_takes_over_at_once_after_a_crash() -> None:
     with supervised(terms=StandbyPolicy(standby=True), env={"LOADS_S": "0.4"}) as life:
         assert until(life.pid)
-        assert until(lambda: life.board.spare)
+        assert until(lambda: life.app_status.spare)
         first = life.pid()
         os.kill(first, signal.SIGKILL)
         assert until(lambda: life.pid() not in (0, first))
-        # The second was loaded before; a third now loads to stand by in its turn.
-        assert life.board.life.restarts == 1
+        # The second instance was loaded before; a third now loads as the standby.
+        assert life.app_status.life.restarts == 1
         assert "the standby takes over" in str(life.events)
-        assert until(lambda: life.board.spare)
+        assert until(lambda: life.app_status.spare)
 
 
 @pytest.mark.slow
-def test_one_that_hangs_is_found_out_and_started_anew() -> None:
+def test_a_hanging_app_is_detected_and_restarted() -> None:
     patience = RestartPolicy(ready_within_s=20, stop_within_s=0.2, backoff_s=0.05, hang_after_s=0.1, ask_every_s=0.2)
     with supervised(patience=patience, env={"ONE_THREAD": "1"}) as life:
         assert until(life.pid)
@@ -164,7 +164,7 @@ def test_one_that_hangs_is_found_out_and_started_anew() -> None:
 
 
 def test_a_standby_that_always_dies_is_given_up_and_the_app_stays(tmp_path: Path) -> None:
-    # Only the first start finds the mark missing.
+    # Only at the first start is the file missing.
     once = f"import os\nif os.path.exists({str(tmp_path / 'm')!r}): os._exit(3)\nopen({str(tmp_path / 'm')!r}, 'w')\n"
     patience = RestartPolicy(max_restarts=1, backoff_s=0.01)
     with but_first(once), supervised(terms=StandbyPolicy(standby=True), patience=patience) as life:
@@ -176,7 +176,7 @@ def test_a_standby_that_always_dies_is_given_up_and_the_app_stays(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_standby_that_never_gets_ready_is_ended(tmp_path: Path) -> None:
+def test_a_standby_that_never_becomes_ready_is_ended(tmp_path: Path) -> None:
     mark = str(tmp_path / "m")
     stuck = f"import os, time\nif os.path.exists({mark!r}): time.sleep(600)\nopen({mark!r}, 'w')\n"
     patience = RestartPolicy(ready_within_s=3, stop_within_s=1, max_restarts=-1, backoff_s=60, ask_every_s=0.2)
@@ -188,10 +188,10 @@ def test_a_standby_that_never_gets_ready_is_ended(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_status_address_tells_the_truth_at_every_stage() -> None:
+def test_the_status_address_is_right_at_every_stage() -> None:
     with supervised(env={"LOADS_S": "0.8"}) as life:
         listener = listen("127.0.0.1", 0)
-        serve(listener, life.board.answer)
+        serve(listener, life.app_status.answer)
 
         def ask(path: str, method: str = "GET") -> tuple[int, bytes]:
             connection = http.client.HTTPConnection("127.0.0.1", listener.getsockname()[1], timeout=10)
@@ -205,7 +205,7 @@ def test_the_status_address_tells_the_truth_at_every_stage() -> None:
         assert b'"phase": "starting"' in ask("/startupz")[1]
         assert until(life.pid)
         assert [ask(path)[0] for path in ("/livez", "/readyz", "/startupz?x")] == [200, 200, 200]
-        os.kill(life.pid(), signal.SIGSTOP)  # neither answers nor dies
+        os.kill(life.pid(), signal.SIGSTOP)  # neither responds nor exits
         assert until(lambda: ask("/readyz")[0] == 503, 30)
         assert [ask(path)[0] for path in ("/livez", "/startupz")] == [200, 200]
         metrics = ask("/metrics")[1].decode()

@@ -17,7 +17,7 @@ from tests.guard.apps import SILENT, free_port, guarding, python, runs, until
 
 QUICK = RestartPolicy(ready_within_s=5, stop_within_s=1, max_restarts=2, backoff_s=0.02, jitter=0.0)
 
-# A grandchild in the group, deaf to requests, so that only a stop of the whole group ends it.
+# A grandchild in the group that ignores SIGTERM, so that only SIGKILL to the whole group ends it.
 FAMILY = """
 import subprocess, sys, time
 deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); signal.signal(2, signal.SIG_IGN); time.sleep(60)"
@@ -36,13 +36,13 @@ def states(events: list[Event]) -> list[str]:
 
 
 @pytest.mark.parametrize("ready", ["", "line:never"])
-def test_an_app_that_ends_well_has_chosen_to(ready: str) -> None:
+def test_an_app_that_exits_with_0_is_not_restarted(ready: str) -> None:
     outcome, events = live(python("print('bye')", ready=ready))
     assert outcome == Outcome(0, fatal=False, reason="ended with status 0", tail=("bye",), starts=1)
     assert states(events)[-1] == "stopped"
 
 
-def test_a_crash_loop_is_bounded_and_its_last_words_are_told() -> None:
+def test_a_crash_loop_is_bounded_and_its_last_output_reported() -> None:
     outcome, events = live(python("print('no such model'); raise SystemExit(3)"))
     assert outcome.fatal
     assert (outcome.status, outcome.starts, outcome.tail) == (3, 3, ("no such model",))
@@ -51,7 +51,7 @@ def test_a_crash_loop_is_bounded_and_its_last_words_are_told() -> None:
     assert [event.start for event in events if isinstance(event, AppStarted)] == [1, 2, 3]
 
 
-def test_an_app_that_crashed_is_started_again_and_may_then_end_well(tmp_path: Path) -> None:
+def test_a_crashed_app_is_restarted_and_may_then_exit_with_0(tmp_path: Path) -> None:
     code = "import os, pathlib; p = pathlib.Path('once'); p.exists() or (p.touch(), os.kill(os.getpid(), 11))"
     outcome, events = live(python(code, cwd=str(tmp_path)))
     assert (outcome.status, outcome.fatal, outcome.starts) == (0, False, 2)
@@ -59,12 +59,12 @@ def test_an_app_that_crashed_is_started_again_and_may_then_end_well(tmp_path: Pa
     assert backoff.detail == "killed by SIGSEGV (it crashed); restarts in 0.02 s"
 
 
-def test_a_signal_that_ends_the_app_is_told_as_a_shell_would() -> None:
+def test_an_app_killed_by_a_signal_has_the_status_of_a_shell() -> None:
     outcome, _ = live(python("import os; os.kill(os.getpid(), 9)"), RestartPolicy(max_restarts=0))
     assert (outcome.status, outcome.fatal, outcome.starts) == (137, False, 1)
 
 
-def test_an_app_that_never_gets_ready_is_fatal_with_its_last_words() -> None:
+def test_an_app_that_never_becomes_ready_is_fatal_with_its_last_output() -> None:
     app = python("import time; print('loading'); time.sleep(60)", ready=f"tcp:{free_port()}")
     outcome, events = live(app, RestartPolicy(ready_within_s=0.5, stop_within_s=1))
     assert outcome.fatal
@@ -73,14 +73,14 @@ def test_an_app_that_never_gets_ready_is_fatal_with_its_last_words() -> None:
     assert not runs(started.pid)
 
 
-def test_a_command_that_is_not_there_is_fatal_at_once() -> None:
+def test_a_missing_command_is_fatal_at_once() -> None:
     outcome, events = live(App(("nowhere-to-be-found",)))
     assert (outcome.status, outcome.fatal, outcome.starts) == (127, True, 1)
     assert outcome.reason == "nowhere-to-be-found: there is no such command"
     assert states(events) == ["starting", "fatal"]
 
 
-def test_a_port_that_is_taken_is_told_before_the_start() -> None:
+def test_a_taken_port_is_reported_before_the_start() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         outcome, events = live(python("print('never')", ready=f"http://127.0.0.1:{port}/"))
@@ -88,12 +88,12 @@ def test_a_port_that_is_taken_is_told_before_the_start() -> None:
     assert re.fullmatch(rf"port {port} is taken by .* \(pid {os.getpid()}\)", outcome.reason)
 
 
-def test_words_that_are_no_probe_are_refused_before_the_start() -> None:
+def test_an_invalid_probe_is_rejected_before_the_start() -> None:
     with pytest.raises(ValueError, match="is not a probe"):
         live(python("pass", ready="soon"))
 
 
-def test_ready_is_told_once_and_a_stop_ends_it() -> None:
+def test_ready_is_reported_once_and_a_stop_ends_the_app() -> None:
     events: list[Event] = []
     code = "import time; time.sleep(0.2); print('up'); time.sleep(60)"
     outcome = supervise(
@@ -106,7 +106,7 @@ def test_ready_is_told_once_and_a_stop_ends_it() -> None:
     assert running.detail.startswith("ready after ")
 
 
-def test_children_that_a_crashed_app_left_are_gone_before_its_next_start() -> None:
+def test_children_of_a_crashed_app_are_gone_before_its_next_start() -> None:
     port = free_port()
     code = f"""
 import os, socket, time
@@ -121,7 +121,7 @@ os._exit(9)
     assert (outcome.status, outcome.starts) == (9, 3)
 
 
-def test_a_witness_sees_every_start() -> None:
+def test_a_witness_observes_every_start() -> None:
     if not (can := Witness.available()):
         pytest.skip(can.reason)
     witness = Witness()
@@ -149,7 +149,7 @@ def test_a_signal_to_the_guard_stops_the_whole_group(number: signal.Signals, sta
     assert f"stopped by {number.name}".encode() in told
 
 
-def test_a_second_signal_does_not_wait_for_the_grace() -> None:
+def test_a_second_signal_ends_the_grace_period() -> None:
     with guarding(python(FAMILY, ready="line:pids")) as guard:
         assert guard.stdout is not None
         guard.stdout.readline()
@@ -169,7 +169,7 @@ def test_the_apps_own_status_and_output_are_passed_on() -> None:
     assert guard.returncode == 5, told
 
 
-def test_a_listener_that_fails_leaves_no_app_behind() -> None:
+def test_a_failing_listener_leaves_no_app_behind() -> None:
     pids: list[int] = []
 
     def fail(event: Event) -> None:
@@ -183,7 +183,7 @@ def test_a_listener_that_fails_leaves_no_app_behind() -> None:
     assert until(lambda: not runs(pids[0]))
 
 
-def test_afterwards_signals_mean_what_they_meant_before() -> None:
+def test_afterwards_signal_handlers_are_restored() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     live(python("pass"))
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before

@@ -1,10 +1,10 @@
-"""What an app says of its downloads is heard, and what it denies is not."""
+"""Output lines that report a download are found; lines that deny one are not."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.guard.witness.download_lines import Confessions, confesses
+from preheat.guard.witness.download_lines import DownloadLines, reports_download
 
 
 @pytest.mark.parametrize(
@@ -20,8 +20,8 @@ from preheat.guard.witness.download_lines import Confessions, confesses
         "--2026-11-23 09:00:00--  https://huggingface.co/acme/tiny/resolve/main/model.bin",
     ],
 )
-def test_what_says_so_is_heard(line: str) -> None:
-    assert confesses(line)
+def test_a_line_that_reports_a_download_is_found(line: str) -> None:
+    assert reports_download(line)
 
 
 @pytest.mark.parametrize(
@@ -37,14 +37,14 @@ def test_what_says_so_is_heard(line: str) -> None:
         "download the user's guide at https://example.org",
     ],
 )
-def test_what_denies_it_or_says_something_else_is_not(line: str) -> None:
-    assert not confesses(line)
+def test_other_lines_and_denials_are_not_found(line: str) -> None:
+    assert not reports_download(line)
 
 
 @given(st.lists(st.integers(1, 9)), st.sampled_from([b"\n", b"\r", b"\r\n"]))
-def test_a_line_is_heard_in_whatever_pieces_it_comes(cuts: list[int], end: bytes) -> None:
+def test_a_line_is_found_in_any_chunks(cuts: list[int], end: bytes) -> None:
     said = b"begin" + end + "Downloading müde.bin: 12%|█ | 1/9 [00:01, 2MB/s]".encode() + end + b"Loading" + end
-    heard = Confessions()
+    heard = DownloadLines()
     at = 0
     for cut in [*cuts, len(said)]:
         heard.feed(7, said[at : at + cut])

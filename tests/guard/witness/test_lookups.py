@@ -1,4 +1,4 @@
-"""The witness reads which names an app looks up, however the app asks for them."""
+"""The witness reads the names that an app looks up, whichever way it does."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from tests.guard.apps import SILENT, python
 
 watched = pytest.mark.skipif(not (can := Witness.available()), reason=can.reason or "available")
 
-# In the app: a DNS question by hand, and a socket that is connected to a resolver.
+# In the app: a DNS query as bytes, and a socket connected to a resolver.
 ASKING = """
 import ctypes, os, socket, struct, sys
 
@@ -45,7 +45,7 @@ def tried(call, *words):
 
 
 def looked_up(code: str) -> list[tuple[str, int]]:
-    """Run an app to its end; list the names that it looked up, and how often."""
+    """Run an app until it ends; return the names that it looked up, and how often."""
     return [(attempt.name, attempt.count) for attempt in attempts(code) if attempt.lookup]
 
 
@@ -74,12 +74,12 @@ def attempts(code: str) -> tuple[Attempt, ...]:
     ],
     ids=["send", "write", "writev", "sendmsg", "sendto", "sendmsg-to", "ipv6"],
 )
-def test_name_is_read_from_each_call_that_can_send_it(sends: str) -> None:
+def test_a_name_is_read_from_each_call_that_can_send_it(sends: str) -> None:
     assert looked_up(sends) == [("name.example", 1)]
 
 
 @watched
-def test_name_is_read_from_sendmmsg() -> None:
+def test_a_name_is_read_from_sendmmsg() -> None:
     code = """
 def header(asked):
     part = ctypes.create_string_buffer(asked, len(asked))
@@ -104,8 +104,8 @@ ctypes.CDLL(None).sendmmsg(line.fileno(), headers, 3, 0)
         "line.sendmsg([length, asked])",
     ],
 )
-def test_name_is_read_from_a_stream(sends: str) -> None:
-    try:  # a resolver's port that anybody may have
+def test_a_name_is_read_from_a_stream(sends: str) -> None:
+    try:  # the port of a resolver that needs no root
         listener = socket.create_server(("127.0.0.1", 5355))
     except OSError:
         pytest.skip("port 5355 is taken")
@@ -116,7 +116,7 @@ def test_name_is_read_from_a_stream(sends: str) -> None:
 
 
 @watched
-def test_real_resolver_library_is_read() -> None:
+def test_queries_of_the_system_resolver_library_are_read() -> None:
     code = "try: socket.getaddrinfo('nowhere.example', 443)\nexcept OSError: pass"
     names = dict(looked_up(code))
     assert "nowhere.example" in names
@@ -125,7 +125,7 @@ def test_real_resolver_library_is_read() -> None:
 
 @watched
 @pytest.mark.skipif(not shutil.which("node"), reason="no node")
-def test_a_resolver_library_of_its_own_is_read() -> None:
+def test_queries_of_another_resolver_library_are_read() -> None:
     witness = Witness()
     words = ("node", "-e", "require('dns').resolve4('nowhere.example', () => process.exit())")
     process = Process(App(words), output=SILENT, witness=witness)
@@ -136,7 +136,7 @@ def test_a_resolver_library_of_its_own_is_read() -> None:
 
 
 @watched
-def test_both_addresses_of_a_name_are_one_lookup_and_asking_again_is_another() -> None:
+def test_both_addresses_of_a_name_are_one_lookup_and_a_repetition_is_another() -> None:
     code = """
 for _ in range(3):
     line = connected()
@@ -146,14 +146,14 @@ for _ in range(3):
 
 
 @watched
-def test_lookup_whose_name_cannot_be_read_counts_without_it() -> None:
+def test_a_lookup_with_an_unreadable_name_is_counted_without_it() -> None:
     code = "tried(connected().send, b'x' * 40); connected(address=('127.0.0.1', 853))"
     found = attempts(code)
     assert [(one.port, one.name, one.count) for one in found] == [(53, "", 1), (853, "", 1)]
 
 
 @watched
-def test_what_is_sent_elsewhere_is_not_taken_for_a_question() -> None:
+def test_data_sent_elsewhere_is_not_a_query() -> None:
     code = """
 a, b = socket.socketpair(); a.send(question("pair.example"))
 file = os.open("/dev/null", os.O_WRONLY); os.write(file, question("file.example"))
@@ -164,7 +164,7 @@ line.connect(("127.0.0.1", 9999)); tried(line.send, question("moved.example"))
 
 
 @watched
-def test_connection_has_the_name_that_its_thread_looked_up() -> None:
+def test_a_connection_has_the_name_that_its_thread_looked_up() -> None:
     code = """
 tried(connected().send, question("telemetry.example"))
 line = socket.socket(2, 2); line.connect(("192.0.2.1", 443))
@@ -177,7 +177,7 @@ line = socket.socket(2, 2); line.connect(("192.0.2.1", 443))
 
 
 @watched
-def test_names_are_kept_in_bounded_number() -> None:
+def test_the_number_of_stored_names_is_bounded() -> None:
     code = "line = connected()\nfor number in range(1000): tried(line.send, question(f'n{number}.example'))"
     found = attempts(code)
     assert len(found) < 300
@@ -187,7 +187,7 @@ def test_names_are_kept_in_bounded_number() -> None:
 
 @pytest.fixture
 def resolver(tmp_path: Path) -> Iterator[Path]:
-    """A socket file where systemd-resolved has its own, below another folder; it takes what comes, and hangs up."""
+    """A socket like that of systemd-resolved, below another folder; it reads a query and closes."""
     path = tmp_path / "systemd" / "resolve" / "io.systemd.Resolve"
     path.parent.mkdir(parents=True)
     with socket.socket(socket.AF_UNIX) as listener:
@@ -211,7 +211,7 @@ def _hang_up(listener: socket.socket) -> None:
 
 
 @watched
-def test_name_is_read_from_what_systemd_resolved_is_asked(resolver: Path) -> None:
+def test_a_name_is_read_from_a_query_to_systemd_resolved(resolver: Path) -> None:
     asked = _varlink("telemetry.example")
     code = f"line = socket.socket(1); line.connect({str(resolver)!r}); line.send({asked!r})"
     [attempt] = attempts(code)
@@ -222,19 +222,19 @@ def test_name_is_read_from_what_systemd_resolved_is_asked(resolver: Path) -> Non
 @pytest.mark.parametrize(
     "asked", [b'{"method":"io.systemd.Resolve.Monitor.SubscribeQueryResults"}\0', None], ids=["other", "localhost"]
 )
-def test_question_that_leaves_nobody_is_no_lookup(resolver: Path, asked: bytes | None) -> None:
+def test_a_query_that_stays_on_this_machine_is_no_lookup(resolver: Path, asked: bytes | None) -> None:
     asked = asked or _varlink("localhost")
     assert attempts(f"line = socket.socket(1); line.connect({str(resolver)!r}); line.send({asked!r})") == ()
 
 
 def _varlink(name: str) -> bytes:
-    """What nss-resolve of systemd 252 sends."""
+    """Return the bytes that nss-resolve of systemd 252 sends."""
     asked = {"method": "io.systemd.Resolve.ResolveHostname", "parameters": {"name": name, "flags": 0}}
     return json.dumps(asked, separators=(",", ":")).encode() + b"\0"
 
 
 @watched
-def test_attempts_are_worded_with_their_names() -> None:
+def test_attempts_are_described_with_their_names() -> None:
     witness = Witness()
     code = "tried(connected().send, question('t.example')); socket.socket(2, 2).connect(('192.0.2.1', 443))"
     process = Process(python(ASKING + code), output=SILENT, witness=witness)
@@ -267,18 +267,18 @@ def _nscd(kind: int, key: bytes) -> bytes:
         (b"short", []),
     ],
 )
-def test_nscd_is_asked_for_hosts_and_for_others(sent: bytes, asked: list[NameLookup] | None) -> None:
+def test_nscd_is_queried_for_hosts_and_for_others(sent: bytes, asked: list[NameLookup] | None) -> None:
     assert asked_of("/run/nscd/socket", sent) == asked
 
 
-def test_avahi_is_asked_for_hosts() -> None:
+def test_avahi_is_queried_for_hosts() -> None:
     assert asked_of("/run/avahi-daemon/socket", b"RESOLVE-HOSTNAME-IPV4 printer.local\n") == [
         NameLookup("printer.local")
     ]
 
 
 @pytest.mark.parametrize("length", [0, 1, 11, 12, 13, 30])
-def test_message_that_is_cut_off_or_none_has_no_question(length: int) -> None:
+def test_a_truncated_or_invalid_message_has_no_question(length: int) -> None:
     whole = b"\0\7\1\0\0\1\0\0\0\0\0\0\4name\7example\0\0\1\0\1"
     assert dns_questions(whole) == [NameLookup("name.example", 1)]
     assert dns_questions(whole[:-1]) == []
@@ -301,7 +301,7 @@ FILTER = "from preheat.guard.kernel.seccomp import filter_this_thread; print(fil
         ("-e inject=seccomp:error=EINVAL:when=1..2", "NEW_LISTENER"),
     ],
 )
-def test_filter_leaves_speculation_to_the_app_and_does_without_where_the_kernel_refuses(
+def test_the_filter_keeps_speculation_settings_and_works_where_the_kernel_refuses_the_flag(
     refused: str, flags: str
 ) -> None:
     words = ["strace", "-e", "trace=seccomp", *refused.split(), sys.executable, "-c", FILTER]
@@ -314,7 +314,7 @@ def test_filter_leaves_speculation_to_the_app_and_does_without_where_the_kernel_
 
 
 @watched
-def test_app_has_the_speculation_that_it_has_without_a_witness() -> None:
+def test_the_app_has_the_same_speculation_settings_as_without_a_witness() -> None:
     def told(witness: Witness | None) -> list[str]:
         code = "print([line for line in open('/proc/self/status') if line.startswith('Speculation')])"
         process = Process(python(code), output=SILENT, witness=witness)

@@ -1,4 +1,4 @@
-"""The witness: counts exactly what real programs try."""
+"""The witness counts exactly the connections that real programs attempt."""
 
 import shutil
 import socket
@@ -28,7 +28,7 @@ def witness() -> Iterator[Witness]:
 
 
 def watch(witness: Witness, app: App, status: int = 0) -> list[tuple[str, int, int]]:
-    """Run an app to its end; list where it went, and how often."""
+    """Run an app until it ends; return its destinations, and how often."""
     process = Process(app, output=SILENT, witness=witness)
     assert process.wait(30)
     process.stop(1)
@@ -37,14 +37,14 @@ def watch(witness: Witness, app: App, status: int = 0) -> list[tuple[str, int, i
     return [(attempt.address, attempt.port, attempt.count) for attempt in witness.attempts]
 
 
-def test_an_app_that_stays_at_home_counts_nothing(witness: Witness) -> None:
+def test_an_app_without_connections_counts_nothing(witness: Witness) -> None:
     code = "import socket; a, b = socket.socketpair(); a.sendmsg([b'x']); a.send(b'y'); b.sendall(b'z'); print('hi')"
     assert watch(witness, python(code)) == []
     assert watch(witness, App(("bash", "-c", "ls / >/dev/null; id"))) == []
     assert (witness.outbound, witness.lookups) == (0, 0)
 
 
-def test_each_connect_counts_whatever_comes_of_it(witness: Witness) -> None:
+def test_each_connect_counts_whatever_its_result(witness: Witness) -> None:
     code = """
 import socket
 listener = socket.create_server(("127.0.0.1", 0))
@@ -68,7 +68,7 @@ with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as s: s.connect_ex(("::ff
     assert [attempt.loopback for attempt in witness.attempts] == [True, False]
 
 
-def test_datagrams_sent_without_connecting_count(witness: Witness) -> None:
+def test_datagrams_sent_without_connect_count(witness: Witness) -> None:
     code = """
 import socket
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
@@ -78,7 +78,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
     assert watch(witness, python(code)) == [("127.0.0.1", 9999, 5), ("127.0.0.1", 9998, 3)]
 
 
-def test_each_message_of_many_sent_at_once_counts(witness: Witness) -> None:
+def test_each_message_of_a_sendmmsg_counts(witness: Witness) -> None:
     code = """
 import ctypes, socket, struct
 libc = ctypes.CDLL(None, use_errno=True)
@@ -96,14 +96,14 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
     assert watch(witness, python(code)) == [("127.0.0.1", 9991, 1), ("127.0.0.1", 9992, 2), ("127.0.0.1", 9993, 1)]
 
 
-def test_a_name_that_is_looked_up_counts_as_a_lookup(witness: Witness) -> None:
+def test_a_name_lookup_counts_as_a_lookup(witness: Witness) -> None:
     code = "import socket\ntry: socket.getaddrinfo('nowhere.example', 443)\nexcept OSError: pass"
     watch(witness, python(code))
     assert witness.lookups >= 1
     assert all(attempt.lookup and attempt.port == 53 for attempt in witness.attempts)
 
 
-def test_names_of_this_machine_and_its_own_ports_do_not_count(witness: Witness) -> None:
+def test_names_and_ports_of_this_machine_do_not_count(witness: Witness) -> None:
     code = """
 import socket
 for port in (None, 7860): socket.getaddrinfo("localhost", port)
@@ -115,19 +115,19 @@ with socket.socket(socket.AF_INET6) as s: s.connect_ex(("::ffff:127.0.0.1", 7860
     assert watch(witness, python(code)) == []
 
 
-def test_the_own_port_of_another_machine_counts(witness: Witness) -> None:
+def test_the_same_port_on_another_machine_counts(witness: Witness) -> None:
     code = "import socket; s = socket.socket(2, 2); s.connect_ex(('192.0.2.1', 7860)); s.close()"
     assert watch(witness, python(code)) == [("192.0.2.1", 7860, 1)]
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
-def test_a_program_that_is_not_python_counts_and_is_named(witness: Witness) -> None:
+def test_a_program_other_than_python_counts_and_is_named(witness: Witness) -> None:
     assert watch(witness, App(("bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9")), status=1) == [("127.0.0.1", 9, 1)]
     assert witness.attempts[0].program == "bash"
     assert abs(witness.attempts[0].at - time.time()) < 30
 
 
-def test_children_of_children_count_each_under_its_own_number(witness: Witness) -> None:
+def test_each_descendant_counts_under_its_own_pid(witness: Witness) -> None:
     code = """
 import os, socket, subprocess, sys
 deep = "import socket; s = socket.socket(); s.connect_ex(('127.0.0.1', 9))"
@@ -154,7 +154,7 @@ threads = [threading.Thread(target=go) for _ in range(8)]
 
 
 def test_signals_that_interrupt_a_connect_do_not_count_it_twice(witness: Witness) -> None:
-    # Datagrams: a TCP connect that waits for its answer is made anew by the kernel itself, and strace counts two too.
+    # Datagrams: the kernel itself restarts an interrupted TCP connect, and strace counts two as well.
     code = """
 import signal, socket
 signal.signal(signal.SIGALRM, lambda *_: None)
@@ -184,14 +184,14 @@ with socket.socket() as s: s.connect_ex(("127.0.0.1", 10))
     assert watch(witness, python(code))[-1] == ("127.0.0.1", 10, 1)
 
 
-def test_one_witness_sees_several_starts(witness: Witness) -> None:
+def test_one_witness_observes_several_starts(witness: Witness) -> None:
     app = python("import socket; s = socket.socket(); s.connect_ex(('127.0.0.1', 9)); s.close()")
     watch(witness, app)
     watch(witness, app)
     assert witness.outbound == 2
 
 
-def test_two_witnesses_see_each_its_own(witness: Witness) -> None:
+def test_two_witnesses_each_count_their_own_app(witness: Witness) -> None:
     other = Witness()
     one = Process(python("import socket; socket.socket().connect_ex(('127.0.0.1', 9))"), output=SILENT, witness=witness)
     two = Process(python("import socket; socket.socket().connect_ex(('127.0.0.1', 10))"), output=SILENT, witness=other)
@@ -203,7 +203,7 @@ def test_two_witnesses_see_each_its_own(witness: Witness) -> None:
     assert [(a.port, a.count) for a in other.attempts] == [(10, 1)]
 
 
-def test_nothing_of_this_process_itself_is_seen(witness: Witness) -> None:
+def test_connections_of_this_process_are_not_counted(witness: Witness) -> None:
     process = Process(python("import time; time.sleep(0.3)"), output=SILENT, witness=witness)
     with socket.socket() as ours:
         ours.connect_ex(("127.0.0.1", free_port()))
@@ -212,7 +212,7 @@ def test_nothing_of_this_process_itself_is_seen(witness: Witness) -> None:
     assert witness.outbound == 0
 
 
-def test_an_address_that_is_none_does_not_count(witness: Witness) -> None:
+def test_an_invalid_address_does_not_count(witness: Witness) -> None:
     code = """
 import ctypes, socket
 libc = ctypes.CDLL(None)
@@ -222,12 +222,12 @@ with socket.socket() as s:
     assert watch(witness, python(code)) == []
 
 
-def test_a_socket_file_is_no_network(witness: Witness) -> None:
+def test_the_socket_file_of_an_app_is_not_the_network(witness: Witness) -> None:
     code = "import socket; s = socket.socket(socket.AF_UNIX); s.connect_ex('/run/preheat-nobody'); s.close()"
     assert watch(witness, python(code)) == []
 
 
-def test_an_io_uring_is_told_as_a_blind_spot() -> None:
+def test_io_uring_is_reported_as_a_blind_spot() -> None:
     witness = Witness()
     process = Process(python("import ctypes; ctypes.CDLL(None).syscall(425, 1, 0)"), output=SILENT, witness=witness)
     process.wait(10)
@@ -237,7 +237,7 @@ def test_an_io_uring_is_told_as_a_blind_spot() -> None:
     assert f"(pid {process.pid}) opened an io_uring" in witness.blind_spots[0]
 
 
-def test_an_app_starts_as_fast_as_without() -> None:
+def test_an_app_starts_as_fast_as_without_a_witness() -> None:
     def best(witness: Witness | None) -> float:
         took = []
         for _ in range(7):
@@ -251,7 +251,7 @@ def test_an_app_starts_as_fast_as_without() -> None:
     assert best(Witness()) < best(None) + 0.05
 
 
-def test_an_attempt_is_told_whole(witness: Witness) -> None:
+def test_an_attempt_has_all_its_fields(witness: Witness) -> None:
     watch(witness, python("import socket; socket.socket().connect_ex(('127.0.0.1', 9))"))
     attempt = witness.attempts[0]
     assert attempt == Attempt("127.0.0.1", 9, attempt.pid, attempt.program, attempt.at, lookup=False, loopback=True)
@@ -271,12 +271,12 @@ def test_an_attempt_is_told_whole(witness: Witness) -> None:
         (Address("/run/docker.sock", 0), True, False),
     ],
 )
-def test_an_address_knows_whether_it_leaves_and_what_it_asks(address: Address, loopback: bool, lookup: bool) -> None:
+def test_an_address_knows_whether_it_is_local_and_a_resolver(address: Address, loopback: bool, lookup: bool) -> None:
     assert (address.loopback, address.lookup) == (loopback, lookup)
 
 
 @pytest.mark.parametrize(
     "raw", [b"", b"\2", b"\2\0\0\x50\x7f", b"\n\0\0\x50" + bytes(4), b"\1\0\0abstract", b"\x10\0" * 6]
 )
-def test_what_is_no_address_of_ours_is_passed_over(raw: bytes) -> None:
+def test_an_address_of_another_family_is_ignored(raw: bytes) -> None:
     assert read_sockaddr(raw) is None

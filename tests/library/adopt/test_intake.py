@@ -1,4 +1,4 @@
-"""What is taken in from elsewhere is what was read, or is left where it is."""
+"""A file from outside becomes a blob with the bytes that were read, or stays where it is."""
 
 import os
 import subprocess
@@ -16,11 +16,11 @@ SIZE = 40_000_000
 
 
 @pytest.mark.parametrize("copy", [False, True])
-def test_a_file_that_changes_while_it_is_read_is_left_out(tmp_path: Path, copy: bool) -> None:
+def test_a_file_that_changes_while_being_read_is_left_out(tmp_path: Path, copy: bool) -> None:
     library, source = tmp_path / "library", tmp_path / "model.bin"
     (library / "partial").mkdir(parents=True)
     source.write_bytes(bytes(SIZE))
-    writer = os.open(source, os.O_RDWR)  # opened before, as an app's would be: no mode stops it now
+    writer = os.open(source, os.O_RDWR)  # opened before, like an app's file: file modes no longer prevent writes
 
     def path_of(digest: Digest) -> Path:
         return library / "blobs" / str(digest)
@@ -39,7 +39,7 @@ def test_a_file_that_changes_while_it_is_read_is_left_out(tmp_path: Path, copy: 
     assert list((library / "partial").iterdir()) == []
 
 
-def test_a_file_that_is_cut_short_while_it_is_read_is_left_out_and_no_signal_ends_it(tmp_path: Path) -> None:
+def test_a_file_truncated_while_being_read_is_left_out_without_a_signal(tmp_path: Path) -> None:
     library, source = tmp_path / "library", tmp_path / "model.bin"
     (library / "partial").mkdir(parents=True)
     source.write_bytes(bytes(SIZE))
@@ -49,7 +49,7 @@ def test_a_file_that_is_cut_short_while_it_is_read_is_left_out_and_no_signal_end
         if not cutting:
             words = [sys.executable, "-c", "import os, sys; os.truncate(sys.argv[1], 5)", str(source)]
             cutting.append(subprocess.Popen(words))
-            time.sleep(0.5)  # it waits by now, or it is done
+            time.sleep(0.5)  # it waits for the lease, or is done
 
     intake = Intake(library, lambda digest: library / "blobs" / str(digest), cut)
     with pytest.raises(IntegrityError, match="changed while it was read"):

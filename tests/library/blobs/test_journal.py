@@ -1,4 +1,4 @@
-"""Laws of the journal: after kill -9 it forgets nothing, after a power cut it claims nothing that is not on disk."""
+"""The journal: after kill -9 it forgets nothing; after a power cut it claims only what is on disk."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ steps = st.lists(
 
 
 def played(folder: Path, story: Story) -> tuple[Path, list[ByteRange], list[ByteRange]]:
-    """Play a story into a journal; return it with what was written and what was made durable."""
+    """Apply operations to a journal; return it, the written ranges and the durable ones."""
     path = folder / "x.journal"
     path.unlink(missing_ok=True)
     journal = Journal.read(path, SIZE, "boot-1")
@@ -51,7 +51,7 @@ def test_after_a_reboot_only_durable_bytes_are_claimed(tmp_path_factory: pytest.
 
 
 @given(story=steps, cut=st.integers(0, 400))
-def test_a_journal_cut_short_claims_no_more_than_was_written(
+def test_a_truncated_journal_claims_no_more_than_was_written(
     tmp_path_factory: pytest.TempPathFactory, story: Story, cut: int
 ) -> None:
     path, written, _durable = played(tmp_path_factory.mktemp("j"), story)
@@ -61,7 +61,7 @@ def test_a_journal_cut_short_claims_no_more_than_was_written(
     assert claimed <= {at for start, stop in written for at in range(start, stop)}
 
 
-def test_going_on_writes_the_journal_anew_without_losing_what_it_said(tmp_path: Path) -> None:
+def test_resuming_rewrites_the_journal_without_losing_entries(tmp_path: Path) -> None:
     path, _written, _durable = played(tmp_path, [("write", 0, 100), ("sync", 0, 0), ("write", 200, 50)])
     again = Journal.read(path, SIZE, "boot-1")
     again.wrote(ByteRange(500, 600))
@@ -70,7 +70,7 @@ def test_going_on_writes_the_journal_anew_without_losing_what_it_said(tmp_path: 
     assert Journal.read(path, SIZE, "boot-2").ranges == [ByteRange(0, 100)]
 
 
-def test_a_journal_of_another_size_or_of_rubbish_begins_empty(tmp_path: Path) -> None:
+def test_a_journal_of_another_size_or_with_garbage_starts_empty(tmp_path: Path) -> None:
     path, _written, _durable = played(tmp_path, [("write", 0, 100)])
     assert Journal.read(path, SIZE + 1, "boot-1").ranges == []
     path.write_bytes(b"\x00\xff rubbish\nw 0 10\n")

@@ -1,4 +1,4 @@
-"""A lease keeps writers out until its holder has looked, and no longer."""
+"""A lease keeps writers waiting until its holder has checked it, and no longer."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ def held_file(tmp_path: Path) -> int:
     return os.open(tmp_path / "file", os.O_RDONLY)
 
 
-def test_who_shortens_a_file_waits_until_its_reader_has_looked(tmp_path: Path, held_file: int) -> None:
+def test_truncating_a_file_waits_until_its_reader_has_checked_the_lease(tmp_path: Path, held_file: int) -> None:
     with lease(held_file) as is_held:
         if not is_held():
             pytest.skip("this filesystem knows no leases")
@@ -36,13 +36,13 @@ def test_who_shortens_a_file_waits_until_its_reader_has_looked(tmp_path: Path, h
     os.close(held_file)
 
 
-def test_nothing_is_held_while_somebody_may_write(tmp_path: Path, held_file: int) -> None:
+def test_a_file_open_for_writing_gets_no_lease(tmp_path: Path, held_file: int) -> None:
     with open(tmp_path / "file", "r+b"), lease(held_file) as is_held:
         assert not is_held()
     os.close(held_file)
 
 
-def test_it_ends_with_its_block(tmp_path: Path, held_file: int) -> None:
+def test_the_lease_ends_with_its_block(tmp_path: Path, held_file: int) -> None:
     with lease(held_file):
         pass
     (tmp_path / "file").write_bytes(b"new")

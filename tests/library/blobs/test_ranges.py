@@ -1,4 +1,4 @@
-"""Laws of ranges: what is here and what is missing make the whole, and never overlap."""
+"""Properties of ranges: present and missing ranges make the whole file, and never overlap."""
 
 import itertools
 
@@ -20,17 +20,17 @@ def test_merging_keeps_every_byte_and_adds_none(some: list[ByteRange]) -> None:
 
 
 @given(ranges)
-def test_merged_ranges_are_sorted_and_lie_apart(some: list[ByteRange]) -> None:
+def test_merged_ranges_are_sorted_and_do_not_touch(some: list[ByteRange]) -> None:
     merged = merge(some)
     assert all(one.stop < other.start for one, other in itertools.pairwise(merged))
 
 
 @given(st.integers(0, 60), ranges)
-def test_gaps_are_exactly_the_bytes_that_are_missing(size: int, some: list[ByteRange]) -> None:
+def test_gaps_are_exactly_the_missing_bytes(size: int, some: list[ByteRange]) -> None:
     assert bytes_of(gaps(size, some)) == set(range(size)) - bytes_of(some)
 
 
 @given(ranges, ranges)
-def test_what_is_taken_out_and_what_is_common_make_the_whole(some: list[ByteRange], other: list[ByteRange]) -> None:
+def test_difference_and_intersection_make_the_whole(some: list[ByteRange], other: list[ByteRange]) -> None:
     assert bytes_of(without(some, other)) == bytes_of(some) - bytes_of(other)
     assert bytes_of(common(some, other)) == bytes_of(some) & bytes_of(other)

@@ -1,4 +1,4 @@
-"""A partial is hashed from the bytes that arrive, in whatever order, and from the file only where it must be."""
+"""A partial is hashed from arriving bytes in any order, and read from the file only where needed."""
 
 from hashlib import sha256 as hashed
 from pathlib import Path
@@ -34,7 +34,7 @@ def _write(partial: Partial, piece: int) -> None:
 
 @settings(max_examples=20)
 @given(st.permutations(range(_PIECES)), st.sets(st.integers(0, _PIECES - 1)))
-def test_any_order_gives_the_digest(
+def test_any_order_gives_the_same_digest(
     tmp_path_factory: pytest.TempPathFactory, order: list[int], followed: set[int]
 ) -> None:
     library, partial = _begin(tmp_path_factory.mktemp("library"))
@@ -46,7 +46,7 @@ def test_any_order_gives_the_digest(
     assert library.path(FILE.digest).read_bytes() == DATA
 
 
-def test_bytes_that_arrive_in_order_are_not_read_again(tmp_path: Path) -> None:
+def test_bytes_that_arrive_in_order_are_not_read_back(tmp_path: Path) -> None:
     library, partial = _begin(tmp_path)
 
     def arrive() -> None:
@@ -61,7 +61,7 @@ def test_bytes_that_arrive_in_order_are_not_read_again(tmp_path: Path) -> None:
     assert library.has(FILE.digest)
 
 
-def test_bytes_after_a_gap_are_read_when_it_closes(tmp_path: Path) -> None:
+def test_bytes_after_a_gap_are_read_when_the_gap_closes(tmp_path: Path) -> None:
     library, partial = _begin(tmp_path)
     for piece in range(1, _PIECES):
         _write(partial, piece)

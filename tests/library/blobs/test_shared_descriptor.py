@@ -1,4 +1,4 @@
-"""A file that one thread closes stays open, under its number, for the threads that are using it."""
+"""A file that one thread closes stays open, under its number, for the threads that use it."""
 
 import os
 import threading
@@ -29,7 +29,7 @@ def is_open(number: int) -> bool:
     return True
 
 
-def test_closing_waits_for_the_last_user_and_lets_nobody_else_in(tmp_path: Path) -> None:
+def test_closing_waits_for_the_last_user_and_rejects_new_ones(tmp_path: Path) -> None:
     descriptor = opened(tmp_path / "one")
     with descriptor as number:
         with descriptor as same:
@@ -43,7 +43,7 @@ def test_closing_waits_for_the_last_user_and_lets_nobody_else_in(tmp_path: Path)
     descriptor.close()
 
 
-def test_no_number_leads_to_another_file_while_threads_open_and_close(tmp_path: Path) -> None:
+def test_no_number_refers_to_another_file_while_threads_open_and_close(tmp_path: Path) -> None:
     paths = [tmp_path / str(number) for number in range(4)]
     current = [opened(path) for path in paths]
     inodes = [path.stat().st_ino for path in paths]
@@ -72,7 +72,7 @@ def test_no_number_leads_to_another_file_while_threads_open_and_close(tmp_path: 
     assert wrong == []
 
 
-def test_a_partial_that_is_closed_while_it_is_used_keeps_its_lock_until_then(tmp_path: Path) -> None:
+def test_a_partial_closed_while_in_use_keeps_its_lock_until_then(tmp_path: Path) -> None:
     library = Library(tmp_path / "library")
     library.prepare(0)
     partial = library.begin(FILE)
@@ -88,7 +88,7 @@ def test_a_partial_that_is_closed_while_it_is_used_keeps_its_lock_until_then(tmp
     again.close()
 
 
-def test_a_partial_that_was_closed_changes_nothing_any_more(tmp_path: Path) -> None:
+def test_a_closed_partial_changes_nothing_any_more(tmp_path: Path) -> None:
     library = Library(tmp_path / "library")
     library.prepare(0)
     first = library.begin(FILE)
@@ -109,7 +109,7 @@ def test_a_partial_that_was_closed_changes_nothing_any_more(tmp_path: Path) -> N
     assert library.path(FILE.digest).read_bytes() == DATA
 
 
-def test_a_partial_that_is_closed_while_it_is_kept_still_gets_its_name_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_partial_closed_while_being_kept_still_gets_its_name_and_leaves_no_file(tmp_path: Path) -> None:
     library = Library(tmp_path / "library")
     library.prepare(0)
     partial = library.begin(FILE)
@@ -125,7 +125,7 @@ def test_a_partial_that_is_closed_while_it_is_kept_still_gets_its_name_and_leave
     assert [one.name for one in (library.root / "partial").rglob("*") if one.is_file()] == []
 
 
-def test_a_journal_that_is_removed_is_not_begun_again(tmp_path: Path) -> None:
+def test_a_removed_journal_is_not_started_again(tmp_path: Path) -> None:
     journal = Journal.read(tmp_path / "x.journal", 100, "boot")
     journal.remove()
     journal.wrote(ByteRange(0, 10))
@@ -134,7 +134,7 @@ def test_a_journal_that_is_removed_is_not_begun_again(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_journal_that_begins_anew_loses_no_line_of_a_thread_that_is_writing(tmp_path: Path) -> None:
+def test_a_rewritten_journal_keeps_the_entry_of_a_concurrent_thread(tmp_path: Path) -> None:
     journal = Journal.read(tmp_path / "x.journal", 1 << 30, "boot")
     failed: list[OSError] = []
 

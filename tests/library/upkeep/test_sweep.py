@@ -1,4 +1,4 @@
-"""The sweep takes what nothing needs, and never what anything needs, whoever writes what while it is at it."""
+"""The sweep removes only unneeded blobs, whatever other processes write at the same time."""
 
 import os
 import subprocess
@@ -48,14 +48,14 @@ def names_of(file: File, data: bytes) -> set[str]:
     return {str(file_of("x", data, lfs=True).digest), str(file_of("x", data, lfs=False).digest)}
 
 
-def test_what_no_record_has_goes_with_both_its_names_and_the_rest_stays(library: Library) -> None:
+def test_an_unrecorded_blob_is_removed_with_both_its_names_and_the_rest_stays(library: Library) -> None:
     assert set(swept(library)) == names_of(STRAY_FILE, STRAY)
     assert whole(library)
     assert not any((library.root / "trash").iterdir())
     assert not [path for path in (library.root / "blobs").rglob("*") if path.is_file() and path.stat().st_size == 5000]
 
 
-def test_a_blob_that_is_needed_by_one_of_its_names_keeps_both(library: Library) -> None:
+def test_a_blob_needed_by_one_of_its_names_keeps_both(library: Library) -> None:
     other = file_of("x", NEEDED, lfs=False)
     swept(library)
     assert library.has(other.digest)
@@ -68,20 +68,20 @@ def test_a_plan_changes_nothing(library: Library) -> None:
     assert sorted(library.root.rglob("*")) == before
 
 
-def test_what_came_just_now_is_left_to_whoever_brought_it(library: Library) -> None:
+def test_a_new_blob_is_kept(library: Library) -> None:
     plan = Sweep(library.root).plan(young_s=60)
     assert not plan.blobs
     assert [reason for _, reason in plan.held] == ["it is new"]
 
 
-def test_what_a_pull_wants_stays_until_the_pull_ends(library: Library) -> None:
+def test_the_blobs_of_a_pull_are_kept_until_the_pull_ends(library: Library) -> None:
     with library.wanted(STRAY_SNAPSHOT):
         assert swept(library) == []
         assert library.has(STRAY_FILE.digest)
     assert swept(library) != []
 
 
-def test_what_a_killed_pull_wanted_goes(library: Library) -> None:
+def test_the_blobs_of_a_killed_pull_are_removed(library: Library) -> None:
     code = """
 import os, sys
 from pathlib import Path
@@ -98,7 +98,7 @@ os._exit(9)
     assert not list((library.root / "claims").iterdir())
 
 
-def test_a_pull_on_another_machine_is_believed_for_a_week(library: Library) -> None:
+def test_the_claim_of_a_pull_on_another_machine_is_valid_for_a_week(library: Library) -> None:
     with library.wanted(STRAY_SNAPSHOT):
         [claim] = (library.root / "claims").iterdir()
         claim.write_text(claim.read_text().replace('"process": "', '"process": "another-boot '))
@@ -123,7 +123,7 @@ def test_a_claim_written_between_plan_and_removal_gets_its_blob_back(library: Li
     claiming.__exit__(None, None, None)
 
 
-def test_a_file_that_is_required_while_its_blob_is_aside_is_put_back_at_once(library: Library) -> None:
+def test_a_file_required_while_its_blob_is_in_the_trash_is_restored_at_once(library: Library) -> None:
     def require(_: float) -> None:
         library.record(STRAY_SNAPSHOT)
         assert not library.has(STRAY_FILE.digest)
@@ -136,7 +136,7 @@ def test_a_file_that_is_required_while_its_blob_is_aside_is_put_back_at_once(lib
     assert not any((library.root / "trash").iterdir())
 
 
-def test_a_blob_that_is_claimed_after_the_plan_is_not_moved(library: Library) -> None:
+def test_a_blob_claimed_after_the_plan_is_not_moved(library: Library) -> None:
     sweep = Sweep(library.root, settle_s=1)
     plan = sweep.plan()
     assert [str(name) for blob in plan.blobs for name in blob.names]
@@ -145,7 +145,7 @@ def test_a_blob_that_is_claimed_after_the_plan_is_not_moved(library: Library) ->
         assert library.has(STRAY_FILE.digest)
 
 
-def test_what_was_fetched_again_while_its_old_blob_was_aside_is_whole(library: Library) -> None:
+def test_a_blob_downloaded_again_while_the_old_one_was_in_the_trash_is_complete(library: Library) -> None:
     def fetch_again(_: float) -> None:
         library.record(STRAY_SNAPSHOT)
         assert not library.has(STRAY_FILE.digest)
@@ -157,7 +157,7 @@ def test_what_was_fetched_again_while_its_old_blob_was_aside_is_whole(library: L
     assert not any((library.root / "trash").iterdir())
 
 
-def test_what_a_crash_left_in_the_trash_goes_home_if_it_is_needed(library: Library) -> None:
+def test_a_blob_that_a_crash_left_in_the_trash_is_restored_if_it_is_needed(library: Library) -> None:
     def crash(_: float) -> None:
         raise KeyboardInterrupt
 
@@ -170,14 +170,14 @@ def test_what_a_crash_left_in_the_trash_goes_home_if_it_is_needed(library: Libra
     assert whole(library)
 
 
-def test_a_record_that_cannot_be_read_stops_everything(library: Library) -> None:
+def test_an_unreadable_record_stops_the_sweep(library: Library) -> None:
     [record] = (library.root / "records").rglob("*.json")
     record.write_bytes(record.read_bytes()[:50])
     with pytest.raises(LibraryError, match="not a record"):
         Sweep(library.root).plan()
 
 
-def test_a_view_of_links_holds_its_blobs_and_one_of_hard_links_its_bytes(library: Library, tmp_path: Path) -> None:
+def test_a_view_of_symlinks_holds_its_blobs_and_one_of_hard_links_its_bytes(library: Library, tmp_path: Path) -> None:
     view = tmp_path / "view"
     view.mkdir()
     (view / "linked.bin").symlink_to(library.path(STRAY_FILE.digest))
@@ -214,7 +214,7 @@ def test_placing_a_view_again_writes_no_second_claim(library: Library, tmp_path:
     assert len(list((library.root / "claims").iterdir())) == 1
 
 
-def test_partials_left_for_a_week_go_unless_somebody_holds_them(library: Library) -> None:
+def test_partials_are_removed_after_a_week_unless_a_process_has_locked_them(library: Library) -> None:
     partial = library.begin(file_of("new.bin", b"new" * 1000))
     assert partial is not None
     [part] = (library.root / "partial").glob("*.part")
@@ -229,11 +229,11 @@ def test_partials_left_for_a_week_go_unless_somebody_holds_them(library: Library
     assert sweep.plan().leftovers == ()
 
 
-def test_a_pull_that_ends_while_the_sweep_asks_keeps_its_blob(library: Library) -> None:
+def test_a_pull_that_ends_during_the_sweep_keeps_its_blob(library: Library) -> None:
     pulling = library.claims.pulling([STRAY_FILE.digest])
 
     class Slow(Sweep):
-        """One between whose two questions a pull writes its record and lets go of its claim."""
+        """A sweep during which a pull writes its record and removes its claim."""
 
         def _recorded(self, gone: Collection[Ref] = ()) -> set[str]:
             found = super()._recorded(gone)

@@ -1,4 +1,4 @@
-"""The survey says what each version costs: its own bytes, and those it shares, each once."""
+"""The survey reports the disk usage of each version: its own bytes and shared ones, each once."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.library.library import Library
-from preheat.library.upkeep.inventory import inventory, names_by_blob
+from preheat.library.upkeep.inventory import blob_numbers, inventory
 from preheat.library.upkeep.usage import Survey, survey
 from tests.library.shelves import file_of, keep, shelve
 
@@ -23,7 +23,7 @@ def surveyed(library: Library) -> Survey:
     return survey(library.records, library.root / "blobs", library.pins)
 
 
-def test_what_two_versions_share_is_stored_once_and_nobodys_own(library: Library) -> None:
+def test_bytes_shared_by_two_versions_are_stored_once_and_belong_to_neither(library: Library) -> None:
     shelve(library, "me/voice@v1", {"big.bin": BIG, "config.json": SMALL, "copy.bin": BIG})
     shelve(library, "me/voice@v2", {"big.bin": BIG, "config.json": b"other"})
     shelve(library, "you/voice", {"other.bin": OTHER})
@@ -37,32 +37,32 @@ def test_what_two_versions_share_is_stored_once_and_nobodys_own(library: Library
     assert told.apart == 5005 + 5005 + 3000
 
 
-def test_bytes_known_by_two_digests_are_one_blob(library: Library) -> None:
+def test_bytes_with_two_digests_are_one_blob(library: Library) -> None:
     shelve(library, "me/one", {"config.json": SMALL})
     library.record(Snapshot(Ref.parse("me/two"), "1" * 40, (file_of("config.json", SMALL, lfs=True),)))
     assert [(one.size, one.own) for one in surveyed(library).versions] == [(5, 0), (5, 0)]
     assert surveyed(library).stored == 5
 
 
-def test_second_names_that_are_links_lead_to_the_same_blob(library: Library) -> None:
+def test_names_that_are_symlinks_refer_to_the_same_blob(library: Library) -> None:
     shelve(library, "me/one", {"config.json": SMALL})
     first, second = (library.path(file_of("x", SMALL, lfs=lfs).digest) for lfs in (True, False))
     second.unlink()
     second.symlink_to(Path("../..") / first.relative_to(library.root / "blobs"))
-    names = names_by_blob(library.root / "blobs")
+    names = blob_numbers(library.root / "blobs")
     assert len(set(names.values())) == 1
     [blob] = inventory(library.root / "blobs")
     assert [name.algorithm for name in blob.names] == ["sha256", "git-sha1"]
 
 
-def test_what_was_not_pulled_is_missing_and_costs_nothing(library: Library) -> None:
+def test_files_that_were_not_pulled_are_missing_and_use_no_space(library: Library) -> None:
     keep(library, file_of("config.json", SMALL), SMALL)
     library.record(Snapshot(Ref.parse("me/voice"), "1" * 40, (file_of("config.json", SMALL), file_of("b.bin", BIG))))
     [version] = surveyed(library).versions
     assert (version.size, version.missing) == (5, 5000)
 
 
-def test_a_pin_is_told_until_it_is_taken_away(library: Library) -> None:
+def test_a_pin_is_reported_until_it_is_removed(library: Library) -> None:
     snapshot = shelve(library, "me/voice", {"config.json": SMALL})
     assert snapshot not in library.pins
     library.pins.add(snapshot)
@@ -72,7 +72,7 @@ def test_a_pin_is_told_until_it_is_taken_away(library: Library) -> None:
     assert not surveyed(library).versions[0].pinned
 
 
-def test_an_empty_or_absent_library_has_no_versions(library: Library) -> None:
+def test_an_empty_or_missing_library_has_no_versions(library: Library) -> None:
     assert surveyed(library) == Survey((), 0, 0)
     library.prepare(0)
     assert surveyed(library) == Survey((), 0, 0)

@@ -1,4 +1,4 @@
-"""Verification finds one flipped bit anywhere, and seals show who was touched."""
+"""Verification finds a single flipped bit, and seals reveal changed blobs."""
 
 import os
 import shutil
@@ -47,13 +47,13 @@ def tampered(path: Path, at: int, bit: int) -> None:
     path.chmod(0o444)
 
 
-def test_a_library_as_it_was_made_has_no_faults(library: Library) -> None:
+def test_a_new_library_has_no_faults(library: Library) -> None:
     assert faults(library) == []
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(at=st.integers(0, len(LARGE) - 1), bit=st.integers(0, 7))
-def test_one_flipped_bit_anywhere_is_found(library: Library, at: int, bit: int) -> None:
+def test_a_single_flipped_bit_is_found(library: Library, at: int, bit: int) -> None:
     path = library.path(file_of("m", LARGE).digest)
     tampered(path, at, bit)
     assert len(faults(library)) == 1
@@ -69,20 +69,20 @@ def test_a_blob_of_another_length_is_found(library: Library, size: int) -> None:
     assert len(faults(library)) == 1
 
 
-def test_a_blob_under_a_name_that_is_not_its_own_is_found(library: Library) -> None:
+def test_a_blob_under_a_wrong_name_is_found(library: Library) -> None:
     wrong = library.path(file_of("x", b"something else").digest)
     wrong.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(library.path(file_of("c", SMALL).digest), wrong)
     assert len(faults(library)) == 1
 
 
-def test_all_bytes_are_told_as_they_are_read(library: Library) -> None:
+def test_all_bytes_are_reported_as_they_are_read(library: Library) -> None:
     read: list[int] = []
     verify(list(inventory(library.root / "blobs")), library.path, library.seals, read.append, lambda _: None)
     assert sum(read) == len(LARGE) + len(SMALL)
 
 
-def test_an_error_of_the_listener_ends_it_and_is_raised(library: Library) -> None:
+def test_an_exception_of_the_listener_ends_it_and_is_raised(library: Library) -> None:
     def complain(_: Finding) -> None:
         raise ValueError("enough")
 
@@ -91,7 +91,7 @@ def test_an_error_of_the_listener_ends_it_and_is_raised(library: Library) -> Non
     assert not [thread for thread in threading.enumerate() if "work" in thread.name]
 
 
-def test_a_quarantined_blob_has_no_name_left_and_can_come_again(library: Library) -> None:
+def test_a_quarantined_blob_has_no_name_and_can_be_downloaded_again(library: Library) -> None:
     file = file_of("c", SMALL)
     [blob] = [blob for blob in inventory(library.root / "blobs") if file.digest in blob.names]
     rotten = Finding(blob, "it is", library.path(file.digest).stat().st_ino)
@@ -102,12 +102,12 @@ def test_a_quarantined_blob_has_no_name_left_and_can_come_again(library: Library
     assert not any(library.has(name) for name in blob.names)
     keep(library, file, SMALL)
     assert library.missing(snapshot_of(library)) == ()
-    # Another file has its names by now, which somebody has brought instead.
+    # Another process has stored another file under its names meanwhile.
     assert quarantine(library.root, rotten, library.path) is None
     assert library.missing(snapshot_of(library)) == ()
 
 
-def test_a_blob_that_is_gone_meanwhile_is_no_fault(library: Library) -> None:
+def test_a_blob_removed_meanwhile_is_no_fault(library: Library) -> None:
     blobs = list(inventory(library.root / "blobs"))
     library.path(file_of("m", LARGE).digest).unlink()
     for name in next(blob for blob in blobs if blob.size == len(LARGE)).names:
@@ -124,21 +124,21 @@ def suspects(library: Library) -> list[str]:
     return [file.path for file in library.touched(snapshot_of(library).files)]
 
 
-def test_nothing_is_suspicious_as_it_was_made_and_after_links_made_by_us(library: Library, tmp_path: Path) -> None:
+def test_new_blobs_and_our_own_links_are_not_suspicious(library: Library, tmp_path: Path) -> None:
     assert suspects(library) == []
     with library.linking(snapshot_of(library).files):
         os.link(library.path(file_of("m", LARGE).digest), tmp_path / "view.bin")
     assert suspects(library) == []
 
 
-def test_a_link_made_by_others_is_suspected_until_the_file_was_hashed(library: Library, tmp_path: Path) -> None:
+def test_a_link_by_another_program_is_suspicious_until_the_file_is_hashed(library: Library, tmp_path: Path) -> None:
     os.link(library.path(file_of("m", LARGE).digest), tmp_path / "other.bin")
     assert suspects(library) == ["model.bin"]
     assert faults(library) == []
     assert suspects(library) == []
 
 
-def test_what_was_touched_before_a_link_is_not_sealed_by_it(library: Library, tmp_path: Path) -> None:
+def test_a_change_before_a_link_is_not_sealed_by_it(library: Library, tmp_path: Path) -> None:
     path = library.path(file_of("m", LARGE).digest)
     before = path.stat()
     tampered(path, 5, 1)
@@ -158,7 +158,7 @@ def test_another_file_under_a_blobs_name_is_noticed(library: Library, tmp_path: 
     assert [one.name for one in (library.root / "quarantine").iterdir()] == [path.parent.parent.name + "-" + path.name]
 
 
-def test_the_same_bytes_in_another_file_are_sealed_anew(library: Library, tmp_path: Path) -> None:
+def test_the_same_bytes_in_another_file_are_sealed_again(library: Library, tmp_path: Path) -> None:
     path = library.path(file_of("m", LARGE).digest)
     (tmp_path / "same").write_bytes(path.read_bytes())
     (tmp_path / "same").rename(path)
@@ -167,7 +167,7 @@ def test_the_same_bytes_in_another_file_are_sealed_anew(library: Library, tmp_pa
     assert suspects(library) == []
 
 
-def test_a_blob_that_was_never_sealed_is_hashed_once(library: Library) -> None:
+def test_a_blob_without_a_seal_is_hashed_once(library: Library) -> None:
     shutil.rmtree(library.root / "seals")
     again = Library(library.root)
     assert suspects(again) == [file.path for file in snapshot_of(again).files]
@@ -175,7 +175,7 @@ def test_a_blob_that_was_never_sealed_is_hashed_once(library: Library) -> None:
     assert suspects(Library(library.root)) == []
 
 
-def test_many_threads_that_ask_for_a_touched_blob_get_one_answer(library: Library) -> None:
+def test_many_threads_that_check_a_touched_blob_hash_it_once(library: Library) -> None:
     path = library.path(file_of("m", LARGE).digest)
     path.touch()
     with ThreadPoolExecutor(8) as pool:
@@ -185,7 +185,7 @@ def test_many_threads_that_ask_for_a_touched_blob_get_one_answer(library: Librar
         assert list(pool.map(library.sound, [file_of("m", LARGE)] * 32)) == [False] * 32
 
 
-def test_a_write_is_noticed_and_so_is_one_that_sets_the_time_back(library: Library) -> None:
+def test_a_write_is_noticed_even_if_its_mtime_is_set_back(library: Library) -> None:
     path = library.path(file_of("m", LARGE).digest)
     before = path.stat()
     tampered(path, 5, 1)
@@ -194,7 +194,7 @@ def test_a_write_is_noticed_and_so_is_one_that_sets_the_time_back(library: Libra
     assert suspects(library) == ["model.bin"]
 
 
-def test_hashing_ends_a_suspicion_that_was_none(library: Library) -> None:
+def test_hashing_clears_a_false_suspicion(library: Library) -> None:
     path = library.path(file_of("m", LARGE).digest)
     path.touch()
     assert suspects(library) == ["model.bin"]
@@ -211,7 +211,7 @@ def test_a_copy_of_a_library_is_hashed_once(library: Library, tmp_path: Path) ->
     assert suspects(copy) == ["model.bin"]
 
 
-def test_many_logs_are_made_one_and_keep_what_is_here(library: Library) -> None:
+def test_many_logs_are_merged_and_keep_the_present_blobs(library: Library) -> None:
     for number in range(70):  # as many machines would
         one = Library(library.root)
         one.seals.note(file_of("m", LARGE).digest, library.path(file_of("m", LARGE).digest))
@@ -224,7 +224,7 @@ def test_many_logs_are_made_one_and_keep_what_is_here(library: Library) -> None:
     assert last.read() == {name: seal for name, seal in before.items() if name == str(file_of("m", LARGE).digest)}
 
 
-def test_lines_that_are_no_seals_say_nothing(library: Library) -> None:
+def test_invalid_seal_lines_are_ignored(library: Library) -> None:
     (library.root / "seals/rubbish.log").write_bytes(b"preheat-seals 1\nsha256:00 1 2 3\nx\n\xff\xff 1 2 3 4 5 6\ncut")
     (library.root / "seals/other.log").write_text("something else\n")
     (library.root / "seals/empty.log").touch()

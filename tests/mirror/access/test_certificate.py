@@ -1,4 +1,4 @@
-"""TLS: a certificate that was given, one made here, and another shown while the server runs."""
+"""TLS: a given certificate, a self-signed one, and another one loaded while the server runs."""
 
 import http.client
 import ssl
@@ -34,7 +34,7 @@ def served(weights: Path, tls: ssl.SSLContext) -> Server:
 
 def get(server: Server, trusted: Path) -> bytes:
     trust = ssl.create_default_context(cafile=trusted)
-    # As strict as Python 3.13 is without being asked.
+    # As strict as Python 3.13 is by default.
     trust.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
     port = int(server.url.rpartition(":")[2])
     connection = http.client.HTTPSConnection("127.0.0.1", port, context=trust, timeout=20)
@@ -45,7 +45,9 @@ def get(server: Server, trusted: Path) -> bytes:
         connection.close()
 
 
-def test_one_made_here_is_trusted_by_who_has_it_and_kept(tmp_path: Path, weights: Path) -> None:
+def test_a_self_signed_certificate_is_trusted_by_clients_that_have_it_and_is_reused(
+    tmp_path: Path, weights: Path
+) -> None:
     with served(weights, own(tmp_path, NAMES)) as server:
         assert server.url.startswith("https://127.0.0.1:")
         assert get(server, place(tmp_path)) == BODY
@@ -57,14 +59,14 @@ def test_one_made_here_is_trusted_by_who_has_it_and_kept(tmp_path: Path, weights
     assert (tmp_path / "mirror-key.pem").stat().st_mode & 0o777 == 0o600
 
 
-def test_nobody_else_trusts_it(tmp_path: Path, weights: Path) -> None:
+def test_other_clients_do_not_trust_it(tmp_path: Path, weights: Path) -> None:
     other = tmp_path / "other"
     own(other, NAMES)
     with served(weights, own(tmp_path, NAMES)) as server, pytest.raises(ssl.SSLCertVerificationError):
         get(server, place(other))
 
 
-def test_new_connections_are_shown_the_new_one(tmp_path: Path, weights: Path) -> None:
+def test_new_connections_get_the_new_certificate(tmp_path: Path, weights: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     with served(weights, own(old, NAMES)) as server:
         assert get(server, place(old)) == BODY
@@ -74,7 +76,7 @@ def test_new_connections_are_shown_the_new_one(tmp_path: Path, weights: Path) ->
             get(server, place(old))
 
 
-def test_who_speaks_plainly_is_told(tmp_path: Path, weights: Path) -> None:
+def test_a_plain_http_request_gets_an_error_message(tmp_path: Path, weights: Path) -> None:
     with served(weights, own(tmp_path, NAMES)) as server:
         plain = http.client.HTTPConnection("127.0.0.1", int(server.url.rpartition(":")[2]), timeout=20)
         plain.request("GET", "/")
@@ -85,7 +87,7 @@ def test_who_speaks_plainly_is_told(tmp_path: Path, weights: Path) -> None:
         assert get(server, place(tmp_path)) == BODY
 
 
-def test_what_is_no_certificate_is_said(tmp_path: Path) -> None:
+def test_an_invalid_certificate_is_rejected_with_a_message(tmp_path: Path) -> None:
     own(tmp_path, NAMES)
     (tmp_path / "text.pem").write_text("no certificate")
     key, certificate = tmp_path / "mirror-key.pem", place(tmp_path)
@@ -95,7 +97,7 @@ def test_what_is_no_certificate_is_said(tmp_path: Path) -> None:
         assert "PEM" in caught.value.hint
 
 
-def test_it_is_for_all_names_of_this_machine_and_those_that_were_typed() -> None:
+def test_it_is_valid_for_all_names_of_this_machine_and_the_given_ones() -> None:
     assert {"localhost", "127.0.0.1", "::1", "m.lan"} <= set(names_of("0.0.0.0", ["m.lan"]))
     assert "192.0.2.7" in names_of("192.0.2.7", [])
     assert "0.0.0.0" not in names_of("0.0.0.0", [])

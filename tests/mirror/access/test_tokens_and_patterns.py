@@ -1,4 +1,4 @@
-"""Who may come in, and what is served."""
+"""Which clients are admitted, and which repositories are served."""
 
 import base64
 from pathlib import Path
@@ -26,11 +26,11 @@ def basic(password: str) -> Request:
     return Request("GET", "/", {"authorization": f"Basic {base64.b64encode(f'me:{password}'.encode()).decode()}"})
 
 
-def test_without_a_token_everybody_comes_in_and_keeps_their_own() -> None:
+def test_without_a_token_all_clients_are_admitted_and_keep_their_own() -> None:
     assert TokenAuth().enter(shown("hf_own")) == shown("hf_own")
 
 
-def test_a_token_of_upstreams_may_come_in_a_cookie() -> None:
+def test_an_upstream_token_may_come_in_a_cookie() -> None:
     inside = TokenAuth().enter(Request("GET", "/", {"cookie": "x=y; m_session_id=ms-token"}))
     assert bearer(inside) == "ms-token"
     both = Request("GET", "/", {"cookie": "m_session_id=ms-token", "authorization": "Bearer hf_own"})
@@ -42,7 +42,7 @@ def test_a_token_of_upstreams_may_come_in_a_cookie() -> None:
     [shown(TOKEN), basic(TOKEN), Request("GET", "/", {"cookie": f"a=b; m_session_id={TOKEN}"})],
     ids=["bearer", "basic", "cookie"],
 )
-def test_the_mirrors_token_lets_in_and_goes_no_further(request_: Request) -> None:
+def test_the_mirrors_token_is_accepted_and_not_sent_upstream(request_: Request) -> None:
     inside = TokenAuth((TOKEN,)).enter(request_)
     assert TOKEN not in str(inside.headers)
     assert bearer(inside) == ""
@@ -57,7 +57,7 @@ def test_the_mirrors_token_lets_in_and_goes_no_further(request_: Request) -> Non
         Request("GET", f"/?token={TOKEN}"),
     ],
 )  # fmt: skip
-def test_nobody_else_comes_in(request_: Request) -> None:
+def test_clients_without_a_valid_token_are_rejected(request_: Request) -> None:
     with pytest.raises(Refused) as caught:
         TokenAuth((TOKEN,)).enter(request_)
     assert caught.value.answer.status == 401
@@ -65,20 +65,20 @@ def test_nobody_else_comes_in(request_: Request) -> None:
     assert TOKEN not in str(caught.value.answer)
 
 
-def test_a_browser_is_asked_so_that_it_asks_its_reader() -> None:
+def test_a_browser_is_asked_for_a_password() -> None:
     with pytest.raises(Refused) as caught:
         TokenAuth((TOKEN,)).enter(Request("GET", "/", {"accept": "text/html,*/*"}))
     assert caught.value.answer.headers["WWW-Authenticate"].startswith("Basic")
 
 
 @given(own=_TOKENS, other=_TOKENS)
-def test_what_goes_on_is_the_other_token_and_never_the_mirrors(own: str, other: str) -> None:
+def test_only_the_other_token_is_sent_upstream_and_never_the_mirrors(own: str, other: str) -> None:
     inside = TokenAuth(("not-this-one", own)).enter(shown(f"{own}:{other}"))
     assert bearer(inside) == other
 
 
 @pytest.mark.parametrize("token", ["short", "with space in", "with:colon", "with;semicolon", "", "ünïcödé-token"])
-def test_a_token_that_cannot_be_one_is_said_without_saying_it(token: str) -> None:
+def test_an_invalid_token_is_rejected_without_showing_it(token: str) -> None:
     with pytest.raises(UsageError) as caught:
         TokenAuth((token,))
     assert not token or token not in caught.value.message
@@ -104,7 +104,7 @@ def test_a_token_that_cannot_be_one_is_said_without_saying_it(token: str) -> Non
         (Rules(deny=("datasets/*",)), "hf:a/b", True),
     ],
 )
-def test_rules(rules: Rules, ref: str, served: bool) -> None:
+def test_patterns_select_repositories(rules: Rules, ref: str, served: bool) -> None:
     assert rules.admit(Ref.parse(ref)) == served
     find = ruled(lambda ref: ref, lambda: rules)
     if served:
@@ -116,11 +116,11 @@ def test_rules(rules: Rules, ref: str, served: bool) -> None:
 
 
 @given(st.from_regex(r"[a-z]{1,5}/[a-z]{1,5}", fullmatch=True), st.sampled_from([str.upper, str.title, str.lower]))
-def test_no_spelling_gets_around_a_deny(name: str, spelled: type[str]) -> None:
+def test_no_spelling_bypasses_a_deny_pattern(name: str, spelled: type[str]) -> None:
     assert not Rules(deny=(name,)).admit(Ref.parse(f"hf:{spelled(name)}"))
 
 
-def test_settings_are_read_anew_and_stay_as_they_were_if_they_cannot_be(tmp_path: Path) -> None:
+def test_settings_are_reloaded_and_kept_if_they_cannot_be_read(tmp_path: Path) -> None:
     tokens, denied = tmp_path / "tokens", tmp_path / "denied"
     tokens.write_text("# of the room\nfirst-token\n\n")
     denied.write_text("evil/*\n")
@@ -141,7 +141,7 @@ def test_settings_are_read_anew_and_stay_as_they_were_if_they_cannot_be(tmp_path
         assert settings.rules.deny == ("worse/*", "bad/*")
 
 
-def test_a_file_without_end_is_not_read_and_changes_nothing(tmp_path: Path) -> None:
+def test_an_endless_settings_file_is_not_read_and_changes_nothing(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text("first-token-123456\n")
     settings = ReloadableSettings(Words(token_file=tokens))

@@ -1,4 +1,4 @@
-"""A repository's page: a link for each file, which leads to its bytes, and nothing of what a name says to a browser."""
+"""A repository's page: a working link for each file; names in it cannot become markup."""
 
 import re
 from html import unescape
@@ -56,22 +56,22 @@ def test_no_name_becomes_markup() -> None:
 
 
 @given(st.text(min_size=1, max_size=20))
-def test_whatever_a_file_is_called_the_page_has_the_same_tags(name: str) -> None:
+def test_the_page_has_the_same_tags_for_any_file_name(name: str) -> None:
     try:
         snapshot = Snapshot(Ref.parse("acme/tiny"), COMMIT, (File(name, 1, sha256("5f" * 32)),))
         body = write_index(snapshot).decode()
     except (PreheatError, UnicodeEncodeError):
-        return  # no hub's client lets such a name in
+        return  # clients of hubs reject such a name
     assert re.findall(r"<(\w+)", body.partition("<body>")[2]) == ["h1", "p", "table", "tr", "td", "a", "bdi", "td"]
 
 
 @pytest.mark.parametrize(
     "target", ["/", "/acme/none", "/favicon.ico", "/robots.txt", "/a b", "/..", "/acme/..%2f", "/acme/tiny/more"]
 )
-def test_what_is_no_repository_has_no_page(target: str) -> None:
+def test_an_unknown_repository_has_no_page(target: str) -> None:
     assert _ask(target).status == 404
 
 
-def test_a_page_is_only_read() -> None:
+def test_the_page_supports_only_reading_methods() -> None:
     assert _ask("/acme/tiny", "POST").status == 405
     assert _ask("/acme/tiny", "HEAD").body == b""

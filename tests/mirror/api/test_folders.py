@@ -1,4 +1,4 @@
-"""A shelf finds folders by the names they are given, at what they are now."""
+"""A shelf finds folders by their repository names, in their current state."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from preheat.core.ref import Ref
 from preheat.mirror.api.folders import Shelf
 
 
-def test_finds_a_folder_by_branch_and_by_the_commit_it_makes(tmp_path: Path) -> None:
+def test_finds_a_folder_by_branch_and_by_the_commit_of_its_content(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     shelf = Shelf({"acme/tiny": tmp_path, "datasets/acme/rows": tmp_path})
     ref = Ref.parse("acme/tiny")
@@ -26,7 +26,7 @@ def test_finds_a_folder_by_branch_and_by_the_commit_it_makes(tmp_path: Path) -> 
     assert shelf.find(Ref.parse("acme/none")) is None
 
 
-def test_a_folder_that_changes_is_another_commit(tmp_path: Path) -> None:
+def test_a_changed_folder_has_another_commit(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("one")
     shelf = Shelf({"acme/tiny": tmp_path})
     before = shelf.find(Ref.parse("acme/tiny"))
@@ -38,7 +38,7 @@ def test_a_folder_that_changes_is_another_commit(tmp_path: Path) -> None:
     assert [file.path for file in after.snapshot.files] == ["a", "b"]
 
 
-def test_a_shelf_takes_names_of_repositories_and_says_when_a_folder_is_gone(tmp_path: Path) -> None:
+def test_a_shelf_accepts_repository_names_and_reports_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         Shelf({"not a name": tmp_path})
     with pytest.raises(NotFound):

@@ -1,4 +1,4 @@
-"""Routes, by plain calls: the answers that clients parse, and no question that breaks the mirror."""
+"""Hugging Face routes, called without a socket: responses as clients expect them; no request crashes the mirror."""
 
 import json
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ def _document(told: Answer) -> object:
 
 @pytest.mark.parametrize("repo", REPOS)
 @pytest.mark.parametrize("revision", ["main", COMMIT, "refs%2Fpr%2F1"])
-def test_gives_a_file_with_the_headers_that_clients_insist_on(repo: str, revision: str) -> None:
+def test_serves_a_file_with_the_headers_that_clients_require(repo: str, revision: str) -> None:
     told = _ask(f"/{repo}/resolve/{revision}/voices/m%C3%BCde%20%231%3F.bin?download=true")
     assert told.status == 200
     assert told.body == Slice(Path("/kept/voices/müde #1?.bin"), 0, 100)
@@ -63,7 +63,7 @@ def test_gives_a_file_with_the_headers_that_clients_insist_on(repo: str, revisio
     assert not [name for name in told.headers if "xet" in name.lower() or name == "Location"]
 
 
-def test_a_file_outside_lfs_is_not_linked() -> None:
+def test_a_file_outside_lfs_has_no_link_header() -> None:
     told = _ask("/acme/tiny/resolve/main/config.json")
     assert told.headers["ETag"] == f'"{GIT_SHA1}"'
     assert "X-Linked-Etag" not in told.headers
@@ -103,7 +103,7 @@ def test_head_is_get_without_the_body(target: str) -> None:
         ("bytes=٣-٤", 200, (0, 100), None),
     ],
 )
-def test_gives_ranges(asked: str, status: int, span: tuple[int, int] | None, said: str | None) -> None:
+def test_serves_ranges(asked: str, status: int, span: tuple[int, int] | None, said: str | None) -> None:
     told = _ask("/gpt2/resolve/main/voices/m%C3%BCde%20%231%3F.bin", range=asked)
     assert (told.status, told.headers.get("Content-Range")) == (status, said)
     if span is not None:
@@ -116,7 +116,7 @@ def test_an_empty_file_has_no_range() -> None:
     assert _ask("/gpt2/resolve/main/empty", range="bytes=0-").status == 416
 
 
-def test_conditions_save_a_second_download_and_never_mix_two_files() -> None:
+def test_conditional_requests_save_a_download_and_never_mix_two_files() -> None:
     target = "/acme/tiny/resolve/main/config.json"
     same, other = f'"{GIT_SHA1}"', f'"{"0" * 40}"'
     for condition in (same, f"{other}, W/{same}", "*"):
@@ -156,7 +156,9 @@ def test_conditions_save_a_second_download_and_never_mix_two_files() -> None:
         ("*", 404, None, None),
     ],
 )
-def test_says_no_in_words_that_clients_parse(target: str, status: int, code: str | None, commit: str | None) -> None:
+def test_errors_have_the_form_that_clients_parse(
+    target: str, status: int, code: str | None, commit: str | None
+) -> None:
     told = _ask(target)
     assert (told.status, told.headers.get("X-Error-Code"), told.headers.get("X-Repo-Commit")) == (status, code, commit)
     assert told.headers["X-Error-Message"].isprintable()
@@ -178,7 +180,7 @@ def test_says_no_in_words_that_clients_parse(target: str, status: int, code: str
         "%c0%ae%c0%ae/",
     ],
 )
-def test_no_path_leads_out(path: str) -> None:
+def test_no_path_leaves_the_repository(path: str) -> None:
     told = _ask(f"/acme/tiny/resolve/main/{path}")
     # A trailing slash may still mean the file, which is inside.
     assert told.status in (400, 404) or told.body == Slice(Path("/kept/config.json"), 0, 10)
@@ -195,7 +197,7 @@ def test_describes_a_repository() -> None:
 
 
 @pytest.mark.parametrize("kind", ["models/gpt2", "datasets/squad", "spaces/acme/demo"])
-def test_knows_all_kinds_and_names_of_one_word(kind: str) -> None:
+def test_supports_all_kinds_and_names_of_one_word(kind: str) -> None:
     for verb in ("", "/revision/main", "/tree/main", "/refs", f"/revision/{COMMIT}"):
         assert _ask(f"/api/{kind}{verb}").status == 200
     assert _ask(f"/api/{kind}/paths-info/main", "POST", b"paths=empty").status == 200
@@ -222,7 +224,7 @@ def test_lists_a_tree(recursive: str) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 999, 1000, 1001, 2500])
-def test_pages_follow_each_other_until_all_is_listed(count: int) -> None:
+def test_pages_link_to_each_other_until_all_entries_are_listed(count: int) -> None:
     files = tuple(File(f"d/{number:05}", 1, git_sha1(GIT_SHA1)) for number in range(count))
 
     def find(ref: Ref) -> ServedSnapshot | None:
@@ -246,7 +248,7 @@ def test_pages_follow_each_other_until_all_is_listed(count: int) -> None:
     assert tuple(file for page in pages() for file in page) == files
 
 
-def test_a_link_is_secure_where_a_proxy_says_the_client_was() -> None:
+def test_a_link_is_https_if_a_proxy_reports_that_the_client_used_it() -> None:
     files = tuple(File(f"{number}", 1, git_sha1(GIT_SHA1)) for number in range(1001))
     headers = {"host": "mirror.example", "x-forwarded-proto": "https"}
     found = ServedSnapshot(Snapshot(Ref.parse("acme/tiny"), COMMIT, files), lambda _file: None)
@@ -261,7 +263,7 @@ def test_a_link_is_secure_where_a_proxy_says_the_client_was() -> None:
         ("application/json", b'{"paths": ["empty", "voices", "none"], "expand": false}'),
     ],
 )
-def test_says_what_is_known_of_paths(form: str, body: bytes) -> None:
+def test_describes_the_requested_paths(form: str, body: bytes) -> None:
     told = _document(_ask("/api/models/acme/tiny/paths-info/main", "POST", body, content_type=form))
     assert isinstance(told, list)
     assert [(entry["type"], entry["path"]) for entry in told] == [("file", "empty"), ("directory", "voices")]
@@ -270,12 +272,12 @@ def test_says_what_is_known_of_paths(form: str, body: bytes) -> None:
 @pytest.mark.parametrize(
     "body", [b"{", b"[" * 50_000, b'{"paths": 1}', b'{"paths": ["\xff"]}', b'{"paths": ["\\ud800"]}']
 )
-def test_paths_that_cannot_be_read_are_the_clients_fault(body: bytes) -> None:
+def test_unreadable_path_lists_are_client_errors(body: bytes) -> None:
     told = _ask("/api/models/acme/tiny/paths-info/main", "POST", body, content_type="application/json")
     assert told.status == 400
 
 
-def test_says_which_branch_means_which_commit() -> None:
+def test_lists_the_commits_of_branches() -> None:
     assert _document(_ask("/api/models/acme/tiny/refs")) == {
         "branches": [{"name": "main", "ref": "refs/heads/main", "targetCommit": COMMIT}],
         "tags": [],
@@ -283,7 +285,7 @@ def test_says_which_branch_means_which_commit() -> None:
     }
 
 
-def test_only_questions_are_answered() -> None:
+def test_only_reading_methods_are_allowed() -> None:
     told = _ask("/acme/tiny/resolve/main/config.json", "DELETE")
     assert (told.status, told.headers["Allow"]) == (405, "GET, HEAD")
     assert _ask("/api/models/acme/tiny/paths-info/main").headers["Allow"] == "POST"
@@ -300,7 +302,7 @@ def test_only_questions_are_answered() -> None:
         (PreheatError("ü\r\nSet-Cookie: a"), 502),
     ],
 )
-def test_what_find_raises_reaches_the_client_as_an_answer(error: PreheatError, status: int) -> None:
+def test_errors_raised_by_find_become_responses(error: PreheatError, status: int) -> None:
     def find(ref: Ref) -> ServedSnapshot | None:
         raise error
 
@@ -343,7 +345,7 @@ _headers = st.dictionaries(
         st.binary(),
     )
 )
-def test_no_question_breaks_the_mirror(request: Request) -> None:
+def test_no_request_crashes_the_mirror(request: Request) -> None:
     told = answer(request, _find)
     assert told.status < 500
     assert "Content-Length" in told.headers or told.status == 304

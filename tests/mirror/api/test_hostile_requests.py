@@ -1,4 +1,4 @@
-"""Whatever a client asks, upstream is asked for a repository's own addresses, and never with another's token."""
+"""Whatever clients request, the mirror requests only a repository's own URLs upstream, and with no other token."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from preheat.mirror.upstream.fetches import Fetches
 from preheat.mirror.upstream.pull_through import PullThrough, Remembering
 from preheat.mirror.upstream.requester import Asker
 from preheat.mirror.upstream.upstream import Upstream, Upstreams
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from preheat.transfer.fetch import Policy
 from tests.authority import trusting
 from tests.flaky_hub import FlakyHub
@@ -41,17 +41,17 @@ _headers = st.dictionaries(
 
 
 class Behind:
-    """A mirror's answers without a socket, so that what no client could send can be asked too."""
+    """A mirror's routes without a socket, to also test requests that no client could send."""
 
     def __init__(self, folder: Path, hub: FlakyHub) -> None:
         self.library = Library(folder)
-        transport = Transport(trusting(Wires(connect_s=2.0, read_s=5.0)))
+        transport = Transport(trusting(NetworkSettings(connect_s=2.0, read_s=5.0)))
         upstream = Upstream("hf", hub.url, lambda asker: HuggingFace(hub.url, transport, asker.token, asker.headers))
         fetches = Fetches(self.library, Policy(connections=4), lambda _event: None)
         self._through = PullThrough(self.library, Upstreams([upstream]), fetches, Remembering(1.0, 1.0, 0.0))
 
     def reply(self, request: Request) -> Answer:
-        """Answer a request."""
+        """Respond to a request."""
         return answer(request, lambda ref: self._through.find(ref, Asker(bearer(request))))
 
 
@@ -67,7 +67,7 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Behind, F
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(["GET", "HEAD", "POST", "PUT"]), _targets, _headers)
-def test_no_question_leads_the_mirror_astray(
+def test_no_request_makes_the_mirror_contact_a_wrong_url(
     behind: tuple[Behind, FlakyHub], method: str, target: str, headers: dict[str, str]
 ) -> None:
     room, hub = behind
@@ -88,7 +88,7 @@ def test_no_question_leads_the_mirror_astray(
             assert start < stop
 
 
-def test_what_the_mirror_says_no_to_upstream_never_hears_of(behind: tuple[Behind, FlakyHub]) -> None:
+def test_requests_that_the_mirror_rejects_never_reach_upstream(behind: tuple[Behind, FlakyHub]) -> None:
     room, hub = behind
     hub.recovers()
     for target in (
@@ -105,7 +105,7 @@ def test_what_the_mirror_says_no_to_upstream_never_hears_of(behind: tuple[Behind
     assert [request.target for request in hub.asked() if "revision/main" not in request.target] == []
 
 
-def test_a_thousand_ranges_are_one_whole_file(behind: tuple[Behind, FlakyHub]) -> None:
+def test_a_thousand_ranges_get_the_whole_file_once(behind: tuple[Behind, FlakyHub]) -> None:
     room, _ = behind
     told: Answer = room.reply(
         Request("GET", "/acme/tiny/resolve/main/note.txt", {"range": "bytes=" + "0-0," * 1000 + "1-1"})

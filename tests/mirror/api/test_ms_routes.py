@@ -1,4 +1,4 @@
-"""Routes of the ModelScope API, by plain calls: the answers that its clients parse, and no question that breaks it."""
+"""ModelScope routes, called without a socket: responses as clients expect them; no request crashes the mirror."""
 
 import hashlib
 import json
@@ -46,20 +46,20 @@ def _document(told: Answer) -> Any:
     return json.loads(told.body)
 
 
-def test_says_that_a_repository_is_there() -> None:
+def test_describes_a_repository() -> None:
     for kind in ("models", "datasets"):
         told = _ask(f"/api/v1/{kind}/acme/tiny")
         assert (told.status, _document(told)["Code"], _document(told)["Success"]) == (200, 200, True)
     assert _document(_ask("/api/v1/datasets/acme/tiny"))["Data"]["Id"] == "acme/tiny"
 
 
-def test_says_which_branch_there_is() -> None:
+def test_lists_the_branch() -> None:
     branches = _document(_ask(f"{MODEL}/revisions"))["Data"]["RevisionMap"]
     assert branches == {"Branches": [{"Revision": "master", "CreatedAt": 0}], "Tags": []}
 
 
 @pytest.mark.parametrize("revision", ["master", "v1", COMMIT])
-def test_lists_all_files_with_folders_sha256_and_a_commit_each(revision: str) -> None:
+def test_lists_all_files_and_folders_each_with_sha256_and_a_commit(revision: str) -> None:
     entries = _document(_ask(f"{MODEL}/repo/files?Revision={revision}&Recursive=True"))["Data"]["Files"]
     assert [(entry["Type"], entry["Path"], entry["Name"], entry["Size"]) for entry in entries] == [
         ("blob", "config.json", "config.json", 10),
@@ -96,17 +96,17 @@ def _file_target(path: str, revision: str = "master") -> str:
     return f"{MODEL}/repo?Revision={quote_plus(revision)}&FilePath={quote_plus(path)}"
 
 
-def test_gives_a_file_or_a_range_of_it() -> None:
+def test_serves_a_file_or_a_range_of_it() -> None:
     told = _ask(_file_target("voices/müde & #1?.bin"))
     assert (told.status, told.body) == (200, Slice(Path("/kept/voices/müde & #1?.bin"), 0, 100))
-    # The new client checks what comes against this.
+    # The new client compares the downloaded file with this.
     assert told.headers["X-Linked-Etag"] == f'"{HEX}"'
     told = _ask(_file_target("config.json"), range="bytes=0-9")
     assert (told.status, told.headers["Content-Range"]) == (206, "bytes 0-9/10")
     assert _ask(_file_target("config.json"), range="bytes=10-").status == 416
 
 
-def test_gives_a_file_by_the_commit_that_last_changed_it() -> None:
+def test_serves_a_file_by_the_commit_that_last_changed_it() -> None:
     entries = _document(_ask(f"{MODEL}/repo/files?Recursive=True"))["Data"]["Files"]
     commits = {entry["Path"]: entry["Revision"] for entry in entries}
     assert _ask(_file_target("config.json", commits["config.json"])).status == 200
@@ -135,14 +135,14 @@ def test_gives_a_file_by_the_commit_that_last_changed_it() -> None:
         (_file_target("config.json", "v9"), 404),
     ],
 )
-def test_what_is_not_there_is_said_as_its_clients_read_it(target: str, status: int) -> None:
+def test_a_missing_file_is_reported_in_the_form_that_clients_read(target: str, status: int) -> None:
     told = _ask(target)
     document = _document(told)
     assert (told.status, document["Code"], document["Success"]) == (status, status, False)
     assert set(document) == {"Code", "Data", "Message", "RequestId", "Success"}
 
 
-def test_nothing_can_be_changed() -> None:
+def test_methods_that_change_something_are_not_allowed() -> None:
     for method in ("POST", "PUT", "DELETE"):
         assert _ask(MODEL, method).status == 405
 
@@ -156,7 +156,7 @@ def test_nothing_can_be_changed() -> None:
         (PreheatError("broken"), 502),
     ],
 )
-def test_trouble_is_told_in_this_apis_form(error: PreheatError, status: int) -> None:
+def test_errors_have_this_apis_form(error: PreheatError, status: int) -> None:
     def find(ref: Ref) -> ServedSnapshot | None:
         raise error
 
@@ -165,12 +165,12 @@ def test_trouble_is_told_in_this_apis_form(error: PreheatError, status: int) -> 
 
 
 @given(st.text("ab/%.?&=#é\0@", max_size=30), st.sampled_from(["GET", "HEAD", "POST"]))
-def test_no_question_breaks_it(tail: str, method: str) -> None:
+def test_no_request_crashes_it(tail: str, method: str) -> None:
     told = answer(Request(method, f"/api/v1/{quote(tail, safe='/%?&=#')}"), _find)
     assert told.status in (200, 206, 400, 404, 405)
 
 
-def test_a_listing_is_cut_where_the_hub_cuts_it() -> None:
+def test_a_listing_is_truncated_where_the_hub_truncates_it() -> None:
     files = tuple(File(f"{name:05}", 1, sha256(HEX)) for name in range(MOST_ENTRIES + 5))
 
     def find(ref: Ref) -> ServedSnapshot | None:
@@ -180,12 +180,12 @@ def test_a_listing_is_cut_where_the_hub_cuts_it() -> None:
     assert len(entries) == MOST_ENTRIES
 
 
-def test_a_folder_on_the_shelf_is_there_for_both_kinds_of_client(tmp_path: Path) -> None:
+def test_a_folder_on_the_shelf_is_served_to_both_kinds_of_client(tmp_path: Path) -> None:
     (tmp_path / "small.txt").write_bytes(b"hello\n")
     shelf = Shelf({"acme/tiny": tmp_path, "datasets/acme/rows": tmp_path})
     listed = _document(answer(Request("GET", f"{MODEL}/repo/files?Revision=master&Recursive=True"), shelf.find))
     (entry,) = listed["Data"]["Files"]
-    # Hugging Face names small files by git's digest, ModelScope by sha256: both are true.
+    # Hugging Face lists small files by git's digest, ModelScope by sha256: both are right.
     assert entry["Sha256"] == hashlib.sha256(b"hello\n").hexdigest()
     info = answer(Request("GET", "/api/models/acme/tiny?blobs=true"), shelf.find)
     assert isinstance(info.body, bytes)
@@ -197,7 +197,7 @@ def test_a_folder_on_the_shelf_is_there_for_both_kinds_of_client(tmp_path: Path)
     assert answer(Request("GET", f"{MODEL}/repo/files?Revision=main"), shelf.find).status == 404
 
 
-def test_a_file_that_changes_while_it_is_named_is_not_named_wrongly(tmp_path: Path) -> None:
+def test_a_file_that_changes_while_being_hashed_is_not_described_wrongly(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"hello\n")
     ref = Ref.parse("ms:acme/tiny")
     snapshot = Snapshot(ref, COMMIT, (File("a.txt", 6, git_sha1("ce013625030ba8dba906f756967f9e9ca394464a")),))

@@ -1,4 +1,4 @@
-"""What a request is about is read off its target alone, as the mirror's routes understand it."""
+"""The repository and file of a request are parsed from its target alone, consistently with the mirror's routes."""
 
 import pytest
 from hypothesis import given
@@ -15,14 +15,14 @@ REVISIONS = st.sampled_from(["main", "refs/pr/1", "v1.0", "a" * 40])
 
 
 @given(st.sampled_from(["acme/tiny", "gpt2", "datasets/acme/rows", "spaces/acme/show"]), REVISIONS, PATHS)
-def test_what_our_own_client_asks_for_is_understood(name: str, revision: str, path: str) -> None:
+def test_requests_of_our_own_client_are_parsed(name: str, revision: str, path: str) -> None:
     ref = Ref.parse(name).at(revision)
     assert asked_by(resolve_path(ref, revision, path)) == Asked(ref, path)
     assert asked_at(f"https://huggingface.co{resolve_path(ref, revision, path)}") == Asked(ref, path)
 
 
 @given(st.sampled_from(["ms:acme/tiny", "ms:datasets/acme/rows"]), st.sampled_from(["master", "v1.0"]), PATHS)
-def test_and_what_it_asks_modelscope_for(name: str, revision: str, path: str) -> None:
+def test_requests_of_our_client_to_modelscope_are_parsed(name: str, revision: str, path: str) -> None:
     ref = Ref.parse(name).at(revision)
     assert asked_by(ms_file_path(ref, revision, path)) == Asked(ref, path)
 
@@ -37,18 +37,18 @@ def test_and_what_it_asks_modelscope_for(name: str, revision: str, path: str) ->
         ("/api/v1/models/acme/tiny/repo/files?Revision=master&Recursive=True", "ms:acme/tiny"),
     ],
 )
-def test_a_question_about_the_whole_names_no_file(target: str, ref: str) -> None:
+def test_a_request_for_the_whole_repository_has_no_file(target: str, ref: str) -> None:
     assert asked_by(target) == Asked(Ref.parse(ref))
 
 
 @pytest.mark.parametrize(
     "target", ["/", "/api/whoami-v2", "/api/models", "/metrics", "/acme/tiny/resolve/main", "/%ff"]
 )
-def test_what_is_about_no_repository_is_nothing(target: str) -> None:
+def test_other_requests_have_no_repository(target: str) -> None:
     assert asked_by(target) is None
 
 
-def test_only_the_hubs_own_hosts_are_hubs() -> None:
+def test_only_the_hubs_own_hosts_count_as_hubs() -> None:
     assert asked_at("https://example.org/acme/tiny/resolve/main/a.bin") is None
     assert asked_at("https://hf-mirror.com/acme/tiny/resolve/main/a.bin") == Asked(Ref.parse("acme/tiny"), "a.bin")
     at_ms = asked_at("https://www.modelscope.cn/models/acme/tiny/resolve/master/a.bin")

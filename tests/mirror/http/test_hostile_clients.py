@@ -1,4 +1,4 @@
-"""Hostile clients, over real sockets: whatever they say, the mirror goes on, and tells no fault of its own."""
+"""Hostile clients over real sockets: whatever they send, the mirror keeps serving and shows no internal error."""
 
 import contextlib
 import http.client
@@ -26,7 +26,7 @@ _IMPATIENT = ServerLimits(idle_s=5, head_s=0.5, body_s=0.5)
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a mirror that has a folder, and little patience."""
+    """The port of a mirror that serves a folder, with short timeouts."""
     folder = tmp_path_factory.mktemp("tiny")
     (folder / "config.json").write_text("{}")
     find = Shelf({"acme/tiny": folder}).find
@@ -39,7 +39,7 @@ def port_of(server: Server) -> int:
 
 
 def say(port: int, words: bytes) -> bytes:
-    """Send raw bytes, and read until the server hangs up."""
+    """Send raw bytes, and read until the server closes the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as raw:
         with contextlib.suppress(ConnectionError):
             raw.sendall(words)
@@ -50,7 +50,7 @@ def say(port: int, words: bytes) -> bytes:
 
 
 def statuses(told: bytes) -> list[int]:
-    """Read the answers to requests, one after the other, each by the length that it says."""
+    """Read successive responses, each by its Content-Length."""
     found = []
     while told:
         head, end, rest = told.partition(b"\r\n\r\n")
@@ -82,7 +82,7 @@ _TALK = st.lists(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(talk=_TALK)
-def test_whatever_is_said_is_answered_in_form_or_hung_up_on(
+def test_any_bytes_get_a_valid_response_or_a_closed_connection(
     served: int, talk: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert 500 not in statuses(say(served, talk))
@@ -90,19 +90,19 @@ def test_whatever_is_said_is_answered_in_form_or_hung_up_on(
     assert capfd.readouterr().err == ""
 
 
-def test_what_follows_a_refusal_is_not_read_as_a_request(served: int) -> None:
+def test_bytes_after_a_refusal_are_not_read_as_a_request(served: int) -> None:
     smuggled = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     assert statuses(say(served, smuggled + _ASK)) == [400]
 
 
-def test_ranges_by_the_thousand_are_one_whole_answer(served: int) -> None:
+def test_thousands_of_ranges_get_one_whole_response(served: int) -> None:
     ranges = ",".join(f"{at}-{at}" for at in range(1500))
     told = say(served, _ASK.replace(b"\r\n\r\n", f"\r\nRange: bytes={ranges}\r\n\r\n".encode()))
     assert statuses(told) == [200]
     assert told.endswith(b"\r\n\r\n{}")
 
 
-def test_a_body_is_waited_for_only_so_long_and_asked_for_first(served: int) -> None:
+def test_a_body_is_requested_with_100_continue_and_awaited_for_a_limited_time(served: int) -> None:
     asked = b"POST /api/models/acme/tiny/paths-info/main HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
     with socket.create_connection(("127.0.0.1", served), timeout=10) as raw:
         raw.sendall(asked + b"Content-Length: 17\r\n\r\n")
@@ -112,7 +112,7 @@ def test_a_body_is_waited_for_only_so_long_and_asked_for_first(served: int) -> N
 
 
 class Busy:
-    """A server that takes its time with what is asked for as `/slow`."""
+    """A server that takes a long time for requests to `/slow`."""
 
     def __init__(self, most: int) -> None:
         self.go_on = threading.Event()
@@ -136,7 +136,7 @@ class Busy:
             time.sleep(0.005)
 
 
-def test_where_all_are_busy_one_more_is_asked_to_come_again() -> None:
+def test_with_all_connections_busy_another_request_gets_503() -> None:
     busy = Busy(2)
     with busy.server:
         clients = [busy.connect() for _ in range(2)]
@@ -158,7 +158,7 @@ def test_where_all_are_busy_one_more_is_asked_to_come_again() -> None:
     assert [event.status for event in busy.events if isinstance(event, Answered)].count(503) == 1
 
 
-def test_who_holds_connections_without_a_word_keeps_nobody_out() -> None:
+def test_silent_connections_do_not_block_other_clients() -> None:
     busy = Busy(4)
     with busy.server:
         silent = [socket.create_connection(("127.0.0.1", busy.port), timeout=10) for _ in range(8)]
@@ -169,12 +169,12 @@ def test_who_holds_connections_without_a_word_keeps_nobody_out() -> None:
             client.request("GET", "/")
             assert client.getresponse().read() == b"ok"
             client.close()
-        assert silent[0].recv(1) == b""  # too many have begun a request
+        assert silent[0].recv(1) == b""  # too many connections have begun a request
         for one in silent:
             one.close()
 
 
-def test_a_client_that_comes_and_goes_leaves_nothing_behind() -> None:
+def test_a_client_that_disconnects_leaves_nothing_behind() -> None:
     busy = Busy(100)
     with busy.server:
         for _ in range(200):
@@ -185,7 +185,7 @@ def test_a_client_that_comes_and_goes_leaves_nothing_behind() -> None:
             time.sleep(0.01)
 
 
-def test_a_value_of_an_answer_cannot_begin_a_line(tmp_path: Path) -> None:
+def test_a_header_value_cannot_start_a_new_line(tmp_path: Path) -> None:
     def split(request: Request) -> Answer:
         return Answer(200, {"Content-Length": "0", "X-Repo": "a\r\nSet-Cookie: b"})
 

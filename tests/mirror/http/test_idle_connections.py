@@ -1,4 +1,4 @@
-"""Connections that wait cost no thread, and no client takes the places of all others."""
+"""Waiting connections cost no thread, and no client can take all places."""
 
 import contextlib
 import resource
@@ -21,7 +21,7 @@ _ASK = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 class Place:
-    """A server, whose `/slow` waits, and its clients at several addresses of this machine."""
+    """A server whose `/slow` waits, and clients at several addresses of this machine."""
 
     def __init__(self, limits: ServerLimits) -> None:
         self.go_on = threading.Event()
@@ -57,7 +57,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
 
 
 def said(client: socket.socket) -> bytes:
-    """Read what was answered, without the header fields."""
+    """Read a response, without the header fields."""
     told = b""
     with contextlib.suppress(OSError):
         while not told.endswith(b"ok") and (more := client.recv(4096)):
@@ -91,7 +91,7 @@ def test_the_client_with_the_most_waiting_connections_makes_room(place: Place) -
 
 
 @pytest.mark.parametrize("place", [ServerLimits(connections=10, head_s=0.3)], indirect=True)
-def test_requests_that_drip_cost_no_thread_and_have_an_end(place: Place) -> None:
+def test_dripping_requests_cost_no_thread_and_are_closed(place: Place) -> None:
     before = threading.active_count()
     dripping = [place.client("127.0.0.2", b"GET / HT") for _ in range(30)]
     assert until(lambda: place.server.crowd.waiting() <= 10, 20)
@@ -136,7 +136,7 @@ def test_a_client_with_all_places_makes_room_for_another(place: Place) -> None:
     assert said(place.client("127.0.0.2", _ASK))[:3] == b"503"
     others = [place.client("127.0.0.3", _ASK), place.client("127.0.0.1", _ASK)]
     assert [said(one) for one in others] == [b"200ok"] * 2
-    assert place.server.crowd.busy >= 2  # no more were cut off than were needed
+    assert place.server.crowd.busy >= 2  # no more were disconnected than necessary
 
 
 def test_a_tls_connection_is_served_after_it_has_waited() -> None:
@@ -162,5 +162,5 @@ def test_a_tls_connection_is_served_after_it_has_waited() -> None:
         ("", ""),
     ],
 )
-def test_whose_an_address_is(address: str, network: str) -> None:
+def test_an_address_belongs_to_its_network(address: str, network: str) -> None:
     assert network_of(address) == network

@@ -1,4 +1,4 @@
-"""Heads: read strictly, and never otherwise than as a head or a refusal."""
+"""Request heads: parsed strictly, into a head or a refusal."""
 
 import pytest
 from hypothesis import given
@@ -13,7 +13,7 @@ GOOD = b"GET /a/b?c=d HTTP/1.1\r\nHost: mirror.lan:8000\r\nUser-Agent: hf/1\r\n\
 
 
 def read(raw: bytes) -> Head | int:
-    """Read it, or say the status of the refusal."""
+    """Parse a head; return the status of the refusal if it is refused."""
     try:
         return read_head(raw, ServerLimits())
     except Refused as refused:
@@ -24,7 +24,7 @@ def request(*lines: str, method: str = "GET", target: str = "/", host: str = "a"
     return "\r\n".join((f"{method} {target} HTTP/1.1", f"Host: {host}", *lines, "", "")).encode("latin-1")
 
 
-def test_what_is_meant_is_read() -> None:
+def test_a_valid_head_is_parsed() -> None:
     head = read_head(GOOD, ServerLimits())
     assert (head.method, head.target, head.length) == ("GET", "/a/b?c=d", 0)
     assert head.fields == {"host": "mirror.lan:8000", "user-agent": "hf/1"}
@@ -75,17 +75,17 @@ def test_what_is_meant_is_read() -> None:
         (request(*["A: a"] * 200), 431),
     ],
 )
-def test_what_two_servers_could_read_in_two_ways_is_refused(raw: bytes, status: int) -> None:
+def test_an_ambiguous_head_is_rejected(raw: bytes, status: int) -> None:
     assert read(raw) == status
 
 
 @pytest.mark.parametrize("host", ["a", "a.b:1", "127.0.0.1:8000", "[::1]", "[::1]:8000", "[fe80::1%25eth0]:1"])
-def test_hosts_that_there_are_can_be_said(host: str) -> None:
+def test_valid_hosts_are_accepted(host: str) -> None:
     assert isinstance(read(request(host=host)), Head)
 
 
 @given(st.binary(max_size=300))
-def test_whatever_comes_is_a_head_or_a_refusal(raw: bytes) -> None:
+def test_any_bytes_give_a_head_or_a_refusal(raw: bytes) -> None:
     end = end_of_head(raw)
     assert end <= len(raw)
     assert isinstance(read(raw[:end] if end else raw), Head | int)
@@ -95,7 +95,7 @@ _NOISE = st.sampled_from([b"\r\n", b"\n", b"\r", b"\0", b" ", b"\t", b":", b",",
 
 
 @given(at=st.integers(0, len(GOOD) - 1), noise=st.one_of(_NOISE, st.binary(max_size=4)), cut=st.integers(0, 4))
-def test_a_good_head_with_something_wrong_never_has_a_second_line_in_a_value(at: int, noise: bytes, cut: int) -> None:
+def test_a_damaged_head_never_has_a_second_line_in_a_value(at: int, noise: bytes, cut: int) -> None:
     raw = GOOD[:at] + noise + GOOD[at + cut :]
     end = end_of_head(raw)
     found = read(raw[:end] if end else raw + b"\r\n\r\n")
@@ -109,7 +109,7 @@ def test_a_good_head_with_something_wrong_never_has_a_second_line_in_a_value(at:
     st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="?&="), min_size=1),
     st.text(st.sampled_from("abcdefXYZ0189"), min_size=12, max_size=40),
 )
-def test_no_secret_of_an_address_is_told(path: str, secret: str) -> None:
+def test_secrets_in_a_url_are_not_shown(path: str, secret: str) -> None:
     assert secret not in redact(f"/x?token={secret}&revision=main&{secret[:3]}={secret}")
     assert f"hf_{secret}" not in redact(f"/{path}/hf_{secret}/?Revision=hf_{secret}")
     assert redact(f"/{path.replace('hf_', '').replace('ms-', '')}?Revision=main&cursor=1000").endswith(

@@ -15,7 +15,7 @@ from preheat.mirror.http.limits import ServerLimits
 from preheat.mirror.http.messages import Answer, Request
 from preheat.mirror.http.server import Server
 from preheat.mirror.status.status_routes import is_own
-from preheat.verbs.mirror import House, mirror
+from preheat.verbs.mirror import MirrorOptions, mirror
 from tests.authority import authority, connect
 from tests.guard.apps import until
 
@@ -97,8 +97,8 @@ class Held:
 
 def test_a_mirror_reports_that_all_its_connections_are_taken(tmp_path: Path) -> None:
     Library(tmp_path / "library").prepare(0)
-    house = House(limits=ServerLimits(connections=1))
-    server = mirror(("127.0.0.1", 0), Library(tmp_path / "library"), Shelf({}), lambda _event: None, house=house)
+    house = MirrorOptions(limits=ServerLimits(connections=1))
+    server = mirror(("127.0.0.1", 0), Library(tmp_path / "library"), Shelf({}), lambda _event: None, options=house)
     held = Held()
     with server:
         server.crowd.enter(held)

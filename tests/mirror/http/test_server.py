@@ -1,4 +1,4 @@
-"""The server, over real sockets: what a client may do to it, and what it does for one."""
+"""The server over real sockets: its responses, its limits, and what misbehaving clients cannot do."""
 
 import contextlib
 import http.client
@@ -26,7 +26,7 @@ WEIGHTS = os.urandom(3_000_000)
 
 
 class Mirror:
-    """A folder served as `acme/tiny`, and what was told about it."""
+    """A folder served as `acme/tiny`, and the server's events."""
 
     def __init__(self, folder: Path, pace: int | None = None, limits: ServerLimits = ServerLimits()) -> None:  # noqa: B008
         (folder / "weights.bin").write_bytes(WEIGHTS)
@@ -40,14 +40,14 @@ class Mirror:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
 
     def say(self, words: bytes) -> bytes:
-        """Send raw bytes, and read until the server hangs up."""
+        """Send raw bytes, and read until the server closes the connection."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=20) as raw:
             raw.sendall(words)
             raw.shutdown(socket.SHUT_WR)
             return b"".join(iter(partial(raw.recv, 65536), b""))
 
     def answered(self, count: int) -> list[Answered]:
-        """Wait for that many answers: the event follows the last byte."""
+        """Wait for that many Answered events: each follows the last byte."""
         deadline = time.monotonic() + 10
         while len(found := [event for event in self.events if isinstance(event, Answered)]) < count:
             assert time.monotonic() < deadline, found
@@ -62,7 +62,7 @@ def mirror(tmp_path: Path) -> Iterator[Mirror]:
         yield mirror
 
 
-def test_tells_where_it_serves_and_what_it_answered(mirror: Mirror) -> None:
+def test_reports_where_it_serves_and_each_response(mirror: Mirror) -> None:
     connection = mirror.connect()
     connection.request("GET", "/acme/tiny/resolve/main/weights.bin", headers={"Range": "bytes=10-"})
     assert connection.getresponse().read() == WEIGHTS[10:]
@@ -77,7 +77,7 @@ def test_tells_where_it_serves_and_what_it_answered(mirror: Mirror) -> None:
     assert first.seconds > 0
 
 
-def test_one_connection_carries_many_answers(mirror: Mirror) -> None:
+def test_one_connection_carries_many_responses(mirror: Mirror) -> None:
     connection = mirror.connect()
     sockets = set()
     for target, status in [
@@ -116,7 +116,7 @@ def test_many_clients_get_the_same_bytes_at_once(mirror: Mirror) -> None:
     assert all(body == WEIGHTS for body in bodies)
 
 
-def test_a_client_that_leaves_harms_nobody_and_is_counted_truly(
+def test_a_client_that_disconnects_harms_no_other_and_is_counted_correctly(
     mirror: Mirror, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with socket.socket() as raw:
@@ -150,12 +150,12 @@ def test_a_client_that_leaves_harms_nobody_and_is_counted_truly(
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"411"),
     ],
 )
-def test_what_is_no_request_is_refused_and_told(mirror: Mirror, words: bytes, status: bytes) -> None:
+def test_an_invalid_request_is_refused_and_reported(mirror: Mirror, words: bytes, status: bytes) -> None:
     assert mirror.say(words).split()[1] == status
     assert mirror.answered(1)[0].status == int(status)
 
 
-def test_half_a_request_is_no_bug(mirror: Mirror, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_truncated_request_is_no_internal_error(mirror: Mirror, capfd: pytest.CaptureFixture[str]) -> None:
     assert mirror.say(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc") == b""
     assert mirror.say(b"GET / HTTP/1.1\r\nHo") != b"hang"
     assert mirror.say(b"") == b""
@@ -166,14 +166,14 @@ def test_half_a_request_is_no_bug(mirror: Mirror, capfd: pytest.CaptureFixture[s
     "words",
     [b"", b"GET / HTT", b"GET / HTTP/1.1\r\nHost:", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\na"],
 )
-def test_a_client_that_falls_silent_is_hung_up_on(tmp_path: Path, words: bytes) -> None:
+def test_a_silent_client_is_disconnected(tmp_path: Path, words: bytes) -> None:
     mirror = Mirror(tmp_path, limits=ServerLimits(idle_s=0.2, head_s=0.2, body_s=0.2))
     with mirror.server, socket.create_connection(("127.0.0.1", mirror.port), timeout=10) as raw:
         raw.sendall(words)
         assert raw.recv(1) == b""
 
 
-def test_a_head_that_comes_drop_by_drop_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_dripping_request_head_is_not_waited_for(tmp_path: Path) -> None:
     mirror = Mirror(tmp_path, limits=ServerLimits(head_s=0.3))
     with mirror.server, socket.create_connection(("127.0.0.1", mirror.port), timeout=10) as raw:
         since = time.monotonic()
@@ -186,14 +186,14 @@ def test_a_head_that_comes_drop_by_drop_is_not_waited_for(tmp_path: Path) -> Non
 
 @pytest.fixture
 def large(tmp_path: Path) -> Callable[[Request], Answer]:
-    """Answer everything with 100 MB of nothing."""
+    """Respond to every request with 100 MB of zeros."""
     (tmp_path / "large.bin").touch()
     os.truncate(tmp_path / "large.bin", 100_000_000)
     whole = Answer(200, {"Content-Length": "100000000"}, Slice(tmp_path / "large.bin", 0, 100_000_000))
     return lambda request: whole
 
 
-def test_a_client_that_takes_next_to_nothing_is_hung_up_on(
+def test_a_client_that_receives_too_slowly_is_disconnected(
     large: Callable[[Request], Answer], capfd: pytest.CaptureFixture[str]
 ) -> None:
     told: queue.Queue[Event] = queue.Queue()
@@ -201,7 +201,7 @@ def test_a_client_that_takes_next_to_nothing_is_hung_up_on(
         with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as raw:
             raw.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             for _ in range(100):
-                raw.recv(1000)  # some, but too little
+                raw.recv(1000)  # some bytes, but too few
                 time.sleep(0.01)
             assert isinstance(told.get(timeout=10), Serving)
             answered = told.get(timeout=10)
@@ -211,7 +211,7 @@ def test_a_client_that_takes_next_to_nothing_is_hung_up_on(
 
 
 class Dripping:
-    """A file that comes in small pieces, as from a slow upstream; `wait_s` between them."""
+    """A file that arrives in small pieces, as from a slow upstream; `wait_s` between them."""
 
     def __init__(self, path: Path, size: int, wait_s: float) -> None:
         self._path = path
@@ -231,7 +231,7 @@ class Dripping:
 
 
 @pytest.mark.parametrize(("size", "wait_s", "read", "whole"), [(16_384, 0.0, 1_000, False), (500, 0.03, 65_536, True)])
-def test_small_pieces_hide_no_slow_client_and_a_slow_upstream_is_not_the_clients_doing(
+def test_small_pieces_do_not_hide_a_slow_client_and_a_slow_upstream_is_not_the_clients_fault(
     tmp_path: Path, size: int, wait_s: float, read: int, whole: bool
 ) -> None:
     (tmp_path / "flow").write_bytes(bytes(40_000_000 if not whole else 20_000))
@@ -252,7 +252,7 @@ def test_small_pieces_hide_no_slow_client_and_a_slow_upstream_is_not_the_clients
     assert (count > length) == whole
 
 
-def test_a_client_that_takes_enough_is_not(large: Callable[[Request], Answer]) -> None:
+def test_a_client_that_receives_fast_enough_is_kept(large: Callable[[Request], Answer]) -> None:
     with (
         Server(
             ("127.0.0.1", 0), large, lambda event: None, limits=ServerLimits(least_rate=1_000, slow_s=0.2)
@@ -268,14 +268,14 @@ def test_a_client_that_takes_enough_is_not(large: Callable[[Request], Answer]) -
     assert count > 100_000_000
 
 
-def test_old_clients_may_keep_the_connection_too(mirror: Mirror) -> None:
+def test_http_1_0_clients_may_keep_the_connection_too(mirror: Mirror) -> None:
     ask = b"GET /acme/tiny/resolve/main/config.json HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
     told = mirror.say(ask + ask)
     assert told.count(b"200 OK") == 2
     assert told.count(b"Connection: keep-alive") == 2
 
 
-def test_stop_lets_an_answer_on_its_way_finish_and_hangs_up_on_the_idle(tmp_path: Path) -> None:
+def test_stop_lets_a_running_response_finish_and_closes_idle_connections(tmp_path: Path) -> None:
     mirror = Mirror(tmp_path)
     mirror.server.start()
     idle, busy = mirror.connect(), mirror.connect()
@@ -296,7 +296,7 @@ def test_stop_lets_an_answer_on_its_way_finish_and_hangs_up_on_the_idle(tmp_path
     busy.close()
 
 
-def test_stop_does_not_wait_for_ever(large: Callable[[Request], Answer]) -> None:
+def test_stop_has_a_time_limit(large: Callable[[Request], Answer]) -> None:
     server = Server(("127.0.0.1", 0), large, lambda event: None)
     server.start()
     with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as raw:
@@ -311,7 +311,7 @@ def test_a_server_that_never_started_can_be_stopped(tmp_path: Path) -> None:
     Mirror(tmp_path).server.stop()
 
 
-def test_a_file_that_left_is_not_found_and_one_cut_short_ends_the_connection(tmp_path: Path) -> None:
+def test_a_removed_file_is_not_found_and_a_truncated_one_ends_the_connection(tmp_path: Path) -> None:
     (tmp_path / "short").write_bytes(b"abc")
 
     def stale(request: Request) -> Answer:
@@ -330,7 +330,7 @@ def test_a_file_that_left_is_not_found_and_one_cut_short_ends_the_connection(tmp
         connection.close()
 
 
-def test_a_fault_of_ours_is_a_500_and_keeps_its_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_internal_error_is_a_500_and_keeps_its_traceback(capfd: pytest.CaptureFixture[str]) -> None:
     def broken(request: Request) -> Answer:
         raise ZeroDivisionError("a bug")
 
@@ -345,19 +345,19 @@ def test_a_fault_of_ours_is_a_500_and_keeps_its_traceback(capfd: pytest.CaptureF
     assert "ZeroDivisionError: a bug" in capfd.readouterr().err
 
 
-def test_a_taken_port_says_so(mirror: Mirror) -> None:
+def test_a_taken_port_is_reported(mirror: Mirror) -> None:
     with pytest.raises(PreheatError, match="is already in use") as caught:
         Server(("127.0.0.1", mirror.port), lambda request: Answer(200, {}), lambda event: None)
     assert "another port" in caught.value.hint
 
 
 @pytest.mark.parametrize("address", [("127.0.0.1", 70_000), ("192.0.2.1", 0), ("no such host", 0)])
-def test_an_address_that_cannot_be_had_says_so(address: tuple[str, int]) -> None:
+def test_an_unavailable_address_is_reported(address: tuple[str, int]) -> None:
     with pytest.raises(PreheatError):
         Server(address, lambda request: Answer(200, {}), lambda event: None)
 
 
-def test_serves_on_the_next_protocol_too() -> None:
+def test_serves_over_ipv6_too() -> None:
     try:
         server = Server(("::1", 0), lambda request: Answer(204, {}), lambda event: None)
     except PreheatError as error:
@@ -370,7 +370,7 @@ def test_serves_on_the_next_protocol_too() -> None:
         connection.close()
 
 
-def test_a_pace_holds_each_connection(tmp_path: Path) -> None:
+def test_the_pace_limits_each_connection(tmp_path: Path) -> None:
     try:
         mirror = Mirror(tmp_path, pace=2_000_000)
     except PreheatError as error:
@@ -381,11 +381,11 @@ def test_a_pace_holds_each_connection(tmp_path: Path) -> None:
         connection.request("GET", "/acme/tiny/resolve/main/weights.bin")
         assert connection.getresponse().read() == WEIGHTS
         connection.close()
-        # 3 MB at 2 MB/s; the kernel lets the first burst go at once.
+        # 3 MB at 2 MB/s; the kernel sends the first burst at once.
         assert 0.7 < time.monotonic() - since < 5
 
 
 @pytest.mark.parametrize("pace", [0, -1, 2**70])
-def test_a_pace_that_cannot_be_held_says_so(pace: int) -> None:
+def test_an_unsupported_pace_is_reported(pace: int) -> None:
     with pytest.raises(PreheatError, match="cannot limit connections"):
         Server(("127.0.0.1", 0), lambda request: Answer(200, {}), lambda event: None, pace)

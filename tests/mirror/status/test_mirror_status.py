@@ -1,4 +1,4 @@
-"""What the mirror tells of itself: what is whose, and nothing of what only some may know."""
+"""The mirror's status: versions and downloads of public repositories only."""
 
 import json
 import urllib.request
@@ -12,13 +12,13 @@ from preheat.library.library import Library
 from preheat.mirror.access.reloadable import ReloadableSettings, Words
 from preheat.mirror.api.folders import Shelf
 from preheat.mirror.upstream.visibility import CLOSED, OPEN, Gate
-from preheat.verbs.mirror import House, mirror
+from preheat.verbs.mirror import MirrorOptions, mirror
 from tests.library.shelves import shelve
 
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    """Where a mirror answers that has models of all kinds."""
+    """The URL of a mirror that has models of all kinds."""
     library = Library(tmp_path / "library")
     for name in (
         "hf:acme/own",
@@ -34,9 +34,9 @@ def url(tmp_path: Path) -> Iterator[str]:
     Gate(library.root).note(Ref.parse("hf:acme/secret"), CLOSED)
     (tmp_path / "voice").mkdir()
     (tmp_path / "voice" / "voice.bin").write_bytes(b"voice" * 1000)
-    house = House(ReloadableSettings(Words(deny=("evil/*",))))
+    options = MirrorOptions(ReloadableSettings(Words(deny=("evil/*",))))
     shelf = Shelf({"me/voice": tmp_path / "voice"})
-    with mirror(("127.0.0.1", 0), library, shelf, lambda event: None, house=house) as server:
+    with mirror(("127.0.0.1", 0), library, shelf, lambda event: None, options=options) as server:
         yield server.url
 
 
@@ -46,7 +46,7 @@ def get(url: str, accept: str = "*/*") -> bytes:
         return body
 
 
-def test_what_only_some_may_have_is_on_no_list(url: str) -> None:
+def test_private_repositories_are_on_no_list(url: str) -> None:
     told = json.loads(get(f"{url}/status.json"))
     named = {model["ref"] for model in told["library"]["models"]}
     assert named == {"hf:acme/own", "hf:acme/open", "ms:acme/own", "hf:datasets/acme/rows"}
@@ -57,7 +57,7 @@ def test_what_only_some_may_have_is_on_no_list(url: str) -> None:
                 assert hidden not in said
 
 
-def test_what_is_given_is_counted_and_documents_are_not_files(url: str) -> None:
+def test_served_bytes_are_counted_and_documents_are_not_files(url: str) -> None:
     get(f"{url}/me/voice/resolve/main/voice.bin")
     get(f"{url}/api/models/acme/own")
     told = json.loads(get(f"{url}/status.json"))

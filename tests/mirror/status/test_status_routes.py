@@ -1,4 +1,4 @@
-"""The mirror's own addresses: its page, its figures, and that the hubs' are left alone."""
+"""The mirror's own URLs: page, metrics and login; the hubs' URLs are passed on."""
 
 import json
 import re
@@ -55,7 +55,7 @@ class Shown(HTMLParser):
         self.text += data
 
 
-def test_a_browser_gets_a_page_and_a_program_words() -> None:
+def test_a_browser_gets_a_page_and_a_program_gets_text() -> None:
     page = ask("/", accept=BROWSER)
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
@@ -70,7 +70,7 @@ def test_a_browser_gets_a_page_and_a_program_words() -> None:
     assert ask("/livez").status == 200
 
 
-def test_the_page_says_what_there_is() -> None:
+def test_the_page_lists_the_librarys_content() -> None:
     shown = Shown(write_page(standing(), URL, ENGLISH))
     for said in ("hf:acme/tiny", "12.0 MB", "5.0 kB missing", "pinned", "model.safetensors", "400 B / 1.0 kB"):
         assert said in shown.text
@@ -94,7 +94,7 @@ def test_the_page_loads_nothing_from_elsewhere() -> None:
 
 
 @given(name=st.text(max_size=40), path=st.text(max_size=40), url=st.text(max_size=40))
-def test_whatever_a_model_is_called_is_text(name: str, path: str, url: str) -> None:
+def test_any_model_name_is_shown_as_text(name: str, path: str, url: str) -> None:
     plain = Shown(write_page(standing(), URL, ENGLISH)).elements
     assert (
         Shown(write_page(standing(f"{name}<script>", f"{path}<img src=x>"), f"{url}'\"><b>", ENGLISH)).elements == plain
@@ -116,11 +116,11 @@ def test_the_browser_chooses_the_language(wish: str, code: str) -> None:
 
 
 @given(st.text(max_size=60))
-def test_any_wish_has_an_answer(wish: str) -> None:
+def test_any_accept_language_header_has_a_result(wish: str) -> None:
     assert preferred(wish) in LANGUAGES
 
 
-def test_the_way_in_is_the_one_the_reader_came_by() -> None:
+def test_the_instructions_use_the_url_that_the_client_used() -> None:
     def line(**fields: str) -> str:
         body = ask("/", **fields).body
         assert isinstance(body, bytes)
@@ -132,7 +132,7 @@ def test_the_way_in_is_the_one_the_reader_came_by() -> None:
     assert line(host="a", x_forwarded_proto="javascript") == "export HF_ENDPOINT=http://a"
 
 
-def test_the_figures_for_programs() -> None:
+def test_the_status_is_available_as_json() -> None:
     body = ask("/status.json").body
     assert isinstance(body, bytes)
     told = json.loads(body)
@@ -156,7 +156,7 @@ def test_metrics_have_prometheus_form() -> None:
     assert {re.split(r"[ {]", line)[0] for line in samples} == set(helped)
 
 
-def test_behind_a_door_nothing_is_told_but_that_it_lives() -> None:
+def test_with_a_token_only_liveness_is_public() -> None:
     received = reception(lambda request: Answer(299, {}), standing, lambda: TokenAuth(("a-token-it-is",)), lambda: URL)
     for target in ("/", "/status.json", "/metrics", "/api/models/acme/tiny"):
         assert received(Request("GET", target)).status == 401
@@ -164,7 +164,7 @@ def test_behind_a_door_nothing_is_told_but_that_it_lives() -> None:
     assert received(Request("GET", "/livez")).body == b"ok\n"
 
 
-def test_an_old_client_logs_in_and_shows_its_cookie() -> None:
+def test_an_old_client_logs_in_and_sends_its_cookie() -> None:
     received = reception(lambda request: Answer(299, {}), standing, lambda: TokenAuth(("a-token-it-is",)), lambda: URL)
 
     def log_in(body: bytes) -> Answer:
@@ -185,5 +185,5 @@ def test_an_old_client_logs_in_and_shows_its_cookie() -> None:
         assert log_in(body).status == 401
 
 
-def test_the_words_are_short() -> None:
+def test_the_text_form_is_short() -> None:
     assert len(write_words(standing(), URL).splitlines()) < 12

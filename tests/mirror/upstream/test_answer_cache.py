@@ -1,4 +1,4 @@
-"""Memory asks once, forgets the oldest, and keeps what was known for the time when nobody answers."""
+"""Answer cache: identical requests are sent once, old entries evicted, and stale ones used during outages."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ from preheat.core.errors import AccessDenied, HubUnavailable, IntegrityError, No
 from preheat.mirror.upstream.answer_cache import AnswerCache, Late
 
 
-def test_many_who_want_to_know_the_same_cause_one_question() -> None:
+def test_concurrent_callers_with_one_key_cause_one_request() -> None:
     memory: AnswerCache[int] = AnswerCache(lambda _: 1)
     asked = threading.Semaphore(0)
 
@@ -27,7 +27,7 @@ def test_many_who_want_to_know_the_same_cause_one_question() -> None:
     assert not asked.acquire(blocking=False)
 
 
-def test_a_late_answer_is_kept_for_who_asks_next() -> None:
+def test_a_late_response_is_cached_for_the_next_caller() -> None:
     memory: AnswerCache[int] = AnswerCache(lambda _: 1)
     answers = threading.Event()
     asked = []
@@ -45,7 +45,7 @@ def test_a_late_answer_is_kept_for_who_asks_next() -> None:
     assert len(asked) == 1
 
 
-def test_what_is_no_answer_of_a_hubs_reaches_all_who_wait_and_is_not_kept() -> None:
+def test_an_error_that_is_not_the_hubs_reaches_all_waiting_callers_and_is_not_cached() -> None:
     memory: AnswerCache[int] = AnswerCache(lambda _: 1)
 
     def lies() -> int:
@@ -57,7 +57,7 @@ def test_what_is_no_answer_of_a_hubs_reaches_all_who_wait_and_is_not_kept() -> N
     assert memory.recall("a", lambda: 7, 10, 10) == 7
 
 
-def test_an_answer_grows_old() -> None:
+def test_a_cached_response_expires() -> None:
     memory: AnswerCache[int] = AnswerCache(lambda _: 1)
     assert memory.recall("a", lambda: 1, 0.0, 0.0) == 1
     assert memory.recall("a", lambda: 2, 10.0, 0.0) == 2
@@ -68,7 +68,7 @@ def _fails(error: NotFound | AccessDenied | HubUnavailable) -> int:
     raise error
 
 
-def test_a_refusal_is_kept_too_and_raised_anew_for_each() -> None:
+def test_a_refusal_is_cached_too_and_raised_as_a_new_error_for_each_caller() -> None:
     memory: AnswerCache[int] = AnswerCache(lambda _: 1)
     raised = []
     for error in (AccessDenied("no", hint="ask", gated=True), AccessDenied("asked again")):
@@ -79,7 +79,7 @@ def test_a_refusal_is_kept_too_and_raised_anew_for_each() -> None:
     assert raised[0] is not raised[1]
 
 
-def test_what_was_known_outlives_silence_and_not_a_refusal() -> None:
+def test_a_cached_value_survives_an_outage_and_not_a_refusal() -> None:
     memory: AnswerCache[int] = AnswerCache(lambda _: 1)
     memory.recall("a", lambda: 7, 0.0, 0.0)
     with pytest.raises(HubUnavailable) as caught:
@@ -93,7 +93,7 @@ def test_what_was_known_outlives_silence_and_not_a_refusal() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 9)), min_size=1))
-def test_it_never_holds_more_than_it_may_and_forgets_what_was_asked_longest_ago(asked: list[tuple[int, int]]) -> None:
+def test_the_cache_is_bounded_and_evicts_the_least_recently_used(asked: list[tuple[int, int]]) -> None:
     memory: AnswerCache[int] = AnswerCache(lambda weight: weight, heaviest=30)
     weights: dict[int, int] = {}
     for key, weight in asked:

@@ -1,4 +1,4 @@
-"""Laws of what clients read while it comes: every byte in its place and once, the end only of what is right."""
+"""Bytes that clients read during a download: each in its place and once, and the end only after verification."""
 
 import os
 import threading
@@ -25,7 +25,7 @@ ranges = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)).map(lambda p
 
 
 @given(ranges)
-def test_ranges_added_one_by_one_are_those_merged_at_once(parts: list[ByteRange]) -> None:
+def test_adding_ranges_one_by_one_equals_merging_them(parts: list[ByteRange]) -> None:
     here: list[ByteRange] = []
     for part in parts:
         _add(here, part)
@@ -33,7 +33,7 @@ def test_ranges_added_one_by_one_are_those_merged_at_once(parts: list[ByteRange]
 
 
 @given(ranges, st.integers(0, 90))
-def test_all_is_here_up_to_where_it_says(parts: list[ByteRange], at: int) -> None:
+def test_all_bytes_up_to_the_returned_offset_are_present(parts: list[ByteRange], at: int) -> None:
     here = merge(parts)
     known = {byte for start, stop in here for byte in range(start, stop)}
     upto = _upto(here, at)
@@ -43,7 +43,7 @@ def test_all_is_here_up_to_where_it_says(parts: list[ByteRange], at: int) -> Non
 
 
 class Coming:
-    """A file that comes as a test says."""
+    """A file that arrives as a test decides."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "coming"
@@ -70,7 +70,7 @@ class Coming:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.permutations(range(12)), st.integers(0, SIZE - 1), st.integers(1, SIZE))
-def test_whatever_order_it_comes_in_each_client_gets_its_bytes(
+def test_each_client_gets_its_bytes_in_any_order_of_arrival(
     tmp_path: Path, order: list[int], start: int, size: int
 ) -> None:
     coming = Coming(tmp_path)
@@ -89,7 +89,7 @@ def test_whatever_order_it_comes_in_each_client_gets_its_bytes(
     assert coming.arrival.clients == 0
 
 
-def test_the_end_of_a_whole_answer_waits_for_the_digest(tmp_path: Path) -> None:
+def test_the_end_of_a_whole_response_waits_for_the_digest(tmp_path: Path) -> None:
     coming = Coming(tmp_path)
     coming.write(0, SIZE)
     with closing(coming.arrival.pieces(0, SIZE, 0)) as pieces:
@@ -102,7 +102,7 @@ def test_the_end_of_a_whole_answer_waits_for_the_digest(tmp_path: Path) -> None:
             next(pieces)
 
 
-def test_a_part_goes_out_as_it_comes_but_not_after_it_was_found_wrong(tmp_path: Path) -> None:
+def test_a_part_is_sent_as_it_arrives_but_not_after_it_was_found_wrong(tmp_path: Path) -> None:
     coming = Coming(tmp_path)
     coming.write(0, SIZE)
     end = SIZE - HELD_BACK
@@ -113,14 +113,14 @@ def test_a_part_goes_out_as_it_comes_but_not_after_it_was_found_wrong(tmp_path: 
         coming.arrival.forgot([])
         with pytest.raises(BrokenOff):
             next(pieces)
-    # Who comes after that has had nothing wrong.
+    # A client that comes after that has received no wrong byte.
     coming.write(0, SIZE)
     assert coming.read(10, end) == BODY[10:end]
 
 
 @given(start=st.integers(0, SIZE - 1))
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_part_that_completes_a_file_goes_out_before_the_digest_fits(tmp_path: Path, start: int) -> None:
+def test_no_part_that_completes_a_file_is_sent_before_verification(tmp_path: Path, start: int) -> None:
     coming = Coming(tmp_path)
     coming.write(0, SIZE)
     got: list[int] = []
@@ -133,7 +133,7 @@ def test_no_part_that_completes_a_file_goes_out_before_the_digest_fits(tmp_path:
     assert coming.arrival.spoilt
 
 
-def test_what_ends_a_fetch_before_the_first_byte_can_still_be_said(tmp_path: Path) -> None:
+def test_a_failure_before_the_first_byte_can_become_an_error_response(tmp_path: Path) -> None:
     coming = Coming(tmp_path)
     ending = threading.Timer(0.1, lambda: coming.arrival.end(IntegrityError("wrong")))
     ending.start()
@@ -142,7 +142,7 @@ def test_what_ends_a_fetch_before_the_first_byte_can_still_be_said(tmp_path: Pat
     ending.join()
 
 
-def test_those_who_wait_are_fetched_for_in_turns(tmp_path: Path) -> None:
+def test_waiting_readers_take_turns(tmp_path: Path) -> None:
     coming = Coming(tmp_path)
     assert coming.arrival.wanted() is None
     readers = [threading.Thread(target=coming.read, args=(at, at + 10)) for at in (5_000, 9_000)]
@@ -159,7 +159,7 @@ def test_those_who_wait_are_fetched_for_in_turns(tmp_path: Path) -> None:
     assert coming.arrival.wanted() is None
 
 
-def test_a_reader_finds_the_file_after_it_got_its_name(tmp_path: Path) -> None:
+def test_a_reader_finds_the_file_after_it_was_renamed(tmp_path: Path) -> None:
     coming = Coming(tmp_path)
     coming.write(0, SIZE)
     coming.path.rename(tmp_path / "kept")

@@ -1,4 +1,4 @@
-"""Nobody gets through the mirror what their own token would not give them upstream."""
+"""The mirror serves no client anything that its own token could not open upstream."""
 
 import json
 import re
@@ -19,14 +19,14 @@ ALICE, BOB, EVE = "hf_alice_0123456789", "hf_bob_0123456789", "hf_eve_0123456789
 
 
 def private(request: Request, full: Answer) -> Answer:
-    """Hide a repository, as the hub does: what is private is not there."""
+    """Hide a repository, as the hub does: it does not exist for others."""
     if request.headers.get("authorization") in (f"Bearer {ALICE}", f"Bearer {BOB}"):
         return full
     return refuses(401, "Repository not found", "RepoNotFound")(request, full)
 
 
 def gated(request: Request, full: Answer) -> Answer:
-    """List a repository to everybody, and give its files to whom has accepted the terms."""
+    """List a repository to all clients, and serve its files to those that have accepted the terms."""
     if request.headers.get("authorization") == f"Bearer {ALICE}":
         return full
     return refuses(401, "Access to this model is restricted.", "GatedRepo")(request, full)
@@ -39,19 +39,19 @@ def bearer(token: str) -> dict[str, str]:
 Rooms = Callable[..., Room]
 
 
-def test_what_is_private_is_there_for_whom_upstream_shows_it(rooms: Rooms, hub: FlakyHub) -> None:
+def test_a_private_repository_is_visible_only_to_clients_that_upstream_shows_it(rooms: Rooms, hub: FlakyHub) -> None:
     hub.fails(r"acme/tiny", private)
     room = rooms(hub.url)
     assert room.ask(FILE).headers["x-error-code"] == "RepoNotFound"
     assert room.ask(FILE, **bearer(ALICE)).status == 200
-    # It is here now, and still nobody else's.
+    # It is cached now, and still private.
     for target in (FILE, INFO, f"{INFO}/tree/main", f"{INFO}/refs"):
         assert room.ask(target).status == 404
         assert room.ask(target, **bearer(EVE)).status == 404
         assert room.ask(target, **bearer(BOB)).status == 200
 
 
-def test_what_is_gated_is_listed_to_all_and_given_to_whom_upstream_gives_it(rooms: Rooms, hub: FlakyHub) -> None:
+def test_a_gated_repository_is_listed_to_all_and_served_to_those_upstream_serves(rooms: Rooms, hub: FlakyHub) -> None:
     hub.fails(r"/resolve/", gated)
     room = rooms(hub.url)
     assert room.ask(INFO).status == 200
@@ -64,20 +64,20 @@ def test_what_is_gated_is_listed_to_all_and_given_to_whom_upstream_gives_it(room
     assert room.ask(FILE, **bearer(ALICE), range="bytes=0-3").status == 206
 
 
-def test_an_empty_file_opens_nothing(rooms: Rooms, hub: FlakyHub) -> None:
+def test_an_empty_file_proves_no_access(rooms: Rooms, hub: FlakyHub) -> None:
     hub.fails(r"/resolve/", gated)
     room = rooms(hub.url)
     assert room.ask("/acme/tiny/resolve/main/empty.txt").status == 401
     assert room.ask(FILE).status == 401
 
 
-def test_a_token_is_shown_upstream_only_where_it_takes_one(rooms: Rooms, hub: FlakyHub) -> None:
+def test_a_token_is_sent_only_to_upstreams_that_accept_it(rooms: Rooms, hub: FlakyHub) -> None:
     room = rooms(hub.url)
     assert room.ask(FILE, **bearer(ALICE)).status == 200
     assert [request for request in hub.asked() if "authorization" in request.headers] == []
 
 
-def test_a_token_is_asked_about_once_in_a_while_and_lies_nowhere(rooms: Rooms, hub: FlakyHub) -> None:
+def test_a_token_is_checked_once_in_a_while_and_never_stored(rooms: Rooms, hub: FlakyHub) -> None:
     hub.fails(r"acme/tiny", private)
     room = rooms(hub.url)
     for _ in range(5):
@@ -89,7 +89,7 @@ def test_a_token_is_asked_about_once_in_a_while_and_lies_nowhere(rooms: Rooms, h
     assert ALICE not in repr(room.events)
 
 
-def test_what_is_opened_to_some_stays_closed_when_upstream_is_down(rooms: Rooms, hub: FlakyHub) -> None:
+def test_a_private_repository_stays_closed_when_upstream_is_down(rooms: Rooms, hub: FlakyHub) -> None:
     hub.fails(r"acme/tiny", private)
     first = rooms(hub.url, remembering=Remembering(0.0, 0.0, 0.0))
     assert first.ask(FILE, **bearer(ALICE)).status == 200
@@ -98,7 +98,7 @@ def test_what_is_opened_to_some_stays_closed_when_upstream_is_down(rooms: Rooms,
     assert "x-preheat-stale" in first.ask(FILE, **bearer(ALICE)).headers
     assert first.ask(FILE).status == 503
     assert first.ask(FILE, **bearer(BOB)).status == 503
-    # The ledger knows which token was allowed, and not the token.
+    # The ledger recognizes the token, but does not contain it.
     second = rooms(hub.url)
     assert second.ask(FILE, **bearer(ALICE)).status == 200
     assert second.ask(FILE).status == 503
@@ -117,7 +117,7 @@ def test_a_mirror_without_upstream_serves_a_gated_file_only_to_the_token_that_op
         assert alone.ask(target, **bearer(ALICE)).status == 200
 
 
-def test_a_token_that_upstream_refuses_later_is_refused_after_a_restart_too(rooms: Rooms, hub: FlakyHub) -> None:
+def test_a_token_that_upstream_rejects_later_is_rejected_after_a_restart_too(rooms: Rooms, hub: FlakyHub) -> None:
     hub.fails(r"/resolve/", gated)
     first = rooms(hub.url, remembering=Remembering(0.0, 0.0, 0.0))
     assert first.ask(FILE, **bearer(ALICE)).status == 200
@@ -127,7 +127,7 @@ def test_a_token_that_upstream_refuses_later_is_refused_after_a_restart_too(room
     assert rooms().ask(FILE, **bearer(ALICE)).status == 403
 
 
-def test_what_becomes_closed_upstream_is_closed_here_within_a_while(rooms: Rooms, hub: FlakyHub) -> None:
+def test_a_repository_that_becomes_private_is_closed_within_a_while(rooms: Rooms, hub: FlakyHub) -> None:
     room = rooms(hub.url, remembering=Remembering(0.0, 0.2, 0.0))
     assert room.ask(FILE).status == 200
     hub.fails(r"acme/tiny", private)
@@ -137,7 +137,7 @@ def test_what_becomes_closed_upstream_is_closed_here_within_a_while(rooms: Rooms
 
 
 @pytest.mark.parametrize("how", [private, gated])
-def test_what_was_closed_stays_so_while_upstream_is_down(rooms: Rooms, hub: FlakyHub, how: Fault) -> None:
+def test_a_private_repository_stays_private_while_upstream_is_down(rooms: Rooms, hub: FlakyHub, how: Fault) -> None:
     room = rooms(hub.url, remembering=Remembering(0.0, 0.2, 0.0))
     assert room.ask(FILE).status == 200
     hub.fails(r"acme/tiny", how)
@@ -151,7 +151,7 @@ def test_what_was_closed_stays_so_while_upstream_is_down(rooms: Rooms, hub: Flak
     assert room.ask(FILE).status == 200
 
 
-def test_what_was_in_the_library_before_is_its_owners_to_give(rooms: Rooms, hub: FlakyHub, model: Path) -> None:
+def test_models_that_were_in_the_library_before_are_public(rooms: Rooms, hub: FlakyHub, model: Path) -> None:
     own = rooms(hub.url)
     own.pull("acme/tiny", hub.url)
     hub.recovers()
@@ -163,7 +163,7 @@ def test_what_was_in_the_library_before_is_its_owners_to_give(rooms: Rooms, hub:
     assert rooms(hub.url).ask(FILE).status == 200
 
 
-def test_the_page_does_not_name_what_is_closed(rooms: Rooms, hub: FlakyHub) -> None:
+def test_the_page_does_not_name_private_repositories(rooms: Rooms, hub: FlakyHub) -> None:
     hub.fails(r"acme/tiny", private)
     room = rooms(hub.url)
     assert room.ask(FILE, **bearer(ALICE)).status == 200
@@ -171,7 +171,7 @@ def test_the_page_does_not_name_what_is_closed(rooms: Rooms, hub: FlakyHub) -> N
     assert not re.search("acme", json.dumps(standing["library"]["models"]))
 
 
-def test_a_listing_with_another_size_for_what_is_here_is_not_believed(rooms: Rooms, hub: FlakyHub) -> None:
+def test_a_listing_with_another_size_for_a_cached_file_is_rejected(rooms: Rooms, hub: FlakyHub) -> None:
     room = rooms(hub.url, remembering=Remembering(0.0, 0.0, 0.0))
     weights = "/acme/tiny/resolve/main/model.safetensors"
     assert room.ask(weights).status == 200
@@ -179,7 +179,7 @@ def test_a_listing_with_another_size_for_what_is_here_is_not_believed(rooms: Roo
     assert room.ask(weights).status == 502
 
 
-def test_a_denial_in_few_words_is_one_too(rooms: Rooms, hub: FlakyHub) -> None:
+def test_a_denial_with_a_short_body_is_a_denial(rooms: Rooms, hub: FlakyHub) -> None:
     def denied(request: Request, full: Answer) -> Answer:
         if request.headers.get("authorization") == f"Bearer {ALICE}":
             return full
@@ -193,7 +193,7 @@ def test_a_denial_in_few_words_is_one_too(rooms: Rooms, hub: FlakyHub) -> None:
     assert room.ask(FILE, **bearer(EVE)).status == 403
 
 
-def test_what_is_open_is_not_given_to_nobody_by_a_denial_in_few_words(rooms: Rooms, hub: FlakyHub) -> None:
+def test_a_short_denial_does_not_close_a_public_repository(rooms: Rooms, hub: FlakyHub) -> None:
     room = rooms(hub.url, remembering=Remembering(60.0, 0.0, 0.0))
     assert room.ask(FILE).status == 200
     hub.fails(r"/resolve/", lambda request, full: Answer(403, {"Content-Length": "0"}))

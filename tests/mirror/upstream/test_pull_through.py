@@ -1,4 +1,4 @@
-"""What a mirror lacks, it fetches while it serves it: once, verified, and for whom upstream would give it."""
+"""Missing files are downloaded while being served: once, verified, and only for clients with access upstream."""
 
 import json
 import socket
@@ -28,7 +28,7 @@ Rooms = Callable[..., Room]
 
 @pytest.fixture
 def rooms(tmp_path: Path) -> Iterator[Rooms]:
-    """Give a function that opens a mirror behind others."""
+    """Return a function that opens a mirror with upstreams."""
     opened: list[Room] = []
 
     def room(*upstreams: str, name: str = "", patience: RetryPolicy = WHILE_CLIENTS_WAIT) -> Room:
@@ -41,7 +41,7 @@ def rooms(tmp_path: Path) -> Iterator[Rooms]:
         one.server.stop(0.2)
 
 
-def test_what_is_not_here_is_fetched_while_it_is_served_and_then_is_here(
+def test_a_missing_file_is_downloaded_while_being_served_and_then_cached(
     rooms: Rooms, hub: FlakyHub, model: Path
 ) -> None:
     room = rooms(hub.url)
@@ -58,7 +58,7 @@ def test_what_is_not_here_is_fetched_while_it_is_served_and_then_is_here(
     assert room.ask(WEIGHTS).body == weights
 
 
-def test_fifty_clients_cause_one_fetch(rooms: Rooms, hub: FlakyHub, model: Path) -> None:
+def test_fifty_clients_cause_one_download(rooms: Rooms, hub: FlakyHub, model: Path) -> None:
     room = rooms(hub.url)
     weights = (model / "model.safetensors").read_bytes()
     with ThreadPoolExecutor(50) as clients:
@@ -74,12 +74,12 @@ def test_fifty_clients_cause_one_fetch(rooms: Rooms, hub: FlakyHub, model: Path)
 
 @pytest.fixture
 def paced(model: Path) -> Iterator[FlakyHub]:
-    """A hub that is far away: 300 kB a second over each connection."""
+    """A distant hub: 300 kB/s for each connection."""
     with FlakyHub({"acme/tiny": model}, pace=300_000) as hub:
         yield hub
 
 
-def test_who_comes_late_joins_in_the_middle_and_who_leaves_stops_nothing(rooms: Rooms, paced: FlakyHub) -> None:
+def test_a_late_client_joins_the_download_and_a_leaving_one_does_not_stop_it(rooms: Rooms, paced: FlakyHub) -> None:
     room = rooms(paced.url)
     plain = socket.create_connection(("127.0.0.1", int(room.url.rpartition(":")[2])))
     early = trust().wrap_socket(plain, server_hostname="127.0.0.1")
@@ -90,12 +90,12 @@ def test_who_comes_late_joins_in_the_middle_and_who_leaves_stops_nothing(rooms: 
     early.close()
     late = room.ask(WEIGHTS)
     assert (late.status, len(late.body), late.whole) == (200, 9_000_000, True)
-    # Once, but for what was under way on slow lines that quicker ones took over from.
+    # Once, except for bytes in flight on slow connections whose parts were moved to faster ones.
     assert paced.sent(r"/resolve/") < 1.3 * 9_000_000
     assert room.under_way() == []
 
 
-def test_a_range_of_what_is_on_its_way_goes_out_as_it_comes_and_says_so(
+def test_a_range_of_a_running_download_is_sent_as_it_arrives_and_is_marked(
     rooms: Rooms, paced: FlakyHub, model: Path
 ) -> None:
     room = rooms(paced.url)
@@ -109,7 +109,7 @@ def test_a_range_of_what_is_on_its_way_goes_out_as_it_comes_and_says_so(
     assert "x-preheat-unverified" not in room.ask(WEIGHTS, range="bytes=8000000-8000099").headers
 
 
-def test_what_is_waited_for_comes_before_the_rest(rooms: Rooms, model: Path) -> None:
+def test_the_bytes_that_a_client_waits_for_come_first(rooms: Rooms, model: Path) -> None:
     with FlakyHub({"acme/tiny": model}, pace=400_000) as hub:
         room = rooms(hub.url)
         began = time.monotonic()
@@ -119,7 +119,7 @@ def test_what_is_waited_for_comes_before_the_rest(rooms: Rooms, model: Path) -> 
         assert first < 4, "in order, it would have come last"
 
 
-def test_neither_a_condition_nor_a_head_nor_a_range_that_is_none_fetches_anything(rooms: Rooms, hub: FlakyHub) -> None:
+def test_conditional_head_and_invalid_range_requests_download_nothing(rooms: Rooms, hub: FlakyHub) -> None:
     room = rooms(hub.url)
     etag = room.ask(WEIGHTS, "HEAD").headers["etag"]
     assert room.ask(WEIGHTS, if_none_match=etag).status == 304
@@ -128,19 +128,19 @@ def test_neither_a_condition_nor_a_head_nor_a_range_that_is_none_fetches_anythin
     assert hub.sent(r"/resolve/") <= 1
 
 
-def test_small_files_and_empty_ones_come_too(rooms: Rooms, hub: FlakyHub) -> None:
+def test_small_and_empty_files_are_downloaded_too(rooms: Rooms, hub: FlakyHub) -> None:
     room = rooms(hub.url)
     assert room.ask("/acme/tiny/resolve/main/empty.txt").body == b""
     assert room.ask("/acme/tiny/resolve/main/note.txt").body == b"hm!\n"
     assert room.ask("/acme/tiny/resolve/main/voices/m%C3%BCde%20%26%20froh%20%231.txt").body == b"hmm\n"
 
 
-def test_a_hub_without_ranges_will_do(rooms: Rooms, hub: FlakyHub, model: Path) -> None:
+def test_a_hub_without_ranges_works(rooms: Rooms, hub: FlakyHub, model: Path) -> None:
     hub.fails(r"/resolve/", knows_no_ranges)
     assert rooms(hub.url).ask(WEIGHTS).body == (model / "model.safetensors").read_bytes()
 
 
-def test_upstream_going_away_midway_breaks_off_and_coming_back_goes_on(
+def test_an_outage_midway_aborts_the_response_and_the_download_is_resumed(
     rooms: Rooms, hub: FlakyHub, model: Path
 ) -> None:
     weights = (model / "model.safetensors").read_bytes()
@@ -155,10 +155,10 @@ def test_upstream_going_away_midway_breaks_off_and_coming_back_goes_on(
     assert hub.sent(r"model\.safetensors$") < len(weights) - brought + 1_000_000
 
 
-# ---- who is late
+# ---- slow upstreams
 
 
-def test_a_late_upstream_is_not_waited_for_where_its_last_word_is_known(rooms: Rooms, hub: FlakyHub) -> None:
+def test_a_slow_upstream_is_not_waited_for_if_its_last_response_is_saved(rooms: Rooms, hub: FlakyHub) -> None:
     asked, answers = threading.Event(), threading.Event()
 
     def late(request: Request, full: Answer) -> Answer:
@@ -167,7 +167,7 @@ def test_a_late_upstream_is_not_waited_for_where_its_last_word_is_known(rooms: R
         return full
 
     rooms(hub.url, name="one").ask(WEIGHTS)
-    # Started again, so that nothing is known but what is on disk.
+    # Restarted, so that only the state on disk is known.
     room = rooms(hub.url, name="one")
     hub.fails("", late)
     head = room.ask(WEIGHTS, "HEAD")
@@ -178,7 +178,7 @@ def test_a_late_upstream_is_not_waited_for_where_its_last_word_is_known(rooms: R
     hub.recovers()
 
 
-def test_a_file_that_is_missing_is_waited_for_while_upstream_is_late(rooms: Rooms, hub: FlakyHub, model: Path) -> None:
+def test_a_missing_file_waits_for_a_slow_upstream(rooms: Rooms, hub: FlakyHub, model: Path) -> None:
     rooms(hub.url, name="one").ask("/acme/tiny/resolve/main/note.txt")
     room = rooms(hub.url, name="one")
     hub.fails("", answers_after(SOON_S + 1))
@@ -186,10 +186,10 @@ def test_a_file_that_is_missing_is_waited_for_while_upstream_is_late(rooms: Room
     assert (told.status, told.body) == (200, (model / "model.safetensors").read_bytes())
 
 
-# ---- who lies
+# ---- wrong data
 
 
-def test_bytes_with_the_wrong_digest_are_no_whole_answer_and_not_kept(rooms: Rooms, hub: FlakyHub) -> None:
+def test_bytes_with_a_wrong_digest_are_no_complete_response_and_not_kept(rooms: Rooms, hub: FlakyHub) -> None:
     room = rooms(hub.url)
     hub.fails(r"model\.safetensors$", flips_a_byte_at(5_000_000))
     told = room.ask(WEIGHTS)
@@ -197,20 +197,20 @@ def test_bytes_with_the_wrong_digest_are_no_whole_answer_and_not_kept(rooms: Roo
     assert not told.whole or told.status == 502
     assert len(told.body) <= 9_000_000 - HELD_BACK
     while room.under_way():
-        time.sleep(0.01)  # it asks once more for all of it, which may have been spoilt on the way
+        time.sleep(0.01)  # it requests the whole file once more, since the network may have damaged it
     assert list((room.library.root / "blobs").rglob("*")) == []
     hub.recovers()
     assert room.ask(WEIGHTS).whole
 
 
-def test_a_small_file_with_the_wrong_digest_is_an_error_and_nothing_else(rooms: Rooms, hub: FlakyHub) -> None:
+def test_a_small_file_with_a_wrong_digest_is_an_error(rooms: Rooms, hub: FlakyHub) -> None:
     hub.fails(r"note\.txt$", flips_a_byte_at(0))
     told = rooms(hub.url).ask("/acme/tiny/resolve/main/note.txt")
     assert told.status == 502
     assert b"m!" not in told.body
 
 
-def test_all_open_answers_are_broken_off_when_the_digest_is_wrong(rooms: Rooms, paced: FlakyHub) -> None:
+def test_all_open_responses_are_aborted_when_the_digest_is_wrong(rooms: Rooms, paced: FlakyHub) -> None:
     room = rooms(paced.url)
     paced.fails(r"model\.safetensors$", flips_a_byte_at(8_999_999))
     with ThreadPoolExecutor(8) as clients:
@@ -218,32 +218,32 @@ def test_all_open_answers_are_broken_off_when_the_digest_is_wrong(rooms: Rooms, 
     assert [one for one in told if one.whole and one.status == 200] == []
 
 
-def test_a_twin_mends_what_one_upstream_spoils(rooms: Rooms, hub: FlakyHub, model: Path) -> None:
+def test_another_upstream_repairs_a_file_that_one_corrupts(rooms: Rooms, hub: FlakyHub, model: Path) -> None:
     with FlakyHub({"acme/tiny": model}) as honest:
         room = rooms(hub.url, honest.url)
         hub.fails(r"model\.safetensors$", flips_a_byte_at(5_000_000))
-        for _ in range(3):  # who has had a wrong byte is broken off, and asks again
+        for _ in range(3):  # a client that received a wrong byte is disconnected, and retries
             told = room.ask(WEIGHTS)
             if told.whole and told.status == 200:
                 break
         assert told.body == (model / "model.safetensors").read_bytes()
 
 
-def test_an_upstream_that_lies_about_a_size_is_not_believed(rooms: Rooms, hub: FlakyHub) -> None:
+def test_an_upstream_that_lists_a_wrong_size_is_rejected(rooms: Rooms, hub: FlakyHub) -> None:
     hub.fails(r"blobs=true", says('"size":9000000', '"size":9000001'))
     told = rooms(hub.url).ask(WEIGHTS)
     assert not told.whole or told.status == 502
 
 
-def test_an_upstream_that_names_files_outside_is_refused(rooms: Rooms, hub: FlakyHub) -> None:
+def test_an_upstream_that_lists_paths_outside_is_rejected(rooms: Rooms, hub: FlakyHub) -> None:
     hub.fails(r"blobs=true", says('"note.txt"', '"../../note.txt"'))
     assert rooms(hub.url).ask("/acme/tiny/resolve/main/note.txt").status == 502
 
 
-# ---- who is away
+# ---- outages
 
 
-def test_while_upstream_is_down_the_last_known_commit_is_served_and_said(rooms: Rooms, hub: FlakyHub) -> None:
+def test_while_upstream_is_down_the_last_known_commit_is_served_and_marked(rooms: Rooms, hub: FlakyHub) -> None:
     room = rooms(hub.url, name="one")
     commit = room.ask("/acme/tiny/resolve/main/config.json").headers["x-repo-commit"]
     hub.__exit__()
@@ -260,7 +260,7 @@ def test_while_upstream_is_down_the_last_known_commit_is_served_and_said(rooms: 
     assert later.ask("/acme/none/resolve/main/config.json").status == 503
 
 
-def test_what_a_name_means_is_asked_once_in_a_while(rooms: Rooms, hub: FlakyHub) -> None:
+def test_a_branch_is_resolved_once_in_a_while(rooms: Rooms, hub: FlakyHub) -> None:
     room = rooms(hub.url)
     with ThreadPoolExecutor(20) as clients:
         told = list(clients.map(lambda _: room.ask("/acme/tiny/resolve/main/config.json", "HEAD").status, range(20)))
@@ -271,9 +271,7 @@ def test_what_a_name_means_is_asked_once_in_a_while(rooms: Rooms, hub: FlakyHub)
     assert len(hub.asked(r"/api/models/acme/none")) == 1
 
 
-def test_a_revision_that_upstream_has_not_is_told_from_a_repository_that_it_has_not(
-    rooms: Rooms, hub: FlakyHub
-) -> None:
+def test_an_unknown_revision_is_distinguished_from_an_unknown_repository(rooms: Rooms, hub: FlakyHub) -> None:
     room = rooms(hub.url)
     assert room.ask("/acme/tiny/resolve/v9/config.json").headers["x-error-code"] == "RevisionNotFound"
     assert room.ask("/acme/none/resolve/main/config.json").headers["x-error-code"] == "RepoNotFound"
@@ -282,7 +280,7 @@ def test_a_revision_that_upstream_has_not_is_told_from_a_repository_that_it_has_
     assert told.headers["x-repo-commit"]
 
 
-def test_refs_name_what_is_known(rooms: Rooms, hub: FlakyHub) -> None:
+def test_refs_lists_the_known_branches(rooms: Rooms, hub: FlakyHub) -> None:
     room = rooms(hub.url)
     commit = room.ask("/acme/tiny/resolve/main/config.json").headers["x-repo-commit"]
     room.ask(f"/acme/tiny/resolve/{commit}/config.json")
@@ -293,7 +291,7 @@ def test_refs_name_what_is_known(rooms: Rooms, hub: FlakyHub) -> None:
 # ---- mirrors behind mirrors
 
 
-def test_mirrors_that_name_each_other_ask_in_no_circle(hub: FlakyHub, model: Path, tmp_path: Path) -> None:
+def test_mirrors_that_are_each_others_upstream_do_not_loop(hub: FlakyHub, model: Path, tmp_path: Path) -> None:
     ports = []
     for _ in range(2):
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -312,7 +310,7 @@ def test_mirrors_that_name_each_other_ask_in_no_circle(hub: FlakyHub, model: Pat
             room.server.stop(0.2)
 
 
-def test_a_mirror_says_through_whom_it_asks_and_bears_no_endless_way(rooms: Rooms, hub: FlakyHub) -> None:
+def test_a_mirror_adds_itself_to_via_and_rejects_a_long_via(rooms: Rooms, hub: FlakyHub) -> None:
     room = rooms(hub.url)
     way = ", ".join(f"1.1 preheat-{number:012x}" for number in range(3))
     assert room.ask("/acme/tiny/resolve/main/note.txt", via=f"1.1 squid, {way}").status == 200
@@ -322,7 +320,7 @@ def test_a_mirror_says_through_whom_it_asks_and_bears_no_endless_way(rooms: Room
 
 
 @pytest.mark.parametrize("repo", ["solo", "acme/tiny", "datasets/acme/rows", "spaces/acme/demo"])
-def test_every_kind_of_repository_comes_through(rooms: Rooms, model: Path, repo: str) -> None:
+def test_every_kind_of_repository_is_served(rooms: Rooms, model: Path, repo: str) -> None:
     with FlakyHub({repo: model}) as hub:
         room = rooms(hub.url)
         told = room.ask(f"/{repo}/resolve/main/note.txt")
@@ -333,7 +331,7 @@ def test_every_kind_of_repository_comes_through(rooms: Rooms, model: Path, repo:
         assert b"voices/deep/low.bin" in room.ask(f"/{repo}").body
 
 
-def test_trouble_with_one_repository_is_none_with_others(rooms: Rooms, model: Path) -> None:
+def test_a_fault_of_one_repository_does_not_affect_others(rooms: Rooms, model: Path) -> None:
     with FlakyHub({"acme/tiny": model, "acme/ill": model}) as hub:
         room = rooms(hub.url)
         hub.fails(r"acme/ill", refuses(500))
@@ -346,6 +344,6 @@ def test_trouble_with_one_repository_is_none_with_others(rooms: Rooms, model: Pa
         assert len(hub.asked()) == asked, "it was asked to slow down"
 
 
-def test_a_file_that_is_said_to_be_empty_and_is_not_is_not_given(rooms: Rooms, hub: FlakyHub) -> None:
+def test_a_file_falsely_listed_as_empty_is_not_served(rooms: Rooms, hub: FlakyHub) -> None:
     hub.fails(r"blobs=true", says('"size":9000000', '"size":0'))
     assert rooms(hub.url).ask(WEIGHTS).status == 502

@@ -1,4 +1,4 @@
-"""The second run: a mirror that restarts answers without a network what it answered with one."""
+"""The second run: a restarted mirror without a network gives the same responses as before."""
 
 import json
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Rooms = Callable[..., Room]
 
 
 def take_all(room: Room, kind: str = "models", repo: str = "acme/tiny") -> dict[str, bytes]:
-    """Ask as a client that takes a whole repository: the branch's commit first, then each file by the commit."""
+    """Request a whole repository as clients do: first the branch's commit, then each file by the commit."""
     info = json.loads(room.ask(f"/api/{kind}/{repo}/revision/main").body)
     tree = room.ask(f"/api/{kind}/{repo}/tree/{info['sha']}?recursive=true")
     assert tree.status == 200
@@ -33,7 +33,7 @@ def take_all(room: Room, kind: str = "models", repo: str = "acme/tiny") -> dict[
 
 @pytest.mark.parametrize("again", ["no upstream", "upstream down", "upstream fails", "another program answers"])
 @pytest.mark.parametrize(("kind", "repo"), [("models", "acme/tiny"), ("datasets", "acme/rows")])
-def test_a_restarted_mirror_serves_main_of_what_came_by_its_commit(
+def test_a_restarted_mirror_serves_main_from_files_requested_by_commit(
     rooms: Rooms, hub: FlakyHub, again: str, kind: str, repo: str
 ) -> None:
     first = rooms(hub.url)
@@ -54,14 +54,14 @@ def test_a_restarted_mirror_serves_main_of_what_came_by_its_commit(
     assert take_all(second, kind, repo) == files
 
 
-def test_files_that_came_for_another_repository_are_served_after_a_restart_too(rooms: Rooms, hub: FlakyHub) -> None:
+def test_files_downloaded_for_another_repository_are_served_after_a_restart_too(rooms: Rooms, hub: FlakyHub) -> None:
     first = rooms(hub.url)
     take_all(first)
     files = take_all(first, "datasets", "acme/rows")
     assert take_all(rooms(), "datasets", "acme/rows") == files
 
 
-def test_an_empty_file_that_no_client_asked_the_bytes_of_is_served_after_a_restart(rooms: Rooms, hub: FlakyHub) -> None:
+def test_an_empty_file_is_served_after_a_restart(rooms: Rooms, hub: FlakyHub) -> None:
     first = rooms(hub.url)
     first.ask("/acme/tiny/resolve/main/config.json")
     assert first.ask("/acme/tiny/resolve/main/empty.txt", "HEAD").status == 200
@@ -69,7 +69,7 @@ def test_an_empty_file_that_no_client_asked_the_bytes_of_is_served_after_a_resta
     assert (told.status, told.headers["content-length"]) == (200, "0")
 
 
-def test_a_branch_that_is_named_after_its_files_came_is_known_after_a_restart(rooms: Rooms, hub: FlakyHub) -> None:
+def test_a_branch_resolved_after_its_files_is_known_after_a_restart(rooms: Rooms, hub: FlakyHub) -> None:
     first = rooms(hub.url)
     commit = json.loads(first.ask(INFO).body)["sha"]
     other = rooms(hub.url)
@@ -77,9 +77,7 @@ def test_a_branch_that_is_named_after_its_files_came_is_known_after_a_restart(ro
     assert rooms().ask("/acme/tiny/resolve/main/config.json").status == 200
 
 
-def test_a_list_that_was_shown_is_shown_after_a_restart_and_is_no_model_of_the_library(
-    rooms: Rooms, hub: FlakyHub
-) -> None:
+def test_a_listing_is_served_after_a_restart_and_is_not_a_model_of_the_library(rooms: Rooms, hub: FlakyHub) -> None:
     first = rooms(hub.url)
     shown = first.ask(INFO)
     alone = rooms()
@@ -88,7 +86,7 @@ def test_a_list_that_was_shown_is_shown_after_a_restart_and_is_no_model_of_the_l
     assert alone.ask("/acme/tiny/resolve/main/config.json").status == 404
 
 
-def test_a_damaged_ledger_is_forgotten_and_ends_nothing(rooms: Rooms, hub: FlakyHub) -> None:
+def test_a_damaged_ledger_is_ignored(rooms: Rooms, hub: FlakyHub) -> None:
     first = rooms(hub.url)
     first.ask(INFO)
     for path in (first.library.root / "mirror" / "told").rglob("*.json"):
@@ -98,7 +96,7 @@ def test_a_damaged_ledger_is_forgotten_and_ends_nothing(rooms: Rooms, hub: Flaky
     assert rooms().ask(INFO).status == 200
 
 
-def test_what_upstream_did_not_know_is_not_found_while_it_is_down(rooms: Rooms, hub: FlakyHub) -> None:
+def test_a_repository_unknown_upstream_is_not_found_during_an_outage(rooms: Rooms, hub: FlakyHub) -> None:
     first = rooms(hub.url)
     take_all(first)
     absent = ("/api/models/acme/none", "/acme/none/resolve/main/config.json", f"{INFO}/revision/v9")
@@ -107,7 +105,7 @@ def test_what_upstream_did_not_know_is_not_found_while_it_is_down(rooms: Rooms, 
     hub.fails("", refuses(502))
     again = rooms(hub.url)
     assert [(told.status, told.headers.get("x-error-code")) for told in map(again.ask, absent)] == before
-    assert again.ask("/api/models/acme/other").status == 503  # nobody asked for that before
+    assert again.ask("/api/models/acme/other").status == 503  # not requested before
     hub.recovers()
     assert rooms(hub.url).ask(f"{INFO}/revision/main").status == 200
 

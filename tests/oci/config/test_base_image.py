@@ -1,4 +1,4 @@
-"""A base is read as it is, looked into, and refused where it cannot be one."""
+"""A base image is read and inspected, and rejected if it is unusable."""
 
 import gzip
 import hashlib
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from preheat.core.errors import ImageError
 from preheat.oci.config.base_files import Listing
-from preheat.oci.config.base_image import BaseFindings, BaseQuery, look, read_image
+from preheat.oci.config.base_image import BaseFindings, BaseQuery, inspect_base, read_image
 from preheat.oci.layers.overlay import FOLDER
 from preheat.oci.local.archive_reader import DockerArchive, open_oci_archive
 from preheat.oci.local.archive_writer import ArchiveTarget
@@ -31,11 +31,11 @@ def listing(*layers: Files) -> Listing:
     found = Listing()
     for files in layers:
         body = gzip.compress(layer(files))
-        found.lay(Small("layer", body, ImageDocument("", body).digest), f"{LAYER}+gzip")
+        found.apply(Small("layer", body, ImageDocument("", body).digest), f"{LAYER}+gzip")
     return found
 
 
-def test_layers_cover_and_take_away_what_lies_below() -> None:
+def test_layers_replace_and_remove_paths_of_lower_layers() -> None:
     found = listing(
         {"a": None, "a/old": b"1", "b": None, "b/file": b"2", "c": b"3", "kept": None, "kept/x": b""},
         {"a/.wh.old": b"", "b/.wh..wh..opq": b"", "b/new": b"4", "c": None, "c/deep/er": b"5"},
@@ -52,7 +52,7 @@ def test_layers_cover_and_take_away_what_lies_below() -> None:
     }
 
 
-def test_links_are_followed_and_rings_end() -> None:
+def test_links_are_followed_and_loops_end() -> None:
     found = listing({"bin": "usr/bin", "usr/bin/python3": "python3.11", "usr/bin/python3.11": b"", "x": "y", "y": "x"})
     assert found.resolve("/bin/python3") == "usr/bin/python3.11"
     assert found.resolve("x/z") == ""
@@ -69,24 +69,24 @@ def test_links_are_followed_and_rings_end() -> None:
         ({}, ("", "")),
     ],
 )
-def test_a_python_from_3_8_on_is_found(files: Files, found: tuple[str, str] | None) -> None:
+def test_python_3_8_and_later_is_found(files: Files, found: tuple[str, str] | None) -> None:
     search = ["app/bin", "usr/bin"]
-    # The app's own environment comes first in its PATH; any that can run the guard will do.
+    # The app's own environment comes first in its PATH; the first Python that can run the guard is used.
     assert listing(files).python(search) == (found or ("/usr/bin/python3", "3.12"))
 
 
-def test_what_lies_where_a_view_would_is_a_clash_and_a_folder_is_not(tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_a_view_is_a_clash_and_a_folder_is_not(tmp_path: Path) -> None:
     files: Files = {"app": None, "app/checkpoints": "/data", "opt": b"a file", "srv/models/config.json": None}
     layout(tmp_path, [layer(files)])
     source = open_layout(tmp_path, "base")
     question = BaseQuery(("app", "opt/preheat"), ("app/checkpoints/gpt.pth", "srv/models/config.json", "new"), ())
-    found = look(read_image(source, AMD), question, lambda one: source.content(one, "layer"))
+    found = inspect_base(read_image(source, AMD), question, lambda one: source.content(one, "layer"))
     assert found.folders == ("app",)
     assert [clash.split(" ")[0] for clash in found.clashes] == ["/app/checkpoints", "/opt", "/srv/models/config.json"]
 
 
 @given(st.dictionaries(st.sampled_from(["a", "a/b", "a/b/c", "d", "d/e"]), st.sampled_from([b"", None]), max_size=5))
-def test_above_everything_there_is_a_folder(files: Files) -> None:
+def test_the_parents_of_every_path_are_folders(files: Files) -> None:
     found = listing(dict(sorted(files.items())))
     for path in ("a/b/c", "a/b", "d/e"):
         if found.kind(path):
@@ -100,12 +100,12 @@ def refused(read: Callable[[], object], words: str) -> None:
     assert error.value.hint
 
 
-def test_a_base_for_another_platform_is_refused_with_what_there_is(tmp_path: Path) -> None:
+def test_a_base_for_another_platform_is_rejected_with_its_platforms(tmp_path: Path) -> None:
     layout(tmp_path, [layer({"a": b""})], architecture="arm64")
     refused(lambda: read_image(open_layout(tmp_path, "base"), AMD), "is for linux/arm64, but linux/amd64")
 
 
-def test_of_several_platforms_the_one_asked_for_is_read(tmp_path: Path) -> None:
+def test_the_requested_platform_is_chosen(tmp_path: Path) -> None:
     layout(tmp_path, [layer({"a": b""})], tag="one", architecture="arm64")
     layout(tmp_path, [layer({"b": b""})], tag="two", architecture="amd64")
     index = json.loads((tmp_path / "index.json").read_bytes())
@@ -122,7 +122,7 @@ def test_of_several_platforms_the_one_asked_for_is_read(tmp_path: Path) -> None:
     refused(lambda: read_image(open_layout(tmp_path, ""), Platform("linux", "s390x")), "no image for linux/s390x")
 
 
-def test_a_document_that_is_not_what_its_name_says_is_refused(tmp_path: Path) -> None:
+def test_a_document_with_a_wrong_digest_is_rejected(tmp_path: Path) -> None:
     layout(tmp_path, [layer({"a": b""})])
     manifest = json.loads((tmp_path / "index.json").read_bytes())["manifests"][0]["digest"].partition(":")[2]
     blob = tmp_path / "blobs/sha256" / manifest
@@ -130,7 +130,7 @@ def test_a_document_that_is_not_what_its_name_says_is_refused(tmp_path: Path) ->
     refused(lambda: read_image(open_layout(tmp_path, "base"), AMD), "does not match its digest")
 
 
-def test_a_tag_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+def test_an_unknown_tag_is_rejected_with_the_known_ones(tmp_path: Path) -> None:
     layout(tmp_path, [layer({"a": b""})], tag="there")
     with pytest.raises(ImageError) as error:
         read_image(open_layout(tmp_path, "other"), AMD)
@@ -142,7 +142,7 @@ def content(source: ImageSource, one: Descriptor) -> bytes:
 
 
 @pytest.mark.parametrize("form", ["layout", "oci-archive", "docker-archive"])
-def test_what_is_written_in_each_form_is_read_back_the_same(form: str, tmp_path: Path) -> None:
+def test_an_image_written_in_each_form_is_read_back_the_same(form: str, tmp_path: Path) -> None:
     bodies = [layer({"a": b"1"}), layer({"b": b"2" * 6_000_000})]
     contents: list[Content] = [
         Small(str(number), body, ImageDocument("", body).digest) for number, body in enumerate(bodies)
@@ -181,7 +181,7 @@ def test_what_is_written_in_each_form_is_read_back_the_same(form: str, tmp_path:
 
 
 @pytest.mark.parametrize("docker", [True, False])
-def test_an_archive_that_was_not_finished_leaves_nothing(docker: bool, tmp_path: Path) -> None:
+def test_an_unfinished_archive_leaves_no_file(docker: bool, tmp_path: Path) -> None:
     target = ArchiveTarget(tmp_path / "x.tar", "", lambda _: None, docker=docker)
     target.begin()
     target.put(Small("a", b"a" * 2000, ImageDocument("", b"a" * 2000).digest))
@@ -189,7 +189,7 @@ def test_an_archive_that_was_not_finished_leaves_nothing(docker: bool, tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_content_that_is_not_its_digest_gets_no_name(tmp_path: Path) -> None:
+def test_a_content_with_a_wrong_digest_gets_no_name(tmp_path: Path) -> None:
     target = LayoutTarget(tmp_path, "v1", lambda _: None)
     target.begin()
     lie = Small("lie", b"something else", ImageDocument("", b"something").digest, trusted=False)
@@ -200,7 +200,7 @@ def test_a_content_that_is_not_its_digest_gets_no_name(tmp_path: Path) -> None:
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_findings_are_the_same_after_they_were_written_down() -> None:
+def test_cached_findings_are_the_same_as_new_ones() -> None:
     import msgspec
 
     found = BaseFindings(("a",), (), "/usr/bin/python3", "3.11", ("curl",), ())

@@ -1,4 +1,4 @@
-"""How an image starts, what it says of itself, what never goes into it, and where it can lie."""
+"""Image configs, annotations, secret names, image names and platforms."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preheat.core.errors import UsageError
-from preheat.oci.config.annotations import license_of, notes
-from preheat.oci.config.image_config import Dress, Health, dressed, starts, work_folder
+from preheat.oci.config.annotations import image_annotations, license_of
+from preheat.oci.config.image_config import ConfigAdditions, Health, add_to_config, starts, work_folder
 from preheat.oci.model.image import Fields
 from preheat.oci.model.image_name import ImageName, Name, read_name, read_place
 from preheat.oci.model.platform import Platform
@@ -31,13 +31,13 @@ RECIPE = ("python", "webui.py")
         ({"Entrypoint": ["/start.sh"], "Cmd": ["serve"]}, ("train",), (("/start.sh",), ("train",))),
     ],
 )
-def test_the_base_starts_its_own_app_and_the_recipe_the_one_that_it_does_not_start(
+def test_the_base_starts_its_own_app_and_else_the_recipe_does(
     own: dict[str, object], asked: tuple[str, ...], started: tuple[tuple[str, ...], tuple[str, ...]]
 ) -> None:
-    assert starts({"config": own}, Dress(command=RECIPE, asked=asked)) == started
+    assert starts({"config": own}, ConfigAdditions(command=RECIPE, given_command=asked)) == started
 
 
-def test_what_the_base_says_is_kept_and_what_is_ours_is_added() -> None:
+def test_the_bases_config_is_kept_and_ours_is_added() -> None:
     base: Fields = {
         "architecture": "amd64",
         "os": "linux",
@@ -54,10 +54,10 @@ def test_what_the_base_says_is_kept_and_what_is_ours_is_added() -> None:
         "rootfs": {"type": "layers", "diff_ids": ["sha256:a"]},
         "history": [{"created_by": "theirs"}],
     }
-    dress = Dress(
+    additions = ConfigAdditions(
         GUARD, RECIPE, (), "/app", {"HF_HUB_OFFLINE": "1"}, Health(("CMD", "x")), (7860,), {"preheat.lock": "sha256:l"}
     )
-    said = dressed(base, dress, [("sha256:b", "weights")])
+    said = add_to_config(base, additions, [("sha256:b", "weights")])
     assert said["config"] == {
         "User": "1000",
         "WorkingDir": "/srv",
@@ -65,7 +65,7 @@ def test_what_the_base_says_is_kept_and_what_is_ours_is_added() -> None:
         "Entrypoint": [*GUARD, "/start.sh"],
         "ExposedPorts": {"22/tcp": {}, "7860/tcp": {}},
         "Labels": {"theirs": "1", "preheat.lock": "sha256:l"},
-        # The write-up's own: 30 s, 10 s, 60 s and three tries.
+        # As in the specification: 30 s, 10 s, 60 s and three retries.
         "Healthcheck": {
             "Test": ["CMD", "x"],
             "Interval": 30_000_000_000,
@@ -97,7 +97,7 @@ def test_what_the_base_says_is_kept_and_what_is_ours_is_added() -> None:
         (f"docker://r.lan/x@sha256:{'0' * 64}", ImageName("docker", name=Name("r.lan", "x", "", f"sha256:{'0' * 64}"))),
     ],
 )
-def test_a_place_is_read(text: str, place: ImageName) -> None:
+def test_an_image_name_is_parsed(text: str, place: ImageName) -> None:
     assert read_place(text) == place
 
 
@@ -105,14 +105,14 @@ def test_a_place_is_read(text: str, place: ImageName) -> None:
     "text",
     ["", "oci:", "oci:/a:b:c/d", "docker:ubuntu", "docker://UPPER/x/Y", "docker://r/x@sha256:1", "tar:/x", "/a/b"],
 )
-def test_what_is_no_place_is_refused_with_what_is(text: str) -> None:
+def test_an_invalid_image_name_is_rejected_with_a_hint(text: str) -> None:
     with pytest.raises(UsageError) as error:
         read_place(text)
     assert error.value.hint
 
 
 @given(st.text(max_size=80))
-def test_any_name_is_read_or_refused(text: str) -> None:
+def test_any_text_is_an_image_name_or_rejected(text: str) -> None:
     try:
         name = read_name(text)
     except UsageError:
@@ -120,7 +120,7 @@ def test_any_name_is_read_or_refused(text: str) -> None:
     assert read_name(str(name)) == name
 
 
-def test_this_machine_is_told_from_others() -> None:
+def test_loopback_registries_are_recognized() -> None:
     loopback = ["localhost:5000", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000", "x.localhost"]
     assert all(Name(host, "x").loopback for host in loopback)
     assert not any(Name(host, "x").loopback for host in ("ghcr.io", "localhost.example.com", "10.0.0.1:5000", "[::2]"))
@@ -135,7 +135,7 @@ def test_well_known_registries_have_limits() -> None:
     assert limit_of("registry.lan:5000") is None
 
 
-def test_a_platform_is_read_and_fits_what_says_less() -> None:
+def test_a_platform_is_parsed_and_fits_a_less_specific_one() -> None:
     assert str(Platform.parse("linux/arm/v7")) == "linux/arm/v7"
     assert Platform.parse("linux/arm64").fits({"os": "linux", "architecture": "arm64", "variant": "v8"})
     assert not Platform.parse("linux/arm/v7").fits({"os": "linux", "architecture": "arm", "variant": "v6"})
@@ -148,6 +148,6 @@ def test_licences_are_read_from_model_cards() -> None:
     assert license_of("---\nlanguage: en\nlicense: apache-2.0\n---\n# Hi\n") == "apache-2.0"
     assert license_of("---\nlicense: other\nlicense_name: bilibili-1.0\n---\n") == "bilibili-1.0"
     assert license_of("# no front matter\nlicense: mit\n") == ""
-    said = notes("app", ["hf:a/b@c", "hf:a/b@c"], ["mit", "mit", "apache-2.0"], "sha256:x", 1)
+    said = image_annotations("app", ["hf:a/b@c", "hf:a/b@c"], ["mit", "mit", "apache-2.0"], "sha256:x", 1)
     assert said["org.opencontainers.image.licenses"] == "mit AND apache-2.0"
     assert said["preheat.sources"] == "hf:a/b@c"

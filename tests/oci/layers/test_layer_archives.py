@@ -1,4 +1,4 @@
-"""A layer is a tar that others read, with large files on a page, the same bytes whoever asks."""
+"""A layer is a tar that other programs read, with large files on page boundaries, and reproducible."""
 
 import hashlib
 import io
@@ -33,7 +33,7 @@ def read(data: bytes) -> list[tarfile.TarInfo]:
 
 
 @given(PATHS, st.sampled_from([FILE, FOLDER, LINK]), PATHS, st.booleans())
-def test_what_a_header_says_is_what_others_read(path: str, kind: str, target: str, executable: bool) -> None:
+def test_other_programs_read_the_headers_as_written(path: str, kind: str, target: str, executable: bool) -> None:
     said = Header(path, kind, 0, target if kind == LINK else "", executable and kind == FILE)
     [member] = read(header(said) + END)
     assert member.name == path
@@ -43,7 +43,7 @@ def test_what_a_header_says_is_what_others_read(path: str, kind: str, target: st
 
 
 @given(PATHS, st.integers(0, 1 << 45), st.integers(0, 1 << 20).map(lambda blocks: blocks * BLOCK))
-def test_aligned_bytes_begin_on_a_page(path: str, size: int, at: int) -> None:
+def test_aligned_bytes_begin_on_a_page_boundary(path: str, size: int, at: int) -> None:
     said = header(Header(path, size=size), at, aligned=True)
     assert (at + len(said)) % PAGE == 0
     assert len(said) <= 3 * PAGE
@@ -55,14 +55,14 @@ def test_aligned_bytes_begin_on_a_page(path: str, size: int, at: int) -> None:
     assert member.size == (size if size < 8**11 else 0)
 
 
-def test_the_header_of_a_layer_of_its_own_is_one_page() -> None:
+def test_the_header_of_a_single_file_layer_is_one_page() -> None:
     name = f"opt/preheat/blobs/sha256/{'a' * 64}"
     for size in (LARGE, 8**11 - 1, 8**11, 1 << 50):
         assert len(header(Header(name, size=size), aligned=True)) == PAGE
 
 
 def test_the_format_has_not_changed() -> None:
-    """Its digests lie in registries: another one needs another number, and an ADR."""
+    """Registries store layers by their digests: another format needs another number, and an ADR."""
     entries = (
         file_entry("app/checkpoints/config.json", b"{}\n"),
         folder_entry("app/checkpoints"),
@@ -77,7 +77,7 @@ def test_the_format_has_not_changed() -> None:
     assert hashlib.sha256(page).hexdigest() == PAGE_DIGEST
 
 
-def test_a_layer_is_as_long_as_it_says_and_can_be_read_from_anywhere(tmp_path: Path) -> None:
+def test_a_layer_has_its_announced_size_and_can_be_read_from_any_offset(tmp_path: Path) -> None:
     large = tmp_path / "large"
     large.write_bytes(bytes(range(256)) * (LARGE // 256) + b"more")
     digest = sha256(hashlib.sha256(large.read_bytes()).hexdigest())
@@ -101,7 +101,7 @@ def test_a_layer_is_as_long_as_it_says_and_can_be_read_from_anywhere(tmp_path: P
 
 
 @given(st.lists(st.tuples(PATHS, st.binary(max_size=20)), max_size=5, unique_by=lambda one: one[0]))
-def test_the_key_tells_layers_apart_that_are_not_the_same(files: list[tuple[str, bytes]]) -> None:
+def test_different_layers_have_different_keys(files: list[tuple[str, bytes]]) -> None:
     layer = Layer("x", tuple(file_entry(path, data) for path, data in files))
     assert layer.key == Layer("y", layer.entries).key
     for number, entry in enumerate(layer.entries):

@@ -1,4 +1,4 @@
-"""Tars of strangers: what tarfile reads is read, and what would take memory or time without end is refused."""
+"""Untrusted tars: read like tarfile does, with bounded memory and time."""
 
 import contextlib
 import gzip
@@ -44,7 +44,7 @@ def base_256(size: int) -> bytes:
     st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]),
     st.booleans(),
 )
-def test_reads_what_tarfile_writes(files: list[tuple[str, bytes, bytes, str]], form: int, seeking: bool) -> None:
+def test_reads_tars_that_tarfile_writes(files: list[tuple[str, bytes, bytes, str]], form: int, seeking: bool) -> None:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=form) as archive:
         for name, kind, body, target in files:
@@ -63,7 +63,7 @@ def test_reads_what_tarfile_writes(files: list[tuple[str, bytes, bytes, str]], f
 
 
 @given(st.binary(max_size=3000), st.integers(0, 5))
-def test_whatever_is_no_tar_is_refused_or_read_to_its_end(junk: bytes, blocks: int) -> None:
+def test_any_bytes_are_rejected_or_read_to_their_end(junk: bytes, blocks: int) -> None:
     said = (header(b"a") * blocks) + junk
     with contextlib.suppress(Damaged):
         list(TarEntries(io.BytesIO(said)))
@@ -87,33 +87,33 @@ def test_whatever_is_no_tar_is_refused_or_read_to_its_end(junk: bytes, blocks: i
         header()[:300],
     ],
 )
-def test_sizes_and_headers_that_no_layer_has_are_refused(said: bytes) -> None:
+def test_implausible_sizes_and_headers_are_rejected(said: bytes) -> None:
     with pytest.raises(Damaged):
         list(TarEntries(io.BytesIO(said)))
 
 
-def test_zeros_that_unpack_without_end_are_not_held() -> None:
+def test_a_zip_bomb_is_rejected() -> None:
     """A long header of zeros is refused by its size, before any of it is unpacked."""
     packed = gzip.compress(header(size=base_256(6 << 30), kind=b"x") + bytes(64 << 20))
     with pytest.raises(ImageError, match="the maximum is"):
-        Listing().lay(Small("layer", packed, sha256("0" * 64)), f"{LAYER}+gzip")
+        Listing().apply(Small("layer", packed, sha256("0" * 64)), f"{LAYER}+gzip")
 
 
-def test_a_layer_that_is_not_its_digest_is_no_listing() -> None:
+def test_a_layer_with_a_wrong_digest_gives_no_listing() -> None:
     body = gzip.compress(header(b"a") + bytes(1024))
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "layer").write_bytes(body)
         wrong = Local("layer", FileSpan(Path(folder) / "layer", 0, len(body)), sha256("0" * 64))
         with pytest.raises(ImageError, match="does not match its digest"):
-            Listing().lay(wrong, f"{LAYER}+gzip")
+            Listing().apply(wrong, f"{LAYER}+gzip")
 
 
 PATHS = st.lists(st.sampled_from("abc"), min_size=1, max_size=3).map("/".join)
 
 
 @given(st.lists(st.lists(st.tuples(st.sampled_from(["put", "away", "below"]), PATHS), max_size=8), max_size=4))
-def test_what_is_taken_away_is_what_older_layers_put(layers: list[list[tuple[str, str]]]) -> None:
-    """Against a plain model: a set of paths, each with the layer that put it."""
+def test_removals_affect_only_paths_of_older_layers(layers: list[list[tuple[str, str]]]) -> None:
+    """Compare with a simple model: a set of paths, each with the layer that added it."""
     overlay, model = Overlay(), dict[str, int]()
     for number, layer in enumerate(layers):
         overlay.begin()
@@ -124,7 +124,7 @@ def test_what_is_taken_away_is_what_older_layers_put(layers: list[list[tuple[str
                 for depth in range(len(parts)):
                     model["/".join(parts[: depth + 1])] = number
             else:
-                (overlay.take_away if act == "away" else overlay.take_away_below)(path)
+                (overlay.remove if act == "away" else overlay.remove_below)(path)
                 gone = [
                     one
                     for one, by in model.items()
@@ -136,22 +136,22 @@ def test_what_is_taken_away_is_what_older_layers_put(layers: list[list[tuple[str
         assert {path for path in every if overlay.kind(path)} == set(model)
 
 
-def test_whiteouts_cost_what_they_name_and_not_what_is_there() -> None:
-    """Counted, not timed: the places that are looked at."""
+def test_the_cost_of_whiteouts_depends_on_what_they_name_only() -> None:
+    """Count the nodes that are visited, instead of measuring time."""
     overlay = Overlay()
     overlay.begin()
     for number in range(3000):
         overlay.put(f"d/f{number}", "file")
     overlay.begin()
     for number in range(3000):
-        overlay.take_away(f"d/f{number}")
-        overlay.take_away_below("d")
+        overlay.remove(f"d/f{number}")
+        overlay.remove_below("d")
     assert not overlay.kind("d/f0")
     assert overlay.kind("d") == "folder"
 
 
 @pytest.mark.parametrize(("kind", "read"), [(b"0", FILE), (b"\0", FOLDER)])
-def test_a_slash_makes_a_folder_only_of_a_file_from_before_posix(kind: bytes, read: str) -> None:
+def test_a_trailing_slash_makes_a_folder_only_in_old_tars(kind: bytes, read: str) -> None:
     said = header(name=b"d/", kind=kind) + header(name=b"after")
     assert [(entry.kind, entry.name.strip("/")) for entry in TarEntries(io.BytesIO(said))] == [
         (read, "d"),

@@ -1,4 +1,4 @@
-"""A registry is pushed to and pulled from whatever goes wrong, and nothing is sent twice or shown to others."""
+"""Pushing to and pulling from a registry with faults: nothing is sent twice, and no login goes elsewhere."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from preheat.core.digest import Digest, sha256
 from preheat.core.errors import ImageError, PreheatError
 from preheat.core.events import Away, Event, Listener
-from preheat.net.http import Transport, Wires
+from preheat.net.http import NetworkSettings, Transport
 from preheat.net.retry import RetryPolicy
 from preheat.oci.model.content import FileSpan, Local, Small, chunks
 from preheat.oci.model.descriptor import LAYER, Descriptor
@@ -23,7 +23,7 @@ from preheat.oci.registry import upload
 from preheat.oci.registry.auth import Auth
 from preheat.oci.registry.credentials import Login, find_login
 from preheat.oci.registry.push import RegistryTarget
-from preheat.oci.registry.registry import Manner, Registry
+from preheat.oci.registry.registry import Registry, RegistryOptions
 from preheat.oci.registry.remote_image import Remote
 from preheat.oci.registry.response_parsing import Challenge, read_challenge, read_offset, with_query
 from tests.authority import trusting
@@ -43,15 +43,18 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def registry(there: Small_, end: str = "target", login: Login | None = LOGIN, repository: str = "me/app") -> Registry:
     patience = RetryPolicy(attempts=4, first_wait_s=0.01, longest_wait_s=0.02)
-    transport = Transport(trusting(Wires(read_s=5)))
+    transport = Transport(trusting(NetworkSettings(read_s=5)))
     return Registry(
-        transport, Name(there.host, repository, "v1"), login, Manner(plain=not there.tls, end=end, patience=patience)
+        transport,
+        Name(there.host, repository, "v1"),
+        login,
+        RegistryOptions(plain=not there.tls, end=end, patience=patience),
     )
 
 
 def target(there: Small_, mounts: dict[Digest, list[str]] | None = None, login: Login | None = LOGIN) -> RegistryTarget:
     return RegistryTarget(
-        registry(there, login=login), Transport(trusting(Wires(read_s=5))), mounts or {}, lambda _: None
+        registry(there, login=login), Transport(trusting(NetworkSettings(read_s=5))), mounts or {}, lambda _: None
     )
 
 
@@ -80,7 +83,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_blob_arrives_whole(name: str, known: bool, tmp_path: Path) -> None:
+def test_a_blob_arrives_completely(name: str, known: bool, tmp_path: Path) -> None:
     from copy import deepcopy
 
     with serving(deepcopy(FAULTS[name])) as there:
@@ -89,7 +92,7 @@ def test_a_blob_arrives_whole(name: str, known: bool, tmp_path: Path) -> None:
         assert there.blobs[str(digest)] == BODY
 
 
-def test_a_registry_that_restarts_is_waited_for(tmp_path: Path) -> None:
+def test_a_restarting_registry_is_waited_for(tmp_path: Path) -> None:
     with serving() as there, Line(there.url) as line:
         there.host = line.url.partition("://")[2]
         events: list[Event] = []
@@ -106,16 +109,16 @@ def test_a_registry_that_restarts_is_waited_for(tmp_path: Path) -> None:
                 line.restore()
 
         patience = RetryPolicy(first_wait_s=0.05, longest_wait_s=0.1)
-        transport = Transport(trusting(Wires(read_s=5)))
-        manner = Manner(end="target", patience=patience, on_event=once(comes_back))
+        transport = Transport(trusting(NetworkSettings(read_s=5)))
+        options = RegistryOptions(end="target", patience=patience, on_event=once(comes_back))
         name = Name(there.host, "me/app", "v1")
-        digest, _ = RegistryTarget(Registry(transport, name, None, manner), transport, {}, goes).put(local(tmp_path))
+        digest, _ = RegistryTarget(Registry(transport, name, None, options), transport, {}, goes).put(local(tmp_path))
         assert there.blobs[str(digest)] == BODY
         assert any(isinstance(event, Away) for event in events)
 
 
 def once(listener: Listener) -> Listener:
-    """Pass on the first Away, and nothing else."""
+    """Pass on the first Away event, and nothing else."""
     passed: list[Event] = []
 
     def pass_on(event: Event) -> None:
@@ -126,7 +129,7 @@ def once(listener: Listener) -> Listener:
     return pass_on
 
 
-def test_what_is_there_is_not_sent_and_what_is_elsewhere_is_mounted(tmp_path: Path) -> None:
+def test_existing_blobs_are_not_sent_and_blobs_of_other_repositories_are_mounted(tmp_path: Path) -> None:
     with serving() as there:
         content = local(tmp_path)
         assert content.digest is not None
@@ -136,7 +139,7 @@ def test_what_is_there_is_not_sent_and_what_is_elsewhere_is_mounted(tmp_path: Pa
         assert not [asked for asked in there.asked if asked.startswith("PATCH")]
 
 
-def test_what_cannot_be_mounted_is_sent_into_the_session_that_was_opened(tmp_path: Path) -> None:
+def test_a_failed_mount_is_uploaded_in_the_session_that_it_opened(tmp_path: Path) -> None:
     with serving(Faults(no_mount=True)) as there:
         content = local(tmp_path)
         assert content.digest is not None
@@ -154,7 +157,7 @@ def test_what_cannot_be_mounted_is_sent_into_the_session_that_was_opened(tmp_pat
         (Faults(forget=100), LOGIN, "cannot upload"),
     ],
 )
-def test_a_registry_that_says_no_is_the_target_that_failed(
+def test_an_error_of_the_registry_has_the_target_as_its_end(
     faults: Faults, login: Login | None, words: str, tmp_path: Path
 ) -> None:
     with serving(faults) as there, pytest.raises(ImageError, match=words) as error:
@@ -164,7 +167,7 @@ def test_a_registry_that_says_no_is_the_target_that_failed(
     assert PASSWORD not in f"{error.value.message}{error.value.hint}"
 
 
-def test_bytes_that_are_not_their_digest_are_the_source_that_failed(tmp_path: Path) -> None:
+def test_bytes_with_a_wrong_digest_have_the_source_as_the_end(tmp_path: Path) -> None:
     lie = Local("weights", local(tmp_path).span, sha256("0" * 64))
     with serving() as there, pytest.raises(ImageError, match="expected") as error:
         target(there).put(lie)
@@ -183,7 +186,7 @@ def pushed(there: Small_, body: bytes) -> Descriptor:
 
 
 @pytest.mark.parametrize("faults", [Faults(), Faults(auth="token"), Faults(auth="basic")])
-def test_what_was_pushed_is_pulled_even_where_the_line_breaks(faults: Faults) -> None:
+def test_a_pushed_blob_is_pulled_even_if_connections_break(faults: Faults) -> None:
     with serving(faults) as there:
         described = pushed(there, BODY)
         faults.cut = [10, 2_000_000, 500_000]
@@ -193,7 +196,7 @@ def test_what_was_pushed_is_pulled_even_where_the_line_breaks(faults: Faults) ->
         assert got == BODY
 
 
-def test_a_registry_that_stays_silent_is_the_source_that_failed() -> None:
+def test_a_silent_registry_has_the_source_as_the_end() -> None:
     with serving() as there:
         described = pushed(there, BODY)
         there.faults.cut = [5] * 1000
@@ -202,7 +205,7 @@ def test_a_registry_that_stays_silent_is_the_source_that_failed() -> None:
     assert error.value.end == "source"
 
 
-def test_a_login_is_shown_to_its_registry_and_to_no_other(tmp_path: Path) -> None:
+def test_a_login_is_sent_only_to_its_registry(tmp_path: Path) -> None:
     with serving() as other, serving(Faults(auth="basic")) as there:
         one = registry(there)
         one.ask(lambda shown: Transport(trusting()).get(f"{there.url}/v2/", shown), one.base, push=True)
@@ -231,25 +234,25 @@ REALMS = {
 
 
 @pytest.mark.parametrize(("host", "realm"), REALMS)
-def test_a_login_is_sent_without_tls_only_where_that_was_asked_for(host: str, realm: str) -> None:
-    nowhere = Transport(Wires({"http": "http://127.0.0.1:1", "https": "http://127.0.0.1:1"}))
+def test_a_login_is_sent_without_tls_only_if_requested(host: str, realm: str) -> None:
+    nowhere = Transport(NetworkSettings({"http": "http://127.0.0.1:1", "https": "http://127.0.0.1:1"}))
     auth = Auth(nowhere, host, LOGIN, plain_http=("plain.lan:5000", "auth.lan"), end="target")
     with pytest.raises(PreheatError, match="127.0.0.1:1" if REALMS[host, realm] else "without TLS"):
         auth.answer(Challenge("bearer", realm), "repository:x:pull", {})
 
 
 @pytest.mark.parametrize("realm", ["file:///etc/passwd", "/token", "http:///token", "data:,x", "ftp://a/b"])
-def test_a_token_server_that_is_none_is_not_asked(realm: str) -> None:
+def test_an_invalid_token_server_is_not_contacted(realm: str) -> None:
     assert read_challenge(f'Bearer realm="{realm}"') is None
 
 
-def test_a_password_that_a_registry_sends_back_is_not_in_its_error() -> None:
+def test_a_password_echoed_by_the_registry_is_not_in_the_error() -> None:
     auth = Auth(Transport(trusting()), "ghcr.io", LOGIN, end="target")
     assert PASSWORD not in auth.hide(f"no, {PASSWORD}, {LOGIN.basic}")
     assert LOGIN.basic.partition(" ")[2] not in auth.hide(f"no, {PASSWORD}, {LOGIN.basic}")
 
 
-def test_logins_are_found_as_docker_and_podman_keep_them(tmp_path: Path) -> None:
+def test_logins_of_docker_and_podman_are_found(tmp_path: Path) -> None:
     import base64
     import os
 
@@ -285,13 +288,13 @@ def test_logins_are_found_as_docker_and_podman_keep_them(tmp_path: Path) -> None
 
 
 @given(st.text(), st.integers(-1, 1 << 40))
-def test_what_registries_say_never_confuses(text: str, last: int) -> None:
+def test_invalid_responses_raise_clear_errors(text: str, last: int) -> None:
     read_challenge(text)
     assert read_offset(text) is None or text.strip().removeprefix("bytes=").startswith("0-")
     assert read_offset(f"0-{last}") == (last + 1 if last > 0 else 0)
 
 
-def test_a_challenge_is_read_and_a_signed_address_is_kept() -> None:
+def test_a_challenge_is_parsed_and_a_signed_address_is_not_changed() -> None:
     said = read_challenge('Bearer realm="https://a/t?x=1",service="s, t",scope="repository:a:pull,push"')
     assert said is not None
     assert (said.realm, said.service, said.scope) == ("https://a/t?x=1", "s, t", "repository:a:pull,push")

@@ -1,4 +1,4 @@
-"""Credentials are found by their format, anywhere in a file of any size; hashes and words are not taken for them."""
+"""Credentials are found by their format, anywhere in a file of any size; hashes and words are not mistaken for them."""
 
 import base64
 import io
@@ -46,14 +46,14 @@ def found(body: bytes | str, *own: str) -> str:
         "Server.PFX",
     ],
 )
-def test_files_that_keep_secrets_are_known_by_name(path: str) -> None:
+def test_secret_files_are_recognized_by_name(path: str) -> None:
     assert secret_name(path)
 
 
 @pytest.mark.parametrize(
     "path", ["config.json", ".gitattributes", ".gitignore", ".env.example", "tokenizer.json", "tokens/token.txt"]
 )
-def test_files_that_models_have_are_not_taken_for_secrets(path: str) -> None:
+def test_model_files_are_not_mistaken_for_secrets(path: str) -> None:
     assert not secret_name(path)
 
 
@@ -68,7 +68,7 @@ def test_files_that_models_have_are_not_taken_for_secrets(path: str) -> None:
         ("ms-01234567-89ab-cdef-0123-456789abcdef", "modelscope-token"),
     ],
 )
-def test_secrets_are_known_by_their_format(body: str, rule: str) -> None:
+def test_secrets_are_recognized_by_their_format(body: str, rule: str) -> None:
     assert found(body) == secret_in_text(body.encode()) == f"a secret ({rule})"
 
 
@@ -87,7 +87,7 @@ def test_examples_hashes_and_binary_data_are_no_secrets(body: str) -> None:
     assert found(body) == secret_in_text(body.encode()) == ""
 
 
-def test_a_variable_is_judged_with_its_name() -> None:
+def test_a_variable_is_judged_together_with_its_name() -> None:
     assert secret_in_text(b"DISCORD_TOKEN=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")
     assert not secret_in_text(b"PYTHON_SHA256=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")
     assert not secret_in_text(b"GPG_KEY=E3FF2839C048B25C084DEBE9B26995E310250568")
@@ -100,7 +100,7 @@ def test_a_token_of_this_environment_is_found() -> None:
 
 @pytest.mark.parametrize("at", [0, STEP - 20, STEP, 2 * STEP - 1, 3 * STEP - 37])
 @pytest.mark.parametrize("fill", ["random", "text"])
-def test_a_secret_is_found_wherever_it_lies_in_a_large_file(at: int, fill: str) -> None:
+def test_a_secret_is_found_at_any_offset_of_a_large_file(at: int, fill: str) -> None:
     body = bytearray(os.urandom(3 * STEP) if fill == "random" else b"Rome was not built in a day.\n" * (3 * STEP // 29))
     body[at : at + len(TOKEN) + 2] = f"\n{TOKEN}\n".encode()
     assert found(bytes(body)) == "a secret (huggingface-token)"
@@ -114,7 +114,7 @@ def _example(parsed: Any, chance: random.Random) -> str:
             case "LITERAL":
                 out += chr(said)
             case "IN":
-                # Padding is at the end of real tokens only.
+                # Real tokens have padding at the end only.
                 kind, value = chance.choice([one for one in said if one[1] != ord("=")])
                 if str(kind) == "RANGE":
                     out += chr(chance.randint(*value))
@@ -133,7 +133,7 @@ def _example(parsed: Any, chance: random.Random) -> str:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_search_for_keywords_misses_no_rules_matches(seed: int) -> None:
+def test_the_keyword_search_misses_no_match_of_a_rule(seed: int) -> None:
     chance, examples = random.Random(seed), 0
     for rule in OWN_FORMATS:
         parsed = re._parser.parse(in_python(rule.regex))  # type: ignore[attr-defined] # private, and the only parser
@@ -144,7 +144,7 @@ def test_the_search_for_keywords_misses_no_rules_matches(seed: int) -> None:
     assert examples > 90
 
 
-def test_every_rule_is_understood() -> None:
+def test_every_rule_is_converted() -> None:
     assert len(OWN_FORMATS) > 100
     for rule in rules():
         rule.found_in(b"x" * 100)
@@ -157,7 +157,7 @@ def test_a_long_text_is_searched_as_a_file() -> None:
 
 
 @given(st.binary(max_size=300))
-def test_no_bytes_confuse_the_search(body: bytes) -> None:
+def test_any_bytes_can_be_searched(body: bytes) -> None:
     found(body)
     secret_in_text(body)
 
@@ -188,7 +188,7 @@ def test_tensors_are_not_searched_and_everything_else_is(tmp_path: Path) -> None
     assert _parts(safe)
     safe.write_bytes(struct.pack("<Q", 2) + b"{}" + bytes(STEP) + token)
     assert _parts(safe) == ""
-    # By its content alone: a name proves nothing.
+    # By content only: names prove nothing.
     other = tmp_path / "y.safetensors"
     other.write_bytes(bytes(2 * STEP) + token)
     assert _parts(other)

@@ -1,4 +1,4 @@
-"""Remedies: each thing that a start may suffer from is found, with the command that helps, in the order of seconds."""
+"""Remedies: each cause of a slow start is found, with the command that helps, sorted by seconds."""
 
 import re
 from dataclasses import replace
@@ -15,7 +15,7 @@ from preheat.proof.limits.line_speed import Line
 
 LINE = Line(1e6, 1e6, 64, 0.2)
 HUB = Endpoint("hf", "https://hub", LINE)
-# All is here, in the page cache, and nobody is asked.
+# All files are in the page cache, and no hub is queried.
 WELL = Symptoms(
     app="app.toml",
     size=100_000_000,
@@ -34,7 +34,7 @@ AWAY = replace(WELL, missing=100_000_000, resident=0, speed=None, offline=False)
 FAST = Endpoint("hf", "https://near", replace(LINE, one=5e6, many=5e6))
 
 
-def test_where_nothing_is_wrong_nothing_is_said() -> None:
+def test_without_problems_there_are_no_remedies() -> None:
     assert remedies(WELL) == []
 
 
@@ -94,7 +94,9 @@ def test_where_nothing_is_wrong_nothing_is_said() -> None:
         (replace(WELL, proxied=True), "proxy-before-localhost", None, "export NO_PROXY=localhost,127.0.0.1,::1"),
     ],
 )
-def test_each_is_found_with_its_command(symptoms: Symptoms, cause: str, seconds: float | None, command: str) -> None:
+def test_each_problem_is_found_with_its_command(
+    symptoms: Symptoms, cause: str, seconds: float | None, command: str
+) -> None:
     [found] = [remedy for remedy in remedies(symptoms) if remedy.cause == cause]
     assert found.command == command
     assert found.seconds == (None if seconds is None else pytest.approx(seconds))
@@ -121,7 +123,7 @@ def test_each_is_found_with_its_command(symptoms: Symptoms, cause: str, seconds:
         proxied=st.booleans(),
     )
 )
-def test_what_blocks_comes_first_and_then_the_most_seconds(symptoms: Symptoms) -> None:
+def test_blocking_problems_come_first_and_then_the_most_seconds(symptoms: Symptoms) -> None:
     found = remedies(symptoms)
     seconds = [float("inf") if remedy.seconds is None else remedy.seconds for remedy in found]
     assert seconds == sorted(seconds, reverse=True)
@@ -129,7 +131,7 @@ def test_what_blocks_comes_first_and_then_the_most_seconds(symptoms: Symptoms) -
     assert all(remedy.said and remedy.command for remedy in found)
 
 
-def test_the_document_lists_every_cause_and_no_other() -> None:
+def test_the_document_lists_exactly_the_known_causes() -> None:
     root = Path(__file__).parents[3]
     source = (root / "src/preheat/proof/advice/remedies.py").read_text(encoding="utf-8")
     known = set(re.findall(r'(?:Remedy|_lost)\(\s*"([a-z-]+)"', source))

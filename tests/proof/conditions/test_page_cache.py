@@ -1,4 +1,4 @@
-"""Page cache: files are put out of it, brought into it, and both is seen."""
+"""Page cache: files are evicted and loaded, and both is measured."""
 
 import os
 import random
@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from preheat.core.errors import CheckFailed
+from preheat.disk.filesystem import filesystem_of
 from preheat.proof.conditions.page_cache_eviction import EvictionResult, evict, fill
 from preheat.proof.conditions.page_cache_residency import cached, regular_files
 from preheat.proof.conditions.validity import require_evicted
-from preheat.proof.limits.machine import filesystem
 
-ON_DISK = pytest.mark.skipif(filesystem(Path("/tmp")) == "tmpfs", reason="/tmp is on tmpfs, whose files are its cache")
+ON_DISK = pytest.mark.skipif(filesystem_of(Path("/tmp")) == "tmpfs", reason="/tmp is on tmpfs")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with 3 MB in two files, one of them written a moment ago, and things that are no files."""
+    """A folder with 3 MB in two files, one just written, and entries that are no files."""
     (tmp_path / "deep").mkdir()
     (tmp_path / "one.bin").write_bytes(random.Random(1).randbytes(1_000_000))
     (tmp_path / "deep" / "two.bin").write_bytes(random.Random(2).randbytes(2_000_000))
@@ -29,8 +29,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @ON_DISK
-def test_what_is_put_out_is_out_also_when_it_was_just_written(folder: Path) -> None:
-    # The kernel may take single clean pages back at any time, and does: never all of what was read is asked for.
+def test_eviction_works_even_for_a_file_just_written(folder: Path) -> None:
+    # The kernel evicts single clean pages at any time, so nearly all pages are enough.
     assert cached([folder / "one.bin"]) >= 900_000
     evicted = evict([folder])
     assert evicted.size == 3_000_000
@@ -41,7 +41,7 @@ def test_what_is_put_out_is_out_also_when_it_was_just_written(folder: Path) -> N
 
 
 @ON_DISK
-def test_what_somebody_holds_mapped_stays_and_is_counted(folder: Path) -> None:
+def test_mapped_pages_stay_and_are_counted(folder: Path) -> None:
     import mmap
 
     with open(folder / "deep" / "two.bin", "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held:
@@ -53,25 +53,25 @@ def test_what_somebody_holds_mapped_stays_and_is_counted(folder: Path) -> None:
         assert "--drop-caches" in raised.value.hint
 
 
-def test_a_little_that_stays_is_borne() -> None:
+def test_a_small_remainder_is_tolerated() -> None:
     require_evicted(EvictionResult(1_000_000, 40_000), "the weights")
     require_evicted(EvictionResult(0, 0), "the weights")
     assert EvictionResult(0, 0).share == 0
 
 
-def test_what_is_not_there_counts_as_nothing(tmp_path: Path) -> None:
+def test_missing_files_count_as_nothing(tmp_path: Path) -> None:
     assert cached([tmp_path / "none", tmp_path]) == 0
     assert evict([tmp_path / "none"]) == EvictionResult(0, 0)
 
 
 @ON_DISK
-def test_a_large_file_is_looked_at_in_some_places_and_told_about_right(tmp_path: Path) -> None:
+def test_a_large_file_is_sampled_accurately(tmp_path: Path) -> None:
     path = tmp_path / "large.bin"
     path.write_bytes(bytes(100 << 20))
     evict([tmp_path])
     assert cached([path], about=True) == 0
     with open(path, "rb", buffering=0) as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)  # no more than is asked for
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)  # no more than requested
         file.read(50 << 20)
     assert cached([path], about=True) == pytest.approx(50 << 20, rel=0.05)
     assert cached([path]) == pytest.approx(50 << 20, rel=0.05)

@@ -1,4 +1,4 @@
-"""Workplace: a folder is there while its process lives, and is removed by the next one if that was killed."""
+"""Scratch folder: it exists while its process lives; after a kill, the next process removes it."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from preheat.disk.temporary_file import TRACE
 from preheat.proof.conditions.scratch_folder import fresh, sweep
 
 
-def test_folder_is_removed_afterwards(tmp_path: Path) -> None:
+def test_the_folder_is_removed_afterwards(tmp_path: Path) -> None:
     with fresh(tmp_path) as folder:
         (folder / "library").mkdir()
         sweep(tmp_path)
@@ -17,7 +17,7 @@ def test_folder_is_removed_afterwards(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_folder_of_a_killed_process_is_removed_by_the_next(tmp_path: Path) -> None:
+def test_the_folder_of_a_killed_process_is_removed_by_the_next_one(tmp_path: Path) -> None:
     code = f"""
 import time
 from pathlib import Path
@@ -38,7 +38,7 @@ with fresh(Path({str(tmp_path)!r}), TRACE) as folder:
     assert not folder.exists()
 
 
-def test_a_sweep_never_takes_a_folder_that_is_being_made(tmp_path: Path) -> None:
+def test_a_sweep_never_removes_a_folder_that_is_being_created(tmp_path: Path) -> None:
     done = threading.Event()
 
     def sweeps() -> None:

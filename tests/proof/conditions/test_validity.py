@@ -1,4 +1,4 @@
-"""Genuine: what would look like a gain and is none is refused, with the reason."""
+"""Validity: results that only look like a gain are rejected, with the reason."""
 
 import os
 from pathlib import Path
@@ -14,19 +14,19 @@ from preheat.proof.conditions.validity import require_fetched, require_own_weigh
 WEIGHTS = File("voices/model.bin", 2_000_000, Digest.parse("sha256:" + "0" * 64))
 
 
-def test_a_cold_start_that_fetched_nothing_is_refused() -> None:
+def test_a_cold_start_that_downloaded_nothing_is_rejected() -> None:
     with pytest.raises(CheckFailed, match="downloaded nothing") as raised:
         require_fetched(0, 2_000_000)
     assert "HF_HOME" in raised.value.hint
 
 
-def test_a_cold_start_that_fetched_a_part_is_refused() -> None:
+def test_a_cold_start_that_downloaded_only_a_part_is_rejected() -> None:
     with pytest.raises(CheckFailed, match=r"0\.9 MB of 2\.0 MB"):
         require_fetched(900_000, 2_000_000)
     require_fetched(1_990_000, 2_000_000)
 
 
-def test_a_cold_start_that_read_weights_from_elsewhere_is_refused(tmp_path: Path) -> None:
+def test_a_cold_start_that_read_weights_from_elsewhere_is_rejected(tmp_path: Path) -> None:
     own, other = tmp_path / "own", tmp_path / "other"
     for folder in (own, other):
         folder.mkdir()
@@ -37,7 +37,7 @@ def test_a_cold_start_that_read_weights_from_elsewhere_is_refused(tmp_path: Path
         require_own_weights([str(other / "model.bin")], [own], [WEIGHTS])
 
 
-def test_what_a_proof_puts_into_the_apps_folder_is_gone_after_it(tmp_path: Path) -> None:
+def test_files_that_a_proof_adds_to_the_apps_folder_are_removed(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "config.yaml").write_text("mine")
     new = tmp_path / "deep" / "er"
@@ -52,7 +52,7 @@ def test_what_a_proof_puts_into_the_apps_folder_is_gone_after_it(tmp_path: Path)
     ]
 
 
-def test_what_a_proof_put_in_the_place_of_the_apps_files_is_put_back(tmp_path: Path) -> None:
+def test_files_of_the_app_that_a_proof_replaced_are_restored(tmp_path: Path) -> None:
     folder, other = tmp_path / "checkpoints", tmp_path / "blob"
     folder.mkdir()
     other.write_text("placed")
@@ -72,7 +72,7 @@ def test_what_a_proof_put_in_the_place_of_the_apps_files_is_put_back(tmp_path: P
     assert len(list(folder.iterdir())) == 3
 
 
-def test_below_an_apps_whole_folder_others_may_be_at_work(tmp_path: Path) -> None:
+def test_below_an_apps_whole_folder_other_processes_may_work(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     (tmp_path / "mine.txt").write_text("mine")
     with untouched([tmp_path], tmp_path):

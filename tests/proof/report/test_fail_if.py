@@ -1,4 +1,4 @@
-"""Criteria: what may be typed, what it means, and what is refused."""
+"""Thresholds: valid and invalid ones, and their results."""
 
 import contextlib
 
@@ -27,7 +27,7 @@ from tests.proof.made import made
         ("reached < 90 %", False),
     ],
 )
-def test_it_says_what_it_says(text: str, true: bool) -> None:
+def test_a_threshold_is_evaluated(text: str, true: bool) -> None:
     assert read_criterion(text).holds(made()) is true
 
 
@@ -49,19 +49,19 @@ def test_it_says_what_it_says(text: str, true: bool) -> None:
         ("__class__ == 1", "which is not a figure"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_before_anything_is_started(text: str, said: str) -> None:
+def test_an_invalid_threshold_is_rejected_before_anything_is_started(text: str, said: str) -> None:
     with pytest.raises(UsageError) as raised:
         read_criterion(text)
     assert said in raised.value.message
     assert raised.value.hint
 
 
-def test_a_condition_that_is_not_tried_is_refused() -> None:
+def test_a_condition_without_starts_is_rejected() -> None:
     with pytest.raises(UsageError, match="a warm start, but none is made"):
         read_criterion("warm.ready_s < 1", ("cold", "preloaded"))
 
 
-def test_what_was_not_measured_fails_the_check_instead_of_passing_it() -> None:
+def test_a_figure_that_was_not_measured_fails_the_check() -> None:
     with pytest.raises(CheckFailed, match=r"preloaded\.video_memory was not measured"):
         read_criterion("preloaded.video_memory > 1G").holds(made())
 
@@ -74,6 +74,6 @@ def test_every_documented_name_is_a_figure() -> None:
 
 
 @given(st.text(max_size=40))
-def test_whatever_is_typed_is_read_or_refused_in_words(text: str) -> None:
+def test_any_text_is_parsed_or_rejected_with_a_message(text: str) -> None:
     with contextlib.suppress(UsageError):
         assert read_criterion(text).name

@@ -1,4 +1,4 @@
-"""The page: whole in itself, in both languages, and nobody's names can put anything into it."""
+"""The HTML report: self-contained, in both languages, and names cannot become markup."""
 
 import html.parser
 import re
@@ -13,7 +13,7 @@ from tests.proof.made import made
 
 
 class Elements(html.parser.HTMLParser):
-    """All elements of a page, with what they point to; and whether each was closed."""
+    """The elements of a page, with their links, and whether each was closed."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Elements(html.parser.HTMLParser):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_it_needs_nothing_from_anywhere(language: str) -> None:
+def test_it_loads_nothing_from_elsewhere(language: str) -> None:
     text = page(made((2.0, 2.2)), language)
     elements = Elements(text)
     assert elements.points_to == []
@@ -49,7 +49,7 @@ def test_it_needs_nothing_from_anywhere(language: str) -> None:
     assert "default-src 'none'" in text
 
 
-def test_the_plain_sentence_comes_first() -> None:
+def test_the_summary_comes_first() -> None:
     text = page(made())
     assert text.index("talk starts in 2.00 s instead of 10.0 s: 5.0× faster") < text.index("<svg")
     assert "0 requests; 1.00 copies" in text
@@ -58,7 +58,7 @@ def test_the_plain_sentence_comes_first() -> None:
     assert "5.0 倍" in page(made(), "zh")
 
 
-def test_a_page_in_chinese_has_no_english_words() -> None:
+def test_a_chinese_page_has_no_english_words() -> None:
     words = set(re.findall(r"[A-Za-z]{3,}", Elements(page(made((2.0, 2.2)), "zh")).text))
     assert words - {"preheat", "Linux", "cpu", "talk", "hub", "torch", "gradio", "Python", "sha", "cgroup", "ext"} == {
         "RSS",
@@ -67,25 +67,25 @@ def test_a_page_in_chinese_has_no_english_words() -> None:
     }
 
 
-def test_what_is_slower_is_said_so() -> None:
+def test_a_slower_start_is_reported_as_slower() -> None:
     assert "talk starts in 20.0 s instead of 10.0 s: 2.0× slower" in page(made((20.0,)))
     assert "2.0× slower" in sentence(made((20.0,)))
     assert "慢到原来的 2.0 倍" in page(made((20.0,)), "zh")
 
 
-def test_a_hostile_name_stays_text() -> None:
+def test_a_malicious_name_stays_text() -> None:
     text = page(made(app='<script>alert("x")</script>'))
     assert "<script" not in text
     assert "<b>gradio" not in text
     assert "&lt;cpu&gt;" in text
 
 
-def test_a_language_that_it_does_not_speak_is_refused() -> None:
+def test_an_unsupported_language_is_rejected() -> None:
     with pytest.raises(UsageError, match="'fr'"):
         page(made(), "fr")
 
 
-def test_a_report_without_preloaded_starts_says_what_there_is() -> None:
+def test_a_report_without_preloaded_starts_shows_the_others() -> None:
     report = made()
     cold = type(report)(tuple(report.of("cold")), report.weights, "talk")
     assert "talk starts in 10.0 s (cold)" in page(cold)

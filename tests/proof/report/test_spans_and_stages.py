@@ -1,4 +1,4 @@
-"""Spans and stages: laws of the pure parts of a timeline."""
+"""Properties of spans and stages, the pure parts of a timeline."""
 
 import itertools
 from dataclasses import replace
@@ -15,7 +15,7 @@ SPANS = st.lists(st.tuples(TIMES, TIMES).map(lambda pair: Span(min(pair), max(pa
 
 
 @given(SPANS)
-def test_merged_spans_are_in_order_apart_and_cover_the_same(spans: list[Span]) -> None:
+def test_merged_spans_are_sorted_disjoint_and_cover_the_same_time(spans: list[Span]) -> None:
     joined = merged(spans)
     assert all(one.stop < other.start for one, other in itertools.pairwise(joined))
     for span in spans:
@@ -27,14 +27,14 @@ def test_merged_spans_are_in_order_apart_and_cover_the_same(spans: list[Span]) -
 
 
 @given(SPANS, TIMES)
-def test_what_is_cut_off_is_what_comes_later(spans: list[Span], stop: float) -> None:
+def test_cutting_spans_removes_the_later_time(spans: list[Span], stop: float) -> None:
     cut = until(merged(spans), stop)
     assert all(span.stop <= stop for span in cut)
     assert sum(span.seconds for span in cut) <= sum(span.seconds for span in merged(spans)) + 1e-9
 
 
 @given(SPANS, SPANS, st.floats(0.1, 20))
-def test_the_stages_of_a_start_leave_no_moment_out(imports: list[Span], loads: list[Span], ready_s: float) -> None:
+def test_the_stages_of_a_start_cover_all_of_its_time(imports: list[Span], loads: list[Span], ready_s: float) -> None:
     report = made()
     timeline = replace(
         report.typical(COLD),
@@ -48,7 +48,7 @@ def test_the_stages_of_a_start_leave_no_moment_out(imports: list[Span], loads: l
     assert covered[0].start == 0.0
 
 
-def test_stages_say_what_they_could_take_at_least() -> None:
+def test_stages_have_their_minimum_time() -> None:
     report = made()
     during = {stage.name: stage for stage in stages_during(report, report.typical(PRELOADED))}
     assert list(during) == ["interpreter", "imports", "read", "rest", "first-use"]

@@ -1,4 +1,4 @@
-"""Video memory: asked of NVIDIA's library, here of a small one that answers as it does."""
+"""Video memory, as reported by a small library in place of NVIDIA's."""
 
 import shutil
 import subprocess
@@ -36,19 +36,19 @@ def compiled(folder: Path, init: int) -> str:
     return str(library)
 
 
-def test_what_all_gpus_have_in_use_is_added_up(tmp_path: Path) -> None:
+def test_the_use_of_all_gpus_is_added_up(tmp_path: Path) -> None:
     with Gpus(compiled(tmp_path, init=0)) as gpus:
         assert gpus.names == ("Fake 1", "Fake 1")
         assert gpus.used == 8_000_000_000
     assert gpus.used is None
 
 
-def test_no_gpu_is_not_0(tmp_path: Path) -> None:
+def test_no_gpu_gives_none_and_not_0(tmp_path: Path) -> None:
     with Gpus(str(tmp_path / "no-such-library.so")) as gpus:
         assert gpus.names == ()
         assert gpus.used is None
 
 
-def test_a_driver_that_does_not_start_is_no_gpu(tmp_path: Path) -> None:
+def test_a_driver_that_does_not_start_means_no_gpu(tmp_path: Path) -> None:
     with Gpus(compiled(tmp_path, init=9)) as gpus:
         assert gpus.used is None

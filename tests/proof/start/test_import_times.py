@@ -1,4 +1,4 @@
-"""Notes: what the stopwatch in an app's Python wrote, and what a real Python makes of it."""
+"""Import times: logs of the stopwatch, also from a real Python."""
 
 import os
 import subprocess
@@ -38,7 +38,7 @@ if {forks}:
 
 
 def measured(folder: Path, *, forks: bool = False, **environ: str) -> tuple[Path, int]:
-    """Run a Python that imports a slow package; return where its notes are, and when it was started."""
+    """Run a Python that imports a slow package; return the log folder and the start time."""
     (folder / "slow").mkdir(exist_ok=True)
     (folder / "slow" / "__init__.py").write_text("import time; time.sleep(0.05)")
     (folder / "slow" / "part.py").write_text("import time; time.sleep(0.1)")
@@ -51,7 +51,7 @@ def measured(folder: Path, *, forks: bool = False, **environ: str) -> tuple[Path
     return notes, began
 
 
-def test_the_slowest_package_is_found_and_the_interpreters_start(tmp_path: Path) -> None:
+def test_the_slowest_package_and_the_interpreters_start_are_found(tmp_path: Path) -> None:
     notes, began = measured(tmp_path)
     imports = sum_up(read_notes(notes), began, ready_s=60)
     assert imports is not None
@@ -65,7 +65,7 @@ def test_the_slowest_package_is_found_and_the_interpreters_start(tmp_path: Path)
     assert [name for name in names if name in ("slow.part", "json.tool", "slow")] == ["slow.part", "json.tool"]
 
 
-def test_a_forked_child_notes_for_itself(tmp_path: Path) -> None:
+def test_a_forked_child_has_its_own_log(tmp_path: Path) -> None:
     notes, began = measured(tmp_path, forks=True)
     processes = read_notes(notes)
     assert len(processes) == 2
@@ -74,14 +74,14 @@ def test_a_forked_child_notes_for_itself(tmp_path: Path) -> None:
     assert imports.slowest[0].name == "slow"
 
 
-def test_an_own_sitecustomize_still_runs_and_nothing_is_noted_unasked(tmp_path: Path) -> None:
+def test_an_own_sitecustomize_still_runs_and_nothing_is_logged_unless_requested(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "sitecustomize.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
     measured(tmp_path, PYTHONPATH=str(tmp_path / "mine"))
     assert (tmp_path / "ran").exists()
 
 
-def test_what_was_not_written_to_its_end_costs_a_line(tmp_path: Path) -> None:
+def test_a_truncated_log_loses_one_line(tmp_path: Path) -> None:
     (tmp_path / "1.imports").write_text("# 100\t/usr/bin/python3\njson\t0\t200\t300\t100\ntor")
     (tmp_path / "2.imports").write_text("")
     (tmp_path / "3.imports").write_bytes(b"\xff\xfe\n")
@@ -92,7 +92,7 @@ def test_what_was_not_written_to_its_end_costs_a_line(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.sampled_from(["resolve", "receive", "store", "end"]), max_size=30), st.floats(0.001, 1))
-def test_a_pulls_parts_make_its_whole(events: list[str], step: float) -> None:
+def test_the_stages_of_a_pull_add_up_to_its_time(events: list[str], step: float) -> None:
     now = 0.0
 
     def clock() -> float:

@@ -1,4 +1,4 @@
-"""Gauge: what it sees of a real process, and how little that takes."""
+"""Observer: its measurements of a real process, and its own CPU time."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ time.sleep(60)
 """
 
 
-def test_it_sees_memory_sockets_files_and_when_they_grew(tmp_path: Path) -> None:
+def test_it_observes_memory_sockets_files_and_their_growth(tmp_path: Path) -> None:
     (tmp_path / "caches").mkdir()
     began = time.monotonic()
     with subprocess.Popen(
@@ -48,7 +48,7 @@ def test_it_sees_memory_sockets_files_and_when_they_grew(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_it_takes_little_of_a_processor(tmp_path: Path) -> None:
+def test_it_uses_little_cpu_time(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", APP, str(tmp_path / "w.bin")], stdout=subprocess.DEVNULL) as process:
         try:
             before = time.process_time()

@@ -1,4 +1,4 @@
-"""Laws and cases of infer: what was seen of a start becomes a recipe that has what was read, and nothing large else."""
+"""Inference: a recipe contains the files that a start read, and no other large ones."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +40,7 @@ def seen(**facts: object) -> Observation:
     return replace(Observation("talk", APP, (f"{APP}/.venv/bin/python", "app.py"), caches=CACHES), **facts)  # type: ignore[arg-type]
 
 
-def test_what_is_had_and_never_opened_is_left_out_with_its_size() -> None:
+def test_a_downloaded_and_never_opened_file_is_left_out_with_its_size() -> None:
     found = infer(
         seen(
             served=(served("model.safetensors", 1), served("conformer_shaw.pt", 2, 2_300_000_000)),
@@ -55,7 +55,7 @@ def test_what_is_had_and_never_opened_is_left_out_with_its_size() -> None:
     assert found.recipe.command == ("{dir}/.venv/bin/python", "app.py")
 
 
-def test_nothing_is_left_out_where_native_opens_are_not_seen_or_when_asked() -> None:
+def test_nothing_is_left_out_if_native_opens_are_not_observed_or_if_requested() -> None:
     facts = seen(served=(served("a.bin", 1),))
     assert infer(facts).recipe.needs == ()
     assert infer(facts, keep_unread=True).recipe.needs[0].files == ("a.bin",)
@@ -76,13 +76,13 @@ def test_nothing_is_left_out_where_native_opens_are_not_seen_or_when_asked() -> 
         (f"{XDG}/talk/voices/a.bin", "flat", ".preheat/XDG_CACHE_HOME/talk", {}),
     ],
 )
-def test_the_layout_is_read_off_the_path_that_was_opened(path: str, view: str, at: str, to: dict[str, str]) -> None:
+def test_the_layout_is_detected_from_the_opened_path(path: str, view: str, at: str, to: dict[str, str]) -> None:
     facts = seen(served=(served("voices/a.bin", 1),), opened=(opened(path, 1),), local_dirs=frozenset([f"{APP}/kept"]))
     [need] = infer(facts).recipe.needs
     assert (need.view, need.at, need.to) == (view, at, to)
 
 
-def test_a_file_that_an_app_brings_itself_does_not_hide_its_twin_in_the_cache() -> None:
+def test_an_apps_own_copy_of_a_file_does_not_hide_the_one_in_the_cache() -> None:
     facts = seen(
         served=(served("merges.txt", 1),),
         opened=(opened(hf("merges.txt"), 1), opened(f"{APP}/assets/merges.txt", 1)),
@@ -90,7 +90,7 @@ def test_a_file_that_an_app_brings_itself_does_not_hide_its_twin_in_the_cache() 
     assert {(need.view, need.at) for need in infer(facts).recipe.needs} == {("flat", "assets"), ("hf-cache", "")}
 
 
-def test_a_copy_out_of_the_cache_is_placed_there_and_the_cache_too() -> None:
+def test_a_file_copied_out_of_the_cache_is_placed_there_and_in_the_cache() -> None:
     facts = seen(
         served=(served("a.bin", 1),),
         opened=(opened(f"{APP}/checkpoints/a.bin", 1),),
@@ -99,7 +99,7 @@ def test_a_copy_out_of_the_cache_is_placed_there_and_the_cache_too() -> None:
     assert {(need.view, need.at) for need in infer(facts).recipe.needs} == {("flat", "checkpoints"), ("hf-cache", "")}
 
 
-def test_what_comes_from_no_hub_becomes_an_address_with_its_digest() -> None:
+def test_a_file_from_another_server_becomes_an_address_with_its_digest() -> None:
     url = "https://example.org/models/base.pt"
     facts = seen(
         loaded=(
@@ -120,7 +120,7 @@ def test_what_comes_from_no_hub_becomes_an_address_with_its_digest() -> None:
     assert [left.what for left in found.left_out] == ["https://example.org/unread.zip"]
 
 
-def test_one_variable_leads_to_one_place() -> None:
+def test_one_variable_leads_to_one_folder() -> None:
     facts = seen(
         loaded=(
             Loaded("https://example.org/base.pt", f"{XDG}/whisper/base.pt", 9, sha256(digest(1))),
@@ -135,7 +135,7 @@ def test_one_variable_leads_to_one_place() -> None:
     ]
 
 
-def test_the_same_bytes_in_two_repositories_are_told_apart_by_their_caches() -> None:
+def test_equal_bytes_in_two_repositories_are_distinguished_by_their_caches() -> None:
     facts = seen(
         served=(served("config.json", 1, repo="acme/one"), served("config.json", 1, repo="acme/two")),
         opened=(opened(hf("config.json"), 1, 1.0), opened(hf("config.json", "acme/two"), 1, 2.0)),
@@ -169,7 +169,7 @@ def observation(repos: dict[str, dict[str, tuple[int, bool, float]]]) -> Observa
 
 
 @given(REPOS)
-def test_every_file_that_was_read_is_in_and_no_other_large_one(
+def test_every_file_that_was_read_is_included_and_no_other_large_one(
     repos: dict[str, dict[str, tuple[int, bool, float]]],
 ) -> None:
     found = infer(observation(repos))
@@ -182,7 +182,7 @@ def test_every_file_that_was_read_is_in_and_no_other_large_one(
 
 
 @given(REPOS)
-def test_the_recipe_and_its_lock_fit_and_are_read_back_alike(
+def test_the_recipe_and_its_lock_match_and_are_read_back_the_same(
     tmp_path_factory: pytest.TempPathFactory, repos: dict[str, dict[str, tuple[int, bool, float]]]
 ) -> None:
     found = infer(observation(repos))
@@ -197,7 +197,7 @@ def test_the_recipe_and_its_lock_fit_and_are_read_back_alike(
 
 
 @given(REPOS)
-def test_needs_and_files_stand_in_the_order_in_which_they_are_read(
+def test_needs_and_files_are_in_the_order_in_which_they_are_read(
     repos: dict[str, dict[str, tuple[int, bool, float]]],
 ) -> None:
     found: Recipe = infer(observation(repos)).recipe

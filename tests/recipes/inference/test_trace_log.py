@@ -1,4 +1,4 @@
-"""What the tracer wrote is read, whatever a kill has cut off."""
+"""Logs of the tracer are parsed, also truncated ones."""
 
 import json
 
@@ -20,7 +20,7 @@ LINES = [
 TEXT = "".join(json.dumps(line) + "\n" for line in LINES)
 
 
-def test_all_of_it_is_read() -> None:
+def test_a_complete_log_is_parsed() -> None:
     notes = read_notes([TEXT, ""])
     assert notes.processes == 2
     assert [(access.path, access.wrote) for access in notes.accesses] == [("/a", True)]
@@ -31,14 +31,14 @@ def test_all_of_it_is_read() -> None:
 
 
 @given(st.integers(0, len(TEXT)))
-def test_wherever_it_is_cut_the_rest_is_read(end: int) -> None:
+def test_a_truncated_log_is_parsed_up_to_the_cut(end: int) -> None:
     notes = read_notes([TEXT[:end]])
     assert len(notes.accesses) == TEXT[:end].count('"w"]')
     assert len(notes.replies) == TEXT[:end].count('"", ["nltk"]]')
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcd"))), st.sampled_from("abcd"))
-def test_renames_in_a_ring_come_to_an_end(renames: list[tuple[str, str]], path: str) -> None:
+def test_a_cycle_of_renames_ends(renames: list[tuple[str, str]], path: str) -> None:
     lines = [
         json.dumps(["rename", index, f"/{source}", f"/{target}"]) for index, (source, target) in enumerate(renames)
     ]
@@ -46,5 +46,5 @@ def test_renames_in_a_ring_come_to_an_end(renames: list[tuple[str, str]], path: 
 
 
 @given(st.text())
-def test_nothing_that_stands_there_is_an_error(text: str) -> None:
+def test_no_content_of_a_log_is_an_error(text: str) -> None:
     assert read_notes([text]).processes == 1

@@ -1,4 +1,4 @@
-"""Laws of the ramp: it finds the number of connections that a line is worth, and stays within its bounds."""
+"""Properties of the ramp: it finds the best number of connections for a network, and stays within its bounds."""
 
 import itertools
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from preheat.transfer.planning.concurrency import FEWEST, Ramp
 
 
 def settled(line: Callable[[int], float], ceiling: int = 256, steps: int = 30) -> Ramp:
-    """Let a ramp find its way on a line that brings `line(count)` bytes a second."""
+    """Step a ramp until it settles, on a network that yields `line(count)` bytes/s."""
     ramp = Ramp.of(ceiling)
     for _ in range(steps):
         ramp = ramp.step(line(ramp.count))
@@ -29,21 +29,21 @@ def settled(line: Callable[[int], float], ceiling: int = 256, steps: int = 30) -
         (lambda count: count * 1e6, 256, 256),  # nothing but the ceiling stops it
     ],
 )
-def test_it_settles_where_more_brings_no_more_and_fewer_brings_less(
+def test_it_settles_where_more_connections_bring_no_gain_and_fewer_bring_less(
     line: Callable[[int], float], fewest: int, most: int
 ) -> None:
     assert fewest <= settled(line).count <= most
 
 
 @given(st.lists(st.floats(0, 1e10), max_size=60), st.integers(1, 300))
-def test_it_never_passes_its_ceiling_nor_falls_to_nothing(rates: list[float], ceiling: int) -> None:
+def test_the_count_stays_between_one_and_the_ceiling(rates: list[float], ceiling: int) -> None:
     ramp = Ramp.of(ceiling)
     for rate in rates:
         ramp = ramp.step(rate)
         assert 1 <= ramp.count <= ceiling
 
 
-def test_a_few_connections_that_are_all_held_back_soon_become_many() -> None:
+def test_a_few_connections_that_are_all_limited_soon_become_many() -> None:
     assert Ramp.of(256, 6).step(6e6).count == 72
     assert Ramp.of(256, 16).step(16e6).count == 64
 
@@ -55,7 +55,7 @@ def test_on_a_far_line_it_begins_with_more_unless_it_has_begun_already() -> None
     assert begun.at_least(200) == begun
 
 
-def test_where_bytes_wait_to_be_read_more_connections_are_not_tried() -> None:
+def test_where_local_buffers_have_bytes_no_more_connections_are_tried() -> None:
     ramp = Ramp.of(256)
     for _ in range(60):
         ramp = ramp.step(1e9, prompt=True)
@@ -70,18 +70,18 @@ def test_a_machine_that_is_late_does_not_take_a_slow_line_for_a_fast_one() -> No
     assert ramp.count == 256
 
 
-def test_who_shares_out_a_line_that_is_full_goes_no_further() -> None:
+def test_a_full_line_shared_by_more_connections_is_not_given_more() -> None:
     assert settled(lambda count: min(count * 50e6, 1.1e9)).count <= 32
 
 
-def test_a_line_that_becomes_wider_is_found_out() -> None:
+def test_a_line_that_becomes_faster_is_noticed() -> None:
     ramp = settled(lambda count: min(count, 16) * 1e6)
     for _ in range(200):
         ramp = ramp.step(min(ramp.count * 1e6, 200e6))
     assert ramp.count >= 200
 
 
-def test_a_hub_that_asks_for_less_gets_less_for_good() -> None:
+def test_a_hub_that_asks_to_slow_down_gets_fewer_connections_for_good() -> None:
     ramp = settled(lambda count: count * 1e6).halved()
     assert ramp.count == 128
     for _ in range(50):
@@ -89,7 +89,7 @@ def test_a_hub_that_asks_for_less_gets_less_for_good() -> None:
         assert ramp.count <= 128
 
 
-def test_a_hub_that_refuses_more_is_asked_for_more_less_and_less_often() -> None:
+def test_a_hub_that_refuses_more_is_tried_with_more_at_longer_and_longer_intervals() -> None:
     ramp, trials = settled(lambda count: count * 1e6), []
     for step in range(6_000):
         if ramp.count > 3:

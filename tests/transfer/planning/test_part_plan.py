@@ -1,4 +1,4 @@
-"""Laws of the plan: each gap once, nothing else, the largest file first, and both ends of a part come in together."""
+"""Properties of the part plan: each gap once, the largest file first, and both ends of a part finish together."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +32,7 @@ def test_the_plan_covers_each_gap_once(here: list[ByteRange], size: int) -> None
 
 
 @given(ranges, st.integers(1, 97))
-def test_no_part_is_empty_or_much_larger_than_asked(here: list[ByteRange], size: int) -> None:
+def test_no_part_is_empty_or_much_larger_than_requested(here: list[ByteRange], size: int) -> None:
     left = gaps(500, here)
     while left:
         part, left = carve(left, size)
@@ -40,7 +40,7 @@ def test_no_part_is_empty_or_much_larger_than_asked(here: list[ByteRange], size:
 
 
 @given(ranges, st.integers(0, 500))
-def test_what_is_waited_for_comes_first_and_nothing_is_lost(here: list[ByteRange], wanted: int) -> None:
+def test_awaited_bytes_come_first_and_none_are_lost(here: list[ByteRange], wanted: int) -> None:
     missing = gaps(500, here)
     hurried = urgent(missing, wanted)
     assert sorted(at for start, stop in hurried for at in range(start, stop)) == [
@@ -53,7 +53,7 @@ def test_what_is_waited_for_comes_first_and_nothing_is_lost(here: list[ByteRange
 
 
 @given(st.lists(st.integers(0, 1 << 40), max_size=20))
-def test_the_largest_file_comes_first_whatever_order_they_were_listed_in(sizes: list[int]) -> None:
+def test_the_largest_file_comes_first_in_any_order_of_listing(sizes: list[int]) -> None:
     files = [File(f"f{n}", size, sha256(f"{n:064x}")) for n, size in enumerate(sizes)]
     ordered = order(files)
     assert [file.size for file in ordered] == sorted(sizes, reverse=True)
@@ -61,32 +61,32 @@ def test_the_largest_file_comes_first_whatever_order_they_were_listed_in(sizes: 
 
 
 @given(st.floats(0, 1e10), st.floats(0, 60), st.integers(0, 1 << 45), st.integers(0, 1024))
-def test_a_part_is_neither_a_crumb_nor_a_giant(rate: float, answer_s: float, left: int, connections: int) -> None:
+def test_parts_are_neither_tiny_nor_huge(rate: float, answer_s: float, left: int, connections: int) -> None:
     assert SMALLEST <= part_size(rate, answer_s, left, connections) <= LARGEST
 
 
-def test_the_longer_an_answer_lets_wait_the_more_is_asked_for_at_once() -> None:
+def test_the_slower_a_hub_responds_the_larger_is_a_request() -> None:
     assert part_size(5e7, 0.1, 1 << 40, 16) > part_size(5e7, 0.01, 1 << 40, 16) > part_size(5e7, 0.001, 1 << 40, 16)
 
 
 @given(st.integers(2, 256), st.integers(1 << 30, 1 << 40))
-def test_there_is_a_part_for_every_connection_while_there_is_enough(connections: int, left: int) -> None:
+def test_there_is_a_part_for_every_connection_while_enough_bytes_are_left(connections: int, left: int) -> None:
     assert part_size(1e9, 0.02, left, connections) * connections <= left
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000), st.floats(0, 1e9), st.floats(0, 1e9))
-def test_a_part_is_divided_within_itself(at: int, more: int, own: float, other: float) -> None:
+def test_a_part_is_divided_within_its_bounds(at: int, more: int, own: float, other: float) -> None:
     assert at <= split(at, at + more, own, other) <= at + more
 
 
-def test_who_stands_still_keeps_nothing_and_who_is_alone_keeps_all() -> None:
+def test_a_stalled_connection_keeps_nothing_and_a_lone_one_keeps_all() -> None:
     assert split(100, 200, 0.0, 5.0) == 100
     assert split(100, 200, 5.0, 0.0) == 200
     assert split(100, 200, 1.0, 3.0) == 125
 
 
 @given(st.floats(0, 1e10), st.integers(1, 1 << 20), st.lists(st.floats(0, 10)))
-def test_a_read_is_never_empty_and_never_more_than_there_is_room_for(rate: float, most: int, took: list[float]) -> None:
+def test_a_read_is_never_empty_and_never_larger_than_the_buffer(rate: float, most: int, took: list[float]) -> None:
     size = first_read(rate, most)
     for took_s in took:
         assert 0 < size <= most
@@ -94,7 +94,7 @@ def test_a_read_is_never_empty_and_never_more_than_there_is_room_for(rate: float
 
 
 @given(st.floats(1e4, 1e9))
-def test_reads_of_a_steady_line_last_neither_a_blink_nor_a_second(rate: float) -> None:
+def test_reads_of_a_steady_line_take_neither_microseconds_nor_seconds(rate: float) -> None:
     size = first_read(0, 1 << 20)
     for _ in range(20):
         size = read_size(size, size / rate, 1 << 20)

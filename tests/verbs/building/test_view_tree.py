@@ -1,4 +1,4 @@
-"""The views in an image are those that are placed on a disk, path by path."""
+"""The views in an image equal the views on a disk, path by path."""
 
 import os
 from pathlib import Path
@@ -48,12 +48,12 @@ def blob(digest: object) -> Path:
 
 
 def on_disk(folder: Path) -> dict[str, object]:
-    found: dict[str, object] = {}
+    results: dict[str, object] = {}
     for top, folders, names in os.walk(folder):
         for name in [*names, *(one for one in folders if Path(top, one).is_symlink())]:
             path = Path(top, name)
-            found[str(path.relative_to(folder))] = str(path.readlink()) if path.is_symlink() else path.read_bytes()
-    return found
+            results[str(path.relative_to(folder))] = str(path.readlink()) if path.is_symlink() else path.read_bytes()
+    return results
 
 
 def in_image(tree: ViewTree) -> dict[str, object]:
@@ -65,7 +65,7 @@ def _content(entry: LayerEntry) -> object:
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.kind)
-def test_it_is_what_is_placed_on_a_disk(view: View, tmp_path: Path) -> None:
+def test_the_tree_equals_the_view_on_a_disk(view: View, tmp_path: Path) -> None:
     tree, blobs = ViewTree(lambda digest: tmp_path / digest.hex), tmp_path / "placed"
     for number, need in enumerate(NEEDS):
         for file in need.files:
@@ -75,7 +75,7 @@ def test_it_is_what_is_placed_on_a_disk(view: View, tmp_path: Path) -> None:
     assert in_image(tree) == on_disk(blobs)
 
 
-def test_a_large_blob_is_in_it_once_and_is_linked_to() -> None:
+def test_a_large_blob_is_stored_once_and_linked_to() -> None:
     tree = ViewTree(blob)
     files = {"a/big": LARGE, "b/big": LARGE, "small": 3}
     one = Snapshot(Ref.parse("hf:acme/x"), "a" * 40, tuple(File(*pair, sha256("a" * 64)) for pair in files.items()))
@@ -87,7 +87,7 @@ def test_a_large_blob_is_in_it_once_and_is_linked_to() -> None:
     assert entries[large].size == LARGE
 
 
-def test_a_later_need_wins_and_a_path_belongs_to_the_need_that_placed_it_last() -> None:
+def test_a_later_need_replaces_paths_of_an_earlier_one() -> None:
     tree = ViewTree(blob)
     for number, need in enumerate(NEEDS[:2]):
         tree.lay(Flat(LINKS).layout(need, AT, whole=True), str(number))
@@ -96,7 +96,7 @@ def test_a_later_need_wins_and_a_path_belongs_to_the_need_that_placed_it_last() 
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_a_path_is_a_file_or_a_folder(turned: bool) -> None:
+def test_a_path_cannot_be_both_a_file_and_a_folder(turned: bool) -> None:
     needs = [snapshot("hf:acme/x", "a", models=1), snapshot("hf:acme/y", "b", models__deep__er=2)]
     tree = ViewTree(blob)
     first, second = reversed(needs) if turned else needs

@@ -75,7 +75,7 @@ def test_placing_again_changes_nothing(view: View, ways: str, tmp_path: Path, re
     assert (dict(again.links), again.copied) == ({}, 0)
 
 
-def test_the_hugging_face_cache_points_from_commits_to_blobs(library: Path, at: Path) -> None:
+def test_the_hugging_face_cache_links_from_commits_to_blobs(library: Path, at: Path) -> None:
     place(HuggingFaceCache(), library, keep(library), at)
     repo = at / "models--acme--tiny"
     assert seen(repo / "snapshots" / COMMIT) == dict(MODEL)
@@ -87,7 +87,7 @@ def test_the_hugging_face_cache_points_from_commits_to_blobs(library: Path, at: 
     assert (repo / "refs/main").read_bytes() == COMMIT.encode()
 
 
-def test_only_a_whole_snapshot_has_a_tree_listing(library: Path, at: Path) -> None:
+def test_only_a_complete_snapshot_has_a_tree_listing(library: Path, at: Path) -> None:
     snapshot = keep(library)
     place(HuggingFaceCache(), library, snapshot.only(["*.json"]), at, whole=False)
     place(LocalDir(), library, snapshot.only(["*.json"]), at / "dir", whole=False)
@@ -99,7 +99,7 @@ def test_only_a_whole_snapshot_has_a_tree_listing(library: Path, at: Path) -> No
         assert sorted(json.loads((tree / f"{COMMIT}.json").read_bytes())["files"]) == sorted(MODEL)
 
 
-def test_a_tree_listing_that_the_client_wrote_stays(library: Path, at: Path) -> None:
+def test_a_tree_listing_written_by_the_client_stays(library: Path, at: Path) -> None:
     tree = at / "models--acme--tiny/trees" / f"{COMMIT}.json"
     tree.parent.mkdir(parents=True)
     tree.write_text("theirs")
@@ -128,14 +128,14 @@ def test_a_tree_listing_names_a_large_file_by_its_pointer(library: Path) -> None
         ("hf:acme/tiny", "main"),
         ("hf:acme/tiny@v1", "v1"),
         ("hf:acme/tiny@refs/pr/1", "refs/pr/1"),
-        # An app that names no revision is to find what was pinned.
+        # An app without a revision must find the pinned version.
         (f"hf:acme/tiny@{COMMIT}", "main"),
         # ModelScope's default branch is this client's default branch.
         ("ms:acme/tiny", "main"),
         ("ms:acme/tiny@v1", "v1"),
     ],
 )
-def test_the_branch_is_the_one_that_the_app_asks_for(ref: str, branch: str, library: Path, at: Path) -> None:
+def test_the_branch_is_the_one_that_the_app_requests(ref: str, branch: str, library: Path, at: Path) -> None:
     place(HuggingFaceCache(), library, keep(library, ref), at)
     assert seen(at / "models--acme--tiny/refs") == {branch: COMMIT.encode()}
 
@@ -152,7 +152,7 @@ def test_the_local_dir_has_its_metadata(library: Path, at: Path) -> None:
         assert (home / "download/config.json.metadata").read_text().split("\n")[1] == blob(MODEL["config.json"])
 
 
-def test_metadata_of_another_commit_is_written_anew(library: Path, at: Path) -> None:
+def test_metadata_of_another_commit_is_replaced(library: Path, at: Path) -> None:
     place(LocalDir(), library, keep(library), at)
     place(LocalDir(), library, keep(library, commit=OTHER), at)
     assert (at / ".cache/huggingface/download/config.json.metadata").read_text().startswith(f"{OTHER}\n")
@@ -168,7 +168,7 @@ def test_metadata_of_another_commit_is_written_anew(library: Path, at: Path) -> 
         (f"hf:acme/tiny@{COMMIT}", {"master", COMMIT}),
     ],
 )
-def test_modelscope_finds_the_revision_that_the_app_asks_for(
+def test_modelscope_finds_the_revision_that_the_app_requests(
     ref: str, revisions: set[str], library: Path, at: Path
 ) -> None:
     place(ModelScopeCache(), library, keep(library, ref), at)
@@ -177,12 +177,12 @@ def test_modelscope_finds_the_revision_that_the_app_asks_for(
     assert all(seen(snapshots / revision) == dict(MODEL) for revision in revisions)
 
 
-def test_modelscope_keeps_datasets_apart(library: Path, at: Path) -> None:
+def test_modelscope_keeps_datasets_separate(library: Path, at: Path) -> None:
     place(ModelScopeCache(), library, keep(library, "ms:datasets/acme/rows"), at)
     assert seen(at / "datasets/acme--rows/snapshots/master") == dict(MODEL)
 
 
-def test_old_modelscope_masks_dots_and_lists_its_files(library: Path, at: Path) -> None:
+def test_old_modelscope_escapes_dots_and_lists_its_files(library: Path, at: Path) -> None:
     place(OldModelScopeCache(), library, keep(library, "ms:acme.ai/tiny-2.5"), at)
     repo = at / "models/acme.ai/tiny-2___5"
     assert str((at / "models/acme.ai/tiny-2.5").readlink()) == "tiny-2___5"
@@ -193,7 +193,7 @@ def test_old_modelscope_masks_dots_and_lists_its_files(library: Path, at: Path) 
     assert (repo / ".mv").read_text() == "Revision:master,CreatedAt:0"
 
 
-def test_old_modelscope_lists_what_was_there_as_long_as_it_is(library: Path, at: Path) -> None:
+def test_old_modelscope_keeps_listing_existing_files(library: Path, at: Path) -> None:
     snapshot = keep(library, "ms:acme/tiny")
     place(OldModelScopeCache(), library, snapshot.only(["*.json"]), at)
     (at / "models/acme/tiny/same.json").unlink()
@@ -208,7 +208,7 @@ def test_old_modelscope_lists_what_was_there_as_long_as_it_is(library: Path, at:
 def test_a_pickle_in_a_cache_is_never_run(library: Path, at: Path, tmp_path: Path) -> None:
     repo = at / "models/acme/tiny"
     repo.mkdir(parents=True)
-    # What pickle.dumps makes of an object whose __reduce__ says (pathlib.Path.touch, (…,)).
+    # The pickle of an object whose __reduce__ returns (pathlib.Path.touch, (…,)).
     (repo / ".msc").write_bytes(b"cpathlib\nPath.touch\n(cpathlib\nPath\n(V%s\ntRtR." % bytes(tmp_path / "ran"))
     place(OldModelScopeCache(), library, keep(library, "ms:acme/tiny"), at)
     assert not (tmp_path / "ran").exists()
@@ -217,7 +217,7 @@ def test_a_pickle_in_a_cache_is_never_run(library: Path, at: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("view", [ModelScopeCache(), OldModelScopeCache()], ids=lambda view: view.kind)
 @pytest.mark.parametrize("ref", ["file:/srv/voice", "hf:gpt2"])
-def test_what_has_no_owner_cannot_be_modelscopes(view: View, ref: str, library: Path, at: Path) -> None:
+def test_a_repository_without_an_owner_has_no_modelscope_view(view: View, ref: str, library: Path, at: Path) -> None:
     with pytest.raises(LibraryError, match="owner/name"):
         place(view, library, keep(library, ref), at)
     assert not at.exists()
@@ -228,7 +228,7 @@ def test_a_flat_folder_has_the_files_and_nothing_else(library: Path, at: Path) -
     assert seen(at) == dict(MODEL)
 
 
-def test_whisper_has_models_alone_by_their_last_name(library: Path, at: Path) -> None:
+def test_whisper_has_only_models_by_their_last_name(library: Path, at: Path) -> None:
     place(Whisper(), library, keep(library, files={"a/tiny.en.pt": b"t" * 2000, "README.md": b""}), at)
     assert seen(at) == {"whisper/tiny.en.pt": b"t" * 2000}
     with pytest.raises(LibraryError, match=r"no \.pt file"):
@@ -240,14 +240,14 @@ def test_torch_hub_has_files_by_their_last_name(library: Path, at: Path) -> None
     assert seen(at) == {"hub/checkpoints/vgg-397923af.pth": b"v" * 2000}
 
 
-def test_two_files_of_one_last_name_are_refused_unless_they_are_the_same(library: Path, at: Path) -> None:
+def test_two_different_files_with_one_last_name_are_rejected(library: Path, at: Path) -> None:
     place(TorchHub(), library, keep(library, files={"a/x.pth": b"1", "b/x.pth": b"1"}), at / "same")
     assert seen(at / "same") == {"hub/checkpoints/x.pth": b"1"}
     with pytest.raises(LibraryError, match=r"both a/x\.pth and b/x\.pth"):
         place(TorchHub(), library, keep(library, files={"a/x.pth": b"1", "b/x.pth": b"2"}), at)
 
 
-def test_each_layout_says_how_its_client_is_led_there(at: Path) -> None:
+def test_each_layout_has_the_variables_that_lead_its_client_there(at: Path) -> None:
     assert {view.kind: set(view.environ(at).items()) for view in VIEWS} == {
         "hf-cache": {("HF_HUB_CACHE", str(at)), ("HUGGINGFACE_HUB_CACHE", str(at))},
         "local-dir": set(),

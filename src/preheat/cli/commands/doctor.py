@@ -10,7 +10,7 @@ from preheat.core.units import say_seconds
 from preheat.proof.advice.remedies import Remedy
 from preheat.proof.limits.line_speed import Line, measure_line
 from preheat.recipes.recipe import FILE_NAME
-from preheat.verbs.doctor import Surgery, doctor
+from preheat.verbs.doctor import DoctorInputs, doctor
 from preheat.verbs.pull_sources import PullSource
 
 _MANY = 64
@@ -24,17 +24,17 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         return measure_line(source.hub, snapshot, min(options.connections, _MANY))
 
     config = wiring.config
-    surgery = Surgery(wiring.sources, line_of, config.environ, options.app or "", config.ca_file)
+    inputs = DoctorInputs(wiring.sources, line_of, config.environ, options.app or "", config.ca_file)
     # doctor checks the certificates too, so a missing file must not end it here.
     if config.ca_file is not None and not config.ca_file.is_file():
         wiring.config = replace(config, ca_file=None)
-    symptoms, found = doctor(recipe, wiring.library, surgery, wiring.console)
+    symptoms, found = doctor(recipe, wiring.library, inputs, wiring.console)
     figures = {"app": recipe.name if recipe else "", "remedies": found, "symptoms": symptoms}
-    wiring.console.done(figures, _said(found))
+    wiring.console.done(figures, _lines(found))
     return 0
 
 
-def _said(found: list[Remedy]) -> str:
+def _lines(found: list[Remedy]) -> str:
     if not found:
         return "found nothing that would speed up a start"
     lines = []

@@ -29,7 +29,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     size = sum(pinned.snapshot.size for pinned in lock.needs)
     files = sum(len(pinned.snapshot.files) for pinned in lock.needs)
     counted = f"{say_count(len(lock.needs), 'model')}, {say_count(files, 'file')}, {say_size(size)}"
-    lines = [f"{path}: {counted}", *(_said(one) for one in changes)]
+    lines = [f"{path}: {counted}", *(_sentence(one) for one in changes)]
     wiring.console.done({"lock": str(path), "size": size, **_facts(lock, changes)}, "\n".join(lines))
     return 0
 
@@ -42,9 +42,9 @@ def _check(recipe: Recipe, before: Lock | None, options: argparse.Namespace, wir
         raise CheckFailed(f"{recipe.name} has no lock at {path}", hint=again)
     now = pin(recipe, wiring.sources, wiring.console, wiring.patience)
     changes, stale = moved(before, now), before.stale(recipe)
-    lines = [*stale, *(_said(one) for one in changes)]
-    said = "\n".join(lines) or f"{path} is up to date"
-    wiring.console.done({"lock": str(path), "stale": stale, **_facts(now, changes)}, said)
+    lines = [*stale, *(_sentence(one) for one in changes)]
+    sentence = "\n".join(lines) or f"{path} is up to date"
+    wiring.console.done({"lock": str(path), "stale": stale, **_facts(now, changes)}, sentence)
     if lines:
         raise CheckFailed(f"{path} is out of date", hint=f"{again} updates it")
     return 0
@@ -57,7 +57,7 @@ def _facts(lock: Lock, changes: tuple[Moved, ...]) -> dict[str, object]:
     }
 
 
-def _said(one: Moved) -> str:
+def _sentence(one: Moved) -> str:
     where = f"{one.was[:12]} → {one.now[:12]}" if one.was != one.now else one.now[:12]
     parts = [f"{word} {', '.join(paths)}" for word, paths in _parts(one) if paths]
     return f"{one.ref}: {where}: {'; '.join(parts) or 'the files needed are the same'}"

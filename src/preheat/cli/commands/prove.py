@@ -13,7 +13,7 @@ from preheat.cli.typed_units import read_seconds, read_size
 from preheat.cli.wiring import Wiring
 from preheat.core.errors import CheckFailed, PreheatError, UsageError
 from preheat.disk.temporary_file import put, tidy
-from preheat.proof.report.comparison import Older, compare, read_older
+from preheat.proof.report.comparison import OlderReport, compare, read_older
 from preheat.proof.report.fail_if import Criterion, read_criterion
 from preheat.proof.report.html_page import page
 from preheat.proof.report.json_figures import figures
@@ -48,8 +48,8 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         # Print the figures even if the comparison fails: they took an hour.
         reasons, unjudged = [error.message], error
     reasons += [] if options.allow_outbound else _outbound(report)
-    said = table(report)
-    wiring.console.done(msgspec.to_builtins(figures(report, reasons, str(target or ""))), said)
+    sentence = table(report)
+    wiring.console.done(msgspec.to_builtins(figures(report, reasons, str(target or ""))), sentence)
     if unjudged is not None:
         raise unjudged
     if reasons:
@@ -67,7 +67,7 @@ def _imitated(options: argparse.Namespace) -> Imitated | None:
     return Imitated(read_size(options.hub_rate), read_seconds(options.hub_rtt or "0"))
 
 
-def _reasons(report: Report, criteria: list[Criterion], older: Older | None) -> list[str]:
+def _reasons(report: Report, criteria: list[Criterion], older: OlderReport | None) -> list[str]:
     """Return a sentence for each reason why the proof fails."""
     reasons = [f"{criterion.text} is true" for criterion in criteria if criterion.holds(report)]
     for change in compare(older, report) if older else ():

@@ -30,8 +30,8 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         "received": pulls.received,
         "library": str(wiring.library.root),
     }
-    said = f"{say_size(pulls.size)} in {wiring.library.root}, {say_size(pulls.fetched)} of it new"
-    wiring.console.done(figures, said if options.loud else "")
+    sentence = f"{say_size(pulls.size)} in {wiring.library.root}, {say_size(pulls.fetched)} of it new"
+    wiring.console.done(figures, sentence if options.verbosity else "")
     return 0
 
 
@@ -81,7 +81,7 @@ def _lines(plan: "PullPlan") -> list[str]:
 
 
 def view_facts(plan: "ViewsPlan") -> dict[str, object]:
-    """Return a plan's views, conflicts, and the user's own files that already are where a view needs them, for JSON."""
+    """Return a plan's views, its conflicts, and the user's files that are in place already, for JSON."""
     return {
         "views": [
             {"kind": view.kind, "path": str(view.at), "files": view.files, "copied": view.copied} for view in plan.views

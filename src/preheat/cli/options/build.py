@@ -3,12 +3,12 @@
 import argparse
 from collections.abc import Callable
 
-from preheat.cli.options.connection_options import reaching
+from preheat.cli.options.connection_options import add_connection_options
 
 Build = Callable[[argparse.ArgumentParser], None]
 
 
-def imaging() -> tuple[tuple[str, str, Build, str], ...]:
+def image_verbs() -> tuple[tuple[str, str, Build, str], ...]:
     """Return the verbs: name, help, function that adds the options, examples."""
     return (
         (
@@ -74,4 +74,4 @@ def _build(verb: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="with --check: time limit until the app is ready (default 10m)",
     )
-    reaching(verb, connections=32)
+    add_connection_options(verb, connections=32)

@@ -3,7 +3,7 @@
 import argparse
 
 
-def reaching(verb: argparse.ArgumentParser, connections: int = 8, patience: str = "5m") -> None:
+def add_connection_options(verb: argparse.ArgumentParser, connections: int = 8, patience: str = "5m") -> None:
     """Add the options of a verb that opens connections. `connections` is its maximum per hub."""
     group = verb.add_argument_group("connections")
     group.add_argument(
@@ -24,9 +24,9 @@ def reaching(verb: argparse.ArgumentParser, connections: int = 8, patience: str 
     verb.set_defaults(connections=connections)
 
 
-def asking(verb: argparse.ArgumentParser) -> None:
+def add_hub_options(verb: argparse.ArgumentParser) -> None:
     """Add the options of a verb that sends requests to hubs."""
-    reaching(verb)
+    add_connection_options(verb)
     verb.add_argument(
         "--endpoint",
         action="append",
@@ -44,9 +44,9 @@ def asking(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def pulling(verb: argparse.ArgumentParser) -> None:
+def add_download_options(verb: argparse.ArgumentParser) -> None:
     """Add the options of a verb that downloads from hubs."""
-    asking(verb)
+    add_hub_options(verb)
     verb.add_argument(
         "--connections",
         type=int,
@@ -55,10 +55,10 @@ def pulling(verb: argparse.ArgumentParser) -> None:
         help="maximum connections per endpoint; the number used is tuned automatically (default 256)",
     )
     verb.add_argument("--limit-rate", metavar="RATE", help="maximum total download rate in bytes per second: 50M")
-    scanning(verb)
+    add_scan_option(verb)
 
 
-def scanning(verb: argparse.ArgumentParser) -> None:
+def add_scan_option(verb: argparse.ArgumentParser) -> None:
     """Add the option of a verb that adds files to the library."""
     verb.add_argument(
         "--unsafe-files",

@@ -2,7 +2,7 @@
 
 import argparse
 
-from preheat.cli.options.connection_options import reaching, scanning
+from preheat.cli.options.connection_options import add_connection_options, add_scan_option
 
 EXAMPLES = """\
   preheat mirror --listen 0.0.0.0:8000           then, on each client: export HF_ENDPOINT=http://HOST:8000
@@ -12,7 +12,7 @@ EXAMPLES = """\
   preheat mirror --listen :8443 --tls-self-signed --token-file /etc/preheat/tokens --access-log -"""
 
 
-def mirroring(verb: argparse.ArgumentParser) -> None:
+def add_mirror_options(verb: argparse.ArgumentParser) -> None:
     """Add the options of `mirror`."""
     verb.add_argument("--listen", default="127.0.0.1:8000", metavar="ADDR", help="HOST:PORT (default 127.0.0.1:8000)")
     verb.add_argument(
@@ -39,16 +39,16 @@ def mirroring(verb: argparse.ArgumentParser) -> None:
         help="check upstream for a branch's current commit again after TIME (default 60s)",
     )
     verb.add_argument("--read-only", action="store_true", help="serve only the library; download nothing")
-    scanning(verb)
-    _keeping(verb)
-    _securing(verb)
-    reaching(verb, patience="1m")
+    add_scan_option(verb)
+    _add_serving_options(verb)
+    _add_tls_and_token_options(verb)
+    add_connection_options(verb, patience="1m")
     verb.add_argument(
         "--pace", metavar="RATE", help="for tests: limit each connection to RATE (1M), to imitate a distant hub"
     )
 
 
-def _keeping(verb: argparse.ArgumentParser) -> None:
+def _add_serving_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--size-cap",
         metavar="SIZE",
@@ -90,7 +90,7 @@ def _keeping(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def _securing(verb: argparse.ArgumentParser) -> None:
+def _add_tls_and_token_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--token-file",
         metavar="FILE",

@@ -6,18 +6,20 @@ from collections.abc import Callable
 Build = Callable[[argparse.ArgumentParser], None]
 
 
-def proving(app: Build, pulling: Build, ground: Build) -> tuple[tuple[str, str, Build, str], ...]:
+def proof_verbs(
+    app: Build, add_download_options: Build, add_place_options: Build
+) -> tuple[tuple[str, str, Build, str], ...]:
     """Return the verbs: name, help, function that adds the options, examples. The arguments add shared options."""
 
     def prove(verb: argparse.ArgumentParser) -> None:
         app(verb)
         _prove(verb)
-        ground(verb)
-        pulling(verb)
+        add_place_options(verb)
+        add_download_options(verb)
 
     def doctor(verb: argparse.ArgumentParser) -> None:
         app(verb)
-        pulling(verb)
+        add_download_options(verb)
 
     return (
         (

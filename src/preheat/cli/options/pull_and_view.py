@@ -2,7 +2,7 @@
 
 import argparse
 
-from preheat.cli.options.connection_options import pulling
+from preheat.cli.options.connection_options import add_download_options
 
 
 def pull(verb: argparse.ArgumentParser) -> None:
@@ -13,7 +13,7 @@ def pull(verb: argparse.ArgumentParser) -> None:
         metavar="REF|APP",
         help="a model (owner/name[@revision], file:DIR), a preheat.toml or a built-in recipe",
     )
-    in_folder(verb)
+    add_dir_option(verb)
     _files(verb)
     verb.add_argument(
         "--view", action="append", default=[], metavar="KIND=DIR", help="place a view in DIR: hf-cache=DIR; repeatable"
@@ -24,9 +24,9 @@ def pull(verb: argparse.ArgumentParser) -> None:
         action="store_true",
         help="show download size, free disk space and estimated time; download nothing",
     )
-    locking(verb)
-    placing(verb)
-    pulling(verb)
+    add_locked_option(verb)
+    add_link_option(verb)
+    add_download_options(verb)
 
 
 def view(verb: argparse.ArgumentParser) -> None:
@@ -40,7 +40,7 @@ def view(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("refs", nargs="+", metavar="REF", help="a model in the library")
     _files(verb)
     verb.add_argument("--dry-run", action="store_true", help="show what is copied or in the way; place nothing")
-    placing(verb)
+    add_link_option(verb)
 
 
 def _files(verb: argparse.ArgumentParser) -> None:
@@ -75,19 +75,19 @@ def _hf_words(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def in_folder(verb: argparse.ArgumentParser) -> None:
+def add_dir_option(verb: argparse.ArgumentParser) -> None:
     """Add `--dir`."""
     verb.add_argument(
         "--dir", metavar="DIR", help="the app's folder, for a built-in recipe (default: the current folder)"
     )
 
 
-def locking(verb: argparse.ArgumentParser) -> None:
+def add_locked_option(verb: argparse.ArgumentParser) -> None:
     """Add `--locked`."""
     verb.add_argument("--locked", action="store_true", help="fail (exit status 8) if the lock is missing or stale")
 
 
-def replacing(verb: argparse.ArgumentParser) -> None:
+def add_place_options(verb: argparse.ArgumentParser) -> None:
     """Add the options for files in the way of a view."""
     group = verb.add_mutually_exclusive_group()
     group.add_argument(
@@ -105,9 +105,9 @@ def replacing(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def placing(verb: argparse.ArgumentParser) -> None:
+def add_link_option(verb: argparse.ArgumentParser) -> None:
     """Add the options of a verb that places views."""
-    replacing(verb)
+    add_place_options(verb)
     verb.add_argument(
         "--link",
         choices=["auto", "reflink", "hardlink", "symlink", "copy"],

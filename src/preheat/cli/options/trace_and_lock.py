@@ -3,23 +3,23 @@
 import argparse
 from collections.abc import Callable
 
-from preheat.cli.options.connection_options import scanning
+from preheat.cli.options.connection_options import add_scan_option
 
 Build = Callable[[argparse.ArgumentParser], None]
 
 
-def describing(app: Build, asking: Build) -> tuple[tuple[str, str, Build, str], ...]:
-    """Return the verbs: name, help, function that adds the options, examples. `app` and `asking` add shared options."""
+def recipe_verbs(app: Build, add_hub_options: Build) -> tuple[tuple[str, str, Build, str], ...]:
+    """Return the verbs: name, help, function that adds the options, examples. The arguments add shared options."""
 
     def trace(verb: argparse.ArgumentParser) -> None:
         _trace(verb)
-        asking(verb)
-        scanning(verb)
+        add_hub_options(verb)
+        add_scan_option(verb)
 
     def lock(verb: argparse.ArgumentParser) -> None:
         app(verb)
         _lock(verb)
-        asking(verb)
+        add_hub_options(verb)
 
     return (
         (

@@ -3,13 +3,13 @@
 import argparse
 from collections.abc import Callable
 
-from preheat.cli.options.connection_options import scanning
+from preheat.cli.options.connection_options import add_scan_option
 
 Build = Callable[[argparse.ArgumentParser], None]
 
 
-def upkeep(pulling: Build) -> tuple[tuple[str, str, Build, str], ...]:
-    """Return the verbs: name, help, function that adds the options, examples. `pulling` adds the options of a pull."""
+def upkeep_verbs(add_download_options: Build) -> tuple[tuple[str, str, Build, str], ...]:
+    """Return the verbs: name, help, function that adds the options, examples. The argument adds a pull's options."""
 
     def verify(verb: argparse.ArgumentParser) -> None:
         verb.add_argument("refs", nargs="*", metavar="REF", help="verify only these models (default: all blobs)")
@@ -17,7 +17,7 @@ def upkeep(pulling: Build) -> tuple[tuple[str, str, Build, str], ...]:
             "--since", default="0s", metavar="TIME", help="skip blobs that were verified within TIME: 24h"
         )
         verb.add_argument("--mend", action="store_true", help="download corrupt blobs again")
-        pulling(verb)
+        add_download_options(verb)
 
     return (
         (
@@ -143,4 +143,4 @@ def _adopt(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--copy", action="store_true", help="copy files instead of hard-linking them; required for another filesystem"
     )
-    scanning(verb)
+    add_scan_option(verb)

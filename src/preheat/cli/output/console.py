@@ -104,12 +104,12 @@ class JsonLines:
     def _line(self, event: str, facts: Mapping[str, object]) -> None:
         # One write under a lock: servers and downloads emit events from many threads.
         with self._turn:
-            said = clean_deeply(msgspec.to_builtins({"event": event, **facts}), self._secrets)
-            self._out.write(msgspec.json.encode(said).decode() + "\n")
+            line = clean_deeply(msgspec.to_builtins({"event": event, **facts}), self._secrets)
+            self._out.write(msgspec.json.encode(line).decode() + "\n")
             self._out.flush()
 
 
-class Both:
+class TwoConsoles:
     """Prints everything on two consoles."""
 
     def __init__(self, one: Console, other: Console) -> None:
@@ -141,10 +141,10 @@ class Both:
             one.close()
 
 
-def console(*, json: bool, loud: int, out: IO[str] | None = None) -> Console:
+def console(*, json: bool, verbosity: int, out: IO[str] | None = None) -> Console:
     """Return a console for JSON lines to `out` (default: stdout), or for people.
 
-    `loud` is 0 for errors and results only, 1 for normal and 2 for verbose output.
+    `verbosity` is 0 for errors and results only, 1 for normal and 2 for verbose output.
     """
     if json:
         out = out or sys.stdout
@@ -152,9 +152,9 @@ def console(*, json: bool, loud: int, out: IO[str] | None = None) -> Console:
             out.reconfigure(encoding="utf-8")  # in any locale: RFC 8259
         return JsonLines(out)
     # Imported only when needed: it takes longer to import than many commands take to run.
-    from preheat.cli.output.human import People
+    from preheat.cli.output.human import HumanConsole
 
-    return People(loud)
+    return HumanConsole(verbosity)
 
 
 def _facts(error: PreheatError) -> dict[str, object]:

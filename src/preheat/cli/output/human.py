@@ -50,11 +50,11 @@ _NAMED = 3  # outbound targets named in one line
 _WORTH_SAYING = 1_000_000  # bytes copied; configuration files are always copied
 
 
-class People:
-    """Prints sentences on stderr, with a progress bar on a terminal; `loud` 0 prints only errors and results."""
+class HumanConsole:
+    """Prints sentences on stderr, with a progress bar on a terminal; `verbosity` 0 prints only errors and results."""
 
-    def __init__(self, loud: int) -> None:
-        self._loud = loud
+    def __init__(self, verbosity: int) -> None:
+        self._verbosity = verbosity
         self._secrets: tuple[str, ...] = ()
         # stderr is None if it is closed, as by `2>&-`.
         self._at_terminal = sys.stderr is not None and sys.stderr.isatty()
@@ -153,7 +153,7 @@ class People:
         """Show a countdown on a terminal; elsewhere, print a line every 15 seconds."""
         again = f"retrying in {_whole(event.wait_s)}" if event.wait_s > 0 else "retrying"
         words = f"{event.reason}: {again}, giving up in {_whole(event.left_s)}"
-        if self._loud == 0:
+        if self._verbosity == 0:
             return
         if self._at_terminal:
             self._draw(self._pace, words)
@@ -162,7 +162,7 @@ class People:
             self._say(f"  {words}")
 
     def _received(self, event: Received | Read, now: float) -> None:
-        if self._pace is None or self._loud == 0:
+        if self._pace is None or self._verbosity == 0:
             return
         self._pace.add(event.size, now)
         if self._at_terminal:
@@ -190,7 +190,7 @@ class People:
 
         `first`: a word to print before the sentence; `style` is its style on a terminal.
         """
-        if self._loud < at or sys.stderr is None:
+        if self._verbosity < at or sys.stderr is None:
             return
         sentence = clean(sentence, self._secrets)
         if not self._at_terminal:

@@ -19,14 +19,14 @@ def clean(text: str, secrets: Collection[str] = ()) -> str:
     return _UNFIT.sub(lambda one: one[0].encode("unicode_escape").decode(), text)
 
 
-def clean_deeply(said: object, secrets: Collection[str] = ()) -> object:
+def clean_deeply(document: object, secrets: Collection[str] = ()) -> object:
     """Return a document with all its strings cleaned, keys included."""
-    match said:
+    match document:
         case str():
-            return clean(said, secrets)
+            return clean(document, secrets)
         case dict():
-            return {clean_deeply(key, secrets): clean_deeply(value, secrets) for key, value in said.items()}
+            return {clean_deeply(key, secrets): clean_deeply(value, secrets) for key, value in document.items()}
         case list() | tuple():
-            return [clean_deeply(one, secrets) for one in said]
+            return [clean_deeply(one, secrets) for one in document]
         case _:
-            return said
+            return document

@@ -69,7 +69,7 @@ def count_pids_from(pid: int) -> None:
 
 
 def own_user(kinds: int = 0) -> None:
-    """Enter a new user namespace, and further ones of these `kinds`; only the user and group themselves are mapped."""
+    """Enter a new user namespace, and further ones of these `kinds`; only this user and this group are mapped."""
     user, group = os.geteuid(), os.getegid()
     unshare(USER | kinds)
     # As the overflow user, the app could not read its files.
@@ -79,7 +79,7 @@ def own_user(kinds: int = 0) -> None:
 
 
 def give_up_privileges() -> None:
-    """Enter new user and mount namespaces, where all users stay who they are, but root has no power over the host.
+    """Enter new user and mount namespaces with the same user IDs, where root has no privileges on the host.
 
     The mounts made before can then not be removed, and no namespace of the host can be entered.
     """

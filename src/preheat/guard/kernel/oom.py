@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Victims:
+class OomKills:
     """Out-of-memory kills so far, in the cgroup and on the machine; `limit` is the cgroup's in bytes (0: none)."""
 
     in_cgroup: int = 0
     on_machine: int = 0
     limit: int = 0
 
-    def since(self, before: Victims) -> str:
+    def since(self, before: OomKills) -> str:
         """Return a sentence about the out-of-memory kills since `before`, or "" if there were none."""
         if self.in_cgroup > before.in_cgroup:
             limit = f" (limit {self.limit / 1e6:.0f} MB)" if self.limit else ""
@@ -24,7 +24,7 @@ class Victims:
         return ""
 
 
-def victims(process: str = "self", root: str = "/") -> Victims:
+def oom_kills(process: str = "self", root: str = "/") -> OomKills:
     """Return the current counts for `process` (a PID or "self"); counts that cannot be read are 0.
 
     `root` is the folder that contains /proc and /sys.
@@ -39,7 +39,7 @@ def victims(process: str = "self", root: str = "/") -> Victims:
         kills = limit = 0
     on_machine = _word(_read(os.path.join(root, "proc/vmstat")), "oom_kill")
     # Cgroup version 1 reports "no limit" as the largest multiple of the page size.
-    return Victims(kills, on_machine, limit if limit < 1 << 60 else 0)
+    return OomKills(kills, on_machine, limit if limit < 1 << 60 else 0)
 
 
 def memory_cgroup(process: str = "self", root: str = "/") -> tuple[str, int]:

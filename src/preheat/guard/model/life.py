@@ -33,7 +33,7 @@ class RestartPolicy:
     hang_after_s: float = 0.0
     ask_every_s: float = 5.0
 
-    def spent(self, restarts: int) -> bool:
+    def used_up(self, restarts: int) -> bool:
         """Return whether the limit is reached after `restarts` restarts."""
         return 0 <= self.max_restarts <= restarts
 
@@ -47,7 +47,7 @@ class RestartPolicy:
 class LifeSigns:
     """One observation of the app.
 
-    If the app has ended, `status` is its exit status (-N for signal N), `cause` the reason if known, and `likeness` a
+    If the app has ended, `status` is its exit status (-N for signal N), `cause` the reason if known, and `end_kind` a
     text that is equal for ends of the same kind. If no process could be started, `cannot_start` is the reason.
     `silent_s` is how long the app has not responded, in seconds from when a response was due. `spare`: a standby
     instance is ready. `chance` is a random number between 0 and 1, for the jitter.
@@ -58,7 +58,7 @@ class LifeSigns:
     status: int = 0
     cannot_start: str = ""
     cause: str = ""
-    likeness: str = ""
+    end_kind: str = ""
     silent_s: float = 0.0
     spare: bool = False
     chance: float = 0.0
@@ -69,7 +69,7 @@ class Life:
     """The app's state, when it was entered (for running: since when it is ready without interruption), and why.
 
     `restarts` counts the restarts since the app was last steady, `starts` all starts; `until` is the end of a back-off.
-    The last `failures` starts failed before the app was ready, all with the same `likeness`.
+    The last `failures` starts failed before the app was ready, all with the same `end_kind`.
     """
 
     state: State = "stopped"
@@ -79,7 +79,7 @@ class Life:
     starts: int = 0
     until: float = 0.0
     failures: int = 0
-    likeness: str = ""
+    end_kind: str = ""
 
     @property
     def over(self) -> bool:
@@ -87,7 +87,7 @@ class Life:
         return self.state == "fatal" or (self.state == "stopped" and self.starts > 0)
 
 
-def step(life: Life, look: LifeSigns, now: float, patience: RestartPolicy) -> tuple[Life, Action]:
+def step(life: Life, signs: LifeSigns, now: float, patience: RestartPolicy) -> tuple[Life, Action]:
     """Return the app's next state, and the action to take."""
     if life.over:
         return life, "nothing"
@@ -97,15 +97,15 @@ def step(life: Life, look: LifeSigns, now: float, patience: RestartPolicy) -> tu
         return (_start(life, now), "start") if now >= life.until else (life, "nothing")
     if life.state == "running" and now - life.since >= patience.steady_after_s:
         life = replace(life, restarts=0)
-    if not look.alive:
-        return _fallen(life, look, now, patience)
-    if life.state == "running" and 0 < patience.hang_after_s <= look.silent_s:
-        ending = f"running, but not responding for {look.silent_s:.0f} s"
-        life, action = _again(life, look, now, patience, ending)
+    if not signs.alive:
+        return _ended(life, signs, now, patience)
+    if life.state == "running" and 0 < patience.hang_after_s <= signs.silent_s:
+        ending = f"running, but not responding for {signs.silent_s:.0f} s"
+        life, action = _restart(life, signs, now, patience, ending)
         return life, "restart" if action == "start" else "stop"
     if life.state == "running":
-        return (life if look.ready else replace(life, since=now)), "nothing"
-    if look.ready:
+        return (life if signs.ready else replace(life, since=now)), "nothing"
+    if signs.ready:
         return replace(life, state="running", since=now, detail=f"ready after {now - life.since:.1f} s"), "nothing"
     if now - life.since >= patience.ready_within_s:
         detail = f"not ready within {patience.ready_within_s:g} s"
@@ -123,31 +123,31 @@ def _start(life: Life, now: float) -> Life:
     return replace(life, state="starting", since=now, starts=starts, detail="" if starts == 1 else f"start {starts}")
 
 
-def _fallen(life: Life, look: LifeSigns, now: float, patience: RestartPolicy) -> tuple[Life, Action]:
-    if look.cannot_start:
+def _ended(life: Life, signs: LifeSigns, now: float, patience: RestartPolicy) -> tuple[Life, Action]:
+    if signs.cannot_start:
         # A retry would fail in the same way.
-        return replace(life, state="fatal", since=now, detail=look.cannot_start), "nothing"
-    ending = describe_exit(look.status, look.cause)
-    if look.status == 0 or patience.max_restarts == 0:
+        return replace(life, state="fatal", since=now, detail=signs.cannot_start), "nothing"
+    ending = describe_exit(signs.status, signs.cause)
+    if signs.status == 0 or patience.max_restarts == 0:
         # Status 0 means that the app chose to end, ready or not; with no restarts allowed, any exit is final.
         return replace(life, state="stopped", since=now, detail=ending), "nothing"
     if life.state == "starting":
-        alike = life.failures + 1 if look.likeness and look.likeness == life.likeness else 1
-        life = replace(life, failures=alike, likeness=look.likeness)
-        if look.likeness and alike >= patience.same_failures:
+        alike = life.failures + 1 if signs.end_kind and signs.end_kind == life.end_kind else 1
+        life = replace(life, failures=alike, end_kind=signs.end_kind)
+        if signs.end_kind and alike >= patience.same_failures:
             detail = f"{ending}; {alike} times in a row in the same way, before the app was ready"
             return replace(life, state="fatal", since=now, detail=detail), "nothing"
-    return _again(replace(life, failures=0) if life.state == "running" else life, look, now, patience, ending)
+    return _restart(replace(life, failures=0) if life.state == "running" else life, signs, now, patience, ending)
 
 
-def _again(life: Life, look: LifeSigns, now: float, patience: RestartPolicy, ending: str) -> tuple[Life, Action]:
-    if patience.spent(life.restarts):
-        spent = f"{ending}; started {life.starts} times" if life.starts > 1 else ending
-        return replace(life, state="fatal", since=now, detail=spent), "nothing"
+def _restart(life: Life, signs: LifeSigns, now: float, patience: RestartPolicy, ending: str) -> tuple[Life, Action]:
+    if patience.used_up(life.restarts):
+        used_up = f"{ending}; started {life.starts} times" if life.starts > 1 else ending
+        return replace(life, state="fatal", since=now, detail=used_up), "nothing"
     life = replace(life, restarts=life.restarts + 1)
-    if look.spare:
+    if signs.spare:
         return replace(_start(life, now), detail=f"{ending}; the standby takes over"), "start"
-    wait_s = patience.backoff(life.restarts - 1) * (1 - patience.jitter * look.chance)
+    wait_s = patience.backoff(life.restarts - 1) * (1 - patience.jitter * signs.chance)
     return replace(
         life, state="backoff", since=now, until=now + wait_s, detail=f"{ending}; restarts in {wait_s:.2g} s"
     ), "nothing"

@@ -11,14 +11,14 @@ MOST_LINES = 200
 MOST_BYTES = 64 * 1024
 
 
-class Sight:
+class LineMatcher:
     """Match a pattern against a tail's lines; `seen` stays true after the first match."""
 
     def __init__(self, pattern: re.Pattern[str]) -> None:
         self._pattern = pattern
         self.seen = False
 
-    def look(self, line: str) -> None:
+    def match(self, line: str) -> None:
         """Match one line."""
         self.seen = self.seen or self._pattern.search(line) is not None
 
@@ -31,7 +31,7 @@ class Tail:
         self._lines: Deque[bytes] = deque()
         self._size = 0
         self._begun: dict[int, bytes] = {}
-        self._sights: list[Sight] = []
+        self._sights: list[LineMatcher] = []
 
     def feed(self, stream: int, chunk: bytes) -> None:
         """Add output of `stream`; a chunk may end in the middle of a line."""
@@ -50,14 +50,14 @@ class Tail:
             lines = [*self._lines, *(begun for begun in self._begun.values() if begun)]
             return tuple(_text(line) for line in lines[-count:]) if count else ()
 
-    def watch(self, pattern: re.Pattern[str]) -> Sight:
-        """Return a Sight of `pattern`, matched against the stored lines and all later ones."""
-        sight = Sight(pattern)
+    def watch(self, pattern: re.Pattern[str]) -> LineMatcher:
+        """Return a matcher of `pattern`, applied to the stored lines and all later ones."""
+        matcher = LineMatcher(pattern)
         with self._lock:
             for line in (*self._lines, *self._begun.values()):
-                sight.look(_text(line))
-            self._sights.append(sight)
-        return sight
+                matcher.match(_text(line))
+            self._sights.append(matcher)
+        return matcher
 
     def _add(self, line: bytes) -> None:
         self._show(line)
@@ -68,9 +68,9 @@ class Tail:
             self._size -= len(self._lines.popleft())
 
     def _show(self, line: bytes) -> None:
-        for sight in self._sights:
-            if not sight.seen:
-                sight.look(_text(line))
+        for matcher in self._sights:
+            if not matcher.seen:
+                matcher.match(_text(line))
 
 
 def _text(line: bytes) -> str:

@@ -47,10 +47,10 @@ def why_not() -> str:
             os.write(its, b"%d" % number)
             os._exit(0)
     os.close(its)
-    said = os.read(ours, 16)
+    reply = os.read(ours, 16)
     os.close(ours)
     os.waitpid(child, 0)
-    number = int(said or b"5")
+    number = int(reply or b"5")
     return "" if not number else f"creating a network namespace is not permitted: {os.strerror(number)}"
 
 
@@ -114,11 +114,11 @@ class NamespacePort:
         """Return a socket that is connected to a port inside the namespace. Raise OSError."""
         with self._turn:
             self._end.send(b"%d" % port)
-            said, ancillary, _, _ = self._end.recvmsg(16, socket.CMSG_LEN(_DESCRIPTOR))
+            reply, ancillary, _, _ = self._end.recvmsg(16, socket.CMSG_LEN(_DESCRIPTOR))
         for level, kind, rights in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 return socket.socket(fileno=struct.unpack("i", rights[:_DESCRIPTOR])[0])
-        number = int(said) if said.isdigit() else errno.EPIPE
+        number = int(reply) if reply.isdigit() else errno.EPIPE
         raise OSError(number, os.strerror(number))
 
     def close(self) -> None:

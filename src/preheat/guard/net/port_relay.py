@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Callable, Dict, List
 
 from preheat.guard.kernel.descriptors import raise_limit
-from preheat.guard.net.small_http import HttpReply, WaitingRoom, listen
+from preheat.guard.net.small_http import HttpReply, RequestThreads, listen
 
 _CHUNK = 64 * 1024
 _MOST_BUFFERED = 256 * 1024
@@ -22,8 +22,8 @@ _MOST_RELAYED = 16384
 class _End:
     """One side of a relayed connection.
 
-    `waiting` holds bytes to write to `sock`; `said_all` is set once EOF was read from it, `told_all` once the write
-    side was shut down; `events` are the epoll events that are registered.
+    `waiting` holds the bytes to write to `sock`. `at_eof`: EOF was read from it. `shut_down`: its write side was shut
+    down. `events` are the epoll events that are registered.
     """
 
     def __init__(self, sock: socket.socket, port: int) -> None:
@@ -31,8 +31,8 @@ class _End:
         self.port = port
         self.other: _End = self
         self.waiting = bytearray()
-        self.said_all = False
-        self.told_all = False
+        self.at_eof = False
+        self.shut_down = False
         self.events = 0
 
 
@@ -52,7 +52,7 @@ class Front:
     ) -> None:
         self._waiting = waiting
         self._reach = reach or _reach
-        self._desk = WaitingRoom()
+        self._desk = RequestThreads()
         self._most = most_relayed()
         self._listener = listen(host, port)
         self.port: int = self._listener.getsockname()[1]
@@ -180,14 +180,14 @@ class Front:
 
     def _move(self, end: _End, event: int) -> None:
         try:
-            if event & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR) and not end.said_all:
+            if event & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR) and not end.at_eof:
                 self._take(end)
             if event & select.EPOLLOUT:
                 self._give(end)
         except OSError:
             self._drop(end)
             return
-        if end.told_all and end.other.told_all:
+        if end.shut_down and end.other.shut_down:
             self._drop(end)
             return
         for side in (end, end.other):
@@ -201,7 +201,7 @@ class Front:
         if chunk:
             end.other.waiting += chunk
         else:
-            end.said_all = True
+            end.at_eof = True
         self._give(end.other)
 
     def _give(self, end: _End) -> None:
@@ -211,13 +211,13 @@ class Front:
             except BlockingIOError:
                 return
             del end.waiting[:sent]
-        if not end.waiting and end.other.said_all and not end.told_all:
-            end.told_all = True
+        if not end.waiting and end.other.at_eof and not end.shut_down:
+            end.shut_down = True
             end.sock.shutdown(socket.SHUT_WR)
 
     def _listen_for(self, end: _End) -> None:
         events = 0
-        if not end.said_all and len(end.other.waiting) < _MOST_BUFFERED:
+        if not end.at_eof and len(end.other.waiting) < _MOST_BUFFERED:
             events |= select.EPOLLIN
         if end.waiting:
             events |= select.EPOLLOUT

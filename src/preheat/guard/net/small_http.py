@@ -13,7 +13,7 @@ _MOST_HEAD = 16 * 1024
 _PATIENCE_S = 5.0  # for the complete request and response, however slow the client
 _GOODBYE_S = 1.0
 _PLACES = 64
-_WORDS = {200: "OK", 302: "Found", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
+_REASONS = {200: "OK", 302: "Found", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-class WaitingRoom:
+class RequestThreads:
     """Respond to requests, one thread per connection and at most 64 at once.
 
     A further connection replaces the oldest one, so that slow clients cannot block others. `_turn` guards `_places`.
@@ -63,10 +63,10 @@ class WaitingRoom:
             place = self._count
             self._places[place] = client
 
-        def talk() -> None:
+        def respond() -> None:
             try:
                 with suppress(OSError, ValueError):
-                    _talk(client, answer)
+                    _respond(client, answer)
             finally:
                 leave()
 
@@ -76,7 +76,7 @@ class WaitingRoom:
             client.close()
 
         try:
-            threading.Thread(target=talk, name="answer", daemon=True).start()
+            threading.Thread(target=respond, name="answer", daemon=True).start()
         except RuntimeError:
             leave()
 
@@ -84,7 +84,7 @@ class WaitingRoom:
 def serve(listener: socket.socket, answer: Callable[[str, str], HttpReply]) -> Callable[[], None]:
     """Serve requests from a background thread; return a function that stops it."""
     closed = threading.Event()
-    room = WaitingRoom()
+    room = RequestThreads()
 
     def accept() -> None:
         while True:
@@ -106,7 +106,7 @@ def serve(listener: socket.socket, answer: Callable[[str, str], HttpReply]) -> C
     return close
 
 
-def _talk(client: socket.socket, answer: Callable[[str, str], HttpReply]) -> None:
+def _respond(client: socket.socket, answer: Callable[[str, str], HttpReply]) -> None:
     until = time.monotonic() + _PATIENCE_S
     head = b""
     while b"\r\n\r\n" not in head and len(head) < _MOST_HEAD:
@@ -118,16 +118,16 @@ def _talk(client: socket.socket, answer: Callable[[str, str], HttpReply]) -> Non
     words = head.split(b"\r\n", 1)[0].decode("latin-1").split()
     if len(words) != 3 or not words[2].startswith("HTTP/"):
         return
-    said = answer(words[0], words[1].partition("?")[0])
+    reply = answer(words[0], words[1].partition("?")[0])
     headers = [
-        f"HTTP/1.1 {said.status} {_WORDS[said.status]}",
-        f"Content-Type: {said.kind}; charset=utf-8",
-        f"Content-Length: {len(said.body)}",
+        f"HTTP/1.1 {reply.status} {_REASONS[reply.status]}",
+        f"Content-Type: {reply.kind}; charset=utf-8",
+        f"Content-Length: {len(reply.body)}",
         "Cache-Control: no-store",
         "Connection: close",
-        *(f"{name}: {value}" for name, value in said.headers),
+        *(f"{name}: {value}" for name, value in reply.headers),
     ]
-    body = b"" if words[0] == "HEAD" else said.body
+    body = b"" if words[0] == "HEAD" else reply.body
     client.sendall("\r\n".join(headers).encode("latin-1") + b"\r\n\r\n" + body)
     # Read until EOF before closing: close(2) with unread data resets the connection, and the client loses the response.
     client.shutdown(socket.SHUT_WR)

@@ -11,7 +11,7 @@ from preheat.guard.probes.probes import Probe
 _THEN_EVERY_S = 5.0
 
 
-class Lookout:
+class ProbeLoop:
     """Run a probe in a background thread: every `every_s` until it first succeeds, then every `then_every_s`.
 
     `ready_at` is the time.monotonic() of the first success, or None. The thread calls `on_change` whenever the result

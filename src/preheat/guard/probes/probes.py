@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Mapping, Protocol
 
-from preheat.guard.model.tail import Sight, Tail
-from preheat.guard.probes.real_requests import KINDS, Once, RealRequest, hang_up_after, split_request
+from preheat.guard.model.tail import LineMatcher, Tail
+from preheat.guard.probes.real_requests import KINDS, OneRealRequest, RealRequest, hang_up_after, split_request
 
 _TIMEOUT_S = 5.0
 # Strings, not compiled patterns: re compiles and caches them on first use.
@@ -84,11 +84,11 @@ class PortProbe:
 class LineProbe:
     """Ready when a line of the app's output has matched a pattern."""
 
-    sight: Sight
+    matcher: LineMatcher
 
     def ready(self) -> bool:
         """See Probe."""
-        return self.sight.seen
+        return self.matcher.seen
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def parse_probe(
         what, within_s, url, body = split_request(text)
         _, host, port, target = _url(url)
         request = RealRequest(what, host, port, target, body, within_s)
-        return request if each_time else Once(request)
+        return request if each_time else OneRealRequest(request)
     if kind in ("http", "https"):
         tls, host, port, target = _url(text)
         return HttpProbe(tls, host, port, target)

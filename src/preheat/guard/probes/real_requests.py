@@ -49,12 +49,12 @@ class RealRequest:
 
         call = {"data": json.loads(self.body) if self.body else []}
         for prefix in ("/gradio_api/call", "/call"):  # Gradio 5 and later; Gradio 4
-            status, said = self._ask("POST", f"{prefix}{self.target}", json.dumps(call))
+            status, data = self._ask("POST", f"{prefix}{self.target}", json.dumps(call))
             if status == 404:
                 continue
-            event = json.loads(said)["event_id"]
-            status, said = self._ask("GET", f"{prefix}{self.target}/{event}")
-            return status == 200 and b"event: complete" in said
+            event = json.loads(data)["event_id"]
+            status, data = self._ask("GET", f"{prefix}{self.target}/{event}")
+            return status == 200 and b"event: complete" in data
         return False
 
     def _openai(self) -> bool:
@@ -62,25 +62,25 @@ class RealRequest:
         import json
 
         base = self.target.rstrip("/")
-        status, said = self._ask("GET", f"{base}/models")
+        status, data = self._ask("GET", f"{base}/models")
         if status != 200:
             return False
-        model = json.loads(said)["data"][0]["id"]
+        model = json.loads(data)["data"][0]["id"]
         chat = {"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": "Hi"}]}
         plain = {"model": model, "max_tokens": 1, "prompt": "Hi"}
         asked = [("/chat/completions", chat), ("/completions", plain)]
         if self.body:
             asked = [(path, {"model": model, **json.loads(self.body)}) for path, _ in asked[:1]]
         for path, question in asked:
-            status, said = self._ask("POST", base + path, json.dumps(question))
+            status, data = self._ask("POST", base + path, json.dumps(question))
             if status == 200:
-                return bool(json.loads(said)["choices"])
+                return bool(json.loads(data)["choices"])
         # A completion-only model has no chat template, and responds to the chat request with 400 or 404.
         return False
 
     def _wav(self) -> bool:
-        status, said = self._ask("POST" if self.body else "GET", self.target, self.body)
-        return status == 200 and whole_wav(said)
+        status, data = self._ask("POST" if self.body else "GET", self.target, self.body)
+        return status == 200 and whole_wav(data)
 
     def _ask(self, method: str, target: str, body: str = "") -> tuple[int, bytes]:
         from http.client import HTTPConnection
@@ -100,7 +100,7 @@ class RealRequest:
             connection.close()
 
 
-class Once:
+class OneRealRequest:
     """A probe that sends a real request until it succeeds, then only connects, to spare the app."""
 
     def __init__(self, request: RealRequest) -> None:
@@ -137,21 +137,21 @@ def split_request(text: str) -> tuple[str, float, str, str]:
     return kind, float(within) if within else _WITHIN_S, url, body or ""
 
 
-def whole_wav(said: bytes) -> bool:
+def whole_wav(data: bytes) -> bool:
     """Return whether the bytes are a RIFF WAVE file with audio data that is not truncated."""
-    if said[:4] != b"RIFF" or said[8:12] != b"WAVE":
+    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         return False
-    return any(name == b"data" and size > 0 for name, size in _chunks(said))
+    return any(name == b"data" and size > 0 for name, size in _chunks(data))
 
 
-def _chunks(said: bytes) -> Iterable[tuple[bytes, int]]:
+def _chunks(data: bytes) -> Iterable[tuple[bytes, int]]:
     """Yield the name of each chunk of a WAVE file, and its number of bytes, or 0 if it is truncated."""
     at = 12
-    while at + 8 <= len(said):
-        size = int.from_bytes(said[at + 4 : at + 8], "little")
-        here = min(size, len(said) - at - 8)
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        here = min(size, len(data) - at - 8)
         # A streaming server does not know the length in advance, and sets the maximum.
-        yield said[at : at + 4], here if here == size or size >= 0x7FFFFFFF else 0
+        yield data[at : at + 4], here if here == size or size >= 0x7FFFFFFF else 0
         at += 8 + size + size % 2
 
 

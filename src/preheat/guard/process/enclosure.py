@@ -1,4 +1,4 @@
-"""Enclosure: what keeps an app's processes together, so that none survives a stop or the guard, and what isolates them.
+"""Enclosure: keep an app's processes together, so that none survives a stop or the end of the guard, and isolate them.
 
 In the order of preference, for an app that is `contained`:
 
@@ -58,10 +58,10 @@ class Enclosure:
         """Return whether no process can leave it, short of writing to another cgroup."""
         return bool(self.cgroup) or self.own_pids
 
-    def enter_pids(self, birth: int) -> None:
+    def enter_pids(self, startup: int) -> None:
         """Continue in a child process, the first in a new PID namespace. Raise OSError.
 
-        Its PID is written to `birth`, after `WARDEN`. The calling process only waits for it, and then exits; if it is
+        Its PID is written to `startup`, after `WARDEN`. The calling process only waits for it, and then exits; if it is
         killed, the kernel kills the child.
         """
         if not self.own_pids:
@@ -74,7 +74,7 @@ class Enclosure:
             namespaces.count_pids_from(outside)
             return
         try:
-            os.write(birth, WARDEN + b"%d\n" % first)
+            os.write(startup, WARDEN + b"%d\n" % first)
             warden.stand_by(first)
         finally:
             os._exit(1)
@@ -109,7 +109,7 @@ class Enclosure:
 
 
 def weakness(app: App) -> str:
-    """Return a sentence on what an app could escape on this system, or "" if nothing."""
+    """Return a sentence about how an app could escape its enclosure on this system, or "" if it cannot."""
     enclosure = Enclosure.of(app)
     enclosure.end()
     if app.isolated and not enclosure.unprivileged:

@@ -16,12 +16,12 @@ from preheat.guard.model.app import App
 from preheat.guard.model.tail import Tail
 from preheat.guard.model.wakeup import Ring, silent
 from preheat.guard.process.output_pump import pump
-from preheat.guard.process.spawn import Born, CannotStart, spawn
+from preheat.guard.process.spawn import CannotStart, StartedApp, spawn
 
 if TYPE_CHECKING:
     from preheat.guard.net.network_namespace import Publisher
     from preheat.guard.witness.connections import Witness
-    from preheat.guard.witness.download_lines import Confessions
+    from preheat.guard.witness.download_lines import DownloadLines
 
 __all__ = ["CannotStart", "Output", "Process"]
 
@@ -34,12 +34,12 @@ _WARDEN_S = 0.001
 class Output:
     """The descriptors to which an app's output is copied unchanged; None only stores it in the tail.
 
-    `confessions`, if given, receives the output too.
+    `download_lines`, if given, receives the output too.
     """
 
     stdout: int | None = 1
     stderr: int | None = 2
-    confessions: Confessions | None = None
+    download_lines: DownloadLines | None = None
 
 
 def _never() -> bool:
@@ -64,19 +64,19 @@ class Process:
         self.app = app
         self.tail = Tail()
         self._witness = witness
-        self._confessions = output.confessions
+        self._download_lines = output.download_lines
         self._on_end = on_end
         self._status: int | None = None
         self._ended = threading.Event()
         self._dismissed = False
         self._pumps: list[threading.Thread] = []
         # Start the app from a separate thread: a witness's filter covers one thread and the processes started from it.
-        born: list[Born | BaseException] = []
+        started: list[StartedApp | BaseException] = []
         answered = threading.Event()
-        self._keeper = threading.Thread(target=self._keep, args=(born, answered), name="keeper", daemon=True)
+        self._keeper = threading.Thread(target=self._keep, args=(started, answered), name="keeper", daemon=True)
         self._keeper.start()
         answered.wait()
-        child = born[0]
+        child = started[0]
         if isinstance(child, BaseException):
             raise child
         self.pid = child.pid
@@ -87,7 +87,7 @@ class Process:
         self._publisher = self._published(child)
         # Start the pumps here, because threads of the keeper would inherit the witness's filter.
         for pipe, target in ((child.stdout, output.stdout), (child.stderr, output.stderr)):
-            thread = threading.Thread(target=self._carry, args=(pipe, target), name="pump", daemon=True)
+            thread = threading.Thread(target=self._copy_output, args=(pipe, target), name="pump", daemon=True)
             try:
                 thread.start()
             except RuntimeError:
@@ -128,9 +128,9 @@ class Process:
         if not self._dismissed:
             deadline = time.monotonic() + within_s
             self.signal(signal.SIGTERM)
-            self._outwait(deadline, hurry)
+            self._wait_for_end(deadline, hurry)
             self.signal(signal.SIGKILL)
-            self._outwait(time.monotonic() + _KILL_S, _never)
+            self._wait_for_end(time.monotonic() + _KILL_S, _never)
             self._dismissed = True
             if self._publisher is not None:
                 self._publisher.close()
@@ -152,7 +152,7 @@ class Process:
         # Also if the app has killed its warden.
         self._enclosure.end()
 
-    def _published(self, child: Born) -> Publisher | None:
+    def _published(self, child: StartedApp) -> Publisher | None:
         """Publish the port of the app's readiness probe, if the app runs in its own network namespace."""
         if child.door is None:
             return None
@@ -171,35 +171,35 @@ class Process:
             member for member in process_tree.family(self._warden) if member.pid != self._warden and not member.dead
         ]
 
-    def _outwait(self, deadline: float, hurry: Callable[[], bool]) -> None:
+    def _wait_for_end(self, deadline: float, hurry: Callable[[], bool]) -> None:
         while time.monotonic() < deadline and not hurry() and (self.alive() or self._left()):
             self._ended.wait(_GLANCE_S) if self.alive() else time.sleep(_GLANCE_S)
 
-    def _keep(self, answer: list[Born | BaseException], answered: threading.Event) -> None:
+    def _keep(self, answer: list[StartedApp | BaseException], answered: threading.Event) -> None:
         try:
             if self._witness is not None:
                 self._witness.cover_this_thread()
-            born = spawn(self.app)
+            started = spawn(self.app)
         except BaseException as error:  # noqa: BLE001 - the constructor raises it
             answer.append(error)
             answered.set()
             return
-        answer.append(born)
+        answer.append(started)
         answered.set()
-        said = os.read(born.report, 64)
-        os.close(born.report)
+        report = os.read(started.report, 64)
+        os.close(started.report)
         # An empty report means that the warden was killed; the kernel then kills the app.
-        self._status = int(said) if said else -signal.SIGKILL
+        self._status = int(report) if report else -signal.SIGKILL
         self._ended.set()
         self._on_end()
 
-    def _hear(self, pipe: int, chunk: bytes) -> None:
+    def _received(self, pipe: int, chunk: bytes) -> None:
         self.tail.feed(pipe, chunk)
-        if self._confessions is not None:
-            self._confessions.feed(pipe, chunk)
+        if self._download_lines is not None:
+            self._download_lines.feed(pipe, chunk)
 
-    def _carry(self, pipe: int, target: int | None) -> None:
+    def _copy_output(self, pipe: int, target: int | None) -> None:
         try:
-            pump(pipe, target, partial(self._hear, pipe))
+            pump(pipe, target, partial(self._received, pipe))
         finally:
             os.close(pipe)

@@ -30,7 +30,7 @@ class CannotStart(Exception):
 
 
 @dataclass(frozen=True)
-class Born:
+class StartedApp:
     """A started app: the PIDs of the app, its warden, and the guard's own child, and the guard's ends of four pipes.
 
     The warden is the ancestor of all of the app's processes; `child` is the warden or, if the warden is in a PID
@@ -51,21 +51,30 @@ class Born:
     door: socket.socket | None = None
 
 
-def spawn(app: App) -> Born:
+def spawn(app: App) -> StartedApp:
     """Start `app` in its own session, below a warden. Raise CannotStart; ValueError for a null character."""
     if any("\0" in word for word in app.command):
         raise ValueError(f"{app.command[0]}: an argument cannot contain a null character")
     if not app.command[0]:
         raise CannotStart("'': there is no such command", NOT_FOUND)
     pipes = _pipes(5)
-    (stdout, its_stdout), (stderr, its_stderr), (report, its_report), (its_line, line), (birth, its_birth) = pipes
+    (
+        (stdout, its_stdout),
+        (stderr, its_stderr),
+        (report, its_report),
+        (its_line, line),
+        (startup, its_startup),
+    ) = pipes
     try:
         enclosure = Enclosure.of(app)
         door, its_door = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) if app.isolated else (None, None)
     except OSError:
         _close(*itertools.chain(*pipes))
         raise
-    ours, theirs = (stdout, stderr, report, line, birth), (its_stdout, its_stderr, its_report, its_line, its_birth)
+    ours, theirs = (
+        (stdout, stderr, report, line, startup),
+        (its_stdout, its_stderr, its_report, its_line, its_startup),
+    )
     try:
         keeper = fork()
     except OSError:
@@ -79,20 +88,20 @@ def spawn(app: App) -> Born:
             warden.adopt_orphans()
             if door is not None and its_door is not None:
                 door.close()
-                _isolate(its_door, its_birth)
-            enclosure.enter_pids(its_birth)
+                _isolate(its_door, its_startup)
+            enclosure.enter_pids(its_startup)
             parent = os.getpid()
             child = os.fork()
             if child == 0:
-                _become(app, enclosure, parent, its_stdout, its_stderr, its_birth)
+                _exec_app(app, enclosure, parent, its_stdout, its_stderr, its_startup)
             warden.watch(child, its_line, its_report, lambda: enclosure.clear(child))
         finally:
             os._exit(1)
     _close(*theirs)
     if its_door is not None:
         its_door.close()
-    words = _read_all(birth).split()
-    os.close(birth)
+    words = _read_all(startup).split()
+    os.close(startup)
     # The two processes write their lines in any order.
     wardens = [word[len(WARDEN) :] for word in words if word.startswith(WARDEN)]
     words = [word for word in words if not word.startswith(WARDEN)]
@@ -106,32 +115,35 @@ def spawn(app: App) -> Born:
             door.close()
         os.waitpid(keeper, 0)
         enclosure.end()
-        raise _cannot(app, words[1:])
-    return Born(pid, its_warden, keeper, enclosure, stdout, stderr, report, line, door)
+        raise _start_error(app, words[1:])
+    return StartedApp(pid, its_warden, keeper, enclosure, stdout, stderr, report, line, door)
 
 
-def _isolate(its_door: socket.socket, its_birth: int) -> None:
-    """Move this process to its own network namespace and start the door; on failure, report to `its_birth` and exit."""
+def _isolate(its_door: socket.socket, its_startup: int) -> None:
+    """Move this process to its own network namespace and start the door process.
+
+    On failure, report the error to `its_startup` and exit.
+    """
     from preheat.guard.net import network_namespace
 
     try:
         network_namespace.enter()
     except OSError as error:
-        os.write(its_birth, f"0\n{error.errno or errno.EIO} {_NO_NETWORK}\n".encode("ascii"))
+        os.write(its_startup, f"0\n{error.errno or errno.EIO} {_NO_NETWORK}\n".encode("ascii"))
         os._exit(1)
     network_namespace.keep_door(its_door)
 
 
-def _become(app: App, enclosure: Enclosure, parent: int, stdout: int, stderr: int, birth: int) -> None:
-    """Replace this process by the app; on failure, report the error to `birth` and exit. Never returns."""
+def _exec_app(app: App, enclosure: Enclosure, parent: int, stdout: int, stderr: int, startup: int) -> None:
+    """Replace this process by the app; on failure, report the error to `startup` and exit. Never returns."""
     number, what = 0, ""
     try:
-        os.write(birth, b"%d\n" % os.getpid())
+        os.write(startup, b"%d\n" % os.getpid())
         os.setsid()
         warden.die_with(parent)
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
-        _keep_to_oneself()
+        _close_inherited()
         restore_limit()
         for ignored in ("SIGPIPE", "SIGXFSZ"):
             # Python ignores these signals, and exec(2) would keep them ignored.
@@ -148,11 +160,11 @@ def _become(app: App, enclosure: Enclosure, parent: int, stdout: int, stderr: in
         number = error.errno or errno.EIO
     finally:
         with suppress(OSError):
-            os.write(birth, f"{number} {what}\n".encode("ascii"))
+            os.write(startup, f"{number} {what}\n".encode("ascii"))
         os._exit(NOT_FOUND)
 
 
-def _keep_to_oneself() -> None:
+def _close_inherited() -> None:
     """Prevent the app from inheriting any descriptor above 2, including those that the guard inherited."""
     try:
         here = [int(name) for name in os.listdir("/proc/self/fd")]
@@ -164,7 +176,7 @@ def _keep_to_oneself() -> None:
                 os.set_inheritable(descriptor, False)
 
 
-def _cannot(app: App, words: list[bytes]) -> CannotStart:
+def _start_error(app: App, words: list[bytes]) -> CannotStart:
     number = int(words[0]) if words else errno.EIO
     if words[1:] == [_NO_NETWORK.encode()]:
         return CannotStart(f"cannot create a network namespace: {os.strerror(number)}", NOT_EXECUTABLE)
@@ -178,12 +190,12 @@ def _cannot(app: App, words: list[bytes]) -> CannotStart:
 
 
 def _read_all(descriptor: int) -> bytes:
-    said = b""
+    data = b""
     while True:
         more = os.read(descriptor, 4096)
         if not more:
-            return said
-        said += more
+            return data
+        data += more
 
 
 def _pipes(count: int) -> list[tuple[int, int]]:

@@ -46,7 +46,7 @@ def watch(app: int, line: int, report: int, clear: Callable[[], None]) -> None:
         # This process has copies of the guard's objects: their finalisers must not run twice.
         gc.disable()
         _keep_only(line, report)
-        _be_called(f"preheat: supervises {app}")
+        _set_name(f"preheat: supervises {app}")
         woken, waker = os.pipe()
         os.set_blocking(woken, False)
         os.set_blocking(waker, False)
@@ -56,9 +56,9 @@ def watch(app: int, line: int, report: int, clear: Callable[[], None]) -> None:
         waiting = select.poll()
         for end in (line, woken):
             waiting.register(end, select.POLLIN)
-        told = False
+        reported = False
         while True:
-            told = _reap(app, report, told=told)
+            reported = _reap(app, report, reported=reported)
             happened = [end for end, _ in waiting.poll()]
             if line in happened:
                 break
@@ -74,32 +74,32 @@ def stand_by(first: int) -> None:
     try:
         gc.disable()
         _keep_only()
-        _be_called(f"preheat: waits for {first}")
+        _set_name(f"preheat: waits for {first}")
         _ignore_signals()
         os.waitpid(first, 0)
     finally:
         os._exit(0)
 
 
-def _reap(app: int, report: int, *, told: bool) -> bool:
+def _reap(app: int, report: int, *, reported: bool) -> bool:
     """Reap ended children except the app; return whether the app's end was reported.
 
     The app stays a zombie, so that its process group ID is not reused.
     """
-    while not told:
+    while not reported:
         try:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
-            return told
+            return reported
         if ended is None:
-            return told
+            return reported
         if ended.si_pid == app:
             status = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
             with suppress(OSError):
                 os.write(report, b"%d\n" % status)
             return True
         os.waitpid(ended.si_pid, 0)
-    return told
+    return reported
 
 
 def sweep(app: int) -> None:
@@ -146,7 +146,7 @@ def _keep_only(*kept: int) -> None:
                 os.open(os.devnull, os.O_RDWR)
 
 
-def _be_called(name: str) -> None:
+def _set_name(name: str) -> None:
     """Change the name that ps(1) shows, so that killing the guard by its command line does not match the warden."""
     if not _prctl(_PR_SET_NAME, b"preheat-warden"):
         return

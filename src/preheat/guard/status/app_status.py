@@ -82,9 +82,9 @@ class AppStatus:
             fine = self.life.state != "fatal"
             return HttpReply(200 if fine else 503, "text/plain", b"alive\n" if fine else b"fatal\n")
         if path == "/readyz":
-            return self._said(self.ready)
+            return self._yes_or_no(self.ready)
         if path == "/startupz":
-            return self._said(self.ready_at is not None)
+            return self._yes_or_no(self.ready_at is not None)
         if path == "/metrics":
             return HttpReply(200, "text/plain; version=0.0.4", start_page.metrics(self._facts()).encode())
         if path == "/":
@@ -101,20 +101,25 @@ class AppStatus:
         headers = (("Retry-After", str(_RETRY_AFTER_S)), ("X-Preheat", "waiting"))
         return HttpReply(503, "text/html", page.encode(), headers)
 
-    def _said(self, yes: bool) -> HttpReply:
+    def _yes_or_no(self, yes: bool) -> HttpReply:
         import json
 
         from preheat.guard.net.small_http import HttpReply
 
-        said = self.progress()
-        facts = {"state": self.life.state, "phase": said.phase, "percent": said.percent, "eta_s": said.eta_s}
+        now = self.progress()
+        facts = {
+            "state": self.life.state,
+            "phase": now.phase,
+            "percent": now.percent,
+            "eta_s": now.eta_s,
+        }
         facts["detail"] = self.life.detail
         headers = () if yes else (("Retry-After", str(_RETRY_AFTER_S)),)
         return HttpReply(200 if yes else 503, "application/json", json.dumps(facts).encode() + b"\n", headers)
 
     def _facts(self) -> Sequence[tuple[str, str, str, float]]:
         """Return the name, type, help text and value of each metric."""
-        said = self.progress()
+        now = self.progress()
         family = process_tree.family(self.pid) if self.pid else []
         resident = sum(member.resident for member in family if not member.dead)
         times = os.times()
@@ -134,10 +139,8 @@ class AppStatus:
             ("preheat_app_uptime_seconds", "gauge", "Time since this start", time.monotonic() - self.start_began),
             ("preheat_guard_cpu_seconds_total", "counter", "The guard's own CPU time", times.user + times.system),
         ]
-        if said.percent is not None:
-            facts.append(
-                ("preheat_app_loaded_ratio", "gauge", "Fraction of the known bytes loaded", said.percent / 100)
-            )
+        if now.percent is not None:
+            facts.append(("preheat_app_loaded_ratio", "gauge", "Fraction of the known bytes loaded", now.percent / 100))
         if self.last_start_s is not None:
             facts.append(("preheat_app_start_seconds", "gauge", "Time from the last start to ready", self.last_start_s))
         return facts

@@ -49,15 +49,15 @@ setInterval(async () => { try {
 } catch (error) { /* asked again in a second */ } }, 1000);"""
 
 
-def page(name: str, said: Progress, detail: str, app_url: str, *, fronted: bool) -> str:
+def page(name: str, progress: Progress, detail: str, app_url: str, *, fronted: bool) -> str:
     """Return the page as HTML; `fronted` if it is served on the app's public port."""
-    percent = "" if said.percent is None or said.phase == "ready" else f", {said.percent} %"
-    eta = f", about {said.eta_s:.0f} s more" if said.eta_s else ""
+    percent = "" if progress.percent is None or progress.phase == "ready" else f", {progress.percent} %"
+    eta = f", about {progress.eta_s:.0f} s more" if progress.eta_s else ""
     link = f'<p><a href="{_safe(app_url)}">{_safe(app_url)}</a></p>' if app_url else ""
     return _PAGE.format(
         name=_safe(name),
-        phase=_safe(said.phase),
-        width=said.percent or 0,
+        phase=_safe(progress.phase),
+        width=progress.percent or 0,
         percent=percent,
         eta=eta,
         detail=_safe(detail),

@@ -1,4 +1,4 @@
-"""Diagnosis: find the reason why an app ended in its last output, as pure functions."""
+"""Diagnosis: find in an app's last output the reason why it ended; pure."""
 
 from __future__ import annotations
 
@@ -45,6 +45,6 @@ def diagnose(tail: tuple[str, ...]) -> str:
     return ""
 
 
-def likeness(ending: str, tail: tuple[str, ...]) -> str:
+def end_kind(ending: str, tail: tuple[str, ...]) -> str:
     """Return a text that is equal for ends of the same kind, with numbers and addresses replaced."""
     return re.sub(_CHANGING, "N", "\n".join((ending, *tail[-1:])))

@@ -6,15 +6,15 @@ import os
 import time
 from typing import TYPE_CHECKING, Callable
 
-from preheat.guard.kernel.oom import victims
+from preheat.guard.kernel.oom import oom_kills
 from preheat.guard.model.app import App
 from preheat.guard.model.exit_words import describe_exit
 from preheat.guard.model.life import LifeSigns
 from preheat.guard.model.wakeup import Ring
-from preheat.guard.probes.probe_loop import Lookout
+from preheat.guard.probes.probe_loop import ProbeLoop
 from preheat.guard.process.own_probe import own_probe
 from preheat.guard.process.process import Output, Process
-from preheat.guard.supervise.diagnosis import diagnose, likeness
+from preheat.guard.supervise.diagnosis import diagnose, end_kind
 
 if TYPE_CHECKING:
     from preheat.guard.witness.connections import Witness
@@ -41,10 +41,10 @@ class Instance:
         self.port = port
         self.app = app if port is None else app.on(port)
         self.began = time.monotonic()
-        self._victims = victims()
+        self._oom_kills = oom_kills()
         self.process = Process(self.app, output=output, witness=witness, on_end=ring)
-        self._ready = self._lookout(self.app.ready, ring, each_time=False)
-        self._alive = self._lookout(self.app.alive, ring, each_time=True) if self.app.alive else self._ready
+        self._ready = self._probe_loop(self.app.ready, ring, each_time=False)
+        self._alive = self._probe_loop(self.app.alive, ring, each_time=True) if self.app.alive else self._ready
 
     def ready(self) -> bool:
         """Return whether the process runs and its readiness probe succeeds."""
@@ -65,9 +65,9 @@ class Instance:
             return LifeSigns(alive=True, ready=self.ready(), silent_s=silent_s, spare=spare, chance=chance)
         status, tail = self.process.status or 0, self.tail()
         # The kernel increments the counter before it kills. The app may also have ended because a child was killed.
-        cause = (victims().since(self._victims) or diagnose(tail)) if status else ""
-        alike = likeness(describe_exit(status, cause), tail)
-        return LifeSigns(alive=False, status=status, cause=cause, likeness=alike, spare=spare, chance=chance)
+        cause = (oom_kills().since(self._oom_kills) or diagnose(tail)) if status else ""
+        alike = end_kind(describe_exit(status, cause), tail)
+        return LifeSigns(alive=False, status=status, cause=cause, end_kind=alike, spare=spare, chance=chance)
 
     def tail(self) -> tuple[str, ...]:
         """Return its last lines of output."""
@@ -80,7 +80,7 @@ class Instance:
                 lookout.close()
         self.process.stop(within_s, hurry)
 
-    def _lookout(self, text: str, ring: Ring, *, each_time: bool) -> Lookout | None:
+    def _probe_loop(self, text: str, ring: Ring, *, each_time: bool) -> ProbeLoop | None:
         if not text:
             return None
         probe = own_probe(
@@ -89,4 +89,4 @@ class Instance:
             lambda other: self._say(f"{other}: what answers there is not the app"),
             each_time=each_time,
         )
-        return Lookout(probe, then_every_s=self._ask_every_s, on_change=ring)
+        return ProbeLoop(probe, then_every_s=self._ask_every_s, on_change=ring)

@@ -31,7 +31,7 @@ class StandbyPolicy:
     drain_within_s: float = 30.0
 
 
-class Crew:
+class Instances:
     """Start, promote and end the instances of an app. Not thread-safe: only the supervisor's loop calls it.
 
     `say` is called with messages for the user.
@@ -89,7 +89,7 @@ class Crew:
             # The user may have fixed the cause of earlier failures.
             self._spare_failures, self._spare_not_before = 0, 0.0
 
-    def tend(self, *, settled: bool) -> bool:
+    def update(self, *, settled: bool) -> bool:
         """Update the route, the standby and the draining instances; return whether a new instance took over.
 
         `settled`: the serving instance is ready, so a standby may start to load.
@@ -140,7 +140,7 @@ class Crew:
             thread.join()
 
     def next_look_s(self) -> float:
-        """Return the maximum number of seconds until the next call of `tend`."""
+        """Return the maximum number of seconds until the next call of `update`."""
         return 0.2 if self._renewing or self._leaving else 1.0 if self._terms.standby else 3600.0
 
     def _new(self) -> Instance:

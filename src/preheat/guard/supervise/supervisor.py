@@ -16,7 +16,7 @@ from preheat.guard.model.wakeup import Bell
 from preheat.guard.probes.probes import parse_probe, port_of
 from preheat.guard.process.process import CannotStart, Output
 from preheat.guard.status.app_status import AppStatus
-from preheat.guard.supervise.instances import Crew, StandbyPolicy
+from preheat.guard.supervise.instances import Instances, StandbyPolicy
 from preheat.guard.supervise.signals import Requests
 
 if TYPE_CHECKING:
@@ -46,13 +46,13 @@ class AppStarted:
 
 
 @dataclass(frozen=True)
-class Said:
-    """A message for the user that is not a state change."""
+class Notice:
+    """A message for the user that is no state change."""
 
     words: str
 
 
-Event = Union[Changed, AppStarted, Said]
+Event = Union[Changed, AppStarted, Notice]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Outcome:
 class SupervisorParts:
     """Optional parts of a supervision: the status, the public port, and the standby policy."""
 
-    board: AppStatus | None = None
+    app_status: AppStatus | None = None
     front: Front | None = None
     terms: StandbyPolicy = field(default_factory=StandbyPolicy)
 
@@ -88,7 +88,7 @@ def supervise(
     witness: Witness | None = None,
     output: Output = Output(),  # noqa: B008 - frozen
     stop: Callable[[], bool] | None = None,
-    around: SupervisorParts = SupervisorParts(),
+    parts: SupervisorParts = SupervisorParts(),
 ) -> Outcome:
     """Run an app and restart it after crashes, until it exits, the guard gives up, or a signal or `stop` ends it.
 
@@ -97,8 +97,8 @@ def supervise(
     """
     bell = Bell()
     try:
-        with Requests(bell, renews=around.front is not None) as requests:
-            supervision = _Supervision(app, patience, on_event, output, witness, requests, bell, around)
+        with Requests(bell, renews=parts.front is not None) as requests:
+            supervision = _Supervision(app, patience, on_event, output, witness, requests, bell, parts)
             try:
                 return supervision.run(stop)
             finally:
@@ -119,29 +119,29 @@ class _Supervision:
         witness: Witness | None,
         requests: Requests,
         bell: Bell,
-        around: SupervisorParts,
+        parts: SupervisorParts,
     ) -> None:
         self._app = app
         self._patience = patience
         self._on_event = on_event
         self._requests = requests
         self._bell = bell
-        self._front = around.front
-        self._board = around.board or AppStatus("")
+        self._front = parts.front
+        self._app_status = parts.app_status or AppStatus("")
         self._began = time.monotonic()
         self._life = Life()
         self._cannot_start: CannotStart | None = None
         self._failed: LifeSigns | None = None
-        self._crew = Crew(
+        self._instances = Instances(
             app,
             patience,
-            around.terms,
+            parts.terms,
             bell,
             output=output,
             witness=witness,
             front=self._front,
             hurry=requests.hurry,
-            say=lambda words: on_event(Said(words)),
+            say=lambda words: on_event(Notice(words)),
         )
 
     def run(self, stop: Callable[[], bool] | None) -> Outcome:
@@ -157,13 +157,13 @@ class _Supervision:
                 self._move(stopped(self._life, time.monotonic(), f"stopped by {signal.Signals(asked).name}"))
                 return self._outcome(128 + asked)
             if self._requests.renewal():
-                self._crew.renew()
+                self._instances.renew()
             look = self._look()
             life, action = step(self._life, look, time.monotonic(), self._patience)
             if action in ("stop", "restart"):
-                self._crew.end_serving()
+                self._instances.end_serving()
             # Route first: a client that saw /readyz succeed is not to get the waiting page.
-            self._crew.route()
+            self._instances.route()
             self._note(look)
             self._move(life)
             if life.over:
@@ -171,12 +171,12 @@ class _Supervision:
             if action in ("start", "restart"):
                 self._start()
             else:
-                self._tend(look)
+                self._update(look)
                 self._bell.wait(_TICK_S if stop is not None else self._next_look_s())
 
     def end(self) -> None:
         """Stop all instances; a second stop signal ends the grace period early."""
-        self._crew.end()
+        self._instances.end()
 
     def _check(self) -> str:
         """Return a message if another process has the app's port, else "". Raise ValueError for an invalid probe."""
@@ -191,7 +191,7 @@ class _Supervision:
     def _start(self) -> None:
         self._failed = None
         try:
-            instance = self._crew.start()
+            instance = self._instances.start()
         except CannotStart as error:
             self._cannot_start = error
             return
@@ -206,18 +206,18 @@ class _Supervision:
             self._bell.ring()
 
     def _tell_start(self) -> None:
-        serving = self._crew.serving
+        serving = self._instances.serving
         assert serving is not None
-        self._board.began(serving.process.pid, serving.began)
-        self._on_event(AppStarted(serving.process.pid, self._crew.starts))
+        self._app_status.began(serving.process.pid, serving.began)
+        self._on_event(AppStarted(serving.process.pid, self._instances.starts))
 
-    def _tend(self, look: LifeSigns) -> None:
-        if self._crew.tend(settled=self._life.state == "running" and look.ready):
+    def _update(self, look: LifeSigns) -> None:
+        if self._instances.update(settled=self._life.state == "running" and look.ready):
             self._life = replace(self._life, starts=self._life.starts + 1)
-            self._board.renewals += 1
+            self._app_status.renewals += 1
             self._tell_start()
-            self._on_event(Said("planned restart: the new instance is serving"))
-        self._board.spare = self._crew.spare_ready()
+            self._on_event(Notice("planned restart: the new instance is serving"))
+        self._app_status.spare = self._instances.spare_ready()
 
     def _next_look_s(self) -> float:
         """Return the seconds until the next timed action is due; events ring the bell before that."""
@@ -231,31 +231,33 @@ class _Supervision:
             steady_in = self._life.since + self._patience.steady_after_s - now
             if steady_in > 0:
                 due = min(due, steady_in)
-        return max(0.0, min(due, self._crew.next_look_s()))
+        return max(0.0, min(due, self._instances.next_look_s()))
 
     def _look(self) -> LifeSigns:
         if self._cannot_start is not None:
             return LifeSigns(alive=False, status=self._cannot_start.status, cannot_start=str(self._cannot_start))
         if self._failed is not None and self._life.state != "backoff":
             return self._failed
-        serving = self._crew.serving
+        serving = self._instances.serving
         if serving is None:
             return LifeSigns(alive=False)
         if not serving.process.alive() and self._life.state != "backoff":
             # Its children may still hold the port, and its last output may still be in the pipe.
-            self._crew.end_serving()
-        return serving.look(spare=self._crew.spare_ready()) if self._life.state != "backoff" else LifeSigns(alive=False)
+            self._instances.end_serving()
+        if self._life.state == "backoff":
+            return LifeSigns(alive=False)
+        return serving.look(spare=self._instances.spare_ready())
 
     def _note(self, look: LifeSigns) -> None:
-        serving = self._crew.serving
-        self._board.ready = look.alive and look.ready
+        serving = self._instances.serving
+        self._app_status.ready = look.alive and look.ready
         ready_at = serving.ready_at() if serving is not None else None
-        if self._board.ready and ready_at is not None:
-            self._board.became_ready(ready_at)
+        if self._app_status.ready and ready_at is not None:
+            self._app_status.became_ready(ready_at)
 
     def _move(self, life: Life) -> None:
         before, self._life = self._life, life
-        self._board.life = life
+        self._app_status.life = life
         if life.state != before.state or life.starts != before.starts:
             self._on_event(Changed(life.state, life.detail, time.monotonic() - self._began))
 
@@ -264,10 +266,10 @@ class _Supervision:
             return self._cannot_start.status
         if self._failed is not None:
             return self._failed.status
-        serving = self._crew.serving
+        serving = self._instances.serving
         return shell_status(serving.process.status or 0) if serving is not None else 0
 
     def _outcome(self, status: int) -> Outcome:
-        serving = self._crew.serving
+        serving = self._instances.serving
         tail = serving.tail() if serving is not None else ()
         return Outcome(status, self._life.state == "fatal", self._life.detail, tail, self._life.starts)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Tuple
 
 from preheat.guard.witness.sockaddr import Address
-from preheat.guard.witness.syscall_target import Inquiry
+from preheat.guard.witness.syscall_target import SingleAttempt
 
 # Limits on memory: further names or addresses are counted under one common entry.
 _MOST_NAMES, _MOST_PLACES, _MOST_LINES = 256, 1024, 256
@@ -77,24 +77,24 @@ class ConnectionCounts:
         """Record that a socket is no longer connected to a resolver."""
         self._lines.pop(line, None)
 
-    def add(self, inquiry: Inquiry, thread: int, process: int, program: str) -> None:
+    def add(self, single: SingleAttempt, thread: int, process: int, program: str) -> None:
         """Count one attempt of a thread."""
-        if inquiry.asked is None:
-            named = "" if inquiry.address.lookup else self._looked_up(thread, process, inquiry.address)
-            key = self._key(inquiry.address, process, program, named)
+        if single.asked is None:
+            named = "" if single.address.lookup else self._looked_up(thread, process, single.address)
+            key = self._key(single.address, process, program, named)
             self._count(key, 1)
-            if inquiry.line:
-                self._remember(inquiry.line, _Line(inquiry.address, key))
+            if single.line:
+                self._remember(single.line, _Line(single.address, key))
             return
-        known = self._lines.get(inquiry.line)
-        if known is not None and known.unasked is not None and (inquiry.asked or inquiry.idle):
+        known = self._lines.get(single.line)
+        if known is not None and known.unasked is not None and (single.asked or single.idle):
             self._count(known.unasked, -1)
-            self._lines[inquiry.line] = replace(known, unasked=None)
-        if not inquiry.asked and not inquiry.idle:
-            self._count(self._key(inquiry.address, process, program, ""), 1)
-        for question in inquiry.asked:
+            self._lines[single.line] = replace(known, unasked=None)
+        if not single.asked and not single.idle:
+            self._count(self._key(single.address, process, program, ""), 1)
+        for question in single.asked:
             name = self._bounded(question.name)
-            key = self._key(inquiry.address, process, program, name)
+            key = self._key(single.address, process, program, name)
             kinds = self._kinds.setdefault(key, {})
             kinds[question.kind] = kinds.get(question.kind, 0) + 1
             # Resolvers query the IPv4 and IPv6 addresses of a name together: count them as one lookup.

@@ -25,7 +25,7 @@ from typing import Iterable
 from preheat.guard.kernel import process_tree, seccomp
 from preheat.guard.witness.connection_counts import Attempt, ConnectionCounts
 from preheat.guard.witness.sockaddr import Address
-from preheat.guard.witness.syscall_target import Inquiry, inquiries, needs_no_look
+from preheat.guard.witness.syscall_target import SingleAttempt, matters_only_to_resolvers, single_attempts
 
 __all__ = ["Attempt", "Availability", "Witness"]
 
@@ -52,7 +52,7 @@ class Witness:
     def __init__(self, own_ports: Iterable[int] = ()) -> None:
         self._own_ports = frozenset(own_ports)
         self._lock = threading.Lock()
-        self._tally = ConnectionCounts()  # guarded by _lock
+        self._counter = ConnectionCounts()  # guarded by _lock
         self._blind_spots: dict[str, None] = {}
         self._answering: list[threading.Thread] = []
 
@@ -62,7 +62,7 @@ class Witness:
         if not seccomp.supported():
             return Availability("counting connections requires 64-bit Linux on x86-64 or ARM")
         outcome: list[str] = []
-        thread = threading.Thread(target=_try_out, args=(outcome,), name="witness-trial", daemon=True)
+        thread = threading.Thread(target=_test_filter, args=(outcome,), name="witness-trial", daemon=True)
         thread.start()
         thread.join(_TRIED_S)
         return Availability(outcome[0] if outcome else "the kernel suspends calls without a notification")
@@ -71,7 +71,7 @@ class Witness:
     def attempts(self) -> tuple[Attempt, ...]:
         """Return the attempts, in the order in which each was first made."""
         with self._lock:
-            return self._tally.attempts
+            return self._counter.attempts
 
     @property
     def outbound(self) -> int:
@@ -134,12 +134,14 @@ class Witness:
             os.close(listener)
 
     def _attend(self, listener: int, call: seccomp.Call) -> None:
-        tries: list[Inquiry] = []
+        tries: list[SingleAttempt] = []
         moved, blind, process, program = "", "", 0, ""
         try:
             # Most sends and writes do not go to a resolver: skip them quickly.
-            if not needs_no_look(call) or self._tally.waits:
-                tries, moved = inquiries(call, self._resolver_at, lambda address: self._counts(address, call.thread))
+            if not matters_only_to_resolvers(call) or self._counter.waits:
+                tries, moved = single_attempts(
+                    call, self._resolver_at, lambda address: self._counts(address, call.thread)
+                )
             if tries:
                 process = process_tree.process_of(call.thread)
                 program = process_tree.name(process)
@@ -157,13 +159,13 @@ class Witness:
                     if blind:
                         self._blind_spots[blind] = None
                     if moved:
-                        self._tally.forget(moved)
+                        self._counter.forget(moved)
                     for one in tries:
-                        self._tally.add(one, call.thread, process, program)
+                        self._counter.add(one, call.thread, process, program)
 
     def _resolver_at(self, line: str) -> Address | None:
         with self._lock:
-            return self._tally.resolver_at(line)
+            return self._counter.resolver_at(line)
 
     def _counts(self, address: Address, thread: int) -> bool:
         if address.is_file:
@@ -177,7 +179,7 @@ def _who(thread: int) -> str:
     return f"{process_tree.name(process)} (pid {process})"
 
 
-def _try_out(outcome: list[str]) -> None:
+def _test_filter(outcome: list[str]) -> None:
     """Append to `outcome` why calls of this thread cannot be counted, or "" if they can."""
     witness = Witness()
     try:

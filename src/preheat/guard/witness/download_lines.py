@@ -15,12 +15,12 @@ _DENIES = re.compile(
 _MOST, _LONGEST = 20, 200
 
 
-def confesses(line: str) -> bool:
+def reports_download(line: str) -> bool:
     """Return whether a line reports a download."""
     return _SAYS.search(line) is not None and _DENIES.search(line) is None
 
 
-class Confessions:
+class DownloadLines:
     """Collect the first 20 distinct lines of several streams that report a download. Thread-safe."""
 
     def __init__(self) -> None:
@@ -34,13 +34,13 @@ class Confessions:
             *lines, begun = re.split(rb"[\r\n]", self._begun.get(stream, b"") + chunk)
             self._begun[stream] = begun[-4096:]
             for line in lines:
-                self._hear(line.decode("utf-8", "replace").strip()[:_LONGEST])
+                self._add_line(line.decode("utf-8", "replace").strip()[:_LONGEST])
 
     def lines(self) -> tuple[str, ...]:
         """Return the lines; progress bars without their figures."""
         with self._lock:
             return tuple(self._lines)
 
-    def _hear(self, line: str) -> None:
-        if len(self._lines) < _MOST and confesses(line):
+    def _add_line(self, line: str) -> None:
+        if len(self._lines) < _MOST and reports_download(line):
             self._lines[re.sub(r":?\s*\d+%\|.*", "", line)] = None

@@ -87,10 +87,10 @@ class Strace:
         return sorted(seen, key=lambda one: one.at)
 
     def _take(self, line: str, found: dict[tuple[str, bool], Open], read: dict[str, int]) -> None:
-        told = _LINE.match(line)
-        if told is None:
+        match = _LINE.match(line)
+        if match is None:
             return  # a failed call, or a truncated line
-        at, call, words, result, opened = told.groups()
+        at, call, words, result, opened = match.groups()
         if call in _OPENING:
             path, wrote = _plain(opened or ""), call == "creat" or "O_WRONLY" in words or "O_RDWR" in words
             if _is_file(path) and ((path, wrote) not in found or found[path, wrote].at > float(at)):

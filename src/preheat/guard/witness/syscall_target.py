@@ -16,8 +16,8 @@ _ON_A_CONNECTION = ("write", "writev")
 
 
 @dataclass(frozen=True)
-class Inquiry:
-    """One attempt to connect to `address`, or if `asked` is not None, to send it these queries.
+class SingleAttempt:
+    """One attempt to connect to `address`; if `asked` is not None, an attempt to send these queries to it.
 
     `line` identifies a socket that is connected to a resolver, as the link in /proc/PID/fd. `idle` marks data sent to a
     resolver that is not a query about other hosts.
@@ -29,28 +29,28 @@ class Inquiry:
     idle: bool = False
 
 
-def inquiries(
+def single_attempts(
     call: Call, resolver_at: Callable[[str], Address | None], counts: Callable[[Address], bool]
-) -> tuple[list[Inquiry], str]:
+) -> tuple[list[SingleAttempt], str]:
     """Return a call's attempts, and the socket, if any, that it connects to an address that is not a resolver.
 
     `resolver_at` returns the resolver to which a socket is connected, or None; `counts` returns whether an address is
     counted. Raise OSError if the caller's memory cannot be read.
     """
-    found: list[Inquiry] = []
+    found: list[SingleAttempt] = []
     gone = ""
     for message in messages(call):
         address = message.address
         if call.name == "connect":
             line = _line(call)
             if address is not None and counts(address):
-                found.append(Inquiry(address, line if address.lookup else ""))
+                found.append(SingleAttempt(address, line if address.lookup else ""))
             if address is None or not address.lookup:
                 gone = line
         elif address is not None:
             if counts(address):
                 asked = tuple(dns_questions(message.read(call.thread))) if address.lookup else None
-                found.append(Inquiry(address, asked=asked))
+                found.append(SingleAttempt(address, asked=asked))
         else:
             line = _line(call)
             resolver = resolver_at(line)
@@ -59,12 +59,12 @@ def inquiries(
     return found, gone
 
 
-def needs_no_look(call: Call) -> bool:
+def matters_only_to_resolvers(call: Call) -> bool:
     """Return whether a call is relevant only on a socket that is connected to a resolver."""
     return call.name in _ON_A_CONNECTION or (call.name == "sendto" and call.arguments[4] == 0)
 
 
-def _on_line(line: str, resolver: Address, message: Message, thread: int) -> list[Inquiry]:
+def _on_line(line: str, resolver: Address, message: Message, thread: int) -> list[SingleAttempt]:
     sent = message.read(thread)
     if not resolver.is_file:
         asked: list[NameLookup] | None = dns_questions(sent)
@@ -73,8 +73,8 @@ def _on_line(line: str, resolver: Address, message: Message, thread: int) -> lis
         if asked is not None and any(_of_this_machine(question.name) for question in asked):
             asked = None
     if asked is None:
-        return [Inquiry(resolver, line, (), idle=True)]
-    return [Inquiry(resolver, line, tuple(asked))] if asked else []
+        return [SingleAttempt(resolver, line, (), idle=True)]
+    return [SingleAttempt(resolver, line, tuple(asked))] if asked else []
 
 
 def _of_this_machine(name: str) -> bool:

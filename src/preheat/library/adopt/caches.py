@@ -1,4 +1,4 @@
-"""Caches: what the readers of other programs' caches return: versions, files, and skipped entries."""
+"""Caches: the types that the readers of other programs' caches return: versions, files, and invalid entries."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ from preheat.core.snapshot import File
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A file of a repository: its path there, the file with its bytes, and its digest if the cache records it."""
+    """A file in a cache: its `path` in the repository, the file `source` with its bytes, and its digest if known."""
 
     path: str
     source: Path
@@ -26,7 +26,8 @@ class Candidate:
 class CachedVersion:
     """A version of a repository in a cache.
 
-    `ref` is the ref to record. An empty `commit` is replaced by a hash of the files. `revisions` are the branches and
+    `ref` is what the library will record. If the cache has no `commit` (""), a hash of the files replaces it.
+    `revisions` are the branches and
     tags that point to the commit; `listed` are all files of the commit, if the cache lists them.
     """
 
@@ -38,48 +39,50 @@ class CachedVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class Odd:
+class InvalidEntry:
     """An entry of a cache that cannot be adopted, and the reason."""
 
     path: Path
     reason: str
 
 
-def resolved(path: Path, root: Path) -> Path | Odd:
-    """Follow symlinks to a regular file below `root`; return the file, or Odd if there is none."""
+def resolved(path: Path, root: Path) -> Path | InvalidEntry:
+    """Follow symlinks to a regular file below `root`; return the file, or an InvalidEntry if there is none."""
     try:
         end = path.resolve(strict=True)
         status = end.stat()
     except RuntimeError:  # a symlink loop, up to Python 3.12
-        return Odd(path, "it is a symlink loop")
+        return InvalidEntry(path, "it is a symlink loop")
     except OSError as error:
         reasons = {errno.ENOENT: "it is a broken symlink", errno.ELOOP: "it is a symlink loop"}
-        return Odd(path, reasons.get(error.errno or 0, f"it cannot be read: {os.strerror(error.errno or 0).lower()}"))
+        return InvalidEntry(
+            path, reasons.get(error.errno or 0, f"it cannot be read: {os.strerror(error.errno or 0).lower()}")
+        )
     if not end.is_relative_to(root.resolve()):
-        return Odd(path, f"it is a symlink that points outside {root}")
+        return InvalidEntry(path, f"it is a symlink that points outside {root}")
     if not stat.S_ISREG(status.st_mode):
-        return Odd(path, "it is not a regular file")
+        return InvalidEntry(path, "it is not a regular file")
     return end
 
 
-def files_below(folder: Path, skip: frozenset[str] = frozenset()) -> Iterator[tuple[str, Path] | Odd]:
-    """Yield all files below a folder, each as its relative path with `/` and its full path, or Odd for invalid entries.
+def files_below(folder: Path, skip: frozenset[str] = frozenset()) -> Iterator[tuple[str, Path] | InvalidEntry]:
+    """Yield each file below a folder as its relative path with `/` and its full path, or as an InvalidEntry.
 
     Symlinks to folders are not followed. `skip` are names at the top level to leave out.
     """
 
-    def listing(under: str) -> Iterator[tuple[str, Path] | Odd]:
+    def listing(under: str) -> Iterator[tuple[str, Path] | InvalidEntry]:
         here = folder / under
         try:
             entries = sorted(os.scandir(here), key=lambda entry: entry.name)
         except OSError as error:
-            yield Odd(here, f"it cannot be listed: {os.strerror(error.errno or 0).lower()}")
+            yield InvalidEntry(here, f"it cannot be listed: {os.strerror(error.errno or 0).lower()}")
             return
         for entry in entries:
             path = f"{under}/{entry.name}" if under else entry.name
-            reason = hostile(path)
+            reason = why_invalid(path)
             if reason:
-                yield Odd(here / entry.name, reason)
+                yield InvalidEntry(here / entry.name, reason)
             elif not under and entry.name in skip:
                 continue
             elif entry.is_dir(follow_symlinks=False):
@@ -90,7 +93,7 @@ def files_below(folder: Path, skip: frozenset[str] = frozenset()) -> Iterator[tu
     return listing("")
 
 
-def hostile(path: str) -> str:
+def why_invalid(path: str) -> str:
     """Return why the path is invalid for a file of a repository; empty if it is valid."""
     try:
         File(path, 0, Digest("git-sha1", "0" * 40))

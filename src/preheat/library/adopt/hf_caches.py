@@ -22,7 +22,7 @@ from preheat.core.ref import Ref
 from preheat.core.snapshot import File
 from preheat.core.units import say_size
 from preheat.disk.lfs_pointer import LfsPointer, read_pointer
-from preheat.library.adopt.caches import CachedVersion, Candidate, Odd, files_below, ref_of, resolved
+from preheat.library.adopt.caches import CachedVersion, Candidate, InvalidEntry, files_below, ref_of, resolved
 from preheat.library.small_files import read_small
 
 _REPO = re.compile(r"(models|datasets|spaces)--(.+)")
@@ -50,41 +50,44 @@ def repositories(cache: Path) -> list[Path]:
     return sorted(folder for folder in cache.glob("*--*") if is_repository(folder))
 
 
-def read_repository(repo: Path) -> Iterator[CachedVersion | Odd]:
-    """Yield the versions of a repository, and Odd for each entry that cannot be adopted."""
+def read_repository(repo: Path) -> Iterator[CachedVersion | InvalidEntry]:
+    """Yield the versions of a repository, and InvalidEntry for each entry that cannot be adopted."""
     match = _REPO.fullmatch(repo.name)
     kind = f"{match[1]}/" if match and match[1] != "models" else ""
     ref = ref_of(f"hf:{kind}{match[2].replace('--', '/', 1)}") if match else None
     if ref is None:
-        yield Odd(repo, "its name is not a valid repository name")
+        yield InvalidEntry(repo, "its name is not a valid repository name")
         return
     for left in sorted((repo / "blobs").glob("*.incomplete")):
-        yield Odd(left, "it is an incomplete download")
+        yield InvalidEntry(left, "it is an incomplete download")
     revisions: dict[str, list[str]] = {}
     for path in sorted((repo / "refs").rglob("*")):
         commit = _commit_in(path)
         if commit:
             revisions.setdefault(commit, []).append(path.relative_to(repo / "refs").as_posix())
         elif not path.is_dir():
-            yield Odd(path, "it does not contain a commit")
+            yield InvalidEntry(path, "it does not contain a commit")
     for folder in sorted((repo / "snapshots").iterdir()):
         if not _COMMIT.fullmatch(folder.name) or folder.is_symlink() or not folder.is_dir():
-            yield Odd(folder, "its name is not a commit")
+            yield InvalidEntry(folder, "its name is not a commit")
             continue
         yield from _version(repo, ref, folder, tuple(revisions.get(folder.name, ())))
 
 
-def read_local(folder: Path, ref: Ref) -> Iterator[CachedVersion | Odd]:
-    """Yield the version in a local download folder, as `ref`, and Odd entries; digests are from `.metadata` files."""
+def read_local(folder: Path, ref: Ref) -> Iterator[CachedVersion | InvalidEntry]:
+    """Yield the version in a local download folder, as `ref`, and its invalid entries.
+
+    The files' digests are those in the `.metadata` files.
+    """
     notes = folder / ".cache" / "huggingface" / "download"
     candidates, commits = [], set()
     for one in files_below(folder, skip=frozenset((".cache", ".git", ".preheat"))):
-        if isinstance(one, Odd):
+        if isinstance(one, InvalidEntry):
             yield one
             continue
         path, place = one
         source = resolved(place, folder)
-        if isinstance(source, Odd):
+        if isinstance(source, InvalidEntry):
             yield source
             continue
         pointer = _pointer(source)
@@ -92,7 +95,7 @@ def read_local(folder: Path, ref: Ref) -> Iterator[CachedVersion | Odd]:
             source = pointer.object_below(folder)
             if not source.is_file() or source.stat().st_size != pointer.size:
                 size = say_size(pointer.size)
-                yield Odd(
+                yield InvalidEntry(
                     place, f"it is a git-lfs pointer to a file of {size} that is not here: git lfs pull downloads it"
                 )
                 continue
@@ -109,23 +112,23 @@ def read_local(folder: Path, ref: Ref) -> Iterator[CachedVersion | Odd]:
     yield CachedVersion(ref, commit if _COMMIT.fullmatch(commit) else "", (ref.revision,), tuple(candidates))
 
 
-def _version(repo: Path, ref: Ref, folder: Path, revisions: tuple[str, ...]) -> Iterator[CachedVersion | Odd]:
+def _version(repo: Path, ref: Ref, folder: Path, revisions: tuple[str, ...]) -> Iterator[CachedVersion | InvalidEntry]:
     listed = _tree(repo / "trees" / f"{folder.name}.json")
     expected = {file.path: file.digest for file in listed}
     candidates = []
     for one in files_below(folder):
-        if isinstance(one, Odd):
+        if isinstance(one, InvalidEntry):
             yield one
             continue
         path, pointer = one
         # Blobs shared by repositories are in the cache, outside the repository's folder.
         source = resolved(pointer, repo.parent)
-        if isinstance(source, Odd):
+        if isinstance(source, InvalidEntry):
             yield source
             continue
         named = _digest(pointer.readlink().name) if pointer.is_symlink() else None
         if named and path in expected and expected[path] != named:
-            yield Odd(pointer, f"it points to {named}, but the commit lists {expected[path]}")
+            yield InvalidEntry(pointer, f"it points to {named}, but the commit lists {expected[path]}")
             continue
         candidates.append(Candidate(path, source, expected.get(path) or named))
     yield CachedVersion(ref, folder.name, revisions, tuple(candidates), listed)

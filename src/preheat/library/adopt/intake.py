@@ -11,10 +11,10 @@ from pathlib import Path
 
 from preheat.core.digest import GIT_SHA1, SHA256, Digest, Hasher, hasher
 from preheat.core.errors import IntegrityError, LibraryError
-from preheat.disk.file_hash import always, feed
+from preheat.disk.file_hash import feed_all
 from preheat.disk.huge_buffer import make_buffer
 from preheat.disk.temporary_file import beside, sync_folder
-from preheat.library.blobs.blobs import NO_LINK, name_too
+from preheat.library.blobs.blobs import NO_LINK, add_name
 from preheat.library.blobs.file_lock import take
 from preheat.library.blobs.lease import lease
 from preheat.library.blobs.partial import disk_trouble
@@ -23,7 +23,6 @@ ELSEWHERE = "it is on another filesystem"
 _FICLONE = 0x40049409  # linux/fs.h: share the source's extents, copy-on-write
 _NO_REFLINK = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM)
 _STEP = 1 << 20
-_TELL_EVERY = 16 << 20
 # Up to this size, blobs get names by both digests, as in a pull.
 _BOTH_UP_TO = 1 << 20
 # Hubs store larger files in LFS, by sha256.
@@ -31,8 +30,8 @@ _LFS_FROM = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """A file that is now a blob; `how` is `reflink`, `hardlink`, `copy`, or `here` if the blob already existed."""
+class AddedBlob:
+    """A file that is now a blob. `how`: `reflink`, `hardlink` or `copy`; `here` if the blob already existed."""
 
     digest: Digest
     size: int
@@ -50,7 +49,7 @@ class Intake:
         self._on_read = on_read
         self._copy = copy
 
-    def take(self, source: Path, expected: Digest | None) -> Taken:
+    def take(self, source: Path, expected: Digest | None) -> AddedBlob:
         """Add the regular file `source` as a blob, after verifying its `expected` digest, if given.
 
         Try a reflink first; no other process can write to it. Otherwise create a copy if `copy` is set, or else a hard
@@ -58,7 +57,7 @@ class Intake:
         being read; LibraryError if it cannot be read or linked.
         """
         if expected is not None and self._path_of(expected).exists():
-            return Taken(expected, self._path_of(expected).stat().st_size, "here")
+            return AddedBlob(expected, self._path_of(expected).stat().st_size, "here")
         aside = beside(self._aside / "adopt")
         try:
             with open(os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
@@ -73,7 +72,7 @@ class Intake:
             with contextlib.suppress(OSError):
                 aside.unlink(missing_ok=True)
 
-    def _take(self, source: Path, descriptor: int, aside: Path, expected: Digest | None) -> Taken:
+    def _take(self, source: Path, descriptor: int, aside: Path, expected: Digest | None) -> AddedBlob:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
             raise LibraryError("it is not a regular file")
@@ -85,13 +84,13 @@ class Intake:
             if how == "copy":
                 size = _copy(descriptor, target, hashers, self._on_read)
             elif how == "reflink":
-                size = _hash(target, hashers, self._on_read)
+                size = feed_all(target, hashers.values(), self._on_read)
             else:
                 with lease(target) as is_held:
-                    size = _hash(target, hashers, self._on_read, is_held)
+                    size = feed_all(target, hashers.values(), self._on_read, is_held)
             after = os.fstat(descriptor)
             # A reflink cannot change: no other process has it open.
-            if how != "reflink" and (_look(after) != _look(before) or size != before.st_size):
+            if how != "reflink" and (_stat(after) != _stat(before) or size != before.st_size):
                 raise IntegrityError(
                     "it changed while it was read", hint="adopt it again when no program is writing to it"
                 )
@@ -103,7 +102,7 @@ class Intake:
             # Needed for a hard link too: the source may have been written just before.
             os.fsync(target)
             # The file stays locked until it has its name: prune could otherwise remove it as left behind.
-            return Taken(digest, size, how if self._name(aside, digest, digests) else "here")
+            return AddedBlob(digest, size, how if self._name(aside, digest, digests) else "here")
         finally:
             os.close(target)
 
@@ -141,7 +140,7 @@ class Intake:
             path = self._path_of(name)
             if path != twin and not path.exists():
                 with contextlib.suppress(FileNotFoundError):  # a concurrent prune has just moved the other name
-                    name_too(twin, path)
+                    add_name(twin, path)
         sync_folder(first.parent)
         if not first.exists():
             aside.rename(first)
@@ -176,22 +175,6 @@ def _hashers(size: int, expected: Digest | None) -> dict[str, Hasher]:
     return {algorithm: hasher(algorithm, size) for algorithm in sorted(algorithms)}
 
 
-def _hash(
-    descriptor: int,
-    hashers: dict[str, Hasher],
-    on_read: Callable[[int], None],
-    is_alone: Callable[[], bool] = always,
-) -> int:
-    """Hash a file; return its size."""
-    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-    at = 0
-    while True:
-        told, at = at, feed(descriptor, at, at + _TELL_EVERY, hashers.values(), is_alone)
-        on_read(at - told)
-        if at - told < _TELL_EVERY:
-            return at
-
-
 def _copy(descriptor: int, to: int, hashers: dict[str, Hasher], on_read: Callable[[int], None]) -> int:
     """Copy a file and hash it in the same pass; return its size."""
     buffer = make_buffer(_STEP)
@@ -208,7 +191,7 @@ def _copy(descriptor: int, to: int, hashers: dict[str, Hasher], on_read: Callabl
     return at
 
 
-def _look(status: os.stat_result) -> tuple[int, int, int, int]:
+def _stat(status: os.stat_result) -> tuple[int, int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 

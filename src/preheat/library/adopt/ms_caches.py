@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from preheat.core.ref import Ref
-from preheat.library.adopt.caches import CachedVersion, Candidate, Odd, files_below, ref_of, resolved
+from preheat.library.adopt.caches import CachedVersion, Candidate, InvalidEntry, files_below, ref_of, resolved
 from preheat.library.small_files import read_small
 
 _NOTES = frozenset((".msc", ".mdl", ".mv", ".lock"))
@@ -44,16 +44,16 @@ def repositories(cache: Path) -> list[Path]:
     return sorted(found)
 
 
-def read_repository(repo: Path) -> Iterator[CachedVersion | Odd]:
-    """Yield the versions of a repository, and Odd for each entry that cannot be adopted."""
+def read_repository(repo: Path) -> Iterator[CachedVersion | InvalidEntry]:
+    """Yield the versions of a repository, and InvalidEntry for each entry that cannot be adopted."""
     new = _is_new(repo)
     name = repo.name.replace("--", "/", 1) if new else f"{repo.parent.name}/{repo.name.replace('___', '.')}"
-    told = _pickled(repo / ".mdl")
-    if isinstance(told, dict) and isinstance(told.get("id"), str):
-        name = told["id"]
+    properties = _pickled(repo / ".mdl")
+    if isinstance(properties, dict) and isinstance(properties.get("id"), str):
+        name = properties["id"]
     ref = ref_of(f"ms:{name}")
     if ref is None:
-        yield Odd(repo, "its name is not a valid repository name")
+        yield InvalidEntry(repo, "its name is not a valid repository name")
         return
     if not new:
         revision = _revision(repo / ".mv") or ref.revision
@@ -62,23 +62,23 @@ def read_repository(repo: Path) -> Iterator[CachedVersion | Odd]:
     for folder in sorted((repo / "snapshots").iterdir()):
         at = ref_of(f"ms:{name}@{folder.name}")
         if at is None or folder.is_symlink() or not folder.is_dir():
-            yield Odd(folder, "its name is not a valid revision")
+            yield InvalidEntry(folder, "its name is not a valid revision")
         else:
             yield from _version(folder, at, None)
 
 
-def _version(folder: Path, ref: Ref, listed: frozenset[str] | None) -> Iterator[CachedVersion | Odd]:
+def _version(folder: Path, ref: Ref, listed: frozenset[str] | None) -> Iterator[CachedVersion | InvalidEntry]:
     candidates = []
     for one in files_below(folder, skip=_NOTES):
-        if isinstance(one, Odd):
+        if isinstance(one, InvalidEntry):
             yield one
             continue
         path, place = one
         if path.endswith(_UNFINISHED) or (listed is not None and path not in listed):
-            yield Odd(place, "it is an incomplete download")
+            yield InvalidEntry(place, "it is an incomplete download")
             continue
         source = resolved(place, folder)
-        if isinstance(source, Odd):
+        if isinstance(source, InvalidEntry):
             yield source
         else:
             candidates.append(Candidate(path, source))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from preheat.core.digest import sha256
 from preheat.core.ref import Ref
-from preheat.library.adopt.caches import CachedVersion, Candidate, Odd, resolved
+from preheat.library.adopt.caches import CachedVersion, Candidate, InvalidEntry, resolved
 
 # From _MODELS in whisper/__init__.py of openai-whisper 20250625: the sha256 is the last folder of the URL.
 _ADDRESS = "https://openaipublic.azureedge.net/main/whisper/models/{digest}/{name}"
@@ -31,15 +31,15 @@ def is_cache(folder: Path) -> bool:
     return bool(names & _SHA256.keys()) and (folder.name == "whisper" or names <= _SHA256.keys())
 
 
-def read_cache(folder: Path) -> Iterator[CachedVersion | Odd]:
-    """Yield each checkpoint as a version of its URL, and Odd for all other files."""
+def read_cache(folder: Path) -> Iterator[CachedVersion | InvalidEntry]:
+    """Yield each checkpoint as a version of its URL, and InvalidEntry for all other files."""
     for path in sorted(folder.iterdir()):
         digest = _SHA256.get(path.name)
         if digest is None:
-            yield Odd(path, "it is not an openai-whisper checkpoint")
+            yield InvalidEntry(path, "it is not an openai-whisper checkpoint")
             continue
         source = resolved(path, folder)
-        if isinstance(source, Odd):
+        if isinstance(source, InvalidEntry):
             yield source
             continue
         ref = Ref.parse(f"{_ADDRESS.format(digest=digest, name=path.name)}#sha256={digest}")

@@ -61,13 +61,13 @@ class Blobs:
             twin = next((other for other in others if os.path.exists(other)), None)
             if twin is not None:
                 with contextlib.suppress(FileNotFoundError):  # a concurrent prune has just moved the other name
-                    _in_folder(first, functools.partial(name_too, twin))
+                    _in_folder(first, functools.partial(add_name, twin))
             if twin is not None and os.path.exists(first):
                 partial.discard()
             else:
                 _in_folder(first, partial.publish)
             for other in others:
-                _in_folder(other, functools.partial(name_too, first))
+                _in_folder(other, functools.partial(add_name, first))
         self._unsettled.add(os.path.dirname(first))
 
     def settle(self) -> None:
@@ -90,7 +90,7 @@ def _in_folder(at: str, act: Callable[[str], None]) -> None:
         act(at)
 
 
-def name_too(blob: str | Path, at: str | Path) -> None:
+def add_name(blob: str | Path, at: str | Path) -> None:
     """Add a name to a blob: a hard link, or else a relative symlink.
 
     On a filesystem that supports neither, do nothing: the blob keeps its one name.

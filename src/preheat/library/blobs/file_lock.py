@@ -22,7 +22,7 @@ def take(path: Path | str, mode: int = 0o644) -> int | None:
     try:
         descriptor = _opened(path, mode)
     except PermissionError:
-        if not _writable_again(path):
+        if not _make_lockable(path):
             return None
         descriptor = _opened(path, mode)
     try:
@@ -71,10 +71,10 @@ def _is_anothers(descriptor: int, path: Path | str) -> bool:
         aside.unlink(missing_ok=True)
 
 
-def _writable_again(path: Path | str) -> bool:
-    """Make way for a new lock: False if the file is in use.
+def _make_lockable(path: Path | str) -> bool:
+    """Make a file that a killed process left behind lockable; return False if a process still uses it.
 
-    A partial that was sealed but not yet renamed when its process ended becomes writable; another user's is removed.
+    A partial that was sealed but not yet renamed is made writable again; one of another user is removed.
     Raise PermissionError if it is not readable.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -6,10 +6,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from preheat.core.digest import Digest, hasher
-from preheat.disk.file_hash import feed
+from preheat.disk.file_hash import feed_all
 from preheat.library.blobs.lease import lease
-
-_STEP = 16 << 20
 
 
 def digests_of(path: Path, algorithms: Collection[str], on_read: Callable[[int], None]) -> frozenset[Digest]:
@@ -26,15 +24,10 @@ def digests_of(path: Path, algorithms: Collection[str], on_read: Callable[[int],
         if not stat.S_ISREG(before.st_mode):
             return frozenset()
         hashers = {algorithm: hasher(algorithm, before.st_size) for algorithm in algorithms}
-        at = 0
         with lease(descriptor) as is_alone:
-            while True:
-                told, at = at, feed(descriptor, at, at + _STEP, hashers.values(), is_alone)
-                on_read(at - told)
-                if at - told < _STEP:
-                    break
+            size = feed_all(descriptor, hashers.values(), on_read, is_alone)
         after = os.fstat(descriptor)
-        if at != before.st_size or (after.st_mtime_ns, after.st_ctime_ns) != (before.st_mtime_ns, before.st_ctime_ns):
+        if size != before.st_size or (after.st_mtime_ns, after.st_ctime_ns) != (before.st_mtime_ns, before.st_ctime_ns):
             return frozenset()
         return frozenset(Digest(algorithm, one.hexdigest()) for algorithm, one in hashers.items())
     except OSError:

@@ -13,7 +13,7 @@ from preheat.core.snapshot import File
 from preheat.library.blobs.journal import Journal, boot_id
 from preheat.library.blobs.partial_listener import Watcher
 from preheat.library.blobs.ranges import ByteRange, gaps, merge, without
-from preheat.library.blobs.running_hash import SMALL, Tide
+from preheat.library.blobs.running_hash import SMALL, RunningHash
 from preheat.library.blobs.shared_descriptor import Closed, SharedDescriptor
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -24,9 +24,9 @@ class Partial:
     """A partially downloaded file; `descriptor` is the open file at `path`, already locked against other processes.
 
     Thread-safe, as long as no two threads write the same byte. Writes take no lock, because hundreds of threads write
-    at once: appending to a list and to an O_APPEND file are atomic. `_turn` guards merging `_here`, replacing `_tide`,
-    and changes to the journal; it is acquired before the journal's own lock. A file of up to 1 MiB has no journal:
-    downloading it again costs less.
+    at once: appending to a list and to an O_APPEND file are atomic. `_turn` guards merging `_written`, replacing
+    `_hash`, and changes to the journal; it is acquired before the journal's own lock. A file of up to 1 MiB has no
+    journal: downloading it again costs less.
 
     After `close`, `publish` or `discard`, writes are dropped and `seal` raises Busy. The file lock is released when the
     last thread that uses the file has finished.
@@ -41,19 +41,19 @@ class Partial:
         self._journal: Journal | None = None
         try:
             if file.size > SMALL:
-                self._journal = self._take_up(descriptor)
+                self._journal = self._open_journal(descriptor)
             elif os.fstat(descriptor).st_size:
                 os.ftruncate(descriptor, 0)
         except OSError as error:
             self._descriptor.close()
             raise disk_trouble(error, path) from error
-        self._here = self._journal.ranges if self._journal is not None else []
-        self._tide = Tide(file)
+        self._written = self._journal.ranges if self._journal is not None else []
+        self._hash = RunningHash(file)
         if watcher is not None:
-            watcher.began(path, self._here)
+            watcher.began(path, self._written)
 
-    def _take_up(self, descriptor: int) -> Journal:
-        """Return the journal; if the file's size on disk is wrong, start over with an empty journal."""
+    def _open_journal(self, descriptor: int) -> Journal:
+        """Open the journal; empty it if the file on disk does not have the blob's size."""
         journal = Journal.read(self._path.with_suffix(".journal"), self.file.size, boot_id())
         if os.fstat(descriptor).st_size != self.file.size:
             journal.remove()
@@ -70,9 +70,9 @@ class Partial:
     def ranges(self) -> list[ByteRange]:
         """Return the ranges written so far."""
         with self._turn:
-            known = len(self._here)
-            merged = merge(self._here[:known])
-            self._here[:known] = merged  # keeps ranges that other threads have appended since
+            known = len(self._written)
+            merged = merge(self._written[:known])
+            self._written[:known] = merged  # keeps ranges that other threads have appended since
             return merged
 
     @property
@@ -91,10 +91,10 @@ class Partial:
             while at < stop:
                 at += os.pwrite(descriptor, data[at - start :], at)
             self._wrote(ByteRange(start, stop))
-            self._tide.flow(start, data)
+            self._hash.update(start, data)
 
     def _wrote(self, part: ByteRange) -> None:
-        self._here.append(part)
+        self._written.append(part)
         if self._watcher is not None:
             self._watcher.wrote(part)  # before the journal, because its first entry waits for the disk
         if self._journal is not None:
@@ -111,10 +111,10 @@ class Partial:
         if self._journal is None:
             return
         with contextlib.suppress(Closed), disk(self._path), self._descriptor as descriptor:
-            tide, ranges = self._tide, self._journal.undurable()
+            running, ranges = self._hash, self._journal.undurable()
             os.fdatasync(descriptor)
             with self._turn:
-                if self._tide is tide:  # otherwise `forget` has dropped some of these ranges since
+                if self._hash is running:  # otherwise `forget` has dropped some of these ranges since
                     self._journal.synced(ranges)
             self._journal.flush()
 
@@ -123,7 +123,7 @@ class Partial:
         if self.file.size > SMALL:
             with contextlib.suppress(Closed), disk(self._path), self._descriptor as descriptor:
                 missing = self.gaps
-                self._tide.rise(descriptor, missing[0].start if missing else self.file.size)
+                self._hash.advance(descriptor, missing[0].start if missing else self.file.size)
 
     def seal(self) -> dict[str, str]:
         """Verify the complete file, sync it to disk and make it read-only; return its hex digests by algorithm.
@@ -132,7 +132,7 @@ class Partial:
         process may have opened it since.
         """
         with self.held() as descriptor, disk(self._path):
-            digests = self._tide.finish(descriptor)
+            digests = self._hash.finish(descriptor)
             expected = self.file.digest
             if digests[expected.algorithm] != expected.hex:
                 raise IntegrityError(
@@ -162,11 +162,11 @@ class Partial:
     def forget(self, wrong: Iterable[ByteRange]) -> None:
         """Mark the ranges in `wrong` as missing."""
         with disk(self._path), self._turn:
-            self._here = without(merge(self._here), merge(wrong))
+            self._written = without(merge(self._written), merge(wrong))
             if self._journal is not None:
-                self._journal.only(self._here)
-            self._tide = Tide(self.file)
-            here = list(self._here)
+                self._journal.only(self._written)
+            self._hash = RunningHash(self.file)
+            here = list(self._written)
         if self._watcher is not None:
             self._watcher.forgot(here)
 

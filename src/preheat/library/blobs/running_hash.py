@@ -9,7 +9,7 @@ from preheat.disk.file_hash import feed
 SMALL = 1 << 20
 
 
-class Tide:
+class RunningHash:
     """Incremental hash of a partial; hashes each byte once. Thread-safe.
 
     A file of up to 1 MiB is hashed by both algorithms, so hubs that list either digest share the blob.
@@ -22,16 +22,19 @@ class Tide:
         self._at = 0
         self._turn = threading.Lock()
 
-    def rise(self, descriptor: int, stop: int) -> None:
+    def advance(self, descriptor: int, stop: int) -> None:
         """Hash up to offset `stop`; return at once if another thread is hashing."""
         if self._turn.acquire(blocking=False):
             try:
-                self._rise(descriptor, stop)
+                self._advance(descriptor, stop)
             finally:
                 self._turn.release()
 
-    def flow(self, start: int, data: memoryview) -> None:
-        """Hash `data`, written at offset `start`, if it is next and no other thread is hashing: it is in the cache."""
+    def update(self, start: int, data: memoryview) -> None:
+        """Hash `data`, written at offset `start`, if all before it is hashed and no other thread is hashing.
+
+        This avoids reading it back: it is still in the core's cache.
+        """
         if start == self._at and self._turn.acquire(blocking=False):
             try:
                 if start == self._at:
@@ -44,9 +47,9 @@ class Tide:
     def finish(self, descriptor: int) -> dict[str, str]:
         """Hash to the end of the file; return the hex digests by algorithm."""
         with self._turn:
-            self._rise(descriptor, self._size)
+            self._advance(descriptor, self._size)
             return {algorithm: one.hexdigest() for algorithm, one in self._hashers.items()}
 
-    def _rise(self, descriptor: int, stop: int) -> None:
+    def _advance(self, descriptor: int, stop: int) -> None:
         if self._at < stop:
             self._at = feed(descriptor, self._at, stop, self._hashers.values())

@@ -12,7 +12,7 @@ from preheat.library.records.claims import machine
 from preheat.library.small_files import read_small
 
 _MANY_LOGS = 64
-_MANY_LINES = 1000  # outdated ones
+_MANY_LINES = 1000  # outdated lines
 
 
 class AppendLogs:
@@ -36,7 +36,7 @@ class AppendLogs:
             yield from self._read(log)
 
     def news(self) -> tuple[bool, list[str]]:
-        """Return the lines that were appended since the last call; True with all lines if logs were replaced since."""
+        """Return False and the lines appended since the last call; or True and all lines, if a log was replaced."""
         with self._turn:
             looks = {}
             for log in self._logs():
@@ -94,7 +94,7 @@ class AppendLogs:
                 return
 
     def _start(self, size: int) -> str:
-        """Return what to write first: the magic line, or a newline, in case the last process was killed in a line."""
+        """Return the text to write first: the magic line, or a newline to end a line that a killed process left."""
         begun, self._begun = self._begun, True
         return f"{self._magic}\n" if not size else "" if begun else "\n"
 

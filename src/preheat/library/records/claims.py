@@ -35,7 +35,7 @@ class _Claim(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The blobs that a pull, or the view at `at`, needs on `machine`; `here` is True if that is this machine."""
+    """The blobs that a pull, or the view at `at`, needs on `machine`. `here`: it is this machine."""
 
     by: str
     machine: str
@@ -72,7 +72,7 @@ class Claims:
     def placed(self, at: Path, digests: Iterable[Digest]) -> None:
         """Claim the blobs that links below `at` point to, or renew the claim of this view, if there are any blobs.
 
-        Reads no other claim: the file's name follows from the claim. Do nothing if the library is read-only: this
+        The file's name is a hash of the claim, so no other claim is read. Do nothing if the library is read-only: this
         machine then cannot prune it either.
         """
         wanted = sorted({str(digest) for digest in digests})

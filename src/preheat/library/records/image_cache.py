@@ -49,7 +49,7 @@ class Images:
             fact = msgspec.json.decode(body, type=form)
         except (OSError, msgspec.DecodeError, ValueError, RecursionError):
             return None
-        # Accept only files that encode to the same bytes: in another format, missing fields would get defaults.
+        # Accept only files that encode to the same bytes: decoding fills fields missing in other formats with defaults.
         return fact if _written(fact) == body else None
 
     def _write(self, kind: str, key: str, fact: object) -> None:

@@ -12,13 +12,13 @@ from urllib.parse import quote, unquote_to_bytes
 
 from preheat.core.digest import Digest
 from preheat.core.errors import UsageError
-from preheat.core.placement import BEGUN, WORDS, Look, Mark
+from preheat.core.placement import BEGUN, STATES, Mark, StatFields
 from preheat.library.records.append_logs import AppendLogs
 
 _FORGOTTEN_AFTER_NS = 90 * 86400 * 10**9
 
 
-class Marks:
+class PlacementLog:
     """Append-only logs: `placed/MACHINE-UID.log`, see AppendLogs.
 
     Reads the logs in all of `folders`, and writes to the first of them that is writable.
@@ -27,7 +27,7 @@ class Marks:
     def __init__(self, *folders: Path) -> None:
         self._logs = AppendLogs("preheat-placed 1", folders)
 
-    def also(self, folder: Path) -> None:
+    def read_also(self, folder: Path) -> None:
         """Also read the logs in `folder`."""
         self._logs.folders = (*self._logs.folders, folder)
 
@@ -46,22 +46,22 @@ class Marks:
         }
 
     def begin(self, files: Iterable[tuple[str, Digest]]) -> None:
-        """Log files before placing them: if the process is killed before `note`, they are not taken for the user's."""
+        """Log files before placing them, so that after a crash before `note` they do not count as the user's files."""
         self._logs.append(f"{BEGUN} {digest} 0 0 0 0 {time.time_ns()} {_quoted(path)}\n" for path, digest in files)
 
-    def note(self, word: str, files: Iterable[tuple[str, Digest, Look]]) -> None:
-        """Log for each path which file is there now, and the file's stat. Do nothing if no log can be written.
+    def note(self, state: str, files: Iterable[tuple[str, Digest, StatFields]]) -> None:
+        """Log the digest and stat of the file at each path. Do nothing if no log can be written.
 
-        `word`: who placed the files, one of core.placement.WORDS.
+        `state`: who placed the files, one of core.placement.STATES.
         """
         now_ns = time.time_ns()
         self._logs.append(
-            f"{word} {digest} {look.inode} {look.size} {look.mtime_ns} {look.ctime_ns} {now_ns} {_quoted(path)}\n"
+            f"{state} {digest} {look.inode} {look.size} {look.mtime_ns} {look.ctime_ns} {now_ns} {_quoted(path)}\n"
             for path, digest, look in files
         )
 
     def tidy(self) -> None:
-        """Merge the logs, without old marks of paths that no longer exist, if they have many files or such lines."""
+        """Merge the logs if there are many, or if many lines are outdated; drop marks of paths that no longer exist."""
         self._logs.tidy(_kept)
 
 
@@ -71,8 +71,8 @@ def _kept(lines: Iterable[str]) -> list[str]:
     for line in lines:
         head, _, path = line.rpartition(" ")
         mark = _read(head)
-        if mark is not None and newest.get((path, mark.word), (0, ""))[0] < mark.at_ns:
-            newest[path, mark.word] = mark.at_ns, line
+        if mark is not None and newest.get((path, mark.state), (0, ""))[0] < mark.at_ns:
+            newest[path, mark.state] = mark.at_ns, line
     old_ns = time.time_ns() - _FORGOTTEN_AFTER_NS
     return [
         line for (path, _), (at_ns, line) in newest.items() if at_ns > old_ns or os.path.lexists(unquote_to_bytes(path))
@@ -91,9 +91,9 @@ def _outermost(folders: Iterable[str]) -> list[str]:
 def _read(head: str) -> Mark | None:
     """Parse the part of a line before its path; return None if it is truncated."""
     try:
-        word, digest, inode, size, mtime_ns, ctime_ns, at_ns = head.split(" ")
-        look = Look(int(inode), int(size), int(mtime_ns), int(ctime_ns))
-        return Mark(word, Digest.parse(digest), look, int(at_ns)) if word in WORDS else None
+        state, digest, inode, size, mtime_ns, ctime_ns, at_ns = head.split(" ")
+        look = StatFields(int(inode), int(size), int(mtime_ns), int(ctime_ns))
+        return Mark(state, Digest.parse(digest), look, int(at_ns)) if state in STATES else None
     except (ValueError, UsageError):
         return None
 

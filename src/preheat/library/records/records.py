@@ -50,7 +50,7 @@ class Needed(msgspec.Struct, frozen=True, gc=False):
     size: int
 
 
-class _Lean(msgspec.Struct, frozen=True):
+class _SummaryForm(msgspec.Struct, frozen=True):
     hub: str
     kind: str
     repo: str
@@ -93,8 +93,8 @@ class Records:
         self._decoded.wrote(path, inode, _Known(snapshot.named(ref.at(snapshot.commit)), by))
         if not ref.pinned:
             name = _name(ref.revision)
-            said = f"{snapshot.commit}\n{ref.revision}\n" if name.startswith("~") else f"{snapshot.commit}\n"
-            write_whole(folder / "refs" / name, said.encode())
+            text = f"{snapshot.commit}\n{ref.revision}\n" if name.startswith("~") else f"{snapshot.commit}\n"
+            write_whole(folder / "refs" / name, text.encode())
 
     def find(self, ref: Ref) -> Snapshot | None:
         """Return the snapshot that `ref` last pointed to, or None. It lists all files, downloaded or not."""
@@ -103,7 +103,7 @@ class Records:
         # Two folders may have the same slug; so may two repositories, on a case-insensitive filesystem.
         return known.snapshot.named(ref) if known is not None and _same(known.snapshot.ref, ref) else None
 
-    def brought_by(self, ref: Ref) -> str | None:
+    def added_by(self, ref: Ref) -> str | None:
         """Return `by` of the commit that a ref is pinned to (see RecordSummary), or None if it has no record."""
         known = self._decoded.read(self._folder(ref) / f"{ref.revision}.json")
         return known.by if known is not None and _same(known.snapshot.ref, ref) else None
@@ -116,7 +116,7 @@ class Records:
                 yield known.snapshot
 
     def listed(self) -> Iterator[RecordSummary]:
-        """Iterate over summaries of all records, in no order; this decodes less than `all`."""
+        """Iterate over summaries of all records, in no order; this is faster than `all`, as no paths are decoded."""
         folders = [entry.path for hub in _listing(self._root) for entry in _listing(hub.path)]
         for folder in folders:
             known: dict[str, list[str]] | None = None
@@ -124,7 +124,7 @@ class Records:
                 if entry.name.startswith(".") or not entry.name.endswith(".json"):
                     continue
                 path = Path(entry.path)
-                record = _decoded(path, _Lean)
+                record = _decoded(path, _SummaryForm)
                 if record is None:
                     continue
                 ref = self._ref(record, path)
@@ -194,10 +194,10 @@ class Records:
             files = tuple(File(file.path, file.size, Digest.parse(file.digest)) for file in record.files)
             return _Known(Snapshot(ref, record.commit, files), record.by)
         except (PreheatError, ValueError) as error:  # ValueError: an invalid path
-            said = error.message if isinstance(error, PreheatError) else str(error)
-            raise _not_a_record(path, said) from error
+            text = error.message if isinstance(error, PreheatError) else str(error)
+            raise _not_a_record(path, text) from error
 
-    def _ref(self, record: "_Record | _Lean", path: Path) -> Ref:
+    def _ref(self, record: "_Record | _SummaryForm", path: Path) -> Ref:
         """Return the record's ref, pinned to its commit. Raise LibraryError if the record does not belong at `path`."""
         known = record.hub in _HUBS and record.kind in _KINDS and record.repo and _COMMIT.fullmatch(record.commit)
         if known:
@@ -216,7 +216,7 @@ class _Known:
     by: str
 
 
-_Form = TypeVar("_Form", _Record, _Lean)
+_Form = TypeVar("_Form", _Record, _SummaryForm)
 
 
 def _same(one: Ref, other: Ref) -> bool:

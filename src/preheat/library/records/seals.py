@@ -41,7 +41,7 @@ class Seal:
 class Seals:
     """Append-only logs: `seals/MACHINE-UID.log`, see AppendLogs; the latest line about a blob is valid.
 
-    A lost seal does no harm beyond a missed change: only hashing proves that bytes are right.
+    Without its seal, a change of a blob is found only by hashing it, which alone proves that bytes are right.
     """
 
     def __init__(self, root: Path) -> None:
@@ -53,7 +53,7 @@ class Seals:
         """Seal a blob that was just hashed. Do nothing if the library is read-only."""
         with suppress(OSError):
             seal = Seal.of(path.stat(), time.time())
-            self._logs.append((f"{digest} {_words(seal)}\n",))
+            self._logs.append((f"{digest} {_line(seal)}\n",))
 
     def read(self) -> dict[str, Seal]:
         """Return the latest seal of each blob, by `algorithm:hex`."""
@@ -76,7 +76,7 @@ class Seals:
             return {name: seals for name in names if (seals := _parsed(self._lines[name]))}
 
     def tidy(self, here: Collection[str]) -> None:
-        """Merge the logs, with only the seals of the blobs in `here`, if they have many files or outdated lines."""
+        """Merge the logs if there are many, or if many lines are outdated; keep the seals of the blobs in `here`."""
 
         def kept(lines: Iterable[str]) -> list[str]:
             found: dict[str, list[str]] = {}
@@ -86,7 +86,7 @@ class Seals:
                     found.setdefault(name, []).append(rest)
             parsed = ((name, _parsed(rests)) for name, rests in found.items())
             latest = ((name, max(seals, key=lambda seal: seal.at)) for name, seals in parsed if seals)
-            return [f"{name} {_words(seal)}" for name, seal in latest]
+            return [f"{name} {_line(seal)}" for name, seal in latest]
 
         self._logs.tidy(kept)
 
@@ -100,5 +100,5 @@ def _parsed(lines: Iterable[str]) -> list[Seal]:
     return seals
 
 
-def _words(seal: Seal) -> str:
+def _line(seal: Seal) -> str:
     return f"{seal.size} {seal.mtime_ns} {seal.ctime_ns} {seal.inode} {seal.names} {seal.at}"

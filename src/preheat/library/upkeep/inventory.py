@@ -24,8 +24,8 @@ class Blob:
     linked: bool = False
 
 
-def names_by_blob(root: Path) -> dict[str, int]:
-    """Map each name below `blobs/`, as `algorithm:hex`, to a number that identifies its blob.
+def blob_numbers(root: Path) -> dict[str, int]:
+    """Map each name below `blobs/`, as `algorithm:hex`, to a number that is the same for all names of a blob.
 
     The number is usually the inode, which most filesystems return in folder listings: this saves a stat(2) per blob.
     """
@@ -35,7 +35,7 @@ def names_by_blob(root: Path) -> dict[str, int]:
         for front in _folders(Path(algorithm.path)):
             with os.scandir(front.path) as entries:
                 for entry in entries:
-                    number = _end(entry) if entry.is_symlink() else entry.inode()
+                    number = _target_inode(entry) if entry.is_symlink() else entry.inode()
                     if number:
                         listed[f"{algorithm.name}:{entry.name}"] = number
                         numbers.add(number)
@@ -45,7 +45,7 @@ def names_by_blob(root: Path) -> dict[str, int]:
     return listed
 
 
-def _end(entry: os.DirEntry[str]) -> int:
+def _target_inode(entry: os.DirEntry[str]) -> int:
     """Return the inode number that a symlink points to; 0 if broken."""
     try:
         return entry.stat().st_ino

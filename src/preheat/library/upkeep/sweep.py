@@ -64,7 +64,7 @@ class SweepPlan:
 
 
 class Sweep:
-    """Removes what is unused in the library at `root`.
+    """Removes unused blobs and leftover files in the library at `root`.
 
     `settle_s` is how long other machines may cache an outdated state of the folder, in seconds; by default 65 on a
     network filesystem, and 0 elsewhere.

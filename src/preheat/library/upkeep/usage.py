@@ -8,7 +8,7 @@ from pathlib import Path
 from preheat.core.ref import Ref
 from preheat.library.records.pins import Pins
 from preheat.library.records.records import Records, RecordSummary
-from preheat.library.upkeep.inventory import names_by_blob
+from preheat.library.upkeep.inventory import blob_numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Survey:
 
 def survey(records: Records, blobs: Path, pins: Pins) -> Survey:
     """Return the disk usage of all versions, from records and folder listings, usually without a stat(2) per blob."""
-    here = names_by_blob(blobs)
+    here = blob_numbers(blobs)
     listed = list(records.listed())
     costs = [_blobs_of(record, here) for record in listed]
     users = Counter(blob for cost in costs for blob in cost[0])
@@ -73,7 +73,7 @@ def survey(records: Records, blobs: Path, pins: Pins) -> Survey:
 
 
 def sharers(listed: Iterable[RecordSummary], here: dict[str, int]) -> dict[int, set[Ref]]:
-    """Return the versions that use each blob; `here` is the result of `names_by_blob`."""
+    """Return the versions that use each blob; `here` is the result of `blob_numbers`."""
     found: dict[int, set[Ref]] = {}
     for record in listed:
         for file in record.files:

@@ -43,15 +43,15 @@ def verify(
 ) -> None:
     """Hash `blobs` by all their names, the largest first, and seal the correct ones.
 
-    Calls `on_read` with the number of bytes of each step, and `on_found` with the result for each blob that still
-    exists, from worker threads, but never two at a time. Raises the first exception of a callback, and stops then.
+    Worker threads call `on_read` with the number of bytes of each step, and `on_found` with the result for each blob
+    that still exists, one call at a time. An exception of a callback ends the verification and is raised.
     `threads` is one per CPU by default.
     """
     waiting = deque(sorted(blobs, key=lambda blob: -blob.size))
     speaking = threading.Lock()
     failed: list[BaseException] = []
 
-    def told(size: int) -> None:
+    def report_read(size: int) -> None:
         with speaking:
             on_read(size)
 
@@ -62,7 +62,7 @@ def verify(
                     blob = waiting.popleft()
                 except IndexError:
                     return
-                finding = _looked_at(blob, path_of, told, failed)
+                finding = _check(blob, path_of, report_read, failed)
                 with speaking:
                     if finding is not None and not failed:
                         if not finding.fault:
@@ -107,7 +107,7 @@ def quarantine(root: Path, finding: Finding, path_of: Callable[[Digest], Path]) 
     return moved
 
 
-def _looked_at(
+def _check(
     blob: Blob,
     path_of: Callable[[Digest], Path],
     on_read: Callable[[int], None],
@@ -133,8 +133,8 @@ def _looked_at(
         with lease(descriptor) as is_held:
             while not stop:
                 os.posix_fadvise(descriptor, end, _AHEAD, os.POSIX_FADV_WILLNEED)
-                told, at = at, feed(descriptor, at, end, [one for _, one in hashers], is_held)
-                on_read(at - told)
+                start, at = at, feed(descriptor, at, end, [one for _, one in hashers], is_held)
+                on_read(at - start)
                 if at < end:
                     break
                 end += _AHEAD

@@ -60,7 +60,7 @@ class _Listing:
 class Shelf:
     """Find repositories (`owner/name`, `datasets/owner/name`) in folders, at `main` and at the commit of their content.
 
-    A name stands for the repository on every hub, and each hub's default branch for `main`. The commit changes with the
+    A repository has its name on every hub, and `main` is the default branch of each hub. The commit changes with the
     folder's content. Thread-safe.
     """
 
@@ -90,7 +90,7 @@ class Shelf:
         inner = {parent for file in snapshot.files for parent in PurePosixPath(file.path).parents}
         watched = sorted(inner | {PurePosixPath()})[:_MOST_FOLDERS]
         folders = _times([(folder / one, 0) for one in watched])
-        # New and changed files were hashed, which takes longer than a listing: the next one tells what that costs.
+        # New and changed files were hashed, which takes longer than listing: the next listing shows its own cost.
         hashed = known is None or known.snapshot != snapshot
         if hashed or any(began_ns - changed_ns < _TICK_NS for _, changed_ns in folders):
             folders = ()

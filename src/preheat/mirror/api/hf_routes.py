@@ -134,7 +134,7 @@ def _allow(request: Request, *methods: str) -> None:
 
 
 def _find(find: Find, kind: str, repo: str, revision: str) -> ServedSnapshot:
-    """Find a repository at a revision; raise Refused with the error code for whichever is unknown."""
+    """Find a repository at a revision; raise Refused with the hub's code for an unknown repository or revision."""
     ref = Ref(HUGGING_FACE, kind, repo, revision)
     if not is_repository(ref):
         raise Refused(refuse(404, "invalid repository name", REPO_NOT_FOUND))

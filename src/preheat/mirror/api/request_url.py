@@ -59,7 +59,7 @@ def asked_at(url: str) -> Asked | None:
         return None
     asked = asked_by(f"{parts.path}{'?' + parts.query if parts.query else ''}")
     if asked is None and hub == MODELSCOPE:
-        # The URL to which ModelScope's pages link: /models/OWNER/NAME/resolve/BRANCH/PATH.
+        # ModelScope's pages have links of the form /models/OWNER/NAME/resolve/BRANCH/PATH.
         asked = asked_by(parts.path.removeprefix("/models"))
         if asked is not None:
             ref = asked.ref

@@ -64,7 +64,7 @@ class _Queue(Generic[_Visitor]):
         return [one for one, until in self.until.items() if until < now]
 
     def remove(self, visitor: _Visitor) -> bool:
-        """Forget a connection; return whether it was there."""
+        """Remove a connection; return whether it was waiting."""
         if self.until.pop(visitor, None) is None:
             return False
         self._by_client[visitor.client] -= 1
@@ -77,8 +77,8 @@ class IdleConnections(Generic[_Visitor]):
     """Watch connections until a request has arrived, then call `begin`.
 
     `waiting` connections may be silent, each for `idle_s` seconds, and `connections` may have sent a part of a request,
-    each for `head_s` seconds. Where there are more, the client that has most makes room. `enter` is thread-safe; one
-    thread calls `look` in a loop, and `begin` is called in it.
+    each for `head_s` seconds. If there are more, a connection of the client with the most is closed. `enter` is
+    thread-safe; one thread calls `look` in a loop, and `begin` is called in it.
     """
 
     def __init__(self, limits: ServerLimits, begin: Callable[[_Visitor], None]) -> None:

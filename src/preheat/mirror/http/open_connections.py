@@ -35,7 +35,7 @@ class OpenConnection(Protocol):
 
 # When all slots are taken, a client that receives less than this may be disconnected.
 _SLOW_RATE = 65_536
-_PAUSE_S = 1.0  # a shorter pause between two requests does not count against others
+_PAUSE_S = 1.0  # connections that paused for less are not closed as idle ones
 
 
 class Crowd:

@@ -131,7 +131,9 @@ class Arrival:
             return self._whole
 
     def await_first(self, start: int, stop: int) -> int:
-        """Wait until part of bytes `start` to `stop` can be sent; return the age of the bytes, for `pieces`.
+        """Wait until part of bytes `start` to `stop` can be sent; return the `age` to pass to `pieces`.
+
+        The age changes whenever bytes of the download turn out to be wrong: earlier ages are then invalid.
 
         Raise the error that ended the download, while the response can still have an error status.
         """

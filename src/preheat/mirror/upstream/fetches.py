@@ -18,7 +18,7 @@ from preheat.mirror.upstream.arriving_blob import Arrival
 from preheat.mirror.upstream.spoiled_files import Spoilt
 from preheat.net.fair_share import greediest
 from preheat.transfer.fetch import Policy, fetch
-from preheat.transfer.route import Lines, Way
+from preheat.transfer.route import MeasuredSpeeds, Way
 
 # Maximum concurrent downloads of large files, and separately of small ones. To start one more, a download that has had
 # no reader for `_LONELY_S` is stopped, else one of the client that has most; without one, the response is 503.
@@ -62,7 +62,7 @@ class Counts:
 class Errand:
     """A file to download, and its sources; `helpers` as for `fetch`. `keep` records the snapshot in the library.
 
-    `client` is whose request it is.
+    `client`: the network of the client that requested it (see `network_of`), for limits.
     """
 
     snapshot: Snapshot
@@ -201,7 +201,7 @@ class Fetches:
             self._library.prepare(file.size - self._library.partial_size(file))
             beside = (arrival, errand, written, ended)
             threading.Thread(target=self._write, args=beside, name="errand", daemon=True).start()
-            policy = replace(self._policy, connections=self._share(file), lines=Lines())
+            policy = replace(self._policy, connections=self._share(file), lines=MeasuredSpeeds())
             fetch([file], errand.way, self._library, policy, lambda event: self._note(event, arrival), errand.helpers)
             written.wait()
             self._library.settle()
@@ -270,7 +270,7 @@ class Fetches:
 
 
 def dispensable(arrivals: Sequence[Arrival], newcomer: str) -> Arrival | None:
-    """Return the download to stop for a client: the longest one without readers, else the last of the greediest client.
+    """Return the download to stop for a `newcomer`: the longest without readers, else the last of the busiest client's.
 
     A client that has at least two more than the newcomer loses one that no other client reads.
     """

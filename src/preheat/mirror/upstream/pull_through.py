@@ -142,7 +142,7 @@ class PullThrough:
         told = self._upstreams.resolve(upstream, ref, asker)
         own = not self._gate.state(ref) and self._kept.recorded(ref)
         if told.privately and own:
-            return told  # the operator's copy is public; keep this client's private view out of it
+            return told  # do not record a private file list for a repository that the operator serves to all clients
         with contextlib.suppress(LibraryError):
             if told.privately:
                 self._gate.note(ref, CLOSED)
@@ -205,7 +205,7 @@ class PullThrough:
             if not own and not self._gate.state(snapshot.ref):
                 self._gate.note(ref, OPEN if told.upstream is self._upstreams.origin(ref.hub) else ELSEWHERE)
             known = library.find(snapshot.ref)
-            if known == snapshot and (self._by or not library.records.brought_by(ref.at(snapshot.commit))):
+            if known == snapshot and (self._by or not library.records.added_by(ref.at(snapshot.commit))):
                 return
             library.record(snapshot, self._by)
             if known is None:

@@ -13,7 +13,7 @@ _LONGEST_WAY = 8
 class Asker:
     """A client's token and, in `via`, the names of the mirrors passed so far, the first one first.
 
-    `client` is whose connection it is, for limits.
+    `client`: the client's network (see `network_of`), for limits.
     """
 
     token: str = ""

@@ -11,20 +11,20 @@ _KEYS = ("license", "license_name")
 _SOURCES, _LOCK, _FORMAT = "preheat.sources", "preheat.lock", "preheat.layer-format"
 
 
-def notes(
+def image_annotations(
     title: str, sources: Sequence[str], licenses: Sequence[str], lock_digest: str, layer_format: int
 ) -> dict[str, str]:
     """Return an image's annotations. `sources` are refs pinned to a commit; `lock_digest` is its lock's digest."""
-    said = {_TITLE: title, _SOURCES: " ".join(dict.fromkeys(sources)), _LOCK: lock_digest, _FORMAT: str(layer_format)}
+    fields = {_TITLE: title, _SOURCES: " ".join(dict.fromkeys(sources)), _LOCK: lock_digest, _FORMAT: str(layer_format)}
     if licenses:
-        said[_LICENSES] = " AND ".join(dict.fromkeys(licenses))
-    return {name: value for name, value in said.items() if value}
+        fields[_LICENSES] = " AND ".join(dict.fromkeys(licenses))
+    return {name: value for name, value in fields.items() if value}
 
 
-def base_notes(name: str, digest: str) -> dict[str, str]:
+def base_annotations(name: str, digest: str) -> dict[str, str]:
     """Return the annotations that record the base image. The digest is omitted if the base has no name."""
-    said = {_BASE_NAME: name, _BASE_DIGEST: digest if name else ""}
-    return {key: value for key, value in said.items() if value}
+    fields = {_BASE_NAME: name, _BASE_DIGEST: digest if name else ""}
+    return {key: value for key, value in fields.items() if value}
 
 
 def license_of(readme: str) -> str:
@@ -32,5 +32,5 @@ def license_of(readme: str) -> str:
     front = re.match(r"---\s*\n(.*?)\n---", readme, re.DOTALL)
     if not front:
         return ""
-    said = (re.search(rf"^{name}:\s*['\"]?([A-Za-z0-9.+-]+)['\"]?\s*$", front[1], re.MULTILINE) for name in _KEYS)
-    return next((one[1] for one in said if one and one[1].lower() != "other"), "")
+    matches = (re.search(rf"^{name}:\s*['\"]?([A-Za-z0-9.+-]+)['\"]?\s*$", front[1], re.MULTILINE) for name in _KEYS)
+    return next((one[1] for one in matches if one and one[1].lower() != "other"), "")

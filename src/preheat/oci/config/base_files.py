@@ -24,7 +24,7 @@ _DAMAGED = "the base is damaged: pull or save it again"
 
 
 class Listing:
-    """Kinds by path, relative to the image's root."""
+    """The kind of each path (see `kind`), relative to the image's root."""
 
     def __init__(self) -> None:
         self._overlay = Overlay()
@@ -76,7 +76,7 @@ class Listing:
         """Return whether one of the folders `search` contains the program `name`."""
         return any(self.kind(self.resolve(f"{folder}/{name}")) == FILE for folder in search)
 
-    def lay(self, content: Content, media_type: str) -> None:
+    def apply(self, content: Content, media_type: str) -> None:
         """Apply the next layer. Reads and hashes all its bytes.
 
         Raise ImageError if the layer does not match its digest or is not a readable tar. The listing is then unusable.
@@ -90,9 +90,9 @@ class Listing:
         path = normal(entry.name)
         folder, name = posixpath.split(path)
         if name == _ALL_AWAY:
-            self._overlay.take_away_below(folder)
+            self._overlay.remove_below(folder)
         elif name.startswith(_AWAY):
-            self._overlay.take_away(posixpath.join(folder, name.removeprefix(_AWAY)))
+            self._overlay.remove(posixpath.join(folder, name.removeprefix(_AWAY)))
         elif path:
             kind = FOLDER if entry.kind == FOLDER else f"{_LINK}{entry.target}" if entry.kind == LINK else FILE
             self._overlay.put(path, kind)

@@ -61,7 +61,7 @@ def read_image(source: ImageSource, platform: Platform) -> Image:
 
 @dataclass(frozen=True, slots=True)
 class BaseQuery:
-    """Questions about a base: which `folders` exist, whether `files` can be created, and the programs in `search`."""
+    """What to find out about a base: which `folders` exist, if `files` can be created, the programs in `search`."""
 
     folders: tuple[str, ...]
     files: tuple[str, ...]
@@ -69,45 +69,46 @@ class BaseQuery:
 
     def key(self, layers: Sequence[Descriptor]) -> str:
         """Return a cache key: hexadecimal SHA-256 of the query and the layers."""
-        said = ["preheat base 1", *(str(layer.digest) for layer in layers)]
-        for asked in (self.folders, self.files, self.search):
-            said += ["", *map(repr, asked)]
-        return hashlib.sha256("\n".join(said).encode()).hexdigest()
+        lines = ["preheat base 1", *(str(layer.digest) for layer in layers)]
+        for paths in (self.folders, self.files, self.search):
+            lines += ["", *map(repr, paths)]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def look(image: Image, question: BaseQuery, content: Callable[[Descriptor], Content]) -> BaseFindings:
+def inspect_base(image: Image, query: BaseQuery, content: Callable[[Descriptor], Content]) -> BaseFindings:
     """Read all layers and return the findings. Raise ImageError if a layer is damaged."""
     listing, unread = Listing(), []
     for layer in image.layers:
         if readable(layer.media_type):
-            listing.lay(content(layer), layer.media_type)
+            listing.apply(content(layer), layer.media_type)
         else:
             unread.append(str(layer.digest))
-    python, version = listing.python(question.search)
+    python, version = listing.python(query.search)
     return BaseFindings(
-        folders=tuple(path for path in question.folders if listing.kind(path) == FOLDER),
-        clashes=tuple(_clashes(listing, question)),
+        folders=tuple(path for path in query.folders if listing.kind(path) == FOLDER),
+        clashes=tuple(_clashes(listing, query)),
         python=python,
         version=version,
-        programs=tuple(name for name in _PROGRAMS if listing.has(name, question.search)),
+        programs=tuple(name for name in _PROGRAMS if listing.has(name, query.search)),
         unread=tuple(unread),
     )
 
 
-def _clashes(listing: Listing, question: BaseQuery) -> list[str]:
+def _clashes(listing: Listing, query: BaseQuery) -> list[str]:
     found = {}
-    for path in (*question.folders, *question.files):
+    for path in (*query.folders, *query.files):
         for folder in parents(path):
             if listing.kind(folder) not in ("", FOLDER):
-                found[folder] = f"/{folder} is a {_word(listing.kind(folder))} in the base, but a folder in this image"
-    for path in question.folders:
+                kind = _kind_in_words(listing.kind(folder))
+                found[folder] = f"/{folder} is a {kind} in the base, but a folder in this image"
+    for path in query.folders:
         if listing.kind(path) not in ("", FOLDER):
-            found[path] = f"/{path} is a {_word(listing.kind(path))} in the base, but a folder in this image"
-    for path in question.files:
+            found[path] = f"/{path} is a {_kind_in_words(listing.kind(path))} in the base, but a folder in this image"
+    for path in query.files:
         if listing.kind(path) == FOLDER:
             found[path] = f"/{path} is a folder in the base, but a file in this image"
     return [found[path] for path in sorted(found)]
 
 
-def _word(kind: str) -> str:
+def _kind_in_words(kind: str) -> str:
     return kind.partition(" ")[0]

@@ -34,16 +34,16 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
-class Dress:
+class ConfigAdditions:
     """Settings that an image adds to its base's config.
 
     `guard` is the guard's command line, which goes before the app's; empty for none. `command` is the recipe's command.
-    `asked` is the command given for this build, and overrides both the recipe's and the base's.
+    `given_command` is the command given for this build, and overrides both the recipe's and the base's.
     """
 
     guard: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
-    asked: tuple[str, ...] = ()
+    given_command: tuple[str, ...] = ()
     folder: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     health: Health | None = None
@@ -51,26 +51,27 @@ class Dress:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-def dressed(base: Fields, dress: Dress, layers: Sequence[tuple[str, str]]) -> Fields:
+def add_to_config(base: Fields, additions: ConfigAdditions, layers: Sequence[tuple[str, str]]) -> Fields:
     """Return the new image's config. `layers` are the diff ID and description of each layer added to the base."""
     own = base.get("config")
     config: Fields = dict(own) if isinstance(own, dict) else {}
-    config["Env"] = _env(config.get("Env"), dress.env)
-    entrypoint, command = starts(base, dress)
-    config["Entrypoint"] = [*dress.guard, *entrypoint] or None
+    config["Env"] = _env(config.get("Env"), additions.env)
+    entrypoint, command = starts(base, additions)
+    config["Entrypoint"] = [*additions.guard, *entrypoint] or None
     config["Cmd"] = list(command) or None
-    if not config.get("WorkingDir") and dress.folder:
-        config["WorkingDir"] = dress.folder
-    if dress.health is not None:
-        config["Healthcheck"] = dress.health.document()
-    if dress.ports:
-        config["ExposedPorts"] = {**_fields(config.get("ExposedPorts")), **{f"{port}/tcp": {} for port in dress.ports}}
-    config["Labels"] = {**_fields(config.get("Labels")), **dict(sorted(dress.labels.items()))}
+    if not config.get("WorkingDir") and additions.folder:
+        config["WorkingDir"] = additions.folder
+    if additions.health is not None:
+        config["Healthcheck"] = additions.health.document()
+    if additions.ports:
+        ports: Fields = {f"{port}/tcp": {} for port in additions.ports}
+        config["ExposedPorts"] = {**_fields(config.get("ExposedPorts")), **ports}
+    config["Labels"] = {**_fields(config.get("Labels")), **dict(sorted(additions.labels.items()))}
     history = base.get("history")
     own_history = list(history) if isinstance(history, list) else []
     rootfs = _fields(base.get("rootfs"))
     diff_ids = rootfs.get("diff_ids")
-    said: Fields = {
+    fields: Fields = {
         **base,
         "created": base.get("created") or _NO_TIME,
         "config": {name: value for name, value in config.items() if value not in (None, {}, [])},
@@ -85,11 +86,11 @@ def dressed(base: Fields, dress: Dress, layers: Sequence[tuple[str, str]]) -> Fi
     }
     # Docker's notes on how the base was built do not apply to this image.
     for name in ("container", "container_config", "id", "parent"):
-        said.pop(name, None)
-    return said
+        fields.pop(name, None)
+    return fields
 
 
-def starts(base: Fields, dress: Dress) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def starts(base: Fields, additions: ConfigAdditions) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the entrypoint and command, without the guard.
 
     The base's own are used if they start an app; otherwise the recipe's command is used. `dress.asked` replaces the
@@ -97,13 +98,13 @@ def starts(base: Fields, dress: Dress) -> tuple[tuple[str, ...], tuple[str, ...]
     """
     own = _fields(base.get("config"))
     entrypoint, command = _words(own.get("Entrypoint")), _words(own.get("Cmd"))
-    if dress.asked:
-        return entrypoint, dress.asked
+    if additions.given_command:
+        return entrypoint, additions.given_command
     idle = not command or (len(command) == 1 and command[0].rpartition("/")[2] in _IDLE)
-    if dress.command and idle and (not entrypoint or command):
-        return entrypoint, dress.command
-    if dress.command and not entrypoint:
-        return (), dress.command
+    if additions.command and idle and (not entrypoint or command):
+        return entrypoint, additions.command
+    if additions.command and not entrypoint:
+        return (), additions.command
     return entrypoint, command
 
 

@@ -20,16 +20,16 @@ _BY = "preheat build"
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """The text of an image's lock, and the digests of all its files in every algorithm that a lock may use."""
+    """An image's lock, as text, and the digests of all its files, by both algorithms that a lock may use."""
 
     lock: str = ""
     digests: frozenset[Digest] = field(default_factory=frozenset)
 
 
-def inspect(image: Image, content: Callable[[Descriptor], Content], told: Callable[[int], None]) -> Inspected:
+def inspect(image: Image, content: Callable[[Descriptor], Content], on_bytes: Callable[[int], None]) -> Inspected:
     """Hash all files in the layers that `build` added. Raise ImageError if a layer cannot be read.
 
-    After each chunk that was hashed, `told` is called with the chunk's size in bytes.
+    After each chunk that was hashed, `on_bytes` is called with the chunk's size in bytes.
     """
     lock, digests = "", set()
     for layer in own_layers(image):
@@ -42,7 +42,7 @@ def inspect(image: Image, content: Callable[[Descriptor], Content], told: Callab
                         raise Damaged("its lock is too large")
                     lock = archive.read(entry.size).decode("utf-8", "replace")
                 elif entry.kind == FILE:
-                    digests |= _hashed(archive, name, entry.size, told)
+                    digests |= _hashed(archive, name, entry.size, on_bytes)
     return Inspected(lock, frozenset(digests))
 
 
@@ -56,12 +56,12 @@ def own_layers(image: Image) -> list[Descriptor]:
     return [layer for layer, by in zip(image.layers, with_layer, strict=True) if by.startswith(_BY)]
 
 
-def _hashed(file: TarEntries, name: str, size: int, told: Callable[[int], None]) -> set[Digest]:
+def _hashed(file: TarEntries, name: str, size: int, on_bytes: Callable[[int], None]) -> set[Digest]:
     """Return a file's SHA-256, and its git hash if it is small or its path names one."""
     algorithms = [SHA256, GIT_SHA1] if size <= _SMALL or f"/{GIT_SHA1}/" in name else [SHA256]
     hashes = [(algorithm, hasher(algorithm, size)) for algorithm in algorithms]
     while chunk := file.read(CHUNK):
-        told(len(chunk))
+        on_bytes(len(chunk))
         for _, one in hashes:
             one.update(chunk)
     return {Digest(algorithm, one.hexdigest()) for algorithm, one in hashes}

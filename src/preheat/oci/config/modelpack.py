@@ -43,18 +43,18 @@ def model_config(name: str, annotations: Mapping[str, str], diff_ids: Sequence[s
     descriptor: dict[str, object] = {"name": name, "sourceURL": annotations.get("preheat.sources", "")}
     if licenses:
         descriptor["licenses"] = licenses.split(" AND ")
-    said = {
+    fields = {
         "descriptor": descriptor,
         "config": {},
         "modelfs": {"type": "layers", "diffIds": list(diff_ids)},
     }
-    return ImageDocument(_CONFIG, write_json(said))
+    return ImageDocument(_CONFIG, write_json(fields))
 
 
 def model_layer(layer: Layer, digest: str) -> Descriptor:
-    """Return a layer's descriptor: a media type for weights or other files, and the path if it has a single file."""
+    """Return a layer's descriptor. Its media type is for weights or other files; it has the path of a single file."""
     weights = any(entry.path.lower().endswith(_WEIGHT_SUFFIXES) for entry in layer.entries)
     path = layer.entries[0].path if len(layer.entries) == 1 else ""
     media_type = _WEIGHTS if weights else _WEIGHT_CONFIG
-    said = {_FILE_PATH: path} if path else {}
-    return Descriptor(media_type, sha256(digest.removeprefix("sha256:")), layer.size, said)
+    fields = {_FILE_PATH: path} if path else {}
+    return Descriptor(media_type, sha256(digest.removeprefix("sha256:")), layer.size, fields)

@@ -105,8 +105,8 @@ class Layer:
     def _pieces(self) -> Iterator[Piece]:
         at = 0
         for entry in self.entries:
-            said = header(entry.header, at, aligned=entry.aligned)
-            yield said
+            head = header(entry.header, at, aligned=entry.aligned)
+            yield head
             if entry.source:
                 yield FileSpan(Path(entry.source), 0, entry.size)
             elif entry.body:
@@ -114,7 +114,7 @@ class Layer:
             fill = padding(entry.size)
             if fill:
                 yield fill
-            at += len(said) + entry.size + len(fill)
+            at += len(head) + entry.size + len(fill)
         yield END
 
 

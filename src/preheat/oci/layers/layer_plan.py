@@ -23,17 +23,17 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """The maximum number of layers, and the maximum size of one in bytes; 0 for no limit."""
+class LayerBudget:
+    """The maximum number of layers, and the maximum size of one layer in bytes (0: no limit)."""
 
     layers: int = MOST_LAYERS
     layer_size: int = 0
 
 
-def plan(groups: Sequence[Group], room: Room) -> list[Layer]:
+def plan(groups: Sequence[Group], budget: LayerBudget) -> list[Layer]:
     """Return the layers for all entries: large files first, in descending size, then the groups.
 
-    Raise ImageError if a file exceeds the maximum layer size, if more layers are needed than `room` allows, or if a
+    Raise ImageError if a file exceeds the maximum layer size, if more layers are needed than `budget` allows, or if a
     name would be read as a removal.
     """
     for entry in (entry for group in groups for entry in group.entries):
@@ -41,29 +41,29 @@ def plan(groups: Sequence[Group], room: Room) -> list[Layer]:
     large = {entry.path: entry for group in groups for entry in group.entries if _stands_alone(entry)}
     ordered = sorted(large.values(), key=lambda entry: (-entry.size, entry.path.encode()))
     for entry in (entry for group in groups for entry in group.entries):
-        if room.layer_size and _length(entry) + 2 * BLOCK > room.layer_size:
+        if budget.layer_size and _length(entry) + 2 * BLOCK > budget.layer_size:
             raise ImageError(
-                f"{entry.label or entry.path} has {entry.size} bytes; a layer may have at most {room.layer_size}",
+                f"{entry.label or entry.path} has {entry.size} bytes; a layer may have at most {budget.layer_size}",
                 hint="a file cannot be split: leave it out, raise --max-layer-size, or use another registry",
                 end=SOURCE,
             )
     rest = [
         Layer(group.name, tuple(part))
         for group in groups
-        for part in _cut([entry for entry in group.entries if not _stands_alone(entry)], room.layer_size)
+        for part in _cut([entry for entry in group.entries if not _stands_alone(entry)], budget.layer_size)
     ]
-    alone = room.layers - len(rest)
+    alone = budget.layers - len(rest)
     if len(ordered) > alone:
         # The largest files keep their own layers, since uploading them again costs the most.
         keep = max(alone - max(alone // 4, 1), 0)
-        together = _cut(ordered[keep:], max(room.layer_size, 0))
+        together = _cut(ordered[keep:], max(budget.layer_size, 0))
         while keep and keep + len(together) > alone:
             keep -= 1
-            together = _cut(ordered[keep:], room.layer_size)
+            together = _cut(ordered[keep:], budget.layer_size)
         if keep + len(together) > alone:
             raise ImageError(
                 f"{say_count(len(ordered), 'large file')} and {say_count(len(rest), 'other layer')} "
-                f"do not fit into {say_count(room.layers, 'layer')}",
+                f"do not fit into {say_count(budget.layers, 'layer')}",
                 hint="raise --max-layer-size, reduce --files, or use a base with fewer layers",
                 end=SOURCE,
             )

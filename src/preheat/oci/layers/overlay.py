@@ -10,7 +10,7 @@ MOST_PATHS = 2_000_000
 MOST_LETTERS = 256 << 20  # the total length of all names
 
 
-class _Place:
+class _Node:
     """A node for one path: its kind ("" for none), the layer that last changed it, and its children.
 
     `cleared` is the last layer that removed all older children, so this is not repeated.
@@ -21,17 +21,17 @@ class _Place:
     def __init__(self, layer: int) -> None:
         self.kind = ""
         self.layer = self.cleared = layer
-        self.below: dict[str, _Place] = {}
+        self.below: dict[str, _Node] = {}
 
 
 class Overlay:
-    """A tree of paths, relative to an image's root. Methods cost time linear in the path, and per layer in its entries.
+    """A tree of paths, relative to an image's root. A method's cost is linear in the path's length.
 
     Raise Damaged if the image has more paths than the limit.
     """
 
     def __init__(self) -> None:
-        self._root = _Place(0)
+        self._root = _Node(0)
         self._layer = 0
         self._count = 0
         self._letters = 0
@@ -58,7 +58,7 @@ class Overlay:
             self._clear(place)
         place.kind, place.layer = kind, self._layer
 
-    def take_away(self, path: str) -> None:
+    def remove(self, path: str) -> None:
         """Remove `path` and everything below it that comes from lower layers."""
         folder, _, name = path.rpartition("/")
         parent = self._find(folder)
@@ -70,13 +70,13 @@ class Overlay:
         else:
             self._clear(place)
 
-    def take_away_below(self, folder: str) -> None:
+    def remove_below(self, folder: str) -> None:
         """Remove everything below `folder` that comes from lower layers."""
         place = self._find(folder)
         if place is not None:
             self._clear(place)
 
-    def _clear(self, place: _Place) -> None:
+    def _clear(self, place: _Node) -> None:
         waiting = [place]
         while waiting:
             one = waiting.pop()
@@ -86,7 +86,7 @@ class Overlay:
             one.below = {name: below for name, below in one.below.items() if below.layer == self._layer}
             waiting += one.below.values()
 
-    def _find(self, path: str) -> _Place | None:
+    def _find(self, path: str) -> _Node | None:
         place = self._root
         for name in _names(path):
             found = place.below.get(name)
@@ -95,12 +95,12 @@ class Overlay:
             place = found
         return place
 
-    def _new(self, parent: _Place, name: str) -> _Place:
+    def _new(self, parent: _Node, name: str) -> _Node:
         self._count += 1
         self._letters += len(name)
         if self._count > MOST_PATHS or self._letters > MOST_LETTERS:
             raise Damaged(f"the base has more than {MOST_PATHS} paths, or their names are too long")
-        place = parent.below[name] = _Place(self._layer)
+        place = parent.below[name] = _Node(self._layer)
         return place
 
 

@@ -6,20 +6,20 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 _GLANCE_S = 0.2  # an indefinite wait may miss a signal
-Thing = TypeVar("Thing")
+Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 
-def side_by_side(do: Callable[[Thing], Outcome], things: Sequence[Thing], threads: int) -> list[Outcome]:
-    """Return `do(thing)` for each thing, in order.
+def map_parallel(function: Callable[[Item], Outcome], items: Sequence[Item], threads: int) -> list[Outcome]:
+    """Return `function(item)` for each item, in order.
 
     Re-raise the first exception. After it, or after Ctrl-C, no new calls start. The threads are daemons, so an
     interrupted process does not wait for running calls.
     """
-    if threads <= 1 or len(things) <= 1:
-        return [do(thing) for thing in things]
+    if threads <= 1 or len(items) <= 1:
+        return [function(item) for item in items]
     waiting = queue.SimpleQueue[int]()
-    for number in range(len(things)):
+    for number in range(len(items)):
         waiting.put(number)
     done: queue.SimpleQueue[tuple[int, Outcome] | BaseException] = queue.SimpleQueue()
     stopped = threading.Event()
@@ -31,16 +31,16 @@ def side_by_side(do: Callable[[Thing], Outcome], things: Sequence[Thing], thread
             except queue.Empty:
                 return
             try:
-                done.put((number, do(things[number])))
+                done.put((number, function(items[number])))
             except BaseException as error:  # noqa: BLE001 - re-raised in the caller's thread
                 done.put(error)
                 return
 
-    for _ in range(min(threads, len(things))):
+    for _ in range(min(threads, len(items))):
         threading.Thread(target=work, daemon=True).start()
     found: dict[int, Outcome] = {}
     try:
-        while len(found) < len(things):
+        while len(found) < len(items):
             try:
                 came = done.get(timeout=_GLANCE_S)
             except queue.Empty:
@@ -51,4 +51,4 @@ def side_by_side(do: Callable[[Thing], Outcome], things: Sequence[Thing], thread
             found[number] = outcome
     finally:
         stopped.set()
-    return [found[number] for number in range(len(things))]
+    return [found[number] for number in range(len(items))]

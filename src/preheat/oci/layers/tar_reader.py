@@ -66,20 +66,20 @@ class TarEntries:
 
     def __iter__(self) -> Iterator[TarEntry]:
         of_all: dict[str, str] = {}
-        said: dict[str, str] = {}
+        pax: dict[str, str] = {}
         while (block := self._header()) is not None:
             kind, size = chr(block[156]), _number(block[124:136])
             match kind:
                 case "x" | "X" | "g":
                     records = dict(_records(self._long(size)))
-                    of_all, said = (of_all | records, said) if kind == "g" else (of_all, said | records)
+                    of_all, pax = (of_all | records, pax) if kind == "g" else (of_all, pax | records)
                 case "L" | "K":
-                    said["path" if kind == "L" else "linkpath"] = _text(self._long(size))
+                    pax["path" if kind == "L" else "linkpath"] = _text(self._long(size))
                 case _:
-                    yield self._entry(block, kind, size, of_all | said)
-                    said = {}
+                    yield self._entry(block, kind, size, of_all | pax)
+                    pax = {}
 
-    def _entry(self, block: bytes, kind: str, size: int, said: dict[str, str]) -> TarEntry:
+    def _entry(self, block: bytes, kind: str, size: int, pax: dict[str, str]) -> TarEntry:
         if kind == "S":
             more, blocks = block[482], 0
             while more:
@@ -87,9 +87,9 @@ class TarEntries:
                 blocks += 1
                 if blocks > LARGEST_HEADER // BLOCK:
                     raise Damaged("a sparse file has too many pieces")
-        name = said.get("GNU.sparse.name") or said.get("path") or _name(block)
-        if "size" in said:
-            size = _decimal(said["size"])
+        name = pax.get("GNU.sparse.name") or pax.get("path") or _name(block)
+        if "size" in pax:
+            size = _decimal(pax["size"])
         what = _KINDS.get(kind, FILE)
         # Only the type of tars before POSIX: a "0" with a slash is a file with a body, for tarfile and containerd too.
         if kind == "\0" and name.endswith("/"):
@@ -98,7 +98,7 @@ class TarEntries:
         if size > MOST_BYTES:
             raise Damaged(f"a file has {size} bytes; the maximum is {MOST_BYTES}")
         self._left, self._pad = size, -size % BLOCK
-        target = said.get("linkpath") or _text(block[157:257])
+        target = pax.get("linkpath") or _text(block[157:257])
         for path in (name, target):
             if len(path) > LONGEST_PATH or "\0" in path:
                 raise Damaged(f"a name is longer than {LONGEST_PATH} bytes, or contains a NUL")
@@ -117,7 +117,7 @@ class TarEntries:
             return None  # many programs omit the two final blocks of zeros
         if len(block) < BLOCK:
             raise Damaged("the tar ends in the middle of a header")
-        if not _sums_up(block):
+        if not _checksum_matches(block):
             raise Damaged("a header has a wrong checksum, or the file is not a tar")
         return block
 
@@ -146,10 +146,10 @@ class TarEntries:
             size -= len(self._exactly(min(size, _SKIPPED_AT_ONCE)))
 
 
-def _sums_up(block: bytes) -> bool:
-    said, rest = _number(block[148:156]), block[:148] + b" " * 8 + block[156:]
+def _checksum_matches(block: bytes) -> bool:
+    pax, rest = _number(block[148:156]), block[:148] + b" " * 8 + block[156:]
     # Old programs summed the bytes as signed numbers.
-    return said == sum(rest) or said == sum(rest) - 256 * sum(byte > 127 for byte in rest)
+    return pax == sum(rest) or pax == sum(rest) - 256 * sum(byte > 127 for byte in rest)
 
 
 def _number(field: bytes) -> int:

@@ -13,29 +13,31 @@ from preheat.oci.layers.reflink import clone
 from preheat.oci.layers.tar import PAGE
 from preheat.oci.model.content import CHUNK, Content, FileSpan, opened, shorter
 
-Told = Callable[[int], None]
+OnBytes = Callable[[int], None]
 _STEP = 4 << 20
 _AHEAD = 8  # maximum number of steps written but not yet hashed: few enough to be still in the page cache
 _FLUSH = 32 << 20
 _CANNOT = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EIO)
 
 
-def pour(content: Content, out: int, at: int, told: Told) -> tuple[str, int]:
+def write_content(content: Content, out: int, at: int, on_bytes: OnBytes) -> tuple[str, int]:
     """Write `content` at offset `at`, the current end of the open file `out`.
 
     Return the hexadecimal SHA-256 of the content, and how many bytes were shared by reflink instead of written. If
     extents can be shared and the digest is trusted, nothing is read. Raise OSError if writing fails, ImageError if
-    reading fails. `told` is called with the number of bytes after each step.
+    reading fails. `on_bytes` is called with the number of bytes after each step.
     """
     sharing = _sharing(content, out, at)
     if sharing and content.trusted and content.digest is not None:
-        return content.digest.hex, _pour(content, out, at, told, None, sharing=True)
+        return content.digest.hex, _write_pieces(content, out, at, on_bytes, None, sharing=True)
     with _Hashing(out, at) as hashing:
-        shared = _pour(content, out, at, told, hashing, sharing=sharing)
+        shared = _write_pieces(content, out, at, on_bytes, hashing, sharing=sharing)
         return hashing.hexdigest(), shared
 
 
-def _pour(content: Content, out: int, at: int, told: Told, hashing: "_Hashing | None", *, sharing: bool) -> int:
+def _write_pieces(
+    content: Content, out: int, at: int, on_bytes: OnBytes, hashing: "_Hashing | None", *, sharing: bool
+) -> int:
     shared, flushed = 0, at
     for piece in content.pieces():
         if not isinstance(piece, FileSpan):
@@ -43,7 +45,7 @@ def _pour(content: Content, out: int, at: int, told: Told, hashing: "_Hashing | 
             if hashing is not None:
                 hashing.wrote(len(piece))
             at += len(piece)
-            told(len(piece))
+            on_bytes(len(piece))
             continue
         with opened(piece.path) as file:
             source = file.fileno()
@@ -55,7 +57,7 @@ def _pour(content: Content, out: int, at: int, told: Told, hashing: "_Hashing | 
                     hashing.shared(source, start, stop, piece.path)
                 elif hashing is not None:
                     hashing.wrote(stop - start)
-                told(stop - start)
+                on_bytes(stop - start)
                 if to - flushed >= _FLUSH and not whole:
                     # Start writeback now, to keep the final fsync short.
                     os.posix_fadvise(out, flushed, to - flushed, os.POSIX_FADV_DONTNEED)
@@ -95,7 +97,7 @@ def _copied(source: int, piece: FileSpan, out: int, at: int) -> Iterator[tuple[i
 def _sharing(content: Content, out: int, at: int) -> bool:
     """Return whether `out` can share extents with the files of the content.
 
-    To find out, clone one page of the first file section that is page-aligned, also in `out`, and at least a page long.
+    To find out, clone one page of the first file section that is at least a page long, and page-aligned in both files.
     Only the first 64 MiB are searched for such a section.
     """
     if not content.local:
@@ -127,7 +129,7 @@ class _Hashing:
 
     def __init__(self, out: int, at: int) -> None:
         self._out = out
-        self._told_of = self._done = at
+        self._queued = self._done = at
         self._hash = hashlib.sha256()
         self._jobs: queue.Queue[tuple[int, int, int, Path | None] | None] = queue.Queue(_AHEAD)
         self._error: BaseException | None = None
@@ -146,14 +148,14 @@ class _Hashing:
     def wrote(self, count: int) -> None:
         """Queue `count` more bytes of the output file, once a full step has been written."""
         self._done += count
-        if self._done - self._told_of >= _STEP:
+        if self._done - self._queued >= _STEP:
             self._tell()
 
     def shared(self, source: int, start: int, stop: int, path: Path) -> None:
         """Queue bytes of an open source file that were shared, not written. The caller may close the file at once."""
         self._tell()
         self._jobs.put((os.dup(source), start, stop, path))
-        self._done = self._told_of = self._done + stop - start
+        self._done = self._queued = self._done + stop - start
 
     def hexdigest(self) -> str:
         """Return the hash when all queued bytes are done. Raise OSError or ImageError if reading failed."""
@@ -165,9 +167,9 @@ class _Hashing:
         return self._hash.hexdigest()
 
     def _tell(self) -> None:
-        if self._told_of < self._done:
-            self._jobs.put((os.dup(self._out), self._told_of, self._done, None))
-            self._told_of = self._done
+        if self._queued < self._done:
+            self._jobs.put((os.dup(self._out), self._queued, self._done, None))
+            self._queued = self._done
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:

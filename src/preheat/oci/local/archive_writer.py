@@ -10,7 +10,7 @@ from preheat.core.digest import Digest, sha256
 from preheat.disk.temporary_file import create, tidy
 from preheat.oci.layers.layer import LARGE
 from preheat.oci.layers.tar import END, Header, header, padding
-from preheat.oci.layers.write_layer import Told, pour, write_all
+from preheat.oci.layers.write_layer import OnBytes, write_all, write_content
 from preheat.oci.local.blob_reader import REF_NAME
 from preheat.oci.local.layout import target_trouble
 from preheat.oci.model.content import Content, Small, require_digest
@@ -26,11 +26,11 @@ class ArchiveTarget:
     repository = ""
     parallel = 1
 
-    def __init__(self, file: Path, tag: str, told: Told, *, docker: bool) -> None:
+    def __init__(self, file: Path, tag: str, on_bytes: OnBytes, *, docker: bool) -> None:
         self.name = f"{'docker' if docker else 'oci'}-archive:{file}"
         self._file = file
         self._tag = tag
-        self._told = told
+        self._on_bytes = on_bytes
         self._docker = docker
         self._turn = threading.Lock()
         self._there: set[Digest] = set()
@@ -39,7 +39,7 @@ class ArchiveTarget:
         self._out = -1
 
     def has(self, digest: Digest, size: int) -> bool:  # noqa: ARG002 - the digest is enough
-        """See Target. An archive is always written anew."""
+        """See Target. Always False: an archive is written from scratch."""
         return digest in self._there
 
     def begin(self) -> None:
@@ -51,16 +51,16 @@ class ArchiveTarget:
 
     def put(self, content: Content) -> tuple[Digest, str]:
         """See Target."""
-        return self._put(content, self._told)
+        return self._put(content, self._on_bytes)
 
-    def _put(self, content: Content, told: Told) -> tuple[Digest, str]:
+    def _put(self, content: Content, on_bytes: OnBytes) -> tuple[Digest, str]:
         with self._turn, self._trouble():
             if content.digest in self._there and content.digest is not None:
                 return content.digest, HERE
             at = self._at
-            said = self._header(content.digest.hex if content.digest else _NO_DIGEST, content.size)
-            self._write(said)
-            found, shared = pour(content, self._out, self._at, told)
+            head = self._header(content.digest.hex if content.digest else _NO_DIGEST, content.size)
+            self._write(head)
+            found, shared = write_content(content, self._out, self._at, on_bytes)
             digest = sha256(found)
             require_digest(content, digest)
             self._at += content.size
@@ -75,14 +75,14 @@ class ArchiveTarget:
         self._put(Small("config", config.body, config.digest), _ignored)
         if self._docker:
             layers = [self._member(one.digest.hex) for one in read_manifest(manifest, self.name).layers]
-            said: list[Fields] = [
+            listed: list[Fields] = [
                 {
                     "Config": self._member(config.digest.hex),
                     "RepoTags": [self._tag] if self._tag else [],
                     "Layers": layers,
                 }
             ]
-            last = {"manifest.json": _write_list(said)}
+            last = {"manifest.json": _write_list(listed)}
         else:
             self._put(Small("manifest", manifest.body, manifest.digest), _ignored)
             described = manifest.descriptor.document()

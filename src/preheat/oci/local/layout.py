@@ -18,7 +18,7 @@ from preheat.core.digest import Digest, sha256
 from preheat.core.errors import SOURCE, TARGET, ImageError
 from preheat.disk.regular_file import read_regular
 from preheat.disk.temporary_file import create, sync_folder, tidy
-from preheat.oci.layers.write_layer import Told, pour, write_all
+from preheat.oci.layers.write_layer import OnBytes, write_all, write_content
 from preheat.oci.local.blob_reader import REF_NAME, BlobReader
 from preheat.oci.model.content import Content, FileSpan, require_digest
 from preheat.oci.model.image import ImageDocument, read_json, write_json
@@ -48,11 +48,11 @@ class LayoutTarget:
     # Hashing a layer is limited to one core, which most disks outpace.
     parallel = 2
 
-    def __init__(self, folder: Path, tag: str, told: Told) -> None:
+    def __init__(self, folder: Path, tag: str, on_bytes: OnBytes) -> None:
         self.name = f"oci:{folder}:{tag}"
         self._folder = folder
         self._tag = tag
-        self._told = told
+        self._on_bytes = on_bytes
         self._blobs = folder / "blobs" / "sha256"
         self._asides: list[Path] = []
         # The fsync of a blob is slow, so it runs while the next blob is written.
@@ -77,7 +77,7 @@ class LayoutTarget:
         if content.digest is not None and self.has(content.digest, content.size):
             return content.digest, HERE
         with _trouble(self.name), self._aside() as (aside, out):
-            found, shared = pour(content, out, 0, self._told)
+            found, shared = write_content(content, out, 0, self._on_bytes)
             digest = sha256(found)
             require_digest(content, digest)
             os.fchmod(out, 0o644)
@@ -176,7 +176,7 @@ def _trouble(name: str) -> Iterator[None]:
 
 def target_trouble(name: str, error: OSError) -> ImageError:
     """Return an ImageError for an OSError while writing an image."""
-    said = os.strerror(error.errno).lower() if error.errno else str(error)
+    reason = os.strerror(error.errno).lower() if error.errno else str(error)
     return ImageError(
-        f"{name} cannot be written: {said}", hint="free some disk space, or choose another destination", end=TARGET
+        f"{name} cannot be written: {reason}", hint="free some disk space, or choose another destination", end=TARGET
     )

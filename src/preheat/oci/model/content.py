@@ -53,7 +53,7 @@ class Content(Protocol):
 
 
 def require_digest(content: Content, digest: Digest) -> None:
-    """Raise ImageError if the bytes that were read have another digest than the content is known by."""
+    """Raise ImageError if `digest`, that of the bytes read, differs from the digest that `content` is known by."""
     if content.digest is not None and digest != content.digest:
         raise ImageError(
             f"{content.name} has the digest {digest}, expected {content.digest}",

@@ -41,12 +41,12 @@ class Descriptor:
 
     def document(self) -> dict[str, object]:
         """Return the descriptor as a JSON object."""
-        said: dict[str, object] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
+        fields: dict[str, object] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
         if self.annotations:
-            said["annotations"] = dict(self.annotations)
+            fields["annotations"] = dict(self.annotations)
         if self.platform:
-            said["platform"] = dict(self.platform)
-        return said
+            fields["platform"] = dict(self.platform)
+        return fields
 
 
 def read_descriptor(document: object, of: str) -> Descriptor:

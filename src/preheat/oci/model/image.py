@@ -120,14 +120,14 @@ def read_json(body: bytes, of: str) -> Fields:
         raise ImageError(f"a document of {of} is invalid: {error}", end=SOURCE) from error
 
 
-def media_type_of(body: bytes, said: str, of: str) -> str:
-    """Return a document's media type: its `mediaType`, else the Content-Type `said`, else a guess from its fields."""
+def media_type_of(body: bytes, content_type: str, of: str) -> str:
+    """Return a document's media type: its `mediaType`, else `content_type`, else a guess from its fields."""
     fields = read_json(body, of)
     own = fields.get("mediaType")
     if isinstance(own, str) and own:
         return own
-    if said.partition(";")[0].strip() in INDEXES | MANIFESTS:
-        return said.partition(";")[0].strip()
+    if content_type.partition(";")[0].strip() in INDEXES | MANIFESTS:
+        return content_type.partition(";")[0].strip()
     if "layers" in fields:
         return MANIFEST
     return INDEX if "manifests" in fields else ""
@@ -143,17 +143,17 @@ def write_manifest(
 ) -> ImageDocument:
     """Return the manifest of an image, or of an artifact if `artifact` is set. Docker's format has no annotations."""
     name = as_docker if docker else as_oci
-    said: Fields = {"schemaVersion": 2, "mediaType": name(MANIFEST)}
+    fields: Fields = {"schemaVersion": 2, "mediaType": name(MANIFEST)}
     if artifact:
-        said["artifactType"] = artifact
-    said["config"] = Descriptor(name(config.media_type), config.digest, len(config.body)).document()
-    said["layers"] = [
+        fields["artifactType"] = artifact
+    fields["config"] = Descriptor(name(config.media_type), config.digest, len(config.body)).document()
+    fields["layers"] = [
         Descriptor(name(one.media_type), one.digest, one.size, {} if docker else one.annotations).document()
         for one in layers
     ]
     if annotations and not docker:
-        said["annotations"] = dict(sorted(annotations.items()))
-    return ImageDocument(name(MANIFEST), write_json(said))
+        fields["annotations"] = dict(sorted(annotations.items()))
+    return ImageDocument(name(MANIFEST), write_json(fields))
 
 
 def write_json(fields: Mapping[str, object]) -> bytes:

@@ -26,18 +26,18 @@ class Platform:
         return cls(*parts)
 
     @classmethod
-    def of(cls, said: Mapping[str, str]) -> "Platform":
+    def of(cls, fields: Mapping[str, str]) -> "Platform":
         """Return the platform in a document's fields."""
-        return cls(said.get("os", ""), said.get("architecture", ""), said.get("variant", ""))
+        return cls(fields.get("os", ""), fields.get("architecture", ""), fields.get("variant", ""))
 
     @classmethod
     def here(cls) -> "Platform":
         """Return the platform of containers on this machine."""
         return cls("linux", _MACHINES.get(machine.machine().lower(), machine.machine().lower()))
 
-    def fits(self, said: Mapping[str, str]) -> bool:
+    def fits(self, fields: Mapping[str, str]) -> bool:
         """Return whether an image with these fields runs on this platform. A missing variant matches any variant."""
-        other = Platform.of(said)
+        other = Platform.of(fields)
         same = (self.os, self.architecture) == (other.os, other.architecture)
         return same and (not self.variant or not other.variant or self.variant == other.variant)
 

@@ -80,8 +80,8 @@ class Auth:
 
     def _read(self, answer: HttpDocument) -> str:
         try:
-            said = json.loads(answer.body) if answer.status == 200 else {}
-            token = said.get("token") or said.get("access_token") or ""
+            reply = json.loads(answer.body) if answer.status == 200 else {}
+            token = reply.get("token") or reply.get("access_token") or ""
         except (ValueError, AttributeError, RecursionError):
             token = ""
         if not token or not str(token).isascii():
@@ -115,6 +115,6 @@ class Auth:
 
 
 def _host(place: str) -> str:
-    """Return the host of a place with or without a port; the usual names of this machine are one."""
+    """Return the host without the port; the names and addresses of this machine all become the same."""
     host = urlsplit(f"//{place}").hostname or ""
     return _HERE if host in ("localhost", "127.0.0.1", "::1") else host

@@ -102,8 +102,8 @@ def _ask(helper: str, host: str, environ: Mapping[str, str]) -> Login | None:
         )
         if done.returncode:
             return None  # the helper has no login for this host
-        said = json.loads(done.stdout)
-        user, secret = str(said["Username"]), str(said["Secret"])
+        reply = json.loads(done.stdout)
+        user, secret = str(reply["Username"]), str(reply["Secret"])
     except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ImageError(
             f"{program} failed to return the login for {host}",

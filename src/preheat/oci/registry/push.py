@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from preheat.core.digest import Digest
 from preheat.core.errors import ImageError
 from preheat.net.http import Transport
-from preheat.oci.layers.write_layer import Told
+from preheat.oci.layers.write_layer import OnBytes
 from preheat.oci.model.content import Content, Small
 from preheat.oci.model.image import ImageDocument
 from preheat.oci.model.interfaces import HERE, MOUNTED, SENT
@@ -21,13 +21,13 @@ class RegistryTarget:
 
     parallel = 4
 
-    def __init__(self, registry: Registry, transport: Transport, mounts: Mounts, told: Told) -> None:
+    def __init__(self, registry: Registry, transport: Transport, mounts: Mounts, on_bytes: OnBytes) -> None:
         self.name = f"docker://{registry.name}"
         self.repository = f"{registry.name.host}/{registry.name.repository}"
         self._registry = registry
         self._transport = transport
         self._mounts = mounts
-        self._told = told
+        self._on_bytes = on_bytes
 
     def has(self, digest: Digest, size: int) -> bool:  # noqa: ARG002 - the digest is enough
         """See Target."""
@@ -38,9 +38,9 @@ class RegistryTarget:
 
     def put(self, content: Content) -> tuple[Digest, str]:
         """See Target."""
-        return self._put(content, self._told)
+        return self._put(content, self._on_bytes)
 
-    def _put(self, content: Content, told: Told) -> tuple[Digest, str]:
+    def _put(self, content: Content, on_bytes: OnBytes) -> tuple[Digest, str]:
         location = ""
         if content.digest is not None:
             if self._registry.has(content.digest):
@@ -50,9 +50,9 @@ class RegistryTarget:
                 if host == self._registry.name.host and path != self._registry.name.repository:
                     mounted, location = self._mount(content.digest, path)
                     if mounted:
-                        told(content.size)
+                        on_bytes(content.size)
                         return content.digest, MOUNTED
-        return Upload(self._registry, self._transport, content, told).send(location), SENT
+        return Upload(self._registry, self._transport, content, on_bytes).send(location), SENT
 
     def publish(self, manifest: ImageDocument, config: ImageDocument) -> None:
         """See Target."""
@@ -64,10 +64,10 @@ class RegistryTarget:
             lambda shown: self._transport.send("PUT", url, {**headers, **shown}, manifest.body), url, push=True
         )
         registry.expect(reply, {201}, f"{registry.name} rejected the manifest")
-        said = header(reply.headers, "Docker-Content-Digest")
-        if said and said != str(manifest.digest):
+        stored_as = header(reply.headers, "Docker-Content-Digest")
+        if stored_as and stored_as != str(manifest.digest):
             raise ImageError(
-                f"{registry.name} stored the manifest as {said}, expected {manifest.digest}", end=registry.end
+                f"{registry.name} stored the manifest as {stored_as}, expected {manifest.digest}", end=registry.end
             )
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import re
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from preheat.core.errors import HubError, HubUnavailable, ImageError
 from preheat.core.events import Listener
 from preheat.net.http import HttpDocument as Reply
 from preheat.net.http import Transport
+from preheat.net.redirects import same_origin
 from preheat.net.response import Stream
 from preheat.net.retry import USUAL, Answer, RetryPolicy, persist
 from preheat.oci.model.descriptor import DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST
@@ -18,7 +20,7 @@ from preheat.oci.model.image import ImageDocument, media_type_of
 from preheat.oci.model.image_name import DOCKER_HUB, Name
 from preheat.oci.registry.auth import Auth
 from preheat.oci.registry.credentials import Login
-from preheat.oci.registry.response_parsing import header, origin, read_challenge, read_errors
+from preheat.oci.registry.response_parsing import header, read_challenge, read_errors
 
 _DOCUMENTS = ", ".join((INDEX, MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
 _HUB_HOST = "registry-1.docker.io"
@@ -28,7 +30,7 @@ _CHUNK = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class RegistryOptions:
     """How to contact a registry. `plain` disables TLS.
 
     `end` is the registry's role in the build, `source` or `target`; an ImageError contains it. `plain_http` are the
@@ -46,19 +48,19 @@ class Manner:
 class Registry:
     """A registry. Thread-safe. Methods raise ImageError after temporary failures were retried.
 
-    `chunk`: bytes to upload with one request at most, which uploads lower if the registry, or a proxy, rejects more.
+    `chunk`: the most bytes to upload in one request. Uploads lower it if the registry or a proxy rejects them.
     """
 
-    def __init__(self, transport: Transport, name: Name, login: Login | None, manner: Manner) -> None:
+    def __init__(self, transport: Transport, name: Name, login: Login | None, options: RegistryOptions) -> None:
         self.name = name
-        self.end = manner.end
+        self.end = options.end
         self.chunk = _CHUNK
         self._transport = transport
-        self._patience = manner.patience
-        self._on_event = manner.on_event
+        self._patience = options.patience
+        self._on_event = options.on_event
         host = _HUB_HOST if name.host == DOCKER_HUB else name.host
-        self.base = f"{'http' if manner.plain else 'https'}://{host}/v2/"
-        self._auth = Auth(transport, name.host, login, plain_http=manner.plain_http, end=manner.end)
+        self.base = f"{'http' if options.plain else 'https'}://{host}/v2/"
+        self._auth = Auth(transport, name.host, login, plain_http=options.plain_http, end=options.end)
 
     def url(self, *parts: str) -> str:
         """Return the URL of a part of the repository."""
@@ -86,7 +88,7 @@ class Registry:
         """Open a stream of a blob from byte `start`. Raise HubUnavailable for temporary failures."""
         url = self.url("blobs", str(digest))
         span = {"Range": f"bytes={start}-"} if start else {}
-        stream = self._shown_in(
+        stream = self._send_authorized(
             lambda shown: self._transport.stream(url, {**span, **shown}), url, self.scope(push=False)
         )
         if stream.status == (206 if start else 200):
@@ -114,7 +116,7 @@ class Registry:
         scope = self.scope(push=push, also=also)
 
         def once() -> Reply:
-            reply = self._shown_in(send, url, scope)
+            reply = self._send_authorized(send, url, scope)
             if reply.status in _LATER:
                 raise _later(self.name.host, reply.status, reply.headers)
             return reply
@@ -123,7 +125,7 @@ class Registry:
 
     def ask_once(self, send: Callable[[dict[str, str]], Reply], url: str) -> Reply:
         """Send a request that must not be repeated blindly. Raise HubUnavailable for temporary failures."""
-        reply = self._shown_in(send, url, self.scope(push=True))
+        reply = self._send_authorized(send, url, self.scope(push=True))
         if reply.status in _LATER:
             raise _later(self.name.host, reply.status, reply.headers)
         return reply
@@ -164,9 +166,9 @@ class Registry:
                 hint = "see the registry's log"
         raise ImageError(f"{what}: {why}", hint=hint, end=self.end)
 
-    def _shown_in(self, send: Callable[[dict[str, str]], Answer], url: str, scope: str) -> Answer:
+    def _send_authorized(self, send: Callable[[dict[str, str]], Answer], url: str, scope: str) -> Answer:
         """Send a request, and retry once with credentials on 401. Other hosts never receive credentials."""
-        ours = origin(url) == origin(self.base)
+        ours = same_origin(url, self.base)
         shown = self._auth.headers(scope) if ours else {}
         answer = send(shown)
         status, headers = _status(answer)
@@ -186,8 +188,7 @@ def _status(answer: object) -> tuple[int, Mapping[str, str]]:
 
 
 def _later(host: str, status: int, headers: Mapping[str, str]) -> HubUnavailable:
-    said = header(headers, "Retry-After")
+    retry_after = header(headers, "Retry-After")
     words = "responded with 429 (too many requests)" if status == 429 else f"has a server error (status {status})"
-    return HubUnavailable(
-        f"{host} {words}", wait_s=float(said) if said.isascii() and said.isdigit() and len(said) < 10 else None
-    )
+    wait_s = float(retry_after) if re.fullmatch("[0-9]{1,9}", retry_after) else None
+    return HubUnavailable(f"{host} {words}", wait_s=wait_s)

@@ -27,14 +27,14 @@ class Challenge:
 def read_challenge(header: str) -> Challenge | None:
     """Parse a WWW-Authenticate header. Return None if it is not supported."""
     scheme, _, rest = header[:_LONGEST_HEADER].strip().partition(" ")
-    said = {name.lower(): quoted or bare for name, quoted, bare in _PAIR.findall(rest)}
+    parameters = {name.lower(): quoted or bare for name, quoted, bare in _PAIR.findall(rest)}
     try:
-        realm = urlsplit(said.get("realm", ""))
+        realm = urlsplit(parameters.get("realm", ""))
         realm.port  # noqa: B018 - raises if the port is invalid
     except ValueError:
         return None
     if scheme.lower() == "bearer" and realm.scheme in ("http", "https") and realm.hostname:
-        return Challenge("bearer", said["realm"], said.get("service", ""), said.get("scope", ""))
+        return Challenge("bearer", parameters["realm"], parameters.get("service", ""), parameters.get("scope", ""))
     return Challenge("basic") if scheme.lower() == "basic" else None
 
 
@@ -42,10 +42,10 @@ def read_errors(body: bytes) -> str:
     """Return the messages of a registry's error document in one line, or "" if there are none."""
     try:
         listed = json.loads(body)["errors"]
-        said = [str(one.get("message") or one.get("code") or "") for one in listed]
+        messages = [str(one.get("message") or one.get("code") or "") for one in listed]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ""
-    return one_line("; ".join(dict.fromkeys(word for word in said if word)), 300)
+    return one_line("; ".join(dict.fromkeys(message for message in messages if message)), 300)
 
 
 def read_offset(header: str) -> int | None:
@@ -76,12 +76,6 @@ def resolved(url: str, location: str) -> str:
             f"the registry redirects to an invalid address: {one_line(location, 100)!r}", end=TARGET
         ) from error
     return found
-
-
-def origin(url: str) -> tuple[str, str]:
-    """Return the origin of a URL: scheme and host with port."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.netloc
 
 
 def header(headers: Mapping[str, str], name: str) -> str:

@@ -15,7 +15,7 @@ from preheat.oci.model.content import Content, chunks, require_digest
 from preheat.oci.registry.registry import Registry
 from preheat.oci.registry.response_parsing import header, read_offset, resolved, with_query
 
-Told = Callable[[int], None]
+OnBytes = Callable[[int], None]
 # A registry may require larger chunks (OCI-Chunk-Min-Length), and a proxy before it smaller ones: nginx's default is
 # 1 MiB. It responds with 413 or, before it has read the request, just closes the connection.
 _LEAST = 256 << 10
@@ -25,11 +25,11 @@ _ROUNDS = 6
 class Upload:
     """A single upload. The bytes are hashed once while they are sent, even if some are sent again."""
 
-    def __init__(self, registry: Registry, transport: Transport, content: Content, told: Told) -> None:
+    def __init__(self, registry: Registry, transport: Transport, content: Content, on_bytes: OnBytes) -> None:
         self._registry = registry
         self._transport = transport
         self._content = content
-        self._told = told
+        self._on_bytes = on_bytes
         self._hash = hashlib.sha256()
         self._hashed = 0
         self._least = _LEAST
@@ -145,7 +145,7 @@ class Upload:
             if at > self._hashed:
                 fresh = view[len(view) - (at - self._hashed) :] if at - len(view) < self._hashed else view
                 self._hash.update(fresh)
-                self._told(len(fresh))
+                self._on_bytes(len(fresh))
                 self._hashed = at
             yield view
             if at >= stop:

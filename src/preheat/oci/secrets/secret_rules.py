@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-# What the rules that need a name near the value have in common: an operator between both.
+# The part that all rules with a name near the value contain: an operator between both.
 _OPERATOR = "(?:=|>|:{1,3}=|"
 # Other rules that need words around a value, or that take any 40 hexadecimal digits near a name.
 _IN_CONTEXT = frozenset(
@@ -29,7 +29,7 @@ _IN_CONTEXT = frozenset(
         "sourcegraph-access-token",
     )
 )
-# Takes any word with enough letters: half of its findings in harmless files are hashes.
+# This rule matches any word with enough letters: half of its findings in harmless files are hashes.
 _LEFT_OUT = frozenset(("generic-api-key",))
 _HUBS: tuple[Mapping[str, Any], ...] = (
     {"id": "huggingface-token", "regex": r"\bhf_[A-Za-z0-9]{34}\b", "keywords": ["hf_"], "entropy": 3},
@@ -95,22 +95,22 @@ class SecretRule:
 @functools.cache
 def rules() -> tuple[SecretRule, ...]:
     """Return all rules for contents. Reads a file once; each rule is compiled on first use."""
-    said = tomllib.loads(files(__package__).joinpath("gitleaks.toml").read_text(encoding="utf-8"))
-    everywhere = said["allowlist"]
+    fields = tomllib.loads(files(__package__).joinpath("gitleaks.toml").read_text(encoding="utf-8"))
+    everywhere = fields["allowlist"]
     return tuple(
-        _rule(one, everywhere) for one in (*_HUBS, *said["rules"]) if "regex" in one and one["id"] not in _LEFT_OUT
+        _rule(one, everywhere) for one in (*_HUBS, *fields["rules"]) if "regex" in one and one["id"] not in _LEFT_OUT
     )
 
 
-def _rule(said: Mapping[str, Any], everywhere: Mapping[str, Sequence[str]]) -> SecretRule:
+def _rule(fields: Mapping[str, Any], everywhere: Mapping[str, Sequence[str]]) -> SecretRule:
     # Lists for the whole line or for paths are for source code, and are not used.
-    lists = [one for one in said.get("allowlists", ()) if "regexTarget" not in one]
+    lists = [one for one in fields.get("allowlists", ()) if "regexTarget" not in one]
     return SecretRule(
-        said["id"],
-        said["regex"],
-        tuple(said["keywords"]),
-        said.get("entropy", 0),
-        said.get("secretGroup", 0),
+        fields["id"],
+        fields["regex"],
+        tuple(fields["keywords"]),
+        fields.get("entropy", 0),
+        fields.get("secretGroup", 0),
         (*everywhere["regexes"], *(regex for one in lists for regex in one.get("regexes", ()))),
         (*everywhere["stopwords"], *(word for one in lists for word in one.get("stopwords", ()))),
     )
@@ -119,7 +119,7 @@ def _rule(said: Mapping[str, Any], everywhere: Mapping[str, Sequence[str]]) -> S
 def in_python(regex: str) -> str:
     r"""Convert a Go regular expression to Python's syntax: `(?i)` in the middle, `\z`, and POSIX classes.
 
-    In Go, a flag in the middle counts up to the end of its group, in all its alternatives.
+    In Go, a flag in the middle applies up to the end of its group, in all later alternatives.
     """
     return "".join(_converted(regex))
 
@@ -150,6 +150,6 @@ def _converted(regex: str) -> Iterator[str]:
 
 
 def _entropy(secret: bytes) -> float:
-    """Return the entropy of the bytes, in bits for each: Shannon's, as gitleaks measures it."""
+    """Return the Shannon entropy in bits per byte, as gitleaks does."""
     counts = Counter(secret).values()
     return -sum(count / len(secret) * math.log2(count / len(secret)) for count in counts)

@@ -1,7 +1,8 @@
 """Secret search: find credentials in texts, and in files of any size.
 
-Three steps, each on what the one before left over: runs of letters that are long enough for a token (one translation
-and one search, both in C); the first letters of known tokens, as one regular expression; the rules that have these.
+Three steps, each for the matches of the one before: find runs of letters that are long enough for a token (one
+translation and one search, both in C); find the keywords of known tokens in them (one regular expression); apply the
+rules of these keywords.
 """
 
 import functools
@@ -65,13 +66,13 @@ def secret_in_text(text: bytes, own: Collection[str] = ()) -> str:
 def secret_in(file: ByteSource, own: Collection[str] = ()) -> str:
     """Return a description of the first secret in a file; "" if there is none. Reads it once, in steps of 1 MiB.
 
-    Only the rules apply whose tokens show their issuer: others take hashes in data sets for secrets.
+    Only rules whose tokens show their issuer apply: the other rules mistake hashes in data sets for secrets.
     """
     tail, step = b"", file.read(_STEP)
     while step:
         following = file.read(_STEP) if len(step) == _STEP else b""
         body = tail + step if tail else step
-        # What starts in the last bytes is complete in the next step only.
+        # A token that starts in the last bytes may end in the next step.
         whole = len(body) - (_OVERLAP if following else 0)
         if _has_own(body, own):
             return _OWN
@@ -125,7 +126,7 @@ def _own_formats() -> tuple[dict[bytes, list[SecretRule]], re.Pattern[bytes]]:
             for word in rule.keywords:
                 kinds.setdefault(word.encode(), []).append(rule)
     words = [word.decode() for word in kinds if word != _KEY]
-    # The longest word is found, so it also has the rules of the words that it starts with.
+    # Only the longest keyword is found, so it also gets the rules of keywords that are its beginning.
     for word in words:
         for longer in words:
             if longer != word and longer.startswith(word):
@@ -145,7 +146,7 @@ def _any(words: Iterable[str]) -> str:
 
 
 def _without_escapes(body: bytes) -> bytes:
-    """Replace the line breaks and tabs of JSON strings, whose letters would be part of the next word."""
+    r"""Replace `\n` and `\t` in JSON strings: their letters would count as part of the next word."""
     return body.replace(rb"\n", b"  ").replace(rb"\t", b"  ")
 
 

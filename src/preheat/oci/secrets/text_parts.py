@@ -1,7 +1,7 @@
 """Text parts: the parts of a file that can contain text; the tensors of the usual weight formats are left out.
 
-What a file is, is read from its content: https://github.com/huggingface/safetensors#format, and zips as torch.save
-writes them, whose tensors are members `…/data/NUMBER`. All bytes of other files count.
+The format is detected from the content: safetensors (https://github.com/huggingface/safetensors#format), GGUF, and
+zips as torch.save writes them, whose tensors are members `…/data/NUMBER`. All bytes of other files can be text.
 """
 
 import io
@@ -36,7 +36,7 @@ def text_parts(file: BinaryIO) -> Iterator[ByteSource]:
 
 
 def _safetensors_header(start: bytes, size: int) -> int:
-    """Return the length of the header in bytes; 0 if it is none."""
+    """Return the length of a safetensors header in bytes; 0 if the file has none."""
     length = int.from_bytes(start[:8], "little")
     return length if start[8:9] == b"{" and length <= min(_LARGEST_HEADER, size - 8) else 0
 
@@ -44,7 +44,8 @@ def _safetensors_header(start: bytes, size: int) -> int:
 def _tensors(file: BinaryIO) -> list[tuple[int, int]]:
     """Return where the uncompressed tensors of a zip start and stop, in order.
 
-    The header before each tensor counts as part of it instead of as many of its last bytes.
+    Each range starts at the member's header and has the size of the tensor. So it includes the header, and the last
+    bytes of the tensor are outside: finding the exact start would need one more read per tensor.
     """
     try:
         with zipfile.ZipFile(file) as archive:

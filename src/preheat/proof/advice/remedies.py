@@ -26,7 +26,7 @@ class Remedy:
 
 def remedies(symptoms: Symptoms) -> list[Remedy]:
     """Return the remedies: first those for problems that prevent a start, then those that save the most seconds."""
-    found = [remedy for look in _LOOKS for remedy in look(symptoms)]
+    found = [remedy for look in _CHECKS for remedy in look(symptoms)]
     return sorted(found, key=lambda remedy: (remedy.seconds is not None, -(remedy.seconds or 0.0)))
 
 
@@ -47,7 +47,7 @@ def _rate(rate: float) -> str:
     return f"{rate / 1e6:.1f} MB/s"
 
 
-def _not_here(symptoms: Symptoms) -> Iterator[Remedy]:
+def _not_downloaded(symptoms: Symptoms) -> Iterator[Remedy]:
     """Yield remedies for missing weights, which the app downloads over one connection."""
     if not symptoms.missing:
         return
@@ -78,12 +78,12 @@ def _endpoints(symptoms: Symptoms) -> Iterator[Remedy]:
     """Yield remedies for endpoints that fail, and for slow endpoints that are tried before a faster one."""
     for endpoint in symptoms.endpoints:
         if endpoint.error:
-            said = f"{endpoint.url}: {endpoint.error}"
+            sentence = f"{endpoint.url}: {endpoint.error}"
             blocks = _preferred(symptoms) is None and (symptoms.missing or not symptoms.files)
             elsewhere = f"{_pull(symptoms)} --endpoint {endpoint.hub}=URL"
             command = "hf auth login" if endpoint.denied and endpoint.hub == "hf" else elsewhere
             # With other endpoints left, a failing one costs only about a second.
-            yield Remedy("hub-says-no", said, command, None if blocks else 1.0)
+            yield Remedy("hub-says-no", sentence, command, None if blocks else 1.0)
     first = _preferred(symptoms)
     if first is None or first.line is None or not first.line.many or not symptoms.missing:
         return
@@ -98,17 +98,18 @@ def _endpoints(symptoms: Symptoms) -> Iterator[Remedy]:
         )
 
 
-def _room(symptoms: Symptoms) -> Iterator[Remedy]:
+def _space(symptoms: Symptoms) -> Iterator[Remedy]:
     if symptoms.missing > symptoms.free_disk:
         lacks = f"needs {symptoms.missing / 1e9:.1f} GB, but only {symptoms.free_disk / 1e9:.1f} GB are free"
         yield Remedy("disk-full", f"{symptoms.library.path}: {lacks}", "preheat prune")
     if symptoms.speed is not None and symptoms.size > symptoms.free_memory:
-        said = f"{symptoms.size / 1e9:.1f} GB of weights, but only {symptoms.free_memory / 1e9:.1f} GB of free memory"
+        memory = f"only {symptoms.free_memory / 1e9:.1f} GB of free memory"
+        sentence = f"{symptoms.size / 1e9:.1f} GB of weights, but {memory}"
         seconds = symptoms.size / symptoms.speed.disk - symptoms.size / symptoms.speed.page_cache
-        yield Remedy("memory-short", said, f"preheat run{_app_of(symptoms)} --mmap-weights", max(seconds, 0.0))
+        yield Remedy("memory-short", sentence, f"preheat run{_app_of(symptoms)} --mmap-weights", max(seconds, 0.0))
 
 
-def _places(symptoms: Symptoms) -> Iterator[Remedy]:
+def _folders(symptoms: Symptoms) -> Iterator[Remedy]:
     """Yield remedies for folders that are deleted with a container, are on a network filesystem, or need copies."""
     line = (endpoint := _preferred(symptoms)) and endpoint.line
     again_s = symptoms.size / line.many if line and line.many else None
@@ -135,8 +136,8 @@ def _places(symptoms: Symptoms) -> Iterator[Remedy]:
 
 
 def _lost(cause: str, place: StorageFolder, volume: str, seconds: float | None) -> Remedy:
-    said = f"{place.path} is on {place.filesystem}: {_GONE_WITH_CONTAINER}, and downloaded again"
-    return Remedy(cause, said, f"docker run {volume} IMAGE", seconds or 0.0)
+    sentence = f"{place.path} is on {place.filesystem}: {_GONE_WITH_CONTAINER}, and downloaded again"
+    return Remedy(cause, sentence, f"docker run {volume} IMAGE", seconds or 0.0)
 
 
 def _reading(symptoms: Symptoms) -> Iterator[Remedy]:
@@ -162,11 +163,18 @@ def _reading(symptoms: Symptoms) -> Iterator[Remedy]:
 
 def _network(symptoms: Symptoms) -> Iterator[Remedy]:
     if symptoms.no_ca:
-        said = f"SSL_CERT_FILE names {symptoms.no_ca}, which does not exist: no HTTPS certificate can be verified"
-        yield Remedy("no-certificates", said, "unset SSL_CERT_FILE")
+        sentence = f"SSL_CERT_FILE names {symptoms.no_ca}, which does not exist: no HTTPS certificate can be verified"
+        yield Remedy("no-certificates", sentence, "unset SSL_CERT_FILE")
     if symptoms.proxied:
-        said = "a proxy is set, but NO_PROXY does not include localhost: an app's requests to its own page fail"
-        yield Remedy("proxy-before-localhost", said, "export NO_PROXY=localhost,127.0.0.1,::1")
+        sentence = "a proxy is set, but NO_PROXY does not include localhost: an app's requests to its own page fail"
+        yield Remedy("proxy-before-localhost", sentence, "export NO_PROXY=localhost,127.0.0.1,::1")
 
 
-_LOOKS: tuple[Callable[[Symptoms], Iterator[Remedy]], ...] = (_not_here, _endpoints, _room, _places, _reading, _network)
+_CHECKS: tuple[Callable[[Symptoms], Iterator[Remedy]], ...] = (
+    _not_downloaded,
+    _endpoints,
+    _space,
+    _folders,
+    _reading,
+    _network,
+)

@@ -18,7 +18,7 @@ _HANGS_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Bare:
+class BareImports:
     """The app's Python interpreter, and the modules that the app itself imports before it is ready, in order."""
 
     python: str

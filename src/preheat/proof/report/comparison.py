@@ -24,7 +24,7 @@ _WATCHED: Mapping[str, float] = {
 }
 _CERTAIN = frozenset(("fetched", "outbound"))  # counted, not measured, so without noise
 _LEAST_NOISE = 0.05
-_NOISE_OF_ONE = 0.15  # one start gives no measure of its own noise
+_NOISE_OF_ONE = 0.15  # assumed for figures of a single start
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Older:
+class OlderReport:
     """The medians and spreads of an older report, by condition and figure. None for figures that were not measured."""
 
     app: str
@@ -61,7 +61,7 @@ class Older:
 _LARGEST = 256 << 20
 
 
-def read_older(path: Path) -> Older:
+def read_older(path: Path) -> OlderReport:
     """Read the output of `prove --json`, or its last line. Raise UsageError for anything else."""
     wanted = UsageError(f"{path} is not a report of preheat prove", hint="preheat prove --json > old.json")
     try:
@@ -84,15 +84,15 @@ def read_older(path: Path) -> Older:
     return _older(done[-1], wanted)
 
 
-def _older(document: dict[str, Any], wanted: UsageError) -> Older:
+def _older(document: dict[str, Any], wanted: UsageError) -> OlderReport:
     spreads = document.get("spread")
     if not isinstance(spreads, dict):
         raise wanted
     medians = {name: values for name in spreads if isinstance(values := document.get(name), dict)}
-    return Older(str(document.get("app", "")), document.get("imitated"), medians, spreads)
+    return OlderReport(str(document.get("app", "")), document.get("imitated"), medians, spreads)
 
 
-def compare(older: Older, report: Report) -> list[Change]:
+def compare(older: OlderReport, report: Report) -> list[Change]:
     """Return the figures that both reports contain. Raise UsageError if they are of different apps or kinds of hub."""
     if older.app != report.app:
         raise UsageError(f"the older report is about {older.app}, not {report.app}", hint="another --compare")
@@ -101,7 +101,7 @@ def compare(older: Older, report: Report) -> list[Change]:
     return list(_changes(older, report))
 
 
-def _changes(older: Older, report: Report) -> Iterator[Change]:
+def _changes(older: OlderReport, report: Report) -> Iterator[Change]:
     for condition in report.conditions:
         for figure in _WATCHED:
             before = older.medians.get(condition, {}).get(figure)

@@ -67,11 +67,11 @@ def _seen(report: Report, timeline: Timeline) -> Iterator[StartStage]:
     limits, speed, line = report.limits, report.limits.speed, report.limits.line
     if timeline.imports is not None:
         began = timeline.imports.interpreter_s
-        bare = median(limits.interpreter) if limits.interpreter else None
+        bare_imports = median(limits.interpreter) if limits.interpreter else None
         evicted = timeline.condition in (COLD, PRELOADED)
         imports = limits.imports if evicted else limits.imports_warm
-        yield StartStage("interpreter", (Span(0.0, min(began, timeline.ready_s)),), bare)
-        least = max(0.0, median(imports) - (bare or 0.0)) if imports else None
+        yield StartStage("interpreter", (Span(0.0, min(began, timeline.ready_s)),), bare_imports)
+        least = max(0.0, median(imports) - (bare_imports or 0.0)) if imports else None
         yield StartStage("imports", timeline.imports.spans, least)
     if timeline.downloading:
         least = timeline.traffic.fetched / line.many if line and line.many else None

@@ -67,8 +67,8 @@ def _stage_rows(report: Report, wording: Wording) -> Iterator[list[str]]:
         for stage in stages_during(report, timeline):
             yield _stage_row(f"{condition}: {wording.names[stage.name]}", stage)
         if timeline.imports and condition != COLD:
-            said = (f"{one.name} {say_seconds(one.seconds)}" for one in timeline.imports.slowest)
-            yield ["  slowest imports", "", "", "", ", ".join(said)]
+            slowest = (f"{one.name} {say_seconds(one.seconds)}" for one in timeline.imports.slowest)
+            yield ["  slowest imports", "", "", "", ", ".join(slowest)]
 
 
 def _stage_row(name: str, stage: StartStage) -> list[str]:

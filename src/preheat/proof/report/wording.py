@@ -43,33 +43,33 @@ class Wording:
         _, report = self._, self._report
         ready = {one: self.seconds(report.median(one, "ready_s") or 0.0) for one in report.conditions}
         if report.ratio is None:
-            listed = ", ".join(f"{said} ({self.names[condition]})" for condition, said in ready.items())
+            listed = ", ".join(f"{time} ({self.names[condition]})" for condition, time in ready.items())
             return _("{app} starts in {all}").format(app=report.app, all=listed)
         if report.ratio >= 1:
-            said, ratio = _("{app} starts in {preloaded} instead of {cold}: {ratio}× faster"), report.ratio
+            text, ratio = _("{app} starts in {preloaded} instead of {cold}: {ratio}× faster"), report.ratio
         else:
-            said, ratio = _("{app} starts in {preloaded} instead of {cold}: {ratio}× slower"), 1 / report.ratio
-        return said.format(app=report.app, ratio=f"{ratio:.1f}", **ready)
+            text, ratio = _("{app} starts in {preloaded} instead of {cold}: {ratio}× slower"), 1 / report.ratio
+        return text.format(app=report.app, ratio=f"{ratio:.1f}", **ready)
 
     def also(self) -> str:
         """Return the requests and copies of a preloaded start, as far as they were counted."""
         report = self._report
-        outbound, said = report.median(PRELOADED, "outbound"), []
+        outbound, parts = report.median(PRELOADED, "outbound"), []
         if outbound is not None:
-            said.append(self._texts.ngettext("{n} request", "{n} requests", int(outbound)).format(n=int(outbound)))
+            parts.append(self._texts.ngettext("{n} request", "{n} requests", int(outbound)).format(n=int(outbound)))
         if report.copies is not None:
-            said.append(self._("{copies} copies of the weights on disk").format(copies=f"{report.copies:.2f}"))
-        return self._("; ").join(said)
+            parts.append(self._("{copies} copies of the weights on disk").format(copies=f"{report.copies:.2f}"))
+        return self._("; ").join(parts)
 
     def imitated(self) -> str:
         """Return a description of the imitated hub, or "" for a real one."""
         _, imitated = self._, self._report.imitated
         if imitated is None:
             return ""
-        said = _("Imitated hub: on this machine, limited to {rate}/s per connection")
+        text = _("Imitated hub: on this machine, limited to {rate}/s per connection")
         if imitated.rtt_s:
-            said += _(", each response delayed by {rtt}")
-        return said.format(rate=say_size(imitated.rate), rtt=f"{imitated.rtt_s * 1000:.0f} ms")
+            text += _(", each response delayed by {rtt}")
+        return text.format(rate=say_size(imitated.rate), rtt=f"{imitated.rtt_s * 1000:.0f} ms")
 
     def measured(self) -> str:
         """Return a description of the machine, or "" if it is unknown."""
@@ -126,8 +126,8 @@ class Wording:
             cold, preloaded = report.median(COLD, figure), report.median(PRELOADED, figure)
             compared = cold and preloaded is not None and figure != "fetched"
             change = f"{(preloaded / cold - 1) * 100:+.1f} %" if compared and cold and preloaded is not None else ""
-            said = (none if value is None else say(value) for value in values)
-            yield figure, [name, *said, *([change] if self._both else [])]
+            cells = (none if value is None else say(value) for value in values)
+            yield figure, [name, *cells, *([change] if self._both else [])]
 
     def _figures(self) -> dict[str, tuple[str, Callable[[float], str]]]:
         """Return the name and the format of each figure in the table."""

@@ -8,7 +8,7 @@ from preheat.proof.conditions.page_cache_residency import regular_files
 from preheat.proof.start.timeline import Span, merged
 
 
-class Growth:
+class FolderGrowth:
     """Watch `folder` by polling, to find out when files in it were written, and their size.
 
     A file's span is from its first sighting to its last modification. Files are identified by inode, so renames do not

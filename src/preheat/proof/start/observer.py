@@ -12,7 +12,7 @@ from preheat.guard.kernel import process_tree
 from preheat.guard.kernel.peak_memory import high_water
 from preheat.proof.conditions.page_cache_residency import cached
 from preheat.proof.start import proc_stats
-from preheat.proof.start.folder_growth import Growth
+from preheat.proof.start.folder_growth import FolderGrowth
 from preheat.proof.start.gpu import Gpus
 from preheat.proof.start.timeline import Span, merged
 
@@ -60,7 +60,7 @@ class Observer:
         self._family: list[int] = [pid]
         self._listened = proc_stats.listening()
         self._video_before = subject.gpus.used if subject.gpus else None
-        self._growth = Growth(subject.folder) if subject.folder else None
+        self._growth = FolderGrowth(subject.folder) if subject.folder else None
         self._born = time.time() - (time.monotonic() - began)
         self._closed = threading.Event()
         self._looks = [self._memory, self._shares, self._sockets]

@@ -29,15 +29,15 @@ from preheat.proof.start.timeline import Span
 _GLANCE_S = 0.02
 _TELL_EVERY_S = 10.0
 _LISTEN_S = 0.25
-_LAST_WORDS = 16_384  # bytes
+_OUTPUT_TAIL = 16_384  # bytes
 _QUIET = Output(stdout=None, stderr=None)
 
 
 @dataclass(frozen=True, slots=True)
-class Eyes:
+class Instruments:
     """The instruments of a start: a counter of network calls (witness), a folder for import logs, resources to observe.
 
-    Until the app is ready, `tell` is called every few seconds with the seconds since the start. The witness counts for
+    Until the app is ready, `tell` gets the seconds since the start every few seconds. The witness counts for
     another `observe_s` seconds after first use, since apps often send telemetry by a timer.
     """
 
@@ -70,25 +70,25 @@ class TimedStart:
     own_ports: frozenset[int] = frozenset()
 
 
-def start_once(app: App, first: str, ready_within_s: float, eyes: Eyes | None = None) -> TimedStart:
+def start_once(app: App, first: str, ready_within_s: float, instruments: Instruments | None = None) -> TimedStart:
     """Start `app`, wait until it is ready, use it once with the command `first` (`exec:…`), and stop it.
 
-    Without `eyes`, only the readiness probe is observed. Raise AppError with the app's last output if the app exits or
-    is not ready in time, or if the first use fails.
+    Without `instruments`, only the readiness probe is observed. Raise AppError with the app's last output if the app
+    exits or is not ready in time, or if the first use fails.
     """
-    with _running(app, eyes.witness if eyes else None) as (process, began):
-        return _measured(app, first, ready_within_s, eyes, process, began)
+    with _running(app, instruments.witness if instruments else None) as (process, began):
+        return _measured(app, first, ready_within_s, instruments, process, began)
 
 
-def restart_once(app: App, first: str, ready_within_s: float, eyes: Eyes | None = None) -> TimedStart:
+def restart_once(app: App, first: str, ready_within_s: float, instruments: Instruments | None = None) -> TimedStart:
     """Start `app`, kill it when ready, and restart it at once. Times count from the kill."""
     with _running(app, None) as (process, began):
         _await(app, process, began + ready_within_s)
         crashed = time.monotonic()
         process.signal(signal.SIGKILL)
         process.stop()
-    with _running(app, eyes.witness if eyes else None) as (process, _):
-        return _measured(app, first, ready_within_s, eyes, process, crashed)
+    with _running(app, instruments.witness if instruments else None) as (process, _):
+        return _measured(app, first, ready_within_s, instruments, process, crashed)
 
 
 @contextlib.contextmanager
@@ -110,34 +110,34 @@ def _running(app: App, witness: Witness | None) -> Iterator[tuple[Process, float
 
 
 def _measured(
-    app: App, first: str, ready_within_s: float, eyes: Eyes | None, process: Process, began: float
+    app: App, first: str, ready_within_s: float, instruments: Instruments | None, process: Process, began: float
 ) -> TimedStart:
     def go() -> tuple[float, float | None]:
-        _await(app, process, time.monotonic() + ready_within_s, eyes.tell if eyes else None)
+        _await(app, process, time.monotonic() + ready_within_s, instruments.tell if instruments else None)
         ready_s = time.monotonic() - began
         if not first:
             return ready_s, None
         use_once(read_first(first), app, ready_within_s, process)
         return ready_s, time.monotonic() - began
 
-    if eyes is None:
+    if instruments is None:
         return TimedStart(*go(), round(began * 1e9))
     cgroup = MemoryCgroup()
     try:
         cgroup.take(process.pid)
-        with Observer(process.pid, began, eyes.subject) as gauge:
+        with Observer(process.pid, began, instruments.subject) as gauge:
             times = go()
             seen, peak = gauge.close(), cgroup.peak
-            kept = cached(eyes.subject.weights)
+            kept = cached(instruments.subject.weights)
             started = TimedStart(*times, round(began * 1e9), seen, gauge.downloading(), (), peak, cgroup.why, kept)
-        observed_s = _observe(process, eyes.observe_s)
+        observed_s = _observe(process, instruments.observe_s)
         own_ports = frozenset(ports_of({member.pid for member in family(process.pid)}))
         started = replace(started, observed_s=observed_s, own_ports=own_ports)
         process.stop()
     finally:
         cgroup.close()
     # After a restart, the folder also contains the logs of the killed start.
-    notes = (one for one in read_notes(eyes.notes) if one.began >= started.began) if eyes.notes else ()
+    notes = (one for one in read_notes(instruments.notes) if one.began >= started.began) if instruments.notes else ()
     return replace(started, notes=tuple(notes))
 
 
@@ -163,11 +163,11 @@ def read_first(first: str) -> list[str]:
 def _await(app: App, process: Process, deadline: float, tell: Callable[[float], None] | None = None) -> None:
     others: list[Holder] = []
     probe = own_probe(app.ready, process, others.append)
-    began = told = time.monotonic()
+    began = reported = time.monotonic()
     while not probe.ready():
-        if tell is not None and time.monotonic() - told > _TELL_EVERY_S:
-            told = time.monotonic()
-            tell(told - began)
+        if tell is not None and time.monotonic() - reported > _TELL_EVERY_S:
+            reported = time.monotonic()
+            tell(reported - began)
         if others:
             raise AppError(str(others[0]), hint="stop that process, or choose another port for the app")
         if not process.alive():
@@ -189,15 +189,15 @@ def use_once(
     """
     by_hand = f"try it by hand: {shlex.join(command)}"
     # A file instead of a pipe: background processes of the command could keep a pipe open forever.
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as errors:
         try:
             using = subprocess.Popen(
-                command, cwd=app.cwd, env=app.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said
+                command, cwd=app.cwd, env=app.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors
             )
         except OSError as error:
             raise AppError(f"the app's first use could not be tried: {error.strerror}", hint=by_hand) from error
         try:
-            ended = _outwait(using, time.monotonic() + within_s, stopped)
+            ended = _wait_for_end(using, time.monotonic() + within_s, stopped)
         finally:
             if using.poll() is None:
                 using.kill()
@@ -207,13 +207,13 @@ def use_once(
         if not ended:
             raise AppError("the app's first use did not end in time", hint=by_hand, tail=process.tail.lines(20))
         if using.returncode != 0:
-            size = said.seek(0, os.SEEK_END)
-            said.seek(max(0, size - _LAST_WORDS))
-            last = said.read().decode(errors="replace").splitlines()[-10:]
+            size = errors.seek(0, os.SEEK_END)
+            errors.seek(max(0, size - _OUTPUT_TAIL))
+            last = errors.read().decode(errors="replace").splitlines()[-10:]
             raise AppError("the app's first use failed", hint=by_hand, tail=(*process.tail.lines(10), *last))
 
 
-def _outwait(using: "subprocess.Popen[bytes]", deadline: float, stopped: Callable[[], bool]) -> bool:
+def _wait_for_end(using: "subprocess.Popen[bytes]", deadline: float, stopped: Callable[[], bool]) -> bool:
     """Wait until a command ends. Return whether it ended before the deadline and before it was stopped."""
     while time.monotonic() < deadline and not stopped():
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -25,7 +25,7 @@ from preheat.recipes.inference.observation import HubFile, Observation, Opened
 from preheat.recipes.lock_file import Lock, Pinned
 from preheat.recipes.recipe import Need, Recipe
 
-# Bytes. Smaller files are kept even if never opened: the app may check that they exist, which is no open.
+# Bytes. Smaller files are kept even if never opened: the app may check only that they exist.
 LARGE = 1_000_000
 _LATE = float("inf")
 

@@ -9,7 +9,7 @@ SMALLEST, LARGEST = 512 << 10, 64 << 20
 _FIRST = 1 << 20
 _SMALLEST_READ = 16 << 10
 _LASTING_S = 3.0  # long enough to make requests cheap, short enough that a failed or slow one costs little
-_WORTH_ASKING, _LEAST_AT_MOST = 4.0, 4 << 20  # a part takes at least 4 times its time to first byte, up to 4 MiB
+_WORTH_A_REQUEST, _LEAST_AT_MOST = 4.0, 4 << 20  # a part takes at least 4 times its time to first byte, up to 4 MiB
 _ENOUGH, _ASKING_SHARE = 16 << 20, 0.02  # above 16 MiB only to keep the wait for a response at 2 % of the time
 
 
@@ -26,7 +26,7 @@ def part_size(rate: float, answer_s: float, left: int, connections: int) -> int:
     """
     lasting = int(rate * _LASTING_S) if rate else _FIRST
     enough = max(int(rate * answer_s / _ASKING_SHARE), _ENOUGH)
-    least = min(max(int(rate * answer_s * _WORTH_ASKING), SMALLEST), _LEAST_AT_MOST)
+    least = min(max(int(rate * answer_s * _WORTH_A_REQUEST), SMALLEST), _LEAST_AT_MOST)
     return max(min(lasting, enough, left // max(connections, 1), LARGEST), least)
 
 

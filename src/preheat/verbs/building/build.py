@@ -11,10 +11,10 @@ from preheat.disk.free_space import disk_need, existing
 from preheat.library.library import Library
 from preheat.library.records.image_cache import Images, LayerFact
 from preheat.oci.config.base_image import read_image
-from preheat.oci.config.image_config import dressed
+from preheat.oci.config.image_config import add_to_config
 from preheat.oci.config.modelpack import ARTIFACT, model_config, model_layer
 from preheat.oci.layers.layer import Layer
-from preheat.oci.layers.parallel import side_by_side
+from preheat.oci.layers.parallel import map_parallel
 from preheat.oci.model.content import Content
 from preheat.oci.model.descriptor import LAYER, Descriptor
 from preheat.oci.model.image import Image, ImageDocument, config_document, write_manifest
@@ -22,9 +22,9 @@ from preheat.oci.model.interfaces import ImageSource, Target
 from preheat.oci.model.platform import Platform
 from preheat.oci.registry.push import Mounts
 from preheat.verbs.building.image_contents import refuse_secrets
-from preheat.verbs.building.image_plan import MODELPACK, Base, ImagePlan, Order, assemble
+from preheat.verbs.building.image_plan import MODELPACK, Base, BuildOrder, ImagePlan, assemble
 from preheat.verbs.locked_needs import Required, all_required, require, required
-from preheat.views.links import COPY, REFLINK, foreseen
+from preheat.views.links import COPY, REFLINK, likely_way
 from preheat.views.view_protocol import View
 
 _MOST_REPOSITORIES = 8
@@ -49,7 +49,7 @@ def open_base(source: ImageSource | None, platform: Platform, name: str = "") ->
 
 
 def plan_image(
-    order: Order,
+    order: BuildOrder,
     library: Library,
     view_of: Callable[[str], View],
     target_of: Callable[[Mounts], Target],
@@ -68,11 +68,11 @@ def plan_image(
     plan = replace(plan, layers=tuple(_known(layer, images.layer(layer.key)) for layer in plan.layers))
     with contextlib.closing(target_of({})) as target:
         known = {part.digest: part.size for part in plan.parts if part.digest is not None}
-        has = side_by_side(lambda digest: target.has(digest, known[digest]), list(known), target.parallel)
+        has = map_parallel(lambda digest: target.has(digest, known[digest]), list(known), target.parallel)
     plan = replace(plan, present=frozenset(digest for digest, there in zip(known, has, strict=True) if there))
     if order.at is None:
         return plan
-    shared = foreseen(library.root, existing(order.at), (REFLINK, COPY)) == REFLINK
+    shared = likely_way(library.root, existing(order.at), (REFLINK, COPY)) == REFLINK
     return replace(plan, disk=disk_need(order.at, 0 if shared else plan.to_write, 0))
 
 
@@ -102,7 +102,7 @@ def carry_out(
 
 
 @contextlib.contextmanager
-def claimed(order: Order, library: Library, on_event: Listener) -> Iterator[Required]:
+def claimed(order: BuildOrder, library: Library, on_event: Listener) -> Iterator[Required]:
     """Return the recipe's needs, protected from prune inside the `with` block. Raise NotPreloaded for missing files."""
     with library.wanted(*(required(need, library) for need in order.recipe.needs), at=order.at):
         # Check again: a file may have been pruned before it was claimed.
@@ -120,7 +120,7 @@ def _put(plan: ImagePlan, library: Library, target: Target, on_event: Listener, 
         on_event(LayerPut(content.name, str(digest), content.size, how))
         return str(digest), how
 
-    came = side_by_side(put, contents, target.parallel)
+    came = map_parallel(put, contents, target.parallel)
     digests = [digest for digest, _ in came]
     took: dict[str, int] = {}
     for content, (_, how) in zip(contents, came, strict=True):
@@ -135,14 +135,14 @@ def _put(plan: ImagePlan, library: Library, target: Target, on_event: Listener, 
 
 
 def _documents(
-    order: Order, plan: ImagePlan, digests: list[str], *, docker: bool
+    order: BuildOrder, plan: ImagePlan, digests: list[str], *, docker: bool
 ) -> tuple[ImageDocument, ImageDocument]:
     if order.form == MODELPACK:
         config = model_config(order.recipe.name, plan.annotations, digests)
         layers = tuple(model_layer(layer, digest) for layer, digest in zip(plan.layers, digests, strict=True))
         return write_manifest(config, layers, plan.annotations, docker=False, artifact=ARTIFACT), config
     on_top = [(digest, layer.name) for layer, digest in zip(plan.layers, digests, strict=True)]
-    config = config_document(dressed(order.base.image.config, plan.dress, on_top))
+    config = config_document(add_to_config(order.base.image.config, plan.additions, on_top))
     own = tuple(
         Descriptor(LAYER, sha256(digest.removeprefix("sha256:")), layer.size)
         for layer, digest in zip(plan.layers, digests, strict=True)
@@ -181,6 +181,6 @@ def _mounts(base: Base, layers: Iterable[Layer], facts: Iterable[LayerFact | Non
     return found
 
 
-def _texts(order: Order) -> list[str]:
+def _texts(order: BuildOrder) -> list[str]:
     recipe = order.recipe
     return [*recipe.command, *order.command, recipe.ready, *(f"{name}={value}" for name, value in recipe.env.items())]

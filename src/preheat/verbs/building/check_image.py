@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from preheat.core.errors import CheckFailed, ImageError
 from preheat.core.events import Listener, Noted, Read, Reading
-from preheat.oci.config.image_config import Dress, starts
+from preheat.oci.config.image_config import ConfigAdditions, starts
 from preheat.oci.config.inspection import inspect, own_layers
 from preheat.recipes.lock_file import read_lock
 from preheat.verbs.building.image_plan import Base
@@ -39,7 +39,7 @@ def check_image(
     image cannot be read.
     """
     files = _check_files(base, on_event)
-    if not any(starts(base.image.config, Dress())):
+    if not any(starts(base.image.config, ConfigAdditions())):
         on_event(Noted("check", "the image has no command to start: only its files were checked"))
         return Checked(files, None)
     if shutil.which("podman") is None:
@@ -75,12 +75,12 @@ def _start(base: Base, place: str, within_s: float, on_event: Listener, *, plain
     began = time.monotonic()
     container = _podman("run", "--detach", "--network=none", image).split()[-1]
     try:
-        asked = _question(base)
+        asked = _health_command(base)
         if not asked:
             on_event(Noted("check", f"the image has no health check: it must stay up for {_STAYS_S:.0f} s"))
         ready = _wait(container, asked, began, within_s)
-        said = _logs(container)
-        fetched = next((line for line in said.splitlines() if any(word in line for word in _FETCHES)), "")
+        logs = _logs(container)
+        fetched = next((line for line in logs.splitlines() if any(word in line for word in _FETCHES)), "")
         if fetched:
             raise CheckFailed(f"the app tries to download: {fetched.strip()[:200]}", hint="add it to the recipe")
         return ready
@@ -90,7 +90,7 @@ def _start(base: Base, place: str, within_s: float, on_event: Listener, *, plain
             _podman("rmi", "--force", image)
 
 
-def _question(base: Base) -> Sequence[str]:
+def _health_command(base: Base) -> Sequence[str]:
     """Return the command of the image's health check, empty if there is none."""
     config = base.image.config.get("config")
     health = config.get("Healthcheck") if isinstance(config, dict) else None

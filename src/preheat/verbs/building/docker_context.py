@@ -6,7 +6,7 @@ from pathlib import Path
 
 from preheat.core.errors import TARGET, ImageError, UsageError
 from preheat.core.events import Listener
-from preheat.deploy.dockerfile import MARK, Baking, dockerfile
+from preheat.deploy.dockerfile import MARK, DockerfileContents, dockerfile
 from preheat.disk.temporary_file import put, tidy
 from preheat.library.library import Library
 from preheat.oci.config.image_config import starts
@@ -14,7 +14,7 @@ from preheat.oci.layers.layer import Layer, LayerEntry
 from preheat.oci.layers.tar import FOLDER, LINK
 from preheat.verbs.building.build import claimed
 from preheat.verbs.building.image_contents import refuse_secrets
-from preheat.verbs.building.image_plan import ImagePlan, Order, assemble
+from preheat.verbs.building.image_plan import BuildOrder, ImagePlan, assemble
 from preheat.verbs.locked_needs import Required
 from preheat.views.links import COPY, HARDLINK, REFLINK, link
 from preheat.views.view_protocol import View
@@ -24,7 +24,7 @@ _UNFINISHED = "# This file is incomplete: run preheat build --dockerfile again."
 
 
 def write_context(
-    order: Order,
+    order: BuildOrder,
     at: Path,
     library: Library,
     view_of: Callable[[str], View],
@@ -40,7 +40,7 @@ def write_context(
 
 
 def _write(
-    order: Order,
+    order: BuildOrder,
     at: Path,
     library: Library,
     view_of: Callable[[str], View],
@@ -59,7 +59,7 @@ def _write(
         for number, layer in enumerate(plan.layers):
             folders.append(f"layers/{number:03}")
             _lay(layer, at / folders[-1])
-        text = dockerfile(_baking(order, plan, folders))
+        text = dockerfile(_dockerfile_contents(order, plan, folders))
         put(at / "Dockerfile", lambda aside: aside.write_text(text, encoding="utf-8"))
     except OSError as error:
         raise ImageError(
@@ -69,10 +69,10 @@ def _write(
         ) from error
 
 
-def _baking(order: Order, plan: ImagePlan, folders: list[str]) -> Baking:
-    dress = plan.dress
-    entrypoint, command = starts(order.base.image.config, dress)
-    health = dress.health
+def _dockerfile_contents(order: BuildOrder, plan: ImagePlan, folders: list[str]) -> DockerfileContents:
+    additions = plan.additions
+    entrypoint, command = starts(order.base.image.config, additions)
+    health = additions.health
     times = (
         f"--interval={health.interval_s}s --timeout={health.timeout_s}s --start-period={health.start_period_s}s "
         f"--retries={health.retries}"
@@ -80,14 +80,14 @@ def _baking(order: Order, plan: ImagePlan, folders: list[str]) -> Baking:
         else ""
     )
     scratch = order.base.content is None
-    return Baking(
+    return DockerfileContents(
         base=order.base.name or ("scratch" if scratch else ""),
         folders=folders,
-        env=dress.env,
-        labels=dress.labels,
-        ports=dress.ports,
-        work_folder=dress.folder if scratch else "",
-        entrypoint=(*dress.guard, *entrypoint),
+        env=additions.env,
+        labels=additions.labels,
+        ports=additions.ports,
+        work_folder=additions.folder if scratch else "",
+        entrypoint=(*additions.guard, *entrypoint),
         command=command,
         health=health.test if health else (),
         health_times=times,

@@ -29,8 +29,8 @@ GUARD, LOCK = f"{HOME}/guard.pyz", f"{HOME}/preheat.lock"
 
 
 @dataclass(frozen=True, slots=True)
-class Inside:
-    """Groups of entries, one per need; all folders that contain them; the variables that point to them."""
+class ImageContents:
+    """The views' entries, a group per need; all their folders; the environment variables that point to the views."""
 
     groups: tuple[Group, ...]
     folders: tuple[str, ...]
@@ -42,7 +42,7 @@ class Inside:
         return tuple(sorted({entry.path for group in self.groups for entry in group.entries}))
 
 
-def lay_out(recipe: Recipe, required: Required, library: Library, view_of: Callable[[str], View]) -> Inside:
+def lay_out(recipe: Recipe, required: Required, library: Library, view_of: Callable[[str], View]) -> ImageContents:
     """Return the views of the needs as image entries.
 
     `recipe.folder` is the app's folder in the image. Needs without `at` are placed below `/opt/preheat/views`.
@@ -64,10 +64,10 @@ def lay_out(recipe: Recipe, required: Required, library: Library, view_of: Calla
         groups[name].append(entry)
         folders.update(parents(entry.path))
     laid = tuple(Group(name, tuple(entries)) for name, entries in groups.items())
-    return Inside(laid, tuple(sorted(folders)), environ)
+    return ImageContents(laid, tuple(sorted(folders)), environ)
 
 
-def plain(required: Required, library: Library, top: str) -> Inside:
+def plain(required: Required, library: Library, top: str) -> ImageContents:
     """Return the needs as plain files below `top` (may be empty), for images that are mounted as a volume."""
     groups, folders = [], set()
     alone = len(required) == 1
@@ -77,7 +77,7 @@ def plain(required: Required, library: Library, top: str) -> Inside:
         entries = tuple(_plain(file, posixpath.join(at, file.path), library) for file in named.files)
         folders |= {folder for entry in entries for folder in parents(entry.path)}
         groups.append(Group(str(need.ref), entries))
-    return Inside(tuple(groups), tuple(sorted(folders)), {})
+    return ImageContents(tuple(groups), tuple(sorted(folders)), {})
 
 
 def refuse_secrets(required: Required, library: Library, texts: Iterable[str], tokens: Sequence[str]) -> None:

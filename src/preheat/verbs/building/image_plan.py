@@ -16,11 +16,11 @@ from preheat.disk.free_space import DiskNeed
 from preheat.guard.probes.probes import port_of
 from preheat.library.library import Library
 from preheat.library.records.image_cache import Images
-from preheat.oci.config.annotations import base_notes, license_of, notes
-from preheat.oci.config.base_image import BaseFindings, BaseQuery, look
-from preheat.oci.config.image_config import Dress, Health, search_path, starts
+from preheat.oci.config.annotations import base_annotations, image_annotations, license_of
+from preheat.oci.config.base_image import BaseFindings, BaseQuery, inspect_base
+from preheat.oci.config.image_config import ConfigAdditions, Health, search_path, starts
 from preheat.oci.layers.layer import FORMAT, Layer
-from preheat.oci.layers.layer_plan import MOST_LAYERS, Room, plan
+from preheat.oci.layers.layer_plan import MOST_LAYERS, LayerBudget, plan
 from preheat.oci.layers.view_entries import HOME
 from preheat.oci.model.content import Content
 from preheat.oci.model.descriptor import Descriptor
@@ -50,7 +50,7 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class BuildOrder:
     """What to build: `recipe.folder` is the app's folder in the image, `home` the recipe's folder on this machine.
 
     `command` replaces the recipe's and the base's command. `status` is the guard's status address, empty for no guard.
@@ -82,14 +82,14 @@ class ImagePart:
 class ImagePlan:
     """An image: the layers on top of the base, the config changes, and the annotations.
 
-    `needed` are the recipe's needs, whose files the layers contain. `present`: the layers that the target already has,
-    of the base too. `disk`: the space needed to write the others, None for a registry.
+    `needed` are the recipe's needs, whose files the layers contain. `present`: the digests of the layers, including the
+    base's, that the target already has. `disk`: the space needed to write the others, None for a registry.
     """
 
-    order: Order
+    order: BuildOrder
     needed: Required
     layers: tuple[Layer, ...]
-    dress: Dress
+    additions: ConfigAdditions
     annotations: dict[str, str]
     present: frozenset[Digest] = frozenset()
     disk: DiskNeed | None = None
@@ -127,7 +127,7 @@ class ImagePlan:
 
 
 def assemble(
-    order: Order, required: Required, library: Library, view_of: Callable[[str], View], on_event: Listener
+    order: BuildOrder, required: Required, library: Library, view_of: Callable[[str], View], on_event: Listener
 ) -> ImagePlan:
     """Return the plan of an image. Raise ImageError if views overlap files of the base, or the layers do not fit."""
     if what := secret_in_text(write_json(order.base.image.config)):
@@ -147,14 +147,14 @@ def assemble(
         )
     lock = lock_of(required, order.home)
     annotations = _notes(order, required, library, lock)
-    dress = _dressed(order, findings, inside.environ, annotations, on_event)
-    guard = _guard() if dress.guard else b""
+    additions = _config_additions(order, findings, inside.environ, annotations, on_event)
+    guard = _guard() if additions.guard else b""
     new = [folder for folder in folders if folder not in findings.folders]
     if findings.unread:  # unread layers may have some of these folders, whose owner must not change
         new = [folder for folder in new if folder.startswith(HOME)]
     own = own_group(guard, lock, new)
-    room = Room(MOST_LAYERS - len(order.base.image.layers), order.layer_size)
-    return ImagePlan(order, required, tuple(plan([*inside.groups, own], room)), dress, annotations)
+    budget = LayerBudget(MOST_LAYERS - len(order.base.image.layers), order.layer_size)
+    return ImagePlan(order, required, tuple(plan([*inside.groups, own], budget)), additions, annotations)
 
 
 def find(base: Base, question: BaseQuery, library: Library, on_event: Listener) -> BaseFindings:
@@ -165,37 +165,37 @@ def find(base: Base, question: BaseQuery, library: Library, on_event: Listener) 
     found = images.base(key, BaseFindings)
     if found is None:
         on_event(Reading("inspect in the base", len(base.image.layers), sum(layer.size for layer in base.image.layers)))
-        found = look(base.image, question, base.content)
+        found = inspect_base(base.image, question, base.content)
         images.keep_base(key, found)
     if found.unread:
         on_event(Noted("base", f"layers compressed with zstd, which were not read: {len(found.unread)}"))
     return found
 
 
-def _volume(order: Order, required: Required, library: Library) -> ImagePlan:
+def _volume(order: BuildOrder, required: Required, library: Library) -> ImagePlan:
     """Return the plan of an image with only the weights, as plain files."""
     inside = plain(required, library, "models" if order.form == MODELCAR else "")
     lock = lock_of(required, order.home)
     annotations = _notes(order, required, library, lock)
     groups = [*inside.groups, *([own_group(b"", lock, inside.folders)] if order.form == MODELCAR else [])]
-    room = Room(MOST_LAYERS - len(order.base.image.layers), order.layer_size)
-    return ImagePlan(order, required, tuple(plan(groups, room)), Dress(labels=annotations), annotations)
+    budget = LayerBudget(MOST_LAYERS - len(order.base.image.layers), order.layer_size)
+    return ImagePlan(order, required, tuple(plan(groups, budget)), ConfigAdditions(labels=annotations), annotations)
 
 
-def _dressed(
-    order: Order, findings: BaseFindings, environ: Mapping[str, str], labels: dict[str, str], on_event: Listener
-) -> Dress:
+def _config_additions(
+    order: BuildOrder, findings: BaseFindings, environ: Mapping[str, str], labels: dict[str, str], on_event: Listener
+) -> ConfigAdditions:
     recipe = order.recipe
-    plainly = Dress(
+    additions = ConfigAdditions(
         command=recipe.command,
-        asked=order.command,
+        given_command=order.command,
         folder=str(recipe.folder),
         env={**offline({}), **environ, **recipe.env},
         ports=_ports(recipe.ready),
         labels=labels,
     )
-    started = any(starts(order.base.image.config, plainly))
-    guard = _guard_words(order, findings.python) if started and findings.python and order.status else ()
+    started = any(starts(order.base.image.config, additions))
+    guard = _guard_command(order, findings.python) if started and findings.python and order.status else ()
     if order.status and not guard:
         why = (
             f"{order.base.name or 'the base'} has no Python 3.8 or later"
@@ -206,12 +206,19 @@ def _dressed(
     health = _health(recipe.ready, guard, order.status, findings)
     if recipe.ready and health is None:
         on_event(Noted("health check", f"omitted, because the base has no program that can check {recipe.ready}"))
-    return Dress(
-        guard, plainly.command, plainly.asked, plainly.folder, plainly.env, health, plainly.ports, plainly.labels
+    return ConfigAdditions(
+        guard,
+        additions.command,
+        additions.given_command,
+        additions.folder,
+        additions.env,
+        health,
+        additions.ports,
+        additions.labels,
     )
 
 
-def _guard_words(order: Order, python: str) -> tuple[str, ...]:
+def _guard_command(order: BuildOrder, python: str) -> tuple[str, ...]:
     ready = ("--ready", order.recipe.ready) if order.recipe.ready else ()
     return (python, f"/{GUARD}", *ready, "--status", order.status, "--name", order.recipe.name, "--")
 
@@ -245,12 +252,12 @@ def _guard() -> bytes:
         return path.read_bytes()
 
 
-def _notes(order: Order, required: Required, library: Library, lock: str) -> dict[str, str]:
+def _notes(order: BuildOrder, required: Required, library: Library, lock: str) -> dict[str, str]:
     sources = [str(snapshot.ref.at(snapshot.commit)) for _, snapshot in required]
     licenses = [license_ for _, one in required if (license_ := _license(one.ref.at(one.commit), library))]
     digest = f"sha256:{hashlib.sha256(lock.encode()).hexdigest()}"
-    said = notes(order.recipe.name, sources, licenses, digest, FORMAT)
-    return {**said, **base_notes(order.base.name, order.base.image.digest)}
+    annotations = image_annotations(order.recipe.name, sources, licenses, digest, FORMAT)
+    return {**annotations, **base_annotations(order.base.name, order.base.image.digest)}
 
 
 def _license(ref: Ref, library: Library) -> str:

@@ -8,7 +8,7 @@ from preheat.core.errors import SOURCE, ImageError
 from preheat.core.snapshot import File
 from preheat.oci.layers.layer import LARGE, LayerEntry, blob_entry, file_entry, link_entry
 from preheat.oci.layers.view_entries import blob_path, parents, relative
-from preheat.views.view_protocol import Alias, Before, BlobPath, Bytes, Piece, ViewNote
+from preheat.views.view_protocol import Alias, BlobPath, Piece, PlacedFile, PriorNote, ViewNote
 
 # A file of a snapshot, the bytes of a note, or the target of a symlink.
 _Content = File | bytes | str
@@ -26,14 +26,14 @@ class ViewTree:
         self._folders: set[str] = set()
 
     def lay(self, pieces: Iterable[Piece], need: str) -> None:
-        """Add the pieces of a need, whose paths are absolute. Of two needs with the same path, the later one wins.
+        """Add the pieces of a need, whose paths are absolute. A path of an earlier need is replaced.
 
         Raise ImageError if a path would be both a file and a folder.
         """
         for piece in pieces:
             path = _inside(piece.at)
             match piece:
-                case Bytes():
+                case PlacedFile():
                     self._put(path, piece.file, need)
                     if piece.pointer is not None:
                         self._put(_inside(piece.pointer), relative(path, _inside(piece.pointer)), need)
@@ -41,7 +41,7 @@ class ViewTree:
                     self._put(path, piece.target, need)
                 case ViewNote():
                     earlier = self._found.get(path, (None,))[0]
-                    before = Before(earlier if isinstance(earlier, bytes) else None, modified_s=self._modified_s)
+                    before = PriorNote(earlier if isinstance(earlier, bytes) else None, modified_s=self._modified_s)
                     body = piece.settle(before)
                     if body is not None:
                         self._put(path, body, need)

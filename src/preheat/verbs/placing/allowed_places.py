@@ -10,7 +10,7 @@ from preheat.core.snapshot import Snapshot
 from preheat.library.library import Library
 from preheat.recipes.recipe import Recipe
 from preheat.views.names import renamed
-from preheat.views.view_protocol import Alias, Bytes, Piece, View, ViewNote
+from preheat.views.view_protocol import Alias, Piece, PlacedFile, View, ViewNote
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +78,10 @@ def require_bounds(site: Site, pieces: Iterable[Piece]) -> dict[Path, str]:
 
 def require_one_each(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> None:
     """Raise UsageError if two sites have different bytes for the same path."""
-    taken: dict[Path, tuple[Site, Bytes]] = {}
+    taken: dict[Path, tuple[Site, PlacedFile]] = {}
     for site, pieces in sites:
         for piece in pieces:
-            if not isinstance(piece, Bytes):
+            if not isinstance(piece, PlacedFile):
                 continue
             other_site, other = taken.setdefault(piece.pointer or piece.at, (site, piece))
             if other.file.digest == piece.file.digest:
@@ -93,9 +93,9 @@ def require_one_each(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> None:
             )
 
 
-def settled(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> list[tuple[Site, tuple[Piece, ...]]]:
-    """Return the sites without pieces that another site overrides: files that yield, and earlier single notes."""
-    firm = {piece.at for _, pieces in sites for piece in pieces if isinstance(piece, Bytes) and not piece.yields}
+def without_overridden(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> list[tuple[Site, tuple[Piece, ...]]]:
+    """Return the sites without overridden pieces: files that yield to another site's, and earlier `single` notes."""
+    firm = {piece.at for _, pieces in sites for piece in pieces if isinstance(piece, PlacedFile) and not piece.yields}
     last = {
         piece.at: id(piece) for _, pieces in sites for piece in pieces if isinstance(piece, ViewNote) and piece.single
     }
@@ -105,7 +105,7 @@ def settled(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> list[tuple[Site, t
             tuple(
                 piece
                 for piece in pieces
-                if not (isinstance(piece, Bytes) and piece.yields and piece.at in firm)
+                if not (isinstance(piece, PlacedFile) and piece.yields and piece.at in firm)
                 and not (isinstance(piece, ViewNote) and piece.single and last[piece.at] != id(piece))
             ),
         )
@@ -116,9 +116,9 @@ def settled(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> list[tuple[Site, t
 def places_of(piece: Piece) -> tuple[Path, ...]:
     """Return the paths that a piece occupies."""
     match piece:
-        case Bytes() if piece.pointer is not None:
+        case PlacedFile() if piece.pointer is not None:
             return (piece.pointer, piece.at)
-        case Bytes() | Alias() | ViewNote():
+        case PlacedFile() | Alias() | ViewNote():
             return (piece.at,)
 
 

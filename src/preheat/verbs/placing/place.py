@@ -8,7 +8,7 @@ from pathlib import Path
 from preheat.core.digest import Digest
 from preheat.core.errors import LibraryError, Occupied
 from preheat.core.events import Listener, MovedAside, Placed
-from preheat.core.placement import KEPT, OURS, THEIRS, Look
+from preheat.core.placement import KEPT, OURS, THEIRS, StatFields
 from preheat.core.snapshot import Snapshot
 from preheat.core.units import say_count
 from preheat.library.library import Library
@@ -18,13 +18,13 @@ from preheat.verbs.placing.allowed_places import (
     Site,
     places_of,
     require_one_each,
-    settled,
     with_real_folder,
+    without_overridden,
 )
 from preheat.verbs.placing.placement_plan import Conflict, Found, PlacementPlan, digest_of, is_pointer
 from preheat.views.path_state import see
-from preheat.views.placer import Left, Placer, read_note
-from preheat.views.view_protocol import Before, Bytes, Piece, ViewNote
+from preheat.views.placer import Placer, Untouched, read_note
+from preheat.views.view_protocol import Piece, PlacedFile, PriorNote, ViewNote
 
 _SUFFIX = "before-preheat"
 
@@ -45,10 +45,10 @@ def place_sites(
         laid = lay_out(sites, library)
         placing = _Placing(library, on_event, permissions)
         placing.look([one for one in laid if one[0].bounds])
-        new = [(site, placing.unsettled(site, pieces)) for site, pieces in laid]
+        new = [(site, placing.to_place(site, pieces)) for site, pieces in laid]
         with (
             placing.claiming(),
-            library.linking([piece.file for _, pieces in new for piece in pieces if isinstance(piece, Bytes)]),
+            library.linking([piece.file for _, pieces in new for piece in pieces if isinstance(piece, PlacedFile)]),
         ):
             for (site, pieces), (_, some) in zip(laid, new, strict=True):
                 placing.lay(site, pieces, some)
@@ -74,7 +74,7 @@ def _inside(site: Site, library: Library) -> bool:
 
 def lay_out(sites: Sequence[Site], library: Library) -> list[tuple[Site, tuple[Piece, ...]]]:
     """Return the pieces of each site. Raise UsageError if two sites have different bytes for the same path."""
-    laid = settled([(site, site.pieces(library)) for site in sites])
+    laid = without_overridden([(site, site.pieces(library)) for site in sites])
     require_one_each(laid)
     return laid
 
@@ -104,7 +104,7 @@ class _Placing:
         self._linked: dict[Path, set[Digest]] = {}  # by site folder: blobs that symlinks there lead to
 
     def look(self, laid: Sequence[tuple[Site, tuple[Piece, ...]]]) -> None:
-        """Check all sites; keep or move aside conflicting files. Raise Occupied if neither is permitted."""
+        """Inspect all sites; keep conflicting files or move them aside. Raise Occupied if neither is permitted."""
         found = self._found = self._survey.look(laid)
         if self._permissions.relink:
             found.same.clear()
@@ -116,12 +116,12 @@ class _Placing:
             found.kept.clear()
         elif self._permissions.keep:
             found.kept |= {conflict.path for conflict in found.conflicts}
-            looks = [(conflict, see(conflict.path).look or Look()) for conflict in found.conflicts]
+            looks = [(conflict, see(conflict.path).look or StatFields()) for conflict in found.conflicts]
             self._library.marks.note(KEPT, [(self._real(one.path), one.digest, look) for one, look in looks])
         else:
             require_free(found.conflicts)
 
-    def unsettled(self, site: Site, pieces: Sequence[Piece]) -> list[Piece]:
+    def to_place(self, site: Site, pieces: Sequence[Piece]) -> list[Piece]:
         """Return the pieces of a site that have to be placed: those that are not in place and not kept."""
         placer = Placer(self._library.location, site.view)
         is_settled = self._is_settled if site.bounds else _is_settled_here
@@ -143,7 +143,7 @@ class _Placing:
                 hint="choose another folder, or check its disk and owner",
             ) from error
         placement = placer.placement()
-        if not _inside(site, self._library) and (placement.leads or any(map(self._leads, pieces))):
+        if not _inside(site, self._library) and (placement.has_symlinks or any(map(self._leads, pieces))):
             self._linked.setdefault(site.at, set()).update(file.digest for file in site.snapshot.files)
         self._on_event(Placed(site.snapshot.ref, site.view.kind, str(site.at), placement.links, placement.copied))
 
@@ -157,55 +157,55 @@ class _Placing:
                 self._library.claims.placed(at, digests)
 
     @property
-    def _left(self) -> Left:
-        return Left(self._found.same.keys(), self._found.kept)
+    def _left(self) -> Untouched:
+        return Untouched(self._found.same.keys(), self._found.kept)
 
     def _is_settled(self, piece: Piece, placer: Placer) -> bool:
         """Return whether a piece needs no change; notes always have to be read."""
-        if not isinstance(piece, Bytes):
+        if not isinstance(piece, PlacedFile):
             return False
         left, pointer = self._left, piece.pointer
         if pointer is not None and pointer in left:
             return True
-        if pointer is not None and not is_pointer(self._found.sights[pointer], piece):
+        if pointer is not None and not is_pointer(self._found.current_states[pointer], piece):
             return False
         return piece.at in left or placer.stands(piece.file, piece.at)
 
     def _leads(self, piece: Piece) -> bool:
         """Return whether a piece was already in place as a symlink to a blob."""
-        sight = self._found.sights.get(piece.at)
-        return sight is not None and sight.blob is not None
+        current = self._found.current_states.get(piece.at)
+        return current is not None and current.blob is not None
 
     def _begun(self, pieces: Sequence[Piece]) -> Iterator[tuple[str, Digest]]:
         """Yield the path and digest of each file that will be placed."""
         left = self._left
         for piece in pieces:
-            if isinstance(piece, Bytes) and piece.at not in left:
+            if isinstance(piece, PlacedFile) and piece.at not in left:
                 yield self._real(piece.at), piece.file.digest
             elif isinstance(piece, ViewNote) and piece.at not in left and piece.of not in left.kept:
                 there = read_note(piece.at)
-                body = piece.settle(Before(there, self._survey.is_ours(piece.at, there), left.same))
+                body = piece.settle(PriorNote(there, self._survey.is_ours(piece.at, there), left.same))
                 if body is not None and body != there:
                     yield self._real(piece.at), digest_of(body)
 
     def _note(self, pieces: Sequence[Piece], new: Sequence[Piece], written: Sequence[Path]) -> None:
         """Mark the placed files as preheat's, and the existing files with the right bytes as the user's."""
-        marks: dict[str, list[tuple[str, Digest, Look]]] = {OURS: [], THEIRS: []}
+        marks: dict[str, list[tuple[str, Digest, StatFields]]] = {OURS: [], THEIRS: []}
         left, laid = self._left, {piece.at for piece in new}
         for piece in pieces:
-            if not isinstance(piece, Bytes):
+            if not isinstance(piece, PlacedFile):
                 continue
             for path in places_of(piece):
-                before = self._found.sights.get(path)
-                sight = see(path) if before is None or piece.at in laid else before
-                if sight.look is None or path in left.kept or is_pointer(sight, piece):
+                before = self._found.current_states.get(path)
+                current = see(path) if before is None or piece.at in laid else before
+                if current.look is None or path in left.kept or is_pointer(current, piece):
                     continue
-                if not self._survey.is_noted(path, piece.file, sight):
-                    marks[THEIRS if path in left else OURS].append((self._real(path), piece.file.digest, sight.look))
+                if not self._survey.is_noted(path, piece.file, current):
+                    marks[THEIRS if path in left else OURS].append((self._real(path), piece.file.digest, current.look))
         for path in written:
-            marks[OURS].append((self._real(path), digest_of(path.read_bytes()), Look.of(path.stat())))
-        for word, files in marks.items():
-            self._library.marks.note(word, files)
+            marks[OURS].append((self._real(path), digest_of(path.read_bytes()), StatFields.of(path.stat())))
+        for state, files in marks.items():
+            self._library.marks.note(state, files)
 
     def _real(self, path: Path) -> str:
         return with_real_folder(path, self._found.real)
@@ -213,7 +213,7 @@ class _Placing:
 
 def _is_settled_here(piece: Piece, placer: Placer) -> bool:
     """Return whether a piece needs no change in a folder of preheat's own."""
-    return isinstance(piece, Bytes) and placer.settled(piece)
+    return isinstance(piece, PlacedFile) and placer.settled(piece)
 
 
 def _move_aside(path: Path) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from preheat.core.digest import SHA256, Digest, hasher
 from preheat.core.events import Listener, Read, Reading
-from preheat.core.placement import BEGUN, KEPT, OURS, Look, Mark
+from preheat.core.placement import BEGUN, KEPT, OURS, Mark, StatFields
 from preheat.core.snapshot import File
 from preheat.library.blobs.outside_digest import digests_of
 from preheat.library.library import Library
@@ -16,13 +16,13 @@ from preheat.verbs.placing.allowed_places import Site, places_of, require_bounds
 from preheat.views.occupied import KnownBlobs, PlaceVerdict, algorithms, fitting, judge
 from preheat.views.path_state import PathState, see
 from preheat.views.placer import read_note
-from preheat.views.view_protocol import Alias, Before, Bytes, Piece, ViewNote
+from preheat.views.view_protocol import Alias, Piece, PlacedFile, PriorNote, ViewNote
 
 _ASKED = (PlaceVerdict.OTHER, PlaceVerdict.CHANGED)
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class PlannedFile:
     """A path, and the file that will be placed there."""
 
     path: Path
@@ -51,7 +51,7 @@ class Conflict:
 class Found:
     """Result of an inspection: the user's files with the same bytes, the paths that they keep, and the conflicts.
 
-    `real` maps folders to their real paths; `marks` are by real path; `sights` are the states of files by path.
+    `real` maps folders to their real paths; `marks` are by real path; `current_states` are the states of files by path.
     """
 
     same: dict[Path, File] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Found:
     conflicts: list[Conflict] = field(default_factory=list)
     real: dict[Path, str] = field(default_factory=dict)
     marks: Mapping[str, Sequence[Mark]] = field(default_factory=dict)
-    sights: dict[Path, PathState] = field(default_factory=dict)
+    current_states: dict[Path, PathState] = field(default_factory=dict)
 
     def marks_of(self, path: Path) -> Sequence[Mark]:
         """Return the marks of a path, newest first."""
@@ -83,7 +83,7 @@ class PlacementPlan:
         for site, some in sites:
             found.real |= require_bounds(site, some)
         found.marks = self._library.marks.below(os.path.realpath(site.at) for site, _ in sites)
-        unread = [spot for piece in pieces if isinstance(piece, Bytes) for spot in self._spots(piece)]
+        unread = [planned for piece in pieces if isinstance(piece, PlacedFile) for planned in self._spots(piece)]
         self._read(unread)
         for piece in pieces:
             if isinstance(piece, ViewNote) and piece.of not in found.kept:
@@ -92,82 +92,82 @@ class PlacementPlan:
                 self._alias(piece)
         return found
 
-    def _spots(self, piece: Bytes) -> Iterator[Spot]:
+    def _spots(self, piece: PlacedFile) -> Iterator[PlannedFile]:
         """Inspect a file's paths; yield those whose contents have to be hashed."""
-        sights = self._found.sights
+        current_states = self._found.current_states
         for path in places_of(piece):
-            sight = sights[path] = sights.get(path) or see(path)
-            if not is_pointer(sight, piece):
-                yield from self._look(Spot(path, piece.file), sight)
+            current = current_states[path] = current_states.get(path) or see(path)
+            if not is_pointer(current, piece):
+                yield from self._inspect(PlannedFile(path, piece.file), current)
 
-    def _look(self, spot: Spot, sight: PathState) -> Iterable[Spot]:
-        standing = self._judge(spot, sight, None)
-        if standing is PlaceVerdict.UNREAD:
-            return (spot,)
-        self._note_standing(spot, sight, standing)
+    def _inspect(self, planned: PlannedFile, current: PathState) -> Iterable[PlannedFile]:
+        verdict = self._judge(planned, current, None)
+        if verdict is PlaceVerdict.UNREAD:
+            return (planned,)
+        self._note_verdict(planned, current, verdict)
         return ()
 
-    def _judge(self, spot: Spot, sight: PathState, content: frozenset[Digest] | None) -> PlaceVerdict:
-        marks = self._found.marks_of(spot.path)
-        mark = fitting(sight, marks)
-        marked = mark is not None and self.is_blob(sight, mark.digest)
-        blobs = KnownBlobs(self.is_blob(sight, spot.file.digest), marked)
-        standing = judge(sight, spot.file, marks, blobs, content)
-        if standing in _ASKED and sight.names > 1 and self._is_any_blob(sight):
-            return judge(sight, spot.file, marks, replace(blobs, any=True), content)
-        return standing
+    def _judge(self, planned: PlannedFile, current: PathState, content: frozenset[Digest] | None) -> PlaceVerdict:
+        marks = self._found.marks_of(planned.path)
+        mark = fitting(current, marks)
+        marked = mark is not None and self.is_blob(current, mark.digest)
+        blobs = KnownBlobs(self.is_blob(current, planned.file.digest), marked)
+        verdict = judge(current, planned.file, marks, blobs, content)
+        if verdict in _ASKED and current.names > 1 and self._is_any_blob(current):
+            return judge(current, planned.file, marks, replace(blobs, any=True), content)
+        return verdict
 
-    def _note_standing(self, spot: Spot, sight: PathState, standing: PlaceVerdict) -> None:
-        found, file = self._found, spot.file
-        if standing is PlaceVerdict.SAME:
-            found.same[spot.path] = file
-        elif standing is PlaceVerdict.KEPT:
-            found.kept.add(spot.path)
-        elif standing in _ASKED:
-            what = _what(sight, file) if standing is PlaceVerdict.OTHER else "changed since preheat placed it"
-            found.conflicts.append(Conflict(spot.path, what, file.digest, sight.blocked))
-        elif standing is PlaceVerdict.OURS and not found.marks:
+    def _note_verdict(self, planned: PlannedFile, current: PathState, verdict: PlaceVerdict) -> None:
+        found, file = self._found, planned.file
+        if verdict is PlaceVerdict.SAME:
+            found.same[planned.path] = file
+        elif verdict is PlaceVerdict.KEPT:
+            found.kept.add(planned.path)
+        elif verdict in _ASKED:
+            what = _what(current, file) if verdict is PlaceVerdict.OTHER else "changed since preheat placed it"
+            found.conflicts.append(Conflict(planned.path, what, file.digest, current.blocked))
+        elif verdict is PlaceVerdict.OURS and not found.marks:
             self._old = True
 
-    def _read(self, unread: Sequence[Spot]) -> None:
+    def _read(self, unread: Sequence[PlannedFile]) -> None:
         """Hash the files that could not be identified from their metadata, and note the verdicts."""
         if not unread:
             return
-        sights = {spot: see(spot.path) for spot in dict.fromkeys(unread)}
-        size = sum(sight.look.size for sight in sights.values() if sight.look is not None)
-        self._on_event(Reading("compare with the files to place", len(sights), size))
-        for spot, sight in sights.items():
-            wanted = algorithms(sight, spot.file, self._found.marks_of(spot.path))
-            content = digests_of(spot.path, wanted, lambda read: self._on_event(Read(read)))
-            self._note_standing(spot, sight, self._judge(spot, sight, content))
+        current_states = {planned: see(planned.path) for planned in dict.fromkeys(unread)}
+        size = sum(current.look.size for current in current_states.values() if current.look is not None)
+        self._on_event(Reading("compare with the files to place", len(current_states), size))
+        for planned, current in current_states.items():
+            wanted = algorithms(current, planned.file, self._found.marks_of(planned.path))
+            content = digests_of(planned.path, wanted, lambda read: self._on_event(Read(read)))
+            self._note_verdict(planned, current, self._judge(planned, current, content))
 
     def _note(self, note: ViewNote) -> None:
-        sight = see(note.at)
-        if sight.look is None and sight.blocked is None:
+        current = see(note.at)
+        if current.look is None and current.blocked is None:
             return
         body = read_note(note.at)
         ours = self.is_ours(note.at, body)
-        if body is not None and note.settle(Before(body, ours, self._found.same)) is not None:
+        if body is not None and note.settle(PriorNote(body, ours, self._found.same)) is not None:
             return
         marks = self._found.marks_of(note.at)
-        if marks and marks[0].word == KEPT:
+        if marks and marks[0].state == KEPT:
             self._found.kept.add(note.at)
             return
-        wanted = note.settle(Before(None)) or b""
+        wanted = note.settle(PriorNote(None)) or b""
         why = "has other contents" if body is not None else "not a regular file"
-        self._found.conflicts.append(Conflict(note.at, why, digest_of(wanted), sight.blocked))
+        self._found.conflicts.append(Conflict(note.at, why, digest_of(wanted), current.blocked))
 
     def _alias(self, alias: Alias) -> None:
-        sight = see(alias.at)
-        if (sight.look is None and sight.blocked is None) or sight.target == alias.target:
+        current = see(alias.at)
+        if (current.look is None and current.blocked is None) or current.target == alias.target:
             return
         marks = self._found.marks_of(alias.at)
-        if marks and marks[0].word == KEPT:
+        if marks and marks[0].state == KEPT:
             self._found.kept.add(alias.at)
             return
-        why = f"leads to {sight.target}" if sight.target else "not a symlink"
+        why = f"leads to {current.target}" if current.target else "not a symlink"
         digest = digest_of(os.fsencode(alias.target))
-        self._found.conflicts.append(Conflict(alias.at, why, digest, sight.blocked))
+        self._found.conflicts.append(Conflict(alias.at, why, digest, current.blocked))
 
     def is_ours(self, at: Path, body: bytes | None) -> bool:
         """Return whether preheat wrote the small file at this path."""
@@ -176,36 +176,36 @@ class PlacementPlan:
         look = see(at).look
         digest = digest_of(body)
         return any(
-            (mark.word == OURS and mark.look == look) or (mark.word == BEGUN and mark.digest == digest)
+            (mark.state == OURS and mark.look == look) or (mark.state == BEGUN and mark.digest == digest)
             for mark in self._found.marks_of(at)
         )
 
-    def is_noted(self, path: Path, file: File, sight: PathState) -> bool:
+    def is_noted(self, path: Path, file: File, current: PathState) -> bool:
         """Return whether metadata alone proves that `path` contains `file`: a link to its blob, or a current mark."""
-        if sight.blob == file.digest:
+        if current.blob == file.digest:
             return True
         marks = self._found.marks_of(path)
-        mark = fitting(sight, marks)
-        if mark is None or mark != next((one for one in marks if one.look != Look()), None):
+        mark = fitting(current, marks)
+        if mark is None or mark != next((one for one in marks if one.look != StatFields()), None):
             return False
-        return mark.digest == file.digest and (mark.look == sight.look or self.is_blob(sight, mark.digest))
+        return mark.digest == file.digest and (mark.look == current.look or self.is_blob(current, mark.digest))
 
-    def is_blob(self, sight: PathState, digest: Digest) -> bool:
+    def is_blob(self, current: PathState, digest: Digest) -> bool:
         """Return whether the path is a hard link to the blob."""
-        if sight.look is None or sight.names < 2 or sight.target:
+        if current.look is None or current.names < 2 or current.target:
             return False
         try:
             blob = self._library.path(digest).stat()
         except OSError:
             return False
-        return (blob.st_ino, blob.st_dev) == (sight.look.inode, sight.device)
+        return (blob.st_ino, blob.st_dev) == (current.look.inode, current.device)
 
-    def _is_any_blob(self, sight: PathState) -> bool:
+    def _is_any_blob(self, current: PathState) -> bool:
         """Return whether the path is a hard link to any blob. Called for conflicts only: it lists all blobs once."""
         if self._inodes is None:
             blobs = self._library.root / "blobs"
             self._inodes = {self._library.path(blob.names[0]).stat().st_ino for blob in inventory(blobs)}
-        return sight.look is not None and not sight.target and sight.look.inode in self._inodes
+        return current.look is not None and not current.target and current.look.inode in self._inodes
 
 
 def digest_of(body: bytes) -> Digest:
@@ -215,20 +215,20 @@ def digest_of(body: bytes) -> Digest:
     return Digest(SHA256, naming.hexdigest())
 
 
-def is_pointer(sight: PathState, piece: Bytes) -> bool:
+def is_pointer(current: PathState, piece: PlacedFile) -> bool:
     """Return whether the path is the symlink that the view needs at `piece.pointer`, which points to `piece.at`."""
-    return piece.pointer is not None and sight.target == os.path.relpath(piece.at, piece.pointer.parent)
+    return piece.pointer is not None and current.target == os.path.relpath(piece.at, piece.pointer.parent)
 
 
-def _what(sight: PathState, file: File) -> str:
+def _what(current: PathState, file: File) -> str:
     """Describe a conflicting file."""
-    if sight.blocked is not None:
+    if current.blocked is not None:
         return "a file where a folder is needed"
-    if sight.target and not sight.regular:
-        return f"a symlink to {sight.target}"
-    if not sight.regular:
+    if current.target and not current.regular:
+        return f"a symlink to {current.target}"
+    if not current.regular:
         return "not a regular file"
-    assert sight.look is not None, "the path exists"
-    if sight.look.size != file.size:
-        return f"{sight.look.size} bytes, not {file.size}"
+    assert current.look is not None, "the path exists"
+    if current.look.size != file.size:
+        return f"{current.look.size} bytes, not {file.size}"
     return f"contents differ from {str(file.digest)[:20]}…"

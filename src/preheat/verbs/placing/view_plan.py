@@ -9,17 +9,17 @@ from pathlib import Path
 from preheat.core.digest import Digest
 from preheat.core.errors import IntegrityError, LibraryError, NoSpace
 from preheat.core.events import Adopted, Listener, Read
-from preheat.core.placement import THEIRS, Look
+from preheat.core.placement import THEIRS, StatFields
 from preheat.core.snapshot import File
-from preheat.library.digest_check import held
+from preheat.library.digest_check import with_known_digests
 from preheat.library.library import Library
 from preheat.verbs.placing.allowed_places import Permissions, Site, with_real_folder
 from preheat.verbs.placing.place import claimed_sites, lay_out, place_sites, require_free
 from preheat.verbs.placing.placement_plan import Conflict, PlacementPlan
-from preheat.views.links import COPY, HARDLINK, REFLINK, foreseen
+from preheat.views.links import COPY, HARDLINK, REFLINK, likely_way
 from preheat.views.path_state import see
-from preheat.views.placer import EDITED_UP_TO, Left, Placer
-from preheat.views.view_protocol import Bytes, Piece
+from preheat.views.placer import EDITED_UP_TO, Placer, Untouched
+from preheat.views.view_protocol import Piece, PlacedFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class ViewsPlan:
 
     def place(self, library: Library, on_event: Listener) -> dict[str, str]:
         """Place the views; return and raise as `place_sites` does."""
-        sites = [replace(site, snapshot=held(library, site.snapshot)) for site in self.sites]
+        sites = [replace(site, snapshot=with_known_digests(library, site.snapshot)) for site in self.sites]
         return place_sites(sites, library, on_event, self.permissions)
 
 
@@ -111,7 +111,7 @@ def plan_views(sites: Sequence[Site], library: Library, on_event: Listener, perm
     laid = lay_out(sites, library)
     survey = PlacementPlan(library, on_event)
     found = survey.look([one for one in laid if one[0].bounds])
-    ways = {at: foreseen(at, library.root, (REFLINK, HARDLINK, COPY)) for at in {path.parent for path in found.same}}
+    ways = {at: likely_way(at, library.root, (REFLINK, HARDLINK, COPY)) for at in {path.parent for path in found.same}}
     own = tuple(
         OwnFile(
             path,
@@ -123,7 +123,7 @@ def plan_views(sites: Sequence[Site], library: Library, on_event: Listener, perm
         for path, file in found.same.items()
     )
     kept = found.kept | {one.path for one in found.conflicts} if permissions.keep else found.kept
-    left = Left(found.same.keys(), () if permissions.replace else kept)
+    left = Untouched(found.same.keys(), () if permissions.replace else kept)
     views = tuple(_view(site, pieces, left, library) for site, pieces in laid)
     return ViewsPlan(tuple(sites), views, own, tuple(found.conflicts), permissions)
 
@@ -134,17 +134,17 @@ def _copied(file: File, way: str, library: Library) -> int:
     return 0 if linked or library.has(file.digest) else file.size
 
 
-def _view(site: Site, pieces: Sequence[Piece], left: Left, library: Library) -> ViewPlan:
+def _view(site: Site, pieces: Sequence[Piece], left: Untouched, library: Library) -> ViewPlan:
     placer = Placer(library.path, site.view)
     ways = {}
     files = copied = 0
     for piece in pieces:
-        if not isinstance(piece, Bytes):
+        if not isinstance(piece, PlacedFile):
             continue
         files += 1
         some = placer.ways_of(piece.file)
         if some not in ways:
-            ways[some] = foreseen(library.root, site.at, some)
+            ways[some] = likely_way(library.root, site.at, some)
         theirs = piece.at in left or (piece.pointer is not None and piece.pointer in left)
         if ways[some] == COPY and not theirs and not placer.stands(piece.file, piece.at):
             copied += piece.file.size
@@ -157,7 +157,7 @@ def _take(one: OwnFile, library: Library, on_event: Listener) -> str:
 
     library.prepare(0)
     # Mark it as the user's before it may become a link to a blob.
-    library.marks.note(THEIRS, [(one.real, one.file.digest, Look())])
+    library.marks.note(THEIRS, [(one.real, one.file.digest, StatFields())])
     for copy in (True,) if one.file.size <= EDITED_UP_TO else (False, True):
         intake = Intake(library.root, library.path, lambda read: on_event(Read(read)), copy=copy)
         try:

@@ -14,11 +14,11 @@ from preheat.library.library import Library
 from preheat.proof.conditions.app_folder import untouched
 from preheat.proof.conditions.page_cache_eviction import drop_all_caches
 from preheat.proof.conditions.scratch_folder import fresh, sweep
-from preheat.proof.limits.bare_imports import Bare
+from preheat.proof.limits.bare_imports import BareImports
 from preheat.proof.limits.disk_speed import measure_speed
 from preheat.proof.limits.line_speed import Line
 from preheat.proof.report.report import Imitated, MachineLimits, Report
-from preheat.proof.start.folder_growth import Growth
+from preheat.proof.start.folder_growth import FolderGrowth
 from preheat.proof.start.gpu import Gpus
 from preheat.proof.start.pull_times import PullClock
 from preheat.proof.start.timeline import COLD, CONDITIONS, PRELOADED, RESTART, WARM, Timeline
@@ -26,7 +26,7 @@ from preheat.proof.start.trial import read_first
 from preheat.recipes.recipe import Need, Recipe
 from preheat.verbs.locked_needs import required
 from preheat.verbs.placing.allowed_places import NO_PERMISSION, Permissions
-from preheat.verbs.proving.timed_starts import AppEnvironment, Roots, Starts
+from preheat.verbs.proving.timed_starts import AppEnvironment, StartFolder, Starts
 from preheat.views.view_protocol import View
 
 
@@ -54,7 +54,7 @@ class ProveOptions:
 
 
 @dataclass(slots=True)
-class _Found:
+class _Results:
     """Results collected over all rounds."""
 
     timelines: list[Timeline] = field(default_factory=list)
@@ -72,26 +72,26 @@ def prove(recipe: Recipe, terms: ProveOptions, view_of: Callable[[str], View], o
     """
     _check(recipe, terms)
     sweep(terms.workplace)
-    found = _Found()
+    results = _Results()
     with Gpus() as gpus:
         starts = Starts(recipe, terms.surroundings, view_of, on_event, gpus, terms.permissions)
         for round_ in range(1, terms.rounds + 1):
-            _round(round_, starts, terms, found, on_event)
+            _round(round_, starts, terms, results, on_event)
         names = gpus.names
     return Report(
-        timelines=tuple(found.timelines),
-        weights=found.weights,
+        timelines=tuple(results.timelines),
+        weights=results.weights,
         app=recipe.name,
-        limits=found.limits,
-        unwatched=tuple(found.unwatched),
-        copies=found.copies,
+        limits=results.limits,
+        unwatched=tuple(results.unwatched),
+        copies=results.copies,
         imitated=terms.imitated,
         machine=terms.machine,
         gpus=names,
     )
 
 
-def _round(round_: int, starts: Starts, terms: ProveOptions, found: _Found, on_event: Listener) -> None:
+def _round(round_: int, starts: Starts, terms: ProveOptions, results: _Results, on_event: Listener) -> None:
     def begin(what: str) -> None:
         on_event(TrialStarted(what, round_, terms.rounds))
         if terms.drop_caches and what in (COLD, PRELOADED):
@@ -102,38 +102,38 @@ def _round(round_: int, starts: Starts, terms: ProveOptions, found: _Found, on_e
         begin(COLD)
         # Files that a start leaves in the app's folder must not be there for the next one.
         with fresh(terms.workplace) as folder, _untouched(starts.recipe):
-            timeline, used = starts.cold(Roots(folder))
-            found.timelines.append(timeline)
+            timeline, used = starts.cold(StartFolder(folder))
+            results.timelines.append(timeline)
     if set(terms.conditions) == {COLD}:
-        found.weights = max(found.weights, found.timelines[-1].traffic.fetched)
+        results.weights = max(results.weights, results.timelines[-1].traffic.fetched)
         return
     with fresh(terms.workplace) as folder, _untouched(starts.recipe):
         begin(PRELOADED if PRELOADED in terms.conditions else "pull")
         library = Library(folder / "library")
         # Files placed from the user's library do not count as the user's own files.
-        library.marks.also(terms.workplace / "placed")
+        library.marks.read_also(terms.workplace / "placed")
         received, clock = _pull(starts.recipe, library, terms, on_event)
         snapshots = [(need, required(need, library)) for need in starts.recipe.needs]
         files = [file for _, snapshot in snapshots for file in snapshot.files]
-        found.weights = sum(snapshot.size for _, snapshot in snapshots)
+        results.weights = sum(snapshot.size for _, snapshot in snapshots)
         if COLD in terms.conditions:
-            starts.require_cold(found.timelines[-1], used, terms.workplace, files)
+            starts.require_cold(results.timelines[-1], used, terms.workplace, files)
         if PRELOADED in terms.conditions:
             with fresh(folder) as home:
-                found.timelines.append(starts.preloaded(Roots(home), library, clock, received))
-            found.copies = _copies(library.root, starts.copied, found.weights)
+                results.timelines.append(starts.preloaded(StartFolder(home), library, clock, received))
+            results.copies = _copies(library.root, starts.copied, results.weights)
         if WARM in terms.conditions:
             begin(WARM)
             with fresh(folder) as home:
-                found.timelines.append(starts.warm(WARM, Roots(home), library))
+                results.timelines.append(starts.warm(WARM, StartFolder(home), library))
             with fresh(folder) as home:
-                found.unwatched.append(starts.unwatched(Roots(home), library))
+                results.unwatched.append(starts.unwatched(StartFolder(home), library))
         if RESTART in terms.conditions:
             begin(RESTART)
             with fresh(folder) as home:
-                found.timelines.append(starts.warm(RESTART, Roots(home), library))
+                results.timelines.append(starts.warm(RESTART, StartFolder(home), library))
         begin("limits")
-        found.limits = _limits(found.limits, starts, terms, library, snapshots, files)
+        results.limits = _limits(results.limits, starts, terms, library, snapshots, files)
 
 
 def _untouched(recipe: Recipe) -> contextlib.AbstractContextManager[None]:
@@ -166,15 +166,15 @@ def _limits(
         paths = [library.path(file.digest) for file in {file.digest: file for file in files}.values()]
         speed = measure_speed(paths)
     python, names = starts.imported
-    bare = replace(before, line=line, speed=speed)
+    bare_imports = replace(before, line=line, speed=speed)
     if not python:
-        return bare
+        return bare_imports
     with fresh(terms.workplace) as folder:
-        interpreter = starts.bare(Bare(python, ()), Roots(folder), evicted=True)
-        imports = starts.bare(Bare(python, names), Roots(folder), evicted=True)
-        warm = starts.bare(Bare(python, names), Roots(folder), evicted=False)
+        interpreter = starts.bare_imports(BareImports(python, ()), StartFolder(folder), evicted=True)
+        imports = starts.bare_imports(BareImports(python, names), StartFolder(folder), evicted=True)
+        warm = starts.bare_imports(BareImports(python, names), StartFolder(folder), evicted=False)
     return replace(
-        bare,
+        bare_imports,
         interpreter=(*before.interpreter, *interpreter),
         imports=(*before.imports, *imports),
         imports_warm=(*before.imports_warm, *warm),
@@ -197,4 +197,4 @@ def _check(recipe: Recipe, terms: ProveOptions) -> None:
 
 def _copies(library: Path, copied: int, weights: int) -> float:
     """Return how many copies of the weights are on disk: bytes in the library and in views, per byte of weights."""
-    return (Growth(library).size + copied) / weights if weights else 0.0
+    return (FolderGrowth(library).size + copied) / weights if weights else 0.0

@@ -14,14 +14,14 @@ from preheat.guard.witness.connections import Witness
 from preheat.library.library import Library
 from preheat.proof.conditions.page_cache_eviction import EvictionResult, evict, fill
 from preheat.proof.conditions.validity import require_evicted, require_fetched, require_own_weights
-from preheat.proof.limits.bare_imports import Bare
-from preheat.proof.start.folder_growth import Growth
+from preheat.proof.limits.bare_imports import BareImports
+from preheat.proof.start.folder_growth import FolderGrowth
 from preheat.proof.start.gpu import Gpus
 from preheat.proof.start.import_times import outermost_names, sum_up
 from preheat.proof.start.observer import ObservedResources, ResourceUse
 from preheat.proof.start.pull_times import PullClock
 from preheat.proof.start.timeline import COLD, PRELOADED, RESTART, Memory, Timeline, Traffic, WeightReads
-from preheat.proof.start.trial import Eyes, TimedStart, restart_once, start_once
+from preheat.proof.start.trial import Instruments, TimedStart, restart_once, start_once
 from preheat.recipes.offline_env import offline, online
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.locked_needs import required
@@ -32,8 +32,8 @@ from preheat.views.view_protocol import View
 
 
 @dataclass(frozen=True, slots=True)
-class Roots:
-    """The folder for the cache roots and the import logs of one start."""
+class StartFolder:
+    """The folder of one start, for its caches and import logs."""
 
     folder: Path
 
@@ -91,15 +91,15 @@ class Starts:
         # Starts use the proof's own library; the proof restores the user's files afterwards.
         self._permissions = replace(permissions, relink=True)
 
-    def cold(self, roots: Roots) -> tuple[Timeline, set[str]]:
+    def cold(self, roots: StartFolder) -> tuple[Timeline, set[str]]:
         """Start with empty caches, as in a new container. Return the timeline and the files that the app used."""
         around = self._around
         environ = online(around.environ, without=CACHE_VARIABLES) | roots.environ() | dict(around.endpoints)
-        self._put_out([])
+        self._evict([])
         own = [self.recipe.folder / need.at for need in self.recipe.needs if need.at]
-        before = sum(Growth(folder).size for folder in own)
+        before = sum(FolderGrowth(folder).size for folder in own)
         started, witness = self._start(environ | dict(around.secrets), roots, ObservedResources(folder=roots.caches))
-        fetched = Growth(roots.caches).size + sum(Growth(folder).size for folder in own) - before
+        fetched = FolderGrowth(roots.caches).size + sum(FolderGrowth(folder).size for folder in own) - before
         timeline = self._timeline(COLD, started, witness, fetched)
         return replace(timeline, downloading=started.downloading), started.seen.in_use if started.seen else set()
 
@@ -109,13 +109,13 @@ class Starts:
         require_own_weights(in_use, [roots, *own], files)
         require_fetched(timeline.traffic.fetched, sum({file.digest: file.size for file in files}.values()))
 
-    def preloaded(self, roots: Roots, library: Library, clock: PullClock, fetched: int) -> Timeline:
+    def preloaded(self, roots: StartFolder, library: Library, clock: PullClock, fetched: int) -> Timeline:
         """Start offline from the pulled files, after evicting them from the page cache."""
         began = time.monotonic()
         environ = self._offline(roots, library)
         pulled = clock.pulled(time.monotonic() - began)
         weights = self._weights(library)
-        evicted = self._put_out([library.root])
+        evicted = self._evict([library.root])
         require_evicted(evicted, "the weights")
         started, witness = self._start(environ, roots, ObservedResources(weights))
         timeline = self._timeline(PRELOADED, started, witness, fetched)
@@ -124,7 +124,7 @@ class Starts:
         reading = replace(timeline.reading, spans=spans, size=read)
         return replace(timeline, pulled=pulled, stayed=evicted.share, reading=reading)
 
-    def warm(self, condition: str, roots: Roots, library: Library) -> Timeline:
+    def warm(self, condition: str, roots: StartFolder, library: Library) -> Timeline:
         """Start with all files in the page cache; for RESTART, kill the app once and measure the restart."""
         environ = self._offline(roots, library)
         weights = self._weights(library)
@@ -133,21 +133,21 @@ class Starts:
         started, witness = self._start(environ, roots, ObservedResources(weights), start)
         return self._timeline(condition, started, witness, 0)
 
-    def unwatched(self, roots: Roots, library: Library) -> float:
+    def unwatched(self, roots: StartFolder, library: Library) -> float:
         """Start warm, observed only by the ready probe; return the seconds until it was ready."""
         app = self._app(self._offline(roots, library))
         fill([library.root, *self._interpreter()])
         return start_once(app, "", self._around.ready_within_s).ready_s
 
-    def bare(self, bare: Bare, roots: Roots, *, evicted: bool) -> tuple[float, ...]:
+    def bare_imports(self, bare_imports: BareImports, roots: StartFolder, *, evicted: bool) -> tuple[float, ...]:
         """Time the app's Python with only these imports, with its environment cached or evicted from the page cache."""
         environ = online(self._around.environ, without=CACHE_VARIABLES) | roots.environ()
         if evicted:
-            self._put_out([])
-        took = bare.time(offline(environ) | self.recipe.env, str(self.recipe.folder))
+            self._evict([])
+        took = bare_imports.time(offline(environ) | self.recipe.env, str(self.recipe.folder))
         return () if took is None else (took,)
 
-    def _offline(self, roots: Roots, library: Library) -> dict[str, str]:
+    def _offline(self, roots: StartFolder, library: Library) -> dict[str, str]:
         self.copied = 0
         views = place_needs(self.recipe, library, self._view_of, self._tell, roots.folder / "views", self._permissions)
         environ = {name: value for name, value in offline(self._around.environ).items() if name not in CACHE_VARIABLES}
@@ -161,7 +161,7 @@ class Starts:
     def _start(
         self,
         environ: Mapping[str, str],
-        roots: Roots,
+        roots: StartFolder,
         subject: ObservedResources,
         start: Callable[..., TimedStart] = start_once,
     ) -> tuple[TimedStart, Witness | str]:
@@ -176,14 +176,14 @@ class Starts:
             witness = error.message
 
         def tell(seconds: float) -> None:
-            fetched = f", {Growth(roots.caches).size / 1e6:.1f} MB downloaded" if subject.folder else ""
+            fetched = f", {FolderGrowth(roots.caches).size / 1e6:.1f} MB downloaded" if subject.folder else ""
             self._on_event(Noted(self.recipe.name, f"starting for {seconds:.0f} s{fetched}"))
 
         seeing = None if isinstance(witness, str) else witness
         # Do not wait after a cold start, which may go online, or if attempts cannot be counted.
         observe_s = self._around.observe_s if seeing is not None and subject.folder is None else 0.0
-        eyes = Eyes(seeing, roots.notes, replace(subject, gpus=self._gpus), tell, observe_s)
-        started = start(app, self.recipe.first, self._around.ready_within_s, eyes)
+        instruments = Instruments(seeing, roots.notes, replace(subject, gpus=self._gpus), tell, observe_s)
+        started = start(app, self.recipe.first, self._around.ready_within_s, instruments)
         if not isinstance(witness, str):
             witness.close()
         if started.notes:
@@ -212,7 +212,7 @@ class Starts:
             ),
         )
 
-    def _put_out(self, folders: Sequence[Path]) -> EvictionResult:
+    def _evict(self, folders: Sequence[Path]) -> EvictionResult:
         """Evict the folders and the app's environment from the page cache; return the result for the folders."""
         evict(self._interpreter())
         return evict(folders)

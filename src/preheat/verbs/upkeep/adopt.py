@@ -13,12 +13,12 @@ from queue import Empty, SimpleQueue
 from preheat.core.digest import Digest
 from preheat.core.errors import IntegrityError, LibraryError
 from preheat.core.events import Adopted, Event, LeftOut, Listener, Read, Reading
-from preheat.core.placement import THEIRS, Look
+from preheat.core.placement import THEIRS, StatFields
 from preheat.core.snapshot import File, Snapshot, listing_commit
 from preheat.library.adopt.caches import CachedVersion, Candidate
-from preheat.library.adopt.intake import ELSEWHERE, Intake, Taken
+from preheat.library.adopt.intake import ELSEWHERE, AddedBlob, Intake
 from preheat.library.library import Library
-from preheat.verbs.scan import REFUSE, WARN, look_into
+from preheat.verbs.scan import REFUSE, WARN, scan_and_report
 from preheat.verbs.upkeep.adopt_plan import HERE, LEFT_OUT, AdoptPlan
 
 _THREADS = 4
@@ -48,8 +48,8 @@ def adopt(plan: AdoptPlan, library: Library, on_event: Listener, unsafe: str = W
     plan.require()
     library.prepare(0)
     on_event(Reading("adopt", sum(file.is_read for file in plan.files), plan.to_read))
-    for one in plan.odd:
-        on_event(LeftOut(_said(one.path), one.reason))
+    for one in plan.invalid:
+        on_event(LeftOut(_printable(one.path), one.reason))
     speaking = threading.Lock()
 
     def tell(event: Event) -> None:
@@ -64,7 +64,7 @@ def adopt(plan: AdoptPlan, library: Library, on_event: Listener, unsafe: str = W
         size=sum(one.size for one in done),
         new=sum(one.new for one in done),
         copied=sum(one.copied for one in done),
-        left_out=len(plan.odd) + sum(one.left_out for one in done),
+        left_out=len(plan.invalid) + sum(one.left_out for one in done),
     )
 
 
@@ -79,20 +79,20 @@ def adopted(plan: AdoptPlan) -> Adoption:
         size=sum(file.size for files in kept for file in files),
         new=sum(file.size for file in plan.files if file.how not in (HERE, LEFT_OUT)),
         copied=plan.disk.needed,
-        left_out=len(plan.odd) + sum(map(len, versions)) - sum(map(len, kept)),
+        left_out=len(plan.invalid) + sum(map(len, versions)) - sum(map(len, kept)),
     )
 
 
 def left_out(plan: AdoptPlan) -> Iterator[LeftOut]:
     """Yield the files that the plan leaves out, with the reasons."""
-    for one in plan.odd:
-        yield LeftOut(_said(one.path), one.reason)
+    for one in plan.invalid:
+        yield LeftOut(_printable(one.path), one.reason)
     for file in plan.files:
         if file.how == LEFT_OUT:
-            yield LeftOut(_said(file.source), f"{ELSEWHERE} (--copy)")
+            yield LeftOut(_printable(file.source), f"{ELSEWHERE} (--copy)")
 
 
-def _said(path: Path) -> str:
+def _printable(path: Path) -> str:
     """Return a printable form of a path that may not be UTF-8."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
@@ -110,7 +110,7 @@ def _version(found: CachedVersion, library: Library, intake: Intake, tell: Liste
             listed.setdefault(path, File(path, one.size, one.digest))
         files = tuple(listed[path] for path in sorted(listed))
         new = [listed[path] for path, one in taken.items() if one.how != "here"]
-        look_into(files if unsafe == REFUSE else new, library, unsafe, tell)
+        scan_and_report(files if unsafe == REFUSE else new, library, unsafe, tell)
         commit = found.commit or listing_commit(files)
         for revision in found.revisions or (commit,):
             ref = found.ref.at(revision)
@@ -130,13 +130,13 @@ def _version(found: CachedVersion, library: Library, intake: Intake, tell: Liste
     return Adoption(1, len(taken), size, sum(one.size for one in fresh), copied, left_out)
 
 
-def _take(found: CachedVersion, library: Library, intake: Intake, tell: Listener) -> tuple[dict[str, Taken], int]:
+def _take(found: CachedVersion, library: Library, intake: Intake, tell: Listener) -> tuple[dict[str, AddedBlob], int]:
     """Add the files to the library, several at a time, each source file once."""
     alike: dict[tuple[Path, Digest | None], list[Candidate]] = {}
     for candidate in found.candidates:
         alike.setdefault((candidate.source, candidate.digest), []).append(candidate)
-    taken: dict[str, Taken] = {}
-    linked: list[tuple[str, Digest, Look]] = []
+    taken: dict[str, AddedBlob] = {}
+    linked: list[tuple[str, Digest, StatFields]] = []
     left_out = 0
     with ThreadPoolExecutor(_THREADS) as pool:
         jobs = {pool.submit(intake.take, source, digest): ones for (source, digest), ones in alike.items()}
@@ -150,12 +150,12 @@ def _take(found: CachedVersion, library: Library, intake: Intake, tell: Listener
                     left_out += len(jobs[job])
                     for candidate in jobs[job]:
                         hint = f" ({error.hint})" if error.hint else ""
-                        tell(LeftOut(_said(candidate.source), error.message + hint))
+                        tell(LeftOut(_printable(candidate.source), error.message + hint))
                     continue
                 if one.how != "here":
                     library.seals.note(one.digest, library.path(one.digest))
                 if one.how == "hardlink":
-                    linked.append((os.path.realpath(jobs[job][0].source), one.digest, Look()))
+                    linked.append((os.path.realpath(jobs[job][0].source), one.digest, StatFields()))
                 for candidate in jobs[job]:
                     taken[candidate.path] = replace(one, how="here") if candidate is not jobs[job][0] else one
         except BaseException:
@@ -167,9 +167,9 @@ def _take(found: CachedVersion, library: Library, intake: Intake, tell: Listener
     return taken, left_out
 
 
-def _completed(jobs: Iterable[Future[Taken]]) -> Iterator[Future[Taken]]:
+def _completed(jobs: Iterable[Future[AddedBlob]]) -> Iterator[Future[AddedBlob]]:
     """Yield each job when it is done; Ctrl-C interrupts the wait."""
-    done: SimpleQueue[Future[Taken]] = SimpleQueue()
+    done: SimpleQueue[Future[AddedBlob]] = SimpleQueue()
     waiting = 0
     for job in jobs:
         job.add_done_callback(done.put)

@@ -8,9 +8,9 @@ from preheat.core.errors import LibraryError, UsageError
 from preheat.core.ref import Ref
 from preheat.disk.free_space import DiskNeed, disk_need, require_space
 from preheat.library.adopt import hf_caches, ms_caches, whisper_caches
-from preheat.library.adopt.caches import CachedVersion, Odd
+from preheat.library.adopt.caches import CachedVersion, InvalidEntry
 from preheat.library.library import Library
-from preheat.views.links import COPY, HARDLINK, REFLINK, foreseen
+from preheat.views.links import COPY, HARDLINK, REFLINK, likely_way
 
 HERE, LINK, LEFT_OUT = "here", "link", "left out"
 
@@ -19,7 +19,7 @@ HERE, LINK, LEFT_OUT = "here", "link", "left out"
 class AdoptFile:
     """A file of a cache, and its size in bytes. `how`: HERE if the library has it, LINK, COPY or LEFT_OUT.
 
-    It is a forecast, from the types of the filesystems: a file without a known digest may turn out to be HERE.
+    `how` is a forecast from the types of the filesystems: a file without a known digest may turn out to be HERE.
     """
 
     source: Path
@@ -34,13 +34,13 @@ class AdoptFile:
 
 @dataclass(frozen=True, slots=True)
 class AdoptPlan:
-    """The versions in the caches, each of their `files` once, and the `odd` entries that cannot be adopted.
+    """The versions in the caches, each of their `files` once, and the `invalid` entries that cannot be adopted.
 
     `copy`: files that cannot be reflinked are copied, not hard-linked. `disk`: the space that the copies need.
     """
 
     found: tuple[CachedVersion, ...]
-    odd: tuple[Odd, ...]
+    invalid: tuple[InvalidEntry, ...]
     files: tuple[AdoptFile, ...]
     disk: DiskNeed
     copy: bool = False
@@ -61,18 +61,18 @@ def plan_adopt(folders: Sequence[Path], library: Library, ref: Ref | None = None
     Raise UsageError if a folder is not a known kind of cache, LibraryError if it has no files.
     """
     found: list[CachedVersion] = []
-    odd: list[Odd] = []
+    invalid: list[InvalidEntry] = []
     for folder in folders:
         seen = list(_read(folder, ref))
         versions = [one for one in seen if isinstance(one, CachedVersion)]
-        unfit = [one for one in seen if isinstance(one, Odd)]
+        unfit = [one for one in seen if isinstance(one, InvalidEntry)]
         if not unfit and not any(one.candidates for one in versions):
             raise LibraryError(f"{folder} has no files to adopt", hint="name the folder with the downloaded models")
         found += versions
-        odd += unfit
+        invalid += unfit
     files = _files(found, library, copy=copy)
     copied = sum(file.size for file in files if file.how == COPY)
-    return AdoptPlan(tuple(found), tuple(odd), files, disk_need(library.root, copied), copy)
+    return AdoptPlan(tuple(found), tuple(invalid), files, disk_need(library.root, copied), copy)
 
 
 def _files(found: Sequence[CachedVersion], library: Library, *, copy: bool) -> tuple[AdoptFile, ...]:
@@ -84,7 +84,7 @@ def _files(found: Sequence[CachedVersion], library: Library, *, copy: bool) -> t
             continue
         if source.parent not in ways:
             # `Intake` copies what cannot be reflinked if it may, although a hard link may be possible.
-            way = foreseen(source.parent, library.root, (REFLINK, COPY) if copy else (REFLINK, HARDLINK, COPY))
+            way = likely_way(source.parent, library.root, (REFLINK, COPY) if copy else (REFLINK, HARDLINK, COPY))
             ways[source.parent] = LINK if way != COPY else COPY if copy else LEFT_OUT
         has = candidate.digest is not None and library.has(candidate.digest)
         files[source] = AdoptFile(source, _size(source), HERE if has else ways[source.parent])
@@ -98,7 +98,7 @@ def _size(path: Path) -> int:
         return 0  # the error is reported when the file is added
 
 
-def _read(folder: Path, ref: Ref | None) -> Iterator[CachedVersion | Odd]:
+def _read(folder: Path, ref: Ref | None) -> Iterator[CachedVersion | InvalidEntry]:
     """Detect which caches a folder contains, and read them."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder", hint="preheat adopt ~/.cache/huggingface")

@@ -6,29 +6,29 @@ from preheat.core.snapshot import Snapshot
 from preheat.library.library import Library
 from preheat.library.upkeep.sweep import Sweep
 from preheat.verbs.upkeep.removal_plan import RemovalPlan, keepers
-from preheat.verbs.upkeep.remove import wanted_again
+from preheat.verbs.upkeep.remove import back_in_use
 
 # Keep recent blobs: an old preheat that makes no claims may still be pulling them.
 YOUNG_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Shears:
-    """What to prune: `old` versions too; blobs older than `young_s` seconds; claims of views on machine `forget`."""
+class PruneOptions:
+    """What to prune: also `old` versions; only blobs older than `young_s` seconds; view claims of machine `forget`."""
 
     old: bool = False
     young_s: float = YOUNG_S
     forget: str = ""
 
 
-def plan_prune(library: Library, sweep: Sweep, shears: Shears) -> RemovalPlan:
+def plan_prune(library: Library, sweep: Sweep, prune_options: PruneOptions) -> RemovalPlan:
     """Plan to remove blobs that no record needs, and leftovers of killed processes.
 
     A version is old if no branch or tag was last seen at its commit and it is not pinned.
     """
-    old = _old(library) if shears.old else []
-    plan = sweep.plan(young_s=shears.young_s, gone=tuple(snapshot.ref for snapshot in old))
-    return RemovalPlan(tuple(old), plan, keepers(old, plan, library), old=True, forget=shears.forget)
+    old = _old(library) if prune_options.old else []
+    plan = sweep.plan(young_s=prune_options.young_s, gone=tuple(snapshot.ref for snapshot in old))
+    return RemovalPlan(tuple(old), plan, keepers(old, plan, library), old=True, forget=prune_options.forget)
 
 
 def _old(library: Library) -> list[Snapshot]:
@@ -39,5 +39,5 @@ def _old(library: Library) -> list[Snapshot]:
         if not record.revisions and (record.ref.hub, record.ref.slug, record.ref.revision) not in pinned
         if (snapshot := library.find(record.ref)) is not None
     ]
-    again = {snapshot.ref for snapshot in wanted_again(found, library)}
+    again = {snapshot.ref for snapshot in back_in_use(found, library)}
     return [snapshot for snapshot in found if snapshot.ref not in again]

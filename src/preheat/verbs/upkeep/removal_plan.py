@@ -19,7 +19,7 @@ _UNKNOWN = "other hard links"
 
 @dataclass(frozen=True, slots=True)
 class Keeper:
-    """A version, view, folder or process that keeps `size` bytes on disk; several may keep the same bytes."""
+    """A version, view, folder or process (`by`) that keeps `size` bytes on disk; several may keep the same bytes."""
 
     by: str
     size: int

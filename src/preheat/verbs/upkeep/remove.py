@@ -74,7 +74,7 @@ def carry_out(plan: RemovalPlan, library: Library, sweep: Sweep, on_event: Liste
             library.records.drop(snapshot)
         else:
             library.records.remove(snapshot)
-    for snapshot in wanted_again(plan.snapshots, library) if plan.old else ():
+    for snapshot in back_in_use(plan.snapshots, library) if plan.old else ():
         library.records.write(snapshot)
     if plan.forget is not None:
         library.claims.tidy(plan.forget)
@@ -83,7 +83,7 @@ def carry_out(plan: RemovalPlan, library: Library, sweep: Sweep, on_event: Liste
     return Removal(plan.versions, len(plan.sweep.blobs), len(plan.sweep.leftovers), size, plan.kept_by)
 
 
-def wanted_again(old: Sequence[Snapshot], library: Library) -> list[Snapshot]:
+def back_in_use(old: Sequence[Snapshot], library: Library) -> list[Snapshot]:
     """Return the versions that a pull is downloading, or has downloaded since they were listed as old.
 
     A pull writes the record, then the branch, and then removes its claim. The caller has found the records without a

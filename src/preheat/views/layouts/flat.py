@@ -5,7 +5,7 @@ from pathlib import Path
 
 from preheat.core.snapshot import Snapshot
 from preheat.views.links import AUTO
-from preheat.views.view_protocol import Bytes, Piece
+from preheat.views.view_protocol import Piece, PlacedFile
 
 
 class Flat:
@@ -20,7 +20,7 @@ class Flat:
 
     def layout(self, snapshot: Snapshot, at: Path, *, whole: bool) -> tuple[Piece, ...]:  # noqa: ARG002 - a folder has no list of missing files
         """See View."""
-        return tuple(Bytes(at / file.path, file) for file in snapshot.files)
+        return tuple(PlacedFile(at / file.path, file) for file in snapshot.files)
 
     def environ(self, at: Path) -> dict[str, str]:  # noqa: ARG002 - the app itself names the folder
         """See View."""

@@ -19,7 +19,7 @@ from preheat.core.snapshot import Snapshot
 from preheat.views.layouts.hf_tree import tree_note
 from preheat.views.links import AUTO
 from preheat.views.revisions import HUGGING_FACE_BRANCH, branch_for
-from preheat.views.view_protocol import Before, Bytes, Piece, ViewNote
+from preheat.views.view_protocol import Piece, PlacedFile, PriorNote, ViewNote
 
 
 class HuggingFaceCache:
@@ -36,7 +36,7 @@ class HuggingFaceCache:
         """See View."""
         repo = at / snapshot.ref.slug
         blobs, pointers = repo / "blobs", repo / "snapshots" / snapshot.commit
-        files = (Bytes(blobs / file.digest.hex, file, pointers / file.path) for file in snapshot.files)
+        files = (PlacedFile(blobs / file.digest.hex, file, pointers / file.path) for file in snapshot.files)
         tree = (tree_note(snapshot, repo / "trees"),) if whole else ()
         branch = branch_for(snapshot.ref, HUGGING_FACE_BRANCH)
         # Last: a client that finds the branch must find all files.
@@ -51,7 +51,7 @@ class HuggingFaceCache:
         return dict.fromkeys(HF_HUB_CACHES, str(at))
 
 
-def _commit(commit: bytes, before: Before) -> bytes | None:
+def _commit(commit: bytes, before: PriorNote) -> bytes | None:
     if before.body is not None and before.body.strip() == commit and not before.ours:
         return before.body
     return commit if before.body is None or before.ours else None

@@ -22,7 +22,7 @@ from pathlib import Path
 from preheat.core.snapshot import NAME_MAX, File, Snapshot
 from preheat.views.layouts.hf_tree import tree_note
 from preheat.views.links import AUTO
-from preheat.views.view_protocol import Before, Bytes, Piece, ViewNote
+from preheat.views.view_protocol import Piece, PlacedFile, PriorNote, ViewNote
 
 _CACHEDIR_TAG = b"""\
 Signature: 8a477f597d28d172789f06886806bc55
@@ -47,7 +47,7 @@ class LocalDir:
         """See View."""
         home, former_home = at / ".cache" / "huggingface", at / ".huggingface"
         pieces: list[Piece] = [_constant(home / "CACHEDIR.TAG", _CACHEDIR_TAG)]
-        pieces += [Bytes(at / file.path, file) for file in snapshot.files]
+        pieces += [PlacedFile(at / file.path, file) for file in snapshot.files]
         for one in (home, former_home):
             pieces.append(_constant(one / ".gitignore", b"*"))
             pieces += [
@@ -75,17 +75,17 @@ def _constant(at: Path, body: bytes) -> ViewNote:
     return ViewNote(at, lambda before: body if before.body is None else before.body)
 
 
-def _described(file: File, commit: str, placed: Path, now: Callable[[], float], before: Before) -> bytes:
+def _described(file: File, commit: str, placed: Path, now: Callable[[], float], before: PriorNote) -> bytes:
     """Return a file's metadata; the existing content, if it is for this file and the client still trusts it.
 
     Metadata that the client wrote for another commit is kept: the file is the same, as the client sees by its ETag.
     """
-    said, etag, seconds, *_ = [*(before.body or b"").decode("utf-8", "replace").split("\n"), "", "", ""]
+    text, etag, seconds, *_ = [*(before.body or b"").decode("utf-8", "replace").split("\n"), "", "", ""]
     modified_s = before.modified_s(placed)
     try:
         believed = modified_s is not None and modified_s - 1 <= float(seconds)
     except ValueError:
         believed = False
-    if before.body is not None and believed and etag == file.digest.hex and (said == commit or not before.ours):
+    if before.body is not None and believed and etag == file.digest.hex and (text == commit or not before.ours):
         return before.body
     return f"{commit}\n{file.digest.hex}\n{now()}\n".encode()

@@ -15,7 +15,7 @@ from preheat.core.ref import HUGGING_FACE, MODELSCOPE, Ref
 from preheat.core.snapshot import Snapshot
 from preheat.views.links import AUTO
 from preheat.views.revisions import MODELSCOPE_BRANCH, branch_for
-from preheat.views.view_protocol import Bytes, Piece
+from preheat.views.view_protocol import Piece, PlacedFile
 
 
 class ModelScopeCache:
@@ -37,7 +37,7 @@ class ModelScopeCache:
         # An app that asks for a commit opens the folder of that name. If a branch is placed too, its files take
         # precedence in the branch's folder.
         return tuple(
-            Bytes(snapshots / revision / file.path, file, yields=pinned and revision == branch)
+            PlacedFile(snapshots / revision / file.path, file, yields=pinned and revision == branch)
             for revision in dict.fromkeys((branch, snapshot.ref.revision) if pinned else (branch,))
             for file in snapshot.files
         )

@@ -21,7 +21,7 @@ from preheat.core.snapshot import Snapshot
 from preheat.views.layouts.modelscope import owner_and_name
 from preheat.views.links import AUTO
 from preheat.views.revisions import MODELSCOPE_BRANCH, branch_for
-from preheat.views.view_protocol import Alias, Before, Bytes, Piece, ViewNote
+from preheat.views.view_protocol import Alias, Piece, PlacedFile, PriorNote, ViewNote
 
 _PROTOCOL = 4
 
@@ -45,7 +45,7 @@ class OldModelScopeCache:
         mine = {file.path: snapshot.commit for file in snapshot.files}
         branch = branch_for(snapshot.ref, MODELSCOPE_BRANCH)
         return (
-            *(Bytes(repo / file.path, file, yields=pinned) for file in snapshot.files),
+            *(PlacedFile(repo / file.path, file, yields=pinned) for file in snapshot.files),
             ViewNote(repo / ".mdl", partial(_name, f"{owner}/{name}"), single=True),
             ViewNote(repo / ".mv", partial(_version, branch), single=True),
             # Last: the files that it lists must exist.
@@ -65,20 +65,20 @@ class _NoObjects(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a .msc")
 
 
-def _name(name: str, before: Before) -> bytes | None:
-    said = None if before.body is None else _unpickled(before.body)
-    if isinstance(said, dict) and said.get("id") == name:
+def _name(name: str, before: PriorNote) -> bytes | None:
+    text = None if before.body is None else _unpickled(before.body)
+    if isinstance(text, dict) and text.get("id") == name:
         return before.body
     return pickle.dumps({"id": name}, _PROTOCOL) if before.body is None or before.ours else None
 
 
-def _version(branch: str, before: Before) -> bytes | None:
+def _version(branch: str, before: PriorNote) -> bytes | None:
     if before.body is not None and before.body.partition(b",")[0].strip() == f"Revision:{branch}".encode():
         return before.body  # with the creation time that the client wrote
     return f"Revision:{branch},CreatedAt:0".encode() if before.body is None or before.ours else None
 
 
-def _list(repo: Path, mine: dict[str, str], before: Before) -> bytes | None:
+def _list(repo: Path, mine: dict[str, str], before: PriorNote) -> bytes | None:
     """Return a `.msc` with the files `mine` added and files that no longer exist removed; None if it is unreadable.
 
     The user's own files keep the commits that the client wrote, since the hub knows those.
@@ -90,12 +90,12 @@ def _list(repo: Path, mine: dict[str, str], before: Before) -> bytes | None:
         if not before.ours:
             return None
         was = {}
-    there = {path: said for path, said in was.items() if before.modified_s(repo / path) is not None}
-    theirs = {path: said for path, said in there.items() if repo / path in before.theirs}
+    there = {path: text for path, text in was.items() if before.modified_s(repo / path) is not None}
+    theirs = {path: text for path, text in there.items() if repo / path in before.theirs}
     entries = there | mine | theirs
     if before.body is not None and entries == was:
         return before.body
-    return pickle.dumps([{"Path": path, "Revision": said} for path, said in sorted(entries.items())], _PROTOCOL)
+    return pickle.dumps([{"Path": path, "Revision": text} for path, text in sorted(entries.items())], _PROTOCOL)
 
 
 def _unpickled(body: bytes) -> object:

@@ -12,7 +12,7 @@ from preheat.core.cache_variables import TORCH_HOME
 from preheat.core.snapshot import Snapshot
 from preheat.views.links import AUTO
 from preheat.views.names import by_last_name
-from preheat.views.view_protocol import Bytes, Piece
+from preheat.views.view_protocol import Piece, PlacedFile
 
 
 class TorchHub:
@@ -28,7 +28,7 @@ class TorchHub:
     def layout(self, snapshot: Snapshot, at: Path, *, whole: bool) -> tuple[Piece, ...]:  # noqa: ARG002 - it has no list of missing files
         """See View. Raise LibraryError if two files have the same name."""
         named = by_last_name(snapshot, snapshot.files)
-        return tuple(Bytes(at / "hub" / "checkpoints" / name, file) for name, file in named.items())
+        return tuple(PlacedFile(at / "hub" / "checkpoints" / name, file) for name, file in named.items())
 
     def environ(self, at: Path) -> dict[str, str]:
         """See View."""

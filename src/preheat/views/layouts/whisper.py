@@ -13,7 +13,7 @@ from preheat.core.errors import LibraryError
 from preheat.core.snapshot import Snapshot
 from preheat.views.links import AUTO
 from preheat.views.names import by_last_name
-from preheat.views.view_protocol import Bytes, Piece
+from preheat.views.view_protocol import Piece, PlacedFile
 
 
 class Whisper:
@@ -33,7 +33,7 @@ class Whisper:
             raise LibraryError(
                 f"{snapshot.ref} has no .pt file, and whisper loads only .pt files", hint="--view hf-cache=DIR"
             )
-        return tuple(Bytes(at / "whisper" / name, file) for name, file in models.items())
+        return tuple(PlacedFile(at / "whisper" / name, file) for name, file in models.items())
 
     def environ(self, at: Path) -> dict[str, str]:
         """See View."""

@@ -20,7 +20,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Run `preheat adopt`; return the exit status."""
     missed: list[LeftOut] = []
 
-    def told(event: Event) -> None:
+    def count_left_out(event: Event) -> None:
         if isinstance(event, LeftOut):
             missed.append(event)
         wiring.console(event)
@@ -30,29 +30,31 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     plan = plan_adopt(folders, wiring.library, ref, copy=options.copy)
     if options.dry_run:
         for event in left_out(plan):
-            told(event)
+            count_left_out(event)
         plan.require()
-    done = adopted(plan) if options.dry_run else adopt(plan, wiring.library, told, wiring.settings.unsafe_files)
+    done = (
+        adopted(plan) if options.dry_run else adopt(plan, wiring.library, count_left_out, wiring.settings.unsafe_files)
+    )
     figures = asdict(done) | {"read": plan.to_read, "free": plan.disk.free}
     # A file without a known digest may turn out to be in the library already.
     most = "at most " if options.dry_run and done.new else ""
-    said = (
+    sentence = (
         f"{'can be adopted into' if options.dry_run else 'now in'} {wiring.library.root}: "
         f"{say_size(done.size)} in {say_count(done.files, 'file')} of {say_count(done.versions, 'version')}; "
         f"{most}{say_size(done.new)} new, {say_size(done.copied)} of it copied"
     )
     if done.left_out:
-        raise _incomplete(missed, said, figures)
-    wiring.console.done(figures | {"library": str(wiring.library.root)}, said if options.loud else "")
+        raise _incomplete(missed, sentence, figures)
+    wiring.console.done(figures | {"library": str(wiring.library.root)}, sentence if options.verbosity else "")
     return 0
 
 
-def _incomplete(missed: Sequence[LeftOut], said: str, figures: dict[str, object]) -> Incomplete:
+def _incomplete(missed: Sequence[LeftOut], sentence: str, figures: dict[str, object]) -> Incomplete:
     """Return an error for files left out, which events have reported, for scripts that check only the exit status."""
     reasons = "; ".join(f"{one.path}: {one.reason}" for one in missed[:_FEW])
     more = f"; and {len(missed) - _FEW} more" if len(missed) > _FEW else ""
     return Incomplete(
-        f"{figures['left_out']} left out: {reasons}{more} ({said})",
+        f"{figures['left_out']} left out: {reasons}{more} ({sentence})",
         hint="--copy copies files from another filesystem"
         if any(one.reason.startswith(ELSEWHERE) for one in missed)
         else "repair or remove these files, then run adopt again; adopted files are kept",

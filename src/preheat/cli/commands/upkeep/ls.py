@@ -63,7 +63,7 @@ def table(versions: Sequence[VersionUsage], everything: Survey) -> str:
             notes.append(f"{say_size(one.missing)} missing")
         name = str(one.ref.at(one.ref.branch)) if one.ref.hub != "url" else one.ref.address
         sizes = (say_size(one.size), say_size(one.own), say_size(one.shared))
-        rows.append((name, said(one), str(one.files), *sizes, ", ".join(notes)))
+        rows.append((name, version_words(one), str(one.files), *sizes, ", ".join(notes)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join(
@@ -77,8 +77,8 @@ def table(versions: Sequence[VersionUsage], everything: Survey) -> str:
     return "\n".join(lines)
 
 
-def said(version: VersionUsage) -> str:
-    """Return a version's branches and the first 12 digits of its commit."""
+def version_words(version: VersionUsage) -> str:
+    """Return a version's branches and tags, and the first 12 digits of its commit."""
     commit = version.ref.revision[:12]
     return f"{', '.join(version.revisions)} {commit}".strip()
 

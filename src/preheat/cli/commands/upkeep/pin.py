@@ -18,5 +18,5 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     except OSError as error:
         raise disk_trouble(error, library.root) from error
     refs = [str(snapshot.ref.at(snapshot.commit)) for snapshot in snapshots]
-    wiring.console.done({"pinned": refs}, "\n".join(f"pinned {ref}" for ref in refs) if options.loud else "")
+    wiring.console.done({"pinned": refs}, "\n".join(f"pinned {ref}" for ref in refs) if options.verbosity else "")
     return 0

@@ -8,16 +8,16 @@ from preheat.cli.wiring import Wiring
 from preheat.core.units import say_size
 from preheat.library.blobs.partial import disk_trouble
 from preheat.library.upkeep.sweep import Sweep
-from preheat.verbs.upkeep.prune import Shears, plan_prune
+from preheat.verbs.upkeep.prune import PruneOptions, plan_prune
 from preheat.verbs.upkeep.removal_plan import RemovalPlan
 from preheat.verbs.upkeep.remove import carry_out
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
     """Run `preheat prune`; return the exit status."""
-    shears = Shears(options.old, read_seconds(options.younger), options.forget)
+    prune_options = PruneOptions(options.old, read_seconds(options.younger), options.forget)
     sweep = sweep_of(options, wiring)
-    return removed(lambda: plan_prune(wiring.library, sweep, shears), sweep, options, wiring)
+    return removed(lambda: plan_prune(wiring.library, sweep, prune_options), sweep, options, wiring)
 
 
 def removed(planning: Callable[[], RemovalPlan], sweep: Sweep, options: argparse.Namespace, wiring: Wiring) -> int:
@@ -50,11 +50,11 @@ def removed(planning: Callable[[], RemovalPlan], sweep: Sweep, options: argparse
         "kept_by": [{"by": one.by, "size": one.size} for one in plan.kept_by],
         "done": done,
     }
-    wiring.console.done(figures, "\n".join(lines) if options.loud else "")
+    wiring.console.done(figures, "\n".join(lines) if options.verbosity else "")
     return 0
 
 
 def sweep_of(options: argparse.Namespace, wiring: Wiring) -> Sweep:
-    """Return the sweep for these options; on a share it waits until other machines see the changes."""
+    """Return the sweep for these options; on a network share, it waits until other machines see its changes."""
     root = wiring.library.root
     return Sweep(root, read_seconds(options.settle) if options.settle else None)

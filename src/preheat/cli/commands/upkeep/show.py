@@ -5,7 +5,7 @@ import argparse
 from preheat.cli.wiring import Wiring
 from preheat.core.ref import Ref
 from preheat.core.units import say_size
-from preheat.library.upkeep.inventory import names_by_blob
+from preheat.library.upkeep.inventory import blob_numbers
 from preheat.library.upkeep.usage import sharers
 from preheat.verbs.upkeep.remove import recorded
 
@@ -15,7 +15,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     library = wiring.library
     snapshot = recorded(Ref.parse(options.ref), library)
     ref = snapshot.ref.at(snapshot.commit)
-    here = names_by_blob(library.root / "blobs")
+    here = blob_numbers(library.root / "blobs")
     users = sharers(library.records.listed(), here)
     files = []
     for file in snapshot.files:

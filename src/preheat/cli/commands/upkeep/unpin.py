@@ -21,5 +21,5 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     if others:
         raise Incomplete(f"{others[0]} is not pinned", hint="preheat ls shows the pins", figures={"unpinned": freed})
     words = "\n".join(f"unpinned {ref}" for ref in freed)
-    wiring.console.done({"unpinned": freed}, words if options.loud else "")
+    wiring.console.done({"unpinned": freed}, words if options.verbosity else "")
     return 0

@@ -12,7 +12,7 @@ from preheat.core.snapshot import File, Snapshot
 from preheat.core.units import say_count, say_seconds, say_size
 from preheat.recipes.recipe import Need
 from preheat.verbs.pull import pull
-from preheat.verbs.pull_sources import Wish
+from preheat.verbs.pull_sources import FileSelection
 from preheat.verbs.upkeep.remove import recorded
 from preheat.verbs.upkeep.verify import verify
 
@@ -24,7 +24,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
 
     def mend(snapshot: Snapshot, file: File) -> None:
         need = Need(snapshot.ref.at(snapshot.commit), (glob.escape(file.path),))
-        pull(wiring.sources(need), library, wiring.policy, wiring.console, Wish(need.files))
+        pull(wiring.sources(need), library, wiring.policy, wiring.console, FileSelection(need.files))
 
     began = time.monotonic()
     verdict = verify(library, only, read_seconds(options.since), wiring.console, mend if options.mend else None)
@@ -47,12 +47,14 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     if only and not verdict.blobs and not verdict.skipped and any(one.files for one in only):
         raise NotPreloaded(f"no file of {only[0].ref} is in {library.root}", hint=f"preheat pull {only[0].ref}")
     rate = say_size(verdict.size / seconds) if seconds else "0 B"
-    said = f"{say_count(verdict.blobs, 'blob')}, {say_size(verdict.size)}, verified ({say_seconds(seconds)}, {rate}/s)"
+    sentence = (
+        f"{say_count(verdict.blobs, 'blob')}, {say_size(verdict.size)}, verified ({say_seconds(seconds)}, {rate}/s)"
+    )
     if verdict.mended:
-        said += f"; {len(verdict.mended)} repaired"
+        sentence += f"; {len(verdict.mended)} repaired"
     if verdict.skipped:
-        said += f"; {say_count(verdict.skipped, 'blob')} skipped, as verified before"
-    wiring.console.done(figures, said if options.loud else "")
+        sentence += f"; {say_count(verdict.skipped, 'blob')} skipped, as verified before"
+    wiring.console.done(figures, sentence if options.verbosity else "")
     return 0
 
 
