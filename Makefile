@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python
+# Two files of tests at a time: most of them wait for processes and servers more than they compute.
+PYTEST := $(RUN) -m pytest -n 2 --dist loadfile
 
 .PHONY: help setup lock-dev translations check format test test-fast test-slow coverage wheel site release ci demo bench-pull bench-pull-slow bench-faults bench-lines bench-views bench-library bench-growth bench-mirror bench-build guard bench-guard bench-limits bench-start bench-trace clean bench-prove bench-ways docs-reports
 help: ## say what can be made
@@ -40,16 +42,16 @@ format: setup ## put the code into shape
 	$(BIN)/ruff check --fix .
 
 test: setup ## everything, in minutes
-	$(RUN) -m pytest
+	$(PYTEST)
 
 test-fast: setup ## the tests that take seconds
-	$(RUN) -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: setup ## judges and matrices
-	$(RUN) -m pytest -m slow
+	$(PYTEST) -m slow
 
 coverage: setup ## the fast tests with their line coverage, which has a floor
-	$(RUN) -m coverage run -m pytest -m "not slow"
+	$(PYTEST) -m "not slow" --cov --cov-report=
 	$(RUN) -m coverage report --skip-covered --sort=miss
 
 wheel: setup ## the sdist, and the wheel from it, in dist/; looked into, and imported from an empty environment
