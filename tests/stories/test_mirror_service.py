@@ -164,7 +164,7 @@ def test_tls_with_a_self_signed_certificate(preheat: Preheat) -> None:
     ("words", "said"),
     [
         (["--tls-cert", "c.pem"], "--tls-cert needs --tls-key"),
-        (["--tls-cert", "c.pem", "--tls-key", "k.pem"], "are not a matching certificate and key"),
+        (["--tls-cert", "c.pem", "--tls-key", "k.pem"], "c.pem cannot be read: no such file"),
         (["--tls-cert", "c.pem", "--tls-key", "k.pem", "--tls-self-signed"], "excludes --tls-self-signed"),
         (["--token-file", "nowhere"], "cannot be read"),
         (["--allow", "@nowhere"], "cannot be read"),

@@ -41,6 +41,8 @@ def test_no_reader_waits_or_reads_without_end(odd: Path) -> None:
     for pair in ((odd, cert.key), (cert.certificate, odd)):
         with pytest.raises(UsageError, match="odd cannot be read: not a regular file"):
             given(*pair)
+    with pytest.raises(UsageError, match="are not a matching certificate and key"):
+        given(cert.certificate, cert.ca_file)  # a file, but no key
     with pytest.raises(UsageError, match="cannot be read"):
         read_older(odd)
     assert find_login("a.example", "app", [odd], {}) is None

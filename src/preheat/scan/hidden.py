@@ -27,6 +27,7 @@ _ROOTS = (
 _NAMES = re.compile(rb"\n[A-Za-z_][\w.]{0,99}(?=\n)")
 _MODULE = re.compile(rb"[ci](?:" + _ROOTS + rb")(?:\.[\w.]{0,99})?\Z")
 _ENDS = tuple(code + root for root in _ROOTS.split(b"|") for code in (b"c", b"i"))
+_TAILS = frozenset(root[-2:] for root in _ROOTS.split(b"|"))  # to pass over the lines of a text quickly
 _GLOBAL, _MARK = ord("c"), re.compile(rb"\(")
 # A mark or a tuple, or one from the memo; not an argument that is a letter.
 _ARGUMENTS = re.compile(rb"[()\x85-\x87]|\ng\d+\n|h[\0-\x1f]\Z|j...\0\Z", re.DOTALL)
@@ -97,7 +98,12 @@ def hidden_names(file: IO[bytes], start: int = 0, stop: int | None = None) -> se
                 break
             data, base = before + step, at - len(before)
             for match in _NAMES.finditer(data):
-                _look_at_name(search, data, base, match.start())
+                line = match.start()
+                if (
+                    data[max(line - 2, 0) : line] in _TAILS
+                    or data.find(b".", max(line - _LONGEST_MODULE, 0), line) >= 0
+                ):
+                    _look_at_name(search, data, base, line)
             for match in _PROTOCOLS.finditer(data):
                 search.look(base + match.start())
             at, before = at + len(step), data[-_LONGEST:]

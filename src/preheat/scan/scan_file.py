@@ -22,7 +22,7 @@ from preheat.scan.texts import GRAPHS, code_by_name, configured_code, is_configu
 _RULES = 5
 _SCANNER = "picklescan"
 PATIENCE_S = 300.0
-_SEARCHED_HERE = 8 << 20
+_SEARCHED_HERE = 64 << 20
 _UNDECIDED = 1 << 20  # what is valid as a pickle up to here, is looked at by the scanner
 
 
@@ -36,7 +36,7 @@ def may_run_code(path: Path, name: str) -> bool:
     """Return whether the file at `path`, called `name` in its repository, should be scanned.
 
     Checks the first 4 KiB and the last 64 KiB, whether the file can be read as a pickle from its start, or, up to
-    8 MiB, from another byte, and the name, since some loaders choose the format by name.
+    64 MiB, from another byte, and the name, since some loaders choose the format by name.
     """
     if PurePosixPath(name).suffix.lower() in PICKLE_SUFFIXES | GRAPHS.keys():
         return True
