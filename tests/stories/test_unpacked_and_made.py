@@ -4,6 +4,7 @@ import hashlib
 import io
 import shutil
 import sys
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 
 from preheat.library.library import Library
 from preheat.library.made_files import keep_made
+from preheat.recipes.lock_file import read_lock
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.mirroring import mirroring
+from tests.oci.bases import Files, layer, layout
 from tests.stories.kept import contents
 
 MEMBERS = {"stopwords/english": b"a\nthe\n" * 300, "stopwords/nested/zh": "的\n".encode(), "README": b"words\n"}
@@ -238,3 +241,61 @@ def test_made_files_of_another_environment_are_not_used(site: Site, tmp_path: Pa
     recipe.write_text(recipe.read_text().replace("2.7", "3.11").replace("2.1.6", "2.1.5"))
     assert anne("pull", "app/preheat.toml").status == 0
     assert (tmp_path / "anne/.cache/tiktoken/9b5ad7").exists()
+
+
+# ---- images
+
+VENV: Files = {
+    "usr/bin/python3": "python3.11",
+    "usr/bin/python3.11": b"#!",
+    "opt/venv/bin/python": "/usr/bin/python3.11",
+    "opt/venv/lib/python3.11/site-packages/pynini-2.1.6.dist-info/METADATA": b"",
+    "home/anne": None,
+    "app": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "home"),
+    [
+        ({"User": "anne"}, "home/anne"),
+        ({}, "root"),
+        ({"User": "1000", "Env": ["HOME=/data"]}, "data"),
+        ({"User": "1000"}, ""),
+    ],
+    ids=str,
+)
+def test_an_image_has_them_where_its_own_user_and_python_look(
+    site: Site, tmp_path: Path, config: dict[str, object], home: str
+) -> None:
+    anne = user(tmp_path, "anne")
+    depends = 'depends = { python = "3.11", packages = { pynini = "2.1.6" } }'
+    needs = [
+        made(anne, tmp_path / "written").replace("{cache}/tiktoken", "{site-packages}/tn") + depends,
+        site.unpacked("{home}/nltk_data/corpora", 'link = "copy"\n'),
+        site.unpacked("words"),
+    ]
+    site.app(tmp_path / "anne/app", "\n[[needs]]\n".join(needs), "~/x")
+    recipe = tmp_path / "anne/app/preheat.toml"
+    recipe.write_text(recipe.read_text().replace('"python3"', '"/opt/venv/bin/python"'))
+    assert anne("pull", f"zip:{site.url}").status == 0
+    base = layout(tmp_path / "bases", [layer(VENV)], {"WorkingDir": "/app", **config})
+    told = anne("build", "app/preheat.toml", "--base", base, "--output", "oci:out:v1", "--json")
+    if not home:
+        assert told.status == 2, told.out
+        assert "{home} is unknown" in told.out
+        return
+    assert told.status == 0, told.out + told.err
+    root = tmp_path / "root"
+    root.mkdir()
+    for body in sorted((tmp_path / "anne/out/blobs/sha256").iterdir()):
+        if tarfile.is_tarfile(body):
+            with tarfile.open(body) as tar:
+                tar.extractall(root, filter="fully_trusted")
+    assert contents(root / home / "nltk_data/corpora") == MEMBERS
+    assert contents(root / "app/words") == MEMBERS
+    assert (root / "opt/venv/lib/python3.11/site-packages/tn/9b5ad7").read_bytes() == b"tokens\n" * 50
+    lock = read_lock(root / "opt/preheat/preheat.lock")
+    assert lock is not None
+    assert [pinned.need.at for pinned in lock.needs] == ["{site-packages}/tn", "{home}/nltk_data/corpora", "words"]
+    assert [len(pinned.snapshot.files) for pinned in lock.needs] == [1, 3, 3]
