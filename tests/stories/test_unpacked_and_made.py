@@ -16,6 +16,7 @@ from preheat.library.made_files import keep_made
 from preheat.recipes.lock_file import read_lock
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
+from tests.guard.apps import free_port
 from tests.mirroring import mirroring
 from tests.oci.bases import Files, layer, layout
 from tests.stories.kept import contents
@@ -193,8 +194,16 @@ def test_made_files_are_run_and_listed_and_kept(site: Site, tmp_path: Path) -> N
     assert "9b5ad7 350" in told.out + told.err
     assert "made:reads/tiktoken" in anne("ls").out
     assert "9b5ad7" in anne("show", "made:reads/tiktoken").out
+    # Traced again, it has other bytes; the lock still has the first ones.
+    (tmp_path / "written/9b5ad7").write_bytes(b"other\n")
+    keep_made(Library(anne.library), "reads/tiktoken", {"9b5ad7": tmp_path / "written/9b5ad7"})
+    assert anne("pull", f"zip:{site.url}").status == 0
     assert anne("prune", "--old").status == 0
-    assert anne("run", "app/preheat.toml", "--max-restarts", "0").status == 0
+    told = anne("run", "app/preheat.toml", "--locked", "--max-restarts", "0")
+    assert "9b5ad7 350" in told.out + told.err
+    assert f"zip:{site.url}" in anne("ls").out
+    assert anne("rm", "made:reads/tiktoken").status == 0
+    assert anne("rm", f"zip:{site.url}").status == 0
 
 
 def test_made_files_come_from_another_preheats_mirror(site: Site, tmp_path: Path) -> None:
@@ -299,3 +308,48 @@ def test_an_image_has_them_where_its_own_user_and_python_look(
     assert lock is not None
     files = {pinned.need.at: len(pinned.snapshot.files) for pinned in lock.needs}
     assert files == {"{site-packages}/tn": 1, "{home}/nltk_data/corpora": 3, "words": 3}
+
+
+# ---- proofs
+
+UNPACKS = """\
+import http.server, io, os, pathlib, sys, urllib.request, zipfile
+at = pathlib.Path(os.path.expanduser("~/words"))
+if not at.exists():
+    assert os.environ.get("HF_HUB_OFFLINE") != "1", "it is offline, and its words are not there"
+    body = urllib.request.urlopen(sys.argv[2]).read()
+    zipfile.ZipFile(io.BytesIO(body)).extractall(at)
+    made = pathlib.Path(os.environ["XDG_CACHE_HOME"], "made", "9b5ad7")
+    made.parent.mkdir(parents=True)
+    made.write_bytes(bytes(350))
+assert (at / "README").read_bytes()
+
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *words):
+        pass
+
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Page).serve_forever()
+"""
+
+
+@pytest.mark.slow
+def test_a_proof_gives_each_start_a_home_of_its_own(site: Site, tmp_path: Path) -> None:
+    anne, port = user(tmp_path, "anne"), free_port()
+    needs = made(anne, tmp_path / "written").replace("{cache}/tiktoken", "{cache}/made")
+    site.app(tmp_path / "anne/app", f"{needs}\n[[needs]]\n{site.unpacked('{home}/words')}", "")
+    (tmp_path / "anne/app/reads.py").write_text(UNPACKS)
+    recipe = tmp_path / "anne/app/preheat.toml"
+    text = recipe.read_text().replace('"python3"', f'"{sys.executable}"')
+    text = text.replace('reads.py", ""]', f'reads.py", "{port}", "{site.url.partition("#")[0]}"]')
+    recipe.write_text(text.replace("\n\n", f'\nready = "http://127.0.0.1:{port}/"\n\n', 1))
+    words = ("--conditions", "cold,preloaded", "--runs", "1", "--observe", "0s", "--json")
+    told = anne("prove", "app/preheat.toml", *words)
+    assert told.status == 0, told.out
+    assert told.last["cold"]["fetched"] >= told.last["weights"] == 350 + sum(map(len, MEMBERS.values()))
+    assert told.last["preloaded"]["outbound"] in (0, None)
+    assert not (tmp_path / "anne/words").exists()
+    assert not (tmp_path / "anne/.cache").exists()
