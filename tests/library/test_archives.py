@@ -1,6 +1,7 @@
 """Archives: what they say they have, and what of it is believed; nothing is stored of one that lies."""
 
 import bz2
+import contextlib
 import gzip
 import hashlib
 import io
@@ -12,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from preheat.core.digest import sha256
 from preheat.core.errors import IntegrityError, UsageError
@@ -145,6 +148,27 @@ def test_a_wrong_checksum_is_noticed(tmp_path: Path) -> None:
     body[body.index(b"some bytes")] ^= 1
     with pytest.raises(IntegrityError, match="CRC"):
         listed(tmp_path, bytes(body), "zip")
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.sampled_from([0, 1, 47, 255])), min_size=1, max_size=6), st.booleans())
+def test_any_bytes_are_members_or_an_error_of_ours(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[float, int]], is_zip: bool
+) -> None:
+    small = {"d/a": b"alpha", "d/b": b""}
+    body = bytearray(of_zip(small) if is_zip else of_tar(*((name, text, b"0") for name, text in small.items())))
+    for at, value in changes:
+        body[int(at * (len(body) - 1))] = value
+    with contextlib.suppress(IntegrityError):
+        listed(tmp_path_factory.getbasetemp(), bytes(body), "zip" if is_zip else "tar")
+
+
+def test_a_member_without_a_name_is_refused(tmp_path: Path) -> None:
+    body = of_zip({"a": b"1"})
+    for signature, at in ((b"PK\3\4", 26), (b"PK\1\2", 28)):
+        start = body.index(signature)
+        body = body[: start + at] + bytes(2) + body[start + at + 2 :]
+    with pytest.raises(IntegrityError):
+        listed(tmp_path, body, "zip")
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
