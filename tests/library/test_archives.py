@@ -10,6 +10,7 @@ import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -245,6 +246,17 @@ def test_members_become_blobs_and_a_version_of_the_library(tmp_path: Path) -> No
     assert not library.touched(snapshot.files), "they are sealed"
     assert not list((library.root / "partial").iterdir())
     assert unpack(library, archive, "zip") == snapshot
+
+
+def test_several_processes_may_unpack_the_same_archive_at_once(tmp_path: Path) -> None:
+    members = {str(number): str(number).encode() * 2000 for number in range(100)} | {"large": bytes(3 << 20)}
+    archive = kept(Library(tmp_path / "library"), of_zip(members))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: unpack(Library(tmp_path / "library"), archive, "zip"), range(4)))
+    library = Library(tmp_path / "library")
+    assert not library.missing(found[0])
+    assert found == [found[0]] * 4
+    assert not list((library.root / "partial").iterdir())
 
 
 def test_nothing_is_recorded_of_an_archive_that_lies(tmp_path: Path) -> None:
