@@ -202,6 +202,16 @@ def test_members_that_differ_from_the_lock_are_refused(site: Site, tmp_path: Pat
     assert "README does not match the lock" in told.err
 
 
+def test_a_composed_service_has_the_folders_of_its_users_home(site: Site, tmp_path: Path) -> None:
+    anne = user(tmp_path, "anne")
+    site.app(tmp_path / "anne/app", site.unpacked("{home}/nltk_data"), "~/nltk_data/README")
+    assert anne("pull", "app/preheat.toml").status == 0
+    told = anne("serve-config", "compose", "app/preheat.toml")
+    assert told.status == 0, told.err
+    assert f"{tmp_path}/anne/nltk_data" in told.out
+    assert f"HOME: {tmp_path}/anne" in told.out.replace('"', "")
+
+
 # ---- made
 
 
