@@ -47,11 +47,11 @@ def hub_of(ref: Ref, endpoint: str, token: str, session: Session) -> Hub:
         case "hf" | "made" | "zip" | "tar":  # a preheat mirror serves these as the Hugging Face hub serves a repository
             from preheat.hubs.huggingface import HuggingFace
 
-            return HuggingFace(endpoint, session.transport, token, on_event=session.on_event)
+            return HuggingFace(endpoint, session.transport, token, listing=session.listing_limit)
         case "ms":
             from preheat.hubs.modelscope import ModelScope
 
-            return ModelScope(endpoint, session.transport, token, on_event=session.on_event)
+            return ModelScope(endpoint, session.transport, token, listing=session.listing_limit)
         case "url":
             from preheat.hubs.url import Url
 
