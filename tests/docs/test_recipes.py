@@ -36,7 +36,7 @@ def test_the_recipe_shown_is_read_and_uses_every_word(tmp_path: Path) -> None:
 
 def test_the_form_that_the_command_prints_is_read_and_has_every_field(tmp_path: Path) -> None:
     (tmp_path / "preheat.toml").write_text(form_text(), encoding="utf-8")
-    assert len(read_recipe(tmp_path).needs) == 2
+    assert len(read_recipe(tmp_path).needs) == 4
     assert set(re.findall(r"^(\w+) *=", form_text(), re.MULTILINE)) == {*words("[app]"), *words("[[needs]]")}
 
 
