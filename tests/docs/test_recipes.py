@@ -30,13 +30,13 @@ def test_the_example_recipe_is_valid_and_uses_every_key(tmp_path: Path) -> None:
     (tmp_path / "preheat.toml").write_text(shown, encoding="utf-8")
     recipe = read_recipe(tmp_path)
     assert recipe.command[0] == f"{tmp_path}/.venv/bin/python"
-    assert [need.at for need in recipe.needs] == ["", "caches/voice"]
+    assert [need.at for need in recipe.needs] == ["", "caches/voice", "{home}/nltk_data/corpora", "{cache}/tagger"]
     assert set(re.findall(r"^(\w+) *=", shown, re.MULTILINE)) == {*words("[app]"), *words("[[needs]]")}
 
 
 def test_the_form_that_the_command_prints_is_read_and_has_every_field(tmp_path: Path) -> None:
     (tmp_path / "preheat.toml").write_text(form_text(), encoding="utf-8")
-    assert len(read_recipe(tmp_path).needs) == 2
+    assert len(read_recipe(tmp_path).needs) == 4
     assert set(re.findall(r"^(\w+) *=", form_text(), re.MULTILINE)) == {*words("[app]"), *words("[[needs]]")}
 
 

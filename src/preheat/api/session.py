@@ -121,43 +121,26 @@ class Session:
 
     def sources(self, need: Need) -> list[PullSource]:
         """List the sources of a need: its hub's endpoints, then those of its alias repositories."""
-        from preheat.verbs.pull_sources import PullSource
+        from preheat.api.pull_hubs import sources_of
 
-        return [
-            PullSource(endpoint or ref.repo, self.hub(ref, endpoint), ref)
-            for ref in (need.ref, *need.same)
-            for endpoint in self.endpoints.get(ref.hub, ("",))
-        ]
+        return sources_of(need, self)
 
     def selection(self, need: Need) -> FileSelection:
         """Return the files to pull for a need."""
         from preheat.verbs.pull_sources import FileSelection
 
-        return FileSelection(need.files, self.settings.unsafe_files, need.locked, need.partly)
+        return FileSelection(
+            need.files, self.settings.unsafe_files, need.locked, need.partly, need.unpack, need.archive_size
+        )
 
     def hub(self, ref: Ref, endpoint: str) -> Hub:
         """Return the hub of a ref, at one of its endpoints."""
-        match ref.hub:
-            case "hf":
-                from preheat.hubs.huggingface import HuggingFace
+        from preheat.api.pull_hubs import hub_of
 
-                token = self._token("hf", endpoint)
-                return HuggingFace(endpoint, self.transport, token, listing=self._listing)
-            case "ms":
-                from preheat.hubs.modelscope import ModelScope
+        return hub_of(ref, endpoint, self._token(ref.hub if ref.hub == "ms" else "hf", endpoint), self)
 
-                token = self._token("ms", endpoint)
-                return ModelScope(endpoint, self.transport, token, listing=self._listing)
-            case "url":
-                from preheat.hubs.url import Url
-
-                return Url(self.transport)
-            case _:
-                from preheat.hubs.folder import Folder
-
-                return Folder()
-
-    def _listing(self, ref: Ref) -> ListingLimit:
+    def listing_limit(self, ref: Ref) -> ListingLimit:
+        """Return the limits of a listing of `ref`, which are reported as events."""
         from preheat.hubs.listing import ListingLimit
 
         return ListingLimit(ref, self.on_event)
@@ -277,7 +260,7 @@ class Session:
             except UsageError as error:
                 raise located(recipe, error, ("needs", index, "view")) from error
             require_names(view, need.to)
-        return recipe
+        return recipe.at_places(self.config.environ)
 
 
 def _lock_command(words: str | None) -> str:

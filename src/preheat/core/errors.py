@@ -80,6 +80,10 @@ class MirrorBusy(HubUnavailable):
     """A mirror has no room for a request now; its upstreams are not to blame."""
 
 
+class NoSize(HubError):
+    """The server does not send the file's size, which is needed unless a lock has it."""
+
+
 class NoRanges(HubError):
     """The hub does not support range requests for a file."""
 

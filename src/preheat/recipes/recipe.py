@@ -1,17 +1,21 @@
 """Recipe: the models that an app needs, where it expects them, and how it starts."""
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
 from preheat.core.errors import UsageError
-from preheat.core.ref import Ref
+from preheat.core.ref import ARCHIVES, MADE, URL, Ref
 from preheat.core.snapshot import Snapshot
+from preheat.recipes.depends import Depends, DependsForm, read_depends
+from preheat.recipes.places import Places, split_place
 from preheat.recipes.toml_file import Misread, Where, mistake, read_body, read_form
 
 FILE_NAME = "preheat.toml"
+LINKS = ("symlink", "hardlink", "copy")  # the values of `link`
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,10 @@ class Need:
     `same` lists other repositories with the same files, verified by digest. `to` renames files and folders in the
     view. After a lock has pinned `ref` to a commit, `asked_as` is the branch or tag that the app requests, and `locked`
     contains the files with their digests: all files, or only some of them if `partly`.
+
+    `unpack` is `zip` or `tar` if the app reads the members of the archive at `ref`. `link` is the kind of link that the
+    app requires, one of `LINKS`; empty if it accepts any. `depends` is what the files of a `made` ref depend on.
+    `archive_size`, in bytes, is known from a lock.
     """
 
     ref: Ref
@@ -29,9 +37,18 @@ class Need:
     at: str = ""
     same: tuple[Ref, ...] = ()
     to: dict[str, str] = field(default_factory=dict, hash=False)
+    unpack: str = ""
+    link: str = ""
     asked_as: str = ""
     locked: Snapshot | None = field(default=None, compare=False, repr=False)
     partly: bool = field(default=False, compare=False, repr=False)
+    depends: Depends | None = field(default=None, compare=False, repr=False)
+    archive_size: int | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def stored(self) -> Ref:
+        """Return the ref under which the library records the files: for an archive, that of its members."""
+        return self.ref.members(self.unpack) if self.unpack else self.ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +56,8 @@ class Recipe:
     """An app: `command` starts it, `ready` probes it, `first` is its first real use, `folder` is its `{dir}`.
 
     `about` is a description for people. `verified` states how the recipe was checked, or "no". `makes` lists paths of
-    files that the app's first start creates, to speed up later starts. `path` is the file that it was read from.
+    files that the app's first start creates, as older recipes name them; no verb uses it. `path` is the file that it
+    was read from. `places` are the folders that `at` of its needs may name; None for the app's folder only.
     """
 
     name: str
@@ -53,6 +71,22 @@ class Recipe:
     verified: str = ""
     makes: tuple[str, ...] = ()
     path: Path | None = None
+    places: Places | None = field(default=None, compare=False, repr=False)
+
+    def place_of(self, need: Need) -> Path:
+        """Return the folder of a need that has an `at`. Raise UsageError for a place that is unknown here."""
+        return (self.places or Places(self.folder)).expand(need.at)
+
+    @property
+    def names_places(self) -> bool:
+        """Whether a need depends on where the app runs: on its user's folders or its Python."""
+        return any(need.ref.hub == MADE or need.at.startswith(("{", "~")) for need in self.needs)
+
+    def at_places(self, environ: Mapping[str, str]) -> "Recipe":
+        """Return the recipe with the places of an app that is started with the variables `environ`."""
+        if not self.names_places:
+            return self
+        return replace(self, places=Places.of(environ, self.folder, self.command, self.env))
 
 
 class _App(msgspec.Struct, forbid_unknown_fields=True):
@@ -73,6 +107,9 @@ class _RecipeNeed(msgspec.Struct, forbid_unknown_fields=True):
     view: str = "hf-cache"
     at: str = ""
     to: dict[str, str] = {}
+    unpack: str = ""
+    link: str = ""
+    depends: DependsForm | None = None
 
 
 class _RecipeDocument(msgspec.Struct, forbid_unknown_fields=True):
@@ -168,4 +205,25 @@ def _need(need: _RecipeNeed, index: int, folder: Path) -> Need:
             raise Misread(error.message, ("needs", index, *where)) from error
 
     same = tuple(ref(text, "same", number) for number, text in enumerate(need.same))
-    return Need(ref(need.ref, "ref"), tuple(need.files), need.view, need.at, same, need.to)
+    depends = read_depends(need.depends)
+    own = Need(ref(need.ref, "ref"), tuple(need.files), need.view, need.at, same, need.to, need.unpack, need.link)
+    check_need(own, depends, ("needs", index))
+    return replace(own, depends=depends)
+
+
+def check_need(need: Need, depends: Depends | None, where: Where) -> None:
+    """Raise Misread, at `where` in the document, for a need whose fields contradict each other."""
+    try:
+        split_place(need.at)
+    except UsageError as error:
+        raise Misread(f"{error.message}: {error.hint}", (*where, "at")) from error
+    if need.unpack and need.unpack not in ARCHIVES:
+        raise Misread(f"{need.unpack!r} is not a kind of archive: {', '.join(ARCHIVES)}", (*where, "unpack"))
+    if need.unpack and (need.ref.hub != URL or need.same):
+        raise Misread("only the archive at an https://…#sha256=HEX can be unpacked", (*where, "unpack"))
+    if need.ref.hub in ARCHIVES:
+        raise Misread(f'write unpack = "{need.ref.hub}", and the archive\'s address as ref', (*where, "ref"))
+    if need.link and need.link not in LINKS:
+        raise Misread(f"{need.link!r} is not a kind of link: {', '.join(LINKS)}", (*where, "link"))
+    if depends is not None and need.ref.hub != MADE:
+        raise Misread("only what an app's start made can depend on something", (*where, "depends"))

@@ -10,7 +10,6 @@ from typing import IO, Any
 
 import msgspec
 
-from preheat.scan.archives import open_member, tar_members, unpacked, zip_members
 from preheat.scan.findings import ScanFindings
 from preheat.scan.hidden import hidden_names
 from preheat.scan.kinds import (
@@ -27,6 +26,7 @@ from preheat.scan.kinds import (
     kind_of,
 )
 from preheat.scan.pickles import is_pickle, judged, look_into_pickle
+from preheat.scan.scan_archives import open_member, tar_members, unpacked, zip_members
 from preheat.scan.texts import GRAPHS, LAMBDA, TEMPLATE, code_by_name, configured_code, is_configuration
 
 # More than any harmless pickle needs: a checkpoint's tensors are outside it, in the same zip or behind it.

@@ -1,10 +1,11 @@
 """Pull plan: what a pull downloads, takes over, and places, and what prevents it; made without changing anything."""
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from preheat.core.errors import IntegrityError, LibraryError, NotFound
+from preheat.core.errors import HubError, IntegrityError, LibraryError, NoSize, NotFound
 from preheat.core.events import Listener
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
@@ -15,7 +16,19 @@ from preheat.net.retry import USUAL, RetryPolicy
 from preheat.verbs.pull_sources import ALL_FILES, FileSelection, PullSource, checked, named, resolve
 
 if TYPE_CHECKING:
+    from preheat.verbs.placing.allowed_places import Site
     from preheat.verbs.placing.view_plan import ViewsPlan
+
+
+LateSites = Callable[[Snapshot], "Sequence[Site]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacking:
+    """An archive to unpack: its kind, and its members as far as they are known; None before the first unpacking."""
+
+    kind: str
+    members: Snapshot | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +38,9 @@ class NeedPlan:
     `missing` is the number of bytes to receive, without those of interrupted downloads. `source` is the hub that
     resolved the model, and `listed` its snapshot; both are None if all files of a recorded commit are in the library,
     and no hub was queried. `rate` is the measured download rate in bytes per second, None if it was not measured.
+
+    With `unpacking`, `wanted` is the archive, which is removed after its members were stored. `late` returns the views
+    of members that are not known yet.
     """
 
     sources: tuple[PullSource, ...]
@@ -35,6 +51,19 @@ class NeedPlan:
     to_fetch: tuple[File, ...] = ()
     missing: int = 0
     rate: float | None = None
+    unpacking: Unpacking | None = None
+    late: LateSites | None = None
+
+    @property
+    def files(self) -> Snapshot | None:
+        """Return the requested files; None if they are members of an archive that are not known yet."""
+        return self.wanted if self.unpacking is None else self.unpacking.members
+
+    @property
+    def claims(self) -> tuple[Snapshot, ...]:
+        """Return what no prune may remove until it is recorded."""
+        members = self.unpacking.members if self.unpacking is not None else None
+        return (self.wanted,) if members is None else (self.wanted, members)
 
     @property
     def ref(self) -> Ref:
@@ -48,8 +77,8 @@ class NeedPlan:
 
     @property
     def size(self) -> int:
-        """Return the size of all requested files in bytes."""
-        return self.wanted.size
+        """Return the size of all requested files in bytes; of an archive to unpack, and of its members if known."""
+        return sum(one.size for one in self.claims)
 
     @property
     def seconds(self) -> float | None:
@@ -116,11 +145,42 @@ def plan_need(
     Raise HubError, IntegrityError, or AccessDenied if the files are gated for this token.
     """
     ref, several = sources[0].ref, tuple(sources)
-    here = _here(ref, library, selection)
+    here = _here(ref.members(selection.unpack) if selection.unpack else ref, library, selection)
     if here is not None:
         return NeedPlan(several, selection, here)
-    source, listed = resolve(sources, on_event, patience, lambda listed: checked(listed, ref, selection, library))
+    if selection.unpack:
+        return _plan_unpacking(several, on_event, selection, patience)
+    try:
+        source, listed = resolve(sources, on_event, patience, lambda listed: checked(listed, ref, selection, library))
+    except NoSize:
+        if selection.known is None:
+            raise
+        source, listed = sources[0], replace(selection.known, ref=ref)
     return NeedPlan(several, selection, selection.of(named(listed, ref)), source, listed)
+
+
+def _plan_unpacking(
+    sources: tuple[PullSource, ...], on_event: Listener, selection: FileSelection, patience: RetryPolicy
+) -> NeedPlan:
+    """Plan to download an archive and to unpack it; or only its members, from a library or mirror that has them.
+
+    Members are accepted only with the digests of a lock, because the archive's digest does not prove them.
+    """
+    holders = tuple(one for one in sources if one.ref.hub == selection.unpack)
+    if selection.known is not None and holders:
+        with contextlib.suppress(HubError, IntegrityError):
+            source, listed = resolve(holders, on_event, patience, selection.held)
+            return NeedPlan(holders, selection, selection.of(listed), source, listed)
+    servers = tuple(one for one in sources if one not in holders)
+    source = servers[0]
+    try:
+        source, listed = resolve(servers, on_event, patience)
+    except NoSize:
+        if selection.archive_size is None:
+            raise
+        ref = source.ref
+        listed = Snapshot(ref, ref.revision, (File(ref.file_name, selection.archive_size, ref.digest),))
+    return NeedPlan(servers, selection, listed, source, listed, unpacking=Unpacking(selection.unpack, selection.known))
 
 
 def plan_pull(
@@ -139,9 +199,17 @@ def plan_pull(
         files = tuple(file for file in missing if file.digest not in coming)
         coming |= {file.digest for file in files}
         planned.append(replace(need, to_fetch=files, missing=sum(file.size - library.progress(file) for file in files)))
-        room += sum(max(file.size - library.partial_size(file), 0) for file in files)
+        room += sum(max(file.size - library.partial_size(file), 0) for file in files) + _to_unpack(need, library)
     disks = disk_needs([(library.root, room), *(views.copies if views is not None else ())])
     return PullPlan(tuple(planned), disks, views, library.writable)
+
+
+def _to_unpack(need: NeedPlan, library: Library) -> int:
+    """Return the bytes that the members of an archive need; as many as the archive, if they are not known yet."""
+    if need.unpacking is None:
+        return 0
+    members = need.unpacking.members
+    return need.wanted.size if members is None else sum(file.size for file in library.missing(members))
 
 
 def _here(ref: Ref, library: Library, selection: FileSelection) -> Snapshot | None:

@@ -25,6 +25,8 @@ WAYS = {
     COPY: (COPY,),
 }
 AUTO = WAYS["auto"]
+# The values of `link` in a recipe. A reflink is a separate file, as a copy is, and costs no space.
+BORNE = {"symlink": (SYMLINK,), "hardlink": (REFLINK, HARDLINK), "copy": (REFLINK, COPY)}
 # For an app that must not write to the library: a hard link would let it change a blob.
 SHIELDED = (REFLINK, SYMLINK, COPY)
 _FICLONE = 0x40049409  # linux/fs.h: share the source's extents, copy-on-write
@@ -70,7 +72,7 @@ def link(blob: Path, at: Path, ways: Sequence[str] = AUTO) -> str | None:
             if error.errno not in _NOT_THIS_WAY or way == ways[-1]:
                 raise LibraryError(
                     f"{at} cannot be a {' or '.join(ways)} of {blob}: {os.strerror(error.errno or 0).lower()}",
-                    hint="try --link copy, or a place on the library's filesystem",
+                    hint="try --link copy (or link = in the recipe), or a place on the library's filesystem",
                 ) from error
         else:
             return way
@@ -86,6 +88,24 @@ def likely_way(root: Path, folder: Path, ways: Sequence[str] = AUTO) -> str:
     possible = {COPY} if kind in _LINKLESS else {COPY, SYMLINK, HARDLINK} if alone else {COPY, SYMLINK}
     possible |= {REFLINK} if alone and kind in _REFLINKING else set()
     return next((way for way in ways if way in possible), ways[-1])
+
+
+def require_possible(root: Path, folder: Path, ways: Sequence[str]) -> None:
+    """Raise LibraryError if `folder` certainly has none of `ways` for blobs below `root`; nothing is tried."""
+    kind, alone = filesystem_of(folder), existing(root).stat().st_dev == existing(folder).stat().st_dev
+    impossible = set()
+    if not alone or kind in _LINKLESS:
+        impossible.add(HARDLINK)
+    if kind in _LINKLESS:
+        impossible.add(SYMLINK)
+    if kind not in _REFLINKING:  # where it is, subvolumes may share extents although they look like two filesystems
+        impossible.add(REFLINK)
+    if impossible.issuperset(ways):
+        where = f"which is {kind}" if kind in _LINKLESS else "which is on another filesystem"
+        raise LibraryError(
+            f"the app requires files that are a {' or '.join(ways)} of the library's, but {folder}, {where}, has none",
+            hint='--link copy, link = "copy" in the recipe, or a library on that filesystem: --library DIR',
+        )
 
 
 def stands(blob: Path | str, at: Path, ways: Sequence[str]) -> bool:
