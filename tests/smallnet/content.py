@@ -176,5 +176,5 @@ def rows(root: Path) -> None:
     """A data set as comma-separated files."""
     for name, size in (("train", 2000), ("test", 20)):
         lines = (f"{n},row {n}\n" for n in range(size))
-        put(root / f"hub/acme/datasets--toy/{name}.csv", f"number,text\n{''.join(lines)}")
-    put(root / "hub/acme/datasets--toy/README.md", "# Toy\n")
+        put(root / f"hub/datasets/acme/toy/{name}.csv", f"number,text\n{''.join(lines)}")
+    put(root / "hub/datasets/acme/toy/README.md", "# Toy\n")

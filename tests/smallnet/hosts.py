@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -11,6 +12,8 @@ from preheat.mirror.http.messages import Answer, Request
 from tests.smallnet.site import Site, file, missing, path_of, say, sent_to, static, streamed
 
 _ASSETS = "release-assets.githubusercontent.com"
+_HUBS = ("huggingface.co", "hf-mirror.com", "modelscope.cn", "www.modelscope.cn")
+NOT_FOUND = 404
 _ASKS_BEFORE = 5_000_000  # Google Drive asks for a confirmation before it sends more than its scanner reads
 _WARNING = """<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning</title></head><body>
 <form id="download-form" action="https://drive.usercontent.google.com/download" method="get">
@@ -21,13 +24,9 @@ _WARNING = """<!DOCTYPE html><html><head><title>Google Drive - Virus scan warnin
 
 def hosts(root: Path) -> dict[str, Site]:
     """Return the sites by host name; `root` has a folder for each host, and `hub/OWNER/NAME` for the hubs."""
-    hub = _hub(root / "hub")
     sites = {one.name: static(one) for one in sorted(root.iterdir()) if "." in one.name} if root.is_dir() else {}
+    sites |= {host: _hub(root, host) for host in _HUBS}
     return sites | {
-        "huggingface.co": hub,
-        "hf-mirror.com": hub,
-        "modelscope.cn": hub,
-        "www.modelscope.cn": hub,
         "github.com": _github(root / "github.com"),
         _ASSETS: _assets(root / "github.com"),
         "codeload.github.com": _codeload(root / "codeload.github.com"),
@@ -37,15 +36,18 @@ def hosts(root: Path) -> dict[str, Site]:
     }
 
 
-def _hub(folder: Path) -> Site:
+def _hub(root: Path, host: str) -> Site:
+    """The repositories below `hub/`, data sets below `hub/datasets/`; what the host's own folder has comes first."""
+
     def answer(request: Request) -> Answer:
+        own = static(root / host)(request)
+        if own.status != NOT_FOUND:
+            return own
         # Looked up anew: the folders may be filled while the net is up.
-        found = {f"{one.parent.name}/{one.name}": one for one in folder.glob("*/*")}
-        found |= {f"datasets/{name.removeprefix('datasets--')}": one for name, one in found.items() if "datasets--" in name}
-        if any(one in request.headers.get("host", "") for one in ("modelscope",)):
-            resolved = re.match(r"^/models/([^/]+/[^/]+/resolve/.*)$", request.target)
-            if resolved:
-                request = Request(request.method, f"/{resolved[1]}", request.headers, request.body)
+        found = {str(one.relative_to(root / "hub")): one for one in (root / "hub").glob("*/*")}
+        found |= {str(one.relative_to(root / "hub")): one for one in (root / "hub/datasets").glob("*/*")}
+        if resolved := re.match(r"^/models/([^/]+/[^/]+/resolve/.*)$", request.target):
+            request = replace(request, target=f"/{resolved[1]}")
         return hub_answer(request, Shelf(found).find)
 
     return answer

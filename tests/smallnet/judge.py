@@ -23,7 +23,8 @@ class Program:
     """A program that downloads by itself, as a person writes it.
 
     `files` lie in its folder, `serve` fills the folder of the hosts, `packages` are what it is made of, for the report.
-    In `command` `{python}` is the interpreter of the environment `venv`.
+    In `command` `{python}` is the interpreter of the environment `venv`, `{venv}` its folder. `brings` are patterns of
+    what a start installs into site-packages: removed before each start.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Program:
     serve: Callable[[Path], None]
     packages: tuple[str, ...] = ()
     venv: str = ""
+    brings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,8 @@ class Judge:
 
     net: SmallNet
     folder: Path
-    pythons: Mapping[str, str] = field(default_factory=dict)
-    other_pythons: Mapping[str, str] = field(default_factory=dict)
+    pythons: dict[str, str] = field(default_factory=dict)
+    other_pythons: dict[str, str] = field(default_factory=dict)
     user: int = 0
     within_s: float = 600.0
     preheat: Path = COMMAND
@@ -91,13 +93,13 @@ class Judge:
         """Trace and replay one program."""
         here, there = self.folder / "here" / program.name, self.folder / "there" / "apps" / program.name
         plain = self._fresh(here, program, self.user)
-        began = self._in(here, program, self.user, self._command(program, self.pythons))
+        began = self._in(here, program, self.user, self._command(program))
         shutil.rmtree(plain.parent)
         self._fresh(here, program, self.user)
         events = here / "events.jsonl"
         traced = self._in(
             here, program, self.user, (str(self.preheat), "trace", "--events", str(events), "--settle", "1s", "--",
-                                      *self._command(program, self.pythons)),
+                                      *self._command(program)),
         )  # fmt: skip
         needs = _needs(events)
         recipe = here / "app" / "preheat.toml"
@@ -134,14 +136,22 @@ class Judge:
             (app / name).write_text(text)
         for one in (place, *place.rglob("*")):
             os.chown(one, user, user)
+        for packages in Path(_python(program, self._pythons(user))).parents[1].glob("lib/python3*/site-packages"):
+            for one in (found for pattern in program.brings for found in packages.glob(pattern)):
+                shutil.rmtree(one) if one.is_dir() else one.unlink()
         return app
 
-    def _command(self, program: Program, pythons: Mapping[str, str]) -> tuple[str, ...]:
-        return tuple(word.replace("{python}", _python(program, pythons)) for word in program.command)
+    def _command(self, program: Program) -> tuple[str, ...]:
+        python = Path(_python(program, self.pythons))
+        return tuple(
+            word.replace("{python}", str(python)).replace("{venv}", str(python.parents[1])) for word in program.command
+        )
+
+    def _pythons(self, user: int) -> Mapping[str, str]:
+        return self.pythons | self.other_pythons if user == _ELSEWHERE else self.pythons
 
     def _in(self, place: Path, program: Program, user: int, command: Sequence[str]) -> Ended:
-        pythons = self.other_pythons if user == _ELSEWHERE and self.other_pythons else self.pythons
-        folder = Path(_python(program, pythons)).parent
+        folder = Path(_python(program, self._pythons(user))).parent
         environ = self.net.environ | {
             "PATH": f"{folder}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
             "HOME": str(place / "home"),
