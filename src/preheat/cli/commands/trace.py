@@ -38,6 +38,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         watch=watch,
         wanted=Wanted(lambda: bool(stops), lambda: len(stops) > 1),
         keep_unread=options.keep_unread,
+        overlay=True,
     )
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)

@@ -25,6 +25,7 @@ from preheat.verbs.lock import keep_lock
 from preheat.verbs.tracing.cancellable_resolve import Asking
 from preheat.verbs.tracing.observe import TracedApp, observe, reached
 from preheat.verbs.tracing.traced_start import Lead, ObservedStart, Recorder, TraceWatch, Wanted, noted, traced_start
+from preheat.verbs.tracing.workbench import AppFolders, Workbench
 
 _HARDLY = 0.1
 
@@ -35,6 +36,7 @@ class TraceOptions:
 
     `mirror`: returns a pull-through mirror that emits events to the listener. `resolve`: resolves a ref at its hub.
     `wanted`: reports whether the user ended the trace. `keep_unread`: include files that the app did not read.
+    `home`: the user's home folder. `overlay`: whether this process may move to overlays until it ends (see Workbench).
     """
 
     path: Path
@@ -43,6 +45,8 @@ class TraceOptions:
     resolve: Callable[[Ref], Snapshot | None]
     wanted: Wanted = Wanted()  # noqa: RUF009 - a value, and frozen
     keep_unread: bool = False
+    home: Path | None = None
+    overlay: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,11 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
     sweep(library.root)
     recorder = Recorder(on_event)
     environ = app.env or {}
-    with fresh(library.root, TRACE) as workplace, _led(terms.mirror(recorder), environ, workplace, on_event) as lead:
+    folders = AppFolders.of(Path(app.cwd or "."), app.command, environ, terms.home)
+    with contextlib.ExitStack() as until:
+        workplace = until.enter_context(fresh(library.root, TRACE))
+        bench = Workbench.open(folders, library.root, workplace, overlay=terms.overlay)
+        lead = until.enter_context(_led(terms.mirror(recorder), environ, workplace, on_event))
         try:
             seen = traced_start(app, workplace, lead, terms.watch, recorder, terms.wanted)
         except AppError:
@@ -82,12 +90,13 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
         said = "Ended early: not every hub was asked, and not every file was compared. Needs may be missing."
         remarks = (said, *remarks)
         on_event(Noted(terms.path.name, said))
+    path = bench.outside(terms.path.absolute())
     try:
-        tidy(terms.path)
-        write_whole(terms.path, recipe_text(inferred.recipe, remarks).encode(errors="replace"))
+        tidy(path)
+        write_whole(path, recipe_text(inferred.recipe, remarks).encode(errors="replace"))
     except OSError as error:
         raise UsageError(f"{terms.path} cannot be written: {error.strerror}", hint="choose another: -o FILE") from error
-    keep_lock(terms.path.with_suffix(lock_path(inferred.recipe).suffix), inferred.lock)
+    keep_lock(path.with_suffix(lock_path(inferred.recipe).suffix), inferred.lock)
     return Traced(inferred, observation, seen, remarks)
 
 
