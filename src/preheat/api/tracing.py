@@ -13,8 +13,8 @@ from preheat.proof.start.trial import read_first
 from preheat.recipes.recipe import FILE_NAME, Need, is_app_name
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
 from preheat.verbs.pull_sources import resolve
+from preheat.verbs.tracing.readiness import TraceWatch, Wanted
 from preheat.verbs.tracing.trace import Traced, TraceOptions, trace
-from preheat.verbs.tracing.traced_start import TraceWatch, Wanted
 
 if TYPE_CHECKING:
     from preheat.api.session import Session

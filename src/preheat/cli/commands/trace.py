@@ -10,8 +10,8 @@ from preheat.cli.typed_units import read_seconds
 from preheat.cli.wiring import Wiring
 from preheat.core.units import say_count, say_seconds, say_size
 from preheat.recipes.recipe import FILE_NAME
+from preheat.verbs.tracing.readiness import TraceWatch, Wanted
 from preheat.verbs.tracing.trace import Traced
-from preheat.verbs.tracing.traced_start import TraceWatch, Wanted
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:

@@ -24,7 +24,8 @@ from preheat.recipes.recipe_writer import recipe_text
 from preheat.verbs.lock import keep_lock
 from preheat.verbs.tracing.cancellable_resolve import Asking
 from preheat.verbs.tracing.observe import TracedApp, observe, reached
-from preheat.verbs.tracing.traced_start import Lead, ObservedStart, Recorder, TraceWatch, Wanted, noted, traced_start
+from preheat.verbs.tracing.readiness import TraceWatch, Wanted
+from preheat.verbs.tracing.traced_start import Lead, ObservedStart, Recorder, noted, traced_start
 from preheat.verbs.tracing.workbench import AppFolders, Workbench
 
 _HARDLY = 0.1

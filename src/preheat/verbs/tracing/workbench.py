@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from preheat.guard.kernel import overlay_mounts
 from preheat.guard.kernel.overlay_mounts import OverlayMounts
 from preheat.guard.kernel.quiet_fork import fork
+from preheat.recipes.app_python import AppEnvironment
 
 OVERLAY, IN_PLACE = "overlay", "in place"
 _IN_MEMORY = "in memory"
@@ -30,7 +30,7 @@ class AppFolders:
     def of(cls, app: Path, command: Sequence[str], environ: Mapping[str, str], home: Path | None) -> "AppFolders":
         """Return the folders of an app that is started with this command and environment."""
         temporary = Path(environ.get("TMPDIR") or tempfile.gettempdir())
-        return cls(app, home, _environment(command, environ), temporary)
+        return cls(app, home, _environment(app, command, environ), temporary)
 
     @property
     def existing(self) -> tuple[str, ...]:
@@ -39,18 +39,12 @@ class AppFolders:
         return tuple(os.path.realpath(one) for one in some if one is not None and one.is_dir())
 
 
-def _environment(command: Sequence[str], environ: Mapping[str, str]) -> Path | None:
+def _environment(app: Path, command: Sequence[str], environ: Mapping[str, str]) -> Path | None:
     """Return the folder of the Python environment that the command uses, if this process may write to it."""
-    for name in (command[0], "python", "python3"):
-        program = shutil.which(name, path=environ.get("PATH"))
-        if program is None:
-            continue
-        prefix = Path(program).absolute().parent.parent
-        if (prefix / "pyvenv.cfg").is_file() or Path(program).name.startswith("python"):
-            # Packages that are installed later than the distribution's own go there.
-            prefix = Path("/usr/local") if prefix == Path("/usr") else prefix
-            return prefix if os.access(prefix, os.W_OK) and prefix != Path("/") else None
-    return None
+    prefix = AppEnvironment.of(environ, app, command).prefix
+    # Packages that are installed after the distribution's own go to /usr/local.
+    prefix = Path("/usr/local") if prefix == Path("/usr") else prefix
+    return prefix if prefix is not None and prefix != Path("/") and os.access(prefix, os.W_OK) else None
 
 
 @dataclass(frozen=True, slots=True)
