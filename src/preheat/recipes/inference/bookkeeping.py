@@ -1,4 +1,4 @@
-"""Bookkeeping: the files that programs write for themselves or for this machine only, and no later start needs; pure."""
+"""Bookkeeping: the files that programs write for themselves or this machine, and no later start needs; pure."""
 
 import re
 
@@ -6,7 +6,7 @@ import re
 _PARTS = (
     "/refs/", "/trees/", "/.no_exist/", "/.locks/", "/.lock/", "/.cache/huggingface/", "/__pycache__/", "/xet/",
     "/.git/", "/.hg/", "/._____temp/", "/pip/http", "/pip/wheels/", "/pip/selfcheck/", "/.cache/pip/", "/.cache/uv/",
-    "/.npm/_", "/matplotlib/", "/fontconfig/", "/mesa_shader_cache", "/.ipython/", "/.preheat/", "/tmp/gradio/",
+    "/.npm/_", "/matplotlib/", "/fontconfig/", "/mesa_shader_cache", "/.ipython/", "/.preheat/",
     "/.gradio/", "/logs/", "/.config/", "/.nv/", "/go-build/", "/ccache/", "/.mozilla/", "/sentry/", "/wandb/",
 )  # fmt: skip
 _ENDINGS = (
@@ -21,7 +21,9 @@ _NAMES = frozenset(
     )
 )  # fmt: skip
 # Names that programs make up for temporary files and folders: tempfile, pip, multiprocessing, mktemp(1).
-_TEMPORARY = re.compile(r"/(?:tmp[a-z0-9_]{8}|pip-[a-z0-9-]+-[a-z0-9_]{8}|pymp-[a-z0-9_]{8}|tmp\.[A-Za-z0-9]{6,10})(?:/|$)")
+_TEMPORARY = re.compile(
+    r"/(?:tmp[a-z0-9_]{8}|pip-[a-z0-9-]+-[a-z0-9_]{8}|pymp-[a-z0-9_]{8}|tmp\.[A-Za-z0-9]{6,10})(?:/|$)"
+)
 _SECRETS = frozenset(
     (
         ".netrc", "_netrc", "token", "stored_tokens", ".hf_token", ".git-credentials", "credentials",

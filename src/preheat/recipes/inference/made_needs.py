@@ -43,7 +43,7 @@ def made_needs(
     groups: dict[tuple[str, str], list[tuple[str, Made]]] = {}
     for made in seen.made:
         place, below = places.split(made.path)
-        if not place or made.path in taken or _of_no_use(made, place, below, seen, made.path in times):
+        if not place or made.path in taken or _of_no_use(made, place, below, seen, is_read=made.path in times):
             continue
         unread = made.path not in times and not is_code(made.path) and seen.sees_native
         if made.digest is None or (unread and made.size > LARGE and not keep):
@@ -57,7 +57,7 @@ def made_needs(
         yield when, _need(place, group, files, seen, places)
 
 
-def _of_no_use(made: Made, place: str, below: str, seen: Observation, is_read: bool) -> bool:
+def _of_no_use(made: Made, place: str, below: str, seen: Observation, *, is_read: bool) -> bool:
     """Return whether a later start needs a file neither to read nor to find it."""
     if is_secret(f"/{below}") or is_bookkeeping(f"/{below}"):
         return True

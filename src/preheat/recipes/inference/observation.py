@@ -102,9 +102,9 @@ class Observation:
 
     `folder` is where the app was started, `places` are its folders, `environment` is where it runs. `caches` maps the
     variables that lead to caches to these. `copied` are copies (source, target), `local_dirs` the `local_dir` folders
-    of hub clients. `put` are files with a hub's bytes that were written outside the caches. `sees_native`: opens by native code were observed completely, so a file without an open was not
-    opened. `first` is the first-use command, which began `used_at` seconds after the start; `env` are the app's
-    variables that change what it downloads.
+    of hub clients, `put` the written files that have a hub's bytes. `sees_native`: opens by native code were observed
+    completely, so a file without an open was not opened. `first` is the first-use command, which began `used_at`
+    seconds after the start; `env` are the app's variables that change what it downloads.
     """
 
     name: str

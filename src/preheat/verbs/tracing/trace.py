@@ -17,16 +17,19 @@ from preheat.library.library import Library
 from preheat.mirror.access.certificate import own, place, trusted_beside
 from preheat.mirror.http.server import Server
 from preheat.proof.conditions.scratch_folder import fresh, sweep
-from preheat.recipes.inference.infer import LARGE, Inferred, infer
+from preheat.recipes.inference.infer import Inferred, infer
 from preheat.recipes.inference.observation import Observation
+from preheat.recipes.inference.omitted import LARGE
 from preheat.recipes.lock_file import lock_path
 from preheat.recipes.recipe_writer import recipe_text
 from preheat.verbs.lock import keep_lock
 from preheat.verbs.tracing.cancellable_resolve import Asking
-from preheat.verbs.tracing.observe import TracedApp, observe, reached
+from preheat.verbs.tracing.keep import keep
+from preheat.verbs.tracing.observing.observe import TracedApp, observe, reached
 from preheat.verbs.tracing.readiness import TraceWatch, Wanted
+from preheat.verbs.tracing.traced_caches import traced_caches
 from preheat.verbs.tracing.traced_start import Lead, ObservedStart, Recorder, noted, traced_start
-from preheat.verbs.tracing.workbench import AppFolders, Workbench
+from preheat.verbs.tracing.workbench import OVERLAY, AppFolders, Workbench
 
 _HARDLY = 0.1
 
@@ -75,17 +78,23 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
         workplace = until.enter_context(fresh(library.root, TRACE))
         bench = Workbench.open(folders, library.root, workplace, overlay=terms.overlay)
         lead = until.enter_context(_led(terms.mirror(recorder), environ, workplace, on_event))
+        caches = traced_caches(environ, terms.home, workplace, covered=bench.how == OVERLAY)
         try:
-            seen = traced_start(app, workplace, lead, terms.watch, recorder, terms.wanted)
+            seen = traced_start(app, workplace, lead, terms.watch, recorder, terms.wanted, caches)
         except AppError:
             for one in reached(noted(workplace)):
                 by = " < ".join(one.modules) or "the app"
                 on_event(Noted(f"{one.host}:{one.port}", f"connection attempts: {one.count}, from {by}"))
             raise
-        subject = TracedApp(name, terms.path.absolute().parent, app.command)
+        bodies = workplace / "notes" / "bodies"
+        folder = terms.path.absolute().parent
+        subject = TracedApp(name, folder, app.command, terms.watch.first, environ, bench.written(), bodies)
         asking = Asking(terms.resolve, terms.wanted)
-        observation = observe(seen, subject, library, asking, terms.wanted.hurried)
-    inferred = infer(observation, keep_unread=terms.keep_unread)
+        observed = observe(seen, subject, library, asking, terms.wanted.hurried)
+        observation = observed.observation
+        inferred = infer(observation, keep_unread=terms.keep_unread)
+        for file in keep(inferred.lock, observed, library, bench.real, on_event):
+            on_event(Noted(file.path, f"not in the library: {file.size} bytes, {file.digest}"))
     remarks = _remarks(inferred, observation, seen)
     if asking.cut_short or terms.wanted.hurried():
         said = "Ended early: not every hub was asked, and not every file was compared. Needs may be missing."
