@@ -1,5 +1,6 @@
 """Portable places: write the paths of one start so that they are right for another user, folder and environment."""
 
+import re
 from collections.abc import Mapping
 
 from preheat.core.cache_variables import CACHE_ROOTS, HF_HUB_CACHES, MODELSCOPE_CACHE, TORCH_HOME, XDG_CACHE_HOME
@@ -47,9 +48,9 @@ class PortablePlaces:
         return where.removeprefix("{dir}/")
 
     def word(self, word: str) -> str:
-        """Return a word of the app's command, without the app's folder."""
-        below = within(word, str(self._places.dir))
-        return word if below is None else f"{{dir}}/{below}" if below else "{dir}"
+        """Return a word of the app's command, or a probe, without the app's folder."""
+        own = re.escape(str(self._places.dir).rstrip("/"))
+        return re.sub(rf"(?<![\w./~-]){own}(?=/|$|[\s'\":;,])", "{dir}", word) if own else word
 
     def split(self, path: str) -> tuple[str, str]:
         """Return a path's place and the rest; the place is empty for a path that is in none."""
