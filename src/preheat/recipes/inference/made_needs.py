@@ -13,7 +13,7 @@ from preheat.recipes.inference.observation import Made, Observation
 from preheat.recipes.inference.omitted import LARGE, OmittedFile
 from preheat.recipes.inference.portable_places import PortablePlaces
 from preheat.recipes.lock_file import Pinned
-from preheat.recipes.places import DIR, HOME, SITE_PACKAGES, TMP
+from preheat.recipes.places import CACHE, DIR, HOME, SITE_PACKAGES, TMP
 from preheat.recipes.recipe import Need
 
 _NATIVE = re.compile(r"\.(?:so(?:\.[0-9.]+)?|pyd|dylib|node|cubin|ptx|hsaco|nbi|nbc)$")
@@ -22,6 +22,10 @@ _GPU_PARTS = ("torch_extensions", "/.triton/", "torchinductor", "ComputeCache", 
 _GPU_ENDINGS = (".cubin", ".ptx", ".hsaco", ".engine", ".plan")
 # Formats that one package writes natively, where the call stack cannot name it.
 _WRITERS = {".fst": ("pynini", "WeTextProcessing"), ".far": ("pynini",), ".arrow": ("datasets",)}
+# The caches of hubs, where views place a hub's files; what else their clients write there, but for these, they need not
+# find again.
+_HUBS = ("huggingface/", "modelscope/")
+_BUILT_BY_HUBS = ("huggingface/datasets/", "huggingface/modules/", "modelscope/hub/datasets/", "modelscope/datasets/")
 _WORD = re.compile(r"[^A-Za-z0-9]+")
 
 
@@ -61,6 +65,10 @@ def _of_no_use(made: Made, place: str, below: str, seen: Observation, *, is_read
     """Return whether a later start needs a file neither to read nor to find it."""
     if is_secret(f"/{below}") or is_bookkeeping(f"/{below}"):
         return True
+    if place == CACHE and below.startswith(_HUBS) and not below.startswith(_BUILT_BY_HUBS):
+        return True
+    if place == HOME and below.startswith(".") and "/" not in below:
+        return True  # a setting or a history
     if place == TMP and (not is_read or below.startswith(("gradio/", "pip-"))):
         return True
     if is_output(made.path, media=True) and not is_read:

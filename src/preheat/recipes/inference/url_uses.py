@@ -71,7 +71,7 @@ def _unpacked(one: Unpacked, ref: Ref, wanted: list[str], places: PortablePlaces
     patterns = _patterns(wanted, {*one.others, *(members.keys() - set(wanted))})
     need = Need(ref, patterns, FLAT, at, to=to, unpack=one.kind)
     archive = Archive(one.archive.size, one.archive.digest)
-    return Pinned(need, Snapshot(need.stored, one.archive.digest.hex, files), archive=archive)
+    return Pinned(need, Snapshot(need.stored, ref.revision, files), archive=archive)
 
 
 def _patterns(wanted: list[str], others: set[str]) -> tuple[str, ...]:
