@@ -15,7 +15,7 @@ from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.guard.witness.strace import STRACE, Strace
 from preheat.verbs.tracing.cancellable_resolve import Asking
-from preheat.verbs.tracing.traced_start import Wanted
+from preheat.verbs.tracing.readiness import Wanted
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
 from tests.guard.apps import free_port

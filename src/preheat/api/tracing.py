@@ -13,8 +13,8 @@ from preheat.proof.start.trial import read_first
 from preheat.recipes.recipe import FILE_NAME, Need, is_app_name
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
 from preheat.verbs.pull_sources import resolve
+from preheat.verbs.tracing.readiness import TraceWatch, Wanted
 from preheat.verbs.tracing.trace import Traced, TraceOptions, trace
-from preheat.verbs.tracing.traced_start import TraceWatch, Wanted
 
 if TYPE_CHECKING:
     from preheat.api.session import Session
@@ -31,6 +31,9 @@ class TraceTerms:
     `output`: the recipe, in the current folder; `force` overwrites one that exists. `name`: the app's, default the
     folder's. `watch`: when the app is ready, what to do then, and for how many seconds to watch it. `wanted`: whether
     the user wants the app stopped by now. `keep_unread`: keep needs that the app downloaded and did not read.
+    `overlay`: this process may move to a mount namespace, and stays there until it ends; the app then writes to
+    overlays, and what it writes is dropped. Without it, or where the system does not permit it, the app writes to its
+    own folder.
     """
 
     output: Path = Path(FILE_NAME)
@@ -39,6 +42,7 @@ class TraceTerms:
     watch: TraceWatch = field(default_factory=lambda: TraceWatch("", "", 5.0, 1800.0, ""))
     wanted: Wanted = field(default_factory=Wanted)
     keep_unread: bool = False
+    overlay: bool = False
 
     def __post_init__(self) -> None:
         if self.output.suffix != ".toml":
@@ -77,6 +81,7 @@ def trace_app(command: tuple[str, ...], session: Session, terms: TraceTerms) -> 
             return None
 
     app = App(command, {**session.own_tokens, **session.config.environ}, str(Path.cwd()))
-    options = TraceOptions(terms.output, terms.watch, serve, ask, terms.wanted, terms.keep_unread)
+    home = session.config.home
+    options = TraceOptions(terms.output, terms.watch, serve, ask, terms.wanted, terms.keep_unread, home, terms.overlay)
     name = terms.name or terms.output.absolute().parent.name.strip(".") or "app"
     return trace(app, name, session.library, options, session.on_event)

@@ -13,6 +13,8 @@ from preheat.core.errors import UsageError
 
 MODEL, DATASET, SPACE = "model", "dataset", "space"
 HUGGING_FACE, MODELSCOPE, URL, FOLDER = "hf", "ms", "url", "file"
+MADE, ZIP, TAR = "made", "zip", "tar"
+ARCHIVES = (ZIP, TAR)  # each names the members of an archive at a URL, which the library stores instead of the archive
 
 # One path segment as the Hugging Face hub allows it: huggingface_hub/utils/_validators.py, validate_repo_id.
 _SEGMENT = r"(?!\.)[A-Za-z0-9._-]{1,96}(?<![.-])"
@@ -30,13 +32,15 @@ _SIGNED = re.compile(
 )
 
 _HINT = "a model is owner/name[@revision], hf:datasets/owner/name, ms:owner/name, https://…#sha256=HEX or file:DIR"
+_MADE_HINT = "made:APP/NAME, as `preheat trace` writes it"
 
 
 @dataclass(frozen=True, slots=True)
 class Ref:
     """A repository on a hub and a revision of it: branch, tag or commit.
 
-    For the hub `url`, the repository is the address including `#sha256=`, which also pins it.
+    For the hub `url`, the repository is the address including `#sha256=`, which also pins it. For `zip` and `tar` it is
+    the address of an archive, and the files are the archive's members. `made` names what an app's first start wrote.
     """
 
     hub: str
@@ -55,6 +59,11 @@ class Ref:
                 return cls._parse_repository(scheme, text, rest)
             case "http" | "https":
                 return cls._parse_url(text)
+            case "zip" | "tar":
+                archive = cls._parse_url(rest)
+                return cls(scheme, MODEL, archive.repo, archive.revision)
+            case "made":
+                return cls._parse_made(text, rest)
             case "file":
                 if any(0xD800 <= ord(letter) < 0xE000 for letter in rest):
                     raise UsageError(f"{text!r} names a folder whose name is not UTF-8", hint="rename it")
@@ -76,6 +85,15 @@ class Ref:
         if at and not is_revision(revision):
             raise UsageError(f"{revision!r} is not a revision", hint="a branch, a tag or a commit")
         return cls(hub, kind, name, revision or _branch(hub))
+
+    @classmethod
+    def _parse_made(cls, text: str, rest: str) -> Self:
+        name, at, revision = rest.partition("@")
+        if not _REPO.fullmatch(name) or "/" not in name or "--" in name or ".." in name:
+            raise UsageError(f"{text!r} does not name what an app's start wrote", hint=_MADE_HINT)
+        if at and not is_revision(revision):
+            raise UsageError(f"{revision!r} is not a revision", hint="a commit, as in the recipe's lock")
+        return cls(MADE, MODEL, name, revision or _branch(MADE))
 
     @classmethod
     def _parse_url(cls, text: str) -> Self:
@@ -107,6 +125,8 @@ class Ref:
         match self.hub:
             case "url":
                 return self.repo
+            case "zip" | "tar":
+                return f"{self.hub}:{self.repo}"
             case "file":
                 return f"file:{self.repo}"
         prefix = "" if self.kind == MODEL else f"{self.kind}s/"
@@ -125,7 +145,7 @@ class Ref:
 
     @property
     def address(self) -> str:
-        """For a `url`: the address without the digest."""
+        """For a `url`, `zip` or `tar`: the address without the digest."""
         return self.repo.partition("#")[0]
 
     @property
@@ -145,13 +165,17 @@ class Ref:
         For a `url`: `HOST--DIGEST--FILE`, at most 200 bytes, with the digest of the whole address. Other names too
         long for a file name are shortened in the same way.
         """
-        if self.hub == URL:
+        if self.hub == URL or self.hub in ARCHIVES:
             host = quote(urlsplit(self.address).netloc, safe="")
             return _short(f"{host[:80]}--{_short_digest(self.repo)}--", quote(self.file_name, safe=""))
         slug = f"{self.kind}s--" + quote(self.repo.replace("/", "--"), safe=" ")
         if len(slug) <= _LONGEST_NAME:
             return slug
         return _short(f"{self.kind}s--{_short_digest(self.repo)}--", slug)
+
+    def members(self, kind: str) -> "Ref":
+        """Return the ref of the members of the archive at this `url`; `kind` is `zip` or `tar`."""
+        return replace(self, hub=kind)
 
     def at(self, revision: str) -> "Ref":
         """Return the same repository at another revision."""

@@ -13,10 +13,19 @@ from preheat.core.digest import Digest
 from preheat.core.errors import PreheatError, UsageError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.recipes.recipe import Need, Recipe
+from preheat.recipes.depends import Depends, DependsForm, read_depends
+from preheat.recipes.recipe import Need, Recipe, check_need
 from preheat.recipes.toml_file import Misread, Where, mistake, read_body, read_form
 
 VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """The archive that a need's files are the members of: its size in bytes, and its digest."""
+
+    size: int
+    digest: Digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +33,22 @@ class Pinned:
     """A need of the recipe, and the `snapshot` that it was pinned to. The snapshot lists only the files needed.
 
     If `partly`, the snapshot lists only the files whose digests are known. The other files are pinned only by the
-    commit.
+    commit. `archive` contains the files of an unpacked need; `depends` is what those of a made need depend on.
     """
 
     need: Need
     snapshot: Snapshot
     partly: bool = False
+    archive: Archive | None = None
+    depends: Depends | None = None
 
     @property
     def pin(self) -> Need:
         """Return the need with its ref at the commit and with its files' digests, so that no branch can change it."""
         ref, asked_as = self.need.ref.at(self.snapshot.commit), "" if self.need.ref.pinned else self.need.ref.revision
-        locked = replace(self.snapshot, ref=ref)
-        return replace(self.need, ref=ref, asked_as=asked_as, locked=locked, partly=self.partly)
+        own = replace(self.need, ref=ref, asked_as=asked_as)
+        locked = replace(self.snapshot, ref=own.stored)
+        return replace(own, locked=locked, partly=self.partly, depends=self.depends or self.need.depends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,11 @@ class _LockFile(msgspec.Struct, forbid_unknown_fields=True):
     digest: str
 
 
+class _LockArchive(msgspec.Struct, forbid_unknown_fields=True):
+    size: int
+    digest: str
+
+
 class _LockNeed(msgspec.Struct, forbid_unknown_fields=True):
     ref: str
     commit: str
@@ -94,6 +111,10 @@ class _LockNeed(msgspec.Struct, forbid_unknown_fields=True):
     at: str = ""
     to: dict[str, str] = {}
     partly: bool = False
+    unpack: str = ""
+    link: str = ""
+    archive: _LockArchive | None = None
+    depends: DependsForm | None = None
 
 
 class _LockDocument(msgspec.Struct, forbid_unknown_fields=True):
@@ -132,9 +153,24 @@ def _pinned(said: _LockNeed, index: int, folder: Path) -> Pinned:
         raise Misread(error.message, (*here, "ref")) from error
     if not ref.at(said.commit).pinned:
         raise Misread(f"{said.commit!r} is not a commit", (*here, "commit"))
+    depends = read_depends(said.depends)
+    need = Need(ref, tuple(said.patterns), said.view, said.at, same, said.to, said.unpack, said.link)
+    check_need(need, depends, here)
     try:
         files = tuple(File(file.path, file.size, Digest.parse(file.digest)) for file in said.files)
-        snapshot = Snapshot(ref, said.commit, files)
+        snapshot = Snapshot(need.stored, said.commit, files)
     except PreheatError as error:
         raise Misread(error.message, (*here, "files")) from error
-    return Pinned(Need(ref, tuple(said.patterns), said.view, said.at, same, said.to), snapshot, said.partly)
+    return Pinned(need, snapshot, said.partly, _archive(said, ref, here), depends)
+
+
+def _archive(said: _LockNeed, ref: Ref, here: Where) -> Archive | None:
+    if said.archive is None:
+        return None
+    try:
+        archive = Archive(said.archive.size, Digest.parse(said.archive.digest))
+    except PreheatError as error:
+        raise Misread(error.message, (*here, "archive")) from error
+    if not said.unpack or archive.digest != ref.digest or archive.size < 0:
+        raise Misread("the archive is not the one at the need's address", (*here, "archive"))
+    return archive

@@ -7,6 +7,7 @@ import tomlkit
 
 from preheat.core.ref import FOLDER, Ref
 from preheat.core.snapshot import File
+from preheat.recipes.depends import Depends
 from preheat.recipes.lock_file import VERSION, Lock, Pinned
 
 _HEADER = (
@@ -37,11 +38,33 @@ def _need(pinned: Pinned, folder: Path) -> Iterable[str]:
         yield f"at = {_string(need.at)}"
     if need.to:
         yield f"to = {{{', '.join(f'{_key(name)} = {_string(to)}' for name, to in sorted(need.to.items()))}}}"
+    yield from _made(pinned)
     if pinned.partly:
         yield "partly = true"
     yield "files = ["
     yield from (_file(file) for file in sorted(pinned.snapshot.files, key=lambda file: file.path))
     yield "]"
+
+
+def _made(pinned: Pinned) -> Iterable[str]:
+    need, archive = pinned.need, pinned.archive
+    if need.unpack:
+        yield f"unpack = {_string(need.unpack)}"
+    if need.link:
+        yield f"link = {_string(need.link)}"
+    if archive is not None:
+        yield f"archive = {{size = {archive.size}, digest = {_string(str(archive.digest))}}}"
+    depends = pinned.depends or need.depends
+    if depends is not None:
+        yield f"depends = {_depends(depends)}"
+
+
+def _depends(depends: Depends) -> str:
+    words = [f"{name} = {_string(text)}" for name, text in depends.words]
+    if depends.packages:
+        packages = (f"{_key(name)} = {_string(version)}" for name, version in sorted(depends.packages.items()))
+        words.append(f"packages = {{{', '.join(packages)}}}")
+    return f"{{{', '.join(words)}}}"
 
 
 def _file(file: File) -> str:

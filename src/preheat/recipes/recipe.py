@@ -1,16 +1,18 @@
 """Recipe: the models that an app needs, where it expects them, and how it starts."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
 from preheat.core.errors import UsageError
-from preheat.core.ref import Ref
+from preheat.core.ref import ARCHIVES, MADE, URL, Ref
 from preheat.core.snapshot import Snapshot
-from preheat.recipes.toml_file import Misread, mistake, read_body, read_form
+from preheat.recipes.depends import Depends, DependsForm, read_depends
+from preheat.recipes.toml_file import Misread, Where, mistake, read_body, read_form
 
 FILE_NAME = "preheat.toml"
+LINKS = ("symlink", "hardlink", "copy")  # the values of `link`
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,9 @@ class Need:
     `same` lists other repositories with the same files, verified by digest. `to` renames files and folders in the
     view. After a lock has pinned `ref` to a commit, `asked_as` is the branch or tag that the app requests, and `locked`
     contains the files with their digests: all files, or only some of them if `partly`.
+
+    `unpack` is `zip` or `tar` if the app reads the members of the archive at `ref`. `link` is the kind of link that the
+    app requires, one of `LINKS`; empty if it accepts any. `depends` is what the files of a `made` ref depend on.
     """
 
     ref: Ref
@@ -28,9 +33,17 @@ class Need:
     at: str = ""
     same: tuple[Ref, ...] = ()
     to: dict[str, str] = field(default_factory=dict, hash=False)
+    unpack: str = ""
+    link: str = ""
     asked_as: str = ""
     locked: Snapshot | None = field(default=None, compare=False, repr=False)
     partly: bool = field(default=False, compare=False, repr=False)
+    depends: Depends | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def stored(self) -> Ref:
+        """Return the ref under which the library records the files: for an archive, that of its members."""
+        return self.ref.members(self.unpack) if self.unpack else self.ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +51,8 @@ class Recipe:
     """An app: `command` starts it, `ready` probes it, `first` is its first real use, `folder` is its `{dir}`.
 
     `about` is a description for people. `verified` states how the recipe was checked, or "no". `makes` lists paths of
-    files that the app's first start creates, to speed up later starts. `path` is the file that it was read from.
+    files that the app's first start creates, as older recipes name them; no verb uses it. `path` is the file that it
+    was read from.
     """
 
     name: str
@@ -72,6 +86,9 @@ class _RecipeNeed(msgspec.Struct, forbid_unknown_fields=True):
     view: str = "hf-cache"
     at: str = ""
     to: dict[str, str] = {}
+    unpack: str = ""
+    link: str = ""
+    depends: DependsForm | None = None
 
 
 class _RecipeDocument(msgspec.Struct, forbid_unknown_fields=True):
@@ -155,4 +172,21 @@ def _need(need: _RecipeNeed, index: int, folder: Path) -> Need:
             raise Misread(error.message, ("needs", index, *where)) from error
 
     same = tuple(ref(text, "same", number) for number, text in enumerate(need.same))
-    return Need(ref(need.ref, "ref"), tuple(need.files), need.view, need.at, same, need.to)
+    depends = read_depends(need.depends)
+    own = Need(ref(need.ref, "ref"), tuple(need.files), need.view, need.at, same, need.to, need.unpack, need.link)
+    check_need(own, depends, ("needs", index))
+    return replace(own, depends=depends)
+
+
+def check_need(need: Need, depends: Depends | None, where: Where) -> None:
+    """Raise Misread, at `where` in the document, for a need whose fields contradict each other."""
+    if need.unpack and need.unpack not in ARCHIVES:
+        raise Misread(f"{need.unpack!r} is not a kind of archive: {', '.join(ARCHIVES)}", (*where, "unpack"))
+    if need.unpack and (need.ref.hub != URL or need.same):
+        raise Misread("only the archive at an https://…#sha256=HEX can be unpacked", (*where, "unpack"))
+    if need.ref.hub in ARCHIVES:
+        raise Misread(f'write unpack = "{need.ref.hub}", and the archive\'s address as ref', (*where, "ref"))
+    if need.link and need.link not in LINKS:
+        raise Misread(f"{need.link!r} is not a kind of link: {', '.join(LINKS)}", (*where, "link"))
+    if depends is not None and need.ref.hub != MADE:
+        raise Misread("only what an app's start made can depend on something", (*where, "depends"))

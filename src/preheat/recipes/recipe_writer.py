@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import tomlkit
 from tomlkit.items import Array, InlineTable
 
+from preheat.recipes.depends import Depends
 from preheat.recipes.lock_writer import write_ref
 from preheat.recipes.recipe import Need, Recipe
 
@@ -53,6 +54,18 @@ def _need(need: Need, recipe: Recipe) -> tomlkit.items.Table:
         table.add("at", need.at)
     if need.to:
         table.add("to", _inline(need.to))
+    for word, text in (("unpack", need.unpack), ("link", need.link)):
+        if text:
+            table.add(word, text)
+    if need.depends is not None:
+        table.add("depends", _depends(need.depends))
+    return table
+
+
+def _depends(depends: Depends) -> InlineTable:
+    table = _inline(dict(depends.words))
+    if depends.packages:
+        table.append("packages", _inline(dict(depends.packages)))
     return table
 
 

@@ -10,8 +10,8 @@ from preheat.cli.typed_units import read_seconds
 from preheat.cli.wiring import Wiring
 from preheat.core.units import say_count, say_seconds, say_size
 from preheat.recipes.recipe import FILE_NAME
+from preheat.verbs.tracing.readiness import TraceWatch, Wanted
 from preheat.verbs.tracing.trace import Traced
-from preheat.verbs.tracing.traced_start import TraceWatch, Wanted
 
 
 def command(options: argparse.Namespace, wiring: Wiring) -> int:
@@ -38,6 +38,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         watch=watch,
         wanted=Wanted(lambda: bool(stops), lambda: len(stops) > 1),
         keep_unread=options.keep_unread,
+        overlay=True,
     )
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
@@ -69,7 +70,7 @@ def _figures(traced: Traced, path: Path) -> dict[str, object]:
             {"path": one.path, "at_s": round(one.at, 3), "size": one.size, "read": one.read}
             for one in sorted(traced.observation.opened, key=lambda one: one.at)
         ],
-        "made": traced.observation.made,
+        "made": [{"path": one.path, "size": one.size} for one in traced.observation.made],
         "reached": traced.observation.reached,
         "calls": None
         if calls is None

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Callable, Sequence
 
-from preheat.guard.kernel import process_tree
+from preheat.guard.kernel import namespaces, process_tree
 
 FANOTIFY, PROC = "fanotify", "proc"
 
@@ -225,13 +225,9 @@ def _unmark(listening: int) -> None:
 
 
 def _mounts_below(folders: Sequence[str]) -> list[bytes]:
-    """List the mount points below the folders that contain real files: proc_pid_mountinfo(5)."""
-    found = []
-    with open("/proc/self/mountinfo", "rb") as lines:
-        for line in lines:
-            front, _, back = line.partition(b" - ")
-            # Spaces in a path are escaped as octal digits.
-            point = front.split()[4].replace(b"\\040", b" ")
-            if back.split()[0] not in _PSEUDO and os.fsdecode(point + b"/").startswith(tuple(folders)):
-                found.append(point)
-    return found
+    """List the mount points below the folders that contain real files."""
+    return [
+        os.fsencode(point)
+        for point, kind in namespaces.mount_points()
+        if kind not in _PSEUDO and (point + "/").startswith(tuple(folders))
+    ]

@@ -14,7 +14,7 @@ import msgspec
 
 from preheat.core.digest import Digest
 from preheat.core.errors import LibraryError, PreheatError
-from preheat.core.ref import DATASET, FOLDER, HUGGING_FACE, MODEL, MODELSCOPE, SPACE, URL, Ref
+from preheat.core.ref import ARCHIVES, DATASET, FOLDER, HUGGING_FACE, MADE, MODEL, MODELSCOPE, SPACE, URL, Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.disk.temporary_file import write_whole
 from preheat.library.decoded_files import Decoded
@@ -23,7 +23,7 @@ from preheat.library.small_files import read_small
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|git-sha1:[0-9a-f]{40}")
-_HUBS, _KINDS = (HUGGING_FACE, MODELSCOPE, URL, FOLDER), (MODEL, DATASET, SPACE)
+_HUBS, _KINDS = (HUGGING_FACE, MODELSCOPE, URL, FOLDER, MADE, *ARCHIVES), (MODEL, DATASET, SPACE)
 MIRROR = "mirror"  # `by` of a version that a mirror downloaded for clients; empty if pulled or adopted by hand
 _LONGEST_NAME = 200  # bytes of a revision in a file name, which leaves room for the suffix of the temporary file
 

@@ -17,14 +17,19 @@ from preheat.library.library import Library
 from preheat.mirror.access.certificate import own, place, trusted_beside
 from preheat.mirror.http.server import Server
 from preheat.proof.conditions.scratch_folder import fresh, sweep
-from preheat.recipes.inference.infer import LARGE, Inferred, infer
+from preheat.recipes.inference.infer import Inferred, infer
 from preheat.recipes.inference.observation import Observation
+from preheat.recipes.inference.omitted import LARGE
 from preheat.recipes.lock_file import lock_path
 from preheat.recipes.recipe_writer import recipe_text
 from preheat.verbs.lock import keep_lock
 from preheat.verbs.tracing.cancellable_resolve import Asking
-from preheat.verbs.tracing.observe import TracedApp, observe, reached
-from preheat.verbs.tracing.traced_start import Lead, ObservedStart, Recorder, TraceWatch, Wanted, noted, traced_start
+from preheat.verbs.tracing.keep import keep
+from preheat.verbs.tracing.observing.observe import TracedApp, observe, reached
+from preheat.verbs.tracing.readiness import TraceWatch, Wanted
+from preheat.verbs.tracing.traced_caches import traced_caches
+from preheat.verbs.tracing.traced_start import Lead, ObservedStart, Recorder, noted, traced_start
+from preheat.verbs.tracing.workbench import OVERLAY, AppFolders, Workbench
 
 _HARDLY = 0.1
 
@@ -35,6 +40,7 @@ class TraceOptions:
 
     `mirror`: returns a pull-through mirror that emits events to the listener. `resolve`: resolves a ref at its hub.
     `wanted`: reports whether the user ended the trace. `keep_unread`: include files that the app did not read.
+    `home`: the user's home folder. `overlay`: whether this process may move to overlays until it ends (see Workbench).
     """
 
     path: Path
@@ -43,6 +49,8 @@ class TraceOptions:
     resolve: Callable[[Ref], Snapshot | None]
     wanted: Wanted = Wanted()  # noqa: RUF009 - a value, and frozen
     keep_unread: bool = False
+    home: Path | None = None
+    overlay: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,29 +73,40 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
     sweep(library.root)
     recorder = Recorder(on_event)
     environ = app.env or {}
-    with fresh(library.root, TRACE) as workplace, _led(terms.mirror(recorder), environ, workplace, on_event) as lead:
+    folders = AppFolders.of(Path(app.cwd or "."), app.command, environ, terms.home)
+    with contextlib.ExitStack() as until:
+        workplace = until.enter_context(fresh(library.root, TRACE))
+        bench = Workbench.open(folders, library.root, workplace, overlay=terms.overlay)
+        lead = until.enter_context(_led(terms.mirror(recorder), environ, workplace, on_event))
+        caches = traced_caches(environ, terms.home, workplace, covered=bench.how == OVERLAY)
         try:
-            seen = traced_start(app, workplace, lead, terms.watch, recorder, terms.wanted)
+            seen = traced_start(app, workplace, lead, terms.watch, recorder, terms.wanted, caches)
         except AppError:
             for one in reached(noted(workplace)):
                 by = " < ".join(one.modules) or "the app"
                 on_event(Noted(f"{one.host}:{one.port}", f"connection attempts: {one.count}, from {by}"))
             raise
-        subject = TracedApp(name, terms.path.absolute().parent, app.command)
+        bodies = workplace / "notes" / "bodies"
+        folder = terms.path.absolute().parent
+        subject = TracedApp(name, folder, app.command, terms.watch.first, environ, bench.written(), bodies)
         asking = Asking(terms.resolve, terms.wanted)
-        observation = observe(seen, subject, library, asking, terms.wanted.hurried)
-    inferred = infer(observation, keep_unread=terms.keep_unread)
+        observed = observe(seen, subject, library, asking, terms.wanted.hurried)
+        observation = observed.observation
+        inferred = infer(observation, keep_unread=terms.keep_unread)
+        for file in keep(inferred.lock, observed, library, bench.real, on_event):
+            on_event(Noted(file.path, f"not in the library: {file.size} bytes, {file.digest}"))
     remarks = _remarks(inferred, observation, seen)
     if asking.cut_short or terms.wanted.hurried():
         said = "Ended early: not every hub was asked, and not every file was compared. Needs may be missing."
         remarks = (said, *remarks)
         on_event(Noted(terms.path.name, said))
+    path = bench.outside(terms.path.absolute())
     try:
-        tidy(terms.path)
-        write_whole(terms.path, recipe_text(inferred.recipe, remarks).encode(errors="replace"))
+        tidy(path)
+        write_whole(path, recipe_text(inferred.recipe, remarks).encode(errors="replace"))
     except OSError as error:
         raise UsageError(f"{terms.path} cannot be written: {error.strerror}", hint="choose another: -o FILE") from error
-    keep_lock(terms.path.with_suffix(lock_path(inferred.recipe).suffix), inferred.lock)
+    keep_lock(path.with_suffix(lock_path(inferred.recipe).suffix), inferred.lock)
     return Traced(inferred, observation, seen, remarks)
 
 

@@ -1,0 +1,107 @@
+"""Archives: list the members of an archive, or store them as blobs; the archive itself is then no longer needed."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from preheat.core.digest import SHA256, Digest, Hasher, hasher
+from preheat.core.errors import IntegrityError, LibraryError, NoSpace
+from preheat.core.snapshot import File, Snapshot
+from preheat.disk.temporary_file import create
+from preheat.library.adopt.intake import Intake
+from preheat.library.archive_members import Member, read_members
+from preheat.library.blobs.partial import disk
+from preheat.library.library import Library
+
+OnRead = Callable[[int], None]
+
+
+def _silent(size: int) -> None:
+    """Ignore the number of bytes."""
+
+
+def members(path: Path, kind: str) -> tuple[File, ...]:
+    """Return the files of the archive at `path`, with their sha256; `kind` is `zip` or `tar`. Nothing is stored.
+
+    Raise IntegrityError as `read_members` does, and if the archive has no file.
+    """
+    return _files(path, kind, lambda member: _hashed(member, None))
+
+
+def unpack(library: Library, archive: Snapshot, kind: str, on_read: OnRead = _silent) -> Snapshot:
+    """Store the members of an archive as blobs, and record and return their snapshot.
+
+    `archive` is the snapshot of a `url`, whose one blob the library has and whose digest was verified. The members are
+    recorded under `archive.ref.members(kind)`, at the archive's commit. The archive's blob stays; without a record of
+    its own, `prune` removes it. `on_read` is called with the unpacked bytes of each step. Nothing is recorded if the
+    archive is refused: raise IntegrityError as `read_members` does; NoSpace or LibraryError if the disk is full.
+    """
+    source = library.held_path(archive.files[0].digest)
+    files = _files(source, kind, _Aside(library, on_read).store)
+    snapshot = Snapshot(archive.ref.members(kind), archive.commit, files)
+    library.record(snapshot)
+    return snapshot
+
+
+class _Aside:
+    """Stores members as blobs, by way of one temporary file for each."""
+
+    def __init__(self, library: Library, on_read: OnRead) -> None:
+        library.prepare(0)
+        self._library, self._on_read = library, on_read
+        self._folder = library.root / "partial"
+        # A hard link, where the filesystem has them: the temporary file goes at once.
+        self._intakes = [Intake(library.root, library.path, _silent, copy=copy) for copy in (False, True)]
+
+    def store(self, member: Member) -> File:
+        """Write a member to a temporary file, and make that a blob."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with disk(self._folder):
+            path, descriptor = create(self._folder / "unpack", 0o600)
+            try:
+                file = _hashed(member, descriptor, self._on_read)
+                # Locked until it is a blob: prune would otherwise remove it as left behind.
+                self._take(path, file.digest)
+            finally:
+                os.unlink(path)  # noqa: PTH108 - beside the descriptor
+                os.close(descriptor)
+        return file
+
+    def _take(self, path: Path, digest: Digest) -> None:
+        if self._library.holds(digest):
+            return
+        try:
+            self._intakes[0].take(path, digest)
+        except NoSpace:
+            raise
+        except LibraryError:
+            self._intakes[1].take(path, digest)
+        self._library.seals.note(digest, self._library.path(digest))
+
+
+def _files(path: Path, kind: str, take: Callable[[Member], File]) -> tuple[File, ...]:
+    found: dict[str, File] = {}
+    for member in read_members(path, kind):
+        if member.same_as:
+            same = found[member.same_as]
+            found[member.path] = File(member.path, same.size, same.digest)
+        else:
+            found[member.path] = take(member)
+    if not found:
+        raise IntegrityError(f"the archive {path.name} has no file", hint="use another archive")
+    return tuple(found[name] for name in sorted(found))
+
+
+def _hashed(member: Member, descriptor: int | None, on_read: OnRead = _silent) -> File:
+    """Hash a member's bytes, and write them to `descriptor`, if given."""
+    naming: Hasher = hasher(SHA256, 0)
+    size = 0
+    for piece in member.pieces:
+        naming.update(piece)
+        if descriptor is not None:
+            written = 0
+            while written < len(piece):
+                written += os.write(descriptor, piece[written:])
+        size += len(piece)
+        on_read(len(piece))
+    return File(member.path, size, Digest(SHA256, naming.hexdigest()))

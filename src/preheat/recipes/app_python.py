@@ -1,0 +1,123 @@
+"""App Python: find an app's interpreter and its installed packages, without starting it."""
+
+import functools
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_PYTHON = re.compile(r"(?:python|pypy)[0-9.]*")
+_VERSIONED = re.compile(r"(?:python|pypy)([0-9]+\.[0-9]+)")
+_LONGEST_LINE = 512  # bytes of a script's first line
+_GPUS = Path("/proc/driver/nvidia/gpus")
+
+
+@dataclass(frozen=True)
+class AppEnvironment:
+    """Where an app runs: its Python's version and site-packages, its machine and GPU. Unknown ones are empty or None.
+
+    `prefix` is the folder of the virtual environment, or of the Python installation.
+    """
+
+    python: str = ""
+    machine: str = ""
+    gpu: str = ""
+    prefix: Path | None = None
+    site_packages: Path | None = None
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str], folder: Path, command: Sequence[str]) -> "AppEnvironment":
+        """Find the environment of `command`, started in `folder`. Reads a few small files; starts no program."""
+        prefix = _prefix(environ, folder, command)
+        site = None if prefix is None else _site_packages(prefix)
+        named = None if site is None else _VERSIONED.fullmatch(site.parent.name)
+        return cls(named[1] if named else "", os.uname().machine, _gpu(), prefix, site)
+
+    def version(self, package: str) -> str:
+        """Return the version of an installed package; empty if it is not installed."""
+        return self._packages.get(_normal(package), "")
+
+    @functools.cached_property
+    def _packages(self) -> dict[str, str]:
+        """Return the versions of the installed packages, from the names of their *.dist-info folders."""
+        found: dict[str, str] = {}
+        if self.site_packages is not None:
+            for name in _names(self.site_packages):
+                if name.endswith(".dist-info"):
+                    package, _, version = name.removesuffix(".dist-info").partition("-")
+                    found[_normal(package)] = version
+        return found
+
+
+def _prefix(environ: Mapping[str, str], folder: Path, command: Sequence[str]) -> Path | None:
+    """Return the prefix of the command's Python: that of its interpreter, VIRTUAL_ENV, or `.venv` in the folder."""
+    program = _program(environ, folder, command[0]) if command else None
+    interpreter = (
+        program if program is None or _PYTHON.fullmatch(program.name) else _interpreter(environ, folder, program)
+    )
+    candidates = [interpreter.parent.parent] if interpreter is not None and _PYTHON.fullmatch(interpreter.name) else []
+    if not candidates:
+        active = environ.get("VIRTUAL_ENV")
+        candidates = [*([Path(active)] if active else []), folder / ".venv", folder / "venv"]
+    return next((one for one in candidates if _site_packages(one) is not None), None)
+
+
+def _program(environ: Mapping[str, str], folder: Path, word: str) -> Path | None:
+    if "/" in word:
+        return Path(os.path.normpath(folder / word))
+    found = shutil.which(word, path=environ.get("PATH", os.defpath))
+    return None if found is None else Path(os.path.normpath(folder / found))
+
+
+def _interpreter(environ: Mapping[str, str], folder: Path, script: Path) -> Path | None:
+    """Return the interpreter in a script's first line, also by way of env(1); None for another kind of file."""
+    try:
+        descriptor = os.open(script, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            line = file.readline(_LONGEST_LINE)
+    except OSError:
+        return None
+    words = [os.fsdecode(word) for word in line[2:].split()] if line.startswith(b"#!") else []
+    if words and Path(words[0]).name == "env":
+        words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
+    return _program(environ, folder, words[0]) if words else None
+
+
+def _site_packages(prefix: Path) -> Path | None:
+    """Return the site-packages of a prefix: the newest Python's; for a venv there is only one."""
+    found = [
+        (tuple(map(int, version[1].split("."))), lib / name / folder)
+        for lib in (prefix / "lib", prefix / "local" / "lib")
+        for name in _names(lib)
+        if (version := _VERSIONED.fullmatch(name))
+        for folder in ("site-packages", "dist-packages")
+        if (lib / name / folder).is_dir()
+    ]
+    return max(found)[1] if found else None
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in folder.iterdir())
+    except OSError:
+        return []
+
+
+def _normal(package: str) -> str:
+    return re.sub(r"[-_.]+", "_", package).lower()
+
+
+def _gpu() -> str:
+    """Return the name of the first NVIDIA GPU, from its driver; empty if there is none."""
+    for name in _names(_GPUS):
+        try:
+            text = (_GPUS / name / "information").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        for line in text.splitlines():
+            what, _, value = line.partition(":")
+            if what.strip() == "Model":
+                return value.strip()
+    return ""

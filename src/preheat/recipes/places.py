@@ -1,0 +1,111 @@
+"""Places: the folders that a recipe names by what they are, so that it is right for another user and machine."""
+
+import os
+import pwd
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from preheat.core.errors import UsageError
+from preheat.recipes.app_python import AppEnvironment
+
+DIR, HOME, CACHE, TMP, SITE_PACKAGES = "dir", "home", "cache", "tmp", "site-packages"
+NAMES = (DIR, HOME, CACHE, TMP, SITE_PACKAGES)
+_PLACE = re.compile(r"\{([a-z-]+)\}(?:/|\Z)")
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The app's folder, the user's home, cache and temporary folder, and the app's site-packages; None if unknown."""
+
+    dir: Path
+    home: Path | None = None
+    cache: Path | None = None
+    tmp: Path | None = None
+    site_packages: Path | None = None
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str], folder: Path, command: Sequence[str] = ()) -> "Places":
+        """Return the places of an app that is started in `folder` with `command` and the variables `environ`."""
+        home = _absolute(environ.get("HOME", "")) or _passwd_home()
+        cache = _absolute(environ.get("XDG_CACHE_HOME", "")) or (home / ".cache" if home is not None else None)
+        tmp = _absolute(environ.get("TMPDIR", "")) or Path("/tmp")  # noqa: S108 - a place's name; nothing is created
+        return cls(folder, home, cache, tmp, AppEnvironment.of(environ, folder, command).site_packages)
+
+    def folder(self, name: str) -> Path | None:
+        """Return the folder of a place, one of `NAMES`; None if it is unknown."""
+        return {DIR: self.dir, HOME: self.home, CACHE: self.cache, TMP: self.tmp, SITE_PACKAGES: self.site_packages}[
+            name
+        ]
+
+    def expand(self, text: str) -> Path:
+        """Return the path for an `at` of a recipe; without a place, it is relative to the app's folder.
+
+        Raise UsageError for an unknown place, and for one that this app or user does not have.
+        """
+        name, below = split_place(text)
+        folder = self.folder(name)
+        if folder is None:
+            raise UsageError(
+                f"{{{name}}} is unknown here: {_WHY_UNKNOWN[name]}",
+                hint=f"set the need's `at` to another folder than {text!r}",
+            )
+        return folder / below
+
+    def shorten(self, path: str) -> str:
+        """Return a path with the longest place that contains it, for `expand`; an absolute path if none does.
+
+        The app's folder counts before a home or cache that is the same folder, `/` as a place never.
+        """
+        found = [
+            (len(folder), -turn, name, below)
+            for turn, name in enumerate(NAMES)
+            for folder, below in self._in(name, path)
+        ]
+        if not found:
+            return path
+        _, _, name, below = max(found)
+        return f"{{{name}}}/{below}" if below else f"{{{name}}}"
+
+    def _in(self, name: str, path: str) -> list[tuple[str, str]]:
+        """Return the spellings of a place that contain `path`, each with the rest of the path."""
+        folder = self.folder(name)
+        if folder is None:
+            return []
+        spelled = dict.fromkeys((os.path.normpath(folder), os.path.realpath(folder)))
+        whole = os.path.normpath(path)
+        inside = (one for one in spelled if one != "/" and (whole == one or whole.startswith(f"{one}/")))
+        return [(one, whole[len(one) + 1 :]) for one in inside]
+
+
+_WHY_UNKNOWN = {
+    DIR: "the recipe has no folder",
+    HOME: "this user has no home folder",
+    CACHE: "this user has no home folder",
+    TMP: "this user has no temporary folder",
+    SITE_PACKAGES: "the app's command leads to no Python with site-packages",
+}
+
+
+def split_place(text: str) -> tuple[str, str]:
+    """Return the place that an `at` begins with, and the rest. Raise UsageError for an unknown place in braces."""
+    if text == "~" or text.startswith("~/"):
+        return HOME, text[2:]
+    found = _PLACE.match(text)
+    if found is None:
+        return DIR, text
+    if found[1] not in NAMES:
+        raise UsageError(f"{{{found[1]}}} is not a place", hint=", ".join(f"{{{name}}}" for name in NAMES))
+    return found[1], text[found.end() :]
+
+
+def _absolute(text: str) -> Path | None:
+    return Path(text) if text.startswith("/") else None
+
+
+def _passwd_home() -> Path | None:
+    try:
+        return _absolute(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        return None

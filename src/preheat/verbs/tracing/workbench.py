@@ -1,0 +1,161 @@
+"""Workbench: where a traced app runs, so that what it writes is seen, and the user's files stay as they were."""
+
+import contextlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from preheat.guard.kernel import overlay_mounts
+from preheat.guard.kernel.overlay_mounts import OverlayMounts
+from preheat.guard.kernel.quiet_fork import fork
+from preheat.recipes.app_python import AppEnvironment
+
+OVERLAY, IN_PLACE = "overlay", "in place"
+_IN_MEMORY = "in memory"
+
+
+@dataclass(frozen=True, slots=True)
+class AppFolders:
+    """The folders that an app writes to: its own, the user's home, its Python environment, and temporary files'."""
+
+    app: Path
+    home: Path | None = None
+    environment: Path | None = None
+    temporary: Path | None = None
+
+    @classmethod
+    def of(cls, app: Path, command: Sequence[str], environ: Mapping[str, str], home: Path | None) -> "AppFolders":
+        """Return the folders of an app that is started with this command and environment."""
+        temporary = Path(environ.get("TMPDIR") or tempfile.gettempdir())
+        return cls(app, home, _environment(app, command, environ), temporary)
+
+    @property
+    def existing(self) -> tuple[str, ...]:
+        """Return the real paths of those that exist."""
+        some = (self.app, self.home, self.environment, self.temporary)
+        return tuple(os.path.realpath(one) for one in some if one is not None and one.is_dir())
+
+
+def _environment(app: Path, command: Sequence[str], environ: Mapping[str, str]) -> Path | None:
+    """Return the folder of the Python environment that the command uses, if this process may write to it."""
+    prefix = AppEnvironment.of(environ, app, command).prefix
+    # Packages that are installed after the distribution's own go to /usr/local.
+    prefix = Path("/usr/local") if prefix == Path("/usr") else prefix
+    return prefix if prefix is not None and prefix != Path("/") and os.access(prefix, os.W_OK) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How to get overlays: in a user namespace, and with what is written in memory instead of on the library's disk."""
+
+    user: bool
+    memory: bool
+
+    def enter(self, folders: AppFolders, through: Sequence[str], layers: Path) -> OverlayMounts:
+        """Move this process to overlays over the folders. Raise OSError."""
+        overlay_mounts.enter(user=self.user)
+        layers.mkdir(parents=True, exist_ok=True)
+        if self.memory:
+            overlay_mounts.mount_memory(str(layers))
+        mounts = OverlayMounts(folders.existing, through)
+        at = str(layers / "0")
+        mounts.make(at)
+        mounts.lay(at)
+        return mounts
+
+    def works(self, folders: AppFolders, through: Sequence[str], layers: Path) -> bool:
+        """Return whether `enter` succeeds; a child process tries it."""
+        child = fork()
+        if child:
+            return os.waitpid(child, 0)[1] == 0
+        status = 1
+        try:
+            mounts = self.enter(folders, through, layers)
+            status = 0 if mounts.folder_of(os.path.realpath(folders.app)) else 1
+        except OSError:
+            pass
+        finally:
+            os._exit(status)
+
+
+class Workbench:
+    """Where a traced app runs. `how` is OVERLAY or IN_PLACE, `detail` the same with what else users should know.
+
+    Under OVERLAY, this process sees the app's folder, HOME, the Python environment and the folder of temporary files
+    through overlays: writes to them are seen by this process and its children only, and dropped in the end. The library
+    is not covered.
+    """
+
+    def __init__(self, folders: AppFolders, workplace: Path, mounts: OverlayMounts | None, way: _Way | None) -> None:
+        self.folders = folders
+        self.how = IN_PLACE if mounts is None else OVERLAY
+        words = [self.how]
+        if way is not None:
+            words += ["in a user namespace"] * way.user + [_IN_MEMORY] * way.memory
+        self.detail = ", ".join(words)
+        self._mounts, self._layers, self._turn = mounts, workplace / "layers", 0
+
+    @classmethod
+    def open(cls, folders: AppFolders, library_root: Path, workplace: Path, *, overlay: bool = True) -> "Workbench":
+        """Return the workbench for an app; with `overlay`, move this process to overlays if the system permits it.
+
+        `workplace` is a temporary folder below the library. The process must have one thread only, and stays in the
+        overlays until it ends.
+        """
+        if overlay:
+            through, real = (str(library_root),), Path(os.path.realpath(workplace))
+            for number, way in enumerate(_Way(user, memory) for memory in (False, True) for user in (False, True)):
+                if way.works(folders, through, real / f"tried-{number}"):
+                    with contextlib.suppress(OSError):
+                        return cls(folders, workplace, way.enter(folders, through, real / "layers"), way)
+        return cls(folders, workplace, None, None)
+
+    def written(self) -> tuple[str, ...]:
+        """List the files that were created or changed so far, by native programs too."""
+        if self._mounts is None:
+            return ()
+        return tuple(
+            path
+            for folder in self._mounts.folders
+            for path in _files_in(Path(self._layer(folder)), folder)
+            if _differs(self.real(path), self._mounts.original(path))
+        )
+
+    def real(self, path: str) -> Path:
+        """Return where the file at `path` is stored: a link to it can be made from there, and not from the overlay."""
+        folder = None if self._mounts is None else self._mounts.folder_of(path)
+        if self._mounts is None or folder is None:
+            return Path(path)
+        upper = Path(self._layer(folder) + path[len(folder) :])
+        return upper if os.path.lexists(upper) else Path(self._mounts.original(path))
+
+    def outside(self, path: Path) -> Path:
+        """Return a path that leads to the user's own file, below the overlay: what is written there stays."""
+        return path if self._mounts is None else Path(self._mounts.original(os.path.realpath(path)))
+
+    def _layer(self, folder: str) -> str:
+        assert self._mounts is not None
+        return self._mounts.layer(os.path.realpath(self._layers / str(self._turn)), folder)
+
+
+def _files_in(layer: Path, folder: str) -> Iterator[str]:
+    """Yield the regular files of a layer, by their paths in `folder`. Deleted files are devices there, and skipped."""
+    for place, _, names in os.walk(layer):
+        where = folder + place[len(str(layer)) :]
+        for name in names:
+            with contextlib.suppress(OSError):
+                if stat.S_ISREG(os.lstat(f"{place}/{name}").st_mode):
+                    yield f"{where}/{name}"
+
+
+def _differs(path: Path, original: str) -> bool:
+    """Return whether a file was created or changed, and not only opened for writing."""
+    try:
+        before = Path(original).stat()
+        now = path.stat()
+    except OSError:
+        return True
+    return (before.st_size, before.st_mtime_ns) != (now.st_size, now.st_mtime_ns)
