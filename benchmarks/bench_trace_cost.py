@@ -27,9 +27,10 @@ from preheat.library.library import Library
 from preheat.recipes.offline_env import direct, offline
 from preheat.recipes.recipe import read_recipe
 from preheat.transfer.fetch import Policy
+from preheat.verbs.local_hub import Lead
 from preheat.verbs.pull import pull
 from preheat.verbs.pull_sources import PullSource, Wish
-from preheat.verbs.tracing.traced_start import Lead, environment
+from preheat.verbs.tracing.traced_start import environment
 from preheat.verbs.view import place
 from preheat.views.layouts.huggingface import HuggingFaceCache
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from tests.smallnet.content import chance, put, zipped
 
 
-
 def packages() -> Path:
     """Return the folder site-packages of this environment."""
     return next(Path(one) for one in sys.path if one.endswith("site-packages"))
@@ -91,9 +90,8 @@ def transformers_js(root: Path) -> None:
 
 def piper(root: Path) -> None:
     """A voice whose sound is a table."""
-    from onnx import helper
-
     import numpy
+    from onnx import helper
 
     inputs = [_value("input", "INT64", 1, "phonemes"), _value("input_lengths", "INT64", 1), _value("scales", "FLOAT", 3)]
     nodes = [
@@ -352,7 +350,6 @@ def kokoro(root: Path) -> None:
     """A speech model with its real shape but fewer layers, and two voices; spaCy's English model for its G2P."""
     import torch
     from kokoro.model import KModel
-
     from tests.smallnet.content import wheel
 
     wheel(root)

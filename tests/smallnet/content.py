@@ -157,7 +157,7 @@ def wheel(root: Path) -> None:
         "__version__ = get_model_meta(Path(__file__).parent)['version']\n"
         "def load(**overrides):\n    return load_model_from_init_py(__file__, **overrides)\n"
     )
-    files = {
+    files: dict[str, bytes | str] = {
         f"{name}/__init__.py": loads,
         f"{name}/meta.json": json.dumps(about),
         f"{model}/meta.json": json.dumps(about),

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.command import COMMAND
 from tests.smallnet.smallnet import SmallNet
@@ -126,7 +127,7 @@ class Judge:
         """Carry what no hub has from one machine to the other; the rest is pulled."""
 
     def _fresh(self, place: Path, program: Program, user: int) -> Path:
-        """Make a machine at `place`: the program's folder as its author gave it, and an empty home; return the folder."""
+        """Make a machine at `place`: the program as its author gave it, and an empty home; return its folder."""
         shutil.rmtree(place, ignore_errors=True)
         app = place / "app"
         for name in ("app", "home", "tmp", "library"):
@@ -165,8 +166,7 @@ class Judge:
                 stderr=subprocess.STDOUT, timeout=self.within_s, text=True, errors="replace", check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
-            said = error.stdout or b""
-            return Ended(124, said if isinstance(said, str) else said.decode(errors="replace"), self.within_s)
+            return Ended(124, (error.stdout or b"").decode(errors="replace"), self.within_s)
         return Ended(ended.returncode, ended.stdout, time.monotonic() - began)
 
 
@@ -175,12 +175,11 @@ def _python(program: Program, pythons: Mapping[str, str]) -> str:
     return pythons.get(program.venv, f"{sys.base_prefix}/bin/python3")
 
 
-def _events(path: Path) -> list[dict[str, object]]:
+def _events(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
 def _needs(path: Path) -> list[int]:
     """Return the size of each need that a trace found."""
     done = [one for one in _events(path) if one.get("event") == "done"]
-    needs: list[dict[str, list[dict[str, int]]]] = done[-1]["needs"] if done else []  # type: ignore[assignment]
-    return [sum(file["size"] for file in need["files"]) for need in needs]
+    return [sum(file["size"] for file in need["files"]) for need in (done[-1]["needs"] if done else [])]

@@ -3,7 +3,7 @@
 from tests.smallnet import content
 from tests.smallnet.judge import Program
 
-_READ = 'python3 -c "import os, sys; [open(n, \'rb\').read() for n in sys.argv[1:]]; print(\'WORKS\')"'
+_READ = "python3 -c \"import os, sys; [open(n, 'rb').read() for n in sys.argv[1:]]; print('WORKS')\""
 
 CURL_WGET = Program(
     "curl-wget-aria2c",

@@ -20,8 +20,8 @@ from tests.smallnet.names import SERVER, NameServer
 from tests.smallnet.site import Site, missing
 
 _SYSTEM_AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
-# $1 resolv.conf, $2 authorities, $3 the folder for /tmp or nothing; $4 is a folder that only its owner may enter, and $5
-# one below it that all must be able to: the tests' interpreter may lie in root's home.
+# $1 resolv.conf, $2 authorities, $3 the folder for /tmp or nothing; $4 is a folder that only its owner may enter, and
+# $5 one below it that all must be able to: the tests' interpreter may lie in root's home.
 _ENTER = """set -e
 mount --bind "$1" /etc/resolv.conf
 mount --bind "$2" /etc/ssl/certs/ca-certificates.crt
@@ -107,8 +107,8 @@ class SmallNet:
         into = ("nsenter", f"--net=/proc/{os.getpid()}/fd/{self._namespace}", "unshare", "--mount")
         interpreter = Path(sys.base_prefix)
         closed = [str(one) for one in interpreter.parents if not one.stat().st_mode & stat.S_IXOTH]
-        mounts = ("sh", "-c", _ENTER, "sh", str(self._resolver), str(self._bundle), str(tmp or ""))
-        mounts = (*mounts, *(closed[-1:] or [""]), str(interpreter))
+        words = (str(self._resolver), str(self._bundle), str(tmp or ""), *(closed[-1:] or [""]), str(interpreter))
+        mounts = ("sh", "-c", _ENTER, "sh", *words)
         who = ("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups") if user else ()
         return (*into, *mounts, *who, *command)
 

@@ -50,7 +50,7 @@ class SiteAuthority:
             if host:
                 chosen.context = self.context_of(host)
 
-        context.sni_callback = pick  # type: ignore[assignment] # typeshed lacks SSLSocket.context's setter's use here
+        context.sni_callback = pick
         return context
 
     def context_of(self, host: str) -> ssl.SSLContext:
@@ -73,9 +73,7 @@ class SiteAuthority:
             .add_extension(_usage(signs=False), critical=True)
             .add_extension(x509.SubjectAlternativeName([_general(host)]), critical=False)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
-            )
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

@@ -1,9 +1,8 @@
 """Trace: start an unmodified app once, and write its recipe and lock, with remarks on files left out."""
 
 import contextlib
-import ssl
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from preheat.core.snapshot import Snapshot
 from preheat.disk.temporary_file import TRACE, tidy, write_whole
 from preheat.guard.model.app import App
 from preheat.library.library import Library
-from preheat.mirror.access.certificate import own, place, trusted_beside
 from preheat.mirror.http.server import Server
 from preheat.proof.conditions.scratch_folder import fresh, sweep
 from preheat.recipes.inference.infer import Inferred, infer
@@ -22,13 +20,14 @@ from preheat.recipes.inference.observation import Observation
 from preheat.recipes.inference.omitted import LARGE
 from preheat.recipes.lock_file import lock_path
 from preheat.recipes.recipe_writer import recipe_text
+from preheat.verbs.local_hub import led
 from preheat.verbs.lock import keep_lock
 from preheat.verbs.tracing.cancellable_resolve import Asking
 from preheat.verbs.tracing.keep import keep
 from preheat.verbs.tracing.observing.observe import TracedApp, observe, reached
 from preheat.verbs.tracing.readiness import TraceWatch, Wanted
 from preheat.verbs.tracing.traced_caches import traced_caches
-from preheat.verbs.tracing.traced_start import Lead, ObservedStart, Recorder, noted, traced_start
+from preheat.verbs.tracing.traced_start import ObservedStart, Recorder, noted, traced_start
 from preheat.verbs.tracing.workbench import OVERLAY, AppFolders, Workbench
 
 _HARDLY = 0.1
@@ -77,7 +76,7 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
     with contextlib.ExitStack() as until:
         workplace = until.enter_context(fresh(library.root, TRACE))
         bench = Workbench.open(folders, library.root, workplace, overlay=terms.overlay)
-        lead = until.enter_context(_led(terms.mirror(recorder), environ, workplace, on_event))
+        lead = until.enter_context(led(terms.mirror(recorder), environ, workplace, on_event))
         caches = traced_caches(environ, terms.home, workplace, covered=bench.how == OVERLAY)
         try:
             seen = traced_start(app, workplace, lead, terms.watch, recorder, terms.wanted, caches)
@@ -108,28 +107,6 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
         raise UsageError(f"{terms.path} cannot be written: {error.strerror}", hint="choose another: -o FILE") from error
     keep_lock(path.with_suffix(lock_path(inferred.recipe).suffix), inferred.lock)
     return Traced(inferred, observation, seen, remarks)
-
-
-@contextlib.contextmanager
-def _led(server: Server, environ: Mapping[str, str], workplace: Path, on_event: Listener) -> Iterator[Lead]:
-    """Run the mirror, over TLS too if a certificate can be created; yield its addresses.
-
-    The app's CA file then contains the mirror's certificate in addition to the usual ones.
-    """
-    names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-    named = next((environ[name] for name in names if environ.get(name)), ssl.get_default_verify_paths().cafile)
-    with server, contextlib.ExitStack() as stack:
-        lead = Lead(server.url)
-        if named and Path(named).is_file():
-            try:
-                own_tls = own(workplace, ("127.0.0.1",))
-            except UsageError as error:
-                on_event(Noted("tls", f"{error.message}: modelscope up to 1.37 will bypass the mirror; {error.hint}"))
-            else:
-                trusted = workplace / "trusted.pem"
-                trusted_beside(place(workplace), Path(named), trusted)
-                lead = replace(lead, secure=stack.enter_context(server.twin(own_tls)).url, trusted=str(trusted))
-        yield lead
 
 
 def _remarks(inferred: Inferred, observation: Observation, seen: ObservedStart) -> tuple[str, ...]:
