@@ -151,7 +151,11 @@ def wheel(root: Path) -> None:
     name, info = "en_core_web_sm", "en_core_web_sm-3.8.0.dist-info"
     model = f"{name}/{name}-3.8.0"
     about = {"lang": "en", "name": "core_web_sm", "version": "3.8.0", "spacy_version": ">=3.7", "pipeline": []}
-    config = '[nlp]\nlang = "en"\npipeline = []\n[components]\n'
+    config = (
+        '[nlp]\nlang = "en"\npipeline = []\ndisabled = []\nbefore_creation = null\nafter_creation = null\n'
+        'after_pipeline_creation = null\nbatch_size = 1000\n[nlp.tokenizer]\n@tokenizers = "spacy.Tokenizer.v1"\n'
+        '[nlp.vectors]\n@vectors = "spacy.Vectors.v1"\n[components]\n'
+    )
     loads = (
         "from pathlib import Path\nfrom spacy.util import load_model_from_init_py, get_model_meta\n"
         "__version__ = get_model_meta(Path(__file__).parent)['version']\n"

@@ -107,7 +107,7 @@ def _drive_files(folder: Path) -> Site:
         if found is None:
             return missing(request)
         if found.stat().st_size > _ASKS_BEFORE and "confirm" not in asked:
-            return say(request, _WARNING.format(id=name).encode(), "text/html; charset=utf-8")
+            return say(request, _WARNING.replace("\n", "").format(id=name).encode(), "text/html; charset=utf-8")
         return file(request, found, Content_Disposition=f'attachment; filename="{found.name}"')
 
     return answer
