@@ -11,7 +11,7 @@ from pathlib import Path
 from preheat.guard.kernel import overlay_mounts
 from preheat.guard.kernel.overlay_mounts import OverlayMounts
 from preheat.guard.kernel.quiet_fork import fork
-from preheat.recipes.app_python import AppEnvironment
+from preheat.recipes.app_python import AppPython
 
 OVERLAY, IN_PLACE = "overlay", "in place"
 _IN_MEMORY = "in memory"
@@ -41,7 +41,7 @@ class AppFolders:
 
 def _environment(app: Path, command: Sequence[str], environ: Mapping[str, str]) -> Path | None:
     """Return the folder of the Python environment that the command uses, if this process may write to it."""
-    prefix = AppEnvironment.of(environ, app, command).prefix
+    prefix = AppPython.of(environ, app, command).prefix
     # Packages that are installed after the distribution's own go to /usr/local.
     prefix = Path("/usr/local") if prefix == Path("/usr") else prefix
     return prefix if prefix is not None and prefix != Path("/") and os.access(prefix, os.W_OK) else None

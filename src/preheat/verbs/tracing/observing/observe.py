@@ -12,7 +12,7 @@ from preheat.core.snapshot import Snapshot
 from preheat.guard.witness.file_opens import FANOTIFY
 from preheat.guard.witness.strace import STRACE
 from preheat.library.library import Library
-from preheat.recipes.app_python import AppEnvironment
+from preheat.recipes.app_python import AppPython
 from preheat.recipes.inference.bookkeeping import is_bookkeeping, is_secret
 from preheat.recipes.inference.layout_paths import within
 from preheat.recipes.inference.observation import HubFile, Loaded, Made, Observation, Reached
@@ -84,7 +84,7 @@ def observe(
     unpacked = unpacked_archives(archives.values(), written, hashes)
     times = first_opens(seen)
     had = _had(times, written)
-    environment = AppEnvironment.of(subject.environ, subject.folder, subject.command)
+    environment = AppPython.of(subject.environ, subject.folder, subject.command)
     plain = [path for path in had if may_be_weights(path, places, hashes.size(path) or 0, environment.prefix)]
     known = known_files(list(had), plain, library, hashes, resolve)
     loaded = (*loaded, *known.loaded)
