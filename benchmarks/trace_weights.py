@@ -277,7 +277,8 @@ def silero(root: Path) -> None:
         }
     )
     put(root / "codeload.github.com/snakers4/silero-vad.zip", body)
-    put(root / "api.github.com/repos/snakers4/silero-vad/branches", "[]")
+    for listed, names in (("branches", [{"name": "master"}]), ("tags", [])):
+        put(root / "api.github.com/repos/snakers4/silero-vad" / listed, json.dumps(names))
 
 
 def timm(root: Path) -> None:
@@ -291,12 +292,11 @@ def timm(root: Path) -> None:
 
 
 def torchvision(root: Path) -> None:
-    """A small network, at the URL that is written into the library, whose name has the first digits of its digest."""
+    """A small network, at a URL beside those that are written into the library, which have digests in their names."""
     import torch
     import torchvision as library
 
-    found = library.models.SqueezeNet1_1_Weights.DEFAULT.url
-    path = root / found.removeprefix("https://")
+    path = root / "download.pytorch.org/models/squeezenet1_1-small.pth"
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(library.models.squeezenet1_1(weights=None).state_dict(), path)
 
