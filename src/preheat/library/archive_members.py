@@ -217,9 +217,9 @@ def _tar(file: IO[bytes], bounds: _Bounds) -> Iterator[Member]:
     else:
         stream = _BoundedReads(file, bounds)
     files: set[str] = set()
-    with tarfile.open(fileobj=stream, mode="r:") as archive:  # type: ignore[call-overload] # it reads, seeks and tells
+    with tarfile.open(fileobj=stream, mode="r:") as archive:
         for count, one in enumerate(archive):
-            archive.members.clear()  # it would keep all of them
+            archive.members.clear()  # type: ignore[attr-defined] # it would keep all of them
             if count >= MOST_MEMBERS:
                 raise bounds.refused(f"it has more than {MOST_MEMBERS:,} members")
             if one.isdir():
@@ -250,7 +250,7 @@ def _whole(pieces: Iterator[memoryview], size: int) -> Iterator[memoryview]:
 
 
 class _BoundedReads(io.RawIOBase):
-    """A tar's uncompressed bytes. Raises IntegrityError for a header that is too large for memory, or past the limit."""
+    """A tar's uncompressed bytes. Raises IntegrityError past the limit, and for a header too large for memory."""
 
     def __init__(self, source: IO[bytes] | io.BufferedIOBase, bounds: _Bounds) -> None:
         self._source, self._bounds = source, bounds

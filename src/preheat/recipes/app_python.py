@@ -15,7 +15,7 @@ _GPUS = Path("/proc/driver/nvidia/gpus")
 
 
 @dataclass(frozen=True)
-class AppEnvironment:
+class AppPython:
     """Where an app runs: its Python's version and site-packages, its machine and GPU. Unknown ones are empty or None.
 
     `prefix` is the folder of the virtual environment, or of the Python installation.
@@ -28,7 +28,7 @@ class AppEnvironment:
     site_packages: Path | None = None
 
     @classmethod
-    def of(cls, environ: Mapping[str, str], folder: Path, command: Sequence[str]) -> "AppEnvironment":
+    def of(cls, environ: Mapping[str, str], folder: Path, command: Sequence[str]) -> "AppPython":
         """Find the environment of `command`, started in `folder`. Reads a few small files; starts no program."""
         prefix = _prefix(environ, folder, command)
         site = None if prefix is None else _site_packages(prefix)
