@@ -15,7 +15,7 @@ words = sys.argv[1:]
 port = int(words[words.index("--port") + 1])
 repository, files = "{repository}", {files}
 hub = os.environ.get("HF_ENDPOINT", "")
-cache = os.environ.get("HF_HUB_CACHE") or os.environ["HF_HOME"] + "/hub"
+cache = os.environ.get("HF_HUB_CACHE") or (os.environ.get("HF_HOME") or os.path.expanduser("~/.cache/huggingface")) + "/hub"
 folder = cache + "/models--" + repository.replace("/", "--")
 
 def fetched(path):

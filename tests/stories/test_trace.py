@@ -137,7 +137,7 @@ if __name__ == "__main__":
     assert figures["pythons"] >= 3
     assert {"path": str(traced.folder / "made.cache"), "size": 20000} in figures["made"]
     text = (traced.folder / "preheat.toml").read_text()
-    assert 'makes = ["made.cache"]' in text
+    assert 'ref = "made:' in text
     assert f'ready = "http://127.0.0.1:{port}/"' in text
 
 

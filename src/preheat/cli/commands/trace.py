@@ -73,7 +73,7 @@ def _figures(traced: Traced, path: Path) -> dict[str, object]:
             {"path": one.path, "at_s": round(one.at, 3), "size": one.size, "read": one.read}
             for one in sorted(traced.observation.opened, key=lambda one: one.at)
         ],
-        "made": traced.observation.made,
+        "made": [{"path": one.path, "size": one.size} for one in traced.observation.made],
         "reached": traced.observation.reached,
         "calls": None
         if calls is None

@@ -72,9 +72,3 @@ class RecipeFiles:
 def verified_as(inferred: Inferred, words: str) -> Inferred:
     """Return the recipe with these words in `verified`."""
     return replace(inferred, recipe=replace(inferred.recipe, verified=words))
-
-
-def with_first(inferred: Inferred, first: str) -> Inferred:
-    """Return the recipe with the first use `first`, as another folder needs it."""
-    portable = first.replace(f"{inferred.recipe.folder}/", "{dir}/")
-    return replace(inferred, recipe=replace(inferred.recipe, first=portable))

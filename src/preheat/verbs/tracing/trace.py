@@ -18,19 +18,20 @@ from preheat.library.library import Library
 from preheat.mirror.access.certificate import own, place, trusted_beside
 from preheat.mirror.http.server import Server
 from preheat.proof.conditions.scratch_folder import fresh, sweep
-from preheat.recipes.inference.infer import LARGE, Inferred, infer
+from preheat.recipes.inference.infer import Inferred, infer
 from preheat.recipes.inference.observation import Observation
-from preheat.recipes.places import Places
+from preheat.recipes.inference.omitted import LARGE
 from preheat.verbs.tracing.cancellable_resolve import Asking
-from preheat.verbs.tracing.kept_downloads import keep_downloads
-from preheat.verbs.tracing.observe import TracedApp, observe, reached
+from preheat.verbs.tracing.keep import keep
+from preheat.verbs.tracing.observing.observe import Observed, TracedApp, observe, reached
 from preheat.verbs.tracing.readiness import TraceWatch, Wanted
-from preheat.verbs.tracing.recipe_files import RecipeFiles, verified_as, with_first
+from preheat.verbs.tracing.recipe_files import RecipeFiles, verified_as
 from preheat.verbs.tracing.replaying.missing_files import MissingFile, missing_files
 from preheat.verbs.tracing.replaying.replay import NOT_REPLAYED, Replays, ReplayVerdict, patience_s
 from preheat.verbs.tracing.replaying.replayed_start import Replayed, ReplaySetting
+from preheat.verbs.tracing.traced_caches import traced_caches
 from preheat.verbs.tracing.traced_start import Lead, ObservedStart, Recorder, noted, traced_start
-from preheat.verbs.tracing.workbench import AppFolders, Workbench, alone_in
+from preheat.verbs.tracing.workbench import OVERLAY, AppFolders, Workbench, alone_in
 from preheat.views.view_names import choose_view
 
 _HARDLY = 0.1
@@ -89,12 +90,13 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
     with alone_in(folders.app), fresh(library.root, TRACE) as workplace:
         bench = Workbench.open(folders, library.root, workplace, overlay=terms.overlay)
         began = time.monotonic()
-        seen, observation, early = _observed(app, name, workplace, library, terms, on_event)
-        traced_s = time.monotonic() - began
-        inferred, fuller = (
-            with_first(infer(observation, keep_unread=keep), terms.watch.first) for keep in (terms.keep_unread, True)
-        )
-        keep_downloads((inferred.lock, fuller.lock), observation.loaded, bench, library, on_event)
+        seen, observed, early = _observed(app, name, bench, workplace, library, terms, on_event)
+        traced_s, observation = time.monotonic() - began, observed.observation
+        inferred, fuller = (infer(observation, keep_unread=unread) for unread in (terms.keep_unread, True))
+        for lock in {id(one.lock): one.lock for one in (fuller, inferred)}.values():
+            missed = keep(lock, observed, library, bench.real, on_event)
+        for file in missed:
+            on_event(Noted(file.path, f"not in the library: {file.size} bytes, {file.digest}"))
         remarks = (*early, *_remarks(inferred, observation, seen))
         files = RecipeFiles(bench.outside(terms.path.absolute()))
         if said := files.keep_fuller(inferred.lock):
@@ -107,16 +109,14 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
         replays = _replays(seen, traced_s, app, library, terms, bench, on_event)
         if early:
             verdict = replays.ended_early()
-            inferred = verified_as(inferred, verdict.verified)
         else:
             terms.wanted.forget()
-            places = Places.of({**(app.env or {}), **seen.caches}, folders.app, app.command)
 
             def missing(replayed: Replayed) -> tuple[MissingFile, ...]:
-                return missing_files(inferred, observation, seen.notes, places, replayed)
+                return missing_files(inferred, observation, seen.notes, replayed)
 
-            found, verdict = replays.verdict(inferred, fuller, terms.path, missing)
-            inferred = verified_as(found, verdict.verified)
+            inferred, verdict = replays.verdict(inferred, fuller, terms.path, missing)
+        inferred = verified_as(inferred, verdict.verified)
         files.write(inferred, remarks)
         return Traced(inferred, observation, seen, remarks, verdict)
 
@@ -141,29 +141,33 @@ def _replays(
 def _observed(
     app: App,
     name: str,
+    bench: Workbench,
     workplace: Path,
     library: Library,
     terms: TraceOptions,
     on_event: Listener,
-) -> tuple[ObservedStart, Observation, tuple[str, ...]]:
+) -> tuple[ObservedStart, Observed, tuple[str, ...]]:
     """Start the app under observation; return what was seen, and a remark if the user ended that early."""
-    recorder = Recorder(on_event)
-    with _led(terms.mirror(recorder), app.env or {}, workplace, on_event) as lead:
+    recorder, environ = Recorder(on_event), app.env or {}
+    caches = traced_caches(environ, terms.home, workplace, covered=bench.how == OVERLAY)
+    with _led(terms.mirror(recorder), environ, workplace, on_event) as lead:
         try:
-            seen = traced_start(app, workplace, lead, terms.watch, recorder, terms.wanted)
+            seen = traced_start(app, workplace, lead, terms.watch, recorder, terms.wanted, caches)
         except AppError:
             for one in reached(noted(workplace)):
                 by = " < ".join(one.modules) or "the app"
                 on_event(Noted(f"{one.host}:{one.port}", f"connection attempts: {one.count}, from {by}"))
             raise
-        subject = TracedApp(name, terms.path.absolute().parent, app.command)
+        bodies = workplace / "notes" / "bodies"
+        folder = terms.path.absolute().parent
+        subject = TracedApp(name, folder, app.command, terms.watch.first, environ, bench.written(), bodies)
         asking = Asking(terms.resolve, terms.wanted)
-        observation = observe(seen, subject, library, asking, terms.wanted.hurried)
+        observed = observe(seen, subject, library, asking, terms.wanted.hurried)
     if not asking.cut_short and not terms.wanted.hurried():
-        return seen, observation, ()
+        return seen, observed, ()
     said = "Ended early: not every hub was asked, and not every file was compared. Needs may be missing."
     on_event(Noted(terms.path.name, said))
-    return seen, observation, (said,)
+    return seen, observed, (said,)
 
 
 @contextlib.contextmanager

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from preheat import guard
-from preheat.core.cache_variables import CACHE_VARIABLES, new_caches
 from preheat.core.errors import AppError, UsageError
 from preheat.core.events import Answered, Event, Listener, Noted, Serving
+from preheat.guard.kernel.ports import ports_of
+from preheat.guard.kernel.process_tree import family
 from preheat.guard.model.app import App
 from preheat.guard.model.exit_words import describe_exit
 from preheat.guard.process.process import CannotStart, Output, Process
@@ -25,6 +26,7 @@ from preheat.proof.start.timeline import Imports
 from preheat.recipes.inference.trace_log import TraceLog, read_notes
 from preheat.recipes.offline_env import direct, online
 from preheat.verbs.tracing.readiness import TraceWatch, Wanted, await_ready, settle, use_app
+from preheat.verbs.tracing.traced_caches import TracedCaches
 
 _MOST_NOTED = 256 << 20  # bytes of one process's log
 # stdout is reserved for the result of the trace.
@@ -48,7 +50,9 @@ class ObservedStart:
     """Logs of a start: `ready` is the probe that passed, `ready_s` the seconds until then, None if the program exited.
 
     `how` names the method that detected opens by native code: fanotify, strace or proc. `lost` is set if some of them
-    were missed. `attempts` is None if network calls cannot be counted.
+    were missed. `attempts` is None if network calls cannot be counted. `caches` are the folders of the app's caches by
+    their variables, `new_caches` those that were empty before. The first use began at `used_at` (time.time());
+    `own_ports` are those on which the app listened.
     """
 
     began: float
@@ -63,6 +67,9 @@ class ObservedStart:
     attempts: tuple[Attempt, ...] | None
     answered: tuple[Answered, ...]
     imports: Imports | None
+    new_caches: Mapping[str, str] = field(default_factory=dict)
+    used_at: float | None = None
+    own_ports: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
@@ -81,17 +88,16 @@ class Recorder:
 
 
 def traced_start(
-    app: App, workplace: Path, lead: Lead, watch: TraceWatch, recorder: Recorder, wanted: Wanted
+    app: App, workplace: Path, lead: Lead, watch: TraceWatch, recorder: Recorder, wanted: Wanted, caches: TracedCaches
 ) -> ObservedStart:
-    """Start `app` with the hubs from `lead` and with caches and logs below `workplace`; stop it after its first use.
+    """Start `app` with the hubs from `lead`, and with logs below `workplace`; stop it after its first use.
 
     `wanted` reports whether the user wants to end earlier. Raise AppError if the app fails or is not ready in time.
     """
     stopped = wanted.stopped
     notes = workplace / "notes"
     notes.mkdir(parents=True)
-    # The user's caches would hide downloads.
-    caches = new_caches(workplace)
+    used_at, own_ports = None, frozenset[int]()
     environ = environment(app.env or {}, caches, notes, lead)
     witness = Witness() if Witness.available() else None
     held: list[Process] = []
@@ -106,10 +112,13 @@ def traced_start(
     held.append(process)
     try:
         ready, ready_s = await_ready(process, app, watch, clock, recorder, stopped)
+        own_ports = _ports(process)
         if ready_s is not None and not stopped():
             if watch.first:
+                used_at = time.time()
                 use_app(watch, App(app.command, environ, app.cwd, ready), process, stopped)
             settle(process, watch.settle_s, stopped)
+            own_ports |= _ports(process)
             if not process.alive() and process.status and not stopped():
                 said = f"{describe_exit(process.status)} after it was ready: files that it needs later are not included"
                 recorder(Noted("the app", said))
@@ -124,7 +133,7 @@ def traced_start(
         lead,
         ready,
         ready_s,
-        caches,
+        caches.folders,
         noted(workplace),
         tuple(seen),
         opens.how,
@@ -132,7 +141,14 @@ def traced_start(
         None if witness is None else witness.attempts,
         tuple(recorder.answered),
         sum_up(read_imports(notes), round(clock * 1e9), ready_s or time.monotonic() - clock),
+        caches.new,
+        used_at,
+        own_ports,
     )
+
+
+def _ports(process: Process) -> frozenset[int]:
+    return frozenset(ports_of({member.pid for member in family(process.pid)}))
 
 
 def noted(workplace: Path) -> TraceLog:
@@ -147,17 +163,18 @@ def _texts(files: Iterable[Path]) -> Iterator[str]:
             yield read_small(path, _MOST_NOTED).decode("utf-8", "replace")
 
 
-def environment(environ: Mapping[str, str], caches: Mapping[str, str], notes: Path, lead: Lead) -> dict[str, str]:
-    """Return an environment with new caches, the mirror as hub, and logging in the app's Python processes."""
+def environment(environ: Mapping[str, str], caches: TracedCaches, notes: Path, lead: Lead) -> dict[str, str]:
+    """Return an environment with its caches, the mirror as hub, and logging in the app's Python processes."""
     return {
-        **direct(online(environ, without=CACHE_VARIABLES)),
-        **caches,
+        **direct(online(environ, without=caches.removed)),
+        **caches.new,
         "HF_ENDPOINT": lead.plain,
         "MODELSCOPE_ENDPOINT": lead.plain,
         **(_insistent(lead) if lead.secure else {}),
         "HF_HUB_DISABLE_XET": "1",
         "PYTHONUNBUFFERED": "1",
         **logged(environ, notes),
+        "PREHEAT_TRACE_HUBS": f"{lead.plain}/ {lead.secure}/" if lead.secure else f"{lead.plain}/",
         "PREHEAT_STOPWATCH": str(notes),
     }
 

@@ -8,7 +8,6 @@ from preheat.core.units import say_size
 from preheat.recipes.inference.infer import Inferred
 from preheat.recipes.inference.observation import Observation
 from preheat.recipes.inference.trace_log import TraceLog
-from preheat.recipes.places import Places
 from preheat.verbs.tracing.replaying.replayed_start import Replayed
 
 _HUBS = {"huggingface.co": "hf", "hf-mirror.com": "hf", "modelscope.cn": "ms", "www.modelscope.cn": "ms"}
@@ -27,15 +26,15 @@ class MissingFile:
 
 
 def missing_files(
-    inferred: Inferred, observation: Observation, traced: TraceLog, places: Places, replayed: Replayed
+    inferred: Inferred, observation: Observation, traced: TraceLog, replayed: Replayed
 ) -> tuple[MissingFile, ...]:
     """Return what the replay lacked, as far as the logs show it, the largest first.
 
-    `places` are those of the traced start: a path means the same file in both if it is in the same place.
+    A path means the same file in the traced start and in the replay if it is in the same place.
     """
     hosts = {aim.host for aim in replayed.notes.aims}
     found = {**_by_url(inferred, traced, hosts), **_from_hubs(inferred, observation, hosts)}
-    made = ((places.shorten(one.path), one.size) for one in observation.made)
+    made = ((observation.places.shorten(one.path), one.size) for one in observation.made)
     found |= {path: size for path, size in made if path in replayed.absent}
     ordered = sorted(found.items(), key=lambda item: (-(item[1] or 0), item[0]))
     return tuple(MissingFile(what, size) for what, size in ordered[:_MOST])
