@@ -1,26 +1,24 @@
 """Trace: start an unmodified app once, and write its recipe and lock, with remarks on files left out."""
 
-import contextlib
-import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from preheat.core.errors import AppError, UsageError
+from preheat.core.errors import AppError
 from preheat.core.events import Listener, Noted
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.disk.temporary_file import TRACE
 from preheat.guard.model.app import App
 from preheat.library.library import Library
-from preheat.mirror.access.certificate import own, place, trusted_beside
 from preheat.mirror.http.server import Server
 from preheat.proof.conditions.scratch_folder import fresh, sweep
 from preheat.recipes.inference.infer import Inferred, infer
 from preheat.recipes.inference.observation import Observation
 from preheat.recipes.inference.omitted import LARGE
+from preheat.verbs.local_hub import led
 from preheat.verbs.tracing.cancellable_resolve import Asking
 from preheat.verbs.tracing.keep import keep
 from preheat.verbs.tracing.observing.observe import Observed, TracedApp, observe, reached
@@ -30,7 +28,7 @@ from preheat.verbs.tracing.replaying.missing_files import MissingFile, missing_f
 from preheat.verbs.tracing.replaying.replay import NOT_REPLAYED, Replays, ReplayVerdict, patience_s
 from preheat.verbs.tracing.replaying.replayed_start import Replayed, ReplaySetting
 from preheat.verbs.tracing.traced_caches import traced_caches
-from preheat.verbs.tracing.traced_start import Lead, ObservedStart, Recorder, noted, traced_start
+from preheat.verbs.tracing.traced_start import ObservedStart, Recorder, noted, traced_start
 from preheat.verbs.tracing.workbench import OVERLAY, AppFolders, Workbench, alone_in
 from preheat.views.view_names import choose_view
 
@@ -150,7 +148,7 @@ def _observed(
     """Start the app under observation; return what was seen, and a remark if the user ended that early."""
     recorder, environ = Recorder(on_event), app.env or {}
     caches = traced_caches(environ, terms.home, workplace, covered=bench.how == OVERLAY)
-    with _led(terms.mirror(recorder), environ, workplace, on_event) as lead:
+    with led(terms.mirror(recorder), environ, workplace, on_event) as lead:
         try:
             seen = traced_start(app, workplace, lead, terms.watch, recorder, terms.wanted, caches)
         except AppError:
@@ -168,28 +166,6 @@ def _observed(
     said = "Ended early: not every hub was asked, and not every file was compared. Needs may be missing."
     on_event(Noted(terms.path.name, said))
     return seen, observed, (said,)
-
-
-@contextlib.contextmanager
-def _led(server: Server, environ: Mapping[str, str], workplace: Path, on_event: Listener) -> Iterator[Lead]:
-    """Run the mirror, over TLS too if a certificate can be created; yield its addresses.
-
-    The app's CA file then contains the mirror's certificate in addition to the usual ones.
-    """
-    names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-    named = next((environ[name] for name in names if environ.get(name)), ssl.get_default_verify_paths().cafile)
-    with server, contextlib.ExitStack() as stack:
-        lead = Lead(server.url)
-        if named and Path(named).is_file():
-            try:
-                own_tls = own(workplace, ("127.0.0.1",))
-            except UsageError as error:
-                on_event(Noted("tls", f"{error.message}: modelscope up to 1.37 will bypass the mirror; {error.hint}"))
-            else:
-                trusted = workplace / "trusted.pem"
-                trusted_beside(place(workplace), Path(named), trusted)
-                lead = replace(lead, secure=stack.enter_context(server.twin(own_tls)).url, trusted=str(trusted))
-        yield lead
 
 
 def _remarks(inferred: Inferred, observation: Observation, seen: ObservedStart) -> tuple[str, ...]:
