@@ -84,6 +84,6 @@ def trace_app(command: tuple[str, ...], session: Session, terms: TraceTerms) -> 
     app = App(command, {**session.own_tokens, **session.config.environ}, str(Path.cwd()))
     home = session.config.home
     options = TraceOptions(terms.output, terms.watch, serve, ask, terms.wanted, terms.keep_unread, home)
-    options = replace(options, overlay=terms.overlay, replay=terms.replay)
+    options = replace(options, overlay=terms.overlay, replay=terms.replay, unsafe=session.settings.unsafe_files)
     name = terms.name or terms.output.absolute().parent.name.strip(".") or "app"
     return trace(app, name, session.library, options, session.on_event)

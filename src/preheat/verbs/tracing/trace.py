@@ -43,7 +43,7 @@ class TraceOptions:
     `mirror`: returns a pull-through mirror that emits events to the listener. `resolve`: resolves a ref at its hub.
     `wanted`: reports whether the user ended the trace. `keep_unread`: include files that the app did not read.
     `home`: the user's home folder. `overlay`: whether this process may move to overlays until it ends (see Workbench).
-    `replay`: start the app from its recipe again.
+    `replay`: start the app from its recipe again. `unsafe`: what to do with unsafe files, see House.
     """
 
     path: Path
@@ -55,6 +55,7 @@ class TraceOptions:
     home: Path | None = None
     overlay: bool = False
     replay: bool = True
+    unsafe: str = "warn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ def _replays(
     by_hand = terms.wanted.stopped()
     watch = replace(terms.watch, within_s=patience_s(traced_s, terms.watch.within_s))
     enough_s = min(traced_s - (seen.ready_s or 0.0), _BY_HAND_AT_MOST_S) if by_hand else None
-    setting = ReplaySetting(library, choose_view, app.env or {}, terms.home, watch, enough_s)
+    setting = ReplaySetting(library, choose_view, app.env or {}, terms.home, watch, enough_s, terms.unsafe)
     return Replays(bench, setting, terms.wanted, on_event)
 
 
