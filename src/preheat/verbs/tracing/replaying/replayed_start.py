@@ -53,8 +53,8 @@ class Replayed:
     """How a replay went: `error` says why it failed, empty if it did not. `network` is None if calls are not counted.
 
     `worked`: the app started and was used, but may have tried to reach other hosts. `fatal`: nothing else can help.
-    `seconds`: how long it took. `tail`: the app's last lines. `notes`: what its Pythons logged; `absent`: the paths that
-    they opened in vain, in the form of `Places.shorten`.
+    `seconds`: how long it took. `tail`: the app's last lines. `notes`: what its Pythons logged; `absent`: the paths
+    that they opened in vain, in the form of `Places.shorten`.
     """
 
     error: str = ""
