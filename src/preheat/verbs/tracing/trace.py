@@ -29,7 +29,7 @@ from preheat.verbs.tracing.replaying.replay import NOT_REPLAYED, Replays, Replay
 from preheat.verbs.tracing.replaying.replayed_start import Replayed, ReplaySetting
 from preheat.verbs.tracing.traced_caches import traced_caches
 from preheat.verbs.tracing.traced_start import ObservedStart, Recorder, noted, traced_start
-from preheat.verbs.tracing.workbench import OVERLAY, AppFolders, Workbench, alone_in
+from preheat.verbs.tracing.workbench import IN_PLACE, OVERLAY, AppFolders, Workbench, alone_in
 from preheat.views.view_names import choose_view
 
 _HARDLY = 0.1
@@ -88,6 +88,8 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
     folders = AppFolders.of(Path(app.cwd or "."), app.command, app.env or {}, terms.home)
     with alone_in(folders.app), fresh(library.root, TRACE) as workplace:
         bench = Workbench.open(folders, library.root, workplace, overlay=terms.overlay)
+        if bench.how == IN_PLACE:
+            on_event(Noted("trace", "no overlay is possible here: what the app writes stays in its folders"))
         began = time.monotonic()
         seen, observed, early = _observed(app, name, bench, workplace, library, terms, on_event)
         traced_s, observation = time.monotonic() - began, observed.observation

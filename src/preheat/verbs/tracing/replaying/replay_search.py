@@ -79,7 +79,7 @@ class _Search:
 
 def _variants(inferred: Inferred, fuller: Inferred) -> Iterator[tuple[Inferred, str]]:
     """Yield what to try after the recipe itself, the cheapest first, each with words for it."""
-    hub, copies, unread = "the library as the app's hub", "copies instead of links", "the files that were not read"
+    hub, copies, unread = "the library as the app's hub", "copies of the files", "the files that were not read"
     hubs = any(need.ref.hub in (HUGGING_FACE, MODELSCOPE) for need in fuller.recipe.needs)
     everyone = range(len(inferred.recipe.needs))
     if hubs:
