@@ -78,7 +78,8 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Judges programs in `net`, with all it makes below `folder`; `user` is the number of who traces.
+    """Judges programs in `net`, with all it makes below `folder`; `user` is the number of who traces, `words` are more options of
+    its trace.
 
     `pythons` are the interpreters by the name of their environment, and `other_pythons` the same elsewhere.
     """
@@ -90,6 +91,7 @@ class Judge:
     user: int = 0
     within_s: float = 600.0
     preheat: Path = COMMAND
+    words: tuple[str, ...] = ()
 
     def judge(self, program: Program) -> Verdict:
         """Trace and replay one program."""
@@ -99,10 +101,9 @@ class Judge:
             began = self._in(here, program, self.user, self._command(program))
         self._fresh(here, program, self.user)
         events = here / "events.jsonl"
-        traced = self._in(
-            here, program, self.user, (str(self.preheat), "trace", "--events", str(events), "--settle", "1s", "--",
-                                      *self._command(program)),
-        )  # fmt: skip
+        options = ("--events", str(events), "--settle", "1s", *self.words)
+        words = (str(self.preheat), "trace", *options, "--", *self._command(program))
+        traced = self._in(here, program, self.user, words)
         needs = _needs(events)
         recipe = here / "app" / "preheat.toml"
         if not recipe.is_file():

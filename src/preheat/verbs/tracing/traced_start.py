@@ -85,7 +85,7 @@ def traced_start(
     """
     stopped = wanted.stopped
     notes = workplace / "notes"
-    notes.mkdir(parents=True)
+    notes.mkdir(parents=True, exist_ok=True)
     used_at, own_ports = None, frozenset[int]()
     environ = environment(app.env or {}, caches, notes, lead)
     witness = Witness() if Witness.available() else None
