@@ -89,7 +89,7 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
     with alone_in(folders.app), fresh(library.root, TRACE) as workplace:
         bench = Workbench.open(folders, library.root, workplace, overlay=terms.overlay)
         if bench.how == IN_PLACE:
-            on_event(Noted("trace", "no overlay is possible here: what the app writes stays in its folders"))
+            on_event(Noted("trace", f"no overlay ({bench.reason}): what the app writes stays in its folders"))
         began = time.monotonic()
         seen, observed, early = _observed(app, name, bench, workplace, library, terms, on_event)
         traced_s, observation = time.monotonic() - began, observed.observation
