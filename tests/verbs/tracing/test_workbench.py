@@ -1,5 +1,6 @@
 """Workbench: what an app writes is seen, and the user's files stay as they were; as root, and as anybody."""
 
+import codecs
 import ctypes
 import json
 import os
@@ -48,6 +49,7 @@ def place(user: int) -> Iterator[Path]:
 
 def as_user(user: int, act: Callable[[], Any]) -> Any:
     """Return what `act` returns in a child of this process, which is that user."""
+    codecs.lookup("ascii")  # the user may not be able to read Python's own modules
     ours, its = os.pipe()
     child = os.fork()
     if child == 0:

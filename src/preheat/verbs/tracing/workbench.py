@@ -78,12 +78,12 @@ class _Way:
         ours, its = os.pipe()
         child = fork()
         if child == 0:
-            why = "error"
+            why = ""
             try:
                 mounts = self.enter(folders, through, layers)
                 why = "" if mounts.folder_of(os.path.realpath(folders.app)) else f"{folders.app} cannot be covered"
-            except OSError as error:
-                why = str(error)
+            except Exception as error:  # noqa: BLE001 - the parent reports it
+                why = str(error) or repr(error)
             finally:
                 os.write(its, os.fsencode(why)[:_LONGEST_REASON])
                 os._exit(0)
