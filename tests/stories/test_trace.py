@@ -18,7 +18,8 @@ from tests.guard.apps import free_port
 # A client of a hub in a few lines, as huggingface_hub is one: it keeps what it has, and offline it asks nobody.
 CLIENT = """
 import json, os, sys, urllib.request
-CACHE = os.environ.get("HF_HUB_CACHE") or (os.environ.get("HF_HOME") or os.path.expanduser("~/.cache/huggingface")) + "/hub"
+HOME = os.environ.get("HF_HOME") or os.path.expanduser("~/.cache/huggingface")
+CACHE = os.environ.get("HF_HUB_CACHE") or HOME + "/hub"
 
 def get(path, revision="main", repo="acme/tiny"):
     folder = f"{CACHE}/models--{repo.replace('/', '--')}"

@@ -9,8 +9,6 @@ from pathlib import Path
 from preheat.core.digest import SHA256
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
-from preheat.guard.witness.file_opens import FANOTIFY
-from preheat.guard.witness.strace import STRACE
 from preheat.library.library import Library
 from preheat.recipes.app_python import AppEnvironment
 from preheat.recipes.inference.bookkeeping import is_bookkeeping, is_secret
@@ -112,7 +110,7 @@ def observe(
         put=tuple(_put(written, served, hashes)),
         copied=seen.notes.copied,
         local_dirs=_local_dirs(written),
-        sees_native=seen.how in (FANOTIFY, STRACE) and not seen.lost,
+        sees_native=seen.complete,
         places=places,
         environment=environment,
         first=subject.first,
