@@ -85,6 +85,7 @@ def read_config(environ: Mapping[str, str] | None = None) -> Config:
         endpoints={
             "hf": (env.get("HF_ENDPOINT") or HUGGING_FACE_ENDPOINT,),
             "ms": (env.get("MODELSCOPE_ENDPOINT") or MODELSCOPE_ENDPOINT,),
+            "made": (),
         },
         tokens={hub: token for hub, token in tokens.items() if token},
         proxies=_proxies(env),

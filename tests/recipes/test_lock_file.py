@@ -3,15 +3,19 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from preheat.core.digest import git_sha1, sha256
+from preheat.core.errors import UsageError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
-from preheat.recipes.lock_file import Lock, Pinned, lock_path, read_lock
+from preheat.recipes.depends import Depends
+from preheat.recipes.lock_file import Archive, Lock, Pinned, lock_path, read_lock
 from preheat.recipes.lock_writer import lock_text
-from preheat.recipes.recipe import Need, Recipe
+from preheat.recipes.recipe import Need, Recipe, read_recipe
+from preheat.recipes.recipe_writer import recipe_text
 from preheat.verbs.lock import keep_lock, moved
 
 # Names as hubs have them, and as nobody should: quotes, backslash-free, spaces, control characters above 31.
@@ -42,8 +46,18 @@ def pinned(draw: st.DrawFn) -> Pinned:
         tuple(draw(st.lists(REFS, max_size=2))),
         draw(st.dictionaries(SEGMENT, SEGMENT, max_size=2)),
     )
+    need = replace(need, link=draw(st.sampled_from(["", "symlink", "hardlink", "copy"])))
     files = tuple(File(path, draw(st.integers(0, 2**50)), draw(DIGESTS)) for path in sorted(draw(PATHS)))
-    return Pinned(need, Snapshot(need.ref, draw(HEX), files))
+    commit, depends, archive = draw(HEX), None, None
+    match draw(st.sampled_from(["hub", "made", "archive"])):
+        case "made":
+            need = replace(need, ref=Ref.parse("made:my-app/cache"))
+            packages = st.dictionaries(SEGMENT, SEGMENT, max_size=2)
+            depends = draw(st.none() | st.builds(Depends, SEGMENT | st.just(""), st.just("x86_64"), packages, SEGMENT))
+        case "archive":
+            need = replace(need, ref=Ref.parse(f"https://h.example/f#sha256={'a' * 64}"), same=(), unpack="zip")
+            archive = draw(st.none() | st.builds(Archive, st.integers(0, 2**50), st.just(need.ref.digest)))
+    return Pinned(need, Snapshot(need.stored, commit, files), archive=archive, depends=depends)
 
 
 # Needs that are alike in every word mean the same.
@@ -90,6 +104,42 @@ def test_a_folder_beside_the_recipe_means_the_same_elsewhere(tmp_path: Path) -> 
     assert moved_lock is not None
     assert moved_lock.needs[0].need.ref.repo == f"{there}/weights"
     assert str(tmp_path) not in (here / "preheat.lock").read_text()
+
+
+def test_a_recipe_is_written_and_read_with_all_that_a_need_says(tmp_path: Path) -> None:
+    address = f"https://h.example/words.zip#sha256={'a' * 64}"
+    depends = Depends("3.11", "x86_64", {"pynini": "2.1.6", "odd name": "1"}, "")
+    needs = (
+        Need(Ref.parse(address), ("stop/*",), "flat", "{home}/nltk_data", unpack="zip", link="copy"),
+        Need(Ref.parse("made:app/tagger-fst"), view="flat", at="{site-packages}/tn", depends=depends),
+        Need(Ref.parse(address), view="flat", at="~/x", link="hardlink"),
+    )
+    path = tmp_path / "preheat.toml"
+    path.write_text(recipe_text(Recipe("app", tmp_path, needs=needs)))
+    again = read_recipe(path)
+    assert again.needs == needs
+    assert again.needs[1].depends == depends
+
+
+@pytest.mark.parametrize(
+    ("words", "line", "why"),
+    [
+        ('ref = "hf:a/b"\nunpack = "zip"', 5, "only the archive at"),
+        ('ref = "https://h.example/f#sha256=AAA"\nunpack = "rar"', 5, "not a kind of archive"),
+        ('ref = "zip:https://h.example/f#sha256=AAA"', 4, "write unpack"),
+        ('ref = "hf:a/b"\nlink = "reflink"', 5, "not a kind of link"),
+        ('ref = "hf:a/b"\nat = "{hone}/x"', 5, "not a place"),
+        ('ref = "hf:a/b"\ndepends = { python = "3.11" }', 5, "only what an app's start made"),
+        ('ref = "made:justone"', 4, "does not name what"),
+    ],
+)
+def test_a_need_that_contradicts_itself_is_a_mistake_with_its_line(
+    tmp_path: Path, words: str, line: int, why: str
+) -> None:
+    path = tmp_path / "preheat.toml"
+    path.write_text(f'[app]\nname = "x"\n[[needs]]\n{words.replace("AAA", "a" * 64)}\n')
+    with pytest.raises(UsageError, match=rf"preheat.toml:{line}: .*{why}"):
+        read_recipe(path)
 
 
 def test_one_line_a_file_in_the_order_of_paths(tmp_path: Path) -> None:

@@ -92,13 +92,14 @@ def pull(
 
 def lock(app: str | None = None, *, session: Session | None = None) -> Lock:
     """Pin an app's needs to commits, sizes and digests, and write the lock beside its recipe. Raise HubError."""
-    from preheat.recipes.lock_file import lock_path
+    from preheat.recipes.lock_file import lock_path, read_lock
     from preheat.verbs.lock import keep_lock, pin
 
     session = session or Session()
     recipe = session.unlocked_recipe(app)
-    pinned = pin(recipe, session.sources, session.on_event, session.patience)
-    keep_lock(lock_path(recipe), pinned)
+    path = lock_path(recipe)
+    pinned = pin(recipe, session.sources, session.on_event, session.patience, read_lock(path))
+    keep_lock(path, pinned)
     return pinned
 
 

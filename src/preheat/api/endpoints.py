@@ -23,7 +23,7 @@ def read_endpoints(typed: Sequence[str], environ: Mapping[str, Sequence[str]]) -
         named[hub].append(url)
     # Options replace the endpoints from the environment.
     for hub in {words.partition("=")[0] for words in typed}:
-        del named[hub][-len(environ[hub]) :]
+        del named[hub][len(named[hub]) - len(environ[hub]) :]
     return {hub: tuple(urls) for hub, urls in named.items()}
 
 

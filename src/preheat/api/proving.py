@@ -11,6 +11,7 @@ from preheat.proof.limits.line_speed import Line, measure_line
 from preheat.proof.limits.machine import describe_machine
 from preheat.proof.report.report import Imitated, Report
 from preheat.proof.start.timeline import CONDITIONS
+from preheat.verbs.locked_needs import fitting
 from preheat.verbs.placing.allowed_places import require_inside
 from preheat.verbs.placing.place import lay_out, require_free
 from preheat.verbs.placing.placement_plan import PlacementPlan
@@ -64,6 +65,7 @@ def prove_app(recipe: Recipe, session: Session, proof: Proof) -> Report:
     All files that it creates are removed, even if it is interrupted. Raise CheckFailed for an invalid start, AppError
     if the app does not start, UsageError or Occupied before anything is started.
     """
+    recipe = fitting(recipe, session.on_event)
     require_inside(recipe, session.permissions)
     _require_free(recipe, session)
     session.library.prepare(0)
@@ -110,7 +112,7 @@ def _require_free(recipe: Recipe, session: Session) -> None:
         return
     here = []
     for need in recipe.needs:
-        snapshot = session.library.find(need.ref) if need.at else None
+        snapshot = session.library.find(need.stored) if need.at else None
         if snapshot is not None:
             with contextlib.suppress(NotFound):  # the record is of an older version: the pull resolves it again
                 here.append((need, snapshot.only(need.files)))

@@ -5,11 +5,13 @@ Modules that only some pulls use are imported on use: importing them takes a ten
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from preheat.core.errors import HubError
 from preheat.core.events import Noted
-from preheat.core.ref import Ref
+from preheat.core.ref import ARCHIVES, URL, Ref
 from preheat.recipes.recipe import Need
 from preheat.verbs.pull import asking, carry_out
 from preheat.verbs.pull_plan import plan_need, plan_pull
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from preheat.recipes.recipe import Recipe
     from preheat.verbs.placing.allowed_places import Site
     from preheat.verbs.pull import PullResult
-    from preheat.verbs.pull_plan import NeedPlan, PullPlan
+    from preheat.verbs.pull_plan import LateSites, NeedPlan, PullPlan
     from preheat.views.view_protocol import View
 
     Views = Sequence[tuple[View, Path]]
@@ -57,11 +59,12 @@ def plan_all(what: Sequence[str], session: Session, files: Sequence[str] = (), v
             _check(recipe, session)
             some, theirs = _plan_recipe(recipe, session)
         else:
-            some, theirs = [_plan_need(Need(Ref.parse(words), tuple(files)), session)], []
+            some, theirs = [_plan_need(_typed(words, files), session)], []
         needs += some
         sites += theirs
     if views:
-        sites += _sites_at(views, [need.wanted for need in needs], session)
+        sites += _sites_at(views, [need.files for need in needs if need.files is not None], session)
+        needs = [_late(need, partial(_late_sites_at, views, session)) for need in needs]
     return _planned(needs, sites, session)
 
 
@@ -72,8 +75,7 @@ def pull_all(plan: PullPlan, session: Session, before: int = 0) -> Pulls:
     anything is changed, if the plan cannot be carried out; raise HubError or IntegrityError if a download fails.
     """
     pulled = _carry_out(plan, session)
-    if plan.views is not None:
-        plan.views.place(session.library, session.on_event)
+    _place(plan, [one.snapshot for one in pulled], session)
     return Pulls(
         tuple(one.snapshot for one in pulled),
         plan.size,
@@ -105,12 +107,67 @@ def _plan_need(need: Need, session: Session) -> NeedPlan:
     return plan_need(session.sources(need), session.library, session.on_event, wish, patience)
 
 
+def _typed(words: str, files: Sequence[str]) -> Need:
+    """Return the need for a ref that a user typed; `zip:https://…` is an archive to unpack."""
+    ref = Ref.parse(words)
+    if ref.hub in ARCHIVES:
+        return Need(replace(ref, hub=URL), tuple(files), unpack=ref.hub)
+    return Need(ref, tuple(files))
+
+
 def _plan_recipe(recipe: Recipe, session: Session) -> tuple[list[NeedPlan], list[Site]]:
+    from preheat.verbs.locked_needs import fitting
     from preheat.verbs.view import sites_of
 
-    needs = [_plan_need(need, session) for need in recipe.needs]
-    chosen = [(need, plan.wanted) for need, plan in zip(recipe.needs, needs, strict=True)]
-    return needs, sites_of(recipe, chosen, session.library, session.app_view, session.permissions)
+    fit = fitting(recipe, session.on_event)
+
+    def sites(need: Need, snapshot: Snapshot) -> list[Site]:
+        return sites_of(fit, [(need, snapshot)], session.library, session.app_view, session.permissions)
+
+    planned = []
+    for need in recipe.needs:
+        try:
+            planned.append((need, _late(_plan_need(need, session), partial(sites, need))))
+        except HubError:
+            # Files that do not fit this environment are pulled for others, where they can be had.
+            if need in fit.needs:
+                raise
+    chosen = [(need, plan.files) for need, plan in planned if need in fit.needs]
+    known = [(need, files) for need, files in chosen if files is not None]
+    placed = sites_of(fit, known, session.library, session.app_view, session.permissions)
+    return [plan if need in fit.needs else replace(plan, late=None) for need, plan in planned], placed
+
+
+def _late(plan: NeedPlan, sites: LateSites) -> NeedPlan:
+    """Let the plan return the views of an archive's members once they are known; other plans have theirs already."""
+    if plan.files is not None:
+        return plan
+    before = plan.late
+    return replace(plan, late=lambda snapshot: [*(before(snapshot) if before else ()), *sites(snapshot)])
+
+
+def _place(plan: PullPlan, pulled: Sequence[Snapshot], session: Session) -> None:
+    """Place the views of a plan that was carried out, with those of the members that are known by now."""
+    late = [
+        site
+        for need, snapshot in zip(plan.needs, pulled, strict=True)
+        if need.late is not None
+        for site in need.late(snapshot)
+    ]
+    if late:
+        from preheat.verbs.placing.view_plan import plan_views
+        from preheat.verbs.view import require_placeable
+
+        sites = [*(plan.views.sites if plan.views is not None else ()), *late]
+        views = plan_views(sites, session.library, session.on_event, session.permissions)
+        require_placeable(views)
+        views.place(session.library, session.on_event)
+    elif plan.views is not None:
+        plan.views.place(session.library, session.on_event)
+
+
+def _late_sites_at(views: Views, session: Session, snapshot: Snapshot) -> list[Site]:
+    return _sites_at(views, [snapshot], session)
 
 
 def _sites_at(views: Views, snapshots: Sequence[Snapshot], session: Session) -> list[Site]:

@@ -17,7 +17,7 @@ from preheat.guard.options import GuardSetup
 from preheat.guard.process.pid1 import leave_process_1
 from preheat.recipes.offline_env import offline
 from preheat.recipes.recipe import FILE_NAME, Recipe
-from preheat.verbs.locked_needs import look_over, require
+from preheat.verbs.locked_needs import fitting, look_over, require
 from preheat.verbs.placing.allowed_places import require_inside
 from preheat.verbs.placing.place import place_sites
 from preheat.verbs.run import RunOptions, mapping_weights, run
@@ -69,6 +69,7 @@ def run_app(recipe: Recipe, session: Session, guarding: Guarding) -> int:
     A recipe without needs can use all models in the library. Raise AppError if the app could not be kept running,
     NotPreloaded and Occupied before it is started, CheckFailed if the settings refuse unsafe files and a need has one.
     """
+    recipe = fitting(recipe, session.on_event)
     require_inside(recipe, session.permissions)
     if guarding.pull:
         from preheat.api.pulling import pull_needs
@@ -160,4 +161,4 @@ def app_to_run(app: str | None, command: tuple[str, ...], session: Session) -> R
     command = command or recipe.command
     if not command:
         raise UsageError(f"{recipe.name} has no command", hint="command = […] in [app], or preheat run APP -- CMD")
-    return replace(recipe, command=command)
+    return replace(recipe, command=command).at_places(session.config.environ)

@@ -118,41 +118,21 @@ class Session:
 
     def sources(self, need: Need) -> list[PullSource]:
         """List the sources of a need: its hub's endpoints, then those of its alias repositories."""
-        from preheat.verbs.pull_sources import PullSource
+        from preheat.api.pull_hubs import sources_of
 
-        return [
-            PullSource(endpoint or ref.repo, self.hub(ref, endpoint), ref)
-            for ref in (need.ref, *need.same)
-            for endpoint in self.endpoints.get(ref.hub, ("",))
-        ]
+        return sources_of(need, self)
 
     def wish(self, need: Need) -> Wish:
         """Return the files to pull for a need."""
         from preheat.verbs.pull_sources import Wish
 
-        return Wish(need.files, self.settings.unsafe_files, need.locked, need.partly)
+        return Wish(need.files, self.settings.unsafe_files, need.locked, need.partly, need.unpack)
 
     def hub(self, ref: Ref, endpoint: str) -> Hub:
         """Return the hub of a ref, at one of its endpoints."""
-        match ref.hub:
-            case "hf":
-                from preheat.hubs.huggingface import HuggingFace
+        from preheat.api.pull_hubs import hub_of
 
-                token = self._token("hf", endpoint)
-                return HuggingFace(endpoint, self.transport, token, on_event=self.on_event)
-            case "ms":
-                from preheat.hubs.modelscope import ModelScope
-
-                token = self._token("ms", endpoint)
-                return ModelScope(endpoint, self.transport, token, on_event=self.on_event)
-            case "url":
-                from preheat.hubs.url import Url
-
-                return Url(self.transport)
-            case _:
-                from preheat.hubs.folder import Folder
-
-                return Folder()
+        return hub_of(ref, endpoint, self._token("hf" if ref.hub == "made" else ref.hub, endpoint), self)
 
     def _token(self, hub: str, endpoint: str) -> str:
         """Return the token for an endpoint: its own, else the hub's token if it has the origin of the first endpoint.
@@ -293,7 +273,7 @@ class Session:
         for need in recipe.needs:
             view = self.view(need.view)  # raises now, before the download
             require_names(view, need.to)
-        return recipe
+        return recipe.at_places(self.config.environ)
 
 
 def _lock_command(words: str | None) -> str:

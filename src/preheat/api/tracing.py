@@ -33,7 +33,7 @@ class TraceTerms:
     the user wants the app stopped by now. `keep_unread`: keep needs that the app downloaded and did not read.
     `overlay`: this process may move to a mount namespace, and stays there until it ends; the app then writes to
     overlays, and what it writes is dropped. Without it, or where the system does not permit it, the app writes to its
-    own folder.
+    own folder. `replay`: start the app from its recipe again, without a network.
     """
 
     output: Path = Path(FILE_NAME)
@@ -43,6 +43,7 @@ class TraceTerms:
     wanted: Wanted = field(default_factory=Wanted)
     keep_unread: bool = False
     overlay: bool = False
+    replay: bool = True
 
     def __post_init__(self) -> None:
         if self.output.suffix != ".toml":
@@ -82,6 +83,7 @@ def trace_app(command: tuple[str, ...], session: Session, terms: TraceTerms) -> 
 
     app = App(command, {**session.own_tokens, **session.config.environ}, str(Path.cwd()))
     home = session.config.home
-    options = TraceOptions(terms.output, terms.watch, serve, ask, terms.wanted, terms.keep_unread, home, terms.overlay)
+    options = TraceOptions(terms.output, terms.watch, serve, ask, terms.wanted, terms.keep_unread, home)
+    options = replace(options, overlay=terms.overlay, replay=terms.replay)
     name = terms.name or terms.output.absolute().parent.name.strip(".") or "app"
     return trace(app, name, session.library, options, session.on_event)

@@ -144,3 +144,7 @@ class CheckFailed(PreheatError):
     """A check found a problem."""
 
     exit_status = 8
+
+
+class NotReplayed(CheckFailed):
+    """The app did not start from its recipe and the library alone, or no replay was possible."""

@@ -173,6 +173,14 @@ class Ref:
             return slug
         return _short(f"{self.kind}s--{_short_digest(self.repo)}--", slug)
 
+    @property
+    def how_to_get(self) -> str:
+        """Return what to do if the library lacks it: a command, for a hint."""
+        if self.hub != MADE:
+            return f"preheat pull {self}"
+        mirror = f"preheat pull {self} --endpoint made=URL, from a preheat mirror of the library that has it"
+        return f"{mirror}; or make it again: preheat trace"
+
     def members(self, kind: str) -> "Ref":
         """Return the ref of the members of the archive at this `url`; `kind` is `zip` or `tar`."""
         return replace(self, hub=kind)

@@ -10,7 +10,7 @@ import msgspec
 
 from preheat.core.digest import GIT_SHA1, SHA256, Digest
 from preheat.core.errors import AccessDenied, HubError, IntegrityError, NotFound, PreheatError, UsageError
-from preheat.core.ref import MODEL, Ref
+from preheat.core.ref import MADE, MODEL, Ref
 from preheat.core.secret_text import one_line
 from preheat.core.snapshot import File
 from preheat.hubs.hf_documents import (
@@ -160,9 +160,10 @@ def tree_path(ref: Ref, commit: str) -> str:
 
 def resolve_path(ref: Ref, commit: str, file_path: str) -> str:
     """Return the download path of a file."""
-    prefix = "" if ref.kind == MODEL else f"{ref.kind}s/"
+    prefix = "made/" if ref.hub == MADE else "" if ref.kind == MODEL else f"{ref.kind}s/"
     return f"/{prefix}{quote(ref.repo)}/resolve/{quote(commit, safe='')}/{quote(file_path)}"
 
 
 def _api(ref: Ref) -> str:
-    return f"/api/{ref.kind}s/{quote(ref.repo)}"
+    # A preheat mirror serves what apps' starts made as the hub serves repositories, below a name of its own.
+    return f"/api/{'made' if ref.hub == MADE else f'{ref.kind}s'}/{quote(ref.repo)}"

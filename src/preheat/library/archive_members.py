@@ -100,10 +100,11 @@ class _Bounds:
         if len(path.encode("utf-8", "surrogatepass")) > LONGEST_PATH or len(parts) > _DEEPEST or _CONTROL.search(path):
             raise self.refused(f"the name {name[:80]!r} is too long or has control characters")
         key = path.casefold()
-        other = self._names.setdefault(key, path)
-        if other is not path:
+        if key in self._names:
+            other = self._names[key]
             why = "twice" if other == path else f"and {other!r}, which differ only by case"
             raise self.refused(f"it has {path!r} {why}")
+        self._names[key] = path
         if key in self._folders:
             raise self.refused(f"it has {path!r} as both a file and a folder")
         if len(self._names) > MOST_MEMBERS:
@@ -122,14 +123,18 @@ class _Bounds:
             if key in self._names:
                 raise self.refused(f"it has {self._names[key]!r} as both a file and a folder of {path!r}")
 
-    def pieces(self, source: IO[bytes]) -> Iterator[memoryview]:
-        """Yield the bytes of a member."""
-        buffer = memoryview(bytearray(_STEP))
-        while count := source.readinto(buffer):  # type: ignore[attr-defined] # of every binary file in the library
-            self._left -= count
-            if self._left < 0:
-                raise self.too_large()
-            yield buffer[:count]
+    def pieces(self, source: IO[bytes], size: int | None = None) -> Iterator[memoryview]:
+        """Yield the bytes of a member; `size` is how many it must have, where its reader does not check that."""
+        buffer, count = memoryview(bytearray(_STEP)), 0
+        with _told(self.archive):
+            while read := source.readinto(buffer):  # type: ignore[attr-defined] # of every binary file in the library
+                count += read
+                self._left -= read
+                if self._left < 0:
+                    raise self.too_large()
+                yield buffer[:read]
+            if size is not None and count != size:
+                raise EOFError("it is cut short")
 
     def too_large(self) -> IntegrityError:
         """Return the error for an archive that unpacks to more than the limit."""
@@ -217,9 +222,9 @@ def _tar(file: IO[bytes], bounds: _Bounds) -> Iterator[Member]:
     else:
         stream = _BoundedReads(file, bounds)
     files: set[str] = set()
-    with tarfile.open(fileobj=stream, mode="r:") as archive:  # type: ignore[call-overload] # it reads, seeks and tells
+    with tarfile.open(fileobj=stream, mode="r:") as archive:
         for count, one in enumerate(archive):
-            archive.members.clear()  # it would keep all of them
+            archive.members.clear()  # type: ignore[attr-defined] # it would keep all of them
             if count >= MOST_MEMBERS:
                 raise bounds.refused(f"it has more than {MOST_MEMBERS:,} members")
             if one.isdir():
@@ -237,20 +242,11 @@ def _tar(file: IO[bytes], bounds: _Bounds) -> Iterator[Member]:
             member = archive.extractfile(one)
             assert member is not None, "it is a regular file"
             files.add(path)
-            yield Member(path, _whole(bounds.pieces(member), one.size))
-
-
-def _whole(pieces: Iterator[memoryview], size: int) -> Iterator[memoryview]:
-    """Yield the pieces; raise EOFError if they are not `size` bytes, for tarfile does not when a file is cut short."""
-    for piece in pieces:
-        size -= len(piece)
-        yield piece
-    if size:
-        raise EOFError("it is cut short")
+            yield Member(path, bounds.pieces(member, one.size))
 
 
 class _BoundedReads(io.RawIOBase):
-    """A tar's uncompressed bytes. Raises IntegrityError for a header that is too large for memory, or past the limit."""
+    """A tar's uncompressed bytes. Raises IntegrityError past the limit, and for a header too large for memory."""
 
     def __init__(self, source: IO[bytes] | io.BufferedIOBase, bounds: _Bounds) -> None:
         self._source, self._bounds = source, bounds

@@ -61,22 +61,25 @@ class _Aside:
             try:
                 file = _hashed(member, descriptor, self._on_read)
                 # Locked until it is a blob: prune would otherwise remove it as left behind.
-                self._take(path, file.digest)
+                is_new = self._take(path, file.digest)
             finally:
-                os.unlink(path)  # noqa: PTH108 - beside the descriptor
+                path.unlink()
                 os.close(descriptor)
+            if is_new:  # sealed after the temporary file is gone, whose removal changes the blob's ctime
+                self._library.seals.note(file.digest, self._library.path(file.digest))
         return file
 
-    def _take(self, path: Path, digest: Digest) -> None:
+    def _take(self, path: Path, digest: Digest) -> bool:
+        """Make a temporary file a blob; return whether it is new."""
         if self._library.holds(digest):
-            return
+            return False
         try:
             self._intakes[0].take(path, digest)
         except NoSpace:
             raise
         except LibraryError:
             self._intakes[1].take(path, digest)
-        self._library.seals.note(digest, self._library.path(digest))
+        return True
 
 
 def _files(path: Path, kind: str, take: Callable[[Member], File]) -> tuple[File, ...]:

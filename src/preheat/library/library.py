@@ -96,7 +96,7 @@ class Library:
 
     def require(self, ref: Ref, patterns: Sequence[str] = ()) -> Snapshot:
         """Return the recorded snapshot with the files that match `patterns`; raise NotPreloaded if one is missing."""
-        command = f"preheat pull {ref}" + "".join(f" --files '{pattern}'" for pattern in patterns)
+        command = ref.how_to_get + "".join(f" --files '{pattern}'" for pattern in patterns)
         snapshot = self.find(ref)
         if snapshot is None:
             raise NotPreloaded(f"{ref} is not in {self.root}", hint=command)

@@ -4,18 +4,22 @@ import functools
 import os
 import re
 import shutil
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _PYTHON = re.compile(r"(?:python|pypy)[0-9.]*")
 _VERSIONED = re.compile(r"(?:python|pypy)([0-9]+\.[0-9]+)")
+_SHELLS = ("sh", "bash", "dash", "zsh", "ksh")
+_PREFIX = re.compile(rb"([^\s\"'`=;|&()]+)/bin/(?:python[0-9.]*|activate)(?=[\s\"'`;|&)]|\Z)")
 _LONGEST_LINE = 512  # bytes of a script's first line
+_LONGEST_SCRIPT = 64 << 10
 _GPUS = Path("/proc/driver/nvidia/gpus")
 
 
 @dataclass(frozen=True)
-class AppEnvironment:
+class AppPython:
     """Where an app runs: its Python's version and site-packages, its machine and GPU. Unknown ones are empty or None.
 
     `prefix` is the folder of the virtual environment, or of the Python installation.
@@ -28,7 +32,7 @@ class AppEnvironment:
     site_packages: Path | None = None
 
     @classmethod
-    def of(cls, environ: Mapping[str, str], folder: Path, command: Sequence[str]) -> "AppEnvironment":
+    def of(cls, environ: Mapping[str, str], folder: Path, command: Sequence[str]) -> "AppPython":
         """Find the environment of `command`, started in `folder`. Reads a few small files; starts no program."""
         prefix = _prefix(environ, folder, command)
         site = None if prefix is None else _site_packages(prefix)
@@ -52,16 +56,41 @@ class AppEnvironment:
 
 
 def _prefix(environ: Mapping[str, str], folder: Path, command: Sequence[str]) -> Path | None:
-    """Return the prefix of the command's Python: that of its interpreter, VIRTUAL_ENV, or `.venv` in the folder."""
+    """Return the prefix of the command's Python.
+
+    That is its interpreter's, else the one that its shell script names, else VIRTUAL_ENV, else `.venv` in the folder.
+    """
     program = _program(environ, folder, command[0]) if command else None
     interpreter = (
         program if program is None or _PYTHON.fullmatch(program.name) else _interpreter(environ, folder, program)
     )
-    candidates = [interpreter.parent.parent] if interpreter is not None and _PYTHON.fullmatch(interpreter.name) else []
-    if not candidates:
+    if interpreter is not None and _PYTHON.fullmatch(interpreter.name):
+        candidates = [interpreter.parent.parent]
+    else:
         active = environ.get("VIRTUAL_ENV")
-        candidates = [*([Path(active)] if active else []), folder / ".venv", folder / "venv"]
+        scripts = [folder / word for word in command[1:2] if program is not None and program.name in _SHELLS]
+        named = [prefix for script in (*scripts, program) if script is not None for prefix in _named_in(script, folder)]
+        candidates = [*named, *([Path(active)] if active else []), folder / ".venv", folder / "venv"]
     return next((one for one in candidates if _site_packages(one) is not None), None)
+
+
+def _named_in(script: Path, folder: Path) -> list[Path]:
+    """Return the prefixes whose Python or `activate` a shell script names; its variables count as the folder."""
+    text = _head(script, _LONGEST_SCRIPT)
+    if not text.startswith(b"#!") and script.suffix != ".sh":
+        return []
+    found = (os.fsdecode(prefix) for prefix in _PREFIX.findall(text))
+    return [Path(os.path.normpath(folder / re.sub(r"^\$\{?\w+\}?/", "", prefix))) for prefix in found]
+
+
+def _head(path: Path, size: int) -> bytes:
+    """Return the first bytes of a regular file; none of anything else."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            return file.read(size) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+    except OSError:
+        return b""
 
 
 def _program(environ: Mapping[str, str], folder: Path, word: str) -> Path | None:
@@ -73,12 +102,7 @@ def _program(environ: Mapping[str, str], folder: Path, word: str) -> Path | None
 
 def _interpreter(environ: Mapping[str, str], folder: Path, script: Path) -> Path | None:
     """Return the interpreter in a script's first line, also by way of env(1); None for another kind of file."""
-    try:
-        descriptor = os.open(script, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
-            line = file.readline(_LONGEST_LINE)
-    except OSError:
-        return None
+    line = _head(script, _LONGEST_LINE).partition(b"\n")[0]
     words = [os.fsdecode(word) for word in line[2:].split()] if line.startswith(b"#!") else []
     if words and Path(words[0]).name == "env":
         words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from preheat.recipes.app_python import AppEnvironment
+from preheat.recipes.app_python import AppPython
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Depends:
         named = (("python", self.python), ("machine", self.machine), ("gpu", self.gpu))
         return tuple((name, text) for name, text in named if text)
 
-    def fits(self, environment: AppEnvironment) -> tuple[str, ...]:
+    def fits(self, environment: AppPython) -> tuple[str, ...]:
         """Return the reasons why the files do not fit `environment`; empty if they fit."""
         wanted = [("Python", self.python, environment.python), ("machine", self.machine, environment.machine)]
         if self.gpu:

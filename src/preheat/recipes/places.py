@@ -4,11 +4,11 @@ import os
 import pwd
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from preheat.core.errors import UsageError
-from preheat.recipes.app_python import AppEnvironment
+from preheat.recipes.app_python import AppPython
 
 DIR, HOME, CACHE, TMP, SITE_PACKAGES = "dir", "home", "cache", "tmp", "site-packages"
 NAMES = (DIR, HOME, CACHE, TMP, SITE_PACKAGES)
@@ -17,13 +17,17 @@ _PLACE = re.compile(r"\{([a-z-]+)\}(?:/|\Z)")
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The app's folder, the user's home, cache and temporary folder, and the app's site-packages; None if unknown."""
+    """The app's folder, the user's home, cache and temporary folder, and the app's site-packages; None if unknown.
+
+    `python` is the app's interpreter with its packages, None if nobody looked for it.
+    """
 
     dir: Path
     home: Path | None = None
     cache: Path | None = None
     tmp: Path | None = None
     site_packages: Path | None = None
+    python: AppPython | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, environ: Mapping[str, str], folder: Path, command: Sequence[str] = ()) -> "Places":
@@ -31,7 +35,8 @@ class Places:
         home = _absolute(environ.get("HOME", "")) or _passwd_home()
         cache = _absolute(environ.get("XDG_CACHE_HOME", "")) or (home / ".cache" if home is not None else None)
         tmp = _absolute(environ.get("TMPDIR", "")) or Path("/tmp")  # noqa: S108 - a place's name; nothing is created
-        return cls(folder, home, cache, tmp, AppEnvironment.of(environ, folder, command).site_packages)
+        python = AppPython.of(environ, folder, command)
+        return cls(folder, home, cache, tmp, python.site_packages, python)
 
     def folder(self, name: str) -> Path | None:
         """Return the folder of a place, one of `NAMES`; None if it is unknown."""

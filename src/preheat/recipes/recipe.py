@@ -1,5 +1,6 @@
 """Recipe: the models that an app needs, where it expects them, and how it starts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from preheat.core.errors import UsageError
 from preheat.core.ref import ARCHIVES, MADE, URL, Ref
 from preheat.core.snapshot import Snapshot
 from preheat.recipes.depends import Depends, DependsForm, read_depends
+from preheat.recipes.places import Places, split_place
 from preheat.recipes.toml_file import Misread, Where, mistake, read_body, read_form
 
 FILE_NAME = "preheat.toml"
@@ -52,7 +54,7 @@ class Recipe:
 
     `about` is a description for people. `verified` states how the recipe was checked, or "no". `makes` lists paths of
     files that the app's first start creates, as older recipes name them; no verb uses it. `path` is the file that it
-    was read from.
+    was read from. `places` are the folders that `at` of its needs may name; None for the app's folder only.
     """
 
     name: str
@@ -66,6 +68,17 @@ class Recipe:
     verified: str = ""
     makes: tuple[str, ...] = ()
     path: Path | None = None
+    places: Places | None = field(default=None, compare=False, repr=False)
+
+    def place_of(self, need: Need) -> Path:
+        """Return the folder of a need that has an `at`. Raise UsageError for a place that is unknown here."""
+        return (self.places or Places(self.folder)).expand(need.at)
+
+    def at_places(self, environ: Mapping[str, str]) -> "Recipe":
+        """Return the recipe with the places of an app that is started with the variables `environ`."""
+        if not any(need.ref.hub == MADE or need.at.startswith(("{", "~")) for need in self.needs):
+            return self
+        return replace(self, places=Places.of({**environ, **self.env}, self.folder, self.command))
 
 
 class _App(msgspec.Struct, forbid_unknown_fields=True):
@@ -180,6 +193,10 @@ def _need(need: _RecipeNeed, index: int, folder: Path) -> Need:
 
 def check_need(need: Need, depends: Depends | None, where: Where) -> None:
     """Raise Misread, at `where` in the document, for a need whose fields contradict each other."""
+    try:
+        split_place(need.at)
+    except UsageError as error:
+        raise Misread(f"{error.message}: {error.hint}", (*where, "at")) from error
     if need.unpack and need.unpack not in ARCHIVES:
         raise Misread(f"{need.unpack!r} is not a kind of archive: {', '.join(ARCHIVES)}", (*where, "unpack"))
     if need.unpack and (need.ref.hub != URL or need.same):

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from preheat.core.errors import UsageError
+from preheat.core.errors import HubError, UsageError
 from preheat.core.events import Listener, Noted
-from preheat.core.ref import Ref
+from preheat.core.ref import MADE, Ref
 from preheat.core.snapshot import Snapshot
 from preheat.disk.temporary_file import tidy, write_whole
 from preheat.net.retry import USUAL, RetryPolicy
-from preheat.recipes.lock_file import Lock, Pinned
+from preheat.recipes.lock_file import Archive, Lock, Pinned
 from preheat.recipes.lock_writer import lock_text
 from preheat.recipes.recipe import Need, Recipe
 from preheat.verbs.pull_sources import PullSource, resolve
@@ -30,12 +30,20 @@ class Moved:
     removed: tuple[str, ...]
 
 
-def pin(recipe: Recipe, sources_of: SourcesOf, on_event: Listener, patience: RetryPolicy = USUAL) -> Lock:
+def pin(
+    recipe: Recipe,
+    sources_of: SourcesOf,
+    on_event: Listener,
+    patience: RetryPolicy = USUAL,
+    before: Lock | None = None,
+) -> Lock:
     """Resolve each need to its current commit, without downloading any file. Raise HubError if one cannot be resolved.
 
-    A need that is already locked keeps its digests: raise IntegrityError if a hub returns different ones.
+    A need that is already locked keeps its digests: raise IntegrityError if a hub returns different ones. What no hub
+    can list is taken from the library, else from the lock `before`: members of archives, and what an app's start made.
     """
-    return Lock(tuple(_pinned(need, sources_of(need), on_event, patience) for need in recipe.needs))
+    before = before or Lock(())
+    return Lock(tuple(_pinned(need, sources_of(need), on_event, patience, before.find(need)) for need in recipe.needs))
 
 
 def keep_lock(path: Path, lock: Lock) -> None:
@@ -59,7 +67,13 @@ def moved(before: Lock, now: Lock) -> tuple[Moved, ...]:
     return tuple(found)
 
 
-def _pinned(need: Need, sources: Sequence[PullSource], on_event: Listener, patience: RetryPolicy) -> Pinned:
+def _pinned(
+    need: Need, sources: Sequence[PullSource], on_event: Listener, patience: RetryPolicy, before: Pinned | None
+) -> Pinned:
+    if need.unpack:
+        return _pinned_archive(need, sources, on_event, patience, before)
+    if need.ref.hub == MADE:
+        return _pinned_made(need, sources, on_event, patience, before)
     locked = need.locked  # set for built-in recipes, which come with a lock
     source, told = resolve(sources, on_event, patience, lambda told: told if locked is None else told.held_to(locked))
     if source.ref.hub != need.ref.hub:
@@ -69,7 +83,40 @@ def _pinned(need: Need, sources: Sequence[PullSource], on_event: Listener, patie
     return Pinned(need, replace(wanted, ref=need.ref))
 
 
+def _pinned_archive(
+    need: Need, sources: Sequence[PullSource], on_event: Listener, patience: RetryPolicy, before: Pinned | None
+) -> Pinned:
+    """Pin the members that the library or the lock knows; else only the archive, whose digest stands for them."""
+    kept = next((one for one in sources if one.ref == need.stored), None)
+    members = None if kept is None else kept.hub.resolve(kept.ref).only(need.files)
+    if before is not None and before.archive is not None and (members is None or not before.partly):
+        return before if members is None else replace(before, snapshot=members)
+    told = resolve([one for one in sources if one is not kept], on_event, patience)[1]
+    archive = Archive(told.size, need.ref.digest)
+    if members is None:
+        on_event(Noted(str(need.ref), "the lock has its digest, and those of its members after the next pull and lock"))
+        return Pinned(need, Snapshot(need.stored, told.commit, ()), partly=True, archive=archive)
+    return Pinned(need, members, archive=archive)
+
+
+def _pinned_made(
+    need: Need, sources: Sequence[PullSource], on_event: Listener, patience: RetryPolicy, before: Pinned | None
+) -> Pinned:
+    """Pin the version in the library or on a mirror; else keep the earlier one."""
+    try:
+        told = resolve(sources, on_event, patience)[1]
+    except HubError:
+        if before is None:
+            raise
+        on_event(Noted(str(need.ref), "pinned as before: neither the library nor a mirror has it"))
+        return before
+    depends = need.depends or (before.depends if before is not None else None)
+    return Pinned(need, replace(told.only(need.files), ref=need.ref), depends=depends)
+
+
 def _difference(old: Pinned, new: Pinned) -> Moved | None:
+    if new.partly and new.need.unpack and old.snapshot.commit == new.snapshot.commit:
+        return None  # the archive is the same, and so are its members
     was, now = _digests(old.snapshot), _digests(new.snapshot)
     changed = tuple(sorted(path for path in was.keys() & now.keys() if was[path] != now[path]))
     added, removed = tuple(sorted(now.keys() - was.keys())), tuple(sorted(was.keys() - now.keys()))

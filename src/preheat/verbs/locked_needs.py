@@ -5,10 +5,12 @@ from dataclasses import replace
 from shlex import quote
 
 from preheat.core.errors import IntegrityError
-from preheat.core.events import Listener
+from preheat.core.events import Listener, Noted
+from preheat.core.ref import MADE
 from preheat.core.snapshot import Snapshot
 from preheat.library.digest_check import require_held
 from preheat.library.library import Library
+from preheat.recipes.app_python import AppPython
 from preheat.recipes.recipe import Need, Recipe
 
 Required = Sequence[tuple[Need, Snapshot]]
@@ -34,17 +36,39 @@ def required(need: Need, library: Library, app: str = "APP") -> Snapshot:
     `app` is what to type for the recipe in a hint.
     """
     if need.locked is None:
-        return library.require(need.ref, need.files)
+        return library.require(need.stored, need.files)
     locked = need.locked
     if need.partly:
-        recorded = library.find(need.ref)
+        recorded = library.find(need.stored)
         if recorded is None:
-            return library.require(need.ref, need.files)
+            return library.require(need.stored, need.files)
         # The lock's digests replace the recorded ones; `require_held` compares the blobs with them.
         wanted = recorded.only(need.files)
         named = (locked.file(file.path) or file for file in wanted.files)
         locked = replace(wanted, files=tuple(named))
-    return require_held(library, locked, f"preheat pull {app} downloads the files with the locked digests")
+    hint = f"preheat pull {app} downloads the files with the locked digests"
+    return require_held(library, locked, need.ref.how_to_get if need.ref.hub == MADE else hint)
+
+
+def fitting(recipe: Recipe, on_event: Listener) -> Recipe:
+    """Return the recipe without needs that an app's start made in another environment, each with a note of why."""
+    kept = []
+    for need in recipe.needs:
+        reasons = unfit(recipe, need)
+        if reasons:
+            why = f"not used, because it was made in another environment: {'; '.join(reasons)}"
+            on_event(Noted(str(need.ref), why))
+        else:
+            kept.append(need)
+    return recipe if len(kept) == len(recipe.needs) else replace(recipe, needs=tuple(kept))
+
+
+def unfit(recipe: Recipe, need: Need) -> tuple[str, ...]:
+    """Return why the files of a need do not fit the app's environment; empty if they do."""
+    if need.depends is None:
+        return ()
+    python = recipe.places.python if recipe.places is not None else None
+    return need.depends.fits(python or AppPython())
 
 
 def look_over(library: Library, snapshots: Iterable[Snapshot], on_event: Listener) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from preheat.core.errors import PreheatError
 from preheat.core.events import Event, Listener
-from preheat.core.ref import HUGGING_FACE, MODELSCOPE, Ref
+from preheat.core.ref import HUGGING_FACE, MADE, MODELSCOPE, Ref
 from preheat.core.snapshot import File
 from preheat.library.library import Library
 from preheat.library.records.records import MIRROR
@@ -97,7 +97,9 @@ def mirror(
                 return found
             # None if the request has already passed through this mirror (a cycle of upstreams) or too many mirrors.
             asker = read_asker(request, name)
-            if through is not None and asker is not None:
+            if ref.hub == MADE:
+                found = kept.find(ref)  # no upstream has it
+            elif through is not None and asker is not None:
                 found = through.find(ref, asker)
             else:
                 found = kept.find(ref, bearer(request) if asker is not None else "")

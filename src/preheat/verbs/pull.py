@@ -5,10 +5,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from preheat.core.digest import Digest
-from preheat.core.events import Listener, Planned, Resolved
+from preheat.core.events import Listener, Planned, Read, Reading, Resolved
 from preheat.core.snapshot import Snapshot
+from preheat.library.archives import unpack
 from preheat.library.digest_check import lacking, require_sizes
 from preheat.library.library import Library
+from preheat.library.records.shared_fs import shared
 from preheat.net.retry import RetryPolicy
 from preheat.transfer.fetch import Policy, fetch
 from preheat.transfer.route import Way
@@ -64,10 +66,23 @@ def carry_out(plan: PullPlan, library: Library, policy: Policy, on_event: Listen
             count, missing = len(need.wanted.files), len(need.to_fetch)
             on_event(Resolved(need.wanted.ref, need.commit, count, need.size, missing, need.missing))
         missing_files = sum(len(need.to_fetch) for need in plan.needs)
+        unpacked = [need.wanted for need in plan.needs if need.unpacking is not None]
         on_event(Planned(len(plan.needs), plan.size, missing_files, plan.missing))
         if missing_files:
             library.prepare(0)
-        return tuple(_pull(need, library, policy, on_event, taken) for need in plan.needs)
+        pulled = tuple(_pull(need, library, policy, on_event, taken) for need in plan.needs)
+    _drop(unpacked, library)
+    return pulled
+
+
+def _drop(archives: Sequence[Snapshot], library: Library) -> None:
+    """Remove the blobs of archives that were unpacked, unless something else needs them. A share leaves it to prune."""
+    blobs = {str(file.digest) for archive in archives for file in archive.files}
+    if blobs and not shared(library.root):
+        from preheat.library.upkeep.sweep import Sweep  # imported here: most pulls do not need it
+
+        sweep = Sweep(library.root)
+        sweep.carry_out(sweep.plan(only=blobs))
 
 
 def _claimed(need: NeedPlan, library: Library, policy: Policy, on_event: Listener, until: ExitStack) -> NeedPlan:
@@ -78,7 +93,7 @@ def _claimed(need: NeedPlan, library: Library, policy: Policy, on_event: Listene
             return need
         need = plan_need(need.sources, library, on_event, need.wish, asking(policy))
     # Claim the blobs before checking for them, so that a concurrent prune cannot remove them.
-    until.enter_context(library.wanted(need.wanted))
+    until.enter_context(library.wanted(*need.claims))
     _look_over(library, need.wanted, on_event)
     return need
 
@@ -100,6 +115,8 @@ def _pull(
     if need.to_fetch and source is not None and told is not None:
         helpers = [finding(other, told) for other in need.sources if other is not source]
         fetch(need.to_fetch, Way(source.name, source.hub, told), library, policy, on_event, helpers)
+    if need.unpacking is not None:
+        return PullResult(_unpack(need, need.unpacking.kind, library, on_event), need.missing)
     if told is not None:
         require_sizes(library, set(wanted.files) - set(need.to_fetch))
     new = {file.digest: file for file in (*need.to_fetch, *(file for file in wanted.files if file.digest in taken))}
@@ -111,3 +128,18 @@ def _pull(
         known = None if is_same(told.ref, need.ref) else library.find(need.ref) if need.ref.pinned else None
         library.record(known or named(told, need.ref))
     return PullResult(wanted, need.missing)
+
+
+def _unpack(need: NeedPlan, kind: str, library: Library, on_event: Listener) -> Snapshot:
+    """Store the members of an archive, and return those that are needed. Raise IntegrityError if the lock differs."""
+    members = need.unpacking.members if need.unpacking is not None else None
+    if members is not None:
+        on_event(Reading("unpack", len(members.files), members.size))
+    report = (lambda size: on_event(Read(size))) if members is not None else (lambda _: None)
+    whole = unpack(library, need.wanted, kind, report)
+    if library.missing(whole):
+        # A concurrent removal took a blob before the record was there, which protects it now.
+        whole = unpack(library, need.wanted, kind)
+    wanted = need.wish.of(whole)
+    look_into(wanted.files, library, need.wish.unsafe, on_event)
+    return wanted

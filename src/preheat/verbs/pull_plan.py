@@ -1,6 +1,6 @@
 """Pull plan: what a pull downloads, takes over, and places, and what prevents it; made without changing anything."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,19 @@ from preheat.net.retry import USUAL, RetryPolicy
 from preheat.verbs.pull_sources import ALL_FILES, PullSource, Wish, believed, named, resolve
 
 if TYPE_CHECKING:
+    from preheat.verbs.placing.allowed_places import Site
     from preheat.verbs.placing.view_plan import ViewsPlan
+
+
+LateSites = Callable[[Snapshot], "Sequence[Site]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacking:
+    """An archive to unpack: its kind, and its members as far as they are known; None before the first unpacking."""
+
+    kind: str
+    members: Snapshot | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +37,9 @@ class NeedPlan:
     `missing` is the number of bytes to receive, without those of interrupted downloads. `source` is the hub that
     resolved the model, and `told` its snapshot; both are None if all files of a recorded commit are in the library, and
     no hub was asked. `rate` is the measured download rate in bytes per second, None if it was not measured.
+
+    With `unpacking`, `wanted` is the archive, which is removed after its members were stored. `late` returns the views
+    of members that are not known yet.
     """
 
     sources: tuple[PullSource, ...]
@@ -35,6 +50,19 @@ class NeedPlan:
     to_fetch: tuple[File, ...] = ()
     missing: int = 0
     rate: float | None = None
+    unpacking: Unpacking | None = None
+    late: LateSites | None = None
+
+    @property
+    def files(self) -> Snapshot | None:
+        """Return the requested files; None if they are members of an archive that are not known yet."""
+        return self.wanted if self.unpacking is None else self.unpacking.members
+
+    @property
+    def claims(self) -> tuple[Snapshot, ...]:
+        """Return what no prune may remove until it is recorded."""
+        members = self.unpacking.members if self.unpacking is not None else None
+        return (self.wanted,) if members is None else (self.wanted, members)
 
     @property
     def ref(self) -> Ref:
@@ -48,8 +76,8 @@ class NeedPlan:
 
     @property
     def size(self) -> int:
-        """Return the size of all requested files in bytes."""
-        return self.wanted.size
+        """Return the size of all requested files in bytes; of an archive to unpack, and of its members if known."""
+        return sum(one.size for one in self.claims)
 
     @property
     def seconds(self) -> float | None:
@@ -116,11 +144,21 @@ def plan_need(
     Raise HubError, IntegrityError, or AccessDenied if the files are gated for this token.
     """
     ref, several = sources[0].ref, tuple(sources)
-    here = _here(ref, library, wish)
+    here = _here(ref.members(wish.unpack) if wish.unpack else ref, library, wish)
     if here is not None:
         return NeedPlan(several, wish, here)
+    if wish.unpack:
+        return _plan_unpacking(several, on_event, wish, patience)
     source, told = resolve(sources, on_event, patience, lambda told: believed(told, ref, wish, library))
     return NeedPlan(several, wish, wish.of(named(told, ref)), source, told)
+
+
+def _plan_unpacking(sources: tuple[PullSource, ...], on_event: Listener, wish: Wish, patience: RetryPolicy) -> NeedPlan:
+    """Plan to download an archive and to unpack it; or to copy its members from another library that has them."""
+    source, told = resolve(sources, on_event, patience)
+    if told.ref.hub == wish.unpack:
+        return NeedPlan(sources, wish, wish.of(told), source, told)
+    return NeedPlan(sources, wish, told, source, told, unpacking=Unpacking(wish.unpack, wish.known))
 
 
 def plan_pull(
@@ -139,9 +177,17 @@ def plan_pull(
         files = tuple(file for file in missing if file.digest not in coming)
         coming |= {file.digest for file in files}
         planned.append(replace(need, to_fetch=files, missing=sum(file.size - library.progress(file) for file in files)))
-        room += sum(max(file.size - library.partial_size(file), 0) for file in files)
+        room += sum(max(file.size - library.partial_size(file), 0) for file in files) + _to_unpack(need, library)
     disks = disk_needs([(library.root, room), *(views.copies if views is not None else ())])
     return PullPlan(tuple(planned), disks, views, library.writable)
+
+
+def _to_unpack(need: NeedPlan, library: Library) -> int:
+    """Return the bytes that the members of an archive need; as many as the archive, if they are not known yet."""
+    if need.unpacking is None:
+        return 0
+    members = need.unpacking.members
+    return need.wanted.size if members is None else sum(file.size for file in library.missing(members))
 
 
 def _here(ref: Ref, library: Library, wish: Wish) -> Snapshot | None:

@@ -30,13 +30,19 @@ class Wish:
 
     `unsafe`: how to treat files that can run untrusted code when they are loaded (REFUSE, WARN or ALLOW). `locked`: the
     snapshot from the lock; files must match its digests, even if the hub returns others. It lists all files to pull,
-    unless `partly` is set.
+    unless `partly` is set. `unpack` is `zip` or `tar` if the files are the members of an archive.
     """
 
     patterns: Sequence[str] = ()
     unsafe: str = WARN
     locked: Snapshot | None = None
     partly: bool = False
+    unpack: str = ""
+
+    @property
+    def known(self) -> Snapshot | None:
+        """Return the requested files if the lock lists all of them."""
+        return None if self.partly else self.locked
 
     def of(self, snapshot: Snapshot) -> Snapshot:
         """Return the requested files. Raise NotFound if one is missing, IntegrityError if one differs from the lock."""

@@ -12,9 +12,10 @@ from preheat.disk.free_space import disk_needs, require_space
 from preheat.library.library import Library
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.locked_needs import Required, asked_for, look_over, require
-from preheat.verbs.placing.allowed_places import NO_PERMISSION, Permissions, Site, bounds
+from preheat.verbs.placing.allowed_places import NO_PERMISSION, Permissions, Site, bounds, free_of
 from preheat.verbs.placing.place import place_sites
 from preheat.verbs.placing.view_plan import ViewsPlan
+from preheat.views.links import BORNE
 from preheat.views.view_protocol import View
 
 
@@ -50,11 +51,20 @@ def sites_of(
     own = root or library.views / recipe.name
     sites = []
     for need, snapshot in named:
-        view = view_of(need.view)
+        view = _linked(view_of(need.view), need.link)
         require_names(view, need.to)
-        at = recipe.folder / need.at if need.at else own / need.view
-        sites.append(Site(snapshot, view, at, need.to, inside if need.at else ()))
+        if need.at:
+            sites.append(Site(snapshot, view, recipe.place_of(need), need.to, inside, free_of(recipe, need)))
+        else:
+            sites.append(Site(snapshot, view, own / need.view, need.to))
     return sites
+
+
+def _linked(view: View, word: str) -> View:
+    """Return the view with the kind of link that the app requires, unless the user chose one; `word` may be empty."""
+    if word and len(view.ways) > 1:
+        view.ways = BORNE[word]
+    return view
 
 
 def require_placeable(plan: ViewsPlan) -> None:

@@ -25,6 +25,8 @@ WAYS = {
     COPY: (COPY,),
 }
 AUTO = WAYS["auto"]
+# The values of `link` in a recipe. A reflink is a separate file, as a copy is, and costs no space.
+BORNE = {"symlink": (SYMLINK,), "hardlink": (REFLINK, HARDLINK), "copy": (REFLINK, COPY)}
 # For an app that must not write to the library: a hard link would let it change a blob.
 SHIELDED = (REFLINK, SYMLINK, COPY)
 _FICLONE = 0x40049409  # linux/fs.h: share the source's extents, copy-on-write
@@ -70,7 +72,7 @@ def link(blob: Path, at: Path, ways: Sequence[str] = AUTO) -> str | None:
             if error.errno not in _NOT_THIS_WAY or way == ways[-1]:
                 raise LibraryError(
                     f"{at} cannot be a {' or '.join(ways)} of {blob}: {os.strerror(error.errno or 0).lower()}",
-                    hint="try --link copy, or a place on the library's filesystem",
+                    hint="try --link copy (or link = in the recipe), or a place on the library's filesystem",
                 ) from error
         else:
             return way

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from preheat.core.digest import sha256
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File
-from preheat.recipes.app_python import AppEnvironment
+from preheat.recipes.app_python import AppPython
 from preheat.recipes.inference.infer import infer
 from preheat.recipes.inference.observation import HubFile, Loaded, Made, Member, Observation, Opened, Unpacked
 from preheat.recipes.inference.omitted import LARGE
@@ -212,7 +212,7 @@ def test_what_the_start_wrote_is_needed_by_place() -> None:
             made(f"{HOME}/.x/deep/down.bin"),
         ),
         opened=(Opened(f"{APP}/weights/voice.ckpt", 0.5, 5 * LARGE),),
-        environment=AppEnvironment("3.11", "x86_64"),
+        environment=AppPython("3.11", "x86_64"),
     )
     found = {str(one.need.ref): one for one in infer(facts).lock.needs}
     assert {ref: one.need.at for ref, one in found.items()} == {
@@ -273,7 +273,7 @@ def test_a_large_file_that_was_written_and_never_opened_is_left_out_with_its_siz
 
 
 def test_a_native_programs_format_names_the_package_that_writes_it() -> None:
-    class Packages(AppEnvironment):
+    class Packages(AppPython):
         def version(self, package: str) -> str:
             return {"pynini": "2.1.6", "numba": "0.60"}.get(package, "")
 

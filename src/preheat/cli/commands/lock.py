@@ -23,7 +23,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         recipe = shipped_lock(options.app, recipe.folder).apply(recipe)
     if options.check:
         return _check(recipe, before, options, wiring)
-    lock = pin(recipe, wiring.sources, wiring.console, wiring.patience)
+    lock = pin(recipe, wiring.sources, wiring.console, wiring.patience, before)
     keep_lock(path, lock)
     changes = moved(before, lock) if before is not None else ()
     size = sum(pinned.snapshot.size for pinned in lock.needs)
@@ -40,7 +40,7 @@ def _check(recipe: Recipe, before: Lock | None, options: argparse.Namespace, wir
     path = lock_path(recipe)
     if before is None:
         raise CheckFailed(f"{recipe.name} has no lock at {path}", hint=again)
-    now = pin(recipe, wiring.sources, wiring.console, wiring.patience)
+    now = pin(recipe, wiring.sources, wiring.console, wiring.patience, before)
     changes, stale = moved(before, now), before.stale(recipe)
     lines = [*stale, *(_said(one) for one in changes)]
     said = "\n".join(lines) or f"{path} is up to date"

@@ -15,6 +15,7 @@ from preheat.guard.probes.probes import port_of
 from preheat.recipes.builtin_recipes import is_built_in
 from preheat.recipes.offline_env import SWITCHES
 from preheat.recipes.recipe import FILE_NAME, Recipe
+from preheat.verbs.locked_needs import fitting
 from preheat.verbs.placing.allowed_places import require_inside
 from preheat.verbs.view import place_needs
 
@@ -25,6 +26,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
     if not recipe.command:
         raise UsageError(f"{recipe.name} has no command", hint="command = […] in [app]")
     read_address(options.status)
+    recipe = fitting(recipe, wiring.console)
     require_inside(recipe, wiring.permissions)
     text = (
         unit(_with_preheat(recipe, options, wiring))

@@ -11,6 +11,7 @@ from preheat.cli.wiring import Wiring
 from preheat.core.units import say_count, say_seconds, say_size
 from preheat.recipes.recipe import FILE_NAME
 from preheat.verbs.tracing.readiness import TraceWatch, Wanted
+from preheat.verbs.tracing.replaying.replay import ReplayVerdict
 from preheat.verbs.tracing.trace import Traced
 
 
@@ -36,14 +37,16 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         force=options.force,
         name=options.name or "",
         watch=watch,
-        wanted=Wanted(lambda: bool(stops), lambda: len(stops) > 1),
+        wanted=Wanted(lambda: bool(stops), lambda: len(stops) > 1, stops.clear),
         keep_unread=options.keep_unread,
         overlay=True,
+        replay=not options.no_replay,
     )
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     path, traced = terms.output, trace_app(tuple(options.command), wiring, terms)
     wiring.console.done(_figures(traced, path), _words(traced, path))
+    traced.require_replayed(path)
     return 0
 
 
@@ -81,9 +84,23 @@ def _figures(traced: Traced, path: Path) -> dict[str, object]:
         "pythons": seen.notes.processes,
         "native_opens": seen.how,
         "imports_s": None if seen.imports is None else round(seen.imports.seconds, 3),
+        "verified": found.recipe.verified,
+        "replay": None if traced.replay is None else _replay(traced.replay),
         "slowest_imports": []
         if seen.imports is None
         else [[p.name, round(p.seconds, 3)] for p in seen.imports.slowest],
+    }
+
+
+def _replay(verdict: ReplayVerdict) -> dict[str, object]:
+    replayed = verdict.replayed
+    return {
+        "passed": replayed.passed,
+        "error": replayed.error,
+        "outbound": None if replayed.network is None else replayed.network.outbound,
+        "missing": [{"what": one.what, "size": one.size} for one in verdict.missing],
+        "replays": verdict.count,
+        "seconds": round(verdict.seconds, 3),
     }
 
 
@@ -108,5 +125,11 @@ def _words(traced: Traced, path: Path) -> str:
     lines.append(f"native opens traced by {seen.how}; Python processes traced: {seen.notes.processes}")
     if not found.lock.needs:
         lines.append("no downloads were seen; are the models already in the app's own folder?")
-    lines.append(f"written: {path}, {path.with_suffix('.lock')}. Next: preheat run --network watch {path}")
+    written = f"written: {path}, {path.with_suffix('.lock')}"
+    if traced.replay is None:
+        lines.append(f"{written}; not replayed: preheat lock --check --replay {path} does that")
+    elif traced.replay.replayed.passed:
+        lines += [found.recipe.verified, f"{written}. Next: preheat run --locked --network none {path}"]
+    else:
+        lines.append(written)
     return "\n".join(lines)

@@ -73,6 +73,9 @@ def _trace(verb: argparse.ArgumentParser) -> None:
         choices=("fanotify", "strace", "proc"),
         help="how to trace files opened by native code (default: the first one that is permitted)",
     )
+    verb.add_argument(
+        "--no-replay", action="store_true", help="do not start the app from its recipe again, without a network"
+    )
     verb.add_argument("--keep-unread", action="store_true", help="keep files that the app downloaded but never opened")
 
 

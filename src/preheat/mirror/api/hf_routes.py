@@ -1,4 +1,7 @@
-"""Hugging Face routes: from request to response, without a socket."""
+"""Hugging Face routes: from request to response, without a socket.
+
+What apps' starts made is served in the same form to other preheats: at `/api/made/APP/NAME/…` and `/made/APP/NAME/…`.
+"""
 
 import re
 from dataclasses import replace
@@ -7,7 +10,7 @@ from urllib.parse import parse_qs, quote
 import msgspec
 
 from preheat.core.errors import AccessDenied, CheckFailed, HubUnavailable, NoSpace, NotFound, PreheatError
-from preheat.core.ref import DATASET, HUGGING_FACE, MODEL, MODELSCOPE, SPACE, Ref, is_repository, is_revision
+from preheat.core.ref import DATASET, HUGGING_FACE, MADE, MODEL, MODELSCOPE, SPACE, Ref, is_repository, is_revision
 from preheat.hubs.hf_documents import ENTRY_NOT_FOUND, GATED_REPO, REPO_NOT_FOUND, REVISION_NOT_FOUND
 from preheat.mirror.api import hf_answers, ms_routes
 from preheat.mirror.api.file_answer import give_file, provenance
@@ -69,10 +72,14 @@ def _route(request: Request, find: Find) -> Answer:
             return ms_routes.route(request, rest, query, find)
         case ["api", kinds, *rest] if kinds in _KINDS and rest:
             return _api(request, _KINDS[kinds], rest, query, find)
+        case ["api", "made", *rest] if rest:
+            return _api(request, MADE, rest, query, find)
         case ["api", "whoami-v2"]:
             return refuse(401, "this mirror has no accounts, and requires no token")
         case [("datasets" | "spaces") as kinds, *rest] if "resolve" in rest[1:3]:
             return _resolve(request, _KINDS[kinds], rest, find)
+        case ["made", *rest] if "resolve" in rest[2:3]:
+            return _resolve(request, MADE, rest, find)
         case [_, *rest] if "resolve" in rest[:2]:
             return _resolve(request, MODEL, segments, find)
         case ["models", owner, name]:
@@ -135,7 +142,7 @@ def _allow(request: Request, *methods: str) -> None:
 
 def _find(find: Find, kind: str, repo: str, revision: str) -> ServedSnapshot:
     """Find a repository at a revision; raise Refused with the error code for whichever is unknown."""
-    ref = Ref(HUGGING_FACE, kind, repo, revision)
+    ref = Ref(MADE, MODEL, repo, revision) if kind == MADE else Ref(HUGGING_FACE, kind, repo, revision)
     if not is_repository(ref):
         raise Refused(refuse(404, "invalid repository name", REPO_NOT_FOUND))
     if is_revision(revision) and (found := find(ref)) is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from preheat.core.digest import Digest
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File
-from preheat.recipes.app_python import AppEnvironment
+from preheat.recipes.app_python import AppPython
 from preheat.recipes.places import Places
 
 
@@ -123,7 +123,7 @@ class Observation:
     local_dirs: frozenset[str] = frozenset()
     sees_native: bool = True
     places: Places = Places(Path("/"))  # noqa: RUF009 - a value, and frozen
-    environment: AppEnvironment = AppEnvironment()  # noqa: RUF009 - a value, and frozen
+    environment: AppPython = AppPython()  # noqa: RUF009 - a value, and frozen
     first: str = ""
     used_at: float | None = None
     env: Mapping[str, str] = field(default_factory=dict)

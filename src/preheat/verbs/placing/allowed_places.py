@@ -8,7 +8,9 @@ from pathlib import Path
 from preheat.core.errors import UsageError
 from preheat.core.snapshot import Snapshot
 from preheat.library.library import Library
-from preheat.recipes.recipe import Recipe
+from preheat.recipes.places import split_place
+from preheat.recipes.recipe import Need, Recipe
+from preheat.verbs.placing.free_places import FreePlace, free_place
 from preheat.views.names import renamed
 from preheat.views.view_protocol import Alias, Bytes, Piece, View, ViewNote
 
@@ -35,7 +37,7 @@ class Site:
     """A snapshot to place as a view in the folder `at`; `to` maps files to other names.
 
     `bounds` are the folders that all its paths must be in; empty for a folder in the library, where existing files are
-    replaced.
+    replaced. In a `free` place, files may also be created as its rule says; files there are never replaced.
     """
 
     snapshot: Snapshot
@@ -43,6 +45,7 @@ class Site:
     at: Path
     to: Mapping[str, str] = field(default_factory=dict)
     bounds: tuple[str, ...] = ()
+    free: FreePlace | None = None
 
     def pieces(self, library: Library) -> tuple[Piece, ...]:
         """Return the files, links and notes that make up the view."""
@@ -60,20 +63,59 @@ def require_inside(recipe: Recipe, permissions: Permissions) -> None:
     """Raise UsageError if a need's `at` is outside the app's folder and the user has not allowed it."""
     inside = bounds(recipe.folder, permissions)
     for need in recipe.needs:
-        if need.at and not _is_below(os.path.realpath(recipe.folder / need.at), inside):
-            raise _outside(f"{recipe.path or recipe.name}: at = {need.at!r}", recipe.folder / need.at, recipe.folder)
+        if not need.at:
+            continue
+        at, free = recipe.place_of(need), free_of(recipe, need)
+        if not _is_below(os.path.realpath(at), (*inside, *((free.root,) if free is not None else ()))):
+            raise _outside(f"{recipe.path or recipe.name}: at = {need.at!r}", at, recipe.folder)
+
+
+def free_of(recipe: Recipe, need: Need) -> FreePlace | None:
+    """Return the free place that a need's `at` names; None if it is in the app's folder or at an absolute path."""
+    name = split_place(need.at)[0]
+    return None if recipe.places is None else free_place(name, recipe.places.folder(name))
 
 
 def require_bounds(site: Site, pieces: Iterable[Piece]) -> dict[Path, str]:
     """Return the real path of every folder of the pieces; raise UsageError for one outside the site's bounds."""
     real: dict[Path, str] = {}
+    allowed = (*site.bounds, *((site.free.root,) if site.free is not None else ()))
     for piece in pieces:
         for path in places_of(piece):
             if path.parent not in real:
                 real[path.parent] = os.path.realpath(path.parent)
-                if not _is_below(real[path.parent], site.bounds):
-                    raise _outside(f"{site.snapshot.ref} at {site.at}", path.parent, Path(site.bounds[0]))
+                if not _is_below(real[path.parent], allowed):
+                    raise _outside(f"{site.snapshot.ref} at {site.at}", path.parent, Path(allowed[-1]))
     return real
+
+
+def require_free_place(site: Site, pieces: Iterable[Piece], real: Mapping[Path, str], marked: Iterable[str]) -> None:
+    """Raise UsageError for a new file in a free place that its rule does not allow.
+
+    `real` are the folders' real paths, `marked` the real paths of files that preheat placed.
+    """
+    if site.free is None:
+        return
+    ours = {str(above) for path in marked for above in Path(path).parents}
+    for path in (path for piece in pieces for path in places_of(piece)):
+        folder = real[path.parent]
+        if _is_below(folder, site.bounds) or os.path.lexists(path):
+            continue
+        why = site.free.why_not(with_real_folder(path, real), ours.__contains__)
+        if why:
+            raise UsageError(
+                f"{site.snapshot.ref} would create {path}: {why}",
+                hint=f"if you trust this recipe: --allow-place {folder}",
+            )
+
+
+def is_replaceable(path: Path, real: Mapping[Path, str], sites: Iterable[Site]) -> bool:
+    """Return whether `--replace` may move a user's file aside: not in a place that is only free."""
+    folder = real.get(path.parent, os.path.realpath(path.parent))
+    return not any(
+        site.free is not None and _is_below(folder, (site.free.root,)) and not _is_below(folder, site.bounds)
+        for site in sites
+    )
 
 
 def require_one_each(sites: Sequence[tuple[Site, Sequence[Piece]]]) -> None:

@@ -16,6 +16,7 @@ from preheat.verbs.placing.allowed_places import (
     NO_PERMISSION,
     Permissions,
     Site,
+    is_replaceable,
     places_of,
     require_one_each,
     settled,
@@ -109,11 +110,14 @@ class _Placing:
         if self._permissions.relink:
             found.same.clear()
         if self._permissions.replace:
+            sites = [site for site, _ in laid]
+            require_free([one for one in found.conflicts if not is_replaceable(one.place, found.real, sites)])
             replaced = dict.fromkeys(conflict.place for conflict in found.conflicts)
-            replaced |= dict.fromkeys(path for path in found.kept if os.path.lexists(path))
+            kept = (path for path in found.kept if is_replaceable(path, found.real, sites))
+            replaced |= dict.fromkeys(path for path in kept if os.path.lexists(path))
             for place in replaced:
                 self._on_event(MovedAside(str(place), str(_move_aside(place))))
-            found.kept.clear()
+            found.kept = {path for path in found.kept if not is_replaceable(path, found.real, sites)}
         elif self._permissions.keep:
             found.kept |= {conflict.path for conflict in found.conflicts}
             looks = [(conflict, see(conflict.path).look or Look()) for conflict in found.conflicts]

@@ -12,7 +12,7 @@ from preheat.core.snapshot import File
 from preheat.library.blobs.outside_digest import digests_of
 from preheat.library.library import Library
 from preheat.library.upkeep.inventory import inventory
-from preheat.verbs.placing.allowed_places import Site, places_of, require_bounds, with_real_folder
+from preheat.verbs.placing.allowed_places import Site, places_of, require_bounds, require_free_place, with_real_folder
 from preheat.views.occupied import KnownBlobs, PlaceVerdict, algorithms, fitting, judge
 from preheat.views.path_state import PathState, see
 from preheat.views.placer import read_note
@@ -82,7 +82,11 @@ class PlacementPlan:
         pieces = [piece for site, pieces in sites for piece in pieces]
         for site, some in sites:
             found.real |= require_bounds(site, some)
-        found.marks = self._library.marks.below(os.path.realpath(site.at) for site, _ in sites)
+        free = [site.free.root for site, _ in sites if site.free is not None]
+        found.marks = self._library.marks.below([*(os.path.realpath(site.at) for site, _ in sites), *free])
+        ours = [path for path, marks in found.marks.items() if marks[0].word in (OURS, BEGUN)] if free else []
+        for site, some in sites:
+            require_free_place(site, some, found.real, ours)
         unread = [spot for piece in pieces if isinstance(piece, Bytes) for spot in self._spots(piece)]
         self._read(unread)
         for piece in pieces:

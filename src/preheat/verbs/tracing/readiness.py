@@ -36,10 +36,14 @@ class TraceWatch:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Requests by the user during a trace: stop the app (`stopped`), and end all other work early (`hurried`)."""
+    """Requests by the user during a trace: stop the app (`stopped`), and end all other work early (`hurried`).
+
+    `forget` is called before the replay: a request to stop the traced app is none to stop the replay.
+    """
 
     stopped: Callable[[], bool] = lambda: False
     hurried: Callable[[], bool] = lambda: False
+    forget: Callable[[], None] = lambda: None
 
 
 def await_ready(

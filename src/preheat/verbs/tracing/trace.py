@@ -2,6 +2,7 @@
 
 import contextlib
 import ssl
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from preheat.core.errors import AppError, UsageError
 from preheat.core.events import Listener, Noted
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
-from preheat.disk.temporary_file import TRACE, tidy, write_whole
+from preheat.disk.temporary_file import TRACE
 from preheat.guard.model.app import App
 from preheat.library.library import Library
 from preheat.mirror.access.certificate import own, place, trusted_beside
@@ -20,18 +21,21 @@ from preheat.proof.conditions.scratch_folder import fresh, sweep
 from preheat.recipes.inference.infer import Inferred, infer
 from preheat.recipes.inference.observation import Observation
 from preheat.recipes.inference.omitted import LARGE
-from preheat.recipes.lock_file import lock_path
-from preheat.recipes.recipe_writer import recipe_text
-from preheat.verbs.lock import keep_lock
 from preheat.verbs.tracing.cancellable_resolve import Asking
 from preheat.verbs.tracing.keep import keep
-from preheat.verbs.tracing.observing.observe import TracedApp, observe, reached
+from preheat.verbs.tracing.observing.observe import Observed, TracedApp, observe, reached
 from preheat.verbs.tracing.readiness import TraceWatch, Wanted
+from preheat.verbs.tracing.recipe_files import RecipeFiles, verified_as
+from preheat.verbs.tracing.replaying.missing_files import MissingFile, missing_files
+from preheat.verbs.tracing.replaying.replay import NOT_REPLAYED, Replays, ReplayVerdict, patience_s
+from preheat.verbs.tracing.replaying.replayed_start import Replayed, ReplaySetting
 from preheat.verbs.tracing.traced_caches import traced_caches
 from preheat.verbs.tracing.traced_start import Lead, ObservedStart, Recorder, noted, traced_start
-from preheat.verbs.tracing.workbench import OVERLAY, AppFolders, Workbench
+from preheat.verbs.tracing.workbench import OVERLAY, AppFolders, Workbench, alone_in
+from preheat.views.view_names import choose_view
 
 _HARDLY = 0.1
+_BY_HAND_AT_MOST_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class TraceOptions:
     `mirror`: returns a pull-through mirror that emits events to the listener. `resolve`: resolves a ref at its hub.
     `wanted`: reports whether the user ended the trace. `keep_unread`: include files that the app did not read.
     `home`: the user's home folder. `overlay`: whether this process may move to overlays until it ends (see Workbench).
+    `replay`: start the app from its recipe again.
     """
 
     path: Path
@@ -51,34 +56,101 @@ class TraceOptions:
     keep_unread: bool = False
     home: Path | None = None
     overlay: bool = False
+    replay: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """Result of a trace: the inferred recipe, and the observations that it is based on."""
+    """Result of a trace: the inferred recipe, and the observations that it is based on.
+
+    `replay` is None if the recipe was not to be replayed.
+    """
 
     inferred: Inferred
     observation: Observation
     seen: ObservedStart
     remarks: tuple[str, ...] = field(default=())
+    replay: ReplayVerdict | None = None
+
+    def require_replayed(self, recipe: Path) -> None:
+        """Raise NotReplayed if the recipe was replayed, and did not pass. `recipe` is its path, for the message."""
+        if self.replay is not None:
+            self.replay.require(recipe)
 
 
 def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: Listener) -> Traced:
-    """Start `app` in its `cwd`, and write its recipe and lock.
+    """Start `app` in its `cwd`, write its recipe and lock, and replay them.
 
-    Raise AppError if the app fails, UsageError if the recipe cannot be written. Files that the app downloaded through
-    the mirror stay in the library.
+    Raise AppError if the app fails, UsageError if the recipe cannot be written, Busy if another trace runs in the same
+    folder. Files that the app downloaded through the mirror stay in the library.
     """
     library.prepare(0)
     sweep(library.root)
-    recorder = Recorder(on_event)
-    environ = app.env or {}
-    folders = AppFolders.of(Path(app.cwd or "."), app.command, environ, terms.home)
-    with contextlib.ExitStack() as until:
-        workplace = until.enter_context(fresh(library.root, TRACE))
+    folders = AppFolders.of(Path(app.cwd or "."), app.command, app.env or {}, terms.home)
+    with alone_in(folders.app), fresh(library.root, TRACE) as workplace:
         bench = Workbench.open(folders, library.root, workplace, overlay=terms.overlay)
-        lead = until.enter_context(_led(terms.mirror(recorder), environ, workplace, on_event))
-        caches = traced_caches(environ, terms.home, workplace, covered=bench.how == OVERLAY)
+        began = time.monotonic()
+        seen, observed, early = _observed(app, name, bench, workplace, library, terms, on_event)
+        traced_s, observation = time.monotonic() - began, observed.observation
+        inferred, fuller = (infer(observation, keep_unread=unread) for unread in (terms.keep_unread, True))
+        for lock in {id(one.lock): one.lock for one in (fuller, inferred)}.values():
+            missed = keep(lock, observed, library, bench.real, on_event)
+        for file in missed:
+            on_event(Noted(file.path, f"not in the library: {file.size} bytes, {file.digest}"))
+        remarks = (*early, *_remarks(inferred, observation, seen))
+        files = RecipeFiles(bench.outside(terms.path.absolute()))
+        if said := files.keep_fuller(inferred.lock):
+            on_event(Noted(terms.path.name, said))
+            remarks = (*remarks, said)
+        inferred = verified_as(inferred, NOT_REPLAYED)
+        files.write(inferred, remarks)
+        if not terms.replay:
+            return Traced(inferred, observation, seen, remarks)
+        replays = _replays(seen, traced_s, app, library, terms, bench, on_event)
+        if early:
+            verdict = replays.ended_early()
+        else:
+            terms.wanted.forget()
+
+            def missing(replayed: Replayed) -> tuple[MissingFile, ...]:
+                return missing_files(inferred, observation, seen.notes, replayed)
+
+            inferred, verdict = replays.verdict(inferred, fuller, terms.path, missing)
+        inferred = verified_as(inferred, verdict.verified)
+        files.write(inferred, remarks)
+        return Traced(inferred, observation, seen, remarks, verdict)
+
+
+def _replays(
+    seen: ObservedStart,
+    traced_s: float,
+    app: App,
+    library: Library,
+    terms: TraceOptions,
+    bench: Workbench,
+    on_event: Listener,
+) -> Replays:
+    # Stopped by the user: the replay needs to run no longer than the traced start did.
+    by_hand = terms.wanted.stopped()
+    watch = replace(terms.watch, within_s=patience_s(traced_s, terms.watch.within_s))
+    enough_s = min(traced_s - (seen.ready_s or 0.0), _BY_HAND_AT_MOST_S) if by_hand else None
+    setting = ReplaySetting(library, choose_view, app.env or {}, terms.home, watch, enough_s)
+    return Replays(bench, setting, terms.wanted, on_event)
+
+
+def _observed(
+    app: App,
+    name: str,
+    bench: Workbench,
+    workplace: Path,
+    library: Library,
+    terms: TraceOptions,
+    on_event: Listener,
+) -> tuple[ObservedStart, Observed, tuple[str, ...]]:
+    """Start the app under observation; return what was seen, and a remark if the user ended that early."""
+    recorder, environ = Recorder(on_event), app.env or {}
+    caches = traced_caches(environ, terms.home, workplace, covered=bench.how == OVERLAY)
+    with _led(terms.mirror(recorder), environ, workplace, on_event) as lead:
         try:
             seen = traced_start(app, workplace, lead, terms.watch, recorder, terms.wanted, caches)
         except AppError:
@@ -91,23 +163,11 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
         subject = TracedApp(name, folder, app.command, terms.watch.first, environ, bench.written(), bodies)
         asking = Asking(terms.resolve, terms.wanted)
         observed = observe(seen, subject, library, asking, terms.wanted.hurried)
-        observation = observed.observation
-        inferred = infer(observation, keep_unread=terms.keep_unread)
-        for file in keep(inferred.lock, observed, library, bench.real, on_event):
-            on_event(Noted(file.path, f"not in the library: {file.size} bytes, {file.digest}"))
-    remarks = _remarks(inferred, observation, seen)
-    if asking.cut_short or terms.wanted.hurried():
-        said = "Ended early: not every hub was asked, and not every file was compared. Needs may be missing."
-        remarks = (said, *remarks)
-        on_event(Noted(terms.path.name, said))
-    path = bench.outside(terms.path.absolute())
-    try:
-        tidy(path)
-        write_whole(path, recipe_text(inferred.recipe, remarks).encode(errors="replace"))
-    except OSError as error:
-        raise UsageError(f"{terms.path} cannot be written: {error.strerror}", hint="choose another: -o FILE") from error
-    keep_lock(path.with_suffix(lock_path(inferred.recipe).suffix), inferred.lock)
-    return Traced(inferred, observation, seen, remarks)
+    if not asking.cut_short and not terms.wanted.hurried():
+        return seen, observed, ()
+    said = "Ended early: not every hub was asked, and not every file was compared. Needs may be missing."
+    on_event(Noted(terms.path.name, said))
+    return seen, observed, (said,)
 
 
 @contextlib.contextmanager

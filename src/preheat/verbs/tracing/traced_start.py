@@ -30,7 +30,7 @@ from preheat.verbs.tracing.traced_caches import TracedCaches
 
 _MOST_NOTED = 256 << 20  # bytes of one process's log
 # stdout is reserved for the result of the trace.
-_TO_STDERR = Output(2, 2)
+TO_STDERR = Output(2, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def traced_start(
     command = opens.around(app.command) if isinstance(opens, Strace) else app.command
     began, clock = time.time(), time.monotonic()
     try:
-        process = Process(App(command, environ, app.cwd), output=_TO_STDERR, witness=witness)
+        process = Process(App(command, environ, app.cwd), output=TO_STDERR, witness=witness)
     except CannotStart as error:
         opens.close(wanted.hurried)
         raise AppError(str(error), hint="is the command right?") from error
@@ -175,8 +175,6 @@ def _texts(files: Iterable[Path]) -> Iterator[str]:
 
 def environment(environ: Mapping[str, str], caches: TracedCaches, notes: Path, lead: Lead) -> dict[str, str]:
     """Return an environment with its caches, the mirror as hub, and logging in the app's Python processes."""
-    shim = str(Path(guard.__file__).parent / "shim")
-    paths = [shim, *([environ["PYTHONPATH"]] if environ.get("PYTHONPATH") else [])]
     return {
         **direct(online(environ, without=caches.removed)),
         **caches.new,
@@ -185,11 +183,17 @@ def environment(environ: Mapping[str, str], caches: TracedCaches, notes: Path, l
         **(_insistent(lead) if lead.secure else {}),
         "HF_HUB_DISABLE_XET": "1",
         "PYTHONUNBUFFERED": "1",
-        "PYTHONPATH": os.pathsep.join(paths),
-        "PREHEAT_TRACE": str(notes),
+        **logged(environ, notes),
         "PREHEAT_TRACE_HUBS": f"{lead.plain}/ {lead.secure}/" if lead.secure else f"{lead.plain}/",
         "PREHEAT_STOPWATCH": str(notes),
     }
+
+
+def logged(environ: Mapping[str, str], notes: Path) -> dict[str, str]:
+    """Return the variables that make the app's Python processes log to the folder `notes`."""
+    shim = str(Path(guard.__file__).parent / "shim")
+    paths = [shim, *([environ["PYTHONPATH"]] if environ.get("PYTHONPATH") else [])]
+    return {"PYTHONPATH": os.pathsep.join(paths), "PREHEAT_TRACE": str(notes)}
 
 
 def _insistent(lead: Lead) -> dict[str, str]:

@@ -10,7 +10,7 @@ from preheat.core.digest import SHA256
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.library.library import Library
-from preheat.recipes.app_python import AppEnvironment
+from preheat.recipes.app_python import AppPython
 from preheat.recipes.inference.bookkeeping import is_bookkeeping, is_secret
 from preheat.recipes.inference.layout_paths import within
 from preheat.recipes.inference.observation import HubFile, Loaded, Made, Observation, Reached
@@ -82,7 +82,7 @@ def observe(
     unpacked = unpacked_archives(archives.values(), written, hashes)
     times = first_opens(seen)
     had = _had(times, written)
-    environment = AppEnvironment.of(subject.environ, subject.folder, subject.command)
+    environment = AppPython.of(subject.environ, subject.folder, subject.command)
     plain = [path for path in had if may_be_weights(path, places, hashes.size(path) or 0, environment.prefix)]
     known = known_files(list(had), plain, library, hashes, resolve)
     loaded = (*loaded, *known.loaded)

@@ -1,0 +1,68 @@
+"""Pull hubs: the hubs and sources of a session's needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from preheat.core.ref import MADE
+
+if TYPE_CHECKING:
+    from preheat.api.session import Session
+    from preheat.core.ref import Ref
+    from preheat.hubs.hub import Hub
+    from preheat.recipes.recipe import Need
+    from preheat.verbs.pull_sources import PullSource
+
+_NO_MIRRORS = ("https://huggingface.co", "https://hf-mirror.com", "https://hub-ci.huggingface.co")
+
+
+def sources_of(need: Need, session: Session) -> list[PullSource]:
+    """List the sources of a need: its hub's endpoints, then those of its alias repositories.
+
+    A made need has the library first, then preheat mirrors; an unpacked one the library last, if it has the members.
+    """
+    from preheat.verbs.pull_sources import PullSource
+
+    found = [
+        PullSource(endpoint or ref.repo, session.hub(ref, endpoint), ref)
+        for ref in (need.ref, *need.same)
+        for endpoint in _endpoints(ref, session)
+    ]
+    if need.ref.hub != MADE and not need.unpack:
+        return found
+    from preheat.verbs.kept_hub import KeptHub
+
+    kept = KeptHub(session.library)
+    own = PullSource(str(session.library.root), kept, need.stored)
+    if need.unpack:
+        return [*found, own] if kept.has(need.stored) else found
+    return [own, *found]
+
+
+def hub_of(ref: Ref, endpoint: str, token: str, session: Session) -> Hub:
+    """Return the hub of a ref, at one of its endpoints."""
+    match ref.hub:
+        case "hf" | "made":  # a preheat mirror serves made files as the Hugging Face hub serves a repository
+            from preheat.hubs.huggingface import HuggingFace
+
+            return HuggingFace(endpoint, session.transport, token, on_event=session.on_event)
+        case "ms":
+            from preheat.hubs.modelscope import ModelScope
+
+            return ModelScope(endpoint, session.transport, token, on_event=session.on_event)
+        case "url":
+            from preheat.hubs.url import Url
+
+            return Url(session.transport)
+        case _:
+            from preheat.hubs.folder import Folder
+
+            return Folder()
+
+
+def _endpoints(ref: Ref, session: Session) -> tuple[str, ...]:
+    """Return the endpoints of a ref's hub; for a made ref the preheat mirrors, since the hubs themselves have none."""
+    if ref.hub != MADE:
+        return session.endpoints.get(ref.hub, ("",))
+    named = session.endpoints.get(MADE, ())
+    return named or tuple(one for one in session.endpoints.get("hf", ()) if one.rstrip("/") not in _NO_MIRRORS)

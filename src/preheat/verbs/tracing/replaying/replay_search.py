@@ -1,0 +1,97 @@
+"""Replay search: find the kinds of link, and the unread files, with which an app starts again; bounded."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from preheat.recipes.inference.infer import Inferred
+from preheat.recipes.lock_file import Lock
+from preheat.verbs.tracing.replaying.replay_places import LINK_COPY, LINK_HARDLINK
+from preheat.verbs.tracing.replaying.replayed_start import INTERRUPTED, Replayed
+
+MOST_REPLAYS = 8
+Try = Callable[[Inferred, str], Replayed]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayFound:
+    """The recipe that passed, or the first one if none did; `replayed` is its replay, `count` how many there were."""
+
+    inferred: Inferred
+    replayed: Replayed
+    count: int
+
+
+def search(inferred: Inferred, fuller: Inferred, attempt: Try) -> ReplayFound:
+    """Replay `inferred` until it passes: first as it is, then with copies, then with the unread files of `fuller`.
+
+    Where only copies pass, hard links are tried, and then which needs can do without: at most 8 replays in all.
+    `attempt` replays a recipe; its second argument says in words what is tried.
+    """
+    return _Search(attempt).run(inferred, fuller)
+
+
+class _Search:
+    def __init__(self, attempt: Try) -> None:
+        self._attempt = attempt
+        self._count = 0
+
+    def run(self, inferred: Inferred, fuller: Inferred) -> ReplayFound:
+        first = self._try(inferred, "")
+        if first.passed or self._is_final(first):
+            return ReplayFound(inferred, first, self._count)
+        everyone = range(len(inferred.recipe.needs))
+        last = first
+        if everyone:
+            last = self._try(linked(inferred, LINK_COPY, everyone), "copies instead of links")
+            if last.passed:
+                return self._narrowed(inferred, last)
+        if fuller.lock != inferred.lock and not self._is_final(last):
+            last = self._try(fuller, "with the files that were not read")
+            if last.passed:
+                return ReplayFound(fuller, last, self._count)
+            everyone = range(len(fuller.recipe.needs))
+            if not self._is_final(last):
+                last = self._try(linked(fuller, LINK_COPY, everyone), "with these files, and copies instead of links")
+                if last.passed:
+                    return self._narrowed(fuller, last)
+        return ReplayFound(inferred, last if last.error == INTERRUPTED else first, self._count)
+
+    def _narrowed(self, inferred: Inferred, passed: Replayed) -> ReplayFound:
+        """Return the recipe with the least demanding kind of link, for the fewest needs, as far as replays allow."""
+        everyone, kind = tuple(range(len(inferred.recipe.needs))), LINK_COPY
+        hard = self._more(linked(inferred, LINK_HARDLINK, everyone), "hard links")
+        if hard is not None and hard.passed:
+            passed, kind = hard, LINK_HARDLINK
+        some = everyone
+        while len(some) > 1:
+            half = len(some) // 2
+            for part in (some[:half], some[half:]):
+                words = f"{kind} for {len(part)} of {len(everyone)} needs"
+                tried = self._more(linked(inferred, kind, part), words)
+                if tried is not None and tried.passed:
+                    some, passed = part, tried
+                    break
+            else:
+                break
+        return ReplayFound(linked(inferred, kind, some), passed, self._count)
+
+    def _more(self, inferred: Inferred, words: str) -> Replayed | None:
+        return None if self._count >= MOST_REPLAYS else self._try(inferred, words)
+
+    def _try(self, inferred: Inferred, words: str) -> Replayed:
+        self._count += 1
+        return self._attempt(inferred, words)
+
+    def _is_final(self, replayed: Replayed) -> bool:
+        return replayed.fatal or replayed.error == INTERRUPTED
+
+
+def linked(inferred: Inferred, kind: str, which: Sequence[int]) -> Inferred:
+    """Return the recipe and lock with the kind of link `kind` for the needs with these numbers."""
+    chosen = {inferred.recipe.needs[number] for number in which}
+    needs = tuple(replace(need, link=kind) if need in chosen else need for need in inferred.recipe.needs)
+    pins = (
+        replace(pinned, need=replace(pinned.need, link=kind)) if pinned.need in chosen else pinned
+        for pinned in inferred.lock.needs
+    )
+    return replace(inferred, recipe=replace(inferred.recipe, needs=needs), lock=Lock(tuple(pins)))

@@ -1,0 +1,240 @@
+"""Needs that no hub lists: members of archives, and what an app's first start made; for any user, also offline."""
+
+import hashlib
+import io
+import shutil
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from preheat.library.library import Library
+from preheat.library.made_files import keep_made
+from tests.command import Preheat
+from tests.flaky_hub import FlakyHub
+from tests.mirroring import mirroring
+from tests.stories.kept import contents
+
+MEMBERS = {"stopwords/english": b"a\nthe\n" * 300, "stopwords/nested/zh": "的\n".encode(), "README": b"words\n"}
+READS = """\
+import os, pathlib, sys
+for path in sys.argv[1:]:
+    at = pathlib.Path(os.path.expanduser(path))
+    sys.stdout.write(f"{at.name} {len(at.read_bytes())} {'link' if at.is_symlink() else 'file'}\\n")
+"""
+
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    """Return a zip of these files."""
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return body.getvalue()
+
+
+class Site:
+    """A server with an archive, and apps of several users that need it."""
+
+    def __init__(self, hub: FlakyHub, files: Path) -> None:
+        self.hub = hub
+        self.body = zipped(MEMBERS)
+        (files / "stopwords.zip").write_bytes(self.body)
+        self.digest = hashlib.sha256(self.body).hexdigest()
+        self.url = f"{hub.url}/acme/files/resolve/main/stopwords.zip#sha256={self.digest}"
+
+    def app(self, folder: Path, need: str, reads: str) -> None:
+        """Write an app that reads a file at a place of its user's, and its recipe."""
+        folder.mkdir(parents=True)
+        (folder / "reads.py").write_text(READS)
+        command = f'["python3", "{{dir}}/reads.py", "{reads}"]'
+        (folder / "preheat.toml").write_text(f'[app]\nname = "reads"\ncommand = {command}\n\n[[needs]]\n{need}\n')
+
+    def unpacked(self, at: str, more: str = "") -> str:
+        """Return the need for the archive's members."""
+        return f'ref = "{self.url}"\nunpack = "zip"\nview = "flat"\nat = "{at}"\n{more}'
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    files = tmp_path / "served"
+    files.mkdir()
+    with FlakyHub({"acme/files": files}) as hub:
+        yield Site(hub, files)
+
+
+def user(folder: Path, name: str, library: Path | None = None) -> Preheat:
+    """Return the command of a user with a home of his own, no hub, and perhaps another's library."""
+    home = folder / name
+    home.mkdir()
+    preheat = Preheat(home, "http://127.0.0.1:1")
+    preheat.library = library or home / "library"
+    return preheat
+
+
+def test_members_are_placed_for_any_user_and_the_second_time_without_network(site: Site, tmp_path: Path) -> None:
+    anne = user(tmp_path, "anne")
+    at = "{home}/nltk_data/corpora"
+    site.app(tmp_path / "anne/app", site.unpacked(at), "~/nltk_data/corpora/stopwords/english")
+    told = anne("pull", "app/preheat.toml", "--json")
+    assert told.status == 0, told.err + told.out
+    assert contents(tmp_path / "anne/nltk_data/corpora") == MEMBERS
+    assert len(list((anne.library / "blobs/sha256").rglob("*/*"))) == len(MEMBERS), "the archive is gone"
+    assert anne("lock", "app/preheat.toml").status == 0
+    lock = (tmp_path / "anne/app/preheat.lock").read_text()
+    assert f'archive = {{size = {len(site.body)}, digest = "sha256:{site.digest}"}}' in lock
+    assert 'path = "stopwords/nested/zh"' in lock
+    site.hub.recovers()
+
+    bert = user(tmp_path, "bert", anne.library)
+    site.app(tmp_path / "bert/elsewhere/app", site.unpacked(at), "~/nltk_data/corpora/stopwords/english")
+    (tmp_path / "bert/elsewhere/app/preheat.lock").write_text(lock)
+    told = bert("run", "elsewhere/app/preheat.toml", "--locked", "--max-restarts", "0")
+    assert told.status == 0, told.err
+    assert f"english {len(MEMBERS['stopwords/english'])}" in told.out + told.err
+    assert bert("pull", "elsewhere/app/preheat.toml", "--locked").status == 0
+    assert not site.hub.asked(), "nothing is downloaded again"
+    listed = bert("ls").out
+    assert f"zip:{site.url}" in listed
+
+
+def test_the_plan_counts_the_archive_and_its_members(site: Site, tmp_path: Path) -> None:
+    anne = user(tmp_path, "anne")
+    site.app(tmp_path / "anne/app", site.unpacked("words"), "words/README")
+    first = anne("pull", "app/preheat.toml", "--dry-run", "--json").last
+    assert (first["size"], first["missing"]) == (len(site.body), len(site.body))
+    assert not anne.library.exists()
+    assert anne("pull", "app/preheat.toml").status == 0
+    assert anne("lock", "app/preheat.toml").status == 0
+    other = ("--library", str(tmp_path / "other"), "--json")
+    second = anne("pull", "app/preheat.toml", "--dry-run", *other).last
+    assert second["size"] == len(site.body) + sum(map(len, MEMBERS.values()))
+    assert second["missing"] == len(site.body)
+    assert second["views"][0]["files"] == len(MEMBERS)
+    told = anne("pull", "app/preheat.toml", *other)
+    assert told.status == 0, told.out
+    assert anne("rm", f"zip:{site.url}").status == 0
+
+
+def test_only_the_chosen_members_are_placed_and_renamed(site: Site, tmp_path: Path) -> None:
+    anne = user(tmp_path, "anne")
+    more = 'files = ["stopwords/*"]\nto = { "stopwords/" = "" }\nlink = "copy"\n'
+    site.app(tmp_path / "anne/app", site.unpacked("{cache}/words", more), "~/.cache/words/english")
+    told = anne("run", "--pull", "app/preheat.toml", "--max-restarts", "0")
+    assert told.status == 0, told.err
+    assert "english 1800 file" in told.out + told.err
+    assert sorted(contents(tmp_path / "anne/.cache/words")) == ["english", "nested/zh"]
+    assert all(path.stat().st_nlink == 1 for path in (tmp_path / "anne/.cache/words").rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(("link", "links"), [("symlink", (True, 1)), ("hardlink", (False, 2)), ("copy", (False, 1))])
+def test_a_need_is_linked_as_the_app_accepts_it(site: Site, tmp_path: Path, link: str, links: tuple[bool, int]) -> None:
+    anne = user(tmp_path, "anne")
+    site.app(tmp_path / "anne/app", site.unpacked("words", f'link = "{link}"\n'), "words/README")
+    told = anne("pull", "app/preheat.toml")
+    assert told.status == 0, told.err
+    placed = tmp_path / "anne/app/words/README"
+    assert placed.is_symlink() == links[0]
+    assert links[0] or placed.stat().st_nlink >= links[1]
+    assert links[1] == 2 or links[0] or placed.stat().st_nlink == 1
+
+
+def test_a_lying_archive_is_refused_and_nothing_is_placed(site: Site, tmp_path: Path) -> None:
+    body = zipped({"good": b"good", "../evil": b"evil"})
+    (tmp_path / "served/evil.zip").write_bytes(body)
+    anne = user(tmp_path, "anne")
+    url = f"{site.hub.url}/acme/files/resolve/main/evil.zip#sha256={hashlib.sha256(body).hexdigest()}"
+    site.app(tmp_path / "anne/app", site.unpacked("words").replace(site.url, url), "words/good")
+    told = anne("pull", "app/preheat.toml")
+    assert told.status == 4, told.err
+    assert "'../evil' leads out of it" in told.err
+    assert not (tmp_path / "anne/app/words").exists()
+    assert not (tmp_path / "anne/app/evil").exists()
+    assert anne("ls", "--json").last["versions"] == []
+
+
+def test_members_that_differ_from_the_lock_are_refused(site: Site, tmp_path: Path) -> None:
+    anne = user(tmp_path, "anne")
+    site.app(tmp_path / "anne/app", site.unpacked("words"), "words/README")
+    assert anne("pull", "app/preheat.toml").status == 0
+    assert anne("lock", "app/preheat.toml").status == 0
+    lock = tmp_path / "anne/app/preheat.lock"
+    lock.write_text(lock.read_text().replace(hashlib.sha256(MEMBERS["README"]).hexdigest(), "0" * 64))
+    shutil.rmtree(tmp_path / "anne/app/words")
+    told = anne("pull", "app/preheat.toml", "--library", str(tmp_path / "other"))
+    assert told.status == 4, told.err
+    assert "README does not match the lock" in told.err
+
+
+# ---- made
+
+
+def made(preheat: Preheat, folder: Path) -> str:
+    """Keep what an app's start made in a library; return the need."""
+    folder.mkdir()
+    (folder / "9b5ad7").write_bytes(b"tokens\n" * 50)
+    snapshot = keep_made(Library(preheat.library), "reads/tiktoken", {"9b5ad7": folder / "9b5ad7"})
+    assert snapshot.files[0].path == "9b5ad7"
+    return 'ref = "made:reads/tiktoken"\nview = "flat"\nat = "{cache}/tiktoken"\n'
+
+
+def test_made_files_are_run_and_listed_and_kept(site: Site, tmp_path: Path) -> None:
+    anne = user(tmp_path, "anne")
+    site.app(tmp_path / "anne/app", made(anne, tmp_path / "written"), "~/.cache/tiktoken/9b5ad7")
+    told = anne("lock", "app/preheat.toml")
+    assert told.status == 0, told.err
+    told = anne("run", "app/preheat.toml", "--locked", "--max-restarts", "0")
+    assert told.status == 0, told.err
+    assert "9b5ad7 350" in told.out + told.err
+    assert "made:reads/tiktoken" in anne("ls").out
+    assert "9b5ad7" in anne("show", "made:reads/tiktoken").out
+    assert anne("prune", "--old").status == 0
+    assert anne("run", "app/preheat.toml", "--max-restarts", "0").status == 0
+
+
+def test_made_files_come_from_another_preheats_mirror(site: Site, tmp_path: Path) -> None:
+    anne, bert = user(tmp_path, "anne"), user(tmp_path, "bert")
+    need = made(anne, tmp_path / "written")
+    site.app(tmp_path / "bert/app", need, "~/.cache/tiktoken/9b5ad7")
+    told = bert("pull", "app/preheat.toml")
+    assert told.status == 3, told.err
+    for words in ("no hub has it", "first start wrote it", "--endpoint made=URL", "preheat trace"):
+        assert words in told.err
+    told = bert("run", "app/preheat.toml")
+    assert told.status == 5
+    assert "preheat trace" in told.err
+    _, url = mirroring(anne, "--token-file", str(_token(tmp_path)))
+    assert bert("pull", "app/preheat.toml", "--endpoint", f"made={url}").status == 3, "it needs the mirror's token"
+    told = bert("pull", "app/preheat.toml", HF_ENDPOINT=url, HF_TOKEN="letmein-0123456789")
+    assert told.status == 0, told.err
+    assert contents(tmp_path / "bert/.cache/tiktoken") == {"9b5ad7": b"tokens\n" * 50}
+    assert bert("run", "app/preheat.toml", "--max-restarts", "0").status == 0
+    anne.close()
+
+
+def _token(folder: Path) -> Path:
+    (folder / "token").write_text("letmein-0123456789\n")
+    (folder / "token").chmod(0o600)
+    return folder / "token"
+
+
+def test_made_files_of_another_environment_are_not_used(site: Site, tmp_path: Path) -> None:
+    anne = user(tmp_path, "anne")
+    need = made(anne, tmp_path / "written")
+    depends = 'depends = { python = "2.7", packages = { pynini = "2.1.6" } }\n'
+    site.app(tmp_path / "anne/app", need + depends, "~/app/reads.py")
+    packages = tmp_path / "anne/app/.venv/lib/python3.11/site-packages"
+    (packages / "pynini-2.1.5.dist-info").mkdir(parents=True)
+    recipe = tmp_path / "anne/app/preheat.toml"
+    python = tmp_path / "anne/app/.venv/bin/python"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+    recipe.write_text(recipe.read_text().replace('"python3"', '"{dir}/.venv/bin/python"'))
+    told = anne("run", "app/preheat.toml", "--max-restarts", "0")
+    assert "Python is 3.11, not 2.7; pynini is 2.1.5, not 2.1.6" in told.err + told.out, told.err
+    assert not (tmp_path / "anne/.cache/tiktoken").exists()
+    recipe.write_text(recipe.read_text().replace("2.7", "3.11").replace("2.1.6", "2.1.5"))
+    assert anne("pull", "app/preheat.toml").status == 0
+    assert (tmp_path / "anne/.cache/tiktoken/9b5ad7").exists()
