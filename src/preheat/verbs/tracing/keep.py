@@ -23,9 +23,17 @@ _LINKED_FROM = 1_000_000
 
 
 def keep(
-    lock: Lock, observed: Observed, library: Library, real: Callable[[str], Path], on_event: Listener
+    lock: Lock,
+    observed: Observed,
+    library: Library,
+    real: Callable[[str], Path],
+    on_event: Listener,
+    *,
+    recorded: bool = True,
 ) -> tuple[File, ...]:
     """Store the files of a lock's needs that the library lacks, and record their versions; return those not found.
+
+    Without `recorded`, `prune` removes what no other version needs.
 
     `real` returns where a file is stored, from where it can be linked. Files of the user become hard links to blobs, or
     share their extents; small files that the app made are copied. Raise NoSpace if the disk is full.
@@ -39,7 +47,8 @@ def keep(
                 missing += _unpacked(pinned, observed.archives, library, shelf)
             else:
                 missing += shelf.take(pinned.snapshot.files, sources, copied=pinned.need.ref.hub == MADE)
-            _record(pinned, observed.snapshots, library)
+            if recorded:
+                _record(pinned, observed.snapshots, library)
     return tuple(missing)
 
 

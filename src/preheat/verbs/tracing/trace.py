@@ -21,6 +21,7 @@ from preheat.proof.conditions.scratch_folder import fresh, sweep
 from preheat.recipes.inference.infer import Inferred, infer
 from preheat.recipes.inference.observation import Observation
 from preheat.recipes.inference.omitted import LARGE
+from preheat.recipes.inference.portable_places import PortablePlaces
 from preheat.verbs.tracing.cancellable_resolve import Asking
 from preheat.verbs.tracing.keep import keep
 from preheat.verbs.tracing.observing.observe import Observed, TracedApp, observe, reached
@@ -93,9 +94,9 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
         seen, observed, early = _observed(app, name, bench, workplace, library, terms, on_event)
         traced_s, observation = time.monotonic() - began, observed.observation
         inferred, fuller = (infer(observation, keep_unread=unread) for unread in (terms.keep_unread, True))
-        for lock in {id(one.lock): one.lock for one in (fuller, inferred)}.values():
-            missed = keep(lock, observed, library, bench.real, on_event)
-        for file in missed:
+        # What the app did not open is stored for the replay only, which may need it.
+        keep(fuller.lock, observed, library, bench.real, on_event, recorded=False)
+        for file in keep(inferred.lock, observed, library, bench.real, on_event):
             on_event(Noted(file.path, f"not in the library: {file.size} bytes, {file.digest}"))
         remarks = (*early, *_remarks(inferred, observation, seen))
         files = RecipeFiles(bench.outside(terms.path.absolute()))
@@ -116,6 +117,7 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
                 return missing_files(inferred, observation, seen.notes, replayed)
 
             inferred, verdict = replays.verdict(inferred, fuller, terms.path, missing)
+            keep(inferred.lock, observed, library, bench.real, on_event)
         inferred = verified_as(inferred, verdict.verified)
         files.write(inferred, remarks)
         return Traced(inferred, observation, seen, remarks, verdict)
@@ -194,6 +196,7 @@ def _led(server: Server, environ: Mapping[str, str], workplace: Path, on_event: 
 
 def _remarks(inferred: Inferred, observation: Observation, seen: ObservedStart) -> tuple[str, ...]:
     """Return the remarks for the head of the recipe: how it was found, and what may be missing."""
+    places = PortablePlaces(observation.places, observation.caches)
     day = datetime.now(UTC).date().isoformat()
     remarks = [f"Found by preheat trace on {day}, from one start. Files that only later use needs are not in it."]
     if not seen.notes.processes:
@@ -201,7 +204,7 @@ def _remarks(inferred: Inferred, observation: Observation, seen: ObservedStart) 
     if not observation.sees_native:
         remarks.append("Files opened by native code may be missed (/proc was polled), so no unread file was left out.")
     remarks += [
-        f"hardly read: {one.path}: {one.read} of {one.size} bytes"
+        f"hardly read: {places.shorten(one.path)}: {one.read} of {one.size} bytes"
         for one in observation.opened
         if one.read is not None and one.size >= LARGE and one.read < _HARDLY * one.size
     ]
@@ -211,12 +214,6 @@ def _remarks(inferred: Inferred, observation: Observation, seen: ObservedStart) 
         if Path(one.at).is_absolute()
     ]
     remarks += [f"left out: {one.what}: {one.size / 1e6:.1f} MB, {one.reason}" for one in inferred.left_out]
-    remarks += [
-        f"written outside this folder: {made.path.removeprefix(cache)[1:]} in {variable}, {made.size} bytes"
-        for variable, cache in observation.caches.items()
-        for made in observation.made
-        if made.path.startswith(f"{cache}/") and made.size >= 10_000
-    ]
     remarks += [
         f"connection attempts: {one.count} to {one.host} port {one.port}, from {' < '.join(one.modules) or 'the app'}"
         for one in observation.reached

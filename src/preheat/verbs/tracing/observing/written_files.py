@@ -45,14 +45,14 @@ def written_files(seen: ObservedStart, listed: Iterable[str], caches: Mapping[st
     for folder in caches.values():
         for path in _files_at(folder):
             logged.setdefault(path, WrittenFile(seen.began))
-    found: dict[str, WrittenFile] = {}
+    left: dict[str, WrittenFile] = {}
     for path in {*listed, *logged}:
-        one = logged.get(path) or WrittenFile(_changed(path, seen.began))
+        file = logged.get(path) or WrittenFile(_changed(path, seen.began))
         # The first-use command is no process of the app's, so its writes are in no log.
-        by_use = path not in logged and seen.complete and seen.used_at is not None and one.at >= seen.used_at
+        by_use = path not in logged and seen.complete and seen.used_at is not None and file.at >= seen.used_at
         if not by_use and _is_file(path):
-            found[path] = one
-    return found
+            left[path] = file
+    return left
 
 
 def _files_at(path: str) -> Iterator[str]:
