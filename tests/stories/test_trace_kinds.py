@@ -19,6 +19,7 @@ from preheat.recipes.lock_file import Pinned, read_lock
 from tests.authority import secured
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
+from tests.guard.apps import free_port
 from tests.stories.test_trace import CLIENT
 
 SCRIPT = (sys.executable, "-u", "app.py")
@@ -235,6 +236,7 @@ def test_weights_in_the_apps_own_folder_are_named_by_the_library_or_kept(traced:
 def test_the_first_use_and_the_choice_of_a_hub_are_written_down_and_its_answers_are_not(
     traced: Preheat, site: Site
 ) -> None:
+    port = free_port()
     code = f"""
 import os, http.server, urllib.request
 if not os.path.exists("voice.ckpt"):
@@ -246,21 +248,21 @@ class Page(http.server.BaseHTTPRequestHandler):
             open("said.txt", "w").write("said" * 9000)
         self.send_response(200); self.send_header("Content-Length", "36000"); self.end_headers()
         self.wfile.write(b"said" * 9000)
-server = http.server.HTTPServer(("127.0.0.1", 0), Page)
-open("port", "w").write(str(server.server_port))
+server = http.server.HTTPServer(("127.0.0.1", {port}), Page)
+open("state", "w").write("a")
 server.serve_forever()
 """
     use = (
         "import urllib.request as u; "
-        "open('answer.bin', 'wb').write(u.urlopen('http://127.0.0.1:' + open('port').read() + '/say').read())"
+        "open('answer.bin', 'wb').write(u.urlopen('http://127.0.0.1:PORT/say').read())"
     )
-    (traced.folder / "use.py").write_text(use)
+    (traced.folder / "use.py").write_text(use.replace("PORT", str(port)))
     first = f"exec:{sys.executable} use.py"
     traced.env.update(USE_MODELSCOPE="false", HF_TOKEN="hf_abcdefghijklmnop")
     needs_of(traced, code, "--first", first)
     lock = read_lock(traced.folder / "preheat.lock")
     assert lock is not None
-    assert {pinned.need.ref.hub: paths(pinned) for pinned in lock.needs} == {"url": {"voice.ckpt"}, "made": {"port"}}
+    assert {pinned.need.ref.hub: paths(pinned) for pinned in lock.needs} == {"url": {"voice.ckpt"}, "made": {"state"}}
     text = (traced.folder / "preheat.toml").read_text()
     assert f'first = "exec:{sys.executable} use.py"' in text
     assert 'env = {USE_MODELSCOPE = "false"}' in text
