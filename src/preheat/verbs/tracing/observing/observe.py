@@ -84,10 +84,12 @@ def observe(
     had = _had(times, written)
     environment = AppPython.of(subject.environ, subject.folder, subject.command)
     plain = [path for path in had if may_be_weights(path, places, hashes.size(path) or 0, environment.prefix)]
-    known = known_files(list(had), plain, library, hashes, resolve)
-    loaded = (*loaded, *known.loaded)
-    files = {(one.ref, one.file.path): one for one in (*known.served, *served, *direct)}
-    served = tuple(files.values())
+    # What the start wrote to a hub's cache is known by its place too, if it came from another host than the hub's.
+    known = known_files(list(times), plain, library, hashes, resolve)
+    loaded = (*loaded, *(one for one in known.loaded if one.path in had))
+    digests = {one.file.digest for one in (*served, *direct)}
+    other = [one for one in known.served if one.file.digest not in digests]
+    served = tuple({(one.ref, one.file.path): one for one in (*other, *served, *direct)}.values())
     members = {member.path for one in unpacked for member in one.members}
     taken = {one.path for one in loaded} | members
     made = [
@@ -197,12 +199,12 @@ def _local_dirs(written: Iterable[str]) -> frozenset[str]:
 def reached(notes: TraceLog) -> tuple[Reached, ...]:
     """Summarize the remote hosts that the app tried to reach, most frequent first."""
     counts: Counter[tuple[str, int, tuple[str, ...]]] = Counter()
-    looked_up = {aim.modules for aim in notes.aims if aim.lookup}
+    looked_up = {module for aim in notes.aims if aim.lookup for module in aim.modules}
     # A DNS lookup may have no port; use the port of another attempt by the same modules to the same host.
     ports = {(aim.host, aim.modules): aim.port for aim in notes.aims if aim.port}
     for aim in notes.aims:
-        # A connection after a DNS lookup by the same modules belongs to the same attempt.
-        if not _own(aim.host) and (aim.lookup or aim.modules not in looked_up):
+        # A connection after a DNS lookup by one of the same modules belongs to the same attempt.
+        if not _own(aim.host) and (aim.lookup or looked_up.isdisjoint(aim.modules)):
             counts[aim.host, aim.port or ports.get((aim.host, aim.modules), 0), aim.modules] += 1
     return tuple(Reached(host, port, modules, count) for (host, port, modules), count in counts.most_common())
 
