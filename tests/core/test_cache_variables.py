@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from preheat.core.cache_variables import CACHE_ROOTS, CACHE_VARIABLES, hf_home, lead_to_views, new_caches
-from preheat.verbs.tracing.traced_start import Lead, environment
+from preheat.verbs.local_hub import Lead
+from preheat.verbs.tracing.traced_start import environment
 from preheat.views.links import AUTO
 from preheat.views.view_names import VIEWS, choose_view
 

@@ -14,6 +14,7 @@ from preheat.recipes.recipe import FILE_NAME, Need, is_app_name
 from preheat.verbs.mirror import WHILE_CLIENTS_WAIT, House, mirror
 from preheat.verbs.pull_sources import resolve
 from preheat.verbs.tracing.readiness import TraceWatch, Wanted
+from preheat.verbs.tracing.replaying.replay_again import replay_again
 from preheat.verbs.tracing.trace import Traced, TraceOptions, trace
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from preheat.core.ref import Ref
     from preheat.core.snapshot import Snapshot
     from preheat.mirror.http.server import Server
+    from preheat.recipes.recipe import Recipe
+    from preheat.verbs.tracing.replaying.replay import ReplayVerdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,15 @@ def trace_app(command: tuple[str, ...], session: Session, terms: TraceTerms) -> 
     app = App(command, {**session.own_tokens, **session.config.environ}, str(Path.cwd()))
     home = session.config.home
     options = TraceOptions(terms.output, terms.watch, serve, ask, terms.wanted, terms.keep_unread, home)
-    options = replace(options, overlay=terms.overlay, replay=terms.replay)
+    options = replace(options, overlay=terms.overlay, replay=terms.replay, unsafe=session.settings.unsafe_files)
     name = terms.name or terms.output.absolute().parent.name.strip(".") or "app"
     return trace(app, name, session.library, options, session.on_event)
+
+
+def replay_app(recipe: Recipe, session: Session, *, overlay: bool = False) -> ReplayVerdict:
+    """Start the app of a recipe whose needs are pinned, from the library alone, without a network; once.
+
+    `overlay`: see TraceTerms. Raise UsageError if the recipe has no command.
+    """
+    config = session.config
+    return replay_again(recipe, session.library, config.environ, config.home, session.on_event, overlay=overlay)

@@ -103,7 +103,7 @@ def witness_for(app: App) -> Witness:
         raise AppError(f"its network calls cannot be counted: {available.reason}", hint="omit --network")
     # A port that is chosen at each start is not known yet; with a front, only the guard connects to it.
     port = port_of(app.ready) if app.ready and PORT not in app.ready else None
-    return Witness(own_ports=() if port is None else (port,))
+    return Witness(own_ports=app.reaches if port is None else (port, *app.reaches))
 
 
 def network_seen(witness: Witness, own: frozenset[int] = frozenset()) -> NetworkSeen:

@@ -6,12 +6,12 @@ from pathlib import Path
 from types import FrameType
 
 from preheat.api.tracing import TraceTerms, trace_app
+from preheat.cli.output.replay_facts import replay_facts
 from preheat.cli.typed_units import read_seconds
 from preheat.cli.wiring import Wiring
 from preheat.core.units import say_count, say_seconds, say_size
 from preheat.recipes.recipe import FILE_NAME
 from preheat.verbs.tracing.readiness import TraceWatch, Wanted
-from preheat.verbs.tracing.replaying.replay import ReplayVerdict
 from preheat.verbs.tracing.trace import Traced
 
 
@@ -85,22 +85,10 @@ def _figures(traced: Traced, path: Path) -> dict[str, object]:
         "native_opens": seen.how,
         "imports_s": None if seen.imports is None else round(seen.imports.seconds, 3),
         "verified": found.recipe.verified,
-        "replay": None if traced.replay is None else _replay(traced.replay),
+        "replay": None if traced.replay is None else replay_facts(traced.replay),
         "slowest_imports": []
         if seen.imports is None
         else [[p.name, round(p.seconds, 3)] for p in seen.imports.slowest],
-    }
-
-
-def _replay(verdict: ReplayVerdict) -> dict[str, object]:
-    replayed = verdict.replayed
-    return {
-        "passed": replayed.passed,
-        "error": replayed.error,
-        "outbound": None if replayed.network is None else replayed.network.outbound,
-        "missing": [{"what": one.what, "size": one.size} for one in verdict.missing],
-        "replays": verdict.count,
-        "seconds": round(verdict.seconds, 3),
     }
 
 

@@ -37,7 +37,8 @@ def describing(app: Build, asking: Build) -> tuple[tuple[str, str, Build, str], 
             lock,
             """\
   preheat lock                                   pin the current commits for ./preheat.toml
-  preheat lock --check                           exit status 8 if anything has changed since""",
+  preheat lock --check                           exit status 8 if anything has changed since
+  preheat lock --check --replay                  exit status 8 if the app does not start without a network""",
         ),
         (
             "recipes",
@@ -82,6 +83,11 @@ def _trace(verb: argparse.ArgumentParser) -> None:
 def _lock(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--check", action="store_true", help="write nothing; report changes, with exit status 8 if there are any"
+    )
+    verb.add_argument(
+        "--replay",
+        action="store_true",
+        help="with --check: ask no hub, but start the app from its lock and the library alone, without a network",
     )
 
 

@@ -79,7 +79,7 @@ def spawn(app: App) -> Born:
             warden.adopt_orphans()
             if door is not None and its_door is not None:
                 door.close()
-                _isolate(its_door, its_birth)
+                _isolate(its_door, its_birth, app.reaches)
             enclosure.enter_pids(its_birth)
             parent = os.getpid()
             child = os.fork()
@@ -110,16 +110,16 @@ def spawn(app: App) -> Born:
     return Born(pid, its_warden, keeper, enclosure, stdout, stderr, report, line, door)
 
 
-def _isolate(its_door: socket.socket, its_birth: int) -> None:
+def _isolate(its_door: socket.socket, its_birth: int, reaches: tuple[int, ...]) -> None:
     """Move this process to its own network namespace and start the door; on failure, report to `its_birth` and exit."""
     from preheat.guard.net import network_namespace
 
     try:
         network_namespace.enter()
+        network_namespace.keep_door(its_door, reaches)
     except OSError as error:
         os.write(its_birth, f"0\n{error.errno or errno.EIO} {_NO_NETWORK}\n".encode("ascii"))
         os._exit(1)
-    network_namespace.keep_door(its_door)
 
 
 def _become(app: App, enclosure: Enclosure, parent: int, stdout: int, stderr: int, birth: int) -> None:

@@ -1,27 +1,25 @@
 """Trace: start an unmodified app once, and write its recipe and lock, with remarks on files left out."""
 
-import contextlib
-import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from preheat.core.errors import AppError, UsageError
+from preheat.core.errors import AppError
 from preheat.core.events import Listener, Noted
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
 from preheat.disk.temporary_file import TRACE
 from preheat.guard.model.app import App
 from preheat.library.library import Library
-from preheat.mirror.access.certificate import own, place, trusted_beside
 from preheat.mirror.http.server import Server
 from preheat.proof.conditions.scratch_folder import fresh, sweep
 from preheat.recipes.inference.infer import Inferred, infer
 from preheat.recipes.inference.observation import Observation
 from preheat.recipes.inference.omitted import LARGE
 from preheat.recipes.inference.portable_places import PortablePlaces
+from preheat.verbs.local_hub import led
 from preheat.verbs.tracing.cancellable_resolve import Asking
 from preheat.verbs.tracing.keep import keep
 from preheat.verbs.tracing.observing.observe import Observed, TracedApp, observe, reached
@@ -31,8 +29,8 @@ from preheat.verbs.tracing.replaying.missing_files import MissingFile, missing_f
 from preheat.verbs.tracing.replaying.replay import NOT_REPLAYED, Replays, ReplayVerdict, patience_s
 from preheat.verbs.tracing.replaying.replayed_start import Replayed, ReplaySetting
 from preheat.verbs.tracing.traced_caches import traced_caches
-from preheat.verbs.tracing.traced_start import Lead, ObservedStart, Recorder, noted, traced_start
-from preheat.verbs.tracing.workbench import OVERLAY, AppFolders, Workbench, alone_in
+from preheat.verbs.tracing.traced_start import ObservedStart, Recorder, noted, traced_start
+from preheat.verbs.tracing.workbench import IN_PLACE, OVERLAY, AppFolders, Workbench, alone_in
 from preheat.views.view_names import choose_view
 
 _HARDLY = 0.1
@@ -46,7 +44,7 @@ class TraceOptions:
     `mirror`: returns a pull-through mirror that emits events to the listener. `resolve`: resolves a ref at its hub.
     `wanted`: reports whether the user ended the trace. `keep_unread`: include files that the app did not read.
     `home`: the user's home folder. `overlay`: whether this process may move to overlays until it ends (see Workbench).
-    `replay`: start the app from its recipe again.
+    `replay`: start the app from its recipe again. `unsafe`: what to do with unsafe files, see House.
     """
 
     path: Path
@@ -58,6 +56,7 @@ class TraceOptions:
     home: Path | None = None
     overlay: bool = False
     replay: bool = True
+    unsafe: str = "warn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +89,8 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
     folders = AppFolders.of(Path(app.cwd or "."), app.command, app.env or {}, terms.home)
     with alone_in(folders.app), fresh(library.root, TRACE) as workplace:
         bench = Workbench.open(folders, library.root, workplace, overlay=terms.overlay)
+        if bench.how == IN_PLACE:
+            on_event(Noted("trace", "no overlay is possible here: what the app writes stays in its folders"))
         began = time.monotonic()
         seen, observed, early = _observed(app, name, bench, workplace, library, terms, on_event)
         traced_s, observation = time.monotonic() - began, observed.observation
@@ -136,7 +137,7 @@ def _replays(
     by_hand = terms.wanted.stopped()
     watch = replace(terms.watch, within_s=patience_s(traced_s, terms.watch.within_s))
     enough_s = min(traced_s - (seen.ready_s or 0.0), _BY_HAND_AT_MOST_S) if by_hand else None
-    setting = ReplaySetting(library, choose_view, app.env or {}, terms.home, watch, enough_s)
+    setting = ReplaySetting(library, choose_view, app.env or {}, terms.home, watch, enough_s, terms.unsafe)
     return Replays(bench, setting, terms.wanted, on_event)
 
 
@@ -152,7 +153,7 @@ def _observed(
     """Start the app under observation; return what was seen, and a remark if the user ended that early."""
     recorder, environ = Recorder(on_event), app.env or {}
     caches = traced_caches(environ, terms.home, workplace, covered=bench.how == OVERLAY)
-    with _led(terms.mirror(recorder), environ, workplace, on_event) as lead:
+    with led(terms.mirror(recorder), environ, workplace, on_event) as lead:
         try:
             seen = traced_start(app, workplace, lead, terms.watch, recorder, terms.wanted, caches)
         except AppError:
@@ -170,28 +171,6 @@ def _observed(
     said = "Ended early: not every hub was asked, and not every file was compared. Needs may be missing."
     on_event(Noted(terms.path.name, said))
     return seen, observed, (said,)
-
-
-@contextlib.contextmanager
-def _led(server: Server, environ: Mapping[str, str], workplace: Path, on_event: Listener) -> Iterator[Lead]:
-    """Run the mirror, over TLS too if a certificate can be created; yield its addresses.
-
-    The app's CA file then contains the mirror's certificate in addition to the usual ones.
-    """
-    names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-    named = next((environ[name] for name in names if environ.get(name)), ssl.get_default_verify_paths().cafile)
-    with server, contextlib.ExitStack() as stack:
-        lead = Lead(server.url)
-        if named and Path(named).is_file():
-            try:
-                own_tls = own(workplace, ("127.0.0.1",))
-            except UsageError as error:
-                on_event(Noted("tls", f"{error.message}: modelscope up to 1.37 will bypass the mirror; {error.hint}"))
-            else:
-                trusted = workplace / "trusted.pem"
-                trusted_beside(place(workplace), Path(named), trusted)
-                lead = replace(lead, secure=stack.enter_context(server.twin(own_tls)).url, trusted=str(trusted))
-        yield lead
 
 
 def _remarks(inferred: Inferred, observation: Observation, seen: ObservedStart) -> tuple[str, ...]:

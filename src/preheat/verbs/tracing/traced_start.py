@@ -25,24 +25,13 @@ from preheat.proof.start.import_times import sum_up
 from preheat.proof.start.timeline import Imports
 from preheat.recipes.inference.trace_log import TraceLog, read_notes
 from preheat.recipes.offline_env import direct, online
+from preheat.verbs.local_hub import Lead
 from preheat.verbs.tracing.readiness import TraceWatch, Wanted, await_ready, settle, use_app
 from preheat.verbs.tracing.traced_caches import TracedCaches
 
 _MOST_NOTED = 256 << 20  # bytes of one process's log
 # stdout is reserved for the result of the trace.
 TO_STDERR = Output(2, 2)
-
-
-@dataclass(frozen=True, slots=True)
-class Lead:
-    """URLs of the mirror that replaces the app's hubs: `plain`, and `secure` for clients that require TLS.
-
-    `secure` may be empty. `trusted` is a CA file that includes the certificate of `secure`.
-    """
-
-    plain: str
-    secure: str = ""
-    trusted: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +167,7 @@ def environment(environ: Mapping[str, str], caches: TracedCaches, notes: Path, l
     return {
         **direct(online(environ, without=caches.removed)),
         **caches.new,
-        "HF_ENDPOINT": lead.plain,
-        "MODELSCOPE_ENDPOINT": lead.plain,
-        **(_insistent(lead) if lead.secure else {}),
-        "HF_HUB_DISABLE_XET": "1",
+        **lead.environ,
         "PYTHONUNBUFFERED": "1",
         **logged(environ, notes),
         "PREHEAT_TRACE_HUBS": f"{lead.plain}/ {lead.secure}/" if lead.secure else f"{lead.plain}/",
@@ -194,11 +180,6 @@ def logged(environ: Mapping[str, str], notes: Path) -> dict[str, str]:
     shim = str(Path(guard.__file__).parent / "shim")
     paths = [shim, *([environ["PYTHONPATH"]] if environ.get("PYTHONPATH") else [])]
     return {"PYTHONPATH": os.pathsep.join(paths), "PREHEAT_TRACE": str(notes)}
-
-
-def _insistent(lead: Lead) -> dict[str, str]:
-    """Return variables for modelscope up to 1.37, which always uses https (modelscope/hub/utils/utils.py)."""
-    return {"MODELSCOPE_DOMAIN": lead.secure.partition("://")[2], "REQUESTS_CA_BUNDLE": lead.trusted}
 
 
 def _eyes(how: str, folder: Path, root: Callable[[], int]) -> Opens | Strace:

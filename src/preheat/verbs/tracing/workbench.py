@@ -131,6 +131,8 @@ def alone_in(folder: Path) -> Iterator[None]:
 class Workbench:
     """Where a traced app runs. `how` is OVERLAY or IN_PLACE, `detail` the same with what else users should know.
 
+    `ground_words` are those for where a replay runs.
+
     Under OVERLAY, this process sees the app's folder, HOME, the Python environment and the folder of temporary files
     through overlays: writes to them are seen by this process and its children only, and dropped in the end. The library
     is not covered. Under IN_PLACE, the app writes to its own folders, and a replay gets a copy of the app's folder.
@@ -145,6 +147,7 @@ class Workbench:
         if way is not None:
             words += ["in a user namespace"] * way.user + [_IN_MEMORY] * way.memory
         self.detail = ", ".join(words)
+        self.ground_words = "a copy of its folder" if mounts is None else self.detail
         self._library, self._workplace, self._mounts = os.path.realpath(library_root), workplace, mounts
         self._layers, self._turn = Path(os.path.realpath(workplace)) / _LAYERS, 0
         self._before = Listing() if mounts is not None else self._listing()

@@ -8,6 +8,7 @@ from pathlib import Path
 from preheat.core.errors import NotReplayed, UsageError
 from preheat.core.events import Listener, Noted
 from preheat.core.units import say_seconds
+from preheat.guard.net.network_namespace import why_not
 from preheat.recipes.inference.infer import Inferred
 from preheat.recipes.lock_file import understand_lock
 from preheat.recipes.lock_writer import lock_text
@@ -46,7 +47,7 @@ class ReplayVerdict:
             return
         lacked = "".join(f"\n  missing: {one}" for one in self.missing)
         raise NotReplayed(
-            f"{recipe} is written, but the app did not start from it: {self.replayed.error}{lacked}",
+            f"the app did not start from {recipe}: {self.replayed.error}{lacked}",
             hint=f"preheat run --network none {recipe} shows it again; docs/trace.md says what to do",
         )
 
@@ -62,7 +63,7 @@ class Replays:
         """Replay a recipe whose needs are pinned; `words` are what is special about it."""
         if reason := why_no_proof():
             return Replayed(reason, fatal=True)
-        self._tell(f"replay without network, on {self._bench.detail}{words and ': '}{words}")
+        self._tell(f"{self._how}{words and ', with '}{words}")
         watch = replace(self._setting.watch, ready=recipe.ready, first=recipe.first)
         try:
             with self._bench.ground() as ground:
@@ -72,7 +73,7 @@ class Replays:
             replayed = Replayed(str(error), fatal=True)
         self.seconds += replayed.seconds
         outcome = "the app started, with 0 outbound attempts" if replayed.passed else replayed.error
-        self._tell(f"replayed in {say_seconds(replayed.seconds)}: {outcome}")
+        self._tell(f"{outcome}, after {say_seconds(replayed.seconds)}")
         return replayed
 
     def verdict(
@@ -98,7 +99,12 @@ class Replays:
         if not replayed.passed:
             return f"no: {replayed.error}"
         counted = "0 outbound attempts" if replayed.network is not None else "outbound attempts were not counted"
-        return f"replayed on {day} without network, on {self._bench.detail}: {counted}"
+        return f"replayed on {day} {self._how}: {counted}"
+
+    @property
+    def _how(self) -> str:
+        network = "with its network calls counted" if why_not() else "without network"
+        return f"{network}, on {self._bench.ground_words}"
 
     def _tell(self, words: str) -> None:
         self._on_event(Noted("replay", words))

@@ -1,8 +1,9 @@
 """Replay search: find the kinds of link, and the unread files, with which an app starts again; bounded."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from preheat.core.ref import HUGGING_FACE, MODELSCOPE
 from preheat.recipes.inference.infer import Inferred
 from preheat.recipes.lock_file import Lock
 from preheat.verbs.tracing.replaying.replay_places import LINK_COPY, LINK_HARDLINK
@@ -22,10 +23,11 @@ class ReplayFound:
 
 
 def search(inferred: Inferred, fuller: Inferred, attempt: Try) -> ReplayFound:
-    """Replay `inferred` until it passes: first as it is, then with copies, then with the unread files of `fuller`.
+    """Replay `inferred` until it passes: with other kinds of link, with a hub, with the unread files of `fuller`.
 
-    Where only copies pass, hard links are tried, and then which needs can do without: at most 8 replays in all.
-    `attempt` replays a recipe; its second argument says in words what is tried.
+    A hub is the library's mirror in place of the app's hubs. Other links are tried only if the app did not work. Where
+    only copies pass, hard links are tried, and then which needs can do without: at most 8 replays in all. `attempt`
+    replays a recipe; its second argument says in words what is tried.
     """
     return _Search(attempt).run(inferred, fuller)
 
@@ -36,24 +38,16 @@ class _Search:
         self._count = 0
 
     def run(self, inferred: Inferred, fuller: Inferred) -> ReplayFound:
-        first = self._try(inferred, "")
-        if first.passed or self._is_final(first):
-            return ReplayFound(inferred, first, self._count)
-        everyone = range(len(inferred.recipe.needs))
-        last = first
-        if everyone:
-            last = self._try(linked(inferred, LINK_COPY, everyone), "copies instead of links")
+        first = last = self._try(inferred, "")
+        for variant, words in _variants(inferred, fuller):
+            if last.passed or last.fatal or last.error == INTERRUPTED:
+                break
+            copies = any(need.link for need in variant.recipe.needs)
+            if copies and first.worked:
+                continue
+            last = self._try(variant, words)
             if last.passed:
-                return self._narrowed(inferred, last)
-        if fuller.lock != inferred.lock and not self._is_final(last):
-            last = self._try(fuller, "with the files that were not read")
-            if last.passed:
-                return ReplayFound(fuller, last, self._count)
-            everyone = range(len(fuller.recipe.needs))
-            if not self._is_final(last):
-                last = self._try(linked(fuller, LINK_COPY, everyone), "with these files, and copies instead of links")
-                if last.passed:
-                    return self._narrowed(fuller, last)
+                return self._narrowed(variant, last) if copies else ReplayFound(variant, last, self._count)
         return ReplayFound(inferred, last if last.error == INTERRUPTED else first, self._count)
 
     def _narrowed(self, inferred: Inferred, passed: Replayed) -> ReplayFound:
@@ -82,8 +76,26 @@ class _Search:
         self._count += 1
         return self._attempt(inferred, words)
 
-    def _is_final(self, replayed: Replayed) -> bool:
-        return replayed.fatal or replayed.error == INTERRUPTED
+
+def _variants(inferred: Inferred, fuller: Inferred) -> Iterator[tuple[Inferred, str]]:
+    """Yield what to try after the recipe itself, the cheapest first, each with words for it."""
+    hub, copies, unread = "the library as the app's hub", "copies of the files", "the files that were not read"
+    hubs = any(need.ref.hub in (HUGGING_FACE, MODELSCOPE) for need in fuller.recipe.needs)
+    everyone = range(len(inferred.recipe.needs))
+    if hubs:
+        yield with_hub(inferred), hub
+    if everyone:
+        yield linked(inferred, LINK_COPY, everyone), copies
+    if fuller.lock != inferred.lock:
+        yield fuller, unread
+        if hubs:
+            yield with_hub(fuller), f"{unread}, and {hub}"
+        yield linked(fuller, LINK_COPY, range(len(fuller.recipe.needs))), f"{unread}, and {copies}"
+
+
+def with_hub(inferred: Inferred) -> Inferred:
+    """Return the recipe of an app that asks its hubs at each start."""
+    return replace(inferred, recipe=replace(inferred.recipe, hub=True))
 
 
 def linked(inferred: Inferred, kind: str, which: Sequence[int]) -> Inferred:

@@ -1,5 +1,6 @@
 """Replayed start: start an app from its recipe and the library alone, with no network and a new HOME."""
 
+import contextlib
 import os
 import signal
 import time
@@ -18,6 +19,8 @@ from preheat.library.library import Library
 from preheat.recipes.inference.trace_log import TraceLog, read_notes
 from preheat.recipes.places import Places
 from preheat.recipes.recipe import Recipe
+from preheat.verbs.local_hub import library_hub
+from preheat.verbs.locked_needs import all_required
 from preheat.verbs.run import outbound_seen
 from preheat.verbs.tracing.readiness import TraceWatch, Wanted, await_ready, settle, use_app
 from preheat.verbs.tracing.replaying.replay_places import ViewOf, new_user, place_for_replay
@@ -32,7 +35,8 @@ class ReplaySetting:
     """What a replay is made of: the library, the layouts by kind and ways to link, the user's environment and home.
 
     `watch`: when the app is ready, and its first use. `enough_s`: for how long to use the app, if a user stopped its
-    traced start by hand, or to run it, if it has no ready probe; None until the first use ends, or the app.
+    traced start by hand, or to run it, if it has no ready probe; None until the first use ends, or the app. `unsafe`:
+    what the library as the app's hub does with unsafe files.
     """
 
     library: Library
@@ -41,17 +45,20 @@ class ReplaySetting:
     home: Path | None
     watch: TraceWatch
     enough_s: float | None = None
+    unsafe: str = "warn"
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
     """How a replay went: `error` says why it failed, empty if it did not. `network` is None if calls are not counted.
 
-    `fatal`: no other kind of link can help. `seconds`: how long it took. `tail`: the app's last lines. `notes`: what
-    its Pythons logged; `absent`: the paths that they opened in vain, in the form of `Places.shorten`.
+    `worked`: the app started and was used, but may have tried to reach other hosts. `fatal`: nothing else can help.
+    `seconds`: how long it took. `tail`: the app's last lines. `notes`: what its Pythons logged; `absent`: the paths
+    that they opened in vain, in the form of `Places.shorten`.
     """
 
     error: str = ""
+    worked: bool = False
     fatal: bool = False
     network: NetworkSeen | None = None
     tail: tuple[str, ...] = ()
@@ -87,24 +94,52 @@ def replayed_start(
         environ = place_for_replay(recipe, ground, environ, setting.library, setting.view_of)
     except PreheatError as error:
         return Replayed(error.message, fatal=not isinstance(error, NoSpace), seconds=time.monotonic() - began)
-    app = App(
-        tuple(map(ground.here, recipe.command)),
-        {**environ, **logged(environ, workplace / "notes")},
-        str(ground.folder),
-        ground.here(setting.watch.ready),
-        read_only=(str(setting.library.root / "blobs"),),
-        isolated=not why_not(),
-    )
-    witness = Witness() if Witness.available() else None
-    why, tail = _use(app, ground, setting, wanted, on_event, witness)
+    with contextlib.ExitStack() as until:
+        app = _app(recipe, environ, ground, setting)
+        if recipe.hub:
+            served = _recipe_alone(recipe, setting.library, workplace / "hub")
+            app = until.enter_context(library_hub(served, environ, setting.unsafe, on_event)).around(app)
+        witness = Witness() if Witness.available() else None
+        why, tail = _use(app, ground, setting, wanted, on_event, witness)
+        seconds = time.monotonic() - began
     network = None
+    worked = not why
     if witness is not None:
         witness.close()
         network = outbound_seen(witness)
         why = why or _online(network)
     notes = noted(workplace)
     absent = () if not why else _absent(notes, Places.of(environ, ground.folder, app.command))
-    return Replayed(why, False, network, tail, time.monotonic() - began, notes, frozenset(absent))  # noqa: FBT003
+    return Replayed(why, worked, False, network, tail, seconds, notes, frozenset(absent))  # noqa: FBT003
+
+
+def _app(recipe: Recipe, environ: Mapping[str, str], ground: Ground, setting: ReplaySetting) -> App:
+    return App(
+        tuple(map(ground.here, recipe.command)),
+        {**environ, **logged(environ, ground.home.parent / "notes")},
+        str(ground.folder),
+        ground.here(setting.watch.ready),
+        read_only=(str(setting.library.root / "blobs"),),
+        isolated=not why_not(),
+    )
+
+
+def _recipe_alone(recipe: Recipe, library: Library, root: Path) -> Library:
+    """Return a library with the files of the recipe's needs only: another machine has no more.
+
+    Its versions list all files, as they do there.
+    """
+    alone = Library(root)
+    alone.prepare(0)
+    for _, snapshot in all_required(recipe, library):
+        for file in snapshot.files:
+            blob = alone.path(file.digest)
+            if not blob.is_symlink():
+                blob.parent.mkdir(parents=True, exist_ok=True)
+                blob.symlink_to(library.path(file.digest).absolute())
+        known = library.find(snapshot.ref.at(snapshot.commit)) or snapshot
+        alone.record(known.named(snapshot.ref))
+    return alone
 
 
 def _absent(notes: TraceLog, places: Places) -> Iterator[str]:
