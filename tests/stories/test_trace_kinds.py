@@ -252,10 +252,7 @@ server = http.server.HTTPServer(("127.0.0.1", {port}), Page)
 open("state", "w").write("a")
 server.serve_forever()
 """
-    use = (
-        "import urllib.request as u; "
-        "open('answer.bin', 'wb').write(u.urlopen('http://127.0.0.1:PORT/say').read())"
-    )
+    use = "import urllib.request as u; open('answer.bin', 'wb').write(u.urlopen('http://127.0.0.1:PORT/say').read())"
     (traced.folder / "use.py").write_text(use.replace("PORT", str(port)))
     first = f"exec:{sys.executable} use.py"
     traced.env.update(USE_MODELSCOPE="false", HF_TOKEN="hf_abcdefghijklmnop")

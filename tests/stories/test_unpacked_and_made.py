@@ -5,6 +5,7 @@ import io
 import shutil
 import sys
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,20 @@ import os, pathlib, sys
 for path in sys.argv[1:]:
     at = pathlib.Path(os.path.expanduser(path))
     sys.stdout.write(f"{at.name} {len(at.read_bytes())} {'link' if at.is_symlink() else 'file'}\\n")
+"""
+
+
+LOCK = """\
+version = 1
+[[needs]]
+ref = "{url}"
+commit = "{digest:.40}"
+patterns = ["README"]
+view = "flat"
+at = "words"
+unpack = "zip"
+link = "hardlink"
+files = [{{path = "README", size = 6, digest = "sha256:{readme}"}}]
 """
 
 
@@ -145,6 +160,21 @@ def test_a_need_is_linked_as_the_app_accepts_it(site: Site, tmp_path: Path, link
     assert links[1] == 2 or links[0] or placed.stat().st_nlink == 1
 
 
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="it needs a second filesystem")
+def test_a_link_that_the_filesystem_cannot_have_is_told_before_the_download(site: Site, tmp_path: Path) -> None:
+    anne = user(tmp_path, "anne")
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="preheat-test-") as other:
+        site.app(Path(other) / "app", site.unpacked("words", 'link = "hardlink"\nfiles = ["README"]\n'), "words/README")
+        lock = Path(other) / "app/preheat.lock"
+        lock.write_text(LOCK.format(url=site.url, digest=site.digest, readme=hashlib.sha256(b"words\n").hexdigest()))
+        told = anne("pull", f"{other}/app/preheat.toml")
+        assert told.status == 5, told.err
+        assert "hardlink" in told.err
+        assert "another filesystem" in told.err
+        assert site.hub.sent("stopwords.zip") <= 1, "one byte, for its size"
+        assert anne("pull", f"{other}/app/preheat.toml", "--link", "copy").status == 0
+
+
 def test_a_lying_archive_is_refused_and_nothing_is_placed(site: Site, tmp_path: Path) -> None:
     body = zipped({"good": b"good", "../evil": b"evil"})
     (tmp_path / "served/evil.zip").write_bytes(body)
@@ -170,6 +200,16 @@ def test_members_that_differ_from_the_lock_are_refused(site: Site, tmp_path: Pat
     told = anne("pull", "app/preheat.toml", "--library", str(tmp_path / "other"))
     assert told.status == 4, told.err
     assert "README does not match the lock" in told.err
+
+
+def test_a_composed_service_has_the_folders_of_its_users_home(site: Site, tmp_path: Path) -> None:
+    anne = user(tmp_path, "anne")
+    site.app(tmp_path / "anne/app", site.unpacked("{home}/nltk_data"), "~/nltk_data/README")
+    assert anne("pull", "app/preheat.toml").status == 0
+    told = anne("serve-config", "compose", "app/preheat.toml")
+    assert told.status == 0, told.err
+    assert f"{tmp_path}/anne/nltk_data" in told.out
+    assert f"HOME: {tmp_path}/anne" in told.out.replace('"', "")
 
 
 # ---- made

@@ -43,7 +43,8 @@ def hf(path: str, repo: str = "acme/one", cache: str = f"{CACHE}/hub") -> str:
 
 def seen(**facts: object) -> Observation:
     return replace(
-        Observation("talk", APP, (f"{APP}/.venv/bin/python", "app.py"), caches=CACHES, places=PLACES), **facts  # type: ignore[arg-type]
+        Observation("talk", APP, (f"{APP}/.venv/bin/python", "app.py"), caches=CACHES, places=PLACES),
+        **facts,  # type: ignore[arg-type]
     )
 
 

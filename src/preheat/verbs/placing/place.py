@@ -23,6 +23,7 @@ from preheat.verbs.placing.allowed_places import (
     with_real_folder,
 )
 from preheat.verbs.placing.placement_plan import Conflict, Found, PlacementPlan, digest_of, is_pointer
+from preheat.views.links import require_possible
 from preheat.views.path_state import see
 from preheat.views.placer import Left, Placer, read_note
 from preheat.views.view_protocol import Before, Bytes, Piece, ViewNote
@@ -76,7 +77,13 @@ def _inside(site: Site, library: Library) -> bool:
 
 
 def lay_out(sites: Sequence[Site], library: Library) -> list[tuple[Site, tuple[Piece, ...]]]:
-    """Return the pieces of each site. Raise UsageError if two sites have different bytes for the same path."""
+    """Return the pieces of each site.
+
+    Raise UsageError if two sites have different bytes for the same path, LibraryError if a site's folder cannot have
+    the links that its view requires.
+    """
+    for site in sites:
+        require_possible(library.root, site.at, site.view.ways)
     laid = settled([(site, site.pieces(library)) for site in sites])
     require_one_each(laid)
     return laid

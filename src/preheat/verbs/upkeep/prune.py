@@ -25,8 +25,8 @@ class Shears:
 def plan_prune(library: Library, sweep: Sweep, shears: Shears) -> RemovalPlan:
     """Plan to remove blobs that no record needs, and leftovers of killed processes.
 
-    A version is old if no branch or tag was last seen at its commit and it is not pinned. The members of an archive have
-    no branch that could move on. What an app's start made may be in a lock, and cannot be downloaded again.
+    A version is old if no branch or tag was last seen at its commit and it is not pinned. The members of an archive
+    have no branch that could move on. What an app's start made may be in a lock, and cannot be downloaded again.
     """
     old = _old(library) if shears.old else []
     plan = sweep.plan(young_s=shears.young_s, gone=tuple(snapshot.ref for snapshot in old))
