@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from preheat.core.errors import AppError
+from preheat.core.errors import AppError, NotReplayed
 from preheat.core.events import Listener, Noted
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
+from preheat.core.units import say_count
 from preheat.disk.temporary_file import TRACE
 from preheat.guard.model.app import App
 from preheat.library.library import Library
@@ -73,9 +74,20 @@ class Traced:
     replay: ReplayVerdict | None = None
 
     def require_replayed(self, recipe: Path) -> None:
-        """Raise NotReplayed if the recipe was replayed, and did not pass. `recipe` is its path, for the message."""
+        """Raise NotReplayed if the recipe was replayed and did not pass, or if it is empty although weights were read.
+
+        `recipe` is its path, for the message.
+        """
         if self.replay is not None:
             self.replay.require(recipe)
+        if self.observation.outside and not self.inferred.lock.needs:
+            one = self.observation.outside[0]
+            more = len(self.observation.outside) - 1
+            raise NotReplayed(
+                f"{recipe} has no needs, but the app read {one.path}"
+                + (f" and {say_count(more, 'more file')}" if more else ""),
+                hint="put the weights into the app's folder or HOME, or name their repository in the recipe",
+            )
 
 
 def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: Listener) -> Traced:
@@ -97,6 +109,8 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
         inferred, fuller = (infer(observation, keep_unread=unread) for unread in (terms.keep_unread, True))
         # What the app did not open is stored for the replay only, which may need it.
         keep(fuller.lock, observed, library, bench.real, on_event, recorded=False)
+        for one in observation.outside:
+            on_event(Noted(one.path, f"read outside of the app's folder and home, {one.size} bytes: not in the recipe"))
         for file in keep(inferred.lock, observed, library, bench.real, on_event):
             on_event(Noted(file.path, f"not in the library: {file.size} bytes, {file.digest}"))
         remarks = (*early, *_remarks(inferred, observation, seen))
@@ -175,7 +189,7 @@ def _observed(
 
 def _remarks(inferred: Inferred, observation: Observation, seen: ObservedStart) -> tuple[str, ...]:
     """Return the remarks for the head of the recipe: how it was found, and what may be missing."""
-    places = PortablePlaces(observation.places, observation.caches)
+    places = PortablePlaces.of(observation)
     day = datetime.now(UTC).date().isoformat()
     remarks = [f"Found by preheat trace on {day}, from one start. Files that only later use needs are not in it."]
     if not seen.notes.processes:

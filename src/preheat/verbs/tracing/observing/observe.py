@@ -16,8 +16,8 @@ from preheat.recipes.inference.layout_paths import within
 from preheat.recipes.inference.observation import HubFile, Loaded, Made, Observation, Reached
 from preheat.recipes.inference.trace_log import TraceLog
 from preheat.recipes.places import Places
-from preheat.verbs.tracing.observing.app_variables import telling_variables
-from preheat.verbs.tracing.observing.app_weights import may_be_weights
+from preheat.verbs.tracing.observing.app_variables import cache_variables, telling_variables
+from preheat.verbs.tracing.observing.app_weights import looks_like_weights, may_be_weights
 from preheat.verbs.tracing.observing.downloads import Downloads
 from preheat.verbs.tracing.observing.file_hashes import FileHashes
 from preheat.verbs.tracing.observing.hub_answers import served_files
@@ -29,6 +29,8 @@ from preheat.verbs.tracing.traced_start import ObservedStart
 
 # Bytes. What no program opened after it was written is not kept if it is larger, not even with --keep-unread.
 _MOST_UNREAD = 4 << 30
+# Bytes. Smaller files of other repositories may have the same content by chance.
+_TELLING = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,8 @@ def observe(
     environment = AppPython.of(subject.environ, subject.folder, subject.command)
     plain = [path for path in had if may_be_weights(path, places, hashes.size(path) or 0, environment.prefix)]
     # What the start wrote to a hub's cache is known by its place too, if it came from another host than the hub's.
-    known = known_files(list(times), plain, library, hashes, resolve)
+    large = [path for path in written if (hashes.size(path) or 0) >= _TELLING and not is_bookkeeping(path)]
+    known = known_files(list(times), [*plain, *large], library, hashes, resolve)
     loaded = (*loaded, *(one for one in known.loaded if one.path in had))
     digests = {one.file.digest for one in (*served, *direct)}
     other = [one for one in known.served if one.file.digest not in digests]
@@ -117,7 +120,8 @@ def observe(
         environment=environment,
         first=subject.first,
         used_at=None if seen.used_at is None else seen.used_at - seen.began,
-        env=telling_variables(subject.environ),
+        env=telling_variables(subject.environ) | cache_variables(subject.environ, subject.folder),
+        outside=tuple(_outside(had, places, known.paths, environment.prefix, hashes)),
     )
     sources = {loaded_one.digest.hex: path for loaded_one, path in archives.values()}
     return Observed(observation, known.snapshots, sources)
@@ -163,6 +167,21 @@ def _made(
         unread = size > _MOST_UNREAD and path not in times and os.path.realpath(path) not in times
         digest = None if unread else hashes.digest(path, SHA256)
         yield Made(path, size, digest, one.modules, max(one.at - seen.began, 0.0))
+
+
+def _outside(
+    had: Iterable[str], places: Places, known: Collection[str], prefix: Path | None, hashes: FileHashes
+) -> Iterator[Made]:
+    """Yield the weights that the app read in no place: only a replay on this machine finds them."""
+    for path in had:
+        size = hashes.size(path)
+        if (
+            path not in known
+            and size
+            and places.shorten(path).startswith("/")
+            and looks_like_weights(path, size, prefix)
+        ):
+            yield Made(path, size)
 
 
 def _kept(plain: Iterable[str], known: Collection[str], hashes: FileHashes) -> Iterator[Made]:
