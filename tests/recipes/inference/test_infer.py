@@ -43,8 +43,9 @@ def hf(path: str, repo: str = "acme/one", cache: str = f"{CACHE}/hub") -> str:
 
 def seen(**facts: object) -> Observation:
     return replace(
-        Observation("talk", APP, (f"{APP}/.venv/bin/python", "app.py"), caches=CACHES, places=PLACES), **facts
-    )  # type: ignore[arg-type]
+        Observation("talk", APP, (f"{APP}/.venv/bin/python", "app.py"), caches=CACHES, places=PLACES),
+        **facts,  # type: ignore[arg-type]
+    )
 
 
 def test_what_is_had_and_never_opened_is_left_out_with_its_size() -> None:
@@ -181,6 +182,19 @@ def test_an_archive_is_needed_with_the_members_that_were_unpacked_and_where() ->
         99,
         ["v-main/hubconf.py", "v-main/src/a.py"],
     )
+
+
+def test_what_a_hub_serves_and_the_app_puts_beside_itself_goes_there_though_it_is_not_read() -> None:
+    voice, weights = served("examples/voice.wav", 1, 3 * LARGE), served("all.pt", 2, 3 * LARGE)
+    facts = seen(
+        served=(voice, weights),
+        put=(
+            Made(f"{APP}/examples/voice.wav", 3 * LARGE, sha256(digest(1))),
+            Made(f"{APP}/hf_cache/all.pt", 3 * LARGE, sha256(digest(2))),
+        ),
+    )
+    [need] = infer(facts).recipe.needs
+    assert (need.view, need.at, need.files) == ("flat", ".", ("examples/voice.wav",))
 
 
 def test_members_that_were_not_unpacked_or_never_read_are_left_out() -> None:

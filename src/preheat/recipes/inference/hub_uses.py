@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from preheat.core.ref import MODELSCOPE as MODELSCOPE_HUB
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.recipes.inference.bookkeeping import is_output
 from preheat.recipes.inference.layout_paths import HF_CACHE, HUB_LAYOUTS, MODELSCOPE, LayoutPath, place_of
 from preheat.recipes.inference.observation import HubFile, Observation, Opened
 from preheat.recipes.inference.omitted import LARGE, OmittedFile
 
 LATE = float("inf")
+# Bytes. Voices and pictures in the app's own folder are kept up to this size: the app fetches those that it misses.
+_MEDIA = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,8 @@ def _looked_for(served: HubFile, seen: Observation) -> list[tuple[LayoutPath, fl
             if put.digest == served.file.digest:
                 place = place_of(put.path, served.file.path, served.ref.repo, seen.local_dirs)
                 if place.view not in HUB_LAYOUTS:
-                    return [(place, LATE, put.path)] if served.file.size <= LARGE else []
+                    most = _MEDIA if is_output(put.path, media=True) else LARGE
+                    return [(place, LATE, put.path)] if served.file.size <= most else []
     beyond = {place: when for place, when in found.items() if place.view not in HUB_LAYOUTS}
     within = sorted((item for item in found.items() if item[0] not in beyond), key=lambda item: item[1])[:1]
     if not beyond:

@@ -19,6 +19,8 @@ _WEIGHTS = (
     ".index", ".spm", ".vec", ".joblib", ".pkl", ".nemo", ".t7", ".jit", ".pte", ".keras", ".data", ".arrow",
 )  # fmt: skip
 _LARGE = 1_000_000  # bytes
+# Folders of the system, which packages install to.
+_SYSTEM = ("/usr/", "/lib", "/etc/", "/proc/", "/sys/", "/dev/", "/opt/conda/", "/bin/", "/snap/", "/nix/")
 _MOST_INDEX = 64 << 20  # bytes of a git index
 # Folders of HOME that contain programs and settings, not weights.
 _NOT_WEIGHTS = (".local/lib/", ".local/bin/", ".config/", ".ssh/", ".gnupg/", ".vscode", ".pyenv/", ".conda/", ".npm/")
@@ -44,6 +46,13 @@ def may_be_weights(path: str, places: Places, size: int, prefix: Path | None) ->
         return False
     hidden = below.startswith(".") and "/" in below
     return hidden or size >= _LARGE or path.endswith(_WEIGHTS) or _beside_weights(path.rpartition("/")[0], home)
+
+
+def looks_like_weights(path: str, size: int, prefix: Path | None) -> bool:
+    """Return whether a file outside of the app's folder and HOME is weights, by its ending and size in bytes."""
+    if size < _LARGE or not path.endswith(_WEIGHTS) or path.startswith(_SYSTEM):
+        return False
+    return prefix is None or within(path, str(prefix)) is None
 
 
 @lru_cache(maxsize=4096)
