@@ -13,10 +13,11 @@ from tests.smallnet.judge import Judge, Program
 from tests.smallnet.light_programs import CURL_WGET, STANDARD
 from tests.smallnet.smallnet import SmallNet
 
+_TOOLS = ("ip", "nsenter", "setpriv", "curl", "wget", "aria2c")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(bool(SmallNet.why_not()), reason=SmallNet.why_not()),
-    pytest.mark.skipif(not all(map(shutil.which, ("ip", "nsenter", "setpriv", "curl", "wget", "aria2c"))), reason="tools"),
+    pytest.mark.skipif(not all(map(shutil.which, _TOOLS)), reason=f"needs {', '.join(_TOOLS)}"),
 ]
 # Without any rights.
 SOMEBODY = 12345

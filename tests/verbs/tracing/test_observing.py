@@ -25,7 +25,8 @@ from preheat.verbs.tracing.observing.file_hashes import FileHashes
 from preheat.verbs.tracing.observing.known_files import known_files
 from preheat.verbs.tracing.observing.unpacked_archives import unpacked_archives
 from preheat.verbs.tracing.observing.written_files import WrittenFile, written_files
-from preheat.verbs.tracing.traced_start import Lead, ObservedStart
+from preheat.verbs.local_hub import Lead
+from preheat.verbs.tracing.traced_start import ObservedStart
 
 COMMIT = "c" * 40
 MODEL = b"weights" * 9000

@@ -24,7 +24,7 @@ from preheat.recipes.inference.omitted import LARGE
 from preheat.recipes.inference.portable_places import PortablePlaces
 from preheat.verbs.local_hub import led
 from preheat.verbs.tracing.cancellable_resolve import Asking
-from preheat.verbs.tracing.intercepting.intercept import intercept
+from preheat.verbs.tracing.intercept import intercept
 from preheat.verbs.tracing.keep import keep
 from preheat.verbs.tracing.observing.observe import Observed, TracedApp, observe, reached
 from preheat.verbs.tracing.readiness import TraceWatch, Wanted

@@ -15,18 +15,12 @@ from preheat.guard.shim.response_log import ResponseLog
 from preheat.mirror.access.certificate import trusted_beside
 from preheat.net.http import Transport
 from preheat.recipes.inference.trace_log import BY_PROXY
-from preheat.verbs.local_hub import authorities_of
+from preheat.verbs.local_hub import authorities_of, proxied
 
 _LOG = "intercept.trace"
 _MOST_LINES = 200_000
 # Where programs that read no variable look for authorities: Debian, Fedora, Alpine; GnuTLS' and OpenSSL's own files.
 SYSTEM_AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
-# Which programs read each: OpenSSL (and Go, Rust), requests, curl, node, git, pip, cargo, AWS' clients, gRPC, Nix.
-TRUST_VARIABLES = (
-    "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO", "PIP_CERT",
-    "CARGO_HTTP_CAINFO", "AWS_CA_BUNDLE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "NIX_SSL_CERT_FILE", "HTTPLIB2_CA_CERTS",
-)  # fmt: skip
-_PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +49,7 @@ def intercept(
             "--intercept cannot create certificates: cryptography is not installed", hint=how_to_install("cryptography")
         )
     from preheat.mirror.access.authority import SiteAuthority
-    from preheat.verbs.tracing.intercepting.intercepting_proxy import InterceptingProxy
+    from preheat.mirror.intercept.intercepting_proxy import InterceptingProxy
 
     folder, notes = workplace / "intercept", workplace / "notes"
     for place in (folder, notes):
@@ -68,10 +62,8 @@ def intercept(
             with contextlib.suppress(OSError):
                 namespaces.mount(str(bundle), str(place.resolve()), namespaces.BIND)
     log = ResponseLog(str(notes), _Log(notes / _LOG).note, lambda: ["a program"])
-    with InterceptingProxy(authority, transport, log) as proxy:
-        led = dict.fromkeys(_PROXY_VARIABLES, proxy.url) | dict.fromkeys(TRUST_VARIABLES, str(bundle))
-        # node reads the variables of a proxy only if it is told to (22.21 and later).
-        yield Intercepted(led | {"NODE_USE_ENV_PROXY": "1"}, proxy.rejected)
+    with InterceptingProxy(authority, transport.pass_on, log) as proxy:
+        yield Intercepted(proxied(proxy.url, bundle), proxy.rejected)
 
 
 class _Log:

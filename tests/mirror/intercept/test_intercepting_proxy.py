@@ -10,8 +10,8 @@ import pytest
 
 from preheat.guard.shim.response_log import ResponseLog
 from preheat.mirror.access.authority import SiteAuthority
+from preheat.mirror.intercept.intercepting_proxy import InterceptingProxy
 from preheat.net.http import Transport
-from preheat.verbs.tracing.intercepting.intercepting_proxy import InterceptingProxy
 from tests.authority import authority as hubs_authority
 from tests.authority import trusting
 from tests.flaky_hub import FlakyHub, hangs_up_after
@@ -26,7 +26,7 @@ def test_the_proxy_passes_on_what_it_gets_and_logs_it(hub: FlakyHub, tmp_path: P
     folder = tmp_path / "authority"
     folder.mkdir()
     authority = SiteAuthority(folder, "test")
-    with InterceptingProxy(authority, Transport(trusting()), said) as proxy:
+    with InterceptingProxy(authority, Transport(trusting()).pass_on, said) as proxy:
 
         def curl(*words: str, trusted: Path = authority.certificate) -> subprocess.CompletedProcess[bytes]:
             environ = {"PATH": os.environ["PATH"], "https_proxy": proxy.url, "CURL_CA_BUNDLE": str(trusted)}

@@ -7,14 +7,13 @@ such as one with pinned certificates, is passed through unseen from its next con
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 from preheat.core.errors import PreheatError
 from preheat.guard.shim.response_log import ResponseLog
 from preheat.mirror.access.authority import SiteAuthority
-from preheat.net.http import Transport
 from preheat.net.passed_on import PassedOn
 
 _MOST_SENT = 256 << 20  # bytes of a request's body
@@ -35,14 +34,18 @@ _OWN = frozenset(
 )
 
 
+PassOn = Callable[[str, str, Mapping[str, str], bytes], PassedOn]
+
+
 class InterceptingProxy:
     """A proxy on a free port of 127.0.0.1, between `with` and its end.
 
-    `rejected` are the hosts whose clients rejected the certificate.
+    `pass_on` gets each request, as Transport.pass_on does; many threads call it. `log` gets each response; None for
+    none. Without an `authority`, CONNECT is refused. `rejected` are the hosts whose clients rejected the certificate.
     """
 
-    def __init__(self, authority: SiteAuthority, transport: Transport, log: ResponseLog) -> None:
-        self.authority, self.transport, self.log = authority, transport, log
+    def __init__(self, authority: SiteAuthority | None, pass_on: PassOn, log: ResponseLog | None = None) -> None:
+        self.authority, self.pass_on, self.log = authority, pass_on, log
         self.rejected: dict[str, None] = {}
         self._server = _Listener(self)
         self._thread = threading.Thread(target=self._server.serve_forever, name="intercept", daemon=True)
@@ -88,8 +91,11 @@ class _Client(BaseHTTPRequestHandler):
     def do_CONNECT(self) -> None:
         proxy, (host, _, port) = self.server.proxy, self.path.rpartition(":")
         self.close_connection = True
+        if proxy.authority is None:
+            self.send_error(502, "no host can be answered for")
+            return
         if host in proxy.rejected:
-            self._tunnel(host, int(port))
+            self._tunnel(host, port)
             return
         self.send_response_only(200, "Connection established")
         self.end_headers()
@@ -102,7 +108,7 @@ class _Client(BaseHTTPRequestHandler):
             return
         self.origin = f"https://{host}" if port == "443" else f"https://{host}:{port}"
         self.close_connection = False
-        with secured, secured.makefile("rb") as self.rfile, secured.makefile("wb", 0) as self.wfile:
+        with secured, secured.makefile("rb") as self.rfile, secured.makefile("wb") as self.wfile:
             self.connection = secured
             while not self.close_connection:
                 self.handle_one_request()
@@ -117,7 +123,7 @@ class _Client(BaseHTTPRequestHandler):
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _OWN}
         try:
             body = self._body()
-            answer = self.server.proxy.transport.pass_on(self.command, url, headers, body)
+            answer = self.server.proxy.pass_on(self.command, url, headers, body)
         except (PreheatError, ValueError) as error:
             self.close_connection = True
             self.send_error(502, str(error)[:200].encode("ascii", "replace").decode())
@@ -129,7 +135,8 @@ class _Client(BaseHTTPRequestHandler):
 
     def _answer(self, answer: PassedOn, url: str) -> None:
         """Send a response to the client as it arrives, and log it."""
-        logged = self.server.proxy.log.response(self.command, url, answer.status, answer.headers)
+        log = self.server.proxy.log
+        logged = None if log is None else log.response(self.command, url, answer.status, answer.headers)
         self.send_response_only(answer.status, answer.reason)
         bare = self.command == "HEAD" or answer.status in (204, 304)
         sized = "Content-Length" in answer.headers
@@ -141,11 +148,13 @@ class _Client(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
             self.close_connection = True
         self.end_headers()
+        self.wfile.flush()
         if bare:
             return
         try:
             for piece in answer.pieces():
                 self.wfile.write(piece)
+                self.wfile.flush()
                 if logged is not None:
                     logged.add(piece)
         except (OSError, PreheatError):
@@ -174,12 +183,12 @@ class _Client(BaseHTTPRequestHandler):
         while self.rfile.readline(_PIECE).strip():
             pass
 
-    def _tunnel(self, host: str, port: int) -> None:
+    def _tunnel(self, host: str, port: str) -> None:
         """Pass the bytes of a connection through."""
         try:
-            other = socket.create_connection((host.strip("[]"), port), _CONNECT_S)
-        except OSError as error:
-            self.send_error(502, error.strerror)
+            other = socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S)
+        except (OSError, ValueError):
+            self.send_error(502)
             return
         with other:
             other.settimeout(None)
