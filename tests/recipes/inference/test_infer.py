@@ -221,6 +221,7 @@ def test_what_the_start_wrote_is_needed_by_place() -> None:
             made(f"{APP}/own.json"),
             made(f"{XDG}/tiktoken/9b5"),
             made(f"{HOME}/.cache/pip/http-v2/a"),
+            made(f"{HOME}/.cache/huggingface/datasets/acme___toy/0.0.0/toy-train.arrow"),
             made(f"{SITE}/sm/native.cpython-311-x86_64-linux-gnu.so"),
             made(f"{SITE}/sm-1.dist-info/METADATA"),
             made(f"{HOME}/.x/deep/down.bin"),
@@ -235,6 +236,7 @@ def test_what_the_start_wrote_is_needed_by_place() -> None:
         "made:talk/cache-tiktoken": "{cache}/tiktoken",
         "made:talk/site-packages": "{site-packages}",
         "made:talk/home-x": "{home}/.x",
+        "made:talk/cache-huggingface": "{cache}/huggingface",
     }
     assert [file.path for file in found["made:talk/home-x"].snapshot.files] == ["deep/down.bin"]
     depends = found["made:talk/site-packages"].depends
@@ -249,6 +251,8 @@ def test_what_the_start_wrote_is_needed_by_place() -> None:
         f"{APP}/app.log",
         f"{APP}/logs/today",
         f"{APP}/voice/.git/objects/aa/bb",
+        f"{APP}/weights/.cache/huggingface/download/a.bin.metadata",
+        f"{HOME}/.cache/huggingface/hub/models--a--b/other",
         f"{APP}/__pycache__/app.cpython-311.pyc",
         f"{APP}/weights/voice.bin.aria2",
         f"{HOME}/.cache/huggingface/token",

@@ -231,12 +231,26 @@ def test_weights_are_told_from_code_settings_and_what_git_has(tmp_path: Path) ->
         venv,
         put(home / ".insightface/models/a.onnx", b"x"),
         put(home / ".config/app.json", b"x"),
+        put(home / "nltk_data/corpora/english", b"x"),
+        put(home / "letters/to_a_friend", b"x"),
+        put(tmp_path / "tmp/data-gym-cache/9b5ad71b2ce5", b"x"),
+        put(tmp_path / "tmp/tmpab12cd34/part", b"x"),
+        put(tmp_path / "torch/hub/labels.txt", b"x"),
         put(home / ".netrc", b"x"),
         "/usr/share/data.bin",
     ]
     hashes = FileHashes()
-    weights = [path for path in asked if may_be_weights(path, places, hashes.size(path) or 9, None)]
-    assert sorted(Path(path).name for path in weights) == ["a.onnx", "config.yaml", "gpt.pth"]
+    weights = [
+        path for path in asked if may_be_weights(path, places, [str(tmp_path / "torch")], hashes.size(path) or 9, None)
+    ]
+    assert sorted(Path(path).name for path in weights) == [
+        "9b5ad71b2ce5",
+        "a.onnx",
+        "config.yaml",
+        "english",
+        "gpt.pth",
+        "labels.txt",
+    ]
 
 
 def test_variables_that_choose_a_hub_are_written_down_and_secrets_are_not() -> None:

@@ -85,7 +85,11 @@ def observe(
     times = first_opens(seen)
     had = _had(times, written)
     environment = AppPython.of(subject.environ, subject.folder, subject.command)
-    plain = [path for path in had if may_be_weights(path, places, hashes.size(path) or 0, environment.prefix)]
+    plain = [
+        path
+        for path in had
+        if may_be_weights(path, places, tuple(seen.caches.values()), hashes.size(path) or 0, environment.prefix)
+    ]
     # What the start wrote to a hub's cache is known by its place too, if it came from another host than the hub's.
     large = [path for path in written if (hashes.size(path) or 0) >= _TELLING and not is_bookkeeping(path)]
     known = known_files(list(times), [*plain, *large], library, hashes, resolve)
@@ -201,10 +205,12 @@ def _put(written: Iterable[str], served: Iterable[HubFile], hashes: FileHashes) 
         digests.add(one.file.digest)
     for path in written:
         size = hashes.size(path)
-        for algorithm in algorithms.get(size or 0, ()):
+        if not size or is_bookkeeping(path):
+            continue  # all empty files are alike
+        for algorithm in algorithms.get(size, ()):
             digest = hashes.digest(path, algorithm)
             if digest in digests:
-                yield Made(path, size or 0, digest)
+                yield Made(path, size, digest)
 
 
 def _local_dirs(written: Iterable[str]) -> frozenset[str]:
