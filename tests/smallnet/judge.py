@@ -78,9 +78,9 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Judges programs in `net`, with all it makes below `folder`; `user` is the number of who traces, `words` are more options of
-    its trace.
+    """Judges programs in `net`, with all it makes below `folder`; `user` is the number of who traces.
 
+    `words` are more options of the trace. `starts`: how often a program is started before, and the last time counts.
     `pythons` are the interpreters by the name of their environment, and `other_pythons` the same elsewhere.
     """
 
@@ -92,11 +92,12 @@ class Judge:
     within_s: float = 600.0
     preheat: Path = COMMAND
     words: tuple[str, ...] = ()
+    starts: int = 1
 
     def judge(self, program: Program) -> Verdict:
         """Trace and replay one program."""
         here, there = self.folder / "here" / program.name, self.folder / "there" / "apps" / program.name
-        for _ in range(2):  # the first one fills what belongs to no start: bytecode, the page cache
+        for _ in range(self.starts):
             self._fresh(here, program, self.user)
             began = self._in(here, program, self.user, self._command(program))
         self._fresh(here, program, self.user)
@@ -176,9 +177,9 @@ class Judge:
         began = time.monotonic()
         try:
             ended = subprocess.run(
-                self.net.inside(command, tmp=place / "tmp", user=user),
-                env=self._environ(place, program, user), cwd=place / "app", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, timeout=self.within_s, text=True, errors="replace", check=False,
+                self.net.inside(command, tmp=place / "tmp", user=user), cwd=place / "app", stdin=subprocess.DEVNULL,
+                env=self._environ(place, program, user), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                timeout=self.within_s, text=True, errors="replace", check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             return Ended(124, (error.stdout or b"").decode(errors="replace"), self.within_s)

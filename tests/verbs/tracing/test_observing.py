@@ -18,6 +18,7 @@ from preheat.library.library import Library
 from preheat.recipes.inference.observation import Loaded
 from preheat.recipes.inference.trace_log import Body, Reply, TraceLog
 from preheat.recipes.places import Places
+from preheat.verbs.local_hub import Lead
 from preheat.verbs.tracing.observing.app_variables import telling_variables
 from preheat.verbs.tracing.observing.app_weights import may_be_weights
 from preheat.verbs.tracing.observing.downloads import Downloads
@@ -25,7 +26,6 @@ from preheat.verbs.tracing.observing.file_hashes import FileHashes
 from preheat.verbs.tracing.observing.known_files import known_files
 from preheat.verbs.tracing.observing.unpacked_archives import unpacked_archives
 from preheat.verbs.tracing.observing.written_files import WrittenFile, written_files
-from preheat.verbs.local_hub import Lead
 from preheat.verbs.tracing.traced_start import ObservedStart
 
 COMMIT = "c" * 40
