@@ -1,4 +1,4 @@
-"""File listing: the files below some folders with their size and time, to find those that a start created or changed."""
+"""File listing: files below some folders with size and time, to find those that a start created or changed."""
 
 import os
 import stat
