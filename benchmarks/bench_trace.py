@@ -45,7 +45,11 @@ def versions(program: Program) -> str:
     """Return the versions of what a program is made of."""
     found = []
     for name in program.packages:
-        words = (PLACE / program.venv / "bin/python", "-c", f"import importlib.metadata as m; print(m.version({name!r}))")
+        words = (
+            PLACE / program.venv / "bin/python",
+            "-c",
+            f"import importlib.metadata as m; print(m.version({name!r}))",
+        )
         said = subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
         found.append(f"{name} {said}")
     return ", ".join(found)

@@ -17,7 +17,7 @@ VENVS = {
         "tiktoken nltk gensim fastembed rembg datasets spacy piper-tts gdown rapidocr onnxruntime gpt4all pywhispercpp "
         "huggingface_hub requests modelscope pip onnx gguf"
     ),
-    "torch": "torch torchvision timm ultralytics easyocr open_clip_torch keras kokoro funasr",
+    "torch": "torch torchvision timm ultralytics easyocr open_clip_torch keras kokoro funasr kaldi-native-fbank",
 }
 NODE = PLACE / "node"
 
@@ -122,7 +122,8 @@ print("WORKS", float(m(torch.zeros(512), 16000)))
 m = timm.create_model("resnet10t", pretrained=True).eval(); print("WORKS", m(torch.zeros(1, 3, 64, 64)).shape)
 """),
     _python("torchvision", "torchvision", "torch", weights("torchvision", "torch"), """import torch, torchvision
-m = torchvision.models.squeezenet1_1(weights="DEFAULT").eval(); print("WORKS", m(torch.zeros(1, 3, 64, 64)).shape)
+w = torch.hub.load_state_dict_from_url("https://download.pytorch.org/models/squeezenet1_1-small.pth")
+m = torchvision.models.squeezenet1_1().eval(); m.load_state_dict(w); print("WORKS", m(torch.zeros(1, 3, 64, 64)).shape)
 """),
     _python("ultralytics", "ultralytics", "torch", weights("ultralytics", "torch"), """from ultralytics import YOLO
 import numpy as np

@@ -28,7 +28,7 @@ def test_the_recipe_shown_is_read_and_uses_every_word(tmp_path: Path) -> None:
     (tmp_path / "preheat.toml").write_text(shown, encoding="utf-8")
     recipe = read_recipe(tmp_path)
     assert recipe.command[0] == f"{tmp_path}/.venv/bin/python"
-    assert [need.at for need in recipe.needs] == ["", "caches/voice"]
+    assert [need.at for need in recipe.needs] == ["", "caches/voice", "{home}/nltk_data/corpora", "{cache}/tagger"]
     assert set(re.findall(r"^(\w+) *=", shown, re.MULTILINE)) == {*words("[app]"), *words("[[needs]]")}
 
 

@@ -1,6 +1,7 @@
 """Archives: what they say they have, and what of it is believed; nothing is stored of one that lies."""
 
 import bz2
+import contextlib
 import gzip
 import hashlib
 import io
@@ -9,9 +10,12 @@ import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from preheat.core.digest import sha256
 from preheat.core.errors import IntegrityError, UsageError
@@ -147,6 +151,27 @@ def test_a_wrong_checksum_is_noticed(tmp_path: Path) -> None:
         listed(tmp_path, bytes(body), "zip")
 
 
+@given(st.lists(st.tuples(st.floats(0, 1), st.sampled_from([0, 1, 47, 255])), min_size=1, max_size=6), st.booleans())
+def test_any_bytes_are_members_or_an_error_of_ours(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[float, int]], is_zip: bool
+) -> None:
+    small = {"d/a": b"alpha", "d/b": b""}
+    body = bytearray(of_zip(small) if is_zip else of_tar(*((name, text, b"0") for name, text in small.items())))
+    for at, value in changes:
+        body[int(at * (len(body) - 1))] = value
+    with contextlib.suppress(IntegrityError):
+        listed(tmp_path_factory.getbasetemp(), bytes(body), "zip" if is_zip else "tar")
+
+
+def test_a_member_without_a_name_is_refused(tmp_path: Path) -> None:
+    body = of_zip({"a": b"1"})
+    for signature, at in ((b"PK\3\4", 26), (b"PK\1\2", 28)):
+        start = body.index(signature)
+        body = body[: start + at] + bytes(2) + body[start + at + 2 :]
+    with pytest.raises(IntegrityError):
+        listed(tmp_path, body, "zip")
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_any_cut_and_no_archive_at_all_are_errors_of_ours(tmp_path: Path, kind: str) -> None:
     whole = of_zip(CONTENTS) if kind == "zip" else gzip.compress(of_tar(("a", CONTENTS["words/a.txt"], b"0")))
@@ -221,6 +246,17 @@ def test_members_become_blobs_and_a_version_of_the_library(tmp_path: Path) -> No
     assert not library.touched(snapshot.files), "they are sealed"
     assert not list((library.root / "partial").iterdir())
     assert unpack(library, archive, "zip") == snapshot
+
+
+def test_several_processes_may_unpack_the_same_archive_at_once(tmp_path: Path) -> None:
+    members = {str(number): str(number).encode() * 2000 for number in range(100)} | {"large": bytes(3 << 20)}
+    archive = kept(Library(tmp_path / "library"), of_zip(members))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: unpack(Library(tmp_path / "library"), archive, "zip"), range(4)))
+    library = Library(tmp_path / "library")
+    assert not library.missing(found[0])
+    assert found == [found[0]] * 4
+    assert not list((library.root / "partial").iterdir())
 
 
 def test_nothing_is_recorded_of_an_archive_that_lies(tmp_path: Path) -> None:

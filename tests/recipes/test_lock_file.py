@@ -56,6 +56,7 @@ def pinned(draw: st.DrawFn) -> Pinned:
             depends = draw(st.none() | st.builds(Depends, SEGMENT | st.just(""), st.just("x86_64"), packages, SEGMENT))
         case "archive":
             need = replace(need, ref=Ref.parse(f"https://h.example/f#sha256={'a' * 64}"), same=(), unpack="zip")
+            commit = need.ref.revision
             archive = draw(st.none() | st.builds(Archive, st.integers(0, 2**50), st.just(need.ref.digest)))
     return Pinned(need, Snapshot(need.stored, commit, files), archive=archive, depends=depends)
 

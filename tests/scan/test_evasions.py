@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from preheat.core.scan_verdict import CLEAN, DANGEROUS, SUSPICIOUS, UNSCANNED, ScanVerdict
-from preheat.scan import archives
+from preheat.scan import scan_archives
 from preheat.scan.child import look
 from preheat.scan.scan_file import look_at_text, may_run_code
 
@@ -236,8 +236,8 @@ def test_ordinary_files_are_clean(tmp_path: Path, name: str, body: bytes) -> Non
 
 
 def test_archives_are_bounded_in_size_number_and_nesting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "_LONGEST_MEMBER", 1 << 20)
-    monkeypatch.setattr(archives, "_MOST_MEMBERS", 3)
+    monkeypatch.setattr(scan_archives, "_LONGEST_MEMBER", 1 << 20)
+    monkeypatch.setattr(scan_archives, "_MOST_MEMBERS", 3)
     zeros = bytes(2 << 20)
     nested = EVIL[4]
     for _ in range(6):

@@ -4,6 +4,8 @@ import hashlib
 import io
 import shutil
 import sys
+import tarfile
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +14,12 @@ import pytest
 
 from preheat.library.library import Library
 from preheat.library.made_files import keep_made
+from preheat.recipes.lock_file import read_lock
 from tests.command import Preheat
 from tests.flaky_hub import FlakyHub
+from tests.guard.apps import free_port
 from tests.mirroring import mirroring
+from tests.oci.bases import Files, layer, layout
 from tests.stories.kept import contents
 
 MEMBERS = {"stopwords/english": b"a\nthe\n" * 300, "stopwords/nested/zh": "的\n".encode(), "README": b"words\n"}
@@ -23,6 +28,20 @@ import os, pathlib, sys
 for path in sys.argv[1:]:
     at = pathlib.Path(os.path.expanduser(path))
     sys.stdout.write(f"{at.name} {len(at.read_bytes())} {'link' if at.is_symlink() else 'file'}\\n")
+"""
+
+
+LOCK = """\
+version = 1
+[[needs]]
+ref = "{url}"
+commit = "{digest:.40}"
+patterns = ["README"]
+view = "flat"
+at = "words"
+unpack = "zip"
+link = "hardlink"
+files = [{{path = "README", size = 6, digest = "sha256:{readme}"}}]
 """
 
 
@@ -141,6 +160,21 @@ def test_a_need_is_linked_as_the_app_accepts_it(site: Site, tmp_path: Path, link
     assert links[1] == 2 or links[0] or placed.stat().st_nlink == 1
 
 
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="it needs a second filesystem")
+def test_a_link_that_the_filesystem_cannot_have_is_told_before_the_download(site: Site, tmp_path: Path) -> None:
+    anne = user(tmp_path, "anne")
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="preheat-test-") as other:
+        site.app(Path(other) / "app", site.unpacked("words", 'link = "hardlink"\nfiles = ["README"]\n'), "words/README")
+        lock = Path(other) / "app/preheat.lock"
+        lock.write_text(LOCK.format(url=site.url, digest=site.digest, readme=hashlib.sha256(b"words\n").hexdigest()))
+        told = anne("pull", f"{other}/app/preheat.toml")
+        assert told.status == 5, told.err
+        assert "hardlink" in told.err
+        assert "another filesystem" in told.err
+        assert site.hub.sent("stopwords.zip") <= 1, "one byte, for its size"
+        assert anne("pull", f"{other}/app/preheat.toml", "--link", "copy").status == 0
+
+
 def test_a_lying_archive_is_refused_and_nothing_is_placed(site: Site, tmp_path: Path) -> None:
     body = zipped({"good": b"good", "../evil": b"evil"})
     (tmp_path / "served/evil.zip").write_bytes(body)
@@ -168,6 +202,16 @@ def test_members_that_differ_from_the_lock_are_refused(site: Site, tmp_path: Pat
     assert "README does not match the lock" in told.err
 
 
+def test_a_composed_service_has_the_folders_of_its_users_home(site: Site, tmp_path: Path) -> None:
+    anne = user(tmp_path, "anne")
+    site.app(tmp_path / "anne/app", site.unpacked("{home}/nltk_data"), "~/nltk_data/README")
+    assert anne("pull", "app/preheat.toml").status == 0
+    told = anne("serve-config", "compose", "app/preheat.toml")
+    assert told.status == 0, told.err
+    assert f"{tmp_path}/anne/nltk_data" in told.out
+    assert f"HOME: {tmp_path}/anne" in told.out.replace('"', "")
+
+
 # ---- made
 
 
@@ -190,8 +234,16 @@ def test_made_files_are_run_and_listed_and_kept(site: Site, tmp_path: Path) -> N
     assert "9b5ad7 350" in told.out + told.err
     assert "made:reads/tiktoken" in anne("ls").out
     assert "9b5ad7" in anne("show", "made:reads/tiktoken").out
+    # Traced again, it has other bytes; the lock still has the first ones.
+    (tmp_path / "written/9b5ad7").write_bytes(b"other\n")
+    keep_made(Library(anne.library), "reads/tiktoken", {"9b5ad7": tmp_path / "written/9b5ad7"})
+    assert anne("pull", f"zip:{site.url}").status == 0
     assert anne("prune", "--old").status == 0
-    assert anne("run", "app/preheat.toml", "--max-restarts", "0").status == 0
+    told = anne("run", "app/preheat.toml", "--locked", "--max-restarts", "0")
+    assert "9b5ad7 350" in told.out + told.err
+    assert f"zip:{site.url}" in anne("ls").out
+    assert anne("rm", "made:reads/tiktoken").status == 0
+    assert anne("rm", f"zip:{site.url}").status == 0
 
 
 def test_made_files_come_from_another_preheats_mirror(site: Site, tmp_path: Path) -> None:
@@ -238,3 +290,106 @@ def test_made_files_of_another_environment_are_not_used(site: Site, tmp_path: Pa
     recipe.write_text(recipe.read_text().replace("2.7", "3.11").replace("2.1.6", "2.1.5"))
     assert anne("pull", "app/preheat.toml").status == 0
     assert (tmp_path / "anne/.cache/tiktoken/9b5ad7").exists()
+
+
+# ---- images
+
+VENV: Files = {
+    "usr/bin/python3": "python3.11",
+    "usr/bin/python3.11": b"#!",
+    "opt/venv/bin/python": "/usr/bin/python3.11",
+    "opt/venv/lib/python3.11/site-packages/pynini-2.1.6.dist-info/METADATA": b"",
+    "home/anne": None,
+    "app": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "home"),
+    [
+        ({"User": "anne"}, "home/anne"),
+        ({}, "root"),
+        ({"User": "1000", "Env": ["HOME=/data"]}, "data"),
+        ({"User": "1000"}, ""),
+    ],
+    ids=str,
+)
+def test_an_image_has_them_where_its_own_user_and_python_look(
+    site: Site, tmp_path: Path, config: dict[str, object], home: str
+) -> None:
+    anne = user(tmp_path, "anne")
+    depends = 'depends = { python = "3.11", packages = { pynini = "2.1.6" } }'
+    needs = [
+        made(anne, tmp_path / "written").replace("{cache}/tiktoken", "{site-packages}/tn") + depends,
+        site.unpacked("{home}/nltk_data/corpora", 'link = "copy"\n'),
+        site.unpacked("words"),
+    ]
+    site.app(tmp_path / "anne/app", "\n[[needs]]\n".join(needs), "~/x")
+    recipe = tmp_path / "anne/app/preheat.toml"
+    recipe.write_text(recipe.read_text().replace('"python3"', '"/opt/venv/bin/python"'))
+    assert anne("pull", f"zip:{site.url}").status == 0
+    base = layout(tmp_path / "bases", [layer(VENV)], {"WorkingDir": "/app", **config})
+    told = anne("build", "app/preheat.toml", "--base", base, "--output", "oci:out:v1", "--json")
+    if not home:
+        assert told.status == 2, told.out
+        assert "{home} is unknown" in told.out
+        return
+    assert told.status == 0, told.out + told.err
+    root = tmp_path / "root"
+    root.mkdir()
+    for body in sorted((tmp_path / "anne/out/blobs/sha256").iterdir()):
+        if tarfile.is_tarfile(body):
+            with tarfile.open(body) as tar:
+                tar.extractall(root, filter="fully_trusted")
+    assert contents(root / home / "nltk_data/corpora") == MEMBERS
+    assert contents(root / "app/words") == MEMBERS
+    assert (root / "opt/venv/lib/python3.11/site-packages/tn/9b5ad7").read_bytes() == b"tokens\n" * 50
+    lock = read_lock(root / "opt/preheat/preheat.lock")
+    assert lock is not None
+    files = {pinned.need.at: len(pinned.snapshot.files) for pinned in lock.needs}
+    assert files == {"{site-packages}/tn": 1, "{home}/nltk_data/corpora": 3, "words": 3}
+
+
+# ---- proofs
+
+UNPACKS = """\
+import http.server, io, os, pathlib, sys, urllib.request, zipfile
+at = pathlib.Path(os.path.expanduser("~/words"))
+if not at.exists():
+    assert os.environ.get("HF_HUB_OFFLINE") != "1", "it is offline, and its words are not there"
+    body = urllib.request.urlopen(sys.argv[2]).read()
+    zipfile.ZipFile(io.BytesIO(body)).extractall(at)
+    made = pathlib.Path(os.environ["XDG_CACHE_HOME"], "made", "9b5ad7")
+    made.parent.mkdir(parents=True)
+    made.write_bytes(bytes(350))
+assert (at / "README").read_bytes()
+
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *words):
+        pass
+
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Page).serve_forever()
+"""
+
+
+@pytest.mark.slow
+def test_a_proof_gives_each_start_a_home_of_its_own(site: Site, tmp_path: Path) -> None:
+    anne, port = user(tmp_path, "anne"), free_port()
+    needs = made(anne, tmp_path / "written").replace("{cache}/tiktoken", "{cache}/made")
+    site.app(tmp_path / "anne/app", f"{needs}\n[[needs]]\n{site.unpacked('{home}/words')}", "")
+    (tmp_path / "anne/app/reads.py").write_text(UNPACKS)
+    recipe = tmp_path / "anne/app/preheat.toml"
+    text = recipe.read_text().replace('"python3"', f'"{sys.executable}"')
+    text = text.replace('reads.py", ""]', f'reads.py", "{port}", "{site.url.partition("#")[0]}"]')
+    recipe.write_text(text.replace("\n\n", f'\nready = "http://127.0.0.1:{port}/"\n\n', 1))
+    words = ("--conditions", "cold,preloaded", "--runs", "1", "--observe", "0s", "--json")
+    told = anne("prove", "app/preheat.toml", *words)
+    assert told.status == 0, told.out
+    assert told.last["cold"]["fetched"] >= told.last["weights"] == 350 + sum(map(len, MEMBERS.values()))
+    assert told.last["preloaded"]["outbound"] in (0, None)
+    assert not (tmp_path / "anne/words").exists()
+    assert not (tmp_path / "anne/.cache").exists()

@@ -19,7 +19,9 @@ from preheat.recipes.recipe import Recipe, understand
 from preheat.verbs.building.build import carry_out, open_base, plan_image
 from preheat.verbs.building.check_image import check_image
 from preheat.verbs.building.docker_context import write_context
+from preheat.verbs.building.image_places import at_image_places
 from preheat.verbs.building.image_plan import IMAGE, Order
+from preheat.verbs.locked_needs import fitting
 
 if TYPE_CHECKING:
     from preheat.api.session import Session
@@ -126,8 +128,10 @@ def _order(
     at = read_place(terms.base)
     recipe = session.recipe(app)
     base = open_base(stores.source(at), _platform(terms), "" if at.name is None else str(at.name))
+    inside = _inside(recipe, app, Path("/", terms.inside or work_folder(base.image.config)))
+    inside = fitting(at_image_places(inside, base, session.library, session.on_event), session.on_event)
     return Order(
-        recipe=_inside(recipe, app, Path("/", terms.inside or work_folder(base.image.config))),
+        recipe=inside,
         base=base,
         form=IMAGE if terms.format in ("oci", "docker") else terms.format,
         command=terms.command,

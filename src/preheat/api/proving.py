@@ -11,6 +11,7 @@ from preheat.proof.limits.line_speed import Line, measure_line
 from preheat.proof.limits.machine import describe_machine
 from preheat.proof.report.report import Imitated, Report
 from preheat.proof.start.timeline import CONDITIONS
+from preheat.recipes.places import DIR, SITE_PACKAGES, split_place
 from preheat.verbs.locked_needs import fitting
 from preheat.verbs.placing.allowed_places import require_inside
 from preheat.verbs.placing.place import lay_out, require_free
@@ -111,8 +112,11 @@ def _require_free(recipe: Recipe, session: Session) -> None:
     if session.permissions.replace or session.permissions.keep:
         return
     here = []
+    # Starts have caches and homes of their own.
     for need in recipe.needs:
-        snapshot = session.library.find(need.stored) if need.at else None
+        snapshot = (
+            session.library.find(need.stored) if need.at and split_place(need.at)[0] in (DIR, SITE_PACKAGES) else None
+        )
         if snapshot is not None:
             with contextlib.suppress(NotFound):  # the record is of an older version: the pull resolves it again
                 here.append((need, snapshot.only(need.files)))

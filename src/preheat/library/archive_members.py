@@ -48,8 +48,9 @@ _BROKEN = (
     struct.error,
     NotImplementedError,
     RuntimeError,
-    OverflowError,
-    RecursionError,
+    LookupError,
+    ArithmeticError,
+    TypeError,
 )
 
 
@@ -172,7 +173,7 @@ def _zip(file: IO[bytes], size: int, bounds: _Bounds) -> Iterator[Member]:
             raise bounds.refused(f"it has {len(listed):,} members, more than {MOST_MEMBERS:,}")
         for one in listed:
             mode = one.external_attr >> 16
-            if one.is_dir():
+            if one.orig_filename.endswith("/"):
                 continue
             path = bounds.enter(one.orig_filename)
             if one.flag_bits & _ENCRYPTED:

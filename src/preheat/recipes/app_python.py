@@ -22,7 +22,8 @@ _GPUS = Path("/proc/driver/nvidia/gpus")
 class AppPython:
     """Where an app runs: its Python's version and site-packages, its machine and GPU. Unknown ones are empty or None.
 
-    `prefix` is the folder of the virtual environment, or of the Python installation.
+    `prefix` is the folder of the virtual environment, or of the Python installation. `listed` are the names in
+    site-packages, if that folder is not on this machine.
     """
 
     python: str = ""
@@ -30,6 +31,7 @@ class AppPython:
     gpu: str = ""
     prefix: Path | None = None
     site_packages: Path | None = None
+    listed: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, environ: Mapping[str, str], folder: Path, command: Sequence[str]) -> "AppPython":
@@ -46,13 +48,11 @@ class AppPython:
     @functools.cached_property
     def _packages(self) -> dict[str, str]:
         """Return the versions of the installed packages, from the names of their *.dist-info folders."""
-        found: dict[str, str] = {}
-        if self.site_packages is not None:
-            for name in _names(self.site_packages):
-                if name.endswith(".dist-info"):
-                    package, _, version = name.removesuffix(".dist-info").partition("-")
-                    found[_normal(package)] = version
-        return found
+        names = self.listed
+        if names is None:
+            names = () if self.site_packages is None else tuple(_names(self.site_packages))
+        parts = (name.removesuffix(".dist-info").partition("-") for name in names if name.endswith(".dist-info"))
+        return {_normal(package): version for package, _, version in parts}
 
 
 def _prefix(environ: Mapping[str, str], folder: Path, command: Sequence[str]) -> Path | None:

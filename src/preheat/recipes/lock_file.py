@@ -153,6 +153,8 @@ def _pinned(said: _LockNeed, index: int, folder: Path) -> Pinned:
         raise Misread(error.message, (*here, "ref")) from error
     if not ref.at(said.commit).pinned:
         raise Misread(f"{said.commit!r} is not a commit", (*here, "commit"))
+    if said.unpack and said.commit != ref.revision:
+        raise Misread(f"{said.commit!r} is not the commit of the archive at the need's address", (*here, "commit"))
     depends = read_depends(said.depends)
     need = Need(ref, tuple(said.patterns), said.view, said.at, same, said.to, said.unpack, said.link)
     check_need(need, depends, here)

@@ -76,9 +76,14 @@ class Recipe:
         """Return the folder of a need that has an `at`. Raise UsageError for a place that is unknown here."""
         return (self.places or Places(self.folder)).expand(need.at)
 
+    @property
+    def names_places(self) -> bool:
+        """Whether a need depends on where the app runs: on its user's folders or its Python."""
+        return any(need.ref.hub == MADE or need.at.startswith(("{", "~")) for need in self.needs)
+
     def at_places(self, environ: Mapping[str, str]) -> "Recipe":
         """Return the recipe with the places of an app that is started with the variables `environ`."""
-        if not any(need.ref.hub == MADE or need.at.startswith(("{", "~")) for need in self.needs):
+        if not self.names_places:
             return self
         return replace(self, places=Places.of({**environ, **self.env}, self.folder, self.command))
 

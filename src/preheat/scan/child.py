@@ -10,10 +10,10 @@ from typing import IO, Any
 
 import msgspec
 
-from preheat.scan.archives import open_member, tar_members, unpacked, zip_members
 from preheat.scan.findings import ScanFindings
 from preheat.scan.kinds import CODE, GGUF, HDF5, HEAD, NUMPY, PICKLE_SUFFIXES, TAIL, UNREADABLE, ZIP_END, kind_of
 from preheat.scan.pickles import look_into_pickle
+from preheat.scan.scan_archives import open_member, tar_members, unpacked, zip_members
 from preheat.scan.texts import GRAPHS, LAMBDA, TEMPLATE, code_by_name, configured_code, is_configuration
 
 # More than any harmless pickle needs: a checkpoint's tensors are outside it, in the same zip or behind it.

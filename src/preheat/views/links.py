@@ -90,6 +90,24 @@ def foreseen(root: Path, folder: Path, ways: Sequence[str] = AUTO) -> str:
     return next((way for way in ways if way in possible), ways[-1])
 
 
+def require_possible(root: Path, folder: Path, ways: Sequence[str]) -> None:
+    """Raise LibraryError if `folder` certainly has none of `ways` for blobs below `root`; nothing is tried."""
+    kind, alone = filesystem_of(folder), existing(root).stat().st_dev == existing(folder).stat().st_dev
+    impossible = set()
+    if not alone or kind in _LINKLESS:
+        impossible.add(HARDLINK)
+    if kind in _LINKLESS:
+        impossible.add(SYMLINK)
+    if kind not in _REFLINKING:  # where it is, subvolumes may share extents although they look like two filesystems
+        impossible.add(REFLINK)
+    if impossible.issuperset(ways):
+        where = f"which is {kind}" if kind in _LINKLESS else "which is on another filesystem"
+        raise LibraryError(
+            f"the app requires files that are a {' or '.join(ways)} of the library's, but {folder}, {where}, has none",
+            hint='--link copy, link = "copy" in the recipe, or a library on that filesystem: --library DIR',
+        )
+
+
 def stands(blob: Path | str, at: Path, ways: Sequence[str]) -> bool:
     """Return whether `blob` is linked at `at` in one of `ways` already. Costs two or three stat(2) calls."""
     return not _there(blob, at).isdisjoint(ways)

@@ -43,8 +43,9 @@ def hf(path: str, repo: str = "acme/one", cache: str = f"{CACHE}/hub") -> str:
 
 def seen(**facts: object) -> Observation:
     return replace(
-        Observation("talk", APP, (f"{APP}/.venv/bin/python", "app.py"), caches=CACHES, places=PLACES), **facts
-    )  # type: ignore[arg-type]
+        Observation("talk", APP, (f"{APP}/.venv/bin/python", "app.py"), caches=CACHES, places=PLACES),
+        **facts,  # type: ignore[arg-type]
+    )
 
 
 def test_what_is_had_and_never_opened_is_left_out_with_its_size() -> None:
@@ -183,6 +184,19 @@ def test_an_archive_is_needed_with_the_members_that_were_unpacked_and_where() ->
     )
 
 
+def test_what_a_hub_serves_and_the_app_puts_beside_itself_goes_there_though_it_is_not_read() -> None:
+    voice, weights = served("examples/voice.wav", 1, 3 * LARGE), served("all.pt", 2, 3 * LARGE)
+    facts = seen(
+        served=(voice, weights),
+        put=(
+            Made(f"{APP}/examples/voice.wav", 3 * LARGE, sha256(digest(1))),
+            Made(f"{APP}/hf_cache/all.pt", 3 * LARGE, sha256(digest(2))),
+        ),
+    )
+    [need] = infer(facts).recipe.needs
+    assert (need.view, need.at, need.files) == ("flat", ".", ("examples/voice.wav",))
+
+
 def test_members_that_were_not_unpacked_or_never_read_are_left_out() -> None:
     wheel = unpacked("m/a.bin", "m/b.py", "m-1.dist-info/METADATA", base=SITE, others=("m-1.dist-info/RECORD",))
     [need] = infer(seen(unpacked=(wheel,))).recipe.needs
@@ -207,6 +221,7 @@ def test_what_the_start_wrote_is_needed_by_place() -> None:
             made(f"{APP}/own.json"),
             made(f"{XDG}/tiktoken/9b5"),
             made(f"{HOME}/.cache/pip/http-v2/a"),
+            made(f"{HOME}/.cache/huggingface/datasets/acme___toy/0.0.0/toy-train.arrow"),
             made(f"{SITE}/sm/native.cpython-311-x86_64-linux-gnu.so"),
             made(f"{SITE}/sm-1.dist-info/METADATA"),
             made(f"{HOME}/.x/deep/down.bin"),
@@ -221,6 +236,7 @@ def test_what_the_start_wrote_is_needed_by_place() -> None:
         "made:talk/cache-tiktoken": "{cache}/tiktoken",
         "made:talk/site-packages": "{site-packages}",
         "made:talk/home-x": "{home}/.x",
+        "made:talk/cache-huggingface": "{cache}/huggingface",
     }
     assert [file.path for file in found["made:talk/home-x"].snapshot.files] == ["deep/down.bin"]
     depends = found["made:talk/site-packages"].depends
@@ -235,6 +251,8 @@ def test_what_the_start_wrote_is_needed_by_place() -> None:
         f"{APP}/app.log",
         f"{APP}/logs/today",
         f"{APP}/voice/.git/objects/aa/bb",
+        f"{APP}/weights/.cache/huggingface/download/a.bin.metadata",
+        f"{HOME}/.cache/huggingface/hub/models--a--b/other",
         f"{APP}/__pycache__/app.cpython-311.pyc",
         f"{APP}/weights/voice.bin.aria2",
         f"{HOME}/.cache/huggingface/token",

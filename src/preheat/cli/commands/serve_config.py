@@ -14,6 +14,7 @@ from preheat.deploy.systemd import unit
 from preheat.guard.probes.probes import port_of
 from preheat.recipes.builtin_recipes import is_built_in
 from preheat.recipes.offline_env import SWITCHES
+from preheat.recipes.places import CACHE, DIR, HOME, TMP, split_place
 from preheat.recipes.recipe import FILE_NAME, Recipe
 from preheat.verbs.locked_needs import fitting
 from preheat.verbs.placing.allowed_places import require_inside
@@ -74,12 +75,27 @@ def _with_zip(recipe: Recipe, options: argparse.Namespace, wiring: Wiring) -> Se
         command=(*words, *ready, "--", *recipe.command),
         check=("python3", str(guard), "--check", options.status),
         folder=recipe.folder,
-        env={**SWITCHES, **environ, **recipe.env},
-        folders=(recipe.folder, wiring.library.root),
+        env={**SWITCHES, **_homes(recipe), **environ, **recipe.env},
+        folders=(recipe.folder, wiring.library.root, *_places(recipe)),
         ports=() if port is None else (port,),
         ready_within_s=read_seconds(options.ready_within),
         stop_within_s=read_seconds(options.stop_within),
     )
+
+
+def _places(recipe: Recipe) -> list[Path]:
+    """Return the folders of views outside the app's folder, which the container needs too."""
+    named = [recipe.place_of(need) for need in recipe.needs if need.at and split_place(need.at)[0] != DIR]
+    return [place for place in dict.fromkeys(named) if not place.is_relative_to(recipe.folder)]
+
+
+def _homes(recipe: Recipe) -> dict[str, str]:
+    """Return the variables that make the container's user look in these folders."""
+    places, named = recipe.places, {split_place(need.at)[0] for need in recipe.needs}
+    if places is None:
+        return {}
+    known = (("HOME", HOME), ("XDG_CACHE_HOME", CACHE), ("TMPDIR", TMP))
+    return {variable: str(places.folder(name)) for variable, name in known if name in named}
 
 
 def _timed(options: argparse.Namespace) -> tuple[str, ...]:

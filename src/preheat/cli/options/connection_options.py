@@ -32,7 +32,7 @@ def asking(verb: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="HUB=URL",
-        help="use this endpoint for a hub: hf=https://hf-mirror.com; repeatable",
+        help="use this endpoint for a hub: hf=https://hf-mirror.com, or made=URL of a preheat mirror; repeatable",
     )
     verb.add_argument(
         "--token-for",

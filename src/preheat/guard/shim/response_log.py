@@ -2,9 +2,10 @@
 
 The log is the tracer's, with these lines:
 
-    http  method, URL, status, size or null, location or "", modules
-    body  URL, status, offset, bytes read, total size or null, sha256 of the bytes read, saved file or ""
+    http  method, URL, status, size or null, location or "", modules, key of the URL, key of the location or ""
+    body  URL, status, offset, bytes read, total size or null, sha256 of these, saved file or "", key of the URL
 
+A key is a hash of the whole URL, whose logged form lacks signatures: two redirects may then lead to the same URL.
 A `body` line is written when the body ends or is abandoned; its offset is not 0 for a range. A body that begins like a
 zip, tar, gzip, bzip2, xz or zstd file is also saved, as PREHEAT_TRACE/bodies/NAME, since an app that unpacks an archive
 usually removes it or never writes it. Bodies of the mirror itself (PREHEAT_TRACE_HUBS) are not hashed: it has them.
@@ -17,7 +18,7 @@ import os
 import re
 from contextlib import suppress
 from typing import Any, Callable, List, Optional
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urljoin
 
 _SECRETS = ("signature", "token", "credential", "password", "secret", "key", "policy", "sig", "x-amz", "x-goog")
 _LONGEST = 4000
@@ -45,9 +46,10 @@ class ResponseLog:
         with suppress(Exception):  # the app must not fail because it is traced
             size = _size(headers)
             location = _harmless(headers.get("Location") or "")
-            self.note("http", method, _harmless(url), status, size, location, self.modules())
+            leads = _key(urljoin(url, headers["Location"])) if location and 300 <= status < 400 else ""
+            self.note("http", method, _harmless(url), status, size, location, self.modules(), _key(url), leads)
             if method == "GET" and status in (200, 206) and not url.startswith(self.skipped or ("\0",)):
-                return ResponseBody(self, _harmless(url), status, size, headers)
+                return ResponseBody(self, url, status, size, headers)
         return None
 
 
@@ -55,7 +57,8 @@ class ResponseBody:
     """The body of one response: hashed as it is read, and saved if it begins like an archive."""
 
     def __init__(self, log: ResponseLog, url: str, status: int, size: Optional[int], headers: Any) -> None:
-        self._log, self._url, self._status, self._size = log, url, status, size
+        self._log, self._url, self._status, self._size = log, _harmless(url), status, size
+        self._key = _key(url)
         self._start, self._total = 0, size
         ranged = _RANGE.match(headers.get("Content-Range") or "") if status == 206 else None
         if ranged is not None:
@@ -89,7 +92,14 @@ class ResponseBody:
             return
         self._ended = True
         with suppress(Exception):
-            words = (self._start, self._read, self._total, self._hash.hexdigest(), os.path.basename(self._saved))
+            words = (
+                self._start,
+                self._read,
+                self._total,
+                self._hash.hexdigest(),
+                os.path.basename(self._saved),
+                self._key,
+            )
             self._log.note("body", self._url, self._status, *words)
 
     def _begin_saving(self) -> None:
@@ -113,6 +123,10 @@ class ResponseBody:
             with suppress(OSError):
                 os.unlink(self._saved)
             self._saved = ""
+
+
+def _key(url: str) -> str:
+    return hashlib.sha256(url.partition("#")[0].encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _size(headers: Any) -> Optional[int]:

@@ -110,9 +110,9 @@ def watch(folder: str) -> None:
                 act(args)
 
     notes.begin()
-    sys.addaudithook(hook)
     log = _beside("response_log").ResponseLog(folder, notes.line, _modules)
     _beside("http_tracer").watch(log)
+    sys.addaudithook(hook)
 
 
 def _beside(name: str) -> Any:

@@ -19,6 +19,7 @@ _MOST_LINKS = 40
 # Whiteouts: files that remove paths of lower layers (OCI image specification 1.1, layer.md).
 _AWAY, _ALL_AWAY = ".wh.", ".wh..wh..opq"
 _PYTHON = re.compile(r"python(3\.\d+)")
+_LIB = re.compile(r"python3\.(\d{1,3})")
 _OLDEST = (3, 8)
 _DAMAGED = "the base is damaged: pull or save it again"
 
@@ -71,6 +72,19 @@ class Listing:
                 if self.resolve(f"{folder}/python3.{minor}"):
                     return f"/{folder.strip('/')}/python3.{minor}", f"3.{minor}"
         return "", ""
+
+    def site_packages(self, prefixes: Iterable[str]) -> tuple[str, tuple[str, ...]]:
+        """Find the site-packages of the first of `prefixes` that has some; return its path and the names in it."""
+        for prefix in prefixes:
+            lib = self.resolve(f"{prefix}/lib")
+            versions = (_LIB.fullmatch(name) for name in (self._overlay.names(lib) if lib else ()))
+            for version in sorted((one for one in versions if one), key=lambda one: -int(one[1])):
+                for name in ("site-packages", "dist-packages"):
+                    folder = self.resolve(f"{lib}/{version[0]}/{name}")
+                    if folder and self.kind(folder) == FOLDER:
+                        # Its own path, not the real one: the interpreter imports from there.
+                        return f"/{prefix.strip('/')}/lib/{version[0]}/{name}", self._overlay.names(folder)
+        return "", ()
 
     def has(self, name: str, search: Iterable[str]) -> bool:
         """Return whether one of the folders `search` contains the program `name`."""

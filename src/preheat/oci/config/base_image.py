@@ -22,7 +22,8 @@ class BaseFindings:
     """The answers to a BaseQuery.
 
     `folders` already exist. `clashes` are messages about paths where the base has the wrong kind of file. `python`
-    is the path of an interpreter that can run the guard, and `version` is its version. `unread` are the digests of
+    is the path of an interpreter that can run the guard, and `version` is its version. `site_packages` is the folder of
+    the app's packages, and `packages` the names in it. `unread` are the digests of
     layers that could not be read.
     """
 
@@ -32,6 +33,8 @@ class BaseFindings:
     version: str = ""
     programs: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    site_packages: str = ""
+    packages: tuple[str, ...] = ()
 
 
 def read_image(source: ImageSource, platform: Platform) -> Image:
@@ -61,16 +64,20 @@ def read_image(source: ImageSource, platform: Platform) -> Image:
 
 @dataclass(frozen=True, slots=True)
 class BaseQuery:
-    """Questions about a base: which `folders` exist, whether `files` can be created, and the programs in `search`."""
+    """Questions about a base: which `folders` exist, whether `files` can be created, and the programs in `search`.
+
+    `prefixes` are where the app's Python may be installed, the likeliest first.
+    """
 
     folders: tuple[str, ...]
     files: tuple[str, ...]
     search: tuple[str, ...]
+    prefixes: tuple[str, ...] = ()
 
     def key(self, layers: Sequence[Descriptor]) -> str:
         """Return a cache key: hexadecimal SHA-256 of the query and the layers."""
-        said = ["preheat base 1", *(str(layer.digest) for layer in layers)]
-        for asked in (self.folders, self.files, self.search):
+        said = ["preheat base 2", *(str(layer.digest) for layer in layers)]
+        for asked in (self.folders, self.files, self.search, self.prefixes):
             said += ["", *map(repr, asked)]
         return hashlib.sha256("\n".join(said).encode()).hexdigest()
 
@@ -84,6 +91,7 @@ def look(image: Image, question: BaseQuery, content: Callable[[Descriptor], Cont
         else:
             unread.append(str(layer.digest))
     python, version = listing.python(question.search)
+    site_packages, packages = listing.site_packages(question.prefixes)
     return BaseFindings(
         folders=tuple(path for path in question.folders if listing.kind(path) == FOLDER),
         clashes=tuple(_clashes(listing, question)),
@@ -91,6 +99,8 @@ def look(image: Image, question: BaseQuery, content: Callable[[Descriptor], Cont
         version=version,
         programs=tuple(name for name in _PROGRAMS if listing.has(name, question.search)),
         unread=tuple(unread),
+        site_packages=site_packages,
+        packages=tuple(name for name in packages if name.endswith(".dist-info")),
     )
 
 

@@ -117,6 +117,19 @@ def search_path(base: Fields) -> list[str]:
     return ["usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin"]
 
 
+def environ_of(base: Fields) -> dict[str, str]:
+    """Return the environment variables of a base."""
+    listed = _fields(base.get("config")).get("Env")
+    pairs = (str(one).partition("=") for one in (listed if isinstance(listed, list) else []))
+    return {name: value for name, _, value in pairs}
+
+
+def user_of(base: Fields) -> str:
+    """Return the name or number of the user whom a base runs as; `root` by default."""
+    user = str(_fields(base.get("config")).get("User") or "root").partition(":")[0]
+    return "root" if user == "0" else user
+
+
 def work_folder(base: Fields) -> str:
     """Return a base's working directory."""
     return str(_fields(base.get("config")).get("WorkingDir") or "/")

@@ -45,6 +45,11 @@ class Overlay:
         place = self._find(path)
         return "" if place is None else place.kind
 
+    def names(self, folder: str) -> tuple[str, ...]:
+        """Return the names in `folder`, sorted; none if it is missing."""
+        place = self._find(folder)
+        return () if place is None else tuple(sorted(name for name, one in place.below.items() if one.kind))
+
     def put(self, path: str, kind: str) -> None:
         """Add `path`, and any missing folders above it."""
         place = self._root

@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from preheat.core.ref import MODELSCOPE as MODELSCOPE_HUB
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
+from preheat.recipes.inference.bookkeeping import is_output
 from preheat.recipes.inference.layout_paths import HF_CACHE, HUB_LAYOUTS, MODELSCOPE, LayoutPath, place_of
 from preheat.recipes.inference.observation import HubFile, Observation, Opened
 from preheat.recipes.inference.omitted import LARGE, OmittedFile
 
 LATE = float("inf")
+# Bytes. Voices and pictures in the app's own folder are kept up to this size: the app fetches those that it misses.
+_MEDIA = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +68,7 @@ def _looked_for(served: HubFile, seen: Observation) -> list[tuple[LayoutPath, fl
             found[place] = min(opened.at, found.get(place, LATE))
             paths.setdefault(place, opened.path)
     if not found:
-        # Never opened, but written outside the caches: the app checks there whether it has the file.
-        for put in seen.put:
-            if put.digest == served.file.digest:
-                place = place_of(put.path, served.file.path, served.ref.repo, seen.local_dirs)
-                if place.view not in HUB_LAYOUTS:
-                    return [(place, LATE, put.path)] if served.file.size <= LARGE else []
+        return _put(served, seen)
     beyond = {place: when for place, when in found.items() if place.view not in HUB_LAYOUTS}
     within = sorted((item for item in found.items() if item[0] not in beyond), key=lambda item: item[1])[:1]
     if not beyond:
@@ -84,6 +82,20 @@ def _looked_for(served: HubFile, seen: Observation) -> list[tuple[LayoutPath, fl
             beyond[origin] = when
     ordered = sorted((beyond | dict(within)).items(), key=lambda item: (item[1], item[0].view))
     return [(place, when, paths.get(place, "")) for place, when in ordered]
+
+
+def _put(served: HubFile, seen: Observation) -> list[tuple[LayoutPath, float, str]]:
+    """Return where a file that was never opened was written, outside the caches: the app looks whether it is there."""
+    places = [
+        (place_of(put.path, served.file.path, served.ref.repo, seen.local_dirs), put.path)
+        for put in seen.put
+        if put.digest == served.file.digest
+    ]
+    if not places or any(place.view in HUB_LAYOUTS for place, _ in places):
+        return []
+    place, path = min(places, key=lambda one: bool(one[0].name))
+    most = _MEDIA if is_output(path, media=True) else LARGE
+    return [(place, LATE, path)] if served.file.size <= most else []
 
 
 def _could_be(opened: Opened, served: HubFile, seen: Observation) -> bool:

@@ -32,7 +32,7 @@ def infer(seen: Observation, *, keep_unread: bool = False) -> Inferred:
     """
     left_out: list[OmittedFile] = []
     keep = keep_unread or not seen.sees_native
-    places = PortablePlaces(seen.places, seen.caches)
+    places = PortablePlaces.of(seen)
     uses = [*hub_uses(seen, left_out, keep=keep), *url_uses(seen, left_out, keep=keep)]
     groups: dict[tuple[Ref, str, str, str], list[Use]] = {}
     for use in sorted(uses, key=lambda use: use.when):

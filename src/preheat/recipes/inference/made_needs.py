@@ -26,6 +26,7 @@ _WRITERS = {".fst": ("pynini", "WeTextProcessing"), ".far": ("pynini",), ".arrow
 # find again.
 _HUBS = ("huggingface/", "modelscope/")
 _BUILT_BY_HUBS = ("huggingface/datasets/", "huggingface/modules/", "modelscope/hub/datasets/", "modelscope/datasets/")
+_COPIED_UP_TO = 10_000_000  # bytes of a need
 _WORD = re.compile(r"[^A-Za-z0-9]+")
 
 
@@ -96,7 +97,9 @@ def _need(
         File(name, made.size, made.digest) for name, made in sorted(files, key=lambda item: item[0]) if made.digest
     )
     depends = _depends(place, [made for _, made in files], seen)
-    need = Need(ref, (), FLAT, places.relative(where), depends=depends)
+    # What the app wrote once it may write again: not through a link into the library.
+    link = "copy" if sum(file.size for file in listed) <= _COPIED_UP_TO else ""
+    need = Need(ref, (), FLAT, places.relative(where), link=link, depends=depends)
     return Pinned(need, Snapshot(ref, listing_commit(listed), listed), depends=depends)
 
 

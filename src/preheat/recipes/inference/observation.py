@@ -104,7 +104,8 @@ class Observation:
     variables that lead to caches to these. `copied` are copies (source, target), `local_dirs` the `local_dir` folders
     of hub clients, `put` the written files that have a hub's bytes. `sees_native`: opens by native code were observed
     completely, so a file without an open was not opened. `first` is the first-use command, which began `used_at`
-    seconds after the start; `env` are the app's variables that change what it downloads.
+    seconds after the start; `env` are the app's variables that change what it downloads. `outside` are weights that it
+    read outside of all places, which no recipe can place for another user.
     """
 
     name: str
@@ -127,3 +128,4 @@ class Observation:
     first: str = ""
     used_at: float | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    outside: tuple[Made, ...] = ()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from preheat.core.cache_variables import CACHE_ROOTS, HF_HUB_CACHES, MODELSCOPE_CACHE, TORCH_HOME, XDG_CACHE_HOME
 from preheat.recipes.inference.layout_paths import HUB_LAYOUTS, TORCH_HUB, WHISPER, LayoutPath, within
+from preheat.recipes.inference.observation import Observation
 from preheat.recipes.places import Places, split_place
 
 # Where each variable leads if it is not set, below the user's cache folder.
@@ -21,6 +22,11 @@ class PortablePlaces:
             key=lambda item: -len(item[0]),
         )
         self._hubs = tuple(folder for variable, folder in caches.items() if variable in HF_HUB_CACHES)
+
+    @classmethod
+    def of(cls, seen: Observation) -> "PortablePlaces":
+        """Return the places of an observed start. A cache that the recipe itself sets is like any folder."""
+        return cls(seen.places, {name: folder for name, folder in seen.caches.items() if name not in seen.env})
 
     def shorten(self, path: str) -> str:
         """Return a path below its place, such as `{cache}/torch/hub`; an absolute path if it is in no place."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+# The first line of the log of an intercepting proxy, which is no process of the app.
+BY_PROXY = "proxy"
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -22,7 +25,10 @@ class FileAccess:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A response to an HTTP request of the app; `size` is its Content-Length, `location` its redirect target."""
+    """A response to an HTTP request of the app; `size` is its Content-Length, `location` its redirect target.
+
+    `key` and `leads_to` are hashes of the whole URL and of the target, which are logged without signatures.
+    """
 
     at: float
     method: str
@@ -31,6 +37,8 @@ class Reply:
     size: int | None
     location: str
     modules: tuple[str, ...]
+    key: str = ""
+    leads_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,7 @@ class Body:
     total: int | None
     sha256: str
     saved: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +126,7 @@ def read_notes(texts: Iterable[str]) -> TraceLog:
     processes = 0
     lines: list[list[Any]] = []
     for text in texts:
-        processes += 1
+        processes += not text.startswith(f'["{BY_PROXY}"')
         for line in text.splitlines():
             try:
                 words = json.loads(line)
@@ -136,14 +145,16 @@ def read_notes(texts: Iterable[str]) -> TraceLog:
                 copied.append((source, target))
             case (("rename" | "link"), [str(source), str(target)]):
                 moved.append((source, target))
-            case "http", [str(method), str(url), int(status), size, str(location), list(modules)]:
+            case "http", [str(method), str(url), int(status), size, str(location), list(modules), *keys]:
                 known = size if isinstance(size, int) else None
-                replies.append(Reply(float(at), method, url, status, known, location, _names(modules)))
-            case "body", [str(url), int(status), int(start), int(read), total, str(sha), str(saved)] if (
+                replies.append(
+                    Reply(float(at), method, url, status, known, location, _names(modules), *_names(keys[:2]))
+                )
+            case "body", [str(url), int(status), int(start), int(read), total, str(sha), str(saved), *keys] if (
                 start >= 0 < read and _SHA256.fullmatch(sha) and "/" not in saved
             ):
                 whole = total if isinstance(total, int) else None
-                bodies.append(Body(float(at), url, status, start, read, whole, sha, saved))
+                bodies.append(Body(float(at), url, status, start, read, whole, sha, saved, *_names(keys[:1])))
             case (("lookup" | "connect"), [str(host), port, list(modules)]):
                 aims.append(Aim(host, port if isinstance(port, int) else 0, _names(modules), kind == "lookup"))
     return TraceLog(processes, tuple(accesses), tuple(copied), tuple(moved), tuple(replies), tuple(aims), tuple(bodies))

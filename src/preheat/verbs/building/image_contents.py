@@ -18,6 +18,7 @@ from preheat.oci.secrets.secret_search import secret_in, secret_in_text
 from preheat.oci.secrets.text_parts import text_parts
 from preheat.recipes.lock_file import Lock, Pinned
 from preheat.recipes.lock_writer import lock_text
+from preheat.recipes.places import DIR, split_place
 from preheat.recipes.recipe import Need, Recipe
 from preheat.verbs.building.view_tree import ViewTree
 from preheat.verbs.locked_needs import Required
@@ -56,7 +57,8 @@ def lay_out(recipe: Recipe, required: Required, library: Library, view_of: Calla
         at = _at(need, recipe)
         recorded = library.find(snapshot.ref.at(snapshot.commit))
         whole = recorded is not None and len(recorded.files) == len(snapshot.files)
-        tree.lay(view.layout(renamed(snapshot, need.to), Path("/", at), whole=whole), str(need.ref))
+        pieces = view.layout(renamed(snapshot, need.to), Path("/", at), whole=whole)
+        tree.lay(pieces, str(need.ref), whole=need.link in ("hardlink", "copy"))
         folders |= {at, *parents(at)}
         environ |= view.environ(Path("/", at))
     groups: dict[str, list[LayerEntry]] = {str(need.ref): [] for need, _ in required}
@@ -72,7 +74,7 @@ def plain(required: Required, library: Library, top: str) -> Inside:
     groups, folders = [], set()
     alone = len(required) == 1
     for need, snapshot in required:
-        at = posixpath.join(top, need.at.strip("/") or ("" if alone else snapshot.ref.repo.rpartition("/")[2]))
+        at = posixpath.join(top, _below(need) or ("" if alone else snapshot.ref.repo.rpartition("/")[2]))
         named = renamed(snapshot, need.to)
         entries = tuple(_plain(file, posixpath.join(at, file.path), library) for file in named.files)
         folders |= {folder for entry in entries for folder in parents(entry.path)}
@@ -118,10 +120,14 @@ def _plain(file: File, path: str, library: Library) -> LayerEntry:
     return blob_entry(path, file.size, file.digest, library.path(file.digest))
 
 
+def _below(need: Need) -> str:
+    """Return a need's folder in an image that is mounted as a volume: a place is a folder with its name."""
+    name, below = split_place(need.at)
+    return below.strip("/") if name == DIR else posixpath.join(name, below.strip("/"))
+
+
 def _at(need: Need, recipe: Recipe) -> str:
-    at = posixpath.normpath(
-        posixpath.join("/", str(recipe.folder), need.at) if need.at else f"/{HOME}/views/{need.view}"
-    )
+    at = posixpath.normpath(posixpath.join("/", str(recipe.place_of(need)) if need.at else f"{HOME}/views/{need.view}"))
     if at == "/":
         raise ImageError(
             f"{need.ref} cannot be placed in the image's root folder", hint="set `at` in the recipe, or --inside DIR"

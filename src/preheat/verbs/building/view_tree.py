@@ -24,10 +24,13 @@ class ViewTree:
         self._source = source
         self._found: dict[str, tuple[_Content, str]] = {}
         self._folders: set[str] = set()
+        self._whole: set[str] = set()
 
-    def lay(self, pieces: Iterable[Piece], need: str) -> None:
+    def lay(self, pieces: Iterable[Piece], need: str, *, whole: bool = False) -> None:
         """Add the pieces of a need, whose paths are absolute. Of two needs with the same path, the later one wins.
 
+        `whole`: the files themselves are at their paths, for an app that opens no symlinks; large ones are then in the
+        image once for each path.
         Raise ImageError if a path would be both a file and a folder.
         """
         for piece in pieces:
@@ -35,6 +38,8 @@ class ViewTree:
             match piece:
                 case Bytes():
                     self._put(path, piece.file, need)
+                    if whole:
+                        self._whole.add(path)
                     if piece.pointer is not None:
                         self._put(_inside(piece.pointer), relative(path, _inside(piece.pointer)), need)
                 case Alias():
@@ -54,7 +59,7 @@ class ViewTree:
                 yield link_entry(path, content), need
             elif isinstance(content, bytes):
                 yield file_entry(path, content), need
-            elif content.size < LARGE:
+            elif content.size < LARGE or path in self._whole:
                 yield blob_entry(path, content.size, content.digest, self._source(content.digest)), need
             else:
                 large = blob_path(content)

@@ -23,11 +23,14 @@ from preheat.verbs.placing.allowed_places import (
     with_real_folder,
 )
 from preheat.verbs.placing.placement_plan import Conflict, Found, PlacementPlan, digest_of, is_pointer
+from preheat.views.links import require_possible
 from preheat.views.path_state import see
 from preheat.views.placer import Left, Placer, read_note
 from preheat.views.view_protocol import Before, Bytes, Piece, ViewNote
 
 _SUFFIX = "before-preheat"
+_HINT = f"--replace moves them aside first (NAME.{_SUFFIX}); --keep leaves them and places the rest"
+NOT_FREE = "--replace moves files aside in the app's folder, and in those that --allow-place names"
 
 
 def place_sites(
@@ -74,13 +77,19 @@ def _inside(site: Site, library: Library) -> bool:
 
 
 def lay_out(sites: Sequence[Site], library: Library) -> list[tuple[Site, tuple[Piece, ...]]]:
-    """Return the pieces of each site. Raise UsageError if two sites have different bytes for the same path."""
+    """Return the pieces of each site.
+
+    Raise UsageError if two sites have different bytes for the same path, LibraryError if a site's folder cannot have
+    the links that its view requires.
+    """
+    for site in sites:
+        require_possible(library.root, site.at, site.view.ways)
     laid = settled([(site, site.pieces(library)) for site in sites])
     require_one_each(laid)
     return laid
 
 
-def require_free(conflicts: Sequence[Conflict]) -> None:
+def require_free(conflicts: Sequence[Conflict], hint: str = _HINT) -> None:
     """Raise Occupied with all conflicts, if there are any."""
     if not conflicts:
         return
@@ -89,7 +98,7 @@ def require_free(conflicts: Sequence[Conflict]) -> None:
     what = say_count(len(whys), "file")
     raise Occupied(
         f"the view cannot be placed: {what} that preheat did not place would be replaced:{lines}",
-        hint=f"--replace moves them aside first (NAME.{_SUFFIX}); --keep leaves them and places the rest",
+        hint=hint,
         paths=tuple(whys),
     )
 
@@ -111,7 +120,7 @@ class _Placing:
             found.same.clear()
         if self._permissions.replace:
             sites = [site for site, _ in laid]
-            require_free([one for one in found.conflicts if not is_replaceable(one.place, found.real, sites)])
+            require_free([one for one in found.conflicts if not is_replaceable(one.place, found.real, sites)], NOT_FREE)
             replaced = dict.fromkeys(conflict.place for conflict in found.conflicts)
             kept = (path for path in found.kept if is_replaceable(path, found.real, sites))
             replaced |= dict.fromkeys(path for path in kept if os.path.lexists(path))

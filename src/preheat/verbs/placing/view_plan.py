@@ -13,8 +13,8 @@ from preheat.core.placement import THEIRS, Look
 from preheat.core.snapshot import File
 from preheat.library.digest_check import held
 from preheat.library.library import Library
-from preheat.verbs.placing.allowed_places import Permissions, Site, with_real_folder
-from preheat.verbs.placing.place import claimed_sites, lay_out, place_sites, require_free
+from preheat.verbs.placing.allowed_places import Permissions, Site, is_replaceable, with_real_folder
+from preheat.verbs.placing.place import NOT_FREE, claimed_sites, lay_out, place_sites, require_free
 from preheat.verbs.placing.placement_plan import Conflict, PlacementPlan
 from preheat.views.links import COPY, HARDLINK, REFLINK, foreseen
 from preheat.views.path_state import see
@@ -72,7 +72,10 @@ class ViewsPlan:
 
     def require(self) -> None:
         """Raise Occupied if files are in the way, unless they may be kept or moved aside."""
-        if not self.permissions.replace and not self.permissions.keep:
+        if self.permissions.replace:
+            fixed = [one for one in self.conflicts if not is_replaceable(one.place, {}, self.sites)]
+            require_free(fixed, NOT_FREE)
+        elif not self.permissions.keep:
             require_free(self.conflicts)
 
     def take(self, library: Library, on_event: Listener) -> Collection[Digest]:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 from preheat.core.errors import UsageError
-from preheat.core.ref import HUGGING_FACE, MODELSCOPE, Ref
+from preheat.core.ref import HUGGING_FACE, MADE, MODELSCOPE, Ref
 from preheat.library.library import Library
 from preheat.mirror.api.folders import ServedSnapshot
 from preheat.mirror.api.hf_routes import answer
@@ -26,7 +26,8 @@ def far_hub(recipe: Recipe, library: Library, imitated: Imitated) -> Iterator[st
     Hugging Face or ModelScope.
     """
     for need in recipe.needs:
-        if need.ref.hub not in (HUGGING_FACE, MODELSCOPE):
+        # Made files come from the library, however slow the hub is.
+        if need.ref.hub not in (HUGGING_FACE, MODELSCOPE, MADE):
             raise UsageError(f"{need.ref} does not come from a hub that can be imitated", hint="omit --hub-rate")
         required(need, library)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from preheat.core.errors import HubError, UsageError
 from preheat.core.events import Listener, TrialStarted
+from preheat.core.ref import MADE
 from preheat.core.snapshot import File, Snapshot
 from preheat.guard.model.tail import Tail
 from preheat.guard.probes.probes import parse_probe
@@ -26,7 +27,7 @@ from preheat.proof.start.trial import read_first
 from preheat.recipes.recipe import Need, Recipe
 from preheat.verbs.locked_needs import required
 from preheat.verbs.placing.allowed_places import NO_PERMISSION, Permissions
-from preheat.verbs.proving.timed_starts import AppEnvironment, Roots, Starts
+from preheat.verbs.proving.timed_starts import AppEnvironment, Roots, Starts, lasting_places
 from preheat.views.view_protocol import View
 
 
@@ -137,7 +138,7 @@ def _round(round_: int, starts: Starts, terms: ProveOptions, found: _Found, on_e
 
 
 def _untouched(recipe: Recipe) -> contextlib.AbstractContextManager[None]:
-    return untouched([recipe.folder / need.at for need in recipe.needs if need.at], recipe.folder)
+    return untouched(lasting_places(recipe), recipe.folder)
 
 
 def _pull(recipe: Recipe, library: Library, terms: ProveOptions, on_event: Listener) -> tuple[int, PullClock]:
@@ -159,9 +160,10 @@ def _limits(
     """Measure the limits of this machine: network and disk in the first round, the app's imports in every round."""
     line, speed = before.line, before.speed
     if line is None:
-        need, snapshot = max(snapshots, key=lambda one: one[1].size)
+        # Members of archives, and what an app's start made, are on no hub.
+        listed = [one for one in snapshots if not one[0].unpack and one[0].ref.hub != MADE]
         with contextlib.suppress(HubError):
-            line = terms.line(need, snapshot)
+            line = terms.line(*max(listed, key=lambda one: one[1].size)) if listed else None
     if speed is None:
         paths = [library.path(file.digest) for file in {file.digest: file for file in files}.values()]
         speed = measure_speed(paths)

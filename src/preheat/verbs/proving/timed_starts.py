@@ -1,7 +1,7 @@
 """Timed starts: start one app under each condition of a proof."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from preheat.proof.start.pull_times import PullClock
 from preheat.proof.start.timeline import COLD, PRELOADED, RESTART, Memory, Timeline, Traffic, WeightReads
 from preheat.proof.start.trial import Eyes, TimedStart, restart_once, start_once
 from preheat.recipes.offline_env import offline, online
+from preheat.recipes.places import DIR, HOME, SITE_PACKAGES, TMP, split_place
 from preheat.recipes.recipe import Recipe
 from preheat.verbs.locked_needs import required
 from preheat.verbs.placing.allowed_places import NO_PERMISSION, Permissions
@@ -51,6 +52,20 @@ class Roots:
         """Return the environment variables that point to the caches."""
         return new_caches(self.caches)
 
+    def homes(self, environ: Mapping[str, str], named: Collection[str]) -> dict[str, str]:
+        """Create the home and temporary folder of this start, as far as needs name them; return their variables.
+
+        Python still finds the packages in the user's own home.
+        """
+        found: dict[str, str] = {}
+        for place, variable in ((HOME, "HOME"), (TMP, "TMPDIR")):
+            if place in named:
+                found[variable] = str(self.caches / place)
+                (self.caches / place).mkdir(parents=True, exist_ok=True)
+        if HOME in named and environ.get("HOME"):
+            found["PYTHONUSERBASE"] = environ.get("PYTHONUSERBASE") or f"{environ['HOME']}/.local"
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class AppEnvironment:
@@ -65,6 +80,13 @@ class AppEnvironment:
     ready_within_s: float
     secrets: Mapping[str, str] = field(default_factory=dict)
     observe_s: float = 30.0
+
+
+def lasting_places(recipe: Recipe) -> list[Path]:
+    """Return the folders of views that starts share: those in the app's folder and Python, and at absolute paths."""
+    return [
+        recipe.place_of(need) for need in recipe.needs if need.at and split_place(need.at)[0] in (DIR, SITE_PACKAGES)
+    ]
 
 
 class Starts:
@@ -94,9 +116,9 @@ class Starts:
     def cold(self, roots: Roots) -> tuple[Timeline, set[str]]:
         """Start with empty caches, as in a new container. Return the timeline and the files that the app used."""
         around = self._around
-        environ = online(around.environ, without=CACHE_VARIABLES) | roots.environ() | dict(around.endpoints)
+        environ = online(around.environ, without=CACHE_VARIABLES) | self._own(roots) | dict(around.endpoints)
         self._put_out([])
-        own = [self.recipe.folder / need.at for need in self.recipe.needs if need.at]
+        own = lasting_places(self.recipe)
         before = sum(Growth(folder).size for folder in own)
         started, witness = self._start(environ | dict(around.secrets), roots, ObservedResources(folder=roots.caches))
         fetched = Growth(roots.caches).size + sum(Growth(folder).size for folder in own) - before
@@ -105,7 +127,7 @@ class Starts:
 
     def require_cold(self, timeline: Timeline, in_use: set[str], roots: Path, files: Sequence[File]) -> None:
         """Raise CheckFailed if a start was not cold: it downloaded too little, or used weights from other folders."""
-        own = [self.recipe.folder / need.at for need in self.recipe.needs if need.at]
+        own = lasting_places(self.recipe)
         require_own_weights(in_use, [roots, *own], files)
         require_fetched(timeline.traffic.fetched, sum({file.digest: file.size for file in files}.values()))
 
@@ -141,7 +163,7 @@ class Starts:
 
     def bare(self, bare: Bare, roots: Roots, *, evicted: bool) -> tuple[float, ...]:
         """Time the app's Python with only these imports, with its environment cached or evicted from the page cache."""
-        environ = online(self._around.environ, without=CACHE_VARIABLES) | roots.environ()
+        environ = online(self._around.environ, without=CACHE_VARIABLES) | self._own(roots)
         if evicted:
             self._put_out([])
         took = bare.time(offline(environ) | self.recipe.env, str(self.recipe.folder))
@@ -149,9 +171,17 @@ class Starts:
 
     def _offline(self, roots: Roots, library: Library) -> dict[str, str]:
         self.copied = 0
-        views = place_needs(self.recipe, library, self._view_of, self._tell, roots.folder / "views", self._permissions)
         environ = {name: value for name, value in offline(self._around.environ).items() if name not in CACHE_VARIABLES}
-        return environ | roots.environ() | dict(self._around.endpoints) | views
+        environ |= self._own(roots) | dict(self._around.endpoints)
+        recipe = self.recipe.at_places(environ)
+        return environ | place_needs(
+            recipe, library, self._view_of, self._tell, roots.folder / "views", self._permissions
+        )
+
+    def _own(self, roots: Roots) -> dict[str, str]:
+        """Return the variables for a start's own caches, and for its own home if a need is placed in the home."""
+        named = {split_place(need.at)[0] for need in self.recipe.needs}
+        return roots.environ() | roots.homes(self._around.environ, named)
 
     def _tell(self, event: Event) -> None:
         if isinstance(event, Placed):

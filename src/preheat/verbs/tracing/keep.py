@@ -23,9 +23,17 @@ _LINKED_FROM = 1_000_000
 
 
 def keep(
-    lock: Lock, observed: Observed, library: Library, real: Callable[[str], Path], on_event: Listener
+    lock: Lock,
+    observed: Observed,
+    library: Library,
+    real: Callable[[str], Path],
+    on_event: Listener,
+    *,
+    recorded: bool = True,
 ) -> tuple[File, ...]:
     """Store the files of a lock's needs that the library lacks, and record their versions; return those not found.
+
+    Without `recorded`, `prune` removes what no other version needs.
 
     `real` returns where a file is stored, from where it can be linked. Files of the user become hard links to blobs, or
     share their extents; small files that the app made are copied. Raise NoSpace if the disk is full.
@@ -36,10 +44,11 @@ def keep(
     with library.wanted(*(pinned.snapshot for pinned in lock.needs)):
         for pinned in lock.needs:
             if pinned.need.unpack:
-                missing += _unpacked(pinned, observed.archives, library, shelf)
+                missing += _unpacked(pinned, observed.archives, library)
             else:
                 missing += shelf.take(pinned.snapshot.files, sources, copied=pinned.need.ref.hub == MADE)
-            _record(pinned, observed.snapshots, library)
+            if recorded:
+                _record(pinned, observed.snapshots, library)
     return tuple(missing)
 
 
@@ -97,19 +106,19 @@ def _sources(seen: Observation) -> dict[Digest, list[str]]:
     return {digest: list(dict.fromkeys(path for path in paths if path)) for digest, paths in found.items()}
 
 
-def _unpacked(pinned: Pinned, archives: Mapping[str, Path], library: Library, shelf: _Shelf) -> list[File]:
+def _unpacked(pinned: Pinned, archives: Mapping[str, Path], library: Library) -> list[File]:
     """Store an archive's members; return the files that are missing then."""
     archive = pinned.archive
     if not library.missing(pinned.snapshot):
         return []
-    if archive is None or archive.digest.hex not in archives:
+    source = None if archive is None else archives.get(archive.digest.hex)
+    if archive is None or source is None:
         return list(library.missing(pinned.snapshot))
     ref = pinned.need.ref
     file = File(ref.file_name, archive.size, archive.digest)
-    missing = shelf.take([file], {archive.digest: [str(archives[archive.digest.hex])]})
-    if not missing:
-        unpack(library, Snapshot(ref, ref.revision, (file,)), pinned.need.unpack)
-    return missing
+    # Its digest was verified, and its members are hashed again.
+    unpack(library, Snapshot(ref, ref.revision, (file,)), pinned.need.unpack, source=source)
+    return list(library.missing(pinned.snapshot))
 
 
 def _record(pinned: Pinned, snapshots: Iterable[Snapshot], library: Library) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from preheat.core.errors import AppError
+from preheat.core.errors import AppError, NotReplayed
 from preheat.core.events import Listener, Noted
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
@@ -16,12 +16,15 @@ from preheat.disk.temporary_file import TRACE
 from preheat.guard.model.app import App
 from preheat.library.library import Library
 from preheat.mirror.http.server import Server
+from preheat.net.http import Transport
 from preheat.proof.conditions.scratch_folder import fresh, sweep
 from preheat.recipes.inference.infer import Inferred, infer
 from preheat.recipes.inference.observation import Observation
 from preheat.recipes.inference.omitted import LARGE
+from preheat.recipes.inference.portable_places import PortablePlaces
 from preheat.verbs.local_hub import led
 from preheat.verbs.tracing.cancellable_resolve import Asking
+from preheat.verbs.tracing.intercept import intercept
 from preheat.verbs.tracing.keep import keep
 from preheat.verbs.tracing.observing.observe import Observed, TracedApp, observe, reached
 from preheat.verbs.tracing.readiness import TraceWatch, Wanted
@@ -45,7 +48,8 @@ class TraceOptions:
 
     `mirror`: returns a pull-through mirror that emits events to the listener. `resolve`: resolves a ref at its hub.
     `wanted`: reports whether the user ended the trace. `keep_unread`: include files that the app did not read.
-    `home`: the user's home folder. `overlay`: whether this process may move to overlays until it ends (see Workbench).
+    `home`: the user's home folder. `intercept`: what an intercepting proxy forwards requests with, None for no such
+    proxy. `overlay`: whether this process may move to overlays until it ends (see Workbench).
     `replay`: start the app from its recipe again. `unsafe`: what to do with unsafe files, see House.
     """
 
@@ -56,6 +60,7 @@ class TraceOptions:
     wanted: Wanted = Wanted()  # noqa: RUF009 - a value, and frozen
     keep_unread: bool = False
     home: Path | None = None
+    intercept: Transport | None = None
     overlay: bool = False
     replay: bool = True
     unsafe: str = "warn"
@@ -75,9 +80,20 @@ class Traced:
     replay: ReplayVerdict | None = None
 
     def require_replayed(self, recipe: Path) -> None:
-        """Raise NotReplayed if the recipe was replayed, and did not pass. `recipe` is its path, for the message."""
+        """Raise NotReplayed if the recipe was replayed and did not pass, or if it is empty although weights were read.
+
+        `recipe` is its path, for the message.
+        """
         if self.replay is not None:
             self.replay.require(recipe)
+        if self.observation.outside and not self.inferred.lock.needs:
+            one = self.observation.outside[0]
+            more = len(self.observation.outside) - 1
+            raise NotReplayed(
+                f"{recipe} has no needs, but the app read {one.path}"
+                + (f" and {say_count(more, 'more file')}" if more else ""),
+                hint="put the weights into the app's folder or HOME, or name their repository in the recipe",
+            )
 
 
 def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: Listener) -> Traced:
@@ -97,9 +113,11 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
         seen, observed, early = _observed(app, name, bench, workplace, library, terms, on_event)
         traced_s, observation = time.monotonic() - began, observed.observation
         inferred, fuller = (infer(observation, keep_unread=unread) for unread in (terms.keep_unread, True))
-        for lock in {id(one.lock): one.lock for one in (fuller, inferred)}.values():
-            missed = keep(lock, observed, library, bench.real, on_event)
-        for file in missed:
+        # What the app did not open is stored for the replay only, which may need it.
+        keep(fuller.lock, observed, library, bench.real, on_event, recorded=False)
+        for one in observation.outside:
+            on_event(Noted(one.path, f"read outside of the app's folder and home, {one.size} bytes: not in the recipe"))
+        for file in keep(inferred.lock, observed, library, bench.real, on_event):
             on_event(Noted(file.path, f"not in the library: {file.size} bytes, {file.digest}"))
         remarks = (*early, *_remarks(inferred, observation, seen))
         files = RecipeFiles(bench.outside(terms.path.absolute()))
@@ -120,6 +138,7 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
                 return missing_files(inferred, observation, seen.notes, replayed)
 
             inferred, verdict = replays.verdict(inferred, fuller, terms.path, missing)
+            keep(inferred.lock, observed, library, bench.real, on_event)
         inferred = verified_as(inferred, verdict.verified)
         files.write(inferred, remarks)
         return Traced(inferred, observation, seen, remarks, verdict)
@@ -154,7 +173,11 @@ def _observed(
     """Start the app under observation; return what was seen, and a remark if the user ended that early."""
     recorder, environ = Recorder(on_event), app.env or {}
     caches = traced_caches(environ, terms.home, workplace, covered=bench.how == OVERLAY)
-    with led(terms.mirror(recorder), environ, workplace, on_event) as lead:
+    with contextlib.ExitStack() as until:
+        covered = bench.how == OVERLAY
+        proxy = until.enter_context(intercept(terms.intercept, environ, workplace, own_mounts=covered))
+        app = replace(app, env={**environ, **proxy.environ})
+        lead = until.enter_context(led(terms.mirror(recorder), app.env or {}, workplace, on_event))
         try:
             seen = traced_start(app, workplace, lead, terms.watch, recorder, terms.wanted, caches)
         except AppError:
@@ -162,6 +185,8 @@ def _observed(
                 by = " < ".join(one.modules) or "the app"
                 on_event(Noted(f"{one.host}:{one.port}", f"connection attempts: {one.count}, from {by}"))
             raise
+        for host in proxy.rejected:
+            on_event(Noted(host, "not intercepted: its client trusts no authority but its own"))
         bodies = workplace / "notes" / "bodies"
         folder = terms.path.absolute().parent
         written = bench.written()
@@ -189,6 +214,7 @@ def _say_much(written: Sequence[str], bench: Workbench, on_event: Listener) -> N
 
 def _remarks(inferred: Inferred, observation: Observation, seen: ObservedStart) -> tuple[str, ...]:
     """Return the remarks for the head of the recipe: how it was found, and what may be missing."""
+    places = PortablePlaces.of(observation)
     day = datetime.now(UTC).date().isoformat()
     remarks = [f"Found by preheat trace on {day}, from one start. Files that only later use needs are not in it."]
     if not seen.notes.processes:
@@ -196,7 +222,7 @@ def _remarks(inferred: Inferred, observation: Observation, seen: ObservedStart) 
     if not observation.sees_native:
         remarks.append("Files opened by native code may be missed (/proc was polled), so no unread file was left out.")
     remarks += [
-        f"hardly read: {one.path}: {one.read} of {one.size} bytes"
+        f"hardly read: {places.shorten(one.path)}: {one.read} of {one.size} bytes"
         for one in observation.opened
         if one.read is not None and one.size >= LARGE and one.read < _HARDLY * one.size
     ]
@@ -206,12 +232,6 @@ def _remarks(inferred: Inferred, observation: Observation, seen: ObservedStart) 
         if Path(one.at).is_absolute()
     ]
     remarks += [f"left out: {one.what}: {one.size / 1e6:.1f} MB, {one.reason}" for one in inferred.left_out]
-    remarks += [
-        f"written outside this folder: {made.path.removeprefix(cache)[1:]} in {variable}, {made.size} bytes"
-        for variable, cache in observation.caches.items()
-        for made in observation.made
-        if made.path.startswith(f"{cache}/") and made.size >= 10_000
-    ]
     remarks += [
         f"connection attempts: {one.count} to {one.host} port {one.port}, from {' < '.join(one.modules) or 'the app'}"
         for one in observation.reached

@@ -60,6 +60,11 @@ class ObservedStart:
     used_at: float | None = None
     own_ports: frozenset[int] = frozenset()
 
+    @property
+    def complete(self) -> bool:
+        """Whether the opens by native code were observed completely."""
+        return self.how in (FANOTIFY, STRACE) and not self.lost
+
 
 @dataclass(slots=True)
 class Recorder:
@@ -85,7 +90,7 @@ def traced_start(
     """
     stopped = wanted.stopped
     notes = workplace / "notes"
-    notes.mkdir(parents=True)
+    notes.mkdir(parents=True, exist_ok=True)
     used_at, own_ports = None, frozenset[int]()
     environ = environment(app.env or {}, caches, notes, lead)
     witness = Witness() if Witness.available() else None
@@ -105,7 +110,7 @@ def traced_start(
         if ready_s is not None and not stopped():
             if watch.first:
                 used_at = time.time()
-                use_app(watch, App(app.command, environ, app.cwd, ready), process, stopped)
+                use_app(watch, App(app.command, _untraced(environ), app.cwd, ready), process, stopped)
             settle(process, watch.settle_s, stopped)
             own_ports |= _ports(process)
             if not process.alive() and process.status and not stopped():
@@ -138,6 +143,11 @@ def traced_start(
 
 def _ports(process: Process) -> frozenset[int]:
     return frozenset(ports_of({member.pid for member in family(process.pid)}))
+
+
+def _untraced(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the first-use command, whose files and requests are not the app's."""
+    return {name: value for name, value in environ.items() if name not in ("PREHEAT_TRACE", "PREHEAT_STOPWATCH")}
 
 
 def noted(workplace: Path) -> TraceLog:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from preheat.core.ref import ARCHIVES, MADE
 from preheat.core.snapshot import Snapshot
 from preheat.library.library import Library
 from preheat.library.upkeep.sweep import Sweep
@@ -24,7 +25,8 @@ class Shears:
 def plan_prune(library: Library, sweep: Sweep, shears: Shears) -> RemovalPlan:
     """Plan to remove blobs that no record needs, and leftovers of killed processes.
 
-    A version is old if no branch or tag was last seen at its commit and it is not pinned.
+    A version is old if no branch or tag was last seen at its commit and it is not pinned. The members of an archive
+    have no branch that could move on. What an app's start made may be in a lock, and cannot be downloaded again.
     """
     old = _old(library) if shears.old else []
     plan = sweep.plan(young_s=shears.young_s, gone=tuple(snapshot.ref for snapshot in old))
@@ -36,7 +38,9 @@ def _old(library: Library) -> list[Snapshot]:
     found = [
         snapshot
         for record in list(library.records.listed())
-        if not record.revisions and (record.ref.hub, record.ref.slug, record.ref.revision) not in pinned
+        if record.ref.hub not in (*ARCHIVES, MADE)
+        and not record.revisions
+        and (record.ref.hub, record.ref.slug, record.ref.revision) not in pinned
         if (snapshot := library.find(record.ref)) is not None
     ]
     again = {snapshot.ref for snapshot in wanted_again(found, library)}

@@ -1,7 +1,12 @@
 """App variables: the environment variables of an app that change what it downloads, and hold no secret; pure."""
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
+
+from preheat.core.cache_variables import CACHE_VARIABLES
+from preheat.recipes.inference.layout_paths import within
 
 # Choices: a hub, a back end, a licence that was accepted.
 _CHOICES = (
@@ -30,6 +35,16 @@ def telling_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of an allow list; addresses only of public hosts, without passwords or queries."""
     found = {name: environ[name] for name in _CHOICES if 0 < len(environ.get(name, "")) <= _LONGEST}
     return found | {name: environ[name] for name in _ADDRESSES if _is_public(environ.get(name, ""))}
+
+
+def cache_variables(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Return the variables that lead to caches in the app's folder, with `{dir}` for it."""
+    found = {}
+    for name in sorted(CACHE_VARIABLES):
+        below = within(os.path.normpath(environ.get(name) or "/"), str(folder))
+        if below is not None:
+            found[name] = f"{{dir}}/{below}" if below else "{dir}"
+    return found
 
 
 def _is_public(address: str) -> bool:

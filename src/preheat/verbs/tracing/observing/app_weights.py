@@ -2,7 +2,7 @@
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -19,31 +19,56 @@ _WEIGHTS = (
     ".index", ".spm", ".vec", ".joblib", ".pkl", ".nemo", ".t7", ".jit", ".pte", ".keras", ".data", ".arrow",
 )  # fmt: skip
 _LARGE = 1_000_000  # bytes
+# Folders of the system, which packages install to.
+_SYSTEM = ("/usr/", "/lib", "/etc/", "/proc/", "/sys/", "/dev/", "/opt/conda/", "/bin/", "/snap/", "/nix/")
 _MOST_INDEX = 64 << 20  # bytes of a git index
+# Folders of HOME where libraries keep downloads under names that are not hidden.
+_DATA_FOLDERS = (
+    "nltk_data/",
+    "gensim-data/",
+    "scikit_learn_data/",
+    "seaborn-data/",
+    "tensorflow_datasets/",
+    "mne_data/",
+)
 # Folders of HOME that contain programs and settings, not weights.
 _NOT_WEIGHTS = (".local/lib/", ".local/bin/", ".config/", ".ssh/", ".gnupg/", ".vscode", ".pyenv/", ".conda/", ".npm/")
 
 
-def may_be_weights(path: str, places: Places, size: int, prefix: Path | None) -> bool:
+def may_be_weights(path: str, places: Places, caches: Collection[str], size: int, prefix: Path | None) -> bool:
     """Return whether a file that the app read is one that a new machine would lack, and not code or a setting.
 
-    `size` is in bytes; `prefix` is the folder of the app's Python. Only files in the app's folder or in HOME are.
+    `caches` are the folders of the app's caches, `size` is in bytes, `prefix` is the folder of the app's Python.
     """
     if size == 0 or is_code(path) or is_bookkeeping(path) or is_secret(path):
         return False
     if prefix is not None and within(path, str(prefix)) is not None:
         return False
-    below = within(path, str(places.dir))
+    own = str(places.dir)
+    below = within(path, own)
     if below is not None:
-        if below in _tracked(str(places.dir)) or _in_environment(path, str(places.dir)):
-            return False
-        return size >= _LARGE or path.endswith(_WEIGHTS) or _beside_weights(path.rpartition("/")[0], str(places.dir))
-    home = None if places.home is None else str(places.home)
-    below = None if home is None else within(path, home)
-    if home is None or below is None or below.startswith(_NOT_WEIGHTS) or _in_environment(path, home):
+        return below not in _tracked(own) and not _in_environment(path, own) and _is_data(path, own, size)
+    if any(within(path, folder) is not None for folder in caches):
+        return True
+    if places.tmp is not None and within(path, str(places.tmp)) is not None:
+        return True
+    home = "" if places.home is None else str(places.home)
+    below = within(path, home) if home else None
+    if below is None or below.startswith(_NOT_WEIGHTS) or _in_environment(path, home):
         return False
     hidden = below.startswith(".") and "/" in below
-    return hidden or size >= _LARGE or path.endswith(_WEIGHTS) or _beside_weights(path.rpartition("/")[0], home)
+    return hidden or below.startswith(_DATA_FOLDERS) or _is_data(path, home, size)
+
+
+def _is_data(path: str, top: str, size: int) -> bool:
+    return size >= _LARGE or path.endswith(_WEIGHTS) or _beside_weights(path.rpartition("/")[0], top)
+
+
+def looks_like_weights(path: str, size: int, prefix: Path | None) -> bool:
+    """Return whether a file outside of the app's folder and HOME is weights, by its ending and size in bytes."""
+    if size < _LARGE or not path.endswith(_WEIGHTS) or path.startswith(_SYSTEM):
+        return False
+    return prefix is None or within(path, str(prefix)) is None
 
 
 @lru_cache(maxsize=4096)

@@ -31,7 +31,8 @@ class Downloads:
     ) -> None:
         self._seen, self._written, self._hashes, self._resolve = seen, written, hashes, resolve
         replies = seen.notes.replies
-        self._led_from = {urljoin(r.url, r.location): r.url for r in replies if 300 <= r.status < 400 and r.location}
+        redirects = [one for one in replies if 300 <= one.status < 400 and one.location]
+        self._led_from = {one.leads_to or urljoin(one.url, one.location): one for one in redirects}
         self._modules = {reply.url: reply.modules for reply in replies}
         self._by_size: dict[int, list[str]] = {}
         for path in written:
@@ -59,7 +60,7 @@ class Downloads:
                 and reply.url not in hashed
                 and not self._is_own(reply.url)
             ):
-                origin = self.origin(reply.url)
+                origin = self._origin(reply)
                 likely = self._likely(reply, origin, taken)
                 if likely is not None:
                     taken.add(likely)
@@ -78,21 +79,23 @@ class Downloads:
             if self._hashes.size(str(path)) == body.read and self._hashes.digest(str(path), SHA256) == digest:
                 done.add(body.sha256)
                 kept = next((one for one in self._by_size.get(body.read, ()) if self._has(one, body.sha256)), "")
-                yield Loaded(self.origin(body.url), kept, body.read, digest, self._modules.get(body.url, ())), path
+                yield Loaded(self._origin(body), kept, body.read, digest, self._modules.get(body.url, ())), path
 
-    def origin(self, url: str) -> str:
+    def _origin(self, answer: Reply | Body) -> str:
         """Return the URL that was requested before any redirects: redirect targets may expire."""
         passed: set[str] = set()
-        while url in self._led_from and url not in passed:
-            passed.add(url)
-            url = self._led_from[url]
+        url, name = answer.url, answer.key or answer.url
+        while name in self._led_from and name not in passed:
+            passed.add(name)
+            url = self._led_from[name].url
+            name = self._led_from[name].key or url
         return url
 
     def _bodies(self) -> dict[str, list[Body]]:
         found: dict[str, list[Body]] = {}
         for body in self._seen.notes.bodies:
             if not self._is_own(body.url):
-                found.setdefault(self.origin(body.url), []).append(body)
+                found.setdefault(self._origin(body), []).append(body)
         return found
 
     def _is_own(self, url: str) -> bool:

@@ -9,8 +9,6 @@ from pathlib import Path
 from preheat.core.digest import SHA256
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
-from preheat.guard.witness.file_opens import FANOTIFY
-from preheat.guard.witness.strace import STRACE
 from preheat.library.library import Library
 from preheat.recipes.app_python import AppPython
 from preheat.recipes.inference.bookkeeping import is_bookkeeping, is_secret
@@ -18,8 +16,8 @@ from preheat.recipes.inference.layout_paths import within
 from preheat.recipes.inference.observation import HubFile, Loaded, Made, Observation, Reached
 from preheat.recipes.inference.trace_log import TraceLog
 from preheat.recipes.places import Places
-from preheat.verbs.tracing.observing.app_variables import telling_variables
-from preheat.verbs.tracing.observing.app_weights import may_be_weights
+from preheat.verbs.tracing.observing.app_variables import cache_variables, telling_variables
+from preheat.verbs.tracing.observing.app_weights import looks_like_weights, may_be_weights
 from preheat.verbs.tracing.observing.downloads import Downloads
 from preheat.verbs.tracing.observing.file_hashes import FileHashes
 from preheat.verbs.tracing.observing.hub_answers import served_files
@@ -31,6 +29,8 @@ from preheat.verbs.tracing.traced_start import ObservedStart
 
 # Bytes. What no program opened after it was written is not kept if it is larger, not even with --keep-unread.
 _MOST_UNREAD = 4 << 30
+# Bytes. Smaller files of other repositories may have the same content by chance.
+_TELLING = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +85,18 @@ def observe(
     times = first_opens(seen)
     had = _had(times, written)
     environment = AppPython.of(subject.environ, subject.folder, subject.command)
-    plain = [path for path in had if may_be_weights(path, places, hashes.size(path) or 0, environment.prefix)]
-    known = known_files(list(had), plain, library, hashes, resolve)
-    loaded = (*loaded, *known.loaded)
-    files = {(one.ref, one.file.path): one for one in (*known.served, *served, *direct)}
-    served = tuple(files.values())
+    plain = [
+        path
+        for path in had
+        if may_be_weights(path, places, tuple(seen.caches.values()), hashes.size(path) or 0, environment.prefix)
+    ]
+    # What the start wrote to a hub's cache is known by its place too, if it came from another host than the hub's.
+    large = [path for path in written if (hashes.size(path) or 0) >= _TELLING and not is_bookkeeping(path)]
+    known = known_files(list(times), [*plain, *large], library, hashes, resolve)
+    loaded = (*loaded, *(one for one in known.loaded if one.path in had))
+    digests = {one.file.digest for one in (*served, *direct)}
+    other = [one for one in known.served if one.file.digest not in digests]
+    served = tuple({(one.ref, one.file.path): one for one in (*other, *served, *direct)}.values())
     members = {member.path for one in unpacked for member in one.members}
     taken = {one.path for one in loaded} | members
     made = [
@@ -112,12 +119,13 @@ def observe(
         put=tuple(_put(written, served, hashes)),
         copied=seen.notes.copied,
         local_dirs=_local_dirs(written),
-        sees_native=seen.how in (FANOTIFY, STRACE) and not seen.lost,
+        sees_native=seen.complete,
         places=places,
         environment=environment,
         first=subject.first,
         used_at=None if seen.used_at is None else seen.used_at - seen.began,
-        env=telling_variables(subject.environ),
+        env=telling_variables(subject.environ) | cache_variables(subject.environ, subject.folder),
+        outside=tuple(_outside(had, places, known.paths, environment.prefix, hashes)),
     )
     sources = {loaded_one.digest.hex: path for loaded_one, path in archives.values()}
     return Observed(observation, known.snapshots, sources)
@@ -165,6 +173,21 @@ def _made(
         yield Made(path, size, digest, one.modules, max(one.at - seen.began, 0.0))
 
 
+def _outside(
+    had: Iterable[str], places: Places, known: Collection[str], prefix: Path | None, hashes: FileHashes
+) -> Iterator[Made]:
+    """Yield the weights that the app read in no place: only a replay on this machine finds them."""
+    for path in had:
+        size = hashes.size(path)
+        if (
+            path not in known
+            and size
+            and places.shorten(path).startswith("/")
+            and looks_like_weights(path, size, prefix)
+        ):
+            yield Made(path, size)
+
+
 def _kept(plain: Iterable[str], known: Collection[str], hashes: FileHashes) -> Iterator[Made]:
     """Yield the weights that the app had and that are known to no hub: the library keeps them."""
     for path in plain:
@@ -182,10 +205,12 @@ def _put(written: Iterable[str], served: Iterable[HubFile], hashes: FileHashes) 
         digests.add(one.file.digest)
     for path in written:
         size = hashes.size(path)
-        for algorithm in algorithms.get(size or 0, ()):
+        if not size or is_bookkeeping(path):
+            continue  # all empty files are alike
+        for algorithm in algorithms.get(size, ()):
             digest = hashes.digest(path, algorithm)
             if digest in digests:
-                yield Made(path, size or 0, digest)
+                yield Made(path, size, digest)
 
 
 def _local_dirs(written: Iterable[str]) -> frozenset[str]:
@@ -199,12 +224,12 @@ def _local_dirs(written: Iterable[str]) -> frozenset[str]:
 def reached(notes: TraceLog) -> tuple[Reached, ...]:
     """Summarize the remote hosts that the app tried to reach, most frequent first."""
     counts: Counter[tuple[str, int, tuple[str, ...]]] = Counter()
-    looked_up = {aim.modules for aim in notes.aims if aim.lookup}
+    looked_up = {module for aim in notes.aims if aim.lookup for module in aim.modules}
     # A DNS lookup may have no port; use the port of another attempt by the same modules to the same host.
     ports = {(aim.host, aim.modules): aim.port for aim in notes.aims if aim.port}
     for aim in notes.aims:
-        # A connection after a DNS lookup by the same modules belongs to the same attempt.
-        if not _own(aim.host) and (aim.lookup or aim.modules not in looked_up):
+        # A connection after a DNS lookup by one of the same modules belongs to the same attempt.
+        if not _own(aim.host) and (aim.lookup or looked_up.isdisjoint(aim.modules)):
             counts[aim.host, aim.port or ports.get((aim.host, aim.modules), 0), aim.modules] += 1
     return tuple(Reached(host, port, modules, count) for (host, port, modules), count in counts.most_common())
 

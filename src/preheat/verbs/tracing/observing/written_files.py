@@ -45,8 +45,14 @@ def written_files(seen: ObservedStart, listed: Iterable[str], caches: Mapping[st
     for folder in caches.values():
         for path in _files_at(folder):
             logged.setdefault(path, WrittenFile(seen.began))
-    paths = {*listed, *logged}
-    return {path: logged.get(path) or WrittenFile(_changed(path, seen.began)) for path in paths if _is_file(path)}
+    left: dict[str, WrittenFile] = {}
+    for path in {*listed, *logged}:
+        file = logged.get(path) or WrittenFile(_changed(path, seen.began))
+        # The first-use command is no process of the app's, so its writes are in no log.
+        by_use = path not in logged and seen.complete and seen.used_at is not None and file.at >= seen.used_at
+        if not by_use and _is_file(path):
+            left[path] = file
+    return left
 
 
 def _files_at(path: str) -> Iterator[str]:
