@@ -25,7 +25,7 @@ class Program:
     """A program that downloads by itself, as a person writes it.
 
     `files` lie in its folder, `serve` fills the folder of the hosts, `packages` are what it is made of, for the report.
-    In `command` `{python}` is the interpreter of the environment `venv`, `{venv}` its folder. `brings` are patterns of
+    In `command` `{python}` is the interpreter of the environment `venv`. `brings` are patterns of
     what a start installs into site-packages: removed before each start.
     """
 
@@ -157,10 +157,8 @@ class Judge:
         return app
 
     def _command(self, program: Program) -> tuple[str, ...]:
-        python = Path(_python(program, self.pythons))
-        return tuple(
-            word.replace("{python}", str(python)).replace("{venv}", str(python.parents[1])) for word in program.command
-        )
+        # By name: each machine has its own environment first in its PATH.
+        return tuple(word.replace("{python}", Path(_python(program, {})).name) for word in program.command)
 
     def _pythons(self, user: int) -> Mapping[str, str]:
         return self.pythons | self.other_pythons if user == _ELSEWHERE else self.pythons

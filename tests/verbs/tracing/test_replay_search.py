@@ -78,6 +78,16 @@ def test_app_that_worked_but_went_online_is_not_tried_with_copies() -> None:
     assert kinds == [""]
 
 
+def test_recipe_with_which_the_app_worked_is_returned_if_none_passes() -> None:
+    def attempt(one: Inferred, words: str) -> Replayed:
+        unread = len(one.lock.needs[0].snapshot.files) == 2
+        return Replayed("it went online", worked=True) if unread else Replayed("it failed")
+
+    result = search(inferred(1), inferred(1, unread=1), attempt)
+    assert result.replayed.error == "it went online"
+    assert len(result.inferred.lock.needs[0].snapshot.files) == 2
+
+
 def test_interrupted_replay_ends_the_search_with_the_first_recipe() -> None:
     asked = iter((Replayed("it failed"), Replayed(INTERRUPTED)))
     result = search(inferred(1), inferred(1), lambda one, words: next(asked))

@@ -15,7 +15,10 @@ Try = Callable[[Inferred, str], Replayed]
 
 @dataclass(frozen=True, slots=True)
 class ReplayFound:
-    """The recipe that passed, or the first one if none did; `replayed` is its replay, `count` how many there were."""
+    """The recipe that passed; if none did, the first with which the app worked, else the first.
+
+    `replayed` is its replay, `count` how many there were.
+    """
 
     inferred: Inferred
     replayed: Replayed
@@ -39,16 +42,20 @@ class _Search:
 
     def run(self, inferred: Inferred, fuller: Inferred) -> ReplayFound:
         first = last = self._try(inferred, "")
+        best = (inferred, first)
         asks = first.network is not None and first.network.outbound > 0
-        for variant, words, copied in _variants(inferred, fuller, asks=asks):
+        for base, words, copied in _variants(inferred, fuller, asks=asks):
             if last.passed or last.fatal or last.error == INTERRUPTED:
                 break
-            if copied and first.worked:
+            if copied and best[1].worked:
                 continue
-            last = self._try(_copied(variant) if copied else variant, words)
+            variant = _copied(base) if copied else base
+            last = self._try(variant, words)
             if last.passed:
-                return self._narrowed(variant, last) if copied else ReplayFound(variant, last, self._count)
-        return ReplayFound(inferred, last if last.error == INTERRUPTED else first, self._count)
+                return self._narrowed(base, last) if copied else ReplayFound(variant, last, self._count)
+            if last.worked and not best[1].worked:
+                best = (variant, last)
+        return ReplayFound(best[0], last if last.error == INTERRUPTED else best[1], self._count)
 
     def _narrowed(self, inferred: Inferred, passed: Replayed) -> ReplayFound:
         """Return the recipe with the least demanding kind of link, for the fewest needs, as far as replays allow."""
