@@ -16,16 +16,18 @@ from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.library.library import Library
 from preheat.recipes.inference.observation import Loaded
-from preheat.recipes.inference.trace_log import Body, Reply, TraceLog
+from preheat.recipes.inference.trace_log import Body, FileAccess, Reply, TraceLog
 from preheat.recipes.places import Places
+from preheat.verbs.local_hub import Lead
 from preheat.verbs.tracing.observing.app_variables import telling_variables
 from preheat.verbs.tracing.observing.app_weights import may_be_weights
 from preheat.verbs.tracing.observing.downloads import Downloads
 from preheat.verbs.tracing.observing.file_hashes import FileHashes
 from preheat.verbs.tracing.observing.known_files import known_files
+from preheat.verbs.tracing.observing.opened_files import first_opens
 from preheat.verbs.tracing.observing.unpacked_archives import unpacked_archives
 from preheat.verbs.tracing.observing.written_files import WrittenFile, written_files
-from preheat.verbs.tracing.traced_start import Lead, ObservedStart
+from preheat.verbs.tracing.traced_start import ObservedStart
 
 COMMIT = "c" * 40
 MODEL = b"weights" * 9000
@@ -126,6 +128,11 @@ def test_a_fifo_is_never_opened(tmp_path: Path) -> None:
     hashes = FileHashes()
     assert hashes.size(str(tmp_path / "pipe")) is None
     assert hashes.digest(str(tmp_path / "pipe"), "sha256") is None
+
+
+def test_code_whose_compiled_form_is_read_counts_as_read() -> None:
+    accesses = (FileAccess("/c/repo/__pycache__/hubconf.cpython-311.pyc", 2.0, wrote=False),)
+    assert first_opens(start(notes=TraceLog(1, accesses, (), (), (), ())))["/c/repo/hubconf.py"] == 2.0
 
 
 # ---- archives
@@ -235,6 +242,9 @@ def test_weights_are_told_from_code_settings_and_what_git_has(tmp_path: Path) ->
         put(tmp_path / "tmp/data-gym-cache/9b5ad71b2ce5", b"x"),
         put(tmp_path / "tmp/tmpab12cd34/part", b"x"),
         put(tmp_path / "torch/hub/labels.txt", b"x"),
+        put(tmp_path / "torch/hub/repo/hubconf.py", b"x"),
+        put(tmp_path / "torch/hub/repo/__init__.py", b""),
+        put(home / "letters/run.py", b"x"),
         put(home / ".netrc", b"x"),
         "/usr/share/data.bin",
     ]
@@ -244,10 +254,12 @@ def test_weights_are_told_from_code_settings_and_what_git_has(tmp_path: Path) ->
     ]
     assert sorted(Path(path).name for path in weights) == [
         "9b5ad71b2ce5",
+        "__init__.py",
         "a.onnx",
         "config.yaml",
         "english",
         "gpt.pth",
+        "hubconf.py",
         "labels.txt",
     ]
 

@@ -192,7 +192,7 @@ def _kept(plain: Iterable[str], known: Collection[str], hashes: FileHashes) -> I
     """Yield the weights that the app had and that are known to no hub: the library keeps them."""
     for path in plain:
         size = hashes.size(path)
-        if path not in known and size:
+        if path not in known and size is not None:
             yield Made(path, size, hashes.digest(path, SHA256))
 
 
