@@ -6,8 +6,8 @@ import re
 _PARTS = (
     "/refs/", "/trees/", "/.no_exist/", "/.locks/", "/.lock/", "/.cache/huggingface/download/", "/__pycache__/",
     "/xet/", "/.git/", "/.hg/", "/._____temp/", "/pip/http", "/pip/wheels/", "/pip/selfcheck/", "/.cache/pip/",
-    "/.npm/_", "/matplotlib/", "/fontconfig/", "/mesa_shader_cache", "/.ipython/", "/.preheat/",
-    "/.cache/uv/", "/.gradio/", "/logs/", "/.config/", "/.nv/", "/go-build/", "/ccache/", "/.mozilla/", "/sentry/", "/wandb/",
+    "/.npm/_", "/matplotlib/", "/fontconfig/", "/mesa_shader_cache", "/.ipython/", "/.preheat/", "/.cache/uv/",
+    "/.gradio/", "/logs/", "/.config/", "/.nv/", "/go-build/", "/ccache/", "/.mozilla/", "/sentry/", "/wandb/",
 )  # fmt: skip
 _ENDINGS = (
     ".lock", ".incomplete", ".log", ".metadata", ".msc", ".mdl", ".mv", ".tmp", ".temp", ".pid", ".pyc", ".part",

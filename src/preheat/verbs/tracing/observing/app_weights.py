@@ -36,9 +36,10 @@ _NOT_WEIGHTS = (".local/lib/", ".local/bin/", ".config/", ".ssh/", ".gnupg/", ".
 
 
 def may_be_weights(path: str, places: Places, caches: Collection[str], size: int, prefix: Path | None) -> bool:
-    """Return whether a file that the app read is one that a new machine would lack, and not the app's code or a setting.
+    """Return whether a file that the app read is one that a new machine would lack, and not its own code or a setting.
 
-    Code in a cache is such a file: torch.hub keeps repositories there. `caches` are the folders of the app's caches, `size` is in bytes, `prefix` is the folder of the app's Python.
+    Code in a cache is such a file: torch.hub keeps repositories there. `caches` are the folders of the app's caches,
+    `size` is in bytes, `prefix` is the folder of the app's Python.
     """
     if is_bookkeeping(path) or is_secret(path):
         return False
