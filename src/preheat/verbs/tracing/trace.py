@@ -1,7 +1,8 @@
 """Trace: start an unmodified app once, and write its recipe and lock, with remarks on files left out."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from preheat.core.errors import AppError, NotReplayed
 from preheat.core.events import Listener, Noted
 from preheat.core.ref import Ref
 from preheat.core.snapshot import Snapshot
-from preheat.core.units import say_count
+from preheat.core.units import say_count, say_size
 from preheat.disk.temporary_file import TRACE
 from preheat.guard.model.app import App
 from preheat.library.library import Library
@@ -36,6 +37,7 @@ from preheat.views.view_names import choose_view
 
 _HARDLY = 0.1
 _BY_HAND_AT_MOST_S = 120.0
+_MUCH = 1_000_000_000  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ def trace(app: App, name: str, library: Library, terms: TraceOptions, on_event: 
     with alone_in(folders.app), fresh(library.root, TRACE) as workplace:
         bench = Workbench.open(folders, library.root, workplace, overlay=terms.overlay)
         if bench.how == IN_PLACE:
-            on_event(Noted("trace", "no overlay is possible here: what the app writes stays in its folders"))
+            on_event(Noted("trace", f"no overlay ({bench.reason}): what the app writes stays in its folders"))
         began = time.monotonic()
         seen, observed, early = _observed(app, name, bench, workplace, library, terms, on_event)
         traced_s, observation = time.monotonic() - began, observed.observation
@@ -177,7 +179,9 @@ def _observed(
             raise
         bodies = workplace / "notes" / "bodies"
         folder = terms.path.absolute().parent
-        subject = TracedApp(name, folder, app.command, terms.watch.first, environ, bench.written(), bodies)
+        written = bench.written()
+        _say_much(written, bench, on_event)
+        subject = TracedApp(name, folder, app.command, terms.watch.first, environ, written, bodies)
         asking = Asking(terms.resolve, terms.wanted)
         observed = observe(seen, subject, library, asking, terms.wanted.hurried)
     if not asking.cut_short and not terms.wanted.hurried():
@@ -185,6 +189,17 @@ def _observed(
     said = "Ended early: not every hub was asked, and not every file was compared. Needs may be missing."
     on_event(Noted(terms.path.name, said))
     return seen, observed, (said,)
+
+
+def _say_much(written: Sequence[str], bench: Workbench, on_event: Listener) -> None:
+    """Report a start that wrote very much: it may be logs, or caches that no later start reads."""
+    size = 0
+    for path in written:
+        with contextlib.suppress(OSError):
+            size += bench.real(path).stat().st_size
+    if size > _MUCH:
+        kept = "what the recipe does not need is dropped" if bench.how == OVERLAY else "it stays in the app's folders"
+        on_event(Noted("trace", f"the start wrote {say_size(size)} in {say_count(len(written), 'file')}; {kept}"))
 
 
 def _remarks(inferred: Inferred, observation: Observation, seen: ObservedStart) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from preheat.core.cache_variables import new_caches
@@ -21,6 +21,7 @@ from preheat.verbs.tracing.listing import Listing
 
 OVERLAY, IN_PLACE = "overlay", "in place"
 _IN_MEMORY, _LAYERS = "in memory", "layers"
+_LONGEST_REASON = 4096  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +73,26 @@ class _Way:
         mounts.lay(at)
         return mounts
 
-    def works(self, folders: AppFolders, through: Sequence[str], layers: Path) -> bool:
-        """Return whether `enter` succeeds; a child process tries it."""
+    def why_not(self, folders: AppFolders, through: Sequence[str], layers: Path) -> str:
+        """Return why `enter` fails, empty if it does not; a child process tries it."""
+        ours, its = os.pipe()
         child = fork()
-        if child:
-            return os.waitpid(child, 0)[1] == 0
-        status = 1
+        if child == 0:
+            why = ""
+            try:
+                mounts = self.enter(folders, through, layers)
+                why = "" if mounts.folder_of(os.path.realpath(folders.app)) else f"{folders.app} cannot be covered"
+            except Exception as error:  # noqa: BLE001 - the parent reports it
+                why = str(error) or repr(error)
+            finally:
+                os.write(its, os.fsencode(why)[:_LONGEST_REASON])
+                os._exit(0)
+        os.close(its)
         try:
-            mounts = self.enter(folders, through, layers)
-            status = 0 if mounts.folder_of(os.path.realpath(folders.app)) else 1
-        except OSError:
-            pass
+            return os.fsdecode(os.read(ours, _LONGEST_REASON))
         finally:
-            os._exit(status)
+            os.close(ours)
+            os.waitpid(child, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +139,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 class Workbench:
     """Where a traced app runs. `how` is OVERLAY or IN_PLACE, `detail` the same with what else users should know.
 
-    `ground_words` are those for where a replay runs.
+    `ground_words` are those for where a replay runs, `reason` is why there is no overlay.
 
     Under OVERLAY, this process sees the app's folder, HOME, the Python environment and the folder of temporary files
     through overlays: writes to them are seen by this process and its children only, and dropped in the end. The library
@@ -147,6 +155,7 @@ class Workbench:
         if way is not None:
             words += ["in a user namespace"] * way.user + [_IN_MEMORY] * way.memory
         self.detail = ", ".join(words)
+        self.reason = "this process must not be moved" if mounts is None else ""
         self.ground_words = "a copy of its folder" if mounts is None else self.detail
         self._library, self._workplace, self._mounts = os.path.realpath(library_root), workplace, mounts
         self._layers, self._turn = Path(os.path.realpath(workplace)) / _LAYERS, 0
@@ -159,14 +168,21 @@ class Workbench:
         `workplace` is a temporary folder below the library. The process must have one thread only, and stays in the
         overlays until it ends.
         """
+        reasons: dict[str, None] = {}
         if overlay:
             through, real = (str(library_root),), Path(os.path.realpath(workplace))
             for number, way in enumerate(_Way(user, memory) for memory in (False, True) for user in (False, True)):
-                if way.works(folders, through, real / f"tried-{number}"):
-                    with contextlib.suppress(OSError):
+                why = way.why_not(folders, through, real / f"tried-{number}")
+                if not why:
+                    try:
                         mounts = way.enter(folders, through, real / _LAYERS)
                         return cls(folders, library_root, workplace, mounts, way)
-        return cls(folders, library_root, workplace, None, None)
+                    except OSError as error:
+                        why = str(error)
+                reasons.setdefault(why)
+        bench = cls(folders, library_root, workplace, None, None)
+        bench.reason = "; ".join(reasons) or bench.reason
+        return bench
 
     def written(self) -> tuple[str, ...]:
         """List the files that were created or changed so far, by native programs too, also in new caches."""
@@ -227,7 +243,9 @@ class Workbench:
             raise UsageError(f"{error.filename} cannot be copied for the replay: {error.strerror}") from error
 
     def _listing(self) -> Listing:
-        return Listing.of(self.folders.existing, {self._library, *map(str, new_caches(self._workplace).values())})
+        # Not the folder of temporary files: other programs write there too.
+        own = replace(self.folders, temporary=None).existing
+        return Listing.of(own, {self._library, *map(str, new_caches(self._workplace).values())})
 
     def _layer(self, folder: str) -> str:
         assert self._mounts is not None

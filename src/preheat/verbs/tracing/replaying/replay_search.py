@@ -15,7 +15,10 @@ Try = Callable[[Inferred, str], Replayed]
 
 @dataclass(frozen=True, slots=True)
 class ReplayFound:
-    """The recipe that passed, or the first one if none did; `replayed` is its replay, `count` how many there were."""
+    """The recipe that passed; if none did, the first with which the app worked, else the first.
+
+    `replayed` is its replay, `count` how many there were.
+    """
 
     inferred: Inferred
     replayed: Replayed
@@ -39,16 +42,19 @@ class _Search:
 
     def run(self, inferred: Inferred, fuller: Inferred) -> ReplayFound:
         first = last = self._try(inferred, "")
-        for variant, words in _variants(inferred, fuller):
+        best = (inferred, first)
+        for base, words, copied in _variants(inferred, fuller):
             if last.passed or last.fatal or last.error == INTERRUPTED:
                 break
-            copies = any(need.link for need in variant.recipe.needs)
-            if copies and first.worked:
+            if copied and best[1].worked:
                 continue
+            variant = _copied(base) if copied else base
             last = self._try(variant, words)
             if last.passed:
-                return self._narrowed(variant, last) if copies else ReplayFound(variant, last, self._count)
-        return ReplayFound(inferred, last if last.error == INTERRUPTED else first, self._count)
+                return self._narrowed(base, last) if copied else ReplayFound(variant, last, self._count)
+            if last.worked and not best[1].worked:
+                best = (variant, last)
+        return ReplayFound(best[0], last if last.error == INTERRUPTED else best[1], self._count)
 
     def _narrowed(self, inferred: Inferred, passed: Replayed) -> ReplayFound:
         """Return the recipe with the least demanding kind of link, for the fewest needs, as far as replays allow."""
@@ -77,20 +83,23 @@ class _Search:
         return self._attempt(inferred, words)
 
 
-def _variants(inferred: Inferred, fuller: Inferred) -> Iterator[tuple[Inferred, str]]:
-    """Yield what to try after the recipe itself, the cheapest first, each with words for it."""
+def _variants(inferred: Inferred, fuller: Inferred) -> Iterator[tuple[Inferred, str, bool]]:
+    """Yield what to try after the recipe itself, the cheapest first, each with words, and whether with copies."""
     hub, copies, unread = "the library as the app's hub", "copies of the files", "the files that were not read"
     hubs = any(need.ref.hub in (HUGGING_FACE, MODELSCOPE) for need in fuller.recipe.needs)
-    everyone = range(len(inferred.recipe.needs))
     if hubs:
-        yield with_hub(inferred), hub
-    if everyone:
-        yield linked(inferred, LINK_COPY, everyone), copies
+        yield with_hub(inferred), hub, False
+    if inferred.recipe.needs:
+        yield inferred, copies, True
     if fuller.lock != inferred.lock:
-        yield fuller, unread
+        yield fuller, unread, False
         if hubs:
-            yield with_hub(fuller), f"{unread}, and {hub}"
-        yield linked(fuller, LINK_COPY, range(len(fuller.recipe.needs))), f"{unread}, and {copies}"
+            yield with_hub(fuller), f"{unread}, and {hub}", False
+        yield fuller, f"{unread}, and {copies}", True
+
+
+def _copied(inferred: Inferred) -> Inferred:
+    return linked(inferred, LINK_COPY, range(len(inferred.recipe.needs)))
 
 
 def with_hub(inferred: Inferred) -> Inferred:

@@ -22,6 +22,7 @@ from preheat.recipes.recipe import Recipe
 from preheat.verbs.local_hub import library_hub
 from preheat.verbs.locked_needs import all_required
 from preheat.verbs.run import outbound_seen
+from preheat.verbs.tracing.observing.observe import reached
 from preheat.verbs.tracing.readiness import TraceWatch, Wanted, await_ready, settle, use_app
 from preheat.verbs.tracing.replaying.replay_places import ViewOf, new_user, place_for_replay
 from preheat.verbs.tracing.traced_start import TO_STDERR, logged, noted
@@ -102,13 +103,12 @@ def replayed_start(
         witness = Witness() if Witness.available() else None
         why, tail = _use(app, ground, setting, wanted, on_event, witness)
         seconds = time.monotonic() - began
-    network = None
+    network, notes = None, noted(workplace)
     worked = not why
     if witness is not None:
         witness.close()
         network = outbound_seen(witness)
-        why = why or _online(network)
-    notes = noted(workplace)
+        why = why or _online(network, notes)
     absent = () if not why else _absent(notes, Places.of(environ, ground.folder, app.command))
     return Replayed(why, worked, False, network, tail, seconds, notes, frozenset(absent))  # noqa: FBT003
 
@@ -183,8 +183,10 @@ def _use(
     return "", ()
 
 
-def _online(network: NetworkSeen) -> str:
+def _online(network: NetworkSeen, notes: TraceLog) -> str:
     """Return what an app that otherwise started did wrong on the network."""
     if network.outbound:
-        return f"the app tried to reach {', '.join(network.places[:5])}"
+        # Without a network, the witness sees no names; the app's Pythons log them.
+        named = [f"{one.host}, from {' < '.join(one.modules) or 'the app'}" for one in reached(notes)]
+        return f"the app tried to reach {'; '.join((named or list(network.places))[:5])}"
     return "; ".join(network.blind_spots)
