@@ -114,6 +114,24 @@ def test_what_the_app_serves_itself_is_no_download(tmp_path: Path) -> None:
     assert Downloads(own, written, FileHashes(), nobody).found() == ((), ())
 
 
+def test_a_response_with_an_encoding_is_found_by_its_name(tmp_path: Path) -> None:
+    url, path = "https://a.example/vocab.json", put(tmp_path / "vocab.json", MODEL)
+    replies = (Reply(1.0, "GET", url, 200, None, "", ()),)
+    bodies = (body(url, b"compressed"),)
+    assert found(TraceLog(1, (), (), (), replies, (), bodies), path) == [(url, "vocab.json")]
+
+
+def test_a_hubs_mirror_that_is_written_into_an_app_is_the_hub(tmp_path: Path) -> None:
+    path = put(tmp_path / "model.bin", MODEL)
+    known = Snapshot(Ref.parse("acme/tiny"), COMMIT, (File("deep/model.bin", len(MODEL), sha256(hexed(MODEL))),))
+    url = "https://hub.example/acme/tiny/resolve/main/deep/model.bin"
+    notes = TraceLog(1, (), (), (), (), (), (body(url, MODEL, total=len(MODEL)),))
+    downloads = Downloads(start(notes=notes), {path: WrittenFile(1.0)}, FileHashes(), lambda ref: known)
+    loaded, [served] = downloads.found()
+    assert (loaded, served.ref, served.file.path) == ((), known.ref, "deep/model.bin")
+    assert downloads.snapshots == (known,)
+
+
 def test_a_folder_that_was_moved_and_what_no_log_names_is_written(tmp_path: Path) -> None:
     deep, listed = put(tmp_path / "final/a/b.bin", b"x"), put(tmp_path / "listed", b"y")
     moved = ((str(tmp_path / "coming"), str(tmp_path / "final")),)
