@@ -128,7 +128,7 @@ def observe(
         outside=tuple(_outside(had, places, known.paths, environment.prefix, hashes)),
     )
     sources = {loaded_one.digest.hex: path for loaded_one, path in archives.values()}
-    return Observed(observation, known.snapshots, sources)
+    return Observed(observation, (*known.snapshots, *downloads.snapshots), sources)
 
 
 def _in_any(path: str, folders: Mapping[str, str]) -> bool:
