@@ -25,7 +25,7 @@ from preheat.verbs.tracing.observing.downloads import Downloads
 from preheat.verbs.tracing.observing.file_hashes import FileHashes
 from preheat.verbs.tracing.observing.known_files import known_files
 from preheat.verbs.tracing.observing.opened_files import first_opens
-from preheat.verbs.tracing.observing.unpacked_archives import unpacked_archives
+from preheat.verbs.tracing.observing.unpacked_archives import archive_kind, unpacked_archives
 from preheat.verbs.tracing.observing.written_files import WrittenFile, written_files
 from preheat.verbs.tracing.traced_start import ObservedStart
 
@@ -185,6 +185,12 @@ def test_members_are_found_where_they_were_unpacked_to(tmp_path: Path, where: st
     assert one.prefix == prefix
     assert {member.name for member in one.members} == set(files)
     assert one.others == ("repo-main/not_unpacked",)
+
+
+def test_a_checkpoint_is_no_archive_though_it_is_a_zip(tmp_path: Path) -> None:
+    _, checkpoint = archive(tmp_path, {"model/data.pkl": MODEL, "model/data/0": MODEL})
+    assert archive_kind(checkpoint) == ""
+    assert archive_kind(archive(tmp_path, {"code/a.py": MODEL})[1]) == "zip"
 
 
 def test_hostile_and_damaged_archives_are_no_needs(tmp_path: Path) -> None:
