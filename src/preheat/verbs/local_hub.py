@@ -14,6 +14,7 @@ from preheat.core.events import Event, Listener, Noted
 from preheat.core.installation import is_installed
 from preheat.guard.model.app import App
 from preheat.library.library import Library
+from preheat.mirror.access.authority import SiteAuthority
 from preheat.mirror.access.certificate import own, place, trusted_beside
 from preheat.mirror.api.folders import Shelf
 from preheat.mirror.http.server import Server
@@ -134,8 +135,6 @@ def _proxy(lead: Lead, environ: Mapping[str, str], folder: Path, on_event: Liste
     authority, bundle = None, folder / "proxied.pem"
     known = lead.trusted or authorities_of(environ)
     if known and is_installed("cryptography"):
-        from preheat.mirror.access.authority import SiteAuthority
-
         authority = SiteAuthority(folder, "preheat run")
         trusted_beside(authority.certificate, Path(known), bundle)
     with InterceptingProxy(authority, answer) as proxy:

@@ -6,11 +6,11 @@ import ssl
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
 
 _GOOD_FOR, _CLOCKS_DIFFER = timedelta(days=2), timedelta(hours=1)
 _MOST_HOSTS = 4096
@@ -19,12 +19,18 @@ _MOST_HOSTS = 4096
 class SiteAuthority:
     """Issues certificates for host names, for a server that answers in the name of others. Thread-safe.
 
-    The authority's own key exists only in memory: nobody can issue a certificate after this process has ended. `folder`
-    gets the authority's certificate `ca.pem`, for clients to trust, and the key and certificate of each host.
+    Needs cryptography. The authority's own key exists only in memory: nobody can issue a certificate after this process
+    has ended. `folder` gets the authority's certificate `ca.pem`, for clients to trust, and each host's key and
+    certificate for the moment in which ssl loads them.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
         """`folder` must be private to the user; raise OSError if it cannot be written."""
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.x509.oid import NameOID
+
         self._folder = folder
         self._turn = threading.Lock()
         self._hosts: dict[str, ssl.SSLContext] = {}  # guarded by _turn
@@ -66,6 +72,10 @@ class SiteAuthority:
             return known
 
     def _issue(self, host: str, path: Path) -> ssl.SSLContext:
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:64])])
         made = (
             _begin(subject, self._name, self._site_key.public_key())
@@ -88,7 +98,9 @@ class SiteAuthority:
         return context
 
 
-def _begin(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _begin(subject: "x509.Name", issuer: "x509.Name", key: "ec.EllipticCurvePublicKey") -> "x509.CertificateBuilder":
+    from cryptography import x509
+
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
@@ -102,14 +114,18 @@ def _begin(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
     )
 
 
-def _usage(*, signs: bool) -> x509.KeyUsage:
+def _usage(*, signs: bool) -> "x509.KeyUsage":
+    from cryptography import x509
+
     return x509.KeyUsage(
         digital_signature=not signs, content_commitment=False, key_encipherment=False, data_encipherment=False,
         key_agreement=False, key_cert_sign=signs, crl_sign=signs, encipher_only=False, decipher_only=False,
     )  # fmt: skip
 
 
-def _general(host: str) -> x509.GeneralName:
+def _general(host: str) -> "x509.GeneralName":
+    from cryptography import x509
+
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:

@@ -12,6 +12,7 @@ from preheat.core.errors import UsageError
 from preheat.core.installation import how_to_install, is_installed
 from preheat.guard.kernel import namespaces
 from preheat.guard.shim.response_log import ResponseLog
+from preheat.mirror.access.authority import SiteAuthority
 from preheat.mirror.access.certificate import trusted_beside
 from preheat.net.http import Transport
 from preheat.recipes.inference.trace_log import BY_PROXY
@@ -48,7 +49,6 @@ def intercept(
         raise UsageError(
             "--intercept cannot create certificates: cryptography is not installed", hint=how_to_install("cryptography")
         )
-    from preheat.mirror.access.authority import SiteAuthority
     from preheat.mirror.intercept.intercepting_proxy import InterceptingProxy
 
     folder, notes = workplace / "intercept", workplace / "notes"
