@@ -98,13 +98,13 @@ def main() -> int:
     shutil.rmtree(work, ignore_errors=True)
     root = work / "www"
     root.mkdir(parents=True)
-    for program in chosen:
-        program.serve(root)
     known = json.loads(RESULTS.read_text())["programs"] if RESULTS.is_file() else {}
     mine = {name: str(PLACE / name / "bin/python") for name in VENVS}
     theirs = {name: str(PLACE / "elsewhere" / name / "bin/python") for name in VENVS}
     with SmallNet(work / "net", hosts(root)) as net:
         for program in chosen:
+            program.serve(root)
+            net.sites = hosts(root)
             told = known.setdefault(program.name, {})
             told["versions"] = versions(program)
             for tracer in asked.tracers or TRACERS:
