@@ -12,6 +12,11 @@ from pathlib import Path
 from tests.smallnet.content import chance, put, zipped
 
 
+def _letters(start: int, stop: int) -> str:
+    """Return a range of Unicode: Latin letters, or those of the phonetic alphabet."""
+    return "".join(map(chr, range(start, stop)))
+
+
 def packages() -> Path:
     """Return the folder site-packages of this environment."""
     return next(Path(one) for one in sys.path if one.endswith("site-packages"))
@@ -108,7 +113,7 @@ def piper(root: Path) -> None:
     folder = root / "hub/rhasspy/piper-voices"
     voice = folder / "en/en_US/joe/medium/en_US-joe-medium.onnx"
     _onnx(voice, inputs, nodes, [_value("output", "FLOAT", 1, 1, 1, "samples")], held)
-    letters = "_^$ !',-.:;?abcdefghijklmnopqrstuvwxyzæçðøħŋœɐɑɒɓɔɕɖɗɘəɚɛɜɞɟɡɢɣɤɥɦɧɨɪɫɬɭɮɯɰɱɲɳɴɵɶɸɹɺɻɽɾʀʁʂʃʄʈʉʊʋʌʍʎʏʐʑʒʔʕʘʙʛʜʝʟʡʢˈˌːˑ˞"
+    letters = dict.fromkeys("_^$" + _letters(0x20, 0x17F) + _letters(0x250, 0x2E0))
     told = {
         "audio": {"sample_rate": 22050, "quality": "medium"}, "espeak": {"voice": "en-us"}, "phoneme_type": "espeak",
         "inference": {"noise_scale": 0.667, "length_scale": 1, "noise_w": 0.8}, "phoneme_map": {},
@@ -273,7 +278,7 @@ def silero(root: Path) -> None:
             super().__init__()
             self.layer = torch.nn.Linear(512, 512)
 
-        def forward(self, x: torch.Tensor, rate: int) -> torch.Tensor:
+        def forward(self, x: torch.Tensor, _rate: int) -> torch.Tensor:
             return self.layer(x).mean()
 
     path = root / "work/silero_vad.jit"
@@ -372,10 +377,11 @@ def kokoro(root: Path) -> None:
     from tests.smallnet.content import wheel
 
     wheel(root)
-    letters = '$;:,.!?—…"()“” ̃ʣʥʦʨᵝꭧAIOQSTWYᵊabcdefhijklmnopqrstuvwxyzɑɐɒæβɔɕçɖðʤəɚɛɜɟɡɥɨɪʝɯɰŋɳɲɴøɸθœɹɾɻʁɽʂʃʈʧʊʋʌɣɤχʎʒʔˈˌːʰʲ↓→↗↘ᵻ'
+    letters = _letters(0x20, 0x7F) + _letters(0x250, 0x2A2)  # 177 of its 178 tokens
     sound = {
         "upsample_kernel_sizes": [20, 12], "upsample_rates": [10, 6], "gen_istft_hop_size": 5, "gen_istft_n_fft": 20,
-        "resblock_dilation_sizes": [[1, 3, 5]] * 3, "resblock_kernel_sizes": [3, 7, 11], "upsample_initial_channel": 512,
+        "resblock_dilation_sizes": [[1, 3, 5]] * 3, "resblock_kernel_sizes": [3, 7, 11],
+        "upsample_initial_channel": 512,
     }  # fmt: skip
     bert = {
         "hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 256, "max_position_embeddings": 512,
@@ -384,7 +390,7 @@ def kokoro(root: Path) -> None:
     shape = {
         "istftnet": sound, "dim_in": 64, "dropout": 0.2, "hidden_dim": 512, "max_conv_dim": 512, "max_dur": 50,
         "multispeaker": True, "n_layer": 3, "n_mels": 80, "n_token": 178, "style_dim": 128, "plbert": bert,
-        "text_encoder_kernel_size": 5, "vocab": {letter: n for n, letter in enumerate(dict.fromkeys(letters))},
+        "text_encoder_kernel_size": 5, "vocab": {letter: n for n, letter in enumerate(letters)},
     }  # fmt: skip
     folder = root / "hub/hexgrad/Kokoro-82M"
     put(folder / "config.json", json.dumps(shape))

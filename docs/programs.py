@@ -7,7 +7,8 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 MEASURED = HERE.parent / "benchmarks" / "results" / "trace.json"
-_OPENING, _END = "<!-- programs: made by docs/make.py from benchmarks/results/trace.json -->", "<!-- end of programs -->"
+_OPENING = "<!-- programs: made by docs/make.py from benchmarks/results/trace.json -->"
+_END = "<!-- end of programs -->"
 
 
 def programs() -> Iterator[str]:
@@ -23,9 +24,9 @@ def _table(measured: dict[str, Any]) -> Iterator[str]:
     judged = [one[user] for one in found.values() for user in ("root", "user") if user in one]
     good = sum(one["replays"] for one in judged)
     yield (
-        "`make bench-trace` traces each program, in its newest version, in a small internet of its own (`tests/smallnet/`), as "
-        "root and as a user without rights. Then another user starts it from its recipe: in another folder, with an empty HOME, "
-        "another copy of its Python environment, and no network. "
+        "`make bench-trace` traces each program, in its newest version, in a small internet of its own "
+        "(`tests/smallnet/`), as root and as a user without rights. Then another user starts it from its recipe: in "
+        "another folder, with an empty HOME, another copy of its Python environment, and no network. "
         f"{good} of {len(judged)} trials started with 0 outbound attempts."
     )
     yield ""
@@ -36,8 +37,8 @@ def _table(measured: dict[str, Any]) -> Iterator[str]:
             if user in one:
                 yield _row(name, one.get("versions", ""), user, one[user])
     machine = measured["machine"]
-    yield ""
-    yield f"<sub>{machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}, {machine['date']}.</sub>"
+    said = f"{machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}, {machine['date']}"
+    yield f"\n<sub>{said}.</sub>"
 
 
 def _row(name: str, versions: str, user: str, told: dict[str, Any]) -> str:

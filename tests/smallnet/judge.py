@@ -25,7 +25,7 @@ class Program:
     """A program that downloads by itself, as a person writes it.
 
     `files` lie in its folder, `serve` fills the folder of the hosts, `packages` are what it is made of, for the report.
-    In `command` `{python}` is the interpreter of the environment `venv`, `{venv}` its folder. `brings` are patterns of
+    In `command` `{python}` is the interpreter of the environment `venv`. `brings` are patterns of
     what a start installs into site-packages: removed before each start.
     """
 
@@ -78,9 +78,9 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Judges programs in `net`, with all it makes below `folder`; `user` is the number of who traces, `words` are more options of
-    its trace.
+    """Judges programs in `net`, with all it makes below `folder`; `user` is the number of who traces.
 
+    `words` are more options of the trace. `starts`: how often a program is started before, and the last time counts.
     `pythons` are the interpreters by the name of their environment, and `other_pythons` the same elsewhere.
     """
 
@@ -92,11 +92,12 @@ class Judge:
     within_s: float = 600.0
     preheat: Path = COMMAND
     words: tuple[str, ...] = ()
+    starts: int = 1
 
     def judge(self, program: Program) -> Verdict:
         """Trace and replay one program."""
         here, there = self.folder / "here" / program.name, self.folder / "there" / "apps" / program.name
-        for _ in range(2):  # the first one fills what belongs to no start: bytecode, the page cache
+        for _ in range(self.starts):
             self._fresh(here, program, self.user)
             began = self._in(here, program, self.user, self._command(program))
         self._fresh(here, program, self.user)
@@ -156,10 +157,8 @@ class Judge:
         return app
 
     def _command(self, program: Program) -> tuple[str, ...]:
-        python = Path(_python(program, self.pythons))
-        return tuple(
-            word.replace("{python}", str(python)).replace("{venv}", str(python.parents[1])) for word in program.command
-        )
+        # By name: each machine has its own environment first in its PATH.
+        return tuple(word.replace("{python}", Path(_python(program, {})).name) for word in program.command)
 
     def _pythons(self, user: int) -> Mapping[str, str]:
         return self.pythons | self.other_pythons if user == _ELSEWHERE else self.pythons
@@ -176,9 +175,9 @@ class Judge:
         began = time.monotonic()
         try:
             ended = subprocess.run(
-                self.net.inside(command, tmp=place / "tmp", user=user),
-                env=self._environ(place, program, user), cwd=place / "app", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, timeout=self.within_s, text=True, errors="replace", check=False,
+                self.net.inside(command, tmp=place / "tmp", user=user), cwd=place / "app", stdin=subprocess.DEVNULL,
+                env=self._environ(place, program, user), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                timeout=self.within_s, text=True, errors="replace", check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             return Ended(124, (error.stdout or b"").decode(errors="replace"), self.within_s)

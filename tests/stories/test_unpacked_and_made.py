@@ -1,13 +1,16 @@
 """Needs that no hub lists: members of archives, and what an app's first start made; for any user, also offline."""
 
 import hashlib
+import http.server
 import io
 import shutil
 import sys
 import tarfile
 import tempfile
+import threading
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,8 +18,9 @@ import pytest
 from preheat.library.library import Library
 from preheat.library.made_files import keep_made
 from preheat.recipes.lock_file import read_lock
+from tests.authority import secured
 from tests.command import Preheat
-from tests.flaky_hub import FlakyHub
+from tests.flaky_hub import FlakyHub, refuses
 from tests.guard.apps import free_port
 from tests.mirroring import mirroring
 from tests.oci.bases import Files, layer, layout
@@ -82,6 +86,26 @@ def site(tmp_path: Path) -> Iterator[Site]:
     files.mkdir()
     with FlakyHub({"acme/files": files}) as hub:
         yield Site(hub, files)
+
+
+@contextmanager
+def without_sizes(body: bytes) -> Iterator[str]:
+    """Serve a body as GitHub serves archives that it packs while it sends them: without a size, and without ranges."""
+
+    class Packs(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *words: object) -> None:  # type: ignore[override] # it says nothing
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Packs) as server:
+        url = secured(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield url
+        server.shutdown()
 
 
 def user(folder: Path, name: str, library: Path | None = None) -> Preheat:
@@ -200,6 +224,43 @@ def test_members_that_differ_from_the_lock_are_refused(site: Site, tmp_path: Pat
     told = anne("pull", "app/preheat.toml", "--library", str(tmp_path / "other"))
     assert told.status == 4, told.err
     assert "README does not match the lock" in told.err
+
+
+def test_members_come_from_a_mirror_by_the_digests_of_the_lock(site: Site, tmp_path: Path) -> None:
+    anne, bert = user(tmp_path, "anne"), user(tmp_path, "bert")
+    for one in ("anne", "bert"):
+        site.app(tmp_path / one / "app", site.unpacked("words"), "words/README")
+    assert anne("pull", "app/preheat.toml").status == 0
+    assert anne("lock", "app/preheat.toml").status == 0
+    site.hub.recovers()
+    site.hub.fails("stopwords.zip", refuses(404))
+    _, url = mirroring(anne)
+    told = bert("pull", "app/preheat.toml", HF_ENDPOINT=url)
+    assert told.status == 3, "without a lock, a mirror proves nothing"
+    lock = tmp_path / "bert/app/preheat.lock"
+    lock.write_text((tmp_path / "anne/app/preheat.lock").read_text())
+    told = bert("pull", "app/preheat.toml", "--json", HF_ENDPOINT=url)
+    assert told.status == 0, told.out
+    assert told.last["fetched"] == sum(map(len, MEMBERS.values()))
+    assert contents(tmp_path / "bert/app/words") == MEMBERS
+    assert bert("run", "app/preheat.toml", "--locked", "--max-restarts", "0").status == 0
+    anne.close()
+
+
+def test_a_server_that_sends_no_size_is_enough_with_a_lock(site: Site, tmp_path: Path) -> None:
+    anne = user(tmp_path, "anne")
+    site.app(tmp_path / "anne/app", site.unpacked("words"), "words/README")
+    assert anne("pull", "app/preheat.toml").status == 0
+    assert anne("lock", "app/preheat.toml").status == 0
+    with without_sizes(site.body) as url:
+        for path in (tmp_path / "anne/app/preheat.toml", tmp_path / "anne/app/preheat.lock"):
+            path.write_text(path.read_text().replace(site.url, f"{url}/stopwords.zip#sha256={site.digest}"))
+        told = anne("pull", "app/preheat.toml", "--library", str(tmp_path / "other"))
+        assert told.status == 0, told.err
+        (tmp_path / "anne/app/preheat.lock").unlink()
+        told = anne("pull", "app/preheat.toml", "--library", str(tmp_path / "third"))
+        assert told.status == 3
+        assert "does not send the file's size" in told.err
 
 
 def test_a_composed_service_has_the_folders_of_its_users_home(site: Site, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ _NO_MIRRORS = ("https://huggingface.co", "https://hf-mirror.com", "https://hub-c
 def sources_of(need: Need, session: Session) -> list[PullSource]:
     """List the sources of a need: its hub's endpoints, then those of its alias repositories.
 
-    A made need has the library first, then preheat mirrors; an unpacked one the library last, if it has the members.
+    A made need has the library first, then preheat mirrors. An unpacked one has its server first, then mirrors and the
+    library, which may have its members.
     """
     from preheat.verbs.pull_sources import PullSource
 
@@ -32,17 +33,18 @@ def sources_of(need: Need, session: Session) -> list[PullSource]:
         return found
     from preheat.verbs.kept_hub import KeptHub
 
-    kept = KeptHub(session.library)
-    own = PullSource(str(session.library.root), kept, need.stored)
-    if need.unpack:
-        return [*found, own] if kept.has(need.stored) else found
-    return [own, *found]
+    kept, ref = KeptHub(session.library), need.stored
+    own = PullSource(str(session.library.root), kept, ref)
+    if not need.unpack:
+        return [own, *found]
+    mirrors = [PullSource(one, session.hub(ref, one), ref) for one in _mirrors(session)]
+    return [*found, *([own] if kept.has(ref) else []), *mirrors]
 
 
 def hub_of(ref: Ref, endpoint: str, token: str, session: Session) -> Hub:
     """Return the hub of a ref, at one of its endpoints."""
     match ref.hub:
-        case "hf" | "made":  # a preheat mirror serves made files as the Hugging Face hub serves a repository
+        case "hf" | "made" | "zip" | "tar":  # a preheat mirror serves these as the Hugging Face hub serves a repository
             from preheat.hubs.huggingface import HuggingFace
 
             return HuggingFace(endpoint, session.transport, token, on_event=session.on_event)
@@ -62,7 +64,10 @@ def hub_of(ref: Ref, endpoint: str, token: str, session: Session) -> Hub:
 
 def _endpoints(ref: Ref, session: Session) -> tuple[str, ...]:
     """Return the endpoints of a ref's hub; for a made ref the preheat mirrors, since the hubs themselves have none."""
-    if ref.hub != MADE:
-        return session.endpoints.get(ref.hub, ("",))
+    return _mirrors(session) if ref.hub == MADE else session.endpoints.get(ref.hub, ("",))
+
+
+def _mirrors(session: Session) -> tuple[str, ...]:
+    """Return the preheat mirrors: those of --endpoint made=URL, else the endpoints for hf that are no hub's own."""
     named = session.endpoints.get(MADE, ())
     return named or tuple(one for one in session.endpoints.get("hf", ()) if one.rstrip("/") not in _NO_MIRRORS)

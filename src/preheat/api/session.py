@@ -126,13 +126,13 @@ class Session:
         """Return the files to pull for a need."""
         from preheat.verbs.pull_sources import Wish
 
-        return Wish(need.files, self.settings.unsafe_files, need.locked, need.partly, need.unpack)
+        return Wish(need.files, self.settings.unsafe_files, need.locked, need.partly, need.unpack, need.archive_size)
 
     def hub(self, ref: Ref, endpoint: str) -> Hub:
         """Return the hub of a ref, at one of its endpoints."""
         from preheat.api.pull_hubs import hub_of
 
-        return hub_of(ref, endpoint, self._token("hf" if ref.hub == "made" else ref.hub, endpoint), self)
+        return hub_of(ref, endpoint, self._token(ref.hub if ref.hub == "ms" else "hf", endpoint), self)
 
     def _token(self, hub: str, endpoint: str) -> str:
         """Return the token for an endpoint: its own, else the hub's token if it has the origin of the first endpoint.

@@ -73,6 +73,10 @@ class HubUnavailable(HubError):
         self.seen = seen
 
 
+class NoSize(HubError):
+    """The server does not send the file's size, which is needed unless a lock has it."""
+
+
 class NoRanges(HubError):
     """The hub does not support range requests for a file."""
 

@@ -207,7 +207,9 @@ def is_repository(ref: Ref) -> bool:
         named = Ref.parse(f"{ref.hub}:{ref.repo}")
     except UsageError:
         return False
-    return (named.hub, named.kind, named.repo, named.revision) == (ref.hub, MODEL, ref.repo, ref.branch)
+    # The digest in an archive's address pins it.
+    revision = named.revision if ref.hub in ARCHIVES else ref.branch
+    return (named.hub, named.kind, named.repo, named.revision) == (ref.hub, MODEL, ref.repo, revision)
 
 
 def is_revision(text: str) -> bool:

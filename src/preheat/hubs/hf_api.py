@@ -10,7 +10,7 @@ import msgspec
 
 from preheat.core.digest import GIT_SHA1, SHA256, Digest
 from preheat.core.errors import AccessDenied, HubError, IntegrityError, NotFound, PreheatError, UsageError
-from preheat.core.ref import MADE, MODEL, Ref
+from preheat.core.ref import ARCHIVES, MADE, MODEL, Ref
 from preheat.core.secret_text import one_line
 from preheat.core.snapshot import File
 from preheat.hubs.hf_documents import (
@@ -160,10 +160,17 @@ def tree_path(ref: Ref, commit: str) -> str:
 
 def resolve_path(ref: Ref, commit: str, file_path: str) -> str:
     """Return the download path of a file."""
-    prefix = "made/" if ref.hub == MADE else "" if ref.kind == MODEL else f"{ref.kind}s/"
-    return f"/{prefix}{quote(ref.repo)}/resolve/{quote(commit, safe='')}/{quote(file_path)}"
+    prefix = "" if ref.kind == MODEL else f"{ref.kind}s/"
+    return f"/{_own(ref) or f'{prefix}{quote(ref.repo)}'}/resolve/{quote(commit, safe='')}/{quote(file_path)}"
 
 
 def _api(ref: Ref) -> str:
-    # A preheat mirror serves what apps' starts made as the hub serves repositories, below a name of its own.
-    return f"/api/{'made' if ref.hub == MADE else f'{ref.kind}s'}/{quote(ref.repo)}"
+    return f"/api/{_own(ref) or f'{ref.kind}s/{quote(ref.repo)}'}"
+
+
+def _own(ref: Ref) -> str:
+    """Return the name of what only preheat mirrors serve, as they serve repositories; empty for a repository.
+
+    That is what apps' starts made, and members of archives, whose name is the archive's address in one segment.
+    """
+    return f"{ref.hub}/{quote(ref.repo, safe='/' if ref.hub == MADE else '')}" if ref.hub in (MADE, *ARCHIVES) else ""

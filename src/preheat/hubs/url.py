@@ -2,7 +2,7 @@
 
 import re
 
-from preheat.core.errors import AccessDenied, HubError, NotFound, PreheatError
+from preheat.core.errors import AccessDenied, HubError, NoSize, NotFound, PreheatError
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.hubs.error_boundary import blames_the_hub
@@ -46,7 +46,9 @@ def _size(stream: Stream, ref: Ref) -> int:
         case 200 if re.fullmatch(r"\d{1,18}", length) and not packed:
             return int(length)
         case 200 | 206 | 416:
-            raise HubError(f"{ref.address} does not send the file's size", hint="use another server")
+            raise NoSize(
+                f"{ref.address} does not send the file's size", hint="use another server, or a lock that has the size"
+            )
         case _:
             raise _denied(stream, ref.address)
 

@@ -100,10 +100,7 @@ class Transport:
         return self._whole(self._ask(url, headers, method, body))
 
     def pass_on(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> PassedOn:
-        """Forward a client's request as it is; return the response, whatever its status, even a redirect.
-
-        Raise HubError for an invalid URL, HubUnavailable if there is no response.
-        """
+        """Forward a request as it is; return the response, even a redirect. Raise HubError, also for an invalid URL."""
         try:
             answer = self._send(url, headers, method, body)
         except ValueError as error:

@@ -58,7 +58,8 @@ class AppPython:
 def _prefix(environ: Mapping[str, str], folder: Path, command: Sequence[str]) -> Path | None:
     """Return the prefix of the command's Python.
 
-    That is its interpreter's, else the one that its shell script names, else VIRTUAL_ENV, else `.venv` in the folder.
+    That is its interpreter's, else the one that its shell script names, else `.venv` or `venv` in the folder, else
+    VIRTUAL_ENV, else that of the first Python on PATH, virtual environments first.
     """
     program = _program(environ, folder, command[0]) if command else None
     interpreter = (
@@ -70,8 +71,20 @@ def _prefix(environ: Mapping[str, str], folder: Path, command: Sequence[str]) ->
         active = environ.get("VIRTUAL_ENV")
         scripts = [folder / word for word in command[1:2] if program is not None and program.name in _SHELLS]
         named = [prefix for script in (*scripts, program) if script is not None for prefix in _named_in(script, folder)]
-        candidates = [*named, *([Path(active)] if active else []), folder / ".venv", folder / "venv"]
+        own = [folder / ".venv", folder / "venv", *([Path(active)] if active else [])]
+        candidates = [*named, *own, *_on_path(environ, folder)]
     return next((one for one in candidates if _site_packages(one) is not None), None)
+
+
+def _on_path(environ: Mapping[str, str], folder: Path) -> list[Path]:
+    """Return the prefixes of the Pythons on PATH in its order, but those of virtual environments first."""
+    places = [folder / place for place in environ.get("PATH", os.defpath).split(os.pathsep) if place]
+    found = [
+        Path(os.path.normpath(place)).parent
+        for place in places
+        if any(os.access(place / name, os.X_OK) for name in ("python", "python3"))
+    ]
+    return sorted(found, key=lambda prefix: not (prefix / "pyvenv.cfg").is_file())
 
 
 def _named_in(script: Path, folder: Path) -> list[Path]:

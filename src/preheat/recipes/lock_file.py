@@ -48,7 +48,8 @@ class Pinned:
         ref, asked_as = self.need.ref.at(self.snapshot.commit), "" if self.need.ref.pinned else self.need.ref.revision
         own = replace(self.need, ref=ref, asked_as=asked_as)
         locked = replace(self.snapshot, ref=own.stored)
-        return replace(own, locked=locked, partly=self.partly, depends=self.depends or self.need.depends)
+        size, depends = self.archive.size if self.archive else None, self.depends or self.need.depends
+        return replace(own, locked=locked, partly=self.partly, depends=depends, archive_size=size)
 
 
 @dataclass(frozen=True, slots=True)

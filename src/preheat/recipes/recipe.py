@@ -27,6 +27,7 @@ class Need:
 
     `unpack` is `zip` or `tar` if the app reads the members of the archive at `ref`. `link` is the kind of link that the
     app requires, one of `LINKS`; empty if it accepts any. `depends` is what the files of a `made` ref depend on.
+    `archive_size`, in bytes, is known from a lock.
     """
 
     ref: Ref
@@ -41,6 +42,7 @@ class Need:
     locked: Snapshot | None = field(default=None, compare=False, repr=False)
     partly: bool = field(default=False, compare=False, repr=False)
     depends: Depends | None = field(default=None, compare=False, repr=False)
+    archive_size: int | None = field(default=None, compare=False, repr=False)
 
     @property
     def stored(self) -> Ref:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from preheat.core.errors import PreheatError
 from preheat.core.events import Event, Listener
-from preheat.core.ref import HUGGING_FACE, MADE, MODELSCOPE, Ref
+from preheat.core.ref import ARCHIVES, HUGGING_FACE, MADE, MODELSCOPE, Ref
 from preheat.core.snapshot import File
 from preheat.library.library import Library
 from preheat.library.records.records import MIRROR
@@ -97,7 +97,7 @@ def mirror(
                 return found
             # None if the request has already passed through this mirror (a cycle of upstreams) or too many mirrors.
             asker = read_asker(request, name)
-            if ref.hub == MADE:
+            if ref.hub in (MADE, *ARCHIVES):
                 found = kept.find(ref)  # no upstream has it
             elif through is not None and asker is not None:
                 found = through.find(ref, asker)

@@ -1,10 +1,11 @@
 """Pull plan: what a pull downloads, takes over, and places, and what prevents it; made without changing anything."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from preheat.core.errors import IntegrityError, LibraryError, NotFound
+from preheat.core.errors import HubError, IntegrityError, LibraryError, NoSize, NotFound
 from preheat.core.events import Listener
 from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
@@ -149,16 +150,35 @@ def plan_need(
         return NeedPlan(several, wish, here)
     if wish.unpack:
         return _plan_unpacking(several, on_event, wish, patience)
-    source, told = resolve(sources, on_event, patience, lambda told: believed(told, ref, wish, library))
+    try:
+        source, told = resolve(sources, on_event, patience, lambda told: believed(told, ref, wish, library))
+    except NoSize:
+        if wish.known is None:
+            raise
+        source, told = sources[0], replace(wish.known, ref=ref)
     return NeedPlan(several, wish, wish.of(named(told, ref)), source, told)
 
 
 def _plan_unpacking(sources: tuple[PullSource, ...], on_event: Listener, wish: Wish, patience: RetryPolicy) -> NeedPlan:
-    """Plan to download an archive and to unpack it; or to copy its members from another library that has them."""
-    source, told = resolve(sources, on_event, patience)
-    if told.ref.hub == wish.unpack:
-        return NeedPlan(sources, wish, wish.of(told), source, told)
-    return NeedPlan(sources, wish, told, source, told, unpacking=Unpacking(wish.unpack, wish.known))
+    """Plan to download an archive and to unpack it; or only its members, from a library or mirror that has them.
+
+    Members are accepted only with the digests of a lock, because the archive's digest does not prove them.
+    """
+    holders = tuple(one for one in sources if one.ref.hub == wish.unpack)
+    if wish.known is not None and holders:
+        with contextlib.suppress(HubError, IntegrityError):
+            source, told = resolve(holders, on_event, patience, wish.held)
+            return NeedPlan(holders, wish, wish.of(told), source, told)
+    servers = tuple(one for one in sources if one not in holders)
+    source = servers[0]
+    try:
+        source, told = resolve(servers, on_event, patience)
+    except NoSize:
+        if wish.archive_size is None:
+            raise
+        ref = source.ref
+        told = Snapshot(ref, ref.revision, (File(ref.file_name, wish.archive_size, ref.digest),))
+    return NeedPlan(servers, wish, told, source, told, unpacking=Unpacking(wish.unpack, wish.known))
 
 
 def plan_pull(

@@ -30,7 +30,8 @@ class Wish:
 
     `unsafe`: how to treat files that can run untrusted code when they are loaded (REFUSE, WARN or ALLOW). `locked`: the
     snapshot from the lock; files must match its digests, even if the hub returns others. It lists all files to pull,
-    unless `partly` is set. `unpack` is `zip` or `tar` if the files are the members of an archive.
+    unless `partly` is set. `unpack` is `zip` or `tar` if the files are the members of an archive,
+    of `archive_size` bytes if the lock knows it.
     """
 
     patterns: Sequence[str] = ()
@@ -38,11 +39,16 @@ class Wish:
     locked: Snapshot | None = None
     partly: bool = False
     unpack: str = ""
+    archive_size: int | None = None
 
     @property
     def known(self) -> Snapshot | None:
         """Return the requested files if the lock lists all of them."""
         return None if self.partly else self.locked
+
+    def held(self, snapshot: Snapshot) -> Snapshot:
+        """Return a snapshot with the digests of the lock, if there is one. Raise IntegrityError if a file differs."""
+        return snapshot if self.locked is None else snapshot.held_to(self.locked)
 
     def of(self, snapshot: Snapshot) -> Snapshot:
         """Return the requested files. Raise NotFound if one is missing, IntegrityError if one differs from the lock."""

@@ -16,16 +16,17 @@ from preheat.core.ref import Ref
 from preheat.core.snapshot import File, Snapshot
 from preheat.library.library import Library
 from preheat.recipes.inference.observation import Loaded
-from preheat.recipes.inference.trace_log import Body, Reply, TraceLog
+from preheat.recipes.inference.trace_log import Body, FileAccess, Reply, TraceLog
 from preheat.recipes.places import Places
+from preheat.verbs.local_hub import Lead
 from preheat.verbs.tracing.observing.app_variables import telling_variables
 from preheat.verbs.tracing.observing.app_weights import may_be_weights
 from preheat.verbs.tracing.observing.downloads import Downloads
 from preheat.verbs.tracing.observing.file_hashes import FileHashes
 from preheat.verbs.tracing.observing.known_files import known_files
-from preheat.verbs.tracing.observing.unpacked_archives import unpacked_archives
+from preheat.verbs.tracing.observing.opened_files import first_opens
+from preheat.verbs.tracing.observing.unpacked_archives import archive_kind, unpacked_archives
 from preheat.verbs.tracing.observing.written_files import WrittenFile, written_files
-from preheat.verbs.local_hub import Lead
 from preheat.verbs.tracing.traced_start import ObservedStart
 
 COMMIT = "c" * 40
@@ -113,6 +114,24 @@ def test_what_the_app_serves_itself_is_no_download(tmp_path: Path) -> None:
     assert Downloads(own, written, FileHashes(), nobody).found() == ((), ())
 
 
+def test_a_response_with_an_encoding_is_found_by_its_name(tmp_path: Path) -> None:
+    url, path = "https://a.example/vocab.json", put(tmp_path / "vocab.json", MODEL)
+    replies = (Reply(1.0, "GET", url, 200, None, "", ()),)
+    bodies = (body(url, b"compressed"),)
+    assert found(TraceLog(1, (), (), (), replies, (), bodies), path) == [(url, "vocab.json")]
+
+
+def test_a_hubs_mirror_that_is_written_into_an_app_is_the_hub(tmp_path: Path) -> None:
+    path = put(tmp_path / "model.bin", MODEL)
+    known = Snapshot(Ref.parse("acme/tiny"), COMMIT, (File("deep/model.bin", len(MODEL), sha256(hexed(MODEL))),))
+    url = "https://hub.example/acme/tiny/resolve/main/deep/model.bin"
+    notes = TraceLog(1, (), (), (), (), (), (body(url, MODEL, total=len(MODEL)),))
+    downloads = Downloads(start(notes=notes), {path: WrittenFile(1.0)}, FileHashes(), lambda ref: known)
+    loaded, [served] = downloads.found()
+    assert (loaded, served.ref, served.file.path) == ((), known.ref, "deep/model.bin")
+    assert downloads.snapshots == (known,)
+
+
 def test_a_folder_that_was_moved_and_what_no_log_names_is_written(tmp_path: Path) -> None:
     deep, listed = put(tmp_path / "final/a/b.bin", b"x"), put(tmp_path / "listed", b"y")
     moved = ((str(tmp_path / "coming"), str(tmp_path / "final")),)
@@ -127,6 +146,11 @@ def test_a_fifo_is_never_opened(tmp_path: Path) -> None:
     hashes = FileHashes()
     assert hashes.size(str(tmp_path / "pipe")) is None
     assert hashes.digest(str(tmp_path / "pipe"), "sha256") is None
+
+
+def test_code_whose_compiled_form_is_read_counts_as_read() -> None:
+    accesses = (FileAccess("/c/repo/__pycache__/hubconf.cpython-311.pyc", 2.0, wrote=False),)
+    assert first_opens(start(notes=TraceLog(1, accesses, (), (), (), ())))["/c/repo/hubconf.py"] == 2.0
 
 
 # ---- archives
@@ -161,6 +185,12 @@ def test_members_are_found_where_they_were_unpacked_to(tmp_path: Path, where: st
     assert one.prefix == prefix
     assert {member.name for member in one.members} == set(files)
     assert one.others == ("repo-main/not_unpacked",)
+
+
+def test_a_checkpoint_is_no_archive_though_it_is_a_zip(tmp_path: Path) -> None:
+    _, checkpoint = archive(tmp_path, {"model/data.pkl": MODEL, "model/data/0": MODEL})
+    assert archive_kind(checkpoint) == ""
+    assert archive_kind(archive(tmp_path, {"code/a.py": MODEL})[1]) == "zip"
 
 
 def test_hostile_and_damaged_archives_are_no_needs(tmp_path: Path) -> None:
@@ -236,6 +266,9 @@ def test_weights_are_told_from_code_settings_and_what_git_has(tmp_path: Path) ->
         put(tmp_path / "tmp/data-gym-cache/9b5ad71b2ce5", b"x"),
         put(tmp_path / "tmp/tmpab12cd34/part", b"x"),
         put(tmp_path / "torch/hub/labels.txt", b"x"),
+        put(tmp_path / "torch/hub/repo/hubconf.py", b"x"),
+        put(tmp_path / "torch/hub/repo/__init__.py", b""),
+        put(home / "letters/run.py", b"x"),
         put(home / ".netrc", b"x"),
         "/usr/share/data.bin",
     ]
@@ -245,10 +278,12 @@ def test_weights_are_told_from_code_settings_and_what_git_has(tmp_path: Path) ->
     ]
     assert sorted(Path(path).name for path in weights) == [
         "9b5ad71b2ce5",
+        "__init__.py",
         "a.onnx",
         "config.yaml",
         "english",
         "gpt.pth",
+        "hubconf.py",
         "labels.txt",
     ]
 

@@ -25,6 +25,11 @@ _LONGEST = 4000
 # Magic bytes of archives: zip, gzip, bzip2, xz, zstd. A plain tar has its magic at byte 257.
 _ARCHIVES = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 _TAR = slice(257, 262)
+# Checkpoints of torch and numpy are zips too, but are read as they are: the name of the first member tells.
+_WEIGHTS = re.compile(
+    rb"PK\x03\x04.{26}[^\0]{0,200}?(?:data\.pkl|\.npy|/version|/byteorder|\.format_version)", re.DOTALL
+)
+_NOT_UNPACKED = (".pt", ".pth", ".ckpt", ".bin", ".npz", ".npy", ".keras", ".onnx", ".safetensors", ".pkl", ".joblib")
 # Bytes. Larger archives are not saved a second time.
 _MOST_SAVED = 8 << 30
 _RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")
@@ -103,7 +108,9 @@ class ResponseBody:
             self._log.note("body", self._url, self._status, *words)
 
     def _begin_saving(self) -> None:
-        if self._front.startswith(_ARCHIVES) or self._front[_TAR] == b"ustar":
+        front = self._front
+        packed = front.startswith(_ARCHIVES) or front[_TAR] == b"ustar"
+        if packed and not _WEIGHTS.match(front) and not self._url.partition("?")[0].lower().endswith(_NOT_UNPACKED):
             os.makedirs(self._log.folder, mode=0o700, exist_ok=True)
             self._saved = os.path.join(self._log.folder, "%d-%x" % (os.getpid(), id(self)))
 

@@ -26,6 +26,8 @@ from typing import Any, Callable, Dict, List, Set, Tuple
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CODE = (".py", ".pyc", ".pyi", ".so", ".egg-link", ".dist-info")
+# Where Python and its packages are installed: what they import is not logged.
+_INSTALLED = tuple({os.path.join(prefix, "") for prefix in (sys.prefix, sys.base_prefix, "/usr")})
 _NOT_FILES = ("/proc/", "/sys/", "/dev/")
 # Packages that only transport a request, and are left out of `modules`.
 _CARRIERS = {
@@ -132,9 +134,9 @@ def _opened(notes: _Notes, args: Any) -> None:
         return
     name = _text(path)
     writes = bool(flags & _WRITES)
-    if not writes and (name.endswith(_CODE) or ".so." in name):
-        return
     name = os.path.abspath(name)
+    if not writes and name.startswith(_INSTALLED) and (name.endswith(_CODE) or ".so." in name):
+        return
     if name == getattr(_busy, "copying", ""):
         _busy.copying = ""
         return

@@ -1,6 +1,7 @@
 """Hugging Face routes: from request to response, without a socket.
 
-What apps' starts made is served in the same form to other preheats: at `/api/made/APP/NAME/…` and `/made/APP/NAME/…`.
+What only preheats have is served to them in the same form: what apps' starts made at `/api/made/APP/NAME/…` and
+`/made/APP/NAME/…`, members of archives at `/api/zip/ADDRESS/…` and `/zip/ADDRESS/…`, with the address as one segment.
 """
 
 import re
@@ -10,7 +11,18 @@ from urllib.parse import parse_qs, quote
 import msgspec
 
 from preheat.core.errors import AccessDenied, CheckFailed, HubUnavailable, NoSpace, NotFound, PreheatError
-from preheat.core.ref import DATASET, HUGGING_FACE, MADE, MODEL, MODELSCOPE, SPACE, Ref, is_repository, is_revision
+from preheat.core.ref import (
+    ARCHIVES,
+    DATASET,
+    HUGGING_FACE,
+    MADE,
+    MODEL,
+    MODELSCOPE,
+    SPACE,
+    Ref,
+    is_repository,
+    is_revision,
+)
 from preheat.hubs.hf_documents import ENTRY_NOT_FOUND, GATED_REPO, REPO_NOT_FOUND, REVISION_NOT_FOUND
 from preheat.mirror.api import hf_answers, ms_routes
 from preheat.mirror.api.file_answer import give_file, provenance
@@ -72,14 +84,16 @@ def _route(request: Request, find: Find) -> Answer:
             return ms_routes.route(request, rest, query, find)
         case ["api", kinds, *rest] if kinds in _KINDS and rest:
             return _api(request, _KINDS[kinds], rest, query, find)
-        case ["api", "made", *rest] if rest:
-            return _api(request, MADE, rest, query, find)
+        case ["api", ("made" | "zip" | "tar") as hub, *rest] if rest:
+            return _api(request, hub, rest, query, find)
         case ["api", "whoami-v2"]:
             return refuse(401, "this mirror has no accounts, and requires no token")
         case [("datasets" | "spaces") as kinds, *rest] if "resolve" in rest[1:3]:
             return _resolve(request, _KINDS[kinds], rest, find)
         case ["made", *rest] if "resolve" in rest[2:3]:
             return _resolve(request, MADE, rest, find)
+        case [("zip" | "tar") as hub, *rest] if "resolve" in rest[1:2] and "://" in rest[0]:
+            return _resolve(request, hub, rest, find)
         case [_, *rest] if "resolve" in rest[:2]:
             return _resolve(request, MODEL, segments, find)
         case ["models", owner, name]:
@@ -142,7 +156,7 @@ def _allow(request: Request, *methods: str) -> None:
 
 def _find(find: Find, kind: str, repo: str, revision: str) -> ServedSnapshot:
     """Find a repository at a revision; raise Refused with the error code for whichever is unknown."""
-    ref = Ref(MADE, MODEL, repo, revision) if kind == MADE else Ref(HUGGING_FACE, kind, repo, revision)
+    ref = Ref(kind, MODEL, repo, revision) if kind in (MADE, *ARCHIVES) else Ref(HUGGING_FACE, kind, repo, revision)
     if not is_repository(ref):
         raise Refused(refuse(404, "invalid repository name", REPO_NOT_FOUND))
     if is_revision(revision) and (found := find(ref)) is not None:

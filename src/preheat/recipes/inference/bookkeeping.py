@@ -5,8 +5,8 @@ import re
 # Parts of paths: hub clients' and package managers' own caches, version control, and caches of this machine's fonts.
 _PARTS = (
     "/refs/", "/trees/", "/.no_exist/", "/.locks/", "/.lock/", "/.cache/huggingface/download/", "/__pycache__/",
-    "/xet/", "/.git/", "/.hg/", "/._____temp/", "/pip/http", "/pip/wheels/", "/pip/selfcheck/", "/.cache/pip/", "/.cache/uv/",
-    "/.npm/_", "/matplotlib/", "/fontconfig/", "/mesa_shader_cache", "/.ipython/", "/.preheat/",
+    "/xet/", "/.git/", "/.hg/", "/._____temp/", "/pip/http", "/pip/wheels/", "/pip/selfcheck/", "/.cache/pip/",
+    "/.npm/_", "/matplotlib/", "/fontconfig/", "/mesa_shader_cache", "/.ipython/", "/.preheat/", "/.cache/uv/",
     "/.gradio/", "/logs/", "/.config/", "/.nv/", "/go-build/", "/ccache/", "/.mozilla/", "/sentry/", "/wandb/",
 )  # fmt: skip
 _ENDINGS = (

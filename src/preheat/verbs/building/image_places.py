@@ -21,7 +21,7 @@ def at_image_places(recipe: Recipe, base: Base, library: Library, on_event: List
 
     {home} is HOME of the recipe's or the base's environment; else /root for root, and /home/USER for another user for
     whom the base has that folder. {cache} is XDG_CACHE_HOME, else .cache in it; {tmp} is TMPDIR, else /tmp.
-    {site-packages} is that of the Python that the command names, else of VIRTUAL_ENV, `.venv` in the app's folder, or
+    {site-packages} is that of the Python that the command names, else of `.venv` in the app's folder, VIRTUAL_ENV, or
     the first Python on PATH; found in the base's layers.
     """
     if not recipe.names_places:
@@ -52,7 +52,7 @@ def _prefixes(recipe: Recipe, environ: dict[str, str], search: tuple[str, ...]) 
     """Return where the app's Python may be installed, relative to the image's root, the likeliest first."""
     program = recipe.command[0] if recipe.command else ""
     named = [posixpath.normpath(posixpath.join(str(recipe.folder), program, "../.."))] if "/" in program else []
-    named += [environ["VIRTUAL_ENV"]] if environ.get("VIRTUAL_ENV") else []
     named += [str(recipe.folder / name) for name in (".venv", "venv")]
+    named += [environ["VIRTUAL_ENV"]] if environ.get("VIRTUAL_ENV") else []
     named += [posixpath.dirname(folder) for folder in search]
     return tuple(dict.fromkeys(one.strip("/") for one in named))

@@ -36,18 +36,20 @@ _NOT_WEIGHTS = (".local/lib/", ".local/bin/", ".config/", ".ssh/", ".gnupg/", ".
 
 
 def may_be_weights(path: str, places: Places, caches: Collection[str], size: int, prefix: Path | None) -> bool:
-    """Return whether a file that the app read is one that a new machine would lack, and not code or a setting.
+    """Return whether a file that the app read is one that a new machine would lack, and not its own code or a setting.
 
-    `caches` are the folders of the app's caches, `size` is in bytes, `prefix` is the folder of the app's Python.
+    Code in a cache is such a file: torch.hub keeps repositories there. `caches` are the folders of the app's caches,
+    `size` is in bytes, `prefix` is the folder of the app's Python.
     """
-    if size == 0 or is_code(path) or is_bookkeeping(path) or is_secret(path):
+    if is_bookkeeping(path) or is_secret(path):
         return False
     if prefix is not None and within(path, str(prefix)) is not None:
         return False
     own = str(places.dir)
     below = within(path, own)
     if below is not None:
-        return below not in _tracked(own) and not _in_environment(path, own) and _is_data(path, own, size)
+        plain = size > 0 and not is_code(path)
+        return plain and below not in _tracked(own) and not _in_environment(path, own) and _is_data(path, own, size)
     if any(within(path, folder) is not None for folder in caches):
         return True
     if places.tmp is not None and within(path, str(places.tmp)) is not None:
@@ -56,8 +58,9 @@ def may_be_weights(path: str, places: Places, caches: Collection[str], size: int
     below = within(path, home) if home else None
     if below is None or below.startswith(_NOT_WEIGHTS) or _in_environment(path, home):
         return False
-    hidden = below.startswith(".") and "/" in below
-    return hidden or below.startswith(_DATA_FOLDERS) or _is_data(path, home, size)
+    if (below.startswith(".") and "/" in below) or below.startswith(_DATA_FOLDERS):
+        return True
+    return size > 0 and not is_code(path) and _is_data(path, home, size)
 
 
 def _is_data(path: str, top: str, size: int) -> bool:

@@ -53,11 +53,11 @@ class Downloads:
                     self._take(url, path, self._modules.get(bodies[0].url, ()), loaded, served)
         hashed = {body.url for body in self._seen.notes.bodies}
         for reply in self._seen.notes.replies:
-            # A response whose bytes could not be taken, such as one with a Content-Encoding.
+            # A response whose bytes are unknown: another client's, or one with a Content-Encoding.
             if (
                 reply.method == "GET"
                 and reply.status == 200
-                and reply.url not in hashed
+                and (reply.url not in hashed or reply.size is None)
                 and not self._is_own(reply.url)
             ):
                 origin = self._origin(reply)
@@ -66,6 +66,11 @@ class Downloads:
                     taken.add(likely)
                     self._take(origin, likely, reply.modules, loaded, served)
         return tuple(loaded), tuple(served)
+
+    @property
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """Return the versions at hubs that the app's URLs named."""
+        return tuple(one for one in self._known.values() if one is not None)
 
     def saved_archives(self, folder: Path) -> Iterable[tuple[Loaded, Path]]:
         """Yield the archives that were saved as they were downloaded, each with its file in `folder`."""

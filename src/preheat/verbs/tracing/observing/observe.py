@@ -128,7 +128,7 @@ def observe(
         outside=tuple(_outside(had, places, known.paths, environment.prefix, hashes)),
     )
     sources = {loaded_one.digest.hex: path for loaded_one, path in archives.values()}
-    return Observed(observation, known.snapshots, sources)
+    return Observed(observation, (*known.snapshots, *downloads.snapshots), sources)
 
 
 def _in_any(path: str, folders: Mapping[str, str]) -> bool:
@@ -192,7 +192,7 @@ def _kept(plain: Iterable[str], known: Collection[str], hashes: FileHashes) -> I
     """Yield the weights that the app had and that are known to no hub: the library keeps them."""
     for path in plain:
         size = hashes.size(path)
-        if path not in known and size:
+        if path not in known and size is not None:
             yield Made(path, size, hashes.digest(path, SHA256))
 
 

@@ -1,6 +1,7 @@
 """Opened files: when each file was first opened for reading, and how much of it was read."""
 
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from preheat.core.digest import Digest
@@ -9,21 +10,30 @@ from preheat.recipes.inference.trace_log import Mover
 from preheat.verbs.tracing.observing.file_hashes import FileHashes
 from preheat.verbs.tracing.traced_start import ObservedStart
 
+_COMPILED = re.compile(r"(.*)/__pycache__/([^/]+)\.[a-z]+-?[0-9]+(?:\.opt-[0-9])?\.pyc")
+
 
 def first_opens(seen: ObservedStart) -> dict[str, float]:
     """Return when each path was first opened for reading (time.time()), by current path, without copies' opens."""
     moved = Mover(seen.notes.moved)
     first: dict[str, float] = {}
+
+    def note(path: str, at: float) -> None:
+        first.setdefault(path, at)
+        if (compiled := _COMPILED.fullmatch(path)) is not None:
+            # Python reads this instead of the source, if the source is there and was not changed.
+            first.setdefault(f"{compiled[1]}/{compiled[2]}.py", at)
+
     for access in seen.notes.accesses:
         if not access.wrote:
-            first.setdefault(moved(access.path), access.at)
+            note(moved(access.path), access.at)
     copied = {os.path.realpath(source) for source, _ in seen.notes.copied}
     read = {os.path.realpath(path) for path in first}
     for one in seen.opens:
         path = os.path.realpath(moved(one.path))
         # Copying a file opens it too; Python's log shows which opens were copies.
         if not one.wrote and (path not in copied or path in read):
-            first.setdefault(path, one.at)
+            note(path, one.at)
     return first
 
 

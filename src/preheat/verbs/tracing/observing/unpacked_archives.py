@@ -1,6 +1,7 @@
 """Unpacked archives: find where the members of a downloaded archive lie, whatever folder they were unpacked to."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +16,10 @@ from preheat.verbs.tracing.observing.file_hashes import FileHashes
 from preheat.verbs.tracing.observing.written_files import WrittenFile
 
 _ZIP = b"PK\x03\x04"
+# Checkpoints of torch and numpy are zips too, but are read as they are: the name of the first member tells.
+_WEIGHTS = re.compile(
+    rb"PK\x03\x04.{26}[^\0]{0,200}?(?:data\.pkl|\.npy|/version|/byteorder|\.format_version)", re.DOTALL
+)
 
 
 def unpacked_archives(
@@ -45,7 +50,7 @@ def archive_kind(path: Path) -> str:
     except OSError:
         return ""
     if front.startswith(_ZIP):
-        return ZIP
+        return "" if _WEIGHTS.match(front) else ZIP
     compressed = front.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ"))
     return TAR if compressed or front[257:262] == b"ustar" else ""
 
