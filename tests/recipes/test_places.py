@@ -138,6 +138,16 @@ def test_an_active_environment_counts_for_a_command_that_is_no_python(tmp_path: 
     assert AppPython.of({"PATH": ""}, tmp_path, ["./nothing"]).site_packages is None
 
 
+def test_the_first_virtual_environment_on_path_counts_for_a_shell_script(tmp_path: Path) -> None:
+    venv(tmp_path / "system", "3.13")
+    packages = venv(tmp_path / "env", "3.12")
+    (tmp_path / "env/pyvenv.cfg").touch()
+    (tmp_path / "start.sh").write_text("python webui.py\n")
+    path = f"{tmp_path}/system/bin:{tmp_path}/env/bin"
+    assert AppPython.of({"PATH": path}, tmp_path, ["/bin/bash", "start.sh"]).site_packages == packages
+    assert AppPython.of({"PATH": f"{tmp_path}/system/bin"}, tmp_path, ["/bin/bash", "start.sh"]).python == "3.13"
+
+
 def test_what_made_files_depend_on(tmp_path: Path) -> None:
     packages = venv(tmp_path)
     here = AppPython("3.11", "x86_64", "NVIDIA H200", tmp_path, packages)
