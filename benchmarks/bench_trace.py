@@ -45,7 +45,11 @@ def versions(program: Program) -> str:
     """Return the versions of what a program is made of."""
     found = []
     for name in program.packages:
-        words = (PLACE / program.venv / "bin/python", "-c", f"import importlib.metadata as m; print(m.version({name!r}))")
+        words = (
+            PLACE / program.venv / "bin/python",
+            "-c",
+            f"import importlib.metadata as m; print(m.version({name!r}))",
+        )
         said = subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
         found.append(f"{name} {said}")
     return ", ".join(found)
@@ -105,26 +109,34 @@ def main() -> int:
             told["versions"] = versions(program)
             for tracer in asked.tracers or TRACERS:
                 more = {} if asked.preheat is None else {"preheat": asked.preheat}
-                verdict = Judge(net, work / tracer, mine, theirs, TRACERS[tracer], **more).judge(program)
+                # The first start fills what belongs to no start: bytecode, the page cache.
+                judge = Judge(net, work / tracer, mine, theirs, TRACERS[tracer], starts=2, **more)
+                verdict = judge.judge(program)
                 told[tracer] = figures(verdict)
                 print(line(program.name, tracer, told[tracer]), flush=True)
+            if not asked.keep:
+                keep(known, work)
     if not asked.keep:
-        order = [one.name for one in PROGRAMS]
-        kept = {name: known[name] for name in sorted(known, key=lambda one: order.index(one) if one in order else 99)}
-        RESULTS.write_text(json.dumps({"machine": describe(work), "programs": kept}, indent=1) + "\n")
         shutil.rmtree(work)
     else:
         print(work)
     return 0
 
 
+def keep(found: dict[str, Any], work: Path) -> None:
+    """Write what was found so far, in the order of the table."""
+    kept = {program.name: found[program.name] for program in PROGRAMS if program.name in found}
+    RESULTS.write_text(json.dumps({"machine": describe(work), "programs": kept}, indent=1) + "\n")
+
+
 def line(name: str, tracer: str, told: dict[str, Any]) -> str:
     """Return one line about one program, and why it failed."""
     fate = "replayed" if told["replays"] else "FAILED"
     said = "" if told["replays"] else f"\n    {told['places']}\n    " + told["said"].replace("\n", "\n    ")
+    needed = f"{told['needs']} needs, {told['size'] / 1e6:.2f} MB"
     return (
         f"{name} ({tracer}): {fate}: start {told['plain_s']} s{'' if told['plain_works'] else ' BROKEN'}, trace "
-        f"{told['trace']} in {told['trace_s']} s, {told['needs']} needs, {told['size'] / 1e6:.2f} MB, pull {told['pull']}, "
+        f"{told['trace']} in {told['trace_s']} s, {needed}, pull {told['pull']}, "
         f"run {told['run']}, attempts {told['attempts']}{said}"
     )
 

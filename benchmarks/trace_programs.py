@@ -17,9 +17,10 @@ VENVS = {
         "tiktoken nltk gensim fastembed rembg datasets spacy piper-tts gdown rapidocr onnxruntime gpt4all pywhispercpp "
         "huggingface_hub requests modelscope pip onnx gguf"
     ),
-    "torch": "torch torchvision timm ultralytics easyocr open_clip_torch keras kokoro funasr",
+    "torch": "torch torchvision timm ultralytics easyocr open_clip_torch keras kokoro funasr kaldi-native-fbank",
 }
 NODE = PLACE / "node"
+TRANSFORMERS_JS = NODE / "node_modules/@huggingface/transformers/dist/transformers.node.mjs"
 
 
 def weights(name: str, venv: str) -> Callable[[Path], None]:
@@ -75,7 +76,8 @@ exec python -c "import spacy; n = spacy.load('en_core_web_sm'); print('WORKS', [
 """, "en_core_web_sm*"),
     _shell("piper", "piper-tts", "light", weights("piper", "light"), """mkdir -p voices
 [ -f voices/en_US-joe-medium.onnx ] || python -m piper.download_voices --data-dir voices en_US-joe-medium
-echo "hello there" | python -m piper --data-dir voices -m en_US-joe-medium -f /tmp/o.wav && echo WORKS $(stat -c %s /tmp/o.wav)
+echo "hello there" | python -m piper --data-dir voices -m en_US-joe-medium -f /tmp/o.wav &&
+echo WORKS $(stat -c %s /tmp/o.wav)
 """),
     _python("gdown", "gdown", "light", content.drive, """import os, gdown
 p = os.path.expanduser("~/.faces/resnet_face.pth"); os.makedirs(os.path.dirname(p), exist_ok=True)
@@ -89,8 +91,8 @@ e = RapidOCR(); print("WORKS", e(np.full((64, 200, 3), 255, np.uint8)))
     _python("gpt4all", "gpt4all", "light", weights("gpt4all", "light"), """from gpt4all import GPT4All
 m = GPT4All("small.Q8_0.gguf", device="cpu", n_ctx=512); print("WORKS", m.config["filename"])
 """),
-    _python("pywhispercpp", "pywhispercpp", "light", weights("whisper_cpp", "light"), """from pywhispercpp.model import Model
-m = Model("tiny.en"); print("WORKS", m.system_info()[:40])
+    _python("pywhispercpp", "pywhispercpp", "light", weights("whisper_cpp", "light"), """import pywhispercpp.model
+m = pywhispercpp.model.Model("tiny.en"); print("WORKS", m.system_info()[:40])
 """),
     _python("modelscope", "modelscope", "light", content.tiny, """import os
 from modelscope import snapshot_download
@@ -101,7 +103,7 @@ f = HfFileSystem().open("acme/tiny/tokenizer.json"); print("WORKS", len(f.read()
 """),
     Program(
         "transformers.js",
-        {"app.mjs": f"""import {{ pipeline, env }} from "{NODE}/node_modules/@huggingface/transformers/dist/transformers.node.mjs";
+        {"app.mjs": f"""import {{ pipeline, env }} from "{TRANSFORMERS_JS}";
 env.cacheDir = "./models-cache";
 const p = await pipeline("feature-extraction", "Xenova/all-MiniLM-L6-v2", {{ dtype: "fp32" }});
 const o = await p("w7 w8", {{ pooling: "mean" }});
@@ -122,7 +124,8 @@ print("WORKS", float(m(torch.zeros(512), 16000)))
 m = timm.create_model("resnet10t", pretrained=True).eval(); print("WORKS", m(torch.zeros(1, 3, 64, 64)).shape)
 """),
     _python("torchvision", "torchvision", "torch", weights("torchvision", "torch"), """import torch, torchvision
-m = torchvision.models.squeezenet1_1(weights="DEFAULT").eval(); print("WORKS", m(torch.zeros(1, 3, 64, 64)).shape)
+w = torch.hub.load_state_dict_from_url("https://download.pytorch.org/models/squeezenet1_1-small.pth")
+m = torchvision.models.squeezenet1_1().eval(); m.load_state_dict(w); print("WORKS", m(torch.zeros(1, 3, 64, 64)).shape)
 """),
     _python("ultralytics", "ultralytics", "torch", weights("ultralytics", "torch"), """from ultralytics import YOLO
 import numpy as np
@@ -131,7 +134,8 @@ m = YOLO("yolo11n.pt"); print("WORKS", len(m.predict(np.zeros((64, 64, 3), np.ui
     _python("keras", "keras", "torch", weights("keras", "torch"), """import os
 os.environ["KERAS_BACKEND"] = "torch"
 import keras
-m = keras.applications.MobileNet(alpha=0.25, input_shape=(128, 128, 3), weights="imagenet"); print("WORKS", m.count_params())
+m = keras.applications.MobileNet(alpha=0.25, input_shape=(128, 128, 3), weights="imagenet")
+print("WORKS", m.count_params())
 """),
     _python("open_clip", "open_clip_torch", "torch", weights("open_clip", "torch"), """import open_clip
 m, _, p = open_clip.create_model_and_transforms("hf-hub:acme/tinyclip"); t = open_clip.get_tokenizer("ViT-B-32")

@@ -6,6 +6,7 @@ import pytest
 
 from preheat.core.cache_variables import CACHE_ROOTS, CACHE_VARIABLES, hf_home, lead_to_views, new_caches
 from preheat.verbs.local_hub import Lead
+from preheat.verbs.tracing.traced_caches import traced_caches
 from preheat.verbs.tracing.traced_start import environment
 from preheat.views.links import AUTO
 from preheat.views.view_names import VIEWS, choose_view
@@ -19,7 +20,8 @@ def test_what_leads_to_a_view_is_in_the_table(kind: str) -> None:
 def test_a_traced_start_sees_none_of_the_users_caches(tmp_path: Path) -> None:
     users = dict.fromkeys(CACHE_VARIABLES, "/users")
     caches = new_caches(tmp_path)
-    started = environment(users, caches, tmp_path / "notes", Lead("http://127.0.0.1:1"))
+    traced = traced_caches(users, None, tmp_path, covered=True)
+    started = environment(users, traced, tmp_path / "notes", Lead("http://127.0.0.1:1"))
     assert {name: started[name] for name in CACHE_VARIABLES if name in started} == caches
     assert caches.keys() == CACHE_ROOTS.keys()
 

@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ class Program:
     """A program that downloads by itself, as a person writes it.
 
     `files` lie in its folder, `serve` fills the folder of the hosts, `packages` are what it is made of, for the report.
-    In `command` `{python}` is the interpreter of the environment `venv`, `{venv}` its folder. `brings` are patterns of
+    In `command` `{python}` is the interpreter of the environment `venv`. `brings` are patterns of
     what a start installs into site-packages: removed before each start.
     """
 
@@ -79,6 +80,7 @@ class Verdict:
 class Judge:
     """Judges programs in `net`, with all it makes below `folder`; `user` is the number of who traces.
 
+    `words` are more options of the trace. `starts`: how often a program is started before, and the last time counts.
     `pythons` are the interpreters by the name of their environment, and `other_pythons` the same elsewhere.
     """
 
@@ -89,19 +91,20 @@ class Judge:
     user: int = 0
     within_s: float = 600.0
     preheat: Path = COMMAND
+    words: tuple[str, ...] = ()
+    starts: int = 1
 
     def judge(self, program: Program) -> Verdict:
         """Trace and replay one program."""
         here, there = self.folder / "here" / program.name, self.folder / "there" / "apps" / program.name
-        for _ in range(2):  # the first one fills what belongs to no start: bytecode, the page cache
+        for _ in range(self.starts):
             self._fresh(here, program, self.user)
             began = self._in(here, program, self.user, self._command(program))
         self._fresh(here, program, self.user)
         events = here / "events.jsonl"
-        traced = self._in(
-            here, program, self.user, (str(self.preheat), "trace", "--events", str(events), "--settle", "1s", "--",
-                                      *self._command(program)),
-        )  # fmt: skip
+        options = ("--events", str(events), "--settle", "1s", *self.words)
+        words = (str(self.preheat), "trace", *options, "--", *self._command(program))
+        traced = self._in(here, program, self.user, words)
         needs = _needs(events)
         recipe = here / "app" / "preheat.toml"
         if not recipe.is_file():
@@ -110,8 +113,9 @@ class Judge:
         app = self._fresh(there, program, _ELSEWHERE)
         for file in (recipe, lock):
             shutil.copy(file, app)
-        self._carry(here, there)
-        pulled = self._in(there, program, _ELSEWHERE, (str(self.preheat), "pull", "preheat.toml"))
+        # What no hub has comes from the machine where it was made.
+        with self._mirror(here, program) as made:
+            pulled = self._in(there, program, _ELSEWHERE, (str(self.preheat), "pull", *made, "preheat.toml"))
         events = there / "events.jsonl"
         replayed = self._in(
             there, program, _ELSEWHERE,
@@ -123,8 +127,18 @@ class Judge:
             seen[-1]["outbound"] if seen else None, tuple(seen[-1]["places"]) if seen else (),
         )  # fmt: skip
 
-    def _carry(self, here: Path, there: Path) -> None:
-        """Carry what no hub has from one machine to the other; the rest is pulled."""
+    @contextmanager
+    def _mirror(self, here: Path, program: Program) -> Iterator[tuple[str, ...]]:
+        """Run a mirror of one machine's library; yield the words by which a pull on another asks it for made files."""
+        command = (str(self.preheat), "mirror", "--listen", "127.0.0.1:8000")
+        with subprocess.Popen(
+            self.net.inside(command, user=self.user), env=self._environ(here, program, self.user),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=here,
+        ) as mirror:  # fmt: skip
+            try:
+                yield ("--endpoint", "made=http://127.0.0.1:8000")
+            finally:
+                mirror.terminate()
 
     def _fresh(self, place: Path, program: Program, user: int) -> Path:
         """Make a machine at `place`: the program as its author gave it, and an empty home; return its folder."""
@@ -143,27 +157,27 @@ class Judge:
         return app
 
     def _command(self, program: Program) -> tuple[str, ...]:
-        python = Path(_python(program, self.pythons))
-        return tuple(
-            word.replace("{python}", str(python)).replace("{venv}", str(python.parents[1])) for word in program.command
-        )
+        # By name: each machine has its own environment first in its PATH.
+        return tuple(word.replace("{python}", Path(_python(program, {})).name) for word in program.command)
 
     def _pythons(self, user: int) -> Mapping[str, str]:
         return self.pythons | self.other_pythons if user == _ELSEWHERE else self.pythons
 
-    def _in(self, place: Path, program: Program, user: int, command: Sequence[str]) -> Ended:
+    def _environ(self, place: Path, program: Program, user: int) -> dict[str, str]:
         folder = Path(_python(program, self._pythons(user))).parent
-        environ = self.net.environ | {
+        return self.net.environ | {
             "PATH": f"{folder}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
             "HOME": str(place / "home"),
             "PREHEAT_LIBRARY": str(place / "library"),
         }
+
+    def _in(self, place: Path, program: Program, user: int, command: Sequence[str]) -> Ended:
         began = time.monotonic()
         try:
             ended = subprocess.run(
-                self.net.inside(command, tmp=place / "tmp", user=user),
-                env=environ, cwd=place / "app", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, timeout=self.within_s, text=True, errors="replace", check=False,
+                self.net.inside(command, tmp=place / "tmp", user=user), cwd=place / "app", stdin=subprocess.DEVNULL,
+                env=self._environ(place, program, user), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                timeout=self.within_s, text=True, errors="replace", check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             return Ended(124, (error.stdout or b"").decode(errors="replace"), self.within_s)

@@ -60,7 +60,7 @@ def file(request: Request, path: Path, **headers: str) -> Answer:
 
 
 def streamed(request: Request, path: Path, **headers: str) -> Answer:
-    """Answer with a file without its length or ranges, as servers do with archives that are made while they are sent."""
+    """Answer with a file without its length or ranges, as servers do with archives that they make while sending."""
     if not path.is_file():
         return missing(request)
     told = {"Content-Type": "application/zip", "Transfer-Encoding": "chunked"}

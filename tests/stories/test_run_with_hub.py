@@ -22,7 +22,9 @@ page = "https://" + os.environ["MODELSCOPE_DOMAIN"] + "/api/models/acme/tiny"
 urllib.request.urlopen(page, context=trusted).read()
 print("offline:", sorted(name for name in os.environ if name.endswith("_OFFLINE") and name.startswith(("HF", "TRANS"))))
 print("read", told["id"], len(got))
-sys.exit(int(open("statuses").read().split()[0]) if os.path.exists("statuses") and not os.rename("statuses", "used") else 0)
+if os.path.exists("crash"):
+    os.unlink("crash")
+    sys.exit(3)
 """
 
 
@@ -55,7 +57,7 @@ def test_an_app_without_an_offline_switch_is_served_by_its_own_library(
 
 @needs_isolation
 def test_a_restarted_app_reaches_its_hub_again(preheat: Preheat, recipe: Path, tmp_path: Path) -> None:
-    (tmp_path / "statuses").write_text("3")
+    (tmp_path / "crash").touch()
     told = preheat("run", "--network", "none", "--ready", "line:never", "--max-restarts", "1", str(recipe))
     assert told.out.count("read acme/tiny 9000000") == 2, told.err
 
@@ -66,3 +68,28 @@ def test_a_recipe_that_asks_for_no_hub_gets_none(preheat: Preheat, recipe: Path)
         "import os; print(os.environ.get('MODELSCOPE_DOMAIN'), os.environ['HF_HUB_OFFLINE'])"
     )
     assert preheat("run", str(recipe)).out == "None 1\n"
+
+
+WRITTEN_IN = """
+import urllib.request
+got = urllib.request.urlopen("https://huggingface.co/acme/tiny/resolve/main/config.json").read()
+print("read", len(got))
+try:
+    urllib.request.urlopen("https://telemetry.example.org/ping")
+except OSError as error:
+    print("refused:", "502" in str(error))
+"""
+
+
+@needs_isolation
+def test_an_isolated_app_with_its_hub_written_in_is_served_and_reaches_nobody_else(
+    preheat: Preheat, hub: FlakyHub, recipe: Path
+) -> None:
+    (recipe.parent / "app.py").write_text(WRITTEN_IN)
+    told = preheat("run", "--json", "--network", "none", str(recipe))
+    assert told.status == 0, told.err
+    assert told.out == "read 23\nrefused: True\n"
+    events = [json.loads(line) for line in told.err.splitlines()]
+    assert [event["outbound"] for event in events if event["event"] == "network-seen"] == [0]
+    assert "telemetry.example.org" in told.err, "what was refused is reported"
+    assert not hub.asked()

@@ -36,7 +36,8 @@ class TraceTerms:
     the user wants the app stopped by now. `keep_unread`: keep needs that the app downloaded and did not read.
     `overlay`: this process may move to a mount namespace, and stays there until it ends; the app then writes to
     overlays, and what it writes is dropped. Without it, or where the system does not permit it, the app writes to its
-    own folder. `replay`: start the app from its recipe again, without a network.
+    own folder. `replay`: start the app from its recipe again, without a network. `intercept`: lead the app's programs
+    through a proxy that sees their HTTPS requests, for those that are no Python.
     """
 
     output: Path = Path(FILE_NAME)
@@ -47,6 +48,7 @@ class TraceTerms:
     keep_unread: bool = False
     overlay: bool = False
     replay: bool = True
+    intercept: bool = False
 
     def __post_init__(self) -> None:
         if self.output.suffix != ".toml":
@@ -88,6 +90,7 @@ def trace_app(command: tuple[str, ...], session: Session, terms: TraceTerms) -> 
     home = session.config.home
     options = TraceOptions(terms.output, terms.watch, serve, ask, terms.wanted, terms.keep_unread, home)
     options = replace(options, overlay=terms.overlay, replay=terms.replay, unsafe=session.settings.unsafe_files)
+    options = replace(options, intercept=session.transport if terms.intercept else None)
     name = terms.name or terms.output.absolute().parent.name.strip(".") or "app"
     return trace(app, name, session.library, options, session.on_event)
 

@@ -40,6 +40,7 @@ def command(options: argparse.Namespace, wiring: Wiring) -> int:
         wanted=Wanted(lambda: bool(stops), lambda: len(stops) > 1, stops.clear),
         keep_unread=options.keep_unread,
         overlay=True,
+        intercept=options.intercept,
         replay=not options.no_replay,
     )
     signal.signal(signal.SIGINT, stop)

@@ -77,6 +77,11 @@ def _trace(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--no-replay", action="store_true", help="do not start the app from its recipe again, without a network"
     )
+    verb.add_argument(
+        "--intercept",
+        action="store_true",
+        help="lead the app through a local proxy, to see what curl, wget, git and other native programs download",
+    )
     verb.add_argument("--keep-unread", action="store_true", help="keep files that the app downloaded but never opened")
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+# The first line of the log of an intercepting proxy, which is no process of the app.
+BY_PROXY = "proxy"
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -123,7 +126,7 @@ def read_notes(texts: Iterable[str]) -> TraceLog:
     processes = 0
     lines: list[list[Any]] = []
     for text in texts:
-        processes += 1
+        processes += not text.startswith(f'["{BY_PROXY}"')
         for line in text.splitlines():
             try:
                 words = json.loads(line)

@@ -16,6 +16,7 @@ from preheat.disk.temporary_file import TRACE
 from preheat.guard.model.app import App
 from preheat.library.library import Library
 from preheat.mirror.http.server import Server
+from preheat.net.http import Transport
 from preheat.proof.conditions.scratch_folder import fresh, sweep
 from preheat.recipes.inference.infer import Inferred, infer
 from preheat.recipes.inference.observation import Observation
@@ -23,6 +24,7 @@ from preheat.recipes.inference.omitted import LARGE
 from preheat.recipes.inference.portable_places import PortablePlaces
 from preheat.verbs.local_hub import led
 from preheat.verbs.tracing.cancellable_resolve import Asking
+from preheat.verbs.tracing.intercept import intercept
 from preheat.verbs.tracing.keep import keep
 from preheat.verbs.tracing.observing.observe import Observed, TracedApp, observe, reached
 from preheat.verbs.tracing.readiness import TraceWatch, Wanted
@@ -46,7 +48,8 @@ class TraceOptions:
 
     `mirror`: returns a pull-through mirror that emits events to the listener. `resolve`: resolves a ref at its hub.
     `wanted`: reports whether the user ended the trace. `keep_unread`: include files that the app did not read.
-    `home`: the user's home folder. `overlay`: whether this process may move to overlays until it ends (see Workbench).
+    `home`: the user's home folder. `intercept`: what an intercepting proxy forwards requests with, None for no such
+    proxy. `overlay`: whether this process may move to overlays until it ends (see Workbench).
     `replay`: start the app from its recipe again. `unsafe`: what to do with unsafe files, see House.
     """
 
@@ -57,6 +60,7 @@ class TraceOptions:
     wanted: Wanted = Wanted()  # noqa: RUF009 - a value, and frozen
     keep_unread: bool = False
     home: Path | None = None
+    intercept: Transport | None = None
     overlay: bool = False
     replay: bool = True
     unsafe: str = "warn"
@@ -169,7 +173,11 @@ def _observed(
     """Start the app under observation; return what was seen, and a remark if the user ended that early."""
     recorder, environ = Recorder(on_event), app.env or {}
     caches = traced_caches(environ, terms.home, workplace, covered=bench.how == OVERLAY)
-    with led(terms.mirror(recorder), environ, workplace, on_event) as lead:
+    with contextlib.ExitStack() as until:
+        covered = bench.how == OVERLAY
+        proxy = until.enter_context(intercept(terms.intercept, environ, workplace, own_mounts=covered))
+        app = replace(app, env={**environ, **proxy.environ})
+        lead = until.enter_context(led(terms.mirror(recorder), app.env or {}, workplace, on_event))
         try:
             seen = traced_start(app, workplace, lead, terms.watch, recorder, terms.wanted, caches)
         except AppError:
@@ -177,6 +185,8 @@ def _observed(
                 by = " < ".join(one.modules) or "the app"
                 on_event(Noted(f"{one.host}:{one.port}", f"connection attempts: {one.count}, from {by}"))
             raise
+        for host in proxy.rejected:
+            on_event(Noted(host, "not intercepted: its client trusts no authority but its own"))
         bodies = workplace / "notes" / "bodies"
         folder = terms.path.absolute().parent
         written = bench.written()

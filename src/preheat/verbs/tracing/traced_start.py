@@ -90,12 +90,12 @@ def traced_start(
     """
     stopped = wanted.stopped
     notes = workplace / "notes"
-    notes.mkdir(parents=True)
+    notes.mkdir(parents=True, exist_ok=True)
     used_at, own_ports = None, frozenset[int]()
     environ = environment(app.env or {}, caches, notes, lead)
     witness = Witness() if Witness.available() else None
     held: list[Process] = []
-    opens = _eyes(watch.opens, workplace / "calls", lambda: held[0].pid if held else 0)
+    opens = _eyes(watch.opens, workplace, lambda: held[0].pid if held else 0)
     command = opens.around(app.command) if isinstance(opens, Strace) else app.command
     began, clock = time.time(), time.monotonic()
     try:
@@ -182,15 +182,17 @@ def logged(environ: Mapping[str, str], notes: Path) -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(paths), "PREHEAT_TRACE": str(notes)}
 
 
-def _eyes(how: str, folder: Path, root: Callable[[], int]) -> Opens | Strace:
+def _eyes(how: str, workplace: Path, root: Callable[[], int]) -> Opens | Strace:
     """Observe files opened by native code, with the most complete method. Raise UsageError if `how` is unavailable."""
     if how != STRACE:
         # Observe all of /, because an app can keep its files anywhere.
-        opens = Opens(["/"], root, kernel=how != PROC)
+        # In the library, the scan of downloads opens them too.
+        opens = Opens(["/"], root, kernel=how != PROC, others=[str(workplace.parent / "blobs")])
         if opens.how == (how or FANOTIFY):
             return opens
         opens.close()
     if how in ("", STRACE) and Strace.available():
+        folder = workplace / "calls"
         folder.mkdir()
         return Strace(str(folder))
     if how:

@@ -17,7 +17,7 @@ from preheat.guard.kernel.quiet_fork import fork
 from preheat.proof.conditions.scratch_folder import remove_tree
 from preheat.recipes.app_python import AppPython
 from preheat.verbs.tracing.app_copy import copy_app
-from preheat.verbs.tracing.listing import Listing
+from preheat.verbs.tracing.file_listing import FileListing
 
 OVERLAY, IN_PLACE = "overlay", "in place"
 _IN_MEMORY, _LAYERS = "in memory", "layers"
@@ -159,7 +159,7 @@ class Workbench:
         self.ground_words = "a copy of its folder" if mounts is None else self.detail
         self._library, self._workplace, self._mounts = os.path.realpath(library_root), workplace, mounts
         self._layers, self._turn = Path(os.path.realpath(workplace)) / _LAYERS, 0
-        self._before = Listing() if mounts is not None else self._listing()
+        self._before = FileListing() if mounts is not None else self._listing()
 
     @classmethod
     def open(cls, folders: AppFolders, library_root: Path, workplace: Path, *, overlay: bool = True) -> "Workbench":
@@ -186,7 +186,7 @@ class Workbench:
 
     def written(self) -> tuple[str, ...]:
         """List the files that were created or changed so far, by native programs too, also in new caches."""
-        caches = Listing.of(new_caches(self._workplace).values(), ()).files
+        caches = FileListing.of(new_caches(self._workplace).values(), ()).files
         if self._mounts is None:
             return (*self._listing().since(self._before), *caches)
         own = (
@@ -242,10 +242,10 @@ class Workbench:
         except OSError as error:
             raise UsageError(f"{error.filename} cannot be copied for the replay: {error.strerror}") from error
 
-    def _listing(self) -> Listing:
+    def _listing(self) -> FileListing:
         # Not the folder of temporary files: other programs write there too.
         own = replace(self.folders, temporary=None).existing
-        return Listing.of(own, {self._library, *map(str, new_caches(self._workplace).values())})
+        return FileListing.of(own, {self._library, *map(str, new_caches(self._workplace).values())})
 
     def _layer(self, folder: str) -> str:
         assert self._mounts is not None

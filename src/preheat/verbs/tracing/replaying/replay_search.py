@@ -43,7 +43,8 @@ class _Search:
     def run(self, inferred: Inferred, fuller: Inferred) -> ReplayFound:
         first = last = self._try(inferred, "")
         best = (inferred, first)
-        for base, words, copied in _variants(inferred, fuller):
+        asks = first.network is not None and first.network.outbound > 0
+        for base, words, copied in _variants(inferred, fuller, asks=asks):
             if last.passed or last.fatal or last.error == INTERRUPTED:
                 break
             if copied and best[1].worked:
@@ -83,10 +84,13 @@ class _Search:
         return self._attempt(inferred, words)
 
 
-def _variants(inferred: Inferred, fuller: Inferred) -> Iterator[tuple[Inferred, str, bool]]:
-    """Yield what to try after the recipe itself, the cheapest first, each with words, and whether with copies."""
+def _variants(inferred: Inferred, fuller: Inferred, *, asks: bool) -> Iterator[tuple[Inferred, str, bool]]:
+    """Yield what to try after the recipe itself, the cheapest first, each with words, and whether with copies.
+
+    `asks`: the app tried to reach some host.
+    """
     hub, copies, unread = "the library as the app's hub", "copies of the files", "the files that were not read"
-    hubs = any(need.ref.hub in (HUGGING_FACE, MODELSCOPE) for need in fuller.recipe.needs)
+    hubs = asks or any(need.ref.hub in (HUGGING_FACE, MODELSCOPE) for need in fuller.recipe.needs)
     if hubs:
         yield with_hub(inferred), hub, False
     if inferred.recipe.needs:

@@ -1,4 +1,4 @@
-"""Listing: the files below some folders with their size and time, to find those that a start created or changed."""
+"""File listing: files below some folders with size and time, to find those that a start created or changed."""
 
 import os
 import stat
@@ -12,14 +12,14 @@ _WITHIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class FileListing:
     """Files by path, with inode, size and mtime in nanoseconds. `unread`: folders that were not listed completely."""
 
     files: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, folders: Iterable[str], without: Iterable[str]) -> "Listing":
+    def of(cls, folders: Iterable[str], without: Iterable[str]) -> "FileListing":
         """List the regular files below `folders`, in that order, but not those below the folders `without`.
 
         Symlinks are not followed. It ends after 300,000 files, or 10 seconds.
@@ -38,7 +38,7 @@ class Listing:
                     waiting += _look(place, files)
         return cls(files, tuple(unread))
 
-    def since(self, before: "Listing") -> tuple[str, ...]:
+    def since(self, before: "FileListing") -> tuple[str, ...]:
         """Return the files that were created or changed since `before`, where both listings are complete."""
         left = tuple(f"{folder.rstrip('/')}/" for folder in (*self.unread, *before.unread))
         return tuple(
