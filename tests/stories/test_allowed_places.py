@@ -1,5 +1,6 @@
 """A recipe's places: inside the app's folder, or where the user allows it by name; never where a stranger likes."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,8 @@ class Stranger(Home):
 
 @pytest.fixture
 def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stranger:
-    for name, value in (("HOME", tmp_path), ("TMPDIR", tmp_path / "tmp")):
+    path = f"{tmp_path}/venv/bin:{os.environ['PATH']}"
+    for name, value in (("HOME", tmp_path), ("TMPDIR", tmp_path / "tmp"), ("PATH", path)):
         monkeypatch.setenv(name, str(value))
     for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME", "VIRTUAL_ENV"):
         monkeypatch.delenv(name, raising=False)
@@ -172,6 +174,11 @@ def furnish(home: Stranger, tmp_path: Path) -> dict[str, bytes]:
     packages = tmp_path / "venv/lib/python3.11/site-packages"
     for folder in ("tools", ".cache/others", ".config", "nltk_data", "tmp"):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    for venv in (tmp_path / "venv", tmp_path / "other"):
+        (venv / "bin").mkdir(parents=True)
+        (venv / "bin/python").touch(mode=0o755)
+        (venv / "pyvenv.cfg").touch()
+    (tmp_path / "other/lib/python3.11/site-packages").mkdir(parents=True)
     for package in ("numpy", "numpy-2.0.dist-info"):
         (packages / package).mkdir(parents=True)
         (packages / package / "own").write_text("own\n")
@@ -221,6 +228,29 @@ def test_a_new_folder_and_a_model_cache_need_no_permission(
     new = {name for name in everything(tmp_path) if name not in before}
     assert [Path(name).name for name in new] == [Path(path).name]
     stranger.pull()
+
+
+@pytest.mark.parametrize(
+    ("at", "path", "old", "new"),
+    [
+        ("{home}/systemd/user", "x.service", "ready =", 'env = { HOME = "HERE/.config" }\nready ='),
+        ("{cache}/bin", "ls", "ready =", 'env = { XDG_CACHE_HOME = "HERE/.local" }\nready ='),
+        ("{tmp}/ssh", "rc", "ready =", 'env = { TMPDIR = "HERE/.ssh" }\nready ='),
+        ("{site-packages}/ujson", "__init__.py", "venv/bin/python", "other/bin/python"),
+        ("{site-packages}/ujson", "__init__.py", "ready =", 'env = { PATH = "HERE/other/bin" }\nready ='),
+    ],
+)
+def test_a_place_that_the_recipe_chooses_itself_is_not_free(
+    stranger: Stranger, tmp_path: Path, at: str, path: str, old: str, new: str
+) -> None:
+    before = furnish(stranger, tmp_path)
+    stranger.need(at, path)
+    recipe = stranger.app / "preheat.toml"
+    text = recipe.read_text().replace(old, new.replace("HERE", str(tmp_path)), 1)
+    recipe.write_text(text.replace(f"{tmp_path}/venv/bin/python", "python") if "PATH" in new else text)
+    with pytest.raises(UsageError, match="outside"):
+        stranger.pull(replace=True)
+    assert everything(tmp_path) == before
 
 
 def test_an_own_start_up_file_is_never_replaced(stranger: Stranger, tmp_path: Path) -> None:

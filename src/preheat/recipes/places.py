@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from preheat.core.errors import UsageError
 from preheat.recipes.app_python import AppPython
@@ -19,7 +20,8 @@ _PLACE = re.compile(r"\{([a-z-]+)\}(?:/|\Z)")
 class Places:
     """The app's folder, the user's home, cache and temporary folder, and the app's site-packages; None if unknown.
 
-    `python` is the app's interpreter with its packages, None if nobody looked for it.
+    `python` is the app's interpreter with its packages, None if nobody looked for it. `chosen` are the names of the
+    places that the user's environment chose, and not the recipe: its variables, its command.
     """
 
     dir: Path
@@ -28,15 +30,28 @@ class Places:
     tmp: Path | None = None
     site_packages: Path | None = None
     python: AppPython | None = field(default=None, compare=False)
+    chosen: frozenset[str] = field(default=frozenset(), compare=False)
 
     @classmethod
-    def of(cls, environ: Mapping[str, str], folder: Path, command: Sequence[str] = ()) -> "Places":
-        """Return the places of an app that is started in `folder` with `command` and the variables `environ`."""
-        home = _absolute(environ.get("HOME", "")) or _passwd_home()
-        cache = _absolute(environ.get("XDG_CACHE_HOME", "")) or (home / ".cache" if home is not None else None)
-        tmp = _absolute(environ.get("TMPDIR", "")) or Path("/tmp")  # noqa: S108 - a place's name; nothing is created
-        python = AppPython.of(environ, folder, command)
-        return cls(folder, home, cache, tmp, python.site_packages, python)
+    def of(
+        cls,
+        environ: Mapping[str, str],
+        folder: Path,
+        command: Sequence[str] = (),
+        env: Mapping[str, str] = MappingProxyType({}),
+    ) -> "Places":
+        """Return the places of an app that is started in `folder` with `command`.
+
+        `environ` are the variables of the user, `env` those that the recipe sets. The user chose a virtual environment
+        that is active, on PATH, or in the app's folder; a Python that is installed for all programs nobody chose for
+        this app.
+        """
+        users, apps = _folders(environ), _folders({**environ, **env})
+        python = AppPython.of({**environ, **env}, folder, command)
+        chosen = {name for name in apps if apps[name] == users[name]}
+        if python.prefix is not None and _is_chosen(python.prefix, environ, folder):
+            chosen.add(SITE_PACKAGES)
+        return cls(folder, apps[HOME], apps[CACHE], apps[TMP], python.site_packages, python, frozenset(chosen))
 
     def folder(self, name: str) -> Path | None:
         """Return the folder of a place, one of `NAMES`; None if it is unknown."""
@@ -103,6 +118,22 @@ def split_place(text: str) -> tuple[str, str]:
     if found[1] not in NAMES:
         raise UsageError(f"{{{found[1]}}} is not a place", hint=", ".join(f"{{{name}}}" for name in NAMES))
     return found[1], text[found.end() :]
+
+
+def _folders(environ: Mapping[str, str]) -> dict[str, Path | None]:
+    """Return the home, cache and temporary folder of an environment."""
+    home = _absolute(environ.get("HOME", "")) or _passwd_home()
+    cache = _absolute(environ.get("XDG_CACHE_HOME", "")) or (home / ".cache" if home is not None else None)
+    tmp = _absolute(environ.get("TMPDIR", "")) or Path("/tmp")  # noqa: S108 - a place's name; nothing is created
+    return {HOME: home, CACHE: cache, TMP: tmp}
+
+
+def _is_chosen(prefix: Path, environ: Mapping[str, str], folder: Path) -> bool:
+    active = [
+        environ.get("VIRTUAL_ENV", ""),
+        *(str(Path(one).parent) for one in environ.get("PATH", "").split(":") if one),
+    ]
+    return (prefix / "pyvenv.cfg").is_file() and (prefix.is_relative_to(folder) or str(prefix) in active)
 
 
 def _absolute(text: str) -> Path | None:

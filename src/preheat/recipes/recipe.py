@@ -87,7 +87,7 @@ class Recipe:
         """Return the recipe with the places of an app that is started with the variables `environ`."""
         if not self.names_places:
             return self
-        return replace(self, places=Places.of({**environ, **self.env}, self.folder, self.command))
+        return replace(self, places=Places.of(environ, self.folder, self.command, self.env))
 
 
 class _App(msgspec.Struct, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ from preheat.core.ref import Ref
 from preheat.core.snapshot import File
 from preheat.recipes.app_python import AppPython
 from preheat.recipes.inference.infer import infer
-from preheat.recipes.inference.observation import HubFile, Loaded, Made, Member, Observation, Opened, Unpacked
+from preheat.recipes.inference.observation import HubFile, Loaded, Made, Observation, Opened, Unpacked, UnpackedFile
 from preheat.recipes.inference.omitted import LARGE
 from preheat.recipes.places import Places
 from preheat.recipes.recipe import Recipe, read_recipe
@@ -159,7 +159,7 @@ def test_the_same_bytes_in_two_repositories_are_told_apart_by_their_caches() -> 
 
 def unpacked(*names: str, base: str, prefix: str = "", others: tuple[str, ...] = (), size: int = 10) -> Unpacked:
     members = tuple(
-        Member(name, f"{base}/{name[len(prefix) + 1 :] if prefix else name}", size, sha256(digest(number)))
+        UnpackedFile(name, f"{base}/{name[len(prefix) + 1 :] if prefix else name}", size, sha256(digest(number)))
         for number, name in enumerate(names, 20)
     )
     archive = Loaded("https://example.org/code.zip", "", 99, sha256(digest(9)))

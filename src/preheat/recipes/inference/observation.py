@@ -32,7 +32,7 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class UnpackedFile:
     """A file of an archive: its path there, and the `path` that it was unpacked to; `size` in bytes."""
 
     name: str
@@ -53,7 +53,7 @@ class Unpacked:
     kind: str
     base: str
     prefix: str
-    members: tuple[Member, ...]
+    members: tuple[UnpackedFile, ...]
     others: tuple[str, ...] = ()
 
 

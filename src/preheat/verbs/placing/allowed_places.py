@@ -71,9 +71,12 @@ def require_inside(recipe: Recipe, permissions: Permissions) -> None:
 
 
 def free_of(recipe: Recipe, need: Need) -> FreePlace | None:
-    """Return the free place that a need's `at` names; None if it is in the app's folder or at an absolute path."""
-    name = split_place(need.at)[0]
-    return None if recipe.places is None else free_place(name, recipe.places.folder(name))
+    """Return the free place that a need's `at` names; None if it is in the app's folder or at an absolute path.
+
+    A place that the recipe itself chose, by a variable or by its command, is not free.
+    """
+    name, places = split_place(need.at)[0], recipe.places
+    return None if places is None or name not in places.chosen else free_place(name, places.folder(name))
 
 
 def require_bounds(site: Site, pieces: Iterable[Piece]) -> dict[Path, str]:

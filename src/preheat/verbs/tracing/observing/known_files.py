@@ -42,7 +42,7 @@ class KnownFiles:
 
 
 @dataclass(slots=True)
-class _Found:
+class _KnownSoFar:
     served: list[HubFile] = field(default_factory=list)
     loaded: list[Loaded] = field(default_factory=list)
     paths: set[str] = field(default_factory=set)
@@ -56,7 +56,7 @@ def known_files(
 
     `plain` are those of them that may be the app's weights, outside any cache: they are looked up by their digests.
     """
-    found = _Found()
+    found = _KnownSoFar()
     # By real path too, since native code's opens are logged with symlinks resolved.
     by_real: dict[str, str] = {}
     for path in opened:
@@ -121,7 +121,7 @@ def _loaded(version: CachedVersion, used: Iterable[Candidate], hashes: FileHashe
 
 
 def _add(
-    version: CachedVersion, used: Sequence[Candidate], hashes: FileHashes, resolve: Resolve, found: _Found
+    version: CachedVersion, used: Sequence[Candidate], hashes: FileHashes, resolve: Resolve, found: _KnownSoFar
 ) -> None:
     """Add the files that were opened of a version, with the digests that its cache or its hub lists."""
     ref = version.ref.at(version.revisions[0]) if version.revisions else version.ref.at(version.commit)
@@ -152,7 +152,7 @@ def _digest(path: Path, hashes: FileHashes, algorithm: str) -> Digest | None:
 # ---- by digest
 
 
-def _by_digest(paths: Sequence[str], library: Library, hashes: FileHashes, found: _Found) -> None:
+def _by_digest(paths: Sequence[str], library: Library, hashes: FileHashes, found: _KnownSoFar) -> None:
     """Add the files whose digests a version in the library, or a built-in recipe's lock, lists."""
     sizes = {size for path in paths if (size := hashes.size(path))}
     if not sizes:

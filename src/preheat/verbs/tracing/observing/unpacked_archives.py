@@ -11,7 +11,7 @@ from preheat.core.errors import PreheatError
 from preheat.core.ref import TAR, ZIP
 from preheat.core.snapshot import File
 from preheat.library.archives import members
-from preheat.recipes.inference.observation import Loaded, Member, Unpacked
+from preheat.recipes.inference.observation import Loaded, Unpacked, UnpackedFile
 from preheat.verbs.tracing.observing.file_hashes import FileHashes
 from preheat.verbs.tracing.observing.written_files import WrittenFile
 
@@ -81,7 +81,7 @@ def _unpacked(
             continue
         placed_names.update(new)
         sizes = {file.path: file for file in listed}
-        placed = tuple(Member(name, path, sizes[name].size, sizes[name].digest) for name, path in new.items())
+        placed = tuple(UnpackedFile(name, path, sizes[name].size, sizes[name].digest) for name, path in new.items())
         others = tuple(file.path for file in listed if file.path not in new)
         yield Unpacked(loaded, kind, base, prefix, placed, others)
 
